@@ -1,0 +1,187 @@
+"""Lanes of a stored sweep seen by the statistics: which one diverged, and which are independent.
+
+A lane is one training run. Lanes that share a draw of the data are not independent of each other, so
+nothing here counts them as if they were: the draws are the units of every mean and interval, and the
+seeds inside a draw are averaged first. With one draw only, the seeds are the units, and the result then
+speaks of that one data set.
+
+A lane that diverged is data. It is named wherever it matters and is never averaged in silence.
+"""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import xarray as xr
+
+OVER = ("draw", "seed")
+
+
+def diverged(dataset: xr.Dataset) -> tuple[str, ...]:
+    """Name the lanes of a sweep that diverged.
+
+    Args:
+        dataset: a stored training sweep with the variable `diverged_at` (an epoch, or -1).
+
+    Returns:
+        One name a lane, such as `"recipe=L2(0.1), seed=0, draw=3"`, in the order of the dataset.
+
+    Raises:
+        ValueError: if the dataset has no `diverged_at`.
+
+    Example:
+        >>> at = xr.DataArray([-1, 250], dims="seed", coords={"seed": [0, 1]})
+        >>> diverged(xr.Dataset({"diverged_at": at}))
+        ('seed=1',)
+    """
+    return named(_diverged_at(dataset) >= 0)
+
+
+def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
+    """Blank (NaN) every figure of a lane from the epoch on at which it diverged.
+
+    The accuracy of a diverged model is a finite number that means nothing. After this every statistic
+    sees the lane for what it is, refuses it, and names it.
+
+    Args:
+        dataset: a stored training sweep with the variable `diverged_at` (an epoch, or -1). Variables
+            without an `epoch` dimension are taken to be measured at the end.
+
+    Returns:
+        The dataset with floating-point variables blanked; the others are as they were.
+
+    Raises:
+        ValueError: if the dataset has no `diverged_at`.
+
+    Example:
+        >>> at = xr.DataArray([-1, 2], dims="seed")
+        >>> loss = xr.DataArray(np.ones((2, 3)), dims=("seed", "epoch"), coords={"epoch": [0, 1, 2]})
+        >>> mask_diverged(xr.Dataset({"loss": loss, "diverged_at": at})).loss.values.tolist()
+        [[1.0, 1.0, 1.0], [1.0, 1.0, nan]]
+    """
+    at = _diverged_at(dataset)
+
+    def blank(values: xr.DataArray) -> xr.DataArray:
+        if not (np.issubdtype(values.dtype, np.floating) and set(at.dims) <= set(values.dims)):
+            return values
+        alive = (at < 0) | (values["epoch"] < at) if "epoch" in values.dims else at < 0
+        return values.where(alive).transpose(*values.dims)
+
+    return dataset.assign({name: blank(values) for name, values in dataset.data_vars.items()})
+
+
+def named(flags: xr.DataArray) -> tuple[str, ...]:
+    """Name the entries of a boolean array that are true, by their labels along every dimension.
+
+    Args:
+        flags: a boolean array; a dimension without labels is named by position.
+
+    Returns:
+        One name an entry, such as `"draw=3, seed=0"`.
+
+    Example:
+        >>> named(xr.DataArray([False, True], dims="draw", coords={"draw": [10, 11]}))
+        ('draw=11',)
+    """
+    return tuple(
+        ", ".join(f"{dim}={flags[dim].values[at]}" for dim, at in zip(flags.dims, place, strict=True))
+        for place in np.argwhere(flags.values)
+    )
+
+
+def finite(values: xr.DataArray) -> xr.DataArray:
+    """Say of every entry whether it is a finite number.
+
+    Args:
+        values: any numbers.
+
+    Returns:
+        A boolean array with the labels of `values`.
+
+    Example:
+        >>> finite(xr.DataArray([1.0, np.nan])).values.tolist()
+        [True, False]
+    """
+    flags: xr.DataArray = xr.apply_ufunc(np.isfinite, values)
+    return flags
+
+
+def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> Hashable:
+    """Say which dimension holds the independent units: the first of `over` with more than one entry.
+
+    Args:
+        values: one number a lane.
+        over: the dimensions that are averaged, the outermost unit first.
+
+    Returns:
+        A dimension of `values`: `"draw"` when there are several draws, `"seed"` when there is one.
+
+    Raises:
+        ValueError: if `values` has none of these dimensions, or a longer one that is not among them.
+
+    Example:
+        >>> unit(xr.DataArray(np.zeros((4, 3)), dims=("draw", "seed")))
+        'draw'
+        >>> unit(xr.DataArray(np.zeros((1, 3)), dims=("draw", "seed")))
+        'seed'
+    """
+    present = [dim for dim in over if dim in values.dims]
+    if not present:
+        raise ValueError(
+            f"no dimension to average over: got dimensions {values.dims}, expected at least one of "
+            f"{tuple(over)}; name the dimensions with over=(...)"
+        )
+    left = [dim for dim in values.dims if dim not in over and values.sizes[dim] > 1]
+    if left:
+        raise ValueError(
+            f"dimension {left[0]!r} has {values.sizes[left[0]]} entries and is not averaged: got dimensions "
+            f"{values.dims}, expected only {tuple(over)}; select one entry first, e.g. .isel({left[0]}=-1)"
+        )
+    return next((dim for dim in present if values.sizes[dim] > 1), present[0])
+
+
+def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: bool = False) -> xr.DataArray:
+    """Average the lanes inside each unit: one number a draw (or a seed, if there is one draw).
+
+    Args:
+        values: one number a lane.
+        over: the dimensions that are averaged, the outermost unit first.
+        drop: leave lanes that are not finite out instead of refusing them. Whoever asks for it also
+            reports their names (`named(~finite(values))`).
+
+    Returns:
+        Float64 numbers along one dimension; units in which no lane is left are gone.
+
+    Raises:
+        ValueError: for a lane that is not finite, naming it; if no lane is left; and as `unit` does.
+
+    Example:
+        >>> per_unit(xr.DataArray([[1.0, 3.0], [5.0, 7.0]], dims=("draw", "seed"))).values
+        array([2., 6.])
+    """
+    along = unit(values, over)
+    lanes = values.astype(np.float64).squeeze([dim for dim in values.dims if dim not in over])
+    bad = ~finite(lanes)
+    if bad.any() and not drop:
+        names = named(bad)
+        shown = "; ".join(names[:5]) + (" …" if len(names) > 5 else "")
+        raise ValueError(
+            f"{len(names)} of {bad.size} lanes are not finite: {shown}. Expected finite numbers, because a "
+            f"diverged lane has no mean: report it, or leave it out with drop_diverged=True"
+        )
+    inner = [dim for dim in lanes.dims if dim != along]
+    means = lanes.where(~bad).mean(inner, skipna=True) if inner else lanes.where(~bad)
+    means = means.dropna(along)
+    if means.size == 0:
+        raise ValueError(
+            f"no finite lane is left of {bad.size}: got only diverged ones, expected at least one"
+        )
+    return means
+
+
+def _diverged_at(dataset: xr.Dataset) -> xr.DataArray:
+    if "diverged_at" not in dataset:
+        raise ValueError(
+            f"the dataset has no variable 'diverged_at': got {sorted(map(str, dataset.data_vars))}, expected "
+            f"a training sweep, which stores the epoch at which each lane diverged (-1 if it did not)"
+        )
+    return dataset["diverged_at"]
