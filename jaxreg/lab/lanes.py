@@ -172,9 +172,7 @@ def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: boo
     means = lanes.where(~bad).mean(inner, skipna=True) if inner else lanes.where(~bad)
     means = means.dropna(along)
     if means.size == 0:
-        raise ValueError(
-            f"no finite lane is left of {bad.size}: got only diverged ones, expected at least one"
-        )
+        raise ValueError(f"no finite lane is left of {bad.size}: got only diverged ones, expected at least one")
     return means
 
 

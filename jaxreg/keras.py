@@ -1,0 +1,131 @@
+"""Keras's own formulas, ε and all, for parity with trainings made there: only where asked for by name.
+
+Everywhere else jaxreg is exact; here the figures are those of Keras 3.15, traps included.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxreg.constraints import Axis
+from jaxreg.objects import Number, check, hyperparameters, static
+
+EPSILON = 1e-7
+
+
+class AdamState(NamedTuple):
+    """The number of updates made, and the running means of the gradient and of its square."""
+
+    count: jax.Array
+    mean: Any
+    square: Any
+
+
+def adam(
+    learning_rate: Number = 1e-3, b1: Number = 0.9, b2: Number = 0.999, epsilon: Number = EPSILON
+) -> optax.GradientTransformation:
+    """Keras's Adam: w ← w - η √(1 - b2ᵗ) / (1 - b1ᵗ) · m / (√v + ε), with ε outside of the bias correction.
+
+    `optax.adam(eps=1e-7)` corrects v before it adds ε, and drifts from Keras by 1e-4 in 100 steps.
+
+    Args:
+        learning_rate: η; a float, an array or an Optax schedule.
+        b1: Decay of the mean of the gradient, in [0, 1).
+        b2: Decay of the mean of its square, in [0, 1).
+        epsilon: ε, at least 0.
+
+    Returns:
+        A transformation; its update is complete, learning rate and sign included.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> tx, w = jr.keras.adam(0.1), jnp.array([1.0])
+        >>> updates, _ = tx.update(jnp.array([2.0]), tx.init(w))
+        >>> print(updates.round(5))
+        [-0.1]
+
+    Reference:
+        Kingma and Ba, Adam, 2015, end of section 2; Keras 3.15 `optimizers.Adam`.
+    """
+
+    def init(params: Any) -> AdamState:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return AdamState(jnp.zeros((), jnp.int32), zeros, zeros)
+
+    def update(updates: Any, state: AdamState, params: Any = None) -> tuple[Any, AdamState]:
+        count = optax.safe_increment(state.count)
+        mean = jax.tree.map(lambda m, g: m + (g - m) * (1 - b1), state.mean, updates)
+        square = jax.tree.map(lambda v, g: v + (jnp.square(g) - v) * (1 - b2), state.square, updates)
+        rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        time = count.astype(jnp.float32)
+        alpha = rate * jnp.sqrt(1 - b2**time) / (1 - b1**time)
+        steps = jax.tree.map(lambda m, v: (-alpha * m / (jnp.sqrt(v) + epsilon)).astype(m.dtype), mean, square)
+        return steps, AdamState(count, mean, square)
+
+    return optax.GradientTransformation(init, update)
+
+
+@hyperparameters
+class MaxNorm:
+    """Keras's MaxNorm: w_j · clip(‖w_j‖, 0, limit) / (ε + ‖w_j‖); not the identity inside the ball.
+
+    Args:
+        limit: Number above 0.
+        axis: Axes summed over in one norm; 0 by default, for convolutions too, as in Keras.
+    """
+
+    limit: Number = 2.0
+    axis: Axis = static(0)
+
+    def __post_init__(self) -> None:
+        check(self, "limit", above=True)
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """What Keras makes of `w`."""
+        norms = jnp.sqrt(jnp.sum(jnp.square(w), self.axis, keepdims=True))
+        return w * (jnp.clip(norms, 0, self.limit) / (EPSILON + norms))
+
+
+@hyperparameters
+class MinMaxNorm:
+    """Keras's MinMaxNorm: w_j · (rate · clip(‖w_j‖, min, max) + (1 - rate) ‖w_j‖) / (ε + ‖w_j‖).
+
+    Args:
+        min: Lower limit, at least 0.
+        max: Upper limit, above 0.
+        rate: Share of the way to the limits, above 0 and at most 1.
+        axis: Axes summed over in one norm; 0 by default, as in Keras.
+    """
+
+    min: Number = 0.0
+    max: Number = 1.0
+    rate: Number = 1.0
+    axis: Axis = static(0)
+
+    def __post_init__(self) -> None:
+        check(self, "min")
+        check(self, "max", above=True)
+        check(self, "rate", above=True, high=1.0)
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """What Keras makes of `w`."""
+        norms = jnp.sqrt(jnp.sum(jnp.square(w), self.axis, keepdims=True))
+        goal = self.rate * jnp.clip(norms, self.min, self.max) + (1 - self.rate) * norms
+        return w * (goal / (EPSILON + norms))
+
+
+@hyperparameters
+class UnitNorm:
+    """Keras's UnitNorm: w_j / (ε + ‖w_j‖), which leaves a unit of zeros at zero.
+
+    Args:
+        axis: Axes summed over in one norm; 0 by default, as in Keras.
+    """
+
+    axis: Axis = static(0)
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """What Keras makes of `w`."""
+        return w / (EPSILON + jnp.sqrt(jnp.sum(jnp.square(w), self.axis, keepdims=True)))

@@ -1,0 +1,198 @@
+"""Named axes and the lanes they span.
+
+An axis is a pytree whose leaves share a leading length; a lane is one entry of each axis. Lanes are numbered
+in row-major order (the last axis runs fastest), so any lane can be found from its number alone and the
+product is never written out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+LANE = "lane"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One named axis: stacked leaves, the structure of an entry, and the coordinate to show for it."""
+
+    name: str
+    leaves: tuple[np.ndarray, ...]
+    keys: tuple[str | None, ...]
+    structure: Any
+    coordinate: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return len(self.coordinate)
+
+    def entry(self, leaves: Sequence[Any]) -> Any:
+        """One entry of the axis from the corresponding slice of each leaf."""
+        wrapped = [
+            leaf if key is None else jax.random.wrap_key_data(leaf, impl=key)
+            for leaf, key in zip(leaves, self.keys, strict=True)
+        ]
+        return jax.tree.unflatten(self.structure, wrapped)
+
+    def digest(self) -> str:
+        """A hash of the entries: names, shapes, types and every byte."""
+        digest = hashlib.sha256(f"{self.name} {self.structure} {self.keys}".encode())
+        for leaf in (*self.leaves, self.coordinate):
+            digest.update(f"{leaf.dtype.str} {leaf.shape}".encode())
+            digest.update(np.ascontiguousarray(leaf).tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The lanes spanned by named axes: their product, or entry by entry if zipped."""
+
+    axes: tuple[Axis, ...]
+    zipped: bool
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """The dimensions of the result and their sizes."""
+        if self.zipped:
+            return {LANE: self.axes[0].size}
+        return {axis.name: axis.size for axis in self.axes}
+
+    @property
+    def size(self) -> int:
+        """The number of lanes."""
+        return math.prod(self.dims.values())
+
+    def indices(self, lanes: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Which entry of each axis the given lanes take: one int32 array an axis."""
+        if self.zipped:
+            return tuple(lanes.astype(np.int32) for _ in self.axes)
+        shape = tuple(self.dims.values())
+        return tuple(index.astype(np.int32) for index in np.unravel_index(lanes, shape))
+
+    def coords(self) -> dict[str, tuple[str, np.ndarray]]:
+        """The coordinates of the axes, each with the dimension it lies along."""
+        return {axis.name: (LANE if self.zipped else axis.name, axis.coordinate) for axis in self.axes}
+
+    def describe(self) -> str:
+        """The grid in words, such as ``l2 (3) x seed (100)``."""
+        return (" + " if self.zipped else " x ").join(f"{axis.name} ({axis.size})" for axis in self.axes)
+
+    def digest(self) -> str:
+        """A hash of all axes."""
+        parts = [str(self.zipped), *(axis.digest() for axis in self.axes)]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def make_grid(over: Mapping[str, Any], *, zipped: bool = False) -> Grid:
+    """Read the axes of a sweep.
+
+    Args:
+        over: axis name -> its entries. A list, tuple or range holds one entry an element: numbers, arrays of
+            one shape, or pytrees of one structure. An array, or a pytree whose leaves share a leading axis
+            (a dict, a registered dataclass), is already stacked.
+        zipped: take the axes entry by entry instead of their product.
+
+    Returns:
+        The grid. The coordinate of an axis of numbers is those numbers; of any other axis, the index.
+
+    Raises:
+        ValueError: an axis is empty, ragged, holds NaN or is too long; zipped lengths differ.
+        TypeError: an axis holds something JAX can't trace.
+
+    Example:
+        >>> make_grid({"l2": [0.0, 1e-3], "seed": range(50)}).describe()
+        'l2 (2) x seed (50)'
+    """
+    if not isinstance(over, Mapping) or not over:
+        raise ValueError("over names no axis: give at least one, such as over={'seed': range(10)}")
+    grid = Grid(tuple(_axis(name, entries) for name, entries in over.items()), zipped)
+    sizes = {axis.name: axis.size for axis in grid.axes}
+    if zipped and len(set(sizes.values())) > 1:
+        raise ValueError(f"zipped axes must be equally long, got {sizes}")
+    if max(sizes.values()) >= 2**31:
+        raise ValueError(f"an axis may have at most 2**31 - 1 entries, got {sizes}")
+    return grid
+
+
+def _axis(name: object, entries: Any) -> Axis:
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"axis name {name!r} can't be an argument of run: use a Python identifier")
+    if (
+        isinstance(entries, str | bytes | int | float | complex | np.generic | None)
+        or np.ndim(entries) == 0
+        and (isinstance(entries, np.ndarray | jax.Array))
+    ):
+        raise ValueError(f"axis {name!r} must be a sequence of values, got {entries!r}: write [{entries!r}]")
+    stacked = _stack(name, entries)
+    leaves, structure = jax.tree.flatten(stacked)
+    if not leaves:
+        raise ValueError(f"axis {name!r} is empty: give it at least one value or leave it out")
+    keys = tuple(_key_name(leaf) for leaf in leaves)
+    arrays = tuple(_array(name, leaf) for leaf in leaves)
+    lengths = {array.shape[0] if array.ndim else None for array in arrays}
+    if len(lengths) > 1 or None in lengths:
+        shapes = [array.shape for array in arrays]
+        raise ValueError(f"the leaves of axis {name!r} must share their leading axis, got shapes {shapes}")
+    size = arrays[0].shape[0]
+    if size == 0:
+        raise ValueError(f"axis {name!r} is empty: give it at least one value or leave it out")
+    plain = len(arrays) == 1 and arrays[0].ndim == 1 and jax.tree.structure(0) == structure
+    coordinate = np.asarray(stacked) if plain and keys == (None,) else np.arange(size)
+    return Axis(name, arrays, keys, structure, coordinate)
+
+
+def _stack(name: str, entries: Any) -> Any:
+    """A sequence of entries as one pytree with a leading axis; anything else as it is."""
+    if isinstance(entries, range):
+        return np.asarray(entries)
+    if not isinstance(entries, list | tuple) or hasattr(entries, "_fields"):
+        return entries
+    if not entries:
+        raise ValueError(f"axis {name!r} is empty: give it at least one value or leave it out")
+    structures = {jax.tree.structure(entry) for entry in entries}
+    if len(structures) > 1:
+        raise ValueError(
+            f"the entries of axis {name!r} differ in structure: sweep each structure by itself and join the "
+            "results with xarray.concat"
+        )
+    try:
+        return jax.tree.map(lambda *leaves: np.stack([_host(leaf) for leaf in leaves]), *entries)
+    except ValueError as error:
+        raise ValueError(f"the entries of axis {name!r} can't be stacked: {error}") from None
+
+
+def _key_name(leaf: Any) -> str | None:
+    is_key = isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return str(jax.random.key_impl(leaf)) if is_key else None
+
+
+def _host(leaf: Any) -> np.ndarray:
+    if _key_name(leaf):
+        raise ValueError("stack random keys into one array first: jax.random.split(key, n) is an axis")
+    return np.asarray(leaf)
+
+
+def _array(name: str, leaf: Any) -> np.ndarray:
+    """A leaf as the NumPy array which the program gets: in JAX's own width, and nothing lost by that."""
+    if _key_name(leaf):
+        return np.asarray(jax.random.key_data(leaf))
+    array = np.asarray(leaf)
+    if array.dtype.kind not in "biufcV" or array.dtype.hasobject:
+        raise TypeError(
+            f"axis {name!r} holds {array.dtype} values such as {array.flat[0]!r}, which can't be traced: what "
+            "differs in structure is a loop around sweep, joined with xarray.concat"
+        )
+    if array.dtype.kind in "fc" and np.isnan(array).any():
+        raise ValueError(f"axis {name!r} holds NaN: every value of an axis must be a number")
+    narrow = array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
+    if array.dtype.kind in "iu" and not np.array_equal(narrow, array):
+        raise ValueError(f"axis {name!r} holds integers beyond {narrow.dtype}: use smaller ones")
+    return narrow

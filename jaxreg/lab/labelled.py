@@ -1,0 +1,33 @@
+"""Arrays that name their own dimensions: what a lane hands back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["values"], meta_fields=["dims"])
+@dataclass(frozen=True)
+class Labelled:
+    """An array with a name for each of its dimensions.
+
+    A pytree: `values` is its leaf and `dims` is static, so it passes through jit, vmap and scan.
+
+    Args:
+        values: an array of rank ``len(dims)``.
+        dims: the names of its dimensions, outermost first.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> Labelled(jnp.zeros(3), dims=("epoch",)).dims
+        ('epoch',)
+    """
+
+    values: Any
+    dims: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dims", (self.dims,) if isinstance(self.dims, str) else tuple(self.dims))

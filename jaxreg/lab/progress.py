@@ -1,0 +1,82 @@
+"""What a sweep shows of itself while it runs: lanes a second, time left, diverged lanes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from jaxreg.lab.store import Manifest
+
+log = logging.getLogger("jaxreg.sweep")
+
+
+def diverged(arrays: Mapping[str, np.ndarray]) -> int:
+    """How many lanes diverged.
+
+    By `diverged_at` (0 or more: the step) where a sweep records it, otherwise by any output that isn't finite.
+
+    Args:
+        arrays: outputs with lanes along the first axis.
+
+    Example:
+        >>> diverged({"loss": np.array([0.1, np.nan, 0.2])})
+        1
+    """
+    if "diverged_at" in arrays:
+        steps = arrays["diverged_at"]
+        return int((steps.reshape(len(steps), -1) >= 0).any(1).sum())
+    flags = [
+        ~np.isfinite(array).reshape(len(array), -1).all(1) for array in arrays.values() if array.dtype.kind in "fc"
+    ]
+    return int(np.any(flags, axis=0).sum()) if flags else 0
+
+
+class Progress:
+    """A bar on standard error between chunks, and a log line a chunk for whoever asks for it.
+
+    Args:
+        manifest: the sweep.
+        done: lanes that are there already.
+        show: show the bar; None: if standard error is a terminal or this is a notebook.
+    """
+
+    def __init__(self, manifest: Manifest, done: int, show: bool | None) -> None:
+        self._lanes, self._total = done, manifest.lanes
+        self._diverged = 0
+        console = Console(stderr=True)
+        visible = (console.is_terminal or console.is_jupyter) if show is None else show
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[diverged]} diverged"),
+            console=console,
+            disable=not visible,
+        )
+        self._task = self._bar.add_task("lanes", total=self._total, completed=done, rate="", diverged=0)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._bar.stop()
+
+    def advance(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Note a finished chunk."""
+        lanes = len(next(iter(arrays.values())))
+        self._lanes += lanes
+        self._diverged += diverged(arrays)
+        speed = self._bar.tasks[0].speed or 0.0
+        self._bar.update(self._task, advance=lanes, rate=f"{speed:.3g} lanes/s", diverged=self._diverged)
+        log.info(
+            "chunk %d: %d lanes, %d of %d done, %d diverged", number, lanes, self._lanes, self._total, self._diverged
+        )

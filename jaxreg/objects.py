@@ -1,0 +1,89 @@
+"""How penalties and constraints are made: frozen dataclasses that are pytrees of their hyperparameters."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Number = Any
+"""A hyperparameter: a float, an array (one value a lane under `jax.vmap`) or an Optax schedule."""
+
+T = TypeVar("T")
+
+
+def static(default: Any = dataclasses.MISSING) -> Any:
+    """A field that is part of the structure of the pytree: hashable, and not traced."""
+    return dataclasses.field(default=default, metadata={"static": True})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
+def hyperparameters(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen dataclass and a pytree whose leaves are its fields, but for the `static` ones.
+
+    Unlike `jax.tree_util.register_dataclass`, rebuilding from leaves does not call the constructor: a
+    gradient with respect to a strength is a negative strength, and must not be refused as one.
+    """
+    cls = dataclasses.dataclass(frozen=True)(cls)
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    data = [f.name for f in fields if not f.metadata.get("static")]
+    fixed = [f.name for f in fields if f.metadata.get("static")]
+
+    def flatten(obj: T) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
+        leaves = [(jax.tree_util.GetAttrKey(name), getattr(obj, name)) for name in data]
+        return leaves, tuple(getattr(obj, name) for name in fixed)
+
+    def unflatten(values: tuple[Any, ...], leaves: Any) -> T:
+        obj = object.__new__(cls)
+        for name, value in [*zip(data, leaves, strict=True), *zip(fixed, values, strict=True)]:
+            object.__setattr__(obj, name, value)
+        return obj
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
+    return cls
+
+
+def check(
+    owner: object,
+    name: str,
+    low: float = 0.0,
+    above: bool = False,
+    infinite: bool = False,
+    high: float = np.inf,
+) -> None:
+    """Refuse the hyperparameter `name` of `owner` unless it is a number of at least `low` (above it if `above`).
+
+    Traced values and schedules cannot be looked at, and pass.
+    """
+    value = getattr(owner, name)
+    if callable(value) or isinstance(value, jax.core.Tracer):
+        return
+    expected = f"a number {'above' if above else 'of at least'} {low:g}"
+    expected += f" and at most {high:g}" if np.isfinite(high) else "" if infinite else ", not infinite"
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{type(owner).__name__}: {name} is {value!r}; expected {expected}") from None
+    right = (array > low if above else array >= low) & (array <= high) & (infinite | np.isfinite(array))
+    if not np.all(right):
+        wrong = float(array[~right].flat[0]) if array.ndim else float(array)
+        raise ValueError(f"{type(owner).__name__}: {name} is {wrong:g}; expected {expected}")
+
+
+def at_step(obj: Any, step: jax.Array | int) -> Any:
+    """`obj` with every schedule among its hyperparameters replaced by the schedule's value at `step`."""
+    if jax.tree_util.all_leaves([obj]):
+        return obj
+    return jax.tree.map(lambda leaf: leaf(step) if isinstance(leaf, Callable) else leaf, obj)  # type: ignore[arg-type]
+
+
+def scheduled(obj: Any) -> bool:
+    """Whether a hyperparameter of `obj` is a schedule."""
+    return not jax.tree_util.all_leaves([obj]) and any(callable(leaf) for leaf in jax.tree.leaves(obj))
+
+
+def wide(w: jax.Array) -> jax.Array:
+    """`w` in float32, or in its own dtype where that is wider: the precision in which norms are taken."""
+    return w.astype(jnp.promote_types(w.dtype, jnp.float32))

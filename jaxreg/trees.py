@@ -1,0 +1,144 @@
+"""Rules on a whole parameter tree: its penalty, its projection, and how far it is from the constraints."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg.constraints import distances
+from jaxreg.objects import at_step, scheduled
+from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
+
+
+def penalty(params: Tree, rules: Rules, step: jax.Array | int | None = None) -> jax.Array:
+    """The sum of the penalties of `params`, a scalar in float32 (float64 where a leaf is).
+
+    Args:
+        params: Tree of weight arrays.
+        rules: Which penalty for which leaves; see `jaxreg.explain`.
+        step: The step at which scheduled strengths are read; needed only if there are any.
+
+    Raises:
+        ValueError: If a pattern matches nothing, two claim one leaf, or a strength is scheduled and no step is given.
+        TypeError: If a rule does not give a number.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"hidden": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}}
+        >>> print(jr.penalty(params, {jr.KERNELS: jr.L2(0.5)}))
+        3.0
+    """
+    costs = [cost(rule, leaf, step) for leaf, rule in assign(params, rules) if rule is not None]
+    return sum(costs, start=jnp.zeros((), jnp.float32))
+
+
+def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
+    """The penalty of one leaf, a scalar; refuses a rule that gives anything else."""
+    value = jnp.asarray(_at(rule, step)(leaf.array))
+    if value.shape != ():
+        raise TypeError(
+            f"the rule {rule!r} for {leaf.path} gives an array of shape {value.shape}; expected a penalty, "
+            "which gives one number (constraints go to jaxreg.project)"
+        )
+    return value
+
+
+def nearest(rule: Rule, leaf: Leaf, array: jax.Array, step: jax.Array | int | None) -> jax.Array:
+    """`array`, in the place of one leaf, projected; refuses a rule that gives another shape."""
+    value = jnp.asarray(_at(rule, step)(array))
+    if value.shape != array.shape:
+        raise TypeError(
+            f"the rule {rule!r} for {leaf.path} gives shape {value.shape} for weights of shape {array.shape}; expected "
+            "a constraint, which keeps the shape (penalties go to jaxreg.penalize)"
+        )
+    return value.astype(array.dtype)
+
+
+def projected(params: Tree, rules: Rules, step: jax.Array | int | None = None) -> Tree:
+    """`params` with every rule's constraint applied: a feasible start, or averaged weights as they should be read.
+
+    Args:
+        params: Tree of weight arrays.
+        rules: Which constraint for which leaves; see `jaxreg.explain`.
+        step: The step at which scheduled limits are read; needed only if there are any.
+
+    Returns:
+        A tree like `params`; what is in its set comes back bit for bit.
+
+    Raises:
+        ValueError: If a pattern matches nothing, two claim one leaf, or a limit is scheduled and no step is given.
+        TypeError: If a rule does not keep the shape.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"hidden": {"kernel": jnp.full((4, 1), 2.0), "bias": jnp.ones(1)}}
+        >>> print(jr.projected(params, jr.UnitNorm())["hidden"]["kernel"].ravel())
+        [0.5 0.5 0.5 0.5]
+    """
+    return _map(params, rules, lambda rule, leaf: nearest(rule, leaf, leaf.array, step))
+
+
+def apply_updates(params: Tree, updates: Tree, rules: Rules, step: jax.Array | int | None = None) -> Tree:
+    """`params` plus `updates`, projected in one step: exactly the projected point, without a second rounding.
+
+    Use it in the place of `optax.apply_updates` when the chain has no `jaxreg.project`.
+
+    Args:
+        params: Tree of weight arrays.
+        updates: Tree of the same structure, what the optimiser adds.
+        rules: Which constraint for which leaves; see `jaxreg.explain`.
+        step: The step at which scheduled limits are read; needed only if there are any.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"kernel": jnp.array([[0.3], [0.4]])}
+        >>> print(jr.apply_updates(params, {"kernel": jnp.array([[-0.9], [0.0]])}, jr.NonNeg())["kernel"].ravel())
+        [0.  0.4]
+    """
+    moved = jax.tree.map(lambda p, u: p if u is None else (p + u).astype(p.dtype), params, updates)
+    return projected(moved, rules, step)
+
+
+def violation(params: Tree, rules: Rules, step: jax.Array | int | None = None) -> jax.Array:
+    """How far `params` are from their constraints: the largest Euclidean distance of a group from its set, a scalar.
+
+    0 means that every constraint holds (equalities to rounding). The groups are those of the constraint's `axis`;
+    where it has none, as for `NonNeg`, every weight is one.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"kernel": jnp.array([[3.0, 0.1], [4.0, 0.2]])}
+        >>> print(round(float(jr.violation(params, jr.MaxNorm(1.0))), 3))
+        4.0
+    """
+    worst = [
+        jnp.max(distances(_at(rule, step), leaf.array), initial=0)
+        for leaf, rule in assign(params, rules)
+        if rule is not None
+    ]
+    return jnp.max(jnp.stack([jnp.zeros((), jnp.float32), *worst]))
+
+
+def feasible(params: Tree, rules: Rules, step: jax.Array | int | None = None, tolerance: float = 0.0) -> jax.Array:
+    """Whether every constraint holds on `params`, to `tolerance` (an absolute distance): a boolean scalar.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> print(jr.feasible({"kernel": jnp.array([[3.0], [4.0]])}, jr.MaxNorm(5.5)))
+        True
+    """
+    return violation(params, rules, step) <= tolerance
+
+
+def _at(rule: Rule, step: jax.Array | int | None) -> Rule:
+    if step is not None:
+        return at_step(rule, step)
+    if scheduled(rule):
+        raise ValueError(f"the rule {rule!r} has a scheduled hyperparameter; pass the step at which to read it")
+    return rule
+
+
+def _map(params: Tree, rules: Rules, function: Callable[[Rule, Leaf], Any]) -> Tree:
+    values = [leaf.array if rule is None else function(rule, leaf) for leaf, rule in assign(params, rules)]
+    return jax.tree.unflatten(jax.tree.structure(params), values)
