@@ -1,0 +1,103 @@
+"""How every picture looks: colours told apart by the colour-blind and in print, units on the axes."""
+
+from collections.abc import Hashable
+from contextlib import AbstractContextManager
+
+import matplotlib as mpl
+from cycler import cycler
+from matplotlib.axes import Axes
+
+# Okabe and Ito (2008), without the yellow, which is lost on white paper. Neighbours differ in lightness.
+BLUE = "#0072B2"
+ORANGE = "#E69F00"
+GREEN = "#009E73"
+VERMILION = "#D55E00"
+SKY = "#56B4E9"
+PURPLE = "#CC79A7"
+BLACK = "#000000"
+GREY = "#767676"
+COLOURS = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, BLACK)
+
+_UNITS = {
+    "loss": "cross-entropy (nats)",
+    "accuracy": "accuracy (fraction correct)",
+    "penalty": "penalty (nats)",
+    "violation": "largest violation (weight units)",
+    "norm": "Frobenius norm (weight units)",
+}
+
+
+def style() -> AbstractContextManager[None]:
+    """Set the look of the figures made inside a `with` block, and of nothing else.
+
+    Returns:
+        A context manager.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> with style():
+        ...     ax = Figure().add_subplot()
+        >>> ax.spines["top"].get_visible()
+        False
+    """
+    return mpl.rc_context(
+        {
+            "axes.axisbelow": True,
+            "axes.grid": True,
+            "axes.prop_cycle": cycler(color=COLOURS),
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "axes.titlesize": 10,
+            "axes.titleweight": "bold",
+            "figure.constrained_layout.use": True,
+            "figure.figsize": (5.4, 3.6),
+            "font.size": 9,
+            "grid.alpha": 0.35,
+            "grid.linewidth": 0.5,
+            "legend.fontsize": 8,
+            "legend.frameon": True,
+            "legend.framealpha": 0.85,
+            "legend.edgecolor": "none",
+            "legend.title_fontsize": 8,
+            "lines.linewidth": 1.6,
+            "savefig.dpi": 160,
+        }
+    )
+
+
+def axis_label(name: Hashable | None) -> str:
+    """Turn the name of a stored variable into an axis label with its unit.
+
+    Args:
+        name: such as `"test_accuracy"` or `"norm/hidden/kernel"`.
+
+    Returns:
+        The quantity and its unit; the name itself where it is not one of a sweep's own variables.
+
+    Example:
+        >>> axis_label("test_loss")
+        'cross-entropy (nats)'
+        >>> axis_label("margin")
+        'margin'
+    """
+    text = "value" if name is None else str(name)
+    return _UNITS.get(text.split("/")[0].split("_")[-1], text)
+
+
+def legend(ax: Axes, title: str = "") -> None:
+    """Draw the legend of whatever has a label by now, so that calls can be layered on one axes.
+
+    Args:
+        ax: the axes.
+        title: what the bands and points stand for.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> ax = Figure().add_subplot()
+        >>> _ = ax.plot([0, 1], label="train")
+        >>> legend(ax, "mean of 3 lanes")
+        >>> ax.get_legend().get_title().get_text()
+        'mean of 3 lanes'
+    """
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(title=title or None, alignment="left")
