@@ -15,7 +15,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from jaxreg.lab.curves import FEW, Spread, shown, spread
 from jaxreg.lab.style import BLACK, BLUE, ORANGE, axis_label, legend
 
-
 # More strengths than this are too many to label one by one: then only the powers of ten are.
 _TICKS = 8
 
