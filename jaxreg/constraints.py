@@ -80,8 +80,9 @@ class MaxNorm:
         ValueError: If the limit is 0, negative or NaN.
 
     Example:
-        >>> import jax.numpy as jnp, jaxreg as jr
-        >>> print(jr.MaxNorm(1.0)(jnp.array([[3.0, 0.3], [4.0, 0.4]])).round(5))
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> w = jr.MaxNorm(1.0)(jnp.array([[3.0, 0.3], [4.0, 0.4]]))
+        >>> print(np.asarray(w).round(5))
         [[0.6 0.3]
          [0.8 0.4]]
 

@@ -40,10 +40,10 @@ def adam(
         A transformation; its update is complete, learning rate and sign included.
 
     Example:
-        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
         >>> tx, w = jr.keras.adam(0.1), jnp.array([1.0])
         >>> updates, _ = tx.update(jnp.array([2.0]), tx.init(w))
-        >>> print(updates.round(5))
+        >>> print(np.asarray(updates).round(5))
         [-0.1]
 
     Reference:

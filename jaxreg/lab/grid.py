@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 LANE = "lane"
@@ -125,11 +126,8 @@ def make_grid(over: Mapping[str, Any], *, zipped: bool = False) -> Grid:
 def _axis(name: object, entries: Any) -> Axis:
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"axis name {name!r} can't be an argument of run: use a Python identifier")
-    if (
-        isinstance(entries, str | bytes | int | float | complex | np.generic | None)
-        or np.ndim(entries) == 0
-        and (isinstance(entries, np.ndarray | jax.Array))
-    ):
+    single = isinstance(entries, str | bytes | int | float | complex | np.generic | None)
+    if single or (isinstance(entries, np.ndarray | jax.Array) and entries.ndim == 0):
         raise ValueError(f"axis {name!r} must be a sequence of values, got {entries!r}: write [{entries!r}]")
     stacked = _stack(name, entries)
     leaves, structure = jax.tree.flatten(stacked)
@@ -144,7 +142,7 @@ def _axis(name: object, entries: Any) -> Axis:
     size = arrays[0].shape[0]
     if size == 0:
         raise ValueError(f"axis {name!r} is empty: give it at least one value or leave it out")
-    plain = len(arrays) == 1 and arrays[0].ndim == 1 and jax.tree.structure(0) == structure
+    plain = len(arrays) == 1 and arrays[0].ndim == 1 and leaves[0] is stacked
     coordinate = np.asarray(stacked) if plain and keys == (None,) else np.arange(size)
     return Axis(name, arrays, keys, structure, coordinate)
 
@@ -170,7 +168,7 @@ def _stack(name: str, entries: Any) -> Any:
 
 
 def _key_name(leaf: Any) -> str | None:
-    is_key = isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return str(jax.random.key_impl(leaf)) if is_key else None
 
 

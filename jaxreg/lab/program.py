@@ -7,10 +7,12 @@ import inspect
 import platform as host
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any
 
 import jax
 import jax.extend.core
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -42,7 +44,7 @@ class Program:
         self.outputs: dict[str, Variable] = {}
         leaves = [leaf for axis in grid.axes for leaf in axis.leaves]
         self._counts = [len(axis.leaves) for axis in grid.axes]
-        structs = [jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in leaves]
+        structs = [_struct(leaf.shape[1:], leaf.dtype) for leaf in leaves]
         self._traced = jax.jit(lambda *point: self._lane(run, point)).trace(*structs)
         self._compiled: dict[int, Any] = {}
         self._leaves = leaves
@@ -79,13 +81,16 @@ class Program:
     def _mesh(self) -> Mesh:
         return Mesh(np.array(self.devices), ("lane",), axis_types=(AxisType.Auto,))
 
+    def _sharding(self, *spec: str) -> NamedSharding:
+        return NamedSharding(self._mesh, P(*spec))  # type: ignore[no-untyped-call]
+
     def versions(self) -> dict[str, str]:
         """What the bits of a result depend on besides program, grid and chunk."""
         device = self.devices[0]
         return {
             "jaxreg": jaxreg.__version__,
             "jax": jax.__version__,
-            "jaxlib": jax.lib.__version__,
+            "jaxlib": version("jaxlib"),
             "platform": f"{device.platform} {device.device_kind} {host.machine()}",
         }
 
@@ -105,18 +110,20 @@ class Program:
 
             return jax.vmap(one)(indices)
 
+        whole, split = self._sharding(), self._sharding("lane")
         # Every device runs the whole program on its own lanes: check_vma=False keeps shard_map from summing
         # the gradients of zero-initialised biases over devices, and no collective can creep in.
-        sharded = jax.shard_map(chunk, mesh=self._mesh, in_specs=(P(), P("lane")), out_specs=P("lane"), check_vma=False)
-        whole, split = NamedSharding(self._mesh, P()), NamedSharding(self._mesh, P("lane"))
+        sharded = jax.shard_map(
+            chunk, mesh=self._mesh, in_specs=(whole.spec, split.spec), out_specs=split.spec, check_vma=False
+        )
         rows = width * len(self.devices)
-        leaves = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole) for leaf in self._leaves]
-        indices = tuple(jax.ShapeDtypeStruct((rows,), np.int32, sharding=split) for _ in self.grid.axes)
+        leaves = [_struct(leaf.shape, leaf.dtype, whole) for leaf in self._leaves]
+        indices = tuple(_struct((rows,), np.int32, split) for _ in self.grid.axes)
         return jax.jit(sharded).lower(leaves, indices).compile()
 
     @cached_property
     def _placed(self) -> list[jax.Array]:
-        return [jax.device_put(leaf, NamedSharding(self._mesh, P())) for leaf in self._leaves]
+        return [jax.device_put(leaf, self._sharding()) for leaf in self._leaves]
 
     def lanes(self, first: Sequence[int], width: int) -> list[Arrays]:
         """Run one stretch of `width` lanes on each device, from the lane numbers in `first` on.
@@ -125,13 +132,17 @@ class Program:
         """
         starts = np.resize(np.asarray(first), len(self.devices))
         numbers = np.minimum(starts[:, None] + np.arange(width), self.grid.size - 1).ravel()
-        split = NamedSharding(self._mesh, P("lane"))
+        split = self._sharding("lane")
         indices = tuple(jax.device_put(index, split) for index in self.grid.indices(numbers))
         rows = [np.asarray(row) for row in self.compile(width)(self._placed, indices)]
         return [
             {name: row[d * width : (d + 1) * width] for name, row in zip(self.outputs, rows, strict=True)}
             for d in range(len(first))
         ]
+
+
+def _struct(shape: tuple[int, ...], dtype: Any, sharding: NamedSharding | None = None) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)  # type: ignore[no-untyped-call]
 
 
 def flatten(outputs: Any, prefix: str = "") -> dict[str, Labelled]:
@@ -170,12 +181,12 @@ def flatten(outputs: Any, prefix: str = "") -> dict[str, Labelled]:
 
 def _native(name: str, value: Any) -> jax.Array:
     """An output in a type that NumPy itself can hold: bfloat16 and smaller widen exactly."""
-    array = jax.numpy.asarray(value)
-    if jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended):
+    array = jnp.asarray(value)
+    if jnp.issubdtype(array.dtype, jax.dtypes.extended):
         raise TypeError(f"output {name!r} is a random key: return jax.random.key_data(key)")
     if array.dtype.isbuiltin == 1:
         return array
-    return array.astype(np.float32 if jax.numpy.issubdtype(array.dtype, np.floating) else np.int32)
+    return array.astype(np.float32 if jnp.issubdtype(array.dtype, np.floating) else np.int32)
 
 
 def _traceable(run: Run, values: dict[str, Any]) -> Any:

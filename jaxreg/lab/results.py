@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from xarray.backends import BackendArray
+from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
 from jaxreg.lab.store import Manifest, Store, Variable, open_folder
@@ -39,17 +39,7 @@ def open_store(path: str | Path) -> xr.Dataset:
         ...     open_store(folder)["square"].sel(x=3.0).item()
         9.0
     """
-    store = open_folder(Path(path))
-    missing = [number for number in range(store.manifest.chunks) if not store.file(number).exists()]
-    if missing:
-        raise ValueError(
-            f"{len(missing)} of {store.manifest.chunks} chunks of {path} are missing: run the same sweep again "
-            "to complete it"
-        )
-    coords = store.coords()
-    if coords is None:
-        raise ValueError(f"the coordinates of {path} are damaged: run the same sweep again to mend them")
-    return dataset(store.manifest, coords, _reader(store))
+    return xr.open_dataset(Path(path), engine=_Entrypoint)
 
 
 def dataset(manifest: Manifest, coords: Mapping[str, Any], read: Read) -> xr.Dataset:
@@ -57,9 +47,26 @@ def dataset(manifest: Manifest, coords: Mapping[str, Any], read: Read) -> xr.Dat
     variables = {}
     for name, variable in manifest.outputs.items():
         lazy = indexing.LazilyIndexedArray(_Lanes(manifest, name, variable, read))
-        cached = indexing.CopyOnWriteArray(indexing.MemoryCachedArray(lazy))
-        variables[name] = xr.Variable((*manifest.dims, *variable.dims), cached)
+        variables[name] = xr.Variable((*manifest.dims, *variable.dims), lazy)
     return xr.Dataset(variables, coords, {**manifest.attrs, "sweep": manifest.sweep})
+
+
+class _Entrypoint(BackendEntrypoint):
+    """A store as xarray opens it: lazily, and what has been read is kept."""
+
+    def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None) -> xr.Dataset:
+        path = Path(filename_or_obj)
+        store = open_folder(path)
+        missing = [number for number in range(store.manifest.chunks) if not store.file(number).exists()]
+        if missing:
+            raise ValueError(
+                f"{len(missing)} of {store.manifest.chunks} chunks of {path} are missing: run the same sweep "
+                "again to complete it"
+            )
+        coords = store.coords()
+        if coords is None:
+            raise ValueError(f"the coordinates of {path} are damaged: run the same sweep again to mend them")
+        return dataset(store.manifest, coords, _reader(store)).drop_vars(drop_variables or ())
 
 
 def _reader(store: Store) -> Read:
@@ -96,7 +103,7 @@ class _Lanes(BackendArray):
         for number, rows in zip(numbers, np.split(order, starts[1:]), strict=True):
             values = self._read(int(number))[self._name]
             found[rows] = _take(values[lanes[rows] - number * self._manifest.chunk], inner)
-        return found.reshape(*(w.size for w in wanted if w.ndim), *found.shape[1:])
+        return found.reshape((*(w.size for w in wanted if w.ndim), *kept))
 
 
 def _take(values: np.ndarray, inner: tuple[Any, ...]) -> np.ndarray:

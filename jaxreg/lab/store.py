@@ -1,10 +1,11 @@
 """A folder of finished chunks that is safe to kill at any moment.
 
 ``manifest.json`` says what was run, ``coords.npz`` holds the coordinates, and each finished chunk is one
-``.npz``. A file is written under a temporary name, flushed, renamed, and its folder flushed: it is there whole or not
-at all. The last 64 bytes of an ``.npz`` (its zip comment, so that NumPy reads it as ever) are the SHA-256 of the sweep's
-hash, the file's name and all bytes before them: a chunk that is torn, altered, renamed or of another sweep does not verify and
-counts as not there. Nothing is parsed before it verifies, and nothing is pickled.
+``.npz``. A file is written under a temporary name, flushed, renamed, and its folder flushed: it is there
+whole or not at all. The last 64 bytes of an ``.npz`` (its zip comment, so that NumPy reads it as ever) are
+the SHA-256 of the sweep's hash, the file's name and all bytes before them: a chunk that is torn, altered,
+renamed or of another sweep does not verify and counts as not there. Nothing is parsed before it verifies,
+and nothing is pickled.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -70,21 +71,19 @@ def sweep(
     labels = _labels(grid, program, coords or {})
     manifest = _manifest(grid, program, labels, width)
     values = {name: value for name, (_, value) in labels.items()}
-    if path is None:
-        kept: Store | _Memory = _Memory(manifest)
-    else:
-        kept = create(path, manifest, values)
-    _fill(program, manifest, kept, executor, progress)
     if path is not None:
+        _fill(program, manifest, create(path, manifest, values), executor, progress)
         return results.open_store(path)
-    return results.dataset(manifest, labels, kept.read)
+    chunks: dict[int, Arrays] = {}
+    _fill(program, manifest, _Memory(chunks), executor, progress)
+    return results.dataset(manifest, labels, chunks.__getitem__).load()
 
 
 class _Memory:
     """What a store is, without a disk."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._chunks: dict[int, Arrays] = {}
+    def __init__(self, chunks: dict[int, Arrays]) -> None:
+        self._chunks = chunks
 
     def read(self, number: int) -> Arrays | None:
         return self._chunks.get(number)
@@ -151,8 +150,6 @@ def _labels(grid: Grid, program: Program, coords: Mapping[str, Any]) -> dict[str
 
 
 def _manifest(grid: Grid, program: Program, labels: Mapping[str, tuple[str, np.ndarray]], chunk: int) -> Manifest:
-    import hashlib
-
     digest = hashlib.sha256(grid.digest().encode())
     for name, (dim, values) in labels.items():
         digest.update(f"{name} {dim} {values.dtype.str} {values.shape}".encode() + values.tobytes())
