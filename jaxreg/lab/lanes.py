@@ -15,6 +15,9 @@ import xarray as xr
 
 OVER = ("draw", "seed")
 
+# Sweeps are stored in float32, so means that agree to a few of its last digits are the same result.
+TIE = 4 * float(np.finfo(np.float32).eps)
+
 
 def diverged(dataset: xr.Dataset) -> tuple[str, ...]:
     """Name the lanes of a sweep that diverged.
@@ -105,7 +108,7 @@ def finite(values: xr.DataArray) -> xr.DataArray:
     return flags
 
 
-def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> Hashable:
+def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
     """Say which dimension holds the independent units: the first of `over` with more than one entry.
 
     Args:
@@ -136,7 +139,7 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> Hashable:
             f"dimension {left[0]!r} has {values.sizes[left[0]]} entries and is not averaged: got dimensions "
             f"{values.dims}, expected only {tuple(over)}; select one entry first, e.g. .isel({left[0]}=-1)"
         )
-    return next((dim for dim in present if values.sizes[dim] > 1), present[0])
+    return str(next((dim for dim in present if values.sizes[dim] > 1), present[0]))
 
 
 def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: bool = False) -> xr.DataArray:
@@ -176,6 +179,59 @@ def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: boo
     return means
 
 
+def differences(
+    a: xr.DataArray, b: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop_diverged: bool = False
+) -> xr.DataArray:
+    """Give the paired differences a − b, one a unit: the numbers behind every comparison.
+
+    Args:
+        a: one number a lane, on the same draws and seeds as `b`.
+        b: the other side.
+        over: the dimensions that are averaged, the outermost unit first.
+        drop_diverged: leave out the pairs in which a side is not finite, instead of refusing them.
+
+    Returns:
+        Float64 differences along the unit's dimension. Differences within rounding (4 ulp of float32)
+        are exactly 0.
+
+    Raises:
+        ValueError: if the sides have different labels or dimensions; for lanes that are not finite.
+
+    Example:
+        >>> a = xr.DataArray([[0.9, 0.7], [0.8, 0.8]], dims=("draw", "seed"))
+        >>> b = xr.DataArray([[0.7, 0.7], [0.8, 0.8]], dims=("draw", "seed"))
+        >>> differences(a, b).values.round(3)
+        array([0.1, 0. ])
+    """
+    x, y = _aligned(a, b)
+    both = finite(x) & finite(y)
+    first = per_unit(x.where(both), over, drop=drop_diverged)
+    second = per_unit(y.where(both), over, drop=drop_diverged)
+    gap = first - second
+    return gap.where(abs(gap) > TIE * np.maximum(abs(first), abs(second)), 0.0)
+
+
+def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
+    """Name the lanes that `differences` leaves out when asked to drop the diverged ones.
+
+    Args:
+        a: one number a lane, on the same draws and seeds as `b`.
+        b: the other side.
+
+    Returns:
+        One name a pair in which a side is not finite.
+
+    Raises:
+        ValueError: if the sides have different labels or dimensions.
+
+    Example:
+        >>> left_out(xr.DataArray([1.0, np.nan], dims="draw"), xr.DataArray([1.0, 1.0], dims="draw"))
+        ('draw=1',)
+    """
+    x, y = _aligned(a, b)
+    return named(~(finite(x) & finite(y)))
+
+
 def _diverged_at(dataset: xr.Dataset) -> xr.DataArray:
     if "diverged_at" not in dataset:
         raise ValueError(
@@ -183,3 +239,18 @@ def _diverged_at(dataset: xr.Dataset) -> xr.DataArray:
             f"a training sweep, which stores the epoch at which each lane diverged (-1 if it did not)"
         )
     return dataset["diverged_at"]
+
+
+def _aligned(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    if set(a.dims) != set(b.dims):
+        raise ValueError(
+            f"the sides of a paired comparison differ in their dimensions: got {a.dims} and {b.dims}, "
+            f"expected the same draws and seeds on both; select one recipe and one epoch on each side"
+        )
+    try:
+        return xr.align(a.astype(np.float64), b.astype(np.float64).transpose(*a.dims), join="exact")
+    except ValueError as error:
+        raise ValueError(
+            f"the sides of a paired comparison were not run on the same lanes: got {dict(a.sizes)} and "
+            f"{dict(b.sizes)} with labels that differ, expected the same draws and seeds on both ({error})"
+        ) from error
