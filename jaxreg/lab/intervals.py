@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats as scipy_stats
 
-from jaxreg.lab.lanes import OVER, per_unit
+from jaxreg.lab.lanes import OVER, finite, per_unit, refuse
 
 # Below this, even the extremes of all resamples, the smallest and the largest value, are no 95 % interval.
 _FEW = 8
@@ -170,6 +170,7 @@ def interquartile_mean(
     Source: Agarwal and others (2021), Deep reinforcement learning at the edge of the statistical precipice.
     """
     table = values if strata in values.dims else values.expand_dims({strata: 1})
+    refuse(~finite(table))
     groups = [per_unit(table.isel({strata: i}), over).values for i in range(table.sizes[strata])]
     n = len(groups[0])
     if n < 2:

@@ -164,13 +164,8 @@ def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: boo
     along = unit(values, over)
     lanes = values.astype(np.float64).squeeze([dim for dim in values.dims if dim not in over])
     bad = ~finite(lanes)
-    if bad.any() and not drop:
-        names = named(bad)
-        shown = "; ".join(names[:5]) + (" …" if len(names) > 5 else "")
-        raise ValueError(
-            f"{len(names)} of {bad.size} lanes are not finite: {shown}. Expected finite numbers, because a "
-            f"diverged lane has no mean: report it, or leave it out with drop_diverged=True"
-        )
+    if not drop:
+        refuse(bad)
     inner = [dim for dim in lanes.dims if dim != along]
     means = lanes.where(~bad).mean(inner, skipna=True) if inner else lanes.where(~bad)
     means = means.dropna(along)
@@ -230,6 +225,27 @@ def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
     """
     x, y = _aligned(a, b)
     return named(~(finite(x) & finite(y)))
+
+
+def refuse(bad: xr.DataArray) -> None:
+    """Stop at lanes that cannot be averaged, naming the first few.
+
+    Args:
+        bad: true where a lane is not finite.
+
+    Raises:
+        ValueError: if any is.
+
+    Example:
+        >>> refuse(xr.DataArray([False, False], dims="draw"))
+    """
+    names = named(bad)
+    if names:
+        shown = "; ".join(names[:5]) + (" …" if len(names) > 5 else "")
+        raise ValueError(
+            f"{len(names)} of {bad.size} lanes are not finite: {shown}. Expected finite numbers, because a "
+            f"diverged lane has no mean: report it, or leave it out with drop_diverged=True where there is one"
+        )
 
 
 def _diverged_at(dataset: xr.Dataset) -> xr.DataArray:

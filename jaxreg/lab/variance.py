@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats as scipy_stats
 
-from jaxreg.lab.lanes import finite, named
+from jaxreg.lab.lanes import finite, refuse
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,13 @@ def variance_split(values: xr.DataArray, *, draw: str = "draw", seed: str = "see
 
     Source: Shrout and Fleiss (1979), Psychological Bulletin 86; Searle, Casella and McCulloch (1992), chapter 4.
     """
-    lanes = values.squeeze([dim for dim in values.dims if dim not in (draw, seed)] if values.ndim > 2 else [])
+    lanes = values.squeeze([dim for dim in values.dims if dim not in (draw, seed) and values.sizes[dim] == 1])
     if set(lanes.dims) != {draw, seed} or min(lanes.shape) < 2:
         raise ValueError(
             f"a split of the variance needs at least 2 draws crossed with 2 seeds: got {dict(values.sizes)}, "
             f"expected only {draw!r} and {seed!r}; select one recipe and one epoch first"
         )
-    bad = named(~finite(lanes))
-    if bad:
-        raise ValueError(f"{len(bad)} of {lanes.size} lanes are not finite: {'; '.join(bad[:5])}")
+    refuse(~finite(lanes))
     table = lanes.transpose(draw, seed).values.astype(np.float64)
     rows, columns = table.shape
     by_draw, by_seed = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)
