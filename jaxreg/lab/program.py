@@ -1,222 +1,178 @@
-"""One function, traced once, as a compiled program that runs a chunk of lanes on each device."""
+"""One function over one grid: traced once, and compiled for chunks of one width.
+
+A chunk is one call of one program on one device. On an accelerator one chunk runs at a time; on a CPU one a
+core, as threads on the same compiled program: XLA's own threads gain nothing on programs this small. Each
+device has the program to itself: partitioned over two devices it gives other last bits than on one, and
+with `shard_map` the gradients of zero-initialised biases were summed over devices.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import inspect
-import platform as host
-from collections.abc import Callable, Mapping, Sequence
+import os
+import platform as machine
+import threading
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
+from queue import SimpleQueue
 from typing import Any
 
 import jax
 import jax.extend.core
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import SingleDeviceSharding
 
 import jaxreg
 from jaxreg.lab.grid import Grid
-from jaxreg.lab.labelled import Labelled
+from jaxreg.lab.outputs import Run, check_arguments, describe, evaluate
 from jaxreg.lab.store import Variable
+from jaxreg.lab.width import default_width, device_memory
 
-Run = Callable[..., Any]
 Arrays = dict[str, np.ndarray]
 
 
 class Program:
-    """`run` over a grid, traced once.
+    """`run` over a grid.
 
     Args:
         run: the function of one point.
         grid: the lanes.
+        chunk: lanes a chunk; by default what suits the device.
+        spread: how many chunks there should be at least; by default one for each that runs at once.
 
     Raises:
         TypeError: `run` doesn't take the axes, or doesn't return a mapping of arrays.
         ValueError: two outputs disagree on a dimension, or a name is taken.
     """
 
-    def __init__(self, run: Run, grid: Grid) -> None:
-        _check_arguments(run, grid)
+    def __init__(self, run: Run, grid: Grid, chunk: int | None = None, spread: int | None = None) -> None:
+        check_arguments(run, grid)
         self.grid = grid
+        self.devices = jax.local_devices()
         self.outputs: dict[str, Variable] = {}
-        leaves = [leaf for axis in grid.axes for leaf in axis.leaves]
-        self._counts = [len(axis.leaves) for axis in grid.axes]
-        structs = [_struct(leaf.shape[1:], leaf.dtype) for leaf in leaves]
+        self._leaves = [leaf for axis in grid.axes for leaf in axis.leaves]
+        self._owners = [number for number, axis in enumerate(grid.axes) for _ in axis.leaves]
+        structs = [_struct(leaf.shape[1:], leaf.dtype) for leaf in self._leaves]
         self._traced = jax.jit(lambda *point: self._lane(run, point)).trace(*structs)
-        self._compiled: dict[int, Any] = {}
-        self._leaves = leaves
+        self.chunk = chunk or default_width(
+            self._traced.jaxpr.jaxpr,
+            grid.size,
+            spread or self.workers * jax.process_count(),
+            device_memory(self.devices[0]),
+        )
+        self._width = self.chunk
+        self._loaded: dict[tuple[int, int], tuple[Any, list[jax.Array]]] = {}
+        self._locks = [threading.Lock() for _ in self.devices]
+        self._slots: SimpleQueue[int] = SimpleQueue()
+        for _ in range(self.workers // len(self.devices)):
+            for number in range(len(self.devices)):
+                self._slots.put(number)
 
-    def _lane(self, run: Run, point: Sequence[Any]) -> list[jax.Array]:
-        """One lane from the flat entries of its point; notes the outputs while it is traced."""
-        rest = list(point)
-        values = {}
-        for axis, count in zip(self.grid.axes, self._counts, strict=True):
-            values[axis.name] = axis.entry([rest.pop(0) for _ in range(count)])
-        flat = flatten(_traceable(run, values))
-        arrays = [_native(name, labelled.values) for name, labelled in flat.items()]
-        self.outputs = {
-            name: Variable(labelled.dims, array.shape, array.dtype.name)
-            for (name, labelled), array in zip(flat.items(), arrays, strict=True)
-        }
-        _check_names(self.grid, self.outputs)
-        return arrays
+    @property
+    def workers(self) -> int:
+        """How many chunks run at once in this process."""
+        if self.devices[0].platform != "cpu":
+            return len(self.devices)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return len(self.devices) * max(1, cores // len(self.devices))
 
     @cached_property
-    def digest(self) -> str:
-        """A hash of the lowered program: operations, shapes and every constant that `run` closes over."""
-        digest = hashlib.sha256(self._traced.lower().as_text().encode())
+    def identity(self) -> dict[str, str]:
+        """What the bits of a chunk depend on besides its width and the values of the axes, by name.
+
+        The program is a hash of its lowered text: operations, shapes, and every constant `run` closes over.
+        """
+        digest = hashlib.sha256(self._first.as_text().encode())
         for constant in self._traced.jaxpr.consts:
             digest.update(np.asarray(constant).tobytes())
-        return digest.hexdigest()
-
-    @cached_property
-    def devices(self) -> list[Any]:
-        """The devices of this process."""
-        return jax.local_devices()
-
-    @cached_property
-    def _mesh(self) -> Mesh:
-        return Mesh(np.array(self.devices), ("lane",), axis_types=(AxisType.Auto,))
-
-    def _sharding(self, *spec: str) -> NamedSharding:
-        return NamedSharding(self._mesh, P(*spec))  # type: ignore[no-untyped-call]
-
-    def versions(self) -> dict[str, str]:
-        """What the bits of a result depend on besides program, grid and chunk."""
         device = self.devices[0]
         return {
+            "program": digest.hexdigest(),
             "jaxreg": jaxreg.__version__,
             "jax": jax.__version__,
             "jaxlib": version("jaxlib"),
-            "platform": f"{device.platform} {device.device_kind} {host.machine()}",
+            "platform": f"{device.platform} {device.device_kind} {machine.machine()}",
         }
 
-    def compile(self, width: int) -> Any:
-        """The program for `width` lanes on each device; made once."""
-        if width not in self._compiled:
-            self._compiled[width] = self._compile(width)
-        return self._compiled[width]
+    @cached_property
+    def _first(self) -> Any:
+        return self._lowered(0, self.chunk)
 
-    def _compile(self, width: int) -> Any:
+    def compute(self, number: int) -> tuple[Arrays, int]:
+        """Run one chunk on the next free device.
+
+        Where the device's memory runs out, the chunk is cut in halves, and so are all that follow.
+
+        Args:
+            number: which chunk.
+
+        Returns:
+            The outputs, lanes first, without padding; and how many lanes ran together.
+
+        Raises:
+            MemoryError: not even one lane fits.
+        """
+        lanes = np.arange(number * self.chunk, min((number + 1) * self.chunk, self.grid.size))
+        slot = self._slots.get()
+        try:
+            while True:
+                width = self._width
+                pieces = np.split(lanes, range(width, len(lanes), width))
+                try:
+                    parts = [self._call(slot, piece, width) for piece in pieces]
+                    break
+                except jax.errors.JaxRuntimeError as error:
+                    if "RESOURCE_EXHAUSTED" not in str(error):
+                        raise
+                    reason = str(error).split("\n")[0]
+                if width == 1:
+                    raise MemoryError(f"one lane doesn't fit the memory of {self.devices[slot]}: {reason}")
+                self._width = min(self._width, -(-width // 2))
+        finally:
+            self._slots.put(slot)
+        return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}, width
+
+    def _lane(self, run: Run, point: Sequence[Any]) -> list[Any]:
+        entries = {
+            axis.name: axis.entry([leaf for leaf, owner in zip(point, self._owners, strict=True) if owner == number])
+            for number, axis in enumerate(self.grid.axes)
+        }
+        flat = evaluate(run, entries)
+        self.outputs = describe(flat, self.grid)
+        return [labelled.values for labelled in flat.values()]
+
+    def _lowered(self, slot: int, width: int) -> Any:
         lane = jax.extend.core.jaxpr_as_fun(self._traced.jaxpr)
-        owner = [number for number, count in enumerate(self._counts) for _ in range(count)]
 
         def chunk(leaves: list[jax.Array], indices: tuple[jax.Array, ...]) -> Any:
             def one(index: tuple[jax.Array, ...]) -> Any:
-                return lane(*(leaf[index[axis]] for axis, leaf in zip(owner, leaves, strict=True)))
+                return lane(*(leaf[index[owner]] for owner, leaf in zip(self._owners, leaves, strict=True)))
 
             return jax.vmap(one)(indices)
 
-        whole, split = self._sharding(), self._sharding("lane")
-        # Every device runs the whole program on its own lanes: check_vma=False keeps shard_map from summing
-        # the gradients of zero-initialised biases over devices, and no collective can creep in.
-        sharded = jax.shard_map(
-            chunk, mesh=self._mesh, in_specs=(whole.spec, split.spec), out_specs=split.spec, check_vma=False
-        )
-        rows = width * len(self.devices)
-        leaves = [_struct(leaf.shape, leaf.dtype, whole) for leaf in self._leaves]
-        indices = tuple(_struct((rows,), np.int32, split) for _ in self.grid.axes)
-        return jax.jit(sharded).lower(leaves, indices).compile()
+        here = SingleDeviceSharding(self.devices[slot])
+        leaves = [_struct(leaf.shape, leaf.dtype, here) for leaf in self._leaves]
+        indices = tuple(_struct((width,), np.int32, here) for _ in self.grid.axes)
+        return jax.jit(chunk).lower(leaves, indices)
 
-    @cached_property
-    def _placed(self) -> list[jax.Array]:
-        return [jax.device_put(leaf, self._sharding()) for leaf in self._leaves]
+    def _load(self, slot: int, width: int) -> tuple[Any, list[jax.Array]]:
+        """The program on one device, and the axes there; compiled once."""
+        with self._locks[slot]:
+            if (slot, width) not in self._loaded:
+                first = (slot, width) == (0, self.chunk)
+                compiled = (self._first if first else self._lowered(slot, width)).compile()
+                leaves = [jax.device_put(leaf, self.devices[slot]) for leaf in self._leaves]
+                self._loaded[slot, width] = (compiled, leaves)
+            return self._loaded[slot, width]
 
-    def lanes(self, first: Sequence[int], width: int) -> list[Arrays]:
-        """Run one stretch of `width` lanes on each device, from the lane numbers in `first` on.
-
-        Lanes past the end repeat the last one; so do the devices past the last stretch.
-        """
-        starts = np.resize(np.asarray(first), len(self.devices))
-        numbers = np.minimum(starts[:, None] + np.arange(width), self.grid.size - 1).ravel()
-        split = self._sharding("lane")
-        indices = tuple(jax.device_put(index, split) for index in self.grid.indices(numbers))
-        rows = [np.asarray(row) for row in self.compile(width)(self._placed, indices)]
-        return [
-            {name: row[d * width : (d + 1) * width] for name, row in zip(self.outputs, rows, strict=True)}
-            for d in range(len(first))
-        ]
+    def _call(self, slot: int, lanes: np.ndarray, width: int) -> Arrays:
+        compiled, leaves = self._load(slot, width)
+        padded = np.minimum(lanes[0] + np.arange(width), lanes[-1])
+        indices = tuple(jax.device_put(index, self.devices[slot]) for index in self.grid.indices(padded))
+        rows = compiled(leaves, indices)
+        return {name: np.asarray(row)[: len(lanes)] for name, row in zip(self.outputs, rows, strict=True)}
 
 
-def _struct(shape: tuple[int, ...], dtype: Any, sharding: NamedSharding | None = None) -> jax.ShapeDtypeStruct:
+def _struct(shape: tuple[int, ...], dtype: Any, sharding: SingleDeviceSharding | None = None) -> Any:
     return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)  # type: ignore[no-untyped-call]
-
-
-def flatten(outputs: Any, prefix: str = "") -> dict[str, Labelled]:
-    """The outputs of a lane under flat names, nested keys joined by ``/``.
-
-    Raises:
-        TypeError: something that is neither a mapping nor an array.
-    """
-    if isinstance(outputs, Mapping):
-        flat: dict[str, Labelled] = {}
-        for key, value in outputs.items():
-            if not isinstance(key, str):
-                raise TypeError(f"run returns a key {key!r}: the names of outputs must be strings")
-            named = flatten(value, f"{prefix}/{key}" if prefix else key)
-            if taken := flat.keys() & named.keys():
-                raise ValueError(f"run returns {sorted(taken)} twice: nested keys are joined by '/'")
-            flat |= named
-        if not flat:
-            raise TypeError(f"run returns an empty mapping{prefix and f' at {prefix!r}'}: name an output")
-        return flat
-    if not prefix:
-        raise TypeError(f"run must return a dict of arrays, got {type(outputs).__name__}: return {{'loss': loss}}")
-    labelled = outputs if isinstance(outputs, Labelled) else Labelled(outputs, ())
-    values = labelled.values
-    if not isinstance(values, jax.Array | np.ndarray | np.generic):
-        raise TypeError(
-            f"run returns {type(values).__name__} as {prefix!r} and must return an array: use jnp.asarray for "
-            "a number, jnp.stack for a list of equal shapes, and one name for each array of other shapes"
-        )
-    if not isinstance(outputs, Labelled):
-        return {prefix: Labelled(values, tuple(f"{prefix}_{i}" for i in range(values.ndim)))}
-    if len(labelled.dims) != values.ndim or len(set(labelled.dims)) != values.ndim:
-        raise ValueError(f"output {prefix!r} has shape {values.shape} and needs as many names, got {labelled.dims}")
-    return {prefix: labelled}
-
-
-def _native(name: str, value: Any) -> jax.Array:
-    """An output in a type that NumPy itself can hold: bfloat16 and smaller widen exactly."""
-    array = jnp.asarray(value)
-    if jnp.issubdtype(array.dtype, jax.dtypes.extended):
-        raise TypeError(f"output {name!r} is a random key: return jax.random.key_data(key)")
-    if array.dtype.isbuiltin == 1:
-        return array
-    return array.astype(np.float32 if jnp.issubdtype(array.dtype, np.floating) else np.int32)
-
-
-def _traceable(run: Run, values: dict[str, Any]) -> Any:
-    try:
-        return run(**values)
-    except jax.errors.JAXTypeError as error:
-        first = str(error).split("\n")[0]
-        raise TypeError(f"run can't be traced: it turns a traced value into a Python value ({first})") from error
-
-
-def _check_arguments(run: Run, grid: Grid) -> None:
-    if not callable(run):
-        raise TypeError(f"run must be a function of the axes, got {run!r}")
-    names = [axis.name for axis in grid.axes]
-    try:
-        inspect.signature(run).bind(**dict.fromkeys(names))
-    except TypeError as error:
-        raise TypeError(f"run{inspect.signature(run)} doesn't take the axes {names}: {error}") from None
-    except ValueError:  # a builtin without a signature: tracing will tell
-        return
-
-
-def _check_names(grid: Grid, outputs: Mapping[str, Variable]) -> None:
-    axes = {axis.name for axis in grid.axes} | set(grid.dims)
-    if taken := axes & outputs.keys():
-        raise ValueError(f"{sorted(taken)} is the name of an axis and of an output: rename one of them")
-    sizes: dict[str, int] = {}
-    for name, output in outputs.items():
-        if taken := set(output.dims) & (axes | outputs.keys()):
-            raise ValueError(f"output {name!r} has the dimension {sorted(taken)}, already an axis or an output")
-        for dim, size in zip(output.dims, output.shape, strict=True):
-            if sizes.setdefault(dim, size) != size:
-                raise ValueError(f"dimension {dim!r} has length {size} in {name!r} and {sizes[dim]} before")

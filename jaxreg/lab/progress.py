@@ -11,8 +11,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from jaxreg.lab.store import Manifest
-
 log = logging.getLogger("jaxreg.sweep")
 
 
@@ -41,13 +39,13 @@ class Progress:
     """A bar on standard error between chunks, and a log line a chunk for whoever asks for it.
 
     Args:
-        manifest: the sweep.
+        total: lanes in all.
         done: lanes that are there already.
         show: show the bar; None: if standard error is a terminal or this is a notebook.
     """
 
-    def __init__(self, manifest: Manifest, done: int, show: bool | None) -> None:
-        self._lanes, self._total = done, manifest.lanes
+    def __init__(self, total: int, done: int, show: bool | None) -> None:
+        self._lanes, self._total = done, total
         self._diverged = 0
         console = Console(stderr=True)
         visible = (console.is_terminal or console.is_jupyter) if show is None else show

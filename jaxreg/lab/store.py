@@ -40,6 +40,11 @@ class Variable:
     shape: tuple[int, ...]
     dtype: str
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes a lane."""
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -147,7 +152,7 @@ class Store:
     def _read(self, number: int) -> dict[str, np.ndarray] | None:
         length = self.manifest.length(number)
         expected = {name: (length, *v.shape) for name, v in self.manifest.outputs.items()}
-        size = sum(_nbytes(shape, self.manifest.outputs[name].dtype) for name, shape in expected.items())
+        size = sum(length * variable.nbytes for variable in self.manifest.outputs.values())
         limit = size + sum(2048 + 4 * len(name.encode()) for name in [*expected, ""])
         arrays = _read_sealed(self.file(number), self.manifest.sweep, limit)
         if arrays is None or arrays.keys() != {*expected, ""}:
@@ -251,10 +256,6 @@ def _difference(found: Manifest | None, wanted: Manifest) -> str:
         elif there != here:
             parts.append(f"{name} is {str(there)[:40]} there and {str(here)[:40]} here")
     return "; ".join(parts) + ". Name another folder, or run that sweep again"
-
-
-def _nbytes(shape: tuple[int, ...], dtype: str) -> int:
-    return int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
 
 
 def _seal(path: Path, sweep: str, body: bytes | memoryview) -> bytes:

@@ -1,4 +1,4 @@
-"""Any pure function over any grid: lanes in chunks, chunks over devices and cores, nothing lost."""
+"""Any pure function over any grid: lanes in chunks, chunks over devices and machines, nothing lost."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 
 from jaxreg.lab import results
+from jaxreg.lab.executors import Done, Here, Place, There
 from jaxreg.lab.grid import Grid, make_grid
-from jaxreg.lab.program import Arrays, Program, Run
+from jaxreg.lab.memory import Memory
+from jaxreg.lab.outputs import Run, check_arguments
+from jaxreg.lab.program import Program
 from jaxreg.lab.progress import Progress
-from jaxreg.lab.store import Manifest, Store, create, find_manifest
+from jaxreg.lab.store import Manifest, Store, Variable, create, find_manifest
 
 log = logging.getLogger("jaxreg.sweep")
+
+Labels = dict[str, tuple[str, np.ndarray]]
 
 
 def sweep(
@@ -35,17 +41,18 @@ def sweep(
 ) -> xr.Dataset:
     """Evaluate `run` at every point of a grid.
 
-    `run` is traced once, compiled once for `chunk` lanes, and run chunk after chunk on every device.
+    `run` is traced once and compiled once, for `chunk` lanes, and run chunk after chunk on every device.
 
     Args:
         run: a pure function of one point: it takes each axis by name (a scalar, or an entry of a pytree) and
             returns a dict of arrays. Nested names are joined by ``/``; an array may be `Labelled`.
         over: axis name -> its values; see `make_grid`.
         store: a folder to keep finished chunks in. The same call again goes on from what is there.
-        coords: inner dimension, or axis, name -> coordinate values.
-        chunk: lanes that run together on one device, and lanes a file. Bits are the same for the same chunk.
-        executor: where chunks run; by default on threads of this process, one a core.
-        progress: show progress on standard error; by default if that is a terminal or a notebook.
+        coords: name of an inner dimension or an axis -> its coordinate values.
+        chunk: lanes that run together on one device, and lanes a file; by default what suits the device, or
+            what the store has. The same chunk gives the same bits.
+        executor: where chunks run; by default on this process's devices, on a CPU on all of its cores.
+        progress: show progress on standard error; by default if that is a terminal or this is a notebook.
         zipped: take the axes entry by entry, along one dimension ``lane``.
 
     Returns:
@@ -54,6 +61,7 @@ def sweep(
     Raises:
         ValueError: a bad axis, name or store; always before anything is compiled.
         TypeError: `run` doesn't fit the axes, or returns something that isn't an array.
+        MemoryError: a single lane doesn't fit the device.
         OSError: the store can't be written; what is on disk stays.
 
     Example:
@@ -62,81 +70,99 @@ def sweep(
         [2.0, 4.0, 8.0]
     """
     grid = make_grid(over, zipped=zipped)
+    check_arguments(run, grid)
     if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int | np.integer) or chunk < 1):
         raise ValueError(f"chunk must be a positive number of lanes, got {chunk!r}")
     path = None if store is None else Path(store)
     known = None if path is None else find_manifest(path)
-    program = Program(run, grid)
-    width = int(chunk or (known and known.chunk) or min(grid.size, 64))
-    labels = _labels(grid, program, coords or {})
-    manifest = _manifest(grid, program, labels, width)
-    values = {name: value for name, (_, value) in labels.items()}
-    if path is not None:
-        _fill(program, manifest, create(path, manifest, values), executor, progress)
-        return results.open_store(path)
-    chunks: dict[int, Arrays] = {}
-    _fill(program, manifest, _Memory(chunks), executor, progress)
-    return results.dataset(manifest, labels, chunks.__getitem__).load()
+    wanted = int(chunk) if chunk else known.chunk if known else None
+    place: Place = Here(Program(run, grid, wanted)) if executor is None else There(executor, run, over, zipped, wanted)
+    try:
+        labels = _labels(grid, place.outputs, coords or {})
+        manifest = _manifest(grid, place, labels)
+        if path is None:
+            memory = Memory(manifest)
+            _fill(place, manifest, memory, progress)
+            memory.gather()
+            return results.dataset(manifest, labels, memory.chunks.__getitem__).load()
+        _fill(place, manifest, create(path, manifest, {n: v for n, (_, v) in labels.items()}), progress)
+    finally:
+        place.close()
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(f"sweep {manifest.sweep}")
+    return results.open_store(path)
 
 
-class _Memory:
-    """What a store is, without a disk."""
-
-    def __init__(self, chunks: dict[int, Arrays]) -> None:
-        self._chunks = chunks
-
-    def read(self, number: int) -> Arrays | None:
-        return self._chunks.get(number)
-
-    def write(self, number: int, arrays: Arrays, width: int) -> None:
-        self._chunks[number] = arrays
-
-
-def _fill(
-    program: Program,
-    manifest: Manifest,
-    kept: Store | _Memory,
-    executor: Executor | None,
-    progress: bool | None,
-) -> None:
-    todo = [number for number in range(manifest.chunks) if kept.read(number) is None]
-    if not todo:
-        return
-    program.compile(manifest.chunk)
-    width = len(program.devices)
-    rounds = [todo[i : i + width] for i in range(0, len(todo), width)]
-    workers = max(1, (os.cpu_count() or 1) // width) if program.devices[0].platform == "cpu" else 1
-    done = manifest.lanes - sum(map(manifest.length, todo))
-    with Progress(manifest, done, progress) as shown, ThreadPoolExecutor(workers) as pool:
-        for numbers, found in _in_flight(pool, program, manifest, rounds, 2 * workers):
-            for number, arrays in zip(numbers, found, strict=True):
-                whole = {name: array[: manifest.length(number)] for name, array in arrays.items()}
-                kept.write(number, whole, manifest.chunk)
-                shown.advance(number, whole)
+def _fill(place: Place, manifest: Manifest, kept: Store | Memory, progress: bool | None) -> None:
+    """Compute what is missing of this process's share."""
+    share = range(jax.process_index(), manifest.chunks, jax.process_count())
+    todo = [number for number in share if kept.read(number) is None]
+    done = sum(map(manifest.length, share)) - sum(map(manifest.length, todo))
+    width = manifest.chunk
+    show = progress if jax.process_index() == 0 else False
+    with Progress(sum(map(manifest.length, share)), done, show) as shown:
+        for number, chunk in _finished(place, kept, todo):
+            if chunk.identity != place.identity:
+                raise ValueError(f"a worker runs another program: {_differing(chunk.identity, place.identity)}")
+            if chunk.width < width:
+                width = chunk.width
+                log.warning("device memory ran out: %d lanes run together from chunk %d on", width, number)
+            try:
+                kept.write(number, chunk.arrays, chunk.width)
+            except OSError as error:
+                error.add_note(_state(manifest, kept) + ": make room, or name another folder, and run it again")
+                raise
+            shown.advance(number, chunk.arrays)
 
 
-def _in_flight(
-    pool: Executor, program: Program, manifest: Manifest, rounds: list[list[int]], most: int
-) -> Iterator[tuple[list[int], list[Arrays]]]:
-    """The finished rounds in the order in which they finish, with at most `most` of them under way."""
-    waiting = iter(rounds)
-    running: dict[Future[list[Arrays]], list[int]] = {}
+def _finished(place: Place, kept: Store | Memory, todo: list[int]) -> Iterator[tuple[int, Done]]:
+    """The chunks in the order in which they finish, a bounded number of them under way.
+
+    After Ctrl-C the chunks under way are finished and kept; after another one they are dropped.
+    """
+    # Another process may share the store: what it has finished meanwhile is not computed again.
+    waiting = (number for number in todo if kept.read(number) is None)
+    running: dict[Future[Done], int] = {}
+    stopped = False
     while True:
-        while len(running) < most and (numbers := next(waiting, None)) is not None:
-            starts = [number * manifest.chunk for number in numbers]
-            running[pool.submit(program.lanes, starts, manifest.chunk)] = numbers
+        while not stopped and len(running) < place.most and (number := next(waiting, None)) is not None:
+            running[place.submit(number)] = number
         if not running:
-            return
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
+            break
+        try:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+        except KeyboardInterrupt:
+            if stopped:
+                break
+            stopped = True
+            running = {future: number for future, number in running.items() if not future.cancel()}
+            log.warning("stopping after the %d chunks under way; Ctrl-C again drops them", len(running))
+            continue
         for future in done:
             yield running.pop(future), future.result()
+    if stopped:
+        raise KeyboardInterrupt(_state(kept.manifest, kept) + ": run the same again to go on from there")
 
 
-def _labels(grid: Grid, program: Program, coords: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:
+def _state(manifest: Manifest, kept: Store | Memory) -> str:
+    if isinstance(kept, Memory):
+        return "stopped; nothing is kept without a store"
+    there = sum(kept.file(number).exists() for number in range(manifest.chunks))
+    return f"stopped with {there} of {manifest.chunks} chunks in {kept.path}"
+
+
+def _differing(theirs: Mapping[str, str], first: Mapping[str, str]) -> str:
+    names = [name for name in first if theirs.get(name) != first[name]]
+    return "; ".join(f"{name} is {theirs.get(name)} there and was {first[name]} before" for name in names)
+
+
+def _labels(grid: Grid, outputs: Mapping[str, Variable], coords: Mapping[str, Any]) -> Labels:
     """All coordinates, each with its dimension: the axes' own and the given ones."""
     labels = grid.coords()
     sizes = dict(grid.dims)
-    for output in program.outputs.values():
+    for output in outputs.values():
         sizes |= dict(zip(output.dims, output.shape, strict=True))
     for name, values in coords.items():
         dim = labels[name][0] if name in labels else name
@@ -149,16 +175,16 @@ def _labels(grid: Grid, program: Program, coords: Mapping[str, Any]) -> dict[str
     return labels
 
 
-def _manifest(grid: Grid, program: Program, labels: Mapping[str, tuple[str, np.ndarray]], chunk: int) -> Manifest:
+def _manifest(grid: Grid, place: Place, labels: Labels) -> Manifest:
     digest = hashlib.sha256(grid.digest().encode())
     for name, (dim, values) in labels.items():
         digest.update(f"{name} {dim} {values.dtype.str} {values.shape}".encode() + values.tobytes())
-    versions = program.versions()
+    identity = {**place.identity, "grid": digest.hexdigest()}
     return Manifest(
-        identity={"program": program.digest, "grid": digest.hexdigest(), **versions},
+        identity=identity,
         dims=grid.dims,
-        chunk=chunk,
+        chunk=place.chunk,
         coords={name: dim for name, (dim, _) in labels.items()},
-        outputs=program.outputs,
-        attrs={"grid": grid.describe(), "chunk": chunk, "program": program.digest, **versions},
+        outputs=dict(place.outputs),
+        attrs={**identity, "grid": grid.describe(), "chunk": place.chunk, "numpy": np.__version__},
     )

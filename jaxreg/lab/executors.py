@@ -1,0 +1,131 @@
+"""Where chunks run: on threads of this process, or wherever an executor takes them."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+from jaxreg.lab.grid import make_grid
+from jaxreg.lab.outputs import Run
+from jaxreg.lab.program import Arrays, Program
+from jaxreg.lab.store import Variable
+
+_SPREAD = 64
+_IN_FLIGHT = 2**29
+
+
+class Done(NamedTuple):
+    """A finished chunk: its outputs, how many lanes ran together, and by what program."""
+
+    arrays: Arrays
+    width: int
+    identity: Mapping[str, str]
+
+
+class Place(Protocol):
+    """A place where the chunks of one sweep can run."""
+
+    @property
+    def outputs(self) -> Mapping[str, Variable]:
+        """The layout of a lane's outputs."""
+
+    @property
+    def chunk(self) -> int:
+        """Lanes a chunk."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What the bits of a chunk depend on, by name."""
+
+    @property
+    def most(self) -> int:
+        """How many chunks to have under way at once."""
+
+    def submit(self, number: int) -> Future[Done]:
+        """Start a chunk."""
+
+    def close(self) -> None:
+        """Start no more; what runs already may finish."""
+
+
+class Here:
+    """Threads of this process, one a device, or on a CPU one a core.
+
+    Args:
+        program: what to run.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.outputs, self.chunk, self.identity = program.outputs, program.chunk, program.identity
+        self.most = 2 * program.workers
+        self._program = program
+        self._pool = ThreadPoolExecutor(program.workers, thread_name_prefix="sweep")
+
+    def submit(self, number: int) -> Future[Done]:
+        """Start a chunk."""
+        return self._pool.submit(lambda: Done(*self._program.compute(number), self.identity))
+
+    def close(self) -> None:
+        """Start no more; what runs already may finish."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class There:
+    """Any `concurrent.futures` executor: each of its workers traces and compiles for itself.
+
+    `run` and the axes travel to the workers and results travel back, so no file system is shared.
+
+    Args:
+        executor: such as Dask's ``client.get_executor()``, or a `ProcessPoolExecutor` that spawns.
+        run: the function of one point.
+        over: the axes.
+        zipped: whether they are taken entry by entry.
+        chunk: lanes a chunk.
+    """
+
+    def __init__(self, executor: Executor, run: Run, over: Mapping[str, Any], zipped: bool, chunk: int | None) -> None:
+        self._executor = executor
+        self._payload = _pack((run, dict(over), zipped))
+        self.outputs, self.chunk, self.identity = executor.submit(_described, self._payload, chunk).result()
+        lane = sum(v.nbytes for v in self.outputs.values())
+        self.most = max(16, min(1024, _IN_FLIGHT // max(1, lane * self.chunk)))
+
+    def submit(self, number: int) -> Future[Done]:
+        """Start a chunk."""
+        return self._executor.submit(_computed, self._payload, self.chunk, number)
+
+    def close(self) -> None:
+        """Leave the executor to whoever made it."""
+
+
+def _pack(job: tuple[Any, ...]) -> bytes:
+    try:
+        import cloudpickle  # type: ignore[import-untyped]
+    except ImportError:
+        return pickle.dumps(job)
+    return cloudpickle.dumps(job)
+
+
+_building = threading.Lock()
+
+
+@lru_cache(maxsize=2)
+def _build(payload: bytes, chunk: int | None) -> Program:
+    run, over, zipped = pickle.loads(payload)
+    return Program(run, make_grid(over, zipped=zipped), chunk, spread=_SPREAD)
+
+
+def _described(payload: bytes, chunk: int | None) -> tuple[dict[str, Variable], int, dict[str, str]]:
+    with _building:
+        program = _build(payload, chunk)
+    return program.outputs, program.chunk, program.identity
+
+
+def _computed(payload: bytes, chunk: int, number: int) -> Done:
+    with _building:
+        program = _build(payload, chunk)
+    return Done(*program.compute(number), program.identity)

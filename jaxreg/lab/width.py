@@ -1,0 +1,102 @@
+"""How many lanes to run together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+L2 = 2**21
+"""Bytes of second-level cache a core is taken to have: what it has on current servers and laptops."""
+
+MOST = 2**16
+
+
+def working_set(jaxpr: Any) -> int:
+    """The most bytes alive at once in the busiest loop of a traced function (in all of it without a loop).
+
+    A loop touches its working set in every step, so that is what has to be near the core; arrays that
+    collect one row a step are touched once.
+
+    Args:
+        jaxpr: a traced function, ``traced.jaxpr.jaxpr``.
+    """
+    loops = [working_set(inner) for equation in jaxpr.eqns for inner in _bodies(equation, loops=True)]
+    return max(loops) if loops else peak(jaxpr)
+
+
+def peak(jaxpr: Any) -> int:
+    """The most bytes alive at once in a traced function, without fusion.
+
+    Args:
+        jaxpr: a traced function.
+    """
+    last: dict[Any, int] = {}
+    for number, equation in enumerate(jaxpr.eqns):
+        last |= {var: number for var in equation.invars if not hasattr(var, "val")}
+    last |= {var: len(jaxpr.eqns) for var in jaxpr.outvars if not hasattr(var, "val")}
+    dying: dict[int, list[Any]] = {}
+    for var, number in last.items():
+        dying.setdefault(number, []).append(var)
+    alive = sum(_nbytes(var) for var in [*jaxpr.invars, *jaxpr.constvars])
+    most = alive
+    for number, equation in enumerate(jaxpr.eqns):
+        inside = max((peak(inner) for inner in _bodies(equation)), default=0)
+        alive += sum(_nbytes(var) for var in equation.outvars)
+        most = max(most, alive + inside)
+        alive -= sum(_nbytes(var) for var in dying.get(number, []))
+        alive -= sum(_nbytes(var) for var in equation.outvars if var not in last)
+    return most
+
+
+def default_width(jaxpr: Any, lanes: int, workers: int, memory: int | None) -> int:
+    """Lanes a chunk where nobody says.
+
+    On an accelerator, what fits half of the device's memory; on a CPU, what keeps the working set in a
+    core's second-level cache. Never more than gives every worker a chunk. Fusion is taken to halve what is
+    alive: XLA's own analysis of the tutorials' 2-500-1 MLP under Adam has 207 of these 384 kB a lane.
+
+    Args:
+        jaxpr: one traced lane.
+        lanes: lanes in all.
+        workers: how many chunks run at once.
+        memory: the device's memory in bytes, None on a CPU.
+
+    Returns:
+        A power of two, or an equal share of the lanes if that is less.
+    """
+    room, lane = (L2, working_set(jaxpr) // 2) if memory is None else (memory // 2, peak(jaxpr) // 2)
+    fits = room // max(1, lane)
+    share = -(-lanes // workers)
+    return int(min(share, MOST, 2 ** (max(1, fits).bit_length() - 1)))
+
+
+def device_memory(device: jax.Device) -> int | None:
+    """The bytes of an accelerator that JAX may use, or None where it doesn't say, as on a CPU.
+
+    Args:
+        device: the device.
+    """
+    stats: Mapping[str, int] = device.memory_stats() or {}
+    return stats.get("bytes_limit") if device.platform != "cpu" else None
+
+
+def _bodies(equation: Any, *, loops: bool = False) -> list[Any]:
+    if loops and equation.primitive.name not in ("scan", "while"):
+        return [body for inner in _bodies(equation) for e in inner.eqns for body in _bodies(e, loops=True)]
+    found = []
+    for value in equation.params.values():
+        for item in value if isinstance(value, tuple | list) else [value]:
+            inner = getattr(item, "jaxpr", item)
+            if hasattr(inner, "eqns"):
+                found.append(inner)
+    return found
+
+
+def _nbytes(var: Any) -> int:
+    aval = var.aval
+    if not hasattr(aval, "shape") or not hasattr(aval, "dtype"):
+        return 0
+    return int(np.prod(aval.shape, dtype=np.int64)) * getattr(aval.dtype, "itemsize", 8)
