@@ -67,6 +67,99 @@ def adam(
     return optax.GradientTransformation(init, update)
 
 
+def adamw(
+    learning_rate: Number = 1e-3,
+    weight_decay: Number = 0.004,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    epsilon: Number = EPSILON,
+) -> optax.GradientTransformation:
+    """Keras's AdamW: its Adam after w ← w - η λ w, on every weight, biases included.
+
+    Args:
+        learning_rate: η; a float, an array or an Optax schedule.
+        weight_decay: λ, multiplied by the current learning rate.
+        b1: Decay of the mean of the gradient, in [0, 1).
+        b2: Decay of the mean of its square, in [0, 1).
+        epsilon: ε, at least 0.
+
+    Returns:
+        A transformation whose update needs `params`, and is complete, learning rate and sign included.
+
+    Raises:
+        ValueError: At `update`, without `params`.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> tx, w = jr.keras.adamw(0.1, weight_decay=0.5), jnp.array([1.0])
+        >>> updates, _ = tx.update(jnp.array([2.0]), tx.init(w), w)
+        >>> print(np.asarray(updates).round(5))
+        [-0.15]
+
+    Reference:
+        Loshchilov and Hutter, Decoupled weight decay regularization, 2019; Keras 3.15 `optimizers.AdamW`.
+    """
+    step = adam(learning_rate, b1, b2, epsilon)
+
+    def update(updates: Any, state: AdamState, params: Any = None) -> tuple[Any, AdamState]:
+        if params is None:
+            raise ValueError("jaxreg.keras.adamw got no params; expected update(grads, state, params): pass them")
+        rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        steps, after = step.update(updates, state)
+        return jax.tree.map(lambda s, w: (s - w * weight_decay * rate).astype(s.dtype), steps, params), after
+
+    return optax.GradientTransformation(step.init, update)
+
+
+@hyperparameters
+class OrthogonalRegularizer:
+    """Keras's penalty on vectors that are not orthogonal: factor · mean over pairs of |cos(v_i, v_j)|.
+
+    The vectors are the rows or the columns of a matrix. One of zeros counts as orthogonal to all others, and gets
+    gradient 0 (Keras gives NaN); a single vector costs 0.
+
+    Args:
+        factor: Strength, at least 0.
+        mode: "rows" or "columns".
+
+    Raises:
+        ValueError: If the factor is negative, infinite or NaN, the mode is another, or, when called, the array is
+            not a matrix.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> w = jnp.array([[1.0, 1.0], [0.0, 1.0]])
+        >>> print(round(float(jr.keras.OrthogonalRegularizer(1.0, mode="columns")(w)), 4))
+        0.7071
+
+    Reference:
+        Keras 3.15 `regularizers.OrthogonalRegularizer`.
+    """
+
+    factor: Number = 0.01
+    mode: str = static("rows")
+
+    def __post_init__(self) -> None:
+        check(self, "factor")
+        if self.mode not in ("rows", "columns"):
+            raise ValueError(f"OrthogonalRegularizer: mode is {self.mode!r}; expected 'rows' or 'columns'")
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        if w.ndim != 2:
+            raise ValueError(
+                f"OrthogonalRegularizer got weights of shape {w.shape}; expected a matrix: name its path in the rules"
+            )
+        vectors = w if self.mode == "rows" else w.T
+        squares = jnp.sum(jnp.square(vectors), axis=1, keepdims=True)
+        # The square root of 0 has no gradient: keep it out of the branch that is taken.
+        inverse = jnp.where(squares > 0, jax.lax.rsqrt(jnp.where(squares > 0, squares, 1)), 0)
+        unit = vectors * jnp.minimum(inverse, 1 / EPSILON)
+        count = len(vectors)
+        others = (unit @ unit.T) * (1 - jnp.eye(count, dtype=w.dtype))
+        return self.factor * 0.5 * jnp.sum(jnp.abs(others)) / max(count * (count - 1) / 2, 1)
+
+
 @hyperparameters
 class MaxNorm:
     """Keras's MaxNorm: w_j · clip(‖w_j‖, 0, limit) / (ε + ‖w_j‖); not the identity inside the ball.
