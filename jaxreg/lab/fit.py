@@ -1,0 +1,208 @@
+"""The one training loop: a lane is a pure function of (problem, recipe, key).
+
+The problem is what stays the same (model, data, loss, epochs, batch size) and is static; the recipe is what is swept,
+and all of its numbers are traced. Nothing here does I/O, and a lane that diverges says so in its result.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jaxreg as jr
+from jaxreg.lab.data import Data
+from jaxreg.lab.labelled import Labelled
+from jaxreg.lab.models import Model
+from jaxreg.objects import Number, hyperparameters, static
+from jaxreg.paths import KERNELS, RECURRENT_KERNELS, Rules, Tree, leaves
+
+Measure = Callable[[jax.Array, jax.Array], jax.Array]
+"""(outputs of shape (rows, outputs), targets of shape (rows,)) -> a value a row."""
+
+
+def binary_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """Cross-entropy in nats of each row, for one logit a row and targets 0 and 1."""
+    return optax.sigmoid_binary_cross_entropy(outputs[:, 0], targets)
+
+
+def binary_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """1 for each row whose logit has the sign of its class, 0 for the others."""
+    return ((outputs[:, 0] > 0) == (targets > 0.5)).astype(jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Problem:
+    """What every lane of a sweep shares.
+
+    Args:
+        model: What is trained.
+        data: On what, for one or many draws.
+        epochs: Passes over the training rows.
+        loss: A value a row; its mean over the rows is minimised.
+        metrics: Name -> a value a row; reported, like the loss, as means over training and over test rows.
+        batch_size: Rows a step; the rows are shuffled anew each epoch unless one batch holds them all.
+        record_every: Epochs between two points of the curves; it divides `epochs`.
+
+    Raises:
+        ValueError: If a number is not positive, `record_every` does not divide `epochs`, or the data holds NaN or
+            infinity or arrays whose numbers of rows differ.
+    """
+
+    model: Model
+    data: Data
+    epochs: int
+    loss: Measure = binary_cross_entropy
+    metrics: Mapping[str, Measure] = dataclasses.field(default_factory=lambda: {"accuracy": binary_accuracy})
+    batch_size: int = 32
+    record_every: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "record_every"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"Problem: {name} is {value!r}; expected a whole number of at least 1")
+        if self.epochs % self.record_every:
+            raise ValueError(
+                f"Problem: record_every is {self.record_every} and epochs {self.epochs}; expected a divisor of epochs"
+            )
+        for part in ("train", "test"):
+            x, y = (np.asarray(getattr(self.data, f"{name}_{part}")) for name in ("x", "y"))
+            if x.shape[:2] != y.shape[:2] or 0 in y.shape[:2]:
+                raise ValueError(
+                    f"Problem: x_{part} has shape {x.shape} and y_{part} {y.shape}; expected (draws, rows, …) for both"
+                )
+            for name, array in ((f"x_{part}", x), (f"y_{part}", y)):
+                bad = np.argwhere(~np.isfinite(array))
+                if len(bad):
+                    raise ValueError(
+                        f"Problem: {name} holds {array[tuple(bad[0])]} at {tuple(map(int, bad[0]))}, one of "
+                        f"{len(bad)} such values; expected finite numbers: drop or impute those rows"
+                    )
+
+    @property
+    def recorded(self) -> np.ndarray:
+        """The epochs at which the curves have a point, 0 being the initial weights."""
+        return np.arange(0, self.epochs + 1, self.record_every)
+
+
+@hyperparameters
+class Recipe:
+    """How a lane is trained: a pytree, so that an array in the place of a number makes a sweep.
+
+    Args:
+        penalties: Rules for `jaxreg.penalize`, or None.
+        constraints: Rules for `jaxreg.project`, or None.
+        learning_rate: A float, an array or an Optax schedule.
+        optimizer: learning rate -> Optax transformation; Keras's Adam by default. Static.
+    """
+
+    penalties: Rules | None = None
+    constraints: Rules | None = None
+    learning_rate: Number = 1e-3
+    optimizer: Callable[[Number], optax.GradientTransformation] = static(default=jr.keras.adam)
+
+    def transformation(self) -> optax.GradientTransformation:
+        """The Optax chain: penalties, optimiser, constraints."""
+        links = [self.optimizer(self.learning_rate)]
+        if self.penalties is not None:
+            links.insert(0, jr.penalize(self.penalties))
+        if self.constraints is not None:
+            links.append(jr.project(self.constraints))
+        return optax.chain(*links)
+
+
+def fit(
+    problem: Problem, recipe: Recipe, key: jax.Array, draw: jax.Array | int = 0, keep: bool = False
+) -> dict[str, Any]:
+    """Train one lane.
+
+    Args:
+        problem: What all lanes share; static.
+        recipe: What is swept; traced.
+        key: The randomness of the initialisation and of the shuffling.
+        draw: Which draw of the data.
+        keep: Whether to hand back the final parameters too.
+
+    Returns:
+        Curves along `epoch` (`problem.recorded`): `train_loss`, `test_loss` and each metric likewise, all without the
+        penalty; `penalty`; `violation`; `norm/<path>`, the Frobenius norm of each kernel. And `diverged_at`: the
+        epoch whose loss was the first to be NaN or infinite, or -1. With `keep`, `params/<path>` for each leaf.
+
+    Example:
+        >>> import jax, jaxreg as jr
+        >>> from jaxreg.lab import MLP, Problem, Recipe, fit, linen, tutorial_moons
+        >>> problem = Problem(linen(MLP(hidden=16), (2,)), tutorial_moons(), epochs=10, record_every=5)
+        >>> curves = fit(problem, Recipe(constraints={jr.KERNELS: jr.UnitNorm()}), jax.random.key(0))
+        >>> curves["test_loss"].values.shape, float(curves["violation"].values[-1])
+        ((3,), 0.0)
+    """
+    data = jax.tree.map(lambda array: jnp.asarray(array)[draw], problem.data)
+    init_key, order_key = jax.random.split(key)
+    params = problem.model.init(init_key)
+    transformation = recipe.transformation()
+
+    def mean_loss(params: Tree, x: jax.Array, y: jax.Array, weights: jax.Array | None) -> jax.Array:
+        losses = problem.loss(problem.model.apply(params, x), y)
+        return jnp.mean(losses) if weights is None else jnp.sum(losses * weights) / jnp.sum(weights)
+
+    def step(carry: Any, batch: tuple[jax.Array, jax.Array, jax.Array | None]) -> tuple[Any, jax.Array]:
+        params, state = carry
+        loss, gradients = jax.value_and_grad(mean_loss)(params, *batch)
+        updates, state = transformation.update(gradients, state, params)
+        return (optax.apply_updates(params, updates), state), loss
+
+    def epoch(number: jax.Array, carry: Any) -> Any:
+        params, state, diverged_at = carry
+        batches = _batches(data, problem.batch_size, jax.random.fold_in(order_key, number))
+        if batches is None:
+            (params, state), losses = step((params, state), (data.x_train, data.y_train, None))
+        else:
+            (params, state), losses = jax.lax.scan(step, (params, state), batches)
+        bad = ~jnp.all(jnp.isfinite(losses)) & (diverged_at < 0)
+        return params, state, jnp.where(bad, number, diverged_at)
+
+    def measure(params: Tree) -> dict[str, jax.Array]:
+        point = {"penalty": jnp.zeros(()), "violation": jnp.zeros(())}
+        if recipe.penalties is not None:
+            point["penalty"] = jr.penalty(params, recipe.penalties)
+        if recipe.constraints is not None:
+            point["violation"] = jr.violation(params, recipe.constraints)
+        for part, x, y in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
+            outputs = problem.model.apply(params, x)
+            for name, function in {"loss": problem.loss, **problem.metrics}.items():
+                point[f"{part}_{name}"] = jnp.mean(function(outputs, y))
+        for leaf in leaves(params):
+            if leaf.kind in (KERNELS, RECURRENT_KERNELS):
+                point[f"norm/{leaf.path}"] = jnp.linalg.norm(leaf.array)
+        return point
+
+    def record(carry: Any, span: tuple[jax.Array, jax.Array]) -> tuple[Any, dict[str, jax.Array]]:
+        carry = jax.lax.fori_loop(*span, epoch, carry)
+        return carry, measure(carry[0])
+
+    # The first point is that of the initial weights: a span of no epoch, so that the program holds `measure` once.
+    ends = jnp.asarray(problem.recorded + 1, jnp.int32)
+    starts = jnp.concatenate([ends[:1], ends[:-1]])
+    start = (params, transformation.init(params), jnp.full((), -1, jnp.int32))
+    (params, _, diverged_at), curves = jax.lax.scan(record, start, (starts, ends))
+    result: dict[str, Any] = {name: Labelled(values, ("epoch",)) for name, values in curves.items()}
+    result["diverged_at"] = diverged_at
+    if keep:
+        result |= {f"params/{leaf.path}": leaf.array for leaf in leaves(params)}
+    return result
+
+
+def _batches(data: Data, size: int, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array] | None:
+    # The last batch is filled up with rows of weight 0. None: one batch holds all rows, in their order.
+    rows = data.y_train.shape[0]
+    if rows <= size:
+        return None
+    count = -(-rows // size)
+    order = jnp.pad(jax.random.permutation(key, rows), (0, count * size - rows))
+    weights = (jnp.arange(count * size) < rows).astype(jnp.float32).reshape(count, size)
+    x, y = data.x_train[order], data.y_train[order]
+    return x.reshape(count, size, *x.shape[1:]), y.reshape(count, size, *y.shape[1:]), weights

@@ -1,0 +1,160 @@
+"""A case study as data: which recipes, at which strengths, against which published figures; and the one way to run it.
+
+Every recipe is trained twice over: on the published data from many initialisations, and on many fresh draws of the
+data. All recipes share seeds and draws, so that comparisons are paired.
+"""
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxreg.lab.data import Data
+from jaxreg.lab.fit import Problem, Recipe, fit
+from jaxreg.lab.models import Model
+from jaxreg.lab.record import (
+    FRESH,
+    NONE,
+    PUBLISHED,
+    ArmRecord,
+    Record,
+    StudyResults,
+    open_study,
+    store_folder,
+    write_record,
+)
+from jaxreg.lab.sweep import sweep
+from jaxreg.objects import Number
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One kind of regulariser: one compiled program.
+
+    Args:
+        method: Its name.
+        recipe: The strength, a traced number, -> the recipe; or -> a recipe without one, if there are no strengths.
+        strengths: The strengths to try; strength 0 of a penalty is the baseline and is labelled so.
+        label: Format of one recipe's label, given the strength.
+    """
+
+    method: str
+    recipe: Callable[[Number], Recipe]
+    strengths: Sequence[float] = ()
+    label: str = ""
+
+    def labels(self) -> list[str]:
+        """The labels of the recipes, one a strength."""
+        label = self.label or self.method + "({0:g})"
+        return [label.format(s) if s else NONE for s in self.strengths] or [self.label or self.method]
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A case study: the model, the data, the arms, and what was published.
+
+    Args:
+        name: Its name, and that of its folder.
+        title: One line for people.
+        model: What is trained.
+        data: The published data, one draw.
+        draws: number of draws -> that many fresh draws of the data.
+        arms: What is compared; one of them holds the baseline.
+        published: Label -> published accuracy on the training and on the test rows.
+        highlights: Labels of the recipes that the pictures set beside the baseline.
+        grid: The method whose strengths are drawn.
+    """
+
+    name: str
+    title: str
+    model: Model
+    data: Data
+    draws: Callable[[int], Data]
+    arms: Sequence[Arm]
+    published: Mapping[str, tuple[float, float]]
+    highlights: Sequence[str]
+    grid: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much of a study to run.
+
+    Args:
+        seeds: Initialisations on the published data.
+        draws: Fresh draws of the data.
+        epochs: Epochs of each training.
+
+    Raises:
+        ValueError: If a number is not at least 1.
+    """
+
+    seeds: int = 32
+    draws: int = 64
+    epochs: int = 4000
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ValueError(f"{name} is {value}; expected at least 1")
+
+
+def run_study(study: Study, size: Size, out: Path) -> StudyResults:
+    """Train every recipe of `study`, or read what an earlier call left in `out`.
+
+    Args:
+        study: What to compare.
+        size: How many seeds, draws and epochs.
+        out: Folder of the stores, one for each arm and kind of data.
+
+    Returns:
+        The curves of `jaxreg.lab.fit` on the published data and on fresh draws, as `open_study` reads them.
+
+    Raises:
+        ValueError: If `out` holds other results, or a file is in its way.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; expected a folder, or a name that is free: choose another --out")
+    points = _divisor(size.epochs, 200), _divisor(size.epochs, 10)
+    problems = {
+        PUBLISHED: Problem(study.model, study.data, size.epochs, record_every=points[0]),
+        FRESH: Problem(study.model, study.draws(size.draws), size.epochs, record_every=points[1]),
+    }
+    over = {
+        PUBLISHED: {"seed": np.arange(size.seeds), "draw": np.arange(1)},
+        FRESH: {"seed": np.arange(1), "draw": np.arange(size.draws)},
+    }
+    write_record(
+        Record(
+            study.name,
+            study.title,
+            [ArmRecord(arm.method, tuple(arm.strengths), arm.labels()) for arm in study.arms],
+            study.published,
+            study.highlights,
+            study.grid,
+            shlex.join(sys.argv),
+        ),
+        out,
+    )
+    for kind, problem in problems.items():
+        for arm in study.arms:
+            _run_arm(arm, problem, over[kind], store_folder(out, kind, arm.method))
+    return open_study(out)
+
+
+def _run_arm(arm: Arm, problem: Problem, over: Mapping[str, np.ndarray], store: Path) -> None:
+    def run(seed: jax.Array, draw: jax.Array, strength: Number = 0.0) -> dict[str, Any]:
+        return fit(problem, arm.recipe(strength), jax.random.key(seed), draw)
+
+    strengths = {"strength": np.asarray(arm.strengths)} if arm.strengths else {}
+    sweep(run, {**strengths, **over}, store, coords={"epoch": problem.recorded})
+
+
+def _divisor(epochs: int, points: int) -> int:
+    # The largest step that divides the epochs and leaves at least as many points, if the epochs allow it.
+    return next(step for step in range(max(epochs // points, 1), 0, -1) if epochs % step == 0)
