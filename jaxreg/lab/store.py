@@ -32,6 +32,10 @@ _SEAL = 64
 _STALE = 3600.0
 
 
+class DamagedError(ValueError):
+    """A file that doesn't hold what was written to it."""
+
+
 @dataclass(frozen=True)
 class Variable:
     """One output of a lane: its inner dimensions, their sizes, its type."""
@@ -97,7 +101,8 @@ class Manifest:
         """Read what `encode` wrote.
 
         Raises:
-            ValueError: not JSON, damaged, or of another format.
+            DamagedError: not JSON, or not as it was written.
+            ValueError: of another format.
         """
         try:
             content = json.loads(raw)
@@ -106,7 +111,7 @@ class Manifest:
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             intact = False
         if not intact:
-            raise ValueError("is damaged")
+            raise DamagedError("is damaged")
         if content["format"] != FORMAT:
             raise ValueError(f"has format {content['format']}; this version reads {FORMAT}")
         outputs = {
@@ -174,14 +179,16 @@ def find_manifest(path: Path) -> Manifest | None:
     """The manifest of a folder, or None if there is none that can be read.
 
     Raises:
-        ValueError: `path` is a file.
+        ValueError: `path` is a file, or the manifest is of another format.
     """
     if path.exists() and not path.is_dir():
         raise ValueError(f"the store {path} is a file: name a folder")
     try:
         return Manifest.decode((path / MANIFEST).read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, DamagedError):
         return None
+    except ValueError as error:
+        raise ValueError(f"{path / MANIFEST} {error}") from None
 
 
 def create(path: Path, manifest: Manifest, coords: Mapping[str, np.ndarray]) -> Store:
@@ -224,8 +231,10 @@ def open_folder(path: Path) -> Store:
         raise ValueError(f"the store {path} is a file: name a folder") from None
     except FileNotFoundError:
         raise FileNotFoundError(f"no store at {path}: there is no {MANIFEST}") from None
-    except ValueError as error:
+    except DamagedError as error:
         raise ValueError(f"{path / MANIFEST} {error}: run the same sweep again to mend the store") from None
+    except ValueError as error:
+        raise ValueError(f"{path / MANIFEST} {error}") from None
 
 
 def _check_free(store: Store) -> None:
