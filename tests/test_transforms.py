@@ -1,0 +1,190 @@
+"""penalize and project as links of chains, alone and inside Optax's wrappers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxreg as jr
+
+PENALTIES = {
+    "L1": (jr.L1(0.3), lambda w: 0.3 * np.sign(w)),
+    "L2": (jr.L2(0.3), lambda w: 0.6 * w),
+    "L1L2": (jr.L1L2(l1=0.3, l2=0.2), lambda w: 0.3 * np.sign(w) + 0.4 * w),
+}
+
+# Each constraint with what the weights of one group must satisfy; `slack` is for sets that are no more than a surface.
+CONSTRAINTS = {
+    "MaxNorm": (jr.MaxNorm(0.8), lambda w: np.linalg.norm(w, axis=0).max() <= 0.8),
+    "MinMaxNorm": (
+        jr.MinMaxNorm(0.5, 0.9),
+        lambda w: np.all(abs(np.linalg.norm(w, axis=0) - 0.7) <= 0.2 + 1e-6),
+    ),
+    "UnitNorm": (jr.UnitNorm(), lambda w: np.all(abs(np.linalg.norm(w, axis=0) - 1) <= 1e-6)),
+    "NonNeg": (jr.NonNeg(), lambda w: np.all(w >= 0)),
+}
+each_constraint = pytest.mark.parametrize("name", CONSTRAINTS)
+
+
+def model(seed: int = 0) -> dict:
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape: int) -> jax.Array:
+        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+    return {
+        "hidden": {"kernel": normal(2, 8), "bias": normal(8)},
+        "output": {"kernel": normal(8, 1), "bias": normal(1)},
+    }
+
+
+def loss(params: dict, scale: float = 1.0) -> jax.Array:
+    x = jnp.asarray(np.random.default_rng(7).normal(size=(16, 2)), jnp.float32)
+    hidden = jnp.tanh(x @ params["hidden"]["kernel"] + params["hidden"]["bias"])
+    found = hidden @ params["output"]["kernel"] + params["output"]["bias"]
+    return scale * jnp.mean((found[:, 0] - jnp.sin(3 * x[:, 0])) ** 2)
+
+
+slope_of_loss = jax.grad(loss)
+
+
+def trace(tx: optax.GradientTransformation, params: dict, steps: int, slope=slope_of_loss) -> list[dict]:
+    """The parameters after each step."""
+
+    @jax.jit
+    def step(params, state):
+        updates, state = tx.update(slope(params), state, params)
+        return optax.apply_updates(params, updates), state
+
+    state, path = tx.init(params), []
+    for _ in range(steps):
+        params, state = step(params, state)
+        path.append(params)
+    return path
+
+
+def close(found, wanted, rtol: float = 1e-5, atol: float = 1e-6) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol), found, wanted)
+
+
+def same(found, wanted) -> None:
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+
+
+def kernels(params: dict) -> list[np.ndarray]:
+    return [np.asarray(layer["kernel"], np.float64) for layer in params.values()]
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_penalize_adds_the_slope_to_the_kernels_alone(name):
+    penalty, slope = PENALTIES[name]
+    params, grads = model(), model(1)
+    tx = jr.penalize(penalty)
+    updates, _ = tx.update(grads, tx.init(params), params)
+    for layer in params:
+        want = grads[layer]["kernel"] + slope(np.asarray(params[layer]["kernel"]))
+        np.testing.assert_allclose(updates[layer]["kernel"], want, rtol=1e-6, atol=1e-6)
+        np.testing.assert_array_equal(updates[layer]["bias"], grads[layer]["bias"])
+
+
+def test_penalize_trains_like_a_penalty_in_the_loss():
+    rules = {"hidden/kernel": jr.L1L2(l1=0.01, l2=0.02), jr.BIASES: jr.L2(0.1)}
+    inside = trace(optax.adam(0.05), model(), 30, jax.grad(lambda p: loss(p) + jr.penalty(p, rules)))
+    close(trace(optax.chain(jr.penalize(rules), optax.adam(0.05)), model(), 30), inside, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_strength_zero_is_no_penalty(name):
+    nothing = jax.tree.map(lambda s: 0.0 * s, PENALTIES[name][0])
+    tx = jr.penalize(nothing)
+    same(tx.update(model(1), tx.init(model()), model())[0], model(1))
+    close(trace(optax.chain(tx, optax.adam(0.05)), model(), 5), trace(optax.adam(0.05), model(), 5))
+
+
+def test_l1_gives_no_kick_to_weights_at_zero():
+    params = {"kernel": jnp.zeros((3, 2))}
+    tx = optax.chain(jr.penalize(jr.L1(0.1)), optax.adam(0.1))
+    same(trace(tx, params, 1, lambda p: jax.tree.map(jnp.zeros_like, p))[0], params)
+
+
+def test_scheduled_strength_is_read_at_each_step():
+    params = {"kernel": jnp.ones((1, 1))}
+    tx = optax.chain(jr.penalize(jr.L2(optax.piecewise_constant_schedule(0.0, {0: 1.0}))), optax.sgd(1.0))
+    still = trace(tx, params, 2, lambda p: jax.tree.map(jnp.zeros_like, p))
+    same(still[-1], params)
+    tx = optax.chain(jr.penalize(jr.L2(lambda step: jnp.where(step < 2, 0.0, 0.25))), optax.sgd(1.0))
+    path = trace(tx, params, 4, lambda p: jax.tree.map(jnp.zeros_like, p))
+    np.testing.assert_allclose([p["kernel"][0, 0] for p in path], [1, 1, 0.5, 0.25])
+
+
+@each_constraint
+def test_the_constraint_holds_after_every_step_of_adam(name):
+    constraint, holds = CONSTRAINTS[name]
+    path = trace(optax.chain(optax.adam(0.1), jr.project(constraint)), model(), 40)
+    assert all(holds(w) for params in path for w in kernels(params))
+    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *path)
+    assert jnp.max(jax.jit(jax.vmap(lambda params: jr.violation(params, constraint)))(together)) <= 1e-6
+    free = trace(optax.adam(0.1), model(), 40)
+    assert not all(holds(w) for params in free for w in kernels(params))
+
+
+def test_projected_descent_ends_at_the_constrained_minimum():
+    # min ‖w - a‖² with ‖w‖ ≤ 1 is a / ‖a‖, and with w ≥ 0 it is max(a, 0).
+    a = jnp.array([[3.0], [-4.0]])
+    slope = jax.grad(lambda p: jnp.sum((p["kernel"] - a) ** 2))
+    start = {"kernel": jnp.array([[0.1], [0.2]])}
+    ball = trace(optax.chain(optax.sgd(0.1), jr.project(jr.MaxNorm(1.0))), start, 100, slope)[-1]
+    np.testing.assert_allclose(ball["kernel"], a / 5, rtol=1e-5)
+    cone = trace(optax.chain(optax.sgd(0.1), jr.project(jr.NonNeg())), start, 100, slope)[-1]
+    np.testing.assert_allclose(cone["kernel"], [[3.0], [0.0]], rtol=1e-5)
+
+
+def test_a_scheduled_limit_tightens():
+    limit = optax.linear_schedule(1.0, 0.1, 9)
+    path = trace(optax.chain(optax.adam(0.1), jr.project(jr.MaxNorm(limit))), model(), 12)
+    for step, params in enumerate(path):
+        assert max(np.linalg.norm(w, axis=0).max() for w in kernels(params)) <= float(limit(step))
+
+
+@each_constraint
+def test_mapped_strengths_and_limits_equal_a_loop(name):
+    def ends(limit, strength):
+        params = model()
+        constraint = {
+            "MaxNorm": lambda: jr.MaxNorm(limit),
+            "MinMaxNorm": lambda: jr.MinMaxNorm(limit / 2, limit),
+            "UnitNorm": jr.UnitNorm,
+            "NonNeg": jr.NonNeg,
+        }[name]()
+        tx = optax.chain(jr.penalize(jr.L2(strength)), optax.adam(0.05), jr.project(constraint))
+
+        def step(carry, _):
+            params, state = carry
+            updates, state = tx.update(jax.grad(loss)(params), state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        return jax.lax.scan(step, (params, tx.init(params)), None, length=10)[0][0]
+
+    limits, strengths = jnp.array([0.5, 1.0, 2.0]), jnp.array([0.0, 0.01, 0.1])
+    mapped = jax.jit(jax.vmap(ends))(limits, strengths)
+    for i in range(3):
+        close(jax.tree.map(lambda x, i=i: x[i], mapped), jax.jit(ends)(limits[i], strengths[i]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [jr.penalize, jr.project])
+def test_bad_use_is_refused_in_words(make):
+    params = model()
+    with pytest.raises(ValueError, match=r"'hiden/kernel' matches no parameter.*hidden/bias, hidden/kernel"):
+        make({"hiden/kernel": jr.NonNeg()}).init(params)
+    with pytest.raises(ValueError, match="hidden/kernel is claimed by"):
+        make({"hidden/.*": jr.NonNeg(), jr.KERNELS: jr.NonNeg()}).init(params)
+    with pytest.raises(ValueError, match="pass the parameters"):
+        make(jr.NonNeg()).update(params, make(jr.NonNeg()).init(params))
+
+
+def test_penalties_and_constraints_are_not_mixed_up():
+    params = model()
+    for tx in (jr.penalize(jr.MaxNorm(1.0)), jr.project(jr.L2(1.0))):
+        with pytest.raises(TypeError, match="hidden/kernel"):
+            tx.update(params, tx.init(params), params)

@@ -1,0 +1,118 @@
+"""Rules on whole trees: penalty, projected, apply_updates, violation, feasible."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxreg as jr
+
+
+def tree(seed: int = 0) -> dict:
+    rng = np.random.default_rng(seed)
+
+    def layer(inputs: int, units: int) -> dict:
+        return {
+            "kernel": jnp.asarray(rng.normal(size=(inputs, units)), jnp.float32),
+            "bias": jnp.asarray(rng.normal(size=units), jnp.float32),
+        }
+
+    return {"hidden": layer(4, 3), "output": layer(3, 2)}
+
+
+TAKES_RULES = {
+    "penalty": lambda params, rules: jr.penalty(params, rules),
+    "projected": lambda params, rules: jr.projected(params, rules),
+    "violation": lambda params, rules: jr.violation(params, rules),
+    "feasible": lambda params, rules: jr.feasible(params, rules),
+    "apply_updates": lambda params, rules: jr.apply_updates(params, jax.tree.map(jnp.zeros_like, params), rules),
+}
+
+
+@pytest.mark.parametrize("name", TAKES_RULES)
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ({"hiden/kernel": jr.NonNeg()}, r"'hiden/kernel' matches no parameter.*hidden/bias, hidden/kernel"),
+        ({jr.KERNELS: jr.NonNeg(), "hidden/.*": jr.NonNeg()}, "hidden/kernel is claimed by.*KERNELS.*hidden/"),
+        ({jr.RECURRENT_KERNELS: jr.NonNeg()}, "RECURRENT_KERNELS matches no parameter"),
+    ],
+)
+def test_bad_rules_are_refused_with_the_paths(name, rules, said):
+    with pytest.raises(ValueError, match=said):
+        TAKES_RULES[name](tree(), rules)
+
+
+def test_penalty_is_the_sum_over_the_leaves_that_rules_name():
+    params = tree()
+    hidden, output = (np.asarray(params[k]["kernel"], np.float64) for k in ("hidden", "output"))
+    bias = np.asarray(params["output"]["bias"], np.float64)
+    np.testing.assert_allclose(jr.penalty(params, jr.L2(0.5)), 0.5 * (np.sum(hidden**2) + np.sum(output**2)), rtol=1e-6)
+    rules = {"hidden/kernel": jr.L1(2.0), "output/bias": jr.L2(3.0)}
+    np.testing.assert_allclose(jr.penalty(params, rules), 2 * np.abs(hidden).sum() + 3 * np.sum(bias**2), rtol=1e-6)
+
+
+def test_a_penalty_can_be_any_function_of_an_array():
+    params = tree()
+    np.testing.assert_allclose(jr.penalty(params, {"output/bias": jnp.max}), np.max(params["output"]["bias"]))
+
+
+def test_scheduled_strengths_are_read_at_the_step():
+    params, rules = tree(), jr.L2(lambda step: 0.1 * step)
+    np.testing.assert_allclose(jr.penalty(params, rules, step=3), jr.penalty(params, jr.L2(0.3)), rtol=1e-6)
+    with pytest.raises(ValueError, match="pass the step"):
+        jr.penalty(params, rules)
+
+
+def test_kinds_of_rules_are_not_mixed_up():
+    with pytest.raises(TypeError, match=r"hidden/kernel.*jaxreg.project"):
+        jr.penalty(tree(), jr.MaxNorm(1.0))
+    with pytest.raises(TypeError, match=r"hidden/kernel.*jaxreg.penalize"):
+        jr.projected(tree(), jr.L2(1.0))
+
+
+def test_projected_changes_the_named_leaves_alone():
+    params = tree()
+    near = jr.projected(params, {"hidden/kernel": jr.MaxNorm(0.5)})
+    norms = np.linalg.norm(np.asarray(params["hidden"]["kernel"], np.float64), axis=0)
+    want = np.asarray(params["hidden"]["kernel"]) * np.minimum(1, 0.5 / norms)
+    np.testing.assert_allclose(near["hidden"]["kernel"], want, rtol=1e-5)
+    for path in (("hidden", "bias"), ("output", "kernel"), ("output", "bias")):
+        np.testing.assert_array_equal(near[path[0]][path[1]], params[path[0]][path[1]])
+    assert jr.violation(near, {"hidden/kernel": jr.MaxNorm(0.5)}) == 0
+
+
+def test_violation_is_the_largest_distance():
+    params = {"kernel": jnp.array([[3.0, 0.1], [4.0, 0.2]]), "bias": jnp.array([-0.25, 2.0])}
+    rules = {jr.KERNELS: jr.MaxNorm(1.0), jr.BIASES: jr.NonNeg()}
+    np.testing.assert_allclose(jr.violation(params, rules), 4.0, rtol=1e-6)
+    np.testing.assert_allclose(jr.violation(params, {jr.BIASES: jr.NonNeg()}), 0.25, rtol=1e-6)
+    assert jr.violation(params, {jr.KERNELS: jr.MaxNorm(6.0)}) == 0
+    assert jr.feasible(params, {jr.BIASES: jr.NonNeg()}, tolerance=0.3)
+    assert not jr.feasible(params, {jr.BIASES: jr.NonNeg()}, tolerance=0.2)
+
+
+def test_apply_updates_lands_exactly_on_the_projection_of_the_sum():
+    params, updates = tree(), tree(1)
+    moved = jr.apply_updates(params, updates, {jr.KERNELS: jr.MaxNorm(0.7), jr.BIASES: jr.NonNeg()})
+    plain = optax.apply_updates(params, updates)
+    for layer in ("hidden", "output"):
+        np.testing.assert_array_equal(moved[layer]["kernel"], jr.MaxNorm(0.7)(plain[layer]["kernel"]))
+        np.testing.assert_array_equal(moved[layer]["bias"], np.maximum(plain[layer]["bias"], 0))
+
+
+def test_none_leaves_stay_none():
+    params = {"hidden": {"kernel": jnp.full((2, 2), 3.0), "bias": None}}
+    assert jr.projected(params, jr.MaxNorm(1.0))["hidden"]["bias"] is None
+    assert jr.penalty(params, jr.L1(1.0)) == 12
+    assert jr.violation(params, jr.NonNeg()) == 0
+    assert jr.apply_updates(params, params, jr.NonNeg())["hidden"]["bias"] is None
+
+
+@pytest.mark.parametrize("name", ["penalty", "violation"])
+def test_mapped_hyperparameters_equal_a_loop(name):
+    params, values = tree(), jnp.array([0.1, 0.5, 2.0])
+    make = {"penalty": jr.L1, "violation": jr.MaxNorm}[name]
+    found = jax.vmap(lambda v: TAKES_RULES[name](params, make(v)))(values)
+    np.testing.assert_allclose(found, [TAKES_RULES[name](params, make(v)) for v in values], rtol=1e-6)
