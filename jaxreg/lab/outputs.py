@@ -110,7 +110,10 @@ def _flatten(outputs: Mapping[Any, Any], prefix: str) -> dict[str, Labelled]:
 
 def _labelled(name: str, value: Any) -> Labelled:
     values = value.values if isinstance(value, Labelled) else value
-    if not isinstance(values, jax.Array | np.ndarray | np.generic) or values.dtype.kind in "OSUMm":
+    if (
+        not isinstance(values, jax.Array | np.ndarray | np.generic)
+        or str(getattr(values.dtype, "kind", "V")) in "OSUMm"
+    ):
         raise TypeError(
             f"output {name!r} is {type(values).__name__} and must be an array: use jnp.asarray for a number, "
             "jnp.stack for a list of equal shapes, and a name for each array of a shape of its own"

@@ -3,7 +3,8 @@
 A chunk is one call of one program on one device. On an accelerator one chunk runs at a time; on a CPU one a
 core, as threads on the same compiled program: XLA's own threads gain nothing on programs this small. Each
 device has the program to itself: partitioned over two devices it gives other last bits than on one, and
-with `shard_map` the gradients of zero-initialised biases were summed over devices.
+with `shard_map` the gradients of zero-initialised biases were summed over devices. The devices into which
+JAX divides a CPU are the same cores, so one of them is enough, and one compilation.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Program:
         run: the function of one point.
         grid: the lanes.
         chunk: lanes a chunk; by default what suits the device.
+        devices: those to use; by default this process's accelerators, or its CPU.
         spread: how many chunks there should be at least; by default one for each that runs at once.
 
     Raises:
@@ -46,10 +48,18 @@ class Program:
         ValueError: two outputs disagree on a dimension, or a name is taken.
     """
 
-    def __init__(self, run: Run, grid: Grid, chunk: int | None = None, spread: int | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        grid: Grid,
+        chunk: int | None = None,
+        devices: Sequence[jax.Device] | None = None,
+        spread: int | None = None,
+    ) -> None:
         check_arguments(run, grid)
         self.grid = grid
-        self.devices = jax.local_devices()
+        local = jax.local_devices()
+        self.devices = list(devices or (local[:1] if local[0].platform == "cpu" else local))
         self.outputs: dict[str, Variable] = {}
         self._leaves = [leaf for axis in grid.axes for leaf in axis.leaves]
         self._owners = [number for number, axis in enumerate(grid.axes) for _ in axis.leaves]

@@ -100,7 +100,7 @@ class _Lanes(BackendArray):
         found = np.empty((lanes.size, *kept), self.dtype)
         order = np.argsort(lanes // self._manifest.chunk, kind="stable")
         numbers, starts = np.unique(lanes[order] // self._manifest.chunk, return_index=True)
-        for number, rows in zip(numbers, np.split(order, starts[1:]), strict=True):
+        for number, rows in zip(numbers, np.split(order, starts)[1:], strict=True):
             values = self._read(int(number))[self._name]
             found[rows] = _take(values[lanes[rows] - number * self._manifest.chunk], inner)
         return found.reshape((*(w.size for w in wanted if w.ndim), *kept))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ def sweep(
     coords: Mapping[str, Any] | None = None,
     chunk: int | None = None,
     executor: Executor | None = None,
+    devices: Sequence[jax.Device] | None = None,
     progress: bool | None = None,
     zipped: bool = False,
 ) -> xr.Dataset:
@@ -51,7 +52,8 @@ def sweep(
         coords: name of an inner dimension or an axis -> its coordinate values.
         chunk: lanes that run together on one device, and lanes a file; by default what suits the device, or
             what the store has. The same chunk gives the same bits.
-        executor: where chunks run; by default on this process's devices, on a CPU on all of its cores.
+        executor: where chunks run; by default in this process, on its devices.
+        devices: the devices to use; by default all accelerators, or all cores of the CPU.
         progress: show progress on standard error; by default if that is a terminal or this is a notebook.
         zipped: take the axes entry by entry, along one dimension ``lane``.
 
@@ -76,7 +78,11 @@ def sweep(
     path = None if store is None else Path(store)
     known = None if path is None else find_manifest(path)
     wanted = int(chunk) if chunk else known.chunk if known else None
-    place: Place = Here(Program(run, grid, wanted)) if executor is None else There(executor, run, over, zipped, wanted)
+    place: Place
+    if executor is None:
+        place = Here(Program(run, grid, wanted, devices))
+    else:
+        place = There(executor, run, over, zipped, wanted)
     try:
         labels = _labels(grid, place.outputs, coords or {})
         manifest = _manifest(grid, place, labels)

@@ -1,0 +1,346 @@
+"""Sweeps held against plain loops, and against everything that can happen to one on its way."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.integrate import solve_ivp
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import Ridge
+
+from jaxreg.lab.labelled import Labelled
+from jaxreg.lab.progress import diverged
+from jaxreg.lab.sweep import sweep
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
+
+
+def walk(scale: Any, seed: Any) -> dict[str, Any]:
+    """A random walk: something that depends on every bit of its point."""
+    steps = scale * jax.random.normal(jax.random.key(seed), (5,))
+    return {"path": Labelled(jnp.cumsum(steps), ("step",)), "end": {"at": steps.sum(), "seed": jnp.asarray(seed)}}
+
+
+WALKS = {"scale": [0.1, 1.0, 10.0], "seed": range(7)}
+
+
+@cache
+def walks_by_hand() -> dict[tuple[float, int], Any]:
+    one = jax.jit(walk)
+    return {(scale, seed): one(scale, seed) for scale in WALKS["scale"] for seed in WALKS["seed"]}
+
+
+# What a sweep is
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 21, 64, None])
+def test_a_sweep_is_a_loop(chunk: int | None) -> None:
+    found = sweep(walk, WALKS, chunk=chunk, coords={"step": [1, 2, 3, 4, 5]})
+    assert dict(found.sizes) == {"scale": 3, "seed": 7, "step": 5}
+    assert found["path"].dims == ("scale", "seed", "step")
+    assert found["end/seed"].dtype == np.int32
+    assert found["step"].values.tolist() == [1, 2, 3, 4, 5]
+    for (scale, seed), one in walks_by_hand().items():
+        here = found.sel(scale=scale, seed=seed)
+        np.testing.assert_allclose(here["path"].values, one["path"].values, rtol=1e-5, atol=1e-5 * scale)
+        np.testing.assert_allclose(here["end/at"].item(), one["end"]["at"], rtol=1e-5, atol=1e-5 * scale)
+        assert here["end/seed"].item() == seed
+
+
+def test_a_ridge_regression_is_scikit_learns() -> None:
+    x, y = load_diabetes(return_X_y=True)
+    x = x / x.std(0)
+
+    def run(alpha: Any) -> dict[str, Any]:
+        a, b = jnp.asarray(x - x.mean(0)), jnp.asarray(y - y.mean())
+        return {"coef": Labelled(jnp.linalg.solve(a.T @ a + alpha * jnp.eye(10), a.T @ b), ("feature",))}
+
+    alphas = [0.1, 1.0, 10.0, 100.0]
+    found = sweep(run, {"alpha": alphas})
+    for alpha in alphas:
+        np.testing.assert_allclose(found["coef"].sel(alpha=alpha), Ridge(alpha=alpha).fit(x, y).coef_, rtol=2e-3)
+
+
+def test_an_ode_is_scipys() -> None:
+    def run(mu: Any, start: Any) -> dict[str, Any]:
+        def slope(z: jax.Array) -> jax.Array:
+            return jnp.array([z[1], mu * (1 - z[0] ** 2) * z[1] - z[0]])
+
+        def step(z: jax.Array, _: None) -> tuple[jax.Array, None]:
+            k1 = slope(z)
+            k2 = slope(z + 0.005 * k1)
+            k3 = slope(z + 0.005 * k2)
+            k4 = slope(z + 0.01 * k3)
+            return z + 0.01 / 6 * (k1 + 2 * k2 + 2 * k3 + k4), None
+
+        return {"end": jax.lax.scan(step, jnp.array([start, 0.0]), None, 300)[0]}
+
+    found = sweep(run, {"mu": [0.5, 2.0], "start": [1.0, 2.0, 3.0]})
+    for mu in (0.5, 2.0):
+        for start in (1.0, 2.0, 3.0):
+            exact = solve_ivp(
+                lambda _, z, mu=mu: [z[1], mu * (1 - z[0] ** 2) * z[1] - z[0]], (0, 3), [start, 0], rtol=1e-9
+            ).y[:, -1]
+            np.testing.assert_allclose(found["end"].sel(mu=mu, start=start), exact, rtol=1e-3, atol=1e-3)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Recipe:
+    rate: Any
+    powers: Any
+
+
+RECIPES = [
+    ("a list of pytrees", [Recipe(1.0, [2.0]), Recipe(3.0, [4.0])]),
+    ("a stacked pytree", Recipe(np.array([1.0, 3.0]), [np.array([2.0, 4.0])])),
+    ("a dict of JAX arrays", {"rate": jnp.array([1.0, 3.0]), "powers": [jnp.array([2.0, 4.0])]}),
+]
+
+
+@pytest.mark.parametrize(("name", "entries"), RECIPES, ids=[name for name, _ in RECIPES])
+def test_an_axis_may_be_a_pytree(name: str, entries: Any) -> None:
+    def run(recipe: Any, seed: Any) -> dict[str, Any]:
+        rate, powers = (
+            (recipe.rate, recipe.powers) if isinstance(recipe, Recipe) else (recipe["rate"], recipe["powers"])
+        )
+        return {"value": rate + 10 * powers[0] + 100 * seed}
+
+    found = sweep(run, {"recipe": entries, "seed": [0, 1]}, coords={"recipe": ["one", "two"]})
+    assert found["value"].sel(recipe="two").values.tolist() == [43.0, 143.0]
+    assert sweep(run, {"recipe": entries, "seed": [0]})["recipe"].values.tolist() == [0, 1]
+
+
+def test_an_axis_may_be_random_keys_or_vectors() -> None:
+    keys = jax.random.split(jax.random.key(3), 4)
+    found = sweep(lambda key, at: {"u": jax.random.uniform(key) + at[1]}, {"key": keys, "at": np.eye(2)})
+    expected = np.array([[jax.random.uniform(key), jax.random.uniform(key) + 1] for key in keys])
+    np.testing.assert_allclose(found["u"], expected, rtol=1e-6)
+
+
+def test_zipped_axes_go_entry_by_entry() -> None:
+    found = sweep(lambda a, b: {"sum": a + b}, {"a": [1.0, 2.0, 3.0], "b": [10, 20, 30]}, zipped=True, chunk=2)
+    assert found["sum"].dims == ("lane",)
+    assert found["sum"].values.tolist() == [11.0, 22.0, 33.0]
+    assert found["a"].dims == found["b"].dims == ("lane",)
+
+
+def test_narrow_types_widen_exactly_and_bools_stay() -> None:
+    found = sweep(lambda x: {"b": x.astype(jnp.bfloat16), "positive": x > 0, "x64": x * 1}, {"x": [1.0, -2.5]})
+    assert [found[name].dtype for name in ("b", "positive", "x64")] == [np.float32, bool, np.float32]
+    assert found["b"].values.tolist() == [1.0, -2.5]
+
+
+def test_attributes_say_what_was_run() -> None:
+    first = sweep(walk, WALKS, chunk=4).attrs
+    assert first["grid"] == "scale (3) x seed (7)"
+    assert first["chunk"] == 4
+    assert first["jax"] == jax.__version__
+    assert {"jaxreg", "jaxlib", "numpy", "platform", "program", "sweep"} <= first.keys()
+    offset = np.float32(1.0)
+    hashes = [
+        sweep(lambda x: {"y": x + offset}, {"x": [1.0]}).attrs["program"],
+        sweep(lambda x: {"y": x + np.float32(1.0)}, {"x": [1.0]}).attrs["program"],
+        sweep(lambda x: {"y": x + np.float32(2.0)}, {"x": [1.0]}).attrs["program"],
+        sweep(lambda x: {"y": x + np.arange(1000.0)[900]}, {"x": [1.0]}).attrs["program"],
+    ]
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 3
+
+
+def test_data_in_a_closure_is_part_of_what_was_run() -> None:
+    def on(data: np.ndarray) -> str:
+        return sweep(lambda x: {"y": x * jnp.asarray(data).sum()}, {"x": [1.0]}).attrs["program"]
+
+    data = np.arange(10_000, dtype=np.float32)
+    changed = data.copy()
+    changed[7777] += 1
+    assert on(data) == on(data.copy()) != on(changed)
+
+
+def test_one_trace_and_one_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    traces = []
+    compilations = []
+    monkeypatch.setattr(
+        jax.stages.Lowered,
+        "compile",
+        lambda self, *a, _compile=jax.stages.Lowered.compile, **k: compilations.append(1) or _compile(self, *a, **k),
+    )
+
+    def run(x: Any, seed: Any) -> dict[str, Any]:
+        traces.append(1)
+        return {"y": x * seed}
+
+    sweep(run, {"x": [1.0, 2.0, 3.0], "seed": range(11)}, chunk=4)
+    assert (len(traces), len(compilations)) == (1, 1)
+
+
+# Faults
+
+
+def test_a_lane_that_diverges_leaves_its_neighbours_bits() -> None:
+    def run(rate: Any) -> dict[str, Any]:
+        def step(state: tuple[Any, Any], number: Any) -> tuple[tuple[Any, Any], Any]:
+            x, at = state
+            x = x - rate * 4 * x**3
+            at = jnp.where((at < 0) & ~jnp.isfinite(x), number, at)
+            return (x, at), x
+
+        (_, at), xs = jax.lax.scan(step, (jnp.float32(1.0), jnp.int32(-1)), jnp.arange(20))
+        return {"x": Labelled(xs, ("step",)), "diverged_at": at}
+
+    healthy = np.linspace(0.01, 0.2, 12)
+    wild = healthy.copy()
+    wild[[2, 7]] = 50.0
+    first, second = (sweep(run, {"rate": rates}, chunk=4) for rates in (healthy, wild))
+    kept = np.setdiff1d(np.arange(12), [2, 7])
+    assert first["x"].values[kept].tobytes() == second["x"].values[kept].tobytes()
+    np.testing.assert_array_equal(np.flatnonzero(second["diverged_at"] >= 0), [2, 7])
+    step = int(second["diverged_at"][2])
+    assert np.isfinite(second["x"].values[2, :step]).all()
+    assert not np.isfinite(second["x"].values[2, step])
+    assert diverged({name: second[name].values for name in ("x", "diverged_at")}) == 2
+    assert diverged({"x": second["x"].values, "n": np.arange(12)}) == 2
+    assert diverged({"n": np.arange(12)}) == 0
+
+
+def square(x: Any) -> dict[str, Any]:
+    return {"y": x**2}
+
+
+BAD: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], type, str]] = [
+    ("no axis", square, {}, {}, ValueError, "names no axis"),
+    ("empty axis", square, {"x": []}, {}, ValueError, "axis 'x' is empty"),
+    ("no seeds", square, {"x": range(0)}, {}, ValueError, "axis 'x' is empty"),
+    ("empty array", square, {"x": np.zeros((0, 2))}, {}, ValueError, "axis 'x' is empty"),
+    ("a number", square, {"x": 3}, {}, ValueError, r"must be a sequence of values, got 3: write \[3\]"),
+    ("None", square, {"x": None}, {}, ValueError, "must be a sequence"),
+    ("a string", square, {"x": "abc"}, {}, ValueError, "must be a sequence"),
+    ("a zero-dimensional array", square, {"x": np.array(1.0)}, {}, ValueError, "must be a sequence"),
+    ("strings", square, {"x": ["a", "b"]}, {}, TypeError, "loop around sweep, joined with xarray.concat"),
+    ("NaN", square, {"x": [1.0, float("nan")]}, {}, ValueError, "axis 'x' holds NaN"),
+    ("huge integers", square, {"x": [2**40]}, {}, ValueError, "integers beyond int32"),
+    ("ragged", square, {"x": [[1.0], [1.0, 2.0]]}, {}, ValueError, "axis 'x' differ in structure"),
+    ("ragged arrays", square, {"x": [np.ones(1), np.ones(2)]}, {}, ValueError, "can't be stacked"),
+    ("ragged leaves", square, {"x": {"a": np.ones(1), "b": np.ones(2)}}, {}, ValueError, "share their leading"),
+    ("two structures", square, {"x": [1.0, (1.0, 2.0)]}, {}, ValueError, "differ in structure"),
+    ("an odd name", square, {"x y": [1]}, {}, ValueError, "Python identifier"),
+    ("unknown argument", square, {"x": [1.0], "z": [2.0]}, {}, TypeError, "doesn't take the axes"),
+    ("missing argument", lambda x, z: {"y": x}, {"x": [1.0]}, {}, TypeError, "missing a required argument: 'z'"),
+    ("no function", 3, {"x": [1.0]}, {}, TypeError, "must be a function"),
+    ("zipped lengths", lambda x, z: {"y": x}, {"x": [1], "z": [1, 2]}, {"zipped": True}, ValueError, "equally long"),
+    ("chunk 0", square, {"x": [1.0]}, {"chunk": 0}, ValueError, "chunk must be a positive"),
+    ("chunk 1.5", square, {"x": [1.0]}, {"chunk": 1.5}, ValueError, "chunk must be a positive"),
+    ("unknown coords", square, {"x": [1.0]}, {"coords": {"epoch": [1]}}, ValueError, "no dimension"),
+    ("short coords", square, {"x": [1.0]}, {"coords": {"x": [1, 2]}}, ValueError, r"must have \(1,\)"),
+    ("no dict", lambda x: x, {"x": [1.0]}, {}, TypeError, "must return a dict of arrays"),
+    ("empty dict", lambda x: {}, {"x": [1.0]}, {}, TypeError, "empty dict"),
+    ("returns a string", lambda x: {"y": "a"}, {"x": [1.0]}, {}, TypeError, "output 'y' is str and must be"),
+    ("returns strings", lambda x: {"y": np.array(["a"])}, {"x": [1.0]}, {}, TypeError, "must be an array"),
+    ("returns None", lambda x: {"y": None}, {"x": [1.0]}, {}, TypeError, "output 'y' is NoneType"),
+    ("returns a number", lambda x: {"y": 1.0}, {"x": [1.0]}, {}, TypeError, "output 'y' is float"),
+    ("ragged output", lambda x: {"y": [x, jnp.stack([x, x])]}, {"x": [1.0]}, {}, TypeError, "output 'y' is list"),
+    ("float(x)", lambda x: {"y": float(x)}, {"x": [1.0]}, {}, TypeError, "can't be traced"),
+    ("if x", lambda x: {"y": x if x > 0 else -x}, {"x": [1.0]}, {}, TypeError, "can't be traced"),
+    ("a key", lambda x: {"y": jax.random.key(x)}, {"x": [1]}, {}, TypeError, "random key"),
+    ("named as an axis", lambda x: {"x": x}, {"x": [1.0]}, {}, ValueError, "an axis and of an output"),
+    ("a number as name", lambda x: {1: x}, {"x": [1.0]}, {}, TypeError, "must be strings"),
+    ("twice", lambda x: {"a": {"b": x}, "a/b": x}, {"x": [1.0]}, {}, ValueError, "'a/b' twice"),
+    ("labels", lambda x: {"y": Labelled(x, ("epoch",))}, {"x": [1.0]}, {}, ValueError, "as many names"),
+    ("label is an axis", lambda x: {"y": Labelled(x[None], ("x",))}, {"x": [1.0]}, {}, ValueError, "a dimension 'x'"),
+    (
+        "two lengths",
+        lambda x: {"y": Labelled(jnp.ones(2), ("e",)), "z": Labelled(jnp.ones(3), ("e",))},
+        {"x": [1.0]},
+        {},
+        ValueError,
+        "dimension 'e' has length 3",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", BAD, ids=[case[0] for case in BAD])
+def test_bad_input_gets_one_sentence_before_anything_is_compiled(
+    case: tuple[Any, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, run, over, options, error, message = case
+    kept = tmp_path / "store"
+    sweep(square, {"x": [1.0, 2.0, 3.0]}, kept, chunk=2)
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    monkeypatch.setattr(jax.stages.Lowered, "compile", lambda *_: pytest.fail("compiled"))
+    with pytest.raises(error, match=message) as caught:
+        sweep(run, over, kept, **options)
+    assert "\n" not in str(caught.value)
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+
+
+# Stores
+
+
+def chunks_computed(caplog: pytest.LogCaptureFixture) -> list[int]:
+    return sorted(int(record.args[0]) for record in caplog.records if record.msg.startswith("chunk %d"))
+
+
+def test_a_sweep_goes_on_from_what_is_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "jaxreg.sweep")
+    whole = sweep(walk, WALKS, chunk=4)
+    caplog.clear()
+    xr.testing.assert_identical(sweep(walk, WALKS, tmp_path / "s", chunk=4).load(), whole)
+    assert chunks_computed(caplog) == [0, 1, 2, 3, 4, 5]
+    (tmp_path / "s" / "chunk-00000002.npz").unlink()
+    damaged = tmp_path / "s" / "chunk-00000004.npz"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    caplog.clear()
+    xr.testing.assert_identical(sweep(walk, WALKS, tmp_path / "s").load(), whole)  # the chunk is the store's
+    assert chunks_computed(caplog) == [2, 4]
+    caplog.clear()
+    xr.testing.assert_identical(sweep(walk, WALKS, tmp_path / "s").load(), whole)
+    assert chunks_computed(caplog) == []
+
+
+@pytest.mark.parametrize(
+    ("run", "over", "options", "message"),
+    [
+        (lambda scale, seed: walk(scale * 2, seed), WALKS, {}, "program is"),
+        (walk, {**WALKS, "scale": [0.1, 1.0, 11.0]}, {}, r"grid is scale \(3\) x seed \(7\)"),
+        (walk, {**WALKS, "seed": range(8)}, {}, r"and scale \(3\) x seed \(8\) here"),
+        (walk, WALKS, {"chunk": 5}, "chunk is 4 there and 5 here"),
+        (walk, WALKS, {"coords": {"step": range(5)}}, "grid is"),
+    ],
+)
+def test_another_sweeps_store_is_refused(
+    run: Any, over: Any, options: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep(walk, WALKS, tmp_path, chunk=4)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(jax.stages.Lowered, "compile", lambda *_: pytest.fail("compiled"))
+    with pytest.raises(ValueError, match="belongs to another sweep") as caught:
+        sweep(run, over, tmp_path, **options)
+    caught.match(message)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_bar_is_shown_on_request_only(capsys: pytest.CaptureFixture[str]) -> None:
+    sweep(lambda x: {"y": jnp.log(x)}, {"x": [1.0, 0.0, 2.0]}, chunk=1)
+    assert capsys.readouterr() == ("", "")
+    sweep(lambda x: {"y": jnp.log(x)}, {"x": [1.0, 0.0, 2.0]}, chunk=1, progress=True)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "3/3" in shown.err
+    assert "lanes/s" in shown.err
+    assert "1 diverged" in shown.err
+
+
+def test_any_executor(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as executor:
+        found = sweep(walk, WALKS, tmp_path, chunk=4, executor=executor).load()
+    xr.testing.assert_identical(found, sweep(walk, WALKS, chunk=4))
