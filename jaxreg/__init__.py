@@ -1,9 +1,13 @@
 """Weight regularisation and weight constraints for JAX, as pure functions and Optax transformations."""
 
 from jaxreg import keras
-from jaxreg.constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm
+from jaxreg.boxes import Box, LinfBall, NonNeg
+from jaxreg.constraints import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
+from jaxreg.matrices import Orthonormal, SpectralNorm
 from jaxreg.paths import BIASES, EMBEDDINGS, KERNELS, RECURRENT_KERNELS
-from jaxreg.penalties import L1, L1L2, L2
+from jaxreg.penalties import L1, L1L2, L2, GroupLasso, ToReference
+from jaxreg.simplices import L1Ball, Simplex, SumTo
+from jaxreg.spectral import Orthogonal, Spectral
 from jaxreg.transforms import penalize, project
 from jaxreg.trees import apply_updates, feasible, penalty, projected, violation
 
@@ -17,9 +21,21 @@ __all__ = [
     "L1L2",
     "L2",
     "RECURRENT_KERNELS",
+    "Box",
+    "GroupLasso",
+    "L1Ball",
+    "LinfBall",
     "MaxNorm",
+    "MaxRMS",
     "MinMaxNorm",
     "NonNeg",
+    "Orthogonal",
+    "Orthonormal",
+    "Simplex",
+    "Spectral",
+    "SpectralNorm",
+    "SumTo",
+    "ToReference",
     "UnitNorm",
     "apply_updates",
     "feasible",

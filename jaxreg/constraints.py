@@ -1,4 +1,4 @@
-"""Constraints: a weight array -> the nearest one in a set, in the same shape and dtype.
+"""Constraints on norms: a weight array -> the nearest one in a set, in the same shape and dtype.
 
 Each is a pytree whose limits are leaves. An `axis` says which axes are summed over in one norm, as in Keras; by default
 these are the incoming weights of one unit: every axis but the last, or the whole of a vector. `jaxreg.project`
@@ -7,65 +7,16 @@ knows more, for it sees where in the tree an array lies (see `jaxreg.explain`).
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg.objects import Number, check, hyperparameters, static, wide
-
-Axis = int | tuple[int, ...] | None
-
-
-def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
-    """The axes of one group of weights: `axis`, or the incoming weights of a unit in an (…, inputs, units) array.
-
-    Raises:
-        ValueError: If an axis is not one of the array's.
-    """
-    if axis is None:
-        return tuple(range(ndim - 1)) if ndim > 1 else tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    if any(not -ndim <= a < ndim for a in axes) or len({a % max(ndim, 1) for a in axes}) != len(axes):
-        raise ValueError(
-            f"axis is {axis} on an array of {ndim} axes; expected different numbers from {-ndim} to {ndim - 1}"
-        )
-    return tuple(a % ndim for a in axes)
-
-
-def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Euclidean norms over `axes` (kept, with length 1), without overflow or underflow, with gradient 0 at 0."""
-    info = jnp.finfo(x.dtype)
-    squares = jnp.sum(jnp.square(x), axes, keepdims=True)
-    plain = (squares > info.tiny / info.eps) & (squares < info.max)
-
-    def scaled(x: jax.Array) -> jax.Array:
-        largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axes, keepdims=True, initial=0))
-        scale = jnp.where(largest > 0, largest, 1)
-        sums = jnp.sum(jnp.square(x / scale), axes, keepdims=True)
-        return jnp.where(sums > 0, scale * jnp.sqrt(jnp.where(sums > 0, sums, 1)), 0)
-
-    def direct(x: jax.Array) -> jax.Array:
-        return jnp.sqrt(jnp.where(plain, squares, 1))
-
-    return jax.lax.cond(jnp.all(plain), direct, scaled, x)
-
-
-def _rounding(x: jax.Array, axes: tuple[int, ...]) -> float:
-    # What the norm of a rescaled group may be off by, relative to it: each product rounds once, and the
-    # rounding of a sum of N squares grows like √N.
-    count = np.prod([x.shape[a] for a in axes], dtype=float)
-    return float(jnp.finfo(x.dtype).eps) * (2 + np.sqrt(count) / 4)
-
-
-def _inwards(x: jax.Array, dtype: Any) -> jax.Array:
-    # Rounding to a narrower dtype must not lead out of the set again: round towards zero.
-    rounded = x.astype(dtype)
-    if rounded.dtype == x.dtype:
-        return rounded
-    grown = jnp.abs(rounded.astype(x.dtype)) > jnp.abs(x)
-    return jnp.where(grown, jnp.nextafter(rounded, jnp.zeros_like(rounded)), rounded)
+from jaxreg.groups import Axis as Axis
+from jaxreg.groups import group_axes as group_axes
+from jaxreg.groups import group_norms as group_norms
+from jaxreg.groups import group_size, inwards, outwards, rounding
+from jaxreg.objects import Number, check, hyperparameters, known, static, wide
 
 
 @hyperparameters
@@ -101,8 +52,50 @@ class MaxNorm:
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         norms = group_norms(x, axes)
         outside = norms > self.limit
-        factor = self.limit * (1 - _rounding(x, axes)) / jnp.where(outside, norms, 1)
-        return _inwards(x * jnp.where(outside, factor, 1), w.dtype)
+        # Two factors, not their product: a small limit over a large norm would underflow.
+        inverse = 1 / jnp.where(outside, norms, 1)
+        goal = jnp.where(outside, self.limit, 1) * (1 - rounding(x, axes))
+        return inwards(jnp.where(outside, x * inverse * goal, x), w.dtype)
+
+
+@hyperparameters
+class MaxRMS:
+    """Root mean square of each group at most `limit`: {w : ‖w_j‖ ≤ limit · √n}, n weights in a group.
+
+    `MaxNorm` with a limit that grows with the fan-in, so that one limit does for layers of every width.
+
+    Args:
+        limit: Number above 0; a float, an array or an Optax schedule. Infinity means no constraint.
+        axis: Axes summed over in one mean; by default those of the incoming weights of one unit.
+
+    Raises:
+        ValueError: If the limit is 0, negative or NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> w = jr.MaxRMS(1.0)(jnp.array([[6.0, 0.3], [8.0, 0.4]]))
+        >>> print(np.asarray(w).round(5))
+        [[0.84853 0.3    ]
+         [1.13137 0.4    ]]
+
+    Reference:
+        He et al., Delving deep into rectifiers, 2015, for the scale of weights by fan-in.
+    """
+
+    limit: Number
+    axis: Axis = static(None)
+
+    def __post_init__(self) -> None:
+        check(self, "limit", above=True, infinite=True)
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        return self.as_max_norm(w)(w)
+
+    def as_max_norm(self, w: jax.Array) -> MaxNorm:
+        """The same set for arrays of the shape of `w`, by its norm."""
+        count = group_size(w.shape, group_axes(w.ndim, self.axis))
+        return MaxNorm(self.limit * float(np.sqrt(max(count, 1))), self.axis)
 
 
 @hyperparameters
@@ -140,22 +133,27 @@ class MinMaxNorm:
         check(self, "min")
         check(self, "max", above=True, infinite=True)
         check(self, "rate", above=True, high=1.0)
-        known = [v for v in (self.min, self.max) if not callable(v) and not isinstance(v, jax.core.Tracer)]
-        if len(known) == 2 and np.any(np.asarray(self.min) > np.asarray(self.max)):
+        if known(self.min, self.max) and np.any(np.asarray(self.min) > np.asarray(self.max)):
             raise ValueError(f"MinMaxNorm: min is {self.min} and max is {self.max}; expected max of at least min")
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """`w` with each norm moved towards the limits; `w` itself, bit for bit, where they hold."""
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         norms = group_norms(x, axes)
-        rounding = _rounding(x, axes) + float(jnp.finfo(w.dtype).eps) / 2
-        low, high = self.min * (1 - rounding), self.max * (1 + rounding)
-        outside = (norms < low) | (norms > high)
-        goal = self.rate * jnp.clip(norms, self.min, self.max) + (1 - self.rate) * norms
-        count = np.prod([x.shape[a] for a in axes], dtype=float)
+        slack = rounding(x, axes)
+        # Between limits that lie apart there is room to round inwards; limits that meet hold to rounding only.
+        narrow = self.min * (1 + 3 * slack) >= self.max
+        tolerance = jnp.where(narrow, slack + float(jnp.finfo(w.dtype).eps) / 2, 0)
+        above, below = norms > self.max * (1 + tolerance), norms < self.min * (1 - tolerance)
+        nearest = jnp.where(above, self.max, self.min) * jnp.where(narrow, 1, jnp.where(above, 1 - slack, 1 + slack))
+        goal = jnp.where(above | below, self.rate * nearest + (1 - self.rate) * norms, 1)
         # Divide before scaling: the reciprocal of a subnormal norm overflows.
-        direction = jnp.where(norms > 0, x / jnp.where(norms > 0, norms, 1), 1 / np.sqrt(max(count, 1.0)))
-        return jnp.where(outside, direction * goal, x).astype(w.dtype)
+        even = float(1 / np.sqrt(max(group_size(w.shape, axes), 1)))
+        direction = jnp.where(norms > 0, x / jnp.where(norms > 0, norms, 1), even)
+        moved = direction * goal
+        rounded = jnp.where(above, inwards(moved, w.dtype), outwards(moved, w.dtype))
+        rounded = jnp.where(narrow | (self.rate < 1), moved.astype(w.dtype), rounded)
+        return jnp.where(above | below, rounded, w)
 
 
 @hyperparameters
@@ -184,29 +182,13 @@ class UnitNorm:
         return MinMaxNorm(1.0, 1.0, axis=self.axis)(w)
 
 
-@hyperparameters
-class NonNeg:
-    """No negative weights: {w : w ≥ 0}, projected by max(w, 0).
-
-    Example:
-        >>> import jax.numpy as jnp, jaxreg as jr
-        >>> print(jr.NonNeg()(jnp.array([-1.0, 2.0])))
-        [0. 2.]
-
-    Reference:
-        Keras `constraints.NonNeg`; Optax `projections.projection_non_negative`.
-    """
-
-    def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in the set."""
-        return jnp.where(w < 0, jnp.zeros_like(w), w)
-
-
 def distances(constraint: Callable[[jax.Array], jax.Array], w: jax.Array) -> jax.Array:
     """How far `w` is from the set of `constraint`: the Euclidean distance of each group, or of each weight."""
     if isinstance(constraint, MinMaxNorm):
         constraint = dataclasses.replace(constraint, rate=1.0)
     moved = wide(w) - wide(constraint(w))
+    if getattr(constraint, "whole", False):
+        return group_norms(moved, tuple(range(w.ndim)))
     if not hasattr(constraint, "axis"):
         return jnp.abs(moved)
     return group_norms(moved, group_axes(w.ndim, constraint.axis))

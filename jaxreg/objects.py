@@ -58,9 +58,9 @@ def check(
     Traced values and schedules cannot be looked at, and pass.
     """
     value = getattr(owner, name)
-    if callable(value) or isinstance(value, jax.core.Tracer):
+    if not known(value):
         return
-    expected = f"a number {'above' if above else 'of at least'} {low:g}"
+    expected = "a number" if low == -np.inf else f"a number {'above' if above else 'of at least'} {low:g}"
     expected += f" and at most {high:g}" if np.isfinite(high) else "" if infinite else ", not infinite"
     try:
         array = np.asarray(value, dtype=np.float64)
@@ -70,6 +70,11 @@ def check(
     if not np.all(right):
         wrong = float(array[~right].flat[0]) if array.ndim else float(array)
         raise ValueError(f"{type(owner).__name__}: {name} is {wrong:g}; expected {expected}")
+
+
+def known(*values: Number) -> bool:
+    """Whether every value is a number or an array that can be looked at: neither traced nor a schedule."""
+    return not any(callable(value) or isinstance(value, jax.core.Tracer) for value in values)
 
 
 def at_step(obj: Any, step: jax.Array | int) -> Any:

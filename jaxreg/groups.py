@@ -1,0 +1,94 @@
+"""Groups of weights: the axes that make one, their norms, and how far rounding reaches."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Axis = int | tuple[int, ...] | None
+
+
+def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
+    """The axes of one group of weights: `axis`, or the incoming weights of a unit in an (…, inputs, units) array.
+
+    Raises:
+        ValueError: If an axis is not one of the array's.
+    """
+    if axis is None:
+        return tuple(range(ndim - 1)) if ndim > 1 else tuple(range(ndim))
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    if any(not -ndim <= a < ndim for a in axes) or len({a % max(ndim, 1) for a in axes}) != len(axes):
+        raise ValueError(
+            f"axis is {axis} on an array of {ndim} axes; expected different numbers from {-ndim} to {ndim - 1}"
+        )
+    return tuple(a % ndim for a in axes)
+
+
+def group_size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+    """The number of weights in one group."""
+    return int(np.prod([shape[a] for a in axes], dtype=int))
+
+
+def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """Euclidean norms over `axes` (kept, with length 1), without overflow or underflow, with gradient 0 at 0."""
+    info = jnp.finfo(x.dtype)
+    squares = jnp.sum(jnp.square(x), axes, keepdims=True)
+    plain = (squares > info.tiny / info.eps) & (squares < info.max)
+
+    def scaled(x: jax.Array) -> jax.Array:
+        largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axes, keepdims=True, initial=0))
+        scale = jnp.where(largest > 0, largest, 1)
+        sums = jnp.sum(jnp.square(x / scale), axes, keepdims=True)
+        return jnp.where(sums > 0, scale * jnp.sqrt(jnp.where(sums > 0, sums, 1)), 0)
+
+    def direct(x: jax.Array) -> jax.Array:
+        return jnp.sqrt(jnp.where(plain, squares, 1))
+
+    return jax.lax.cond(jnp.all(plain), direct, scaled, x)
+
+
+def rounding(x: jax.Array, axes: tuple[int, ...]) -> float:
+    """What a norm or a sum over `axes` may be off by, relative to it, once its group has been rescaled.
+
+    Each product rounds a few times; the rounding of a sum of N terms grows like √N in the worst order of summation,
+    and no further than that of some ten thousand terms, for XLA sums long axes block by block.
+    """
+    return float(jnp.finfo(x.dtype).eps) * (3 + min(float(np.sqrt(group_size(x.shape, axes))) / 4, 32))
+
+
+def inwards(x: jax.Array, dtype: Any) -> jax.Array:
+    """`x` in `dtype`, rounded towards zero: out of no set that shrinking entries do not lead out of."""
+    rounded = x.astype(dtype)
+    if rounded.dtype == x.dtype:
+        return rounded
+    grown = jnp.abs(rounded.astype(x.dtype)) > jnp.abs(x)
+    return jnp.where(grown, jnp.nextafter(rounded, jnp.zeros_like(rounded)), rounded)
+
+
+def outwards(x: jax.Array, dtype: Any) -> jax.Array:
+    """`x` in `dtype`, rounded away from zero."""
+    rounded = x.astype(dtype)
+    if rounded.dtype == x.dtype:
+        return rounded
+    shrunk = jnp.abs(rounded.astype(x.dtype)) < jnp.abs(x)
+    return jnp.where(shrunk, jnp.nextafter(rounded, jnp.sign(rounded) * jnp.inf).astype(dtype), rounded)
+
+
+def to_rows(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """The groups of `x` as the rows of a matrix, (groups, weights in one)."""
+    last = tuple(range(x.ndim - len(axes), x.ndim))
+    return jnp.moveaxis(x, axes, last).reshape(-1, group_size(x.shape, axes))
+
+
+def from_rows(rows: jax.Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> jax.Array:
+    """The array of `shape` whose groups over `axes` are `rows`."""
+    kept = [n for a, n in enumerate(shape) if a not in axes]
+    last = tuple(range(len(kept), len(shape)))
+    return jnp.moveaxis(rows.reshape(*kept, *(shape[a] for a in axes)), last, axes)
+
+
+def per_row(limit: Any, x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """A limit, one number or one a group, as a column beside the rows of `to_rows`."""
+    kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+    return to_rows(jnp.broadcast_to(jnp.asarray(limit, x.dtype), kept), axes)
