@@ -75,14 +75,13 @@ def curve(ax: Axes, values: xr.DataArray, *, colour: str, label: str, linestyle:
     """
     epochs, lanes = _lanes(values)
     drawn = spread(lanes)
-    dead = int((~np.isfinite(lanes)).any(axis=1).sum())
     ax.plot(
         epochs,
         drawn.mean,
         color=colour,
         linestyle=linestyle,
         marker="o" if epochs.size == 1 else None,
-        label=f"{label}, {dead} of {len(lanes)} diverged" if dead else label,
+        label=with_diverged(label, lanes),
     )
     if 1 < len(lanes) <= FEW:
         ax.plot(epochs, lanes.T, color=colour, linestyle=linestyle, linewidth=0.6, alpha=0.5)
@@ -214,6 +213,24 @@ def shown(lanes: int) -> str:
     if lanes == 1:
         return ""
     return f"mean and each of {lanes} lanes" if lanes <= FEW else f"mean and middle 80 % of {lanes:,} lanes"
+
+
+def with_diverged(label: str, lanes: np.ndarray[Any, Any]) -> str:
+    """Add to a label how many lanes are not finite somewhere.
+
+    Args:
+        label: for the legend.
+        lanes: shape (lanes, points).
+
+    Returns:
+        The label, unchanged if every lane is finite.
+
+    Example:
+        >>> with_diverged("test", np.array([[1.0, np.nan], [1.0, 2.0]]))
+        'test, 1 of 2 diverged'
+    """
+    dead = int((~np.isfinite(lanes)).any(axis=1).sum())
+    return f"{label}, {dead} of {len(lanes)} diverged" if dead else label
 
 
 def _lanes(values: xr.DataArray) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -7,21 +7,31 @@ over the strength live in modules of their own and are named here too, so that `
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from jaxreg.lab.curves import curve, learning_curves, violation, weight_norms
-from jaxreg.lab.strengths import strength_path
-from jaxreg.lab.style import BLUE, COLOURS, ORANGE, legend, style
+from jaxreg.lab.heat import heat_map
+from jaxreg.lab.stats import Paired
+from jaxreg.lab.strengths import sparsity_path, strength_path
+from jaxreg.lab.style import BLACK, BLUE, COLOURS, GREEN, GREY, ORANGE, VERMILION, axis_label, legend, style
 
 __all__ = [
     "COLOURS",
     "curve",
     "data",
+    "decision_surface",
+    "heat_map",
     "learning_curves",
+    "paired_differences",
+    "sparsity_path",
     "strength_path",
     "style",
     "violation",
+    "weight_histograms",
     "weight_norms",
 ]
 
@@ -58,14 +68,173 @@ def data(ax: Axes, points: ArrayLike, labels: ArrayLike, *, name: str = "", holl
             s=size,
             marker=marker,
             facecolors="none" if hollow else colour,
-            edgecolors=colour if hollow else "white",
+            edgecolors=colour if hollow else BLACK,
             linewidths=1.0 if hollow else 0.4,
             label=f"{name}, class {place}" if name else f"class {place}",
         )
     ax.set_xlabel("first feature")
     ax.set_ylabel("second feature")
-    ax.set_aspect("equal", adjustable="datalim")
+    ax.set_aspect("equal")
+    legend(ax, below=True)
+    return ax
+
+
+def decision_surface(ax: Axes, x: ArrayLike, y: ArrayLike, probability: ArrayLike) -> Axes:
+    """Draw predicted probabilities of class 1 as shades of the two classes, and the boundary at ½.
+
+    Call it before `data`, which draws the points over it.
+
+    Args:
+        ax: where to draw.
+        x: shape (columns,), ascending values of the first feature.
+        y: shape (rows,), ascending values of the second feature.
+        probability: shape (rows, columns), of class 1 at every (x, y).
+
+    Returns:
+        The same axes.
+
+    Raises:
+        ValueError: for shapes that do not fit, or numbers outside 0…1, as a diverged model predicts.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> ax = decision_surface(Figure().add_subplot(), [0, 1, 2], [0, 1], [[0.0, 0.5, 1.0], [0.1, 0.6, 1.0]])
+        >>> ax.get_xlabel()
+        'first feature'
+    """
+    across, up, p = (np.asarray(v, dtype=np.float64) for v in (x, y, probability))
+    if p.shape != (up.size, across.size) or min(p.shape) < 2:
+        raise ValueError(
+            f"decision surface: got {across.size} values of x, {up.size} of y and probabilities of shape "
+            f"{p.shape}, expected shape (rows, columns) = ({up.size}, {across.size}), at least 2 by 2"
+        )
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(
+            f"decision surface: {int((~((p >= 0) & (p <= 1))).sum())} of {p.size} predictions are not "
+            f"probabilities; expected numbers from 0 to 1 of a model that did not diverge"
+        )
+    shades = LinearSegmentedColormap.from_list("classes", [BLUE, "white", ORANGE])
+    ax.contourf(across, up, p, levels=np.linspace(0, 1, 11), cmap=shades, vmin=0, vmax=1, alpha=0.35)
+    if p.min() < 0.5 < p.max():
+        ax.contour(across, up, p, levels=[0.5], colors=[BLACK], linewidths=1.2)
+        ax.plot([], [], color=BLACK, linewidth=1.2, label="boundary, p = ½")
+    ax.set_xlabel("first feature")
+    ax.set_ylabel("second feature")
+    ax.set_aspect("equal")
+    ax.grid(visible=False)
+    legend(ax, below=True)
+    return ax
+
+
+def weight_histograms(
+    ax: Axes, before: ArrayLike, after: ArrayLike, *, names: tuple[str, str] = ("before", "after")
+) -> Axes:
+    """Draw how the weights are spread before and after, or without and with.
+
+    Weights that are exactly 0 are counted in the legend and left out of the bars, which they would dwarf.
+
+    Args:
+        ax: where to draw.
+        before: weights, any shape.
+        after: weights, any shape.
+        names: of the two, for the legend.
+
+    Returns:
+        The same axes.
+
+    Raises:
+        ValueError: for no weights, or weights that are not finite.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> ax = weight_histograms(Figure().add_subplot(), [0.5, -0.5], [0.0, 0.2])
+        >>> ax.get_legend_handles_labels()[1]
+        ['before', 'after: 50 % are exactly 0, not drawn']
+    """
+    sides = [np.asarray(w, dtype=np.float64).ravel() for w in (before, after)]
+    for name, w in zip(names, sides, strict=True):
+        if not w.size or not np.isfinite(w).all():
+            raise ValueError(
+                f"weights {name!r}: got {w.size} weights of which {int((~np.isfinite(w)).sum())} are not finite, "
+                f"expected finite weights of a model that did not diverge"
+            )
+    kept = [w[w != 0] for w in sides]
+    count = int(np.clip(np.sqrt(max(w.size for w in kept)), 8, 60))
+    edges = np.histogram_bin_edges(np.concatenate(kept), bins=count)
+    for name, colour, fill, w, rest in zip(names, (BLUE, ORANGE), (True, False), sides, kept, strict=True):
+        zeros = 1 - rest.size / w.size
+        label = f"{name}: {100 * zeros:.0f} % are exactly 0, not drawn" if zeros else name
+        share = 100 * np.histogram(rest, edges)[0] / w.size
+        ax.stairs(share, edges, fill=fill, color=colour, alpha=0.45 if fill else 1, linewidth=1.6, label=label)
+    ax.set_xlabel("weight")
+    ax.set_ylabel("share of the weights (%)")
+    ax.margins(y=0.3)
+    ax.set_ylim(bottom=0)
     legend(ax)
+    return ax
+
+
+def paired_differences(ax: Axes, differences: xr.DataArray, result: Paired, *, lower_is_better: bool = False) -> Axes:
+    """Draw every paired difference, sorted, with their mean and its interval.
+
+    Args:
+        ax: where to draw.
+        differences: what `stats.differences(a, b)` gives: one number a draw (or a seed).
+        result: what `stats.paired(a, b)` gives.
+        lower_is_better: true for a loss, as in `stats.paired`.
+
+    Returns:
+        The same axes.
+
+    Raises:
+        ValueError: if the differences are not those that the result was made from.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from jaxreg.lab import stats
+        >>> a, b = (xr.DataArray(x, dims="draw", name="test_loss") for x in ([0.2, 0.3], [0.4, 0.3]))
+        >>> gap, result = stats.differences(a, b), stats.paired(a, b, lower_is_better=True)
+        >>> ax = paired_differences(Figure().add_subplot(), gap, result, lower_is_better=True)
+        >>> ax.get_legend_handles_labels()[1][:2]
+        ['better: 1', 'equal: 1']
+    """
+    better = -differences.values if lower_is_better else differences.values
+    groups = (better > 0, better == 0, better < 0)
+    if tuple(int(g.sum()) for g in groups) != (result.wins, result.ties, result.losses):
+        raise ValueError(
+            f"paired differences: got {differences.size} differences with "
+            f"{'/'.join(str(int(g.sum())) for g in groups)} wins/ties/losses and a result with "
+            f"{result.wins}/{result.ties}/{result.losses}, expected both of the same comparison"
+        )
+    order = np.argsort(differences.values, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(1, order.size + 1)
+    size = float(np.clip(3000 / order.size, 3, 28))
+    words, markers, colours = ("better", "equal", "worse"), ("^", "o", "v"), (BLUE, GREY, VERMILION)
+    for word, marker, colour, group in zip(words, markers, colours, groups, strict=True):
+        if group.any():
+            ax.scatter(
+                rank[group],
+                differences.values[group],
+                s=size,
+                marker=marker,
+                color=colour,
+                linewidths=0,
+                label=f"{word}: {int(group.sum()):,}",
+            )
+    ax.axhline(0.0, color=BLACK, linewidth=0.8)
+    known = np.isfinite(result.low)
+    interval = f"\n{100 * result.confidence:g} % interval: {result.low:+.3g} to {result.high:+.3g}" if known else ""
+    ax.axhline(result.mean, color=GREEN, linestyle="--", label=f"mean: {result.mean:+.3g}{interval}")
+    if known:
+        ax.axhspan(result.low, result.high, color=GREEN, alpha=0.2, linewidth=0)
+    ax.set_xlim(0, order.size + 1)
+    ax.margins(y=0.1)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlabel(f"{result.n:,} {result.unit}{'s' * (result.n != 1)}, sorted by difference")
+    ax.set_ylabel(f"difference in {axis_label(differences.name)}")
+    gone = len(result.diverged)
+    legend(ax, f"{gone} diverged {'pairs' if gone > 1 else 'pair'} left out" if gone else "", below=True)
     return ax
 
 

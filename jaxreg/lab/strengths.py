@@ -12,8 +12,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from jaxreg.lab.curves import FEW, Spread, shown, spread
-from jaxreg.lab.style import BLACK, BLUE, ORANGE, axis_label, legend
+from jaxreg.lab.curves import FEW, Spread, shown, spread, with_diverged
+from jaxreg.lab.style import BLACK, BLUE, GREEN, ORANGE, axis_label, legend
 
 # More strengths than this are too many to label one by one: then only the powers of ten are.
 _TICKS = 8
@@ -70,6 +70,53 @@ def strength_path(
     strength_axis(ax, paths[1], left)
     ax.set_ylabel(axis_label(test.name))
     legend(ax, shown(len(paths[1].lanes)))
+    return ax
+
+
+def sparsity_path(
+    ax: Axes,
+    zeros: xr.DataArray,
+    *,
+    name: str = "weights",
+    chosen: float | None = None,
+    colour: str = GREEN,
+) -> Axes:
+    """Draw the share of weights that are exactly 0 against the strength, with the spread over lanes.
+
+    For several kernels or methods call it again on the same axes, with a name and a colour each.
+
+    Args:
+        ax: where to draw.
+        zeros: share between 0 and 1, one number a lane, with a coordinate `strength` along one dimension.
+        name: of the weights or the method, for the legend.
+        chosen: the strength to mark.
+        colour: of the line and its band.
+
+    Returns:
+        The same axes.
+
+    Raises:
+        ValueError: as `strength_path` does; for shares outside 0…1.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> zeros = xr.DataArray([0.1, 0.8], dims="strength", coords={"strength": [1e-3, 1e-2]})
+        >>> sparsity_path(Figure().add_subplot(), zeros, name="hidden/kernel").get_ylabel()
+        'weights that are exactly 0 (%)'
+    """
+    if ((zeros < 0) | (zeros > 1)).any():
+        raise ValueError(
+            f"zeros: got numbers from {float(zeros.min()):g} to {float(zeros.max()):g}, expected shares between 0 and 1"
+        )
+    path = along(100 * zeros)
+    left = _left(path)
+    _draw(ax, path, left, label=name, colour=colour, linestyle="-")
+    if chosen is not None:
+        mark(ax, path, chosen)
+    strength_axis(ax, path, left)
+    ax.set_ylim(-3, 103)
+    ax.set_ylabel("weights that are exactly 0 (%)")
+    legend(ax, shown(len(path.lanes)))
     return ax
 
 
@@ -137,7 +184,7 @@ def mark(ax: Axes, path: Path, chosen: float) -> Axes:
             f"chosen: got {chosen:g}, which is not on the path; expected one of "
             f"{[float(f'{s:g}') for s in path.strength]}" + (" or 0" if path.baseline is not None else "")
         )
-    ax.axvline(at[0], color=BLACK, linestyle=":", linewidth=1.2, label=f"chosen: {chosen:g}", zorder=1)
+    ax.axvline(at[0], color=BLACK, linestyle=":", linewidth=1.2, label=f"chosen: {chosen:.3g}", zorder=1)
     return ax
 
 
@@ -192,6 +239,8 @@ def _left(path: Path) -> float | None:
 
 def _draw(ax: Axes, path: Path, left: float | None, *, label: str, colour: str, linestyle: str) -> None:
     drawn = spread(path.lanes)
+    everything = path.lanes if path.baseline is None else np.column_stack([path.lanes, path.baseline])
+    label = with_diverged(label, everything)
     ax.plot(path.strength, drawn.mean, color=colour, linestyle=linestyle, marker="o", markersize=4, label=label)
     if 1 < len(path.lanes) <= FEW:
         ax.plot(path.strength, path.lanes.T, color=colour, linestyle="", marker=".", markersize=4, alpha=0.5)

@@ -2,10 +2,13 @@
 
 from collections.abc import Hashable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import matplotlib as mpl
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.transforms import ScaledTranslation
 
 # Okabe and Ito (2008), without the yellow, which is lost on white paper. Neighbours differ in lightness.
 BLUE = "#0072B2"
@@ -17,6 +20,9 @@ PURPLE = "#CC79A7"
 BLACK = "#000000"
 GREY = "#767676"
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, BLACK)
+
+_INSIDE = 3  # entries of a legend that fit inside the axes
+_LABEL_HEIGHT = 0.42  # inches that the ticks and the label under the axes take
 
 _UNITS = {
     "loss": "cross-entropy (nats)",
@@ -84,12 +90,14 @@ def axis_label(name: Hashable | None) -> str:
     return _UNITS.get(text.split("/")[0].split("_")[-1], text)
 
 
-def legend(ax: Axes, title: str = "") -> None:
+def legend(ax: Axes, title: str = "", *, below: bool = False) -> None:
     """Draw the legend of whatever has a label by now, so that calls can be layered on one axes.
 
     Args:
         ax: the axes.
         title: what the bands and points stand for.
+        below: put it under the axes, where more than three entries go anyway: inside they would hide
+            what they explain.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -99,5 +107,14 @@ def legend(ax: Axes, title: str = "") -> None:
         >>> ax.get_legend().get_title().get_text()
         'mean of 3 lanes'
     """
-    if ax.get_legend_handles_labels()[1]:
-        ax.legend(title=title or None, alignment="left")
+    entries = len(ax.get_legend_handles_labels()[1])
+    place: dict[str, Any] = {}
+    if below or entries > _INSIDE:
+        under_the_label = ax.transAxes + ScaledTranslation(0, -_LABEL_HEIGHT, ax.figure.dpi_scale_trans)
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "bbox_transform": under_the_label}
+        place["ncols"] = min(entries, 2)
+    if entries:
+        drawn = ax.legend(title=title or None, alignment="left", **place)
+        for handle in drawn.legend_handles:
+            if isinstance(handle, PathCollection):
+                handle.set_sizes([24.0])  # the points of ten thousand draws are too small for a key
