@@ -1,13 +1,22 @@
 """Penalties: a weight array -> its cost, and its proximal step.
 
 Each is a pytree whose hyperparameters are leaves. `penalty(w)` is a scalar in float32 (float64 for float64
-weights); `penalty.prox(w, step)` is argmin_z penalty(z) + ‖z - w‖² / (2 step), in the shape and dtype of `w`.
+weights); `penalty.prox(w, step)` is argmin_z penalty(z) + Σ (z - w)² / (2 step), in the shape and dtype of `w`. The
+step is one number, or an array with one for each weight: the step of an adaptive optimiser (see
+`jaxreg.proximal_adam`).
 """
+
+import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxreg.objects import Number, check, hyperparameters, wide
+from jaxreg.groups import Axis, group_axes, group_norms, group_size
+from jaxreg.objects import Number, check, hyperparameters, static, wide
+
+NEWTON_STEPS = 12
+"""To the length of a group in an adaptive metric: 10 was the most that any of 48,000 random groups took to 1e-12."""
 
 
 def _soft_threshold(x: jax.Array, threshold: jax.Array) -> jax.Array:
@@ -124,3 +133,142 @@ class L1L2:
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """The proximal step: that of the absolute values, then that of the squares."""
         return (_soft_threshold(wide(w), step * self.l1) / (1 + 2 * step * self.l2)).astype(w.dtype)
+
+
+@hyperparameters
+class GroupLasso:
+    """Sum of the norms of groups of weights: strength · Σ_g √|g| · ‖w_g‖, with gradient 0 at a group of zeros.
+
+    It empties whole groups: units with the default axis, inputs with the last, slices of a filter with (0, 1).
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+        axis: Axes of one group; by default those of the incoming weights of one unit.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or an axis is not one of the array's.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> w = jnp.array([[3.0, 0.1], [4.0, 0.1]])
+        >>> print(jr.GroupLasso(2.5 / 2**0.5).prox(w, 1.0))
+        [[1.5 0. ]
+         [2.  0. ]]
+
+    Reference:
+        Yuan and Lin, Model selection and estimation in regression with grouped variables, 2006.
+    """
+
+    strength: Number
+    axis: Axis = static(None)
+
+    def __post_init__(self) -> None:
+        check(self, "strength")
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        axes = group_axes(w.ndim, self.axis)
+        return self.strength * _root_size(w, axes) * jnp.sum(group_norms(wide(w), axes))
+
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """The proximal step: every group `step` · strength · √|g| shorter, and never shorter than 0.
+
+        With a step for each weight the group keeps its direction no longer; see `_shrink_in_metric`.
+        """
+        x, axes = wide(w), group_axes(w.ndim, self.axis)
+        reach = step * self.strength * _root_size(w, axes)
+        if jnp.ndim(step):
+            return _shrink_in_metric(x, jnp.broadcast_to(reach, x.shape), axes).astype(w.dtype)
+        norms = group_norms(x, axes)
+        left = jnp.where(norms > reach, 1 - reach / jnp.where(norms > 0, norms, 1), 0)
+        return (x * left).astype(w.dtype)
+
+
+def _root_size(w: jax.Array, axes: tuple[int, ...]) -> float:
+    return math.sqrt(group_size(w.shape, axes))
+
+
+def _shrink_in_metric(x: jax.Array, reach: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """The minimum over z of ‖z_g‖ + Σ (z_i - x_i)² / (2 reach_i), group by group.
+
+    With θ = ‖z_g‖ the optimality condition is z_i = x_i θ / (θ + reach_i), so θ is the root of φ(θ) = 1 where
+    φ(θ) = Σ x_i² / (θ + reach_i)²; there is none, and z_g is 0, if φ(0) ≤ 1. As φ^(-1/2) is concave, Newton's method
+    on φ^(-1/2) = 1 climbs to the root from any θ below it.
+    """
+    norms = group_norms(x, axes)
+    x = x / jnp.where(norms > 0, norms, 1)  # now θ is in [0, 1], whatever the scale of the weights
+    reach = jnp.where(norms > 0, reach / jnp.where(norms > 0, norms, 1), 0)
+
+    def summed(terms: jax.Array) -> jax.Array:
+        return jnp.sum(terms, axes, keepdims=True)
+
+    def ratios(theta: jax.Array) -> jax.Array:
+        return jnp.where(x == 0, 0, jnp.abs(x) / jnp.where(x == 0, 1, theta + reach))
+
+    def newton(_: int, theta: jax.Array) -> jax.Array:
+        squares = jnp.square(ratios(theta))
+        phi = summed(squares)
+        slope = summed(jnp.where(x == 0, 0, squares / jnp.where(x == 0, 1, theta + reach)))
+        return theta + phi * (jnp.sqrt(phi) - 1) / jnp.where(slope > 0, slope, 1)
+
+    # No term of φ can be above 1 at the root, nor can φ with every reach as large as the largest.
+    largest = jnp.max(reach, axes, keepdims=True, initial=0)
+    start = jnp.max(jnp.abs(x) - reach, axes, keepdims=True, initial=0)
+    start = jnp.maximum(start, jnp.where(norms > 0, 1 - largest, 0))
+    theta = jax.lax.fori_loop(0, NEWTON_STEPS, newton, start)
+    empty = summed(jnp.square(ratios(jnp.zeros_like(theta)))) <= 1
+    kept = jnp.where(x == 0, 0, x * (theta / jnp.where(x == 0, 1, theta + reach)))
+    return jnp.where(empty, 0, kept * norms)
+
+
+@hyperparameters
+class ToReference:
+    """A penalty measured from a reference in the place of 0: penalty(w - reference).
+
+    With L2 it is strength · Σ(w - w_ref)²: L2-SP, where the reference is the pre-trained weights, and L2-init, where it
+    is the initial ones. With L1 most weights stay at the reference. `jaxreg.to_reference` makes one for each leaf of a tree.
+
+    Args:
+        penalty: A penalty of this package, its strength included.
+        reference: Array of the shape of the weights.
+
+    Raises:
+        TypeError: If `penalty` is not one of this package's.
+        ValueError: When called, if the weights have another shape than the reference.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> away = jr.ToReference(jr.L2(0.5), jnp.array([1.0, 1.0]))
+        >>> print(away(jnp.array([3.0, 1.0])), away.prox(jnp.array([3.0, 1.0]), 1.0))
+        2.0 [2. 1.]
+
+    Reference:
+        Li, Grandvalet and Davoine, Explicit inductive bias for transfer learning, 2018 (L2-SP); Kumar, Marklund and
+        Van Roy, Maintaining plasticity via regenerative regularization, 2023 (L2-init).
+    """
+
+    penalty: Any
+    reference: jax.Array
+
+    def __post_init__(self) -> None:
+        if not callable(self.penalty) or jax.tree_util.all_leaves([self.penalty]):
+            raise TypeError(f"ToReference: penalty is {self.penalty!r}; expected a penalty such as jaxreg.L2(0.001)")
+
+    def _away(self, w: jax.Array) -> jax.Array:
+        if jnp.shape(self.reference) != w.shape:
+            raise ValueError(
+                f"ToReference: the weights have shape {w.shape}; expected that of the reference, "
+                f"{jnp.shape(self.reference)}"
+            )
+        return wide(w) - jnp.asarray(self.reference, wide(w).dtype)
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        return self.penalty(self._away(w))
+
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """The proximal step: that of the penalty, towards the reference."""
+        away = self._away(w)
+        left = self.penalty.prox(away, step)
+        # Adding the reference again would move weights that the penalty leaves alone.
+        return jnp.where(left == away, wide(w), jnp.asarray(self.reference, away.dtype) + left).astype(w.dtype)

@@ -1,5 +1,6 @@
 """A table of penalties × the laws every one of them keeps, against NumPy in float64 and convexity's definitions."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.optimize
 
 import jaxreg as jr
 
@@ -16,11 +18,43 @@ DTYPES = [jnp.float32, jnp.float16, jnp.bfloat16]
 
 
 class Case(NamedTuple):
-    """A penalty as a function of its strength, what it is by definition, and the prox of its convex conjugate."""
+    """A penalty as a function of its strength, what it is by definition, and the prox of its convex conjugate.
+
+    `largest` is the scale of weights up to which the gradient can be represented in float32. The penalty of a case with
+    `moved` is measured from a reference that is not 0.
+    """
 
     make: Callable[[Any], Any]
     cost: Callable[[np.ndarray, float], float]
     conjugate_prox: Callable[[np.ndarray, float], np.ndarray] | None = None
+    largest: float = 1e30
+    moved: bool = False
+
+
+def columns(w: np.ndarray) -> np.ndarray:
+    """The incoming weights of one unit in each column."""
+    return w.reshape(math.prod(w.shape[:-1]), w.shape[-1]) if w.ndim > 1 else w.reshape(w.size, 1)
+
+
+def into_balls(x: np.ndarray, strength: float) -> np.ndarray:
+    c = columns(x)
+    return (c / np.maximum(1, np.linalg.norm(c, axis=0) / (strength * np.sqrt(len(c))))).reshape(x.shape)
+
+
+def towards_nuclear(x: np.ndarray, strength: float) -> np.ndarray:
+    # argmin_Y ‖Y‖∗² / 2s + ‖Y - X‖² / 2 lowers all singular values by their new sum over s.
+    u, sigma, v = np.linalg.svd(columns(x), full_matrices=False)
+    lowered = scipy.optimize.brentq(lambda t: np.maximum(sigma - t, 0).sum() - strength * t, 0, sigma[0], xtol=1e-14)
+    return ((u * np.maximum(sigma - lowered, 0)) @ v).reshape(x.shape)
+
+
+def largest_singular_value(w: np.ndarray) -> float:
+    return np.linalg.norm(columns(w), 2) if w.size else 0.0
+
+
+def off_orthonormal(w: np.ndarray) -> float:
+    c = columns(w) if len(columns(w)) >= columns(w).shape[1] else columns(w).T
+    return np.square(c.T @ c - np.eye(c.shape[1])).sum()
 
 
 CASES = {
@@ -40,8 +74,16 @@ CASES = {
         # The conjugate is Σ max(|y| - s, 0)² / 8s: below s it costs nothing, beyond it a ridge around ±s.
         lambda x, s: np.where(np.abs(x) <= s, x, np.sign(x) * (np.abs(x) + 1 / 4) / (1 + 1 / (4 * s))),
     ),
+    "GroupLasso": Case(
+        jr.GroupLasso,
+        lambda w, s: s * np.sqrt(len(columns(w))) * np.linalg.norm(columns(w), axis=0).sum(),
+        into_balls,  # the conjugate is the indicator of a ball a group
+    ),
+    "Spectral": Case(jr.Spectral, lambda w, s: s / 2 * largest_singular_value(w) ** 2, towards_nuclear),
+    "Orthogonal": Case(jr.Orthogonal, lambda w, s: s * off_orthonormal(w), largest=1e8),
 }
-PROXIMAL = [name for name in CASES if hasattr(CASES[name].make(1.0), "prox")]
+CASES |= {f"{name} to a reference": CASES[name]._replace(moved=True) for name in ("L2", "L1", "GroupLasso")}
+PROXIMAL = [name for name in CASES if name != "Orthogonal"]
 
 each = pytest.mark.parametrize("name", CASES)
 each_proximal = pytest.mark.parametrize("name", PROXIMAL)
@@ -52,137 +94,191 @@ def draw(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape)
 
 
+def centre(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The weights from which the penalty is measured; all of them have a short binary fraction."""
+    return np.arange(math.prod(shape)).reshape(shape) % 5 / 4 - 0.5 if CASES[name].moved else np.zeros(shape)
+
+
+def penalty(name: str, strength: Any, shape: tuple[int, ...]) -> Any:
+    made = CASES[name].make(strength)
+    return jr.ToReference(made, jnp.asarray(centre(name, shape))) if CASES[name].moved else made
+
+
+def cost(name: str, w: np.ndarray, strength: float) -> float:
+    return CASES[name].cost(w - centre(name, w.shape), strength)
+
+
 @each
 @each_shape
 def test_cost_is_the_definition(name, shape):
-    case, w = CASES[name], draw(shape)
-    cost = case.make(0.3)(jnp.asarray(w, jnp.float32))
-    assert cost.shape == ()
-    assert cost.dtype == jnp.float32
-    np.testing.assert_allclose(cost, case.cost(w, 0.3), rtol=1e-5, atol=1e-6)
+    w = draw(shape)
+    found = penalty(name, 0.3, shape)(jnp.asarray(w, jnp.float32))
+    assert (found.shape, found.dtype) == ((), jnp.float32)
+    np.testing.assert_allclose(found, cost(name, w, 0.3), rtol=1e-5, atol=1e-6)
 
 
 @each
 @pytest.mark.parametrize("shape", FULL, ids=str)
 def test_gradient_is_the_slope_of_the_definition(name, shape):
-    case, w, h = CASES[name], draw(shape), 1e-5
+    w, h = draw(shape), 1e-5
     with jax.enable_x64(True):
-        slope = np.asarray(jax.grad(case.make(0.3))(jnp.asarray(w)))
+        slope = np.asarray(jax.jit(jax.grad(penalty(name, 0.3, shape)))(jnp.asarray(w)))
     for i in range(0, w.size, 5):
         bump = np.zeros(w.size)
         bump[i] = h
-        rise = case.cost(w + bump.reshape(shape), 0.3) - case.cost(w - bump.reshape(shape), 0.3)
+        rise = cost(name, w + bump.reshape(shape), 0.3) - cost(name, w - bump.reshape(shape), 0.3)
         np.testing.assert_allclose(slope.ravel()[i], rise / (2 * h), rtol=1e-6, atol=1e-8)
 
 
 @each
 @pytest.mark.parametrize("shape", [(), (6, 4)], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
-def test_gradient_is_zero_at_zero_and_keeps_the_dtype(name, shape, dtype):
-    slope = jax.grad(CASES[name].make(0.3))(jnp.zeros(shape, dtype))
+def test_gradient_is_zero_at_the_centre_and_keeps_the_dtype(name, shape, dtype):
+    slope = jax.grad(penalty(name, 0.3, shape))(jnp.asarray(centre(name, shape), dtype))
     assert (slope.shape, slope.dtype) == (shape, dtype)
     np.testing.assert_array_equal(np.asarray(slope, np.float64), 0)
 
 
 @each
-@pytest.mark.parametrize("scale", [1e-45, 1e-40, 1e-30, 1e30])
-def test_gradient_and_prox_are_finite_at_the_ends_of_the_range(name, scale):
-    penalty = CASES[name].make(0.3)
-    for w in (jnp.full((6, 4), scale), jnp.asarray(draw((6, 4)) * scale, jnp.float32)):
-        assert np.isfinite(jax.grad(penalty)(w)).all()
-        if name in PROXIMAL:
-            assert np.isfinite(penalty.prox(w, 0.5)).all()
+def test_gradient_and_prox_are_finite_at_the_ends_of_the_range(name):
+    built = penalty(name, 0.3, (6, 4))
+    laws = [jax.jit(jax.grad(built))]
+    if name in PROXIMAL:
+        laws.append(jax.jit(lambda w: built.prox(w, 0.5)))
+    for scale in (1e-45, 1e-40, 1e-30, CASES[name].largest):
+        for w in (jnp.full((6, 4), scale), jnp.asarray(draw((6, 4)) * scale, jnp.float32)):
+            for law in laws:
+                assert np.isfinite(law(w)).all()
 
 
 @each
 @each_shape
 def test_strength_zero_is_no_penalty(name, shape):
-    penalty, w = CASES[name].make(0.0), jnp.asarray(draw(shape), jnp.float32)
-    assert penalty(w) == 0
-    np.testing.assert_array_equal(jax.grad(penalty)(w), 0)
+    built, w = penalty(name, 0.0, shape), jnp.asarray(draw(shape), jnp.float32)
+    assert built(w) == 0
+    np.testing.assert_array_equal(jax.grad(built)(w), 0)
     if name in PROXIMAL:
-        np.testing.assert_array_equal(penalty.prox(w, 0.5), w)
+        np.testing.assert_array_equal(built.prox(w, 0.5), w)
 
 
 @each_proximal
 @each_shape
 def test_prox_keeps_the_shape(name, shape):
-    assert CASES[name].make(0.3).prox(jnp.asarray(draw(shape), jnp.float32), 0.5).shape == shape
+    assert penalty(name, 0.3, shape).prox(jnp.asarray(draw(shape), jnp.float32), 0.5).shape == shape
 
 
 @each_proximal
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
 def test_prox_keeps_the_dtype_and_is_rounded_once(name, dtype):
-    w = jnp.asarray(draw((6, 4)), dtype)
-    near = CASES[name].make(0.3).prox(w, 0.5)
+    w, prox = jnp.asarray(draw((6, 4)), dtype), penalty(name, 0.3, (6, 4)).prox
+    near = prox(w, 0.5)
     assert near.dtype == dtype
-    wide = np.asarray(CASES[name].make(0.3).prox(w.astype(jnp.float32), 0.5))
+    wide = np.asarray(prox(w.astype(jnp.float32), 0.5))
     np.testing.assert_allclose(np.asarray(near, np.float32), wide, rtol=float(jnp.finfo(dtype).eps), atol=1e-7)
 
 
-@each_proximal
-@pytest.mark.parametrize("step", [0.01, 0.5, 20.0])
-@pytest.mark.parametrize("shape", FULL, ids=str)
-def test_prox_minimises_its_objective(name, shape, step):
-    # (w - z) / step is a subgradient at z = prox(w) of a convex penalty, if and only if z is the minimum.
-    case, w = CASES[name], draw(shape)
-    with jax.enable_x64(True):
-        near = np.asarray(case.make(0.3).prox(jnp.asarray(w), step))
+def assert_minimal(name: str, w: np.ndarray, near: np.ndarray, step: Any) -> None:
+    """`near` minimises penalty(z) + Σ (z - w)² / (2 step): (w - near) / step is a subgradient there."""
 
     def objective(z: np.ndarray) -> float:
-        return case.cost(z, 0.3) + np.square(z - w).sum() / (2 * step)
+        return cost(name, z, 0.3) + np.sum(np.square(z - w) / (2 * step))
 
-    for seed, scale in enumerate([1e-6, 1e-3, 0.1, 1.0, 10.0] * 4):
-        other = near + scale * draw(shape, 100 + seed)
-        assert objective(near) <= objective(other) + 1e-12
-        slope = np.sum((w - near) / step * (other - near))
-        assert case.cost(other, 0.3) >= case.cost(near, 0.3) + slope - 1e-9
-    for other in (np.zeros(shape), w, near * 0.99, near * 1.01):
-        assert objective(near) <= objective(other) + 1e-12
+    least, base = objective(near), cost(name, near, 0.3)
+    moves = [scale * draw(w.shape, 100 + i) for i, scale in enumerate([1e-6, 1e-3, 0.1, 1.0, 10.0] * 4)]
+    moves += [-near, w - near, 0.01 * near, -0.01 * near, centre(name, w.shape) - near]
+    for move in moves:
+        assert least <= objective(near + move) + 1e-12
+        assert cost(name, near + move, 0.3) >= base + np.sum((w - near) / step * move) - 1e-9
+
+
+@each_proximal
+@pytest.mark.parametrize("shape", FULL, ids=str)
+def test_prox_minimises_its_objective(name, shape):
+    w = draw(shape)
+    with jax.enable_x64(True):
+        prox = jax.jit(penalty(name, 0.3, shape).prox)
+        for step in (0.01, 0.5, 20.0):
+            assert_minimal(name, w, np.asarray(prox(jnp.asarray(w), step)), step)
+
+
+@pytest.mark.parametrize("name", [name for name in PROXIMAL if name != "Spectral"])
+@pytest.mark.parametrize("shape", FULL, ids=str)
+def test_prox_with_a_step_for_each_weight_minimises_its_objective(name, shape):
+    w = draw(shape)
+    with jax.enable_x64(True):
+        prox = jax.jit(penalty(name, 0.3, shape).prox)
+        for spread, scale in [(0.0, 0.5), (1.0, 0.3), (3.0, 0.3), (1.0, 100.0)]:
+            step = scale * np.exp(spread * draw(shape, 9))
+            near = np.asarray(prox(jnp.asarray(w), jnp.asarray(step)))
+            assert_minimal(name, w, near, step)
+            if not spread:
+                np.testing.assert_allclose(near, prox(jnp.asarray(w), scale), rtol=1e-10, atol=1e-12)
 
 
 @each_proximal
 @pytest.mark.parametrize("shape", [(7,), (6, 4), (4, 6)], ids=str)
 @pytest.mark.parametrize("strength", [0.1, 1.0])
 def test_prox_and_prox_of_the_conjugate_add_up(name, shape, strength):
-    # Moreau: x = prox_f(x) + prox_f*(x).
-    case, x = CASES[name], 2 * draw(shape)
+    # Moreau: x = prox_f(x) + prox_f*(x); measuring f from r instead of 0 moves the argument of the second by r.
+    x = 2 * draw(shape)
     with jax.enable_x64(True):
-        near = np.asarray(case.make(strength).prox(jnp.asarray(x), 1.0))
-    np.testing.assert_allclose(near + case.conjugate_prox(x, strength), x, rtol=1e-8, atol=1e-8)
+        near = np.asarray(jax.jit(penalty(name, strength, shape).prox)(jnp.asarray(x), 1.0))
+    conjugate = CASES[name].conjugate_prox(x - centre(name, shape), strength)
+    np.testing.assert_allclose(near + conjugate, x, rtol=1e-8, atol=1e-8)
 
 
 @each_proximal
-@pytest.mark.parametrize("seed", range(3))
-def test_prox_is_firmly_non_expansive(name, seed):
-    x, y = draw((6, 4), seed), 3 * draw((6, 4), seed + 50)
+def test_prox_is_firmly_non_expansive(name):
     with jax.enable_x64(True):
-        prox = CASES[name].make(0.3).prox
-        apart = np.asarray(prox(jnp.asarray(x), 2.0)) - np.asarray(prox(jnp.asarray(y), 2.0))
-    assert np.sum(apart**2) <= np.sum(apart * (x - y)) + 1e-12
+        prox = jax.jit(penalty(name, 0.3, (6, 4)).prox)
+        for seed in range(5):
+            x, y = draw((6, 4), seed), 3 * draw((6, 4), seed + 50)
+            apart = np.asarray(prox(jnp.asarray(x), 2.0)) - np.asarray(prox(jnp.asarray(y), 2.0))
+            assert np.sum(apart**2) <= np.sum(apart * (x - y)) + 1e-12
+
+
+def everything(name: str, shape: tuple[int, ...]) -> Callable[[Any, jax.Array], list[jax.Array]]:
+    """All that a penalty gives, as one function of a strength and the weights."""
+
+    def evaluated(strength, w):
+        built = penalty(name, strength, shape)
+        near = [built.prox(w, 0.5), penalty(name, 1.0, shape).prox(w, strength)] if name in PROXIMAL else []
+        return [built(w), jax.grad(built)(w), *near]
+
+    return evaluated
+
+
+def assert_close(found: list[jax.Array], wanted: list[jax.Array]) -> None:
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
 
 
 @each
-@pytest.mark.parametrize("shape", [(6, 4), (2, 3, 2, 4)], ids=str)
-def test_loop_vmap_and_jit_agree_over_values_and_strengths(name, shape):
-    make = CASES[name].make
-    values = jnp.asarray(draw((3, *shape)), jnp.float32)
-    strengths = jnp.array([0.0, 0.1, 2.0])
-    laws = [lambda s, w: make(s)(w), lambda s, w: jax.grad(make(s))(w)]
-    if name in PROXIMAL:
-        laws += [lambda s, w: make(s).prox(w, 0.5), lambda s, w: make(1.0).prox(w, s)]
-    for law in laws:
-        loop = np.stack([law(s, w) for s, w in zip(strengths, values, strict=True)])
-        for mapped in (jax.vmap(law), jax.jit(jax.vmap(law))):
-            np.testing.assert_allclose(mapped(strengths, values), loop, rtol=2e-5, atol=1e-6)
-        np.testing.assert_allclose(jax.jit(law)(strengths[1], values[1]), loop[1], rtol=2e-5, atol=1e-6)
+def test_loop_vmap_and_jit_agree_over_values_and_strengths(name):
+    law, shape = everything(name, (2, 3, 4)), (2, 3, 4)
+    values, strengths = jnp.asarray(draw((3, *shape)), jnp.float32), jnp.array([0.0, 0.1, 2.0])
+    compiled, mapped = jax.jit(law), jax.jit(jax.vmap(law))(strengths, values)
+    for i in range(3):
+        assert_close([m[i] for m in mapped], compiled(strengths[i], values[i]))
+    assert_close(law(strengths[1], values[1]), compiled(strengths[1], values[1]))
+
+
+@each
+@pytest.mark.parametrize("spec", [("devices", None), (None, "devices")], ids=["inputs", "units"])
+def test_sharded_weights_give_what_whole_ones_give(name, spec):
+    mesh = jax.make_mesh((4,), ("devices",), axis_types=(jax.sharding.AxisType.Auto,))
+    w = jnp.asarray(draw((8, 4)), jnp.float32)
+    sharded = jax.device_put(w, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec)))
+    assert len(sharded.sharding.device_set) == 4
+    law = jax.jit(everything(name, (8, 4)))
+    assert_close(law(0.3, sharded), law(0.3, w))
 
 
 @each
 def test_strength_can_be_differentiated(name):
     w = jnp.asarray(draw((6, 4)), jnp.float32)
-    slope = jax.grad(lambda s: CASES[name].make(s)(w))(0.3)
-    np.testing.assert_allclose(slope, CASES[name].cost(np.asarray(w), 1.0), rtol=1e-5)  # the cost is linear in it
+    slope = jax.grad(lambda s: penalty(name, s, (6, 4))(w))(0.3)
+    np.testing.assert_allclose(slope, cost(name, np.asarray(w), 1.0), rtol=1e-5)  # the cost is linear in it
 
 
 @each
@@ -200,3 +296,68 @@ def test_strength_can_be_differentiated(name):
 def test_bad_strengths_are_refused_in_words(name, strength, error, said):
     with pytest.raises(error, match=said):
         CASES[name].make(strength)
+
+
+def test_groups_are_those_of_the_axis():
+    w = draw((3, 4, 5))
+    for axis in (-1, (1, 0), (0, 1, 2)):
+        norms = np.sqrt(np.square(w).sum(axis))
+        size = w.size // norms.size
+        found = jr.GroupLasso(0.3, axis=axis)(jnp.asarray(w, jnp.float32))
+        np.testing.assert_allclose(found, 0.3 * np.sqrt(size) * norms.sum(), rtol=1e-5)
+        near = jr.GroupLasso(0.3, axis=axis).prox(jnp.asarray(w, jnp.float32), 0.8)
+        left = np.maximum(0, 1 - 0.24 * np.sqrt(size) / np.sqrt(np.square(w).sum(axis, keepdims=True)))
+        np.testing.assert_allclose(near, w * left, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [jr.Spectral, jr.Orthogonal])
+def test_layouts_with_units_first_are_the_transposed_matrix(make):
+    # Equinox and PyTorch: (units, inputs, height, width).
+    w = draw((5, 2, 3, 2))
+    there, here = make(0.3, axis=(1, 2, 3)), make(0.3)
+    turned = jnp.asarray(w.reshape(5, 12).T, jnp.float32)
+    np.testing.assert_allclose(there(jnp.asarray(w, jnp.float32)), here(turned), rtol=1e-5)
+    if make is jr.Spectral:
+        near = there.prox(jnp.asarray(w, jnp.float32), 2.0)
+        np.testing.assert_allclose(near, here.prox(turned, 2.0).T.reshape(w.shape), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [(2.0, 2.0, 2.0), (3.0, 3.0, 1.0), (3.0, 2.9, 0.1), (0.0, 0.0, 0.0)], ids=str)
+def test_spectral_prox_and_gradient_where_singular_values_meet(sigma):
+    u, _ = np.linalg.qr(draw((4, 3)))
+    v, _ = np.linalg.qr(draw((3, 3), 1))
+    w = (u * np.array(sigma)) @ v.T
+    with jax.enable_x64(True):
+        near = np.asarray(jr.Spectral(0.3).prox(jnp.asarray(w), 2.0))
+        slope = np.asarray(jax.grad(jr.Spectral(0.3))(jnp.asarray(w)))
+    assert_minimal("Spectral", w, near, 2.0)
+    for seed in range(10):  # a subgradient, where there is no gradient
+        move = draw(w.shape, seed)
+        assert cost("Spectral", w + move, 0.3) >= cost("Spectral", w, 0.3) + np.sum(slope * move) - 1e-12
+
+
+def test_spectral_has_second_derivatives_where_the_largest_value_is_alone():
+    w, move = draw((4, 3)), draw((4, 3), 1)
+    with jax.enable_x64(True):
+        slope = jax.grad(jr.Spectral(0.3))
+        found = np.asarray(jax.jvp(slope, (jnp.asarray(w),), (jnp.asarray(move),))[1])
+        rise = np.asarray(slope(jnp.asarray(w + 1e-6 * move)) - slope(jnp.asarray(w - 1e-6 * move)))
+    np.testing.assert_allclose(found, rise / 2e-6, rtol=1e-6, atol=1e-8)
+
+
+def test_spectral_refuses_a_step_for_each_weight():
+    with pytest.raises(ValueError, match=r"shape \(3, 2\); expected one number"):
+        jr.Spectral(0.1).prox(jnp.ones((3, 2)), jnp.ones((3, 2)))
+
+
+def test_l1_to_a_reference_stays_exactly_there():
+    reference, w = jnp.asarray(draw((50,)), jnp.float32), jnp.asarray(draw((50,), 1), jnp.float32)
+    np.testing.assert_array_equal(jr.ToReference(jr.L1(100.0), reference).prox(w, 1.0), reference)
+
+
+def test_bad_references_are_refused_in_words():
+    for wrong in (lambda w: w.sum(), 0.1):
+        with pytest.raises(TypeError, match=r"expected a penalty such as jaxreg.L2"):
+            jr.ToReference(wrong, jnp.ones(3))
+    with pytest.raises(ValueError, match=r"\(2,\); expected that of the reference, \(3,\)"):
+        jr.ToReference(jr.L2(0.1), jnp.ones(3))(jnp.ones(2))

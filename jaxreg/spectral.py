@@ -1,0 +1,121 @@
+"""Penalties of a whole matrix of weights: its singular values, and how far its columns are from orthonormal.
+
+The matrix W of an array has the incoming weights of one unit as a column, whatever the layout: the filter of a
+convolution is flattened into one. The code has them as rows, in Wᵀ. Each is a pytree whose hyperparameters are leaves.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg.groups import Axis, from_rows, group_axes, to_rows
+from jaxreg.objects import Number, check, hyperparameters, static, wide
+
+
+@jax.custom_jvp
+def _largest_singular_value(matrix: jax.Array) -> jax.Array:
+    return jnp.linalg.svd(matrix, compute_uv=False)[0]
+
+
+@_largest_singular_value.defjvp
+def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    # u₁ v₁ᵀ is a subgradient where the largest value is repeated, and at 0; the derivative of JAX's SVD is NaN there.
+    (matrix,), (change,) = primals, tangents
+    left, values, right = jnp.linalg.svd(matrix, full_matrices=False)
+    return values[0], left[:, 0] @ change @ right[0]
+
+
+@hyperparameters
+class Spectral:
+    """Square of the largest singular value: strength/2 · σ₁(W)².
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+        axis: Axes of the incoming weights of one unit, a column of W; by default every axis but the last.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or an axis is not one of the array's.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> w = jnp.diag(jnp.array([3.0, 2.0, 0.5]))
+        >>> print(round(float(jr.Spectral(1.0)(w)), 4), np.diag(jr.Spectral(1.0).prox(w, 0.5)).round(4))
+        4.5 [2.  2.  0.5]
+
+    Reference:
+        Yoshida and Miyato, Spectral norm regularization for improving the generalizability of deep learning, 2017.
+    """
+
+    strength: Number
+    axis: Axis = static(None)
+
+    def __post_init__(self) -> None:
+        check(self, "strength")
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        x = wide(w)
+        if not x.size:
+            return self.strength * jnp.zeros((), x.dtype)
+        rows = to_rows(x, group_axes(w.ndim, self.axis))
+        return self.strength / 2 * jnp.square(_largest_singular_value(rows))
+
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """The proximal step: singular values above c become c, the others and all singular vectors stay.
+
+        c solves step · strength · c = Σ max(σ_i - c, 0): what is taken from the values held at c is the penalty's pull.
+        If the k largest are above it, c = (σ₁ + … + σ_k) / (step · strength + k); any other k gives a smaller quotient.
+        """
+        if jnp.ndim(step):
+            raise ValueError(
+                f"Spectral: the step has shape {jnp.shape(step)}; expected one number, for with a step for each weight "
+                "there is no closed form: use it in jaxreg.proximal, jaxreg.penalize or jaxreg.decay"
+            )
+        x = wide(w)
+        if not x.size:
+            return w
+        axes = group_axes(w.ndim, self.axis)
+        left, values, right = jnp.linalg.svd(to_rows(x, axes), full_matrices=False)
+        held = jnp.cumsum(values) / (step * self.strength + jnp.arange(1, values.size + 1))
+        excess = jnp.maximum(values - jnp.max(held), 0)
+        return (x - from_rows(jnp.matmul(left * excess, right, precision="highest"), w.shape, axes)).astype(w.dtype)
+
+
+@hyperparameters
+class Orthogonal:
+    """Distance of the columns from orthonormal ones: strength · ‖WᵀW - I‖² = strength · Σ (σ_i² - 1)².
+
+    A matrix with more columns than rows cannot have orthonormal columns; there its rows are meant: ‖WWᵀ - I‖², which
+    has the same gradient. Not convex; no proximal step. For Keras's formula see `jaxreg.keras`.
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+        axis: Axes of the incoming weights of one unit, a column of W; by default every axis but the last.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or an axis is not one of the array's.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> print(jr.Orthogonal(0.5)(jnp.eye(3)), jr.Orthogonal(0.5)(2 * jnp.eye(3, 2)))
+        0.0 9.0
+
+    Reference:
+        Brock et al., Neural photo editing with introspective adversarial networks, 2017; Bansal, Chen and Wang, Can we
+        gain more from orthogonality regularizations in training deep networks?, 2018.
+    """
+
+    strength: Number
+    axis: Axis = static(None)
+
+    def __post_init__(self) -> None:
+        check(self, "strength")
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        x = wide(w)
+        if not x.size:
+            return self.strength * jnp.zeros((), x.dtype)
+        rows = to_rows(x, group_axes(w.ndim, self.axis))
+        flat = rows if len(rows) <= rows.shape[1] else rows.T
+        gram = jnp.matmul(flat, flat.T, precision="highest")
+        return self.strength * jnp.sum(jnp.square(gram - jnp.eye(len(flat), dtype=x.dtype)))
