@@ -1,6 +1,7 @@
 """From the command line to a case study: parse, run, print, draw."""
 
 import dataclasses
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -24,7 +25,7 @@ class Options:
         seeds: Initialisations on the published data (32).
         draws: Fresh draws of the data (64).
         epochs: Epochs of each training (4000).
-        out: Folder for the results; results/NAME, or results/NAME-quick, under the current one by default.
+        out: Folder for the results, each study in a folder of its name; results, or results/quick, by default.
     """
 
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -43,14 +44,15 @@ class Options:
 def main(study: Study) -> None:
     """Run `study` as the command line asks, print its tables and draw its pictures; exits 2 on bad input."""
     options = tyro.cli(Options, description=study.title)
-    out = options.out or Path("results") / (study.name + ("-quick" if options.quick else ""))
+    out = (options.out or Path("results/quick" if options.quick else "results")) / study.name
+    command = shlex.join(["python", f"experiments/{study.name}.py", *sys.argv[1:]])
     start = time.perf_counter()
     try:
-        results = run_study(study, options.size(), out)
+        results = run_study(study, options.size(), out, command)
         files = draw(results, study.data, out)
     except (ValueError, OSError) as error:
         print(f"{study.name}: {error}", file=sys.stderr)
         sys.exit(2)
     print_tables(results)
     names = ", ".join(file.name for file in files)
-    print(f"{time.perf_counter() - start:.0f} s; results and pictures ({names}) are in {out}")
+    print(f"{time.perf_counter() - start:.0f} s; results and pictures ({names}) are in {out.resolve()}\n")

@@ -172,7 +172,7 @@ def fit(
         if recipe.constraints is not None:
             point["violation"] = jr.violation(params, recipe.constraints)
         for part, x, y in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
-            outputs = problem.model.apply(params, x)
+            outputs = _in_blocks(lambda rows: problem.model.apply(params, rows), x)
             for name, function in {"loss": problem.loss, **problem.metrics}.items():
                 point[f"{part}_{name}"] = jnp.mean(function(outputs, y))
         for leaf in leaves(params):
@@ -194,6 +194,17 @@ def fit(
     if keep:
         result |= {f"params/{leaf.path}": leaf.array for leaf in leaves(params)}
     return result
+
+
+def _in_blocks(apply: Callable[[jax.Array], jax.Array], x: jax.Array, most: int = 256) -> jax.Array:
+    # The activations of thousands of rows leave the cache: blocks of 256 took a quarter of the time on a CPU.
+    count = -(-len(x) // most)
+    if count == 1:
+        return apply(x)
+    size = -(-len(x) // count)
+    filled = jnp.pad(x, [(0, count * size - len(x)), *[(0, 0)] * (x.ndim - 1)])
+    outputs = jax.lax.map(apply, filled.reshape(count, size, *x.shape[1:]))
+    return outputs.reshape(count * size, *outputs.shape[2:])[: len(x)]
 
 
 def _batches(data: Data, size: int, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array] | None:

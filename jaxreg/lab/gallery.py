@@ -11,9 +11,7 @@ from matplotlib.figure import Figure
 from jaxreg.lab import curves, plots, strengths
 from jaxreg.lab.data import Data
 from jaxreg.lab.record import NONE, StudyResults
-from jaxreg.lab.style import BLUE, GREEN, ORANGE, style
-
-_COLOURS = (BLUE, ORANGE, GREEN)
+from jaxreg.lab.style import BLUE, ORANGE, style
 
 
 def draw(results: StudyResults, data: Data, folder: Path) -> list[Path]:
@@ -53,12 +51,11 @@ def _data(results: StudyResults, data: Data) -> Figure:
 
 def _curves(results: StudyResults, data: Data) -> Figure:
     figure = Figure(figsize=(10, 6.6))
-    grid = np.ravel(figure.subplots(2, 2, sharex=True))
-    places = iter(grid)
+    places = iter(np.ravel(figure.subplots(2, 2)))
     for quantity in ("accuracy", "loss"):
         for dataset, where in _both(results):
             axes = next(places)
-            for label, colour in zip(_compared(results), _COLOURS, strict=False):
+            for label, colour in zip(_compared(results)[:2], (BLUE, ORANGE), strict=True):
                 lanes = dataset.sel(recipe=label)
                 train, test = lanes[f"train_{quantity}"], lanes[f"test_{quantity}"]
                 curves.learning_curves(axes, train, test, name=label, colours=(colour, colour))
@@ -68,13 +65,14 @@ def _curves(results: StudyResults, data: Data) -> Figure:
 
 def _strengths(results: StudyResults, data: Data) -> Figure:
     figure = Figure(figsize=(10, 6.6))
-    places = iter(np.ravel(figure.subplots(2, 2, sharex=True)))
+    places = iter(np.ravel(figure.subplots(2, 2)))
     for quantity in ("accuracy", "loss"):
         for dataset, where in _both(results):
             axes = next(places)
             last = dataset.isel(epoch=-1)
             grid = last.isel(recipe=np.isin(last["method"], [NONE, results.record.grid]))
             strengths.strength_path(axes, grid[f"train_{quantity}"], grid[f"test_{quantity}"])
+            axes.tick_params(axis="x", rotation=60)
             axes.set_xlabel(f"strength or limit of {results.record.grid} (logarithmic; 0: none)")
             axes.set_title(where)
     return figure

@@ -5,8 +5,6 @@ data. All recipes share seeds and draws, so that comparisons are paired.
 """
 
 import dataclasses
-import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,13 +102,14 @@ class Size:
                 raise ValueError(f"{name} is {value}; expected at least 1")
 
 
-def run_study(study: Study, size: Size, out: Path) -> StudyResults:
+def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyResults:
     """Train every recipe of `study`, or read what an earlier call left in `out`.
 
     Args:
         study: What to compare.
         size: How many seeds, draws and epochs.
         out: Folder of the stores, one for each arm and kind of data.
+        command: What a person would type to run it again; kept with the results.
 
     Returns:
         The curves of `jaxreg.lab.fit` on the published data and on fresh draws, as `open_study` reads them.
@@ -129,6 +128,9 @@ def run_study(study: Study, size: Size, out: Path) -> StudyResults:
         PUBLISHED: {"seed": np.arange(size.seeds), "draw": np.arange(1)},
         FRESH: {"seed": np.arange(1), "draw": np.arange(size.draws)},
     }
+    for kind, problem in problems.items():
+        for arm in study.arms:
+            _run_arm(arm, problem, over[kind], store_folder(out, kind, arm.method))
     write_record(
         Record(
             study.name,
@@ -137,13 +139,10 @@ def run_study(study: Study, size: Size, out: Path) -> StudyResults:
             study.published,
             study.highlights,
             study.grid,
-            shlex.join(sys.argv),
+            command,
         ),
         out,
     )
-    for kind, problem in problems.items():
-        for arm in study.arms:
-            _run_arm(arm, problem, over[kind], store_folder(out, kind, arm.method))
     return open_study(out)
 
 

@@ -1,0 +1,156 @@
+"""Case studies as a user runs them: real processes, real files, and the published figures met."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jaxreg as jr
+from jaxreg.lab import MLP, Arm, Recipe, Size, Study, linen, moons, open_study, run_study, tutorial_moons
+
+ROOT = Path(__file__).parents[1]
+KERAS = json.loads((ROOT / "tests" / "data" / "keras_moons.json").read_text())["runs"]
+HIDDEN = "hidden/kernel"
+ONE_ROW = 0.0143  # what one of the 70 test rows is worth
+
+
+def study(*arms, published=None):
+    return Study(
+        name="study",
+        title="a study",
+        model=linen(MLP(hidden=500), (2,)),
+        data=tutorial_moons(),
+        draws=lambda count: moons(range(count), test=50),
+        arms=arms or [Arm("L2", lambda s: Recipe(penalties={HIDDEN: jr.L2(s)}), (0.0, 1e-3))],
+        published=published or {},
+        highlights=[],
+        grid="L2",
+    )
+
+
+def experiment(name, *options, cwd):
+    command = [sys.executable, str(ROOT / "experiments" / f"{name}.py"), *map(str, options)]
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=300, env=os.environ | {"COLUMNS": "200"}
+    )
+
+
+TINY = ("--seeds", 2, "--draws", 3, "--epochs", 20, "--out", "out")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    return folder, experiment("weight_constraints", *TINY, cwd=folder)
+
+
+def test_an_experiment_prints_its_tables_and_draws_its_pictures(tiny):
+    folder, done = tiny
+    assert done.returncode == 0, done.stderr
+    for label in ("none", "unit_norm", "max_norm(1)", "min_max_norm(1.3, 1.3)"):
+        assert re.search(rf"^{re.escape(label)} ", done.stdout, re.MULTILINE), label
+    assert "No lane diverged." in done.stdout
+    for picture in ("data", "curves", "strengths", "norms"):
+        assert (folder / "out" / "weight_constraints" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_command_reads_what_is_there(tiny):
+    folder, first = tiny
+    chunks = {file: file.stat().st_mtime_ns for file in folder.rglob("*.npz")}
+    again = experiment("weight_constraints", *TINY, cwd=folder)
+    assert again.returncode == 0, again.stderr
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.npz")} == chunks
+    assert again.stdout.rsplit("\n", 3)[0] == first.stdout.rsplit("\n", 3)[0]
+
+
+def test_another_size_in_the_same_folder_is_refused_and_loses_nothing(tiny):
+    folder, _ = tiny
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    other = experiment("weight_constraints", "--seeds", 3, *TINY[2:], cwd=folder)
+    assert other.returncode == 2
+    assert "Traceback" not in other.stderr
+    assert "another sweep" in other.stderr
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
+
+
+REFUSED = {
+    "seeds 0": (("--seeds", 0), "seeds is 0; expected at least 1"),
+    "draws -1": (("--draws", -1), "draws is -1; expected at least 1"),
+    "a file in the way": (("--out", "taken"), "is a file; expected a folder"),
+    "a word for a number": (("--epochs", "many"), "many"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_options_get_one_clear_message(case, tmp_path):
+    options, message = REFUSED[case]
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "weight_constraints").write_text("mine")
+    done = experiment("weight_constraints", "--quick", *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "taken" / "weight_constraints").read_text() == "mine"
+
+
+def test_a_study_is_read_back_with_its_recipes_labelled(tmp_path):
+    small = study(
+        Arm("L2", lambda s: Recipe(penalties={HIDDEN: jr.L2(s)}), (0.0, 1e-3)),
+        Arm("unit_norm", lambda _: Recipe(constraints={HIDDEN: jr.UnitNorm()})),
+    )
+    results = run_study(small, Size(seeds=2, draws=3, epochs=4), tmp_path / "s")
+    again = open_study(tmp_path / "s")
+    assert results.fresh["recipe"].values.tolist() == ["none", "L2(0.001)", "unit_norm"]
+    assert results.fresh["method"].values.tolist() == ["none", "L2", "unit_norm"]
+    np.testing.assert_array_equal(results.fresh["strength"], [0.0, 1e-3, np.nan])
+    assert dict(results.fresh.sizes) == {"recipe": 3, "seed": 1, "draw": 3, "epoch": 5}
+    assert again.fresh.identical(results.fresh)
+    assert again.published.identical(results.published)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "x"}'])
+def test_a_folder_that_holds_no_study_is_named(tmp_path, text):
+    (tmp_path / "study.json").write_text(text)
+    with pytest.raises(ValueError, match="holds no case study that can be read"):
+        open_study(tmp_path)
+
+
+ARMS = {
+    "none": ("none", Recipe()),
+    "L2(0.001)": ("l2(0.001)", Recipe(penalties={HIDDEN: jr.L2(1e-3)})),
+    "unit_norm": ("unit_norm", Recipe(constraints={HIDDEN: jr.UnitNorm()})),
+}
+TUTORIALS = {"none": 0.914, "L2(0.001)": 0.943, "unit_norm": 0.943}
+
+
+@pytest.mark.parametrize("label", ARMS)
+def test_the_tutorials_figures_and_keras_are_met(label, tmp_path):
+    name, recipe = ARMS[label]
+    results = run_study(study(Arm(label, lambda _: recipe)), Size(seeds=8, draws=1), tmp_path / "s")
+    last = results.published.isel(epoch=-1, recipe=0, draw=0)
+    assert abs(float(last["test_accuracy"].mean()) - TUTORIALS[label]) < ONE_ROW
+    assert abs(float(last["train_accuracy"].mean()) - 1.0) < ONE_ROW
+    ours = {"test_cross_entropy": last["test_loss"], "train_cross_entropy": last["train_loss"]}
+    ours |= {f"{layer}_kernel_norm": last[f"norm/{layer}/kernel"] for layer in ("hidden", "output")}
+    for figure, lanes in ours.items():
+        theirs = np.array(KERAS[name][figure])
+        error = np.sqrt(float(lanes.var(ddof=1)) / 8 + theirs.var(ddof=1) / len(theirs))
+        assert abs(float(lanes.mean()) - theirs.mean()) < 4 * error + 1e-5 * theirs.mean(), figure
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["weight_regularization", "weight_constraints"])
+def test_every_row_of_the_published_tables_is_met(name, tmp_path):
+    done = experiment(name, "--draws", 1, "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = open_study(tmp_path / "out" / name)
+    last = results.published.isel(epoch=-1).mean(("seed", "draw"))
+    assert len(results.record.published) >= 7
+    for label, (train, test) in results.record.published.items():
+        assert abs(float(last["train_accuracy"].sel(recipe=label)) - train) < ONE_ROW, label
+        assert abs(float(last["test_accuracy"].sel(recipe=label)) - test) < ONE_ROW, label
