@@ -57,6 +57,20 @@ def test_paired_is_what_its_definition_says(n_draws, n_seeds):
     np.testing.assert_allclose([result.low, result.high], [t.low, t.high], atol=0.25 * (t.high - t.low))
 
 
+def test_two_recipes_of_a_stored_sweep_are_compared_as_they_are_selected():
+    a, b = sweep(10, 2)
+    stored = xr.concat([b, a], dim="recipe").astype(np.float32).transpose("recipe", "seed", "draw")
+    stored = stored.expand_dims(epoch=[0, 10]).assign_coords(
+        recipe=["none", "L2(0.001)"],
+        method=("recipe", ["none", "L2"]),
+        strength=("recipe", [np.nan, 0.001]),
+        draw=np.arange(10) + 5,
+    )
+    result = stats.paired(stored.sel(recipe="L2(0.001)").isel(epoch=-1), stored.sel(recipe="none").isel(epoch=0))
+    np.testing.assert_allclose(result.mean, stats.paired(a, b).mean, rtol=1e-6)
+    assert stats.paired(a, b).n == result.n == 10
+
+
 def test_pairing_takes_out_what_the_draws_share():
     a, b = sweep(64, 2)
     result = stats.paired(a, b)

@@ -43,6 +43,12 @@ def test_seeds_that_change_nothing_carry_nothing_and_the_order_of_dimensions_is_
         np.testing.assert_allclose([split.seed, split.residual], 0.0, atol=1e-15)
 
 
+def test_a_variance_is_never_negative():
+    # Draws and seeds have equal means, and only their combination matters: both estimates are negative.
+    split = variance.variance_split(table([[1.0, -1.0], [-1.0, 1.0]]))
+    assert (split.draw, split.seed, split.residual) == (0.0, 0.0, 4.0)
+
+
 def test_what_cannot_be_split_is_refused():
     for values in (table([[1.0, 2.0]]), table(RATINGS).isel(seed=0), table(RATINGS).expand_dims(epoch=2)):
         with pytest.raises(ValueError, match="at least 2 draws crossed with 2 seeds"):
