@@ -1,6 +1,13 @@
 """Sweeps held against plain loops, and against everything that can happen to one on its way."""
 
+import hashlib
 import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +26,8 @@ from sklearn.linear_model import Ridge
 
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.progress import diverged
+from jaxreg.lab.results import open_store
+from jaxreg.lab.store import open_folder
 from jaxreg.lab.sweep import sweep
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
@@ -344,3 +353,261 @@ def test_any_executor(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as executor:
         found = sweep(walk, WALKS, tmp_path, chunk=4, executor=executor).load()
     xr.testing.assert_identical(found, sweep(walk, WALKS, chunk=4))
+
+
+# Processes: each of these runs a real one and does to it what happens to real ones
+
+
+PRELUDE = """
+import os, signal, sys, time
+import jax, jax.numpy as jnp
+import numpy as np
+from jaxreg.lab.labelled import Labelled
+from jaxreg.lab.results import open_store
+from jaxreg.lab.store import Store, open_folder
+from jaxreg.lab.sweep import sweep
+
+def walk(scale, seed):
+    def step(x, _):
+        x = jnp.sin(scale * x[::-1] + 3 * x * x + seed)
+        return x, x.sum()
+    end, sums = jax.lax.scan(step, jnp.arange(4.0), None, 200)
+    return {"end": end, "sum": Labelled(sums[::50], ("step",))}
+
+over = {"scale": [0.1, 0.5], "seed": range(200)}
+"""
+
+
+def python(code: str, *arguments: object, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + textwrap.dedent(code), *map(str, arguments)],
+        env=ENVIRONMENT | (environment or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(*processes: subprocess.Popen[str]) -> list[str]:
+    """What they print, once all of them have ended well."""
+    outputs = [process.communicate(timeout=240) for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), [err for _, err in outputs]
+    return [out for out, _ in outputs]
+
+
+KILL = """
+import pathlib, random
+root, kills = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+
+over = {"scale": [0.1, 0.5], "seed": range(1600)}  # 800 chunks
+jax.config.update("jax_compilation_cache_dir", str(root / "compiled"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+
+def begin(store):
+    pid = os.fork()
+    if pid == 0:
+        sweep(walk, over, store, chunk=4)
+        os._exit(0)
+    return pid
+
+def finished(store):  # a file that is written again has another inode or time
+    return {f.name: (f.stat().st_ino, f.stat().st_mtime_ns) for f in store.glob("chunk-*.npz")}
+
+whole = root / "whole"
+assert os.waitpid(begin(root / "warm"), 0)[1] == 0
+before = time.monotonic()
+assert os.waitpid(begin(whole), 0)[1] == 0
+lasts = time.monotonic() - before
+expected = {f.name: f.read_bytes() for f in whole.iterdir()}
+random.seed(7)
+done = again = sweeps = 0
+store = root / "0"
+while kills:
+    there = finished(store)
+    pid = begin(store)
+    time.sleep(random.uniform(0, lasts))
+    os.kill(pid, signal.SIGKILL)
+    ended = os.waitpid(pid, 0)[1]
+    kills -= ended == signal.SIGKILL
+    now = finished(store)
+    again += sum(now[name] != mark for name, mark in there.items())
+    done += len(now.keys() - there.keys())
+    if len(now) == 800:
+        assert os.waitpid(begin(store), 0)[1] == 0
+        assert {f.name: f.read_bytes() for f in store.iterdir() if f.suffix != ".tmp"} == expected
+        sweeps += 1
+        store = root / str(sweeps)
+there = finished(store)
+assert os.waitpid(begin(store), 0)[1] == 0
+now = finished(store)
+again += sum(now[name] != mark for name, mark in there.items())
+assert {f.name: f.read_bytes() for f in store.iterdir() if f.suffix != ".tmp"} == expected
+print(f"{done} chunks finished before kills, {again} of them computed again, {sweeps + 1} sweeps equal")
+assert again == 0
+"""
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_sweep_killed_at_random_moments_loses_nothing(kills: int, tmp_path: Path) -> None:
+    """Every resumed store ends with the bytes of the uninterrupted one, and no finished chunk is touched."""
+    (printed,) = finish(python(KILL, tmp_path, kills))
+    print(f"{kills} kills: {printed}")
+    assert int(printed.split()[0]) > 0
+
+
+def test_two_processes_on_one_store_and_one_alone_agree(tmp_path: Path) -> None:
+    code = "sweep(walk, over, sys.argv[1], chunk=4)"
+    finish(python(code, tmp_path / "both"), python(code, tmp_path / "both"))
+    finish(python(code, tmp_path / "alone"))
+    xr.testing.assert_identical(open_store(tmp_path / "both").load(), open_store(tmp_path / "alone").load())
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    process = python("sweep(walk, {**over, 'seed': range(200_000)}, sys.argv[1], chunk=4)", store)
+    while len(list(store.glob("chunk-*.npz"))) < 3 and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT  # which a shell reports as 130
+    there = len(list(store.glob("chunk-*.npz")))
+    assert f"KeyboardInterrupt: stopped with {there} of 100000 chunks in {store}: run the same again" in said
+
+
+def test_out_of_memory_halves_the_chunk_and_goes_on(tmp_path: Path) -> None:
+    """A limit on the process's memory: XLA itself reports that it has run out."""
+    code = """
+    import resource
+    def run(seed):
+        return {"y": jnp.sort(jax.random.normal(jax.random.key(seed), (400, 400)), axis=0)[7]}
+    few = sweep(run, {"seed": range(4)}, chunk=4)
+    now = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (now + 2**28,) * 2)
+    many = sweep(run, {"seed": range(320)}, sys.argv[1], chunk=256)
+    assert many.attrs["chunk"] == 256
+    np.testing.assert_allclose(many["y"][:4], few["y"], rtol=1e-6)
+    """
+    process = python(code, tmp_path / "store")
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert "device memory ran out: " in said
+    widths = [open_folder(tmp_path / "store").width(number) for number in range(2)]
+    assert all(width is not None and 1 <= width < 256 for width in widths)
+
+
+def test_a_full_disk_says_what_is_kept(tmp_path: Path) -> None:
+    code = """
+    import resource
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    sweep(walk, {"scale": [0.1], "seed": range(8)}, sys.argv[1], chunk=4)
+    os.unlink(sys.argv[1] + "/chunk-00000001.npz")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    sweep(walk, {"scale": [0.1], "seed": range(8)}, sys.argv[1], chunk=4)
+    """
+    process = python(code, tmp_path / "store")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "OSError: [Errno 27] File too large" in said
+    assert f"stopped with 1 of 2 chunks in {tmp_path / 'store'}: make room, or name another folder" in said
+
+
+def test_a_read_only_folder_is_refused_before_anything_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax.stages.Lowered, "compile", lambda *_: pytest.fail("compiled"))
+    with pytest.raises(OSError, match="/proc"):
+        sweep(square, {"x": [1.0]}, "/proc/store")
+
+
+DEVICES = """
+jax.config.update("jax_num_cpu_devices", int(sys.argv[2]))
+def slope(seed):
+    # Zero-initialised biases: their gradients were summed over devices by shard_map.
+    x = jax.random.normal(jax.random.key(seed), (16, 3))
+    w, v = jax.random.normal(jax.random.key(1), (3, 8)), jax.random.normal(jax.random.key(2), (8, 1))
+    def loss(b):
+        return jnp.mean((jnp.tanh(x @ w + b) @ v - x[:, :1]) ** 2)
+    return {"gradient": jax.grad(loss)(jnp.zeros(8))}
+sweep(slope, {"seed": range(60)}, sys.argv[1], chunk=4, devices=jax.devices())
+print(len(jax.devices()))
+"""
+
+
+def test_one_and_eight_devices_give_the_same_bits(tmp_path: Path) -> None:
+    """And so the gradients of zero-initialised biases: on eight devices they are those on one, not their sum."""
+    printed = finish(*(python(DEVICES, tmp_path / str(count), count) for count in (1, 8)))
+    assert printed == ["1\n", "8\n"]
+    xr.testing.assert_identical(open_store(tmp_path / "1").load(), open_store(tmp_path / "8").load())
+    first = open_store(tmp_path / "8")["gradient"][0].values
+    shapes = [(16, 3), (3, 8), (8, 1)]
+    x, w, v = (np.asarray(jax.random.normal(jax.random.key(k), s), np.float64) for k, s in enumerate(shapes))
+    hidden = np.tanh(x @ w)
+    exact = (2 * (hidden @ v - x[:, :1]) * v.T * (1 - hidden**2)).mean(0)  # by hand
+    np.testing.assert_allclose(first, exact, rtol=1e-4, atol=1e-5)
+
+
+SHARE = """
+import socket
+jax.distributed.initialize(f"127.0.0.1:{sys.argv[2]}", int(sys.argv[3]), int(sys.argv[4]))
+found = sweep(walk, over, sys.argv[1] if sys.argv[1] != "-" else None, chunk=4).load()
+import hashlib
+print(jax.process_count(), hashlib.sha256(found["end"].values.tobytes() + found["sum"].values.tobytes()).hexdigest())
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("processes", "kept"),
+    [(2, True), pytest.param(2, False, marks=pytest.mark.slow), pytest.param(4, True, marks=pytest.mark.slow)],
+)
+def test_processes_of_jax_distributed_share_the_chunks(processes: int, kept: bool, tmp_path: Path) -> None:
+    port = free_port()
+    where = tmp_path / "shared" if kept else "-"
+    printed = finish(*(python(SHARE, where, port, processes, number) for number in range(processes)))
+    finish(python("sweep(walk, over, sys.argv[1], chunk=4)", tmp_path / "alone"))
+    alone = open_store(tmp_path / "alone").load()
+    expected = hashlib.sha256(alone["end"].values.tobytes() + alone["sum"].values.tobytes()).hexdigest()
+    assert printed == [f"{processes} {expected}\n"] * processes
+    if kept:
+        xr.testing.assert_identical(open_store(where).load(), alone)
+
+
+DASK = """
+def main():
+    from distributed import Client, LocalCluster
+    def slow(scale, seed):
+        out = walk(scale, seed)
+        end, _ = jax.lax.scan(lambda x, _: (jnp.tanh(x @ x), None), out["end"], None, 20_000)
+        return {**out, "more": end}
+    with LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        import logging, threading
+        finished = []
+        class Count(logging.Handler):
+            def emit(self, record):
+                finished.append(time.monotonic())
+                if len(finished) == 5:
+                    os.kill(list(client.run(os.getpid).values())[0], signal.SIGKILL)
+                    print("killed one of", len(cluster.workers))
+        logging.getLogger("jaxreg.sweep").addHandler(Count())
+        logging.getLogger("jaxreg.sweep").setLevel("INFO")
+        there = sweep(slow, over, chunk=4, executor=client.get_executor())
+    here = sweep(slow, over, chunk=4)
+    assert there.identical(here), "other bits"
+    print("the same", len(finished))
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.slow
+def test_four_dask_workers_one_of_them_killed(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(PRELUDE + DASK)
+    done = subprocess.run([sys.executable, script], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "killed one of 4\nthe same 200\n"

@@ -17,6 +17,7 @@ import xarray as xr
 from jaxreg.lab import results
 from jaxreg.lab.executors import Done, Here, Place, There
 from jaxreg.lab.grid import Grid, make_grid
+from jaxreg.lab.interrupt import Interrupt
 from jaxreg.lab.memory import Memory
 from jaxreg.lab.outputs import Run, check_arguments
 from jaxreg.lab.program import Program
@@ -108,8 +109,8 @@ def _fill(place: Place, manifest: Manifest, kept: Store | Memory, progress: bool
     done = sum(map(manifest.length, share)) - sum(map(manifest.length, todo))
     width = manifest.chunk
     show = progress if jax.process_index() == 0 else False
-    with Progress(sum(map(manifest.length, share)), done, show) as shown:
-        for number, chunk in _finished(place, kept, todo):
+    with Interrupt() as interrupt, Progress(sum(map(manifest.length, share)), done, show) as shown:
+        for number, chunk in _finished(place, kept, todo, interrupt):
             if chunk.identity != place.identity:
                 raise ValueError(f"a worker runs another program: {_differing(chunk.identity, place.identity)}")
             if chunk.width < width:
@@ -121,35 +122,25 @@ def _fill(place: Place, manifest: Manifest, kept: Store | Memory, progress: bool
                 error.add_note(_state(manifest, kept) + ": make room, or name another folder, and run it again")
                 raise
             shown.advance(number, chunk.arrays)
+    if interrupt.requested:
+        raise KeyboardInterrupt(_state(manifest, kept) + ": run the same again to go on from there")
 
 
-def _finished(place: Place, kept: Store | Memory, todo: list[int]) -> Iterator[tuple[int, Done]]:
-    """The chunks in the order in which they finish, a bounded number of them under way.
-
-    After Ctrl-C the chunks under way are finished and kept; after another one they are dropped.
-    """
+def _finished(place: Place, kept: Store | Memory, todo: list[int], interrupt: Interrupt) -> Iterator[tuple[int, Done]]:
+    """The chunks in the order in which they finish, a bounded number of them under way."""
     # Another process may share the store: what it has finished meanwhile is not computed again.
     waiting = (number for number in todo if kept.read(number) is None)
     running: dict[Future[Done], int] = {}
-    stopped = False
     while True:
-        while not stopped and len(running) < place.most and (number := next(waiting, None)) is not None:
+        if interrupt.requested:
+            running = {future: number for future, number in running.items() if not future.cancel()}
+        while not interrupt.requested and len(running) < place.most and (number := next(waiting, None)) is not None:
             running[place.submit(number)] = number
         if not running:
-            break
-        try:
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-        except KeyboardInterrupt:
-            if stopped:
-                break
-            stopped = True
-            running = {future: number for future, number in running.items() if not future.cancel()}
-            log.warning("stopping after the %d chunks under way; Ctrl-C again drops them", len(running))
-            continue
+            return
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
             yield running.pop(future), future.result()
-    if stopped:
-        raise KeyboardInterrupt(_state(kept.manifest, kept) + ": run the same again to go on from there")
 
 
 def _state(manifest: Manifest, kept: Store | Memory) -> str:
