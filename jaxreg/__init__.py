@@ -3,13 +3,18 @@
 from jaxreg import keras
 from jaxreg.boxes import Box, LinfBall, NonNeg
 from jaxreg.constraints import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
+from jaxreg.decay import cautious_decay, corrected_decay, decay, independent_decay, p_norm_decay
+from jaxreg.intersection import Intersection
 from jaxreg.matrices import Orthonormal, SpectralNorm
+from jaxreg.meanings import Meaning, convert_strength
 from jaxreg.paths import BIASES, EMBEDDINGS, KERNELS, RECURRENT_KERNELS
-from jaxreg.penalties import L1, L1L2, L2, GroupLasso, ToReference
+from jaxreg.penalties import L1, L1L2, L2, GroupLasso, Lp, ToReference
+from jaxreg.proximal import proximal, proximal_adam
 from jaxreg.simplices import L1Ball, Simplex, SumTo
 from jaxreg.spectral import Orthogonal, Spectral
+from jaxreg.spheres import FrobeniusSphere, TreeNorm, tree_norm
 from jaxreg.transforms import penalize, project
-from jaxreg.trees import apply_updates, feasible, penalty, projected, violation
+from jaxreg.trees import apply_updates, feasible, penalty, projected, to_reference, violation
 
 __version__ = "0.1.0"
 
@@ -22,11 +27,15 @@ __all__ = [
     "L2",
     "RECURRENT_KERNELS",
     "Box",
+    "FrobeniusSphere",
     "GroupLasso",
+    "Intersection",
     "L1Ball",
     "LinfBall",
+    "Lp",
     "MaxNorm",
     "MaxRMS",
+    "Meaning",
     "MinMaxNorm",
     "NonNeg",
     "Orthogonal",
@@ -36,13 +45,24 @@ __all__ = [
     "SpectralNorm",
     "SumTo",
     "ToReference",
+    "TreeNorm",
     "UnitNorm",
     "apply_updates",
+    "cautious_decay",
+    "convert_strength",
+    "corrected_decay",
+    "decay",
     "feasible",
+    "independent_decay",
     "keras",
+    "p_norm_decay",
     "penalize",
     "penalty",
     "project",
     "projected",
+    "proximal",
+    "proximal_adam",
+    "to_reference",
+    "tree_norm",
     "violation",
 ]

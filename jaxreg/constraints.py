@@ -16,7 +16,7 @@ from jaxreg.groups import Axis as Axis
 from jaxreg.groups import group_axes as group_axes
 from jaxreg.groups import group_norms as group_norms
 from jaxreg.groups import group_size, inwards, outwards, rounding
-from jaxreg.objects import Number, check, hyperparameters, known, static, wide
+from jaxreg.objects import Number, check, eps, hyperparameters, known, static, wide
 
 
 @hyperparameters
@@ -42,7 +42,7 @@ class MaxNorm:
     """
 
     limit: Number
-    axis: Axis = static(None)
+    axis: Axis = static(default=None)
 
     def __post_init__(self) -> None:
         check(self, "limit", above=True, infinite=True)
@@ -83,7 +83,7 @@ class MaxRMS:
     """
 
     limit: Number
-    axis: Axis = static(None)
+    axis: Axis = static(default=None)
 
     def __post_init__(self) -> None:
         check(self, "limit", above=True, infinite=True)
@@ -115,8 +115,9 @@ class MinMaxNorm:
         ValueError: If a limit is negative or NaN, `max` is under `min`, or the rate is not in (0, 1].
 
     Example:
-        >>> import jax.numpy as jnp, jaxreg as jr
-        >>> print(jr.MinMaxNorm(1.0, 2.0, rate=0.5)(jnp.array([[0.0, 3.0], [4.0, 0.0]])))
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> w = jr.MinMaxNorm(1.0, 2.0, rate=0.5)(jnp.array([[0.0, 3.0], [4.0, 0.0]]))
+        >>> print(np.asarray(w).round(5))
         [[0.  2.5]
          [3.  0. ]]
 
@@ -127,7 +128,7 @@ class MinMaxNorm:
     min: Number
     max: Number
     rate: Number = 1.0
-    axis: Axis = static(None)
+    axis: Axis = static(default=None)
 
     def __post_init__(self) -> None:
         check(self, "min")
@@ -143,7 +144,7 @@ class MinMaxNorm:
         slack = rounding(x, axes)
         # Between limits that lie apart there is room to round inwards; limits that meet hold to rounding only.
         narrow = self.min * (1 + 3 * slack) >= self.max
-        tolerance = jnp.where(narrow, slack + float(jnp.finfo(w.dtype).eps) / 2, 0)
+        tolerance = jnp.where(narrow, slack + eps(w.dtype) / 2, 0)
         above, below = norms > self.max * (1 + tolerance), norms < self.min * (1 - tolerance)
         nearest = jnp.where(above, self.max, self.min) * jnp.where(narrow, 1, jnp.where(above, 1 - slack, 1 + slack))
         goal = jnp.where(above | below, self.rate * nearest + (1 - self.rate) * norms, 1)
@@ -175,7 +176,7 @@ class UnitNorm:
         Keras `constraints.UnitNorm`, whose ε this one does without.
     """
 
-    axis: Axis = static(None)
+    axis: Axis = static(default=None)
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; `w` itself, bit for bit, where each norm is 1 to rounding."""
@@ -189,6 +190,5 @@ def distances(constraint: Callable[[jax.Array], jax.Array], w: jax.Array) -> jax
     moved = wide(w) - wide(constraint(w))
     if getattr(constraint, "whole", False):
         return group_norms(moved, tuple(range(w.ndim)))
-    if not hasattr(constraint, "axis"):
-        return jnp.abs(moved)
-    return group_norms(moved, group_axes(w.ndim, constraint.axis))
+    axis: Axis = getattr(constraint, "axis", ())
+    return group_norms(moved, group_axes(w.ndim, axis))

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg.objects import eps, tiny
+
 Axis = int | tuple[int, ...] | None
 
 
@@ -32,9 +34,8 @@ def group_size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
 
 def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     """Euclidean norms over `axes` (kept, with length 1), without overflow or underflow, with gradient 0 at 0."""
-    info = jnp.finfo(x.dtype)
     squares = jnp.sum(jnp.square(x), axes, keepdims=True)
-    plain = (squares > info.tiny / info.eps) & (squares < info.max)
+    plain = (squares > tiny(x.dtype) / eps(x.dtype)) & jnp.isfinite(squares)
 
     def scaled(x: jax.Array) -> jax.Array:
         largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axes, keepdims=True, initial=0))
@@ -54,7 +55,7 @@ def rounding(x: jax.Array, axes: tuple[int, ...]) -> float:
     Each product rounds a few times; the rounding of a sum of N terms grows like √N in the worst order of summation,
     and no further than that of some ten thousand terms, for XLA sums long axes block by block.
     """
-    return float(jnp.finfo(x.dtype).eps) * (3 + min(float(np.sqrt(group_size(x.shape, axes))) / 4, 32))
+    return eps(x.dtype) * (3 + min(float(np.sqrt(group_size(x.shape, axes))) / 4, 32))
 
 
 def inwards(x: jax.Array, dtype: Any) -> jax.Array:

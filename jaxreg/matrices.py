@@ -10,14 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.groups import Axis, from_rows, group_axes, to_rows
-from jaxreg.objects import Number, check, hyperparameters, static, wide
+from jaxreg.objects import Number, check, eps, hyperparameters, static, wide
 from jaxreg.polar import clipped, clipped_by_products, polar, polar_by_products
 
 
 def _slack(matrix: jax.Array, w: jax.Array) -> float:
     # The rounding of an SVD, and what rounding to a narrower dtype does to singular values.
-    wide_eps, eps = float(jnp.finfo(matrix.dtype).eps), float(jnp.finfo(w.dtype).eps)
-    return wide_eps * (10 + float(max(matrix.shape)) ** 0.5) + (eps if w.dtype != matrix.dtype else 0)
+    return eps(matrix.dtype) * (10 + float(max(matrix.shape)) ** 0.5) + (eps(w.dtype) if w.dtype != matrix.dtype else 0)
 
 
 @hyperparameters
@@ -45,8 +44,8 @@ class SpectralNorm:
     """
 
     limit: Number
-    axis: Axis = static(None)
-    fast: bool = static(False)
+    axis: Axis = static(default=None)
+    fast: bool = static(default=False)
     whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -91,8 +90,8 @@ class Orthonormal:
         Higham, Functions of Matrices, 2008, chapter 8; Amsel et al., The Polar Express, 2025.
     """
 
-    axis: Axis = static(None)
-    fast: bool = static(False)
+    axis: Axis = static(default=None)
+    fast: bool = static(default=False)
     whole: ClassVar[bool] = True
 
     def __call__(self, w: jax.Array) -> jax.Array:

@@ -92,3 +92,13 @@ def scheduled(obj: Any) -> bool:
 def wide(w: jax.Array) -> jax.Array:
     """`w` in float32, or in its own dtype where that is wider: the precision in which norms are taken."""
     return w.astype(jnp.promote_types(w.dtype, jnp.float32))
+
+
+def eps(dtype: Any) -> float:
+    """The distance from 1 to the next number of `dtype`."""
+    return float(jnp.finfo(dtype).eps)  # type: ignore[no-untyped-call]
+
+
+def tiny(dtype: Any) -> float:
+    """The smallest number of `dtype` that is not subnormal: processors may take what is smaller for 0."""
+    return float(jnp.finfo(dtype).tiny)  # type: ignore[no-untyped-call]

@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxreg.objects import eps, tiny
+
 # Odd polynomials a x + b x³ + c x⁵, each the best approximation of 1 on the interval to which those before it take
 # [10⁻³, 1]: seven leave 5e-10 of error there, the last brings what is smaller nearer (Amsel et al., The Polar
 # Express, 2025, whose composition this is; the coefficients are from Remez's algorithm, for this interval).
@@ -27,7 +29,7 @@ STEPS = (
 def _scaled(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     # Squares of 1e30 overflow, those of 1e-30 underflow.
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), initial=0))
-    scale = jnp.where(largest > jnp.finfo(x.dtype).tiny, largest, 1)
+    scale = jnp.where(largest > tiny(x.dtype), largest, 1)
     return x / scale, scale
 
 
@@ -80,7 +82,7 @@ def _polar(x: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
 @polar.defjvp
 def _polar_jvp(primals: Any, tangents: Any) -> Any:
     value, farthest, (u, s, vt, scale) = _polar(*primals)
-    zero = s <= s[0] * jnp.finfo(s.dtype).eps
+    zero = s <= s[0] * eps(s.dtype)
     sums = s[:, None] + s[None, :]
     dead = zero[:, None] & zero[None, :]
     means = jnp.where(dead, 0, 2 / jnp.where(dead, 1, sums))

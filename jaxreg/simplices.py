@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax.projections
 
 from jaxreg.groups import Axis, from_rows, group_axes, inwards, per_row, rounding, to_rows
-from jaxreg.objects import Number, check, hyperparameters, static, wide
+from jaxreg.objects import Number, check, eps, hyperparameters, static, tiny, wide
 
 
 def simplex_rows(rows: jax.Array, totals: jax.Array) -> jax.Array:
@@ -26,12 +26,10 @@ def simplex_rows(rows: jax.Array, totals: jax.Array) -> jax.Array:
 
 
 def _sum_tolerance(x: jax.Array, w: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    # Each weight rounds to its dtype once, to half an ulp, and by an ulp at the least.
-    info = jnp.finfo(w.dtype)
+    # Each weight rounds to its dtype once, to half an ulp, and by the smallest subnormal at the least.
     sizes = jnp.sum(jnp.abs(x), axis=1, keepdims=True)
-    return sizes * (rounding(w, axes) if x.dtype == w.dtype else float(info.eps)) + x.shape[1] * float(
-        info.smallest_subnormal
-    )
+    relative = rounding(w, axes) if x.dtype == w.dtype else eps(w.dtype)
+    return sizes * relative + x.shape[1] * tiny(w.dtype) * eps(w.dtype)
 
 
 @hyperparameters
@@ -55,7 +53,7 @@ class Simplex:
     """
 
     total: Number
-    axis: Axis = static(None)
+    axis: Axis = static(default=None)
 
     def __post_init__(self) -> None:
         check(self, "total")
@@ -96,7 +94,7 @@ class SumTo:
     """
 
     total: Number
-    axis: Axis = static(None)
+    axis: Axis = static(default=None)
 
     def __post_init__(self) -> None:
         check(self, "total", low=float("-inf"))
@@ -138,7 +136,7 @@ class L1Ball:
     """
 
     radius: Number
-    axis: Axis = static(None)
+    axis: Axis = static(default=None)
 
     def __post_init__(self) -> None:
         check(self, "radius", infinite=True)

@@ -1,0 +1,174 @@
+"""Several constraints at once: the nearest point of the sets' intersection."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg.boxes import Box, LinfBall, NonNeg, clip
+from jaxreg.constraints import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
+from jaxreg.groups import Axis, group_axes
+from jaxreg.matrices import Orthonormal
+from jaxreg.objects import Number, hyperparameters, static, wide
+from jaxreg.shells import nearest_in_shell
+from jaxreg.simplices import L1Ball, Simplex, SumTo
+from jaxreg.spheres import FrobeniusSphere, TreeNorm
+
+Part = Callable[[jax.Array], jax.Array]
+
+_BOUNDS = (NonNeg, Box, LinfBall)
+_NORMS = (MaxNorm, MaxRMS, MinMaxNorm, UnitNorm)
+_NOT_CONVEX = (MinMaxNorm, UnitNorm, Orthonormal, FrobeniusSphere)
+
+ITERATIONS = 200
+"""Rounds of Dykstra's algorithm; those after the last change cost time and change nothing."""
+
+
+@hyperparameters
+class _Plain:
+    """A plain function as a part without hyperparameters: a bare one would be taken for a schedule."""
+
+    function: Part = static()
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        return self.function(w)
+
+
+@hyperparameters
+class Intersection:
+    """Several constraints at once: {w : w in every set}, projected onto the nearest point of all.
+
+    Exact where there is a closed form: bounds with bounds; bounds with limits on the norms of the same groups
+    (`UnitNorm` and `MinMaxNorm` too, though they are not convex); `NonNeg` with `L1Ball` or `SumTo`. Other convex sets
+    by Dykstra's algorithm: 200 rounds; then the last part holds exactly, the others as far as the rounds have led.
+
+    Args:
+        *parts: Constraints, or functions that project onto a convex set.
+        axis: The axes of a group for the parts that leave theirs open.
+
+    Raises:
+        TypeError: If a part is not callable, needs many arrays at once, or is not convex and in no closed form.
+        ValueError: If there are no parts or, when the array is seen, if known limits leave no common point.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> both = jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.8))
+        >>> print(np.asarray(both(jnp.array([5.0, 1.0, 1.0, -2.0]))).round(5))
+        [0.8     0.42426 0.42426 0.     ]
+
+    Reference:
+        Boyle and Dykstra, A method for finding projections onto the intersection of convex sets, 1986; Bauschke,
+        Bui and Wang, Projecting onto the intersection of a cone and a sphere, 2018.
+    """
+
+    parts: tuple[Part, ...]
+    axis: Axis = static(default=None)
+
+    def __init__(self, *several: Part, parts: tuple[Part, ...] = (), axis: Axis = None) -> None:
+        # `parts` by name is for dataclasses.replace.
+        parts = tuple(several) + tuple(parts)
+        if not parts:
+            raise ValueError(
+                "Intersection: there are no parts; expected constraints: Intersection(UnitNorm(), NonNeg())"
+            )
+        for part in parts:
+            if not callable(part) or isinstance(part, TreeNorm):
+                raise TypeError(f"Intersection: a part is {part!r}; expected a constraint on one array")
+        parts = tuple(_Plain(part) if jax.tree_util.all_leaves([part]) else part for part in parts)
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "axis", axis)
+        if not self._closed_forms():
+            for part in parts:
+                if isinstance(part, _NOT_CONVEX):
+                    raise TypeError(
+                        f"Intersection: {type(part).__name__} is not convex; expected convex sets, or norms and bounds "
+                        "of the same groups only"
+                    )
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The nearest array in every set; `w` itself, bit for bit, where it is in all."""
+        if w.size == 0:
+            return w
+        if not self._closed_forms():
+            return _dykstra([self._placed(part) for part in self.parts], w)
+        bounds = [part for part in self.parts if isinstance(part, _BOUNDS)]
+        others = [self._placed(part) for part in self.parts if not isinstance(part, _BOUNDS)]
+        box = _common([part.limits for part in bounds], "bounds")
+        if not others:
+            return clip(w, *box)
+        if isinstance(others[0], SumTo):
+            return Simplex(others[0].total, others[0].axis)(w)
+        if isinstance(others[0], (L1Ball, MaxNorm, MaxRMS)) and len(others) == 1 and _all_cones(bounds):
+            return others[0](NonNeg()(w) if bounds else w)  # a cone first, then a ball about its tip
+        axes = group_axes(w.ndim, getattr(others[0], "axis"))  # noqa: B009
+        return nearest_in_shell(w, box, _common([_norm_limits(part, w) for part in others], "norms"), axes)
+
+    def _placed(self, part: Part) -> Any:
+        if self.axis is not None and getattr(part, "axis", ()) is None:
+            return dataclasses.replace(part, axis=self.axis)  # type: ignore[type-var]
+        return part
+
+    def _closed_forms(self) -> bool:
+        others = [part for part in self.parts if not isinstance(part, _BOUNDS)]
+        bounds = [part for part in self.parts if isinstance(part, _BOUNDS)]
+        if all(isinstance(part, _NORMS) for part in others):
+            whole = all(not isinstance(part, MinMaxNorm) or isinstance(part.rate, float | int) for part in others)
+            return whole and len({getattr(self._placed(part), "axis") for part in others}) <= 1  # noqa: B009
+        return len(others) == 1 and isinstance(others[0], L1Ball | SumTo) and bool(bounds) and _all_cones(bounds)
+
+
+def _all_cones(bounds: list[Any]) -> bool:
+    return all(isinstance(part, NonNeg) for part in bounds)
+
+
+def _norm_limits(part: Any, w: jax.Array) -> tuple[Number, Number]:
+    if isinstance(part, MaxRMS):
+        part = part.as_max_norm(w)
+    if isinstance(part, MaxNorm):
+        return 0.0, part.limit
+    return (part.min, part.max) if isinstance(part, MinMaxNorm) else (1.0, 1.0)
+
+
+def _common(limits: list[tuple[Number, Number]], what: str) -> tuple[Number, Number]:
+    if len(limits) == 1:
+        return limits[0]
+    plain = all(isinstance(limit, float | int) for pair in limits for limit in pair)
+    low: Number = max((pair[0] for pair in limits), default=-np.inf) if plain else _fold(jnp.maximum, limits, 0)
+    high: Number = min((pair[1] for pair in limits), default=np.inf) if plain else _fold(jnp.minimum, limits, 1)
+    if plain and low > high:
+        raise ValueError(
+            f"Intersection: the {what} leave nothing between {low:g} and {high:g}; expected sets that meet"
+        )
+    return low, high
+
+
+def _fold(pick: Callable[[Any, Any], Any], limits: list[tuple[Number, Number]], side: int) -> Number:
+    chosen = limits[0][side]
+    for pair in limits[1:]:
+        chosen = pick(chosen, pair[side])
+    return chosen
+
+
+def _dykstra(parts: list[Part], w: jax.Array) -> jax.Array:
+    x = wide(w)
+
+    def round_of_parts(_: int, state: tuple[jax.Array, tuple[jax.Array, ...]]) -> Any:
+        x, corrections = state
+        later = []
+        for part, correction in zip(parts, corrections, strict=True):
+            before = x + correction
+            # A correction of 0 must not flush subnormal weights either.
+            before = jnp.where(correction == 0, x, before)
+            x = part(before)
+            later.append(before - x)
+        return x, tuple(later)
+
+    x, _ = jax.lax.fori_loop(0, ITERATIONS, round_of_parts, (x, tuple(jnp.zeros_like(x) for _ in parts)))
+    inside = jnp.all(jnp.stack([jnp.all(part(w) == w) for part in parts]))
+    ends = x.astype(w.dtype)
+    for part in parts:  # what rounding to a narrower dtype has led out
+        ends = part(ends)
+    return jnp.where(inside, w, ends)
