@@ -136,6 +136,42 @@ class L1L2:
 
 
 @hyperparameters
+class Lp:
+    """Sum of p-th powers of absolute values: strength · Σ|w|^p, with gradient 0 at 0.
+
+    For p of at most 1 the slope grows without limit near 0: `jaxreg.p_norm_decay` takes a bounded step in its place.
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+        p: The power, above 0 and at most 2, likewise.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or p is not in (0, 2].
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> print(jr.Lp(0.5, p=0.5)(jnp.array([4.0, 0.0, -1.0])))
+        1.5
+
+    Reference:
+        Frank and Friedman, A statistical view of some chemometrics regression tools, 1993 (bridge regression).
+    """
+
+    strength: Number
+    p: Number
+
+    def __post_init__(self) -> None:
+        check(self, "strength")
+        check(self, "p", above=True, high=2.0)
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        x = wide(w)
+        powers = jnp.power(jnp.where(x == 0, 1, jnp.abs(x)), self.p)
+        return self.strength * jnp.sum(jnp.where(x == 0, 0, powers))
+
+
+@hyperparameters
 class GroupLasso:
     """Sum of the norms of groups of weights: strength · Σ_g √|g| · ‖w_g‖, with gradient 0 at a group of zeros.
 
@@ -226,7 +262,8 @@ class ToReference:
     """A penalty measured from a reference in the place of 0: penalty(w - reference).
 
     With L2 it is strength · Σ(w - w_ref)²: L2-SP, where the reference is the pre-trained weights, and L2-init, where it
-    is the initial ones. With L1 most weights stay at the reference. `jaxreg.to_reference` makes one for each leaf of a tree.
+    is the initial ones. With L1 most weights stay at the reference. `jaxreg.to_reference` makes one for each leaf of
+    a tree.
 
     Args:
         penalty: A penalty of this package, its strength included.
@@ -268,6 +305,8 @@ class ToReference:
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """The proximal step: that of the penalty, towards the reference."""
+        if not hasattr(self.penalty, "prox"):
+            raise TypeError(f"ToReference: {self.penalty!r} has no proximal step; use it in jaxreg.penalize or decay")
         away = self._away(w)
         left = self.penalty.prox(away, step)
         # Adding the reference again would move weights that the penalty leaves alone.

@@ -1,5 +1,6 @@
 """Penalties and constraints as Optax transformations: links of a chain, all of which take `params`."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -7,24 +8,69 @@ import jax.numpy as jnp
 import optax
 
 from jaxreg.landing import landing
-from jaxreg.paths import Rules, Tree, assign
-from jaxreg.trees import cost, nearest
+from jaxreg.objects import Number
+from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
+from jaxreg.trees import nearest, slope
+
+Change = Callable[[Rule, Leaf, jax.Array, jax.Array], jax.Array]
+"""(rule, leaf, its incoming update, number of updates so far) -> the update handed on."""
 
 
 class StepState(NamedTuple):
     """The number of updates made so far, at which schedules are read."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
 
 
-def _start(params: Tree, rules: Rules) -> StepState:
-    assign(params, rules)  # refuse bad rules before anything is compiled
-    return StepState(jnp.zeros((), jnp.int32))
+def rate_at(learning_rate: Number, count: jax.Array) -> Any:
+    """The learning rate of the update after `count` others."""
+    return learning_rate(count) if callable(learning_rate) else learning_rate
 
 
-def _needed(params: Any, name: str) -> None:
+def needed(params: Tree | None, name: str) -> None:
+    """Refuse an update without parameters."""
     if params is None:
         raise ValueError(f"jaxreg.{name} got no params; expected update(grads, state, params): pass the parameters")
+
+
+def leaves_like(params: Tree, tree: Tree) -> list[Any]:
+    """What `tree` has in the place of each leaf of `params`, None included."""
+    structure: Any = jax.tree.structure(params)
+    return structure.flatten_up_to(tree)
+
+
+def changed(updates: Tree, params: Tree, rules: Rules, count: jax.Array, change: Change) -> Tree:
+    """`updates` with `change` made to those of the leaves that `rules` name; an update of None stays None."""
+    steps = leaves_like(params, updates)
+    for i, (leaf, rule) in enumerate(assign(params, rules)):
+        if rule is not None and steps[i] is not None:
+            steps[i] = change(rule, leaf, steps[i], count)
+    return jax.tree.unflatten(jax.tree.structure(params), steps)
+
+
+def by_leaf(name: str, rules: Rules, change: Change) -> optax.GradientTransformation:
+    """The transformation `name`, which makes `change` to the updates of the leaves that `rules` name."""
+
+    def init(params: Tree) -> StepState:
+        assign(params, rules)  # refuse bad rules before anything is compiled
+        return StepState(jnp.zeros((), jnp.int32))
+
+    def update(updates: Tree, state: StepState, params: Tree | None = None) -> tuple[Tree, StepState]:
+        needed(params, name)
+        made = changed(updates, params, rules, state.count, change)
+        return made, StepState(optax.safe_increment(state.count))
+
+    return optax.GradientTransformation(init, update)
+
+
+def arriving(leaf: Leaf, update: jax.Array, move: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    """The update that leads where `move` takes the point that `update` would lead to.
+
+    Where `move` leaves a weight alone its update stays as it is, bit for bit.
+    """
+    there = (leaf.array + update).astype(leaf.array.dtype)
+    goal = move(there)
+    return jnp.where(goal == there, update, landing(leaf.array, goal, update.dtype))
 
 
 def penalize(rules: Rules) -> optax.GradientTransformation:
@@ -51,33 +97,30 @@ def penalize(rules: Rules) -> optax.GradientTransformation:
         [-0.1  0.2]
     """
 
-    def update(updates: Tree, state: StepState, params: Tree | None = None) -> tuple[Tree, StepState]:
-        _needed(params, "penalize")
-        gradients, structure = jax.tree.flatten(updates)
-        for i, (leaf, rule) in enumerate(assign(params, rules)):
-            if rule is not None:
-                slope = jax.grad(lambda w, leaf=leaf, rule=rule: cost(rule, leaf._replace(array=w), state.count))
-                gradients[i] = gradients[i] + slope(leaf.array).astype(gradients[i].dtype)
-        return jax.tree.unflatten(structure, gradients), StepState(optax.safe_increment(state.count))
+    def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
+        return update + slope(rule, leaf, count).astype(update.dtype)
 
-    return optax.GradientTransformation(lambda params: _start(params, rules), update)
+    return by_leaf("penalize", rules, change)
 
 
-def project(rules: Rules) -> optax.GradientTransformation:
+def project(rules: Rules, every: int = 1) -> optax.GradientTransformation:
     """Make each step end on the nearest point of the constraints: Keras's `kernel_constraint`.
 
     The last link of a chain, behind the learning rate: it sees `params + updates`, the point that the step would reach,
     and hands on the update that leads to its projection. Where floating-point addition cannot reach that point
-    exactly, `optax.apply_updates` ends beside it on the inner side, for bounds and for upper limits of a norm.
+    exactly, `optax.apply_updates` ends beside it on the inner side, for bounds and for upper limits of a norm. Initial
+    weights are as they are: `jaxreg.projected` makes a feasible start of them.
 
     Args:
         rules: Which constraint for which leaves; limits are floats, arrays or Optax schedules.
+        every: Project at every `every`-th update only.
 
     Returns:
         A transformation whose state is the number of updates made, and whose update needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches nothing or two claim one leaf; at `update`, without `params`.
+        ValueError: At `init`, if a pattern matches nothing or two claim one leaf; at `update`, without `params`; if
+            `every` is under 1.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr, optax
@@ -87,14 +130,13 @@ def project(rules: Rules) -> optax.GradientTransformation:
         >>> print(np.asarray(optax.apply_updates(params, updates)["kernel"]).ravel().round(5))
         [0.6 0.8]
     """
+    if not isinstance(every, int) or every < 1:
+        raise ValueError(f"jaxreg.project: every is {every!r}; expected a whole number of at least 1")
 
-    def update(updates: Tree, state: StepState, params: Tree | None = None) -> tuple[Tree, StepState]:
-        _needed(params, "project")
-        steps, structure = jax.tree.flatten(updates)
-        for i, (leaf, rule) in enumerate(assign(params, rules)):
-            if rule is not None:
-                goal = nearest(rule, leaf, (leaf.array + steps[i]).astype(leaf.array.dtype), state.count)
-                steps[i] = landing(leaf.array, goal, steps[i].dtype)
-        return jax.tree.unflatten(structure, steps), StepState(optax.safe_increment(state.count))
+    def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
+        def landed() -> jax.Array:
+            return arriving(leaf, update, lambda there: nearest(rule, leaf, there, count))
 
-    return optax.GradientTransformation(lambda params: _start(params, rules), update)
+        return landed() if every == 1 else jax.lax.cond((count + 1) % every == 0, landed, lambda: update)
+
+    return by_leaf("project", rules, change)

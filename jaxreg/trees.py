@@ -1,5 +1,6 @@
 """Rules on a whole parameter tree: its penalty, its projection, and how far it is from the constraints."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from jaxreg.constraints import distances
 from jaxreg.objects import at_step, scheduled
 from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
+from jaxreg.penalties import ToReference
 
 
 def penalty(params: Tree, rules: Rules, step: jax.Array | int | None = None) -> jax.Array:
@@ -35,7 +37,7 @@ def penalty(params: Tree, rules: Rules, step: jax.Array | int | None = None) -> 
 
 def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
     """The penalty of one leaf, a scalar; refuses a rule that gives anything else."""
-    value = jnp.asarray(_at(rule, step)(leaf.array))
+    value = jnp.asarray(at_rule(rule, step)(leaf.array))
     if value.shape != ():
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} gives an array of shape {value.shape}; expected a penalty, "
@@ -44,9 +46,24 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
     return value
 
 
+def slope(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
+    """The gradient of the penalty of one leaf, in its shape and dtype."""
+    return jax.grad(lambda w: cost(rule, leaf._replace(array=w), step))(leaf.array)
+
+
+def nearer(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Array | int | None) -> jax.Array:
+    """The proximal step of `size` from `array`, in the place of one leaf; refuses a rule that has none."""
+    if not hasattr(rule, "prox"):
+        raise TypeError(
+            f"the rule {rule!r} for {leaf.path} has no proximal step; expected a penalty with a method prox(w, step) "
+            "(others go to jaxreg.penalize or jaxreg.decay, constraints to jaxreg.project)"
+        )
+    return at_rule(rule, step).prox(array, size).astype(array.dtype)
+
+
 def nearest(rule: Rule, leaf: Leaf, array: jax.Array, step: jax.Array | int | None) -> jax.Array:
     """`array`, in the place of one leaf, projected; refuses a rule that gives another shape."""
-    value = jnp.asarray(_at(rule, step)(array))
+    value = jnp.asarray(at_rule(rule, step)(array))
     if value.shape != array.shape:
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} gives shape {value.shape} for weights of shape {array.shape}; expected "
@@ -77,6 +94,33 @@ def projected(params: Tree, rules: Rules, step: jax.Array | int | None = None) -
         [0.5 0.5 0.5 0.5]
     """
     return _map(params, rules, lambda rule, leaf: nearest(rule, leaf, leaf.array, step))
+
+
+def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
+    """Rules that measure penalties from the weights of another tree in the place of 0: L2-SP, L2-init and their like.
+
+    Args:
+        reference: Tree like the parameters: the pre-trained weights (L2-SP) or the initial ones (L2-init).
+        rules: Which penalty for which leaves; see `jaxreg.explain`.
+
+    Returns:
+        A rule for each leaf that `rules` name, {its path: the penalty of its distance from the reference}, for
+        `jaxreg.penalty`, `penalize`, `decay` and `proximal`. It holds the arrays of `reference` themselves.
+
+    Raises:
+        ValueError: If a pattern matches nothing or two claim one leaf.
+        TypeError: If a rule is not a penalty of this package.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> start = {"hidden": {"kernel": jnp.ones((2, 2)), "bias": jnp.zeros(2)}}
+        >>> rules = jr.to_reference(start, {jr.KERNELS: jr.L2(0.5)})
+        >>> now = {"hidden": {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.ones(2)}}
+        >>> print(list(rules), jr.penalty(start, rules), jr.penalty(now, rules))
+        ['hidden/kernel'] 0.0 8.0
+    """
+    claimed = [(leaf, rule) for leaf, rule in assign(reference, rules) if rule is not None]
+    return {re.escape(leaf.path): ToReference(rule, leaf.array) for leaf, rule in claimed}
 
 
 def apply_updates(params: Tree, updates: Tree, rules: Rules, step: jax.Array | int | None = None) -> Tree:
@@ -113,7 +157,7 @@ def violation(params: Tree, rules: Rules, step: jax.Array | int | None = None) -
         4.0
     """
     worst = [
-        jnp.max(distances(_at(rule, step), leaf.array), initial=0)
+        jnp.max(distances(at_rule(rule, step), leaf.array), initial=0)
         for leaf, rule in assign(params, rules)
         if rule is not None
     ]
@@ -131,7 +175,8 @@ def feasible(params: Tree, rules: Rules, step: jax.Array | int | None = None, to
     return violation(params, rules, step) <= tolerance
 
 
-def _at(rule: Rule, step: jax.Array | int | None) -> Rule:
+def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:
+    """The rule with its schedules read at `step`; refuses a scheduled rule where there is no step."""
     if step is not None:
         return at_step(rule, step)
     if scheduled(rule):
