@@ -15,21 +15,33 @@ class Data(NamedTuple):
         y_train: Targets, of shape (draws, rows).
         x_test: Inputs to test on, of shape (draws, test rows, features).
         y_test: Targets to test on, of shape (draws, test rows).
+        x_validation: Inputs on which a strength may be chosen, or None.
+        y_validation: Targets on which a strength may be chosen, or None.
     """
 
     x_train: np.ndarray
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
+    x_validation: np.ndarray | None = None
+    y_validation: np.ndarray | None = None
+
+    def parts(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Inputs and targets by what they are for: train, test and, if there are any, validation."""
+        parts = {"train": (self.x_train, self.y_train), "test": (self.x_test, self.y_test)}
+        if self.x_validation is not None and self.y_validation is not None:
+            parts["validation"] = (self.x_validation, self.y_validation)
+        return parts
 
 
-def moons(states: Iterable[int], train: int = 30, test: int = 4000, noise: float = 0.2) -> Data:
-    """Draws of scikit-learn's two moons; the first rows of each draw train, the rest test.
+def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: int = 0, noise: float = 0.2) -> Data:
+    """Draws of scikit-learn's two moons; the first rows of each draw train, the next validate, the rest test.
 
     Args:
         states: The `random_state` of each draw.
         train: Training rows a draw.
         test: Test rows a draw.
+        validation: Rows a draw on which a strength may be chosen.
         noise: Standard deviation of the noise.
 
     Raises:
@@ -40,12 +52,19 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, noise: float
         (2, 70, 2)
     """
     states = list(states)
-    if not states or train < 1 or test < 1:
-        raise ValueError(f"moons: {len(states)} draws of {train} + {test} rows; expected at least 1 of each")
-    draws = [make_moons(n_samples=train + test, noise=noise, random_state=state) for state in states]
+    if not states or train < 1 or test < 1 or validation < 0:
+        raise ValueError(
+            f"moons: {len(states)} draws of {train} rows to train, {validation} to validate, {test} to test; "
+            "expected at least 1 draw and 1 row to train and to test"
+        )
+    draws = [make_moons(n_samples=train + validation + test, noise=noise, random_state=state) for state in states]
     x = np.stack([points for points, _ in draws]).astype(np.float32)
     y = np.stack([labels for _, labels in draws]).astype(np.float32)
-    return Data(x[:, :train], y[:, :train], x[:, train:], y[:, train:])
+    split = [train, train + validation]
+    (x_train, x_validation, x_test), (y_train, y_validation, y_test) = (np.split(array, split, 1) for array in (x, y))
+    if not validation:
+        return Data(x_train, y_train, x_test, y_test)
+    return Data(x_train, y_train, x_test, y_test, x_validation, y_validation)
 
 
 def tutorial_moons() -> Data:

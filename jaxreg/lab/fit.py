@@ -43,7 +43,7 @@ class Problem:
         data: On what, for one or many draws.
         epochs: Passes over the training rows.
         loss: A value a row; its mean over the rows is minimised.
-        metrics: Name -> a value a row; reported, like the loss, as means over training and over test rows.
+        metrics: Name -> a value a row; reported, like the loss, as means over the rows of each part of the data.
         batch_size: Rows a step; the rows are shuffled anew each epoch unless one batch holds them all.
         record_every: Epochs between two points of the curves; it divides `epochs`.
 
@@ -69,8 +69,8 @@ class Problem:
             raise ValueError(
                 f"Problem: record_every is {self.record_every} and epochs {self.epochs}; expected a divisor of epochs"
             )
-        for part in ("train", "test"):
-            x, y = (np.asarray(getattr(self.data, f"{name}_{part}")) for name in ("x", "y"))
+        for part, rows in self.data.parts().items():
+            x, y = map(np.asarray, rows)
             if x.shape[:2] != y.shape[:2] or 0 in y.shape[:2]:
                 raise ValueError(
                     f"Problem: x_{part} has shape {x.shape} and y_{part} {y.shape}; expected (draws, rows, …) for both"
@@ -128,8 +128,8 @@ def fit(
         keep: Whether to hand back the final parameters too.
 
     Returns:
-        Curves along `epoch` (`problem.recorded`): `train_loss`, `test_loss` and each metric likewise, all without the
-        penalty; `penalty`; `violation`; `norm/<path>`, the Frobenius norm of each kernel. And `diverged_at`: the
+        Curves along `epoch` (`problem.recorded`): `train_loss`, `test_loss` (and `validation_loss`, if there are rows
+        for it) and each metric likewise, all without the penalty; `penalty`; `violation`; `norm/<path>`, the Frobenius norm of each kernel. And `diverged_at`: the
         epoch whose loss was the first to be NaN or infinite, or -1. With `keep`, `params/<path>` for each leaf.
 
     Example:
@@ -171,7 +171,7 @@ def fit(
             point["penalty"] = jr.penalty(params, recipe.penalties)
         if recipe.constraints is not None:
             point["violation"] = jr.violation(params, recipe.constraints)
-        for part, x, y in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
+        for part, (x, y) in data.parts().items():
             outputs = _in_blocks(lambda rows: problem.model.apply(params, rows), x)
             for name, function in {"loss": problem.loss, **problem.metrics}.items():
                 point[f"{part}_{name}"] = jnp.mean(function(outputs, y))
