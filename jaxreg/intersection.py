@@ -96,15 +96,19 @@ class Intersection:
             return _dykstra([self._placed(part) for part in self.parts], w)
         bounds = [part for part in self.parts if isinstance(part, _BOUNDS)]
         others = [self._placed(part) for part in self.parts if not isinstance(part, _BOUNDS)]
-        box = _common([part.limits for part in bounds], "bounds")
         if not others:
-            return clip(w, *box)
+            return clip(w, *self.limits)
         if isinstance(others[0], SumTo):
             return Simplex(others[0].total, others[0].axis)(w)
         if isinstance(others[0], (L1Ball, MaxNorm, MaxRMS)) and len(others) == 1 and _all_cones(bounds):
             return others[0](NonNeg()(w) if bounds else w)  # a cone first, then a ball about its tip
         axes = group_axes(w.ndim, getattr(others[0], "axis"))  # noqa: B009
-        return nearest_in_shell(w, box, _common([_norm_limits(part, w) for part in others], "norms"), axes)
+        return nearest_in_shell(w, self.limits, _common([_norm_limits(part, w) for part in others], "norms"), axes)
+
+    @property
+    def limits(self) -> tuple[Number, Number]:
+        """The lower and the upper bound of every weight."""
+        return _common([part.limits for part in self.parts if hasattr(part, "limits")], "bounds")
 
     def _placed(self, part: Part) -> Any:
         if self.axis is not None and getattr(part, "axis", ()) is None:
@@ -135,9 +139,11 @@ def _norm_limits(part: Any, w: jax.Array) -> tuple[Number, Number]:
 def _common(limits: list[tuple[Number, Number]], what: str) -> tuple[Number, Number]:
     if len(limits) == 1:
         return limits[0]
+    if not limits:
+        return -np.inf, np.inf
     plain = all(isinstance(limit, float | int) for pair in limits for limit in pair)
-    low: Number = max((pair[0] for pair in limits), default=-np.inf) if plain else _fold(jnp.maximum, limits, 0)
-    high: Number = min((pair[1] for pair in limits), default=np.inf) if plain else _fold(jnp.minimum, limits, 1)
+    low: Number = max(pair[0] for pair in limits) if plain else _fold(jnp.maximum, limits, 0)
+    high: Number = min(pair[1] for pair in limits) if plain else _fold(jnp.minimum, limits, 1)
     if plain and low > high:
         raise ValueError(
             f"Intersection: the {what} leave nothing between {low:g} and {high:g}; expected sets that meet"

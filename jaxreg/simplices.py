@@ -70,6 +70,11 @@ class Simplex:
         rows = jnp.where(inside, to_rows(w, axes), simplex_rows(x, totals).astype(w.dtype))
         return from_rows(rows, w.shape, axes)
 
+    @property
+    def limits(self) -> tuple[Number, Number]:
+        """The lower and the upper bound of every weight."""
+        return 0.0, float("inf")
+
 
 @hyperparameters
 class SumTo:
