@@ -1,6 +1,6 @@
 """Weight regularisation and weight constraints for JAX, as pure functions and Optax transformations."""
 
-from jaxreg import keras
+from jaxreg import diagnostics, keras
 from jaxreg.boxes import Box, LinfBall, NonNeg
 from jaxreg.constraints import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
 from jaxreg.decay import cautious_decay, corrected_decay, decay, independent_decay, p_norm_decay
@@ -13,6 +13,7 @@ from jaxreg.proximal import proximal, proximal_adam
 from jaxreg.simplices import L1Ball, Simplex, SumTo
 from jaxreg.spectral import Orthogonal, Spectral
 from jaxreg.spheres import FrobeniusSphere, TreeNorm, tree_norm
+from jaxreg.table import explain
 from jaxreg.transforms import penalize, project
 from jaxreg.trees import apply_updates, feasible, penalty, projected, to_reference, violation
 
@@ -52,6 +53,8 @@ __all__ = [
     "convert_strength",
     "corrected_decay",
     "decay",
+    "diagnostics",
+    "explain",
     "feasible",
     "independent_decay",
     "keras",

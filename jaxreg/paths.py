@@ -22,13 +22,16 @@ __all__ = [
     "EMBEDDINGS",
     "KERNELS",
     "RECURRENT_KERNELS",
+    "Claim",
     "Kind",
     "Leaf",
     "Rule",
     "Rules",
     "Tree",
     "assign",
+    "claims",
     "leaves",
+    "rule_axes",
 ]
 
 Tree = Any
@@ -68,44 +71,76 @@ def leaves(params: Tree) -> list[Leaf]:
     return found
 
 
+class Claim(NamedTuple):
+    """A leaf with the pattern and the rule for it, both None where there is none."""
+
+    leaf: Leaf
+    pattern: str | None
+    rule: Rule | None
+
+
 def assign(params: Tree, rules: Rules) -> list[tuple[Leaf, Rule | None]]:
     """Each leaf of `params` with the rule for it, or None; the rule's `axis` filled in where it was left open.
 
     Raises:
         ValueError: If a pattern matches no leaf, two claim one leaf, or a leaf is not of floating-point numbers.
+        TypeError: If the rules are not a mapping of callables, or one.
     """
+    return [(claim.leaf, claim.rule) for claim in claims(params, rules)]
+
+
+def claims(params: Tree, rules: Rules) -> list[Claim]:
+    """As `assign`, with the pattern that claims each leaf."""
     found = leaves(params)
-    if not isinstance(rules, Mapping):
-        if not callable(rules):
-            raise TypeError(f"rules are {rules!r}; expected a mapping from path pattern to object, or one object")
-        kernels = {KERNELS, RECURRENT_KERNELS} & {leaf.kind for leaf in found}
-        rules = dict.fromkeys(kernels or {KERNELS}, rules)
-    claims: dict[str, list[tuple[str, Rule]]] = {leaf.path: [] for leaf in found}
-    for pattern, rule in rules.items():
+    patterns = _patterns(found, rules)
+    claimed: list[list[str]] = [[] for _ in found]
+    for pattern, rule in patterns.items():
         if not callable(rule):
             raise TypeError(
                 f"the rule for {pattern!r} is {rule!r}; expected a penalty, a constraint or a function of an array"
             )
-        matches = [leaf for leaf in found if _matches(pattern, leaf)]
+        matches = [i for i, leaf in enumerate(found) if _matches(pattern, leaf)]
         if not matches:
-            raise ValueError(f"pattern {_shown(pattern)} matches no parameter; the paths are: {_listed(found)}")
-        for leaf in matches:
-            claims[leaf.path].append((pattern, rule))
-    for leaf in found:
-        claimed = claims[leaf.path]
-        if len(claimed) > 1:
-            both = " and ".join(_shown(pattern) for pattern, _ in claimed)
             raise ValueError(
-                f"parameter {leaf.path} is claimed by {both}; narrow one of the patterns "
-                f"(the paths are: {_listed(found)})"
+                f"pattern {_shown(pattern)} matches no parameter; expected a regular expression for a whole path, or a "
+                f"kind such as jaxreg.KERNELS: drop it, or choose from the paths there are: {_listed(found)}"
             )
-        if claimed and not jnp.issubdtype(getattr(leaf.array, "dtype", bool), jnp.floating):
-            what = getattr(leaf.array, "dtype", type(leaf.array).__name__)
-            raise ValueError(
-                f"parameter {leaf.path} is of type {what}; expected an array of real floating-point numbers under "
-                f"{_shown(claimed[0][0])}: narrow the pattern, or make it one"
-            )
-    return [(leaf, _on_axes(claims[leaf.path][0][1], leaf) if claims[leaf.path] else None) for leaf in found]
+        for i in matches:
+            claimed[i].append(pattern)
+    return [_claim(leaf, by, patterns, found) for leaf, by in zip(found, claimed, strict=True)]
+
+
+def rule_axes(rule: Rule, ndim: int) -> tuple[int, ...] | None:
+    """The axes of one group of weights that `rule` looks at together; None where it looks at each weight for itself."""
+    if getattr(rule, "whole", False) or getattr(rule, "together", False):
+        return tuple(range(ndim))
+    return group_axes(ndim, rule.axis) if hasattr(rule, "axis") else None
+
+
+def _patterns(found: list[Leaf], rules: Rules) -> Mapping[str, Rule]:
+    if isinstance(rules, Mapping):
+        return rules
+    if not callable(rules):
+        raise TypeError(f"rules are {rules!r}; expected a mapping from path pattern to object, or one object")
+    kinds = {leaf.kind for leaf in found}
+    return dict.fromkeys([kind for kind in (KERNELS, RECURRENT_KERNELS) if kind in kinds] or [KERNELS], rules)
+
+
+def _claim(leaf: Leaf, by: list[str], patterns: Mapping[str, Rule], found: list[Leaf]) -> Claim:
+    if not by:
+        return Claim(leaf, None, None)
+    if len(by) > 1:
+        raise ValueError(
+            f"parameter {leaf.path} is claimed by {' and '.join(map(_shown, by))}; expected one rule a parameter: "
+            f"narrow one of the patterns (the paths are: {_listed(found)})"
+        )
+    if not jnp.issubdtype(getattr(leaf.array, "dtype", bool), jnp.floating):
+        what = getattr(leaf.array, "dtype", type(leaf.array).__name__)
+        raise ValueError(
+            f"parameter {leaf.path} is of type {what}; expected an array of real floating-point numbers under "
+            f"{_shown(by[0])}: narrow the pattern, or make it one"
+        )
+    return Claim(leaf, by[0], _on_axes(patterns[by[0]], leaf))
 
 
 def _on_axes(rule: Rule, leaf: Leaf) -> Rule:

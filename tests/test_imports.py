@@ -17,6 +17,8 @@ PACKAGE = Path(jaxreg.__file__).parent
 CHAINS = [
     "transforms trees paths constraints objects",
     "transforms trees paths penalties objects",
+    "diagnostics trees paths kinds",
+    "table paths groups objects",
     "lab.sweep lab.fit transforms penalties objects",
     "lab.cli lab.report lab.plots lab.results",
     "lab.cli lab.report lab.stats lab.results",

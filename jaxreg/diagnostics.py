@@ -1,0 +1,189 @@
+"""What a training does to its weights: pure functions of parameters and rules, for use inside `jax.jit` and `jax.vmap`.
+
+Each returns a dictionary with one array for each leaf that has a rule, under the leaf's path; `penalties`
+one for each pattern. Leaves without a rule are left out.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg.constraints import distances
+from jaxreg.groups import group_axes, group_norms
+from jaxreg.objects import eps, wide
+from jaxreg.paths import Leaf, Rules, Tree, assign, claims, rule_axes
+from jaxreg.trees import at_rule, cost, projected
+
+Step = jax.Array | int | None
+
+
+def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
+    """The Euclidean norm of each group of weights: one a unit, unless the rule has another `axis`.
+
+    Args:
+        params: Tree of weight arrays.
+        rules: Which objects for which leaves; only their axes are read.
+
+    Returns:
+        {path: norms}, in the shape of the leaf without the axes that are summed over; in float32 at least.
+
+    Raises:
+        ValueError: If a pattern matches nothing or two claim one leaf.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"kernel": jnp.array([[3.0, 0.0], [4.0, 2.0]]), "bias": jnp.ones(2)}
+        >>> print(jr.diagnostics.unit_norms(params, jr.MaxNorm(1.0))["kernel"])
+        [5. 2.]
+    """
+
+    def norms(leaf: Leaf, rule: Any) -> jax.Array:
+        axes = group_axes(leaf.array.ndim, getattr(rule, "axis", leaf.axes))
+        return group_norms(wide(leaf.array), axes).squeeze(axes)
+
+    return {leaf.path: norms(leaf, rule) for leaf, rule in assign(params, rules) if rule is not None}
+
+
+def violations(params: Tree, rules: Rules, step: Step = None) -> dict[str, jax.Array]:
+    """How far each leaf is from its constraint: the largest Euclidean distance of a group from its set.
+
+    Args:
+        params: Tree of weight arrays.
+        rules: Which constraint for which leaves.
+        step: The step at which scheduled limits are read; needed only if there are any.
+
+    Returns:
+        {path: scalar}; 0 where the constraint holds (an equality: to rounding).
+
+    Raises:
+        ValueError: If a pattern matches nothing, two claim one leaf, or a limit is scheduled and no step is given.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"kernel": jnp.array([[3.0, 0.0], [4.0, 2.0]])}
+        >>> print(round(float(jr.diagnostics.violations(params, jr.MaxNorm(1.5))["kernel"]), 3))
+        3.5
+    """
+    return {
+        leaf.path: jnp.max(distances(at_rule(rule, step), leaf.array), initial=0)
+        for leaf, rule in assign(params, rules)
+        if rule is not None
+    }
+
+
+def at_limit(params: Tree, rules: Rules, step: Step = None, tolerance: float = 1e-3) -> dict[str, jax.Array]:
+    """The share of units that their constraint holds at a limit, or of weights, where it is one on each weight.
+
+    A group counts if making it longer or shorter by `tolerance`, relative to its norm, leads out of the set; a weight
+    if the same holds for it. Groups that are outside count.
+
+    Args:
+        params: Tree of weight arrays.
+        rules: Which constraint for which leaves.
+        step: The step at which scheduled limits are read; needed only if there are any.
+        tolerance: How near the limit is near enough, relative; the rounding of the leaf's dtype comes on top.
+
+    Returns:
+        {path: scalar between 0 and 1}.
+
+    Raises:
+        ValueError: If a pattern matches nothing, two claim one leaf, or a limit is scheduled and no step is given.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"kernel": jnp.array([[3.0, 0.0], [4.0, 2.0]])}
+        >>> print(jr.diagnostics.at_limit(params, jr.MaxNorm(5.0))["kernel"])
+        0.5
+    """
+
+    def share(leaf: Leaf, rule: Any) -> jax.Array:
+        x, axes = wide(leaf.array), rule_axes(rule, leaf.array.ndim)
+        reach = tolerance + 2 * float(eps(leaf.array.dtype))
+        # A weight of 0 has no length: a step that is small beside any other weight stands in for it.
+        move = reach * (x if axes is not None else jnp.abs(x) + 1e-6)
+        out = jnp.maximum(distances(rule, x + move), distances(rule, x - move))
+        return jnp.mean(out > 0.1 * group_norms(move, axes or ()))
+
+    return {leaf.path: share(leaf, at_rule(rule, step)) for leaf, rule in assign(params, rules) if rule is not None}
+
+
+def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:
+    """The share of weights that are exactly 0.
+
+    Args:
+        params: Tree of weight arrays.
+        rules: Which objects for which leaves; only their patterns are read.
+
+    Returns:
+        {path: scalar between 0 and 1}.
+
+    Raises:
+        ValueError: If a pattern matches nothing or two claim one leaf.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> print(jr.diagnostics.exact_zeros({"kernel": jnp.array([[3.0, 0.0], [4.0, 2.0]])}, jr.L1(0.1))["kernel"])
+        0.25
+    """
+    claimed = [leaf for leaf, rule in assign(params, rules) if rule is not None]
+    return {leaf.path: jnp.mean(leaf.array == 0, dtype=jnp.float32) for leaf in claimed}
+
+
+def penalties(params: Tree, rules: Rules, step: Step = None) -> dict[str, jax.Array]:
+    """The penalty of each rule apart: their sum is `jaxreg.penalty`.
+
+    Args:
+        params: Tree of weight arrays.
+        rules: Which penalty for which leaves.
+        step: The step at which scheduled strengths are read; needed only if there are any.
+
+    Returns:
+        {pattern: scalar}; a bare object stands under the kinds of kernels it is for.
+
+    Raises:
+        ValueError: If a pattern matches nothing, two claim one leaf, or a strength is scheduled and no step is given.
+        TypeError: If a rule does not give a number.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}
+        >>> by_rule = jr.diagnostics.penalties(params, {jr.KERNELS: jr.L2(0.5), "bias": jr.L1(1.0)})
+        >>> print(by_rule[jr.KERNELS], by_rule["bias"])
+        3.0 3.0
+    """
+    sums: dict[str, jax.Array] = {}
+    for leaf, pattern, rule in claims(params, rules):
+        if pattern is not None and rule is not None:
+            sums[pattern] = sums.get(pattern, 0) + cost(rule, leaf, step)
+    return sums
+
+
+def moves(params: Tree, rules: Rules, step: Step = None) -> dict[str, jax.Array]:
+    """How far the projection moves each leaf: the Euclidean distance of the whole array from its projection.
+
+    In a training, `params` is where the optimiser leads, before it is projected.
+
+    Args:
+        params: Tree of weight arrays.
+        rules: Which constraint for which leaves.
+        step: The step at which scheduled limits are read; needed only if there are any.
+
+    Returns:
+        {path: scalar}.
+
+    Raises:
+        ValueError: If a pattern matches nothing, two claim one leaf, or a limit is scheduled and no step is given.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> moved = jr.diagnostics.moves({"kernel": jnp.array([[3.0, 0.0], [4.0, 2.0]])}, jr.MaxNorm(2.0))
+        >>> print(np.asarray(moved["kernel"]).round(5))
+        3.0
+    """
+    ends = jax.tree.leaves(projected(params, rules, step))
+    return {
+        leaf.path: group_norms(wide(end) - wide(leaf.array), tuple(range(leaf.array.ndim))).reshape(())
+        for (leaf, rule), end in zip(assign(params, rules), ends, strict=True)
+        if rule is not None
+    }
