@@ -188,3 +188,172 @@ def test_penalties_and_constraints_are_not_mixed_up():
     for tx in (jr.penalize(jr.MaxNorm(1.0)), jr.project(jr.L2(1.0))):
         with pytest.raises(TypeError, match="hidden/kernel"):
             tx.update(params, tx.init(params), params)
+
+
+# One constraint of each sort, and what it says in NumPy.
+RULES = {
+    "hidden/kernel": jr.MaxNorm(0.8),
+    "hidden/bias": jr.NonNeg(),
+    "output/kernel": jr.UnitNorm(),
+    "output/bias": jr.MinMaxNorm(0.5, 0.6),
+}
+
+
+def holds(params: dict) -> bool:
+    wide = jax.tree.map(lambda w: np.asarray(w, np.float64), params)
+    return bool(
+        np.linalg.norm(wide["hidden"]["kernel"], axis=0).max() <= 0.8
+        and np.all(wide["hidden"]["bias"] >= 0)
+        and abs(np.linalg.norm(wide["output"]["kernel"]) - 1) <= 1e-6
+        and abs(np.linalg.norm(wide["output"]["bias"]) - 0.55) <= 0.05 + 1e-6
+    )
+
+
+def bits(params: dict) -> list[bytes]:
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(params)]
+
+
+def core() -> optax.GradientTransformation:
+    return optax.chain(jr.penalize(jr.L1(1e-3)), optax.adam(0.1), jr.project(RULES))
+
+
+def walk(tx: optax.GradientTransformation, bad: set[int] = frozenset(), steps: int = 9) -> list[dict]:
+    """A feasible start and the parameters after each update; the gradients of the `bad` ones are NaN."""
+
+    @jax.jit
+    def step(params, state, offset):
+        grads = jax.tree.map(lambda g: g + offset, jax.grad(loss)(params))
+        updates, state = tx.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
+
+    params = jr.projected(model(), RULES)
+    state, path = tx.init(params), [params]
+    for i in range(steps):
+        params, state = step(params, state, jnp.nan if i in bad else 0.0)
+        path.append(params)
+    return path
+
+
+def test_constraints_hold_in_a_chain():
+    path = walk(core())
+    assert all(map(holds, path))
+    assert len({tuple(bits(params)) for params in path}) == 10
+
+
+def test_constraints_hold_under_accumulated_gradients_and_mini_steps_change_no_bit():
+    path = walk(optax.MultiSteps(core(), every_k_schedule=3).gradient_transformation())
+    assert all(map(holds, path))
+    for i in range(9):
+        assert (bits(path[i]) == bits(path[i + 1])) == ((i + 1) % 3 != 0)
+
+
+def test_constraints_hold_behind_accumulated_gradients():
+    inner = optax.MultiSteps(optax.adam(0.1), every_k_schedule=3).gradient_transformation()
+    path = walk(optax.chain(inner, jr.project(RULES)))
+    assert all(map(holds, path))
+    for i in range(9):
+        assert (bits(path[i]) == bits(path[i + 1])) == ((i + 1) % 3 != 0)
+
+
+def test_updates_that_are_not_finite_are_skipped_and_change_no_bit():
+    bad = {1, 4, 5}
+    path = walk(optax.apply_if_finite(core(), max_consecutive_errors=5), bad)
+    assert all(map(holds, path))
+    for i in range(9):
+        assert (bits(path[i]) == bits(path[i + 1])) == (i in bad)
+
+
+def test_constraints_hold_with_injected_hyperparameters():
+    @optax.inject_hyperparams
+    def make(learning_rate, strength, limit):
+        rules = RULES | {"hidden/kernel": jr.MaxNorm(limit)}
+        return optax.chain(jr.penalize(jr.L2(strength)), optax.adam(learning_rate), jr.project(rules))
+
+    path = walk(make(learning_rate=0.1, strength=optax.linear_schedule(0.0, 0.1, 5), limit=0.8))
+    assert all(map(holds, path))
+
+
+def test_constraints_hold_under_a_mask_which_leaves_the_rest_alone():
+    mask = {"hidden": {"kernel": True, "bias": False}, "output": {"kernel": False, "bias": False}}
+    masked = optax.masked(jr.project({"hidden/kernel": jr.MaxNorm(0.8)}), mask)
+    free, held = walk(optax.sgd(0.5), steps=1), walk(optax.chain(optax.sgd(0.5), masked), steps=1)
+    assert np.linalg.norm(free[-1]["hidden"]["kernel"], axis=0).max() > 0.8
+    assert np.linalg.norm(np.asarray(held[-1]["hidden"]["kernel"], np.float64), axis=0).max() <= 0.8
+    close(held[-1]["output"], free[-1]["output"])
+    close(held[-1]["hidden"]["bias"], free[-1]["hidden"]["bias"])
+
+
+def test_constraints_hold_in_a_partition():
+    def part(layer: str) -> optax.GradientTransformation:
+        rules = {path: rule for path, rule in RULES.items() if path.startswith(layer)}
+        return optax.chain(jr.penalize({f"{layer}/kernel": jr.L1(1e-3)}), optax.adam(0.1), jr.project(rules))
+
+    labels = {layer: dict.fromkeys(("kernel", "bias"), layer) for layer in ("hidden", "output")}
+    path = walk(optax.partition({layer: part(layer) for layer in labels}, labels))
+    assert all(map(holds, path))
+    for found, wanted in zip(path, walk(core()), strict=True):
+        close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_lookahead_and_averages_are_read_projected():
+    tx = optax.lookahead(core(), sync_period=3, slow_step_size=0.5)
+    both = optax.LookaheadParams.init_synced(jr.projected(model(), RULES))
+    state, average = tx.init(both), optax.ema(0.9)
+    averaged = average.init(both.fast)
+
+    @jax.jit
+    def step(both, state, averaged):
+        updates, state = tx.update(jax.grad(loss)(both.fast), state, both)
+        both = optax.apply_updates(both, updates)
+        return both, state, *average.update(both.fast, averaged)
+
+    off = []
+    for i in range(9):
+        both, state, mean, averaged = step(both, state, averaged)
+        for reading in (both.slow, mean):
+            assert holds(jr.projected(reading, RULES))
+            off.append(not holds(reading))
+        # The sets of bounds are convex: what synchronising and averaging do stays within them.
+        assert all(np.min(p["hidden"]["bias"]) >= 0 for p in (both.fast, both.slow, mean))
+        assert holds(both.fast) or (i + 1) % 3 == 0
+    assert any(off)  # the sphere is not: the average of unit vectors is none
+
+
+def test_every_kth_update_is_projected():
+    path = trace(optax.chain(optax.sgd(0.5), jr.project(jr.MaxNorm(0.5), every=3)), model(), 9)
+    inside = [max(np.linalg.norm(w, axis=0).max() for w in kernels(params)) <= 0.5 for params in path]
+    assert inside[2::3] == [True] * 3
+    assert not all(inside)
+    free = trace(optax.sgd(0.5), model(), 2)
+    close(path[:2], free)
+    for wrong in (0, -1, 2.0):
+        with pytest.raises(ValueError, match=r"every is .*; expected a whole number of at least 1"):
+            jr.project(jr.NonNeg(), every=wrong)
+
+
+def test_updates_that_stay_inside_pass_bit_for_bit():
+    params, updates = model(), jax.tree.map(lambda w: 0.01 * w, model(1))
+    tx = jr.project({jr.KERNELS: jr.MaxNorm(100.0), jr.BIASES: jr.Box(-100.0, 100.0)})
+    assert bits(tx.update(updates, tx.init(params), params)[0]) == bits(updates)
+
+
+@pytest.mark.parametrize("make", [lambda: jr.penalize(jr.L2(0.1)), lambda: jr.project(jr.NonNeg())])
+def test_missing_leaves_stay_missing(make):
+    params = {"hidden": {"kernel": -jnp.ones((2, 2)), "bias": None}, "output": {"kernel": -jnp.ones((2, 2))}}
+    tx = make()
+    grads = {"hidden": {"kernel": jnp.full((2, 2), -0.5), "bias": None}, "output": {"kernel": None}}
+    updates, _ = tx.update(grads, tx.init(params), params)
+    assert updates["hidden"]["bias"] is None
+    assert updates["output"]["kernel"] is None
+    assert np.all(updates["hidden"]["kernel"] != -0.5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16], ids=lambda d: d.__name__)
+def test_narrow_parameters_stay_feasible_and_keep_their_dtype(dtype):
+    params = jax.tree.map(lambda w: w.astype(dtype), model())
+    rules = {jr.KERNELS: jr.MaxNorm(0.8), jr.BIASES: jr.NonNeg()}
+    path = trace(optax.chain(jr.penalize(jr.L2(0.01)), optax.sgd(0.5), jr.project(rules)), params, 10)
+    for found in path:
+        assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(found))
+        assert all(np.linalg.norm(w, axis=0).max() <= 0.8 for w in kernels(found))
+        assert all(np.min(np.asarray(layer["bias"], np.float32)) >= 0 for layer in found.values())
