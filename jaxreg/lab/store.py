@@ -279,7 +279,7 @@ def _write_sealed(path: Path, arrays: Mapping[str, np.ndarray], sweep: str) -> N
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+                np.lib.format.write_array(member, array, allow_pickle=False)
         archive.comment = b"0" * _SEAL
     view = buffer.getbuffer()
     view[-_SEAL:] = _seal(path, sweep, view[:-_SEAL])

@@ -1,0 +1,84 @@
+"""Cost and memory of a sweep against its size, and the time of a second start.
+
+    python scripts/bench_sweep.py [--most 1000000]
+
+A lane is an Euler integration of a damped pendulum, 50 steps; each size runs in a process of its own, with
+a store. "lanes" is the time from the first finished chunk to the last; "start" is all before that.
+"""
+
+import argparse
+import json
+import logging
+import math
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+
+CHUNK = 1000
+
+
+def measure(lanes: int, store: str) -> dict[str, float]:
+    """One sweep of so many lanes: seconds to start, seconds a lane, and peak memory."""
+    begun = time.perf_counter()
+    import jax
+    import jax.numpy as jnp
+
+    from jaxreg.lab.compiled import keep_compiled
+    from jaxreg.lab.sweep import sweep
+
+    keep_compiled(f"{store}-compiled")
+
+    def run(start, damping):
+        def step(state, _):
+            angle, speed = state
+            return (angle + 0.05 * speed, speed - 0.05 * (damping * speed + jnp.sin(angle))), None
+
+        angle, speed = jax.lax.scan(step, (start, 0.0 * start), None, 50)[0]
+        return {"angle": angle, "speed": speed}
+
+    times: list[float] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: times.append(time.perf_counter())  # type: ignore[method-assign]
+    logger = logging.getLogger("jaxreg.sweep")
+    logger.addHandler(handler)
+    logger.setLevel("INFO")
+    starts = [3 * math.sin(n) for n in range(lanes // 100)]
+    found = sweep(run, {"start": starts, "damping": [n / 100 for n in range(100)]}, store, chunk=CHUNK)
+    ended = time.perf_counter()
+    mean = float(found["angle"].mean())
+    first = times[0] if times else ended
+    return {
+        "start": first - begun,
+        "lane": (times[-1] - first) / (lanes - CHUNK) if len(times) > 1 else math.nan,
+        "open": time.perf_counter() - (times[-1] if times else begun),
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
+        "mean": mean,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--most", type=int, default=1_000_000)
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure(int(arguments.one[0]), arguments.one[1])))
+        return
+    print("   lanes | start s | µs a lane | open s | peak MiB")
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = [size for size in (10_000, 30_000, 100_000, 300_000, 1_000_000) if size <= arguments.most]
+        for size in [*sizes, sizes[-1]]:
+            command = [sys.executable, __file__, "--one", str(size), f"{folder}/{size}"]
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+            m = json.loads(done.stdout)
+            print(
+                f"{size:8d} | {m['start']:7.2f} | {1e6 * m['lane']:9.2f} | {m['open']:6.2f} | {m['memory']:8.0f}",
+                flush=True,
+            )
+    print("The last line is the same sweep again, with all of its chunks there.")
+
+
+if __name__ == "__main__":
+    main()
