@@ -129,8 +129,9 @@ def fit(
 
     Returns:
         Curves along `epoch` (`problem.recorded`): `train_loss`, `test_loss` (and `validation_loss`, if there are rows
-        for it) and each metric likewise, all without the penalty; `penalty`; `violation`; `norm/<path>`, the Frobenius norm of each kernel. And `diverged_at`: the
-        epoch whose loss was the first to be NaN or infinite, or -1. With `keep`, `params/<path>` for each leaf.
+        for it) and each metric likewise, all without the penalty; `penalty`; `violation`; `norm/<path>`, the
+        Frobenius norm of each kernel. And `diverged_at`: the epoch whose loss was the first to be NaN or infinite, or
+        -1. With `keep`, `params/<path>` for each leaf.
 
     Example:
         >>> import jax, jaxreg as jr
