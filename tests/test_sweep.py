@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -355,6 +356,20 @@ def test_any_executor(tmp_path: Path) -> None:
     xr.testing.assert_identical(found, sweep(walk, WALKS, chunk=4))
 
 
+def test_the_examples_of_the_documentation_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[1] / "docs" / "sweep.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(blocks[0], names)
+    rows = np.asarray(jax.random.choice(jax.random.key(3), 442, (442,)))
+    x, y = names["x"][rows], (names["y"] - names["y"].mean())[rows]
+    exact = Ridge(alpha=10.0, fit_intercept=False).fit(x, y).coef_
+    np.testing.assert_allclose(names["found"]["coef"].sel(draw=3)[-1], exact, rtol=1e-3, atol=1e-2)
+    exec(blocks[1], names)
+    assert dict(names["found"].sizes) == {"start": 3, "damping": 2, "time": 10}
+
+
 # Processes: each of these runs a real one and does to it what happens to real ones
 
 
@@ -583,7 +598,7 @@ def main():
     from distributed import Client, LocalCluster
     def slow(scale, seed):
         out = walk(scale, seed)
-        end, _ = jax.lax.scan(lambda x, _: (jnp.tanh(x @ x), None), out["end"], None, 20_000)
+        end, _ = jax.lax.scan(lambda x, _: (jnp.sin(x + x[::-1]), None), out["end"], None, 20_000)
         return {**out, "more": end}
     with LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
         import logging, threading
