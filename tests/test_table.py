@@ -1,0 +1,94 @@
+"""The dry run: what the table says, and that it is what the transformations then do."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxreg as jr
+
+
+def network():
+    return {
+        "conv": {"kernel": jnp.ones((3, 3, 2, 5), jnp.bfloat16), "bias": jnp.ones(5)},
+        "embed": {"embedding": jnp.ones((7, 3))},
+        "hidden": {"kernel": jnp.ones((4, 6)), "bias": jnp.ones(6)},
+        "steps": jnp.zeros((), int),
+    }
+
+
+RULES = {
+    "conv/kernel": jr.MaxNorm(2.0),
+    "hidden/kernel": jr.L1L2(optax.linear_schedule(0.0, 1.0, 5), 0.1),
+    jr.EMBEDDINGS: jr.UnitNorm(),
+    "hidden/bias": jr.MinMaxNorm(0.1, jnp.ones(1), axis=0),
+}
+
+EXPECTED = """\
+path             shape         dtype     kind        rule                                 axes       norms
+conv/bias        (5,)          float32   biases      -                                    -          -
+conv/kernel      (3, 3, 2, 5)  bfloat16  kernels     MaxNorm(2.0)                         (0, 1, 2)  5
+embed/embedding  (7, 3)        float32   embeddings  UnitNorm()                           (1,)       7
+hidden/bias      (6,)          float32   biases      MinMaxNorm(0.1, array of (1,), 1.0)  (0,)       1
+hidden/kernel    (4, 6)        float32   kernels     L1L2(schedule, 0.1)                  -          -
+steps            ()            int32     others      -                                    -          -"""
+
+
+def test_the_table_shows_every_leaf():
+    assert str(jr.explain(network(), RULES)) == EXPECTED == repr(jr.explain(network(), RULES))
+
+
+def test_markdown_has_the_same_cells():
+    table = jr.explain(network(), RULES)
+    lines = table._repr_markdown_().splitlines()
+    assert len(lines) == len(table) + 2
+    assert lines[3] == "| conv/kernel | (3, 3, 2, 5) | bfloat16 | kernels | MaxNorm(2.0) | (0, 1, 2) | 5 |"
+
+
+def test_shapes_are_enough():
+    assert str(jr.explain(jax.eval_shape(network), RULES)) == str(jr.explain(network(), RULES))
+
+
+def test_the_rows_say_what_a_projection_then_does():
+    """The number of norms is that of the groups that come to the limit; no other axes hold it."""
+    params = network()
+    after = jr.projected(params, {path: rule for path, rule in RULES.items() if path != "hidden/kernel"})
+    for row in jr.explain(params, RULES):
+        if row.axes is None:
+            continue
+        layer, name = row.path.split("/")
+        w = np.asarray(after[layer][name], np.float64)
+        norms = np.sqrt(np.sum(w**2, row.axes))
+        assert norms.size == row.norms
+        np.testing.assert_allclose(norms, {"conv": 2.0, "embed": 1.0, "hidden": 1.0}[layer], rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("rule", "axes", "norms"),
+    [
+        (jr.MaxNorm(1.0), (0,), 6),
+        (jr.MaxNorm(1.0, axis=1), (1,), 4),
+        (jr.MaxNorm(1.0, axis=(0, 1)), (0, 1), 1),
+        (jr.MaxNorm(1.0, axis=-1), (1,), 4),
+        (jr.NonNeg(), None, None),
+        (jr.L2(0.1), None, None),
+        (jr.GroupLasso(0.1), (0,), 6),
+        (jr.SpectralNorm(1.0), (0, 1), 1),
+        (jr.FrobeniusSphere(1.0), (0, 1), 1),
+        (jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05)), (0,), 6),
+        (jr.keras.MaxNorm(1.0), (0,), 6),
+        (lambda w: w, None, None),
+    ],
+    ids=str,
+)
+def test_axes_and_number_of_norms(rule, axes, norms):
+    (row,) = jr.explain({"kernel": jnp.ones((4, 6))}, rule)
+    assert (row.axes, row.norms) == (axes, norms)
+    assert row.rule is not None
+
+
+def test_a_leaf_that_is_no_array_is_shown():
+    rows = list(jr.explain({"kernel": jnp.ones((4, 6)), "activation": abs, "rate": 0.5}, jr.L2(0.1)))
+    assert [(row.path, row.shape) for row in rows] == [("activation", ()), ("kernel", (4, 6)), ("rate", ())]
+    assert rows[2].dtype == "float"
