@@ -52,9 +52,10 @@ class MaxNorm:
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         norms = group_norms(x, axes)
         outside = norms > self.limit
-        # Two factors, not their product: a small limit over a large norm would underflow.
-        inverse = 1 / jnp.where(outside, norms, 1)
-        goal = jnp.where(outside, self.limit, 1) * (1 - rounding(x, axes))
+        # Two factors, not their product: a small limit over a large norm would underflow, and so would the norm's
+        # square in the derivative, had the norm itself not been brought to 1.
+        inverse = jax.lax.stop_gradient(1 / jnp.where(outside, norms, 1))
+        goal = jnp.where(outside, self.limit, 1) * (1 - rounding(x, axes)) / jnp.where(outside, norms * inverse, 1)
         return inwards(jnp.where(outside, x * inverse * goal, x), w.dtype)
 
 
@@ -148,9 +149,12 @@ class MinMaxNorm:
         above, below = norms > self.max * (1 + tolerance), norms < self.min * (1 - tolerance)
         nearest = jnp.where(above, self.max, self.min) * jnp.where(narrow, 1, jnp.where(above, 1 - slack, 1 + slack))
         goal = jnp.where(above | below, self.rate * nearest + (1 - self.rate) * norms, 1)
-        # Divide before scaling: the reciprocal of a subnormal norm overflows.
+        # Divide before scaling: the reciprocal of a subnormal norm overflows, and its square in the derivative long
+        # before; the norm held fixed leaves one of 1 to differentiate.
+        safe = jnp.where(norms > 0, norms, 1)
+        fixed = jax.lax.stop_gradient(safe)
         even = float(1 / np.sqrt(max(group_size(w.shape, axes), 1)))
-        direction = jnp.where(norms > 0, x / jnp.where(norms > 0, norms, 1), even)
+        direction = jnp.where(norms > 0, (x / fixed) / (safe / fixed), even)
         moved = direction * goal
         rounded = jnp.where(above, inwards(moved, w.dtype), outwards(moved, w.dtype))
         rounded = jnp.where(narrow | (self.rate < 1), moved.astype(w.dtype), rounded)

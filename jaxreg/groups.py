@@ -55,7 +55,7 @@ def rounding(x: jax.Array, axes: tuple[int, ...]) -> float:
     Each product rounds a few times; the rounding of a sum of N terms grows like √N in the worst order of summation,
     and no further than that of some ten thousand terms, for XLA sums long axes block by block.
     """
-    return eps(x.dtype) * (3 + min(float(np.sqrt(group_size(x.shape, axes))) / 4, 32))
+    return eps(x.dtype) * (4 + min(float(np.sqrt(group_size(x.shape, axes))) / 4, 32))
 
 
 def inwards(x: jax.Array, dtype: Any) -> jax.Array:

@@ -98,6 +98,7 @@ class TreeNorm:
         slack = max(rounding(wide(leaf), tuple(range(leaf.ndim))) + eps(leaf.dtype) / 2 for leaf in leaves)
         inside = jnp.abs(norm - self.radius) <= slack * self.radius
         safe = jnp.where(norm > 0, norm, 1)
-        moved = [jnp.where(norm > 0, wide(leaf) / safe, count**-0.5) * self.radius for leaf in leaves]
+        fixed = jax.lax.stop_gradient(safe)  # leaves a norm of 1 to differentiate, whose square does not underflow
+        moved = [jnp.where(norm > 0, (wide(leaf) / fixed) / (safe / fixed), count**-0.5) * self.radius for leaf in leaves]
         ends = [jnp.where(inside, leaf, end.astype(leaf.dtype)) for leaf, end in zip(leaves, moved, strict=True)]
         return jax.tree.unflatten(structure, ends)

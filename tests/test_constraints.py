@@ -1,0 +1,276 @@
+"""Every constraint against every law; what only one family of constraints has to show is in that family's file."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+import jaxreg as jr
+from jaxreg.constraints import distances
+
+SHAPE = (6, 4)
+MANY = 32
+DTYPES = ["float64", "float32", "float16", "bfloat16"]
+
+
+def incoming(w):
+    """The incoming weights of each unit as the columns of a matrix: the definition, apart from the library's."""
+    return w.reshape(-1, w.shape[-1]) if w.ndim > 1 else w.reshape(-1, 1)
+
+
+def norms(w):
+    return np.linalg.norm(incoming(w), axis=0)
+
+
+def singular(w):
+    return np.linalg.svd(incoming(w), compute_uv=False)
+
+
+def over(values, limit):
+    return max(0.0, float(np.max(values - limit, initial=0.0)))
+
+
+def off(values, limit):
+    return float(np.max(np.abs(values - limit), initial=0.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A constraint by its limit, how far out of its set weights are, and how far they may be, in ulps of their dtype."""
+
+    make: Callable
+    excess: Callable
+    ulps: float = 0.0  # 0: holds exactly, as inequalities must
+    convex: bool = True
+    exactness: float = 3e-6  # relative, of the nearest point in float32
+
+
+CASES = {
+    "MaxNorm": Case(jr.MaxNorm, lambda w, c: over(norms(w), c)),
+    "MaxRMS": Case(jr.MaxRMS, lambda w, c: over(norms(w), c * len(incoming(w)) ** 0.5)),
+    "MinMaxNorm": Case(
+        lambda c: jr.MinMaxNorm(c / 2, c), lambda w, c: max(over(norms(w), c), over(c / 2, norms(w))), convex=False
+    ),
+    "UnitNorm": Case(lambda c: jr.UnitNorm(), lambda w, c: off(norms(w), 1), ulps=2, convex=False),
+    "FrobeniusSphere": Case(
+        jr.FrobeniusSphere, lambda w, c: off(np.linalg.norm(w.ravel()), c) / c, ulps=2, convex=False
+    ),
+    "NonNeg": Case(lambda c: jr.NonNeg(), lambda w, c: over(0, w)),
+    "Box": Case(lambda c: jr.Box(-c / 4, c / 2), lambda w, c: max(over(w, c / 2), over(-c / 4, w))),
+    "LinfBall": Case(jr.LinfBall, lambda w, c: over(np.abs(w), c)),
+    "Simplex": Case(
+        jr.Simplex, lambda w, c: np.inf if np.any(w < 0) else off(incoming(w).sum(0) / c, 1), ulps=2
+    ),
+    "SumTo": Case(
+        jr.SumTo, lambda w, c: float(np.max((abs(incoming(w).sum(0) - c)) / (abs(incoming(w)).sum(0) + c))), ulps=2
+    ),
+    "L1Ball": Case(jr.L1Ball, lambda w, c: over(abs(incoming(w)).sum(0), c)),
+    "SpectralNorm": Case(jr.SpectralNorm, lambda w, c: over(singular(w), c), exactness=1e-5),
+    "SpectralNorm fast": Case(
+        lambda c: jr.SpectralNorm(c, fast=True), lambda w, c: over(singular(w), c), exactness=1e-3
+    ),
+    "Orthonormal": Case(lambda c: jr.Orthonormal(), lambda w, c: off(singular(w), 1), ulps=13, convex=False),
+    "Orthonormal fast": Case(
+        lambda c: jr.Orthonormal(fast=True), lambda w, c: off(singular(w), 1), ulps=40, convex=False, exactness=1e-4
+    ),
+    "NonNeg and MaxNorm": Case(
+        lambda c: jr.Intersection(jr.NonNeg(), jr.MaxNorm(c)), lambda w, c: max(over(0, w), over(norms(w), c))
+    ),
+    "Box and MaxNorm": Case(
+        lambda c: jr.Intersection(jr.Box(-c / 8, c / 2), jr.MaxNorm(c)),
+        lambda w, c: max(over(-c / 8, w), over(w, c / 2), over(norms(w), c)),
+    ),
+    "Box and UnitNorm": Case(
+        lambda c: jr.Intersection(jr.UnitNorm(), jr.Box(-0.25, 1.0)),
+        lambda w, c: np.inf if over(-0.25, w) or over(w, 1) else off(norms(w), 1),
+        ulps=2,
+        convex=False,
+    ),
+    "NonNeg and L1Ball": Case(
+        lambda c: jr.Intersection(jr.NonNeg(), jr.L1Ball(c)),
+        lambda w, c: max(over(0, w), over(incoming(w).sum(0), c)),
+    ),
+    "LinfBall and SumTo": Case(  # Dykstra: the last part holds to its rounding, the first as far as the rounds led
+        lambda c: jr.Intersection(jr.SumTo(0.5 * c), jr.LinfBall(c)),
+        lambda w, c: max(over(abs(w), c) / c, off(incoming(w).sum(0), 0.5 * c) / c),
+        ulps=40,
+        exactness=1e-4,
+    ),
+}
+TABLE = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+LIMITS = np.linspace(0.5, 3.0, MANY).astype(np.float32)
+
+
+def wide(w):
+    return np.asarray(w, np.float64)
+
+
+def same(a, b):
+    """Equal bit for bit, the sign of 0 included."""
+    return np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+def weights(shape, seed=0, scale=1.0):
+    return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
+
+
+@cache
+def many(case):
+    """One compiled program: each of many arrays projected under its own, traced limit."""
+    return jax.jit(jax.vmap(lambda limit, w: case.make(limit)(w)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@TABLE
+def test_feasible_and_idempotent_in_its_own_dtype(case, dtype):
+    with jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext():
+        project = jax.jit(jax.vmap(case.make(1.5)))
+        w = jnp.asarray(np.concatenate([weights((8, *SHAPE), 1, s) for s in (0.1, 1, 5)]), dtype)
+        ends = project(w)
+        again = project(ends)
+    assert (ends.dtype, ends.shape) == (w.dtype, w.shape)
+    assert same(again, ends)
+    precision = float(jnp.finfo(dtype).eps)
+    precision = max(precision, 1e-15 if dtype == "float64" else 1e-7)
+    for end in wide(ends):
+        assert case.excess(end, 1.5) <= case.ulps * precision
+
+
+@TABLE
+def test_every_shape(case):
+    for shape in [(), (5,), (3, 2, 2, 3), (0, 4)]:
+        w = jnp.asarray(weights(shape, 2, 3.0))
+        project = jax.jit(case.make(2.0))
+        end = project(w)
+        assert (end.shape, end.dtype) == (w.shape, w.dtype)
+        if w.size:
+            assert case.excess(wide(end), 2.0) <= case.ulps * 1.5e-7
+            assert same(project(end), end)
+
+
+@TABLE
+def test_no_feasible_point_is_nearer(case):
+    x, others = weights((MANY, *SHAPE), 3, 1.5), weights((MANY, *SHAPE), 4, 1.5)
+    project = many(case)
+    ends = wide(project(LIMITS, x))
+    size = np.linalg.norm(x.reshape(MANY, -1), axis=1)
+    for distance in (3.0, 0.3, 0.03):  # points all over the set, and around the one that should be nearest
+        rivals = wide(project(LIMITS, (ends + distance * others).astype(np.float32)))
+        ours = np.linalg.norm((x - ends).reshape(MANY, -1), axis=1)
+        theirs = np.linalg.norm((x - rivals).reshape(MANY, -1), axis=1)
+        assert np.all(ours <= theirs + case.exactness * size)
+        if case.convex:  # ⟨x - P(x), y - P(x)⟩ ≤ 0
+            inner = np.sum((x - ends) * (rivals - ends), axis=(1, 2))
+            assert np.all(inner <= 3 * case.exactness * size * (size + np.linalg.norm(rivals, axis=(1, 2))))
+
+
+@pytest.mark.parametrize("case", [c for c in CASES.values() if c.convex], ids=[n for n in CASES if CASES[n].convex])
+def test_convex_sets_are_projected_without_expansion_and_keep_what_is_between(case):
+    x, y = weights((MANY, *SHAPE), 5, 1.5), weights((MANY, *SHAPE), 6, 1.5)
+    project = many(case)
+    px, py = project(LIMITS, x), project(LIMITS, y)
+    before, after = (np.linalg.norm(wide(a) - wide(b), axis=(1, 2)) for a, b in [(x, y), (px, py)])
+    assert np.all(after <= before * (1 + 3 * case.exactness))
+    between = (px + py) / 2
+    kept = project(LIMITS, between)
+    if case.ulps < 10:  # Dykstra's result is itself but an approximation
+        assert same(kept, between)
+    np.testing.assert_allclose(kept, between, atol=1e-5)
+
+
+@TABLE
+def test_values_and_gradients_are_finite_at_any_scale(case):
+    direction = jnp.asarray(weights(SHAPE, 7))
+    points = jnp.stack([s * direction for s in (0.0, 1e-40, 1e-30, 1.0, 1e30)] + [jnp.ones(SHAPE), jnp.eye(*SHAPE)])
+
+    def inner(w):
+        end = case.make(1.5)(w)
+        return jnp.sum(end * direction), end
+
+    gradients, ends = jax.jit(jax.vmap(jax.grad(inner, has_aux=True)))(points)
+    assert np.all(np.isfinite(ends))
+    assert np.all(np.isfinite(gradients))
+
+
+@TABLE
+def test_loop_and_vmap_and_jit_agree_over_values_and_limits(case):
+    w = weights((MANY, *SHAPE), 8, 2.0)
+    together = many(case)(LIMITS, w)
+    for i in (0, MANY - 1):
+        alone = case.make(float(LIMITS[i]))(jnp.asarray(w[i]))
+        np.testing.assert_allclose(alone, together[i], rtol=0, atol=1e-5)
+
+
+@TABLE
+def test_sharded_weights_end_like_whole_ones(case):
+    mesh = jax.make_mesh((2, 2), ("rows", "columns"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    w = jnp.asarray(weights((8, 4), 9, 2.0))
+    project = jax.jit(case.make(1.5))
+    whole = project(w)
+    sharded = jax.device_put(w, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("rows", "columns")))
+    assert len(sharded.devices()) == 4
+    np.testing.assert_allclose(project(sharded), whole, rtol=0, atol=1e-5)
+
+
+@TABLE
+def test_distances_are_0_in_the_set_and_how_far_it_moves_out_of_it(case):
+    w = jnp.asarray(weights(SHAPE, 10, 4.0))
+    constraint = case.make(1.0)
+    end = constraint(w)
+    assert np.max(distances(constraint, end)) == 0
+    np.testing.assert_allclose(np.linalg.norm(distances(constraint, w)), np.linalg.norm(wide(w) - wide(end)), rtol=1e-5)
+
+
+ANY = arrays(np.float32, (5, 2), elements=st.floats(-(2.0**99), 2.0**99, width=32))
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "fast" not in name and name != "LinfBall and SumTo"])
+def test_any_weights_at_all(name):
+    case = CASES[name]
+    project = jax.jit(case.make(1.5))
+
+    @settings(max_examples=30)
+    @given(ANY)
+    def holds(w):
+        end = project(w)
+        assert case.excess(wide(end), 1.5) <= case.ulps * 1.5e-7
+        assert same(project(end), end)
+
+    holds()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: jr.MaxNorm(0.0), ValueError, "limit is 0; expected a number above 0"),
+        (lambda: jr.MaxNorm(float("nan")), ValueError, "limit is nan"),
+        (lambda: jr.MaxNorm("3"), TypeError, "limit is '3'; expected a number"),
+        (lambda: jr.MaxNorm(object()), TypeError, "expected a number"),
+        (lambda: jr.MaxRMS(-1.0), ValueError, "limit is -1"),
+        (lambda: jr.MinMaxNorm(2.0, 1.0), ValueError, "expected max of at least min"),
+        (lambda: jr.MinMaxNorm(0.0, 1.0, rate=1.5), ValueError, "rate is 1.5"),
+        (lambda: jr.Box(1.0, 0.0), ValueError, "low is 1.0 and high is 0.0"),
+        (lambda: jr.Box(float("nan"), 0.0), ValueError, "low is nan"),
+        (lambda: jr.LinfBall(-1.0), ValueError, "radius is -1"),
+        (lambda: jr.Simplex(-1.0), ValueError, "total is -1"),
+        (lambda: jr.SumTo(float("inf")), ValueError, "total is inf"),
+        (lambda: jr.L1Ball(-1.0), ValueError, "radius is -1"),
+        (lambda: jr.FrobeniusSphere(0.0), ValueError, "radius is 0"),
+        (lambda: jr.TreeNorm(0.0), ValueError, "radius is 0"),
+        (lambda: jr.SpectralNorm(0.0), ValueError, "limit is 0"),
+        (lambda: jr.MaxNorm(1.0, axis=2)(jnp.ones((2, 2))), ValueError, "axis is 2 on an array of 2 axes"),
+        (lambda: jr.Simplex(1.0, axis=(0, 0))(jnp.ones((2, 2))), ValueError, "different numbers"),
+        (lambda: jr.SpectralNorm(1.0, axis=-3)(jnp.ones((2, 2))), ValueError, "axis is -3"),
+    ],
+)
+def test_bad_input_is_refused_in_a_sentence(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
