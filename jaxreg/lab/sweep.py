@@ -131,16 +131,20 @@ def _finished(place: Place, kept: Store | Memory, todo: list[int], interrupt: In
     # Another process may share the store: what it has finished meanwhile is not computed again.
     waiting = (number for number in todo if kept.read(number) is None)
     running: dict[Future[Done], int] = {}
-    while True:
-        if interrupt.requested:
-            running = {future: number for future, number in running.items() if not future.cancel()}
-        while not interrupt.requested and len(running) < place.most and (number := next(waiting, None)) is not None:
-            running[place.submit(number)] = number
-        if not running:
-            return
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield running.pop(future), future.result()
+    try:
+        while True:
+            if interrupt.requested:
+                running = {future: number for future, number in running.items() if not future.cancel()}
+            while not interrupt.requested and len(running) < place.most and (number := next(waiting, None)) is not None:
+                running[place.submit(number)] = number
+            if not running:
+                return
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield running.pop(future), future.result()
+    finally:
+        for future in running:
+            future.cancel()
 
 
 def _state(manifest: Manifest, kept: Store | Memory) -> str:
