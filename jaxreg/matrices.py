@@ -104,7 +104,9 @@ class Orthonormal:
         matrix = to_rows(wide(w), axes).T
         if self.fast:
             nearest = polar_by_products(matrix)
-            off = jnp.linalg.norm(nearest - matrix) / min(matrix.shape) ** 0.5
+            tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+            gram = jnp.matmul(tall.T, tall, precision=jax.lax.Precision.HIGHEST)
+            off = jnp.linalg.norm(gram - jnp.eye(len(gram), dtype=gram.dtype)) / 2  # |σ² - 1| is 2 |σ - 1| near 1
         else:
             nearest, off = polar(matrix)
         rounded = from_rows(nearest.T, w.shape, axes).astype(w.dtype)

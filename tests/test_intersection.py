@@ -1,0 +1,122 @@
+"""Several constraints at once, against SciPy, brute force and the points that are known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+import jaxreg as jr
+
+RNG = np.random.default_rng(0)
+
+
+def solved(x, bounds, constraints, start):
+    """The nearest point by SciPy's sequential quadratic programming."""
+    return minimize(
+        lambda z: np.sum((z - x) ** 2),
+        start,
+        jac=lambda z: 2 * (z - x),
+        bounds=bounds,
+        constraints=constraints,
+        method="SLSQP",
+        options={"maxiter": 300, "ftol": 1e-14},
+    ).x
+
+
+def test_the_readers_case_norm_1_and_every_weight_in_0_to_0_05():
+    both = jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05))
+    kernel = jnp.asarray(RNG.normal(size=(500, 3)), jnp.float32)
+    for dtype in (jnp.float32, jnp.float16, jnp.bfloat16):
+        end = both(kernel.astype(dtype))
+        exact = np.asarray(end, np.float64)
+        assert exact.min() >= 0
+        assert exact.max() <= np.float32(0.05)
+        np.testing.assert_allclose(np.linalg.norm(exact, axis=0), 1, atol=float(jnp.finfo(dtype).eps))
+        np.testing.assert_array_equal(both(end), end)
+
+
+def test_the_readers_case_takes_400_weights():
+    both = jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05))
+    with pytest.raises(ValueError, match=r"no 399 weights within these bounds have a norm of 1: it takes 400 of 0\.05"):
+        jax.jit(lambda w: both(w))(jnp.ones((399, 2)))
+    np.testing.assert_allclose(both(-jnp.ones((400, 2))), 0.05, rtol=1e-4)
+
+
+@pytest.mark.parametrize("box", [(0.0, 0.5), (-0.3, 0.6), (-0.5, 0.5)])
+def test_no_corner_and_no_point_of_a_fine_grid_on_box_and_sphere_is_nearer(box):
+    both = jax.jit(lambda w: jr.Intersection(jr.UnitNorm(), jr.Box(*box))(w))
+    steps = np.linspace(*box, 31)
+    grid = np.stack(np.meshgrid(*[steps] * 4, indexing="ij"), -1).reshape(-1, 4)
+    # Three more weights of the five, and the fifth from the norm.
+    rest = 1 - np.sum(grid**2, axis=1)
+    for sign in (1, -1):
+        last = sign * np.sqrt(np.maximum(rest, 0))
+        points = np.c_[grid, last][(rest >= 0) & (last >= box[0] - 1e-12) & (last <= box[1] + 1e-12)]
+        for seed in range(6):
+            x = np.random.default_rng(seed).normal(size=5).astype(np.float32)
+            end = np.asarray(both(x), np.float64)
+            if len(points):
+                nearest = np.min(np.linalg.norm(points - x, axis=1))
+                assert np.linalg.norm(end - x) <= nearest + 1e-5
+
+
+def test_negative_weights_all_over_leave_the_largest_one_of_norm_1():
+    both = jr.Intersection(jr.NonNeg(), jr.UnitNorm())
+    np.testing.assert_allclose(both(jnp.array([-3.0, -0.5, -2.0])), [0, 1, 0])
+    np.testing.assert_allclose(both(jnp.zeros(4)), [0.5] * 4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dykstra_finds_what_scipy_finds(seed):
+    x = np.random.default_rng(seed).normal(size=5).astype(np.float32)
+    end = jr.Intersection(jr.SumTo(1.0), jr.Box(-0.1, 0.5))(jnp.asarray(x))
+    total = {"type": "eq", "fun": lambda z: z.sum() - 1}
+    np.testing.assert_allclose(end, solved(x, [(-0.1, 0.5)] * 5, [total], np.full(5, 0.2)), atol=2e-4)
+    end = jr.Intersection(jr.L1Ball(1.0), jr.MaxNorm(0.7))(jnp.asarray(x))
+    # The L1 ball by x = p - q with p, q ≥ 0.
+    found = minimize(
+        lambda z: np.sum((z[:5] - z[5:] - x) ** 2),
+        np.full(10, 0.05),
+        bounds=[(0, None)] * 10,
+        constraints=[
+            {"type": "ineq", "fun": lambda z: 1 - z.sum()},
+            {"type": "ineq", "fun": lambda z: 0.49 - np.sum((z[:5] - z[5:]) ** 2)},
+        ],
+        method="SLSQP",
+        options={"maxiter": 300, "ftol": 1e-14},
+    ).x
+    np.testing.assert_allclose(end, found[:5] - found[5:], atol=2e-4)
+
+
+def test_closed_forms_of_a_cone_with_a_ball_and_of_bounds_with_bounds():
+    x = jnp.asarray(RNG.normal(size=6), jnp.float32)
+    np.testing.assert_array_equal(jr.Intersection(jr.Box(-0.5, 1.0), jr.NonNeg())(x), np.clip(x, 0, 1))
+    end = jr.Intersection(jr.NonNeg(), jr.SumTo(2.0))(x)
+    total = {"type": "eq", "fun": lambda z: z.sum() - 2}
+    np.testing.assert_allclose(end, solved(np.asarray(x), [(0, None)] * 6, [total], np.full(6, 1 / 3)), atol=1e-5)
+
+
+def test_rules_fill_in_the_axis_that_the_parts_leave_open():
+    params = {"dense": {"kernel": jnp.asarray(RNG.normal(size=(4, 3)), jnp.float32)}}
+    both = jr.Intersection(jr.MaxNorm(1.0, axis=1), jr.NonNeg())
+    rows = jr.projected(params, {jr.KERNELS: both})["dense"]["kernel"]
+    assert np.linalg.norm(rows, axis=1).max() <= 1
+    open_axis = jr.projected(params, {jr.KERNELS: jr.Intersection(jr.UnitNorm(), jr.NonNeg())})["dense"]["kernel"]
+    np.testing.assert_allclose(np.linalg.norm(open_axis, axis=0), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: jr.Intersection(), ValueError, "there are no parts"),
+        (lambda: jr.Intersection(3.0), TypeError, "a part is 3.0"),
+        (lambda: jr.Intersection(jr.TreeNorm(1.0)), TypeError, "a constraint on one array"),
+        (lambda: jr.Intersection(jr.UnitNorm(), jr.Simplex(1.0)), TypeError, "UnitNorm is not convex"),
+        (lambda: jr.Intersection(jr.Box(0, 1), jr.Box(2, 3))(jnp.ones(2)), ValueError, "leave nothing between"),
+        (lambda: jr.Intersection(jr.MaxNorm(1.0), jr.Box(1, 2))(jnp.ones(4)), ValueError, "a norm of 2 at least"),
+    ],
+)
+def test_bad_input_is_refused_in_a_sentence(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
