@@ -167,6 +167,19 @@ class MaxNorm:
     Args:
         limit: Number above 0.
         axis: Axes summed over in one norm; 0 by default, for convolutions too, as in Keras.
+
+    Raises:
+        ValueError: If the limit is 0, negative, infinite or NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> w = jr.keras.MaxNorm(1.0)(jnp.array([[3.0, 3e-5], [4.0, 4e-5]]))
+        >>> print(np.asarray(w * 1e5).round(2))  # not the identity inside the ball
+        [[6.00e+04 2.99e+00]
+         [8.00e+04 3.99e+00]]
+
+    Reference:
+        Keras 3.15 `constraints.MaxNorm`.
     """
 
     limit: Number = 2.0
@@ -190,6 +203,19 @@ class MinMaxNorm:
         max: Upper limit, above 0.
         rate: Share of the way to the limits, above 0 and at most 1.
         axis: Axes summed over in one norm; 0 by default, as in Keras.
+
+    Raises:
+        ValueError: If a limit is negative or NaN, or the rate is not in (0, 1].
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> w = jr.keras.MinMaxNorm(1.0, 2.0, rate=0.5)(jnp.array([[0.0, 3.0], [4.0, 0.0]]))
+        >>> print(np.asarray(w).round(5))
+        [[0.  2.5]
+         [3.  0. ]]
+
+    Reference:
+        Keras 3.15 `constraints.MinMaxNorm`.
     """
 
     min: Number = 0.0
@@ -215,6 +241,15 @@ class UnitNorm:
 
     Args:
         axis: Axes summed over in one norm; 0 by default, as in Keras.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> print(np.asarray(jr.keras.UnitNorm()(jnp.array([[3.0, 0.0], [4.0, 0.0]]))).round(5))
+        [[0.6 0. ]
+         [0.8 0. ]]
+
+    Reference:
+        Keras 3.15 `constraints.UnitNorm`.
     """
 
     axis: Axis = static(0)

@@ -1,0 +1,59 @@
+"""The examples in the documentation and in the docstrings of the library run, and print what they say they print."""
+
+import contextlib
+import doctest
+import enum
+import importlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+import jaxreg
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = ["which-when.md", "frameworks.md"]
+BLOCK = re.compile(r"^```(python)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MODULES = sorted(path.stem for path in Path(jaxreg.__file__).parent.glob("*.py") if path.stem != "__init__")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_print_what_they_say(page):
+    """A fenced block without a language is the output of the python block before it; the blocks share their names."""
+    names: dict[str, object] = {}
+    printed = None
+    for language, text in BLOCK.findall((DOCS / page).read_text()):
+        if language:
+            assert not printed, f"the page does not show:\n{printed}"
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                exec(compile(text, f"{page}, {text.splitlines()[0]}", "exec"), names)
+            printed = output.getvalue()
+        else:
+            assert text == printed
+            printed = None
+    assert not printed, f"the page does not show:\n{printed}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings_print_what_they_say(name):
+    module = importlib.import_module(f"jaxreg.{name}")
+    failed, _ = doctest.testmod(module, raise_on_error=False)
+    assert failed == 0
+
+
+def public():
+    """What users call: {its full name: the object}; an enumeration is no such thing."""
+    named = [getattr(jaxreg, name) for name in jaxreg.__all__]
+    for module in (jaxreg.keras, jaxreg.diagnostics):
+        named += [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
+    called = [value for value in named if callable(value) and not isinstance(value, enum.Enum | enum.EnumType)]
+    return {f"{value.__module__}.{value.__name__}": value for value in called}
+
+
+def test_every_public_object_has_an_example():
+    without = {
+        name for name, value in public().items() if not doctest.DocTestParser().get_examples(value.__doc__ or "")
+    }
+    assert without == {"jaxreg.keras.AdamState"}  # a state, made by adam
