@@ -196,7 +196,7 @@ class GroupLasso:
     """
 
     strength: Number
-    axis: Axis = static(None)
+    axis: Axis = static(default=None)
 
     def __post_init__(self) -> None:
         check(self, "strength")

@@ -6,7 +6,7 @@ import optax
 
 from jaxreg.objects import Number, wide
 from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
-from jaxreg.transforms import arriving, by_leaf, changed, leaves_like, needed, rate_at
+from jaxreg.transforms import arriving, by_leaf, changed, each, leaves_like, needed, rate_at
 from jaxreg.trees import nearer
 
 
@@ -103,6 +103,6 @@ def proximal_adam(
             size = rate / (jnp.sqrt(wide(squares[leaf.path]) / share) + eps)
             return arriving(leaf, step, lambda there: nearer(rule, leaf, there, size, count))
 
-        return changed(steps, params, rules, state.count, change), after
+        return changed(steps, params, rules, state.count, each(change)), after
 
     return optax.GradientTransformation(init, update)

@@ -46,7 +46,7 @@ class Spectral:
     """
 
     strength: Number
-    axis: Axis = static(None)
+    axis: Axis = static(default=None)
 
     def __post_init__(self) -> None:
         check(self, "strength")
@@ -105,7 +105,7 @@ class Orthogonal:
     """
 
     strength: Number
-    axis: Axis = static(None)
+    axis: Axis = static(default=None)
 
     def __post_init__(self) -> None:
         check(self, "strength")

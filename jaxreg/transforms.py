@@ -10,10 +10,13 @@ import optax
 from jaxreg.landing import landing
 from jaxreg.objects import Number
 from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
-from jaxreg.trees import nearest, slope
+from jaxreg.trees import at_rule, claims, nearest, slope
 
 Change = Callable[[Rule, Leaf, jax.Array, jax.Array], jax.Array]
 """(rule, leaf, its incoming update, number of updates so far) -> the update handed on."""
+
+ChangeOfClaim = Callable[[Rule, list[Leaf], list[jax.Array], jax.Array], list[jax.Array]]
+"""The same for all leaves of a claim (see `jaxreg.trees.claims`)."""
 
 
 class StepState(NamedTuple):
@@ -39,16 +42,33 @@ def leaves_like(params: Tree, tree: Tree) -> list[Any]:
     return structure.flatten_up_to(tree)
 
 
-def changed(updates: Tree, params: Tree, rules: Rules, count: jax.Array, change: Change) -> Tree:
+def changed(updates: Tree, params: Tree, rules: Rules, count: jax.Array, change: ChangeOfClaim) -> Tree:
     """`updates` with `change` made to those of the leaves that `rules` name; an update of None stays None."""
     steps = leaves_like(params, updates)
-    for i, (leaf, rule) in enumerate(assign(params, rules)):
-        if rule is not None and steps[i] is not None:
-            steps[i] = change(rule, leaf, steps[i], count)
+    for rule, places, leaves in claims(params, rules):
+        if any(steps[place] is not None for place in places):
+            arrays = [leaf.array for leaf in leaves]
+            given = [jnp.zeros_like(w) if steps[i] is None else steps[i] for i, w in zip(places, arrays, strict=True)]
+            for place, step in zip(places, change(rule, leaves, given, count), strict=True):
+                steps[place] = step
     return jax.tree.unflatten(jax.tree.structure(params), steps)
 
 
+def each(change: Change) -> ChangeOfClaim:
+    """`change` made to one leaf after the other."""
+
+    def change_all(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
+        return [change(rule, leaf, step, count) for leaf, step in zip(leaves, steps, strict=True)]
+
+    return change_all
+
+
 def by_leaf(name: str, rules: Rules, change: Change) -> optax.GradientTransformation:
+    """The transformation `name`, which makes `change` to the update of each leaf that `rules` name."""
+    return by_claim(name, rules, each(change))
+
+
+def by_claim(name: str, rules: Rules, change: ChangeOfClaim) -> optax.GradientTransformation:
     """The transformation `name`, which makes `change` to the updates of the leaves that `rules` name."""
 
     def init(params: Tree) -> StepState:
@@ -64,13 +84,19 @@ def by_leaf(name: str, rules: Rules, change: Change) -> optax.GradientTransforma
 
 
 def arriving(leaf: Leaf, update: jax.Array, move: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """The update that leads where `move` takes the point that `update` would lead to.
+    """The update that leads where `move` takes the point that `update` would lead to."""
+    there = reached(leaf, update)
+    return to_goal(leaf, update, there, move(there))
 
-    Where `move` leaves a weight alone its update stays as it is, bit for bit.
-    """
-    there = (leaf.array + update).astype(leaf.array.dtype)
-    goal = move(there)
-    return jnp.where(goal == there, update, landing(leaf.array, goal, update.dtype))
+
+def reached(leaf: Leaf, update: jax.Array) -> jax.Array:
+    """The point that `update` leads to."""
+    return (leaf.array + update).astype(leaf.array.dtype)
+
+
+def to_goal(leaf: Leaf, update: jax.Array, there: jax.Array, goal: jax.Array, rule: Any = None) -> jax.Array:
+    """The update that leads to `goal`; where `update`, which leads `there`, does so it stays as it is, bit for bit."""
+    return jnp.where(goal == there, update, landing(leaf.array, goal, update.dtype, rule))
 
 
 def penalize(rules: Rules) -> optax.GradientTransformation:
@@ -133,10 +159,12 @@ def project(rules: Rules, every: int = 1) -> optax.GradientTransformation:
     if not isinstance(every, int) or every < 1:
         raise ValueError(f"jaxreg.project: every is {every!r}; expected a whole number of at least 1")
 
-    def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
-        def landed() -> jax.Array:
-            return arriving(leaf, update, lambda there: nearest(rule, leaf, there, count))
+    def change(rule: Rule, leaves: list[Leaf], updates: list[jax.Array], count: jax.Array) -> list[jax.Array]:
+        def landed() -> list[jax.Array]:
+            there = [reached(leaf, update) for leaf, update in zip(leaves, updates, strict=True)]
+            goals, read = nearest(rule, leaves, there, count), at_rule(rule, count)
+            return [to_goal(*all_of_leaf, read) for all_of_leaf in zip(leaves, updates, there, goals, strict=True)]
 
-        return landed() if every == 1 else jax.lax.cond((count + 1) % every == 0, landed, lambda: update)
+        return landed() if every == 1 else jax.lax.cond((count + 1) % every == 0, landed, lambda: updates)
 
-    return by_leaf("project", rules, change)
+    return by_claim("project", rules, change)

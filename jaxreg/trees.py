@@ -1,16 +1,16 @@
 """Rules on a whole parameter tree: its penalty, its projection, and how far it is from the constraints."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxreg.constraints import distances
-from jaxreg.objects import at_step, scheduled
+from jaxreg.objects import at_step, scheduled, wide
 from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
 from jaxreg.penalties import ToReference
+from jaxreg.spheres import tree_norm
 
 
 def penalty(params: Tree, rules: Rules, step: jax.Array | int | None = None) -> jax.Array:
@@ -46,6 +46,24 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
     return value
 
 
+def claims(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
+    """(rule, places among the leaves, leaves), one for each leaf, or for all that a rule claims to work on together.
+
+    `jaxreg.TreeNorm` is such a rule: it has `together`, and makes a list of arrays of a list of arrays.
+    """
+    found: list[tuple[Rule, list[int], list[Leaf]]] = []
+    for place, (leaf, rule) in enumerate(assign(params, rules)):
+        if rule is None:
+            continue
+        joined = [claim for claim in found if claim[0] is rule and getattr(rule, "together", False)]
+        if joined:
+            joined[0][1].append(place)
+            joined[0][2].append(leaf)
+        else:
+            found.append((rule, [place], [leaf]))
+    return found
+
+
 def slope(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
     """The gradient of the penalty of one leaf, in its shape and dtype."""
     return jax.grad(lambda w: cost(rule, leaf._replace(array=w), step))(leaf.array)
@@ -61,15 +79,17 @@ def nearer(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Array 
     return at_rule(rule, step).prox(array, size).astype(array.dtype)
 
 
-def nearest(rule: Rule, leaf: Leaf, array: jax.Array, step: jax.Array | int | None) -> jax.Array:
-    """`array`, in the place of one leaf, projected; refuses a rule that gives another shape."""
-    value = jnp.asarray(at_rule(rule, step)(array))
-    if value.shape != array.shape:
-        raise TypeError(
-            f"the rule {rule!r} for {leaf.path} gives shape {value.shape} for weights of shape {array.shape}; expected "
-            "a constraint, which keeps the shape (penalties go to jaxreg.penalize)"
-        )
-    return value.astype(array.dtype)
+def nearest(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None) -> list[jax.Array]:
+    """`arrays`, in the places of the leaves of one claim, projected; refuses a rule that gives another shape."""
+    constraint = at_rule(rule, step)
+    values = constraint(arrays) if getattr(rule, "together", False) else [constraint(arrays[0])]
+    for leaf, array, value in zip(leaves, arrays, values, strict=True):
+        if jnp.shape(value) != array.shape:
+            raise TypeError(
+                f"the rule {rule!r} for {leaf.path} gives shape {jnp.shape(value)} for weights of shape {array.shape}; "
+                "expected a constraint, which keeps the shape (penalties go to jaxreg.penalize)"
+            )
+    return [jnp.asarray(value).astype(array.dtype) for value, array in zip(values, arrays, strict=True)]
 
 
 def projected(params: Tree, rules: Rules, step: jax.Array | int | None = None) -> Tree:
@@ -93,7 +113,11 @@ def projected(params: Tree, rules: Rules, step: jax.Array | int | None = None) -
         >>> print(jr.projected(params, jr.UnitNorm())["hidden"]["kernel"].ravel())
         [0.5 0.5 0.5 0.5]
     """
-    return _map(params, rules, lambda rule, leaf: nearest(rule, leaf, leaf.array, step))
+    arrays = jax.tree.leaves(params)
+    for rule, places, leaves in claims(params, rules):
+        for place, value in zip(places, nearest(rule, leaves, [leaf.array for leaf in leaves], step), strict=True):
+            arrays[place] = value
+    return jax.tree.unflatten(jax.tree.structure(params), arrays)
 
 
 def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
@@ -156,12 +180,15 @@ def violation(params: Tree, rules: Rules, step: jax.Array | int | None = None) -
         >>> print(round(float(jr.violation(params, jr.MaxNorm(1.0))), 3))
         4.0
     """
-    worst = [
-        jnp.max(distances(at_rule(rule, step), leaf.array), initial=0)
-        for leaf, rule in assign(params, rules)
-        if rule is not None
-    ]
-    return jnp.max(jnp.stack([jnp.zeros((), jnp.float32), *worst]))
+    worst = [jnp.zeros((), jnp.float32)]
+    for rule, _, leaves in claims(params, rules):
+        arrays = [leaf.array for leaf in leaves]
+        if getattr(rule, "together", False):
+            ends = nearest(rule, leaves, arrays, step)
+            worst.append(tree_norm([wide(a) - wide(b) for a, b in zip(arrays, ends, strict=True)]))
+        else:
+            worst.append(jnp.max(distances(at_rule(rule, step), arrays[0]), initial=0))
+    return jnp.max(jnp.stack(worst))
 
 
 def feasible(params: Tree, rules: Rules, step: jax.Array | int | None = None, tolerance: float = 0.0) -> jax.Array:
@@ -182,8 +209,3 @@ def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:
     if scheduled(rule):
         raise ValueError(f"the rule {rule!r} has a scheduled hyperparameter; pass the step at which to read it")
     return rule
-
-
-def _map(params: Tree, rules: Rules, function: Callable[[Rule, Leaf], Any]) -> Tree:
-    values = [leaf.array if rule is None else function(rule, leaf) for leaf, rule in assign(params, rules)]
-    return jax.tree.unflatten(jax.tree.structure(params), values)

@@ -319,6 +319,13 @@ def test_lookahead_and_averages_are_read_projected():
     assert any(off)  # the sphere is not: the average of unit vectors is none
 
 
+def test_a_norm_of_all_kernels_together_holds_after_every_step():
+    radius = 0.5 * jr.tree_norm([layer["kernel"] for layer in model().values()])
+    path = trace(optax.chain(optax.adam(0.1), jr.project({jr.KERNELS: jr.TreeNorm(radius)})), model(), 10)
+    norms = [np.sqrt(sum(np.sum(w**2) for w in kernels(params))) for params in path]
+    np.testing.assert_allclose(norms, float(radius), rtol=1e-6)
+
+
 def test_every_kth_update_is_projected():
     path = trace(optax.chain(optax.sgd(0.5), jr.project(jr.MaxNorm(0.5), every=3)), model(), 9)
     inside = [max(np.linalg.norm(w, axis=0).max() for w in kernels(params)) <= 0.5 for params in path]

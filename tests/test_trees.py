@@ -116,3 +116,30 @@ def test_mapped_hyperparameters_equal_a_loop(name):
     make = {"penalty": jr.L1, "violation": jr.MaxNorm}[name]
     found = jax.vmap(lambda v: TAKES_RULES[name](params, make(v)))(values)
     np.testing.assert_allclose(found, [TAKES_RULES[name](params, make(v)) for v in values], rtol=1e-6)
+
+
+def test_a_norm_of_several_leaves_together():
+    params = tree()
+    rules = {jr.KERNELS: jr.TreeNorm(2.0), "hidden/bias": jr.NonNeg()}
+    total = np.sqrt(sum(np.sum(np.square(np.asarray(params[k]["kernel"], np.float64))) for k in params))
+    near = jr.projected(params, rules)
+    for layer in params:
+        np.testing.assert_allclose(near[layer]["kernel"], params[layer]["kernel"] * 2 / total, rtol=1e-5)
+    np.testing.assert_array_equal(near["hidden"]["bias"], np.maximum(params["hidden"]["bias"], 0))
+    np.testing.assert_array_equal(near["output"]["bias"], params["output"]["bias"])
+    np.testing.assert_allclose(jr.violation(params, {jr.KERNELS: jr.TreeNorm(2.0)}), abs(total - 2), rtol=1e-5)
+    assert jr.violation(near, rules) <= 1e-6
+
+
+def test_rules_to_a_reference_measure_from_it():
+    start, now = tree(), tree(1)
+    rules = jr.to_reference(start, {jr.KERNELS: jr.L2(0.5), "hidden/bias": jr.L1(2.0)})
+    away = jax.tree.map(lambda a, b: np.asarray(a, np.float64) - np.asarray(b, np.float64), now, start)
+    wanted = 0.5 * sum(np.sum(away[k]["kernel"] ** 2) for k in away) + 2 * np.abs(away["hidden"]["bias"]).sum()
+    np.testing.assert_allclose(jr.penalty(now, rules), wanted, rtol=1e-6)
+    assert jr.penalty(start, rules) == 0
+    grouped = jr.to_reference(start, jr.GroupLasso(1.0))
+    norms = sum(np.sqrt(len(away[k]["kernel"])) * np.linalg.norm(away[k]["kernel"], axis=0).sum() for k in away)
+    np.testing.assert_allclose(jr.penalty(now, grouped), norms, rtol=1e-5)
+    with pytest.raises(TypeError, match="expected a penalty such as"):
+        jr.to_reference(start, {jr.KERNELS: jnp.sum})

@@ -1,0 +1,165 @@
+"""Forms of decoupled decay against their formulas in NumPy, and against Optax's AdamW."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxreg as jr
+
+PEAK, STEPS, P = 0.1, 6, 0.8
+RATE = optax.linear_schedule(PEAK, 0.02, STEPS - 1)
+START = {"kernel": jnp.asarray(np.random.default_rng(1).normal(size=(3, 2)), jnp.float32), "bias": jnp.ones(2)}
+REFERENCE = {"kernel": jnp.asarray(np.random.default_rng(2).normal(size=(3, 2)), jnp.float32), "bias": jnp.ones(2)}
+DIRECTIONS = jnp.asarray(np.random.default_rng(3).normal(size=(STEPS, 3, 2)), jnp.float32)
+
+scaled = optax.scale_by_learning_rate(RATE)
+
+
+class Form(NamedTuple):
+    """A chain for a decay d in AdamW's meaning, and the formula: (w, u, η, d) -> the next w."""
+
+    chain: Callable[[Any], optax.GradientTransformation]
+    formula: Callable[[np.ndarray, np.ndarray, float, float], np.ndarray]
+
+
+def p_norm(w: np.ndarray, u: np.ndarray, rate: float, d: float) -> np.ndarray:
+    a = np.abs(w) ** (2 - P)
+    return (w - rate * u) * a / (a + P * rate * d)
+
+
+FORMS = {
+    "AdamW's": Form(
+        lambda d: optax.chain(jr.decay(jr.L2(d / 2)), scaled),
+        lambda w, u, rate, d: w - rate * (u + d * w),
+    ),
+    "independent": Form(
+        lambda d: optax.chain(jr.independent_decay(jr.L2(d / 2), PEAK), scaled),
+        lambda w, u, rate, d: w - rate * u - rate / PEAK * d * w,
+    ),
+    "corrected": Form(
+        lambda d: optax.chain(jr.corrected_decay(jr.L2(d / 2), RATE, PEAK), scaled),
+        lambda w, u, rate, d: w - rate * u - rate**2 / PEAK * d * w,
+    ),
+    "proximal": Form(
+        lambda d: optax.chain(scaled, jr.proximal(jr.L2(d / 2), RATE)),
+        lambda w, u, rate, d: (w - rate * u) / (1 + rate * d),
+    ),
+    "cautious": Form(
+        lambda d: optax.chain(jr.cautious_decay(jr.L2(d / 2)), scaled),
+        lambda w, u, rate, d: w - rate * (u + np.where(u * w >= 0, d * w, 0)),
+    ),
+    "p-norm": Form(lambda d: optax.chain(scaled, jr.p_norm_decay(jr.Lp(d, P), RATE)), p_norm),
+    "to a reference": Form(
+        lambda d: optax.chain(jr.decay(jr.to_reference(REFERENCE, jr.L2(d / 2))), scaled),
+        lambda w, u, rate, d: w - rate * (u + d * (w - np.asarray(REFERENCE["kernel"]))),
+    ),
+    "L1's": Form(
+        lambda d: optax.chain(jr.decay(jr.L1(d)), scaled),
+        lambda w, u, rate, d: w - rate * (u + d * np.sign(w)),
+    ),
+}
+each = pytest.mark.parametrize("name", FORMS)
+
+
+def walk(tx: optax.GradientTransformation) -> dict:
+    """The parameters after the steps of fixed directions."""
+
+    def step(carry, direction):
+        params, state = carry
+        updates, state = tx.update({"kernel": direction, "bias": jnp.zeros(2)}, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    return jax.lax.scan(step, (START, tx.init(START)), DIRECTIONS)[0][0]
+
+
+@each
+def test_each_form_follows_its_formula_and_leaves_biases_alone(name):
+    w = np.asarray(START["kernel"], np.float64)
+    for t in range(STEPS):
+        w = FORMS[name].formula(w, np.asarray(DIRECTIONS[t], np.float64), float(RATE(t)), 0.7)
+    found = jax.jit(lambda: walk(FORMS[name].chain(0.7)))()
+    np.testing.assert_allclose(found["kernel"], w, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found["bias"], START["bias"])
+
+
+@each
+def test_strength_zero_is_no_decay_and_mapped_strengths_equal_a_loop(name):
+    strengths = jnp.array([0.0, 0.3, 2.0])
+    law = lambda d: walk(FORMS[name].chain(d))["kernel"]  # noqa: E731
+    mapped, alone = jax.jit(jax.vmap(law))(strengths), jax.jit(law)
+    for d, found in zip(strengths, mapped, strict=True):
+        np.testing.assert_allclose(found, alone(d), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(mapped[0], walk(scaled)["kernel"], rtol=1e-6, atol=1e-6)
+
+
+def test_decay_of_half_is_adamw():
+    mask = {"kernel": True, "bias": False}
+    ours = optax.chain(optax.scale_by_adam(), jr.decay(jr.L2(0.7 / 2)), scaled)
+    adamw = optax.adamw(RATE, weight_decay=0.7, mask=mask)
+    np.testing.assert_allclose(walk(ours)["kernel"], walk(adamw)["kernel"], rtol=1e-6, atol=1e-7)
+
+
+def test_scheduled_strengths_are_read_at_each_step():
+    # No decay in the first three steps, AdamW's 0.7 in the others.
+    late = optax.chain(jr.decay(jr.L2(lambda step: jnp.where(step < 3, 0.0, 0.35))), scaled)
+    w = np.asarray(START["kernel"], np.float64)
+    for t in range(STEPS):
+        w = FORMS["AdamW's"].formula(w, np.asarray(DIRECTIONS[t]), float(RATE(t)), 0.0 if t < 3 else 0.7)
+    np.testing.assert_allclose(walk(late)["kernel"], w, rtol=1e-5)
+
+
+def test_p_norm_decay_at_two_is_the_proximal_form():
+    two = optax.chain(scaled, jr.p_norm_decay(jr.Lp(0.3, 2.0), RATE))
+    np.testing.assert_allclose(walk(two)["kernel"], walk(FORMS["proximal"].chain(0.6))["kernel"], rtol=1e-6)
+
+
+def test_p_norm_decay_keeps_zeros_and_refuses_other_rules():
+    params = {"kernel": jnp.array([[0.0, 1e-30], [1.0, -1.0]])}
+    for strength in (0.0, 0.5):
+        tx = jr.p_norm_decay(jr.Lp(strength, 0.8), 0.1)
+        updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+        moved = np.asarray(optax.apply_updates(params, updates)["kernel"])
+        assert moved[0, 0] == 0
+        assert np.all(np.abs(moved) <= np.abs(params["kernel"]))
+    tx = jr.p_norm_decay(jr.L2(0.1), 0.1)
+    with pytest.raises(TypeError, match=r"L2.*kernel is no jaxreg.Lp"):
+        tx.update(params, tx.init(params), params)
+
+
+def test_cautious_decay_stands_still_where_the_loss_is_least():
+    # Where the direction points away from 0 there is no pull: ½(w - 2)² ends at 2, under AdamW's decay at 2 / 1.5.
+    def end(link):
+        tx, params = optax.chain(link, optax.scale_by_learning_rate(0.1)), {"kernel": jnp.array([[0.5]])}
+
+        def step(carry, _):
+            params, state = carry
+            updates, state = tx.update(jax.tree.map(lambda w: w - 2, params), state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        return jax.lax.scan(step, (params, tx.init(params)), None, length=200)[0][0]["kernel"][0, 0]
+
+    np.testing.assert_allclose(end(jr.cautious_decay(jr.L2(0.25))), 2.0, rtol=1e-4)
+    np.testing.assert_allclose(end(jr.decay(jr.L2(0.25))), 2 / 1.5, rtol=1e-4)
+
+
+LINKS = {
+    "decay": lambda rules: jr.decay(rules),
+    "independent_decay": lambda rules: jr.independent_decay(rules, 0.1),
+    "corrected_decay": lambda rules: jr.corrected_decay(rules, 0.1, 0.1),
+    "cautious_decay": lambda rules: jr.cautious_decay(rules),
+    "p_norm_decay": lambda rules: jr.p_norm_decay(rules, 0.1),
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_bad_use_is_refused_in_words(name):
+    tx = LINKS[name](jr.Lp(0.1, 1.0))
+    with pytest.raises(ValueError, match=f"jaxreg.{name} got no params"):
+        tx.update(START, tx.init(START))
+    with pytest.raises(ValueError, match=r"'nowhere' matches no parameter.*bias, kernel"):
+        LINKS[name]({"nowhere": jr.Lp(0.1, 1.0)}).init(START)
