@@ -1,0 +1,66 @@
+"""Functions of singular values: coefficients, derivatives and accuracy, against NumPy's SVD in float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxreg as jr
+from jaxreg.polar import STEPS, clipped, polar, polar_by_products
+
+
+def test_each_polynomial_is_the_best_of_its_degree_on_the_interval_that_is_left():
+    low, high = 1e-3, 1.0
+    for a, b, c in STEPS[:6]:
+        # The best approximation of 1 by an odd polynomial of degree 5: four extremes, of one size, in turn.
+        inner = np.sqrt(np.sort(np.roots([5 * c, 3 * b, a]).real))
+        x = np.array([low, *inner, high])
+        errors = 1 - (a * x + b * x**3 + c * x**5)
+        np.testing.assert_allclose(errors, errors[0] * np.array([1, -1, 1, -1]), rtol=1e-7)
+        low, high = 1 - errors[0], 1 + errors[0]
+
+
+def test_together_they_take_all_from_a_thousandth_on_to_1():
+    x = np.geomspace(1e-3, 1, 10_001)
+    for a, b, c in STEPS:
+        x = a * x + b * x**3 + c * x**5
+    np.testing.assert_allclose(x, 1, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (60, 20), (20, 60)])
+def test_by_products_it_is_the_polar_factor(shape):
+    x = np.random.default_rng(0).normal(size=shape)
+    u, s, vt = np.linalg.svd(x, full_matrices=False)
+    assert s[-1] > s[0] / 500
+    np.testing.assert_allclose(polar_by_products(jnp.asarray(x, jnp.float32)), u @ vt, atol=2e-5)
+
+
+def test_convolution_kernels_are_matrices_from_their_patches_to_their_channels():
+    kernel = np.random.default_rng(1).normal(size=(3, 3, 2, 5)).astype(np.float32)
+    u, s, vt = np.linalg.svd(kernel.reshape(18, 5).astype(np.float64), full_matrices=False)
+    expected = (u * np.minimum(s, 2)) @ vt
+    np.testing.assert_allclose(jr.SpectralNorm(2.0)(kernel).reshape(18, 5), expected, atol=1e-5)
+    outwards = jr.SpectralNorm(2.0, axis=(1, 2, 3))(kernel.transpose(3, 0, 1, 2))
+    np.testing.assert_allclose(outwards.transpose(1, 2, 3, 0).reshape(18, 5), expected, atol=1e-5)
+
+
+def test_what_clipping_takes_off_is_the_proximal_step_of_the_nuclear_norm():
+    x = np.random.default_rng(2).normal(size=(6, 4))
+    u, s, vt = np.linalg.svd(x, full_matrices=False)
+    soft = (u * np.maximum(s - 1.5, 0)) @ vt
+    np.testing.assert_allclose(jr.SpectralNorm(1.5)(jnp.asarray(x, jnp.float32)) + soft, x, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (4, 4)])
+def test_derivatives_are_those_of_finite_differences(shape):
+    rng = np.random.default_rng(3)
+    with jax.enable_x64(True):
+        x, direction = (jnp.asarray(rng.normal(size=shape)) for _ in range(2))
+        for function in (lambda x: clipped(x, jnp.asarray(1.2))[0], lambda x: polar(x)[0]):
+            slope = jax.jvp(function, (x,), (direction,))[1]
+            step = 1e-6
+            numeric = (function(x + step * direction) - function(x - step * direction)) / (2 * step)
+            np.testing.assert_allclose(slope, numeric, atol=1e-7)
+        by_limit = jax.jvp(lambda c: clipped(x, c)[0], (jnp.asarray(1.2),), (jnp.asarray(1.0),))[1]
+        numeric = (clipped(x, jnp.asarray(1.2 + 1e-6))[0] - clipped(x, jnp.asarray(1.2 - 1e-6))[0]) / 2e-6
+        np.testing.assert_allclose(by_limit, numeric, atol=1e-7)

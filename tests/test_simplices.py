@@ -1,0 +1,59 @@
+"""Sets of fixed or bounded sums, against SciPy and Moreau's decomposition; bounds and norms by Moreau too."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import brentq, minimize
+
+import jaxreg as jr
+
+X = np.random.default_rng(0).normal(size=6).astype(np.float32)
+
+
+def solved(x, bounds, total):
+    return minimize(
+        lambda z: np.sum((z - x) ** 2),
+        np.full(x.size, total / x.size),
+        jac=lambda z: 2 * (z - x),
+        bounds=bounds,
+        constraints=[{"type": "eq", "fun": lambda z: z.sum() - total}],
+        method="SLSQP",
+        options={"maxiter": 300, "ftol": 1e-14},
+    ).x
+
+
+@pytest.mark.parametrize("total", [0.3, 2.0])
+def test_scipy_finds_the_same_points(total):
+    np.testing.assert_allclose(jr.Simplex(total)(X), solved(X, [(0, None)] * 6, total), atol=1e-6)
+    np.testing.assert_allclose(jr.SumTo(-total)(X), solved(X, None, -total), atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [0, 1, (0, 1), (-1,), ()])
+def test_groups_are_those_of_the_axis(axis):
+    w = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    np.testing.assert_allclose(np.asarray(jr.Simplex(1.5, axis)(w)).sum(axes), 1.5, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(jr.SumTo(-1.5, axis)(w)).sum(axes), -1.5, rtol=1e-6)
+    assert np.abs(np.asarray(jr.L1Ball(0.5, axis)(w), np.float64)).sum(axes).max() <= 0.5
+
+
+def test_a_limit_for_each_group():
+    w = np.random.default_rng(2).normal(size=(5, 3)).astype(np.float32)
+    limits = jnp.array([[0.5, 1.0, 2.0]])
+    np.testing.assert_allclose(jr.Simplex(limits)(w).sum(0), limits[0], rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(jr.MaxNorm(limits / 4)(w), axis=0), limits[0] / 4, rtol=1e-5)
+
+
+def test_nothing_is_left_at_radius_0():
+    for constraint in (jr.Simplex(0.0), jr.L1Ball(0.0), jr.LinfBall(0.0)):
+        np.testing.assert_array_equal(constraint(jnp.asarray(X)), np.zeros(6))
+
+
+def test_moreau():
+    # x = P(x) + prox of the dual norm: ‖·‖∞ of the L1 ball, ‖·‖₂ of the L2 ball, ‖·‖₁ of the L∞ ball.
+    level = brentq(lambda t: np.maximum(np.abs(X) - t, 0).sum() - 1.5, 0, np.abs(X).max())
+    np.testing.assert_allclose(jr.L1Ball(1.5)(X) + np.clip(X, -level, level), X, atol=1e-6)
+    np.testing.assert_allclose(jr.LinfBall(0.4)(X) + jr.L1(0.4).prox(jnp.asarray(X), 1.0), X, atol=1e-6)
+    shrunk = X * max(0, 1 - 0.7 / np.linalg.norm(X))
+    np.testing.assert_allclose(jr.MaxNorm(0.7)(X) + shrunk, X, atol=1e-6)
+    np.testing.assert_array_equal(jr.NonNeg()(jnp.asarray(X)) - jr.NonNeg()(jnp.asarray(-X)), X)

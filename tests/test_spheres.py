@@ -1,0 +1,51 @@
+"""The norm of whole arrays and of trees."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxreg as jr
+
+
+def total(tree):
+    return np.sqrt(sum(np.sum(np.square(np.asarray(leaf, np.float64))) for leaf in jax.tree.leaves(tree)))
+
+
+def tree(scale, dtype=jnp.float32):
+    rng = np.random.default_rng(0)
+    return {"a": jnp.asarray(scale * rng.normal(size=(5, 3)), dtype), "b": [jnp.asarray(scale * rng.normal(size=4))]}
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_the_norm_of_a_tree_is_that_of_all_its_weights(scale):
+    np.testing.assert_allclose(jr.tree_norm(tree(scale)), total(tree(scale)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_a_tree_goes_to_its_sphere_along_its_own_direction(dtype):
+    before = tree(3.0, dtype)
+    after = jr.TreeNorm(2.0)(before)
+    assert [leaf.dtype for leaf in jax.tree.leaves(after)] == [leaf.dtype for leaf in jax.tree.leaves(before)]
+    precision = float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(total(after), 2.0, rtol=2 * precision)
+    for end, start in zip(jax.tree.leaves(after), jax.tree.leaves(before), strict=True):
+        expected = np.asarray(start, np.float64) * 2 / total(before)
+        np.testing.assert_allclose(np.asarray(end, np.float64), expected, rtol=2 * precision)
+    for again, end in zip(jax.tree.leaves(jr.TreeNorm(2.0)(after)), jax.tree.leaves(after), strict=True):
+        np.testing.assert_array_equal(again, end)
+
+
+def test_a_tree_of_zeros_becomes_even_and_has_finite_gradients_at_any_scale():
+    after = jr.TreeNorm(3.0)({"a": jnp.zeros((2, 3)), "b": jnp.zeros(3)})
+    np.testing.assert_allclose(after["a"], 1.0, rtol=1e-6)
+    slope = jax.jit(jax.grad(lambda t: jr.TreeNorm(3.0)(t)["a"][0, 0]))
+    for scale in (0.0, 1e-40, 1e-30, 1e30):
+        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slope(tree(scale))))
+
+
+def test_a_radius_can_be_a_lane():
+    radii = jnp.array([0.5, 2.0])
+    after = jax.vmap(lambda r: jr.TreeNorm(r)(tree(1.0)))(radii)
+    for i, radius in enumerate(radii):
+        np.testing.assert_allclose(total(jax.tree.map(lambda leaf, i=i: leaf[i], after)), radius, rtol=1e-6)
