@@ -1,15 +1,27 @@
 """The laboratory: thousands of trainings as lanes of one compiled program, kept on disk as labelled arrays."""
 
 from jaxreg.lab.data import Data, moons, tutorial_moons
-from jaxreg.lab.fit import Problem, Recipe, binary_accuracy, binary_cross_entropy, fit
+from jaxreg.lab.fit import Problem, Recipe, fit
 from jaxreg.lab.labelled import Labelled
-from jaxreg.lab.models import MLP, Model, linen
+from jaxreg.lab.metrics import (
+    binary_accuracy,
+    binary_cross_entropy,
+    categorical_accuracy,
+    categorical_cross_entropy,
+    equal_error_rate,
+    root_mean_squared_error,
+    squared_error,
+)
+from jaxreg.lab.models import CNN, GRU, LSTM, MLP, Model, equinox, linen, nnx
 from jaxreg.lab.record import open_study
 from jaxreg.lab.results import open_store
 from jaxreg.lab.study import Arm, Size, Study, run_study
 from jaxreg.lab.sweep import sweep
 
 __all__ = [
+    "CNN",
+    "GRU",
+    "LSTM",
     "MLP",
     "Arm",
     "Data",
@@ -21,12 +33,19 @@ __all__ = [
     "Study",
     "binary_accuracy",
     "binary_cross_entropy",
+    "categorical_accuracy",
+    "categorical_cross_entropy",
+    "equal_error_rate",
+    "equinox",
     "fit",
     "linen",
     "moons",
+    "nnx",
     "open_store",
     "open_study",
+    "root_mean_squared_error",
     "run_study",
+    "squared_error",
     "sweep",
     "tutorial_moons",
 ]

@@ -16,22 +16,10 @@ import optax
 import jaxreg as jr
 from jaxreg.lab.data import Data
 from jaxreg.lab.labelled import Labelled
+from jaxreg.lab.metrics import Measure, binary_accuracy, binary_cross_entropy
 from jaxreg.lab.models import Model
 from jaxreg.objects import Number, hyperparameters, static
 from jaxreg.paths import KERNELS, RECURRENT_KERNELS, Rules, Tree, leaves
-
-Measure = Callable[[jax.Array, jax.Array], jax.Array]
-"""(outputs of shape (rows, outputs), targets of shape (rows,)) -> a value a row."""
-
-
-def binary_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Cross-entropy in nats of each row, for one logit a row and targets 0 and 1."""
-    return optax.sigmoid_binary_cross_entropy(outputs[:, 0], targets)
-
-
-def binary_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """1 for each row whose logit has the sign of its class, 0 for the others."""
-    return ((outputs[:, 0] > 0) == (targets > 0.5)).astype(jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,7 +31,8 @@ class Problem:
         data: On what, for one or many draws.
         epochs: Passes over the training rows.
         loss: A value a row; its mean over the rows is minimised.
-        metrics: Name -> a value a row; reported, like the loss, as means over the rows of each part of the data.
+        metrics: Name -> a value a row, reported like the loss as the mean over the rows of each part of the data; or
+            one number for all of its rows.
         batch_size: Rows a step; the rows are shuffled anew each epoch unless one batch holds them all.
         record_every: Epochs between two points of the curves; it divides `epochs`.
 
@@ -94,25 +83,64 @@ class Recipe:
     """How a lane is trained: a pytree, so that an array in the place of a number makes a sweep.
 
     Args:
-        penalties: Rules for `jaxreg.penalize`, or None.
+        penalties: Rules for `jaxreg.penalize`, or None: penalties by their gradient, ahead of the optimiser.
         constraints: Rules for `jaxreg.project`, or None.
         learning_rate: A float, an array or an Optax schedule.
         optimizer: learning rate -> Optax transformation; Keras's Adam by default. Static.
+        decays: Rules for `jaxreg.decay`, or None: decoupled decay, in AdamW's place whatever the optimiser.
+        proximals: Rules for `jaxreg.proximal`, or None: penalties by their proximal step, behind the optimiser.
+
+    Example:
+        >>> import jaxreg as jr
+        >>> from jaxreg.lab import Recipe
+        >>> recipe = Recipe(
+        ...     penalties={jr.RECURRENT_KERNELS: jr.L2(1e-4)},
+        ...     constraints={"lstm/kernel": jr.MaxNorm(3.0), jr.BIASES: jr.MaxNorm(2.0)},
+        ...     decays={"output/kernel": jr.L2(5e-3)},
+        ... )
     """
 
     penalties: Rules | None = None
     constraints: Rules | None = None
     learning_rate: Number = 1e-3
     optimizer: Callable[[Number], optax.GradientTransformation] = static(default=jr.keras.adam)
+    decays: Rules | None = None
+    proximals: Rules | None = None
 
     def transformation(self) -> optax.GradientTransformation:
-        """The Optax chain: penalties, optimiser, constraints."""
-        links = [self.optimizer(self.learning_rate)]
+        """The Optax chain: penalties, optimiser with the decay beside it, proximal steps, constraints."""
+        optimizer = self.optimizer(self.learning_rate)
+        if self.decays is not None:
+            optimizer = _with_decay(optimizer, self.decays, self.learning_rate)
+        links = [optimizer]
         if self.penalties is not None:
             links.insert(0, jr.penalize(self.penalties))
+        if self.proximals is not None:
+            links.append(jr.proximal(self.proximals, self.learning_rate))
         if self.constraints is not None:
             links.append(jr.project(self.constraints))
         return optax.chain(*links)
+
+    def penalty(self, params: Tree) -> jax.Array:
+        """What is minimised beside the loss: the penalties and those taken by their proximal step, a scalar."""
+        rules = [rules for rules in (self.penalties, self.proximals) if rules is not None]
+        return sum((jr.penalty(params, each) for each in rules), jnp.zeros(()))
+
+
+def _with_decay(optimizer: optax.GradientTransformation, rules: Rules, rate: Number) -> optax.GradientTransformation:
+    # An optimiser hands on finished steps, learning rate and sign included: decay makes a step of its own beside it.
+    decay = optax.chain(jr.decay(rules), optax.scale_by_learning_rate(rate))
+
+    def init(params: Tree) -> Any:
+        return optimizer.init(params), decay.init(params)
+
+    def update(updates: Tree, states: Any, params: Tree | None = None) -> tuple[Tree, Any]:
+        none = jax.tree.map(jnp.zeros_like, updates)
+        steps, state = optimizer.update(updates, states[0], params)
+        pulls, decay_state = decay.update(none, states[1], params)
+        return jax.tree.map(jnp.add, steps, pulls), (state, decay_state)
+
+    return optax.GradientTransformation(init, update)
 
 
 def fit(
@@ -148,6 +176,10 @@ def fit(
 
     def mean_loss(params: Tree, x: jax.Array, y: jax.Array, weights: jax.Array | None) -> jax.Array:
         losses = problem.loss(problem.model.apply(params, x), y)
+        if losses.shape != y.shape[:1]:  # padded rows have to be left out one by one
+            raise ValueError(
+                f"the loss of {y.shape[0]} rows has shape {losses.shape}; expected a value a row, ({y.shape[0]},)"
+            )
         return jnp.mean(losses) if weights is None else jnp.sum(losses * weights) / jnp.sum(weights)
 
     def step(carry: Any, batch: tuple[jax.Array, jax.Array, jax.Array | None]) -> tuple[Any, jax.Array]:
@@ -167,9 +199,7 @@ def fit(
         return params, state, jnp.where(bad, number, diverged_at)
 
     def measure(params: Tree) -> dict[str, jax.Array]:
-        point = {"penalty": jnp.zeros(()), "violation": jnp.zeros(())}
-        if recipe.penalties is not None:
-            point["penalty"] = jr.penalty(params, recipe.penalties)
+        point = {"penalty": recipe.penalty(params), "violation": jnp.zeros(())}
         if recipe.constraints is not None:
             point["violation"] = jr.violation(params, recipe.constraints)
         for part, (x, y) in data.parts().items():

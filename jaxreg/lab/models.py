@@ -1,4 +1,8 @@
-"""What is trained: a model is a pair of pure functions, made here from Flax Linen modules with Keras's initialisers."""
+"""What is trained: a model is a pair of pure functions, made here from modules of Flax Linen, Flax NNX or Equinox.
+
+The networks below have Keras's initial weights: Glorot-uniform kernels, orthogonal recurrent kernels, zero biases, and
+1 in the bias of an LSTM's forget gate. Their outputs are linear: Keras's sigmoid and softmax belong to the loss here.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -6,6 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+
+from jaxreg.lab.layers import Conv, GRULayer, LSTMLayer
 
 
 class Model(NamedTuple):
@@ -27,21 +33,101 @@ def linen(module: nn.Module, inputs: Sequence[int]) -> Model:
         module: The module; its call takes inputs of shape (rows, *inputs).
         inputs: Shape of one row of the inputs.
 
+    Raises:
+        ValueError: At `init`, if the module has another collection than parameters.
+
     Example:
         >>> import jax
         >>> from jaxreg.lab.models import MLP, linen
         >>> model = linen(MLP(hidden=500), inputs=(2,))
-        >>> jax.tree.map(lambda w: w.shape, model.init(jax.random.key(0)))["hidden"]
+        >>> jax.tree.map(lambda w: w.shape, jax.eval_shape(model.init, jax.random.key(0)))["hidden"]
         {'bias': (500,), 'kernel': (2, 500)}
     """
 
     def init(key: jax.Array) -> Any:
-        return module.init(key, jnp.zeros((1, *inputs)))["params"]
+        collections = module.init(key, jnp.zeros((1, *inputs)))
+        _only_parameters("linen", sorted(set(collections) - {"params"}))
+        return collections["params"]
 
     def apply(params: Any, x: jax.Array) -> jax.Array:
         return module.apply({"params": params}, x)
 
     return Model(init, apply)
+
+
+def nnx(make: Callable[[Any], Any]) -> Model:
+    """The `Model` of a Flax NNX module that has parameters and no other state.
+
+    Args:
+        make: `nnx.Rngs` -> the module, whose call takes inputs of shape (rows, …).
+
+    Raises:
+        ValueError: If the module has other state than parameters.
+
+    Example:
+        >>> import jax
+        >>> from flax import nnx as flax_nnx
+        >>> from jaxreg.lab.models import nnx
+        >>> model = nnx(lambda rngs: flax_nnx.Linear(2, 3, rngs=rngs))
+        >>> model.apply(model.init(jax.random.key(0)), jax.numpy.ones((5, 2))).shape
+        (5, 3)
+    """
+    from flax import nnx as framework
+
+    abstract = framework.eval_shape(lambda: make(framework.Rngs(0)))
+    graph, parameters, rest = framework.split(abstract, framework.Param, ...)
+    _only_parameters("nnx", ["/".join(map(str, path)) for path, _ in framework.to_flat_state(rest)])
+
+    def init(key: jax.Array) -> Any:
+        return framework.to_pure_dict(framework.state(make(framework.Rngs(key)), framework.Param))
+
+    def apply(params: Any, x: jax.Array) -> jax.Array:
+        state = jax.tree.map(lambda leaf: leaf, parameters)
+        framework.replace_by_pure_dict(state, params)
+        return framework.merge(graph, state)(x)
+
+    return Model(init, apply)
+
+
+def equinox(make: Callable[[jax.Array], Any]) -> Model:
+    """The `Model` of an Equinox module whose arrays are all parameters.
+
+    Args:
+        make: key -> the module, whose call takes one row of the inputs, as Equinox's own layers do.
+
+    Raises:
+        ValueError: If an array of the module is not of floating-point numbers.
+
+    Example:
+        >>> import equinox as eqx, jax
+        >>> from jaxreg.lab.models import equinox
+        >>> model = equinox(lambda key: eqx.nn.Linear(2, 3, key=key))
+        >>> model.apply(model.init(jax.random.key(0)), jax.numpy.ones((5, 2))).shape
+        (5, 3)
+    """
+    import equinox as framework
+
+    abstract = framework.filter_eval_shape(make, jax.random.key(0))
+    parameter = lambda leaf: hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)  # noqa: E731
+    rest = framework.partition(abstract, parameter)[1]
+    others = [jax.tree_util.keystr(path) for path, leaf in jax.tree.leaves_with_path(rest) if hasattr(leaf, "dtype")]
+    _only_parameters("equinox", others)
+
+    def init(key: jax.Array) -> Any:
+        return framework.partition(make(key), parameter)[0]
+
+    def apply(params: Any, x: jax.Array) -> jax.Array:
+        return jax.vmap(framework.combine(params, rest))(x)
+
+    return Model(init, apply)
+
+
+def _only_parameters(adapter: str, others: Sequence[str]) -> None:
+    if others:
+        raise ValueError(
+            f"{adapter}: the module holds {', '.join(others)} beside its parameters; expected parameters alone: leave "
+            "out dropout and batch statistics"
+        )
 
 
 class MLP(nn.Module):
@@ -56,6 +142,131 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Inputs of shape (rows, features) -> outputs of shape (rows, outputs)."""
-        glorot = nn.initializers.glorot_uniform()
-        x = nn.relu(nn.Dense(self.hidden, kernel_init=glorot, name="hidden")(x))
-        return nn.Dense(self.outputs, kernel_init=glorot, name="output")(x)
+        x = nn.relu(_dense(self.hidden, "hidden")(x))
+        return _dense(self.outputs, "output")(x)
+
+
+class CNN(nn.Module):
+    """Convolutions with ReLU, without padding, then a linear layer on all that the last one makes.
+
+    Its weights are `conv/kernel`, `conv/bias`, `conv_1/kernel`, …, `output/kernel` and `output/bias`.
+
+    Args:
+        filters: Filters of each convolution.
+        window: Shape of a filter, in as many dimensions as the inputs have: (3,) is Keras's Conv1D, (3, 3) its Conv2D.
+        outputs: Outputs a row.
+
+    Raises:
+        ValueError: When called, if the inputs do not fit the window.
+
+    Example:
+        >>> import jax
+        >>> from jaxreg.lab.models import CNN, linen
+        >>> model = linen(CNN(filters=(16,), outputs=10), inputs=(8, 8, 1))
+        >>> jax.tree.map(lambda w: w.shape, jax.eval_shape(model.init, jax.random.key(0)))["conv"]
+        {'bias': (16,), 'kernel': (3, 3, 1, 16)}
+    """
+
+    filters: Sequence[int] = (16,)
+    window: Sequence[int] = (3, 3)
+    outputs: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Inputs of shape (rows, *places, channels) -> outputs of shape (rows, outputs)."""
+        for number, filters in enumerate(self.filters):
+            x = nn.relu(Conv(filters, tuple(self.window), name=_numbered("conv", number))(x))
+        return _dense(self.outputs, "output")(x.reshape(len(x), -1))
+
+
+class LSTM(nn.Module):
+    """LSTM layers, each reading what the one before it made, then a linear layer on the last state.
+
+    Its weights are `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`, with the gates i, f, c, o beside each other
+    as in Keras; `lstm_1/…` are those of the second layer; `lstm/forward/…` and `lstm/backward/…` if bidirectional.
+
+    Args:
+        units: Units of each layer, of each direction.
+        outputs: Outputs a row.
+        bidirectional: Whether each layer also reads from the end to the start.
+
+    Raises:
+        ValueError: When called, if the inputs have another rank than 3.
+
+    Example:
+        >>> import jax
+        >>> from jaxreg.lab.models import LSTM, linen
+        >>> model = linen(LSTM(units=(12,), outputs=10), inputs=(8, 5))
+        >>> jax.tree.map(lambda w: w.shape, jax.eval_shape(model.init, jax.random.key(0)))["lstm"]
+        {'bias': (48,), 'kernel': (5, 48), 'recurrent_kernel': (12, 48)}
+
+    Reference:
+        Hochreiter and Schmidhuber, Long short-term memory, 1997; Keras 3.15 `layers.LSTM`.
+    """
+
+    units: Sequence[int] = (32,)
+    outputs: int = 1
+    bidirectional: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Inputs of shape (rows, steps, features) -> outputs of shape (rows, outputs)."""
+        return _dense(self.outputs, "output")(_read(x, LSTMLayer, "lstm", self.units, self.bidirectional))
+
+
+class GRU(nn.Module):
+    """GRU layers, each reading what the one before it made, then a linear layer on the last state.
+
+    Its weights are `gru/kernel`, `gru/recurrent_kernel` and `gru/bias`, with the gates z, r, h beside each other as in
+    Keras (`reset_after=True`, its default), whose bias has a row for the inputs and one for the state.
+
+    Args:
+        units: Units of each layer, of each direction.
+        outputs: Outputs a row.
+        bidirectional: Whether each layer also reads from the end to the start.
+
+    Raises:
+        ValueError: When called, if the inputs have another rank than 3.
+
+    Reference:
+        Cho et al., Learning phrase representations using RNN encoder-decoder, 2014; Keras 3.15 `layers.GRU`.
+    """
+
+    units: Sequence[int] = (32,)
+    outputs: int = 1
+    bidirectional: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Inputs of shape (rows, steps, features) -> outputs of shape (rows, outputs)."""
+        return _dense(self.outputs, "output")(_read(x, GRULayer, "gru", self.units, self.bidirectional))
+
+
+class _BothWays(nn.Module):
+    layer: Callable[..., nn.Module]
+    units: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        ahead, last = self.layer(self.units, name="forward")(x)
+        back, first = self.layer(self.units, name="backward")(jnp.flip(x, 1))
+        return jnp.concatenate([ahead, jnp.flip(back, 1)], -1), jnp.concatenate([last, first], -1)
+
+
+def _read(
+    x: jax.Array, layer: Callable[..., nn.Module], name: str, units: Sequence[int], bidirectional: bool
+) -> jax.Array:
+    # The last states of the last layer. To be called inside a module, which holds the layers made here.
+    last = x
+    for number, size in enumerate(units):
+        of = _numbered(name, number)
+        x, last = _BothWays(layer, size, name=of)(x) if bidirectional else layer(size, name=of)(x)
+    return last
+
+
+def _dense(units: int, name: str) -> nn.Dense:
+    return nn.Dense(units, kernel_init=nn.initializers.glorot_uniform(), name=name)
+
+
+def _numbered(name: str, number: int) -> str:
+    return f"{name}_{number}" if number else name

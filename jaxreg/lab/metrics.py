@@ -1,0 +1,168 @@
+"""Losses and metrics: a value for each row, or, where the mean over the rows is not what is meant, one for all rows.
+
+A loss has a value a row. A metric may have either, since the mean of one number is that number: the equal error rate
+ranks all rows against each other, and the root of a mean is not the mean of roots.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+Measure = Callable[[jax.Array, jax.Array], jax.Array]
+"""(outputs of shape (rows, outputs), targets of shape (rows,) or (rows, outputs)) -> a value a row, or a number."""
+
+
+def binary_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """Cross-entropy in nats of each row, for one logit a row and targets 0 and 1.
+
+    Raises:
+        ValueError: If there is not one output a row and one target a row.
+    """
+    return optax.sigmoid_binary_cross_entropy(_single(outputs, targets, "binary_cross_entropy"), targets)
+
+
+def binary_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """1 for each row whose logit has the sign of its class, 0 for the others; one logit a row, targets 0 and 1.
+
+    Raises:
+        ValueError: If there is not one output a row and one target a row.
+    """
+    return ((_single(outputs, targets, "binary_accuracy") > 0) == (targets > 0.5)).astype(jnp.float32)
+
+
+def categorical_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """Cross-entropy in nats of each row, for one logit a class and the class as an integer from 0.
+
+    Keras's `sparse_categorical_crossentropy`, of logits.
+
+    Args:
+        outputs: Logits, of shape (rows, classes).
+        targets: The class of each row, of shape (rows,); integers.
+
+    Raises:
+        ValueError: If there are fewer than two outputs a row, or not one target a row.
+        TypeError: If the targets are not integers.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(categorical_cross_entropy(jnp.zeros((1, 4)), jnp.array([3])))  # log 4
+        [1.3862944]
+    """
+    _classes(outputs, targets, "categorical_cross_entropy")
+    return optax.softmax_cross_entropy_with_integer_labels(outputs, targets)
+
+
+def categorical_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """1 for each row whose largest logit is that of its class, 0 for the others.
+
+    Args:
+        outputs: Logits, of shape (rows, classes).
+        targets: The class of each row, of shape (rows,); integers.
+
+    Raises:
+        ValueError: If there are fewer than two outputs a row, or not one target a row.
+        TypeError: If the targets are not integers.
+    """
+    _classes(outputs, targets, "categorical_accuracy")
+    return (jnp.argmax(outputs, axis=-1) == targets).astype(jnp.float32)
+
+
+def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """Squared error of each row, averaged over its outputs: as a loss, the mean squared error.
+
+    Args:
+        outputs: Of shape (rows, outputs).
+        targets: Of shape (rows, outputs), or (rows,) if there is one output.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(squared_error(jnp.array([[1.0], [4.0]]), jnp.array([3.0, 4.0])))
+        [4. 0.]
+    """
+    wanted = targets[:, None] if targets.ndim == 1 else targets
+    if outputs.shape != wanted.shape:  # broadcasting would compare every row with every other
+        raise ValueError(
+            f"squared_error got outputs of shape {outputs.shape} and targets of shape {targets.shape}; expected "
+            "as many outputs a row as targets a row"
+        )
+    return jnp.mean(jnp.square(outputs - wanted), axis=-1)
+
+
+def root_mean_squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """Root of the mean squared error over all rows, in the units of the targets: one number.
+
+    Args:
+        outputs: Of shape (rows, outputs).
+        targets: Of shape (rows, outputs), or (rows,) if there is one output.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(root_mean_squared_error(jnp.array([[1.0], [4.0]]), jnp.array([3.0, 4.0])).round(3))
+        1.414
+    """
+    return jnp.sqrt(jnp.mean(squared_error(outputs, targets)))
+
+
+def equal_error_rate(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """The error rate at the threshold where as large a share of class 0 is taken in as of class 1 is turned away.
+
+    One number for all rows: each output is ranked against the others, so any increasing function of the outputs, such
+    as the sigmoid, leaves it unchanged. Between two thresholds the ROC curve is a straight line, across ties too. NaN
+    if a class has no rows or an output is NaN.
+
+    Args:
+        outputs: Logits or any scores of class 1, of shape (rows, 1).
+        targets: 0 and 1, of shape (rows,).
+
+    Raises:
+        ValueError: If there is not one output a row and one target a row.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> scores, classes = jnp.array([[0.1], [0.6], [0.4], [0.9]]), jnp.array([0, 0, 1, 1])
+        >>> print(equal_error_rate(scores, classes))
+        0.5
+
+    Reference:
+        Martin et al., The DET curve in assessment of detection task performance, 1997.
+    """
+    scores = _single(outputs, targets, "equal_error_rate")
+    order = jnp.argsort(-scores)
+    positive = (targets[order] > 0.5).astype(jnp.float32)
+    # A threshold lets in all of a tie or none of it: each row counts to the end of its tie.
+    ends = jnp.searchsorted(-scores[order], -scores[order], side="right") - 1
+    accepted = jnp.cumsum(1 - positive)[ends] / jnp.sum(1 - positive)
+    rejected = 1 - jnp.cumsum(positive)[ends] / jnp.sum(positive)
+    excess = jnp.concatenate([-jnp.ones(1), accepted - rejected])
+    rates = jnp.concatenate([jnp.zeros(1), accepted])
+    after = jnp.argmax(excess >= 0)
+    share = -excess[after - 1] / (excess[after] - excess[after - 1])
+    rate = rates[after - 1] + share * (rates[after] - rates[after - 1])
+    return jnp.where(jnp.any(jnp.isnan(scores)) | jnp.isnan(excess[-1]), jnp.nan, rate)
+
+
+def _single(outputs: jax.Array, targets: jax.Array, name: str) -> jax.Array:
+    if outputs.shape != (*targets.shape, 1):
+        raise ValueError(
+            f"{name} got outputs of shape {outputs.shape} and targets of shape {targets.shape}; expected (rows, 1) and "
+            "(rows,): for more classes take categorical_cross_entropy and categorical_accuracy"
+        )
+    return outputs[:, 0]
+
+
+def _classes(outputs: jax.Array, targets: jax.Array, name: str) -> None:
+    if outputs.ndim != 2 or outputs.shape[1] < 2 or targets.shape != outputs.shape[:1]:
+        raise ValueError(
+            f"{name} got outputs of shape {outputs.shape} and targets of shape {targets.shape}; expected "
+            "(rows, classes) with at least 2 classes, and (rows,)"
+        )
+    if not jnp.issubdtype(targets.dtype, jnp.integer):
+        raise TypeError(f"{name} got targets of type {targets.dtype}; expected integers, the class of each row")

@@ -1,0 +1,218 @@
+"""Weights in and out: a tree of parameters as arrays by path, kept as .npz, safetensors or CSV, and Keras's layouts.
+
+Every file holds {path: array}, with the paths of `jaxreg.paths` (`lstm/recurrent_kernel`). `filled` puts such arrays
+into the place of a model's own, whatever the framework, so weights from elsewhere go in by the same door:
+
+    params = filled(params, load_csv("folder"))
+    params = from_keras(params, {w.path: numpy.asarray(w) for w in keras_model.weights})
+"""
+
+import math
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from jaxreg.lab.cells import fused, like_cells
+from jaxreg.paths import Tree, leaves
+
+Arrays = Mapping[str, Any]
+"""{path of a weight: its array}."""
+
+
+def named(params: Tree) -> dict[str, np.ndarray]:
+    """The leaves of `params` by path.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> named({"output": {"bias": jnp.zeros(2)}})
+        {'output/bias': array([0., 0.], dtype=float32)}
+    """
+    return {leaf.path: np.asarray(leaf.array) for leaf in leaves(params)}
+
+
+def filled(like: Tree, arrays: Arrays) -> Tree:
+    """`like` with each leaf replaced by the array of its path, in the leaf's dtype.
+
+    Args:
+        like: Parameters, or their shapes (`jax.eval_shape(model.init, key)`).
+        arrays: The arrays by path, in the shapes of `like`, or as the matrices that CSV files hold: all axes but the
+            last flattened; a bias as a row or a column.
+
+    Raises:
+        ValueError: If a weight is missing, has another shape, or is not one of `like`'s.
+        TypeError: If an array is not of real numbers.
+
+    Example:
+        >>> import numpy as np
+        >>> filled({"output": {"bias": np.zeros(2, np.float32)}}, {"output/bias": [[1.0, 2.0]]})
+        {'output': {'bias': Array([1., 2.], dtype=float32)}}
+    """
+    places = leaves(like)
+    missing, unknown = ({leaf.path for leaf in places} - set(arrays), set(arrays) - {leaf.path for leaf in places})
+    if missing or unknown:
+        raise ValueError(
+            f"the weights lack {_listed(missing)} and hold {_listed(unknown)} beside those of the model; expected "
+            f"exactly {_listed({leaf.path for leaf in places})}: rename them, or choose the model that they are of"
+        )
+    values = [_fitted(leaf.path, np.asarray(arrays[leaf.path]), leaf.array) for leaf in places]
+    return jax.tree.unflatten(jax.tree.structure(like), values)
+
+
+def to_keras(params: Tree) -> dict[str, np.ndarray]:
+    """The weights in Keras's layouts, by path, such as `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`.
+
+    Dense layers, convolutions and this laboratory's own LSTM and GRU have Keras's layout already. Flax Linen's
+    `LSTMCell` and `OptimizedLSTMCell` (ii, if, ig, io, hi, hf, hg, ho) are joined to the gates i, f, c, o, its
+    `GRUCell` (ir, iz, in, hr, hz, hn) to z, r, h.
+
+    Args:
+        params: A tree of dicts, as Flax's.
+
+    Example:
+        >>> import jax
+        >>> from jaxreg.lab import LSTM, linen
+        >>> weights = to_keras(jax.jit(linen(LSTM(units=(12,)), (8, 5)).init)(jax.random.key(0)))
+        >>> {path: w.shape for path, w in weights.items() if path.startswith("lstm")}
+        {'lstm/bias': (48,), 'lstm/kernel': (5, 48), 'lstm/recurrent_kernel': (12, 48)}
+    """
+    return named(fused(params))
+
+
+def from_keras(like: Tree, arrays: Arrays) -> Tree:
+    """`like` with the weights of a Keras model: the inverse of `to_keras`.
+
+    A Keras path is matched by its end, without the steps that name a cell or a direction's layer:
+    `sequential/lstm/forward_lstm/lstm_cell/kernel` is `lstm/forward/kernel`.
+
+    Args:
+        like: Parameters of a Flax model whose layers have the names of the Keras model's, or their shapes.
+        arrays: The weights by their path in Keras: `{w.path: numpy.asarray(w) for w in keras_model.weights}`.
+
+    Raises:
+        ValueError: If a weight is missing, has another shape, or is not one of `like`'s.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> from jaxreg.lab import MLP, linen
+        >>> params = linen(MLP(hidden=2), (1,)).init(jax.random.key(0))
+        >>> theirs = {"hidden/kernel": [[1, 2]], "hidden/bias": [0, 0], "output/kernel": [[3], [4]], "output/bias": [5]}
+        >>> ours = from_keras(params, {f"sequential/{path}": np.asarray(w) for path, w in theirs.items()})
+        >>> print(ours["output"]["bias"])
+        [5.]
+    """
+    shapes = jax.eval_shape(fused, like)
+    wanted = {leaf.path for leaf in leaves(shapes)}
+    found: dict[str, Any] = {}
+    for path, array in arrays.items():
+        tidy = _CELL.sub("", _WAY.sub(r"\1", path))
+        ends = [tidy[start.end() :] for start in re.finditer(r"^|/", tidy)]
+        name = next((end for end in ends if end in wanted), tidy)
+        if name in found:
+            raise ValueError(f"two weights are for {name}, one of them {path}; expected one: leave out the other")
+        found[name] = array
+    return like_cells(like, filled(shapes, found))
+
+
+def save_npz(file: str | Path, params: Tree) -> None:
+    """Keep the leaves of `params` as NumPy's .npz, by path.
+
+    Raises:
+        ValueError: If a leaf has a dtype that the format does not know, such as bfloat16.
+    """
+    arrays = named(params)
+    for path, array in arrays.items():
+        if array.dtype.kind == "V":  # NumPy would keep its bytes and forget what they are
+            raise ValueError(f"{path} is of type {array.dtype}, which .npz cannot hold; use save_safetensors")
+    with Path(file).open("wb") as to:
+        np.savez(to, **arrays)  # type: ignore[arg-type]
+
+
+def load_npz(file: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by path; pickled objects are refused.
+
+    Raises:
+        ValueError: If it is another file, or holds objects.
+    """
+    if not zipfile.is_zipfile(file):
+        raise ValueError(f"{file} is no .npz file, or not a whole one; expected what numpy.savez writes")
+    with np.load(file, allow_pickle=False) as arrays:
+        return {path: arrays[path] for path in arrays.files}
+
+
+def save_safetensors(file: str | Path, params: Tree) -> None:
+    """Keep the leaves of `params` as safetensors, by path; every dtype, bfloat16 too."""
+    safetensors.numpy.save_file({path: np.ascontiguousarray(a) for path, a in named(params).items()}, file)
+
+
+def load_safetensors(file: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file by path.
+
+    Raises:
+        ValueError: If it is another file, or not a whole one.
+    """
+    try:
+        return safetensors.numpy.load_file(file)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{file} is no safetensors file, or not a whole one: {error}") from None
+
+
+def save_csv(folder: str | Path, params: Tree) -> None:
+    """Keep each leaf of `params` as a file of plain numbers, `folder/<path>.csv`: a column for each unit.
+
+    All axes but the last are flattened into the lines of the file; a bias has one number a line. The numbers have as
+    many digits as it takes to read the same ones back.
+    """
+    for path, array in named(params).items():
+        file = Path(folder) / f"{path}.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        digits = 17 if array.dtype == np.float64 else 9
+        np.savetxt(file, array.reshape(_matrix(array.shape)).astype(np.float64), fmt=f"%.{digits}g", delimiter=",")
+
+
+def load_csv(folder: str | Path) -> dict[str, np.ndarray]:
+    """The matrices of the .csv files below a folder, by path; `filled` gives them the shapes of a model's weights.
+
+    Raises:
+        ValueError: If there is no such file, or one holds something else than rows of numbers.
+    """
+    files = sorted(Path(folder).rglob("*.csv"))
+    if not files:
+        raise ValueError(f"{folder} holds no .csv file; expected a file a weight, such as {folder}/output/kernel.csv")
+    return {file.relative_to(folder).with_suffix("").as_posix(): _numbers(file) for file in files}
+
+
+_CELL = re.compile(r"(?<=/)(lstm|gru)_cell(_\d+)?/")
+_WAY = re.compile(r"(?<=/)(forward|backward)_\w+(?=/)")
+
+
+def _numbers(file: Path) -> np.ndarray:
+    try:
+        return np.loadtxt(file, delimiter=",", ndmin=2)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}; expected rows of numbers with commas between them, no heading") from None
+
+
+def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
+    return (math.prod(shape[:-1]), shape[-1]) if len(shape) > 1 else (math.prod(shape), 1)
+
+
+def _fitted(path: str, array: np.ndarray, like: Any) -> jax.Array:
+    if not jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.kind not in "iub":
+        raise TypeError(f"{path} is of type {array.dtype}; expected real numbers")
+    row = (1, math.prod(like.shape)) if len(like.shape) < 2 else None
+    if array.shape not in (like.shape, _matrix(like.shape), row):
+        turned = ": transpose it" if array.T.shape == like.shape else ""
+        raise ValueError(f"{path} has shape {array.shape}; expected {like.shape}, that of the model's{turned}")
+    return jnp.asarray(array.reshape(like.shape), like.dtype)
+
+
+def _listed(paths: set[str]) -> str:
+    return ", ".join(sorted(paths)) or "nothing"
