@@ -9,6 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 import jaxreg as jr
 
@@ -361,3 +364,31 @@ def test_bad_references_are_refused_in_words():
             jr.ToReference(wrong, jnp.ones(3))
     with pytest.raises(ValueError, match=r"\(2,\); expected that of the reference, \(3,\)"):
         jr.ToReference(jr.L2(0.1), jnp.ones(3))(jnp.ones(2))
+
+
+@pytest.mark.parametrize("p", [0.5, 0.8, 1.0, 2.0])
+def test_powers_of_weights(p):
+    w = np.append(draw((9,)), 0.0)
+    found, slope = jax.value_and_grad(jr.Lp(0.3, p))(jnp.asarray(w, jnp.float32))
+    np.testing.assert_allclose(found, 0.3 * np.sum(np.abs(w) ** p), rtol=1e-5)
+    wanted = 0.3 * p * np.sign(w[:-1]) * np.abs(w[:-1]) ** (p - 1)
+    np.testing.assert_allclose(slope, np.append(wanted, 0.0), rtol=1e-5)
+
+
+PROXES = {name: jax.jit(lambda w, s, t, name=name: CASES[name].make(s).prox(w, t)) for name in PROXIMAL}
+
+
+@pytest.mark.parametrize("name", [name for name in PROXIMAL if not CASES[name].moved])
+@settings(max_examples=40)
+@given(
+    w=hnp.arrays(np.float32, (4, 3), elements=st.floats(-1e6, 1e6, width=32)),
+    s=st.just(0.0) | st.floats(1e-3, 100),
+    t=st.floats(1e-2, 9),
+)
+def test_prox_lowers_its_objective_for_any_weights(name, w, s, t):
+    near = np.asarray(PROXES[name](w, s, t), np.float64)
+    before = CASES[name].cost(w.astype(np.float64), s)
+    after = CASES[name].cost(near, s) + np.sum((near - w) ** 2) / (2 * t)
+    assert np.isfinite(near).all()
+    assert np.linalg.norm(near) <= np.linalg.norm(w.astype(np.float64)) * (1 + 1e-5) + 1e-30
+    assert after <= before * (1 + 1e-4) + 1e-30
