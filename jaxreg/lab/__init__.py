@@ -1,6 +1,7 @@
 """The laboratory: thousands of trainings as lanes of one compiled program, kept on disk as labelled arrays."""
 
-from jaxreg.lab.data import Data, moons, tutorial_moons
+from jaxreg.lab.data import Data, moons, splits, standardised, tutorial_moons
+from jaxreg.lab.datasets import breast_cancer, diabetes, digits, digits_by_row, openml, sunspots, windows
 from jaxreg.lab.fit import Problem, Recipe, fit
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.metrics import (
@@ -33,8 +34,12 @@ __all__ = [
     "Study",
     "binary_accuracy",
     "binary_cross_entropy",
+    "breast_cancer",
     "categorical_accuracy",
     "categorical_cross_entropy",
+    "diabetes",
+    "digits",
+    "digits_by_row",
     "equal_error_rate",
     "equinox",
     "fit",
@@ -43,9 +48,14 @@ __all__ = [
     "nnx",
     "open_store",
     "open_study",
+    "openml",
     "root_mean_squared_error",
     "run_study",
+    "splits",
     "squared_error",
+    "standardised",
+    "sunspots",
     "sweep",
     "tutorial_moons",
+    "windows",
 ]

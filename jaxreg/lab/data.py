@@ -11,9 +11,9 @@ class Data(NamedTuple):
     """Training and test rows of each draw.
 
     Args:
-        x_train: Inputs, of shape (draws, rows, features).
-        y_train: Targets, of shape (draws, rows).
-        x_test: Inputs to test on, of shape (draws, test rows, features).
+        x_train: Inputs, of shape (draws, rows, …): features, steps and features, or places and channels.
+        y_train: Targets, of shape (draws, rows): classes 0 and 1, or from 0 as integers, or numbers.
+        x_test: Inputs to test on, of shape (draws, test rows, …).
         y_test: Targets to test on, of shape (draws, test rows).
         x_validation: Inputs on which a strength may be chosen, or None.
         y_validation: Targets on which a strength may be chosen, or None.
@@ -60,6 +60,11 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
     draws = [make_moons(n_samples=train + validation + test, noise=noise, random_state=state) for state in states]
     x = np.stack([points for points, _ in draws]).astype(np.float32)
     y = np.stack([labels for _, labels in draws]).astype(np.float32)
+    return parted(x, y, train, validation)
+
+
+def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
+    """Rows of each draw, of shape (draws, rows, …), as `Data`: the first train, the next validate, the rest test."""
     split = [train, train + validation]
     (x_train, x_validation, x_test), (y_train, y_validation, y_test) = (np.split(array, split, 1) for array in (x, y))
     if not validation:
@@ -70,3 +75,67 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
 def tutorial_moons() -> Data:
     """The tutorials' data, one draw: 100 moons with noise 0.2 and random state 1, 30 to train and 70 to test."""
     return moons([1], train=30, test=70)
+
+
+def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, validation: int = 0) -> Data:
+    """Draws of given rows: each shuffles them anew; the first train, the next validate, the rest test.
+
+    Every draw holds a copy of all rows.
+
+    Args:
+        x: Inputs, of shape (rows, …).
+        y: Targets, of shape (rows,); integers stay integers.
+        states: The seed of each draw, for `numpy.random.default_rng`.
+        train: Training rows a draw.
+        validation: Rows a draw on which a strength may be chosen.
+
+    Raises:
+        ValueError: If there is no draw, no row to train or test on, or `x` and `y` differ in rows.
+
+    Example:
+        >>> data = splits(np.zeros((10, 3)), np.arange(10), states=range(4), train=6)
+        >>> data.x_train.shape, data.y_test.shape
+        ((4, 6, 3), (4, 4))
+    """
+    states = list(states)
+    if len(x) != len(y):
+        raise ValueError(f"splits got {len(x)} rows of inputs and {len(y)} targets; expected as many")
+    if not states or train < 1 or validation < 0 or train + validation >= len(x):
+        raise ValueError(
+            f"splits: {len(states)} draws of {len(x)} rows, {train} to train and {validation} to validate; expected at "
+            "least 1 draw, and 1 row to train and to test"
+        )
+    orders = [np.random.default_rng(state).permutation(len(x)) for state in states]
+    kind = np.int32 if np.issubdtype(np.asarray(y).dtype, np.integer) else np.float32
+    shuffled = [np.stack([np.asarray(array)[order] for order in orders]) for array in (x, y)]
+    return parted(shuffled[0].astype(np.float32), shuffled[1].astype(kind), train, validation)
+
+
+def standardised(data: Data, targets: bool = False) -> Data:
+    """Each feature less its mean over the training rows of its draw, divided by its standard deviation there.
+
+    Validation and test rows are treated with the training rows' figures: nothing of them is known in training. A
+    feature that is constant in the training rows is only centred.
+
+    Args:
+        data: What to standardise.
+        targets: Whether to treat the targets too; their unit is then the standard deviation of the training rows.
+
+    Example:
+        >>> data = standardised(splits(np.arange(8.0)[:, None], np.zeros(8), states=[0], train=4))
+        >>> print(data.x_train.mean(), data.x_train.std())
+        0.0 1.0
+    """
+    x_mean, x_scale = _figures(data.x_train)
+    y_mean, y_scale = _figures(data.y_train) if targets else (0, 1)
+    changes = {}
+    for part, (x, y) in data.parts().items():
+        changes[f"x_{part}"] = ((x - x_mean) / x_scale).astype(np.float32)
+        changes[f"y_{part}"] = ((y - y_mean) / y_scale).astype(np.float32) if targets else y
+    return data._replace(**changes)
+
+
+def _figures(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # Of each draw and feature; in double precision, so that a large constant has deviation 0.
+    mean, scale = (figure(rows, axis=1, keepdims=True, dtype=np.float64) for figure in (np.mean, np.std))
+    return mean, np.where(scale > 0, scale, 1)

@@ -149,7 +149,7 @@ def load_npz(file: str | Path) -> dict[str, np.ndarray]:
 
 def save_safetensors(file: str | Path, params: Tree) -> None:
     """Keep the leaves of `params` as safetensors, by path; every dtype, bfloat16 too."""
-    safetensors.numpy.save_file({path: np.ascontiguousarray(a) for path, a in named(params).items()}, file)
+    safetensors.numpy.save_file({path: np.asarray(a, order="C") for path, a in named(params).items()}, file)
 
 
 def load_safetensors(file: str | Path) -> dict[str, np.ndarray]:

@@ -1,0 +1,171 @@
+"""Real data: scikit-learn's own small sets, the sunspots of three centuries, and any set of OpenML."""
+
+import warnings
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from urllib.error import HTTPError
+
+import numpy as np
+from sklearn.datasets import fetch_openml, load_breast_cancer, load_diabetes, load_digits
+
+from jaxreg.lab.data import Data, parted, splits, standardised
+
+
+def digits(states: Iterable[int], train: int = 1000, validation: int = 0) -> Data:
+    """Draws of scikit-learn's 1797 handwritten digits: pictures of 8 by 8 grey values from 0 to 1, ten classes.
+
+    Args:
+        states: The seed of each draw, as for `splits`.
+        train: Training rows a draw.
+        validation: Rows a draw on which a strength may be chosen.
+
+    Returns:
+        Inputs of shape (draws, rows, 8, 8, 1) and integer targets; about 0.5 MB a draw.
+
+    Example:
+        >>> digits(range(2), train=100).x_test.shape
+        (2, 1697, 8, 8, 1)
+    """
+    pictures = load_digits()
+    return splits(pictures.images[..., None] / 16, pictures.target, states, train, validation)
+
+
+def digits_by_row(states: Iterable[int], train: int = 1000, validation: int = 0) -> Data:
+    """As `digits`, to be read row by row: 8 steps of 8 features, of shape (draws, rows, 8, 8)."""
+    data = digits(states, train, validation)
+    return data._replace(**{f"x_{part}": x[..., 0] for part, (x, _) in data.parts().items()})
+
+
+def breast_cancer(states: Iterable[int], train: int = 300, validation: int = 0) -> Data:
+    """Draws of scikit-learn's 569 breast tumours: 30 measures, standardised; class 1 is benign.
+
+    Args:
+        states: The seed of each draw, as for `splits`.
+        train: Training rows a draw.
+        validation: Rows a draw on which a strength may be chosen.
+    """
+    x, y = load_breast_cancer(return_X_y=True)
+    return standardised(splits(x, y.astype(np.float32), states, train, validation))
+
+
+def diabetes(states: Iterable[int], train: int = 250, validation: int = 0) -> Data:
+    """Draws of scikit-learn's 442 diabetes patients: 10 measures and the progression after a year, standardised.
+
+    An error of 1 is a standard deviation of the progression among the training rows.
+
+    Args:
+        states: The seed of each draw, as for `splits`.
+        train: Training rows a draw.
+        validation: Rows a draw on which a strength may be chosen.
+    """
+    x, y = load_diabetes(return_X_y=True, scaled=False)
+    return standardised(splits(x, y, states, train, validation), targets=True)
+
+
+def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every window of a series, of shape (windows, length, 1), and the value that follows each, of shape (windows,).
+
+    Args:
+        series: Values at even distances, of shape (steps,).
+        length: Steps a window.
+
+    Raises:
+        ValueError: If the series is no vector that is longer than a window.
+
+    Example:
+        >>> x, y = windows(np.array([1.0, 2.0, 3.0, 4.0]), length=2)
+        >>> x[..., 0].tolist(), y.tolist()
+        ([[1.0, 2.0], [2.0, 3.0]], [3.0, 4.0])
+    """
+    if series.ndim != 1 or not 1 <= length < len(series):
+        raise ValueError(f"windows of {length} steps of a series of shape {series.shape}; expected a longer vector")
+    return np.lib.stride_tricks.sliding_window_view(series, length)[:-1, :, None], series[length:]
+
+
+def yearly_sunspots() -> tuple[np.ndarray, np.ndarray]:
+    """The years from 1700 to 2008 and the mean sunspot number of each.
+
+    Reference:
+        National Geophysical Data Center (NOAA), public domain, as in statsmodels.
+    """
+    with files("jaxreg.lab").joinpath("sunspots.csv").open() as file:
+        years, numbers = np.loadtxt(file, delimiter=",", skiprows=3, unpack=True)
+    return years.astype(int), numbers
+
+
+def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: int = 80, validation: int = 0) -> Data:
+    """Draws of the yearly sunspot numbers, to be foretold from the `length` years before.
+
+    A draw is a span of years that starts where its seed says: its first years train, the next validate, the last
+    test, so that nothing is learnt from the future. The numbers are standardised by the mean and the standard
+    deviation of the years seen in training.
+
+    Args:
+        states: The seed of each draw, for `numpy.random.default_rng`.
+        length: Years a window.
+        train: Training windows a draw.
+        test: Test windows a draw.
+        validation: Windows a draw on which a strength may be chosen.
+
+    Raises:
+        ValueError: If there is no draw, no window to train or test on, or the span is longer than the record.
+
+    Example:
+        >>> data = sunspots(range(3))
+        >>> data.x_train.shape, data.y_test.shape
+        ((3, 160, 20, 1), (3, 80))
+    """
+    states, numbers = list(states), yearly_sunspots()[1]
+    span = length + train + validation + test
+    if not states or min(length, train, test) < 1 or validation < 0 or span > len(numbers):
+        raise ValueError(
+            f"sunspots: {len(states)} draws of windows of {length} years, {train} to train, {validation} to validate, "
+            f"{test} to test; expected at least 1 of each but validation, and at most {len(numbers)} years in all"
+        )
+    parts = []
+    for state in states:
+        start = np.random.default_rng(state).integers(len(numbers) - span + 1)
+        years = numbers[start : start + span]
+        known = years[: length + train]
+        parts.append(windows((years - known.mean()) / known.std(), length))
+    x, y = (np.stack(arrays).astype(np.float32) for arrays in zip(*parts, strict=True))
+    return parted(x, y, train, validation)
+
+
+def openml(data_id: int, folder: str | Path | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets of a data set of openml.org, by its number there; for `splits`.
+
+    Classes become integers from 0 in the order of their names; the categories of a feature become numbers likewise,
+    and what is missing is NaN. A set is fetched once and then read from `folder`.
+
+    Args:
+        data_id: Its number, which stands for one version for good.
+        folder: Where sets are kept; scikit-learn's data folder if None.
+
+    Returns:
+        Inputs of shape (rows, features), float32; targets of shape (rows,), int32 for classes and float32 for numbers.
+
+    Raises:
+        ConnectionError: If the set is not in the folder and there is no way to openml.org.
+        ValueError: If there is no such set, or it has no single target or sparse inputs.
+    """
+    home = None if folder is None else str(folder)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "A network error occurred")  # the exception says it
+            found = fetch_openml(data_id=data_id, data_home=home, as_frame=False, parser="liac-arff", n_retries=1)
+    except HTTPError:
+        raise
+    except OSError as error:
+        raise ConnectionError(
+            f"OpenML's data set {data_id} is not in {folder or 'the data folder of scikit-learn'}, and openml.org "
+            f"could not be reached ({error}): fetch it where there is a network and copy the folder, or take a set "
+            "that needs none, such as digits, breast_cancer, diabetes or sunspots"
+        ) from None
+    x, y = found.data, found.target
+    if not isinstance(x, np.ndarray) or y is None or y.ndim != 1:
+        raise ValueError(f"OpenML's data set {data_id} has no single target or sparse inputs; expected a plain table")
+    if y.dtype == object:
+        return x.astype(np.float32), np.unique(y.astype(str), return_inverse=True)[1].astype(np.int32)
+    return x.astype(np.float32), y.astype(np.float32)
