@@ -13,7 +13,7 @@ PARAMS = {
     "hidden": {"kernel": jnp.array([[3.0, 0.0, 0.3], [4.0, 2.0, 0.4]]), "bias": jnp.array([0.0, -1.0, 2.0])},
     "output": {"kernel": jnp.array([[1.0], [0.0], [-2.0]])},
 }
-LIMITS = {"hidden/kernel": jr.MaxNorm(2.0), "hidden/bias": jr.Box(-1.0, 1.0), "output/kernel": jr.UnitNorm(axis=1)}
+LIMITS = {"hidden/kernel": jr.MaxNorm(1.0), "hidden/bias": jr.Box(-1.0, 1.0), "output/kernel": jr.UnitNorm(axis=1)}
 COSTS = {jr.KERNELS: jr.L2(0.5), "hidden/bias": jr.L1(2.0)}
 
 # name: (the function, its rules, what it gives)
@@ -26,7 +26,7 @@ FIGURES = {
     "violations": (
         diagnostics.violations,
         LIMITS,
-        {"hidden/kernel": 3.0, "hidden/bias": 1.0, "output/kernel": 1.0},
+        {"hidden/kernel": 4.0, "hidden/bias": 1.0, "output/kernel": 1.0},
     ),
     "at limit": (
         diagnostics.at_limit,
@@ -47,7 +47,7 @@ FIGURES = {
     "moves": (
         diagnostics.moves,
         LIMITS,
-        {"hidden/kernel": 3.0, "hidden/bias": 1.0, "output/kernel": np.sqrt(2)},
+        {"hidden/kernel": np.sqrt(17), "hidden/bias": 1.0, "output/kernel": np.sqrt(2)},
     ),
 }
 
@@ -92,9 +92,18 @@ def test_only_leaves_with_a_rule_are_there():
 def test_schedules_are_read_at_the_step():
     limit = {"hidden/kernel": jr.MaxNorm(optax.linear_schedule(5.0, 1.0, 4))}
     strength = {"hidden/kernel": jr.L1(optax.linear_schedule(0.0, 4.0, 4))}
-    both = jax.jit(lambda p, i: (diagnostics.violations(p, limit, i), diagnostics.penalties(p, strength, i)))
+
+    @jax.jit
+    def figures(p, i):
+        return (
+            diagnostics.violations(p, limit, i),
+            diagnostics.penalties(p, strength, i),
+            diagnostics.moves(p, limit, i),
+        )
+
     for step in (0, 4):
-        far, cost = both(PARAMS, step)
+        far, cost, move = figures(PARAMS, step)
+        assert move["hidden/kernel"] == pytest.approx(np.hypot(4, 1) if step else 0, abs=1e-5)
         assert far["hidden/kernel"] == pytest.approx(step, abs=1e-5)
         assert cost["hidden/kernel"] == pytest.approx(step * 9.7)
     with pytest.raises(ValueError, match="pass the step at which to read it"):
