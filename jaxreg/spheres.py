@@ -99,6 +99,8 @@ class TreeNorm:
         inside = jnp.abs(norm - self.radius) <= slack * self.radius
         safe = jnp.where(norm > 0, norm, 1)
         fixed = jax.lax.stop_gradient(safe)  # leaves a norm of 1 to differentiate, whose square does not underflow
-        moved = [jnp.where(norm > 0, (wide(leaf) / fixed) / (safe / fixed), count**-0.5) * self.radius for leaf in leaves]
+        even = count**-0.5
+        directions = [jnp.where(norm > 0, (wide(leaf) / fixed) / (safe / fixed), even) for leaf in leaves]
+        moved = [direction * self.radius for direction in directions]
         ends = [jnp.where(inside, leaf, end.astype(leaf.dtype)) for leaf, end in zip(leaves, moved, strict=True)]
         return jax.tree.unflatten(structure, ends)
