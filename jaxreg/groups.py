@@ -1,5 +1,6 @@
 """Groups of weights: the axes that make one, their norms, and how far rounding reaches."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -32,6 +33,7 @@ def group_size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
     return int(np.prod([shape[a] for a in axes], dtype=int))
 
 
+@partial(jax.jit, static_argnames="axes")  # outside of jit, the branches would be compiled anew at every call
 def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     """Euclidean norms over `axes` (kept, with length 1), without overflow or underflow, with gradient 0 at 0."""
     squares = jnp.sum(jnp.square(x), axes, keepdims=True)
