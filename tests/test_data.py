@@ -114,7 +114,8 @@ def test_sunspots_are_foretold_from_the_years_before():
 
 def description(data_id, target):
     return {
-        "id": str(data_id), "name": "tiny", "description": "Three rows.", "version": "1", "format": "ARFF", "status": "active", "licence": "Public",
+        "id": str(data_id), "name": "tiny", "description": "Three rows.", "version": "1",
+        "format": "ARFF", "status": "active", "licence": "Public",
         "url": f"https://www.openml.org/data/v1/download/{data_id}/tiny.arff", "file_id": str(data_id),
         "default_target_attribute": target, "visibility": "public",
         "md5_checksum": hashlib.md5(ARFF).hexdigest(),

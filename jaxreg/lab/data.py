@@ -137,5 +137,5 @@ def standardised(data: Data, targets: bool = False) -> Data:
 
 def _figures(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # Of each draw and feature; in double precision, so that a large constant has deviation 0.
-    mean, scale = (figure(rows, axis=1, keepdims=True, dtype=np.float64) for figure in (np.mean, np.std))
+    mean, scale = (np.asarray(f(rows, axis=1, keepdims=True, dtype=np.float64)) for f in (np.mean, np.std))
     return mean, np.where(scale > 0, scale, 1)
