@@ -13,7 +13,9 @@ from jaxreg.constraints import distances
 from jaxreg.groups import group_axes, group_norms
 from jaxreg.objects import eps, wide
 from jaxreg.paths import Leaf, Rules, Tree, assign, claims, rule_axes
+from jaxreg.spheres import tree_norm
 from jaxreg.trees import at_rule, cost, projected
+from jaxreg.trees import claims as groups
 
 Step = jax.Array | int | None
 
@@ -54,7 +56,8 @@ def violations(params: Tree, rules: Rules, step: Step = None) -> dict[str, jax.A
         step: The step at which scheduled limits are read; needed only if there are any.
 
     Returns:
-        {path: scalar}; 0 where the constraint holds (an equality: to rounding).
+        {path: scalar}; 0 where the constraint holds (an equality: to rounding). Leaves that share a `jaxreg.TreeNorm`
+        have the distance of all together.
 
     Raises:
         ValueError: If a pattern matches nothing, two claim one leaf, or a limit is scheduled and no step is given.
@@ -66,9 +69,9 @@ def violations(params: Tree, rules: Rules, step: Step = None) -> dict[str, jax.A
         3.5
     """
     return {
-        leaf.path: jnp.max(distances(at_rule(rule, step), leaf.array), initial=0)
-        for leaf, rule in assign(params, rules)
-        if rule is not None
+        leaf.path: jnp.max(_distances(at_rule(rule, step), [leaf.array for leaf in members]), initial=0)
+        for rule, _, members in groups(params, rules)
+        for leaf in members
     }
 
 
@@ -97,15 +100,29 @@ def at_limit(params: Tree, rules: Rules, step: Step = None, tolerance: float = 1
         0.5
     """
 
-    def share(leaf: Leaf, rule: Any) -> jax.Array:
-        x, axes = wide(leaf.array), rule_axes(rule, leaf.array.ndim)
-        reach = tolerance + 2 * float(eps(leaf.array.dtype))
+    def share(rule: Any, arrays: list[jax.Array]) -> jax.Array:
+        axes = rule_axes(rule, arrays[0].ndim)
+        reach = tolerance + 2 * max(float(eps(w.dtype)) for w in arrays)
+        wides = [wide(w) for w in arrays]
         # A weight of 0 has no length: a step that is small beside any other weight stands in for it.
-        move = reach * (x if axes is not None else jnp.abs(x) + 1e-6)
-        out = jnp.maximum(distances(rule, x + move), distances(rule, x - move))
-        return jnp.mean(out > 0.1 * group_norms(move, axes or ()))
+        moved = [reach * (x if axes is not None else jnp.abs(x) + 1e-6) for x in wides]
+        longer = _distances(rule, [x + move for x, move in zip(wides, moved, strict=True)])
+        shorter = _distances(rule, [x - move for x, move in zip(wides, moved, strict=True)])
+        size = tree_norm(moved) if len(arrays) > 1 else group_norms(moved[0], axes or ())
+        return jnp.mean(jnp.maximum(longer, shorter) > 0.1 * size)
 
-    return {leaf.path: share(leaf, at_rule(rule, step)) for leaf, rule in assign(params, rules) if rule is not None}
+    return {
+        leaf.path: share(at_rule(rule, step), [leaf.array for leaf in members])
+        for rule, _, members in groups(params, rules)
+        for leaf in members
+    }
+
+
+def _distances(rule: Any, arrays: list[jax.Array]) -> jax.Array:
+    # Of each group of the one array from its set; of all arrays together, where the rule is one for all of them.
+    if not getattr(rule, "together", False):
+        return distances(rule, arrays[0])
+    return tree_norm([wide(w) - wide(end) for w, end in zip(arrays, rule(arrays), strict=True)])
 
 
 def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:

@@ -18,7 +18,7 @@ EPSILON = 1e-7
 class AdamState(NamedTuple):
     """The number of updates made, and the running means of the gradient and of its square."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
     mean: Any
     square: Any
 
@@ -137,7 +137,7 @@ class OrthogonalRegularizer:
     """
 
     factor: Number = 0.01
-    mode: str = static("rows")
+    mode: str = static(default="rows")
 
     def __post_init__(self) -> None:
         check(self, "factor")
@@ -183,7 +183,7 @@ class MaxNorm:
     """
 
     limit: Number = 2.0
-    axis: Axis = static(0)
+    axis: Axis = static(default=0)
 
     def __post_init__(self) -> None:
         check(self, "limit", above=True)
@@ -221,7 +221,7 @@ class MinMaxNorm:
     min: Number = 0.0
     max: Number = 1.0
     rate: Number = 1.0
-    axis: Axis = static(0)
+    axis: Axis = static(default=0)
 
     def __post_init__(self) -> None:
         check(self, "min")
@@ -252,7 +252,7 @@ class UnitNorm:
         Keras 3.15 `constraints.UnitNorm`.
     """
 
-    axis: Axis = static(0)
+    axis: Axis = static(default=0)
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """What Keras makes of `w`."""

@@ -152,3 +152,12 @@ def test_norms_are_those_of_units_in_every_layout():
 def test_empty_leaves_have_figures():
     for name in ("violations", "moves"):
         assert getattr(diagnostics, name)({"kernel": jnp.ones((0, 3))}, jr.MaxNorm(1.0))["kernel"] == 0
+
+
+def test_leaves_under_one_norm_have_one_figure():
+    radius = np.sqrt(25 + 4 + 0.25 + 1 + 4)
+    for share, far in ((1.0, 0.0), (0.5, radius / 2)):
+        rules = {jr.KERNELS: jr.TreeNorm(share * radius)}
+        found = jax.jit(lambda p, r=rules: (diagnostics.violations(p, r), diagnostics.at_limit(p, r)))(PARAMS)
+        assert_figures(found[0], {"hidden/kernel": far, "output/kernel": far})
+        assert_figures(found[1], {"hidden/kernel": 1.0, "output/kernel": 1.0})
