@@ -5,8 +5,8 @@ Keras is no dependency of jaxreg. To make the file again, in an environment of i
     python -m venv keras-env && keras-env/bin/pip install "keras==3.15.*" jax
     keras-env/bin/python scripts/keras_outputs.py tests/data/keras_outputs.npz
 
-For each network it holds `<network>:x`, the inputs, `<network>:y`, the outputs, and `<network>:w:<path>`, each weight by
-its path in Keras; `meta` is JSON as bytes: the versions and this command. JAX backend, CPU, float32.
+For each network it holds `<network>:x`, the inputs, `<network>:y`, the outputs, and `<network>:w:<path>`, each weight
+by its path in Keras; `meta` is JSON as bytes: the versions and this command. JAX backend, CPU, float32.
 """
 
 import json
