@@ -49,7 +49,7 @@ def public():
     for module in (jaxreg.keras, jaxreg.diagnostics):
         named += [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
     called = [value for value in named if callable(value) and not isinstance(value, enum.Enum | enum.EnumType)]
-    return {f"{value.__module__}.{value.__name__}": value for value in called}
+    return {f"{value.__module__}.{value.__name__}": value for value in called if not value.__name__.startswith("_")}
 
 
 def test_every_public_object_has_an_example():
