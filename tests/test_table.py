@@ -78,7 +78,7 @@ def test_the_rows_say_what_a_projection_then_does():
         (jr.FrobeniusSphere(1.0), (0, 1), 1),
         (jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05)), (0,), 6),
         (jr.keras.MaxNorm(1.0), (0,), 6),
-        (lambda w: w, None, None),
+        pytest.param(lambda w: w, None, None, id="function"),
     ],
     ids=str,
 )
