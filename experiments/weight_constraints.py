@@ -2,28 +2,34 @@
 
 Claim: unit_norm, or min_max_norm between equal limits near 1, raises the test accuracy on the moons from 0.914 to 0.943
 (J. Brownlee, How to Reduce Overfitting Using Weight Constraints in Keras; the grid is from its readers' questions).
-Command: python experiments/weight_constraints.py (about a minute on 2 cores).
+Command: jaxreg run weight_constraints (about a minute on 2 cores).
 """
+
+import math
 
 import jaxreg as jr
 from jaxreg.lab import MLP, Arm, Recipe, Study, linen, moons, tutorial_moons
-from jaxreg.lab.cli import main
 
 STUDY = Study(
     name="weight_constraints",
     title="norm constraints on the hidden kernel, moons, MLP 2-500-1",
     model=linen(MLP(hidden=500), inputs=(2,)),
     data=tutorial_moons(),
-    draws=lambda count: moons(range(count), train=30, test=4000),
+    draws=lambda count: moons(range(count), train=30, test=4000, validation=70),
     arms=[
-        Arm("none", lambda _: Recipe()),
+        Arm(
+            "max_norm",
+            lambda limit: Recipe(constraints={"hidden/kernel": jr.MaxNorm(limit)}),
+            strengths=(math.inf, 1.0),
+            quantity="limit",
+        ),
         Arm("unit_norm", lambda _: Recipe(constraints={"hidden/kernel": jr.UnitNorm()})),
-        Arm("max_norm", lambda limit: Recipe(constraints={"hidden/kernel": jr.MaxNorm(limit)}), strengths=(1.0,)),
         Arm(
             "min_max_norm",
             lambda limit: Recipe(constraints={"hidden/kernel": jr.MinMaxNorm(limit, limit)}),
             strengths=(0.3, 0.6, 0.9, 1.0, 1.3, 1.6),
             label="min_max_norm({0:g}, {0:g})",
+            quantity="limit",
         ),
     ],
     published={
@@ -38,7 +44,5 @@ STUDY = Study(
     },
     highlights=["unit_norm", "max_norm(1)"],
     grid="min_max_norm",
+    source="J. Brownlee, How to Reduce Overfitting Using Weight Constraints in Keras; the grid: its readers' questions",
 )
-
-if __name__ == "__main__":
-    main(STUDY)

@@ -2,19 +2,18 @@
 
 Claim: weight regularisation raises the test accuracy on the moons from 0.914 to 0.943, best at strengths of 0.001 and
 0.01 (J. Brownlee, How to Use Weight Decay to Reduce Overfitting of Neural Network in Keras).
-Command: python experiments/weight_regularization.py (about a minute on 2 cores).
+Command: jaxreg run weight_regularization (about a minute on 2 cores).
 """
 
 import jaxreg as jr
 from jaxreg.lab import MLP, Arm, Recipe, Study, linen, moons, tutorial_moons
-from jaxreg.lab.cli import main
 
 STUDY = Study(
     name="weight_regularization",
     title="L2 on the hidden kernel, moons, MLP 2-500-1",
     model=linen(MLP(hidden=500), inputs=(2,)),
     data=tutorial_moons(),
-    draws=lambda count: moons(range(count), train=30, test=4000),
+    draws=lambda count: moons(range(count), train=30, test=4000, validation=70),
     arms=[
         Arm(
             "L2",
@@ -33,7 +32,5 @@ STUDY = Study(
     },
     highlights=["L2(0.001)"],
     grid="L2",
+    source="J. Brownlee, How to Use Weight Decay to Reduce Overfitting of Neural Network in Keras",
 )
-
-if __name__ == "__main__":
-    main(STUDY)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import optax
 import pytest
 
 import jaxreg as jr
@@ -34,7 +35,7 @@ def study(*arms, published=None):
 
 
 def experiment(name, *options, cwd):
-    command = [sys.executable, str(ROOT / "experiments" / f"{name}.py"), *map(str, options)]
+    command = [sys.executable, str(ROOT / "jaxreg_cli.py"), "run", name, *map(str, options)]
     return subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, timeout=300, env=os.environ | {"COLUMNS": "200"}
     )
@@ -49,14 +50,18 @@ def tiny(tmp_path_factory):
     return folder, experiment("weight_constraints", *TINY, cwd=folder)
 
 
-def test_an_experiment_prints_its_tables_and_draws_its_pictures(tiny):
+def test_an_experiment_prints_its_tables_and_writes_its_report(tiny):
     folder, done = tiny
     assert done.returncode == 0, done.stderr
     for label in ("none", "unit_norm", "max_norm(1)", "min_max_norm(1.3, 1.3)"):
         assert re.search(rf"^{re.escape(label)} ", done.stdout, re.MULTILINE), label
     assert "No lane diverged." in done.stdout
-    for picture in ("data", "curves", "strengths", "norms"):
-        assert (folder / "out" / "weight_constraints" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+    report = folder / "out" / "weight_constraints" / "report.html"
+    assert done.stdout.rstrip().endswith(str(report.resolve()))
+    text = report.read_text("utf-8")
+    assert text.index("A trial run") < text.index("<table")
+    assert text.count('<div class="stop"') == 7
+    assert "limit of <code>min_max_norm</code>" in text
 
 
 def test_the_same_command_reads_what_is_there(tiny):
@@ -65,7 +70,7 @@ def test_the_same_command_reads_what_is_there(tiny):
     again = experiment("weight_constraints", *TINY, cwd=folder)
     assert again.returncode == 0, again.stderr
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.npz")} == chunks
-    assert again.stdout.rsplit("\n", 3)[0] == first.stdout.rsplit("\n", 3)[0]
+    assert again.stdout.splitlines()[:-2] == first.stdout.splitlines()[:-2]
 
 
 def test_another_size_in_the_same_folder_is_refused_and_loses_nothing(tiny):
@@ -96,6 +101,48 @@ def test_bad_options_get_one_clear_message(case, tmp_path):
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "taken" / "weight_constraints").read_text() == "mine"
+
+
+def test_an_infinite_limit_is_the_baseline(tmp_path):
+    small = study(
+        Arm("max_norm", lambda c: Recipe(constraints={HIDDEN: jr.MaxNorm(c)}), (np.inf, 1.0), quantity="limit"),
+        Arm("plain", lambda _: Recipe()),
+    )
+    results = run_study(small, Size(seeds=2, draws=3, epochs=20), tmp_path / "s")
+    assert results.fresh["recipe"].values.tolist() == ["none", "max_norm(1)", "plain"]
+    assert results.fresh["strength"].values[:2].tolist() == [0.0, 1.0]
+    for dataset in (results.published, results.fresh):
+        for name in ("train_loss", "test_loss", "norm/hidden/kernel"):
+            sides = (dataset[name].sel(recipe=label).values for label in ("none", "plain"))
+            np.testing.assert_allclose(*sides, rtol=1e-5)
+
+
+def test_surface_and_weights_are_those_of_the_trained_model(tmp_path):
+    small = study()
+    results = run_study(small, Size(seeds=2, draws=1, epochs=20), tmp_path / "s")
+    lane = results.published.isel(recipe=1, seed=1, draw=0)
+    w, b = (lane[f"params/hidden/{part}"].values for part in ("kernel", "bias"))
+    v, c = (lane[f"params/output/{part}"].values for part in ("kernel", "bias"))
+    np.testing.assert_allclose(np.linalg.norm(w), lane["norm/hidden/kernel"].values[-1], rtol=1e-5)
+    x = np.stack(np.meshgrid(lane["x1"], lane["x2"]), axis=-1)
+    logits = (np.maximum(x @ w + b, 0) @ v + c)[..., 0]
+    np.testing.assert_allclose(lane["probability"], 1 / (1 + np.exp(-logits)), rtol=1e-4)
+    points = np.concatenate([small.data.x_train[0], small.data.x_test[0]])
+    assert (points.min(axis=0) > [lane["x1"].min(), lane["x2"].min()]).all()
+    assert (points.max(axis=0) < [lane["x1"].max(), lane["x2"].max()]).all()
+
+
+def test_the_code_of_a_recipe_makes_it(tmp_path):
+    small = study(
+        Arm("L2", lambda s: Recipe(penalties={HIDDEN: jr.L2(s)}), (0.0, 1e-3)),
+        Arm("rated", lambda s: Recipe(constraints={jr.KERNELS: jr.MinMaxNorm(s, 2 * s, rate=0.5)}), (0.5,)),
+    )
+    (none, l2), (rated,) = (arm.record().code for arm in small.arms)
+    assert none == ""
+    assert l2 == "jr.penalize({'hidden/kernel': jr.L2(strength=0.001)})"
+    assert rated == "jr.project({jr.KERNELS: jr.MinMaxNorm(min=0.5, max=1.0, rate=0.5)})"
+    for code in (l2, rated):
+        assert isinstance(eval(code, {"jr": jr}), optax.GradientTransformation)
 
 
 def test_a_study_is_read_back_with_its_recipes_labelled(tmp_path):

@@ -1,96 +1,194 @@
-"""The pictures of a case study, drawn from its results alone and saved beside them."""
+"""The pictures of a case study and of a sweep, drawn from what is stored alone."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import numpy as np
 import xarray as xr
+from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxreg.lab import curves, plots, strengths
-from jaxreg.lab.data import Data
-from jaxreg.lab.record import NONE, StudyResults
-from jaxreg.lab.style import BLUE, ORANGE, style
+from jaxreg.lab import curves, figures, plots, stats, strengths
+from jaxreg.lab.blocks import Picture
+from jaxreg.lab.record import FRESH, NONE, PUBLISHED, StudyResults
+from jaxreg.lab.style import BLUE, GREY, ORANGE, legend, style
+from jaxreg.lab.svg import svg
+
+# Margins of our own, in inches: all stops of a walk have their axes in one place, and Matplotlib's layout engine would
+# take half of the time that drawing takes.
+_WIDTH, _HEIGHT = 4.2, 3.7
+_LEFT, _RIGHT, _BOTTOM, _TOP = 0.66, 0.08, 1.15, 0.12
 
 
-def draw(results: StudyResults, data: Data, folder: Path) -> list[Path]:
-    """Draw the data, the learning curves, the grid of strengths and the weight norms.
-
-    Args:
-        results: A case study.
-        data: The published data; its first draw is shown.
-        folder: Where the pictures go, as PNG.
-
-    Returns:
-        The pictures' files.
-    """
-    pictures: dict[str, Callable[[StudyResults, Data], Figure]] = {
-        "data": _data,
-        "curves": _curves,
-        "strengths": _strengths,
-        "norms": _norms,
-    }
-    files = []
-    for name, picture in pictures.items():
-        with style():
-            file = folder / f"{name}.png"
-            picture(results, data).savefig(file)
-            files.append(file)
-    return files
+def data(results: StudyResults) -> list[Picture]:
+    """The published data, training rows filled and test rows hollow; nothing if they are not points of a plane."""
+    if not results.record.points:
+        return []
+    caption = "The published data: training rows filled, test rows hollow"
+    return [_picture(f"{results.record.name}-data", caption, partial(_points, results=results))]
 
 
-def _data(results: StudyResults, data: Data) -> Figure:
-    figure = Figure()
-    axes = figure.add_subplot()
-    plots.data(axes, data.x_test[0], data.y_test[0], name="test", hollow=True)
-    plots.data(axes, data.x_train[0], data.y_train[0], name="train")
-    axes.set_title("The published data")
-    return figure
+def learning(results: StudyResults, recipe: str) -> list[Picture]:
+    """The learning curves of the baseline and of a recipe: accuracy as published, cross-entropy on fresh draws."""
+    return [
+        _picture(
+            f"{results.record.name}-curves-{kind}-{quantity}",
+            f"{_QUANTITIES[quantity]} over the epochs, {where}",
+            partial(_compared, dataset=dataset, recipes=[NONE, recipe], quantity=quantity),
+        )
+        for quantity, kind, dataset, where in _shown(results)
+        if (quantity, kind) != ("accuracy", FRESH)
+    ]
 
 
-def _curves(results: StudyResults, data: Data) -> Figure:
-    figure = Figure(figsize=(10, 6.6))
-    places = iter(np.ravel(figure.subplots(2, 2)))
-    for quantity in ("accuracy", "loss"):
-        for dataset, where in _both(results):
-            axes = next(places)
-            for label, colour in zip(_compared(results)[:2], (BLUE, ORANGE), strict=True):
-                lanes = dataset.sel(recipe=label)
-                train, test = lanes[f"train_{quantity}"], lanes[f"test_{quantity}"]
-                curves.learning_curves(axes, train, test, name=label, colours=(colour, colour))
-            axes.set_title(where)
-    return figure
+def grid(results: StudyResults, chosen: str) -> list[Picture]:
+    """Train and test against the strengths of the method that the study draws, the chosen recipe marked."""
+    arm = results.record.arm(results.record.grid)
+    mark = arm.strengths[list(arm.labels).index(chosen)] if chosen in arm.labels else None
+
+    def draw(ax: Axes, dataset: xr.Dataset, quantity: str) -> None:
+        last = dataset.isel(epoch=-1, recipe=_on_grid(results, dataset))
+        strengths.strength_path(ax, last[f"train_{quantity}"], last[f"test_{quantity}"], chosen=mark)
+        ax.set_xlabel(f"{arm.quantity} of {arm.method} (logarithmic; 0: none)")
+        legend(ax, curves.shown(last[f"test_{quantity}"].size // last.sizes["recipe"]), below=True)
+
+    return [
+        _picture(
+            f"{results.record.name}-grid-{kind}-{quantity}",
+            f"{_QUANTITIES[quantity]} against the {arm.quantity} of {arm.method}, {where}",
+            partial(draw, dataset=dataset, quantity=quantity),
+        )
+        for quantity, kind, dataset, where in _shown(results)
+    ]
 
 
-def _strengths(results: StudyResults, data: Data) -> Figure:
-    figure = Figure(figsize=(10, 6.6))
-    places = iter(np.ravel(figure.subplots(2, 2)))
-    for quantity in ("accuracy", "loss"):
-        for dataset, where in _both(results):
-            axes = next(places)
-            last = dataset.isel(epoch=-1)
-            grid = last.isel(recipe=np.isin(last["method"], [NONE, results.record.grid]))
-            strengths.strength_path(axes, grid[f"train_{quantity}"], grid[f"test_{quantity}"])
-            axes.tick_params(axis="x", rotation=60)
-            axes.set_xlabel(f"strength or limit of {results.record.grid} (logarithmic; 0: none)")
-            axes.set_title(where)
-    return figure
+def norms(results: StudyResults) -> list[Picture]:
+    """The weight norms of the baseline and of the recipes that the study sets beside it."""
+
+    def draw(ax: Axes) -> None:
+        for label, line in zip([NONE, *results.record.highlights], ("-", "--", ":", "-."), strict=False):
+            curves.weight_norms(ax, results.published.sel(recipe=label), name=label, linestyle=line)
+        ax.autoscale(axis="y")
+        ax.set_ylim(bottom=0)
+
+    return [_picture(f"{results.record.name}-norms", "Weight norms over the epochs, the published data", draw)]
 
 
-def _norms(results: StudyResults, data: Data) -> Figure:
-    figure = Figure()
-    axes = figure.add_subplot()
-    for label, line in zip(_compared(results), ("-", "--", ":"), strict=False):
-        curves.weight_norms(axes, results.published.sel(recipe=label), name=label, linestyle=line)
-    axes.set_title("Weight norms on the published data")
-    return figure
+def differences(results: StudyResults, recipe: str) -> list[Picture]:
+    """What a recipe changes against the baseline in every single draw."""
+
+    def draw(ax: Axes, variable: str) -> None:
+        ours, theirs = (figures.final(results.fresh, label, variable) for label in (recipe, NONE))
+        gap = stats.differences(ours, theirs, drop_diverged=True).rename(variable)
+        paired = figures.gain(results.fresh, recipe, variable)
+        plots.paired_differences(ax, gap, paired, lower_is_better=figures.lower_is_better(variable))
+        ax.set_ylabel(f"difference in {_QUANTITIES[variable.removeprefix('test_')].lower()}")
+
+    return [
+        _picture(
+            f"{results.record.name}-draws-{quantity}",
+            f"{_QUANTITIES[quantity]} of {recipe} minus {NONE} in each fresh draw",
+            partial(draw, variable=f"test_{quantity}"),
+        )
+        for quantity in _quantities(results.fresh)
+    ]
 
 
-def _both(results: StudyResults) -> Sequence[tuple[xr.Dataset, Any]]:
+def stops(results: StudyResults) -> list[str]:
+    """The recipes along which a reader can walk: the baseline, then the strengths of the drawn method, ascending."""
+    arm = results.record.arm(results.record.grid)
+    order = np.argsort(arm.strengths, kind="stable")
+    return [NONE, *(arm.labels[place] for place in order if arm.labels[place] != NONE)]
+
+
+def stop(results: StudyResults, recipe: str) -> list[Picture]:
+    """How one recipe decides, learns and weighs, on the published data: surface, curves and weights."""
+    walk = results.published.isel(recipe=_on_grid(results, results.published))
+    lanes, baseline = walk.sel(recipe=recipe), walk.sel(recipe=NONE)
+    name = f"{results.record.name}-stop-{stops(results).index(recipe)}"
+
+    def surface(ax: Axes) -> None:
+        first = lanes.isel(seed=0, draw=0)
+        plots.decision_surface(ax, first["x1"], first["x2"], first["probability"])
+        _points(ax, results)
+
+    def learned(ax: Axes) -> None:
+        curves.learning_curves(ax, lanes["train_loss"], lanes["test_loss"])
+        if recipe != NONE:
+            curves.curve(ax, baseline["test_loss"].mean(("seed", "draw")), colour=GREY, label=f"test, {NONE}")
+        ax.set_ylim(0, 1.05 * float(walk["test_loss"].max()))
+        legend(ax, curves.shown(lanes["test_loss"].size // lanes.sizes["epoch"]), below=True)
+
+    def weights(ax: Axes) -> None:
+        kernels = walk[f"params/{figures.first_kernel(walk)}"].isel(seed=0, draw=0)
+        names = (NONE, "_" if recipe == NONE else recipe)
+        plots.weight_histograms(ax, kernels.sel(recipe=NONE).values, kernels.sel(recipe=recipe).values, names=names)
+        edge = 1.05 * float(abs(kernels).max())
+        ax.set_xlim(-edge, edge)
+        legend(ax, below=True)
+
+    drawn = [_picture(f"{name}-curves", "Cross-entropy over the epochs, all seeds", learned)]
+    if "probability" in walk:
+        drawn.insert(0, _picture(f"{name}-surface", "Decision surface, first seed", surface))
+        drawn.append(_picture(f"{name}-weights", "Weights of the first kernel after training, first seed", weights))
+    return drawn
+
+
+def sweep(dataset: xr.Dataset, name: str, recipes: Sequence[str]) -> list[Picture]:
+    """The pictures of any training sweep: learning curves of some recipes, and the path along their strength."""
+    last = dataset.isel(epoch=-1)
+    strength = dataset["strength"].values
+    path = len(set(strength)) == strength.size > 1 and np.isfinite(strength).all() and (strength >= 0).all()
+    drawn = []
+    for quantity in _quantities(dataset):
+        caption = f"{_QUANTITIES[quantity]} over the epochs"
+        draw: Callable[[Axes], object] = partial(_compared, dataset=dataset, recipes=recipes, quantity=quantity)
+        drawn.append(_picture(f"{name}-curves-{quantity}", caption, draw))
+        if path:
+            train, test = last[f"train_{quantity}"], last[f"test_{quantity}"]
+            caption = f"{_QUANTITIES[quantity]} against {dataset['method'].values[-1]}"
+            draw = partial(strengths.strength_path, train=train, test=test)
+            drawn.append(_picture(f"{name}-path-{quantity}", caption, draw))
+    return drawn
+
+
+_QUANTITIES = {"accuracy": "Accuracy", "loss": "Cross-entropy"}
+
+
+def _quantities(dataset: xr.Dataset) -> list[str]:
+    return [name for name in _QUANTITIES if {f"train_{name}", f"test_{name}"} <= set(dataset)]
+
+
+def _picture(name: str, caption: str, draw: Callable[[Axes], object]) -> Picture:
+    with style(), rc_context({"figure.constrained_layout.use": False}):
+        figure = Figure(figsize=(_WIDTH, _HEIGHT))
+        figure.subplots_adjust(_LEFT / _WIDTH, _BOTTOM / _HEIGHT, 1 - _RIGHT / _WIDTH, 1 - _TOP / _HEIGHT)
+        draw(figure.add_subplot())
+        return Picture(name, caption, svg(figure, name))
+
+
+def _points(ax: Axes, results: StudyResults) -> None:
+    for part, rows in reversed(list(results.record.points.items())):
+        x1, x2, label = np.transpose(rows)
+        plots.data(ax, np.column_stack([x1, x2]), label, name=part, hollow=part != "train")
+
+
+def _compared(ax: Axes, dataset: xr.Dataset, recipes: Sequence[str], quantity: str) -> None:
+    for label, colour in zip(recipes, (BLUE, ORANGE), strict=False):
+        lanes = dataset.sel(recipe=label)
+        curves.learning_curves(
+            ax, lanes[f"train_{quantity}"], lanes[f"test_{quantity}"], name=label, colours=(colour, colour)
+        )
+
+
+def _on_grid(results: StudyResults, dataset: xr.Dataset) -> np.ndarray:
+    return np.isin(dataset["recipe"], stops(results))
+
+
+def _shown(results: StudyResults) -> list[tuple[str, str, xr.Dataset, str]]:
+    # On the published data the accuracy, as it was published; on fresh draws that and the cross-entropy.
     seeds, draws = results.published.sizes["seed"], results.fresh.sizes["draw"]
-    return (results.published, f"the published data, {seeds} seeds"), (results.fresh, f"{draws} fresh draws")
-
-
-def _compared(results: StudyResults) -> list[str]:
-    return [NONE, *results.record.highlights]
+    shown = [("accuracy", PUBLISHED, results.published, f"the published data, {seeds} seeds")]
+    shown += [(quantity, FRESH, results.fresh, f"{draws} fresh draws") for quantity in _QUANTITIES]
+    return [entry for entry in shown if entry[0] in _quantities(results.fresh)]

@@ -5,6 +5,7 @@ data. All recipes share seeds and draws, so that comparisons are paired.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+import jaxreg as jr
 from jaxreg.lab.data import Data
 from jaxreg.lab.fit import Problem, Recipe, fit
 from jaxreg.lab.models import Model
@@ -26,6 +28,7 @@ from jaxreg.lab.record import (
     store_folder,
     write_record,
 )
+from jaxreg.lab.surface import Window, window
 from jaxreg.lab.sweep import sweep
 from jaxreg.objects import Number
 
@@ -37,19 +40,31 @@ class Arm:
     Args:
         method: Its name.
         recipe: The strength, a traced number, -> the recipe; or -> a recipe without one, if there are no strengths.
-        strengths: The strengths to try; strength 0 of a penalty is the baseline and is labelled so.
+        strengths: The strengths to try; strength 0 of a penalty, or an infinite limit, which leaves every weight as
+            it is, is the baseline and is labelled so.
         label: Format of one recipe's label, given the strength.
+        quantity: What the strengths are: "strength" of a penalty, "limit" of a constraint.
     """
 
     method: str
     recipe: Callable[[Number], Recipe]
     strengths: Sequence[float] = ()
     label: str = ""
+    quantity: str = "strength"
 
     def labels(self) -> list[str]:
         """The labels of the recipes, one a strength."""
         label = self.label or self.method + "({0:g})"
-        return [label.format(s) if s else NONE for s in self.strengths] or [self.label or self.method]
+        return [NONE if s in (0, math.inf) else label.format(s) for s in self.strengths] or [self.label or self.method]
+
+    def record(self) -> ArmRecord:
+        """What is kept of it beside its numbers."""
+        labels = self.labels()
+        recipes = [
+            Recipe() if label == NONE else self.recipe(s)
+            for s, label in zip(self.strengths or (0.0,), labels, strict=True)
+        ]
+        return ArmRecord(self.method, tuple(self.strengths), labels, self.quantity, list(map(_code, recipes)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +81,8 @@ class Study:
         published: Label -> published accuracy on the training and on the test rows.
         highlights: Labels of the recipes that the pictures set beside the baseline.
         grid: The method whose strengths are drawn.
+        source: Where the published figures are from.
+        epochs: Epochs of the published training.
     """
 
     name: str
@@ -77,6 +94,8 @@ class Study:
     published: Mapping[str, tuple[float, float]]
     highlights: Sequence[str]
     grid: str
+    source: str = ""
+    epochs: int = 4000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,30 +147,61 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
         PUBLISHED: {"seed": np.arange(size.seeds), "draw": np.arange(1)},
         FRESH: {"seed": np.arange(1), "draw": np.arange(size.draws)},
     }
+    places = {PUBLISHED: window(study.model, study.data), FRESH: None}
     for kind, problem in problems.items():
         for arm in study.arms:
-            _run_arm(arm, problem, over[kind], store_folder(out, kind, arm.method))
+            _run_arm(arm, problem, places[kind], over[kind], store_folder(out, kind, arm.method))
     write_record(
         Record(
             study.name,
             study.title,
-            [ArmRecord(arm.method, tuple(arm.strengths), arm.labels()) for arm in study.arms],
+            [arm.record() for arm in study.arms],
             study.published,
             study.highlights,
             study.grid,
             command,
+            study.source,
+            study.epochs,
+            _points(study.data),
         ),
         out,
     )
     return open_study(out)
 
 
-def _run_arm(arm: Arm, problem: Problem, over: Mapping[str, np.ndarray], store: Path) -> None:
+def _run_arm(arm: Arm, problem: Problem, places: Window | None, over: Mapping[str, np.ndarray], store: Path) -> None:
     def run(seed: jax.Array, draw: jax.Array, strength: Number = 0.0) -> dict[str, Any]:
-        return fit(problem, arm.recipe(strength), jax.random.key(seed), draw)
+        outputs = fit(problem, arm.recipe(strength), jax.random.key(seed), draw, keep=places is not None)
+        if places is not None:
+            outputs["probability"] = places.probability(problem.model, outputs)
+        return outputs
 
     strengths = {"strength": np.asarray(arm.strengths)} if arm.strengths else {}
-    sweep(run, {**strengths, **over}, store, coords={"epoch": problem.recorded})
+    seen = {} if places is None else places._asdict()
+    sweep(run, {**strengths, **over}, store, coords={"epoch": problem.recorded, **seen})
+
+
+def _points(data: Data) -> dict[str, list[list[float]]]:
+    if data.x_train.shape[2:] != (2,):
+        return {}
+    return {part: np.column_stack([x[0], y[0]]).tolist() for part, (x, y) in data.parts().items()}
+
+
+def _code(recipe: Recipe) -> str:
+    # What of a recipe is regularisation, as a person writes it: the objects print as the code that makes them.
+    links = {"penalize": recipe.penalties, "project": recipe.constraints}
+    return ", ".join(f"jr.{name}({_written(rules)})" for name, rules in links.items() if rules is not None)
+
+
+def _written(rules: Any) -> str:
+    if isinstance(rules, Mapping):
+        named = {getattr(jr, name): f"jr.{name}" for name in ("KERNELS", "RECURRENT_KERNELS", "BIASES", "EMBEDDINGS")}
+        return "{" + ", ".join(f"{named.get(p, repr(p))}: {_written(rule)}" for p, rule in rules.items()) + "}"
+    if not dataclasses.is_dataclass(rules):
+        return repr(rules)
+    given = {field.name: getattr(rules, field.name) for field in dataclasses.fields(rules)}
+    plain = {field.name: field.default for field in dataclasses.fields(rules)}
+    return f"jr.{type(rules).__name__}({', '.join(f'{n}={v!r}' for n, v in given.items() if v != plain[n])})"
 
 
 def _divisor(epochs: int, points: int) -> int:

@@ -1,0 +1,267 @@
+"""What case studies say, in words: which recipe to use, how sure that is, and what is left of a published gain.
+
+Each sentence is chosen by the figures it quotes, so that it says no more than they do.
+"""
+
+import math
+from collections.abc import Sequence
+
+from jaxreg.lab import figures, stats
+from jaxreg.lab.blocks import Block, Bullets, Code, Given, Heading, Listing, Paragraph, Piece, Text, Verdict
+from jaxreg.lab.quote import Result, Source
+from jaxreg.lab.record import NONE, ArmRecord, Record
+
+LOSS, ACCURACY = "test_loss", "test_accuracy"
+_WHAT = {LOSS: "Test cross-entropy", ACCURACY: "Test accuracy"}
+
+
+def verdict(sources: Sequence[Source]) -> Verdict:
+    """The verdict on case studies, the recommendation first.
+
+    Args:
+        sources: Each stands for a `StudyResults`.
+    """
+    best, *rest = sorted(sources, key=lambda source: _beaten(source, sources))
+    trials = [sentence for source in sources for sentence in _trial(source)]
+    blocks: list[Block] = [Paragraph(sentence, lead=True) for sentence in trials]
+    blocks += [Paragraph(_advice(best), lead=True), *_code(best), Paragraph(_over(best)), Bullets(_changes(best))]
+    notes = [sentence for other in rest for sentence in _other(best, other)]
+    notes += [*_chosen(best), *_limits(best)]
+    if notes:
+        blocks += [Heading(["How it was chosen, and against what"], 3), Bullets(notes)]
+    claims = [sentence for source in sources for sentence in _claims(source)]
+    if claims:
+        blocks += [Heading(["What is left of the published gain"], 3), Bullets(claims)]
+    return Verdict(blocks)
+
+
+def advised(source: Source) -> str:
+    """The recipe to use: the one chosen most often on validation rows, if it helps in something and harms nothing."""
+    fresh = source.at("fresh")
+    if "validation_loss" not in fresh.data:
+        return NONE
+    label = str(fresh.find(figures.recommended).value)
+    moves = [] if label == NONE else [_moved(fresh, label, name) for name in _measured(fresh)]
+    return label if 1 in moves and -1 not in moves else NONE
+
+
+def comparable(source: Source) -> bool:
+    """Whether the trainings were as long as the published ones."""
+    return bool(figures.last_epoch(source.data.published) == source.data.record.epochs)
+
+
+def change(fresh: Source, recipe: str, variable: str) -> Text:
+    """What a recipe changes against the baseline: the mean, its interval, and how often it is better.
+
+    Args:
+        fresh: Stands for a dataset over fresh draws.
+        recipe: Which recipe.
+        variable: "test_loss" or "test_accuracy".
+    """
+    share = fresh.find(figures.outperforms, recipe, variable)
+    words = share.value.verdict.value
+    return [
+        *interval(fresh.find(figures.gain, recipe, variable), variable),
+        ", better in ",
+        *_share(share),
+        f": {words}",
+    ]
+
+
+def interval(result: Result, variable: str) -> Text:
+    """A paired difference in words: its mean, with its unit, and its interval."""
+    times, form, unit = (100, "+.2f", "points") if variable == ACCURACY else (1, "+.3f", "nats")
+    mean, low, high = (result.number(field, form, times) for field in ("mean", "low", "high"))
+    return [mean, f" {unit} (", result.number("confidence", ".0f", 100), " % interval ", low, " to ", high, ")"]
+
+
+def _beaten(source: Source, sources: Sequence[Source]) -> float:
+    """How often, in all, what the others advise is better on the validation rows of the same draws."""
+    mine = source.at("fresh").data
+    if advised(source) == NONE:
+        return float(len(sources))
+    others = [(other.at("fresh").data, advised(other)) for other in sources if other is not source]
+    rivals = [(data, label) for data, label in others if label != NONE and figures.same_draws(mine, data)]
+    return sum(figures.beats(*rival, mine, advised(source), "validation_loss").probability for rival in rivals)
+
+
+def _measured(fresh: Source) -> list[str]:
+    return [name for name in (LOSS, ACCURACY) if name in fresh.data]
+
+
+def _moved(fresh: Source, recipe: str, variable: str) -> int:
+    """1 if a recipe is better than the baseline beyond doubt, in size and in how often, −1 if worse, else 0."""
+    paired, share = (fresh.find(function, recipe, variable).value for function in (figures.gain, figures.outperforms))
+    low, high = (-paired.high, -paired.low) if figures.lower_is_better(variable) else (paired.low, paired.high)
+    if low > 0 and share.low > 0.5:
+        return 1
+    return -1 if high < 0 and share.high < 0.5 else 0
+
+
+def _trial(source: Source) -> list[Text]:
+    if comparable(source):
+        return []
+    ran = source.at("published").find(figures.last_epoch).number(form="d")
+    wanted = source.find(figures.published_epochs).number(form="d")
+    told: list[Piece] = [
+        "A trial run of ",
+        Code(source.data.record.name),
+        ", ",
+        ran,
+        " epochs instead of ",
+    ]
+    told += [wanted, ": its figures are not comparable with the published ones, and its advice is for so short a "]
+    return [[*told, "training only."]]
+
+
+def _advice(source: Source) -> Text:
+    label = advised(source)
+    if "validation_loss" not in source.data.fresh:
+        return ["No recipe can be recommended: there are no validation rows to choose one by."]
+    if label == NONE:
+        return ["No recipe tried here is shown to help: train without a regulariser."]
+    arm = _arm(source, label)
+    if not arm.strengths:
+        return ["Use ", Code(arm.method), "."]
+    return ["Use ", Code(arm.method), f" with {arm.quantity} ", Code(_strength(arm, label)), "."]
+
+
+def _code(source: Source) -> list[Block]:
+    label = advised(source)
+    if label == NONE:
+        return []
+    code = _recipe_code(source, label)
+    place = "first" if code.startswith("jr.penalize") else "last"
+    return [Paragraph([f"As the {place} link of an Optax chain:"]), Listing(f"import jaxreg as jr\n\n{code}")]
+
+
+def _over(source: Source) -> Text:
+    fresh = source.at("fresh")
+    tried = fresh.find(figures.recommended).value if "validation_loss" in fresh.data else NONE
+    over: list[Piece] = [
+        "Over ",
+        fresh.find(figures.lanes, "draw").number(form="d"),
+        " fresh draws of the data",
+    ]
+    if advised(source) != NONE:
+        return [*over, ", ", Code(advised(source)), " against ", Code(NONE), ":"]
+    return [*over, ", even ", Code(tried), ", chosen most often on the validation rows, is not shown to be better:"]
+
+
+def _changes(source: Source) -> list[Text]:
+    fresh = source.at("fresh")
+    label = fresh.find(figures.recommended).value if "validation_loss" in fresh.data else NONE
+    told: list[Text] = []
+    for name in _measured(fresh):
+        ends = [fresh.find(figures.mean, recipe, name).number() for recipe in (NONE, label)]
+        told.append([f"{_WHAT[name]} ", ends[0], " → ", ends[1], ": ", *change(fresh, label, name), "."])
+    return told
+
+
+def _chosen(source: Source) -> list[Text]:
+    fresh = source.at("fresh")
+    if "validation_loss" not in fresh.data:
+        return []
+    label = fresh.find(figures.recommended).value
+    picked, draws = fresh.find(figures.times_chosen, label), fresh.find(figures.lanes, "draw")
+    told: list[Piece] = ["The cross-entropy of each draw's validation rows chose it: ", Code(label)]
+    told += [" in ", picked.number(form="d"), " of ", draws.number(form="d"), " draws, more often than any other. "]
+    told += ["Choosing so anew in each draw and reading its test rows once: "]
+    for place, name in enumerate(_measured(fresh)):
+        part = name.removeprefix("test_")
+        told += ["; " * bool(place), f"{_WHAT[name].lower()} "]
+        told += interval(fresh.find(figures.choice_gain, part), name)
+        told += [", better in ", *_share(fresh.find(figures.choice_outperforms, part))]
+    return [[*told, "."]]
+
+
+def _limits(source: Source) -> list[Text]:
+    """What a reader should know before following the advice."""
+    fresh, label = source.at("fresh"), advised(source)
+    told: list[Text] = []
+    needed = Result(stats.draws_for_probability(), "stats.draws_for_probability()")
+    if figures.lanes(fresh.data, "draw") < needed.value:
+        few = fresh.find(figures.lanes, "draw").number(form="d")
+        told.append(
+            [few, " draws are few: it takes ", needed.number(form="d"), " to see that a recipe wins in three of four."]
+        )
+    if label != NONE:
+        arm = _arm(source, label)
+        tried = sorted(strength for strength in arm.strengths if 0 < strength < math.inf)
+        mine = arm.strengths[list(arm.labels).index(label)]
+        if len(tried) > 1 and mine in (tried[0], tried[-1]):
+            end = "smallest" if mine == tried[0] else "largest"
+            told.append([Code(label), f" has the {end} {arm.quantity} tried: one beyond it may do better yet."])
+    return told
+
+
+def _other(best: Source, other: Source) -> list[Text]:
+    label, mine = advised(other), advised(best)
+    fresh, ours = other.at("fresh"), best.at("fresh")
+    told: list[Piece] = ["Of the ", Given(other.data.record.title), ": "]
+    if label == NONE:
+        return [[*told, "nothing is shown to help."]]
+    told += [Code(label), " does best: "]
+    for place, name in enumerate(_measured(fresh)):
+        told += ["; " * bool(place), f"{_WHAT[name].lower()} ", *interval(fresh.find(figures.gain, label, name), name)]
+    if figures.same_draws(ours.data, fresh.data):
+        head, share = (ours.find(f, mine, fresh, label, LOSS) for f in (figures.against, figures.beats))
+        told += [
+            ". On the same draws ",
+            Code(mine),
+            " has ",
+            *interval(head, LOSS),
+            " of cross-entropy against it and is",
+        ]
+        told += [" better in ", *_share(share)]
+    return [[*told, "."]]
+
+
+def _claims(source: Source) -> list[Text]:
+    """The published claim of each highlight, and what is left of it on fresh draws."""
+    study, fresh, record = source.at("published"), source.at("fresh"), source.data.record
+    if ACCURACY not in fresh.data or not comparable(source) or NONE not in record.published:
+        return []
+    told: list[Text] = []
+    for label in [label for label in record.highlights if label in record.published]:
+        ours = [study.find(figures.mean, name, ACCURACY) for name in (label, NONE)]
+        theirs = [source.find(figures.published, name, "test") for name in (label, NONE)]
+        same = all(abs(a.value - b.value) < 0.0005 for a, b in zip(ours, theirs, strict=True))
+        gained, share = study.find(figures.gain, label, ACCURACY), source.find(figures.share_of_published, label)
+        claim: list[Piece] = ["With the published data ", Code(label), " reaches ", ours[0].number()]
+        claim += [" against ", ours[1].number(), ", as published" if same else ", published as "]
+        claim += [] if same else [theirs[0].number(), " against ", theirs[1].number()]
+        claim += [
+            ": ",
+            gained.number("mean", "+.2f", 100),
+            " points. Over ",
+            fresh.find(figures.lanes, "draw").number(form="d"),
+        ]
+        claim += [" fresh draws: ", *change(fresh, label, ACCURACY)]
+        if gained.value.mean > 0 and 0 < share.value < 1:
+            claim += [". The gain is ", share.number(form=".0f", times=100), " % of the published one"]
+        loss, errors = (fresh.find(figures.reduction, label, name) for name in (LOSS, ACCURACY))
+        claim += [f". Cross-entropy gains {'more' if loss.value > errors.value else 'less'}: "]
+        claim += [*change(fresh, label, LOSS), "; ", loss.number(form=".0f", times=100), " % less, and "]
+        claim += [errors.number(form=".0f", times=100), " % fewer errors"]
+        told.append([*claim, "."])
+    return told
+
+
+def _share(result: Result) -> Text:
+    middle, low, high = (result.number(field, ".0f", 100) for field in ("probability", "low", "high"))
+    return [middle, " % of the draws (", low, " to ", high, " %)"]
+
+
+def _arm(source: Source, label: str) -> ArmRecord:
+    record: Record = source.data.record
+    return next(arm for arm in record.arms if label in arm.labels)
+
+
+def _strength(arm: ArmRecord, label: str) -> str:
+    return f"{arm.strengths[list(arm.labels).index(label)]:g}"
+
+
+def _recipe_code(source: Source, label: str) -> str:
+    arm = _arm(source, label)
+    return arm.code[list(arm.labels).index(label)]

@@ -1,0 +1,179 @@
+"""The command `jaxreg`: parse, call, print.
+
+It stands beside the package and imports nothing of it before a command needs it, so that `jaxreg --help` doesn't wait
+for JAX.
+"""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+try:
+    import tyro
+except ImportError:
+    sys.exit("jaxreg: the command needs the laboratory: pip install 'jaxreg[lab]'")
+
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional
+
+
+def _shown(words: str, metavar: str, default: str) -> Any:
+    return tyro.conf.arg(help=words, metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
+Json = Annotated[bool, tyro.conf.arg(help="Print JSON, for machines.")]
+
+
+@dataclasses.dataclass(frozen=True)
+class List:
+    """List the case studies that can be run from here, and the results that are stored here.
+
+    Case studies are the files in ./experiments, or in the clone that jaxreg is installed from, that define a STUDY.
+
+    For instance: jaxreg list
+    """
+
+    json: Json = False
+
+    def __call__(self) -> None:
+        """Print what there is."""
+        from jaxreg.lab import cli
+
+        cli.list_all(self.json)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Train every recipe of case studies over seeds and draws, print the tables and write the report.
+
+    The same command again reads what is there and goes on from where it was stopped.
+
+    For instance: jaxreg run weight_regularization --quick
+
+    Several, set against each other: jaxreg run weight_regularization weight_constraints --draws 256
+
+    Your own: jaxreg run my/study.py --out my/results
+    """
+
+    names: Annotated[
+        Positional[tuple[str, ...]],
+        tyro.conf.arg(
+            metavar="NAME [NAME …]",
+            help_behavior_hint="",
+            help="A file with a STUDY (FILE.py), or its name in ./experiments: see list.",
+        ),
+    ]
+    quick: Annotated[bool, tyro.conf.arg(help="A trial of seconds: 4 seeds, 8 draws, 200 epochs.")] = False
+    seeds: Annotated[int | None, _shown("Initialisations on the published data.", "N", "32")] = None
+    draws: Annotated[int | None, _shown("Fresh draws of the data.", "N", "64")] = None
+    epochs: Annotated[int | None, _shown("Epochs of each training.", "N", "4000")] = None
+    out: Annotated[Path | None, _shown("Folder for the results.", "FOLDER", "results, or results/quick")] = None
+    json: Json = False
+
+    def __call__(self) -> None:
+        """Run them."""
+        from jaxreg.lab import cli
+
+        asked = {"seeds": self.seeds, "draws": self.draws, "epochs": self.epochs}
+        given = {name: value for name, value in asked.items() if value is not None}
+        cli.run(self.names, given, self.out, quick=self.quick, as_json=self.json)
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Write the report of stored results: one HTML file that needs no network, or Markdown with pictures beside it.
+
+    For instance: jaxreg report results/weight_regularization
+
+    Several, set against each other: jaxreg report results/weight_regularization results/weight_constraints
+
+    Any sweep of trainings, as Markdown: jaxreg report my/sweep --format markdown
+    """
+
+    stores: Annotated[
+        Positional[tuple[Path, ...]],
+        tyro.conf.arg(
+            metavar="STORE [STORE …]", help_behavior_hint="", help="Folders of case studies, or of training sweeps."
+        ),
+    ]
+    format: Annotated[Literal["html", "markdown"], tyro.conf.arg(help="What to write.")] = "html"
+    out: Annotated[Path | None, _shown("The file.", "FILE", "report.html or .md beside the results")] = None
+    json: Json = False
+
+    def __call__(self) -> None:
+        """Write it."""
+        from jaxreg.lab import cli
+
+        cli.write_report(self.stores, self.format, self.out, as_json=self.json)
+
+
+@dataclasses.dataclass(frozen=True)
+class Show:
+    """Print the tables of stored results.
+
+    For instance: jaxreg show results/weight_regularization
+
+    Every number with the call that gives it: jaxreg show results/weight_regularization --json
+    """
+
+    store: Annotated[
+        Positional[Path], tyro.conf.arg(metavar="STORE", help="Folder of a case study, or of a training sweep.")
+    ]
+    json: Json = False
+
+    def __call__(self) -> None:
+        """Print them."""
+        from jaxreg.lab import cli
+
+        cli.show(self.store, as_json=self.json)
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+    """Print the versions of jaxreg and of what its results depend on.
+
+    For instance: jaxreg version --json
+    """
+
+    json: Json = False
+
+    def __call__(self) -> None:
+        """Print them."""
+        import platform
+        from importlib.metadata import version
+
+        names = ("jaxreg", "jax", "jaxlib", "numpy", "flax", "optax")
+        found: dict[str, Any] = {name: version(name) for name in names} | {"python": platform.python_version()}
+        print(json.dumps(found) if self.json else "\n".join(f"{name} {value}" for name, value in found.items()))
+
+
+_DESCRIPTION = """Weight regularisation and weight constraints, and a laboratory that tells which of them helps.
+
+Start with: jaxreg run weight_regularization --quick
+
+Completion: jaxreg --tyro-write-completion bash ~/.local/share/bash-completion/completions/jaxreg (or zsh)
+
+Exit codes: 0 done; 2 bad input, with one line that says what is wrong; 130 stopped with Ctrl-C."""
+
+
+def main() -> None:
+    """Do what the command line says."""
+    command = tyro.cli(
+        List | Run | Report | Show | Version,
+        prog="jaxreg",
+        description=_DESCRIPTION,
+        config=(FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes),
+    )
+    try:
+        command()
+    except (ValueError, OSError) as error:
+        print(f"jaxreg: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt as stop:
+        print(f"jaxreg: {str(stop) or 'stopped'}", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

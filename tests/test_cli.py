@@ -1,0 +1,186 @@
+"""The command `jaxreg` as people and machines use it: what it prints, what it exits with, how little it loads."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from stored import make_study, make_sweep
+
+import jaxreg_cli
+from jaxreg.lab import cli
+
+ROOT = Path(__file__).parents[1]
+COMMAND = [sys.executable, str(ROOT / "jaxreg_cli.py")]
+STUDY = '''"""Two recipes on few rows."""
+import jaxreg as jr
+from jaxreg.lab import MLP, Arm, Recipe, Study, linen, moons
+
+STUDY = Study(
+    name="mine",
+    title="mine",
+    model=linen(MLP(hidden=4), (2,)),
+    data=moons([1], test=9),
+    draws=lambda count: moons(range(count), test=20, validation=9),
+    arms=[Arm("L2", lambda s: Recipe(penalties={"hidden/kernel": jr.L2(s)}), (0.0, 0.01))],
+    published={},
+    highlights=["L2(0.01)"],
+    grid="L2",
+)
+'''
+
+
+def jaxreg(*options, cwd):
+    environment = os.environ | {"COLUMNS": "200"}
+    command = [*COMMAND, *map(str, options)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, env=environment)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "experiments").mkdir()
+    (folder / "experiments" / "mine.py").write_text(STUDY)
+    (folder / "experiments" / "helper.py").write_text('"""Not a study."""\n')
+    return folder, jaxreg("run", "mine", "--seeds", 2, "--draws", 3, "--epochs", 20, "--json", cwd=folder)
+
+
+def test_help_has_every_command_and_an_example(tmp_path):
+    done = jaxreg("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for word in ("list", "run", "report", "show", "version", "Exit codes", "jaxreg run weight_regularization --quick"):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize("command", ["list", "run", "report", "show", "version"])
+def test_every_command_has_help_with_an_example(command, tmp_path):
+    done = jaxreg(command, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert f"For instance: jaxreg {command}" in done.stdout
+
+
+def test_help_loads_nothing_heavy(tmp_path):
+    heavy = ("jax", "numpy", "xarray", "scipy", "sklearn", "matplotlib", "jaxreg")
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv = ['jaxreg', '--help']\n"
+        f"import jaxreg_cli\ntry: jaxreg_cli.main()\nexcept SystemExit: pass\n"
+        f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.stderr.strip() == "[]"
+
+
+def test_a_run_hands_machines_its_results_and_its_report(ran):
+    folder, done = ran
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert Path(told["results"]["mine"]) == (folder / "results" / "mine").resolve()
+    assert Path(told["report"]).read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_the_list_names_studies_and_results(ran):
+    folder, _ = ran
+    told = json.loads(jaxreg("list", "--json", cwd=folder).stdout)
+    assert [(study["name"], study["title"]) for study in told["studies"]] == [("mine", "Two recipes on few rows.")]
+    assert told["results"] == ["results/mine"]
+    words = jaxreg("list", cwd=folder).stdout
+    assert "Two recipes on few rows." in words
+    assert "results/mine" in words
+
+
+def test_away_from_a_clone_the_list_has_the_studies_of_the_installed_one(tmp_path):
+    told = json.loads(jaxreg("list", "--json", cwd=tmp_path).stdout)
+    assert {"weight_regularization", "weight_constraints"} <= {study["name"] for study in told["studies"]}
+
+
+def test_results_are_shown_as_tables_and_as_json(tmp_path, capsys):
+    folder = make_study(tmp_path / "weight_regularization", draws=8)
+    cli.show(folder)
+    assert "L2(0.001)" in capsys.readouterr().out
+    cli.show(folder, as_json=True)
+    tables = json.loads(capsys.readouterr().out)["tables"]
+    assert [row["recipe"] for row in tables[0]["rows"]] == ["none", "L2(0.001)", "L2(0.01)"]
+    (number,) = tables[0]["rows"][0]["test, published"]["numbers"]
+    assert number == {"value": 0.914, "call": "published(weight_regularization, 'none', 'test')"}
+
+
+def test_a_sweep_is_shown(tmp_path, capsys):
+    cli.show(make_sweep(tmp_path / "sweep"))
+    assert "l2=0.001" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("form", "name"), [("html", "report.html"), ("markdown", "report.md")])
+def test_a_report_is_written_beside_its_results(form, name, tmp_path, capsys):
+    folder = make_sweep(tmp_path / "sweep")
+    cli.write_report([folder], form, None)
+    assert Path(capsys.readouterr().out.strip()) == (folder / name).resolve()
+    assert (folder / name).is_file()
+
+
+def test_versions_are_those_that_are_installed(tmp_path):
+    import jax
+
+    told = json.loads(jaxreg("version", "--json", cwd=tmp_path).stdout)
+    assert told["jax"] == jax.__version__
+    assert told["python"].split(".")[:2] == list(map(str, sys.version_info[:2]))
+
+
+REFUSED = {
+    "no command": ((), "Expected one of"),
+    "an unknown command": (("walk",), "walk"),
+    "an unknown study": (("run", "nothing"), "no case study 'nothing'; there are"),
+    "no study": (("run",), "no case study named; there are"),
+    "a file without a study": (("run", "other.py"), "defines no STUDY"),
+    "a word for a number": (("run", "mine.py", "--epochs", "many"), "many"),
+    "seeds 0": (("run", "mine.py", "--seeds", 0), "seeds is 0; expected at least 1"),
+    "no store": (("show", "nowhere"), "nowhere"),
+    "an empty store": (("report", "empty"), "empty"),
+    "another format": (("report", "empty", "--format", "pdf"), "pdf"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_gets_one_clear_message_and_exits_2(case, tmp_path, monkeypatch, capsys):
+    options, message = REFUSED[case]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other.py").write_text("answer = 42\n")
+    (tmp_path / "mine.py").write_text(STUDY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["jaxreg", *map(str, options)])
+    with pytest.raises(SystemExit) as stopped:
+        jaxreg_cli.main()
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+def test_bad_input_leaves_no_traceback(tmp_path):
+    done = jaxreg("run", "nothing", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("jaxreg: no case study 'nothing'; there are")
+    assert done.stderr.count("\n") == 1
+
+
+def test_ctrl_c_exits_130_without_a_traceback(tmp_path):
+    (tmp_path / "mine.py").write_text(STUDY)
+    options = ["run", "mine.py", "--seeds", "2", "--draws", "50", "--epochs", "5000", "--out", "out"]
+    process = subprocess.Popen([*COMMAND, *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("manifest.json")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "jaxreg: stopped" in errors
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_shells_get_their_completion(shell, tmp_path):
+    done = jaxreg("--tyro-print-completion", shell, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "report" in done.stdout

@@ -1,0 +1,197 @@
+"""Reports of stored results: every number recomputed by its call, the same bytes twice, nothing foreign let in."""
+
+import math
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from stored import make_study, make_sweep
+
+from jaxreg.lab import figures, open_study, stats, tables
+from jaxreg.lab.markdown import markdown
+from jaxreg.lab.page import html
+from jaxreg.lab.recipes import open_sweep
+from jaxreg.lab.report import compose, opened, report
+
+NOT_WORDS = {"code", "pre", "svg", "style", "script", "title", "given", "figcaption", "output"}
+
+
+class Page(HTMLParser):
+    """The numbers of a page, the text outside of them, and the lines that set the recomputing up."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.numbers, self.words, self.listings, self.tags = [], [], [], []
+        self.inside = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.tags.append((tag, attributes))
+        if tag in ("meta", "link", "input", "img", "path", "use", "br"):
+            return
+        given = attributes.get("class") == "given"
+        self.inside.append("given" if given else tag)
+        if tag == "data":
+            self.numbers.append([float(attributes["value"]), attributes["title"], ""])
+        if tag == "pre":
+            self.listings.append("")
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in ("meta", "link", "input", "img", "path", "use", "br"):
+            self.inside.pop()
+
+    def handle_data(self, text):
+        if "data" in self.inside:
+            self.numbers[-1][2] += text
+        elif "pre" in self.inside:
+            self.listings[-1] += text
+        elif not {*self.inside} & NOT_WORDS:
+            self.words.append(text)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return make_study(tmp_path_factory.mktemp("studies") / "weight_regularization")
+
+
+@pytest.fixture(scope="module")
+def composed(study):
+    return compose(opened([study]))
+
+
+@pytest.fixture(scope="module")
+def page(composed):
+    return Page(html(*composed))
+
+
+def shown(text):
+    return float(text.replace("\N{MINUS SIGN}", "-"))
+
+
+def recompute(page):
+    names = {}
+    exec(page.listings[-1], names)
+    for value, call, text in page.numbers:
+        found = float(eval(call, names))
+        if math.isnan(value):
+            assert math.isnan(found), call
+            assert text == "\N{EN DASH}", call
+            continue
+        assert found == pytest.approx(value, rel=1e-9), call
+        digits = len(text.partition(".")[2])
+        assert abs(shown(text) - found) <= 0.5001 * 10**-digits, call
+
+
+def test_every_number_of_a_study_is_recomputed_from_disk_by_its_call(page):
+    assert len(page.numbers) > 100
+    recompute(page)
+
+
+def test_every_number_of_a_sweep_is_recomputed_from_disk_by_its_call(tmp_path):
+    page = Page(report([make_sweep(tmp_path / "sweep")], tmp_path / "r.html").read_text("utf-8"))
+    assert len(page.numbers) > 10
+    recompute(page)
+
+
+def test_no_number_stands_in_the_words_of_a_page(page):
+    words = "".join(page.words)
+    assert not re.findall(r"[^\n]{0,30}\d[^\n]{0,30}", words)
+
+
+def test_figures_agree_with_numpy(study):
+    results = open_study(study)
+    ours, base = (results.fresh["test_loss"].sel(recipe=r).isel(epoch=-1, seed=0).values for r in ("L2(0.01)", "none"))
+    assert figures.mean(results.fresh, "L2(0.01)", "test_loss") == pytest.approx(np.mean(ours, dtype=float))
+    assert figures.sd(results.fresh, "L2(0.01)", "test_loss") == pytest.approx(np.std(ours.astype(float), ddof=1))
+    gained = figures.gain(results.fresh, "L2(0.01)", "test_loss")
+    assert gained.mean == pytest.approx(np.mean(ours.astype(float) - base))
+    assert gained.wins == np.sum(ours < base)
+    assert figures.reduction(results.fresh, "L2(0.01)", "test_loss") == pytest.approx(
+        1 - ours.mean() / base.mean(), rel=1e-5
+    )
+    assert figures.outperforms(results.fresh, "L2(0.01)", "test_loss").probability == 1
+    assert figures.recommended(results.fresh) == "L2(0.01)"
+    assert figures.times_chosen(results.fresh, "L2(0.01)") == 64
+    assert stats.draws_for_probability() == 29
+    assert tables.MOST_ROWS == 40
+
+
+def test_a_report_is_the_same_bytes_twice(study, composed, tmp_path):
+    assert report([study], tmp_path / "a.html").read_text("utf-8") == html(*composed)
+
+
+def test_a_page_names_nothing_outside_of_itself(page):
+    for tag, attributes in page.tags:
+        assert tag not in ("link", "img", "iframe", "object", "embed"), tag
+        for name, value in attributes.items():
+            assert not name.startswith("on"), (tag, name)
+            if name in ("src", "href", "xlink:href", "action"):
+                assert value.startswith("#"), (tag, value)
+
+
+def test_a_policy_allows_the_script_of_the_page_alone(page):
+    (policy,) = [a["content"] for tag, a in page.tags if tag == "meta" and "http-equiv" in a]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-inline" not in policy.partition("script-src")[2].partition(";")[0]
+
+
+def test_identifiers_on_a_page_are_used_once(page):
+    names = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(names) == len(set(names))
+    for _, attributes in page.tags:
+        for value in attributes.values():
+            for name in re.findall(r"url\(#([^)]+)\)", value or ""):
+                assert name in names
+
+
+EVIL = "<script>alert('1')</script>&\"<img src=x onerror=alert(2)>"
+
+
+def test_what_others_wrote_is_shown_and_never_obeyed(tmp_path):
+    folder = make_study(tmp_path / "s", title=EVIL, label=EVIL + "{0:g}", draws=8)
+    title, blocks = compose(opened([folder]))
+    text = html(title, blocks)
+    page = Page(text)
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert "img" not in [tag for tag, _ in page.tags]
+    assert EVIL not in text
+    written = markdown(blocks, "pictures")
+    assert "<script>" not in re.sub(r"`[^`]*`|```.*?```", "", written, flags=re.DOTALL).replace("\\<", "")
+
+
+def test_two_studies_on_the_same_draws_are_set_against_each_other(study, tmp_path):
+    other = make_study(tmp_path / "other", loss={1e-3: -0.1, 1e-2: -0.2}, name="other", title="another one")
+    page = Page(report([study, other], tmp_path / "r.html").read_text("utf-8"))
+    recompute(page)
+    assert any("against(weight_regularization.fresh, 'L2(0.01)', other.fresh" in call for _, call, _ in page.numbers)
+
+
+def test_markdown_holds_the_same_figures_and_its_pictures(study, tmp_path):
+    text = report([study], tmp_path / "r.md", "markdown").read_text("utf-8")
+    assert text.startswith("# Which regulariser")
+    gained = figures.gain(open_study(study).fresh, "L2(0.01)", "test_loss").mean
+    assert f"{gained:+.3f}".replace("-", "\N{MINUS SIGN}") in text
+    named = re.findall(r"\]\((r-pictures/[^)]+\.svg)\)", text)
+    assert len(named) > 10
+    for name in named:
+        assert (tmp_path / name).read_text("utf-8").lstrip().startswith("<?xml")
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_what_is_no_result_is_refused(study, tmp_path, mixed):
+    (tmp_path / "empty").mkdir()
+    folders = [study, tmp_path / "empty"] if mixed else [tmp_path / "empty"]
+    with pytest.raises((ValueError, FileNotFoundError)):
+        report(folders, tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_settings_of_a_sweep_become_recipes(tmp_path):
+    dataset = open_sweep(make_sweep(tmp_path / "sweep"))
+    assert dataset["recipe"].values.tolist() == ["none", "l2=0.001", "l2=0.01", "l2=0.1"]
+    np.testing.assert_allclose(dataset["strength"], [0, 1e-3, 1e-2, 1e-1])
