@@ -97,9 +97,10 @@ def _table(table: b.Table) -> str:
         marked = ' class="marked"' if name in table.marked else ""
         cells = "".join(f"<td>{_text(cell)}</td>" for cell in row[1:])
         rows.append(f'<tr{marked}><th scope="row">{_text(row[0])}</th>{cells}</tr>')
-    caption = f"<caption>{_text(table.caption)}</caption>"
-    inner = f"{caption}<thead><tr>{head}</tr></thead>\n<tbody>" + "\n".join(rows) + "</tbody>"
-    return f'<div class="wide" tabindex="0"><table>{inner}</table></div>'
+    inner = f"<thead><tr>{head}</tr></thead>\n<tbody>" + "\n".join(rows) + "</tbody>"
+    label = escape("".join(map(str, table.caption)))
+    wide = f'<div class="wide" tabindex="0"><table aria-label="{label}">{inner}</table></div>'
+    return f'<p class="caption">{_text(table.caption)}</p>\n{wide}'
 
 
 def _pictures(pictures: Sequence[b.Picture]) -> str:

@@ -26,7 +26,7 @@ def verdict(sources: Sequence[Source]) -> Verdict:
     blocks: list[Block] = [Paragraph(sentence, lead=True) for sentence in trials]
     blocks += [Paragraph(_advice(best), lead=True), *_code(best), Paragraph(_over(best)), Bullets(_changes(best))]
     notes = [sentence for other in rest for sentence in _other(best, other)]
-    notes += [*_chosen(best), *_limits(best)]
+    notes += [*_chosen(best), *(sentence for source in (best, *rest) for sentence in _edges(source)), *_few(best)]
     if notes:
         blocks += [Heading(["How it was chosen, and against what"], 3), Bullets(notes)]
     claims = [sentence for source in sources for sentence in _claims(source)]
@@ -131,7 +131,7 @@ def _code(source: Source) -> list[Block]:
     if label == NONE:
         return []
     code = _recipe_code(source, label)
-    place = "first" if code.startswith("jr.penalize") else "last"
+    place = "first" if "penalize(" in code else "last"
     return [Paragraph([f"As the {place} link of an Optax chain:"]), Listing(f"import jaxreg as jr\n\n{code}")]
 
 
@@ -175,24 +175,26 @@ def _chosen(source: Source) -> list[Text]:
     return [[*told, "."]]
 
 
-def _limits(source: Source) -> list[Text]:
-    """What a reader should know before following the advice."""
-    fresh, label = source.at("fresh"), advised(source)
-    told: list[Text] = []
+def _edges(source: Source) -> list[Text]:
+    label = advised(source)
+    if label == NONE:
+        return []
+    arm = _arm(source, label)
+    tried = sorted(strength for strength in arm.strengths if 0 < strength < math.inf)
+    mine = arm.strengths[list(arm.labels).index(label)] if arm.strengths else math.nan
+    if len(tried) < 2 or mine not in (tried[0], tried[-1]):
+        return []
+    end = "smallest" if mine == tried[0] else "largest"
+    return [[Code(label), f" has the {end} {arm.quantity} tried: one beyond it may do better yet."]]
+
+
+def _few(source: Source) -> list[Text]:
+    draws = source.at("fresh").find(figures.lanes, "draw")
     needed = Result(stats.draws_for_probability(), "stats.draws_for_probability()")
-    if figures.lanes(fresh.data, "draw") < needed.value:
-        few = fresh.find(figures.lanes, "draw").number(form="d")
-        told.append(
-            [few, " draws are few: it takes ", needed.number(form="d"), " to see that a recipe wins in three of four."]
-        )
-    if label != NONE:
-        arm = _arm(source, label)
-        tried = sorted(strength for strength in arm.strengths if 0 < strength < math.inf)
-        mine = arm.strengths[list(arm.labels).index(label)]
-        if len(tried) > 1 and mine in (tried[0], tried[-1]):
-            end = "smallest" if mine == tried[0] else "largest"
-            told.append([Code(label), f" has the {end} {arm.quantity} tried: one beyond it may do better yet."])
-    return told
+    if draws.value >= needed.value:
+        return []
+    few, enough = draws.number(form="d"), needed.number(form="d")
+    return [[few, " draws are few: it takes ", enough, " to see that a recipe wins in three of four."]]
 
 
 def _other(best: Source, other: Source) -> list[Text]:
