@@ -37,7 +37,7 @@ CASES = {
         ["No recipe tried here is shown to help", "not significant"],
     ),
     "few draws": ({"draws": 8}, "L2(0.01)", ["8 draws are few: it takes 29"]),
-    "a trial run": ({"epochs": 20}, "L2(0.01)", ["A trial run", "20 epochs instead of 100", "not comparable"]),
+    "a trial run": ({"epochs": 20}, "L2(0.01)", ["A trial run: 20 epochs instead of 100", "not comparable"]),
     "no validation rows": ({"validation": False}, "none", ["there are no validation rows to choose one by"]),
     "best at the end": ({}, "L2(0.01)", ["L2(0.01) has the largest strength tried"]),
     "best inside": ({"loss": {1e-3: -0.3, 1e-2: -0.1}}, "L2(0.001)", ["L2(0.001) has the smallest strength tried"]),

@@ -22,9 +22,9 @@ def verdict(sources: Sequence[Source]) -> Verdict:
         sources: Each stands for a `StudyResults`.
     """
     best, *rest = sorted(sources, key=lambda source: _beaten(source, sources))
-    trials = [sentence for source in sources for sentence in _trial(source)]
-    blocks: list[Block] = [Paragraph(sentence, lead=True) for sentence in trials]
-    blocks += [Paragraph(_advice(best), lead=True), *_code(best), Paragraph(_over(best)), Bullets(_changes(best))]
+    trials = [source for source in sources if not comparable(source)]
+    blocks: list[Block] = [Paragraph(_trial(source), lead=True) for source in trials[:1]]
+    blocks += [Paragraph(_advice(best), lead=not trials), *_code(best), Paragraph(_over(best)), Bullets(_changes(best))]
     notes = [sentence for other in rest for sentence in _other(best, other)]
     notes += [*_chosen(best), *(sentence for source in (best, *rest) for sentence in _edges(source)), *_few(best)]
     if notes:
@@ -98,20 +98,17 @@ def _moved(fresh: Source, recipe: str, variable: str) -> int:
     return -1 if high < 0 and share.high < 0.5 else 0
 
 
-def _trial(source: Source) -> list[Text]:
-    if comparable(source):
-        return []
+def _trial(source: Source) -> Text:
     ran = source.at("published").find(figures.last_epoch).number(form="d")
     wanted = source.find(figures.published_epochs).number(form="d")
     told: list[Piece] = [
-        "A trial run of ",
-        Code(source.data.record.name),
-        ", ",
+        "A trial run: ",
         ran,
         " epochs instead of ",
+        wanted,
+        ". Its figures are not comparable with the ",
     ]
-    told += [wanted, ": its figures are not comparable with the published ones, and its advice is for so short a "]
-    return [[*told, "training only."]]
+    return [*told, "published ones, and what it advises holds for so short a training only."]
 
 
 def _advice(source: Source) -> Text:
@@ -119,7 +116,8 @@ def _advice(source: Source) -> Text:
     if "validation_loss" not in source.data.fresh:
         return ["No recipe can be recommended: there are no validation rows to choose one by."]
     if label == NONE:
-        return ["No recipe tried here is shown to help: train without a regulariser."]
+        few = bool(_few(source))
+        return ["No recipe tried here is shown to help" + ("." if few else ": train without a regulariser.")]
     arm = _arm(source, label)
     if not arm.strengths:
         return ["Use ", Code(arm.method), "."]
@@ -165,7 +163,7 @@ def _chosen(source: Source) -> list[Text]:
     label = fresh.find(figures.recommended).value
     picked, draws = fresh.find(figures.times_chosen, label), fresh.find(figures.lanes, "draw")
     told: list[Piece] = ["The cross-entropy of each draw's validation rows chose it: ", Code(label)]
-    told += [" in ", picked.number(form="d"), " of ", draws.number(form="d"), " draws, more often than any other. "]
+    told += [" in ", picked.number(form="d"), " of ", draws.number(form="d"), " draws, no other more often. "]
     told += ["Choosing so anew in each draw and reading its test rows once: "]
     for place, name in enumerate(_measured(fresh)):
         part = name.removeprefix("test_")
