@@ -189,8 +189,8 @@ class UnitNorm:
 
 def distances(constraint: Callable[[jax.Array], jax.Array], w: jax.Array) -> jax.Array:
     """How far `w` is from the set of `constraint`: the Euclidean distance of each group, or of each weight."""
-    if isinstance(constraint, MinMaxNorm):
-        constraint = dataclasses.replace(constraint, rate=1.0)
+    if hasattr(constraint, "rate"):  # the whole way to the set, not the share of it that one step goes
+        constraint = dataclasses.replace(constraint, rate=1.0)  # type: ignore[type-var]
     moved = wide(w) - wide(constraint(w))
     if getattr(constraint, "whole", False):
         return group_norms(moved, tuple(range(w.ndim)))

@@ -137,11 +137,17 @@ def test_the_code_of_a_recipe_makes_it(tmp_path):
         Arm("L2", lambda s: Recipe(penalties={HIDDEN: jr.L2(s)}), (0.0, 1e-3)),
         Arm("rated", lambda s: Recipe(constraints={jr.KERNELS: jr.MinMaxNorm(s, 2 * s, rate=0.5)}), (0.5,)),
     )
-    (none, l2), (rated,) = (arm.record().code for arm in small.arms)
+    away = Arm("away", lambda s: Recipe(decays={HIDDEN: jr.L2(s)}, proximals={jr.BIASES: jr.L1(s)}), (0.5,))
+    (none, l2), (rated,), (decayed,) = (arm.record().code for arm in (*small.arms, away))
     assert none == ""
     assert l2 == "jr.penalize({'hidden/kernel': jr.L2(strength=0.001)})"
     assert rated == "jr.project({jr.KERNELS: jr.MinMaxNorm(min=0.5, max=1.0, rate=0.5)})"
-    for code in (l2, rated):
+    decay, proximal = (
+        "jr.decay({'hidden/kernel': jr.L2(strength=0.5)})",
+        "jr.proximal({jr.BIASES: jr.L1(strength=0.5)}, 0.001)",
+    )
+    assert decayed == f"{decay}, {proximal}"
+    for code in (l2, rated, decay, proximal):
         assert isinstance(eval(code, {"jr": jr}), optax.GradientTransformation)
 
 

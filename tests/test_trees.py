@@ -143,3 +143,9 @@ def test_rules_to_a_reference_measure_from_it():
     np.testing.assert_allclose(jr.penalty(now, grouped), norms, rtol=1e-5)
     with pytest.raises(TypeError, match="expected a penalty such as"):
         jr.to_reference(start, {jr.KERNELS: jnp.sum})
+
+
+@pytest.mark.parametrize("constraint", [jr.MinMaxNorm(1.0, 2.0, rate=0.1), jr.keras.MinMaxNorm(1.0, 2.0, rate=0.1)])
+def test_violation_is_the_whole_way_to_the_set_at_any_rate(constraint):
+    far = {"kernel": jnp.array([[3.0], [4.0]])}  # norm 5, and 2 is the most allowed
+    np.testing.assert_allclose(jr.violation(far, constraint), 3.0, rtol=1e-5)

@@ -189,8 +189,14 @@ def _points(data: Data) -> dict[str, list[list[float]]]:
 
 def _code(recipe: Recipe) -> str:
     # What of a recipe is regularisation, as a person writes it: the objects print as the code that makes them.
-    links = {"penalize": recipe.penalties, "project": recipe.constraints}
-    return ", ".join(f"jr.{name}({_written(rules)})" for name, rules in links.items() if rules is not None)
+    rate = f", {recipe.learning_rate!r}"
+    links = [
+        ("penalize", recipe.penalties, ""),
+        ("decay", recipe.decays, ""),
+        ("proximal", recipe.proximals, rate),
+        ("project", recipe.constraints, ""),
+    ]
+    return ", ".join(f"jr.{name}({_written(rules)}{more})" for name, rules, more in links if rules is not None)
 
 
 def _written(rules: Any) -> str:
