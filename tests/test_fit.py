@@ -408,3 +408,10 @@ def test_a_rule_that_matches_nothing_is_refused_before_compiling():
             {"seed": [0, 1]},
             progress=False,
         )
+
+
+def test_a_scheduled_strength_is_reported_as_it_is_at_each_point():
+    rising = Recipe(penalties={HIDDEN: jr.L2(lambda step: 0.1 * step)})
+    curves = fit(problem(epochs=2, record_every=1, batch_size=8), rising, jax.random.key(0))  # 4 steps an epoch
+    squares = curves[f"norm/{HIDDEN}"].values ** 2
+    np.testing.assert_allclose(curves["penalty"].values, np.array([0.0, 0.4, 0.8]) * squares, rtol=1e-5)

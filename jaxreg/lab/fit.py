@@ -121,10 +121,15 @@ class Recipe:
             links.append(jr.project(self.constraints))
         return optax.chain(*links)
 
-    def penalty(self, params: Tree) -> jax.Array:
-        """What is minimised beside the loss: the penalties and those taken by their proximal step, a scalar."""
+    def penalty(self, params: Tree, step: jax.Array | int | None = None) -> jax.Array:
+        """What is minimised beside the loss: the penalties and those taken by their proximal step, a scalar.
+
+        Args:
+            params: Tree of weight arrays.
+            step: The step at which scheduled strengths are read.
+        """
         rules = [rules for rules in (self.penalties, self.proximals) if rules is not None]
-        return sum((jr.penalty(params, each) for each in rules), jnp.zeros(()))
+        return sum((jr.penalty(params, each, step) for each in rules), jnp.zeros(()))
 
 
 def _with_decay(optimizer: optax.GradientTransformation, rules: Rules, rate: Number) -> optax.GradientTransformation:
@@ -173,6 +178,7 @@ def fit(
     init_key, order_key = jax.random.split(key)
     params = problem.model.init(init_key)
     transformation = recipe.transformation()
+    steps_an_epoch = -(-data.y_train.shape[0] // problem.batch_size)
 
     def mean_loss(params: Tree, x: jax.Array, y: jax.Array, weights: jax.Array | None) -> jax.Array:
         losses = problem.loss(problem.model.apply(params, x), y)
@@ -198,10 +204,10 @@ def fit(
         bad = ~jnp.all(jnp.isfinite(losses)) & (diverged_at < 0)
         return params, state, jnp.where(bad, number, diverged_at)
 
-    def measure(params: Tree) -> dict[str, jax.Array]:
-        point = {"penalty": recipe.penalty(params), "violation": jnp.zeros(())}
+    def measure(params: Tree, step: jax.Array) -> dict[str, jax.Array]:
+        point = {"penalty": recipe.penalty(params, step), "violation": jnp.zeros(())}
         if recipe.constraints is not None:
-            point["violation"] = jr.violation(params, recipe.constraints)
+            point["violation"] = jr.violation(params, recipe.constraints, step)
         for part, (x, y) in data.parts().items():
             outputs = _in_blocks(lambda rows: problem.model.apply(params, rows), x)
             for name, function in {"loss": problem.loss, **problem.metrics}.items():
@@ -213,7 +219,7 @@ def fit(
 
     def record(carry: Any, span: tuple[jax.Array, jax.Array]) -> tuple[Any, dict[str, jax.Array]]:
         carry = jax.lax.fori_loop(*span, epoch, carry)
-        return carry, measure(carry[0])
+        return carry, measure(carry[0], (span[1] - 1) * steps_an_epoch)
 
     # The first point is that of the initial weights: a span of no epoch, so that the program holds `measure` once.
     ends = jnp.asarray(problem.recorded + 1, jnp.int32)
