@@ -13,18 +13,21 @@ L2 = 2**21
 
 MOST = 2**16
 
+_UNKNOWN = 100
+"""Steps that a loop is taken to make where its number of steps is known only when it runs."""
+
 
 def working_set(jaxpr: Any) -> int:
-    """The most bytes alive at once in the busiest loop of a traced function (in all of it without a loop).
+    """The most bytes alive at once in the loop of a traced function that writes the most (in all of it without a loop).
 
     A loop touches its working set in every step, so that is what has to be near the core; arrays that
-    collect one row a step are touched once.
+    collect one row a step are touched once, and so is what a rarer loop, such as an evaluation, needs.
 
     Args:
         jaxpr: a traced function, ``traced.jaxpr.jaxpr``.
     """
-    loops = [working_set(inner) for equation in jaxpr.eqns for inner in _bodies(equation, loops=True)]
-    return max(loops) if loops else peak(jaxpr)
+    loops = _loops(jaxpr)
+    return max(loops)[1] if loops else peak(jaxpr)
 
 
 def peak(jaxpr: Any) -> int:
@@ -83,9 +86,29 @@ def device_memory(device: jax.Device) -> int | None:
     return stats.get("bytes_limit") if device.platform != "cpu" else None
 
 
-def _bodies(equation: Any, *, loops: bool = False) -> list[Any]:
-    if loops and equation.primitive.name not in ("scan", "while"):
-        return [body for inner in _bodies(equation) for e in inner.eqns for body in _bodies(e, loops=True)]
+def _loops(jaxpr: Any, times: int = 1) -> list[tuple[int, int]]:
+    """(bytes written in all of its steps, most bytes alive at once) of each loop, its inner loops apart."""
+    found = []
+    for equation in jaxpr.eqns:
+        looped = equation.primitive.name in ("scan", "while")
+        steps = times * equation.params.get("length", _UNKNOWN) if looped else times
+        for body in _bodies(equation):
+            found += _loops(body, steps)
+            if looped:
+                found.append((steps * _written(body), peak(body)))
+    return found
+
+
+def _written(jaxpr: Any) -> int:
+    """The bytes that one call writes, but for its loops."""
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name not in ("scan", "while"):
+            total += sum(map(_written, _bodies(equation))) or sum(map(_nbytes, equation.outvars))
+    return total
+
+
+def _bodies(equation: Any) -> list[Any]:
     found = []
     for value in equation.params.values():
         for item in value if isinstance(value, tuple | list) else [value]:
