@@ -64,10 +64,10 @@ class Run:
             help="A file with a STUDY (FILE.py), or its name in ./experiments: see list.",
         ),
     ]
-    quick: Annotated[bool, tyro.conf.arg(help="A trial of seconds: 4 seeds, 8 draws, 200 epochs.")] = False
-    seeds: Annotated[int | None, _shown("Initialisations on the published data.", "N", "32")] = None
-    draws: Annotated[int | None, _shown("Fresh draws of the data.", "N", "64")] = None
-    epochs: Annotated[int | None, _shown("Epochs of each training.", "N", "4000")] = None
+    quick: Annotated[bool, tyro.conf.arg(help="A trial of seconds: few seeds, draws and epochs.")] = False
+    seeds: Annotated[int | None, _shown("Initialisations of the weights.", "N", "the study's own")] = None
+    draws: Annotated[int | None, _shown("Fresh draws of the data.", "N", "the study's own")] = None
+    epochs: Annotated[int | None, _shown("Epochs of each training.", "N", "the study's own")] = None
     out: Annotated[Path | None, _shown("Folder for the results.", "FOLDER", "results, or results/quick")] = None
     json: Json = False
 

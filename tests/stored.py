@@ -93,7 +93,18 @@ def make_study(
     }
     claims = {"none": (1.0, 0.914), labels[1]: (1.0, 0.943)}
     arm = ArmRecord("L2", strengths, labels, "strength", code)
-    record = Record(name, title, [arm], claims, [labels[1]], "L2", "jaxreg run it", "a tutorial", 100, points)
+    record = Record(
+        name=name,
+        title=title,
+        arms=[arm],
+        epochs=100,
+        published=claims,
+        highlights=[labels[1]],
+        grid="L2",
+        command="jaxreg run it",
+        source="a tutorial",
+        points=points,
+    )
     write_record(record, folder)
     return folder
 

@@ -14,17 +14,22 @@ from jaxreg.lab.metrics import (
     squared_error,
 )
 from jaxreg.lab.models import CNN, GRU, LSTM, MLP, Model, equinox, linen, nnx
-from jaxreg.lab.record import open_study
+from jaxreg.lab.record import Claim, open_study
 from jaxreg.lab.results import open_store
 from jaxreg.lab.study import Arm, Size, Study, run_study
 from jaxreg.lab.sweep import sweep
+from jaxreg.lab.tasks import BINARY, CLASSES, NUMBERS, Task
 
 __all__ = [
+    "BINARY",
+    "CLASSES",
     "CNN",
     "GRU",
     "LSTM",
     "MLP",
+    "NUMBERS",
     "Arm",
+    "Claim",
     "Data",
     "Labelled",
     "Model",
@@ -32,6 +37,7 @@ __all__ = [
     "Recipe",
     "Size",
     "Study",
+    "Task",
     "binary_accuracy",
     "binary_cross_entropy",
     "breast_cancer",

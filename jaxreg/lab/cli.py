@@ -1,6 +1,7 @@
 """What the commands of `jaxreg` do; `jaxreg_cli` parses them."""
 
 import ast
+import dataclasses
 import json
 import math
 import os
@@ -18,9 +19,8 @@ from jaxreg.lab.blocks import Table, Text, numbers
 from jaxreg.lab.compiled import keep_compiled
 from jaxreg.lab.quote import Number, Source
 from jaxreg.lab.report import opened, report, write
-from jaxreg.lab.study import Size, Study, run_study
+from jaxreg.lab.study import Study, run_study
 
-QUICK = Size(seeds=4, draws=8, epochs=200)
 _EXPERIMENTS = "experiments"
 
 
@@ -31,7 +31,7 @@ def run(
 
     Args:
         names: Files with a `STUDY`, or their names among the experiments.
-        size: What was asked for of the fields of `Size`.
+        size: What was asked for of the fields of `Size`; the rest is the study's own.
         out: Folder of the results; each study gets a folder of its name there.
         quick: Whether what was not asked for is that of a trial.
         as_json: Print JSON instead of tables.
@@ -40,12 +40,12 @@ def run(
     studies = [find_study(name) for name in names]
     if not studies:
         raise ValueError(f"no case study named; there are {', '.join(experiments()) or 'none here'}")
-    wanted = Size(**{**vars(QUICK if quick else Size()), **size})
+    sizes = [dataclasses.replace(study.quick if quick else study.size, **size) for study in studies]
     folder = out or Path("results/quick" if quick else "results")
     keep_compiled()
     command = shlex.join(["jaxreg", *sys.argv[1:]])
     sources = {}
-    for study in studies:
+    for study, wanted in zip(studies, sizes, strict=True):
         place = folder / study.name
         sources[place] = Source(study.name, run_study(study, wanted, place, command))
         if not as_json:

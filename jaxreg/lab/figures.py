@@ -5,6 +5,7 @@ as those of `open_study` and `open_sweep` do; the last epoch is what counts, and
 """
 
 from collections.abc import Hashable
+from enum import StrEnum
 
 import numpy as np
 import xarray as xr
@@ -13,6 +14,15 @@ from jaxreg.lab import stats
 from jaxreg.lab.record import NONE, StudyResults
 
 _RECIPE = ("recipe", "method", "strength")
+
+
+class Finding(StrEnum):
+    """What fresh draws say of a claim."""
+
+    HOLDS = "holds"
+    SAME = "no difference is seen"
+    OPEN = "not shown"
+    CONTRADICTED = "contradicted"
 
 
 def final(dataset: xr.Dataset, recipe: Hashable, variable: str) -> xr.DataArray:
@@ -80,7 +90,7 @@ def choice(dataset: xr.Dataset, variable: str = "loss") -> stats.NestedChoice:
 
     Args:
         dataset: Fresh draws with validation rows.
-        variable: What is read of the test rows: "loss" or "accuracy".
+        variable: What is read of the test rows, such as "loss" or "accuracy".
     """
     validation, test = (_last(dataset, name) for name in ("validation_loss", f"test_{variable}"))
     return stats.nested_choice(validation, test, lower_is_better=True)
@@ -116,8 +126,8 @@ def times_chosen(dataset: xr.Dataset, recipe: str) -> int:
     return choice(dataset).tally.get(recipe, 0)
 
 
-def published_epochs(study: StudyResults) -> int:
-    """The number of epochs of the published training."""
+def whole_epochs(study: StudyResults) -> int:
+    """The number of epochs of the whole training, the published one if there is one."""
     return study.record.epochs
 
 
@@ -128,8 +138,29 @@ def published(study: StudyResults, recipe: str, part: str) -> float:
 
 
 def share_of_published(study: StudyResults, recipe: str) -> float:
-    """The gain in accuracy on fresh draws as a share of that on the published data."""
+    """The gain in accuracy on fresh draws as a share of that on the published data; NaN if there are none."""
+    if study.published is None:
+        return float("nan")
     return gain(study.fresh, recipe, "test_accuracy").mean / gain(study.published, recipe, "test_accuracy").mean
+
+
+def finding(dataset: xr.Dataset, recipe: Hashable, against: Hashable, variable: str, sign: int) -> Finding:
+    """What the interval of a paired difference says of a claim.
+
+    Args:
+        dataset: Fresh draws.
+        recipe: The recipe that the claim is of.
+        against: The recipe that it is compared with.
+        variable: What is compared.
+        sign: 1 if the recipe is claimed to have more of it, -1 if less, 0 if as much.
+    """
+    change = gain(dataset, recipe, variable, against)
+    if not change.low <= change.high:  # one draw has no interval
+        return Finding.OPEN
+    if sign == 0:
+        return Finding.SAME if change.low <= 0 <= change.high else Finding.CONTRADICTED
+    low, high = (change.low, change.high) if sign > 0 else (-change.high, -change.low)
+    return Finding.HOLDS if low > 0 else Finding.CONTRADICTED if high < 0 else Finding.OPEN
 
 
 def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:

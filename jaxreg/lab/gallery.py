@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from jaxreg.lab import curves, figures, plots, stats, strengths
 from jaxreg.lab.blocks import Picture
+from jaxreg.lab.quantities import measured, quantity
 from jaxreg.lab.record import FRESH, NONE, PUBLISHED, StudyResults
 from jaxreg.lab.style import BLUE, GREY, ORANGE, legend, style
 from jaxreg.lab.svg import svg
@@ -30,49 +31,60 @@ def data(results: StudyResults) -> list[Picture]:
 
 
 def learning(results: StudyResults, recipe: str) -> list[Picture]:
-    """The learning curves of the baseline and of a recipe: accuracy as published, cross-entropy on fresh draws."""
+    """The learning curves of the baseline and of a recipe: the metrics where they were published, the loss anywhere."""
     return [
         _picture(
-            f"{results.record.name}-curves-{kind}-{quantity}",
-            f"{_QUANTITIES[quantity]} over the epochs, {where}",
-            partial(_compared, dataset=dataset, recipes=[NONE, recipe], quantity=quantity),
+            f"{results.record.name}-curves-{kind}-{name}",
+            f"{_title(results.fresh, name)} over the epochs, {where}",
+            partial(_compared, dataset=dataset, recipes=list(dict.fromkeys((NONE, recipe))), name=name),
         )
-        for quantity, kind, dataset, where in _shown(results)
-        if (quantity, kind) != ("accuracy", FRESH)
+        for name, kind, dataset, where in _shown(results)
+        if kind == PUBLISHED or name == "loss" or results.published is None
     ]
 
 
 def grid(results: StudyResults, chosen: str) -> list[Picture]:
     """Train and test against the strengths of the method that the study draws, the chosen recipe marked."""
+    if not results.record.grid or np.isnan(results.record.arm(results.record.grid).numbers).any():
+        return []
     arm = results.record.arm(results.record.grid)
-    mark = arm.strengths[list(arm.labels).index(chosen)] if chosen in arm.labels else None
+    mark = arm.numbers[list(arm.labels).index(chosen)] if chosen in arm.labels else None
 
-    def draw(ax: Axes, dataset: xr.Dataset, quantity: str) -> None:
+    def draw(ax: Axes, dataset: xr.Dataset, name: str) -> None:
         last = dataset.isel(epoch=-1, recipe=_on_grid(results, dataset))
-        strengths.strength_path(ax, last[f"train_{quantity}"], last[f"test_{quantity}"], chosen=mark)
+        strengths.strength_path(ax, last[f"train_{name}"], last[f"test_{name}"], chosen=mark)
         ax.set_xlabel(f"{arm.quantity} of {arm.method} (logarithmic; 0: none)")
-        legend(ax, curves.shown(last[f"test_{quantity}"].size // last.sizes["recipe"]), below=True)
+        ax.set_ylabel(quantity(dataset, f"test_{name}").label)
+        legend(ax, curves.shown(last[f"test_{name}"].size // last.sizes["recipe"]), below=True)
 
     return [
         _picture(
-            f"{results.record.name}-grid-{kind}-{quantity}",
-            f"{_QUANTITIES[quantity]} against the {arm.quantity} of {arm.method}, {where}",
-            partial(draw, dataset=dataset, quantity=quantity),
+            f"{results.record.name}-grid-{kind}-{name}",
+            f"{_title(dataset, name)} against the {arm.quantity} of {arm.method}, {where}",
+            partial(draw, dataset=dataset, name=name),
         )
-        for quantity, kind, dataset, where in _shown(results)
+        for name, kind, dataset, where in _shown(results)
     ]
 
 
-def norms(results: StudyResults) -> list[Picture]:
-    """The weight norms of the baseline and of the recipes that the study sets beside it."""
+def norms(results: StudyResults, recipe: str) -> list[Picture]:
+    """The weight norms of the baseline and of the recipes that the study sets beside it, or else of one."""
+    dataset = results.fresh if results.published is None else results.published
+    others = results.record.highlights or [recipe]
 
     def draw(ax: Axes) -> None:
-        for label, line in zip([NONE, *results.record.highlights], ("-", "--", ":", "-."), strict=False):
-            curves.weight_norms(ax, results.published.sel(recipe=label), name=label, linestyle=line)
+        for label, line in zip(dict.fromkeys((NONE, *others)), ("-", "--", ":", "-."), strict=False):
+            curves.weight_norms(ax, dataset.sel(recipe=label), name=label, linestyle=line)
         ax.autoscale(axis="y")
         ax.set_ylim(bottom=0)
 
-    return [_picture(f"{results.record.name}-norms", "Weight norms over the epochs, the published data", draw)]
+    where = "fresh draws" if results.published is None else one_draw(results)
+    return [_picture(f"{results.record.name}-norms", f"Weight norms over the epochs, {where}", draw)]
+
+
+def one_draw(results: StudyResults) -> str:
+    """What the data of many seeds are, in words."""
+    return "the published data" if results.record.published else "one draw of the data"
 
 
 def differences(results: StudyResults, recipe: str) -> list[Picture]:
@@ -83,28 +95,29 @@ def differences(results: StudyResults, recipe: str) -> list[Picture]:
         gap = stats.differences(ours, theirs, drop_diverged=True).rename(variable)
         paired = figures.gain(results.fresh, recipe, variable)
         plots.paired_differences(ax, gap, paired, lower_is_better=figures.lower_is_better(variable))
-        ax.set_ylabel(f"difference in {_QUANTITIES[variable.removeprefix('test_')].lower()}")
+        ax.set_ylabel(f"difference in {quantity(results.fresh, variable).words}")
 
     return [
         _picture(
-            f"{results.record.name}-draws-{quantity}",
-            f"{_QUANTITIES[quantity]} of {recipe} minus {NONE} in each fresh draw",
-            partial(draw, variable=f"test_{quantity}"),
+            f"{results.record.name}-draws-{name}",
+            f"{_title(results.fresh, name)} of {recipe} minus {NONE} in each fresh draw",
+            partial(draw, variable=f"test_{name}"),
         )
-        for quantity in _quantities(results.fresh)
+        for name in measured(results.fresh)
     ]
 
 
 def stops(results: StudyResults) -> list[str]:
     """The recipes along which a reader can walk: the baseline, then the strengths of the drawn method, ascending."""
     arm = results.record.arm(results.record.grid)
-    order = np.argsort(arm.strengths, kind="stable")
+    order = np.argsort(arm.numbers, kind="stable")
     return [NONE, *(arm.labels[place] for place in order if arm.labels[place] != NONE)]
 
 
 def stop(results: StudyResults, recipe: str) -> list[Picture]:
-    """How one recipe decides, learns and weighs, on the published data: surface, curves and weights."""
-    walk = results.published.isel(recipe=_on_grid(results, results.published))
+    """How one recipe decides, learns and weighs, from many seeds on one draw, or else on fresh draws."""
+    dataset = results.fresh if results.published is None else results.published
+    walk = dataset.isel(recipe=_on_grid(results, dataset))
     lanes, baseline = walk.sel(recipe=recipe), walk.sel(recipe=NONE)
     name = f"{results.record.name}-stop-{stops(results).index(recipe)}"
 
@@ -117,6 +130,7 @@ def stop(results: StudyResults, recipe: str) -> list[Picture]:
         curves.learning_curves(ax, lanes["train_loss"], lanes["test_loss"])
         if recipe != NONE:
             curves.curve(ax, baseline["test_loss"].mean(("seed", "draw")), colour=GREY, label=f"test, {NONE}")
+        ax.set_ylabel(quantity(walk, "test_loss").label)
         ax.set_ylim(0, 1.05 * float(walk["test_loss"].max()))
         legend(ax, curves.shown(lanes["test_loss"].size // lanes.sizes["epoch"]), below=True)
 
@@ -128,7 +142,7 @@ def stop(results: StudyResults, recipe: str) -> list[Picture]:
         ax.set_xlim(-edge, edge)
         legend(ax, below=True)
 
-    drawn = [_picture(f"{name}-curves", "Cross-entropy over the epochs, all seeds", learned)]
+    drawn = [_picture(f"{name}-curves", f"{_title(walk, 'loss')} over the epochs, all lanes", learned)]
     if "probability" in walk:
         drawn.insert(0, _picture(f"{name}-surface", "Decision surface, first seed", surface))
         drawn.append(_picture(f"{name}-weights", "Weights of the first kernel after training, first seed", weights))
@@ -141,23 +155,21 @@ def sweep(dataset: xr.Dataset, name: str, recipes: Sequence[str]) -> list[Pictur
     strength = dataset["strength"].values
     path = len(set(strength)) == strength.size > 1 and np.isfinite(strength).all() and (strength >= 0).all()
     drawn = []
-    for quantity in _quantities(dataset):
-        caption = f"{_QUANTITIES[quantity]} over the epochs"
-        draw: Callable[[Axes], object] = partial(_compared, dataset=dataset, recipes=recipes, quantity=quantity)
-        drawn.append(_picture(f"{name}-curves-{quantity}", caption, draw))
+    for name_of in measured(dataset):
+        caption = f"{_title(dataset, name_of)} over the epochs"
+        draw: Callable[[Axes], object] = partial(_compared, dataset=dataset, recipes=recipes, name=name_of)
+        drawn.append(_picture(f"{name}-curves-{name_of}", caption, draw))
         if path:
-            train, test = last[f"train_{quantity}"], last[f"test_{quantity}"]
-            caption = f"{_QUANTITIES[quantity]} against {dataset['method'].values[-1]}"
+            train, test = last[f"train_{name_of}"], last[f"test_{name_of}"]
+            caption = f"{_title(dataset, name_of)} against {dataset['method'].values[-1]}"
             draw = partial(strengths.strength_path, train=train, test=test)
-            drawn.append(_picture(f"{name}-path-{quantity}", caption, draw))
+            drawn.append(_picture(f"{name}-path-{name_of}", caption, draw))
     return drawn
 
 
-_QUANTITIES = {"accuracy": "Accuracy", "loss": "Cross-entropy"}
-
-
-def _quantities(dataset: xr.Dataset) -> list[str]:
-    return [name for name in _QUANTITIES if {f"train_{name}", f"test_{name}"} <= set(dataset)]
+def _title(dataset: xr.Dataset, name: str) -> str:
+    words = quantity(dataset, f"test_{name}").words
+    return words[0].upper() + words[1:]
 
 
 def _picture(name: str, caption: str, draw: Callable[[Axes], object]) -> Picture:
@@ -174,12 +186,11 @@ def _points(ax: Axes, results: StudyResults) -> None:
         plots.data(ax, np.column_stack([x1, x2]), label, name=part, hollow=part != "train")
 
 
-def _compared(ax: Axes, dataset: xr.Dataset, recipes: Sequence[str], quantity: str) -> None:
+def _compared(ax: Axes, dataset: xr.Dataset, recipes: Sequence[str], name: str) -> None:
     for label, colour in zip(recipes, (BLUE, ORANGE), strict=False):
         lanes = dataset.sel(recipe=label)
-        curves.learning_curves(
-            ax, lanes[f"train_{quantity}"], lanes[f"test_{quantity}"], name=label, colours=(colour, colour)
-        )
+        curves.learning_curves(ax, lanes[f"train_{name}"], lanes[f"test_{name}"], name=label, colours=(colour, colour))
+    ax.set_ylabel(quantity(dataset, f"test_{name}").label)
 
 
 def _on_grid(results: StudyResults, dataset: xr.Dataset) -> np.ndarray:
@@ -187,8 +198,11 @@ def _on_grid(results: StudyResults, dataset: xr.Dataset) -> np.ndarray:
 
 
 def _shown(results: StudyResults) -> list[tuple[str, str, xr.Dataset, str]]:
-    # On the published data the accuracy, as it was published; on fresh draws that and the cross-entropy.
-    seeds, draws = results.published.sizes["seed"], results.fresh.sizes["draw"]
-    shown = [("accuracy", PUBLISHED, results.published, f"the published data, {seeds} seeds")]
-    shown += [(quantity, FRESH, results.fresh, f"{draws} fresh draws") for quantity in _QUANTITIES]
-    return [entry for entry in shown if entry[0] in _quantities(results.fresh)]
+    # Of the data of many seeds the metrics, as they were published; of fresh draws those and the loss.
+    metrics = measured(results.fresh)
+    draws = results.fresh.sizes["draw"]
+    shown = [(name, FRESH, results.fresh, f"{draws} fresh draws") for name in metrics]
+    if results.published is None:
+        return shown
+    where = f"{one_draw(results)}, {results.published.sizes['seed']} seeds"
+    return [*((name, PUBLISHED, results.published, where) for name in metrics if name != "loss"), *shown]

@@ -15,7 +15,6 @@ from jaxreg.lab.store import open_folder
 
 PUBLISHED = "published"
 FRESH = "fresh"
-KINDS = (PUBLISHED, FRESH)
 NONE = "none"
 """The label of the baseline: no penalty and no constraint."""
 
@@ -27,17 +26,41 @@ class ArmRecord(NamedTuple):
 
     Args:
         method: Its name.
-        strengths: Its strengths, or none if it has none.
+        strengths: Its strengths, or none if it has none; several numbers each, where a recipe takes several.
         labels: The label of each of its recipes.
         quantity: What its strengths are: "strength" of a penalty, "limit" of a constraint.
         code: What a person writes to get each of its recipes.
     """
 
     method: str
-    strengths: Sequence[float]
+    strengths: Sequence[float | Sequence[float]]
     labels: Sequence[str]
     quantity: str
     code: Sequence[str]
+
+    @property
+    def numbers(self) -> list[float]:
+        """One number a recipe: its strength, NaN where it has none or several."""
+        return [s if isinstance(s, int | float) else float("nan") for s in self.strengths or [()]]
+
+
+class Claim(NamedTuple):
+    """What somebody says of two recipes, to be held against fresh draws of the data.
+
+    Args:
+        words: What is said.
+        recipe: The label of the recipe it is said of.
+        against: The label of the recipe it is compared with.
+        variable: What is compared at the end of the training: "test_accuracy", "norm/hidden/kernel", or one of the
+            study's outputs.
+        sign: 1 if there is said to be more of it, -1 if less, 0 if as much.
+    """
+
+    words: str
+    recipe: str
+    against: str = NONE
+    variable: str = "test_accuracy"
+    sign: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,26 +71,32 @@ class Record:
         name: Its name.
         title: One line for people.
         arms: What was compared.
+        epochs: Epochs of the whole training; after another number the figures are not comparable.
         published: Label -> published accuracy on the training and on the test rows.
         highlights: Labels of the recipes that the pictures set beside the baseline.
-        grid: The method whose strengths are drawn.
+        grid: The method whose strengths are drawn; empty if none is.
+        claims: What is held against fresh draws.
         command: What made it.
         source: Where the published figures are from.
-        epochs: Epochs of the published training; after another number the figures are not comparable.
-        points: Part ("train", "test") -> rows of (first feature, second feature, class) of the published data, if it
-            has two features.
+        loss: What the loss is called.
+        unit: The unit of the loss.
+        points: Part ("train", "test") -> rows of (first feature, second feature, class) of the data of many seeds, if
+            it has two features.
     """
 
     name: str
     title: str
     arms: Sequence[ArmRecord]
-    published: Mapping[str, Sequence[float]]
-    highlights: Sequence[str]
-    grid: str
-    command: str
-    source: str
     epochs: int
-    points: Mapping[str, Sequence[Sequence[float]]]
+    published: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+    highlights: Sequence[str] = ()
+    grid: str = ""
+    claims: Sequence[Claim] = ()
+    command: str = ""
+    source: str = ""
+    loss: str = "cross-entropy"
+    unit: str = "nats"
+    points: Mapping[str, Sequence[Sequence[float]]] = dataclasses.field(default_factory=dict)
 
     def arm(self, method: str) -> ArmRecord:
         """What is known of one method."""
@@ -79,12 +108,13 @@ class StudyResults(NamedTuple):
 
     Args:
         record: What is known beside the numbers.
-        published: Dataset over many seeds on the published data, with the dimensions recipe, seed, draw, epoch.
+        published: Dataset over many seeds on one draw of the data, the published one, with the dimensions recipe, seed,
+            draw, epoch; None if the study has no such part.
         fresh: Dataset over fresh draws of the data, likewise.
     """
 
     record: Record
-    published: xr.Dataset
+    published: xr.Dataset | None
     fresh: xr.Dataset
 
 
@@ -121,22 +151,20 @@ def open_study(folder: Path) -> StudyResults:
     """
     try:
         fields = json.loads((folder / _FILE).read_text())
-        record = Record(**fields | {"arms": [ArmRecord(*arm) for arm in fields["arms"]]})
+        arms, claims = [ArmRecord(*arm) for arm in fields["arms"]], [Claim(*claim) for claim in fields["claims"]]
+        record = Record(**fields | {"arms": arms, "claims": claims})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"{folder} holds no case study that can be read ({error}); run one with --out {folder}"
         ) from error
-    published, fresh = (
-        xr.concat(
-            [_recipes(arm, _whole(store_folder(folder, kind, arm.method))) for arm in record.arms],
-            "recipe",
-            data_vars="all",
-            join="exact",
-            combine_attrs="drop_conflicts",
-        )
-        for kind in KINDS
-    )
-    return StudyResults(record, published, fresh)
+    seeds = _joined(record, folder, PUBLISHED) if (folder / PUBLISHED).is_dir() else None
+    return StudyResults(record, seeds, _joined(record, folder, FRESH))
+
+
+def _joined(record: Record, folder: Path, kind: str) -> xr.Dataset:
+    arms = [_recipes(arm, _whole(store_folder(folder, kind, arm.method))) for arm in record.arms]
+    whole = xr.concat(arms, "recipe", data_vars="all", join="exact", combine_attrs="drop_conflicts")
+    return whole.assign_attrs(loss=record.loss, unit=record.unit)
 
 
 def _whole(path: Path) -> xr.Dataset:
@@ -154,6 +182,6 @@ def _recipes(arm: ArmRecord, results: xr.Dataset) -> xr.Dataset:
     if not arm.strengths:
         results = results.expand_dims(strength=[np.nan])
     methods = [NONE if label == NONE else arm.method for label in arm.labels]
-    strengths = [0.0 if label == NONE else s for s, label in zip(results["strength"].values, arm.labels, strict=True)]
+    strengths = [0.0 if label == NONE else s for s, label in zip(arm.numbers, arm.labels, strict=True)]
     named = results.assign_coords(recipe=("strength", list(arm.labels)), method=("strength", methods))
     return named.swap_dims(strength="recipe").assign_coords(strength=("recipe", strengths))

@@ -30,6 +30,7 @@ from jaxreg.lab.blocks import (
 )
 from jaxreg.lab.markdown import drawn, markdown
 from jaxreg.lab.page import html
+from jaxreg.lab.quantities import measured, quantity
 from jaxreg.lab.quote import Source
 from jaxreg.lab.recipes import open_sweep
 from jaxreg.lab.record import NONE, StudyResults, is_study, open_study, write_whole
@@ -136,15 +137,19 @@ def _study(source: Source) -> list[Block]:
     results: StudyResults = source.data
     label = advised(source)
     seen = label if label != NONE else next(iter(results.record.highlights), NONE)
-    parts = [source.at("published"), source.at("fresh")]
+    parts = t.parts(source)
     blocks: list[Block] = [Heading([Given(results.record.title)])]
-    blocks += [t.fresh_table(source), Paragraph(_corrected(parts[1])), t.published_table(source)]
+    blocks += [t.fresh_table(source), Paragraph(_corrected(source.at("fresh")))]
+    if results.published is not None:
+        blocks.append(t.published_table(source))
     if results.record.source:
         blocks.append(Paragraph(["Published: ", Given(results.record.source), "."]))
-    blocks += [Paragraph(t.diverged_note(parts)), *_walk(source, label)]
+    blocks.append(Paragraph(t.diverged_note(parts)))
+    if results.record.grid:
+        blocks += _walk(source, label)
     pictures = [*gallery.data(results), *gallery.learning(results, seen), *gallery.grid(results, label)]
     pictures += gallery.differences(results, seen) if seen != NONE else []
-    blocks += [Heading(["Pictures"], 3), Pictures([*pictures, *gallery.norms(results)])]
+    blocks += [Heading(["Pictures"], 3), Pictures([*pictures, *gallery.norms(results, seen)])]
     made: list[Text] = [["Command: ", Code(results.record.command or "from Python")]]
     return [*blocks, Part("How it was made", [Bullets([*made, *_made(parts)])])]
 
@@ -157,8 +162,9 @@ def _walk(source: Source, label: str) -> list[Block]:
     study, fresh = source.at("published"), source.at("fresh")
 
     def told(recipe: str) -> Text:
-        parts: list[Piece] = ["test cross-entropy "]
-        parts += [study.find(figures.mean, recipe, LOSS).number(), " with the published data, "]
+        parts: list[Piece] = [f"test {quantity(fresh.data, LOSS).words} "]
+        if study.data is not None:
+            parts += [study.find(figures.mean, recipe, LOSS).number(), f" with {gallery.one_draw(results)}, "]
         parts += [fresh.find(figures.mean, recipe, LOSS).number(), " over fresh draws"]
         if recipe != NONE:
             parts += [": ", *change(fresh, recipe, LOSS)]
@@ -176,13 +182,10 @@ def _walk(source: Source, label: str) -> list[Block]:
 def _corrected(fresh: Source) -> Text:
     told: list[Piece] = ["Of the ", fresh.find(figures.compared).number(form="d"), " recipes compared with "]
     told += [Code(NONE), ", "]
-    for place, (name, what) in enumerate((("test_loss", "cross-entropy"), ("test_accuracy", "accuracy"))):
-        if name in fresh.data:
-            told += [
-                " and " * bool(place),
-                fresh.find(figures.significant, name).number(form="d"),
-                f" differ in {what}",
-            ]
+    for place, name in enumerate(reversed(measured(fresh.data))):
+        what = quantity(fresh.data, f"test_{name}").words
+        differing = fresh.find(figures.significant, f"test_{name}").number(form="d")
+        told += [" and " * bool(place), differing, f" differ in {what}"]
     return [*told, " beyond chance, looking at all of them at once (Wilcoxon's test, Holm's correction)."]
 
 

@@ -1,7 +1,7 @@
-"""A case study as data: which recipes, at which strengths, against which published figures; and the one way to run it.
+"""A case study as data: which recipes, at which strengths, against which claims and figures; and the one way to run it.
 
-Every recipe is trained twice over: on the published data from many initialisations, and on many fresh draws of the
-data. All recipes share seeds and draws, so that comparisons are paired.
+Every recipe is trained on many fresh draws of the data and, where there is a published draw or another one to look at,
+on that from many initialisations. All recipes share seeds and draws, so that comparisons are paired.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ from jaxreg.lab.record import (
     NONE,
     PUBLISHED,
     ArmRecord,
+    Claim,
     Record,
     StudyResults,
     open_study,
@@ -30,7 +31,11 @@ from jaxreg.lab.record import (
 )
 from jaxreg.lab.surface import Window, window
 from jaxreg.lab.sweep import sweep
+from jaxreg.lab.tasks import BINARY, Task
 from jaxreg.objects import Number
+from jaxreg.paths import Tree, leaves
+
+Strength = float | tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,63 +44,39 @@ class Arm:
 
     Args:
         method: Its name.
-        recipe: The strength, a traced number, -> the recipe; or -> a recipe without one, if there are no strengths.
-        strengths: The strengths to try; strength 0 of a penalty, or an infinite limit, which leaves every weight as
-            it is, is the baseline and is labelled so.
-        label: Format of one recipe's label, given the strength.
+        recipe: The strength, a traced number, or several -> the recipe; or -> a recipe without one, if there are no
+            strengths.
+        strengths: The strengths to try, each a number or as many numbers as the recipe takes; strength 0 of a penalty,
+            or an infinite limit, which leaves every weight as it is, is the baseline and is labelled so.
+        label: Format of one recipe's label, given the strength; or the labels themselves, "none" for the baseline.
         quantity: What the strengths are: "strength" of a penalty, "limit" of a constraint.
+        model: What is trained, if not the model of the study: one with weights of the same shapes.
     """
 
     method: str
-    recipe: Callable[[Number], Recipe]
-    strengths: Sequence[float] = ()
-    label: str = ""
+    recipe: Callable[..., Recipe]
+    strengths: Sequence[Strength] = ()
+    label: str | Sequence[str] = ""
     quantity: str = "strength"
+    model: Model | None = None
 
     def labels(self) -> list[str]:
         """The labels of the recipes, one a strength."""
+        if not isinstance(self.label, str):
+            return list(self.label)
         label = self.label or self.method + "({0:g})"
-        return [NONE if s in (0, math.inf) else label.format(s) for s in self.strengths] or [self.label or self.method]
+        idle = [all(number in (0, math.inf) for number in _numbers(s)) for s in self.strengths]
+        named = [NONE if i else label.format(*_numbers(s)) for i, s in zip(idle, self.strengths, strict=True)]
+        return named or [self.label or self.method]
 
     def record(self) -> ArmRecord:
         """What is kept of it beside its numbers."""
         labels = self.labels()
         recipes = [
-            Recipe() if label == NONE else self.recipe(s)
+            Recipe() if label == NONE else self.recipe(*_numbers(s))
             for s, label in zip(self.strengths or (0.0,), labels, strict=True)
         ]
         return ArmRecord(self.method, tuple(self.strengths), labels, self.quantity, list(map(_code, recipes)))
-
-
-@dataclasses.dataclass(frozen=True)
-class Study:
-    """A case study: the model, the data, the arms, and what was published.
-
-    Args:
-        name: Its name, and that of its folder.
-        title: One line for people.
-        model: What is trained.
-        data: The published data, one draw.
-        draws: number of draws -> that many fresh draws of the data.
-        arms: What is compared; one of them holds the baseline.
-        published: Label -> published accuracy on the training and on the test rows.
-        highlights: Labels of the recipes that the pictures set beside the baseline.
-        grid: The method whose strengths are drawn.
-        source: Where the published figures are from.
-        epochs: Epochs of the published training.
-    """
-
-    name: str
-    title: str
-    model: Model
-    data: Data
-    draws: Callable[[int], Data]
-    arms: Sequence[Arm]
-    published: Mapping[str, tuple[float, float]]
-    highlights: Sequence[str]
-    grid: str
-    source: str = ""
-    epochs: int = 4000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +84,7 @@ class Size:
     """How much of a study to run.
 
     Args:
-        seeds: Initialisations on the published data.
+        seeds: Initialisations on the data of many seeds; in a study that has none, of each draw.
         draws: Fresh draws of the data.
         epochs: Epochs of each training.
 
@@ -121,6 +102,55 @@ class Size:
                 raise ValueError(f"{name} is {value}; expected at least 1")
 
 
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A case study: the model, the data, the arms, and what is said of them.
+
+    Args:
+        name: Its name, and that of its folder.
+        title: One line for people.
+        model: What is trained.
+        draws: number of draws -> that many fresh draws of the data.
+        arms: What is compared; one of them holds the baseline.
+        task: What is to be learnt.
+        data: One draw of the data to train on from many seeds, such as a published one; None to do without.
+        published: Label -> published accuracy on the training and on the test rows of `data`.
+        source: Where the published figures are from.
+        claims: What is held against the fresh draws.
+        highlights: Labels of the recipes that the pictures set beside the baseline.
+        grid: The method whose strengths are drawn; empty for none.
+        outputs: The final weights -> name -> a number, to be stored and shown beside the curves.
+        batch_size: Rows a step.
+        size: How much the whole of it is.
+        quick: How much a trial is.
+    """
+
+    name: str
+    title: str
+    model: Model
+    draws: Callable[[int], Data]
+    arms: Sequence[Arm]
+    task: Task = BINARY
+    data: Data | None = None
+    published: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    source: str = ""
+    claims: Sequence[Claim] = ()
+    highlights: Sequence[str] = ()
+    grid: str = ""
+    outputs: Callable[[Any], Mapping[str, jax.Array]] | None = None
+    batch_size: int = 32
+    size: Size = Size()
+    quick: Size = Size(seeds=4, draws=8, epochs=200)
+
+    def __post_init__(self) -> None:
+        labels = {label for arm in self.arms for label in arm.labels()}
+        named = {*self.highlights, *self.published, *(c.recipe for c in self.claims), *(c.against for c in self.claims)}
+        if unknown := sorted(named - labels - {NONE}):
+            raise ValueError(f"study {self.name} speaks of {', '.join(unknown)}; its recipes are {', '.join(labels)}")
+        if self.grid and self.grid not in [arm.method for arm in self.arms]:
+            raise ValueError(f"study {self.name}: grid is {self.grid!r}; expected the method of one of its arms")
+
+
 def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyResults:
     """Train every recipe of `study`, or read what an earlier call left in `out`.
 
@@ -131,54 +161,93 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
         command: What a person would type to run it again; kept with the results.
 
     Returns:
-        The curves of `jaxreg.lab.fit` on the published data and on fresh draws, as `open_study` reads them.
+        The curves of `jaxreg.lab.fit` on the data of many seeds and on fresh draws, as `open_study` reads them.
 
     Raises:
         ValueError: If `out` holds other results, or a file is in its way.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; expected a folder, or a name that is free: choose another --out")
-    points = _divisor(size.epochs, 200), _divisor(size.epochs, 10)
-    problems = {
-        PUBLISHED: Problem(study.model, study.data, size.epochs, record_every=points[0]),
-        FRESH: Problem(study.model, study.draws(size.draws), size.epochs, record_every=points[1]),
-    }
-    over = {
-        PUBLISHED: {"seed": np.arange(size.seeds), "draw": np.arange(1)},
-        FRESH: {"seed": np.arange(1), "draw": np.arange(size.draws)},
-    }
-    places = {PUBLISHED: window(study.model, study.data), FRESH: None}
-    for kind, problem in problems.items():
-        for arm in study.arms:
-            _run_arm(arm, problem, places[kind], over[kind], store_folder(out, kind, arm.method))
-    write_record(
-        Record(
-            study.name,
-            study.title,
-            [arm.record() for arm in study.arms],
-            study.published,
-            study.highlights,
-            study.grid,
-            command,
-            study.source,
-            study.epochs,
-            _points(study.data),
-        ),
-        out,
+    if study.data is not None:
+        over = {"seed": np.arange(size.seeds), "draw": np.arange(1)}
+        _run_arms(study, study.data, size.epochs, 200, window(study.model, study.data), over, out, PUBLISHED)
+    over = {"seed": np.arange(size.seeds if study.data is None else 1), "draw": np.arange(size.draws)}
+    _run_arms(study, study.draws(size.draws), size.epochs, 10, None, over, out, FRESH)
+    record = Record(
+        name=study.name,
+        title=study.title,
+        arms=[arm.record() for arm in study.arms],
+        epochs=study.size.epochs,
+        published=study.published,
+        highlights=study.highlights,
+        grid=study.grid,
+        claims=study.claims,
+        command=command,
+        source=study.source,
+        loss=study.task.words,
+        unit=study.task.unit,
+        points={} if study.data is None else _points(study.data),
     )
+    write_record(record, out)
     return open_study(out)
 
 
-def _run_arm(arm: Arm, problem: Problem, places: Window | None, over: Mapping[str, np.ndarray], store: Path) -> None:
+def _run_arms(
+    study: Study,
+    data: Data,
+    epochs: int,
+    points: int,
+    places: Window | None,
+    over: Mapping[str, np.ndarray],
+    out: Path,
+    kind: str,
+) -> None:
+    for arm in study.arms:
+        problem = Problem(
+            arm.model or study.model,
+            data,
+            epochs,
+            study.task.loss,
+            study.task.metrics,
+            study.batch_size,
+            record_every=_divisor(epochs, points),
+        )
+        _run_arm(arm, problem, study.outputs, places, over, store_folder(out, kind, arm.method))
+
+
+def _run_arm(
+    arm: Arm,
+    problem: Problem,
+    further: Callable[[Any], Mapping[str, jax.Array]] | None,
+    places: Window | None,
+    over: Mapping[str, np.ndarray],
+    store: Path,
+) -> None:
+    several = any(isinstance(strength, tuple) for strength in arm.strengths)
+
     def run(seed: jax.Array, draw: jax.Array, strength: Number = 0.0) -> dict[str, Any]:
-        outputs = fit(problem, arm.recipe(strength), jax.random.key(seed), draw, keep=places is not None)
-        if places is not None:
-            outputs["probability"] = places.probability(problem.model, outputs)
-        return outputs
+        recipe = arm.recipe(*strength) if several else arm.recipe(strength)
+        lane = fit(problem, recipe, jax.random.key(seed), draw, keep=True)
+        params = _parameters(problem.model, lane)
+        if places is None:  # the weights of all lanes would take more room than all else
+            lane = {name: values for name, values in lane.items() if not name.startswith("params/")}
+        else:
+            lane["probability"] = places.probability(problem.model, params)
+        return lane | dict(further(params) if further else {})
 
     strengths = {"strength": np.asarray(arm.strengths)} if arm.strengths else {}
     seen = {} if places is None else places._asdict()
     sweep(run, {**strengths, **over}, store, coords={"epoch": problem.recorded, **seen})
+
+
+def _parameters(model: Model, lane: Mapping[str, Any]) -> Tree:
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    weights = [lane[f"params/{leaf.path}"] for leaf in leaves(shapes)]
+    return jax.tree.unflatten(jax.tree.structure(shapes), weights)
+
+
+def _numbers(strength: Strength) -> tuple[float, ...]:
+    return strength if isinstance(strength, tuple) else (strength,)
 
 
 def _points(data: Data) -> dict[str, list[list[float]]]:
@@ -204,10 +273,13 @@ def _written(rules: Any) -> str:
         named = {getattr(jr, name): f"jr.{name}" for name in ("KERNELS", "RECURRENT_KERNELS", "BIASES", "EMBEDDINGS")}
         return "{" + ", ".join(f"{named.get(p, repr(p))}: {_written(rule)}" for p, rule in rules.items()) + "}"
     if not dataclasses.is_dataclass(rules):
-        return repr(rules)
+        return getattr(rules, "__name__", repr(rules))
+    if isinstance(rules, jr.Intersection):
+        return f"jr.Intersection({', '.join(map(_written, rules.parts))})"
     given = {field.name: getattr(rules, field.name) for field in dataclasses.fields(rules)}
     plain = {field.name: field.default for field in dataclasses.fields(rules)}
-    return f"jr.{type(rules).__name__}({', '.join(f'{n}={v!r}' for n, v in given.items() if v != plain[n])})"
+    shown = ", ".join(f"{name}={_written(value)}" for name, value in given.items() if value != plain[name])
+    return f"jr.{type(rules).__name__}({shown})"
 
 
 def _divisor(epochs: int, points: int) -> int:

@@ -1,8 +1,7 @@
 """The decision surface of a model of two features: its probabilities on a grid that holds the data."""
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,7 @@ import numpy as np
 from jaxreg.lab.data import Data
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.models import Model
-from jaxreg.paths import leaves
+from jaxreg.paths import Tree
 
 _CELLS = (56, 44)
 _MARGIN = 0.4
@@ -29,16 +28,13 @@ class Window(NamedTuple):
     x1: np.ndarray
     x2: np.ndarray
 
-    def probability(self, model: Model, outputs: Mapping[str, Any]) -> Labelled:
+    def probability(self, model: Model, params: Tree) -> Labelled:
         """The probability of class 1 at each place, of shape (x2, x1).
 
         Args:
             model: A model with one logit.
-            outputs: What `fit` handed back with its final parameters.
+            params: Its parameters.
         """
-        shapes = _shapes(model)
-        weights = [outputs[f"params/{leaf.path}"] for leaf in leaves(shapes)]
-        params = jax.tree.unflatten(jax.tree.structure(shapes), weights)
         places = np.stack(np.meshgrid(self.x1, self.x2), axis=-1).reshape(-1, 2)
         logits = model.apply(params, jnp.asarray(places))[:, 0]
         return Labelled(jax.nn.sigmoid(logits).reshape(len(self.x2), len(self.x1)), ("x2", "x1"))
@@ -62,14 +58,10 @@ def window(model: Model, data: Data) -> Window | None:
     """
     if data.x_train.shape[2:] != (2,):
         return None
-    shapes = _shapes(model)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
     outputs = jax.eval_shape(model.apply, shapes, data.x_train[0])
     if outputs.shape[1:] != (1,) or sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) > _MOST_WEIGHTS:
         return None
     points = np.concatenate([x.reshape(-1, 2) for x, _ in data.parts().values()])
     low, high = points.min(axis=0) - _MARGIN, points.max(axis=0) + _MARGIN
     return Window(*(np.linspace(low[i], high[i], _CELLS[i], dtype=np.float32) for i in range(2)))
-
-
-def _shapes(model: Model) -> Any:
-    return jax.eval_shape(model.init, jax.random.key(0))

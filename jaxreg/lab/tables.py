@@ -1,53 +1,88 @@
 """The tables of a case study and of a sweep: what each recipe reached, beside what was published."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from rich.console import Console
 from rich.table import Table as Printed
 
 from jaxreg.lab import figures, stats
-from jaxreg.lab.blocks import Code, Piece, Table, Text
+from jaxreg.lab.blocks import Code, Given, Piece, Table, Text
+from jaxreg.lab.quantities import measured, outputs, quantity
 from jaxreg.lab.quote import Number, Source
 from jaxreg.lab.record import NONE, StudyResults
-from jaxreg.lab.verdict import ACCURACY, LOSS, advised
+from jaxreg.lab.verdict import LOSS, advised, interval
 
 MOST_ROWS = 40
 
 
 def published_table(source: Source) -> Table:
-    """One row a recipe on the published data: published accuracies, ours, cross-entropy, norm of the first kernel.
+    """One row a recipe on one draw of the data from many seeds: what was published, if anything was, and ours.
 
     Args:
-        source: Stands for a `StudyResults`.
+        source: Stands for a `StudyResults` that has such a part.
     """
-    study = source.at("published")
-    kernel = figures.first_kernel(study.data)
-    columns = ["recipe", "train, published", "train", "test, published", "test", "test cross-entropy"]
-    rows: list[Sequence[Text]] = []
-    for label in _labels(study):
-        row: list[Text] = [[Code(label)]]
+    study, record = source.at("published"), source.data.record
+    *metrics, loss = measured(study.data)
+    columns = ["recipe"]
+    rows: list[list[Text]] = [[[Code(label)]] for label in _labels(study)]
+    for metric in metrics:
         for part in ("train", "test"):
-            row.append([source.find(figures.published, label, part).number()])
-            row.append(_spread(study, label, f"{part}_accuracy"))
-        row.append(_spread(study, label, LOSS))
-        rows.append([*row, _spread(study, label, f"norm/{kernel}", ".2f")] if kernel else row)
+            if metric == "accuracy" and record.published:
+                columns.append(f"{part}, published")
+                _fill(rows, partial(_published, source, part))
+            columns.append(part if metric == "accuracy" else f"{part} {quantity(study.data, f'test_{metric}').words}")
+            _fill(rows, partial(_spread, study, f"{part}_{metric}"))
+    columns.append(f"test {quantity(study.data, f'test_{loss}').words}")
+    _fill(rows, partial(_spread, study, f"test_{loss}"))
+    _weigh(study, columns, rows)
     seeds, epochs = study.find(figures.lanes, "seed"), study.find(figures.last_epoch)
-    caption: Text = ["The published data, ", seeds.number(form="d"), " seeds, ", epochs.number(form="d")]
-    caption = [*caption, " epochs: mean ± standard deviation over the seeds"]
-    return Table(caption, [*columns, f"‖{kernel}‖"] if kernel else columns, rows)
+    caption: Text = ["The published data, " if record.published else "One draw of the data, "]
+    caption = [*caption, seeds.number(form="d"), " seeds, ", epochs.number(form="d")]
+    return Table([*caption, " epochs: mean ± standard deviation over the seeds"], columns, rows)
 
 
 def fresh_table(source: Source) -> Table:
-    """One row a recipe on fresh draws: accuracy and cross-entropy, what each gains over the baseline, how often.
+    """One row a recipe on fresh draws: the metrics and the loss, what each gains over the baseline, how often.
 
     Args:
         source: Stands for a `StudyResults`.
     """
     fresh = source.at("fresh")
-    caption: Text = [fresh.find(figures.lanes, "draw").number(form="d"), " fresh draws of the data: mean ± standard "]
-    caption = [*caption, "deviation over the draws; changes against ", Code(NONE), ", paired, with their "]
-    caption = [*caption, fresh.find(figures.gain, NONE, LOSS).number("confidence", ".0f", 100), " % intervals"]
-    return _compared(caption, fresh, _labels(fresh), [advised(source)])
+    caption: Text = [fresh.find(figures.lanes, "draw").number(form="d"), " fresh draws of the data"]
+    if fresh.data.sizes["seed"] > 1:
+        caption = [*caption, ", ", fresh.find(figures.lanes, "seed").number(form="d"), " seeds on each"]
+    caption = [*caption, ", ", fresh.find(figures.last_epoch).number(form="d"), " epochs: mean ± standard deviation"]
+    if NONE in fresh.data["recipe"].values:
+        confidence = fresh.find(figures.gain, NONE, LOSS).number("confidence", ".0f", 100)
+        caption = [*caption, "; changes against ", Code(NONE), ", paired, with their ", confidence, " % intervals"]
+    table = _compared(caption, fresh, _labels(fresh), [advised(source)])
+    if source.data.published is None:
+        columns, rows = list(table.columns), [list(row) for row in table.rows]
+        _weigh(fresh, columns, rows)
+        table = Table(table.caption, columns, rows, table.marked)
+    return table
+
+
+def claims_table(source: Source) -> Table:
+    """One row a claim: what the fresh draws say of it.
+
+    Args:
+        source: Stands for a `StudyResults`.
+    """
+    fresh = source.at("fresh")
+    rows: list[Sequence[Text]] = []
+    for claim in source.data.record.claims:
+        change = fresh.find(figures.gain, claim.recipe, claim.variable, claim.against)
+        found = figures.finding(fresh.data, claim.recipe, claim.against, claim.variable, claim.sign)
+        compared: Text = [Code(claim.recipe), " against ", Code(claim.against)]
+        what = quantity(fresh.data, claim.variable).words
+        rows.append(
+            [[Given(claim.words)], compared, [Given(what)], interval(change, fresh.data, claim.variable), [found]]
+        )
+    return Table(
+        ["The claims, held against the fresh draws"], ["claim", "compared", "in", "difference", "finding"], rows
+    )
 
 
 def sweep_table(source: Source) -> Table:
@@ -75,9 +110,19 @@ def contents(source: Source) -> tuple[str, list[Table], Text]:
         source: Stands for a `StudyResults`, or for a dataset of `open_sweep`.
     """
     if isinstance(source.data, StudyResults):
-        parts = [source.at("published"), source.at("fresh")]
-        return source.data.record.title, [published_table(source), fresh_table(source)], diverged_note(parts)
+        shown = [published_table(source)] if source.data.published is not None else []
+        shown += [fresh_table(source), *([claims_table(source)] if source.data.record.claims else [])]
+        return source.data.record.title, shown, diverged_note(parts(source))
     return source.name, [sweep_table(source)], diverged_note([source])
+
+
+def parts(source: Source) -> list[Source]:
+    """The datasets of a case study.
+
+    Args:
+        source: Stands for a `StudyResults`.
+    """
+    return [source.at(name) for name in ("published", "fresh") if getattr(source.data, name) is not None]
 
 
 def diverged_note(sources: Sequence[Source]) -> Text:
@@ -123,30 +168,45 @@ def _compared(caption: Text, source: Source, labels: Sequence[str], marked: Sequ
     columns = ["recipe"]
     rows: list[list[Text]] = [[[Code(label)]] for label in labels]
     baseline = NONE in source.data["recipe"].values
-    for name, title, form, times in ((ACCURACY, "test accuracy", "+.2f", 100), (LOSS, "test cross-entropy", "+.3f", 1)):
-        if name not in source.data:
-            continue
-        columns += [title, "change in points" if name == ACCURACY else "change in nats", "better in"][
-            : 1 + 2 * baseline
-        ]
-        for row, label in zip(rows, labels, strict=True):
-            row.append(_spread(source, label, name))
-            if baseline:
-                row += [[], []] if label == NONE else _change(source, label, name, form, times)
+    for name in measured(source.data):
+        what = quantity(source.data, f"test_{name}")
+        columns.append(f"test {what.words}")
+        _fill(rows, partial(_spread, source, f"test_{name}"))
+        if baseline:
+            columns += [f"change in {what.unit}" if what.unit else "change", "better in"]
+            for row, label in zip(rows, labels, strict=True):
+                row += [[], []] if label == NONE else _change(source, label, f"test_{name}")
     if "validation_loss" in source.data:
         columns.append("chosen in")
-        for row, label in zip(rows, labels, strict=True):
-            row.append([source.find(figures.times_chosen, label).number(form="d")])
+        _fill(rows, lambda label: [source.find(figures.times_chosen, label).number(form="d")])
     return Table(caption, columns, rows, [label for label in marked if label != NONE])
 
 
-def _change(source: Source, label: str, variable: str, form: str, times: float) -> list[Text]:
+def _fill(rows: list[list[Text]], cell: Callable[[str], Text]) -> None:
+    for row in rows:
+        row.append(cell(str(row[0][0])))
+
+
+def _weigh(source: Source, columns: list[str], rows: list[list[Text]]) -> None:
+    # What the weights came to: the norm of the first kernel, and what the study computes of them.
+    kernel = figures.first_kernel(source.data)
+    for name in [*([f"norm/{kernel}"] if kernel else []), *outputs(source.data)]:
+        columns.append(quantity(source.data, name).words)
+        _fill(rows, partial(_spread, source, name, form=".2f" if name.startswith("norm/") else ".3g"))
+
+
+def _change(source: Source, label: str, variable: str) -> list[Text]:
+    what = quantity(source.data, variable)
     paired, share = source.find(figures.gain, label, variable), source.find(figures.outperforms, label, variable)
-    mean, low, high = (paired.number(field, form, times) for field in ("mean", "low", "high"))
+    mean, low, high = (paired.number(field, what.form, what.times) for field in ("mean", "low", "high"))
     return [[mean, " [", low, ", ", high, "]"], [share.number("probability", ".0f", 100), " %"]]
 
 
-def _spread(source: Source, label: str, variable: str, form: str = ".3f") -> Text:
+def _published(source: Source, part: str, label: str) -> Text:
+    return [source.find(figures.published, label, part).number()]
+
+
+def _spread(source: Source, variable: str, label: str, form: str = ".3f") -> Text:
     mean, sd = (source.find(function, label, variable).number(form=form) for function in (figures.mean, figures.sd))
     return [mean, " ± ", sd]
 

@@ -6,13 +6,15 @@ Each sentence is chosen by the figures it quotes, so that it says no more than t
 import math
 from collections.abc import Sequence
 
+import xarray as xr
+
 from jaxreg.lab import figures, stats
 from jaxreg.lab.blocks import Block, Bullets, Code, Given, Heading, Listing, Paragraph, Piece, Text, Verdict
+from jaxreg.lab.quantities import measured, quantity
 from jaxreg.lab.quote import Result, Source
 from jaxreg.lab.record import NONE, ArmRecord, Record
 
 LOSS, ACCURACY = "test_loss", "test_accuracy"
-_WHAT = {LOSS: "Test cross-entropy", ACCURACY: "Test accuracy"}
 
 
 def verdict(sources: Sequence[Source]) -> Verdict:
@@ -29,6 +31,9 @@ def verdict(sources: Sequence[Source]) -> Verdict:
     notes += [*_chosen(best), *(sentence for source in (best, *rest) for sentence in _edges(source)), *_few(best)]
     if notes:
         blocks += [Heading(["How it was chosen, and against what"], 3), Bullets(notes)]
+    held = [sentence for source in sources for sentence in _held(source)]
+    if held:
+        blocks += [Heading(["What fresh draws say of the claims"], 3), Bullets(held)]
     claims = [sentence for source in sources for sentence in _claims(source)]
     if claims:
         blocks += [Heading(["What is left of the published gain"], 3), Bullets(claims)]
@@ -46,8 +51,8 @@ def advised(source: Source) -> str:
 
 
 def comparable(source: Source) -> bool:
-    """Whether the trainings were as long as the published ones."""
-    return bool(figures.last_epoch(source.data.published) == source.data.record.epochs)
+    """Whether the trainings were as long as they are to be, such as the published ones."""
+    return bool(figures.last_epoch(source.data.fresh) == source.data.record.epochs)
 
 
 def change(fresh: Source, recipe: str, variable: str) -> Text:
@@ -56,23 +61,24 @@ def change(fresh: Source, recipe: str, variable: str) -> Text:
     Args:
         fresh: Stands for a dataset over fresh draws.
         recipe: Which recipe.
-        variable: "test_loss" or "test_accuracy".
+        variable: Such as "test_loss" or "test_accuracy".
     """
     share = fresh.find(figures.outperforms, recipe, variable)
     words = share.value.verdict.value
     return [
-        *interval(fresh.find(figures.gain, recipe, variable), variable),
+        *interval(fresh.find(figures.gain, recipe, variable), fresh.data, variable),
         ", better in ",
         *_share(share),
         f": {words}",
     ]
 
 
-def interval(result: Result, variable: str) -> Text:
+def interval(result: Result, dataset: xr.Dataset, variable: str) -> Text:
     """A paired difference in words: its mean, with its unit, and its interval."""
-    times, form, unit = (100, "+.2f", "points") if variable == ACCURACY else (1, "+.3f", "nats")
-    mean, low, high = (result.number(field, form, times) for field in ("mean", "low", "high"))
-    return [mean, f" {unit} (", result.number("confidence", ".0f", 100), " % interval ", low, " to ", high, ")"]
+    what = quantity(dataset, variable)
+    mean, low, high = (result.number(field, what.form, what.times) for field in ("mean", "low", "high"))
+    unit = f" {what.unit}" if what.unit else ""
+    return [mean, f"{unit} (", result.number("confidence", ".0f", 100), " % interval ", low, " to ", high, ")"]
 
 
 def _beaten(source: Source, sources: Sequence[Source]) -> float:
@@ -86,7 +92,7 @@ def _beaten(source: Source, sources: Sequence[Source]) -> float:
 
 
 def _measured(fresh: Source) -> list[str]:
-    return [name for name in (LOSS, ACCURACY) if name in fresh.data]
+    return [f"test_{name}" for name in reversed(measured(fresh.data))]
 
 
 def _moved(fresh: Source, recipe: str, variable: str) -> int:
@@ -99,16 +105,14 @@ def _moved(fresh: Source, recipe: str, variable: str) -> int:
 
 
 def _trial(source: Source) -> Text:
-    ran = source.at("published").find(figures.last_epoch).number(form="d")
-    wanted = source.find(figures.published_epochs).number(form="d")
-    told: list[Piece] = [
-        "A trial run: ",
-        ran,
-        " epochs instead of ",
-        wanted,
-        ". Its figures are not comparable with the ",
-    ]
-    return [*told, "published ones, and what it advises holds for so short a training only."]
+    ran = source.at("fresh").find(figures.last_epoch).number(form="d")
+    wanted = source.find(figures.whole_epochs).number(form="d")
+    told: list[Piece] = ["A trial run: ", ran, " epochs instead of ", wanted, ". "]
+    if source.data.record.published:
+        told.append("Its figures are not comparable with the published ones, and what it advises ")
+    else:
+        told.append("What it says ")
+    return [*told, "holds for so short a training only."]
 
 
 def _advice(source: Source) -> Text:
@@ -119,16 +123,16 @@ def _advice(source: Source) -> Text:
         few = bool(_few(source))
         return ["No recipe tried here is shown to help" + ("." if few else ": train without a regulariser.")]
     arm = _arm(source, label)
-    if not arm.strengths:
-        return ["Use ", Code(arm.method), "."]
-    return ["Use ", Code(arm.method), f" with {arm.quantity} ", Code(_strength(arm, label)), "."]
+    if math.isnan(_number(arm, label)):
+        return ["Use ", Code(label), "."]
+    return ["Use ", Code(arm.method), f" with {arm.quantity} ", Code(f"{_number(arm, label):g}"), "."]
 
 
 def _code(source: Source) -> list[Block]:
     label = advised(source)
-    if label == NONE:
+    code = "" if label == NONE else _recipe_code(source, label)
+    if not code:
         return []
-    code = _recipe_code(source, label)
     place = "first" if "penalize(" in code else "last"
     return [Paragraph([f"As the {place} link of an Optax chain:"]), Listing(f"import jaxreg as jr\n\n{code}")]
 
@@ -152,7 +156,17 @@ def _changes(source: Source) -> list[Text]:
     told: list[Text] = []
     for name in _measured(fresh):
         ends = [fresh.find(figures.mean, recipe, name).number() for recipe in (NONE, label)]
-        told.append([f"{_WHAT[name]} ", ends[0], " → ", ends[1], ": ", *change(fresh, label, name), "."])
+        told.append(
+            [
+                f"Test {quantity(fresh.data, name).words} ",
+                ends[0],
+                " → ",
+                ends[1],
+                ": ",
+                *change(fresh, label, name),
+                ".",
+            ]
+        )
     return told
 
 
@@ -162,13 +176,14 @@ def _chosen(source: Source) -> list[Text]:
         return []
     label = fresh.find(figures.recommended).value
     picked, draws = fresh.find(figures.times_chosen, label), fresh.find(figures.lanes, "draw")
-    told: list[Piece] = ["The cross-entropy of each draw's validation rows chose it: ", Code(label)]
+    loss = quantity(fresh.data, LOSS).words
+    told: list[Piece] = [f"The {loss} of each draw's validation rows chose it: ", Code(label)]
     told += [" in ", picked.number(form="d"), " of ", draws.number(form="d"), " draws, no other more often. "]
     told += ["Choosing so anew in each draw and reading its test rows once: "]
     for place, name in enumerate(_measured(fresh)):
         part = name.removeprefix("test_")
-        told += ["; " * bool(place), f"{_WHAT[name].lower()} "]
-        told += interval(fresh.find(figures.choice_gain, part), name)
+        told += ["; " * bool(place), f"test {quantity(fresh.data, name).words} "]
+        told += interval(fresh.find(figures.choice_gain, part), fresh.data, name)
         told += [", better in ", *_share(fresh.find(figures.choice_outperforms, part))]
     return [[*told, "."]]
 
@@ -178,8 +193,8 @@ def _edges(source: Source) -> list[Text]:
     if label == NONE:
         return []
     arm = _arm(source, label)
-    tried = sorted(strength for strength in arm.strengths if 0 < strength < math.inf)
-    mine = arm.strengths[list(arm.labels).index(label)] if arm.strengths else math.nan
+    tried = sorted(strength for strength in arm.numbers if 0 < strength < math.inf)
+    mine = _number(arm, label)
     if len(tried) < 2 or mine not in (tried[0], tried[-1]):
         return []
     end = "smallest" if mine == tried[0] else "largest"
@@ -203,24 +218,45 @@ def _other(best: Source, other: Source) -> list[Text]:
         return [[*told, "nothing is shown to help."]]
     told += [Code(label), " does best: "]
     for place, name in enumerate(_measured(fresh)):
-        told += ["; " * bool(place), f"{_WHAT[name].lower()} ", *interval(fresh.find(figures.gain, label, name), name)]
+        change = fresh.find(figures.gain, label, name)
+        told += ["; " * bool(place), f"test {quantity(fresh.data, name).words} ", *interval(change, fresh.data, name)]
     if figures.same_draws(ours.data, fresh.data):
         head, share = (ours.find(f, mine, fresh, label, LOSS) for f in (figures.against, figures.beats))
         told += [
             ". On the same draws ",
             Code(mine),
             " has ",
-            *interval(head, LOSS),
-            " of cross-entropy against it and is",
+            *interval(head, fresh.data, LOSS),
+            f" of {quantity(fresh.data, LOSS).words} against it and is",
         ]
         told += [" better in ", *_share(share)]
     return [[*told, "."]]
 
 
+def _held(source: Source) -> list[Text]:
+    """Each claim of the study, whether the fresh draws bear it out, and by which difference."""
+    fresh = source.at("fresh")
+    told: list[Text] = []
+    for claim in source.data.record.claims:
+        change = fresh.find(figures.gain, claim.recipe, claim.variable, claim.against)
+        found = figures.finding(fresh.data, claim.recipe, claim.against, claim.variable, claim.sign)
+        of: list[Piece] = [
+            found[0].upper() + found[1:],
+            ": ",
+            Given(claim.words),
+            ". ",
+            Code(claim.recipe),
+            " against ",
+        ]
+        what = Given(quantity(fresh.data, claim.variable).words)
+        told.append([*of, Code(claim.against), ", ", what, ": ", *interval(change, fresh.data, claim.variable), "."])
+    return told
+
+
 def _claims(source: Source) -> list[Text]:
     """The published claim of each highlight, and what is left of it on fresh draws."""
     study, fresh, record = source.at("published"), source.at("fresh"), source.data.record
-    if ACCURACY not in fresh.data or not comparable(source) or NONE not in record.published:
+    if study.data is None or not comparable(source) or NONE not in record.published:
         return []
     told: list[Text] = []
     for label in [label for label in record.highlights if label in record.published]:
@@ -258,8 +294,8 @@ def _arm(source: Source, label: str) -> ArmRecord:
     return next(arm for arm in record.arms if label in arm.labels)
 
 
-def _strength(arm: ArmRecord, label: str) -> str:
-    return f"{arm.strengths[list(arm.labels).index(label)]:g}"
+def _number(arm: ArmRecord, label: str) -> float:
+    return arm.numbers[list(arm.labels).index(label)]
 
 
 def _recipe_code(source: Source, label: str) -> str:
