@@ -17,6 +17,9 @@ class Data(NamedTuple):
         y_test: Targets to test on, of shape (draws, test rows).
         x_validation: Inputs on which a strength may be chosen, or None.
         y_validation: Targets on which a strength may be chosen, or None.
+        w_train: What each training row counts, of shape (draws, rows), 0 for one that is left out; None for 1 each.
+        w_test: What each test row counts, likewise.
+        w_validation: What each validation row counts, likewise.
     """
 
     x_train: np.ndarray
@@ -25,6 +28,9 @@ class Data(NamedTuple):
     y_test: np.ndarray
     x_validation: np.ndarray | None = None
     y_validation: np.ndarray | None = None
+    w_train: np.ndarray | None = None
+    w_test: np.ndarray | None = None
+    w_validation: np.ndarray | None = None
 
     def parts(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Inputs and targets by what they are for: train, test and, if there are any, validation."""
@@ -32,6 +38,10 @@ class Data(NamedTuple):
         if self.x_validation is not None and self.y_validation is not None:
             parts["validation"] = (self.x_validation, self.y_validation)
         return parts
+
+    def weights(self) -> dict[str, np.ndarray | None]:
+        """What each row of a part counts, or None where all count alike."""
+        return {"train": self.w_train, "test": self.w_test, "validation": self.w_validation}
 
 
 def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: int = 0, noise: float = 0.2) -> Data:

@@ -18,7 +18,7 @@ from jaxreg.lab.data import Data
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.metrics import Measure, binary_accuracy, binary_cross_entropy
 from jaxreg.lab.models import Model
-from jaxreg.objects import Number, hyperparameters, static
+from jaxreg.objects import Number, hyperparameters, known, static, tiny
 from jaxreg.paths import KERNELS, RECURRENT_KERNELS, Rules, Tree, leaves
 
 
@@ -38,7 +38,7 @@ class Problem:
 
     Raises:
         ValueError: If a number is not positive, `record_every` does not divide `epochs`, or the data holds NaN or
-            infinity or arrays whose numbers of rows differ.
+            infinity or arrays whose numbers of rows differ. Data that is traced is not looked into.
     """
 
     model: Model
@@ -58,13 +58,18 @@ class Problem:
             raise ValueError(
                 f"Problem: record_every is {self.record_every} and epochs {self.epochs}; expected a divisor of epochs"
             )
-        for part, rows in self.data.parts().items():
-            x, y = map(np.asarray, rows)
+        weights = self.data.weights()
+        for part, (x, y) in self.data.parts().items():
             if x.shape[:2] != y.shape[:2] or 0 in y.shape[:2]:
                 raise ValueError(
                     f"Problem: x_{part} has shape {x.shape} and y_{part} {y.shape}; expected (draws, rows, …) for both"
                 )
-            for name, array in ((f"x_{part}", x), (f"y_{part}", y)):
+            w = weights[part]
+            if w is not None and w.shape != y.shape[:2]:
+                raise ValueError(f"Problem: w_{part} has shape {w.shape}; expected {y.shape[:2]}, a number a row")
+            for name, array in ((f"x_{part}", x), (f"y_{part}", y), (f"w_{part}", w)):
+                if array is None or not known(array):
+                    continue
                 bad = np.argwhere(~np.isfinite(array))
                 if len(bad):
                     raise ValueError(
@@ -186,7 +191,10 @@ def fit(
             raise ValueError(
                 f"the loss of {y.shape[0]} rows has shape {losses.shape}; expected a value a row, ({y.shape[0]},)"
             )
-        return jnp.mean(losses) if weights is None else jnp.sum(losses * weights) / jnp.sum(weights)
+        if weights is None:
+            return jnp.mean(losses)
+        # A batch may hold rows of weight 0 only: it moves nothing.
+        return jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), tiny(losses.dtype))
 
     def step(carry: Any, batch: tuple[jax.Array, jax.Array, jax.Array | None]) -> tuple[Any, jax.Array]:
         params, state = carry
@@ -198,7 +206,7 @@ def fit(
         params, state, diverged_at = carry
         batches = _batches(data, problem.batch_size, jax.random.fold_in(order_key, number))
         if batches is None:
-            (params, state), losses = step((params, state), (data.x_train, data.y_train, None))
+            (params, state), losses = step((params, state), (data.x_train, data.y_train, data.w_train))
         else:
             (params, state), losses = jax.lax.scan(step, (params, state), batches)
         bad = ~jnp.all(jnp.isfinite(losses)) & (diverged_at < 0)
@@ -208,10 +216,11 @@ def fit(
         point = {"penalty": recipe.penalty(params, step), "violation": jnp.zeros(())}
         if recipe.constraints is not None:
             point["violation"] = jr.violation(params, recipe.constraints, step)
+        weights = data.weights()
         for part, (x, y) in data.parts().items():
             outputs = _in_blocks(lambda rows: problem.model.apply(params, rows), x)
             for name, function in {"loss": problem.loss, **problem.metrics}.items():
-                point[f"{part}_{name}"] = jnp.mean(function(outputs, y))
+                point[f"{part}_{name}"] = _mean(name, function(outputs, y), weights[part])
         for leaf in leaves(params):
             if leaf.kind in (KERNELS, RECURRENT_KERNELS):
                 point[f"norm/{leaf.path}"] = jnp.linalg.norm(leaf.array)
@@ -233,6 +242,14 @@ def fit(
     return result
 
 
+def _mean(name: str, values: jax.Array, weights: jax.Array | np.ndarray | None) -> jax.Array:
+    if weights is None:
+        return jnp.mean(values)
+    if values.shape != weights.shape:
+        raise ValueError(f"{name} gives one number for all rows, and the rows have weights; expected a value a row")
+    return jnp.sum(values * weights) / jnp.sum(weights)
+
+
 def _in_blocks(apply: Callable[[jax.Array], jax.Array], x: jax.Array, most: int = 256) -> jax.Array:
     # The activations of thousands of rows leave the cache: blocks of 256 took a quarter of the time on a CPU.
     count = -(-len(x) // most)
@@ -251,6 +268,8 @@ def _batches(data: Data, size: int, key: jax.Array) -> tuple[jax.Array, jax.Arra
         return None
     count = -(-rows // size)
     order = jnp.pad(jax.random.permutation(key, rows), (0, count * size - rows))
-    weights = (jnp.arange(count * size) < rows).astype(jnp.float32).reshape(count, size)
+    weights = (jnp.arange(count * size) < rows).astype(jnp.float32)
+    if data.w_train is not None:
+        weights *= data.w_train[order]
     x, y = data.x_train[order], data.y_train[order]
-    return x.reshape(count, size, *x.shape[1:]), y.reshape(count, size, *y.shape[1:]), weights
+    return x.reshape(count, size, *x.shape[1:]), y.reshape(count, size, *y.shape[1:]), weights.reshape(count, size)
