@@ -1,12 +1,17 @@
 """Weight regularisation and weight constraints for JAX, as pure functions and Optax transformations."""
 
 from jaxreg import diagnostics, keras
+from jaxreg.augmented import FixedBound, InflectionBound, InitialBound, WarmBound, bounded
 from jaxreg.boxes import Box, LinfBall, NonNeg
+from jaxreg.bregman import bregman
+from jaxreg.caps import SoftSpectralCap
+from jaxreg.conditional import conditional_gradient, hyperball, initial_spheres, steepest
 from jaxreg.constraints import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
 from jaxreg.decay import cautious_decay, corrected_decay, decay, independent_decay, p_norm_decay
 from jaxreg.intersection import Intersection
 from jaxreg.matrices import Orthonormal, SpectralNorm
 from jaxreg.meanings import Meaning, convert_strength
+from jaxreg.nuclear import NuclearBall
 from jaxreg.paths import BIASES, EMBEDDINGS, KERNELS, RECURRENT_KERNELS
 from jaxreg.penalties import L1, L1L2, L2, GroupLasso, Lp, ToReference
 from jaxreg.proximal import proximal, proximal_adam
@@ -28,8 +33,11 @@ __all__ = [
     "L2",
     "RECURRENT_KERNELS",
     "Box",
+    "FixedBound",
     "FrobeniusSphere",
     "GroupLasso",
+    "InflectionBound",
+    "InitialBound",
     "Intersection",
     "L1Ball",
     "LinfBall",
@@ -39,24 +47,32 @@ __all__ = [
     "Meaning",
     "MinMaxNorm",
     "NonNeg",
+    "NuclearBall",
     "Orthogonal",
     "Orthonormal",
     "Simplex",
+    "SoftSpectralCap",
     "Spectral",
     "SpectralNorm",
     "SumTo",
     "ToReference",
     "TreeNorm",
     "UnitNorm",
+    "WarmBound",
     "apply_updates",
+    "bounded",
+    "bregman",
     "cautious_decay",
+    "conditional_gradient",
     "convert_strength",
     "corrected_decay",
     "decay",
     "diagnostics",
     "explain",
     "feasible",
+    "hyperball",
     "independent_decay",
+    "initial_spheres",
     "keras",
     "p_norm_decay",
     "penalize",
@@ -65,6 +81,7 @@ __all__ = [
     "projected",
     "proximal",
     "proximal_adam",
+    "steepest",
     "to_reference",
     "tree_norm",
     "violation",

@@ -82,6 +82,11 @@ class Box:
         """The nearest array in the set; a weight between the bounds comes back bit for bit."""
         return clip(w, self.low, self.high)
 
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """The point of the set farthest against `direction`, argmin_z ⟨direction, z⟩; needs finite bounds."""
+        ends = jnp.where(direction > 0, self.low, jnp.where(direction < 0, self.high, 0.0))
+        return clip(ends.astype(direction.dtype), self.low, self.high)
+
     @property
     def limits(self) -> tuple[Number, Number]:
         """The lower and the upper bound."""
@@ -115,6 +120,10 @@ class LinfBall:
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; a weight in it comes back bit for bit."""
         return clip(w, *self.limits)
+
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """The point of the set farthest against `direction`, argmin_z ⟨direction, z⟩: -radius · sign(direction)."""
+        return clip((-self.radius * jnp.sign(wide(direction))).astype(direction.dtype), *self.limits)
 
     @property
     def limits(self) -> tuple[Number, Number]:

@@ -58,6 +58,12 @@ class MaxNorm:
         goal = jnp.where(outside, self.limit, 1) * (1 - rounding(x, axes)) / jnp.where(outside, norms * inverse, 1)
         return inwards(jnp.where(outside, x * inverse * goal, x), w.dtype)
 
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """The point of the set farthest against `direction`: -limit · d_j / ‖d_j‖, and 0 where d_j is 0."""
+        x, axes = wide(direction), group_axes(direction.ndim, self.axis)
+        norms = group_norms(x, axes)
+        return inwards(-(x / jnp.where(norms > 0, norms, 1)) * (self.limit * (1 - rounding(x, axes))), direction.dtype)
+
 
 @hyperparameters
 class MaxRMS:
@@ -92,6 +98,10 @@ class MaxRMS:
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
         return self.as_max_norm(w)(w)
+
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """The point of the set farthest against `direction`, as for `MaxNorm`."""
+        return self.as_max_norm(direction).lmo(direction)
 
     def as_max_norm(self, w: jax.Array) -> MaxNorm:
         """The same set for arrays of the shape of `w`, by its norm."""
@@ -160,6 +170,10 @@ class MinMaxNorm:
         rounded = jnp.where(narrow | (self.rate < 1), moved.astype(w.dtype), rounded)
         return jnp.where(above | below, rounded, w)
 
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """A point of the set farthest against `direction`: -max · d_j / ‖d_j‖."""
+        return MinMaxNorm(self.max, self.max, axis=self.axis)(-direction)
+
 
 @hyperparameters
 class UnitNorm:
@@ -185,6 +199,10 @@ class UnitNorm:
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; `w` itself, bit for bit, where each norm is 1 to rounding."""
         return MinMaxNorm(1.0, 1.0, axis=self.axis)(w)
+
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """A point of the set farthest against `direction`: the one nearest to -direction."""
+        return self(-direction)
 
 
 def distances(constraint: Callable[[jax.Array], jax.Array], w: jax.Array) -> jax.Array:

@@ -69,6 +69,18 @@ class SpectralNorm:
             inside = largest <= limit
         return jnp.where(inside, w, from_rows(nearest.T, w.shape, axes).astype(w.dtype))
 
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """The point of the set farthest against `direction`: -limit · U Vᵀ, and 0 in the place of no singular value."""
+        axes = group_axes(direction.ndim, self.axis)
+        matrix = to_rows(wide(direction), axes).T
+        inner = self.limit * (1 - _slack(matrix, direction) - 2e-4 * self.fast)
+        if self.fast:
+            ends = polar_by_products(matrix)
+        else:
+            u, s, vt = jnp.linalg.svd(matrix, full_matrices=False)
+            ends = (u * (s > eps(s.dtype) * max(matrix.shape) * s[0])) @ vt
+        return from_rows((-inner * ends).T, direction.shape, axes).astype(direction.dtype)
+
 
 @hyperparameters
 class Orthonormal:
@@ -111,3 +123,7 @@ class Orthonormal:
             nearest, off = polar(matrix)
         rounded = from_rows(nearest.T, w.shape, axes).astype(w.dtype)
         return jnp.where(off <= _slack(matrix, w), w, rounded)
+
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """A point of the set farthest against `direction`: the one nearest to -direction."""
+        return self(-direction)

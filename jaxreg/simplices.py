@@ -25,6 +25,11 @@ def simplex_rows(rows: jax.Array, totals: jax.Array) -> jax.Array:
     return jnp.where(positive, scale * unit, 0)
 
 
+def _largest(rows: jax.Array) -> jax.Array:
+    # 1 at the first largest entry of each row, 0 elsewhere.
+    return jax.nn.one_hot(jnp.argmax(rows, axis=1), rows.shape[1], dtype=rows.dtype)
+
+
 def _sum_tolerance(x: jax.Array, w: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     # Each weight rounds to its dtype once, to half an ulp, and by the smallest subnormal at the least.
     sizes = jnp.sum(jnp.abs(x), axis=1, keepdims=True)
@@ -69,6 +74,13 @@ class Simplex:
         inside = jnp.all(x >= 0, axis=1, keepdims=True) & (off <= _sum_tolerance(x, w, axes))
         rows = jnp.where(inside, to_rows(w, axes), simplex_rows(x, totals).astype(w.dtype))
         return from_rows(rows, w.shape, axes)
+
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """A point of the set farthest against `direction`: all of a group's total where d_j is smallest."""
+        axes = group_axes(direction.ndim, self.axis)
+        x = to_rows(wide(direction), axes)
+        rows = per_row(self.total, wide(direction), axes) * _largest(-x)
+        return from_rows(rows.astype(direction.dtype), direction.shape, axes)
 
     @property
     def limits(self) -> tuple[Number, Number]:
@@ -158,3 +170,10 @@ class L1Ball:
         goals = jnp.where(outside, radii, 1) * (1 - 2 * rounding(wide(w), axes))
         nearest = signs * simplex_rows(x * signs, goals)
         return from_rows(jnp.where(outside, inwards(nearest, w.dtype), to_rows(w, axes)), w.shape, axes)
+
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """A point of the set farthest against `direction`: ±radius where |d_j| is largest, and 0 where d_j is 0."""
+        axes = group_axes(direction.ndim, self.axis)
+        x = to_rows(wide(direction), axes)
+        rows = -per_row(self.radius, wide(direction), axes) * _largest(jnp.abs(x)) * jnp.sign(x)
+        return from_rows(inwards(rows, direction.dtype), direction.shape, axes)

@@ -42,6 +42,10 @@ class FrobeniusSphere:
         """The nearest array in the set; `w` itself, bit for bit, where the norm holds to rounding."""
         return MinMaxNorm(self.radius, self.radius, axis=tuple(range(w.ndim)))(w)
 
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """A point of the set farthest against `direction`: the one nearest to -direction."""
+        return self(-direction)
+
 
 def tree_norm(tree: Any) -> jax.Array:
     """The Euclidean norm of all weights of a tree together, a scalar in float32 (float64 where a leaf is).
@@ -104,3 +108,7 @@ class TreeNorm:
         moved = [direction * self.radius for direction in directions]
         ends = [jnp.where(inside, leaf, end.astype(leaf.dtype)) for leaf, end in zip(leaves, moved, strict=True)]
         return jax.tree.unflatten(structure, ends)
+
+    def lmo(self, direction: Any) -> Any:
+        """A tree of the set farthest against the tree `direction`: the one nearest to -direction."""
+        return self(jax.tree.map(jnp.negative, direction))

@@ -1,0 +1,65 @@
+"""The sum of singular values as a limit: few singular values stay, the others are exactly 0."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg.groups import Axis, from_rows, group_axes, rounding, to_rows
+from jaxreg.objects import Number, check, eps, hyperparameters, static, wide
+from jaxreg.simplices import simplex_rows
+
+
+@hyperparameters
+class NuclearBall:
+    """Sum of the singular values at most `radius`: {W : Σ σ_i ≤ radius}; weights of low rank.
+
+    Projected by bringing the singular values to the nearest ones of that sum. To differentiate through it takes
+    singular values that differ.
+
+    Args:
+        radius: Number above 0; a float, an array or an Optax schedule.
+        axis: The incoming axes, the rows of the matrix; by default every axis but the last.
+
+    Raises:
+        ValueError: If the radius is 0, negative, infinite or NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> print(np.abs(np.asarray(jr.NuclearBall(2.0)(jnp.diag(jnp.array([3.0, 1.5]))))).round(4))
+        [[1.75 0.  ]
+         [0.   0.25]]
+
+    Reference:
+        Cai, Candès and Shen, A singular value thresholding algorithm for matrix completion, 2010; Jaggi, Revisiting
+        Frank-Wolfe, 2013, for its `lmo`.
+    """
+
+    radius: Number
+    axis: Axis = static(default=None)
+    whole: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check(self, "radius", above=True)
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        if w.size == 0:
+            return w
+        axes = group_axes(w.ndim, self.axis)
+        u, s, vt = jnp.linalg.svd(to_rows(wide(w), axes), full_matrices=False)
+        values = simplex_rows(s[None], jnp.asarray(self.radius * self._share(w), s.dtype).reshape(1, 1))[0]
+        nearest = from_rows(jnp.matmul(u * values, vt, precision="highest"), w.shape, axes).astype(w.dtype)
+        return jnp.where(jnp.sum(s) <= self.radius, w, nearest)
+
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """A point of the set farthest against `direction`, of rank 1: -radius · u₁ v₁ᵀ, and 0 where it is 0."""
+        axes = group_axes(direction.ndim, self.axis)
+        u, s, vt = jnp.linalg.svd(to_rows(wide(direction), axes), full_matrices=False)
+        end = -self.radius * self._share(direction) * jnp.outer(u[:, 0], vt[0]) * (s[0] > 0)
+        return from_rows(end, direction.shape, axes).astype(direction.dtype)
+
+    def _share(self, w: jax.Array) -> float:
+        # The rounding of an SVD and of the product, and what rounding to a narrower dtype does to every value.
+        narrower = eps(w.dtype) * min(w.shape, default=1) if w.dtype != wide(w).dtype else 0
+        return 1 - 4 * rounding(wide(w), tuple(range(w.ndim))) - narrower

@@ -1,0 +1,67 @@
+"""The soft spectral cap against its polynomial, and the norm it guarantees; spectral decay as a chain of links."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxreg as jr
+
+RNG = np.random.default_rng(6)
+
+
+def published(limit, step):
+    """The strength from the polynomial as published, with NumPy's roots."""
+    k = limit + step
+    roots = np.roots([-(k**9), 3 * k**7, -3 * k**5, 0, k - limit])
+    return min(root.real for root in roots if abs(root.imag) < 1e-9 and root.real >= 0)
+
+
+bent = jax.jit(lambda limit, step, w: (jr.SoftSpectralCap(limit, step)(w), jr.SoftSpectralCap(limit, step)(w.T)))
+
+
+@pytest.mark.parametrize(("limit", "step"), [(1.0, 0.1), (3.0, 0.02), (0.5, 0.125)])
+def test_singular_values_are_bent_as_published(limit, step):
+    w = RNG.normal(size=(7, 4))
+    w *= (limit + step) / np.linalg.norm(w, 2)
+    u, s, vt = np.linalg.svd(w, full_matrices=False)
+    y = s - published(limit, step) * s**3
+    wanted = u @ np.diag(y + published(limit, step) * y**3) @ vt
+    found, found_of_transpose = bent(limit, step, jnp.asarray(w, jnp.float32))
+    np.testing.assert_allclose(found, wanted, atol=2e-5 * limit)
+    np.testing.assert_allclose(found_of_transpose, wanted.T, atol=2e-5 * limit)
+    np.testing.assert_allclose(np.linalg.norm(wanted, 2), limit, rtol=1e-6)  # the largest of all ends at the limit
+
+
+def test_under_steps_of_bounded_norm_the_limit_holds():
+    limit, rate = 0.8, 0.1
+    rules = {"kernel": jr.SoftSpectralCap(limit, rate)}
+    tx = optax.chain(jr.steepest(jr.SpectralNorm(1.0)), optax.scale_by_learning_rate(rate), jr.project(rules))
+    params = {"kernel": jnp.zeros((6, 4))}
+
+    def step(carry, _):
+        params, state = carry
+        updates, state = tx.update({"kernel": params["kernel"] - target}, state, params)
+        params = optax.apply_updates(params, updates)
+        return (params, state), jnp.linalg.norm(params["kernel"], 2)
+
+    target = jnp.asarray(5 * RNG.normal(size=(6, 4)), jnp.float32)
+    sizes = jax.jit(lambda: jax.lax.scan(step, (params, tx.init(params)), None, length=40)[1])()
+    assert np.max(sizes) <= limit * (1 + 1e-5)
+    assert sizes[-1] > 0.9 * limit
+
+
+def test_spectral_decay_is_the_decay_of_the_spectral_penalty():
+    rate, strength, w = 0.1, 0.5, RNG.normal(size=(6, 4))
+    params = {"kernel": jnp.asarray(w, jnp.float32)}
+    u, s, vt = np.linalg.svd(w, full_matrices=False)
+    shrunk = w - strength * s[0] * np.outer(u[:, 0], vt[0])
+    tx = optax.chain(jr.independent_decay(jr.Spectral(strength), peak=rate), optax.scale_by_learning_rate(rate))
+    updates, _ = tx.update({"kernel": jnp.zeros((6, 4))}, tx.init(params), params)
+    np.testing.assert_allclose(optax.apply_updates(params, updates)["kernel"], shrunk, atol=1e-5)
+
+
+def test_a_step_too_long_for_the_limit_is_refused():
+    with pytest.raises(ValueError, match="expected a step of at most a quarter of the limit"):
+        jr.SoftSpectralCap(1.0, 0.3)
