@@ -8,7 +8,7 @@ Command: jaxreg run weight_constraints (about four minutes on 2 busy cores).
 import math
 
 import jaxreg as jr
-from jaxreg.lab import MLP, Arm, Recipe, Study, linen, moons, tutorial_moons
+from jaxreg.lab import MLP, Arm, Claim, Recipe, Study, linen, moons, tutorial_moons
 
 STUDY = Study(
     name="weight_constraints",
@@ -42,6 +42,14 @@ STUDY = Study(
         "min_max_norm(1.3, 1.3)": (1.000, 0.943),
         "min_max_norm(1.6, 1.6)": (1.000, 0.929),
     },
+    claims=[
+        Claim("unit_norm raises the test accuracy", "unit_norm"),
+        Claim("unit_norm lowers the cross-entropy", "unit_norm", variable="test_loss", sign=-1),
+        Claim("min_max_norm(1, 1) is unit_norm", "min_max_norm(1, 1)", "unit_norm", "test_loss", 0),
+        Claim("max_norm(1) is not", "max_norm(1)", "unit_norm", "norm/hidden/kernel", -1),
+        Claim("limits near 1 do better than 0.6", "min_max_norm(1, 1)", "min_max_norm(0.6, 0.6)"),
+        Claim("and than 1.6", "min_max_norm(1, 1)", "min_max_norm(1.6, 1.6)"),
+    ],
     highlights=["unit_norm", "max_norm(1)"],
     grid="min_max_norm",
     source="J. Brownlee, How to Reduce Overfitting Using Weight Constraints in Keras; the grid: its readers' questions",

@@ -31,8 +31,12 @@ def make_study(
     label="L2({0:g})",
     validation=True,
     diverged=False,
+    claims=(),
 ):
-    """Write a study whose recipes change the loss and the accuracy of each draw by `effects` ± noise on average."""
+    """Write a study whose recipes change the loss and the accuracy of each draw by `effects` ± noise on average.
+
+    Without seeds it has fresh draws alone, and nothing was published.
+    """
     loss = loss or {1e-3: -0.3, 1e-2: -0.4}
     accuracy = accuracy or {1e-3: 0.006, 1e-2: 0.005}
     strengths = (0.0, *loss)
@@ -81,7 +85,7 @@ def make_study(
         PUBLISHED: {"seed": np.arange(seeds), "draw": np.arange(1)},
         FRESH: {"seed": np.arange(1), "draw": np.arange(draws)},
     }
-    for kind, run, seen in ((PUBLISHED, published, places), (FRESH, fresh, {})):
+    for kind, run, seen in ((PUBLISHED, published, places), (FRESH, fresh, {}))[not seeds :]:
         axes = {"strength": np.asarray(strengths), **over[kind]}
         coords = {"epoch": EPOCHS * epochs // EPOCHS[-1], **seen}
         sweep(run, axes, store_folder(folder, kind, "L2"), coords=coords, progress=False)
@@ -91,19 +95,20 @@ def make_study(
         part: np.column_stack([RNG.normal(size=(n, 2)), np.arange(n) % 2]).tolist()
         for part, n in (("train", 6), ("test", 10))
     }
-    claims = {"none": (1.0, 0.914), labels[1]: (1.0, 0.943)}
+    theirs = {"none": (1.0, 0.914), labels[1]: (1.0, 0.943)} if seeds else {}
     arm = ArmRecord("L2", strengths, labels, "strength", code)
     record = Record(
         name=name,
         title=title,
         arms=[arm],
         epochs=100,
-        published=claims,
+        published=theirs,
+        claims=claims,
         highlights=[labels[1]],
         grid="L2",
         command="jaxreg run it",
-        source="a tutorial",
-        points=points,
+        source="a tutorial" if seeds else "",
+        points=points if seeds else {},
     )
     write_record(record, folder)
     return folder

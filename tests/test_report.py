@@ -12,6 +12,7 @@ from jaxreg.lab import figures, open_study, stats, tables
 from jaxreg.lab.markdown import markdown
 from jaxreg.lab.page import html
 from jaxreg.lab.recipes import open_sweep
+from jaxreg.lab.record import Claim
 from jaxreg.lab.report import compose, opened, report
 
 NOT_WORDS = {"code", "pre", "svg", "style", "script", "title", "given", "figcaption", "output"}
@@ -96,6 +97,23 @@ def test_every_number_of_a_sweep_is_recomputed_from_disk_by_its_call(tmp_path):
     page = Page(report([make_sweep(tmp_path / "sweep")], tmp_path / "r.html").read_text("utf-8"))
     assert len(page.numbers) > 10
     recompute(page)
+
+
+def test_a_study_of_fresh_draws_alone_is_recomputed_and_speaks_of_no_published_figures(tmp_path):
+    claims = [Claim("it helps", "L2(0.01)"), Claim("it does not", "L2(0.01)", sign=-1)]
+    folder = make_study(tmp_path / "study", seeds=0, claims=claims, draws=8)
+    title, blocks = compose(opened([folder]))
+    page = Page(html(title, blocks))
+    recompute(page)
+    words = "".join(page.words)
+    assert "ublished" not in words
+    assert "Contradicted: " in words
+    assert not re.findall(r"[^\n]{0,30}\d[^\n]{0,30}", words)
+    _, shown, _ = tables.contents(next(iter(opened([folder]).values())))
+    assert [["".join(map(str, row[0])), str(row[-1][0])] for row in shown[-1].rows] == [
+        ["it helps", "holds"],
+        ["it does not", "contradicted"],
+    ]
 
 
 def test_no_number_stands_in_the_words_of_a_page(page):

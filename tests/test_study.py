@@ -1,5 +1,6 @@
 """Case studies as a user runs them: real processes, real files, and the published figures met."""
 
+import dataclasses
 import json
 import os
 import re
@@ -7,12 +8,32 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 import jaxreg as jr
-from jaxreg.lab import MLP, Arm, Recipe, Size, Study, linen, moons, open_study, run_study, tutorial_moons
+from jaxreg.lab import (
+    MLP,
+    NUMBERS,
+    Arm,
+    Claim,
+    Model,
+    Recipe,
+    Size,
+    Study,
+    diabetes,
+    linen,
+    moons,
+    open_study,
+    run_study,
+    tables,
+    tutorial_moons,
+)
+from jaxreg.lab.quote import Source
+from jaxreg.lab.report import report
 
 ROOT = Path(__file__).parents[1]
 KERAS = json.loads((ROOT / "tests" / "data" / "keras_moons.json").read_text())["runs"]
@@ -30,7 +51,6 @@ def study(*arms, published=None):
         arms=arms or [Arm("L2", lambda s: Recipe(penalties={HIDDEN: jr.L2(s)}), (0.0, 1e-3))],
         published=published or {},
         highlights=[],
-        grid="L2",
     )
 
 
@@ -171,6 +191,56 @@ def test_a_folder_that_holds_no_study_is_named(tmp_path, text):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(ValueError, match="holds no case study that can be read"):
         open_study(tmp_path)
+
+
+def test_regression_over_draws_and_seeds_with_several_strengths_a_recipe_and_a_model_of_an_arms_own(tmp_path):
+    model = linen(MLP(hidden=3), (10,))
+    zeros = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0)))
+    small = Study(
+        name="study",
+        title="a study",
+        model=model,
+        task=NUMBERS,
+        draws=lambda count: diabetes(range(count), train=30, validation=20),
+        arms=[
+            Arm(
+                "L2",
+                lambda kernels, biases: Recipe(penalties={jr.KERNELS: jr.L2(kernels), jr.BIASES: jr.L2(biases)}),
+                ((0, 0), (0.5, 0), (0.5, 0.5)),
+                label="L2({0:g}, {1:g})",
+            ),
+            Arm("idle", lambda _: Recipe(learning_rate=0.0), model=Model(lambda _: zeros, model.apply)),
+        ],
+        outputs=lambda params: {"largest": jnp.max(jnp.abs(params["hidden"]["kernel"]))},
+        claims=[Claim("it shrinks", "L2(0.5, 0)", variable="largest", sign=-1)],
+    )
+    results = run_study(small, Size(seeds=2, draws=3, epochs=20), tmp_path / "s")
+    assert results.published is None
+    fresh = results.fresh
+    assert fresh["recipe"].values.tolist() == ["none", "L2(0.5, 0)", "L2(0.5, 0.5)", "idle"]
+    assert {dim: fresh.sizes[dim] for dim in ("recipe", "seed", "draw")} == {"recipe": 4, "seed": 2, "draw": 3}
+    last = fresh.isel(epoch=-1)
+    np.testing.assert_allclose(last["test_rmse"] ** 2, last["test_loss"], rtol=1e-5)
+    # Zero weights foretell 0: the error is that of the targets alone, and no weight is different from 0.
+    targets = diabetes(range(3), train=30, validation=20).y_test
+    np.testing.assert_allclose(last["test_loss"].sel(recipe="idle", seed=1), np.mean(targets**2, axis=1), rtol=1e-5)
+    assert (last["largest"].sel(recipe="idle") == 0).all()
+    assert (last["largest"].sel(recipe="L2(0.5, 0)") < last["largest"].sel(recipe="none")).all()
+    _, shown, _ = tables.contents(Source("study", results))
+    assert shown[0].columns[1:4] == ["test RMSE", "change", "better in"]
+    assert shown[0].columns[-2:] == ["‖hidden/kernel‖", "largest"]
+    text = report([tmp_path / "s"], tmp_path / "r.html").read_text("utf-8")
+    assert "Holds: " in text
+    assert "RMSE" in text
+    assert "squared error" in text
+    assert "cross-entropy" not in text.lower()
+
+
+def test_a_study_that_speaks_of_no_recipe_of_its_own_is_refused():
+    with pytest.raises(ValueError, match=r"speaks of L2\(1\); its recipes are none, L2\(0.001\)"):
+        dataclasses.replace(study(), claims=[Claim("it helps", "L2(1)")])
+    with pytest.raises(ValueError, match="grid is 'L1'; expected the method of one of its arms"):
+        dataclasses.replace(study(), grid="L1")
 
 
 ARMS = {

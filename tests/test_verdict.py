@@ -5,7 +5,7 @@ from stored import NOISE, make_study
 
 from jaxreg.lab.blocks import Bullets, Heading, Listing, Paragraph
 from jaxreg.lab.quote import Source
-from jaxreg.lab.record import open_study
+from jaxreg.lab.record import Claim, open_study
 from jaxreg.lab.verdict import advised, verdict
 
 
@@ -96,3 +96,30 @@ def test_a_lane_that_diverged_is_left_out_and_its_recipe_still_judged(tmp_path):
     advice, text = told(make_study(tmp_path / "study", diverged=True))
     assert advice == ["L2(0.01)"]
     assert "nan" not in text
+
+
+SAID = {
+    "holds": [
+        Claim("more accurate", "L2(0.01)"),
+        Claim("less loss", "L2(0.01)", variable="test_loss", sign=-1),
+        Claim("lighter", "L2(0.01)", variable="norm/output/kernel", sign=-1),
+    ],
+    "contradicted": [
+        Claim("less accurate", "L2(0.01)", sign=-1),
+        Claim("as accurate", "L2(0.01)", sign=0),
+        Claim("more loss", "L2(0.01)", "L2(0.001)", "test_loss", 1),
+    ],
+    "not shown": [Claim("0.001 beats 0.0005", "L2(0.001)", "L2(0.0005)")],
+    "no difference is seen": [Claim("0.001 is as good", "L2(0.001)", "L2(0.0005)", sign=0)],
+}
+
+
+def test_claims_are_held_against_the_fresh_draws(tmp_path):
+    claims = [claim for said in SAID.values() for claim in said]
+    effects = {"loss": {5e-4: -0.3, 1e-3: -0.3, 1e-2: -0.4}, "accuracy": {5e-4: 0.005, 1e-3: 0.005, 1e-2: 0.03}}
+    _, text = told(make_study(tmp_path / "study", seeds=0, claims=claims, noise=0.0, **effects))
+    assert text.startswith("Use L2 with strength 0.01.")
+    assert "published" not in text
+    for finding, said in SAID.items():
+        for claim in said:
+            assert f"{finding[0].upper()}{finding[1:]}: {claim.words}. {claim.recipe} against {claim.against}" in text

@@ -52,7 +52,9 @@ def fresh_table(source: Source) -> Table:
     caption: Text = [fresh.find(figures.lanes, "draw").number(form="d"), " fresh draws of the data"]
     if fresh.data.sizes["seed"] > 1:
         caption = [*caption, ", ", fresh.find(figures.lanes, "seed").number(form="d"), " seeds on each"]
-    caption = [*caption, ", ", fresh.find(figures.last_epoch).number(form="d"), " epochs: mean ± standard deviation"]
+    if source.data.published is None:
+        caption = [*caption, ", ", fresh.find(figures.last_epoch).number(form="d"), " epochs"]
+    caption = [*caption, ": mean ± standard deviation over the draws"]
     if NONE in fresh.data["recipe"].values:
         confidence = fresh.find(figures.gain, NONE, LOSS).number("confidence", ".0f", 100)
         caption = [*caption, "; changes against ", Code(NONE), ", paired, with their ", confidence, " % intervals"]

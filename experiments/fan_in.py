@@ -1,0 +1,45 @@
+"""One limit for all layers, or limits that grow with the number of incoming weights.
+
+Claim: the norm should depend on the number of incoming weights, 500 or 10 (a reader's question under J. Brownlee's
+tutorial on weight constraints, left open there). In 2-500-10-1 the units have 2, 500 and 10 incoming weights: max_norm
+holds all norms at one limit, max_rms at a limit times the root of that number.
+Command: jaxreg run fan_in (about two minutes on 2 cores).
+"""
+
+from math import inf
+
+from flax import linen as nn
+
+import jaxreg as jr
+from jaxreg.lab import Arm, Claim, Recipe, Size, Study, linen, moons
+
+STUDY = Study(
+    name="fan_in",
+    title="max_norm against max_rms on all kernels, moons, MLP 2-500-10-1",
+    model=linen(nn.Sequential([nn.Dense(500), nn.relu, nn.Dense(10), nn.relu, nn.Dense(1)]), inputs=(2,)),
+    draws=lambda count: moons(range(count), train=30, test=1000, validation=70),
+    arms=[
+        Arm(
+            "max_norm",
+            lambda limit: Recipe(constraints={jr.KERNELS: jr.MaxNorm(limit)}),
+            strengths=(inf, 0.5, 1.0, 2.0, 4.0),
+            quantity="limit",
+        ),
+        Arm(
+            "max_rms",
+            lambda limit: Recipe(constraints={jr.KERNELS: jr.MaxRMS(limit)}),
+            strengths=(0.05, 0.1, 0.2, 0.4),
+            quantity="limit",
+        ),
+    ],
+    claims=[
+        Claim("one limit for all raises the test accuracy", "max_norm(1)"),
+        Claim("a limit that grows with the fan-in raises the test accuracy", "max_rms(0.1)"),
+        Claim("it does better than one limit for all", "max_rms(0.1)", "max_norm(1)"),
+        Claim("the same, in cross-entropy", "max_rms(0.1)", "max_norm(1)", "test_loss", -1),
+    ],
+    highlights=["max_norm(1)", "max_rms(0.1)"],
+    grid="max_norm",
+    size=Size(seeds=1, draws=32, epochs=1000),
+    quick=Size(seeds=1, draws=3, epochs=100),
+)

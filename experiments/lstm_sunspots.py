@@ -1,0 +1,53 @@
+"""The decay of well-known LSTMs, on a time series: kernel, recurrent kernel and bias each on and off.
+
+Claim: speech recognition uses 1e-6 (Pereyra and others 2017, Weiss and others 2017), neural architecture search 1e-4
+(Zoph and Le 2017), as J. Brownlee's tutorial on weight decay lists; and Keras's example puts 0.01 on each kind of
+weight. The strengths are those of strength · Σw², Keras's L2. Next year's sunspots from the 12 years before; the error
+is in standard deviations of the years seen in training, and less of it is better.
+Command: jaxreg run lstm_sunspots (about four minutes on 2 cores).
+"""
+
+from itertools import product
+
+import jaxreg as jr
+from jaxreg.lab import LSTM, NUMBERS, Arm, Claim, Recipe, Size, Study, linen, sunspots
+
+PRESETS = {"1e-6": 1e-6, "1e-4": 1e-4, "0.01": 0.01}
+ON = {"kernel": (1, 0, 0), "recurrent": (0, 1, 0), "bias": (0, 0, 1), "all": (1, 1, 1)}
+
+STUDY = Study(
+    name="lstm_sunspots",
+    title="weight decay of the literature's LSTMs, yearly sunspots, 100 windows of 12 years, 8 units",
+    model=linen(LSTM(units=(8,)), inputs=(12, 1)),
+    task=NUMBERS,
+    draws=lambda count: sunspots(range(count), length=12, train=100, validation=40, test=60),
+    arms=[
+        Arm(
+            "L2",
+            lambda kernel, recurrent, bias: Recipe(
+                penalties={
+                    "lstm/kernel": jr.L2(kernel),
+                    "lstm/recurrent_kernel": jr.L2(recurrent),
+                    "lstm/bias": jr.L2(bias),
+                },
+                learning_rate=0.01,
+            ),
+            strengths=(
+                (0, 0, 0),
+                *(tuple(s * on for on in kinds) for s, kinds in product(PRESETS.values(), ON.values())),
+            ),
+            label=["none", *(f"{preset} {kinds}" for preset, kinds in product(PRESETS, ON))],
+        )
+    ],
+    claims=[
+        Claim("1e-6 on all lowers the error", "1e-6 all", variable="test_rmse", sign=-1),
+        Claim("1e-4 on all lowers the error", "1e-4 all", variable="test_rmse", sign=-1),
+        Claim("0.01 on all lowers the error", "0.01 all", variable="test_rmse", sign=-1),
+        Claim("0.01 on the kernel alone lowers the error", "0.01 kernel", variable="test_rmse", sign=-1),
+        Claim("0.01 on the recurrent kernel alone lowers the error", "0.01 recurrent", variable="test_rmse", sign=-1),
+        Claim("0.01 on the bias alone lowers the error", "0.01 bias", variable="test_rmse", sign=-1),
+    ],
+    highlights=["1e-4 all", "0.01 all"],
+    size=Size(seeds=1, draws=32, epochs=100),
+    quick=Size(seeds=1, draws=3, epochs=3),
+)

@@ -1,0 +1,60 @@
+"""max_norm with limits from 1 to 4, and what tells max_norm(1) from unit_norm.
+
+Claim: limits from 1 to 4 are worth trying; max_norm(1) lets norms below 1 be, unit_norm and min_max_norm(1, 1) do not
+and are the same (J. Brownlee's tutorial on weight constraints; no figures published). On both kernels: the 2 incoming
+weights of a hidden unit stay below such limits, the 500 of the output reach them.
+Command: jaxreg run max_norm (about one minute on 2 cores).
+"""
+
+from math import inf
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import jaxreg as jr
+from jaxreg.lab import MLP, Arm, Claim, Recipe, Size, Study, linen, moons
+
+
+def norms(params: Any) -> dict[str, jax.Array]:
+    """Of the incoming weights of every unit."""
+    units = jnp.concatenate([jnp.linalg.norm(layer["kernel"], axis=0) for layer in params.values()])
+    return {"smallest_norm": units.min(), "largest_norm": units.max()}
+
+
+STUDY = Study(
+    name="max_norm",
+    title="max_norm(1) to max_norm(4) and unit_norm on both kernels, moons, MLP 2-500-1",
+    model=linen(MLP(hidden=500), inputs=(2,)),
+    draws=lambda count: moons(range(count), train=30, test=1000, validation=70),
+    arms=[
+        Arm(
+            "max_norm",
+            lambda limit: Recipe(constraints={jr.KERNELS: jr.MaxNorm(limit)}),
+            strengths=(inf, 1.0, 2.0, 3.0, 4.0),
+            quantity="limit",
+        ),
+        Arm("unit_norm", lambda _: Recipe(constraints={jr.KERNELS: jr.UnitNorm()})),
+        Arm(
+            "min_max_norm",
+            lambda limit: Recipe(constraints={jr.KERNELS: jr.MinMaxNorm(limit, limit)}),
+            strengths=(1.0,),
+            label="min_max_norm({0:g}, {0:g})",
+            quantity="limit",
+        ),
+    ],
+    claims=[
+        Claim("max_norm(1) lets norms below 1 be", "max_norm(1)", "unit_norm", "smallest_norm", -1),
+        Claim("both hold the largest norm at 1", "max_norm(1)", "unit_norm", "largest_norm", 0),
+        Claim("so their accuracies differ", "unit_norm", "max_norm(1)", "test_accuracy", 1),
+        Claim("min_max_norm(1, 1) is unit_norm", "min_max_norm(1, 1)", "unit_norm", "test_loss", 0),
+        Claim("max_norm(1) raises the test accuracy", "max_norm(1)"),
+        Claim("max_norm(3) raises the test accuracy", "max_norm(3)"),
+        Claim("max_norm(3) lowers the cross-entropy", "max_norm(3)", variable="test_loss", sign=-1),
+    ],
+    outputs=norms,
+    highlights=["max_norm(1)", "unit_norm"],
+    grid="max_norm",
+    size=Size(seeds=1, draws=32),
+    quick=Size(seeds=1, draws=3, epochs=100),
+)
