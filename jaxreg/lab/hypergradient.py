@@ -1,0 +1,171 @@
+"""Strengths that are learned: the slope of a validation loss with respect to the logarithms of the strengths.
+
+Forward mode carries a tangent a strength through the whole training, so it is exact, for any optimiser, and its memory
+doesn't grow with the number of steps; its cost does grow with the number of strengths. The implicit way looks at the
+end of the training only, where the training loss is at a minimum, and solves one linear system for all strengths.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+Loss = Callable[[Any], jax.Array]
+"""Logarithms of strengths, a pytree -> a scalar, such as the last validation loss of `jaxreg.lab.fit`."""
+
+Solve = Callable[[Callable[[Any], Any], Any], Any]
+"""(a linear map H of a tree, a tree b) -> the tree x with H x = b."""
+
+
+def forward(loss: Loss, logs: Any) -> tuple[jax.Array, Any]:
+    """The loss and its gradient, by one tangent for each strength carried along with the training.
+
+    Args:
+        loss: From the logarithms of the strengths to a scalar; `jax.lax` loops of any kind may be inside.
+        logs: Logarithms of the strengths: numbers or arrays in a pytree.
+
+    Returns:
+        The loss, and a tree like `logs`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxreg as jr
+        >>> from jaxreg.lab import MLP, Problem, Recipe, fit, linen, moons
+        >>> problem = Problem(linen(MLP(hidden=4), (2,)), moons([0], 20, 50, validation=20), epochs=20, record_every=20)
+        >>> def loss(logs):
+        ...     recipe = Recipe(penalties={"hidden/kernel": jr.L2(jnp.exp(logs["hidden"]))})
+        ...     return fit(problem, recipe, jax.random.key(0))["validation_loss"].values[-1]
+        >>> value, slope = jax.jit(lambda logs: forward(loss, logs))({"hidden": jnp.log(0.1)})
+        >>> print(value.shape, slope["hidden"].shape)
+        () ()
+
+    Source: Franceschi et al. (2017), Forward and reverse gradient-based hyperparameter optimization.
+    """
+    flat, unravel = ravel_pytree(jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float)), logs))
+
+    def along(direction: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jax.jvp(lambda x: loss(unravel(x)), (flat,), (direction,))
+
+    value, slope = jax.vmap(along, out_axes=(None, 0))(jnp.eye(flat.size, dtype=flat.dtype))
+    return value, unravel(slope)
+
+
+def implicit(
+    train_loss: Callable[[Any, Any], jax.Array],
+    validation_loss: Callable[[Any], jax.Array],
+    params: Any,
+    logs: Any,
+    solve: Solve,
+) -> Any:
+    """The gradient of the validation loss at a minimum of the training loss: -∂²L/∂s∂w H⁻¹ ∇V, H = ∂²L/∂w².
+
+    Args:
+        train_loss: (parameters, logarithms of the strengths) -> what was minimised, penalty included; a scalar.
+        validation_loss: parameters -> a scalar.
+        params: Where the training loss has its minimum.
+        logs: Logarithms of the strengths there.
+        solve: `conjugate_gradients()` or `neumann(…)`; any function that solves H x = b for trees.
+
+    Returns:
+        A tree like `logs`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> def train_loss(w, s):  # its minimum is at 2 / (1 + 2 exp(s))
+        ...     return (w - 2) ** 2 / 2 + jnp.exp(s) * w**2
+        >>> slope = implicit(train_loss, lambda w: w, jnp.asarray(2 / 3), jnp.asarray(0.0), conjugate_gradients())
+        >>> print(round(float(slope), 4))
+        -0.4444
+
+    Source: Lorraine, Vicol and Duvenaud (2020), Optimizing millions of hyperparameters by implicit differentiation.
+    """
+
+    def curved(direction: Any) -> Any:
+        return jax.jvp(lambda w: jax.grad(train_loss)(w, logs), (params,), (direction,))[1]
+
+    answer = solve(curved, jax.grad(validation_loss)(params))
+    along = jax.grad(lambda s: jax.jvp(lambda w: train_loss(w, s), (params,), (answer,))[1])(logs)
+    return jax.tree.map(jnp.negative, along)
+
+
+def conjugate_gradients(steps: int = 100, tolerance: float = 1e-6) -> Solve:
+    """Solve H x = b by conjugate gradients: exact after as many steps as there are weights, where H is positive.
+
+    Args:
+        steps: At most so many products with H.
+        tolerance: Of the residual, relative to b.
+    """
+    return lambda curved, b: jax.scipy.sparse.linalg.cg(curved, b, tol=tolerance, maxiter=steps)[0]
+
+
+def neumann(rate: float, terms: int = 100) -> Solve:
+    """Solve H x = b by the first terms of Neumann's series: rate · Σ (1 - rate · H)^k b.
+
+    It is what so many steps of gradient descent with that rate have seen of the curvature; for directions that they
+    have not converged in it falls short of H⁻¹, safely.
+
+    Args:
+        rate: Below 2 over the largest curvature.
+        terms: Number of terms.
+    """
+
+    def solve(curved: Callable[[Any], Any], b: Any) -> Any:
+        def step(_: int, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+            term, total = carry
+            term = jax.tree.map(lambda t, h: t - rate * h, term, curved(term))
+            return term, jax.tree.map(jnp.add, total, term)
+
+        _, total = jax.lax.fori_loop(1, terms, step, (b, b))
+        return jax.tree.map(lambda t: rate * t, total)
+
+    return solve
+
+
+class Tuned(NamedTuple):
+    """What `tune` found.
+
+    Args:
+        logs: The logarithms of the strengths with the smallest loss of all that were tried.
+        loss: Their loss.
+        path: The logarithms that were tried, with a leading axis of length `steps`.
+        losses: Their losses, of shape (steps,).
+    """
+
+    logs: Any
+    loss: jax.Array
+    path: Any
+    losses: jax.Array
+
+
+def tune(loss: Loss, logs: Any, steps: int = 10, optimizer: optax.GradientTransformation | None = None) -> Tuned:
+    """Follow the gradient of `forward` from `logs` on, a training a step, all inside one program.
+
+    A pure function of `logs`: `jax.vmap` over seeds and draws tunes each of them for itself.
+
+    Args:
+        loss: As for `forward`.
+        logs: Where to start.
+        steps: Number of trainings.
+        optimizer: Of the logarithms; by default Adam with short memories, whose steps are about 1: a factor of e.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> found = tune(lambda s: (s - 2.0) ** 2, jnp.asarray(-3.0), steps=12)
+        >>> print(bool(abs(found.logs - 2) < 0.5), found.losses.shape)
+        True (12,)
+    """
+    optimizer = optimizer or optax.adam(1.0, b1=0.5, b2=0.7)
+    start = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float)), logs)
+
+    def step(carry: Any, _: None) -> tuple[Any, tuple[Any, jax.Array]]:
+        logs, state = carry
+        value, slope = forward(loss, logs)
+        slope = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0), slope)  # a diverged training says nothing
+        updates, state = optimizer.update(slope, state, logs)
+        return (optax.apply_updates(logs, updates), state), (logs, value)
+
+    _, (path, losses) = jax.lax.scan(step, (start, optimizer.init(start)), None, length=steps)
+    best = jnp.argmin(jnp.where(jnp.isfinite(losses), losses, jnp.inf))
+    return Tuned(jax.tree.map(lambda x: x[best], path), losses[best], path, losses)

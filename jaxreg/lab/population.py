@@ -1,0 +1,186 @@
+"""Searches over many lanes at once, as operations on the lane axis: paths, successive halving, populations.
+
+A lane is an entry along the leading axis of every leaf of a pytree. What trains is `advance`, a pure function of one
+lane, mapped here over all of them: (state, strengths) -> the state after some more training. What measures is `loss`,
+a pure function of one state.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg.objects import Number
+
+Advance = Callable[[Any, Any], Any]
+
+HALVINGS = 60
+"""Of an interval of 120 e-folds: to the precision of float32."""
+
+
+def zeroing_strength(rule: Any, gradient: jax.Array) -> jax.Array:
+    """The smallest strength at which weights of 0 stay 0 against a gradient: where a regularisation path starts.
+
+    Args:
+        rule: A penalty with a proximal step and a `strength`, whose own value doesn't matter, such as `L1(1.0)`.
+        gradient: Of the loss with respect to the weights, where they are 0.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> print(round(float(zeroing_strength(jr.L1(1.0), jnp.array([0.5, -2.0]))), 4))
+        2.0
+
+    Source: Friedman, Hastie and Tibshirani (2010), Regularization paths for generalized linear models via coordinate
+    descent.
+    """
+
+    def halve(_: int, between: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = between
+        middle = (low + high) / 2
+        empty = jnp.all(dataclasses.replace(rule, strength=jnp.exp(middle)).prox(-gradient, 1.0) == 0)
+        return jnp.where(empty, low, middle), jnp.where(empty, middle, high)
+
+    ends = jnp.asarray(-60.0, gradient.dtype), jnp.asarray(60.0, gradient.dtype)
+    return jnp.exp(jax.lax.fori_loop(0, HALVINGS, halve, ends)[1])
+
+
+def warm_path(advance: Advance, state: Any, strengths: jax.Array) -> Any:
+    """Train at one strength after the other, each from where the one before ended.
+
+    Args:
+        advance: (state, strength) -> the state after some training, enough from a warm start.
+        state: Where the first one starts: weights of 0, for strengths that fall from `zeroing_strength` on.
+        strengths: In the order in which to take them; an array, or a pytree of arrays.
+
+    Returns:
+        The state at the end of each, along a leading axis.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> goal = jnp.array([1.0, 3.0])
+        >>> print(warm_path(lambda w, s: jr.L1(s).prox(goal, 1.0), jnp.zeros(2), jnp.array([3.0, 2.0])))
+        [[0. 0.]
+         [0. 1.]]
+    """
+
+    def step(state: Any, strength: Any) -> tuple[Any, Any]:
+        state = advance(state, strength)
+        return state, state
+
+    return jax.lax.scan(step, state, strengths)[1]
+
+
+class Survivors(NamedTuple):
+    """What is left of a search.
+
+    Args:
+        state: Of the lanes that are left, best first.
+        strengths: Of them.
+        losses: Of them, of shape (lanes,).
+        lanes: Their numbers among the lanes that began.
+    """
+
+    state: Any
+    strengths: Any
+    losses: jax.Array
+    lanes: jax.Array
+
+
+def successive_halving(
+    advance: Advance, loss: Callable[[Any], jax.Array], state: Any, strengths: Any, rungs: int, keep: float = 0.5
+) -> Survivors:
+    """Train all lanes for a while, keep the best part of them, go on with those; and so on, `rungs` times.
+
+    Lanes that diverged count as the worst. With `keep` a half each rung costs half of the one before.
+
+    Args:
+        advance: (state, strengths) -> the state after one rung's training; of one lane.
+        loss: state -> the validation loss; of one lane.
+        state: Of all lanes, along a leading axis.
+        strengths: Of all lanes, likewise.
+        rungs: How many times to train, the last without a cut behind it.
+        keep: Share of the lanes that goes on, in (0, 1); one at least does.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> found = successive_halving(lambda w, s: w + s, lambda w: (w - 6.0) ** 2, jnp.zeros(4), jnp.arange(4.0), 3)
+        >>> print(found.lanes, found.losses)
+        [3] [9.]
+
+    Source: Jamieson and Talwalkar (2016), Non-stochastic best arm identification and hyperparameter optimization.
+    """
+    if not 0 < keep < 1:
+        raise ValueError(f"successive_halving: keep is {keep}; expected a share between 0 and 1, such as 0.5")
+    lanes = jnp.arange(len(jax.tree.leaves(state)[0]))
+    for rung in range(rungs):
+        state = jax.vmap(advance)(state, strengths)
+        losses = _ranked(jax.vmap(loss)(state))
+        left = len(lanes) if rung == rungs - 1 else max(1, int(len(lanes) * keep))
+        best = jnp.argsort(losses)[:left]
+        state, strengths, losses, lanes = jax.tree.map(lambda x: x[best], (state, strengths, losses, lanes))  # noqa: B023
+    return Survivors(state, strengths, losses, lanes)
+
+
+def population_training(
+    advance: Advance,
+    loss: Callable[[Any], jax.Array],
+    state: Any,
+    logs: Any,
+    key: jax.Array,
+    rounds: int,
+    share: float = 0.25,
+    spread: Number = 0.7,
+) -> Survivors:
+    """Train a population; after each round the worst lanes become copies of the best, with strengths moved at random.
+
+    Args:
+        advance: (state, logarithms of strengths) -> the state after one round's training; of one lane.
+        loss: state -> the validation loss; of one lane.
+        state: Of all lanes, along a leading axis.
+        logs: Logarithms of the strengths of all lanes, likewise.
+        key: Of the moves.
+        rounds: How many times to train, the last without a move behind it.
+        share: Of the lanes that are replaced, at most a half.
+        spread: Standard deviation of a move, in e-folds.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> logs, key = jnp.linspace(-9.0, -2.0, 8), jax.random.key(0)
+        >>> found = population_training(lambda w, s: s, lambda w: (w - 2.0) ** 2, jnp.zeros(8), logs, key, rounds=30)
+        >>> print(bool(found.losses[0] < 0.05))
+        True
+
+    Source: Jaderberg et al. (2017), Population based training of neural networks.
+    """
+    if not 0 < share <= 0.5:
+        raise ValueError(f"population_training: share is {share}; expected one above 0 and at most a half")
+    count = len(jax.tree.leaves(state)[0])
+    moved = max(1, int(share * count))
+
+    def one(carry: Any, number: jax.Array) -> tuple[Any, None]:
+        state, logs, lanes, _ = carry
+        state = jax.vmap(advance)(state, logs)
+        losses = _ranked(jax.vmap(loss)(state))
+        order = jnp.argsort(losses)
+        state, logs, lanes, losses = jax.tree.map(lambda x: x[order], (state, logs, lanes, losses))
+        source = jnp.where(jnp.arange(count) < count - moved, jnp.arange(count), jnp.arange(count) - (count - moved))
+        source = jnp.where(number < rounds - 1, source, jnp.arange(count))
+        fresh = (jnp.arange(count) >= count - moved) & (number < rounds - 1)
+        leaves, structure = jax.tree.flatten(logs)
+        keys = jax.random.split(jax.random.fold_in(key, number), len(leaves))
+        leaves = [
+            x[source] + spread * jax.random.normal(k, x.shape, x.dtype) * fresh.reshape(-1, *[1] * (x.ndim - 1))
+            for x, k in zip(leaves, keys, strict=True)
+        ]
+        state, lanes, losses = jax.tree.map(lambda x: x[source], (state, lanes, losses))
+        return (state, jax.tree.unflatten(structure, leaves), lanes, losses), None
+
+    start = (state, logs, jnp.arange(count), jnp.zeros(count))
+    (state, logs, lanes, losses), _ = jax.lax.scan(one, start, jnp.arange(rounds))
+    return Survivors(state, logs, losses, lanes)
+
+
+def _ranked(losses: jax.Array) -> jax.Array:
+    return jnp.where(jnp.isfinite(losses), losses, jnp.inf)
