@@ -54,10 +54,22 @@ STUDY = Study(
         ),
     ],
     claims=[
-        Claim("a limit of 3 on units of 2 weights changes nothing", "unit, axis 0, 3", variable="test_loss", sign=0),
+        Claim(
+            "a limit of 3 on units of 2 weights changes nothing",
+            "unit, axis 0, 3",
+            variable="test_loss",
+            sign=0,
+            margin=0.02,
+        ),
         Claim("over axis 1 the same limit binds", "input, axis 1, 3", variable="norm/hidden/kernel", sign=-1),
         Claim("per unit does better than per input", "unit, axis 0, 0.25", "input, axis 1, 4"),
-        Claim("the same, in cross-entropy", "unit, axis 0, 0.25", "input, axis 1, 4", "test_loss", -1),
+        Claim(
+            "per unit does better than per input, in cross-entropy",
+            "unit, axis 0, 0.25",
+            "input, axis 1, 4",
+            "test_loss",
+            -1,
+        ),
         Claim(
             "per unit does better than the whole, in cross-entropy",
             "unit, axis 0, 0.25",

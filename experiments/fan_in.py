@@ -36,7 +36,7 @@ STUDY = Study(
         Claim("one limit for all raises the test accuracy", "max_norm(1)"),
         Claim("a limit that grows with the fan-in raises the test accuracy", "max_rms(0.1)"),
         Claim("it does better than one limit for all", "max_rms(0.1)", "max_norm(1)"),
-        Claim("the same, in cross-entropy", "max_rms(0.1)", "max_norm(1)", "test_loss", -1),
+        Claim("it does better, in cross-entropy", "max_rms(0.1)", "max_norm(1)", "test_loss", -1),
     ],
     highlights=["max_norm(1)", "max_rms(0.1)"],
     grid="max_norm",

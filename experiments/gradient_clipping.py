@@ -37,8 +37,8 @@ STUDY = Study(
     claims=[
         Claim("a constraint makes the norm less", "max_norm(0.1)", variable="norm/hidden/kernel", sign=-1),
         Claim("clipping at 0.1 makes the norm less", "clipping(0.1)", variable="norm/hidden/kernel", sign=-1),
-        Claim("clipping does what the constraint does", "clipping(0.1)", "max_norm(0.1)", "norm/hidden/kernel", 0),
-        Claim("the same, in cross-entropy", "clipping(0.1)", "max_norm(0.1)", "test_loss", 0),
+        Claim("clipping does what the constraint does", "clipping(0.1)", "max_norm(0.1)", "norm/hidden/kernel", 0, 0.5),
+        Claim("and in cross-entropy", "clipping(0.1)", "max_norm(0.1)", "test_loss", 0, 0.02),
         Claim("clipping at 0.1 raises the test accuracy", "clipping(0.1)"),
         Claim("max_norm(0.1) lowers the cross-entropy", "max_norm(0.1)", variable="test_loss", sign=-1),
     ],

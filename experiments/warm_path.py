@@ -49,9 +49,15 @@ STUDY = Study(
         ),
     ],
     claims=[
-        Claim("the path reaches what a new training at 0.001 does, in accuracy", "path to 0.001", "L2(0.001)", sign=0),
-        Claim("the same at 0.001, in cross-entropy", "path to 0.001", "L2(0.001)", "test_loss", 0),
-        Claim("the same at 0.01, in cross-entropy", "path to 0.01", "L2(0.01)", "test_loss", 0),
+        Claim(
+            "the path reaches what a new training at 0.001 does, in accuracy",
+            "path to 0.001",
+            "L2(0.001)",
+            sign=0,
+            margin=0.005,
+        ),
+        Claim("the same at 0.001, in cross-entropy", "path to 0.001", "L2(0.001)", "test_loss", 0, 0.02),
+        Claim("the same at 0.01, in cross-entropy", "path to 0.01", "L2(0.01)", "test_loss", 0, 0.02),
         Claim("the path to 0.01 raises the test accuracy", "path to 0.01"),
     ],
     highlights=["L2(0.01)", "path to 0.01"],

@@ -32,7 +32,7 @@ STUDY = Study(
     },
     claims=[
         Claim("0.001 raises the test accuracy", "L2(0.001)"),
-        Claim("0.01 raises it as much", "L2(0.01)", "L2(0.001)", sign=0),
+        Claim("0.01 raises it as much", "L2(0.01)", "L2(0.001)", sign=0, margin=0.005),
         Claim("0.1 is too strong: the test accuracy is less than without", "L2(0.1)", sign=-1),
         Claim("0.001 lowers the cross-entropy", "L2(0.001)", variable="test_loss", sign=-1),
         Claim("0.001 shrinks the weights", "L2(0.001)", variable="norm/hidden/kernel", sign=-1),

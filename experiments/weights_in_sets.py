@@ -56,8 +56,8 @@ STUDY = Study(
     claims=[
         Claim("the two at once make the norm less", "norm 1 in box(0, 0.05)", variable="norm", sign=-1),
         Claim("they cost accuracy against none", "norm 1 in box(0, 0.05)", sign=-1),
-        Claim("the norm costs nothing beside the box", "norm 1 in box(0, 0.05)", "box(0, 0.05)", sign=0),
-        Claim("weights that sum to one cost nothing", "sum_to(1)", sign=0),
+        Claim("the norm costs nothing beside the box", "norm 1 in box(0, 0.05)", "box(0, 0.05)", sign=0, margin=0.005),
+        Claim("weights that sum to one cost nothing", "sum_to(1)", sign=0, margin=0.005),
         Claim("shares of one, none negative, cost accuracy", "simplex(1)", sign=-1),
     ],
     outputs=weights,

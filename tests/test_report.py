@@ -100,7 +100,7 @@ def test_every_number_of_a_sweep_is_recomputed_from_disk_by_its_call(tmp_path):
 
 
 def test_a_study_of_fresh_draws_alone_is_recomputed_and_speaks_of_no_published_figures(tmp_path):
-    claims = [Claim("it helps", "L2(0.01)"), Claim("it does not", "L2(0.01)", sign=-1)]
+    claims = [Claim("it helps", "L2(0.01)"), Claim("it does not", "L2(0.01)", sign=-1, margin=0.001)]
     folder = make_study(tmp_path / "study", seeds=0, claims=claims, draws=8)
     title, blocks = compose(opened([folder]))
     page = Page(html(title, blocks))

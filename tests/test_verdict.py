@@ -103,14 +103,16 @@ SAID = {
         Claim("more accurate", "L2(0.01)"),
         Claim("less loss", "L2(0.01)", variable="test_loss", sign=-1),
         Claim("lighter", "L2(0.01)", variable="norm/output/kernel", sign=-1),
+        Claim("as accurate, to within four points", "L2(0.01)", sign=0, margin=0.04),
+        Claim("the same", "L2(0.001)", "L2(0.0005)", sign=0),
     ],
     "contradicted": [
         Claim("less accurate", "L2(0.01)", sign=-1),
-        Claim("as accurate", "L2(0.01)", sign=0),
+        Claim("as accurate", "L2(0.01)", sign=0, margin=0.02),
         Claim("more loss", "L2(0.01)", "L2(0.001)", "test_loss", 1),
+        Claim("less loss by half a nat", "L2(0.01)", variable="test_loss", sign=-1, margin=0.5),
     ],
     "not shown": [Claim("0.001 beats 0.0005", "L2(0.001)", "L2(0.0005)")],
-    "no difference is seen": [Claim("0.001 is as good", "L2(0.001)", "L2(0.0005)", sign=0)],
 }
 
 
@@ -122,4 +124,6 @@ def test_claims_are_held_against_the_fresh_draws(tmp_path):
     assert "published" not in text
     for finding, said in SAID.items():
         for claim in said:
-            assert f"{finding[0].upper()}{finding[1:]}: {claim.words}. {claim.recipe} against {claim.against}" in text
+            assert f"{finding.capitalize()}: {claim.words}. {claim.recipe} against {claim.against}, " in text
+    assert ", accuracy to within 4 points: " in text
+    assert ", cross-entropy by more than 0.5 nats: " in text

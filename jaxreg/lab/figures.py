@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from jaxreg.lab import stats
-from jaxreg.lab.record import NONE, StudyResults
+from jaxreg.lab.record import NONE, Claim, StudyResults
 
 _RECIPE = ("recipe", "method", "strength")
 
@@ -20,7 +20,6 @@ class Finding(StrEnum):
     """What fresh draws say of a claim."""
 
     HOLDS = "holds"
-    SAME = "no difference is seen"
     OPEN = "not shown"
     CONTRADICTED = "contradicted"
 
@@ -144,23 +143,25 @@ def share_of_published(study: StudyResults, recipe: str) -> float:
     return gain(study.fresh, recipe, "test_accuracy").mean / gain(study.published, recipe, "test_accuracy").mean
 
 
-def finding(dataset: xr.Dataset, recipe: Hashable, against: Hashable, variable: str, sign: int) -> Finding:
-    """What the interval of a paired difference says of a claim.
+def finding(study: StudyResults, claim: Claim) -> Finding:
+    """What the interval of a paired difference over fresh draws says of a claim.
 
-    Args:
-        dataset: Fresh draws.
-        recipe: The recipe that the claim is of.
-        against: The recipe that it is compared with.
-        variable: What is compared.
-        sign: 1 if the recipe is claimed to have more of it, -1 if less, 0 if as much.
+    More or less of something is to lie beyond the margin with the whole interval, as much of it within the margin.
     """
-    change = gain(dataset, recipe, variable, against)
+    change = gain(study.fresh, claim.recipe, claim.variable, claim.against)
     if not change.low <= change.high:  # one draw has no interval
         return Finding.OPEN
-    if sign == 0:
-        return Finding.SAME if change.low <= 0 <= change.high else Finding.CONTRADICTED
-    low, high = (change.low, change.high) if sign > 0 else (-change.high, -change.low)
-    return Finding.HOLDS if low > 0 else Finding.CONTRADICTED if high < 0 else Finding.OPEN
+    if claim.sign == 0:
+        apart = change.low > claim.margin or change.high < -claim.margin
+        within = -claim.margin <= change.low and change.high <= claim.margin
+        return Finding.HOLDS if within else Finding.CONTRADICTED if apart else Finding.OPEN
+    low, high = (change.low, change.high) if claim.sign > 0 else (-change.high, -change.low)
+    return Finding.HOLDS if low > claim.margin else Finding.CONTRADICTED if high < claim.margin else Finding.OPEN
+
+
+def margin(study: StudyResults, words: str) -> float:
+    """The difference that is too small to count in a claim, by its words."""
+    return next(claim.margin for claim in study.record.claims if claim.words == words)
 
 
 def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:

@@ -54,6 +54,7 @@ class Claim(NamedTuple):
         variable: What is compared at the end of the training: "test_accuracy", "norm/hidden/kernel", or one of the
             study's outputs.
         sign: 1 if there is said to be more of it, -1 if less, 0 if as much.
+        margin: A difference that is too small to count, in the units of the variable.
     """
 
     words: str
@@ -61,6 +62,7 @@ class Claim(NamedTuple):
     against: str = NONE
     variable: str = "test_accuracy"
     sign: int = 1
+    margin: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -147,6 +147,9 @@ class Study:
         named = {*self.highlights, *self.published, *(c.recipe for c in self.claims), *(c.against for c in self.claims)}
         if unknown := sorted(named - labels - {NONE}):
             raise ValueError(f"study {self.name} speaks of {', '.join(unknown)}; its recipes are {', '.join(labels)}")
+        words = [claim.words for claim in self.claims]
+        if len(set(words)) < len(words):
+            raise ValueError(f"study {self.name} has two claims in the same words; expected words of its own for each")
         if self.grid and self.grid not in [arm.method for arm in self.arms]:
             raise ValueError(f"study {self.name}: grid is {self.grid!r}; expected the method of one of its arms")
 

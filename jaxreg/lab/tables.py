@@ -11,7 +11,7 @@ from jaxreg.lab.blocks import Code, Given, Piece, Table, Text
 from jaxreg.lab.quantities import measured, outputs, quantity
 from jaxreg.lab.quote import Number, Source
 from jaxreg.lab.record import NONE, StudyResults
-from jaxreg.lab.verdict import LOSS, advised, interval
+from jaxreg.lab.verdict import LOSS, advised, counted, interval
 
 MOST_ROWS = 40
 
@@ -76,15 +76,12 @@ def claims_table(source: Source) -> Table:
     rows: list[Sequence[Text]] = []
     for claim in source.data.record.claims:
         change = fresh.find(figures.gain, claim.recipe, claim.variable, claim.against)
-        found = figures.finding(fresh.data, claim.recipe, claim.against, claim.variable, claim.sign)
+        found = figures.finding(source.data, claim)
         compared: Text = [Code(claim.recipe), " against ", Code(claim.against)]
-        what = quantity(fresh.data, claim.variable).words
-        rows.append(
-            [[Given(claim.words)], compared, [Given(what)], interval(change, fresh.data, claim.variable), [found]]
-        )
-    return Table(
-        ["The claims, held against the fresh draws"], ["claim", "compared", "in", "difference", "finding"], rows
-    )
+        difference = interval(change, fresh.data, claim.variable)
+        rows.append([[Given(claim.words)], compared, counted(source, claim), difference, [found]])
+    columns = ["claim", "compared", "in", "difference", "finding"]
+    return Table(["The claims, held against the fresh draws"], columns, rows)
 
 
 def sweep_table(source: Source) -> Table:

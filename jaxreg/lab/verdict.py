@@ -12,7 +12,7 @@ from jaxreg.lab import figures, stats
 from jaxreg.lab.blocks import Block, Bullets, Code, Given, Heading, Listing, Paragraph, Piece, Text, Verdict
 from jaxreg.lab.quantities import measured, quantity
 from jaxreg.lab.quote import Result, Source
-from jaxreg.lab.record import NONE, ArmRecord, Record
+from jaxreg.lab.record import NONE, ArmRecord, Claim, Record
 
 LOSS, ACCURACY = "test_loss", "test_accuracy"
 
@@ -79,6 +79,16 @@ def interval(result: Result, dataset: xr.Dataset, variable: str) -> Text:
     mean, low, high = (result.number(field, what.form, what.times) for field in ("mean", "low", "high"))
     unit = f" {what.unit}" if what.unit else ""
     return [mean, f"{unit} (", result.number("confidence", ".0f", 100), " % interval ", low, " to ", high, ")"]
+
+
+def counted(source: Source, claim: Claim) -> Text:
+    """What a claim compares, and which difference in it counts."""
+    what = quantity(source.data.fresh, claim.variable)
+    if not claim.margin and claim.sign:
+        return [Given(what.words)]
+    least = source.find(figures.margin, claim.words).number(form="g", times=what.times)
+    unit = f" {what.unit}" if what.unit else ""
+    return [Given(what.words), " by more than " if claim.sign else " to within ", least, unit]
 
 
 def _beaten(source: Source, sources: Sequence[Source]) -> float:
@@ -239,17 +249,10 @@ def _held(source: Source) -> list[Text]:
     told: list[Text] = []
     for claim in source.data.record.claims:
         change = fresh.find(figures.gain, claim.recipe, claim.variable, claim.against)
-        found = figures.finding(fresh.data, claim.recipe, claim.against, claim.variable, claim.sign)
-        of: list[Piece] = [
-            found[0].upper() + found[1:],
-            ": ",
-            Given(claim.words),
-            ". ",
-            Code(claim.recipe),
-            " against ",
-        ]
-        what = Given(quantity(fresh.data, claim.variable).words)
-        told.append([*of, Code(claim.against), ", ", what, ": ", *interval(change, fresh.data, claim.variable), "."])
+        found = figures.finding(source.data, claim)
+        said: Text = [f"{found.capitalize()}: ", Given(claim.words), ". ", Code(claim.recipe), " against "]
+        said = [*said, Code(claim.against), ", ", *counted(source, claim), ": "]
+        told.append([*said, *interval(change, fresh.data, claim.variable), "."])
     return told
 
 
