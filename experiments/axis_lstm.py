@@ -2,7 +2,7 @@
 
 Claim: an LSTM takes a constraint each on its kernel, its recurrent kernel and its bias (J. Brownlee's tutorial on
 weight constraints). The default axis, 0, is one norm a unit and gate; axis 1 is one norm an input of all units and
-gates; (0, 1) one norm of the matrix.
+gates.
 Command: jaxreg run axis_lstm (about three minutes on 2 cores).
 """
 
@@ -50,13 +50,6 @@ STUDY = Study(
             lambda limit: Recipe(constraints={"lstm/recurrent_kernel": jr.MaxNorm(limit, axis=1)}),
             strengths=(1.0, 2.0),
             label="recurrent, axis 1, {0:g}",
-            quantity="limit",
-        ),
-        Arm(
-            "whole",
-            lambda limit: Recipe(constraints={"lstm/recurrent_kernel": jr.MaxNorm(limit, axis=(0, 1))}),
-            strengths=(4.0, 8.0),
-            label="recurrent, whole, {0:g}",
             quantity="limit",
         ),
     ],
