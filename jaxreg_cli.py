@@ -130,6 +130,60 @@ class Show:
 
 
 @dataclasses.dataclass(frozen=True)
+class Search:
+    """Find the regulariser, and its strength, for a net on a table of your own, and fit it.
+
+    Tries no regulariser, L1, L2, both, decay, group lasso, MaxNorm, UnitNorm and early stopping by repeated nested
+    cross-validation, says what to use and how sure that is, and writes report, model and trainings. The same command
+    again goes on from where it was stopped.
+
+    For instance: jaxreg search patients.csv --target diagnosis
+
+    Within a minute, the target as a number: jaxreg search houses.csv --target price --task regression --budget 60s
+    """
+
+    table: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE", help="A .csv, .npz or .parquet file.")]
+    target: Annotated[str, tyro.conf.arg(metavar="COLUMN", help="The column to foretell.")]
+    task: Annotated[
+        Literal["classification", "regression"] | None,
+        tyro.conf.arg(help="What it is.", help_behavior_hint="(default: told from the column)"),
+    ] = None
+    budget: Annotated[str | None, _shown("Time that it may take, such as 60s, 5m or 1h.", "TIME", "2 repeats")] = None
+    quick: Annotated[bool, tyro.conf.arg(help="Every other strength only, and one repeat.")] = False
+    seed: Annotated[int, tyro.conf.arg(help="Of folds and initial weights.")] = 0
+    out: Annotated[Path | None, _shown("Folder for all that is written.", "FOLDER", "TABLE-search")] = None
+    json: Json = False
+
+    def __call__(self) -> None:
+        """Search."""
+        from jaxreg.lab import cli
+
+        budget = cli.seconds(self.budget)
+        asked = cli.Asked(self.target, self.task, self.quick, self.seed, budget, self.out)
+        cli.search_table(self.table, asked, as_json=self.json)
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict:
+    """Foretell the target of each row of a table with a model that search wrote; prints CSV.
+
+    Columns are found by their names, in any order.
+
+    For instance: jaxreg predict patients-search/model.safetensors new.csv
+    """
+
+    model: Annotated[Positional[Path], tyro.conf.arg(metavar="MODEL", help="A model.safetensors, or its folder.")]
+    table: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE", help="A .csv, .npz or .parquet file.")]
+    out: Annotated[Path | None, _shown("The file.", "FILE", "printed")] = None
+
+    def __call__(self) -> None:
+        """Foretell."""
+        from jaxreg.lab import cli
+
+        cli.predict(self.model, self.table, self.out)
+
+
+@dataclasses.dataclass(frozen=True)
 class Version:
     """Print the versions of jaxreg and of what its results depend on.
 
@@ -152,6 +206,8 @@ _DESCRIPTION = """Weight regularisation and weight constraints, and a laboratory
 
 Start with: jaxreg run weight_regularization --quick
 
+With your own table: jaxreg search data.csv --target y
+
 Completion: jaxreg --tyro-write-completion bash ~/.local/share/bash-completion/completions/jaxreg (or zsh)
 
 Exit codes: 0 done; 2 bad input, with one line that says what is wrong; 130 stopped with Ctrl-C."""
@@ -160,7 +216,7 @@ Exit codes: 0 done; 2 bad input, with one line that says what is wrong; 130 stop
 def main() -> None:
     """Do what the command line says."""
     command = tyro.cli(
-        List | Run | Report | Show | Version,
+        List | Run | Report | Show | Search | Predict | Version,
         prog="jaxreg",
         description=_DESCRIPTION,
         config=(FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes),

@@ -2,6 +2,7 @@
 
 from jaxreg.lab.data import Data, moons, splits, standardised, tutorial_moons
 from jaxreg.lab.datasets import breast_cancer, diabetes, digits, digits_by_row, openml, sunspots, windows
+from jaxreg.lab.estimators import RegularizedMLPClassifier, RegularizedMLPRegressor
 from jaxreg.lab.fit import Problem, Recipe, fit
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.metrics import (
@@ -35,6 +36,8 @@ __all__ = [
     "Model",
     "Problem",
     "Recipe",
+    "RegularizedMLPClassifier",
+    "RegularizedMLPRegressor",
     "Size",
     "Study",
     "Task",

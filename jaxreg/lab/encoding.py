@@ -1,0 +1,205 @@
+"""Columns as the inputs and the target of a net: what is missing is filled in, words become ones and zeros.
+
+An encoding is learnt once and kept as plain JSON with the model; columns are found by their names, in any order.
+Numbers stay as they are here: the search standardises them inside each fold.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from jaxreg.lab.net import Task
+from jaxreg.lab.reading import Columns
+
+MOST_CATEGORIES = 100
+MOST_CLASSES = 100
+WHOLE_CLASSES = 20
+"""Whole numbers with at most so many different values are taken for classes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """How one column is encoded.
+
+    Args:
+        name: Its name.
+        fill: What stands for a missing cell: the median of its numbers, or the most frequent of its words.
+        categories: Its words, each of which becomes an input; empty for numbers.
+    """
+
+    name: str
+    fill: float | str
+    categories: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """The target of a table.
+
+    Args:
+        y: Numbers, or the place of each row's class, of shape (rows,); rows without a target are left out.
+        rows: Which rows of the table those are.
+        task: What is to be learnt.
+        classes: The classes in order; empty for numbers.
+        notes: What to tell about it.
+    """
+
+    y: np.ndarray
+    rows: np.ndarray
+    task: Task
+    classes: tuple[str | float, ...]
+    notes: tuple[str, ...]
+
+
+def target(columns: Columns, name: str, task: Task | None = None) -> Target:
+    """Read the target column.
+
+    Args:
+        columns: The table.
+        name: Of the target.
+        task: What is to be learnt; told from the column if None: words, and whole numbers with few values, are classes.
+
+    Raises:
+        ValueError: If there is no such column, it is constant, or it holds words where numbers are wanted.
+    """
+    if name not in columns:
+        raise ValueError(f"there is no column {name!r}; there are {_listed(list(columns))}")
+    values = columns[name]
+    words = values.dtype == object
+    there = np.array([cell is not None for cell in values]) if words else ~np.isnan(values)
+    if not there.any():
+        raise ValueError(f"column {name!r}, the target, is empty in all {len(values)} rows")
+    if words and task == "regression":
+        row = next(place for place, cell in enumerate(values) if cell is not None and not _number(cell))
+        raise ValueError(f"row {row + 1}, column {name!r}: the target is {values[row]!r}; expected a number")
+    rows = np.flatnonzero(there)
+    kept = values[rows]
+    different = np.unique(kept.astype(str) if words else kept)
+    whole = not words and len(different) <= WHOLE_CLASSES and bool((different == np.round(different)).all())
+    notes = []
+    if task is None:
+        task = "classification" if words or whole else "regression"
+        if whole:
+            notes.append(f"{name} has {len(different)} different whole numbers: taken for classes, as by --task")
+    if missing := len(values) - len(rows):
+        notes.append(f"{missing} rows have no {name} and are left out")
+    if len(different) < 2:
+        what = "one class only" if task == "classification" else "one number only"
+        raise ValueError(f"column {name!r}, the target, holds {what}, {different[0]}: nothing can be learnt from it")
+    if task == "regression":
+        return Target(kept.astype(np.float64), rows, task, (), tuple(notes))
+    if len(different) > MOST_CLASSES:
+        raise ValueError(
+            f"column {name!r}, the target, holds {len(different)} different classes; expected at most {MOST_CLASSES}"
+            + ("" if words else ": are they numbers? then say --task regression")
+        )
+    places = np.searchsorted(different, kept.astype(str) if words else kept)
+    classes = tuple(str(each) if words else float(each) for each in different)
+    return Target(places, rows, task, classes, tuple(notes))
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """How the columns of a table become inputs.
+
+    Args:
+        columns: One each, in the order of the inputs.
+    """
+
+    columns: tuple[Column, ...]
+
+    @property
+    def inputs(self) -> list[str]:
+        """The name of each input."""
+        return [
+            input_
+            for column in self.columns
+            for input_ in ([f"{column.name}={word}" for word in column.categories] or [column.name])
+        ]
+
+    def __call__(self, columns: Columns) -> tuple[np.ndarray, list[str]]:
+        """Inputs of shape (rows, inputs), and what to tell about them.
+
+        Args:
+            columns: A table with these columns by name, in any order, among others.
+
+        Raises:
+            ValueError: If a column is missing, or holds words where there were numbers.
+        """
+        if absent := [column.name for column in self.columns if column.name not in columns]:
+            raise ValueError(f"the table lacks the column {_listed(absent)}; it has {_listed(list(columns))}")
+        parts, notes = [], []
+        for column in self.columns:
+            values = columns[column.name]
+            inputs, missing, unknown = (_ones if column.categories else _numbers)(column, values)
+            parts.append(inputs)
+            if missing:
+                notes.append(f"{column.name}: {missing} missing cells are taken for {column.fill}")
+            if unknown:
+                notes.append(f"{column.name}: {unknown} cells hold words that were not there in training")
+        return np.concatenate(parts, axis=1), notes
+
+
+def learn(columns: Columns, leave_out: str) -> Encoding:
+    """How to encode the columns of a table.
+
+    Args:
+        columns: The table.
+        leave_out: The target.
+
+    Raises:
+        ValueError: If a column has no cell that is filled or too many different words, or there is no other column.
+    """
+    learnt = []
+    for name, values in columns.items():
+        if name == leave_out:
+            continue
+        words = values.dtype == object
+        there = values[[cell is not None for cell in values]] if words else values[~np.isnan(values)]
+        if not len(there):
+            raise ValueError(f"column {name!r} is empty in all {len(values)} rows; leave it out of the file")
+        if not words:
+            learnt.append(Column(name, float(np.median(there))))
+            continue
+        different, counts = np.unique(there.astype(str), return_counts=True)
+        if len(different) > MOST_CATEGORIES:
+            raise ValueError(
+                f"column {name!r} holds {len(different)} different words, such as {there[0][:40]!r}; "
+                f"expected at most {MOST_CATEGORIES} categories: leave it out of the file, or group them"
+            )
+        learnt.append(Column(name, str(different[np.argmax(counts)]), tuple(map(str, different))))
+    if not learnt:
+        raise ValueError(f"the table has no column beside {leave_out!r}; expected one to predict from")
+    return Encoding(tuple(learnt))
+
+
+def _numbers(column: Column, values: np.ndarray) -> tuple[np.ndarray, int, int]:
+    if values.dtype == object:
+        row = next((place for place, cell in enumerate(values) if cell is not None and not _number(cell)), 0)
+        raise ValueError(f"row {row + 1}, column {column.name!r} is {values[row]!r}; expected a number as in training")
+    missing = np.isnan(values)
+    return np.where(missing, column.fill, values)[:, None], int(missing.sum()), 0
+
+
+def _ones(column: Column, values: np.ndarray) -> tuple[np.ndarray, int, int]:
+    if values.dtype == object:
+        words = [column.fill if cell is None else cell for cell in values]
+        missing = sum(cell is None for cell in values)
+    else:  # a file whose words all happen to be numbers
+        words = [column.fill if np.isnan(cell) else f"{cell:g}" for cell in values]
+        missing = int(np.isnan(values).sum())
+    ones = np.array(words, dtype=str)[:, None] == np.array(column.categories)
+    return ones.astype(np.float64), missing, int((~ones.any(axis=1)).sum())
+
+
+def _number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:8]))
+    return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")

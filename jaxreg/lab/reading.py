@@ -1,0 +1,219 @@
+"""Tables from files: CSV, NPZ and Parquet as named columns of numbers or words, or a sentence that says why not.
+
+Nothing here runs code from a file: pickles are refused, declared sizes are checked before anything is read.
+Rows are counted from 1, without the heading.
+"""
+
+import csv
+import importlib
+import io
+import math
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+Columns = dict[str, np.ndarray]
+"""Name -> float64 numbers, NaN where one is missing, or an object array of words, None where one is missing."""
+
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
+LARGEST = 1e38
+"""Numbers beyond it are no float32."""
+
+_DELIMITERS = ",;\t|"
+_MOSTLY = 0.9
+
+
+def read(file: Path) -> Columns:
+    """The columns of a file.
+
+    Args:
+        file: Ends in .csv, .tsv, .txt, .npz or .parquet.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no table: the sentence says what was found, where, and what to do.
+    """
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder; expected a file: {_KNOWN}")
+    if not file.exists():
+        raise FileNotFoundError(f"there is no file {file}")
+    return parsed(file.read_bytes(), file.name)
+
+
+def parsed(raw: bytes, name: str) -> Columns:
+    """The columns in the bytes of a file.
+
+    Args:
+        raw: All of it.
+        name: The name of the file, for its ending and for what is said of it.
+
+    Raises:
+        ValueError: As `read` does.
+    """
+    if not raw:
+        raise ValueError(f"{name} is empty; expected a table: {_KNOWN}")
+    if raw[:1] == b"\x80" or name.endswith((".pkl", ".pickle", ".joblib")):
+        raise ValueError(f"{name} is a pickle, which can run any code when it is read; expected {_KNOWN}: save it so")
+    parser = _PARSERS.get(Path(name).suffix.lower())
+    if parser is None:
+        raise ValueError(f"{name} ends in {Path(name).suffix or 'nothing'!r}; expected {_KNOWN}")
+    columns = parser(raw, name)
+    if not columns or not len(next(iter(columns.values()))):
+        raise ValueError(f"{name} holds a heading and no rows; expected rows")
+    for column, values in columns.items():
+        if values.dtype != object and (beyond := np.flatnonzero(np.abs(values) > LARGEST)).size:
+            found = values[beyond[0]]
+            raise ValueError(f"row {beyond[0] + 1}, column {column!r} of {name} is {found:g}; expected a finite number")
+    return columns
+
+
+def _csv(raw: bytes, name: str) -> Columns:
+    text = _decoded(raw, name)
+    heading = text.lstrip("\n\r").split("\n", 1)[0]
+    delimiter = max(_DELIMITERS, key=heading.count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        table = [row for row in rows if row]
+    except csv.Error as error:
+        raise ValueError(f"{name} is no CSV file from line {rows.line_num} on: {error}") from None
+    if not table:
+        raise ValueError(f"{name} holds blank lines only; expected a heading and rows")
+    names = _names([cell.strip() for cell in table[0]], name)
+    for number, row in enumerate(table[1:], 1):
+        if len(row) != len(names):
+            raise ValueError(
+                f"row {number} of {name} has {len(row)} cells and the heading {len(names)}; expected as many"
+            )
+    return {
+        column: _column(column, cells, name) for column, cells in zip(names, zip(*table[1:], strict=True), strict=False)
+    }
+
+
+def _decoded(raw: bytes, name: str) -> str:
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{name} is not in UTF-8: byte 0x{raw[error.start]:02x} in line {line}; save it as UTF-8"
+        ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(f"{name} holds a zero byte in line {line}: it is no text, or UTF-16; save it as CSV in UTF-8")
+    return text
+
+
+def _names(names: Sequence[str], name: str) -> Sequence[str]:
+    seen: dict[str, int] = {}
+    for place, column in enumerate(names, 1):
+        if not column:
+            raise ValueError(f"column {place} of {name} has no name; name it, or leave it out")
+        if column in seen:
+            raise ValueError(f"columns {seen[column]} and {place} of {name} are both named {column!r}; rename one")
+        seen[column] = place
+    return names
+
+
+def _column(column: str, cells: Sequence[str], name: str) -> np.ndarray:
+    words = [cell.strip() for cell in cells]
+    there = [word.lower() not in MISSING for word in words]
+    numbers = np.full(len(words), np.nan)
+    wrong = None
+    count = 0
+    for place, word in enumerate(words):
+        if not there[place]:
+            continue
+        try:
+            if "_" in word:  # Python reads 1_000
+                raise ValueError
+            numbers[place] = float(word)
+            count += 1
+        except ValueError:
+            wrong = place if wrong is None else wrong
+    if wrong is None:
+        return numbers
+    if count > _MOSTLY * sum(there) and len(np.unique(numbers)) > 20:
+        raise ValueError(
+            f"row {wrong + 1}, column {column!r} of {name} is {_short(words[wrong])}, and {count} other cells are "
+            "numbers; expected a number, or nothing where it is missing"
+        )
+    return np.array([word if known else None for word, known in zip(words, there, strict=True)], dtype=object)
+
+
+def _npz(raw: bytes, name: str) -> Columns:
+    arrays = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            for member in archive.infolist():
+                arrays[member.filename.removesuffix(".npy")] = _member(archive, member, name)
+    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, KeyError, zipfile.zlib.error):  # type: ignore[attr-defined]
+        raise ValueError(f"{name} is no .npz file, or not a whole one; expected what numpy.savez writes") from None
+    columns: dict[str, np.ndarray] = {}
+    for key, array in arrays.items():
+        flat = {key: array} if array.ndim == 1 else {f"{key}.{i}": column for i, column in enumerate(array.T)}
+        for column, values in flat.items():
+            if column in columns:
+                raise ValueError(f"two columns of {name} are named {column!r}; rename one")
+            columns[column] = values
+    if len(lengths := {len(values) for values in columns.values()}) > 1:
+        raise ValueError(f"the arrays of {name} have {sorted(lengths)} rows; expected as many in each")
+    return columns
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.ndarray:
+    whole = f"{name} is no .npz file, or not a whole one; expected what numpy.savez writes"
+    if member.compress_size * 1100 < member.file_size:  # more than deflate can do
+        raise ValueError(whole)
+    with archive.open(member) as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+            shape, fortran, dtype = header(file)
+        except (ValueError, KeyError):
+            raise ValueError(whole) from None
+        if dtype.kind not in "biuf":
+            raise ValueError(f"the array {member.filename} of {name} is of type {dtype}; expected numbers")
+        if len(shape) not in (1, 2):
+            raise ValueError(
+                f"the array {member.filename} of {name} has shape {shape}; expected (rows,) or (rows, columns)"
+            )
+        content = file.read(member.file_size)
+    if any(size < 0 for size in shape) or len(content) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(whole)
+    array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float64)
+
+
+def _parquet(raw: bytes, name: str) -> Columns:
+    if len(raw) < 12 or raw[:4] != b"PAR1" or raw[-4:] != b"PAR1":
+        raise ValueError(f"{name} is no Parquet file, or not a whole one: it lacks the mark at its start or end")
+    try:
+        parquet = importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise ValueError(f"reading {name} needs pyarrow: pip install pyarrow, or save the table as CSV") from None
+    try:
+        found = parquet.read_table(io.BytesIO(raw))
+        names, lists = list(found.column_names), [column.to_pylist() for column in found.columns]
+    except Exception as error:
+        raise ValueError(f"{name} is no Parquet file, or not a whole one: {str(error).splitlines()[0]}") from None
+    return {
+        column: _column(column, ["" if cell is None else str(cell) for cell in cells], name)
+        for column, cells in zip(_names(names, name), lists, strict=True)
+    }
+
+
+_PARSERS: Mapping[str, Callable[[bytes, str], Columns]] = {
+    ".csv": _csv,
+    ".tsv": _csv,
+    ".txt": _csv,
+    ".npz": _npz,
+    ".parquet": _parquet,
+}
+_KNOWN = "a table as .csv, .npz or .parquet"
+
+
+def _short(word: str) -> str:
+    return repr(word if len(word) <= 40 else word[:40] + "…")

@@ -1,0 +1,251 @@
+"""Which regulariser, and how strong, for a net on a table of one's own: the search, and the net that it hands back."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxreg.lab.candidates import METHODS, Candidate, candidates
+from jaxreg.lab.folds import WEIGHTS, Setting, Split, Table, deal, splits, train
+from jaxreg.lab.nested import Nested, nested
+from jaxreg.lab.net import Net, Task
+
+MOST_EPOCHS = 500
+ROWS_SEEN = 120_000
+"""Rows that a training sees in all, where nobody says how many epochs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to try, and how.
+
+    Args:
+        methods: Names out of `jaxreg.lab.candidates.METHODS`.
+        hidden: Hidden units.
+        epochs: Passes over the rows; None for as many as see 120,000 rows, 20 at least and 500 at most.
+        learning_rate: Of Adam.
+        folds: Folds of the cross-validation.
+        repeats: How often the rows are dealt to folds anew, with initial weights anew.
+        quick: Whether to try every other strength only.
+        seed: Of folds, initial weights and the order of the rows.
+
+    Raises:
+        ValueError: If a number is out of its range.
+    """
+
+    methods: tuple[str, ...] = METHODS
+    hidden: int = 32
+    epochs: int | None = None
+    learning_rate: float = 0.01
+    folds: int = 5
+    repeats: int = 2
+    quick: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("hidden", 1), ("epochs", 1), ("folds", 3), ("repeats", 1)):
+            value = getattr(self, name)
+            if value is None and name == "epochs":
+                continue
+            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}")
+        if not 0 < self.learning_rate < np.inf:
+            raise ValueError(f"learning_rate is {self.learning_rate!r}; expected a number above 0")
+
+    def passes(self, rows: int) -> tuple[int, int]:
+        """Epochs for a table of so many rows, and the points of a curve, which divide them."""
+        epochs = self.epochs or 10 * round(min(max(ROWS_SEEN / rows, 20), MOST_EPOCHS) / 10)
+        return epochs, next(points for points in range(10, 0, -1) if epochs % points == 0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Search:
+    """What a search found.
+
+    Attributes:
+        task: What was learnt.
+        plan: What was tried, and how.
+        setting: What all trainings shared.
+        tried: The candidates.
+        parts: The splits.
+        lanes: The curves of every training: name -> array of shape (candidates, splits, …).
+        found: What is chosen, and how good that is.
+        net: The chosen one, trained on all rows.
+        rows: Different rows that were trained on.
+        diverged: How many trainings diverged.
+    """
+
+    task: Task
+    plan: Plan
+    setting: Setting
+    tried: list[Candidate]
+    parts: list[Split]
+    lanes: dict[str, np.ndarray]
+    found: Nested
+    net: Net
+    rows: int
+    diverged: int
+
+    @property
+    def chosen(self) -> Candidate:
+        """The candidate that was chosen from all rows."""
+        return self.tried[self.found.chosen]
+
+
+def search(
+    x: np.ndarray,
+    y: np.ndarray,
+    task: Task,
+    plan: Plan | None = None,
+    *,
+    weights: np.ndarray | None = None,
+    store: Path | None = None,
+) -> Search:
+    """Search the regulariser and its strength.
+
+    Rows that are equal in inputs and target are one row that counts for all of them: they never stand on both sides of
+    a split, and a weight of 2 is the same as a row given twice. The order of the rows does not matter.
+
+    Args:
+        x: Inputs, of shape (rows, inputs), finite.
+        y: Targets, of shape (rows,): numbers, or classes as integers from 0.
+        task: What to learn.
+        plan: What to try, and how.
+        weights: What each row counts; 1 each if None.
+        store: Folder to keep finished trainings in, to go on from.
+
+    Raises:
+        ValueError: If there are fewer different rows than folds, one class only, or a target that is constant.
+    """
+    plan = plan or Plan()
+    x, y, w = _different(x, y, weights)
+    classes = int(y.max()) + 1 if task == "classification" else 0
+    check(y, task, plan.folds)
+    mean, scale, target = _figures(x, y, w, task)
+    two = np.array([_two(column) for column in x.T])
+    # Sizes that many tables share, for few programs.
+    step = 128 if len(x) <= 256 else max(64, 2 ** (int(np.log2(len(x))) - 3))
+    width, rows = _rounded(x.shape[1], 16), _rounded(len(x), step)
+    fill = rows - len(x)
+    rng = np.random.default_rng(plan.seed)
+    dealt = np.stack([deal(y, plan.folds, rng, classes=classes > 0) for _ in range(plan.repeats)])
+    kind = np.int32 if classes > 2 else np.float32
+    table = Table(
+        x=np.pad((x - mean) / scale, [(0, fill), (0, width - x.shape[1])]).astype(np.float32),
+        y=np.pad((y - target[0]) / target[1], (0, fill)).astype(kind),
+        w=np.pad(w / w.mean(), (0, fill)).astype(np.float32),
+        scaled=np.pad(~two, (0, width - x.shape[1])).astype(np.float32),
+        inputs=np.float32(x.shape[1]),
+        folds=np.pad(dealt, [(0, 0), (0, fill)], constant_values=-2).astype(np.int32),
+        seed=np.int32(plan.seed),
+    )
+    epochs, points = plan.passes(len(x))
+    setting = Setting(task, classes if classes > 2 else 1, plan.hidden, epochs, plan.learning_rate, points)
+    tried = candidates(plan.methods, epochs, setting.steps(rows), quick=plan.quick)
+    parts = splits(plan.repeats, plan.folds)
+    lanes = train(setting, table, tried, parts, store)
+    test, validation = _losses(lanes, "test"), _losses(lanes, "validation")
+    found = nested(tried, parts, (test, _scores(lanes, test, table, parts)), validation)
+    arrays = {path: lanes[f"params/{path}"][found.chosen, -1] for path in WEIGHTS}
+    arrays["hidden/kernel"] = arrays["hidden/kernel"][: x.shape[1]]
+    net = Net(arrays | {"mean": mean, "scale": scale, "target": np.array(target)})
+    lanes = {name: values for name, values in lanes.items() if not name.startswith("params/")}
+    diverged = int((lanes["diverged_at"] >= 0).sum())
+    return Search(task, plan, setting, tried, parts, lanes, found, net, len(x), diverged)
+
+
+def planned(shape: tuple[int, ...], budget: float | None, *, quick: bool = False, seed: int = 0) -> Plan:
+    """The plan for a table: as many repeats as a budget allows, and fewer strengths and epochs where it allows not one.
+
+    Args:
+        shape: Rows and inputs.
+        budget: Seconds on the clock that the search may take, or None.
+        quick: Whether to try every other strength only, once.
+        seed: Of the plan.
+    """
+    plan = Plan(quick=quick, repeats=1 if quick else 2, seed=seed)
+    if budget is None:
+        return plan
+    ladder = [dataclasses.replace(plan, repeats=repeats) for repeats in range(10, 0, -1)]
+    shorter = [max(20, plan.passes(shape[0])[0] // part // 10 * 10) for part in (1, 2, 4, 8, 16)]
+    ladder += [dataclasses.replace(plan, repeats=1, quick=True, epochs=epochs) for epochs in shorter]
+    return next((each for each in ladder if _seconds(shape, each) <= budget), ladder[-1])
+
+
+def _seconds(shape: tuple[int, ...], plan: Plan) -> float:
+    # As measured on a core of a shared server: what a process takes to start and compile, then a step's arithmetic
+    # and its fixed cost.
+    epochs, _ = plan.passes(shape[0])
+    setting = Setting("regression", 1, plan.hidden, epochs, plan.learning_rate)
+    steps = epochs * setting.steps(shape[0])
+    lane = 2e-5 * steps + epochs * shape[0] * (shape[1] + 3) * plan.hidden * 6 / 1.5e10
+    nets = len(candidates(plan.methods, epochs, 1, quick=plan.quick)) * len(splits(plan.repeats, plan.folds))
+    return 15 + nets * lane / (os.cpu_count() or 1)
+
+
+def _different(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
+    rows = np.column_stack([x, y])[w > 0]
+    unique, which = np.unique(rows, axis=0, return_inverse=True)
+    return unique[:, :-1], unique[:, -1], np.bincount(which.reshape(-1), weights=w[w > 0], minlength=len(unique))
+
+
+def check(y: np.ndarray, task: Task, folds: int) -> None:
+    """Refuse a target that nothing can be learnt from.
+
+    Args:
+        y: Of each row.
+        task: What is learnt.
+        folds: Of the cross-validation.
+
+    Raises:
+        ValueError: If there are fewer rows than folds, or all have one target.
+    """
+    if len(y) < folds:
+        raise ValueError(f"there are n_samples={len(y)} rows for {folds} folds; expected as many at least")
+    if len(np.unique(y)) < 2:
+        what = "one class only" if task == "classification" else f"{y[0]:g} in every row"
+        raise ValueError(f"the target holds {what}; expected two different {_KINDS[task]} at least")
+
+
+_KINDS = {"classification": "classes", "regression": "numbers"}
+
+
+def _figures(x: np.ndarray, y: np.ndarray, w: np.ndarray, task: Task) -> tuple[np.ndarray, np.ndarray, tuple[Any, Any]]:
+    share = w / w.sum()
+    mean = share @ x
+    scale = np.sqrt(share @ np.square(x - mean))
+    # What is two values only keeps their distance as its unit: the rarer one would stand out else.
+    scale = np.where([_two(column) for column in x.T], np.ptp(x, axis=0), scale)
+    scale = np.where(scale > 0, scale, 1)
+    if task == "classification":
+        return mean, scale, (0.0, 1.0)
+    middle = share @ y
+    return mean, scale, (float(middle), float(np.sqrt(share @ np.square(y - middle))))
+
+
+def _two(column: np.ndarray) -> bool:
+    return bool(np.isin(column, (column.min(), column.max())).all())
+
+
+def _losses(lanes: dict[str, np.ndarray], part: str) -> np.ndarray:
+    return np.where(lanes["diverged_at"] < 0, lanes[f"{part}_loss"][..., -1], np.nan)
+
+
+def _scores(lanes: dict[str, np.ndarray], loss: np.ndarray, table: Table, parts: Sequence[Split]) -> np.ndarray:
+    if "test_accuracy" in lanes:
+        return np.where(np.isfinite(loss), lanes["test_accuracy"][..., -1], np.nan)
+    spread = []
+    for part in parts:
+        w = table.w * ((table.folds[part.repeat] == part.test) | (part.test < 0))
+        share, y = w / w.sum(), table.y.astype(np.float64)
+        spread.append(share @ np.square(y - share @ y))
+    return 1 - loss / np.where(np.array(spread) > 0, spread, np.nan)
+
+
+def _rounded(count: int, step: int) -> int:
+    return -(-count // step) * step

@@ -1,0 +1,78 @@
+"""The estimators against scikit-learn's own checks, and against their own laws: order, weights, repeats."""
+
+import jax
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import make_classification
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from jaxreg.lab import RegularizedMLPClassifier, RegularizedMLPRegressor
+
+SMALL = {"methods": ("L2",), "quick": True, "hidden": 8, "epochs": 60, "folds": 3, "repeats": 1, "learning_rate": 0.03}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_quickly():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@parametrize_with_checks([RegularizedMLPClassifier(**SMALL), RegularizedMLPRegressor(**SMALL)])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def test_every_check_of_scikit_learn_passes(estimator, check):
+    check(estimator)
+
+
+def blobs(rows=90):
+    return make_classification(rows, 3, n_informative=3, n_redundant=0, class_sep=0.8, random_state=0)
+
+
+def test_neither_the_order_of_rows_nor_repeats_in_place_of_weights_change_anything():
+    x, y = blobs()
+    weights = np.random.default_rng(1).integers(0, 3, len(x))
+    order = np.random.default_rng(2).permutation(len(x))
+    one = RegularizedMLPClassifier(**SMALL).fit(x[order], y[order], sample_weight=weights[order])
+    other = RegularizedMLPClassifier(**SMALL).fit(np.repeat(x, weights, axis=0), np.repeat(y, weights))
+    np.testing.assert_array_equal(one.predict_proba(x), other.predict_proba(x))
+    assert one.cv_results_["mean_test_score"].tolist() == other.cv_results_["mean_test_score"].tolist()
+
+
+def test_it_stands_in_pipelines_and_cross_validations_and_can_be_cloned():
+    x, y = blobs()
+    estimator = make_pipeline(StandardScaler(), RegularizedMLPClassifier(**SMALL))
+    scores = cross_val_score(estimator, x, np.array(["no", "yes"])[y], cv=3)
+    assert scores.min() > 0.6
+    assert clone(estimator[-1]).get_params() == estimator[-1].get_params()
+
+
+def test_the_results_are_those_of_the_candidates():
+    x, y = blobs()
+    found = RegularizedMLPClassifier(**SMALL).fit(x, y)
+    results = found.cv_results_
+    assert results["params"][found.best_index_] == found.best_params_
+    assert results["params"][0] == {"method": "none", "strength": None}
+    folds = [results[f"split{fold}_test_score"] for fold in range(3)]
+    np.testing.assert_allclose(np.mean(folds, axis=0), results["mean_test_score"])
+    assert found.best_score_ == results["mean_test_score"][found.best_index_]
+    assert 0.5 < found.outer_score_ <= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ["dropout"]}, "there is no method 'dropout'; expected some of none, L1"),
+        ({"hidden": 0}, "hidden is 0; expected a whole number of at least 1"),
+        ({"folds": 2}, "folds is 2; expected a whole number of at least 3"),
+        ({"epochs": 1.5}, "epochs is 1.5; expected a whole number"),
+        ({"learning_rate": -1.0}, "learning_rate is -1.0; expected a number above 0"),
+    ],
+)
+def test_bad_arguments_are_refused(change, message):
+    x, y = blobs()
+    with pytest.raises(ValueError, match=message):
+        RegularizedMLPClassifier(**SMALL | change).fit(x, y)

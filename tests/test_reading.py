@@ -1,0 +1,257 @@
+"""Tables in files: read as they are meant, or refused in one sentence that says where; never anything else."""
+
+import csv
+import io
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from jaxreg.lab import encoding, model_file
+from jaxreg.lab.net import Net
+from jaxreg.lab.reading import parsed, read
+
+GOOD = "age,city,weight,y\n31,Ulm,70.5,1\n?,Bonn,61,0\n45,,80.25,1\n28,Ulm,NA,0\n52,Bonn,75,1\n39,Ulm,66,0\n"
+
+
+def npz(**arrays):
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def checked(raw, name, target="y"):
+    columns = parsed(raw, name)
+    found = encoding.target(columns, target)
+    return encoding.learn(columns, target)(columns)[0], found
+
+
+def test_a_table_is_encoded_as_by_the_transformers_of_scikit_learn():
+    columns = parsed(GOOD.encode(), "good.csv")
+    inputs, notes = encoding.learn(columns, "y")(columns)
+    rows = [[None if cell in ("", "?", "NA") else cell for cell in row] for row in csv.reader(io.StringIO(GOOD))][1:]
+    table = np.array(rows, dtype=object)
+    numbers = np.array([[float("nan") if cell is None else float(cell) for cell in row] for row in table[:, [0, 2]]])
+    words = np.array([[np.nan if cell is None else cell] for cell in table[:, 1]], dtype=object)
+    frequent = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(sparse_output=False))
+    theirs = ColumnTransformer([("numbers", SimpleImputer(strategy="median"), [0, 1])]).fit_transform(numbers)
+    np.testing.assert_array_equal(inputs[:, [0, 3]], theirs)
+    np.testing.assert_array_equal(inputs[:, 1:3], frequent.fit_transform(words))
+    assert notes == [
+        "age: 1 missing cells are taken for 39.0",
+        "city: 1 missing cells are taken for Ulm",
+        "weight: 1 missing cells are taken for 70.5",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", [GOOD.replace(",", ";"), GOOD.replace(",", "\t"), "\ufeff" + GOOD, GOOD.replace("\n", "\r\n")]
+)
+def test_dialects_of_csv_are_one_table(text):
+    inputs, target = checked(text.encode(), "good.csv")
+    np.testing.assert_array_equal(inputs, checked(GOOD.encode(), "good.csv")[0])
+    assert target.task == "classification"
+
+
+def test_arrays_are_columns():
+    inputs, target = checked(npz(x=np.arange(12.0).reshape(6, 2), y=np.arange(6) / 7), "data.npz")
+    np.testing.assert_array_equal(inputs, np.arange(12.0).reshape(6, 2))
+    assert target.task == "regression"
+
+
+@pytest.mark.parametrize(
+    ("column", "task"),
+    [("0 1 1 0 2 1", "classification"), ("0.5 1 2 3 4 5", "regression"), ("a b a b a b", "classification")],
+)
+def test_the_task_is_told_from_the_target(column, task):
+    text = "x,y\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(column.split()))
+    assert checked(text.encode(), "t.csv")[1].task == task
+
+
+many = "".join(f"{row},word{row},{row % 2}\n" for row in range(100_000))
+numbers = "".join(f"{row * 1.5},{row % 2}\n" for row in range(60))
+REFUSED = {
+    "empty": (b"", "t.csv", "t.csv is empty"),
+    "blank": (b"\n\n", "t.csv", "holds blank lines only"),
+    "heading": (b"x,y\n", "t.csv", "holds a heading and no rows"),
+    "no column": (b"x,z\n1,2\n", "t.csv", "there is no column 'y'; there are 'x', 'z'"),
+    "one class": (b"x,y\n1,a\n2,a\n", "t.csv", "the target, holds one class only, a"),
+    "constant": (b"x,y\n1,2.5\n2,2.5\n", "t.csv", "the target, holds one number only, 2.5"),
+    "all missing": (b"x,z,y\n1,,1\n2,NA,0\n", "t.csv", "column 'z' is empty in all 2 rows"),
+    "target missing": (b"x,y\n1,\n2,NA\n", "t.csv", "column 'y', the target, is empty in all 2 rows"),
+    "duplicate": (b"x,x,y\n1,2,3\n", "t.csv", "columns 1 and 2 of t.csv are both named 'x'"),
+    "unnamed": (b",x,y\n1,2,3\n", "t.csv", "column 1 of t.csv has no name"),
+    "infinite": (b"x,y\n1,0\ninf,1\n", "t.csv", "row 2, column 'x' of t.csv is inf; expected a finite number"),
+    "too large": (b"x,y\n1,0\n-1e300,1\n", "t.csv", "row 2, column 'x' of t.csv is -1e+300"),
+    "ragged": (b"x,y\n1,0\n1,2,3\n", "t.csv", "row 2 of t.csv has 3 cells and the heading 2"),
+    "quote": (b'x,y\n1,"0\n', "t.csv", "is no CSV file from line 2 on"),
+    "latin": ("x,y\n1,ä\n".encode("latin-1"), "t.csv", "not in UTF-8: byte 0xe4 in line 2"),
+    "utf-16": ("x,y\n1,2\n".encode("utf-16"), "t.csv", "not in UTF-8: byte 0xff in line 1"),
+    "zero": (b"x,y\n1,\0\n", "t.csv", "zero byte in line 2"),
+    "categories": (f"x,w,y\n{many}".encode(), "t.csv", "column 'w' holds 100000 different words, such as 'word0'"),
+    "stray": (f"x,y\n{numbers}abc,1\n".encode(), "t.csv", "row 61, column 'x' of t.csv is 'abc', and 60 other cells"),
+    "pickle": (pickle.dumps([1]), "t.csv", "t.csv is a pickle, which can run any code"),
+    "pickle by name": (b"x", "t.pkl", "t.pkl is a pickle"),
+    "ending": (b"x", "t.xlsx", "t.xlsx ends in '.xlsx'; expected a table as .csv, .npz or .parquet"),
+    "parquet": (b"PAR1 and then nothing", "t.parquet", "no Parquet file, or not a whole one"),
+    "npz": (npz(x=np.zeros(9))[:-30], "t.npz", "no .npz file, or not a whole one"),
+    "objects": (npz(x=np.array([None, 1], dtype=object)), "t.npz", "is of type object; expected numbers"),
+    "cube": (npz(x=np.zeros((2, 2, 2))), "t.npz", "(2, 2, 2); expected (rows,) or (rows, columns)"),
+    "lengths": (npz(x=np.zeros(2), y=np.zeros(3)), "t.npz", r"have [2, 3] rows"),
+    "only target": (b"y\n1\n0\n", "t.csv", "no column beside 'y'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_tables_are_refused_in_one_sentence(case):
+    raw, name, message = REFUSED[case]
+    with pytest.raises(ValueError) as refused:  # noqa: PT011
+        checked(raw, name)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_text_in_a_numeric_target_is_shown_with_its_row():
+    columns = parsed(b"x,y\n1,2\n2,high\n", "t.csv")
+    with pytest.raises(ValueError, match="row 2, column 'y': the target is 'high'; expected a number"):
+        encoding.target(columns, "y", "regression")
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        read(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="is a folder; expected a file"):
+        read(tmp_path)
+
+
+def test_columns_are_found_by_name_in_any_order_and_missing_ones_named():
+    columns = parsed(GOOD.encode(), "good.csv")
+    learnt = encoding.learn(columns, "y")
+    other = dict(reversed(columns.items())) | {"more": np.zeros(6)}
+    np.testing.assert_array_equal(learnt(columns)[0], learnt(other)[0])
+    with pytest.raises(ValueError, match=r"the table lacks the column 'city'; it has 'age', 'weight', 'y'"):
+        learnt({name: values for name, values in columns.items() if name != "city"})
+    words = parsed(GOOD.replace("45", "old").encode(), "good.csv")
+    with pytest.raises(ValueError, match="row 3, column 'age' is 'old'; expected a number as in training"):
+        learnt(words)
+
+
+def a_model():
+    columns = parsed(GOOD.encode(), "good.csv")
+    rng = np.random.default_rng(0)
+    arrays = {"mean": np.zeros(4), "scale": np.ones(4), "target": np.array([0.0, 1.0])}
+    arrays |= {"hidden/kernel": rng.normal(size=(4, 3)), "hidden/bias": np.zeros(3)}
+    arrays |= {"output/kernel": rng.normal(size=(3, 1)), "output/bias": np.zeros(1)}
+    return model_file.Model(Net(arrays), encoding.learn(columns, "y"), "y", "classification", (0.0, 1.0), {"a": "b"})
+
+
+def test_a_model_comes_back_as_it_went(tmp_path):
+    model, file = a_model(), tmp_path / "model.safetensors"
+    model_file.save(file, model)
+    loaded = model_file.load(file)
+    assert (loaded.encoding, loaded.target, loaded.task, loaded.classes) == (
+        model.encoding,
+        "y",
+        "classification",
+        (0, 1),
+    )
+    x = np.random.default_rng(1).normal(size=(5, 4))
+    np.testing.assert_array_equal(loaded.net(x), model.net(x))
+    assert b"pickle" not in file.read_bytes()
+
+
+def test_damaged_newer_and_other_models_are_refused(tmp_path):
+    file = tmp_path / "model.safetensors"
+    model_file.save(file, a_model())
+    raw = file.read_bytes()
+    changed = bytearray(raw)
+    changed[-3] ^= 1
+    newer = raw.replace(b'"format":"1"', b'"format":"7"')
+    assert newer != raw
+    for content, message in ((changed, "is damaged"), (raw[:-9], "not a whole one"), (newer, "format 7; this version")):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            model_file.load(file)
+    with pytest.raises(ValueError, match="is a folder"):
+        model_file.load(tmp_path)
+
+
+def mutated(raw, rng):
+    """`raw` with some of its bytes changed, cut off, doubled, moved or put in anew."""
+    raw = bytearray(raw)
+    for _ in range(rng.integers(1, 4)):
+        a, b = sorted(rng.integers(0, len(raw) + 1, 2))
+        kind = rng.integers(6)
+        if kind == 0 and len(raw):
+            raw[rng.integers(len(raw))] = rng.integers(256)
+        elif kind == 1:
+            del raw[a : min(b, a + 20)]
+        elif kind == 2:
+            raw[b:b] = raw[a : min(b, a + 40)]
+        elif kind == 3:
+            raw[a:a] = TOKENS[rng.integers(len(TOKENS))]
+        elif kind == 4:
+            raw = raw[: max(1, b)]
+        elif len(raw):
+            raw[rng.integers(len(raw))] ^= 1 << int(rng.integers(8))
+    return bytes(raw)
+
+
+TOKENS = [
+    b",",
+    b"\n",
+    b'"',
+    b"inf",
+    b"nan",
+    b"1e999",
+    b"-",
+    b"\0",
+    b"\xff\xfe",
+    b"\x80",
+    b"PAR1",
+    b"\r",
+    b";",
+    b"9" * 400,
+]
+SEEDS = {
+    "t.csv": (GOOD.encode(), 6000),
+    "t.npz": (npz(x=np.arange(12.0).reshape(6, 2), y=np.arange(6)), 2500),
+    "t.parquet": (b"PAR1" + bytes(range(60)) + b"PAR1", 500),
+}
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_mutated_tables_are_read_or_refused_in_one_sentence(name):
+    raw, count = SEEDS[name]
+    rng = np.random.default_rng(len(name))
+    for _ in range(count):
+        try:
+            inputs, target = checked(mutated(raw, rng), name)
+        except ValueError as error:
+            assert type(error) is ValueError, repr(error)
+            assert str(error)
+            assert "\n" not in str(error)
+        else:
+            assert len(target.y) <= len(inputs)
+            assert np.isfinite(inputs).all()
+
+
+def test_mutated_models_are_read_or_refused_in_one_sentence(tmp_path):
+    file = tmp_path / "model.safetensors"
+    model_file.save(file, a_model())
+    raw = file.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(1000):
+        file.write_bytes(changed := mutated(raw, rng))
+        try:
+            model_file.load(file)
+        except ValueError as error:
+            assert type(error) is ValueError, repr(error)
+            assert str(file) in str(error)
+        else:
+            assert changed == raw
+        assert [file] == list(tmp_path.iterdir())

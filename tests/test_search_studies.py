@@ -1,0 +1,77 @@
+"""What a search is right about: the truth of synthetic problems, and the accuracy of what it hands back."""
+
+import numpy as np
+import pytest
+
+from jaxreg.lab.search import Plan, search
+
+# Seen through a linear function of few inputs, a smooth one of few rows, and one of more rows than a net can overfit.
+SPARSE, SMOOTH, PLAIN = {"L1", "L1L2", "group lasso"}, {"L2", "decay", "L1L2"}, {"none"}
+
+
+def sparse(seed, rows, inputs, noise, classes=False):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, inputs))
+    y = 2 * x[:, 0] - 1.5 * x[:, 1] + noise * rng.normal(size=rows)
+    return x, (y > 0).astype(int) if classes else y, SPARSE
+
+
+def smooth(seed, rows, noise):
+    # Every input matters as much: nothing is to be left out.
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 8))
+    y = np.tanh(x @ rng.choice([-1.0, 1.0], 8) / 2) + noise * rng.normal(size=rows)
+    return x, y, SMOOTH
+
+
+def plain(seed, rows, noise):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 2))
+    return x, np.tanh(x[:, 0]) + x[:, 1] + noise * rng.normal(size=rows), PLAIN
+
+
+PROBLEMS = {
+    "sparse, 30 inputs": lambda: sparse(1, 100, 30, 0.5),
+    "sparse, 60 inputs": lambda: sparse(2, 120, 60, 0.5),
+    "sparse, noise 1": lambda: sparse(3, 150, 40, 1.0),
+    "sparse classes": lambda: sparse(4, 200, 40, 0.5, classes=True),
+    "smooth, 60 rows": lambda: smooth(5, 60, 0.3),
+    "smooth, 80 rows": lambda: smooth(6, 80, 0.4),
+    "smooth, 100 rows": lambda: smooth(7, 100, 0.5),
+    "plain, 800 rows": lambda: plain(8, 800, 0.1),
+    "plain, 1000 rows": lambda: plain(9, 1000, 0.3),
+    "plain, 600 rows": lambda: plain(10, 600, 0.05),
+}
+
+
+def found(name):
+    x, y, right = PROBLEMS[name]()
+    return search(x, y, "classification" if y.dtype == int else "regression", Plan(repeats=2)), right
+
+
+@pytest.mark.slow
+def test_the_verdict_names_a_right_method_in_eight_of_ten_problems():
+    named = {}
+    for name in PROBLEMS:
+        result, right = found(name)
+        named[name] = (result.chosen.label, result.chosen.method in right)
+        print(name, *named[name], result.found.rivals, flush=True)
+    assert sum(hit for _, hit in named.values()) >= 8, named
+
+
+@pytest.mark.slow
+def test_the_outer_estimate_is_that_of_fresh_rows():
+    # 200 data sets of 150 rows, each with 20,000 fresh rows for what it hands back.
+    gaps = []
+    direction = np.array([1.0, -1.0, 0.5, 0, 0, 0])
+    plan = Plan(methods=("L2", "decay", "MaxNorm"), hidden=16, epochs=100, repeats=1)
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(20_150, 6))
+        y = (x @ direction + 0.3 * x[:, 0] * x[:, 1] + rng.logistic(size=len(x)) / 2 > 0).astype(int)
+        result = search(x[:150], y[:150], "classification", plan)
+        fresh = np.mean(np.argmax(result.net.probabilities(x[150:]), axis=1) == y[150:])
+        gaps.append(result.found.score.mean - fresh)
+    error = np.std(gaps, ddof=1) / len(gaps) ** 0.5
+    print(f"outer estimate less accuracy on fresh rows: {np.mean(gaps):+.4f} ± {error:.4f}")
+    assert abs(np.mean(gaps)) < 0.01
