@@ -228,7 +228,7 @@ def test_regression_over_draws_and_seeds_with_several_strengths_a_recipe_and_a_m
     assert (last["largest"].sel(recipe="L2(0.5, 0)") < last["largest"].sel(recipe="none")).all()
     _, shown, _ = tables.contents(Source("study", results))
     assert shown[0].columns[1:4] == ["test RMSE", "change", "better in"]
-    assert shown[0].columns[-2:] == ["‖hidden/kernel‖", "largest"]
+    assert shown[1].columns == ["recipe", "‖hidden/kernel‖", "‖output/kernel‖", "largest"]
     text = report([tmp_path / "s"], tmp_path / "r.html").read_text("utf-8")
     assert "Holds: " in text
     assert "RMSE" in text

@@ -142,6 +142,7 @@ def _study(source: Source) -> list[Block]:
     blocks += [t.fresh_table(source), Paragraph(_corrected(source.at("fresh")))]
     if results.published is not None:
         blocks.append(t.published_table(source))
+    blocks.append(t.weights_table(source))
     if results.record.source:
         blocks.append(Paragraph(["Published: ", Given(results.record.source), "."]))
     blocks.append(Paragraph(t.diverged_note(parts)))

@@ -35,7 +35,9 @@ def published_table(source: Source) -> Table:
             _fill(rows, partial(_spread, study, f"{part}_{metric}"))
     columns.append(f"test {quantity(study.data, f'test_{loss}').words}")
     _fill(rows, partial(_spread, study, f"test_{loss}"))
-    _weigh(study, columns, rows)
+    if kernel := figures.first_kernel(study.data):
+        columns.append(quantity(study.data, f"norm/{kernel}").words)
+        _fill(rows, partial(_spread, study, f"norm/{kernel}", form=".2f"))
     seeds, epochs = study.find(figures.lanes, "seed"), study.find(figures.last_epoch)
     caption: Text = ["The published data, " if record.published else "One draw of the data, "]
     caption = [*caption, seeds.number(form="d"), " seeds, ", epochs.number(form="d")]
@@ -58,12 +60,22 @@ def fresh_table(source: Source) -> Table:
     if NONE in fresh.data["recipe"].values:
         confidence = fresh.find(figures.gain, NONE, LOSS).number("confidence", ".0f", 100)
         caption = [*caption, "; changes against ", Code(NONE), ", paired, with their ", confidence, " % intervals"]
-    table = _compared(caption, fresh, _labels(fresh), [advised(source)])
-    if source.data.published is None:
-        columns, rows = list(table.columns), [list(row) for row in table.rows]
-        _weigh(fresh, columns, rows)
-        table = Table(table.caption, columns, rows, table.marked)
-    return table
+    return _compared(caption, fresh, _labels(fresh), [advised(source)])
+
+
+def weights_table(source: Source) -> Table:
+    """One row a recipe: the norm of each kernel after training, and what the study computes of the weights.
+
+    Args:
+        source: Stands for a `StudyResults`.
+    """
+    fresh = source.at("fresh")
+    columns = ["recipe"]
+    rows: list[list[Text]] = [[[Code(label)]] for label in _labels(fresh)]
+    for name in [*(str(name) for name in fresh.data if str(name).startswith("norm/")), *outputs(fresh.data)]:
+        columns.append(quantity(fresh.data, name).words)
+        _fill(rows, partial(_spread, fresh, name, form=".2f" if name.startswith("norm/") else ".3g"))
+    return Table(["The weights after training, over the fresh draws: mean ± standard deviation"], columns, rows)
 
 
 def claims_table(source: Source) -> Table:
@@ -110,7 +122,8 @@ def contents(source: Source) -> tuple[str, list[Table], Text]:
     """
     if isinstance(source.data, StudyResults):
         shown = [published_table(source)] if source.data.published is not None else []
-        shown += [fresh_table(source), *([claims_table(source)] if source.data.record.claims else [])]
+        shown += [fresh_table(source), weights_table(source)]
+        shown += [claims_table(source)] if source.data.record.claims else []
         return source.data.record.title, shown, diverged_note(parts(source))
     return source.name, [sweep_table(source)], diverged_note([source])
 
@@ -184,14 +197,6 @@ def _compared(caption: Text, source: Source, labels: Sequence[str], marked: Sequ
 def _fill(rows: list[list[Text]], cell: Callable[[str], Text]) -> None:
     for row in rows:
         row.append(cell(str(row[0][0])))
-
-
-def _weigh(source: Source, columns: list[str], rows: list[list[Text]]) -> None:
-    # What the weights came to: the norm of the first kernel, and what the study computes of them.
-    kernel = figures.first_kernel(source.data)
-    for name in [*([f"norm/{kernel}"] if kernel else []), *outputs(source.data)]:
-        columns.append(quantity(source.data, name).words)
-        _fill(rows, partial(_spread, source, name, form=".2f" if name.startswith("norm/") else ".3g"))
 
 
 def _change(source: Source, label: str, variable: str) -> list[Text]:
