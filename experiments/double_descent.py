@@ -75,8 +75,8 @@ def theory(points: np.ndarray[Any, Any], strength: float) -> np.ndarray[Any, Any
     """
     ratio = DIMENSIONS / np.asarray(points, float)
     if strength == 0:
-        few, many = np.maximum(ratio, 1 + 1e-9), np.minimum(ratio, 1 - 1e-9)
-        return np.where(ratio > 1, 1 - 1 / few + NOISE**2 / (few - 1), NOISE**2 * many / (1 - many))
+        with np.errstate(divide="ignore"):
+            return np.where(ratio > 1, 1 - 1 / ratio, 0) + NOISE**2 * np.minimum(ratio, 1) / np.abs(1 - ratio)
     a = strength / np.asarray(points, float)
     b = 1 - ratio + a
     m = (np.sqrt(b**2 + 4 * ratio * a) - b) / (2 * ratio * a)
@@ -95,7 +95,7 @@ def over(run: Any, axis: str, sizes: tuple[int, ...], draws: int, out: Path) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=128)
+    parser.add_argument("--draws", type=int, default=64)
     parser.add_argument("--out", type=Path, default=Path("results/double_descent"))
     asked = parser.parse_args()
     keep_compiled()

@@ -132,7 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=800, help="of the lanes with a norm held")
-    parser.add_argument("--free-steps", type=int, default=15000, help="of the one lane with decay 1 alone; 0: none")
+    parser.add_argument("--free-steps", type=int, default=6000, help="of the one lane with decay 1 alone; 0: none")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.8])
     parser.add_argument("--out", type=Path, default=Path("results/grokking"))
     asked = parser.parse_args()
