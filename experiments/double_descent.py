@@ -113,9 +113,9 @@ def main() -> None:
     random = over(relu, "features", FEATURES, asked.draws, asked.out)
     best_of = random.isel(strength=slice(1, None)).mean("draw").min("strength")
     for features in FEATURES:
-        here = random.isel(strength=0).sel(features=features).values
+        losses = random.isel(strength=0).sel(features=features).values
         print(
-            f"{features:5d} ReLU features: {here.mean():9.3f} ± {here.std(ddof=1) / len(here) ** 0.5:.3f} without, "
+            f"{features:5d} ReLU features: {losses.mean():9.3f} ± {losses.std(ddof=1) / len(losses) ** 0.5:.3f} without, "
             f"{float(best_of.sel(features=features)):.3f} with the best strength"
         )
     with style():
@@ -123,8 +123,7 @@ def main() -> None:
         ax = figure.add_subplot(1, 2, 1)
         dense = np.arange(60, 1300)
         for place, colour, name in ((0, BLUE, "least squares"), (4, ORANGE, "ridge, strength 125")):
-            means = risks.isel(strength=place).mean("draw")
-            ax.plot(POINTS, means, "o", color=colour, label=name)
+            ax.plot(POINTS, risks.isel(strength=place).mean("draw"), "o", color=colour, label=name)
             ax.plot(dense, theory(dense, STRENGTHS[place]), color=colour, linewidth=1)
         ax.set(
             xlabel="points", ylabel="excess risk", yscale="log", ylim=(0.1, 100), title="500 features; lines: theory"

@@ -74,7 +74,7 @@ def transformer(p: int = P, width: int = 128, hidden: int = 512) -> Model:
         picks = [*(jax.nn.one_hot(x[:, place], p) for place in (0, 1)), jnp.ones((len(x), 1))]
         seen = jnp.stack([pick @ score for pick, score in zip(picks, scores, strict=True)], 2)
         shares = jax.nn.softmax(seen, axis=2)
-        mixed = sum(
+        mixed: Any = sum(
             _heads(pick @ value) * shares[:, :, place, None]
             for place, (pick, value) in enumerate(zip(picks, values, strict=True))
         )
@@ -143,10 +143,10 @@ def main() -> None:
         over = {"decay": np.ones(1), "seed": np.arange(1)}
         lanes = sweep(partial(free, task), over, asked.out / "decay", coords={"epoch": task.recorded}, chunk=1).load()
         found["decay 1"] = lanes
-        train, test = (float(arrival(lanes[f"{part}_accuracy"]).squeeze()) for part in ("train", "test"))
+        reached = [float(arrival(lanes[f"{part}_accuracy"]).squeeze()) for part in ("train", "test")]
         print(
-            f"decay 1, no norm held, 1 seed, {asked.free_steps} steps: 95 % of the train pairs at step {train:g}, of "
-            f"the test pairs at {test:g}",
+            f"decay 1, no norm held, 1 seed, {asked.free_steps} steps: 95 % of the train pairs at step {reached[0]:g}, "
+            f"of the test pairs at {reached[1]:g}",
             flush=True,
         )
     for what in RULES:

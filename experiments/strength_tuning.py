@@ -68,7 +68,7 @@ def problems(draws: int) -> dict[str, Problem]:
 def outcome(problem: Problem, logs: jax.Array, draw: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The validation and the test loss at the end of one training, under an elastic net and an L2."""
     l1, hidden, output = jnp.exp(logs)
-    rules = {"hidden/kernel": jr.L1L2(l1, hidden), "output/kernel": jr.L2(output)}
+    rules: dict[str, Any] = {"hidden/kernel": jr.L1L2(l1, hidden), "output/kernel": jr.L2(output)}
     curves = fit(problem, Recipe(penalties=rules, learning_rate=0.01), jax.random.key(draw), draw)
     return curves["validation_loss"].values[-1], curves["test_loss"].values[-1]
 
@@ -114,7 +114,7 @@ def timed(search: Callable[[Problem, jax.Array], Any], problem: Problem, draws: 
     lanes = jnp.arange(draws)
     program = jax.jit(lambda lanes: jax.vmap(lambda draw: search(problem, draw))(lanes)).lower(lanes).compile()
     begun = time.process_time()
-    found = jax.block_until_ready(program(lanes))
+    found = jax.block_until_ready(program(lanes))  # type: ignore[no-untyped-call]
     return jax.tree.map(np.asarray, found), time.process_time() - begun
 
 

@@ -97,7 +97,8 @@ def conjugate_gradients(steps: int = 100, tolerance: float = 1e-6) -> Solve:
         steps: At most so many products with H.
         tolerance: Of the residual, relative to b.
     """
-    return lambda curved, b: jax.scipy.sparse.linalg.cg(curved, b, tol=tolerance, maxiter=steps)[0]
+    cg: Any = jax.scipy.sparse.linalg.cg
+    return lambda curved, b: cg(curved, b, tol=tolerance, maxiter=steps)[0]
 
 
 def neumann(rate: float, terms: int = 100) -> Solve:
