@@ -206,18 +206,18 @@ def test_regression_over_draws_and_seeds_with_several_strengths_a_recipe_and_a_m
             Arm(
                 "L2",
                 lambda kernels, biases: Recipe(penalties={jr.KERNELS: jr.L2(kernels), jr.BIASES: jr.L2(biases)}),
-                ((0, 0), (0.5, 0), (0.5, 0.5)),
+                ((0, 0), (50, 0), (50, 0.5)),
                 label="L2({0:g}, {1:g})",
             ),
             Arm("idle", lambda _: Recipe(learning_rate=0.0), model=Model(lambda _: zeros, model.apply)),
         ],
         outputs=lambda params: {"largest": jnp.max(jnp.abs(params["hidden"]["kernel"]))},
-        claims=[Claim("it shrinks", "L2(0.5, 0)", variable="largest", sign=-1)],
+        claims=[Claim("it shrinks", "L2(50, 0)", variable="largest", sign=-1)],
     )
     results = run_study(small, Size(seeds=2, draws=3, epochs=20), tmp_path / "s")
     assert results.published is None
     fresh = results.fresh
-    assert fresh["recipe"].values.tolist() == ["none", "L2(0.5, 0)", "L2(0.5, 0.5)", "idle"]
+    assert fresh["recipe"].values.tolist() == ["none", "L2(50, 0)", "L2(50, 0.5)", "idle"]
     assert {dim: fresh.sizes[dim] for dim in ("recipe", "seed", "draw")} == {"recipe": 4, "seed": 2, "draw": 3}
     last = fresh.isel(epoch=-1)
     np.testing.assert_allclose(last["test_rmse"] ** 2, last["test_loss"], rtol=1e-5)
@@ -225,7 +225,7 @@ def test_regression_over_draws_and_seeds_with_several_strengths_a_recipe_and_a_m
     targets = diabetes(range(3), train=30, validation=20).y_test
     np.testing.assert_allclose(last["test_loss"].sel(recipe="idle", seed=1), np.mean(targets**2, axis=1), rtol=1e-5)
     assert (last["largest"].sel(recipe="idle") == 0).all()
-    assert (last["largest"].sel(recipe="L2(0.5, 0)") < last["largest"].sel(recipe="none")).all()
+    assert (last["largest"].sel(recipe="L2(50, 0)") < last["largest"].sel(recipe="none")).all()
     _, shown, _ = tables.contents(Source("study", results))
     assert shown[0].columns[1:4] == ["test RMSE", "change", "better in"]
     assert shown[1].columns == ["recipe", "‖hidden/kernel‖", "‖output/kernel‖", "largest"]
