@@ -115,8 +115,8 @@ def main() -> None:
     for features in FEATURES:
         losses = random.isel(strength=0).sel(features=features).values
         print(
-            f"{features:5d} ReLU features: {losses.mean():9.3f} ± {losses.std(ddof=1) / len(losses) ** 0.5:.3f} without, "
-            f"{float(best_of.sel(features=features)):.3f} with the best strength"
+            f"{features:5d} ReLU features: {losses.mean():9.3f} ± {losses.std(ddof=1) / len(losses) ** 0.5:.3f} "
+            f"without, {float(best_of.sel(features=features)):.3f} with the best strength"
         )
     with style():
         figure = Figure(figsize=(10, 3.6), layout="constrained")
