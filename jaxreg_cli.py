@@ -156,11 +156,11 @@ class Search:
 
     def __call__(self) -> None:
         """Search."""
-        from jaxreg.lab import cli
+        from jaxreg.lab import search_cli
 
-        budget = cli.seconds(self.budget)
-        asked = cli.Asked(self.target, self.task, self.quick, self.seed, budget, self.out)
-        cli.search_table(self.table, asked, as_json=self.json)
+        budget = search_cli.seconds(self.budget)
+        asked = search_cli.Asked(self.target, self.task, self.quick, self.seed, budget, self.out)
+        search_cli.search_table(self.table, asked, as_json=self.json)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,9 +178,9 @@ class Predict:
 
     def __call__(self) -> None:
         """Foretell."""
-        from jaxreg.lab import cli
+        from jaxreg.lab import search_cli
 
-        cli.predict(self.model, self.table, self.out)
+        search_cli.predict(self.model, self.table, self.out)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -137,14 +137,13 @@ def deal(y: np.ndarray, folds: int, rng: np.random.Generator, *, classes: bool) 
 
     Example:
         >>> deal(np.array([0, 0, 0, 1, 1, 1]), 3, np.random.default_rng(0), classes=True).tolist()
-        [2, 0, 1, 2, 1, 0]
+        [1, 2, 0, 0, 2, 1]
     """
     order = rng.permutation(len(y))
     if classes:
         order = order[np.argsort(y[order], kind="stable")]
     dealt = np.empty(len(y), np.int32)
-    names = np.concatenate([rng.permutation(folds) for _ in range(-(-len(y) // folds))])
-    dealt[order] = names[: len(y)]
+    dealt[order] = np.resize(rng.permutation(folds), len(y))
     return dealt
 
 

@@ -1,0 +1,246 @@
+"""The search: what its folds leave out, what it chooses, and what its command reads and writes."""
+
+import json
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import jaxreg_cli
+from jaxreg.lab import Data, Problem, Recipe, fit, linen, squared_error
+from jaxreg.lab.candidates import METHODS, Candidate, Knobs, candidates
+from jaxreg.lab.folds import Split, Table, deal, splits, train
+from jaxreg.lab.models import MLP
+from jaxreg.lab.nested import choose, nested
+from jaxreg.lab.search import Plan, planned, search
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_quickly():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_compilation_cache_dir", None)
+
+
+def test_weights_are_rows_given_so_often():
+    rng = np.random.default_rng(0)
+    x, y, w = rng.normal(size=(12, 3)), rng.normal(size=12), rng.integers(0, 3, 12)
+    model = linen(MLP(hidden=4), (3,))
+
+    def lane(x, y, weights):
+        x, y = x[None].astype(np.float32), y[None].astype(np.float32)
+        w = None if weights is None else weights[None].astype(np.float32)
+        data = Data(x, y, x, y, w_train=w, w_test=w)
+        problem = Problem(model, data, 20, squared_error, {}, batch_size=99, record_every=20)
+        return fit(problem, Recipe(learning_rate=0.05), jax.random.key(0), keep=True)
+
+    one, other = lane(x, y, w), lane(np.repeat(x, w, axis=0), np.repeat(y, w), None)
+    for name in ("train_loss", "test_loss"):
+        np.testing.assert_allclose(one[name].values, other[name].values, rtol=1e-5)
+    np.testing.assert_allclose(one["params/hidden/kernel"], other["params/hidden/kernel"], atol=1e-5)
+
+
+def test_weights_and_metrics_of_all_rows_are_refused():
+    x, y = np.zeros((1, 4, 2), np.float32), np.zeros((1, 4), np.float32)
+    data = Data(x, y, x, y, w_train=np.ones((1, 3)))
+    with pytest.raises(ValueError, match=r"w_train has shape \(1, 3\); expected \(1, 4\)"):
+        Problem(linen(MLP(hidden=4), (2,)), data, 1)
+
+
+def test_every_fold_has_its_share_of_rows_and_of_each_class():
+    y = np.repeat([0, 1, 2], [50, 31, 7])
+    dealt = deal(y, 5, np.random.default_rng(0), classes=True)
+    for kind, rows in ((None, 88), (0, 50), (1, 31), (2, 7)):
+        counts = np.bincount(dealt if kind is None else dealt[y == kind], minlength=5)
+        assert counts.sum() == rows
+        assert np.ptp(counts) <= 1
+
+
+def random_losses(parts, tried, seed=0):
+    rng = np.random.default_rng(seed)
+    level = rng.uniform(0.3, 0.6, (len(tried), 1))
+    return level + rng.normal(0, 0.05, (len(tried), len(parts))), level + rng.normal(0, 0.05, (len(tried), len(parts)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nested_cross_validation_is_the_two_loops(seed):
+    tried, parts = candidates(METHODS, 100, 1), splits(repeats=2, folds=4)
+    test, validation = random_losses(parts, tried, seed)
+    found = nested(tried, parts, (test, -test), validation)
+    place = {tuple(part): at for at, part in enumerate(parts)}
+    picks, read = [], []
+    for repeat in range(2):
+        for outer in range(4):
+            inner = []
+            for other in sorted(set(range(4)) - {outer}):
+                low, high = sorted((outer, other))
+                # The row left out beside the outer fold is what validates.
+                inner.append((test if other == low else validation)[:, place[repeat, low, high]])
+            picks.append(choose(tried, np.stack(inner, axis=1)))
+            read.append(test[picks[-1], place[repeat, outer, outer]])
+    assert list(found.picks) == picks
+    np.testing.assert_allclose(found.loss.mean, np.mean(read))
+    np.testing.assert_allclose(found.loss.error, np.std(read, ddof=1) * np.sqrt(1 / 8 + 1 / 3))
+    outers = [place[repeat, fold, fold] for repeat in range(2) for fold in range(4)]
+    assert found.chosen == choose(tried, test[:, outers])
+
+
+def lines(*means, spread=0.01):
+    noise = np.random.default_rng(0).normal(0, spread, (len(means), 5))
+    return np.array(means)[:, None] + noise - noise.mean(axis=1, keepdims=True)
+
+
+TRIED = [Candidate("none", None, 0.0, Knobs())] + [Candidate("L2", s, s, Knobs(l2=s)) for s in (0.001, 0.01, 0.1)]
+
+
+def test_the_strongest_within_one_standard_error_is_chosen():
+    assert choose(TRIED, lines(0.5, 0.300, 0.302, 0.45)) == 2
+    assert choose(TRIED, lines(0.5, 0.300, 0.400, 0.45)) == 1
+
+
+def test_none_is_kept_unless_a_regulariser_is_worth_having():
+    assert choose(TRIED, lines(0.5, 0.499, 0.6, 0.7, spread=0)) == 0  # sure, and less than 2 %
+    assert choose(TRIED, lines(0.5, 0.48, 0.6, 0.7, spread=0.2)) == 0
+    diverged = lines(0.5, 0.3, 0.4, 0.5)
+    diverged[1, 2] = np.nan
+    assert choose(TRIED, diverged) == 2
+    with pytest.raises(ValueError, match="every candidate diverged"):
+        choose(TRIED, diverged * np.nan)
+
+
+def test_a_budget_buys_repeats_then_fewer_strengths():
+    repeats = [planned((569, 30), seconds).repeats for seconds in (1, 60, 600)]
+    assert repeats == sorted(repeats)
+    assert planned((569, 30), 1).quick
+    assert planned((569, 30), None) == Plan()
+
+
+@pytest.fixture(scope="module")
+def found():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 5)) * [1, 10, 1, 1, 1] + [0, 100, 0, 0, 0]
+    y = (x[:, 0] + 0.1 * (x[:, 1] - 100) + rng.normal(size=80) > 0).astype(int)
+    plan = Plan(methods=("L2", "early stopping"), quick=True, hidden=8, epochs=40, folds=3, repeats=1)
+    return x, y, search(x, y, "classification", plan)
+
+
+def test_the_net_is_the_lane_that_was_trained_on_all_rows(found):
+    x, y, result = found
+    shares = result.net.probabilities(x)
+    loss = -np.log(shares[np.arange(80), y]).mean()
+    assert result.parts[-1] == Split(0, -1, -1)
+    np.testing.assert_allclose(result.lanes["train_loss"][result.found.chosen, -1, -1], loss, rtol=1e-4)
+
+
+def test_early_stopping_stops(found):
+    *_, result = found
+    curves = result.lanes["train_loss"]
+    for at, each in enumerate(result.tried):
+        if each.method == "early stopping":
+            epochs = np.linspace(0, 40, curves.shape[-1])
+            after = curves[at][:, epochs >= each.shown]
+            np.testing.assert_array_equal(after, after[:, :1] * np.ones_like(after))
+            np.testing.assert_array_equal(curves[at][:, epochs <= each.shown], curves[0][:, epochs <= each.shown])
+
+
+def test_a_fold_that_is_left_out_is_not_seen(found):
+    *_, result = found
+    rng = np.random.default_rng(0)
+    x, y, there = rng.normal(size=(128, 16)), rng.integers(0, 2, 128), np.arange(128) < 80
+    dealt = np.where(there, np.arange(128) % 3, -2)[None].astype(np.int32)
+    shapes = (x.astype(np.float32), y.astype(np.float32), there.astype(np.float32), np.ones(16, np.float32))
+    one = Table(*shapes, np.float32(16), dealt, np.int32(0))
+    unseen = (dealt[0] == 0) | (dealt[0] == 1)
+    other = one._replace(
+        x=np.where(unseen[:, None], one.x + 5, one.x).astype(np.float32), y=np.where(unseen, 1 - one.y, one.y)
+    )
+    first, second = (train(result.setting, each, result.tried, result.parts) for each in (one, other))
+    for name in ("params/hidden/kernel", "params/output/bias", "train_loss"):
+        np.testing.assert_array_equal(first[name][:, 0], second[name][:, 0])  # the part that leaves out 0 and 1
+        assert not np.array_equal(first[name][:, 1], second[name][:, 1])  # the one that leaves out 0 and 2
+
+
+def table(path, rows=60):
+    rng = np.random.default_rng(3)
+    size, colour = rng.normal(10, 2, rows), rng.choice(["red", "green"], rows)
+    price = 3 * size + 5 * (colour == "red") + rng.normal(size=rows)
+    lines = [f"{s:.3f},{c},{p:.3f}" for s, c, p in zip(size, colour, price, strict=True)]
+    lines[4] = ",green,31.5"
+    path.write_text("\n".join(["size,colour,price", *lines]) + "\n")
+    return price
+
+
+def jaxreg(monkeypatch, *options):
+    monkeypatch.setattr(sys, "argv", ["jaxreg", *map(str, options)])
+    jaxreg_cli.main()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_search_writes_what_predict_reads_and_goes_on_where_it_was(folder, monkeypatch, capsys):
+    price = table(folder / "houses.csv")
+    options = ["search", "houses.csv", "--target", "price", "--quick"]
+    jaxreg(monkeypatch, *options, "--json")
+    told = json.loads(capsys.readouterr().out)
+    out = folder / "houses-search"
+    assert {file.name for file in out.iterdir()} == {
+        "trainings", "model.safetensors", "report.html", "verdict.json", "plan.json"
+    }  # fmt: skip
+    assert told["task"] == "regression"
+    assert told["R²"]["mean"] > 0.8
+    assert "size: 1 missing cells are taken for" in told["notes"][0]
+    assert "Which regulariser for" in (out / "report.html").read_text("utf-8")
+
+    chunks = {file: file.stat().st_mtime_ns for file in (out / "trainings").iterdir()}
+    jaxreg(monkeypatch, *options)
+    printed = capsys.readouterr().out
+    assert told["verdict"][0] in printed
+    assert {file: file.stat().st_mtime_ns for file in (out / "trainings").iterdir()} == chunks
+
+    rows = [line.split(",") for line in (folder / "houses.csv").read_text().splitlines()]
+    (folder / "new.csv").write_text("".join(f"{c},{p},{s}\n" for s, c, p in rows))
+    jaxreg(monkeypatch, "predict", out, "new.csv")
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading == "price"
+    assert np.corrcoef(np.array(lines, float), price)[0, 1] > 0.9
+    jaxreg(monkeypatch, "predict", out / "model.safetensors", "new.csv", "--out", "foretold.csv")
+    assert (folder / "foretold.csv").read_text().splitlines() == [heading, *lines]
+
+
+REFUSED = {
+    "no file": (("search", "none.csv", "--target", "price"), "there is no file none.csv"),
+    "no column": (("search", "houses.csv", "--target", "prize"), "there is no column 'prize'"),
+    "folder": (("search", ".", "--target", "price"), "is a folder; expected a file"),
+    "budget": (("search", "houses.csv", "--target", "price", "--budget", "soon"), "the budget is 'soon'"),
+    "few rows": (("search", "few.csv", "--target", "price"), "there are n_samples=4 rows for 5 folds"),
+    "text": (("search", "houses.csv", "--target", "colour", "--task", "regression"), "row 1, column 'colour'"),
+    "taken": (("search", "houses.csv", "--target", "price", "--out", "taken"), "taken holds other files"),
+    "no model": (("predict", "none.safetensors", "houses.csv"), "there is no file none.safetensors"),
+    "other model": (("predict", "houses.csv", "houses.csv"), "is no model of jaxreg's"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_gets_one_sentence_and_exits_2_and_writes_nothing(case, folder, monkeypatch, capsys):
+    options, message = REFUSED[case]
+    table(folder / "houses.csv")
+    table(folder / "few.csv", rows=5)
+    (folder / "few.csv").write_text("\n".join((folder / "few.csv").read_text().splitlines()[:5]))
+    (folder / "taken").mkdir()
+    (folder / "taken" / "letter.txt").write_text("dear")
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(SystemExit) as stopped:
+        jaxreg(monkeypatch, *options)
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("jaxreg: ")
+    assert message in said
+    assert said.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
