@@ -211,8 +211,8 @@ def test_regression_over_draws_and_seeds_with_several_strengths_a_recipe_and_a_m
             ),
             Arm("idle", lambda _: Recipe(learning_rate=0.0), model=Model(lambda _: zeros, model.apply)),
         ],
-        outputs=lambda params: {"largest": jnp.max(jnp.abs(params["hidden"]["kernel"]))},
-        claims=[Claim("it shrinks", "L2(50, 0)", variable="largest", sign=-1)],
+        outputs=lambda params: {"weight": jnp.sqrt(jnp.sum(params["hidden"]["kernel"] ** 2))},
+        claims=[Claim("it shrinks", "L2(50, 0)", variable="weight", sign=-1)],
     )
     results = run_study(small, Size(seeds=2, draws=3, epochs=20), tmp_path / "s")
     assert results.published is None
@@ -224,11 +224,12 @@ def test_regression_over_draws_and_seeds_with_several_strengths_a_recipe_and_a_m
     # Zero weights foretell 0: the error is that of the targets alone, and no weight is different from 0.
     targets = diabetes(range(3), train=30, validation=20).y_test
     np.testing.assert_allclose(last["test_loss"].sel(recipe="idle", seed=1), np.mean(targets**2, axis=1), rtol=1e-5)
-    assert (last["largest"].sel(recipe="idle") == 0).all()
-    assert (last["largest"].sel(recipe="L2(50, 0)") < last["largest"].sel(recipe="none")).all()
+    np.testing.assert_allclose(last["weight"], last["norm/hidden/kernel"], rtol=1e-6)
+    assert (last["weight"].sel(recipe="idle") == 0).all()
+    assert (last["weight"].sel(recipe="L2(50, 0)") < last["weight"].sel(recipe="none")).all()
     _, shown, _ = tables.contents(Source("study", results))
     assert shown[0].columns[1:4] == ["test RMSE", "change", "better in"]
-    assert shown[1].columns == ["recipe", "‖hidden/kernel‖", "‖output/kernel‖", "largest"]
+    assert shown[1].columns == ["recipe", "‖hidden/kernel‖", "‖output/kernel‖", "weight"]
     text = report([tmp_path / "s"], tmp_path / "r.html").read_text("utf-8")
     assert "Holds: " in text
     assert "RMSE" in text
