@@ -1,8 +1,9 @@
 """The laboratory: thousands of trainings as lanes of one compiled program, kept on disk as labelled arrays."""
 
+from typing import TYPE_CHECKING, Any
+
 from jaxreg.lab.data import Data, moons, splits, standardised, tutorial_moons
 from jaxreg.lab.datasets import breast_cancer, diabetes, digits, digits_by_row, openml, sunspots, windows
-from jaxreg.lab.estimators import RegularizedMLPClassifier, RegularizedMLPRegressor
 from jaxreg.lab.fit import Problem, Recipe, fit
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.metrics import (
@@ -20,6 +21,9 @@ from jaxreg.lab.results import open_store
 from jaxreg.lab.study import Arm, Size, Study, run_study
 from jaxreg.lab.sweep import sweep
 from jaxreg.lab.tasks import BINARY, CLASSES, NUMBERS, Task
+
+if TYPE_CHECKING:
+    from jaxreg.lab.estimators import RegularizedMLPClassifier, RegularizedMLPRegressor
 
 __all__ = [
     "BINARY",
@@ -68,3 +72,11 @@ __all__ = [
     "tutorial_moons",
     "windows",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from jaxreg.lab import estimators  # when asked for: scikit-learn takes longer to import than all else together
+
+    return getattr(estimators, name)

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.datasets import make_moons
 
 
 class Data(NamedTuple):
@@ -61,6 +60,8 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
         >>> moons(range(2), test=70).x_test.shape
         (2, 70, 2)
     """
+    from sklearn.datasets import make_moons  # here: scikit-learn takes longer to import than all else together
+
     states = list(states)
     if not states or train < 1 or test < 1 or validation < 0:
         raise ValueError(

@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.error import HTTPError
 
 import numpy as np
-from sklearn.datasets import fetch_openml, load_breast_cancer, load_diabetes, load_digits
 
 from jaxreg.lab.data import Data, parted, splits, standardised
 
@@ -27,6 +26,8 @@ def digits(states: Iterable[int], train: int = 1000, validation: int = 0) -> Dat
         >>> digits(range(2), train=100).x_test.shape
         (2, 1697, 8, 8, 1)
     """
+    from sklearn.datasets import load_digits
+
     pictures = load_digits()
     return splits(pictures.images[..., None] / 16, pictures.target, states, train, validation)
 
@@ -45,6 +46,8 @@ def breast_cancer(states: Iterable[int], train: int = 300, validation: int = 0) 
         train: Training rows a draw.
         validation: Rows a draw on which a strength may be chosen.
     """
+    from sklearn.datasets import load_breast_cancer
+
     x, y = load_breast_cancer(return_X_y=True)
     return standardised(splits(x, y.astype(np.float32), states, train, validation))
 
@@ -59,6 +62,8 @@ def diabetes(states: Iterable[int], train: int = 250, validation: int = 0) -> Da
         train: Training rows a draw.
         validation: Rows a draw on which a strength may be chosen.
     """
+    from sklearn.datasets import load_diabetes
+
     x, y = load_diabetes(return_X_y=True, scaled=False)
     return standardised(splits(x, y, states, train, validation), targets=True)
 
@@ -150,6 +155,8 @@ def openml(data_id: int, folder: str | Path | None = None) -> tuple[np.ndarray, 
         ConnectionError: If the set is not in the folder and there is no way to openml.org.
         ValueError: If there is no such set, or it has no single target or sparse inputs.
     """
+    from sklearn.datasets import fetch_openml
+
     home = None if folder is None else str(folder)
     try:
         with warnings.catch_warnings():

@@ -226,15 +226,17 @@ def fit(
                 point[f"norm/{leaf.path}"] = jnp.linalg.norm(leaf.array)
         return point
 
-    def record(carry: Any, span: tuple[jax.Array, jax.Array]) -> tuple[Any, dict[str, jax.Array]]:
-        carry = jax.lax.fori_loop(*span, epoch, carry)
-        return carry, measure(carry[0], (span[1] - 1) * steps_an_epoch)
+    def train(carry: Any, last: jax.Array) -> Any:
+        first = last - problem.record_every + 1
+        return jax.lax.fori_loop(0, problem.record_every, lambda i, carry: epoch(first + i, carry), carry)
 
-    # The first point is that of the initial weights: a span of no epoch, so that the program holds `measure` once.
-    ends = jnp.asarray(problem.recorded + 1, jnp.int32)
-    starts = jnp.concatenate([ends[:1], ends[:-1]])
+    def record(carry: Any, last: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+        # The first point is that of the initial weights: no training, so that the program holds `measure` once.
+        carry = jax.lax.cond(last > 0, train, lambda carry, _: carry, carry, last)
+        return carry, measure(carry[0], last * steps_an_epoch)
+
     start = (params, transformation.init(params), jnp.full((), -1, jnp.int32))
-    (params, _, diverged_at), curves = jax.lax.scan(record, start, (starts, ends))
+    (params, _, diverged_at), curves = jax.lax.scan(record, start, jnp.asarray(problem.recorded, jnp.int32))
     result: dict[str, Any] = {name: Labelled(values, ("epoch",)) for name, values in curves.items()}
     result["diverged_at"] = diverged_at
     if keep:

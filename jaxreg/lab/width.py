@@ -30,6 +30,15 @@ def working_set(jaxpr: Any) -> int:
     return max(loops)[1] if loops else peak(jaxpr)
 
 
+def traffic(jaxpr: Any) -> int:
+    """The bytes that a traced function writes in all, without fusion: how long it will run, roughly.
+
+    Args:
+        jaxpr: a traced function.
+    """
+    return _written(jaxpr) + sum(written for written, _ in _loops(jaxpr))
+
+
 def peak(jaxpr: Any) -> int:
     """The most bytes alive at once in a traced function, without fusion.
 
