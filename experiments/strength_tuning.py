@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from sklearn.datasets import load_wine
 
 import jaxreg as jr
 from jaxreg.lab import (
@@ -28,11 +29,12 @@ from jaxreg.lab import (
     breast_cancer,
     categorical_cross_entropy,
     diabetes,
-    digits,
     fit,
     linen,
     moons,
+    splits,
     squared_error,
+    standardised,
     sunspots,
 )
 from jaxreg.lab.hypergradient import tune
@@ -60,8 +62,8 @@ def problems(draws: int) -> dict[str, Problem]:
         "moons": task(moons(some, 30, 1000, 70), binary_cross_entropy),
         "breast cancer": task(breast_cancer(some, 60, 100), binary_cross_entropy),
         "diabetes": task(diabetes(some, 100, 100), squared_error),
-        "digits": task(digits(some, 100, 200), categorical_cross_entropy, 10),
         "sunspots": task(sunspots(some, length=10, train=60, validation=60), squared_error),
+        "wine": task(standardised(splits(*load_wine(return_X_y=True), some, 40, 60)), categorical_cross_entropy, 3),
     }
 
 
@@ -120,7 +122,7 @@ def timed(search: Callable[[Problem, jax.Array], Any], problem: Problem, draws: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=8)
+    parser.add_argument("--draws", type=int, default=6)
     parser.add_argument("--out", type=Path, default=Path("results/strength_tuning"))
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
