@@ -25,6 +25,8 @@ from scipy.integrate import solve_ivp
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 
+from jaxreg.lab import program
+from jaxreg.lab.grid import make_grid
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.progress import diverged
 from jaxreg.lab.results import open_store
@@ -192,6 +194,19 @@ def test_one_trace_and_one_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
 
     sweep(run, {"x": [1.0, 2.0, 3.0], "seed": range(11)}, chunk=4)
     assert (len(traces), len(compilations)) == (1, 1)
+
+
+def test_a_chunk_is_halved_until_its_compiled_program_fits_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = 2**22
+    monkeypatch.setattr(program, "device_memory", lambda device: memory)
+    monkeypatch.setattr(program, "default_width", lambda *_: 64)  # far too many
+    run = lambda x: {"y": jnp.sort(jnp.sin(x * jnp.arange(2.0**16)))}  # noqa: E731
+    made = program.Program(run, make_grid({"x": np.linspace(0, 1, 64)}))
+    lane = 4 * 2**16  # bytes that a lane's output takes; sorting takes as much again at least
+    assert 1 <= made.chunk < 16
+    assert made.chunk * lane < memory < 64 * lane
+    analysis = jax.jit(jax.vmap(lambda x: run(x)["y"])).lower(jnp.zeros(2 * made.chunk)).compile().memory_analysis()
+    assert analysis.output_size_in_bytes + analysis.temp_size_in_bytes >= memory
 
 
 # Faults
@@ -377,6 +392,8 @@ PRELUDE = """
 import os, signal, sys, time
 import jax, jax.numpy as jnp
 import numpy as np
+from jaxreg.lab import program
+from jaxreg.lab.grid import make_grid
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.results import open_store
 from jaxreg.lab.store import Store, open_folder

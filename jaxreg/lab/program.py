@@ -71,21 +71,22 @@ class Program:
         self._owners = [number for number, axis in enumerate(grid.axes) for _ in axis.leaves]
         structs = [_struct(leaf.shape[1:], leaf.dtype) for leaf in self._leaves]
         self._traced = jax.jit(lambda *point: self._lane(run, point)).trace(*structs)
-        self.chunk = chunk or default_width(
-            self._traced.jaxpr.jaxpr,
-            grid.size,
-            spread or self.workers * jax.process_count(),
-            device_memory(self.devices[0]),
-        )
         little = traffic(self._traced.jaxpr.jaxpr) * grid.size < _LITTLE
         self._options = _QUICKLY if little and self.devices[0].platform == "cpu" else None
-        self._width = self.chunk
+        self._lowerings: dict[int, Any] = {}
         self._loaded: dict[tuple[int, int], tuple[Any, list[jax.Array]]] = {}
         self._locks = [threading.Lock() for _ in self.devices]
         self._slots: SimpleQueue[int] = SimpleQueue()
         for _ in range(self.workers // len(self.devices)):
             for number in range(len(self.devices)):
                 self._slots.put(number)
+        memory = device_memory(self.devices[0])
+        least = spread or self.workers * jax.process_count()
+        self.chunk = chunk or default_width(self._traced.jaxpr.jaxpr, grid.size, least, memory)
+        while chunk is None and memory is not None and self.chunk > 1 and self._needed() > memory:
+            self._loaded.clear()
+            self.chunk = -(-self.chunk // 2)
+        self._width = self.chunk
 
     @property
     def workers(self) -> int:
@@ -114,9 +115,16 @@ class Program:
             "compiled": "quickly" if self._options else "in full",
         }
 
-    @cached_property
+    @property
     def _first(self) -> Any:
-        return self._lowered(0, self.chunk)
+        if self.chunk not in self._lowerings:
+            self._lowerings = {self.chunk: self._lowered(0, self.chunk)}
+        return self._lowerings[self.chunk]
+
+    def _needed(self) -> int:
+        """Bytes of device memory that a chunk takes, by the compiled program's own account."""
+        analysis = self._load(0, self.chunk)[0].memory_analysis()
+        return int(analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes)
 
     def compute(self, number: int) -> tuple[Arrays, int]:
         """Run one chunk on the next free device.
