@@ -67,8 +67,9 @@ def default_width(jaxpr: Any, lanes: int, workers: int, memory: int | None) -> i
     """Lanes a chunk where nobody says.
 
     On an accelerator, what fits half of the device's memory (the compiled program then tells whether it does);
-    on a CPU, what keeps the working set in a core's second-level cache. Never more than gives every worker a chunk. Fusion is taken to halve what is
-    alive: XLA's own analysis of the tutorials' 2-500-1 MLP under Adam has 207 of these 384 kB a lane.
+    on a CPU, what keeps the working set in a core's second-level cache. Never more than gives every worker a
+    chunk. Fusion is taken to halve what is alive: XLA's own analysis of the tutorials' 2-500-1 MLP under Adam
+    has 207 of these 384 kB a lane.
 
     Args:
         jaxpr: one traced lane.
