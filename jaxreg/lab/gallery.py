@@ -49,6 +49,7 @@ def grid(results: StudyResults, chosen: str) -> list[Picture]:
         return []
     arm = results.record.arm(results.record.grid)
     mark = arm.numbers[list(arm.labels).index(chosen)] if chosen in arm.labels else None
+    mark = 0.0 if chosen == NONE and mark is not None else mark  # the baseline of limits is an infinite one
 
     def draw(ax: Axes, dataset: xr.Dataset, name: str) -> None:
         last = dataset.isel(epoch=-1, recipe=_on_grid(results, dataset))
