@@ -1,9 +1,10 @@
 """Strengths by hypergradients and by chance, against a grid of equal reach.
 
-Claim: three strengths (L1 and L2 of the hidden kernel, L2 of the output kernel) are found by forward-mode
+Question: are three strengths (L1 and L2 of the hidden kernel, L2 of the output kernel) found by forward-mode
 hypergradients, fifteen trainings from the best of 3³ coarse points, as well as by all 7³ powers of ten from 1e-6 to 1,
-at no more than a third of the cost, on at least 4 of 5 problems. No published figure: nobody does this in one
-program. A search is judged by the best validation loss that it meets; the test loss there says what it is worth.
+at no more than a third of the cost? On the moons yes; elsewhere not quite, and points at random do as well (6 draws).
+A search is judged by the best validation loss that it meets; the test loss there says what it is worth. No published
+figure: nobody does this in one program.
 Command: python experiments/strength_tuning.py (minutes on 2 busy cores; --draws, --out change its size and place).
 """
 
