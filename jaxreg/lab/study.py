@@ -143,9 +143,9 @@ class Study:
     quick: Size = Size(seeds=4, draws=8, epochs=200)
 
     def __post_init__(self) -> None:
-        labels = {label for arm in self.arms for label in arm.labels()}
+        labels = list(dict.fromkeys(label for arm in self.arms for label in arm.labels()))
         named = {*self.highlights, *self.published, *(c.recipe for c in self.claims), *(c.against for c in self.claims)}
-        if unknown := sorted(named - labels - {NONE}):
+        if unknown := sorted(named.difference(labels, {NONE})):
             raise ValueError(f"study {self.name} speaks of {', '.join(unknown)}; its recipes are {', '.join(labels)}")
         words = [claim.words for claim in self.claims]
         if len(set(words)) < len(words):
