@@ -59,12 +59,13 @@ def problems(draws: int) -> dict[str, Problem]:
         return Problem(model, flat, EPOCHS, loss, {}, batch_size=flat.y_train.shape[1], record_every=EPOCHS)
 
     some = range(draws)
+    rows, kinds = load_wine(return_X_y=True)
     return {
         "moons": task(moons(some, 30, 1000, 70), binary_cross_entropy),
         "breast cancer": task(breast_cancer(some, 60, 100), binary_cross_entropy),
         "diabetes": task(diabetes(some, 100, 100), squared_error),
         "sunspots": task(sunspots(some, length=10, train=60, validation=60), squared_error),
-        "wine": task(standardised(splits(*load_wine(return_X_y=True), some, 40, 60)), categorical_cross_entropy, 3),
+        "wine": task(standardised(splits(rows, kinds, some, 40, 60)), categorical_cross_entropy, 3),
     }
 
 

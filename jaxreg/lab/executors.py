@@ -45,6 +45,9 @@ class Place(Protocol):
     def most(self) -> int:
         """How many chunks to have under way at once."""
 
+    def start(self) -> None:
+        """Compile ahead of the first chunk, if that can be done meanwhile."""
+
     def submit(self, number: int) -> Future[Done]:
         """Start a chunk."""
 
@@ -64,6 +67,10 @@ class Here:
         self.most = 2 * program.workers
         self._program = program
         self._pool = ThreadPoolExecutor(program.workers, thread_name_prefix="sweep")
+
+    def start(self) -> None:
+        """Compile ahead of the first chunk; what goes wrong there goes wrong again with that chunk, and is told."""
+        self._pool.submit(self._program.load)
 
     def submit(self, number: int) -> Future[Done]:
         """Start a chunk."""
@@ -93,6 +100,9 @@ class There:
         self.outputs, self.chunk, self.identity = executor.submit(_described, self._payload, chunk).result()
         lane = sum(v.nbytes for v in self.outputs.values())
         self.most = max(16, min(1024, _IN_FLIGHT // max(1, lane * self.chunk)))
+
+    def start(self) -> None:
+        """Nothing: each worker compiles with its first chunk."""
 
     def submit(self, number: int) -> Future[Done]:
         """Start a chunk."""

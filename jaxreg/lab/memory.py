@@ -22,6 +22,10 @@ class Memory:
         self.manifest = manifest
         self.chunks: dict[int, Arrays] = {}
 
+    def has(self, number: int) -> bool:
+        """Whether a chunk is there."""
+        return number in self.chunks
+
     def read(self, number: int) -> Arrays | None:
         """A chunk, or None if it isn't there."""
         return self.chunks.get(number)

@@ -126,6 +126,10 @@ class Program:
         analysis = self._load(0, self.chunk)[0].memory_analysis()
         return int(analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes)
 
+    def load(self) -> None:
+        """Compile for the first device, where that has not been done."""
+        self._load(0, self.chunk)
+
     def compute(self, number: int) -> tuple[Arrays, int]:
         """Run one chunk on the next free device.
 

@@ -136,6 +136,10 @@ class Store:
         """Where a chunk is, or will be."""
         return self.path / f"chunk-{number:08d}.npz"
 
+    def has(self, number: int) -> bool:
+        """Whether there is a file for a chunk, whole or not."""
+        return self.file(number).exists()
+
     def write(self, number: int, arrays: Mapping[str, np.ndarray], width: int) -> None:
         """Put a finished chunk on disk, whole.
 

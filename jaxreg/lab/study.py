@@ -6,12 +6,15 @@ on that from many initialisations. All recipes share seeds and draws, so that co
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import xarray as xr
 
 import jaxreg as jr
 from jaxreg.lab.data import Data
@@ -30,12 +33,15 @@ from jaxreg.lab.record import (
     write_record,
 )
 from jaxreg.lab.surface import Window, window
-from jaxreg.lab.sweep import sweep
+from jaxreg.lab.sweep import prepare
 from jaxreg.lab.tasks import BINARY, Task
 from jaxreg.objects import Number
 from jaxreg.paths import Tree, leaves
 
 Strength = float | tuple[float, ...]
+
+Run = Callable[[], xr.Dataset]
+"""A sweep that is prepared: what runs it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,11 +177,14 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; expected a folder, or a name that is free: choose another --out")
+    sweeps: list[Iterator[Run]] = []
     if study.data is not None:
         over = {"seed": np.arange(size.seeds), "draw": np.arange(1)}
-        _run_arms(study, study.data, size.epochs, 200, window(study.model, study.data), over, out, PUBLISHED)
+        seen = window(study.model, study.data)
+        sweeps.append(_arms(study, study.data, size.epochs, 200, seen, over, out, PUBLISHED))
     over = {"seed": np.arange(size.seeds if study.data is None else 1), "draw": np.arange(size.draws)}
-    _run_arms(study, study.draws(size.draws), size.epochs, 10, None, over, out, FRESH)
+    sweeps.append(_arms(study, study.draws(size.draws), size.epochs, 10, None, over, out, FRESH))
+    _run(chain(*sweeps))
     record = Record(
         name=study.name,
         title=study.title,
@@ -195,7 +204,18 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
     return open_study(out)
 
 
-def _run_arms(
+def _run(sweeps: Iterable[Run]) -> None:
+    # The next one is prepared, and compiles, while one runs.
+    ready: deque[Run] = deque()
+    for sweep in sweeps:
+        ready.append(sweep)
+        if len(ready) > 1:
+            ready.popleft()()
+    while ready:
+        ready.popleft()()
+
+
+def _arms(
     study: Study,
     data: Data,
     epochs: int,
@@ -204,7 +224,7 @@ def _run_arms(
     over: Mapping[str, np.ndarray],
     out: Path,
     kind: str,
-) -> None:
+) -> Iterator[Run]:
     for arm in study.arms:
         problem = Problem(
             arm.model or study.model,
@@ -215,17 +235,17 @@ def _run_arms(
             study.batch_size,
             record_every=_divisor(epochs, points),
         )
-        _run_arm(arm, problem, study.outputs, places, over, store_folder(out, kind, arm.method))
+        yield _arm(arm, problem, study.outputs, places, over, store_folder(out, kind, arm.method))
 
 
-def _run_arm(
+def _arm(
     arm: Arm,
     problem: Problem,
     further: Callable[[Any], Mapping[str, jax.Array]] | None,
     places: Window | None,
     over: Mapping[str, np.ndarray],
     store: Path,
-) -> None:
+) -> Run:
     several = any(isinstance(strength, tuple) for strength in arm.strengths)
 
     def run(seed: jax.Array, draw: jax.Array, strength: Number = 0.0) -> dict[str, Any]:
@@ -240,7 +260,7 @@ def _run_arm(
 
     strengths = {"strength": np.asarray(arm.strengths)} if arm.strengths else {}
     seen = {} if places is None else places._asdict()
-    sweep(run, {**strengths, **over}, store, coords={"epoch": problem.recorded, **seen})
+    return prepare(run, {**strengths, **over}, store, coords={"epoch": problem.recorded, **seen})
 
 
 def _parameters(model: Model, lane: Mapping[str, Any]) -> Tree:

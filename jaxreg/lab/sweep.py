@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,47 @@ def sweep(
         >>> ds["power"].sel(x=2.0).values.tolist()
         [2.0, 4.0, 8.0]
     """
+    return prepare(
+        run,
+        over,
+        store,
+        coords=coords,
+        chunk=chunk,
+        executor=executor,
+        devices=devices,
+        progress=progress,
+        zipped=zipped,
+    )()
+
+
+def prepare(
+    run: Run,
+    over: Mapping[str, Any],
+    store: str | os.PathLike[str] | None = None,
+    *,
+    coords: Mapping[str, Any] | None = None,
+    chunk: int | None = None,
+    executor: Executor | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    progress: bool | None = None,
+    zipped: bool = False,
+) -> Callable[[], xr.Dataset]:
+    """All of `sweep` but its chunks: it is checked, its store is there, and it compiles while other work goes on.
+
+    Args:
+        run: see `sweep`, as for all of the others.
+        over: the grid.
+        store: the folder.
+        coords: the coordinates.
+        chunk: lanes that run together.
+        executor: where chunks run.
+        devices: the devices to use.
+        progress: whether to show progress.
+        zipped: whether the axes are taken entry by entry.
+
+    Returns:
+        What runs the chunks, once, and gives the dataset.
+    """
     grid = make_grid(over, zipped=zipped)
     check_arguments(run, grid)
     if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int | np.integer) or chunk < 1):
@@ -87,19 +128,32 @@ def sweep(
     try:
         labels = _labels(grid, place.outputs, coords or {})
         manifest = _manifest(grid, place, labels)
+        kept: Store | Memory
         if path is None:
-            memory = Memory(manifest)
-            _fill(place, manifest, memory, progress)
-            memory.gather()
-            return results.dataset(manifest, labels, memory.chunks.__getitem__).load()
-        _fill(place, manifest, create(path, manifest, {n: v for n, (_, v) in labels.items()}), progress)
-    finally:
+            kept = Memory(manifest)
+        else:
+            kept = create(path, manifest, {name: values for name, (_, values) in labels.items()})
+        if not all(map(kept.has, range(manifest.chunks))):
+            place.start()
+    except BaseException:
         place.close()
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
+        raise
 
-        multihost_utils.sync_global_devices(f"sweep {manifest.sweep}")
-    return results.open_store(path)
+    def finish() -> xr.Dataset:
+        try:
+            _fill(place, manifest, kept, progress)
+        finally:
+            place.close()
+        if isinstance(kept, Memory):
+            kept.gather()
+            return results.dataset(manifest, labels, kept.chunks.__getitem__).load()
+        if jax.process_count() > 1:
+            from jax.experimental import multihost_utils
+
+            multihost_utils.sync_global_devices(f"sweep {manifest.sweep}")
+        return results.open_store(kept.path)
+
+    return finish
 
 
 def _fill(place: Place, manifest: Manifest, kept: Store | Memory, progress: bool | None) -> None:
@@ -150,7 +204,7 @@ def _finished(place: Place, kept: Store | Memory, todo: list[int], interrupt: In
 def _state(manifest: Manifest, kept: Store | Memory) -> str:
     if isinstance(kept, Memory):
         return "stopped; nothing is kept without a store"
-    there = sum(kept.file(number).exists() for number in range(manifest.chunks))
+    there = sum(map(kept.has, range(manifest.chunks)))
     return f"stopped with {there} of {manifest.chunks} chunks in {kept.path}"
 
 
