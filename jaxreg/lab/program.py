@@ -32,6 +32,11 @@ from jaxreg.lab.width import default_width, device_memory, traffic
 
 Arrays = dict[str, np.ndarray]
 
+_ONE_THREAD = {"xla_cpu_multi_thread_eigen": False}
+"""On a CPU each chunk keeps to the thread that runs it. With threads of XLA's own, two chunks of LSTMs at once came to
+a stop now and then, all those threads waiting for work; seen elsewhere too: github.com/PyAutoLabs/PyAutoFit/issues/1528.
+"""
+
 _QUICKLY = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
 """On a CPU this halves the seconds of a compilation and doubles those of the run."""
 
@@ -72,7 +77,9 @@ class Program:
         structs = [_struct(leaf.shape[1:], leaf.dtype) for leaf in self._leaves]
         self._traced = jax.jit(lambda *point: self._lane(run, point)).trace(*structs)
         little = traffic(self._traced.jaxpr.jaxpr) * grid.size < _LITTLE
-        self._options = _QUICKLY if little and self.devices[0].platform == "cpu" else None
+        self._options: dict[str, Any] = {}
+        if self.devices[0].platform == "cpu":
+            self._options = {**_ONE_THREAD, **(_QUICKLY if little else {})}
         self._lowerings: dict[int, Any] = {}
         self._loaded: dict[tuple[int, int], tuple[Any, list[jax.Array]]] = {}
         self._locks = [threading.Lock() for _ in self.devices]
@@ -112,7 +119,7 @@ class Program:
             "jax": jax.__version__,
             "jaxlib": version("jaxlib"),
             "platform": f"{device.platform} {device.device_kind} {machine.machine()}",
-            "compiled": "quickly" if self._options else "in full",
+            "compiled": ", ".join(f"{name}={value}" for name, value in self._options.items()),
         }
 
     @property
@@ -198,12 +205,15 @@ class Program:
             return self._loaded[slot, width]
 
     def _compiled(self, lowered: Any) -> Any:
-        try:
-            return lowered.compile(self._options)
-        except jax.errors.JaxRuntimeError as error:
-            if not self._options or "No such compile option" not in str(error):
-                raise
-            return lowered.compile()  # a version of XLA that has given an option up
+        options = dict(self._options)
+        while True:
+            try:
+                return lowered.compile(options)
+            except jax.errors.JaxRuntimeError as error:
+                gone = [name for name in options if f"No such compile option: '{name}'" in str(error)]
+                if not gone:
+                    raise
+                del options[gone[0]]  # this version of XLA has given it up
 
     def _call(self, slot: int, lanes: np.ndarray, width: int) -> Arrays:
         compiled, leaves = self._load(slot, width)
