@@ -55,7 +55,7 @@ def compared(name: str) -> list[tuple]:
     folds = deal(y, plan.folds, np.random.default_rng(plan.seed), classes=classes)
     train = 0.64 * len(y)  # rows of an inner training
     net = (MLPClassifier if classes else MLPRegressor)(
-        (plan.hidden,),
+        hidden_layer_sizes=(plan.hidden,),
         batch_size=min(256, len(y)) if len(y) > 1024 else len(y),
         learning_rate_init=plan.learning_rate,
         max_iter=found.setting.epochs,
