@@ -209,6 +209,29 @@ def test_a_chunk_is_halved_until_its_compiled_program_fits_the_memory(monkeypatc
     assert analysis.output_size_in_bytes + analysis.temp_size_in_bytes >= memory
 
 
+def test_chunks_that_call_lapack_take_turns() -> None:
+    # In a process of its own with a time limit: without turns, these chunks wait for each other for good.
+    code = """
+        import sys
+        import jax, jax.numpy as jnp, numpy as np
+        from jaxreg.lab import LSTM, linen
+        from jaxreg.lab.sweep import sweep
+
+        model = linen(LSTM(units=(16,)), (8, 8))
+
+        def run(seed):
+            kernel = model.init(jax.random.key(seed))["lstm"]["recurrent_kernel"]
+            return {"gram": kernel @ kernel.T}
+
+        gram = sweep(run, {"seed": np.arange(1024)}, chunk=16)["gram"].values
+        print(np.abs(gram - np.eye(16)).max())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+    )
+    assert float(done.stdout) < 1e-5, done.stderr
+
+
 # Faults
 
 

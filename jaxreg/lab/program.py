@@ -14,6 +14,7 @@ import os
 import platform as machine
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from importlib.metadata import version
 from queue import SimpleQueue
@@ -32,10 +33,9 @@ from jaxreg.lab.width import default_width, device_memory, traffic
 
 Arrays = dict[str, np.ndarray]
 
-_ONE_THREAD = {"xla_cpu_multi_thread_eigen": False}
-"""On a CPU each chunk keeps to the thread that runs it. With threads of XLA's own, two chunks of LSTMs at once came to
-a stop now and then, all those threads waiting for work; seen elsewhere too: github.com/PyAutoLabs/PyAutoFit/issues/1528.
-"""
+_ALONE = threading.Lock()
+"""Held by a chunk on a CPU whose program calls LAPACK (as `jnp.linalg.qr` does): with jaxlib 0.10, two such chunks at
+once came to a stop, each waiting for good."""
 
 _QUICKLY = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
 """On a CPU this halves the seconds of a compilation and doubles those of the run."""
@@ -79,7 +79,7 @@ class Program:
         little = traffic(self._traced.jaxpr.jaxpr) * grid.size < _LITTLE
         self._options: dict[str, Any] = {}
         if self.devices[0].platform == "cpu":
-            self._options = {**_ONE_THREAD, **(_QUICKLY if little else {})}
+            self._options = _QUICKLY if little else {}
         self._lowerings: dict[int, Any] = {}
         self._loaded: dict[tuple[int, int], tuple[Any, list[jax.Array]]] = {}
         self._locks = [threading.Lock() for _ in self.devices]
@@ -204,6 +204,10 @@ class Program:
                 self._loaded[slot, width] = (compiled, leaves)
             return self._loaded[slot, width]
 
+    @cached_property
+    def _turn(self) -> AbstractContextManager[Any]:
+        return _ALONE if "@lapack_" in self._first.as_text() else nullcontext()
+
     def _compiled(self, lowered: Any) -> Any:
         options = dict(self._options)
         while True:
@@ -219,8 +223,9 @@ class Program:
         compiled, leaves = self._load(slot, width)
         padded = np.minimum(lanes[0] + np.arange(width), lanes[-1])
         indices = tuple(jax.device_put(index, self.devices[slot]) for index in self.grid.indices(padded))
-        rows = compiled(leaves, indices)
-        return {name: np.asarray(row)[: len(lanes)] for name, row in zip(self.outputs, rows, strict=True)}
+        with self._turn:
+            rows = [np.asarray(row) for row in compiled(leaves, indices)]
+        return {name: row[: len(lanes)] for name, row in zip(self.outputs, rows, strict=True)}
 
 
 def _struct(shape: tuple[int, ...], dtype: Any, sharding: SingleDeviceSharding | None = None) -> Any:
