@@ -6,6 +6,7 @@ for JAX.
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -215,14 +216,20 @@ Exit codes: 0 done; 2 bad input, with one line that says what is wrong; 130 stop
 
 def main() -> None:
     """Do what the command line says."""
-    command = tyro.cli(
-        List | Run | Report | Show | Search | Predict | Version,
-        prog="jaxreg",
-        description=_DESCRIPTION,
-        config=(FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes),
-    )
     try:
-        command()
+        try:
+            command = tyro.cli(
+                List | Run | Report | Show | Search | Predict | Version,
+                prog="jaxreg",
+                description=_DESCRIPTION,
+                config=(FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes),
+            )
+            command()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (ValueError, OSError) as error:
         print(f"jaxreg: {error}", file=sys.stderr)
         sys.exit(2)

@@ -165,6 +165,15 @@ def test_bad_input_leaves_no_traceback(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("options", [["--help"], ["version"]], ids=["much", "little"])
+def test_output_that_nobody_reads_on_is_no_error(options, tmp_path):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*COMMAND, *options], cwd=tmp_path, **pipes) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode != 2
+
+
 def test_ctrl_c_exits_130_without_a_traceback(tmp_path):
     (tmp_path / "mine.py").write_text(STUDY)
     options = ["run", "mine.py", "--seeds", "2", "--draws", "50", "--epochs", "5000", "--out", "out"]
