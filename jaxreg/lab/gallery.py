@@ -54,7 +54,8 @@ def grid(results: StudyResults, chosen: str) -> list[Picture]:
     def draw(ax: Axes, dataset: xr.Dataset, name: str) -> None:
         last = dataset.isel(epoch=-1, recipe=_on_grid(results, dataset))
         strengths.strength_path(ax, last[f"train_{name}"], last[f"test_{name}"], chosen=mark)
-        ax.set_xlabel(f"{arm.quantity} of {arm.method} (logarithmic; 0: none)")
+        nothing = "at 0: no limit" if arm.quantity == "limit" else "0: none"
+        ax.set_xlabel(f"{arm.quantity} of {arm.method} (logarithmic; {nothing})")
         ax.set_ylabel(quantity(dataset, f"test_{name}").label)
         legend(ax, curves.shown(last[f"test_{name}"].size // last.sizes["recipe"]), below=True)
 
