@@ -109,7 +109,7 @@ class Program:
 
         The program is a hash of its lowered text: operations, shapes, and every constant `run` closes over.
         """
-        digest = hashlib.sha256(self._first.as_text().encode())
+        digest = hashlib.sha256(self._text.encode())
         for constant in self._traced.jaxpr.consts:
             digest.update(np.asarray(constant).tobytes())
         device = self.devices[0]
@@ -121,6 +121,10 @@ class Program:
             "platform": f"{device.platform} {device.device_kind} {machine.machine()}",
             "compiled": ", ".join(f"{name}={value}" for name, value in self._options.items()),
         }
+
+    @cached_property
+    def _text(self) -> str:
+        return str(self._first.as_text())
 
     @property
     def _first(self) -> Any:
@@ -206,7 +210,8 @@ class Program:
 
     @cached_property
     def _turn(self) -> AbstractContextManager[Any]:
-        return _ALONE if "@lapack_" in self._first.as_text() else nullcontext()
+        on_cpu = self.devices[0].platform == "cpu"
+        return _ALONE if on_cpu and "@lapack_" in self._text else nullcontext()
 
     def _compiled(self, lowered: Any) -> Any:
         options = dict(self._options)
