@@ -5,12 +5,18 @@ half of the time, and its code obeys the same laws; `XLA_FLAGS=" " scripts/test`
 """
 
 import os
+import signal
 
 import jax
 from hypothesis import settings
 
 if jax.__version__.startswith("0.10."):  # a version of XLA that has given a flag up would end the process
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1")
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in the background of a script; the tests' own processes inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 jax.config.update("jax_num_cpu_devices", 4)  # has to come before the backend starts
 settings.register_profile("jaxreg", deadline=None, derandomize=True)

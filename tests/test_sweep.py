@@ -525,7 +525,10 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None
     while len(list(store.glob("chunk-*.npz"))) < 3 and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    try:
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == -signal.SIGINT  # which a shell reports as 130
     there = len(list(store.glob("chunk-*.npz")))
     assert f"KeyboardInterrupt: stopped with {there} of 100000 chunks in {store}: run the same again" in said
