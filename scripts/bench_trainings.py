@@ -225,7 +225,7 @@ def rows(arguments: argparse.Namespace, folder: str) -> list[dict]:
     """Every measurement, the programs of one system in turn."""
     found = []
     programs = [name for name in PROGRAMS if name != "C limit" or compiled_limit(folder)]
-    plan = [(system, 64 if system == "MLP" else 256, STEPS[system]) for system in STEPS]
+    plan = [(system, 64, STEPS[system]) for system in STEPS]
     for system, lanes, steps in plan:
         for turn in range(arguments.rounds):
             for name in programs:
