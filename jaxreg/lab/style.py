@@ -112,7 +112,7 @@ def legend(ax: Axes, title: str = "", *, below: bool = False) -> None:
     if below or entries > _INSIDE:
         under_the_label = ax.transAxes + ScaledTranslation(0, -_LABEL_HEIGHT, ax.figure.dpi_scale_trans)
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "bbox_transform": under_the_label}
-        place["ncols"] = min(entries, 2)
+        place |= {"ncols": min(entries, 2), "handlelength": 1.4, "handletextpad": 0.5, "columnspacing": 1.0}
     if entries:
         drawn = ax.legend(title=title or None, alignment="left", **place)
         for handle in drawn.legend_handles:
