@@ -14,6 +14,33 @@ from flax import linen as nn
 _glorot = nn.initializers.glorot_uniform()
 _orthogonal = nn.initializers.orthogonal()
 
+FEW = 4
+"""Features of a layer's inputs up to which the layer is computed from columns of features."""
+
+
+class Dense(nn.Module):
+    """Keras's Dense layer without an activation.
+
+    Args:
+        units: Units, the outputs of a row.
+    """
+
+    units: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Inputs of shape (rows, features) -> (rows, units)."""
+        kernel = self.param("kernel", _glorot, (x.shape[-1], self.units))
+        bias = self.param("bias", nn.initializers.zeros, (self.units,))
+        if x.shape[-1] > FEW:
+            return x @ kernel + bias
+        # The gradient of a kernel of few rows is a product of few rows with many columns, for which XLA on a CPU has no
+        # quick form unless its left side lies transposed in memory: 2.5 against 0.8 µs for 30 rows, 2 features and 500
+        # units. The bias as one row more of the kernel saves a pass over the outputs forwards and one backwards.
+        filled = jnp.concatenate([x, jnp.ones((len(x), 1), x.dtype)], axis=1)
+        columns = jax.lax.optimization_barrier(filled.T)
+        return jnp.einsum("fr,fu->ru", columns, jnp.concatenate([kernel, bias[None]]))
+
 
 class Conv(nn.Module):
     """Convolution without padding, at every place: Keras's Conv1D and Conv2D by the length of `window`.
@@ -64,15 +91,16 @@ class LSTMLayer(nn.Module):
         kernel, recurrent_kernel = _kernels(self, x, self.units, gates=4)
         bias = self.param("bias", _open_forget_gate, (4 * self.units,))
 
-        def step(state: tuple[jax.Array, jax.Array], fed: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        # The inputs meet their kernel step by step: their product at once, kept and cut up, took 1.5 times as long.
+        def step(state: tuple[jax.Array, jax.Array], row: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
             hidden, cell = state
-            i, f, c, o = jnp.split(fed + hidden @ recurrent_kernel, 4, axis=-1)
+            i, f, c, o = jnp.split(row @ kernel + hidden @ recurrent_kernel + bias, 4, axis=-1)
             cell = nn.sigmoid(f) * cell + nn.sigmoid(i) * jnp.tanh(c)
             hidden = nn.sigmoid(o) * jnp.tanh(cell)
             return (hidden, cell), hidden
 
         start = jnp.zeros((len(x), self.units), x.dtype)
-        (last, _), outputs = jax.lax.scan(step, (start, start), jnp.swapaxes(x @ kernel + bias, 0, 1))
+        (last, _), outputs = jax.lax.scan(step, (start, start), jnp.swapaxes(x, 0, 1))
         return jnp.swapaxes(outputs, 0, 1), last
 
 
@@ -91,8 +119,8 @@ class GRULayer(nn.Module):
         kernel, recurrent_kernel = _kernels(self, x, self.units, gates=3)
         bias = self.param("bias", nn.initializers.zeros, (2, 3 * self.units))
 
-        def step(hidden: jax.Array, fed: jax.Array) -> tuple[jax.Array, jax.Array]:
-            z, r, h = jnp.split(fed, 3, axis=-1)
+        def step(hidden: jax.Array, row: jax.Array) -> tuple[jax.Array, jax.Array]:
+            z, r, h = jnp.split(row @ kernel + bias[0], 3, axis=-1)
             own_z, own_r, own_h = jnp.split(hidden @ recurrent_kernel + bias[1], 3, axis=-1)
             z = nn.sigmoid(z + own_z)
             new = jnp.tanh(h + nn.sigmoid(r + own_r) * own_h)
@@ -100,7 +128,7 @@ class GRULayer(nn.Module):
             return hidden, hidden
 
         start = jnp.zeros((len(x), self.units), x.dtype)
-        last, outputs = jax.lax.scan(step, start, jnp.swapaxes(x @ kernel + bias[0], 0, 1))
+        last, outputs = jax.lax.scan(step, start, jnp.swapaxes(x, 0, 1))
         return jnp.swapaxes(outputs, 0, 1), last
 
 

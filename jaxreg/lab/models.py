@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxreg.lab.layers import Conv, GRULayer, LSTMLayer
+from jaxreg.lab.layers import Conv, Dense, GRULayer, LSTMLayer
 
 
 class Model(NamedTuple):
@@ -142,8 +142,8 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Inputs of shape (rows, features) -> outputs of shape (rows, outputs)."""
-        x = nn.relu(_dense(self.hidden, "hidden")(x))
-        return _dense(self.outputs, "output")(x)
+        x = nn.relu(Dense(self.hidden, name="hidden")(x))
+        return Dense(self.outputs, name="output")(x)
 
 
 class CNN(nn.Module):
@@ -176,7 +176,7 @@ class CNN(nn.Module):
         """Inputs of shape (rows, *places, channels) -> outputs of shape (rows, outputs)."""
         for number, filters in enumerate(self.filters):
             x = nn.relu(Conv(filters, tuple(self.window), name=_numbered("conv", number))(x))
-        return _dense(self.outputs, "output")(x.reshape(len(x), -1))
+        return Dense(self.outputs, name="output")(x.reshape(len(x), -1))
 
 
 class LSTM(nn.Module):
@@ -211,7 +211,7 @@ class LSTM(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Inputs of shape (rows, steps, features) -> outputs of shape (rows, outputs)."""
-        return _dense(self.outputs, "output")(_read(x, LSTMLayer, "lstm", self.units, self.bidirectional))
+        return Dense(self.outputs, name="output")(_read(x, LSTMLayer, "lstm", self.units, self.bidirectional))
 
 
 class GRU(nn.Module):
@@ -239,7 +239,7 @@ class GRU(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Inputs of shape (rows, steps, features) -> outputs of shape (rows, outputs)."""
-        return _dense(self.outputs, "output")(_read(x, GRULayer, "gru", self.units, self.bidirectional))
+        return Dense(self.outputs, name="output")(_read(x, GRULayer, "gru", self.units, self.bidirectional))
 
 
 class _BothWays(nn.Module):
@@ -262,10 +262,6 @@ def _read(
         of = _numbered(name, number)
         x, last = _BothWays(layer, size, name=of)(x) if bidirectional else layer(size, name=of)(x)
     return last
-
-
-def _dense(units: int, name: str) -> nn.Dense:
-    return nn.Dense(units, kernel_init=nn.initializers.glorot_uniform(), name=name)
 
 
 def _numbered(name: str, number: int) -> str:

@@ -20,8 +20,9 @@ _UNKNOWN = 100
 def working_set(jaxpr: Any) -> int:
     """The most bytes alive at once in the loop of a traced function that writes the most (in all of it without a loop).
 
-    A loop touches its working set in every step, so that is what has to be near the core; arrays that
-    collect one row a step are touched once, and so is what a rarer loop, such as an evaluation, needs.
+    A loop touches its working set in every step, so that is what has to be near the core; what a rarer loop, such as
+    an evaluation, needs is touched once. So are arrays of which a loop takes or makes one row a step, unless it stands
+    in a loop itself, as that of an LSTM over time: then they come back.
 
     Args:
         jaxpr: a traced function, ``traced.jaxpr.jaxpr``.
@@ -105,8 +106,17 @@ def _loops(jaxpr: Any, times: int = 1) -> list[tuple[int, int]]:
         for body in _bodies(equation):
             found += _loops(body, steps)
             if looped:
-                found.append((steps * _written(body), peak(body)))
+                found.append((steps * _written(body), peak(body) + (_rows(equation) if times > 1 else 0)))
     return found
+
+
+def _rows(equation: Any) -> int:
+    """The bytes of the arrays of which a scan takes or makes one row a step."""
+    if equation.primitive.name != "scan":
+        return 0
+    kept = equation.params["num_carry"]
+    rows = [*equation.invars[equation.params["num_consts"] + kept :], *equation.outvars[kept:]]
+    return sum(map(_nbytes, rows))
 
 
 def _written(jaxpr: Any) -> int:
