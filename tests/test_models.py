@@ -11,6 +11,7 @@ from reference import FIGURES, keras_figures
 
 import jaxreg as jr
 from jaxreg.lab import CNN, GRU, LSTM, MLP, Problem, Recipe, equinox, fit, linen, moons, nnx
+from jaxreg.lab.layers import orthogonal
 from jaxreg.lab.weights import from_keras
 
 MODELS = {
@@ -51,6 +52,15 @@ def test_initial_weights_are_those_that_keras_draws():
     params = jax.jit(linen(GRU(units=(6,)), (4, 3)).init)(jax.random.key(0))
     recurrent = np.asarray(params["gru"]["recurrent_kernel"])
     np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(6), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 5), (40, 160)])
+def test_orthonormal_rows_are_those_that_jax_draws(shape):
+    key = jax.random.key(3)
+    ours = np.asarray(jax.jit(orthogonal, static_argnums=1)(key, shape))
+    np.testing.assert_allclose(ours, jax.random.orthogonal(key, shape[1], m=shape[0]).T, atol=3e-6)
+    np.testing.assert_allclose(ours.astype(np.float64) @ ours.T, np.eye(shape[0]), atol=3e-6)
+    assert "lapack" not in jax.jit(orthogonal, static_argnums=1).lower(key, shape).as_text()
 
 
 def test_weights_have_the_kinds_and_units_that_rules_go_by():

@@ -6,13 +6,13 @@ convolution becomes a grouped one, which CPUs do slowly: so the convolution here
 
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 _glorot = nn.initializers.glorot_uniform()
-_orthogonal = nn.initializers.orthogonal()
 
 FEW = 4
 """Features of a layer's inputs up to which the layer is computed from columns of features."""
@@ -140,8 +140,30 @@ def _kernels(layer: nn.Module, x: jax.Array, units: int, gates: int) -> tuple[ja
         )
     return (
         layer.param("kernel", _glorot, (x.shape[-1], gates * units)),
-        layer.param("recurrent_kernel", _orthogonal, (units, gates * units)),
+        layer.param("recurrent_kernel", orthogonal, (units, gates * units)),
     )
+
+
+def orthogonal(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> jax.Array:
+    """Random orthonormal rows, uniform over all such matrices: those of `jax.random.orthogonal`, transposed, to rounding.
+
+    JAX's own calls LAPACK, and chunks of lanes that do so take turns (see `jaxreg.lab.program`). This is Gram and
+    Schmidt's method, each row cleared of those before it twice: once leaves an error of the condition number's size.
+
+    Args:
+        key: The randomness.
+        shape: (rows, columns), no more rows than columns.
+        dtype: Of the matrix.
+    """
+    vectors = jax.random.normal(key, shape[::-1], dtype).T
+
+    def add(found: jax.Array, number: jax.Array) -> tuple[jax.Array, None]:
+        row = vectors[number]
+        for _ in range(2):
+            row = row - (found @ row) @ found
+        return found.at[number].set(row / jnp.linalg.norm(row)), None
+
+    return jax.lax.scan(add, jnp.zeros(shape, dtype), jnp.arange(shape[0]))[0]
 
 
 def _open_forget_gate(key: jax.Array, shape: tuple[int, ...], dtype: type = jnp.float32) -> jax.Array:
