@@ -38,7 +38,7 @@ class Dense(nn.Module):
         # quick form unless its left side lies transposed in memory: 2.5 against 0.8 µs for 30 rows, 2 features and 500
         # units. The bias as one row more of the kernel saves a pass over the outputs forwards and one backwards.
         filled = jnp.concatenate([x, jnp.ones((len(x), 1), x.dtype)], axis=1)
-        columns = jax.lax.optimization_barrier(filled.T)
+        columns = jax.lax.optimization_barrier(filled.T)  # type: ignore[no-untyped-call]
         return jnp.einsum("fr,fu->ru", columns, jnp.concatenate([kernel, bias[None]]))
 
 
@@ -145,10 +145,11 @@ def _kernels(layer: nn.Module, x: jax.Array, units: int, gates: int) -> tuple[ja
 
 
 def orthogonal(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> jax.Array:
-    """Random orthonormal rows, uniform over all such matrices: those of `jax.random.orthogonal`, transposed, to rounding.
+    """Random orthonormal rows, uniform over all such matrices.
 
-    JAX's own calls LAPACK, and chunks of lanes that do so take turns (see `jaxreg.lab.program`). This is Gram and
-    Schmidt's method, each row cleared of those before it twice: once leaves an error of the condition number's size.
+    They are the columns of `jax.random.orthogonal`, to rounding. That one calls LAPACK, and chunks of lanes that do so
+    take turns (see `jaxreg.lab.program`). This is Gram and Schmidt's method, each row cleared of those before it twice:
+    once leaves an error of the condition number's size.
 
     Args:
         key: The randomness.
