@@ -1,10 +1,11 @@
 """Cost and memory of a sweep against its size, and the time of a second start.
 
-    python scripts/bench_sweep.py [--most 1000000]
+    python scripts/bench_sweep.py [--most 1000000] [--rounds 5]
 
 A lane is an Euler integration of a damped pendulum, 50 steps; each size runs in a process of its own, with
-a store. A lane's cost is taken from the first finished chunk to the last, on the clock and in CPU time of all
-threads (the fair one where others use the machine too); "start" is all before the first chunk.
+a store, the sizes in turn. A lane's cost is taken from the first finished chunk to the last, on the clock and in CPU
+time of all threads (the fair one where others use the machine too); "start" is all before the first chunk. Figures are
+medians of the rounds; a cost is also given over that of the smallest size.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from statistics import median
 
 CHUNK = 1000
 
@@ -70,21 +72,30 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--most", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(measure(int(arguments.one[0]), arguments.one[1])))
         return
-    print("   lanes | start s | µs a lane | CPU µs a lane | open s | peak MiB")
-    with tempfile.TemporaryDirectory() as folder:
-        sizes = [size for size in (10_000, 30_000, 100_000, 300_000, 1_000_000) if size <= arguments.most]
-        for size in [*sizes, sizes[-1]]:
-            command = [sys.executable, __file__, "--one", str(size), f"{folder}/{size}"]
-            done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-            m = json.loads(done.stdout)
-            costs = f"{m['start']:7.2f} | {1e6 * m['lane']:9.2f} | {1e6 * m['cpu']:13.2f}"
-            print(f"{size:8d} | {costs} | {m['open']:6.2f} | {m['memory']:8.0f}", flush=True)
-    print("The last line is the same sweep again, with all of its chunks there.")
+    sizes = [size for size in (10_000, 30_000, 100_000, 300_000, 1_000_000) if size <= arguments.most]
+    found: dict[str, list[dict[str, float]]] = {f"{size}": [] for size in sizes} | {"again": []}
+    for _ in range(arguments.rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            for title, size in [*((f"{size}", size) for size in sizes), ("again", sizes[-1])]:
+                command = [sys.executable, __file__, "--one", str(size), f"{folder}/{size}"]
+                done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+                found[title].append(json.loads(done.stdout))
+    first = found[f"{sizes[0]}"]
+    print("   lanes | start s | µs a lane (range), ratio | CPU µs a lane, ratio | open s | peak MiB")
+    for title, rows in found.items():
+        lane, cpu = ([1e6 * row[name] for row in rows] for name in ("lane", "cpu"))
+        ratios = [median(row[name] for row in rows) / median(row[name] for row in first) for name in ("lane", "cpu")]
+        costs = f"{median(lane):5.2f} ({min(lane):.2f} to {max(lane):.2f}), {ratios[0]:4.2f} | "
+        costs += f"{median(cpu):13.2f}, {ratios[1]:4.2f}"
+        start, opened, memory = (median(row[name] for row in rows) for name in ("start", "open", "memory"))
+        print(f"{title:>8s} | {start:7.2f} | {costs} | {opened:6.2f} | {memory:8.0f}")
+    print("The last line is the largest sweep again, with all of its chunks there.")
 
 
 if __name__ == "__main__":
