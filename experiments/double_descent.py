@@ -1,14 +1,16 @@
-"""Double descent in linear regression, and its cure by ridge.
+"""Double descent and its cure by ridge: in linear regression, with random ReLU features, in a trained network.
 
 Claim: with 500 features, weights of length 1 and noise of standard deviation 0.5, the risk of least squares peaks where
 there are as many points as features; the best ridge has no peak, and its strength is 125 for the sum of squares
 whatever the number of points (Nakkiran, Venkat, Kakade and Ma, Optimal regularization can mitigate double descent,
 2021). At 481 points theory in the limit says 6.37 without and 0.405 with; the exact mean without is 6.72.
-Then the same over the number of random ReLU features, for 200 points.
-Command: python experiments/double_descent.py (minutes on 2 busy cores; --draws and --out change its size and place).
+Then the same over the number of random ReLU features, for 200 points, and over the width of a network whose layers are
+both trained by Adam, for 100 points, without and with L2 on its kernels.
+Command: python experiments/double_descent.py (six minutes on 2 busy cores; --draws, --out change its size and place).
 """
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,18 +18,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import xarray as xr
 from matplotlib.figure import Figure
 
-from jaxreg.lab import Labelled, sweep
-from jaxreg.lab.compiled import keep_compiled
+import jaxreg as jr
+from jaxreg.lab import MLP, Data, Labelled, Problem, Recipe, fit, linen, squared_error, sweep
+from jaxreg.lab.data import parted
+from jaxreg.lab.headline import headline
 from jaxreg.lab.plots import style
 from jaxreg.lab.style import BLUE, ORANGE, legend
 
 DIMENSIONS, NOISE = 500, 0.5
 POINTS = (100, 200, 300, 400, 450, 481, 500, 520, 560, 650, 800, 1200)
 FEATURES = (20, 60, 100, 140, 170, 190, 200, 210, 240, 300, 500, 1000, 2000)
+WIDTHS = (1, 2, 3, 4, 5, 6, 8, 12, 20, 50, 150)
 STRENGTHS = np.array([0.0, *(125 * 2.0 ** np.arange(-3, 4))])
+RELU_STRENGTHS = np.array([0.0, *(10.0 ** np.arange(-4.0, 2.0))])
+NET_STRENGTHS = np.array([0.0, 0.003, 0.01, 0.03, 0.1, 0.3])
 
 
 def ridges(x: jax.Array, y: jax.Array, strengths: jax.Array) -> jax.Array:
@@ -62,8 +70,7 @@ def relu(features: int, draw: jax.Array, points: int = 200, inputs: int = 50, te
     hidden = jax.nn.relu(x @ layer) / features**0.5
     y = x @ truth
     noisy = y[:points] + NOISE * jax.random.normal(keys[3], (points,))
-    strengths = jnp.asarray(np.array([0.0, *(10.0 ** np.arange(-4.0, 2.0))]), jnp.float32)
-    found = ridges(hidden[:points], noisy, strengths)
+    found = ridges(hidden[:points], noisy, jnp.asarray(RELU_STRENGTHS, jnp.float32))
     return {"risk": Labelled(jnp.mean(jnp.square(found @ hidden[points:].T - y[points:]), 1), ("strength",))}
 
 
@@ -84,58 +91,105 @@ def theory(points: np.ndarray[Any, Any], strength: float) -> np.ndarray[Any, Any
     return -(a**2) * slope + NOISE**2 * ratio * (m + a * slope)
 
 
-def over(run: Any, axis: str, sizes: tuple[int, ...], draws: int, out: Path) -> xr.DataArray:
+def noisy_points(draws: int, points: int = 100, inputs: int = 20, tests: int = 500) -> Data:
+    """A linear truth of length 1, with noise on the training targets alone: the test loss is the excess risk."""
+    random = np.random.default_rng(0)
+    truth = random.normal(size=(draws, inputs, 1))
+    x = random.normal(size=(draws, points + tests, inputs))
+    y = (x @ truth)[..., 0] / np.linalg.norm(truth, axis=1)
+    y[:, :points] += NOISE * random.normal(size=(draws, points))
+    return parted(x.astype(np.float32), y.astype(np.float32), points, 0)
+
+
+def net(data: Data, epochs: int, width: int, strength: jax.Array, draw: jax.Array) -> dict[str, Any]:
+    """One network, trained on all points at once under a learning rate that falls to 0."""
+    points, model = data.y_train.shape[1], linen(MLP(hidden=width), data.x_train.shape[2:])
+    task = Problem(model, data, epochs, squared_error, {}, batch_size=points, record_every=epochs)
+    rate = lambda step: 0.01 * (1 + jnp.cos(jnp.pi * step / epochs))  # noqa: E731
+    recipe = Recipe(penalties={jr.KERNELS: jr.L2(strength)}, learning_rate=rate, optimizer=optax.adam)
+    found = fit(task, recipe, jax.random.key(draw), draw)
+    return {"risk": found["test_loss"].values[-1], "train_loss": found["train_loss"].values[-1]}
+
+
+def over(run: Any, axis: str, sizes: Sequence[int], grid: dict[str, Any], out: Path, chunk: int | None) -> xr.DataArray:
     """The risk along `axis`, whose sizes are one program each."""
-    lanes = [  # a draw at a time: many decompositions in one program wait for each other on a CPU
-        sweep(partial(run, size), {"draw": np.arange(draws)}, out / f"{axis}_{size}", chunk=1)["risk"].load()
-        for size in sizes
-    ]
-    return xr.concat(lanes, axis).assign_coords({axis: list(sizes)})
+    lanes = [sweep(partial(run, size), grid, out / f"{axis}_{size}", chunk=chunk)["risk"].load() for size in sizes]
+    return xr.concat(lanes, axis, combine_attrs="drop").assign_coords({axis: list(sizes)})
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=64)
-    parser.add_argument("--out", type=Path, default=Path("results/double_descent"))
-    asked = parser.parse_args()
-    keep_compiled()
-    risks = over(linear, "points", POINTS, asked.draws, asked.out)
-    print(f"excess risk over {asked.draws} draws, mean ± standard error; theory in the limit in brackets")
-    for points in POINTS:
-        here = risks.sel(points=points)
-        means, errors = here.mean("draw").values, (here.std("draw", ddof=1) / asked.draws**0.5).values
-        at, best = np.argmin(np.abs(STRENGTHS - 125)), int(np.argmin(means))
+def trained(asked: argparse.Namespace) -> xr.Dataset:
+    draws = {"draw": np.arange(asked.draws)}
+    # A draw at a time: many decompositions in one program wait for each other on a CPU.
+    risks = over(linear, "points", POINTS, draws, asked.out, chunk=1).assign_coords(strength=STRENGTHS)
+    random = over(relu, "features", FEATURES, draws, asked.out, chunk=1).assign_coords(strength=RELU_STRENGTHS)
+    network = partial(net, noisy_points(asked.draws), asked.epochs)
+    deep = over(network, "width", WIDTHS, {"strength": NET_STRENGTHS, **draws}, asked.out, chunk=None)
+    parts = {"linear": risks, "relu": random, "net": deep}
+    return xr.Dataset({name: part.rename(strength=f"{name}_strength") for name, part in parts.items()})
+
+
+def tell(found: xr.Dataset, out: Path) -> None:
+    risks, count = found["linear"].rename(linear_strength="strength"), found.sizes["draw"]
+    print(f"excess risk over {count} draws, mean ± standard error; theory in the limit in brackets")
+    for points in risks["points"].values:
+        means, errors = _mean(risks.sel(points=points))
+        at, best = int(np.argmin(np.abs(STRENGTHS - 125))), int(np.argmin(means))
         free, held = (float(theory(np.array([points]), s)[0]) for s in (0.0, 125.0))
         print(
             f"{points:5d} points: {means[0]:9.3f} ± {errors[0]:.3f} ({free:.3f}) without, {means[at]:.4f} ± "
             f"{errors[at]:.4f} ({held:.4f}) with 125; the best of the grid is {STRENGTHS[best]:g}"
         )
-    random = over(relu, "features", FEATURES, asked.draws, asked.out)
-    best_of = random.isel(strength=slice(1, None)).mean("draw").min("strength")
-    for features in FEATURES:
-        losses = random.isel(strength=0).sel(features=features).values
-        print(
-            f"{features:5d} ReLU features: {losses.mean():9.3f} ± {losses.std(ddof=1) / len(losses) ** 0.5:.3f} "
-            f"without, {float(best_of.sel(features=features)):.3f} with the best strength"
-        )
+    for name, axis, words in (("relu", "features", "random ReLU features"), ("net", "width", "trained hidden units")):
+        part = found[name].rename({f"{name}_strength": "strength"})
+        for size in part[axis].values:
+            means, errors = _mean(part.sel({axis: size}))
+            best = int(np.argmin(means[1:])) + 1
+            print(
+                f"{size:5d} {words}: {means[0]:9.3f} ± {errors[0]:.3f} without, {means[best]:.4f} ± "
+                f"{errors[best]:.4f} with the best strength, {part['strength'].values[best]:g}"
+            )
+    _draw(found, out)
+
+
+def _mean(lanes: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
+    # Along the strength, over the draws.
+    values = lanes.transpose("strength", "draw").values
+    return values.mean(1), values.std(1, ddof=1) / values.shape[1] ** 0.5
+
+
+def _draw(found: xr.Dataset, out: Path) -> None:
     with style():
-        figure = Figure(figsize=(10, 3.6), layout="constrained")
-        ax = figure.add_subplot(1, 2, 1)
+        figure = Figure(figsize=(12, 3.6), layout="constrained")
+        ax = figure.add_subplot(1, 3, 1)
         dense = np.arange(60, 1300)
-        for place, colour, name in ((0, BLUE, "least squares"), (4, ORANGE, "ridge, strength 125")):
-            ax.plot(POINTS, risks.isel(strength=place).mean("draw"), "o", color=colour, label=name)
-            ax.plot(dense, theory(dense, STRENGTHS[place]), color=colour, linewidth=1)
+        for strength, colour, label in ((0.0, BLUE, "least squares"), (125.0, ORANGE, "ridge, strength 125")):
+            risks = found["linear"].sel(linear_strength=strength)
+            ax.plot(found["points"], risks.mean("draw"), "o", color=colour, label=label)
+            ax.plot(dense, theory(dense, strength), color=colour, linewidth=1)
         ax.set(
             xlabel="points", ylabel="excess risk", yscale="log", ylim=(0.1, 100), title="500 features; lines: theory"
         )
         legend(ax)
-        ax = figure.add_subplot(1, 2, 2)
-        ax.plot(FEATURES, random.isel(strength=0).mean("draw"), "o-", color=BLUE, label="least squares")
-        ax.plot(FEATURES, best_of, "o-", color=ORANGE, label="best ridge")
-        ax.set(xlabel="random ReLU features", ylabel="excess risk", xscale="log", yscale="log", title="200 points")
-        legend(ax)
-        figure.savefig(asked.out / "double_descent.svg")
-    print(f"picture: {asked.out / 'double_descent.svg'}")
+        parts = (
+            ("relu", "features", "random ReLU features", "200 points", "least squares", "best ridge"),
+            ("net", "width", "hidden units", "100 points, a network trained by Adam", "no penalty", "best L2"),
+        )
+        for number, (name, axis, label, title, without, cure) in enumerate(parts):
+            ax = figure.add_subplot(1, 3, number + 2)
+            means = found[name].mean("draw").transpose(axis, ...)
+            ax.plot(found[axis], means[:, 0], "o-", color=BLUE, label=without)
+            ax.plot(found[axis], means[:, 1:].min(f"{name}_strength"), "o-", color=ORANGE, label=cure)
+            ax.set(xlabel=label, ylabel="excess risk", xscale="log", yscale="log", title=title)
+            legend(ax)
+        figure.savefig(out / "double_descent.svg")
+    print(f"picture: {out / 'double_descent.svg'}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=2000, help="of the networks")
+    headline(parser, "double_descent", trained, tell)
 
 
 if __name__ == "__main__":

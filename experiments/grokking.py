@@ -22,10 +22,11 @@ from matplotlib.figure import Figure
 
 import jaxreg as jr
 from jaxreg.lab import Data, Model, Problem, Recipe, categorical_accuracy, categorical_cross_entropy, fit, sweep
-from jaxreg.lab.compiled import keep_compiled
+from jaxreg.lab.headline import headline
 from jaxreg.lab.plots import learning_curves, style
+from jaxreg.lab.style import BLUE, GREY, legend
 
-P, HEADS = 113, 4
+P, HEADS, FREE = 113, 4, "decay 1"
 RULES: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
     "all weights": lambda params, share: {".*": jr.TreeNorm(share * jr.tree_norm(params))},
     "each matrix": lambda params, share: {
@@ -128,51 +129,70 @@ def arrival(accuracy: xr.DataArray, level: float = 0.95) -> xr.DataArray:
     return there.idxmax("epoch").where(there.any("epoch"), np.inf)
 
 
+def trained(asked: argparse.Namespace) -> xr.Dataset:
+    """The accuracies of every arm, each over its seeds and its own steps; NaN where an arm has none."""
+    arms = {}
+
+    def arm(name: str, run: Any, seeds: int, steps: int, every: int, strength: str, value: float) -> None:
+        task = problem(seeds, steps, every)
+        over = {strength: np.array([value]), "seed": np.arange(seeds)}
+        store = asked.out / name.replace(" ", "_")
+        lanes = sweep(partial(run, task), over, store, coords={"epoch": task.recorded}, chunk=1)
+        arms[name] = lanes[["train_accuracy", "test_accuracy"]].load().squeeze(strength, drop=True)
+
+    if asked.free_steps:
+        arm(FREE, free, 1, asked.free_steps, 50, "decay", 1.0)
+    for what in RULES:
+        for share in asked.shares:
+            arm(f"{what} {share:g}", partial(held, what), asked.seeds, asked.steps, 10, "share", share)
+    return xr.concat(arms.values(), "arm", join="outer", combine_attrs="drop").assign_coords(arm=list(arms))
+
+
+def tell(found: xr.Dataset, out: Path) -> None:
+    """Print when each arm arrives and draw it."""
+    arrivals = {}
+    for name in found["arm"].values.tolist():
+        lanes = found.sel(arm=name).dropna("seed", how="all").dropna("epoch", how="all")
+        steps = {part: np.sort(arrival(lanes[f"{part}_accuracy"]).values) for part in ("train", "test")}
+        arrivals[name] = steps["test"]
+        words = "AdamW, decay 1" if name == FREE else f"norm of {name} of the initial one"
+        print(
+            f"{words}, {lanes.sizes['seed']} seed{'s' * (lanes.sizes['seed'] > 1)}, {int(lanes['epoch'][-1])} steps: "
+            f"95 % of the train pairs at step {np.median(steps['train']):g}, of the test pairs at "
+            f"{np.median(steps['test']):g} (median; {steps['test'][0]:g} to {steps['test'][-1]:g})"
+        )
+    if FREE in arrivals:
+        for name, steps in arrivals.items():
+            if name != FREE:
+                print(f"{name}: {arrivals[FREE][0] / np.median(steps):.1f} times earlier than decay 1")
+    with style():
+        figure = Figure(figsize=(11, 3.6), layout="constrained")
+        shown = [name for name in (FREE, "all weights 0.8") if name in arrivals]
+        for number, name in enumerate(shown):
+            ax = figure.add_subplot(1, 3, number + 1)
+            lanes = found.sel(arm=name).dropna("seed", how="all").dropna("epoch", how="all")
+            learning_curves(ax, lanes["train_accuracy"], lanes["test_accuracy"])
+            ax.set(title=name if name == FREE else f"norm of {name} of the initial one", xscale="log", xlabel="step")
+        ax = figure.add_subplot(1, 3, 3)
+        for place, steps in enumerate(arrivals.values()):
+            late = found["epoch"].values.max() * 2  # those that never arrive
+            ax.plot(np.where(np.isinf(steps), late, steps), np.full(len(steps), place), "o", color=BLUE, alpha=0.6)
+        ax.axvline(late, color=GREY, linestyle=":", label="not within the run")
+        ax.set(xscale="log", xlabel="step at which 95 % of the test pairs are right", yticks=range(len(arrivals)))
+        ax.set_yticklabels(arrivals)
+        ax.invert_yaxis()
+        legend(ax)
+        figure.savefig(out / "grokking.svg")
+    print(f"picture: {out / 'grokking.svg'}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=800, help="of the lanes with a norm held")
+    parser.add_argument("--steps", type=int, default=1000, help="of the lanes with a norm held")
     parser.add_argument("--free-steps", type=int, default=6000, help="of the one lane with decay 1 alone; 0: none")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.8])
-    parser.add_argument("--out", type=Path, default=Path("results/grokking"))
-    asked = parser.parse_args()
-    keep_compiled()
-    found = {}
-    if asked.free_steps:
-        task = problem(1, asked.free_steps, 50)
-        over = {"decay": np.ones(1), "seed": np.arange(1)}
-        lanes = sweep(partial(free, task), over, asked.out / "decay", coords={"epoch": task.recorded}, chunk=1).load()
-        found["decay 1"] = lanes
-        reached = [float(arrival(lanes[f"{part}_accuracy"]).squeeze()) for part in ("train", "test")]
-        print(
-            f"decay 1, no norm held, 1 seed, {asked.free_steps} steps: 95 % of the train pairs at step {reached[0]:g}, "
-            f"of the test pairs at {reached[1]:g}",
-            flush=True,
-        )
-    for what in RULES:
-        task = problem(asked.seeds, asked.steps, 10)
-        over = {"share": np.asarray(asked.shares), "seed": np.arange(asked.seeds)}
-        store = asked.out / what.replace(" ", "_")
-        found[what] = sweep(partial(held, what, task), over, store, coords={"epoch": task.recorded}, chunk=1).load()
-        steps = {part: arrival(found[what][f"{part}_accuracy"]) for part in ("train", "test")}
-        for share in asked.shares:
-            train, test = (np.sort(steps[part].sel(share=share).values) for part in ("train", "test"))
-            print(
-                f"norm of {what} held at {share:g} of the initial one, {asked.seeds} seeds: 95 % of the train pairs "
-                f"at step {np.median(train):g}, of the test pairs at {np.median(test):g} (median; "
-                f"{test[0]:g} to {test[-1]:g})",
-                flush=True,
-            )
-    with style():
-        figure = Figure(figsize=(4.5 * len(found), 3.5), layout="constrained")
-        for number, (name, lanes) in enumerate(found.items()):
-            ax = figure.add_subplot(1, len(found), number + 1)
-            first = lanes.isel({dim: slice(1) for dim in ("share", "decay") if dim in lanes.dims})
-            learning_curves(ax, first["train_accuracy"].squeeze(), first["test_accuracy"].squeeze())
-            ax.set_xscale("log")
-            ax.set_title(name)
-        figure.savefig(asked.out / "grokking.svg")
-    print(f"picture: {asked.out / 'grokking.svg'}")
+    headline(parser, "grokking", trained, tell)
 
 
 if __name__ == "__main__":

@@ -14,16 +14,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import xarray as xr
 from matplotlib.figure import Figure
 
 import jaxreg as jr
 from jaxreg.lab import Data, Model, Problem, Recipe, fit, sweep
-from jaxreg.lab.compiled import keep_compiled
+from jaxreg.lab.headline import headline
 from jaxreg.lab.intervals import mean_interval
 from jaxreg.lab.plots import style
 from jaxreg.lab.style import BLUE, ORANGE, legend
 
 DIMENSIONS, POINTS, TESTS = 200, 20, 100
+ENDS = {"norm": "norm/kernel", "train_loss": "train_loss", "test_loss": "test_loss"}
 
 
 def points(draws: int) -> Data:
@@ -54,38 +56,44 @@ def lane(task: Problem, decay: jax.Array, draw: jax.Array) -> dict[str, Any]:
     return fit(task, recipe, jax.random.key(draw), draw)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=256)
-    parser.add_argument("--out", type=Path, default=Path("results/weight_decay_200"))
-    asked = parser.parse_args()
-    keep_compiled()
+def trained(asked: argparse.Namespace) -> xr.Dataset:
     task = problem(asked.draws)
 
     def run(decay: jax.Array, draw: jax.Array) -> dict[str, Any]:
         return lane(task, decay, draw)
 
     over = {"decay": np.array([0.0, 3.0]), "draw": np.arange(asked.draws)}
-    found = sweep(run, over, asked.out, coords={"epoch": task.recorded}).load()
-    norms = found["norm/kernel"].isel(epoch=-1)
-    for decay in norms["decay"].values:
-        values, losses = norms.sel(decay=decay).values, found["test_loss"].isel(epoch=-1).sel(decay=decay).values
-        low, high = mean_interval(values)
+    found = sweep(run, over, asked.out / "lanes", coords={"epoch": task.recorded}).load()
+    return xr.Dataset({name: found[old].isel(epoch=-1, drop=True) for name, old in ENDS.items()})
+
+
+def tell(found: xr.Dataset, out: Path) -> None:
+    for decay in found["decay"].values:
+        here = found.sel(decay=decay)
+        norms = here["norm"].values
+        low, high = mean_interval(norms)
+        beside = f", {norms.mean() / 180**0.5 - 1:+.2%} of √180" if decay == 0 else ""
         print(
-            f"λ = {decay:g}, {asked.draws} draws: ‖w‖ {values.mean():.4f} [{low:.4f}, {high:.4f}], from "
-            f"{values.min():.4f} to {values.max():.4f}; test loss {losses.mean():.4f}"
+            f"λ = {decay:g}, {len(norms)} draws: ‖w‖ {norms.mean():.4f} [{low:.4f}, {high:.4f}]{beside}, from "
+            f"{norms.min():.4f} to {norms.max():.4f}; test loss {float(here['test_loss'].mean()):.4f}"
         )
     with style():
         figure = Figure(figsize=(8, 3), layout="constrained")
         for number, (decay, colour) in enumerate(((0.0, BLUE), (3.0, ORANGE))):
             ax = figure.add_subplot(1, 2, number + 1)
-            ax.hist(norms.sel(decay=decay), bins=30, color=colour, label=f"λ = {decay:g}")
+            ax.hist(found["norm"].sel(decay=decay), bins=30, color=colour, label=f"λ = {decay:g}")
             if decay == 0:
                 ax.axvline(180**0.5, color="black", linestyle=":", label="√180")
             ax.set(xlabel="‖w‖ after 100 epochs", ylabel="draws")
             legend(ax)
-        figure.savefig(asked.out / "norms.svg")
-    print(f"picture: {asked.out / 'norms.svg'}")
+        figure.savefig(out / "weight_decay_200.svg")
+    print(f"picture: {out / 'weight_decay_200.svg'}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=256)
+    headline(parser, "weight_decay_200", trained, tell)
 
 
 if __name__ == "__main__":

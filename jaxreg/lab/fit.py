@@ -35,6 +35,7 @@ class Problem:
             one number for all of its rows.
         batch_size: Rows a step; the rows are shuffled anew each epoch unless one batch holds them all.
         record_every: Epochs between two points of the curves; it divides `epochs`.
+        shuffle: Whether the rows are shuffled; False takes them in their order, as a series may ask for.
 
     Raises:
         ValueError: If a number is not positive, `record_every` does not divide `epochs`, or the data holds NaN or
@@ -48,6 +49,7 @@ class Problem:
     metrics: Mapping[str, Measure] = dataclasses.field(default_factory=lambda: {"accuracy": binary_accuracy})
     batch_size: int = 32
     record_every: int = 1
+    shuffle: bool = True
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "record_every"):
@@ -204,7 +206,7 @@ def fit(
 
     def epoch(number: jax.Array, carry: Any) -> Any:
         params, state, diverged_at = carry
-        batches = _batches(data, problem.batch_size, jax.random.fold_in(order_key, number))
+        batches = _batches(data, problem, jax.random.fold_in(order_key, number))
         if batches is None:
             (params, state), losses = step((params, state), (data.x_train, data.y_train, data.w_train))
         else:
@@ -263,13 +265,14 @@ def _in_blocks(apply: Callable[[jax.Array], jax.Array], x: jax.Array, most: int 
     return outputs.reshape(count * size, *outputs.shape[2:])[: len(x)]
 
 
-def _batches(data: Data, size: int, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array] | None:
+def _batches(data: Data, problem: Problem, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array] | None:
     # The last batch is filled up with rows of weight 0. None: one batch holds all rows, in their order.
-    rows = data.y_train.shape[0]
+    rows, size = data.y_train.shape[0], problem.batch_size
     if rows <= size:
         return None
     count = -(-rows // size)
-    order = jnp.pad(jax.random.permutation(key, rows), (0, count * size - rows))
+    order = jax.random.permutation(key, rows) if problem.shuffle else jnp.arange(rows)
+    order = jnp.pad(order, (0, count * size - rows))
     weights = (jnp.arange(count * size) < rows).astype(jnp.float32)
     if data.w_train is not None:
         weights *= data.w_train[order]

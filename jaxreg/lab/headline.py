@@ -1,0 +1,52 @@
+"""What a headline experiment does beside its own: train, or read what was stored; keep it as one file; tell it.
+
+The stores of its sweeps go on where they stopped, on the machine and with the versions that began them. The file is
+what is left of them for people: a labelled dataset that any netCDF reader opens, and that the same command prints and
+draws again anywhere, without training.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import xarray as xr
+
+from jaxreg.lab.compiled import keep_compiled
+
+FILE = "found.nc"
+
+
+def headline(
+    parser: argparse.ArgumentParser,
+    name: str,
+    train: Callable[[argparse.Namespace], xr.Dataset],
+    tell: Callable[[xr.Dataset, Path], None],
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """Run one headline experiment from its command line.
+
+    Args:
+        parser: With the options that change its size; `--out` and `--read` are added here.
+        name: Of its folder under `results`.
+        train: The options -> the numbers, from sweeps stored in `out`.
+        tell: The numbers and the folder -> printed lines and a picture in the folder. It sees nothing else, so what it
+            says comes from the file.
+        arguments: Of the command line; by default those of the process.
+
+    Raises:
+        FileNotFoundError: If there is no file to read.
+    """
+    parser.add_argument("--out", type=Path, default=Path("results") / name, help="folder of the results")
+    parser.add_argument("--read", type=Path, help="a stored dataset to print and draw from, without training")
+    asked = parser.parse_args(arguments)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    if not asked.read:
+        keep_compiled()
+        temporary = asked.out / f".{FILE}.{os.getpid()}"
+        train(asked).to_netcdf(temporary, engine="scipy")
+        os.replace(temporary, asked.out / FILE)
+    tell(xr.load_dataset(asked.read or asked.out / FILE, engine="scipy"), asked.out)
+    if not asked.read:
+        print(f"dataset: {asked.out / FILE}; {time.process_time():.0f} s of processor time in this run")
