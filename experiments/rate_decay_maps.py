@@ -105,6 +105,8 @@ def edge_slope(losses: xr.DataArray) -> float:
             return float("nan")
         across = (half - row[last]) / (row[last + 1] - row[last])
         edges.append(decays[last] + across * (decays[last + 1] - decays[last]))
+    if len(edges) < 2:
+        return float("nan")
     return float(np.polyfit(np.log10(mean["rate"].values), edges, 1)[0])
 
 
@@ -147,8 +149,8 @@ def tell(found: xr.Dataset, out: Path) -> None:
             )
             edge, low, high = interval(edge_slope, losses)
             print(
-                f"{'':11s} a decade of the rate moves the best decay by {best_slope(losses):+.2f} decades, the edge by "
-                f"{edge:+.2f} [{low:+.2f}, {high:+.2f}]"
+                f"{'':11s} a decade of the rate moves the best decay by {best_slope(losses):+z.2f} decades, the edge "
+                f"by {edge:+.2f} [{low:+.2f}, {high:+.2f}]"
             )
             ax = figure.add_subplot(2, 2, number + 1)
             heat_map(ax, losses, "rate", "decay", chosen=(rate, decay))

@@ -341,13 +341,28 @@ def test_a_lane_that_diverges_says_when_and_leaves_its_neighbours_alone():
 def test_every_row_is_in_one_batch_of_an_epoch():
     data = tutorial_moons()
     one = jax.tree.map(lambda array: jnp.asarray(array)[0], data)
-    x, _, weights = _batches(one, 8, jax.random.key(3))
+    setting = problem(batch_size=8)
+    x, _, weights = _batches(one, setting, jax.random.key(3))
     assert x.shape == (4, 8, 2)
     assert weights.sum() == 30
     kept = np.asarray(x.reshape(-1, 2))[np.asarray(weights.reshape(-1)) > 0]
     np.testing.assert_array_equal(np.sort(kept, axis=0), np.sort(data.x_train[0], axis=0))
-    other = _batches(one, 8, jax.random.key(4))[0]
+    other = _batches(one, setting, jax.random.key(4))[0]
     assert not np.array_equal(x, other)
+
+
+def test_rows_keep_their_order_where_they_are_not_shuffled():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(1, 5, 3)).astype(np.float32), rng.normal(size=(1, 5)).astype(np.float32)
+    line = Model(lambda key: {"w": jnp.zeros((3, 1))}, lambda params, inputs: inputs @ params["w"])
+    setting = Problem(line, Data(x, y, x, y), 2, squared_error, {}, batch_size=2, shuffle=False)
+    found = final(setting, Recipe(learning_rate=0.1, optimizer=optax.sgd))["params/w"][:, 0]
+    w = np.zeros(3)
+    for _ in range(2):
+        for rows in (slice(0, 2), slice(2, 4), slice(4, 5)):
+            a, b = x[0, rows].astype(float), y[0, rows]
+            w -= 0.1 * 2 * a.T @ (a @ w - b) / len(b)
+    np.testing.assert_allclose(found, w, rtol=1e-5)
 
 
 def test_batches_average_to_the_whole_gradient():

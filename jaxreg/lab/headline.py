@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import jax
 import xarray as xr
 
 from jaxreg.lab.compiled import keep_compiled
@@ -45,7 +46,9 @@ def headline(
     if not asked.read:
         keep_compiled()
         temporary = asked.out / f".{FILE}.{os.getpid()}"
-        train(asked).to_netcdf(temporary, engine="scipy")
+        size = {option: value for option, value in vars(asked).items() if option not in ("out", "read")}
+        found = train(asked).assign_attrs(experiment=name, size=str(size), jax=jax.__version__)
+        found.to_netcdf(temporary, engine="scipy")
         os.replace(temporary, asked.out / FILE)
     tell(xr.load_dataset(asked.read or asked.out / FILE, engine="scipy"), asked.out)
     if not asked.read:
