@@ -4,7 +4,8 @@ Claim: with decay 1 a one-layer transformer knows the training pairs of a + b mo
 others; with the initial weights × 0.8 and their norm held there, it learns both at about step 300 (Liu et al.,
 Omnigrok, 2022, one run each). Here: the step at which 95 % of the test pairs are right, over seeds, each with a split
 of its own.
-Command: python experiments/grokking.py (half an hour of one core; --seeds, --shares, --free-steps 0, --out change its size, place).
+Command: python experiments/grokking.py (half an hour of one core; --seeds, --shares, --steps, --free-steps and --out
+change its size and place).
 """
 
 import argparse
@@ -191,7 +192,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=1000, help="of the lanes with a norm held")
     parser.add_argument("--free-steps", type=int, default=6000, help="of the one lane with decay 1 alone; 0: none")
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.8])
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.8, 0.6])
     headline(parser, "grokking", trained, tell)
 
 
