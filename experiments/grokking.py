@@ -164,7 +164,7 @@ def tell(found: xr.Dataset, out: Path) -> None:
         )
     if FREE in arrivals:
         for name, steps in arrivals.items():
-            if name != FREE and np.isfinite(arrivals[FREE][0]):
+            if name != FREE and np.isfinite([arrivals[FREE][0], np.median(steps)]).all():
                 print(f"norm of {name}: {arrivals[FREE][0] / np.median(steps):.1f} times earlier than with decay 1")
     with style():
         figure = Figure(figsize=(11, 3.6), layout="constrained")
