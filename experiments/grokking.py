@@ -156,16 +156,17 @@ def tell(found: xr.Dataset, out: Path) -> None:
         lanes = found.sel(arm=name).dropna("seed", how="all").dropna("epoch", how="all")
         steps = {part: np.sort(arrival(lanes[f"{part}_accuracy"]).values) for part in ("train", "test")}
         arrivals[name] = steps["test"]
+        median, first, last = np.median(steps["test"]), *steps["test"][[0, -1]]
         words = "AdamW, decay 1" if name == FREE else f"norm of {name} of the initial one"
         print(
             f"{words}, {lanes.sizes['seed']} seed{'s' * (lanes.sizes['seed'] > 1)}, {int(lanes['epoch'][-1])} steps: "
             f"95 % of the train pairs at step {np.median(steps['train']):g}, of the test pairs at "
-            f"{np.median(steps['test']):g} (median; {steps['test'][0]:g} to {steps['test'][-1]:g})"
+            f"{median:g} (median; {first:g} to {last:g})"
         )
     if FREE in arrivals:
-        for name, steps in arrivals.items():
-            if name != FREE and np.isfinite([arrivals[FREE][0], np.median(steps)]).all():
-                print(f"norm of {name}: {arrivals[FREE][0] / np.median(steps):.1f} times earlier than with decay 1")
+        for name, arrived in arrivals.items():
+            if name != FREE and np.isfinite([arrivals[FREE][0], np.median(arrived)]).all():
+                print(f"norm of {name}: {arrivals[FREE][0] / np.median(arrived):.1f} times earlier than with decay 1")
     with style():
         figure = Figure(figsize=(11, 3.6), layout="constrained")
         shown = [name for name in (FREE, "all weights 0.8") if name in arrivals]
@@ -175,9 +176,9 @@ def tell(found: xr.Dataset, out: Path) -> None:
             learning_curves(ax, lanes["train_accuracy"], lanes["test_accuracy"])
             ax.set(title=name if name == FREE else f"norm of {name} of the initial one", xscale="log", xlabel="step")
         ax = figure.add_subplot(1, 3, 3)
-        for place, steps in enumerate(arrivals.values()):
-            late = found["epoch"].values.max() * 2  # those that never arrive
-            ax.plot(np.where(np.isinf(steps), late, steps), np.full(len(steps), place), "o", color=BLUE, alpha=0.6)
+        late = found["epoch"].values.max() * 2  # where those are drawn that never arrive
+        for place, arrived in enumerate(arrivals.values()):
+            ax.plot(np.minimum(arrived, late), np.full(len(arrived), place), "o", color=BLUE, alpha=0.6)
         ax.axvline(late, color=GREY, linestyle=":", label="not within the run")
         ax.set(xscale="log", xlabel="step at which 95 % of the test pairs are right", yticks=range(len(arrivals)))
         ax.set_yticklabels(arrivals)
