@@ -244,7 +244,7 @@ def test_a_headline_trains_in_a_small_form_and_is_told_again_from_its_dataset(na
 
 
 ROWS = [line for line in (EXPERIMENTS / "README.md").read_text("utf-8").splitlines() if " --read " in line]
-NUMBER = re.compile("[+\N{MINUS SIGN}]?[0-9][0-9,]*(?:[.][0-9]+)?")
+NUMBER = re.compile("[+\N{MINUS SIGN}]?[0-9]+(?:,[0-9]{3})*(?:[.][0-9]+)?")
 
 
 def cells(row):
