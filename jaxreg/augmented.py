@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxreg.landing import landing
 from jaxreg.objects import Number, check, hyperparameters, wide
 from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
-from jaxreg.transforms import changed, each, needed, reached, to_goal
+from jaxreg.transforms import changed, each, needed, reached
 from jaxreg.trees import cost, slope
 
 
@@ -223,7 +224,7 @@ def bounded(rules: Rules, bound: Bound, rate: Number = 1.0) -> optax.GradientTra
             multiplier = jnp.maximum(before.multiplier + rate / leaf.array.size * (value - limit), 0)
             known[leaf.path] = Bounded(multiplier, limit, memory)
             goal = wide(there.array) - multiplier * wide(slope(rule, there, count))
-            return to_goal(leaf, step, there.array, goal.astype(leaf.array.dtype))
+            return landing(leaf.array, goal.astype(leaf.array.dtype), step.dtype)
 
         made = changed(updates, params, rules, state.count, each(change))
         return made, BoundedState(optax.safe_increment(state.count), known)

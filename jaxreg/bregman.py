@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxreg.landing import landing
 from jaxreg.objects import Number, wide
 from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
-from jaxreg.transforms import changed, each, leaves_like, needed, reached, to_goal
+from jaxreg.transforms import changed, each, leaves_like, needed
 from jaxreg.trees import nearer, slope
 
 
@@ -74,7 +75,7 @@ def bregman(rules: Rules, delta: Number = 1.0) -> optax.GradientTransformation:
         def change(rule: Rule, leaf: Leaf, step: jax.Array, count: jax.Array) -> jax.Array:
             duals[leaf.path] = duals[leaf.path] + wide(step)
             goal = nearer(rule, leaf, delta * duals[leaf.path], delta, count).astype(leaf.array.dtype)
-            return to_goal(leaf, step, reached(leaf, step), goal)
+            return landing(leaf.array, goal, step.dtype)
 
         made = changed(updates, params, rules, state.count, each(change))
         dual = jax.tree.unflatten(jax.tree.structure(params), [duals[path] for path in paths])

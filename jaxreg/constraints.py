@@ -7,6 +7,8 @@ knows more, for it sees where in the tree an array lies (see `jaxreg.explain`).
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +17,34 @@ import numpy as np
 from jaxreg.groups import Axis as Axis
 from jaxreg.groups import group_axes as group_axes
 from jaxreg.groups import group_norms as group_norms
-from jaxreg.groups import group_size, inwards, outwards, rounding
+from jaxreg.groups import group_size, inwards, outwards, rounding, scale_for
 from jaxreg.objects import Number, check, eps, hyperparameters, known, static, wide
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _shrunk(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    # `x` with no norm above the limit, in one pass over it for the norms and one for the rest: without a branch, which
+    # would keep XLA on CPUs from updating weights in place, where a fresh copy costs more than all of the arithmetic.
+    factor, _, outside = _shrinking(x, limit, axes)
+    return jnp.where(outside, x * factor, x)
+
+
+def _shrinking(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
+    # What each group outside has to be multiplied by to end in the set, and to end at norm 1 once it is scaled.
+    scale = scale_for(limit, group_size(x.shape, axes))
+    squares = jnp.sum(jnp.square(x * scale), axes, keepdims=True)
+    outside = jnp.sqrt(squares) > limit * scale
+    inverse = 1 / jnp.sqrt(jnp.where(outside, squares, 1))
+    return jnp.where(outside, limit * scale, 1) * (1 - rounding(x, axes)) * inverse, inverse, outside
+
+
+@_shrunk.defjvp
+def _shrunk_jvp(axes: tuple[int, ...], primals: Any, tangents: Any) -> Any:
+    (x, limit), (moved, raised) = primals, tangents
+    factor, inverse, outside = _shrinking(x, limit, axes)
+    unit = jnp.where(outside & (inverse > 0), x * scale_for(limit, group_size(x.shape, axes)) * inverse, 0)
+    across = moved - unit * jnp.sum(unit * moved, axes, keepdims=True)
+    return jnp.where(outside, x * factor, x), jnp.where(outside, across * factor + unit * raised, moved)
 
 
 @hyperparameters
@@ -24,7 +52,8 @@ class MaxNorm:
     """Norm of each group at most `limit`: {w : ‖w_j‖ ≤ limit}, projected by w_j · min(1, limit / ‖w_j‖).
 
     Args:
-        limit: Number above 0; a float, an array or an Optax schedule. Infinity means no constraint.
+        limit: Number above 0; a float, an array or an Optax schedule. Infinity means no constraint. A group
+            whose norm is more than 10^30 limits becomes 0.
         axis: Axes summed over in one norm; by default those of the incoming weights of one unit.
 
     Raises:
@@ -49,14 +78,8 @@ class MaxNorm:
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
-        x, axes = wide(w), group_axes(w.ndim, self.axis)
-        norms = group_norms(x, axes)
-        outside = norms > self.limit
-        # Two factors, not their product: a small limit over a large norm would underflow, and so would the norm's
-        # square in the derivative, had the norm itself not been brought to 1.
-        inverse = jax.lax.stop_gradient(1 / jnp.where(outside, norms, 1))
-        goal = jnp.where(outside, self.limit, 1) * (1 - rounding(x, axes)) / jnp.where(outside, norms * inverse, 1)
-        return inwards(jnp.where(outside, x * inverse * goal, x), w.dtype)
+        x = wide(w)
+        return inwards(_shrunk(x, jnp.asarray(self.limit, x.dtype), group_axes(w.ndim, self.axis)), w.dtype)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """The point of the set farthest against `direction`: -limit · d_j / ‖d_j‖, and 0 where d_j is 0."""

@@ -41,14 +41,27 @@ def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
     def scaled(x: jax.Array) -> jax.Array:
         largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axes, keepdims=True, initial=0))
-        scale = jnp.where(largest > 0, largest, 1)
+        scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
         sums = jnp.sum(jnp.square(x / scale), axes, keepdims=True)
-        return jnp.where(sums > 0, scale * jnp.sqrt(jnp.where(sums > 0, sums, 1)), 0)
+        norms = jnp.where(sums > 0, scale * jnp.sqrt(jnp.where(sums > 0, sums, 1)), 0)
+        return jnp.where(jnp.isfinite(largest), norms, largest)  # not a number, or infinite, as its largest entry is
 
     def direct(x: jax.Array) -> jax.Array:
         return jnp.sqrt(jnp.where(plain, squares, 1))
 
     return jax.lax.cond(jnp.all(plain), direct, scaled, x)
+
+
+def scale_for(limit: jax.Array, count: int) -> jax.Array:
+    """A power of 2 that makes squares of `count` numbers safe to compare with `limit`, all of them times it.
+
+    limit · scale is so small that groups of up to 10^30 limits have squares, and so large that what underflows is less
+    than rounding: one sum does where `group_norms` needs to see first how large the numbers are.
+    """
+    dtype = limit.dtype
+    held = jnp.clip(limit, tiny(dtype), jnp.finfo(dtype).max)
+    room = 2.0 ** np.floor(np.log2(eps(dtype) / (32 * max(count, 1) * tiny(dtype))) / 2)
+    return jax.lax.stop_gradient(jnp.maximum(jnp.frexp(held)[0] / held / room, tiny(dtype)))
 
 
 def rounding(x: jax.Array, axes: tuple[int, ...]) -> float:

@@ -11,10 +11,11 @@ from jaxreg.boxes import clip
 def landing(start: jax.Array, goal: jax.Array, dtype: Any, rule: Any = None) -> jax.Array:
     """The step, in `dtype`, for which start + step lands on `goal`, or beside it on the side of 0.
 
-    The sum rounds and may end an ulp off the goal. Where it does, one ulp more or less of the step may end on it; if
-    neither does, the one that ends on the side of 0 is taken, still inside every set that contains w with any entry
-    brought nearer to 0. Bounds come first: both miss them only if the start is so far out that its ulp is wider than
-    they are, and then the next step lands.
+    If any step in this dtype leads to the goal, this one does. Elsewhere the sum rounds and may end an ulp off the
+    goal. Where it does, one ulp more or less of the step may end on it; if neither does, the one that ends on the
+    side of 0 is taken, still inside every set that contains w with any entry brought nearer to 0. Bounds come
+    first: both miss them only if the start is so far out that its ulp is wider than they are, and then the next
+    step lands.
 
     Args:
         start: The weights as they are.

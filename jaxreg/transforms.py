@@ -85,18 +85,12 @@ def by_claim(name: str, rules: Rules, change: ChangeOfClaim) -> optax.GradientTr
 
 def arriving(leaf: Leaf, update: jax.Array, move: Callable[[jax.Array], jax.Array]) -> jax.Array:
     """The update that leads where `move` takes the point that `update` would lead to."""
-    there = reached(leaf, update)
-    return to_goal(leaf, update, there, move(there))
+    return landing(leaf.array, move(reached(leaf, update)), update.dtype)
 
 
 def reached(leaf: Leaf, update: jax.Array) -> jax.Array:
     """The point that `update` leads to."""
     return (leaf.array + update).astype(leaf.array.dtype)
-
-
-def to_goal(leaf: Leaf, update: jax.Array, there: jax.Array, goal: jax.Array, rule: Any = None) -> jax.Array:
-    """The update that leads to `goal`; where `update`, which leads `there`, does so it stays as it is, bit for bit."""
-    return jnp.where(goal == there, update, landing(leaf.array, goal, update.dtype, rule))
 
 
 def penalize(rules: Rules) -> optax.GradientTransformation:
@@ -163,7 +157,10 @@ def project(rules: Rules, every: int = 1) -> optax.GradientTransformation:
         def landed() -> list[jax.Array]:
             there = [reached(leaf, update) for leaf, update in zip(leaves, updates, strict=True)]
             goals, read = nearest(rule, leaves, there, count), at_rule(rule, count)
-            return [to_goal(*all_of_leaf, read) for all_of_leaf in zip(leaves, updates, there, goals, strict=True)]
+            return [
+                landing(leaf.array, goal, update.dtype, read)
+                for leaf, goal, update in zip(leaves, goals, updates, strict=True)
+            ]
 
         return landed() if every == 1 else jax.lax.cond((count + 1) % every == 0, landed, lambda: updates)
 

@@ -55,6 +55,7 @@ def claims(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]
     for place, (leaf, rule) in enumerate(assign(params, rules)):
         if rule is None:
             continue
+        leaf = leaf._replace(array=jnp.asarray(leaf.array))  # NumPy's float64 in the precision that JAX will compute in
         joined = [claim for claim in found if claim[0] is rule and getattr(rule, "together", False)]
         if joined:
             joined[0][1].append(place)
@@ -164,7 +165,7 @@ def apply_updates(params: Tree, updates: Tree, rules: Rules, step: jax.Array | i
         >>> print(jr.apply_updates(params, {"kernel": jnp.array([[-0.9], [0.0]])}, jr.NonNeg())["kernel"].ravel())
         [0.  0.4]
     """
-    moved = jax.tree.map(lambda p, u: p if u is None else (p + u).astype(p.dtype), params, updates)
+    moved = jax.tree.map(lambda p, u: p if u is None else (p + u).astype(jnp.result_type(p)), params, updates)
     return projected(moved, rules, step)
 
 

@@ -227,6 +227,40 @@ def test_distances_are_0_in_the_set_and_how_far_it_moves_out_of_it(case):
     np.testing.assert_allclose(np.linalg.norm(distances(constraint, w)), np.linalg.norm(wide(w) - wide(end)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("limit", [1e-37, 1e-20, 1e-3, 3e8, 1e25, 3e38, np.inf])
+def test_a_norm_is_limited_exactly_at_any_scale_of_limit_and_weights(limit):
+    direction = np.array([[1.0, 0.5, 0.0], [1.0, -1.0, 1.0]], np.float32)
+    limit, outer = np.float32(limit), weights((2, 3), 12)
+    for size in np.float32([0, 1e-42, 1e-30, 1e-10, 1.0, 1e10, 1e30, 2e38]):
+        w = size * direction
+        end, pull = jax.vjp(jr.MaxNorm(limit), jnp.asarray(w))
+        far = norms(wide(w)) > limit
+        wanted = wide(w) * np.where(far, limit / np.where(far, norms(wide(w)), 1), 1)
+        near = norms(wide(w)) < 1e30 * limit  # what is farther out may end at 0
+        np.testing.assert_allclose(wide(end)[:, near], wanted[:, near], rtol=3e-6, atol=2e-38)
+        assert np.all(norms(wide(end)) <= limit)
+        assert same(np.asarray(end)[:, ~far], w[:, ~far])
+        assert np.all(np.isfinite(pull(outer)[0]))
+
+
+def test_the_gradient_of_a_norm_s_limit_is_the_slope_of_the_projection():
+    w, outer, limits = weights((5, 3), 13, 2.0), weights((5, 3), 14), weights((1, 3), 15) ** 2 + 1.5
+
+    def projected(w, limit):  # the definition, in float64
+        return np.sum(wide(w) * np.minimum(1, wide(limit) / norms(wide(w))) * outer)
+
+    found = jax.grad(lambda w, limit: jnp.sum(jr.MaxNorm(limit)(w) * outer), (0, 1))(w, limits)
+    for place, (array, got) in enumerate(zip((w, limits), found, strict=True)):
+        for at in np.ndindex(array.shape):
+            ends = []
+            for sign in (1, -1):
+                moved = [wide(w), wide(limits)]
+                moved[place] = moved[place].copy()
+                moved[place][at] += sign * 1e-5
+                ends.append(projected(*moved))
+            np.testing.assert_allclose(got[at], (ends[0] - ends[1]) / 2e-5, rtol=1e-3, atol=1e-5)
+
+
 ANY = arrays(np.float32, (5, 2), elements=st.floats(-(2.0**99), 2.0**99, width=32))
 
 

@@ -45,3 +45,19 @@ def test_norms_stay_within_their_limit():
     start, update = (jnp.asarray(rng.normal(size=(50, 40)), jnp.bfloat16) for _ in range(2))
     end, _ = step_to(jr.MaxNorm(1.0), start, update)
     assert np.linalg.norm(np.asarray(end, np.float64), axis=0).max() <= 1.0
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("step_dtype", [None, jnp.float32])
+def test_where_a_step_led_it_leads_again(dtype, step_dtype):
+    """Weights that a constraint leaves alone end as they would without it, whatever the sizes of weight and step."""
+    rng = np.random.default_rng(3)
+    sizes = 10.0 ** rng.uniform(-4, 3, (2, 20_000))
+    start, update = (
+        jnp.asarray(rng.normal(size=20_000) * size, d)
+        for size, d in zip(sizes, (dtype, step_dtype or dtype), strict=True)
+    )
+    there = optax.apply_updates(start, update)
+    for land in (landing, jax.jit(landing, static_argnums=2)):
+        end = optax.apply_updates(start, land(start, there, update.dtype))
+        np.testing.assert_array_equal(np.asarray(end, np.float64), np.asarray(there, np.float64))

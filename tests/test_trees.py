@@ -149,3 +149,42 @@ def test_rules_to_a_reference_measure_from_it():
 def test_violation_is_the_whole_way_to_the_set_at_any_rate(constraint):
     far = {"kernel": jnp.array([[3.0], [4.0]])}  # norm 5, and 2 is the most allowed
     np.testing.assert_allclose(jr.violation(far, constraint), 3.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "constraint", [jr.MaxNorm(1.0), jr.UnitNorm(), jr.NonNeg(), jr.TreeNorm(1.0), jr.Box(-1.0, 1.0)]
+)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_in_no_set(constraint, bad):
+    params = {"kernel": jnp.array([[bad, 0.1], [0.0, 0.2]])}
+    if not (bad == np.inf and constraint == jr.NonNeg()):
+        assert not jr.feasible(params, constraint, tolerance=1e6)
+
+
+def test_trees_of_numpy_arrays_are_read_in_jax_s_own_precision():
+    params = {"kernel": np.full((4, 1), 2.0)}  # float64
+    for end in (jr.projected(params, jr.UnitNorm()), jr.apply_updates(params, params, jr.UnitNorm())):
+        assert end["kernel"].dtype == jnp.float32
+        np.testing.assert_allclose(end["kernel"], 0.5)
+    np.testing.assert_allclose(jr.violation(params, jr.MaxNorm(1.0)), 3.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("way", ["apply_updates", "project"])
+def test_a_large_matrix_is_projected_without_copies(way):
+    """In the memory of the parameters; by a link, in that and the point's own. Fresh memory costs more than work."""
+    shape = (1024, 512)
+    rules, adam = {"kernel": jr.MaxNorm(1.0)}, optax.adam(1e-3)
+    link = optax.chain(adam, jr.project(rules))
+
+    def step(params, state, grads):
+        if way == "project":
+            updates, state = link.update(grads, state, params)
+            return optax.apply_updates(params, updates), state
+        updates, state = adam.update(grads, state, params)
+        return jr.apply_updates(params, updates, rules), state
+
+    params = {"kernel": jax.ShapeDtypeStruct(shape, jnp.float32)}
+    state = jax.eval_shape(link.init if way == "project" else adam.init, params)
+    compiled = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, params).compile()
+    copies = compiled.memory_analysis().temp_size_in_bytes / (4 * shape[0] * shape[1])
+    assert copies < {"apply_updates": 0.1, "project": 1.1}[way]
