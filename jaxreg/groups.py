@@ -59,7 +59,7 @@ def scale_for(limit: jax.Array, count: int) -> jax.Array:
     than rounding: one sum does where `group_norms` needs to see first how large the numbers are.
     """
     dtype = limit.dtype
-    held = jnp.clip(limit, tiny(dtype), jnp.finfo(dtype).max)
+    held = jnp.clip(limit, tiny(dtype), jnp.finfo(dtype).max)  # type: ignore[no-untyped-call]
     room = 2.0 ** np.floor(np.log2(eps(dtype) / (32 * max(count, 1) * tiny(dtype))) / 2)
     return jax.lax.stop_gradient(jnp.maximum(jnp.frexp(held)[0] / held / room, tiny(dtype)))
 
