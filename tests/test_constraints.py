@@ -230,7 +230,7 @@ def test_distances_are_0_in_the_set_and_how_far_it_moves_out_of_it(case):
 @pytest.mark.parametrize("limit", [1e-37, 1e-20, 1e-3, 3e8, 1e25, 3e38, np.inf])
 def test_a_norm_is_limited_exactly_at_any_scale_of_limit_and_weights(limit):
     direction = np.array([[1.0, 0.5, 0.0], [1.0, -1.0, 1.0]], np.float32)
-    limit, outer = np.float32(limit), weights((2, 3), 12)
+    limit, outer = float(np.float32(limit)), weights((2, 3), 12)
     for size in np.float32([0, 1e-42, 1e-30, 1e-10, 1.0, 1e10, 1e30, 2e38]):
         w = size * direction
         end, pull = jax.vjp(jr.MaxNorm(limit), jnp.asarray(w))
