@@ -30,19 +30,19 @@ def _shrunk(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 
 def _shrinking(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
-    # What each group outside has to be multiplied by to end in the set, and to end at norm 1 once it is scaled.
+    # What each group outside has to be multiplied by to end in the set, and to end at norm 1; and which these are.
     scale = scale_for(limit, group_size(x.shape, axes))
     squares = jnp.sum(jnp.square(x * scale), axes, keepdims=True)
     outside = jnp.sqrt(squares) > limit * scale
-    inverse = 1 / jnp.sqrt(jnp.where(outside, squares, 1))
-    return jnp.where(outside, limit * scale, 1) * (1 - rounding(x, axes)) * inverse, inverse, outside
+    norms = jnp.sqrt(jnp.where(outside, squares, 1))
+    return jnp.where(outside, limit * scale, 1) * (1 - rounding(x, axes)) / norms, scale / norms, outside
 
 
 @_shrunk.defjvp
 def _shrunk_jvp(axes: tuple[int, ...], primals: Any, tangents: Any) -> Any:
     (x, limit), (moved, raised) = primals, tangents
     factor, inverse, outside = _shrinking(x, limit, axes)
-    unit = jnp.where(outside & (inverse > 0), x * scale_for(limit, group_size(x.shape, axes)) * inverse, 0)
+    unit = jnp.where(outside, x * inverse, 0)
     across = moved - unit * jnp.sum(unit * moved, axes, keepdims=True)
     return jnp.where(outside, x * factor, x), jnp.where(outside, across * factor + unit * raised, moved)
 
