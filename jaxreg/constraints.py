@@ -25,23 +25,24 @@ from jaxreg.objects import Number, check, eps, hyperparameters, known, static, w
 def _shrunk(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     # `x` with no norm above the limit, in one pass over it for the norms and one for the rest: without a branch, which
     # would keep XLA on CPUs from updating weights in place, where a fresh copy costs more than all of the arithmetic.
-    factor, _, outside = _shrinking(x, limit, axes)
-    return jnp.where(outside, x * factor, x)
+    factor, _ = _shrinking(x, limit, axes)
+    return jnp.where(factor < 1, x * factor, x)
 
 
-def _shrinking(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
-    # What each group outside has to be multiplied by to end in the set, and to end at norm 1; and which these are.
+def _shrinking(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    # What each group has to be multiplied by to end in the set, 1 where it is, and to end at norm 1.
     scale = scale_for(limit, group_size(x.shape, axes))
     squares = jnp.sum(jnp.square(x * scale), axes, keepdims=True)
     outside = jnp.sqrt(squares) > limit * scale
     norms = jnp.sqrt(jnp.where(outside, squares, 1))
-    return jnp.where(outside, limit * scale, 1) * (1 - rounding(x, axes)) / norms, scale / norms, outside
+    return jnp.where(outside, limit * scale * (1 - rounding(x, axes)) / norms, 1), scale / norms
 
 
 @_shrunk.defjvp
 def _shrunk_jvp(axes: tuple[int, ...], primals: Any, tangents: Any) -> Any:
     (x, limit), (moved, raised) = primals, tangents
-    factor, inverse, outside = _shrinking(x, limit, axes)
+    factor, inverse = _shrinking(x, limit, axes)
+    outside = factor < 1
     unit = jnp.where(outside, x * inverse, 0)
     across = moved - unit * jnp.sum(unit * moved, axes, keepdims=True)
     return jnp.where(outside, x * factor, x), jnp.where(outside, across * factor + unit * raised, moved)
