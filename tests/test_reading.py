@@ -220,7 +220,6 @@ TOKENS = [
 SEEDS = {
     "t.csv": (GOOD.encode(), 6000),
     "t.npz": (npz(x=np.arange(12.0).reshape(6, 2), y=np.arange(6)), 2500),
-    "t.parquet": (b"PAR1" + bytes(range(60)) + b"PAR1", 500),
 }
 
 

@@ -5,7 +5,6 @@ Rows are counted from 1, without the heading.
 """
 
 import csv
-import importlib
 import io
 import math
 import zipfile
@@ -13,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from jaxreg.lab import parquet
 
 Columns = dict[str, np.ndarray]
 """Name -> float64 numbers, NaN where one is missing, or an object array of words, None where one is missing."""
@@ -188,20 +189,11 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.
 
 
 def _parquet(raw: bytes, name: str) -> Columns:
-    if len(raw) < 12 or raw[:4] != b"PAR1" or raw[-4:] != b"PAR1":
-        raise ValueError(f"{name} is no Parquet file, or not a whole one: it lacks the mark at its start or end")
-    try:
-        parquet = importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        raise ValueError(f"reading {name} needs pyarrow: pip install pyarrow, or save the table as CSV") from None
-    try:
-        found = parquet.read_table(io.BytesIO(raw))
-        names, lists = list(found.column_names), [column.to_pylist() for column in found.columns]
-    except Exception as error:
-        raise ValueError(f"{name} is no Parquet file, or not a whole one: {str(error).splitlines()[0]}") from None
+    found = parquet.columns(raw, name)
+    names = _names([column.strip() for column, _ in found], name)
     return {
-        column: _column(column, ["" if cell is None else str(cell) for cell in cells], name)
-        for column, cells in zip(_names(names, name), lists, strict=True)
+        column: cells if isinstance(cells, np.ndarray) else _column(column, cells, name)
+        for column, (_, cells) in zip(names, found, strict=True)
     }
 
 

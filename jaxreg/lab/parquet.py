@@ -1,0 +1,100 @@
+"""The columns of a Parquet file, by pyarrow, of which nothing is imported before such a file is read.
+
+Its types say what a column is: numbers stay numbers; booleans, strings and categories are words, as in a CSV file. What
+a file says of its own size is looked at before anything of that size is made.
+"""
+
+import importlib
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+MOST_CELLS = 200_000_000
+"""Cells of a table: 1.6 GB of numbers."""
+
+_MARK = b"PAR1"
+_SMALL = 2**24
+"""Bytes of one piece of text in a footer, and entries of one list in it."""
+_INDEX = "__index_level_"
+"""How pandas names an index without a name: the numbers of rows, which are nothing to learn from."""
+
+
+def columns(raw: bytes, name: str) -> list[tuple[str, np.ndarray | Sequence[str]]]:
+    """The name of each column with its float64 numbers, NaN where one is missing, or its words, "" where one is.
+
+    Args:
+        raw: All of the file.
+        name: Its name, for what is said of it.
+
+    Raises:
+        ValueError: If it is no Parquet file, is damaged, is too large, or has a column that is neither numbers nor
+            words; or if there is no pyarrow.
+    """
+    if len(raw) < 12 or raw[:4] != _MARK or raw[-4:] != _MARK:
+        raise ValueError(f"{name} is no Parquet file, or not a whole one: it lacks the mark at its start or end")
+    try:
+        arrow, parquet = (importlib.import_module(module) for module in ("pyarrow", "pyarrow.parquet"))
+    except ImportError:
+        raise ValueError(
+            f"reading {name} needs pyarrow: pip install 'jaxreg[parquet]', or save the table as CSV"
+        ) from None
+    try:
+        file = parquet.ParquetFile(io.BytesIO(raw), thrift_string_size_limit=_SMALL, thrift_container_size_limit=_SMALL)
+        fields = [field for field in file.schema_arrow if not field.name.startswith(_INDEX)]
+        size = _size(file.metadata)
+    except Exception as error:
+        raise _damaged(name, error) from None
+    if size > MOST_CELLS:
+        raise ValueError(f"{name} holds {size} cells by its own account; expected {MOST_CELLS} at most")
+    for field in fields:
+        if not _is_numbers(arrow.types, field.type) and not _is_words(arrow.types, field.type):
+            raise ValueError(
+                f"column {field.name!r} of {name} is of type {_short(field.type)}; expected numbers, strings, "
+                "categories or booleans: turn it into such, or leave it out of the file"
+            )
+    try:
+        table = file.read(use_threads=False)
+        table.validate(full=True)
+        found = zip(table.column_names, table.columns, strict=True)
+        return [(column, _cells(arrow, cells)) for column, cells in found if not column.startswith(_INDEX)]
+    except Exception as error:
+        raise _damaged(name, error) from None
+
+
+def _size(metadata: Any) -> int:
+    """Cells, or the bytes of all groups of rows over eight, if those are more.
+
+    Nothing is asked of a single column: pyarrow ends the process where a damaged footer lacks one.
+    """
+    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+    rows = max(metadata.num_rows, sum(group.num_rows for group in groups))
+    return max(rows * metadata.num_columns, sum(group.total_byte_size for group in groups) // 8)
+
+
+def _is_numbers(types: Any, kind: Any) -> bool:
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind))
+
+
+def _is_words(types: Any, kind: Any) -> bool:
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+        return _is_numbers(types, kind) or _is_words(types, kind)
+    tests = (types.is_boolean, types.is_string, types.is_large_string, types.is_string_view)
+    return any(test(kind) for test in tests)
+
+
+def _cells(arrow: Any, column: Any) -> np.ndarray | Sequence[str]:
+    if _is_numbers(arrow.types, column.type):
+        return np.array(column.cast(arrow.float64(), safe=False).to_numpy(), dtype=np.float64)
+    return ["" if cell is None else str(cell) for cell in column.to_pylist()]
+
+
+def _damaged(name: str, error: Exception) -> ValueError:
+    return ValueError(f"{name} is no Parquet file, or not a whole one: {_short(error) or type(error).__name__}")
+
+
+def _short(what: object) -> str:
+    words = " ".join(str(what).split())
+    return words if len(words) <= 120 else words[:120] + "…"
