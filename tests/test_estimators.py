@@ -69,6 +69,7 @@ def test_the_results_are_those_of_the_candidates():
         ({"hidden": 0}, "hidden is 0; expected a whole number of at least 1"),
         ({"folds": 2}, "folds is 2; expected a whole number of at least 3"),
         ({"epochs": 1.5}, "epochs is 1.5; expected a whole number"),
+        ({"random_state": -1}, "seed is -1; expected a whole number from 0"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0; expected a number above 0"),
     ],
 )

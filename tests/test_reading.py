@@ -140,6 +140,15 @@ def test_columns_are_found_by_name_in_any_order_and_missing_ones_named():
         learnt(words)
 
 
+def test_words_that_differ_in_capitals_only_are_told():
+    columns = parsed(b"a,y\nYes,ill\nyes,Ill\nno,well\n", "t.csv")
+    assert encoding.target(columns, "y").notes == (
+        "y: 'Ill' and 'ill' differ in capitals only and are taken for different words",
+    )
+    _, notes = encoding.learn(columns, "y")(columns)
+    assert notes == ["a: 'Yes' and 'yes' differ in capitals only and are taken for different words"]
+
+
 def a_model():
     columns = parsed(GOOD.encode(), "good.csv")
     rng = np.random.default_rng(0)

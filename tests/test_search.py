@@ -1,19 +1,23 @@
 """The search: what its folds leave out, what it chooses, and what its command reads and writes."""
 
 import json
+import re
 import sys
 
 import jax
 import numpy as np
 import pytest
+from test_report import Page, recompute
 
 import jaxreg_cli
 from jaxreg.lab import Data, Problem, Recipe, fit, linen, squared_error
 from jaxreg.lab.candidates import METHODS, Candidate, Knobs, candidates
 from jaxreg.lab.folds import Split, Table, deal, splits, train
+from jaxreg.lab.model_file import load
 from jaxreg.lab.models import MLP
 from jaxreg.lab.nested import choose, nested
 from jaxreg.lab.search import Plan, planned, search
+from jaxreg.lab.searched import open_search
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -196,7 +200,13 @@ def test_a_search_writes_what_predict_reads_and_goes_on_where_it_was(folder, mon
     assert told["task"] == "regression"
     assert told["R²"]["mean"] > 0.8
     assert "size: 1 missing cells are taken for" in told["notes"][0]
-    assert "Which regulariser for" in (out / "report.html").read_text("utf-8")
+    page = Page((out / "report.html").read_text("utf-8"))
+    assert len(page.numbers) > 80
+    recompute(page)
+    assert not re.findall(r"[^\n]{0,30}\d[^\n]{0,30}", "".join(page.words))
+    stored = open_search(out)
+    np.testing.assert_array_equal(stored.net(np.ones((2, 3))), load(out / "model.safetensors").net(np.ones((2, 3))))
+    assert stored.chosen.label == told["chosen"]["label"]
 
     chunks = {file: file.stat().st_mtime_ns for file in (out / "trainings").iterdir()}
     jaxreg(monkeypatch, *options)
@@ -222,6 +232,7 @@ REFUSED = {
     "few rows": (("search", "few.csv", "--target", "price"), "there are n_samples=4 rows for 5 folds"),
     "text": (("search", "houses.csv", "--target", "colour", "--task", "regression"), "row 1, column 'colour'"),
     "taken": (("search", "houses.csv", "--target", "price", "--out", "taken"), "taken holds other files"),
+    "seed": (("search", "houses.csv", "--target", "price", "--seed", "-1"), "seed is -1; expected a whole number"),
     "no model": (("predict", "none.safetensors", "houses.csv"), "there is no file none.safetensors"),
     "other model": (("predict", "houses.csv", "houses.csv"), "is no model of jaxreg's"),
 }

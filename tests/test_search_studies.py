@@ -31,32 +31,40 @@ def plain(seed, rows, noise):
 
 
 PROBLEMS = {
-    "sparse, 30 inputs": lambda: sparse(1, 100, 30, 0.5),
-    "sparse, 60 inputs": lambda: sparse(2, 120, 60, 0.5),
-    "sparse, noise 1": lambda: sparse(3, 150, 40, 1.0),
-    "sparse classes": lambda: sparse(4, 200, 40, 0.5, classes=True),
-    "smooth, 60 rows": lambda: smooth(5, 60, 0.3),
-    "smooth, 80 rows": lambda: smooth(6, 80, 0.4),
-    "smooth, 100 rows": lambda: smooth(7, 100, 0.5),
-    "plain, 800 rows": lambda: plain(8, 800, 0.1),
-    "plain, 1000 rows": lambda: plain(9, 1000, 0.3),
-    "plain, 600 rows": lambda: plain(10, 600, 0.05),
+    "sparse, 30 inputs": lambda seed: sparse(seed, 100, 30, 0.5),
+    "sparse, 60 inputs": lambda seed: sparse(seed, 120, 60, 0.5),
+    "sparse, noise 1": lambda seed: sparse(seed, 150, 40, 1.0),
+    "sparse classes": lambda seed: sparse(seed, 200, 40, 0.5, classes=True),
+    "smooth, 60 rows": lambda seed: smooth(seed, 60, 0.3),
+    "smooth, 80 rows": lambda seed: smooth(seed, 80, 0.4),
+    "smooth, 100 rows": lambda seed: smooth(seed, 100, 0.5),
+    "plain, 800 rows": lambda seed: plain(seed, 800, 0.1),
+    "plain, 1000 rows": lambda seed: plain(seed, 1000, 0.3),
+    "plain, 600 rows": lambda seed: plain(seed, 600, 0.05),
 }
 
 
-def found(name):
-    x, y, right = PROBLEMS[name]()
-    return search(x, y, "classification" if y.dtype == int else "regression", Plan(repeats=2)), right
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [1, 100, 110])
+def test_the_verdict_names_a_right_method_in_eight_of_ten_problems(first):
+    named = {}
+    for seed, (name, problem) in enumerate(PROBLEMS.items(), first):
+        x, y, right = problem(seed)
+        result = search(x, y, "classification" if y.dtype == int else "regression", Plan())
+        named[name] = (result.chosen.label, result.chosen.method in right)
+        print(seed, name, *named[name], result.found.rivals, flush=True)
+    assert sum(hit for _, hit in named.values()) >= 8, named
 
 
 @pytest.mark.slow
-def test_the_verdict_names_a_right_method_in_eight_of_ten_problems():
-    named = {}
-    for name in PROBLEMS:
-        result, right = found(name)
-        named[name] = (result.chosen.label, result.chosen.method in right)
-        print(name, *named[name], result.found.rivals, flush=True)
-    assert sum(hit for _, hit in named.values()) >= 8, named
+def test_no_method_is_named_where_none_is_worth_having():
+    # With so many rows of two inputs no regulariser has much to save, whatever the noise.
+    named = []
+    for seed in range(200, 220):
+        x, y, _ = plain(seed, (640, 960)[seed % 2], (0.05, 0.1, 0.2, 0.3)[seed // 2 % 4])
+        named.append(search(x, y, "regression", Plan(seed=seed)).chosen.label)
+        print(seed, named[-1], flush=True)
+    assert named.count("none") >= 18, named
 
 
 @pytest.mark.slow

@@ -145,3 +145,17 @@ def numbers(content: Any) -> list[Number]:
         return []
     parts = content if isinstance(content, Sequence) else vars(content).values()
     return [number for part in parts for number in numbers(part)]
+
+
+def recomputing(blocks: Sequence[Block], lines: Sequence[str]) -> Block:
+    """Every number in some blocks with its call.
+
+    Args:
+        blocks: What is shown.
+        lines: Python after which the calls run.
+    """
+    calls = {number.call: number for number in numbers(blocks)}
+    rows: list[Sequence[Text]] = [[[number], [Code(call)]] for call, number in calls.items()]
+    how: Text = ["Point at a number to see the call that gives it. After these lines each of the calls runs as it is:"]
+    table = Table(["Every number here and its call"], ["number", "call"], rows)
+    return Part("Recompute any number", [Paragraph(how), Listing("\n".join(lines)), table])

@@ -5,6 +5,7 @@ Numbers stay as they are here: the search standardises them inside each fold.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -95,6 +96,7 @@ def target(columns: Columns, name: str, task: Task | None = None) -> Target:
         )
     places = np.searchsorted(different, kept.astype(str) if words else kept)
     classes = tuple(str(each) if words else float(each) for each in different)
+    notes += alike(name, classes)
     return Target(places, rows, task, classes, tuple(notes))
 
 
@@ -133,6 +135,7 @@ class Encoding:
             values = columns[column.name]
             inputs, missing, unknown = (_ones if column.categories else _numbers)(column, values)
             parts.append(inputs)
+            notes += alike(column.name, column.categories)
             if missing:
                 notes.append(f"{column.name}: {missing} missing cells are taken for {column.fill}")
             if unknown:
@@ -171,6 +174,25 @@ def learn(columns: Columns, leave_out: str) -> Encoding:
     if not learnt:
         raise ValueError(f"the table has no column beside {leave_out!r}; expected one to predict from")
     return Encoding(tuple(learnt))
+
+
+def alike(name: str, words: Sequence[str | float]) -> list[str]:
+    """What to tell about words that differ in capitals only: they stay different, and are rarely meant so.
+
+    Args:
+        name: Of the column.
+        words: Its different words.
+
+    Example:
+        >>> alike("smoker", ["Yes", "no", "yes"])
+        ["smoker: 'Yes' and 'yes' differ in capitals only and are taken for different words"]
+    """
+    same: dict[str, list[str]] = {}
+    for word in words:
+        if isinstance(word, str):
+            same.setdefault(word.casefold(), []).append(word)
+    groups = [" and ".join(map(repr, group)) for group in same.values() if len(group) > 1]
+    return [f"{name}: {group} differ in capitals only and are taken for different words" for group in groups[:3]]
 
 
 def _numbers(column: Column, values: np.ndarray) -> tuple[np.ndarray, int, int]:

@@ -54,12 +54,12 @@ def parsed(raw: bytes, name: str) -> Columns:
         ValueError: As `read` does.
     """
     if not raw:
-        raise ValueError(f"{name} is empty; expected a table: {_KNOWN}")
+        raise ValueError(f"{name} is empty; expected {_KNOWN}")
     if raw[:1] == b"\x80" or name.endswith((".pkl", ".pickle", ".joblib")):
         raise ValueError(f"{name} is a pickle, which can run any code when it is read; expected {_KNOWN}: save it so")
     parser = _PARSERS.get(Path(name).suffix.lower())
     if parser is None:
-        raise ValueError(f"{name} ends in {Path(name).suffix or 'nothing'!r}; expected {_KNOWN}")
+        raise ValueError(f"{name} ends in {Path(name).suffix!r}; expected {_KNOWN}")
     columns = parser(raw, name)
     if not columns or not len(next(iter(columns.values()))):
         raise ValueError(f"{name} holds a heading and no rows; expected rows")

@@ -15,18 +15,16 @@ from jaxreg.lab.blocks import (
     Code,
     Given,
     Heading,
-    Listing,
     Paragraph,
     Part,
     Picture,
     Pictures,
     Piece,
     Stop,
-    Table,
     Text,
     Verdict,
     Walk,
-    numbers,
+    recomputing,
 )
 from jaxreg.lab.markdown import drawn, markdown
 from jaxreg.lab.page import html
@@ -231,8 +229,4 @@ def _recomputing(blocks: Sequence[Block], sources: Mapping[Path, Source]) -> Blo
     lines = ["from pathlib import Path", "", "from jaxreg.lab import stats, tables", "from jaxreg.lab.figures import *"]
     lines += [f"from jaxreg.lab.{module} import {opener}", ""]
     lines += [f"{source.name} = {opener}(Path({str(folder)!r}))" for folder, source in sources.items()]
-    calls = {number.call: number for number in numbers(blocks)}
-    rows: list[Sequence[Text]] = [[[number], [Code(call)]] for call, number in calls.items()]
-    how: Text = ["Point at a number to see the call that gives it. After these lines each of the calls runs as it is:"]
-    table = Table(["Every number here and its call"], ["number", "call"], rows)
-    return Part("Recompute any number", [Paragraph(how), Listing("\n".join(lines)), table])
+    return recomputing(blocks, lines)

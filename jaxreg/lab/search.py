@@ -52,6 +52,8 @@ class Plan:
                 continue
             if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed is {self.seed!r}; expected a whole number from 0 to 2147483647")
         if not 0 < self.learning_rate < np.inf:
             raise ValueError(f"learning_rate is {self.learning_rate!r}; expected a number above 0")
 
@@ -72,10 +74,10 @@ class Search:
         tried: The candidates.
         parts: The splits.
         lanes: The curves of every training: name -> array of shape (candidates, splits, …).
+        spread: The variance of the target on the fold `test` of each split, in which R² counts; empty for classes.
         found: What is chosen, and how good that is.
         net: The chosen one, trained on all rows.
         rows: Different rows that were trained on.
-        diverged: How many trainings diverged.
     """
 
     task: Task
@@ -84,15 +86,20 @@ class Search:
     tried: list[Candidate]
     parts: list[Split]
     lanes: dict[str, np.ndarray]
+    spread: np.ndarray
     found: Nested
     net: Net
     rows: int
-    diverged: int
 
     @property
     def chosen(self) -> Candidate:
         """The candidate that was chosen from all rows."""
         return self.tried[self.found.chosen]
+
+    @property
+    def diverged(self) -> int:
+        """How many trainings diverged."""
+        return int((self.lanes["diverged_at"] >= 0).sum())
 
 
 def search(
@@ -126,10 +133,8 @@ def search(
     check(y, task, plan.folds)
     mean, scale, target = _figures(x, y, w, task)
     two = np.array([_two(column) for column in x.T])
-    # Sizes that many tables share, for few programs.
-    step = 128 if len(x) <= 256 else max(64, 2 ** (int(np.log2(len(x))) - 3))
-    width, rows = _rounded(x.shape[1], 16), _rounded(len(x), step)
-    fill = rows - len(x)
+    setting, tried, rows = planned_for(plan, task, classes, len(x))
+    width, fill = _rounded(x.shape[1], 16), rows - len(x)
     rng = np.random.default_rng(plan.seed)
     dealt = np.stack([deal(y, plan.folds, rng, classes=classes > 0) for _ in range(plan.repeats)])
     kind = np.int32 if classes > 2 else np.float32
@@ -142,19 +147,50 @@ def search(
         folds=np.pad(dealt, [(0, 0), (0, fill)], constant_values=-2).astype(np.int32),
         seed=np.int32(plan.seed),
     )
-    epochs, points = plan.passes(len(x))
-    setting = Setting(task, classes if classes > 2 else 1, plan.hidden, epochs, plan.learning_rate, points)
-    tried = candidates(plan.methods, epochs, setting.steps(rows), quick=plan.quick)
     parts = splits(plan.repeats, plan.folds)
     lanes = train(setting, table, tried, parts, store)
-    test, validation = _losses(lanes, "test"), _losses(lanes, "validation")
-    found = nested(tried, parts, (test, _scores(lanes, test, table, parts)), validation)
+    spread = _spread(table, parts) if task == "regression" else np.zeros(0)
+    found = judged(tried, parts, lanes, spread)
     arrays = {path: lanes[f"params/{path}"][found.chosen, -1] for path in WEIGHTS}
     arrays["hidden/kernel"] = arrays["hidden/kernel"][: x.shape[1]]
     net = Net(arrays | {"mean": mean, "scale": scale, "target": np.array(target)})
     lanes = {name: values for name, values in lanes.items() if not name.startswith("params/")}
-    diverged = int((lanes["diverged_at"] >= 0).sum())
-    return Search(task, plan, setting, tried, parts, lanes, found, net, len(x), diverged)
+    return Search(task, plan, setting, tried, parts, lanes, spread, found, net, len(x))
+
+
+def planned_for(plan: Plan, task: Task, classes: int, rows: int) -> tuple[Setting, list[Candidate], int]:
+    """What the trainings of a table share, the candidates, and how many rows it is filled up to.
+
+    Args:
+        plan: What to try, and how.
+        task: What to learn.
+        classes: How many there are; 0 for a number.
+        rows: Different rows.
+    """
+    # Sizes that many tables share, for few programs.
+    filled = _rounded(rows, 128 if rows <= 256 else max(64, 2 ** (int(np.log2(rows)) - 3)))
+    epochs, points = plan.passes(rows)
+    setting = Setting(task, classes if classes > 2 else 1, plan.hidden, epochs, plan.learning_rate, points)
+    return setting, candidates(plan.methods, epochs, setting.steps(filled), quick=plan.quick), filled
+
+
+def judged(
+    tried: Sequence[Candidate], parts: Sequence[Split], lanes: dict[str, np.ndarray], spread: np.ndarray
+) -> Nested:
+    """What is chosen, and how good that is, by the curves of all trainings.
+
+    Args:
+        tried: The candidates.
+        parts: The splits.
+        lanes: As `jaxreg.lab.folds.train` gives them.
+        spread: The variance of the target on the fold `test` of each split; empty for classes.
+    """
+    test, validation = _losses(lanes, "test"), _losses(lanes, "validation")
+    if len(spread):
+        scores = 1 - test / np.where(spread > 0, spread, np.nan)
+    else:
+        scores = np.where(np.isfinite(test), lanes["test_accuracy"][..., -1], np.nan)
+    return nested(tried, parts, (test, scores), validation)
 
 
 def planned(shape: tuple[int, ...], budget: float | None, *, quick: bool = False, seed: int = 0) -> Plan:
@@ -236,15 +272,13 @@ def _losses(lanes: dict[str, np.ndarray], part: str) -> np.ndarray:
     return np.where(lanes["diverged_at"] < 0, lanes[f"{part}_loss"][..., -1], np.nan)
 
 
-def _scores(lanes: dict[str, np.ndarray], loss: np.ndarray, table: Table, parts: Sequence[Split]) -> np.ndarray:
-    if "test_accuracy" in lanes:
-        return np.where(np.isfinite(loss), lanes["test_accuracy"][..., -1], np.nan)
+def _spread(table: Table, parts: Sequence[Split]) -> np.ndarray:
     spread = []
     for part in parts:
         w = table.w * ((table.folds[part.repeat] == part.test) | (part.test < 0))
         share, y = w / w.sum(), table.y.astype(np.float64)
         spread.append(share @ np.square(y - share @ y))
-    return 1 - loss / np.where(np.array(spread) > 0, spread, np.nan)
+    return np.array(spread, np.float64)
 
 
 def _rounded(count: int, step: int) -> int:

@@ -16,6 +16,7 @@ from jaxreg.lab.compiled import keep_compiled
 from jaxreg.lab.model_file import Model
 from jaxreg.lab.net import Task
 from jaxreg.lab.page import html
+from jaxreg.lab.quote import Source
 from jaxreg.lab.record import write_whole
 from jaxreg.lab.search import Plan, check, planned, search
 
@@ -56,26 +57,31 @@ def search_table(file: Path, asked: Asked, *, as_json: bool = False) -> None:
     x, notes = encoded({name: values[wanted.rows] for name, values in columns.items()})
     notes = [*wanted.notes, *notes]
     if not as_json:
-        print("\n".join([*notes, f"{len(x)} rows, {x.shape[1]} inputs, {wanted.task} of {asked.target}"]), flush=True)
+        classes = f": {', '.join(map(_class, wanted.classes))}" if wanted.classes else ""
+        size = f"{len(x)} rows, {x.shape[1]} inputs, {wanted.task} of {asked.target}{classes}"
+        print("\n".join([*notes, size]), flush=True)
     check(wanted.y, wanted.task, 5)
     out = asked.out or file.with_name(f"{file.stem}-search")
     command = shlex.join(["jaxreg", *sys.argv[1:]])
     plan = _plan(out, x, wanted.y, asked)
     keep_compiled()
     found = search(x, wanted.y, wanted.task, plan, store=out / "trainings")
-    told = search_report.summary(found) | {"notes": notes, "file": str(file), "command": command}
+    source = Source("search", found)
+    told = search_report.summary(source) | {"notes": notes, "file": str(file), "command": command}
     model = Model(found.net, encoded, asked.target, wanted.task, wanted.classes, {"chosen": found.chosen.label})
     model_file.save(out / "model.safetensors", model)
     write_whole(out / "verdict.json", json.dumps(told, indent=1) + "\n")
     write_whole(
         out / "report.html",
-        html(f"{file.name}: which regulariser?", search_report.blocks(found, file.name, notes, command)),
+        html(
+            f"{file.name}: which regulariser?", search_report.blocks(source, out.resolve(), file.name, notes, command)
+        ),
     )
     seconds = time.perf_counter() - start
     if as_json:
         print(json.dumps(told | {"out": str(out.resolve()), "seconds": seconds}))
         return
-    print("\n".join([*search_report.lines(found), "", *search_report.verdict(found)]))
+    print("\n".join([*search_report.lines(source), "", *told["verdict"]]))
     print(f"{told['nets']} nets in {seconds:.0f} s. Report, model, verdict and trainings are in {out.resolve()}")
 
 
@@ -120,6 +126,10 @@ def _plan(out: Path, x: np.ndarray, y: np.ndarray, asked: Asked) -> Plan:
     plan = planned(x.shape, asked.budget, quick=asked.quick, seed=asked.seed)
     write_whole(place, json.dumps({"request": request, "plan": dataclasses.asdict(plan)}))
     return plan
+
+
+def _class(each: str | float) -> str:
+    return each if isinstance(each, str) else f"{each:g}"
 
 
 def seconds(words: str | None) -> float | None:

@@ -3,14 +3,32 @@
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from jaxreg.lab.blocks import Block, Bullets, Code, Given, Heading, Paragraph, Picture, Pictures, Table, Text, Verdict
+from jaxreg.lab import searched
+from jaxreg.lab.blocks import (
+    Block,
+    Bullets,
+    Code,
+    Given,
+    Heading,
+    Paragraph,
+    Picture,
+    Pictures,
+    Table,
+    Text,
+    Verdict,
+    recomputing,
+)
 from jaxreg.lab.candidates import METHODS, NONE
 from jaxreg.lab.nested import Estimate
+from jaxreg.lab.quote import Result, Source
 from jaxreg.lab.search import Search
 from jaxreg.lab.style import BLUE, GREY, ORANGE, style
 from jaxreg.lab.svg import svg
@@ -19,63 +37,71 @@ _SCORE = {"classification": "accuracy", "regression": "R²"}
 _LOSS = {"classification": "cross-entropy", "regression": "squared error (share of the target's variance)"}
 
 
-def verdict(found: Search) -> list[str]:
+def verdict(source: Source) -> list[Text]:
     """What to do, how sure that is, and what to expect: a sentence each.
 
     Args:
-        found: The search.
+        source: The search.
     """
-    nested, score = found.found, _SCORE[found.task]
-    method, label = found.chosen.method, found.chosen.label
-    tally = nested.tally(found.tried)
-    outer = len(nested.picks)
+    found: Search = source.data
+    nested, score, loss = found.found, _SCORE[found.task], _LOSS[found.task]
+    method = found.chosen.method
+    outer = source.find(searched.outer_folds).number(form="d")
+    told: list[Text] = [["Use ", Code(found.chosen.label), f": {_MEANING[method]}."]]
     if method == NONE:
-        told = ["Use no regulariser: none of those that were tried is better by more than one standard error."]
-    else:
-        told = [f"Use {label}: {_MEANING[method]}."]
-    told.append(
-        f"On rows that neither trained nor chose, a net found in this way has {score} {_spread(nested.score)} "
-        f"and {_LOSS[found.task]} {_spread(nested.loss)} ({outer} outer folds, ± a standard error)."
-    )
-    told.append(
-        f"Against no regulariser on the same folds: {score} {nested.score_gain.mean:+.3f} ± "
-        f"{nested.score_gain.error:.3f}, {_LOSS[found.task]} {-nested.loss_gain.mean:+.3f} ± "
-        f"{nested.loss_gain.error:.3f}: {_sure(nested.loss_gain)}."
-    )
-    times = ", ".join(f"{name} {count} times" for name, count in tally.items())
-    told.append(f"Chosen inside the {outer} outer folds: {times}.")
+        told = [["Use no regulariser: none of those that were tried is better by enough to be told from chance."]]
+    told.append([
+        f"On rows that neither trained nor chose, a net found in this way has {score} ",
+        *_spread(source.find(searched.score)), f" and {loss} ", *_spread(source.find(searched.loss)),
+        " (", outer, " outer folds, ± a standard error).",
+    ])  # fmt: skip
+    told.append([
+        f"Against no regulariser on the same folds: {score} ", *_spread(source.find(searched.score_gain), "+.3f"),
+        f", {loss} ", *_spread(source.find(searched.loss_change), "+.3f"), f": {_sure(nested.loss_gain)}.",
+    ])  # fmt: skip
+    times = [
+        [Code(name), " ", source.find(searched.times_picked, name).number(form="d"), " times" if count > 1 else " time"]
+        for name, count in nested.tally(found.tried).items()
+    ]
+    told.append(["Chosen inside the ", outer, " outer folds: ", *_joined(times), "."])
     if rivals := [name for name in nested.rivals if name != method]:
-        told.append(f"Not to be told from the best by these rows: {', '.join(rivals)}.")
+        told.append(["Not to be told from the best by these rows: ", *_joined([[Code(name)] for name in rivals]), "."])
     if found.diverged:
-        told.append(f"{found.diverged} trainings diverged; a candidate with such a training is not chosen.")
+        lost = source.find(searched.diverged).number(form="d")
+        told.append([lost, " trainings diverged; a candidate with such a training is not chosen."])
     return told
 
 
-def table(found: Search) -> Table:
+def table(source: Source) -> Table:
     """One row a candidate: score, loss and what it gains over no regulariser, on the outer folds.
 
     Args:
-        found: The search.
+        source: The search.
     """
-    nested = found.found
     rows: list[Sequence[Text]] = []
-    for candidate, scores, losses in zip(found.tried, nested.scores, nested.losses, strict=True):
-        gain = nested.losses[0] - losses
-        cells = (f"{scores.mean():.3f}", f"{losses.mean():.3f}", f"{gain.mean():+.3f}", f"{(gain > 0).mean():.0%}")
-        rows.append([[Code(candidate.label)], *([cell] for cell in cells)])
-    caption: Text = [f"Mean over {len(nested.picks)} outer folds, before anything is chosen"]
-    columns = ["candidate", _SCORE[found.task], "loss", "loss gained", "better in"]
-    return Table(caption, columns, rows, [found.chosen.label])
+    for candidate in source.data.tried:
+        label = candidate.label
+        cells = [source.find(function, label) for function in (searched.mean_score, searched.mean_loss)]
+        shown = [cell.number() for cell in cells] + [source.find(searched.gain, label).number(form="+.3f")]
+        share = source.find(searched.better, label).number(form=".0f", times=100)
+        rows.append([[Code(label)], *([cell] for cell in shown), [share, " %"]])
+    caption: Text = [
+        "Mean over ",
+        source.find(searched.outer_folds).number(form="d"),
+        " outer folds, before the choice",
+    ]
+    columns = ["candidate", _SCORE[source.data.task], "loss", "loss gained", "better in"]
+    return Table(caption, columns, rows, [source.data.chosen.label])
 
 
-def lines(found: Search) -> list[str]:
+def lines(source: Source) -> list[str]:
     """The table for a terminal, the candidates of each method by strength.
 
     Args:
-        found: The search.
+        source: The search.
     """
-    shown = table(found)
-    rows = [list(shown.columns), *([str(cell[0]) for cell in row] for row in shown.rows)]
+    shown = table(source)
+    rows = [list(shown.columns), *(["".join(map(str, cell)) for cell in row] for row in shown.rows)]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     told = ["".join(map(str, shown.caption))]
     for row in rows:
@@ -90,33 +116,40 @@ def _wide(row: Sequence[str], widths: Sequence[int]) -> list[tuple[int, tuple[st
     return list(enumerate(zip(row, widths, strict=True)))
 
 
-def blocks(found: Search, name: str, notes: Sequence[str], command: str) -> list[Block]:
+def blocks(source: Source, folder: Path, name: str, notes: Sequence[str], command: str) -> list[Block]:
     """The page of a search.
 
     Args:
-        found: The search.
+        source: The search.
+        folder: Where it is kept.
         name: Of the table.
         notes: What was noticed in reading it.
         command: What was run.
     """
-    first, *rest = verdict(found)
-    made: list[Text] = [["Command: ", Code(command)], [_sizes(found)], [_versions()]]
+    first, *rest = verdict(source)
+    made: list[Text] = [["Command: ", Code(command)], _sizes(source), ["Versions: ", Code(_versions())]]
     parts: list[Block] = [
         Heading(["Which regulariser for ", Given(name), "?"], 1),
-        Verdict([Paragraph([first], lead=True), *(Paragraph([sentence]) for sentence in rest)]),
+        Verdict([Paragraph(first, lead=True), *map(Paragraph, rest)]),
     ]
     if notes:
         parts += [Heading(["What was noticed in the table"]), Bullets([[Given(note)] for note in notes])]
-    pictures = Pictures([_strengths(found), _curves(found)])
-    return [*parts, Heading(["Candidates"]), table(found), pictures, Heading(["How it was made"]), Bullets(made)]
+    parts += [Heading(["Candidates"]), Pictures([_strengths(source.data), _curves(source.data)]), table(source)]
+    parts += [Heading(["How it was made"]), Bullets(made)]
+    opening = [
+        "from pathlib import Path", "", "from jaxreg.lab.searched import *", "",
+        f"{source.name} = open_search(Path({str(folder)!r}))",
+    ]  # fmt: skip
+    return [*parts, recomputing(parts, opening)]
 
 
-def summary(found: Search) -> dict[str, Any]:
+def summary(source: Source) -> dict[str, Any]:
     """The same as plain JSON.
 
     Args:
-        found: The search.
+        source: The search.
     """
+    found: Search = source.data
     nested = found.found
     return {
         "chosen": {"label": found.chosen.label, "method": found.chosen.method, "strength": found.chosen.shown},
@@ -127,9 +160,11 @@ def summary(found: Search) -> dict[str, Any]:
         "loss_gain": vars(nested.loss_gain),
         "picks": nested.tally(found.tried),
         "rivals": list(nested.rivals),
-        "nets": len(found.tried) * len(found.parts),
+        "nets": searched.nets(found),
         "diverged": found.diverged,
-        "verdict": verdict(found),
+        "rows": found.rows,
+        "spread": found.spread.tolist(),
+        "verdict": ["".join(map(str, sentence)) for sentence in verdict(source)],
     }
 
 
@@ -154,23 +189,33 @@ def _sure(gain: Estimate) -> str:
     return "no gain beyond chance" if steps > -1 else "a loss"
 
 
-def _spread(estimate: Estimate) -> str:
-    return f"{estimate.mean:.3f} ± {estimate.error:.3f}"
+def _spread(found: Result, form: str = ".3f") -> Text:
+    return [found.number("mean", form), " ± ", found.number("error")]
 
 
-def _sizes(found: Search) -> str:
-    plan, setting = found.plan, found.setting
-    nets = len(found.tried) * len(found.parts)
-    return (
-        f"{len(found.tried)} candidates, {len(found.parts)} trainings each: {nets} nets of {setting.hidden} hidden "
-        f"units, {setting.epochs} epochs, on {found.rows} different rows; {plan.folds} folds, {plan.repeats} repeats, "
-        f"seed {plan.seed}"
-    )
+def _joined(parts: Sequence[Text]) -> Text:
+    return [piece for place, part in enumerate(parts) for piece in ([", "] if place else []) + list(part)]
+
+
+def _sizes(source: Source) -> Text:
+    count = {
+        function.__name__: source.find(function).number(form="d")
+        for function in (
+            searched.candidates, searched.trainings, searched.nets, searched.hidden, searched.epochs, searched.rows,
+            searched.folds, searched.repeats, searched.seed,
+        )
+    }  # fmt: skip
+    return [
+        count["candidates"], " candidates, ", count["trainings"], " trainings each: ", count["nets"], " nets of ",
+        count["hidden"], " hidden units, ", count["epochs"], " epochs, on ", count["rows"], " different rows; ",
+        count["folds"], " folds, ", count["repeats"], " repeats" if source.data.plan.repeats > 1 else " repeat",
+        ", seed ", count["seed"],
+    ]  # fmt: skip
 
 
 def _versions() -> str:
     found = [f"{name} {version(name)}" for name in ("jaxreg", "jax", "jaxlib", "numpy")]
-    return f"Versions: {', '.join(found)}, Python {platform.python_version()}"
+    return f"{', '.join(found)}, Python {platform.python_version()}"
 
 
 def _strengths(found: Search) -> Picture:
@@ -186,7 +231,7 @@ def _strengths(found: Search) -> Picture:
         ax.plot(names.index(found.chosen.method), nested.losses[at].mean(), "o", color=ORANGE, markersize=7)
         ax.axhline(nested.losses[0].mean(), color=BLUE, linewidth=1, linestyle="--")
         ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
-        ax.set_yscale("log")
+        _readable(ax)
         ax.set_ylabel("loss on outer folds")
         caption = "Loss of every candidate (a dot a strength); the chosen one orange; the dashed line is no regulariser"
         return Picture("strengths", caption, svg(figure, "strengths"))
@@ -203,8 +248,20 @@ def _curves(found: Search) -> Picture:
             for part, line in (("train", ":"), ("test", "-")):
                 curve = found.lanes[f"{part}_loss"][place, outer].mean(axis=0)
                 ax.plot(epochs, curve, line, color=colour, label=f"{label}, {part}")
-        ax.set_yscale("log")
+        _readable(ax)
         ax.set_xlabel("epoch")
         ax.set_ylabel("loss")
         ax.legend()
         return Picture("curves", "Loss while training, mean over the outer folds", svg(figure, "curves"))
+
+
+def _readable(ax: Axes) -> None:
+    # A logarithmic axis with numbers: losses seldom span a power of ten.
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    low, high = ax.get_ylim()
+    if high < 4 * low:  # too little for more than one of 1, 2 and 5
+        ax.yaxis.set_major_locator(FixedLocator(MaxNLocator(5).tick_values(low, high).tolist()))
+        ax.set_ylim(low, high)
