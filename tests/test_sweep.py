@@ -152,6 +152,27 @@ def test_narrow_types_widen_exactly_and_bools_stay() -> None:
     assert found["b"].values.tolist() == [1.0, -2.5]
 
 
+@pytest.mark.parametrize("kind", ["bfloat16", "float8_e4m3fn", "float16", "int4"])
+def test_narrow_axes_have_coordinates_that_are_kept(kind: str, tmp_path: Path) -> None:
+    found = sweep(square, {"x": jnp.array([1, 2], kind)}, tmp_path).load()
+    assert found["x"].values.tolist() == [1, 2]
+    assert found["y"].sel(x=2).item() == 4
+    xr.testing.assert_identical(found, sweep(square, {"x": jnp.array([1, 2], kind)}))
+
+
+def test_run_may_close_over_a_random_key(tmp_path: Path) -> None:
+    key = jax.random.key(7)
+
+    def run(seed: Any) -> dict[str, Any]:
+        return {"y": jax.random.normal(jax.random.fold_in(key, seed))}
+
+    alone = [jax.random.normal(jax.random.fold_in(key, seed)).item() for seed in range(3)]
+    assert sweep(run, {"seed": range(3)}, tmp_path)["y"].values.tolist() == alone
+    key = jax.random.key(8)
+    with pytest.raises(ValueError, match="program is"):
+        sweep(run, {"seed": range(3)}, tmp_path)
+
+
 def test_attributes_say_what_was_run() -> None:
     first = sweep(walk, WALKS, chunk=4).attrs
     assert first["grid"] == "scale (3) x seed (7)"
@@ -274,6 +295,20 @@ BAD: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], type, s
     ("strings", square, {"x": ["a", "b"]}, {}, TypeError, "loop around sweep, joined with xarray.concat"),
     ("NaN", square, {"x": [1.0, float("nan")]}, {}, ValueError, "axis 'x' holds NaN"),
     ("huge integers", square, {"x": [2**40]}, {}, ValueError, "integers beyond int32"),
+    ("huge numbers", square, {"x": [1.0, 1e300]}, {}, ValueError, "numbers beyond float32, such as 1e.300"),
+    ("tiny numbers", square, {"x": [1.0, 1e-60]}, {}, ValueError, "holds 1e-60, which is 0.0 in float32"),
+    ("equal in float32", square, {"x": [1.7e9, 1.7e9 + 1]}, {}, ValueError, "1700000001.0, which is 1700000000.0"),
+    ("masked", square, {"x": np.ma.array([1, 2, 3], mask=[0, 1, 0])}, {}, ValueError, "masked values"),
+    ("a record", square, {"x": np.zeros(2, [("a", float)])}, {}, TypeError, "can't be traced"),
+    ("no strings", square, {"x": np.array([], str)}, {}, ValueError, "axis 'x' is empty"),
+    (
+        "too many lanes",
+        lambda x, y, z: {"w": x},
+        dict.fromkeys("xyz", np.zeros((3_000_000, 0))),
+        {},
+        ValueError,
+        "can be counted",
+    ),
     ("ragged", square, {"x": [[1.0], [1.0, 2.0]]}, {}, ValueError, "axis 'x' differ in structure"),
     ("ragged arrays", square, {"x": [np.ones(1), np.ones(2)]}, {}, ValueError, "can't be stacked"),
     ("ragged leaves", square, {"x": {"a": np.ones(1), "b": np.ones(2)}}, {}, ValueError, "share their leading"),
@@ -287,6 +322,11 @@ BAD: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], type, s
     ("chunk 1.5", square, {"x": [1.0]}, {"chunk": 1.5}, ValueError, "chunk must be a positive"),
     ("unknown coords", square, {"x": [1.0]}, {"coords": {"epoch": [1]}}, ValueError, "no dimension"),
     ("short coords", square, {"x": [1.0]}, {"coords": {"x": [1, 2]}}, ValueError, r"must have \(1,\)"),
+    ("ragged coords", square, {"x": [1.0]}, {"coords": {"x": [[1], [1, 2]]}}, ValueError, "is ragged"),
+    ("a list of coords", square, {"x": [1.0]}, {"coords": ["x"]}, TypeError, "coords must be a dict"),
+    ("a name as device", square, {"x": [1.0]}, {"devices": "cpu"}, TypeError, "a list of JAX devices, got 'cpu'"),
+    ("a number as devices", square, {"x": [1.0]}, {"devices": 3}, TypeError, "a list of JAX devices, got 3"),
+    ("a number as executor", square, {"x": [1.0]}, {"executor": 3}, TypeError, "must have a method submit"),
     ("no dict", lambda x: x, {"x": [1.0]}, {}, TypeError, "must return a dict of arrays"),
     ("empty dict", lambda x: {}, {"x": [1.0]}, {}, TypeError, "empty dict"),
     ("returns a string", lambda x: {"y": "a"}, {"x": [1.0]}, {}, TypeError, "output 'y' is str and must be"),
@@ -296,6 +336,10 @@ BAD: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], type, s
     ("ragged output", lambda x: {"y": [x, jnp.stack([x, x])]}, {"x": [1.0]}, {}, TypeError, "output 'y' is list"),
     ("float(x)", lambda x: {"y": float(x)}, {"x": [1.0]}, {}, TypeError, "can't be traced"),
     ("if x", lambda x: {"y": x if x > 0 else -x}, {"x": [1.0]}, {}, TypeError, "can't be traced"),
+    ("x[x > 0]", lambda x: {"y": x[None][x > 0]}, {"x": [1.0]}, {}, TypeError, "can't be traced"),
+    ("beyond int32", lambda x: {"y": np.array(2**40)}, {"x": [1.0]}, {}, ValueError, "integers beyond int32"),
+    ("beyond float32", lambda x: {"y": np.array(1e300)}, {"x": [1.0]}, {}, ValueError, "numbers beyond float32"),
+    ("a name with NUL", lambda x: {"a\0b": x}, {"x": [1.0]}, {}, ValueError, "can be printed"),
     ("a key", lambda x: {"y": jax.random.key(x)}, {"x": [1]}, {}, TypeError, "random key"),
     ("named as an axis", lambda x: {"x": x}, {"x": [1.0]}, {}, ValueError, "an axis and of an output"),
     ("a number as name", lambda x: {1: x}, {"x": [1.0]}, {}, TypeError, "must be strings"),

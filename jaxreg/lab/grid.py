@@ -118,6 +118,8 @@ def make_grid(over: Mapping[str, Any], *, zipped: bool = False) -> Grid:
     sizes = {axis.name: axis.size for axis in grid.axes}
     if zipped and len(set(sizes.values())) > 1:
         raise ValueError(f"zipped axes must be equally long, got {sizes}")
+    if grid.size >= 2**63:
+        raise ValueError(f"the axes span {grid.size:.1e} lanes and 2**63 - 1 can be counted, got {sizes}: use fewer")
     if max(sizes.values()) >= 2**31:
         raise ValueError(f"an axis may have at most 2**31 - 1 entries, got {sizes}")
     return grid
@@ -133,6 +135,8 @@ def _axis(name: object, entries: Any) -> Axis:
     leaves, structure = jax.tree.flatten(stacked)
     if not leaves:
         raise ValueError(f"axis {name!r} is empty: give it at least one value or leave it out")
+    if any(np.shape(leaf)[:1] == (0,) for leaf in leaves):
+        raise ValueError(f"axis {name!r} is empty: give it at least one value or leave it out")
     keys = tuple(_key_name(leaf) for leaf in leaves)
     arrays = tuple(_array(name, leaf) for leaf in leaves)
     lengths = {array.shape[0] if array.ndim else None for array in arrays}
@@ -140,11 +144,34 @@ def _axis(name: object, entries: Any) -> Axis:
         shapes = [array.shape for array in arrays]
         raise ValueError(f"the leaves of axis {name!r} must share their leading axis, got shapes {shapes}")
     size = arrays[0].shape[0]
-    if size == 0:
-        raise ValueError(f"axis {name!r} is empty: give it at least one value or leave it out")
-    plain = len(arrays) == 1 and arrays[0].ndim == 1 and leaves[0] is stacked
-    coordinate = np.asarray(stacked) if plain and keys == (None,) else np.arange(size)
+    numbers = len(arrays) == 1 and arrays[0].ndim == 1 and leaves[0] is stacked and keys == (None,)
+    if numbers:
+        _check_apart(name, np.asarray(stacked), arrays[0])
+    coordinate = storable(np.asarray(stacked)) if numbers else np.arange(size)
     return Axis(name, arrays, keys, structure, coordinate)
+
+
+def _check_apart(name: str, values: np.ndarray, narrow: np.ndarray) -> None:
+    """Numbers that differ, from each other or from 0, must differ for the program too, or it runs one of them twice."""
+    found, first = np.unique(values, return_index=True)
+    seen = narrow[first]
+    same = np.flatnonzero(seen[1:] == seen[:-1])
+    zero = np.flatnonzero((found != 0) & (seen == 0))
+    if same.size or zero.size:
+        pair = [*found[same[0] : same[0] + 2]] if same.size else [0.0, found[zero[0]]]
+        raise ValueError(
+            f"axis {name!r} holds {pair[1]}, which is {pair[0]} in {narrow.dtype}: sweep numbers that it tells apart, "
+            "or call jax.config.update('jax_enable_x64', True) first"
+        )
+
+
+def storable(array: np.ndarray) -> np.ndarray:
+    """A coordinate as files and pandas can hold it: narrow types widened exactly, objects as text."""
+    if array.dtype == object:
+        return array.astype(np.str_)
+    if array.dtype == np.float16 or (array.dtype.isbuiltin != 1 and jnp.issubdtype(array.dtype, np.floating)):
+        return array.astype(np.float32)
+    return array.astype(np.int32) if jnp.issubdtype(array.dtype, np.integer) and array.dtype.isbuiltin != 1 else array
 
 
 def _stack(name: str, entries: Any) -> Any:
@@ -172,6 +199,11 @@ def _key_name(leaf: Any) -> str | None:
     return str(jax.random.key_impl(leaf)) if is_key else None
 
 
+def plain(array: Any) -> Any:
+    """An array as it is; of random keys, the integers they consist of."""
+    return jax.random.key_data(array) if _key_name(array) else array
+
+
 def _host(leaf: Any) -> np.ndarray:
     if _key_name(leaf):
         raise ValueError("stack random keys into one array first: jax.random.split(key, n) is an axis")
@@ -181,16 +213,43 @@ def _host(leaf: Any) -> np.ndarray:
 def _array(name: str, leaf: Any) -> np.ndarray:
     """A leaf as the NumPy array which the program gets: in JAX's own width, and nothing lost by that."""
     if _key_name(leaf):
-        return np.asarray(jax.random.key_data(leaf))
+        return np.asarray(plain(leaf))
+    if np.ma.is_masked(leaf):
+        raise ValueError(f"axis {name!r} has masked values: give it those to sweep, as axis.compressed()")
     array = np.asarray(leaf)
-    if array.dtype.kind not in "biufcV" or array.dtype.hasobject:
+    if array.dtype != bool and not jnp.issubdtype(array.dtype, np.number):
         raise TypeError(
             f"axis {name!r} holds {array.dtype} values such as {array.flat[0]!r}, which can't be traced: what "
             "differs in structure is a loop around sweep, joined with xarray.concat"
         )
     if array.dtype.kind in "fc" and np.isnan(array).any():
         raise ValueError(f"axis {name!r} holds NaN: every value of an axis must be a number")
-    narrow = array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
-    if array.dtype.kind in "iu" and not np.array_equal(narrow, array):
-        raise ValueError(f"axis {name!r} holds integers beyond {narrow.dtype}: use smaller ones")
+    if array.dtype.isbuiltin != 1 and jnp.issubdtype(array.dtype, np.integer):
+        return array.astype(np.int8)  # XLA packs integers of less than 8 bits as no array on the host is
+    return narrowed(f"axis {name!r}", array)
+
+
+def narrowed(what: str, array: np.ndarray) -> np.ndarray:
+    """An array in the width that JAX computes in.
+
+    Args:
+        what: whose it is, for the error.
+        array: of any type that JAX has.
+
+    Raises:
+        ValueError: a value lies beyond that width: JAX would wrap it around, or make it infinite.
+    """
+    with np.errstate(over="ignore"):
+        narrow = array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
+    if array.dtype.kind in "iu":
+        lost, kind = narrow != array, "integers"
+    elif array.dtype.kind in "fc":
+        lost, kind = np.isfinite(array) & ~np.isfinite(narrow), "numbers"
+    else:
+        return narrow
+    if lost.any():
+        raise ValueError(
+            f"{what} holds {kind} beyond {narrow.dtype}, such as {array[lost].flat[0]}: use smaller ones, or call "
+            "jax.config.update('jax_enable_x64', True) first"
+        )
     return narrow

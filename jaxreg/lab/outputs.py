@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg.lab.grid import Grid
+from jaxreg.lab.grid import Grid, narrowed
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.store import Variable
 
@@ -57,7 +57,7 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
     """
     try:
         outputs = run(**point)
-    except jax.errors.JAXTypeError as error:
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         reason = str(error).split("\n")[0]
         raise TypeError(f"run can't be traced, as it needs the value of a traced array: {reason}") from error
     if not isinstance(outputs, Mapping):
@@ -100,6 +100,8 @@ def _flatten(outputs: Mapping[Any, Any], prefix: str) -> dict[str, Labelled]:
     for key, value in outputs.items():
         if not isinstance(key, str) or not key:
             raise TypeError(f"run returns an output named {key!r}: the names of outputs must be strings")
+        if not key.isprintable():
+            raise ValueError(f"run returns an output named {key!r}: use a name that can be printed")
         name = f"{prefix}/{key}" if prefix else key
         named = _flatten(value, name) if isinstance(value, Mapping) else {name: _labelled(name, value)}
         if taken := flat.keys() & named.keys():
@@ -125,7 +127,8 @@ def _labelled(name: str, value: Any) -> Labelled:
 
 
 def _native(name: str, labelled: Labelled) -> Labelled:
-    array = jnp.asarray(labelled.values)
+    values = labelled.values
+    array = jnp.asarray(values if isinstance(values, jax.Array) else narrowed(f"output {name!r}", np.asarray(values)))
     if jnp.issubdtype(array.dtype, jax.dtypes.extended):
         raise TypeError(f"output {name!r} is a random key: return jax.random.key_data(key)")
     if array.dtype.isbuiltin != 1:

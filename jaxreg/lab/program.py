@@ -26,7 +26,7 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 import jaxreg
-from jaxreg.lab.grid import Grid
+from jaxreg.lab.grid import Grid, plain
 from jaxreg.lab.outputs import Run, check_arguments, describe, evaluate
 from jaxreg.lab.store import Variable
 from jaxreg.lab.width import default_width, device_memory, traffic
@@ -111,7 +111,7 @@ class Program:
         """
         digest = hashlib.sha256(self._text.encode())
         for constant in self._traced.jaxpr.consts:
-            digest.update(np.asarray(constant).tobytes())
+            digest.update(np.asarray(plain(constant)).tobytes())
         device = self.devices[0]
         return {
             "program": digest.hexdigest(),

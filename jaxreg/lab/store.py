@@ -187,10 +187,16 @@ def find_manifest(path: Path) -> Manifest | None:
     """
     if path.exists() and not path.is_dir():
         raise ValueError(f"the store {path} is a file: name a folder")
+    if path.is_symlink() and not path.exists():
+        raise ValueError(f"the store {path} is a link to {os.readlink(path)}, which is not there: name a folder")
     try:
         return Manifest.decode((path / MANIFEST).read_bytes())
     except (FileNotFoundError, DamagedError):
         return None
+    except NotADirectoryError:
+        raise ValueError(f"the store {path} can't be made: a part of its path is a file, so name another") from None
+    except IsADirectoryError:
+        raise ValueError(f"{path / MANIFEST} is a folder: name another store") from None
     except ValueError as error:
         raise ValueError(f"{path / MANIFEST} {error}") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import xarray as xr
 
 from jaxreg.lab import results
 from jaxreg.lab.executors import Done, Here, Place, There
-from jaxreg.lab.grid import Grid, make_grid
+from jaxreg.lab.grid import Grid, make_grid, storable
 from jaxreg.lab.interrupt import Interrupt
 from jaxreg.lab.memory import Memory
 from jaxreg.lab.outputs import Run, check_arguments
@@ -25,6 +25,9 @@ from jaxreg.lab.progress import Progress
 from jaxreg.lab.store import Manifest, Store, Variable, create, find_manifest
 
 log = logging.getLogger("jaxreg.sweep")
+
+_LOOK = 0.1
+"""Seconds between two looks at whether Ctrl-C was pressed."""
 
 Labels = dict[str, tuple[str, np.ndarray]]
 
@@ -117,6 +120,12 @@ def prepare(
     check_arguments(run, grid)
     if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int | np.integer) or chunk < 1):
         raise ValueError(f"chunk must be a positive number of lanes, got {chunk!r}")
+    if coords is not None and not isinstance(coords, Mapping):
+        raise TypeError(f"coords must be a dict of name -> values, got {coords!r}")
+    if isinstance(devices, str) or not all(isinstance(device, jax.Device) for device in _listed(devices)):
+        raise TypeError(f"devices must be a list of JAX devices, got {devices!r}: write devices=jax.devices('cpu')")
+    if not hasattr(executor, "submit") and executor is not None:
+        raise TypeError(f"executor must have a method submit, as those of concurrent.futures, got {executor!r}")
     path = None if store is None else Path(store)
     known = None if path is None else find_manifest(path)
     wanted = int(chunk) if chunk else known.chunk if known else None
@@ -156,6 +165,10 @@ def prepare(
     return finish
 
 
+def _listed(devices: Any) -> Iterable[Any]:
+    return devices if isinstance(devices, Iterable) else () if devices is None else (devices,)
+
+
 def _fill(place: Place, manifest: Manifest, kept: Store | Memory, progress: bool | None) -> None:
     """Compute what is missing of this process's share."""
     share = range(jax.process_index(), manifest.chunks, jax.process_count())
@@ -193,7 +206,7 @@ def _finished(place: Place, kept: Store | Memory, todo: list[int], interrupt: In
                 running[place.submit(number)] = number
             if not running:
                 return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, _LOOK, FIRST_COMPLETED)  # no longer, to drop what has not begun after Ctrl-C
             for future in done:
                 yield running.pop(future), future.result()
     finally:
@@ -221,12 +234,15 @@ def _labels(grid: Grid, outputs: Mapping[str, Variable], coords: Mapping[str, An
         sizes |= dict(zip(output.dims, output.shape, strict=True))
     for name, values in coords.items():
         dim = labels[name][0] if name in labels else name
-        array = np.asarray(values)
+        try:
+            array = np.asarray(values)
+        except ValueError:
+            raise ValueError(f"coords[{name!r}] is ragged: give it one value an entry of {name!r}") from None
         if dim not in sizes:
             raise ValueError(f"coords names {name!r}, which is no dimension: there are {sorted(sizes)}")
         if array.shape != (sizes[dim],):
             raise ValueError(f"coords[{name!r}] has shape {array.shape} and must have ({sizes[dim]},)")
-        labels[name] = (dim, array.astype(np.str_) if array.dtype == object else array)
+        labels[name] = (dim, storable(array))
     return labels
 
 
