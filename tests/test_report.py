@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from stored import make_study, make_sweep
 
-from jaxreg.lab import figures, open_study, stats, tables
+from jaxreg.lab import figures, gallery, open_study, stats, tables
 from jaxreg.lab.markdown import markdown
 from jaxreg.lab.page import html
 from jaxreg.lab.recipes import open_sweep
@@ -141,6 +141,24 @@ def test_figures_agree_with_numpy(study):
 
 def test_a_report_is_the_same_bytes_twice(study, composed, tmp_path):
     assert report([study], tmp_path / "a.html").read_text("utf-8") == html(*composed)
+
+
+def test_a_label_beside_long_numbers_is_inside_of_its_picture():
+    drawn = []
+
+    def draw(ax):
+        ax.plot([0, 1], [-0.00604, 0.01234])
+        ax.set_ylabel("difference in cross-entropy")
+        drawn.append(ax)
+
+    gallery._picture("tiny", "a difference that is tiny", draw)
+    assert drawn[0].yaxis.get_tightbbox().x0 >= 0
+
+
+def test_a_strength_is_marked_as_chosen_only_if_one_is(study):
+    results = open_study(study)
+    assert all("chosen: 0.001" in picture.svg for picture in gallery.grid(results, "L2(0.001)"))
+    assert not any("chosen" in picture.svg for picture in gallery.grid(results, "none"))
 
 
 def test_a_page_names_nothing_outside_of_itself(page):

@@ -44,12 +44,12 @@ def learning(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def grid(results: StudyResults, chosen: str) -> list[Picture]:
-    """Train and test against the strengths of the method that the study draws, the chosen recipe marked."""
+    """Train and test against the strengths of the method that the study draws, the chosen recipe marked if one is."""
     if not results.record.grid or np.isnan(results.record.arm(results.record.grid).numbers).any():
         return []
     arm = results.record.arm(results.record.grid)
     mark = arm.numbers[list(arm.labels).index(chosen)] if chosen in arm.labels else None
-    mark = 0.0 if chosen == NONE and mark is not None else mark  # the baseline of limits is an infinite one
+    mark = None if chosen == NONE else mark  # nothing is advised: a mark would read as a choice
 
     def draw(ax: Axes, dataset: xr.Dataset, name: str) -> None:
         last = dataset.isel(epoch=-1, recipe=_on_grid(results, dataset))
@@ -178,7 +178,10 @@ def _picture(name: str, caption: str, draw: Callable[[Axes], object]) -> Picture
     with style(), rc_context({"figure.constrained_layout.use": False}):
         figure = Figure(figsize=(_WIDTH, _HEIGHT))
         figure.subplots_adjust(_LEFT / _WIDTH, _BOTTOM / _HEIGHT, 1 - _RIGHT / _WIDTH, 1 - _TOP / _HEIGHT)
-        draw(figure.add_subplot())
+        ax = figure.add_subplot()
+        draw(ax)
+        if (labels := ax.yaxis.get_tightbbox()) is not None and labels.x0 < 0:  # long numbers push the label out
+            figure.subplots_adjust(left=_LEFT / _WIDTH - labels.x0 / figure.bbox.width)
         return Picture(name, caption, svg(figure, name))
 
 
