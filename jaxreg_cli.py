@@ -231,11 +231,11 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (ValueError, OSError) as error:
-        print(f"jaxreg: {error}", file=sys.stderr)
+        print("; ".join([f"jaxreg: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stop:
-        print(f"jaxreg: {str(stop) or 'stopped'}", file=sys.stderr)
-        sys.exit(130)
+        print(f"jaxreg: {str(stop) or 'stopped'}", file=sys.stderr, flush=True)
+        os._exit(130)  # sys.exit would wait for the chunks that a second Ctrl-C drops
 
 
 if __name__ == "__main__":

@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import pytest
 from stored import make_study, make_sweep
 
 import jaxreg_cli
 from jaxreg.lab import cli
+from jaxreg.lab.compiled import keep_compiled
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, str(ROOT / "jaxreg_cli.py")]
@@ -156,6 +158,25 @@ def test_bad_input_gets_one_clear_message_and_exits_2(case, tmp_path, monkeypatc
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
+
+
+def test_an_error_is_told_with_what_is_kept(tmp_path, monkeypatch, capsys):
+    error = "error = OSError(28, 'No space left on device', 'chunk')"
+    (tmp_path / "mine.py").write_text(f"{error}\nerror.add_note('stopped with 1 of 2 chunks')\nraise error\n")
+    monkeypatch.setattr(sys, "argv", ["jaxreg", "run", str(tmp_path / "mine.py")])
+    with pytest.raises(SystemExit):
+        jaxreg_cli.main()
+    assert (
+        capsys.readouterr().err == "jaxreg: [Errno 28] No space left on device: 'chunk'; stopped with 1 of 2 chunks\n"
+    )
+
+
+def test_a_home_that_is_read_only_is_no_obstacle(tmp_path, caplog):
+    before = jax.config.jax_compilation_cache_dir
+    (tmp_path / "file").touch()
+    keep_compiled(tmp_path / "file" / "compiled")
+    assert "compiled programs are not kept" in caplog.text
+    assert jax.config.jax_compilation_cache_dir == before
 
 
 def test_bad_input_leaves_no_traceback(tmp_path):

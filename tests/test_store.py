@@ -172,6 +172,11 @@ def test_a_file_or_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
     for open_it in (lambda p: create(p, MINE, COORD_VALUES), open_folder):
         with pytest.raises(ValueError, match="is a file: name a folder"):
             open_it(tmp_path / "notes.txt")
+    with pytest.raises(ValueError, match=r"inside/it can't be made: .*notes\.txt is a file"):
+        create(tmp_path / "notes.txt" / "inside" / "it", MINE, COORD_VALUES)
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(ValueError, match="is a link to nowhere, which is not there"):
+        create(tmp_path / "link", MINE, COORD_VALUES)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -435,6 +436,63 @@ def test_any_executor(tmp_path: Path) -> None:
     xr.testing.assert_identical(found, sweep(walk, WALKS, chunk=4))
 
 
+def test_an_executor_whose_futures_are_not_pythons(tmp_path: Path) -> None:
+    from distributed import Client, LocalCluster
+
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster, Client(cluster) as client:
+        found = sweep(walk, WALKS, tmp_path, chunk=4, executor=client).load()  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="worker's own"):
+            sweep(walk, WALKS, executor=_Elsewhere(client))  # type: ignore[arg-type]
+    xr.testing.assert_identical(found, sweep(walk, WALKS, chunk=4))
+
+
+class _Elsewhere:
+    """Chunks fail on its workers."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return self._client.submit(_fails if function.__name__ == "_computed" else function, *arguments)
+
+
+def _fails(*_: Any) -> None:
+    raise ValueError("a worker's own")
+
+
+def test_what_can_not_travel_is_said(tmp_path: Path) -> None:
+    lock = threading.Lock()
+
+    def run(x: Any) -> dict[str, Any]:
+        with lock:
+            return {"y": x}
+
+    with ThreadPoolExecutor(1) as executor, pytest.raises(TypeError, match=r"can't travel .*lock.* inside of run"):
+        sweep(run, {"x": [1.0]}, executor=executor)
+
+
+def test_after_ctrl_c_no_chunk_begins() -> None:
+    begun: list[float] = []
+
+    def slow(x: Any) -> Any:
+        begun.append(float(x))
+        if len(begun) == 1:
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(0.5)
+        return np.float32(x)
+
+    def run(x: Any) -> dict[str, Any]:
+        return {"y": jax.pure_callback(slow, jax.ShapeDtypeStruct((), np.float32), x, vmap_method="sequential")}
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt, match="nothing is kept without a store"):
+            sweep(run, {"x": np.arange(40.0)}, chunk=1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(begun) <= len(os.sched_getaffinity(0))
+
+
 def test_the_examples_of_the_documentation_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = (Path(__file__).parents[1] / "docs" / "sweep.md").read_text()
@@ -609,7 +667,7 @@ def test_a_full_disk_says_what_is_kept(tmp_path: Path) -> None:
     process = python(code, tmp_path / "store")
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "OSError: [Errno 27] File too large" in said
+    assert f"OSError: [Errno 27] File too large: '{tmp_path}/store/chunk-00000001.npz'" in said
     assert f"stopped with 1 of 2 chunks in {tmp_path / 'store'}: make room, or name another folder" in said
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from pathlib import Path
 
 import jax
+
+log = logging.getLogger("jaxreg.compiled")
 
 
 def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path:
@@ -18,7 +21,7 @@ def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path:
         folder: where; by default ``JAX_COMPILATION_CACHE_DIR``, or ``jaxreg/compiled`` in the user's cache.
 
     Returns:
-        The folder.
+        The folder. Where it can't be made, such as in a home that is read-only, nothing is kept, with a warning.
 
     Example:
         >>> import tempfile
@@ -29,7 +32,11 @@ def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path:
     """
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     path = Path(folder or os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path(home, "jaxreg", "compiled"))
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.warning("compiled programs are not kept: %s; name another folder in JAX_COMPILATION_CACHE_DIR", error)
+        return path
     for entry in path.glob("*-cache"):
         with contextlib.suppress(OSError):
             if entry.stat().st_size == 0:

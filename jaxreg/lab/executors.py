@@ -106,18 +106,41 @@ class There:
 
     def submit(self, number: int) -> Future[Done]:
         """Start a chunk."""
-        return self._executor.submit(_computed, self._payload, self.chunk, number)
+        job = self._executor.submit(_computed, self._payload, self.chunk, number)
+        return job if isinstance(job, Future) else _awaited(job)
 
     def close(self) -> None:
         """Leave the executor to whoever made it."""
 
 
+def _awaited(job: Any) -> Future[Done]:
+    """A job of an executor with futures of its own, such as submitit's or a Dask client's, as a future of Python's."""
+    future: Future[Done] = Future()
+
+    def watch() -> None:
+        try:
+            done, error = job.result(), None
+        except BaseException as raised:
+            done, error = None, raised
+        if future.set_running_or_notify_cancel():
+            future.set_result(done) if error is None else future.set_exception(error)
+
+    threading.Thread(target=watch, daemon=True).start()
+    return future
+
+
 def _pack(job: tuple[Any, ...]) -> bytes:
     try:
-        import cloudpickle  # type: ignore[import-untyped]
-    except ImportError:
-        return pickle.dumps(job)
-    return cloudpickle.dumps(job)
+        try:
+            import cloudpickle  # type: ignore[import-untyped]
+        except ImportError:
+            return pickle.dumps(job)
+        return cloudpickle.dumps(job)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise TypeError(
+            f"run and its axes can't travel to other processes: {error}. Define run at the top of a module, install "
+            "cloudpickle, and make what can't travel (files, locks, clients) inside of run"
+        ) from None
 
 
 _building = threading.Lock()

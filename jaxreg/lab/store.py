@@ -194,11 +194,15 @@ def find_manifest(path: Path) -> Manifest | None:
     except (FileNotFoundError, DamagedError):
         return None
     except NotADirectoryError:
-        raise ValueError(f"the store {path} can't be made: a part of its path is a file, so name another") from None
+        raise ValueError(f"the store {path} can't be made: {_file_in(path)} is a file, so name another") from None
     except IsADirectoryError:
         raise ValueError(f"{path / MANIFEST} is a folder: name another store") from None
     except ValueError as error:
         raise ValueError(f"{path / MANIFEST} {error}") from None
+
+
+def _file_in(path: Path) -> Path:
+    return next((parent for parent in path.parents if parent.is_file()), path)
 
 
 def create(path: Path, manifest: Manifest, coords: Mapping[str, np.ndarray]) -> Store:
@@ -333,9 +337,11 @@ def _write(path: Path, content: bytes | memoryview, *, new: bool = False) -> Non
             temporary.unlink()
         else:
             os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError):
+            error.filename = str(path)  # a full disk names none, and the temporary name means nothing to a reader
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
