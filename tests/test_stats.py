@@ -141,12 +141,12 @@ def test_paired_covers_in_93_to_97_percent_of_2000_simulated_sweeps(n_draws):
 
 
 VERDICTS = {  # wins, ties, losses -> probability, verdict
-    "all of three": ((3, 0, 0), 1.0, "not significant"),
+    "all of three": ((3, 0, 0), 1.0, "not significantly better"),
     "22 of 29": ((22, 0, 7), 22 / 29, "significant and meaningful"),
     "ties count half": ((20, 2, 7), 21 / 29, "significant and meaningful"),
-    "even": ((10, 12, 10), 0.5, "not significant"),
+    "even": ((10, 12, 10), 0.5, "not significantly better"),
     "sure but small": ((600, 0, 400), 0.6, "significant but not meaningful"),
-    "worse": ((7, 0, 22), 7 / 29, "not significant"),
+    "worse": ((7, 0, 22), 7 / 29, "not significantly better"),
 }
 
 
@@ -170,7 +170,7 @@ def test_29_draws_call_three_in_four_significant_as_often_as_documented():
         stats.outperforms(lanes(np.repeat([1.0, -1.0], (wins, 29 - wins))), lanes(np.zeros(29))).verdict
         for wins in range(30)
     ]
-    significant = np.array(said) != "not significant"
+    significant = np.array(said) != "not significantly better"
     assert round(scipy.stats.binom.pmf(np.arange(30), 29, 0.75)[significant].sum(), 2) == 0.83
     assert scipy.stats.binom.pmf(np.arange(30), 29, 0.5)[significant].sum() < 0.05
 

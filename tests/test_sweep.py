@@ -1,6 +1,7 @@
 """Sweeps held against plain loops, and against everything that can happen to one on its way."""
 
 import hashlib
+import multiprocessing
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -327,6 +328,14 @@ BAD: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], type, s
     ("a list of coords", square, {"x": [1.0]}, {"coords": ["x"]}, TypeError, "coords must be a dict"),
     ("a name as device", square, {"x": [1.0]}, {"devices": "cpu"}, TypeError, "a list of JAX devices, got 'cpu'"),
     ("a number as devices", square, {"x": [1.0]}, {"devices": 3}, TypeError, "a list of JAX devices, got 3"),
+    (
+        "processes that fork",
+        square,
+        {"x": [1.0]},
+        {"executor": ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork"))},
+        ValueError,
+        "get_context.'spawn'",
+    ),
     ("a number as executor", square, {"x": [1.0]}, {"executor": 3}, TypeError, "must have a method submit"),
     ("no dict", lambda x: x, {"x": [1.0]}, {}, TypeError, "must return a dict of arrays"),
     ("empty dict", lambda x: {}, {"x": [1.0]}, {}, TypeError, "empty dict"),

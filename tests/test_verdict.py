@@ -34,7 +34,7 @@ CASES = {
     "nothing but noise": (
         {"loss": {1e-3: 0.0, 1e-2: 0.0}, "accuracy": {1e-3: 0.0, 1e-2: 0.0}},
         "none",
-        ["No recipe tried here is shown to help", "not significant"],
+        ["No recipe tried here is shown to help", "not significantly better"],
     ),
     "few draws": ({"draws": 8}, "L2(0.01)", ["8 draws are few: it takes 29"]),
     "a trial run": ({"epochs": 20}, "L2(0.01)", ["A trial run: 20 epochs instead of 100", "not comparable"]),

@@ -152,7 +152,7 @@ MEANINGFUL = 0.75
 class Verdict(StrEnum):
     """What a probability of outperforming says about a against b, with its interval taken into account."""
 
-    NOT_SIGNIFICANT = "not significant"
+    NOT_SIGNIFICANT = "not significantly better"
     NOT_MEANINGFUL = "significant but not meaningful"
     MEANINGFUL = "significant and meaningful"
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,11 @@ def prepare(
         raise TypeError(f"devices must be a list of JAX devices, got {devices!r}: write devices=jax.devices('cpu')")
     if not hasattr(executor, "submit") and executor is not None:
         raise TypeError(f"executor must have a method submit, as those of concurrent.futures, got {executor!r}")
+    if isinstance(executor, ProcessPoolExecutor) and executor._mp_context.get_start_method() == "fork":  # type: ignore[attr-defined]
+        raise ValueError(
+            "executor forks this process, and JAX's threads don't live on in the copies, which hang: write "
+            "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
+        )
     path = None if store is None else Path(store)
     known = None if path is None else find_manifest(path)
     wanted = int(chunk) if chunk else known.chunk if known else None
