@@ -126,7 +126,8 @@ def prepare(
         raise TypeError(f"devices must be a list of JAX devices, got {devices!r}: write devices=jax.devices('cpu')")
     if not hasattr(executor, "submit") and executor is not None:
         raise TypeError(f"executor must have a method submit, as those of concurrent.futures, got {executor!r}")
-    if isinstance(executor, ProcessPoolExecutor) and executor._mp_context.get_start_method() == "fork":  # type: ignore[attr-defined]
+    context = getattr(executor, "_mp_context", None)
+    if isinstance(executor, ProcessPoolExecutor) and context is not None and context.get_start_method() == "fork":
         raise ValueError(
             "executor forks this process, and JAX's threads don't live on in the copies, which hang: write "
             "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
