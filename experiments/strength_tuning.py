@@ -1,11 +1,11 @@
-"""Strengths by hypergradients and by chance, against a grid of equal reach.
+"""Strengths chosen in one program, against a grid of equal reach.
 
-Question: are three strengths (L1 and L2 of the hidden kernel, L2 of the output kernel) found by forward-mode
-hypergradients, fifteen trainings from the best of 3³ coarse points, as well as by all 7³ powers of ten from 1e-6 to 1,
-at no more than a third of the cost? On the moons yes; elsewhere not quite, and points at random do as well (6 draws).
-A search is judged by the best validation loss that it meets; the test loss there says what it is worth. No published
-figure: nobody does this in one program.
-Command: python experiments/strength_tuning.py (minutes on 2 busy cores; --draws, --out change its size and place).
+Question: three strengths (L1 and L2 of the hidden kernel, L2 of the output kernel) are to be chosen on as many rows as
+train. How do other searches between 1e-6 and 1 compare with a grid of all 7³ powers of ten? At a third of its cost:
+hypergradients, behind 3³ coarse points and three clouds around the best of them; clouds alone; points at random. At the
+grid's cost: successive halving of 728 lanes, a population, warm-started paths over a finer L1. A search is judged by
+the best validation loss that it meets; the test loss there says what it is worth.
+Command: python experiments/strength_tuning.py (minutes on one core; --draws, --out change its size and place).
 """
 
 import argparse
@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,19 +38,34 @@ from jaxreg.lab import (
     standardised,
     sunspots,
 )
+from jaxreg.lab.fit import State, advance, begin
 from jaxreg.lab.hypergradient import tune
 from jaxreg.lab.intervals import mean_interval
+from jaxreg.lab.population import (
+    Points,
+    closing_in,
+    evaluated,
+    population_training,
+    successive_halving,
+    warm_path,
+)
 
-SIDE, TRAININGS, EPOCHS = 7, 15, 300
+FIRST, EPOCHS, RATE = 1000, 300, 0.01
+"""The searches were made on draws 0 to 11; what they are judged by begins at `FIRST`."""
+
+SIDE, CHUNK = 7, 49
 LOGS = np.log(np.geomspace(1e-6, 1.0, SIDE))
-COARSE = LOGS[1::2]
+ENDS = float(LOGS[0]), float(LOGS[-1])
+COARSE, CLOUDS, POINTS, TRAININGS = LOGS[1::2], (2.0, 1.2, 0.7), 15, 3
+RUNGS, LANES, ROUNDS = 4, 728, 10  # 728 · (1 + 1/2 + 1/4 + 1/8) · 75 epochs are 343 · 300, but for rounding
+STAGES = 2 * SIDE  # of a path, each of half as many epochs as a training of the grid
 
 
 def _flat(data: Any) -> Any:
     return data._replace(**{f"x_{p}": x.reshape(*x.shape[:2], -1) for p, (x, _) in data.parts().items()})
 
 
-def problems(draws: int) -> dict[str, Problem]:
+def problems(draws: int, first: int = FIRST) -> dict[str, Problem]:
     """Networks of one hidden layer, overfitted to few rows; as many rows validate. All rows are one batch."""
 
     def task(data: Any, loss: Any, outputs: int = 1) -> Problem:
@@ -58,7 +73,7 @@ def problems(draws: int) -> dict[str, Problem]:
         model = linen(MLP(hidden=32, outputs=outputs), inputs=flat.x_train.shape[2:])
         return Problem(model, flat, EPOCHS, loss, {}, batch_size=flat.y_train.shape[1], record_every=EPOCHS)
 
-    some = range(draws)
+    some = range(first, first + draws)
     rows, kinds = load_wine(return_X_y=True)
     return {
         "moons": task(moons(some, 30, 1000, 70), binary_cross_entropy),
@@ -69,93 +84,168 @@ def problems(draws: int) -> dict[str, Problem]:
     }
 
 
-def outcome(problem: Problem, logs: jax.Array, draw: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The validation and the test loss at the end of one training, under an elastic net and an L2."""
-    l1, hidden, output = jnp.exp(logs)
-    rules: dict[str, Any] = {"hidden/kernel": jr.L1L2(l1, hidden), "output/kernel": jr.L2(output)}
-    curves = fit(problem, Recipe(penalties=rules, learning_rate=0.01), jax.random.key(draw), draw)
-    return curves["validation_loss"].values[-1], curves["test_loss"].values[-1]
+def recipe(logs: jax.Array) -> Recipe:
+    l1, hidden, output = jnp.exp(jnp.clip(logs, *ENDS))
+    return Recipe({"hidden/kernel": jr.L1L2(l1, hidden), "output/kernel": jr.L2(output)}, learning_rate=RATE)
 
 
-def _best(problem: Problem, points: jax.Array, draw: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    validation, test = jax.vmap(lambda logs: outcome(problem, logs, draw))(points)
-    best = jnp.nanargmin(validation)
-    return validation[best], test[best], points[best]
+class Lane(NamedTuple):
+    """A problem on one draw of its data."""
+
+    problem: Problem
+    draw: jax.Array
+
+    @property
+    def key(self) -> jax.Array:
+        return jax.random.key(FIRST + self.draw)
+
+    def outcome(self, logs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The validation and the test loss at the end of one training, under an elastic net and an L2."""
+        curves = fit(self.problem, recipe(logs), self.key, self.draw)
+        return curves["validation_loss"].values[-1], curves["test_loss"].values[-1]
+
+    def validation(self, logs: jax.Array) -> jax.Array:
+        return self.outcome(logs)[0]
+
+    def advanced(self, epochs: int) -> Callable[[State, jax.Array], State]:
+        # One batch holds all rows, so that it doesn't matter how many epochs lie behind: nothing is shuffled.
+        return lambda state, logs: advance(self.problem, recipe(logs), self.key, state, 0, epochs, self.draw)
+
+    def begun(self, lanes: int) -> State:
+        start = begin(self.problem, recipe(jnp.zeros(3)), self.key)
+        return jax.tree.map(lambda x: jnp.broadcast_to(x, (lanes, *x.shape)), start)
+
+    def loss(self, state: State, part: str = "validation") -> jax.Array:
+        x, y = (jnp.asarray(array)[self.draw] for array in self.problem.data.parts()[part])
+        return jnp.mean(self.problem.loss(self.problem.model.apply(state.params, x), y))
 
 
 def _cube(logs: np.ndarray[Any, Any]) -> jax.Array:
     return jnp.asarray(np.stack(np.meshgrid(logs, logs, logs), 3).reshape(-1, 3), jnp.float32)
 
 
-def by_grid(problem: Problem, draw: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(validation loss, test loss, logarithms) of the best of the grid."""
-    return _best(problem, _cube(LOGS), draw)
+def _random(lane: Lane, count: int) -> jax.Array:
+    return jax.random.uniform(jax.random.fold_in(lane.key, 1), (count, 3), minval=ENDS[0], maxval=ENDS[1])
 
 
-def by_hypergradients(problem: Problem, draw: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The same of trainings with tangents, from the best of the coarse points, with steps that grow smaller."""
-    start = _best(problem, _cube(COARSE), draw)[2]
-    steps = optax.adam(optax.exponential_decay(1.0, TRAININGS, 0.15), b1=0.5, b2=0.7)
-    found = tune(lambda logs: outcome(problem, logs, draw)[0], start, TRAININGS, steps)
-    return found.loss, outcome(problem, found.logs, draw)[1], found.logs
+Found = tuple[jax.Array, jax.Array, jax.Array]
+"""(validation loss, test loss, logarithms of the strengths) of the best that a search met."""
 
 
-def by_chance(problem: Problem, draw: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The same of points at random in the cube of the grid, a training for each training or tangent of the above."""
-    key, count = jax.random.key(draw + 1000), len(COARSE) ** 3 + TRAININGS * 4
-    return _best(problem, jax.random.uniform(key, (count, 3), minval=LOGS[0], maxval=LOGS[-1]), draw)
+def by_grid(lane: Lane, points: jax.Array | None = None) -> Found:
+    points = _cube(LOGS) if points is None else points
+    validation, test = jax.lax.map(lane.outcome, points, batch_size=CHUNK)
+    best = jnp.nanargmin(validation)
+    return validation[best], test[best], points[best]
 
 
-SEARCHES: dict[str, Callable[[Problem, jax.Array], Any]] = {
+def by_hypergradients(lane: Lane) -> Found:
+    met = _clouds(lane, CLOUDS, POINTS)
+    steps = optax.adam(optax.exponential_decay(0.5, TRAININGS, 0.3), b1=0.5, b2=0.7)
+    found = tune(lane.validation, met.logs[0], TRAININGS, steps)
+    better = found.loss < met.losses[0]
+    logs = jnp.where(better, found.logs, met.logs[0])
+    return jnp.where(better, found.loss, met.losses[0]), lane.outcome(logs)[1], logs
+
+
+def by_clouds(lane: Lane) -> Found:
+    met = _clouds(lane, (*CLOUDS, 0.4), 15)
+    return met.losses[0], lane.outcome(met.logs[0])[1], met.logs[0]
+
+
+def _clouds(lane: Lane, spreads: tuple[float, ...], count: int) -> Points:
+    met = evaluated(lane.validation, _cube(COARSE), 3)
+    return closing_in(lane.validation, met, jax.random.fold_in(lane.key, 2), spreads, count, ENDS)
+
+
+def by_chance(lane: Lane) -> Found:
+    return by_grid(lane, _random(lane, 90))
+
+
+def by_halving(lane: Lane) -> Found:
+    rung = lane.advanced(EPOCHS // RUNGS)
+    found = successive_halving(rung, lane.loss, lane.begun(LANES), _random(lane, LANES), RUNGS)
+    return _of(lane, found.state, found.losses, found.strengths)
+
+
+def by_population(lane: Lane) -> Found:
+    points = _cube(LOGS)
+    part, key = lane.advanced(EPOCHS // ROUNDS), jax.random.fold_in(lane.key, 3)
+    found = population_training(part, lane.loss, lane.begun(len(points)), points, key, ROUNDS)
+    return _of(lane, found.state, found.losses, found.strengths)
+
+
+def by_paths(lane: Lane) -> Found:
+    """For each pair of L2's strengths a training under an L1 that grows: weights of 0 are no start for a network."""
+    l1, pairs = jnp.linspace(*ENDS, STAGES), np.stack(np.meshgrid(LOGS, LOGS), 2).reshape(-1, 2)
+    points = jax.vmap(lambda pair: jnp.column_stack([l1, jnp.tile(pair, (STAGES, 1))]))(jnp.asarray(pairs, jnp.float32))
+    states = jax.vmap(lambda start, path: warm_path(lane.advanced(EPOCHS // 2), start, path))(
+        lane.begun(len(pairs)), points
+    )
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), states)
+    return _of(lane, flat, jax.vmap(lane.loss)(flat), points.reshape(-1, 3))
+
+
+def _of(lane: Lane, states: State, losses: jax.Array, logs: jax.Array) -> Found:
+    best = jnp.nanargmin(losses)
+    return losses[best], lane.loss(jax.tree.map(lambda x: x[best], states), "test"), jnp.clip(logs[best], *ENDS)
+
+
+SEARCHES: dict[str, Callable[[Lane], Found]] = {
     "grid": by_grid,
     "hypergradients": by_hypergradients,
+    "clouds": by_clouds,
     "chance": by_chance,
+    "halving": by_halving,
+    "population": by_population,
+    "paths": by_paths,
 }
 
 
-def timed(search: Callable[[Problem, jax.Array], Any], problem: Problem, draws: int) -> tuple[Any, float]:
-    """What a search found on each draw, all of them lanes of one program, and its CPU seconds, compilation apart."""
+def timed(search: Callable[[Lane], Found], problem: Problem, draws: int) -> tuple[Any, float]:
+    """What a search found on each draw, and its CPU seconds, compilation apart.
+
+    A draw after the other, so that the lanes of none leave the cache: all of them at once took twice the time.
+    """
     lanes = jnp.arange(draws)
-    program = jax.jit(lambda lanes: jax.vmap(lambda draw: search(problem, draw))(lanes)).lower(lanes).compile()
+    program = jax.jit(lambda lanes: jax.lax.map(lambda draw: search(Lane(problem, draw)), lanes)).lower(lanes).compile()
     begun = time.process_time()
     found = jax.block_until_ready(program(lanes))  # type: ignore[no-untyped-call]
     return jax.tree.map(np.asarray, found), time.process_time() - begun
 
 
+def compared(problem: Problem, draws: int) -> dict[str, Any]:
+    rows = {}
+    for method, search in SEARCHES.items():
+        (validation, test, logs), seconds = timed(search, problem, draws)
+        kept = {"validation": validation, "test": test, "strengths": np.exp(logs)}
+        rows[method] = {**{name: array.tolist() for name, array in kept.items()}, "seconds": seconds}
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=6)
+    parser.add_argument("--draws", type=int, default=24)
     parser.add_argument("--out", type=Path, default=Path("results/strength_tuning"))
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    kept: dict[str, Any] = {}
     for name, problem in problems(asked.draws).items():
         file = asked.out / f"{name.replace(' ', '_')}_{asked.draws}.json"
         if not file.exists():
-            rows = {}
-            for method, search in SEARCHES.items():
-                (validation, test, logs), seconds = timed(search, problem, asked.draws)
-                rows[method] = {
-                    "validation": validation.tolist(),
-                    "test": test.tolist(),
-                    "strengths": np.exp(logs).tolist(),
-                    "seconds": seconds,
-                }
-            file.write_text(json.dumps(rows, indent=1))
-        kept[name] = json.loads(file.read_text())
-        grid = kept[name]["grid"]
+            file.write_text(json.dumps(compared(problem, asked.draws), indent=1))
+        rows = json.loads(file.read_text())
+        grid = rows["grid"]
         print(
             f"{name}, {asked.draws} draws; grid: validation loss {np.mean(grid['validation']):.4f}, test loss "
             f"{np.mean(grid['test']):.4f}, {grid['seconds']:.2f} CPU s"
         )
         for method in list(SEARCHES)[1:]:
-            row = kept[name][method]
+            row = rows[method]
             gains = {part: np.subtract(row[part], grid[part]) for part in ("validation", "test")}
             ends = {part: mean_interval(gain) for part, gain in gains.items()}
-            wins = np.sum(gains["validation"] <= 0)
             print(
                 f"  {method:14s} validation loss {gains['validation'].mean():+.4f} [{ends['validation'][0]:+.4f}, "
-                f"{ends['validation'][1]:+.4f}], no worse on {wins} of {asked.draws}; "
+                f"{ends['validation'][1]:+.4f}], no worse on {np.sum(gains['validation'] <= 0)} of {asked.draws}; "
                 f"test loss {gains['test'].mean():+.4f} [{ends['test'][0]:+.4f}, {ends['test'][1]:+.4f}]; "
                 f"{row['seconds'] / grid['seconds']:.2f} of the cost",
                 flush=True,

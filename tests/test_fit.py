@@ -38,7 +38,7 @@ from jaxreg.lab import (
     sweep,
     tutorial_moons,
 )
-from jaxreg.lab.fit import _batches
+from jaxreg.lab.fit import _batches, advance, begin
 from jaxreg.lab.weights import from_keras, named
 
 HIDDEN = "hidden/kernel"
@@ -336,6 +336,19 @@ def test_a_lane_that_diverges_says_when_and_leaves_its_neighbours_alone():
     assert 1 <= wild["diverged_at"][1] <= 4
     for lane in (0, 2):
         jax.tree.map(lambda a, b, lane=lane: np.testing.assert_array_equal(a[lane], b[lane]), calm, wild)
+
+
+def test_a_training_in_parts_is_the_training():
+    setting = problem(epochs=7, record_every=7, batch_size=8)  # batches, shuffled anew each epoch
+    recipe, key = RECIPES["l1"](1e-3), jax.random.key(5)
+
+    def in_parts(key):
+        state = advance(setting, recipe, key, begin(setting, recipe, key), 0, 3)
+        return named(advance(setting, recipe, key, state, 3, 4).params)
+
+    whole = jax.jit(lambda key: fit(setting, recipe, key, keep=True))(key)
+    for path, array in jax.jit(in_parts)(key).items():
+        np.testing.assert_allclose(array, whole[f"params/{path}"], atol=1e-6)
 
 
 def test_every_row_is_in_one_batch_of_an_epoch():

@@ -112,6 +112,7 @@ def test_the_meanings_of_decay_agree_where_they_should():
     assert abs(ends["AdamW"] - float(found["AdamW"](0.0)["test_loss"])) > 1e-3
 
 
+<<<<<<< HEAD
 def test_double_descent_the_trained_network_sees_noise_in_training_only():
     double = experiment("double_descent")
     data = double["noisy_points"](3, points=40, inputs=4, tests=200)
@@ -275,3 +276,29 @@ def test_the_figures_of_a_row_are_printed_from_its_stored_dataset(row, tmp_path,
     assert len(figures) >= 4
     shown = set(NUMBER.findall(printed))
     assert [figure for figure in figures if figure.replace(",", "") not in shown] == []
+=======
+def test_strength_tuning_every_search_on_a_short_training():
+    tuning = experiment("strength_tuning")
+    short = {"EPOCHS": 24, "LANES": 32, "ROUNDS": 4, "CHUNK": 343}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in short.items():
+            patch.setitem(tuning["by_grid"].__globals__, name, value)
+        task = tuning["problems"](1, 0)["moons"]
+        lane = tuning["Lane"](task, jnp.int32(0))
+        found = jax.jit(lambda: {name: search(lane) for name, search in tuning["SEARCHES"].items()})()
+        outcome = jax.jit(jax.vmap(lane.outcome))
+        trained = {name: outcome(logs[None]) for name, (_, _, logs) in found.items()}
+        grid = np.linspace(np.log(1e-6), 0, 7, dtype=np.float32)
+        cube = np.stack(np.meshgrid(grid, grid, grid), 3).reshape(-1, 3)
+        losses = outcome(cube)[0]
+        coarse = np.isin(cube, grid[1::2]).all(axis=1)
+    np.testing.assert_allclose(found["grid"][0], losses.min(), rtol=1e-4)
+    for name in set(found) - {"population", "paths"}:  # whose strengths change in the course of a training
+        np.testing.assert_allclose(found[name][:2], [part[0] for part in trained[name]], rtol=1e-3)
+    for name in ("hypergradients", "clouds"):
+        assert coarse.sum() == 27
+        assert float(found[name][0]) <= losses[coarse].min() * (1 + 1e-4)
+    for validation, test, logs in found.values():
+        assert np.isfinite([validation, test]).all()
+        assert np.all((logs >= grid[0] - 1e-5) & (logs <= 1e-5))
+>>>>>>> 076aa68 (Trainings in parts: halving and populations go on from where a lane stopped; clouds of points that close in; strength tuning by seven searches)

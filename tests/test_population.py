@@ -8,7 +8,14 @@ import pytest
 from sklearn.linear_model import lasso_path
 
 import jaxreg as jr
-from jaxreg.lab.population import population_training, successive_halving, warm_path, zeroing_strength
+from jaxreg.lab.population import (
+    closing_in,
+    evaluated,
+    population_training,
+    successive_halving,
+    warm_path,
+    zeroing_strength,
+)
 
 RNG = np.random.default_rng(12)
 X = RNG.normal(size=(60, 8))
@@ -81,3 +88,27 @@ def test_a_population_copies_the_best_over_the_worst_and_moves_the_strengths_of_
     assert len(set(copied.tolist())) == 2
     with pytest.raises(ValueError, match=r"share is 0\.9; expected one above 0 and at most a half"):
         population_training(lambda w, s: w, lambda w: w, jnp.zeros(4), logs, jax.random.key(0), 1, share=0.9)
+
+
+def test_clouds_close_in_on_the_minimum_within_their_ends():
+    goal = {"hidden": np.array([-1.7, 0.2]), "output": np.array(9.0)}
+
+    def loss(logs):
+        far = jnp.sum((logs["hidden"] - goal["hidden"]) ** 2) + (logs["output"] - goal["output"]) ** 2
+        return jnp.where(logs["hidden"][0] > 0, jnp.nan, far)
+
+    logs = {"hidden": jnp.array([[1.0, 0.0], [-4.0, -4.0], [-2.0, 3.0]]), "output": jnp.array([9.0, 0.0, -3.0])}
+    met = evaluated(loss, logs, 3)
+    np.testing.assert_array_equal(
+        met.losses, [loss(jax.tree.map(lambda x, i=i: x[i], logs)) for i in (1, 2)] + [np.inf]
+    )
+    found = jax.jit(lambda met: closing_in(loss, met, jax.random.key(0), (2.0, 1.0, 0.5, 0.2, 0.1), 60, (-5.0, 2.0)))(
+        met
+    )
+    # The output's goal lies beyond its end.
+    np.testing.assert_allclose(found.logs["hidden"][0], goal["hidden"], atol=0.15)
+    np.testing.assert_array_equal(found.logs["output"][0], 2.0)
+    assert np.all(np.diff(found.losses) >= 0)
+    np.testing.assert_allclose(found.losses, jax.vmap(loss)(found.logs), rtol=1e-6)
+    narrow = closing_in(loss, met, jax.random.key(0), (1e-3,), 6, (-5.0, 9.0))
+    assert float(met.losses[0]) >= float(narrow.losses[0]) > float(met.losses[0]) - 0.1

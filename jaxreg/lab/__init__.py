@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxreg.lab.data import Data, moons, splits, standardised, tutorial_moons
 from jaxreg.lab.datasets import breast_cancer, diabetes, digits, digits_by_row, openml, sunspots, windows
-from jaxreg.lab.fit import Problem, Recipe, fit
+from jaxreg.lab.fit import fit
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.metrics import (
     binary_accuracy,
@@ -16,6 +16,7 @@ from jaxreg.lab.metrics import (
     squared_error,
 )
 from jaxreg.lab.models import CNN, GRU, LSTM, MLP, Model, equinox, linen, nnx
+from jaxreg.lab.problem import Problem, Recipe
 from jaxreg.lab.record import Claim, open_study
 from jaxreg.lab.results import open_store
 from jaxreg.lab.study import Arm, Size, Study, run_study

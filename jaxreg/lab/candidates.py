@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 import jaxreg as jr
-from jaxreg.lab.fit import Recipe
+from jaxreg.lab.problem import Recipe
 from jaxreg.objects import Number, hyperparameters
 
 HIDDEN = "hidden/kernel"

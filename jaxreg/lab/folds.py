@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxreg.lab.candidates import HIDDEN, Candidate, Knobs
 from jaxreg.lab.data import Data
-from jaxreg.lab.fit import Problem, fit
+from jaxreg.lab.fit import fit
 from jaxreg.lab.metrics import (
     Measure,
     binary_accuracy,
@@ -32,6 +32,7 @@ from jaxreg.lab.metrics import (
 )
 from jaxreg.lab.models import MLP, Model, linen
 from jaxreg.lab.net import Task
+from jaxreg.lab.problem import Problem
 from jaxreg.lab.sweep import sweep
 from jaxreg.lab.width import L2
 

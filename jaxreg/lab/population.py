@@ -6,7 +6,7 @@ a pure function of one state.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -180,6 +180,70 @@ def population_training(
     start = (state, logs, jnp.arange(count), jnp.zeros(count))
     (state, logs, lanes, losses), _ = jax.lax.scan(one, start, jnp.arange(rounds))
     return Survivors(state, logs, losses, lanes)
+
+
+class Points(NamedTuple):
+    """What a search over strengths has met, best first.
+
+    Args:
+        logs: Logarithms of strengths, along a leading axis.
+        losses: Of them, of shape (points,); infinite where a training diverged.
+    """
+
+    logs: Any
+    losses: jax.Array
+
+
+def closing_in(
+    loss: Callable[[Any], jax.Array],
+    met: Points,
+    key: jax.Array,
+    spreads: Sequence[float],
+    count: int,
+    ends: tuple[Number, Number],
+) -> Points:
+    """Clouds of new points around the best ones so far, each cloud narrower than the one before it.
+
+    A step along a slope asks for a loss that is smooth; this does not.
+
+    Args:
+        loss: Logarithms of strengths -> the validation loss of a whole training; of one lane.
+        met: Points to begin with; as many go on after each cloud.
+        key: Of the moves.
+        spreads: Standard deviation of the moves of each cloud, in e-folds.
+        count: Points a cloud, dealt out among those met.
+        ends: The least and the largest logarithm; what would lie beyond is moved there.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> met = evaluated(lambda s: (s - 0.3) ** 2, jnp.array([-4.0, 0.0, 4.0]), keep=1)
+        >>> found = closing_in(lambda s: (s - 0.3) ** 2, met, jax.random.key(0), (1.0, 0.3, 0.1), 20, (-5.0, 5.0))
+        >>> print(bool(found.losses[0] < 1e-3))
+        True
+    """
+    keep = len(met.losses)
+    for cloud, spread in enumerate(spreads):
+        leaves, structure = jax.tree.flatten(met.logs)
+        keys = jax.random.split(jax.random.fold_in(key, cloud), len(leaves))
+        around = [x[jnp.arange(count) % keep] for x in leaves]
+        moved = [
+            jnp.clip(x + spread * jax.random.normal(k, x.shape, x.dtype), *ends)
+            for x, k in zip(around, keys, strict=True)
+        ]
+        new = evaluated(loss, jax.tree.unflatten(structure, moved), count)
+        both = jax.tree.map(lambda old, fresh: jnp.concatenate([old, fresh]), met, new)
+        met = _first(both, keep)
+    return met
+
+
+def evaluated(loss: Callable[[Any], jax.Array], logs: Any, keep: int) -> Points:
+    """The `keep` best of the points `logs`, each a lane, best first; those that diverged are the worst."""
+    return _first(Points(logs, _ranked(jax.vmap(loss)(logs))), keep)
+
+
+def _first(points: Points, keep: int) -> Points:
+    best = jnp.argsort(points.losses)[:keep]
+    return jax.tree.map(lambda x: x[best], points)
 
 
 def _ranked(losses: jax.Array) -> jax.Array:

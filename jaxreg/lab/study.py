@@ -18,8 +18,9 @@ import xarray as xr
 
 import jaxreg as jr
 from jaxreg.lab.data import Data
-from jaxreg.lab.fit import Problem, Recipe, fit
+from jaxreg.lab.fit import fit
 from jaxreg.lab.models import Model
+from jaxreg.lab.problem import Problem, Recipe
 from jaxreg.lab.record import (
     FRESH,
     NONE,
