@@ -64,6 +64,25 @@ def test_through_500_steps_of_adam_it_agrees_with_finite_differences():
     np.testing.assert_allclose(slope, wanted, rtol=1e-3)
 
 
+def test_it_goes_through_proximal_steps_and_projections():
+    def loss(logs):
+        recipe = Recipe(
+            proximals={"hidden/kernel": jr.L1(jnp.exp(logs[0]))},
+            constraints={"output/kernel": jr.MaxNorm(jnp.exp(logs[1]))},
+            learning_rate=0.02,
+        )
+        return fit(problem(40, np.float64), recipe, jax.random.key(0))["validation_loss"].values[-1]
+
+    logs, step = np.log([3e-2, 0.8]), 1e-5
+    with jax.enable_x64(True):
+        law = jax.jit(jax.vmap(loss))
+        ends = law(jnp.concatenate([logs + step * jnp.eye(2), logs - step * jnp.eye(2)]))
+        slope = jax.jit(lambda s: forward(loss, s))(jnp.asarray(logs))[1]
+    wanted = (np.asarray(ends)[:2] - np.asarray(ends)[2:]) / (2 * step)
+    assert np.min(np.abs(wanted)) > 1e-3
+    np.testing.assert_allclose(slope, wanted, rtol=1e-3)
+
+
 def test_its_memory_does_not_grow_with_the_number_of_steps():
     def scratch(epochs):
         law = jax.jit(lambda s: forward(partial(last_loss, problem(epochs)), s))
