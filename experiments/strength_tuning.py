@@ -5,11 +5,11 @@ train. How do other searches between 1e-6 and 1 compare with a grid of all 7³ p
 hypergradients, behind 3³ coarse points and three clouds around the best of them; clouds alone; points at random. At the
 grid's cost: successive halving of 728 lanes, a population, warm-started paths over a finer L1. A search is judged by
 the best validation loss that it meets; the test loss there says what it is worth.
-Command: python experiments/strength_tuning.py (minutes on one core; --draws, --out change its size and place).
+Command: python experiments/strength_tuning.py (ten minutes on one core; --draws, --out change its size and
+place, --read tells of a stored run).
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pandas as pd
+import xarray as xr
+from matplotlib.figure import Figure
 from sklearn.datasets import load_wine
 
 import jaxreg as jr
@@ -39,6 +42,7 @@ from jaxreg.lab import (
     sunspots,
 )
 from jaxreg.lab.fit import State, advance, begin
+from jaxreg.lab.headline import headline
 from jaxreg.lab.hypergradient import tune
 from jaxreg.lab.intervals import mean_interval
 from jaxreg.lab.population import (
@@ -49,6 +53,7 @@ from jaxreg.lab.population import (
     successive_halving,
     warm_path,
 )
+from jaxreg.lab.style import BLUE, style
 
 FIRST, EPOCHS, RATE = 1000, 300, 0.01
 """The searches were made on draws 0 to 11; what they are judged by begins at `FIRST`."""
@@ -214,42 +219,87 @@ def timed(search: Callable[[Lane], Found], problem: Problem, draws: int) -> tupl
     return jax.tree.map(np.asarray, found), time.process_time() - begun
 
 
-def compared(problem: Problem, draws: int) -> dict[str, Any]:
-    rows = {}
-    for method, search in SEARCHES.items():
+def compared(problem: Problem, draws: int) -> xr.Dataset:
+    """What each search found on each draw, and its seconds."""
+    found = {}
+    for name, search in SEARCHES.items():
         (validation, test, logs), seconds = timed(search, problem, draws)
-        kept = {"validation": validation, "test": test, "strengths": np.exp(logs)}
-        rows[method] = {**{name: array.tolist() for name, array in kept.items()}, "seconds": seconds}
-    return rows
+        found[name] = xr.Dataset(
+            {
+                "validation_loss": ("draw", validation),
+                "test_loss": ("draw", test),
+                "strength": (("draw", "rule"), np.exp(logs)),
+                "seconds": seconds,
+            }
+        )
+    return xr.concat(found.values(), pd.Index(list(found), name="search"))
+
+
+def trained(asked: argparse.Namespace) -> xr.Dataset:
+    found = {}
+    for name, problem in problems(asked.draws).items():
+        file = asked.out / f"{name.replace(' ', '_')}_{asked.draws}.nc"  # what is there is not trained again
+        if not file.exists():
+            compared(problem, asked.draws).to_netcdf(file, engine="scipy")
+        found[name] = xr.load_dataset(file, engine="scipy")
+    return xr.concat(found.values(), pd.Index(list(found), name="problem"))
+
+
+def tell(found: xr.Dataset, out: Path) -> None:
+    grid = found.sel(search="grid", drop=True)
+    gains = (found - grid).drop_sel(search="grid")
+    cost = found["seconds"] / grid["seconds"]
+    for problem in found["problem"].values:
+        level = grid.sel(problem=problem)
+        print(
+            f"{problem}, {found.sizes['draw']} draws; grid: validation loss {level['validation_loss'].mean():.4f}, "
+            f"test loss {level['test_loss'].mean():.4f}, {float(level['seconds']):.1f} s"
+        )
+        for search in gains["search"].values:
+            here = gains.sel(problem=problem, search=search)
+            said = [f"{name} loss {_interval(here[f'{name}_loss'].values)}" for name in ("validation", "test")]
+            print(
+                f"  {search:14s} {'; '.join(said)}; no worse on {int((here['validation_loss'] <= 0).sum())}; "
+                f"{float(cost.sel(problem=problem, search=search)):.2f} of the cost"
+            )
+    means = gains["validation_loss"].mean("draw")
+    for search in gains["search"].values:
+        share = cost.sel(search=search)
+        print(
+            f"{search}: the mean validation loss is the grid's or less on {int((means.sel(search=search) <= 0).sum())} "
+            f"of {len(means)} problems, at {share.min():.2f} to {share.max():.2f} of its cost"
+        )
+    _drawn(gains["validation_loss"], out)
+
+
+def _interval(values: np.ndarray[Any, Any]) -> str:
+    low, high = mean_interval(values)
+    return f"{values.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def _drawn(gains: xr.DataArray, out: Path) -> None:
+    searches = gains["search"].values
+    with style():
+        figure = Figure(figsize=(12, 2.6), layout="constrained")
+        axes = figure.subplots(1, gains.sizes["problem"], sharey=True, squeeze=False)[0]
+        for ax, problem in zip(axes, gains["problem"].values, strict=True):
+            for place, search in enumerate(searches):
+                values = gains.sel(problem=problem, search=search).values
+                ax.plot(mean_interval(values), [place, place], color=BLUE)
+                ax.plot(values.mean(), place, "o", color=BLUE)
+            ax.axvline(0, color="black", linestyle=":")
+            ax.set_title(problem)
+        axes[0].set_yticks(range(len(searches)), searches)
+        axes[0].invert_yaxis()
+        axes[len(axes) // 2].set_xlabel("change of the best validation loss against the grid, mean and 95 % interval")
+        figure.savefig(out / "strength_tuning.svg")
+    print(f"picture: {out / 'strength_tuning.svg'}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=24)
-    parser.add_argument("--out", type=Path, default=Path("results/strength_tuning"))
-    asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    for name, problem in problems(asked.draws).items():
-        file = asked.out / f"{name.replace(' ', '_')}_{asked.draws}.json"
-        if not file.exists():
-            file.write_text(json.dumps(compared(problem, asked.draws), indent=1))
-        rows = json.loads(file.read_text())
-        grid = rows["grid"]
-        print(
-            f"{name}, {asked.draws} draws; grid: validation loss {np.mean(grid['validation']):.4f}, test loss "
-            f"{np.mean(grid['test']):.4f}, {grid['seconds']:.2f} CPU s"
-        )
-        for method in list(SEARCHES)[1:]:
-            row = rows[method]
-            gains = {part: np.subtract(row[part], grid[part]) for part in ("validation", "test")}
-            ends = {part: mean_interval(gain) for part, gain in gains.items()}
-            print(
-                f"  {method:14s} validation loss {gains['validation'].mean():+.4f} [{ends['validation'][0]:+.4f}, "
-                f"{ends['validation'][1]:+.4f}], no worse on {np.sum(gains['validation'] <= 0)} of {asked.draws}; "
-                f"test loss {gains['test'].mean():+.4f} [{ends['test'][0]:+.4f}, {ends['test'][1]:+.4f}]; "
-                f"{row['seconds'] / grid['seconds']:.2f} of the cost",
-                flush=True,
-            )
+    headline(parser, "strength_tuning", trained, tell)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,6 @@ def test_the_meanings_of_decay_agree_where_they_should():
     assert abs(ends["AdamW"] - float(found["AdamW"](0.0)["test_loss"])) > 1e-3
 
 
-<<<<<<< HEAD
 def test_double_descent_the_trained_network_sees_noise_in_training_only():
     double = experiment("double_descent")
     data = double["noisy_points"](3, points=40, inputs=4, tests=200)
@@ -211,6 +210,7 @@ SMALL = {
     "lstm_shampoo": "--seeds 2 --draws 2 --epochs 10",
     "double_descent": "--draws 2 --epochs 20",
     "rate_decay_maps": "--side 4 --draws 2",
+    "strength_tuning": "--draws 2",
     "grokking": "--seeds 2 --steps 20 --free-steps 50",
 }
 
@@ -233,6 +233,11 @@ def test_a_headline_trains_in_a_small_form_and_is_told_again_from_its_dataset(na
         real = loaded["problem"]
         monkeypatch.setitem(names, "RULES", {"all weights": loaded["RULES"]["all weights"]})
         monkeypatch.setitem(names, "problem", lambda *size: real(*size, p=7, width=8, hidden=12))
+    if name == "strength_tuning":
+        real = loaded["problems"]
+        monkeypatch.setitem(names, "EPOCHS", 10)
+        monkeypatch.setitem(names, "problems", lambda draws: {"moons": real(draws)["moons"]})
+        monkeypatch.setitem(names, "SEARCHES", {name: loaded["SEARCHES"][name] for name in ("grid", "chance")})
     if name == "rate_decay_maps":
         monkeypatch.setitem(names, "MEANINGS", {"AdamW": loaded["MEANINGS"]["AdamW"]})
     first = told(name, [*SMALL[name].split(), "--out", str(tmp_path / "out")], monkeypatch, capsys)
@@ -276,7 +281,8 @@ def test_the_figures_of_a_row_are_printed_from_its_stored_dataset(row, tmp_path,
     assert len(figures) >= 4
     shown = set(NUMBER.findall(printed))
     assert [figure for figure in figures if figure.replace(",", "") not in shown] == []
-=======
+
+
 def test_strength_tuning_every_search_on_a_short_training():
     tuning = experiment("strength_tuning")
     short = {"EPOCHS": 24, "LANES": 32, "ROUNDS": 4, "CHUNK": 343}
@@ -301,4 +307,3 @@ def test_strength_tuning_every_search_on_a_short_training():
     for validation, test, logs in found.values():
         assert np.isfinite([validation, test]).all()
         assert np.all((logs >= grid[0] - 1e-5) & (logs <= 1e-5))
->>>>>>> 076aa68 (Trainings in parts: halving and populations go on from where a lane stopped; clouds of points that close in; strength tuning by seven searches)
