@@ -110,5 +110,5 @@ def test_clouds_close_in_on_the_minimum_within_their_ends():
     np.testing.assert_array_equal(found.logs["output"][0], 2.0)
     assert np.all(np.diff(found.losses) >= 0)
     np.testing.assert_allclose(found.losses, jax.vmap(loss)(found.logs), rtol=1e-6)
-    narrow = closing_in(loss, met, jax.random.key(0), (1e-3,), 6, (-5.0, 9.0))
-    assert float(met.losses[0]) >= float(narrow.losses[0]) > float(met.losses[0]) - 0.1
+    wide = closing_in(loss, found, jax.random.key(1), (50.0,), 3, (-5.0, 2.0))
+    np.testing.assert_array_equal(wide.losses[0], found.losses[0])
