@@ -145,11 +145,20 @@ def by_grid(lane: Lane, points: jax.Array | None = None) -> Found:
 
 
 def by_hypergradients(lane: Lane) -> Found:
-    met = _clouds(lane, CLOUDS, POINTS)
-    steps = optax.adam(optax.exponential_decay(0.5, TRAININGS, 0.3), b1=0.5, b2=0.7)
-    found = tune(lane.validation, met.logs[0], TRAININGS, steps)
+    """Clouds first, and from the best that they met a few steps along the slope."""
+    return _along_slopes(lane, _clouds(lane, CLOUDS, POINTS), 0.5, TRAININGS)
+
+
+def by_slopes(lane: Lane) -> Found:
+    """Steps along the slope from the best of the coarse points."""
+    return _along_slopes(lane, evaluated(lane.validation, _cube(COARSE), 1), 1.0, 10)
+
+
+def _along_slopes(lane: Lane, met: Points, rate: float, trainings: int) -> Found:
+    steps = optax.adam(optax.exponential_decay(rate, trainings, 0.3), b1=0.5, b2=0.7)
+    found = tune(lane.validation, met.logs[0], trainings, steps)
     better = found.loss < met.losses[0]
-    logs = jnp.where(better, found.logs, met.logs[0])
+    logs = jnp.clip(jnp.where(better, found.logs, met.logs[0]), *ENDS)
     return jnp.where(better, found.loss, met.losses[0]), lane.outcome(logs)[1], logs
 
 
@@ -199,6 +208,7 @@ def _of(lane: Lane, states: State, losses: jax.Array, logs: jax.Array) -> Found:
 SEARCHES: dict[str, Callable[[Lane], Found]] = {
     "grid": by_grid,
     "hypergradients": by_hypergradients,
+    "slopes": by_slopes,
     "clouds": by_clouds,
     "chance": by_chance,
     "halving": by_halving,

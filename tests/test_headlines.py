@@ -301,7 +301,7 @@ def test_strength_tuning_every_search_on_a_short_training():
     np.testing.assert_allclose(found["grid"][0], losses.min(), rtol=1e-4)
     for name in set(found) - {"population", "paths"}:  # whose strengths change in the course of a training
         np.testing.assert_allclose(found[name][:2], [part[0] for part in trained[name]], rtol=1e-3)
-    for name in ("hypergradients", "clouds"):
+    for name in ("hypergradients", "slopes", "clouds"):
         assert coarse.sum() == 27
         assert float(found[name][0]) <= losses[coarse].min() * (1 + 1e-4)
     for validation, test, logs in found.values():
