@@ -302,6 +302,7 @@ def _drawn(gains: xr.DataArray, out: Path) -> None:
                 ax.plot(values.mean(), place, "o", color=BLUE)
             ax.axvline(0, color="black", linestyle=":")
             ax.set_title(problem)
+            ax.locator_params(axis="x", nbins=4)
         axes[0].set_yticks(range(len(searches)), searches)
         axes[0].invert_yaxis()
         axes[len(axes) // 2].set_xlabel("change of the best validation loss against the grid, mean and 95 % interval")
