@@ -22,7 +22,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 from sklearn.datasets import load_wine
@@ -245,7 +244,7 @@ def compared(problem: Problem, draws: int) -> xr.Dataset:
                 "seconds": seconds,
             }
         )
-    return xr.concat(found.values(), pd.Index(list(found), name="search"))
+    return xr.concat(found.values(), xr.DataArray(list(found), dims="search", name="search"))
 
 
 def trained(asked: argparse.Namespace) -> xr.Dataset:
@@ -255,7 +254,7 @@ def trained(asked: argparse.Namespace) -> xr.Dataset:
         if not file.exists():
             compared(problem, asked.draws).to_netcdf(file, engine="scipy")
         found[name] = xr.load_dataset(file, engine="scipy")
-    return xr.concat(found.values(), pd.Index(list(found), name="problem"))
+    return xr.concat(found.values(), xr.DataArray(list(found), dims="problem", name="problem"))
 
 
 def tell(found: xr.Dataset, out: Path) -> None:

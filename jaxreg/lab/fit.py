@@ -132,7 +132,7 @@ def advance(
     return _train(problem, recipe, key, state, trained, epochs, _of_draw(problem, draw))
 
 
-def _of_draw(problem: Problem, draw: jax.Array | int) -> Data:
+def _of_draw(problem: Problem, draw: jax.Array | int) -> Any:  # a Data of arrays of JAX
     return jax.tree.map(lambda array: jnp.asarray(array)[draw], problem.data)
 
 
@@ -143,7 +143,7 @@ def _train(
     state: State,
     trained: jax.Array | int,
     epochs: int,
-    data: Data,
+    data: Any,
 ) -> State:
     transformation, order_key = recipe.transformation(), jax.random.split(key)[1]
 
