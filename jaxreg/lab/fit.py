@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 import jaxreg as jr
+from jaxreg.lab import fused
 from jaxreg.lab.data import Data
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.problem import Problem, Recipe
@@ -66,12 +67,19 @@ def fit(
     def train(state: State, last: jax.Array) -> State:
         return _train(problem, recipe, key, state, last - problem.record_every, problem.record_every, data)
 
+    def train_fused(state: State, last: jax.Array) -> State:
+        return State(*fused.train(problem, recipe, data, state, last))
+
+    start, span = begin(problem, recipe, key), train
+    if fused.available() and fused.applies(problem, recipe, start.params):
+        span = lambda state, last: jax.lax.platform_dependent(state, last, cuda=train_fused, default=train)  # noqa: E731
+
     def record(state: State, last: jax.Array) -> tuple[State, dict[str, jax.Array]]:
         # The first point is that of the initial weights: no training, so that the program holds `measure` once.
-        state = jax.lax.cond(last > 0, train, lambda state, _: state, state, last)
+        state = jax.lax.cond(last > 0, span, lambda state, _: state, state, last)
         return state, measure(state.params, last * steps_an_epoch)
 
-    last, curves = jax.lax.scan(record, begin(problem, recipe, key), jnp.asarray(problem.recorded, jnp.int32))
+    last, curves = jax.lax.scan(record, start, jnp.asarray(problem.recorded, jnp.int32))
     result: dict[str, Any] = {name: Labelled(values, ("epoch",)) for name, values in curves.items()}
     result["diverged_at"] = last.diverged_at
     if keep:

@@ -89,8 +89,8 @@ def applies(problem: Any, recipe: Any, params: Tree) -> bool:
     schedule.
 
     Args:
-        problem: A `jaxreg.lab.fit.Problem`.
-        recipe: A `jaxreg.lab.fit.Recipe`.
+        problem: A `jaxreg.lab.problem.Problem`.
+        recipe: A `jaxreg.lab.problem.Recipe`.
         params: The parameters or their shapes.
     """
     return (
@@ -111,8 +111,8 @@ def train(
     """The steps between two points of the curves, the last of which is that of epoch `last`.
 
     Args:
-        problem: A `jaxreg.lab.fit.Problem` to which this applies.
-        recipe: A `jaxreg.lab.fit.Recipe`, likewise.
+        problem: A `jaxreg.lab.problem.Problem` to which this applies.
+        recipe: A `jaxreg.lab.problem.Recipe`, likewise.
         data: One draw.
         carry: Parameters, the state of the recipe's chain, and the epoch at which the lane diverged or -1.
         last: The last epoch, of shape ().
