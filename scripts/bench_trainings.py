@@ -1,32 +1,30 @@
-"""What a training costs: our sweep, an expert's own vmapped scan, the machine's limit in C, Keras's `fit`.
+"""One way to train many lanes, timed: our sweep, an expert's vmapped scan, the machine's limit in C, Keras's `fit`.
 
-    scripts/bench [--rounds 3] [--most 16384] [--peers PYTHON] [--out FOLDER]
+    python scripts/bench_trainings.py PROGRAM SYSTEM LANES STEPS FOLDER
 
-Every figure of a table is measured in the same run, in processes of their own that take turns; it is the median of the
-rounds, and its spread their range. The two programs of one system do the same arithmetic from the same initial
-weights, and the largest difference between their final losses is printed. `--peers` names a Python that has Keras 3.15
-and its JAX backend (see `scripts/keras_reference.py`). JSON with machine and versions lies beside the table.
+Prints one line of JSON. `scripts/bench` runs these in turn and makes the table (`bench_table.py`). All programs of one
+system do the same arithmetic from the same initial weights. FOLDER holds what they share: the limit, compiled, and what
+an earlier round found out.
 """
 
-import argparse
 import json
 import os
-import platform
 import resource
-import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import wait
-from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).parent
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-STEPS = {"MLP": 4000, "CNN": 200, "LSTM": 200}
 POINTS = 10
+
+LEAST = 1.0
+"""Seconds to time at least."""
+
+POPULATIONS = (1, 8, 16, 64)
+"""What an expert tries before a long run."""
 
 
 def problem(system: str, steps: int):
@@ -79,20 +77,32 @@ def ours(system: str, lanes: int, steps: int, folder: str) -> dict:
 
     begun = time.perf_counter()
     program = Program(run, make_grid({"seed": np.arange(lanes), "draw": np.arange(1)}))
+    program.load()
+    compiled = time.perf_counter() - begun
     place = Here(program)
     program.compute(0)
-    compiled = time.perf_counter() - begun
-    start = time.perf_counter()
-    futures = [place.submit(number) for number in range(-(-lanes // program.chunk))]
-    wait(futures)
-    seconds = time.perf_counter() - start
+    spent: list[float] = []
+    while sum(spent) < LEAST:
+        start = time.perf_counter()
+        futures = [place.submit(number) for number in range(-(-lanes // program.chunk))]
+        wait(futures)
+        spent.append(time.perf_counter() - start)
     losses = np.concatenate([future.result().arrays["test_loss"][:, -1] for future in futures])
     place.close()
-    return {"seconds": seconds, "compile": compiled, "chunk": program.chunk, "losses": losses[:16].tolist()}
+    return {
+        "seconds": sum(spent) / len(spent),
+        "compile": compiled,
+        "chunk": program.chunk,
+        "options": program.identity["compiled"],
+        "losses": losses[:16].tolist(),
+    }
 
 
 def by_hand(system: str, lanes: int, steps: int, folder: str) -> dict:
-    """What an expert writes: jit of vmap of scan over a population of 64, the data shared, XLA's own threads."""
+    """What an expert writes: jit of vmap of scan over a population, the data shared, XLA's own threads.
+
+    The population is the quickest a lane of `POPULATIONS` in a tenth of the training, tried in the first round.
+    """
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -152,21 +162,43 @@ def by_hand(system: str, lanes: int, steps: int, folder: str) -> dict:
         train, test = apply(carry[0], x), apply(carry[0], x_test)
         return carry, (cross_entropy(train, y), accuracy(train, y), cross_entropy(test, y_test), accuracy(test, y_test))
 
-    def train(seed):
-        p = task.model.init(jax.random.split(jax.random.key(seed))[0])
-        zeros = jax.tree.map(jnp.zeros_like, p)
-        times = jnp.arange(1, steps + 1, dtype=jnp.float32).reshape(POINTS, -1)
-        return jax.lax.scan(span, (p, zeros, zeros), times)[1]
+    def compiled(population, steps):
+        def train(seed):
+            p = task.model.init(jax.random.split(jax.random.key(seed))[0])
+            zeros = jax.tree.map(jnp.zeros_like, p)
+            times = jnp.arange(1, steps + 1, dtype=jnp.float32).reshape(POINTS, -1)
+            return jax.lax.scan(span, (p, zeros, zeros), times)[1]
 
+        return jax.jit(jax.vmap(train)).lower(jnp.arange(population)).compile()
+
+    def tried(population):
+        program, seeds, seconds = compiled(population, steps // 10), jnp.arange(population), []
+        for _ in range(3):
+            start = time.perf_counter()
+            jax.block_until_ready(program(seeds))
+            seconds.append(time.perf_counter() - start)
+        return min(seconds) / population
+
+    note = Path(folder, f"{system}.json")
+    if not note.exists():
+        note.write_text(json.dumps({population: 1e3 * tried(population) for population in POPULATIONS}))
+    trials = {int(population): ms for population, ms in json.loads(note.read_text()).items()}
+    size = min(lanes, min(trials, key=trials.get))
     begun = time.perf_counter()
-    population = jax.jit(jax.vmap(train)).lower(jnp.arange(64)).compile()
-    compiled = time.perf_counter() - begun
-    population(jnp.arange(64))[0].block_until_ready()
+    program = compiled(size, steps)
+    seconds_to_compile = time.perf_counter() - begun
+    jax.block_until_ready(program(jnp.arange(size)))
     start = time.perf_counter()
-    found = [jax.device_get(population(jnp.arange(low, low + 64))) for low in range(0, lanes, 64)]
+    found = [jax.device_get(program(jnp.arange(low, low + size))) for low in range(0, lanes, size)]
     seconds = time.perf_counter() - start
     losses = np.concatenate([part[2][:, -1] for part in found])
-    return {"seconds": seconds, "compile": compiled, "chunk": 64, "losses": losses[:16].tolist()}
+    return {
+        "seconds": seconds,
+        "compile": seconds_to_compile,
+        "chunk": size,
+        "trials": trials,
+        "losses": losses[:16].tolist(),
+    }
 
 
 def limit(system: str, lanes: int, steps: int, folder: str) -> dict:
@@ -201,9 +233,11 @@ print(json.dumps({"seconds": time.perf_counter() - start, "compile": 0.0, "chunk
 """
 
 
-def peer(python: str, lanes: int, steps: int, folder: str) -> dict:
-    """Keras's own `fit`, one model after the other."""
+def peer(system: str, lanes: int, steps: int, folder: str) -> dict:
+    """Keras's own `fit`, one model after the other, by the Python that `JAXREG_BENCH_PEER` names."""
     import numpy as np
+
+    python = os.environ["JAXREG_BENCH_PEER"]
 
     data = problem("MLP", POINTS).data
     np.savez(f"{folder}/moons.npz", x=data.x_train[0], y=data.y_train[0])
@@ -211,118 +245,19 @@ def peer(python: str, lanes: int, steps: int, folder: str) -> dict:
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()[-1])
 
 
-PROGRAMS = {"sweep": ours, "by hand": by_hand, "C limit": limit}
+PROGRAMS = {"sweep": ours, "by hand": by_hand, "C limit": limit, "Keras fit": peer}
 
 
-def one(program: str, system: str, lanes: int, steps: int, folder: str) -> dict:
-    """One measurement in a process of its own."""
-    command = [sys.executable, __file__, "--one", program, system, str(lanes), str(steps), folder]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def rows(arguments: argparse.Namespace, folder: str) -> list[dict]:
-    """Every measurement, the programs of one system in turn."""
-    found = []
-    programs = [name for name in PROGRAMS if name != "C limit" or compiled_limit(folder)]
-    plan = [(system, 64, STEPS[system]) for system in STEPS]
-    for system, lanes, steps in plan:
-        for turn in range(arguments.rounds):
-            for name in programs:
-                if name != "C limit" or system == "MLP":
-                    found.append(measured(name, system, lanes, steps, turn, one(name, system, lanes, steps, folder)))
-        if system == "MLP" and arguments.peers:
-            result = {**peer(arguments.peers, 1, steps, folder), "memory": 0.0}
-            found.append(measured("Keras fit", system, 1, steps, 0, result))
-    lanes = 64
-    while lanes <= arguments.most:
-        found.append(measured("sweep", "MLP", lanes, 200, 0, one("sweep", "MLP", lanes, 200, folder)))
-        lanes *= 4
-    return found
-
-
-def measured(name: str, system: str, lanes: int, steps: int, turn: int, result: dict) -> dict:
-    """One row of the record; shown as it comes."""
-    row = {"program": name, "system": system, "lanes": lanes, "steps": steps, "turn": turn, **result}
-    row["ms"] = 1e3 * result["seconds"] / lanes
-    print(f"  {system:4} {name:9} {lanes:6d} lanes x {steps} steps: {row['ms']:9.2f} ms a model", file=sys.stderr)
-    return row
-
-
-def compiled_limit(folder: str) -> bool:
-    """Whether there is a compiler, and the program in C is made."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        print("no C compiler found: the limit is left out", file=sys.stderr)
-        return False
-    flags = ["-O3", "-march=native", "-ffast-math", "-o", f"{folder}/limit", str(HERE / "limit.c"), "-lm"]
-    subprocess.run([compiler, *flags], check=True)
-    return True
-
-
-def table(found: list[dict]) -> list[str]:
-    """The lines of the table: medians, spreads, ratios within the run."""
-    groups: dict[tuple, list[dict]] = {}
-    for row in found:
-        groups.setdefault((row["system"], row["steps"], row["lanes"], row["program"]), []).append(row)
-    median = {key: statistics.median(row["ms"] for row in group) for key, group in groups.items()}
-    sweep = {key[:2]: value for key, value in reversed(median.items()) if key[3] == "sweep"}
-    titles = ["system", "steps", "lanes", "program", "chunk", "ms a model (range)", "lanes/s"]
-    titles += ["its time over the sweep's", "compile s", "MiB"]
-    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
-    for (system, steps, lanes, program), group in groups.items():
-        ms = median[system, steps, lanes, program]
-        spread = f"{min(row['ms'] for row in group):.3g} to {max(row['ms'] for row in group):.3g}"
-        cells = [system, steps, lanes, program, group[0]["chunk"], f"{ms:.3g} ({spread})", f"{1e3 / ms:.3g}"]
-        cells += [f"{ms / sweep[system, steps]:.2f}", f"{statistics.median(row['compile'] for row in group):.1f}"]
-        cells += [f"{max(row['memory'] for row in group):.0f}"]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    for system in STEPS:
-        last = {
-            row["program"]: row["losses"] for row in found if row["system"] == system and row["steps"] == STEPS[system]
-        }
-        if last.get("sweep") and last.get("by hand"):
-            gap = max(abs(a - b) for a, b in zip(last["sweep"], last["by hand"], strict=True))
-            lines.append(
-                f"\n{system}: final test losses of the sweep and of the program by hand differ by at most {gap:.1e}."
-            )
-    return lines
-
-
-def main() -> None:
-    """Print the table and keep the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--most", type=int, default=16384, help="lanes of the largest sweep")
-    parser.add_argument("--peers", metavar="PYTHON", help="a Python that has Keras")
-    parser.add_argument("--out", type=Path, default=HERE.parent / "benchmarks")
-    parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        program, system, lanes, steps, folder = arguments.one
-        result = PROGRAMS[program](system, int(lanes), int(steps), folder)
-        result["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-        print(json.dumps(result))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        found = rows(arguments, folder)
+def peak_memory() -> float:
+    """MiB that this process or one it started has held at most: of an accelerator where there is one."""
     import jax
 
-    machine = {
-        "date": date.today().isoformat(),
-        "machine": f"{platform.machine()}, {CORES} cores, {jax.devices()[0].device_kind}",
-        "versions": {"jax": jax.__version__, "python": platform.python_version()},
-    }
-    lines = table(found)
-    print("\n".join(lines))
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    file = arguments.out / f"{machine['date']}-{jax.devices()[0].platform}.json"
-    file.write_text(json.dumps({**machine, "rows": found}, indent=1) + "\n")
-    file.with_suffix(".md").write_text(
-        f"# {machine['date']}: {machine['machine']}, {machine['versions']}\n\n" + "\n".join(lines) + "\n"
-    )
-    print(f"\n{file}")
+    on_device = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return on_device / 2**20 if on_device else most / 2**10
 
 
 if __name__ == "__main__":
-    main()
+    name, system, lanes, steps, folder = sys.argv[1:]
+    result = PROGRAMS[name](system, int(lanes), int(steps), folder)
+    print(json.dumps({**result, "memory": peak_memory()}))
