@@ -130,10 +130,10 @@ def of_trainings(found: list[dict]) -> list[str]:
     for system in STEPS:
         last = {row["program"]: row for row in found if row["system"] == system and row["steps"] == STEPS[system]}
         if {"sweep", "by hand"} <= last.keys():
-            gap = max(abs(a - b) for a, b in zip(last["sweep"]["losses"], last["by hand"]["losses"], strict=True))
+            gap = max(abs(a / b - 1) for a, b in zip(last["sweep"]["losses"], last["by hand"]["losses"], strict=True))
             tried = ", ".join(f"{size}: {ms:.3g}" for size, ms in last["by hand"]["trials"].items())
             notes.append(
-                f"{system}: final test losses of the sweep and of the program by hand differ by at most {gap:.1e}. "
+                f"{system}: sweep and program by hand end in test losses that differ by at most {gap:.1e} of themselves. "
                 f"Populations tried by hand, ms a lane in a tenth of the steps: {tried}."
             )
         if "Keras fit" in last:
@@ -192,15 +192,19 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"no part is called {sorted(unknown)[0]!r}; there are {', '.join(PARTS)}")
+    import jax
+
+    versions = {"jax": jax.__version__, "python": platform.python_version()}
     if arguments.peers:
         os.environ["JAXREG_BENCH_PEER"] = arguments.peers
-    import jax
+        ask = "from importlib.metadata import version; print(version('keras'))"
+        versions["keras"] = subprocess.run([arguments.peers, "-c", ask], capture_output=True, text=True).stdout.strip()
 
     device = jax.devices()[0]
     record = {
         "date": date.today().isoformat(),
         "machine": f"{platform.machine()}, {CORES} cores, {device.device_kind}",
-        "versions": {"jax": jax.__version__, "python": platform.python_version()},
+        "versions": versions,
         "rounds": arguments.rounds,
         "parts": {},
     }
@@ -216,7 +220,7 @@ def main() -> None:
             )
         file.write_text(json.dumps(record, indent=1) + "\n")
     shown = {"trainings": of_trainings, "lanes": of_lanes, "library": of_library, "start": of_start}
-    lines = [f"# {record['date']}: {record['machine']}, JAX {jax.__version__}, Python {platform.python_version()}"]
+    lines = [f"# {record['date']}: {', '.join([record['machine'], *(f'{k} {v}' for k, v in versions.items())])}"]
     for part, rows in record["parts"].items():
         lines += ["", f"## {part.capitalize()}", "", *shown[part](rows)]
     text = "\n".join(lines) + "\n"
