@@ -133,7 +133,7 @@ def of_trainings(found: list[dict]) -> list[str]:
             gap = max(abs(a / b - 1) for a, b in zip(last["sweep"]["losses"], last["by hand"]["losses"], strict=True))
             tried = ", ".join(f"{size}: {ms:.3g}" for size, ms in last["by hand"]["trials"].items())
             notes.append(
-                f"{system}: sweep and program by hand end in test losses that differ by at most {gap:.1e} of themselves. "
+                f"{system}: the final test losses of sweep and program by hand differ by at most {gap:.1e} (relative). "
                 f"Populations tried by hand, ms a lane in a tenth of the steps: {tried}."
             )
         if "Keras fit" in last:
