@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 STEPS = {"MLP": 4000, "CNN": 300, "LSTM": 200}
 LANES = 64
-LANES_STEPS = 1500
+LANES_STEPS = 2000
 """Steps that make 64 lanes work enough to be compiled with all optimisations, as they are in a full training."""
 
 WEIGHTS = (1e6, 1e7, 1e8)
