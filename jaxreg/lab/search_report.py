@@ -263,5 +263,5 @@ def _readable(ax: Axes) -> None:
     ax.yaxis.set_minor_formatter(NullFormatter())
     low, high = ax.get_ylim()
     if high < 4 * low:  # too little for more than one of 1, 2 and 5
-        ax.yaxis.set_major_locator(FixedLocator(MaxNLocator(5).tick_values(low, high).tolist()))
+        ax.yaxis.set_major_locator(FixedLocator(list(MaxNLocator(5).tick_values(low, high))))
         ax.set_ylim(low, high)
