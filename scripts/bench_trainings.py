@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 POINTS = 10
 
-LEAST = 1.0
+LEAST = 4.0
 """Seconds to time at least."""
 
 POPULATIONS = (1, 8, 16, 64)

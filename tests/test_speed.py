@@ -1,8 +1,8 @@
 """Costs that must not creep in, each beside another program of the same run: no figure here is one of a clock alone.
 
 Programs take turns and the best turn of each counts, in processor time, so that a busy machine slows both or neither.
-The bounds are about twice what was measured: they stop an evaluation on the hot path, a copy a step, a projection
-made twice; they do not tell a good day from a bad one.
+The bounds are one and a half times what was measured, with XLA's optimisations and without, whichever is more: they
+stop an evaluation on the hot path or a rule that takes several times its work, and tell no good day from a bad one.
 """
 
 import time
@@ -54,7 +54,7 @@ def by_hand(model, data, strength, seed):
     return loss(p, jnp.asarray(data.x_test[0]), jnp.asarray(data.y_test[0]))
 
 
-def test_a_lane_of_fit_costs_no_more_than_one_by_hand():
+def test_a_lane_of_fit_costs_less_than_one_by_hand():
     data, model = tutorial_moons(), linen(MLP(hidden=500), (2,))
     problem = Problem(model, data, STEPS, record_every=STEPS // 2)
 
@@ -70,16 +70,16 @@ def test_a_lane_of_fit_costs_no_more_than_one_by_hand():
     a, b = (program(*arguments) for program in compiled.values())
     assert jnp.allclose(a, b, atol=1e-5)  # the same training
     seconds = best({name: lambda p=p: jax.block_until_ready(p(*arguments)) for name, p in compiled.items()}, rounds=7)
-    assert seconds["fit"] < 1.2 * seconds["by hand"], seconds
+    assert seconds["fit"] < 0.9 * seconds["by hand"], seconds
 
 
 LIMIT = 1.0
 KERNEL = {"kernel": jr.MaxNorm(LIMIT)}
 CHAINS = {
-    "penalize": (optax.chain(jr.penalize({"kernel": jr.L2(1e-3)}), optax.adam(1e-5)), None, 2.0),
-    "decay": (optax.chain(optax.scale_by_adam(), jr.decay({"kernel": jr.L2(1e-3)}), optax.scale(-1e-5)), None, 2.0),
-    "proximal": (optax.chain(optax.adam(1e-5), jr.proximal({"kernel": jr.L1(1e-3)}, 1e-5)), None, 5.0),
-    "project": (optax.chain(optax.adam(1e-5), jr.project(KERNEL)), None, 4.0),
+    "penalize": (optax.chain(jr.penalize({"kernel": jr.L2(1e-3)}), optax.adam(1e-5)), None, 1.7),
+    "decay": (optax.chain(optax.scale_by_adam(), jr.decay({"kernel": jr.L2(1e-3)}), optax.scale(-1e-5)), None, 1.6),
+    "proximal": (optax.chain(optax.adam(1e-5), jr.proximal({"kernel": jr.L1(1e-3)}, 1e-5)), None, 4.2),
+    "project": (optax.chain(optax.adam(1e-5), jr.project(KERNEL)), None, 4.4),
     "apply_updates": (optax.adam(1e-5), KERNEL, 2.5),
 }
 
