@@ -1,7 +1,7 @@
 """Four host devices for the sharding laws, property tests that draw the same examples on every run, quick compiling.
 
 Nearly all of the tests' time goes into compiling programs that run once. XLA without its fusion emitters compiles in
-half of the time, and its code obeys the same laws; `XLA_FLAGS=" " scripts/test` runs them on fully optimised code.
+half of the time, and its code obeys the same laws; `XLA_FLAGS= scripts/test` runs them on fully optimised code.
 """
 
 import os
