@@ -1,5 +1,6 @@
 """The headline experiments in a small form, against independent definitions; and each row of their table."""
 
+import argparse
 import re
 import runpy
 import shlex
@@ -14,6 +15,7 @@ import optax
 import pytest
 
 from jaxreg.lab import categorical_cross_entropy
+from jaxreg.lab.headline import headline
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = ROOT / "experiments"
@@ -255,6 +257,25 @@ NUMBER = re.compile("[+\N{MINUS SIGN}]?[0-9]+(?:,[0-9]{3})*(?:[.][0-9]+)?")
 
 def cells(row):
     return [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--read", "none.nc"], "none.nc"),
+        (["--read", "text.nc"], "expected a dataset that this command has written"),
+        (["--read", str(ROOT / "experiments/stored/grokking.nc")], "got a dataset of grokking"),
+        (["--out", "text.nc"], "expected a folder"),
+    ],
+)
+def test_a_headline_refuses_in_one_sentence(options, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("text.nc").write_text("words")
+    with pytest.raises(SystemExit) as stopped:
+        headline(argparse.ArgumentParser(), "weight_decay_200", None, None, options)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert Path("text.nc").read_text() == "words"
 
 
 def test_every_headline_has_a_row():

@@ -7,6 +7,7 @@ draws again anywhere, without training.
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,19 +38,39 @@ def headline(
         arguments: Of the command line; by default those of the process.
 
     Raises:
-        FileNotFoundError: If there is no file to read.
+        SystemExit: With code 2, and one sentence, if there is no such dataset to read or the folder is a file.
     """
     parser.add_argument("--out", type=Path, default=Path("results") / name, help="folder of the results")
     parser.add_argument("--read", type=Path, help="a stored dataset to print and draw from, without training")
     asked = parser.parse_args(arguments)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    if not asked.read:
+    known = _read(parser, name, asked.read) if asked.read else None
+    try:
+        asked.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out: {error}; expected a folder")
+    if known is None:
         keep_compiled()
         temporary = asked.out / f".{FILE}.{os.getpid()}"
         size = {option: value for option, value in vars(asked).items() if option not in ("out", "read")}
         found = train(asked).assign_attrs(experiment=name, size=str(size), jax=jax.__version__)
         found.to_netcdf(temporary, engine="scipy")
         os.replace(temporary, asked.out / FILE)
-    tell(xr.load_dataset(asked.read or asked.out / FILE, engine="scipy"), asked.out)
-    if not asked.read:
-        print(f"dataset: {asked.out / FILE}; {time.process_time():.0f} s of processor time in this run")
+        known = xr.load_dataset(asked.out / FILE, engine="scipy")
+    try:
+        tell(known, asked.out)
+        if not asked.read:
+            print(f"dataset: {asked.out / FILE}; {time.process_time():.0f} s of processor time in this run")
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _read(parser: argparse.ArgumentParser, name: str, file: Path) -> xr.Dataset:
+    try:
+        found = xr.load_dataset(file, engine="scipy")
+    except (OSError, TypeError, ValueError) as error:
+        parser.error(f"--read {file}: {str(error).splitlines()[0]}; expected a dataset that this command has written")
+    if found.attrs.get("experiment") != name:
+        parser.error(f"--read {file}: got a dataset of {found.attrs.get('experiment')}; expected one of {name}")
+    return found
