@@ -3,9 +3,12 @@
     python scripts/bench_sweep.py [--most 1000000] [--rounds 5]
 
 A lane is an Euler integration of a damped pendulum, 50 steps; each size runs in a process of its own, with
-a store, the sizes in turn. A lane's cost is taken from the first chunk of each core to the last of all, on the clock
-and in CPU time of all threads (the fair one where others use the machine too); "start" is all before the first chunk.
-Figures are medians of the rounds; a cost is also given over that of the smallest size. TMPDIR says where stores are.
+a store, the sizes in turn. A small sweep is run several times in its process, so that about as many chunks count for
+each size. A lane's cost is taken over the chunks that finish while all cores are busy: from the first of each core to
+the last behind which the queue is full, on the clock and in CPU time of all threads (the fair one where others use the
+machine too). Counted to the very end, chunks that were begun before the count would make a small sweep look cheap.
+"start" is all before the first chunk. Figures are medians of the rounds; so is the ratio of a cost to that of the
+smallest size in the same round. TMPDIR says where stores are.
 """
 
 import argparse
@@ -21,6 +24,8 @@ import time
 from statistics import median
 
 CHUNK = 1000
+SAME = 100_000
+"""Lanes a process, at least."""
 
 
 def cores() -> int:
@@ -60,20 +65,27 @@ def measure(lanes: int, store: str) -> dict[str, float]:
     logger.addHandler(handler)
     logger.setLevel("INFO")
     starts = [3 * math.sin(n) for n in range(lanes // 100)]
-    found = sweep(run, {"start": starts, "damping": [n / 100 for n in range(100)]}, store, chunk=CHUNK)
-    ended = time.perf_counter()
-    mean = float(found["angle"].mean())
-    first = times[0] if times else ended
-    # Chunks finish two at a time on two cores: counted from the first of them, ten would cost a tenth too little.
-    after = min(cores(), max(len(times) - 1, 0))
-    counted = max(lanes - after * CHUNK, 1)
+    over = {"start": starts, "damping": [n / 100 for n in range(100)]}
+    starting = opening = math.nan
+    clock = cpu = counted = 0.0
+    for turn in range(max(1, SAME // lanes)):
+        times.clear(), work.clear()
+        found = sweep(run, over, f"{store}-{turn}", chunk=CHUNK)
+        float(found["angle"].mean())
+        if turn == 0:
+            starting = (times[0] if times else time.perf_counter()) - begun
+            opening = time.perf_counter() - (times[-1] if times else begun)
+        if times:
+            first, last = cores() - 1, len(times) - 1 - 2 * cores()
+            clock += times[last] - times[first]
+            cpu += work[last] - work[first]
+            counted += (last - first) * CHUNK
     return {
-        "start": first - begun,
-        "lane": (times[-1] - times[after - 1]) / counted if times else math.nan,
-        "cpu": (work[-1] - work[after - 1]) / counted if times else math.nan,
-        "open": time.perf_counter() - (times[-1] if times else begun),
+        "start": starting,
+        "lane": clock / counted if counted else math.nan,
+        "cpu": cpu / counted if counted else math.nan,
+        "open": opening,
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
-        "mean": mean,
     }
 
 
@@ -99,7 +111,8 @@ def main() -> None:
     print("   lanes | start s | µs a lane (range), ratio | CPU µs a lane, ratio | open s | peak MiB")
     for title, rows in found.items():
         lane, cpu = ([1e6 * row[name] for row in rows] for name in ("lane", "cpu"))
-        ratios = [median(row[name] for row in rows) / median(row[name] for row in first) for name in ("lane", "cpu")]
+        pairs = list(zip(rows, first, strict=True))
+        ratios = [median(row[name] / small[name] for row, small in pairs) for name in ("lane", "cpu")]
         costs = f"{median(lane):5.2f} ({min(lane):.2f} to {max(lane):.2f}), {ratios[0]:4.2f} | "
         costs += f"{median(cpu):13.2f}, {ratios[1]:4.2f}"
         start, opened, memory = (median(row[name] for row in rows) for name in ("start", "open", "memory"))
