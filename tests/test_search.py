@@ -5,6 +5,7 @@ import re
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_report import Page, recompute
@@ -12,7 +13,8 @@ from test_report import Page, recompute
 import jaxreg_cli
 from jaxreg.lab import Data, Problem, Recipe, fit, linen, squared_error
 from jaxreg.lab.candidates import METHODS, Candidate, Knobs, candidates
-from jaxreg.lab.folds import Split, Table, deal, splits, train
+from jaxreg.lab.folds import Setting, Split, Table, deal, splits, train
+from jaxreg.lab.metrics import binary_cross_entropy
 from jaxreg.lab.model_file import load
 from jaxreg.lab.models import MLP
 from jaxreg.lab.nested import choose, nested
@@ -44,6 +46,38 @@ def test_weights_are_rows_given_so_often():
     for name in ("train_loss", "test_loss"):
         np.testing.assert_allclose(one[name].values, other[name].values, rtol=1e-5)
     np.testing.assert_allclose(one["params/hidden/kernel"], other["params/hidden/kernel"], atol=1e-5)
+
+
+def test_parts_of_the_same_rows_are_measured_as_copies_of_them_are():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(1, 300, 3)).astype(np.float32), rng.normal(size=(1, 300)).astype(np.float32)
+    weights = [rng.integers(0, 2, (1, 300)).astype(np.float32) for _ in range(3)]
+    model = linen(MLP(hidden=4), (3,))
+
+    def lane(*rows):
+        data = Data(*rows, *weights)
+        problem = Problem(model, data, 6, squared_error, {}, batch_size=999, record_every=3)
+        lowered = jax.jit(lambda key: fit(problem, Recipe(), key)).lower(jax.random.key(0))
+        return lowered.as_text().count("dot_general"), lowered.compile()(jax.random.key(0))
+
+    (once, one), (thrice, other) = lane(x, y, x, y, x, y), lane(x, y, x.copy(), y.copy(), x.copy(), y.copy())
+    assert thrice - once == 4  # two layers, for two parts more
+    for name in ("train_loss", "test_loss", "validation_loss"):
+        np.testing.assert_allclose(one[name].values, other[name].values, rtol=1e-6)
+
+
+def test_the_loss_of_two_classes_is_the_cross_entropy():
+    setting = Setting("classification", outputs=1, hidden=1, epochs=1, learning_rate=0.1)
+    loss, _ = setting.measures()
+    logits = jnp.array([-80.0, -1.0, 0.0, 1e-6, 3.0, 80.0])
+    for target in (0.0, 1.0):
+
+        def summed(logits, loss, target=target):
+            return jnp.sum(loss(logits[:, None], jnp.full(6, target)))
+
+        given, wanted = ([f(logits, each) for f in (summed, jax.grad(summed))] for each in (loss, binary_cross_entropy))
+        np.testing.assert_allclose(given[0], wanted[0], rtol=1e-6)
+        np.testing.assert_allclose(given[1], wanted[1], rtol=1e-5, atol=1e-30)
 
 
 def test_weights_and_metrics_of_all_rows_are_refused():

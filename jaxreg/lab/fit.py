@@ -54,11 +54,14 @@ def fit(
         point = {"penalty": recipe.penalty(params, step), "violation": jnp.zeros(())}
         if recipe.constraints is not None:
             point["violation"] = jr.violation(params, recipe.constraints, step)
-        weights = data.weights()
+        weights, measures = data.weights(), {"loss": problem.loss, **problem.metrics}
+        found: dict[tuple[int, int], dict[str, jax.Array]] = {}
         for part, (x, y) in data.parts().items():
-            outputs = _in_blocks(lambda rows: problem.model.apply(params, rows), x)
-            for name, function in {"loss": problem.loss, **problem.metrics}.items():
-                point[f"{part}_{name}"] = _mean(name, function(outputs, y), weights[part])
+            if (id(x), id(y)) not in found:  # parts may be the same rows, told apart by their weights
+                outputs = _in_blocks(lambda rows: problem.model.apply(params, rows), x)
+                found[id(x), id(y)] = {name: function(outputs, y) for name, function in measures.items()}
+            for name, values in found[id(x), id(y)].items():
+                point[f"{part}_{name}"] = _mean(name, values, weights[part])
         for leaf in leaves(params):
             if leaf.kind in (KERNELS, RECURRENT_KERNELS):
                 point[f"norm/{leaf.path}"] = jnp.linalg.norm(leaf.array)
@@ -141,7 +144,9 @@ def advance(
 
 
 def _of_draw(problem: Problem, draw: jax.Array | int) -> Any:  # a Data of arrays of JAX
-    return jax.tree.map(lambda array: jnp.asarray(array)[draw], problem.data)
+    # One array that serves several parts stays one, so that `fit` measures it once.
+    taken: dict[int, Any] = {id(array): jnp.asarray(array)[draw] for array in problem.data if array is not None}
+    return Data._make(None if array is None else taken[id(array)] for array in problem.data)
 
 
 def _train(

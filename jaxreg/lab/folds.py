@@ -20,12 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.lab.candidates import HIDDEN, Candidate, Knobs
+from jaxreg.lab.compiled import compile_with
 from jaxreg.lab.data import Data
 from jaxreg.lab.fit import fit
 from jaxreg.lab.metrics import (
     Measure,
     binary_accuracy,
-    binary_cross_entropy,
     categorical_accuracy,
     categorical_cross_entropy,
     squared_error,
@@ -38,6 +38,9 @@ from jaxreg.lab.width import L2
 
 WHOLE = 1024
 """Most rows that are one batch."""
+
+_BRIEFLY = {"xla_backend_optimization_level": 1}
+"""On a CPU this program compiles in three quarters of the time and runs as fast."""
 
 WEIGHTS = (HIDDEN, "hidden/bias", "output/kernel", "output/bias")
 
@@ -75,8 +78,13 @@ class Setting:
         if self.task == "regression":
             return squared_error, {}
         if self.outputs == 1:
-            return binary_cross_entropy, {"accuracy": binary_accuracy}
+            return _signed_cross_entropy, {"accuracy": binary_accuracy}
         return categorical_cross_entropy, {"accuracy": categorical_accuracy}
+
+
+def _signed_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    # `binary_cross_entropy` where a target is 0 or 1 and nothing between: half as many exponentials, a tenth of a step.
+    return jax.nn.softplus((1 - 2 * targets) * outputs[:, 0])
 
 
 class Table(NamedTuple):
@@ -203,9 +211,13 @@ def _model(setting: Setting, table: Table, w: jax.Array, repeat: Any) -> Model:
         return params
 
     def apply(params: Any, inputs: jax.Array) -> jax.Array:
-        kernel = params["hidden"]["kernel"] / scale[:, None]
-        hidden = {"kernel": kernel, "bias": params["hidden"]["bias"] - mean @ kernel}
-        return net.apply({**params, "hidden": hidden}, inputs)
+        # Units first, and the bias as the weight of one input more: on a CPU, XLA then neither moves the activations
+        # about nor sums them for the bias, which took 40 % of a step.
+        kernel, output = params["hidden"]["kernel"] / scale[:, None], params["output"]
+        kernel = jnp.concatenate([kernel, (params["hidden"]["bias"] - mean @ kernel)[None]])
+        ones = jnp.ones((len(inputs), 1), inputs.dtype)
+        hidden = jax.nn.relu(kernel.T @ jnp.concatenate([inputs, ones], axis=1).T)
+        return (output["kernel"].T @ hidden + output["bias"][:, None]).T
 
     if setting.task == "classification":
         return Model(init, apply)
@@ -273,7 +285,7 @@ def _trained(setting: Setting, table: Table, knobs: Knobs, parts: Split) -> dict
 
 def _width(setting: Setting, rows: int, most: int) -> int:
     # The activations of a chunk, forward and back, fit a core's second-level cache; a power of two, for few programs.
-    fits = L2 / (12 * setting.hidden * min(rows, setting.batch(rows)))
+    fits = L2 / (8 * setting.hidden * min(rows, setting.batch(rows)))
     return int(2 ** min(max(0, round(np.log2(fits))), np.ceil(np.log2(most)), 6))
 
 
@@ -287,7 +299,8 @@ def _program(setting: Setting, width: int, of: Any) -> Any:
     part = _struct((width,), "int32")
     knobs = dataclasses.replace(knobs, stop=part)
     # Compiled here, ahead of the threads that call it.
-    return jax.jit(jax.vmap(flat, in_axes=(None, 0, 0))).lower(table, knobs, Split(part, part, part)).compile()
+    lowered = jax.jit(jax.vmap(flat, in_axes=(None, 0, 0))).lower(table, knobs, Split(part, part, part))
+    return compile_with(lowered, _BRIEFLY if jax.default_backend() == "cpu" else {})
 
 
 def _struct(shape: tuple[int, ...], dtype: str) -> Any:

@@ -26,6 +26,7 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 import jaxreg
+from jaxreg.lab.compiled import compile_with
 from jaxreg.lab.grid import Grid, plain
 from jaxreg.lab.outputs import Run, check_arguments, describe, evaluate
 from jaxreg.lab.store import Variable
@@ -203,7 +204,8 @@ class Program:
         with self._locks[slot]:
             if (slot, width) not in self._loaded:
                 first = (slot, width) == (0, self.chunk)
-                compiled = self._compiled(self._first if first else self._lowered(slot, width))
+                lowered = self._first if first else self._lowered(slot, width)
+                compiled = compile_with(lowered, self._options)
                 leaves = [jax.device_put(leaf, self.devices[slot]) for leaf in self._leaves]
                 self._loaded[slot, width] = (compiled, leaves)
             return self._loaded[slot, width]
@@ -212,17 +214,6 @@ class Program:
     def _turn(self) -> AbstractContextManager[Any]:
         on_cpu = self.devices[0].platform == "cpu"
         return _ALONE if on_cpu and "@lapack_" in self._text else nullcontext()
-
-    def _compiled(self, lowered: Any) -> Any:
-        options = dict(self._options)
-        while True:
-            try:
-                return lowered.compile(options)
-            except jax.errors.JaxRuntimeError as error:
-                gone = [name for name in options if f"No such compile option: '{name}'" in str(error)]
-                if not gone:
-                    raise
-                del options[gone[0]]  # this version of XLA has given it up
 
     def _call(self, slot: int, lanes: np.ndarray, width: int) -> Arrays:
         compiled, leaves = self._load(slot, width)
