@@ -1,4 +1,5 @@
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -56,6 +57,31 @@ def test_train_and_test_rise_over_sorted_strengths_beside_their_baseline(ax, n):
     assert ax.get_ylabel() == "accuracy (fraction correct)"
     ticks = dict(zip(ax.get_xticks(), [t.get_text() for t in ax.get_xticklabels()], strict=True))
     assert ticks == {1e-5: "0", 1e-4: "0.0001", 1e-3: "0.001", 1e-2: "0.01", 0.1: "0.1"}
+
+
+@pytest.mark.parametrize(
+    "strength",
+    [
+        [0, 0.3, 0.6, 0.9, 1, 1.3, 1.6],
+        [0, 1, 2, 3],
+        [0, 0.25, 0.5, 1, 2],
+        [0.001, 0.0012, 0.00123],
+        [0.1],
+        [0, 1, 1.01],
+    ],
+)
+def test_labels_stand_apart(strength):
+    with style.style():
+        figure = Figure(figsize=(4.2, 3.7))  # a picture of the report
+        ax = figure.add_subplot()
+        strengths.strength_path(ax, *2 * [path(5, strength=[np.nan if s == 0 else s for s in strength])])
+        figure.savefig(io.BytesIO(), dpi=100)
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
+    assert len(boxes) >= min(2, len(strength))
+    for one, other in itertools.pairwise(boxes):
+        assert one.x1 + 2 < other.x0
+    marks = [place for place in ax.get_xticks() if ax.get_xlim()[0] <= place <= ax.get_xlim()[1]]
+    assert len(marks) == len(strength)  # every strength has its mark, with or without a label
 
 
 def test_many_lanes_have_a_band_and_few_have_every_lane(ax):

@@ -4,7 +4,7 @@ The strength is drawn on a logarithmic axis. A recipe without a penalty has no p
 the left end under the label 0, and a dotted line carries its level across.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -206,14 +206,16 @@ def strength_axis(ax: Axes, path: Path, left: float | None) -> Axes:
         'log'
     """
     places = [*([] if left is None else [left]), *path.strength]
+    margin = _gap(path) ** 0.3
     ax.set_xscale("log")
-    ax.set_xlim(places[0] / 2, places[-1] * 2)
+    ax.set_xlim(places[0] / margin, places[-1] * margin)
     if path.strength.size > _TICKS:
         decades = LogLocator().tick_values(path.strength[0], path.strength[-1])
         inside = [x for x in decades if path.strength[0] / 1.01 <= x <= path.strength[-1] * 1.01]
         places = [*([] if left is None else [left]), *inside]
     ax.xaxis.set_major_locator(FixedLocator(places))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "0" if x == left else f"{x:.3g}"))
+    labels = _labels(places, left, np.log10(places[-1] / places[0] * margin**2))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: labels.get(x, "")))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel("strength of the penalty (logarithmic)")
     return ax
@@ -234,7 +236,26 @@ def _check(values: xr.DataArray, strength: np.ndarray[Any, Any], dim: Hashable) 
 def _left(path: Path) -> float | None:
     if path.baseline is None:
         return None
-    return float(path.strength[0] / 10) if path.strength.size else 1.0
+    return float(path.strength[0] / _gap(path)) if path.strength.size else 1.0
+
+
+def _gap(path: Path) -> float:
+    # What the baseline stands left of the strengths: a third of their range, between a factor of 2 and of 10.
+    decades = np.log10(path.strength[-1] / path.strength[0]) if path.strength.size else 0
+    return float(10 ** np.clip(decades / 3, 0.3, 1))
+
+
+def _labels(places: Sequence[float], left: float | None, decades: float) -> dict[float, str]:
+    # A label that would run into the one before it is left out: a character takes a fortieth of the axis.
+    kept: dict[float, str] = {}
+    for place in places:
+        label = "0" if place == left else f"{place:.3g}"
+        if kept:
+            last, before = next(reversed(kept.items()))
+            if np.log10(place / last) / decades < 0.02 + (len(before) + len(label)) / 80:
+                continue
+        kept[place] = label
+    return kept
 
 
 def _draw(ax: Axes, path: Path, left: float | None, *, label: str, colour: str, linestyle: str) -> None:
