@@ -12,6 +12,7 @@ beside that, so it runs before, between and after the others, each time in a pro
 median.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -57,7 +58,7 @@ def searched(name: str):
 
 def alone(name: str) -> tuple[float, float]:
     """The two times of the search in a process of its own."""
-    done = subprocess.run([sys.executable, __file__, "--time", name], stdout=subprocess.PIPE, check=True, text=True)
+    done = subprocess.run([sys.executable, __file__, name, "--time"], stdout=subprocess.PIPE, check=True, text=True)
     return tuple(json.loads(done.stdout))
 
 
@@ -126,19 +127,26 @@ def outer(estimator, x: np.ndarray, y: np.ndarray, folds: np.ndarray) -> list[fl
     return [estimator.fit(x[folds != i], y[folds != i]).score(x[folds == i], y[folds == i]) for i in places]
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
     """Print a table a data set."""
-    if names[:1] == ["--time"]:
-        print(json.dumps(searched(names[1])[-2:]))
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="TABLE", help=f"some of {', '.join(LOADERS)}; by default all")
+    parser.add_argument("--whole", action="store_true", help="GridSearchCV also does the whole work of the search")
+    parser.add_argument("--time", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if unknown := sorted({*arguments.names} - {*LOADERS}):
+        parser.error(f"there is no table {unknown[0]!r}; expected some of {', '.join(LOADERS)}")
+    names = arguments.names or list(LOADERS)
+    if arguments.time:
+        print(json.dumps(searched(names[0])[-2:]))
         return
     warnings.simplefilter("ignore")
     os.environ["PYTHONWARNINGS"] = "ignore"  # of the processes too
-    entire = "--whole" in names
-    for name in [name for name in names if name != "--whole"] or LOADERS:
+    for name in names:
         score = "R²" if name == "diabetes" else "accuracy"
         columns = [name, "nets", f"outer {score}", "s", "CPU s", "ms a net", "CPU ms a net", "chosen"]
         print(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-        rows = compared(name, entire=entire)
+        rows = compared(name, entire=arguments.whole)
         for title, nets, mean, clock, work, chosen in rows:
             each = [f"{1000 * seconds / nets:.1f}" if nets else "" for seconds in (clock, work)]
             row = [title, nets or "", f"{mean:.4f}", f"{clock:.1f}", f"{work:.1f}", *each, chosen]
@@ -148,4 +156,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -3,10 +3,11 @@
     python scripts/bench_sweep.py [--most 1000000] [--rounds 5]
 
 A lane is an Euler integration of a damped pendulum, 50 steps; each size runs in a process of its own, with
-a store, the sizes in turn. A small sweep is run several times in its process, so that about as many chunks count for
-each size. A lane's cost is taken over the chunks that finish while all cores are busy: from the first of each core to
-the last behind which the queue is full, on the clock and in CPU time of all threads (the fair one where others use the
-machine too). Counted to the very end, chunks that were begun before the count would make a small sweep look cheap.
+a store, the sizes in turn; small sweeps run several times in their process. A lane's cost is taken over the chunks
+that finish while all cores are busy: from the first of each core to the last behind which the queue is full, on the
+clock and in CPU time of all threads (the fair one where others use the machine too). Counted to the very end, chunks
+that were begun before the count would make a small sweep look cheap. A chunk has 1,000 lanes, fewer where there are
+more than two cores, so that 10,000 lanes keep all of them busy.
 "start" is all before the first chunk. Figures are medians of the rounds; so is the ratio of a cost to that of the
 smallest size in the same round. TMPDIR says where stores are.
 """
@@ -23,9 +24,9 @@ import tempfile
 import time
 from statistics import median
 
-CHUNK = 1000
+SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 SAME = 100_000
-"""Lanes a process, at least."""
+"""Lanes of a process whose sweeps are small."""
 
 
 def cores() -> int:
@@ -64,13 +65,14 @@ def measure(lanes: int, store: str) -> dict[str, float]:
     logger = logging.getLogger("jaxreg.sweep")
     logger.addHandler(handler)
     logger.setLevel("INFO")
+    chunk = SIZES[0] // max(10, 5 * cores())
     starts = [3 * math.sin(n) for n in range(lanes // 100)]
     over = {"start": starts, "damping": [n / 100 for n in range(100)]}
     starting = opening = math.nan
     clock = cpu = counted = 0.0
     for turn in range(max(1, SAME // lanes)):
         times.clear(), work.clear()
-        found = sweep(run, over, f"{store}-{turn}", chunk=CHUNK)
+        found = sweep(run, over, f"{store}-{turn}", chunk=chunk)
         float(found["angle"].mean())
         if turn == 0:
             starting = (times[0] if times else time.perf_counter()) - begun
@@ -79,7 +81,7 @@ def measure(lanes: int, store: str) -> dict[str, float]:
             first, last = cores() - 1, len(times) - 1 - 2 * cores()
             clock += times[last] - times[first]
             cpu += work[last] - work[first]
-            counted += (last - first) * CHUNK
+            counted += (last - first) * chunk
     return {
         "start": starting,
         "lane": clock / counted if counted else math.nan,
@@ -92,14 +94,14 @@ def measure(lanes: int, store: str) -> dict[str, float]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--most", type=int, default=1_000_000)
+    parser.add_argument("--most", type=int, choices=SIZES, default=SIZES[-1], help="lanes of the largest sweep")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(measure(int(arguments.one[0]), arguments.one[1])))
         return
-    sizes = [size for size in (10_000, 30_000, 100_000, 300_000, 1_000_000) if size <= arguments.most]
+    sizes = [size for size in SIZES if size <= arguments.most]
     found: dict[str, list[dict[str, float]]] = {f"{size}": [] for size in sizes} | {"again": []}
     for _ in range(arguments.rounds):
         with tempfile.TemporaryDirectory() as folder:

@@ -69,15 +69,19 @@ def test_parts_of_the_same_rows_are_measured_as_copies_of_them_are():
 def test_the_loss_of_two_classes_is_the_cross_entropy():
     setting = Setting("classification", outputs=1, hidden=1, epochs=1, learning_rate=0.1)
     loss, _ = setting.measures()
-    logits = jnp.array([-80.0, -1.0, 0.0, 1e-6, 3.0, 80.0])
+    logits = jnp.array([-80.0, -1.0, 0.0, 1e-6, 3.0, 80.0, jnp.nan, jnp.inf, -jnp.inf])
     for target in (0.0, 1.0):
 
-        def summed(logits, loss, target=target):
-            return jnp.sum(loss(logits[:, None], jnp.full(6, target)))
+        def of(each, logits, target=target):
+            return each(logits[:, None], jnp.full(len(logits), target))
 
-        given, wanted = ([f(logits, each) for f in (summed, jax.grad(summed))] for each in (loss, binary_cross_entropy))
-        np.testing.assert_allclose(given[0], wanted[0], rtol=1e-6)
-        np.testing.assert_allclose(given[1], wanted[1], rtol=1e-5, atol=1e-30)
+        given, wanted = of(loss, logits), of(binary_cross_entropy, logits)
+        np.testing.assert_allclose(given[:6], wanted[:6], rtol=1e-6)
+        assert not np.isfinite(given[6:]).any()  # a lane that overflows is seen to diverge
+        slopes = [
+            jax.grad(lambda z, each=each: jnp.sum(of(each, z)))(logits[:6]) for each in (loss, binary_cross_entropy)
+        ]
+        np.testing.assert_allclose(*slopes, rtol=1e-5, atol=1e-30)
 
 
 def test_weights_and_metrics_of_all_rows_are_refused():

@@ -68,11 +68,13 @@ def test_train_and_test_rise_over_sorted_strengths_beside_their_baseline(ax, n):
         [0.001, 0.0012, 0.00123],
         [0.1],
         [0, 1, 1.01],
+        [0, *(10.0 ** np.arange(-7, 2)).tolist()],
     ],
 )
-def test_labels_stand_apart(strength):
+@pytest.mark.parametrize("width", [2.5, 4.2])
+def test_labels_stand_apart(strength, width):
     with style.style():
-        figure = Figure(figsize=(4.2, 3.7))  # a picture of the report
+        figure = Figure(figsize=(width, 3.7))  # 4.2 inches: a picture of the report
         ax = figure.add_subplot()
         strengths.strength_path(ax, *2 * [path(5, strength=[np.nan if s == 0 else s for s in strength])])
         figure.savefig(io.BytesIO(), dpi=100)
@@ -80,8 +82,16 @@ def test_labels_stand_apart(strength):
     assert len(boxes) >= min(2, len(strength))
     for one, other in itertools.pairwise(boxes):
         assert one.x1 + 2 < other.x0
-    marks = [place for place in ax.get_xticks() if ax.get_xlim()[0] <= place <= ax.get_xlim()[1]]
-    assert len(marks) == len(strength)  # every strength has its mark, with or without a label
+    assert len(ax.get_xticks()) == len(strength)  # every strength has its mark, with or without a label
+
+
+def test_many_strengths_with_no_power_of_ten_among_them(ax):
+    values = path(5, strength=np.linspace(2, 8, 9).tolist())
+    strengths.strength_path(ax, values, values)
+    low, high = ax.get_xlim()
+    assert low < 2
+    assert high > 8
+    assert ax.format_coord(0.02, 0.5).startswith("(x, y) = (0.02,")
 
 
 def test_many_lanes_have_a_band_and_few_have_every_lane(ax):

@@ -134,8 +134,8 @@ def search(
     mean, scale, target = _figures(x, y, w, task)
     two = np.array([_two(column) for column in x.T])
     setting, tried, rows = planned_for(plan, task, classes, len(x))
-    # With one for the bias, the inputs fill whole vectors of the processor.
-    width, fill = _rounded(x.shape[1] + 1, 16) - 1, rows - len(x)
+    # Inputs by eights, one of them for the bias: tables of about as many share a program.
+    width, fill = _rounded(x.shape[1] + 1, 8) - 1, rows - len(x)
     rng = np.random.default_rng(plan.seed)
     dealt = np.stack([deal(y, plan.folds, rng, classes=classes > 0) for _ in range(plan.repeats)])
     kind = np.int32 if classes > 2 else np.float32

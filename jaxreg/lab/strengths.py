@@ -17,6 +17,7 @@ from jaxreg.lab.style import BLACK, BLUE, GREEN, ORANGE, axis_label, legend
 
 # More strengths than this are too many to label one by one: then only the powers of ten are.
 _TICKS = 8
+_CHARACTER, _SPACE = 0.075, 0.06  # inches: of a label, and between two
 
 
 class Path(NamedTuple):
@@ -214,8 +215,9 @@ def strength_axis(ax: Axes, path: Path, left: float | None) -> Axes:
         inside = [x for x in decades if path.strength[0] / 1.01 <= x <= path.strength[-1] * 1.01]
         places = [*([] if left is None else [left]), *inside]
     ax.xaxis.set_major_locator(FixedLocator(places))
-    labels = _labels(places, left, np.log10(places[-1] / places[0] * margin**2))
+    labels = _labels(ax, places, left)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: labels.get(x, "")))
+    ax.fmt_xdata = "{:.3g}".format
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel("strength of the penalty (logarithmic)")
     return ax
@@ -245,14 +247,16 @@ def _gap(path: Path) -> float:
     return float(10 ** np.clip(decades / 3, 0.3, 1))
 
 
-def _labels(places: Sequence[float], left: float | None, decades: float) -> dict[float, str]:
-    # A label that would run into the one before it is left out: a character takes a fortieth of the axis.
+def _labels(ax: Axes, places: Sequence[float], left: float | None) -> dict[float, str]:
+    # A label that would run into the one before it is left out.
+    low, high = np.log10(ax.get_xlim())
+    inches = ax.get_position().width * ax.figure.get_figwidth() / (high - low)
     kept: dict[float, str] = {}
     for place in places:
         label = "0" if place == left else f"{place:.3g}"
         if kept:
             last, before = next(reversed(kept.items()))
-            if np.log10(place / last) / decades < 0.02 + (len(before) + len(label)) / 80:
+            if np.log10(place / last) * inches < _SPACE + _CHARACTER * (len(before) + len(label)) / 2:
                 continue
         kept[place] = label
     return kept
