@@ -7,9 +7,10 @@ a store, the sizes in turn; small sweeps run several times in their process. A l
 that finish while all cores are busy: from the first of each core to the last behind which the queue is full, on the
 clock and in CPU time of all threads (the fair one where others use the machine too). Counted to the very end, chunks
 that were begun before the count would make a small sweep look cheap. A chunk has 1,000 lanes, fewer where there are
-more than two cores, so that 10,000 lanes keep all of them busy.
-"start" is all before the first chunk. Figures are medians of the rounds; so is the ratio of a cost to that of the
-smallest size in the same round. TMPDIR says where stores are.
+more than two cores, so that 10,000 lanes keep all of them busy. "start" is all before the first chunk. Figures are
+medians of the rounds; so is the ratio of a cost to that of the smallest size in the same round. TMPDIR says where
+stores are: a memory disk (/dev/shm) shows the cost of the sweep alone, a disk also that of finding room for a file,
+which depends on what else it holds.
 """
 
 import argparse

@@ -250,7 +250,7 @@ def _gap(path: Path) -> float:
 def _labels(ax: Axes, places: Sequence[float], left: float | None) -> dict[float, str]:
     # A label that would run into the one before it is left out.
     low, high = np.log10(ax.get_xlim())
-    inches = ax.get_position().width * ax.figure.get_figwidth() / (high - low)
+    inches = ax.get_window_extent().width / ax.figure.dpi / (high - low)
     kept: dict[float, str] = {}
     for place in places:
         label = "0" if place == left else f"{place:.3g}"
