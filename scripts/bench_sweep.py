@@ -83,11 +83,13 @@ def measure(lanes: int, store: str) -> dict[str, float]:
             clock += times[last] - times[first]
             cpu += work[last] - work[first]
             counted += (last - first) * chunk
+    done = len(times) * chunk
     return {
         "start": starting,
         "lane": clock / counted if counted else math.nan,
         "cpu": cpu / counted if counted else math.nan,
         "open": opening,
+        "so far": [(times[s // chunk - 1] - times[cores() - 1]) / (s - cores() * chunk) for s in SIZES if s <= done],
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
     }
 
@@ -120,7 +122,10 @@ def main() -> None:
         costs += f"{median(cpu):13.2f}, {ratios[1]:4.2f}"
         start, opened, memory = (median(row[name] for row in rows) for name in ("start", "open", "memory"))
         print(f"{title:>8s} | {start:7.2f} | {costs} | {opened:6.2f} | {memory:8.0f}")
-    print("The last line is the largest sweep again, with all of its chunks there.")
+    inside = [median(row["so far"][n] / row["so far"][-1] for row in found[f"{sizes[-1]}"]) for n in range(len(sizes))]
+    costs = ", ".join(f"{ratio:.2f} after {size}" for size, ratio in zip(sizes, inside, strict=True))
+    print(f"Inside the largest sweep, a lane so far over a lane of the whole: {costs}.")
+    print("The last line of the table is the largest sweep again, with all of its chunks there.")
 
 
 if __name__ == "__main__":
