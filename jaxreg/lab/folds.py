@@ -8,7 +8,6 @@ out is a matter of weights: all lanes share the inputs, and one program trains t
 
 import dataclasses
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -33,8 +32,9 @@ from jaxreg.lab.metrics import (
 from jaxreg.lab.models import MLP, Model, linen
 from jaxreg.lab.net import Task
 from jaxreg.lab.problem import Problem
+from jaxreg.lab.store import find_manifest
 from jaxreg.lab.sweep import sweep
-from jaxreg.lab.width import L2
+from jaxreg.lab.width import L2, cores
 
 WHOLE = 1024
 """Most rows that are one batch."""
@@ -249,21 +249,22 @@ def train(
     knobs = jax.tree.map(lambda *values: np.asarray(values, np.float32), *(each.knobs for each in tried))
     knobs = dataclasses.replace(knobs, stop=np.asarray([each.knobs.stop for each in tried], np.int32))
     chosen = Split(*(np.asarray(part, np.int32) for part in zip(*parts, strict=True)))
+    width = _width(setting, table.x.shape[0], -(-len(tried) * len(parts) // cores()))
     if store is None:
-        return _trained(setting, table, knobs, chosen)
+        return _trained(setting, table, knobs, chosen, width)
+    new = jax.default_backend() == "cpu" and find_manifest(store) is None
     found = sweep(
         lambda candidate, split: lane(setting, table, candidate, split),
         {"candidate": knobs, "split": chosen},
         store,
         coords={"candidate": [each.label for each in tried]},
+        chunk=width if new else None,
     ).load()
     return {str(name): values.values for name, values in found.data_vars.items()}
 
 
-def _trained(setting: Setting, table: Table, knobs: Knobs, parts: Split) -> dict[str, np.ndarray]:
+def _trained(setting: Setting, table: Table, knobs: Knobs, parts: Split, width: int) -> dict[str, np.ndarray]:
     shape = (len(knobs.stop), len(parts.test))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    width = _width(setting, table.x.shape[0], -(-shape[0] * shape[1] // cores))
     program = _program(setting, width, Table(*((array.shape, array.dtype.name) for array in table)))
     places = np.unravel_index(np.arange(shape[0] * shape[1]), shape)
 
@@ -276,7 +277,7 @@ def _trained(setting: Setting, table: Table, knobs: Knobs, parts: Split) -> dict
         found = program(table, *taken)
         return {name: np.asarray(values)[: len(places[0]) - start] for name, values in found.items()}
 
-    with ThreadPoolExecutor(cores) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         done = list(pool.map(chunk, range(0, len(places[0]), width)))
     return {
         name: np.concatenate([each[name] for each in done]).reshape(*shape, *done[0][name].shape[1:])

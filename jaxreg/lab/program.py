@@ -10,10 +10,9 @@ JAX divides a CPU are the same cores, so one of them is enough, and one compilat
 from __future__ import annotations
 
 import hashlib
-import os
 import platform as machine
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from importlib.metadata import version
@@ -30,7 +29,7 @@ from jaxreg.lab.compiled import compile_with
 from jaxreg.lab.grid import Grid, plain
 from jaxreg.lab.outputs import Run, check_arguments, describe, evaluate
 from jaxreg.lab.store import Variable
-from jaxreg.lab.width import default_width, device_memory, traffic
+from jaxreg.lab.width import cores, default_width, device_memory, traffic
 
 Arrays = dict[str, np.ndarray]
 
@@ -78,7 +77,7 @@ class Program:
         structs = [_struct(leaf.shape[1:], leaf.dtype) for leaf in self._leaves]
         self._traced = jax.jit(lambda *point: self._lane(run, point)).trace(*structs)
         little = traffic(self._traced.jaxpr.jaxpr) * grid.size < _LITTLE
-        self._options: dict[str, Any] = {}
+        self._options: Mapping[str, Any] = {}
         if self.devices[0].platform == "cpu":
             self._options = _QUICKLY if little else {}
         self._lowerings: dict[int, Any] = {}
@@ -101,8 +100,7 @@ class Program:
         """How many chunks run at once in this process."""
         if self.devices[0].platform != "cpu":
             return len(self.devices)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return len(self.devices) * max(1, cores // len(self.devices))
+        return len(self.devices) * max(1, cores() // len(self.devices))
 
     @cached_property
     def identity(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,11 @@ MOST = 2**16
 
 _UNKNOWN = 100
 """Steps that a loop is taken to make where its number of steps is known only when it runs."""
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def working_set(jaxpr: Any) -> int:
