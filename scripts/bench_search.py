@@ -31,6 +31,7 @@ from sklearn.preprocessing import StandardScaler
 from jaxreg.lab.candidates import PULLS
 from jaxreg.lab.folds import deal
 from jaxreg.lab.search import Plan, search
+from jaxreg.lab.width import cores
 
 LOADERS = {
     "breast_cancer": datasets.load_breast_cancer,
@@ -82,7 +83,6 @@ def compared(name: str, *, entire: bool) -> list[tuple]:
     )
     step = "mlpclassifier" if classes else "mlpregressor"
     alphas = [0.0, *(2 * train * strength for strength in PULLS["L2"][1])]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
     def grid(strengths, processes: int, folds: int = plan.folds - 1) -> GridSearchCV:
         net_ = make_pipeline(StandardScaler(), net)
@@ -92,22 +92,22 @@ def compared(name: str, *, entire: bool) -> list[tuple]:
         strengths = [0.0, *np.logspace(-2, 2, len(found.tried) - 1)]
         rng = np.random.default_rng(plan.seed)
         dealt = [deal(y, plan.folds, rng, classes=classes) for _ in range(plan.repeats)]
-        scores = [outer(grid(strengths, cores), x, y, folds) for folds in dealt]
-        grid(strengths, cores, plan.folds).fit(x, y)
+        scores = [outer(grid(strengths, cores()), x, y, folds) for folds in dealt]
+        grid(strengths, cores(), plan.folds).fit(x, y)
         return scores
 
     linear = LogisticRegressionCV(Cs=10, max_iter=2000) if classes else RidgeCV(np.logspace(-2, 4, 20))
     fits = plan.folds * (len(alphas) * (plan.folds - 1) + 1)
     work = [
         ("GridSearchCV, L2, one process", fits, lambda: outer(grid(alphas, 1), x, y, folds)),
-        (f"GridSearchCV, L2, {cores} processes", fits, lambda: outer(grid(alphas, cores), x, y, folds)),
+        (f"GridSearchCV, L2, {cores()} processes", fits, lambda: outer(grid(alphas, cores()), x, y, folds)),
         ("linear model", 0, lambda: outer(make_pipeline(StandardScaler(), linear), x, y, folds)),
     ]
     table = []
     if entire:
         each = plan.folds * (len(found.tried) * (plan.folds - 1) + 1)
         total = plan.repeats * each + len(found.tried) * plan.folds + 1
-        work.append((f"GridSearchCV, the whole work, {cores} processes", total, whole))
+        work.append((f"GridSearchCV, the whole work, {cores()} processes", total, whole))
     for title, count, function in work:
         scores, clock, used = timed(function)
         if "processes" in title:

@@ -17,7 +17,6 @@ import argparse
 import json
 import logging
 import math
-import os
 import resource
 import subprocess
 import sys
@@ -30,11 +29,6 @@ SAME = 100_000
 """Lanes of a process whose sweeps are small."""
 
 
-def cores() -> int:
-    """How many chunks run at once."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def measure(lanes: int, store: str) -> dict[str, float]:
     """One sweep of so many lanes: seconds to start, seconds a lane, and peak memory."""
     begun = time.perf_counter()
@@ -43,6 +37,7 @@ def measure(lanes: int, store: str) -> dict[str, float]:
 
     from jaxreg.lab.compiled import keep_compiled
     from jaxreg.lab.sweep import sweep
+    from jaxreg.lab.width import cores
 
     keep_compiled(f"{store}-compiled")
 
