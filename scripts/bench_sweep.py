@@ -9,8 +9,8 @@ clock and in CPU time of all threads (the fair one where others use the machine 
 that were begun before the count would make a small sweep look cheap. A chunk has 1,000 lanes, fewer where there are
 more than two cores, so that 10,000 lanes keep all of them busy. "start" is all before the first chunk. Figures are
 medians of the rounds; so is the ratio of a cost to that of the smallest size in the same round. TMPDIR says where
-stores are: a memory disk (/dev/shm) shows the cost of the sweep alone, a disk also that of finding room for a file,
-which depends on what else it holds.
+stores are: a memory disk (/dev/shm) shows the cost of the sweep alone, a disk also that of its files. Nothing is
+deleted before the end: for seconds after that, ext4 takes several times as long to find room for a file.
 """
 
 import argparse
@@ -101,10 +101,11 @@ def main() -> None:
         return
     sizes = [size for size in SIZES if size <= arguments.most]
     found: dict[str, list[dict[str, float]]] = {f"{size}": [] for size in sizes} | {"again": []}
-    for _ in range(arguments.rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            for title, size in [*((f"{size}", size) for size in sizes), ("again", sizes[-1])]:
-                command = [sys.executable, __file__, "--one", str(size), f"{folder}/{size}"]
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(arguments.rounds):
+            order = sizes if turn % 2 else sizes[::-1]
+            for title, size in [*((f"{size}", size) for size in order), ("again", sizes[-1])]:
+                command = [sys.executable, __file__, "--one", str(size), f"{folder}/{turn}-{size}"]
                 done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
                 found[title].append(json.loads(done.stdout))
     first = found[f"{sizes[0]}"]

@@ -216,9 +216,8 @@ class Program:
     def _call(self, slot: int, lanes: np.ndarray, width: int) -> Arrays:
         compiled, leaves = self._load(slot, width)
         padded = np.minimum(lanes[0] + np.arange(width), lanes[-1])
-        indices = tuple(jax.device_put(index, self.devices[slot]) for index in self.grid.indices(padded))
         with self._turn:
-            rows = [np.asarray(row) for row in compiled(leaves, indices)]
+            rows = [np.asarray(row) for row in compiled(leaves, self.grid.indices(padded))]
         return {name: row[: len(lanes)] for name, row in zip(self.outputs, rows, strict=True)}
 
 

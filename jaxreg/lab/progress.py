@@ -8,8 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 log = logging.getLogger("jaxreg.sweep")
 
@@ -27,12 +28,20 @@ def diverged(arrays: Mapping[str, np.ndarray]) -> int:
         1
     """
     if "diverged_at" in arrays:
-        steps = arrays["diverged_at"]
-        return int((steps.reshape(len(steps), -1) >= 0).any(1).sum())
-    flags = [
-        ~np.isfinite(array).reshape(len(array), -1).all(1) for array in arrays.values() if array.dtype.kind in "fc"
-    ]
+        return int(_any_in_lane(arrays["diverged_at"] >= 0).sum())
+    flags = [_any_in_lane(~np.isfinite(array)) for array in arrays.values() if array.dtype.kind in "fc"]
     return int(np.any(flags, axis=0).sum()) if flags else 0
+
+
+def _any_in_lane(flags: np.ndarray) -> np.ndarray:
+    return np.asarray(flags.any(axis=tuple(range(1, flags.ndim))))
+
+
+class _Rate(ProgressColumn):
+    """Lanes a second, worked out when the bar is drawn and not with every chunk: it goes through the last thousand."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0.0:.3g} lanes/s")
 
 
 class Progress:
@@ -53,13 +62,13 @@ class Progress:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            _Rate(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[diverged]} diverged"),
             console=console,
             disable=not visible,
         )
-        self._task = self._bar.add_task("lanes", total=self._total, completed=done, rate="", diverged=0)
+        self._task = self._bar.add_task("lanes", total=self._total, completed=done, diverged=0)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -73,8 +82,7 @@ class Progress:
         lanes = len(next(iter(arrays.values())))
         self._lanes += lanes
         self._diverged += diverged(arrays)
-        speed = self._bar.tasks[0].speed or 0.0
-        self._bar.update(self._task, advance=lanes, rate=f"{speed:.3g} lanes/s", diverged=self._diverged)
+        self._bar.update(self._task, advance=lanes, diverged=self._diverged)
         log.info(
             "chunk %d: %d lanes, %d of %d done, %d diverged", number, lanes, self._lanes, self._total, self._diverged
         )

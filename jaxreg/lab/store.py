@@ -14,12 +14,14 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import time
 import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ class Variable:
     @property
     def nbytes(self) -> int:
         """Bytes a lane."""
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Manifest:
     outputs: dict[str, Variable]
     attrs: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def sweep(self) -> str:
         """The hash that names this sweep."""
         text = json.dumps({"format": FORMAT, "chunk": self.chunk, **self.identity}, sort_keys=True)
@@ -79,7 +81,7 @@ class Manifest:
     @property
     def lanes(self) -> int:
         """The number of lanes."""
-        return int(np.prod(list(self.dims.values()), dtype=np.int64))
+        return math.prod(self.dims.values())
 
     @property
     def chunks(self) -> int:
