@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
 
 import jaxreg as jr
 from jaxreg.lab import CNN, MLP, Data, Problem, Recipe, binary_cross_entropy, fit, fused, linen, squared_error
@@ -120,16 +121,13 @@ def test_kernel_tells_when_a_lane_diverges():
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of JAX 0.11, about Pallas's Triton
 def test_kernel_lowers_for_a_gpu_where_there_is_none():
     pytest.importorskip("jax.experimental.pallas.triton")
-    lower = lambda name: (  # noqa: E731
-        jax.jit(jax.vmap(partial(fused_lane, *CASES[name], interpret=False)))
-        .trace(STRENGTHS, jnp.arange(3))
-        .lower(lowering_platforms=("cuda",))
-        .as_text()
-    )
-    for name in CASES:
-        text = lower(name)
-        assert "__gpu$xla.gpu.triton" in text
-        assert "grid_x = 3 : i32" in text  # a program a lane
+    gpu = AbstractDevice("NVIDIA H100 80GB HBM3", None, "gpu")  # JAX 0.12 asks for which one
+    with use_abstract_mesh(AbstractMesh((), (), abstract_device=gpu)):
+        for case in CASES.values():
+            lanes = jax.jit(jax.vmap(partial(fused_lane, *case, interpret=False))).trace(STRENGTHS, jnp.arange(3))
+            text = lanes.lower(lowering_platforms=("cuda",)).as_text()
+            assert "__gpu$xla.gpu.triton" in text
+            assert "grid_x = 3 : i32" in text  # a program a lane
 
 
 WITH = lambda **changes: Recipe(**changes)  # noqa: E731

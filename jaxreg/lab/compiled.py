@@ -13,6 +13,9 @@ import jax
 
 log = logging.getLogger("jaxreg.compiled")
 
+_gone: set[str] = set()
+"""Options that this version of XLA was found not to have."""
+
 
 def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path:
     """Keep compiled programs on disk, whatever little time they took.
@@ -68,12 +71,11 @@ def compile_with(lowered: Any, options: Mapping[str, Any]) -> Any:
         >>> float(compile_with(twice, {"xla_long_gone": 1})(3.0))
         6.0
     """
-    left = dict(options)
     while True:
         try:
-            return lowered.compile(left)
+            return lowered.compile({name: value for name, value in options.items() if name not in _gone})
         except jax.errors.JaxRuntimeError as error:
-            gone = [name for name in left if f"No such compile option: '{name}'" in str(error)]
-            if not gone:
+            gone = {name for name in options if f"No such compile option: '{name}'" in str(error)}
+            if not gone - _gone:
                 raise
-            del left[gone[0]]
+            _gone.update(gone)

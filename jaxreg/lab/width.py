@@ -112,17 +112,18 @@ def _loops(jaxpr: Any, times: int = 1) -> list[tuple[int, int]]:
         for body in _bodies(equation):
             found += _loops(body, steps)
             if looped:
-                found.append((steps * _written(body), peak(body) + (_rows(equation) if times > 1 else 0)))
+                found.append((steps * _written(body), peak(body) + (_rows(equation, body) if times > 1 else 0)))
     return found
 
 
-def _rows(equation: Any) -> int:
-    """The bytes of the arrays of which a scan takes or makes one row a step."""
-    if equation.primitive.name != "scan":
+def _rows(equation: Any, body: Any) -> int:
+    """The bytes of the arrays of which a loop takes or makes one row a step: they have an axis more than the row."""
+    outside, inside = [*equation.invars, *equation.outvars], [*body.invars, *body.outvars]
+    if len(outside) != len(inside):  # a `while` loop, which has no rows
         return 0
-    kept = equation.params["num_carry"]
-    rows = [*equation.invars[equation.params["num_consts"] + kept :], *equation.outvars[kept:]]
-    return sum(map(_nbytes, rows))
+    return sum(
+        _nbytes(var) for var, row in zip(outside, inside, strict=True) if np.shape(var.aval) != np.shape(row.aval)
+    )
 
 
 def _written(jaxpr: Any) -> int:
