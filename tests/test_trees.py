@@ -169,6 +169,7 @@ def test_trees_of_numpy_arrays_are_read_in_jax_s_own_precision():
     np.testing.assert_allclose(jr.violation(params, jr.MaxNorm(1.0)), 3.0, rtol=1e-6)
 
 
+@pytest.mark.skipif(jax.__version_info__ < (0, 10, 2), reason="an older XLA copies")
 @pytest.mark.parametrize("way", ["apply_updates", "project"])
 def test_a_large_matrix_is_projected_without_copies(way):
     """In the memory of the parameters; by a link, in that and the point's own. Fresh memory costs more than work."""

@@ -71,11 +71,13 @@ class Progress:
         self._task = self._bar.add_task("lanes", total=self._total, completed=done, diverged=0)
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if not self._bar.disable:
+            self._bar.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # an older Rich leaves an empty line for one that is not shown
+            self._bar.stop()
 
     def advance(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Note a finished chunk."""
