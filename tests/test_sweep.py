@@ -34,6 +34,7 @@ from jaxreg.lab.progress import diverged
 from jaxreg.lab.results import open_store
 from jaxreg.lab.store import open_folder
 from jaxreg.lab.sweep import sweep
+from jaxreg.lab.width import working_set
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
 
@@ -218,6 +219,19 @@ def test_one_trace_and_one_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
 
     sweep(run, {"x": [1.0, 2.0, 3.0], "seed": range(11)}, chunk=4)
     assert (len(traces), len(compilations)) == (1, 1)
+
+
+def test_rows_of_a_loop_count_where_they_come_back() -> None:
+    x = jax.ShapeDtypeStruct((8, 1000), jnp.float32)
+
+    def once(carry: Any, x: Any) -> Any:
+        return jax.lax.scan(lambda carry, row: (carry + row[0], row * carry), carry, x)
+
+    def again(carry: Any, x: Any) -> Any:
+        return jax.lax.scan(lambda carry, _: (once(carry, x)[1][0, 0], None), carry, None, 5)
+
+    alone, inside = (working_set(jax.jit(run).trace(0.0, x).jaxpr.jaxpr) for run in (once, again))
+    assert inside - alone == 2 * 8 * 1000 * 4  # what the inner loop takes and what it makes, in float32
 
 
 def test_a_chunk_is_halved_until_its_compiled_program_fits_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -530,6 +544,7 @@ from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.results import open_store
 from jaxreg.lab.store import Store, open_folder
 from jaxreg.lab.sweep import sweep
+from jaxreg.lab.width import working_set
 
 def walk(scale, seed):
     def step(x, _):

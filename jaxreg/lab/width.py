@@ -117,13 +117,11 @@ def _loops(jaxpr: Any, times: int = 1) -> list[tuple[int, int]]:
 
 
 def _rows(equation: Any, body: Any) -> int:
-    """The bytes of the arrays of which a loop takes or makes one row a step: they have an axis more than the row."""
-    outside, inside = [*equation.invars, *equation.outvars], [*body.invars, *body.outvars]
-    if len(outside) != len(inside):  # a `while` loop, which has no rows
+    """The bytes of the arrays of which a scan takes or makes one row a step: they have an axis more than the row."""
+    if equation.primitive.name != "scan":
         return 0
-    return sum(
-        _nbytes(var) for var, row in zip(outside, inside, strict=True) if np.shape(var.aval) != np.shape(row.aval)
-    )
+    pairs = [*zip(equation.invars, body.invars, strict=False), *zip(equation.outvars, body.outvars, strict=False)]
+    return sum(_nbytes(var) for var, row in pairs if np.shape(var.aval) != np.shape(row.aval))
 
 
 def _written(jaxpr: Any) -> int:
