@@ -93,7 +93,8 @@ def scheduled(obj: Any) -> bool:
 
 def wide(w: jax.Array) -> jax.Array:
     """`w` in float32, or in its own dtype where that is wider: the precision in which norms are taken."""
-    return w.astype(jnp.promote_types(w.dtype, jnp.float32))
+    wider = jnp.issubdtype(w.dtype, jnp.inexact) and w.dtype.itemsize > 4
+    return w if wider else w.astype(jnp.float32)
 
 
 def eps(dtype: Any) -> float:

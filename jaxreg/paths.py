@@ -121,7 +121,10 @@ def _patterns(found: list[Leaf], rules: Rules) -> Mapping[str, Rule]:
     if isinstance(rules, Mapping):
         return rules
     if not callable(rules):
-        raise TypeError(f"rules are {rules!r}; expected a mapping from path pattern to object, or one object")
+        raise TypeError(
+            f"rules are {rules!r}; expected a mapping from path pattern to object, or one object (in a mapping for "
+            "optax.inject_hyperparams, which takes a callable for a schedule)"
+        )
     kinds = {leaf.kind for leaf in found}
     return dict.fromkeys([kind for kind in (KERNELS, RECURRENT_KERNELS) if kind in kinds] or [KERNELS], rules)
 

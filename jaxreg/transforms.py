@@ -151,7 +151,10 @@ def project(rules: Rules, every: int = 1) -> optax.GradientTransformation:
         [0.6 0.8]
     """
     if not isinstance(every, int) or every < 1:
-        raise ValueError(f"jaxreg.project: every is {every!r}; expected a whole number of at least 1")
+        raise ValueError(
+            f"jaxreg.project: every is {every!r}; expected a whole number of at least 1 (for optax.inject_hyperparams, "
+            'name it: static_args=("every",))'
+        )
 
     def change(rule: Rule, leaves: list[Leaf], updates: list[jax.Array], count: jax.Array) -> list[jax.Array]:
         def landed() -> list[jax.Array]:

@@ -221,6 +221,28 @@ def test_one_trace_and_one_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(traces), len(compilations)) == (1, 1)
 
 
+def test_a_sweep_has_the_precision_of_the_thread_that_calls_it() -> None:
+    with jax.enable_x64(True):
+        found = sweep(lambda x: {"y": x / 3}, {"x": [1.0, 2.0]})
+    np.testing.assert_array_equal(found["y"], np.array([1.0, 2.0]) / 3)
+
+
+def test_a_lane_that_is_no_number_is_a_result_where_jax_looks_for_nan() -> None:
+    jax.config.update("jax_debug_nans", True)
+    try:
+        found = sweep(lambda x: {"y": jnp.log(x)}, {"x": [-1.0, 1.0]})
+    finally:
+        jax.config.update("jax_debug_nans", False)
+    np.testing.assert_array_equal(found["y"], [np.nan, 0.0])
+
+
+def test_coordinates_of_numpy_s_strings_are_kept(tmp_path: Path) -> None:
+    names = np.array(["none", "L2 of 0.001"], np.dtypes.StringDType())  # type: ignore[attr-defined]
+    for _ in range(2):
+        found = sweep(lambda x: {"y": x}, {"x": [1.0, 2.0]}, tmp_path, coords={"x": names})
+        assert found["x"].values.tolist() == ["none", "L2 of 0.001"]
+
+
 def test_rows_of_a_loop_count_where_they_come_back() -> None:
     x = jax.ShapeDtypeStruct((8, 1000), jnp.float32)
 
@@ -428,7 +450,7 @@ def test_a_sweep_goes_on_from_what_is_there(tmp_path: Path, caplog: pytest.LogCa
         (walk, {**WALKS, "scale": [0.1, 1.0, 11.0]}, {}, r"grid is scale \(3\) x seed \(7\)"),
         (walk, {**WALKS, "seed": range(8)}, {}, r"and scale \(3\) x seed \(8\) here"),
         (walk, WALKS, {"chunk": 5}, "chunk is 4 there and 5 here"),
-        (walk, WALKS, {"coords": {"step": range(5)}}, "grid is"),
+        (walk, WALKS, {"coords": {"step": range(5)}}, "grid is .* there and its axes or coordinates have other values"),
     ],
 )
 def test_another_sweeps_store_is_refused(
@@ -557,13 +579,16 @@ over = {"scale": [0.1, 0.5], "seed": range(200)}
 """
 
 
-def python(code: str, *arguments: object, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+def python(
+    code: str, *arguments: object, environment: dict[str, str] | None = None, alone: bool = False
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", PRELUDE + textwrap.dedent(code), *map(str, arguments)],
         env=ENVIRONMENT | (environment or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=alone,
     )
 
 
@@ -654,6 +679,26 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None
     finally:
         process.kill()
     assert process.returncode == -signal.SIGINT  # which a shell reports as 130
+    there = len(list(store.glob("chunk-*.npz")))
+    assert f"KeyboardInterrupt: stopped with {there} of 100000 chunks in {store}: run the same again" in said
+
+
+def test_ctrl_c_in_a_terminal_which_its_workers_get_too_loses_nothing(tmp_path: Path) -> None:
+    code = """
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        sweep(walk, {**over, "seed": range(200_000)}, sys.argv[1], chunk=4, executor=pool)
+    """
+    store = tmp_path / "store"
+    process = python(code, store, alone=True)
+    while len(list(store.glob("chunk-*.npz"))) < 20 and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
     there = len(list(store.glob("chunk-*.npz")))
     assert f"KeyboardInterrupt: stopped with {there} of 100000 chunks in {store}: run the same again" in said
 

@@ -273,6 +273,17 @@ def test_constraints_hold_with_injected_hyperparameters():
     assert all(map(holds, path))
 
 
+def test_what_optax_would_make_of_injected_rules_is_told():
+    params = {"kernel": jnp.ones((2, 2))}
+    with pytest.raises(ValueError, match=r"every is Array\(1.*static_args=\(\"every\",\)"):
+        optax.inject_hyperparams(jr.project)({jr.KERNELS: jr.MaxNorm(1.0)}).init(params)
+    with pytest.raises(TypeError, match=r"rules are Array\(0.*in a mapping for optax.inject_hyperparams"):
+        optax.inject_hyperparams(jr.proximal)(jr.L1(0.1), learning_rate=0.1).init(params)
+    for given in ({"every": 1}, {"every": 2}):
+        tx = optax.inject_hyperparams(jr.project, static_args=("every",))({jr.KERNELS: jr.MaxNorm(1.0)}, **given)
+        assert tx.update(params, tx.init(params), params)[0]["kernel"].shape == (2, 2)
+
+
 def test_constraints_hold_under_a_mask_which_leaves_the_rest_alone():
     mask = {"hidden": {"kernel": True, "bias": False}, "output": {"kernel": False, "bias": False}}
     masked = optax.masked(jr.project({"hidden/kernel": jr.MaxNorm(0.8)}), mask)

@@ -161,6 +161,16 @@ def test_weights_that_are_no_numbers_are_in_no_set(constraint, bad):
         assert not jr.feasible(params, constraint, tolerance=1e6)
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_narrow_weights_need_no_implicit_promotion(dtype):
+    params = {"kernel": jnp.ones((4, 2), dtype)}
+    with jax.numpy_dtype_promotion("strict"):
+        assert jr.penalty(params, jr.L2(0.5)) == 4
+        near = jr.projected(params, jr.MaxNorm(1.0))
+        assert jr.violation(near, jr.MaxNorm(1.0)) == 0
+    assert near["kernel"].dtype == dtype
+
+
 def test_trees_of_numpy_arrays_are_read_in_jax_s_own_precision():
     params = {"kernel": np.full((4, 1), 2.0)}  # float64
     for end in (jr.projected(params, jr.UnitNorm()), jr.apply_updates(params, params, jr.UnitNorm())):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import pickle
+import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
@@ -159,6 +162,21 @@ def _described(payload: bytes, chunk: int | None) -> tuple[dict[str, Variable], 
 
 
 def _computed(payload: bytes, chunk: int, number: int) -> Done:
-    with _building:
-        program = _build(payload, chunk)
-    return Done(*program.compute(number), program.identity)
+    with _undisturbed():
+        with _building:
+            program = _build(payload, chunk)
+        return Done(*program.compute(number), program.identity)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Without Ctrl-C, which a terminal sends to workers too: whoever made the sweep decides what it drops."""
+    on_main = threading.current_thread() is threading.main_thread()  # elsewhere Python handles no signals
+    if multiprocessing.parent_process() is None or not on_main:
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -167,8 +167,8 @@ def _check_apart(name: str, values: np.ndarray, narrow: np.ndarray) -> None:
 
 def storable(array: np.ndarray) -> np.ndarray:
     """A coordinate as files and pandas can hold it: narrow types widened exactly, objects as text."""
-    if array.dtype == object:
-        return array.astype(np.str_)
+    if array.dtype.kind in "OT":  # objects, or NumPy's strings of any length, which it saves as objects
+        return array.astype(object).astype(np.str_)
     if array.dtype == np.float16 or (array.dtype.isbuiltin != 1 and jnp.issubdtype(array.dtype, np.floating)):
         return array.astype(np.float32)
     return array.astype(np.int32) if jnp.issubdtype(array.dtype, np.integer) and array.dtype.isbuiltin != 1 else array

@@ -12,8 +12,8 @@ from __future__ import annotations
 import hashlib
 import platform as machine
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from importlib.metadata import version
 from queue import SimpleQueue
@@ -69,6 +69,7 @@ class Program:
     ) -> None:
         check_arguments(run, grid)
         self.grid = grid
+        self._x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
         local = jax.local_devices()
         self.devices = list(devices or (local[:1] if local[0].platform == "cpu" else local))
         self.outputs: dict[str, Variable] = {}
@@ -138,7 +139,14 @@ class Program:
 
     def load(self) -> None:
         """Compile for the first device, where that has not been done."""
-        self._load(0, self.chunk)
+        with self._settings():
+            self._load(0, self.chunk)
+
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        """Every thread has settings of its own: those of the one that made the program, and NaN is a result."""
+        with jax.enable_x64(self._x64), jax.debug_nans(False), jax.debug_infs(False):
+            yield
 
     def compute(self, number: int) -> tuple[Arrays, int]:
         """Run one chunk on the next free device.
@@ -161,7 +169,8 @@ class Program:
                 width = self._width
                 pieces = np.split(lanes, range(width, len(lanes), width))
                 try:
-                    parts = [self._call(slot, piece, width) for piece in pieces]
+                    with self._settings():
+                        parts = [self._call(slot, piece, width) for piece in pieces]
                     break
                 except jax.errors.JaxRuntimeError as error:
                     if "RESOURCE_EXHAUSTED" not in str(error):

@@ -277,7 +277,9 @@ def _difference(found: Manifest | None, wanted: Manifest) -> str:
     for name in ours | theirs:
         there, here = theirs.get(name), ours.get(name)
         if there != here and name == "grid":
-            parts.append(f"grid is {found.attrs.get('grid')} there and {wanted.attrs.get('grid')} here")
+            there, here = found.attrs.get("grid"), wanted.attrs.get("grid")
+            same = "its axes or coordinates have other values"
+            parts.append(f"grid is {there} there and " + (same if there == here else f"{here} here"))
         elif there != here:
             parts.append(f"{name} is {str(there)[:40]} there and {str(here)[:40]} here")
     return "; ".join(parts) + ". Name another folder, or run that sweep again"

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +214,10 @@ def _finished(place: Place, kept: Store | Memory, todo: list[int], interrupt: In
                 return
             done, _ = wait(running, _LOOK, FIRST_COMPLETED)  # no longer, to drop what has not begun after Ctrl-C
             for future in done:
-                yield running.pop(future), future.result()
+                number = running.pop(future)
+                if interrupt.requested and isinstance(future.exception(), KeyboardInterrupt | BrokenExecutor):
+                    continue  # Ctrl-C reached a worker between two chunks
+                yield number, future.result()
     finally:
         for future in running:
             future.cancel()
