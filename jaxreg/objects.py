@@ -94,7 +94,7 @@ def scheduled(obj: Any) -> bool:
 def wide(w: jax.Array) -> jax.Array:
     """`w` in float32, or in its own dtype where that is wider: the precision in which norms are taken."""
     wider = jnp.issubdtype(w.dtype, jnp.inexact) and w.dtype.itemsize > 4
-    return w if wider else w.astype(jnp.float32)
+    return w.astype(w.dtype if wider else jnp.float32)
 
 
 def eps(dtype: Any) -> float:

@@ -28,6 +28,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 
 from jaxreg.lab import program
+from jaxreg.lab.compiled import compile_with
 from jaxreg.lab.grid import make_grid
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.progress import diverged
@@ -221,10 +222,34 @@ def test_one_trace_and_one_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(traces), len(compilations)) == (1, 1)
 
 
-def test_a_sweep_has_the_precision_of_the_thread_that_calls_it() -> None:
-    with jax.enable_x64(True):
-        found = sweep(lambda x: {"y": x / 3}, {"x": [1.0, 2.0]})
-    np.testing.assert_array_equal(found["y"], np.array([1.0, 2.0]) / 3)
+@pytest.mark.parametrize("executor", [None, ThreadPoolExecutor(1)], ids=["here", "there"])
+def test_a_sweep_has_the_precision_of_the_thread_that_calls_it(executor: Any) -> None:
+    for dtype in (np.float64, np.float32):
+        with jax.enable_x64(dtype == np.float64):
+            found = sweep(lambda x: {"y": x / 3}, {"x": [1.0, 2.0]}, executor=executor)
+        np.testing.assert_array_equal(found["y"], np.array([1.0, 2.0], dtype) / dtype(3), strict=True)
+
+
+def test_a_guard_against_transfers_is_not_one_against_sweeps() -> None:
+    jax.config.update("jax_transfer_guard", "disallow")
+    try:
+        found = sweep(lambda x: {"y": 2 * x}, {"x": [1.0, 2.0]})
+    finally:
+        jax.config.update("jax_transfer_guard", None)
+    np.testing.assert_array_equal(found["y"], [2.0, 4.0])
+
+
+def test_threads_find_an_option_gone_at_once() -> None:
+    together = threading.Barrier(4)
+
+    def compiled(turn: int) -> Any:
+        lowered = jax.jit(lambda x: turn * x).lower(1.0)
+        together.wait()
+        return compile_with(lowered, {f"xla_gone_{turn}": 1})(3.0)
+
+    with ThreadPoolExecutor(4) as pool:
+        for turn in range(20):
+            assert [float(job.result()) for job in [pool.submit(compiled, turn) for _ in range(4)]] == [3 * turn] * 4
 
 
 def test_a_lane_that_is_no_number_is_a_result_where_jax_looks_for_nan() -> None:
@@ -683,7 +708,8 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None
     assert f"KeyboardInterrupt: stopped with {there} of 100000 chunks in {store}: run the same again" in said
 
 
-def test_ctrl_c_in_a_terminal_which_its_workers_get_too_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("chunks", [1, 20])  # after one, the second worker is still about to begin
+def test_ctrl_c_in_a_terminal_which_its_workers_get_too_loses_nothing(chunks: int, tmp_path: Path) -> None:
     code = """
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -692,7 +718,7 @@ def test_ctrl_c_in_a_terminal_which_its_workers_get_too_loses_nothing(tmp_path: 
     """
     store = tmp_path / "store"
     process = python(code, store, alone=True)
-    while len(list(store.glob("chunk-*.npz"))) < 20 and process.poll() is None:
+    while len(list(store.glob("chunk-*.npz"))) < chunks and process.poll() is None:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     try:
@@ -701,6 +727,7 @@ def test_ctrl_c_in_a_terminal_which_its_workers_get_too_loses_nothing(tmp_path: 
         process.kill()
     there = len(list(store.glob("chunk-*.npz")))
     assert f"KeyboardInterrupt: stopped with {there} of 100000 chunks in {store}: run the same again" in said
+    assert "is dropped" not in said
 
 
 def test_out_of_memory_halves_the_chunk_and_goes_on(tmp_path: Path) -> None:

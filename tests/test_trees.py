@@ -171,6 +171,15 @@ def test_narrow_weights_need_no_implicit_promotion(dtype):
     assert near["kernel"].dtype == dtype
 
 
+def test_weights_that_a_python_number_filled_are_as_wide_as_others():
+    with jax.enable_x64(True):
+        filled = {"kernel": jnp.full((4, 3), 0.7)}  # JAX would let a float32 narrow them
+        cast = jax.tree.map(lambda w: w.astype(w.dtype), filled)
+        for rule in (jr.L2(jnp.float32(0.3)), jr.Spectral(jnp.float32(0.3))):
+            assert jr.penalty(filled, rule) == jr.penalty(cast, rule)
+            assert jr.penalty(filled, rule).dtype == np.float64
+
+
 def test_trees_of_numpy_arrays_are_read_in_jax_s_own_precision():
     params = {"kernel": np.full((4, 1), 2.0)}  # float64
     for end in (jr.projected(params, jr.UnitNorm()), jr.apply_updates(params, params, jr.UnitNorm())):

@@ -72,10 +72,11 @@ def compile_with(lowered: Any, options: Mapping[str, Any]) -> Any:
         6.0
     """
     while True:
+        known = {name: value for name, value in options.items() if name not in _gone}
         try:
-            return lowered.compile({name: value for name, value in options.items() if name not in _gone})
+            return lowered.compile(known)
         except jax.errors.JaxRuntimeError as error:
-            gone = {name for name in options if f"No such compile option: '{name}'" in str(error)}
-            if not gone - _gone:
+            gone = {name for name in known if f"No such compile option: '{name}'" in str(error)}
+            if not gone:
                 raise
             _gone.update(gone)

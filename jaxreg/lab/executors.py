@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import pickle
 import signal
 import threading
@@ -11,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
+
+import jax
 
 from jaxreg.lab.grid import make_grid
 from jaxreg.lab.outputs import Run
@@ -99,8 +100,10 @@ class There:
 
     def __init__(self, executor: Executor, run: Run, over: Mapping[str, Any], zipped: bool, chunk: int | None) -> None:
         self._executor = executor
-        self._payload = _pack((run, dict(over), zipped))
-        self.outputs, self.chunk, self.identity = executor.submit(_described, self._payload, chunk).result()
+        self._payload = _pack((run, dict(over), zipped, bool(jax.config.jax_enable_x64)))  # type: ignore[attr-defined]
+        with _unheard():
+            job = executor.submit(_described, self._payload, chunk)
+        self.outputs, self.chunk, self.identity = job.result()
         lane = sum(v.nbytes for v in self.outputs.values())
         self.most = max(16, min(1024, _IN_FLIGHT // max(1, lane * self.chunk)))
 
@@ -109,11 +112,28 @@ class There:
 
     def submit(self, number: int) -> Future[Done]:
         """Start a chunk."""
-        job = self._executor.submit(_computed, self._payload, self.chunk, number)
+        with _unheard():
+            job = self._executor.submit(_computed, self._payload, self.chunk, number)
         return job if isinstance(job, Future) else _awaited(job)
 
     def close(self) -> None:
         """Leave the executor to whoever made it."""
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Hold Ctrl-C back: here until the end, and for good in a worker that starts meanwhile.
+
+    A terminal sends it to workers too, which would drop their chunks or, where they have none yet, the whole pool.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # as on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _awaited(job: Any) -> Future[Done]:
@@ -151,8 +171,9 @@ _building = threading.Lock()
 
 @lru_cache(maxsize=2)
 def _build(payload: bytes, chunk: int | None) -> Program:
-    run, over, zipped = pickle.loads(payload)
-    return Program(run, make_grid(over, zipped=zipped), chunk, spread=_SPREAD)
+    run, over, zipped, x64 = pickle.loads(payload)
+    with jax.enable_x64(x64):
+        return Program(run, make_grid(over, zipped=zipped), chunk, spread=_SPREAD)
 
 
 def _described(payload: bytes, chunk: int | None) -> tuple[dict[str, Variable], int, dict[str, str]]:
@@ -162,21 +183,6 @@ def _described(payload: bytes, chunk: int | None) -> tuple[dict[str, Variable], 
 
 
 def _computed(payload: bytes, chunk: int, number: int) -> Done:
-    with _undisturbed():
-        with _building:
-            program = _build(payload, chunk)
-        return Done(*program.compute(number), program.identity)
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Without Ctrl-C, which a terminal sends to workers too: whoever made the sweep decides what it drops."""
-    on_main = threading.current_thread() is threading.main_thread()  # elsewhere Python handles no signals
-    if multiprocessing.parent_process() is None or not on_main:
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with _building:
+        program = _build(payload, chunk)
+    return Done(*program.compute(number), program.identity)

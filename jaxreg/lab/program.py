@@ -142,12 +142,6 @@ class Program:
         with self._settings():
             self._load(0, self.chunk)
 
-    @contextmanager
-    def _settings(self) -> Iterator[None]:
-        """Every thread has settings of its own: those of the one that made the program, and NaN is a result."""
-        with jax.enable_x64(self._x64), jax.debug_nans(False), jax.debug_infs(False):
-            yield
-
     def compute(self, number: int) -> tuple[Arrays, int]:
         """Run one chunk on the next free device.
 
@@ -183,6 +177,12 @@ class Program:
             self._slots.put(slot)
         return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}, width
 
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        """Every thread has settings of its own: the precision of the one that made the program, and NaN is a result."""
+        with jax.enable_x64(self._x64), jax.debug_nans(False), jax.debug_infs(False), jax.transfer_guard("allow"):
+            yield
+
     def _lane(self, run: Run, point: Sequence[Any]) -> list[Any]:
         entries = {
             axis.name: axis.entry([leaf for leaf, owner in zip(point, self._owners, strict=True) if owner == number])
@@ -204,7 +204,8 @@ class Program:
         here = SingleDeviceSharding(self.devices[slot])
         leaves = [_struct(leaf.shape, leaf.dtype, here) for leaf in self._leaves]
         indices = tuple(_struct((width,), np.int32, here) for _ in self.grid.axes)
-        return jax.jit(chunk).lower(leaves, indices)
+        with self._settings():
+            return jax.jit(chunk).lower(leaves, indices)
 
     def _load(self, slot: int, width: int) -> tuple[Any, list[jax.Array]]:
         """The program on one device, and the axes there; compiled once."""

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +196,8 @@ def _fill(place: Place, manifest: Manifest, kept: Store | Memory, progress: bool
                 raise
             shown.advance(number, chunk.arrays)
     if interrupt.requested:
-        raise KeyboardInterrupt(_state(manifest, kept) + ": run the same again to go on from there")
+        again = ": run the same again to go on from there" if isinstance(kept, Store) else ""
+        raise KeyboardInterrupt(_state(manifest, kept) + again)
 
 
 def _finished(place: Place, kept: Store | Memory, todo: list[int], interrupt: Interrupt) -> Iterator[tuple[int, Done]]:
@@ -215,9 +216,14 @@ def _finished(place: Place, kept: Store | Memory, todo: list[int], interrupt: In
             done, _ = wait(running, _LOOK, FIRST_COMPLETED)  # no longer, to drop what has not begun after Ctrl-C
             for future in done:
                 number = running.pop(future)
-                if interrupt.requested and isinstance(future.exception(), KeyboardInterrupt | BrokenExecutor):
-                    continue  # Ctrl-C reached a worker between two chunks
-                yield number, future.result()
+                try:
+                    chunk = future.result()
+                except (Exception, KeyboardInterrupt) as error:
+                    if not interrupt.requested:
+                        raise
+                    log.warning("chunk %d is dropped: %r", number, error)  # Ctrl-C may have ended its worker
+                else:
+                    yield number, chunk
     finally:
         for future in running:
             future.cancel()
