@@ -147,10 +147,12 @@ class Search:
     target: Annotated[str, tyro.conf.arg(metavar="COLUMN", help="The column to foretell.")]
     task: Annotated[
         Literal["classification", "regression"] | None,
-        tyro.conf.arg(help="What it is.", help_behavior_hint="(default: told from the column)"),
+        tyro.conf.arg(help="Whether it is a class or a number.", help_behavior_hint="(default: told from the column)"),
     ] = None
     budget: Annotated[str | None, _shown("Time that it may take, such as 60s, 5m or 1h.", "TIME", "2 repeats")] = None
-    quick: Annotated[bool, tyro.conf.arg(help="Every other strength only, and one repeat.")] = False
+    quick: Annotated[
+        bool, tyro.conf.arg(help="Every other strength only, and one repeat unless --budget allows more.")
+    ] = False
     seed: Annotated[int, tyro.conf.arg(help="Of folds and initial weights.")] = 0
     out: Annotated[Path | None, _shown("Folder for all that is written.", "FOLDER", "TABLE-search")] = None
     json: Json = False

@@ -3,7 +3,7 @@
 Claim: a constraint's default axis makes one norm a filter (J. Brownlee's tutorial on weight constraints puts
 max_norm(3) on the kernel and the bias of a Conv2D). Keras's default, axis 0, does not: there the norms are of columns
 of 3 weights, and a filter has 3 of them; (0, 1, 2), the default here, is one norm a filter.
-Command: jaxreg run axis_conv (about two minutes on 2 cores).
+Command: jaxreg run axis_conv
 """
 
 from math import inf

@@ -3,7 +3,7 @@
 Claim: the default axis, 0, is right for a Dense layer: one norm a unit (Keras's documentation, and a reader's question
 under J. Brownlee's tutorial on weight constraints). Axis 1 is one norm an input, (0, 1) one norm of the kernel. The
 limits give each axis the same budget: all units at 0.25 are a kernel of norm 5.6, or two inputs of norm 4.
-Command: jaxreg run axis_dense (about one minute on 2 cores).
+Command: jaxreg run axis_dense
 """
 
 from math import inf

@@ -3,7 +3,7 @@
 Claim: an LSTM takes a constraint each on its kernel, its recurrent kernel and its bias (J. Brownlee's tutorial on
 weight constraints). The default axis, 0, is one norm a unit and gate; axis 1 is one norm an input of all units and
 gates.
-Command: jaxreg run axis_lstm (about three minutes on 2 cores).
+Command: jaxreg run axis_lstm
 """
 
 from math import inf

@@ -4,7 +4,7 @@ Claim: AlexNet and VGG use 5e-4, Inception V3 4e-5, Xception 1e-5 (the settings 
 decay lists). Those papers mean decay as ½ strength · Σw², whose step is scaled by the learning rate: here that penalty
 in the loss, which is L2 at half the strength, under Adam as in the tutorials. 1e-2 is beside them to show where an
 effect begins.
-Command: jaxreg run cnn_presets (about three minutes on 2 cores).
+Command: jaxreg run cnn_presets
 """
 
 from itertools import product

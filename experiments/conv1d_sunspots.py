@@ -3,7 +3,7 @@
 Claim: a Conv1D takes a regulariser each on its kernel and its bias, such as L2 of 0.01 (J. Brownlee's tutorial on
 weight decay). Next year's sunspots from the 12 years before; the error is in standard deviations of the years seen in
 training, and less of it is better.
-Command: jaxreg run conv1d_sunspots (about one minute on 2 cores).
+Command: jaxreg run conv1d_sunspots
 """
 
 import jaxreg as jr

@@ -3,7 +3,7 @@
 Claim: without decay until epoch 1,200, then 1e-5, from epoch 2,500 on 1e-4, and 1e-3 for a last 400 makes the decision
 surface smoother (Reed and Marks, Neural Smithing, p. 270, as told in J. Brownlee's tutorial on weight decay). Each
 recipe is the same training, stopped at another epoch by a learning rate of 0; the last one has the whole schedule.
-Command: jaxreg run decay_in_steps (about one minute on 2 cores).
+Command: jaxreg run decay_in_steps
 """
 
 from typing import Any

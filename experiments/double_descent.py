@@ -6,7 +6,7 @@ whatever the number of points (Nakkiran, Venkat, Kakade and Ma, Optimal regulari
 2021). At 481 points theory in the limit says 6.37 without and 0.405 with; the exact mean without is 6.72.
 Then the same over the number of random ReLU features, for 200 points, and over the width of a network whose layers are
 both trained by Adam, for 100 points, without and with L2 on its kernels.
-Command: python experiments/double_descent.py (six minutes on 2 busy cores; --draws, --out change its size and place).
+Command: python experiments/double_descent.py (--draws, --out change its size and place).
 """
 
 import argparse

@@ -3,7 +3,7 @@
 Claim: the norm should depend on the number of incoming weights, 500 or 10 (a reader's question under J. Brownlee's
 tutorial on weight constraints, left open there). In 2-500-10-1 the units have 2, 500 and 10 incoming weights: max_norm
 holds all norms at one limit, max_rms at a limit times the root of that number.
-Command: jaxreg run fan_in (about two minutes on 2 cores).
+Command: jaxreg run fan_in
 """
 
 from math import inf

@@ -3,7 +3,7 @@
 Claim: clipping the gradient and constraining the weights are different things (a reader's question under J. Brownlee's
 tutorial on weight constraints). Clipped steps still add up to any norm, and Adam divides the size of the gradient out
 again; a constraint holds the norm.
-Command: jaxreg run gradient_clipping (about one minute on 2 cores).
+Command: jaxreg run gradient_clipping
 """
 
 from math import inf

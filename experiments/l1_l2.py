@@ -2,7 +2,7 @@
 
 Claim: L1 and L1L2 are worth trying beside L2, and so is a finer grid inside the best order of magnitude; each of them
 shrinks the weights (the extensions that J. Brownlee's tutorial on weight decay proposes; no figures published).
-Command: jaxreg run l1_l2 (about two minutes on 2 cores).
+Command: jaxreg run l1_l2
 """
 
 import jaxreg as jr

@@ -2,7 +2,7 @@
 
 Claim: the output layer and the biases are worth regularising too, and "all layers" is a sound default (extensions and
 answers in J. Brownlee's tutorials on weight decay and weight constraints; no figures published).
-Command: jaxreg run layers (about one minute on 2 cores).
+Command: jaxreg run layers
 """
 
 from math import inf

@@ -3,7 +3,7 @@
 Claim: speech recognition uses 1e-6 (Pereyra and others 2017, Weiss and others 2017), neural architecture search 1e-4
 (Zoph and Le 2017), as J. Brownlee's tutorial on weight decay lists; and Keras's example puts 0.01 on each kind of
 weight. The strengths are those of strength · Σw², Keras's L2.
-Command: jaxreg run lstm_digits (about four minutes on 2 cores).
+Command: jaxreg run lstm_digits
 """
 
 from itertools import product

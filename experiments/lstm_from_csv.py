@@ -4,7 +4,7 @@ Claim: weights from a CSV can be put into an LSTM (a reader's question under J. 
 constraints). Those in lstm_weights are of the same network, trained on sine waves (lstm_weights/make.py); from them a
 short training on the sunspots is to get further than from fresh ones, freely, or held near them by a penalty on the
 distance (L2-SP).
-Command: jaxreg run lstm_from_csv (about one minute on 2 cores).
+Command: jaxreg run lstm_from_csv
 """
 
 from pathlib import Path

@@ -6,7 +6,7 @@ Weight Regularization with LSTM Networks for Time Series Forecasting in Python, 
 Its procedure: months 1 to 24 train, 25 to 36 test, each forecast from the change of the month before, all
 changes scaled to -1 … 1; three units (its text says one), rows in their order in batches of 4, 1000 epochs, and a state
 that stays from one batch to the next and starts from zero in each epoch.
-Command: python experiments/lstm_shampoo.py (two minutes on 2 busy cores; --seeds, --draws, --out change size, place).
+Command: python experiments/lstm_shampoo.py (--seeds, --draws, --out change size, place).
 """
 
 import argparse

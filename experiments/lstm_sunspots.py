@@ -4,7 +4,7 @@ Claim: speech recognition uses 1e-6 (Pereyra and others 2017, Weiss and others 2
 (Zoph and Le 2017), as J. Brownlee's tutorial on weight decay lists; and Keras's example puts 0.01 on each kind of
 weight. The strengths are those of strength · Σw², Keras's L2. Next year's sunspots from the 12 years before; the error
 is in standard deviations of the years seen in training, and less of it is better.
-Command: jaxreg run lstm_sunspots (about four minutes on 2 cores).
+Command: jaxreg run lstm_sunspots
 """
 
 from itertools import product

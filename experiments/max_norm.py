@@ -3,7 +3,7 @@
 Claim: limits from 1 to 4 are worth trying; max_norm(1) lets norms below 1 be, unit_norm and min_max_norm(1, 1) do not
 and are the same (J. Brownlee's tutorial on weight constraints; no figures published). On both kernels: the 2 incoming
 weights of a hidden unit stay below such limits, the 500 of the output reach them.
-Command: jaxreg run max_norm (about one minute on 2 cores).
+Command: jaxreg run max_norm
 """
 
 from math import inf

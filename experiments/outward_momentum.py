@@ -3,7 +3,7 @@
 A projection moves the weights and leaves the momentum of the optimiser as it was, pointing out of the set; the next
 steps push outwards again, and are undone again. The alternative tried here: wherever a step is cut, group by group, the
 part of Adam's mean of the gradient that leads along what was cut off is taken away. No published figure.
-Command: python experiments/outward_momentum.py (a minute on 2 busy cores; --draws, --out change its size and place).
+Command: python experiments/outward_momentum.py (--draws, --out change its size and place).
 """
 
 import argparse

@@ -3,7 +3,7 @@
 Claim: a penalty and a constraint reach the same on the same problem, 0.943 both in one run each (a reader's question
 under J. Brownlee's tutorial on weight constraints). Here the constraint is on the norm of the whole kernel, and its
 limits are the norms that the penalties end at, so that both leave as much weight.
-Command: jaxreg run penalty_or_constraint (about one minute on 2 cores).
+Command: jaxreg run penalty_or_constraint
 """
 
 import jaxreg as jr

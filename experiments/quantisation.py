@@ -3,7 +3,7 @@
 Claim: limits on single weights prepare a network for quantisation (a reader's question under J. Brownlee's tutorial on
 weight constraints). Each kernel is rounded to 255 levels between plus and minus its largest weight; the error is that
 of the weights, and of the probabilities that the network gives around the data.
-Command: jaxreg run quantisation (about one minute on 2 cores).
+Command: jaxreg run quantisation
 """
 
 from math import inf

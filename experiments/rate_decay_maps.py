@@ -6,7 +6,7 @@ basins of SGD and Adam on CIFAR-10, no numbers). The corrected one (Defazio, 202
 schedule only. Here it is the other way round: the best decay stays where it is under AdamW's and grows with the rate
 under the independent one. A training here is 60 steps on one batch, so that decay works through the sum of its steps.
 Decay is AdamW's d at the learning rate 0.01 for all four, so the maps agree along that column where they can.
-Command: python experiments/rate_decay_maps.py (a minute on 2 busy cores; --side, --draws, --out change size and place).
+Command: python experiments/rate_decay_maps.py (--side, --draws, --out change size and place).
 """
 
 import argparse

@@ -3,7 +3,7 @@
 Claim: a fitted model may be trained on with a decay of 1e-6, then 1e-5, and so on, in the place of a new training for
 each strength (an extension that J. Brownlee's tutorial on weight decay proposes; no figures published). Each recipe of
 the path is the same training, stopped after another stage by a learning rate of 0.
-Command: jaxreg run warm_path (about two minutes on 2 cores).
+Command: jaxreg run warm_path
 """
 
 from typing import Any

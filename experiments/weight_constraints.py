@@ -2,7 +2,7 @@
 
 Claim: unit_norm, or min_max_norm between equal limits near 1, raises the test accuracy on the moons from 0.914 to 0.943
 (J. Brownlee, How to Reduce Overfitting Using Weight Constraints in Keras; the grid is from its readers' questions).
-Command: jaxreg run weight_constraints (about four minutes on 2 busy cores).
+Command: jaxreg run weight_constraints
 """
 
 import math

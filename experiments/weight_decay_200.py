@@ -3,7 +3,7 @@
 Claim: fitted to 20 points in 200 dimensions from N(0, 1) weights, a linear model keeps a norm near √180 = 13.42 without
 decay, for it never leaves the directions that no point has, and ends at about 0.038 with λ = 3 (Zhang et al., Dive
 into Deep Learning, section on weight decay: batches of 1, learning rate 0.003, 100 epochs, one run each).
-Command: python experiments/weight_decay_200.py (a minute on 2 busy cores; --draws, --out change its size and place).
+Command: python experiments/weight_decay_200.py (--draws, --out change its size and place).
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 Claim: weight regularisation raises the test accuracy on the moons from 0.914 to 0.943, best at strengths of 0.001 and
 0.01 (J. Brownlee, How to Use Weight Decay to Reduce Overfitting of Neural Network in Keras).
-Command: jaxreg run weight_regularization (about four minutes on 2 busy cores).
+Command: jaxreg run weight_regularization
 """
 
 import jaxreg as jr

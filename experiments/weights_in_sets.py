@@ -3,7 +3,7 @@
 Claim: both can be asked of a layer (readers' questions under J. Brownlee's tutorial on weight constraints, which Keras
 answers with one constraint a layer only). On the output kernel: its 500 weights of at most 0.05 can have a norm of 1,
 and each of them a share of one sum.
-Command: jaxreg run weights_in_sets (about one minute on 2 cores).
+Command: jaxreg run weights_in_sets
 """
 
 from math import inf

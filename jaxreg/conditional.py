@@ -120,7 +120,7 @@ def hyperball(rules: Rules, learning_rate: Number) -> optax.GradientTransformati
         5.0
 
     Reference:
-        Wen et al., Fantastic pretraining optimizers and where to find them 2: hyperball optimization, 2025.
+        Wen et al., Fantastic pretraining optimizers and where to find them II: hyperball optimization, 2026.
     """
     return optax.chain(steepest(rules), optax.scale_by_learning_rate(learning_rate), project(rules))
 

@@ -147,7 +147,8 @@ class MinMaxNorm:
         axis: Axes summed over in one norm; by default those of the incoming weights of one unit.
 
     Raises:
-        ValueError: If a limit is negative or NaN, `max` is under `min`, or the rate is not in (0, 1].
+        ValueError: If `min` is negative, infinite or NaN, `max` is not above 0 or is under `min`, or the rate is not in
+            (0, 1].
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr

@@ -114,8 +114,8 @@ def corrected_decay(rules: Rules, learning_rate: Number, peak: Number) -> optax.
 def cautious_decay(rules: Rules) -> optax.GradientTransformation:
     """Decoupled decay of those weights alone that the optimiser moves the same way: w ← w - η (u + g · [u g ≥ 0]).
 
-    Stands before the learning rate. It never works against the optimiser, so where the loss is at a minimum the weights
-    stay.
+    Stands before the learning rate. It never works against the optimiser, so a single minimum of the loss is where it
+    ends. Where u is exactly 0 it pulls: among minima of equal loss it goes on to smaller weights.
 
     Args:
         rules: Which penalty for which leaves; strengths are floats, arrays or Optax schedules.
@@ -141,8 +141,8 @@ def cautious_decay(rules: Rules) -> optax.GradientTransformation:
 def p_norm_decay(rules: Rules, learning_rate: Number) -> optax.GradientTransformation:
     """Decay towards a small p-norm: w ← (w - ηu) a / (a + p · η · strength), with a = |w|^(2 - p) before the step.
 
-    Stands behind the learning rate. The proximal step of the parabola that touches strength · Σ|w|^p at the weights: it
-    drives small weights to 0 at any p, where the gradient of the penalty would blow up. A weight at 0 stays there.
+    Stands behind the learning rate. The proximal step of the parabola that touches strength · Σ|w|^p at the weights: below
+    p = 2 it drives small weights to 0, where the gradient of the penalty would blow up, and a weight at 0 stays there.
     With p = 2 it is `jaxreg.proximal` with `L2(strength)`.
 
     Args:

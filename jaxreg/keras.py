@@ -205,7 +205,8 @@ class MinMaxNorm:
         axis: Axes summed over in one norm; 0 by default, as in Keras.
 
     Raises:
-        ValueError: If a limit is negative or NaN, or the rate is not in (0, 1].
+        ValueError: If `min` is negative, infinite or NaN, `max` is not above 0 or is infinite, or the rate is not in
+            (0, 1].
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr

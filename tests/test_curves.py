@@ -76,7 +76,7 @@ def test_train_is_dashed_test_is_solid_and_two_recipes_keep_their_colours(ax):
         "L2(0.001), test",
     ]
     np.testing.assert_allclose(labelled(ax, "L2(0.001), test").get_ydata(), test.mean(("draw", "seed")) / 2, rtol=1e-6)
-    assert ax.get_ylabel() == "cross-entropy (nats)"
+    assert ax.get_ylabel() == "loss"
 
 
 @pytest.mark.parametrize("n", [4, 20])

@@ -131,10 +131,12 @@ def test_p_norm_decay_keeps_zeros_and_refuses_other_rules():
         tx.update(params, tx.init(params), params)
 
 
-def test_cautious_decay_stands_still_where_the_loss_is_least():
+@pytest.mark.parametrize("start", [0.5, 2.0, 3.0])
+def test_cautious_decay_ends_where_the_loss_is_least(start):
     # Where the direction points away from 0 there is no pull: ½(w - 2)² ends at 2, under AdamW's decay at 2 / 1.5.
+    # At 2 itself the direction is 0: one pull leads away, and the next steps back.
     def end(link):
-        tx, params = optax.chain(link, optax.scale_by_learning_rate(0.1)), {"kernel": jnp.array([[0.5]])}
+        tx, params = optax.chain(link, optax.scale_by_learning_rate(0.1)), {"kernel": jnp.array([[start]])}
 
         def step(carry, _):
             params, state = carry

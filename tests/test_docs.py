@@ -12,25 +12,25 @@ import pytest
 
 import jaxreg
 
-DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ["which-when.md", "frameworks.md"]
-BLOCK = re.compile(r"^```(python)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).parent.parent
+PAGES = ["README.md", "docs/which-when.md", "docs/frameworks.md"]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MODULES = sorted(path.stem for path in Path(jaxreg.__file__).parent.glob("*.py") if path.stem != "__init__")
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_print_what_they_say(page):
-    """A fenced block without a language is the output of the python block before it; the blocks share their names."""
+    """A fenced block without a language is what the python block before it prints; the blocks share their names."""
     names: dict[str, object] = {}
     printed = None
-    for language, text in BLOCK.findall((DOCS / page).read_text()):
-        if language:
+    for language, text in BLOCK.findall((ROOT / page).read_text("utf-8")):
+        if language == "python":
             assert not printed, f"the page does not show:\n{printed}"
             output = io.StringIO()
             with contextlib.redirect_stdout(output):
                 exec(compile(text, f"{page}, {text.splitlines()[0]}", "exec"), names)
             printed = output.getvalue()
-        else:
+        elif not language:
             assert text == printed
             printed = None
     assert not printed, f"the page does not show:\n{printed}"

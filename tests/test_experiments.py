@@ -48,7 +48,7 @@ def test_a_study_says_its_claim_and_its_command(name):
     title, rest = said.split("\n", 1)
     assert title.endswith(".")
     assert rest.startswith("\nClaim: ")
-    assert re.search(rf"^Command: jaxreg run {name} \(.*minutes? on 2 .*cores\)\.$", rest, re.MULTILINE)
+    assert re.search(rf"^Command: jaxreg run {name}$", rest, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import math
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -152,23 +154,44 @@ def test_surface_and_weights_are_those_of_the_trained_model(tmp_path):
     assert (points.max(axis=0) < [lane["x1"].max(), lane["x2"].max()]).all()
 
 
-def test_the_code_of_a_recipe_makes_it(tmp_path):
+def test_the_code_of_a_recipe_makes_it():
     small = study(
         Arm("L2", lambda s: Recipe(penalties={HIDDEN: jr.L2(s)}), (0.0, 1e-3)),
         Arm("rated", lambda s: Recipe(constraints={jr.KERNELS: jr.MinMaxNorm(s, 2 * s, rate=0.5)}), (0.5,)),
     )
     away = Arm("away", lambda s: Recipe(decays={HIDDEN: jr.L2(s)}, proximals={jr.BIASES: jr.L1(s)}), (0.5,))
-    (none, l2), (rated,), (decayed,) = (arm.record().code for arm in (*small.arms, away))
+    open_box = Arm("box", lambda s: Recipe(constraints={HIDDEN: jr.Box(-math.inf, np.float64(s))}), (0.5,))
+    (none, l2), (rated,), (decayed,), (boxed,) = (arm.record().code for arm in (*small.arms, away, open_box))
     assert none == ""
     assert l2 == "jr.penalize({'hidden/kernel': jr.L2(strength=0.001)})"
     assert rated == "jr.project({jr.KERNELS: jr.MinMaxNorm(min=0.5, max=1.0, rate=0.5)})"
-    decay, proximal = (
+    assert decayed.split(",\n") == [
         "jr.decay({'hidden/kernel': jr.L2(strength=0.5)})",
         "jr.proximal({jr.BIASES: jr.L1(strength=0.5)}, 0.001)",
-    )
-    assert decayed == f"{decay}, {proximal}"
-    for code in (l2, rated, decay, proximal):
-        assert isinstance(eval(code, {"jr": jr}), optax.GradientTransformation)
+    ]
+    for code in (l2, rated, decayed, boxed):
+        links = eval(f"({code},)", {"jr": jr})
+        assert all(isinstance(link, optax.GradientTransformation) for link in links)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.py")), ids=lambda path: path.stem)
+def test_the_code_of_every_study_runs(path):
+    """What a report tells its reader to write: nothing, rather than what a schedule or an array prints as."""
+    made = runpy.run_path(str(path)).get("STUDY")
+    for arm in made.arms if made else ():
+        for label, code in zip(arm.labels(), arm.record().code, strict=True):
+            links = eval(f"({code},)" if code else "()", {"jr": jr})
+            assert all(isinstance(link, optax.GradientTransformation) for link in links), (label, code)
+
+
+def test_a_recipe_that_no_numbers_write_has_no_code():
+    def code(**recipe):
+        return Arm("a", lambda _: Recipe(**recipe)).record().code
+
+    assert code(penalties={HIDDEN: jr.L2(lambda step: 1e-3)}) == [""]
+    assert code(penalties=jr.to_reference({"hidden": {"kernel": np.ones((2, 3))}}, {HIDDEN: jr.L2(0.1)})) == [""]
+    assert code(constraints={HIDDEN: jnp.abs}) == [""]
+    assert code(proximals={HIDDEN: jr.L1(1e-3)}, learning_rate=lambda step: 1e-3) == [""]
 
 
 def test_a_study_is_read_back_with_its_recipes_labelled(tmp_path):

@@ -62,11 +62,11 @@ def test_the_style_holds_inside_its_block_only():
 @pytest.mark.parametrize(
     ("name", "label"),
     [
-        ("train_loss", "cross-entropy (nats)"),
+        ("train_loss", "loss"),
         ("validation_accuracy", "accuracy (fraction correct)"),
         ("norm/hidden/kernel", "Frobenius norm (weight units)"),
         ("violation", "largest violation (weight units)"),
-        ("penalty", "penalty (nats)"),
+        ("penalty", "penalty"),
         ("equal error rate", "equal error rate"),
         (None, "value"),
     ],

@@ -1,5 +1,7 @@
 """The verdict in words against studies whose truth is known."""
 
+import json
+
 import pytest
 from stored import NOISE, make_study
 
@@ -51,6 +53,35 @@ def test_the_verdict_says_what_is_so(case, tmp_path):
     assert advice == [label]
     for sentence in sentences:
         assert sentence in text
+
+
+def test_a_recipe_of_another_name_is_advised_by_it(tmp_path):
+    _, text = told(make_study(tmp_path / "study", label="held {0:g}"))
+    assert text.startswith("Use held 0.01.")
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("jr.penalize({}),\njr.project({})", "As links of an Optax chain, penalize first, project last:"),
+        ("jr.project({})", "As a link of an Optax chain, project last:"),
+        ("jr.proximal({}, 0.1)", "As a link of an Optax chain, proximal behind the learning rate:"),
+        (
+            "jr.decay({})",
+            "As a link of an Optax chain, decay between the optimiser's direction and the learning rate:",
+        ),
+        ("", None),
+    ],
+)
+def test_each_link_is_given_its_place(code, sentence, tmp_path):
+    """At the end of a chain decay would add weights instead of taking them away."""
+    file = make_study(tmp_path / "study") / "study.json"
+    record = json.loads(file.read_text())
+    record["arms"][0][4][-1] = code
+    file.write_text(json.dumps(record))
+    _, text = told(file.parent)
+    assert ("of an Optax chain" in text) == bool(code)
+    assert not code or f"{sentence}\nimport jaxreg as jr\n\n{code}" in text
 
 
 def test_the_published_gain_is_set_against_that_on_fresh_draws(tmp_path):

@@ -71,7 +71,7 @@ def curve(ax: Axes, values: xr.DataArray, *, colour: str, label: str, linestyle:
         >>> loss = xr.DataArray(np.ones((3, 5)), dims=("seed", "epoch"), name="test_loss")
         >>> ax = curve(Figure().add_subplot(), loss, colour=BLUE, label="test")
         >>> ax.get_ylabel()
-        'cross-entropy (nats)'
+        'loss'
     """
     epochs, lanes = _lanes(values)
     drawn = spread(lanes)

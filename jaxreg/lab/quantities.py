@@ -41,18 +41,18 @@ def quantity(dataset: xr.Dataset, variable: str) -> Quantity:
     """What a variable of a training sweep is.
 
     Args:
-        dataset: The sweep; its attributes `loss` and `unit` say what its losses are, cross-entropies unless they do.
+        dataset: The sweep; its attributes `loss` and `unit`, if it has them, say what its losses are.
         variable: Such as "test_accuracy", "norm/hidden/kernel", or the name of an output of the user's own.
 
     Example:
-        >>> quantity(xr.Dataset(), "test_loss").label
+        >>> quantity(xr.Dataset(attrs={"loss": "cross-entropy", "unit": "nats"}), "test_loss").label
         'cross-entropy (nats)'
         >>> quantity(xr.Dataset(), "smallest_norm").words
         'smallest norm'
     """
     part, _, name = variable.partition("_")
     if part in _PARTS and name == "loss":
-        return Quantity(dataset.attrs.get("loss", "cross-entropy"), dataset.attrs.get("unit", "nats"))
+        return Quantity(dataset.attrs.get("loss", "loss"), dataset.attrs.get("unit", ""))
     if part in _PARTS:
         return _METRICS.get(name, Quantity(name.replace("_", " ")))
     if variable.startswith("norm/"):

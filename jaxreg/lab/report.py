@@ -202,9 +202,9 @@ def _sweep(source: Source, folder: Path) -> list[Block]:
 def _seen(source: Source, best: str) -> list[Block]:
     validated = "validation_loss" in source.data and {"seed", "draw"} & set(source.data.dims)
     label = source.find(figures.recommended).value if validated else best
-    loss = source.find(figures.mean, label, LOSS).number()
+    what, loss = quantity(source.data, LOSS).words, source.find(figures.mean, label, LOSS).number()
     why = "chosen most often on the validation rows" if validated else "the lowest of all settings"
-    blocks: list[Block] = [Paragraph([Code(label), " has a test cross-entropy of ", loss, f", {why}."], lead=True)]
+    blocks: list[Block] = [Paragraph([Code(label), f" has a test {what} of ", loss, f", {why}."], lead=True)]
     if NONE in source.data["recipe"].values and label != NONE:
         blocks.append(Paragraph(["Against ", Code(NONE), ": ", *change(source, label, LOSS), "."]))
     if not validated:

@@ -281,23 +281,27 @@ def _points(data: Data) -> dict[str, list[list[float]]]:
 
 
 def _code(recipe: Recipe) -> str:
-    # What of a recipe is regularisation, as a person writes it: the objects print as the code that makes them.
-    rate = f", {recipe.learning_rate!r}"
+    # What of a recipe is regularisation, as a person writes it; empty if it can't be written with numbers alone.
     links = [
-        ("penalize", recipe.penalties, ""),
-        ("decay", recipe.decays, ""),
-        ("proximal", recipe.proximals, rate),
-        ("project", recipe.constraints, ""),
+        ("penalize", recipe.penalties, ()),
+        ("decay", recipe.decays, ()),
+        ("proximal", recipe.proximals, (recipe.learning_rate,)),
+        ("project", recipe.constraints, ()),
     ]
-    return ", ".join(f"jr.{name}({_written(rules)}{more})" for name, rules, more in links if rules is not None)
+    used = [(name, (rules, *more)) for name, rules, more in links if rules is not None]
+    if not all(isinstance(leaf, int | float) for _, given in used for leaf in jax.tree.leaves(given)):
+        return ""  # a schedule, a function of the user's or an array of weights
+    return ",\n".join(f"jr.{name}({', '.join(map(_written, given))})" for name, given in used)
 
 
 def _written(rules: Any) -> str:
     if isinstance(rules, Mapping):
         named = {getattr(jr, name): f"jr.{name}" for name in ("KERNELS", "RECURRENT_KERNELS", "BIASES", "EMBEDDINGS")}
         return "{" + ", ".join(f"{named.get(p, repr(p))}: {_written(rule)}" for p, rule in rules.items()) + "}"
+    if isinstance(rules, float):
+        return repr(float(rules)) if math.isfinite(rules) else f"float('{float(rules)}')"
     if not dataclasses.is_dataclass(rules):
-        return getattr(rules, "__name__", repr(rules))
+        return repr(rules)
     if isinstance(rules, jr.Intersection):
         return f"jr.Intersection({', '.join(map(_written, rules.parts))})"
     given = {field.name: getattr(rules, field.name) for field in dataclasses.fields(rules)}

@@ -25,9 +25,9 @@ _INSIDE = 3  # entries of a legend that fit inside the axes
 _LABEL_HEIGHT = 0.42  # inches that the ticks and the label under the axes take
 
 _UNITS = {
-    "loss": "cross-entropy (nats)",
+    "loss": "loss",
     "accuracy": "accuracy (fraction correct)",
-    "penalty": "penalty (nats)",
+    "penalty": "penalty",
     "violation": "largest violation (weight units)",
     "norm": "Frobenius norm (weight units)",
 }
@@ -82,7 +82,7 @@ def axis_label(name: Hashable | None) -> str:
 
     Example:
         >>> axis_label("test_loss")
-        'cross-entropy (nats)'
+        'loss'
         >>> axis_label("margin")
         'margin'
     """

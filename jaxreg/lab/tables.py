@@ -109,7 +109,7 @@ def sweep_table(source: Source) -> Table:
         caption += [": the best ", Number(MOST_ROWS, str(MOST_ROWS), "tables.MOST_ROWS"), " of "]
         caption += [
             source.find(figures.lanes, "recipe").number(form="d"),
-            " settings by the cross-entropy on the test rows",
+            f" settings by the {quantity(source.data, LOSS).words} on the test rows",
         ]
     return _compared(caption, source, labels, [])
 

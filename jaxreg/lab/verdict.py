@@ -16,6 +16,13 @@ from jaxreg.lab.record import NONE, ArmRecord, Claim, Record
 
 LOSS, ACCURACY = "test_loss", "test_accuracy"
 
+_PLACES = {
+    "penalize": "first",
+    "decay": "between the optimiser's direction and the learning rate",
+    "proximal": "behind the learning rate",
+    "project": "last",
+}
+
 
 def verdict(sources: Sequence[Source]) -> Verdict:
     """The verdict on case studies, the recommendation first.
@@ -133,9 +140,10 @@ def _advice(source: Source) -> Text:
         few = bool(_few(source))
         return ["No recipe tried here is shown to help" + ("." if few else ": train without a regulariser.")]
     arm = _arm(source, label)
-    if math.isnan(_number(arm, label)):
+    number = f"{_number(arm, label):g}"
+    if label != f"{arm.method}({number})":
         return ["Use ", Code(label), "."]
-    return ["Use ", Code(arm.method), f" with {arm.quantity} ", Code(f"{_number(arm, label):g}"), "."]
+    return ["Use ", Code(arm.method), f" with {arm.quantity} ", Code(number), "."]
 
 
 def _code(source: Source) -> list[Block]:
@@ -143,8 +151,10 @@ def _code(source: Source) -> list[Block]:
     code = "" if label == NONE else _recipe_code(source, label)
     if not code:
         return []
-    place = "first" if "penalize(" in code else "last"
-    return [Paragraph([f"As the {place} link of an Optax chain:"]), Listing(f"import jaxreg as jr\n\n{code}")]
+    used = [[Code(name), f" {place}"] for name, place in _PLACES.items() if f"jr.{name}(" in code]
+    places = [piece for link in used for piece in (", ", *link)]
+    told: Text = ["As a link" if len(used) == 1 else "As links", " of an Optax chain", *places, ":"]
+    return [Paragraph(told), Listing(f"import jaxreg as jr\n\n{code}")]
 
 
 def _over(source: Source) -> Text:
@@ -280,7 +290,8 @@ def _claims(source: Source) -> list[Text]:
         if gained.value.mean > 0 and 0 < share.value < 1:
             claim += [". The gain is ", share.number(form=".0f", times=100), " % of the published one"]
         loss, errors = (fresh.find(figures.reduction, label, name) for name in (LOSS, ACCURACY))
-        claim += [f". Cross-entropy gains {'more' if loss.value > errors.value else 'less'}: "]
+        what = quantity(fresh.data, LOSS).words.capitalize()
+        claim += [f". {what} gains {'more' if loss.value > errors.value else 'less'}: "]
         claim += [*change(fresh, label, LOSS), "; ", loss.number(form=".0f", times=100), " % less, and "]
         claim += [errors.number(form=".0f", times=100), " % fewer errors"]
         told.append([*claim, "."])
