@@ -141,9 +141,9 @@ def cautious_decay(rules: Rules) -> optax.GradientTransformation:
 def p_norm_decay(rules: Rules, learning_rate: Number) -> optax.GradientTransformation:
     """Decay towards a small p-norm: w ← (w - ηu) a / (a + p · η · strength), with a = |w|^(2 - p) before the step.
 
-    Stands behind the learning rate. The proximal step of the parabola that touches strength · Σ|w|^p at the weights: below
-    p = 2 it drives small weights to 0, where the gradient of the penalty would blow up, and a weight at 0 stays there.
-    With p = 2 it is `jaxreg.proximal` with `L2(strength)`.
+    Stands behind the learning rate. The proximal step of the parabola that touches strength · Σ|w|^p at the weights:
+    below p = 2 it drives small weights to 0, where the gradient of the penalty would blow up, and a weight at 0 stays
+    there. With p = 2 it is `jaxreg.proximal` with `L2(strength)`.
 
     Args:
         rules: Which `jaxreg.Lp` for which leaves; strengths and powers are floats, arrays or Optax schedules.

@@ -2,8 +2,8 @@
 
 Rules are a mapping from path pattern to object, or a bare object for all kernels, recurrent ones included. A pattern
 is a regular expression that must match the whole path of a leaf (`hidden/kernel`), or one of the kinds `KERNELS`,
-`RECURRENT_KERNELS`, `BIASES` and `EMBEDDINGS`, which know how Flax Linen, Flax NNX, Equinox, Haiku,
-Keras and PyTorch name their weights. The offset of a normalisation layer counts as no bias, and no kind claims its scale.
+`RECURRENT_KERNELS`, `BIASES` and `EMBEDDINGS`, which know how Flax Linen, Flax NNX, Equinox, Haiku, Keras and PyTorch
+name their weights. The offset of a normalisation layer counts as no bias, and no kind claims its scale.
 """
 
 import dataclasses

@@ -139,8 +139,8 @@ class L1L2:
 class Lp:
     """Sum of p-th powers of absolute values: strength · Σ|w|^p, with gradient 0 at 0.
 
-    Below p = 1 the slope grows without limit near 0, and at 1 it jumps there: `jaxreg.p_norm_decay` takes a bounded step
-    in its place.
+    Below p = 1 the slope grows without limit near 0, and at 1 it jumps there: `jaxreg.p_norm_decay` takes a bounded
+    step in its place.
 
     Args:
         strength: Number of at least 0; a float, an array or an Optax schedule.
