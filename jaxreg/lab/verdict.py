@@ -151,9 +151,11 @@ def _code(source: Source) -> list[Block]:
     code = "" if label == NONE else _recipe_code(source, label)
     if not code:
         return []
-    used = [[Code(name), f" {place}"] for name, place in _PLACES.items() if f"jr.{name}(" in code]
-    places = [piece for link in used for piece in (", ", *link)]
-    told: Text = ["As a link" if len(used) == 1 else "As links", " of an Optax chain", *places, ":"]
+    used = [name for name in _PLACES if f"jr.{name}(" in code]
+    told: list[Piece] = ["As a link" if len(used) == 1 else "As links", " of an Optax chain"]
+    for name in used:
+        told += [", ", Code(name), f" {_PLACES[name]}"]
+    told.append(":")
     return [Paragraph(told), Listing(f"import jaxreg as jr\n\n{code}")]
 
 
