@@ -5,6 +5,7 @@ for JAX.
 """
 
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -218,6 +219,8 @@ Exit codes: 0 done; 2 bad input, with one line that says what is wrong; 130 stop
 
 def main() -> None:
     """Do what the command line says."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # where it is no UTF-8, a sign is told by its number
     try:
         try:
             command = tyro.cli(

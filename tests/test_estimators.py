@@ -66,6 +66,9 @@ def test_the_results_are_those_of_the_candidates():
     ("change", "message"),
     [
         ({"methods": ["dropout"]}, "there is no method 'dropout'; expected some of none, L1"),
+        ({"methods": "L2"}, r"methods is 'L2'; expected several names, such as \['L2'\]"),
+        ({"quick": "no"}, "quick is 'no'; expected True or False"),
+        ({"learning_rate": "a"}, "learning_rate is 'a'; expected a number above 0"),
         ({"hidden": 0}, "hidden is 0; expected a whole number of at least 1"),
         ({"folds": 2}, "folds is 2; expected a whole number of at least 3"),
         ({"epochs": 1.5}, "epochs is 1.5; expected a whole number"),

@@ -73,6 +73,7 @@ def test_the_task_is_told_from_the_target(column, task):
 
 
 many = "".join(f"{row},word{row},{row % 2}\n" for row in range(100_000))
+few = "".join(f"{row % 15},{row % 2}\n" for row in range(60))
 numbers = "".join(f"{row * 1.5},{row % 2}\n" for row in range(60))
 REFUSED = {
     "empty": (b"", "t.csv", "t.csv is empty"),
@@ -90,10 +91,16 @@ REFUSED = {
     "ragged": (b"x,y\n1,0\n1,2,3\n", "t.csv", "row 2 of t.csv has 3 cells and the heading 2"),
     "quote": (b'x,y\n1,"0\n', "t.csv", "is no CSV file from line 2 on"),
     "latin": ("x,y\n1,ä\n".encode("latin-1"), "t.csv", "not in UTF-8: byte 0xe4 in line 2"),
-    "utf-16": ("x,y\n1,2\n".encode("utf-16"), "t.csv", "not in UTF-8: byte 0xff in line 1"),
+    "utf-16": ("x,y\n1,2\n".encode("utf-16"), "t.csv", "is in UTF-16, by the mark at its start"),
     "zero": (b"x,y\n1,\0\n", "t.csv", "zero byte in line 2"),
     "categories": (f"x,w,y\n{many}".encode(), "t.csv", "column 'w' holds 100000 different words, such as 'word0'"),
     "stray": (f"x,y\n{numbers}abc,1\n".encode(), "t.csv", "row 61, column 'x' of t.csv is 'abc', and 60 other cells"),
+    "typo": (f"x,y\n{few}1O,1\n".encode(), "t.csv", "row 61, column 'x' of t.csv is '1O', and 60 other cells are num"),
+    "decimal comma": (b"x;y\n0,1;1\n0,25;0\n1;0\n", "t.csv", "row 1, column 'x' of t.csv is '0,1', a number with a"),
+    "thousands": (b'x,y\n"1,000",1\n"12,500.5",0\n', "t.csv", "'1,000', a number with a comma or with marks between"),
+    "German thousands": (b"x;y\n1.234,5;1\n0,5;0\n", "t.csv", "'1.234,5', a number with a comma or with marks"),
+    "dates": (b"x,y\n2024-01-02,1\n2024-01-03 10:00,0\n", "t.csv", "is '2024-01-02', a date; expected numbers or w"),
+    "no heading": (b"1,2\n3,4\n5,6\n", "t.csv", "there are '1', '2': the first row looks like data, give the"),
     "pickle": (pickle.dumps([1]), "t.csv", "t.csv is a pickle, which can run any code"),
     "pickle by name": (b"x", "t.pkl", "t.pkl is a pickle"),
     "ending": (b"x", "t.xlsx", "t.xlsx ends in '.xlsx'; expected a table as .csv, .npz or .parquet"),
@@ -113,6 +120,24 @@ def test_bad_tables_are_refused_in_one_sentence(case):
         checked(raw, name)
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_blank_line_is_a_missing_cell_where_there_is_one_column():
+    columns = parsed(b"x\n1.0\n\n2.0\n", "t.csv")
+    np.testing.assert_array_equal(columns["x"], [1.0, np.nan, 2.0])
+    assert len(parsed(b"x,y\n1,2\n\n3,4\n\n", "t.csv")["x"]) == 2
+
+
+def test_commas_inside_quotes_are_no_delimiters():
+    columns = parsed(b'"income, net, yearly";y\n"1";2\n3;4\n', "t.csv")
+    assert list(columns) == ["income, net, yearly", "y"]
+    np.testing.assert_array_equal(columns["y"], [2, 4])
+
+
+def test_columns_of_words_keep_their_words_where_they_look_like_numbers():
+    columns = parsed(b"zip,x\n02134,1\n1.50,2\n,3\n", "t.csv", words={"zip"})
+    assert columns["zip"].tolist() == ["02134", "1.50", None]
+    np.testing.assert_array_equal(columns["x"], [1, 2, 3])
 
 
 def test_text_in_a_numeric_target_is_shown_with_its_row():
@@ -144,6 +169,7 @@ def test_words_that_differ_in_capitals_only_are_told():
     columns = parsed(b"a,y\nYes,ill\nyes,Ill\nno,well\n", "t.csv")
     assert encoding.target(columns, "y").notes == (
         "y: 'Ill' and 'ill' differ in capitals only and are taken for different words",
+        "y is Ill, the most frequent class, in 33.3% of rows",
     )
     _, notes = encoding.learn(columns, "y")(columns)
     assert notes == ["a: 'Yes' and 'yes' differ in capitals only and are taken for different words"]

@@ -1,13 +1,17 @@
 """The search: what its folds leave out, what it chooses, and what its command reads and writes."""
 
+import dataclasses
 import json
+import os
 import re
+import subprocess
 import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_reading import a_model
 from test_report import Page, recompute
 
 import jaxreg_cli
@@ -15,7 +19,7 @@ from jaxreg.lab import Data, Problem, Recipe, fit, linen, squared_error
 from jaxreg.lab.candidates import METHODS, Candidate, Knobs, candidates
 from jaxreg.lab.folds import Setting, Split, Table, deal, splits, train
 from jaxreg.lab.metrics import binary_cross_entropy
-from jaxreg.lab.model_file import load
+from jaxreg.lab.model_file import load, save
 from jaxreg.lab.models import MLP
 from jaxreg.lab.nested import choose, nested
 from jaxreg.lab.search import Plan, planned, search
@@ -98,6 +102,47 @@ def test_every_fold_has_its_share_of_rows_and_of_each_class():
         counts = np.bincount(dealt if kind is None else dealt[y == kind], minlength=5)
         assert counts.sum() == rows
         assert np.ptp(counts) <= 1
+
+
+def test_inputs_that_come_back_are_in_every_fold():
+    """Of nine different inputs the best net knows each class's chances, and is right as often on new rows."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 3, (1000, 2)).astype(float)
+    y = (rng.random(1000) < np.where(x[:, 0] == 0, 0.8, 0.2)).astype(int)
+    found = search(x, y, "classification", Plan(quick=True, repeats=1, epochs=60, methods=("L2",)))
+    best = np.mean(y == (x[:, 0] == 0))  # about 0.8
+    assert found.rows == 1000
+    assert abs(found.found.score.mean - best) < 0.02
+    assert abs(found.found.scores[0].mean() - best) < 0.02
+
+
+def test_rows_of_equal_inputs_stay_in_one_fold():
+    """Each input once in either class: a net says the same of both, and is right once, unless it was trained on one."""
+    x = np.repeat(np.random.default_rng(0).normal(size=(100, 3)), 2, axis=0)
+    y = np.arange(200) % 2
+    found = search(x, y, "classification", Plan(quick=True, repeats=1, epochs=300, methods=("L2",)))
+    assert found.found.scores[0].mean() == 0.5
+
+
+def test_numbers_beyond_float32_are_refused_and_tiny_ones_are_scaled():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2))
+    y = x @ [1.0, -1.0]
+    plan = Plan(quick=True, repeats=1, epochs=40, methods=("L2",))
+    for inputs, target in ((x * 1e200, y), (x, y * 1e200)):
+        with pytest.raises(ValueError, match=r"as large as .*e\+200; expected numbers up to 1e\+38"):
+            search(inputs, target, "regression", plan)
+    plain = search(x, y, "regression", plan).found.score.mean
+    assert search(x * 1e-200, y * 1e-200, "regression", plan).found.score.mean == pytest.approx(plain, abs=1e-3)
+
+
+def test_an_accuracy_is_no_surer_than_tosses_of_a_coin():
+    """Folds with their share of each class give a net that says one class always the same accuracy: spread 0."""
+    tried, parts = [Candidate("none", None, 0.0, Knobs())], splits(1, 5)
+    losses, scores = np.full((1, len(parts)), 0.69), np.full((1, len(parts)), 0.54)
+    found = nested(tried, parts, (losses, scores), losses, rows=120)
+    assert found.score.error == pytest.approx(np.sqrt(0.54 * 0.46 / 120))
+    assert nested(tried, parts, (losses, scores), losses).score.error == 0
 
 
 def random_losses(parts, tried, seed=0):
@@ -237,7 +282,8 @@ def test_a_search_writes_what_predict_reads_and_goes_on_where_it_was(folder, mon
     }  # fmt: skip
     assert told["task"] == "regression"
     assert told["R²"]["mean"] > 0.8
-    assert "size: 1 missing cells are taken for" in told["notes"][0]
+    assert told["notes"][0] == "colour: 2 different words, each an input"
+    assert "size: 1 missing cells are taken for" in told["notes"][1]
     page = Page((out / "report.html").read_text("utf-8"))
     assert len(page.numbers) > 80
     recompute(page)
@@ -262,7 +308,71 @@ def test_a_search_writes_what_predict_reads_and_goes_on_where_it_was(folder, mon
     assert (folder / "foretold.csv").read_text().splitlines() == [heading, *lines]
 
 
+def test_where_nothing_helps_none_is_used_and_all_is_written(folder, monkeypatch, capsys):
+    """Many rows of a line in two inputs: there is nothing to overfit."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1500, 2))
+    y = x @ [2, 1] + rng.normal(size=1500)
+    np.savetxt("line.csv", np.column_stack([x, y]), delimiter=",", header="a,b,y", comments="", fmt="%.6g")
+    jaxreg(monkeypatch, "search", "line.csv", "--target", "y", "--quick")
+    printed = capsys.readouterr().out
+    assert "Use no regulariser: none of those that were tried saves" in printed
+    assert {"model.safetensors", "report.html", "verdict.json"} < {
+        file.name for file in (folder / "line-search").iterdir()
+    }
+
+
+def test_classes_and_codes_are_written_as_they_are(folder, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    codes = rng.choice(["02134", "10001", "K1A"], 60)
+    classes = np.where((codes == "02134") ^ (rng.random(60) < 0.1), 1000001, 20240101)
+    lines = [f"{code},{size:.3f},{each}" for code, size, each in zip(codes, rng.random(60), classes, strict=True)]
+    (folder / "post.csv").write_text("\n".join(["zip,size,sku", *lines]) + "\n")
+    jaxreg(monkeypatch, "search", "post.csv", "--target", "sku", "--quick")
+    printed = capsys.readouterr().out
+    assert "classification of sku: 1000001, 20240101" in printed
+    assert "zip: 3 different words, each an input" in printed
+    told = []
+    for rows in ("02134,0.5\n10001,0.5\n", "02134,0.5\nK1A,0.5\n"):
+        (folder / "new.csv").write_text("zip,size\n" + rows)
+        jaxreg(monkeypatch, "predict", "post-search", "new.csv")
+        found = capsys.readouterr()
+        assert found.err == ""
+        told.append(found.out.splitlines())
+    assert told[0][0] == "sku,probability of 1000001,probability of 20240101"
+    assert told[0][1] == told[1][1]  # whatever other rows there are
+    assert told[0][1].startswith("1000001,")
+
+
+def test_what_cannot_be_told_is_null_and_said(folder, monkeypatch, capsys):
+    (folder / "five.csv").write_text("x,y\n1,1.5\n2,2.1\n3,3.7\n4,3.9\n5,5.2\n")
+    jaxreg(monkeypatch, "search", "five.csv", "--target", "y", "--quick", "--json")
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    told = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    json.loads((folder / "five-search" / "verdict.json").read_text(), parse_constant=refuse)
+    assert told["R²"]["mean"] is None
+    assert any("it takes two rows" in sentence for sentence in told["verdict"])
+    assert open_search(folder / "five-search").chosen.label == told["chosen"]["label"]
+
+
+def test_a_terminal_without_utf_8_is_told_letters_by_their_number(tmp_path):
+    model = dataclasses.replace(a_model(), classes=("ä", "ö"))
+    save(tmp_path / "model.safetensors", model)
+    (tmp_path / "new.csv").write_text("age,city,weight\n39,Ulm,70\n")
+    command = [sys.executable, jaxreg_cli.__file__, "predict", ".", "new.csv"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("y,probability of \\xe4,probability of \\xf6\n\\x")
+
+
 REFUSED = {
+    "a file as folder": (("search", "houses.csv", "--target", "price", "--out", "few.csv"), "few.csv is a file; name"),
+    "its table": (("predict", "model", "houses.csv", "--out", "houses.csv"), "is houses.csv, which would be lost"),
     "no file": (("search", "none.csv", "--target", "price"), "there is no file none.csv"),
     "no column": (("search", "houses.csv", "--target", "prize"), "there is no column 'prize'"),
     "folder": (("search", ".", "--target", "price"), "is a folder; expected a file"),
@@ -283,6 +393,8 @@ def test_bad_input_gets_one_sentence_and_exits_2_and_writes_nothing(case, folder
     table(folder / "few.csv", rows=5)
     (folder / "few.csv").write_text("\n".join((folder / "few.csv").read_text().splitlines()[:5]))
     (folder / "taken").mkdir()
+    (folder / "model").mkdir()
+    save(folder / "model" / "model.safetensors", a_model())
     (folder / "taken" / "letter.txt").write_text("dear")
     before = sorted(folder.rglob("*"))
     with pytest.raises(SystemExit) as stopped:

@@ -64,14 +64,15 @@ def target(columns: Columns, name: str, task: Task | None = None) -> Target:
         ValueError: If there is no such column, it is constant, or it holds words where numbers are wanted.
     """
     if name not in columns:
-        raise ValueError(f"there is no column {name!r}; there are {_listed(list(columns))}")
+        hint = ": the first row looks like data, give the columns names" if all(map(is_number, columns)) else ""
+        raise ValueError(f"there is no column {name!r}; there are {_listed(list(columns))}{hint}")
     values = columns[name]
     words = values.dtype == object
     there = np.array([cell is not None for cell in values]) if words else ~np.isnan(values)
     if not there.any():
         raise ValueError(f"column {name!r}, the target, is empty in all {len(values)} rows")
     if words and task == "regression":
-        row = next(place for place, cell in enumerate(values) if cell is not None and not _number(cell))
+        row = next(place for place, cell in enumerate(values) if cell is not None and not is_number(cell))
         raise ValueError(f"row {row + 1}, column {name!r}: the target is {values[row]!r}; expected a number")
     rows = np.flatnonzero(there)
     kept = values[rows]
@@ -97,7 +98,27 @@ def target(columns: Columns, name: str, task: Task | None = None) -> Target:
     places = np.searchsorted(different, kept.astype(str) if words else kept)
     classes = tuple(str(each) if words else float(each) for each in different)
     notes += alike(name, classes)
+    counts = np.bincount(places)
+    most = int(np.argmax(counts))
+    notes.append(
+        f"{name} is {spoken(classes[most])}, the most frequent class, in {counts[most] / len(rows):.1%} of rows"
+    )
     return Target(places, rows, task, classes, tuple(notes))
+
+
+def spoken(each: str | float) -> str:
+    """A class or a word as it is written: whole numbers without a point.
+
+    Args:
+        each: The class.
+
+    Example:
+        >>> spoken(20240101.0), spoken(0.1), spoken("yes")
+        ('20240101', '0.1', 'yes')
+    """
+    if isinstance(each, str):
+        return each
+    return str(int(each)) if each == int(each) else repr(float(each))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +139,11 @@ class Encoding:
             for column in self.columns
             for input_ in ([f"{column.name}={word}" for word in column.categories] or [column.name])
         ]
+
+    @property
+    def words(self) -> dict[str, int]:
+        """The columns of words, and how many different ones each has."""
+        return {column.name: len(column.categories) for column in self.columns if column.categories}
 
     def __call__(self, columns: Columns) -> tuple[np.ndarray, list[str]]:
         """Inputs of shape (rows, inputs), and what to tell about them.
@@ -197,7 +223,7 @@ def alike(name: str, words: Sequence[str | float]) -> list[str]:
 
 def _numbers(column: Column, values: np.ndarray) -> tuple[np.ndarray, int, int]:
     if values.dtype == object:
-        row = next((place for place, cell in enumerate(values) if cell is not None and not _number(cell)), 0)
+        row = next((place for place, cell in enumerate(values) if cell is not None and not is_number(cell)), 0)
         raise ValueError(f"row {row + 1}, column {column.name!r} is {values[row]!r}; expected a number as in training")
     missing = np.isnan(values)
     return np.where(missing, column.fill, values)[:, None], int(missing.sum()), 0
@@ -207,14 +233,19 @@ def _ones(column: Column, values: np.ndarray) -> tuple[np.ndarray, int, int]:
     if values.dtype == object:
         words = [column.fill if cell is None else cell for cell in values]
         missing = sum(cell is None for cell in values)
-    else:  # a file whose words all happen to be numbers
-        words = [column.fill if np.isnan(cell) else f"{cell:g}" for cell in values]
+    else:  # numbers of a file that has types
+        words = [column.fill if np.isnan(cell) else spoken(cell) for cell in values]
         missing = int(np.isnan(values).sum())
     ones = np.array(words, dtype=str)[:, None] == np.array(column.categories)
     return ones.astype(np.float64), missing, int((~ones.any(axis=1)).sum())
 
 
-def _number(word: str) -> bool:
+def is_number(word: str) -> bool:
+    """Whether a word can be read as a number.
+
+    Args:
+        word: The word.
+    """
     try:
         float(word)
     except ValueError:

@@ -42,6 +42,8 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         weights = _check_sample_weight(sample_weight, x, ensure_non_negative=True)
         state = self.random_state
         seed = state if isinstance(state, int | np.integer) else check_random_state(state).randint(2**31 - 1)
+        if isinstance(self.methods, str):
+            raise ValueError(f"methods is {self.methods!r}; expected several names, such as [{self.methods!r}]")
         plan = Plan(
             tuple(METHODS if self.methods is None else self.methods),
             self.hidden,
@@ -72,8 +74,8 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
 
     Every regulariser is tried at every strength on every fold of a repeated nested cross-validation, all of them as
     lanes of one compiled program; the choice is that of one standard error, and the net that is kept is trained on all
-    rows. Inputs are standardised inside each fold. Neither the order of the rows nor a row given twice in place of one
-    of weight 2 changes anything.
+    rows. Inputs are standardised inside each fold. The order of the rows changes nothing; nor does a row given twice in
+    place of one of weight 2, unless a table is mostly of inputs that come back.
 
     Args:
         methods: Names out of `jaxreg.lab.candidates.METHODS`; None for all of them.
@@ -116,13 +118,13 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each of `classes_`, for each row of `X`."""
-        inputs = self._inputs(X)
+        inputs = self._inputs(X)  # refuses an estimator that is not fitted
         return self.search_.net.probabilities(inputs)
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each row of `X`."""
-        inputs = self._inputs(X)
-        return self.classes_[np.argmax(self.search_.net.probabilities(inputs), axis=1)]
+        shares = self.predict_proba(X)
+        return self.classes_[np.argmax(shares, axis=1)]
 
 
 class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]

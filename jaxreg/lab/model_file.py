@@ -15,8 +15,9 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from jaxreg.lab.encoding import Column, Encoding
+from jaxreg.lab.encoding import Column, Encoding, spoken
 from jaxreg.lab.net import Net, Task
+from jaxreg.lab.store import write_whole
 
 FORMAT = 1
 
@@ -49,7 +50,7 @@ class Model:
             rows.writerow([self.target])
             rows.writerows([float(number)] for number in self.net(x)[:, 0])
             return text.getvalue()
-        names = [each if isinstance(each, str) else f"{each:g}" for each in self.classes]
+        names = list(map(spoken, self.classes))
         shares = self.net.probabilities(x)
         rows.writerow([self.target, *(f"probability of {name}" for name in names)])
         rows.writerows([names[int(np.argmax(row))], *(round(float(share), 6) for share in row)] for row in shares)
@@ -73,7 +74,7 @@ def save(file: Path, model: Model) -> None:
     }
     text = json.dumps(told)
     header = {"jaxreg": text, "format": str(FORMAT), "sha256": _digest(arrays, text)}
-    file.write_bytes(safetensors.numpy.save(arrays, header))
+    write_whole(file, safetensors.numpy.save(arrays, header))
 
 
 def load(file: Path) -> Model:
@@ -89,7 +90,7 @@ def load(file: Path) -> Model:
     if file.is_dir():
         raise ValueError(f"{file} is a folder; expected the file of a model, such as {file / 'model.safetensors'}")
     if not file.exists():
-        raise FileNotFoundError(f"there is no file {file}")
+        raise FileNotFoundError(f"there is no file {file}; expected what jaxreg search wrote, its folder or its model")
     try:
         with safetensors.safe_open(file, "numpy") as opened:
             header = opened.metadata() or {}

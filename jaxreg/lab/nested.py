@@ -66,6 +66,7 @@ def nested(
     parts: Sequence[Split],
     test: tuple[np.ndarray, np.ndarray],
     validation: np.ndarray,
+    rows: int = 0,
 ) -> Nested:
     """Read nested cross-validation.
 
@@ -74,6 +75,8 @@ def nested(
         parts: The splits, as `jaxreg.lab.folds.splits` orders them.
         test: Loss and score on the fold `test` of each split, of shape (candidates, splits); NaN where a lane diverged.
         validation: Loss on the fold `validation`, likewise.
+        rows: How many there are, if the score is a share of them: its standard error is at least that of so many
+            tosses of a coin. Folds that have their share of each class hide it where a net says the same of all rows.
 
     Raises:
         ValueError: If every candidate diverged on some training.
@@ -93,10 +96,14 @@ def nested(
     losses, scores = loss[:, places], score[:, places]
     ratio, each = 1 / (folds - 1), np.arange(len(places))
     chosen = choose(tried, losses)
+    score_of_all = _estimate(scores[picks, each], ratio)
+    if rows:
+        least = (score_of_all.mean * (1 - score_of_all.mean) / rows) ** 0.5
+        score_of_all = dataclasses.replace(score_of_all, error=max(score_of_all.error, least))
     return Nested(
         chosen=chosen,
         picks=tuple(picks),
-        score=_estimate(scores[picks, each], ratio),
+        score=score_of_all,
         loss=_estimate(losses[picks, each], ratio),
         score_gain=_estimate(scores[picks, each] - scores[0], ratio),
         loss_gain=_estimate(losses[0] - losses[picks, each], ratio),

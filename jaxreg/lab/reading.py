@@ -7,8 +7,9 @@ Rows are counted from 1, without the heading.
 import csv
 import io
 import math
+import re
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +25,16 @@ LARGEST = 1e38
 
 _DELIMITERS = ",;\t|"
 _MOSTLY = 0.9
+_FEW = 10
+"""Different numbers that may be names of a few kinds; more of them, beside few words, are numbers with mistakes."""
 
 
-def read(file: Path) -> Columns:
+def read(file: Path, words: Collection[str] = ()) -> Columns:
     """The columns of a file.
 
     Args:
         file: Ends in .csv, .tsv, .txt, .npz or .parquet.
+        words: Columns that hold words even where all of a file's look like numbers, such as 02134.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -40,15 +44,16 @@ def read(file: Path) -> Columns:
         raise ValueError(f"{file} is a folder; expected a file: {_KNOWN}")
     if not file.exists():
         raise FileNotFoundError(f"there is no file {file}")
-    return parsed(file.read_bytes(), file.name)
+    return parsed(file.read_bytes(), file.name, words)
 
 
-def parsed(raw: bytes, name: str) -> Columns:
+def parsed(raw: bytes, name: str, words: Collection[str] = ()) -> Columns:
     """The columns in the bytes of a file.
 
     Args:
         raw: All of it.
         name: The name of the file, for its ending and for what is said of it.
+        words: As `read` takes them.
 
     Raises:
         ValueError: As `read` does.
@@ -60,7 +65,7 @@ def parsed(raw: bytes, name: str) -> Columns:
     parser = _PARSERS.get(Path(name).suffix.lower())
     if parser is None:
         raise ValueError(f"{name} ends in {Path(name).suffix!r}; expected {_KNOWN}")
-    columns = parser(raw, name)
+    columns = parser(raw, name, words)
     if not columns or not len(next(iter(columns.values()))):
         raise ValueError(f"{name} holds a heading and no rows; expected rows")
     for column, values in columns.items():
@@ -70,17 +75,18 @@ def parsed(raw: bytes, name: str) -> Columns:
     return columns
 
 
-def _csv(raw: bytes, name: str) -> Columns:
-    text = _decoded(raw, name)
-    heading = text.lstrip("\n\r").split("\n", 1)[0]
-    delimiter = max(_DELIMITERS, key=heading.count)
+def _csv(raw: bytes, name: str, words: Collection[str]) -> Columns:
+    text = _decoded(raw, name).strip("\n\r")
+    if not text:
+        raise ValueError(f"{name} holds blank lines only; expected a heading and rows")
+    delimiter = max(_DELIMITERS, key=lambda mark: len(_heading(text, mark)))
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        table = [row for row in rows if row]
+        table = list(rows)
     except csv.Error as error:
         raise ValueError(f"{name} is no CSV file from line {rows.line_num} on: {error}") from None
-    if not table:
-        raise ValueError(f"{name} holds blank lines only; expected a heading and rows")
+    # A blank line is a missing cell where there is one column, and nothing where there are several.
+    table = [row or [""] for row in table] if len(table[0]) == 1 else [row for row in table if row]
     names = _names([cell.strip() for cell in table[0]], name)
     for number, row in enumerate(table[1:], 1):
         if len(row) != len(names):
@@ -88,11 +94,21 @@ def _csv(raw: bytes, name: str) -> Columns:
                 f"row {number} of {name} has {len(row)} cells and the heading {len(names)}; expected as many"
             )
     return {
-        column: _column(column, cells, name) for column, cells in zip(names, zip(*table[1:], strict=True), strict=False)
+        column: _column(column, cells, name, words)
+        for column, cells in zip(names, zip(*table[1:], strict=True), strict=False)
     }
 
 
+def _heading(text: str, delimiter: str) -> Sequence[str]:
+    try:
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except csv.Error:
+        return []
+
+
 def _decoded(raw: bytes, name: str) -> str:
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise ValueError(f"{name} is in UTF-16, by the mark at its start; save it as UTF-8")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -117,33 +133,54 @@ def _names(names: Sequence[str], name: str) -> Sequence[str]:
     return names
 
 
-def _column(column: str, cells: Sequence[str], name: str) -> np.ndarray:
-    words = [cell.strip() for cell in cells]
-    there = [word.lower() not in MISSING for word in words]
-    numbers = np.full(len(words), np.nan)
-    wrong = None
-    count = 0
-    for place, word in enumerate(words):
+def _column(column: str, cells: Sequence[str], name: str, words: Collection[str]) -> np.ndarray:
+    told = [cell.strip() for cell in cells]
+    there = [word.lower() not in MISSING for word in told]
+    spoken = np.array([word if known else None for word, known in zip(told, there, strict=True)], dtype=object)
+    if column in words:
+        return spoken
+    numbers = np.full(len(told), np.nan)
+    wrong = []
+    for place, word in enumerate(told):
         if not there[place]:
             continue
         try:
             if "_" in word:  # Python reads 1_000
                 raise ValueError
             numbers[place] = float(word)
-            count += 1
         except ValueError:
-            wrong = place if wrong is None else wrong
-    if wrong is None:
+            wrong.append(place)
+    if not wrong:
         return numbers
-    if count > _MOSTLY * sum(there) and len(np.unique(numbers)) > 20:
+    count = sum(there) - len(wrong)
+    where = f"row {wrong[0] + 1}, column {column!r} of {name} is {_short(told[wrong[0]])}"
+    if count > _MOSTLY * sum(there) and len(np.unique(numbers[~np.isnan(numbers)])) > _FEW:
         raise ValueError(
-            f"row {wrong + 1}, column {column!r} of {name} is {_short(words[wrong])}, and {count} other cells are "
-            "numbers; expected a number, or nothing where it is missing"
+            f"{where}, and {count} other cells are numbers; expected a number, or nothing where it is missing"
         )
-    return np.array([word if known else None for word, known in zip(words, there, strict=True)], dtype=object)
+    for pattern, kind, wanted in _UNREAD:
+        if all(pattern.fullmatch(told[place]) for place in wrong):
+            raise ValueError(f"{where}, {kind}; expected {wanted}")
+    return spoken
 
 
-def _npz(raw: bytes, name: str) -> Columns:
+_UNREAD = (
+    (
+        re.compile(r"[+-]?\d{1,3}(?:[.,' ]\d{3})*,\d+|[+-]?\d+,\d+|[+-]?\d{1,3}(?:[.,' ]\d{3})+(?:[.,]\d+)?"),
+        "a number with a comma or with marks between its thousands",
+        "a point before the decimals and no other mark, such as 1234.5",
+    ),
+    (
+        re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}(?:[T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}"),
+        "a date",
+        "numbers or words: turn it into such, as a year or the days since another date, or leave the column out",
+    ),
+)
+"""What people write that is neither a number here nor a word that an input could be made of: how it looks, what it is,
+what is wanted in its place."""
+
+
+def _npz(raw: bytes, name: str, words: Collection[str]) -> Columns:
     arrays = {}
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -188,16 +225,16 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.
         return array.astype(np.float64)
 
 
-def _parquet(raw: bytes, name: str) -> Columns:
+def _parquet(raw: bytes, name: str, words: Collection[str]) -> Columns:
     found = parquet.columns(raw, name)
     names = _names([column.strip() for column, _ in found], name)
     return {
-        column: cells if isinstance(cells, np.ndarray) else _column(column, cells, name)
+        column: cells if isinstance(cells, np.ndarray) else _column(column, cells, name, words)
         for column, (_, cells) in zip(names, found, strict=True)
     }
 
 
-_PARSERS: Mapping[str, Callable[[bytes, str], Columns]] = {
+_PARSERS: Mapping[str, Callable[[bytes, str, Collection[str]], Columns]] = {
     ".csv": _csv,
     ".tsv": _csv,
     ".txt": _csv,

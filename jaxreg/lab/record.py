@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from jaxreg.lab.results import dataset, open_store
-from jaxreg.lab.store import open_folder
+from jaxreg.lab.store import open_folder, write_whole
 
 PUBLISHED = "published"
 FRESH = "fresh"
@@ -128,16 +127,6 @@ def store_folder(folder: Path, kind: str, method: str) -> Path:
 def write_record(record: Record, folder: Path) -> None:
     """Write `study.json` into `folder`, whole or not at all."""
     write_whole(folder / _FILE, json.dumps(dataclasses.asdict(record), indent=1) + "\n")
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a text file, whole or not at all, into a folder that is made if need be."""
-    if file.is_dir():
-        raise ValueError(f"{file} is a folder; expected a file, or a name that is free")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, file)
 
 
 def is_study(folder: Path) -> bool:

@@ -31,7 +31,8 @@ from jaxreg.lab.page import html
 from jaxreg.lab.quantities import measured, quantity
 from jaxreg.lab.quote import Source
 from jaxreg.lab.recipes import open_sweep
-from jaxreg.lab.record import NONE, StudyResults, is_study, open_study, write_whole
+from jaxreg.lab.record import NONE, StudyResults, is_study, open_study
+from jaxreg.lab.store import write_whole
 from jaxreg.lab.verdict import LOSS, advised, change, verdict
 
 _VERSIONS = ("jaxreg", "jax", "jaxlib", "numpy", "platform")

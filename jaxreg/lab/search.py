@@ -12,6 +12,7 @@ from jaxreg.lab.candidates import METHODS, Candidate, candidates
 from jaxreg.lab.folds import WEIGHTS, Setting, Split, Table, deal, splits, train
 from jaxreg.lab.nested import Nested, nested
 from jaxreg.lab.net import Net, Task
+from jaxreg.lab.reading import LARGEST
 
 MOST_EPOCHS = 500
 ROWS_SEEN = 120_000
@@ -46,6 +47,8 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.quick, bool | np.bool_):
+            raise ValueError(f"quick is {self.quick!r}; expected True or False")
         for name, least in (("hidden", 1), ("epochs", 1), ("folds", 3), ("repeats", 1)):
             value = getattr(self, name)
             if value is None and name == "epochs":
@@ -54,7 +57,7 @@ class Plan:
                 raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}")
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed is {self.seed!r}; expected a whole number from 0 to 2147483647")
-        if not 0 < self.learning_rate < np.inf:
+        if not isinstance(self.learning_rate, int | float | np.number) or not 0 < self.learning_rate < np.inf:
             raise ValueError(f"learning_rate is {self.learning_rate!r}; expected a number above 0")
 
     def passes(self, rows: int) -> tuple[int, int]:
@@ -77,7 +80,7 @@ class Search:
         spread: The variance of the target on the fold `test` of each split, in which R² counts; empty for classes.
         found: What is chosen, and how good that is.
         net: The chosen one, trained on all rows.
-        rows: Different rows that were trained on.
+        rows: How many were trained on; equal ones that stay in one fold are one.
     """
 
     task: Task
@@ -113,8 +116,10 @@ def search(
 ) -> Search:
     """Search the regulariser and its strength.
 
-    Rows that are equal in inputs and target are one row that counts for all of them: they never stand on both sides of
-    a split, and a weight of 2 is the same as a row given twice. The order of the rows does not matter.
+    Rows of equal inputs stay in one fold, and those with equal targets too are one row that counts for all of them:
+    they never stand on both sides of a split, and a weight of 2 is the same as a row given twice. Only where inputs
+    come back so often that new rows will hardly bring others (see `different_inputs`), each row is dealt by itself.
+    The order of the rows does not matter.
 
     Args:
         x: Inputs, of shape (rows, inputs), finite.
@@ -125,10 +130,11 @@ def search(
         store: Folder to keep finished trainings in, to go on from.
 
     Raises:
-        ValueError: If there are fewer different rows than folds, one class only, or a target that is constant.
+        ValueError: If there are fewer rows than folds, one class only, a target that is constant, or a number that is
+            too large for float32.
     """
     plan = plan or Plan()
-    x, y, w = _different(x, y, weights)
+    x, y, w, group = _rows(x, y, weights, plan.folds)
     classes = int(y.max()) + 1 if task == "classification" else 0
     check(y, task, plan.folds)
     mean, scale, target = _figures(x, y, w, task)
@@ -137,7 +143,8 @@ def search(
     # Inputs by eights, one of them for the bias: tables of about as many share a program.
     width, fill = _rounded(x.shape[1] + 1, 8) - 1, rows - len(x)
     rng = np.random.default_rng(plan.seed)
-    dealt = np.stack([deal(y, plan.folds, rng, classes=classes > 0) for _ in range(plan.repeats)])
+    heaviest = np.lexsort((-w, group))[np.searchsorted(np.sort(group), np.arange(group.max() + 1))]
+    dealt = np.stack([deal(y[heaviest], plan.folds, rng, classes=classes > 0)[group] for _ in range(plan.repeats)])
     kind = np.int32 if classes > 2 else np.float32
     table = Table(
         x=np.pad((x - mean) / scale, [(0, fill), (0, width - x.shape[1])]).astype(np.float32),
@@ -151,7 +158,7 @@ def search(
     parts = splits(plan.repeats, plan.folds)
     lanes = train(setting, table, tried, parts, store)
     spread = _spread(table, parts) if task == "regression" else np.zeros(0)
-    found = judged(tried, parts, lanes, spread)
+    found = judged(tried, parts, lanes, spread, len(x))
     arrays = {path: lanes[f"params/{path}"][found.chosen, -1] for path in WEIGHTS}
     arrays["hidden/kernel"] = arrays["hidden/kernel"][: x.shape[1]]
     net = Net(arrays | {"mean": mean, "scale": scale, "target": np.array(target)})
@@ -176,7 +183,7 @@ def planned_for(plan: Plan, task: Task, classes: int, rows: int) -> tuple[Settin
 
 
 def judged(
-    tried: Sequence[Candidate], parts: Sequence[Split], lanes: dict[str, np.ndarray], spread: np.ndarray
+    tried: Sequence[Candidate], parts: Sequence[Split], lanes: dict[str, np.ndarray], spread: np.ndarray, rows: int
 ) -> Nested:
     """What is chosen, and how good that is, by the curves of all trainings.
 
@@ -185,13 +192,14 @@ def judged(
         parts: The splits.
         lanes: As `jaxreg.lab.folds.train` gives them.
         spread: The variance of the target on the fold `test` of each split; empty for classes.
+        rows: How many there are.
     """
     test, validation = _losses(lanes, "test"), _losses(lanes, "validation")
     if len(spread):
         scores = 1 - test / np.where(spread > 0, spread, np.nan)
     else:
         scores = np.where(np.isfinite(test), lanes["test_accuracy"][..., -1], np.nan)
-    return nested(tried, parts, (test, scores), validation)
+    return nested(tried, parts, (test, scores), validation, 0 if len(spread) else rows)
 
 
 def planned(shape: tuple[int, ...], budget: float | None, *, quick: bool = False, seed: int = 0) -> Plan:
@@ -223,12 +231,41 @@ def _seconds(shape: tuple[int, ...], plan: Plan) -> float:
     return 15 + nets * lane / (os.cpu_count() or 1)
 
 
-def _different(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def different_inputs(x: np.ndarray, folds: int) -> tuple[int, bool]:
+    """How many different inputs a table has, and whether they come back so often that each row is dealt by itself.
+
+    Of a table of few different inputs new rows will mostly have the same: an estimate without them would be of another
+    task. They come back often if there are more than `OFTEN` rows for each of them, or fewer of them than folds.
+
+    Args:
+        x: Inputs, of shape (rows, inputs).
+        folds: Of the cross-validation.
+    """
+    different = len(np.unique(x, axis=0))
+    return different, different < folds or len(x) > OFTEN * different
+
+
+OFTEN = 5
+"""Rows for each different input from which on a table is one of few inputs that come back."""
+
+
+def _rows(
+    x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, folds: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    # Inputs, targets and weights in an order of their own, and the group of each, which stays in one fold.
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    for name, values in (("an input", x), ("a target", y)):
+        if values.size and (largest := np.abs(values).max()) > LARGEST:
+            raise ValueError(f"{name} is as large as {largest:g}; expected numbers up to {LARGEST:g}: scale them down")
     w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
-    rows = np.column_stack([x, y])[w > 0]
-    unique, which = np.unique(rows, axis=0, return_inverse=True)
-    return unique[:, :-1], unique[:, -1], np.bincount(which.reshape(-1), weights=w[w > 0], minlength=len(unique))
+    rows = np.column_stack([x, y, w])[w > 0]
+    rows = rows[np.lexsort(rows.T[::-1])]
+    if different_inputs(rows[:, :-2], folds)[1]:
+        return rows[:, :-2], rows[:, -2], rows[:, -1], np.arange(len(rows))
+    unique, which = np.unique(rows[:, :-1], axis=0, return_inverse=True)
+    total = np.bincount(which.reshape(-1), weights=rows[:, -1], minlength=len(unique))
+    _, group = np.unique(unique[:, :-1], axis=0, return_inverse=True)
+    return unique[:, :-1], unique[:, -1], total, group.reshape(-1)
 
 
 def check(y: np.ndarray, task: Task, folds: int) -> None:
@@ -255,14 +292,20 @@ _KINDS = {"classification": "classes", "regression": "numbers"}
 def _figures(x: np.ndarray, y: np.ndarray, w: np.ndarray, task: Task) -> tuple[np.ndarray, np.ndarray, tuple[Any, Any]]:
     share = w / w.sum()
     mean = share @ x
-    scale = np.sqrt(share @ np.square(x - mean))
+    scale = _deviation(share, x - mean)
     # What is two values only keeps their distance as its unit: the rarer one would stand out else.
     scale = np.where([_two(column) for column in x.T], np.ptp(x, axis=0), scale)
     scale = np.where(scale > 0, scale, 1)
     if task == "classification":
         return mean, scale, (0.0, 1.0)
     middle = share @ y
-    return mean, scale, (float(middle), float(np.sqrt(share @ np.square(y - middle))))
+    return mean, scale, (float(middle), float(_deviation(share, y - middle)))
+
+
+def _deviation(share: np.ndarray, gaps: np.ndarray) -> Any:
+    # By powers of 2, which change no bit, so that squares of tiny numbers are not 0.
+    unit = np.ldexp(1.0, np.frexp(np.abs(gaps).max(axis=0))[1])
+    return unit * np.sqrt(share @ np.square(gaps / unit))
 
 
 def _two(column: np.ndarray) -> bool:

@@ -17,8 +17,8 @@ from jaxreg.lab.model_file import Model
 from jaxreg.lab.net import Task
 from jaxreg.lab.page import html
 from jaxreg.lab.quote import Source
-from jaxreg.lab.record import write_whole
-from jaxreg.lab.search import Plan, check, planned, search
+from jaxreg.lab.search import Plan, check, different_inputs, planned, search
+from jaxreg.lab.store import write_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +55,13 @@ def search_table(file: Path, asked: Asked, *, as_json: bool = False) -> None:
     wanted = encoding.target(columns, asked.target, asked.task)
     encoded = encoding.learn(columns, asked.target)
     x, notes = encoded({name: values[wanted.rows] for name, values in columns.items()})
-    notes = [*wanted.notes, *notes]
+    notes = [*wanted.notes, *(_words(name, columns[name], count) for name, count in encoded.words.items()), *notes]
+    notes += _repeats(x)
     if not as_json:
-        classes = f": {', '.join(map(_class, wanted.classes))}" if wanted.classes else ""
+        classes = f": {', '.join(map(encoding.spoken, wanted.classes))}" if wanted.classes else ""
         size = f"{len(x)} rows, {x.shape[1]} inputs, {wanted.task} of {asked.target}{classes}"
         print("\n".join([*notes, size]), flush=True)
-    check(wanted.y, wanted.task, 5)
+    check(wanted.y, wanted.task, Plan.folds)
     out = asked.out or file.with_name(f"{file.stem}-search")
     command = shlex.join(["jaxreg", *sys.argv[1:]])
     plan = _plan(out, x, wanted.y, asked)
@@ -70,7 +71,7 @@ def search_table(file: Path, asked: Asked, *, as_json: bool = False) -> None:
     told = search_report.summary(source) | {"notes": notes, "file": str(file), "command": command}
     model = Model(found.net, encoded, asked.target, wanted.task, wanted.classes, {"chosen": found.chosen.label})
     model_file.save(out / "model.safetensors", model)
-    write_whole(out / "verdict.json", json.dumps(told, indent=1) + "\n")
+    write_whole(out / "verdict.json", json.dumps(told, indent=1, allow_nan=False) + "\n")
     write_whole(
         out / "report.html",
         html(
@@ -79,10 +80,11 @@ def search_table(file: Path, asked: Asked, *, as_json: bool = False) -> None:
     )
     seconds = time.perf_counter() - start
     if as_json:
-        print(json.dumps(told | {"out": str(out.resolve()), "seconds": seconds}))
+        print(json.dumps(told | {"out": str(out.resolve()), "seconds": seconds}, allow_nan=False))
         return
     print("\n".join([*search_report.lines(source), "", *told["verdict"]]))
-    print(f"{told['nets']} nets in {seconds:.0f} s. Report, model, verdict and trainings are in {out.resolve()}")
+    late = f", over the budget of {asked.budget:g} s" if asked.budget and seconds > asked.budget else ""
+    print(f"{told['nets']} nets in {seconds:.0f} s{late}. Report, model, verdict and trainings are in {out.resolve()}")
 
 
 def predict(model: Path, file: Path, out: Path | None) -> None:
@@ -96,7 +98,10 @@ def predict(model: Path, file: Path, out: Path | None) -> None:
     if model.is_dir():
         model = model / "model.safetensors"
     loaded = model_file.load(model)
-    x, notes = loaded.encoding(reading.read(file))
+    for given in (model, file):
+        if out is not None and out.exists() and given.exists() and out.samefile(given):
+            raise ValueError(f"--out {out} is {given}, which would be lost; name another file")
+    x, notes = loaded.encoding(reading.read(file, loaded.encoding.words))
     for note in notes:
         print(f"jaxreg: {note}", file=sys.stderr)
     text = loaded.table(x)
@@ -121,6 +126,8 @@ def _plan(out: Path, x: np.ndarray, y: np.ndarray, asked: Asked) -> Plan:
         raise ValueError(
             f"{out} holds a search of other rows or with other options; name another folder with --out, or delete it"
         )
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; name a folder")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"the folder {out} holds other files; name an empty one with --out")
     plan = planned(x.shape, asked.budget, quick=asked.quick, seed=asked.seed)
@@ -128,8 +135,29 @@ def _plan(out: Path, x: np.ndarray, y: np.ndarray, asked: Asked) -> Plan:
     return plan
 
 
-def _class(each: str | float) -> str:
-    return each if isinstance(each, str) else f"{each:g}"
+def _words(name: str, cells: np.ndarray, count: int) -> str:
+    return f"{name}: {count} different words, each an input" + _odd(cells)
+
+
+def _odd(cells: np.ndarray) -> str:
+    # Which cell keeps a column of numbers from being one.
+    numbers = [cell is None or encoding.is_number(cell) for cell in cells]
+    odd = [place for place, number in enumerate(numbers) if not number]
+    if not odd or len(odd) > len(cells) / 2:
+        return ""
+    return (
+        f"; {len(cells) - len(odd)} of {len(cells)} cells are numbers or missing, row {odd[0] + 1} is {cells[odd[0]]!r}"
+    )
+
+
+def _repeats(x: np.ndarray) -> list[str]:
+    different, often = different_inputs(x, Plan.folds)
+    if different == len(x):
+        return []
+    told = f"{len(x)} rows have {different} different inputs: "
+    if often:
+        return [told + "equal ones are dealt to the folds one by one, as new rows will mostly be like them"]
+    return [told + "equal ones stay in one fold, so that none is tested on what it was trained on"]
 
 
 def seconds(words: str | None) -> float | None:

@@ -30,8 +30,8 @@ def open_search(folder: Path) -> Search:
     stored = open_store(folder / "trainings").load()
     lanes = {str(name): values.values for name, values in stored.items() if not str(name).startswith("params/")}
     parts = splits(kept.repeats, kept.folds)
-    spread = np.array(verdict["spread"])
-    found = judged(tried, parts, lanes, spread)
+    spread = np.array(verdict["spread"], np.float64)
+    found = judged(tried, parts, lanes, spread, verdict["rows"])
     return Search(model.task, kept, setting, tried, parts, lanes, spread, found, model.net, verdict["rows"])
 
 
@@ -53,7 +53,7 @@ def score_gain(search: Search) -> Estimate:
 def loss_change(search: Search) -> Estimate:
     """By how much its loss is above that of no regulariser on the same outer folds."""
     gain = search.found.loss_gain
-    return dataclasses.replace(gain, mean=-gain.mean)
+    return dataclasses.replace(gain, mean=0.0 - gain.mean)
 
 
 def outer_folds(search: Search) -> int:
@@ -107,7 +107,7 @@ def diverged(search: Search) -> int:
 
 
 def rows(search: Search) -> int:
-    """How many different rows were trained on."""
+    """How many rows were trained on; equal ones that stay together are one."""
     return search.rows
 
 

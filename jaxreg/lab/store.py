@@ -325,6 +325,23 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
         return np.lib.format.read_array(member, allow_pickle=False)
 
 
+def write_whole(file: Path, content: str | bytes) -> None:
+    """Write a file, whole or not at all, into a folder that is made if need be.
+
+    Args:
+        file: Where to.
+        content: Text, which becomes UTF-8, or bytes.
+
+    Raises:
+        ValueError: If a folder has that name.
+        OSError: If it can't be written; the file is as it was.
+    """
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder; expected a file, or a name that is free")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _write(file, content.encode() if isinstance(content, str) else content)
+
+
 def _write(path: Path, content: bytes | memoryview, *, new: bool = False) -> None:
     """Make `path` hold `content`, whole or not at all; if `new`, leave a file that is there already."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
