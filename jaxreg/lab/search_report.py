@@ -112,14 +112,11 @@ def lines(source: Source) -> list[str]:
     told = ["".join(map(str, shown.caption))]
     for row in rows:
         first, *rest = (
-            cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in _wide(row, widths)
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         told.append("  ".join([first, *rest]) + (" <" if row[0] in shown.marked else ""))
     return told
-
-
-def _wide(row: Sequence[str], widths: Sequence[int]) -> list[tuple[int, tuple[str, int]]]:
-    return list(enumerate(zip(row, widths, strict=True)))
 
 
 def blocks(source: Source, folder: Path, name: str, notes: Sequence[str], command: str) -> list[Block]:
@@ -265,7 +262,7 @@ def _curves(found: Search) -> Picture:
         ax = figure.add_subplot()
         outer = [at for at, part in enumerate(found.parts) if part.test == part.validation >= 0]
         epochs = np.linspace(0, found.setting.epochs, found.setting.points + 1)
-        for place, colour in dict.fromkeys([(0, BLUE), (found.found.chosen, ORANGE)]):
+        for place, colour in {0: BLUE, found.found.chosen: ORANGE}.items():
             label = found.tried[place].label
             for part, line in (("train", ":"), ("test", "-")):
                 curve = found.lanes[f"{part}_loss"][place, outer].mean(axis=0)
