@@ -14,8 +14,7 @@ from jaxreg.groups import group_axes, group_norms
 from jaxreg.objects import eps, wide
 from jaxreg.paths import Leaf, Rules, Tree, assign, claims, rule_axes
 from jaxreg.spheres import tree_norm
-from jaxreg.trees import at_rule, cost, projected
-from jaxreg.trees import claims as groups
+from jaxreg.trees import at_rule, cost, grouped, projected
 
 Step = jax.Array | int | None
 
@@ -70,7 +69,7 @@ def violations(params: Tree, rules: Rules, step: Step = None) -> dict[str, jax.A
     """
     return {
         leaf.path: jnp.max(_distances(at_rule(rule, step), [leaf.array for leaf in members]), initial=0)
-        for rule, _, members in groups(params, rules)
+        for rule, _, members in grouped(params, rules)
         for leaf in members
     }
 
@@ -113,7 +112,7 @@ def at_limit(params: Tree, rules: Rules, step: Step = None, tolerance: float = 1
 
     return {
         leaf.path: share(at_rule(rule, step), [leaf.array for leaf in members])
-        for rule, _, members in groups(params, rules)
+        for rule, _, members in grouped(params, rules)
         for leaf in members
     }
 

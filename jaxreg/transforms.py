@@ -10,13 +10,13 @@ import optax
 from jaxreg.landing import landing
 from jaxreg.objects import Number
 from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
-from jaxreg.trees import at_rule, claims, nearest, slope
+from jaxreg.trees import at_rule, grouped, nearest, slope
 
 Change = Callable[[Rule, Leaf, jax.Array, jax.Array], jax.Array]
 """(rule, leaf, its incoming update, number of updates so far) -> the update handed on."""
 
 ChangeOfClaim = Callable[[Rule, list[Leaf], list[jax.Array], jax.Array], list[jax.Array]]
-"""The same for all leaves of a claim (see `jaxreg.trees.claims`)."""
+"""The same for all leaves of a claim (see `jaxreg.trees.grouped`)."""
 
 
 class StepState(NamedTuple):
@@ -45,7 +45,7 @@ def leaves_like(params: Tree, tree: Tree) -> list[Any]:
 def changed(updates: Tree, params: Tree, rules: Rules, count: jax.Array, change: ChangeOfClaim) -> Tree:
     """`updates` with `change` made to those of the leaves that `rules` name; an update of None stays None."""
     steps = leaves_like(params, updates)
-    for rule, places, leaves in claims(params, rules):
+    for rule, places, leaves in grouped(params, rules):
         if any(steps[place] is not None for place in places):
             arrays = [leaf.array for leaf in leaves]
             given = [jnp.zeros_like(w) if steps[i] is None else steps[i] for i, w in zip(places, arrays, strict=True)]

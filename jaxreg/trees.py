@@ -46,7 +46,7 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
     return value
 
 
-def claims(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
+def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
     """(rule, places among the leaves, leaves), one for each leaf, or for all that a rule claims to work on together.
 
     `jaxreg.TreeNorm` is such a rule: it has `together`, and makes a list of arrays of a list of arrays.
@@ -115,7 +115,7 @@ def projected(params: Tree, rules: Rules, step: jax.Array | int | None = None) -
         [0.5 0.5 0.5 0.5]
     """
     arrays = jax.tree.leaves(params)
-    for rule, places, leaves in claims(params, rules):
+    for rule, places, leaves in grouped(params, rules):
         for place, value in zip(places, nearest(rule, leaves, [leaf.array for leaf in leaves], step), strict=True):
             arrays[place] = value
     return jax.tree.unflatten(jax.tree.structure(params), arrays)
@@ -182,7 +182,7 @@ def violation(params: Tree, rules: Rules, step: jax.Array | int | None = None) -
         4.0
     """
     worst = [jnp.zeros((), jnp.float32)]
-    for rule, _, leaves in claims(params, rules):
+    for rule, _, leaves in grouped(params, rules):
         arrays = [leaf.array for leaf in leaves]
         if getattr(rule, "together", False):
             ends = nearest(rule, leaves, arrays, step)
