@@ -9,12 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxreg.constraints import distances
 from jaxreg.groups import group_axes, group_norms
 from jaxreg.objects import eps, wide
 from jaxreg.paths import Leaf, Rules, Tree, assign, claims, rule_axes
 from jaxreg.spheres import tree_norm
-from jaxreg.trees import at_rule, cost, grouped, projected
+from jaxreg.trees import cost, grouped, how_far, projected
 
 Step = jax.Array | int | None
 
@@ -68,7 +67,7 @@ def violations(params: Tree, rules: Rules, step: Step = None) -> dict[str, jax.A
         3.5
     """
     return {
-        leaf.path: jnp.max(_distances(at_rule(rule, step), [leaf.array for leaf in members]), initial=0)
+        leaf.path: jnp.max(how_far(rule, members, [leaf.array for leaf in members], step), initial=0)
         for rule, _, members in grouped(params, rules)
         for leaf in members
     }
@@ -99,29 +98,19 @@ def at_limit(params: Tree, rules: Rules, step: Step = None, tolerance: float = 1
         0.5
     """
 
-    def share(rule: Any, arrays: list[jax.Array]) -> jax.Array:
+    def share(rule: Any, members: list[Leaf]) -> jax.Array:
+        arrays = [leaf.array for leaf in members]
         axes = rule_axes(rule, arrays[0].ndim)
         reach = tolerance + 2 * max(float(eps(w.dtype)) for w in arrays)
         wides = [wide(w) for w in arrays]
         # A weight of 0 has no length: a step that is small beside any other weight stands in for it.
         moved = [reach * (x if axes is not None else jnp.abs(x) + 1e-6) for x in wides]
-        longer = _distances(rule, [x + move for x, move in zip(wides, moved, strict=True)])
-        shorter = _distances(rule, [x - move for x, move in zip(wides, moved, strict=True)])
+        longer = how_far(rule, members, [x + move for x, move in zip(wides, moved, strict=True)], step)
+        shorter = how_far(rule, members, [x - move for x, move in zip(wides, moved, strict=True)], step)
         size = tree_norm(moved) if len(arrays) > 1 else group_norms(moved[0], axes or ())
         return jnp.mean(jnp.maximum(longer, shorter) > 0.1 * size)
 
-    return {
-        leaf.path: share(at_rule(rule, step), [leaf.array for leaf in members])
-        for rule, _, members in grouped(params, rules)
-        for leaf in members
-    }
-
-
-def _distances(rule: Any, arrays: list[jax.Array]) -> jax.Array:
-    # Of each group of the one array from its set; of all arrays together, where the rule is one for all of them.
-    if not getattr(rule, "together", False):
-        return distances(rule, arrays[0])
-    return tree_norm([wide(w) - wide(end) for w, end in zip(arrays, rule(arrays), strict=True)])
+    return {leaf.path: share(rule, members) for rule, _, members in grouped(params, rules) for leaf in members}
 
 
 def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:

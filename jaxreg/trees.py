@@ -93,6 +93,17 @@ def nearest(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.A
     return [jnp.asarray(value).astype(array.dtype) for value, array in zip(values, arrays, strict=True)]
 
 
+def how_far(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None) -> jax.Array:
+    """The distance of each group from its set, with `arrays` in the places of the leaves of one claim.
+
+    One distance of all arrays where the rule works on them together.
+    """
+    if not getattr(rule, "together", False):
+        return distances(at_rule(rule, step), arrays[0])
+    ends = nearest(rule, leaves, arrays, step)
+    return tree_norm([wide(w) - wide(end) for w, end in zip(arrays, ends, strict=True)])
+
+
 def projected(params: Tree, rules: Rules, step: jax.Array | int | None = None) -> Tree:
     """`params` with every rule's constraint applied: a feasible start, or averaged weights as they should be read.
 
@@ -183,12 +194,7 @@ def violation(params: Tree, rules: Rules, step: jax.Array | int | None = None) -
     """
     worst = [jnp.zeros((), jnp.float32)]
     for rule, _, leaves in grouped(params, rules):
-        arrays = [leaf.array for leaf in leaves]
-        if getattr(rule, "together", False):
-            ends = nearest(rule, leaves, arrays, step)
-            worst.append(tree_norm([wide(a) - wide(b) for a, b in zip(arrays, ends, strict=True)]))
-        else:
-            worst.append(jnp.max(distances(at_rule(rule, step), arrays[0]), initial=0))
+        worst.append(jnp.max(how_far(rule, leaves, [leaf.array for leaf in leaves], step), initial=0))
     return jnp.max(jnp.stack(worst))
 
 
