@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import jax
@@ -141,21 +142,15 @@ def _common(limits: list[tuple[Number, Number]], what: str) -> tuple[Number, Num
         return limits[0]
     if not limits:
         return -np.inf, np.inf
-    plain = all(isinstance(limit, float | int) for pair in limits for limit in pair)
-    low: Number = max(pair[0] for pair in limits) if plain else _fold(jnp.maximum, limits, 0)
-    high: Number = min(pair[1] for pair in limits) if plain else _fold(jnp.minimum, limits, 1)
+    lows, highs = zip(*limits, strict=True)
+    plain = all(isinstance(limit, float | int) for limit in lows + highs)
+    low: Number = max(lows) if plain else reduce(jnp.maximum, lows)
+    high: Number = min(highs) if plain else reduce(jnp.minimum, highs)
     if plain and low > high:
         raise ValueError(
             f"Intersection: the {what} leave nothing between {low:g} and {high:g}; expected sets that meet"
         )
     return low, high
-
-
-def _fold(pick: Callable[[Any, Any], Any], limits: list[tuple[Number, Number]], side: int) -> Number:
-    chosen = limits[0][side]
-    for pair in limits[1:]:
-        chosen = pick(chosen, pair[side])
-    return chosen
 
 
 def _dykstra(parts: list[Part], w: jax.Array) -> jax.Array:
