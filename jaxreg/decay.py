@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxreg.objects import Number, wide
+from jaxreg.objects import Number, rate_at, wide
 from jaxreg.paths import Leaf, Rule, Rules
 from jaxreg.penalties import Lp
-from jaxreg.transforms import arriving, by_leaf, rate_at
+from jaxreg.transforms import arriving, by_leaf
 from jaxreg.trees import at_rule, slope
 
 

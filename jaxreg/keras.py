@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxreg.constraints import Axis
-from jaxreg.objects import Number, check, hyperparameters, static
+from jaxreg.objects import Number, check, hyperparameters, rate_at, static
 
 EPSILON = 1e-7
 
@@ -58,7 +58,7 @@ def adam(
         count = optax.safe_increment(state.count)
         mean = jax.tree.map(lambda m, g: m + (g - m) * (1 - b1), state.mean, updates)
         square = jax.tree.map(lambda v, g: v + (jnp.square(g) - v) * (1 - b2), state.square, updates)
-        rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        rate = rate_at(learning_rate, state.count)
         time = count.astype(jnp.float32)
         alpha = rate * jnp.sqrt(1 - b2**time) / (1 - b1**time)
         steps = jax.tree.map(lambda m, v: (-alpha * m / (jnp.sqrt(v) + epsilon)).astype(m.dtype), mean, square)
@@ -104,7 +104,7 @@ def adamw(
     def update(updates: Any, state: AdamState, params: Any = None) -> tuple[Any, AdamState]:
         if params is None:
             raise ValueError("jaxreg.keras.adamw got no params; expected update(grads, state, params): pass them")
-        rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        rate = rate_at(learning_rate, state.count)
         steps, after = step.update(updates, state)
         return jax.tree.map(lambda s, w: (s - w * weight_decay * rate).astype(s.dtype), steps, params), after
 

@@ -86,6 +86,11 @@ def at_step(obj: Any, step: jax.Array | int) -> Any:
     return jax.tree.map(lambda leaf: leaf(step) if isinstance(leaf, Callable) else leaf, obj)  # type: ignore[arg-type]
 
 
+def rate_at(learning_rate: Number, count: jax.Array) -> Any:
+    """The learning rate of the update after `count` others."""
+    return learning_rate(count) if callable(learning_rate) else learning_rate
+
+
 def scheduled(obj: Any) -> bool:
     """Whether a hyperparameter of `obj` is a schedule."""
     return not jax.tree_util.all_leaves([obj]) and any(callable(leaf) for leaf in jax.tree.leaves(obj))

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxreg.objects import Number, wide
+from jaxreg.objects import Number, rate_at, wide
 from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
-from jaxreg.transforms import arriving, by_leaf, changed, each, leaves_like, needed, rate_at
+from jaxreg.transforms import arriving, by_leaf, changed, each, leaves_like, needed
 from jaxreg.trees import nearer
 
 

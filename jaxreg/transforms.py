@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import optax
 
 from jaxreg.landing import landing
-from jaxreg.objects import Number
 from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
 from jaxreg.trees import at_rule, grouped, nearest, slope
 
@@ -23,11 +22,6 @@ class StepState(NamedTuple):
     """The number of updates made so far, at which schedules are read."""
 
     count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
-
-
-def rate_at(learning_rate: Number, count: jax.Array) -> Any:
-    """The learning rate of the update after `count` others."""
-    return learning_rate(count) if callable(learning_rate) else learning_rate
 
 
 def needed(params: Tree | None, name: str) -> None:
