@@ -63,10 +63,10 @@ def check(
     expected = "a number" if low == -np.inf else f"a number {'above' if above else 'of at least'} {low:g}"
     expected += f" and at most {high:g}" if np.isfinite(high) else "" if infinite else ", not infinite"
     try:
-        array = np.asarray(np.nan if isinstance(value, str) else value, dtype=np.float64)
+        array = None if isinstance(value, str) else np.asarray(value, dtype=np.float64)  # NumPy would read "3" as 3
     except (TypeError, ValueError):
         array = None
-    if array is None or isinstance(value, str):
+    if array is None:
         raise TypeError(f"{type(owner).__name__}: {name} is {value!r}; expected {expected}")
     right = (array > low if above else array >= low) & (array <= high) & (infinite | np.isfinite(array))
     if not np.all(right):
