@@ -133,9 +133,7 @@ def _axis(name: object, entries: Any) -> Axis:
         raise ValueError(f"axis {name!r} must be a sequence of values, got {entries!r}: write [{entries!r}]")
     stacked = _stack(name, entries)
     leaves, structure = jax.tree.flatten(stacked)
-    if not leaves:
-        raise ValueError(f"axis {name!r} is empty: give it at least one value or leave it out")
-    if any(np.shape(leaf)[:1] == (0,) for leaf in leaves):
+    if not leaves or any(np.shape(leaf)[:1] == (0,) for leaf in leaves):
         raise ValueError(f"axis {name!r} is empty: give it at least one value or leave it out")
     keys = tuple(_key_name(leaf) for leaf in leaves)
     arrays = tuple(_array(name, leaf) for leaf in leaves)
