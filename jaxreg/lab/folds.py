@@ -34,7 +34,7 @@ from jaxreg.lab.net import Task
 from jaxreg.lab.problem import Problem
 from jaxreg.lab.store import find_manifest
 from jaxreg.lab.sweep import sweep
-from jaxreg.lab.width import L2, cores
+from jaxreg.lab.width import CACHE, cores
 
 WHOLE = 1024
 """Most rows that are one batch."""
@@ -287,7 +287,7 @@ def _trained(setting: Setting, table: Table, knobs: Knobs, parts: Split, width: 
 
 def _width(setting: Setting, rows: int, most: int) -> int:
     # The activations of a chunk, forward and back, fit a core's second-level cache; a power of two, for few programs.
-    fits = L2 / (8 * setting.hidden * min(rows, setting.batch(rows)))
+    fits = CACHE / (8 * setting.hidden * min(rows, setting.batch(rows)))
     return int(2 ** min(max(0, round(np.log2(fits))), np.ceil(np.log2(most)), 6))
 
 

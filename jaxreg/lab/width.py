@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-L2 = 2**21
+CACHE = 2**21
 """Bytes of second-level cache a core is taken to have: what it has on current servers and laptops."""
 
 MOST = 2**16
@@ -87,7 +87,7 @@ def default_width(jaxpr: Any, lanes: int, workers: int, memory: int | None) -> i
     Returns:
         A power of two, or an equal share of the lanes if that is less.
     """
-    room, lane = (L2, working_set(jaxpr) // 2) if memory is None else (memory // 2, peak(jaxpr) // 2)
+    room, lane = (CACHE, working_set(jaxpr) // 2) if memory is None else (memory // 2, peak(jaxpr) // 2)
     fits = room // max(1, lane)
     share = -(-lanes // workers)
     return int(min(share, MOST, 2 ** (max(1, fits).bit_length() - 1)))
