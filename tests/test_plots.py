@@ -25,7 +25,7 @@ def points(collection):
     return np.asarray(collection.get_offsets())
 
 
-@pytest.mark.parametrize("module", ["style", "curves", "strengths", "heat", "plots"])
+@pytest.mark.parametrize("module", ["style", "curves", "strength_plots", "heat", "plots"])
 def test_pictures_import_neither_jax_nor_the_global_state_of_pyplot(module):
     source = pathlib.Path(jaxreg.lab.__path__[0], f"{module}.py").read_text(encoding="utf-8")
     names = [

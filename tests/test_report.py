@@ -10,8 +10,8 @@ from stored import make_study, make_sweep
 
 from jaxreg.lab import figures, gallery, open_study, stats, tables
 from jaxreg.lab.markdown import markdown
+from jaxreg.lab.open_sweep import open_sweep
 from jaxreg.lab.page import html
-from jaxreg.lab.recipes import open_sweep
 from jaxreg.lab.record import Claim
 from jaxreg.lab.report import compose, opened, report
 

@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxreg.lab import curves, figures, plots, stats, strengths
+from jaxreg.lab import curves, figures, plots, stats, strength_plots
 from jaxreg.lab.blocks import Picture
 from jaxreg.lab.quantities import measured, quantity
 from jaxreg.lab.record import FRESH, NONE, PUBLISHED, StudyResults
@@ -53,7 +53,7 @@ def grid(results: StudyResults, chosen: str) -> list[Picture]:
 
     def draw(ax: Axes, dataset: xr.Dataset, name: str) -> None:
         last = dataset.isel(epoch=-1, recipe=_on_grid(results, dataset))
-        strengths.strength_path(ax, last[f"train_{name}"], last[f"test_{name}"], chosen=mark)
+        strength_plots.strength_path(ax, last[f"train_{name}"], last[f"test_{name}"], chosen=mark)
         nothing = "at 0: no limit" if arm.quantity == "limit" else "0: none"
         ax.set_xlabel(f"{arm.quantity} of {arm.method} (logarithmic; {nothing})")
         ax.set_ylabel(quantity(dataset, f"test_{name}").label)
@@ -164,7 +164,7 @@ def sweep(dataset: xr.Dataset, name: str, recipes: Sequence[str]) -> list[Pictur
         if path:
             train, test = last[f"train_{name_of}"], last[f"test_{name_of}"]
             caption = f"{_title(dataset, name_of)} against {dataset['method'].values[-1]}"
-            draw = partial(strengths.strength_path, train=train, test=test)
+            draw = partial(strength_plots.strength_path, train=train, test=test)
             drawn.append(_picture(f"{name}-path-{name_of}", caption, draw))
     return drawn
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from jaxreg.lab.curves import curve, learning_curves, violation, weight_norms
 from jaxreg.lab.heat import heat_map
 from jaxreg.lab.stats import Paired
-from jaxreg.lab.strengths import sparsity_path, strength_path
+from jaxreg.lab.strength_plots import sparsity_path, strength_path
 from jaxreg.lab.style import BLACK, BLUE, COLOURS, GREEN, GREY, ORANGE, VERMILION, axis_label, legend, style
 
 __all__ = [

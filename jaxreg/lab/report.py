@@ -27,10 +27,10 @@ from jaxreg.lab.blocks import (
     recomputing,
 )
 from jaxreg.lab.markdown import drawn, markdown
+from jaxreg.lab.open_sweep import open_sweep
 from jaxreg.lab.page import html
 from jaxreg.lab.quantities import measured, quantity
 from jaxreg.lab.quote import Source
-from jaxreg.lab.recipes import open_sweep
 from jaxreg.lab.record import NONE, StudyResults, is_study, open_study
 from jaxreg.lab.store import write_whole
 from jaxreg.lab.verdict import LOSS, advised, change, verdict
@@ -226,7 +226,7 @@ def _made(sources: Sequence[Source]) -> list[Text]:
 
 def _recomputing(blocks: Sequence[Block], sources: Mapping[Path, Source]) -> Block:
     study = isinstance(next(iter(sources.values())).data, StudyResults)
-    opener, module = ("open_study", "record") if study else ("open_sweep", "recipes")
+    opener, module = ("open_study", "record") if study else ("open_sweep", "open_sweep")
     lines = ["from pathlib import Path", "", "from jaxreg.lab import stats, tables", "from jaxreg.lab.figures import *"]
     lines += [f"from jaxreg.lab.{module} import {opener}", ""]
     lines += [f"{source.name} = {opener}(Path({str(folder)!r}))" for folder, source in sources.items()]
