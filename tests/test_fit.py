@@ -302,7 +302,7 @@ def test_the_constraint_holds_after_every_step(name):
     assert np.all(norms >= low * (1 - 1e-6))
 
 
-def test_one_compilation_for_every_strength_seed_and_draw(monkeypatch):
+def test_one_compilation_for_every_strength_seed_and_draw():
     compiled = []
     monitor = "/jax/core/compile/backend_compile_duration"
     listener = lambda event, *_, **__: compiled.append(event) if event == monitor else None  # noqa: E731

@@ -116,15 +116,15 @@ class Recipe:
     powers: Any
 
 
-RECIPES = [
-    ("a list of pytrees", [Recipe(1.0, [2.0]), Recipe(3.0, [4.0])]),
-    ("a stacked pytree", Recipe(np.array([1.0, 3.0]), [np.array([2.0, 4.0])])),
-    ("a dict of JAX arrays", {"rate": jnp.array([1.0, 3.0]), "powers": [jnp.array([2.0, 4.0])]}),
-]
+RECIPES = {
+    "a list of pytrees": [Recipe(1.0, [2.0]), Recipe(3.0, [4.0])],
+    "a stacked pytree": Recipe(np.array([1.0, 3.0]), [np.array([2.0, 4.0])]),
+    "a dict of JAX arrays": {"rate": jnp.array([1.0, 3.0]), "powers": [jnp.array([2.0, 4.0])]},
+}
 
 
-@pytest.mark.parametrize(("name", "entries"), RECIPES, ids=[name for name, _ in RECIPES])
-def test_an_axis_may_be_a_pytree(name: str, entries: Any) -> None:
+@pytest.mark.parametrize("entries", RECIPES.values(), ids=RECIPES)
+def test_an_axis_may_be_a_pytree(entries: Any) -> None:
     def run(recipe: Any, seed: Any) -> dict[str, Any]:
         rate, powers = (
             (recipe.rate, recipe.powers) if isinstance(recipe, Recipe) else (recipe["rate"], recipe["powers"])
@@ -531,7 +531,7 @@ def _fails(*_: Any) -> None:
     raise ValueError("a worker's own")
 
 
-def test_what_can_not_travel_is_said(tmp_path: Path) -> None:
+def test_what_can_not_travel_is_said() -> None:
     lock = threading.Lock()
 
     def run(x: Any) -> dict[str, Any]:
