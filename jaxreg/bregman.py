@@ -21,7 +21,7 @@ class BregmanState(NamedTuple):
 
 
 def bregman(rules: Rules, delta: Number = 1.0) -> optax.GradientTransformation:
-    """Collect the steps in dual weights v, and read the weights off them: v ← v + step, w ← prox(δ v).
+    """Bregman iterations: collect steps in dual weights v and read weights off them: v ← v + step, w ← prox(δ v).
 
     Stands behind the learning rate: LinBreg behind `optax.sgd`, with momentum or without, AdaBreg behind
     `optax.adam`. The proximal step is that of δ · penalty: with `L1(strength)` a weight is 0 until its steps add up to

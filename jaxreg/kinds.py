@@ -26,9 +26,16 @@ class Kind(enum.StrEnum):
 
 
 KERNELS = Kind.KERNELS
+"""The weights between a layer's inputs and its units: of dense layers, convolutions, attention and recurrent layers."""
+
 RECURRENT_KERNELS = Kind.RECURRENT_KERNELS
+"""The weights between a recurrent layer's state and its units."""
+
 BIASES = Kind.BIASES
+"""The offsets of units; the offset of a normalisation layer is none of them."""
+
 EMBEDDINGS = Kind.EMBEDDINGS
+"""The tables of embeddings, of which one row is one unit."""
 
 _KERNEL = re.compile(r"kernel|w|w_i|weight|weight_ih(_l\d+\w*)?|depthwise_kernel|pointwise_kernel")
 _RECURRENT = re.compile(r"recurrent_kernel|w_h|weight_hh(_l\d+\w*)?")

@@ -6,15 +6,18 @@ import enum
 import importlib
 import io
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 
 import jaxreg
+import jaxreg.lab
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", "docs/which-when.md", "docs/frameworks.md"]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CATALOGUE = (ROOT / "docs" / "catalogue.md").read_text("utf-8")
 MODULES = sorted(path.stem for path in Path(jaxreg.__file__).parent.glob("*.py") if path.stem != "__init__")
 
 
@@ -57,3 +60,13 @@ def test_every_public_object_has_an_example():
         name for name, value in public().items() if not doctest.DocTestParser().get_examples(value.__doc__ or "")
     }
     assert without == {"jaxreg.keras.AdamState"}  # a state, made by adam
+
+
+def test_the_catalogue_is_what_its_script_writes():
+    assert runpy.run_path(str(ROOT / "scripts" / "catalogue.py"))["page"]() == CATALOGUE
+
+
+@pytest.mark.parametrize("package", [jaxreg, jaxreg.lab], ids=lambda package: package.__name__)
+def test_the_catalogue_names_everything_public_once(package):
+    sections = re.findall(rf"^## `{re.escape(package.__name__)}`.*\n(?s:(.*?))(?=^## |\Z)", CATALOGUE, re.MULTILINE)
+    assert sorted(re.findall(r"^- `(\w+)`: ", "".join(sections), re.MULTILINE)) == sorted(package.__all__)

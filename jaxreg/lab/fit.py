@@ -24,7 +24,7 @@ from jaxreg.paths import KERNELS, RECURRENT_KERNELS, Tree, leaves
 def fit(
     problem: Problem, recipe: Recipe, key: jax.Array, draw: jax.Array | int = 0, keep: bool = False
 ) -> dict[str, Any]:
-    """Train one lane.
+    """Train one lane: one model by one recipe, on one draw of the data, from one key.
 
     Args:
         problem: What all lanes share; static.

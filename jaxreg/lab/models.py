@@ -15,7 +15,7 @@ from jaxreg.lab.layers import Conv, Dense, GRULayer, LSTMLayer
 
 
 class Model(NamedTuple):
-    """A model as two pure functions.
+    """A model as two pure functions: one makes its parameters, one its outputs.
 
     Args:
         init: key -> the tree of parameters.

@@ -73,7 +73,7 @@ def warm_path(advance: Advance, state: Any, strengths: jax.Array) -> Any:
 
 
 class Survivors(NamedTuple):
-    """What is left of a search.
+    """What `successive_halving` or `population_training` ends with.
 
     Args:
         state: Of the lanes that are left, best first.

@@ -19,7 +19,7 @@ from jaxreg.paths import Rules, Tree
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
-    """What every lane of a sweep shares.
+    """What every lane of a sweep shares: the model, the data, the loss and how long it trains.
 
     Args:
         model: What is trained.

@@ -145,8 +145,8 @@ def paired(
     )
 
 
-# Above this probability of outperforming, a better recipe is worth having (Bouthillier and others, 2021).
 MEANINGFUL = 0.75
+"""The probability of outperforming above which a better recipe is worth having (Bouthillier and others, 2021)."""
 
 
 class Verdict(StrEnum):

@@ -47,7 +47,7 @@ Run = Callable[[], xr.Dataset]
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One kind of regulariser: one compiled program.
+    """One kind of regulariser at all of its strengths: one compiled program of a study.
 
     Args:
         method: Its name.
@@ -88,7 +88,7 @@ class Arm:
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How much of a study to run.
+    """How much of a study to run: seeds, draws of the data and epochs.
 
     Args:
         seeds: Initialisations on the data of many seeds; in a study that has none, of each draw.

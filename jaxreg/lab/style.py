@@ -20,6 +20,7 @@ PURPLE = "#CC79A7"
 BLACK = "#000000"
 GREY = "#767676"
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, BLACK)
+"""The colours of the curves of one picture, in the order in which they are used."""
 
 _INSIDE = 3  # entries of a legend that fit inside the axes
 _LABEL_HEIGHT = 0.42  # inches that the ticks and the label under the axes take
