@@ -116,7 +116,8 @@ def polar_by_products(x: jax.Array) -> jax.Array:
     y, _ = _scaled(x)
     gram = _product(y.T, y)
     # (Σ s⁸)^⅛, a bound of the largest singular value that is nearer than the Frobenius norm.
-    bound = jax.lax.stop_gradient(jnp.sqrt(jnp.sqrt(jnp.linalg.norm(_product(gram, gram) / x.size**2)))) * x.size**0.5
+    fourth = jnp.linalg.norm(_product(gram, gram) / float(x.size) ** 2)  # as an integer, the square passes int32
+    bound = jax.lax.stop_gradient(jnp.sqrt(jnp.sqrt(fourth))) * x.size**0.5
     y = y / jnp.where(bound > 0, bound * 1.00001, 1)
     for a, b, c in STEPS:
         gram = _product(y.T, y)

@@ -35,6 +35,16 @@ def test_by_products_it_is_the_polar_factor(shape):
     np.testing.assert_allclose(polar_by_products(jnp.asarray(x, jnp.float32)), u @ vt, atol=2e-5)
 
 
+def test_by_products_wide_layers_end_like_any_other():
+    x = np.eye(512) + np.random.default_rng(5).normal(size=(512, 512)) / 40
+    u, s, vt = np.linalg.svd(x)
+    w = jnp.asarray(x, jnp.float32)
+    np.testing.assert_allclose(jr.SpectralNorm(1.0, fast=True)(w), (u * np.minimum(s, 1)) @ vt, atol=3e-4)
+    orthonormal = jr.Orthonormal(fast=True)
+    np.testing.assert_allclose(orthonormal(w), u @ vt, atol=2e-5)
+    np.testing.assert_allclose(jax.jit(orthonormal.lmo)(w), -u @ vt, atol=2e-5)
+
+
 def test_convolution_kernels_are_matrices_from_their_patches_to_their_channels():
     kernel = np.random.default_rng(1).normal(size=(3, 3, 2, 5)).astype(np.float32)
     u, s, vt = np.linalg.svd(kernel.reshape(18, 5).astype(np.float64), full_matrices=False)
