@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg.groups import beside
 from jaxreg.objects import Number, check, hyperparameters, known, wide
 
 
@@ -21,8 +22,8 @@ def bounds(w: jax.Array, low: Number, high: Number) -> tuple[jax.Array, jax.Arra
     floor, ceiling = lowest.astype(w.dtype), highest.astype(w.dtype)
     if w.dtype != exact:
         up, down = jnp.full_like(floor, jnp.inf), jnp.full_like(ceiling, -jnp.inf)
-        floor = jnp.where(floor.astype(exact) < lowest, jnp.nextafter(floor, up), floor)
-        ceiling = jnp.where(ceiling.astype(exact) > highest, jnp.nextafter(ceiling, down), ceiling)
+        floor = jnp.where(floor.astype(exact) < lowest, beside(floor, up), floor)
+        ceiling = jnp.where(ceiling.astype(exact) > highest, beside(ceiling, down), ceiling)
     return floor, jnp.where(ceiling < floor, floor, ceiling)
 
 

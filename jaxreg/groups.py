@@ -79,7 +79,7 @@ def inwards(x: jax.Array, dtype: Any) -> jax.Array:
     if rounded.dtype == x.dtype:
         return rounded
     grown = jnp.abs(rounded.astype(x.dtype)) > jnp.abs(x)
-    return jnp.where(grown, jnp.nextafter(rounded, jnp.zeros_like(rounded)), rounded)
+    return jnp.where(grown, beside(rounded, jnp.zeros_like(rounded)), rounded)
 
 
 def outwards(x: jax.Array, dtype: Any) -> jax.Array:
@@ -88,7 +88,18 @@ def outwards(x: jax.Array, dtype: Any) -> jax.Array:
     if rounded.dtype == x.dtype:
         return rounded
     shrunk = jnp.abs(rounded.astype(x.dtype)) < jnp.abs(x)
-    return jnp.where(shrunk, jnp.nextafter(rounded, jnp.sign(rounded) * jnp.inf).astype(dtype), rounded)
+    return jnp.where(shrunk, beside(rounded, jnp.copysign(jnp.full_like(rounded, jnp.inf), rounded)), rounded)
+
+
+@jax.custom_jvp
+def beside(x: jax.Array, goal: jax.Array) -> jax.Array:
+    """The number next to `x` towards `goal`, with the slope of `x`: an ulp more or less is none."""
+    return jnp.nextafter(x, goal)
+
+
+@beside.defjvp
+def _beside_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
+    return beside(*primals), tangents[0]
 
 
 def to_rows(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:

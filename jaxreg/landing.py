@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.boxes import clip
+from jaxreg.groups import beside
 
 
 def landing(start: jax.Array, goal: jax.Array, dtype: Any, rule: Any = None) -> jax.Array:
@@ -27,21 +28,10 @@ def landing(start: jax.Array, goal: jax.Array, dtype: Any, rule: Any = None) -> 
     exact = jnp.promote_types(start.dtype, dtype)
     step = (goal.astype(exact) - start.astype(exact)).astype(dtype)
     end = (start + step).astype(start.dtype)
-    other = jnp.nextafter(jax.lax.stop_gradient(step), jnp.where(end < goal, jnp.inf, -jnp.inf).astype(dtype))
+    other = beside(step, jnp.where(end < goal, jnp.inf, -jnp.inf).astype(dtype))
     other_end = (start + other).astype(start.dtype)
     better = (other_end == goal) | (jnp.abs(end) > jnp.abs(goal))
     if hasattr(rule, "limits"):
         inside, other_inside = (clip(w, *rule.limits) == w for w in (end, other_end))
         better = jnp.where(inside == other_inside, better, other_inside)
-    return _with_slope_of(step, jnp.where((end != goal) & better, other, step))
-
-
-@jax.custom_jvp
-def _with_slope_of(step: jax.Array, chosen: jax.Array) -> jax.Array:
-    return chosen
-
-
-@_with_slope_of.defjvp
-def _slope_of_step(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
-    # An ulp more or less is no slope: hypergradients go through projections and proximal steps.
-    return primals[1], tangents[0]
+    return jnp.where((end != goal) & better, other, step)

@@ -199,6 +199,15 @@ def test_values_and_gradients_are_finite_at_any_scale(case):
 
 
 @TABLE
+def test_the_slopes_of_narrow_weights_are_those_of_wide_ones_but_for_rounding(case):
+    w, outer = jnp.asarray(weights(SHAPE, 16, 2.0), jnp.bfloat16), weights(SHAPE, 17)
+    slopes = jax.jit(jax.grad(lambda w, limit: jnp.sum(case.make(limit)(w).astype(jnp.float32) * outer), (0, 1)))
+    within = 8 * float(jnp.finfo(jnp.bfloat16).eps)
+    for narrow, exact in zip(slopes(w, 1.5), slopes(w.astype(jnp.float32), 1.5), strict=True):
+        np.testing.assert_allclose(wide(narrow), exact, rtol=within, atol=within)
+
+
+@TABLE
 def test_loop_and_vmap_and_jit_agree_over_values_and_limits(case):
     w = weights((MANY, *SHAPE), 8, 2.0)
     together = many(case)(LIMITS, w)
