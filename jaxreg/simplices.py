@@ -1,12 +1,11 @@
-"""Constraints on sums: simplex, hyperplane and L1 ball of each group, by Optax's projections row by row.
+"""Constraints on sums: simplex, hyperplane and L1 ball of each group, a row of a matrix.
 
-Optax knows one vector, and divides by the total: here each group is a row, shifted so that its largest weight is 0
-(adding one number to all weights changes no projection on a set of fixed sum), which is safe at 0 and at 1e30.
+A row is shifted so that its largest weight is 0 (adding one number to all weights changes no projection on a set of
+fixed sum), which is safe at 0 and at 1e30.
 """
 
 import jax
 import jax.numpy as jnp
-import optax.projections
 
 from jaxreg.groups import Axis, from_rows, group_axes, inwards, per_row, rounding, to_rows
 from jaxreg.objects import Number, check, eps, hyperparameters, static, tiny, wide
@@ -15,14 +14,20 @@ from jaxreg.objects import Number, check, eps, hyperparameters, static, tiny, wi
 def simplex_rows(rows: jax.Array, totals: jax.Array) -> jax.Array:
     """Each row's nearest point with no negative entry and the sum `totals`, a column of at least 0."""
     positive = totals > 0
-    scale = jnp.where(positive, totals, 1)
-    shifted = rows - jax.lax.stop_gradient(jnp.max(rows, axis=1, keepdims=True))
+    goals = jnp.where(positive, totals, 1)
+    scale, largest = jax.lax.stop_gradient((goals, jnp.max(rows, axis=1, keepdims=True)))
     # What lies more than the total under the largest ends at 0 wherever it is.
-    unit = jax.vmap(optax.projections.projection_simplex)(jnp.where(shifted > -scale, shifted / scale, -1))
-    held = unit > 0
-    surplus = (jnp.sum(unit, axis=1, keepdims=True) - 1) / jnp.maximum(jnp.sum(held, axis=1, keepdims=True), 1)
-    unit = jnp.where(held, jnp.maximum(unit - surplus, 0), 0)
-    return jnp.where(positive, scale * unit, 0)
+    unit = jnp.maximum(rows - largest, -scale) / scale
+    # The sum is 1 at the level max_k (u₁ + … + u_k - 1) / k, u in falling order; the weights above it are held.
+    sums = jnp.cumsum(jnp.sort(jax.lax.stop_gradient(unit), axis=1, descending=True), axis=1)
+    level = jnp.max((sums - 1) / jnp.arange(1, rows.shape[1] + 1, dtype=rows.dtype), axis=1, keepdims=True)
+    held = ~(unit <= level)  # what is not a number stays so
+    for _ in range(2):  # what rounding leaves of the sum, the second round takes away
+        count = jnp.sum(held, axis=1, keepdims=True, dtype=rows.dtype)
+        surplus = jnp.sum(jnp.where(held, unit, 0), axis=1, keepdims=True) - goals / scale
+        unit = unit - surplus / jnp.maximum(count, 1)
+        held = held & ~(unit <= 0)
+    return jnp.where(positive & held, scale * unit, 0)
 
 
 def _largest(rows: jax.Array) -> jax.Array:
@@ -54,7 +59,8 @@ class Simplex:
         [0.25 0.75 0.  ]
 
     Reference:
-        Duchi et al., Efficient projections onto the l1-ball, 2008; Optax `projections.projection_simplex`.
+        Duchi et al., Efficient projections onto the l1-ball, 2008; of one vector, Optax
+        `projections.projection_simplex`.
     """
 
     total: Number

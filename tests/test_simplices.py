@@ -1,5 +1,6 @@
 """Sets of fixed or bounded sums, against SciPy and Moreau's decomposition; bounds and norms by Moreau too."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -57,3 +58,35 @@ def test_moreau():
     shrunk = X * max(0, 1 - 0.7 / np.linalg.norm(X))
     np.testing.assert_allclose(jr.MaxNorm(0.7)(X) + shrunk, X, atol=1e-6)
     np.testing.assert_array_equal(jr.NonNeg()(jnp.asarray(X)) - jr.NonNeg()(jnp.asarray(-X)), X)
+
+
+@pytest.mark.parametrize("total", [1e-30, 1e-20, 1.0, 1e30])
+@pytest.mark.parametrize(("make", "sizes"), [(jr.Simplex, X), (jr.L1Ball, np.abs(X))])
+def test_weights_above_the_level_share_what_the_total_grows_by(make, sizes, total):
+    level = brentq(lambda t: np.maximum(sizes - t, 0).sum() - 1, sizes.min() - 1, sizes.max())
+    held = sizes > level
+    assert 1 < held.sum() < held.size
+    signs = np.sign(X) if make is jr.L1Ball else 1
+    slope = jax.jit(jax.jacobian(lambda t, w: make(t)(w)))
+    np.testing.assert_allclose(slope(total, total * X), signs * held / held.sum(), rtol=1e-5)
+    if total < 1e-6:  # beside weights as they are, it is next to nothing, and the largest of them has it all
+        np.testing.assert_allclose(slope(total, X), signs * (sizes == sizes.max()), rtol=1e-5)
+
+
+def test_float32_and_float64_have_derivatives_side_by_side():
+    outer = np.arange(6.0, dtype=np.float32)
+    for make in (jr.Simplex, jr.L1Ball):
+        slope = jax.grad(lambda w, make=make: jnp.sum(make(1.0)(w) * outer))
+        expected = slope(jnp.asarray(X))
+        with jax.enable_x64(True):
+            found = slope(jnp.asarray(X))
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_what_is_not_a_number_is_not_made_one():
+    w = jnp.array([[jnp.nan, 0.5], [1.0, 2.0]])
+    for make in (jr.Simplex, jr.SumTo, jr.L1Ball):
+        end = make(1.0)(w)
+        assert np.isnan(end[0, 0])
+        np.testing.assert_array_equal(end[:, 1], make(1.0)(w[:, 1]))
