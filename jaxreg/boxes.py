@@ -85,7 +85,8 @@ class Box:
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """The point of the set farthest against `direction`, argmin_z ⟨direction, z⟩; needs finite bounds."""
-        ends = jnp.where(direction > 0, self.low, jnp.where(direction < 0, self.high, 0.0))
+        low, high = (jnp.asarray(bound, wide(direction).dtype) for bound in self.limits)
+        ends = jnp.where(direction > 0, low, jnp.where(direction < 0, high, 0))
         return clip(ends.astype(direction.dtype), self.low, self.high)
 
     @property

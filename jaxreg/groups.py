@@ -1,5 +1,6 @@
 """Groups of weights: the axes that make one, their norms, and how far rounding reaches."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -60,7 +61,7 @@ def scale_for(limit: jax.Array, count: int) -> jax.Array:
     """
     dtype = limit.dtype
     held = jnp.clip(limit, tiny(dtype), jnp.finfo(dtype).max)  # type: ignore[no-untyped-call]
-    room = 2.0 ** np.floor(np.log2(eps(dtype) / (32 * max(count, 1) * tiny(dtype))) / 2)
+    room = 2.0 ** math.floor(math.log2(eps(dtype) / (32 * max(count, 1) * tiny(dtype))) / 2)
     return jax.lax.stop_gradient(jnp.maximum(jnp.frexp(held)[0] / held / room, tiny(dtype)))
 
 

@@ -36,7 +36,7 @@ def nearest_in_shell(
     smallest, largest = (per_row(limit, wide(w), axes) for limit in norm)
     start = jnp.clip(x, lows, highs)
     norms = _norms(start)
-    slack = rounding(wide(w), axes)
+    slack = jnp.asarray(rounding(wide(w), axes), x.dtype)  # of two plain numbers, `where` may choose in float64
     narrow = smallest * (1 + 3 * slack) >= largest
     tolerance = jnp.where(narrow, slack + eps(w.dtype) / 2, 0)
     above, below = norms > largest * (1 + tolerance), norms < smallest * (1 - tolerance)

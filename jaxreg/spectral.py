@@ -75,7 +75,7 @@ class Spectral:
             return w
         axes = group_axes(w.ndim, self.axis)
         left, values, right = jnp.linalg.svd(to_rows(x, axes), full_matrices=False)
-        held = jnp.cumsum(values) / (step * self.strength + jnp.arange(1, values.size + 1))
+        held = jnp.cumsum(values) / (step * self.strength + jnp.arange(1, values.size + 1, dtype=values.dtype))
         excess = jnp.maximum(values - jnp.max(held), 0)
         return (x - from_rows(jnp.matmul(left * excess, right, precision="highest"), w.shape, axes)).astype(w.dtype)
 

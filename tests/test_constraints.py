@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Callable
 from functools import cache
 
@@ -205,6 +206,17 @@ def test_the_slopes_of_narrow_weights_are_those_of_wide_ones_but_for_rounding(ca
     within = 8 * float(jnp.finfo(jnp.bfloat16).eps)
     for narrow, exact in zip(slopes(w, 1.5), slopes(w.astype(jnp.float32), 1.5), strict=True):
         np.testing.assert_allclose(wide(narrow), exact, rtol=within, atol=within)
+
+
+@TABLE
+def test_float32_stays_float32_where_float64_is_to_be_had(case):
+    rule = case.make(1.5)
+    with jax.enable_x64(True):
+        w = jnp.asarray(weights(SHAPE, 18), jnp.float32)
+        for work in (jax.value_and_grad(lambda w: jnp.sum(rule(w))), getattr(rule, "lmo", rule)):
+            program = jax.make_jaxpr(work)(w)
+            assert {value.dtype for value in program.out_avals} == {w.dtype}
+            assert not re.search(r"f64\[(6,4|4,6)\]", str(program))  # nothing as large as the weights
 
 
 @TABLE
