@@ -7,15 +7,14 @@ import jax.numpy as jnp
 
 from jaxreg.groups import Axis, from_rows, group_axes, rounding, to_rows
 from jaxreg.objects import Number, check, eps, hyperparameters, static, wide
-from jaxreg.simplices import simplex_rows
+from jaxreg.polar import lowered
 
 
 @hyperparameters
 class NuclearBall:
     """Sum of the singular values at most `radius`: {W : Σ σ_i ≤ radius}; weights of low rank.
 
-    Projected by bringing the singular values to the nearest ones of that sum. To differentiate through it takes
-    singular values that differ.
+    Projected by bringing the singular values to the nearest ones of that sum.
 
     Args:
         radius: Number above 0; a float, an array or an Optax schedule.
@@ -47,10 +46,10 @@ class NuclearBall:
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
-        u, s, vt = jnp.linalg.svd(to_rows(wide(w), axes), full_matrices=False)
-        values = simplex_rows(s[None], jnp.asarray(self.radius * self._share(w), s.dtype).reshape(1, 1))[0]
-        nearest = from_rows(jnp.matmul(u * values, vt, precision="highest"), w.shape, axes).astype(w.dtype)
-        return jnp.where(jnp.sum(s) <= self.radius, w, nearest)
+        matrix = to_rows(wide(w), axes)
+        nearest, total = lowered(matrix, jnp.asarray(self.radius * self._share(w), matrix.dtype))
+        inside = total <= jnp.asarray(self.radius, matrix.dtype)
+        return jnp.where(inside, w, from_rows(nearest, w.shape, axes).astype(w.dtype))
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """A point of the set farthest against `direction`, of rank 1: -radius · u₁ v₁ᵀ, and 0 where it is 0."""

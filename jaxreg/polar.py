@@ -1,4 +1,4 @@
-"""Functions of the singular values of a matrix: clipped, or all 1 (the polar factor); by SVD, and by products alone.
+"""Functions of the singular values of a matrix: clipped, lowered to a sum, or all 1; by SVD, and by products alone.
 
 A matrix is U diag(s) Vᵀ. The derivatives of the SVD itself are infinite where singular values meet or vanish; those of
 U diag(f(s)) Vᵀ are not, and are written out here (Daleckii and Krein's formula, for odd functions).
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.objects import eps, tiny
+from jaxreg.simplices import simplex_rows
 
 # Odd polynomials a x + b x³ + c x⁵, each the best approximation of 1 on the interval to which those before it take
 # [10⁻³, 1]: seven leave 5e-10 of error there, the last three bring what is smaller nearer (Amsel et al., The Polar
@@ -57,13 +58,37 @@ def _clipped_jvp(primals: Any, tangents: Any) -> Any:
     value, largest, (u, s, vt, values, _) = _clipped(*primals)
     dx, dlimit = tangents
     over = s > values
-    gaps = s[:, None] - s[None, :]
-    slopes = jnp.where(gaps == 0, 1.0 * ~over, (values[:, None] - values[None, :]) / jnp.where(gaps == 0, 1, gaps))
-    sums = s[:, None] + s[None, :]
-    means = jnp.where(sums > 0, (values[:, None] + values[None, :]) / jnp.where(sums > 0, sums, 1), 1)
-    ratios = jnp.where(s > 0, values / jnp.where(s > 0, s, 1), 1)
-    moved = _along(u, vt, slopes, means, ratios, dx) + dlimit * _product(u * over, vt)
+    moved = _free_along(u, s, vt, values, ~over, dx) + dlimit * _product(jnp.where(over, u, 0), vt)
     return (value, largest), (moved, _product(_product(u[:, 0], dx), vt[0]))
+
+
+@jax.custom_jvp
+def lowered(x: jax.Array, total: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`x`, a matrix, with one number off its singular values, none under 0, so that their sum is `total`; and the sum.
+
+    Where the sum is less, the number is 0.
+    """
+    return _lowered(x, total)[:2]
+
+
+def _lowered(x: jax.Array, total: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
+    scaled, scale = _scaled(x)
+    u, s, vt = jnp.linalg.svd(scaled, full_matrices=False)
+    inside = jnp.sum(s) * scale <= total
+    values = jnp.where(inside, s, simplex_rows(s[None], (total / scale).reshape(1, 1))[0])
+    return _product(u * values, vt) * scale, jnp.sum(s) * scale, (u, s, vt, values, inside)
+
+
+@lowered.defjvp
+def _lowered_jvp(primals: Any, tangents: Any) -> Any:
+    value, before, (u, s, vt, values, inside) = _lowered(*primals)
+    dx, dtotal = tangents
+    free = inside | (values > 0)
+    ds = jnp.sum(_product(u.T, dx) * vt, axis=1)
+    # Those above 0 share what their sum changes by, and what `total` does.
+    shared = (dtotal - jnp.sum(jnp.where(free, ds, 0))) / jnp.sum(free, dtype=s.dtype)
+    moved = _free_along(u, s, vt, values, free, dx) + jnp.where(inside, 0, shared) * _product(jnp.where(free, u, 0), vt)
+    return (value, before), (moved, jnp.sum(ds))
 
 
 @jax.custom_jvp
@@ -104,6 +129,21 @@ def _along(
     right = _product(u.T, dx) - _product(inner, vt)
     within = _product(_product(u, slopes * symmetric + means * skew), vt)
     return within + _product(left * ratios, vt) + _product(u, ratios[:, None] * right)
+
+
+def _free_along(
+    u: jax.Array, s: jax.Array, vt: jax.Array, values: jax.Array, free: jax.Array, dx: jax.Array
+) -> jax.Array:
+    # The derivative for f with slope 1 in the singular values that are `free`, and constant in the others.
+    slope = free.astype(s.dtype)
+    alike = free[:, None] == free[None, :]
+    gaps = jnp.where(alike, 1, s[:, None] - s[None, :])
+    # Where one of two is free it is between: rounding must not lead out, however near to each other they are.
+    slopes = jnp.where(alike, slope, jnp.clip((values[:, None] - values[None, :]) / gaps, 0, 1))
+    sums = s[:, None] + s[None, :]
+    means = jnp.where(sums > 0, (values[:, None] + values[None, :]) / jnp.where(sums > 0, sums, 1), slope)
+    ratios = jnp.where(s > 0, values / jnp.where(s > 0, s, 1), slope)
+    return _along(u, vt, slopes, means, ratios, dx)
 
 
 def polar_by_products(x: jax.Array) -> jax.Array:

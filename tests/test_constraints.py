@@ -76,6 +76,7 @@ CASES = {
     "SpectralNorm fast": Case(
         lambda c: jr.SpectralNorm(c, fast=True), lambda w, c: over(singular(w), c), exactness=1e-3
     ),
+    "NuclearBall": Case(jr.NuclearBall, lambda w, c: over(singular(w).sum(), c), exactness=1e-5),
     "Orthonormal": Case(lambda c: jr.Orthonormal(), lambda w, c: off(singular(w), 1), ulps=13, convex=False),
     "Orthonormal fast": Case(
         lambda c: jr.Orthonormal(fast=True), lambda w, c: off(singular(w), 1), ulps=13, convex=False, exactness=1e-4

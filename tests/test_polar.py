@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxreg as jr
-from jaxreg.polar import STEPS, clipped, polar, polar_by_products
+from jaxreg.polar import STEPS, clipped, lowered, polar, polar_by_products
 
 
 def test_each_polynomial_is_the_best_of_its_degree_on_the_interval_that_is_left():
@@ -61,16 +61,17 @@ def test_what_clipping_takes_off_is_the_proximal_step_of_the_nuclear_norm():
     np.testing.assert_allclose(jr.SpectralNorm(1.5)(jnp.asarray(x, jnp.float32)) + soft, x, atol=1e-5)
 
 
+@pytest.mark.parametrize("function", [clipped, lowered, lambda x, _: polar(x)], ids=["clipped", "lowered", "polar"])
 @pytest.mark.parametrize("shape", [(5, 3), (3, 5), (4, 4)])
-def test_derivatives_are_those_of_finite_differences(shape):
+def test_derivatives_are_those_of_finite_differences(shape, function):
     rng = np.random.default_rng(3)
     with jax.enable_x64(True):
-        x, direction = (jnp.asarray(rng.normal(size=shape)) for _ in range(2))
-        for function in (lambda x: clipped(x, jnp.asarray(1.2))[0], lambda x: polar(x)[0]):
-            slope = jax.jvp(function, (x,), (direction,))[1]
-            step = 1e-6
-            numeric = (function(x + step * direction) - function(x - step * direction)) / (2 * step)
-            np.testing.assert_allclose(slope, numeric, atol=1e-7)
-        by_limit = jax.jvp(lambda c: clipped(x, c)[0], (jnp.asarray(1.2),), (jnp.asarray(1.0),))[1]
-        numeric = (clipped(x, jnp.asarray(1.2 + 1e-6))[0] - clipped(x, jnp.asarray(1.2 - 1e-6))[0]) / 2e-6
-        np.testing.assert_allclose(by_limit, numeric, atol=1e-7)
+        anywhere, direction = (jnp.asarray(rng.normal(size=shape)) for _ in range(2))
+        alike, nothing = 3 * jnp.eye(*shape), jnp.zeros(shape)  # singular values that meet, or vanish
+        work = jax.jit(lambda x, limit: function(x, limit)[0])
+        slopes = jax.jit(lambda x, moves: jax.jvp(work, (x, jnp.asarray(1.2)), moves)[1])
+        for x in (anywhere, alike, nothing) if function in (clipped, lowered) else (anywhere, alike):
+            for dx, dlimit in ((direction, 0.0), (jnp.zeros(shape), 1.0)):
+                ends = (work(x + sign * 1e-6 * dx, 1.2 + sign * 1e-6 * dlimit) for sign in (1, -1))
+                numeric = np.subtract(*ends) / 2e-6
+                np.testing.assert_allclose(slopes(x, (dx, jnp.asarray(dlimit))), numeric, atol=1e-7)
