@@ -16,7 +16,11 @@ from jaxreg.polar import clipped, clipped_by_products, polar, polar_by_products
 
 def _slack(matrix: jax.Array, w: jax.Array) -> float:
     # The rounding of an SVD, and what rounding to a narrower dtype does to singular values.
-    return eps(matrix.dtype) * (10 + float(max(matrix.shape)) ** 0.5) + (eps(w.dtype) if w.dtype != matrix.dtype else 0)
+    return eps(matrix.dtype) * (10 + float(max(matrix.shape)) ** 0.5) + _narrowing(matrix, w)
+
+
+def _narrowing(matrix: jax.Array, w: jax.Array) -> float:
+    return eps(w.dtype) if w.dtype != matrix.dtype else 0.0
 
 
 @hyperparameters
@@ -62,7 +66,7 @@ class SpectralNorm:
         if self.fast:
             nearest = clipped_by_products(matrix, inner)
             # Rounding to a narrower dtype moves every entry, and all of the singular values a little.
-            moved = 1e-4 + (eps(w.dtype) * min(matrix.shape) ** 0.5 if w.dtype != matrix.dtype else 0)
+            moved = 1e-4 + _narrowing(matrix, w) * min(matrix.shape) ** 0.5
             inside = jnp.linalg.norm(nearest - matrix) <= moved * limit
         else:
             nearest, largest = clipped(matrix, inner)
@@ -114,15 +118,17 @@ class Orthonormal:
             return w
         axes = group_axes(w.ndim, self.axis)
         matrix = to_rows(wide(w), axes).T
+        slack = _slack(matrix, w)
         if self.fast:
             nearest = polar_by_products(matrix)
+            slack += _narrowing(matrix, w) * (min(matrix.shape) ** 0.5 - 1)  # the distance is over all of them
             tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
             gram = jnp.matmul(tall.T, tall, precision=jax.lax.Precision.HIGHEST)
             off = jnp.linalg.norm(gram - jnp.eye(len(gram), dtype=gram.dtype)) / 2  # |σ² - 1| is 2 |σ - 1| near 1
         else:
             nearest, off = polar(matrix)
         rounded = from_rows(nearest.T, w.shape, axes).astype(w.dtype)
-        return jnp.where(off <= _slack(matrix, w), w, rounded)
+        return jnp.where(off <= slack, w, rounded)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """A point of the set farthest against `direction`: the one nearest to -direction."""

@@ -45,6 +45,19 @@ def test_by_products_wide_layers_end_like_any_other():
     np.testing.assert_allclose(jax.jit(orthonormal.lmo)(w), -u @ vt, atol=2e-5)
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("size", [64, 128])
+def test_by_products_narrow_weights_end_in_the_set_and_stay_there(size, dtype):
+    q = np.linalg.qr(np.random.default_rng(6).normal(size=(size, size)))[0]
+    rule, start = jr.Orthonormal(fast=True), jnp.asarray(1.5 * q, dtype)
+    end = rule(start)
+    singular = np.linalg.svd(np.asarray(end, np.float64), compute_uv=False)
+    np.testing.assert_allclose(singular, 1, atol=float(jnp.finfo(dtype).eps))
+    np.testing.assert_array_equal(rule(end), end)
+    assert jr.feasible({"kernel": end}, rule)
+    assert not jr.feasible({"kernel": start}, rule)
+
+
 def test_convolution_kernels_are_matrices_from_their_patches_to_their_channels():
     kernel = np.random.default_rng(1).normal(size=(3, 3, 2, 5)).astype(np.float32)
     u, s, vt = np.linalg.svd(kernel.reshape(18, 5).astype(np.float64), full_matrices=False)
