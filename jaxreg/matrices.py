@@ -82,7 +82,7 @@ class SpectralNorm:
             ends = polar_by_products(matrix)
         else:
             u, s, vt = jnp.linalg.svd(matrix, full_matrices=False)
-            ends = (u * (s > eps(s.dtype) * max(matrix.shape) * s[0])) @ vt
+            ends = jnp.where(s > eps(s.dtype) * max(matrix.shape) * s[0], u, 0) @ vt
         return from_rows((-inner * ends).T, direction.shape, axes).astype(direction.dtype)
 
 

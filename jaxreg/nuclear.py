@@ -55,7 +55,7 @@ class NuclearBall:
         """A point of the set farthest against `direction`, of rank 1: -radius · u₁ v₁ᵀ, and 0 where it is 0."""
         axes = group_axes(direction.ndim, self.axis)
         u, s, vt = jnp.linalg.svd(to_rows(wide(direction), axes), full_matrices=False)
-        end = -self.radius * self._share(direction) * jnp.outer(u[:, 0], vt[0]) * (s[0] > 0)
+        end = -self.radius * self._share(direction) * jnp.where(s[0] > 0, jnp.outer(u[:, 0], vt[0]), 0)
         return from_rows(end, direction.shape, axes).astype(direction.dtype)
 
     def _share(self, w: jax.Array) -> float:

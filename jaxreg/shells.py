@@ -125,7 +125,7 @@ def _beyond(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Array:
     near = jnp.where(far == highs, lows, highs)
     agreeing, zero, opposed = side * x > 0, x == 0, side * x < 0
     settled = jnp.sum(jnp.where(agreeing, far, jnp.where(opposed, near, 0)) ** 2, axis=1, keepdims=True)
-    wanted = (1 - settled) / jnp.maximum(jnp.sum(zero, axis=1, keepdims=True), 1)
+    wanted = (1 - settled) / jnp.maximum(jnp.sum(zero, axis=1, keepdims=True, dtype=x.dtype), 1)
     even = side * jnp.clip(jnp.sqrt(jnp.maximum(wanted, 0)), jnp.abs(jnp.clip(0, lows, highs)), jnp.abs(far))
     rest = 1 - settled - jnp.sum(jnp.where(zero, even, 0) ** 2, axis=1, keepdims=True)
     gains = jnp.where(opposed, far**2 - near**2, 0)

@@ -220,6 +220,16 @@ def test_float32_stays_float32_where_float64_is_to_be_had(case):
             assert not re.search(r"f64\[(6,4|4,6)\]", str(program))  # nothing as large as the weights
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@TABLE
+def test_no_dtypes_are_mixed_where_jax_is_told_to_refuse_it(case, dtype):
+    rule = case.make(1.5)
+    with jax.numpy_dtype_promotion("strict"):
+        for work in (rule, getattr(rule, "lmo", rule), jax.grad(lambda w: jnp.sum(rule(w)))):
+            assert jax.eval_shape(work, jax.ShapeDtypeStruct(SHAPE, dtype)).dtype == dtype
+        jax.eval_shape(jax.grad(lambda limit: jnp.sum(case.make(limit)(jnp.ones(SHAPE, dtype)))), 1.5)
+
+
 @TABLE
 def test_loop_and_vmap_and_jit_agree_over_values_and_limits(case):
     w = weights((MANY, *SHAPE), 8, 2.0)

@@ -180,6 +180,17 @@ def test_prox_keeps_the_dtype_and_is_rounded_once(name, dtype):
     np.testing.assert_allclose(np.asarray(near, np.float32), wide, rtol=float(jnp.finfo(dtype).eps), atol=1e-7)
 
 
+@each
+def test_no_dtypes_are_mixed_where_jax_is_told_to_refuse_it(name):
+    for dtype in DTYPES:
+        w = jax.ShapeDtypeStruct((6, 4), dtype)
+        with jax.numpy_dtype_promotion("strict"):
+            built = penalty(name, 0.3, (6, 4))
+            assert jax.eval_shape(jax.grad(built), w).dtype == dtype
+            if name in PROXIMAL:
+                assert jax.eval_shape(lambda w, built=built: built.prox(w, 0.5), w).dtype == dtype
+
+
 def assert_minimal(name: str, w: np.ndarray, near: np.ndarray, step: Any) -> None:
     """`near` minimises penalty(z) + Σ (z - w)² / (2 step): (w - near) / step is a subgradient there."""
 
