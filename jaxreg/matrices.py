@@ -75,6 +75,8 @@ class SpectralNorm:
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """The point of the set farthest against `direction`: -limit · U Vᵀ, and 0 in the place of no singular value."""
+        if direction.size == 0:
+            return direction
         axes = group_axes(direction.ndim, self.axis)
         matrix = to_rows(wide(direction), axes).T
         inner = self.limit * (1 - _slack(matrix, direction) - 2e-4 * self.fast)

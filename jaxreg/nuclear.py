@@ -53,6 +53,8 @@ class NuclearBall:
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """A point of the set farthest against `direction`, of rank 1: -radius · u₁ v₁ᵀ, and 0 where it is 0."""
+        if direction.size == 0:
+            return direction
         axes = group_axes(direction.ndim, self.axis)
         u, s, vt = jnp.linalg.svd(to_rows(wide(direction), axes), full_matrices=False)
         end = -self.radius * self._share(direction) * jnp.where(s[0] > 0, jnp.outer(u[:, 0], vt[0]), 0)

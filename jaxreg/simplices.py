@@ -83,6 +83,8 @@ class Simplex:
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """A point of the set farthest against `direction`: all of a group's total where d_j is smallest."""
+        if direction.size == 0:
+            return direction
         axes = group_axes(direction.ndim, self.axis)
         x = to_rows(wide(direction), axes)
         rows = per_row(self.total, wide(direction), axes) * _largest(-x)
@@ -179,6 +181,8 @@ class L1Ball:
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """A point of the set farthest against `direction`: ±radius where |d_j| is largest, and 0 where d_j is 0."""
+        if direction.size == 0:
+            return direction
         axes = group_axes(direction.ndim, self.axis)
         x = to_rows(wide(direction), axes)
         rows = -per_row(self.radius, wide(direction), axes) * _largest(jnp.abs(x)) * jnp.sign(x)

@@ -74,6 +74,13 @@ def test_it_attains_the_support_function_at_a_point_of_the_set(name):
         np.testing.assert_array_equal(ends[-1], 0)
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+@pytest.mark.parametrize("name", SUPPORT)
+def test_of_no_weights_there_are_none(name, shape):
+    end = jax.eval_shape(SUPPORT[name][0].lmo, jax.ShapeDtypeStruct(shape, jnp.bfloat16))
+    assert (end.shape, end.dtype) == (shape, jnp.bfloat16)
+
+
 def test_of_all_arrays_together():
     d = {"a": jnp.array([3.0, 0.0]), "b": jnp.array([[4.0]])}
     end = jax.jit(jr.TreeNorm(10.0).lmo)(d)
