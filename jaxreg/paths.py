@@ -8,6 +8,7 @@ name their weights. The offset of a normalisation layer counts as no bias, and n
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -44,6 +45,9 @@ Rules = Mapping[str, Rule] | Rule
 """What is for which leaves: {pattern: object}, or one object for all kernels."""
 
 
+_WRAPPERS = (jax.tree_util.GetAttrKey("value"), jax.tree_util.GetAttrKey("raw_value"))
+
+
 class Leaf(NamedTuple):
     """A leaf of a parameter tree: its path, the array, its kind, and the axes of one unit's incoming weights."""
 
@@ -55,7 +59,7 @@ class Leaf(NamedTuple):
 
 def leaves(params: Tree) -> list[Leaf]:
     """The leaves of `params` in the order of `jax.tree.leaves`, with path, kind and axes."""
-    entries = jax.tree_util.tree_leaves_with_path(params)
+    entries = _unwrapped(jax.tree_util.tree_leaves_with_path(params))
     steps = [_steps(path) for path, _ in entries]
     beside: dict[tuple[str, ...], dict[str, tuple[int, ...]]] = {}  # the leaves under a path
     layers: dict[tuple[str, ...], set[str]] = {}  # the layers under a path
@@ -179,14 +183,16 @@ def _listed(found: list[Leaf]) -> str:
     return shown if len(found) <= 40 else f"{shown} and {len(found) - 40} more"
 
 
+def _unwrapped(entries: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    # An NNX variable is a node of its own around the array, and around nothing else.
+    inside = Counter(path[:-1] for path, _ in entries)
+    wrapped = [len(path) > 1 and path[-1] in _WRAPPERS and inside[path[:-1]] == 1 for path, _ in entries]
+    return [(path[:-1] if w else path, array) for w, (path, array) in zip(wrapped, entries, strict=True)]
+
+
 def _steps(path: tuple[Any, ...]) -> tuple[str, ...]:
     # A key may hold several names, as Haiku's "vanilla_rnn/linear".
-    names = tuple(name for key in path for name in jax.tree_util.keystr((key,), simple=True).split("/"))
-    # An NNX variable is a node of its own around the array.
-    wrapped = (
-        len(path) > 1 and isinstance(path[-1], jax.tree_util.GetAttrKey) and isinstance(path[-2], jax.tree_util.DictKey)
-    )
-    return names[:-1] if wrapped and names[-1] in {"value", "raw_value"} else names
+    return tuple(name for key in path for name in jax.tree_util.keystr((key,), simple=True).split("/"))
 
 
 def _shape(array: Any) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """Which leaves a rule is for, in the trees that the frameworks hand out, and what is refused."""
 
 import dataclasses
+from typing import NamedTuple
 
 import equinox as eqx
 import flax.linen as nn
@@ -36,6 +37,14 @@ def network():
         "norm": {"scale": jnp.ones(4), "bias": jnp.ones(4)},
         "output": {"kernel": jnp.ones((4, 2)), "bias": jnp.ones(2)},
     }
+
+
+class Attention(NamedTuple):
+    """A node with a field that is called as the array inside an NNX variable."""
+
+    query: jax.Array
+    key: jax.Array
+    value: jax.Array
 
 
 def linen_params():
@@ -95,6 +104,7 @@ TREES = {
         {"layers/0/kernel", "layers/2/kernel"},
         {"layers/0/bias", "layers/2/bias"},
     ),
+    "nnx module": (nnx_model, {"layers/0/kernel", "layers/2/kernel"}, {"layers/0/bias", "layers/2/bias"}),
     "equinox arrays": (
         lambda: eqx.filter(equinox_model(), eqx.is_array),
         {"layers/0/weight", "layers/3/weight"},
@@ -246,6 +256,21 @@ def test_an_empty_tree_has_nothing_to_claim():
     assert assign({}, {}) == []
     with pytest.raises(ValueError, match="the paths there are: none at all"):
         assign({}, LIMIT)
+
+
+def test_a_field_that_is_called_value_keeps_its_name():
+    fields = Attention(*(jnp.ones((2, 2)) for _ in range(3)))
+    for tree, before in (({"attn": fields}, "attn/"), ([fields], "0/"), (fields, "")):
+        assert paths(tree) == [before + name for name in ("query", "key", "value")]
+
+
+def test_an_nnx_module_is_differentiated_as_its_state_is():
+    model = nnx_model()
+    slopes = nnx.grad(lambda model: jr.penalty(model, jr.L2(0.5)))(model)
+    expected = jax.grad(lambda state: jr.penalty(state, jr.L2(0.5)))(nnx.state(model, nnx.Param))
+    for found, wanted in zip(jax.tree.leaves(slopes), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert any(np.any(slope != 0) for slope in jax.tree.leaves(slopes))
 
 
 def test_hundreds_of_paths_are_not_all_listed():
