@@ -58,9 +58,18 @@ class Leaf(NamedTuple):
 
 
 def leaves(params: Tree) -> list[Leaf]:
-    """The leaves of `params` in the order of `jax.tree.leaves`, with path, kind and axes."""
+    """The leaves of `params` in the order of `jax.tree.leaves`, with path, kind and axes.
+
+    Raises:
+        ValueError: If two leaves have one path.
+    """
     entries = _unwrapped(jax.tree_util.tree_leaves_with_path(params))
     steps = [_steps(path) for path, _ in entries]
+    path, count = Counter(map("/".join, steps)).most_common(1)[0] if steps else ("", 0)
+    if count > 1:
+        raise ValueError(
+            f"{count} parameters have the path {path!r}; expected a path each: rename a key with a / in it"
+        )
     beside: dict[tuple[str, ...], dict[str, tuple[int, ...]]] = {}  # the leaves under a path
     layers: dict[tuple[str, ...], set[str]] = {}  # the layers under a path
     for names, (_, array) in zip(steps, entries, strict=True):

@@ -273,6 +273,13 @@ def test_an_nnx_module_is_differentiated_as_its_state_is():
     assert any(np.any(slope != 0) for slope in jax.tree.leaves(slopes))
 
 
+def test_two_leaves_with_one_path_are_refused():
+    params = {"a": {"b": {"kernel": jnp.ones((2, 2))}}, "a/b": {"kernel": jnp.ones((3, 3))}}
+    for use in (jr.bregman(jr.L1(0.1)).init, jr.project(LIMIT).init, lambda p: jr.to_reference(p, jr.L2(0.1))):
+        with pytest.raises(ValueError, match="2 parameters have the path 'a/b/kernel'; expected a path each: rename"):
+            use(params)
+
+
 def test_hundreds_of_paths_are_not_all_listed():
     params = {f"layer{i}": {"kernel": jnp.ones((1, 1))} for i in range(60)}
     with pytest.raises(ValueError, match="and 20 more"):
