@@ -1,7 +1,7 @@
 """What a leaf is to its layer, and which of its axes are the incoming weights of one unit: told from the tree alone.
 
 The names are those of Flax Linen, Flax NNX, Equinox, Haiku, Keras and PyTorch. Where a name stands for several layouts,
-what lies beside the leaf decides: a bias has the shape of its layer's outputs.
+what lies beside the leaf decides: a bias has the shape of its layer's outputs. Layers may be stacked, axes in front.
 """
 
 import enum
@@ -42,6 +42,8 @@ _RECURRENT = re.compile(r"recurrent_kernel|w_h|weight_hh(_l\d+\w*)?")
 _BIAS = re.compile(r"bias|b|bias_\w+")
 _EMBEDDING = re.compile(r"embeddings?")
 _ATTENTION_INPUT = re.compile(r"query|key|value")
+_GATE = re.compile(r"[hi][ifgorznh]?_?|dense_[hi]")  # the layers of a cell in Flax, all of one bias shape
+_EQUINOX = re.compile(r"Linear|LSTMCell|GRUCell|Conv(?:Transpose)?(\d)d")  # the classes, with the axes of space
 
 
 class Place(NamedTuple):
@@ -51,14 +53,14 @@ class Place(NamedTuple):
         names: The steps of the path, from the root to the leaf.
         shape: The shape of the leaf.
         beside: {name: shape} of the leaves under the same parent, this one included.
-        layers: The names of the nodes beside the parent, itself included.
+        layers: {name: {name: shape}} of the leaves under the nodes beside the parent, itself included.
         owner: The name of the parent's class; empty where the tree does not tell.
     """
 
     names: tuple[str, ...]
     shape: Shape
     beside: Mapping[str, Shape]
-    layers: frozenset[str]
+    layers: Mapping[str, Mapping[str, Shape]]
     owner: str
 
     @property
@@ -105,7 +107,7 @@ def _in_recurrent_layer(place: Place) -> bool:
         return "input_to_hidden" in layers
     if re.fullmatch(r"h[ifgorznh]?", layer):
         partner = "ih" if layer == "hh" else f"i{layer[1:]}"
-        return not layers.isdisjoint({partner, f"{partner}_"})
+        return partner in layers or f"{partner}_" in layers
     return layer == "linear_1" and len(place.names) > 2 and place.names[-3].startswith("vanilla_rnn")
 
 
@@ -116,18 +118,19 @@ def unit_axes(place: Place, kind: Kind) -> tuple[int, ...]:
     if kind is Kind.EMBEDDINGS:
         return everything[-1:]
     if kind is Kind.BIASES:
-        return everything[_stacked(place) :]
+        by_weight = any(name.startswith("weight") for name in place.beside)
+        return everything[_members(place) if by_weight else _stacked(place) :]
     if kind is Kind.OTHERS:
         return everything[:-1] or everything
     if place.name.startswith("weight"):
-        return everything[1:]
+        return everything[_members(place) + 1 :]
     if place.name == "depthwise_kernel":
         return everything[:-2]
     if place.name == "w" and "transpose" in place.layer:
         return (*everything[:-2], ndim - 1)
     if place.name == "kernel" and _ATTENTION_INPUT.fullmatch(place.layer) and ndim == 3:
         return everything[:1]
-    outputs = place.beside.get("bias", place.beside.get("b", place.shape[-1:]))
+    outputs = _outputs(place)
     for lead in range(len(outputs)):
         if _ends(place.shape, outputs, lead):
             return everything[lead : ndim - len(outputs) + lead]
@@ -136,11 +139,36 @@ def unit_axes(place: Place, kind: Kind) -> tuple[int, ...]:
     return everything[:-1]
 
 
+def _outputs(place: Place) -> Shape:
+    # The shape of the bias; a gate without one has the shape of another gate's.
+    if "bias" in place.beside or "b" in place.beside or not _GATE.fullmatch(place.layer):
+        return place.beside.get("bias", place.beside.get("b", place.shape[-1:]))
+    gates = [leaves.get("bias", ()) for layer, leaves in place.layers.items() if _GATE.fullmatch(layer)]
+    return next((bias for bias in gates if bias and bias[-1] == place.shape[-1]), place.shape[-1:])
+
+
 def _ends(kernel: Shape, outputs: Shape, lead: int) -> bool:
     # Whether the outputs are the kernel's axes but for the inputs, of which `lead` are in front: one kernel a
     # position of a local convolution, or a layer of a stack.
     units = outputs[lead:]
     return len(outputs) < len(kernel) and kernel[:lead] == outputs[:lead] and kernel[-len(units) :] == units
+
+
+def _members(place: Place) -> int:
+    # The number of axes in front of a weight (outputs, inputs, …), or of its bias (outputs, 1, …), that count the
+    # members of an ensemble: told by the class of the layer, or by the axes that weight and bias have in common.
+    is_weight = place.name.startswith("weight")
+    if told := _EQUINOX.fullmatch(place.owner):
+        return max(len(place.shape) - int(told[1] or 0) - (2 if is_weight else 1), 0)
+    others = [shape for name, shape in place.beside.items() if name.startswith("bias" if is_weight else "weight")]
+    fits = []
+    for other in others:
+        weight, bias = (place.shape, other) if is_weight else (other, place.shape)
+        for n in range(min(len(bias), len(weight) - 1)):
+            if weight[: n + 1] == bias[: n + 1] and all(size == 1 for size in bias[n + 1 :]):
+                fits.append(n)
+    # A convolution of one input looks like layers of one output: (outputs, 1, …) beside (outputs, 1).
+    return (min if "Conv" in place.owner else max)(fits, default=0)
 
 
 def _stacked(place: Place) -> int:

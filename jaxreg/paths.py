@@ -71,14 +71,13 @@ def leaves(params: Tree) -> list[Leaf]:
             f"{count} parameters have the path {path!r}; expected a path each: rename a key with a / in it"
         )
     beside: dict[tuple[str, ...], dict[str, tuple[int, ...]]] = {}  # the leaves under a path
-    layers: dict[tuple[str, ...], set[str]] = {}  # the layers under a path
+    layers: dict[tuple[str, ...], dict[str, dict[str, tuple[int, ...]]]] = {}  # the layers under a path
     for names, (_, array) in zip(steps, entries, strict=True):
         beside.setdefault(names[:-1], {})[names[-1] if names else ""] = _shape(array)
-        layers.setdefault(names[:-2], set()).update(names[-2:-1])
+        layers.setdefault(names[:-2], {}).update(dict.fromkeys(names[-2:-1], beside[names[:-1]]))
     found = []
     for names, (path, array) in zip(steps, entries, strict=True):
-        around = frozenset(layers[names[:-2]])
-        place = Place(names, _shape(array), beside[names[:-1]], around, _owner(params, path))
+        place = Place(names, _shape(array), beside[names[:-1]], layers[names[:-2]], _owner(params, path))
         kind = kind_of(place)
         found.append(Leaf("/".join(names), array, kind, unit_axes(place, kind)))
     return found

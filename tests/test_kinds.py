@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import jaxreg as jr
 from jaxreg.paths import Kind, leaves
 
 KEY = jax.random.key(0)
@@ -412,3 +413,67 @@ def test_cells(name):
         multiplies_input = not np.any(without_input[leaf.path])
         assert multiplies_state == (leaf.kind is RECURRENT)
         assert multiplies_input == (leaf.kind is KERNEL and name != "haiku lstm")  # which has one kernel for both
+
+
+def equinox_stack(module):
+    return eqx.filter_vmap(lambda key: eqx.filter(module(key=key), eqx.is_array))(jax.random.split(KEY, 6))
+
+
+def linen_stack(module, *inputs):
+    stack = nn.vmap(module, variable_axes={"params": 0}, split_rngs={"params": True})
+    more = jax.tree.map(lambda x: jnp.broadcast_to(x, (6, *x.shape)), inputs)
+    return filled(jax.eval_shape(stack(4).init, KEY, *more)["params"])
+
+
+def nnx_stack(module):
+    make = nnx.vmap(lambda rngs: module(3, 4, rngs=rngs))
+    return filled(nnx.state(nnx.eval_shape(lambda: make(nnx.Rngs(0).split(6))), nnx.Param))
+
+
+# Six layers, every leaf with an axis more in front. Sizes of 1 make layouts look alike.
+STACKS = {
+    "equinox linear": lambda: equinox_stack(partial(eqx.nn.Linear, 3, 4)),
+    "equinox square linear": lambda: equinox_stack(partial(eqx.nn.Linear, 3, 3)),
+    "equinox linear onto one": lambda: equinox_stack(partial(eqx.nn.Linear, 3, 1)),
+    "equinox linear from one": lambda: equinox_stack(partial(eqx.nn.Linear, 1, 3)),
+    "equinox linear without bias": lambda: equinox_stack(partial(eqx.nn.Linear, 3, 4, use_bias=False)),
+    "equinox mlp": lambda: equinox_stack(partial(eqx.nn.MLP, 2, 1, 16, 2)),
+    "equinox conv": lambda: equinox_stack(partial(eqx.nn.Conv2d, 4, 5, 3)),
+    "equinox conv onto one": lambda: equinox_stack(partial(eqx.nn.Conv1d, 4, 1, 3)),
+    "equinox depthwise conv": lambda: equinox_stack(partial(eqx.nn.Conv2d, 4, 4, 3, groups=4)),
+    "equinox conv in any space": lambda: equinox_stack(partial(eqx.nn.Conv, 2, 4, 5, 3)),
+    "equinox transposed": lambda: equinox_stack(partial(eqx.nn.ConvTranspose2d, 4, 5, 3)),
+    "equinox attention": lambda: equinox_stack(partial(eqx.nn.MultiheadAttention, 2, 6)),
+    "equinox embedding": lambda: equinox_stack(partial(eqx.nn.Embedding, 5, 3)),
+    "equinox lstm": lambda: equinox_stack(partial(eqx.nn.LSTMCell, 3, 4)),
+    "equinox gru": lambda: equinox_stack(partial(eqx.nn.GRUCell, 3, 4)),
+    "pytorch names": lambda: {"fc": {"weight": normal(6, 4, 3), "bias": normal(6, 4)}},
+    "pytorch names onto one": lambda: {"fc": {"weight": normal(6, 1, 3), "bias": normal(6, 1)}},
+    "linen lstm": lambda: linen_stack(nn.LSTMCell, (HIDDEN, CARRY), INPUT),
+    "linen gru": lambda: linen_stack(nn.GRUCell, HIDDEN, INPUT),
+    "linen simple": lambda: linen_stack(nn.SimpleCell, HIDDEN, INPUT),
+    "nnx gru": lambda: nnx_stack(nnx.GRUCell),
+    "nnx lstm": lambda: nnx_stack(nnx.LSTMCell),
+}
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_a_stack_of_layers_is_projected_as_each_of_them(name):
+    stack = STACKS[name]()
+    kinds = {leaf.kind for leaf in leaves(stack)} & {*KERNELS, BIAS, EMBEDDING}
+    rules = {kind: jr.MaxNorm(0.1) for kind in kinds}
+    together = jax.jit(lambda stack: jr.projected(stack, rules))(stack)
+    alone = jax.jit(jax.vmap(lambda layer: jr.projected(layer, rules)))(stack)
+    for leaf, found, expected in zip(leaves(stack), *map(jax.tree.leaves, (together, alone)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=leaf.path)
+        assert np.any(found != leaf.array)
+
+
+def test_a_depthwise_convolution_is_no_stack_of_layers_onto_one():
+    one = eqx.nn.Conv(1, 4, 4, 3, groups=4, key=KEY)  # (4, 1, 3) beside (4, 1)
+    assert {leaf.path: leaf.axes for leaf in leaves(one)} == {"weight": (1, 2), "bias": (0, 1)}
+
+
+def test_a_layer_that_is_called_as_a_gate_is_one_of_its_own():
+    layers = {"in": {"kernel": normal(3, 4)}, "ho": {"kernel": normal(4, 3), "bias": normal(3)}}
+    assert [leaf.axes for leaf in leaves(layers)] == [(0,), (0,), (0,)]
