@@ -13,7 +13,7 @@ from jaxreg.boxes import Box, LinfBall, NonNeg, clip
 from jaxreg.constraints import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
 from jaxreg.groups import Axis, group_axes
 from jaxreg.matrices import Orthonormal
-from jaxreg.objects import Number, hyperparameters, static, wide
+from jaxreg.objects import Number, hyperparameters, known, static, wide
 from jaxreg.shells import nearest_in_shell
 from jaxreg.simplices import L1Ball, Simplex, SumTo
 from jaxreg.spheres import FrobeniusSphere, TreeNorm
@@ -51,8 +51,10 @@ class Intersection:
         axis: The axes of a group for the parts that leave theirs open.
 
     Raises:
-        TypeError: If a part is not callable, needs many arrays at once, or is not convex and in no closed form.
-        ValueError: If there are no parts or, when the array is seen, if known limits leave no common point.
+        TypeError: If a part is not callable, needs many arrays at once, or is not convex and in no closed form (where
+            that is for groups of other axes, when the array is seen).
+        ValueError: If there are no parts, a `MinMaxNorm` has another rate than 1, for this goes the whole way, or, when
+            the array is seen, known limits leave no common point.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -81,19 +83,18 @@ class Intersection:
         parts = tuple(_Plain(part) if jax.tree_util.all_leaves([part]) else part for part in parts)
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "axis", axis)
-        if not self._closed_forms():
-            for part in parts:
-                if isinstance(part, _NOT_CONVEX):
-                    raise TypeError(
-                        f"Intersection: {type(part).__name__} is not convex; expected convex sets, or norms and bounds "
-                        "of the same groups only"
-                    )
+        for part in parts:
+            if isinstance(part, MinMaxNorm) and known(part.rate) and np.any(np.asarray(part.rate) != 1):
+                raise ValueError(
+                    f"Intersection: the rate of MinMaxNorm is {part.rate}; expected 1, for this goes the whole way"
+                )
+        self._closed_forms()
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in every set; `w` itself, bit for bit, where it is in all."""
         if w.size == 0:
             return w
-        if not self._closed_forms():
+        if not self._closed_forms(w.ndim):
             return _dykstra([self._placed(part) for part in self.parts], w)
         bounds = [part for part in self.parts if isinstance(part, _BOUNDS)]
         others = [self._placed(part) for part in self.parts if not isinstance(part, _BOUNDS)]
@@ -116,13 +117,22 @@ class Intersection:
             return dataclasses.replace(part, axis=self.axis)  # type: ignore[type-var]
         return part
 
-    def _closed_forms(self) -> bool:
+    def _closed_forms(self, ndim: int | None = None) -> bool:
+        # Whether there is a closed form; refuses sets that need one. Axes are alike or not once their number is known.
         others = [part for part in self.parts if not isinstance(part, _BOUNDS)]
         bounds = [part for part in self.parts if isinstance(part, _BOUNDS)]
         if all(isinstance(part, _NORMS) for part in others):
-            whole = all(not isinstance(part, MinMaxNorm) or isinstance(part.rate, float | int) for part in others)
-            return whole and len({getattr(self._placed(part), "axis") for part in others}) <= 1  # noqa: B009
-        return len(others) == 1 and isinstance(others[0], L1Ball | SumTo) and bool(bounds) and _all_cones(bounds)
+            axes = [getattr(self._placed(part), "axis") for part in others]  # noqa: B009
+            found = ndim is None or len({frozenset(group_axes(ndim, axis)) for axis in axes}) <= 1
+        else:
+            found = len(others) == 1 and isinstance(others[0], L1Ball | SumTo) and bool(bounds) and _all_cones(bounds)
+        for part in [] if found else self.parts:
+            if isinstance(part, _NOT_CONVEX):
+                raise TypeError(
+                    f"Intersection: {type(part).__name__} is not convex; expected convex sets, or norms and bounds "
+                    "of the same groups only"
+                )
+        return found
 
 
 def _all_cones(bounds: list[Any]) -> bool:

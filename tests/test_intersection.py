@@ -106,6 +106,26 @@ def test_rules_fill_in_the_axis_that_the_parts_leave_open():
     np.testing.assert_allclose(np.linalg.norm(open_axis, axis=0), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("rate", [1, 1.0, np.float32(1), np.ones(()), "traced"])
+def test_limits_of_a_norm_may_be_traced_and_come_in_any_type_of_number(rate):
+    x = jnp.asarray(RNG.normal(size=(5, 3)), jnp.float32)
+    both = jr.Intersection(jr.MinMaxNorm(0.5, 1.0), jr.NonNeg())
+
+    def end(rate):
+        return jr.Intersection(jr.MinMaxNorm(0.5, 1.0, rate=rate), jr.NonNeg())(x)
+
+    found = jax.jit(end)(1.0) if isinstance(rate, str) else end(rate)
+    np.testing.assert_allclose(found, both(x), rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(lambda both: both(x))(both), both(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("one", "other"), [(-2, 0), ((0,), 0), ((0, 2), (-1, 0)), (None, (0, 1))])
+def test_one_set_of_axes_may_be_written_in_several_ways(one, other):
+    x = jnp.asarray(RNG.normal(size=(5, 3) if one == -2 else (5, 3, 2)), jnp.float32)
+    end = jr.Intersection(jr.UnitNorm(axis=one), jr.MinMaxNorm(0.5, 1.0, axis=other), jr.NonNeg())(x)
+    np.testing.assert_allclose(end, jr.Intersection(jr.UnitNorm(axis=other), jr.NonNeg())(x), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
@@ -113,6 +133,16 @@ def test_rules_fill_in_the_axis_that_the_parts_leave_open():
         (lambda: jr.Intersection(3.0), TypeError, "a part is 3.0"),
         (lambda: jr.Intersection(jr.TreeNorm(1.0)), TypeError, "a constraint on one array"),
         (lambda: jr.Intersection(jr.UnitNorm(), jr.Simplex(1.0)), TypeError, "UnitNorm is not convex"),
+        (
+            lambda: jr.Intersection(jr.UnitNorm(axis=0), jr.MaxNorm(1.0, axis=1))(jnp.ones((2, 2))),
+            TypeError,
+            "UnitNorm is not convex; expected convex sets, or norms and bounds of the same groups",
+        ),
+        (
+            lambda: jr.Intersection(jr.MinMaxNorm(0.5, 1.0, rate=np.float32(0.5)), jr.NonNeg()),
+            ValueError,
+            r"the rate of MinMaxNorm is 0\.5; expected 1",
+        ),
         (lambda: jr.Intersection(jr.Box(0, 1), jr.Box(2, 3))(jnp.ones(2)), ValueError, "leave nothing between"),
         (lambda: jr.Intersection(jr.MaxNorm(1.0), jr.Box(1, 2))(jnp.ones(4)), ValueError, "a norm of 2 at least"),
     ],
