@@ -7,7 +7,7 @@ knows more, for it sees where in the tree an array lies (see `jaxreg.explain`).
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -231,11 +231,16 @@ class UnitNorm:
 
 
 def distances(constraint: Callable[[jax.Array], jax.Array], w: jax.Array) -> jax.Array:
-    """How far `w` is from the set of `constraint`: the Euclidean distance of each group, or of each weight."""
+    """How far `w` is from the set of `constraint`: the Euclidean distance of each group, or of each weight.
+
+    Of an intersection it is at least the largest distance from one of its sets, which may have no point in common, or
+    none that its projection has come to yet.
+    """
     if hasattr(constraint, "rate"):  # the whole way to the set, not the share of it that one step goes
         constraint = dataclasses.replace(constraint, rate=1.0)  # type: ignore[type-var]
     moved = wide(w) - wide(constraint(w))
     if getattr(constraint, "whole", False):
         return group_norms(moved, tuple(range(w.ndim)))
-    axis: Axis = getattr(constraint, "axis", ())
-    return group_norms(moved, group_axes(w.ndim, axis))
+    axes = group_axes(w.ndim, getattr(constraint, "axis", ()))
+    parts = [group_norms(distances(part, w), axes) for part in getattr(constraint, "placed", ())]
+    return reduce(jnp.maximum, parts, group_norms(moved, axes))

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxreg.boxes import Box, LinfBall, NonNeg, clip
 from jaxreg.constraints import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
-from jaxreg.groups import Axis, group_axes
+from jaxreg.groups import Axis, group_axes, group_size
 from jaxreg.matrices import Orthonormal
 from jaxreg.objects import Number, hyperparameters, known, static, wide
 from jaxreg.shells import nearest_in_shell
@@ -95,9 +95,10 @@ class Intersection:
         if w.size == 0:
             return w
         if not self._closed_forms(w.ndim):
-            return _dykstra([self._placed(part) for part in self.parts], w)
+            _refuse_totals(self.placed, self.limits, w)
+            return _dykstra(self.placed, w)
         bounds = [part for part in self.parts if isinstance(part, _BOUNDS)]
-        others = [self._placed(part) for part in self.parts if not isinstance(part, _BOUNDS)]
+        others = [part for part in self.placed if not isinstance(part, _BOUNDS)]
         if not others:
             return clip(w, *self.limits)
         if isinstance(others[0], SumTo):
@@ -112,18 +113,21 @@ class Intersection:
         """The lower and the upper bound of every weight."""
         return _common([part.limits for part in self.parts if hasattr(part, "limits")], "bounds")
 
-    def _placed(self, part: Part) -> Any:
-        if self.axis is not None and getattr(part, "axis", ()) is None:
-            return dataclasses.replace(part, axis=self.axis)  # type: ignore[type-var]
-        return part
+    @property
+    def placed(self) -> list[Any]:
+        """The parts, with the axis of all where theirs is left open."""
+        is_open = [self.axis is not None and getattr(part, "axis", ()) is None for part in self.parts]
+        return [
+            dataclasses.replace(part, axis=self.axis) if fill else part  # type: ignore[type-var]
+            for fill, part in zip(is_open, self.parts, strict=True)
+        ]
 
     def _closed_forms(self, ndim: int | None = None) -> bool:
         # Whether there is a closed form; refuses sets that need one. Axes are alike or not once their number is known.
-        others = [part for part in self.parts if not isinstance(part, _BOUNDS)]
+        others = [part for part in self.placed if not isinstance(part, _BOUNDS)]
         bounds = [part for part in self.parts if isinstance(part, _BOUNDS)]
         if all(isinstance(part, _NORMS) for part in others):
-            axes = [getattr(self._placed(part), "axis") for part in others]  # noqa: B009
-            found = ndim is None or len({frozenset(group_axes(ndim, axis)) for axis in axes}) <= 1
+            found = ndim is None or len({frozenset(group_axes(ndim, part.axis)) for part in others}) <= 1
         else:
             found = len(others) == 1 and isinstance(others[0], L1Ball | SumTo) and bool(bounds) and _all_cones(bounds)
         for part in [] if found else self.parts:
@@ -161,6 +165,21 @@ def _common(limits: list[tuple[Number, Number]], what: str) -> tuple[Number, Num
             f"Intersection: the {what} leave nothing between {low:g} and {high:g}; expected sets that meet"
         )
     return low, high
+
+
+def _refuse_totals(parts: list[Any], bounds: tuple[Number, Number], w: jax.Array) -> None:
+    low, high = bounds
+    for part in parts:
+        if not isinstance(part, Simplex | SumTo) or not known(part.total, low, high) or np.ndim(low) or np.ndim(high):
+            continue
+        count = group_size(w.shape, group_axes(w.ndim, part.axis))
+        total = np.asarray(part.total, float)
+        slack = 1e-6 * np.abs(total)
+        if np.any((total > count * high + slack) | (total < count * low - slack)):
+            raise ValueError(
+                f"Intersection: a total is {part.total}; expected one from {count * low:g} to {count * high:g}, the "
+                f"sums of {count} weights from {low:g} to {high:g}: widen the bounds, or change the total"
+            )
 
 
 def _dykstra(parts: list[Part], w: jax.Array) -> jax.Array:

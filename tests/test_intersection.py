@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import minimize
 
 import jaxreg as jr
+from jaxreg.constraints import distances
 
 RNG = np.random.default_rng(0)
 
@@ -126,6 +127,43 @@ def test_one_set_of_axes_may_be_written_in_several_ways(one, other):
     np.testing.assert_allclose(end, jr.Intersection(jr.UnitNorm(axis=other), jr.NonNeg())(x), atol=1e-6)
 
 
+# name: (sets, weights, how far each unit is from the set that it is farthest from): 200 rounds have not led, or cannot
+# lead, to a common point. A radius to be filled in is no number that can be looked at.
+FAR = {
+    "no common point": ((jr.Simplex(1.0), jr.LinfBall), np.full((8, 2), 0.01), [0.92 / 8**0.5] * 2),
+    "the last part holds": ((jr.LinfBall, jr.SumTo(1.0)), np.full((8, 1), 0.125), [0.115 * 8**0.5]),
+    "groups of other axes": ((jr.SumTo(2.0, axis=0), jr.SumTo(0.0, axis=1), jr.LinfBall), [[0.01]], [1.99]),
+    "an intersection in it": ((jr.Intersection(jr.SumTo(1.0), jr.SumTo(0.0)), jr.NonNeg()), [[0.0]], [1.0]),
+    "inside": ((jr.SumTo(1.0), jr.Box(-0.5, 1.0), jr.MaxNorm(1.0)), [[0.25], [0.75]], [0.0]),
+}
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_sets_that_are_missed_are_not_held(name):
+    parts, w, expected = FAR[name]
+
+    def far(radius):
+        sets = [jr.LinfBall(radius) if part is jr.LinfBall else part for part in parts]
+        params, rules = {"kernel": jnp.asarray(w, jnp.float32)}, {"kernel": jr.Intersection(*sets)}
+        found = distances(rules["kernel"], params["kernel"]).ravel()
+        return found, jr.violation(params, rules), jr.feasible(params, rules, tolerance=1e-6)
+
+    found, worst, holds = jax.jit(far)(0.01)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(worst, max(expected), rtol=1e-5, atol=1e-6)
+    assert holds == (max(expected) == 0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    "parts", [(jr.UnitNorm(), jr.Box(0.0, 0.1)), (jr.NonNeg(), jr.SumTo(2.0)), (jr.MaxNorm(0.3), jr.NonNeg())], ids=str
+)
+def test_closed_forms_end_in_every_set(parts, dtype):
+    params, rules = {"kernel": jnp.asarray(RNG.normal(size=(500, 20)), dtype)}, {"kernel": jr.Intersection(*parts)}
+    assert not jr.feasible(params, rules)
+    assert jr.feasible(jr.projected(params, rules), rules)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
@@ -142,6 +180,16 @@ def test_one_set_of_axes_may_be_written_in_several_ways(one, other):
             lambda: jr.Intersection(jr.MinMaxNorm(0.5, 1.0, rate=np.float32(0.5)), jr.NonNeg()),
             ValueError,
             r"the rate of MinMaxNorm is 0\.5; expected 1",
+        ),
+        (
+            lambda: jax.jit(lambda w: jr.Intersection(jr.Simplex(1.0), jr.LinfBall(0.01))(w))(jnp.ones((8, 1))),
+            ValueError,
+            "a total is 1.0; expected one from 0 to 0.08, the sums of 8 weights from 0 to 0.01",
+        ),
+        (
+            lambda: jr.Intersection(jr.SumTo(jnp.array([1.0, -3.0])), jr.Box(-1, 2))(jnp.ones((2, 2))),
+            ValueError,
+            "expected one from -2 to 4",
         ),
         (lambda: jr.Intersection(jr.Box(0, 1), jr.Box(2, 3))(jnp.ones(2)), ValueError, "leave nothing between"),
         (lambda: jr.Intersection(jr.MaxNorm(1.0), jr.Box(1, 2))(jnp.ones(4)), ValueError, "a norm of 2 at least"),
