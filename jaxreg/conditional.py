@@ -20,6 +20,7 @@ from jaxreg.objects import Number, at_step, wide
 from jaxreg.paths import KERNELS, Leaf, Rule, Rules, Tree, assign, rule_axes
 from jaxreg.spheres import FrobeniusSphere
 from jaxreg.transforms import by_claim, project
+from jaxreg.trees import in_place
 
 
 def conditional_gradient(rules: Rules) -> optax.GradientTransformation:
@@ -158,4 +159,5 @@ def _ends(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Arr
             "LinfBall, L1Ball, MaxNorm, SpectralNorm or Simplex"
         )
     read = at_step(rule, count)
-    return read.lmo(steps) if getattr(rule, "together", False) else [read.lmo(steps[0])]
+    ends = read.lmo(steps) if getattr(rule, "together", False) else [read.lmo(steps[0])]
+    return [in_place(rule, *each) for each in zip(leaves, steps, ends, strict=True)]

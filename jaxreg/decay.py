@@ -22,7 +22,7 @@ from jaxreg.objects import Number, rate_at, wide
 from jaxreg.paths import Leaf, Rule, Rules
 from jaxreg.penalties import Lp
 from jaxreg.transforms import arriving, by_leaf
-from jaxreg.trees import at_rule, slope
+from jaxreg.trees import at_rule, in_place, slope
 
 
 def decay(rules: Rules) -> optax.GradientTransformation:
@@ -171,6 +171,6 @@ def p_norm_decay(rules: Rules, learning_rate: Number) -> optax.GradientTransform
         weight = jnp.power(jnp.abs(wide(leaf.array)), 2 - norm.p)
         total = weight + norm.p * rate_at(learning_rate, count) * norm.strength
         left = jnp.where(total > 0, weight / jnp.where(total > 0, total, 1), 1)
-        return arriving(leaf, update, lambda there: (wide(there) * left).astype(there.dtype))
+        return arriving(leaf, update, lambda there: in_place(rule, leaf, there, wide(there) * left))
 
     return by_leaf("p_norm_decay", rules, change)

@@ -77,20 +77,25 @@ def nearer(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Array 
             f"the rule {rule!r} for {leaf.path} has no proximal step; expected a penalty with a method prox(w, step) "
             "(others go to jaxreg.penalize or jaxreg.decay, constraints to jaxreg.project)"
         )
-    return at_rule(rule, step).prox(array, size).astype(array.dtype)
+    return in_place(rule, leaf, array, at_rule(rule, step).prox(array, size))
 
 
 def nearest(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None) -> list[jax.Array]:
-    """`arrays`, in the places of the leaves of one claim, projected; refuses a rule that gives another shape."""
+    """`arrays`, in the places of the leaves of one claim, projected."""
     constraint = at_rule(rule, step)
     values = constraint(arrays) if getattr(rule, "together", False) else [constraint(arrays[0])]
-    for leaf, array, value in zip(leaves, arrays, values, strict=True):
-        if jnp.shape(value) != array.shape:
-            raise TypeError(
-                f"the rule {rule!r} for {leaf.path} gives shape {jnp.shape(value)} for weights of shape {array.shape}; "
-                "expected a constraint, which keeps the shape (penalties go to jaxreg.penalize)"
-            )
-    return [jnp.asarray(value).astype(array.dtype) for value, array in zip(values, arrays, strict=True)]
+    return [in_place(rule, *each) for each in zip(leaves, arrays, values, strict=True)]
+
+
+def in_place(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array:
+    """What a rule makes of `array`, in the place of one leaf, in its dtype; refuses another shape."""
+    if jnp.shape(value) != array.shape:
+        raise TypeError(
+            f"the rule {rule!r} for {leaf.path} gives shape {jnp.shape(value)} for weights of shape {array.shape}; "
+            "expected one that keeps the shape, with numbers for its hyperparameters, or arrays that broadcast against "
+            "the weights (penalties go to jaxreg.penalize)"
+        )
+    return jnp.asarray(value).astype(array.dtype)
 
 
 def how_far(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None) -> jax.Array:

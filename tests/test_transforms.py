@@ -380,3 +380,38 @@ def test_narrow_parameters_stay_feasible_and_keep_their_dtype(dtype):
         assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(found))
         assert all(np.linalg.norm(w, axis=0).max() <= 0.8 for w in kernels(found))
         assert all(np.min(np.asarray(layer["bias"], np.float32)) >= 0 for layer in found.values())
+
+
+MANY = jnp.logspace(-6, -1, 6)
+WITH_STRAY_ARRAYS = {
+    "projected": lambda p: jr.projected(p, jr.LinfBall(MANY)),
+    "project": lambda p: moved(jr.project(jr.LinfBall(MANY)), p),
+    "proximal": lambda p: moved(jr.proximal(jr.L1(MANY), 0.1), p),
+    "proximal_adam": lambda p: moved(jr.proximal_adam(jr.L1(MANY), 0.1), p),
+    "bregman": lambda p: moved(jr.bregman(jr.L1(jnp.ones((4, 6)))), p),
+    "p_norm_decay": lambda p: moved(jr.p_norm_decay(jr.Lp(MANY, p=1.0), 0.1), p),
+    "steepest": lambda p: moved(jr.steepest(jr.LinfBall(MANY)), p),
+    "conditional_gradient": lambda p: moved(jr.conditional_gradient(jr.LinfBall(MANY)), p),
+    "penalty": lambda p: jr.penalty(p, jr.L1(MANY)),
+    "penalize": lambda p: moved(jr.penalize(jr.L1(MANY)), p),
+    "decay": lambda p: moved(jr.decay(jr.L1(MANY)), p),
+    "bounded": lambda p: moved(jr.bounded(jr.L1(MANY), jr.InitialBound()), p),
+}
+
+
+def moved(tx, params):
+    return optax.apply_updates(params, tx.update(params, tx.init(params), params)[0])
+
+
+@pytest.mark.parametrize("name", WITH_STRAY_ARRAYS)
+def test_an_array_for_a_number_never_changes_the_shape_of_weights(name):
+    params = {"kernel": jnp.ones((4, 1))}
+    what = "an array of shape" if name in ("penalty", "penalize", "decay", "bounded", "bregman") else "shape"
+    with pytest.raises(TypeError, match=rf"for kernel gives {what} \(.*6,?\).*; expected"):
+        jax.jit(WITH_STRAY_ARRAYS[name])(params)
+
+
+def test_strengths_may_be_one_a_weight():
+    w, strengths = jnp.array([[1.0, -2.0], [0.5, 0.1]]), jnp.array([[1.0, 2.0], [0.0, 4.0]])
+    end = moved(optax.chain(optax.sgd(0.0), jr.proximal(jr.L1(strengths), 0.1)), {"kernel": w})["kernel"]
+    np.testing.assert_allclose(end, np.sign(w) * np.maximum(np.abs(w) - 0.1 * strengths, 0), atol=1e-6)
