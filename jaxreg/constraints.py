@@ -21,6 +21,32 @@ from jaxreg.groups import group_size, inwards, outwards, rounding, scale_for
 from jaxreg.objects import Number, check, eps, hyperparameters, known, static, wide
 
 
+def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Number:
+    """A limit beside the groups of `x` over `axes`, each of which has length 1 in it; a single number as it is.
+
+    Args:
+        limit: One number, or one a group: an array that broadcasts to the shape of `x` without the axes.
+        x: The weights, whose dtype an array of limits gets.
+        axes: The axes of one group.
+
+    Raises:
+        ValueError: If the limit is an array of another shape.
+    """
+    given = np.shape(limit)
+    if given == ():
+        return limit.astype(x.dtype) if hasattr(limit, "astype") else limit
+    kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+    groups = tuple(n for a, n in enumerate(x.shape) if a not in axes)
+    for shape in (groups, kept):
+        if len(given) <= len(shape) and all(n in (1, m) for n, m in zip(given[::-1], shape[::-1], strict=False)):
+            xp: Any = np if known(limit) else jnp  # so that it can be looked at inside of jit too
+            return xp.broadcast_to(xp.asarray(limit, x.dtype), shape).reshape(kept)
+    raise ValueError(
+        f"a limit has shape {given} for weights of shape {x.shape} in groups over the axes {axes}; expected one "
+        f"number, or one a group, in shape {groups}"
+    )
+
+
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _shrunk(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     # `x` with no norm above the limit, in one pass over it for the norms and one for the rest: without a branch, which
@@ -53,12 +79,12 @@ class MaxNorm:
     """Norm of each group at most `limit`: {w : ‖w_j‖ ≤ limit}, projected by w_j · min(1, limit / ‖w_j‖).
 
     Args:
-        limit: Number above 0; a float, an array or an Optax schedule. Infinity means no constraint. A group
-            whose norm is more than 10^30 limits becomes 0.
+        limit: Number above 0, or one a group; a float, an array or an Optax schedule. Infinity means no constraint. A
+            group whose norm is more than 10^30 limits becomes 0.
         axis: Axes summed over in one norm; by default those of the incoming weights of one unit.
 
     Raises:
-        ValueError: If the limit is 0, negative or NaN.
+        ValueError: If the limit is 0, negative or NaN or, when called, is neither one number nor one a group.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -79,14 +105,15 @@ class MaxNorm:
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
-        x = wide(w)
-        return inwards(_shrunk(x, jnp.asarray(self.limit, x.dtype), group_axes(w.ndim, self.axis)), w.dtype)
+        x, axes = wide(w), group_axes(w.ndim, self.axis)
+        limit = jnp.asarray(limit_of_groups(self.limit, x, axes), x.dtype)
+        return inwards(_shrunk(x, limit, axes), w.dtype)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """The point of the set farthest against `direction`: -limit · d_j / ‖d_j‖, and 0 where d_j is 0."""
         x, axes = wide(direction), group_axes(direction.ndim, self.axis)
-        norms = group_norms(x, axes)
-        return inwards(-(x / jnp.where(norms > 0, norms, 1)) * (self.limit * (1 - rounding(x, axes))), direction.dtype)
+        norms, limit = group_norms(x, axes), limit_of_groups(self.limit, x, axes)
+        return inwards(-(x / jnp.where(norms > 0, norms, 1)) * (limit * (1 - rounding(x, axes))), direction.dtype)
 
 
 @hyperparameters
@@ -96,11 +123,11 @@ class MaxRMS:
     `MaxNorm` with a limit that grows with the fan-in, so that one limit does for layers of every width.
 
     Args:
-        limit: Number above 0; a float, an array or an Optax schedule. Infinity means no constraint.
+        limit: Number above 0, or one a group; a float, an array or an Optax schedule. Infinity means no constraint.
         axis: Axes summed over in one mean; by default those of the incoming weights of one unit.
 
     Raises:
-        ValueError: If the limit is 0, negative or NaN.
+        ValueError: If the limit is 0, negative or NaN or, when called, is neither one number nor one a group.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -141,14 +168,14 @@ class MinMaxNorm:
     of its weights become equal, a nearest point like any other.
 
     Args:
-        min: Lower limit, at least 0; a float, an array or an Optax schedule.
+        min: Lower limit, at least 0, or one a group; a float, an array or an Optax schedule.
         max: Upper limit, above 0 and not under `min`, likewise.
         rate: Share of the way to the set, above 0 and at most 1, likewise.
         axis: Axes summed over in one norm; by default those of the incoming weights of one unit.
 
     Raises:
         ValueError: If `min` is negative, infinite or NaN, `max` is not above 0 or is under `min`, or the rate is not in
-            (0, 1].
+            (0, 1]; when called, if one is an array that has not one number a group.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -178,12 +205,13 @@ class MinMaxNorm:
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         norms = group_norms(x, axes)
         slack = rounding(x, axes)
+        least, most, rate = (limit_of_groups(limit, x, axes) for limit in (self.min, self.max, self.rate))
         # Between limits that lie apart there is room to round inwards; limits that meet hold to rounding only.
-        narrow = self.min * (1 + 3 * slack) >= self.max
+        narrow = least * (1 + 3 * slack) >= most
         tolerance = jnp.where(narrow, slack + eps(w.dtype) / 2, 0)
-        above, below = norms > self.max * (1 + tolerance), norms < self.min * (1 - tolerance)
-        nearest = jnp.where(above, self.max, self.min) * jnp.where(narrow, 1, jnp.where(above, 1 - slack, 1 + slack))
-        goal = jnp.where(above | below, self.rate * nearest + (1 - self.rate) * norms, 1)
+        above, below = norms > most * (1 + tolerance), norms < least * (1 - tolerance)
+        nearest = jnp.where(above, most, least) * jnp.where(narrow, 1, jnp.where(above, 1 - slack, 1 + slack))
+        goal = jnp.where(above | below, rate * nearest + (1 - rate) * norms, 1)
         # Divide before scaling: the reciprocal of a subnormal norm overflows, and its square in the derivative long
         # before; the norm held fixed leaves one of 1 to differentiate.
         safe = jnp.where(norms > 0, norms, 1)
@@ -192,7 +220,7 @@ class MinMaxNorm:
         direction = jnp.where(norms > 0, (x / fixed) / (safe / fixed), even)
         moved = direction * goal
         rounded = jnp.where(above, inwards(moved, w.dtype), outwards(moved, w.dtype))
-        rounded = jnp.where(narrow | (self.rate < 1), moved.astype(w.dtype), rounded)
+        rounded = jnp.where(narrow | (rate < 1), moved.astype(w.dtype), rounded)
         return jnp.where(above | below, rounded, w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:

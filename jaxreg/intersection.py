@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.boxes import Box, LinfBall, NonNeg, clip
-from jaxreg.constraints import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
+from jaxreg.constraints import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm, limit_of_groups
 from jaxreg.groups import Axis, group_axes, group_size
 from jaxreg.matrices import Orthonormal
 from jaxreg.objects import Number, hyperparameters, known, static, wide
@@ -146,9 +146,11 @@ def _all_cones(bounds: list[Any]) -> bool:
 def _norm_limits(part: Any, w: jax.Array) -> tuple[Number, Number]:
     if isinstance(part, MaxRMS):
         part = part.as_max_norm(w)
-    if isinstance(part, MaxNorm):
-        return 0.0, part.limit
-    return (part.min, part.max) if isinstance(part, MinMaxNorm) else (1.0, 1.0)
+    if isinstance(part, UnitNorm):
+        return 1.0, 1.0
+    low, high = (0.0, part.limit) if isinstance(part, MaxNorm) else (part.min, part.max)
+    axes = group_axes(w.ndim, part.axis)
+    return limit_of_groups(low, wide(w), axes), limit_of_groups(high, wide(w), axes)
 
 
 def _common(limits: list[tuple[Number, Number]], what: str) -> tuple[Number, Number]:

@@ -293,6 +293,36 @@ def test_the_gradient_of_a_norm_s_limit_is_the_slope_of_the_projection():
             np.testing.assert_allclose(got[at], (ends[0] - ends[1]) / 2e-5, rtol=1e-3, atol=1e-5)
 
 
+BY_LIMIT = {
+    "MaxNorm": jr.MaxNorm,
+    "MaxRMS": jr.MaxRMS,
+    "MinMaxNorm": lambda limit, axis=None: jr.MinMaxNorm(limit / 2, limit, axis=axis),
+    "MaxNorm and NonNeg": lambda limit, axis=None: jr.Intersection(jr.MaxNorm(limit, axis), jr.NonNeg()),
+    "MinMaxNorm and Box": lambda limit, axis=None: jr.Intersection(
+        jr.MinMaxNorm(limit / 4, limit, axis=axis), jr.Box(-0.9, 2.0)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BY_LIMIT)
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((3, 3), 1), ((5, 3), 0), ((2, 4, 3), (0, 1)), ((2, 4, 3), 1), ((4, 3), (0, 1))]
+)
+def test_an_array_of_limits_has_one_for_each_group(name, shape, axis):
+    make, w = BY_LIMIT[name], weights(shape, 16, 2.0)
+    limits = np.abs(np.mean(w, axis, keepdims=True)) + 0.5
+    alone = np.moveaxis(w, axis, range(np.size(axis))).reshape(-1, limits.size)
+    ends = np.stack([make(float(c))(jnp.asarray(one)) for c, one in zip(limits.ravel(), alone.T, strict=True)], axis=-1)
+    for several in (limits, limits.squeeze(axis), jnp.asarray(limits.squeeze(axis))):
+        found = make(several, axis=axis)(jnp.asarray(w))
+        np.testing.assert_allclose(np.moveaxis(found, axis, range(np.size(axis))).reshape(ends.shape), ends, rtol=2e-6)
+    oracle = getattr(make(1.0), "lmo", None)
+    if oracle is not None:
+        ends = [make(float(c)).lmo(jnp.asarray(one)) for c, one in zip(limits.ravel(), alone.T, strict=True)]
+        found = np.moveaxis(make(several, axis=axis).lmo(w), axis, range(np.size(axis))).reshape(alone.shape)
+        np.testing.assert_allclose(found, np.stack(ends, axis=-1), rtol=2e-6)
+
+
 ANY = arrays(np.float32, (5, 2), elements=st.floats(-(2.0**99), 2.0**99, width=32))
 
 
@@ -330,6 +360,10 @@ def test_any_weights_at_all(name):
         (lambda: jr.FrobeniusSphere(0.0), ValueError, "radius is 0"),
         (lambda: jr.TreeNorm(0.0), ValueError, "radius is 0"),
         (lambda: jr.SpectralNorm(0.0), ValueError, "limit is 0"),
+        (lambda: jr.MaxNorm(np.ones(5))(jnp.ones((3, 4))), ValueError, r"a limit has shape \(5,\).* in shape \(4,\)"),
+        (lambda: jr.MaxNorm(np.ones(4), axis=1)(jnp.ones((3, 4))), ValueError, r"expected one number, or .* \(3,\)"),
+        (lambda: jr.MinMaxNorm(np.ones(3), 2.0)(jnp.ones((3, 4))), ValueError, r"a limit has shape \(3,\)"),
+        (lambda: jr.FrobeniusSphere(np.ones(3))(jnp.ones((3, 3))), ValueError, r"a group, in shape \(\)"),
         (lambda: jr.MaxNorm(1.0, axis=2)(jnp.ones((2, 2))), ValueError, "axis is 2 on an array of 2 axes"),
         (lambda: jr.Simplex(1.0, axis=(0, 0))(jnp.ones((2, 2))), ValueError, "different numbers"),
         (lambda: jr.SpectralNorm(1.0, axis=-3)(jnp.ones((2, 2))), ValueError, "axis is -3"),
