@@ -54,7 +54,7 @@ def violations(params: Tree, rules: Rules, step: Step = None) -> dict[str, jax.A
         step: The step at which scheduled limits are read; needed only if there are any.
 
     Returns:
-        {path: scalar}; 0 where the constraint holds (an equality: to rounding). Leaves that share a `jaxreg.TreeNorm`
+        {path: scalar}; 0 where the constraint holds (an equality: to rounding). Leaves under one `jaxreg.TreeNorm`
         have the distance of all together.
 
     Raises:

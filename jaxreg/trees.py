@@ -1,6 +1,7 @@
 """Rules on a whole parameter tree: its penalty, its projection, and how far it is from the constraints."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from jaxreg.constraints import distances
 from jaxreg.objects import at_step, scheduled, wide
 from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
+from jaxreg.paths import claims as patterned
 from jaxreg.penalties import ToReference
 from jaxreg.spheres import tree_norm
 
@@ -49,20 +51,20 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
 def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
     """(rule, places among the leaves, leaves), one for each leaf, or for all that a rule claims to work on together.
 
-    `jaxreg.TreeNorm` is such a rule: it has `together`, and makes a list of arrays of a list of arrays.
+    `jaxreg.TreeNorm` is such a rule: it has `together`, and makes a list of arrays of a list of arrays. One pattern is
+    one claim, whether or not another has the same object, which a `jax.jit` that the rules pass through would forget; a
+    bare object is one claim for all kernels, recurrent ones included.
     """
-    found: list[tuple[Rule, list[int], list[Leaf]]] = []
-    for place, (leaf, rule) in enumerate(assign(params, rules)):
-        if rule is None:
-            continue
-        leaf = leaf._replace(array=jnp.asarray(leaf.array))  # NumPy's float64 in the precision that JAX will compute in
-        joined = [claim for claim in found if claim[0] is rule and getattr(rule, "together", False)]
-        if joined:
-            joined[0][1].append(place)
-            joined[0][2].append(leaf)
-        else:
-            found.append((rule, [place], [leaf]))
-    return found
+    found: dict[Any, tuple[Rule, list[int], list[Leaf]]] = {}
+    for place, (leaf, pattern, rule) in enumerate(patterned(params, rules)):
+        if rule is not None:
+            together = getattr(rule, "together", False)
+            key = (pattern if isinstance(rules, Mapping) else "") if together else place
+            _, places, leaves = found.setdefault(key, (rule, [], []))
+            places.append(place)
+            # NumPy's float64 in the precision that JAX will compute in.
+            leaves.append(leaf._replace(array=jnp.asarray(leaf.array)))
+    return list(found.values())
 
 
 def slope(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:

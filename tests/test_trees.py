@@ -131,6 +131,29 @@ def test_a_norm_of_several_leaves_together():
     assert jr.violation(near, rules) <= 1e-6
 
 
+SAME = jr.TreeNorm(1.0)
+
+
+@pytest.mark.parametrize(
+    ("rules", "sets"),
+    [
+        ({"a/.*": SAME, "b/.*": SAME}, ["a", "b"]),
+        ({"a/.*": jr.TreeNorm(1.0), "b/.*": jr.TreeNorm(1.0)}, ["a", "b"]),
+        ({"(a|b)/.*": SAME}, ["ab"]),
+        ({jr.KERNELS: SAME, jr.RECURRENT_KERNELS: SAME}, ["a", "b"]),
+        (SAME, ["ab"]),
+    ],
+    ids=["one object", "two objects", "one pattern", "two kinds", "bare"],
+)
+def test_leaves_of_one_pattern_have_one_norm_inside_and_outside_of_jit(rules, sets):
+    params = {name: {leaf: jnp.full((2, 2), 1.0 + i)} for i, (name, leaf) in enumerate((("a", "w_i"), ("b", "w_h")))}
+    for project in (jr.projected, jax.jit(jr.projected), lambda p, r: jax.jit(lambda p: jr.projected(p, r))(p)):
+        near = project(params, rules)
+        for layers in sets:
+            total = sum(float(jnp.sum(w**2)) for layer in layers for w in near[layer].values())
+            np.testing.assert_allclose(total, 1, rtol=1e-6)
+
+
 def test_rules_to_a_reference_measure_from_it():
     start, now = tree(), tree(1)
     rules = jr.to_reference(start, {jr.KERNELS: jr.L2(0.5), "hidden/bias": jr.L1(2.0)})
