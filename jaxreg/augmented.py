@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxreg.landing import landing
-from jaxreg.objects import Number, check, hyperparameters, wide
+from jaxreg.objects import Number, check, hyperparameters, refuse_class, wide
 from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
 from jaxreg.transforms import changed, each, needed, reached
 from jaxreg.trees import cost, slope
@@ -185,6 +185,7 @@ def bounded(rules: Rules, bound: Bound, rate: Number = 1.0) -> optax.GradientTra
 
     Raises:
         ValueError: At `init`, if a pattern matches nothing or two claim one leaf; at `update`, without `params`.
+        TypeError: If `bound` is none of these.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxreg as jr, optax
@@ -203,6 +204,12 @@ def bounded(rules: Rules, bound: Bound, rate: Number = 1.0) -> optax.GradientTra
         Franke, Hefenbrock, Koehler and Hutter, Improving deep learning optimization through constrained parameter
         regularization, 2024.
     """
+    refuse_class(bound, "jaxreg.bounded")
+    if not hasattr(bound, "start") or not hasattr(bound, "later"):
+        raise TypeError(
+            f"jaxreg.bounded: bound is {bound!r}; expected FixedBound(value), InitialBound(), WarmBound(steps) or "
+            "InflectionBound()"
+        )
 
     def init(params: Tree) -> BoundedState:
         count = jnp.zeros((), jnp.int32)

@@ -13,7 +13,7 @@ from jaxreg.boxes import Box, LinfBall, NonNeg, clip
 from jaxreg.constraints import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm, limit_of_groups
 from jaxreg.groups import Axis, group_axes, group_size
 from jaxreg.matrices import Orthonormal
-from jaxreg.objects import Number, hyperparameters, known, static, wide
+from jaxreg.objects import Number, hyperparameters, known, refuse_class, static, wide
 from jaxreg.shells import nearest_in_shell
 from jaxreg.simplices import L1Ball, Simplex, SumTo
 from jaxreg.spheres import FrobeniusSphere, TreeNorm
@@ -78,6 +78,7 @@ class Intersection:
                 "Intersection: there are no parts; expected constraints: Intersection(UnitNorm(), NonNeg())"
             )
         for part in parts:
+            refuse_class(part, "Intersection")
             if not callable(part) or isinstance(part, TreeNorm):
                 raise TypeError(f"Intersection: a part is {part!r}; expected a constraint on one array")
         parts = tuple(_Plain(part) if jax.tree_util.all_leaves([part]) else part for part in parts)

@@ -60,6 +60,7 @@ def convert_strength(
 
     Raises:
         ValueError: If the peak or the number of steps is needed and was not given.
+        TypeError: If a meaning is none.
 
     Example:
         >>> import jaxreg as jr
@@ -71,6 +72,10 @@ def convert_strength(
     Reference:
         Loshchilov and Hutter, Decoupled weight decay regularization, 2019, appendix B.
     """
+    for name, meaning in (("have", have), ("want", want)):
+        if not isinstance(meaning, Meaning):
+            names = ", ".join(known.name for known in Meaning)
+            raise TypeError(f"convert_strength: {name} is {meaning!r}; expected a jaxreg.Meaning, one of {names}")
     source, target = _SHARES[have], _SHARES[want]
     converted = strength * (source.factor / target.factor)
     if source.rate != target.rate:

@@ -52,26 +52,56 @@ def check(
     above: bool = False,
     infinite: bool = False,
     high: float = np.inf,
+    under: bool = False,
 ) -> None:
     """Refuse the hyperparameter `name` of `owner` unless it is a number of at least `low` (above it if `above`).
 
-    Traced values and schedules cannot be looked at, and pass.
+    `high` is the largest one, or what it must be under if `under`. Traced values and schedules cannot be looked at, and
+    pass.
     """
-    value = getattr(owner, name)
+    check_number(getattr(owner, name), f"{type(owner).__name__}: {name}", low, above, infinite, high, under)
+
+
+def check_number(
+    value: Number,
+    what: str,
+    low: float = 0.0,
+    above: bool = False,
+    infinite: bool = False,
+    high: float = np.inf,
+    under: bool = False,
+) -> None:
+    """The same for any number; `what` says in the error which one it is."""
     if not known(value):
         return
     expected = "a number" if low == -np.inf else f"a number {'above' if above else 'of at least'} {low:g}"
-    expected += f" and at most {high:g}" if np.isfinite(high) else "" if infinite else ", not infinite"
+    expected += (
+        f" and {'under' if under else 'at most'} {high:g}"
+        if np.isfinite(high)
+        else ""
+        if infinite
+        else ", not infinite"
+    )
     try:
-        array = None if isinstance(value, str) else np.asarray(value, dtype=np.float64)  # NumPy would read "3" as 3
+        array = None if isinstance(value, str | None) else np.asarray(value, dtype=np.float64)  # NumPy would read "3" as 3
     except (TypeError, ValueError):
         array = None
     if array is None:
-        raise TypeError(f"{type(owner).__name__}: {name} is {value!r}; expected {expected}")
-    right = (array > low if above else array >= low) & (array <= high) & (infinite | np.isfinite(array))
+        raise TypeError(f"{what} is {value!r}; expected {expected}")
+    right = (
+        (array > low if above else array >= low)
+        & ((array < high) if under else (array <= high))
+        & (infinite | np.isfinite(array))
+    )
     if not np.all(right):
         wrong = float(array[~right].flat[0]) if array.ndim else float(array)
-        raise ValueError(f"{type(owner).__name__}: {name} is {wrong:g}; expected {expected}")
+        raise ValueError(f"{what} is {wrong:g}; expected {expected}")
+
+
+def refuse_class(value: object, what: str) -> None:
+    """Refuse a class in the place of an object of it; `what` says in the error for what it was given."""
+    if isinstance(value, type):
+        raise TypeError(f"{what}: {value.__name__} is a class; write {value.__name__}(...)")
 
 
 def known(*values: Number) -> bool:

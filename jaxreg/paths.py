@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from jaxreg.groups import Axis, group_axes
 from jaxreg.kinds import BIASES, EMBEDDINGS, KERNELS, RECURRENT_KERNELS, Kind, Place, kind_of, unit_axes
+from jaxreg.objects import refuse_class
 
 __all__ = [
     "BIASES",
@@ -107,6 +108,7 @@ def claims(params: Tree, rules: Rules) -> list[Claim]:
     patterns = _patterns(found, rules)
     claimed: list[list[str]] = [[] for _ in found]
     for pattern, rule in patterns.items():
+        refuse_class(rule, f"the rule for {_shown(pattern)}")
         if not callable(rule):
             raise TypeError(
                 f"the rule for {pattern!r} is {rule!r}; expected a penalty, a constraint or a function of an array"
@@ -187,7 +189,7 @@ def _shown(pattern: str) -> str:
 
 
 def _listed(found: list[Leaf]) -> str:
-    shown = ", ".join(leaf.path for leaf in found[:40]) or "none at all"
+    shown = ", ".join(leaf.path or "'' (the tree is one array)" for leaf in found[:40]) or "none at all"
     return shown if len(found) <= 40 else f"{shown} and {len(found) - 40} more"
 
 

@@ -118,6 +118,10 @@ def test_bad_use_is_refused_in_words():
         jr.FixedBound(-1.0)
     with pytest.raises(ValueError, match="InflectionBound: memory is 2"):
         jr.InflectionBound(memory=2.0)
+    with pytest.raises(TypeError, match=r"bound is 4\.0; expected FixedBound\(value\), InitialBound"):
+        jr.bounded(jr.L2(1.0), 4.0)
+    with pytest.raises(TypeError, match=r"InitialBound is a class; write InitialBound\(\.\.\.\)"):
+        jr.bounded(jr.L2(1.0), jr.InitialBound)
     tx = jr.bounded(jr.L2(1.0), jr.WarmBound(5))
     with pytest.raises(ValueError, match="got no params"):
         tx.update({"kernel": jnp.ones((2, 2))}, tx.init({"kernel": jnp.ones((2, 2))}))

@@ -348,6 +348,8 @@ def test_any_weights_at_all(name):
         (lambda: jr.MaxNorm(float("nan")), ValueError, "limit is nan"),
         (lambda: jr.MaxNorm("3"), TypeError, "limit is '3'; expected a number"),
         (lambda: jr.MaxNorm(object()), TypeError, "expected a number"),
+        (lambda: jr.MaxNorm(None), TypeError, "limit is None; expected a number above 0"),
+        (lambda: jr.L2(None), TypeError, "strength is None; expected a number of at least 0"),
         (lambda: jr.MaxRMS(-1.0), ValueError, "limit is -1"),
         (lambda: jr.MinMaxNorm(2.0, 1.0), ValueError, "expected max of at least min"),
         (lambda: jr.MinMaxNorm(0.0, 1.0, rate=1.5), ValueError, "rate is 1.5"),

@@ -169,6 +169,11 @@ def test_closed_forms_end_in_every_set(parts, dtype):
     [
         (lambda: jr.Intersection(), ValueError, "there are no parts"),
         (lambda: jr.Intersection(3.0), TypeError, "a part is 3.0"),
+        (
+            lambda: jr.Intersection(jr.UnitNorm, jr.NonNeg()),
+            TypeError,
+            r"UnitNorm is a class; write UnitNorm\(\.\.\.\)",
+        ),
         (lambda: jr.Intersection(jr.TreeNorm(1.0)), TypeError, "a constraint on one array"),
         (lambda: jr.Intersection(jr.UnitNorm(), jr.Simplex(1.0)), TypeError, "UnitNorm is not convex"),
         (

@@ -48,3 +48,11 @@ def test_arrays_are_converted_as_a_whole():
 def test_what_is_needed_is_named(want, given, missing):
     with pytest.raises(ValueError, match=f"LR_SCALED to {want.name} got no {missing}"):
         convert_strength(0.1, Meaning.LR_SCALED, want, **given)
+
+
+@pytest.mark.parametrize("meanings", [("squares", Meaning.SQUARES), (Meaning.SQUARES, None)])
+def test_what_is_no_meaning_is_refused(meanings):
+    with pytest.raises(
+        TypeError, match=r"is ('squares'|None); expected a jaxreg.Meaning, one of SQUARES, HALF_SQUARES"
+    ):
+        convert_strength(0.1, *meanings)

@@ -226,6 +226,12 @@ REFUSED = {
     "not a pattern": ({3: LIMIT}, TypeError, "pattern is 3; expected a string"),
     "not a regular expression": ({"(": LIMIT}, ValueError, r"'\(' is not a regular expression"),
     "not a rule": ({jr.KERNELS: 0.01}, TypeError, "is 0.01; expected a penalty, a constraint or a function"),
+    "a class for an object": (
+        {jr.KERNELS: jr.UnitNorm},
+        TypeError,
+        r"KERNELS: UnitNorm is a class; write UnitNorm\(\.\.\.\)",
+    ),
+    "a class for a bare object": (jr.NonNeg, TypeError, r"NonNeg is a class; write NonNeg\(\.\.\.\)"),
     "not rules": (0.01, TypeError, "rules are 0.01; expected a mapping"),
     "an axis too many": (
         {"output/bias": jr.MaxNorm(1.0, axis=1)},
@@ -278,6 +284,13 @@ def test_two_leaves_with_one_path_are_refused():
     for use in (jr.bregman(jr.L1(0.1)).init, jr.project(LIMIT).init, lambda p: jr.to_reference(p, jr.L2(0.1))):
         with pytest.raises(ValueError, match="2 parameters have the path 'a/b/kernel'; expected a path each: rename"):
             use(params)
+
+
+def test_a_tree_that_is_one_array_has_an_empty_path():
+    w = jnp.ones((3, 3))
+    with pytest.raises(ValueError, match=r"choose from the paths there are: '' \(the tree is one array\)"):
+        jr.penalty(w, jr.L2(0.1))
+    np.testing.assert_allclose(jr.penalty(w, {"": jr.L2(0.1)}), 0.9, rtol=1e-6)
 
 
 def test_hundreds_of_paths_are_not_all_listed():
