@@ -4,10 +4,11 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxreg.landing import landing
-from jaxreg.objects import Number, check, hyperparameters, refuse_class, wide
+from jaxreg.objects import Number, check, check_number, hyperparameters, known, refuse_class, wide
 from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
 from jaxreg.transforms import changed, each, needed, reached
 from jaxreg.trees import cost, slope
@@ -97,7 +98,7 @@ class WarmBound:
     """The penalty of the weights after a warm-up: κ = R(w) after `steps` updates; no bound before.
 
     Args:
-        steps: Number of updates, at least 1; a number or an array.
+        steps: Number of updates, a whole one of at least 1; a number or an array.
 
     Example:
         >>> import jaxreg as jr
@@ -109,6 +110,7 @@ class WarmBound:
 
     def __post_init__(self) -> None:
         check(self, "steps", low=1)
+        _refuse_fractions(self, "steps")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
         """None yet."""
@@ -128,7 +130,7 @@ class InflectionBound:
     before, from the fourth value on.
 
     Args:
-        every: Updates between two values, at least 1; a number or an array.
+        every: Updates between two values, a whole number of at least 1; a number or an array.
         memory: Share of the running mean that stays, in [0, 1).
 
     Example:
@@ -146,7 +148,8 @@ class InflectionBound:
 
     def __post_init__(self) -> None:
         check(self, "every", low=1)
-        check(self, "memory", high=1.0)
+        _refuse_fractions(self, "every")
+        check(self, "memory", high=1.0, under=True)
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
         """None yet; the running mean, how much it grew last, and the number of values seen."""
@@ -163,6 +166,13 @@ class InflectionBound:
         after = (now, grown, seen + 1)
         kept = tuple(jnp.where(looks, new, old) for new, old in zip(after, memory, strict=True))
         return jnp.where(found, value, bound), kept
+
+
+def _refuse_fractions(owner: object, name: str) -> None:
+    # Updates are counted: what is no whole number is never reached.
+    value = getattr(owner, name)
+    if known(value) and np.any(np.asarray(value) % 1 != 0):
+        raise ValueError(f"{type(owner).__name__}: {name} is {value}; expected a whole number of at least 1")
 
 
 def bounded(rules: Rules, bound: Bound, rate: Number = 1.0) -> optax.GradientTransformation:
@@ -184,7 +194,8 @@ def bounded(rules: Rules, bound: Bound, rate: Number = 1.0) -> optax.GradientTra
         `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches nothing or two claim one leaf; at `update`, without `params`.
+        ValueError: If the rate is not above 0; at `init`, if a pattern matches nothing or two claim one leaf; at
+            `update`, without `params`.
         TypeError: If `bound` is none of these.
 
     Example:
@@ -205,6 +216,7 @@ def bounded(rules: Rules, bound: Bound, rate: Number = 1.0) -> optax.GradientTra
         regularization, 2024.
     """
     refuse_class(bound, "jaxreg.bounded")
+    check_number(rate, "jaxreg.bounded: rate", above=True)
     if not hasattr(bound, "start") or not hasattr(bound, "later"):
         raise TypeError(
             f"jaxreg.bounded: bound is {bound!r}; expected FixedBound(value), InitialBound(), WarmBound(steps) or "
@@ -222,18 +234,18 @@ def bounded(rules: Rules, bound: Bound, rate: Number = 1.0) -> optax.GradientTra
 
     def update(updates: Tree, state: BoundedState, params: Tree | None = None) -> tuple[Tree, BoundedState]:
         needed(params, "bounded")
-        known = dict(state.leaves)
+        found = dict(state.leaves)
 
         def change(rule: Rule, leaf: Leaf, step: jax.Array, count: jax.Array) -> jax.Array:
             there = leaf._replace(array=reached(leaf, step))
-            value, before = cost(rule, there, count), known[leaf.path]
+            value, before = cost(rule, there, count), found[leaf.path]
             limit, memory = bound.later(before.bound, before.memory, value, count + 1)
             multiplier = jnp.maximum(before.multiplier + rate / leaf.array.size * (value - limit), 0)
-            known[leaf.path] = Bounded(multiplier, limit, memory)
+            found[leaf.path] = Bounded(multiplier, limit, memory)
             goal = wide(there.array) - multiplier * wide(slope(rule, there, count))
             return landing(leaf.array, goal.astype(leaf.array.dtype), step.dtype)
 
         made = changed(updates, params, rules, state.count, each(change))
-        return made, BoundedState(optax.safe_increment(state.count), known)
+        return made, BoundedState(optax.safe_increment(state.count), found)
 
     return optax.GradientTransformation(init, update)

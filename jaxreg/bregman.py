@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxreg.landing import landing
-from jaxreg.objects import Number, wide
+from jaxreg.objects import Number, check_number, wide
 from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
 from jaxreg.transforms import changed, each, leaves_like, needed
 from jaxreg.trees import nearer, slope
@@ -37,7 +37,8 @@ def bregman(rules: Rules, delta: Number = 1.0) -> optax.GradientTransformation:
         A transformation whose state is a `BregmanState`, and whose update needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches nothing or two claim one leaf; at `update`, without `params`.
+        ValueError: If δ is not above 0; at `init`, if a pattern matches nothing or two claim one leaf; at `update`,
+            without `params`.
         TypeError: At `update`, if a rule has no proximal step.
 
     Example:
@@ -56,6 +57,7 @@ def bregman(rules: Rules, delta: Number = 1.0) -> optax.GradientTransformation:
     Reference:
         Bungert, Roith, Tenbrinck and Burger, A Bregman learning framework for sparse neural networks, 2022.
     """
+    check_number(delta, "jaxreg.bregman: delta", above=True)
 
     def init(params: Tree) -> BregmanState:
         count = jnp.zeros((), jnp.int32)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxreg.objects import Number, rate_at, wide
+from jaxreg.objects import Number, check_number, rate_at, wide
 from jaxreg.paths import Leaf, Rule, Rules
 from jaxreg.penalties import Lp
 from jaxreg.transforms import arriving, by_leaf
@@ -61,7 +61,7 @@ def independent_decay(rules: Rules, peak: Number) -> optax.GradientTransformatio
 
     Args:
         rules: Which penalty for which leaves; strengths are floats, arrays or Optax schedules.
-        peak: The largest learning rate of the schedule; a float or an array.
+        peak: The largest learning rate of the schedule, above 0; a float or an array.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr, optax
@@ -74,6 +74,7 @@ def independent_decay(rules: Rules, peak: Number) -> optax.GradientTransformatio
     Reference:
         Loshchilov and Hutter, Decoupled weight decay regularization, 2019, algorithm 2.
     """
+    check_number(peak, "jaxreg.independent_decay: peak", above=True)
 
     def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
         return update + (slope(rule, leaf, count) / peak).astype(update.dtype)
@@ -90,7 +91,7 @@ def corrected_decay(rules: Rules, learning_rate: Number, peak: Number) -> optax.
     Args:
         rules: Which penalty for which leaves; strengths are floats, arrays or Optax schedules.
         learning_rate: η, the same that is behind it in the chain; a float, an array or an Optax schedule.
-        peak: The largest learning rate of the schedule; a float or an array.
+        peak: The largest learning rate of the schedule, above 0; a float or an array.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr, optax
@@ -103,6 +104,8 @@ def corrected_decay(rules: Rules, learning_rate: Number, peak: Number) -> optax.
     Reference:
         Defazio, Why gradients rapidly increase near the end of training, 2025 (AdamC).
     """
+    check_number(learning_rate, "jaxreg.corrected_decay: learning_rate")
+    check_number(peak, "jaxreg.corrected_decay: peak", above=True)
 
     def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
         share = rate_at(learning_rate, count) / peak
@@ -163,6 +166,7 @@ def p_norm_decay(rules: Rules, learning_rate: Number) -> optax.GradientTransform
     Reference:
         Outmezguine and Levi, Decoupled weight decay for any p norm, 2024.
     """
+    check_number(learning_rate, "jaxreg.p_norm_decay: learning_rate")
 
     def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
         if not isinstance(rule, Lp):

@@ -7,7 +7,7 @@ that the table here writes down: 2 or 1, the learning rate, the number of steps.
 import enum
 from typing import NamedTuple
 
-from jaxreg.objects import Number
+from jaxreg.objects import Number, check_number
 
 
 class Meaning(enum.Enum):
@@ -59,7 +59,7 @@ def convert_strength(
         The strength, in the type of `strength`.
 
     Raises:
-        ValueError: If the peak or the number of steps is needed and was not given.
+        ValueError: If the peak or the number of steps is needed and was not given, or is not above 0.
         TypeError: If a meaning is none.
 
     Example:
@@ -88,4 +88,5 @@ def convert_strength(
 def _given(value: Number | None, name: str, have: Meaning, want: Meaning) -> Number:
     if value is None:
         raise ValueError(f"convert_strength from {have.name} to {want.name} got no {name}; expected {name}=…")
+    check_number(value, f"convert_strength: {name}", above=True)
     return value

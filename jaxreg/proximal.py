@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxreg.objects import Number, rate_at, wide
+from jaxreg.objects import Number, check_number, rate_at, wide
 from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
 from jaxreg.transforms import arriving, by_leaf, changed, each, leaves_like, needed
 from jaxreg.trees import nearer
@@ -20,13 +20,14 @@ def proximal(rules: Rules, learning_rate: Number) -> optax.GradientTransformatio
 
     Args:
         rules: Which penalty with a proximal step for which leaves; strengths are floats, arrays or Optax schedules.
-        learning_rate: η, the same that is before it in the chain; a float, an array or an Optax schedule.
+        learning_rate: η, the same that is before it in the chain, at least 0; a float, an array or an Optax schedule.
 
     Returns:
         A transformation whose state is the number of updates made, and whose update needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches nothing or two claim one leaf; at `update`, without `params`.
+        ValueError: If a number is out of its range; at `init`, if a pattern matches nothing or two claim one leaf; at
+            `update`, without `params`.
         TypeError: At `update`, if a rule has no proximal step.
 
     Example:
@@ -40,6 +41,7 @@ def proximal(rules: Rules, learning_rate: Number) -> optax.GradientTransformatio
     Reference:
         Parikh and Boyd, Proximal algorithms, 2014.
     """
+    check_number(learning_rate, "jaxreg.proximal: learning_rate")
 
     def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
         size = rate_at(learning_rate, count)
@@ -60,7 +62,7 @@ def proximal_adam(
 
     Args:
         rules: Which penalty with a proximal step for each weight for which leaves (all but `jaxreg.Spectral`).
-        learning_rate: η; a float, an array or an Optax schedule.
+        learning_rate: η, at least 0; a float, an array or an Optax schedule.
         b1: Decay of the mean of the gradient, in [0, 1).
         b2: Decay of the mean of its square, in [0, 1).
         eps: Added to the root of v, above 0.
@@ -69,7 +71,8 @@ def proximal_adam(
         A whole optimiser, learning rate and sign included; its state is that of `optax.scale_by_adam`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches nothing or two claim one leaf; at `update`, without `params`.
+        ValueError: If a number is out of its range; at `init`, if a pattern matches nothing or two claim one leaf; at
+            `update`, without `params`.
         TypeError: At `update`, if a rule has no proximal step.
 
     Example:
@@ -82,6 +85,10 @@ def proximal_adam(
     Reference:
         Yun, Lozano and Yang, Adaptive proximal gradient methods for structured neural networks, 2021.
     """
+    check_number(learning_rate, "jaxreg.proximal_adam: learning_rate")
+    for name, decay in (("b1", b1), ("b2", b2)):
+        check_number(decay, f"jaxreg.proximal_adam: {name}", high=1.0, under=True)
+    check_number(eps, "jaxreg.proximal_adam: eps", above=True)
     adam = optax.scale_by_adam(b1, b2, eps)
 
     def init(params: Tree) -> optax.ScaleByAdamState:

@@ -118,6 +118,12 @@ def test_bad_use_is_refused_in_words():
         jr.FixedBound(-1.0)
     with pytest.raises(ValueError, match="InflectionBound: memory is 2"):
         jr.InflectionBound(memory=2.0)
+    with pytest.raises(ValueError, match="memory is 1; expected a number of at least 0 and under 1"):
+        jr.InflectionBound(memory=1.0)
+    with pytest.raises(ValueError, match=r"steps is 2\.5; expected a whole number of at least 1"):
+        jr.WarmBound(2.5)
+    with pytest.raises(ValueError, match=r"every is 1\.5; expected a whole number of at least 1"):
+        jr.InflectionBound(every=np.array(1.5))
     with pytest.raises(TypeError, match=r"bound is 4\.0; expected FixedBound\(value\), InitialBound"):
         jr.bounded(jr.L2(1.0), 4.0)
     with pytest.raises(TypeError, match=r"InitialBound is a class; write InitialBound\(\.\.\.\)"):

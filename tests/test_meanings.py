@@ -56,3 +56,11 @@ def test_what_is_no_meaning_is_refused(meanings):
         TypeError, match=r"is ('squares'|None); expected a jaxreg.Meaning, one of SQUARES, HALF_SQUARES"
     ):
         convert_strength(0.1, *meanings)
+
+
+@pytest.mark.parametrize("name", ["peak", "steps"])
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_what_is_needed_is_above_0(name, value):
+    given = {"peak": 0.1, "steps": 10, name: value}
+    with pytest.raises(ValueError, match=f"convert_strength: {name} is {value:g}; expected a number above 0"):
+        convert_strength(0.1, Meaning.NORMALISED, Meaning.LR_SCALED, **given)

@@ -415,3 +415,40 @@ def test_strengths_may_be_one_a_weight():
     w, strengths = jnp.array([[1.0, -2.0], [0.5, 0.1]]), jnp.array([[1.0, 2.0], [0.0, 4.0]])
     end = moved(optax.chain(optax.sgd(0.0), jr.proximal(jr.L1(strengths), 0.1)), {"kernel": w})["kernel"]
     np.testing.assert_allclose(end, np.sign(w) * np.maximum(np.abs(w) - 0.1 * strengths, 0), atol=1e-6)
+
+
+L1, L2 = jr.L1(0.1), jr.L2(0.1)
+OUT_OF_RANGE = [
+    (lambda: jr.proximal(L1, -1.0), ValueError, "proximal: learning_rate is -1; expected a number of at least 0"),
+    (lambda: jr.proximal(L1, float("nan")), ValueError, "proximal: learning_rate is nan"),
+    (lambda: jr.proximal(L1, "0.1"), TypeError, r"proximal: learning_rate is '0\.1'; expected a number"),
+    (lambda: jr.proximal_adam(L1, -0.1), ValueError, "proximal_adam: learning_rate is -0.1"),
+    (lambda: jr.proximal_adam(L1, 0.1, b1=1.0), ValueError, "b1 is 1; expected a number of at least 0 and under 1"),
+    (lambda: jr.proximal_adam(L1, 0.1, b2=-0.1), ValueError, "b2 is -0.1; expected"),
+    (lambda: jr.proximal_adam(L1, 0.1, eps=0.0), ValueError, "eps is 0; expected a number above 0"),
+    (lambda: jr.bregman(L1, delta=0), ValueError, "bregman: delta is 0; expected a number above 0"),
+    (lambda: jr.bregman(L1, delta=-1), ValueError, "bregman: delta is -1; expected a number above 0"),
+    (lambda: jr.independent_decay(L2, peak=0.0), ValueError, "independent_decay: peak is 0; expected a number above 0"),
+    (lambda: jr.corrected_decay(L2, 0.1, peak=0.0), ValueError, "corrected_decay: peak is 0"),
+    (lambda: jr.corrected_decay(L2, -0.1, peak=0.1), ValueError, "corrected_decay: learning_rate is -0.1"),
+    (lambda: jr.p_norm_decay(jr.Lp(0.1, 1.0), -0.1), ValueError, "p_norm_decay: learning_rate is -0.1"),
+    (lambda: jr.bounded(L2, jr.InitialBound(), rate=0), ValueError, "bounded: rate is 0; expected a number above 0"),
+    (lambda: jr.bounded(L2, jr.InitialBound(), rate=-1), ValueError, "bounded: rate is -1"),
+]
+
+
+@pytest.mark.parametrize(("make", "error", "words"), OUT_OF_RANGE, ids=[words for *_, words in OUT_OF_RANGE])
+def test_numbers_out_of_range_are_refused_when_a_link_is_made(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+@pytest.mark.parametrize("rate", [0.1, np.float32(0.1), jnp.array(0.1), optax.constant_schedule(0.1), "traced"])
+def test_numbers_in_range_come_in_any_form(rate):
+    params = {"kernel": jnp.array([[1.0], [-0.005]])}
+
+    def end(rate):
+        return moved(optax.chain(optax.sgd(0.0), jr.proximal(jr.L1(0.1), rate)), params)["kernel"]
+
+    found = jax.jit(end)(0.1) if isinstance(rate, str) else end(rate)
+    np.testing.assert_allclose(found, [[0.99], [0.0]], atol=1e-7)
