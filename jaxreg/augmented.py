@@ -86,7 +86,7 @@ class InitialBound:
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
         """A share of the value."""
-        return jnp.asarray(self.factor * value), ()
+        return jnp.asarray(self.factor * value, jnp.result_type(value, float)), ()
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
         """As it was."""
@@ -160,7 +160,7 @@ class InflectionBound:
         """The value, if the mean grew by less than the time before for the first time."""
         mean, growth, seen = memory
         looks = step % self.every == 0
-        now = jnp.where(seen == 0, value, self.memory * mean + (1 - self.memory) * value)
+        now = jnp.where(seen == 0, value, self.memory * mean + (1 - self.memory) * value).astype(mean.dtype)
         grown = now - mean
         found = looks & (seen >= 3) & (growth > grown) & jnp.isinf(bound)
         after = (now, grown, seen + 1)
@@ -240,7 +240,8 @@ def bounded(rules: Rules, bound: Bound, rate: Number = 1.0) -> optax.GradientTra
             there = leaf._replace(array=reached(leaf, step))
             value, before = cost(rule, there, count), found[leaf.path]
             limit, memory = bound.later(before.bound, before.memory, value, count + 1)
-            multiplier = jnp.maximum(before.multiplier + rate / leaf.array.size * (value - limit), 0)
+            grown = before.multiplier + rate / leaf.array.size * (value - limit)
+            multiplier = jnp.maximum(grown, 0).astype(before.multiplier.dtype)
             found[leaf.path] = Bounded(multiplier, limit, memory)
             goal = wide(there.array) - multiplier * wide(slope(rule, there, count))
             return landing(leaf.array, goal.astype(leaf.array.dtype), step.dtype)

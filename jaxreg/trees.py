@@ -39,13 +39,14 @@ def penalty(params: Tree, rules: Rules, step: jax.Array | int | None = None) -> 
 
 def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
     """The penalty of one leaf, a scalar; refuses a rule that gives anything else."""
-    value = jnp.asarray(at_rule(rule, step)(leaf.array))
+    array = jnp.asarray(leaf.array)
+    value = jnp.asarray(at_rule(rule, step)(array))
     if value.shape != ():
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} gives an array of shape {value.shape}; expected a penalty, "
             "which gives one number (constraints go to jaxreg.project)"
         )
-    return value
+    return value.astype(wide(array).dtype)  # a strength may be wider than the weights
 
 
 def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:

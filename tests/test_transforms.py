@@ -452,3 +452,52 @@ def test_numbers_in_range_come_in_any_form(rate):
 
     found = jax.jit(end)(0.1) if isinstance(rate, str) else end(rate)
     np.testing.assert_allclose(found, [[0.99], [0.0]], atol=1e-7)
+
+
+WIDE = np.float64(0.1)
+WITH_WIDE_NUMBERS = {
+    "penalize": lambda: jr.penalize(jr.L2(WIDE)),
+    "decay": lambda: jr.decay(jr.L1L2(WIDE, WIDE)),
+    "independent_decay": lambda: jr.independent_decay(jr.L2(WIDE), peak=WIDE),
+    "corrected_decay": lambda: jr.corrected_decay(jr.L2(WIDE), WIDE, peak=WIDE),
+    "cautious_decay": lambda: jr.cautious_decay(jr.L2(WIDE)),
+    "p_norm_decay": lambda: jr.p_norm_decay(jr.Lp(WIDE, 10 * WIDE), WIDE),
+    "proximal": lambda: jr.proximal(jr.GroupLasso(WIDE), WIDE),
+    "proximal_adam": lambda: jr.proximal_adam(jr.L1(WIDE), WIDE, eps=WIDE),
+    "bregman": lambda: jr.bregman(jr.L1(WIDE), delta=WIDE),
+    "project on norms": lambda: jr.project(jr.MinMaxNorm(WIDE, 3 * WIDE, rate=WIDE)),
+    "project on bounds": lambda: jr.project(jr.Box(-WIDE, WIDE)),
+    "steepest": lambda: jr.steepest(jr.MaxNorm(WIDE)),
+    "conditional_gradient": lambda: jr.conditional_gradient(jr.LinfBall(WIDE)),
+    "fixed": lambda: jr.bounded(jr.L2(WIDE), jr.FixedBound(WIDE), rate=WIDE),
+    "initial": lambda: jr.bounded(jr.L2(WIDE), jr.InitialBound(WIDE), rate=WIDE),
+    "warm": lambda: jr.bounded(jr.L2(WIDE), jr.WarmBound(np.float64(2)), rate=WIDE),
+    "inflection": lambda: jr.bounded(jr.L2(WIDE), jr.InflectionBound(np.float64(2), WIDE), rate=WIDE),
+}
+
+
+@pytest.mark.parametrize("name", WITH_WIDE_NUMBERS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_wide_numbers_widen_neither_weights_nor_state(name, dtype):
+    with jax.enable_x64(True):
+        params, tx = {"kernel": jnp.ones((4, 2), dtype)}, WITH_WIDE_NUMBERS[name]()
+
+        def step(carry, _):
+            params, state = carry
+            updates, state = tx.update(params, state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        start = (params, tx.init(params))
+        end = jax.eval_shape(lambda: jax.lax.scan(step, start, None, length=3)[0])
+        assert not [leaf for leaf in jax.tree.leaves((start, end)) if leaf.dtype == np.float64]
+
+
+def test_wide_numbers_widen_no_figure():
+    with jax.enable_x64(True):
+        params = {"kernel": jnp.ones((4, 2), jnp.float32)}
+        for rule in (jr.L2(WIDE), jr.GroupLasso(WIDE), jr.Orthogonal(WIDE), jr.Spectral(jnp.array(WIDE))):
+            assert jr.penalty(params, rule).dtype == np.float32
+            assert jr.diagnostics.penalties(params, rule)[jr.KERNELS].dtype == np.float32
+        for rule in (jr.MaxNorm(WIDE), jr.MinMaxNorm(WIDE, WIDE, rate=WIDE), jr.LinfBall(WIDE), jr.TreeNorm(WIDE)):
+            assert jr.violation(params, rule).dtype == np.float32
+            assert jr.projected(params, rule)["kernel"].dtype == np.float32
