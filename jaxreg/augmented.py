@@ -240,7 +240,7 @@ def bounded(rules: Rules, bound: Bound, rate: Number = 1.0) -> optax.GradientTra
             there = leaf._replace(array=reached(leaf, step))
             value, before = cost(rule, there, count), found[leaf.path]
             limit, memory = bound.later(before.bound, before.memory, value, count + 1)
-            grown = before.multiplier + rate / leaf.array.size * (value - limit)
+            grown = before.multiplier + rate / max(leaf.array.size, 1) * (value - limit)
             multiplier = jnp.maximum(grown, 0).astype(before.multiplier.dtype)
             found[leaf.path] = Bounded(multiplier, limit, memory)
             goal = wide(there.array) - multiplier * wide(slope(rule, there, count))

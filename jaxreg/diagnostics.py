@@ -108,9 +108,14 @@ def at_limit(params: Tree, rules: Rules, step: Step = None, tolerance: float = 1
         longer = how_far(rule, members, [x + move for x, move in zip(wides, moved, strict=True)], step)
         shorter = how_far(rule, members, [x - move for x, move in zip(wides, moved, strict=True)], step)
         size = tree_norm(moved) if len(arrays) > 1 else group_norms(moved[0], axes or ())
-        return jnp.mean(jnp.maximum(longer, shorter) > 0.1 * size)
+        return _share(jnp.maximum(longer, shorter) > 0.1 * size)
 
     return {leaf.path: share(rule, members) for rule, _, members in grouped(params, rules) for leaf in members}
+
+
+def _share(which: jax.Array) -> jax.Array:
+    # Of none it is 0.
+    return jnp.sum(which, dtype=jnp.float32) / max(which.size, 1)
 
 
 def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:
@@ -132,7 +137,7 @@ def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:
         0.25
     """
     claimed = [leaf for leaf, rule in assign(params, rules) if rule is not None]
-    return {leaf.path: jnp.mean(leaf.array == 0, dtype=jnp.float32) for leaf in claimed}
+    return {leaf.path: _share(leaf.array == 0) for leaf in claimed}
 
 
 def penalties(params: Tree, rules: Rules, step: Step = None) -> dict[str, jax.Array]:

@@ -113,6 +113,13 @@ def test_behind_adam_each_step_is_the_published_formula():
     np.testing.assert_array_equal(params["bias"], 1)
 
 
+def test_leaves_without_weights_are_under_every_bound():
+    params, tx = {"kernel": jnp.ones((0, 3))}, jr.bounded(jr.L2(1.0), jr.FixedBound(1.0))
+    updates, state = tx.update(params, tx.init(params), params)
+    assert updates["kernel"].shape == (0, 3)
+    assert state.leaves["kernel"].multiplier == 0
+
+
 def test_bad_use_is_refused_in_words():
     with pytest.raises(ValueError, match="FixedBound: value is -1; expected a number of at least 0"):
         jr.FixedBound(-1.0)

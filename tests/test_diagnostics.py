@@ -150,8 +150,10 @@ def test_norms_are_those_of_units_in_every_layout():
 
 
 def test_empty_leaves_have_figures():
-    for name in ("violations", "moves"):
-        assert getattr(diagnostics, name)({"kernel": jnp.ones((0, 3))}, jr.MaxNorm(1.0))["kernel"] == 0
+    for name in ("violations", "moves", "exact_zeros", "at_limit"):
+        for shape in ((0, 3), (3, 0)):
+            for rule in (jr.MaxNorm(1.0), jr.NonNeg()):
+                assert getattr(diagnostics, name)({"kernel": jnp.ones(shape)}, rule)["kernel"] == 0
 
 
 def test_leaves_under_one_norm_have_one_figure():
