@@ -83,7 +83,9 @@ def check_number(
         else ", not infinite"
     )
     try:
-        array = None if isinstance(value, str | None) else np.asarray(value, dtype=np.float64)  # NumPy would read "3" as 3
+        array = (
+            None if isinstance(value, str | None) else np.asarray(value, dtype=np.float64)
+        )  # NumPy would read "3" as 3
     except (TypeError, ValueError):
         array = None
     if array is None:
