@@ -17,34 +17,8 @@ import numpy as np
 from jaxreg.groups import Axis as Axis
 from jaxreg.groups import group_axes as group_axes
 from jaxreg.groups import group_norms as group_norms
-from jaxreg.groups import group_size, inwards, outwards, rounding, scale_for
+from jaxreg.groups import group_size, inwards, limit_of_groups, outwards, rounding, scale_for
 from jaxreg.objects import Number, check, eps, hyperparameters, known, static, wide
-
-
-def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Number:
-    """A limit beside the groups of `x` over `axes`, each of which has length 1 in it; a single number as it is.
-
-    Args:
-        limit: One number, or one a group: an array that broadcasts to the shape of `x` without the axes.
-        x: The weights, whose dtype an array of limits gets.
-        axes: The axes of one group.
-
-    Raises:
-        ValueError: If the limit is an array of another shape.
-    """
-    given = np.shape(limit)
-    if given == ():
-        return limit.astype(x.dtype) if hasattr(limit, "astype") else limit
-    kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
-    groups = tuple(n for a, n in enumerate(x.shape) if a not in axes)
-    for shape in (groups, kept):
-        if len(given) <= len(shape) and all(n in (1, m) for n, m in zip(given[::-1], shape[::-1], strict=False)):
-            xp: Any = np if known(limit) else jnp  # so that it can be looked at inside of jit too
-            return xp.broadcast_to(xp.asarray(limit, x.dtype), shape).reshape(kept)
-    raise ValueError(
-        f"a limit has shape {given} for weights of shape {x.shape} in groups over the axes {axes}; expected one "
-        f"number, or one a group, in shape {groups}"
-    )
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))

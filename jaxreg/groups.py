@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg.objects import eps, tiny
+from jaxreg.objects import Number, eps, known, tiny
 
 Axis = int | tuple[int, ...] | None
 
@@ -116,7 +116,33 @@ def from_rows(rows: jax.Array, shape: tuple[int, ...], axes: tuple[int, ...]) ->
     return jnp.moveaxis(rows.reshape(*kept, *(shape[a] for a in axes)), last, axes)
 
 
+def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Number:
+    """A limit beside the groups of `x` over `axes`, each of which has length 1 in it; a single number as it is.
+
+    Args:
+        limit: One number, or one a group: an array that broadcasts to the shape of `x` without the axes.
+        x: The weights, whose dtype an array of limits gets.
+        axes: The axes of one group.
+
+    Raises:
+        ValueError: If the limit is an array of another shape.
+    """
+    given = np.shape(limit)
+    if given == ():
+        return limit.astype(x.dtype) if hasattr(limit, "astype") else limit
+    kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+    groups = tuple(n for a, n in enumerate(x.shape) if a not in axes)
+    for shape in (groups, kept):
+        if len(given) <= len(shape) and all(n in (1, m) for n, m in zip(given[::-1], shape[::-1], strict=False)):
+            xp: Any = np if known(limit) else jnp  # so that it can be looked at inside of jit too
+            return xp.broadcast_to(xp.asarray(limit, x.dtype), shape).reshape(kept)
+    raise ValueError(
+        f"a limit has shape {given} for weights of shape {x.shape} in groups over the axes {axes}; expected one "
+        f"number, or one a group, in shape {groups}"
+    )
+
+
 def per_row(limit: Any, x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     """A limit, one number or one a group, as a column beside the rows of `to_rows`."""
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
-    return to_rows(jnp.broadcast_to(jnp.asarray(limit, x.dtype), kept), axes)
+    return to_rows(jnp.broadcast_to(jnp.asarray(limit_of_groups(limit, x, axes), x.dtype), kept), axes)

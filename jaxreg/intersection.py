@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.boxes import Box, LinfBall, NonNeg, clip
-from jaxreg.constraints import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm, limit_of_groups
-from jaxreg.groups import Axis, group_axes, group_size
+from jaxreg.constraints import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
+from jaxreg.groups import Axis, group_axes, group_size, limit_of_groups
 from jaxreg.matrices import Orthonormal
 from jaxreg.objects import Number, hyperparameters, known, refuse_class, static, wide
 from jaxreg.shells import nearest_in_shell

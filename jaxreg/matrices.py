@@ -9,7 +9,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from jaxreg.groups import Axis, from_rows, group_axes, to_rows
+from jaxreg.groups import Axis, from_rows, group_axes, limit_of_groups, to_rows
 from jaxreg.objects import Number, check, eps, hyperparameters, static, wide
 from jaxreg.polar import clipped, clipped_by_products, polar, polar_by_products
 
@@ -61,7 +61,7 @@ class SpectralNorm:
             return w
         axes = group_axes(w.ndim, self.axis)
         matrix = to_rows(wide(w), axes).T
-        limit = jnp.asarray(self.limit, matrix.dtype)
+        limit = jnp.asarray(limit_of_groups(self.limit, matrix, (0, 1)), matrix.dtype)
         inner = limit * (1 - _slack(matrix, w) - 2e-4 * self.fast)
         if self.fast:
             nearest = clipped_by_products(matrix, inner)

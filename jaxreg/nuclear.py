@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from jaxreg.groups import Axis, from_rows, group_axes, rounding, to_rows
+from jaxreg.groups import Axis, from_rows, group_axes, limit_of_groups, rounding, to_rows
 from jaxreg.objects import Number, check, eps, hyperparameters, static, wide
 from jaxreg.polar import lowered
 
@@ -47,8 +47,9 @@ class NuclearBall:
             return w
         axes = group_axes(w.ndim, self.axis)
         matrix = to_rows(wide(w), axes)
-        nearest, total = lowered(matrix, jnp.asarray(self.radius * self._share(w), matrix.dtype))
-        inside = total <= jnp.asarray(self.radius, matrix.dtype)
+        radius = jnp.asarray(limit_of_groups(self.radius, matrix, (0, 1)), matrix.dtype)
+        nearest, total = lowered(matrix, radius * self._share(w))
+        inside = total <= radius
         return jnp.where(inside, w, from_rows(nearest, w.shape, axes).astype(w.dtype))
 
     def lmo(self, direction: jax.Array) -> jax.Array:

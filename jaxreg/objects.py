@@ -75,17 +75,13 @@ def check_number(
     if not known(value):
         return
     expected = "a number" if low == -np.inf else f"a number {'above' if above else 'of at least'} {low:g}"
-    expected += (
-        f" and {'under' if under else 'at most'} {high:g}"
-        if np.isfinite(high)
-        else ""
-        if infinite
-        else ", not infinite"
-    )
+    if np.isfinite(high):
+        expected += f" and {'under' if under else 'at most'} {high:g}"
+    elif not infinite:
+        expected += ", not infinite"
     try:
-        array = (
-            None if isinstance(value, str | None) else np.asarray(value, dtype=np.float64)
-        )  # NumPy would read "3" as 3
+        # NumPy would read "3" as 3.
+        array = None if isinstance(value, str | None) else np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         array = None
     if array is None:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.constraints import MinMaxNorm
-from jaxreg.groups import group_norms, rounding
+from jaxreg.groups import group_norms, limit_of_groups, rounding
 from jaxreg.objects import Number, check, eps, hyperparameters, wide
 
 
@@ -66,7 +66,8 @@ class TreeNorm:
     """Norm of all arrays together exactly `radius`: {W₁ … W_k : Σ ‖W_i‖² = radius²}, by one factor for all.
 
     Called on a tree of arrays it gives a tree like it. Every rule works on all leaves that its pattern claims; this one
-    works on them as one vector. A tree of zeros has no direction; all of its weights become equal.
+    works on them as one vector, and a bare one on all kernels. Two patterns are two norms, even of one object. A tree
+    of zeros has no direction; all of its weights become equal.
 
     Args:
         radius: Number above 0; a float, an array or an Optax schedule. To hold a model at a share of its initial norm,
@@ -97,6 +98,7 @@ class TreeNorm:
         count = sum(leaf.size for leaf in leaves)
         if count == 0:
             return tree
+        limit_of_groups(self.radius, leaves[0], tuple(range(leaves[0].ndim)))  # refuses more than one number
         norm = tree_norm(leaves)
         # Every leaf rounds to half an ulp of its dtype; the sum of squares of the largest one is the least exact.
         slack = max(rounding(wide(leaf), tuple(range(leaf.ndim))) + eps(leaf.dtype) / 2 for leaf in leaves)

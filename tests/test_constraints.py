@@ -374,3 +374,29 @@ def test_any_weights_at_all(name):
 def test_bad_input_is_refused_in_a_sentence(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+@pytest.mark.parametrize(
+    ("rule", "shape"),
+    [
+        (jr.SpectralNorm(jnp.array([1.0, 2.0, 3.0])), (4, 3)),
+        (jr.NuclearBall(jnp.array([1.0, 2.0, 3.0])), (4, 3)),
+        (jr.FrobeniusSphere(jnp.array([1.0, 2.0, 3.0])), (4, 3)),
+        (jr.TreeNorm(jnp.array([1.0, 2.0, 3.0])), (4, 3)),
+        (jr.Simplex(jnp.arange(1.0, 6.0)), (4, 3)),
+        (jr.L1Ball(jnp.arange(1.0, 6.0)), (4, 3)),
+        (jr.MaxNorm(jnp.arange(1.0, 6.0)), (4, 3)),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_limits_that_are_neither_one_number_nor_one_a_group_are_refused(rule, shape):
+    with pytest.raises(ValueError, match=r"a limit has shape \(\d,\) for weights of shape .* expected one number"):
+        rule(jnp.ones(shape))
+
+
+@pytest.mark.parametrize("rule", [jr.Simplex, jr.SumTo, jr.L1Ball])
+def test_totals_are_one_a_group_in_every_layout(rule):
+    totals = jnp.array([1.0, 2.0, 3.0])
+    w = 10 * jnp.ones((3, 4))
+    np.testing.assert_allclose(jnp.sum(rule(totals, axis=1)(w), axis=1), totals, rtol=1e-5)
+    np.testing.assert_allclose(rule(totals, axis=1)(w), rule(totals, axis=0)(w.T).T, rtol=1e-6)
