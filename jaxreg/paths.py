@@ -64,7 +64,7 @@ def leaves(params: Tree) -> list[Leaf]:
     Raises:
         ValueError: If two leaves have one path.
     """
-    entries = _unwrapped(jax.tree_util.tree_leaves_with_path(params))
+    entries = _unwrapped(params, jax.tree_util.tree_leaves_with_path(params))
     steps = [_steps(path) for path, _ in entries]
     path, count = Counter(map("/".join, steps)).most_common(1)[0] if steps else ("", 0)
     if count > 1:
@@ -193,11 +193,16 @@ def _listed(found: list[Leaf]) -> str:
     return shown if len(found) <= 40 else f"{shown} and {len(found) - 40} more"
 
 
-def _unwrapped(entries: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    # An NNX variable is a node of its own around the array, and around nothing else.
+def _unwrapped(params: Tree, entries: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    # An NNX variable, or a box of Linen's in a dictionary, is a node of its own around the array, and nothing else.
     inside = Counter(path[:-1] for path, _ in entries)
-    wrapped = [len(path) > 1 and path[-1] in _WRAPPERS and inside[path[:-1]] == 1 for path, _ in entries]
-    return [(path[:-1] if w else path, array) for w, (path, array) in zip(wrapped, entries, strict=True)]
+
+    def wrapped(path: tuple[Any, ...]) -> bool:
+        if len(path) < 2 or path[-1] not in _WRAPPERS or inside[path[:-1]] > 1:
+            return False
+        return isinstance(path[-2], jax.tree_util.DictKey) or _is_variable(_node(params, path[:-1]))
+
+    return [(path[:-1] if wrapped(path) else path, array) for path, array in entries]
 
 
 def _steps(path: tuple[Any, ...]) -> tuple[str, ...]:
@@ -211,8 +216,14 @@ def _shape(array: Any) -> tuple[int, ...]:
 
 def _owner(params: Tree, path: tuple[Any, ...]) -> str:
     # Equinox calls the weights of a Linear, a LayerNorm and an Embedding alike: the module's class tells.
+    node = _node(params, path[:-1])
+    return "" if node is None else type(node).__name__
+
+
+def _node(params: Tree, path: tuple[Any, ...]) -> Any:
+    # What lies at a path; None where its keys don't lead to it.
     node = params
-    for key in path[:-1]:
+    for key in path:
         try:
             node = (
                 getattr(node, key.name)
@@ -220,5 +231,10 @@ def _owner(params: Tree, path: tuple[Any, ...]) -> str:
                 else node[getattr(key, "idx", getattr(key, "key", None))]
             )
         except (AttributeError, IndexError, KeyError, TypeError):
-            return ""
-    return type(node).__name__
+            return None
+    return node
+
+
+def _is_variable(node: Any) -> bool:
+    # Whether it is one of Flax NNX, which the library does without.
+    return any(base.__name__ == "Variable" and base.__module__.startswith("flax.") for base in type(node).__mro__)

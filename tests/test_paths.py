@@ -264,10 +264,22 @@ def test_an_empty_tree_has_nothing_to_claim():
         assign({}, LIMIT)
 
 
+class Temperature(NamedTuple):
+    value: jax.Array
+
+
+class Scaled(NamedTuple):
+    scale: Temperature
+    kernel: jax.Array
+
+
 def test_a_field_that_is_called_value_keeps_its_name():
     fields = Attention(*(jnp.ones((2, 2)) for _ in range(3)))
     for tree, before in (({"attn": fields}, "attn/"), ([fields], "0/"), (fields, "")):
         assert paths(tree) == [before + name for name in ("query", "key", "value")]
+    alone = Temperature(jnp.ones(2))
+    for tree, path in (([alone], "0/value"), (Scaled(alone, jnp.ones((2, 2))), "scale/value")):
+        assert path in paths(tree)
 
 
 def test_an_nnx_module_is_differentiated_as_its_state_is():

@@ -73,6 +73,12 @@ def test_the_task_is_told_from_the_target(column, task):
 
 
 many = "".join(f"{row},word{row},{row % 2}\n" for row in range(100_000))
+
+
+def column(cell):
+    return ("x;y\n" + "".join(f"{cell.format(row)}\n" for row in range(20))).encode()
+
+
 few = "".join(f"{row % 15},{row % 2}\n" for row in range(60))
 numbers = "".join(f"{row * 1.5},{row % 2}\n" for row in range(60))
 REFUSED = {
@@ -95,11 +101,15 @@ REFUSED = {
     "zero": (b"x,y\n1,\0\n", "t.csv", "zero byte in line 2"),
     "categories": (f"x,w,y\n{many}".encode(), "t.csv", "column 'w' holds 100000 different words, such as 'word0'"),
     "stray": (f"x,y\n{numbers}abc,1\n".encode(), "t.csv", "row 61, column 'x' of t.csv is 'abc', and 60 other cells"),
+    "decimal comma": (column("0,{0}1;1"), "t.csv", "row 1, column 'x' of t.csv is '0,01', a number with a"),
+    "thousands": (
+        column('"1{0},000.5";1'),
+        "t.csv",
+        "row 1, column 'x' of t.csv is '10,000.5', a number with a comma or",
+    ),
+    "German thousands": (column("1{0}.234,5;1"), "t.csv", "'10.234,5', a number with a comma or with marks between"),
+    "dates": (column("2024-01-{0:02};1"), "t.csv", "row 1, column 'x' of t.csv is '2024-01-00', a date; expected numb"),
     "typo": (f"x,y\n{few}1O,1\n".encode(), "t.csv", "row 61, column 'x' of t.csv is '1O', and 60 other cells are num"),
-    "decimal comma": (b"x;y\n0,1;1\n0,25;0\n1;0\n", "t.csv", "row 1, column 'x' of t.csv is '0,1', a number with a"),
-    "thousands": (b'x,y\n"1,000",1\n"12,500.5",0\n', "t.csv", "'1,000', a number with a comma or with marks between"),
-    "German thousands": (b"x;y\n1.234,5;1\n0,5;0\n", "t.csv", "'1.234,5', a number with a comma or with marks"),
-    "dates": (b"x,y\n2024-01-02,1\n2024-01-03 10:00,0\n", "t.csv", "is '2024-01-02', a date; expected numbers or w"),
     "no heading": (b"1,2\n3,4\n5,6\n", "t.csv", "there are '1', '2': the first row looks like data, give the"),
     "pickle": (pickle.dumps([1]), "t.csv", "t.csv is a pickle, which can run any code"),
     "pickle by name": (b"x", "t.pkl", "t.pkl is a pickle"),
@@ -135,9 +145,35 @@ def test_commas_inside_quotes_are_no_delimiters():
 
 
 def test_columns_of_words_keep_their_words_where_they_look_like_numbers():
-    columns = parsed(b"zip,x\n02134,1\n1.50,2\n,3\n", "t.csv", words={"zip"})
+    columns = parsed(b"zip,x\n02134,1\n1.50,2\n,3\n", "t.csv", wanted={"zip": True, "x": False})
     assert columns["zip"].tolist() == ["02134", "1.50", None]
     np.testing.assert_array_equal(columns["x"], [1, 2, 3])
+
+
+def test_columns_that_are_not_wanted_are_not_looked_at():
+    raw = ("when,x\n" + "".join(f"2024-01-{day:02},{day}\n" for day in range(1, 29))).encode()
+    columns = parsed(raw, "t.csv", wanted={"x": False})
+    np.testing.assert_array_equal(columns["x"], np.arange(1, 29))
+    assert len(parsed(b"big,x\n1e300,1\n", "t.csv", wanted={"x": False})["x"]) == 1
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [f"192.168.100.{host}" for host in range(20)],
+        [f"212.555.{line}" for line in range(1234, 1254)],
+        [f"2.{minor:03}.1" for minor in range(20)],
+        [f"{hour}:30" for hour in range(20)],
+        [f"{row}-{row + 1}" for row in range(20)],
+        [f"00 {row:03}" for row in range(20)],
+        ["1,2", "2,3", "1", "3"] * 5,
+        [*map(str, range(1, 13)), "unknown", *"1234567"],
+    ],
+    ids=lambda cells: cells[0],
+)
+def test_names_that_look_a_little_like_numbers_are_words(cells):
+    raw = ("x;y\n" + "".join(f"{cell};1\n" for cell in cells)).encode()
+    assert parsed(raw, "t.csv")["x"].tolist() == cells
 
 
 def test_text_in_a_numeric_target_is_shown_with_its_row():

@@ -355,6 +355,7 @@ def test_what_cannot_be_told_is_null_and_said(folder, monkeypatch, capsys):
     json.loads((folder / "five-search" / "verdict.json").read_text(), parse_constant=refuse)
     assert told["R²"]["mean"] is None
     assert any("it takes two rows" in sentence for sentence in told["verdict"])
+    assert any("R² \u2013 ± \u2013 (not known), squared error" in sentence for sentence in told["verdict"])
     assert open_search(folder / "five-search").chosen.label == told["chosen"]["label"]
 
 

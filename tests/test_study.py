@@ -188,6 +188,10 @@ def test_a_recipe_that_no_numbers_write_has_no_code():
     def code(**recipe):
         return Arm("a", lambda _: Recipe(**recipe)).record().code
 
+    for number in (0.1, np.float32(0.1), jnp.float32(0.1), np.float64(0.1)):
+        assert code(proximals=jr.L1(number), learning_rate=number) == ["jr.proximal(jr.L1(strength=0.1), 0.1)"]
+    both = jr.Intersection(jr.MaxNorm(np.int64(1)), jr.NonNeg(), axis=1)
+    assert code(constraints=both) == ["jr.project(jr.Intersection(jr.MaxNorm(limit=1), jr.NonNeg(), axis=1))"]
     assert code(penalties={HIDDEN: jr.L2(lambda step: 1e-3)}) == [""]
     assert code(penalties=jr.to_reference({"hidden": {"kernel": np.ones((2, 3))}}, {HIDDEN: jr.L2(0.1)})) == [""]
     assert code(constraints={HIDDEN: jnp.abs}) == [""]

@@ -141,6 +141,11 @@ class Encoding:
         ]
 
     @property
+    def kinds(self) -> dict[str, bool]:
+        """Whether each column holds words."""
+        return {column.name: bool(column.categories) for column in self.columns}
+
+    @property
     def words(self) -> dict[str, int]:
         """The columns of words, and how many different ones each has."""
         return {column.name: len(column.categories) for column in self.columns if column.categories}

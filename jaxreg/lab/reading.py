@@ -9,7 +9,7 @@ import io
 import math
 import re
 import zipfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +25,17 @@ LARGEST = 1e38
 
 _DELIMITERS = ",;\t|"
 _MOSTLY = 0.9
-_FEW = 10
-"""Different numbers that may be names of a few kinds; more of them, beside few words, are numbers with mistakes."""
+_FEW = 12
+"""Different numbers that may be names of a few kinds, such as months; more of them are numbers, some with mistakes."""
 
 
-def read(file: Path, words: Collection[str] = ()) -> Columns:
+def read(file: Path, wanted: Mapping[str, bool] | None = None) -> Columns:
     """The columns of a file.
 
     Args:
         file: Ends in .csv, .tsv, .txt, .npz or .parquet.
-        words: Columns that hold words even where all of a file's look like numbers, such as 02134.
+        wanted: Name -> whether it holds words, even where all of a file's look like numbers, such as 02134; what other
+            columns hold is not looked at. None where no column is known yet.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -44,16 +45,16 @@ def read(file: Path, words: Collection[str] = ()) -> Columns:
         raise ValueError(f"{file} is a folder; expected a file: {_KNOWN}")
     if not file.exists():
         raise FileNotFoundError(f"there is no file {file}")
-    return parsed(file.read_bytes(), file.name, words)
+    return parsed(file.read_bytes(), file.name, wanted)
 
 
-def parsed(raw: bytes, name: str, words: Collection[str] = ()) -> Columns:
+def parsed(raw: bytes, name: str, wanted: Mapping[str, bool] | None = None) -> Columns:
     """The columns in the bytes of a file.
 
     Args:
         raw: All of it.
         name: The name of the file, for its ending and for what is said of it.
-        words: As `read` takes them.
+        wanted: As `read` takes it.
 
     Raises:
         ValueError: As `read` does.
@@ -65,17 +66,19 @@ def parsed(raw: bytes, name: str, words: Collection[str] = ()) -> Columns:
     parser = _PARSERS.get(Path(name).suffix.lower())
     if parser is None:
         raise ValueError(f"{name} ends in {Path(name).suffix!r}; expected {_KNOWN}")
-    columns = parser(raw, name, words)
+    columns = parser(raw, name, wanted)
     if not columns or not len(next(iter(columns.values()))):
         raise ValueError(f"{name} holds a heading and no rows; expected rows")
     for column, values in columns.items():
+        if wanted is not None and column not in wanted:
+            continue
         if values.dtype != object and (beyond := np.flatnonzero(np.abs(values) > LARGEST)).size:
             found = values[beyond[0]]
             raise ValueError(f"row {beyond[0] + 1}, column {column!r} of {name} is {found:g}; expected a finite number")
     return columns
 
 
-def _csv(raw: bytes, name: str, words: Collection[str]) -> Columns:
+def _csv(raw: bytes, name: str, wanted: Mapping[str, bool] | None) -> Columns:
     text = _decoded(raw, name).strip("\n\r")
     if not text:
         raise ValueError(f"{name} holds blank lines only; expected a heading and rows")
@@ -94,7 +97,7 @@ def _csv(raw: bytes, name: str, words: Collection[str]) -> Columns:
                 f"row {number} of {name} has {len(row)} cells and the heading {len(names)}; expected as many"
             )
     return {
-        column: _column(column, cells, name, words)
+        column: _column(column, cells, name, wanted)
         for column, cells in zip(names, zip(*table[1:], strict=True), strict=False)
     }
 
@@ -133,11 +136,11 @@ def _names(names: Sequence[str], name: str) -> Sequence[str]:
     return names
 
 
-def _column(column: str, cells: Sequence[str], name: str, words: Collection[str]) -> np.ndarray:
+def _column(column: str, cells: Sequence[str], name: str, wanted: Mapping[str, bool] | None) -> np.ndarray:
     told = [cell.strip() for cell in cells]
     there = [word.lower() not in MISSING for word in told]
     spoken = np.array([word if known else None for word, known in zip(told, there, strict=True)], dtype=object)
-    if column in words:
+    if wanted is not None and wanted.get(column, True):
         return spoken
     numbers = np.full(len(told), np.nan)
     wrong = []
@@ -158,15 +161,16 @@ def _column(column: str, cells: Sequence[str], name: str, words: Collection[str]
         raise ValueError(
             f"{where}, and {count} other cells are numbers; expected a number, or nothing where it is missing"
         )
-    for pattern, kind, wanted in _UNREAD:
-        if all(pattern.fullmatch(told[place]) for place in wrong):
-            raise ValueError(f"{where}, {kind}; expected {wanted}")
+    if len(set(told)) > _FEW:  # fewer may be names of kinds that look so
+        for pattern, kind, rule in _UNREAD:
+            if all(pattern.fullmatch(told[place]) for place in wrong):
+                raise ValueError(f"{where}, {kind}; expected {rule}")
     return spoken
 
 
 _UNREAD = (
     (
-        re.compile(r"[+-]?\d{1,3}(?:[.,' ]\d{3})*,\d+|[+-]?\d+,\d+|[+-]?\d{1,3}(?:[.,' ]\d{3})+(?:[.,]\d+)?"),
+        re.compile(r"[+-]?\d+,\d+|[+-]?[1-9]\d{0,2}([.,' ])\d{3}(?:\1\d{3})*(?:(?!\1)[.,]\d+)?"),
         "a number with a comma or with marks between its thousands",
         "a point before the decimals and no other mark, such as 1234.5",
     ),
@@ -180,7 +184,7 @@ _UNREAD = (
 what is wanted in its place."""
 
 
-def _npz(raw: bytes, name: str, words: Collection[str]) -> Columns:
+def _npz(raw: bytes, name: str, wanted: Mapping[str, bool] | None) -> Columns:
     arrays = {}
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -225,16 +229,16 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.
         return array.astype(np.float64)
 
 
-def _parquet(raw: bytes, name: str, words: Collection[str]) -> Columns:
+def _parquet(raw: bytes, name: str, wanted: Mapping[str, bool] | None) -> Columns:
     found = parquet.columns(raw, name)
     names = _names([column.strip() for column, _ in found], name)
     return {
-        column: cells if isinstance(cells, np.ndarray) else _column(column, cells, name, words)
+        column: cells if isinstance(cells, np.ndarray) else _column(column, cells, name, wanted)
         for column, (_, cells) in zip(names, found, strict=True)
     }
 
 
-_PARSERS: Mapping[str, Callable[[bytes, str, Collection[str]], Columns]] = {
+_PARSERS: Mapping[str, Callable[[bytes, str, Mapping[str, bool] | None], Columns]] = {
     ".csv": _csv,
     ".tsv": _csv,
     ".txt": _csv,

@@ -101,7 +101,7 @@ def predict(model: Path, file: Path, out: Path | None) -> None:
     for given in (model, file):
         if out is not None and out.exists() and given.exists() and out.samefile(given):
             raise ValueError(f"--out {out} is {given}, which would be lost; name another file")
-    x, notes = loaded.encoding(reading.read(file, loaded.encoding.words))
+    x, notes = loaded.encoding(reading.read(file, loaded.encoding.kinds))
     for note in notes:
         print(f"jaxreg: {note}", file=sys.stderr)
     text = loaded.table(x)

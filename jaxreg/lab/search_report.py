@@ -189,9 +189,9 @@ def _known(estimate: Estimate) -> dict[str, float | None]:
 
 
 def _steps(gain: Estimate) -> float:
-    # How many standard errors it is away from nothing.
-    if gain.mean == 0:
-        return 0.0
+    # How many standard errors it is away from nothing; NaN where that is not known.
+    if gain.mean == 0 or np.isnan(gain.mean):
+        return gain.mean
     return gain.mean / gain.error if gain.error > 0 else float(np.copysign(np.inf, gain.mean))
 
 

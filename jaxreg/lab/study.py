@@ -36,7 +36,7 @@ from jaxreg.lab.record import (
 from jaxreg.lab.surface import Window, window
 from jaxreg.lab.sweep import prepare
 from jaxreg.lab.tasks import BINARY, Task
-from jaxreg.objects import Number
+from jaxreg.objects import Number, known
 from jaxreg.paths import Tree, leaves
 
 Strength = float | tuple[float, ...]
@@ -289,7 +289,7 @@ def _code(recipe: Recipe) -> str:
         ("project", recipe.constraints, ()),
     ]
     used = [(name, (rules, *more)) for name, rules, more in links if rules is not None]
-    if not all(isinstance(leaf, int | float) for _, given in used for leaf in jax.tree.leaves(given)):
+    if not all(known(leaf) and np.ndim(leaf) == 0 for _, given in used for leaf in jax.tree.leaves(given)):
         return ""  # a schedule, a function of the user's or an array of weights
     return ",\n".join(f"jr.{name}({', '.join(map(_written, given))})" for name, given in used)
 
@@ -298,12 +298,15 @@ def _written(rules: Any) -> str:
     if isinstance(rules, Mapping):
         named = {getattr(jr, name): f"jr.{name}" for name in ("KERNELS", "RECURRENT_KERNELS", "BIASES", "EMBEDDINGS")}
         return "{" + ", ".join(f"{named.get(p, repr(p))}: {_written(rule)}" for p, rule in rules.items()) + "}"
+    if isinstance(rules, np.number | jax.Array):
+        rules = float(str(rules)) if np.issubdtype(rules.dtype, np.floating) else int(rules)  # 0.1, not 0.10000000149
     if isinstance(rules, float):
         return repr(float(rules)) if math.isfinite(rules) else f"float('{float(rules)}')"
     if not dataclasses.is_dataclass(rules):
         return repr(rules)
     if isinstance(rules, jr.Intersection):
-        return f"jr.Intersection({', '.join(map(_written, rules.parts))})"
+        axis = [] if rules.axis is None else [f"axis={rules.axis!r}"]
+        return f"jr.Intersection({', '.join([*map(_written, rules.parts), *axis])})"
     given = {field.name: getattr(rules, field.name) for field in dataclasses.fields(rules)}
     plain = {field.name: field.default for field in dataclasses.fields(rules)}
     shown = ", ".join(f"{name}={_written(value)}" for name, value in given.items() if value != plain[name])
