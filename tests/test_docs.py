@@ -15,7 +15,7 @@ import jaxreg
 import jaxreg.lab
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/which-when.md", "docs/frameworks.md"]
+PAGES = ["README.md", "docs/which-when.md", "docs/frameworks.md", "docs/compare.md"]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CATALOGUE = (ROOT / "docs" / "catalogue.md").read_text("utf-8")
 MODULES = sorted(path.stem for path in Path(jaxreg.__file__).parent.glob("*.py") if path.stem != "__init__")
