@@ -31,6 +31,7 @@ STUDY = Study(
     model=linen(LSTM(units=(16,), outputs=10), inputs=(8, 8)),
     task=CLASSES,
     draws=lambda count: digits_by_row(range(count), train=200, validation=200),
+    drawn_from="1,797 digits",
     arms=[
         Arm(
             "gate",

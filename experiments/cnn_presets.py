@@ -22,6 +22,7 @@ STUDY = Study(
     model=linen(CNN(filters=(16,), outputs=10), inputs=(8, 8, 1)),
     task=CLASSES,
     draws=lambda count: digits(range(count), train=200, validation=200),
+    drawn_from="1,797 digits",
     arms=[
         Arm(
             "decay",

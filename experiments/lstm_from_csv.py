@@ -24,6 +24,7 @@ STUDY = Study(
     model=FRESH,
     task=NUMBERS,
     draws=lambda count: sunspots(range(count), length=12, train=100, validation=40, test=60),
+    drawn_from="309 years of sunspots",
     arms=[
         Arm("L2", lambda strength: Recipe(penalties={".*kernel": jr.L2(strength)}), strengths=(0.0, 0.01)),
         Arm(

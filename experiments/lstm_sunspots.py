@@ -21,6 +21,7 @@ STUDY = Study(
     model=linen(LSTM(units=(8,)), inputs=(12, 1)),
     task=NUMBERS,
     draws=lambda count: sunspots(range(count), length=12, train=100, validation=40, test=60),
+    drawn_from="309 years of sunspots",
     arms=[
         Arm(
             "L2",

@@ -80,7 +80,7 @@ def norms(results: StudyResults, recipe: str) -> list[Picture]:
         ax.autoscale(axis="y")
         ax.set_ylim(bottom=0)
 
-    where = "fresh draws" if results.published is None else one_draw(results)
+    where = "all draws" if results.published is None else one_draw(results)
     return [_picture(f"{results.record.name}-norms", f"Weight norms over the epochs, {where}", draw)]
 
 
@@ -102,7 +102,7 @@ def differences(results: StudyResults, recipe: str) -> list[Picture]:
     return [
         _picture(
             f"{results.record.name}-draws-{name}",
-            f"{_title(results.fresh, name)} of {recipe} minus {NONE} in each fresh draw",
+            f"{_title(results.fresh, name)} of {recipe} minus {NONE} in each draw",
             partial(draw, variable=f"test_{name}"),
         )
         for name in measured(results.fresh)
@@ -117,7 +117,7 @@ def stops(results: StudyResults) -> list[str]:
 
 
 def stop(results: StudyResults, recipe: str) -> list[Picture]:
-    """How one recipe decides, learns and weighs, from many seeds on one draw, or else on fresh draws."""
+    """How one recipe decides, learns and weighs, from many seeds on one draw, or else on all draws."""
     dataset = results.fresh if results.published is None else results.published
     walk = dataset.isel(recipe=_on_grid(results, dataset))
     lanes, baseline = walk.sel(recipe=recipe), walk.sel(recipe=NONE)
@@ -203,10 +203,10 @@ def _on_grid(results: StudyResults, dataset: xr.Dataset) -> np.ndarray:
 
 
 def _shown(results: StudyResults) -> list[tuple[str, str, xr.Dataset, str]]:
-    # Of the data of many seeds the metrics, as they were published; of fresh draws those and the loss.
+    # Of the data of many seeds the metrics, as they were published; of the draws those and the loss.
     metrics = measured(results.fresh)
     draws = results.fresh.sizes["draw"]
-    shown = [(name, FRESH, results.fresh, f"{draws} fresh draws") for name in metrics]
+    shown = [(name, FRESH, results.fresh, f"{draws} draws") for name in metrics]
     if results.published is None:
         return shown
     where = f"{one_draw(results)}, {results.published.sizes['seed']} seeds"

@@ -44,7 +44,7 @@ class ArmRecord(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What somebody says of two recipes, to be held against fresh draws of the data.
+    """What somebody says of two recipes, to be held against draws of the data.
 
     Args:
         words: What is said.
@@ -76,9 +76,10 @@ class Record:
         published: Label -> published accuracy on the training and on the test rows.
         highlights: Labels of the recipes that the pictures set beside the baseline.
         grid: The method whose strengths are drawn; empty if none is.
-        claims: What is held against fresh draws.
+        claims: What is held against the draws.
         command: What made it.
         source: Where the published figures are from.
+        drawn_from: Out of which rows every draw is taken; empty where each draw is new data.
         loss: What the loss is called.
         unit: The unit of the loss.
         points: Part ("train", "test") -> rows of (first feature, second feature, class) of the data of many seeds, if
@@ -95,9 +96,15 @@ class Record:
     claims: Sequence[Claim] = ()
     command: str = ""
     source: str = ""
+    drawn_from: str = ""
     loss: str = "cross-entropy"
     unit: str = "nats"
     points: Mapping[str, Sequence[Sequence[float]]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def draws(self) -> str:
+        """What the draws are, in words."""
+        return f"draws from the same {self.drawn_from}" if self.drawn_from else "fresh draws of the data"
 
     def arm(self, method: str) -> ArmRecord:
         """What is known of one method."""

@@ -144,7 +144,7 @@ def _study(source: Source) -> list[Block]:
     blocks.append(t.weights_table(source))
     if results.record.source:
         blocks.append(Paragraph(["Published: ", Given(results.record.source), "."]))
-    blocks.append(Paragraph(t.diverged_note(parts)))
+    blocks.append(Paragraph([*t.diverged_note(parts), *t.reach_note(source)]))
     if results.record.grid:
         blocks += _walk(source, label)
     pictures = [*gallery.data(results), *gallery.learning(results, seen), *gallery.grid(results, label)]
@@ -165,7 +165,7 @@ def _walk(source: Source, label: str) -> list[Block]:
         parts: list[Piece] = [f"test {quantity(fresh.data, LOSS).words} "]
         if study.data is not None:
             parts += [study.find(figures.mean, recipe, LOSS).number(), f" with {gallery.one_draw(results)}, "]
-        parts += [fresh.find(figures.mean, recipe, LOSS).number(), " over fresh draws"]
+        parts += [fresh.find(figures.mean, recipe, LOSS).number(), " over the draws"]
         if recipe != NONE:
             parts += [": ", *change(fresh, recipe, LOSS)]
         return [*parts, "."]

@@ -1,7 +1,9 @@
 """A case study as data: which recipes, at which strengths, against which claims and figures; and the one way to run it.
 
-Every recipe is trained on many fresh draws of the data and, where there is a published draw or another one to look at,
-on that from many initialisations. All recipes share seeds and draws, so that comparisons are paired.
+Every recipe is trained on many draws of the data and, where there is a published draw or another one to look at, on
+that from many initialisations. All recipes share seeds and draws, so that comparisons are paired. Each lane of a recipe
+has initial weights and an order of the rows of its own: were they those of one seed in all draws, the draws would not
+be independent, and an interval over them would leave out what another seed would have given.
 """
 
 import dataclasses
@@ -117,13 +119,14 @@ class Study:
         name: Its name, and that of its folder.
         title: One line for people.
         model: What is trained.
-        draws: number of draws -> that many fresh draws of the data.
+        draws: number of draws -> that many draws of the data.
         arms: What is compared; one of them holds the baseline.
         task: What is to be learnt.
+        drawn_from: Out of which rows every draw is taken, such as "1,797 digits"; empty where each draw is new data.
         data: One draw of the data to train on from many seeds, such as a published one; None to do without.
         published: Label -> published accuracy on the training and on the test rows of `data`.
         source: Where the published figures are from.
-        claims: What is held against the fresh draws.
+        claims: What is held against the draws.
         highlights: Labels of the recipes that the pictures set beside the baseline.
         grid: The method whose strengths are drawn; empty for none.
         outputs: The final weights -> name -> a number, to be stored and shown beside the curves.
@@ -138,6 +141,7 @@ class Study:
     draws: Callable[[int], Data]
     arms: Sequence[Arm]
     task: Task = BINARY
+    drawn_from: str = ""
     data: Data | None = None
     published: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     source: str = ""
@@ -171,7 +175,7 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
         command: What a person would type to run it again; kept with the results.
 
     Returns:
-        The curves of `jaxreg.lab.fit` on the data of many seeds and on fresh draws, as `open_study` reads them.
+        The curves of `jaxreg.lab.fit` on the data of many seeds and on the draws, as `open_study` reads them.
 
     Raises:
         ValueError: If `out` holds other results, or a file is in its way.
@@ -197,6 +201,7 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
         claims=study.claims,
         command=command,
         source=study.source,
+        drawn_from=study.drawn_from,
         loss=study.task.words,
         unit=study.task.unit,
         points={} if study.data is None else _points(study.data),
@@ -251,7 +256,7 @@ def _arm(
 
     def run(seed: jax.Array, draw: jax.Array, strength: Number = 0.0) -> dict[str, Any]:
         recipe = arm.recipe(*strength) if several else arm.recipe(strength)
-        lane = fit(problem, recipe, jax.random.key(seed), draw, keep=True)
+        lane = fit(problem, recipe, jax.random.fold_in(jax.random.key(seed), draw), draw, keep=True)
         params = _parameters(problem.model, lane)
         if places is None:  # the weights of all lanes would take more room than all else
             lane = {name: values for name, values in lane.items() if not name.startswith("params/")}

@@ -45,13 +45,13 @@ def published_table(source: Source) -> Table:
 
 
 def fresh_table(source: Source) -> Table:
-    """One row a recipe on fresh draws: the metrics and the loss, what each gains over the baseline, how often.
+    """One row a recipe over the draws: the metrics and the loss, what each gains over the baseline, how often.
 
     Args:
         source: Stands for a `StudyResults`.
     """
     fresh = source.at("fresh")
-    caption: Text = [fresh.find(figures.lanes, "draw").number(form="d"), " fresh draws of the data"]
+    caption: Text = [fresh.find(figures.lanes, "draw").number(form="d"), f" {source.data.record.draws}"]
     if fresh.data.sizes["seed"] > 1:
         caption = [*caption, ", ", fresh.find(figures.lanes, "seed").number(form="d"), " seeds on each"]
     if source.data.published is None:
@@ -75,11 +75,11 @@ def weights_table(source: Source) -> Table:
     for name in [*(str(name) for name in fresh.data if str(name).startswith("norm/")), *outputs(fresh.data)]:
         columns.append(quantity(fresh.data, name).words)
         _fill(rows, partial(_spread, fresh, name, form=".2f" if name.startswith("norm/") else ".3g"))
-    return Table(["The weights after training, over the fresh draws: mean ± standard deviation"], columns, rows)
+    return Table(["The weights after training, over the draws: mean ± standard deviation"], columns, rows)
 
 
 def claims_table(source: Source) -> Table:
-    """One row a claim: what the fresh draws say of it.
+    """One row a claim: what the draws say of it.
 
     Args:
         source: Stands for a `StudyResults`.
@@ -93,7 +93,7 @@ def claims_table(source: Source) -> Table:
         difference = interval(change, fresh.data, claim.variable)
         rows.append([[Given(claim.words)], compared, counted(source, claim), difference, [found]])
     columns = ["claim", "compared", "in", "difference", "finding"]
-    return Table(["The claims, held against the fresh draws"], columns, rows)
+    return Table(["The claims, held against the draws"], columns, rows)
 
 
 def sweep_table(source: Source) -> Table:
@@ -124,7 +124,7 @@ def contents(source: Source) -> tuple[str, list[Table], Text]:
         shown = [published_table(source)] if source.data.published is not None else []
         shown += [fresh_table(source), weights_table(source)]
         shown += [claims_table(source)] if source.data.record.claims else []
-        return source.data.record.title, shown, diverged_note(parts(source))
+        return source.data.record.title, shown, [*diverged_note(parts(source)), *reach_note(source)]
     return source.name, [sweep_table(source)], diverged_note([source])
 
 
@@ -147,6 +147,19 @@ def diverged_note(sources: Sequence[Source]) -> Text:
         told += [source.find(figures.lost).number(form="d"), " lanes of ", Code(source.name), ", "]
     shown = "; ".join(names[:20]) + (" …" if len(names) > 20 else "")
     return [*told, "diverged and are left out: ", Code(shown), "."]
+
+
+def reach_note(source: Source) -> Text:
+    """What the intervals do not speak of, where all draws are taken from the same rows.
+
+    Args:
+        source: Stands for a `StudyResults`.
+    """
+    rows = source.data.record.drawn_from
+    if not rows:
+        return []
+    told: list[Piece] = [" Every draw is taken from the same ", Given(rows), ": the intervals are over such draws and "]
+    return [*told, "over initial weights. Over new data of this kind they would be wider."]
 
 
 def print_source(source: Source) -> None:

@@ -40,7 +40,7 @@ def verdict(sources: Sequence[Source]) -> Verdict:
         blocks += [Heading(["How it was chosen, and against what"], 3), Bullets(notes)]
     held = [sentence for source in sources for sentence in _held(source)]
     if held:
-        blocks += [Heading(["What fresh draws say of the claims"], 3), Bullets(held)]
+        blocks += [Heading(["What the draws say of the claims"], 3), Bullets(held)]
     claims = [sentence for source in sources for sentence in _claims(source)]
     if claims:
         blocks += [Heading(["What is left of the published gain"], 3), Bullets(claims)]
@@ -165,7 +165,7 @@ def _over(source: Source) -> Text:
     over: list[Piece] = [
         "Over ",
         fresh.find(figures.lanes, "draw").number(form="d"),
-        " fresh draws of the data",
+        f" {source.data.record.draws}",
     ]
     if advised(source) != NONE:
         return [*over, ", ", Code(advised(source)), " against ", Code(NONE), ":"]
@@ -256,7 +256,7 @@ def _other(best: Source, other: Source) -> list[Text]:
 
 
 def _held(source: Source) -> list[Text]:
-    """Each claim of the study, whether the fresh draws bear it out, and by which difference."""
+    """Each claim of the study, whether the draws bear it out, and by which difference."""
     fresh = source.at("fresh")
     told: list[Text] = []
     for claim in source.data.record.claims:
