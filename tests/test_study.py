@@ -34,6 +34,7 @@ from jaxreg.lab import (
     tables,
     tutorial_moons,
 )
+from jaxreg.lab.cli import experiments, find_study
 from jaxreg.lab.quote import Source
 from jaxreg.lab.report import report
 
@@ -305,3 +306,45 @@ def test_every_row_of_the_published_tables_is_met(name, tmp_path):
     for label, (train, test) in results.record.published.items():
         assert abs(float(last["train_accuracy"].sel(recipe=label)) - train) < ONE_ROW, label
         assert abs(float(last["test_accuracy"].sel(recipe=label)) - test) < ONE_ROW, label
+
+
+def small(**changes):
+    arm = Arm("L2", lambda s: Recipe(penalties={HIDDEN: jr.L2(s)}), (0.0, 1e-3))
+    draws = lambda count: moons(range(count), test=50)  # noqa: E731
+    return Study("small", "a small study", linen(MLP(hidden=8), (2,)), draws, [arm], **changes)
+
+
+def test_each_lane_of_a_recipe_starts_from_weights_of_its_own_and_recipes_share_them(tmp_path):
+    # One seed for all draws would make them dependent: an interval over them would miss what the seed does.
+    found = run_study(small(), Size(seeds=2, draws=3, epochs=1), tmp_path).fresh
+    start = found["norm/hidden/kernel"].isel(epoch=0).transpose("recipe", "seed", "draw").values
+    assert len(np.unique(start[0])) == 6
+    np.testing.assert_array_equal(start[0], start[1])
+
+
+def test_draws_from_the_same_rows_are_called_so(tmp_path):
+    found = run_study(small(drawn_from="100 moons"), Size(seeds=1, draws=3, epochs=1), tmp_path)
+    _, (table, *_), note = tables.contents(Source("small", found))
+    assert "".join(map(str, table.caption)).startswith("3 draws from the same 100 moons, 1 epochs")
+    told = "Every draw is taken from the same 100 moons: the intervals are over such draws and over initial weights."
+    assert told in "".join(map(str, note))
+    page = report([tmp_path], tmp_path / "report.html").read_text("utf-8")
+    words = re.sub(r"<(code|pre|script|style|details)\b.*?</\1>|<[^>]*>", "", page, flags=re.DOTALL)
+    assert told in words
+    assert "fresh" not in words
+
+
+def shared(data):
+    """Whether a test row of one draw is, but for its scale, a row of the other one."""
+    rows = np.concatenate([data.x_train, data.x_test], 1)
+    flat = rows.reshape(2, rows.shape[1], -1)
+    if flat.shape[2] > 2:  # of spans of a series each is standardised by itself
+        flat = ((flat - flat.mean(2, keepdims=True)) / np.maximum(flat.std(2, keepdims=True), 1e-9)).round(3)
+    first, second = ({tuple(row) for row in part.tolist()} for part in flat)
+    return bool(first & second)
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_studies_whose_draws_share_rows_say_from_what_they_are_taken(name):
+    study = find_study(name)
+    assert bool(study.drawn_from) == shared(study.draws(2))
