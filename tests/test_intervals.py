@@ -4,6 +4,7 @@ import xarray as xr
 from scipy import stats
 
 from jaxreg.lab import intervals
+from jaxreg.lab import stats as paired
 
 RNG = np.random.default_rng(20)
 
@@ -127,6 +128,27 @@ WILSON = [  # statsmodels 0.15.0, proportion_confint(count, nobs, method="wilson
 @pytest.mark.parametrize(("count", "n", "low", "high"), WILSON)
 def test_interval_of_a_share(count, n, low, high):
     np.testing.assert_allclose(intervals.share_interval(count / n, n), (low, high), atol=1e-12)
+
+
+@pytest.mark.parametrize("confidence", [95, 1.0, 0.0, -0.5, np.nan])
+def test_what_is_no_confidence_is_refused_everywhere(confidence):
+    """95 gave the interval from 0 to 1, and -0.5 ends in the wrong order."""
+    values = xr.DataArray(RNG.normal(size=12), dims="draw")
+    for call in (
+        lambda: intervals.mean_interval(values.values, confidence=confidence),
+        lambda: intervals.share_interval(0.7, 30, confidence=confidence),
+        lambda: intervals.interquartile_mean(values, confidence=confidence),
+        lambda: paired.outperforms(values, 0 * values, confidence=confidence),
+        lambda: paired.nadeau_bengio(values, 0 * values, n_train=30, n_test=70, confidence=confidence),
+    ):
+        with pytest.raises(ValueError, match=r"confidence: got .*, expected a number between 0 and 1"):
+            call()
+
+
+@pytest.mark.parametrize(("share", "n"), [(1.2, 30), (-0.1, 30), (np.nan, 30), (0.5, 0)])
+def test_what_is_no_share_is_refused(share, n):
+    with pytest.raises(ValueError, match="expected a number from 0 to 1, of at least 1 unit"):
+        intervals.share_interval(share, n)
 
 
 @pytest.mark.parametrize("n", [29, 32, 64, 256])

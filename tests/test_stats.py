@@ -125,6 +125,21 @@ def test_diverged_lanes_are_refused_by_name_or_left_out_and_named():
     np.testing.assert_allclose(result.mean, gap.mean(), rtol=1e-12)
 
 
+def test_of_lanes_that_all_diverged_nothing_is_known_and_all_are_named():
+    a, b = sweep(6, 1)
+    found = stats.paired(a * np.nan, b, drop_diverged=True)
+    assert np.isnan([found.mean, found.low, found.high, found.sd]).all()
+    assert (found.wins, found.ties, found.losses, found.n, found.unit) == (0, 0, 0, 0, "draw")
+    assert len(found.diverged) == 6
+    share = stats.outperforms(a * np.nan, b, drop_diverged=True)
+    assert np.isnan([share.probability, share.low, share.high]).all()
+    assert (share.n, share.verdict, share.diverged) == (0, "not significantly better", found.diverged)
+    assert stats.wilcoxon(a * np.nan, b, drop_diverged=True) == 1.0
+    for function in (stats.paired, stats.outperforms, stats.wilcoxon):
+        with pytest.raises(ValueError, match="6 of 6 lanes are not finite"):
+            function(a * np.nan, b)
+
+
 def test_paired_is_reproducible_from_its_seed():
     a, b = sweep(20, 1)
     assert stats.paired(a, b) == stats.paired(a, b)

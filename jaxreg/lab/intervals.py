@@ -22,8 +22,8 @@ def mean_interval(
     A bootstrap of n values is too narrow by √((n − 1)/n) and ignores that their spread is itself
     estimated. As Hesterberg advises, the nominal level is therefore raised so that for symmetric data
     the ends lie where Student's t puts them; BCa then corrects for skewness. In simulations of 95 %
-    intervals this covers 94–95 % at 32 and 64 values, for normal, discrete and exponential values;
-    heavy tails (Student's t with 3 degrees of freedom, log-normal) still get 91–93 %. Resamples of fewer
+    intervals this covers 93–96 % at 32 and 64 values, for normal, discrete and exponential values;
+    heavy tails (Student's t with 3 degrees of freedom, log-normal) still get 90–93 %. Resamples of fewer
     than 8 values are too few to say anything about a tail: there the interval is Student's t.
 
     Args:
@@ -48,8 +48,7 @@ def mean_interval(
     """
     x = np.asarray(values, dtype=np.float64)
     n = x.shape[-1] if x.ndim else 0
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence: got {confidence}, expected a number between 0 and 1, such as 0.95")
+    check_confidence(confidence)
     if n == 0:
         raise ValueError(f"values: got shape {x.shape}, expected at least one value on the last axis")
     if n == 1:
@@ -89,6 +88,22 @@ def constant(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.asarray(np.ptp(values, axis=-1) <= 1e-12 * np.abs(values).max(axis=-1))
 
 
+def check_confidence(confidence: float) -> None:
+    """Refuse what is no confidence, such as 95 for 95 %.
+
+    Args:
+        confidence: of an interval.
+
+    Raises:
+        ValueError: for a number that is not between 0 and 1.
+
+    Example:
+        >>> check_confidence(0.95)
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: got {confidence}, expected a number between 0 and 1, such as 0.95")
+
+
 def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's interval of a share among n independent units.
 
@@ -103,12 +118,18 @@ def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[f
     Returns:
         Lower and upper end.
 
+    Raises:
+        ValueError: for a share outside 0…1, no units, or a confidence outside (0, 1).
+
     Example:
         >>> [round(end, 3) for end in share_interval(1.0, 3)]
         [0.439, 1.0]
 
     Source: Wilson (1927), Journal of the American Statistical Association 22.
     """
+    check_confidence(confidence)
+    if not (0 <= share <= 1 and n >= 1):
+        raise ValueError(f"share, n: got {share} of {n} units, expected a number from 0 to 1, of at least 1 unit")
     z2 = scipy_stats.norm.ppf((1 + confidence) / 2) ** 2
     middle = (share * n + z2 / 2) / (n + z2)
     half = np.sqrt(z2) / (n + z2) * np.sqrt(n * share * (1 - share) + z2 / 4)
@@ -147,7 +168,7 @@ def interquartile_mean(
 
     The units of all data sets are pooled, a quarter is cut off at each end, and the rest is averaged.
     Resampling happens inside each data set, so that every resample has as many units of each. In simulations of three
-    data sets with 10 and with 32 draws each, 95 % intervals cover 93 %.
+    data sets with 10 and with 32 draws each, 95 % intervals cover 93 %; with 5, 3 and 2 draws 91, 84 and 77 %.
 
     Args:
         values: one number a lane, on scales that may be pooled, e.g. accuracies.
@@ -161,7 +182,7 @@ def interquartile_mean(
         An `InterquartileMean`.
 
     Raises:
-        ValueError: for lanes that are not finite, or fewer than two units in a data set.
+        ValueError: for lanes that are not finite, fewer than two units in a data set, or a confidence outside (0, 1).
 
     Example:
         >>> values = xr.DataArray([[1.0, 2.0, 3.0, 90.0], [1.0, 2.0, 3.0, 4.0]], dims=("dataset", "draw"))
@@ -170,6 +191,7 @@ def interquartile_mean(
 
     Source: Agarwal and others (2021), Deep reinforcement learning at the edge of the statistical precipice.
     """
+    check_confidence(confidence)
     table = values if strata in values.dims else values.expand_dims({strata: 1})
     refuse(~finite(table))
     groups = [per_unit(table.isel({strata: i}), over).values for i in range(table.sizes[strata])]

@@ -18,12 +18,13 @@ from scipy import stats as scipy_stats
 from jaxreg.lab.choice import NestedChoice, OneStandardError, nested_choice, one_standard_error
 from jaxreg.lab.intervals import (
     InterquartileMean,
+    check_confidence,
     constant,
     interquartile_mean,
     mean_interval,
     share_interval,
 )
-from jaxreg.lab.lanes import OVER, differences, diverged, left_out, mask_diverged
+from jaxreg.lab.lanes import OVER, differences, diverged, left_out, mask_diverged, unit
 from jaxreg.lab.multiple import benjamini_hochberg, holm
 from jaxreg.lab.variance import VarianceSplit, draws_for_mean, draws_for_probability, variance_split
 
@@ -108,7 +109,7 @@ def paired(
             the seeds of a draw averaged first; with one draw only, the seeds are.
         lower_is_better: true for a loss; wins and losses change places, the difference stays a − b.
         drop_diverged: leave out, and name, the pairs in which a side is not finite, instead of refusing
-            them. The result then speaks of the draws on which both trained.
+            them. The result then speaks of the draws on which both trained; if there is none, of 0 units.
         confidence: of the interval.
         resamples: of the bootstrap.
         seed: of the bootstrap; the same seed gives the same interval.
@@ -127,6 +128,9 @@ def paired(
         >>> round(result.mean, 4), result.wins, result.ties, result.losses
         (0.0125, 2, 1, 1)
     """
+    if drop_diverged and _nothing_left(a, b):
+        check_confidence(confidence)
+        return Paired(*[float("nan")] * 4, 0, 0, 0, 0, unit(a, over), confidence, left_out(a, b))
     gap = differences(a, b, over, drop_diverged=drop_diverged)
     low, high = mean_interval(gap.values, confidence=confidence, resamples=resamples, seed=seed)
     better = -gap.values if lower_is_better else gap.values
@@ -213,6 +217,9 @@ def outperforms(
 
     Source: Bouthillier and others (2021), Accounting for variance in machine learning benchmarks.
     """
+    if drop_diverged and _nothing_left(a, b):
+        check_confidence(confidence)
+        return Outperforming(*[float("nan")] * 3, 0, Verdict.NOT_SIGNIFICANT, left_out(a, b))
     gap = differences(a, b, over, drop_diverged=drop_diverged).values * (-1 if lower_is_better else 1)
     probability = float(np.mean((gap > 0) + 0.5 * (gap == 0)))
     low, high = share_interval(probability, gap.size, confidence=confidence)
@@ -235,8 +242,8 @@ def wilcoxon(
         drop_diverged: leave out the pairs in which a side is not finite.
 
     Returns:
-        The two-sided p-value; 1 if there is no difference at all. Ties with 0 are left out, as Wilcoxon
-        did, and differences that agree to 5 digits share a rank.
+        The two-sided p-value; 1 if there is no difference at all, or no pair is left. Ties with 0 are
+        left out, as Wilcoxon did, and differences that agree to 5 digits share a rank.
 
     Raises:
         ValueError: as `paired` does.
@@ -247,6 +254,8 @@ def wilcoxon(
 
     Source: Wilcoxon (1945), Biometrics Bulletin 1; `scipy.stats.wilcoxon`.
     """
+    if drop_diverged and _nothing_left(a, b):
+        return 1.0
     gap = differences(a, b, over, drop_diverged=drop_diverged).values
     gap = np.array([float(f"{d:.4e}") for d in gap[gap != 0]])
     return float(scipy_stats.wilcoxon(gap).pvalue) if gap.size else 1.0
@@ -303,7 +312,7 @@ def nadeau_bengio(
         A `Resampled`.
 
     Raises:
-        ValueError: for fewer than two splits or sizes below 1; as `paired` does.
+        ValueError: for fewer than two splits, sizes below 1 or a confidence outside (0, 1); as `paired` does.
 
     Example:
         >>> a = xr.DataArray([0.92, 0.95, 0.90, 0.93], dims="draw")
@@ -313,6 +322,7 @@ def nadeau_bengio(
 
     Source: Nadeau and Bengio (2003), Machine Learning 52.
     """
+    check_confidence(confidence)
     if n_train < 1 or n_test < 1:
         raise ValueError(f"n_train, n_test: got {n_train} and {n_test}, expected the rows of a split, at least 1")
     gap = differences(a, b, over, drop_diverged=drop_diverged).values
@@ -325,3 +335,7 @@ def nadeau_bengio(
     half = float(scipy_stats.t.ppf((1 + confidence) / 2, n - 1)) * se
     p = 2 * float(scipy_stats.t.sf(abs(t), n - 1))
     return Resampled(mean, mean - half, mean + half, t, p, n, left_out(a, b))
+
+
+def _nothing_left(a: xr.DataArray, b: xr.DataArray) -> bool:
+    return len(left_out(a, b)) == a.size
