@@ -4,14 +4,17 @@ import math
 import re
 from html.parser import HTMLParser
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from stored import make_study, make_sweep
 
-from jaxreg.lab import figures, gallery, open_study, stats, tables
+from jaxreg.lab import Labelled, figures, gallery, open_study, stats, sweep, tables
 from jaxreg.lab.markdown import markdown
 from jaxreg.lab.open_sweep import open_sweep
 from jaxreg.lab.page import html
+from jaxreg.lab.quote import Source
 from jaxreg.lab.record import Claim
 from jaxreg.lab.report import compose, opened, report
 
@@ -137,6 +140,75 @@ def test_figures_agree_with_numpy(study):
     assert figures.times_chosen(results.fresh, "L2(0.01)") == 64
     assert stats.draws_for_probability() == 29
     assert tables.MOST_ROWS == 40
+
+
+@pytest.mark.parametrize("lost", ["L2(0.001)", "none"])
+def test_a_recipe_that_diverged_on_every_draw_has_dashes_and_a_note(lost, study):
+    results = open_study(study)
+    fresh = results.fresh.copy(deep=True)
+    fresh["diverged_at"].loc[{"recipe": lost}] = 50
+    source = Source("study", results._replace(fresh=fresh))
+    page = Page(html(*compose({study: source})))
+    gained = figures.gain(fresh, lost if lost != "none" else "L2(0.01)", "test_loss")
+    assert (gained.n, len(gained.diverged)) == (0, 64)
+    assert "nan" not in "".join(page.words)
+    rows = {str(row[0][0]): row for row in tables.fresh_table(source).rows}
+    assert "".join(map(str, rows["L2(0.001)"][2])) == "\N{EN DASH} [\N{EN DASH}, \N{EN DASH}]"
+    assert "diverged and are left out" in "".join(map(str, tables.diverged_note(tables.parts(source))))
+    assert figures.significant(fresh, "test_loss") == (1 if lost != "none" else 0)
+
+
+def test_a_share_of_nothing_is_not_known(study):
+    """A published recipe that gains nothing, and a baseline that makes no error."""
+    results = open_study(study)
+    published, fresh = (part.copy(deep=True) for part in (results.published, results.fresh))
+    published["test_accuracy"].loc[{"recipe": "L2(0.001)"}] = published["test_accuracy"].sel(recipe="none").values
+    fresh["test_accuracy"][:] = 1.0
+    assert math.isnan(figures.share_of_published(results._replace(published=published), "L2(0.001)"))
+    assert math.isnan(figures.reduction(fresh, "L2(0.001)", "test_accuracy"))
+    source = Source("study", results._replace(published=published, fresh=fresh))
+    assert "nan" not in "".join(Page(html(*compose({study: source}))).words)
+
+
+def test_the_best_of_the_grid_has_the_largest_accuracy(study):
+    fresh = open_study(study).fresh
+    means = {str(recipe): figures.mean(fresh, recipe, "test_accuracy") for recipe in fresh["recipe"].values}
+    found = figures.choice(fresh, "accuracy")
+    assert found.best_of_grid_label == max(means, key=means.get)
+    assert found.best_of_grid == pytest.approx(max(means.values()))
+    assert found.tally == figures.choice(fresh).tally == {"L2(0.01)": 64}
+
+
+def test_a_spread_over_several_seeds_is_not_said_to_be_one_over_draws(study):
+    results = open_study(study)
+    fresh = xr.concat([results.fresh, results.fresh.assign_coords(seed=[1]) + 0.0], "seed", data_vars="minimal")
+    for part, words in ((results.fresh, "over the draws"), (fresh, "over the draws and their seeds")):
+        source = Source("study", results._replace(fresh=part))
+        for table in (tables.fresh_table(source), tables.weights_table(source)):
+            said = "".join(map(str, table.caption)).partition(";")[0]
+            assert said.endswith(f"standard deviation {words}")
+
+
+def test_settings_that_all_diverged_are_ranked_last():
+    loss = xr.DataArray([[np.nan, 5.0, 3.0, 4.0]], dims=("draw", "recipe"), coords={"recipe": list("abcd")})
+    dataset = xr.Dataset({"test_loss": loss, "diverged_at": -1 + 0 * loss.fillna(0)})
+    assert figures.ranked(dataset) == ["c", "d", "b", "a"]
+
+
+def test_a_setting_that_diverged_is_not_the_best_of_a_sweep(tmp_path):
+    """All losses are above 1: that of a lane that diverged is no number, and is not 1 either."""
+
+    def run(l2, draw):
+        loss = Labelled(jnp.full(3, 4 + l2 + 0.001 * draw), ("epoch",))
+        return {"train_loss": loss, "test_loss": loss, "diverged_at": jnp.where(l2 > 5, 1, -1)}
+
+    over = {"l2": [9.0, 0.0, 1.0], "draw": np.arange(9)}
+    sweep(run, over, tmp_path / "sweep", coords={"epoch": [0, 1, 2]}, progress=False)
+    words = "".join(Page(report([tmp_path / "sweep"], tmp_path / "r.html").read_text("utf-8")).words)
+    assert "the lowest of all settings" in words
+    assert open_sweep(tmp_path / "sweep")["recipe"].values[0] == "l2=9"
+    text = report([tmp_path / "sweep"], tmp_path / "r.md", "markdown").read_text("utf-8")
+    assert "`none` has a test loss of 4.004" in text
 
 
 def test_a_report_is_the_same_bytes_twice(study, composed, tmp_path):

@@ -46,6 +46,12 @@ def mean(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
     return float(final(dataset, recipe, variable).astype(np.float64).mean())
 
 
+def ranked(dataset: xr.Dataset, variable: str = "test_loss") -> list[str]:
+    """All recipes, those with the lowest mean first and those whose lanes all diverged last."""
+    means = np.array([mean(dataset, recipe, variable) for recipe in dataset["recipe"].values])
+    return [str(recipe) for recipe in dataset["recipe"].values[np.argsort(means, kind="stable")]]
+
+
 def sd(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
     """Standard deviation (n − 1) over the lanes of a recipe that did not diverge; NaN for fewer than two."""
     lanes = final(dataset, recipe, variable).astype(np.float64)
@@ -92,7 +98,9 @@ def choice(dataset: xr.Dataset, variable: str = "loss") -> stats.NestedChoice:
         variable: What is read of the test rows, such as "loss" or "accuracy".
     """
     validation, test = (_last(dataset, name) for name in ("validation_loss", f"test_{variable}"))
-    return stats.nested_choice(validation, test, lower_is_better=True)
+    if lower_is_better(f"test_{variable}"):
+        return stats.nested_choice(validation, test, lower_is_better=True)
+    return stats.nested_choice(-validation, test)
 
 
 def recommended(dataset: xr.Dataset) -> str:
@@ -137,10 +145,10 @@ def published(study: StudyResults, recipe: str, part: str) -> float:
 
 
 def share_of_published(study: StudyResults, recipe: str) -> float:
-    """The gain in accuracy on fresh draws as a share of that on the published data; NaN if there are none."""
-    if study.published is None:
+    """The gain in accuracy on fresh draws as a share of that on the published data; NaN if there is none."""
+    if study.published is None or not (theirs := gain(study.published, recipe, "test_accuracy").mean):
         return float("nan")
-    return gain(study.fresh, recipe, "test_accuracy").mean / gain(study.published, recipe, "test_accuracy").mean
+    return gain(study.fresh, recipe, "test_accuracy").mean / theirs
 
 
 def finding(study: StudyResults, claim: Claim) -> Finding:
@@ -165,10 +173,10 @@ def margin(study: StudyResults, words: str) -> float:
 
 
 def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:
-    """By what share a recipe cuts the mean loss, or the mean share of errors, of the baseline."""
+    """By what share a recipe cuts the mean loss, or the mean share of errors, of the baseline; NaN if that is 0."""
     ends = [mean(dataset, name, variable) for name in (recipe, baseline)]
     after, before = ends if lower_is_better(variable) else [1 - end for end in ends]
-    return 1 - after / before
+    return 1 - after / before if before else float("nan")
 
 
 def against(

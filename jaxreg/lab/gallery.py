@@ -106,6 +106,7 @@ def differences(results: StudyResults, recipe: str) -> list[Picture]:
             partial(draw, variable=f"test_{name}"),
         )
         for name in measured(results.fresh)
+        if figures.gain(results.fresh, recipe, f"test_{name}").n
     ]
 
 

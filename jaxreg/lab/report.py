@@ -192,7 +192,7 @@ def _corrected(fresh: Source) -> Text:
 def _sweep(source: Source, folder: Path) -> list[Block]:
     dataset: xr.Dataset = source.data
     labels = [str(label) for label in dataset["recipe"].values]
-    best = min(labels, key=lambda label: (value := figures.mean(dataset, label, LOSS)) != value or value)
+    best = figures.ranked(dataset)[0]
     blocks: list[Block] = [Heading([Code(str(folder))]), Verdict(_seen(source, best))]
     recipes = [label for label in dict.fromkeys((NONE, best)) if label in labels]
     pictures: list[Picture] = gallery.sweep(dataset, source.name, recipes) if "epoch" in dataset.dims else []

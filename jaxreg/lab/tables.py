@@ -56,7 +56,7 @@ def fresh_table(source: Source) -> Table:
         caption = [*caption, ", ", fresh.find(figures.lanes, "seed").number(form="d"), " seeds on each"]
     if source.data.published is None:
         caption = [*caption, ", ", fresh.find(figures.last_epoch).number(form="d"), " epochs"]
-    caption = [*caption, ": mean ± standard deviation over the draws"]
+    caption = [*caption, f": mean ± standard deviation over {_lanes(fresh)}"]
     if NONE in fresh.data["recipe"].values:
         confidence = fresh.find(figures.gain, NONE, LOSS).number("confidence", ".0f", 100)
         caption = [*caption, "; changes against ", Code(NONE), ", paired, with their ", confidence, " % intervals"]
@@ -75,7 +75,7 @@ def weights_table(source: Source) -> Table:
     for name in [*(str(name) for name in fresh.data if str(name).startswith("norm/")), *outputs(fresh.data)]:
         columns.append(quantity(fresh.data, name).words)
         _fill(rows, partial(_spread, fresh, name, form=".2f" if name.startswith("norm/") else ".3g"))
-    return Table(["The weights after training, over the draws: mean ± standard deviation"], columns, rows)
+    return Table([f"The weights after training: mean ± standard deviation over {_lanes(fresh)}"], columns, rows)
 
 
 def claims_table(source: Source) -> Table:
@@ -105,7 +105,7 @@ def sweep_table(source: Source) -> Table:
     labels = _labels(source)
     caption: list[Piece] = ["Mean ± standard deviation over seeds and draws"]
     if len(labels) > MOST_ROWS:
-        labels = sorted(labels, key=lambda label: figures.mean(source.data, label, LOSS))[:MOST_ROWS]
+        labels = figures.ranked(source.data)[:MOST_ROWS]
         caption += [": the best ", Number(MOST_ROWS, str(MOST_ROWS), "tables.MOST_ROWS"), " of "]
         caption += [
             source.find(figures.lanes, "recipe").number(form="d"),
@@ -226,6 +226,10 @@ def _published(source: Source, part: str, label: str) -> Text:
 def _spread(source: Source, variable: str, label: str, form: str = ".3f") -> Text:
     mean, sd = (source.find(function, label, variable).number(form=form) for function in (figures.mean, figures.sd))
     return [mean, " ± ", sd]
+
+
+def _lanes(fresh: Source) -> str:
+    return "the draws and their seeds" if fresh.data.sizes["seed"] > 1 else "the draws"
 
 
 def _labels(source: Source) -> list[str]:
