@@ -33,7 +33,9 @@ def verdict(sources: Sequence[Source]) -> Verdict:
     best, *rest = sorted(sources, key=lambda source: _beaten(source, sources))
     trials = [source for source in sources if not comparable(source)]
     blocks: list[Block] = [Paragraph(_trial(source), lead=True) for source in trials[:1]]
-    blocks += [Paragraph(_advice(best), lead=not trials), *_code(best), Paragraph(_over(best)), Bullets(_changes(best))]
+    blocks += [Paragraph(_advice(best), lead=not trials), *_code(best)]
+    if _tried(best) != NONE:
+        blocks += [Paragraph(_over(best)), Bullets(_changes(best))]
     notes = [sentence for other in rest for sentence in _other(best, other)]
     notes += [*_chosen(best), *(sentence for source in (best, *rest) for sentence in _edges(source)), *_few(best)]
     if notes:
@@ -49,12 +51,8 @@ def verdict(sources: Sequence[Source]) -> Verdict:
 
 def advised(source: Source) -> str:
     """The recipe to use: the one chosen most often on validation rows, if it helps in something and harms nothing."""
-    fresh = source.at("fresh")
-    if "validation_loss" not in fresh.data:
-        return NONE
-    label = str(fresh.find(figures.recommended).value)
-    moves = [] if label == NONE else [_moved(fresh, label, name) for name in _measured(fresh)]
-    return label if 1 in moves and -1 not in moves else NONE
+    moves = _moves(source)
+    return _tried(source) if 1 in moves and -1 not in moves else NONE
 
 
 def comparable(source: Source) -> bool:
@@ -70,14 +68,9 @@ def change(fresh: Source, recipe: str, variable: str) -> Text:
         recipe: Which recipe.
         variable: Such as "test_loss" or "test_accuracy".
     """
-    share = fresh.find(figures.outperforms, recipe, variable)
+    gain, share = (fresh.find(figure, recipe, variable) for figure in (figures.gain, figures.outperforms))
     words = share.value.verdict.value
-    return [
-        *interval(fresh.find(figures.gain, recipe, variable), fresh.data, variable),
-        ", better in ",
-        *_share(share),
-        f": {words}",
-    ]
+    return [*interval(gain, fresh.data, variable), ", better in ", *_share(share, gain), f": {words}"]
 
 
 def interval(result: Result, dataset: xr.Dataset, variable: str) -> Text:
@@ -112,6 +105,18 @@ def _measured(fresh: Source) -> list[str]:
     return [f"test_{name}" for name in reversed(measured(fresh.data))]
 
 
+def _tried(source: Source) -> str:
+    """The recipe chosen most often on validation rows; the baseline, where there are none."""
+    fresh = source.at("fresh")
+    return str(fresh.find(figures.recommended).value) if "validation_loss" in fresh.data else NONE
+
+
+def _moves(source: Source) -> list[int]:
+    """What the recipe chosen most often does to each thing that was measured."""
+    fresh, label = source.at("fresh"), _tried(source)
+    return [] if label == NONE else [_moved(fresh, label, name) for name in _measured(fresh)]
+
+
 def _moved(fresh: Source, recipe: str, variable: str) -> int:
     """1 if a recipe is better than the baseline beyond doubt, in size and in how often, −1 if worse, else 0."""
     paired, share = (fresh.find(function, recipe, variable).value for function in (figures.gain, figures.outperforms))
@@ -137,13 +142,25 @@ def _advice(source: Source) -> Text:
     if "validation_loss" not in source.data.fresh:
         return ["No recipe can be recommended: there are no validation rows to choose one by."]
     if label == NONE:
-        few = bool(_few(source))
-        return ["No recipe tried here is shown to help" + ("." if few else ": train without a regulariser.")]
+        return _unadvised(source)
     arm = _arm(source, label)
     number = f"{_number(arm, label):g}"
     if label != f"{arm.method}({number})":
         return ["Use ", Code(label), "."]
     return ["Use ", Code(arm.method), f" with {arm.quantity} ", Code(number), "."]
+
+
+def _unadvised(source: Source) -> Text:
+    """Why no recipe is recommended."""
+    fresh, tried = source.at("fresh"), _tried(source)
+    without = "." if _few(source) else ": train without a regulariser."
+    if tried == NONE:
+        return ["On the validation rows no recipe is chosen more often than ", Code(NONE), without]
+    if not fresh.find(figures.gain, tried, LOSS).value.n:
+        beside = "every training beside it without a regulariser diverged."
+        return [Code(tried), " is chosen most often on the validation rows; ", beside]
+    found = "helps in one thing and harms in another" if 1 in _moves(source) else "is not shown to help"
+    return [Code(tried), f", chosen most often on the validation rows, {found}", without]
 
 
 def _code(source: Source) -> list[Block]:
@@ -160,35 +177,17 @@ def _code(source: Source) -> list[Block]:
 
 
 def _over(source: Source) -> Text:
-    fresh = source.at("fresh")
-    tried = fresh.find(figures.recommended).value if "validation_loss" in fresh.data else NONE
-    over: list[Piece] = [
-        "Over ",
-        fresh.find(figures.lanes, "draw").number(form="d"),
-        f" {source.data.record.draws}",
-    ]
-    if advised(source) != NONE:
-        return [*over, ", ", Code(advised(source)), " against ", Code(NONE), ":"]
-    return [*over, ", even ", Code(tried), ", chosen most often on the validation rows, is not shown to be better:"]
+    draws = source.at("fresh").find(figures.lanes, "draw").number(form="d")
+    return ["Over ", draws, f" {source.data.record.draws}, ", Code(_tried(source)), " against ", Code(NONE), ":"]
 
 
 def _changes(source: Source) -> list[Text]:
-    fresh = source.at("fresh")
-    label = fresh.find(figures.recommended).value if "validation_loss" in fresh.data else NONE
+    fresh, label = source.at("fresh"), _tried(source)
     told: list[Text] = []
     for name in _measured(fresh):
-        ends = [fresh.find(figures.mean, recipe, name).number() for recipe in (NONE, label)]
-        told.append(
-            [
-                f"Test {quantity(fresh.data, name).words} ",
-                ends[0],
-                " → ",
-                ends[1],
-                ": ",
-                *change(fresh, label, name),
-                ".",
-            ]
-        )
+        before, after = (fresh.find(figures.mean, recipe, name).number() for recipe in (NONE, label))
+        words = quantity(fresh.data, name).words
+        told.append([f"Test {words} ", before, " → ", after, ": ", *change(fresh, label, name), "."])
     return told
 
 
@@ -205,8 +204,9 @@ def _chosen(source: Source) -> list[Text]:
     for place, name in enumerate(_measured(fresh)):
         part = name.removeprefix("test_")
         told += ["; " * bool(place), f"test {quantity(fresh.data, name).words} "]
-        told += interval(fresh.find(figures.choice_gain, part), fresh.data, name)
-        told += [", better in ", *_share(fresh.find(figures.choice_outperforms, part))]
+        gain = fresh.find(figures.choice_gain, part)
+        told += interval(gain, fresh.data, name)
+        told += [", better in ", *_share(fresh.find(figures.choice_outperforms, part), gain)]
     return [[*told, "."]]
 
 
@@ -237,7 +237,7 @@ def _other(best: Source, other: Source) -> list[Text]:
     fresh, ours = other.at("fresh"), best.at("fresh")
     told: list[Piece] = ["Of the ", Given(other.data.record.title), ": "]
     if label == NONE:
-        return [[*told, "nothing is shown to help."]]
+        return [[*told, "no recipe is recommended."]]
     told += [Code(label), " does best: "]
     for place, name in enumerate(_measured(fresh)):
         change = fresh.find(figures.gain, label, name)
@@ -251,7 +251,7 @@ def _other(best: Source, other: Source) -> list[Text]:
             *interval(head, fresh.data, LOSS),
             f" of {quantity(fresh.data, LOSS).words} against it and is",
         ]
-        told += [" better in ", *_share(share)]
+        told += [" better in ", *_share(share, head)]
     return [[*told, "."]]
 
 
@@ -294,15 +294,17 @@ def _claims(source: Source) -> list[Text]:
         loss, errors = (fresh.find(figures.reduction, label, name) for name in (LOSS, ACCURACY))
         what = quantity(fresh.data, LOSS).words.capitalize()
         claim += [f". {what} gains {'more' if loss.value > errors.value else 'less'}: "]
-        claim += [*change(fresh, label, LOSS), "; ", loss.number(form=".0f", times=100), " % less, and "]
-        claim += [errors.number(form=".0f", times=100), " % fewer errors"]
+        claim += [*change(fresh, label, LOSS), "; ", loss.number(form="z.0f", times=100), " % less, and "]
+        claim += [errors.number(form="z.0f", times=100), " % fewer errors"]
         told.append([*claim, "."])
     return told
 
 
-def _share(result: Result) -> Text:
-    middle, low, high = (result.number(field, ".0f", 100) for field in ("probability", "low", "high"))
-    return [middle, " % of the draws (", low, " to ", high, " %)"]
+def _share(share: Result, paired: Result) -> Text:
+    # With a digit, for an end just above one half is not to be read as one half.
+    low, high = (share.number(field, ".1f", 100) for field in ("low", "high"))
+    middle = share.number("probability", ".0f", 100)
+    return [middle, f" % of the {paired.value.unit}s (", low, " to ", high, " %)"]
 
 
 def _arm(source: Source, label: str) -> ArmRecord:
