@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 from test_reading import a_model
 from test_report import Page, recompute
 
@@ -21,9 +23,10 @@ from jaxreg.lab.folds import Setting, Split, Table, deal, splits, train
 from jaxreg.lab.metrics import binary_cross_entropy
 from jaxreg.lab.model_file import load, save
 from jaxreg.lab.models import MLP
-from jaxreg.lab.nested import choose, nested
+from jaxreg.lab.nested import Estimate, choose, nested
 from jaxreg.lab.search import Plan, planned, search
-from jaxreg.lab.searched import open_search
+from jaxreg.lab.search_report import _sure
+from jaxreg.lab.searched import better, open_search, times_picked
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -141,8 +144,61 @@ def test_an_accuracy_is_no_surer_than_tosses_of_a_coin():
     tried, parts = [Candidate("none", None, 0.0, Knobs())], splits(1, 5)
     losses, scores = np.full((1, len(parts)), 0.69), np.full((1, len(parts)), 0.54)
     found = nested(tried, parts, (losses, scores), losses, rows=120)
-    assert found.score.error == pytest.approx(np.sqrt(0.54 * 0.46 / 120))
+    assert found.score.error == pytest.approx(np.sqrt(0.54 * 0.46 / 120), rel=0.01)
     assert nested(tried, parts, (losses, scores), losses).score.error == 0
+
+
+def test_an_accuracy_of_1_has_an_error():
+    """All 30 rows right: by Wilson's formula with z = 1, one error is half of 1 / 31; that of p (1 - p) is 0."""
+    tried, parts = [Candidate("none", None, 0.0, Knobs())], splits(1, 5)
+    losses, scores = np.full((1, len(parts)), 0.01), np.ones((1, len(parts)))
+    error = nested(tried, parts, (losses, scores), losses, rows=30).score.error
+    assert error == pytest.approx(0.5 / 31, rel=1e-3)
+    assert stats.binom.pmf(30, 30, 1 - 2 * error) > 0.3  # two errors away it is no surprise
+
+
+@pytest.mark.parametrize("where", ["all rows", "an outer fold"])
+def test_what_diverged_where_it_is_to_serve_is_not_chosen(where):
+    """The best candidate diverges on all rows, of which the net is made that is handed back, or on an outer fold."""
+    parts = splits(1, 5)
+    losses = np.repeat([[0.5], [0.3], [0.4], [0.45]], len(parts), axis=1) + 0.001 * np.random.default_rng(0).random(
+        (4, len(parts))
+    )
+    at = parts.index(Split(0, -1, -1) if where == "all rows" else Split(0, 2, 2))
+    assert nested(TRIED, parts, (losses, -losses), losses).chosen == 1
+    broken = losses.copy()
+    broken[1, at] = np.nan
+    found = nested(TRIED, parts, (broken, -broken), losses)
+    assert found.chosen == 2
+    assert found.picks == ((1, 1, 1, 1, 1) if where == "all rows" else (1, 1, 2, 1, 1))
+    assert np.isfinite([found.score.mean, found.score.error, found.loss.mean, found.score_gain.mean]).all()
+
+
+WORDS = {
+    "sure": (0.03, 0.01, "a gain that is sure"),
+    "likely": (0.015, 0.01, "a gain that is likely"),
+    "little": (0.009, 0.01, "no gain beyond chance"),
+    "little lost": (-0.009, 0.01, "no loss beyond chance"),
+    "lost": (-0.015, 0.01, "a loss that is likely"),
+    "surely lost": (-0.03, 0.01, "a loss that is sure"),
+    "nothing": (0.0, 0.0, "no change"),
+    "nothing on average": (0.0, 0.01, "no gain beyond chance"),
+    "the same in each fold": (-0.01, 0.0, "a loss that is sure"),
+    "unknown": (np.nan, np.nan, "not known"),
+}
+
+
+@pytest.mark.parametrize("case", WORDS)
+def test_a_loss_is_as_sure_as_a_gain_of_its_size(case):
+    mean, error, words = WORDS[case]
+    assert _sure(Estimate(mean, error, 10)) == words
+
+
+def test_a_tie_is_half_a_win_and_what_diverged_is_not_counted_as_worse():
+    losses = np.array([[0.5, 0.5, 0.5, 0.5], [0.4, 0.5, 0.6, 0.4], [0.4, 0.4, 0.4, np.nan], [0.6] * 4])
+    read = SimpleNamespace(tried=TRIED, found=SimpleNamespace(losses=losses))
+    shares = [better(read, each.label) for each in TRIED]
+    np.testing.assert_array_equal(shares, [0.5, 0.625, np.nan, 0])
 
 
 def random_losses(parts, tried, seed=0):
@@ -219,6 +275,12 @@ def test_the_net_is_the_lane_that_was_trained_on_all_rows(found):
     loss = -np.log(shares[np.arange(80), y]).mean()
     assert result.parts[-1] == Split(0, -1, -1)
     np.testing.assert_allclose(result.lanes["train_loss"][result.found.chosen, -1, -1], loss, rtol=1e-4)
+
+
+def test_methods_that_were_not_chosen_were_chosen_in_no_fold(found):
+    *_, result = found
+    picked = [result.tried[place].method for place in result.found.picks]
+    assert [times_picked(result, name) for name in METHODS] == [picked.count(name) for name in METHODS]
 
 
 def test_early_stopping_stops(found):

@@ -10,9 +10,13 @@ import xarray as xr
 from jaxreg.lab.candidates import NONE, Candidate
 from jaxreg.lab.choice import one_standard_error
 from jaxreg.lab.folds import Split
+from jaxreg.lab.intervals import share_interval
 
 WORTH = 0.02
 """Share of the loss that a regulariser has to save."""
+
+_ONE_ERROR = 0.6827
+"""The confidence of one standard error to both sides."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,30 +80,33 @@ def nested(
         test: Loss and score on the fold `test` of each split, of shape (candidates, splits); NaN where a lane diverged.
         validation: Loss on the fold `validation`, likewise.
         rows: How many there are, if the score is a share of them: its standard error is at least that of so many
-            tosses of a coin. Folds that have their share of each class hide it where a net says the same of all rows.
+            tosses of a coin, half of Wilson's interval, which is not empty where all rows are right. Folds that have
+            their share of each class hide it where a net says the same of all rows.
 
     Raises:
         ValueError: If every candidate diverged on some training.
     """
     loss, score = test
+    diverged = np.isnan(loss)
     outer = {(part.repeat, part.test): at for at, part in enumerate(parts) if part.test == part.validation >= 0}
     folds = 1 + max(fold for _, fold in outer)
     picks = []
-    for repeat, fold in outer:
+    for (repeat, fold), place in outer.items():
         inner = [
             loss[:, at] if part.validation == fold else validation[:, at]
             for at, part in enumerate(parts)
             if part.repeat == repeat and part.test != part.validation and fold in (part.test, part.validation)
         ]
-        picks.append(choose(tried, np.stack(inner, axis=1)))
+        picks.append(choose(tried, np.where(diverged[:, [place]], np.nan, np.stack(inner, axis=1))))
     places = list(outer.values())
     losses, scores = loss[:, places], score[:, places]
     ratio, each = 1 / (folds - 1), np.arange(len(places))
-    chosen = choose(tried, losses)
+    whole = [at for at, part in enumerate(parts) if part.test < 0]
+    chosen = choose(tried, np.where(diverged[:, whole], np.nan, losses))
     score_of_all = _estimate(scores[picks, each], ratio)
     if rows:
-        least = (score_of_all.mean * (1 - score_of_all.mean) / rows) ** 0.5
-        score_of_all = dataclasses.replace(score_of_all, error=max(score_of_all.error, least))
+        low, high = share_interval(min(1.0, max(0.0, score_of_all.mean)), rows, confidence=_ONE_ERROR)
+        score_of_all = dataclasses.replace(score_of_all, error=max(score_of_all.error, (high - low) / 2))
     return Nested(
         chosen=chosen,
         picks=tuple(picks),

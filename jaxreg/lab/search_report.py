@@ -74,7 +74,7 @@ def verdict(source: Source) -> list[Text]:
         told.append(["Not to be told from the best by these rows: ", *_joined([[Code(name)] for name in rivals]), "."])
     if found.diverged:
         lost = source.find(searched.diverged).number(form="d")
-        told.append([lost, " trainings diverged; a candidate with such a training is not chosen."])
+        told.append([lost, " trainings diverged; where one of its own did a candidate is not chosen."])
     return told
 
 
@@ -201,11 +201,9 @@ def _sure(gain: Estimate) -> str:
         return "not known"
     if gain.mean == gain.error == 0:
         return "no change"
-    if steps > 2:
-        return "a gain that is sure"
-    if steps > 1:
-        return "a gain that is likely"
-    return "no gain beyond chance" if steps > -1 else "a loss"
+    if abs(steps) <= 1:
+        return "no gain beyond chance" if steps >= 0 else "no loss beyond chance"
+    return f"a {'gain' if steps > 0 else 'loss'} that is {'sure' if abs(steps) > 2 else 'likely'}"
 
 
 def _spread(found: Result, form: str = ".3f") -> Text:

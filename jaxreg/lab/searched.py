@@ -63,7 +63,7 @@ def outer_folds(search: Search) -> int:
 
 def times_picked(search: Search, method: str) -> int:
     """In how many outer folds a method was chosen without them."""
-    return search.found.tally(search.tried)[method]
+    return search.found.tally(search.tried).get(method, 0)
 
 
 def mean_score(search: Search, candidate: str) -> float:
@@ -82,8 +82,9 @@ def gain(search: Search, candidate: str) -> float:
 
 
 def better(search: Search, candidate: str) -> float:
-    """The share of the outer folds on which its loss is below that of no regulariser."""
-    return float((_gains(search, candidate) > 0).mean())
+    """The share of the outer folds on which its loss is below that of no regulariser; a tie counts one half."""
+    gains = _gains(search, candidate)  # NaN where a training diverged
+    return float(((1 + np.sign(gains)) / 2).mean())
 
 
 def candidates(search: Search) -> int:

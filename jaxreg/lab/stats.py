@@ -130,7 +130,8 @@ def paired(
     """
     if drop_diverged and _nothing_left(a, b):
         check_confidence(confidence)
-        return Paired(*[float("nan")] * 4, 0, 0, 0, 0, unit(a, over), confidence, left_out(a, b))
+        nan = float("nan")
+        return Paired(nan, nan, nan, nan, 0, 0, 0, 0, unit(a, over), confidence, left_out(a, b))
     gap = differences(a, b, over, drop_diverged=drop_diverged)
     low, high = mean_interval(gap.values, confidence=confidence, resamples=resamples, seed=seed)
     better = -gap.values if lower_is_better else gap.values
@@ -219,7 +220,8 @@ def outperforms(
     """
     if drop_diverged and _nothing_left(a, b):
         check_confidence(confidence)
-        return Outperforming(*[float("nan")] * 3, 0, Verdict.NOT_SIGNIFICANT, left_out(a, b))
+        nan = float("nan")
+        return Outperforming(nan, nan, nan, 0, Verdict.NOT_SIGNIFICANT, left_out(a, b))
     gap = differences(a, b, over, drop_diverged=drop_diverged).values * (-1 if lower_is_better else 1)
     probability = float(np.mean((gap > 0) + 0.5 * (gap == 0)))
     low, high = share_interval(probability, gap.size, confidence=confidence)
