@@ -339,6 +339,16 @@ def test_a_lane_that_diverges_says_when_and_leaves_its_neighbours_alone():
         jax.tree.map(lambda a, b, lane=lane: np.testing.assert_array_equal(a[lane], b[lane]), calm, wild)
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_a_lane_whose_last_step_blows_up_has_diverged(epochs):
+    """No loss of an epoch was infinite, yet the weights are; their accuracy is a number that means nothing."""
+    setting = problem(epochs=epochs, record_every=epochs)
+    found = fit(setting, Recipe(learning_rate=1e30, optimizer=optax.sgd), jax.random.key(0))
+    assert not np.isfinite(found["train_loss"].values[-1])
+    assert np.isfinite(found["test_accuracy"].values[-1])
+    assert 1 <= found["diverged_at"] <= epochs
+
+
 def test_a_training_in_parts_is_the_training():
     setting = problem(epochs=7, record_every=7, batch_size=8)  # batches, shuffled anew each epoch
     recipe, key = RECIPES["l1"](1e-3), jax.random.key(5)

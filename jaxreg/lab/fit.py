@@ -36,8 +36,8 @@ def fit(
     Returns:
         Curves along `epoch` (`problem.recorded`): `train_loss`, `test_loss` (and `validation_loss`, if there are rows
         for it) and each metric likewise, all without the penalty; `penalty`; `violation`; `norm/<path>`, the
-        Frobenius norm of each kernel. And `diverged_at`: the epoch whose loss was the first to be NaN or infinite, or
-        -1. With `keep`, `params/<path>` for each leaf.
+        Frobenius norm of each kernel. And `diverged_at`: the epoch whose loss was the first to be NaN or infinite, the
+        last one too if the training loss behind it is, or -1. With `keep`, `params/<path>` for each leaf.
 
     Example:
         >>> import jax, jaxreg as jr
@@ -84,7 +84,9 @@ def fit(
 
     last, curves = jax.lax.scan(record, start, jnp.asarray(problem.recorded, jnp.int32))
     result: dict[str, Any] = {name: Labelled(values, ("epoch",)) for name, values in curves.items()}
-    result["diverged_at"] = last.diverged_at
+    # The last step may be the one that blows up: no epoch behind it would tell.
+    lost = (last.diverged_at < 0) & ~jnp.isfinite(curves["train_loss"][-1])
+    result["diverged_at"] = jnp.where(lost, problem.epochs, last.diverged_at)
     if keep:
         result |= {f"params/{leaf.path}": leaf.array for leaf in leaves(last.params)}
     return result
