@@ -55,6 +55,7 @@ from jaxreg.lab.population import (
     successive_halving,
     warm_path,
 )
+from jaxreg.lab.stats import holm, wilcoxon
 from jaxreg.lab.style import BLUE, style
 
 FIRST, EPOCHS, RATE = 1000, 300, 0.01
@@ -281,6 +282,11 @@ def tell(found: xr.Dataset, out: Path) -> None:
             f"{search}: the mean validation loss is the grid's or less on {int((means.sel(search=search) <= 0).sum())} "
             f"of {len(means)} problems, at {share.min():.2f} to {share.max():.2f} of its cost"
         )
+    tests = gains["test_loss"].stack(change=("search", "problem")).transpose("change", "draw")
+    values = [wilcoxon(xr.DataArray(row, dims="draw"), xr.DataArray(0 * row, dims="draw")) for row in tests.values]
+    sure = tests["change"].values[holm(xr.DataArray(values, dims="change")) < 0.05]
+    told = ", ".join(f"{search} on {problem}" for search, problem in sure) or "none"
+    print(f"test loss, beyond chance where all {len(values)} changes are looked at at once (Wilcoxon, Holm): {told}")
     _drawn(gains["validation_loss"], out)
 
 

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import xarray as xr
+from scipy.stats import ttest_rel, wilcoxon
 
 from jaxreg.lab import categorical_cross_entropy
 from jaxreg.lab.headline import headline
@@ -328,3 +330,33 @@ def test_strength_tuning_what_the_searches_find_is_what_a_training_gives():
     for validation, test, logs in found.values():
         assert np.isfinite([validation, test]).all()
         assert np.all((logs >= grid[0] - 1e-5) & (logs <= 1e-5))
+
+
+def test_which_test_losses_move_beyond_chance_is_scipys_answer(tmp_path, monkeypatch, capsys):
+    stored = ROOT / "experiments" / "stored" / "strength_tuning.nc"
+    losses = xr.load_dataset(stored, engine="scipy")["test_loss"].astype(float)
+    p = {
+        f"{search} on {problem}": wilcoxon(
+            losses.sel(search=search, problem=problem), losses.sel(search="grid", problem=problem)
+        ).pvalue
+        for search in losses["search"].values.tolist()
+        for problem in losses["problem"].values.tolist()
+        if search != "grid"
+    }
+    sure = []
+    for place, name in enumerate(sorted(p, key=p.get)):  # Holm: step down until one is not beyond chance
+        if p[name] * (len(p) - place) >= 0.05:
+            break
+        sure.append(name)
+    printed = told("strength_tuning", ["--read", str(stored), "--out", str(tmp_path)], monkeypatch, capsys)
+    assert f"all {len(p)} changes are looked at at once (Wilcoxon, Holm): {', '.join(sure)}\n" in printed
+    assert sure == ["paths on moons"]  # what experiments/README.md says
+
+
+def test_the_networks_peak_is_low_but_there():
+    """Paired over draws: more loss at 4 hidden units than at 1 and at 150, with the strength that is the best at 4."""
+    risk = xr.load_dataset(ROOT / "experiments" / "stored" / "double_descent.nc", engine="scipy")["net"]
+    best = risk.sel(net_strength=float(risk.mean("draw").sel(width=4).idxmin("net_strength")))
+    for width in (1, 150):
+        assert ttest_rel(best.sel(width=4), best.sel(width=width), alternative="greater").pvalue < 1e-6
+    assert float(best.mean("draw").sel(width=4)) < 0.1 * float(risk.sel(net_strength=0).mean("draw").max())
