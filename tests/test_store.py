@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxreg.lab.store import COORDS, MANIFEST, Manifest, Store, Variable, create, open_folder
+from jaxreg.lab.store import COORDS, MANIFEST, Manifest, Store, Variable, create, open_folder, write_whole
 
 MINE = Manifest(
     identity={"program": "p", "grid": "g", "jax": "1"},
@@ -178,6 +178,21 @@ def test_a_file_or_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is a link to nowhere, which is not there"):
         create(tmp_path / "link", MINE, COORD_VALUES)
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_only_a_file_is_replaced_and_what_a_link_points_to(tmp_path: Path) -> None:
+    """A rename over `/dev/null`, which its owner may do, would put a file there for the whole machine."""
+    pipe, target, link = tmp_path / "pipe", tmp_path / "target", tmp_path / "link"
+    os.mkfifo(pipe)
+    with pytest.raises(ValueError, match="pipe is a device or a pipe; expected a file, or a name that is free"):
+        write_whole(pipe, "text")
+    assert pipe.is_fifo()
+    link.symlink_to(target)
+    for text in ("new", "newer"):
+        write_whole(link, text)
+        assert link.is_symlink()
+        assert target.read_text() == text
 
 
 def test_a_newer_format_is_refused(store: Store) -> None:

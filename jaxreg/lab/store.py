@@ -204,7 +204,7 @@ def find_manifest(path: Path) -> Manifest | None:
 
 
 def _file_in(path: Path) -> Path:
-    return next((parent for parent in path.parents if parent.is_file()), path)
+    return next((parent for parent in path.parents if parent.exists() and not parent.is_dir()), path)
 
 
 def create(path: Path, manifest: Manifest, coords: Mapping[str, np.ndarray]) -> Store:
@@ -333,11 +333,14 @@ def write_whole(file: Path, content: str | bytes) -> None:
         content: Text, which becomes UTF-8, or bytes.
 
     Raises:
-        ValueError: If a folder has that name.
+        ValueError: If a folder has that name, or something else that is no file, such as a pipe.
         OSError: If it can't be written; the file is as it was.
     """
     if file.is_dir():
         raise ValueError(f"{file} is a folder; expected a file, or a name that is free")
+    if file.exists() and not file.is_file():  # to rename over it would put a file in the place of /dev/null
+        raise ValueError(f"{file} is a device or a pipe; expected a file, or a name that is free")
+    file = file.resolve()  # what a link points to, not the link, which would be lost
     file.parent.mkdir(parents=True, exist_ok=True)
     _write(file, content.encode() if isinstance(content, str) else content)
 
