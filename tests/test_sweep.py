@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -363,6 +364,10 @@ BAD: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], type, s
     ("tiny numbers", square, {"x": [1.0, 1e-60]}, {}, ValueError, "holds 1e-60, which is 0.0 in float32"),
     ("equal in float32", square, {"x": [1.7e9, 1.7e9 + 1]}, {}, ValueError, "1700000001.0, which is 1700000000.0"),
     ("masked", square, {"x": np.ma.array([1, 2, 3], mask=[0, 1, 0])}, {}, ValueError, "masked values"),
+    ("durations", square, {"x": np.array([1, 2], "timedelta64[s]")}, {}, TypeError, "holds timedelta64.* can't be"),
+    ("a generator", square, {"x": (x for x in [1.0])}, {}, TypeError, "'x' is a generator; expected a list"),
+    ("a set", square, {"x": {1.0, 2.0}}, {}, TypeError, "'x' is a set; expected a list"),
+    ("values of a dict", square, {"x": {"a": 1.0}.values()}, {}, TypeError, "is a dict_values; expected a list"),
     ("a record", square, {"x": np.zeros(2, [("a", float)])}, {}, TypeError, "can't be traced"),
     ("no strings", square, {"x": np.array([], str)}, {}, ValueError, "axis 'x' is empty"),
     (
@@ -444,7 +449,57 @@ def test_bad_input_gets_one_sentence_before_anything_is_compiled(
     assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
 
 
+@pytest.mark.parametrize("transform", [jax.jit, jax.grad, lambda f: lambda x: jax.vmap(f)(x[None])])
+def test_values_that_a_transformation_traces_are_refused(transform: Any) -> None:
+    def closed_over(a: Any) -> Any:
+        sweep(lambda x: {"y": a * x}, {"x": [1.0, 2.0]})
+        return a
+
+    def axis(a: Any) -> Any:
+        sweep(square, {"x": [a, 1.0]})
+        return a
+
+    with pytest.raises(TypeError, match="run closes over a value that jit, grad or vmap is tracing: call sweep out"):
+        transform(closed_over)(jnp.float32(1.0))
+    with pytest.raises(TypeError, match="axis 'x' holds a value that jit, grad or vmap is tracing: call sweep outside"):
+        transform(axis)(jnp.float32(1.0))
+
+
 # Stores
+
+
+@pytest.mark.parametrize("store", ["", 3, b"folder", True])
+def test_a_store_is_named_by_a_path(store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=re.escape(f"store is {store!r}; expected the path of a folder")):
+        sweep(square, {"x": [1.0]}, store)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_is_read_from_another_working_directory_until_it_is_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    found = [sweep(square, {"x": [1.0, 2.0, 3.0]}, name, chunk=2) for name in ("relative", "~/there")]
+    found += [open_store("relative"), open_store("~/there")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "relative"]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for dataset in found:
+        assert dataset["y"].values.tolist() == [1.0, 4.0, 9.0]
+    unread = open_store("../relative")
+    (tmp_path / "relative").rename(tmp_path / "moved")
+    with pytest.raises(ValueError, match=r"relative/chunk-00000000\.npz is gone: run the same sweep again"):
+        unread.load()
+    assert open_store("../moved")["y"].values.tolist() == [1.0, 4.0, 9.0]
+
+
+def test_datetimes_as_coordinates_can_be_selected(tmp_path: Path) -> None:
+    days = [datetime(2026, 1, day, 12) for day in (1, 2)]
+    for _ in range(2):
+        found = sweep(square, {"x": [1.0, 2.0]}, tmp_path, coords={"x": days})
+        assert found["y"].sel(x="2026-01-02T12").item() == 4.0
 
 
 def chunks_computed(caplog: pytest.LogCaptureFixture) -> list[int]:

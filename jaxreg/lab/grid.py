@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, MappingView, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,6 +131,12 @@ def _axis(name: object, entries: Any) -> Axis:
     single = isinstance(entries, str | bytes | int | float | complex | np.generic | None)
     if single or (isinstance(entries, np.ndarray | jax.Array) and entries.ndim == 0):
         raise ValueError(f"axis {name!r} must be a sequence of values, got {entries!r}: write [{entries!r}]")
+    if isinstance(entries, Iterator | Set | MappingView):
+        raise TypeError(
+            f"axis {name!r} is a {type(entries).__name__}; expected a list, a range or an array: write list(…)"
+        )
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(entries)):
+        raise TypeError(f"axis {name!r} holds a value that jit, grad or vmap is tracing: call sweep outside of them")
     stacked = _stack(name, entries)
     leaves, structure = jax.tree.flatten(stacked)
     if not leaves or any(np.shape(leaf)[:1] == (0,) for leaf in leaves):
@@ -215,7 +221,7 @@ def _array(name: str, leaf: Any) -> np.ndarray:
     if np.ma.is_masked(leaf):
         raise ValueError(f"axis {name!r} has masked values: give it those to sweep, as axis.compressed()")
     array = np.asarray(leaf)
-    if array.dtype != bool and not jnp.issubdtype(array.dtype, np.number):
+    if array.dtype != bool and (array.dtype.kind == "m" or not jnp.issubdtype(array.dtype, np.number)):
         raise TypeError(
             f"axis {name!r} holds {array.dtype} values such as {array.flat[0]!r}, which can't be traced: what "
             "differs in structure is a loop around sweep, joined with xarray.concat"

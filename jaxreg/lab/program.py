@@ -55,7 +55,7 @@ class Program:
         spread: how many chunks there should be at least; by default one for each that runs at once.
 
     Raises:
-        TypeError: `run` doesn't take the axes, or doesn't return a mapping of arrays.
+        TypeError: `run` doesn't take the axes, doesn't return a mapping of arrays, or closes over a traced value.
         ValueError: two outputs disagree on a dimension, or a name is taken.
     """
 
@@ -77,6 +77,11 @@ class Program:
         self._owners = [number for number, axis in enumerate(grid.axes) for _ in axis.leaves]
         structs = [_struct(leaf.shape[1:], leaf.dtype) for leaf in self._leaves]
         self._traced = jax.jit(lambda *point: self._lane(run, point)).trace(*structs)
+        if len(self._traced.jaxpr.in_avals) > len(structs):
+            raise TypeError(
+                "run closes over a value that jit, grad or vmap is tracing: call sweep outside of them, or make that "
+                "value an axis"
+            )
         little = traffic(self._traced.jaxpr.jaxpr) * grid.size < _LITTLE
         self._options: Mapping[str, Any] = {}
         if self.devices[0].platform == "cpu":

@@ -39,7 +39,7 @@ def open_store(path: str | Path) -> xr.Dataset:
         ...     open_store(folder)["square"].sel(x=3.0).item()
         9.0
     """
-    return xr.open_dataset(Path(path), engine=_Entrypoint)
+    return xr.open_dataset(Path(path).expanduser(), engine=_Entrypoint)
 
 
 def dataset(manifest: Manifest, coords: Mapping[str, Any], read: Read) -> xr.Dataset:
@@ -66,7 +66,8 @@ class _Entrypoint(BackendEntrypoint):
         coords = store.coords()
         if coords is None:
             raise ValueError(f"the coordinates of {path} are damaged: run the same sweep again to mend them")
-        return dataset(store.manifest, coords, _reader(store)).drop_vars(drop_variables or ())
+        whole = Store(path.absolute(), store.manifest)  # values are read later, maybe from another working directory
+        return dataset(store.manifest, coords, _reader(whole)).drop_vars(drop_variables or ())
 
 
 def _reader(store: Store) -> Read:
@@ -74,7 +75,8 @@ def _reader(store: Store) -> Read:
     def read(number: int) -> Mapping[str, np.ndarray]:
         arrays = store.read(number)
         if arrays is None:
-            raise ValueError(f"{store.file(number)} is damaged: run the same sweep again to compute it anew")
+            what = "damaged" if store.has(number) else "gone"
+            raise ValueError(f"{store.file(number)} is {what}: run the same sweep again to compute it anew")
         return arrays
 
     return read

@@ -132,7 +132,9 @@ def prepare(
             "executor forks this process, and JAX's threads don't live on in the copies, which hang: write "
             "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
         )
-    path = None if store is None else Path(store)
+    if store is not None and (not isinstance(store, str | os.PathLike) or not os.fspath(store)):
+        raise ValueError(f"store is {store!r}; expected the path of a folder, or None to keep nothing on disk")
+    path = None if store is None else Path(store).expanduser()
     known = None if path is None else find_manifest(path)
     wanted = int(chunk) if chunk else known.chunk if known else None
     place: Place
@@ -257,6 +259,8 @@ def _labels(grid: Grid, outputs: Mapping[str, Variable], coords: Mapping[str, An
             raise ValueError(f"coords names {name!r}, which is no dimension: there are {sorted(sizes)}")
         if array.shape != (sizes[dim],):
             raise ValueError(f"coords[{name!r}] has shape {array.shape} and must have ({sizes[dim]},)")
+        if array.dtype == object:
+            array = xr.Variable(dim, array).values  # Python's datetimes become NumPy's
         labels[name] = (dim, storable(array))
     return labels
 
