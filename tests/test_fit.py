@@ -438,6 +438,15 @@ def test_bad_problems_are_refused(case):
         problem(**changes)
 
 
+def test_a_draw_that_is_not_there_and_other_things_than_problems_are_refused():
+    problem = Problem(linen(MLP(hidden=4), (2,)), moons(range(2), test=5), epochs=1)
+    for draw in (2, -1):
+        with pytest.raises(ValueError, match=f"draw is {draw}; expected one of the 2 of the data, from 0"):
+            fit(problem, Recipe(), jax.random.key(0), draw)
+    with pytest.raises(ValueError, match="fit got a Problem and a L2; expected a Problem and a Recipe"):
+        fit(problem, jr.L2(0.1), jax.random.key(0))
+
+
 def test_a_rule_that_matches_nothing_is_refused_before_compiling():
     with pytest.raises(
         ValueError, match=r"'hiden/kernel' matches no parameter.*the paths there are: hidden/bias, hidden/kernel"

@@ -107,8 +107,8 @@ def test_another_size_in_the_same_folder_is_refused_and_loses_nothing(tiny):
 
 
 REFUSED = {
-    "seeds 0": (("--seeds", 0), "seeds is 0; expected at least 1"),
-    "draws -1": (("--draws", -1), "draws is -1; expected at least 1"),
+    "seeds 0": (("--seeds", 0), "seeds is 0; expected a whole number of at least 1"),
+    "draws -1": (("--draws", -1), "draws is -1; expected a whole number of at least 1"),
     "a file in the way": (("--out", "taken"), "is a file; expected a folder"),
     "a word for a number": (("--epochs", "many"), "many"),
 }
@@ -270,6 +270,74 @@ def test_a_study_that_speaks_of_no_recipe_of_its_own_is_refused():
         dataclasses.replace(study(), claims=[Claim("it helps", "L2(1)")])
     with pytest.raises(ValueError, match="grid is 'L1'; expected the method of one of its arms"):
         dataclasses.replace(study(), grid="L1")
+
+
+def l2(*strengths, **options):
+    return Arm("L2", lambda s: Recipe(penalties={HIDDEN: jr.L2(s)}), *strengths, **options)
+
+
+WRONG = {
+    "two arms of one name": (lambda: study(l2((0.0,)), l2((1.0,))), "has two arms named L2"),
+    "a strength twice": (lambda: study(l2((0.0, 0.1, 0.1))), r"has two recipes named L2\(0.1\)"),
+    "two baselines": (lambda: study(l2((0.0,)), Arm("plain", l2().recipe, (0.0,))), "has two recipes named none"),
+    "no arm": (lambda: dataclasses.replace(study(), arms=[]), "arms is .*; expected a sequence of Arm, one at least"),
+    "a method out of the folder": (lambda: Arm("../../x", l2().recipe), "method is '../../x'; expected a name"),
+    "no method": (lambda: Arm("", l2().recipe), "method is ''; expected a name"),
+    "a recipe in place of a function": (lambda: Arm("a", Recipe()), r"recipe is Recipe.*; expected a function"),
+    "one strength": (lambda: l2(0.1), r"strengths is 0.1; expected a sequence, such as \(0.1,\)"),
+    "a word": (lambda: l2((0.0, "a")), "a strength is 'a'; expected a number, or a tuple of numbers"),
+    "NaN": (lambda: l2((0.0, math.nan)), "a strength is nan; expected a number"),
+    "one number and two": (lambda: l2((0.0, (1.0, 2.0))), "expected as many numbers in each"),
+    "labels for others": (lambda: l2((0.0, 0.1), label=["none"]), "1 labels for 2 strengths; expected one each"),
+    "a label for two numbers": (lambda: l2((0.1,), label="x{1}"), r"label is 'x\{1\}', which can't be filled in"),
+    "a net in place of a model": (
+        lambda: dataclasses.replace(study(), model=MLP()),
+        "model is a MLP; expected a jaxreg.lab.M",
+    ),
+    "no task": (lambda: dataclasses.replace(study(), task=None), "task is a NoneType; expected a jaxreg.lab.Task"),
+    "draws in place of a function": (lambda: dataclasses.replace(study(), draws=moons([1])), "expected a function"),
+    "half a seed": (lambda: Size(seeds=1.5), "seeds is 1.5; expected a whole number of at least 1"),
+    "a word as draws": (lambda: Size(draws="3"), "draws is '3'; expected a whole number of at least 1"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_study_that_can_not_be_is_refused_when_it_is_made(case):
+    make, message = WRONG[case]
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+UNTRAINABLE = {
+    "fewer draws than asked for": ({"draws": lambda count: moons(range(count - 1), test=50)}, "got 1 draws; .* hold 2"),
+    "more draws than asked for": ({"draws": lambda count: moons(range(3), test=50)}, "got 3 draws; .* hold 2 draws"),
+    "no data": ({"draws": lambda count: None}, "draws of the study: got None; expected a Data"),
+    "many published draws": ({"data": moons(range(2), test=50)}, "data of the study: got 2 draws; .* hold 1 draws"),
+    "a claim about nothing": ({"claims": [Claim("x", "L2(0.001)", variable="test_f1")]}, "about test_f1; expected"),
+    "a penalty in place of a recipe": ({"arms": [Arm("a", lambda s: jr.L2(s), (0.1,))]}, "gives L2.*; expected a"),
+    "an output of a curve's name": ({"outputs": lambda p: {"test_loss": jnp.zeros(())}}, "by names of its own"),
+    "an output without a name": ({"outputs": lambda p: jnp.zeros(())}, "expected a dict of numbers"),
+}
+
+
+@pytest.mark.parametrize("case", UNTRAINABLE)
+def test_a_study_is_refused_before_anything_is_trained(case, tmp_path):
+    """Rather than the last draw again in the place of one that is not there, or a table that fails after hours."""
+    changed, message = UNTRAINABLE[case]
+    small = dataclasses.replace(study(), **{"data": None, **changed})
+    with pytest.raises(ValueError, match=message):
+        run_study(small, Size(seeds=1, draws=2, epochs=1), tmp_path)
+    assert not list(tmp_path.rglob("chunk-*"))
+
+
+def test_arrays_of_strengths_are_those_numbers(tmp_path):
+    for strengths in (np.float32([0.0, 0.5]), jnp.array([0.0, 0.5]), [np.int64(0), np.float64(0.5)]):
+        assert l2(strengths).strengths == (0.0, 0.5)
+    small = dataclasses.replace(study(l2(np.array([0.0, 0.5], np.float32))), data=None)
+    results = run_study(small, Size(seeds=1, draws=2, epochs=1), str(tmp_path / "s"))
+    assert results.fresh["recipe"].values.tolist() == ["none", "L2(0.5)"]
+    pairs = Arm("L1L2", lambda l1, l2: Recipe(penalties=jr.L1L2(l1, l2)), np.array([[0.0, 0.0], [0.5, 0.25]]))
+    assert pairs.strengths == ((0.0, 0.0), (0.5, 0.25))
 
 
 ARMS = {

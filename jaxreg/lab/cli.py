@@ -18,6 +18,7 @@ from jaxreg.lab import tables
 from jaxreg.lab.blocks import Table, Text, numbers
 from jaxreg.lab.compiled import keep_compiled
 from jaxreg.lab.quote import Number, Source
+from jaxreg.lab.record import NONE
 from jaxreg.lab.report import opened, report, write
 from jaxreg.lab.study import Study, run_study
 
@@ -40,6 +41,12 @@ def run(
     studies = [find_study(name) for name in names]
     if not studies:
         raise ValueError(f"no case study named; there are {', '.join(experiments()) or 'none here'}")
+    for study in studies:
+        if not any(NONE in arm.labels() for arm in study.arms):
+            raise ValueError(
+                f"study {study.name} has no recipe labelled {NONE}, to which its tables compare the others; expected a "
+                "strength 0 of a penalty, an infinite limit, or an Arm of that name"
+            )
     sizes = [dataclasses.replace(study.quick if quick else study.size, **size) for study in studies]
     folder = out or Path("results/quick" if quick else "results")
     keep_compiled()

@@ -17,7 +17,7 @@ from jaxreg.lab import fused
 from jaxreg.lab.data import Data
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.problem import Problem, Recipe
-from jaxreg.objects import tiny
+from jaxreg.objects import known, tiny
 from jaxreg.paths import KERNELS, RECURRENT_KERNELS, Tree, leaves
 
 
@@ -33,6 +33,9 @@ def fit(
         draw: Which draw of the data.
         keep: Whether to hand back the final parameters too.
 
+    Raises:
+        ValueError: If `problem` or `recipe` is of another kind, or there is no such draw (if it is not traced).
+
     Returns:
         Curves along `epoch` (`problem.recorded`): `train_loss`, `test_loss` (and `validation_loss`, if there are rows
         for it) and each metric likewise, all without the penalty; `penalty`; `violation`; `norm/<path>`, the
@@ -47,6 +50,9 @@ def fit(
         >>> curves["test_loss"].values.shape, float(curves["violation"].values[-1])
         ((3,), 0.0)
     """
+    if not isinstance(problem, Problem) or not isinstance(recipe, Recipe):
+        got = f"a {type(problem).__name__} and a {type(recipe).__name__}"
+        raise ValueError(f"fit got {got}; expected a Problem and a Recipe")
     data = _of_draw(problem, draw)
     steps_an_epoch = -(-data.y_train.shape[0] // problem.batch_size)
 
@@ -146,6 +152,8 @@ def advance(
 
 
 def _of_draw(problem: Problem, draw: jax.Array | int) -> Any:  # a Data of arrays of JAX
+    if known(draw) and not 0 <= draw < len(problem.data.x_train):  # JAX would take the last one
+        raise ValueError(f"draw is {draw}; expected one of the {len(problem.data.x_train)} of the data, from 0")
     # One array that serves several parts stays one, so that `fit` measures it once.
     taken: dict[int, Any] = {id(array): jnp.asarray(array)[draw] for array in problem.data if array is not None}
     return Data._make(None if array is None else taken[id(array)] for array in problem.data)

@@ -35,6 +35,7 @@ from jaxreg.lab.record import (
     store_folder,
     write_record,
 )
+from jaxreg.lab.store import open_folder
 from jaxreg.lab.surface import Window, window
 from jaxreg.lab.sweep import prepare
 from jaxreg.lab.tasks import BINARY, Task
@@ -60,6 +61,9 @@ class Arm:
         label: Format of one recipe's label, given the strength; or the labels themselves, "none" for the baseline.
         quantity: What the strengths are: "strength" of a penalty, "limit" of a constraint.
         model: What is trained, if not the model of the study: one with weights of the same shapes.
+
+    Raises:
+        ValueError: If the method can't be the name of a folder, a strength is no number, or the labels don't fit.
     """
 
     method: str
@@ -68,6 +72,34 @@ class Arm:
     label: str | Sequence[str] = ""
     quantity: str = "strength"
     model: Model | None = None
+
+    def __post_init__(self) -> None:
+        method, strengths = self.method, self.strengths
+        if not isinstance(method, str) or method in ("", "..") or Path(method).name != method:
+            raise ValueError(f"an arm's method is {method!r}; expected a name that a folder can have")
+        if not callable(self.recipe):
+            raise ValueError(f"arm {method}: recipe is {self.recipe!r}; expected a function, strength -> Recipe")
+        if isinstance(strengths, str) or not np.iterable(strengths):
+            raise ValueError(f"arm {method}: strengths is {strengths!r}; expected a sequence, such as ({strengths!r},)")
+        strengths = _plain(np.asarray(strengths) if isinstance(strengths, jax.Array) else tuple(strengths))
+        for strength in strengths:
+            if not all(map(_is_number, _numbers(strength))):
+                raise ValueError(f"arm {method}: a strength is {strength!r}; expected a number, or a tuple of numbers")
+        if len({np.shape(strength) for strength in strengths}) > 1:
+            raise ValueError(f"arm {method}: strengths is {strengths!r}; expected as many numbers in each")
+        object.__setattr__(self, "strengths", strengths)
+        try:
+            labels = self.labels()
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"arm {method}: label is {self.label!r}, which can't be filled in ({error}); expected such as "
+                f"{method + '({0:g})'!r}, or a list with a label for each strength"
+            ) from None
+        if len(labels) != max(len(strengths), 1):
+            raise ValueError(
+                f"arm {method}: {len(labels)} labels for {len(strengths)} strengths; expected one each, "
+                f"or one if there are no strengths"
+            )
 
     def labels(self) -> list[str]:
         """The labels of the recipes, one a strength."""
@@ -85,6 +117,9 @@ class Arm:
             Recipe() if label == NONE else self.recipe(*_numbers(s))
             for s, label in zip(self.strengths or (0.0,), labels, strict=True)
         ]
+        for recipe in recipes:
+            if not isinstance(recipe, Recipe):
+                raise ValueError(f"arm {self.method}: its recipe gives {recipe!r}; expected a jaxreg.lab.Recipe")
         return ArmRecord(self.method, tuple(self.strengths), labels, self.quantity, list(map(_code, recipes)))
 
 
@@ -98,7 +133,7 @@ class Size:
         epochs: Epochs of each training.
 
     Raises:
-        ValueError: If a number is not at least 1.
+        ValueError: If a number is not a whole one of at least 1.
     """
 
     seeds: int = 32
@@ -107,8 +142,8 @@ class Size:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < 1:
-                raise ValueError(f"{name} is {value}; expected at least 1")
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +168,10 @@ class Study:
         batch_size: Rows a step.
         size: How much the whole of it is.
         quick: How much a trial is.
+
+    Raises:
+        ValueError: If a field is of another kind, two arms or two recipes have one name, or a recipe that it speaks of
+            is none of its own.
     """
 
     name: str
@@ -154,7 +193,20 @@ class Study:
     quick: Size = Size(seeds=4, draws=8, epochs=200)
 
     def __post_init__(self) -> None:
-        labels = list(dict.fromkeys(label for arm in self.arms for label in arm.labels()))
+        for name, kind in (("model", Model), ("task", Task), ("size", Size), ("quick", Size)):
+            if not isinstance(found := getattr(self, name), kind):
+                what = f"{name} is a {type(found).__name__}"
+                raise ValueError(f"study {self.name}: {what}; expected a jaxreg.lab.{kind.__name__}")
+        if not callable(self.draws):
+            raise ValueError(f"study {self.name}: draws is {self.draws!r}; expected a function, number -> Data")
+        if not self.arms or not all(isinstance(arm, Arm) for arm in self.arms):
+            raise ValueError(f"study {self.name}: arms is {self.arms!r}; expected a sequence of Arm, one at least")
+        labels = [label for arm in self.arms for label in arm.labels()]
+        for what, names in (("arms", [arm.method for arm in self.arms]), ("recipes", labels)):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(
+                    f"study {self.name} has two {what} named {', '.join(twice)}; expected a name of its own for each"
+                )
         named = {*self.highlights, *self.published, *(c.recipe for c in self.claims), *(c.against for c in self.claims)}
         if unknown := sorted(named.difference(labels, {NONE})):
             raise ValueError(f"study {self.name} speaks of {', '.join(unknown)}; its recipes are {', '.join(labels)}")
@@ -178,22 +230,31 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
         The curves of `jaxreg.lab.fit` on the data of many seeds and on the draws, as `open_study` reads them.
 
     Raises:
-        ValueError: If `out` holds other results, or a file is in its way.
+        ValueError: If `out` holds other results, or a file is in its way; if the data has another number of draws; if
+            a claim is about a variable that is not measured. All of it before anything is trained.
     """
+    if not isinstance(study, Study) or not isinstance(size, Size):
+        raise ValueError(
+            f"run_study got a {type(study).__name__} and a {type(size).__name__}; expected a Study and a Size"
+        )
+    out = Path(out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; expected a folder, or a name that is free: choose another --out")
+    arms = [arm.record() for arm in study.arms]
+    fresh = _of_draws("draws", study.draws(size.draws), size.draws)
     sweeps: list[Iterator[Run]] = []
     if study.data is not None:
+        _of_draws("data", study.data, 1)
         over = {"seed": np.arange(size.seeds), "draw": np.arange(1)}
         seen = window(study.model, study.data)
         sweeps.append(_arms(study, study.data, size.epochs, 200, seen, over, out, PUBLISHED))
     over = {"seed": np.arange(size.seeds if study.data is None else 1), "draw": np.arange(size.draws)}
-    sweeps.append(_arms(study, study.draws(size.draws), size.epochs, 10, None, over, out, FRESH))
+    sweeps.append(_arms(study, fresh, size.epochs, 10, None, over, out, FRESH))
     _run(chain(*sweeps))
     record = Record(
         name=study.name,
         title=study.title,
-        arms=[arm.record() for arm in study.arms],
+        arms=arms,
         epochs=study.size.epochs,
         published=study.published,
         highlights=study.highlights,
@@ -208,6 +269,14 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
     )
     write_record(record, out)
     return open_study(out)
+
+
+def _of_draws(what: str, data: Any, count: int) -> Data:
+    # A draw beyond the last one would be the last one again: JAX clamps indices.
+    if not isinstance(data, Data) or len(data.x_train) != count:
+        found = f"{len(data.x_train)} draws" if isinstance(data, Data) else repr(data)
+        raise ValueError(f"{what} of the study: got {found}; expected a Data whose arrays hold {count} draws")
+    return data
 
 
 def _run(sweeps: Iterable[Run]) -> None:
@@ -241,7 +310,15 @@ def _arms(
             study.batch_size,
             record_every=_divisor(epochs, points),
         )
-        yield _arm(arm, problem, study.outputs, places, over, store_folder(out, kind, arm.method))
+        store = store_folder(out, kind, arm.method)
+        ready = _arm(arm, problem, study.outputs, places, over, store)
+        measured = open_folder(store).manifest.outputs
+        if unknown := sorted({claim.variable for claim in study.claims} - measured.keys()):
+            raise ValueError(
+                f"study {study.name} has a claim about {', '.join(unknown)}; expected what is measured: "
+                f"{', '.join(measured)}"
+            )
+        yield ready
 
 
 def _arm(
@@ -262,7 +339,11 @@ def _arm(
             lane = {name: values for name, values in lane.items() if not name.startswith("params/")}
         else:
             lane["probability"] = places.probability(problem.model, params)
-        return lane | dict(further(params) if further else {})
+        more = further(params) if further else {}
+        if not isinstance(more, Mapping) or lane.keys() & more.keys():
+            taken = f", of which {', '.join(lane)} are taken" if isinstance(more, Mapping) else ""
+            raise ValueError(f"outputs gives {more!r}; expected a dict of numbers by names of its own{taken}")
+        return lane | dict(more)
 
     strengths = {"strength": np.asarray(arm.strengths)} if arm.strengths else {}
     seen = {} if places is None else places._asdict()
@@ -273,6 +354,17 @@ def _parameters(model: Model, lane: Mapping[str, Any]) -> Tree:
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     weights = [lane[f"params/{leaf.path}"] for leaf in leaves(shapes)]
     return jax.tree.unflatten(jax.tree.structure(shapes), weights)
+
+
+def _plain(strength: Any) -> Any:
+    # As `study.json` can hold it.
+    if isinstance(strength, list | tuple | np.ndarray):
+        return tuple(map(_plain, strength))
+    return strength.item() if isinstance(strength, np.generic) else strength
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def _numbers(strength: Strength) -> tuple[float, ...]:
