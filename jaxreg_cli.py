@@ -8,7 +8,9 @@ import dataclasses
 import io
 import json
 import os
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -217,11 +219,21 @@ Completion: jaxreg --tyro-write-completion bash ~/.local/share/bash-completion/c
 Exit codes: 0 done; 2 bad input, with one line that says what is wrong; 130 stopped with Ctrl-C."""
 
 
+def _check_filled(arguments: Sequence[str]) -> None:
+    # An empty name would be that of the folder one is in.
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        option = re.fullmatch(r"(--[\w-]+)=", argument)
+        if option or not argument:
+            what = option[1] if option else before if before.startswith("--") else "an argument"
+            raise ValueError(f"{what} is empty; expected a value: is a variable of the shell not set?")
+
+
 def main() -> None:
     """Do what the command line says."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # where it is no UTF-8, a sign is told by its number
     try:
+        _check_filled(sys.argv[1:])
         try:
             command = tyro.cli(
                 List | Run | Report | Show | Search | Predict | Version,
@@ -231,7 +243,8 @@ def main() -> None:
             )
             command()
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # as it is where the shell has closed it
+                sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

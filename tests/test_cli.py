@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -158,6 +159,40 @@ def test_bad_input_gets_one_clear_message_and_exits_2(case, tmp_path, monkeypatc
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
+
+
+def test_a_study_without_a_baseline_is_refused_before_it_is_trained(tmp_path, monkeypatch):
+    """Its tables compare with the baseline, and would fail when all is done."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(STUDY.replace("(0.0, 0.01)", "(0.01,)"))
+    with pytest.raises(ValueError, match="study mine has no recipe labelled none"):
+        cli.run(["mine.py"], {"seeds": 1, "draws": 2, "epochs": 1}, Path("out"))
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (("search", "t.csv", "--target", "y", "--out", ""), "--out"),
+        (("search", "t.csv", "--target", "y", "--out="), "--out"),
+        (("search", "", "--target", "y"), "an argument"),
+        (("predict", "", "t.csv"), "an argument"),
+    ],
+)
+def test_an_empty_argument_is_refused_and_not_the_folder_that_one_is_in(options, what, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["jaxreg", *options])
+    with pytest.raises(SystemExit) as stopped:
+        jaxreg_cli.main()
+    assert stopped.value.code == 2
+    assert f"jaxreg: {what} is empty; expected a value" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_closed_output_is_no_error(tmp_path):
+    command = f"{shlex.join([*COMMAND, 'version'])} >&-"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_error_is_told_with_what_is_kept(tmp_path, monkeypatch, capsys):

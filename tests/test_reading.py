@@ -1,6 +1,7 @@
 """Tables in files: read as they are meant, or refused in one sentence that says where; never anything else."""
 
 import csv
+import gzip
 import io
 import pickle
 
@@ -83,6 +84,8 @@ few = "".join(f"{row % 15},{row % 2}\n" for row in range(60))
 numbers = "".join(f"{row * 1.5},{row % 2}\n" for row in range(60))
 REFUSED = {
     "empty": (b"", "t.csv", "t.csv is empty"),
+    "packed": (gzip.compress(b"x,y\n1,2\n"), "t.csv", "t.csv is packed by gzip; expected a table as .csv"),
+    "packed and named so": (gzip.compress(b"x,y\n1,2\n"), "t.csv.gz", "t.csv.gz is packed by gzip"),
     "blank": (b"\n\n", "t.csv", "holds blank lines only"),
     "heading": (b"x,y\n", "t.csv", "holds a heading and no rows"),
     "no column": (b"x,z\n1,2\n", "t.csv", "there is no column 'y'; there are 'x', 'z'"),

@@ -61,6 +61,8 @@ def parsed(raw: bytes, name: str, wanted: Mapping[str, bool] | None = None) -> C
     """
     if not raw:
         raise ValueError(f"{name} is empty; expected {_KNOWN}")
+    if raw[:2] == b"\x1f\x8b":
+        raise ValueError(f"{name} is packed by gzip; expected {_KNOWN}: unpack it")
     if raw[:1] == b"\x80" or name.endswith((".pkl", ".pickle", ".joblib")):
         raise ValueError(f"{name} is a pickle, which can run any code when it is read; expected {_KNOWN}: save it so")
     parser = _PARSERS.get(Path(name).suffix.lower())
