@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import make_classification
@@ -62,11 +63,21 @@ def test_the_results_are_those_of_the_candidates():
     assert 0.5 < found.outer_score_ <= 1
 
 
+@pytest.mark.parametrize("missing", [None, pd.NA])
+def test_classes_that_are_missing_are_named(missing):
+    x, y = blobs()
+    words = np.array(["no", "yes"], object)[y]
+    words[[4, 7]] = missing
+    with pytest.raises(ValueError, match=r"y has no class in 2 of 90 rows, the first of them y\[4\]; expected one in"):
+        RegularizedMLPClassifier(**SMALL).fit(x, words)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"methods": ["dropout"]}, "there is no method 'dropout'; expected some of none, L1"),
         ({"methods": "L2"}, r"methods is 'L2'; expected several names, such as \['L2'\]"),
+        ({"methods": 3}, r"methods is 3; expected several names, such as \['L2'\]"),
         ({"quick": "no"}, "quick is 'no'; expected True or False"),
         ({"learning_rate": "a"}, "learning_rate is 'a'; expected a number above 0"),
         ({"hidden": 0}, "hidden is 0; expected a whole number of at least 1"),

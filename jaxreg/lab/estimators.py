@@ -42,8 +42,8 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         weights = _check_sample_weight(sample_weight, x, ensure_non_negative=True)
         state = self.random_state
         seed = state if isinstance(state, int | np.integer) else check_random_state(state).randint(2**31 - 1)
-        if isinstance(self.methods, str):
-            raise ValueError(f"methods is {self.methods!r}; expected several names, such as [{self.methods!r}]")
+        if isinstance(self.methods, str) or (self.methods is not None and not np.iterable(self.methods)):
+            raise ValueError(f"methods is {self.methods!r}; expected several names, such as ['L2']")
         plan = Plan(
             tuple(METHODS if self.methods is None else self.methods),
             self.hidden,
@@ -108,6 +108,7 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Search on rows `X`, of shape (rows, inputs), with classes `y`; each counts `sample_weight`, 1 by default."""
+        _check_there(y)
         x, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         # A class whose rows all count 0 is a class that is not there.
@@ -152,6 +153,18 @@ class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]
         """The number of each row of `X`."""
         inputs = self._inputs(X)
         return self.search_.net(inputs)[:, 0]
+
+
+def _check_there(y: Any) -> None:
+    # What is missing can't be sorted among words; NaN in numbers is refused by scikit-learn.
+    cells = np.asarray(y, dtype=object)
+    if cells.ndim != 1:
+        return
+    if missing := [row for row, cell in enumerate(cells) if cell is None or type(cell).__name__ == "NAType"]:
+        raise ValueError(
+            f"y has no class in {len(missing)} of {len(cells)} rows, the first of them y[{missing[0]}]; expected one "
+            "in each: leave those rows out"
+        )
 
 
 def cv_results(found: Search) -> dict[str, Any]:
