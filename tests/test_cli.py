@@ -139,7 +139,7 @@ REFUSED = {
     "no study": (("run",), "no case study named; there are"),
     "a file without a study": (("run", "other.py"), "defines no STUDY"),
     "a word for a number": (("run", "mine.py", "--epochs", "many"), "many"),
-    "seeds 0": (("run", "mine.py", "--seeds", 0), "seeds is 0; expected at least 1"),
+    "seeds 0": (("run", "mine.py", "--seeds", 0), "seeds is 0; expected a whole number of at least 1"),
     "no store": (("show", "nowhere"), "nowhere"),
     "an empty store": (("report", "empty"), "empty"),
     "another format": (("report", "empty", "--format", "pdf"), "pdf"),
