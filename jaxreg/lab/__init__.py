@@ -19,7 +19,8 @@ from jaxreg.lab.models import CNN, GRU, LSTM, MLP, Model, equinox, linen, nnx
 from jaxreg.lab.problem import Problem, Recipe
 from jaxreg.lab.record import Claim, open_study
 from jaxreg.lab.results import open_store
-from jaxreg.lab.study import Arm, Size, Study, run_study
+from jaxreg.lab.running import run_study
+from jaxreg.lab.study import Arm, Size, Study
 from jaxreg.lab.sweep import sweep
 from jaxreg.lab.tasks import BINARY, CLASSES, NUMBERS, Task
 

@@ -20,7 +20,8 @@ from jaxreg.lab.compiled import keep_compiled
 from jaxreg.lab.quote import Number, Source
 from jaxreg.lab.record import NONE
 from jaxreg.lab.report import opened, report, write
-from jaxreg.lab.study import Study, run_study
+from jaxreg.lab.running import run_study
+from jaxreg.lab.study import Study
 
 _EXPERIMENTS = "experiments"
 

@@ -1,0 +1,182 @@
+"""The one way to run a case study: a sweep for each arm and kind of data.
+
+Every recipe is trained on many draws of the data and, where there is a published draw or another one to look at, on
+that from many initialisations. All recipes share seeds and draws, so that comparisons are paired. Each lane of a recipe
+has initial weights and an order of the rows of its own: were they those of one seed in all draws, the draws would not
+be independent, and an interval over them would leave out what another seed would have given.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from jaxreg.lab.data import Data
+from jaxreg.lab.fit import fit
+from jaxreg.lab.models import Model
+from jaxreg.lab.problem import Problem
+from jaxreg.lab.record import FRESH, PUBLISHED, Record, StudyResults, open_study, store_folder, write_record
+from jaxreg.lab.store import open_folder
+from jaxreg.lab.study import Arm, Size, Study
+from jaxreg.lab.surface import Window, window
+from jaxreg.lab.sweep import prepare
+from jaxreg.objects import Number
+from jaxreg.paths import Tree, leaves
+
+Run = Callable[[], xr.Dataset]
+"""A sweep that is prepared: what runs it."""
+
+
+def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyResults:
+    """Train every recipe of `study`, or read what an earlier call left in `out`.
+
+    Args:
+        study: What to compare.
+        size: How many seeds, draws and epochs.
+        out: Folder of the stores, one for each arm and kind of data.
+        command: What a person would type to run it again; kept with the results.
+
+    Returns:
+        The curves of `jaxreg.lab.fit` on the data of many seeds and on the draws, as `open_study` reads them.
+
+    Raises:
+        ValueError: If `out` holds other results, or a file is in its way; if the data has another number of draws; if
+            a claim is about a variable that is not measured. All of it before anything is trained.
+    """
+    if not isinstance(study, Study) or not isinstance(size, Size):
+        raise ValueError(
+            f"run_study got a {type(study).__name__} and a {type(size).__name__}; expected a Study and a Size"
+        )
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; expected a folder, or a name that is free: choose another --out")
+    arms = [arm.record() for arm in study.arms]
+    fresh = _of_draws("draws", study.draws(size.draws), size.draws)
+    sweeps: list[Iterator[Run]] = []
+    if study.data is not None:
+        _of_draws("data", study.data, 1)
+        over = {"seed": np.arange(size.seeds), "draw": np.arange(1)}
+        seen = window(study.model, study.data)
+        sweeps.append(_arms(study, study.data, size.epochs, 200, seen, over, out, PUBLISHED))
+    over = {"seed": np.arange(size.seeds if study.data is None else 1), "draw": np.arange(size.draws)}
+    sweeps.append(_arms(study, fresh, size.epochs, 10, None, over, out, FRESH))
+    _run(chain(*sweeps))
+    record = Record(
+        name=study.name,
+        title=study.title,
+        arms=arms,
+        epochs=study.size.epochs,
+        published=study.published,
+        highlights=study.highlights,
+        grid=study.grid,
+        claims=study.claims,
+        command=command,
+        source=study.source,
+        drawn_from=study.drawn_from,
+        loss=study.task.words,
+        unit=study.task.unit,
+        points={} if study.data is None else _points(study.data),
+    )
+    write_record(record, out)
+    return open_study(out)
+
+
+def _of_draws(what: str, data: Any, count: int) -> Data:
+    # A draw beyond the last one would be the last one again: JAX clamps indices.
+    if not isinstance(data, Data) or len(data.x_train) != count:
+        found = f"{len(data.x_train)} draws" if isinstance(data, Data) else repr(data)
+        raise ValueError(f"{what} of the study: got {found}; expected a Data whose arrays hold {count} draws")
+    return data
+
+
+def _run(sweeps: Iterable[Run]) -> None:
+    # The next one is prepared, and compiles, while one runs.
+    ready: deque[Run] = deque()
+    for sweep in sweeps:
+        ready.append(sweep)
+        if len(ready) > 1:
+            ready.popleft()()
+    while ready:
+        ready.popleft()()
+
+
+def _arms(
+    study: Study,
+    data: Data,
+    epochs: int,
+    points: int,
+    places: Window | None,
+    over: Mapping[str, np.ndarray],
+    out: Path,
+    kind: str,
+) -> Iterator[Run]:
+    for arm in study.arms:
+        problem = Problem(
+            arm.model or study.model,
+            data,
+            epochs,
+            study.task.loss,
+            study.task.metrics,
+            study.batch_size,
+            record_every=_divisor(epochs, points),
+        )
+        store = store_folder(out, kind, arm.method)
+        ready = _arm(arm, problem, study.outputs, places, over, store)
+        measured = open_folder(store).manifest.outputs
+        if unknown := sorted({claim.variable for claim in study.claims} - measured.keys()):
+            raise ValueError(
+                f"study {study.name} has a claim about {', '.join(unknown)}; expected what is measured: "
+                f"{', '.join(measured)}"
+            )
+        yield ready
+
+
+def _arm(
+    arm: Arm,
+    problem: Problem,
+    further: Callable[[Any], Mapping[str, jax.Array]] | None,
+    places: Window | None,
+    over: Mapping[str, np.ndarray],
+    store: Path,
+) -> Run:
+    several = any(isinstance(strength, tuple) for strength in arm.strengths)
+
+    def run(seed: jax.Array, draw: jax.Array, strength: Number = 0.0) -> dict[str, Any]:
+        recipe = arm.recipe(*strength) if several else arm.recipe(strength)
+        lane = fit(problem, recipe, jax.random.fold_in(jax.random.key(seed), draw), draw, keep=True)
+        params = _parameters(problem.model, lane)
+        if places is None:  # the weights of all lanes would take more room than all else
+            lane = {name: values for name, values in lane.items() if not name.startswith("params/")}
+        else:
+            lane["probability"] = places.probability(problem.model, params)
+        more = further(params) if further else {}
+        if not isinstance(more, Mapping) or lane.keys() & more.keys():
+            taken = f", of which {', '.join(lane)} are taken" if isinstance(more, Mapping) else ""
+            raise ValueError(f"outputs gives {more!r}; expected a dict of numbers by names of its own{taken}")
+        return lane | dict(more)
+
+    strengths = {"strength": np.asarray(arm.strengths)} if arm.strengths else {}
+    seen = {} if places is None else places._asdict()
+    return prepare(run, {**strengths, **over}, store, coords={"epoch": problem.recorded, **seen})
+
+
+def _parameters(model: Model, lane: Mapping[str, Any]) -> Tree:
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    weights = [lane[f"params/{leaf.path}"] for leaf in leaves(shapes)]
+    return jax.tree.unflatten(jax.tree.structure(shapes), weights)
+
+
+def _points(data: Data) -> dict[str, list[list[float]]]:
+    if data.x_train.shape[2:] != (2,):
+        return {}
+    return {part: np.column_stack([x[0], y[0]]).tolist() for part, (x, y) in data.parts().items()}
+
+
+def _divisor(epochs: int, points: int) -> int:
+    # The largest step that divides the epochs and leaves at least as many points, if the epochs allow it.
+    return next(step for step in range(max(epochs // points, 1), 0, -1) if epochs % step == 0)
