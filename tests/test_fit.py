@@ -25,6 +25,7 @@ from jaxreg.lab import (
     Model,
     Problem,
     Recipe,
+    binary_accuracy,
     binary_cross_entropy,
     categorical_cross_entropy,
     diabetes,
@@ -257,6 +258,14 @@ def test_a_metric_of_all_rows_sees_them_together():
 def test_a_loss_that_is_no_value_a_row_is_refused():
     with pytest.raises(ValueError, match=r"the loss of 30 rows has shape \(\); expected a value a row, \(30,\)"):
         final(problem(loss=lambda outputs, y: jnp.mean(outputs[:, 0] - y)), Recipe())
+    message = r"three of 30 rows has shape \(3,\); expected a value a row, or one for all of them"
+    with pytest.raises(ValueError, match=message):
+        final(problem(metrics={"three": lambda outputs, y: jnp.zeros(3)}), Recipe())
+
+
+def test_numbers_of_numpy_are_whole_numbers():
+    curves = fit(problem(epochs=np.int64(10), batch_size=np.int32(8)), Recipe(), jax.random.key(0))
+    assert curves["test_loss"].values.shape == (11,)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -423,6 +432,12 @@ def bad_data(value):
 
 BAD = {
     "epochs 0": ({"epochs": 0}, "epochs is 0; expected a whole number of at least 1"),
+    "epochs True": ({"epochs": True}, "epochs is True; expected a whole number"),
+    "no data": ({"data": None}, "data is a NoneType; expected a jaxreg.lab.Data"),
+    "lists": ({"data": Data([[[1.0]]], [[1.0]], [[[1.0]]], [[1.0]])}, "x_train is a list; expected an array"),
+    "no model": ({"model": MLP(hidden=4)}, "model is a MLP; expected a jaxreg.lab.Model"),
+    "no loss": ({"loss": None}, "loss is None; expected a function"),
+    "a metric named loss": ({"metrics": {"loss": binary_accuracy}}, "a metric is named 'loss'"),
     "batch -1": ({"batch_size": -1}, "batch_size is -1"),
     "record": ({"record_every": 7}, "record_every is 7 and epochs 100; expected a divisor"),
     "nan": ({"data": bad_data(np.nan)}, r"x_train holds nan at \(0, 3, 1\), one of 1"),

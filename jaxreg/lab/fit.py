@@ -67,7 +67,7 @@ def fit(
                 outputs = _in_blocks(lambda rows: problem.model.apply(params, rows), x)
                 found[id(x), id(y)] = {name: function(outputs, y) for name, function in measures.items()}
             for name, values in found[id(x), id(y)].items():
-                point[f"{part}_{name}"] = _mean(name, values, weights[part])
+                point[f"{part}_{name}"] = _mean(name, values, len(y), weights[part])
         for leaf in leaves(params):
             if leaf.kind in (KERNELS, RECURRENT_KERNELS):
                 point[f"norm/{leaf.path}"] = jnp.linalg.norm(leaf.array)
@@ -201,7 +201,11 @@ def _train(
     return jax.lax.fori_loop(0, epochs, epoch, state)
 
 
-def _mean(name: str, values: jax.Array, weights: jax.Array | np.ndarray | None) -> jax.Array:
+def _mean(name: str, values: jax.Array, rows: int, weights: jax.Array | np.ndarray | None) -> jax.Array:
+    if values.shape not in ((), (rows,)):
+        raise ValueError(
+            f"{name} of {rows} rows has shape {values.shape}; expected a value a row, or one for all of them"
+        )
     if weights is None:
         return jnp.mean(values)
     if values.shape != weights.shape:

@@ -33,8 +33,9 @@ class Problem:
         shuffle: Whether the rows are shuffled; False takes them in their order, as a series may ask for.
 
     Raises:
-        ValueError: If a number is not positive, `record_every` does not divide `epochs`, or the data holds NaN or
-            infinity or arrays whose numbers of rows differ. Data that is traced is not looked into.
+        ValueError: If a field is of another kind, a number is not positive, `record_every` does not divide `epochs`, a
+            metric is named "loss", or the data holds NaN or infinity or arrays whose numbers of rows differ. Data that
+            is traced is not looked into.
     """
 
     model: Model
@@ -47,9 +48,22 @@ class Problem:
     shuffle: bool = True
 
     def __post_init__(self) -> None:
+        for name, kind in (("model", Model), ("data", Data)):
+            if not isinstance(found := getattr(self, name), kind):
+                raise ValueError(f"Problem: {name} is a {type(found).__name__}; expected a jaxreg.lab.{kind.__name__}")
+        for name, array in self.data._asdict().items():
+            if array is not None and not hasattr(array, "shape"):
+                raise ValueError(f"Problem: {name} is a {type(array).__name__}; expected an array, (draws, rows, …)")
+        for name, measure in {"loss": self.loss, **self.metrics}.items():
+            if not callable(measure):
+                raise ValueError(
+                    f"Problem: {name} is {measure!r}; expected a function, (outputs, targets) -> a value a row"
+                )
+        if "loss" in self.metrics:
+            raise ValueError("Problem: a metric is named 'loss', as the loss's own curve; expected another name")
         for name in ("epochs", "batch_size", "record_every"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise ValueError(f"Problem: {name} is {value!r}; expected a whole number of at least 1")
         if self.epochs % self.record_every:
             raise ValueError(
