@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.groups import beside
-from jaxreg.objects import Number, check, hyperparameters, known, wide
+from jaxreg.objects import Number, check, hyperparameters, known, partitioned, wide
 
 
+@partitioned()
 def clip(w: jax.Array, low: Number, high: Number) -> jax.Array:
     """`w` between two bounds, read in float32 at least; a bound that the dtype of `w` lacks is rounded inwards."""
     floor, ceiling = bounds(w, low, high)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.groups import Axis, from_rows, group_axes, to_rows
-from jaxreg.objects import Number, check, hyperparameters, known, static, wide
+from jaxreg.objects import Number, check, hyperparameters, known, partitioned, static, wide
 
 HALVINGS = 40
 """Of the interval that holds the strength, to beyond the precision of float32."""
@@ -55,6 +55,7 @@ class SoftSpectralCap:
                 "of the limit: lower the learning rate, or use SpectralNorm"
             )
 
+    @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
         """`w` with bent singular values, in its shape and dtype."""
         if w.size == 0:

@@ -13,7 +13,7 @@ from jaxreg.boxes import Box, LinfBall, NonNeg, clip
 from jaxreg.constraints import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
 from jaxreg.groups import Axis, group_axes, group_size, limit_of_groups
 from jaxreg.matrices import Orthonormal
-from jaxreg.objects import Number, hyperparameters, known, refuse_class, static, wide
+from jaxreg.objects import Number, hyperparameters, known, partitioned, refuse_class, static, wide
 from jaxreg.shells import nearest_in_shell
 from jaxreg.simplices import L1Ball, Simplex, SumTo
 from jaxreg.spheres import FrobeniusSphere, TreeNorm
@@ -91,6 +91,7 @@ class Intersection:
                 )
         self._closed_forms()
 
+    @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in every set; `w` itself, bit for bit, where it is in all."""
         if w.size == 0:

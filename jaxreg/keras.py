@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxreg.constraints import Axis
-from jaxreg.objects import Number, check, hyperparameters, rate_at, static
+from jaxreg.objects import Number, check, hyperparameters, partitioned, rate_at, static
 
 EPSILON = 1e-7
 
@@ -144,6 +144,7 @@ class OrthogonalRegularizer:
         if self.mode not in ("rows", "columns"):
             raise ValueError(f"OrthogonalRegularizer: mode is {self.mode!r}; expected 'rows' or 'columns'")
 
+    @partitioned(number=True)
     def __call__(self, w: jax.Array) -> jax.Array:
         """The cost of `w`, a scalar."""
         if w.ndim != 2:

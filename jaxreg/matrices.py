@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.groups import Axis, from_rows, group_axes, limit_of_groups, to_rows
-from jaxreg.objects import Number, check, eps, hyperparameters, static, wide
+from jaxreg.objects import Number, check, eps, hyperparameters, partitioned, static, wide
 from jaxreg.polar import clipped, clipped_by_products, polar, polar_by_products
 
 
@@ -55,6 +55,7 @@ class SpectralNorm:
     def __post_init__(self) -> None:
         check(self, "limit", above=True)
 
+    @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
         if w.size == 0:
@@ -73,6 +74,7 @@ class SpectralNorm:
             inside = largest <= limit
         return jnp.where(inside, w, from_rows(nearest.T, w.shape, axes).astype(w.dtype))
 
+    @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
         """The point of the set farthest against `direction`: -limit · U Vᵀ, and 0 in the place of no singular value."""
         if direction.size == 0:
@@ -114,6 +116,7 @@ class Orthonormal:
     fast: bool = static(default=False)
     whole: ClassVar[bool] = True
 
+    @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; `w` itself, bit for bit, where its singular values are 1 to rounding."""
         if w.size == 0:
@@ -132,6 +135,7 @@ class Orthonormal:
         rounded = from_rows(nearest.T, w.shape, axes).astype(w.dtype)
         return jnp.where(off <= slack, w, rounded)
 
+    @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
         """A point of the set farthest against `direction`: the one nearest to -direction."""
         return self(-direction)

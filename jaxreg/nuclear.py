@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.groups import Axis, from_rows, group_axes, limit_of_groups, rounding, to_rows
-from jaxreg.objects import Number, check, eps, hyperparameters, static, wide
+from jaxreg.objects import Number, check, eps, hyperparameters, partitioned, static, wide
 from jaxreg.polar import lowered
 
 
@@ -41,6 +41,7 @@ class NuclearBall:
     def __post_init__(self) -> None:
         check(self, "radius", above=True)
 
+    @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
         if w.size == 0:
@@ -52,6 +53,7 @@ class NuclearBall:
         inside = total <= radius
         return jnp.where(inside, w, from_rows(nearest, w.shape, axes).astype(w.dtype))
 
+    @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
         """A point of the set farthest against `direction`, of rank 1: -radius · u₁ v₁ᵀ, and 0 where it is 0."""
         if direction.size == 0:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -12,6 +13,7 @@ Number = Any
 """A hyperparameter: a float, an array (one value a lane under `jax.vmap`) or an Optax schedule."""
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def static(default: Any = dataclasses.MISSING) -> Any:
@@ -122,6 +124,36 @@ def rate_at(learning_rate: Number, count: jax.Array) -> Any:
 def scheduled(obj: Any) -> bool:
     """Whether a hyperparameter of `obj` is a schedule."""
     return not jax.tree_util.all_leaves([obj]) and any(callable(leaf) for leaf in jax.tree.leaves(obj))
+
+
+def partitioned(number: bool = False) -> Callable[[F], F]:
+    """Leave it to XLA how a function works on an array whose axes are explicitly sharded, as it is with any other.
+
+    JAX has no sort and no singular values of such an array. The result lies as the array does, the first one among the
+    arguments, or everywhere if it is a `number`.
+    """
+
+    def decorate(function: F) -> F:
+        @wraps(function)
+        def call(*args: Any) -> Any:
+            array = next((arg for arg in args if hasattr(arg, "ndim")), 0)
+            sharding: Any = jax.typeof(array).sharding
+            axes = sharding.mesh.explicit_axes
+            if not axes:
+                return function(*args)
+            leaves, structure = jax.tree.flatten(args)
+            arrays = {n: leaf for n, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)}
+
+            def inside(arrays: dict[int, jax.Array]) -> Any:
+                return function(*jax.tree.unflatten(structure, [arrays.get(n, leaf) for n, leaf in enumerate(leaves)]))
+
+            nowhere = jax.sharding.PartitionSpec()  # type: ignore[no-untyped-call]
+            ends = jax.sharding.NamedSharding(sharding.mesh, nowhere) if number else sharding
+            return jax.sharding.auto_axes(inside, axes=axes, out_sharding=ends)(arrays)
+
+        return call  # type: ignore[return-value]
+
+    return decorate
 
 
 def wide(w: jax.Array) -> jax.Array:

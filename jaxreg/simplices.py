@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.groups import Axis, from_rows, group_axes, inwards, per_row, rounding, to_rows
-from jaxreg.objects import Number, check, eps, hyperparameters, static, tiny, wide
+from jaxreg.objects import Number, check, eps, hyperparameters, partitioned, static, tiny, wide
 
 
 def simplex_rows(rows: jax.Array, totals: jax.Array) -> jax.Array:
@@ -69,6 +69,7 @@ class Simplex:
     def __post_init__(self) -> None:
         check(self, "total")
 
+    @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; `w` itself, bit for bit, where the sum holds to rounding."""
         if w.size == 0:
@@ -81,6 +82,7 @@ class Simplex:
         rows = jnp.where(inside, to_rows(w, axes), simplex_rows(x, totals).astype(w.dtype))
         return from_rows(rows, w.shape, axes)
 
+    @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
         """A point of the set farthest against `direction`: all of a group's total where d_j is smallest."""
         if direction.size == 0:
@@ -124,6 +126,7 @@ class SumTo:
     def __post_init__(self) -> None:
         check(self, "total", low=float("-inf"))
 
+    @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; `w` itself, bit for bit, where the sum holds to rounding."""
         if w.size == 0:
@@ -166,6 +169,7 @@ class L1Ball:
     def __post_init__(self) -> None:
         check(self, "radius", infinite=True)
 
+    @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
         if w.size == 0:
@@ -179,6 +183,7 @@ class L1Ball:
         nearest = signs * simplex_rows(x * signs, goals)
         return from_rows(jnp.where(outside, inwards(nearest, w.dtype), to_rows(w, axes)), w.shape, axes)
 
+    @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
         """A point of the set farthest against `direction`: ±radius where |d_j| is largest, and 0 where d_j is 0."""
         if direction.size == 0:

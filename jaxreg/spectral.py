@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.groups import Axis, from_rows, group_axes, to_rows
-from jaxreg.objects import Number, check, hyperparameters, static, wide
+from jaxreg.objects import Number, check, hyperparameters, partitioned, static, wide
 
 
 @jax.custom_jvp
@@ -51,6 +51,7 @@ class Spectral:
     def __post_init__(self) -> None:
         check(self, "strength")
 
+    @partitioned(number=True)
     def __call__(self, w: jax.Array) -> jax.Array:
         """The cost of `w`, a scalar."""
         x = wide(w)
@@ -59,6 +60,7 @@ class Spectral:
         rows = to_rows(x, group_axes(w.ndim, self.axis))
         return self.strength / 2 * jnp.square(_largest_singular_value(rows))
 
+    @partitioned()
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """The proximal step: singular values above c become c, the others and all singular vectors stay.
 
@@ -110,6 +112,7 @@ class Orthogonal:
     def __post_init__(self) -> None:
         check(self, "strength")
 
+    @partitioned(number=True)
     def __call__(self, w: jax.Array) -> jax.Array:
         """The cost of `w`, a scalar."""
         x = wide(w)

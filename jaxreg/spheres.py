@@ -58,7 +58,7 @@ def tree_norm(tree: Any) -> jax.Array:
         5.0
     """
     norms = [group_norms(wide(leaf), tuple(range(leaf.ndim))).reshape(()) for leaf in jax.tree.leaves(tree)]
-    return group_norms(jnp.stack([jnp.zeros((), jnp.float32), *norms]), (0,)).reshape(())
+    return group_norms(jnp.stack(norms or [jnp.zeros((), jnp.float32)]), (0,)).reshape(())
 
 
 @hyperparameters

@@ -200,10 +200,11 @@ def violation(params: Tree, rules: Rules, step: jax.Array | int | None = None) -
         >>> print(round(float(jr.violation(params, jr.MaxNorm(1.0))), 3))
         4.0
     """
-    worst = [jnp.zeros((), jnp.float32)]
-    for rule, _, leaves in grouped(params, rules):
-        worst.append(jnp.max(how_far(rule, leaves, [leaf.array for leaf in leaves], step), initial=0))
-    return jnp.max(jnp.stack(worst))
+    worst = [
+        jnp.max(how_far(rule, leaves, [leaf.array for leaf in leaves], step), initial=0)
+        for rule, _, leaves in grouped(params, rules)
+    ]
+    return jnp.max(jnp.stack(worst or [jnp.zeros((), jnp.float32)]))
 
 
 def feasible(params: Tree, rules: Rules, step: jax.Array | int | None = None, tolerance: float = 0.0) -> jax.Array:

@@ -239,15 +239,28 @@ def test_loop_and_vmap_and_jit_agree_over_values_and_limits(case):
         np.testing.assert_allclose(alone, together[i], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("axes", ["Auto", "Explicit"])
 @TABLE
-def test_sharded_weights_end_like_whole_ones(case):
-    mesh = jax.make_mesh((2, 2), ("rows", "columns"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
-    w = jnp.asarray(weights((8, 4), 9, 2.0))
+def test_sharded_weights_end_like_whole_ones_and_stay_where_they_are(case, axes):
+    mesh = jax.make_mesh((2, 2), ("rows", "columns"), axis_types=(jax.sharding.AxisType[axes],) * 2)
+    w = weights((8, 4), 9, 2.0)
     project = jax.jit(case.make(1.5))
-    whole = project(w)
+    whole = project(jnp.asarray(w))
     sharded = jax.device_put(w, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("rows", "columns")))
+    end = project(sharded)
     assert len(sharded.devices()) == 4
-    np.testing.assert_allclose(project(sharded), whole, rtol=0, atol=1e-5)
+    assert end.sharding.is_equivalent_to(sharded.sharding, 2)
+    np.testing.assert_allclose(end, whole, rtol=0, atol=1e-5)
+
+
+def test_bounds_for_each_weight_may_lie_elsewhere_than_the_weights():
+    mesh = jax.make_mesh((4,), ("devices",), axis_types=(jax.sharding.AxisType.Explicit,))
+    w, low = weights((4, 4)), weights((4, 4), 1)
+    with jax.set_mesh(mesh):
+        sharded = {"kernel": jax.device_put(w, jax.sharding.PartitionSpec("devices"))}
+        tx = jr.project(jr.Box(low, jnp.asarray(low) + 0.5))
+        updates, _ = jax.jit(tx.update)(jax.tree.map(jnp.zeros_like, sharded), tx.init(sharded), sharded)
+    np.testing.assert_allclose(w + updates["kernel"], np.clip(w, low, low + 0.5), atol=1e-6)
 
 
 @TABLE

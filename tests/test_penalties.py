@@ -1,5 +1,6 @@
 """A table of penalties × the laws every one of them keeps, against NumPy in float64 and convexity's definitions."""
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -279,13 +280,16 @@ def test_loop_vmap_and_jit_agree_over_values_and_strengths(name):
 
 @each
 @pytest.mark.parametrize("spec", [("devices", None), (None, "devices")], ids=["inputs", "units"])
-def test_sharded_weights_give_what_whole_ones_give(name, spec):
-    mesh = jax.make_mesh((4,), ("devices",), axis_types=(jax.sharding.AxisType.Auto,))
+@pytest.mark.parametrize("axes", ["Auto", "Explicit"])
+def test_sharded_weights_give_what_whole_ones_give(name, axes, spec):
+    mesh = jax.make_mesh((4,), ("devices",), axis_types=(jax.sharding.AxisType[axes],))
     w = jnp.asarray(draw((8, 4)), jnp.float32)
     sharded = jax.device_put(w, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec)))
     assert len(sharded.sharding.device_set) == 4
     law = jax.jit(everything(name, (8, 4)))
-    assert_close(law(0.3, sharded), law(0.3, w))
+    with jax.set_mesh(mesh) if axes == "Explicit" else contextlib.nullcontext():
+        found = law(0.3, sharded)
+    assert_close(found, law(0.3, w))
 
 
 @each

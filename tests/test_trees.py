@@ -154,6 +154,17 @@ def test_leaves_of_one_pattern_have_one_norm_inside_and_outside_of_jit(rules, se
             np.testing.assert_allclose(total, 1, rtol=1e-6)
 
 
+def test_lanes_may_be_spread_over_devices_with_explicit_axes():
+    mesh = jax.make_mesh((4,), ("lanes",), axis_types=(jax.sharding.AxisType.Explicit,))
+    lanes = {"a": {"kernel": np.full((4, 3, 2), 2.0, np.float32)}, "b": {"kernel": np.ones((4, 2, 2), np.float32)}}
+    with jax.set_mesh(mesh):
+        lanes = jax.device_put(lanes, jax.sharding.PartitionSpec("lanes"))
+        norms = jax.jit(jax.vmap(jr.tree_norm))(lanes)
+        distances = jax.jit(jax.vmap(lambda params: jr.violation(params, jr.MaxNorm(1.0))))(lanes)
+    np.testing.assert_allclose(norms, 4 * [28**0.5], rtol=1e-6)
+    np.testing.assert_allclose(distances, 4 * [12**0.5 - 1], rtol=1e-5)
+
+
 def test_rules_to_a_reference_measure_from_it():
     start, now = tree(), tree(1)
     rules = jr.to_reference(start, {jr.KERNELS: jr.L2(0.5), "hidden/bias": jr.L1(2.0)})
