@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.groups import beside
-from jaxreg.objects import Number, check, hyperparameters, known, partitioned, wide
+from jaxreg.objects import Number, as_wide, check, hyperparameters, known, partitioned, wide
 
 
 @partitioned()
@@ -126,7 +126,8 @@ class LinfBall:
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """The point of the set farthest against `direction`, argmin_z ⟨direction, z⟩: -radius · sign(direction)."""
-        return clip((-self.radius * jnp.sign(wide(direction))).astype(direction.dtype), *self.limits)
+        x = wide(direction)
+        return clip((-as_wide(self.radius, x) * jnp.sign(x)).astype(direction.dtype), *self.limits)
 
     @property
     def limits(self) -> tuple[Number, Number]:

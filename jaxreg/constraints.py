@@ -130,8 +130,9 @@ class MaxRMS:
 
     def as_max_norm(self, w: jax.Array) -> MaxNorm:
         """The same set for arrays of the shape of `w`, by its norm."""
-        count = group_size(w.shape, group_axes(w.ndim, self.axis))
-        return MaxNorm(self.limit * float(np.sqrt(max(count, 1))), self.axis)
+        axes = group_axes(w.ndim, self.axis)
+        count, limit = group_size(w.shape, axes), limit_of_groups(self.limit, wide(w), axes)
+        return MaxNorm(limit * float(np.sqrt(max(count, 1))), self.axis)
 
 
 @hyperparameters
@@ -178,8 +179,9 @@ class MinMaxNorm:
         """`w` with each norm moved towards the limits; `w` itself, bit for bit, where they hold."""
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         norms = group_norms(x, axes)
-        slack = rounding(x, axes)
-        least, most, rate = (limit_of_groups(limit, x, axes) for limit in (self.min, self.max, self.rate))
+        limits = (limit_of_groups(limit, x, axes) for limit in (self.min, self.max, self.rate))
+        # As arrays: of two plain numbers, `where` may choose in float64.
+        least, most, rate, slack = (jnp.asarray(value, x.dtype) for value in (*limits, rounding(x, axes)))
         # Between limits that lie apart there is room to round inwards; limits that meet hold to rounding only.
         narrow = least * (1 + 3 * slack) >= most
         tolerance = jnp.where(narrow, slack + eps(w.dtype) / 2, 0)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg.objects import Number, eps, known, tiny
+from jaxreg.objects import Number, as_wide, eps, known, tiny
 
 Axis = int | tuple[int, ...] | None
 
@@ -129,7 +129,7 @@ def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Numbe
     """
     given = np.shape(limit)
     if given == ():
-        return limit.astype(x.dtype) if hasattr(limit, "astype") else limit
+        return as_wide(limit, x)
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
     groups = tuple(n for a, n in enumerate(x.shape) if a not in axes)
     for shape in (groups, kept):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxreg.constraints import Axis
-from jaxreg.objects import Number, check, hyperparameters, partitioned, rate_at, static
+from jaxreg.objects import Number, as_wide, check, hyperparameters, partitioned, rate_at, static, wide
 
 EPSILON = 1e-7
 
@@ -158,7 +158,7 @@ class OrthogonalRegularizer:
         unit = vectors * jnp.minimum(inverse, 1 / EPSILON)
         count = len(vectors)
         others = (unit @ unit.T) * (1 - jnp.eye(count, dtype=w.dtype))
-        return self.factor * 0.5 * jnp.sum(jnp.abs(others)) / max(count * (count - 1) / 2, 1)
+        return as_wide(self.factor, wide(w)) * 0.5 * jnp.sum(jnp.abs(others)) / max(count * (count - 1) / 2, 1)
 
 
 @hyperparameters

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.groups import Axis, from_rows, group_axes, limit_of_groups, to_rows
-from jaxreg.objects import Number, check, eps, hyperparameters, partitioned, static, wide
+from jaxreg.objects import Number, as_wide, check, eps, hyperparameters, partitioned, static, wide
 from jaxreg.polar import clipped, clipped_by_products, polar, polar_by_products
 
 
@@ -81,7 +81,7 @@ class SpectralNorm:
             return direction
         axes = group_axes(direction.ndim, self.axis)
         matrix = to_rows(wide(direction), axes).T
-        inner = self.limit * (1 - _slack(matrix, direction) - 2e-4 * self.fast)
+        inner = as_wide(self.limit, matrix) * (1 - _slack(matrix, direction) - 2e-4 * self.fast)
         if self.fast:
             ends = polar_by_products(matrix)
         else:

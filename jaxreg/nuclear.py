@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.groups import Axis, from_rows, group_axes, limit_of_groups, rounding, to_rows
-from jaxreg.objects import Number, check, eps, hyperparameters, partitioned, static, wide
+from jaxreg.objects import Number, as_wide, check, eps, hyperparameters, partitioned, static, wide
 from jaxreg.polar import lowered
 
 
@@ -60,7 +60,7 @@ class NuclearBall:
             return direction
         axes = group_axes(direction.ndim, self.axis)
         u, s, vt = jnp.linalg.svd(to_rows(wide(direction), axes), full_matrices=False)
-        end = -self.radius * self._share(direction) * jnp.where(s[0] > 0, jnp.outer(u[:, 0], vt[0]), 0)
+        end = -as_wide(self.radius, u) * self._share(direction) * jnp.where(s[0] > 0, jnp.outer(u[:, 0], vt[0]), 0)
         return from_rows(end, direction.shape, axes).astype(direction.dtype)
 
     def _share(self, w: jax.Array) -> float:

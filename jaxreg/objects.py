@@ -162,6 +162,11 @@ def wide(w: jax.Array) -> jax.Array:
     return w.astype(w.dtype if wider else jnp.float32)
 
 
+def as_wide(value: Number, x: jax.Array) -> Number:
+    """A hyperparameter that has a dtype, such as NumPy's float64, in that of `x`, lest work be done in a wider one."""
+    return value.astype(x.dtype) if hasattr(value, "astype") else value
+
+
 def eps(dtype: Any) -> float:
     """The distance from 1 to the next number of `dtype`."""
     return float(jnp.finfo(dtype).eps)  # type: ignore[no-untyped-call]

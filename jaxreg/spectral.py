@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.groups import Axis, from_rows, group_axes, to_rows
-from jaxreg.objects import Number, check, hyperparameters, partitioned, static, wide
+from jaxreg.objects import Number, as_wide, check, hyperparameters, partitioned, static, wide
 
 
 @jax.custom_jvp
@@ -56,9 +56,9 @@ class Spectral:
         """The cost of `w`, a scalar."""
         x = wide(w)
         if not x.size:
-            return self.strength * jnp.zeros((), x.dtype)
+            return as_wide(self.strength, x) * jnp.zeros((), x.dtype)
         rows = to_rows(x, group_axes(w.ndim, self.axis))
-        return self.strength / 2 * jnp.square(_largest_singular_value(rows))
+        return as_wide(self.strength, x) / 2 * jnp.square(_largest_singular_value(rows))
 
     @partitioned()
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
@@ -77,7 +77,8 @@ class Spectral:
             return w
         axes = group_axes(w.ndim, self.axis)
         left, values, right = jnp.linalg.svd(to_rows(x, axes), full_matrices=False)
-        held = jnp.cumsum(values) / (step * self.strength + jnp.arange(1, values.size + 1, dtype=values.dtype))
+        pull = as_wide(step, x) * as_wide(self.strength, x)
+        held = jnp.cumsum(values) / (pull + jnp.arange(1, values.size + 1, dtype=values.dtype))
         excess = jnp.maximum(values - jnp.max(held), 0)
         return (x - from_rows(jnp.matmul(left * excess, right, precision="highest"), w.shape, axes)).astype(w.dtype)
 
@@ -117,8 +118,8 @@ class Orthogonal:
         """The cost of `w`, a scalar."""
         x = wide(w)
         if not x.size:
-            return self.strength * jnp.zeros((), x.dtype)
+            return as_wide(self.strength, x) * jnp.zeros((), x.dtype)
         rows = to_rows(x, group_axes(w.ndim, self.axis))
         flat = rows if len(rows) <= rows.shape[1] else rows.T
         gram = jnp.matmul(flat, flat.T, precision="highest")
-        return self.strength * jnp.sum(jnp.square(gram - jnp.eye(len(flat), dtype=x.dtype)))
+        return as_wide(self.strength, x) * jnp.sum(jnp.square(gram - jnp.eye(len(flat), dtype=x.dtype)))

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -266,6 +267,15 @@ def everything(name: str, shape: tuple[int, ...]) -> Callable[[Any, jax.Array], 
 def assert_close(found: list[jax.Array], wanted: list[jax.Array]) -> None:
     for a, b in zip(found, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
+
+
+@each
+def test_wide_strengths_widen_nothing(name):
+    law, w = everything(name, (6, 4)), draw((6, 4)).astype(np.float32)
+    with jax.enable_x64(True):
+        program = jax.make_jaxpr(lambda w: law(np.float64(0.3), w))(w)
+    assert {value.dtype for value in program.out_avals} == {np.dtype(np.float32)}
+    assert "reference" in name or not re.search(r"f64\[\d", str(program))  # the reference itself is wide
 
 
 @each
