@@ -20,7 +20,8 @@ class SoftSpectralCap:
     A map for `jaxreg.project` that is no projection: it costs two products of matrices and no SVD, and bends singular
     values the more the larger they are. α is such that weights of norm `limit` that a step has taken to
     `limit` + `step` come back to `limit`. So if no step is longer than `step` in spectral norm, as Muon's and those of
-    `jaxreg.steepest` with `SpectralNorm` are, weights that start under the limit stay under it.
+    `jaxreg.steepest` with `SpectralNorm` are, weights that start under the limit stay under it. Singular values beyond
+    2.8 limits would grow: bring a start in by `jaxreg.projected` with `SpectralNorm` first.
 
     Args:
         limit: Number above 0; a float, an array or an Optax schedule.

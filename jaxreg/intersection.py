@@ -161,12 +161,13 @@ def _common(limits: list[tuple[Number, Number]], what: str) -> tuple[Number, Num
     if not limits:
         return -np.inf, np.inf
     lows, highs = zip(*limits, strict=True)
-    plain = all(isinstance(limit, float | int) for limit in lows + highs)
-    low: Number = max(lows) if plain else reduce(jnp.maximum, lows)
-    high: Number = min(highs) if plain else reduce(jnp.minimum, highs)
-    if plain and low > high:
+    xp: Any = np if known(*lows, *highs) else jnp
+    low, high = reduce(xp.maximum, lows), reduce(xp.minimum, highs)
+    if xp is np and np.any(low > high):
+        where = np.argmax(low > high)
+        above, under = (np.broadcast_to(limit, np.shape(low > high)).flat[where] for limit in (low, high))
         raise ValueError(
-            f"Intersection: the {what} leave nothing between {low:g} and {high:g}; expected sets that meet"
+            f"Intersection: the {what} leave nothing between {above:g} and {under:g}; expected sets that meet"
         )
     return low, high
 

@@ -62,6 +62,14 @@ def test_spectral_decay_is_the_decay_of_the_spectral_penalty():
     np.testing.assert_allclose(optax.apply_updates(params, updates)["kernel"], shrunk, atol=1e-5)
 
 
+@pytest.mark.parametrize("step", [0.01, 0.1, 0.25])
+def test_no_singular_value_up_to_2_8_limits_grows(step):
+    values = np.linspace(0.1, 2.8, 28)
+    ends = np.linalg.norm(jr.SoftSpectralCap(1.0, step)(jnp.diag(jnp.asarray(values, jnp.float32))), axis=0)
+    assert np.all(ends <= values * (1 + 1e-6))
+    assert np.linalg.norm(jr.SoftSpectralCap(1.0, 0.25)(3.0 * jnp.eye(2)), 2) > 3.0
+
+
 def test_a_step_too_long_for_the_limit_is_refused():
     with pytest.raises(ValueError, match="expected a step of at most a quarter of the limit"):
         jr.SoftSpectralCap(1.0, 0.3)

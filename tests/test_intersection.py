@@ -197,6 +197,16 @@ def test_closed_forms_end_in_every_set(parts, dtype):
             "expected one from -2 to 4",
         ),
         (lambda: jr.Intersection(jr.Box(0, 1), jr.Box(2, 3))(jnp.ones(2)), ValueError, "leave nothing between"),
+        (
+            lambda: jr.Intersection(jr.Box(jnp.array([0.1, 0.5]), 1), jr.LinfBall(np.float32(0.25)))(jnp.ones((3, 2))),
+            ValueError,
+            "the bounds leave nothing between 0.5 and 0.25",
+        ),
+        (
+            lambda: jr.Intersection(jr.MaxNorm(np.array([2.0, 0.5])), jr.MinMaxNorm(1.0, 3.0))(jnp.ones((3, 2))),
+            ValueError,
+            "the norms leave nothing between 1 and 0.5",
+        ),
         (lambda: jr.Intersection(jr.MaxNorm(1.0), jr.Box(1, 2))(jnp.ones(4)), ValueError, "a norm of 2 at least"),
     ],
 )

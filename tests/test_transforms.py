@@ -337,6 +337,30 @@ def test_a_norm_of_all_kernels_together_holds_after_every_step():
     np.testing.assert_allclose(norms, float(radius), rtol=1e-6)
 
 
+@pytest.mark.parametrize("axes", ["Auto", "Explicit"])
+@pytest.mark.parametrize(
+    "rule", [jr.MaxNorm(0.8), jr.UnitNorm(), jr.TreeNorm(2.0)], ids=lambda rule: type(rule).__name__
+)
+def test_a_norm_along_a_sharded_axis_gathers_no_weights(rule, axes):
+    mesh = jax.make_mesh((4,), ("devices",), axis_types=(jax.sharding.AxisType[axes],))
+    params = {"kernel": jnp.ones((8, 4))}
+    tx = optax.chain(optax.adam(0.1), jr.project(rule))
+
+    def step(params, state):
+        updates, state = tx.update(params, state, params)
+        return optax.apply_updates(params, updates), state
+
+    wanted, _ = step(params, tx.init(params))
+    with jax.set_mesh(mesh):
+        sharded = jax.device_put(params, jax.NamedSharding(mesh, jax.P("devices")))
+        state = tx.init(sharded)
+        program = jax.jit(step, donate_argnums=(0, 1)).lower(sharded, state).compile()
+        found, _ = program(sharded, state)
+    assert "all-gather" not in program.as_text()
+    assert found["kernel"].sharding.spec[0] == "devices"
+    close(found, wanted)
+
+
 def test_every_kth_update_is_projected():
     path = trace(optax.chain(optax.sgd(0.5), jr.project(jr.MaxNorm(0.5), every=3)), model(), 9)
     inside = [max(np.linalg.norm(w, axis=0).max() for w in kernels(params)) <= 0.5 for params in path]
