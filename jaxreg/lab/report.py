@@ -127,7 +127,8 @@ def _titles(sources: Sequence[Source]) -> str:
 def _words() -> Text:
     return [
         "An interval holds the mean change with the confidence that it names. A recipe is significantly better if the "
-        "interval of how often it wins lies above one half, and meaningfully so if that reaches beyond three quarters. "
+        "interval of how often it wins, a tie as half a win, lies above one half, and meaningfully so if that reaches "
+        "beyond three quarters. "
         "A draw is one sampling of the data, a seed one initialisation of the weights; changes are paired on both."
     ]
 
