@@ -9,7 +9,9 @@ import io
 import json
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -228,8 +230,17 @@ def _check_filled(arguments: Sequence[str]) -> None:
             raise ValueError(f"{what} is empty; expected a value: is a variable of the shell not set?")
 
 
+def _strike_again(unraised: Any) -> None:
+    # Python drops what is raised in a callback, such as JAX's own at a garbage collection: that Ctrl-C comes again.
+    if isinstance(unraised.exc_value, KeyboardInterrupt):
+        threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,)).start()
+    else:
+        sys.__unraisablehook__(unraised)
+
+
 def main() -> None:
     """Do what the command line says."""
+    sys.unraisablehook = _strike_again
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # where it is no UTF-8, a sign is told by its number
     try:

@@ -244,6 +244,33 @@ def test_ctrl_c_exits_130_without_a_traceback(tmp_path):
     assert "jaxreg: stopped" in errors
 
 
+STRUCK = """
+import gc, signal, sys
+import jaxreg_cli
+
+def callback(phase, info):
+    if "jaxreg.lab.cli" in sys.modules and phase == "start":
+        gc.callbacks.remove(callback)
+        signal.raise_signal(signal.SIGINT)
+
+gc.callbacks.append(callback)
+gc.set_threshold(10)
+jaxreg_cli.main()
+"""
+
+
+def test_a_ctrl_c_that_strikes_in_a_callback_is_not_lost(tmp_path):
+    # JAX has a callback of its own for garbage collections, and Python drops what is raised in one.
+    (tmp_path / "mine.py").write_text(STUDY)
+    options = ["run", "mine.py", "--seeds", "2", "--draws", "50", "--epochs", "5000", "--out", "out"]
+    path = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", STRUCK, *options], cwd=tmp_path, capture_output=True, text=True, timeout=120, env=path
+    )
+    assert done.returncode == 130, done.stderr
+    assert "jaxreg: stopped" in done.stderr
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_shells_get_their_completion(shell, tmp_path):
     done = jaxreg("--tyro-print-completion", shell, cwd=tmp_path)

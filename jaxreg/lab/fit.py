@@ -152,7 +152,7 @@ def advance(
 
 
 def _of_draw(problem: Problem, draw: jax.Array | int) -> Any:  # a Data of arrays of JAX
-    if known(draw) and not 0 <= draw < len(problem.data.x_train):  # JAX would take the last one
+    if known(draw) and not 0 <= int(draw) < len(problem.data.x_train):  # JAX would take the last one
         raise ValueError(f"draw is {draw}; expected one of the {len(problem.data.x_train)} of the data, from 0")
     # One array that serves several parts stays one, so that `fit` measures it once.
     taken: dict[int, Any] = {id(array): jnp.asarray(array)[draw] for array in problem.data if array is not None}
