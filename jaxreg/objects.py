@@ -135,17 +135,18 @@ def partitioned(number: bool = False) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         @wraps(function)
-        def call(*args: Any) -> Any:
-            array = next((arg for arg in args if hasattr(arg, "ndim")), 0)
+        def call(*args: Any, **named: Any) -> Any:
+            array = next((arg for arg in (*args, *named.values()) if hasattr(arg, "ndim")), 0)
             sharding: Any = jax.typeof(array).sharding
             axes = sharding.mesh.explicit_axes
             if not axes:
-                return function(*args)
-            leaves, structure = jax.tree.flatten(args)
+                return function(*args, **named)
+            leaves, structure = jax.tree.flatten((args, named))
             arrays = {n: leaf for n, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)}
 
             def inside(arrays: dict[int, jax.Array]) -> Any:
-                return function(*jax.tree.unflatten(structure, [arrays.get(n, leaf) for n, leaf in enumerate(leaves)]))
+                args, named = jax.tree.unflatten(structure, [arrays.get(n, leaf) for n, leaf in enumerate(leaves)])
+                return function(*args, **named)
 
             nowhere = jax.sharding.PartitionSpec()  # type: ignore[no-untyped-call]
             ends = jax.sharding.NamedSharding(sharding.mesh, nowhere) if number else sharding

@@ -254,6 +254,14 @@ def test_sharded_weights_end_like_whole_ones_and_stay_where_they_are(case, axes)
     np.testing.assert_allclose(end, whole, rtol=0, atol=1e-5)
 
 
+@TABLE
+def test_weights_may_be_named(case):
+    rule, w = case.make(1.5), jnp.asarray(weights(SHAPE, 18))
+    assert same(rule(w=w), rule(w))
+    if hasattr(rule, "lmo"):
+        assert same(rule.lmo(direction=w), rule.lmo(w))
+
+
 def test_bounds_for_each_weight_may_lie_elsewhere_than_the_weights():
     mesh = jax.make_mesh((4,), ("devices",), axis_types=(jax.sharding.AxisType.Explicit,))
     w, low = weights((4, 4)), weights((4, 4), 1)

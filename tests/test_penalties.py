@@ -173,6 +173,12 @@ def test_prox_keeps_the_shape(name, shape):
 
 
 @each_proximal
+def test_weights_and_step_may_be_named(name):
+    built, w = penalty(name, 0.3, (6, 4)), jnp.asarray(draw((6, 4)), jnp.float32)
+    np.testing.assert_array_equal(built.prox(w=w, step=0.5), built.prox(w, 0.5))
+
+
+@each_proximal
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
 def test_prox_keeps_the_dtype_and_is_rounded_once(name, dtype):
     w, prox = jnp.asarray(draw((6, 4)), dtype), penalty(name, 0.3, (6, 4)).prox
