@@ -13,6 +13,7 @@ import pytest
 
 import jaxreg
 import jaxreg.lab
+from jaxreg.lab.cli import find_study
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", "docs/which-when.md", "docs/frameworks.md", "docs/compare.md"]
@@ -37,6 +38,13 @@ def test_pages_print_what_they_say(page):
             assert text == printed
             printed = None
     assert not printed, f"the page does not show:\n{printed}"
+
+
+def test_the_study_of_the_docs_is_a_whole_file(tmp_path):
+    page = (ROOT / "docs" / "compare.md").read_text("utf-8")
+    (file,) = [text for _, text in BLOCK.findall(page) if "STUDY = " in text]
+    (tmp_path / "mine.py").write_text(file, "utf-8")
+    assert find_study(str(tmp_path / "mine.py")).name == "mine"
 
 
 @pytest.mark.parametrize("name", MODULES)
