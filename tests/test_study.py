@@ -330,14 +330,17 @@ def test_a_study_is_refused_before_anything_is_trained(case, tmp_path):
     assert not list(tmp_path.rglob("chunk-*"))
 
 
-def test_arrays_of_strengths_are_those_numbers(tmp_path):
-    for strengths in (np.float32([0.0, 0.5]), jnp.array([0.0, 0.5]), [np.int64(0), np.float64(0.5)]):
+def test_numbers_of_numpy_and_jax_are_those_numbers(tmp_path):
+    several = np.float32([0.0, 0.5]), jnp.array([0.0, 0.5]), [np.int64(0), np.float64(0.5)], [*jnp.array([0.0, 0.5])]
+    for strengths in several:
         assert l2(strengths).strengths == (0.0, 0.5)
     small = dataclasses.replace(study(l2(np.array([0.0, 0.5], np.float32))), data=None)
     results = run_study(small, Size(seeds=1, draws=2, epochs=1), str(tmp_path / "s"))
     assert results.fresh["recipe"].values.tolist() == ["none", "L2(0.5)"]
     pairs = Arm("L1L2", lambda l1, l2: Recipe(penalties=jr.L1L2(l1, l2)), np.array([[0.0, 0.0], [0.5, 0.25]]))
     assert pairs.strengths == ((0.0, 0.0), (0.5, 0.25))
+    whole = Size(np.int64(1), np.int32(2), np.uint8(3))
+    assert [type(count) for count in vars(whole).values()] == [int] * 3
 
 
 ARMS = {

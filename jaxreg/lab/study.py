@@ -53,7 +53,7 @@ class Arm:
             raise ValueError(f"arm {method}: recipe is {self.recipe!r}; expected a function, strength -> Recipe")
         if isinstance(strengths, str) or not np.iterable(strengths):
             raise ValueError(f"arm {method}: strengths is {strengths!r}; expected a sequence, such as ({strengths!r},)")
-        strengths = _plain(np.asarray(strengths) if isinstance(strengths, jax.Array) else tuple(strengths))
+        strengths = _plain(tuple(strengths))
         for strength in strengths:
             if not all(map(_is_number, _numbers(strength))):
                 raise ValueError(f"arm {method}: a strength is {strength!r}; expected a number, or a tuple of numbers")
@@ -113,9 +113,10 @@ class Size:
     epochs: int = 4000
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        for name, value in list(vars(self).items()):
+            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1")
+            object.__setattr__(self, name, int(value))  # as `study.json` can hold it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,13 +192,13 @@ class Study:
 
 def _plain(strength: Any) -> Any:
     # As `study.json` can hold it.
-    if isinstance(strength, list | tuple | np.ndarray):
-        return tuple(map(_plain, strength))
-    return strength.item() if isinstance(strength, np.generic) else strength
+    if isinstance(strength, np.ndarray | np.generic | jax.Array):
+        strength = strength.tolist()
+    return tuple(map(_plain, strength)) if isinstance(strength, list | tuple) else strength
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and not math.isnan(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def _numbers(strength: Strength) -> tuple[float, ...]:
