@@ -1,5 +1,6 @@
 """The verdict in words against studies whose truth is known."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -164,9 +165,26 @@ def test_the_published_gain_is_set_against_that_on_fresh_draws(tmp_path):
     _, text = told(make_study(tmp_path / "study"))
     assert "L2(0.001) reaches 0.943 against 0.914, as published: +2.86 points." in text
     gained = 100 * (0.006 + 0.001 * float(NOISE[2, :64].mean()))
-    assert f"Over 64 fresh draws: {gained:+.2f} points (95 % interval" in text
+    assert f"Over 64 fresh draws of the data: {gained:+.2f} points (95 % interval" in text
     assert f"The gain is {100 * gained / 2.86:.0f} % of the published one" in text
     assert "Cross-entropy gains more" in text
+
+
+def test_the_published_gain_is_set_against_draws_that_are_called_what_they_are(tmp_path):
+    results = open_study(make_study(tmp_path / "study"))
+    record = dataclasses.replace(results.record, drawn_from="100 moons")
+    text = verdict_text(Source("study", results._replace(record=record)))
+    assert "Over 64 draws from the same 100 moons: " in text
+    assert "fresh" not in text
+
+
+def test_a_loss_is_not_said_to_gain_less_than_errors_that_nobody_makes(tmp_path):
+    results = open_study(make_study(tmp_path / "study"))
+    fresh = results.fresh.copy(deep=True)
+    fresh["test_accuracy"][:] = 1.0
+    text = verdict_text(Source("study", results._replace(fresh=fresh)))
+    assert ". Cross-entropy: " in text
+    assert "fewer errors" not in text
 
 
 def test_a_figure_that_was_not_met_is_not_called_published(tmp_path):

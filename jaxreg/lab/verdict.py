@@ -64,7 +64,7 @@ def change(fresh: Source, recipe: str, variable: str) -> Text:
     """What a recipe changes against the baseline: the mean, its interval, and how often it is better.
 
     Args:
-        fresh: Stands for a dataset over fresh draws.
+        fresh: Stands for a dataset over draws.
         recipe: Which recipe.
         variable: Such as "test_loss" or "test_accuracy".
     """
@@ -269,7 +269,7 @@ def _held(source: Source) -> list[Text]:
 
 
 def _claims(source: Source) -> list[Text]:
-    """The published claim of each highlight, and what is left of it on fresh draws."""
+    """The published claim of each highlight, and what is left of it over the draws."""
     study, fresh, record = source.at("published"), source.at("fresh"), source.data.record
     if study.data is None or not comparable(source) or NONE not in record.published:
         return []
@@ -288,14 +288,15 @@ def _claims(source: Source) -> list[Text]:
             " points. Over ",
             fresh.find(figures.lanes, "draw").number(form="d"),
         ]
-        claim += [" fresh draws: ", *change(fresh, label, ACCURACY)]
+        claim += [f" {record.draws}: ", *change(fresh, label, ACCURACY)]
         if gained.value.mean > 0 and 0 < share.value < 1:
             claim += [". The gain is ", share.number(form=".0f", times=100), " % of the published one"]
         loss, errors = (fresh.find(figures.reduction, label, name) for name in (LOSS, ACCURACY))
         what = quantity(fresh.data, LOSS).words.capitalize()
-        claim += [f". {what} gains {'more' if loss.value > errors.value else 'less'}: "]
-        claim += [*change(fresh, label, LOSS), "; ", loss.number(form="z.0f", times=100), " % less, and "]
-        claim += [errors.number(form="z.0f", times=100), " % fewer errors"]
+        beside = "" if math.isnan(errors.value) else f" gains {'more' if loss.value > errors.value else 'less'}"
+        claim += [f". {what}{beside}: ", *change(fresh, label, LOSS), "; "]
+        claim += [loss.number(form="z.0f", times=100), " % less"]
+        claim += [", and ", errors.number(form="z.0f", times=100), " % fewer errors"] if beside else []
         told.append([*claim, "."])
     return told
 
