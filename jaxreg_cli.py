@@ -72,7 +72,7 @@ class Run:
     ]
     quick: Annotated[bool, tyro.conf.arg(help="A trial of seconds: few seeds, draws and epochs.")] = False
     seeds: Annotated[int | None, _shown("Initialisations of the weights.", "N", "the study's own")] = None
-    draws: Annotated[int | None, _shown("Fresh draws of the data.", "N", "the study's own")] = None
+    draws: Annotated[int | None, _shown("Draws of the data.", "N", "the study's own")] = None
     epochs: Annotated[int | None, _shown("Epochs of each training.", "N", "the study's own")] = None
     out: Annotated[Path | None, _shown("Folder for the results.", "FOLDER", "results, or results/quick")] = None
     json: Json = False

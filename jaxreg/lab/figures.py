@@ -17,7 +17,7 @@ _RECIPE = ("recipe", "method", "strength")
 
 
 class Finding(StrEnum):
-    """What fresh draws say of a claim."""
+    """What the draws say of a claim."""
 
     HOLDS = "holds"
     OPEN = "not shown"
@@ -70,7 +70,7 @@ def gain(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashabl
 
 
 def outperforms(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> stats.Outperforming:
-    """How often a recipe beats the baseline on a fresh draw."""
+    """How often a recipe beats the baseline on a draw."""
     sides = final(dataset, recipe, variable), final(dataset, baseline, variable)
     return stats.outperforms(*sides, lower_is_better=lower_is_better(variable), drop_diverged=True)
 
@@ -94,7 +94,7 @@ def choice(dataset: xr.Dataset, variable: str = "loss") -> stats.NestedChoice:
     """The recipe chosen anew in each draw by the loss on its validation rows, and what it has on the test rows.
 
     Args:
-        dataset: Fresh draws with validation rows.
+        dataset: Draws with validation rows.
         variable: What is read of the test rows, such as "loss" or "accuracy".
     """
     validation, test = (_last(dataset, name) for name in ("validation_loss", f"test_{variable}"))
@@ -109,7 +109,7 @@ def recommended(dataset: xr.Dataset) -> str:
     The mean over the draws would follow the few in which a recipe is far off, whatever it costs in all the others.
 
     Args:
-        dataset: Fresh draws with validation rows.
+        dataset: Draws with validation rows.
     """
     return str(next(iter(choice(dataset).tally)))
 
@@ -145,14 +145,14 @@ def published(study: StudyResults, recipe: str, part: str) -> float:
 
 
 def share_of_published(study: StudyResults, recipe: str) -> float:
-    """The gain in accuracy on fresh draws as a share of that on the published data; NaN if there is none."""
+    """The gain in accuracy over the draws as a share of that on the published data; NaN if there is none."""
     if study.published is None or not (theirs := gain(study.published, recipe, "test_accuracy").mean):
         return float("nan")
     return gain(study.fresh, recipe, "test_accuracy").mean / theirs
 
 
 def finding(study: StudyResults, claim: Claim) -> Finding:
-    """What the interval of a paired difference over fresh draws says of a claim.
+    """What the interval of a paired difference over the draws says of a claim.
 
     More or less of something is to lie beyond the margin with the whole interval, as much of it within the margin.
     """

@@ -118,7 +118,7 @@ class StudyResults(NamedTuple):
         record: What is known beside the numbers.
         published: Dataset over many seeds on one draw of the data, the published one, with the dimensions recipe, seed,
             draw, epoch; None if the study has no such part.
-        fresh: Dataset over fresh draws of the data, likewise.
+        fresh: Dataset over the draws of the data, likewise.
     """
 
     record: Record

@@ -101,7 +101,7 @@ class Size:
 
     Args:
         seeds: Initialisations on the data of many seeds; in a study that has none, of each draw.
-        draws: Fresh draws of the data.
+        draws: Draws of the data.
         epochs: Epochs of each training.
 
     Raises:
