@@ -163,12 +163,14 @@ def _common(limits: list[tuple[Number, Number]], what: str) -> tuple[Number, Num
     lows, highs = zip(*limits, strict=True)
     xp: Any = np if known(*lows, *highs) else jnp
     low, high = reduce(xp.maximum, lows), reduce(xp.minimum, highs)
-    if xp is np and np.any(low > high):
-        where = np.argmax(low > high)
-        above, under = (np.broadcast_to(limit, np.shape(low > high)).flat[where] for limit in (low, high))
-        raise ValueError(
-            f"Intersection: the {what} leave nothing between {above:g} and {under:g}; expected sets that meet"
-        )
+    if xp is np:
+        with np.errstate(over="ignore"):  # in float32, for a limit that was rounded to it meets one that was not
+            apart = np.asarray(low, np.float32) > np.asarray(high, np.float32)
+        if np.any(apart):
+            above, under = (np.broadcast_to(limit, apart.shape).flat[np.argmax(apart)] for limit in (low, high))
+            raise ValueError(
+                f"Intersection: the {what} leave nothing between {above:g} and {under:g}; expected sets that meet"
+            )
     return low, high
 
 

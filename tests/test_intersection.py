@@ -98,6 +98,12 @@ def test_closed_forms_of_a_cone_with_a_ball_and_of_bounds_with_bounds():
     np.testing.assert_allclose(end, solved(np.asarray(x), [(0, None)] * 6, [total], np.full(6, 1 / 3)), atol=1e-5)
 
 
+@pytest.mark.parametrize("number", [float, np.float32, jnp.float32, np.float64])
+def test_bounds_that_meet_in_float32_meet(number):
+    both = jr.Intersection(jr.Box(0.7, 1.0), jr.Box(0.0, number(0.7)))
+    np.testing.assert_array_equal(both(jnp.array([-1.0, 0.7, 2.0])), np.float32(0.7))
+
+
 def test_rules_fill_in_the_axis_that_the_parts_leave_open():
     params = {"dense": {"kernel": jnp.asarray(RNG.normal(size=(4, 3)), jnp.float32)}}
     both = jr.Intersection(jr.MaxNorm(1.0, axis=1), jr.NonNeg())
