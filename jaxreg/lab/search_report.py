@@ -74,7 +74,7 @@ def verdict(source: Source) -> list[Text]:
         told.append(["Not to be told from the best by these rows: ", *_joined([[Code(name)] for name in rivals]), "."])
     if found.diverged:
         lost = source.find(searched.diverged).number(form="d")
-        told.append([lost, " trainings diverged; where one of its own did a candidate is not chosen."])
+        told.append([lost, " trainings diverged; a candidate is not chosen where one of its own did."])
     return told
 
 
