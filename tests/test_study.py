@@ -279,7 +279,10 @@ def l2(*strengths, **options):
 WRONG = {
     "two arms of one name": (lambda: study(l2((0.0,)), l2((1.0,))), "has two arms named L2"),
     "a strength twice": (lambda: study(l2((0.0, 0.1, 0.1))), r"has two recipes named L2\(0.1\)"),
-    "two baselines": (lambda: study(l2((0.0,)), Arm("plain", l2().recipe, (0.0,))), "has two recipes named none"),
+    "two baselines": (
+        lambda: study(l2((0.0,)), Arm("limit", lambda c: Recipe(constraints={HIDDEN: jr.MaxNorm(c)}), (jnp.inf,))),
+        "has two recipes named none; expected .*, and strength 0 or an infinite limit in one arm alone",
+    ),
     "no arm": (lambda: dataclasses.replace(study(), arms=[]), "arms is .*; expected a sequence of Arm, one at least"),
     "a method out of the folder": (lambda: Arm("../../x", l2().recipe), "method is '../../x'; expected a name"),
     "no method": (lambda: Arm("", l2().recipe), "method is ''; expected a name"),

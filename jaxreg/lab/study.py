@@ -177,9 +177,9 @@ class Study:
         labels = [label for arm in self.arms for label in arm.labels()]
         for what, names in (("arms", [arm.method for arm in self.arms]), ("recipes", labels)):
             if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise ValueError(
-                    f"study {self.name} has two {what} named {', '.join(twice)}; expected a name of its own for each"
-                )
+                expected = "a name of its own for each"
+                expected += ", and strength 0 or an infinite limit in one arm alone" if NONE in twice else ""
+                raise ValueError(f"study {self.name} has two {what} named {', '.join(twice)}; expected {expected}")
         named = {*self.highlights, *self.published, *(c.recipe for c in self.claims), *(c.against for c in self.claims)}
         if unknown := sorted(named.difference(labels, {NONE})):
             raise ValueError(f"study {self.name} speaks of {', '.join(unknown)}; its recipes are {', '.join(labels)}")
