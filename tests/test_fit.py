@@ -439,6 +439,7 @@ BAD = {
     "lists": ({"data": Data([[[1.0]]], [[1.0]], [[[1.0]]], [[1.0]])}, "x_train is a list; expected an array"),
     "no model": ({"model": MLP(hidden=4)}, "model is a MLP; expected a jaxreg.lab.Model"),
     "no loss": ({"loss": None}, "loss is None; expected a function"),
+    "no metrics": ({"metrics": None}, "metrics is None; expected a dict, name -> function"),
     "a metric named loss": ({"metrics": {"loss": binary_accuracy}}, "a metric is named 'loss'"),
     "batch -1": ({"batch_size": -1}, "batch_size is -1"),
     "record": ({"record_every": 7}, "record_every is 7 and epochs 100; expected a divisor"),

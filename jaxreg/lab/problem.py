@@ -54,6 +54,8 @@ class Problem:
         for name, array in self.data._asdict().items():
             if array is not None and not hasattr(array, "shape"):
                 raise ValueError(f"Problem: {name} is a {type(array).__name__}; expected an array, (draws, rows, …)")
+        if not isinstance(self.metrics, Mapping):
+            raise ValueError(f"Problem: metrics is {self.metrics!r}; expected a dict, name -> function")
         for name, measure in {"loss": self.loss, **self.metrics}.items():
             if not callable(measure):
                 raise ValueError(

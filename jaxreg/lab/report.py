@@ -185,8 +185,9 @@ def _corrected(fresh: Source) -> Text:
     told += [Code(NONE), ", "]
     for place, name in enumerate(reversed(measured(fresh.data))):
         what = quantity(fresh.data, f"test_{name}").words
-        differing = fresh.find(figures.significant, f"test_{name}").number(form="d")
-        told += [" and " * bool(place), differing, f" differ in {what}"]
+        differing = fresh.find(figures.significant, f"test_{name}")
+        told += [" and " * bool(place), differing.number(form="d")]
+        told += [f" differs in {what}" if differing.value == 1 else f" differ in {what}"]
     return [*told, " beyond chance, looking at all of them at once (Wilcoxon's test, Holm's correction)."]
 
 
