@@ -11,11 +11,13 @@ from jaxreg.decay import cautious_decay, corrected_decay, decay, independent_dec
 from jaxreg.intersection import Intersection
 from jaxreg.matrices import Orthonormal, SpectralNorm
 from jaxreg.meanings import Meaning, convert_strength
-from jaxreg.nuclear import NuclearBall
+from jaxreg.nuclear import Nuclear, NuclearBall
 from jaxreg.paths import BIASES, EMBEDDINGS, KERNELS, RECURRENT_KERNELS
-from jaxreg.penalties import L1, L1L2, L2, GroupLasso, Lp, ToReference
+from jaxreg.penalties import L1, L1L2, L2, MCP, GroupLasso, Lp
 from jaxreg.proximal import proximal, proximal_adam
-from jaxreg.simplices import L1Ball, Simplex, SumTo
+from jaxreg.reference import ToReference
+from jaxreg.simplices import L1Ball, Linf, Simplex, SumTo
+from jaxreg.sparsity import NMSparse, Sparse
 from jaxreg.spectral import Orthogonal, Spectral
 from jaxreg.spheres import FrobeniusSphere, TreeNorm, tree_norm
 from jaxreg.table import explain
@@ -31,6 +33,7 @@ __all__ = [
     "L1",
     "L1L2",
     "L2",
+    "MCP",
     "RECURRENT_KERNELS",
     "Box",
     "FixedBound",
@@ -40,18 +43,22 @@ __all__ = [
     "InitialBound",
     "Intersection",
     "L1Ball",
+    "Linf",
     "LinfBall",
     "Lp",
     "MaxNorm",
     "MaxRMS",
     "Meaning",
     "MinMaxNorm",
+    "NMSparse",
     "NonNeg",
+    "Nuclear",
     "NuclearBall",
     "Orthogonal",
     "Orthonormal",
     "Simplex",
     "SoftSpectralCap",
+    "Sparse",
     "Spectral",
     "SpectralNorm",
     "SumTo",

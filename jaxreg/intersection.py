@@ -16,13 +16,16 @@ from jaxreg.matrices import Orthonormal
 from jaxreg.objects import Number, hyperparameters, known, partitioned, refuse_class, static, wide
 from jaxreg.shells import nearest_in_shell
 from jaxreg.simplices import L1Ball, Simplex, SumTo
+from jaxreg.sparsity import NMSparse, Sparse
 from jaxreg.spheres import FrobeniusSphere, TreeNorm
 
 Part = Callable[[jax.Array], jax.Array]
 
 _BOUNDS = (NonNeg, Box, LinfBall)
 _NORMS = (MaxNorm, MaxRMS, MinMaxNorm, UnitNorm)
-_NOT_CONVEX = (MinMaxNorm, UnitNorm, Orthonormal, FrobeniusSphere)
+_BALLS = (L1Ball, MaxNorm, MaxRMS)
+_COUNTS = (Sparse, NMSparse)
+_NOT_CONVEX = (MinMaxNorm, UnitNorm, Orthonormal, FrobeniusSphere, *_COUNTS)
 
 ITERATIONS = 200
 """Rounds of Dykstra's algorithm; those after the last change cost time and change nothing."""
@@ -43,8 +46,9 @@ class Intersection:
     """Several constraints at once: {w : w in every set}, projected onto the nearest point of all.
 
     Exact where there is a closed form: bounds with bounds; bounds with limits on the norms of the same groups
-    (`UnitNorm` and `MinMaxNorm` too, though they are not convex); `NonNeg` with `L1Ball` or `SumTo`. Other convex sets
-    by Dykstra's algorithm: 200 rounds; then the last part holds exactly, the others as far as the rounds have led.
+    (`UnitNorm` and `MinMaxNorm` too, though they are not convex); `NonNeg` with `L1Ball` or `SumTo`; `Sparse` or
+    `NMSparse` with `NonNeg`, `L1Ball`, `MaxNorm` or `MaxRMS`, of the same groups or larger ones. Other convex sets by
+    Dykstra's algorithm: 200 rounds; then the last part holds exactly, the others as far as the rounds have led.
 
     Args:
         *parts: Constraints, or functions that project onto a convex set.
@@ -99,14 +103,14 @@ class Intersection:
         if not self._closed_forms(w.ndim):
             _refuse_totals(self.placed, self.limits, w)
             return _dykstra(self.placed, w)
-        bounds = [part for part in self.parts if isinstance(part, _BOUNDS)]
-        others = [part for part in self.placed if not isinstance(part, _BOUNDS)]
+        bounds, counts, others = self._by_kind()
+        if counts or (len(others) == 1 and isinstance(others[0], _BALLS) and _all_cones(bounds)):
+            # Cones first, then a ball about their tip.
+            return reduce(lambda w, part: part(w), [*(NonNeg() for _ in bounds[:1]), *counts, *others], w)
         if not others:
             return clip(w, *self.limits)
         if isinstance(others[0], SumTo):
             return Simplex(others[0].total, others[0].axis)(w)
-        if isinstance(others[0], (L1Ball, MaxNorm, MaxRMS)) and len(others) == 1 and _all_cones(bounds):
-            return others[0](NonNeg()(w) if bounds else w)  # a cone first, then a ball about its tip
         axes = group_axes(w.ndim, getattr(others[0], "axis"))  # noqa: B009
         return nearest_in_shell(w, self.limits, _common([_norm_limits(part, w) for part in others], "norms"), axes)
 
@@ -124,21 +128,35 @@ class Intersection:
             for fill, part in zip(is_open, self.parts, strict=True)
         ]
 
+    def _by_kind(self) -> tuple[list[Any], list[Any], list[Any]]:
+        # Bounds, counts, and what is neither.
+        bounds, counts = ([part for part in self.placed if isinstance(part, kind)] for kind in (_BOUNDS, _COUNTS))
+        return bounds, counts, [part for part in self.placed if not isinstance(part, (*_BOUNDS, *_COUNTS))]
+
     def _closed_forms(self, ndim: int | None = None) -> bool:
         # Whether there is a closed form; refuses sets that need one. Axes are alike or not once their number is known.
-        others = [part for part in self.placed if not isinstance(part, _BOUNDS)]
-        bounds = [part for part in self.parts if isinstance(part, _BOUNDS)]
-        if all(isinstance(part, _NORMS) for part in others):
+        bounds, counts, others = self._by_kind()
+        if counts:
+            balls = [part for part in others if isinstance(part, _BALLS)]
+            found = len(counts) == 1 and _all_cones(bounds) and len(balls) == len(others) <= 1
+            found = found and all(ndim is None or _within(counts[0].axis, part.axis, ndim) for part in balls)
+        elif all(isinstance(part, _NORMS) for part in others):
             found = ndim is None or len({frozenset(group_axes(ndim, part.axis)) for part in others}) <= 1
         else:
             found = len(others) == 1 and isinstance(others[0], L1Ball | SumTo) and bool(bounds) and _all_cones(bounds)
         for part in [] if found else self.parts:
             if isinstance(part, _NOT_CONVEX):
-                raise TypeError(
-                    f"Intersection: {type(part).__name__} is not convex; expected convex sets, or norms and bounds "
-                    "of the same groups only"
+                beside = (
+                    "it beside NonNeg, and one L1Ball, MaxNorm or MaxRMS of the same groups or larger ones, only"
+                    if isinstance(part, _COUNTS)
+                    else "convex sets, or norms and bounds of the same groups only"
                 )
+                raise TypeError(f"Intersection: {type(part).__name__} is not convex; expected {beside}")
         return found
+
+
+def _within(inner: Axis, outer: Axis, ndim: int) -> bool:
+    return set(group_axes(ndim, inner)) <= set(group_axes(ndim, outer))
 
 
 def _all_cones(bounds: list[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The sum of singular values as a limit: few singular values stay, the others are exactly 0."""
+"""The sum of singular values, as a penalty and as a limit: few singular values stay, the others are 0."""
 
 from typing import ClassVar
 
@@ -7,7 +7,57 @@ import jax.numpy as jnp
 
 from jaxreg.groups import Axis, from_rows, group_axes, limit_of_groups, rounding, to_rows
 from jaxreg.objects import Number, as_wide, check, eps, hyperparameters, partitioned, static, wide
-from jaxreg.polar import lowered
+from jaxreg.polar import clipped, lowered, sum_of_values
+
+
+@hyperparameters
+class Nuclear:
+    """Sum of the singular values (nuclear norm): strength · Σ σ_i; weights of low rank.
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+        axis: Axes of the incoming weights of one unit, a column of W; by default every axis but the last.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or an axis is not one of the array's.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> w = jnp.diag(jnp.array([3.0, 2.0, 0.5]))
+        >>> print(round(float(jr.Nuclear(1.0)(w)), 4), np.diag(jr.Nuclear(1.0).prox(w, 0.75)).round(4))
+        5.5 [2.25 1.25 0.  ]
+
+    Reference:
+        Cai, Candès and Shen, A singular value thresholding algorithm for matrix completion, 2010.
+    """
+
+    strength: Number
+    axis: Axis = static(default=None)
+
+    def __post_init__(self) -> None:
+        check(self, "strength")
+
+    @partitioned(number=True)
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        x = wide(w)
+        total = sum_of_values(to_rows(x, group_axes(w.ndim, self.axis))) if x.size else jnp.zeros((), x.dtype)
+        return as_wide(self.strength, x) * total
+
+    @partitioned()
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """The proximal step: every singular value `step` · strength nearer to 0, and no further."""
+        if jnp.ndim(step):
+            raise ValueError(
+                f"Nuclear: the step has shape {jnp.shape(step)}; expected one number, for with a step for each weight "
+                "there is no closed form: use it in jaxreg.proximal, jaxreg.penalize or jaxreg.decay"
+            )
+        if w.size == 0:
+            return w
+        x, axes = wide(w), group_axes(w.ndim, self.axis)
+        by = jnp.asarray(as_wide(step, x) * as_wide(self.strength, x), x.dtype)
+        taken, _ = clipped(to_rows(x, axes), by)  # what is left is 0 where all of a singular value is taken
+        return (x - from_rows(taken, w.shape, axes)).astype(w.dtype)
 
 
 @hyperparameters

@@ -7,7 +7,6 @@ step is one number, or an array with one for each weight: the step of an adaptiv
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -179,6 +178,56 @@ class Lp:
 
 
 @hyperparameters
+class MCP:
+    """Absolute values that level off (minimax concave penalty): Σ strength · a - a² / 2γ, a = min(|w|, γ · strength).
+
+    As sparse as L1, without its pull on large weights: from γ · strength on they are free. Not convex.
+
+    Args:
+        strength: Number of at least 0, the slope beside 0; a float, an array or an Optax schedule.
+        gamma: γ, above 0, likewise: the larger, the more like L1.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or γ is not above 0 and finite.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> w = jnp.array([-3.0, 1.5, 0.5])
+        >>> print(jr.MCP(1.0, gamma=2.0)(w), jr.MCP(1.0, gamma=2.0).prox(w, 1.0))
+        2.375 [-3.  1.  0.]
+
+    Reference:
+        Zhang, Nearly unbiased variable selection under minimax concave penalty, 2010.
+    """
+
+    strength: Number
+    gamma: Number = 3.0
+
+    def __post_init__(self) -> None:
+        check(self, "strength")
+        check(self, "gamma", above=True)
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        x = wide(w)
+        strength, gamma = as_wide(self.strength, x), as_wide(self.gamma, x)
+        sizes = jnp.minimum(x * jax.lax.stop_gradient(jnp.sign(x)), gamma * strength)
+        return jnp.sum(sizes * (strength - sizes / (2 * gamma)))
+
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """The proximal step, a firm threshold: 0 up to step · strength, and `w` itself from γ · strength on.
+
+        From a step of γ on there is nothing between the two: a hard threshold, at strength · √(step · γ).
+        """
+        x = wide(w)
+        step, strength, gamma = (as_wide(value, x) for value in (step, self.strength, self.gamma))
+        hard = step >= gamma
+        between = _soft_threshold(x, step * strength) / jnp.where(hard, 1, 1 - step / gamma)
+        free = jnp.abs(x) > strength * jnp.where(hard, jnp.sqrt(step * gamma), gamma)
+        return jnp.where(free, x, jnp.where(hard, 0, between)).astype(w.dtype)
+
+
+@hyperparameters
 class GroupLasso:
     """Sum of the norms of groups of weights: strength · Σ_g √|g| · ‖w_g‖, with gradient 0 at a group of zeros.
 
@@ -262,59 +311,3 @@ def _shrink_in_metric(x: jax.Array, reach: jax.Array, axes: tuple[int, ...]) -> 
     empty = summed(jnp.square(ratios(jnp.zeros_like(theta)))) <= 1
     kept = jnp.where(x == 0, 0, x * (theta / jnp.where(x == 0, 1, theta + reach)))
     return jnp.where(empty, 0, kept * norms)
-
-
-@hyperparameters
-class ToReference:
-    """A penalty measured from a reference in the place of 0: penalty(w - reference).
-
-    With L2 it is strength · Σ(w - w_ref)²: L2-SP, where the reference is the pre-trained weights, and L2-init, where it
-    is the initial ones. With L1 most weights stay at the reference. `jaxreg.to_reference` makes one for each leaf of
-    a tree.
-
-    Args:
-        penalty: A penalty of this package, its strength included.
-        reference: Array of the shape of the weights.
-
-    Raises:
-        TypeError: If `penalty` is not one of this package's.
-        ValueError: When called, if the weights have another shape than the reference.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxreg as jr
-        >>> away = jr.ToReference(jr.L2(0.5), jnp.array([1.0, 1.0]))
-        >>> print(away(jnp.array([3.0, 1.0])), away.prox(jnp.array([3.0, 1.0]), 1.0))
-        2.0 [2. 1.]
-
-    Reference:
-        Li, Grandvalet and Davoine, Explicit inductive bias for transfer learning, 2018 (L2-SP); Kumar, Marklund and
-        Van Roy, Maintaining plasticity via regenerative regularization, 2023 (L2-init).
-    """
-
-    penalty: Any
-    reference: jax.Array
-
-    def __post_init__(self) -> None:
-        if not callable(self.penalty) or jax.tree_util.all_leaves([self.penalty]):
-            raise TypeError(f"ToReference: penalty is {self.penalty!r}; expected a penalty such as jaxreg.L2(0.001)")
-
-    def _away(self, w: jax.Array) -> jax.Array:
-        if jnp.shape(self.reference) != w.shape:
-            raise ValueError(
-                f"ToReference: the weights have shape {w.shape}; expected that of the reference, "
-                f"{jnp.shape(self.reference)}"
-            )
-        return wide(w) - jnp.asarray(self.reference, wide(w).dtype)
-
-    def __call__(self, w: jax.Array) -> jax.Array:
-        """The cost of `w`, a scalar."""
-        return self.penalty(self._away(w))
-
-    def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """The proximal step: that of the penalty, towards the reference."""
-        if not hasattr(self.penalty, "prox"):
-            raise TypeError(f"ToReference: {self.penalty!r} has no proximal step; use it in jaxreg.penalize or decay")
-        away = self._away(w)
-        left = self.penalty.prox(away, step)
-        # Adding the reference again would move weights that the penalty leaves alone.
-        return jnp.where(left == away, wide(w), jnp.asarray(self.reference, away.dtype) + left).astype(w.dtype)

@@ -92,6 +92,20 @@ def _lowered_jvp(primals: Any, tangents: Any) -> Any:
 
 
 @jax.custom_jvp
+def sum_of_values(x: jax.Array) -> jax.Array:
+    """The sum of the singular values of `x`, a matrix; the derivative in those of 0 is given as 0."""
+    return jnp.sum(jnp.linalg.svd(x, compute_uv=False))
+
+
+@sum_of_values.defjvp
+def _sum_of_values_jvp(primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
+    u, s, vt = jnp.linalg.svd(x, full_matrices=False)
+    held = s > s[0] * eps(s.dtype)
+    return jnp.sum(s), jnp.sum(_product(jnp.where(held, u, 0), vt) * dx)
+
+
+@jax.custom_jvp
 def polar(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """U Vᵀ, the nearest matrix whose singular values are 1, and the farthest that a singular value of `x` is from 1.
 

@@ -1,4 +1,4 @@
-"""Constraints on sums: simplex, hyperplane and L1 ball of each group, a row of a matrix.
+"""Constraints on sums: simplex, hyperplane and L1 ball of each group, a row of a matrix; and what is dual to the last.
 
 A row is shifted so that its largest weight is 0 (adding one number to all weights changes no projection on a set of
 fixed sum), which is safe at 0 and at 1e30.
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.groups import Axis, from_rows, group_axes, inwards, per_row, rounding, to_rows
-from jaxreg.objects import Number, check, eps, hyperparameters, partitioned, static, tiny, wide
+from jaxreg.objects import Number, as_wide, check, eps, hyperparameters, partitioned, static, tiny, wide
 
 
 def simplex_rows(rows: jax.Array, totals: jax.Array) -> jax.Array:
@@ -192,3 +192,60 @@ class L1Ball:
         x = to_rows(wide(direction), axes)
         rows = -per_row(self.radius, wide(direction), axes) * _largest(jnp.abs(x)) * jnp.sign(x)
         return from_rows(inwards(rows, direction.dtype), direction.shape, axes)
+
+
+@hyperparameters
+class Linf:
+    """Sum of the largest absolute values of groups: strength · Σ_g max|w_g|, with gradient 0 at a group of zeros.
+
+    It makes the largest weights of a group equal, and so its range small: what quantisation with one scale a group
+    wants. `LinfBall` is the limit that belongs to it.
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+        axis: Axes of one group; by default those of the incoming weights of one unit.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or an axis is not one of the array's.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> w = jnp.array([-3.0, 2.0, 0.5])
+        >>> print(jr.Linf(1.0)(w), jr.Linf(1.0).prox(w, 2.0))
+        3.0 [-1.5  1.5  0.5]
+
+    Reference:
+        Parikh and Boyd, Proximal algorithms, 2014, section 6.5.
+    """
+
+    strength: Number
+    axis: Axis = static(default=None)
+
+    def __post_init__(self) -> None:
+        check(self, "strength")
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        x, axes = wide(w), group_axes(w.ndim, self.axis)
+        sizes = x * jax.lax.stop_gradient(jnp.sign(x))
+        return as_wide(self.strength, x) * jnp.sum(jnp.max(sizes, axes, initial=0))
+
+    @partitioned()
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """The proximal step: a group's weights clipped at the c for which Σ max(|w_i| - c, 0) / step_i = strength."""
+        if w.size == 0:
+            return w
+        axes = group_axes(w.ndim, self.axis)
+        reach = jnp.asarray(as_wide(step, wide(w)) * as_wide(self.strength, wide(w)), wide(w).dtype)
+        x, reach = (to_rows(each, axes) for each in (wide(w), jnp.broadcast_to(reach, w.shape)))
+        sizes = jnp.abs(x)
+        # With the k largest above it, c = (Σ |w_i| / reach_i - 1) / Σ 1 / reach_i; any other k gives less.
+        order = jnp.argsort(sizes, axis=1, descending=True)
+        farthest = jnp.max(reach, axis=1, keepdims=True)
+        shares = jnp.where(reach > 0, farthest / jnp.where(reach > 0, reach, 1), 0)
+        totals, pulls = (
+            jnp.cumsum(jnp.take_along_axis(each, order, axis=1), axis=1) for each in (sizes * shares, shares)
+        )
+        level = jnp.max((totals - farthest) / jnp.where(pulls > 0, pulls, 1), axis=1, keepdims=True, initial=0)
+        rows = jnp.where((reach > 0) & (sizes > level), jnp.sign(x) * level, x)
+        return from_rows(rows, w.shape, axes).astype(w.dtype)

@@ -102,9 +102,14 @@ def _row(leaf: Leaf, rule: Rule | None) -> Row:
 
 def _shown(value: Any) -> str:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = [field for field in dataclasses.fields(value) if not field.metadata.get("static")]
-        inner = [getattr(value, field.name) for field in fields]
-        return f"{type(value).__name__}({', '.join(map(_shown, inner))})"
+        fields = [field for field in dataclasses.fields(value) if field.name != "axis"]  # which has a column of its own
+        chosen = [
+            field for field in fields if field.metadata.get("static") and field.default is not dataclasses.MISSING
+        ]
+        inner = [_shown(getattr(value, field.name)) for field in fields if field not in chosen]
+        named = [(field.name, getattr(value, field.name), field.default) for field in chosen]
+        inner += [f"{name}={each!r}" for name, each, default in named if each != default]
+        return f"{type(value).__name__}({', '.join(inner)})"
     if isinstance(value, tuple):
         return ", ".join(map(_shown, value))
     if getattr(value, "shape", ()):

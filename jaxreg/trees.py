@@ -11,7 +11,7 @@ from jaxreg.constraints import distances
 from jaxreg.objects import at_step, scheduled, wide
 from jaxreg.paths import Leaf, Rule, Rules, Tree, assign
 from jaxreg.paths import claims as patterned
-from jaxreg.penalties import ToReference
+from jaxreg.reference import ToReference
 from jaxreg.spheres import tree_norm
 
 

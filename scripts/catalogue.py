@@ -18,12 +18,12 @@ ALL = ""
 
 # (module, heading, names): without a heading the module's own first sentence stands under its name.
 SECTIONS = [
-    ("jaxreg", "penalties", "L1 L2 L1L2 Lp GroupLasso Spectral Orthogonal ToReference"),
+    ("jaxreg", "penalties", "L1 L2 L1L2 Lp MCP GroupLasso Linf Nuclear Spectral Orthogonal ToReference"),
     (
         "jaxreg",
         "constraints",
         "MaxNorm MinMaxNorm UnitNorm MaxRMS NonNeg Box LinfBall L1Ball Simplex SumTo FrobeniusSphere TreeNorm "
-        "SpectralNorm SoftSpectralCap NuclearBall Orthonormal Intersection",
+        "SpectralNorm SoftSpectralCap NuclearBall Orthonormal Sparse NMSparse Intersection",
     ),
     (
         "jaxreg",

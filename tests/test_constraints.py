@@ -43,6 +43,15 @@ def off(values, limit):
     return float(np.max(np.abs(values - limit), initial=0.0))
 
 
+def too_many(w, sparsity):
+    rows = len(incoming(w))
+    return over((incoming(w) != 0).sum(0), rows - np.rint(sparsity * rows))
+
+
+def in_pairs(w):
+    return incoming(w).T.reshape(-1, 2)
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     """A constraint by its limit, how far out of its set weights are, and how many ulps of their dtype they may be."""
@@ -52,6 +61,7 @@ class Case:
     ulps: float = 0.0  # 0: holds exactly, as inequalities must
     convex: bool = True
     exactness: float = 3e-6  # relative, of the nearest point in float32
+    run: int = 1  # what the number of weights in a group is a multiple of
 
 
 CASES = {
@@ -77,6 +87,8 @@ CASES = {
         lambda c: jr.SpectralNorm(c, fast=True), lambda w, c: over(singular(w), c), exactness=1e-3
     ),
     "NuclearBall": Case(jr.NuclearBall, lambda w, c: over(singular(w).sum(), c), exactness=1e-5),
+    "Sparse": Case(lambda c: jr.Sparse(c / 4), lambda w, c: too_many(w, c / 4), convex=False),
+    "NMSparse": Case(lambda c: jr.NMSparse(1, 2), lambda w, c: over((in_pairs(w) != 0).sum(1), 1), convex=False, run=2),
     "Orthonormal": Case(lambda c: jr.Orthonormal(), lambda w, c: off(singular(w), 1), ulps=13, convex=False),
     "Orthonormal fast": Case(
         lambda c: jr.Orthonormal(fast=True), lambda w, c: off(singular(w), 1), ulps=13, convex=False, exactness=1e-4
@@ -97,6 +109,17 @@ CASES = {
     "NonNeg and L1Ball": Case(
         lambda c: jr.Intersection(jr.NonNeg(), jr.L1Ball(c)),
         lambda w, c: max(over(0, w), over(incoming(w).sum(0), c)),
+    ),
+    "Sparse and MaxNorm": Case(
+        lambda c: jr.Intersection(jr.MaxNorm(c), jr.Sparse(c / 4)),
+        lambda w, c: max(too_many(w, c / 4), over(norms(w), c)),
+        convex=False,
+    ),
+    "NMSparse, NonNeg and L1Ball": Case(
+        lambda c: jr.Intersection(jr.NMSparse(1, 2), jr.NonNeg(), jr.L1Ball(c)),
+        lambda w, c: max(over((in_pairs(w) != 0).sum(1), 1), over(0, w), over(abs(incoming(w)).sum(0), c)),
+        convex=False,
+        run=2,
     ),
     "LinfBall and SumTo": Case(  # Dykstra: the last part holds to its rounding, the first as far as the rounds led
         lambda c: jr.Intersection(jr.SumTo(0.5 * c), jr.LinfBall(c)),
@@ -147,6 +170,8 @@ def test_feasible_and_idempotent_in_its_own_dtype(case, dtype):
 @TABLE
 def test_every_shape(case):
     for shape in [(), (5,), (3, 2, 2, 3), (0, 4)]:
+        if np.prod(shape[:-1] or shape) % case.run:
+            continue
         w = jnp.asarray(weights(shape, 2, 3.0))
         project = jax.jit(case.make(2.0))
         end = project(w)
@@ -351,7 +376,7 @@ def test_an_array_of_limits_has_one_for_each_group(name, shape, axis):
         np.testing.assert_allclose(found, np.stack(ends, axis=-1), rtol=2e-6)
 
 
-ANY = arrays(np.float32, (5, 2), elements=st.floats(-(2.0**99), 2.0**99, width=32))
+ANY = arrays(np.float32, (6, 2), elements=st.floats(-(2.0**99), 2.0**99, width=32))
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if "fast" not in name and name != "LinfBall and SumTo"])
@@ -387,6 +412,10 @@ def test_any_weights_at_all(name):
         (lambda: jr.Simplex(-1.0), ValueError, "total is -1"),
         (lambda: jr.SumTo(float("inf")), ValueError, "total is inf"),
         (lambda: jr.L1Ball(-1.0), ValueError, "radius is -1"),
+        (lambda: jr.Sparse(1.5), ValueError, "sparsity is 1.5; expected a number of at least 0 and at most 1"),
+        (lambda: jr.NMSparse(2.5, 4), TypeError, "n is 2.5; expected a whole number"),
+        (lambda: jr.NMSparse(5, 4), ValueError, "n is 5 and m is 4; expected"),
+        (lambda: jr.NMSparse(2, 4)(jnp.ones((6, 4))), ValueError, r"\(6, 4\) have 6 in a group .* multiple of m = 4"),
         (lambda: jr.FrobeniusSphere(0.0), ValueError, "radius is 0"),
         (lambda: jr.TreeNorm(0.0), ValueError, "radius is 0"),
         (lambda: jr.SpectralNorm(0.0), ValueError, "limit is 0"),

@@ -16,7 +16,8 @@ PACKAGE = Path(jaxreg.__file__).parent
 # Each line is a chain from top to bottom: no module reaches one to its left.
 CHAINS = [
     "transforms trees paths constraints objects",
-    "transforms trees paths penalties objects",
+    "transforms trees paths reference objects",
+    "decay penalties objects",
     "diagnostics trees paths kinds",
     "table paths groups objects",
     "lab.sweep lab.fit transforms penalties objects",

@@ -23,7 +23,7 @@ DTYPES = [jnp.float32, jnp.float16, jnp.bfloat16]
 
 
 class Case(NamedTuple):
-    """A penalty as a function of its strength, what it is by definition, and the prox of its convex conjugate.
+    """A penalty as a function of its strength, what it is by definition, and the prox of its conjugate if it is convex.
 
     `largest` is the scale of weights up to which the gradient can be represented in float32. The penalty of a case with
     `moved` is measured from a reference that is not 0.
@@ -51,6 +51,26 @@ def towards_nuclear(x: np.ndarray, strength: float) -> np.ndarray:
     u, sigma, v = np.linalg.svd(columns(x), full_matrices=False)
     lowered = scipy.optimize.brentq(lambda t: np.maximum(sigma - t, 0).sum() - strength * t, 0, sigma[0], xtol=1e-14)
     return ((u * np.maximum(sigma - lowered, 0)) @ v).reshape(x.shape)
+
+
+def into_l1_balls(x: np.ndarray, strength: float) -> np.ndarray:
+    def nearest(c: np.ndarray) -> np.ndarray:
+        if np.abs(c).sum() <= strength:
+            return c
+        lowered = scipy.optimize.brentq(lambda t: np.maximum(np.abs(c) - t, 0).sum() - strength, 0, np.abs(c).max())
+        return np.sign(c) * np.maximum(np.abs(c) - lowered, 0)
+
+    return np.apply_along_axis(nearest, 0, columns(x)).reshape(x.shape)
+
+
+def into_spectral_ball(x: np.ndarray, strength: float) -> np.ndarray:
+    u, sigma, v = np.linalg.svd(columns(x), full_matrices=False)
+    return ((u * np.minimum(sigma, strength)) @ v).reshape(x.shape)
+
+
+def levelling_off(a: np.ndarray, s: float, gamma: float) -> np.ndarray:
+    # The integral of the slope max(0, s - a / γ) from 0 on.
+    return np.where(a <= gamma * s, s * a - a**2 / (2 * gamma), gamma * s**2 / 2)
 
 
 def largest_singular_value(w: np.ndarray) -> float:
@@ -84,14 +104,27 @@ CASES = {
         lambda w, s: s * np.sqrt(len(columns(w))) * np.linalg.norm(columns(w), axis=0).sum(),
         into_balls,  # the conjugate is the indicator of a ball a group
     ),
+    "Linf": Case(
+        jr.Linf,
+        lambda w, s: s * np.abs(columns(w)).max(0, initial=0).sum(),
+        into_l1_balls,  # the conjugate is the indicator of an L1 ball a group
+    ),
+    "Nuclear": Case(
+        jr.Nuclear,
+        lambda w, s: s * np.linalg.svd(columns(w), compute_uv=False).sum() if w.size else 0.0,
+        into_spectral_ball,  # the conjugate is the indicator of σ₁ ≤ s
+    ),
+    "MCP": Case(jr.MCP, lambda w, s: levelling_off(np.abs(w), s, 3.0).sum()),
     "Spectral": Case(jr.Spectral, lambda w, s: s / 2 * largest_singular_value(w) ** 2, towards_nuclear),
     "Orthogonal": Case(jr.Orthogonal, lambda w, s: s * off_orthonormal(w), largest=1e8),
 }
 CASES |= {f"{name} to a reference": CASES[name]._replace(moved=True) for name in ("L2", "L1", "GroupLasso")}
 PROXIMAL = [name for name in CASES if name != "Orthogonal"]
+CONVEX = [name for name in PROXIMAL if CASES[name].conjugate_prox]
 
 each = pytest.mark.parametrize("name", CASES)
 each_proximal = pytest.mark.parametrize("name", PROXIMAL)
+each_convex = pytest.mark.parametrize("name", CONVEX)
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
@@ -210,7 +243,8 @@ def assert_minimal(name: str, w: np.ndarray, near: np.ndarray, step: Any) -> Non
     moves += [-near, w - near, 0.01 * near, -0.01 * near, centre(name, w.shape) - near]
     for move in moves:
         assert least <= objective(near + move) + 1e-12
-        assert cost(name, near + move, 0.3) >= base + np.sum((w - near) / step * move) - 1e-9
+        if name in CONVEX:
+            assert cost(name, near + move, 0.3) >= base + np.sum((w - near) / step * move) - 1e-9
 
 
 @each_proximal
@@ -223,7 +257,7 @@ def test_prox_minimises_its_objective(name, shape):
             assert_minimal(name, w, np.asarray(prox(jnp.asarray(w), step)), step)
 
 
-@pytest.mark.parametrize("name", [name for name in PROXIMAL if name != "Spectral"])
+@pytest.mark.parametrize("name", [name for name in PROXIMAL if name not in ("Spectral", "Nuclear")])
 @pytest.mark.parametrize("shape", FULL, ids=str)
 def test_prox_with_a_step_for_each_weight_minimises_its_objective(name, shape):
     w = draw(shape)
@@ -237,7 +271,7 @@ def test_prox_with_a_step_for_each_weight_minimises_its_objective(name, shape):
                 np.testing.assert_allclose(near, prox(jnp.asarray(w), scale), rtol=1e-10, atol=1e-12)
 
 
-@each_proximal
+@each_convex
 @pytest.mark.parametrize("shape", [(7,), (6, 4), (4, 6)], ids=str)
 @pytest.mark.parametrize("strength", [0.1, 1.0])
 def test_prox_and_prox_of_the_conjugate_add_up(name, shape, strength):
@@ -249,7 +283,7 @@ def test_prox_and_prox_of_the_conjugate_add_up(name, shape, strength):
     np.testing.assert_allclose(near + conjugate, x, rtol=1e-8, atol=1e-8)
 
 
-@each_proximal
+@each_convex
 def test_prox_is_firmly_non_expansive(name):
     with jax.enable_x64(True):
         prox = jax.jit(penalty(name, 0.3, (6, 4)).prox)
@@ -312,7 +346,8 @@ def test_sharded_weights_give_what_whole_ones_give(name, axes, spec):
 def test_strength_can_be_differentiated(name):
     w = jnp.asarray(draw((6, 4)), jnp.float32)
     slope = jax.grad(lambda s: penalty(name, s, (6, 4))(w))(0.3)
-    np.testing.assert_allclose(slope, cost(name, np.asarray(w), 1.0), rtol=1e-5)  # the cost is linear in it
+    rise = cost(name, np.asarray(w), 0.3 + 1e-4) - cost(name, np.asarray(w), 0.3 - 1e-4)
+    np.testing.assert_allclose(slope, rise / 2e-4, rtol=1e-5)
 
 
 @each
@@ -344,30 +379,33 @@ def test_groups_are_those_of_the_axis():
         np.testing.assert_allclose(near, w * left, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [jr.Spectral, jr.Orthogonal])
+@pytest.mark.parametrize("make", [jr.Spectral, jr.Nuclear, jr.Orthogonal])
 def test_layouts_with_units_first_are_the_transposed_matrix(make):
     # Equinox and PyTorch: (units, inputs, height, width).
     w = draw((5, 2, 3, 2))
     there, here = make(0.3, axis=(1, 2, 3)), make(0.3)
     turned = jnp.asarray(w.reshape(5, 12).T, jnp.float32)
     np.testing.assert_allclose(there(jnp.asarray(w, jnp.float32)), here(turned), rtol=1e-5)
-    if make is jr.Spectral:
+    if make is not jr.Orthogonal:
         near = there.prox(jnp.asarray(w, jnp.float32), 2.0)
         np.testing.assert_allclose(near, here.prox(turned, 2.0).T.reshape(w.shape), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("sigma", [(2.0, 2.0, 2.0), (3.0, 3.0, 1.0), (3.0, 2.9, 0.1), (0.0, 0.0, 0.0)], ids=str)
-def test_spectral_prox_and_gradient_where_singular_values_meet(sigma):
+@pytest.mark.parametrize("name", ["Spectral", "Nuclear"])
+@pytest.mark.parametrize(
+    "sigma", [(2.0, 2.0, 2.0), (3.0, 3.0, 1.0), (3.0, 2.9, 0.1), (2.0, 0.0, 0.0), (0.0, 0.0, 0.0)], ids=str
+)
+def test_prox_and_gradient_where_singular_values_meet(sigma, name):
     u, _ = np.linalg.qr(draw((4, 3)))
     v, _ = np.linalg.qr(draw((3, 3), 1))
-    w = (u * np.array(sigma)) @ v.T
+    w, built = (u * np.array(sigma)) @ v.T, CASES[name].make(0.3)
     with jax.enable_x64(True):
-        near = np.asarray(jr.Spectral(0.3).prox(jnp.asarray(w), 2.0))
-        slope = np.asarray(jax.grad(jr.Spectral(0.3))(jnp.asarray(w)))
-    assert_minimal("Spectral", w, near, 2.0)
+        near = np.asarray(built.prox(jnp.asarray(w), 2.0))
+        slope = np.asarray(jax.grad(built)(jnp.asarray(w)))
+    assert_minimal(name, w, near, 2.0)
     for seed in range(10):  # a subgradient, where there is no gradient
         move = draw(w.shape, seed)
-        assert cost("Spectral", w + move, 0.3) >= cost("Spectral", w, 0.3) + np.sum(slope * move) - 1e-12
+        assert cost(name, w + move, 0.3) >= cost(name, w, 0.3) + np.sum(slope * move) - 1e-12
 
 
 def test_spectral_has_second_derivatives_where_the_largest_value_is_alone():
@@ -379,9 +417,10 @@ def test_spectral_has_second_derivatives_where_the_largest_value_is_alone():
     np.testing.assert_allclose(found, rise / 2e-6, rtol=1e-6, atol=1e-8)
 
 
-def test_spectral_refuses_a_step_for_each_weight():
+@pytest.mark.parametrize("make", [jr.Spectral, jr.Nuclear])
+def test_penalties_of_singular_values_refuse_a_step_for_each_weight(make):
     with pytest.raises(ValueError, match=r"shape \(3, 2\); expected one number"):
-        jr.Spectral(0.1).prox(jnp.ones((3, 2)), jnp.ones((3, 2)))
+        make(0.1).prox(jnp.ones((3, 2)), jnp.ones((3, 2)))
 
 
 def test_l1_to_a_reference_stays_exactly_there():

@@ -88,6 +88,21 @@ def test_axes_and_number_of_norms(rule, axes, norms):
     assert row.rule is not None
 
 
+@pytest.mark.parametrize(
+    ("rule", "shown"),
+    [
+        (jr.SpectralNorm(1.0, fast=True), "SpectralNorm(1.0, fast=True)"),
+        (jr.SpectralNorm(1.0), "SpectralNorm(1.0)"),
+        (jr.NMSparse(2, 4), "NMSparse(2, 4)"),
+        (jr.keras.OrthogonalRegularizer(0.1, mode="columns"), "OrthogonalRegularizer(0.1, mode='columns')"),
+    ],
+    ids=str,
+)
+def test_settings_that_are_not_traced_are_shown_where_they_were_chosen(rule, shown):
+    (row,) = jr.explain({"kernel": jnp.ones((4, 6))}, rule)
+    assert row.cells()[4] == shown
+
+
 def test_a_leaf_that_is_no_array_is_shown():
     rows = list(jr.explain({"kernel": jnp.ones((4, 6)), "activation": abs, "rate": 0.5}, jr.L2(0.1)))
     assert [(row.path, row.shape) for row in rows] == [("activation", ()), ("kernel", (4, 6)), ("rate", ())]
