@@ -34,7 +34,7 @@ STUDY = Study(
             strengths=(inf, 1.0, 2.0, 3.0, 4.0),
             quantity="limit",
         ),
-        Arm("unit_norm", lambda _: Recipe(constraints={jr.KERNELS: jr.UnitNorm()})),
+        Arm("unit_norm", lambda: Recipe(constraints={jr.KERNELS: jr.UnitNorm()})),
         Arm(
             "min_max_norm",
             lambda limit, rate: Recipe(constraints={jr.KERNELS: jr.MinMaxNorm(limit, limit, rate)}),

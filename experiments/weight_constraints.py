@@ -23,7 +23,7 @@ STUDY = Study(
             strengths=(math.inf, 1.0),
             quantity="limit",
         ),
-        Arm("unit_norm", lambda _: Recipe(constraints={"hidden/kernel": jr.UnitNorm()})),
+        Arm("unit_norm", lambda: Recipe(constraints={"hidden/kernel": jr.UnitNorm()})),
         Arm(
             "min_max_norm",
             lambda limit: Recipe(constraints={"hidden/kernel": jr.MinMaxNorm(limit, limit)}),

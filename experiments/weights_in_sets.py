@@ -38,7 +38,7 @@ STUDY = Study(
         ),
         Arm(
             "norm 1 in box(0, 0.05)",
-            lambda _: Recipe(constraints={"output/kernel": jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05))}),
+            lambda: Recipe(constraints={"output/kernel": jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05))}),
         ),
         Arm(
             "simplex",

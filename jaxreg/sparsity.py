@@ -5,6 +5,8 @@ make it one of the largest.
 """
 
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,24 +15,45 @@ from jaxreg.groups import Axis, from_rows, group_axes, group_size, per_row, to_r
 from jaxreg.objects import Number, check, hyperparameters, partitioned, static, wide
 
 
+def _sizes(rows: jax.Array) -> jax.Array:
+    # Compared as integers, whose order is theirs: processors may take subnormal numbers for 0.
+    return jax.lax.bitcast_convert_type(jnp.abs(jax.lax.stop_gradient(rows)), f"int{8 * rows.dtype.itemsize}")
+
+
 def _kept_of_rows(rows: jax.Array, count: jax.Array) -> jax.Array:
-    # Whether each is one of the `count` largest of its row, the first ones among equals, or 0 already. Sizes are
-    # compared as integers, whose order is theirs: processors may take subnormal numbers for 0.
-    sizes = jax.lax.bitcast_convert_type(jnp.abs(jax.lax.stop_gradient(rows)), f"int{8 * rows.dtype.itemsize}")
-    falling = jnp.sort(sizes, axis=1, descending=True)
-    place = jnp.clip(count - 1, 0, rows.shape[1] - 1)
-    least = jnp.where(count > 0, jnp.take_along_axis(falling, place, axis=1), 2 ** (8 * sizes.dtype.itemsize - 1) - 1)
+    # Whether each is one of the `count` largest of its row, the first of equal ones, or 0 already. The smallest that
+    # stays is found bit by bit, and where there are more of its size than room so is their last place: passes over the
+    # weights, which take 0.16 ms for 64 x 128 of them where a sort takes 0.4.
+    sizes, bits, size = _sizes(rows), 8 * rows.dtype.itemsize - 1, rows.shape[1]
+    places = jax.lax.broadcasted_iota(jnp.int32, sizes.shape, 1)
+
+    def number(these: jax.Array) -> jax.Array:
+        return jnp.sum(these, axis=1, keepdims=True, dtype=jnp.int32)
+
+    least = _largest(lambda least: number(sizes >= least) >= count, bits, jnp.zeros_like(sizes[:, :1]))
     above, equal = sizes > least, sizes == least
-    room = count - jnp.sum(above, axis=1, keepdims=True, dtype=jnp.int32)
-    first = equal & (jnp.cumsum(equal, axis=1, dtype=jnp.int32) <= room)
-    return above | first | (sizes == 0)
+    room = count - number(above)
+    tied = jnp.any(number(equal) > room)
+    steps = jnp.where(tied, size.bit_length(), 0)
+    end = _largest(lambda end: number(equal & (places < end)) <= room, steps, jnp.zeros_like(room))
+    return above | (equal & (places < jnp.where(tied, end, size))) | (sizes == 0)
+
+
+def _largest(holds: Callable[[jax.Array], jax.Array], bits: Any, zeros: jax.Array) -> jax.Array:
+    # The largest numbers of so many bits for which it holds, as it does for all below them and for 0.
+    def set_bit(i: jax.Array, found: jax.Array) -> jax.Array:
+        higher = found | (jnp.ones_like(found) << (bits - 1 - i).astype(found.dtype))
+        return jnp.where(holds(higher), higher, found)
+
+    return jax.lax.fori_loop(0, bits, set_bit, zeros)
 
 
 @hyperparameters
 class Sparse:
     """A share of each group's weights is 0: {w : at least sparsity · n of n weights of w_j are 0}; the largest stay.
 
-    Magnitude pruning in every step. With a schedule that rises, weights go bit by bit while the others adapt.
+    Magnitude pruning in every step. With a schedule that rises, weights go bit by bit while the others adapt. It takes
+    some thirty passes over the weights: for large ones, `jaxreg.project(rules, every=10)`.
 
     Args:
         sparsity: Number from 0 to 1; a float, an array (one for all groups, or one a group) or an Optax schedule. The
@@ -126,5 +149,9 @@ class NMSparse:
             )
         if w.size == 0:
             return w
-        kept = _kept_of_rows(to_rows(w, axes).reshape(-1, self.m), jnp.full((1, 1), self.n))
+        sizes = _sizes(to_rows(w, axes)).reshape(-1, self.m)
+        mine, others = sizes[:, :, None], sizes[:, None, :]
+        places = jnp.arange(self.m)
+        ahead = (others > mine) | ((others == mine) & (places < places[:, None]))
+        kept = (jnp.sum(ahead, axis=2, dtype=jnp.int32) < self.n) | (sizes == 0)
         return jnp.where(from_rows(kept.reshape(-1, size), w.shape, axes), w, 0)

@@ -129,7 +129,7 @@ def test_bad_options_get_one_clear_message(case, tmp_path):
 def test_an_infinite_limit_is_the_baseline(tmp_path):
     small = study(
         Arm("max_norm", lambda c: Recipe(constraints={HIDDEN: jr.MaxNorm(c)}), (np.inf, 1.0), quantity="limit"),
-        Arm("plain", lambda _: Recipe()),
+        Arm("plain", lambda: Recipe()),
     )
     results = run_study(small, Size(seeds=2, draws=3, epochs=20), tmp_path / "s")
     assert results.fresh["recipe"].values.tolist() == ["none", "max_norm(1)", "plain"]
@@ -187,7 +187,7 @@ def test_the_code_of_every_study_runs(path):
 
 def test_a_recipe_that_no_numbers_write_has_no_code():
     def code(**recipe):
-        return Arm("a", lambda _: Recipe(**recipe)).record().code
+        return Arm("a", lambda: Recipe(**recipe)).record().code
 
     for number in (0.1, np.float32(0.1), jnp.float32(0.1), np.float64(0.1)):
         assert code(proximals=jr.L1(number), learning_rate=number) == ["jr.proximal(jr.L1(strength=0.1), 0.1)"]
@@ -202,7 +202,7 @@ def test_a_recipe_that_no_numbers_write_has_no_code():
 def test_a_study_is_read_back_with_its_recipes_labelled(tmp_path):
     small = study(
         Arm("L2", lambda s: Recipe(penalties={HIDDEN: jr.L2(s)}), (0.0, 1e-3)),
-        Arm("unit_norm", lambda _: Recipe(constraints={HIDDEN: jr.UnitNorm()})),
+        Arm("unit_norm", lambda: Recipe(constraints={HIDDEN: jr.UnitNorm()})),
     )
     results = run_study(small, Size(seeds=2, draws=3, epochs=4), tmp_path / "s")
     again = open_study(tmp_path / "s")
@@ -237,7 +237,7 @@ def test_regression_over_draws_and_seeds_with_several_strengths_a_recipe_and_a_m
                 ((0, 0), (50, 0), (50, 0.5)),
                 label="L2({0:g}, {1:g})",
             ),
-            Arm("idle", lambda _: Recipe(learning_rate=0.0), model=Model(lambda _: zeros, model.apply)),
+            Arm("idle", lambda: Recipe(learning_rate=0.0), model=Model(lambda _: zeros, model.apply)),
         ],
         outputs=lambda params: {"weight": jnp.sqrt(jnp.sum(params["hidden"]["kernel"] ** 2))},
         claims=[Claim("it shrinks", "L2(50, 0)", variable="weight", sign=-1)],
@@ -284,9 +284,11 @@ WRONG = {
         "has two recipes named none; expected .*, and strength 0 or an infinite limit in one arm alone",
     ),
     "no arm": (lambda: dataclasses.replace(study(), arms=[]), "arms is .*; expected a sequence of Arm, one at least"),
-    "a method out of the folder": (lambda: Arm("../../x", l2().recipe), "method is '../../x'; expected a name"),
-    "no method": (lambda: Arm("", l2().recipe), "method is ''; expected a name"),
+    "a method out of the folder": (lambda: Arm("../../x", l2((0.1,)).recipe), "method is '../../x'; expected a name"),
+    "no method": (lambda: Arm("", l2((0.1,)).recipe), "method is ''; expected a name"),
     "a recipe in place of a function": (lambda: Arm("a", Recipe()), r"recipe is Recipe.*; expected a function"),
+    "a strength too few": (lambda: l2(()), r"recipe can't be called with 0 numbers \(.*'s'\); expected a function of"),
+    "a number too many": (lambda: Arm("a", lambda: Recipe(), (0.1,)), "recipe can't be called with 1 numbers"),
     "one strength": (lambda: l2(0.1), r"strengths is 0.1; expected a sequence, such as \(0.1,\)"),
     "a word": (lambda: l2((0.0, "a")), "a strength is 'a'; expected a number, or a tuple of numbers"),
     "NaN": (lambda: l2((0.0, math.nan)), "a strength is nan; expected a number"),
@@ -357,7 +359,7 @@ TUTORIALS = {"none": 0.914, "L2(0.001)": 0.943, "unit_norm": 0.943}
 @pytest.mark.parametrize("label", ARMS)
 def test_the_tutorials_figures_and_keras_are_met(label, tmp_path):
     name, recipe = ARMS[label]
-    results = run_study(study(Arm(label, lambda _: recipe)), Size(seeds=8, draws=1), tmp_path / "s")
+    results = run_study(study(Arm(label, lambda: recipe)), Size(seeds=8, draws=1), tmp_path / "s")
     last = results.published.isel(epoch=-1, recipe=0, draw=0)
     assert abs(float(last["test_accuracy"].mean()) - TUTORIALS[label]) < ONE_ROW
     assert abs(float(last["train_accuracy"].mean()) - 1.0) < ONE_ROW

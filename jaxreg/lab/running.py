@@ -25,7 +25,6 @@ from jaxreg.lab.store import open_folder
 from jaxreg.lab.study import Arm, Size, Study
 from jaxreg.lab.surface import Window, window
 from jaxreg.lab.sweep import prepare
-from jaxreg.objects import Number
 from jaxreg.paths import Tree, leaves
 
 Run = Callable[[], xr.Dataset]
@@ -144,10 +143,10 @@ def _arm(
     over: Mapping[str, np.ndarray],
     store: Path,
 ) -> Run:
-    several = any(isinstance(strength, tuple) for strength in arm.strengths)
+    one = any(not isinstance(strength, tuple) for strength in arm.strengths)
 
-    def run(seed: jax.Array, draw: jax.Array, strength: Number = 0.0) -> dict[str, Any]:
-        recipe = arm.recipe(*strength) if several else arm.recipe(strength)
+    def run(seed: jax.Array, draw: jax.Array, strength: Any = ()) -> dict[str, Any]:
+        recipe = arm.recipe(strength) if one else arm.recipe(*strength)
         lane = fit(problem, recipe, jax.random.fold_in(jax.random.key(seed), draw), draw, keep=True)
         params = _parameters(problem.model, lane)
         if places is None:  # the weights of all lanes would take more room than all else

@@ -1,6 +1,7 @@
 """A case study as data: which recipes, at which strengths, against which claims and figures."""
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,8 +27,7 @@ class Arm:
 
     Args:
         method: Its name.
-        recipe: The strength, a traced number, or several -> the recipe; or -> a recipe without one, if there are no
-            strengths.
+        recipe: The strength, a traced number, or several -> the recipe; of no argument if there are no strengths.
         strengths: The strengths to try, each a number or as many numbers as the recipe takes; strength 0 of a penalty,
             or an infinite limit, which leaves every weight as it is, is the baseline and is labelled so.
         label: Format of one recipe's label, given the strength; or the labels themselves, "none" for the baseline.
@@ -35,7 +35,8 @@ class Arm:
         model: What is trained, if not the model of the study: one with weights of the same shapes.
 
     Raises:
-        ValueError: If the method can't be the name of a folder, a strength is no number, or the labels don't fit.
+        ValueError: If the method can't be the name of a folder, a strength is no number, or the labels or the
+            recipe's arguments don't fit the strengths.
     """
 
     method: str
@@ -60,6 +61,14 @@ class Arm:
         if len({np.shape(strength) for strength in strengths}) > 1:
             raise ValueError(f"arm {method}: strengths is {strengths!r}; expected as many numbers in each")
         object.__setattr__(self, "strengths", strengths)
+        count = len(_numbers(strengths[0])) if strengths else 0
+        try:
+            inspect.signature(self.recipe).bind(*range(count))
+        except TypeError as error:
+            raise ValueError(
+                f"arm {method}: recipe can't be called with {count} numbers ({error}); expected a function of the "
+                "numbers of a strength, or of nothing if there are no strengths"
+            ) from None
         try:
             labels = self.labels()
         except (IndexError, KeyError, TypeError, ValueError) as error:
@@ -87,7 +96,7 @@ class Arm:
         labels = self.labels()
         recipes = [
             Recipe() if label == NONE else self.recipe(*_numbers(s))
-            for s, label in zip(self.strengths or (0.0,), labels, strict=True)
+            for s, label in zip(self.strengths or ((),), labels, strict=True)
         ]
         for recipe in recipes:
             if not isinstance(recipe, Recipe):
