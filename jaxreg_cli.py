@@ -155,6 +155,14 @@ class Search:
         tyro.conf.arg(help="Whether it is a class or a number.", help_behavior_hint="(default: told from the column)"),
     ] = None
     budget: Annotated[str | None, _shown("Time that it may take, such as 60s, 5m or 1h.", "TIME", "2 repeats")] = None
+    leave_out: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(
+            help="Columns that are no inputs, such as names and numbers of rows.",
+            metavar="COLUMN [COLUMN …]",
+            help_behavior_hint="",
+        ),
+    ] = ()
     quick: Annotated[
         bool, tyro.conf.arg(help="Every other strength only, and one repeat unless --budget allows more.")
     ] = False
@@ -167,7 +175,7 @@ class Search:
         from jaxreg.lab import search_cli
 
         budget = search_cli.seconds(self.budget)
-        asked = search_cli.Asked(self.target, self.task, self.quick, self.seed, budget, self.out)
+        asked = search_cli.Asked(self.target, self.task, self.quick, self.seed, budget, self.out, self.leave_out)
         search_cli.search_table(self.table, asked, as_json=self.json)
 
 

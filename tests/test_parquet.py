@@ -98,6 +98,13 @@ def test_columns_that_are_neither_numbers_nor_words_are_refused_by_name(case):
     assert message in sentence
 
 
+def test_columns_that_are_not_wanted_may_be_of_any_type():
+    day, text = pa.array([datetime.date(2020, 1, 1)] * 2), pa.array([[1], [2]])
+    table = pa.Table.from_arrays([day, pa.array([1.0, 2]), text, text], names=["day", "x", "text", "text"])
+    for asked in ({"wanted": {"x": False}}, {"without": ["day", "text"]}):
+        np.testing.assert_array_equal(parsed(raw(table), "t.parquet", **asked)["x"], [1, 2])
+
+
 def test_columns_of_one_name_are_refused():
     twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["x", "x"])
     assert "columns 1 and 2 of t.parquet are both named 'x'" in outcome(parsed, raw(twice), "t.parquet")[1]

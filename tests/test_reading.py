@@ -50,7 +50,17 @@ def test_a_table_is_encoded_as_by_the_transformers_of_scikit_learn():
 
 
 @pytest.mark.parametrize(
-    "text", [GOOD.replace(",", ";"), GOOD.replace(",", "\t"), "\ufeff" + GOOD, GOOD.replace("\n", "\r\n")]
+    "text",
+    [
+        GOOD.replace(",", ";"),
+        GOOD.replace(",", "\t"),
+        "\ufeff" + GOOD,
+        GOOD.replace("\n", "\r\n"),
+        GOOD.replace("\n", ",\n"),
+        GOOD.replace("\n", ",, \n"),
+        "".join(f"{number},{line}\n" for number, line in zip(["", *"413520"], GOOD.splitlines(), strict=True)),
+    ],
+    ids=["semicolons", "tabs", "mark", "DOS", "commas at the end", "more of them", "the index of pandas"],
 )
 def test_dialects_of_csv_are_one_table(text):
     inputs, target = checked(text.encode(), "good.csv")
@@ -94,7 +104,9 @@ REFUSED = {
     "all missing": (b"x,z,y\n1,,1\n2,NA,0\n", "t.csv", "column 'z' is empty in all 2 rows"),
     "target missing": (b"x,y\n1,\n2,NA\n", "t.csv", "column 'y', the target, is empty in all 2 rows"),
     "duplicate": (b"x,x,y\n1,2,3\n", "t.csv", "columns 1 and 2 of t.csv are both named 'x'"),
-    "unnamed": (b",x,y\n1,2,3\n", "t.csv", "column 1 of t.csv has no name"),
+    "unnamed": (b"x,,y\n1,2,3\n", "t.csv", "column 2 of t.csv has no name"),
+    "unnamed first": (b",x,y\n1.5,2,3\n", "t.csv", "column 1 of t.csv has no name"),
+    "unnamed, the same": (b",x,y\n1,2,3\n1,3,4\n", "t.csv", "column 1 of t.csv has no name"),
     "infinite": (b"x,y\n1,0\ninf,1\n", "t.csv", "row 2, column 'x' of t.csv is inf; expected a finite number"),
     "too large": (b"x,y\n1,0\n-1e300,1\n", "t.csv", "row 2, column 'x' of t.csv is -1e+300"),
     "ragged": (b"x,y\n1,0\n1,2,3\n", "t.csv", "row 2 of t.csv has 3 cells and the heading 2"),
@@ -103,6 +115,12 @@ REFUSED = {
     "utf-16": ("x,y\n1,2\n".encode("utf-16"), "t.csv", "is in UTF-16, by the mark at its start"),
     "zero": (b"x,y\n1,\0\n", "t.csv", "zero byte in line 2"),
     "categories": (f"x,w,y\n{many}".encode(), "t.csv", "column 'w' holds 100000 different words, such as 'word0'"),
+    "many categories": (
+        f"v,w,x,y\n{''.join(f'a{row},b{row},2,{row % 2}' + chr(10) for row in range(101))}".encode(),
+        "t.csv",
+        "column 'v' holds 101 different words, such as 'a0'; column 'w' holds 101 different words, such as 'b0'; expec",
+    ),
+    "several empty": (b"x,z,y\n,,1\n,NA,0\n", "t.csv", "columns 'x', 'z' are empty in all 2 rows: leave them out"),
     "stray": (f"x,y\n{numbers}abc,1\n".encode(), "t.csv", "row 61, column 'x' of t.csv is 'abc', and 60 other cells"),
     "decimal comma": (column("0,{0}1;1"), "t.csv", "row 1, column 'x' of t.csv is '0,01', a number with a"),
     "thousands": (
@@ -158,6 +176,9 @@ def test_columns_that_are_not_wanted_are_not_looked_at():
     columns = parsed(raw, "t.csv", wanted={"x": False})
     np.testing.assert_array_equal(columns["x"], np.arange(1, 29))
     assert len(parsed(b"big,x\n1e300,1\n", "t.csv", wanted={"x": False})["x"]) == 1
+    columns = parsed(b",q,q,,x\n1,2,3,4,5\n1,2,3,4,6\n", "t.csv", wanted={"x": False})
+    np.testing.assert_array_equal(columns["x"], [5, 6])
+    np.testing.assert_array_equal(parsed(b"q,q,x\n1,2,3\n", "t.csv", without=["q"])["x"], [3])
 
 
 @pytest.mark.parametrize(

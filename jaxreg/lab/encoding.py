@@ -65,7 +65,7 @@ def target(columns: Columns, name: str, task: Task | None = None) -> Target:
     """
     if name not in columns:
         hint = ": the first row looks like data, give the columns names" if all(map(is_number, columns)) else ""
-        raise ValueError(f"there is no column {name!r}; there are {_listed(list(columns))}{hint}")
+        raise ValueError(f"there is no column {name!r}; there are {listed(list(columns))}{hint}")
     values = columns[name]
     words = values.dtype == object
     there = np.array([cell is not None for cell in values]) if words else ~np.isnan(values)
@@ -160,7 +160,7 @@ class Encoding:
             ValueError: If a column is missing, or holds words where there were numbers.
         """
         if absent := [column.name for column in self.columns if column.name not in columns]:
-            raise ValueError(f"the table lacks the column {_listed(absent)}; it has {_listed(list(columns))}")
+            raise ValueError(f"the table lacks the column {listed(absent)}; it has {listed(list(columns))}")
         parts, notes = [], []
         for column in self.columns:
             values = columns[column.name]
@@ -184,27 +184,37 @@ def learn(columns: Columns, leave_out: str) -> Encoding:
     Raises:
         ValueError: If a column has no cell that is filled or too many different words, or there is no other column.
     """
-    learnt = []
+    learnt, empty, many = [], [], []
     for name, values in columns.items():
         if name == leave_out:
             continue
         words = values.dtype == object
         there = values[[cell is not None for cell in values]] if words else values[~np.isnan(values)]
         if not len(there):
-            raise ValueError(f"column {name!r} is empty in all {len(values)} rows; leave it out of the file")
-        if not words:
+            empty.append(name)
+        elif not words:
             learnt.append(Column(name, float(np.median(there))))
-            continue
-        different, counts = np.unique(there.astype(str), return_counts=True)
-        if len(different) > MOST_CATEGORIES:
-            raise ValueError(
-                f"column {name!r} holds {len(different)} different words, such as {there[0][:40]!r}; "
-                f"expected at most {MOST_CATEGORIES} categories: leave it out of the file, or group them"
-            )
-        learnt.append(Column(name, str(different[np.argmax(counts)]), tuple(map(str, different))))
+        else:
+            different, counts = np.unique(there.astype(str), return_counts=True)
+            learnt.append(Column(name, str(different[np.argmax(counts)]), tuple(map(str, different))))
+            if len(different) > MOST_CATEGORIES:
+                many.append(f"column {name!r} holds {len(different)} different words, such as {there[0][:40]!r}")
+    # All of them at once: a table of people has names, addresses and remarks.
+    if many:
+        raise ValueError(
+            f"{'; '.join(many[:8])}; expected at most {MOST_CATEGORIES} categories: group them, or leave {_it(many)} out "
+            "by --leave-out"
+        )
+    if empty:
+        which = f"column {listed(empty)} is" if len(empty) == 1 else f"columns {listed(empty)} are"
+        raise ValueError(f"{which} empty in all {len(values)} rows: leave {_it(empty)} out by --leave-out")
     if not learnt:
         raise ValueError(f"the table has no column beside {leave_out!r}; expected one to predict from")
     return Encoding(tuple(learnt))
+
+
+def _it(several: Sequence[str]) -> str:
+    return "it" if len(several) == 1 else "them"
 
 
 def alike(name: str, words: Sequence[str | float]) -> list[str]:
@@ -258,6 +268,15 @@ def is_number(word: str) -> bool:
     return True
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """The first names of a list, and how many more there are.
+
+    Args:
+        names: All of them.
+
+    Example:
+        >>> listed(["age", "city"])
+        "'age', 'city'"
+    """
     shown = ", ".join(map(repr, names[:8]))
     return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -6,7 +6,7 @@ a file says of its own size is looked at before anything of that size is made.
 
 import importlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,15 @@ _INDEX = "__index_level_"
 """How pandas names an index without a name: the numbers of rows, which are nothing to learn from."""
 
 
-def columns(raw: bytes, name: str) -> list[tuple[str, np.ndarray | Sequence[str]]]:
+def columns(raw: bytes, name: str, unread: Callable[[str], bool]) -> list[tuple[str, np.ndarray | Sequence[str]]]:
     """The name of each column with its float64 numbers, NaN where one is missing, or its words, "" where one is.
+
+    A column that is not to be read has no words.
 
     Args:
         raw: All of the file.
         name: Its name, for what is said of it.
+        unread: Whether a column of a name is not to be read, whatever its type.
 
     Raises:
         ValueError: If it is no Parquet file, is damaged, is too large, or has a column that is neither numbers nor
@@ -49,16 +52,21 @@ def columns(raw: bytes, name: str) -> list[tuple[str, np.ndarray | Sequence[str]
     if size > MOST_CELLS:
         raise ValueError(f"{name} holds {size} cells by its own account; expected {MOST_CELLS} at most")
     for field in fields:
+        if unread(field.name):
+            continue
         if not _is_numbers(arrow.types, field.type) and not _is_words(arrow.types, field.type):
             raise ValueError(
                 f"column {field.name!r} of {name} is of type {_short(field.type)}; expected numbers, strings, "
-                "categories or booleans: turn it into such, or leave it out of the file"
+                "categories or booleans: turn it into such, or leave it out by --leave-out"
             )
     try:
         table = file.read(use_threads=False)
         table.validate(full=True)
-        found = zip(table.column_names, table.columns, strict=True)
-        return [(column, _cells(arrow, cells)) for column, cells in found if not column.startswith(_INDEX)]
+        return [
+            (column, [""] * len(cells) if unread(column) else _cells(arrow, cells))
+            for column, cells in zip(table.column_names, table.columns, strict=True)
+            if not column.startswith(_INDEX)
+        ]
     except Exception as error:
         raise _damaged(name, error) from None
 

@@ -9,7 +9,7 @@ import io
 import math
 import re
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +29,14 @@ _FEW = 12
 """Different numbers that may be names of a few kinds, such as months; more of them are numbers, some with mistakes."""
 
 
-def read(file: Path, wanted: Mapping[str, bool] | None = None) -> Columns:
+def read(file: Path, wanted: Mapping[str, bool] | None = None, without: Collection[str] = ()) -> Columns:
     """The columns of a file.
 
     Args:
         file: Ends in .csv, .tsv, .txt, .npz or .parquet.
         wanted: Name -> whether it holds words, even where all of a file's look like numbers, such as 02134; what other
             columns hold is not looked at. None where no column is known yet.
+        without: Columns that are not looked at either.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -45,16 +46,17 @@ def read(file: Path, wanted: Mapping[str, bool] | None = None) -> Columns:
         raise ValueError(f"{file} is a folder; expected a file: {_KNOWN}")
     if not file.exists():
         raise FileNotFoundError(f"there is no file {file}")
-    return parsed(file.read_bytes(), file.name, wanted)
+    return parsed(file.read_bytes(), file.name, wanted, without)
 
 
-def parsed(raw: bytes, name: str, wanted: Mapping[str, bool] | None = None) -> Columns:
+def parsed(raw: bytes, name: str, wanted: Mapping[str, bool] | None = None, without: Collection[str] = ()) -> Columns:
     """The columns in the bytes of a file.
 
     Args:
         raw: All of it.
         name: The name of the file, for its ending and for what is said of it.
         wanted: As `read` takes it.
+        without: Likewise.
 
     Raises:
         ValueError: As `read` does.
@@ -68,11 +70,11 @@ def parsed(raw: bytes, name: str, wanted: Mapping[str, bool] | None = None) -> C
     parser = _PARSERS.get(Path(name).suffix.lower())
     if parser is None:
         raise ValueError(f"{name} ends in {Path(name).suffix!r}; expected {_KNOWN}")
-    columns = parser(raw, name, wanted)
+    columns = parser(raw, name, wanted, without)
     if not columns or not len(next(iter(columns.values()))):
         raise ValueError(f"{name} holds a heading and no rows; expected rows")
     for column, values in columns.items():
-        if wanted is not None and column not in wanted:
+        if _unread(column, wanted, without):
             continue
         if values.dtype != object and (beyond := np.flatnonzero(np.abs(values) > LARGEST)).size:
             found = values[beyond[0]]
@@ -80,7 +82,11 @@ def parsed(raw: bytes, name: str, wanted: Mapping[str, bool] | None = None) -> C
     return columns
 
 
-def _csv(raw: bytes, name: str, wanted: Mapping[str, bool] | None) -> Columns:
+def _unread(column: str, wanted: Mapping[str, bool] | None, without: Collection[str]) -> bool:
+    return column in without or (wanted is not None and column not in wanted)
+
+
+def _csv(raw: bytes, name: str, wanted: Mapping[str, bool] | None, without: Collection[str]) -> Columns:
     text = _decoded(raw, name).strip("\n\r")
     if not text:
         raise ValueError(f"{name} holds blank lines only; expected a heading and rows")
@@ -92,15 +98,21 @@ def _csv(raw: bytes, name: str, wanted: Mapping[str, bool] | None) -> Columns:
         raise ValueError(f"{name} is no CSV file from line {rows.line_num} on: {error}") from None
     # A blank line is a missing cell where there is one column, and nothing where there are several.
     table = [row or [""] for row in table] if len(table[0]) == 1 else [row for row in table if row]
-    names = _names([cell.strip() for cell in table[0]], name)
+    names = [cell.strip() for cell in table[0]]
     for number, row in enumerate(table[1:], 1):
         if len(row) != len(names):
             raise ValueError(
                 f"row {number} of {name} has {len(row)} cells and the heading {len(names)}; expected as many"
             )
+    columns = dict(enumerate(zip(*table[1:], strict=True)))
+    unread = {place for place, column in enumerate(names) if _unread(column, wanted, without)}
+    unread |= {place for place, cells in columns.items() if not names[place] and _nothing(place, cells)}
+    _check_names(names, unread, name)
+    # Columns that are not looked at may share a name, or have none.
     return {
-        column: _column(column, cells, name, wanted)
-        for column, cells in zip(names, zip(*table[1:], strict=True), strict=False)
+        names[place]: _column(names[place], cells, name, {} if place in unread else wanted)
+        for place, cells in columns.items()
+        if names[place]
     }
 
 
@@ -127,15 +139,24 @@ def _decoded(raw: bytes, name: str) -> str:
     return text
 
 
-def _names(names: Sequence[str], name: str) -> Sequence[str]:
+def _check_names(names: Sequence[str], unread: Collection[int], name: str) -> None:
     seen: dict[str, int] = {}
-    for place, column in enumerate(names, 1):
+    for place, column in enumerate(names):
+        if place in unread:
+            continue
         if not column:
-            raise ValueError(f"column {place} of {name} has no name; name it, or leave it out")
+            raise ValueError(f"column {place + 1} of {name} has no name; name it, or delete it")
         if column in seen:
-            raise ValueError(f"columns {seen[column]} and {place} of {name} are both named {column!r}; rename one")
+            raise ValueError(
+                f"columns {seen[column] + 1} and {place + 1} of {name} are both named {column!r}; rename one"
+            )
         seen[column] = place
-    return names
+
+
+def _nothing(place: int, cells: Sequence[str]) -> bool:
+    """Whether a column without a name is the index that pandas and R add in front, or what ends of commas leave."""
+    index = place == 0 and len(set(cells)) == len(cells) and all(map(str.isdecimal, cells))
+    return index or not any(map(str.strip, cells))
 
 
 def _column(column: str, cells: Sequence[str], name: str, wanted: Mapping[str, bool] | None) -> np.ndarray:
@@ -179,14 +200,14 @@ _UNREAD = (
     (
         re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}(?:[T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}"),
         "a date",
-        "numbers or words: turn it into such, as a year or the days since another date, or leave the column out",
+        "numbers or words: turn it into such, as a year or the days since another date, or leave it out by --leave-out",
     ),
 )
 """What people write that is neither a number here nor a word that an input could be made of: how it looks, what it is,
 what is wanted in its place."""
 
 
-def _npz(raw: bytes, name: str, wanted: Mapping[str, bool] | None) -> Columns:
+def _npz(raw: bytes, name: str, wanted: Mapping[str, bool] | None, without: Collection[str]) -> Columns:
     arrays = {}
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -231,16 +252,17 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.
         return array.astype(np.float64)
 
 
-def _parquet(raw: bytes, name: str, wanted: Mapping[str, bool] | None) -> Columns:
-    found = parquet.columns(raw, name)
-    names = _names([column.strip() for column, _ in found], name)
+def _parquet(raw: bytes, name: str, wanted: Mapping[str, bool] | None, without: Collection[str]) -> Columns:
+    found = parquet.columns(raw, name, lambda column: _unread(column.strip(), wanted, without))
+    names = [column.strip() for column, _ in found]
+    _check_names(names, {place for place, column in enumerate(names) if _unread(column, wanted, without)}, name)
     return {
         column: cells if isinstance(cells, np.ndarray) else _column(column, cells, name, wanted)
         for column, (_, cells) in zip(names, found, strict=True)
     }
 
 
-_PARSERS: Mapping[str, Callable[[bytes, str, Mapping[str, bool] | None], Columns]] = {
+_PARSERS: Mapping[str, Callable[[bytes, str, Mapping[str, bool] | None, Collection[str]], Columns]] = {
     ".csv": _csv,
     ".tsv": _csv,
     ".txt": _csv,

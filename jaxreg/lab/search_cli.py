@@ -17,6 +17,7 @@ from jaxreg.lab.model_file import Model
 from jaxreg.lab.net import Task
 from jaxreg.lab.page import html
 from jaxreg.lab.quote import Source
+from jaxreg.lab.reading import Columns
 from jaxreg.lab.search import Plan, check, different_inputs, planned, search
 from jaxreg.lab.store import write_whole
 
@@ -32,6 +33,7 @@ class Asked:
         seed: Of folds and initial weights.
         budget: Seconds it may take, or None.
         out: Folder for all that is written, or None for one beside the table.
+        leave_out: Names of columns that are no inputs.
     """
 
     target: str
@@ -40,6 +42,7 @@ class Asked:
     seed: int = 0
     budget: float | None = None
     out: Path | None = None
+    leave_out: tuple[str, ...] = ()
 
 
 def search_table(file: Path, asked: Asked, *, as_json: bool = False) -> None:
@@ -51,7 +54,7 @@ def search_table(file: Path, asked: Asked, *, as_json: bool = False) -> None:
         as_json: Print JSON.
     """
     start = time.perf_counter()
-    columns = reading.read(file)
+    columns = _without(reading.read(file, without=asked.leave_out), asked)
     wanted = encoding.target(columns, asked.target, asked.task)
     encoded = encoding.learn(columns, asked.target)
     x, notes = encoded({name: values[wanted.rows] for name, values in columns.items()})
@@ -85,6 +88,15 @@ def search_table(file: Path, asked: Asked, *, as_json: bool = False) -> None:
     print("\n".join([*search_report.lines(source), "", *told["verdict"]]))
     late = f", over the budget of {asked.budget:g} s" if asked.budget and seconds > asked.budget else ""
     print(f"{told['nets']} nets in {seconds:.0f} s{late}. Report, model, verdict and trainings are in {out.resolve()}")
+
+
+def _without(columns: Columns, asked: Asked) -> Columns:
+    for name in asked.leave_out:
+        if name not in columns:
+            raise ValueError(f"--leave-out names {name!r}; there are {encoding.listed(list(columns))}")
+    if asked.target in asked.leave_out:
+        raise ValueError(f"--leave-out names the target, {asked.target!r}; expected other columns")
+    return {name: values for name, values in columns.items() if name not in asked.leave_out}
 
 
 def predict(model: Path, file: Path, out: Path | None) -> None:
