@@ -166,6 +166,7 @@ class Search:
     quick: Annotated[
         bool, tyro.conf.arg(help="Every other strength only, and one repeat unless --budget allows more.")
     ] = False
+    epochs: Annotated[int | None, _shown("Epochs of each training.", "N", "by the number of rows")] = None
     seed: Annotated[int, tyro.conf.arg(help="Of folds and initial weights.")] = 0
     out: Annotated[Path | None, _shown("Folder for all that is written.", "FOLDER", "TABLE-search")] = None
     json: Json = False
@@ -175,7 +176,9 @@ class Search:
         from jaxreg.lab import search_cli
 
         budget = search_cli.seconds(self.budget)
-        asked = search_cli.Asked(self.target, self.task, self.quick, self.seed, budget, self.out, self.leave_out)
+        asked = search_cli.Asked(
+            self.target, self.task, self.quick, self.seed, budget, self.out, self.leave_out, self.epochs
+        )
         search_cli.search_table(self.table, asked, as_json=self.json)
 
 

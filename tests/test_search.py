@@ -24,8 +24,9 @@ from jaxreg.lab.metrics import binary_cross_entropy
 from jaxreg.lab.model_file import load, save
 from jaxreg.lab.models import MLP
 from jaxreg.lab.nested import Estimate, choose, nested
+from jaxreg.lab.quote import Source
 from jaxreg.lab.search import Plan, planned, search
-from jaxreg.lab.search_report import _sure
+from jaxreg.lab.search_report import _sure, summary
 from jaxreg.lab.searched import better, open_search, times_picked
 
 
@@ -258,6 +259,27 @@ def test_a_budget_buys_repeats_then_fewer_strengths():
     assert repeats == sorted(repeats)
     assert planned((569, 30), 1).quick
     assert planned((569, 30), None) == Plan()
+
+
+def test_a_budget_shortens_trainings_until_they_make_20_steps():
+    assert planned((569, 30), 1).epochs == 20  # of one step each
+    assert 4 <= planned((1500, 30), 1).epochs < 20  # of six
+    assert planned((100_000, 320), 1).epochs == 1  # of 391
+    assert planned((569, 30), 1, epochs=90).epochs == 90
+
+
+@pytest.mark.parametrize(("epochs", "ended"), [(10, False), (200, True)])
+def test_a_training_that_had_not_come_to_its_end_is_told(epochs, ended):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2))
+    plan = Plan(methods=("L2",), quick=True, hidden=8, epochs=epochs, folds=3, repeats=1)
+    result = search(x, x @ [1, 1] + 0.5 * rng.normal(size=60), "regression", plan)
+    curves = result.lanes["test_loss"][result.found.chosen, [3, 4, 5]]  # the parts that leave out one fold
+    fell = 100 * (1 - curves[:, -1].sum() / curves[:, -2].sum())
+    told = [sentence for sentence in summary(Source("search", result))["verdict"] if "still fell" in sentence]
+    assert (fell > 2) == (not ended)
+    assert len(told) == (not ended)
+    assert all(f"by {fell:.0f} %" in sentence and "--epochs" in sentence for sentence in told)
 
 
 @pytest.fixture(scope="module")

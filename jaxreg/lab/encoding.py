@@ -202,8 +202,8 @@ def learn(columns: Columns, leave_out: str) -> Encoding:
     # All of them at once: a table of people has names, addresses and remarks.
     if many:
         raise ValueError(
-            f"{'; '.join(many[:8])}; expected at most {MOST_CATEGORIES} categories: group them, or leave {_it(many)} out "
-            "by --leave-out"
+            f"{'; '.join(many[:8])}; expected at most {MOST_CATEGORIES} categories: group them, or leave {_it(many)} "
+            "out by --leave-out"
         )
     if empty:
         which = f"column {listed(empty)} is" if len(empty) == 1 else f"columns {listed(empty)} are"

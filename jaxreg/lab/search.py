@@ -17,6 +17,8 @@ from jaxreg.lab.reading import LARGEST
 MOST_EPOCHS = 500
 ROWS_SEEN = 120_000
 """Rows that a training sees in all, where nobody says how many epochs."""
+LEAST_STEPS = 20
+"""Steps that a training makes at least, however little time there is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +204,14 @@ def judged(
     return nested(tried, parts, (test, scores), validation, 0 if len(spread) else rows)
 
 
-def planned(shape: tuple[int, ...], budget: float | None, *, quick: bool = False, seed: int = 0) -> Plan:
+def planned(
+    shape: tuple[int, ...],
+    budget: float | None,
+    *,
+    quick: bool = False,
+    seed: int = 0,
+    epochs: int | None = None,
+) -> Plan:
     """The plan for a table: as many repeats as a budget allows, and fewer strengths and epochs where it allows not one.
 
     Args:
@@ -210,13 +219,17 @@ def planned(shape: tuple[int, ...], budget: float | None, *, quick: bool = False
         budget: Seconds on the clock that the search may take, or None.
         quick: Whether to try every other strength only, once.
         seed: Of the plan.
+        epochs: Of the plan, whatever the budget; its own if None.
     """
-    plan = Plan(quick=quick, repeats=1 if quick else 2, seed=seed)
+    plan = Plan(epochs=epochs, quick=quick, repeats=1 if quick else 2, seed=seed)
     if budget is None:
         return plan
     ladder = [dataclasses.replace(plan, repeats=repeats) for repeats in range(10, 0, -1)]
-    shorter = [max(20, plan.passes(shape[0])[0] // part // 10 * 10) for part in (1, 2, 4, 8, 16)]
-    ladder += [dataclasses.replace(plan, repeats=1, quick=True, epochs=epochs) for epochs in shorter]
+    most, _ = plan.passes(shape[0])
+    least = -(-LEAST_STEPS // Setting("regression", 1, plan.hidden, most, plan.learning_rate).steps(shape[0]))
+    parts = (1, 2, 4, 8, 16) if epochs is None else (1,)
+    shorter = [max(least, most // part // 10 * 10 or most // part) for part in parts]
+    ladder += [dataclasses.replace(plan, repeats=1, quick=True, epochs=each) for each in shorter]
     return next((each for each in ladder if _seconds(shape, each) <= budget), ladder[-1])
 
 

@@ -34,6 +34,7 @@ class Asked:
         budget: Seconds it may take, or None.
         out: Folder for all that is written, or None for one beside the table.
         leave_out: Names of columns that are no inputs.
+        epochs: Of each training, or None for what suits the number of rows.
     """
 
     target: str
@@ -43,6 +44,7 @@ class Asked:
     budget: float | None = None
     out: Path | None = None
     leave_out: tuple[str, ...] = ()
+    epochs: int | None = None
 
 
 def search_table(file: Path, asked: Asked, *, as_json: bool = False) -> None:
@@ -127,6 +129,7 @@ def _plan(out: Path, x: np.ndarray, y: np.ndarray, asked: Asked) -> Plan:
     """The plan of a search; that of the same search before, where there was one, for its trainings fit no other."""
     digest = hashlib.sha256(np.ascontiguousarray(x).tobytes() + np.ascontiguousarray(y).tobytes()).hexdigest()
     request = {"rows": digest, "quick": asked.quick, "seed": asked.seed, "budget": asked.budget}
+    request |= {} if asked.epochs is None else {"epochs": asked.epochs}
     place = out / "plan.json"
     if place.exists():
         try:
@@ -142,7 +145,7 @@ def _plan(out: Path, x: np.ndarray, y: np.ndarray, asked: Asked) -> Plan:
         raise ValueError(f"--out {out} is a file; name a folder")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"the folder {out} holds other files; name an empty one with --out")
-    plan = planned(x.shape, asked.budget, quick=asked.quick, seed=asked.seed)
+    plan = planned(x.shape, asked.budget, quick=asked.quick, seed=asked.seed, epochs=asked.epochs)
     write_whole(place, json.dumps({"request": request, "plan": dataclasses.asdict(plan)}))
     return plan
 

@@ -27,11 +27,14 @@ from jaxreg.lab.blocks import (
     recomputing,
 )
 from jaxreg.lab.candidates import METHODS, NONE
-from jaxreg.lab.nested import Estimate
+from jaxreg.lab.nested import WORTH, Estimate
 from jaxreg.lab.quote import Result, Source
 from jaxreg.lab.search import Search
 from jaxreg.lab.style import BLUE, GREY, ORANGE, style
 from jaxreg.lab.svg import svg
+
+_POINTS = 5
+"""Points of a curve after that of the initial weights from which on the last part of it is its end."""
 
 _SCORE = {"classification": "accuracy", "regression": "R²"}
 _LOSS = {"classification": "cross-entropy", "regression": "squared error (share of the target's variance)"}
@@ -72,6 +75,13 @@ def verdict(source: Source) -> list[Text]:
     told.append(["Chosen inside the ", outer, " outer folds: ", *_joined(times), "."])
     if rivals := [name for name in nested.rivals if name != method]:
         told.append(["Not to be told from the best by these rows: ", *_joined([[Code(name)] for name in rivals]), "."])
+    falls = source.find(searched.still_falls, found.chosen.label)
+    if falls.value > WORTH and found.setting.points >= _POINTS:
+        told.append([
+            "When its training ended, the loss of ", Code(found.chosen.label), " on these folds still fell, by ",
+            falls.number(form=".0f", times=100), " % since the point before of its curve: more epochs may change the "
+            "choice and save more; set them by ", Code("--epochs"), ".",
+        ])  # fmt: skip
     if found.diverged:
         lost = source.find(searched.diverged).number(form="d")
         told.append([lost, " trainings diverged; a candidate is not chosen where one of its own did."])

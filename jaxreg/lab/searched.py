@@ -87,6 +87,13 @@ def better(search: Search, candidate: str) -> float:
     return float(((1 + np.sign(gains)) / 2).mean())
 
 
+def still_falls(search: Search, candidate: str) -> float:
+    """By what share the loss of a candidate fell between the last two points of its curve, the mean of outer folds."""
+    outer = [place for place, part in enumerate(search.parts) if part.test == part.validation >= 0]
+    before, last = search.lanes["test_loss"][_place(search, candidate), outer, -2:].mean(axis=0)
+    return float(1 - last / before)
+
+
 def candidates(search: Search) -> int:
     """How many candidates there are."""
     return len(search.tried)
