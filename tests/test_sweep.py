@@ -922,3 +922,20 @@ def test_four_dask_workers_one_of_them_killed(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, script], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "killed one of 4\nthe same 200\n"
+
+
+def test_a_large_constant_is_handed_to_the_program_and_still_names_it():
+    """A table of a hundred megabytes in the program took XLA ten seconds, and room on disk in its cache."""
+    grid = make_grid({"k": [0, 1, 2**24 - 1]})
+    first, other = (np.arange(2**24, dtype=np.float32) + shift for shift in (0, 1))
+
+    def made(constant: np.ndarray) -> program.Program:
+        return program.Program(lambda k: {"at": jnp.asarray(constant)[k], "sum": jnp.sum(constant[:4]) + k}, grid)
+
+    one, two = made(first), made(other)
+    assert len(one._text) < 10_000
+    assert one.identity == made(first).identity
+    assert one.identity["program"] != two.identity["program"]
+    for each, constant in ((one, first), (two, other)):
+        arrays, _ = each.compute(0)
+        np.testing.assert_array_equal(arrays["at"], constant[[0, 1, 2**24 - 1]][: len(arrays["at"])])

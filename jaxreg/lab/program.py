@@ -40,6 +40,10 @@ once came to a stop, each waiting for good."""
 _QUICKLY = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
 """On a CPU this halves the seconds of a compilation and doubles those of the run."""
 
+_LARGE = 2**26
+"""Bytes of a constant from which on a program takes it as an argument: XLA spends seconds on one so large, and the
+compiled program, which holds it, is kept on disk."""
+
 _LITTLE = 5e10
 """Bytes that all lanes write together, before fusion, in the time that a quick compilation saves."""
 
@@ -86,8 +90,10 @@ class Program:
         self._options: Mapping[str, Any] = {}
         if self.devices[0].platform == "cpu":
             self._options = _QUICKLY if little else {}
+        consts = enumerate(self._traced.jaxpr.consts)
+        self._large = [place for place, array in consts if getattr(array, "nbytes", 0) >= _LARGE]
         self._lowerings: dict[int, Any] = {}
-        self._loaded: dict[tuple[int, int], tuple[Any, list[jax.Array]]] = {}
+        self._loaded: dict[tuple[int, int], tuple[Any, list[jax.Array], list[list[jax.Array]]]] = {}
         self._locks = [threading.Lock() for _ in self.devices]
         self._slots: SimpleQueue[int] = SimpleQueue()
         for _ in range(self.workers // len(self.devices)):
@@ -198,9 +204,13 @@ class Program:
         return [labelled.values for labelled in flat.values()]
 
     def _lowered(self, slot: int, width: int) -> Any:
-        lane = jax.extend.core.jaxpr_as_fun(self._traced.jaxpr)
+        traced = self._traced.jaxpr
+        large = [traced.consts[place] for place in self._large]
 
-        def chunk(leaves: list[jax.Array], indices: tuple[jax.Array, ...]) -> Any:
+        def chunk(leaves: list[jax.Array], indices: tuple[jax.Array, ...], given: Sequence[jax.Array] = ()) -> Any:
+            consts = dict(enumerate(traced.consts)) | dict(zip(self._large, given, strict=True))
+            lane = jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(traced.jaxpr, list(consts.values())))
+
             def one(index: tuple[jax.Array, ...]) -> Any:
                 return lane(*(leaf[index[owner]] for owner, leaf in zip(self._owners, leaves, strict=True)))
 
@@ -210,17 +220,19 @@ class Program:
         leaves = [_struct(leaf.shape, leaf.dtype, here) for leaf in self._leaves]
         indices = tuple(_struct((width,), np.int32, here) for _ in self.grid.axes)
         with self._settings():
-            return jax.jit(chunk).lower(leaves, indices)
+            more = [[_struct(array.shape, array.dtype, here) for array in large]] if large else []
+            return jax.jit(chunk).lower(leaves, indices, *more)
 
-    def _load(self, slot: int, width: int) -> tuple[Any, list[jax.Array]]:
-        """The program on one device, and the axes there; compiled once."""
+    def _load(self, slot: int, width: int) -> tuple[Any, list[jax.Array], list[list[jax.Array]]]:
+        """The program on one device, the axes there, and its large constants, if any; compiled once."""
         with self._locks[slot]:
             if (slot, width) not in self._loaded:
                 first = (slot, width) == (0, self.chunk)
                 lowered = self._first if first else self._lowered(slot, width)
                 compiled = compile_with(lowered, self._options)
                 leaves = [jax.device_put(leaf, self.devices[slot]) for leaf in self._leaves]
-                self._loaded[slot, width] = (compiled, leaves)
+                large = [jax.device_put(self._traced.jaxpr.consts[place], self.devices[slot]) for place in self._large]
+                self._loaded[slot, width] = (compiled, leaves, [large] if large else [])
             return self._loaded[slot, width]
 
     @cached_property
@@ -229,10 +241,10 @@ class Program:
         return _ALONE if on_cpu and "@lapack_" in self._text else nullcontext()
 
     def _call(self, slot: int, lanes: np.ndarray, width: int) -> Arrays:
-        compiled, leaves = self._load(slot, width)
+        compiled, leaves, large = self._load(slot, width)
         padded = np.minimum(lanes[0] + np.arange(width), lanes[-1])
         with self._turn:
-            rows = [np.asarray(row) for row in compiled(leaves, self.grid.indices(padded))]
+            rows = [np.asarray(row) for row in compiled(leaves, self.grid.indices(padded), *large)]
         return {name: row[: len(lanes)] for name, row in zip(self.outputs, rows, strict=True)}
 
 

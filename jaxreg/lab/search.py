@@ -255,7 +255,11 @@ def different_inputs(x: np.ndarray, folds: int) -> tuple[int, bool]:
         folds: Of the cross-validation.
     """
     different = len(np.unique(x, axis=0))
-    return different, different < folds or len(x) > OFTEN * different
+    return different, _often(different, len(x), folds)
+
+
+def _often(different: int, rows: int, folds: int) -> bool:
+    return different < folds or rows > OFTEN * different
 
 
 OFTEN = 5
@@ -273,12 +277,14 @@ def _rows(
     w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
     rows = np.column_stack([x, y, w])[w > 0]
     rows = rows[np.lexsort(rows.T[::-1])]
-    if different_inputs(rows[:, :-2], folds)[1]:
+    # Equal rows are neighbours now.
+    other = np.concatenate([[True], (rows[1:, :-2] != rows[:-1, :-2]).any(axis=1)])[: len(rows)]
+    if _often(int(other.sum()), len(rows), folds):
         return rows[:, :-2], rows[:, -2], rows[:, -1], np.arange(len(rows))
-    unique, which = np.unique(rows[:, :-1], axis=0, return_inverse=True)
-    total = np.bincount(which.reshape(-1), weights=rows[:, -1], minlength=len(unique))
-    _, group = np.unique(unique[:, :-1], axis=0, return_inverse=True)
-    return unique[:, :-1], unique[:, -1], total, group.reshape(-1)
+    group = np.cumsum(other) - 1
+    other[1:] |= rows[1:, -2] != rows[:-1, -2]
+    total = np.bincount(np.cumsum(other) - 1, weights=rows[:, -1])
+    return rows[other, :-2], rows[other, -2], total, group[other]
 
 
 def check(y: np.ndarray, task: Task, folds: int) -> None:

@@ -34,7 +34,7 @@ from jaxreg.lab.style import BLUE, GREY, ORANGE, style
 from jaxreg.lab.svg import svg
 
 _POINTS = 5
-"""Points of a curve after that of the initial weights from which on the last part of it is its end."""
+"""Points of a curve after that of the initial weights from which on the last three are its end."""
 
 _SCORE = {"classification": "accuracy", "regression": "R²"}
 _LOSS = {"classification": "cross-entropy", "regression": "squared error (share of the target's variance)"}
@@ -79,8 +79,8 @@ def verdict(source: Source) -> list[Text]:
     if falls.value > WORTH and found.setting.points >= _POINTS:
         told.append([
             "When its training ended, the loss of ", Code(found.chosen.label), " on these folds still fell, by ",
-            falls.number(form=".0f", times=100), " % since the point before of its curve: more epochs may change the "
-            "choice and save more; set them by ", Code("--epochs"), ".",
+            falls.number(form=".0f", times=100), " % or more to each of the last three points of its curve: more "
+            "epochs may change the choice and save more; set them by ", Code("--epochs"), ".",
         ])  # fmt: skip
     if found.diverged:
         lost = source.find(searched.diverged).number(form="d")

@@ -88,10 +88,11 @@ def better(search: Search, candidate: str) -> float:
 
 
 def still_falls(search: Search, candidate: str) -> float:
-    """By what share the loss of a candidate fell between the last two points of its curve, the mean of outer folds."""
+    """The least share by which the loss of a candidate fell to one of the last three points of its curve."""
     outer = [place for place, part in enumerate(search.parts) if part.test == part.validation >= 0]
-    before, last = search.lanes["test_loss"][_place(search, candidate), outer, -2:].mean(axis=0)
-    return float(1 - last / before)
+    curve = search.lanes["test_loss"][_place(search, candidate), outer, -4:].mean(axis=0)
+    # A single fall may be that of a spike before it, which Adam makes on batches.
+    return float((1 - curve[1:] / curve[:-1]).min())
 
 
 def candidates(search: Search) -> int:
