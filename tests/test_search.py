@@ -456,6 +456,7 @@ def test_what_cannot_be_told_is_null_and_said(folder, monkeypatch, capsys):
         raise AssertionError(f"{name} is no JSON")
 
     told = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert told["notes"] == ["x counts the rows: leave it out by --leave-out, unless their order means something"]
     json.loads((folder / "five-search" / "verdict.json").read_text(), parse_constant=refuse)
     assert told["R²"]["mean"] is None
     assert any("it takes two rows" in sentence for sentence in told["verdict"])

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxreg.lab import encoding, model_file, reading, search_report
 from jaxreg.lab.compiled import keep_compiled
+from jaxreg.lab.encoding import Encoding
 from jaxreg.lab.model_file import Model
 from jaxreg.lab.net import Task
 from jaxreg.lab.page import html
@@ -61,7 +62,7 @@ def search_table(file: Path, asked: Asked, *, as_json: bool = False) -> None:
     encoded = encoding.learn(columns, asked.target)
     x, notes = encoded({name: values[wanted.rows] for name, values in columns.items()})
     notes = [*wanted.notes, *(_words(name, columns[name], count) for name, count in encoded.words.items()), *notes]
-    notes += _repeats(x)
+    notes += [*_counting(columns, encoded), *_repeats(x)]
     if not as_json:
         classes = f": {', '.join(map(encoding.spoken, wanted.classes))}" if wanted.classes else ""
         size = f"{len(x)} rows, {x.shape[1]} inputs, {wanted.task} of {asked.target}{classes}"
@@ -163,6 +164,16 @@ def _odd(cells: np.ndarray) -> str:
     return (
         f"; {len(cells) - len(odd)} of {len(cells)} cells are numbers or missing, row {odd[0] + 1} is {cells[odd[0]]!r}"
     )
+
+
+def _counting(columns: Columns, encoded: Encoding) -> list[str]:
+    # Where rows are sorted by the target, their number tells it, and no new row will be so numbered.
+    names = [column.name for column in encoded.columns if not column.categories]
+    return [
+        f"{name} counts the rows: leave it out by --leave-out, unless their order means something"
+        for name in names
+        if len(columns[name]) > 2 and (np.diff(columns[name]) == 1).all()
+    ]
 
 
 def _repeats(x: np.ndarray) -> list[str]:
