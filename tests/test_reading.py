@@ -68,6 +68,12 @@ def test_dialects_of_csv_are_one_table(text):
     assert target.task == "classification"
 
 
+def test_a_comma_in_a_name_among_semicolons_is_no_delimiter():
+    columns = parsed(b"length, mm;width, mm;y\n1;2;3\n4;5;6\n", "t.csv")
+    assert list(columns) == ["length, mm", "width, mm", "y"]
+    np.testing.assert_array_equal(columns["width, mm"], [2, 5])
+
+
 def test_arrays_are_columns():
     inputs, target = checked(npz(x=np.arange(12.0).reshape(6, 2), y=np.arange(6) / 7), "data.npz")
     np.testing.assert_array_equal(inputs, np.arange(12.0).reshape(6, 2))

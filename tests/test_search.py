@@ -478,6 +478,10 @@ def test_a_terminal_without_utf_8_is_told_letters_by_their_number(tmp_path):
 
 REFUSED = {
     "a file as folder": (("search", "houses.csv", "--target", "price", "--out", "few.csv"), "few.csv is a file; name"),
+    "no place": (
+        ("search", "houses.csv", "--target", "price", "--out", "few.csv/a"),
+        "few.csv/a'; name another folder with --out",
+    ),
     "its table": (("predict", "model", "houses.csv", "--out", "houses.csv"), "is houses.csv, which would be lost"),
     "no file": (("search", "none.csv", "--target", "price"), "there is no file none.csv"),
     "no column": (("search", "houses.csv", "--target", "prize"), "there is no column 'prize'"),

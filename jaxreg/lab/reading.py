@@ -90,7 +90,7 @@ def _csv(raw: bytes, name: str, wanted: Mapping[str, bool] | None, without: Coll
     text = _decoded(raw, name).strip("\n\r")
     if not text:
         raise ValueError(f"{name} holds blank lines only; expected a heading and rows")
-    delimiter = max(_DELIMITERS, key=lambda mark: len(_heading(text, mark)))
+    delimiter = max(_DELIMITERS, key=lambda mark: _fits(text, mark))
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         table = list(rows)
@@ -116,11 +116,15 @@ def _csv(raw: bytes, name: str, wanted: Mapping[str, bool] | None, without: Coll
     }
 
 
-def _heading(text: str, delimiter: str) -> Sequence[str]:
+def _fits(text: str, delimiter: str) -> tuple[bool, int]:
+    # A name may hold a comma that no row below has, such as "length, mm" among semicolons.
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    heading: Sequence[str] = []
     try:
-        return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        heading = next(rows)
+        return len(heading) == len(next(rows, [])) > 1, len(heading)
     except csv.Error:
-        return []
+        return False, len(heading)
 
 
 def _decoded(raw: bytes, name: str) -> str:

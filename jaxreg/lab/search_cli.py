@@ -147,7 +147,11 @@ def _plan(out: Path, x: np.ndarray, y: np.ndarray, asked: Asked) -> Plan:
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"the folder {out} holds other files; name an empty one with --out")
     plan = planned(x.shape, asked.budget, quick=asked.quick, seed=asked.seed, epochs=asked.epochs)
-    write_whole(place, json.dumps({"request": request, "plan": dataclasses.asdict(plan)}))
+    try:
+        write_whole(place, json.dumps({"request": request, "plan": dataclasses.asdict(plan)}))
+    except OSError as error:
+        error.add_note("name another folder with --out")
+        raise
     return plan
 
 
