@@ -156,7 +156,7 @@ class Search:
     ] = None
     budget: Annotated[str | None, _shown("Time that it may take, such as 60s, 5m or 1h.", "TIME", "2 repeats")] = None
     leave_out: Annotated[
-        tuple[str, ...],
+        tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]],
         tyro.conf.arg(
             help="Columns that are no inputs, such as names and numbers of rows.",
             metavar="COLUMN [COLUMN …]",
@@ -176,8 +176,9 @@ class Search:
         from jaxreg.lab import search_cli
 
         budget = search_cli.seconds(self.budget)
+        leave_out = tuple(name for names in self.leave_out for name in names)
         asked = search_cli.Asked(
-            self.target, self.task, self.quick, self.seed, budget, self.out, self.leave_out, self.epochs
+            self.target, self.task, self.quick, self.seed, budget, self.out, leave_out, self.epochs
         )
         search_cli.search_table(self.table, asked, as_json=self.json)
 

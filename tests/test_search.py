@@ -432,7 +432,9 @@ def test_classes_and_codes_are_written_as_they_are(folder, monkeypatch, capsys):
     lines = [f"{code},{size:.3f},{each}" for code, size, each in zip(codes, rng.random(60), classes, strict=True)]
     lines = [f"{line},2024-{row % 12 + 1}-{row % 25 + 1},P{row}" for row, line in enumerate(lines)]
     (folder / "post.csv").write_text("\n".join(["zip,size,sku,day,parcel", *lines]) + "\n")
-    jaxreg(monkeypatch, "search", "post.csv", "--target", "sku", "--quick", "--leave-out", "day", "parcel")
+    jaxreg(
+        monkeypatch, "search", "post.csv", "--target", "sku", "--quick", "--leave-out", "day", "--leave-out", "parcel"
+    )
     printed = capsys.readouterr().out
     assert "classification of sku: 1000001, 20240101" in printed
     assert "zip: 3 different words, each an input" in printed
@@ -487,6 +489,10 @@ REFUSED = {
     "no column": (("search", "houses.csv", "--target", "prize"), "there is no column 'prize'"),
     "folder": (("search", ".", "--target", "price"), "is a folder; expected a file"),
     "left out": (("search", "houses.csv", "--target", "price", "--leave-out", "size", "day"), "names 'day'; there are"),
+    "left out twice": (
+        ("search", "houses.csv", "--target", "price", "--leave-out", "day", "--leave-out", "size"),
+        "--leave-out names 'day'; there are",
+    ),
     "target left out": (("search", "houses.csv", "--target", "price", "--leave-out", "price"), "the target, 'price'"),
     "budget": (("search", "houses.csv", "--target", "price", "--budget", "soon"), "the budget is 'soon'"),
     "few rows": (("search", "few.csv", "--target", "price"), "there are n_samples=4 rows for 5 folds"),
