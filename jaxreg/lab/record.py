@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from jaxreg.lab.results import dataset, open_store
-from jaxreg.lab.store import open_folder, write_whole
+from jaxreg.lab.results import open_store
+from jaxreg.lab.store import write_whole
 
 PUBLISHED = "published"
 FRESH = "fresh"
@@ -160,20 +160,9 @@ def open_study(folder: Path) -> StudyResults:
 
 
 def _joined(record: Record, folder: Path, kind: str) -> xr.Dataset:
-    arms = [_recipes(arm, _whole(store_folder(folder, kind, arm.method))) for arm in record.arms]
+    arms = [_recipes(arm, open_store(store_folder(folder, kind, arm.method)).load()) for arm in record.arms]
     whole = xr.concat(arms, "recipe", data_vars="all", join="exact", combine_attrs="drop_conflicts")
     return whole.assign_attrs(loss=record.loss, unit=record.unit)
-
-
-def _whole(path: Path) -> xr.Dataset:
-    # Each chunk is read once: a dataset that is opened lazily reads every chunk anew for every variable.
-    lazy = open_store(path)
-    store = open_folder(path)
-    chunks = {number: found for number in range(store.manifest.chunks) if (found := store.read(number)) is not None}
-    coords = store.coords()
-    if coords is None or len(chunks) < store.manifest.chunks:
-        return lazy.load()  # which says what is damaged
-    return dataset(store.manifest, coords, chunks.__getitem__).load()
 
 
 def _recipes(arm: ArmRecord, results: xr.Dataset) -> xr.Dataset:

@@ -16,6 +16,9 @@ from jaxreg.lab.store import Manifest, Store, Variable, open_folder
 
 Read = Callable[[int], Mapping[str, np.ndarray]]
 
+_KEPT = 2**28
+"""Bytes of chunks that a dataset keeps in memory: each of its variables is read from all of them anew."""
+
 
 def open_store(path: str | Path) -> xr.Dataset:
     """Open the results of a finished sweep.
@@ -71,7 +74,9 @@ class _Entrypoint(BackendEntrypoint):
 
 
 def _reader(store: Store) -> Read:
-    @lru_cache(maxsize=4)
+    lane = sum(variable.nbytes for variable in store.manifest.outputs.values())
+
+    @lru_cache(maxsize=max(4, _KEPT // max(1, lane * store.manifest.chunk)))
     def read(number: int) -> Mapping[str, np.ndarray]:
         arrays = store.read(number)
         if arrays is None:
