@@ -151,20 +151,12 @@ def candidates(methods: Sequence[str], epochs: int, steps: int, *, quick: bool =
     """
     if unknown := [name for name in methods if name not in METHODS]:
         raise ValueError(f"there is no method {unknown[0]!r}; expected some of {', '.join(METHODS)}")
+    some = slice(1, None, 2) if quick else slice(None)
     found = [Candidate(NONE, None, 0.0, Knobs())]
     for method, (knobs, strengths) in PULLS.items():
-        found += [Candidate(method, s, s, knobs(s)) for s in strengths]
-    found += [Candidate("MaxNorm", limit, 1 / limit, Knobs(high=limit)) for limit in LIMITS]
+        found += [Candidate(method, s, s, knobs(s)) for s in strengths[some]]
+    found += [Candidate("MaxNorm", limit, 1 / limit, Knobs(high=limit)) for limit in LIMITS[some]]
     found.append(Candidate("UnitNorm", None, 1.0, Knobs(low=1.0, high=1.0)))
-    for stop in sorted({max(1, round(share * epochs)) for share in STOPS} - {epochs}):
-        found.append(Candidate("early stopping", stop, 1 / stop, Knobs(stop=stop * steps)))
-    wanted = [candidate for candidate in found if candidate.method in (NONE, *methods)]
-    if not quick:
-        return wanted
-    places: dict[str, int] = {}
-    kept = []
-    for candidate in wanted:
-        place = places[candidate.method] = places.get(candidate.method, -1) + 1
-        if candidate.shown is None or place % 2:
-            kept.append(candidate)
-    return kept
+    stops = sorted({max(1, round(share * epochs)) for share in STOPS} - {epochs})
+    found += [Candidate("early stopping", stop, 1 / stop, Knobs(stop=stop * steps)) for stop in stops[some]]
+    return [candidate for candidate in found if candidate.method in (NONE, *methods)]

@@ -45,7 +45,7 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         if isinstance(self.methods, str) or (self.methods is not None and not np.iterable(self.methods)):
             raise ValueError(f"methods is {self.methods!r}; expected several names, such as ['L2']")
         plan = Plan(
-            tuple(METHODS if self.methods is None else self.methods),
+            METHODS if self.methods is None else self.methods,
             self.hidden,
             self.epochs,
             self.learning_rate,

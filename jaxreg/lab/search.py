@@ -1,7 +1,6 @@
 """Which regulariser, and how strong, for a net on a table of one's own: the search, and the net that it hands back."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from jaxreg.lab.folds import WEIGHTS, Setting, Split, Table, deal, splits, train
 from jaxreg.lab.nested import Nested, nested
 from jaxreg.lab.net import Net, Task
 from jaxreg.lab.reading import LARGEST
+from jaxreg.lab.width import cores
 
 MOST_EPOCHS = 500
 ROWS_SEEN = 120_000
@@ -39,7 +39,7 @@ class Plan:
         ValueError: If a number is out of its range.
     """
 
-    methods: tuple[str, ...] = METHODS
+    methods: Sequence[str] = METHODS
     hidden: int = 32
     epochs: int | None = None
     learning_rate: float = 0.01
@@ -49,6 +49,7 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "methods", tuple(self.methods))
         if not isinstance(self.quick, bool | np.bool_):
             raise ValueError(f"quick is {self.quick!r}; expected True or False")
         for name, least in (("hidden", 1), ("epochs", 1), ("folds", 3), ("repeats", 1)):
@@ -241,7 +242,7 @@ def _seconds(shape: tuple[int, ...], plan: Plan) -> float:
     steps = epochs * setting.steps(shape[0])
     lane = 2e-5 * steps + epochs * shape[0] * (shape[1] + 3) * plan.hidden * 6 / 1.5e10
     nets = len(candidates(plan.methods, epochs, 1, quick=plan.quick)) * len(splits(plan.repeats, plan.folds))
-    return 15 + nets * lane / (os.cpu_count() or 1)
+    return 15 + nets * lane / cores()
 
 
 def different_inputs(x: np.ndarray, folds: int) -> tuple[int, bool]:

@@ -136,7 +136,7 @@ def _plan(out: Path, x: np.ndarray, y: np.ndarray, asked: Asked) -> Plan:
         try:
             kept = json.loads(place.read_text("utf-8"))
             if kept["request"] == request:
-                return Plan(**{**kept["plan"], "methods": tuple(kept["plan"]["methods"])})
+                return Plan(**kept["plan"])
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{place} is damaged: delete the folder {out}, or name another with --out") from None
         raise ValueError(
@@ -156,18 +156,13 @@ def _plan(out: Path, x: np.ndarray, y: np.ndarray, asked: Asked) -> Plan:
 
 
 def _words(name: str, cells: np.ndarray, count: int) -> str:
-    return f"{name}: {count} different words, each an input" + _odd(cells)
-
-
-def _odd(cells: np.ndarray) -> str:
-    # Which cell keeps a column of numbers from being one.
-    numbers = [cell is None or encoding.is_number(cell) for cell in cells]
-    odd = [place for place, number in enumerate(numbers) if not number]
+    told = f"{name}: {count} different words, each an input"
+    odd = [place for place, cell in enumerate(cells) if cell is not None and not encoding.is_number(cell)]
     if not odd or len(odd) > len(cells) / 2:
-        return ""
-    return (
-        f"; {len(cells) - len(odd)} of {len(cells)} cells are numbers or missing, row {odd[0] + 1} is {cells[odd[0]]!r}"
-    )
+        return told
+    # Which cell keeps a column of numbers from being one.
+    numbers = f"{len(cells) - len(odd)} of {len(cells)} cells are numbers or missing"
+    return f"{told}; {numbers}, row {odd[0] + 1} is {cells[odd[0]]!r}"
 
 
 def _counting(columns: Columns, encoded: Encoding) -> list[str]:

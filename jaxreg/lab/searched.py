@@ -24,7 +24,7 @@ def open_search(folder: Path) -> Search:
         ValueError: If it is damaged.
     """
     plan, verdict = (json.loads((folder / name).read_text("utf-8")) for name in ("plan.json", "verdict.json"))
-    kept = Plan(**{**plan["plan"], "methods": tuple(plan["plan"]["methods"])})
+    kept = Plan(**plan["plan"])
     model = model_file.load(folder / "model.safetensors")
     setting, tried, _ = planned_for(kept, model.task, len(model.classes), verdict["rows"])
     stored = open_store(folder / "trainings").load()
