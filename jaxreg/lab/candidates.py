@@ -151,12 +151,12 @@ def candidates(methods: Sequence[str], epochs: int, steps: int, *, quick: bool =
     """
     if unknown := [name for name in methods if name not in METHODS]:
         raise ValueError(f"there is no method {unknown[0]!r}; expected some of {', '.join(METHODS)}")
-    some = slice(1, None, 2) if quick else slice(None)
+    first, step = (1, 2) if quick else (0, 1)
     found = [Candidate(NONE, None, 0.0, Knobs())]
     for method, (knobs, strengths) in PULLS.items():
-        found += [Candidate(method, s, s, knobs(s)) for s in strengths[some]]
-    found += [Candidate("MaxNorm", limit, 1 / limit, Knobs(high=limit)) for limit in LIMITS[some]]
+        found += [Candidate(method, s, s, knobs(s)) for s in strengths[first::step]]
+    found += [Candidate("MaxNorm", limit, 1 / limit, Knobs(high=limit)) for limit in LIMITS[first::step]]
     found.append(Candidate("UnitNorm", None, 1.0, Knobs(low=1.0, high=1.0)))
     stops = sorted({max(1, round(share * epochs)) for share in STOPS} - {epochs})
-    found += [Candidate("early stopping", stop, 1 / stop, Knobs(stop=stop * steps)) for stop in stops[some]]
+    found += [Candidate("early stopping", stop, 1 / stop, Knobs(stop=stop * steps)) for stop in stops[first::step]]
     return [candidate for candidate in found if candidate.method in (NONE, *methods)]

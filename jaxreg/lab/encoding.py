@@ -68,7 +68,7 @@ def target(columns: Columns, name: str, task: Task | None = None) -> Target:
         raise ValueError(f"there is no column {name!r}; there are {listed(list(columns))}{hint}")
     values = columns[name]
     words = values.dtype == object
-    there = np.array([cell is not None for cell in values]) if words else ~np.isnan(values)
+    there = _filled(values)
     if not there.any():
         raise ValueError(f"column {name!r}, the target, is empty in all {len(values)} rows")
     if words and task == "regression":
@@ -188,11 +188,10 @@ def learn(columns: Columns, leave_out: str) -> Encoding:
     for name, values in columns.items():
         if name == leave_out:
             continue
-        words = values.dtype == object
-        there = values[[cell is not None for cell in values]] if words else values[~np.isnan(values)]
+        there = values[_filled(values)]
         if not len(there):
             empty.append(name)
-        elif not words:
+        elif values.dtype != object:
             learnt.append(Column(name, float(np.median(there))))
         else:
             different, counts = np.unique(there.astype(str), return_counts=True)
@@ -245,14 +244,15 @@ def _numbers(column: Column, values: np.ndarray) -> tuple[np.ndarray, int, int]:
 
 
 def _ones(column: Column, values: np.ndarray) -> tuple[np.ndarray, int, int]:
-    if values.dtype == object:
-        words = [column.fill if cell is None else cell for cell in values]
-        missing = sum(cell is None for cell in values)
-    else:  # numbers of a file that has types
-        words = [column.fill if np.isnan(cell) else spoken(cell) for cell in values]
-        missing = int(np.isnan(values).sum())
+    # Of a file that has types, cells may be numbers.
+    there = _filled(values)
+    words = [spoken(cell) if known else column.fill for cell, known in zip(values, there, strict=True)]
     ones = np.array(words, dtype=str)[:, None] == np.array(column.categories)
-    return ones.astype(np.float64), missing, int((~ones.any(axis=1)).sum())
+    return ones.astype(np.float64), int((~there).sum()), int((~ones.any(axis=1)).sum())
+
+
+def _filled(values: np.ndarray) -> np.ndarray:
+    return np.array([cell is not None for cell in values], bool) if values.dtype == object else ~np.isnan(values)
 
 
 def is_number(word: str) -> bool:

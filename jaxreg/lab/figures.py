@@ -65,14 +65,12 @@ def lower_is_better(variable: str) -> bool:
 
 def gain(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> stats.Paired:
     """What a recipe changes against the baseline, paired on the same draws and seeds."""
-    sides = final(dataset, recipe, variable), final(dataset, baseline, variable)
-    return stats.paired(*sides, lower_is_better=lower_is_better(variable), drop_diverged=True)
+    return against(dataset, recipe, dataset, baseline, variable)
 
 
 def outperforms(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> stats.Outperforming:
     """How often a recipe beats the baseline on a draw."""
-    sides = final(dataset, recipe, variable), final(dataset, baseline, variable)
-    return stats.outperforms(*sides, lower_is_better=lower_is_better(variable), drop_diverged=True)
+    return beats(dataset, recipe, dataset, baseline, variable)
 
 
 def lanes(dataset: xr.Dataset, dim: str) -> int:

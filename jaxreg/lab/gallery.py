@@ -48,8 +48,8 @@ def grid(results: StudyResults, chosen: str) -> list[Picture]:
     if not results.record.grid or np.isnan(results.record.arm(results.record.grid).numbers).any():
         return []
     arm = results.record.arm(results.record.grid)
-    mark = arm.numbers[list(arm.labels).index(chosen)] if chosen in arm.labels else None
-    mark = None if chosen == NONE else mark  # nothing is advised: a mark would read as a choice
+    strengths = {label: number for label, number in zip(arm.labels, arm.numbers, strict=True) if label != NONE}
+    mark = strengths.get(chosen)  # none where nothing is advised: a mark would read as a choice
 
     def draw(ax: Axes, dataset: xr.Dataset, name: str) -> None:
         last = dataset.isel(epoch=-1, recipe=_on_grid(results, dataset))

@@ -36,6 +36,12 @@ from jaxreg.lab.store import write_whole
 from jaxreg.lab.verdict import LOSS, advised, change, verdict
 
 _VERSIONS = ("jaxreg", "jax", "jaxlib", "numpy", "platform")
+_WORDS = (
+    "An interval holds the mean change with the confidence that it names. A recipe is significantly better if the "
+    "interval of how often it wins, a tie as half a win, lies above one half, and meaningfully so if that reaches "
+    "beyond three quarters. "
+    "A draw is one sampling of the data, a seed one initialisation of the weights; changes are paired on both."
+)
 
 
 def report(folders: Sequence[Path], out: Path, form: Literal["html", "markdown"] = "html") -> Path:
@@ -70,8 +76,8 @@ def opened(folders: Sequence[Path]) -> dict[Path, Source]:
     if len(set(names)) < len(names):
         names = [f"{name}_{place}" for place, name in enumerate(names, 1)]
     return {
-        folder: Source(name, open_study(folder) if is_study(folder) else open_sweep(folder))
-        for name, folder in zip(names, folders, strict=True)
+        folder: Source(name, open_study(folder) if study else open_sweep(folder))
+        for name, folder, study in zip(names, folders, studies, strict=True)
     }
 
 
@@ -113,24 +119,11 @@ def compose(sources: Mapping[Path, Source]) -> tuple[str, list[Block]]:
 
 
 def _studies(title: str, sources: Sequence[Source]) -> list[Block]:
-    blocks: list[Block] = [Heading([title], 1), Paragraph([Given(_titles(sources))]), verdict(sources)]
-    blocks.append(Paragraph(_words()))
+    titles = "; ".join(source.data.record.title for source in sources)
+    blocks: list[Block] = [Heading([title], 1), Paragraph([Given(titles)]), verdict(sources), Paragraph([_WORDS])]
     for source in sources:
         blocks += _study(source)
     return blocks
-
-
-def _titles(sources: Sequence[Source]) -> str:
-    return "; ".join(source.data.record.title for source in sources)
-
-
-def _words() -> Text:
-    return [
-        "An interval holds the mean change with the confidence that it names. A recipe is significantly better if the "
-        "interval of how often it wins, a tie as half a win, lies above one half, and meaningfully so if that reaches "
-        "beyond three quarters. "
-        "A draw is one sampling of the data, a seed one initialisation of the weights; changes are paired on both."
-    ]
 
 
 def _study(source: Source) -> list[Block]:

@@ -128,10 +128,11 @@ def paired(
         >>> round(result.mean, 4), result.wins, result.ties, result.losses
         (0.0125, 2, 1, 1)
     """
-    if drop_diverged and _nothing_left(a, b):
+    gone = left_out(a, b)
+    if drop_diverged and len(gone) == a.size:
         check_confidence(confidence)
         nan = float("nan")
-        return Paired(nan, nan, nan, nan, 0, 0, 0, 0, unit(a, over), confidence, left_out(a, b))
+        return Paired(nan, nan, nan, nan, 0, 0, 0, 0, unit(a, over), confidence, gone)
     gap = differences(a, b, over, drop_diverged=drop_diverged)
     low, high = mean_interval(gap.values, confidence=confidence, resamples=resamples, seed=seed)
     better = -gap.values if lower_is_better else gap.values
@@ -146,7 +147,7 @@ def paired(
         n=gap.size,
         unit=str(gap.dims[0]),
         confidence=confidence,
-        diverged=left_out(a, b),
+        diverged=gone,
     )
 
 
@@ -218,10 +219,11 @@ def outperforms(
 
     Source: Bouthillier and others (2021), Accounting for variance in machine learning benchmarks.
     """
-    if drop_diverged and _nothing_left(a, b):
+    gone = left_out(a, b)
+    if drop_diverged and len(gone) == a.size:
         check_confidence(confidence)
         nan = float("nan")
-        return Outperforming(nan, nan, nan, 0, Verdict.NOT_SIGNIFICANT, left_out(a, b))
+        return Outperforming(nan, nan, nan, 0, Verdict.NOT_SIGNIFICANT, gone)
     gap = differences(a, b, over, drop_diverged=drop_diverged).values * (-1 if lower_is_better else 1)
     probability = float(np.mean((gap > 0) + 0.5 * (gap == 0)))
     low, high = share_interval(probability, gap.size, confidence=confidence)
@@ -229,7 +231,7 @@ def outperforms(
         verdict = Verdict.NOT_SIGNIFICANT
     else:
         verdict = Verdict.MEANINGFUL if high > MEANINGFUL else Verdict.NOT_MEANINGFUL
-    return Outperforming(probability, low, high, gap.size, verdict, left_out(a, b))
+    return Outperforming(probability, low, high, gap.size, verdict, gone)
 
 
 def wilcoxon(
@@ -256,7 +258,7 @@ def wilcoxon(
 
     Source: Wilcoxon (1945), Biometrics Bulletin 1; `scipy.stats.wilcoxon`.
     """
-    if drop_diverged and _nothing_left(a, b):
+    if drop_diverged and len(left_out(a, b)) == a.size:
         return 1.0
     gap = differences(a, b, over, drop_diverged=drop_diverged).values
     gap = np.array([float(f"{d:.4e}") for d in gap[gap != 0]])
@@ -337,7 +339,3 @@ def nadeau_bengio(
     half = float(scipy_stats.t.ppf((1 + confidence) / 2, n - 1)) * se
     p = 2 * float(scipy_stats.t.sf(abs(t), n - 1))
     return Resampled(mean, mean - half, mean + half, t, p, n, left_out(a, b))
-
-
-def _nothing_left(a: xr.DataArray, b: xr.DataArray) -> bool:
-    return len(left_out(a, b)) == a.size

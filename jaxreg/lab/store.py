@@ -349,7 +349,7 @@ def _write(path: Path, content: bytes | memoryview, *, new: bool = False) -> Non
     """Make `path` hold `content`, whole or not at all; if `new`, leave a file that is there already."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with _exclusive(temporary) as descriptor:
+        with _opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
             with memoryview(content) as rest:
                 written = 0
                 while written < len(rest):
@@ -367,16 +367,13 @@ def _write(path: Path, content: bytes | memoryview, *, new: bool = False) -> Non
         if isinstance(error, OSError):
             error.filename = str(path)  # a full disk names none, and the temporary name means nothing to a reader
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
+    with _opened(path.parent, os.O_RDONLY) as folder:
         os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @contextlib.contextmanager
-def _exclusive(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags, 0o666)
     try:
         yield descriptor
     finally:
