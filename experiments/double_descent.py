@@ -26,7 +26,6 @@ import jaxreg as jr
 from jaxreg.lab import MLP, Data, Labelled, Problem, Recipe, fit, linen, squared_error, sweep
 from jaxreg.lab.data import parted
 from jaxreg.lab.headline import headline
-from jaxreg.lab.plots import style
 from jaxreg.lab.style import BLUE, ORANGE, legend
 
 DIMENSIONS, NOISE = 500, 0.5
@@ -128,7 +127,7 @@ def trained(asked: argparse.Namespace) -> xr.Dataset:
     return xr.Dataset({name: part.rename(strength=f"{name}_strength") for name, part in parts.items()})
 
 
-def tell(found: xr.Dataset, out: Path) -> None:
+def tell(found: xr.Dataset) -> Figure:
     risks, count = found["linear"].rename(linear_strength="strength"), found.sizes["draw"]
     print(f"excess risk over {count} draws, mean ± standard error; theory in the limit in brackets")
     for points in risks["points"].values:
@@ -148,7 +147,7 @@ def tell(found: xr.Dataset, out: Path) -> None:
                 f"{size:5d} {words}: {means[0]:9.3f} ± {errors[0]:.3f} without, {means[best]:.4f} ± "
                 f"{errors[best]:.4f} with the best strength, {part['strength'].values[best]:g}"
             )
-    _draw(found, out)
+    return _drawn(found)
 
 
 def _mean(lanes: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
@@ -157,32 +156,28 @@ def _mean(lanes: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     return values.mean(1), values.std(1, ddof=1) / values.shape[1] ** 0.5
 
 
-def _draw(found: xr.Dataset, out: Path) -> None:
-    with style():
-        figure = Figure(figsize=(12, 3.6), layout="constrained")
-        ax = figure.add_subplot(1, 3, 1)
-        dense = np.arange(60, 1300)
-        for strength, colour, label in ((0.0, BLUE, "least squares"), (125.0, ORANGE, "ridge, strength 125")):
-            risks = found["linear"].sel(linear_strength=strength)
-            ax.plot(found["points"], risks.mean("draw"), "o", color=colour, label=label)
-            ax.plot(dense, theory(dense, strength), color=colour, linewidth=1)
-        ax.set(
-            xlabel="points", ylabel="excess risk", yscale="log", ylim=(0.1, 100), title="500 features; lines: theory"
-        )
+def _drawn(found: xr.Dataset) -> Figure:
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    ax = figure.add_subplot(1, 3, 1)
+    dense = np.arange(60, 1300)
+    for strength, colour, label in ((0.0, BLUE, "least squares"), (125.0, ORANGE, "ridge, strength 125")):
+        risks = found["linear"].sel(linear_strength=strength)
+        ax.plot(found["points"], risks.mean("draw"), "o", color=colour, label=label)
+        ax.plot(dense, theory(dense, strength), color=colour, linewidth=1)
+    ax.set(xlabel="points", ylabel="excess risk", yscale="log", ylim=(0.1, 100), title="500 features; lines: theory")
+    legend(ax)
+    parts = (
+        ("relu", "features", "random ReLU features", "200 points", "least squares", "best ridge"),
+        ("net", "width", "hidden units", "100 points, a network trained by Adam", "no penalty", "best L2"),
+    )
+    for number, (name, axis, label, title, without, cure) in enumerate(parts):
+        ax = figure.add_subplot(1, 3, number + 2)
+        means = found[name].mean("draw").transpose(axis, ...)
+        ax.plot(found[axis], means[:, 0], "o-", color=BLUE, label=without)
+        ax.plot(found[axis], means[:, 1:].min(f"{name}_strength"), "o-", color=ORANGE, label=cure)
+        ax.set(xlabel=label, ylabel="excess risk", xscale="log", yscale="log", title=title)
         legend(ax)
-        parts = (
-            ("relu", "features", "random ReLU features", "200 points", "least squares", "best ridge"),
-            ("net", "width", "hidden units", "100 points, a network trained by Adam", "no penalty", "best L2"),
-        )
-        for number, (name, axis, label, title, without, cure) in enumerate(parts):
-            ax = figure.add_subplot(1, 3, number + 2)
-            means = found[name].mean("draw").transpose(axis, ...)
-            ax.plot(found[axis], means[:, 0], "o-", color=BLUE, label=without)
-            ax.plot(found[axis], means[:, 1:].min(f"{name}_strength"), "o-", color=ORANGE, label=cure)
-            ax.set(xlabel=label, ylabel="excess risk", xscale="log", yscale="log", title=title)
-            legend(ax)
-        figure.savefig(out / "double_descent.svg")
-    print(f"picture: {out / 'double_descent.svg'}")
+    return figure
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ change its size and place).
 import argparse
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -24,7 +23,7 @@ from matplotlib.figure import Figure
 import jaxreg as jr
 from jaxreg.lab import Data, Model, Problem, Recipe, categorical_accuracy, categorical_cross_entropy, fit, sweep
 from jaxreg.lab.headline import headline
-from jaxreg.lab.plots import learning_curves, style
+from jaxreg.lab.plots import learning_curves
 from jaxreg.lab.style import BLUE, GREY, legend
 
 P, HEADS, FREE = 113, 4, "decay 1"
@@ -149,7 +148,7 @@ def trained(asked: argparse.Namespace) -> xr.Dataset:
     return xr.concat(arms.values(), "arm", join="outer", combine_attrs="drop").assign_coords(arm=list(arms))
 
 
-def tell(found: xr.Dataset, out: Path) -> None:
+def tell(found: xr.Dataset) -> Figure:
     """Print when each arm arrives and draw it."""
     arrivals = {}
     for name in found["arm"].values.tolist():
@@ -167,25 +166,23 @@ def tell(found: xr.Dataset, out: Path) -> None:
         for name, arrived in arrivals.items():
             if name != FREE and np.isfinite([arrivals[FREE][0], np.median(arrived)]).all():
                 print(f"norm of {name}: {arrivals[FREE][0] / np.median(arrived):.1f} times earlier than with decay 1")
-    with style():
-        figure = Figure(figsize=(11, 3.6), layout="constrained")
-        shown = [name for name in (FREE, "all weights 0.8") if name in arrivals]
-        for number, name in enumerate(shown):
-            ax = figure.add_subplot(1, 3, number + 1)
-            lanes = found.sel(arm=name).dropna("seed", how="all").dropna("epoch", how="all")
-            learning_curves(ax, lanes["train_accuracy"], lanes["test_accuracy"])
-            ax.set(title=name if name == FREE else f"norm of {name} of the initial one", xscale="log", xlabel="step")
-        ax = figure.add_subplot(1, 3, 3)
-        late = found["epoch"].values.max() * 2  # where those are drawn that never arrive
-        for place, arrived in enumerate(arrivals.values()):
-            ax.plot(np.minimum(arrived, late), np.full(len(arrived), place), "o", color=BLUE, alpha=0.6)
-        ax.axvline(late, color=GREY, linestyle=":", label="not within the run")
-        ax.set(xscale="log", xlabel="step at which 95 % of the test pairs are right", yticks=range(len(arrivals)))
-        ax.set_yticklabels(arrivals)
-        ax.invert_yaxis()
-        legend(ax)
-        figure.savefig(out / "grokking.svg")
-    print(f"picture: {out / 'grokking.svg'}")
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    shown = [name for name in (FREE, "all weights 0.8") if name in arrivals]
+    for number, name in enumerate(shown):
+        ax = figure.add_subplot(1, 3, number + 1)
+        lanes = found.sel(arm=name).dropna("seed", how="all").dropna("epoch", how="all")
+        learning_curves(ax, lanes["train_accuracy"], lanes["test_accuracy"])
+        ax.set(title=name if name == FREE else f"norm of {name} of the initial one", xscale="log", xlabel="step")
+    ax = figure.add_subplot(1, 3, 3)
+    late = found["epoch"].values.max() * 2  # where those are drawn that never arrive
+    for place, arrived in enumerate(arrivals.values()):
+        ax.plot(np.minimum(arrived, late), np.full(len(arrived), place), "o", color=BLUE, alpha=0.6)
+    ax.axvline(late, color=GREY, linestyle=":", label="not within the run")
+    ax.set(xscale="log", xlabel="step at which 95 % of the test pairs are right", yticks=range(len(arrivals)))
+    ax.set_yticklabels(arrivals)
+    ax.invert_yaxis()
+    legend(ax)
+    return figure
 
 
 def main() -> None:

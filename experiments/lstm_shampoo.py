@@ -10,7 +10,6 @@ Command: python experiments/lstm_shampoo.py (--seeds, --draws, --out change size
 """
 
 import argparse
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +22,6 @@ import jaxreg as jr
 from jaxreg.lab import LSTM, NUMBERS, Data, Labelled, Model, Problem, Recipe, fit, linen, sweep
 from jaxreg.lab.headline import headline
 from jaxreg.lab.intervals import mean_interval
-from jaxreg.lab.plots import style
 from jaxreg.lab.stats import paired
 from jaxreg.lab.style import COLOURS, GREY, legend
 
@@ -187,7 +185,7 @@ def references() -> dict[str, float]:
     return {"no change": float(series.naive[0])} | rmse
 
 
-def tell(found: xr.Dataset, out: Path) -> None:
+def tell(found: xr.Dataset) -> Figure:
     simple = references()
     print("without a network: " + ", ".join(f"{name} {rmse:.1f}" for name, rmse in simple.items()))
     ends, share = found["test_rmse"].isel(epoch=-1), found["share"]
@@ -213,45 +211,43 @@ def tell(found: xr.Dataset, out: Path) -> None:
         print(f"kernel, {strength:g}: " + ", ".join(rows))
     curve = found["test_rmse"].sel(strength=0, place="kernel", kind="L2").mean("seed")
     print(f"none is best at epoch {int(curve.idxmin()):d}: {float(curve.min()):.1f}; a line: {line:.1f}")
-    _draw(found, line, out)
+    return _drawn(found, line)
 
 
-def _draw(found: xr.Dataset, line: float, out: Path) -> None:
+def _drawn(found: xr.Dataset, line: float) -> Figure:
     ends, share = found["test_rmse"].isel(epoch=-1), found["share"]
     colours = dict(zip(KINDS, COLOURS, strict=False))
-    with style():
-        figure = Figure(figsize=(12, 4), layout="constrained")
-        ax = figure.add_subplot(1, 3, 1)
-        rows = [("none", "kernel", "L2", 0.0)] + [(f"{k}, {p}", p, k, 0.01) for p in PLACES for k in KINDS]
-        for number, (_, place, kind, strength) in enumerate(rows):
-            values = ends.sel(place=place, kind=kind, strength=strength).values
-            colour = colours[kind] if strength else GREY
-            ax.plot(values, np.full(len(values), number), "o", color=colour, alpha=0.25, markersize=4)
-            claimed = PUBLISHED[place][1][kind] if strength else PUBLISHED[place][0]
-            ax.plot(claimed, number, "k|", markersize=14, label="published mean" if not number else None)
-        ax.axvline(line, color=GREY, linestyle=":", label="a line")
-        ax.set(yticks=range(len(rows)), xlabel="test RMSE (sales)", title="0.01, every seed")
-        ax.set_yticklabels([row[0] for row in rows])
-        ax.invert_yaxis()
-        legend(ax, below=True)
-        ax = figure.add_subplot(1, 3, 2)
-        places = np.arange(len(found["strength"]))
-        for kind, colour in colours.items():
-            _band(ax, places, ends.sel(place="kernel", kind=kind).transpose("strength", "seed").values, colour, kind)
-        ax.axhline(line, color=GREY, linestyle=":", label="a line")
-        ax.set(xlabel="strength", ylabel="test RMSE (sales)", title="input kernel, shampoo sales")
-        ax.set_xticks(places, [f"{s:g}" for s in found["strength"].values])
-        legend(ax, below=True)
-        ax = figure.add_subplot(1, 3, 3)
-        for place, colour in zip(PLACES, COLOURS, strict=False):
-            here = share.sel(place=place, kind="L2").transpose("strength", "draw")
-            _band(ax, places, 100 * (here - here.sel(strength=0)).values, colour, place)
-        ax.axhline(0, color="black", linewidth=0.8)
-        ax.set(xlabel="strength of L2", ylabel="change (% of the RMSE of no change)", title="series like it")
-        ax.set_xticks(places, [f"{s:g}" for s in found["strength"].values])
-        legend(ax, below=True)
-        figure.savefig(out / "lstm_shampoo.svg")
-    print(f"picture: {out / 'lstm_shampoo.svg'}")
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    ax = figure.add_subplot(1, 3, 1)
+    rows = [("none", "kernel", "L2", 0.0)] + [(f"{k}, {p}", p, k, 0.01) for p in PLACES for k in KINDS]
+    for number, (_, place, kind, strength) in enumerate(rows):
+        values = ends.sel(place=place, kind=kind, strength=strength).values
+        colour = colours[kind] if strength else GREY
+        ax.plot(values, np.full(len(values), number), "o", color=colour, alpha=0.25, markersize=4)
+        claimed = PUBLISHED[place][1][kind] if strength else PUBLISHED[place][0]
+        ax.plot(claimed, number, "k|", markersize=14, label="published mean" if not number else None)
+    ax.axvline(line, color=GREY, linestyle=":", label="a line")
+    ax.set(yticks=range(len(rows)), xlabel="test RMSE (sales)", title="0.01, every seed")
+    ax.set_yticklabels([row[0] for row in rows])
+    ax.invert_yaxis()
+    legend(ax, below=True)
+    ax = figure.add_subplot(1, 3, 2)
+    places = np.arange(len(found["strength"]))
+    for kind, colour in colours.items():
+        _band(ax, places, ends.sel(place="kernel", kind=kind).transpose("strength", "seed").values, colour, kind)
+    ax.axhline(line, color=GREY, linestyle=":", label="a line")
+    ax.set(xlabel="strength", ylabel="test RMSE (sales)", title="input kernel, shampoo sales")
+    ax.set_xticks(places, [f"{s:g}" for s in found["strength"].values])
+    legend(ax, below=True)
+    ax = figure.add_subplot(1, 3, 3)
+    for place, colour in zip(PLACES, COLOURS, strict=False):
+        here = share.sel(place=place, kind="L2").transpose("strength", "draw")
+        _band(ax, places, 100 * (here - here.sel(strength=0)).values, colour, place)
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.set(xlabel="strength of L2", ylabel="change (% of the RMSE of no change)", title="series like it")
+    ax.set_xticks(places, [f"{s:g}" for s in found["strength"].values])
+    legend(ax, below=True)
+    return figure
 
 
 def _band(ax: Any, places: np.ndarray, values: np.ndarray, colour: str, label: str) -> None:

@@ -12,7 +12,6 @@ Command: python experiments/rate_decay_maps.py (--side, --draws, --out change si
 import argparse
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -26,7 +25,7 @@ import jaxreg as jr
 from jaxreg.lab import MLP, Problem, Recipe, categorical_accuracy, categorical_cross_entropy, digits, fit, linen, sweep
 from jaxreg.lab.headline import headline
 from jaxreg.lab.intervals import mean_interval
-from jaxreg.lab.plots import heat_map, style
+from jaxreg.lab.plots import heat_map
 
 EPOCHS, REFERENCE = 60, 0.01
 
@@ -129,34 +128,32 @@ def trained(asked: argparse.Namespace) -> xr.Dataset:
     return xr.concat(maps, "meaning", combine_attrs="drop").assign_coords(meaning=list(MEANINGS))
 
 
-def tell(found: xr.Dataset, out: Path) -> None:
+def tell(found: xr.Dataset) -> Figure:
     print(", ".join(f"{found.sizes[axis]} {axis}s" for axis in ("rate", "decay", "draw", "meaning")))
-    with style():
-        figure = Figure(figsize=(10, 7.5), layout="constrained")
-        for number, meaning in enumerate(found["meaning"].values.tolist()):
-            here = found.sel(meaning=meaning)
-            # A lane that blew up is as bad as one that guesses: it must not hide all others in a mean or a scale.
-            losses = here["test_loss"].where(here["test_loss"] < CHANCE, CHANCE).rename("test_loss")
-            mean = losses.mean("draw")
-            place = mean.argmin(["rate", "decay"])
-            rate, decay = (float(mean[name][place[name]]) for name in ("rate", "decay"))
-            best = here.sel(rate=rate, decay=decay)
-            lowest, accuracies = best["test_loss"].values, best["test_accuracy"].values
-            print(
-                f"{meaning:11s} best test loss {lowest.mean():.4f} ± {lowest.std(ddof=1) / len(lowest) ** 0.5:.4f}, "
-                f"accuracy {accuracies.mean():.4f}, at rate {rate:.2g} and decay {decay:.2g}; "
-                f"{int((~np.isfinite(here['test_loss'])).sum())} lanes diverged"
-            )
-            edge, low, high = interval(edge_slope, losses)
-            print(
-                f"{'':11s} a decade of the rate moves the best decay by {best_slope(losses):+z.2f} decades, the edge "
-                f"by {edge:+.2f} [{low:+.2f}, {high:+.2f}]"
-            )
-            ax = figure.add_subplot(2, 2, number + 1)
-            heat_map(ax, losses, "rate", "decay", chosen=(rate, decay))
-            ax.set(title=meaning, xlabel="learning rate", ylabel="decay")
-        figure.savefig(out / "rate_decay_maps.svg")
-    print(f"picture: {out / 'rate_decay_maps.svg'}")
+    figure = Figure(figsize=(10, 7.5), layout="constrained")
+    for number, meaning in enumerate(found["meaning"].values.tolist()):
+        here = found.sel(meaning=meaning)
+        # A lane that blew up is as bad as one that guesses: it must not hide all others in a mean or a scale.
+        losses = here["test_loss"].where(here["test_loss"] < CHANCE, CHANCE).rename("test_loss")
+        mean = losses.mean("draw")
+        place = mean.argmin(["rate", "decay"])
+        rate, decay = (float(mean[name][place[name]]) for name in ("rate", "decay"))
+        best = here.sel(rate=rate, decay=decay)
+        lowest, accuracies = best["test_loss"].values, best["test_accuracy"].values
+        print(
+            f"{meaning:11s} best test loss {lowest.mean():.4f} ± {lowest.std(ddof=1) / len(lowest) ** 0.5:.4f}, "
+            f"accuracy {accuracies.mean():.4f}, at rate {rate:.2g} and decay {decay:.2g}; "
+            f"{int((~np.isfinite(here['test_loss'])).sum())} lanes diverged"
+        )
+        edge, low, high = interval(edge_slope, losses)
+        print(
+            f"{'':11s} a decade of the rate moves the best decay by {best_slope(losses):+z.2f} decades, the edge "
+            f"by {edge:+.2f} [{low:+.2f}, {high:+.2f}]"
+        )
+        ax = figure.add_subplot(2, 2, number + 1)
+        heat_map(ax, losses, "rate", "decay", chosen=(rate, decay))
+        ax.set(title=meaning, xlabel="learning rate", ylabel="decay")
+    return figure
 
 
 def main() -> None:

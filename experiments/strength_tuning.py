@@ -15,7 +15,6 @@ place, --read tells of a stored run).
 import argparse
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -56,7 +55,7 @@ from jaxreg.lab.population import (
     warm_path,
 )
 from jaxreg.lab.stats import holm, wilcoxon
-from jaxreg.lab.style import BLUE, style
+from jaxreg.lab.style import BLUE
 
 FIRST, EPOCHS, RATE = 1000, 300, 0.01
 """The searches were made on draws 0 to 11; what they are judged by begins at `FIRST`."""
@@ -149,7 +148,7 @@ def by_grid(lane: Lane, points: jax.Array | None = None) -> Found:
 
 def by_hypergradients(lane: Lane) -> Found:
     """Clouds first, and from the best that they met a few steps along the slope."""
-    return _along_slopes(lane, _clouds(lane, CLOUDS, POINTS), 0.5, TRAININGS)
+    return _along_slopes(lane, _clouds(lane, CLOUDS), 0.5, TRAININGS)
 
 
 def by_slopes(lane: Lane) -> Found:
@@ -166,13 +165,13 @@ def _along_slopes(lane: Lane, met: Points, rate: float, trainings: int) -> Found
 
 
 def by_clouds(lane: Lane) -> Found:
-    met = _clouds(lane, (*CLOUDS, 0.4), 15)
+    met = _clouds(lane, (*CLOUDS, 0.4))
     return met.losses[0], lane.outcome(met.logs[0])[1], met.logs[0]
 
 
-def _clouds(lane: Lane, spreads: tuple[float, ...], count: int) -> Points:
+def _clouds(lane: Lane, spreads: tuple[float, ...]) -> Points:
     met = evaluated(lane.validation, _cube(COARSE), 3)
-    return closing_in(lane.validation, met, jax.random.fold_in(lane.key, 2), spreads, count, ENDS)
+    return closing_in(lane.validation, met, jax.random.fold_in(lane.key, 2), spreads, POINTS, ENDS)
 
 
 def by_chance(lane: Lane) -> Found:
@@ -258,7 +257,7 @@ def trained(asked: argparse.Namespace) -> xr.Dataset:
     return xr.concat(found.values(), xr.DataArray(list(found), dims="problem", name="problem"))
 
 
-def tell(found: xr.Dataset, out: Path) -> None:
+def tell(found: xr.Dataset) -> Figure:
     grid = found.sel(search="grid", drop=True)
     gains = (found - grid).drop_sel(search="grid")
     cost = found["seconds"] / grid["seconds"]
@@ -287,7 +286,7 @@ def tell(found: xr.Dataset, out: Path) -> None:
     sure = tests["change"].values[holm(xr.DataArray(values, dims="change")) < 0.05]
     told = ", ".join(f"{search} on {problem}" for search, problem in sure) or "none"
     print(f"test loss, beyond chance where all {len(values)} changes are looked at at once (Wilcoxon, Holm): {told}")
-    _drawn(gains["validation_loss"], out)
+    return _drawn(gains["validation_loss"])
 
 
 def _interval(values: np.ndarray[Any, Any]) -> str:
@@ -295,24 +294,22 @@ def _interval(values: np.ndarray[Any, Any]) -> str:
     return f"{values.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
-def _drawn(gains: xr.DataArray, out: Path) -> None:
+def _drawn(gains: xr.DataArray) -> Figure:
     searches = gains["search"].values
-    with style():
-        figure = Figure(figsize=(12, 2.6), layout="constrained")
-        axes = figure.subplots(1, gains.sizes["problem"], sharey=True, squeeze=False)[0]
-        for ax, problem in zip(axes, gains["problem"].values, strict=True):
-            for place, search in enumerate(searches):
-                values = gains.sel(problem=problem, search=search).values
-                ax.plot(mean_interval(values), [place, place], color=BLUE)
-                ax.plot(values.mean(), place, "o", color=BLUE)
-            ax.axvline(0, color="black", linestyle=":")
-            ax.set_title(problem)
-            ax.locator_params(axis="x", nbins=4)
-        axes[0].set_yticks(range(len(searches)), searches)
-        axes[0].invert_yaxis()
-        axes[len(axes) // 2].set_xlabel("change of the best validation loss against the grid, mean and 95 % interval")
-        figure.savefig(out / "strength_tuning.svg")
-    print(f"picture: {out / 'strength_tuning.svg'}")
+    figure = Figure(figsize=(12, 2.6), layout="constrained")
+    axes = figure.subplots(1, gains.sizes["problem"], sharey=True, squeeze=False)[0]
+    for ax, problem in zip(axes, gains["problem"].values, strict=True):
+        for place, search in enumerate(searches):
+            values = gains.sel(problem=problem, search=search).values
+            ax.plot(mean_interval(values), [place, place], color=BLUE)
+            ax.plot(values.mean(), place, "o", color=BLUE)
+        ax.axvline(0, color="black", linestyle=":")
+        ax.set_title(problem)
+        ax.locator_params(axis="x", nbins=4)
+    axes[0].set_yticks(range(len(searches)), searches)
+    axes[0].invert_yaxis()
+    axes[len(axes) // 2].set_xlabel("change of the best validation loss against the grid, mean and 95 % interval")
+    return figure
 
 
 def main() -> None:

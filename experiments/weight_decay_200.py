@@ -7,7 +7,7 @@ Command: python experiments/weight_decay_200.py (--draws, --out change its size 
 """
 
 import argparse
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,7 +21,6 @@ import jaxreg as jr
 from jaxreg.lab import Data, Model, Problem, Recipe, fit, sweep
 from jaxreg.lab.headline import headline
 from jaxreg.lab.intervals import mean_interval
-from jaxreg.lab.plots import style
 from jaxreg.lab.style import BLUE, ORANGE, legend
 
 DIMENSIONS, POINTS, TESTS = 200, 20, 100
@@ -58,16 +57,12 @@ def lane(task: Problem, decay: jax.Array, draw: jax.Array) -> dict[str, Any]:
 
 def trained(asked: argparse.Namespace) -> xr.Dataset:
     task = problem(asked.draws)
-
-    def run(decay: jax.Array, draw: jax.Array) -> dict[str, Any]:
-        return lane(task, decay, draw)
-
     over = {"decay": np.array([0.0, 3.0]), "draw": np.arange(asked.draws)}
-    found = sweep(run, over, asked.out / "lanes", coords={"epoch": task.recorded}).load()
+    found = sweep(partial(lane, task), over, asked.out / "lanes", coords={"epoch": task.recorded}).load()
     return xr.Dataset({name: found[old].isel(epoch=-1, drop=True) for name, old in ENDS.items()})
 
 
-def tell(found: xr.Dataset, out: Path) -> None:
+def tell(found: xr.Dataset) -> Figure:
     for decay in found["decay"].values:
         here = found.sel(decay=decay)
         norms = here["norm"].values
@@ -77,17 +72,15 @@ def tell(found: xr.Dataset, out: Path) -> None:
             f"λ = {decay:g}, {len(norms)} draws: ‖w‖ {norms.mean():.4f} [{low:.4f}, {high:.4f}]{beside}, from "
             f"{norms.min():.4f} to {norms.max():.4f}; test loss {float(here['test_loss'].mean()):.4f}"
         )
-    with style():
-        figure = Figure(figsize=(8, 3), layout="constrained")
-        for number, (decay, colour) in enumerate(((0.0, BLUE), (3.0, ORANGE))):
-            ax = figure.add_subplot(1, 2, number + 1)
-            ax.hist(found["norm"].sel(decay=decay), bins=30, color=colour, label=f"λ = {decay:g}")
-            if decay == 0:
-                ax.axvline(180**0.5, color="black", linestyle=":", label="√180")
-            ax.set(xlabel="‖w‖ after 100 epochs", ylabel="draws")
-            legend(ax)
-        figure.savefig(out / "weight_decay_200.svg")
-    print(f"picture: {out / 'weight_decay_200.svg'}")
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    for number, (decay, colour) in enumerate(((0.0, BLUE), (3.0, ORANGE))):
+        ax = figure.add_subplot(1, 2, number + 1)
+        ax.hist(found["norm"].sel(decay=decay), bins=30, color=colour, label=f"λ = {decay:g}")
+        if decay == 0:
+            ax.axvline(180**0.5, color="black", linestyle=":", label="√180")
+        ax.set(xlabel="‖w‖ after 100 epochs", ylabel="draws")
+        legend(ax)
+    return figure
 
 
 def main() -> None:

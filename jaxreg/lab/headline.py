@@ -14,8 +14,10 @@ from pathlib import Path
 
 import jax
 import xarray as xr
+from matplotlib.figure import Figure
 
 from jaxreg.lab.compiled import keep_compiled
+from jaxreg.lab.style import style
 
 FILE = "found.nc"
 
@@ -24,7 +26,7 @@ def headline(
     parser: argparse.ArgumentParser,
     name: str,
     train: Callable[[argparse.Namespace], xr.Dataset],
-    tell: Callable[[xr.Dataset, Path], None],
+    tell: Callable[[xr.Dataset], Figure],
     arguments: Sequence[str] | None = None,
 ) -> None:
     """Run one headline experiment from its command line.
@@ -33,8 +35,8 @@ def headline(
         parser: With the options that change its size; `--out` and `--read` are added here.
         name: Of its folder under `results`.
         train: The options -> the numbers, from sweeps stored in `out`.
-        tell: The numbers and the folder -> printed lines and a picture in the folder. It sees nothing else, so what it
-            says comes from the file.
+        tell: The numbers -> a picture, and printed lines on the way. It sees nothing else, so what it says comes from
+            the file.
         arguments: Of the command line; by default those of the process.
 
     Raises:
@@ -57,7 +59,9 @@ def headline(
         os.replace(temporary, asked.out / FILE)
         known = xr.load_dataset(asked.out / FILE, engine="scipy")
     try:
-        tell(known, asked.out)
+        with style():
+            tell(known).savefig(asked.out / f"{name}.svg")
+        print(f"picture: {asked.out / name}.svg")
         if not asked.read:
             print(f"dataset: {asked.out / FILE}; {time.process_time():.0f} s of processor time in this run")
         sys.stdout.flush()
