@@ -23,8 +23,6 @@ from jaxreg.lab.report import opened, report, write
 from jaxreg.lab.running import run_study
 from jaxreg.lab.study import Study
 
-_EXPERIMENTS = "experiments"
-
 
 def run(
     names: Sequence[str], size: Mapping[str, int], out: Path | None, *, quick: bool = False, as_json: bool = False
@@ -121,7 +119,7 @@ def list_all(as_json: bool = False) -> None:
 def experiments() -> dict[str, Path]:
     """Name -> file of each case study in ./experiments, or else in the clone that jaxreg is installed from."""
     for root in (Path(), Path(jaxreg.__file__).parents[1]):
-        if found := {file.stem: file for file in sorted((root / _EXPERIMENTS).glob("*.py")) if _defines_study(file)}:
+        if found := {file.stem: file for file in sorted((root / "experiments").glob("*.py")) if _defines_study(file)}:
             return found
     return {}
 

@@ -213,9 +213,9 @@ def _mean(name: str, values: jax.Array, rows: int, weights: jax.Array | np.ndarr
     return jnp.sum(values * weights) / jnp.sum(weights)
 
 
-def _in_blocks(apply: Callable[[jax.Array], jax.Array], x: jax.Array, most: int = 256) -> jax.Array:
+def _in_blocks(apply: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
     # The activations of thousands of rows leave the cache: blocks of 256 took a quarter of the time on a CPU.
-    count = -(-len(x) // most)
+    count = -(-len(x) // 256)
     if count == 1:
         return apply(x)
     size = -(-len(x) // count)

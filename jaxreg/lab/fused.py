@@ -22,6 +22,7 @@ from jaxreg.keras import AdamState
 from jaxreg.lab.data import Data
 from jaxreg.lab.fused_kernel import B1, B2, LOSSES, ROWS, Group, kernel, tile
 from jaxreg.lab.models import MLP, linen
+from jaxreg.lab.problem import Problem, Recipe
 from jaxreg.objects import tiny
 from jaxreg.paths import Leaf, Rule, Rules, Tree, assign, leaves
 
@@ -42,7 +43,7 @@ def available() -> bool:
     return jax.default_backend() == "gpu" and find_spec("jax.experimental.pallas.triton") is not None
 
 
-def applies(problem: Any, recipe: Any, params: Tree) -> bool:
+def applies(problem: Problem, recipe: Recipe, params: Tree) -> bool:
     """Whether `train` trains this: the net, the batch, the optimiser and every rule are ones that the kernel has.
 
     They are one hidden layer of ReLU units and one output, in float32 and few enough for the registers; a loss of
@@ -51,8 +52,8 @@ def applies(problem: Any, recipe: Any, params: Tree) -> bool:
     schedule.
 
     Args:
-        problem: A `jaxreg.lab.problem.Problem`.
-        recipe: A `jaxreg.lab.problem.Recipe`.
+        problem: What all lanes share.
+        recipe: How a lane is trained.
         params: The parameters or their shapes.
     """
     return (
@@ -68,13 +69,18 @@ def applies(problem: Any, recipe: Any, params: Tree) -> bool:
 
 
 def train(
-    problem: Any, recipe: Any, data: Data, carry: tuple[Tree, Any, jax.Array], last: jax.Array, interpret: bool = False
+    problem: Problem,
+    recipe: Recipe,
+    data: Data,
+    carry: tuple[Tree, Any, jax.Array],
+    last: jax.Array,
+    interpret: bool = False,
 ) -> tuple[Tree, Any, jax.Array]:
     """The steps between two points of the curves, the last of which is that of epoch `last`.
 
     Args:
-        problem: A `jaxreg.lab.problem.Problem` to which this applies.
-        recipe: A `jaxreg.lab.problem.Recipe`, likewise.
+        problem: What all lanes share; one to which this applies.
+        recipe: How a lane is trained, likewise.
         data: One draw.
         carry: Parameters, the state of the recipe's chain, and the epoch at which the lane diverged or -1.
         last: The last epoch, of shape ().
@@ -124,7 +130,7 @@ def _options() -> Any:
     return triton.CompilerParams(num_warps=WARPS, num_stages=1)
 
 
-def _is_net(problem: Any, params: Tree) -> bool:
+def _is_net(problem: Problem, params: Tree) -> bool:
     found = {leaf.path: leaf.array for leaf in leaves(params)}
     if sorted(found) != PATHS or any(array.dtype != jnp.float32 for array in found.values()):
         return False

@@ -168,14 +168,10 @@ def population_training(
         source = jnp.where(jnp.arange(count) < count - moved, jnp.arange(count), jnp.arange(count) - (count - moved))
         source = jnp.where(number < rounds - 1, source, jnp.arange(count))
         fresh = (jnp.arange(count) >= count - moved) & (number < rounds - 1)
-        leaves, structure = jax.tree.flatten(logs)
-        keys = jax.random.split(jax.random.fold_in(key, number), len(leaves))
-        leaves = [
-            x[source] + spread * jax.random.normal(k, x.shape, x.dtype) * fresh.reshape(-1, *[1] * (x.ndim - 1))
-            for x, k in zip(leaves, keys, strict=True)
-        ]
-        state, lanes, losses = jax.tree.map(lambda x: x[source], (state, lanes, losses))
-        return (state, jax.tree.unflatten(structure, leaves), lanes, losses), None
+        moves = _moves(logs, jax.random.fold_in(key, number), spread)
+        state, logs, lanes, losses = jax.tree.map(lambda x: x[source], (state, logs, lanes, losses))
+        logs = jax.tree.map(lambda x, move: x + move * fresh.reshape(-1, *[1] * (x.ndim - 1)), logs, moves)
+        return (state, logs, lanes, losses), None
 
     start = (state, logs, jnp.arange(count), jnp.zeros(count))
     (state, logs, lanes, losses), _ = jax.lax.scan(one, start, jnp.arange(rounds))
@@ -223,14 +219,9 @@ def closing_in(
     """
     keep = len(met.losses)
     for cloud, spread in enumerate(spreads):
-        leaves, structure = jax.tree.flatten(met.logs)
-        keys = jax.random.split(jax.random.fold_in(key, cloud), len(leaves))
-        around = [x[jnp.arange(count) % keep] for x in leaves]
-        moved = [
-            jnp.clip(x + spread * jax.random.normal(k, x.shape, x.dtype), *ends)
-            for x, k in zip(around, keys, strict=True)
-        ]
-        new = evaluated(loss, jax.tree.unflatten(structure, moved), count)
+        around = jax.tree.map(lambda x: x[jnp.arange(count) % keep], met.logs)
+        moves = _moves(around, jax.random.fold_in(key, cloud), spread)
+        new = evaluated(loss, jax.tree.map(lambda x, move: jnp.clip(x + move, *ends), around, moves), count)
         both = jax.tree.map(lambda old, fresh: jnp.concatenate([old, fresh]), met, new)
         met = _first(both, keep)
     return met
@@ -239,6 +230,13 @@ def closing_in(
 def evaluated(loss: Callable[[Any], jax.Array], logs: Any, keep: int) -> Points:
     """The `keep` best of the points `logs`, each a lane, best first; those that diverged are the worst."""
     return _first(Points(logs, _ranked(jax.vmap(loss)(logs))), keep)
+
+
+def _moves(logs: Any, key: jax.Array, spread: Number) -> Any:
+    leaves, structure = jax.tree.flatten(logs)
+    keys = jax.random.split(key, len(leaves))
+    moves = [spread * jax.random.normal(k, x.shape, x.dtype) for x, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(structure, moves)
 
 
 def _first(points: Points, keep: int) -> Points:

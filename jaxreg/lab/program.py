@@ -27,7 +27,7 @@ from jax.sharding import SingleDeviceSharding
 import jaxreg
 from jaxreg.lab.compiled import compile_with
 from jaxreg.lab.grid import Grid, plain
-from jaxreg.lab.outputs import Run, check_arguments, describe, evaluate
+from jaxreg.lab.outputs import Run, describe, evaluate
 from jaxreg.lab.store import Variable
 from jaxreg.lab.width import cores, default_width, device_memory, traffic
 
@@ -52,14 +52,14 @@ class Program:
     """`run` over a grid.
 
     Args:
-        run: the function of one point.
+        run: the function of one point; it takes the axes (`check_arguments`).
         grid: the lanes.
         chunk: lanes a chunk; by default what suits the device.
         devices: those to use; by default this process's accelerators, or its CPU.
         spread: how many chunks there should be at least; by default one for each that runs at once.
 
     Raises:
-        TypeError: `run` doesn't take the axes, doesn't return a mapping of arrays, or closes over a traced value.
+        TypeError: `run` doesn't return a mapping of arrays, or closes over a traced value.
         ValueError: two outputs disagree on a dimension, or a name is taken.
     """
 
@@ -71,7 +71,6 @@ class Program:
         devices: Sequence[jax.Device] | None = None,
         spread: int | None = None,
     ) -> None:
-        check_arguments(run, grid)
         self.grid = grid
         self._x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
         local = jax.local_devices()

@@ -6,8 +6,7 @@ has initial weights and an order of the rows of its own: were they those of one 
 be independent, and an interval over them would leave out what another seed would have given.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -64,7 +63,11 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
         sweeps.append(_arms(study, study.data, size.epochs, 200, seen, over, out, PUBLISHED))
     over = {"seed": np.arange(size.seeds if study.data is None else 1), "draw": np.arange(size.draws)}
     sweeps.append(_arms(study, fresh, size.epochs, 10, None, over, out, FRESH))
-    _run(chain(*sweeps))
+    ready: Run | None = None
+    for prepared in chain(*sweeps, [None]):  # the next one is prepared, and compiles, while one runs
+        if ready is not None:
+            ready()
+        ready = prepared
     record = Record(
         name=study.name,
         title=study.title,
@@ -91,17 +94,6 @@ def _of_draws(what: str, data: Any, count: int) -> Data:
         found = f"{len(data.x_train)} draws" if isinstance(data, Data) else repr(data)
         raise ValueError(f"{what} of the study: got {found}; expected a Data whose arrays hold {count} draws")
     return data
-
-
-def _run(sweeps: Iterable[Run]) -> None:
-    # The next one is prepared, and compiles, while one runs.
-    ready: deque[Run] = deque()
-    for sweep in sweeps:
-        ready.append(sweep)
-        if len(ready) > 1:
-            ready.popleft()()
-    while ready:
-        ready.popleft()()
 
 
 def _arms(
