@@ -19,7 +19,10 @@ from jaxreg.lab.program import Arrays, Program
 from jaxreg.lab.store import Variable
 
 _SPREAD = 64
+"""Chunks that there are at least, as an executor doesn't say how many workers it has."""
+
 _IN_FLIGHT = 2**29
+"""Bytes of results that are under way at once."""
 
 
 class Done(NamedTuple):

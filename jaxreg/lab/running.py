@@ -6,10 +6,10 @@ has initial weights and an order of the rows of its own: were they those of one 
 be independent, and an interval over them would leave out what another seed would have given.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -55,17 +55,15 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
         raise ValueError(f"{out} is a file; expected a folder, or a name that is free: choose another --out")
     arms = [arm.record() for arm in study.arms]
     fresh = _of_draws("draws", study.draws(size.draws), size.draws)
-    sweeps: list[Iterator[Run]] = []
+    seeds, draws = np.arange(size.seeds if study.data is None else 1), np.arange(size.draws)
+    parts = [_Part(FRESH, fresh, {"seed": seeds, "draw": draws}, points=10)]
     if study.data is not None:
-        _of_draws("data", study.data, 1)
         over = {"seed": np.arange(size.seeds), "draw": np.arange(1)}
-        seen = window(study.model, study.data)
-        sweeps.append(_arms(study, study.data, size.epochs, 200, seen, over, out, PUBLISHED))
-    over = {"seed": np.arange(size.seeds if study.data is None else 1), "draw": np.arange(size.draws)}
-    sweeps.append(_arms(study, fresh, size.epochs, 10, None, over, out, FRESH))
+        data = _of_draws("data", study.data, 1)
+        parts.insert(0, _Part(PUBLISHED, data, over, points=200, places=window(study.model, data)))
     ready: Run | None = None
-    for prepared in chain(*sweeps, [None]):  # the next one is prepared, and compiles, while one runs
-        if ready is not None:
+    for prepared in chain(_prepared(study, parts, size.epochs, out), [None]):
+        if ready is not None:  # it runs while the next one, which is prepared, compiles
             ready()
         ready = prepared
     record = Record(
@@ -96,28 +94,32 @@ def _of_draws(what: str, data: Any, count: int) -> Data:
     return data
 
 
-def _arms(
-    study: Study,
-    data: Data,
-    epochs: int,
-    points: int,
-    places: Window | None,
-    over: Mapping[str, np.ndarray],
-    out: Path,
-    kind: str,
-) -> Iterator[Run]:
-    for arm in study.arms:
+class _Part(NamedTuple):
+    """What every arm of a study is trained on: data, the lanes over it, points of a curve, where surfaces are seen."""
+
+    kind: str
+    data: Data
+    over: Mapping[str, np.ndarray]
+    points: int
+    places: Window | None = None
+
+
+def _prepared(study: Study, parts: Sequence[_Part], epochs: int, out: Path) -> Iterator[Run]:
+    for part, arm in product(parts, study.arms):
         problem = Problem(
             arm.model or study.model,
-            data,
+            part.data,
             epochs,
             study.task.loss,
             study.task.metrics,
             study.batch_size,
-            record_every=_divisor(epochs, points),
+            record_every=_divisor(epochs, part.points),
         )
-        store = store_folder(out, kind, arm.method)
-        ready = _arm(arm, problem, study.outputs, places, over, store)
+        store = store_folder(out, part.kind, arm.method)
+        strengths = {"strength": np.asarray(arm.strengths)} if arm.strengths else {}
+        places = {} if part.places is None else part.places._asdict()
+        lane = _lane(arm, problem, study.outputs, part.places)
+        ready = prepare(lane, {**strengths, **part.over}, store, coords={"epoch": problem.recorded, **places})
         measured = open_folder(store).manifest.outputs
         if unknown := sorted({claim.variable for claim in study.claims} - measured.keys()):
             raise ValueError(
@@ -127,14 +129,9 @@ def _arms(
         yield ready
 
 
-def _arm(
-    arm: Arm,
-    problem: Problem,
-    further: Callable[[Any], Mapping[str, jax.Array]] | None,
-    places: Window | None,
-    over: Mapping[str, np.ndarray],
-    store: Path,
-) -> Run:
+def _lane(
+    arm: Arm, problem: Problem, further: Callable[[Any], Mapping[str, jax.Array]] | None, places: Window | None
+) -> Callable[..., dict[str, Any]]:
     one = any(not isinstance(strength, tuple) for strength in arm.strengths)
 
     def run(seed: jax.Array, draw: jax.Array, strength: Any = ()) -> dict[str, Any]:
@@ -151,9 +148,7 @@ def _arm(
             raise ValueError(f"outputs gives {more!r}; expected a dict of numbers by names of its own{taken}")
         return lane | dict(more)
 
-    strengths = {"strength": np.asarray(arm.strengths)} if arm.strengths else {}
-    seen = {} if places is None else places._asdict()
-    return prepare(run, {**strengths, **over}, store, coords={"epoch": problem.recorded, **seen})
+    return run
 
 
 def _parameters(model: Model, lane: Mapping[str, Any]) -> Tree:

@@ -118,22 +118,7 @@ def prepare(
     """
     grid = make_grid(over, zipped=zipped)
     check_arguments(run, grid)
-    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int | np.integer) or chunk < 1):
-        raise ValueError(f"chunk must be a positive number of lanes, got {chunk!r}")
-    if coords is not None and not isinstance(coords, Mapping):
-        raise TypeError(f"coords must be a dict of name -> values, got {coords!r}")
-    if isinstance(devices, str) or not all(isinstance(device, jax.Device) for device in _listed(devices)):
-        raise TypeError(f"devices must be a list of JAX devices, got {devices!r}: write devices=jax.devices('cpu')")
-    if not hasattr(executor, "submit") and executor is not None:
-        raise TypeError(f"executor must have a method submit, as those of concurrent.futures, got {executor!r}")
-    context = getattr(executor, "_mp_context", None)
-    if isinstance(executor, ProcessPoolExecutor) and context is not None and context.get_start_method() == "fork":
-        raise ValueError(
-            "executor forks this process, and JAX's threads don't live on in the copies, which hang: write "
-            "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
-        )
-    if store is not None and (not isinstance(store, str | os.PathLike) or not os.fspath(store)):
-        raise ValueError(f"store is {store!r}; expected the path of a folder, or None to keep nothing on disk")
+    _check_options(store, coords, chunk, executor, devices)
     path = None if store is None else Path(store).expanduser()
     known = None if path is None else find_manifest(path)
     wanted = int(chunk) if chunk else known.chunk if known else None
@@ -171,6 +156,25 @@ def prepare(
         return results.open_store(kept.path)
 
     return finish
+
+
+def _check_options(store: Any, coords: Any, chunk: Any, executor: Any, devices: Any) -> None:
+    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int | np.integer) or chunk < 1):
+        raise ValueError(f"chunk must be a positive number of lanes, got {chunk!r}")
+    if coords is not None and not isinstance(coords, Mapping):
+        raise TypeError(f"coords must be a dict of name -> values, got {coords!r}")
+    if isinstance(devices, str) or not all(isinstance(device, jax.Device) for device in _listed(devices)):
+        raise TypeError(f"devices must be a list of JAX devices, got {devices!r}: write devices=jax.devices('cpu')")
+    if not hasattr(executor, "submit") and executor is not None:
+        raise TypeError(f"executor must have a method submit, as those of concurrent.futures, got {executor!r}")
+    context = getattr(executor, "_mp_context", None)
+    if isinstance(executor, ProcessPoolExecutor) and context is not None and context.get_start_method() == "fork":
+        raise ValueError(
+            "executor forks this process, and JAX's threads don't live on in the copies, which hang: write "
+            "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
+        )
+    if store is not None and (not isinstance(store, str | os.PathLike) or not os.fspath(store)):
+        raise ValueError(f"store is {store!r}; expected the path of a folder, or None to keep nothing on disk")
 
 
 def _listed(devices: Any) -> Iterable[Any]:
