@@ -147,6 +147,12 @@ def test_rows_of_equal_inputs_stay_in_one_fold():
     assert found.found.scores[0].mean() == 0.5
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_rows_that_all_count_nothing_are_refused(task):
+    with pytest.raises(ValueError, match="there are n_samples=0 rows for 5 folds; expected as many at least"):
+        search(np.arange(12.0).reshape(6, 2), np.array([0, 1] * 3), task, weights=np.zeros(6))
+
+
 def test_numbers_beyond_float32_are_refused_and_tiny_ones_are_scaled():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 2))

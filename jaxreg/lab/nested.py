@@ -137,7 +137,7 @@ def choose(tried: Sequence[Candidate], losses: np.ndarray) -> int:
     Reference:
         Breiman et al., Classification and regression trees, 1984.
     """
-    means = np.where(np.isfinite(losses).all(axis=1), losses.astype(np.float64).mean(axis=1), np.inf)
+    means = _means(losses)
     best = int(np.argmin(means))
     if not np.isfinite(means[best]):
         raise ValueError("every candidate diverged on some fold: scale the target, or lower the learning rate")
@@ -155,7 +155,7 @@ def choose(tried: Sequence[Candidate], losses: np.ndarray) -> int:
 
 
 def _rivals(tried: Sequence[Candidate], losses: np.ndarray, ratio: float) -> tuple[str, ...]:
-    means = np.where(np.isfinite(losses).all(axis=1), losses.mean(axis=1), np.inf)
+    means = _means(losses)
     best = int(np.argmin(means))
     found = []
     for method in dict.fromkeys(each.method for each in tried):
@@ -164,6 +164,10 @@ def _rivals(tried: Sequence[Candidate], losses: np.ndarray, ratio: float) -> tup
         if np.isfinite(means[place]) and gap.mean <= gap.error and method != NONE:
             found.append((means[place], method))
     return tuple(method for _, method in sorted(found))
+
+
+def _means(losses: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(losses).all(axis=1), losses.astype(np.float64).mean(axis=1), np.inf)
 
 
 def _estimate(values: np.ndarray, ratio: float) -> Estimate:

@@ -138,10 +138,10 @@ def search(
     """
     plan = plan or Plan()
     x, y, w, group = _rows(x, y, weights, plan.folds)
-    classes = int(y.max()) + 1 if task == "classification" else 0
     check(y, task, plan.folds)
-    mean, scale, target = _figures(x, y, w, task)
-    two = np.array([_two(column) for column in x.T])
+    classes = int(y.max()) + 1 if task == "classification" else 0
+    two = np.array([np.isin(column, (column.min(), column.max())).all() for column in x.T])
+    mean, scale, target = _figures(x, y, w, two, task)
     setting, tried, rows = planned_for(plan, task, classes, len(x))
     # Inputs by eights, one of them for the bias: tables of about as many share a program.
     width, fill = _rounded(x.shape[1] + 1, 8) - 1, rows - len(x)
@@ -309,12 +309,14 @@ def check(y: np.ndarray, task: Task, folds: int) -> None:
 _KINDS = {"classification": "classes", "regression": "numbers"}
 
 
-def _figures(x: np.ndarray, y: np.ndarray, w: np.ndarray, task: Task) -> tuple[np.ndarray, np.ndarray, tuple[Any, Any]]:
+def _figures(
+    x: np.ndarray, y: np.ndarray, w: np.ndarray, two: np.ndarray, task: Task
+) -> tuple[np.ndarray, np.ndarray, tuple[Any, Any]]:
     share = w / w.sum()
     mean = share @ x
     scale = _deviation(share, x - mean)
     # What is two values only keeps their distance as its unit: the rarer one would stand out else.
-    scale = np.where([_two(column) for column in x.T], np.ptp(x, axis=0), scale)
+    scale = np.where(two, np.ptp(x, axis=0), scale)
     scale = np.where(scale > 0, scale, 1)
     if task == "classification":
         return mean, scale, (0.0, 1.0)
@@ -326,10 +328,6 @@ def _deviation(share: np.ndarray, gaps: np.ndarray) -> Any:
     # By powers of 2, which change no bit, so that squares of tiny numbers are not 0.
     unit = np.ldexp(1.0, np.frexp(np.abs(gaps).max(axis=0))[1])
     return unit * np.sqrt(share @ np.square(gaps / unit))
-
-
-def _two(column: np.ndarray) -> bool:
-    return bool(np.isin(column, (column.min(), column.max())).all())
 
 
 def _losses(lanes: dict[str, np.ndarray], part: str) -> np.ndarray:
