@@ -28,15 +28,20 @@ def bowl(w):
 
 
 def path(tx, loss, start, steps):
-    """The weights after each step."""
+    """The weights before each step."""
+    return np.asarray(jax.jit(lambda: walk(tx, loss, start, steps)[1])())
+
+
+def walk(tx, loss, start, steps):
+    """The weights after the last step, and before each one."""
 
     def step(carry, _):
         w, state = carry
         updates, state = tx.update(jax.grad(loss)(w), state, w)
         return (optax.apply_updates(w, updates), state), w["kernel"]
 
-    run = jax.jit(lambda: jax.lax.scan(step, (start, tx.init(start)), None, length=steps)[1])
-    return np.asarray(run())
+    (end, _), before = jax.lax.scan(step, (start, tx.init(start)), None, length=steps)
+    return end["kernel"], before
 
 
 def box():
@@ -97,10 +102,10 @@ def radius():
         ax = figure.add_subplot(1, 2, number + 1)
 
         def penalised(s, penalty=penalty):
-            return path_end(optax.chain(optax.sgd(0.1), jr.proximal(penalty(s), 0.1)), start)
+            return walk(optax.chain(optax.sgd(0.1), jr.proximal(penalty(s), 0.1)), bowl, start, 600)[0][:, 0]
 
         def held(c, ball=ball):
-            return path_end(optax.chain(optax.sgd(0.1), jr.project(ball(c))), start)
+            return walk(optax.chain(optax.sgd(0.1), jr.project(ball(c))), bowl, start, 600)[0][:, 0]
 
         by_penalty = np.asarray(jax.jit(jax.vmap(penalised))(jnp.geomspace(1e-2, 10, 60)))
         by_ball = np.asarray(jax.jit(jax.vmap(held))(jnp.linspace(0.1, most, 16)))
@@ -112,15 +117,6 @@ def radius():
         ax.set(xlabel="Euclidean norm" if order == 2 else "sum of absolute values", ylabel="weight")
         legend(ax)
     return figure
-
-
-def path_end(tx, start):
-    def step(_, carry):
-        w, state = carry
-        updates, state = tx.update(jax.grad(bowl)(w), state, w)
-        return optax.apply_updates(w, updates), state
-
-    return jax.lax.fori_loop(0, 600, step, (start, tx.init(start)))[0]["kernel"][:, 0]
 
 
 if __name__ == "__main__":

@@ -21,14 +21,12 @@ from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).parent
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 STEPS = {"MLP": 4000, "CNN": 300, "LSTM": 200}
 LANES = 64
 LANES_STEPS = 2000
 """Steps that make 64 lanes work enough to be compiled with all optimisations, as they are in a full training."""
 
 WEIGHTS = (1e6, 1e7, 1e8)
-PARTS = ("trainings", "lanes", "library", "start")
 
 
 def printed(script: str, *arguments: object) -> list | dict:
@@ -181,6 +179,15 @@ def of_start(found: list[dict]) -> list[str]:
     return lines_of(["start", "seconds (range)"], rows)
 
 
+PARTS = {
+    "trainings": (trainings, of_trainings),
+    "lanes": (lanes, of_lanes),
+    "library": (library, of_library),
+    "start": (start, of_start),
+}
+"""Name -> what measures it, and what makes lines of Markdown of the rows."""
+
+
 def main() -> None:
     """Print the table and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -194,6 +201,8 @@ def main() -> None:
         parser.error(f"no part is called {sorted(unknown)[0]!r}; there are {', '.join(PARTS)}")
     import jax
 
+    from jaxreg.lab.width import cores
+
     versions = {"jax": jax.__version__, "python": platform.python_version()}
     if arguments.peers:
         os.environ["JAXREG_BENCH_PEER"] = arguments.peers
@@ -203,7 +212,7 @@ def main() -> None:
     device = jax.devices()[0]
     record = {
         "date": date.today().isoformat(),
-        "machine": f"{platform.machine()}, {CORES} cores, {device.device_kind}",
+        "machine": f"{platform.machine()}, {cores()} cores, {device.device_kind}",
         "versions": versions,
         "rounds": arguments.rounds,
         "parts": {},
@@ -215,14 +224,11 @@ def main() -> None:
         record["parts"] = {part: before["parts"][part] for part in PARTS if part in before["parts"]}
     for part in arguments.parts or PARTS:
         with tempfile.TemporaryDirectory() as folder:
-            record["parts"][part] = {"trainings": trainings, "lanes": lanes, "library": library, "start": start}[part](
-                arguments, folder
-            )
+            record["parts"][part] = PARTS[part][0](arguments, folder)
         file.write_text(json.dumps(record, indent=1) + "\n")
-    shown = {"trainings": of_trainings, "lanes": of_lanes, "library": of_library, "start": of_start}
     lines = [f"# {record['date']}: {', '.join([record['machine'], *(f'{k} {v}' for k, v in versions.items())])}"]
     for part, rows in record["parts"].items():
-        lines += ["", f"## {part.capitalize()}", "", *shown[part](rows)]
+        lines += ["", f"## {part.capitalize()}", "", *PARTS[part][1](rows)]
     text = "\n".join(lines) + "\n"
     print(text)
     file.with_suffix(".md").write_text(text)

@@ -16,8 +16,6 @@ import time
 from concurrent.futures import wait
 from pathlib import Path
 
-HERE = Path(__file__).parent
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 POINTS = 10
 
 LEAST = 4.0
@@ -203,13 +201,16 @@ def by_hand(system: str, lanes: int, steps: int, folder: str) -> dict:
 
 def limit(system: str, lanes: int, steps: int, folder: str) -> dict:
     """The C program, one process a core, each with its share of the models."""
-    share = -(-lanes // CORES)
+    from jaxreg.lab.width import cores
+
+    count = cores()
+    share = -(-lanes // count)
     command = [f"{folder}/limit", str(share), str(steps)]
     start = time.perf_counter()
-    for process in [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(CORES)]:
+    for process in [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(count)]:
         if process.wait():
             raise RuntimeError("the limit in C failed")
-    seconds = (time.perf_counter() - start) * lanes / (share * CORES)
+    seconds = (time.perf_counter() - start) * lanes / (share * count)
     return {"seconds": seconds, "compile": 0.0, "chunk": 1, "losses": []}
 
 
