@@ -75,7 +75,7 @@ def compared(name: str, *, entire: bool) -> list[tuple]:
     train = 0.64 * len(y)  # rows of an inner training
     net = (MLPClassifier if classes else MLPRegressor)(
         hidden_layer_sizes=(plan.hidden,),
-        batch_size=min(256, len(y)) if len(y) > 1024 else len(y),
+        batch_size=found.setting.batch(len(y)),
         learning_rate_init=plan.learning_rate,
         max_iter=found.setting.epochs,
         n_iter_no_change=found.setting.epochs,

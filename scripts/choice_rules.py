@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxreg.lab.folds import WEIGHTS
 from jaxreg.lab.nested import choose
+from jaxreg.lab.net import Net
 from jaxreg.lab.results import open_store
 from jaxreg.lab.search import Plan, search
 
@@ -64,15 +65,13 @@ def searched(kind: str, seed: int) -> tuple:
     with tempfile.TemporaryDirectory() as folder:
         found = search(x[:rows], y[:rows], task, Plan(seed=seed), store=Path(folder) / "trainings")
         stored = open_store(Path(folder) / "trainings").load()
-    kept = {path: stored[f"params/{path}"].values[:, -1] for path in WEIGHTS}
-    mean, scale, (middle, spread) = (found.net.arrays[name] for name in ("mean", "scale", "target"))
-    inputs, target = (x[rows:] - mean) / scale, (y[rows:] - middle) / spread
-    truth = []
+    fresh, spread, truth = y[rows:], found.net.arrays["target"][1], []
     for place in range(len(found.tried)):
-        w = {path: values[place] for path, values in kept.items()}
-        hidden = np.maximum(inputs @ w["hidden/kernel"][: x.shape[1]] + w["hidden/bias"], 0)
-        out = (hidden @ w["output/kernel"] + w["output/bias"])[:, 0]
-        truth.append(np.mean(np.logaddexp(0, out) - target * out if classes else np.square(out - target)))
+        w = {path: stored[f"params/{path}"].values[place, -1] for path in WEIGHTS}
+        w["hidden/kernel"] = w["hidden/kernel"][: x.shape[1]]
+        out = Net(found.net.arrays | w)(x[rows:])[:, 0]
+        losses = np.logaddexp(0, out) - fresh * out if classes else np.square((out - fresh) / spread)
+        truth.append(np.mean(losses))
     return found.tried, found.found.losses, np.array(truth)
 
 

@@ -19,7 +19,7 @@ from jaxreg.lab.data import Data
 from jaxreg.lab.fit import fit
 from jaxreg.lab.models import Model
 from jaxreg.lab.problem import Problem
-from jaxreg.lab.record import FRESH, PUBLISHED, Record, StudyResults, open_study, store_folder, write_record
+from jaxreg.lab.record import FRESH, PUBLISHED, StudyResults, open_study, store_folder, write_record
 from jaxreg.lab.store import open_folder
 from jaxreg.lab.study import Arm, Size, Study
 from jaxreg.lab.surface import Window, window
@@ -53,7 +53,6 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; expected a folder, or a name that is free: choose another --out")
-    arms = [arm.record() for arm in study.arms]
     fresh = _of_draws("draws", study.draws(size.draws), size.draws)
     seeds, draws = np.arange(size.seeds if study.data is None else 1), np.arange(size.draws)
     parts = [_Part(FRESH, fresh, {"seed": seeds, "draw": draws}, points=10)]
@@ -61,27 +60,12 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
         over = {"seed": np.arange(size.seeds), "draw": np.arange(1)}
         data = _of_draws("data", study.data, 1)
         parts.insert(0, _Part(PUBLISHED, data, over, points=200, places=window(study.model, data)))
+    record = study.record(command)
     ready: Run | None = None
     for prepared in chain(_prepared(study, parts, size.epochs, out), [None]):
         if ready is not None:  # it runs while the next one, which is prepared, compiles
             ready()
         ready = prepared
-    record = Record(
-        name=study.name,
-        title=study.title,
-        arms=arms,
-        epochs=study.size.epochs,
-        published=study.published,
-        highlights=study.highlights,
-        grid=study.grid,
-        claims=study.claims,
-        command=command,
-        source=study.source,
-        drawn_from=study.drawn_from,
-        loss=study.task.words,
-        unit=study.task.unit,
-        points={} if study.data is None else _points(study.data),
-    )
     write_record(record, out)
     return open_study(out)
 
@@ -155,12 +139,6 @@ def _parameters(model: Model, lane: Mapping[str, Any]) -> Tree:
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     weights = [lane[f"params/{leaf.path}"] for leaf in leaves(shapes)]
     return jax.tree.unflatten(jax.tree.structure(shapes), weights)
-
-
-def _points(data: Data) -> dict[str, list[list[float]]]:
-    if data.x_train.shape[2:] != (2,):
-        return {}
-    return {part: np.column_stack([x[0], y[0]]).tolist() for part, (x, y) in data.parts().items()}
 
 
 def _divisor(epochs: int, points: int) -> int:

@@ -14,7 +14,7 @@ import jaxreg as jr
 from jaxreg.lab.data import Data
 from jaxreg.lab.models import Model
 from jaxreg.lab.problem import Recipe
-from jaxreg.lab.record import NONE, ArmRecord, Claim
+from jaxreg.lab.record import NONE, ArmRecord, Claim, Record
 from jaxreg.lab.tasks import BINARY, Task
 from jaxreg.objects import known
 
@@ -197,6 +197,35 @@ class Study:
             raise ValueError(f"study {self.name} has two claims in the same words; expected words of its own for each")
         if self.grid and self.grid not in [arm.method for arm in self.arms]:
             raise ValueError(f"study {self.name}: grid is {self.grid!r}; expected the method of one of its arms")
+
+    def record(self, command: str) -> Record:
+        """What is kept of it beside its numbers.
+
+        Args:
+            command: What a person would type to run it again.
+        """
+        return Record(
+            name=self.name,
+            title=self.title,
+            arms=[arm.record() for arm in self.arms],
+            epochs=self.size.epochs,
+            published=self.published,
+            highlights=self.highlights,
+            grid=self.grid,
+            claims=self.claims,
+            command=command,
+            source=self.source,
+            drawn_from=self.drawn_from,
+            loss=self.task.words,
+            unit=self.task.unit,
+            points={} if self.data is None else _points(self.data),
+        )
+
+
+def _points(data: Data) -> dict[str, list[list[float]]]:
+    if data.x_train.shape[2:] != (2,):
+        return {}
+    return {part: np.column_stack([x[0], y[0]]).tolist() for part, (x, y) in data.parts().items()}
 
 
 def _plain(strength: Any) -> Any:
