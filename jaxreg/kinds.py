@@ -37,11 +37,14 @@ BIASES = Kind.BIASES
 EMBEDDINGS = Kind.EMBEDDINGS
 """The tables of embeddings, of which one row is one unit."""
 
-_KERNEL = re.compile(r"kernel|w|w_i|weight|weight_ih(_l\d+\w*)?|depthwise_kernel|pointwise_kernel")
+_KERNEL = re.compile(
+    r"kernel|w|w_i|weight|weight_ih(_l\d+\w*)?|(in|[qkv])_proj_weight|depthwise_kernel|pointwise_kernel"
+)
 _RECURRENT = re.compile(r"recurrent_kernel|w_h|weight_hh(_l\d+\w*)?")
-_BIAS = re.compile(r"bias|b|bias_\w+")
+_BIAS = re.compile(r"bias|b|bias_\w+|in_proj_bias")
 _EMBEDDING = re.compile(r"embeddings?")
 _ATTENTION_INPUT = re.compile(r"query|key|value")
+_OUTPUTS_FIRST = re.compile(r"weight\w*|\w+_proj_weight")  # Equinox and PyTorch
 _GATE = re.compile(r"[hi][ifgorznh]?_?|dense_[hi]")  # the layers of a cell in Flax, all of one bias shape
 _EQUINOX = re.compile(r"Linear|LSTMCell|GRUCell|Conv(?:Transpose)?(\d)d")  # the classes, with the axes of space
 
@@ -118,11 +121,11 @@ def unit_axes(place: Place, kind: Kind) -> tuple[int, ...]:
     if kind is Kind.EMBEDDINGS:
         return everything[-1:]
     if kind is Kind.BIASES:
-        by_weight = any(name.startswith("weight") for name in place.beside)
+        by_weight = any(map(_OUTPUTS_FIRST.fullmatch, place.beside))
         return everything[_members(place) if by_weight else _stacked(place) :]
     if kind is Kind.OTHERS:
         return everything[:-1] or everything
-    if place.name.startswith("weight"):
+    if _OUTPUTS_FIRST.fullmatch(place.name):
         return everything[_members(place) + 1 :]
     if place.name == "depthwise_kernel":
         return everything[:-2]
@@ -157,10 +160,11 @@ def _ends(kernel: Shape, outputs: Shape, lead: int) -> bool:
 def _members(place: Place) -> int:
     # The number of axes in front of a weight (outputs, inputs, …), or of its bias (outputs, 1, …), that count the
     # members of an ensemble: told by the class of the layer, or by the axes that weight and bias have in common.
-    is_weight = place.name.startswith("weight")
+    is_weight = _OUTPUTS_FIRST.fullmatch(place.name) is not None
     if told := _EQUINOX.fullmatch(place.owner):
         return max(len(place.shape) - int(told[1] or 0) - (2 if is_weight else 1), 0)
-    others = [shape for name, shape in place.beside.items() if name.startswith("bias" if is_weight else "weight")]
+    wanted = _BIAS if is_weight else _OUTPUTS_FIRST
+    others = [shape for name, shape in place.beside.items() if wanted.fullmatch(name)]
     fits = []
     for other in others:
         weight, bias = (place.shape, other) if is_weight else (other, place.shape)

@@ -73,14 +73,16 @@ def leaves(params: Tree) -> list[Leaf]:
         )
     beside: dict[tuple[str, ...], dict[str, tuple[int, ...]]] = {}  # the leaves under a path
     layers: dict[tuple[str, ...], dict[str, dict[str, tuple[int, ...]]]] = {}  # the layers under a path
-    for names, (_, array) in zip(steps, entries, strict=True):
+    # PyTorch's flat names, such as "encoder.0.weight", hold several steps; the path is left as it is.
+    parts = [tuple(part for name in names for part in name.split(".")) for names in steps]
+    for names, (_, array) in zip(parts, entries, strict=True):
         beside.setdefault(names[:-1], {})[names[-1] if names else ""] = _shape(array)
         layers.setdefault(names[:-2], {}).update(dict.fromkeys(names[-2:-1], beside[names[:-1]]))
     found = []
-    for names, (path, array) in zip(steps, entries, strict=True):
+    for step, names, (path, array) in zip(steps, parts, entries, strict=True):
         place = Place(names, _shape(array), beside[names[:-1]], layers[names[:-2]], _owner(params, path))
         kind = kind_of(place)
-        found.append(Leaf("/".join(names), array, kind, unit_axes(place, kind)))
+        found.append(Leaf("/".join(step), array, kind, unit_axes(place, kind)))
     return found
 
 

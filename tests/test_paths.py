@@ -138,6 +138,20 @@ TREES = {
         {"fc/weight", "head/weight"},
         {"fc/bias", "head/bias"},
     ),
+    "pytorch state dict": (  # flat, as state_dict() gives it
+        lambda: {
+            "net.0.weight": jnp.ones((3, 2)),
+            "net.0.bias": jnp.ones(3),
+            "net.1.weight": jnp.ones(3),
+            "net.1.bias": jnp.ones(3),
+            "attention.in_proj_weight": jnp.ones((9, 3)),
+            "attention.in_proj_bias": jnp.ones(9),
+            "attention.out_proj.weight": jnp.ones((3, 3)),
+            "attention.out_proj.bias": jnp.ones(3),
+        },
+        {"net.0.weight", "attention.in_proj_weight", "attention.out_proj.weight"},
+        {"net.0.bias", "attention.in_proj_bias", "attention.out_proj.bias"},
+    ),
 }
 
 
@@ -167,6 +181,17 @@ def test_rules_hold_on_every_kind_of_tree(name):
     for leaf in leaves(after):
         norms = np.sqrt(np.sum(np.square(np.asarray(leaf.array, np.float64)), leaf.axes))
         assert np.all(norms <= 1.0) == (leaf.kind is jr.KERNELS), leaf.path
+
+
+def test_the_flat_names_of_pytorch_stand_for_a_tree():
+    names = ("net.0.weight", "net.0.bias", "bn.weight", "bn.bias", "a.in_proj_weight", "a.in_proj_bias")
+    names += ("conv.weight", "conv.bias", "lstm.weight_ih_l0", "lstm.weight_hh_l0", "lstm.bias_ih_l0")
+    shapes = ((3, 2), (3,), (3,), (3,), (9, 3), (9,), (5, 2, 3, 3), (5,), (8, 3), (8, 2), (8,))
+    axes = ((1,), (0,), (0,), (0,), (1,), (0,), (1, 2, 3), (0,), (1,), (1,), (0,))
+    flat = {name: jnp.ones(shape) for name, shape in zip(names, shapes, strict=True)}
+    assert {leaf.path: leaf.axes for leaf in leaves(flat)} == dict(zip(names, axes, strict=True))
+    assert claimed(flat, {jr.RECURRENT_KERNELS: LIMIT}) == {"lstm.weight_hh_l0"}
+    assert claimed(flat, {"net.0.weight": LIMIT}) == {"net.0.weight"}
 
 
 def test_a_bare_object_is_for_all_kernels_and_nothing_else():
