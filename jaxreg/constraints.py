@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.groups import Axis as Axis
+from jaxreg.groups import axis_of, group_size, inwards, limit_of_groups, outwards, rounding, scale_for
 from jaxreg.groups import group_axes as group_axes
 from jaxreg.groups import group_norms as group_norms
-from jaxreg.groups import group_size, inwards, limit_of_groups, outwards, rounding, scale_for
 from jaxreg.objects import Number, check, eps, hyperparameters, known, static, wide
 
 
@@ -240,11 +240,12 @@ def distances(constraint: Callable[[jax.Array], jax.Array], w: jax.Array) -> jax
     Of an intersection it is at least the largest distance from one of its sets, which may have no point in common, or
     none that its projection has come to yet.
     """
-    if hasattr(constraint, "rate"):  # the whole way to the set, not the share of it that one step goes
-        constraint = dataclasses.replace(constraint, rate=1.0)  # type: ignore[type-var]
+    if dataclasses.is_dataclass(constraint) and hasattr(constraint, "rate"):
+        # The whole way to the set, not the share of it that one step goes.
+        constraint = dataclasses.replace(constraint, rate=1.0)
     moved = wide(w) - wide(constraint(w))
     if getattr(constraint, "whole", False):
         return group_norms(moved, tuple(range(w.ndim)))
-    axes = group_axes(w.ndim, getattr(constraint, "axis", ()))
+    axes = group_axes(w.ndim, axis_of(constraint))
     parts = [group_norms(distances(part, w), axes) for part in getattr(constraint, "placed", ())]
     return reduce(jnp.maximum, parts, group_norms(moved, axes))

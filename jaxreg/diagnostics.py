@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxreg.groups import group_axes, group_norms
+from jaxreg.groups import axis_of, group_axes, group_norms
 from jaxreg.objects import eps, wide
 from jaxreg.paths import Leaf, Rules, Tree, assign, claims, rule_axes
 from jaxreg.spheres import tree_norm
+from jaxreg.stacks import EachLayer
 from jaxreg.trees import cost, grouped, how_far, projected
 
 Step = jax.Array | int | None
@@ -39,7 +40,7 @@ def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
     """
 
     def norms(leaf: Leaf, rule: Any) -> jax.Array:
-        axes = group_axes(leaf.array.ndim, getattr(rule, "axis", leaf.axes))
+        axes = group_axes(leaf.array.ndim, leaf.axes if isinstance(rule, EachLayer) else axis_of(rule, leaf.axes))
         return group_norms(wide(leaf.array), axes).squeeze(axes)
 
     return {leaf.path: norms(leaf, rule) for leaf, rule in assign(params, rules) if rule is not None}

@@ -29,6 +29,15 @@ def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
     return tuple(a % ndim for a in axes)
 
 
+def axis_of(rule: Any, default: Any = ()) -> Any:
+    """The `axis` of a rule, None if it is left open; `default` if the rule has none.
+
+    A function around a rule, such as `jax.vmap` makes, has the axis of what it is around, by `functools.wraps`; it is
+    not one of the array that the function gets.
+    """
+    return default if hasattr(rule, "__wrapped__") else getattr(rule, "axis", default)
+
+
 def group_size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
     """The number of weights in one group."""
     return int(np.prod([shape[a] for a in axes], dtype=int))

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxreg.boxes import Box, LinfBall, NonNeg, clip
 from jaxreg.constraints import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
-from jaxreg.groups import Axis, group_axes, group_size, limit_of_groups
+from jaxreg.groups import Axis, axis_of, group_axes, group_size, limit_of_groups
 from jaxreg.matrices import Orthonormal
 from jaxreg.objects import Number, hyperparameters, known, partitioned, refuse_class, static, wide
 from jaxreg.shells import nearest_in_shell
@@ -122,7 +122,7 @@ class Intersection:
     @property
     def placed(self) -> list[Any]:
         """The parts, with the axis of all where theirs is left open."""
-        is_open = [self.axis is not None and getattr(part, "axis", ()) is None for part in self.parts]
+        is_open = [self.axis is not None and axis_of(part) is None for part in self.parts]
         return [
             dataclasses.replace(part, axis=self.axis) if fill else part  # type: ignore[type-var]
             for fill, part in zip(is_open, self.parts, strict=True)

@@ -142,6 +142,18 @@ def unit_axes(place: Place, kind: Kind) -> tuple[int, ...]:
     return everything[:-1]
 
 
+def layer_axes(place: Place, kind: Kind, axes: tuple[int, ...]) -> int:
+    """The number of axes in front that count the layers of a stack, given the axes of one unit's incoming weights."""
+    ndim = len(place.shape)
+    if kind is Kind.OTHERS or not axes:
+        return 0
+    if kind is Kind.EMBEDDINGS:
+        return max(ndim - 2, 0)
+    if kind is Kind.BIASES:
+        return axes[0]
+    return axes[0] - 1 if _OUTPUTS_FIRST.fullmatch(place.name) else min(axes[0], ndim - 2)
+
+
 def _outputs(place: Place) -> Shape:
     # The shape of the bias; a gate without one has the shape of another gate's.
     if "bias" in place.beside or "b" in place.beside or not _GATE.fullmatch(place.layer):

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxreg.groups import Axis, group_axes
-from jaxreg.kinds import BIASES, EMBEDDINGS, KERNELS, RECURRENT_KERNELS, Kind, Place, kind_of, unit_axes
+from jaxreg.groups import Axis, axis_of, group_axes
+from jaxreg.kinds import BIASES, EMBEDDINGS, KERNELS, RECURRENT_KERNELS, Kind, Place, kind_of, layer_axes, unit_axes
 from jaxreg.objects import refuse_class
+from jaxreg.stacks import EachLayer, of_matrices
 
 __all__ = [
     "BIASES",
@@ -50,12 +51,16 @@ _WRAPPERS = (jax.tree_util.GetAttrKey("value"), jax.tree_util.GetAttrKey("raw_va
 
 
 class Leaf(NamedTuple):
-    """A leaf of a parameter tree: its path, the array, its kind, and the axes of one unit's incoming weights."""
+    """A leaf of a parameter tree: its path, the array, its kind, and the axes of one unit's incoming weights.
+
+    In a stack of layers, `layers` axes in front count them.
+    """
 
     path: str
     array: Any
     kind: Kind
     axes: tuple[int, ...]
+    layers: int
 
 
 def leaves(params: Tree) -> list[Leaf]:
@@ -82,7 +87,8 @@ def leaves(params: Tree) -> list[Leaf]:
     for step, names, (path, array) in zip(steps, parts, entries, strict=True):
         place = Place(names, _shape(array), beside[names[:-1]], layers[names[:-2]], _owner(params, path))
         kind = kind_of(place)
-        found.append(Leaf("/".join(step), array, kind, unit_axes(place, kind)))
+        axes = unit_axes(place, kind)
+        found.append(Leaf("/".join(step), array, kind, axes, layer_axes(place, kind, axes)))
     return found
 
 
@@ -130,7 +136,8 @@ def rule_axes(rule: Rule, ndim: int) -> tuple[int, ...] | None:
     """The axes of one group of weights that `rule` looks at together; None where it looks at each weight for itself."""
     if getattr(rule, "whole", False) or getattr(rule, "together", False):
         return tuple(range(ndim))
-    return group_axes(ndim, rule.axis) if hasattr(rule, "axis") else None
+    axis = axis_of(rule, default="none")
+    return None if axis == "none" else group_axes(ndim, axis)
 
 
 def _patterns(found: list[Leaf], rules: Rules) -> Mapping[str, Rule]:
@@ -163,7 +170,10 @@ def _claim(leaf: Leaf, by: list[str], patterns: Mapping[str, Rule], found: list[
 
 
 def _on_axes(rule: Rule, leaf: Leaf) -> Rule:
-    axis: Axis = getattr(rule, "axis", ())
+    axis: Axis = axis_of(rule)
+    if leaf.layers and of_matrices(rule):
+        one = dataclasses.replace(rule, axis=tuple(a - leaf.layers for a in leaf.axes))  # type: ignore[type-var]
+        return EachLayer(one, tuple(range(leaf.layers, leaf.array.ndim)))
     if axis is None:
         return dataclasses.replace(rule, axis=leaf.axes)  # type: ignore[type-var]
     try:

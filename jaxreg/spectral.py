@@ -4,6 +4,8 @@ The matrix W of an array has the incoming weights of one unit as a column, whate
 convolution is flattened into one. The code has them as rows, in Wᵀ. Each is a pytree whose hyperparameters are leaves.
 """
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
@@ -47,6 +49,7 @@ class Spectral:
 
     strength: Number
     axis: Axis = static(default=None)
+    whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "strength")
@@ -109,6 +112,7 @@ class Orthogonal:
 
     strength: Number
     axis: Axis = static(default=None)
+    whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "strength")

@@ -1,0 +1,107 @@
+"""Rules for one matrix on a stack of layers: each law holds of the stack as it does of its layers, one by one."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType, PartitionSpec
+
+import jaxreg as jr
+
+LAYERS, INPUTS, UNITS = 2, 5, 3
+W = 3 * jax.random.normal(jax.random.key(0), (LAYERS, INPUTS, UNITS))
+STACK = {"kernel": W, "bias": jnp.zeros((LAYERS, UNITS))}
+
+CONSTRAINTS = {
+    "SpectralNorm": jr.SpectralNorm(0.5),
+    "SoftSpectralCap": jr.SoftSpectralCap(8.0, step=0.5),
+    "Orthonormal": jr.Orthonormal(),
+    "NuclearBall": jr.NuclearBall(2.0),
+}
+PENALTIES = {"Spectral": jr.Spectral(0.5), "Orthogonal": jr.Orthogonal(0.5), "GroupLasso": jr.GroupLasso(0.5)}
+
+
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_a_constraint_is_on_each_layer_of_a_stack(name):
+    rule = CONSTRAINTS[name]
+    project = jax.jit(lambda params: jr.projected(params, rule))
+    after = project(STACK)["kernel"]
+    alone = jnp.stack([project({"kernel": w})["kernel"] for w in W])
+    np.testing.assert_allclose(after, alone, atol=1e-6)
+    moves = np.linalg.norm(alone - W, axis=(1, 2))
+    assert min(moves) > 0.01
+    np.testing.assert_allclose(jax.jit(lambda: jr.violation(STACK, rule))(), max(moves), rtol=1e-5)
+
+
+def test_a_spectral_norm_is_that_of_each_layer():
+    rules = {jr.KERNELS: jr.SpectralNorm(optax.constant_schedule(0.5))}
+    tx = jr.project(rules)
+    updates, _ = jax.jit(tx.update)(jax.tree.map(jnp.zeros_like, STACK), tx.init(STACK), STACK)
+    singular = np.linalg.svd(optax.apply_updates(STACK, updates)["kernel"], compute_uv=False)
+    np.testing.assert_allclose(singular[:, 0], 0.5, rtol=1e-5)
+    (_, row) = jr.explain(STACK, {jr.KERNELS: jr.SpectralNorm(0.5)})
+    assert (row.axes, row.norms) == ((1, 2), LAYERS)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_a_penalty_is_the_sum_of_those_of_the_layers(name):
+    rule = PENALTIES[name]
+    cost = jax.jit(lambda params: jr.penalty(params, rule))
+    np.testing.assert_allclose(cost(STACK), sum(cost({"kernel": w}) for w in W), rtol=1e-5)
+    away = jr.to_reference(jax.tree.map(jnp.ones_like, STACK), rule)
+    np.testing.assert_allclose(jr.penalty(STACK, away), sum(cost({"kernel": w - 1}) for w in W), rtol=1e-5)
+
+
+def test_proximal_steps_and_farthest_points_are_those_of_the_layers():
+    @partial(jax.jit, static_argnums=0)
+    def moved(tx, params):
+        return tx.update(jax.tree.map(jnp.ones_like, params), tx.init(params), params)[0]["kernel"]
+
+    for tx in (jr.proximal(jr.Spectral(0.5), 1.0), jr.steepest(jr.SpectralNorm(0.5))):
+        alone = jnp.stack([moved(tx, {"kernel": w}) for w in W])
+        np.testing.assert_allclose(moved(tx, STACK), alone, atol=1e-5)
+    with pytest.raises(TypeError, match="has no proximal step; expected"):
+        moved(jr.proximal(jr.Orthogonal(0.5), 1.0), STACK)
+
+
+def test_bounds_hold_exactly_on_a_stack_after_a_step():
+    rules = {jr.KERNELS: jr.Intersection(jr.SpectralNorm(9.0), jr.Box(0.1, 0.3))}
+    tx, updates = jr.project(rules), jax.tree.map(lambda w: -0.37 * w, STACK)
+    step = jax.jit(lambda params, updates: tx.update(updates, tx.init(params), params)[0])
+    after = optax.apply_updates(STACK, step(STACK, updates))["kernel"]
+    assert np.all((after >= np.float32(0.1)) & (after <= np.float32(0.3)))
+
+
+@pytest.mark.parametrize("spec", [PartitionSpec("d"), PartitionSpec(None, None, None)], ids=str)
+def test_a_stack_may_be_spread_over_devices_with_explicit_axes(spec):
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        spread = {"kernel": jax.device_put(W, spec), "bias": STACK["bias"]}
+        after = jax.jit(lambda params: jr.projected(params, jr.SpectralNorm(0.5)))(spread)["kernel"]
+        cost = jax.jit(lambda params: jr.penalty(params, jr.Spectral(0.5)))(spread)
+    assert after.sharding.is_equivalent_to(spread["kernel"].sharding, 3)
+    np.testing.assert_allclose(after, jr.projected(STACK, jr.SpectralNorm(0.5))["kernel"], atol=1e-6)
+    np.testing.assert_allclose(cost, jr.penalty(STACK, jr.Spectral(0.5)), rtol=1e-5)
+
+
+def test_norms_stay_those_of_the_units():
+    norms = jr.diagnostics.unit_norms(STACK, jr.SpectralNorm(1.0))["kernel"]
+    np.testing.assert_allclose(norms, np.linalg.norm(W, axis=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("wrap", [jax.vmap, lambda rule: jax.vmap(jax.jit(rule))], ids=["vmap", "jit"])
+def test_a_function_around_a_rule_is_a_rule_of_its_own(wrap):
+    """Without a bias no tree tells a stack; `jax.vmap` does."""
+    bare = {"kernel": W}
+    for rule in (jr.MinMaxNorm(0.1, 0.5, rate=0.5), jr.MaxNorm(0.5, axis=0)):
+        rules = {"kernel": wrap(rule)}
+        after = jr.projected(bare, rules)
+        np.testing.assert_allclose(after["kernel"], jnp.stack([*map(jax.jit(rule), W)]), atol=1e-6)
+        assert jr.violation(bare, rules) > 0.1
+        (row,) = jr.explain(bare, rules)
+        assert row.axes is None
+        jr.diagnostics.at_limit(bare, rules)
+    assert jr.diagnostics.unit_norms(bare, {"kernel": wrap(jr.MaxNorm(0.5))})["kernel"].shape == (UNITS,)
