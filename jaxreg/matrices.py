@@ -27,6 +27,9 @@ def _narrowing(matrix: jax.Array, w: jax.Array) -> float:
 class SpectralNorm:
     """Largest singular value at most `limit`: {W : σ₁(W) ≤ limit}, projected by clipping the singular values.
 
+    A Dense layer is then Lipschitz with constant `limit`. Of a convolution W has the filters as columns; as its windows
+    overlap, the layer may stretch inputs by up to √(height · width) · `limit`.
+
     Args:
         limit: Number above 0; a float, an array or an Optax schedule.
         axis: The incoming axes, the rows of the matrix; by default every axis but the last.

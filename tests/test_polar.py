@@ -67,6 +67,20 @@ def test_convolution_kernels_are_matrices_from_their_patches_to_their_channels()
     np.testing.assert_allclose(outwards.transpose(1, 2, 3, 0).reshape(18, 5), expected, atol=1e-5)
 
 
+def test_a_convolution_stretches_by_the_root_of_its_window_more():
+    def stretch(kernel, size=5):  # the largest singular value of the layer, which sees pictures that go round
+        matrix = np.zeros((size, size, kernel.shape[3], size, size, kernel.shape[2]))  # outputs, then inputs
+        for i, j in np.ndindex(3, 3):
+            for y, x in np.ndindex(size, size):
+                matrix[y, x, :, (y + i) % size, (x + j) % size] = kernel[i, j].T
+        return np.linalg.norm(matrix.reshape(size * size * kernel.shape[3], -1), 2)
+
+    limit = jr.SpectralNorm(0.5)
+    filters = jax.random.normal(jax.random.key(0), (3, 3, 2, 4))
+    assert 0.5 < stretch(np.asarray(limit(filters))) <= 1.5
+    np.testing.assert_allclose(stretch(np.asarray(limit(jnp.ones((3, 3, 1, 1))))), 1.5, rtol=1e-5)  # no bound is nearer
+
+
 def test_what_clipping_takes_off_is_the_proximal_step_of_the_nuclear_norm():
     x = np.random.default_rng(2).normal(size=(6, 4))
     u, s, vt = np.linalg.svd(x, full_matrices=False)
