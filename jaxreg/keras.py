@@ -76,6 +76,8 @@ def adamw(
 ) -> optax.GradientTransformation:
     """Keras's AdamW: its Adam after w ← w - η λ w, on every weight, biases included.
 
+    For Keras's `exclude_from_weight_decay` give those weights to `adam`, by `optax.partition`.
+
     Args:
         learning_rate: η; a float, an array or an Optax schedule.
         weight_decay: λ, multiplied by the current learning rate.

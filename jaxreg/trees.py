@@ -149,7 +149,8 @@ def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
 
     Returns:
         A rule for each leaf that `rules` name, {its path: the penalty of its distance from the reference}, for
-        `jaxreg.penalty`, `penalize`, `decay` and `proximal`. It holds the arrays of `reference` themselves.
+        `jaxreg.penalty`, `penalize`, `decay` and `proximal`. It holds the arrays of `reference` themselves, which must
+        not be donated; large ones are for an argument of the jitted step, as a closure would make them constants.
 
     Raises:
         ValueError: If a pattern matches nothing or two claim one leaf.
