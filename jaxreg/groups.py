@@ -18,10 +18,13 @@ def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
 
     Raises:
         ValueError: If an axis is not one of the array's.
+        TypeError: If it is no whole number.
     """
     if axis is None:
         return tuple(range(ndim - 1)) if ndim > 1 else tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    if any(isinstance(a, bool) or not isinstance(a, int | np.integer) for a in axes):
+        raise TypeError(f"axis is {axis!r}; expected a whole number, or a tuple of such")
     if any(not -ndim <= a < ndim for a in axes) or len({a % max(ndim, 1) for a in axes}) != len(axes):
         raise ValueError(
             f"axis is {axis} on an array of {ndim} axes; expected different numbers from {-ndim} to {ndim - 1}"

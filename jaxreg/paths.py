@@ -178,8 +178,8 @@ def _on_axes(rule: Rule, leaf: Leaf) -> Rule:
         return dataclasses.replace(rule, axis=leaf.axes)  # type: ignore[type-var]
     try:
         group_axes(leaf.array.ndim, axis)
-    except ValueError as error:
-        raise ValueError(f"the rule {rule!r} for {leaf.path}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"the rule {rule!r} for {leaf.path}: {error}") from None
     return rule
 
 

@@ -426,6 +426,8 @@ def test_any_weights_at_all(name):
         (lambda: jr.MaxNorm(1.0, axis=2)(jnp.ones((2, 2))), ValueError, "axis is 2 on an array of 2 axes"),
         (lambda: jr.Simplex(1.0, axis=(0, 0))(jnp.ones((2, 2))), ValueError, "different numbers"),
         (lambda: jr.SpectralNorm(1.0, axis=-3)(jnp.ones((2, 2))), ValueError, "axis is -3"),
+        (lambda: jr.SpectralNorm(1.0, True)(jnp.ones((2, 2))), TypeError, "axis is True; expected a whole number"),
+        (lambda: jr.MaxNorm(1.0, axis="in")(jnp.ones((2, 2))), TypeError, "axis is 'in'; expected a whole number"),
     ],
 )
 def test_bad_input_is_refused_in_a_sentence(make, error, words):

@@ -263,6 +263,7 @@ REFUSED = {
         ValueError,
         r"for output/bias: axis is 1 on an array of 1 axes; expected",
     ),
+    "an axis that is none": ({"output/bias": jr.MaxNorm(1.0, axis="in")}, TypeError, "output/bias: axis is 'in'"),
 }
 
 
