@@ -468,15 +468,8 @@ def test_a_stack_of_layers_is_projected_as_each_of_them(name):
     for leaf, found, expected in zip(leaves(stack), *map(jax.tree.leaves, (together, alone)), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=leaf.path)
         assert np.any(found != leaf.array)
-
-
-@pytest.mark.parametrize("name", STACKS)
-def test_the_axes_in_front_of_a_stack_are_told_from_those_of_a_layer(name):
-    stack = STACKS[name]()
-    for found, one in zip(leaves(stack), leaves(jax.tree.map(lambda w: w[0], stack)), strict=True):
-        if found.kind is not OTHER:
-            assert (found.layers, one.layers) == (1, 0), found.path
-            assert found.axes == tuple(axis + 1 for axis in one.axes), found.path
+    for leaf, layer in zip(leaves(stack), leaves(jax.tree.map(lambda w: w[0], stack)), strict=True):
+        assert (leaf.layers, layer.layers) == (1, 0), leaf.path
 
 
 def test_a_depthwise_convolution_is_no_stack_of_layers_onto_one():
