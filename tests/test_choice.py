@@ -24,7 +24,7 @@ def one_standard_error_by_hand(values, sign):
     mean, se = units.mean(axis=1), units.std(axis=1, ddof=1) / np.sqrt(units.shape[1])
     best = max(range(5), key=lambda i: sign * mean[i])
     allowed = [strength[i] for i in range(5) if sign * mean[i] >= sign * mean[best] - se[best]]
-    return max(allowed), strength[best]
+    return max(allowed), strength[best], mean[best], se[best]
 
 
 @pytest.mark.parametrize("key", range(8))
@@ -32,7 +32,9 @@ def one_standard_error_by_hand(values, sign):
 def test_one_standard_error_is_the_strongest_within_one_of_the_best(key, sign):
     values = sign * accuracies(key=key, spread=0.05)
     found = choice.one_standard_error(values, lower_is_better=sign < 0)
-    assert (found.strength, found.best) == one_standard_error_by_hand(values, sign)
+    *places, mean, error = one_standard_error_by_hand(values, sign)
+    assert [found.strength, found.best] == places
+    np.testing.assert_allclose([found.best_mean, found.standard_error], [mean, error], rtol=1e-6)
     assert found.label == LABELS[GRID.index(found.strength)] if found.strength else found.label == "none"
     assert found.n == 8
 
@@ -67,7 +69,9 @@ def test_nested_choice_is_the_loop_over_draws(key, sign):
     pick = [int(np.argmax(sign * validation.values[:, d].astype(float).mean(axis=1))) for d in range(8)]
     assert found.chosen.values.tolist() == [LABELS[i] for i in pick]
     read = np.array([test.values[i, d] for d, i in enumerate(pick)])
-    np.testing.assert_array_equal(found.test.transpose("draw", "seed").values, read)
+    lanes = {name: validation.coords[name] for name in ("draw", "seed")}
+    wanted = xr.DataArray(read, lanes, ("draw", "seed"))  # no label is left of what was chosen among
+    xr.testing.assert_identical(found.test.transpose("draw", "seed"), wanted)
     np.testing.assert_allclose(found.mean, read.mean(dtype=float))
     assert sum(found.tally.values()) == 8
     grid = test.values.astype(float).mean(axis=(1, 2))
@@ -104,6 +108,14 @@ def test_a_tie_goes_to_the_stronger_strength():
     assert choice.nested_choice(level.isel(recipe=[4, 3, 0]), level.isel(recipe=[4, 3, 0])).tally == {"L2(0.001)": 4}
 
 
+def test_a_tie_is_one_in_every_unit_of_measurement():
+    better = xr.DataArray(1 - 1e-6 * np.arange(5), dims="recipe")  # by 8 ulp of float32 each
+    for unit in (1e-6, 1.0, 1e6):
+        values = unit * better * accuracies(4, 1).copy(data=np.full((5, 4, 1), 0.9))
+        assert choice.nested_choice(values, values).tally == {"none": 4}
+        assert choice.nested_choice(values, values, lower_is_better=True).tally == {"L2(0.0001)": 4}
+
+
 def test_an_entry_that_diverged_on_a_draw_is_not_chosen_there():
     validation, test = accuracies(spread=0.001), accuracies(key=1)
     validation[3, 2, 1] = np.nan
@@ -118,7 +130,10 @@ def test_an_entry_that_diverged_on_a_draw_is_not_chosen_there():
 def test_a_chosen_lane_that_diverged_on_the_test_data_shows():
     test = accuracies(key=1)
     test[3, 0, 0] = np.nan
-    assert np.isnan(choice.nested_choice(accuracies(spread=0.001), test).mean)
+    found = choice.nested_choice(accuracies(spread=0.001), test)
+    assert np.isnan(found.mean)
+    assert found.best_of_grid_label == "L2(0.01)"  # the best of those that diverged nowhere
+    assert found.best_of_grid == test.sel(recipe="L2(0.01)").astype(float).mean()
 
 
 def test_with_one_draw_the_choice_is_made_per_seed_and_other_lanes_are_refused():

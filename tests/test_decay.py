@@ -131,6 +131,25 @@ def test_p_norm_decay_keeps_zeros_and_refuses_other_rules():
         tx.update(params, tx.init(params), params)
 
 
+def test_a_weight_at_0_is_free_where_p_norm_decay_has_strength_0():
+    params, step = {"kernel": jnp.array([[0.0, 2.0]])}, {"kernel": jnp.array([[0.5, 0.5]])}
+
+    def moved(strength):
+        tx = jr.p_norm_decay(jr.Lp(strength, 1.0), 0.1)
+        return tx.update(step, tx.init(params), params)[0]["kernel"]
+
+    np.testing.assert_allclose(moved(0.0), step["kernel"], rtol=1e-6)
+    # Σ (w - ηu) a / (a + s η): its slope by s, at 0, is -η (w - ηu) / a, but for the weight that has a = 0.
+    np.testing.assert_allclose(jax.grad(lambda s: jnp.sum(moved(s)))(0.0), -0.1 * 2.5 / 2, rtol=1e-6)
+
+
+def test_cautious_decay_pulls_where_the_direction_is_0_and_where_their_product_underflows():
+    params, u = {"kernel": jnp.array([[1.0, -2.0, 1e-25, 1e-25]])}, jnp.array([[0.0, 0.0, -1e-25, 1e-25]])
+    tx = jr.cautious_decay(jr.L2(0.5))
+    found = tx.update({"kernel": u}, tx.init(params), params)[0]["kernel"]
+    np.testing.assert_allclose(found, [[1.0, -2.0, -1e-25, 2e-25]], rtol=1e-6)
+
+
 @pytest.mark.parametrize("start", [0.5, 2.0, 3.0])
 def test_cautious_decay_ends_where_the_loss_is_least(start):
     # Where the direction points away from 0 there is no pull: ½(w - 2)² ends at 2, under AdamW's decay at 2 / 1.5.

@@ -110,19 +110,21 @@ def test_differences_pair_by_label_and_are_zero_within_rounding():
     a, b = sweep(6, 3), sweep(6, 3, key=1)
     by_hand = [np.mean([a.values[i, j] - b.values[i, j] for j in range(3)]) for i in range(6)]
     np.testing.assert_allclose(lanes.differences(a, b.transpose()).values, by_hand, rtol=1e-12)
-    thirds = xr.DataArray(np.full((1, 3), 1 / 3, np.float32), dims=("draw", "seed"))
-    assert lanes.differences(thirds, thirds.astype(float) + 1e-8).values.tolist() == [0.0, 0.0, 0.0]
-    assert (lanes.differences(thirds, thirds + 1e-4).values != 0).all()
+    ulp = float(np.finfo(np.float32).eps)
+    for unit in (1e-6, 1.0, 1e6):  # of measurement
+        thirds = xr.DataArray(np.full((1, 3), unit / 3), dims=("draw", "seed"))
+        assert lanes.differences(thirds, thirds * (1 + 3 * ulp)).values.tolist() == [0.0, 0.0, 0.0]
+        assert (lanes.differences(thirds, thirds * (1 + 6 * ulp)).values < 0).all()
 
 
 def test_a_pair_counts_only_where_both_sides_are_finite():
     a, b = sweep(3, 2), sweep(3, 2, key=1)
-    a[0, 0], b[0, 1], b[1, 1] = np.nan, np.nan, np.inf
+    a[0, 0], b[0, 1], b[1, 1], a[2, 1] = np.nan, np.nan, np.inf, np.nan
     left = lanes.differences(a, b, drop_diverged=True)
     assert left.draw.values.tolist() == [11, 12]
-    np.testing.assert_allclose(left.values[0], a.values[1, 0] - b.values[1, 0])
-    assert lanes.left_out(a, b) == ("draw=10, seed=10", "draw=10, seed=11", "draw=11, seed=11")
-    with pytest.raises(ValueError, match="3 of 6 lanes"):
+    np.testing.assert_allclose(left.values, a.values[1:, 0] - b.values[1:, 0])
+    assert lanes.left_out(a, b) == ("draw=10, seed=10", "draw=10, seed=11", "draw=11, seed=11", "draw=12, seed=11")
+    with pytest.raises(ValueError, match="4 of 6 lanes"):
         lanes.differences(a, b)
 
 

@@ -138,6 +138,8 @@ REFUSED = {
     "dates": (column("2024-01-{0:02};1"), "t.csv", "row 1, column 'x' of t.csv is '2024-01-00', a date; expected numb"),
     "typo": (f"x,y\n{few}1O,1\n".encode(), "t.csv", "row 61, column 'x' of t.csv is '1O', and 60 other cells are num"),
     "no heading": (b"1,2\n3,4\n5,6\n", "t.csv", "there are '1', '2': the first row looks like data, give the"),
+    "eight columns": (b"1,2,3,4,5,6,7,8\n" * 2, "t.csv", "'7', '8': the first row looks like data"),
+    "nine columns": (b"1,2,3,4,5,6,7,8,9\n" * 2, "t.csv", "'7', '8' and 1 more: the first row looks like data"),
     "pickle": (pickle.dumps([1]), "t.csv", "t.csv is a pickle, which can run any code"),
     "pickle by name": (b"x", "t.pkl", "t.pkl is a pickle"),
     "ending": (b"x", "t.xlsx", "t.xlsx ends in '.xlsx'; expected a table as .csv, .npz or .parquet"),
@@ -204,6 +206,31 @@ def test_columns_that_are_not_wanted_are_not_looked_at():
 def test_names_that_look_a_little_like_numbers_are_words(cells):
     raw = ("x;y\n" + "".join(f"{cell};1\n" for cell in cells)).encode()
     assert parsed(raw, "t.csv")["x"].tolist() == cells
+
+
+def test_as_many_words_and_classes_as_are_allowed_are_and_one_more_is_not():
+    def told(count, cell):
+        rows = "".join(f"{cell.format(row % count)},{cell.format(row % count)}\n" for row in range(2 * count))
+        return checked(f"x,y\n{rows}".encode(), "t.csv")[1].task
+
+    assert told(encoding.WHOLE_CLASSES, "{}") == "classification"
+    assert told(encoding.WHOLE_CLASSES + 1, "{}") == "regression"
+    assert told(encoding.MOST_CATEGORIES, "w{}") == "classification"
+    with pytest.raises(ValueError, match="holds 101 different classes; expected at most 100"):
+        told(encoding.MOST_CLASSES + 1, "w{}")
+    columns = parsed(("x,y\n" + "".join(f"w{row},1\n" for row in range(101))).encode(), "t.csv")
+    with pytest.raises(ValueError, match="column 'x' holds 101 different words"):
+        encoding.learn(columns, "y")
+
+
+def test_words_that_were_not_there_in_training_are_told_and_numbers_of_a_typed_file_may_be_words():
+    learnt = encoding.learn(parsed(b"code,y\n1,0\n1,1\n2.5,1\nx,0\n", "t.csv"), "y")
+    inputs, notes = learnt({"code": np.array([1.0, 2.5, 7.0, np.nan])})
+    np.testing.assert_array_equal(inputs, [[1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 0, 0]])
+    assert notes == [
+        "code: 1 missing cells are taken for 1",
+        "code: 1 cells hold words that were not there in training",
+    ]
 
 
 def test_text_in_a_numeric_target_is_shown_with_its_row():

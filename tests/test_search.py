@@ -28,7 +28,7 @@ from jaxreg.lab.nested import Estimate, choose, nested
 from jaxreg.lab.quote import Source
 from jaxreg.lab.search import Plan, _rows, planned, search
 from jaxreg.lab.search_report import _sure, summary
-from jaxreg.lab.searched import better, open_search, times_picked
+from jaxreg.lab.searched import better, gain, loss_change, mean_loss, mean_score, open_search, times_picked
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -227,6 +227,18 @@ def test_a_tie_is_half_a_win_and_what_diverged_is_not_counted_as_worse():
     np.testing.assert_array_equal(shares, [0.5, 0.625, np.nan, 0])
 
 
+def test_a_loss_that_falls_is_a_gain_and_a_change_below_0():
+    parts = splits(1, 5)
+    losses = np.repeat([[0.5], [0.3], [0.4], [0.45]], len(parts), axis=1)
+    read = SimpleNamespace(tried=TRIED, found=nested(TRIED, parts, (losses, 1 - losses), losses))
+    assert [gain(read, each.label) for each in TRIED] == pytest.approx([0, 0.2, 0.1, 0.05])
+    assert [mean_loss(read, each.label) for each in TRIED] == pytest.approx([0.5, 0.3, 0.4, 0.45])
+    assert [mean_score(read, each.label) for each in TRIED] == pytest.approx([0.5, 0.7, 0.6, 0.55])
+    assert loss_change(read).mean == pytest.approx(-0.2)
+    with pytest.raises(ValueError, match=r"no candidate 'L3'; there are none, L2\(0\.001\)"):
+        gain(read, "L3")
+
+
 def random_losses(parts, tried, seed=0):
     rng = np.random.default_rng(seed)
     level = rng.uniform(0.3, 0.6, (len(tried), 1))
@@ -237,9 +249,10 @@ def random_losses(parts, tried, seed=0):
 def test_nested_cross_validation_is_the_two_loops(seed):
     tried, parts = candidates(METHODS, 100, 1), splits(repeats=2, folds=4)
     test, validation = random_losses(parts, tried, seed)
-    found = nested(tried, parts, (test, -test), validation)
+    points, _ = random_losses(parts, tried, 10 + seed)
+    found = nested(tried, parts, (test, points), validation)
     place = {tuple(part): at for at, part in enumerate(parts)}
-    picks, read = [], []
+    picks, read, scored = [], [], []
     for repeat in range(2):
         for outer in range(4):
             inner = []
@@ -248,12 +261,32 @@ def test_nested_cross_validation_is_the_two_loops(seed):
                 # The row left out beside the outer fold is what validates.
                 inner.append((test if other == low else validation)[:, place[repeat, low, high]])
             picks.append(choose(tried, np.stack(inner, axis=1)))
-            read.append(test[picks[-1], place[repeat, outer, outer]])
+            at = place[repeat, outer, outer]
+            read.append([test[picks[-1], at], test[0, at]])
+            scored.append([points[picks[-1], at], points[0, at]])
     assert list(found.picks) == picks
-    np.testing.assert_allclose(found.loss.mean, np.mean(read))
-    np.testing.assert_allclose(found.loss.error, np.std(read, ddof=1) * np.sqrt(1 / 8 + 1 / 3))
+    (loss, plain_loss), (score, plain_score) = np.transpose(read), np.transpose(scored)
+    for estimate, folds in (
+        (found.loss, loss),
+        (found.score, score),
+        (found.loss_gain, plain_loss - loss),
+        (found.score_gain, score - plain_score),
+    ):
+        np.testing.assert_allclose(estimate.mean, np.mean(folds))
+        np.testing.assert_allclose(estimate.error, np.std(folds, ddof=1) * np.sqrt(1 / 8 + 1 / 3))
     outers = [place[repeat, fold, fold] for repeat in range(2) for fold in range(4)]
     assert found.chosen == choose(tried, test[:, outers])
+    np.testing.assert_array_equal(found.losses, test[:, outers])
+    np.testing.assert_array_equal(found.scores, points[:, outers])
+    methods = [tried[pick].method for pick in picks]
+    assert found.tally(tried) == {name: methods.count(name) for name in methods}
+    assert list(found.tally(tried).values()) == sorted(found.tally(tried).values(), reverse=True)
+    folds, best = test[:, outers], np.argmin(np.mean(test[:, outers], axis=1))
+    near = {}  # each method's best candidate, if its paired difference from the best of all is within one error
+    for at in np.argsort(np.mean(folds, axis=1)):
+        gap, name = folds[at] - folds[best], tried[at].method
+        near.setdefault(name, np.mean(gap) <= np.std(gap, ddof=1) * np.sqrt(1 / 8 + 1 / 3))
+    assert list(found.rivals) == [name for name, close in near.items() if close and name != "none"]
 
 
 def lines(*means, spread=0.01):

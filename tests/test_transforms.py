@@ -516,6 +516,14 @@ def test_wide_numbers_widen_neither_weights_nor_state(name, dtype):
         assert not [leaf for leaf in jax.tree.leaves((start, end)) if leaf.dtype == np.float64]
 
 
+@pytest.mark.parametrize("name", sorted(WITH_WIDE_NUMBERS.keys() - {"proximal_adam"}))  # an optimiser chooses its own
+def test_narrow_updates_of_wide_weights_stay_narrow(name):
+    params, tx = {"kernel": jnp.ones((4, 2))}, WITH_WIDE_NUMBERS[name]()
+    given = {"kernel": jnp.ones((4, 2), jnp.bfloat16)}
+    updates, _ = jax.eval_shape(lambda: tx.update(given, tx.init(params), params))
+    assert updates["kernel"].dtype == jnp.bfloat16
+
+
 def test_wide_numbers_widen_no_figure():
     with jax.enable_x64(True):
         params = {"kernel": jnp.ones((4, 2), jnp.float32)}

@@ -87,6 +87,8 @@ def test_29_draws_for_three_in_four():
     assert variance.draws_for_probability() == 29
     assert variance.draws_for_probability(0.25) == 29
     assert variance.draws_for_probability(0.6) > 6 * 29
+    # Noether's formula with 2.326 and 0.842, the quantiles of 0.99 and 0.8 in tables.
+    assert variance.draws_for_probability(0.75, alpha=0.01, power=0.8) == np.ceil((2.326 + 0.842) ** 2 / (6 * 0.25**2))
 
 
 def test_nonsense_is_refused():
