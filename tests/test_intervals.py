@@ -181,6 +181,11 @@ def test_stratified_bootstrap_resamples_inside_each_data_set():
     table = values.squeeze("seed").transpose("dataset", "draw").values
     by_loop = [stats.trim_mean(np.concatenate([rng.choice(row, row.size) for row in table]), 0.25) for _ in range(4000)]
     np.testing.assert_allclose([result.low, result.high], np.quantile(by_loop, [0.025, 0.975]), atol=2e-3, rtol=0)
+    half = intervals.interquartile_mean(values, confidence=0.5)
+    np.testing.assert_allclose([half.low, half.high], np.quantile(by_loop, [0.25, 0.75]), atol=2e-3, rtol=0)
+    assert result == intervals.interquartile_mean(values)
+    others = [intervals.interquartile_mean(values, **other).low for other in ({"seed": 1}, {"resamples": 99})]
+    assert result.low not in others
 
 
 def test_interquartile_mean_of_one_data_set_and_of_constants():

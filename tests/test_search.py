@@ -153,6 +153,43 @@ def test_rows_that_all_count_nothing_are_refused(task):
         search(np.arange(12.0).reshape(6, 2), np.array([0, 1] * 3), task, weights=np.zeros(6))
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_before_its_first_step_a_training_is_the_formula_on_its_own_rows(task):
+    """A learning rate of 0: 37 rows of 5 inputs, in a table that is filled up to 48 rows of 8."""
+    rng, inputs, hidden = np.random.default_rng(4), 5, 6
+    x, there = rng.normal(3, [1, 20, 0.1, 0, 1, 9, 9, 9], (48, 8)), np.arange(48) < 37
+    x[:, inputs:] = 0
+    y = rng.integers(0, 2, 48) if task == "classification" else rng.normal(5, 7, 48)
+    w, scaled = there * rng.integers(1, 4, 48), np.arange(8) != 1
+    dealt = rng.integers(0, 3, (2, 48)).astype(np.int32)
+    numbers = (each.astype(np.float32) for each in (x, y, w, scaled))
+    table = Table(*numbers, np.float32(inputs), dealt, np.int32(7))
+    setting = Setting(task, outputs=1, hidden=hidden, epochs=1, learning_rate=0.0)
+    parts = [Split(0, 0, 1), Split(0, 2, 2), Split(1, 2, 2), Split(0, -1, -1)]
+    found = train(setting, table, TRIED[:2], parts)
+    kernels = found["params/hidden/kernel"]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert [np.array_equal(kernels[0, 0], each) for each in kernels[0]] == [True, True, False, True]  # of one repeat
+    glorot = np.sqrt(6 / (inputs + hidden))
+    for at, (repeat, test, validation) in enumerate(parts):
+        kernel, *rest = (found[f"params/{name}"][0, at] for name in ("hidden/kernel", "output/kernel"))
+        assert 0.9 * glorot < np.abs(kernel[:inputs]).max() <= glorot
+        np.testing.assert_array_equal(kernel[inputs:], 0)
+        rows = w * (dealt[repeat] != test) * (dealt[repeat] != validation)
+        mean = np.average(x, axis=0, weights=rows)
+        spread = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=rows))
+        units = np.maximum((x - mean) / np.where(scaled & (spread > 1e-3), spread, 1) @ kernel, 0) @ rest[0][:, 0]
+        if task == "regression":
+            middle = np.average(y, weights=rows)
+            losses = (middle + np.sqrt(np.average((y - middle) ** 2, weights=rows)) * units - y) ** 2
+        else:
+            losses = np.logaddexp(0, np.where(y == 1, -units, units))
+        for name, fold in (("train", None), ("test", test), ("validation", validation)):
+            weights = rows if fold is None else w * ((dealt[repeat] == fold) | (fold < 0))
+            wanted = np.average(losses, weights=weights)
+            np.testing.assert_allclose(found[f"{name}_loss"][0, at], wanted, rtol=2e-4)
+
+
 def test_numbers_beyond_float32_are_refused_and_tiny_ones_are_scaled():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 2))
