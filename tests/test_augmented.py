@@ -91,6 +91,8 @@ def test_an_inflection_is_found_where_the_mean_first_grows_by_less():
         return jax.lax.scan(lambda c, sv: (rule.later(*c, sv[1], sv[0]), 0), rule.start(values[0]), (steps, values))[0]
 
     np.testing.assert_allclose(bound(jnp.asarray(values, jnp.float32))[0], wanted, rtol=1e-6)
+    # The third value is the first that grew by less than the one before; only the fourth is looked at.
+    np.testing.assert_allclose(bound(jnp.repeat(jnp.array([0.0, 5.0, 6.0, 6.5, 9.0]), 3))[0], 6.5, rtol=1e-6)
     assert np.isinf(bound(jnp.full(len(values), 2.0))[0])
 
 
@@ -123,6 +125,10 @@ def test_leaves_without_weights_are_under_every_bound():
 def test_bad_use_is_refused_in_words():
     with pytest.raises(ValueError, match="FixedBound: value is -1; expected a number of at least 0"):
         jr.FixedBound(-1.0)
+    with pytest.raises(ValueError, match="InitialBound: factor is -1; expected a number of at least 0"):
+        jr.InitialBound(-1.0)
+    with pytest.raises(ValueError, match="WarmBound: steps is 0; expected a number of at least 1"):
+        jr.WarmBound(0)
     with pytest.raises(ValueError, match="InflectionBound: memory is 2"):
         jr.InflectionBound(memory=2.0)
     with pytest.raises(ValueError, match="memory is 1; expected a number of at least 0 and under 1"):

@@ -96,6 +96,15 @@ def test_the_steepest_step_has_the_size_of_its_set_whatever_the_gradient():
     np.testing.assert_array_equal(still["bias"], 0)
 
 
+def test_a_norm_of_all_kernels_has_one_step_for_all():
+    params = {"first": {"kernel": jnp.ones((2, 2))}, "second": {"kernel": jnp.full((1, 2), 5.0)}}
+    given = {"first": {"kernel": jnp.array([[0.0, 3.0], [0.0, 0.0]])}, "second": {"kernel": jnp.array([[0.0, 4.0]])}}
+    rules = {jr.KERNELS: jr.TreeNorm(10.0)}  # the farthest point is -10 u / 5, of all weights together
+    for make, wanted in ((jr.steepest, lambda w, u: 2 * u), (jr.conditional_gradient, lambda w, u: w + 2 * u)):
+        found = make(rules).update(given, make(rules).init(params), params)[0]
+        jax.tree.map(np.testing.assert_allclose, found, jax.tree.map(wanted, params, given))
+
+
 def test_hyperball_is_its_formula_and_keeps_the_norm():
     rules, rate = jr.initial_spheres(START), 0.1
     path = walk(optax.chain(jr.hyperball(rules, rate)), slope=lambda p: {**pull(p), "bias": jnp.zeros(3)})["kernel"]

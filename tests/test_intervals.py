@@ -48,6 +48,12 @@ def test_few_values_get_students_t_and_cover_too():
     expected = stats.ttest_1samp(x, 0.0, axis=-1).confidence_interval(0.95)
     np.testing.assert_allclose([low, high], [expected.low, expected.high], rtol=1e-10)
     assert 0.93 <= np.mean((low <= 0) & (high >= 0)) <= 0.97
+    for n in (7, 8):  # eight are enough for resamples
+        ends, expected = (
+            intervals.mean_interval(x[0, :1] + np.arange(n)),
+            stats.ttest_1samp(x[0, :1] + np.arange(n), 0.0),
+        )
+        assert np.allclose(ends, expected.confidence_interval(0.95), rtol=1e-10) == (n == 7)
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.99])

@@ -63,8 +63,9 @@ def test_a_table_is_encoded_as_by_the_transformers_of_scikit_learn():
     ids=["semicolons", "tabs", "mark", "DOS", "commas at the end", "more of them", "the index of pandas"],
 )
 def test_dialects_of_csv_are_one_table(text):
-    inputs, target = checked(text.encode(), "good.csv")
+    inputs, target = checked(text.encode(), "GOOD.CSV")
     np.testing.assert_array_equal(inputs, checked(GOOD.encode(), "good.csv")[0])
+    assert list(parsed(text.encode(), "good.csv")) == ["age", "city", "weight", "y"]
     assert target.task == "classification"
 
 
@@ -96,7 +97,7 @@ def column(cell):
     return ("x;y\n" + "".join(f"{cell.format(row)}\n" for row in range(20))).encode()
 
 
-few = "".join(f"{row % 15},{row % 2}\n" for row in range(60))
+few = "".join(f"{row % 13},{row % 2}\n" for row in range(60))
 numbers = "".join(f"{row * 1.5},{row % 2}\n" for row in range(60))
 REFUSED = {
     "empty": (b"", "t.csv", "t.csv is empty"),
@@ -148,6 +149,7 @@ REFUSED = {
     "objects": (npz(x=np.array([None, 1], dtype=object)), "t.npz", "is of type object; expected numbers"),
     "cube": (npz(x=np.zeros((2, 2, 2))), "t.npz", "(2, 2, 2); expected (rows,) or (rows, columns)"),
     "lengths": (npz(x=np.zeros(2), y=np.zeros(3)), "t.npz", r"have [2, 3] rows"),
+    "twice": (npz(**{"x": np.zeros((2, 2)), "x.1": np.zeros(2)}), "t.npz", "two columns of t.npz are named 'x.1'"),
     "only target": (b"y\n1\n0\n", "t.csv", "no column beside 'y'"),
 }
 
@@ -183,7 +185,8 @@ def test_columns_that_are_not_wanted_are_not_looked_at():
     raw = ("when,x\n" + "".join(f"2024-01-{day:02},{day}\n" for day in range(1, 29))).encode()
     columns = parsed(raw, "t.csv", wanted={"x": False})
     np.testing.assert_array_equal(columns["x"], np.arange(1, 29))
-    assert len(parsed(b"big,x\n1e300,1\n", "t.csv", wanted={"x": False})["x"]) == 1
+    for big in ((b"big,x\n1e300,1\n", "t.csv"), (npz(big=np.array([1e300]), x=np.ones(1)), "t.npz")):
+        assert len(parsed(*big, wanted={"x": False})["x"]) == 1
     columns = parsed(b",q,q,,x\n1,2,3,4,5\n1,2,3,4,6\n", "t.csv", wanted={"x": False})
     np.testing.assert_array_equal(columns["x"], [5, 6])
     np.testing.assert_array_equal(parsed(b"q,q,x\n1,2,3\n", "t.csv", without=["q"])["x"], [3])
@@ -199,7 +202,9 @@ def test_columns_that_are_not_wanted_are_not_looked_at():
         [f"{row}-{row + 1}" for row in range(20)],
         [f"00 {row:03}" for row in range(20)],
         ["1,2", "2,3", "1", "3"] * 5,
+        [f"1_{row:03}" for row in range(20)],
         [*map(str, range(1, 13)), "unknown", *"1234567"],
+        [*map(str, range(100, 120)), *["unknown"] * 5],
     ],
     ids=lambda cells: cells[0],
 )
