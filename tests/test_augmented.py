@@ -55,6 +55,7 @@ def test_it_holds_the_bound_with_the_kkt_multiplier():
 def test_a_bound_with_room_changes_nothing_and_a_share_of_the_start_is_one():
     law = jax.jit(lambda factor: ends(jr.InitialBound(factor)))
     start = 6 * 0.3**2
+    assert jr.InitialBound().start(start)[0] == pytest.approx(start)
     w, multiplier, bound = law(100.0)
     np.testing.assert_allclose(w, FREE, atol=1e-3)
     assert multiplier == 0

@@ -90,6 +90,14 @@ def test_the_steepest_step_has_the_size_of_its_set_whatever_the_gradient():
         updates = balls({path: scale * g for path, g in pull(START).items()})
         np.testing.assert_allclose(np.linalg.svd(updates["kernel"])[1], 0.5, rtol=1e-4)
         np.testing.assert_allclose(updates["bias"], 0.1, rtol=1e-6)
+    # A weight whose own u is 0 moves with its matrix.
+    part = balls({**pull(START), "kernel": pull(START)["kernel"].at[1, 2].set(0)})["kernel"]
+    np.testing.assert_allclose(np.linalg.svd(part)[1], 0.5, rtol=1e-4)
+    late = jr.steepest({"bias": jr.LinfBall(optax.linear_schedule(0.1, 0.3, 1))})
+    state = late.init(START)
+    for size in (0.1, 0.3):
+        updates, state = late.update(START, state, START)
+        np.testing.assert_allclose(updates["bias"], size, rtol=1e-6)
     spheres = jax.jit(lambda given: step({"kernel": jr.UnitNorm(), "bias": jr.FrobeniusSphere(1.0)}, given))
     still = spheres(jax.tree.map(jnp.zeros_like, START))
     np.testing.assert_array_equal(still["kernel"], 0)  # the sphere's own answer, all weights equal, is no descent
@@ -123,6 +131,12 @@ def test_initial_spheres_trace_and_take_a_share():
         return rule.radius
 
     np.testing.assert_allclose(jax.jit(radius)(0.5), np.linalg.norm(START["kernel"]) / 2, rtol=1e-6)
+    alike = {"a.c": jnp.ones((3, 3), jnp.bfloat16), "abc": jnp.full((2, 2), 3.0)}
+    rules = jr.initial_spheres(alike, ".*")  # names are no patterns, and norms have more digits than bfloat16
+    assert jr.feasible(alike, rules, tolerance=1e-6)
+    np.testing.assert_allclose([rule.radius for rule in rules.values()], [3, 6], rtol=1e-6)
+    long = {"kernel": jnp.ones((1001, 1), jnp.bfloat16)}
+    np.testing.assert_allclose(jr.initial_spheres(long)["kernel"].radius, 1001**0.5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("make", [jr.conditional_gradient, jr.steepest])

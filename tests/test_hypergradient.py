@@ -126,9 +126,27 @@ def test_tuned_strengths_are_those_that_minimise_the_validation_loss():
 
 def test_a_diverged_training_is_no_step_and_never_the_best():
     def loss(s):
-        return jnp.where(s < 0, jnp.nan, (s - 1) ** 2)
+        return (s - 1) ** 2 + 0 * jnp.sqrt(s)  # not a number below 0, nor is its slope
 
-    found = tune(loss, jnp.asarray(0.3), steps=8, optimizer=optax.sgd(0.6))
-    assert np.isfinite(found.loss)
+    found = tune(loss, jnp.asarray(0.3), steps=5, optimizer=optax.sgd(1.6))
+    path = [0.3, 0.3 + 1.6 * 1.4, 2.54 - 1.6 * 3.08]  # the last one diverged
+    np.testing.assert_allclose(found.path, [*path, path[2], path[2]], rtol=1e-5)
+    np.testing.assert_allclose(found.losses, [0.7**2, 1.54**2, np.nan, np.nan, np.nan], rtol=1e-5)
+    np.testing.assert_allclose([found.logs, found.loss], [0.3, 0.49], rtol=1e-5)
     lost = tune(loss, jnp.asarray(-1.0), steps=3)
     np.testing.assert_array_equal(lost.path, -1.0)
+
+
+def test_solvers_stop_where_they_are_told_to():
+    curvature, b = jnp.array([1.0, 4.0]), jnp.array([2.0, 1.0])
+
+    def solved(solve):
+        return solve(lambda x: curvature * x, b)
+
+    terms = [(1 - 0.2 * curvature) ** k * b for k in range(3)]
+    np.testing.assert_allclose(solved(neumann(0.2, terms=3)), 0.2 * sum(terms), rtol=1e-6)
+    downhill = jnp.vdot(b, b) / jnp.vdot(b, curvature * b) * b  # the first step goes to the minimum along b
+    np.testing.assert_allclose(solved(conjugate_gradients(steps=1)), downhill, rtol=1e-6)
+    np.testing.assert_allclose(solved(conjugate_gradients(steps=2)), b / curvature, rtol=1e-5)
+    residual = float(jnp.linalg.norm(curvature * downhill - b) / jnp.linalg.norm(b))
+    np.testing.assert_allclose(solved(conjugate_gradients(tolerance=1.01 * residual)), downhill, rtol=1e-6)

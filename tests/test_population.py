@@ -60,9 +60,9 @@ def test_the_strength_that_zeroes_groups_is_the_largest_norm_of_one():
 def test_halving_keeps_the_best_of_each_rung():
     slopes = np.array([5.0, 1.0, np.nan, 3.0, 0.5, 4.0, 2.0, 6.0])
 
-    def law(keep):
+    def law(keep, rungs=3):
         return successive_halving(
-            lambda w, s: w + s, lambda w: jnp.abs(w - 6), jnp.zeros(8), jnp.asarray(slopes), 3, keep
+            lambda w, s: w + s, lambda w: jnp.abs(w - 6), jnp.zeros(8), jnp.asarray(slopes), rungs, keep
         )
 
     # After one rung: |w - 6| of 5, 1, nan, 3, .5, 4, 2, 6 is least for 6, 5, 4, 3; after two, of 12, 10, 8, 6, for
@@ -71,6 +71,8 @@ def test_halving_keeps_the_best_of_each_rung():
     np.testing.assert_array_equal(found.lanes, [3, 5])
     np.testing.assert_array_equal(found.losses, [3, 6])
     np.testing.assert_array_equal(found.state, [9, 12])
+    assert (law(0.1).lanes.tolist(), law(0.1).losses.tolist()) == ([7], [12])  # one at least goes on
+    np.testing.assert_array_equal(law(0.5, rungs=1).losses, [0, 1, 2, 3, 4, 5, 5.5, np.inf])
     with pytest.raises(ValueError, match="keep is 1; expected a share between 0 and 1"):
         law(1)
 
@@ -88,6 +90,37 @@ def test_a_population_copies_the_best_over_the_worst_and_moves_the_strengths_of_
     assert len(set(copied.tolist())) == 2
     with pytest.raises(ValueError, match=r"share is 0\.9; expected one above 0 and at most a half"):
         population_training(lambda w, s: w, lambda w: w, jnp.zeros(4), logs, jax.random.key(0), 1, share=0.9)
+
+
+def test_a_population_of_three_replaces_the_one_that_diverged_and_moves_all_of_its_strengths():
+    logs = {"penalty": jnp.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])}
+    found = population_training(
+        lambda w, s: w + jnp.sum(s["penalty"]),
+        lambda w: jnp.where(w == 9, -jnp.inf, -w),  # the sum of the last
+        jnp.zeros(3),
+        logs,
+        jax.random.key(0),
+        rounds=2,
+        spread=1e-2,
+    )
+    assert sorted(found.lanes.tolist()) == [0, 1, 1]
+    moves = np.sort(np.asarray(found.strengths["penalty"])[np.asarray(found.lanes) == 1] - logs["penalty"][1], axis=0)
+    assert np.count_nonzero(moves) == 2
+    assert np.ptp(moves[moves != 0]) > 0
+    assert np.max(np.abs(moves)) < 0.05
+
+
+def test_a_population_moves_otherwise_in_each_round():
+    def best_and_other(rounds):
+        def law(key):
+            return population_training(lambda w, s: s, jnp.negative, jnp.zeros(2), jnp.zeros(2), key, rounds, 0.5)
+
+        return np.sort(jax.vmap(law)(jax.random.split(jax.random.key(0), 20)).strengths, axis=1).T
+
+    (_, first), (low, high) = best_and_other(2), best_and_other(3)
+    rose = first > 0.1  # where the copy is the better one after its first move, it is copied and moved again
+    assert 3 < np.sum(rose) < 20
+    assert np.min(np.abs(high - low - first)[rose]) > 1e-3
 
 
 def test_clouds_close_in_on_the_minimum_within_their_ends():
