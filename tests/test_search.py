@@ -233,6 +233,7 @@ def test_what_diverged_where_it_is_to_serve_is_not_chosen(where):
     broken[1, at] = np.nan
     found = nested(TRIED, parts, (broken, -broken), losses)
     assert found.chosen == 2
+    assert found.rivals == ("L2",)
     assert found.picks == ((1, 1, 1, 1, 1) if where == "all rows" else (1, 1, 2, 1, 1))
     assert np.isfinite([found.score.mean, found.score.error, found.loss.mean, found.score_gain.mean]).all()
 

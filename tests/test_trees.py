@@ -108,6 +108,21 @@ def test_none_leaves_stay_none():
     assert jr.penalty(params, jr.L1(1.0)) == 12
     assert jr.violation(params, jr.NonNeg()) == 0
     assert jr.apply_updates(params, params, jr.NonNeg())["hidden"]["bias"] is None
+    # No update, as behind a mask or an Equinox filter: projected as it is.
+    params = {"kernel": jnp.array([[-1.0], [2.0]]), "bias": jnp.ones(1)}
+    moved = jr.apply_updates(params, dict.fromkeys(params), jr.NonNeg())
+    np.testing.assert_array_equal(np.vstack([moved["kernel"], moved["bias"][:, None]]), [[0], [2], [1]])
+
+
+def test_no_rules_cost_nothing_and_always_hold():
+    for found in (jr.penalty(tree(), {}), jr.violation(tree(), {})):
+        assert (found, found.dtype) == (0, jnp.float32)
+
+
+def test_wide_updates_do_not_widen_narrow_weights():
+    params = {"kernel": jnp.ones((2, 2), jnp.bfloat16), "bias": jnp.ones(2, jnp.bfloat16)}
+    moved = jr.apply_updates(params, jax.tree.map(lambda w: w.astype(jnp.float32), params), jr.NonNeg())
+    assert [w.dtype for w in jax.tree.leaves(moved)] == [jnp.bfloat16] * 2
 
 
 @pytest.mark.parametrize("name", ["penalty", "violation"])
@@ -175,6 +190,8 @@ def test_rules_to_a_reference_measure_from_it():
     grouped = jr.to_reference(start, jr.GroupLasso(1.0))
     norms = sum(np.sqrt(len(away[k]["kernel"])) * np.linalg.norm(away[k]["kernel"], axis=0).sum() for k in away)
     np.testing.assert_allclose(jr.penalty(now, grouped), norms, rtol=1e-5)
+    alike = {"a.c": jnp.ones(2), "abc": jnp.ones(2)}  # names are no patterns
+    assert jr.penalty(alike, jr.to_reference(alike, {".*": jr.L2(1.0)})) == 0
     with pytest.raises(TypeError, match="expected a penalty such as"):
         jr.to_reference(start, {jr.KERNELS: jnp.sum})
 
