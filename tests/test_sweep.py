@@ -36,7 +36,7 @@ from jaxreg.lab.progress import diverged
 from jaxreg.lab.results import open_store
 from jaxreg.lab.store import open_folder
 from jaxreg.lab.sweep import sweep
-from jaxreg.lab.width import working_set
+from jaxreg.lab.width import CACHE, MOST, default_width, peak, traffic, working_set
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
 
@@ -280,6 +280,22 @@ def test_rows_of_a_loop_count_where_they_come_back() -> None:
 
     alone, inside = (working_set(jax.jit(run).trace(0.0, x).jaxpr.jaxpr) for run in (once, again))
     assert inside - alone == 2 * 8 * 1000 * 4  # what the inner loop takes and what it makes, in float32
+
+
+def test_lanes_a_chunk_are_what_the_cache_or_half_of_the_memory_holds_or_a_workers_share() -> None:
+    x = jax.ShapeDtypeStruct((1000,), jnp.float32)
+    jaxpr = jax.jit(lambda x: jax.lax.add(jax.lax.sin(x), x)).trace(x).jaxpr.jaxpr
+    lane = 3 * 4000  # bytes: x, its sine and their sum; taken to be half as many with fusion
+
+    def width(lanes: int = 2**30, workers: int = 1, memory: int | None = None) -> int:
+        return default_width(jaxpr, lanes, workers, memory)
+
+    assert peak(jaxpr) == working_set(jaxpr) == lane
+    assert width() <= CACHE / (lane / 2) < 2 * width()
+    assert [width(memory=memory) for memory in (1, 64 * lane - 1, 64 * lane, 2**50)] == [1, 32, 64, MOST]
+    assert width(lanes=10, workers=4) == 3
+    loop = jax.jit(lambda x: jax.lax.scan(lambda x, _: (jax.lax.sin(x), None), x, None, 5)).trace(x).jaxpr.jaxpr
+    assert (traffic(jaxpr), traffic(loop)) == (2 * 4000, 5 * 4000)
 
 
 def test_a_chunk_is_halved_until_its_compiled_program_fits_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -646,7 +662,7 @@ from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.results import open_store
 from jaxreg.lab.store import Store, open_folder
 from jaxreg.lab.sweep import sweep
-from jaxreg.lab.width import working_set
+from jaxreg.lab.width import CACHE, MOST, default_width, peak, traffic, working_set
 
 def walk(scale, seed):
     def step(x, _):
