@@ -133,6 +133,19 @@ def test_one_set_of_axes_may_be_written_in_several_ways(one, other):
     np.testing.assert_allclose(end, jr.Intersection(jr.UnitNorm(axis=other), jr.NonNeg())(x), atol=1e-6)
 
 
+@pytest.mark.parametrize("bound", [(0.3, 0.1, 1.0), (2.1, 0.0, 0.7)])  # 3 · 0.1 is above 0.3, and 3 · 0.7 under 2.1
+def test_a_total_that_the_bounds_reach_to_rounding_is_reached(bound):
+    total, low, high = bound
+    end = jr.Intersection(jr.SumTo(total), jr.Box(low, high))(jnp.ones(3))
+    np.testing.assert_allclose(end, total / 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("part", [jr.SumTo(1.0), jr.L1Ball(1.0), jr.MaxNorm(1.0)], ids=str)
+def test_a_set_alone_is_its_own_intersection(part):
+    x = jnp.asarray(RNG.normal(size=(5, 3)), jnp.float32)
+    np.testing.assert_allclose(jr.Intersection(part)(x), part(x), atol=1e-6)
+
+
 # name: (sets, weights, how far each unit is from the set that it is farthest from): 200 rounds have not led, or cannot
 # lead, to a common point. A radius to be filled in is no number that can be looked at.
 FAR = {

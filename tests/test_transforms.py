@@ -395,6 +395,13 @@ def test_missing_leaves_stay_missing(make):
     assert np.all(updates["hidden"]["kernel"] != -0.5)
 
 
+def test_a_leaf_without_an_update_counts_in_a_norm_of_all():
+    params = {"first": {"kernel": jnp.array([[3.0]])}, "second": {"kernel": jnp.array([[4.0]])}}
+    tx = jr.project({jr.KERNELS: jr.TreeNorm(5.0)})
+    updates, _ = tx.update({"first": {"kernel": jnp.ones((1, 1))}, "second": {"kernel": None}}, tx.init(params), params)
+    close(optax.apply_updates(params, updates), jax.tree.map(lambda w: w / w * 12.5**0.5, params))  # of (4, 4)
+
+
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16], ids=lambda d: d.__name__)
 def test_narrow_parameters_stay_feasible_and_keep_their_dtype(dtype):
     params = jax.tree.map(lambda w: w.astype(dtype), model())
