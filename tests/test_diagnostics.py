@@ -149,6 +149,14 @@ def test_norms_are_those_of_units_in_every_layout():
     np.testing.assert_allclose(norms, np.linalg.norm(w[0], axis=1), rtol=1e-6)
 
 
+def test_figures_of_narrow_weights_are_wide():
+    params = {"kernel": jnp.full((1001, 1), 0.75, jnp.bfloat16)}
+    rule = jr.MaxNorm(1.0)
+    norm, end = 0.75 * 1001**0.5, np.asarray(jr.projected(params, rule)["kernel"], np.float64)
+    np.testing.assert_allclose(diagnostics.unit_norms(params, rule)["kernel"], [norm], rtol=1e-6)
+    np.testing.assert_allclose(diagnostics.moves(params, rule)["kernel"], np.linalg.norm(0.75 - end), rtol=1e-6)
+
+
 def test_empty_leaves_have_figures():
     for name in ("violations", "moves", "exact_zeros", "at_limit"):
         for shape in ((0, 3), (3, 0)):

@@ -20,7 +20,7 @@ from test_report import Page, recompute
 import jaxreg_cli
 from jaxreg.lab import Data, Problem, Recipe, fit, linen, squared_error
 from jaxreg.lab.candidates import METHODS, Candidate, Knobs, candidates
-from jaxreg.lab.folds import Setting, Split, Table, deal, splits, train
+from jaxreg.lab.folds import WHOLE, Setting, Split, Table, deal, splits, train
 from jaxreg.lab.metrics import binary_cross_entropy
 from jaxreg.lab.model_file import load, save
 from jaxreg.lab.models import MLP
@@ -145,6 +145,15 @@ def test_rows_of_equal_inputs_stay_in_one_fold():
     y = np.arange(200) % 2
     found = search(x, y, "classification", Plan(quick=True, repeats=1, epochs=300, methods=("L2",)))
     assert found.found.scores[0].mean() == 0.5
+
+
+def test_a_large_table_is_trained_in_batches():
+    setting = Setting("classification", outputs=1, hidden=1, epochs=1, learning_rate=0.1)
+    assert [(setting.batch(rows), setting.steps(rows)) for rows in (9, WHOLE, WHOLE + 1)] == [
+        (9, 1),
+        (WHOLE, 1),
+        (256, 5),
+    ]
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
