@@ -132,6 +132,12 @@ def test_shares_are_of_the_units_that_were_compared(tmp_path):
     assert "% of the seeds (" in "".join(map(str, change(Source("fresh", turned), "L2(0.01)", "test_loss")))
 
 
+def test_of_one_strength_alone_no_other_is_asked_for(tmp_path):
+    advice, text = told(make_study(tmp_path / "study", loss={1e-2: -0.4}, accuracy={1e-2: 0.005}))
+    assert advice == ["L2(0.01)"]
+    assert "strength tried" not in text
+
+
 def test_a_recipe_of_another_name_is_advised_by_it(tmp_path):
     _, text = told(make_study(tmp_path / "study", label="held {0:g}"))
     assert text.startswith("Use held 0.01.")
