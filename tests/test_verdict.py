@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 from stored import NOISE, make_study
 
 from jaxreg.lab import figures
@@ -101,6 +102,13 @@ def test_of_recipes_that_were_not_chosen_nothing_is_said(tmp_path):
     assert figures.gain(source.data.fresh, "L2(0.001)", "test_loss").high < 0
     assert "No recipe" not in words(source)
     assert words(source).startswith("L2(0.01), chosen most often on the validation rows, helps in one thing and harms")
+
+
+def test_what_helps_in_most_draws_and_harms_more_in_a_few_is_not_advised(tmp_path):
+    harm = xr.DataArray(np.where(np.arange(64) % 10, 0.0, 5.0), dims="draw")
+    source = changed(make_study(tmp_path / "study", accuracy={1e-2: 0.0, 1e-3: 0.0}), test_loss={"L2(0.01)": harm})
+    assert figures.outperforms(source.data.fresh, "L2(0.01)", "test_loss").low > 0.5
+    assert words(source).startswith("L2(0.01), chosen most often on the validation rows, is not shown to help")
 
 
 def test_what_always_diverged_is_not_advised(tmp_path):
