@@ -36,6 +36,8 @@ def test_squared_errors_are_those_of_scikit_learn(outputs):
     found, wanted = RNG.normal(size=(2, 40, outputs)).astype(np.float32)
     expected = mean_squared_error(wanted, found)
     np.testing.assert_allclose(jnp.mean(metrics.squared_error(found, wanted)), expected, rtol=1e-6)
+    rows = [mean_squared_error(*row) for row in zip(wanted, found, strict=True)]
+    np.testing.assert_allclose(metrics.squared_error(found, wanted), rows, rtol=1e-5)
     np.testing.assert_allclose(metrics.root_mean_squared_error(found, wanted), np.sqrt(expected), rtol=1e-6)
     if outputs == 1:
         np.testing.assert_array_equal(metrics.squared_error(found, wanted[:, 0]), metrics.squared_error(found, wanted))
