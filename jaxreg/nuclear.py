@@ -33,6 +33,7 @@ class Nuclear:
 
     strength: Number
     axis: Axis = static(default=None)
+    whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "strength")

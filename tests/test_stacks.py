@@ -21,7 +21,13 @@ CONSTRAINTS = {
     "Orthonormal": jr.Orthonormal(),
     "NuclearBall": jr.NuclearBall(2.0),
 }
-PENALTIES = {"Spectral": jr.Spectral(0.5), "Orthogonal": jr.Orthogonal(0.5), "GroupLasso": jr.GroupLasso(0.5)}
+PENALTIES = {
+    "Spectral": jr.Spectral(0.5),
+    "Nuclear": jr.Nuclear(0.5),
+    "Orthogonal": jr.Orthogonal(0.5),
+    "GroupLasso": jr.GroupLasso(0.5),
+    "Linf": jr.Linf(0.5),
+}
 
 
 @pytest.mark.parametrize("name", CONSTRAINTS)
@@ -60,7 +66,11 @@ def test_proximal_steps_and_farthest_points_are_those_of_the_layers():
     def moved(tx, params):
         return tx.update(jax.tree.map(jnp.ones_like, params), tx.init(params), params)[0]["kernel"]
 
-    for tx in (jr.proximal(jr.Spectral(0.5), 1.0), jr.steepest(jr.SpectralNorm(0.5))):
+    for tx in (
+        jr.proximal(jr.Spectral(0.5), 1.0),
+        jr.proximal(jr.Nuclear(0.5), 1.0),
+        jr.steepest(jr.SpectralNorm(0.5)),
+    ):
         alone = jnp.stack([moved(tx, {"kernel": w}) for w in W])
         np.testing.assert_allclose(moved(tx, STACK), alone, atol=1e-5)
     with pytest.raises(TypeError, match="has no proximal step; expected"):
