@@ -17,6 +17,7 @@ from jaxreg.lab.page import html
 from jaxreg.lab.quote import Source
 from jaxreg.lab.record import Claim
 from jaxreg.lab.report import compose, opened, report
+from jaxreg.lab.style import legend
 
 NOT_WORDS = {"code", "pre", "svg", "style", "script", "title", "given", "figcaption", "output"}
 
@@ -225,6 +226,24 @@ def test_a_label_beside_long_numbers_is_inside_of_its_picture():
 
     gallery._picture("tiny", "a difference that is tiny", draw)
     assert drawn[0].yaxis.get_tightbbox().x0 >= 0
+
+
+def test_a_legend_of_long_names_is_inside_of_its_picture():
+    def draw(ax):
+        for recipe in ("none", "pruned by 90%", "pruned by 98%"):
+            for layer in ("hidden", "output"):
+                ax.plot([0, 1], label=f"{recipe}, {layer}/kernel")
+        ax.set_xlabel("epoch")
+        legend(ax, "mean and middle 80 % of 32 lanes")
+        drawn.append(ax)
+
+    drawn = []
+    gallery._picture("long", "many long names", draw)
+    (ax,) = drawn
+    box, whole = ax.get_legend().get_window_extent(), ax.figure.bbox
+    assert 0 <= box.x0 < box.x1 <= whole.x1
+    assert box.y0 >= 0
+    assert ax.bbox.height == pytest.approx((3.7 - 1.15 - 0.12) * ax.figure.dpi)
 
 
 def test_a_strength_is_marked_as_chosen_only_if_one_is(study):

@@ -183,6 +183,10 @@ def _picture(name: str, caption: str, draw: Callable[[Axes], object]) -> Picture
         draw(ax)
         if (labels := ax.yaxis.get_tightbbox()) is not None and labels.x0 < 0:  # long numbers push the label out
             figure.subplots_adjust(left=_LEFT / _WIDTH - labels.x0 / figure.bbox.width)
+        if (key := ax.get_legend()) is not None and (lacks := -key.get_window_extent().y0 / figure.dpi) > 0:
+            height = _HEIGHT + lacks + _TOP
+            figure.set_figheight(height)
+            figure.subplots_adjust(bottom=1 - (_HEIGHT - _BOTTOM) / height, top=1 - _TOP / height)
         return Picture(name, caption, svg(figure, name))
 
 

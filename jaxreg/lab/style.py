@@ -116,6 +116,8 @@ def legend(ax: Axes, title: str = "", *, below: bool = False) -> None:
         place |= {"ncols": min(entries, 2), "handlelength": 1.4, "handletextpad": 0.5, "columnspacing": 1.0}
     if entries:
         drawn = ax.legend(title=title or None, alignment="left", **place)
+        if place and drawn.get_window_extent().width > ax.bbox.width:  # long names side by side
+            drawn = ax.legend(title=title or None, alignment="left", **place | {"ncols": 1})
         for handle in drawn.legend_handles:
             if isinstance(handle, PathCollection):
                 handle.set_sizes([24.0])  # the points of ten thousand draws are too small for a key
