@@ -24,9 +24,9 @@ def flat_digits(count: int) -> Data:
     return data._replace(**{name: x.reshape(*x.shape[:2], 64) for name, x in data._asdict().items() if name[0] == "x"})
 
 
-def gradual(sparsity: Any) -> Recipe:
+def gradual(fewer: Any) -> Recipe:
     def rising(step: jax.Array) -> jax.Array:
-        return sparsity * (1 - (1 - jnp.minimum(step / RISE, 1)) ** 3)
+        return (1 - 1 / jnp.maximum(fewer, 1)) * (1 - (1 - jnp.minimum(step / RISE, 1)) ** 3)
 
     return Recipe(constraints={jr.KERNELS: jr.Sparse(rising, axis=(0, 1))})
 
@@ -51,9 +51,9 @@ STUDY = Study(
         Arm(
             "pruned",
             gradual,
-            strengths=(0, 0.5, 0.75, 0.9, 0.95, 0.98),
-            label="pruned by {0:.0%}",
-            quantity="sparsity",
+            strengths=(0, 2, 4, 10, 20, 50),
+            label=["none", *(f"pruned by {share}%" for share in (50, 75, 90, 95, 98))],
+            quantity="compression",
         ),
         Arm(
             "at once",
