@@ -370,7 +370,8 @@ def test_a_budget_shortens_trainings_until_they_make_20_steps():
     assert planned((569, 30), 1).epochs == 20  # of one step each
     assert 4 <= planned((1500, 30), 1).epochs < 20  # of six
     assert planned((100_000, 320), 1).epochs == 1  # of 391
-    assert planned((569, 30), 1, epochs=90).epochs == 90
+    for asked in (3, 25, 90):
+        assert planned((569, 30), 1, epochs=asked) == Plan(epochs=asked, quick=True, repeats=1)
 
 
 @pytest.mark.parametrize(("epochs", "ended"), [(10, False), (200, True)])

@@ -226,11 +226,11 @@ def planned(
     if budget is None:
         return plan
     ladder = [dataclasses.replace(plan, repeats=repeats) for repeats in range(10, 0, -1)]
+    quickly = dataclasses.replace(plan, repeats=1, quick=True)
     most, _ = plan.passes(shape[0])
     least = -(-LEAST_STEPS // Setting("regression", 1, plan.hidden, most, plan.learning_rate).steps(shape[0]))
-    parts = (1, 2, 4, 8, 16) if epochs is None else (1,)
-    shorter = [max(least, most // part // 10 * 10 or most // part) for part in parts]
-    ladder += [dataclasses.replace(plan, repeats=1, quick=True, epochs=each) for each in shorter]
+    shorter = [max(least, most // part // 10 * 10 or most // part) for part in (1, 2, 4, 8, 16)]
+    ladder += [quickly] if epochs else [dataclasses.replace(quickly, epochs=each) for each in shorter]
     return next((each for each in ladder if _seconds(shape, each) <= budget), ladder[-1])
 
 
