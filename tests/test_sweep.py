@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import os
+import pickle
 import re
 import signal
 import socket
@@ -163,6 +164,16 @@ def test_narrow_axes_have_coordinates_that_are_kept(kind: str, tmp_path: Path) -
     assert found["x"].values.tolist() == [1, 2]
     assert found["y"].sel(x=2).item() == 4
     xr.testing.assert_identical(found, sweep(square, {"x": jnp.array([1, 2], kind)}))
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint8", "float64", "bool"])
+def test_an_axis_that_was_pickled_is_the_axis_that_it_was(kind: str) -> None:
+    """NumPy's `isbuiltin` is 0 for the type of an array that comes out of a pickle, as axes come to an executor."""
+    values = np.arange(200).astype(kind) if kind != "bool" else np.array([False, True])
+    given, pickled = (make_grid({"x": each}).axes[0] for each in (values, pickle.loads(pickle.dumps(values))))
+    np.testing.assert_array_equal(pickled.leaves[0], given.leaves[0])
+    assert pickled.leaves[0].dtype == given.leaves[0].dtype
+    assert pickled.coordinate.dtype == given.coordinate.dtype
 
 
 def test_run_may_close_over_a_random_key(tmp_path: Path) -> None:
@@ -662,7 +673,7 @@ from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.results import open_store
 from jaxreg.lab.store import Store, open_folder
 from jaxreg.lab.sweep import sweep
-from jaxreg.lab.width import CACHE, MOST, default_width, peak, traffic, working_set
+from jaxreg.lab.width import working_set
 
 def walk(scale, seed):
     def step(x, _):

@@ -173,9 +173,9 @@ def storable(array: np.ndarray) -> np.ndarray:
     """A coordinate as files and pandas can hold it: narrow types widened exactly, objects as text."""
     if array.dtype.kind in "OT":  # objects, or NumPy's strings of any length, which it saves as objects
         return array.astype(object).astype(np.str_)
-    if array.dtype == np.float16 or (array.dtype.isbuiltin != 1 and jnp.issubdtype(array.dtype, np.floating)):
+    if array.dtype == np.float16 or (array.dtype.isbuiltin == 2 and jnp.issubdtype(array.dtype, np.floating)):
         return array.astype(np.float32)
-    return array.astype(np.int32) if jnp.issubdtype(array.dtype, np.integer) and array.dtype.isbuiltin != 1 else array
+    return array.astype(np.int32) if jnp.issubdtype(array.dtype, np.integer) and array.dtype.isbuiltin == 2 else array
 
 
 def _stack(name: str, entries: Any) -> Any:
@@ -228,7 +228,7 @@ def _array(name: str, leaf: Any) -> np.ndarray:
         )
     if array.dtype.kind in "fc" and np.isnan(array).any():
         raise ValueError(f"axis {name!r} holds NaN: every value of an axis must be a number")
-    if array.dtype.isbuiltin != 1 and jnp.issubdtype(array.dtype, np.integer):
+    if array.dtype.isbuiltin == 2 and jnp.issubdtype(array.dtype, np.integer):
         return array.astype(np.int8)  # XLA packs integers of less than 8 bits as no array on the host is
     return narrowed(f"axis {name!r}", array)
 

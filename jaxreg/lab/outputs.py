@@ -131,6 +131,6 @@ def _native(name: str, labelled: Labelled) -> Labelled:
     array = jnp.asarray(values if isinstance(values, jax.Array) else narrowed(f"output {name!r}", np.asarray(values)))
     if jnp.issubdtype(array.dtype, jax.dtypes.extended):
         raise TypeError(f"output {name!r} is a random key: return jax.random.key_data(key)")
-    if array.dtype.isbuiltin != 1:
+    if array.dtype.isbuiltin == 2:
         array = array.astype(np.float32 if jnp.issubdtype(array.dtype, np.floating) else np.int32)
     return Labelled(array, labelled.dims)
