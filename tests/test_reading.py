@@ -73,6 +73,7 @@ def test_a_comma_in_a_name_among_semicolons_is_no_delimiter():
     columns = parsed(b"length, mm;width, mm;y\n1;2;3\n4;5;6\n", "t.csv")
     assert list(columns) == ["length, mm", "width, mm", "y"]
     np.testing.assert_array_equal(columns["width, mm"], [2, 5])
+    assert list(parsed(b"x, mm;y\n\n1;2\n", "t.csv")) == ["x, mm", "y"]
 
 
 def test_arrays_are_columns():
@@ -114,6 +115,7 @@ REFUSED = {
     "unnamed": (b"x,,y\n1,2,3\n", "t.csv", "column 2 of t.csv has no name"),
     "unnamed first": (b",x,y\n1.5,2,3\n", "t.csv", "column 1 of t.csv has no name"),
     "unnamed, the same": (b",x,y\n1,2,3\n1,3,4\n", "t.csv", "column 1 of t.csv has no name"),
+    "unnamed, all": (b",\n1,\n2,\n", "t.csv", "column 1 of t.csv has no name"),
     "infinite": (b"x,y\n1,0\ninf,1\n", "t.csv", "row 2, column 'x' of t.csv is inf; expected a finite number"),
     "too large": (b"x,y\n1,0\n-1e300,1\n", "t.csv", "row 2, column 'x' of t.csv is -1e+300"),
     "ragged": (b"x,y\n1,0\n1,2,3\n", "t.csv", "row 2 of t.csv has 3 cells and the heading 2"),
@@ -190,6 +192,10 @@ def test_columns_that_are_not_wanted_are_not_looked_at():
     columns = parsed(b",q,q,,x\n1,2,3,4,5\n1,2,3,4,6\n", "t.csv", wanted={"x": False})
     np.testing.assert_array_equal(columns["x"], [5, 6])
     np.testing.assert_array_equal(parsed(b"q,q,x\n1,2,3\n", "t.csv", without=["q"])["x"], [3])
+    for words in (np.array(["a", "b"]), np.array([None, 1], dtype=object)):
+        for asked in ({"wanted": {"x.1": False}}, {"without": ["who"]}):
+            columns = parsed(npz(who=words, x=np.eye(2)), "t.npz", **asked)
+            np.testing.assert_array_equal(columns["x.1"], [0, 1])
 
 
 @pytest.mark.parametrize(

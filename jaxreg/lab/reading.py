@@ -107,7 +107,7 @@ def _csv(raw: bytes, name: str, wanted: Mapping[str, bool] | None, without: Coll
     columns = dict(enumerate(zip(*table[1:], strict=True)))
     unread = {place for place, column in enumerate(names) if _unread(column, wanted, without)}
     unread |= {place for place, cells in columns.items() if not names[place] and _nothing(place, cells)}
-    _check_names(names, unread, name)
+    _check_names(names, unread if any(names) else (), name)
     # Columns that are not looked at may share a name, or have none.
     return {
         names[place]: _column(names[place], cells, name, {} if place in unread else wanted)
@@ -122,7 +122,7 @@ def _fits(text: str, delimiter: str) -> tuple[bool, int]:
     heading: Sequence[str] = []
     try:
         heading = next(rows)
-        return len(heading) == len(next(rows, [])) > 1, len(heading)
+        return len(heading) == len(next(filter(None, rows), [])) > 1, len(heading)
     except csv.Error:
         return False, len(heading)
 
@@ -216,7 +216,8 @@ def _npz(raw: bytes, name: str, wanted: Mapping[str, bool] | None, without: Coll
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             for member in archive.infolist():
-                arrays[member.filename.removesuffix(".npy")] = _member(archive, member, name)
+                key = member.filename.removesuffix(".npy")
+                arrays[key] = _member(archive, member, name, unread=_unread(key, wanted, without))
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, KeyError, zipfile.zlib.error):  # type: ignore[attr-defined]
         raise ValueError(f"{name} is no .npz file, or not a whole one; expected what numpy.savez writes") from None
     columns: dict[str, np.ndarray] = {}
@@ -231,7 +232,7 @@ def _npz(raw: bytes, name: str, wanted: Mapping[str, bool] | None, without: Coll
     return columns
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.ndarray:
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, *, unread: bool) -> np.ndarray:
     whole = f"{name} is no .npz file, or not a whole one; expected what numpy.savez writes"
     if member.compress_size * 1100 < member.file_size:  # more than deflate can do
         raise ValueError(whole)
@@ -243,6 +244,8 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.
         except (ValueError, KeyError):
             raise ValueError(whole) from None
         if dtype.kind not in "biuf":
+            if unread and len(shape) == 1 and shape[0] >= 0:
+                return np.broadcast_to(np.nan, shape)
             raise ValueError(f"the array {member.filename} of {name} is of type {dtype}; expected numbers")
         if len(shape) not in (1, 2):
             raise ValueError(
