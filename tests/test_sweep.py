@@ -503,6 +503,15 @@ def test_a_store_is_named_by_a_path(store: Any, tmp_path: Path, monkeypatch: pyt
     assert not list(tmp_path.iterdir())
 
 
+def test_the_chunks_that_one_variable_was_read_from_are_there_for_the_next(tmp_path: Path) -> None:
+    sweep(lambda x: {"y": x**2, "z": -x}, {"x": range(20)}, tmp_path, chunk=1)
+    found = open_store(tmp_path)
+    assert found["y"].values.tolist() == [x**2 for x in range(20)]
+    for chunk in tmp_path.glob("chunk-*.npz"):
+        chunk.unlink()
+    assert found["z"].values.tolist() == [-x for x in range(20)]
+
+
 def test_a_store_is_read_from_another_working_directory_until_it_is_moved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
