@@ -176,6 +176,8 @@ class Search:
         from jaxreg.lab import search_cli
 
         budget = search_cli.seconds(self.budget)
+        if not all(self.leave_out):
+            raise ValueError("--leave-out names no column; expected one or more behind it")
         leave_out = tuple(name for names in self.leave_out for name in names)
         asked = search_cli.Asked(
             self.target, self.task, self.quick, self.seed, budget, self.out, leave_out, self.epochs

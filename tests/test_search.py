@@ -580,6 +580,7 @@ REFUSED = {
         ("search", "houses.csv", "--target", "price", "--leave-out", "day", "--leave-out", "size"),
         "--leave-out names 'day'; there are",
     ),
+    "nothing left out": (("search", "houses.csv", "--target", "price", "--leave-out"), "--leave-out names no column"),
     "target left out": (("search", "houses.csv", "--target", "price", "--leave-out", "price"), "the target, 'price'"),
     "budget": (("search", "houses.csv", "--target", "price", "--budget", "soon"), "the budget is 'soon'"),
     "few rows": (("search", "few.csv", "--target", "price"), "there are n_samples=4 rows for 5 folds"),
