@@ -228,7 +228,7 @@ def _array(name: str, leaf: Any) -> np.ndarray:
         )
     if array.dtype.kind in "fc" and np.isnan(array).any():
         raise ValueError(f"axis {name!r} holds NaN: every value of an axis must be a number")
-    if array.dtype.isbuiltin == 2 and jnp.issubdtype(array.dtype, np.integer):
+    if array.dtype.isbuiltin == 2 and jnp.issubdtype(array.dtype, np.integer):  # not != 1: 0 is NumPy's, unpickled
         return array.astype(np.int8)  # XLA packs integers of less than 8 bits as no array on the host is
     return narrowed(f"axis {name!r}", array)
 
