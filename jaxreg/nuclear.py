@@ -56,9 +56,11 @@ class Nuclear:
         if w.size == 0:
             return w
         x, axes = wide(w), group_axes(w.ndim, self.axis)
-        by = jnp.asarray(as_wide(step, x) * as_wide(self.strength, x), x.dtype)
-        taken, _ = clipped(to_rows(x, axes), by)  # what is left is 0 where all of a singular value is taken
-        return (x - from_rows(taken, w.shape, axes)).astype(w.dtype)
+        matrix = to_rows(x, axes)
+        by = jnp.asarray(as_wide(step, x) * limit_of_groups(self.strength, matrix, (0, 1)), x.dtype)
+        taken, largest = clipped(matrix, by)  # what is left is 0 where all of a singular value is taken
+        left = x - from_rows(taken, w.shape, axes)
+        return jnp.where(largest <= by, 0, left).astype(w.dtype)  # where all are, to the last bit
 
 
 @hyperparameters

@@ -100,9 +100,28 @@ def sum_of_values(x: jax.Array) -> jax.Array:
 @sum_of_values.defjvp
 def _sum_of_values_jvp(primals: Any, tangents: Any) -> Any:
     (x,), (dx,) = primals, tangents
+    directions, total = _directions(x)
+    return total, jnp.sum(directions * dx)
+
+
+@jax.custom_jvp
+def _directions(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    # U Vᵀ without the singular values of 0, the slope of their sum; and the sum.
+    u, s, vt = jnp.linalg.svd(x, full_matrices=False)
+    return _product(jnp.where(s > s[0] * eps(s.dtype), u, 0), vt), jnp.sum(s)
+
+
+@_directions.defjvp
+def _directions_jvp(primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
+    directions, total = _directions(x)
     u, s, vt = jnp.linalg.svd(x, full_matrices=False)
     held = s > s[0] * eps(s.dtype)
-    return jnp.sum(s), jnp.sum(_product(jnp.where(held, u, 0), vt) * dx)
+    inverse = jnp.where(held, 1 / jnp.where(held, s, 1), 0)
+    one, both = held[:, None] ^ held[None, :], held[:, None] & held[None, :]
+    slopes = jnp.where(one, jnp.maximum(inverse[:, None], inverse[None, :]), 0)  # of one that is 0, 1 / the other
+    means = jnp.where(both, 2 / jnp.where(both, s[:, None] + s[None, :], 1), slopes)
+    return (directions, total), (_along(u, vt, slopes, means, inverse, dx), jnp.sum(directions * dx))
 
 
 @jax.custom_jvp

@@ -9,7 +9,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from jaxreg.groups import Axis, from_rows, group_axes, to_rows
+from jaxreg.groups import Axis, from_rows, group_axes, limit_of_groups, to_rows
 from jaxreg.objects import Number, as_wide, check, hyperparameters, partitioned, static, wide
 
 
@@ -79,8 +79,9 @@ class Spectral:
         if not x.size:
             return w
         axes = group_axes(w.ndim, self.axis)
-        left, values, right = jnp.linalg.svd(to_rows(x, axes), full_matrices=False)
-        pull = as_wide(step, x) * as_wide(self.strength, x)
+        matrix = to_rows(x, axes)
+        left, values, right = jnp.linalg.svd(matrix, full_matrices=False)
+        pull = as_wide(step, x) * limit_of_groups(self.strength, matrix, (0, 1))
         held = jnp.cumsum(values) / (pull + jnp.arange(1, values.size + 1, dtype=values.dtype))
         excess = jnp.maximum(values - jnp.max(held), 0)
         return (x - from_rows(jnp.matmul(left * excess, right, precision="highest"), w.shape, axes)).astype(w.dtype)

@@ -417,6 +417,28 @@ def test_spectral_has_second_derivatives_where_the_largest_value_is_alone():
     np.testing.assert_allclose(found, rise / 2e-6, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("w", [2 * np.eye(4, 3), draw((4, 3))], ids=["alike", "apart"])
+def test_the_nuclear_norm_has_second_derivatives_where_no_singular_value_is_0(w):
+    def polar(w):
+        u, _, v = np.linalg.svd(w, full_matrices=False)
+        return u @ v
+
+    move = draw((4, 3), 1)
+    with jax.enable_x64(True):
+        _, found = jax.jvp(jax.grad(jr.Nuclear(1.0)), (jnp.asarray(w),), (jnp.asarray(move),))
+    np.testing.assert_allclose(found, (polar(w + 1e-6 * move) - polar(w - 1e-6 * move)) / 2e-6, atol=1e-8)
+
+
+def test_a_matrix_of_which_the_nuclear_norm_leaves_nothing_is_exactly_0():
+    assert not np.any(jr.Nuclear(1.0).prox(jnp.asarray(draw((6, 4)), jnp.float32), 100.0))
+
+
+@pytest.mark.parametrize("make", [jr.Spectral, jr.Nuclear])
+def test_penalties_of_singular_values_refuse_a_strength_for_each_unit(make):
+    with pytest.raises(ValueError, match=r"has shape \(2,\)"):
+        make(jnp.array([0.1, 0.2])).prox(jnp.ones((3, 2)), 1.0)
+
+
 @pytest.mark.parametrize("make", [jr.Spectral, jr.Nuclear])
 def test_penalties_of_singular_values_refuse_a_step_for_each_weight(make):
     with pytest.raises(ValueError, match=r"shape \(3, 2\); expected one number"):
