@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxreg.groups import Axis, axis_of, group_axes
 from jaxreg.kinds import BIASES, EMBEDDINGS, KERNELS, RECURRENT_KERNELS, Kind, Place, kind_of, layer_axes, unit_axes
 from jaxreg.objects import refuse_class
+from jaxreg.reference import ToReference
 from jaxreg.stacks import EachLayer, of_matrices
 
 __all__ = [
@@ -170,10 +171,11 @@ def _claim(leaf: Leaf, by: list[str], patterns: Mapping[str, Rule], found: list[
 
 
 def _on_axes(rule: Rule, leaf: Leaf) -> Rule:
+    if isinstance(rule, ToReference):
+        return dataclasses.replace(rule, penalty=_on_axes(rule.penalty, leaf))
     axis: Axis = axis_of(rule)
     if leaf.layers and of_matrices(rule):
-        one = dataclasses.replace(rule, axis=tuple(a - leaf.layers for a in leaf.axes))  # type: ignore[type-var]
-        return EachLayer(one, tuple(range(leaf.layers, leaf.array.ndim)))
+        return EachLayer(_of_one_layer(rule, leaf), tuple(range(leaf.layers, leaf.array.ndim)))
     if axis is None:
         return dataclasses.replace(rule, axis=leaf.axes)  # type: ignore[type-var]
     try:
@@ -181,6 +183,22 @@ def _on_axes(rule: Rule, leaf: Leaf) -> Rule:
     except (TypeError, ValueError) as error:
         raise type(error)(f"the rule {rule!r} for {leaf.path}: {error}") from None
     return rule
+
+
+def _of_one_layer(rule: Any, leaf: Leaf) -> Any:
+    # The rule with the axes that it has, or gets, in the stack counted as those of one layer.
+    axes = leaf.axes if axis_of(rule) is None else group_axes(leaf.array.ndim, axis_of(rule))
+    if any(a < leaf.layers for a in axes):
+        raise ValueError(
+            f"the rule {rule!r} for {leaf.path}: axis is {rule.axis}; expected axes of one layer, from {leaf.layers} "
+            "on, for a set beside one of singular values"
+        )
+    changes: dict[str, Any] = {"axis": tuple(a - leaf.layers for a in axes)}
+    if parts := getattr(rule, "parts", ()):
+        changes["parts"] = tuple(
+            _of_one_layer(part, leaf) if axis_of(part, None) is not None else part for part in parts
+        )
+    return dataclasses.replace(rule, **changes)
 
 
 def _matches(pattern: str, leaf: Leaf) -> bool:

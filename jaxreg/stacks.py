@@ -50,6 +50,11 @@ class EachLayer:
         """The lower and the upper bound of every weight."""
         return self.rule.limits
 
+    @property
+    def placed(self) -> list[Any]:
+        """The parts of an intersection, each on each layer."""
+        return [EachLayer(part, self.axis) for part in self.rule.placed]
+
     def _on_each(self, function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
         for _ in range(self.axis[0]):
             function = jax.vmap(function)

@@ -85,6 +85,28 @@ def test_bounds_hold_exactly_on_a_stack_after_a_step():
     assert np.all((after >= np.float32(0.1)) & (after <= np.float32(0.3)))
 
 
+def test_sets_that_do_not_meet_are_seen_on_a_stack():
+    apart = jr.Intersection(jr.SpectralNorm(0.1), jr.Box(0.5, 1.0))
+    wanted = max(jr.violation(jr.projected({"kernel": w}, apart), apart) for w in W)
+    assert wanted > 0.5
+    np.testing.assert_allclose(jr.violation(jr.projected(STACK, apart), apart), wanted, rtol=1e-4)
+
+
+def test_axes_of_a_set_beside_one_of_singular_values_are_those_of_the_stack():
+    for axis in (1, -2):
+        end = jr.projected(STACK, jr.Intersection(jr.SpectralNorm(99.0), jr.L1Ball(1.0, axis=axis)))["kernel"]
+        np.testing.assert_allclose(end, jr.L1Ball(1.0, axis=1)(W), atol=1e-6)
+    with pytest.raises(ValueError, match=r"for kernel: axis is 0; expected axes of one layer, from 1 on"):
+        jr.explain(STACK, jr.Intersection(jr.SpectralNorm(9.0), jr.L1Ball(1.0, axis=0)))
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_a_penalty_to_a_reference_has_the_axes_of_its_leaf(name):
+    rules = {jr.KERNELS: jr.ToReference(PENALTIES[name], jnp.ones_like(W))}
+    made = jr.to_reference(jax.tree.map(jnp.ones_like, STACK), PENALTIES[name])
+    np.testing.assert_allclose(jr.penalty(STACK, rules), jr.penalty(STACK, made), rtol=1e-6)
+
+
 @pytest.mark.parametrize("spec", [PartitionSpec("d"), PartitionSpec(None, None, None)], ids=str)
 def test_a_stack_may_be_spread_over_devices_with_explicit_axes(spec):
     mesh = jax.make_mesh((2,), ("d",), axis_types=(AxisType.Explicit,))
