@@ -51,7 +51,7 @@ class Intersection:
     Dykstra's algorithm: 200 rounds; then the last part holds exactly, the others as far as the rounds have led.
 
     Args:
-        *parts: Constraints, or functions that project onto a convex set.
+        *parts: Constraints, or functions that project onto a convex set. An intersection counts as its parts.
         axis: The axes of a group for the parts that leave theirs open.
 
     Raises:
@@ -85,6 +85,8 @@ class Intersection:
             refuse_class(part, "Intersection")
             if not callable(part) or isinstance(part, TreeNorm):
                 raise TypeError(f"Intersection: a part is {part!r}; expected a constraint on one array")
+        # A set that is not convex must be seen in an inner one too, whose rounds would be many for each of these.
+        parts = tuple(each for part in parts for each in (part.placed if isinstance(part, Intersection) else [part]))
         parts = tuple(_Plain(part) if jax.tree_util.all_leaves([part]) else part for part in parts)
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "axis", axis)

@@ -140,6 +140,15 @@ def test_a_total_that_the_bounds_reach_to_rounding_is_reached(bound):
     np.testing.assert_allclose(end, total / 3, rtol=1e-5)
 
 
+def test_an_intersection_in_another_counts_as_its_parts():
+    x, inner = jnp.asarray(RNG.normal(size=(6, 3)), jnp.float32), jr.Intersection(jr.UnitNorm(), jr.NonNeg())
+    end = jr.Intersection(jr.Intersection(jr.MaxNorm(1.0), jr.Sparse(0.5), axis=1), jr.NonNeg())(x)
+    wanted = jr.Intersection(jr.MaxNorm(1.0, axis=1), jr.Sparse(0.5, axis=1), jr.NonNeg())(x)
+    np.testing.assert_array_equal(end, wanted)
+    with pytest.raises(TypeError, match="UnitNorm is not convex"):
+        jr.Intersection(inner, jr.L1Ball(1.0))
+
+
 @pytest.mark.parametrize("part", [jr.SumTo(1.0), jr.L1Ball(1.0), jr.MaxNorm(1.0)], ids=str)
 def test_a_set_alone_is_its_own_intersection(part):
     x = jnp.asarray(RNG.normal(size=(5, 3)), jnp.float32)
