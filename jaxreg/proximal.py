@@ -61,7 +61,7 @@ def proximal_adam(
     no closed form and gets the root of an equation, by Newton's method.
 
     Args:
-        rules: Which penalty with a proximal step for each weight for which leaves (all but `jaxreg.Spectral`).
+        rules: Which penalty with a proximal step for each weight for which leaves (not `Spectral` or `Nuclear`).
         learning_rate: η, at least 0; a float, an array or an Optax schedule.
         b1: Decay of the mean of the gradient, in [0, 1).
         b2: Decay of the mean of its square, in [0, 1).

@@ -97,7 +97,7 @@ class NMSparse:
     """At most `n` of each `m` weights in a row are not 0 (N:M sparsity); the largest stay.
 
     2:4 is what the sparse tensor cores of GPUs compute with. The weights of a group are cut into runs of `m` in their
-    order in the array.
+    order in the array, along the last of the named axes first.
 
     Args:
         n: How many of a run may be other than 0, from 0 to `m`.
