@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.groups import Axis, from_rows, group_axes, limit_of_groups, rounding, to_rows
-from jaxreg.objects import Number, as_wide, check, eps, hyperparameters, partitioned, static, wide
+from jaxreg.objects import Number, as_wide, check, eps, hyperparameters, partitioned, refuse_steps, static, wide
 from jaxreg.polar import clipped, lowered, sum_of_values
 
 
@@ -48,11 +48,7 @@ class Nuclear:
     @partitioned()
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """The proximal step: every singular value `step` · strength nearer to 0, and no further."""
-        if jnp.ndim(step):
-            raise ValueError(
-                f"Nuclear: the step has shape {jnp.shape(step)}; expected one number, for with a step for each weight "
-                "there is no closed form: use it in jaxreg.proximal, jaxreg.penalize or jaxreg.decay"
-            )
+        refuse_steps(self, step)
         if w.size == 0:
             return w
         x, axes = wide(w), group_axes(w.ndim, self.axis)

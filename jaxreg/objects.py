@@ -104,6 +104,15 @@ def refuse_class(value: object, what: str) -> None:
         raise TypeError(f"{what}: {value.__name__} is a class; write {value.__name__}(...)")
 
 
+def refuse_steps(penalty: object, step: Number) -> None:
+    """Refuse a step for each weight, for which the proximal step of `penalty` has no closed form."""
+    if jnp.ndim(step):
+        raise ValueError(
+            f"{type(penalty).__name__}: the step has shape {jnp.shape(step)}; expected one number, for with a step for "
+            "each weight there is no closed form: use it in jaxreg.proximal, jaxreg.penalize or jaxreg.decay"
+        )
+
+
 def known(*values: Number) -> bool:
     """Whether every value is a number or an array that can be looked at: neither traced nor a schedule."""
     return not any(callable(value) or isinstance(value, jax.core.Tracer) for value in values)

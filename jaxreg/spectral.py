@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.groups import Axis, from_rows, group_axes, limit_of_groups, to_rows
-from jaxreg.objects import Number, as_wide, check, hyperparameters, partitioned, static, wide
+from jaxreg.objects import Number, as_wide, check, hyperparameters, partitioned, refuse_steps, static, wide
 
 
 @jax.custom_jvp
@@ -70,11 +70,7 @@ class Spectral:
         c solves step · strength · c = Σ max(σ_i - c, 0): what is taken from the values held at c is the penalty's pull.
         If the k largest are above it, c = (σ₁ + … + σ_k) / (step · strength + k); any other k gives a smaller quotient.
         """
-        if jnp.ndim(step):
-            raise ValueError(
-                f"Spectral: the step has shape {jnp.shape(step)}; expected one number, for with a step for each weight "
-                "there is no closed form: use it in jaxreg.proximal, jaxreg.penalize or jaxreg.decay"
-            )
+        refuse_steps(self, step)
         x = wide(w)
         if not x.size:
             return w
