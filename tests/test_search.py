@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from scipy import stats
 from test_reading import a_model
@@ -19,8 +20,8 @@ from test_report import Page, recompute
 
 import jaxreg_cli
 from jaxreg.lab import Data, Problem, Recipe, fit, linen, squared_error
-from jaxreg.lab.candidates import METHODS, Candidate, Knobs, candidates
-from jaxreg.lab.folds import WHOLE, Setting, Split, Table, deal, splits, train
+from jaxreg.lab.candidates import FOREVER, METHODS, Candidate, Knobs, Rate, candidates
+from jaxreg.lab.folds import BATCH, Setting, Split, Table, deal, splits, train
 from jaxreg.lab.metrics import binary_cross_entropy
 from jaxreg.lab.model_file import load, save
 from jaxreg.lab.models import MLP
@@ -147,12 +148,27 @@ def test_rows_of_equal_inputs_stay_in_one_fold():
     assert found.found.scores[0].mean() == 0.5
 
 
+@pytest.mark.parametrize("stop", [3, 70, FOREVER])
+def test_the_learning_rate_falls_to_0_over_the_last_quarter_of_the_steps(stop):
+    count = jnp.arange(101)
+    wanted = optax.schedules.linear_schedule(0.01, 0.0, transition_steps=25, transition_begin=75)(count)
+    np.testing.assert_allclose(Rate(0.01, 100, stop)(count), jnp.where(count < stop, wanted, 0), atol=1e-8)
+
+
+def test_trainings_end_at_a_learning_rate_of_0():
+    # Adam moves a weight by the learning rate where its gradient hardly changes: here that of the output's bias.
+    x, y = np.random.default_rng(0).normal(size=(50, 1)), np.repeat([0, 1], [10, 40])
+    found = search(x, y, "classification", Plan(methods=("L2",), epochs=100, learning_rate=1e-6, folds=3, repeats=1))
+    rates = np.minimum(1, np.arange(100, 0, -1) / 25)
+    np.testing.assert_allclose(found.net.arrays["output/bias"], 1e-6 * rates.sum(), rtol=1e-3)
+
+
 def test_a_large_table_is_trained_in_batches():
     setting = Setting("classification", outputs=1, hidden=1, epochs=1, learning_rate=0.1)
-    assert [(setting.batch(rows), setting.steps(rows)) for rows in (9, WHOLE, WHOLE + 1)] == [
+    assert [(setting.batch(rows), setting.steps(rows)) for rows in (9, BATCH, 3 * BATCH + 1)] == [
         (9, 1),
-        (WHOLE, 1),
-        (256, 5),
+        (BATCH, 1),
+        (BATCH, 4),
     ]
 
 
@@ -366,10 +382,12 @@ def test_a_budget_buys_repeats_then_fewer_strengths():
     assert planned((569, 30), None) == Plan()
 
 
-def test_a_budget_shortens_trainings_until_they_make_20_steps():
-    assert planned((569, 30), 1).epochs == 20  # of one step each
-    assert 4 <= planned((1500, 30), 1).epochs < 20  # of six
-    assert planned((100_000, 320), 1).epochs == 1  # of 391
+def test_a_budget_shortens_trainings_but_to_30_steps_at_least():
+    for rows in (5, 100, 128, 129, 256, 257, 569, 1000, 1500, 5000, 12_000, 100_000):
+        epochs = planned((rows, 30), 1).epochs
+        assert 1 <= epochs <= Plan().passes(rows)[0] / 12
+        assert epochs * -(-rows // BATCH) >= 30
+    assert planned((100_000, 320), 1).epochs == 1
     for asked in (3, 25, 90):
         assert planned((569, 30), 1, epochs=asked) == Plan(epochs=asked, quick=True, repeats=1)
 
@@ -381,7 +399,7 @@ def test_a_training_that_had_not_come_to_its_end_is_told(epochs, ended):
     plan = Plan(methods=("L2",), quick=True, hidden=8, epochs=epochs, folds=3, repeats=1)
     result = search(x, x @ [1, 1] + 0.5 * rng.normal(size=60), "regression", plan)
     curves = result.lanes["test_loss"][result.found.chosen, [3, 4, 5]]  # the parts that leave out one fold
-    fell = min(100 * (1 - curves[:, at].sum() / curves[:, at - 1].sum()) for at in (-3, -2, -1))
+    fell = min(100 * (1 - curves[:, at].sum() / curves[:, at - 1].sum()) for at in (5, 6, 7))
     told = [sentence for sentence in summary(Source("search", result))["verdict"] if "still fell" in sentence]
     assert (fell > 2) == (not ended)
     assert len(told) == (not ended)

@@ -44,14 +44,14 @@ class Knobs:
     high: Number = math.inf
     stop: Number = FOREVER
 
-    def recipe(self, learning_rate: float) -> Recipe:
-        """The recipe of a lane."""
+    def recipe(self, learning_rate: float, steps: int) -> Recipe:
+        """The recipe of a lane that makes so many steps."""
         return Recipe(
             penalties={jr.KERNELS: jr.L2(self.l2)},
             decays={jr.KERNELS: jr.L2(self.decay)},
             proximals={HIDDEN: SparseGroups(self.l1, self.group), OUTPUT: jr.L1(self.l1)},
             constraints={HIDDEN: jr.MinMaxNorm(self.low, self.high)},
-            learning_rate=Until(learning_rate, self.stop),
+            learning_rate=Rate(learning_rate, steps, self.stop),
         )
 
 
@@ -79,21 +79,28 @@ class SparseGroups:
         return jr.GroupLasso(self.group, axis=-1).prox(jr.L1(self.l1).prox(w, step), step)
 
 
+CONSTANT = 0.75
+"""Share of the steps at a constant learning rate."""
+
+
 @hyperparameters
-class Until:
-    """A learning rate that falls to 0 after some steps, from where on nothing moves: early stopping, traced.
+class Rate:
+    """A learning rate that is constant at first and falls in a line to 0 at the last step; 0 from an earlier stop on.
 
     Args:
-        rate: The learning rate before.
-        stop: Steps that are taken.
+        rate: The learning rate at first.
+        steps: Steps that a training makes.
+        stop: Steps after which nothing moves: early stopping, traced.
     """
 
     rate: Number
+    steps: Number
     stop: Number
 
     def __call__(self, count: jax.Array) -> Any:
         """The learning rate after `count` steps."""
-        return jnp.where(count < self.stop, self.rate, 0.0)
+        left = 1 - count / self.steps
+        return jnp.where(count < self.stop, self.rate * jnp.minimum(1.0, left / (1 - CONSTANT)), 0.0)
 
 
 @dataclasses.dataclass(frozen=True)

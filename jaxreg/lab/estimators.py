@@ -81,7 +81,7 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
         methods: Names out of `jaxreg.lab.candidates.METHODS`; None for all of them.
         hidden: Hidden units.
         epochs: Passes over the rows; None for as many as see 120,000 rows, 20 at least and 500 at most.
-        learning_rate: Of Adam.
+        learning_rate: Of Adam, for three quarters of the steps; then it falls to 0.
         folds: Folds of the cross-validation.
         repeats: How often the rows are dealt to folds anew.
         quick: Whether to try every other strength only.

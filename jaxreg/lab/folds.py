@@ -36,8 +36,9 @@ from jaxreg.lab.store import find_manifest
 from jaxreg.lab.sweep import sweep
 from jaxreg.lab.width import CACHE, cores
 
-WHOLE = 1024
-"""Most rows that are one batch."""
+BATCH = 128
+"""Rows a step, where there are as many: beside whole tables of up to 1,024 rows it costs a fifth to a half more time
+and is better on most, by up to 0.13 of R² where the target is rough."""
 
 _BRIEFLY = {"xla_backend_optimization_level": 1}
 """On a CPU this program compiles in three quarters of the time and runs as fast."""
@@ -54,7 +55,7 @@ class Setting:
         outputs: Outputs of the net: 1 for a number or two classes.
         hidden: Hidden units.
         epochs: Passes over the rows.
-        learning_rate: Of Adam.
+        learning_rate: Of Adam, before it falls (`jaxreg.lab.candidates.Rate`).
         points: Points of a curve after that of the initial weights; it divides `epochs`.
     """
 
@@ -67,7 +68,7 @@ class Setting:
 
     def batch(self, rows: int) -> int:
         """Rows a step."""
-        return rows if rows <= WHOLE else 256
+        return min(rows, BATCH)
 
     def steps(self, rows: int) -> int:
         """Steps an epoch."""
@@ -190,7 +191,8 @@ def lane(setting: Setting, table: Table, knobs: Knobs, split: Split) -> dict[str
         setting.batch(table.x.shape[0]),
         setting.epochs // setting.points,
     )
-    found = fit(problem, knobs.recipe(setting.learning_rate), jax.random.key(table.seed), keep=True)
+    steps = setting.epochs * setting.steps(table.x.shape[0])
+    found = fit(problem, knobs.recipe(setting.learning_rate, steps), jax.random.key(table.seed), keep=True)
     return {name: value for name, value in found.items() if not name.startswith(("norm/", "penalty", "violation"))}
 
 

@@ -17,8 +17,6 @@ from jaxreg.lab.width import cores
 MOST_EPOCHS = 500
 ROWS_SEEN = 120_000
 """Rows that a training sees in all, where nobody says how many epochs."""
-LEAST_STEPS = 20
-"""Steps that a training makes at least, however little time there is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Plan:
         methods: Names out of `jaxreg.lab.candidates.METHODS`.
         hidden: Hidden units.
         epochs: Passes over the rows; None for as many as see 120,000 rows, 20 at least and 500 at most.
-        learning_rate: Of Adam.
+        learning_rate: Of Adam, for three quarters of the steps; then it falls to 0.
         folds: Folds of the cross-validation.
         repeats: How often the rows are dealt to folds anew, with initial weights anew.
         quick: Whether to try every other strength only.
@@ -228,8 +226,7 @@ def planned(
     ladder = [dataclasses.replace(plan, repeats=repeats) for repeats in range(10, 0, -1)]
     quickly = dataclasses.replace(plan, repeats=1, quick=True)
     most, _ = plan.passes(shape[0])
-    least = -(-LEAST_STEPS // Setting("regression", 1, plan.hidden, most, plan.learning_rate).steps(shape[0]))
-    shorter = [max(least, most // part // 10 * 10 or most // part) for part in (1, 2, 4, 8, 16)]
+    shorter = [most // part // 10 * 10 or most // part for part in (1, 2, 4, 8, 16)]  # 30 steps at least
     ladder += [quickly] if epochs else [dataclasses.replace(quickly, epochs=each) for each in shorter]
     return next((each for each in ladder if _seconds(shape, each) <= budget), ladder[-1])
 

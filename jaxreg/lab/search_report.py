@@ -75,12 +75,12 @@ def verdict(source: Source) -> list[Text]:
     told.append(["Chosen inside the ", outer, " outer folds: ", *_joined(times), "."])
     if rivals := [name for name in nested.rivals if name != method]:
         told.append(["Not to be told from the best by these rows: ", *_joined([[Code(name)] for name in rivals]), "."])
-    falls = source.find(searched.still_falls, found.chosen.label)
-    if falls.value > WORTH and found.setting.points >= _POINTS:
+    enough = found.setting.points >= _POINTS
+    if enough and (falls := source.find(searched.still_falls, found.chosen.label)).value > WORTH:
         told.append([
-            "When its training ended, the loss of ", Code(found.chosen.label), " on these folds still fell, by ",
-            falls.number(form=".0f", times=100), " % or more to each of the last three points of its curve: more "
-            "epochs may change the choice and save more; set them by ", Code("--epochs"), ".",
+            "When its learning rate began to fall, the loss of ", Code(found.chosen.label), " on these folds still "
+            "fell, by ", falls.number(form=".0f", times=100), " % or more to each of the last three points of its "
+            "curve: more epochs may change the choice and save more; set them by ", Code("--epochs"), ".",
         ])  # fmt: skip
     if found.diverged:
         lost = source.find(searched.diverged).number(form="d")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxreg.lab import model_file
+from jaxreg.lab.candidates import CONSTANT
 from jaxreg.lab.folds import splits
 from jaxreg.lab.nested import Estimate
 from jaxreg.lab.results import open_store
@@ -88,9 +89,10 @@ def better(search: Search, candidate: str) -> float:
 
 
 def still_falls(search: Search, candidate: str) -> float:
-    """The least share by which the loss of a candidate fell to one of the last three points of its curve."""
+    """The least share by which its loss fell to one of the last three points before the learning rate falls."""
     outer = [place for place, part in enumerate(search.parts) if part.test == part.validation >= 0]
-    curve = search.lanes["test_loss"][_place(search, candidate), outer, -4:].mean(axis=0)
+    last = int(CONSTANT * search.setting.points)
+    curve = search.lanes["test_loss"][_place(search, candidate), outer, last - 3 : last + 1].mean(axis=0)
     # A single fall may be that of a spike before it, which Adam makes on batches.
     return float((1 - curve[1:] / curve[:-1]).min())
 
