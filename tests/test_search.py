@@ -24,7 +24,7 @@ from jaxreg.lab.candidates import FOREVER, METHODS, Candidate, Knobs, Rate, cand
 from jaxreg.lab.folds import BATCH, Setting, Split, Table, deal, splits, train
 from jaxreg.lab.metrics import binary_cross_entropy
 from jaxreg.lab.model_file import load, save
-from jaxreg.lab.models import MLP
+from jaxreg.lab.models import MLP, Model
 from jaxreg.lab.nested import Estimate, choose, nested
 from jaxreg.lab.quote import Source
 from jaxreg.lab.search import Plan, _rows, planned, search
@@ -56,6 +56,22 @@ def test_weights_are_rows_given_so_often():
     for name in ("train_loss", "test_loss"):
         np.testing.assert_allclose(one[name].values, other[name].values, rtol=1e-5)
     np.testing.assert_allclose(one["params/hidden/kernel"], other["params/hidden/kernel"], atol=1e-5)
+
+
+def test_in_batches_too_rows_count_their_weights():
+    """Weighted least squares: a tenth of the rows, of another line, weighs about 30 times as much as the others."""
+    rng = np.random.default_rng(0)
+    x, heavy = rng.normal(size=(200, 2)).astype(np.float32), np.arange(200) < 20
+    y = np.where(heavy, x @ [1, 2], x @ [-1, 1] + 3).astype(np.float32)
+    w = np.where(heavy, 30, np.arange(200) % 3).astype(np.float32)  # and a third of them are left out
+    model = Model(lambda key: {"line": jnp.zeros(3)}, lambda params, rows: rows @ params["line"][:2] + params["line"][2])
+    data = Data(x[None], y[None], x[None], y[None], w_train=w[None])
+    problem = Problem(model, data, 300, lambda out, y: (out - y) ** 2, {}, batch_size=16, record_every=300)
+    recipe = Recipe(learning_rate=optax.linear_schedule(0.02, 0.0, 300 * 13), optimizer=optax.sgd)
+    found = jax.jit(lambda: fit(problem, recipe, jax.random.key(0), keep=True))()["params/line"]
+    root = np.sqrt(w)[:, None]
+    wanted, *_ = np.linalg.lstsq(root * np.column_stack([x, np.ones(200)]), root[:, 0] * y)
+    np.testing.assert_allclose(found, wanted, atol=0.03)
 
 
 def test_parts_of_the_same_rows_are_measured_as_copies_of_them_are():

@@ -169,6 +169,8 @@ def _train(
     data: Any,
 ) -> State:
     transformation, order_key = recipe.transformation(), jax.random.split(key)[1]
+    if data.w_train is not None:
+        mean_weight = jnp.sum(data.w_train) / jnp.maximum(jnp.sum(data.w_train > 0), 1)
 
     def mean_loss(params: Tree, x: jax.Array, y: jax.Array, weights: jax.Array | None) -> jax.Array:
         losses = problem.loss(problem.model.apply(params, x), y)
@@ -178,8 +180,10 @@ def _train(
             )
         if weights is None:
             return jnp.mean(losses)
-        # A batch may hold rows of weight 0 only: it moves nothing.
-        return jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), tiny(losses.dtype))
+        # By how many of its rows count, not by their weights: batches would count alike however heavy their rows are,
+        # and their mean would not be that of all rows. A batch may hold rows of weight 0 only: its loss is 0.
+        total = jnp.sum(weights) if data.w_train is None else mean_weight * jnp.sum(weights > 0)
+        return jnp.sum(losses * weights) / jnp.maximum(total, tiny(losses.dtype))
 
     def step(carry: Any, batch: tuple[jax.Array, jax.Array, jax.Array | None]) -> tuple[Any, jax.Array]:
         params, chain = carry
