@@ -182,8 +182,9 @@ def _train(
             return jnp.mean(losses)
         # By how many of its rows count, not by their weights: batches would count alike however heavy their rows are,
         # and their mean would not be that of all rows. A batch may hold rows of weight 0 only: its loss is 0.
+        loss = jnp.sum(losses * weights)
         total = jnp.sum(weights) if data.w_train is None else mean_weight * jnp.sum(weights > 0)
-        return jnp.sum(losses * weights) / jnp.maximum(total, tiny(losses.dtype))
+        return loss / jnp.maximum(total, tiny(losses.dtype))
 
     def step(carry: Any, batch: tuple[jax.Array, jax.Array, jax.Array | None]) -> tuple[Any, jax.Array]:
         params, chain = carry

@@ -232,13 +232,12 @@ def planned(
 
 
 def _seconds(shape: tuple[int, ...], plan: Plan) -> float:
-    # As measured on a core of a shared server: what a process takes to start and compile, then a step's arithmetic
-    # and its fixed cost.
-    epochs, _ = plan.passes(shape[0])
-    setting = Setting("regression", 1, plan.hidden, epochs, plan.learning_rate)
-    steps = epochs * setting.steps(shape[0])
-    lane = 2e-5 * steps + epochs * shape[0] * (shape[1] + 3) * plan.hidden * 6 / 1.5e10
-    nets = len(candidates(plan.methods, epochs, 1, quick=plan.quick)) * len(splits(plan.repeats, plan.folds))
+    # Half as much again as measured on a core of a shared server: what a process takes to start and compile, then a
+    # step's fixed cost and its arithmetic.
+    setting, tried, rows = planned_for(plan, "regression", 0, shape[0])
+    steps = setting.epochs * setting.steps(rows)
+    lane = 4e-6 * steps + setting.epochs * rows * (shape[1] + 3) * plan.hidden * 6 / 3e10
+    nets = len(tried) * len(splits(plan.repeats, plan.folds))
     return 15 + nets * lane / cores()
 
 
