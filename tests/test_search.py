@@ -64,7 +64,9 @@ def test_in_batches_too_rows_count_their_weights():
     x, heavy = rng.normal(size=(200, 2)).astype(np.float32), np.arange(200) < 20
     y = np.where(heavy, x @ [1, 2], x @ [-1, 1] + 3).astype(np.float32)
     w = np.where(heavy, 30, np.arange(200) % 3).astype(np.float32)  # and a third of them are left out
-    model = Model(lambda key: {"line": jnp.zeros(3)}, lambda params, rows: rows @ params["line"][:2] + params["line"][2])
+    model = Model(
+        lambda key: {"line": jnp.zeros(3)}, lambda params, rows: rows @ params["line"][:2] + params["line"][2]
+    )
     data = Data(x[None], y[None], x[None], y[None], w_train=w[None])
     problem = Problem(model, data, 300, lambda out, y: (out - y) ** 2, {}, batch_size=16, record_every=300)
     recipe = Recipe(learning_rate=optax.linear_schedule(0.02, 0.0, 300 * 13), optimizer=optax.sgd)
@@ -530,6 +532,21 @@ def test_a_search_writes_what_predict_reads_and_goes_on_where_it_was(folder, mon
     assert np.corrcoef(np.array(lines, float), price)[0, 1] > 0.9
     jaxreg(monkeypatch, "predict", out / "model.safetensors", "new.csv", "--out", "foretold.csv")
     assert (folder / "foretold.csv").read_text().splitlines() == [heading, *lines]
+
+
+def test_trainings_of_another_version_are_not_gone_on_with(folder, monkeypatch, capsys):
+    table(folder / "houses.csv")
+    options = ["search", "houses.csv", "--target", "price", "--quick", "--epochs", "4"]
+    jaxreg(monkeypatch, *options)
+    capsys.readouterr()
+    before = {file: file.read_bytes() for file in (folder / "houses-search").rglob("*") if file.is_file()}
+    monkeypatch.setattr("jaxreg.lab.candidates.CONSTANT", 0.5)  # a version whose learning rate falls for longer
+    with pytest.raises(SystemExit):
+        jaxreg(monkeypatch, *options)
+    said = capsys.readouterr().err
+    assert said.startswith("jaxreg: houses-search holds trainings by another version of jaxreg")
+    assert said.count("\n") == 1
+    assert {file: file.read_bytes() for file in before} == before
 
 
 def test_where_nothing_helps_none_is_used_and_all_is_written(folder, monkeypatch, capsys):

@@ -20,7 +20,7 @@ from jaxreg.lab.page import html
 from jaxreg.lab.quote import Source
 from jaxreg.lab.reading import Columns
 from jaxreg.lab.search import Plan, check, different_inputs, planned, search
-from jaxreg.lab.store import write_whole
+from jaxreg.lab.store import OtherSweepError, write_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,13 @@ def search_table(file: Path, asked: Asked, *, as_json: bool = False) -> None:
     command = shlex.join(["jaxreg", *sys.argv[1:]])
     plan = _plan(out, x, wanted.y, asked)
     keep_compiled()
-    found = search(x, wanted.y, wanted.task, plan, store=out / "trainings")
+    try:
+        found = search(x, wanted.y, wanted.task, plan, store=out / "trainings")
+    except OtherSweepError:  # of the same rows and options, as the plan was
+        raise ValueError(
+            f"{out} holds trainings by another version of jaxreg or of JAX, or on another kind of device, which don't "
+            "go with new ones; name another folder with --out, or delete it"
+        ) from None
     source = Source("search", found)
     told = search_report.summary(source) | {"notes": notes, "file": str(file), "command": command}
     model = Model(found.net, encoded, asked.target, wanted.task, wanted.classes, {"chosen": found.chosen.label})

@@ -38,6 +38,10 @@ class DamagedError(ValueError):
     """A file that doesn't hold what was written to it."""
 
 
+class OtherSweepError(ValueError):
+    """A store that holds the results of another sweep."""
+
+
 @dataclass(frozen=True)
 class Variable:
     """One output of a lane: its inner dimensions, their sizes, its type."""
@@ -216,7 +220,8 @@ def create(path: Path, manifest: Manifest, coords: Mapping[str, np.ndarray]) -> 
         coords: the values of the coordinates.
 
     Raises:
-        ValueError: the folder is another sweep's, or holds other files.
+        OtherSweepError: the folder is another sweep's.
+        ValueError: it holds other files.
         OSError: it can't be made or written.
     """
     store = Store(path, manifest)
@@ -227,7 +232,7 @@ def create(path: Path, manifest: Manifest, coords: Mapping[str, np.ndarray]) -> 
         _write(path / MANIFEST, manifest.encode(), new=not (path / MANIFEST).exists())
         found = find_manifest(path)
     if found is None or found.sweep != manifest.sweep:
-        raise ValueError(f"the store {path} belongs to another sweep: {_difference(found, manifest)}")
+        raise OtherSweepError(f"the store {path} belongs to another sweep: {_difference(found, manifest)}")
     if store.coords() is None:
         _write_sealed(path / COORDS, dict(coords), manifest.sweep)
     _clear_stale(path)
