@@ -64,8 +64,7 @@ def bregman(rules: Rules, delta: Number = 1.0) -> optax.GradientTransformation:
         duals = [
             jnp.zeros(())
             if rule is None
-            else (wide(leaf.array) / delta).astype(wide(leaf.array).dtype)
-            + wide(slope(rule, leaf, count).astype(leaf.array.dtype))
+            else (wide(leaf.array) / delta).astype(wide(leaf.array).dtype) + wide(slope(rule, leaf, count))
             for leaf, rule in assign(params, rules)
         ]
         return BregmanState(count, jax.tree.unflatten(jax.tree.structure(params), duals))

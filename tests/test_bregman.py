@@ -59,29 +59,45 @@ def test_of_many_solutions_it_ends_at_the_lassos():
 
 @pytest.mark.parametrize("adam", [False, True], ids=["LinBreg", "AdaBreg"])
 def test_each_step_is_the_formula(adam):
-    delta, strength, rate, b1, b2, eps = 2.0, 0.3, 0.1, 0.8, 0.95, 1e-8
+    delta, rate, b1, b2, eps = 2.0, 0.1, 0.8, 0.95, 1e-8
+    strength = lambda t: 0.3 + 0.05 * t  # noqa: E731
     optimizer = optax.adam(rate, b1, b2, eps) if adam else optax.sgd(rate)
     tx = optax.chain(optimizer, jr.bregman({"kernel": jr.L1(strength)}, delta))
     params = {"kernel": jnp.array([[1.0], [0.0], [-0.5]]), "bias": jnp.ones(1)}
     state, w, update = tx.init(params), np.array([1.0, 0.0, -0.5]), jax.jit(tx.update)
-    dual, m, v = w / delta + strength * np.sign(w), 0.0, 0.0
+    dual, m, v = w / delta + strength(0) * np.sign(w), 0.0, 0.0
     for t in range(1, 7):
         g = RNG.normal(size=3)
         updates, state = update({"kernel": jnp.asarray(g[:, None], jnp.float32), "bias": jnp.ones(1)}, state, params)
         params = optax.apply_updates(params, updates)
         m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
         dual = dual - rate * (m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps) if adam else g)
-        w = delta * np.sign(dual) * np.maximum(np.abs(dual) - strength, 0)
+        w = delta * np.sign(dual) * np.maximum(np.abs(dual) - strength(t - 1), 0)
         np.testing.assert_allclose(params["kernel"][:, 0], w, rtol=1e-4, atol=1e-6)
         np.testing.assert_array_equal(np.asarray(params["kernel"])[:, 0] == 0, w == 0)
     np.testing.assert_allclose(params["bias"], 1 - 0.6, rtol=1e-4)  # no rule: the optimiser's own steps
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_narrow_weights_have_wide_dual_ones_and_are_rounded_once(dtype):
+    w, u = (jnp.asarray(RNG.normal(size=(300, 1)), dtype) for _ in range(2))
+    tx = jr.bregman(jr.L1(0.5), 3.0)
+
+    @jax.jit
+    def end(w, u):
+        params = {"kernel": w}
+        return optax.apply_updates(params, tx.update({"kernel": u}, tx.init(params), params)[0])["kernel"]
+
+    np.testing.assert_array_equal(end(w, 0 * u), w)
+    left = np.sign(u) * np.maximum(np.abs(np.asarray(u, np.float32)) - 0.5, 0)
+    np.testing.assert_array_equal(end(0 * w, u), jnp.asarray(3 * left, dtype))
+
+
 def test_without_steps_nothing_moves_and_bad_use_is_refused():
-    params = {"kernel": jnp.asarray(RNG.normal(size=(6, 4)), jnp.float32)}
+    params = {"kernel": RNG.normal(size=(6, 4))}  # NumPy's, in float64
     tx = jr.bregman(jr.GroupLasso(0.5), 3.0)
     still = jax.tree.map(jnp.zeros_like, params)
-    moved = jax.jit(lambda p: optax.apply_updates(p, tx.update(still, tx.init(p), p)[0]))(params)
+    moved = optax.apply_updates(params, tx.update(still, tx.init(params), params)[0])
     np.testing.assert_allclose(moved["kernel"], params["kernel"], rtol=1e-5)
     with pytest.raises(TypeError, match="has no proximal step"):
         jr.bregman(jr.Orthogonal(1.0)).update(still, jr.bregman(jr.Orthogonal(1.0)).init(params), params)

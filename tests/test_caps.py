@@ -21,9 +21,9 @@ def published(limit, step):
 bent = jax.jit(lambda limit, step, w: (jr.SoftSpectralCap(limit, step)(w), jr.SoftSpectralCap(limit, step)(w.T)))
 
 
-@pytest.mark.parametrize(("limit", "step"), [(1.0, 0.1), (3.0, 0.02), (0.5, 0.125)])
-def test_singular_values_are_bent_as_published(limit, step):
-    w = RNG.normal(size=(7, 4))
+@pytest.mark.parametrize(("limit", "step", "shape"), [(1.0, 0.1, (7, 4)), (3.0, 0.02, (4, 7)), (0.5, 0.125, (4, 4))])
+def test_singular_values_are_bent_as_published(limit, step, shape):
+    w = RNG.normal(size=shape)
     w *= (limit + step) / np.linalg.norm(w, 2)
     u, s, vt = np.linalg.svd(w, full_matrices=False)
     y = s - published(limit, step) * s**3
@@ -70,6 +70,23 @@ def test_no_singular_value_up_to_2_8_limits_grows(step):
     assert np.linalg.norm(jr.SoftSpectralCap(1.0, 0.25)(3.0 * jnp.eye(2)), 2) > 3.0
 
 
-def test_a_step_too_long_for_the_limit_is_refused():
-    with pytest.raises(ValueError, match="expected a step of at most a quarter of the limit"):
-        jr.SoftSpectralCap(1.0, 0.3)
+def test_the_axes_tell_the_matrix_and_narrow_weights_are_rounded_once():
+    w = jnp.asarray(RNG.normal(size=(3, 2, 4)) / 8, jnp.bfloat16)
+    flat = jr.SoftSpectralCap(1.0, 0.1)(w.astype(jnp.float32).reshape(6, 4))
+    found = jr.SoftSpectralCap(1.0, 0.1, axis=(1, 2))(w.transpose(2, 0, 1))
+    np.testing.assert_array_equal(found, flat.astype(jnp.bfloat16).reshape(3, 2, 4).transpose(2, 0, 1))
+    for shape in ((0, 3), (3, 0)):
+        assert jr.SoftSpectralCap(1.0, 0.1)(jnp.ones(shape)).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("limit", "step", "words"),
+    [
+        (1.0, 0.3, "expected a step of at most a quarter of the limit"),
+        (0.0, 0.1, "limit is 0; expected a number above 0"),
+        (1.0, 0.0, "step is 0; expected a number above 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(limit, step, words):
+    with pytest.raises(ValueError, match=words):
+        jr.SoftSpectralCap(limit, step)

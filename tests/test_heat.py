@@ -23,7 +23,7 @@ def grid(l1, l2, n=3):
 
 @pytest.mark.parametrize("n", [1, 64, 10_000])
 def test_the_mean_of_every_pair_stands_where_its_strengths_say(ax, n):
-    values = grid([0.0, 1e-4, 1e-3], [0.0, 1e-2], n)
+    values = grid(np.float32([0.0, 1e-4, 1e-3]), [0.0, 1e-2], n)  # a sweep's coordinates are float32
     assert heat.heat_map(ax, values, "l1", "l2", chosen=(1e-3, 1e-2)) is ax
     mean = values.mean("draw").transpose("l2", "l1").values
     np.testing.assert_allclose(ax.collections[0].get_array(), mean)
@@ -44,16 +44,29 @@ def test_a_cell_with_diverged_lanes_has_no_colour_and_says_how_many(ax):
     heat.heat_map(ax, values, "l1", "l2")
     assert ax.collections[0].get_array().mask.tolist() == [[False, True], [False, False]]
     assert "2\ndiverged" in [t.get_text() for t in ax.texts]
+    red, green, blue, _ = ax.get_facecolor()  # seen through it: a grey
+    assert 0.5 < red == green == blue < 1
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (40, 30)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (8, 8), (11, 9), (40, 30)])
 def test_small_and_large_grids(ax, shape):
     values = grid(np.logspace(-6, 0, shape[0]), np.logspace(-6, 0, shape[1]))
     heat.heat_map(ax, values, "l1", "l2")
     assert len(ax.texts) == (0 if max(shape) > 8 else shape[0] * shape[1])
-    assert len(ax.get_xticks()) <= 8
+    assert len(ax.get_xticks()) == shape[0] if shape[0] <= 8 else 4 <= len(ax.get_xticks()) <= 6
     for tick, label in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True):
+        assert tick % 1 == 0.5  # the middle of a cell
         assert label.get_text() == f"{values.l1.values[int(tick)]:.2g}"
+
+
+def test_numbers_are_written_in_the_shade_farther_from_that_of_their_cell(ax):
+    heat.heat_map(ax, grid(np.arange(5), np.arange(4)), "l1", "l2")
+    mesh = ax.collections[0]
+    shades = mesh.to_rgba(mesh.get_array())[..., :3] @ (0.299, 0.587, 0.114)  # luma of ITU-R BT.601
+    for text in ax.texts:
+        column, row = map(int, text.get_position())
+        assert text.get_color() == ("white" if shades[row, column] < 0.5 else "black")
+    assert {text.get_color() for text in ax.texts} == {"white", "black"}
 
 
 def test_a_grid_where_all_diverged_is_drawn_as_that(ax):
