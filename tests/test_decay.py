@@ -111,6 +111,22 @@ def test_scheduled_strengths_are_read_at_each_step():
     for t in range(STEPS):
         w = FORMS["AdamW's"].formula(w, np.asarray(DIRECTIONS[t]), float(RATE(t)), 0.0 if t < 3 else 0.7)
     np.testing.assert_allclose(walk(late)["kernel"], w, rtol=1e-5)
+    # Strength and power of a p-norm that both change.
+    risen = optax.chain(scaled, jr.p_norm_decay(jr.Lp(lambda step: 0.1 * step, lambda step: 0.8 + 0.1 * step), RATE))
+    w = np.asarray(START["kernel"], np.float64)
+    for t in range(STEPS):
+        a, p = np.abs(w) ** (1.2 - 0.1 * t), 0.8 + 0.1 * t
+        w = (w - float(RATE(t)) * np.asarray(DIRECTIONS[t])) * a / (a + p * float(RATE(t)) * 0.1 * t)
+    np.testing.assert_allclose(walk(risen)["kernel"], w, rtol=1e-5)
+
+
+def test_p_norm_decay_of_narrow_weights_is_rounded_once():
+    w = jnp.asarray(np.random.default_rng(0).uniform(0.25, 2, (300, 1)), jnp.bfloat16)
+    params, tx = {"kernel": w}, jr.p_norm_decay(jr.Lp(0.5, 0.8), 0.1)
+    updates, _ = tx.update({"kernel": 0 * w}, tx.init(params), params)
+    a = np.asarray(w, np.float64) ** 1.2
+    wanted = jnp.asarray(np.asarray(w, np.float64) * a / (a + 0.04), jnp.bfloat16)
+    np.testing.assert_array_equal(optax.apply_updates(params, updates)["kernel"], wanted)
 
 
 def test_p_norm_decay_at_two_is_the_proximal_form():

@@ -24,7 +24,7 @@ def grid(l1, l2, n=3):
 @pytest.mark.parametrize("n", [1, 64, 10_000])
 def test_the_mean_of_every_pair_stands_where_its_strengths_say(ax, n):
     values = grid(np.float32([0.0, 1e-4, 1e-3]), [0.0, 1e-2], n)  # a sweep's coordinates are float32
-    assert heat.heat_map(ax, values, "l1", "l2", chosen=(1e-3, 1e-2)) is ax
+    assert heat.heat_map(ax, values, "l1", "l2", chosen=(np.float64(1e-3), 1e-2)) is ax
     mean = values.mean("draw").transpose("l2", "l1").values
     np.testing.assert_allclose(ax.collections[0].get_array(), mean)
     written = {(t.get_position()): t.get_text() for t in ax.texts}

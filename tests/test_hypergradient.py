@@ -137,6 +137,13 @@ def test_a_diverged_training_is_no_step_and_never_the_best():
     np.testing.assert_array_equal(lost.path, -1.0)
 
 
+def test_logarithms_may_be_whole_numbers_and_the_optimiser_is_shown_them():
+    value, slope = forward(lambda s: s["a"] ** 2, {"a": 3})
+    assert (value, slope["a"]) == (9, 6)
+    halving = optax.chain(optax.add_decayed_weights(0.5), optax.sgd(1.0))
+    np.testing.assert_array_equal(tune(lambda s: 0.0 * s, 1, 3, halving).path, [1, 0.5, 0.25])
+
+
 def test_solvers_stop_where_they_are_told_to():
     curvature, b = jnp.array([1.0, 4.0]), jnp.array([2.0, 1.0])
 

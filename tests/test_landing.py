@@ -28,16 +28,25 @@ def test_bounds_hold_exactly_wherever_the_weights_come_from(box, dtype, step_dty
         assert end.max() <= box[1]
 
 
-def test_it_lands_on_the_goal_wherever_a_step_leads_there():
+@pytest.mark.parametrize("rule", [None, jr.Box(-1.0, 1.0)], ids=["alone", "far from bounds"])
+def test_it_lands_on_the_goal_wherever_a_step_leads_there(rule):
     rng = np.random.default_rng(1)
     start, goal = (jnp.asarray(rng.uniform(0.2, 0.9, 4000), jnp.float16) for _ in range(2))
-    end = np.asarray(optax.apply_updates(start, landing(start, goal, jnp.float16)))
+    end = np.asarray(optax.apply_updates(start, landing(start, goal, jnp.float16, rule)))
     near = np.asarray(goal - start)
     tries = np.stack([near, np.nextafter(near, np.float16(9)), np.nextafter(near, np.float16(-9))])
     reachable = np.any(np.asarray(start) + tries == np.asarray(goal), axis=0)
     assert reachable.mean() > 0.5
     np.testing.assert_array_equal(end[reachable], np.asarray(goal)[reachable])
     assert np.all(np.abs(end) <= np.abs(np.asarray(goal)))
+
+
+def test_a_narrow_step_of_wide_weights_has_the_digits_that_it_can_hold():
+    start = jnp.asarray(np.random.default_rng(4).uniform(0.5, 1, 4000), jnp.float32)
+    goal = start * jnp.float32(1 - 2.0**-14)
+    step = landing(start, goal, jnp.bfloat16)
+    assert step.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(step, np.float64), np.asarray(goal, np.float64) - start, rtol=2.0**-7)
 
 
 def test_norms_stay_within_their_limit():

@@ -24,6 +24,7 @@ def test_means_are_those_of_scikit_learn():
     np.testing.assert_allclose(jnp.mean(found), log_loss(CLASSES, probability), rtol=1e-6)
     found = jnp.mean(metrics.binary_accuracy(LOGITS, CLASSES))
     np.testing.assert_allclose(found, accuracy_score(CLASSES, probability > 0.5), rtol=1e-6)
+    np.testing.assert_array_equal(metrics.binary_accuracy(jnp.zeros((2, 1)), jnp.arange(2)), [1, 0])  # of 0: class 0
     found = metrics.categorical_cross_entropy(MANY, LABELS)
     assert found.shape == (50,)
     np.testing.assert_allclose(found, -log_softmax(MANY.astype(np.float64), axis=1)[np.arange(50), LABELS], rtol=1e-5)

@@ -1,5 +1,7 @@
 """Models against Keras: outputs with its weights, its initial weights; and models of other frameworks through `fit`."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -33,6 +35,24 @@ def test_outputs_are_those_of_keras(name):
     np.testing.assert_allclose(model.apply(params, x), y, rtol=1e-5, atol=1e-6)
 
 
+def test_a_window_as_large_as_the_inputs_sees_all_of_them_at_once():
+    x = np.random.default_rng(0).normal(size=(4, 3, 2, 2)).astype(np.float32)
+    model = linen(CNN(filters=(5,), window=(3, 2)), (3, 2, 2))
+    params = jax.tree.map(lambda w: w + 0.1, model.init(jax.random.key(0)))
+    conv, output = ({name: np.asarray(w) for name, w in params[layer].items()} for layer in ("conv", "output"))
+    hidden = np.maximum(x.reshape(4, 12) @ conv["kernel"].reshape(12, 5) + conv["bias"], 0)
+    np.testing.assert_allclose(model.apply(params, x), hidden @ output["kernel"] + output["bias"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_narrow_weights_and_inputs_have_narrow_outputs(name):
+    shape = {"mlp": (2,), "conv1d": (8, 2), "conv2d": (8, 8, 2)}.get(name, (3, 2))
+    model = linen(MODELS[name], shape)
+    shapes = (jax.eval_shape(model.init, jax.random.key(0)), jax.ShapeDtypeStruct((4, *shape), jnp.float32))
+    narrow = jax.tree.map(lambda w: jax.ShapeDtypeStruct(w.shape, jnp.bfloat16), shapes)
+    assert jax.eval_shape(model.apply, *narrow).dtype == jnp.bfloat16
+
+
 def test_initial_weights_are_those_that_keras_draws():
     params = jax.jit(linen(LSTM(units=(40,), outputs=30), (4, 25)).init)(jax.random.key(0))
     glorot = {"lstm": 25 + 4 * 40, "output": 40 + 30}  # the sum of fan in and fan out, of all gates together
@@ -54,7 +74,7 @@ def test_initial_weights_are_those_that_keras_draws():
     np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(6), atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (5, 5), (40, 160)])
+@pytest.mark.parametrize("shape", [(1, 1), (40, 40), (40, 160)])
 def test_orthonormal_rows_are_those_that_jax_draws(shape):
     key = jax.random.key(3)
     ours = np.asarray(jax.jit(orthogonal, static_argnums=1)(key, shape))
@@ -94,13 +114,15 @@ class TheirNnx(flax_nnx.Module):
 class TheirEquinox(eqx.Module):
     bottom: eqx.nn.Linear
     top: eqx.nn.Linear
+    between: Callable  # a leaf that is no array
 
     def __init__(self, key):
         keys = jax.random.split(key)
         self.bottom, self.top = eqx.nn.Linear(2, 5, key=keys[0]), eqx.nn.Linear(5, 1, key=keys[1])
+        self.between = jnp.tanh
 
     def __call__(self, x):
-        return self.top(jnp.tanh(self.bottom(x)))
+        return self.top(self.between(self.bottom(x)))
 
 
 THEIRS = {

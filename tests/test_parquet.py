@@ -72,12 +72,18 @@ def test_what_pandas_writes_of_an_index_without_a_name_is_left_out():
 
 def test_numbers_of_every_type_are_numbers():
     types = [pa.int8(), pa.uint64(), pa.float16(), pa.float64(), pa.decimal128(5, 2), pa.null()]
-    cells = [1, 2, np.float16(0.5), 2.5, decimal.Decimal("1.25"), None]
+    cells = [1, 2**63 + 1, np.float16(0.5), 2.5, decimal.Decimal("1.25"), None]
     made = {str(kind): pa.array([cell, None], kind) for kind, cell in zip(types, cells, strict=True)}
     found = parsed(raw(made), "t.parquet")
     wanted = [np.nan if cell is None else float(cell) for cell in cells]
     np.testing.assert_array_equal([values[0] for values in found.values()], wanted)
     assert all(np.isnan(values[1]) for values in found.values())
+
+
+def test_words_of_every_type_are_words():
+    types = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.large_string())]
+    found = parsed(raw({str(kind): pa.array(["a", None], kind) for kind in types}), "t.parquet")
+    assert [list(values) for values in found.values()] == [["a", None]] * len(types)
 
 
 REFUSED = {

@@ -143,5 +143,9 @@ def test_clouds_close_in_on_the_minimum_within_their_ends():
     np.testing.assert_array_equal(found.logs["output"][0], 2.0)
     assert np.all(np.diff(found.losses) >= 0)
     np.testing.assert_allclose(found.losses, jax.vmap(loss)(found.logs), rtol=1e-6)
+    # Each leaf moves for itself.
+    alike = evaluated(lambda s: 0 * s["a"], {"a": jnp.zeros(1), "b": jnp.zeros(1)}, 1)
+    apart = closing_in(lambda s: -jnp.abs(s["a"] - s["b"]), alike, jax.random.key(2), (1.0,), 9, (-5.0, 5.0))
+    assert apart.losses[0] < -0.1
     wide = closing_in(loss, found, jax.random.key(1), (50.0,), 3, (-5.0, 2.0))
     np.testing.assert_array_equal(wide.losses[0], found.losses[0])

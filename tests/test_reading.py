@@ -1,12 +1,15 @@
 """Tables in files: read as they are meant, or refused in one sentence that says where; never anything else."""
 
 import csv
+import dataclasses
 import gzip
 import io
 import pickle
 
 import numpy as np
 import pytest
+import safetensors.numpy
+from scipy.special import softmax
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -283,7 +286,8 @@ def a_model():
     columns = parsed(GOOD.encode(), "good.csv")
     rng = np.random.default_rng(0)
     arrays = {"mean": np.zeros(4), "scale": np.ones(4), "target": np.array([0.0, 1.0])}
-    arrays |= {"hidden/kernel": rng.normal(size=(4, 3)), "hidden/bias": np.zeros(3)}
+    # Column by column in memory, as what is transposed may be.
+    arrays |= {"hidden/kernel": np.asfortranarray(rng.normal(size=(4, 3))), "hidden/bias": np.zeros(3)}
     arrays |= {"output/kernel": rng.normal(size=(3, 1)), "output/bias": np.zeros(1)}
     return model_file.Model(Net(arrays), encoding.learn(columns, "y"), "y", "classification", (0.0, 1.0), {"a": "b"})
 
@@ -303,6 +307,20 @@ def test_a_model_comes_back_as_it_went(tmp_path):
     assert b"pickle" not in file.read_bytes()
 
 
+def test_a_table_of_predictions_names_the_likeliest_of_many_classes():
+    model, rng = a_model(), np.random.default_rng(2)
+    arrays = model.net.arrays | {"output/kernel": 3 * np.eye(3), "output/bias": rng.normal(size=3)}
+    x = rng.normal(size=(30, 4))
+    hidden = np.maximum(x @ arrays["hidden/kernel"], 0)
+    wanted = softmax(hidden @ arrays["output/kernel"] + arrays["output/bias"], axis=1)
+    model = dataclasses.replace(model, net=Net(arrays), classes=("a", "b", "c"))
+    heading, *rows = csv.reader(model.table(x).splitlines())
+    assert heading == ["y", "probability of a", "probability of b", "probability of c"]
+    assert [row[0] for row in rows] == ["abc"[best] for best in wanted.argmax(axis=1)]
+    assert {row[0] for row in rows} == {*"abc"}
+    np.testing.assert_allclose(np.array([row[1:] for row in rows], float), wanted, atol=1e-6)
+
+
 def test_damaged_newer_and_other_models_are_refused(tmp_path):
     file = tmp_path / "model.safetensors"
     model_file.save(file, a_model())
@@ -310,8 +328,15 @@ def test_damaged_newer_and_other_models_are_refused(tmp_path):
     changed = bytearray(raw)
     changed[-3] ^= 1
     newer = raw.replace(b'"format":"1"', b'"format":"7"')
-    assert newer != raw
-    for content, message in ((changed, "is damaged"), (raw[:-9], "not a whole one"), (newer, "format 7; this version")):
+    turned = raw.replace(b'"shape":[4,3]', b'"shape":[3,4]')
+    assert newer != raw != turned
+    for content, message in (
+        (changed, "is damaged"),
+        (turned, "is damaged"),
+        (raw[:-9], "not a whole one"),
+        (newer, "format 7; this version"),
+        (safetensors.numpy.save({"w": np.zeros(2)}, {"format": "7"}), "holds arrays but no model of jaxreg's"),
+    ):
         file.write_bytes(content)
         with pytest.raises(ValueError, match=message):
             model_file.load(file)

@@ -126,6 +126,8 @@ def test_a_huge_or_compressed_file_is_not_unpacked(store: Store, monkeypatch: py
         archive.writestr("loss.npy", bytes(50_000_000))
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("a file that doesn't verify was opened"))
     assert store.read(0) is None
+    os.truncate(store.file(0), 2**42)  # no disk and no memory holds so much
+    assert store.read(0) is None
 
 
 def test_a_damaged_or_missing_file_is_mended_or_refused(store: Store) -> None:

@@ -72,6 +72,14 @@ def test_draws_for_a_mean(effect, alpha, power, n):
     assert variance.draws_for_mean(-3 * effect, 3.0, alpha=alpha, power=power) == np.ceil(n)
 
 
+def test_draws_for_a_mean_count_both_sides_of_the_test():
+    # The square of Student's t is F, and the power of a two-sided test that of F's one side.
+    counts = np.arange(2, 400)
+    power = stats.ncf.sf(stats.f.isf(0.3, 1, counts - 1), 1, counts - 1, counts * 0.05**2)
+    assert 20 < np.argmax(power >= 0.35) < 300
+    assert variance.draws_for_mean(0.05, 1.0, alpha=0.3, power=0.35) == counts[np.argmax(power >= 0.35)]
+
+
 def test_draws_for_a_mean_have_that_power_when_simulated():
     n = variance.draws_for_mean(0.6, 1.0, power=0.9)
     x = np.random.default_rng(0).normal(0.6, 1.0, (4000, n))

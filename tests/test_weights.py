@@ -153,6 +153,9 @@ def test_numbers_found_elsewhere_go_into_an_lstm_and_back(tmp_path):
     np.testing.assert_allclose(model.apply(params, jnp.asarray(x, jnp.float32)[None, :, None]), [[expected]], rtol=1e-5)
     weights.save_csv(tmp_path / "back", params)
     back = weights.load_csv(tmp_path / "back")
+    wide = {"kernel": np.array([[1 / 3, 1e4 * np.pi]])}
+    weights.save_csv(tmp_path / "wide", wide)
+    np.testing.assert_array_equal(weights.load_csv(tmp_path / "wide")["kernel"], wide["kernel"])
     np.testing.assert_array_equal(back["lstm/recurrent_kernel"], np.float32(params["lstm"]["recurrent_kernel"]))
 
 
@@ -187,6 +190,13 @@ def test_weights_that_do_not_fit_are_refused(case):
 def test_two_weights_for_one_place_are_refused():
     with pytest.raises(ValueError, match="two weights are for output/bias, one of them b/output/bias"):
         weights.from_keras(LIKE, {"output/kernel": np.ones((3, 2)), "a/output/bias": np.ones(2), "b/output/bias": 0})
+
+
+def test_a_path_of_keras_is_matched_by_its_longest_end_and_cells_have_numbers():
+    like = {"kernel": np.zeros((1, 1)), "lstm_1": {"kernel": np.zeros((1, 1))}}
+    theirs = {"kernel": np.full((1, 1), 1.0), "sequential/lstm_1/lstm_cell_1/kernel": np.full((1, 1), 2.0)}
+    found = weights.from_keras(jax.tree.map(jnp.asarray, like), theirs)
+    assert (found["kernel"], found["lstm_1"]["kernel"]) == (1, 2)
 
 
 def test_files_that_are_something_else_are_refused(tmp_path):
