@@ -95,7 +95,7 @@ def steepest(rules: Rules) -> optax.GradientTransformation:
         for end, u in zip(_ends(rule, leaves, steps, count), steps, strict=True):
             axes = rule_axes(rule, u.ndim)
             still = u == 0 if axes is None else group_norms(wide(u), axes) == 0
-            moved.append(jnp.where(still, 0, -end).astype(u.dtype))
+            moved.append(jnp.where(still, 0, -end))
         return moved
 
     return by_claim("steepest", rules, change)
