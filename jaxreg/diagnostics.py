@@ -9,12 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxreg.groups import axis_of, group_axes, group_norms
-from jaxreg.objects import eps, wide
-from jaxreg.paths import Leaf, Rules, Tree, assign, claims, rule_axes
-from jaxreg.spheres import tree_norm
-from jaxreg.stacks import EachLayer
-from jaxreg.trees import cost, grouped, how_far, projected
+from jaxreg._groups import axis_of, group_axes, group_norms
+from jaxreg._precision import eps, wide
+from jaxreg.constraints._spheres import tree_norm
+from jaxreg.rules._evaluate import cost, grouped, how_far, projected
+from jaxreg.rules._matching import Leaf, Rules, Tree, assign, claims, rule_axes
+from jaxreg.rules._stacked import EachLayer
 
 Step = jax.Array | int | None
 

@@ -9,8 +9,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxreg.constraints import Axis
-from jaxreg.objects import Number, as_wide, check, hyperparameters, partitioned, rate_at, static, wide
+from jaxreg._checks import check
+from jaxreg._groups import Axis
+from jaxreg._hyperparameters import Number, hyperparameters, rate_at, static
+from jaxreg._precision import as_wide, wide
+from jaxreg._sharding import partitioned
 
 EPSILON = 1e-7
 

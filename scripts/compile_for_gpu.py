@@ -2,8 +2,8 @@
 
     JAX_SKIP_CUDA_CONSTRAINTS_CHECK=1 python scripts/compile_for_gpu.py [lanes [steps]]
 
-with JAX 0.11 or newer and its extra `cuda13`. Prints, for the sweeps of `scripts/bench` with so many lanes in one
-chunk, the seconds that they compile and the memory that they need; and for the steps of `scripts/bench_project.py` how
+with JAX 0.11 or newer and its extra `cuda13`. Prints, for the sweeps of `scripts/bench/run` with so many lanes in one
+chunk, the seconds that they compile and the memory that they need; and for the steps of `scripts/bench/project.py` how
 often each reads or writes the matrix, from which a ratio of times follows where memory is the limit. Nothing runs: no
 figure here is a measured one.
 """
@@ -21,7 +21,8 @@ from bench_trainings import kernel, problem
 from jax.experimental import topologies
 
 import jaxreg as jr
-from jaxreg.lab import Recipe, fit, fused
+from jaxreg.lab import Recipe, fit
+from jaxreg.lab.training import gpu as fused
 
 # NVIDIA's data sheet of the H200 SXM, and compute capability 9.0 of the CUDA programming guide.
 H200 = """
@@ -65,7 +66,7 @@ def sweeps(device: jax.Device, lanes: int, steps: int) -> None:
 
 
 def passes(device: jax.Device) -> None:
-    """Compile the steps of `bench_project.py` and count how often the matrix is read or written."""
+    """Compile the steps of `project.py` and count how often the matrix is read or written."""
     rules = {"kernel": jr.MaxNorm(1.0)}
     ways = {
         "adam": (optax.adam(1e-5), optax.apply_updates),

@@ -43,37 +43,6 @@ class Data(NamedTuple):
         return {"train": self.w_train, "test": self.w_test, "validation": self.w_validation}
 
 
-def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: int = 0, noise: float = 0.2) -> Data:
-    """Draws of scikit-learn's two moons; the first rows of each draw train, the next validate, the rest test.
-
-    Args:
-        states: The `random_state` of each draw.
-        train: Training rows a draw.
-        test: Test rows a draw.
-        validation: Rows a draw on which a strength may be chosen.
-        noise: Standard deviation of the noise.
-
-    Raises:
-        ValueError: If there is no draw, or no row to train or test on.
-
-    Example:
-        >>> moons(range(2), test=70).x_test.shape
-        (2, 70, 2)
-    """
-    from sklearn.datasets import make_moons  # here: scikit-learn takes longer to import than all else together
-
-    states = list(states)
-    if not states or train < 1 or test < 1 or validation < 0:
-        raise ValueError(
-            f"moons: {len(states)} draws of {train} rows to train, {validation} to validate, {test} to test; "
-            "expected at least 1 draw and 1 row to train and to test"
-        )
-    draws = [make_moons(n_samples=train + validation + test, noise=noise, random_state=state) for state in states]
-    x = np.stack([points for points, _ in draws]).astype(np.float32)
-    y = np.stack([labels for _, labels in draws]).astype(np.float32)
-    return parted(x, y, train, validation)
-
-
 def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
     """Rows of each draw, of shape (draws, rows, …), as `Data`: the first train, the next validate, the rest test."""
     split = [train, train + validation]
@@ -81,11 +50,6 @@ def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
     if not validation:
         return Data(x_train, y_train, x_test, y_test)
     return Data(x_train, y_train, x_test, y_test, x_validation, y_validation)
-
-
-def tutorial_moons() -> Data:
-    """The tutorials' data, one draw: 100 moons with noise 0.2 and random state 1, 30 to train and 70 to test."""
-    return moons([1], train=30, test=70)
 
 
 def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, validation: int = 0) -> Data:

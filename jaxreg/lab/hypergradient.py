@@ -32,7 +32,8 @@ def forward(loss: Loss, logs: Any) -> tuple[jax.Array, Any]:
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxreg as jr
-        >>> from jaxreg.lab import MLP, Problem, Recipe, fit, linen, moons
+        >>> from jaxreg.lab import MLP, Problem, Recipe, linen, moons
+        >>> from jaxreg.lab import fit
         >>> problem = Problem(linen(MLP(hidden=4), (2,)), moons([0], 20, 50, validation=20), epochs=20, record_every=20)
         >>> def loss(logs):
         ...     recipe = Recipe(penalties={"hidden/kernel": jr.L2(jnp.exp(logs["hidden"]))})

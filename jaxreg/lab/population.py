@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxreg.objects import Number
+from jaxreg._hyperparameters import Number
 
 Advance = Callable[[Any, Any], Any]
 

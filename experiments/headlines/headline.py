@@ -1,0 +1,80 @@
+"""What a headline experiment does beside its own: train, or read what was stored; keep it as one file; tell it.
+
+The stores of its sweeps go on where they stopped, on the machine and with the versions that began them. The file is
+what is left of them for people: a labelled dataset that any netCDF reader opens, and that the same command prints and
+draws again anywhere, without training.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import xarray as xr
+from matplotlib.figure import Figure
+
+from jaxreg.lab.plots.theme import style
+from jaxreg.lab.sweeps.compilation import keep_compiled
+
+FILE = "found.nc"
+
+
+def headline(
+    parser: argparse.ArgumentParser,
+    name: str,
+    train: Callable[[argparse.Namespace], xr.Dataset],
+    tell: Callable[[xr.Dataset], Figure],
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """Run one headline experiment from its command line.
+
+    Args:
+        parser: With the options that change its size; `--out` and `--read` are added here.
+        name: Of its folder under `results`.
+        train: The options -> the numbers, from sweeps stored in `out`.
+        tell: The numbers -> a picture, and printed lines on the way. It sees nothing else, so what it says comes from
+            the file.
+        arguments: Of the command line; by default those of the process.
+
+    Raises:
+        SystemExit: With code 2, and one sentence, if there is no such dataset to read or the folder is a file.
+    """
+    parser.add_argument("--out", type=Path, default=Path("results") / name, help="folder of the results")
+    parser.add_argument("--read", type=Path, help="a stored dataset to print and draw from, without training")
+    asked = parser.parse_args(arguments)
+    known = _read(parser, name, asked.read) if asked.read else None
+    try:
+        asked.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out: {error}; expected a folder")
+    if known is None:
+        keep_compiled()
+        temporary = asked.out / f".{FILE}.{os.getpid()}"
+        size = {option: value for option, value in vars(asked).items() if option not in ("out", "read")}
+        found = train(asked).assign_attrs(experiment=name, size=str(size), jax=jax.__version__)
+        found.to_netcdf(temporary, engine="scipy")
+        os.replace(temporary, asked.out / FILE)
+        known = xr.load_dataset(asked.out / FILE, engine="scipy")
+    try:
+        with style():
+            tell(known).savefig(asked.out / f"{name}.svg")
+        print(f"picture: {asked.out / name}.svg")
+        if not asked.read:
+            print(f"dataset: {asked.out / FILE}; {time.process_time():.0f} s of processor time in this run")
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _read(parser: argparse.ArgumentParser, name: str, file: Path) -> xr.Dataset:
+    try:
+        found = xr.load_dataset(file, engine="scipy")
+    except (OSError, TypeError, ValueError) as error:
+        parser.error(f"--read {file}: {str(error).splitlines()[0]}; expected a dataset that this command has written")
+    if found.attrs.get("experiment") != name:
+        parser.error(f"--read {file}: got a dataset of {found.attrs.get('experiment')}; expected one of {name}")
+    return found

@@ -1,0 +1,5 @@
+"""`python -m jaxreg`: the command `jaxreg`."""
+
+from jaxreg.lab.cli import main
+
+main()

@@ -1,0 +1,151 @@
+"""Groups of weights: the axes that make one, their norms, and how far rounding reaches."""
+
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg._hyperparameters import Number, known
+from jaxreg._precision import as_wide, eps, tiny
+
+Axis = int | tuple[int, ...] | None
+
+
+def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
+    """The axes of one group of weights: `axis`, or the incoming weights of a unit in an (…, inputs, units) array.
+
+    Raises:
+        ValueError: If an axis is not one of the array's.
+        TypeError: If it is no whole number.
+    """
+    if axis is None:
+        return tuple(range(ndim - 1)) if ndim > 1 else tuple(range(ndim))
+    axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    if any(isinstance(a, bool) or not isinstance(a, int | np.integer) for a in axes):
+        raise TypeError(f"axis is {axis!r}; expected a whole number, or a tuple of such")
+    if any(not -ndim <= a < ndim for a in axes) or len({a % max(ndim, 1) for a in axes}) != len(axes):
+        raise ValueError(
+            f"axis is {axis} on an array of {ndim} axes; expected different numbers from {-ndim} to {ndim - 1}"
+        )
+    return tuple(a % ndim for a in axes)
+
+
+def axis_of(rule: Any, default: Any = ()) -> Any:
+    """The `axis` of a rule, None if it is left open; `default` if the rule has none.
+
+    A function around a rule, such as `jax.vmap` makes, has the axis of what it is around, by `functools.wraps`; it is
+    not one of the array that the function gets.
+    """
+    return default if hasattr(rule, "__wrapped__") else getattr(rule, "axis", default)
+
+
+def group_size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+    """The number of weights in one group."""
+    return int(np.prod([shape[a] for a in axes], dtype=int))
+
+
+@partial(jax.jit, static_argnames="axes")  # outside of jit, the branches would be compiled anew at every call
+def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """Euclidean norms over `axes` (kept, with length 1), without overflow or underflow, with gradient 0 at 0."""
+    squares = jnp.sum(jnp.square(x), axes, keepdims=True)
+    plain = (squares > tiny(x.dtype) / eps(x.dtype)) & jnp.isfinite(squares)
+
+    def scaled(x: jax.Array) -> jax.Array:
+        largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axes, keepdims=True, initial=0))
+        scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+        sums = jnp.sum(jnp.square(x / scale), axes, keepdims=True)
+        norms = jnp.where(sums > 0, scale * jnp.sqrt(jnp.where(sums > 0, sums, 1)), 0)
+        return jnp.where(jnp.isfinite(largest), norms, largest)  # not a number, or infinite, as its largest entry is
+
+    def direct(x: jax.Array) -> jax.Array:
+        return jnp.sqrt(jnp.where(plain, squares, 1))
+
+    return jax.lax.cond(jnp.all(plain), direct, scaled, x)
+
+
+def scale_for(limit: jax.Array, count: int) -> jax.Array:
+    """A power of 2 that makes squares of `count` numbers safe to compare with `limit`, all of them times it.
+
+    limit · scale is so small that groups of up to 10^30 limits have squares, and so large that what underflows is less
+    than rounding: one sum does where `group_norms` needs to see first how large the numbers are.
+    """
+    dtype = limit.dtype
+    held = jnp.clip(limit, tiny(dtype), jnp.finfo(dtype).max)  # type: ignore[no-untyped-call]
+    room = 2.0 ** math.floor(math.log2(eps(dtype) / (32 * max(count, 1) * tiny(dtype))) / 2)
+    return jax.lax.stop_gradient(jnp.maximum(jnp.frexp(held)[0] / held / room, tiny(dtype)))
+
+
+def rounding(x: jax.Array, axes: tuple[int, ...]) -> float:
+    """What a norm or a sum over `axes` may be off by, relative to it, once its group has been rescaled.
+
+    Each product rounds a few times; the rounding of a sum of N terms grows like √N in the worst order of summation,
+    and no further than that of some ten thousand terms, for XLA sums long axes block by block.
+    """
+    return eps(x.dtype) * (4 + min(float(np.sqrt(group_size(x.shape, axes))) / 4, 32))
+
+
+def to_rows(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """The groups of `x` as the rows of a matrix, (groups, weights in one)."""
+    last = tuple(range(x.ndim - len(axes), x.ndim))
+    return jnp.moveaxis(x, axes, last).reshape(-1, group_size(x.shape, axes))
+
+
+def from_rows(rows: jax.Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> jax.Array:
+    """The array of `shape` whose groups over `axes` are `rows`."""
+    kept = [n for a, n in enumerate(shape) if a not in axes]
+    last = tuple(range(len(kept), len(shape)))
+    return jnp.moveaxis(rows.reshape(*kept, *(shape[a] for a in axes)), last, axes)
+
+
+def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Number:
+    """A limit beside the groups of `x` over `axes`, each of which has length 1 in it; a single number as it is.
+
+    Args:
+        limit: One number, or one a group: an array that broadcasts to the shape of `x` without the axes.
+        x: The weights, whose dtype an array of limits gets.
+        axes: The axes of one group.
+
+    Raises:
+        ValueError: If the limit is an array of another shape.
+    """
+    given = np.shape(limit)
+    if given == ():
+        return as_wide(limit, x)
+    kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+    groups = tuple(n for a, n in enumerate(x.shape) if a not in axes)
+    for shape in (groups, kept):
+        if len(given) <= len(shape) and all(n in (1, m) for n, m in zip(given[::-1], shape[::-1], strict=False)):
+            xp: Any = np if known(limit) else jnp  # so that it can be looked at inside of jit too
+            return xp.broadcast_to(xp.asarray(limit, x.dtype), shape).reshape(kept)
+    raise ValueError(
+        f"a limit has shape {given} for weights of shape {x.shape} in groups over the axes {axes}; expected one "
+        f"number, or one a group, in shape {groups}"
+    )
+
+
+def per_row(limit: Any, x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """A limit, one number or one a group, as a column beside the rows of `to_rows`."""
+    kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+    return to_rows(jnp.broadcast_to(jnp.asarray(limit_of_groups(limit, x, axes), x.dtype), kept), axes)
+
+
+def simplex_rows(rows: jax.Array, totals: jax.Array) -> jax.Array:
+    """Each row's nearest point with no negative entry and the sum `totals`, a column of at least 0."""
+    positive = totals > 0
+    goals = jnp.where(positive, totals, 1)
+    scale, largest = jax.lax.stop_gradient((goals, jnp.max(rows, axis=1, keepdims=True)))
+    # What lies more than the total under the largest ends at 0 wherever it is.
+    unit = jnp.maximum(rows - largest, -scale) / scale
+    # The sum is 1 at the level max_k (u₁ + … + u_k - 1) / k, u in falling order; the weights above it are held.
+    sums = jnp.cumsum(jnp.sort(jax.lax.stop_gradient(unit), axis=1, descending=True), axis=1)
+    level = jnp.max((sums - 1) / jnp.arange(1, rows.shape[1] + 1, dtype=rows.dtype), axis=1, keepdims=True)
+    held = ~(unit <= level)  # what is not a number stays so
+    for _ in range(2):  # what rounding leaves of the sum, the second round takes away
+        count = jnp.sum(held, axis=1, keepdims=True, dtype=rows.dtype)
+        surplus = jnp.sum(jnp.where(held, unit, 0), axis=1, keepdims=True) - goals / scale
+        unit = unit - surplus / jnp.maximum(count, 1)
+        held = held & ~(unit <= 0)
+    return jnp.where(positive & held, scale * unit, 0)

@@ -1,0 +1,62 @@
+"""Package contents that are imported at first use (PEP 562), read from the package's stub.
+
+`import jaxreg` then costs milliseconds, and a command that only reads stored results never loads JAX. The stub,
+`__init__.pyi`, is the only list of names: type checkers and editors read the same one.
+"""
+
+import ast
+import pkgutil
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+
+def attach(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
+    """Return `__all__`, `__getattr__` and `__dir__` of a package whose stub imports its public names.
+
+    Args:
+        package: Its name. `from package import module` in the stub names a submodule; `from module import *` names
+            what the `__all__` of that module lists, which is read without importing it.
+    """
+    homes = _homes(package)
+
+    def getattribute(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        home = homes[name]
+        value = import_module(f"{home}.{name}") if home == package else getattr(import_module(home), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    names = sorted(homes)
+    return names, getattribute, lambda: [*vars(sys.modules[package]), *names]
+
+
+def _homes(package: str) -> dict[str, str]:
+    homes: dict[str, str] = {}
+    for statement in _statements(package, "__init__.pyi"):
+        if isinstance(statement, ast.ImportFrom) and statement.module is not None:
+            names = [alias.name for alias in statement.names]
+            homes |= dict.fromkeys(_listed(statement.module) if names == ["*"] else names, statement.module)
+    return homes
+
+
+def _listed(module: str) -> list[str]:
+    parent, _, name = module.rpartition(".")
+    for file in (f"{name}.py", f"{name}/__init__.py"):
+        try:
+            statements = _statements(parent, file)
+        except FileNotFoundError:
+            continue
+        for statement in statements:
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__":
+                return ast.literal_eval(statement.value)
+    raise ValueError(f"{module} lists no __all__")
+
+
+def _statements(package: str, file: str) -> list[ast.stmt]:
+    source = pkgutil.get_data(package, file)
+    if source is None:
+        raise FileNotFoundError(f"{package}: {file}")
+    return ast.parse(source).body

@@ -1,0 +1,58 @@
+"""Floating-point precision: the dtype norms are taken in, machine limits, and directed rounding."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg._hyperparameters import Number
+
+
+def wide(w: jax.Array) -> jax.Array:
+    """`w` in float32, or in its own dtype where that is wider: the precision in which norms are taken."""
+    wider = jnp.issubdtype(w.dtype, jnp.inexact) and w.dtype.itemsize > 4
+    return w.astype(w.dtype if wider else jnp.float32)
+
+
+def as_wide(value: Number, x: jax.Array) -> Number:
+    """A hyperparameter that has a dtype, such as NumPy's float64, in that of `x`, lest work be done in a wider one."""
+    return value.astype(x.dtype) if hasattr(value, "astype") else value
+
+
+def eps(dtype: Any) -> float:
+    """The distance from 1 to the next number of `dtype`."""
+    return float(jnp.finfo(dtype).eps)  # type: ignore[no-untyped-call]
+
+
+def tiny(dtype: Any) -> float:
+    """The smallest number of `dtype` that is not subnormal: processors may take what is smaller for 0."""
+    return float(jnp.finfo(dtype).tiny)  # type: ignore[no-untyped-call]
+
+
+def inwards(x: jax.Array, dtype: Any) -> jax.Array:
+    """`x` in `dtype`, rounded towards zero: out of no set that shrinking entries do not lead out of."""
+    rounded = x.astype(dtype)
+    if rounded.dtype == x.dtype:
+        return rounded
+    grown = jnp.abs(rounded.astype(x.dtype)) > jnp.abs(x)
+    return jnp.where(grown, beside(rounded, jnp.zeros_like(rounded)), rounded)
+
+
+def outwards(x: jax.Array, dtype: Any) -> jax.Array:
+    """`x` in `dtype`, rounded away from zero."""
+    rounded = x.astype(dtype)
+    if rounded.dtype == x.dtype:
+        return rounded
+    shrunk = jnp.abs(rounded.astype(x.dtype)) < jnp.abs(x)
+    return jnp.where(shrunk, beside(rounded, jnp.copysign(jnp.full_like(rounded, jnp.inf), rounded)), rounded)
+
+
+@jax.custom_jvp
+def beside(x: jax.Array, goal: jax.Array) -> jax.Array:
+    """The number next to `x` towards `goal`, with the slope of `x`: an ulp more or less is none."""
+    return jnp.nextafter(x, goal)
+
+
+@beside.defjvp
+def _beside_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
+    return beside(*primals), tangents[0]

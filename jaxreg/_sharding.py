@@ -1,0 +1,40 @@
+"""Functions on explicitly sharded arrays, run with automatic sharding inside."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import jax
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def partitioned(number: bool = False) -> Callable[[F], F]:
+    """Leave it to XLA how a function works on an array whose axes are explicitly sharded, as it is with any other.
+
+    JAX has no sort and no singular values of such an array. The result lies as the array does, the first one among the
+    arguments, or everywhere if it is a `number`.
+    """
+
+    def decorate(function: F) -> F:
+        @wraps(function)
+        def call(*args: Any, **named: Any) -> Any:
+            array = next((arg for arg in (*args, *named.values()) if hasattr(arg, "ndim")), 0)
+            sharding: Any = jax.typeof(array).sharding
+            axes = sharding.mesh.explicit_axes
+            if not axes:
+                return function(*args, **named)
+            leaves, structure = jax.tree.flatten((args, named))
+            arrays = {n: leaf for n, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)}
+
+            def inside(arrays: dict[int, jax.Array]) -> Any:
+                args, named = jax.tree.unflatten(structure, [arrays.get(n, leaf) for n, leaf in enumerate(leaves)])
+                return function(*args, **named)
+
+            nowhere = jax.sharding.PartitionSpec()  # type: ignore[no-untyped-call]
+            ends = jax.sharding.NamedSharding(sharding.mesh, nowhere) if number else sharding
+            return jax.sharding.auto_axes(inside, axes=axes, out_sharding=ends)(arrays)
+
+        return call  # type: ignore[return-value]
+
+    return decorate

@@ -1,0 +1,215 @@
+"""Functions of the singular values of a matrix: clipped, lowered to a sum, or all 1; by SVD, and by products alone.
+
+A matrix is U diag(s) Vᵀ. The derivatives of the SVD itself are infinite where singular values meet or vanish; those of
+U diag(f(s)) Vᵀ are not, and are written out here (Daleckii and Krein's formula, for odd functions).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg._groups import simplex_rows
+from jaxreg._precision import eps, tiny
+
+# Odd polynomials a x + b x³ + c x⁵, each the best approximation of 1 on the interval to which those before it take
+# [10⁻³, 1]: seven leave 5e-10 of error there, the last three bring what is smaller nearer (Amsel et al., The Polar
+# Express, 2025, whose composition this is; the coefficients are from Remez's algorithm, for this interval).
+STEPS = (
+    (8.470328803848073, -25.108074706661885, 18.62927559911802),
+    (4.1828341832939415, -3.1087011098892425, 0.5806066813500494),
+    (3.9618572789616016, -2.9540637463593797, 0.5629761179538967),
+    (3.286586217027957, -2.4647201345312792, 0.5073576938614542),
+    (2.2737499944340405, -1.6446603679080718, 0.41619092749788705),
+    (1.8887161973518287, -1.2651572253386003, 0.3765189255574905),
+    (1.8750008858719778, -1.2500009843168656, 0.3750000984452185),
+    (1.875, -1.25, 0.375),
+    (1.875, -1.25, 0.375),
+    (1.875, -1.25, 0.375),
+)
+
+
+def _scaled(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    # Squares of 1e30 overflow, those of 1e-30 underflow.
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), initial=0))
+    scale = jnp.where(largest > tiny(x.dtype), largest, 1)
+    return x / scale, scale
+
+
+def _product(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+@jax.custom_jvp
+def clipped(x: jax.Array, limit: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`x`, a matrix, with its singular values clipped at `limit`, and the largest of them before that."""
+    return _clipped(x, limit)[:2]
+
+
+def _clipped(x: jax.Array, limit: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
+    scaled, scale = _scaled(x)
+    u, s, vt = jnp.linalg.svd(scaled, full_matrices=False)
+    values = jnp.minimum(s, limit / scale)
+    return _product(u * values, vt) * scale, s[0] * scale, (u, s, vt, values, scale)
+
+
+@clipped.defjvp
+def _clipped_jvp(primals: Any, tangents: Any) -> Any:
+    value, largest, (u, s, vt, values, _) = _clipped(*primals)
+    dx, dlimit = tangents
+    over = s > values
+    moved = _free_along(u, s, vt, values, ~over, dx) + dlimit * _product(jnp.where(over, u, 0), vt)
+    return (value, largest), (moved, _product(_product(u[:, 0], dx), vt[0]))
+
+
+@jax.custom_jvp
+def lowered(x: jax.Array, total: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`x`, a matrix, with one number off its singular values, none under 0, so that their sum is `total`; and the sum.
+
+    Where the sum is less, the number is 0.
+    """
+    return _lowered(x, total)[:2]
+
+
+def _lowered(x: jax.Array, total: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
+    scaled, scale = _scaled(x)
+    u, s, vt = jnp.linalg.svd(scaled, full_matrices=False)
+    inside = jnp.sum(s) * scale <= total
+    values = jnp.where(inside, s, simplex_rows(s[None], (total / scale).reshape(1, 1))[0])
+    return _product(u * values, vt) * scale, jnp.sum(s) * scale, (u, s, vt, values, inside)
+
+
+@lowered.defjvp
+def _lowered_jvp(primals: Any, tangents: Any) -> Any:
+    value, before, (u, s, vt, values, inside) = _lowered(*primals)
+    dx, dtotal = tangents
+    free = inside | (values > 0)
+    ds = jnp.sum(_product(u.T, dx) * vt, axis=1)
+    # Those above 0 share what their sum changes by, and what `total` does.
+    shared = (dtotal - jnp.sum(jnp.where(free, ds, 0))) / jnp.sum(free, dtype=s.dtype)
+    moved = _free_along(u, s, vt, values, free, dx) + jnp.where(inside, 0, shared) * _product(jnp.where(free, u, 0), vt)
+    return (value, before), (moved, jnp.sum(ds))
+
+
+@jax.custom_jvp
+def sum_of_values(x: jax.Array) -> jax.Array:
+    """The sum of the singular values of `x`, a matrix; the derivative in those of 0 is given as 0."""
+    return jnp.sum(jnp.linalg.svd(x, compute_uv=False))
+
+
+@sum_of_values.defjvp
+def _sum_of_values_jvp(primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
+    directions, total = _directions(x)
+    return total, jnp.sum(directions * dx)
+
+
+@jax.custom_jvp
+def _directions(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    # U Vᵀ without the singular values of 0, the slope of their sum; and the sum.
+    u, s, vt = jnp.linalg.svd(x, full_matrices=False)
+    return _product(jnp.where(s > s[0] * eps(s.dtype), u, 0), vt), jnp.sum(s)
+
+
+@_directions.defjvp
+def _directions_jvp(primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
+    directions, total = _directions(x)
+    u, s, vt = jnp.linalg.svd(x, full_matrices=False)
+    held = s > s[0] * eps(s.dtype)
+    inverse = jnp.where(held, 1 / jnp.where(held, s, 1), 0)
+    one, both = held[:, None] ^ held[None, :], held[:, None] & held[None, :]
+    slopes = jnp.where(one, jnp.maximum(inverse[:, None], inverse[None, :]), 0)  # of one that is 0, 1 / the other
+    means = jnp.where(both, 2 / jnp.where(both, s[:, None] + s[None, :], 1), slopes)
+    return (directions, total), (_along(u, vt, slopes, means, inverse, dx), jnp.sum(directions * dx))
+
+
+@jax.custom_jvp
+def polar(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """U Vᵀ, the nearest matrix whose singular values are 1, and the farthest that a singular value of `x` is from 1.
+
+    A singular value of 0 has no nearest direction, and gets one; the derivative in it is given as 0.
+    """
+    return _polar(x)[:2]
+
+
+def _polar(x: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
+    scaled, scale = _scaled(x)
+    u, s, vt = jnp.linalg.svd(scaled, full_matrices=False)
+    return _product(u, vt), jnp.max(jnp.abs(s * scale - 1)), (u, s, vt, scale)
+
+
+@polar.defjvp
+def _polar_jvp(primals: Any, tangents: Any) -> Any:
+    value, farthest, (u, s, vt, scale) = _polar(*primals)
+    zero = s <= s[0] * eps(s.dtype)
+    sums = s[:, None] + s[None, :]
+    dead = zero[:, None] & zero[None, :]
+    means = jnp.where(dead, 0, 2 / jnp.where(dead, 1, sums))
+    ratios = jnp.where(zero, 0, 1 / jnp.where(zero, 1, s))
+    moved = _along(u, vt, jnp.zeros_like(means), means, ratios, tangents[0] / scale)
+    return (value, farthest), (moved, jnp.zeros_like(farthest))
+
+
+def _along(
+    u: jax.Array, vt: jax.Array, slopes: jax.Array, means: jax.Array, ratios: jax.Array, dx: jax.Array
+) -> jax.Array:
+    # The derivative of U f(s) Vᵀ along dx: the symmetric part of Uᵀ dx V by (f_i - f_j)/(s_i - s_j), the skew one
+    # by (f_i + f_j)/(s_i + s_j), and what lies outside of the spaces of U and V by f/s.
+    inner = _product(_product(u.T, dx), vt.T)
+    symmetric, skew = (inner + inner.T) / 2, (inner - inner.T) / 2
+    left = _product(dx, vt.T) - _product(u, inner)
+    right = _product(u.T, dx) - _product(inner, vt)
+    within = _product(_product(u, slopes * symmetric + means * skew), vt)
+    return within + _product(left * ratios, vt) + _product(u, ratios[:, None] * right)
+
+
+def _free_along(
+    u: jax.Array, s: jax.Array, vt: jax.Array, values: jax.Array, free: jax.Array, dx: jax.Array
+) -> jax.Array:
+    # The derivative for f with slope 1 in the singular values that are `free`, and constant in the others.
+    slope = free.astype(s.dtype)
+    alike = free[:, None] == free[None, :]
+    gaps = jnp.where(alike, 1, s[:, None] - s[None, :])
+    # Where one of two is free it is between: rounding must not lead out, however near to each other they are.
+    slopes = jnp.where(alike, slope, jnp.clip((values[:, None] - values[None, :]) / gaps, 0, 1))
+    sums = s[:, None] + s[None, :]
+    means = jnp.where(sums > 0, (values[:, None] + values[None, :]) / jnp.where(sums > 0, sums, 1), slope)
+    ratios = jnp.where(s > 0, values / jnp.where(s > 0, s, 1), slope)
+    return _along(u, vt, slopes, means, ratios, dx)
+
+
+def polar_by_products(x: jax.Array) -> jax.Array:
+    """U Vᵀ by matrix products: right to 1e-5 for singular values above a thousandth of the largest, less than 1 below.
+
+    Five passes over the smaller side a step, which GPUs and TPUs do far faster than an SVD.
+    """
+    if x.shape[0] < x.shape[1]:
+        return polar_by_products(x.T).T
+    y, _ = _scaled(x)
+    gram = _product(y.T, y)
+    # (Σ s⁸)^⅛, a bound of the largest singular value that is nearer than the Frobenius norm.
+    fourth = jnp.linalg.norm(_product(gram, gram) / float(x.size) ** 2)  # as an integer, the square passes int32
+    bound = jax.lax.stop_gradient(jnp.sqrt(jnp.sqrt(fourth))) * x.size**0.5
+    y = y / jnp.where(bound > 0, bound * 1.00001, 1)
+    for a, b, c in STEPS:
+        gram = _product(y.T, y)
+        y = a * y + _product(y, b * gram + c * _product(gram, gram))
+    return y
+
+
+def clipped_by_products(x: jax.Array, limit: jax.Array) -> jax.Array:
+    """`x` with its singular values clipped at `limit` by matrix products, to about 1e-4 of it.
+
+    With O = U Vᵀ and S the sign of Oᵀ X - I, it is (X + O - (X - O) S) / 2 at limit 1: where O is not exact, for small
+    singular values, O falls out. From 30 times the limit on, the difference is lost in rounding, and it is O itself.
+    """
+    if x.shape[0] < x.shape[1]:
+        return clipped_by_products(x.T, limit).T
+    y = x / limit
+    o = polar_by_products(y)
+    excess = _product(o.T, y)
+    excess = (excess + excess.T) / 2 - jnp.eye(y.shape[1], dtype=y.dtype)
+    exact = limit * (y + o - _product(y - o, polar_by_products(excess))) / 2
+    far = jnp.linalg.norm(y / jnp.maximum(jnp.max(jnp.abs(y), initial=0), 1)) * jnp.maximum(jnp.max(jnp.abs(y)), 1)
+    return jnp.where(far > 30 * x.shape[1] ** 0.5, limit * o, exact)

@@ -1,0 +1,32 @@
+"""Constraints: callables from an array of weights to the nearest array in a set."""
+
+from jaxreg.constraints._bounds import Box, LinfBall, NonNeg
+from jaxreg.constraints._intersection import Intersection
+from jaxreg.constraints._norms import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
+from jaxreg.constraints._sparsity import NMSparse, Sparse
+from jaxreg.constraints._spectral import NuclearBall, Orthonormal, SoftSpectralCap, SpectralNorm
+from jaxreg.constraints._spheres import FrobeniusSphere, TreeNorm, tree_norm
+from jaxreg.constraints._sums import L1Ball, Simplex, SumTo
+
+__all__ = [
+    "Box",
+    "FrobeniusSphere",
+    "Intersection",
+    "L1Ball",
+    "LinfBall",
+    "MaxNorm",
+    "MaxRMS",
+    "MinMaxNorm",
+    "NMSparse",
+    "NonNeg",
+    "NuclearBall",
+    "Orthonormal",
+    "Simplex",
+    "SoftSpectralCap",
+    "Sparse",
+    "SpectralNorm",
+    "SumTo",
+    "TreeNorm",
+    "UnitNorm",
+    "tree_norm",
+]

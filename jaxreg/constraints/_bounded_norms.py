@@ -1,0 +1,139 @@
+"""Bounds on each weight and limits on the norm of each group at once: the nearest point, exactly, by one multiplier.
+
+Among the points of a box with norm c, the one nearest to x is the one of largest inner product with x. Wherever
+y(t) = clip(t x) has norm c for some t ≥ 0, it is y(t): it minimises the Lagrangian over the box. ‖y(t)‖ grows with t.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg._groups import from_rows, group_size, per_row, rounding, to_rows
+from jaxreg._hyperparameters import Number, known
+from jaxreg._precision import eps, inwards, outwards, wide
+from jaxreg.constraints._bounds import bounds
+
+HALVINGS = 42
+"""Halvings of log t, from 88 e-folds either side of 1 to the precision of float32."""
+
+
+def nearest_in_shell(
+    w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, Number], axes: tuple[int, ...]
+) -> jax.Array:
+    """The nearest array with every weight in `box` and the norm of every group over `axes` in `norm`.
+
+    The box holds exactly; the norm to rounding, and an upper limit that stands alone exactly. If no norm in the box is
+    large or small enough, its farthest or nearest corner is given; limits that can be looked at are refused before.
+
+    Raises:
+        ValueError: If the limits are known and no group of this size fulfils them.
+    """
+    if w.size == 0:
+        return w
+    if known(*box, *norm):
+        _refuse_empty(w, box, norm, axes)
+    low, high = (jnp.broadcast_to(b, w.shape) for b in bounds(w, *box))
+    x, lows, highs = (to_rows(wide(a), axes) for a in (w, low, high))
+    smallest, largest = (per_row(limit, wide(w), axes) for limit in norm)
+    start = jnp.clip(x, lows, highs)
+    norms = _norms(start)
+    slack = jnp.asarray(rounding(wide(w), axes), x.dtype)  # of two plain numbers, `where` may choose in float64
+    narrow = smallest * (1 + 3 * slack) >= largest
+    tolerance = jnp.where(narrow, slack + eps(w.dtype) / 2, 0)
+    above, below = norms > largest * (1 + tolerance), norms < smallest * (1 - tolerance)
+    room = jnp.where(narrow, 0, slack)
+    goals = jnp.where(above, largest * (1 - room), jnp.where(below, smallest * (1 + room), 1))
+    moved = goals * _on_unit_sphere(x, lows / goals, highs / goals)
+    rounded = jnp.where(above, inwards(moved, w.dtype), outwards(moved, w.dtype))
+    rounded = jnp.where(narrow, moved.astype(w.dtype), rounded)
+    values = from_rows(jnp.where(above | below, rounded, start.astype(w.dtype)), w.shape, axes)
+    kept = from_rows(jnp.broadcast_to(~above & ~below, x.shape), w.shape, axes) & (w >= low) & (w <= high)
+    return jnp.where(kept, w, jnp.clip(values, low, high))
+
+
+def _norms(rows: jax.Array) -> jax.Array:
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(rows), axis=1, keepdims=True))
+    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    squares = jnp.sum(jnp.square(rows / scale), axis=1, keepdims=True)
+    return jnp.where(squares > 0, scale * jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
+
+
+def _refuse_empty(w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, Number], axes: tuple[int, ...]) -> None:
+    lows, highs, smallest, largest = (np.asarray(limit, dtype=float) for limit in (*box, *norm))
+    count = group_size(w.shape, axes)
+
+    def root_of_sum(sizes: np.ndarray) -> np.ndarray:
+        if sizes.ndim == 0:
+            return np.sqrt(count) * sizes
+        return np.sqrt(np.sum(np.square(np.broadcast_to(sizes, w.shape)), axes, keepdims=True))
+
+    sizes = np.maximum(np.abs(lows), np.abs(highs))
+    least, most = root_of_sum(np.abs(np.clip(0.0, lows, highs))), root_of_sum(sizes)
+    slack = 1 + rounding(wide(w), axes) + eps(w.dtype)
+    if np.any(most * slack < smallest):
+        each, needed = float(np.max(sizes)), float(np.max(smallest))
+        advice = f"it takes {np.ceil(needed**2 / each**2 - 1e-6):.0f} of {each:g}" if each > 0 else "all are held at 0"
+        raise ValueError(
+            f"no {count} weights within these bounds have a norm of {needed:g}: {advice}; "
+            "widen the bounds, lower the norm or group more weights"
+        )
+    if np.any(least > largest * slack):
+        raise ValueError(
+            f"{count} weights within these bounds have a norm of {float(np.max(least)):g} at least; expected one of "
+            f"{float(np.min(largest)):g} at most: widen the bounds, raise the norm or group fewer weights"
+        )
+
+
+def _on_unit_sphere(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Array:
+    # Rows of norm 1 within the bounds, nearest to the rows x: no weight is larger than the norm.
+    lows, highs = jnp.clip(lows, -1, 1), jnp.clip(highs, -1, 1)
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=1, keepdims=True))
+    x = x / jnp.where(largest > 0, largest, 1)
+    t = _multiplier(*(jax.lax.stop_gradient(a) for a in (x, lows, highs)))
+    y = t * x
+    free = (y > lows) & (y < highs) & (x != 0)
+    held = jnp.where(free, 0, jnp.clip(y, lows, highs))
+    # At the halvings' end the set of free weights is known, and the multiplier with it.
+    rest = 1 - jnp.sum(jnp.square(held), axis=1, keepdims=True)
+    length = _norms(jnp.where(free, x, 0))
+    solvable = (rest > 0) & (length > 0)
+    exact = jnp.sqrt(jnp.where(solvable, rest, 1)) / jnp.where(solvable, length, 1)
+    scaled = jnp.clip(jnp.where(solvable, exact, t) * x, lows, highs)
+    y = jnp.where(free, scaled, held)
+    reached = jnp.sum(jnp.square(jnp.where(x == 0, jnp.clip(0.0, lows, highs), jnp.where(x > 0, highs, lows))), axis=1)
+    return jnp.where(reached[:, None] >= 1, y, jax.lax.stop_gradient(_beyond(x, lows, highs)))
+
+
+def _multiplier(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Array:
+    # t with ‖clip(t x)‖ = 1, by halving its logarithm.
+    def halve(_: int, between: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        less, more = between
+        middle = (less + more) / 2
+        short = jnp.sum(jnp.square(jnp.clip(jnp.exp(middle) * x, lows, highs)), axis=1, keepdims=True) < 1
+        return jnp.where(short, middle, less), jnp.where(short, more, middle)
+
+    ends = jnp.full_like(x[:, :1], -88.0), jnp.full_like(x[:, :1], 88.0)
+    less, more = jax.lax.fori_loop(0, HALVINGS, halve, ends)
+    return jnp.exp((less + more) / 2)
+
+
+def _beyond(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Array:
+    # Every weight at the bound on its own side gives too small a norm. Then weights that are 0 grow, which costs no
+    # inner product; and after them weights go over to the farther bound, those that lose the least first. The
+    # loss is concave in the squares, so all of them but one go the whole way (with equal bounds this is exact).
+    far = jnp.where(jnp.abs(highs) >= jnp.abs(lows), highs, lows)
+    side = jnp.where(far >= 0, 1, -1)
+    near = jnp.where(far == highs, lows, highs)
+    agreeing, zero, opposed = side * x > 0, x == 0, side * x < 0
+    settled = jnp.sum(jnp.where(agreeing, far, jnp.where(opposed, near, 0)) ** 2, axis=1, keepdims=True)
+    wanted = (1 - settled) / jnp.maximum(jnp.sum(zero, axis=1, keepdims=True, dtype=x.dtype), 1)
+    even = side * jnp.clip(jnp.sqrt(jnp.maximum(wanted, 0)), jnp.abs(jnp.clip(0, lows, highs)), jnp.abs(far))
+    rest = 1 - settled - jnp.sum(jnp.where(zero, even, 0) ** 2, axis=1, keepdims=True)
+    gains = jnp.where(opposed, far**2 - near**2, 0)
+    order = jnp.argsort(jnp.where(opposed, jnp.abs(x), -1), axis=1)
+    before = jnp.cumsum(jnp.take_along_axis(gains, order, axis=1), axis=1)
+    before = jnp.take_along_axis(before, jnp.argsort(order, axis=1), axis=1) - gains
+    left = rest - before
+    left = jnp.clip(jnp.where(left > 8 * eps(x.dtype), left, 0), 0, gains)  # the root would blow rounding up
+    crossed = jnp.where(left > 0, side * jnp.sqrt(near**2 + left), near)
+    return jnp.where(agreeing, far, jnp.where(zero, even, crossed))

@@ -1,0 +1,137 @@
+"""Constraints on single weights: lower and upper bounds. They have no axis, for every weight is a group of its own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg._checks import check
+from jaxreg._hyperparameters import Number, hyperparameters, known
+from jaxreg._precision import as_wide, beside, wide
+from jaxreg._sharding import partitioned
+
+
+@partitioned()
+def clip(w: jax.Array, low: Number, high: Number) -> jax.Array:
+    """`w` between two bounds, read in float32 at least; a bound that the dtype of `w` lacks is rounded inwards."""
+    floor, ceiling = bounds(w, low, high)
+    # Comparisons, not maximum and minimum: these flush subnormal weights to 0.
+    return jnp.where(w < floor, floor, jnp.where(w > ceiling, ceiling, w))
+
+
+def bounds(w: jax.Array, low: Number, high: Number) -> tuple[jax.Array, jax.Array]:
+    """The smallest and the largest number of the dtype of `w` between two bounds."""
+    exact = wide(w).dtype
+    lowest, highest = jnp.asarray(low, exact), jnp.asarray(high, exact)
+    floor, ceiling = lowest.astype(w.dtype), highest.astype(w.dtype)
+    if w.dtype != exact:
+        up, down = jnp.full_like(floor, jnp.inf), jnp.full_like(ceiling, -jnp.inf)
+        floor = jnp.where(floor.astype(exact) < lowest, beside(floor, up), floor)
+        ceiling = jnp.where(ceiling.astype(exact) > highest, beside(ceiling, down), ceiling)
+    return floor, jnp.where(ceiling < floor, floor, ceiling)
+
+
+@hyperparameters
+class NonNeg:
+    """No negative weights: {w : w ≥ 0}, projected by max(w, 0).
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> print(jr.NonNeg()(jnp.array([-1.0, 2.0])))
+        [0. 2.]
+
+    Reference:
+        Keras `constraints.NonNeg`; Optax `projections.projection_non_negative`.
+    """
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The nearest array in the set."""
+        return jnp.where(w < 0, jnp.zeros_like(w), w)
+
+    @property
+    def limits(self) -> tuple[Number, Number]:
+        """The lower and the upper bound."""
+        return 0.0, np.inf
+
+
+@hyperparameters
+class Box:
+    """Every weight between two bounds: {w : low ≤ w ≤ high}, projected by clipping.
+
+    Args:
+        low: Lower bound; a float, an array that broadcasts against the weights, or an Optax schedule. May be -inf.
+        high: Upper bound, not under `low`, likewise. May be inf.
+
+    Raises:
+        ValueError: If a bound is NaN or `low` is above `high`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> print(jr.Box(-0.5, 1.0)(jnp.array([-2.0, 0.25, 3.0])))
+        [-0.5   0.25  1.  ]
+
+    Reference:
+        Optax `projections.projection_box`, which flushes subnormal weights and rounds bounds to nearest.
+    """
+
+    low: Number
+    high: Number
+
+    def __post_init__(self) -> None:
+        check(self, "low", low=-np.inf, infinite=True)
+        check(self, "high", low=-np.inf, infinite=True)
+        if known(self.low, self.high) and np.any(np.asarray(self.low) > np.asarray(self.high)):
+            raise ValueError(f"Box: low is {self.low} and high is {self.high}; expected high of at least low")
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The nearest array in the set; a weight between the bounds comes back bit for bit."""
+        return clip(w, self.low, self.high)
+
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """The point of the set farthest against `direction`, argmin_z ⟨direction, z⟩; needs finite bounds."""
+        low, high = (jnp.asarray(bound, wide(direction).dtype) for bound in self.limits)
+        ends = jnp.where(direction > 0, low, jnp.where(direction < 0, high, 0))
+        return clip(ends.astype(direction.dtype), self.low, self.high)
+
+    @property
+    def limits(self) -> tuple[Number, Number]:
+        """The lower and the upper bound."""
+        return self.low, self.high
+
+
+@hyperparameters
+class LinfBall:
+    """No weight larger than `radius`: {w : max|w| ≤ radius}, projected by clipping.
+
+    Args:
+        radius: Number of at least 0; a float, an array or an Optax schedule. Infinity means no constraint.
+
+    Raises:
+        ValueError: If the radius is negative or NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> print(jr.LinfBall(1.0)(jnp.array([-2.0, 0.25, 3.0])))
+        [-1.    0.25  1.  ]
+
+    Reference:
+        Optax `projections.projection_linf_ball`.
+    """
+
+    radius: Number
+
+    def __post_init__(self) -> None:
+        check(self, "radius", infinite=True)
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The nearest array in the set; a weight in it comes back bit for bit."""
+        return clip(w, *self.limits)
+
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """The point of the set farthest against `direction`, argmin_z ⟨direction, z⟩: -radius · sign(direction)."""
+        x = wide(direction)
+        return clip((-as_wide(self.radius, x) * jnp.sign(x)).astype(direction.dtype), *self.limits)
+
+    @property
+    def limits(self) -> tuple[Number, Number]:
+        """The lower and the upper bound."""
+        return -self.radius, self.radius

@@ -1,0 +1,231 @@
+"""Constraints on norms: a weight array -> the nearest one in a set, in the same shape and dtype.
+
+Each is a pytree whose limits are leaves. An `axis` says which axes are summed over in one norm, as in Keras; by default
+these are the incoming weights of one unit: every axis but the last, or the whole of a vector. `jaxreg.project`
+knows more, for it sees where in the tree an array lies (see `jaxreg.explain`).
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg._checks import check
+from jaxreg._groups import Axis, group_axes, group_norms, group_size, limit_of_groups, rounding, scale_for
+from jaxreg._hyperparameters import Number, hyperparameters, known, static
+from jaxreg._precision import eps, inwards, outwards, wide
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _shrunk(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    # `x` with no norm above the limit, in one pass over it for the norms and one for the rest: without a branch, which
+    # would keep XLA on CPUs from updating weights in place, where a fresh copy costs more than all of the arithmetic.
+    factor, _ = _shrinking(x, limit, axes)
+    return jnp.where(factor < 1, x * factor, x)
+
+
+def _shrinking(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    # What each group has to be multiplied by to end in the set, 1 where it is, and to end at norm 1.
+    scale = scale_for(limit, group_size(x.shape, axes))
+    squares = jnp.sum(jnp.square(x * scale), axes, keepdims=True)
+    outside = jnp.sqrt(squares) > limit * scale
+    norms = jnp.sqrt(jnp.where(outside, squares, 1))
+    return jnp.where(outside, limit * scale * (1 - rounding(x, axes)) / norms, 1), scale / norms
+
+
+@_shrunk.defjvp
+def _shrunk_jvp(axes: tuple[int, ...], primals: Any, tangents: Any) -> Any:
+    (x, limit), (moved, raised) = primals, tangents
+    factor, inverse = _shrinking(x, limit, axes)
+    outside = factor < 1
+    unit = jnp.where(outside, x * inverse, 0)
+    across = moved - unit * jnp.sum(unit * moved, axes, keepdims=True)
+    return jnp.where(outside, x * factor, x), jnp.where(outside, across * factor + unit * raised, moved)
+
+
+@hyperparameters
+class MaxNorm:
+    """Norm of each group at most `limit`: {w : ‖w_j‖ ≤ limit}, projected by w_j · min(1, limit / ‖w_j‖).
+
+    Args:
+        limit: Number above 0, or one a group; a float, an array or an Optax schedule. Infinity means no constraint. A
+            group whose norm is more than 10^30 limits becomes 0.
+        axis: Axes summed over in one norm; by default those of the incoming weights of one unit.
+
+    Raises:
+        ValueError: If the limit is 0, negative or NaN or, when called, is neither one number nor one a group.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> w = jr.MaxNorm(1.0)(jnp.array([[3.0, 0.3], [4.0, 0.4]]))
+        >>> print(np.asarray(w).round(5))
+        [[0.6 0.3]
+         [0.8 0.4]]
+
+    Reference:
+        Srivastava et al., Dropout, 2014; Keras `constraints.MaxNorm`, whose ε this one does without.
+    """
+
+    limit: Number
+    axis: Axis = static(default=None)
+
+    def __post_init__(self) -> None:
+        check(self, "limit", above=True, infinite=True)
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        x, axes = wide(w), group_axes(w.ndim, self.axis)
+        limit = jnp.asarray(limit_of_groups(self.limit, x, axes), x.dtype)
+        return inwards(_shrunk(x, limit, axes), w.dtype)
+
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """The point of the set farthest against `direction`: -limit · d_j / ‖d_j‖, and 0 where d_j is 0."""
+        x, axes = wide(direction), group_axes(direction.ndim, self.axis)
+        norms, limit = group_norms(x, axes), limit_of_groups(self.limit, x, axes)
+        return inwards(-(x / jnp.where(norms > 0, norms, 1)) * (limit * (1 - rounding(x, axes))), direction.dtype)
+
+
+@hyperparameters
+class MaxRMS:
+    """Root mean square of each group at most `limit`: {w : ‖w_j‖ ≤ limit · √n}, n weights in a group.
+
+    `MaxNorm` with a limit that grows with the fan-in, so that one limit does for layers of every width.
+
+    Args:
+        limit: Number above 0, or one a group; a float, an array or an Optax schedule. Infinity means no constraint.
+        axis: Axes summed over in one mean; by default those of the incoming weights of one unit.
+
+    Raises:
+        ValueError: If the limit is 0, negative or NaN or, when called, is neither one number nor one a group.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> w = jr.MaxRMS(1.0)(jnp.array([[6.0, 0.3], [8.0, 0.4]]))
+        >>> print(np.asarray(w).round(5))
+        [[0.84853 0.3    ]
+         [1.13137 0.4    ]]
+
+    Reference:
+        He et al., Delving deep into rectifiers, 2015, for the scale of weights by fan-in.
+    """
+
+    limit: Number
+    axis: Axis = static(default=None)
+
+    def __post_init__(self) -> None:
+        check(self, "limit", above=True, infinite=True)
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        return self.as_max_norm(w)(w)
+
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """The point of the set farthest against `direction`, as for `MaxNorm`."""
+        return self.as_max_norm(direction).lmo(direction)
+
+    def as_max_norm(self, w: jax.Array) -> MaxNorm:
+        """The same set for arrays of the shape of `w`, by its norm."""
+        axes = group_axes(w.ndim, self.axis)
+        count, limit = group_size(w.shape, axes), limit_of_groups(self.limit, wide(w), axes)
+        return MaxNorm(limit * float(np.sqrt(max(count, 1))), self.axis)
+
+
+@hyperparameters
+class MinMaxNorm:
+    """Norm of each group between two limits: {w : min ≤ ‖w_j‖ ≤ max}, approached by `rate`.
+
+    A group of norm n goes to norm rate · clip(n, min, max) + (1 - rate) · n. A group of zeros has no direction; all
+    of its weights become equal, a nearest point like any other.
+
+    Args:
+        min: Lower limit, at least 0, or one a group; a float, an array or an Optax schedule.
+        max: Upper limit, above 0 and not under `min`, likewise.
+        rate: Share of the way to the set, above 0 and at most 1, likewise.
+        axis: Axes summed over in one norm; by default those of the incoming weights of one unit.
+
+    Raises:
+        ValueError: If `min` is negative, infinite or NaN, `max` is not above 0 or is under `min`, or the rate is not in
+            (0, 1]; when called, if one is an array that has not one number a group.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> w = jr.MinMaxNorm(1.0, 2.0, rate=0.5)(jnp.array([[0.0, 3.0], [4.0, 0.0]]))
+        >>> print(np.asarray(w).round(5))
+        [[0.  2.5]
+         [3.  0. ]]
+
+    Reference:
+        Keras `constraints.MinMaxNorm`, whose ε this one does without.
+    """
+
+    min: Number
+    max: Number
+    rate: Number = 1.0
+    axis: Axis = static(default=None)
+
+    def __post_init__(self) -> None:
+        check(self, "min")
+        check(self, "max", above=True, infinite=True)
+        check(self, "rate", above=True, high=1.0)
+        if known(self.min, self.max) and np.any(np.asarray(self.min) > np.asarray(self.max)):
+            raise ValueError(f"MinMaxNorm: min is {self.min} and max is {self.max}; expected max of at least min")
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """`w` with each norm moved towards the limits; `w` itself, bit for bit, where they hold."""
+        x, axes = wide(w), group_axes(w.ndim, self.axis)
+        norms = group_norms(x, axes)
+        limits = (limit_of_groups(limit, x, axes) for limit in (self.min, self.max, self.rate))
+        # As arrays: of two plain numbers, `where` may choose in float64.
+        least, most, rate, slack = (jnp.asarray(value, x.dtype) for value in (*limits, rounding(x, axes)))
+        # Between limits that lie apart there is room to round inwards; limits that meet hold to rounding only.
+        narrow = least * (1 + 3 * slack) >= most
+        tolerance = jnp.where(narrow, slack + eps(w.dtype) / 2, 0)
+        above, below = norms > most * (1 + tolerance), norms < least * (1 - tolerance)
+        nearest = jnp.where(above, most, least) * jnp.where(narrow, 1, jnp.where(above, 1 - slack, 1 + slack))
+        goal = jnp.where(above | below, rate * nearest + (1 - rate) * norms, 1)
+        # Divide before scaling: the reciprocal of a subnormal norm overflows, and its square in the derivative long
+        # before; the norm held fixed leaves one of 1 to differentiate.
+        safe = jnp.where(norms > 0, norms, 1)
+        fixed = jax.lax.stop_gradient(safe)
+        even = float(1 / np.sqrt(max(group_size(w.shape, axes), 1)))
+        direction = jnp.where(norms > 0, (x / fixed) / (safe / fixed), even)
+        moved = direction * goal
+        rounded = jnp.where(above, inwards(moved, w.dtype), outwards(moved, w.dtype))
+        rounded = jnp.where(narrow | (rate < 1), moved.astype(w.dtype), rounded)
+        return jnp.where(above | below, rounded, w)
+
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """A point of the set farthest against `direction`: -max · d_j / ‖d_j‖."""
+        return MinMaxNorm(self.max, self.max, axis=self.axis)(-direction)
+
+
+@hyperparameters
+class UnitNorm:
+    """Norm of each group exactly 1: {w : ‖w_j‖ = 1}, projected by w_j / ‖w_j‖.
+
+    A group of zeros has no direction; all of its weights become equal, a nearest point like any other.
+
+    Args:
+        axis: Axes summed over in one norm; by default those of the incoming weights of one unit.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> print(jr.UnitNorm()(jnp.array([[3.0, 0.0], [4.0, 0.5]])))
+        [[0.6 0. ]
+         [0.8 1. ]]
+
+    Reference:
+        Keras `constraints.UnitNorm`, whose ε this one does without.
+    """
+
+    axis: Axis = static(default=None)
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The nearest array in the set; `w` itself, bit for bit, where each norm is 1 to rounding."""
+        return MinMaxNorm(1.0, 1.0, axis=self.axis)(w)
+
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """A point of the set farthest against `direction`: the one nearest to -direction."""
+        return self(-direction)

@@ -1,0 +1,280 @@
+"""Constraints on the singular values of a kernel."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg._checks import check
+from jaxreg._groups import Axis, from_rows, group_axes, limit_of_groups, rounding, to_rows
+from jaxreg._hyperparameters import Number, hyperparameters, known, static
+from jaxreg._precision import as_wide, eps, wide
+from jaxreg._sharding import partitioned
+from jaxreg._singular_values import clipped, clipped_by_products, lowered, polar, polar_by_products
+
+
+def _slack(matrix: jax.Array, w: jax.Array) -> float:
+    # The rounding of an SVD, and what rounding to a narrower dtype does to singular values.
+    return eps(matrix.dtype) * (10 + float(max(matrix.shape)) ** 0.5) + _narrowing(matrix, w)
+
+
+def _narrowing(matrix: jax.Array, w: jax.Array) -> float:
+    return eps(w.dtype) if w.dtype != matrix.dtype else 0.0
+
+
+@hyperparameters
+class SpectralNorm:
+    """Largest singular value at most `limit`: {W : σ₁(W) ≤ limit}, projected by clipping the singular values.
+
+    A Dense layer is then Lipschitz with constant `limit`. Of a convolution W has the filters as columns; as its windows
+    overlap, the layer may stretch inputs by up to √(height · width) · `limit`.
+
+    Args:
+        limit: Number above 0; a float, an array or an Optax schedule.
+        axis: The incoming axes, the rows of the matrix; by default every axis but the last.
+        fast: Matrix products in the place of an SVD, for GPUs and TPUs: the nearest point to 3e-4 of the limit, for
+            weights of norm up to a few limits; from far outside it leads into the set, not to the nearest point.
+
+    Raises:
+        ValueError: If the limit is 0, negative, infinite or NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> print(np.asarray(jr.SpectralNorm(1.0)(jnp.diag(jnp.array([3.0, 0.5])))).round(5))
+        [[1.  0. ]
+         [0.  0.5]]
+
+    Reference:
+        Lefkimmiatis et al., Hessian Schatten-norm regularization, 2013, for the projection; Yoshida and Miyato,
+        Spectral norm regularization, 2017.
+    """
+
+    limit: Number
+    axis: Axis = static(default=None)
+    fast: bool = static(default=False)
+    whole: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check(self, "limit", above=True)
+
+    @partitioned()
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        if w.size == 0:
+            return w
+        axes = group_axes(w.ndim, self.axis)
+        matrix = to_rows(wide(w), axes).T
+        limit = jnp.asarray(limit_of_groups(self.limit, matrix, (0, 1)), matrix.dtype)
+        inner = limit * (1 - _slack(matrix, w) - 2e-4 * self.fast)
+        if self.fast:
+            nearest = clipped_by_products(matrix, inner)
+            # Rounding to a narrower dtype moves every entry, and all of the singular values a little.
+            moved = 1e-4 + _narrowing(matrix, w) * min(matrix.shape) ** 0.5
+            inside = jnp.linalg.norm(nearest - matrix) <= moved * limit
+        else:
+            nearest, largest = clipped(matrix, inner)
+            inside = largest <= limit
+        return jnp.where(inside, w, from_rows(nearest.T, w.shape, axes).astype(w.dtype))
+
+    @partitioned()
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """The point of the set farthest against `direction`: -limit · U Vᵀ, and 0 in the place of no singular value."""
+        if direction.size == 0:
+            return direction
+        axes = group_axes(direction.ndim, self.axis)
+        matrix = to_rows(wide(direction), axes).T
+        inner = as_wide(self.limit, matrix) * (1 - _slack(matrix, direction) - 2e-4 * self.fast)
+        if self.fast:
+            ends = polar_by_products(matrix)
+        else:
+            u, s, vt = jnp.linalg.svd(matrix, full_matrices=False)
+            ends = jnp.where(s > eps(s.dtype) * max(matrix.shape) * s[0], u, 0) @ vt
+        return from_rows((-inner * ends).T, direction.shape, axes).astype(direction.dtype)
+
+
+@hyperparameters
+class Orthonormal:
+    """Every singular value 1: {W : Wᵀ W = I}, or W Wᵀ = I where there are fewer inputs than units; the polar factor.
+
+    The set is not convex. A singular value of 0 has no nearest direction: by SVD it gets one, a nearest point like any
+    other; with `fast` it stays 0.
+
+    Args:
+        axis: The incoming axes, the rows of the matrix; by default every axis but the last.
+        fast: Matrix products in the place of an SVD, for GPUs and TPUs: right to 1e-5 where the singular values are
+            within a factor of 1,000 of each other, smaller ones grow to at most 1.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> print(np.asarray(jr.Orthonormal()(jnp.array([[3.0, 0.0], [0.0, -0.5]]))).round(5))
+        [[ 1.  0.]
+         [ 0. -1.]]
+
+    Reference:
+        Higham, Functions of Matrices, 2008, chapter 8; Amsel et al., The Polar Express, 2025.
+    """
+
+    axis: Axis = static(default=None)
+    fast: bool = static(default=False)
+    whole: ClassVar[bool] = True
+
+    @partitioned()
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The nearest array in the set; `w` itself, bit for bit, where its singular values are 1 to rounding."""
+        if w.size == 0:
+            return w
+        axes = group_axes(w.ndim, self.axis)
+        matrix = to_rows(wide(w), axes).T
+        slack = _slack(matrix, w)
+        if self.fast:
+            nearest = polar_by_products(matrix)
+            slack += _narrowing(matrix, w) * (min(matrix.shape) ** 0.5 - 1)  # the distance is over all of them
+            tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+            gram = jnp.matmul(tall.T, tall, precision=jax.lax.Precision.HIGHEST)
+            off = jnp.linalg.norm(gram - jnp.eye(len(gram), dtype=gram.dtype)) / 2  # |σ² - 1| is 2 |σ - 1| near 1
+        else:
+            nearest, off = polar(matrix)
+        rounded = from_rows(nearest.T, w.shape, axes).astype(w.dtype)
+        return jnp.where(off <= slack, w, rounded)
+
+    @partitioned()
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """A point of the set farthest against `direction`: the one nearest to -direction."""
+        return self(-direction)
+
+
+@hyperparameters
+class NuclearBall:
+    """Sum of the singular values at most `radius`: {W : Σ σ_i ≤ radius}; weights of low rank.
+
+    Projected by bringing the singular values to the nearest ones of that sum.
+
+    Args:
+        radius: Number above 0; a float, an array or an Optax schedule.
+        axis: The incoming axes, the rows of the matrix; by default every axis but the last.
+
+    Raises:
+        ValueError: If the radius is 0, negative, infinite or NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> print(np.abs(np.asarray(jr.NuclearBall(2.0)(jnp.diag(jnp.array([3.0, 1.5]))))).round(4))
+        [[1.75 0.  ]
+         [0.   0.25]]
+
+    Reference:
+        Cai, Candès and Shen, A singular value thresholding algorithm for matrix completion, 2010; Jaggi, Revisiting
+        Frank-Wolfe, 2013, for its `lmo`.
+    """
+
+    radius: Number
+    axis: Axis = static(default=None)
+    whole: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check(self, "radius", above=True)
+
+    @partitioned()
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        if w.size == 0:
+            return w
+        axes = group_axes(w.ndim, self.axis)
+        matrix = to_rows(wide(w), axes)
+        radius = jnp.asarray(limit_of_groups(self.radius, matrix, (0, 1)), matrix.dtype)
+        nearest, total = lowered(matrix, radius * self._share(w))
+        inside = total <= radius
+        return jnp.where(inside, w, from_rows(nearest, w.shape, axes).astype(w.dtype))
+
+    @partitioned()
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """A point of the set farthest against `direction`, of rank 1: -radius · u₁ v₁ᵀ, and 0 where it is 0."""
+        if direction.size == 0:
+            return direction
+        axes = group_axes(direction.ndim, self.axis)
+        u, s, vt = jnp.linalg.svd(to_rows(wide(direction), axes), full_matrices=False)
+        end = -as_wide(self.radius, u) * self._share(direction) * jnp.where(s[0] > 0, jnp.outer(u[:, 0], vt[0]), 0)
+        return from_rows(end, direction.shape, axes).astype(direction.dtype)
+
+    def _share(self, w: jax.Array) -> float:
+        # The rounding of an SVD and of the product, and what rounding to a narrower dtype does to every value.
+        narrower = eps(w.dtype) * min(w.shape, default=1) if w.dtype != wide(w).dtype else 0
+        return 1 - 4 * rounding(wide(w), tuple(range(w.ndim))) - narrower
+
+
+HALVINGS = 40
+"""Of the interval that holds the strength, to beyond the precision of float32."""
+
+
+@hyperparameters
+class SoftSpectralCap:
+    """Largest singular value at most `limit` after every step, softly: σ ← y + α y³ with y = σ - α σ³.
+
+    A map for `jaxreg.project` that is no projection: it costs two products of matrices and no SVD, and bends singular
+    values the more the larger they are. α is such that weights of norm `limit` that a step has taken to
+    `limit` + `step` come back to `limit`. So if no step is longer than `step` in spectral norm, as Muon's and those of
+    `jaxreg.steepest` with `SpectralNorm` are, weights that start under the limit stay under it. Singular values beyond
+    2.8 limits would grow: bring a start in by `jaxreg.projected` with `SpectralNorm` first.
+
+    Args:
+        limit: Number above 0; a float, an array or an Optax schedule.
+        step: The largest singular value that one step may have: learning rate times the limit of `steepest`; above 0
+            and at most a quarter of `limit`, for beyond that larger singular values would end under smaller ones.
+        axis: The incoming axes, the rows of the matrix; by default every axis but the last.
+
+    Raises:
+        ValueError: If a number is 0, negative, infinite or NaN, or the step is more than a quarter of the limit.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> w = jnp.diag(jnp.array([1.1, 0.9, 0.1]))
+        >>> print(np.diag(jr.SoftSpectralCap(1.0, step=0.1)(w)).round(4))
+        [1.     0.8608 0.1   ]
+
+    Reference:
+        Newhouse et al., Training transformers with enforced Lipschitz constants, 2025.
+    """
+
+    limit: Number
+    step: Number
+    axis: Axis = static(default=None)
+    whole: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check(self, "limit", above=True)
+        check(self, "step", above=True)
+        if known(self.limit, self.step) and np.any(4 * np.asarray(self.step) > np.asarray(self.limit)):
+            raise ValueError(
+                f"SoftSpectralCap: step is {self.step} and limit is {self.limit}; expected a step of at most a quarter "
+                "of the limit: lower the learning rate, or use SpectralNorm"
+            )
+
+    @partitioned()
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """`w` with bent singular values, in its shape and dtype."""
+        if w.size == 0:
+            return w
+        axes = group_axes(w.ndim, self.axis)
+        rows = to_rows(wide(w), axes)
+        x = rows if len(rows) <= rows.shape[1] else rows.T
+        for sign in (-1, 1):
+            x = x + sign * self.strength * jnp.matmul(jnp.matmul(x, x.T, precision="highest"), x, precision="highest")
+        bent = x if len(rows) <= rows.shape[1] else x.T
+        return from_rows(bent, w.shape, axes).astype(w.dtype)
+
+    @property
+    def strength(self) -> jax.Array:
+        """α: with s = α (limit + step)², the root of (1 - s) (1 + s (1 - s)²) = limit / (limit + step) in [0, 1]."""
+        far = jnp.asarray(self.limit + self.step, jnp.result_type(float))
+        share = self.limit / far
+
+        def halve(_: int, between: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            low, high = between
+            s = (low + high) / 2
+            above = (1 - s) * (1 + s * (1 - s) ** 2) > share  # falls from 1 to 0
+            return jnp.where(above, s, low), jnp.where(above, high, s)
+
+        ends = jnp.zeros_like(far), jnp.ones_like(far)
+        # The upper end: rather too much than too little.
+        return jax.lax.fori_loop(0, HALVINGS, halve, ends)[1] / far**2

@@ -1,0 +1,178 @@
+"""Constraints on sums: simplex, hyperplane and L1 ball of each group, a row of a matrix; and what is dual to the last.
+
+A row is shifted so that its largest weight is 0 (adding one number to all weights changes no projection on a set of
+fixed sum), which is safe at 0 and at 1e30.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg._checks import check
+from jaxreg._groups import Axis, from_rows, group_axes, per_row, rounding, simplex_rows, to_rows
+from jaxreg._hyperparameters import Number, hyperparameters, static
+from jaxreg._precision import eps, inwards, tiny, wide
+from jaxreg._sharding import partitioned
+
+
+def _largest(rows: jax.Array) -> jax.Array:
+    # 1 at the first largest entry of each row, 0 elsewhere.
+    return jax.nn.one_hot(jnp.argmax(rows, axis=1), rows.shape[1], dtype=rows.dtype)
+
+
+def _sum_tolerance(x: jax.Array, w: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    # Each weight rounds to its dtype once, to half an ulp, and by the smallest subnormal at the least.
+    sizes = jnp.sum(jnp.abs(x), axis=1, keepdims=True)
+    relative = rounding(w, axes) if x.dtype == w.dtype else eps(w.dtype)
+    return sizes * relative + x.shape[1] * tiny(w.dtype) * eps(w.dtype)
+
+
+@hyperparameters
+class Simplex:
+    """No negative weight, and each group's sum `total`: {w : w ≥ 0, Σ w_j = total}; weights as shares.
+
+    Args:
+        total: Number of at least 0; a float, an array or an Optax schedule.
+        axis: Axes summed over in one sum; by default those of the incoming weights of one unit.
+
+    Raises:
+        ValueError: If the total is negative, infinite or NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> print(jr.Simplex(1.0)(jnp.array([0.75, 1.25, -1.0])))
+        [0.25 0.75 0.  ]
+
+    Reference:
+        Duchi et al., Efficient projections onto the l1-ball, 2008; of one vector, Optax
+        `projections.projection_simplex`.
+    """
+
+    total: Number
+    axis: Axis = static(default=None)
+
+    def __post_init__(self) -> None:
+        check(self, "total")
+
+    @partitioned()
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The nearest array in the set; `w` itself, bit for bit, where the sum holds to rounding."""
+        if w.size == 0:
+            return w
+        axes = group_axes(w.ndim, self.axis)
+        x = to_rows(wide(w), axes)
+        totals = per_row(self.total, wide(w), axes)
+        off = jnp.abs(jnp.sum(x, axis=1, keepdims=True) - totals)
+        inside = jnp.all(x >= 0, axis=1, keepdims=True) & (off <= _sum_tolerance(x, w, axes))
+        rows = jnp.where(inside, to_rows(w, axes), simplex_rows(x, totals).astype(w.dtype))
+        return from_rows(rows, w.shape, axes)
+
+    @partitioned()
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """A point of the set farthest against `direction`: all of a group's total where d_j is smallest."""
+        if direction.size == 0:
+            return direction
+        axes = group_axes(direction.ndim, self.axis)
+        x = to_rows(wide(direction), axes)
+        rows = per_row(self.total, wide(direction), axes) * _largest(-x)
+        return from_rows(rows.astype(direction.dtype), direction.shape, axes)
+
+    @property
+    def limits(self) -> tuple[Number, Number]:
+        """The lower and the upper bound of every weight."""
+        return 0.0, float("inf")
+
+
+@hyperparameters
+class SumTo:
+    """Each group's sum `total`, of whatever sign its weights are: {w : Σ w_j = total}, projected by a common shift.
+
+    A total of 0 is the zero mean of weight standardisation.
+
+    Args:
+        total: Any finite number; a float, an array or an Optax schedule.
+        axis: Axes summed over in one sum; by default those of the incoming weights of one unit.
+
+    Raises:
+        ValueError: If the total is infinite or NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> print(jr.SumTo(0.0)(jnp.array([1.0, 2.0, 6.0])))
+        [-2. -1.  3.]
+
+    Reference:
+        Optax `projections.projection_hyperplane`.
+    """
+
+    total: Number
+    axis: Axis = static(default=None)
+
+    def __post_init__(self) -> None:
+        check(self, "total", low=float("-inf"))
+
+    @partitioned()
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The nearest array in the set; `w` itself, bit for bit, where the sum holds to rounding."""
+        if w.size == 0:
+            return w
+        axes = group_axes(w.ndim, self.axis)
+        x = to_rows(wide(w), axes)
+        totals = per_row(self.total, wide(w), axes)
+        off = jnp.abs(jnp.sum(x, axis=1, keepdims=True) - totals)
+        # From some weight of the group as origin: of weights of 1e30 that differ by little, the difference is exact.
+        moved = x - jax.lax.stop_gradient(x[:, :1])
+        for _ in range(3):  # what the sum of large weights rounds off, the next round takes away
+            moved = moved + (totals / x.shape[1] - jnp.mean(moved, axis=1, keepdims=True))
+        rows = jnp.where(off <= _sum_tolerance(x, w, axes), to_rows(w, axes), moved.astype(w.dtype))
+        return from_rows(rows, w.shape, axes)
+
+
+@hyperparameters
+class L1Ball:
+    """Sum of absolute values of each group at most `radius`: {w : ‖w_j‖₁ ≤ radius}; gives exact zeros.
+
+    Args:
+        radius: Number of at least 0; a float, an array or an Optax schedule. Infinity means no constraint.
+        axis: Axes summed over in one sum; by default those of the incoming weights of one unit.
+
+    Raises:
+        ValueError: If the radius is negative or NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> print(np.asarray(jr.L1Ball(1.0)(jnp.array([-0.75, 1.25, 0.1]))).round(5))
+        [-0.25  0.75  0.  ]
+
+    Reference:
+        Duchi et al., Efficient projections onto the l1-ball, 2008; Optax `projections.projection_l1_ball`.
+    """
+
+    radius: Number
+    axis: Axis = static(default=None)
+
+    def __post_init__(self) -> None:
+        check(self, "radius", infinite=True)
+
+    @partitioned()
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        if w.size == 0:
+            return w
+        axes = group_axes(w.ndim, self.axis)
+        x = to_rows(wide(w), axes)
+        radii = per_row(self.radius, wide(w), axes)
+        signs = jax.lax.stop_gradient(jnp.sign(x))
+        outside = jnp.sum(jnp.abs(x), axis=1, keepdims=True) > radii
+        goals = jnp.where(outside, radii, 1) * (1 - 2 * rounding(wide(w), axes))
+        nearest = signs * simplex_rows(x * signs, goals)
+        return from_rows(jnp.where(outside, inwards(nearest, w.dtype), to_rows(w, axes)), w.shape, axes)
+
+    @partitioned()
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """A point of the set farthest against `direction`: ±radius where |d_j| is largest, and 0 where d_j is 0."""
+        if direction.size == 0:
+            return direction
+        axes = group_axes(direction.ndim, self.axis)
+        x = to_rows(wide(direction), axes)
+        rows = -per_row(self.radius, wide(direction), axes) * _largest(jnp.abs(x)) * jnp.sign(x)
+        return from_rows(inwards(rows, direction.dtype), direction.shape, axes)

@@ -1,0 +1,178 @@
+"""What the commands of `jaxreg` do; `jaxreg_cli` parses them."""
+
+import ast
+import dataclasses
+import json
+import math
+import os
+import runpy
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jaxreg
+from jaxreg.lab.report import tables
+from jaxreg.lab.report.compose import opened, report, write
+from jaxreg.lab.report.document import Table, Text, numbers
+from jaxreg.lab.report.provenance import Number, Source
+from jaxreg.lab.report.terminal import print_source
+from jaxreg.lab.studies.results import NONE
+from jaxreg.lab.studies.runner import run_study
+from jaxreg.lab.studies.study import Study
+from jaxreg.lab.sweeps.compilation import keep_compiled
+
+
+def run(
+    names: Sequence[str], size: Mapping[str, int], out: Path | None, *, quick: bool = False, as_json: bool = False
+) -> None:
+    """Run case studies, print their tables and write one report of them.
+
+    Args:
+        names: Files with a `STUDY`, or their names among the experiments.
+        size: What was asked for of the fields of `Size`; the rest is the study's own.
+        out: Folder of the results; each study gets a folder of its name there.
+        quick: Whether what was not asked for is that of a trial.
+        as_json: Print JSON instead of tables.
+    """
+    start = time.perf_counter()
+    studies = [find_study(name) for name in names]
+    if not studies:
+        raise ValueError(f"no case study named; there are {', '.join(experiments()) or 'none here'}")
+    for study in studies:
+        if not any(NONE in arm.labels() for arm in study.arms):
+            raise ValueError(
+                f"study {study.name} has no recipe labelled {NONE}, to which its tables compare the others; expected a "
+                "strength 0 of a penalty, an infinite limit, or an Arm of that name"
+            )
+    sizes = [dataclasses.replace(study.quick if quick else study.size, **size) for study in studies]
+    folder = out or Path("results/quick" if quick else "results")
+    keep_compiled()
+    command = shlex.join(["jaxreg", *sys.argv[1:]])
+    sources = {}
+    for study, wanted in zip(studies, sizes, strict=True):
+        place = folder / study.name
+        sources[place] = Source(study.name, run_study(study, wanted, place, command))
+        if not as_json:
+            print_source(sources[place])
+            print()
+    page = write(sources, _beside(list(sources)) / "report.html").resolve()
+    if as_json:
+        stores = {source.name: str(place.resolve()) for place, source in sources.items()}
+        print(json.dumps({"results": stores, "report": str(page), "seconds": time.perf_counter() - start}))
+    else:
+        print(f"{time.perf_counter() - start:.0f} s. Results are in {folder.resolve()}; the report is\n{page}")
+
+
+def write_report(
+    stores: Sequence[Path], form: Literal["html", "markdown"], out: Path | None, *, as_json: bool = False
+) -> None:
+    """Write the report of stored results and print its path.
+
+    Args:
+        stores: Folders of case studies or of training sweeps.
+        form: What to write.
+        out: The file; beside the results by default.
+        as_json: Print JSON.
+    """
+    if not stores:
+        raise ValueError("no store named; expected the folder of a case study or of a training sweep")
+    file = out or _beside(stores) / ("report.html" if form == "html" else "report.md")
+    page = str(report(stores, file, form).resolve())
+    print(json.dumps({"report": page}) if as_json else page)
+
+
+def show(store: Path, *, as_json: bool = False) -> None:
+    """Print the tables of stored results.
+
+    Args:
+        store: Folder of a case study or of a training sweep.
+        as_json: Print JSON: every number with the call that gives it.
+    """
+    (source,) = opened([store]).values()
+    if not as_json:
+        print_source(source)
+        return
+    title, shown, note = tables.contents(source)
+    print(json.dumps({"title": title, "tables": list(map(_plain, shown)), "note": "".join(map(str, note))}))
+
+
+def list_all(as_json: bool = False) -> None:
+    """Print the case studies that can be run and the results that are stored under ./results.
+
+    Args:
+        as_json: Print JSON.
+    """
+    runnable = [{"name": name, "file": str(file), "title": _first_line(file)} for name, file in experiments().items()]
+    stored = [str(file.parent) for file in sorted(Path("results").glob("**/study.json"))]
+    if as_json:
+        print(json.dumps({"studies": runnable, "results": stored}))
+        return
+    for study in runnable:
+        print(f"{study['name']:<28} {study['title']}")
+    print(
+        "\n".join(["", "Stored results (jaxreg show, jaxreg report):", *stored] if stored else ["", "No results yet."])
+    )
+
+
+def experiments() -> dict[str, Path]:
+    """Return {name: file} of the case studies in ./experiments, or else of those that come with jaxreg."""
+    package = Path(jaxreg.__file__).parent
+    for folder in (Path("experiments"), package.parent / "experiments", package / "experiments"):
+        files = sorted([*folder.glob("*.py"), *folder.glob("studies/*.py")])
+        if studies := {file.stem: file for file in files if _defines_study(file)}:
+            return studies
+    return {}
+
+
+def find_study(name: str) -> Study:
+    """The `STUDY` of a file or of an experiment.
+
+    Args:
+        name: A path that ends in ".py", or the name of an experiment.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    file = Path(name) if name.endswith(".py") else experiments().get(name)
+    if file is None or not file.is_file():
+        known = ", ".join(experiments()) or "none here: run it in a clone, or give the path of a file with a STUDY"
+        raise ValueError(f"no case study {name!r}; there are {known}")
+    study = runpy.run_path(str(file)).get("STUDY")
+    if not isinstance(study, Study):
+        raise ValueError(f"{file} defines no STUDY; expected STUDY = jaxreg.lab.Study(...)")
+    return study
+
+
+def _defines_study(file: Path) -> bool:
+    try:
+        body = ast.parse(file.read_text("utf-8")).body
+    except (SyntaxError, ValueError) as error:  # not Python, or not text
+        print(f"jaxreg: skipped {file}, which is not Python: {error}", file=sys.stderr)
+        return False
+    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    return any(isinstance(target, ast.Name) and target.id == "STUDY" for target in targets)
+
+
+def _first_line(file: Path) -> str:
+    return (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").split("\n")[0]
+
+
+def _beside(folders: Sequence[Path]) -> Path:
+    # One store has its report inside, several have it in the folder that holds them all.
+    return folders[0] if len(folders) == 1 else Path(os.path.commonpath([folder.resolve() for folder in folders]))
+
+
+def _plain(table: Table) -> dict[str, Any]:
+    def cell(text: Text) -> Any:
+        found = [_finite(number) for number in numbers(text)]
+        return {"text": "".join(map(str, text)), "numbers": found} if found else "".join(map(str, text))
+
+    rows = [dict(zip(table.columns, map(cell, row), strict=True)) for row in table.rows]
+    return {"caption": "".join(map(str, table.caption)), "rows": rows}
+
+
+def _finite(number: Number) -> dict[str, Any]:
+    return {"value": number.value if math.isfinite(number.value) else None, "call": number.call}

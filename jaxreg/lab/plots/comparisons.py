@@ -1,0 +1,73 @@
+"""Plots of paired comparisons."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from jaxreg.lab.plots.theme import BLACK, BLUE, GREEN, GREY, VERMILION, axis_label, legend
+from jaxreg.lab.stats.comparisons import Paired
+
+
+def paired_differences(ax: Axes, differences: xr.DataArray, result: Paired, *, lower_is_better: bool = False) -> Axes:
+    """Draw every paired difference, sorted, with their mean and its interval.
+
+    Args:
+        ax: where to draw.
+        differences: what `stats.differences(a, b)` gives: one number a draw (or a seed).
+        result: what `stats.paired(a, b)` gives.
+        lower_is_better: true for a loss, as in `stats.paired`.
+
+    Returns:
+        The same axes.
+
+    Raises:
+        ValueError: if the differences are not those that the result was made from.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from jaxreg.lab import stats
+        >>> a, b = (xr.DataArray(x, dims="draw", name="test_loss") for x in ([0.2, 0.3], [0.4, 0.3]))
+        >>> gap, result = stats.differences(a, b), stats.paired(a, b, lower_is_better=True)
+        >>> ax = paired_differences(Figure().add_subplot(), gap, result, lower_is_better=True)
+        >>> ax.get_legend_handles_labels()[1][:2]
+        ['better: 1', 'equal: 1']
+    """
+    better = -differences.values if lower_is_better else differences.values
+    groups = (better > 0, better == 0, better < 0)
+    if tuple(int(g.sum()) for g in groups) != (result.wins, result.ties, result.losses):
+        raise ValueError(
+            f"paired differences: got {differences.size} differences with "
+            f"{'/'.join(str(int(g.sum())) for g in groups)} wins/ties/losses and a result with "
+            f"{result.wins}/{result.ties}/{result.losses}, expected both of the same comparison"
+        )
+    order = np.argsort(differences.values, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(1, order.size + 1)
+    size = float(np.clip(3000 / order.size, 3, 28))
+    words, markers, colours = ("better", "equal", "worse"), ("^", "o", "v"), (BLUE, GREY, VERMILION)
+    for word, marker, colour, group in zip(words, markers, colours, groups, strict=True):
+        if group.any():
+            ax.scatter(
+                rank[group],
+                differences.values[group],
+                s=size,
+                marker=marker,
+                color=colour,
+                linewidths=0,
+                label=f"{word}: {int(group.sum()):,}",
+            )
+    ax.axhline(0.0, color=BLACK, linewidth=0.8)
+    known = np.isfinite(result.low)
+    interval = f"\n{100 * result.confidence:g} % interval: {result.low:+.3g} to {result.high:+.3g}" if known else ""
+    ax.axhline(result.mean, color=GREEN, linestyle="--", label=f"mean: {result.mean:+.3g}{interval}")
+    if known:
+        ax.axhspan(result.low, result.high, color=GREEN, alpha=0.2, linewidth=0)
+    ax.set_xlim(0, order.size + 1)
+    ax.margins(y=0.1)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlabel(f"{result.n:,} {result.unit}{'s' * (result.n != 1)}, sorted by difference")
+    ax.set_ylabel(f"difference in {axis_label(differences.name)}")
+    gone = len(result.diverged)
+    legend(ax, f"{gone} diverged {'pairs' if gone > 1 else 'pair'} left out" if gone else "", below=True)
+    return ax

@@ -1,0 +1,158 @@
+"""Plots of data and of trained models."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from numpy.typing import ArrayLike
+
+from jaxreg.lab.plots.theme import BLACK, BLUE, ORANGE, legend
+
+
+def data(ax: Axes, points: ArrayLike, labels: ArrayLike, *, name: str = "", hollow: bool = False) -> Axes:
+    """Draw the points of two classes, told apart by colour and by shape.
+
+    Args:
+        ax: where to draw.
+        points: shape (n, 2).
+        labels: shape (n,), 0 or 1.
+        name: of the set, for the legend, e.g. `"train"`.
+        hollow: draw outlines only, e.g. for test data over train data.
+
+    Returns:
+        The same axes.
+
+    Raises:
+        ValueError: for shapes that do not fit, or labels other than 0 and 1.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> ax = data(Figure().add_subplot(), [[0.0, 1.0], [1.0, 0.0]], [0, 1], name="train")
+        >>> ax.get_legend_handles_labels()[1]
+        ['train, class 0', 'train, class 1']
+    """
+    x, y = _two_classes(points, labels)
+    size = float(np.clip(4000 / max(len(x), 1), 4, 26))
+    for place, (marker, colour) in enumerate((("o", BLUE), ("^", ORANGE))):
+        part = x[y == place]
+        ax.scatter(
+            part[:, 0],
+            part[:, 1],
+            s=size,
+            marker=marker,
+            facecolors="none" if hollow else colour,
+            edgecolors=colour if hollow else BLACK,
+            linewidths=1.0 if hollow else 0.4,
+            label=f"{name}, class {place}" if name else f"class {place}",
+        )
+    ax.set_xlabel("first feature")
+    ax.set_ylabel("second feature")
+    ax.set_aspect("equal")
+    legend(ax, below=True)
+    return ax
+
+
+def decision_surface(ax: Axes, x: ArrayLike, y: ArrayLike, probability: ArrayLike) -> Axes:
+    """Draw predicted probabilities of class 1 as shades of the two classes, and the boundary at ½.
+
+    Call it before `data`, which draws the points over it.
+
+    Args:
+        ax: where to draw.
+        x: shape (columns,), ascending values of the first feature.
+        y: shape (rows,), ascending values of the second feature.
+        probability: shape (rows, columns), of class 1 at every (x, y).
+
+    Returns:
+        The same axes.
+
+    Raises:
+        ValueError: for shapes that do not fit, or numbers outside 0…1, as a diverged model predicts.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> ax = decision_surface(Figure().add_subplot(), [0, 1, 2], [0, 1], [[0.0, 0.5, 1.0], [0.1, 0.6, 1.0]])
+        >>> ax.get_xlabel()
+        'first feature'
+    """
+    across, up, p = (np.asarray(v, dtype=np.float64) for v in (x, y, probability))
+    if p.shape != (up.size, across.size) or min(p.shape) < 2:
+        raise ValueError(
+            f"decision surface: got {across.size} values of x, {up.size} of y and probabilities of shape "
+            f"{p.shape}, expected shape (rows, columns) = ({up.size}, {across.size}), at least 2 by 2"
+        )
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(
+            f"decision surface: {int((~((p >= 0) & (p <= 1))).sum())} of {p.size} predictions are not "
+            f"probabilities; expected numbers from 0 to 1 of a model that did not diverge"
+        )
+    shades = LinearSegmentedColormap.from_list("classes", [BLUE, "white", ORANGE])
+    ax.contourf(across, up, p, levels=np.linspace(0, 1, 11), cmap=shades, vmin=0, vmax=1, alpha=0.35)
+    if p.min() < 0.5 < p.max():
+        ax.contour(across, up, p, levels=[0.5], colors=[BLACK], linewidths=1.2)
+        ax.plot([], [], color=BLACK, linewidth=1.2, label="boundary, p = ½")
+    ax.set_xlabel("first feature")
+    ax.set_ylabel("second feature")
+    ax.set_aspect("equal")
+    ax.grid(visible=False)
+    legend(ax, below=True)
+    return ax
+
+
+def weight_histograms(
+    ax: Axes, before: ArrayLike, after: ArrayLike, *, names: tuple[str, str] = ("before", "after")
+) -> Axes:
+    """Draw how the weights are spread before and after, or without and with.
+
+    Weights that are exactly 0 are counted in the legend and left out of the bars, which they would dwarf.
+
+    Args:
+        ax: where to draw.
+        before: weights, any shape.
+        after: weights, any shape.
+        names: of the two, for the legend.
+
+    Returns:
+        The same axes.
+
+    Raises:
+        ValueError: for no weights, or weights that are not finite.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> ax = weight_histograms(Figure().add_subplot(), [0.5, -0.5], [0.0, 0.2])
+        >>> ax.get_legend_handles_labels()[1]
+        ['before', 'after: 50 % are exactly 0, not drawn']
+    """
+    sides = [np.asarray(w, dtype=np.float64).ravel() for w in (before, after)]
+    for name, w in zip(names, sides, strict=True):
+        if not w.size or not np.isfinite(w).all():
+            raise ValueError(
+                f"weights {name!r}: got {w.size} weights of which {int((~np.isfinite(w)).sum())} are not finite, "
+                f"expected finite weights of a model that did not diverge"
+            )
+    kept = [w[w != 0] for w in sides]
+    count = int(np.clip(np.sqrt(max(w.size for w in kept)), 8, 60))
+    edges = np.histogram_bin_edges(np.concatenate(kept), bins=count)
+    for name, colour, fill, w, rest in zip(names, (BLUE, ORANGE), (True, False), sides, kept, strict=True):
+        zeros = 1 - rest.size / w.size
+        label = f"{name}: {100 * zeros:.0f} % are exactly 0, not drawn" if zeros else name
+        share = 100 * np.histogram(rest, edges)[0] / w.size
+        ax.stairs(share, edges, fill=fill, color=colour, alpha=0.45 if fill else 1, linewidth=1.6, label=label)
+    ax.set_xlabel("weight")
+    ax.set_ylabel("share of the weights (%)")
+    ax.margins(y=0.3)
+    ax.set_ylim(bottom=0)
+    legend(ax)
+    return ax
+
+
+def _two_classes(points: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    x, y = np.asarray(points, dtype=np.float64), np.asarray(labels).squeeze()
+    y = y.reshape(-1)
+    if x.ndim != 2 or x.shape[1] != 2 or len(x) != len(y):
+        raise ValueError(f"points and labels: got shapes {x.shape} and {np.shape(labels)}, expected (n, 2) and (n,)")
+    if not np.isin(y, (0, 1)).all():
+        raise ValueError(f"labels: got {np.unique(y).tolist()}, expected 0 and 1 only")
+    return x, y.astype(int)

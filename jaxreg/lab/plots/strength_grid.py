@@ -1,0 +1,91 @@
+"""The picture over two strengths at once. Axes in, axes out."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.patches import Rectangle
+
+from jaxreg.lab.plots.theme import VERMILION, axis_label
+
+# More cells a side than this are too small for a number each; then only so many of them get a label.
+_CELLS = 8
+_LABELS = 6
+
+
+def heat_map(
+    ax: Axes,
+    values: xr.DataArray,
+    x: Hashable,
+    y: Hashable,
+    *,
+    chosen: tuple[float, float] | None = None,
+) -> Axes:
+    """Draw the mean over lanes for every pair of two strengths, with a colour bar beside the axes.
+
+    A cell with a diverged lane has no mean: it is left grey and says how many diverged.
+
+    Args:
+        ax: where to draw.
+        values: one number a lane over two dimensions of strengths; all other dimensions hold lanes.
+        x: the dimension across.
+        y: the dimension upwards.
+        chosen: the pair (x, y) to frame.
+
+    Returns:
+        The same axes.
+
+    Raises:
+        ValueError: if a dimension is missing, `epoch` is not selected, or the chosen pair is not there.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> grid = {"l1": [0.0, 1e-3], "l2": [0.0, 1e-3, 1e-2]}
+        >>> accuracy = xr.DataArray(np.full((2, 3), 0.9), coords=grid, dims=("l1", "l2"), name="accuracy")
+        >>> heat_map(Figure().add_subplot(), accuracy, "l2", "l1").get_xlabel()
+        'strength l2'
+    """
+    if not {x, y} <= set(values.dims) or "epoch" in values.dims:
+        raise ValueError(f"a heat map needs the dimensions {x!r} and {y!r}, and an epoch selected: got {values.dims}")
+    ordered = values.transpose(y, x, ...).astype(np.float64)
+    cells = ordered.values.reshape(*ordered.shape[:2], -1)
+    dead = (~np.isfinite(cells)).sum(axis=2)
+    mean = np.where(dead == 0, np.where(np.isfinite(cells), cells, 0.0).mean(axis=2), np.nan)
+    ax.set_facecolor("#D0D0D0")
+    ax.grid(visible=False)
+    mesh = ax.pcolormesh(np.ma.masked_invalid(mean), cmap="cividis")
+    if ax.figure is not None:
+        ax.figure.colorbar(mesh, ax=ax, label=axis_label(values.name))
+    for axis, dim in ((ax.xaxis, x), (ax.yaxis, y)):
+        step = 1 if values.sizes[dim] <= _CELLS else -(-values.sizes[dim] // _LABELS)
+        axis.set_ticks(np.arange(0, values.sizes[dim], step) + 0.5, [f"{v:.2g}" for v in values[dim].values[::step]])
+        axis.set_label_text(f"strength {dim}")
+    _write_cells(ax, mesh, mean, dead)
+    if chosen is not None:
+        _frame(ax, values[x].values, values[y].values, chosen)
+    return ax
+
+
+def _write_cells(ax: Axes, mesh: QuadMesh, mean: np.ndarray[Any, Any], dead: np.ndarray[Any, Any]) -> None:
+    if max(mean.shape) > _CELLS:
+        return
+    for (row, column), value in np.ndenumerate(mean):
+        if dead[row, column]:
+            text, colour = f"{dead[row, column]}\ndiverged", "black"
+        else:
+            lightness = np.dot(mesh.to_rgba(value)[:3], (0.299, 0.587, 0.114))
+            text, colour = f"{value:#.3g}", "white" if lightness < 0.5 else "black"
+        ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7, color=colour)
+
+
+def _frame(ax: Axes, xs: np.ndarray[Any, Any], ys: np.ndarray[Any, Any], chosen: tuple[float, float]) -> None:
+    columns, rows = (np.flatnonzero(np.isclose(v, c, rtol=1e-5)) for v, c in zip((xs, ys), chosen, strict=True))
+    if not (columns.size and rows.size):
+        raise ValueError(
+            f"chosen: got {chosen}, which is not in the grid of {xs.tolist()} across and {ys.tolist()} upwards"
+        )
+    corner = (float(columns[0]), float(rows[0]))
+    ax.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=VERMILION, linewidth=2.5, label="chosen", zorder=3))

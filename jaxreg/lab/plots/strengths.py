@@ -1,0 +1,288 @@
+"""Pictures over the strength of a penalty: train and test, sparsity. Axes in, axes out.
+
+The strength is drawn on a logarithmic axis. A recipe without a penalty has no place there: it stands at
+the left end under the label 0, and a dotted line carries its level across.
+"""
+
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+from jaxreg.lab.plots.epochs import FEW, Spread, shown, spread, with_diverged
+from jaxreg.lab.plots.theme import BLACK, BLUE, GREEN, ORANGE, axis_label, legend
+
+# More strengths than this are too many to label one by one: then only the powers of ten are.
+_TICKS = 8
+_CHARACTER, _SPACE = 0.075, 0.06  # inches: of a label, and between two
+
+
+class Path(NamedTuple):
+    """Lanes sorted by strength; the lanes without a penalty, if there are any, are apart."""
+
+    strength: np.ndarray[Any, Any]  # (points,), ascending, positive
+    lanes: np.ndarray[Any, Any]  # (lanes, points)
+    baseline: np.ndarray[Any, Any] | None  # (lanes,)
+
+
+def strength_path(
+    ax: Axes,
+    train: xr.DataArray,
+    test: xr.DataArray,
+    *,
+    chosen: float | None = None,
+    colours: tuple[str, str] = (BLUE, ORANGE),
+) -> Axes:
+    """Draw train (dashed) and test (solid) against the strength, with the spread over lanes.
+
+    Args:
+        ax: where to draw.
+        train: one number a lane, with a coordinate `strength` along one dimension; all other dimensions
+            hold lanes. Strength 0 or NaN is the baseline.
+        test: the same on the test data.
+        chosen: the strength to mark.
+        colours: of train and of test.
+
+    Returns:
+        The same axes.
+
+    Raises:
+        ValueError: for values over epochs or of several methods, which are to be selected first; for
+            strengths that repeat or are negative; for a chosen strength that is not on the path.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> accuracy = xr.DataArray(
+        ...     [0.91, 0.94, 0.83], dims="strength", coords={"strength": [0, 1e-3, 1e-1]}, name="accuracy"
+        ... )
+        >>> ax = strength_path(Figure().add_subplot(), accuracy, accuracy, chosen=1e-3)
+        >>> ax.get_legend_handles_labels()[1]
+        ['train', 'test', 'chosen: 0.001']
+    """
+    paths = along(train), along(test)
+    left = _left(paths[0])
+    for path, label, colour, dashes in zip(paths, ("train", "test"), colours, ("--", "-"), strict=True):
+        _draw(ax, path, left, label=label, colour=colour, linestyle=dashes)
+    if chosen is not None:
+        mark(ax, paths[1], chosen)
+    strength_axis(ax, paths[1], left)
+    ax.set_ylabel(axis_label(test.name))
+    legend(ax, shown(len(paths[1].lanes)))
+    return ax
+
+
+def sparsity_path(
+    ax: Axes,
+    zeros: xr.DataArray,
+    *,
+    name: str = "weights",
+    chosen: float | None = None,
+    colour: str = GREEN,
+) -> Axes:
+    """Draw the share of weights that are exactly 0 against the strength, with the spread over lanes.
+
+    For several kernels or methods call it again on the same axes, with a name and a colour each.
+
+    Args:
+        ax: where to draw.
+        zeros: share between 0 and 1, one number a lane, with a coordinate `strength` along one dimension.
+        name: of the weights or the method, for the legend.
+        chosen: the strength to mark.
+        colour: of the line and its band.
+
+    Returns:
+        The same axes.
+
+    Raises:
+        ValueError: as `strength_path` does; for shares outside 0…1.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> zeros = xr.DataArray([0.1, 0.8], dims="strength", coords={"strength": [1e-3, 1e-2]})
+        >>> sparsity_path(Figure().add_subplot(), zeros, name="hidden/kernel").get_ylabel()
+        'weights that are exactly 0 (%)'
+    """
+    if ((zeros < 0) | (zeros > 1)).any():
+        raise ValueError(
+            f"zeros: got numbers from {float(zeros.min()):g} to {float(zeros.max()):g}, expected shares between 0 and 1"
+        )
+    path = along(100 * zeros)
+    left = _left(path)
+    _draw(ax, path, left, label=name, colour=colour, linestyle="-")
+    if chosen is not None:
+        mark(ax, path, chosen)
+    strength_axis(ax, path, left)
+    ax.set_ylim(-3, 103)
+    ax.set_ylabel("weights that are exactly 0 (%)")
+    legend(ax, shown(len(path.lanes)))
+    return ax
+
+
+def along(values: xr.DataArray) -> Path:
+    """Sort one number a lane by strength, and set the lanes without a penalty apart.
+
+    Args:
+        values: with a coordinate `strength` along one dimension; all other dimensions hold lanes.
+
+    Returns:
+        A `Path`.
+
+    Raises:
+        ValueError: as `strength_path` does.
+
+    Example:
+        >>> along(xr.DataArray([0.8, 0.9], dims="strength", coords={"strength": [0.1, 0.01]})).lanes
+        array([[0.9, 0.8]])
+    """
+    if "strength" not in values.coords or values["strength"].ndim != 1:
+        raise ValueError(
+            f"a strength path needs a coordinate 'strength' along one dimension: got dimensions {values.dims} "
+            f"and coordinates {list(map(str, values.coords))}"
+        )
+    if "epoch" in values.dims:
+        raise ValueError(
+            f"a strength path has one number a lane: got dimensions {values.dims}; select an epoch first, "
+            f"e.g. .isel(epoch=-1)"
+        )
+    dim = values["strength"].dims[0]
+    strength = np.nan_to_num(values["strength"].values.astype(np.float64), nan=0.0)
+    _check(values, strength, dim)
+    lanes = values.transpose(..., dim).values.reshape(-1, strength.size).astype(np.float64)
+    order = np.argsort(strength)
+    order = order[strength[order] > 0]
+    none = np.flatnonzero(strength == 0)
+    return Path(strength[order], lanes[:, order], lanes[:, none[0]] if none.size else None)
+
+
+def mark(ax: Axes, path: Path, chosen: float) -> Axes:
+    """Mark the chosen strength with a vertical line.
+
+    Args:
+        ax: where to draw.
+        path: what was drawn.
+        chosen: one of its strengths, or 0 for the baseline.
+
+    Returns:
+        The same axes.
+
+    Raises:
+        ValueError: if the chosen strength is not on the path.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> path = Path(np.array([0.1, 1.0]), np.ones((1, 2)), None)
+        >>> mark(Figure().add_subplot(), path, 0.1).lines[0].get_label()
+        'chosen: 0.1'
+    """
+    at = path.strength[np.isclose(path.strength, chosen, rtol=1e-5, atol=0)]
+    if chosen == 0 and path.baseline is not None:
+        at = np.array([_left(path)])
+    if not at.size:
+        raise ValueError(
+            f"chosen: got {chosen:g}, which is not on the path; expected one of "
+            f"{[float(f'{s:g}') for s in path.strength]}" + (" or 0" if path.baseline is not None else "")
+        )
+    ax.axvline(at[0], color=BLACK, linestyle=":", linewidth=1.2, label=f"chosen: {chosen:.3g}", zorder=1)
+    return ax
+
+
+def strength_axis(ax: Axes, path: Path, left: float | None) -> Axes:
+    """Make the horizontal axis that of a strength: logarithmic, with the baseline at the left under 0.
+
+    Args:
+        ax: what to change.
+        path: what was drawn.
+        left: where the baseline stands, if there is one.
+
+    Returns:
+        The same axes.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> path = Path(np.array([0.1, 1.0]), np.ones((1, 2)), None)
+        >>> strength_axis(Figure().add_subplot(), path, None).get_xscale()
+        'log'
+    """
+    places = [*([] if left is None else [left]), *path.strength]
+    margin = _gap(path) ** 0.3
+    ax.set_xscale("log")
+    ax.set_xlim(places[0] / margin, places[-1] * margin)
+    if path.strength.size > _TICKS:
+        decades = LogLocator().tick_values(path.strength[0], path.strength[-1])
+        inside = [x for x in decades if path.strength[0] / 1.01 <= x <= path.strength[-1] * 1.01]
+        places = [*([] if left is None else [left]), *inside]
+    ax.xaxis.set_major_locator(FixedLocator(places))
+    labels = _labels(ax, places, left)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: labels.get(x, "")))
+    ax.fmt_xdata = "{:.3g}".format
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlabel("strength of the penalty (logarithmic)")
+    return ax
+
+
+def _check(values: xr.DataArray, strength: np.ndarray[Any, Any], dim: Hashable) -> None:
+    if (strength < 0).any() or not np.isfinite(strength).all():
+        raise ValueError(f"strength: got {strength.tolist()}, expected finite numbers that are not negative")
+    methods = set(values["method"].values[strength > 0]) if "method" in values.coords else set()
+    if len(methods) > 1 or len(np.unique(strength)) < strength.size:
+        raise ValueError(
+            f"a strength path is of one method, each strength once: got methods {sorted(map(str, methods))} and "
+            f"strengths {strength.tolist()} (0 has none); select one method first, e.g. "
+            f".sel({dim}=values.method.isin(['none', 'L2']))"
+        )
+
+
+def _left(path: Path) -> float | None:
+    if path.baseline is None:
+        return None
+    return float(path.strength[0] / _gap(path)) if path.strength.size else 1.0
+
+
+def _gap(path: Path) -> float:
+    # What the baseline stands left of the strengths: a third of their range, between a factor of 2 and of 10.
+    decades = np.log10(path.strength[-1] / path.strength[0]) if path.strength.size else 0
+    return float(10 ** np.clip(decades / 3, 0.3, 1))
+
+
+def _labels(ax: Axes, places: Sequence[float], left: float | None) -> dict[float, str]:
+    # A label that would run into the one before it is left out.
+    low, high = np.log10(ax.get_xlim())
+    inches = ax.get_window_extent().width / ax.figure.dpi / (high - low)
+    kept: dict[float, str] = {}
+    for place in places:
+        label = "0" if place == left else f"{place:.3g}"
+        if kept:
+            last, before = next(reversed(kept.items()))
+            if np.log10(place / last) * inches < _SPACE + _CHARACTER * (len(before) + len(label)) / 2:
+                continue
+        kept[place] = label
+    return kept
+
+
+def _draw(ax: Axes, path: Path, left: float | None, *, label: str, colour: str, linestyle: str) -> None:
+    drawn = spread(path.lanes)
+    everything = path.lanes if path.baseline is None else np.column_stack([path.lanes, path.baseline])
+    label = with_diverged(label, everything)
+    ax.plot(path.strength, drawn.mean, color=colour, linestyle=linestyle, marker="o", markersize=4, label=label)
+    if 1 < len(path.lanes) <= FEW:
+        ax.plot(path.strength, path.lanes.T, color=colour, linestyle="", marker=".", markersize=4, alpha=0.5)
+    elif len(path.lanes) > FEW and path.strength.size > 1:
+        ax.fill_between(path.strength, drawn.low, drawn.high, color=colour, alpha=0.2, linewidth=0)
+    elif len(path.lanes) > FEW:
+        _bar(ax, path.strength, drawn, colour)
+    if path.baseline is not None and left is not None:
+        level = spread(path.baseline[:, None])
+        at = np.array([left])
+        ax.plot(at, level.mean, color=colour, marker="o", markersize=4, markerfacecolor="white")
+        ax.axhline(level.mean[0], color=colour, linestyle=":", linewidth=1.0)
+        if 1 < len(path.lanes) <= FEW:
+            ax.plot(at.repeat(len(path.lanes)), path.baseline, color=colour, linestyle="", marker=".", alpha=0.5)
+        elif len(path.lanes) > FEW:
+            _bar(ax, at, level, colour)
+
+
+def _bar(ax: Axes, at: np.ndarray[Any, Any], level: Spread, colour: str) -> None:
+    ax.vlines(at, level.low, level.high, color=colour, linewidth=1.2, alpha=0.6)

@@ -1,0 +1,161 @@
+"""What a report is made of, whatever it is written as: sentences, tables, pictures, and a walk along the strengths."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from jaxreg.lab.report.provenance import Number
+
+
+@dataclasses.dataclass(frozen=True)
+class Code:
+    """Something that is not prose: a label, a command, a call.
+
+    Args:
+        text: As it is.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """Words that somebody gave and the report repeats, such as a title.
+
+    Args:
+        text: As it is.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Piece = str | Number | Code | Given
+Text = Sequence[Piece]
+"""A sentence: words, numbers, labels, and words that were given."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Heading:
+    """A heading: level 1 is the title, 2 a part, 3 a section of it."""
+
+    text: Text
+    level: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Paragraph:
+    """A paragraph; the lead is what a reader in a hurry is to read."""
+
+    text: Text
+    lead: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Bullets:
+    """A list of sentences."""
+
+    items: Sequence[Text]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table; the first cell of a row names it, and the marked rows stand out."""
+
+    caption: Text
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Text]]
+    marked: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture: its name among those of the report, what it shows in words, and itself as SVG."""
+
+    name: str
+    caption: str
+    svg: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """Pictures side by side where there is room."""
+
+    pictures: Sequence[Picture]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stop:
+    """One place of a walk: its label, what is so there, and its pictures."""
+
+    label: str
+    text: Text
+    pictures: Sequence[Picture]
+
+
+@dataclasses.dataclass(frozen=True)
+class Walk:
+    """A walk along the strengths of one method, one stop at a time."""
+
+    name: str
+    what: Text
+    stops: Sequence[Stop]
+    start: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """Lines to be typed or kept as they are."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Blocks that belong together; folded away under their title unless opened."""
+
+    title: str
+    blocks: Sequence["Block"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What a reader is to know first."""
+
+    blocks: Sequence["Block"]
+
+
+Block = Heading | Paragraph | Bullets | Table | Pictures | Walk | Listing | Part | Verdict
+
+
+def numbers(content: Any) -> list[Number]:
+    """Every number in blocks or sentences, in their order.
+
+    Args:
+        content: A block, or a sequence of blocks, sentences or parts of one.
+    """
+    if isinstance(content, Number):
+        return [content]
+    if isinstance(content, str | Code | Given | Picture | Listing | int):
+        return []
+    parts = content if isinstance(content, Sequence) else vars(content).values()
+    return [number for part in parts for number in numbers(part)]
+
+
+def recomputing(blocks: Sequence[Block], lines: Sequence[str]) -> Block:
+    """Every number in some blocks with its call.
+
+    Args:
+        blocks: What is shown.
+        lines: Python after which the calls run.
+    """
+    calls = {number.call: number for number in numbers(blocks)}
+    rows: list[Sequence[Text]] = [[[number], [Code(call)]] for call, number in calls.items()]
+    how: Text = ["Point at a number to see the call that gives it. After these lines each of the calls runs as it is:"]
+    table = Table(["Every number here and its call"], ["number", "call"], rows)
+    return Part("Recompute any number", [Paragraph(how), Listing("\n".join(lines)), table])

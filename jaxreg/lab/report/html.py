@@ -1,0 +1,130 @@
+"""A report as one HTML file that needs nothing else: no network, strict about what may run in it, light and dark."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+
+from jaxreg.lab.report import document as b
+from jaxreg.lab.report.provenance import Number
+from jaxreg.lab.report.svg import inline
+
+_STYLE = files("jaxreg.lab.report").joinpath("page.css").read_text("utf-8")
+_SCRIPT = files("jaxreg.lab.report").joinpath("page.js").read_text("utf-8")
+
+
+def html(title: str, blocks: Sequence[b.Block]) -> str:
+    """The blocks as a page.
+
+    Args:
+        title: For the window.
+        blocks: What it holds.
+    """
+    digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return f"""<!doctype html>
+<html lang="en-GB">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{escape(title)}</title>
+<style>{_STYLE}</style>
+<noscript><style>.stop[hidden] {{ display: block !important; }}</style></noscript>
+</head>
+<body>
+<main>
+{_all(blocks)}
+</main>
+<script>{_SCRIPT}</script>
+</body>
+</html>
+"""
+
+
+def _all(blocks: Sequence[b.Block]) -> str:
+    return "\n".join(map(_block, blocks))
+
+
+def _block(block: b.Block) -> str:
+    match block:
+        case b.Heading(text, level):
+            return f"<h{level}>{_text(text)}</h{level}>"
+        case b.Paragraph(text, lead):
+            return f"<p{' class=lead' if lead else ''}>{_text(text)}</p>"
+        case b.Bullets(items):
+            return "<ul>" + "".join(f"<li>{_text(item)}</li>" for item in items) + "</ul>"
+        case b.Table():
+            return _table(block)
+        case b.Pictures(pictures):
+            return _pictures(pictures)
+        case b.Walk():
+            return _walk(block)
+        case b.Listing(text):
+            return f"<pre><code>{escape(text)}</code></pre>"
+        case b.Part(title, inner):
+            return f"<details><summary>{escape(title)}</summary>\n{_all(inner)}\n</details>"
+        case b.Verdict(inner):
+            return f'<section class="verdict" aria-label="Verdict">\n{_all(inner)}\n</section>'
+
+
+def _text(text: b.Text) -> str:
+    return "".join(map(_piece, text)).replace(" %", "&nbsp;%")
+
+
+def _piece(piece: b.Piece) -> str:
+    match piece:
+        case Number(value, shown, call):
+            return f'<data value="{value!r}" title="{escape(call)}">{escape(shown)}</data>'
+        case b.Code(text):
+            return f"<code>{escape(text)}</code>"
+        case b.Given(text):
+            return f'<span class="given">{escape(text)}</span>'
+        case _:
+            return escape(piece)
+
+
+def _table(table: b.Table) -> str:
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
+    rows = []
+    for row in table.rows:
+        name = "".join(map(str, row[0]))
+        marked = ' class="marked"' if name in table.marked else ""
+        cells = "".join(f"<td>{_text(cell)}</td>" for cell in row[1:])
+        rows.append(f'<tr{marked}><th scope="row">{_text(row[0])}</th>{cells}</tr>')
+    inner = f"<thead><tr>{head}</tr></thead>\n<tbody>" + "\n".join(rows) + "</tbody>"
+    label = escape("".join(map(str, table.caption)))
+    wide = f'<div class="wide" tabindex="0"><table aria-label="{label}">{inner}</table></div>'
+    return f'<p class="caption">{_text(table.caption)}</p>\n{wide}'
+
+
+def _pictures(pictures: Sequence[b.Picture]) -> str:
+    return '<div class="pictures">' + "\n".join(map(_picture, pictures)) + "</div>"
+
+
+def _picture(picture: b.Picture) -> str:
+    title = escape(picture.caption)
+    return f"<figure>{inline(picture.svg, picture.name, title)}<figcaption>{title}</figcaption></figure>"
+
+
+def _walk(walk: b.Walk) -> str:
+    stops = []
+    for place, stop in enumerate(walk.stops):
+        hidden = "" if place == walk.start else " hidden"
+        stops.append(
+            f'<div class="stop" data-label="{escape(stop.label)}"{hidden}>'
+            f"<p><code>{escape(stop.label)}</code>: {_text(stop.text)}</p>{_pictures(stop.pictures)}</div>"
+        )
+    here, last = escape(walk.stops[walk.start].label), len(walk.stops) - 1
+    ends = "".join(f"<code>{escape(walk.stops[place].label)}</code>" for place in (0, last))
+    return f"""<section class="walk">
+<p><label for="{walk.name}">{_text(walk.what)}</label> <output for="{walk.name}">{here}</output></p>
+<input type="range" id="{walk.name}" min="0" max="{last}" value="{walk.start}" aria-valuetext="{here}">
+<p class="ends" aria-hidden="true">{ends}</p>
+{"".join(stops)}
+</section>"""

@@ -1,0 +1,5 @@
+"""Search for the regulariser of a net on a table, by nested cross-validation."""
+
+from jaxreg._lazy import attach
+
+__all__, __getattr__, __dir__ = attach(__name__)

@@ -1,0 +1,6 @@
+from jaxreg.lab.search.estimators import RegularizedMLPClassifier as RegularizedMLPClassifier
+from jaxreg.lab.search.estimators import RegularizedMLPRegressor as RegularizedMLPRegressor
+from jaxreg.lab.search.plan import Plan as Plan
+from jaxreg.lab.search.run import Search as Search
+from jaxreg.lab.search.run import search as search
+from jaxreg.lab.search.summaries import open_search as open_search

@@ -1,0 +1,193 @@
+"""The search as scikit-learn estimators: nets that find their own regulariser inside `fit`."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from jaxreg.lab.search.candidates import METHODS
+from jaxreg.lab.search.plan import Plan
+from jaxreg.lab.search.run import Search, search
+from jaxreg.lab.tabular.encoding import Task
+
+
+class _Searching(BaseEstimator):  # type: ignore[misc]
+    _task: Task
+
+    def __init__(
+        self,
+        methods: Sequence[str] | None = None,
+        *,
+        hidden: int = 32,
+        epochs: int | None = None,
+        learning_rate: float = 0.01,
+        folds: int = 5,
+        repeats: int = 2,
+        quick: bool = False,
+        random_state: Any = 0,
+    ) -> None:
+        self.methods = methods
+        self.hidden = hidden
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.folds = folds
+        self.repeats = repeats
+        self.quick = quick
+        self.random_state = random_state
+
+    def _search(self, x: np.ndarray, y: np.ndarray, sample_weight: Any) -> Self:
+        weights = _check_sample_weight(sample_weight, x, ensure_non_negative=True)
+        state = self.random_state
+        seed = state if isinstance(state, int | np.integer) else check_random_state(state).randint(2**31 - 1)
+        if isinstance(self.methods, str) or (self.methods is not None and not np.iterable(self.methods)):
+            raise ValueError(f"methods is {self.methods!r}; expected several names, such as ['L2']")
+        plan = Plan(
+            METHODS if self.methods is None else self.methods,
+            self.hidden,
+            self.epochs,
+            self.learning_rate,
+            self.folds,
+            self.repeats,
+            self.quick,
+            int(seed),
+        )
+        found = search(x, y, self._task, plan, weights=weights)
+        self.search_: Search = found
+        self.best_params_ = _params(found, found.found.chosen)
+        self.best_index_ = found.found.chosen
+        self.best_score_ = float(found.found.scores[found.found.chosen].mean())
+        self.outer_score_ = found.found.score.mean
+        self.outer_error_ = found.found.score.error
+        self.cv_results_ = cv_results(found)
+        return self
+
+    def _inputs(self, x: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return validate_data(self, x, dtype=np.float64, reset=False)
+
+
+class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[misc]
+    """A classifier, one hidden layer of ReLU units, that finds its own regulariser.
+
+    Every regulariser is tried at every strength on every fold of a repeated nested cross-validation, all of them as
+    lanes of one compiled program; the choice is that of one standard error, and the net that is kept is trained on all
+    rows. Inputs are standardised inside each fold. The order of the rows changes nothing; nor does a row given twice in
+    place of one of weight 2, unless a table is mostly of inputs that come back.
+
+    Args:
+        methods: Names out of `jaxreg.lab.candidates.METHODS`; None for all of them.
+        hidden: Hidden units.
+        epochs: Passes over the rows; None for as many as see 120,000 rows, 20 at least and 500 at most.
+        learning_rate: Of Adam, for three quarters of the steps; then it falls to 0.
+        folds: Folds of the cross-validation.
+        repeats: How often the rows are dealt to folds anew.
+        quick: Whether to try every other strength only.
+        random_state: A whole number, a `numpy.random.RandomState`, or None for chance.
+
+    Attributes:
+        best_params_: `method` and `strength` (a limit for MaxNorm, epochs for early stopping) of the net that is kept.
+        best_score_: Its mean score over the outer folds, which it was chosen by: flattering.
+        outer_score_: The mean score of the whole procedure on outer folds that neither chose nor trained: honest.
+        outer_error_: Its standard error.
+        cv_results_: Each candidate's `params` and its score on each outer fold, as scikit-learn's searches have them.
+        search_: All that was found.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from jaxreg.lab import RegularizedMLPClassifier
+        >>> x, y = load_iris(return_X_y=True)
+        >>> net = RegularizedMLPClassifier(methods=["L2"], hidden=8, epochs=100, repeats=1).fit(x, y)
+        >>> sorted(net.best_params_), net.outer_score_ > 0.9
+        (['method', 'strength'], True)
+    """
+
+    _task = "classification"
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Search on rows `X`, of shape (rows, inputs), with classes `y`; each counts `sample_weight`, 1 by default."""
+        _check_there(y)
+        x, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        # A class whose rows all count 0 is a class that is not there.
+        kept = y if sample_weight is None else y[_check_sample_weight(sample_weight, x) != 0]
+        self.classes_ = np.unique(kept)
+        places = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
+        return self._search(x, places, sample_weight)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each of `classes_`, for each row of `X`."""
+        inputs = self._inputs(X)  # refuses an estimator that is not fitted
+        return self.search_.net.probabilities(inputs)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of each row of `X`."""
+        shares = self.predict_proba(X)
+        return self.classes_[np.argmax(shares, axis=1)]
+
+
+class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]
+    """A regressor, one hidden layer of ReLU units, that finds its own regulariser.
+
+    Arguments and attributes are those of `RegularizedMLPClassifier`; the score is R².
+
+    Example:
+        >>> from sklearn.datasets import load_diabetes
+        >>> from jaxreg.lab import RegularizedMLPRegressor
+        >>> x, y = load_diabetes(return_X_y=True)
+        >>> net = RegularizedMLPRegressor(methods=["L2"], hidden=8, epochs=100, repeats=1).fit(x, y)
+        >>> net.best_params_["method"], net.outer_score_ > 0.3
+        ('L2', True)
+    """
+
+    _task = "regression"
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Search on rows `X`, of shape (rows, inputs), with numbers `y`; each counts `sample_weight`, 1 by default."""
+        x, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        return self._search(x, y, sample_weight)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The number of each row of `X`."""
+        inputs = self._inputs(X)
+        return self.search_.net(inputs)[:, 0]
+
+
+def _check_there(y: Any) -> None:
+    # What is missing can't be sorted among words; NaN in numbers is refused by scikit-learn.
+    cells = np.asarray(y, dtype=object)
+    if cells.ndim != 1:
+        return
+    if missing := [row for row, cell in enumerate(cells) if cell is None or type(cell).__name__ == "NAType"]:
+        raise ValueError(
+            f"y has no class in {len(missing)} of {len(cells)} rows, the first of them y[{missing[0]}]; expected one "
+            "in each: leave those rows out"
+        )
+
+
+def cv_results(found: Search) -> dict[str, Any]:
+    """The scores of all candidates on the outer folds, in the form of `GridSearchCV.cv_results_`.
+
+    Args:
+        found: The search.
+    """
+    scores = found.found.scores
+    params = [_params(found, place) for place in range(len(found.tried))]
+    mean = scores.mean(axis=1)
+    order = np.where(np.isfinite(mean), mean, -np.inf)
+    return {
+        "params": params,
+        "param_method": np.ma.array([each["method"] for each in params]),
+        "param_strength": np.ma.array([each["strength"] for each in params], dtype=object),
+        **{f"split{place}_test_score": column for place, column in enumerate(scores.T)},
+        "mean_test_score": mean,
+        "std_test_score": scores.std(axis=1),
+        "rank_test_score": np.array([1 + int((order > own).sum()) for own in order], np.int32),
+    }
+
+
+def _params(found: Search, place: int) -> dict[str, Any]:
+    return {"method": found.tried[place].method, "strength": found.tried[place].shown}

@@ -1,0 +1,147 @@
+"""A fitted net in NumPy, for predictions without JAX."""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from jaxreg.lab.atomic_files import write_whole
+from jaxreg.lab.tabular.encoding import Column, Encoding, Task, spoken
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Net:
+    """A fitted net in NumPy: x ↦ relu(((x − mean) / scale) W + b) V + c, for a number in the target's units.
+
+    Args:
+        arrays: `mean` and `scale` of the inputs; `hidden/kernel`, `hidden/bias`, `output/kernel`, `output/bias`; and
+            `target`, the mean and the scale of the target.
+    """
+
+    arrays: dict[str, np.ndarray]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Inputs of shape (rows, inputs) -> outputs of shape (rows, outputs)."""
+        a = self.arrays
+        inputs = (np.asarray(x, np.float64) - a["mean"]) / a["scale"]
+        hidden = np.maximum(inputs @ a["hidden/kernel"] + a["hidden/bias"], 0)
+        middle, scale = a["target"]
+        return middle + scale * (hidden @ a["output/kernel"] + a["output/bias"])
+
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
+        """Inputs of shape (rows, inputs) -> the probability of each class, of shape (rows, classes)."""
+        logits = self(x)
+        if logits.shape[1] == 1:
+            logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return shares / shares.sum(axis=1, keepdims=True)
+
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A net with what it takes to use it on a file.
+
+    Args:
+        net: The net.
+        encoding: How columns become its inputs.
+        target: The name of what it foretells.
+        task: What was learnt.
+        classes: The classes in order; empty for numbers.
+        about: What else is to be known of it: the regulariser, the estimate, versions. Plain JSON.
+    """
+
+    net: Net
+    encoding: Encoding
+    target: str
+    task: Task
+    classes: tuple[str | float, ...]
+    about: dict[str, Any]
+
+    def table(self, x: np.ndarray) -> str:
+        """The predictions for inputs as CSV: the class and the probability of each, or the number."""
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        if self.task == "regression":
+            rows.writerow([self.target])
+            rows.writerows([float(number)] for number in self.net(x)[:, 0])
+            return text.getvalue()
+        names = list(map(spoken, self.classes))
+        shares = self.net.probabilities(x)
+        rows.writerow([self.target, *(f"probability of {name}" for name in names)])
+        rows.writerows([names[int(np.argmax(row))], *(round(float(share), 6) for share in row)] for row in shares)
+        return text.getvalue()
+
+
+def save(file: Path, model: Model) -> None:
+    """Write a model.
+
+    Args:
+        file: Where to.
+        model: The model.
+    """
+    arrays = {name: np.ascontiguousarray(array) for name, array in model.net.arrays.items()}
+    told = {
+        "encoding": [dataclasses.asdict(column) for column in model.encoding.columns],
+        "target": model.target,
+        "task": model.task,
+        "classes": model.classes,
+        "about": model.about,
+    }
+    text = json.dumps(told)
+    header = {"jaxreg": text, "format": str(FORMAT), "sha256": _digest(arrays, text)}
+    write_whole(file, safetensors.numpy.save(arrays, header))
+
+
+def load(file: Path) -> Model:
+    """Read a model.
+
+    Args:
+        file: What `save` wrote.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no model of jaxreg's, is damaged, or comes from a newer version.
+    """
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder; expected the file of a model, such as {file / 'model.safetensors'}")
+    if not file.exists():
+        raise FileNotFoundError(f"there is no file {file}; expected what jaxreg search wrote, its folder or its model")
+    try:
+        with safetensors.safe_open(file, "numpy") as opened:
+            header = opened.metadata() or {}
+            # Another version may have other arrays and words: ask for the version before anything else is read.
+            if "jaxreg" in header and header.get("format", "") != str(FORMAT) and header.get("format", "").isdigit():
+                raise _NewerError(header["format"])
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except _NewerError as newer:
+        raise ValueError(f"{file} is a model of format {newer}; this version reads {FORMAT}: update jaxreg") from None
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{file} is no model of jaxreg's, or not a whole one: {error}") from None
+    if "jaxreg" not in header:
+        raise ValueError(f"{file} holds arrays but no model of jaxreg's; expected what jaxreg search wrote")
+    if header.get("sha256") != _digest(arrays, header["jaxreg"]):
+        raise ValueError(f"{file} is damaged: it doesn't hold what was written to it; search again or copy it again")
+    told = json.loads(header["jaxreg"])
+    columns = tuple(Column(each["name"], each["fill"], tuple(each["categories"])) for each in told["encoding"])
+    return Model(Net(arrays), Encoding(columns), told["target"], told["task"], tuple(told["classes"]), told["about"])
+
+
+class _NewerError(Exception):
+    pass
+
+
+def _digest(arrays: dict[str, np.ndarray], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode() + arrays[name].tobytes())
+    return digest.hexdigest()

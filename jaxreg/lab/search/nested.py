@@ -1,0 +1,176 @@
+"""Nested cross-validation read from the losses of its trainings: what is chosen, how often, and how good that is."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from jaxreg.lab.search.candidates import NONE, Candidate
+from jaxreg.lab.search.folds import Split
+from jaxreg.lab.stats.intervals import share_interval
+from jaxreg.lab.stats.selection import one_standard_error
+
+WORTH = 0.02
+"""Share of the loss that a regulariser has to save."""
+
+_ONE_ERROR = 0.6827
+"""The confidence of one standard error to both sides."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A mean over outer folds.
+
+    Attributes:
+        mean: of the folds.
+        error: its standard error, with the variance of folds that share training rows (Nadeau and Bengio).
+        n: number of folds, over all repeats.
+    """
+
+    mean: float
+    error: float
+    n: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Nested:
+    """What nested cross-validation found.
+
+    Attributes:
+        chosen: place of the candidate that is chosen from all rows.
+        picks: place of the candidate chosen inside each outer fold, without it.
+        score: of the whole procedure, choice included, on outer folds that neither chose nor trained.
+        loss: likewise.
+        score_gain: what the procedure gains in score over no regulariser on the same outer folds.
+        loss_gain: by how much its loss is lower.
+        scores: of each candidate on each outer fold, of shape (candidates, folds).
+        losses: likewise.
+        rivals: methods whose best candidate is within a standard error of the best of all.
+    """
+
+    chosen: int
+    picks: tuple[int, ...]
+    score: Estimate
+    loss: Estimate
+    score_gain: Estimate
+    loss_gain: Estimate
+    scores: np.ndarray
+    losses: np.ndarray
+    rivals: tuple[str, ...]
+
+    def tally(self, tried: Sequence[Candidate]) -> dict[str, int]:
+        """How often each method was chosen inside an outer fold, most often first."""
+        return dict(Counter(tried[place].method for place in self.picks).most_common())
+
+
+def nested(
+    tried: Sequence[Candidate],
+    parts: Sequence[Split],
+    test: tuple[np.ndarray, np.ndarray],
+    validation: np.ndarray,
+    rows: int = 0,
+) -> Nested:
+    """Read nested cross-validation.
+
+    Args:
+        tried: The candidates, the first of them without a regulariser.
+        parts: The splits, as `jaxreg.lab.folds.splits` orders them.
+        test: Loss and score on the fold `test` of each split, of shape (candidates, splits); NaN where a lane diverged.
+        validation: Loss on the fold `validation`, likewise.
+        rows: How many there are, if the score is a share of them: its standard error is at least that of so many
+            tosses of a coin, half of Wilson's interval, which is not empty where all rows are right. Folds that have
+            their share of each class hide it where a net says the same of all rows.
+
+    Raises:
+        ValueError: If every candidate diverged on some training.
+    """
+    loss, score = test
+    diverged = np.isnan(loss)
+    outer = {(part.repeat, part.test): at for at, part in enumerate(parts) if part.test == part.validation >= 0}
+    folds = 1 + max(fold for _, fold in outer)
+    picks = []
+    for (repeat, fold), place in outer.items():
+        inner = [
+            loss[:, at] if part.validation == fold else validation[:, at]
+            for at, part in enumerate(parts)
+            if part.repeat == repeat and part.test != part.validation and fold in (part.test, part.validation)
+        ]
+        picks.append(choose(tried, np.where(diverged[:, [place]], np.nan, np.stack(inner, axis=1))))
+    places = list(outer.values())
+    losses, scores = loss[:, places], score[:, places]
+    ratio, each = 1 / (folds - 1), np.arange(len(places))
+    whole = [at for at, part in enumerate(parts) if part.test < 0]
+    chosen = choose(tried, np.where(diverged[:, whole], np.nan, losses))
+    score_of_all = _estimate(scores[picks, each], ratio)
+    if rows:
+        low, high = share_interval(min(1.0, max(0.0, score_of_all.mean)), rows, confidence=_ONE_ERROR)
+        score_of_all = dataclasses.replace(score_of_all, error=max(score_of_all.error, (high - low) / 2))
+    return Nested(
+        chosen=chosen,
+        picks=tuple(picks),
+        score=score_of_all,
+        loss=_estimate(losses[picks, each], ratio),
+        score_gain=_estimate(scores[picks, each] - scores[0], ratio),
+        loss_gain=_estimate(losses[0] - losses[picks, each], ratio),
+        scores=scores,
+        losses=losses,
+        rivals=_rivals(tried, losses, ratio),
+    )
+
+
+def choose(tried: Sequence[Candidate], losses: np.ndarray) -> int:
+    """The place of the candidate to take.
+
+    None, unless the best of all beats it by more than one standard error of their paired difference, and by 2 % of
+    its loss. Otherwise the method of the best, with the strongest strength within one standard error of that method's
+    best.
+
+    Args:
+        tried: The candidates, the first of them without a regulariser.
+        losses: Of shape (candidates, folds); not finite where a lane diverged.
+
+    Raises:
+        ValueError: If every candidate diverged.
+
+    Reference:
+        Breiman et al., Classification and regression trees, 1984.
+    """
+    means = _means(losses)
+    best = int(np.argmin(means))
+    if not np.isfinite(means[best]):
+        raise ValueError("every candidate diverged on some fold: scale the target, or lower the learning rate")
+    if np.isfinite(means[0]):
+        gain = _estimate(losses[0] - losses[best], 0.0)
+        if gain.mean <= max(gain.error, WORTH * means[0]):
+            return 0
+    family = [place for place, each in enumerate(tried) if each.method == tried[best].method]
+    values = xr.DataArray(
+        losses[family],
+        dims=("candidate", "draw"),
+        coords={"candidate": family, "strength": ("candidate", [tried[place].strength for place in family])},
+    )
+    return int(one_standard_error(values, lower_is_better=True).label)  # type: ignore[call-overload]
+
+
+def _rivals(tried: Sequence[Candidate], losses: np.ndarray, ratio: float) -> tuple[str, ...]:
+    means = _means(losses)
+    best = int(np.argmin(means))
+    found = []
+    for method in dict.fromkeys(each.method for each in tried):
+        place = min((p for p, each in enumerate(tried) if each.method == method), key=means.__getitem__)
+        gap = _estimate(losses[place] - losses[best], ratio)
+        if np.isfinite(means[place]) and gap.mean <= gap.error and method != NONE:
+            found.append((means[place], method))
+    return tuple(method for _, method in sorted(found))
+
+
+def _means(losses: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(losses).all(axis=1), losses.astype(np.float64).mean(axis=1), np.inf)
+
+
+def _estimate(values: np.ndarray, ratio: float) -> Estimate:
+    values = np.asarray(values, np.float64)
+    spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+    return Estimate(float(values.mean()), spread * (1 / len(values) + ratio) ** 0.5, len(values))

@@ -1,0 +1,121 @@
+"""`Plan` of a search: methods, folds, repeats and epochs, planned for a size and a budget."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxreg.lab.search.candidates import METHODS, Candidate, candidates
+from jaxreg.lab.search.folds import Setting, splits
+from jaxreg.lab.sweeps.chunk_size import cores
+from jaxreg.lab.tabular.encoding import Task
+
+MOST_EPOCHS = 500
+ROWS_SEEN = 120_000
+"""Rows that a training sees in all, where nobody says how many epochs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to try, and how.
+
+    Args:
+        methods: Names out of `jaxreg.lab.candidates.METHODS`.
+        hidden: Hidden units.
+        epochs: Passes over the rows; None for as many as see 120,000 rows, 20 at least and 500 at most.
+        learning_rate: Of Adam, for three quarters of the steps; then it falls to 0.
+        folds: Folds of the cross-validation.
+        repeats: How often the rows are dealt to folds anew, with initial weights anew.
+        quick: Whether to try every other strength only.
+        seed: Of folds, initial weights and the order of the rows.
+
+    Raises:
+        ValueError: If a number is out of its range.
+    """
+
+    methods: Sequence[str] = METHODS
+    hidden: int = 32
+    epochs: int | None = None
+    learning_rate: float = 0.01
+    folds: int = 5
+    repeats: int = 2
+    quick: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "methods", tuple(self.methods))
+        if not isinstance(self.quick, bool | np.bool_):
+            raise ValueError(f"quick is {self.quick!r}; expected True or False")
+        for name, least in (("hidden", 1), ("epochs", 1), ("folds", 3), ("repeats", 1)):
+            value = getattr(self, name)
+            if value is None and name == "epochs":
+                continue
+            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed is {self.seed!r}; expected a whole number from 0 to 2147483647")
+        if not isinstance(self.learning_rate, int | float | np.number) or not 0 < self.learning_rate < np.inf:
+            raise ValueError(f"learning_rate is {self.learning_rate!r}; expected a number above 0")
+
+    def passes(self, rows: int) -> tuple[int, int]:
+        """Epochs for a table of so many rows, and the points of a curve, which divide them."""
+        epochs = self.epochs or 10 * round(min(max(ROWS_SEEN / rows, 20), MOST_EPOCHS) / 10)
+        return epochs, next(points for points in range(10, 0, -1) if epochs % points == 0)
+
+
+def planned_for(plan: Plan, task: Task, classes: int, rows: int) -> tuple[Setting, list[Candidate], int]:
+    """What the trainings of a table share, the candidates, and how many rows it is filled up to.
+
+    Args:
+        plan: What to try, and how.
+        task: What to learn.
+        classes: How many there are; 0 for a number.
+        rows: Different rows.
+    """
+    # Sizes that many tables share, for few programs.
+    filled = _rounded(rows, 128 if rows <= 256 else max(64, 2 ** (int(np.log2(rows)) - 3)))
+    epochs, points = plan.passes(rows)
+    setting = Setting(task, classes if classes > 2 else 1, plan.hidden, epochs, plan.learning_rate, points)
+    return setting, candidates(plan.methods, epochs, setting.steps(filled), quick=plan.quick), filled
+
+
+def planned(
+    shape: tuple[int, ...],
+    budget: float | None,
+    *,
+    quick: bool = False,
+    seed: int = 0,
+    epochs: int | None = None,
+) -> Plan:
+    """The plan for a table: as many repeats as a budget allows, and fewer strengths and epochs where it allows not one.
+
+    Args:
+        shape: Rows and inputs.
+        budget: Seconds on the clock that the search may take, or None.
+        quick: Whether to try every other strength only, once.
+        seed: Of the plan.
+        epochs: Of the plan, whatever the budget; its own if None.
+    """
+    plan = Plan(epochs=epochs, quick=quick, repeats=1 if quick else 2, seed=seed)
+    if budget is None:
+        return plan
+    ladder = [dataclasses.replace(plan, repeats=repeats) for repeats in range(10, 0, -1)]
+    quickly = dataclasses.replace(plan, repeats=1, quick=True)
+    most, _ = plan.passes(shape[0])
+    shorter = [most // part // 10 * 10 or most // part for part in (1, 2, 4, 8, 16)]  # 30 steps at least
+    ladder += [quickly] if epochs else [dataclasses.replace(quickly, epochs=each) for each in shorter]
+    return next((each for each in ladder if _seconds(shape, each) <= budget), ladder[-1])
+
+
+def _seconds(shape: tuple[int, ...], plan: Plan) -> float:
+    # Half as much again as measured on a core of a shared server: what a process takes to start and compile, then a
+    # step's fixed cost and its arithmetic.
+    setting, tried, rows = planned_for(plan, "regression", 0, shape[0])
+    steps = setting.epochs * setting.steps(rows)
+    lane = 4e-6 * steps + setting.epochs * rows * (shape[1] + 3) * plan.hidden * 6 / 3e10
+    nets = len(tried) * len(splits(plan.repeats, plan.folds))
+    return 15 + nets * lane / cores()
+
+
+def _rounded(count: int, step: int) -> int:
+    return -(-count // step) * step

@@ -1,0 +1,294 @@
+"""What a search found in words, as tables and as a page."""
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from jaxreg.lab.plots.theme import BLUE, GREY, ORANGE, style
+from jaxreg.lab.report.document import (
+    Block,
+    Bullets,
+    Code,
+    Given,
+    Heading,
+    Paragraph,
+    Picture,
+    Pictures,
+    Table,
+    Text,
+    Verdict,
+    recomputing,
+)
+from jaxreg.lab.report.provenance import Result, Source
+from jaxreg.lab.report.svg import svg
+from jaxreg.lab.search import summaries as searched
+from jaxreg.lab.search.candidates import METHODS, NONE
+from jaxreg.lab.search.nested import WORTH, Estimate
+from jaxreg.lab.search.run import Search
+
+_POINTS = 5
+"""Points of a curve after that of the initial weights from which on the last three are its end."""
+
+_SCORE = {"classification": "accuracy", "regression": "R²"}
+_LOSS = {"classification": "cross-entropy", "regression": "squared error (share of the target's variance)"}
+
+
+def verdict(source: Source) -> list[Text]:
+    """What to do, how sure that is, and what to expect: a sentence each.
+
+    Args:
+        source: The search.
+    """
+    found: Search = source.data
+    nested, score, loss = found.found, _SCORE[found.task], _LOSS[found.task]
+    method = found.chosen.method
+    outer = source.find(searched.outer_folds).number(form="d")
+    told: list[Text] = [
+        ["Use no regulariser: none of those that were tried saves a standard error and 2 % of the loss."]
+    ]
+    if method != NONE:
+        doubt = "" if _steps(nested.loss_gain) > 1 else " That it helps on new rows is not beyond chance."
+        told = [["Use ", Code(found.chosen.label), f": {_MEANING[method]}.{doubt}"]]
+    told.append([
+        f"On rows that neither trained nor chose, a net found in this way has {score} ",
+        *_spread(source.find(searched.score)), f" and {loss} ", *_spread(source.find(searched.loss)),
+        " (", outer, " outer folds, ± a standard error).",
+    ])  # fmt: skip
+    told.append([
+        f"Against no regulariser on the same folds: {score} ", *_spread(source.find(searched.score_gain), "+.3f"),
+        f" ({_sure(nested.score_gain)}), {loss} ", *_spread(source.find(searched.loss_change), "+.3f"),
+        f" ({_sure(nested.loss_gain)}).",
+    ])  # fmt: skip
+    if np.isnan(nested.score.mean):
+        told.append([f"{score} can't be told: it takes two rows of different targets in each fold."])
+    times = [
+        [Code(name), " ", source.find(searched.times_picked, name).number(form="d"), " times" if count > 1 else " time"]
+        for name, count in nested.tally(found.tried).items()
+    ]
+    told.append(["Chosen inside the ", outer, " outer folds: ", *_joined(times), "."])
+    if rivals := [name for name in nested.rivals if name != method]:
+        told.append(["Not to be told from the best by these rows: ", *_joined([[Code(name)] for name in rivals]), "."])
+    enough = found.setting.points >= _POINTS and method != "early stopping"  # which stops before the rate falls
+    if enough and (falls := source.find(searched.still_falls, found.chosen.label)).value > WORTH:
+        told.append([
+            "When its learning rate began to fall, the loss of ", Code(found.chosen.label), " on these folds still "
+            "fell, by ", falls.number(form=".0f", times=100), " % or more to each of the last three points of its "
+            "curve: more epochs may change the choice and save more; set them by ", Code("--epochs"), ".",
+        ])  # fmt: skip
+    if found.diverged:
+        lost = source.find(searched.diverged).number(form="d")
+        told.append([lost, " trainings diverged; a candidate is not chosen where one of its own did."])
+    return told
+
+
+def table(source: Source) -> Table:
+    """One row a candidate: score, loss and what it gains over no regulariser, on the outer folds.
+
+    Args:
+        source: The search.
+    """
+    rows: list[Sequence[Text]] = []
+    for candidate in source.data.tried:
+        label = candidate.label
+        cells = [source.find(function, label) for function in (searched.mean_score, searched.mean_loss)]
+        shown = [cell.number() for cell in cells] + [source.find(searched.gain, label).number(form="+.3f")]
+        share = source.find(searched.better, label).number(form=".0f", times=100)
+        rows.append([[Code(label)], *([cell] for cell in shown), [share, " %"]])
+    caption: Text = [
+        "Mean over ",
+        source.find(searched.outer_folds).number(form="d"),
+        " outer folds, before the choice",
+    ]
+    columns = ["candidate", _SCORE[source.data.task], "loss", "loss gained", "better in"]
+    return Table(caption, columns, rows, [source.data.chosen.label])
+
+
+def lines(source: Source) -> list[str]:
+    """The table for a terminal, the candidates of each method by strength.
+
+    Args:
+        source: The search.
+    """
+    shown = table(source)
+    rows = [list(shown.columns), *(["".join(map(str, cell)) for cell in row] for row in shown.rows)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    told = ["".join(map(str, shown.caption))]
+    for row in rows:
+        first, *rest = (
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        told.append("  ".join([first, *rest]) + (" <" if row[0] in shown.marked else ""))
+    return told
+
+
+def blocks(source: Source, folder: Path, name: str, notes: Sequence[str], command: str) -> list[Block]:
+    """The page of a search.
+
+    Args:
+        source: The search.
+        folder: Where it is kept.
+        name: Of the table.
+        notes: What was noticed in reading it.
+        command: What was run.
+    """
+    first, *rest = verdict(source)
+    made: list[Text] = [["Command: ", Code(command)], _sizes(source), ["Versions: ", Code(_versions())]]
+    parts: list[Block] = [
+        Heading(["Which regulariser for ", Given(name), "?"], 1),
+        Verdict([Paragraph(first, lead=True), *map(Paragraph, rest)]),
+    ]
+    if notes:
+        parts += [Heading(["What was noticed in the table"]), Bullets([[Given(note)] for note in notes])]
+    parts += [Heading(["Candidates"]), Pictures([_strengths(source.data), _curves(source.data)]), table(source)]
+    parts += [Heading(["How it was made"]), Bullets(made)]
+    opening = [
+        "from pathlib import Path", "", "from jaxreg.lab.searched import *", "",
+        f"{source.name} = open_search(Path({str(folder)!r}))",
+    ]  # fmt: skip
+    return [*parts, recomputing(parts, opening)]
+
+
+def summary(source: Source) -> dict[str, Any]:
+    """The same as plain JSON.
+
+    Args:
+        source: The search.
+    """
+    found: Search = source.data
+    nested = found.found
+    return {
+        "chosen": {"label": found.chosen.label, "method": found.chosen.method, "strength": found.chosen.shown},
+        "task": found.task,
+        _SCORE[found.task]: _known(nested.score),
+        "loss": _known(nested.loss),
+        "score_gain": _known(nested.score_gain),
+        "loss_gain": _known(nested.loss_gain),
+        "picks": nested.tally(found.tried),
+        "rivals": list(nested.rivals),
+        "nets": searched.nets(found),
+        "diverged": found.diverged,
+        "rows": found.rows,
+        "spread": [number if np.isfinite(number) else None for number in found.spread.tolist()],
+        "verdict": ["".join(map(str, sentence)) for sentence in verdict(source)],
+    }
+
+
+_MEANING = {
+    "L1": "a penalty on absolute weights, which empties those that don't matter",
+    "L2": "a penalty on squared weights",
+    "L1L2": "a penalty on absolute and on squared weights",
+    "decay": "decoupled weight decay, as in AdamW",
+    "group lasso": "a penalty that empties whole inputs",
+    "MaxNorm": "a limit on the norm of each hidden unit's weights",
+    "UnitNorm": "each hidden unit's weights at norm 1",
+    "early stopping": "so many epochs and no more",
+}
+
+
+def _known(estimate: Estimate) -> dict[str, float | None]:
+    # JSON has no NaN.
+    return {name: value if np.isfinite(value) else None for name, value in vars(estimate).items()}
+
+
+def _steps(gain: Estimate) -> float:
+    # How many standard errors it is away from nothing; NaN where that is not known.
+    if gain.mean == 0 or np.isnan(gain.mean):
+        return gain.mean
+    return gain.mean / gain.error if gain.error > 0 else float(np.copysign(np.inf, gain.mean))
+
+
+def _sure(gain: Estimate) -> str:
+    steps = _steps(gain)
+    if np.isnan(steps):
+        return "not known"
+    if gain.mean == gain.error == 0:
+        return "no change"
+    if abs(steps) <= 1:
+        return "no gain beyond chance" if steps >= 0 else "no loss beyond chance"
+    return f"a {'gain' if steps > 0 else 'loss'} that is {'sure' if abs(steps) > 2 else 'likely'}"
+
+
+def _spread(found: Result, form: str = ".3f") -> Text:
+    return [found.number("mean", form), " ± ", found.number("error")]
+
+
+def _joined(parts: Sequence[Text]) -> Text:
+    return [piece for place, part in enumerate(parts) for piece in ([", "] if place else []) + list(part)]
+
+
+def _sizes(source: Source) -> Text:
+    count = {
+        function.__name__: source.find(function).number(form="d")
+        for function in (
+            searched.candidates, searched.trainings, searched.nets, searched.hidden, searched.epochs, searched.rows,
+            searched.folds, searched.repeats, searched.seed,
+        )
+    }  # fmt: skip
+    return [
+        count["candidates"], " candidates, ", count["trainings"], " trainings each: ", count["nets"], " nets of ",
+        count["hidden"], " hidden units, ", count["epochs"], " epochs, on ", count["rows"], " rows; ",
+        count["folds"], " folds, ", count["repeats"], " repeats" if source.data.plan.repeats > 1 else " repeat",
+        ", seed ", count["seed"],
+    ]  # fmt: skip
+
+
+def _versions() -> str:
+    found = [f"{name} {version(name)}" for name in ("jaxreg", "jax", "jaxlib", "numpy")]
+    return f"{', '.join(found)}, Python {platform.python_version()}"
+
+
+def _strengths(found: Search) -> Picture:
+    with style():
+        figure = Figure(figsize=(6.4, 3.6))
+        ax = figure.add_subplot()
+        nested = found.found
+        names = [name for name in METHODS if any(each.method == name for each in found.tried)]
+        for place, name in enumerate(names):
+            mine = [at for at, each in enumerate(found.tried) if each.method == name]
+            ax.plot([place] * len(mine), nested.losses[mine].mean(axis=1), "o", color=GREY, markersize=4)
+        at = nested.chosen
+        ax.plot(names.index(found.chosen.method), nested.losses[at].mean(), "o", color=ORANGE, markersize=7)
+        ax.axhline(nested.losses[0].mean(), color=BLUE, linewidth=1, linestyle="--")
+        ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
+        _readable(ax)
+        ax.set_ylabel("loss on outer folds")
+        caption = "Loss of every candidate (a dot a strength); the chosen one orange; the dashed line is no regulariser"
+        return Picture("strengths", caption, svg(figure, "strengths"))
+
+
+def _curves(found: Search) -> Picture:
+    with style():
+        figure = Figure(figsize=(6.4, 3.6))
+        ax = figure.add_subplot()
+        outer = [at for at, part in enumerate(found.parts) if part.test == part.validation >= 0]
+        epochs = np.linspace(0, found.setting.epochs, found.setting.points + 1)
+        for place, colour in {0: BLUE, found.found.chosen: ORANGE}.items():
+            label = found.tried[place].label
+            for part, line in (("train", ":"), ("test", "-")):
+                curve = found.lanes[f"{part}_loss"][place, outer].mean(axis=0)
+                ax.plot(epochs, curve, line, color=colour, label=f"{label}, {part}")
+        _readable(ax)
+        ax.set_xlabel("epoch")
+        ax.set_ylabel("loss")
+        ax.legend()
+        return Picture("curves", "Loss while training, mean over the outer folds", svg(figure, "curves"))
+
+
+def _readable(ax: Axes) -> None:
+    # A logarithmic axis with numbers: losses seldom span a power of ten.
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    low, high = ax.get_ylim()
+    if high < 4 * low:  # too little for more than one of 1, 2 and 5
+        ax.yaxis.set_major_locator(FixedLocator(list(MaxNLocator(5).tick_values(low, high))))
+        ax.set_ylim(low, high)

@@ -1,0 +1,93 @@
+"""Rows of a search: checks, and which of them must stay in one fold."""
+
+from typing import Any
+
+import numpy as np
+
+from jaxreg.lab.tabular.columns import LARGEST
+from jaxreg.lab.tabular.encoding import Task
+
+
+def different_inputs(x: np.ndarray, folds: int) -> tuple[int, bool]:
+    """How many different inputs a table has, and whether they come back so often that each row is dealt by itself.
+
+    Of a table of few different inputs new rows will mostly have the same: an estimate without them would be of another
+    task. They come back often if there are more than `OFTEN` rows for each of them, or fewer of them than folds.
+
+    Args:
+        x: Inputs, of shape (rows, inputs).
+        folds: Of the cross-validation.
+    """
+    different = len(np.unique(x, axis=0))
+    return different, _often(different, len(x), folds)
+
+
+def _often(different: int, rows: int, folds: int) -> bool:
+    return different < folds or rows > OFTEN * different
+
+
+OFTEN = 5
+"""Rows for each different input from which on a table is one of few inputs that come back."""
+
+
+def _rows(
+    x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, folds: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    # Inputs, targets and weights in an order of their own, and the group of each, which stays in one fold.
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    for name, values in (("an input", x), ("a target", y)):
+        if values.size and (largest := np.abs(values).max()) > LARGEST:
+            raise ValueError(f"{name} is as large as {largest:g}; expected numbers up to {LARGEST:g}: scale them down")
+    w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
+    rows = np.column_stack([x, y, w])[w > 0]
+    rows = rows[np.lexsort(rows.T[::-1])]
+    # Equal rows are neighbours now.
+    other = np.concatenate([[True], (rows[1:, :-2] != rows[:-1, :-2]).any(axis=1)])[: len(rows)]
+    if _often(int(other.sum()), len(rows), folds):
+        return rows[:, :-2], rows[:, -2], rows[:, -1], np.arange(len(rows))
+    group = np.cumsum(other) - 1
+    other[1:] |= rows[1:, -2] != rows[:-1, -2]
+    total = np.bincount(np.cumsum(other) - 1, weights=rows[:, -1])
+    return rows[other, :-2], rows[other, -2], total, group[other]
+
+
+def check(y: np.ndarray, task: Task, folds: int) -> None:
+    """Refuse a target that nothing can be learnt from.
+
+    Args:
+        y: Of each row.
+        task: What is learnt.
+        folds: Of the cross-validation.
+
+    Raises:
+        ValueError: If there are fewer rows than folds, or all have one target.
+    """
+    if len(y) < folds:
+        raise ValueError(f"there are n_samples={len(y)} rows for {folds} folds; expected as many at least")
+    if len(np.unique(y)) < 2:
+        what = "one class only" if task == "classification" else f"{y[0]:g} in every row"
+        raise ValueError(f"the target holds {what}; expected two different {_KINDS[task]} at least")
+
+
+_KINDS = {"classification": "classes", "regression": "numbers"}
+
+
+def _figures(
+    x: np.ndarray, y: np.ndarray, w: np.ndarray, two: np.ndarray, task: Task
+) -> tuple[np.ndarray, np.ndarray, tuple[Any, Any]]:
+    share = w / w.sum()
+    mean = share @ x
+    scale = _deviation(share, x - mean)
+    # What is two values only keeps their distance as its unit: the rarer one would stand out else.
+    scale = np.where(two, np.ptp(x, axis=0), scale)
+    scale = np.where(scale > 0, scale, 1)
+    if task == "classification":
+        return mean, scale, (0.0, 1.0)
+    middle = share @ y
+    return mean, scale, (float(middle), float(_deviation(share, y - middle)))
+
+
+def _deviation(share: np.ndarray, gaps: np.ndarray) -> Any:
+    # By powers of 2, which change no bit, so that squares of tiny numbers are not 0.
+    unit = np.ldexp(1.0, np.frexp(np.abs(gaps).max(axis=0))[1])
+    return unit * np.sqrt(share @ np.square(gaps / unit))

@@ -1,0 +1,148 @@
+"""Which regulariser, and how strong, for a net on a table of one's own: the search, and the net that it hands back."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxreg.lab.search.candidates import Candidate
+from jaxreg.lab.search.fitted_model import Net
+from jaxreg.lab.search.folds import WEIGHTS, Setting, Split, Table, deal, splits, train
+from jaxreg.lab.search.nested import Nested, nested
+from jaxreg.lab.search.plan import Plan, _rounded, planned_for
+from jaxreg.lab.search.rows import _figures, _rows, check
+from jaxreg.lab.tabular.encoding import Task
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Search:
+    """What a search found.
+
+    Attributes:
+        task: What was learnt.
+        plan: What was tried, and how.
+        setting: What all trainings shared.
+        tried: The candidates.
+        parts: The splits.
+        lanes: The curves of every training: name -> array of shape (candidates, splits, …).
+        spread: The variance of the target on the fold `test` of each split, in which R² counts; empty for classes.
+        found: What is chosen, and how good that is.
+        net: The chosen one, trained on all rows.
+        rows: How many were trained on; equal ones that stay in one fold are one.
+    """
+
+    task: Task
+    plan: Plan
+    setting: Setting
+    tried: list[Candidate]
+    parts: list[Split]
+    lanes: dict[str, np.ndarray]
+    spread: np.ndarray
+    found: Nested
+    net: Net
+    rows: int
+
+    @property
+    def chosen(self) -> Candidate:
+        """The candidate that was chosen from all rows."""
+        return self.tried[self.found.chosen]
+
+    @property
+    def diverged(self) -> int:
+        """How many trainings diverged."""
+        return int((self.lanes["diverged_at"] >= 0).sum())
+
+
+def search(
+    x: np.ndarray,
+    y: np.ndarray,
+    task: Task,
+    plan: Plan | None = None,
+    *,
+    weights: np.ndarray | None = None,
+    store: Path | None = None,
+) -> Search:
+    """Search the regulariser and its strength.
+
+    Rows of equal inputs stay in one fold, and those with equal targets too are one row that counts for all of them:
+    they never stand on both sides of a split, and a weight of 2 is the same as a row given twice. Only where inputs
+    come back so often that new rows will hardly bring others (see `different_inputs`), each row is dealt by itself.
+    The order of the rows does not matter.
+
+    Args:
+        x: Inputs, of shape (rows, inputs), finite.
+        y: Targets, of shape (rows,): numbers, or classes as integers from 0.
+        task: What to learn.
+        plan: What to try, and how.
+        weights: What each row counts; 1 each if None.
+        store: Folder to keep finished trainings in, to go on from.
+
+    Raises:
+        ValueError: If there are fewer rows than folds, one class only, a target that is constant, or a number that is
+            too large for float32.
+    """
+    plan = plan or Plan()
+    x, y, w, group = _rows(x, y, weights, plan.folds)
+    check(y, task, plan.folds)
+    classes = int(y.max()) + 1 if task == "classification" else 0
+    two = np.array([np.isin(column, (column.min(), column.max())).all() for column in x.T])
+    mean, scale, target = _figures(x, y, w, two, task)
+    setting, tried, rows = planned_for(plan, task, classes, len(x))
+    # Inputs by eights, one of them for the bias: tables of about as many share a program.
+    width, fill = _rounded(x.shape[1] + 1, 8) - 1, rows - len(x)
+    rng = np.random.default_rng(plan.seed)
+    heaviest = np.lexsort((-w, group))[np.searchsorted(np.sort(group), np.arange(group.max() + 1))]
+    dealt = np.stack([deal(y[heaviest], plan.folds, rng, classes=classes > 0)[group] for _ in range(plan.repeats)])
+    kind = np.int32 if classes > 2 else np.float32
+    table = Table(
+        x=np.pad((x - mean) / scale, [(0, fill), (0, width - x.shape[1])]).astype(np.float32),
+        y=np.pad((y - target[0]) / target[1], (0, fill)).astype(kind),
+        w=np.pad(w / w.mean(), (0, fill)).astype(np.float32),
+        scaled=np.pad(~two, (0, width - x.shape[1])).astype(np.float32),
+        inputs=np.float32(x.shape[1]),
+        folds=np.pad(dealt, [(0, 0), (0, fill)], constant_values=-2).astype(np.int32),
+        seed=np.int32(plan.seed),
+    )
+    parts = splits(plan.repeats, plan.folds)
+    lanes = train(setting, table, tried, parts, store)
+    spread = _spread(table, parts) if task == "regression" else np.zeros(0)
+    found = judged(tried, parts, lanes, spread, len(x))
+    arrays = {path: lanes[f"params/{path}"][found.chosen, -1] for path in WEIGHTS}
+    arrays["hidden/kernel"] = arrays["hidden/kernel"][: x.shape[1]]
+    net = Net(arrays | {"mean": mean, "scale": scale, "target": np.array(target)})
+    lanes = {name: values for name, values in lanes.items() if not name.startswith("params/")}
+    return Search(task, plan, setting, tried, parts, lanes, spread, found, net, len(x))
+
+
+def judged(
+    tried: Sequence[Candidate], parts: Sequence[Split], lanes: dict[str, np.ndarray], spread: np.ndarray, rows: int
+) -> Nested:
+    """What is chosen, and how good that is, by the curves of all trainings.
+
+    Args:
+        tried: The candidates.
+        parts: The splits.
+        lanes: As `jaxreg.lab.folds.train` gives them.
+        spread: The variance of the target on the fold `test` of each split; empty for classes.
+        rows: How many there are.
+    """
+    test, validation = _losses(lanes, "test"), _losses(lanes, "validation")
+    if len(spread):
+        scores = 1 - test / np.where(spread > 0, spread, np.nan)
+    else:
+        scores = np.where(np.isfinite(test), lanes["test_accuracy"][..., -1], np.nan)
+    return nested(tried, parts, (test, scores), validation, 0 if len(spread) else rows)
+
+
+def _losses(lanes: dict[str, np.ndarray], part: str) -> np.ndarray:
+    return np.where(lanes["diverged_at"] < 0, lanes[f"{part}_loss"][..., -1], np.nan)
+
+
+def _spread(table: Table, parts: Sequence[Split]) -> np.ndarray:
+    spread = []
+    for part in parts:
+        w = table.w * ((table.folds[part.repeat] == part.test) | (part.test < 0))
+        share, y = w / w.sum(), table.y.astype(np.float64)
+        spread.append(share @ np.square(y - share @ y))
+    return np.array(spread, np.float64)

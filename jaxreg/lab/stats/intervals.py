@@ -1,0 +1,220 @@
+"""Intervals of means and of shares, built on SciPy: how sure a figure is that a few draws gave."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy import stats as scipy_stats
+
+from jaxreg.lab.stats.lanes import OVER, finite, per_unit, refuse
+
+# Below this, even the extremes of all resamples, the smallest and the largest value, are no 95 % interval.
+_FEW = 8
+
+
+def mean_interval(
+    values: np.ndarray[Any, Any], *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Bootstrap interval (BCa) of a mean, widened so that it holds its confidence with few values.
+
+    A bootstrap of n values is too narrow by √((n − 1)/n) and ignores that their spread is itself
+    estimated. As Hesterberg advises, the nominal level is therefore raised so that for symmetric data
+    the ends lie where Student's t puts them; BCa then corrects for skewness. In simulations of 95 %
+    intervals this covers 93–96 % at 32 and 64 values, for normal, discrete and exponential values;
+    heavy tails (Student's t with 3 degrees of freedom, log-normal) still get 90–93 %. Resamples of fewer
+    than 8 values are too few to say anything about a tail: there the interval is Student's t.
+
+    Args:
+        values: shape (..., n), independent along the last axis, finite.
+        confidence: of the interval.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        Lower and upper ends, each of shape (...). Where all n values are equal both ends are that value;
+        with one value they are NaN.
+
+    Raises:
+        ValueError: for a confidence outside (0, 1), or no values.
+
+    Example:
+        >>> low, high = mean_interval(np.arange(32.0))
+        >>> bool(low < 15.5 < high)
+        True
+
+    Source: Efron and Tibshirani (1993), chapter 14; Hesterberg (2015), The American Statistician 69.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    n = x.shape[-1] if x.ndim else 0
+    check_confidence(confidence)
+    if n == 0:
+        raise ValueError(f"values: got shape {x.shape}, expected at least one value on the last axis")
+    if n == 1:
+        return np.full(x.shape[:-1], np.nan), np.full(x.shape[:-1], np.nan)
+    mean = x.mean(axis=-1)
+    same = constant(x)
+    quantile = scipy_stats.t.ppf((1 + confidence) / 2, n - 1)
+    if n < _FEW:
+        half = np.where(same, 0.0, quantile * x.std(axis=-1, ddof=1) / np.sqrt(n))
+        return mean - half, mean + half
+    ends = scipy_stats.bootstrap(
+        (np.where(same[..., None], np.arange(n, dtype=np.float64), x),),
+        np.mean,
+        axis=-1,
+        n_resamples=resamples,
+        batch=max(1, 4_000_000 // x.size),
+        confidence_level=1 - 2 * scipy_stats.norm.sf(quantile * np.sqrt(n / (n - 1))),
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return np.where(same, mean, ends.low), np.where(same, mean, ends.high)
+
+
+def constant(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Say whether values are all the same, up to rounding in float64, along the last axis.
+
+    Args:
+        values: shape (..., n).
+
+    Returns:
+        Booleans of shape (...).
+
+    Example:
+        >>> constant(np.array([0.3, 0.1 + 0.2])).item()
+        True
+    """
+    return np.asarray(np.ptp(values, axis=-1) <= 1e-12 * np.abs(values).max(axis=-1))
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuse what is no confidence, such as 95 for 95 %.
+
+    Args:
+        confidence: of an interval.
+
+    Raises:
+        ValueError: for a number that is not between 0 and 1.
+
+    Example:
+        >>> check_confidence(0.95)
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: got {confidence}, expected a number between 0 and 1, such as 0.95")
+
+
+def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a share among n independent units.
+
+    Unlike a bootstrap it does not collapse when every unit agrees: 3 wins of 3 prove little. With ties
+    counted as halves it is a little wide, as a half varies less than a win or a loss does.
+
+    Args:
+        share: between 0 and 1.
+        n: number of units.
+        confidence: of the interval.
+
+    Returns:
+        Lower and upper end.
+
+    Raises:
+        ValueError: for a share outside 0…1, no units, or a confidence outside (0, 1).
+
+    Example:
+        >>> [round(end, 3) for end in share_interval(1.0, 3)]
+        [0.439, 1.0]
+
+    Source: Wilson (1927), Journal of the American Statistical Association 22.
+    """
+    check_confidence(confidence)
+    if not (0 <= share <= 1 and n >= 1):
+        raise ValueError(f"share, n: got {share} of {n} units, expected a number from 0 to 1, of at least 1 unit")
+    z2 = scipy_stats.norm.ppf((1 + confidence) / 2) ** 2
+    middle = (share * n + z2 / 2) / (n + z2)
+    half = np.sqrt(z2) / (n + z2) * np.sqrt(n * share * (1 - share) + z2 / 4)
+    return float(max(0.0, middle - half)), float(min(1.0, middle + half))
+
+
+@dataclass(frozen=True)
+class InterquartileMean:
+    """What `interquartile_mean` found.
+
+    Attributes:
+        value: mean of the middle half of all units of all strata.
+        low: lower end of its interval.
+        high: upper end.
+        n: number of units in each stratum.
+        strata: number of strata.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    strata: int
+
+
+def interquartile_mean(
+    values: xr.DataArray,
+    over: Sequence[Hashable] = OVER,
+    *,
+    strata: Hashable = "dataset",
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> InterquartileMean:
+    """Mean of the middle half of the units of several data sets, with a stratified bootstrap interval.
+
+    The units of all data sets are pooled, a quarter is cut off at each end, and the rest is averaged.
+    Resampling happens inside each data set, so that every resample has as many units of each. In simulations of three
+    data sets with 10 and with 32 draws each, 95 % intervals cover 93 %; with 5, 3 and 2 draws 90, 84 and 76 %.
+
+    Args:
+        values: one number a lane, on scales that may be pooled, e.g. accuracies.
+        over: the dimensions that are averaged, the outermost unit first.
+        strata: the dimension of the data sets; without it there is one.
+        confidence: of the interval.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        An `InterquartileMean`.
+
+    Raises:
+        ValueError: for lanes that are not finite, fewer than two units in a data set, or a confidence outside (0, 1).
+
+    Example:
+        >>> values = xr.DataArray([[1.0, 2.0, 3.0, 90.0], [1.0, 2.0, 3.0, 4.0]], dims=("dataset", "draw"))
+        >>> interquartile_mean(values).value
+        2.5
+
+    Source: Agarwal and others (2021), Deep reinforcement learning at the edge of the statistical precipice.
+    """
+    check_confidence(confidence)
+    table = values if strata in values.dims else values.expand_dims({strata: 1})
+    refuse(~finite(table))
+    groups = [per_unit(table.isel({strata: i}), over).values for i in range(table.sizes[strata])]
+    n = len(groups[0])
+    if n < 2:
+        raise ValueError(
+            f"an interquartile mean with an interval needs draws to resample: got {n} unit in each data set, "
+            f"expected at least 2"
+        )
+
+    def pooled(*samples: np.ndarray[Any, Any], axis: int) -> Any:
+        return scipy_stats.trim_mean(np.concatenate(samples, axis=axis), 0.25, axis=axis)
+
+    ends = scipy_stats.bootstrap(
+        groups,
+        pooled,
+        axis=-1,
+        vectorized=True,
+        n_resamples=resamples,
+        batch=max(1, 4_000_000 // (n * len(groups))),
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    value = float(pooled(*groups, axis=-1))
+    return InterquartileMean(value, float(ends.low), float(ends.high), n, len(groups))

@@ -1,0 +1,201 @@
+"""Choosing the strength honestly: on validation data, with the test data read once."""
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxreg.lab.stats.lanes import OVER, TIE, finite, named, per_unit, unit
+
+
+@dataclass(frozen=True)
+class OneStandardError:
+    """What `one_standard_error` chose. Numbers are in the units of the values.
+
+    Attributes:
+        strength: the strongest strength within one standard error of the best.
+        label: its label along the dimension, e.g. the recipe.
+        best: the strength with the best mean.
+        best_mean: that mean.
+        standard_error: of that mean, over the units.
+        n: number of units.
+        diverged: names of the lanes that are not finite; a strength with such a lane cannot be chosen.
+    """
+
+    strength: float
+    label: Hashable
+    best: float
+    best_mean: float
+    standard_error: float
+    n: int
+    diverged: tuple[str, ...] = ()
+
+
+def one_standard_error(
+    values: xr.DataArray, over: Sequence[Hashable] = OVER, *, lower_is_better: bool = False
+) -> OneStandardError:
+    """Choose the strongest strength whose mean is within one standard error of the best one.
+
+    Args:
+        values: one number a lane on validation data, with a coordinate `strength` along one dimension
+            (NaN counts as 0); larger is simpler.
+        over: the dimensions that are averaged, the outermost unit first.
+        lower_is_better: true for a loss.
+
+    Returns:
+        A `OneStandardError`.
+
+    Raises:
+        ValueError: without the coordinate, with one unit only, or if every strength has diverged lanes.
+
+    Example:
+        >>> loss = xr.DataArray(
+        ...     [[0.50, 0.30, 0.32, 0.90], [0.60, 0.40, 0.39, 0.80]],
+        ...     dims=("draw", "strength"),
+        ...     coords={"strength": [0.0, 0.001, 0.01, 0.1]},
+        ... )
+        >>> one_standard_error(loss, lower_is_better=True).strength
+        0.01
+
+    Source: Breiman and others (1984), section 3.4.3; Hastie, Tibshirani and Friedman (2009), section 7.10.
+    """
+    dim, strength = _strengths(values)
+    usable = np.flatnonzero(finite(values).all([d for d in values.dims if d != dim]).values)
+    if not usable.size:
+        raise ValueError(f"every strength has lanes that are not finite: {'; '.join(named(~finite(values))[:5])}")
+    means, errors = [], []
+    for place in usable:
+        units = per_unit(values.isel({dim: place}), over)
+        if units.size < 2:
+            raise ValueError(f"a standard error needs at least 2 draws: got {dict(values.sizes)}")
+        means.append(float(units.mean()))
+        errors.append(float(units.std(ddof=1)) / np.sqrt(units.size))
+    score = -np.array(means) if lower_is_better else np.array(means)
+    order = strength[usable]
+    top = int(np.lexsort((order, score))[-1])
+    within = np.flatnonzero(score >= score[top] - errors[top])
+    choice = int(within[np.argmax(order[within])])
+    return OneStandardError(
+        strength=float(order[choice]),
+        label=values[dim].values[usable[choice]].item(),
+        best=float(order[top]),
+        best_mean=means[top],
+        standard_error=float(errors[top]),
+        n=units.size,
+        diverged=named(~finite(values)),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class NestedChoice:
+    """What `nested_choice` chose, and what the test data say of it.
+
+    Attributes:
+        chosen: the label chosen on each unit's validation data, along the unit's dimension.
+        test: the test figures of what was chosen, one a lane: ready for `paired` against a baseline.
+        tally: how often each label was chosen, most often first.
+        mean: mean of `test` over the units; NaN if a chosen lane is not finite on the test data.
+        best_of_grid: mean test figure of the entry that is best on the test data itself. Nobody can
+            achieve it without looking; it is here to be shown as what it is.
+        best_of_grid_label: the label of that entry.
+        diverged: names of the validation lanes that are not finite; on a unit with such a lane that
+            entry is not chosen.
+    """
+
+    chosen: xr.DataArray
+    test: xr.DataArray
+    tally: dict[Hashable, int]
+    mean: float
+    best_of_grid: float
+    best_of_grid_label: Hashable
+    diverged: tuple[str, ...] = ()
+
+
+def nested_choice(
+    validation: xr.DataArray,
+    test: xr.DataArray,
+    over: Sequence[Hashable] = OVER,
+    *,
+    lower_is_better: bool = False,
+) -> NestedChoice:
+    """Choose the strength inside each draw on validation data, then read the test data once.
+
+    The seeds of a draw are averaged before the choice. A tie goes to the stronger strength.
+
+    Args:
+        validation: one number a lane, with a coordinate `strength` along one dimension (NaN counts as 0).
+        test: the same lanes on test data.
+        over: the dimensions that hold lanes, the outermost unit first.
+        lower_is_better: true for a loss.
+
+    Returns:
+        A `NestedChoice`.
+
+    Raises:
+        ValueError: without the coordinate, for labels that differ, or if on some unit every entry diverged.
+
+    Example:
+        >>> grid = {"strength": [0.0, 0.01], "draw": [0, 1]}
+        >>> validation = xr.DataArray([[0.9, 0.8], [0.9, 0.9]], coords=grid, dims=("strength", "draw"))
+        >>> test = xr.DataArray([[0.7, 0.7], [0.8, 0.6]], coords=grid, dims=("strength", "draw"))
+        >>> choice = nested_choice(validation, test)
+        >>> choice.chosen.values, choice.test.values
+        (array([0.01, 0.01]), array([0.8, 0.6]))
+
+    Source: Cawley and Talbot (2010), Journal of Machine Learning Research 11.
+    """
+    dim, strength = _strengths(validation)
+    try:
+        validation, test = xr.align(validation, test, join="exact")
+    except ValueError as error:
+        raise ValueError(
+            f"validation and test are not of the same lanes: got {dict(validation.sizes)} and "
+            f"{dict(test.sizes)} with labels that differ, expected the same ({error})"
+        ) from error
+    along = unit(validation.isel({dim: 0}), over)
+    inner = [d for d in validation.dims if d not in (dim, along)]
+    mean = validation.astype(np.float64).mean(inner, skipna=False).transpose(along, dim)
+    place = _best(mean, strength, lower_is_better)
+    labels = validation[dim].values
+    chosen = xr.DataArray(labels[place], dims=along, coords={along: validation[along]}, name=dim)
+    read = test.isel({dim: xr.DataArray(place, dims=along)}).drop_vars(
+        [name for name, coord in test.coords.items() if coord.dims == (dim,)]
+    )
+    grid = test.astype(np.float64).mean([d for d in test.dims if d != dim], skipna=False).values
+    scored = np.where(np.isfinite(grid), -grid if lower_is_better else grid, -np.inf)
+    top = int(np.argmax(scored))
+    return NestedChoice(
+        chosen=chosen,
+        test=read,
+        tally=dict(Counter(chosen.values.tolist()).most_common()),
+        mean=float(read.astype(np.float64).mean(skipna=False)),
+        best_of_grid=float(grid[top]),
+        best_of_grid_label=labels[top].item(),
+        diverged=named(~finite(validation)),
+    )
+
+
+def _best(mean: xr.DataArray, strength: np.ndarray[Any, Any], lower_is_better: bool) -> np.ndarray[Any, Any]:
+    usable = np.isfinite(mean.values)
+    if not usable.any(axis=1).all():
+        raise ValueError(
+            f"nothing to choose from: every entry has lanes that are not finite on "
+            f"{'; '.join(named(~finite(mean).any(str(mean.dims[1])))[:5])}"
+        )
+    score = np.where(usable, -mean.values if lower_is_better else mean.values, -np.inf)
+    top = score.max(axis=1, keepdims=True)
+    tied = score >= top - TIE * abs(top)
+    return np.argmax(np.where(tied, strength, -np.inf), axis=1)
+
+
+def _strengths(values: xr.DataArray) -> tuple[str, np.ndarray[Any, Any]]:
+    if "strength" not in values.coords or values["strength"].ndim != 1:
+        raise ValueError(
+            f"choosing a strength needs a coordinate 'strength' along one dimension: got dimensions "
+            f"{values.dims} and coordinates {list(map(str, values.coords))}"
+        )
+    strength = np.nan_to_num(values["strength"].values.astype(np.float64), nan=0.0)
+    return str(values["strength"].dims[0]), strength

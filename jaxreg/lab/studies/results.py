@@ -1,0 +1,228 @@
+"""A case study on disk: a store for each arm and kind of data, and `study.json`, which says what they are."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from jaxreg.lab.atomic_files import write_whole
+from jaxreg.lab.stats.lanes import OVER
+from jaxreg.lab.sweeps.dataset import open_store
+
+PUBLISHED = "published"
+FRESH = "fresh"
+NONE = "none"
+"""The label of the baseline: no penalty and no constraint."""
+_FILE = "study.json"
+
+
+class ArmRecord(NamedTuple):
+    """One kind of regulariser.
+
+    Args:
+        method: Its name.
+        strengths: Its strengths, or none if it has none; several numbers each, where a recipe takes several.
+        labels: The label of each of its recipes.
+        quantity: What its strengths are: "strength" of a penalty, "limit" of a constraint.
+        code: What a person writes to get each of its recipes.
+    """
+
+    method: str
+    strengths: Sequence[float | Sequence[float]]
+    labels: Sequence[str]
+    quantity: str
+    code: Sequence[str]
+
+    @property
+    def numbers(self) -> list[float]:
+        """One number a recipe: its strength, NaN where it has none or several."""
+        return [s if isinstance(s, int | float) else float("nan") for s in self.strengths or [()]]
+
+
+class Claim(NamedTuple):
+    """What somebody says of two recipes, to be held against draws of the data.
+
+    Args:
+        words: What is said.
+        recipe: The label of the recipe it is said of.
+        against: The label of the recipe it is compared with.
+        variable: What is compared at the end of the training: "test_accuracy", "norm/hidden/kernel", or one of the
+            study's outputs.
+        sign: 1 if there is said to be more of it, -1 if less, 0 if as much.
+        margin: A difference that is too small to count, in the units of the variable.
+    """
+
+    words: str
+    recipe: str
+    against: str = NONE
+    variable: str = "test_accuracy"
+    sign: int = 1
+    margin: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What is known of a case study beside its numbers.
+
+    Args:
+        name: Its name.
+        title: One line for people.
+        arms: What was compared.
+        epochs: Epochs of the whole training; after another number the figures are not comparable.
+        published: Label -> published accuracy on the training and on the test rows.
+        highlights: Labels of the recipes that the pictures set beside the baseline.
+        grid: The method whose strengths are drawn; empty if none is.
+        claims: What is held against the draws.
+        command: What made it.
+        source: Where the published figures are from.
+        drawn_from: Out of which rows every draw is taken; empty where each draw is new data.
+        loss: What the loss is called.
+        unit: The unit of the loss.
+        points: Part ("train", "test") -> rows of (first feature, second feature, class) of the data of many seeds, if
+            it has two features.
+    """
+
+    name: str
+    title: str
+    arms: Sequence[ArmRecord]
+    epochs: int
+    published: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+    highlights: Sequence[str] = ()
+    grid: str = ""
+    claims: Sequence[Claim] = ()
+    command: str = ""
+    source: str = ""
+    drawn_from: str = ""
+    loss: str = "cross-entropy"
+    unit: str = "nats"
+    points: Mapping[str, Sequence[Sequence[float]]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def draws(self) -> str:
+        """What the draws are, in words."""
+        return f"draws from the same {self.drawn_from}" if self.drawn_from else "fresh draws of the data"
+
+    def arm(self, method: str) -> ArmRecord:
+        """What is known of one method."""
+        return next(arm for arm in self.arms if arm.method == method)
+
+
+class StudyResults(NamedTuple):
+    """A case study read back.
+
+    Args:
+        record: What is known beside the numbers.
+        published: Dataset over many seeds on one draw of the data, the published one, with the dimensions recipe, seed,
+            draw, epoch; None if the study has no such part.
+        fresh: Dataset over the draws of the data, likewise.
+    """
+
+    record: Record
+    published: xr.Dataset | None
+    fresh: xr.Dataset
+
+
+def store_folder(folder: Path, kind: str, method: str) -> Path:
+    """Where the store of one arm lies."""
+    return folder / kind / method
+
+
+def write_record(record: Record, folder: Path) -> None:
+    """Write `study.json` into `folder`, whole or not at all."""
+    write_whole(folder / _FILE, json.dumps(dataclasses.asdict(record), indent=1) + "\n")
+
+
+def is_study(folder: Path) -> bool:
+    """Whether a folder holds a case study, finished or not."""
+    return (folder / _FILE).exists()
+
+
+def open_study(folder: Path) -> StudyResults:
+    """Read a case study from its folder.
+
+    Raises:
+        ValueError: If the folder holds no finished case study.
+    """
+    try:
+        fields = json.loads((folder / _FILE).read_text())
+        arms, claims = [ArmRecord(*arm) for arm in fields["arms"]], [Claim(*claim) for claim in fields["claims"]]
+        record = Record(**fields | {"arms": arms, "claims": claims})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{folder} holds no case study that can be read ({error}); run one with --out {folder}"
+        ) from error
+    seeds = _joined(record, folder, PUBLISHED) if (folder / PUBLISHED).is_dir() else None
+    return StudyResults(record, seeds, _joined(record, folder, FRESH))
+
+
+def _joined(record: Record, folder: Path, kind: str) -> xr.Dataset:
+    arms = [_recipes(arm, open_store(store_folder(folder, kind, arm.method)).load()) for arm in record.arms]
+    whole = xr.concat(arms, "recipe", data_vars="all", join="exact", combine_attrs="drop_conflicts")
+    return whole.assign_attrs(loss=record.loss, unit=record.unit)
+
+
+def _recipes(arm: ArmRecord, results: xr.Dataset) -> xr.Dataset:
+    if not arm.strengths:
+        results = results.expand_dims(strength=[np.nan])
+    methods = [NONE if label == NONE else arm.method for label in arm.labels]
+    strengths = [0.0 if label == NONE else s for s, label in zip(arm.numbers, arm.labels, strict=True)]
+    named = results.assign_coords(recipe=("strength", list(arm.labels)), method=("strength", methods))
+    return named.swap_dims(strength="recipe").assign_coords(strength=("recipe", strengths))
+
+
+def open_sweep(folder: str | Path) -> xr.Dataset:
+    """Read a stored training sweep, its axes other than seed and draw flattened into one dimension `recipe`.
+
+    A setting is labelled by its axes, such as "l2=0.001"; where there is one axis, of numbers, they are its coordinate
+    `strength`, and 0 is labelled "none", the baseline.
+
+    Args:
+        folder: The store of a sweep over `jaxreg.lab.fit`.
+
+    Raises:
+        FileNotFoundError: There is no store.
+        ValueError: The store is damaged, not finished, or holds no trainings.
+
+    Example:
+        >>> import tempfile
+        >>> from jaxreg.lab import sweep
+        >>> def run(l2, seed):
+        ...     return {"test_loss": (l2 - seed) ** 2, "diverged_at": -1 + 0 * seed}
+        >>> with tempfile.TemporaryDirectory() as store:
+        ...     _ = sweep(run, {"l2": [0.0, 0.5], "seed": [0, 1]}, store)
+        ...     open_sweep(store)["recipe"].values.tolist()
+        ['none', 'l2=0.5']
+    """
+    dataset = open_store(folder)
+    if not {"diverged_at", "test_loss"} <= set(dataset):
+        raise ValueError(
+            f"{folder} holds {', '.join(map(str, dataset)) or 'nothing'}; expected a sweep of trainings, whose lanes "
+            "have at least test_loss and diverged_at, as jaxreg.lab.fit gives them"
+        )
+    dataset = dataset.load()
+    if "recipe" in dataset.dims:
+        return dataset
+    axes = [str(dim) for dim in dataset["diverged_at"].dims if dim not in OVER]
+    values = [dataset[axis].values for axis in axes]
+    numeric = len(axes) == 1 and np.issubdtype(values[0].dtype, np.number)
+    labels = [_label(axes, point, numeric) for point in product(*values)]
+    strength = values[0].astype(float) if numeric else np.full(len(labels), np.nan)
+    flat = dataset.stack(recipe=axes, create_index=False) if axes else dataset.expand_dims("recipe")
+    flat = flat.drop_vars(axes).assign_coords(
+        recipe=labels,
+        method=("recipe", [NONE if label == NONE else ", ".join(axes) or "all" for label in labels]),
+        strength=("recipe", strength),
+    )
+    return flat if set(OVER) & set(flat["diverged_at"].dims) else flat.expand_dims(seed=[0])
+
+
+def _label(axes: list[str], point: tuple[Any, ...], numeric: bool) -> str:
+    if numeric and point[0] == 0:
+        return NONE
+    shown = [f"{value:g}" if isinstance(value, float | np.floating) else str(value) for value in point]
+    return ", ".join(f"{axis}={value}" for axis, value in zip(axes, shown, strict=True)) or "all"

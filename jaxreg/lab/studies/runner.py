@@ -1,0 +1,146 @@
+"""The one way to run a case study: a sweep for each arm and kind of data.
+
+Every recipe is trained on many draws of the data and, where there is a published draw or another one to look at, on
+that from many initialisations. All recipes share seeds and draws, so that comparisons are paired. Each lane of a recipe
+has initial weights and an order of the rows of its own: were they those of one seed in all draws, the draws would not
+be independent, and an interval over them would leave out what another seed would have given.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import xarray as xr
+
+from jaxreg.lab.data import Data
+from jaxreg.lab.models import Model
+from jaxreg.lab.studies.decision_surface import Window, window
+from jaxreg.lab.studies.results import FRESH, PUBLISHED, StudyResults, open_study, store_folder, write_record
+from jaxreg.lab.studies.study import Arm, Size, Study
+from jaxreg.lab.sweeps.engine import prepare
+from jaxreg.lab.sweeps.store import open_folder
+from jaxreg.lab.training.loop import fit
+from jaxreg.lab.training.problem import Problem
+from jaxreg.rules._matching import Tree, leaves
+
+Run = Callable[[], xr.Dataset]
+"""A sweep that is prepared: what runs it."""
+
+
+def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyResults:
+    """Train every recipe of `study`, or read what an earlier call left in `out`.
+
+    Args:
+        study: What to compare.
+        size: How many seeds, draws and epochs.
+        out: Folder of the stores, one for each arm and kind of data.
+        command: What a person would type to run it again; kept with the results.
+
+    Returns:
+        The curves of `jaxreg.lab.fit` on the data of many seeds and on the draws, as `open_study` reads them.
+
+    Raises:
+        ValueError: If `out` holds other results, or a file is in its way; if the data has another number of draws; if
+            a claim is about a variable that is not measured. All of it before anything is trained.
+    """
+    if not isinstance(study, Study) or not isinstance(size, Size):
+        raise ValueError(
+            f"run_study got a {type(study).__name__} and a {type(size).__name__}; expected a Study and a Size"
+        )
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; expected a folder, or a name that is free: choose another --out")
+    fresh = _of_draws("draws", study.draws(size.draws), size.draws)
+    seeds, draws = np.arange(size.seeds if study.data is None else 1), np.arange(size.draws)
+    parts = [_Part(FRESH, fresh, {"seed": seeds, "draw": draws}, points=10)]
+    if study.data is not None:
+        over = {"seed": np.arange(size.seeds), "draw": np.arange(1)}
+        data = _of_draws("data", study.data, 1)
+        parts.insert(0, _Part(PUBLISHED, data, over, points=200, places=window(study.model, data)))
+    record = study.record(command)
+    ready: Run | None = None
+    for prepared in chain(_prepared(study, parts, size.epochs, out), [None]):
+        if ready is not None:  # it runs while the next one, which is prepared, compiles
+            ready()
+        ready = prepared
+    write_record(record, out)
+    return open_study(out)
+
+
+def _of_draws(what: str, data: Any, count: int) -> Data:
+    # A draw beyond the last one would be the last one again: JAX clamps indices.
+    if not isinstance(data, Data) or len(data.x_train) != count:
+        found = f"{len(data.x_train)} draws" if isinstance(data, Data) else repr(data)
+        raise ValueError(f"{what} of the study: got {found}; expected a Data whose arrays hold {count} draws")
+    return data
+
+
+class _Part(NamedTuple):
+    """What every arm of a study is trained on: data, the lanes over it, points of a curve, where surfaces are seen."""
+
+    kind: str
+    data: Data
+    over: Mapping[str, np.ndarray]
+    points: int
+    places: Window | None = None
+
+
+def _prepared(study: Study, parts: Sequence[_Part], epochs: int, out: Path) -> Iterator[Run]:
+    for part, arm in product(parts, study.arms):
+        problem = Problem(
+            arm.model or study.model,
+            part.data,
+            epochs,
+            study.task.loss,
+            study.task.metrics,
+            study.batch_size,
+            record_every=_divisor(epochs, part.points),
+        )
+        store = store_folder(out, part.kind, arm.method)
+        strengths = {"strength": np.asarray(arm.strengths)} if arm.strengths else {}
+        places = {} if part.places is None else part.places._asdict()
+        lane = _lane(arm, problem, study.outputs, part.places)
+        ready = prepare(lane, {**strengths, **part.over}, store, coords={"epoch": problem.recorded, **places})
+        measured = open_folder(store).manifest.outputs
+        if unknown := sorted({claim.variable for claim in study.claims} - measured.keys()):
+            raise ValueError(
+                f"study {study.name} has a claim about {', '.join(unknown)}; expected what is measured: "
+                f"{', '.join(measured)}"
+            )
+        yield ready
+
+
+def _lane(
+    arm: Arm, problem: Problem, further: Callable[[Any], Mapping[str, jax.Array]] | None, places: Window | None
+) -> Callable[..., dict[str, Any]]:
+    one = any(not isinstance(strength, tuple) for strength in arm.strengths)
+
+    def run(seed: jax.Array, draw: jax.Array, strength: Any = ()) -> dict[str, Any]:
+        recipe = arm.recipe(strength) if one else arm.recipe(*strength)
+        lane = fit(problem, recipe, jax.random.fold_in(jax.random.key(seed), draw), draw, keep=True)
+        params = _parameters(problem.model, lane)
+        if places is None:  # the weights of all lanes would take more room than all else
+            lane = {name: values for name, values in lane.items() if not name.startswith("params/")}
+        else:
+            lane["probability"] = places.probability(problem.model, params)
+        more = further(params) if further else {}
+        if not isinstance(more, Mapping) or lane.keys() & more.keys():
+            taken = f", of which {', '.join(lane)} are taken" if isinstance(more, Mapping) else ""
+            raise ValueError(f"outputs gives {more!r}; expected a dict of numbers by names of its own{taken}")
+        return lane | dict(more)
+
+    return run
+
+
+def _parameters(model: Model, lane: Mapping[str, Any]) -> Tree:
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    weights = [lane[f"params/{leaf.path}"] for leaf in leaves(shapes)]
+    return jax.tree.unflatten(jax.tree.structure(shapes), weights)
+
+
+def _divisor(epochs: int, points: int) -> int:
+    # The largest step that divides the epochs and leaves at least as many points, if the epochs allow it.
+    return next(step for step in range(max(epochs // points, 1), 0, -1) if epochs % step == 0)

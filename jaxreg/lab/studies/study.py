@@ -1,0 +1,276 @@
+"""A case study as data: which recipes, at which strengths, against which claims and figures."""
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import jaxreg as jr
+from jaxreg._hyperparameters import known
+from jaxreg.lab.data import Data
+from jaxreg.lab.models import Model
+from jaxreg.lab.studies.results import NONE, ArmRecord, Claim, Record
+from jaxreg.lab.training.recipe import Recipe
+from jaxreg.lab.training.tasks import BINARY, Task
+
+Strength = float | tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One kind of regulariser at all of its strengths: one compiled program of a study.
+
+    Args:
+        method: Its name.
+        recipe: The strength, a traced number, or several -> the recipe; of no argument if there are no strengths.
+        strengths: The strengths to try, each a number or as many numbers as the recipe takes; strength 0 of a penalty,
+            or an infinite limit, which leaves every weight as it is, is the baseline and is labelled so.
+        label: Format of one recipe's label, given the strength; or the labels themselves, "none" for the baseline.
+        quantity: What the strengths are: "strength" of a penalty, "limit" of a constraint.
+        model: What is trained, if not the model of the study: one with weights of the same shapes.
+
+    Raises:
+        ValueError: If the method can't be the name of a folder, a strength is no number, or the labels or the
+            recipe's arguments don't fit the strengths.
+    """
+
+    method: str
+    recipe: Callable[..., Recipe]
+    strengths: Sequence[Strength] = ()
+    label: str | Sequence[str] = ""
+    quantity: str = "strength"
+    model: Model | None = None
+
+    def __post_init__(self) -> None:
+        method, strengths = self.method, self.strengths
+        if not isinstance(method, str) or method in ("", "..") or Path(method).name != method:
+            raise ValueError(f"an arm's method is {method!r}; expected a name that a folder can have")
+        if not callable(self.recipe):
+            raise ValueError(f"arm {method}: recipe is {self.recipe!r}; expected a function, strength -> Recipe")
+        if isinstance(strengths, str) or not np.iterable(strengths):
+            raise ValueError(f"arm {method}: strengths is {strengths!r}; expected a sequence, such as ({strengths!r},)")
+        strengths = _plain(tuple(strengths))
+        for strength in strengths:
+            if not all(map(_is_number, _numbers(strength))):
+                raise ValueError(f"arm {method}: a strength is {strength!r}; expected a number, or a tuple of numbers")
+        if len({np.shape(strength) for strength in strengths}) > 1:
+            raise ValueError(f"arm {method}: strengths is {strengths!r}; expected as many numbers in each")
+        object.__setattr__(self, "strengths", strengths)
+        count = len(_numbers(strengths[0])) if strengths else 0
+        try:
+            inspect.signature(self.recipe).bind(*range(count))
+        except TypeError as error:
+            raise ValueError(
+                f"arm {method}: recipe can't be called with {count} numbers ({error}); expected a function of the "
+                "numbers of a strength, or of nothing if there are no strengths"
+            ) from None
+        try:
+            labels = self.labels()
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"arm {method}: label is {self.label!r}, which can't be filled in ({error}); expected such as "
+                f"{method + '({0:g})'!r}, or a list with a label for each strength"
+            ) from None
+        if len(labels) != max(len(strengths), 1):
+            raise ValueError(
+                f"arm {method}: {len(labels)} labels for {len(strengths)} strengths; expected one each, "
+                f"or one if there are no strengths"
+            )
+
+    def labels(self) -> list[str]:
+        """The labels of the recipes, one a strength."""
+        if not isinstance(self.label, str):
+            return list(self.label)
+        label = self.label or self.method + "({0:g})"
+        idle = [all(number in (0, math.inf) for number in _numbers(s)) for s in self.strengths]
+        named = [NONE if i else label.format(*_numbers(s)) for i, s in zip(idle, self.strengths, strict=True)]
+        return named or [self.label or self.method]
+
+    def record(self) -> ArmRecord:
+        """What is kept of it beside its numbers."""
+        labels = self.labels()
+        recipes = [
+            Recipe() if label == NONE else self.recipe(*_numbers(s))
+            for s, label in zip(self.strengths or ((),), labels, strict=True)
+        ]
+        for recipe in recipes:
+            if not isinstance(recipe, Recipe):
+                raise ValueError(f"arm {self.method}: its recipe gives {recipe!r}; expected a jaxreg.lab.Recipe")
+        return ArmRecord(self.method, tuple(self.strengths), labels, self.quantity, list(map(_code, recipes)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much of a study to run: seeds, draws of the data and epochs.
+
+    Args:
+        seeds: Initialisations on the data of many seeds; in a study that has none, of each draw.
+        draws: Draws of the data.
+        epochs: Epochs of each training.
+
+    Raises:
+        ValueError: If a number is not a whole one of at least 1.
+    """
+
+    seeds: int = 32
+    draws: int = 64
+    epochs: int = 4000
+
+    def __post_init__(self) -> None:
+        for name, value in list(vars(self).items()):
+            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1")
+            object.__setattr__(self, name, int(value))  # as `study.json` can hold it
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A case study: the model, the data, the arms, and what is said of them.
+
+    Args:
+        name: Its name, and that of its folder.
+        title: One line for people.
+        model: What is trained.
+        draws: number of draws -> that many draws of the data.
+        arms: What is compared; one of them holds the baseline.
+        task: What is to be learnt.
+        drawn_from: Out of which rows every draw is taken, such as "1,797 digits"; empty where each draw is new data.
+        data: One draw of the data to train on from many seeds, such as a published one; None to do without.
+        published: Label -> published accuracy on the training and on the test rows of `data`.
+        source: Where the published figures are from.
+        claims: What is held against the draws.
+        highlights: Labels of the recipes that the pictures set beside the baseline.
+        grid: The method whose strengths are drawn; empty for none.
+        outputs: The final weights -> name -> a number, to be stored and shown beside the curves.
+        batch_size: Rows a step.
+        size: How much the whole of it is.
+        quick: How much a trial is.
+
+    Raises:
+        ValueError: If a field is of another kind, two arms or two recipes have one name, or a recipe that it speaks of
+            is none of its own.
+    """
+
+    name: str
+    title: str
+    model: Model
+    draws: Callable[[int], Data]
+    arms: Sequence[Arm]
+    task: Task = BINARY
+    drawn_from: str = ""
+    data: Data | None = None
+    published: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    source: str = ""
+    claims: Sequence[Claim] = ()
+    highlights: Sequence[str] = ()
+    grid: str = ""
+    outputs: Callable[[Any], Mapping[str, jax.Array]] | None = None
+    batch_size: int = 32
+    size: Size = Size()
+    quick: Size = Size(seeds=4, draws=8, epochs=200)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("model", Model), ("task", Task), ("size", Size), ("quick", Size)):
+            if not isinstance(found := getattr(self, name), kind):
+                what = f"{name} is a {type(found).__name__}"
+                raise ValueError(f"study {self.name}: {what}; expected a jaxreg.lab.{kind.__name__}")
+        if not callable(self.draws):
+            raise ValueError(f"study {self.name}: draws is {self.draws!r}; expected a function, number -> Data")
+        if not self.arms or not all(isinstance(arm, Arm) for arm in self.arms):
+            raise ValueError(f"study {self.name}: arms is {self.arms!r}; expected a sequence of Arm, one at least")
+        labels = [label for arm in self.arms for label in arm.labels()]
+        for what, names in (("arms", [arm.method for arm in self.arms]), ("recipes", labels)):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                expected = "a name of its own for each"
+                expected += ", and strength 0 or an infinite limit in one arm alone" if NONE in twice else ""
+                raise ValueError(f"study {self.name} has two {what} named {', '.join(twice)}; expected {expected}")
+        named = {*self.highlights, *self.published, *(c.recipe for c in self.claims), *(c.against for c in self.claims)}
+        if unknown := sorted(named.difference(labels, {NONE})):
+            raise ValueError(f"study {self.name} speaks of {', '.join(unknown)}; its recipes are {', '.join(labels)}")
+        words = [claim.words for claim in self.claims]
+        if len(set(words)) < len(words):
+            raise ValueError(f"study {self.name} has two claims in the same words; expected words of its own for each")
+        if self.grid and self.grid not in [arm.method for arm in self.arms]:
+            raise ValueError(f"study {self.name}: grid is {self.grid!r}; expected the method of one of its arms")
+
+    def record(self, command: str) -> Record:
+        """What is kept of it beside its numbers.
+
+        Args:
+            command: What a person would type to run it again.
+        """
+        return Record(
+            name=self.name,
+            title=self.title,
+            arms=[arm.record() for arm in self.arms],
+            epochs=self.size.epochs,
+            published=self.published,
+            highlights=self.highlights,
+            grid=self.grid,
+            claims=self.claims,
+            command=command,
+            source=self.source,
+            drawn_from=self.drawn_from,
+            loss=self.task.words,
+            unit=self.task.unit,
+            points={} if self.data is None else _points(self.data),
+        )
+
+
+def _points(data: Data) -> dict[str, list[list[float]]]:
+    if data.x_train.shape[2:] != (2,):
+        return {}
+    return {part: np.column_stack([x[0], y[0]]).tolist() for part, (x, y) in data.parts().items()}
+
+
+def _plain(strength: Any) -> Any:
+    # As `study.json` can hold it.
+    if isinstance(strength, np.ndarray | np.generic | jax.Array):
+        strength = strength.tolist()
+    return tuple(map(_plain, strength)) if isinstance(strength, list | tuple) else strength
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _numbers(strength: Strength) -> tuple[float, ...]:
+    return strength if isinstance(strength, tuple) else (strength,)
+
+
+def _code(recipe: Recipe) -> str:
+    # What of a recipe is regularisation, as a person writes it; empty if it can't be written with numbers alone.
+    links = [
+        ("penalize", recipe.penalties, ()),
+        ("decay", recipe.decays, ()),
+        ("proximal", recipe.proximals, (recipe.learning_rate,)),
+        ("project", recipe.constraints, ()),
+    ]
+    used = [(name, (rules, *more)) for name, rules, more in links if rules is not None]
+    if not all(known(leaf) and np.ndim(leaf) == 0 for _, given in used for leaf in jax.tree.leaves(given)):
+        return ""  # a schedule, a function of the user's or an array of weights
+    return ",\n".join(f"jr.{name}({', '.join(map(_written, given))})" for name, given in used)
+
+
+def _written(rules: Any) -> str:
+    if isinstance(rules, Mapping):
+        named = {getattr(jr, name): f"jr.{name}" for name in ("KERNELS", "RECURRENT_KERNELS", "BIASES", "EMBEDDINGS")}
+        return "{" + ", ".join(f"{named.get(p, repr(p))}: {_written(rule)}" for p, rule in rules.items()) + "}"
+    if isinstance(rules, np.number | jax.Array):
+        rules = float(str(rules)) if np.issubdtype(rules.dtype, np.floating) else int(rules)  # 0.1, not 0.10000000149
+    if isinstance(rules, float):
+        return repr(float(rules)) if math.isfinite(rules) else f"float('{float(rules)}')"
+    if not dataclasses.is_dataclass(rules):
+        return repr(rules)
+    if isinstance(rules, jr.Intersection):
+        axis = [] if rules.axis is None else [f"axis={rules.axis!r}"]
+        return f"jr.Intersection({', '.join([*map(_written, rules.parts), *axis])})"
+    given = {field.name: getattr(rules, field.name) for field in dataclasses.fields(rules)}
+    plain = {field.name: field.default for field in dataclasses.fields(rules)}
+    shown = ", ".join(f"{name}={_written(value)}" for name, value in given.items() if value != plain[name])
+    return f"jr.{type(rules).__name__}({shown})"

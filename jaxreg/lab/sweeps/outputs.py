@@ -1,0 +1,135 @@
+"""What one lane hands back: names, dimensions and types, checked while it is traced."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg.lab.labelled import Labelled
+from jaxreg.lab.sweeps.grid import Grid, narrowed
+from jaxreg.lab.sweeps.store import Variable
+
+Arrays = dict[str, np.ndarray]
+Run = Callable[..., Any]
+
+
+def check_arguments(run: Run, grid: Grid) -> None:
+    """Check that `run` takes the axes of the grid by name.
+
+    Args:
+        run: the function of one point.
+        grid: the lanes.
+
+    Raises:
+        TypeError: it isn't a function, or takes other arguments.
+    """
+    names = [axis.name for axis in grid.axes]
+    try:
+        signature = inspect.signature(run)
+    except ValueError:  # a builtin without a signature: tracing will tell
+        return
+    except TypeError:
+        raise TypeError(f"run must be a function of the axes {names}, got {run!r}") from None
+    try:
+        signature.bind(**dict.fromkeys(names))
+    except TypeError as error:
+        raise TypeError(f"run{signature} doesn't take the axes {names}: {error}") from None
+
+
+def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
+    """The outputs of `run` at a traced point, under flat names.
+
+    Args:
+        run: the function of one point.
+        point: axis name -> entry.
+
+    Returns:
+        Name (nested keys joined by ``/``) -> labelled array. An array without labels has the dimensions
+        ``<name>_0``, ``<name>_1``, …; bfloat16 and other types that NumPy lacks are widened exactly.
+
+    Raises:
+        TypeError: `run` can't be traced, or returns something that isn't a mapping of arrays.
+        ValueError: a name is taken twice, or an array has other dimensions than its labels.
+    """
+    try:
+        outputs = run(**point)
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
+        reason = str(error).split("\n")[0]
+        raise TypeError(f"run can't be traced, as it needs the value of a traced array: {reason}") from error
+    if not isinstance(outputs, Mapping):
+        kind = type(outputs).__name__
+        raise TypeError(f"run must return a dict of arrays, got {kind}: return {{'loss': loss}}")
+    return {name: _native(name, labelled) for name, labelled in _flatten(outputs, "").items()}
+
+
+def describe(flat: Mapping[str, Labelled], grid: Grid) -> dict[str, Variable]:
+    """The layout of the outputs, once their names and sizes are found to agree with each other and the grid.
+
+    Args:
+        flat: the outputs of a lane.
+        grid: the lanes.
+
+    Raises:
+        ValueError: a name is taken, or one dimension has two lengths.
+    """
+    axes = {axis.name for axis in grid.axes} | set(grid.dims)
+    if taken := axes & flat.keys():
+        raise ValueError(f"{sorted(taken)[0]!r} is the name of an axis and of an output: rename one of them")
+    lengths: dict[str, int] = {}
+    for name, labelled in flat.items():
+        if taken := set(labelled.dims) & (axes | flat.keys()):
+            what = sorted(taken)[0]
+            raise ValueError(f"output {name!r} has a dimension {what!r}, the name of an axis or output: rename it")
+        for dim, length in zip(labelled.dims, labelled.values.shape, strict=True):
+            if lengths.setdefault(dim, length) != length:
+                raise ValueError(
+                    f"dimension {dim!r} has length {length} in output {name!r} and {lengths[dim]} in another: "
+                    "give them different names"
+                )
+    return {n: Variable(v.dims, tuple(v.values.shape), v.values.dtype.name) for n, v in flat.items()}
+
+
+def _flatten(outputs: Mapping[Any, Any], prefix: str) -> dict[str, Labelled]:
+    flat: dict[str, Labelled] = {}
+    if not outputs:
+        raise TypeError(f"run returns an empty dict{prefix and f' at {prefix!r}'}: give it an output")
+    for key, value in outputs.items():
+        if not isinstance(key, str) or not key:
+            raise TypeError(f"run returns an output named {key!r}: the names of outputs must be strings")
+        if not key.isprintable():
+            raise ValueError(f"run returns an output named {key!r}: use a name that can be printed")
+        name = f"{prefix}/{key}" if prefix else key
+        named = _flatten(value, name) if isinstance(value, Mapping) else {name: _labelled(name, value)}
+        if taken := flat.keys() & named.keys():
+            raise ValueError(f"run returns {sorted(taken)[0]!r} twice, as nested names are joined by '/'")
+        flat |= named
+    return flat
+
+
+def _labelled(name: str, value: Any) -> Labelled:
+    values = value.values if isinstance(value, Labelled) else value
+    if (
+        not isinstance(values, jax.Array | np.ndarray | np.generic)
+        or str(getattr(values.dtype, "kind", "V")) in "OSUMm"
+    ):
+        raise TypeError(
+            f"output {name!r} is {type(values).__name__} and must be an array: use jnp.asarray for a number, "
+            "jnp.stack for a list of equal shapes, and a name for each array of a shape of its own"
+        )
+    dims = value.dims if isinstance(value, Labelled) else tuple(f"{name}_{i}" for i in range(values.ndim))
+    if len(dims) != values.ndim or len(set(dims)) != len(dims):
+        raise ValueError(f"output {name!r} has shape {values.shape}, which needs as many names, and has {dims}")
+    return Labelled(values, dims)
+
+
+def _native(name: str, labelled: Labelled) -> Labelled:
+    values = labelled.values
+    array = jnp.asarray(values if isinstance(values, jax.Array) else narrowed(f"output {name!r}", np.asarray(values)))
+    if jnp.issubdtype(array.dtype, jax.dtypes.extended):
+        raise TypeError(f"output {name!r} is a random key: return jax.random.key_data(key)")
+    if array.dtype.isbuiltin == 2:
+        array = array.astype(np.float32 if jnp.issubdtype(array.dtype, np.floating) else np.int32)
+    return Labelled(array, labelled.dims)

@@ -1,0 +1,244 @@
+"""One function over one grid: traced once, and compiled for chunks of one width.
+
+A chunk is one call of one program on one device. On an accelerator one chunk runs at a time; on a CPU one a
+core, as threads on the same compiled program: XLA's own threads gain nothing on programs this small. Each
+device has the program to itself: partitioned over two devices it gives other last bits than on one, and
+with `shard_map` the gradients of zero-initialised biases were summed over devices. The devices into which
+JAX divides a CPU are the same cores, so one of them is enough, and one compilation.
+"""
+
+import hashlib
+import platform as machine
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
+from importlib.metadata import version
+from queue import SimpleQueue
+from typing import Any
+
+import jax
+import jax.extend.core
+import numpy as np
+from jax.sharding import SingleDeviceSharding
+
+import jaxreg
+from jaxreg.lab.sweeps.chunk_size import cores, default_width, device_memory, traffic
+from jaxreg.lab.sweeps.compilation import compile_with
+from jaxreg.lab.sweeps.grid import Grid, plain
+from jaxreg.lab.sweeps.outputs import Arrays, Run, describe, evaluate
+from jaxreg.lab.sweeps.store import Variable
+
+_ALONE = threading.Lock()
+"""Held by a chunk on a CPU whose program calls LAPACK (as `jnp.linalg.qr` does): with jaxlib 0.10, two such chunks at
+once came to a stop, each waiting for good."""
+_QUICKLY = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
+"""On a CPU this halves the seconds of a compilation and doubles those of the run."""
+_LARGE = 2**26
+"""Bytes of a constant from which on a program takes it as an argument: XLA spends seconds on one so large, and the
+compiled program, which holds it, is kept on disk."""
+_LITTLE = 5e10
+"""Bytes that all lanes write together, before fusion, in the time that a quick compilation saves."""
+
+
+class Program:
+    """`run` over a grid.
+
+    Args:
+        run: the function of one point; it takes the axes (`check_arguments`).
+        grid: the lanes.
+        chunk: lanes a chunk; by default what suits the device.
+        devices: those to use; by default this process's accelerators, or its CPU.
+        spread: how many chunks there should be at least; by default one for each that runs at once.
+
+    Raises:
+        TypeError: `run` doesn't return a mapping of arrays, or closes over a traced value.
+        ValueError: two outputs disagree on a dimension, or a name is taken.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        grid: Grid,
+        chunk: int | None = None,
+        devices: Sequence[jax.Device] | None = None,
+        spread: int | None = None,
+    ) -> None:
+        self.grid = grid
+        self._x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+        local = jax.local_devices()
+        self.devices = list(devices or (local[:1] if local[0].platform == "cpu" else local))
+        self.outputs: dict[str, Variable] = {}
+        self._leaves = [leaf for axis in grid.axes for leaf in axis.leaves]
+        self._owners = [number for number, axis in enumerate(grid.axes) for _ in axis.leaves]
+        structs = [_struct(leaf.shape[1:], leaf.dtype) for leaf in self._leaves]
+        self._traced = jax.jit(lambda *point: self._lane(run, point)).trace(*structs)
+        if len(self._traced.jaxpr.in_avals) > len(structs):
+            raise TypeError(
+                "run closes over a value that jit, grad or vmap is tracing: call sweep outside of them, or make that "
+                "value an axis"
+            )
+        little = traffic(self._traced.jaxpr.jaxpr) * grid.size < _LITTLE
+        self._options: Mapping[str, Any] = {}
+        if self.devices[0].platform == "cpu":
+            self._options = _QUICKLY if little else {}
+        consts = enumerate(self._traced.jaxpr.consts)
+        self._large = [place for place, array in consts if getattr(array, "nbytes", 0) >= _LARGE]
+        self._lowerings: dict[int, Any] = {}
+        self._loaded: dict[tuple[int, int], tuple[Any, list[jax.Array], list[list[jax.Array]]]] = {}
+        self._locks = [threading.Lock() for _ in self.devices]
+        self._slots: SimpleQueue[int] = SimpleQueue()
+        for _ in range(self.workers // len(self.devices)):
+            for number in range(len(self.devices)):
+                self._slots.put(number)
+        memory = device_memory(self.devices[0])
+        least = spread or self.workers * jax.process_count()
+        self.chunk = chunk or default_width(self._traced.jaxpr.jaxpr, grid.size, least, memory)
+        while chunk is None and memory is not None and self.chunk > 1 and self._needed() > memory:
+            self._loaded.clear()
+            self.chunk = -(-self.chunk // 2)
+        self._width = self.chunk
+
+    @property
+    def workers(self) -> int:
+        """How many chunks run at once in this process."""
+        if self.devices[0].platform != "cpu":
+            return len(self.devices)
+        return len(self.devices) * max(1, cores() // len(self.devices))
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """What the bits of a chunk depend on besides its width and the values of the axes, by name.
+
+        The program is a hash of its lowered text: operations, shapes, and every constant `run` closes over.
+        """
+        digest = hashlib.sha256(self._text.encode())
+        for constant in self._traced.jaxpr.consts:
+            digest.update(np.asarray(plain(constant)).tobytes())
+        device = self.devices[0]
+        return {
+            "program": digest.hexdigest(),
+            "jaxreg": jaxreg.__version__,
+            "jax": jax.__version__,
+            "jaxlib": version("jaxlib"),
+            "platform": f"{device.platform} {device.device_kind} {machine.machine()}",
+            "compiled": ", ".join(f"{name}={value}" for name, value in self._options.items()),
+        }
+
+    @cached_property
+    def _text(self) -> str:
+        return str(self._first.as_text())
+
+    @property
+    def _first(self) -> Any:
+        if self.chunk not in self._lowerings:
+            self._lowerings = {self.chunk: self._lowered(0, self.chunk)}
+        return self._lowerings[self.chunk]
+
+    def _needed(self) -> int:
+        """Bytes of device memory that a chunk takes, by the compiled program's own account."""
+        analysis = self._load(0, self.chunk)[0].memory_analysis()
+        return int(analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes)
+
+    def load(self) -> None:
+        """Compile for the first device, where that has not been done."""
+        with self._settings():
+            self._load(0, self.chunk)
+
+    def compute(self, number: int) -> tuple[Arrays, int]:
+        """Run one chunk on the next free device.
+
+        Where the device's memory runs out, the chunk is cut in halves, and so are all that follow.
+
+        Args:
+            number: which chunk.
+
+        Returns:
+            The outputs, lanes first, without padding; and how many lanes ran together.
+
+        Raises:
+            MemoryError: not even one lane fits.
+        """
+        lanes = np.arange(number * self.chunk, min((number + 1) * self.chunk, self.grid.size))
+        slot = self._slots.get()
+        try:
+            while True:
+                width = self._width
+                pieces = np.split(lanes, range(width, len(lanes), width))
+                try:
+                    with self._settings():
+                        parts = [self._call(slot, piece, width) for piece in pieces]
+                    break
+                except jax.errors.JaxRuntimeError as error:
+                    if "RESOURCE_EXHAUSTED" not in str(error):
+                        raise
+                    reason = str(error).split("\n")[0]
+                if width == 1:
+                    raise MemoryError(f"one lane doesn't fit the memory of {self.devices[slot]}: {reason}")
+                self._width = min(self._width, -(-width // 2))
+        finally:
+            self._slots.put(slot)
+        return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}, width
+
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        """Every thread has settings of its own: the precision of the one that made the program, and NaN is a result."""
+        with jax.enable_x64(self._x64), jax.debug_nans(False), jax.debug_infs(False), jax.transfer_guard("allow"):
+            yield
+
+    def _lane(self, run: Run, point: Sequence[Any]) -> list[Any]:
+        entries = {
+            axis.name: axis.entry([leaf for leaf, owner in zip(point, self._owners, strict=True) if owner == number])
+            for number, axis in enumerate(self.grid.axes)
+        }
+        flat = evaluate(run, entries)
+        self.outputs = describe(flat, self.grid)
+        return [labelled.values for labelled in flat.values()]
+
+    def _lowered(self, slot: int, width: int) -> Any:
+        traced = self._traced.jaxpr
+        large = [traced.consts[place] for place in self._large]
+
+        def chunk(leaves: list[jax.Array], indices: tuple[jax.Array, ...], given: Sequence[jax.Array] = ()) -> Any:
+            consts = dict(enumerate(traced.consts)) | dict(zip(self._large, given, strict=True))
+            lane = jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(traced.jaxpr, list(consts.values())))
+
+            def one(index: tuple[jax.Array, ...]) -> Any:
+                return lane(*(leaf[index[owner]] for owner, leaf in zip(self._owners, leaves, strict=True)))
+
+            return jax.vmap(one)(indices)
+
+        here = SingleDeviceSharding(self.devices[slot])
+        leaves = [_struct(leaf.shape, leaf.dtype, here) for leaf in self._leaves]
+        indices = tuple(_struct((width,), np.int32, here) for _ in self.grid.axes)
+        with self._settings():
+            more = [[_struct(array.shape, array.dtype, here) for array in large]] if large else []
+            return jax.jit(chunk).lower(leaves, indices, *more)
+
+    def _load(self, slot: int, width: int) -> tuple[Any, list[jax.Array], list[list[jax.Array]]]:
+        """The program on one device, the axes there, and its large constants, if any; compiled once."""
+        with self._locks[slot]:
+            if (slot, width) not in self._loaded:
+                first = (slot, width) == (0, self.chunk)
+                lowered = self._first if first else self._lowered(slot, width)
+                compiled = compile_with(lowered, self._options)
+                leaves = [jax.device_put(leaf, self.devices[slot]) for leaf in self._leaves]
+                large = [jax.device_put(self._traced.jaxpr.consts[place], self.devices[slot]) for place in self._large]
+                self._loaded[slot, width] = (compiled, leaves, [large] if large else [])
+            return self._loaded[slot, width]
+
+    @cached_property
+    def _turn(self) -> AbstractContextManager[Any]:
+        on_cpu = self.devices[0].platform == "cpu"
+        return _ALONE if on_cpu and "@lapack_" in self._text else nullcontext()
+
+    def _call(self, slot: int, lanes: np.ndarray, width: int) -> Arrays:
+        compiled, leaves, large = self._load(slot, width)
+        padded = np.minimum(lanes[0] + np.arange(width), lanes[-1])
+        with self._turn:
+            rows = [np.asarray(row) for row in compiled(leaves, self.grid.indices(padded), *large)]
+        return {name: row[: len(lanes)] for name, row in zip(self.outputs, rows, strict=True)}
+
+
+def _struct(shape: tuple[int, ...], dtype: Any, sharding: SingleDeviceSharding | None = None) -> Any:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)  # type: ignore[no-untyped-call]

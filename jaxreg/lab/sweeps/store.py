@@ -1,0 +1,337 @@
+"""A folder of finished chunks that is safe to kill at any moment.
+
+``manifest.json`` says what was run, ``coords.npz`` holds the coordinates, and each finished chunk is one
+``.npz``. A file is written under a temporary name, flushed, renamed, and its folder flushed: it is there
+whole or not at all. The last 64 bytes of an ``.npz`` (its zip comment, so that NumPy reads it as ever) are
+the SHA-256 of the sweep's hash, the file's name and all bytes before them: a chunk that is torn, altered,
+renamed or of another sweep does not verify and counts as not there. Nothing is parsed before it verifies,
+and nothing is pickled.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import math
+import os
+import time
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from jaxreg.lab.atomic_files import _write
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+COORDS = "coords.npz"
+_SEAL = 64
+_STALE = 3600.0
+
+
+class DamagedError(ValueError):
+    """A file that doesn't hold what was written to it."""
+
+
+class OtherSweepError(ValueError):
+    """A store that holds the results of another sweep."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One output of a lane: its inner dimensions, their sizes, its type."""
+
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes a lane."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a store holds: whose results they are and how they are laid out.
+
+    Args:
+        identity: everything the bits depend on (program, grid, chunk, versions, platform), by name.
+        dims: the dimensions of the grid and their sizes, slowest first.
+        chunk: lanes a file.
+        coords: coordinate -> the dimension it lies along; the values are in ``coords.npz``.
+        outputs: variable -> its inner layout.
+        attrs: attributes of the dataset.
+    """
+
+    identity: dict[str, str]
+    dims: dict[str, int]
+    chunk: int
+    coords: dict[str, str]
+    outputs: dict[str, Variable]
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def sweep(self) -> str:
+        """The hash that names this sweep."""
+        text = json.dumps({"format": FORMAT, "chunk": self.chunk, **self.identity}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def lanes(self) -> int:
+        """The number of lanes."""
+        return math.prod(self.dims.values())
+
+    @property
+    def chunks(self) -> int:
+        """The number of chunks."""
+        return -(-self.lanes // self.chunk)
+
+    def length(self, number: int) -> int:
+        """The number of lanes in one chunk: the last may be shorter."""
+        return min(self.chunk, self.lanes - number * self.chunk)
+
+    def encode(self) -> bytes:
+        """The manifest as JSON with its own checksum."""
+        content = {"format": FORMAT, "sweep": self.sweep, **asdict(self)}
+        checksum = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return (json.dumps({"checksum": checksum, **content}, indent=1) + "\n").encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self:
+        """Read what `encode` wrote.
+
+        Raises:
+            DamagedError: not JSON, or not as it was written.
+            ValueError: of another format.
+        """
+        try:
+            content = json.loads(raw)
+            checksum = content.pop("checksum")
+            intact = checksum == hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+            intact = False
+        if not intact:
+            raise DamagedError("is damaged")
+        if content["format"] != FORMAT:
+            raise ValueError(f"has format {content['format']}; this version reads {FORMAT}")
+        outputs = {
+            name: Variable(tuple(v["dims"]), tuple(v["shape"]), v["dtype"]) for name, v in content["outputs"].items()
+        }
+        return cls(content["identity"], content["dims"], content["chunk"], content["coords"], outputs, content["attrs"])
+
+
+class Store:
+    """An open store.
+
+    Args:
+        path: the folder.
+        manifest: what it holds.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    def file(self, number: int) -> Path:
+        """Where a chunk is, or will be."""
+        return self.path / f"chunk-{number:08d}.npz"
+
+    def has(self, number: int) -> bool:
+        """Whether there is a file for a chunk, whole or not."""
+        return self.file(number).exists()
+
+    def write(self, number: int, arrays: Mapping[str, np.ndarray], width: int) -> None:
+        """Put a finished chunk on disk, whole.
+
+        Raises:
+            OSError: the disk is full or the folder can't be written; what was there is untouched.
+        """
+        _write_sealed(self.file(number), {**arrays, "": np.asarray(width)}, self.manifest.sweep)
+
+    def read(self, number: int) -> dict[str, np.ndarray] | None:
+        """A chunk's arrays, or None where it is missing or damaged in any way."""
+        found = self._read(number)
+        return None if found is None else {name: found[name] for name in self.manifest.outputs}
+
+    def width(self, number: int) -> int | None:
+        """How many lanes ran together when this chunk was computed (fewer than a chunk if memory ran out)."""
+        found = self._read(number)
+        return None if found is None else int(found[""])
+
+    def _read(self, number: int) -> dict[str, np.ndarray] | None:
+        length = self.manifest.length(number)
+        expected = {name: (length, *v.shape) for name, v in self.manifest.outputs.items()}
+        size = sum(length * variable.nbytes for variable in self.manifest.outputs.values())
+        limit = size + sum(2048 + 4 * len(name.encode()) for name in [*expected, ""])
+        arrays = _read_sealed(self.file(number), self.manifest.sweep, limit)
+        if arrays is None or arrays.keys() != {*expected, ""}:
+            return None
+        for name, shape in expected.items():
+            if arrays[name].shape != shape or arrays[name].dtype.name != self.manifest.outputs[name].dtype:
+                return None
+        return arrays
+
+    def coords(self) -> dict[str, tuple[str, np.ndarray]] | None:
+        """The coordinates, each with its dimension, or None if their file is damaged."""
+        arrays = _read_sealed(self.path / COORDS, self.manifest.sweep, None)
+        if arrays is None or arrays.keys() != self.manifest.coords.keys():
+            return None
+        return {name: (self.manifest.coords[name], values) for name, values in arrays.items()}
+
+
+def find_manifest(path: Path) -> Manifest | None:
+    """The manifest of a folder, or None if there is none that can be read.
+
+    Raises:
+        ValueError: `path` is a file, or the manifest is of another format.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"the store {path} is a file: name a folder")
+    if path.is_symlink() and not path.exists():
+        raise ValueError(f"the store {path} is a link to {os.readlink(path)}, which is not there: name a folder")
+    try:
+        return Manifest.decode((path / MANIFEST).read_bytes())
+    except (FileNotFoundError, DamagedError):
+        return None
+    except NotADirectoryError:
+        raise ValueError(f"the store {path} can't be made: {_file_in(path)} is a file, so name another") from None
+    except IsADirectoryError:
+        raise ValueError(f"{path / MANIFEST} is a folder: name another store") from None
+    except ValueError as error:
+        raise ValueError(f"{path / MANIFEST} {error}") from None
+
+
+def _file_in(path: Path) -> Path:
+    return next((parent for parent in path.parents if parent.exists() and not parent.is_dir()), path)
+
+
+def create(path: Path, manifest: Manifest, coords: Mapping[str, np.ndarray]) -> Store:
+    """Open the store of a sweep, making the folder or what is missing in it.
+
+    Args:
+        path: the folder.
+        manifest: what it must hold.
+        coords: the values of the coordinates.
+
+    Raises:
+        OtherSweepError: the folder is another sweep's.
+        ValueError: it holds other files.
+        OSError: it can't be made or written.
+    """
+    store = Store(path, manifest)
+    found = find_manifest(path)
+    if found is None:
+        _check_free(store)
+        path.mkdir(parents=True, exist_ok=True)
+        _write(path / MANIFEST, manifest.encode(), new=not (path / MANIFEST).exists())
+        found = find_manifest(path)
+    if found is None or found.sweep != manifest.sweep:
+        raise OtherSweepError(f"the store {path} belongs to another sweep: {_difference(found, manifest)}")
+    if store.coords() is None:
+        _write_sealed(path / COORDS, dict(coords), manifest.sweep)
+    _clear_stale(path)
+    return store
+
+
+def open_folder(path: Path) -> Store:
+    """Open a store that is there.
+
+    Raises:
+        FileNotFoundError: no such folder, or no manifest in it.
+        ValueError: its manifest is damaged.
+    """
+    try:
+        return Store(path, Manifest.decode((path / MANIFEST).read_bytes()))
+    except NotADirectoryError:
+        raise ValueError(f"the store {path} is a file: name a folder") from None
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no store at {path}: there is no {MANIFEST}") from None
+    except DamagedError as error:
+        raise ValueError(f"{path / MANIFEST} {error}: run the same sweep again to mend the store") from None
+    except ValueError as error:
+        raise ValueError(f"{path / MANIFEST} {error}") from None
+
+
+def _check_free(store: Store) -> None:
+    """A folder without a readable manifest may be used if it is empty or its chunks are this sweep's."""
+    if not store.path.exists():
+        return
+    names = {entry.name for entry in store.path.iterdir() if not entry.name.startswith(".")}
+    chunks = {name for name in names if name.startswith("chunk-") and name.endswith(".npz")}
+    if others := names - chunks - {MANIFEST, COORDS}:
+        raise ValueError(f"the folder {store.path} holds other files ({sorted(others)[0]}): name an empty one")
+    if chunks and all(store.read(number) is None for number in range(store.manifest.chunks)):
+        raise ValueError(
+            f"the store {store.path} has no readable {MANIFEST} and none of its {len(chunks)} chunks is of this "
+            "sweep: name another folder, or delete this one"
+        )
+
+
+def _difference(found: Manifest | None, wanted: Manifest) -> str:
+    if found is None:
+        return "another process is writing it"
+    theirs = {**found.identity, "chunk": found.chunk}
+    ours = {**wanted.identity, "chunk": wanted.chunk}
+    parts = []
+    for name in ours | theirs:
+        there, here = theirs.get(name), ours.get(name)
+        if there != here and name == "grid":
+            there, here = found.attrs.get("grid"), wanted.attrs.get("grid")
+            same = "its axes or coordinates have other values"
+            parts.append(f"grid is {there} there and " + (same if there == here else f"{here} here"))
+        elif there != here:
+            parts.append(f"{name} is {str(there)[:40]} there and {str(here)[:40]} here")
+    return "; ".join(parts) + ". Name another folder, or run that sweep again"
+
+
+def _seal(path: Path, sweep: str, body: bytes | memoryview) -> bytes:
+    digest = hashlib.sha256(f"{sweep} {path.name} ".encode())
+    digest.update(body)
+    return digest.hexdigest().encode()
+
+
+def _write_sealed(path: Path, arrays: Mapping[str, np.ndarray], sweep: str) -> None:
+    """An uncompressed .npz whose bytes depend on nothing but its arrays, sealed by its zip comment."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+        archive.comment = b"0" * _SEAL
+    view = buffer.getbuffer()
+    view[-_SEAL:] = _seal(path, sweep, view[:-_SEAL])
+    _write(path, view)
+
+
+def _read_sealed(path: Path, sweep: str, limit: int | None) -> dict[str, np.ndarray] | None:
+    try:
+        if limit is not None and path.stat().st_size > limit:
+            return None
+        raw = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+    body, seal = memoryview(raw)[:-_SEAL], raw[-_SEAL:]
+    if len(raw) <= _SEAL or _seal(path, sweep, body) != seal:
+        return None
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+            return None
+        return {info.filename.removesuffix(".npy"): _member(archive, info) for info in archive.infolist()}
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(info) as member:
+        return np.lib.format.read_array(member, allow_pickle=False)
+
+
+def _clear_stale(path: Path) -> None:
+    """Remove temporary files that a killed process left: those of live ones are seconds old."""
+    for entry in path.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - entry.stat().st_mtime > _STALE:
+                entry.unlink()

@@ -1,0 +1,249 @@
+"""The one training loop: a lane is a pure function of (problem, recipe, key).
+
+The problem is what stays the same (model, data, loss, epochs, batch size) and is static; the recipe is what is swept,
+and all of its numbers are traced. Nothing here does I/O, and a lane that diverges says so in its result.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jaxreg as jr
+from jaxreg._hyperparameters import known
+from jaxreg._precision import tiny
+from jaxreg.lab.data import Data
+from jaxreg.lab.labelled import Labelled
+from jaxreg.lab.training import gpu as fused
+from jaxreg.lab.training.problem import Problem
+from jaxreg.lab.training.recipe import Recipe
+from jaxreg.rules._frameworks import KERNELS, RECURRENT_KERNELS
+from jaxreg.rules._matching import Tree, leaves
+
+
+def fit(
+    problem: Problem, recipe: Recipe, key: jax.Array, draw: jax.Array | int = 0, keep: bool = False
+) -> dict[str, Any]:
+    """Train one lane: one model by one recipe, on one draw of the data, from one key.
+
+    Args:
+        problem: What all lanes share; static.
+        recipe: What is swept; traced.
+        key: The randomness of the initialisation and of the shuffling.
+        draw: Which draw of the data.
+        keep: Whether to hand back the final parameters too.
+
+    Raises:
+        ValueError: If `problem` or `recipe` is of another kind, or there is no such draw (if it is not traced).
+
+    Returns:
+        Curves along `epoch` (`problem.recorded`): `train_loss`, `test_loss` (and `validation_loss`, if there are rows
+        for it) and each metric likewise, all without the penalty; `penalty`; `violation`; `norm/<path>`, the
+        Frobenius norm of each kernel. And `diverged_at`: the epoch whose loss was the first to be NaN or infinite, the
+        last one too if the training loss behind it is, or -1. With `keep`, `params/<path>` for each leaf.
+
+    Example:
+        >>> import jax, jaxreg as jr
+        >>> from jaxreg.lab import MLP, Problem, Recipe, linen, tutorial_moons
+        >>> from jaxreg.lab import fit
+        >>> problem = Problem(linen(MLP(hidden=16), (2,)), tutorial_moons(), epochs=10, record_every=5)
+        >>> curves = fit(problem, Recipe(constraints={jr.KERNELS: jr.UnitNorm()}), jax.random.key(0))
+        >>> curves["test_loss"].values.shape, float(curves["violation"].values[-1])
+        ((3,), 0.0)
+    """
+    if not isinstance(problem, Problem) or not isinstance(recipe, Recipe):
+        got = f"a {type(problem).__name__} and a {type(recipe).__name__}"
+        raise ValueError(f"fit got {got}; expected a Problem and a Recipe")
+    data = _of_draw(problem, draw)
+    steps_an_epoch = -(-data.y_train.shape[0] // problem.batch_size)
+
+    def measure(params: Tree, step: jax.Array) -> dict[str, jax.Array]:
+        point = {"penalty": recipe.penalty(params, step), "violation": jnp.zeros(())}
+        if recipe.constraints is not None:
+            point["violation"] = jr.violation(params, recipe.constraints, step)
+        weights, measures = data.weights(), {"loss": problem.loss, **problem.metrics}
+        found: dict[tuple[int, int], dict[str, jax.Array]] = {}
+        for part, (x, y) in data.parts().items():
+            if (id(x), id(y)) not in found:  # parts may be the same rows, told apart by their weights
+                outputs = _in_blocks(lambda rows: problem.model.apply(params, rows), x)
+                found[id(x), id(y)] = {name: function(outputs, y) for name, function in measures.items()}
+            for name, values in found[id(x), id(y)].items():
+                point[f"{part}_{name}"] = _mean(name, values, len(y), weights[part])
+        for leaf in leaves(params):
+            if leaf.kind in (KERNELS, RECURRENT_KERNELS):
+                point[f"norm/{leaf.path}"] = jnp.linalg.norm(leaf.array)
+        return point
+
+    def train(state: State, last: jax.Array) -> State:
+        return _train(problem, recipe, key, state, last - problem.record_every, problem.record_every, data)
+
+    def train_fused(state: State, last: jax.Array) -> State:
+        return State(*fused.train(problem, recipe, data, state, last))
+
+    start, span = begin(problem, recipe, key), train
+    if fused.available() and fused.applies(problem, recipe, start.params):
+        span = lambda state, last: jax.lax.platform_dependent(state, last, cuda=train_fused, default=train)  # noqa: E731
+
+    def record(state: State, last: jax.Array) -> tuple[State, dict[str, jax.Array]]:
+        # The first point is that of the initial weights: no training, so that the program holds `measure` once.
+        state = jax.lax.cond(last > 0, span, lambda state, _: state, state, last)
+        return state, measure(state.params, last * steps_an_epoch)
+
+    last, curves = jax.lax.scan(record, start, jnp.asarray(problem.recorded, jnp.int32))
+    result: dict[str, Any] = {name: Labelled(values, ("epoch",)) for name, values in curves.items()}
+    # The last step may be the one that blows up: no epoch behind it would tell.
+    lost = (last.diverged_at < 0) & ~jnp.isfinite(curves["train_loss"][-1])
+    result["diverged_at"] = jnp.where(lost, problem.epochs, last.diverged_at)
+    if keep:
+        result |= {f"params/{leaf.path}": leaf.array for leaf in leaves(last.params)}
+    return result
+
+
+class State(NamedTuple):
+    """A lane between two epochs.
+
+    Args:
+        params: Tree of weight arrays.
+        chain: The state of the recipe's Optax chain.
+        diverged_at: The epoch whose loss was the first to be NaN or infinite, or -1.
+    """
+
+    params: Tree
+    chain: Any
+    diverged_at: jax.Array
+
+
+def begin(problem: Problem, recipe: Recipe, key: jax.Array) -> State:
+    """The state of a lane before its first epoch."""
+    params = problem.model.init(jax.random.split(key)[0])
+    return State(params, recipe.transformation().init(params), jnp.full((), -1, jnp.int32))
+
+
+def advance(
+    problem: Problem,
+    recipe: Recipe,
+    key: jax.Array,
+    state: State,
+    trained: jax.Array | int,
+    epochs: int,
+    draw: jax.Array | int = 0,
+) -> State:
+    """The state of a lane after some more epochs: `fit` in parts, between which strengths may change and lanes end.
+
+    Args:
+        problem: As for `fit`; its own `epochs` don't matter.
+        recipe: As for `fit`; other numbers than before are fine, other rules are not.
+        key: The one of `begin`.
+        state: After `trained` epochs.
+        trained: How many epochs lie behind.
+        epochs: How many to add.
+        draw: Which draw of the data.
+
+    Example:
+        >>> import jax
+        >>> from jaxreg.lab import MLP, Problem, Recipe, linen, tutorial_moons
+        >>> from jaxreg.lab import fit
+        >>> problem, key = Problem(linen(MLP(hidden=16), (2,)), tutorial_moons(), epochs=10), jax.random.key(0)
+        >>> half = advance(problem, Recipe(), key, begin(problem, Recipe(), key), 0, 5)
+        >>> whole = advance(problem, Recipe(), key, half, 5, 5)
+        >>> at_once = fit(problem, Recipe(), key, keep=True)["params/hidden/kernel"]
+        >>> bool(jax.numpy.allclose(whole.params["hidden"]["kernel"], at_once, atol=1e-6))
+        True
+    """
+    return _train(problem, recipe, key, state, trained, epochs, _of_draw(problem, draw))
+
+
+def _of_draw(problem: Problem, draw: jax.Array | int) -> Any:  # a Data of arrays of JAX
+    if known(draw) and not 0 <= int(draw) < len(problem.data.x_train):  # JAX would take the last one
+        raise ValueError(f"draw is {draw}; expected one of the {len(problem.data.x_train)} of the data, from 0")
+    # One array that serves several parts stays one, so that `fit` measures it once.
+    taken: dict[int, Any] = {id(array): jnp.asarray(array)[draw] for array in problem.data if array is not None}
+    return Data._make(None if array is None else taken[id(array)] for array in problem.data)
+
+
+def _train(
+    problem: Problem,
+    recipe: Recipe,
+    key: jax.Array,
+    state: State,
+    trained: jax.Array | int,
+    epochs: int,
+    data: Any,
+) -> State:
+    transformation, order_key = recipe.transformation(), jax.random.split(key)[1]
+    if data.w_train is not None:
+        mean_weight = jnp.sum(data.w_train) / jnp.maximum(jnp.sum(data.w_train > 0), 1)
+
+    def mean_loss(params: Tree, x: jax.Array, y: jax.Array, weights: jax.Array | None) -> jax.Array:
+        losses = problem.loss(problem.model.apply(params, x), y)
+        if losses.shape != y.shape[:1]:  # padded rows have to be left out one by one
+            raise ValueError(
+                f"the loss of {y.shape[0]} rows has shape {losses.shape}; expected a value a row, ({y.shape[0]},)"
+            )
+        if weights is None:
+            return jnp.mean(losses)
+        # By how many of its rows count, not by their weights: batches would count alike however heavy their rows are,
+        # and their mean would not be that of all rows. A batch may hold rows of weight 0 only: its loss is 0.
+        loss = jnp.sum(losses * weights)
+        total = jnp.sum(weights) if data.w_train is None else mean_weight * jnp.sum(weights > 0)
+        return loss / jnp.maximum(total, tiny(losses.dtype))
+
+    def step(carry: Any, batch: tuple[jax.Array, jax.Array, jax.Array | None]) -> tuple[Any, jax.Array]:
+        params, chain = carry
+        loss, gradients = jax.value_and_grad(mean_loss)(params, *batch)
+        updates, chain = transformation.update(gradients, chain, params)
+        return (optax.apply_updates(params, updates), chain), loss
+
+    def epoch(done: int, state: State) -> State:
+        number = trained + 1 + done
+        carry = state.params, state.chain
+        batches = _batches(data, problem, jax.random.fold_in(order_key, number))
+        if batches is None:
+            carry, losses = step(carry, (data.x_train, data.y_train, data.w_train))
+        else:
+            carry, losses = jax.lax.scan(step, carry, batches)
+        bad = ~jnp.all(jnp.isfinite(losses)) & (state.diverged_at < 0)
+        return State(*carry, jnp.where(bad, number, state.diverged_at))
+
+    return jax.lax.fori_loop(0, epochs, epoch, state)
+
+
+def _mean(name: str, values: jax.Array, rows: int, weights: jax.Array | np.ndarray | None) -> jax.Array:
+    if values.shape not in ((), (rows,)):
+        raise ValueError(
+            f"{name} of {rows} rows has shape {values.shape}; expected a value a row, or one for all of them"
+        )
+    if weights is None:
+        return jnp.mean(values)
+    if values.shape != weights.shape:
+        raise ValueError(f"{name} gives one number for all rows, and the rows have weights; expected a value a row")
+    return jnp.sum(values * weights) / jnp.sum(weights)
+
+
+def _in_blocks(apply: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    # The activations of thousands of rows leave the cache: blocks of 256 took a quarter of the time on a CPU.
+    count = -(-len(x) // 256)
+    if count == 1:
+        return apply(x)
+    size = -(-len(x) // count)
+    filled = jnp.pad(x, [(0, count * size - len(x)), *[(0, 0)] * (x.ndim - 1)])
+    outputs = jax.lax.map(apply, filled.reshape(count, size, *x.shape[1:]))
+    return outputs.reshape(count * size, *outputs.shape[2:])[: len(x)]
+
+
+def _batches(data: Data, problem: Problem, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array] | None:
+    # The last batch is filled up with rows of weight 0. None: one batch holds all rows, in their order.
+    rows, size = data.y_train.shape[0], problem.batch_size
+    if rows <= size:
+        return None
+    count = -(-rows // size)
+    order = jax.random.permutation(key, rows) if problem.shuffle else jnp.arange(rows)
+    order = jnp.pad(order, (0, count * size - rows))
+    weights = (jnp.arange(count * size) < rows).astype(jnp.float32)
+    if data.w_train is not None:
+        weights *= data.w_train[order]
+    x, y = data.x_train[order], data.y_train[order]
+    return x.reshape(count, size, *x.shape[1:]), y.reshape(count, size, *y.shape[1:]), weights.reshape(count, size)

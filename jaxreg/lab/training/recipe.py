@@ -1,0 +1,82 @@
+"""`Recipe`: every number that a sweep may vary, traced."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+import jaxreg as jr
+from jaxreg._hyperparameters import Number, hyperparameters, static
+from jaxreg.rules._matching import Rules, Tree
+
+
+@hyperparameters
+class Recipe:
+    """How a lane is trained: a pytree, so that an array in the place of a number makes a sweep.
+
+    Args:
+        penalties: Rules for `jaxreg.penalize`, or None: penalties by their gradient, ahead of the optimiser.
+        constraints: Rules for `jaxreg.project`, or None.
+        learning_rate: A float, an array or an Optax schedule.
+        optimizer: learning rate -> Optax transformation; Keras's Adam by default. Static.
+        decays: Rules for `jaxreg.decay`, or None: decoupled decay, in AdamW's place whatever the optimiser.
+        proximals: Rules for `jaxreg.proximal`, or None: penalties by their proximal step, behind the optimiser.
+
+    Example:
+        >>> import jaxreg as jr
+        >>> from jaxreg.lab import Recipe
+        >>> recipe = Recipe(
+        ...     penalties={jr.RECURRENT_KERNELS: jr.L2(1e-4)},
+        ...     constraints={"lstm/kernel": jr.MaxNorm(3.0), jr.BIASES: jr.MaxNorm(2.0)},
+        ...     decays={"output/kernel": jr.L2(5e-3)},
+        ... )
+    """
+
+    penalties: Rules | None = None
+    constraints: Rules | None = None
+    learning_rate: Number = 1e-3
+    optimizer: Callable[[Number], optax.GradientTransformation] = static(default=jr.keras.adam)
+    decays: Rules | None = None
+    proximals: Rules | None = None
+
+    def transformation(self) -> optax.GradientTransformation:
+        """The Optax chain: penalties, optimiser with the decay beside it, proximal steps, constraints."""
+        optimizer = self.optimizer(self.learning_rate)
+        if self.decays is not None:
+            optimizer = _with_decay(optimizer, self.decays, self.learning_rate)
+        links = [optimizer]
+        if self.penalties is not None:
+            links.insert(0, jr.penalize(self.penalties))
+        if self.proximals is not None:
+            links.append(jr.proximal(self.proximals, self.learning_rate))
+        if self.constraints is not None:
+            links.append(jr.project(self.constraints))
+        return optax.chain(*links)
+
+    def penalty(self, params: Tree, step: jax.Array | int | None = None) -> jax.Array:
+        """What is minimised beside the loss: the penalties and those taken by their proximal step, a scalar.
+
+        Args:
+            params: Tree of weight arrays.
+            step: The step at which scheduled strengths are read.
+        """
+        rules = [rules for rules in (self.penalties, self.proximals) if rules is not None]
+        return sum((jr.penalty(params, each, step) for each in rules), jnp.zeros(()))
+
+
+def _with_decay(optimizer: optax.GradientTransformation, rules: Rules, rate: Number) -> optax.GradientTransformation:
+    # An optimiser hands on finished steps, learning rate and sign included: decay makes a step of its own beside it.
+    decay = optax.chain(jr.decay(rules), optax.scale_by_learning_rate(rate))
+
+    def init(params: Tree) -> Any:
+        return optimizer.init(params), decay.init(params)
+
+    def update(updates: Tree, states: Any, params: Tree | None = None) -> tuple[Tree, Any]:
+        none = jax.tree.map(jnp.zeros_like, updates)
+        steps, state = optimizer.update(updates, states[0], params)
+        pulls, decay_state = decay.update(none, states[1], params)
+        return jax.tree.map(jnp.add, steps, pulls), (state, decay_state)
+
+    return optax.GradientTransformation(init, update)

@@ -1,0 +1,9 @@
+"""Penalties: callables from an array of weights to a cost, with a proximal step where one is known."""
+
+from jaxreg.penalties._elementwise import L1, L1L2, L2, MCP, Lp
+from jaxreg.penalties._groups import GroupLasso, Linf
+from jaxreg.penalties._orthogonality import Orthogonal
+from jaxreg.penalties._reference import ToReference
+from jaxreg.penalties._spectral import Nuclear, Spectral
+
+__all__ = ["L1", "L1L2", "L2", "MCP", "GroupLasso", "Linf", "Lp", "Nuclear", "Orthogonal", "Spectral", "ToReference"]

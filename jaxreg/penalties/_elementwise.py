@@ -1,0 +1,223 @@
+"""Penalties: a weight array -> its cost, and its proximal step.
+
+Each is a pytree whose hyperparameters are leaves. `penalty(w)` is a scalar in float32 (float64 for float64
+weights); `penalty.prox(w, step)` is argmin_z penalty(z) + Σ (z - w)² / (2 step), in the shape and dtype of `w`. The
+step is one number, or an array with one for each weight: the step of an adaptive optimiser (see
+`jaxreg.proximal_adam`).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg._checks import check
+from jaxreg._hyperparameters import Number, hyperparameters
+from jaxreg._precision import as_wide, wide
+
+
+def _soft_threshold(x: jax.Array, threshold: jax.Array) -> jax.Array:
+    return jnp.sign(x) * jnp.maximum(jnp.abs(x) - threshold, 0)
+
+
+def _sum_abs(x: jax.Array) -> jax.Array:
+    # jax.grad(jnp.abs)(0.) is 1, which lets Adam kick every zero weight; the sign held fixed gives 0.
+    return jnp.sum(x * jax.lax.stop_gradient(jnp.sign(x)))
+
+
+@hyperparameters
+class L1:
+    """Sum of absolute values: strength · Σ|w|, with gradient 0 at 0.
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> w = jnp.array([-3.0, 0.5, 0.0])
+        >>> print(jr.L1(0.1)(w), jr.L1(0.1).prox(w, 10.0))
+        0.35 [-2.  0.  0.]
+
+    Reference:
+        Tibshirani, Regression shrinkage and selection via the lasso, 1996; Keras `regularizers.L1`.
+    """
+
+    strength: Number
+
+    def __post_init__(self) -> None:
+        check(self, "strength")
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        x = wide(w)
+        return as_wide(self.strength, x) * _sum_abs(x)
+
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """The proximal step: every weight `step` · strength nearer to 0, and no further."""
+        x = wide(w)
+        return _soft_threshold(x, as_wide(step, x) * as_wide(self.strength, x)).astype(w.dtype)
+
+
+@hyperparameters
+class L2:
+    """Sum of squares: strength · Σw², without a factor ½, as in Keras.
+
+    A coupled decay of 2 · strength has the same gradient.
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> w = jnp.array([3.0, 4.0])
+        >>> print(jr.L2(0.1)(w), jr.L2(0.1).prox(w, 5.0))
+        2.5 [1.5 2. ]
+
+    Reference:
+        Krogh and Hertz, A simple weight decay can improve generalization, 1991; Keras `regularizers.L2`.
+    """
+
+    strength: Number
+
+    def __post_init__(self) -> None:
+        check(self, "strength")
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        x = wide(w)
+        return as_wide(self.strength, x) * jnp.sum(jnp.square(x))
+
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """The proximal step: w / (1 + 2 · step · strength)."""
+        x = wide(w)
+        return (x / (1 + 2 * as_wide(step, x) * as_wide(self.strength, x))).astype(w.dtype)
+
+
+@hyperparameters
+class L1L2:
+    """Sum of absolute values and of squares (elastic net): l1 · Σ|w| + l2 · Σw².
+
+    Args:
+        l1: Strength of the absolute values, at least 0; a float, an array or an Optax schedule.
+        l2: Strength of the squares, likewise.
+
+    Raises:
+        ValueError: If a strength is negative, infinite or NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> w = jnp.array([-3.0, 0.5])
+        >>> print(jr.L1L2(l1=0.1, l2=0.1).prox(w, 5.0))
+        [-1.25  0.  ]
+
+    Reference:
+        Zou and Hastie, Regularization and variable selection via the elastic net, 2005; Keras `regularizers.L1L2`.
+    """
+
+    l1: Number
+    l2: Number
+
+    def __post_init__(self) -> None:
+        check(self, "l1")
+        check(self, "l2")
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        return L1(self.l1)(w) + L2(self.l2)(w)
+
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """The proximal step: that of the absolute values, then that of the squares."""
+        x = wide(w)
+        step, l1, l2 = (as_wide(value, x) for value in (step, self.l1, self.l2))
+        return (_soft_threshold(x, step * l1) / (1 + 2 * step * l2)).astype(w.dtype)
+
+
+@hyperparameters
+class Lp:
+    """Sum of p-th powers of absolute values: strength · Σ|w|^p, with gradient 0 at 0.
+
+    Below p = 1 the slope grows without limit near 0, and at 1 it jumps there: `jaxreg.p_norm_decay` takes a bounded
+    step in its place.
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+        p: The power, above 0 and at most 2, likewise.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or p is not in (0, 2].
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> print(jr.Lp(0.5, p=0.5)(jnp.array([4.0, 0.0, -1.0])))
+        1.5
+
+    Reference:
+        Frank and Friedman, A statistical view of some chemometrics regression tools, 1993 (bridge regression).
+    """
+
+    strength: Number
+    p: Number
+
+    def __post_init__(self) -> None:
+        check(self, "strength")
+        check(self, "p", above=True, high=2.0)
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        x = wide(w)
+        powers = jnp.power(jnp.where(x == 0, 1, jnp.abs(x)), as_wide(self.p, x))
+        return as_wide(self.strength, x) * jnp.sum(jnp.where(x == 0, 0, powers))
+
+
+@hyperparameters
+class MCP:
+    """Absolute values that level off (minimax concave penalty): Σ strength · a - a² / 2γ, a = min(|w|, γ · strength).
+
+    As sparse as L1, without its pull on large weights: from γ · strength on they are free. Not convex.
+
+    Args:
+        strength: Number of at least 0, the slope beside 0; a float, an array or an Optax schedule.
+        gamma: γ, above 0, likewise: the larger, the more like L1.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or γ is not above 0 and finite.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> w = jnp.array([-3.0, 1.5, 0.5])
+        >>> print(jr.MCP(1.0, gamma=2.0)(w), jr.MCP(1.0, gamma=2.0).prox(w, 1.0))
+        2.375 [-3.  1.  0.]
+
+    Reference:
+        Zhang, Nearly unbiased variable selection under minimax concave penalty, 2010.
+    """
+
+    strength: Number
+    gamma: Number = 3.0
+
+    def __post_init__(self) -> None:
+        check(self, "strength")
+        check(self, "gamma", above=True)
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        x = wide(w)
+        strength, gamma = as_wide(self.strength, x), as_wide(self.gamma, x)
+        sizes = jnp.minimum(x * jax.lax.stop_gradient(jnp.sign(x)), gamma * strength)
+        return jnp.sum(sizes * (strength - sizes / (2 * gamma)))
+
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """The proximal step, a firm threshold: 0 up to step · strength, and `w` itself from γ · strength on.
+
+        From a step of γ on there is nothing between the two: a hard threshold, at strength · √(step · γ).
+        """
+        x = wide(w)
+        step, strength, gamma = (as_wide(value, x) for value in (step, self.strength, self.gamma))
+        hard = step >= gamma
+        between = _soft_threshold(x, step * strength) / jnp.where(hard, 1, 1 - step / gamma)
+        free = jnp.abs(x) > strength * jnp.where(hard, jnp.sqrt(step * gamma), gamma)
+        return jnp.where(free, x, jnp.where(hard, 0, between)).astype(w.dtype)

@@ -1,0 +1,158 @@
+"""Penalties of groups of weights: all of a group leave zero together."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg._checks import check
+from jaxreg._groups import Axis, from_rows, group_axes, group_norms, group_size, to_rows
+from jaxreg._hyperparameters import Number, hyperparameters, static
+from jaxreg._precision import as_wide, wide
+from jaxreg._sharding import partitioned
+
+NEWTON_STEPS = 12
+"""To the length of a group in an adaptive metric: 10 was the most that any of 48,000 random groups took to 1e-12."""
+
+
+@hyperparameters
+class GroupLasso:
+    """Sum of the norms of groups of weights: strength · Σ_g √|g| · ‖w_g‖, with gradient 0 at a group of zeros.
+
+    It empties whole groups: units with the default axis, inputs with the last, slices of a filter with (0, 1).
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+        axis: Axes of one group; by default those of the incoming weights of one unit.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or an axis is not one of the array's.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> w = jnp.array([[3.0, 0.1], [4.0, 0.1]])
+        >>> print(jr.GroupLasso(2.5 / 2**0.5).prox(w, 1.0))
+        [[1.5 0. ]
+         [2.  0. ]]
+
+    Reference:
+        Yuan and Lin, Model selection and estimation in regression with grouped variables, 2006.
+    """
+
+    strength: Number
+    axis: Axis = static(default=None)
+
+    def __post_init__(self) -> None:
+        check(self, "strength")
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        x, axes = wide(w), group_axes(w.ndim, self.axis)
+        return as_wide(self.strength, x) * _root_size(w, axes) * jnp.sum(group_norms(x, axes))
+
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """The proximal step: every group `step` · strength · √|g| shorter, and never shorter than 0.
+
+        With a step for each weight the group keeps its direction no longer; see `_shrink_in_metric`.
+        """
+        x, axes = wide(w), group_axes(w.ndim, self.axis)
+        reach = as_wide(step, x) * as_wide(self.strength, x) * _root_size(w, axes)
+        if jnp.ndim(step):
+            return _shrink_in_metric(x, jnp.broadcast_to(reach, x.shape), axes).astype(w.dtype)
+        norms = group_norms(x, axes)
+        left = jnp.where(norms > reach, 1 - reach / jnp.where(norms > 0, norms, 1), 0)
+        return (x * left).astype(w.dtype)
+
+
+def _root_size(w: jax.Array, axes: tuple[int, ...]) -> float:
+    return math.sqrt(group_size(w.shape, axes))
+
+
+def _shrink_in_metric(x: jax.Array, reach: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """The minimum over z of ‖z_g‖ + Σ (z_i - x_i)² / (2 reach_i), group by group.
+
+    With θ = ‖z_g‖ the optimality condition is z_i = x_i θ / (θ + reach_i), so θ is the root of φ(θ) = 1 where
+    φ(θ) = Σ x_i² / (θ + reach_i)²; there is none, and z_g is 0, if φ(0) ≤ 1. As φ^(-1/2) is concave, Newton's method
+    on φ^(-1/2) = 1 climbs to the root from any θ below it.
+    """
+    norms = group_norms(x, axes)
+    x = x / jnp.where(norms > 0, norms, 1)  # now θ is in [0, 1], whatever the scale of the weights
+    reach = jnp.where(norms > 0, reach / jnp.where(norms > 0, norms, 1), 0)
+
+    def summed(terms: jax.Array) -> jax.Array:
+        return jnp.sum(terms, axes, keepdims=True)
+
+    def ratios(theta: jax.Array) -> jax.Array:
+        return jnp.where(x == 0, 0, jnp.abs(x) / jnp.where(x == 0, 1, theta + reach))
+
+    def newton(_: int, theta: jax.Array) -> jax.Array:
+        squares = jnp.square(ratios(theta))
+        phi = summed(squares)
+        slope = summed(jnp.where(x == 0, 0, squares / jnp.where(x == 0, 1, theta + reach)))
+        return theta + phi * (jnp.sqrt(phi) - 1) / jnp.where(slope > 0, slope, 1)
+
+    # No term of φ can be above 1 at the root, nor can φ with every reach as large as the largest.
+    largest = jnp.max(reach, axes, keepdims=True, initial=0)
+    start = jnp.max(jnp.abs(x) - reach, axes, keepdims=True, initial=0)
+    start = jnp.maximum(start, jnp.where(norms > 0, 1 - largest, 0))
+    theta = jax.lax.fori_loop(0, NEWTON_STEPS, newton, start)
+    empty = summed(jnp.square(ratios(jnp.zeros_like(theta)))) <= 1
+    kept = jnp.where(x == 0, 0, x * (theta / jnp.where(x == 0, 1, theta + reach)))
+    return jnp.where(empty, 0, kept * norms)
+
+
+@hyperparameters
+class Linf:
+    """Sum of the largest absolute values of groups: strength · Σ_g max|w_g|, with gradient 0 at a group of zeros.
+
+    It makes the largest weights of a group equal, and so its range small: what quantisation with one scale a group
+    wants. `LinfBall` is the limit that belongs to it.
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+        axis: Axes of one group; by default those of the incoming weights of one unit.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or an axis is not one of the array's.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> w = jnp.array([-3.0, 2.0, 0.5])
+        >>> print(jr.Linf(1.0)(w), jr.Linf(1.0).prox(w, 2.0))
+        3.0 [-1.5  1.5  0.5]
+
+    Reference:
+        Parikh and Boyd, Proximal algorithms, 2014, section 6.5.
+    """
+
+    strength: Number
+    axis: Axis = static(default=None)
+
+    def __post_init__(self) -> None:
+        check(self, "strength")
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        x, axes = wide(w), group_axes(w.ndim, self.axis)
+        sizes = x * jax.lax.stop_gradient(jnp.sign(x))
+        return as_wide(self.strength, x) * jnp.sum(jnp.max(sizes, axes, initial=0))
+
+    @partitioned()
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """The proximal step: a group's weights clipped at the c for which Σ max(|w_i| - c, 0) / step_i = strength."""
+        if w.size == 0:
+            return w
+        axes = group_axes(w.ndim, self.axis)
+        reach = jnp.asarray(as_wide(step, wide(w)) * as_wide(self.strength, wide(w)), wide(w).dtype)
+        x, reach = (to_rows(each, axes) for each in (wide(w), jnp.broadcast_to(reach, w.shape)))
+        sizes = jnp.abs(x)
+        # With the k largest above it, c = (Σ |w_i| / reach_i - 1) / Σ 1 / reach_i; any other k gives less.
+        order = jnp.argsort(sizes, axis=1, descending=True)
+        farthest = jnp.max(reach, axis=1, keepdims=True)
+        shares = jnp.where(reach > 0, farthest / jnp.where(reach > 0, reach, 1), 0)
+        totals, pulls = (
+            jnp.cumsum(jnp.take_along_axis(each, order, axis=1), axis=1) for each in (sizes * shares, shares)
+        )
+        level = jnp.max((totals - farthest) / jnp.where(pulls > 0, pulls, 1), axis=1, keepdims=True, initial=0)
+        rows = jnp.where((reach > 0) & (sizes > level), jnp.sign(x) * level, x)
+        return from_rows(rows, w.shape, axes).astype(w.dtype)

@@ -1,0 +1,55 @@
+"""Penalty on the distance of a kernel from orthonormal columns."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg._checks import check
+from jaxreg._groups import Axis, group_axes, to_rows
+from jaxreg._hyperparameters import Number, hyperparameters, static
+from jaxreg._precision import as_wide, wide
+from jaxreg._sharding import partitioned
+
+
+@hyperparameters
+class Orthogonal:
+    """Distance of the columns from orthonormal ones: strength · ‖WᵀW - I‖² = strength · Σ (σ_i² - 1)².
+
+    A matrix with more columns than rows cannot have orthonormal columns; there its rows are meant: ‖WWᵀ - I‖², which
+    has the same gradient. Not convex; no proximal step. For Keras's formula see `jaxreg.keras`.
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+        axis: Axes of the incoming weights of one unit, a column of W; by default every axis but the last.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or an axis is not one of the array's.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> print(jr.Orthogonal(0.5)(jnp.eye(3)), jr.Orthogonal(0.5)(2 * jnp.eye(3, 2)))
+        0.0 9.0
+
+    Reference:
+        Brock et al., Neural photo editing with introspective adversarial networks, 2017; Bansal, Chen and Wang, Can we
+        gain more from orthogonality regularizations in training deep networks?, 2018.
+    """
+
+    strength: Number
+    axis: Axis = static(default=None)
+    whole: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check(self, "strength")
+
+    @partitioned(number=True)
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        x = wide(w)
+        if not x.size:
+            return as_wide(self.strength, x) * jnp.zeros((), x.dtype)
+        rows = to_rows(x, group_axes(w.ndim, self.axis))
+        flat = rows if len(rows) <= rows.shape[1] else rows.T
+        gram = jnp.matmul(flat, flat.T, precision="highest")
+        return as_wide(self.strength, x) * jnp.sum(jnp.square(gram - jnp.eye(len(flat), dtype=x.dtype)))

@@ -1,0 +1,65 @@
+"""Penalties measured from other weights than 0."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg._hyperparameters import Number, hyperparameters
+from jaxreg._precision import wide
+
+
+@hyperparameters
+class ToReference:
+    """A penalty measured from a reference in the place of 0: penalty(w - reference).
+
+    With L2 it is strength · Σ(w - w_ref)²: L2-SP, where the reference is the pre-trained weights, and L2-init, where it
+    is the initial ones. With L1 most weights stay at the reference. `jaxreg.to_reference` makes one for each leaf of
+    a tree.
+
+    Args:
+        penalty: A penalty of this package, its strength included.
+        reference: Array of the shape of the weights.
+
+    Raises:
+        TypeError: If `penalty` is not one of this package's.
+        ValueError: When called, if the weights have another shape than the reference.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> away = jr.ToReference(jr.L2(0.5), jnp.array([1.0, 1.0]))
+        >>> print(away(jnp.array([3.0, 1.0])), away.prox(jnp.array([3.0, 1.0]), 1.0))
+        2.0 [2. 1.]
+
+    Reference:
+        Li, Grandvalet and Davoine, Explicit inductive bias for transfer learning, 2018 (L2-SP); Kumar, Marklund and
+        Van Roy, Maintaining plasticity via regenerative regularization, 2023 (L2-init).
+    """
+
+    penalty: Any
+    reference: jax.Array
+
+    def __post_init__(self) -> None:
+        if not callable(self.penalty) or jax.tree_util.all_leaves([self.penalty]):
+            raise TypeError(f"ToReference: penalty is {self.penalty!r}; expected a penalty such as jaxreg.L2(0.001)")
+
+    def _away(self, w: jax.Array) -> jax.Array:
+        if jnp.shape(self.reference) != w.shape:
+            raise ValueError(
+                f"ToReference: the weights have shape {w.shape}; expected that of the reference, "
+                f"{jnp.shape(self.reference)}"
+            )
+        return wide(w) - jnp.asarray(self.reference, wide(w).dtype)
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        return self.penalty(self._away(w))
+
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """The proximal step: that of the penalty, towards the reference."""
+        if not hasattr(self.penalty, "prox"):
+            raise TypeError(f"ToReference: {self.penalty!r} has no proximal step; use it in jaxreg.penalize or decay")
+        away = self._away(w)
+        left = self.penalty.prox(away, step)
+        # Adding the reference again would move weights that the penalty leaves alone.
+        return jnp.where(left == away, wide(w), jnp.asarray(self.reference, away.dtype) + left).astype(w.dtype)

@@ -1,0 +1,132 @@
+"""Penalties of singular values."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg._checks import check, refuse_steps
+from jaxreg._groups import Axis, from_rows, group_axes, limit_of_groups, to_rows
+from jaxreg._hyperparameters import Number, hyperparameters, static
+from jaxreg._precision import as_wide, wide
+from jaxreg._sharding import partitioned
+from jaxreg._singular_values import clipped, sum_of_values
+
+
+@jax.custom_jvp
+def _largest_singular_value(matrix: jax.Array) -> jax.Array:
+    return jnp.linalg.svd(matrix, compute_uv=False)[0]
+
+
+@_largest_singular_value.defjvp
+def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    # u₁ v₁ᵀ is a subgradient where the largest value is repeated, and at 0; the derivative of JAX's SVD is NaN there.
+    (matrix,), (change,) = primals, tangents
+    left, values, right = jnp.linalg.svd(matrix, full_matrices=False)
+    return values[0], left[:, 0] @ change @ right[0]
+
+
+@hyperparameters
+class Spectral:
+    """Square of the largest singular value: strength/2 · σ₁(W)².
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+        axis: Axes of the incoming weights of one unit, a column of W; by default every axis but the last.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or an axis is not one of the array's.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> w = jnp.diag(jnp.array([3.0, 2.0, 0.5]))
+        >>> print(round(float(jr.Spectral(1.0)(w)), 4), np.diag(jr.Spectral(1.0).prox(w, 0.5)).round(4))
+        4.5 [2.  2.  0.5]
+
+    Reference:
+        Yoshida and Miyato, Spectral norm regularization for improving the generalizability of deep learning, 2017.
+    """
+
+    strength: Number
+    axis: Axis = static(default=None)
+    whole: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check(self, "strength")
+
+    @partitioned(number=True)
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        x = wide(w)
+        if not x.size:
+            return as_wide(self.strength, x) * jnp.zeros((), x.dtype)
+        rows = to_rows(x, group_axes(w.ndim, self.axis))
+        return as_wide(self.strength, x) / 2 * jnp.square(_largest_singular_value(rows))
+
+    @partitioned()
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """The proximal step: singular values above c become c, the others and all singular vectors stay.
+
+        c solves step · strength · c = Σ max(σ_i - c, 0): what is taken from the values held at c is the penalty's pull.
+        If the k largest are above it, c = (σ₁ + … + σ_k) / (step · strength + k); any other k gives a smaller quotient.
+        """
+        refuse_steps(self, step)
+        x = wide(w)
+        if not x.size:
+            return w
+        axes = group_axes(w.ndim, self.axis)
+        matrix = to_rows(x, axes)
+        left, values, right = jnp.linalg.svd(matrix, full_matrices=False)
+        pull = as_wide(step, x) * limit_of_groups(self.strength, matrix, (0, 1))
+        held = jnp.cumsum(values) / (pull + jnp.arange(1, values.size + 1, dtype=values.dtype))
+        excess = jnp.maximum(values - jnp.max(held), 0)
+        return (x - from_rows(jnp.matmul(left * excess, right, precision="highest"), w.shape, axes)).astype(w.dtype)
+
+
+@hyperparameters
+class Nuclear:
+    """Sum of the singular values (nuclear norm): strength · Σ σ_i; weights of low rank.
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+        axis: Axes of the incoming weights of one unit, a column of W; by default every axis but the last.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or an axis is not one of the array's.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> w = jnp.diag(jnp.array([3.0, 2.0, 0.5]))
+        >>> print(round(float(jr.Nuclear(1.0)(w)), 4), np.diag(jr.Nuclear(1.0).prox(w, 0.75)).round(4))
+        5.5 [2.25 1.25 0.  ]
+
+    Reference:
+        Cai, Candès and Shen, A singular value thresholding algorithm for matrix completion, 2010.
+    """
+
+    strength: Number
+    axis: Axis = static(default=None)
+    whole: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check(self, "strength")
+
+    @partitioned(number=True)
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """The cost of `w`, a scalar."""
+        x = wide(w)
+        total = sum_of_values(to_rows(x, group_axes(w.ndim, self.axis))) if x.size else jnp.zeros((), x.dtype)
+        return as_wide(self.strength, x) * total
+
+    @partitioned()
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """The proximal step: every singular value `step` · strength nearer to 0, and no further."""
+        refuse_steps(self, step)
+        if w.size == 0:
+            return w
+        x, axes = wide(w), group_axes(w.ndim, self.axis)
+        matrix = to_rows(x, axes)
+        by = jnp.asarray(as_wide(step, x) * limit_of_groups(self.strength, matrix, (0, 1)), x.dtype)
+        taken, largest = clipped(matrix, by)  # what is left is 0 where all of a singular value is taken
+        left = x - from_rows(taken, w.shape, axes)
+        return jnp.where(largest <= by, 0, left).astype(w.dtype)  # where all are, to the last bit

@@ -1,0 +1,21 @@
+"""Rules: which parameters get which penalty or constraint, and what that gives."""
+
+from jaxreg.rules._evaluate import apply_updates, feasible, penalty, projected, violation
+from jaxreg.rules._explain import explain
+from jaxreg.rules._factories import initial_spheres, to_reference
+from jaxreg.rules._frameworks import BIASES, EMBEDDINGS, KERNELS, RECURRENT_KERNELS
+
+__all__ = [
+    "BIASES",
+    "EMBEDDINGS",
+    "KERNELS",
+    "RECURRENT_KERNELS",
+    "apply_updates",
+    "explain",
+    "feasible",
+    "initial_spheres",
+    "penalty",
+    "projected",
+    "to_reference",
+    "violation",
+]

@@ -1,0 +1,218 @@
+"""Rules on a whole parameter tree: its penalty, its projection, and how far it is from the constraints."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import reduce
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg._groups import axis_of, group_axes, group_norms
+from jaxreg._hyperparameters import at_step, scheduled
+from jaxreg._precision import wide
+from jaxreg.constraints._spheres import tree_norm
+from jaxreg.rules._matching import Leaf, Rule, Rules, Tree, assign
+from jaxreg.rules._matching import claims as patterned
+
+
+def penalty(params: Tree, rules: Rules, step: jax.Array | int | None = None) -> jax.Array:
+    """The sum of the penalties of `params`, a scalar in float32 (float64 where a leaf is).
+
+    Args:
+        params: Tree of weight arrays.
+        rules: Which penalty for which leaves; see `jaxreg.explain`.
+        step: The step at which scheduled strengths are read; needed only if there are any.
+
+    Raises:
+        ValueError: If a pattern matches nothing, two claim one leaf, or a strength is scheduled and no step is given.
+        TypeError: If a rule does not give a number.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"hidden": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}}
+        >>> print(jr.penalty(params, {jr.KERNELS: jr.L2(0.5)}))
+        3.0
+    """
+    costs = [cost(rule, leaf, step) for leaf, rule in assign(params, rules) if rule is not None]
+    return sum(costs, start=jnp.zeros((), jnp.float32))
+
+
+def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
+    """The penalty of one leaf, a scalar; refuses a rule that gives anything else."""
+    array = jnp.asarray(leaf.array)
+    value = jnp.asarray(at_rule(rule, step)(array))
+    if value.shape != ():
+        raise TypeError(
+            f"the rule {rule!r} for {leaf.path} gives an array of shape {value.shape}; expected a penalty, "
+            "which gives one number (constraints go to jaxreg.project)"
+        )
+    return value.astype(wide(array).dtype)  # a strength may be wider than the weights
+
+
+def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
+    """(rule, places among the leaves, leaves), one for each leaf, or for all that a rule claims to work on together.
+
+    `jaxreg.TreeNorm` is such a rule: it has `together`, and makes a list of arrays of a list of arrays. One pattern is
+    one claim, whether or not another has the same object, which a `jax.jit` that the rules pass through would forget; a
+    bare object is one claim for all kernels, recurrent ones included.
+    """
+    found: dict[Any, tuple[Rule, list[int], list[Leaf]]] = {}
+    for place, (leaf, pattern, rule) in enumerate(patterned(params, rules)):
+        if rule is not None:
+            together = getattr(rule, "together", False)
+            key = (pattern if isinstance(rules, Mapping) else "") if together else place
+            _, places, leaves = found.setdefault(key, (rule, [], []))
+            places.append(place)
+            # NumPy's float64 in the precision that JAX will compute in.
+            leaves.append(leaf._replace(array=jnp.asarray(leaf.array)))
+    return list(found.values())
+
+
+def slope(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
+    """The gradient of the penalty of one leaf, in its shape and dtype."""
+    return jax.grad(lambda w: cost(rule, leaf._replace(array=w), step))(leaf.array)
+
+
+def nearer(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Array | int | None) -> jax.Array:
+    """The proximal step of `size` from `array`, in the place of one leaf; refuses a rule that has none."""
+    if not hasattr(rule, "prox"):
+        raise TypeError(
+            f"the rule {rule!r} for {leaf.path} has no proximal step; expected a penalty with a method prox(w, step) "
+            "(others go to jaxreg.penalize or jaxreg.decay, constraints to jaxreg.project)"
+        )
+    return in_place(rule, leaf, array, at_rule(rule, step).prox(array, size))
+
+
+def nearest(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None) -> list[jax.Array]:
+    """`arrays`, in the places of the leaves of one claim, projected."""
+    constraint = at_rule(rule, step)
+    values = constraint(arrays) if getattr(rule, "together", False) else [constraint(arrays[0])]
+    return [in_place(rule, *each) for each in zip(leaves, arrays, values, strict=True)]
+
+
+def in_place(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array:
+    """What a rule makes of `array`, in the place of one leaf, in its dtype; refuses another shape."""
+    if jnp.shape(value) != array.shape:
+        raise TypeError(
+            f"the rule {rule!r} for {leaf.path} gives shape {jnp.shape(value)} for weights of shape {array.shape}; "
+            "expected one that keeps the shape, with numbers for its hyperparameters, or arrays that broadcast against "
+            "the weights (penalties go to jaxreg.penalize)"
+        )
+    return jnp.asarray(value).astype(array.dtype)
+
+
+def how_far(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None) -> jax.Array:
+    """The distance of each group from its set, with `arrays` in the places of the leaves of one claim.
+
+    One distance of all arrays where the rule works on them together.
+    """
+    if not getattr(rule, "together", False):
+        return distances(at_rule(rule, step), arrays[0])
+    ends = nearest(rule, leaves, arrays, step)
+    return tree_norm([wide(w) - wide(end) for w, end in zip(arrays, ends, strict=True)])
+
+
+def projected(params: Tree, rules: Rules, step: jax.Array | int | None = None) -> Tree:
+    """`params` with every rule's constraint applied: a feasible start, or averaged weights as they should be read.
+
+    Args:
+        params: Tree of weight arrays.
+        rules: Which constraint for which leaves; see `jaxreg.explain`.
+        step: The step at which scheduled limits are read; needed only if there are any.
+
+    Returns:
+        A tree like `params`; what is in its set comes back bit for bit.
+
+    Raises:
+        ValueError: If a pattern matches nothing, two claim one leaf, or a limit is scheduled and no step is given.
+        TypeError: If a rule does not keep the shape.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"hidden": {"kernel": jnp.full((4, 1), 2.0), "bias": jnp.ones(1)}}
+        >>> print(jr.projected(params, jr.UnitNorm())["hidden"]["kernel"].ravel())
+        [0.5 0.5 0.5 0.5]
+    """
+    arrays = jax.tree.leaves(params)
+    for rule, places, leaves in grouped(params, rules):
+        for place, value in zip(places, nearest(rule, leaves, [leaf.array for leaf in leaves], step), strict=True):
+            arrays[place] = value
+    return jax.tree.unflatten(jax.tree.structure(params), arrays)
+
+
+def apply_updates(params: Tree, updates: Tree, rules: Rules, step: jax.Array | int | None = None) -> Tree:
+    """`params` plus `updates`, projected in one step: exactly the projected point, without a second rounding.
+
+    Use it in the place of `optax.apply_updates` when the chain has no `jaxreg.project`.
+
+    Args:
+        params: Tree of weight arrays.
+        updates: Tree of the same structure, what the optimiser adds.
+        rules: Which constraint for which leaves; see `jaxreg.explain`.
+        step: The step at which scheduled limits are read; needed only if there are any.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"kernel": jnp.array([[0.3], [0.4]])}
+        >>> print(jr.apply_updates(params, {"kernel": jnp.array([[-0.9], [0.0]])}, jr.NonNeg())["kernel"].ravel())
+        [0.  0.4]
+    """
+    moved = jax.tree.map(lambda p, u: p if u is None else (p + u).astype(jnp.result_type(p)), params, updates)
+    return projected(moved, rules, step)
+
+
+def violation(params: Tree, rules: Rules, step: jax.Array | int | None = None) -> jax.Array:
+    """How far `params` are from their constraints: the largest Euclidean distance of a group from its set, a scalar.
+
+    0 means that every constraint holds (equalities to rounding). The groups are those of the constraint's `axis`;
+    where it has none, as for `NonNeg`, every weight is one.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"kernel": jnp.array([[3.0, 0.1], [4.0, 0.2]])}
+        >>> print(round(float(jr.violation(params, jr.MaxNorm(1.0))), 3))
+        4.0
+    """
+    worst = [
+        jnp.max(how_far(rule, leaves, [leaf.array for leaf in leaves], step), initial=0)
+        for rule, _, leaves in grouped(params, rules)
+    ]
+    return jnp.max(jnp.stack(worst or [jnp.zeros((), jnp.float32)]))
+
+
+def feasible(params: Tree, rules: Rules, step: jax.Array | int | None = None, tolerance: float = 0.0) -> jax.Array:
+    """Whether every constraint holds on `params`, to `tolerance` (an absolute distance): a boolean scalar.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> print(jr.feasible({"kernel": jnp.array([[3.0], [4.0]])}, jr.MaxNorm(5.5)))
+        True
+    """
+    return violation(params, rules, step) <= tolerance
+
+
+def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:
+    """The rule with its schedules read at `step`; refuses a scheduled rule where there is no step."""
+    if step is not None:
+        return at_step(rule, step)
+    if scheduled(rule):
+        raise ValueError(f"the rule {rule!r} has a scheduled hyperparameter; pass the step at which to read it")
+    return rule
+
+
+def distances(constraint: Callable[[jax.Array], jax.Array], w: jax.Array) -> jax.Array:
+    """How far `w` is from the set of `constraint`: the Euclidean distance of each group, or of each weight.
+
+    Of an intersection it is at least the largest distance from one of its sets, which may have no point in common, or
+    none that its projection has come to yet.
+    """
+    if dataclasses.is_dataclass(constraint) and hasattr(constraint, "rate"):
+        # The whole way to the set, not the share of it that one step goes.
+        constraint = dataclasses.replace(constraint, rate=1.0)
+    moved = wide(w) - wide(constraint(w))
+    if getattr(constraint, "whole", False):
+        return group_norms(moved, tuple(range(w.ndim)))
+    axes = group_axes(w.ndim, axis_of(constraint))
+    parts = [group_norms(distances(part, w), axes) for part in getattr(constraint, "placed", ())]
+    return reduce(jnp.maximum, parts, group_norms(moved, axes))

@@ -1,0 +1,30 @@
+"""Optax gradient transformations for penalties, decay, proximal steps and constraints."""
+
+from jaxreg.transforms._bounded import FixedBound, InflectionBound, InitialBound, WarmBound, bounded
+from jaxreg.transforms._bregman import bregman
+from jaxreg.transforms._decay import cautious_decay, corrected_decay, decay, independent_decay, p_norm_decay
+from jaxreg.transforms._linear_minimization import conditional_gradient, hyperball, steepest
+from jaxreg.transforms._penalize import penalize
+from jaxreg.transforms._project import project
+from jaxreg.transforms._proximal import proximal, proximal_adam
+
+__all__ = [
+    "FixedBound",
+    "InflectionBound",
+    "InitialBound",
+    "WarmBound",
+    "bounded",
+    "bregman",
+    "cautious_decay",
+    "conditional_gradient",
+    "corrected_decay",
+    "decay",
+    "hyperball",
+    "independent_decay",
+    "p_norm_decay",
+    "penalize",
+    "project",
+    "proximal",
+    "proximal_adam",
+    "steepest",
+]

@@ -1,0 +1,254 @@
+"""Bounds on penalties, kept by a multiplier for each leaf that finds its own strength."""
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxreg._checks import check, check_number, refuse_class
+from jaxreg._hyperparameters import Number, hyperparameters, known
+from jaxreg._precision import wide
+from jaxreg.rules._evaluate import cost, slope
+from jaxreg.rules._matching import Leaf, Rule, Rules, Tree, assign
+from jaxreg.transforms._base import changed, each, needed, reached
+from jaxreg.transforms._landing import landing
+
+
+class Bounded(NamedTuple):
+    """What is known of one leaf: its multiplier μ, its bound κ (infinite until it is set), what the bound remembers."""
+
+    multiplier: jax.Array
+    bound: jax.Array
+    memory: Any = ()
+
+
+class BoundedState(NamedTuple):
+    """The number of updates made, and what is known of each leaf that has a rule: {its path: `Bounded`}."""
+
+    count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
+    leaves: dict[str, Bounded]
+
+
+class Bound(Protocol):
+    """How a bound is set: from the initial value of the penalty, or from a later one."""
+
+    def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
+        """The bound, infinite if yet to be set, and what to remember, given the penalty of the initial weights."""
+
+    def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
+        """The same after the `step`-th update, given the penalty of the weights there."""
+
+
+@hyperparameters
+class FixedBound:
+    """One bound for every leaf: κ = `value`.
+
+    Args:
+        value: Number of at least 0; a float or an array. It bounds the penalty of the whole leaf.
+
+    Example:
+        >>> import jaxreg as jr
+        >>> print(jr.FixedBound(4.0).start(9.0)[0])
+        4.0
+    """
+
+    value: Number
+
+    def __post_init__(self) -> None:
+        check(self, "value")
+
+    def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
+        """The value."""
+        return jnp.asarray(self.value, jnp.result_type(value, float)), ()
+
+    def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
+        """As it was."""
+        return bound, memory
+
+
+@hyperparameters
+class InitialBound:
+    """A share of the penalty of the initial weights: κ = `factor` · R(w₀).
+
+    Args:
+        factor: Number of at least 0; a float or an array.
+
+    Example:
+        >>> import jaxreg as jr
+        >>> print(jr.InitialBound(0.5).start(8.0)[0])
+        4.0
+    """
+
+    factor: Number = 1.0
+
+    def __post_init__(self) -> None:
+        check(self, "factor")
+
+    def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
+        """A share of the value."""
+        return jnp.asarray(self.factor * value, jnp.result_type(value, float)), ()
+
+    def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
+        """As it was."""
+        return bound, memory
+
+
+@hyperparameters
+class WarmBound:
+    """The penalty of the weights after a warm-up: κ = R(w) after `steps` updates; no bound before.
+
+    Args:
+        steps: Number of updates, a whole one of at least 1; a number or an array.
+
+    Example:
+        >>> import jaxreg as jr
+        >>> print(jr.WarmBound(3).later(float("inf"), (), 2.5, 3)[0])
+        2.5
+    """
+
+    steps: Number
+
+    def __post_init__(self) -> None:
+        check(self, "steps", low=1)
+        _refuse_fractions(self, "steps")
+
+    def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
+        """None yet."""
+        return jnp.full_like(jnp.asarray(value), jnp.inf), ()
+
+    def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
+        """The value, if this is the step."""
+        return jnp.where(step == self.steps, value, bound), memory
+
+
+@hyperparameters
+class InflectionBound:
+    """The penalty where its growth first slows down: κ = R(w) at the first inflection of its running mean.
+
+    The running mean is taken of every `every`-th value, from the first one on; the source's starts at 0, where even a
+    constant penalty seems to grow ever more slowly. The inflection is where the mean grows by less than the time
+    before, from the fourth value on.
+
+    Args:
+        every: Updates between two values, a whole number of at least 1; a number or an array.
+        memory: Share of the running mean that stays, in [0, 1).
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> rule = jr.InflectionBound(every=1, memory=0.0)
+        >>> bound, memory = rule.start(jnp.asarray(0.0))
+        >>> for step, value in enumerate([1.0, 3.0, 6.0, 10.0, 12.0, 13.0], 1):
+        ...     bound, memory = rule.later(bound, memory, jnp.asarray(value), step)
+        >>> print(bound)
+        12.0
+    """
+
+    every: Number = 200
+    memory: Number = 0.9
+
+    def __post_init__(self) -> None:
+        check(self, "every", low=1)
+        _refuse_fractions(self, "every")
+        check(self, "memory", high=1.0, under=True)
+
+    def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
+        """None yet; the running mean, how much it grew last, and the number of values seen."""
+        zero = jnp.zeros_like(jnp.asarray(value))
+        return jnp.full_like(zero, jnp.inf), (zero, zero, jnp.zeros((), jnp.int32))
+
+    def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
+        """The value, if the mean grew by less than the time before for the first time."""
+        mean, growth, seen = memory
+        looks = step % self.every == 0
+        now = jnp.where(seen == 0, value, self.memory * mean + (1 - self.memory) * value).astype(mean.dtype)
+        grown = now - mean
+        found = looks & (seen >= 3) & (growth > grown) & jnp.isinf(bound)
+        after = (now, grown, seen + 1)
+        kept = tuple(jnp.where(looks, new, old) for new, old in zip(after, memory, strict=True))
+        return jnp.where(found, value, bound), kept
+
+
+def _refuse_fractions(owner: object, name: str) -> None:
+    # Updates are counted: what is no whole number is never reached.
+    value = getattr(owner, name)
+    if known(value) and np.any(np.asarray(value) % 1 != 0):
+        raise ValueError(f"{type(owner).__name__}: {name} is {value}; expected a whole number of at least 1")
+
+
+def bounded(rules: Rules, bound: Bound, rate: Number = 1.0) -> optax.GradientTransformation:
+    """Keep the penalty R of each leaf under a bound κ: μ ← max(0, μ + rate/n · (R(w) - κ)), w ← w - μ ∇R(w).
+
+    Constrained parameter regularisation. Stands behind the learning rate, and acts on the point w that the step leads
+    to; n is the number of weights of the leaf. Where the bound holds with room to spare the multiplier μ falls to 0
+    and nothing happens; where it doesn't, μ grows until it does. Behind SGD with a small rate η the multiplier of the
+    bound for the loss (KKT) is μ / η. The bound holds in the end, not at each step, and at the point that steps lead to
+    before they are pulled back: the weights of `L2` end under it by a share of 4 μ.
+
+    Args:
+        rules: Which penalty for which leaves; `L2(1.0)` for a bound on ‖w‖².
+        bound: Where the bounds come from: `FixedBound`, `InitialBound`, `WarmBound` or `InflectionBound`.
+        rate: How fast the multiplier follows, above 0; a float or an array. Too fast for the learning rate it swings.
+
+    Returns:
+        A transformation whose state is a `BoundedState`, with the multipliers and bounds, and whose update needs
+        `params`.
+
+    Raises:
+        ValueError: If the rate is not above 0; at `init`, if a pattern matches nothing or two claim one leaf; at
+            `update`, without `params`.
+        TypeError: If `bound` is none of these.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxreg as jr, optax
+        >>> params = {"kernel": jnp.array([[0.3], [0.4]])}
+        >>> tx = optax.chain(optax.sgd(1e-3), jr.bounded(jr.L2(1.0), jr.FixedBound(1.0), rate=1e-4))
+        >>> def step(_, carry):  # of the loss ‖w - (3, 4)‖² / 2
+        ...     params, state = carry
+        ...     updates, state = tx.update({"kernel": params["kernel"] - jnp.array([[3.0], [4.0]])}, state, params)
+        ...     return optax.apply_updates(params, updates), state
+        >>> params, state = jax.lax.fori_loop(0, 10_000, step, (params, tx.init(params)))
+        >>> multiplier = state[1].leaves["kernel"].multiplier / 1e-3
+        >>> print(f"norm {jnp.linalg.norm(params['kernel']):.2f}, multiplier {multiplier:.2f}")
+        norm 1.00, multiplier 2.00
+
+    Reference:
+        Franke, Hefenbrock, Koehler and Hutter, Improving deep learning optimization through constrained parameter
+        regularization, 2024.
+    """
+    refuse_class(bound, "jaxreg.bounded")
+    check_number(rate, "jaxreg.bounded: rate", above=True)
+    if not hasattr(bound, "start") or not hasattr(bound, "later"):
+        raise TypeError(
+            f"jaxreg.bounded: bound is {bound!r}; expected FixedBound(value), InitialBound(), WarmBound(steps) or "
+            "InflectionBound()"
+        )
+
+    def init(params: Tree) -> BoundedState:
+        count = jnp.zeros((), jnp.int32)
+        found = {}
+        for leaf, rule in assign(params, rules):
+            if rule is not None:
+                value = cost(rule, leaf, count)
+                found[leaf.path] = Bounded(jnp.zeros_like(value), *bound.start(value))
+        return BoundedState(count, found)
+
+    def update(updates: Tree, state: BoundedState, params: Tree | None = None) -> tuple[Tree, BoundedState]:
+        needed(params, "bounded")
+        found = dict(state.leaves)
+
+        def change(rule: Rule, leaf: Leaf, step: jax.Array, count: jax.Array) -> jax.Array:
+            there = leaf._replace(array=reached(leaf, step))
+            value, before = cost(rule, there, count), found[leaf.path]
+            limit, memory = bound.later(before.bound, before.memory, value, count + 1)
+            grown = before.multiplier + rate / max(leaf.array.size, 1) * (value - limit)
+            multiplier = jnp.maximum(grown, 0).astype(before.multiplier.dtype)
+            found[leaf.path] = Bounded(multiplier, limit, memory)
+            goal = wide(there.array) - multiplier * wide(slope(rule, there, count))
+            return landing(leaf.array, goal.astype(leaf.array.dtype), step.dtype)
+
+        made = changed(updates, params, rules, state.count, each(change))
+        return made, BoundedState(optax.safe_increment(state.count), found)
+
+    return optax.GradientTransformation(init, update)

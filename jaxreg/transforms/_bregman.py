@@ -1,0 +1,88 @@
+"""Linearised Bregman iterations: weights start at 0 and enter one after the other, the most useful first."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxreg._checks import check_number
+from jaxreg._hyperparameters import Number
+from jaxreg._precision import wide
+from jaxreg.rules._evaluate import nearer, slope
+from jaxreg.rules._matching import Leaf, Rule, Rules, Tree, assign
+from jaxreg.transforms._base import changed, each, leaves_like, needed
+from jaxreg.transforms._landing import landing
+
+
+class BregmanState(NamedTuple):
+    """The number of updates made, and the dual weights v in the place of each leaf (0 where there is no rule)."""
+
+    count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
+    dual: Any
+
+
+def bregman(rules: Rules, delta: Number = 1.0) -> optax.GradientTransformation:
+    """Bregman iterations: collect steps in dual weights v and read weights off them: v ← v + step, w ← prox(δ v).
+
+    Stands behind the learning rate: LinBreg behind `optax.sgd`, with momentum or without, AdaBreg behind
+    `optax.adam`. The proximal step is that of δ · penalty: with `L1(strength)` a weight is 0 until its steps add up to
+    the strength, and once it is not it is not shrunk: the strength says when weights enter, not how large they get. So
+    start from few weights that are not 0, and stop before too many are. v starts at w / δ + the gradient of the
+    penalty, where w is the proximal step's own result.
+
+    Args:
+        rules: Which penalty with a proximal step for which leaves; strengths are floats or arrays, or Optax schedules.
+        delta: δ, above 0: the scale from dual to primal weights. The effective learning rate is δ times the one before.
+
+    Returns:
+        A transformation whose state is a `BregmanState`, and whose update needs `params`.
+
+    Raises:
+        ValueError: If δ is not above 0; at `init`, if a pattern matches nothing or two claim one leaf; at `update`,
+            without `params`.
+        TypeError: At `update`, if a rule has no proximal step.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr, optax
+        >>> params = {"kernel": jnp.zeros((2, 1))}
+        >>> tx = optax.chain(optax.sgd(1.0), jr.bregman(jr.L1(1.0)))
+        >>> state = tx.init(params)
+        >>> for step in range(3):
+        ...     updates, state = tx.update({"kernel": jnp.array([[-0.75], [0.25]])}, state, params)
+        ...     params = optax.apply_updates(params, updates)
+        ...     print(params["kernel"].ravel())
+        [0. 0.]
+        [0.5 0. ]
+        [1.25 0.  ]
+
+    Reference:
+        Bungert, Roith, Tenbrinck and Burger, A Bregman learning framework for sparse neural networks, 2022.
+    """
+    check_number(delta, "jaxreg.bregman: delta", above=True)
+
+    def init(params: Tree) -> BregmanState:
+        count = jnp.zeros((), jnp.int32)
+        duals = [
+            jnp.zeros(())
+            if rule is None
+            else (wide(leaf.array) / delta).astype(wide(leaf.array).dtype) + wide(slope(rule, leaf, count))
+            for leaf, rule in assign(params, rules)
+        ]
+        return BregmanState(count, jax.tree.unflatten(jax.tree.structure(params), duals))
+
+    def update(updates: Tree, state: BregmanState, params: Tree | None = None) -> tuple[Tree, BregmanState]:
+        needed(params, "bregman")
+        paths = [leaf.path for leaf, _ in assign(params, rules)]
+        duals = dict(zip(paths, leaves_like(params, state.dual), strict=True))
+
+        def change(rule: Rule, leaf: Leaf, step: jax.Array, count: jax.Array) -> jax.Array:
+            duals[leaf.path] = duals[leaf.path] + wide(step)
+            goal = nearer(rule, leaf, delta * duals[leaf.path], delta, count).astype(leaf.array.dtype)
+            return landing(leaf.array, goal, step.dtype)
+
+        made = changed(updates, params, rules, state.count, each(change))
+        dual = jax.tree.unflatten(jax.tree.structure(params), [duals[path] for path in paths])
+        return made, BregmanState(optax.safe_increment(state.count), dual)
+
+    return optax.GradientTransformation(init, update)

@@ -1,0 +1,182 @@
+"""Decoupled decay: the pull of a penalty beside the optimiser's direction, not through it.
+
+A link of the chain that stands behind the optimiser's scaling and before the learning rate, in AdamW's place:
+
+    optax.chain(optax.scale_by_adam(), jaxreg.decay(rules), optax.scale_by_learning_rate(rate))
+
+The pull is the gradient of the penalty, whatever the penalty. That of `L2(strength)`, strength · Σw², is
+2 · strength · w: **AdamW with `weight_decay` d, in Optax and PyTorch, is `decay(L2(d / 2))`.** What else a strength can
+mean is in `jaxreg.convert_strength`. The proximal form of decay, w ← (w - ηu) / (1 + ηd), is `jaxreg.proximal` with
+`L2(d / 2)`.
+
+In the formulas w are the weights, u is the optimiser's direction, η the learning rate and g the penalty's gradient.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxreg._checks import check_number
+from jaxreg._hyperparameters import Number, rate_at
+from jaxreg._precision import wide
+from jaxreg.penalties._elementwise import Lp
+from jaxreg.rules._evaluate import at_rule, in_place, slope
+from jaxreg.rules._matching import Leaf, Rule, Rules
+from jaxreg.transforms._base import arriving, by_leaf
+
+
+def decay(rules: Rules) -> optax.GradientTransformation:
+    """Decoupled decay as in AdamW: w ← w - η (u + g), for any penalty.
+
+    Stands before the learning rate. With `L2(d / 2)` it is AdamW's `weight_decay` d; with `jaxreg.to_reference` the
+    decay is towards a reference.
+
+    Args:
+        rules: Which penalty for which leaves; strengths are floats, arrays or Optax schedules.
+
+    Returns:
+        A transformation whose state is the number of updates made, and whose update needs `params`.
+
+    Raises:
+        ValueError: At `init`, if a pattern matches nothing or two claim one leaf; at `update`, without `params`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr, optax
+        >>> params = {"kernel": jnp.array([[1.0], [-2.0]])}
+        >>> tx = optax.chain(optax.scale_by_adam(), jr.decay(jr.L2(0.25)), optax.scale_by_learning_rate(0.1))
+        >>> updates, _ = tx.update({"kernel": jnp.zeros((2, 1))}, tx.init(params), params)
+        >>> print(updates["kernel"].ravel())
+        [-0.05  0.1 ]
+
+    Reference:
+        Loshchilov and Hutter, Decoupled weight decay regularization, 2019.
+    """
+    return by_leaf("decay", rules, lambda rule, leaf, u, count: u + slope(rule, leaf, count).astype(u.dtype))
+
+
+def independent_decay(rules: Rules, peak: Number) -> optax.GradientTransformation:
+    """Decoupled decay whose size follows the schedule but not the learning rate: w ← w - ηu - (η/peak) g.
+
+    Stands before the learning rate. The form of the paper on AdamW: another peak leaves the decay as it is.
+
+    Args:
+        rules: Which penalty for which leaves; strengths are floats, arrays or Optax schedules.
+        peak: The largest learning rate of the schedule, above 0; a float or an array.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr, optax
+        >>> params = {"kernel": jnp.array([[1.0], [-2.0]])}
+        >>> tx = optax.chain(jr.independent_decay(jr.L2(0.25), peak=0.1), optax.scale_by_learning_rate(0.1))
+        >>> updates, _ = tx.update({"kernel": jnp.zeros((2, 1))}, tx.init(params), params)
+        >>> print(updates["kernel"].ravel())
+        [-0.5  1. ]
+
+    Reference:
+        Loshchilov and Hutter, Decoupled weight decay regularization, 2019, algorithm 2.
+    """
+    check_number(peak, "jaxreg.independent_decay: peak", above=True)
+
+    def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
+        return update + (slope(rule, leaf, count) / peak).astype(update.dtype)
+
+    return by_leaf("independent_decay", rules, change)
+
+
+def corrected_decay(rules: Rules, learning_rate: Number, peak: Number) -> optax.GradientTransformation:
+    """Decoupled decay with the square of the schedule: w ← w - ηu - (η²/peak) g.
+
+    Stands before the learning rate. Late in a schedule AdamW's decay, of size η, lets the norm of weights under
+    normalisation and their gradient drift; of size η² it keeps them steady.
+
+    Args:
+        rules: Which penalty for which leaves; strengths are floats, arrays or Optax schedules.
+        learning_rate: η, the same that is behind it in the chain; a float, an array or an Optax schedule.
+        peak: The largest learning rate of the schedule, above 0; a float or an array.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr, optax
+        >>> params = {"kernel": jnp.array([[1.0], [-2.0]])}
+        >>> tx = optax.chain(jr.corrected_decay(jr.L2(0.25), 0.05, peak=0.1), optax.scale_by_learning_rate(0.05))
+        >>> updates, _ = tx.update({"kernel": jnp.zeros((2, 1))}, tx.init(params), params)
+        >>> print(updates["kernel"].ravel())
+        [-0.0125  0.025 ]
+
+    Reference:
+        Defazio, Why gradients rapidly increase near the end of training, 2025 (AdamC).
+    """
+    check_number(learning_rate, "jaxreg.corrected_decay: learning_rate")
+    check_number(peak, "jaxreg.corrected_decay: peak", above=True)
+
+    def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
+        share = rate_at(learning_rate, count) / peak
+        return update + (share * slope(rule, leaf, count)).astype(update.dtype)
+
+    return by_leaf("corrected_decay", rules, change)
+
+
+def cautious_decay(rules: Rules) -> optax.GradientTransformation:
+    """Decoupled decay of those weights alone that the optimiser moves the same way: w ← w - η (u + g · [u g ≥ 0]).
+
+    Stands before the learning rate. It never works against the optimiser, so a single minimum of the loss is where it
+    ends. Where u is exactly 0 it pulls: among minima of equal loss it goes on to smaller weights.
+
+    Args:
+        rules: Which penalty for which leaves; strengths are floats, arrays or Optax schedules.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"kernel": jnp.array([[1.0], [-2.0]])}
+        >>> tx = jr.cautious_decay(jr.L2(0.25))
+        >>> print(tx.update({"kernel": jnp.ones((2, 1))}, tx.init(params), params)[0]["kernel"].ravel())
+        [1.5 1. ]
+
+    Reference:
+        Chen et al., Cautious weight decay, 2025.
+    """
+
+    def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
+        pull = slope(rule, leaf, count).astype(update.dtype)
+        return update + jnp.where(jnp.sign(update) * jnp.sign(pull) >= 0, pull, 0)  # the product could underflow
+
+    return by_leaf("cautious_decay", rules, change)
+
+
+def p_norm_decay(rules: Rules, learning_rate: Number) -> optax.GradientTransformation:
+    """Decay towards a small p-norm: w ← (w - ηu) a / (a + p · η · strength), with a = |w|^(2 - p) before the step.
+
+    Stands behind the learning rate. The proximal step of the parabola that touches strength · Σ|w|^p at the weights:
+    below p = 2 it drives small weights to 0, where the gradient of the penalty would blow up, and a weight at 0 stays
+    there. With p = 2 it is `jaxreg.proximal` with `L2(strength)`.
+
+    Args:
+        rules: Which `jaxreg.Lp` for which leaves; strengths and powers are floats, arrays or Optax schedules.
+        learning_rate: η, the same that is before it in the chain; a float, an array or an Optax schedule.
+
+    Raises:
+        TypeError: At `update`, if a rule is not a `jaxreg.Lp`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr, optax
+        >>> params = {"kernel": jnp.array([[1.0], [0.25], [0.0]])}
+        >>> tx = optax.chain(optax.sgd(1.0), jr.p_norm_decay(jr.Lp(1.0, p=1.0), 1.0))
+        >>> updates, _ = tx.update({"kernel": jnp.zeros((3, 1))}, tx.init(params), params)
+        >>> print(optax.apply_updates(params, updates)["kernel"].ravel())
+        [0.5  0.05 0.  ]
+
+    Reference:
+        Outmezguine and Levi, Decoupled weight decay for any p norm, 2024.
+    """
+    check_number(learning_rate, "jaxreg.p_norm_decay: learning_rate")
+
+    def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
+        if not isinstance(rule, Lp):
+            raise TypeError(f"the rule {rule!r} for {leaf.path} is no jaxreg.Lp; expected jaxreg.Lp(strength, p)")
+        norm: Any = at_rule(rule, count)
+        weight = jnp.power(jnp.abs(wide(leaf.array)), 2 - norm.p)
+        total = weight + norm.p * rate_at(learning_rate, count) * norm.strength
+        left = jnp.where(total > 0, weight / jnp.where(total > 0, total, 1), 1)
+        return arriving(leaf, update, lambda there: in_place(rule, leaf, there, wide(there) * left))
+
+    return by_leaf("p_norm_decay", rules, change)

@@ -1,0 +1,38 @@
+"""Coupled regularisation: the penalty's gradient joins that of the loss."""
+
+import jax
+import optax
+
+from jaxreg.rules._evaluate import slope
+from jaxreg.rules._matching import Leaf, Rule, Rules
+from jaxreg.transforms._base import by_leaf
+
+
+def penalize(rules: Rules) -> optax.GradientTransformation:
+    """Add the gradient of the penalties to the incoming gradient: coupled regularisation, Keras's `kernel_regularizer`.
+
+    The first link of a chain: an adaptive optimiser behind it rescales the penalty's gradient with the loss's. The
+    loss itself stays free of the penalty; `jaxreg.penalty` gives its value.
+
+    Args:
+        rules: Which penalty for which leaves; strengths are floats, arrays or Optax schedules.
+
+    Returns:
+        A transformation whose state is the number of updates made, and whose update needs `params`.
+
+    Raises:
+        ValueError: At `init`, if a pattern matches nothing or two claim one leaf; at `update`, without `params`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxreg as jr, optax
+        >>> params = {"kernel": jnp.array([[1.0], [-2.0]])}
+        >>> tx = optax.chain(jr.penalize({jr.KERNELS: jr.L2(0.5)}), optax.sgd(0.1))
+        >>> updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+        >>> print(updates["kernel"].ravel())
+        [-0.1  0.2]
+    """
+
+    def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
+        return update + slope(rule, leaf, count).astype(update.dtype)
+
+    return by_leaf("penalize", rules, change)

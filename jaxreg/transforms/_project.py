@@ -1,0 +1,56 @@
+"""Projection after each update, as Keras's `kernel_constraint`."""
+
+import jax
+import optax
+
+from jaxreg.rules._evaluate import at_rule, nearest
+from jaxreg.rules._matching import Leaf, Rule, Rules
+from jaxreg.transforms._base import by_claim, reached
+from jaxreg.transforms._landing import landing
+
+
+def project(rules: Rules, every: int = 1) -> optax.GradientTransformation:
+    """Make each step end on the nearest point of the constraints: Keras's `kernel_constraint`.
+
+    The last link of a chain, behind the learning rate: it sees `params + updates`, the point that the step would reach,
+    and hands on the update that leads to its projection. Where floating-point addition cannot reach that point
+    exactly, `optax.apply_updates` ends beside it on the inner side, for bounds and for upper limits of a norm. Initial
+    weights are as they are: `jaxreg.projected` makes a feasible start of them.
+
+    Args:
+        rules: Which constraint for which leaves; limits are floats, arrays or Optax schedules.
+        every: Project at every `every`-th update only.
+
+    Returns:
+        A transformation whose state is the number of updates made, and whose update needs `params`.
+
+    Raises:
+        ValueError: At `init`, if a pattern matches nothing or two claim one leaf; at `update`, without `params`; if
+            `every` is under 1.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr, optax
+        >>> params = {"kernel": jnp.array([[0.6], [0.8]])}
+        >>> tx = optax.chain(optax.sgd(1.0), jr.project({jr.KERNELS: jr.MaxNorm(1.0)}))
+        >>> updates, _ = tx.update({"kernel": jnp.array([[-2.4], [-3.2]])}, tx.init(params), params)
+        >>> print(np.asarray(optax.apply_updates(params, updates)["kernel"]).ravel().round(5))
+        [0.6 0.8]
+    """
+    if not isinstance(every, int) or every < 1:
+        raise ValueError(
+            f"jaxreg.project: every is {every!r}; expected a whole number of at least 1 (for optax.inject_hyperparams, "
+            'name it: static_args=("every",))'
+        )
+
+    def change(rule: Rule, leaves: list[Leaf], updates: list[jax.Array], count: jax.Array) -> list[jax.Array]:
+        def landed() -> list[jax.Array]:
+            there = [reached(leaf, update) for leaf, update in zip(leaves, updates, strict=True)]
+            goals, read = nearest(rule, leaves, there, count), at_rule(rule, count)
+            return [
+                landing(leaf.array, goal, update.dtype, read)
+                for leaf, goal, update in zip(leaves, goals, updates, strict=True)
+            ]
+
+        return landed() if every == 1 else jax.lax.cond((count + 1) % every == 0, landed, lambda: updates)
+
+    return by_claim("project", rules, change)

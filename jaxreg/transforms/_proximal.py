@@ -1,0 +1,117 @@
+"""Proximal steps as Optax transformations: what penalties with a kink need for weights that are exactly 0."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxreg._checks import check_number
+from jaxreg._hyperparameters import Number, rate_at
+from jaxreg._precision import wide
+from jaxreg.rules._evaluate import nearer
+from jaxreg.rules._matching import Leaf, Rule, Rules, Tree, assign
+from jaxreg.transforms._base import arriving, by_leaf, changed, each, leaves_like, needed
+
+
+def proximal(rules: Rules, learning_rate: Number) -> optax.GradientTransformation:
+    """Follow each step by the proximal step of the penalties: w ← argmin_z η · penalty(z) + ‖z - (w - ηu)‖² / 2.
+
+    Stands behind the learning rate. Behind SGD it minimises loss + penalty, where L1 and the group lasso give
+    weights that are exactly 0 after `optax.apply_updates`. Behind Adam, whose step for each weight is its own, it has
+    another minimum, as AdamW has: for that of loss + penalty take `jaxreg.proximal_adam`. With `L2(d / 2)` it is the
+    proximal form of AdamW's decay d: w ← (w - ηu) / (1 + ηd).
+
+    Args:
+        rules: Which penalty with a proximal step for which leaves; strengths are floats, arrays or Optax schedules.
+        learning_rate: η, the same that is before it in the chain, at least 0; a float, an array or an Optax schedule.
+
+    Returns:
+        A transformation whose state is the number of updates made, and whose update needs `params`.
+
+    Raises:
+        ValueError: If a number is out of its range; at `init`, if a pattern matches nothing or two claim one leaf; at
+            `update`, without `params`.
+        TypeError: At `update`, if a rule has no proximal step.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr, optax
+        >>> params = {"kernel": jnp.array([[1.0], [-0.1]])}
+        >>> tx = optax.chain(optax.sgd(0.5), jr.proximal(jr.L1(0.5), 0.5))
+        >>> updates, _ = tx.update({"kernel": jnp.array([[0.5], [0.0]])}, tx.init(params), params)
+        >>> print(optax.apply_updates(params, updates)["kernel"].ravel())
+        [0.5 0. ]
+
+    Reference:
+        Parikh and Boyd, Proximal algorithms, 2014.
+    """
+    check_number(learning_rate, "jaxreg.proximal: learning_rate")
+
+    def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
+        size = rate_at(learning_rate, count)
+        return arriving(leaf, update, lambda there: nearer(rule, leaf, there, size, count))
+
+    return by_leaf("proximal", rules, change)
+
+
+def proximal_adam(
+    rules: Rules, learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8
+) -> optax.GradientTransformation:
+    """Adam for loss + penalty, the penalty by its proximal step in Adam's own metric.
+
+    With d_i = √v_i + eps, the divisor of Adam's step, it goes from the point x that Adam reaches to
+    argmin_z η · penalty(z) + Σ d_i (z_i - x_i)² / 2: each weight has the step η / d_i. Its fixed points are those of
+    loss + penalty; the plain proximal step behind Adam has others. L1 becomes a threshold for each weight; a group has
+    no closed form and gets the root of an equation, by Newton's method.
+
+    Args:
+        rules: Which penalty with a proximal step for each weight for which leaves (not `Spectral` or `Nuclear`).
+        learning_rate: η, at least 0; a float, an array or an Optax schedule.
+        b1: Decay of the mean of the gradient, in [0, 1).
+        b2: Decay of the mean of its square, in [0, 1).
+        eps: Added to the root of v, above 0.
+
+    Returns:
+        A whole optimiser, learning rate and sign included; its state is that of `optax.scale_by_adam`.
+
+    Raises:
+        ValueError: If a number is out of its range; at `init`, if a pattern matches nothing or two claim one leaf; at
+            `update`, without `params`.
+        TypeError: At `update`, if a rule has no proximal step.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr, optax
+        >>> params, tx = {"kernel": jnp.array([[0.5], [0.02]])}, jr.proximal_adam(jr.L1(0.1), 0.1)
+        >>> updates, _ = tx.update({"kernel": jnp.array([[2.0], [0.1]])}, tx.init(params), params)
+        >>> print(np.asarray(optax.apply_updates(params, updates)["kernel"]).ravel().round(4))
+        [0.395 0.   ]
+
+    Reference:
+        Yun, Lozano and Yang, Adaptive proximal gradient methods for structured neural networks, 2021.
+    """
+    check_number(learning_rate, "jaxreg.proximal_adam: learning_rate")
+    for name, decay in (("b1", b1), ("b2", b2)):
+        check_number(decay, f"jaxreg.proximal_adam: {name}", high=1.0, under=True)
+    check_number(eps, "jaxreg.proximal_adam: eps", above=True)
+    adam = optax.scale_by_adam(b1, b2, eps)
+
+    def init(params: Tree) -> optax.ScaleByAdamState:
+        assign(params, rules)  # refuse bad rules before anything is compiled
+        return adam.init(params)
+
+    def update(
+        updates: Tree, state: optax.ScaleByAdamState, params: Tree | None = None
+    ) -> tuple[Tree, optax.ScaleByAdamState]:
+        needed(params, "proximal_adam")
+        directions, after = adam.update(updates, state, params)
+        rate = rate_at(learning_rate, state.count)
+        steps = jax.tree.map(lambda u: (-rate * u).astype(u.dtype), directions)
+        paths = [leaf.path for leaf, _ in assign(params, rules)]
+        squares = dict(zip(paths, leaves_like(params, after.nu), strict=True))
+        share = 1 - jnp.asarray(b2, jnp.float32) ** after.count  # Adam's correction for a start at 0
+
+        def change(rule: Rule, leaf: Leaf, step: jax.Array, count: jax.Array) -> jax.Array:
+            size = rate / (jnp.sqrt(wide(squares[leaf.path]) / share) + eps)
+            return arriving(leaf, step, lambda there: nearer(rule, leaf, there, size, count))
+
+        return changed(steps, params, rules, state.count, each(change)), after
+
+    return optax.GradientTransformation(init, update)

@@ -1,0 +1,264 @@
+"""One way to train many lanes, timed: our sweep, an expert's vmapped scan, the machine's limit in C, Keras's `fit`.
+
+    python scripts/bench/trainings.py PROGRAM SYSTEM LANES STEPS FOLDER
+
+Prints one line of JSON. `scripts/bench/run` runs these in turn and makes the table (`table.py`). All programs of one
+system do the same arithmetic from the same initial weights. FOLDER holds what they share: the limit, compiled, and what
+an earlier round found out.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from concurrent.futures import wait
+from pathlib import Path
+
+POINTS = 10
+
+LEAST = 4.0
+"""Seconds to time at least."""
+
+POPULATIONS = (1, 8, 16, 64)
+"""What an expert tries before a long run."""
+
+
+def problem(system: str, steps: int):
+    """The system as the laboratory trains it, full batches, a point of the curves every tenth of the steps."""
+    from jaxreg.lab import CNN, LSTM, MLP, Problem, linen, tutorial_moons
+    from jaxreg.lab.datasets import digits, digits_by_row
+    from jaxreg.lab.training.metrics import categorical_accuracy, categorical_cross_entropy
+
+    if system == "MLP":
+        return Problem(linen(MLP(hidden=500), (2,)), tutorial_moons(), steps, record_every=steps // POINTS)
+    made, module, inputs = {
+        "CNN": (digits, CNN(filters=(16,), outputs=10), (8, 8, 1)),
+        "LSTM": (digits_by_row, LSTM(units=(32,), outputs=10), (8, 8)),
+    }[system]
+    data = made([0], train=100)
+    data = data._replace(x_test=data.x_test[:, :200], y_test=data.y_test[:, :200])
+    return Problem(
+        linen(module, inputs),
+        data,
+        steps,
+        categorical_cross_entropy,
+        {"accuracy": categorical_accuracy},
+        batch_size=100,
+        record_every=steps // POINTS,
+    )
+
+
+def kernel(system: str) -> str:
+    """The kernel under L2."""
+    return {"MLP": "hidden/kernel", "CNN": "conv/kernel", "LSTM": "lstm/kernel"}[system]
+
+
+def ours(system: str, lanes: int, steps: int, folder: str) -> dict:
+    """Our sweep: the engine's own chunks on its own threads, after its one compilation."""
+    import jax
+    import numpy as np
+
+    import jaxreg as jr
+    from jaxreg.lab import Recipe, fit
+    from jaxreg.lab.sweeps.grid import make_grid
+    from jaxreg.lab.sweeps.program import Program
+    from jaxreg.lab.sweeps.runners import Here
+
+    task = problem(system, steps)
+
+    def run(seed, draw):
+        recipe = Recipe(penalties={kernel(system): jr.L2(1e-3)})
+        curves = fit(task, recipe, jax.random.key(seed), draw)
+        return {name: curves[name] for name in ("test_loss", "test_accuracy", "train_loss", "train_accuracy")}
+
+    begun = time.perf_counter()
+    program = Program(run, make_grid({"seed": np.arange(lanes), "draw": np.arange(1)}))
+    program.load()
+    compiled = time.perf_counter() - begun
+    place = Here(program)
+    program.compute(0)
+    spent: list[float] = []
+    while sum(spent) < LEAST:
+        start = time.perf_counter()
+        futures = [place.submit(number) for number in range(-(-lanes // program.chunk))]
+        wait(futures)
+        spent.append(time.perf_counter() - start)
+    losses = np.concatenate([future.result().arrays["test_loss"][:, -1] for future in futures])
+    place.close()
+    return {
+        "seconds": sum(spent) / len(spent),
+        "compile": compiled,
+        "chunk": program.chunk,
+        "options": program.identity["compiled"],
+        "losses": losses[:16].tolist(),
+    }
+
+
+def by_hand(system: str, lanes: int, steps: int, folder: str) -> dict:
+    """What an expert writes: jit of vmap of scan over a population, the data shared, XLA's own threads.
+
+    The population is the quickest a lane of `POPULATIONS` in a tenth of the training, tried in the first round.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    task = problem(system, steps)
+    x, y, x_test, y_test = (jnp.asarray(a[0]) for a in task.data[:4])
+
+    def mlp(p, x):
+        hidden = jax.nn.relu(x @ p["hidden"]["kernel"] + p["hidden"]["bias"])
+        return hidden @ p["output"]["kernel"] + p["output"]["bias"]
+
+    def cnn(p, x):
+        places = jax.lax.conv_general_dilated(
+            x, p["conv"]["kernel"], (1, 1), "VALID", None, None, ("NHWC", "HWIO", "NHWC")
+        )
+        hidden = jax.nn.relu(places + p["conv"]["bias"])
+        return hidden.reshape(len(x), -1) @ p["output"]["kernel"] + p["output"]["bias"]
+
+    def lstm(p, x):
+        w = p["lstm"]
+
+        def cell(state, row):
+            h, c = state
+            i, f, g, o = jnp.split(row @ w["kernel"] + h @ w["recurrent_kernel"] + w["bias"], 4, -1)
+            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+            return (jax.nn.sigmoid(o) * jnp.tanh(c), c), None
+
+        zeros = jnp.zeros((len(x), w["recurrent_kernel"].shape[0]))
+        (h, _), _ = jax.lax.scan(cell, (zeros, zeros), jnp.swapaxes(x, 0, 1))
+        return h @ p["output"]["kernel"] + p["output"]["bias"]
+
+    apply = {"MLP": mlp, "CNN": cnn, "LSTM": lstm}[system]
+    first, second = kernel(system).split("/")
+
+    def cross_entropy(outputs, y):
+        if outputs.shape[1] == 1:
+            z = outputs[:, 0]
+            return jnp.mean(jnp.maximum(z, 0) - z * y + jnp.log1p(jnp.exp(-jnp.abs(z))))
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(outputs), y[:, None], 1))
+
+    def accuracy(outputs, y):
+        return jnp.mean((outputs[:, 0] > 0) == (y > 0.5) if outputs.shape[1] == 1 else outputs.argmax(1) == y)
+
+    def objective(p):
+        return cross_entropy(apply(p, x), y) + 1e-3 * jnp.sum(p[first][second] ** 2)
+
+    def step(carry, t):
+        p, m, v = carry
+        g = jax.grad(objective)(p)
+        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+        rate = 1e-3 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        return (jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-7), p, m, v), m, v), None
+
+    def span(carry, times):
+        carry, _ = jax.lax.scan(step, carry, times)
+        train, test = apply(carry[0], x), apply(carry[0], x_test)
+        return carry, (cross_entropy(train, y), accuracy(train, y), cross_entropy(test, y_test), accuracy(test, y_test))
+
+    def compiled(population, steps):
+        def train(seed):
+            p = task.model.init(jax.random.split(jax.random.key(seed))[0])
+            zeros = jax.tree.map(jnp.zeros_like, p)
+            times = jnp.arange(1, steps + 1, dtype=jnp.float32).reshape(POINTS, -1)
+            return jax.lax.scan(span, (p, zeros, zeros), times)[1]
+
+        return jax.jit(jax.vmap(train)).lower(jnp.arange(population)).compile()
+
+    def tried(population):
+        program, seeds, seconds = compiled(population, steps // 10), jnp.arange(population), []
+        for _ in range(3):
+            start = time.perf_counter()
+            jax.block_until_ready(program(seeds))
+            seconds.append(time.perf_counter() - start)
+        return min(seconds) / population
+
+    note = Path(folder, f"{system}.json")
+    if not note.exists():
+        note.write_text(json.dumps({population: 1e3 * tried(population) for population in POPULATIONS}))
+    trials = {int(population): ms for population, ms in json.loads(note.read_text()).items()}
+    size = min(lanes, min(trials, key=trials.get))
+    begun = time.perf_counter()
+    program = compiled(size, steps)
+    seconds_to_compile = time.perf_counter() - begun
+    jax.block_until_ready(program(jnp.arange(size)))
+    start = time.perf_counter()
+    found = [jax.device_get(program(jnp.arange(low, low + size))) for low in range(0, lanes, size)]
+    seconds = time.perf_counter() - start
+    losses = np.concatenate([part[2][:, -1] for part in found])
+    return {
+        "seconds": seconds,
+        "compile": seconds_to_compile,
+        "chunk": size,
+        "trials": trials,
+        "losses": losses[:16].tolist(),
+    }
+
+
+def limit(system: str, lanes: int, steps: int, folder: str) -> dict:
+    """The C program, one process a core, each with its share of the models."""
+    from jaxreg.lab.sweeps.chunk_size import cores
+
+    count = cores()
+    share = -(-lanes // count)
+    command = [f"{folder}/limit", str(share), str(steps)]
+    start = time.perf_counter()
+    for process in [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(count)]:
+        if process.wait():
+            raise RuntimeError("the limit in C failed")
+    seconds = (time.perf_counter() - start) * lanes / (share * count)
+    return {"seconds": seconds, "compile": 0.0, "chunk": 1, "losses": []}
+
+
+PEER = """
+import json, sys, time, os
+os.environ["KERAS_BACKEND"] = "jax"
+import keras, numpy as np
+x, y = np.load(sys.argv[1])["x"], np.load(sys.argv[1])["y"]
+def model(seed):
+    keras.utils.set_random_seed(seed)
+    net = keras.Sequential([keras.Input((2,)),
+        keras.layers.Dense(500, activation="relu", kernel_regularizer=keras.regularizers.L2(1e-3)),
+        keras.layers.Dense(1, activation="sigmoid")])
+    net.compile(loss="binary_crossentropy", optimizer="adam")
+    return net
+warm = model(0); warm.fit(x, y, epochs=20, batch_size=32, verbose=0)
+start = time.perf_counter()
+for seed in range(int(sys.argv[2])):
+    net = model(seed); net.fit(x, y, epochs=int(sys.argv[3]), batch_size=32, verbose=0)
+print(json.dumps({"seconds": time.perf_counter() - start, "compile": 0.0, "chunk": 1, "losses": []}))
+"""
+
+
+def peer(system: str, lanes: int, steps: int, folder: str) -> dict:
+    """Keras's own `fit`, one model after the other, by the Python that `JAXREG_BENCH_PEER` names."""
+    import numpy as np
+
+    python = os.environ["JAXREG_BENCH_PEER"]
+
+    data = problem("MLP", POINTS).data
+    np.savez(f"{folder}/moons.npz", x=data.x_train[0], y=data.y_train[0])
+    command = [python, "-c", PEER, f"{folder}/moons.npz", str(lanes), str(steps)]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()[-1])
+
+
+PROGRAMS = {"sweep": ours, "by hand": by_hand, "C limit": limit, "Keras fit": peer}
+
+
+def peak_memory() -> float:
+    """MiB that this process or one it started has held at most: of an accelerator where there is one."""
+    import jax
+
+    on_device = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return on_device / 2**20 if on_device else most / 2**10
+
+
+if __name__ == "__main__":
+    name, system, lanes, steps, folder = sys.argv[1:]
+    result = PROGRAMS[name](system, int(lanes), int(steps), folder)
+    print(json.dumps({**result, "memory": peak_memory()}))

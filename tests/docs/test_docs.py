@@ -1,0 +1,92 @@
+"""The examples in the documentation and in the docstrings of the library run, and print what they say they print."""
+
+import contextlib
+import doctest
+import enum
+import importlib
+import io
+import pkgutil
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import jaxreg
+import jaxreg.lab
+from jaxreg.lab.cli.studies import find_study
+
+ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", "docs/which-when.md", "docs/frameworks.md", "docs/compare.md", "docs/atlas.md"]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CATALOGUE = (ROOT / "docs" / "catalogue.md").read_text("utf-8")
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(jaxreg.__path__, "jaxreg.")
+    if not module.name.startswith("jaxreg.lab")
+)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_print_what_they_say(page):
+    """A fenced block without a language is what the python block before it prints; the blocks share their names."""
+    names: dict[str, object] = {}
+    printed = None
+    for language, text in BLOCK.findall((ROOT / page).read_text("utf-8")):
+        if language == "python":
+            assert not printed, f"the page does not show:\n{printed}"
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                exec(compile(text, f"{page}, {text.splitlines()[0]}", "exec"), names)
+            printed = output.getvalue()
+        elif not language:
+            assert text == printed
+            printed = None
+    assert not printed, f"the page does not show:\n{printed}"
+
+
+def test_the_study_of_the_docs_is_a_whole_file(tmp_path):
+    page = (ROOT / "docs" / "compare.md").read_text("utf-8")
+    (file,) = [text for _, text in BLOCK.findall(page) if "STUDY = " in text]
+    (tmp_path / "mine.py").write_text(file, "utf-8")
+    assert find_study(str(tmp_path / "mine.py")).name == "mine"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings_print_what_they_say(name):
+    module = importlib.import_module(name)
+    failed, _ = doctest.testmod(module, raise_on_error=False)
+    assert failed == 0
+
+
+def public():
+    """What users call: {its full name: the object}; an enumeration is no such thing."""
+    named = [getattr(jaxreg, name) for name in jaxreg.__all__]
+    for module in (jaxreg.keras, jaxreg.diagnostics):
+        named += [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
+    called = [value for value in named if callable(value) and not isinstance(value, enum.Enum | enum.EnumType)]
+    return {f"{value.__module__}.{value.__name__}": value for value in called if not value.__name__.startswith("_")}
+
+
+def test_every_public_object_has_an_example():
+    without = {
+        name for name, value in public().items() if not doctest.DocTestParser().get_examples(value.__doc__ or "")
+    }
+    assert without == {"jaxreg.keras.AdamState"}  # a state, made by adam
+
+
+def test_the_catalogue_is_what_its_script_writes():
+    assert runpy.run_path(str(ROOT / "scripts" / "catalogue.py"))["page"]() == CATALOGUE
+
+
+@pytest.mark.parametrize("package", [jaxreg, jaxreg.lab], ids=lambda package: package.__name__)
+def test_the_catalogue_names_everything_public_once(package):
+    sections = re.findall(rf"^## `{re.escape(package.__name__)}`.*\n(?s:(.*?))(?=^## |\Z)", CATALOGUE, re.MULTILINE)
+    assert sorted(re.findall(r"^- `(\w+)`: ", "".join(sections), re.MULTILINE)) == sorted(package.__all__)
+
+
+def test_the_pictures_of_the_atlas_are_there():
+    page = (ROOT / "docs" / "atlas.md").read_text("utf-8")
+    shown = re.findall(r"\]\((atlas/\w+\.svg)\)", page)
+    assert len(shown) == 3
+    assert all((ROOT / "docs" / name).read_text("utf-8").lstrip().startswith("<?xml") for name in shown)

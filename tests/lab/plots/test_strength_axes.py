@@ -1,0 +1,183 @@
+import io
+import itertools
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.figure import Figure
+
+from jaxreg.lab.plots import strengths as strength_plots
+from jaxreg.lab.plots import theme as style
+
+STRENGTH = [np.nan, 0.1, 0.01, 0.001, 1e-4]
+
+
+@pytest.fixture
+def ax():
+    with style.style():
+        ax = Figure().add_subplot()
+        yield ax
+        ax.figure.savefig(io.BytesIO(), dpi=60)
+
+
+def path(n, key=0, strength=STRENGTH, name="test_accuracy"):
+    x = np.random.default_rng(key).uniform(0.5, 1.0, size=(len(strength), n))
+    methods = ["none" if not s > 0 else "L2" for s in strength]
+    return xr.DataArray(
+        x,
+        dims=("recipe", "draw"),
+        coords={
+            "recipe": [f"{m}({s:g})" for m, s in zip(methods, strength, strict=True)],
+            "strength": ("recipe", strength),
+            "method": ("recipe", methods),
+        },
+        name=name,
+    )
+
+
+def labelled(ax, label):
+    return next(line for line in ax.lines if line.get_label() == label)
+
+
+@pytest.mark.parametrize("n", [1, 5, 64, 10_000])
+def test_train_and_test_rise_over_sorted_strengths_beside_their_baseline(ax, n):
+    train, test = path(n, name="train_accuracy"), path(n, key=1)
+    assert strength_plots.strength_path(ax, train, test, chosen=0.01) is ax
+    for label, values, dashes in (("train", train, "--"), ("test", test, "-")):
+        line = labelled(ax, label)
+        np.testing.assert_allclose(line.get_xdata(), [1e-4, 1e-3, 1e-2, 1e-1])
+        np.testing.assert_allclose(line.get_ydata(), values.values[[4, 3, 2, 1]].mean(axis=1), rtol=1e-9)
+        assert line.get_linestyle() == dashes
+        level = values.values[0].mean()
+        assert any(
+            np.allclose(other.get_ydata(), level) for other in ax.lines if other.get_linestyle() == ":"
+        )  # carried across
+        points = [other for other in ax.lines if np.allclose(other.get_xdata(), 1e-5)]
+        assert any(np.allclose(other.get_ydata(), level) for other in points)  # and standing at the left
+    assert ax.get_xscale() == "log"
+    assert ax.get_ylabel() == "accuracy (fraction correct)"
+    ticks = dict(zip(ax.get_xticks(), [t.get_text() for t in ax.get_xticklabels()], strict=True))
+    assert ticks == {1e-5: "0", 1e-4: "0.0001", 1e-3: "0.001", 1e-2: "0.01", 0.1: "0.1"}
+
+
+@pytest.mark.parametrize(
+    "strength",
+    [
+        [0, 0.3, 0.6, 0.9, 1, 1.3, 1.6],
+        [0, 1, 2, 3],
+        [0, 0.25, 0.5, 1, 2],
+        [0.001, 0.0012, 0.00123],
+        [0.1],
+        [0, 1, 1.01],
+        [0, *(10.0 ** np.arange(-7, 2)).tolist()],
+    ],
+)
+@pytest.mark.parametrize("width", [2.5, 4.2])
+def test_labels_stand_apart(strength, width):
+    with style.style():
+        figure = Figure(figsize=(width, 3.7))  # 4.2 inches: a picture of the report
+        ax = figure.add_subplot()
+        strength_plots.strength_path(ax, *2 * [path(5, strength=[np.nan if s == 0 else s for s in strength])])
+        figure.savefig(io.BytesIO(), dpi=100)
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
+    assert len(boxes) >= min(2, len(strength))
+    for one, other in itertools.pairwise(boxes):
+        assert one.x1 + 2 < other.x0
+    assert len(ax.get_xticks()) == len(strength)  # every strength has its mark, with or without a label
+
+
+def test_many_strengths_with_no_power_of_ten_among_them(ax):
+    values = path(5, strength=np.linspace(2, 8, 9).tolist())
+    strength_plots.strength_path(ax, values, values)
+    low, high = ax.get_xlim()
+    assert low < 2
+    assert high > 8
+    assert ax.format_coord(0.02, 0.5).startswith("(x, y) = (0.02,")
+
+
+def test_many_lanes_have_a_band_and_few_have_every_lane(ax):
+    values = path(40)
+    strength_plots.strength_path(ax, values, values)
+    edges = ax.collections[0].get_paths()[0].vertices
+    at = edges[np.isclose(edges[:, 0], 0.01), 1]
+    np.testing.assert_allclose([at.min(), at.max()], np.quantile(values.values[2], [0.1, 0.9]))
+    other = Figure().add_subplot()
+    few = path(3)
+    strength_plots.strength_path(other, few, few)
+    dots = [line.get_ydata() for line in other.lines if line.get_marker() == "." and len(line.get_xdata()) == 4]
+    np.testing.assert_allclose(dots[:3], few.values[[4, 3, 2, 1]].T)
+
+
+def test_the_chosen_strength_is_marked_where_it_is(ax):
+    values = path(5)
+    strength_plots.strength_path(ax, values, values, chosen=np.float32(0.001))
+    np.testing.assert_allclose(labelled(ax, "chosen: 0.001").get_xdata(), 0.001)
+    strength_plots.strength_path(ax, values, values, chosen=0)
+    np.testing.assert_allclose(labelled(ax, "chosen: 0").get_xdata(), 1e-5)
+    with pytest.raises(ValueError, match=r"got 0.5, .*one of \[0.0001, 0.001, 0.01, 0.1\] or 0"):
+        strength_plots.strength_path(ax, values, values, chosen=0.5)
+    with pytest.raises(ValueError, match="chosen: got 0,"):
+        strength_plots.strength_path(ax, values[1:], values[1:], chosen=0)
+
+
+@pytest.mark.parametrize("n", [1, 5, 64])
+@pytest.mark.parametrize("strength", [[0.01], [np.nan, 0.01], [0.0], [1e-3, 1e-2]])
+def test_short_paths(ax, n, strength):
+    values = path(n, strength=strength)
+    strength_plots.strength_path(ax, values, values)
+    assert len(labelled(ax, "test").get_xdata()) == sum(s > 0 for s in strength)
+
+
+def test_a_strength_dimension_of_its_own_and_lanes_over_two_dimensions(ax):
+    values = xr.DataArray(
+        np.random.default_rng(0).uniform(size=(3, 4, 2)),
+        dims=("seed", "strength", "draw"),
+        coords={"strength": [0.0, 1.0, 0.1, 0.01]},
+        name="test_loss",
+    )
+    strength_plots.strength_path(ax, values, values)
+    expected = values.mean(("seed", "draw")).values[[3, 2, 1]]
+    np.testing.assert_allclose(labelled(ax, "test").get_ydata(), expected)
+
+
+def test_a_fine_grid_labels_the_powers_of_ten_only(ax):
+    values = path(2, strength=[0.0, *np.logspace(-5, -1, 33)])
+    strength_plots.strength_path(ax, values, values)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["0", "1e-05", "0.0001", "0.001", "0.01", "0.1"]
+
+
+def test_diverged_lanes_leave_the_mean(ax):
+    values = path(20)
+    values[2, 5] = np.nan
+    strength_plots.strength_path(ax, values, values)
+    drawn = labelled(ax, "test, 1 of 20 diverged")
+    np.testing.assert_allclose(drawn.get_ydata()[2], np.nanmean(values.values[2]))
+
+
+def test_what_is_no_path_is_refused(ax):
+    good = path(3)
+    mixed = good.assign_coords(method=("recipe", ["none", "L1", "L1", "L2", "L2"]))
+    cases = {
+        "needs a coordinate 'strength'": good.drop_vars("strength"),
+        r"select an epoch first": good.expand_dims(epoch=3),
+        r"methods \['L1', 'L2'\]": mixed,
+        r"each strength once": path(3, strength=[0.1, 0.1]),
+        r"each strength once.*": path(3, strength=[np.nan, 0.0, 0.1]),
+        "not negative": path(3, strength=[-1.0, 0.1]),
+    }
+    for message, values in cases.items():
+        with pytest.raises(ValueError, match=message):
+            strength_plots.strength_path(ax, values, values)
+
+
+@pytest.mark.parametrize("n", [1, 5, 64])
+def test_sparsity_is_a_percentage_over_the_strength(ax, n):
+    zeros = path(n)
+    strength_plots.sparsity_path(ax, zeros, name="hidden/kernel", chosen=0.01)
+    strength_plots.sparsity_path(ax, zeros / 2, name="out/kernel", colour=style.PURPLE)
+    np.testing.assert_allclose(labelled(ax, "hidden/kernel").get_ydata(), 100 * zeros.values[[4, 3, 2, 1]].mean(axis=1))
+    assert ax.get_ylabel() == "weights that are exactly 0 (%)"
+    assert ax.get_ylim()[0] <= 0
+    assert ax.get_ylim()[1] >= 100
+    with pytest.raises(ValueError, match="expected shares between 0 and 1"):
+        strength_plots.sparsity_path(ax, 100 * zeros)

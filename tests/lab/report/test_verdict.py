@@ -1,0 +1,269 @@
+"""The verdict in words against studies whose truth is known."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from helpers.stored import NOISE, make_study
+
+from jaxreg.lab.report.document import Bullets, Heading, Listing, Paragraph
+from jaxreg.lab.report.provenance import Source
+from jaxreg.lab.report.verdict import advised, verdict
+from jaxreg.lab.report.wording import change
+from jaxreg.lab.stats.intervals import share_interval
+from jaxreg.lab.studies import summaries as figures
+from jaxreg.lab.studies.results import Claim, open_study
+
+
+def told(*folders):
+    sources = [Source(folder.name, open_study(folder)) for folder in folders]
+    lines = []
+    for block in verdict(sources).blocks:
+        match block:
+            case Paragraph(text) | Heading(text):
+                lines.append("".join(map(str, text)))
+            case Listing(text):
+                lines.append(text)
+            case Bullets(items):
+                lines += ["".join(map(str, item)) for item in items]
+    return [advised(source) for source in sources], "\n".join(lines)
+
+
+CASES = {
+    "helps in both": ({}, "L2(0.01)", ["Use L2 with strength 0.01.", "jr.penalize", "significant and meaningful"]),
+    "harms the accuracy": (
+        {"accuracy": {1e-3: -0.03, 1e-2: -0.03}},
+        "none",
+        [
+            "L2(0.01), chosen most often on the validation rows, helps in one thing and harms in another: train",
+            "Over 64 fresh draws of the data, L2(0.01) against none:",
+        ],
+    ),
+    "harms the loss": (
+        {"loss": {1e-3: 0.2, 1e-2: 0.3}},
+        "none",
+        ["On the validation rows no recipe is chosen more often than none: train without a regulariser."],
+    ),
+    "nothing but noise": (
+        {"loss": {1e-3: 0.0, 1e-2: 0.0}, "accuracy": {1e-3: 0.0, 1e-2: 0.0}},
+        "none",
+        ["On the validation rows no recipe is chosen more often than none", "not significantly better"],
+    ),
+    "hardly more than noise": (
+        {"loss": {1e-3: -0.001, 1e-2: -0.002}, "accuracy": {1e-3: 0.0, 1e-2: 0.0}},
+        "none",
+        ["L2(0.01), chosen most often on the validation rows, is not shown to help: train without a regulariser."],
+    ),
+    "few draws": ({"draws": 8}, "L2(0.01)", ["8 draws are few: it takes 29"]),
+    "a trial run": ({"epochs": 20}, "L2(0.01)", ["A trial run: 20 epochs instead of 100", "not comparable"]),
+    "no validation rows": ({"validation": False}, "none", ["there are no validation rows to choose one by"]),
+    "best at the end": ({}, "L2(0.01)", ["L2(0.01) has the largest strength tried"]),
+    "best inside": ({"loss": {1e-3: -0.3, 1e-2: -0.1}}, "L2(0.001)", ["L2(0.001) has the smallest strength tried"]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_verdict_says_what_is_so(case, tmp_path):
+    options, label, sentences = CASES[case]
+    advice, text = told(make_study(tmp_path / "study", **options))
+    assert advice == [label]
+    for sentence in sentences:
+        assert sentence in text
+
+
+@pytest.mark.parametrize("options", [{"validation": False}, {"loss": {1e-3: 0.2, 1e-2: 0.3}}])
+def test_the_baseline_is_not_compared_with_itself(options, tmp_path):
+    _, text = told(make_study(tmp_path / "study", **options))
+    assert "none against none" not in text
+    assert "even none" not in text
+
+
+def changed(folder, **values):
+    """A study whose fresh figures of its recipes are those given: variable -> recipe -> what is added or, for
+    `diverged_at`, what is there instead."""
+    results = open_study(folder)
+    fresh = results.fresh.copy(deep=True)
+    for variable, recipes in values.items():
+        for recipe, value in recipes.items():
+            place = {"recipe": recipe}
+            fresh[variable].loc[place] = value if variable == "diverged_at" else fresh[variable].loc[place] + value
+    return Source("study", results._replace(fresh=fresh))
+
+
+def words(source):
+    return "\n".join("".join(map(str, block.text)) for block in verdict([source]).blocks if hasattr(block, "text"))
+
+
+def test_of_recipes_that_were_not_chosen_nothing_is_said(tmp_path):
+    """L2(0.001) helps in both; L2(0.01), which the validation rows choose, helps one and harms the other."""
+    source = changed(make_study(tmp_path / "study"), test_accuracy={"L2(0.01)": -0.05})
+    assert figures.gain(source.data.fresh, "L2(0.001)", "test_accuracy").low > 0
+    assert figures.gain(source.data.fresh, "L2(0.001)", "test_loss").high < 0
+    assert "No recipe" not in words(source)
+    assert words(source).startswith("L2(0.01), chosen most often on the validation rows, helps in one thing and harms")
+
+
+def test_what_helps_in_most_draws_and_harms_more_in_a_few_is_not_advised(tmp_path):
+    harm = xr.DataArray(np.where(np.arange(64) % 10, 0.0, 5.0), dims="draw")
+    source = changed(make_study(tmp_path / "study", accuracy={1e-2: 0.0, 1e-3: 0.0}), test_loss={"L2(0.01)": harm})
+    assert figures.outperforms(source.data.fresh, "L2(0.01)", "test_loss").low > 0.5
+    assert words(source).startswith("L2(0.01), chosen most often on the validation rows, is not shown to help")
+
+
+def test_what_always_diverged_is_not_advised(tmp_path):
+    source = changed(make_study(tmp_path / "study"), diverged_at={"none": 50})
+    assert words(source).startswith("L2(0.01) is chosen most often on the validation rows; every training beside it")
+    assert "train without" not in words(source)
+
+
+def test_an_end_just_above_one_half_does_not_read_as_one_half(tmp_path):
+    """40 wins of 64: Wilson's interval begins at 0.5025."""
+    folder = make_study(tmp_path / "study", loss={1e-3: -0.3}, accuracy={1e-3: 0.0})
+    worse = np.where(np.arange(64) < 40, 0.0, 0.6)[None]
+    source = changed(folder, test_loss={"L2(0.001)": worse[..., None]})
+    low, high = (100 * end for end in share_interval(40 / 64, 64))
+    assert f"better in 62 % of the draws ({low:.1f} to {high:.1f} %): significant" in verdict_text(source)
+    assert round(low, 1) == 50.3
+
+
+def verdict_text(source):
+    return "".join(
+        "".join(map(str, item)) for block in verdict([source]).blocks for item in getattr(block, "items", [])
+    )
+
+
+def test_shares_are_of_the_units_that_were_compared(tmp_path):
+    """With one draw the seeds are the units, and the share is one of seeds."""
+    results = open_study(make_study(tmp_path / "study"))
+    turned = results.fresh.rename(seed="draw", draw="seed").transpose("recipe", "seed", "draw", ...)
+    assert "% of the seeds (" in "".join(map(str, change(Source("fresh", turned), "L2(0.01)", "test_loss")))
+
+
+def test_of_one_strength_alone_no_other_is_asked_for(tmp_path):
+    advice, text = told(make_study(tmp_path / "study", loss={1e-2: -0.4}, accuracy={1e-2: 0.005}))
+    assert advice == ["L2(0.01)"]
+    assert "strength tried" not in text
+
+
+def test_a_recipe_of_another_name_is_advised_by_it(tmp_path):
+    _, text = told(make_study(tmp_path / "study", label="held {0:g}"))
+    assert text.startswith("Use held 0.01.")
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("jr.penalize({}),\njr.project({})", "As links of an Optax chain, penalize first, project last:"),
+        ("jr.project({})", "As a link of an Optax chain, project last:"),
+        ("jr.proximal({}, 0.1)", "As a link of an Optax chain, proximal behind the learning rate:"),
+        (
+            "jr.decay({})",
+            "As a link of an Optax chain, decay between the optimiser's direction and the learning rate:",
+        ),
+        ("", None),
+    ],
+)
+def test_each_link_is_given_its_place(code, sentence, tmp_path):
+    """At the end of a chain decay would add weights instead of taking them away."""
+    file = make_study(tmp_path / "study") / "study.json"
+    record = json.loads(file.read_text())
+    record["arms"][0][4][-1] = code
+    file.write_text(json.dumps(record))
+    _, text = told(file.parent)
+    assert ("of an Optax chain" in text) == bool(code)
+    assert not code or f"{sentence}\nimport jaxreg as jr\n\n{code}" in text
+
+
+def test_the_published_gain_is_set_against_that_on_fresh_draws(tmp_path):
+    _, text = told(make_study(tmp_path / "study"))
+    assert "L2(0.001) reaches 0.943 against 0.914, as published: +2.86 points." in text
+    gained = 100 * (0.006 + 0.001 * float(NOISE[2, :64].mean()))
+    assert f"Over 64 fresh draws of the data: {gained:+.2f} points (95 % interval" in text
+    assert f"The gain is {100 * gained / 2.86:.0f} % of the published one" in text
+    assert "Cross-entropy gains more" in text
+
+
+def test_the_published_gain_is_set_against_draws_that_are_called_what_they_are(tmp_path):
+    results = open_study(make_study(tmp_path / "study"))
+    record = dataclasses.replace(results.record, drawn_from="100 moons")
+    text = verdict_text(Source("study", results._replace(record=record)))
+    assert "Over 64 draws from the same 100 moons: " in text
+    assert "fresh" not in text
+
+
+def test_a_loss_is_not_said_to_gain_less_than_errors_that_nobody_makes(tmp_path):
+    results = open_study(make_study(tmp_path / "study"))
+    fresh = results.fresh.copy(deep=True)
+    fresh["test_accuracy"][:] = 1.0
+    text = verdict_text(Source("study", results._replace(fresh=fresh)))
+    assert ". Cross-entropy: " in text
+    assert "fewer errors" not in text
+
+
+def test_a_figure_that_was_not_met_is_not_called_published(tmp_path):
+    _, text = told(make_study(tmp_path / "study", published_gain=0.028))
+    assert "as published:" not in text
+    assert "published as 0.943 against 0.914" in text
+
+
+def test_a_trial_run_claims_nothing_about_the_published_figures(tmp_path):
+    _, text = told(make_study(tmp_path / "study", epochs=20))
+    assert "as published" not in text
+    assert "published gain" not in text
+
+
+def test_accuracy_that_gains_more_is_said_to(tmp_path):
+    options = {"loss": {1e-3: -0.01, 1e-2: -0.02}, "accuracy": {1e-3: 0.05, 1e-2: 0.05}}
+    _, text = told(make_study(tmp_path / "study", **options))
+    assert "Cross-entropy gains less" in text
+
+
+def test_of_two_studies_the_better_is_advised_and_the_other_named(tmp_path):
+    weak = make_study(
+        tmp_path / "weak", loss={1e-3: -0.1, 1e-2: -0.2}, name="weak", title="weak ones", label="W({0:g})"
+    )
+    strong = make_study(tmp_path / "strong")
+    for order in ((weak, strong), (strong, weak)):
+        _, text = told(*order)
+        assert text.startswith("Use L2 with strength 0.01.")
+        assert "Of the weak ones: W(0.01) does best" in text
+        assert "better in 100 % of the draws" in text
+
+
+def test_a_lane_that_diverged_is_left_out_and_its_recipe_still_judged(tmp_path):
+    advice, text = told(make_study(tmp_path / "study", diverged=True))
+    assert advice == ["L2(0.01)"]
+    assert "nan" not in text
+
+
+SAID = {
+    "holds": [
+        Claim("more accurate", "L2(0.01)"),
+        Claim("less loss", "L2(0.01)", variable="test_loss", sign=-1),
+        Claim("lighter", "L2(0.01)", variable="norm/output/kernel", sign=-1),
+        Claim("as accurate, to within four points", "L2(0.01)", sign=0, margin=0.04),
+        Claim("the same", "L2(0.001)", "L2(0.0005)", sign=0),
+    ],
+    "contradicted": [
+        Claim("less accurate", "L2(0.01)", sign=-1),
+        Claim("as accurate", "L2(0.01)", sign=0, margin=0.02),
+        Claim("more loss", "L2(0.01)", "L2(0.001)", "test_loss", 1),
+        Claim("less loss by half a nat", "L2(0.01)", variable="test_loss", sign=-1, margin=0.5),
+    ],
+    "not shown": [Claim("0.001 beats 0.0005", "L2(0.001)", "L2(0.0005)")],
+}
+
+
+def test_claims_are_held_against_the_fresh_draws(tmp_path):
+    claims = [claim for said in SAID.values() for claim in said]
+    effects = {"loss": {5e-4: -0.3, 1e-3: -0.3, 1e-2: -0.4}, "accuracy": {5e-4: 0.005, 1e-3: 0.005, 1e-2: 0.03}}
+    _, text = told(make_study(tmp_path / "study", seeds=0, claims=claims, noise=0.0, **effects))
+    assert text.startswith("Use L2 with strength 0.01.")
+    assert "published" not in text
+    for finding, said in SAID.items():
+        for claim in said:
+            assert f"{finding.capitalize()}: {claim.words}. {claim.recipe} against {claim.against}, " in text
+    assert ", accuracy to within 4 points: " in text
+    assert ", cross-entropy by more than 0.5 nats: " in text

@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from jaxreg.lab.stats import lanes
+
+
+def sweep(*shape, dims=("draw", "seed"), key=0):
+    coords = {dim: np.arange(10, 10 + size) for dim, size in zip(dims, shape, strict=True)}
+    return xr.DataArray(np.random.default_rng(key).normal(size=shape), dims=dims, coords=coords)
+
+
+UNITS = {  # sizes -> the unit, and the mean of every unit written out
+    "draws and seeds": ({"draw": 5, "seed": 3}, "draw", lambda x: [np.mean(x[i, :]) for i in range(5)]),
+    "one draw": ({"draw": 1, "seed": 3}, "seed", lambda x: [x[0, j] for j in range(3)]),
+    "one seed": ({"draw": 5, "seed": 1}, "draw", lambda x: [x[i, 0] for i in range(5)]),
+    "one lane": ({"draw": 1, "seed": 1}, "draw", lambda x: [x[0, 0]]),
+    "no seeds": ({"draw": 5}, "draw", lambda x: list(x)),
+    "no draws": ({"seed": 4}, "seed", lambda x: list(x)),
+}
+
+
+@pytest.mark.parametrize("case", UNITS)
+def test_the_draw_is_the_unit_and_the_seed_where_there_is_one_draw(case):
+    sizes, expected, means = UNITS[case]
+    values = sweep(*sizes.values(), dims=tuple(sizes))
+    assert lanes.unit(values) == expected
+    result = lanes.per_unit(values)
+    assert result.dims == (expected,)
+    np.testing.assert_allclose(result.values, means(values.values), rtol=1e-12)
+    np.testing.assert_array_equal(result[expected], values[expected])
+
+
+@pytest.mark.parametrize("case", UNITS)
+def test_the_order_of_dimensions_does_not_matter(case):
+    values = sweep(*UNITS[case][0].values(), dims=tuple(UNITS[case][0]))
+    xr.testing.assert_allclose(lanes.per_unit(values), lanes.per_unit(values.transpose()))
+
+
+def test_other_dimensions_are_refused_by_name_unless_they_hold_one_entry():
+    values = sweep(5, 3)
+    assert lanes.per_unit(values.expand_dims(epoch=1)).sizes == {"draw": 5}
+    with pytest.raises(ValueError, match=r"'epoch' has 2 entries.*\.isel\(epoch=-1\)"):
+        lanes.per_unit(values.expand_dims(epoch=2))
+    with pytest.raises(ValueError, match="no dimension to average over"):
+        lanes.per_unit(values, over=("fold",))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_lane_that_is_not_finite_is_named_and_refused_or_left_out(bad):
+    values = sweep(4, 2)
+    values[1, 0] = bad
+    values[2, :] = bad
+    with pytest.raises(ValueError, match=r"3 of 8 lanes.*draw=11, seed=10; draw=12, seed=10; draw=12, seed=11"):
+        lanes.per_unit(values)
+    kept = lanes.per_unit(values, drop=True)
+    assert kept.draw.values.tolist() == [10, 11, 13]
+    np.testing.assert_allclose(kept.values[1], values.values[1, 1])
+    with pytest.raises(ValueError, match="no finite lane is left of 8"):
+        lanes.per_unit(values * np.nan, drop=True)
+
+
+def test_a_long_list_of_diverged_lanes_is_cut_in_the_message_but_counted():
+    with pytest.raises(ValueError, match=r"60 of 60 lanes .*…") as error:
+        lanes.per_unit(sweep(20, 3) * np.nan)
+    assert len(str(error.value)) < 400
+
+
+def training_sweep():
+    dims = ("recipe", "seed", "draw", "epoch")
+    curve = xr.DataArray(np.ones((2, 2, 3, 4), np.float32), dims=dims)
+    at = np.full((2, 2, 3), -1, np.int32)
+    at[1, 0, 2], at[0, 1, 1] = 20, 0
+    return xr.Dataset(
+        {
+            "test_accuracy": curve,
+            "zeros": curve.isel(epoch=-1),
+            "diverged_at": (dims[:3], at),
+            "rows": ("draw", [1.0, 2.0, 3.0]),
+        },
+        coords={"recipe": ["none", "L2(0.1)"], "seed": [7, 8], "draw": [0, 1, 2], "epoch": [0, 10, 20, 30]},
+    )
+
+
+def test_diverged_names_the_lanes_of_a_training_sweep():
+    assert lanes.diverged(training_sweep()) == (
+        "recipe=none, seed=8, draw=1",
+        "recipe=L2(0.1), seed=7, draw=2",
+    )
+
+
+def test_masking_blanks_a_lane_from_its_epoch_on_and_no_other():
+    masked = lanes.mask_diverged(training_sweep())
+    expected = np.ones((2, 2, 3, 4))
+    expected[1, 0, 2, 2:] = expected[0, 1, 1, :] = np.nan
+    np.testing.assert_array_equal(masked.test_accuracy.values, expected)
+    np.testing.assert_array_equal(masked.zeros.values, expected[..., -1])
+    assert masked.test_accuracy.dims == ("recipe", "seed", "draw", "epoch")
+    assert masked.test_accuracy.dtype == np.float32
+    xr.testing.assert_identical(masked[["rows", "diverged_at"]], training_sweep()[["rows", "diverged_at"]])
+
+
+def test_a_dataset_without_the_variable_says_so():
+    for function in (lanes.diverged, lanes.mask_diverged):
+        with pytest.raises(ValueError, match=r"no variable 'diverged_at': got \['loss'\]"):
+            function(xr.Dataset({"loss": ("draw", [1.0])}))
+
+
+def test_differences_pair_by_label_and_are_zero_within_rounding():
+    a, b = sweep(6, 3), sweep(6, 3, key=1)
+    by_hand = [np.mean([a.values[i, j] - b.values[i, j] for j in range(3)]) for i in range(6)]
+    np.testing.assert_allclose(lanes.differences(a, b.transpose()).values, by_hand, rtol=1e-12)
+    ulp = float(np.finfo(np.float32).eps)
+    for unit in (1e-6, 1.0, 1e6):  # of measurement
+        thirds = xr.DataArray(np.full((1, 3), unit / 3), dims=("draw", "seed"))
+        assert lanes.differences(thirds, thirds * (1 + 3 * ulp)).values.tolist() == [0.0, 0.0, 0.0]
+        assert (lanes.differences(thirds, thirds * (1 + 6 * ulp)).values < 0).all()
+
+
+def test_a_pair_counts_only_where_both_sides_are_finite():
+    a, b = sweep(3, 2), sweep(3, 2, key=1)
+    a[0, 0], b[0, 1], b[1, 1], a[2, 1] = np.nan, np.nan, np.inf, np.nan
+    left = lanes.differences(a, b, drop_diverged=True)
+    assert left.draw.values.tolist() == [11, 12]
+    np.testing.assert_allclose(left.values, a.values[1:, 0] - b.values[1:, 0])
+    assert lanes.left_out(a, b) == ("draw=10, seed=10", "draw=10, seed=11", "draw=11, seed=11", "draw=12, seed=11")
+    with pytest.raises(ValueError, match="4 of 6 lanes"):
+        lanes.differences(a, b)
+
+
+def test_sides_from_other_lanes_are_refused():
+    a = sweep(4, 2)
+    with pytest.raises(ValueError, match="not run on the same lanes"):
+        lanes.differences(a, a.isel(draw=slice(3)))
+    with pytest.raises(ValueError, match="not run on the same lanes"):
+        lanes.differences(a, a.assign_coords(draw=[0, 1, 2, 3]))
+    with pytest.raises(ValueError, match="differ in their dimensions"):
+        lanes.differences(a, a.isel(seed=0))

@@ -1,0 +1,355 @@
+"""Tables in files: read as they are meant, or refused in one sentence that says where; never anything else."""
+
+import csv
+import dataclasses
+import gzip
+import io
+import pickle
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from helpers.tables import GOOD, a_model, checked, mutated, outcome
+from scipy.special import softmax
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from jaxreg.lab.search import fitted_model as model_file
+from jaxreg.lab.search.fitted_model import Net
+from jaxreg.lab.tabular import encoding
+from jaxreg.lab.tabular.files import parsed, read
+
+
+def npz(**arrays):
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def test_a_table_is_encoded_as_by_the_transformers_of_scikit_learn():
+    columns = parsed(GOOD.encode(), "good.csv")
+    inputs, notes = encoding.learn(columns, "y")(columns)
+    rows = [[None if cell in ("", "?", "NA") else cell for cell in row] for row in csv.reader(io.StringIO(GOOD))][1:]
+    table = np.array(rows, dtype=object)
+    numbers = np.array([[float("nan") if cell is None else float(cell) for cell in row] for row in table[:, [0, 2]]])
+    words = np.array([[np.nan if cell is None else cell] for cell in table[:, 1]], dtype=object)
+    frequent = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(sparse_output=False))
+    theirs = ColumnTransformer([("numbers", SimpleImputer(strategy="median"), [0, 1])]).fit_transform(numbers)
+    np.testing.assert_array_equal(inputs[:, [0, 3]], theirs)
+    np.testing.assert_array_equal(inputs[:, 1:3], frequent.fit_transform(words))
+    assert notes == [
+        "age: 1 missing cells are taken for 39.0",
+        "city: 1 missing cells are taken for Ulm",
+        "weight: 1 missing cells are taken for 70.5",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD.replace(",", ";"),
+        GOOD.replace(",", "\t"),
+        "\ufeff" + GOOD,
+        GOOD.replace("\n", "\r\n"),
+        GOOD.replace("\n", ",\n"),
+        GOOD.replace("\n", ",, \n"),
+        "".join(f"{number},{line}\n" for number, line in zip(["", *"413520"], GOOD.splitlines(), strict=True)),
+    ],
+    ids=["semicolons", "tabs", "mark", "DOS", "commas at the end", "more of them", "the index of pandas"],
+)
+def test_dialects_of_csv_are_one_table(text):
+    inputs, target = checked(text.encode(), "GOOD.CSV")
+    np.testing.assert_array_equal(inputs, checked(GOOD.encode(), "good.csv")[0])
+    assert list(parsed(text.encode(), "good.csv")) == ["age", "city", "weight", "y"]
+    assert target.task == "classification"
+
+
+def test_a_comma_in_a_name_among_semicolons_is_no_delimiter():
+    columns = parsed(b"length, mm;width, mm;y\n1;2;3\n4;5;6\n", "t.csv")
+    assert list(columns) == ["length, mm", "width, mm", "y"]
+    np.testing.assert_array_equal(columns["width, mm"], [2, 5])
+    assert list(parsed(b"x, mm;y\n\n1;2\n", "t.csv")) == ["x, mm", "y"]
+
+
+def test_arrays_are_columns():
+    inputs, target = checked(npz(x=np.arange(12.0).reshape(6, 2), y=np.arange(6) / 7), "data.npz")
+    np.testing.assert_array_equal(inputs, np.arange(12.0).reshape(6, 2))
+    assert target.task == "regression"
+
+
+@pytest.mark.parametrize(
+    ("column", "task"),
+    [("0 1 1 0 2 1", "classification"), ("0.5 1 2 3 4 5", "regression"), ("a b a b a b", "classification")],
+)
+def test_the_task_is_told_from_the_target(column, task):
+    text = "x,y\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(column.split()))
+    assert checked(text.encode(), "t.csv")[1].task == task
+
+
+many = "".join(f"{row},word{row},{row % 2}\n" for row in range(100_000))
+
+
+def column(cell):
+    return ("x;y\n" + "".join(f"{cell.format(row)}\n" for row in range(20))).encode()
+
+
+few = "".join(f"{row % 13},{row % 2}\n" for row in range(60))
+numbers = "".join(f"{row * 1.5},{row % 2}\n" for row in range(60))
+REFUSED = {
+    "empty": (b"", "t.csv", "t.csv is empty"),
+    "packed": (gzip.compress(b"x,y\n1,2\n"), "t.csv", "t.csv is packed by gzip; expected a table as .csv"),
+    "packed and named so": (gzip.compress(b"x,y\n1,2\n"), "t.csv.gz", "t.csv.gz is packed by gzip"),
+    "blank": (b"\n\n", "t.csv", "holds blank lines only"),
+    "heading": (b"x,y\n", "t.csv", "holds a heading and no rows"),
+    "no column": (b"x,z\n1,2\n", "t.csv", "there is no column 'y'; there are 'x', 'z'"),
+    "one class": (b"x,y\n1,a\n2,a\n", "t.csv", "the target, holds one class only, a"),
+    "constant": (b"x,y\n1,2.5\n2,2.5\n", "t.csv", "the target, holds one number only, 2.5"),
+    "all missing": (b"x,z,y\n1,,1\n2,NA,0\n", "t.csv", "column 'z' is empty in all 2 rows"),
+    "target missing": (b"x,y\n1,\n2,NA\n", "t.csv", "column 'y', the target, is empty in all 2 rows"),
+    "duplicate": (b"x,x,y\n1,2,3\n", "t.csv", "columns 1 and 2 of t.csv are both named 'x'"),
+    "unnamed": (b"x,,y\n1,2,3\n", "t.csv", "column 2 of t.csv has no name"),
+    "unnamed first": (b",x,y\n1.5,2,3\n", "t.csv", "column 1 of t.csv has no name"),
+    "unnamed, the same": (b",x,y\n1,2,3\n1,3,4\n", "t.csv", "column 1 of t.csv has no name"),
+    "unnamed, all": (b",\n1,\n2,\n", "t.csv", "column 1 of t.csv has no name"),
+    "infinite": (b"x,y\n1,0\ninf,1\n", "t.csv", "row 2, column 'x' of t.csv is inf; expected a finite number"),
+    "too large": (b"x,y\n1,0\n-1e300,1\n", "t.csv", "row 2, column 'x' of t.csv is -1e+300"),
+    "ragged": (b"x,y\n1,0\n1,2,3\n", "t.csv", "row 2 of t.csv has 3 cells and the heading 2"),
+    "quote": (b'x,y\n1,"0\n', "t.csv", "is no CSV file from line 2 on"),
+    "latin": ("x,y\n1,ä\n".encode("latin-1"), "t.csv", "not in UTF-8: byte 0xe4 in line 2"),
+    "utf-16": ("x,y\n1,2\n".encode("utf-16"), "t.csv", "is in UTF-16, by the mark at its start"),
+    "zero": (b"x,y\n1,\0\n", "t.csv", "zero byte in line 2"),
+    "categories": (f"x,w,y\n{many}".encode(), "t.csv", "column 'w' holds 100000 different words, such as 'word0'"),
+    "many categories": (
+        f"v,w,x,y\n{''.join(f'a{row},b{row},2,{row % 2}' + chr(10) for row in range(101))}".encode(),
+        "t.csv",
+        "column 'v' holds 101 different words, such as 'a0'; column 'w' holds 101 different words, such as 'b0'; expec",
+    ),
+    "several empty": (b"x,z,y\n,,1\n,NA,0\n", "t.csv", "columns 'x', 'z' are empty in all 2 rows: leave them out"),
+    "stray": (f"x,y\n{numbers}abc,1\n".encode(), "t.csv", "row 61, column 'x' of t.csv is 'abc', and 60 other cells"),
+    "decimal comma": (column("0,{0}1;1"), "t.csv", "row 1, column 'x' of t.csv is '0,01', a number with a"),
+    "thousands": (
+        column('"1{0},000.5";1'),
+        "t.csv",
+        "row 1, column 'x' of t.csv is '10,000.5', a number with a comma or",
+    ),
+    "German thousands": (column("1{0}.234,5;1"), "t.csv", "'10.234,5', a number with a comma or with marks between"),
+    "dates": (column("2024-01-{0:02};1"), "t.csv", "row 1, column 'x' of t.csv is '2024-01-00', a date; expected numb"),
+    "typo": (f"x,y\n{few}1O,1\n".encode(), "t.csv", "row 61, column 'x' of t.csv is '1O', and 60 other cells are num"),
+    "no heading": (b"1,2\n3,4\n5,6\n", "t.csv", "there are '1', '2': the first row looks like data, give the"),
+    "eight columns": (b"1,2,3,4,5,6,7,8\n" * 2, "t.csv", "'7', '8': the first row looks like data"),
+    "nine columns": (b"1,2,3,4,5,6,7,8,9\n" * 2, "t.csv", "'7', '8' and 1 more: the first row looks like data"),
+    "pickle": (pickle.dumps([1]), "t.csv", "t.csv is a pickle, which can run any code"),
+    "pickle by name": (b"x", "t.pkl", "t.pkl is a pickle"),
+    "ending": (b"x", "t.xlsx", "t.xlsx ends in '.xlsx'; expected a table as .csv, .npz or .parquet"),
+    "parquet": (b"PAR1 and then nothing", "t.parquet", "no Parquet file, or not a whole one"),
+    "npz": (npz(x=np.zeros(9))[:-30], "t.npz", "no .npz file, or not a whole one"),
+    "objects": (npz(x=np.array([None, 1], dtype=object)), "t.npz", "is of type object; expected numbers"),
+    "cube": (npz(x=np.zeros((2, 2, 2))), "t.npz", "(2, 2, 2); expected (rows,) or (rows, columns)"),
+    "lengths": (npz(x=np.zeros(2), y=np.zeros(3)), "t.npz", r"have [2, 3] rows"),
+    "twice": (npz(**{"x": np.zeros((2, 2)), "x.1": np.zeros(2)}), "t.npz", "two columns of t.npz are named 'x.1'"),
+    "only target": (b"y\n1\n0\n", "t.csv", "no column beside 'y'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_tables_are_refused_in_one_sentence(case):
+    raw, name, message = REFUSED[case]
+    with pytest.raises(ValueError) as refused:  # noqa: PT011
+        checked(raw, name)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_blank_line_is_a_missing_cell_where_there_is_one_column():
+    columns = parsed(b"x\n1.0\n\n2.0\n", "t.csv")
+    np.testing.assert_array_equal(columns["x"], [1.0, np.nan, 2.0])
+    assert len(parsed(b"x,y\n1,2\n\n3,4\n\n", "t.csv")["x"]) == 2
+
+
+def test_commas_inside_quotes_are_no_delimiters():
+    columns = parsed(b'"income, net, yearly";y\n"1";2\n3;4\n', "t.csv")
+    assert list(columns) == ["income, net, yearly", "y"]
+    np.testing.assert_array_equal(columns["y"], [2, 4])
+
+
+def test_columns_of_words_keep_their_words_where_they_look_like_numbers():
+    columns = parsed(b"zip,x\n02134,1\n1.50,2\n,3\n", "t.csv", wanted={"zip": True, "x": False})
+    assert columns["zip"].tolist() == ["02134", "1.50", None]
+    np.testing.assert_array_equal(columns["x"], [1, 2, 3])
+
+
+def test_columns_that_are_not_wanted_are_not_looked_at():
+    raw = ("when,x\n" + "".join(f"2024-01-{day:02},{day}\n" for day in range(1, 29))).encode()
+    columns = parsed(raw, "t.csv", wanted={"x": False})
+    np.testing.assert_array_equal(columns["x"], np.arange(1, 29))
+    for big in ((b"big,x\n1e300,1\n", "t.csv"), (npz(big=np.array([1e300]), x=np.ones(1)), "t.npz")):
+        assert len(parsed(*big, wanted={"x": False})["x"]) == 1
+    columns = parsed(b",q,q,,x\n1,2,3,4,5\n1,2,3,4,6\n", "t.csv", wanted={"x": False})
+    np.testing.assert_array_equal(columns["x"], [5, 6])
+    np.testing.assert_array_equal(parsed(b"q,q,x\n1,2,3\n", "t.csv", without=["q"])["x"], [3])
+    for words in (np.array(["a", "b"]), np.array([None, 1], dtype=object)):
+        for asked in ({"wanted": {"x.1": False}}, {"without": ["who"]}):
+            columns = parsed(npz(who=words, x=np.eye(2)), "t.npz", **asked)
+            np.testing.assert_array_equal(columns["x.1"], [0, 1])
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [f"192.168.100.{host}" for host in range(20)],
+        [f"212.555.{line}" for line in range(1234, 1254)],
+        [f"2.{minor:03}.1" for minor in range(20)],
+        [f"{hour}:30" for hour in range(20)],
+        [f"{row}-{row + 1}" for row in range(20)],
+        [f"00 {row:03}" for row in range(20)],
+        ["1,2", "2,3", "1", "3"] * 5,
+        [f"1_{row:03}" for row in range(20)],
+        [*map(str, range(1, 13)), "unknown", *"1234567"],
+        [*map(str, range(100, 120)), *["unknown"] * 5],
+    ],
+    ids=lambda cells: cells[0],
+)
+def test_names_that_look_a_little_like_numbers_are_words(cells):
+    raw = ("x;y\n" + "".join(f"{cell};1\n" for cell in cells)).encode()
+    assert parsed(raw, "t.csv")["x"].tolist() == cells
+
+
+def test_as_many_words_and_classes_as_are_allowed_are_and_one_more_is_not():
+    def told(count, cell):
+        rows = "".join(f"{cell.format(row % count)},{cell.format(row % count)}\n" for row in range(2 * count))
+        return checked(f"x,y\n{rows}".encode(), "t.csv")[1].task
+
+    assert told(encoding.WHOLE_CLASSES, "{}") == "classification"
+    assert told(encoding.WHOLE_CLASSES + 1, "{}") == "regression"
+    assert told(encoding.MOST_CATEGORIES, "w{}") == "classification"
+    with pytest.raises(ValueError, match="holds 101 different classes; expected at most 100"):
+        told(encoding.MOST_CLASSES + 1, "w{}")
+    columns = parsed(("x,y\n" + "".join(f"w{row},1\n" for row in range(101))).encode(), "t.csv")
+    with pytest.raises(ValueError, match="column 'x' holds 101 different words"):
+        encoding.learn(columns, "y")
+
+
+def test_words_that_were_not_there_in_training_are_told_and_numbers_of_a_typed_file_may_be_words():
+    learnt = encoding.learn(parsed(b"code,y\n1,0\n1,1\n2.5,1\nx,0\n", "t.csv"), "y")
+    inputs, notes = learnt({"code": np.array([1.0, 2.5, 7.0, np.nan])})
+    np.testing.assert_array_equal(inputs, [[1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 0, 0]])
+    assert notes == [
+        "code: 1 missing cells are taken for 1",
+        "code: 1 cells hold words that were not there in training",
+    ]
+
+
+def test_text_in_a_numeric_target_is_shown_with_its_row():
+    columns = parsed(b"x,y\n1,2\n2,high\n", "t.csv")
+    with pytest.raises(ValueError, match="row 2, column 'y': the target is 'high'; expected a number"):
+        encoding.target(columns, "y", "regression")
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        read(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="is a folder; expected a file"):
+        read(tmp_path)
+
+
+def test_columns_are_found_by_name_in_any_order_and_missing_ones_named():
+    columns = parsed(GOOD.encode(), "good.csv")
+    learnt = encoding.learn(columns, "y")
+    other = dict(reversed(columns.items())) | {"more": np.zeros(6)}
+    np.testing.assert_array_equal(learnt(columns)[0], learnt(other)[0])
+    with pytest.raises(ValueError, match=r"the table lacks the column 'city'; it has 'age', 'weight', 'y'"):
+        learnt({name: values for name, values in columns.items() if name != "city"})
+    words = parsed(GOOD.replace("45", "old").encode(), "good.csv")
+    with pytest.raises(ValueError, match="row 3, column 'age' is 'old'; expected a number as in training"):
+        learnt(words)
+
+
+def test_words_that_differ_in_capitals_only_are_told():
+    columns = parsed(b"a,y\nYes,ill\nyes,Ill\nno,well\n", "t.csv")
+    assert encoding.target(columns, "y").notes == (
+        "y: 'Ill' and 'ill' differ in capitals only and are taken for different words",
+        "y is Ill, the most frequent class, in 33.3% of rows",
+    )
+    _, notes = encoding.learn(columns, "y")(columns)
+    assert notes == ["a: 'Yes' and 'yes' differ in capitals only and are taken for different words"]
+
+
+def test_a_model_comes_back_as_it_went(tmp_path):
+    model, file = a_model(), tmp_path / "model.safetensors"
+    model_file.save(file, model)
+    loaded = model_file.load(file)
+    assert (loaded.encoding, loaded.target, loaded.task, loaded.classes) == (
+        model.encoding,
+        "y",
+        "classification",
+        (0, 1),
+    )
+    x = np.random.default_rng(1).normal(size=(5, 4))
+    np.testing.assert_array_equal(loaded.net(x), model.net(x))
+    assert b"pickle" not in file.read_bytes()
+
+
+def test_a_table_of_predictions_names_the_likeliest_of_many_classes():
+    model, rng = a_model(), np.random.default_rng(2)
+    arrays = model.net.arrays | {"output/kernel": 3 * np.eye(3), "output/bias": rng.normal(size=3)}
+    x = rng.normal(size=(30, 4))
+    hidden = np.maximum(x @ arrays["hidden/kernel"], 0)
+    wanted = softmax(hidden @ arrays["output/kernel"] + arrays["output/bias"], axis=1)
+    model = dataclasses.replace(model, net=Net(arrays), classes=("a", "b", "c"))
+    heading, *rows = csv.reader(model.table(x).splitlines())
+    assert heading == ["y", "probability of a", "probability of b", "probability of c"]
+    assert [row[0] for row in rows] == ["abc"[best] for best in wanted.argmax(axis=1)]
+    assert {row[0] for row in rows} == {*"abc"}
+    np.testing.assert_allclose(np.array([row[1:] for row in rows], float), wanted, atol=1e-6)
+
+
+def test_damaged_newer_and_other_models_are_refused(tmp_path):
+    file = tmp_path / "model.safetensors"
+    model_file.save(file, a_model())
+    raw = file.read_bytes()
+    changed = bytearray(raw)
+    changed[-3] ^= 1
+    newer = raw.replace(b'"format":"1"', b'"format":"7"')
+    turned = raw.replace(b'"shape":[4,3]', b'"shape":[3,4]')
+    assert newer != raw != turned
+    for content, message in (
+        (changed, "is damaged"),
+        (turned, "is damaged"),
+        (raw[:-9], "not a whole one"),
+        (newer, "format 7; this version"),
+        (safetensors.numpy.save({"w": np.zeros(2)}, {"format": "7"}), "holds arrays but no model of jaxreg's"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            model_file.load(file)
+    with pytest.raises(ValueError, match="is a folder"):
+        model_file.load(tmp_path)
+
+
+SEEDS = {
+    "t.csv": (GOOD.encode(), 6000),
+    "t.npz": (npz(x=np.arange(12.0).reshape(6, 2), y=np.arange(6)), 2500),
+}
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_mutated_tables_are_read_or_refused_in_one_sentence(name):
+    raw, count = SEEDS[name]
+    rng = np.random.default_rng(len(name))
+    for _ in range(count):
+        found, sentence = outcome(checked, mutated(raw, rng), name)
+        assert sentence or (np.isfinite(found[0]).all() and len(found[1].y) <= len(found[0]))
+
+
+def test_mutated_models_are_read_or_refused_in_one_sentence(tmp_path):
+    file = tmp_path / "model.safetensors"
+    model_file.save(file, a_model())
+    raw = file.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(1000):
+        file.write_bytes(changed := mutated(raw, rng))
+        _, sentence = outcome(model_file.load, file)
+        assert str(file) in sentence if sentence else changed == raw
+        assert [file] == list(tmp_path.iterdir())

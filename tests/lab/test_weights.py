@@ -1,0 +1,219 @@
+"""Weights in and out: layouts against Keras's outputs, files read back bit for bit, and by other readers."""
+
+import json
+import struct
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from helpers.reference import keras_figures, keras_trace
+
+from jaxreg.lab import CNN, LSTM, MLP, linen, nnx, weights
+
+
+class Cells(nn.Module):
+    """Two layers of Flax Linen's own cells, then a linear one."""
+
+    cell: type
+    name_of: str
+    units: tuple = (5, 4)
+
+    @nn.compact
+    def __call__(self, x):
+        for number, units in enumerate(self.units):
+            name = f"{self.name_of}_{number}" if number else self.name_of
+            x = nn.RNN(self.cell(units, name=name))(x)
+        return nn.Dense(2, name="output")(x[:, -1])
+
+
+CELLS = {
+    "LSTMCell": ("lstm", nn.LSTMCell),
+    "OptimizedLSTMCell": ("lstm", nn.OptimizedLSTMCell),
+    "GRUCell": ("gru", nn.GRUCell),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_cells_of_flax_with_weights_of_keras_have_its_outputs(name):
+    network, cell = CELLS[name]
+    x, y, theirs = keras_figures(network)
+    model = linen(Cells(cell, network), x.shape[1:])
+    params = weights.from_keras(jax.eval_shape(model.init, jax.random.key(0)), theirs)
+    np.testing.assert_allclose(model.apply(params, x), y, rtol=1e-5, atol=1e-6)
+    back = weights.to_keras(params)
+    again = weights.from_keras(params, back)
+    jax.tree.map(np.testing.assert_array_equal, params, again)
+    for path, theirs_now in theirs.items():
+        own = path.removeprefix(f"network_{network}/").replace(f"{network}_cell/", "")
+        if name == "GRUCell" and own.endswith("/bias") and own != "output/bias":
+            # Flax keeps the sum of the two biases of a gate.
+            np.testing.assert_allclose(back[own].sum(0), theirs_now.sum(0), rtol=1e-6)
+        else:
+            np.testing.assert_array_equal(back[own], theirs_now)
+
+
+TRAINED = {
+    "mlp_none": (MLP(hidden=64), 400, jax.nn.sigmoid),
+    "cnn_none": (CNN(outputs=10), 60, jax.nn.softmax),
+    "lstm_l2": (LSTM(units=(12,), outputs=10), 60, jax.nn.softmax),
+}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_trained_weights_of_keras_predict_as_there(name):
+    module, step, link = TRAINED[name]
+    _, arrays = keras_trace(name)
+    start = f"w{step}:"
+    theirs = {path.removeprefix(start): w for path, w in arrays.items() if path.startswith(start)}
+    model = linen(module, arrays["x"].shape[1:])
+    params = weights.from_keras(jax.eval_shape(model.init, jax.random.key(0)), theirs)
+    np.testing.assert_allclose(link(model.apply(params, arrays["x"])), arrays["prediction"], atol=1e-5)
+
+
+RNG = np.random.default_rng(0)
+
+
+def tree(dtype=np.float32):
+    """Weights of every rank that layers have, with numbers that are hard to write down."""
+    hard = np.array([[1 / 3, -0.0, 3e-39], [np.pi * 1e4, 1e-7, -7.0]])  # 3e-39 and, in float16, 1e-7 are subnormal
+    arrays = {
+        "conv": {"kernel": RNG.normal(size=(3, 2, 2, 4)), "bias": RNG.normal(size=4)},
+        "lstm": {"forward": {"kernel": hard, "bias": RNG.normal(size=(2, 6))}},
+        "output": {"kernel": RNG.normal(size=(5, 1)), "bias": np.array([1e-3]), "scale": np.array(0.1)},
+    }
+    return jax.tree.map(lambda w: jnp.asarray(w, dtype), arrays)
+
+
+FORMATS = {
+    "npz": (weights.save_npz, weights.load_npz),
+    "safetensors": (weights.save_safetensors, weights.load_safetensors),
+    "csv": (weights.save_csv, weights.load_csv),
+}
+HELD = [
+    (name, dtype)
+    for name in FORMATS
+    for dtype in ("float32", "float16", "bfloat16")
+    if (name, dtype) != ("npz", "bfloat16")
+]
+
+
+@pytest.mark.parametrize(("name", "dtype"), HELD)
+def test_what_is_kept_is_read_back_bit_for_bit(tmp_path, name, dtype):
+    save, load = FORMATS[name]
+    params = tree(dtype)
+    save(tmp_path / "kept", params)
+    found = weights.filled(jax.tree.map(jnp.zeros_like, params), load(tmp_path / "kept"))
+    assert jax.tree.structure(found) == jax.tree.structure(params)
+    for ours, theirs in zip(jax.tree.leaves(params), jax.tree.leaves(found), strict=True):
+        assert ours.dtype == theirs.dtype
+        assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
+
+
+def test_files_are_what_other_readers_expect(tmp_path):
+    params = tree()
+    weights.save_npz(tmp_path / "w.npz", params)
+    with np.load(tmp_path / "w.npz", allow_pickle=False) as file:
+        np.testing.assert_array_equal(file["conv/kernel"], params["conv"]["kernel"])
+    weights.save_safetensors(tmp_path / "w.safetensors", params)
+    raw = (tmp_path / "w.safetensors").read_bytes()
+    (length,) = struct.unpack("<Q", raw[:8])
+    entry = json.loads(raw[8 : 8 + length])["conv/kernel"]
+    begin, end = entry["data_offsets"]
+    assert (entry["dtype"], entry["shape"]) == ("F32", [3, 2, 2, 4])
+    assert raw[8 + length + begin : 8 + length + end] == np.asarray(params["conv"]["kernel"]).tobytes()
+    weights.save_csv(tmp_path / "w", params)
+    lines = (tmp_path / "w" / "conv" / "kernel.csv").read_text().splitlines()
+    rows = np.array([[float(number) for number in line.split(",")] for line in lines], np.float32)
+    np.testing.assert_array_equal(rows, np.asarray(params["conv"]["kernel"]).reshape(12, 4))
+
+
+def test_numbers_found_elsewhere_go_into_an_lstm_and_back(tmp_path):
+    # A table written by hand: 2 units that read 1 feature, gates i, f, c, o; a bias in one row.
+    (tmp_path / "lstm").mkdir()
+    (tmp_path / "output").mkdir()
+    (tmp_path / "lstm" / "kernel.csv").write_text("0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8\n")
+    (tmp_path / "lstm" / "recurrent_kernel.csv").write_text("1,0,0,0,0,0,0,2\n0,1,0,0,0,0,3,0\n")
+    (tmp_path / "lstm" / "bias.csv").write_text("0,0,1,1,0,0,0,0\n")
+    (tmp_path / "output" / "kernel.csv").write_text("2\n-1\n")
+    (tmp_path / "output" / "bias.csv").write_text("0.5\n")
+    model = linen(LSTM(units=(2,)), (3, 1))
+    params = weights.filled(jax.eval_shape(model.init, jax.random.key(0)), weights.load_csv(tmp_path))
+    np.testing.assert_array_equal(params["lstm"]["recurrent_kernel"][1], [0, 1, 0, 0, 0, 0, 3, 0])
+    np.testing.assert_array_equal(params["lstm"]["bias"], [0, 0, 1, 1, 0, 0, 0, 0])
+    x, sigmoid = np.array([0.3, -1.0, 2.0]), lambda z: 1 / (1 + np.exp(-z))
+    hidden, cell = np.zeros(2), np.zeros(2)
+    for now in x:  # the recurrence by its definition, in double precision
+        gates = now * np.arange(1, 9) / 10 + hidden @ [[1, 0, 0, 0, 0, 0, 0, 2], [0, 1, 0, 0, 0, 0, 3, 0]]
+        i, f, c, o = (gates + np.array([0, 0, 1, 1, 0, 0, 0, 0])).reshape(4, 2)
+        cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(c)
+        hidden = sigmoid(o) * np.tanh(cell)
+    expected = hidden @ [2, -1] + 0.5
+    np.testing.assert_allclose(model.apply(params, jnp.asarray(x, jnp.float32)[None, :, None]), [[expected]], rtol=1e-5)
+    weights.save_csv(tmp_path / "back", params)
+    back = weights.load_csv(tmp_path / "back")
+    wide = {"kernel": np.array([[1 / 3, 1e4 * np.pi]])}
+    weights.save_csv(tmp_path / "wide", wide)
+    np.testing.assert_array_equal(weights.load_csv(tmp_path / "wide")["kernel"], wide["kernel"])
+    np.testing.assert_array_equal(back["lstm/recurrent_kernel"], np.float32(params["lstm"]["recurrent_kernel"]))
+
+
+def test_weights_go_into_a_model_of_another_framework():
+    from flax import nnx as framework
+
+    model = nnx(lambda rngs: framework.Linear(3, 2, rngs=rngs))
+    kernel = RNG.normal(size=(3, 2)).astype(np.float32)
+    params = weights.filled(model.init(jax.random.key(0)), {"kernel": kernel, "bias": np.ones(2)})
+    np.testing.assert_allclose(model.apply(params, np.eye(3, dtype=np.float32)), kernel + 1, rtol=1e-6)
+
+
+LIKE = {"output": {"kernel": np.zeros((3, 2), np.float32), "bias": np.zeros(2, np.float32)}}
+FITTING = {"output/kernel": np.ones((3, 2)), "output/bias": np.ones(2)}
+BAD = {
+    "missing": ({"output/kernel": np.ones((3, 2))}, ValueError, "lack output/bias and hold nothing beside"),
+    "unknown": (FITTING | {"hidden/bias": np.ones(1)}, ValueError, "lack nothing and hold hidden/bias beside"),
+    "shape": (FITTING | {"output/bias": np.ones(3)}, ValueError, r"output/bias has shape \(3,\); expected \(2,\)"),
+    "turned": (FITTING | {"output/kernel": np.ones((2, 3))}, ValueError, "that of the model's: transpose it"),
+    "text": (FITTING | {"output/bias": np.array(["a", "b"])}, TypeError, "output/bias is of type <U1"),
+    "complex": (FITTING | {"output/bias": np.ones(2) * 1j}, TypeError, "expected real numbers"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_weights_that_do_not_fit_are_refused(case):
+    arrays, error, message = BAD[case]
+    with pytest.raises(error, match=message):
+        weights.filled(LIKE, arrays)
+
+
+def test_two_weights_for_one_place_are_refused():
+    with pytest.raises(ValueError, match="two weights are for output/bias, one of them b/output/bias"):
+        weights.from_keras(LIKE, {"output/kernel": np.ones((3, 2)), "a/output/bias": np.ones(2), "b/output/bias": 0})
+
+
+def test_a_path_of_keras_is_matched_by_its_longest_end_and_cells_have_numbers():
+    like = {"kernel": np.zeros((1, 1)), "lstm_1": {"kernel": np.zeros((1, 1))}}
+    theirs = {"kernel": np.full((1, 1), 1.0), "sequential/lstm_1/lstm_cell_1/kernel": np.full((1, 1), 2.0)}
+    found = weights.from_keras(jax.tree.map(jnp.asarray, like), theirs)
+    assert (found["kernel"], found["lstm_1"]["kernel"]) == (1, 2)
+
+
+def test_files_that_are_something_else_are_refused(tmp_path):
+    file = tmp_path / "w"
+    file.write_bytes(b"not weights")
+    with pytest.raises(ValueError, match=r"is no \.npz file"):
+        weights.load_npz(file)
+    with pytest.raises(ValueError, match="is no safetensors file"):
+        weights.load_safetensors(file)
+    with file.open("wb") as to:
+        np.savez(to, a=np.array([{"an": "object"}]))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        weights.load_npz(file)
+    with pytest.raises(ValueError, match=r"holds no \.csv file"):
+        weights.load_csv(tmp_path)
+    (tmp_path / "kernel.csv").write_text("first,second\n1,2\n")
+    with pytest.raises(ValueError, match=r"kernel\.csv: .*no heading"):
+        weights.load_csv(tmp_path)
+    with pytest.raises(ValueError, match=r"bfloat16, which \.npz cannot hold"):
+        weights.save_npz(file, {"w": jnp.ones(2, jnp.bfloat16)})

@@ -1,0 +1,243 @@
+"""Several constraints at once, against SciPy, brute force and the points that are known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+import jaxreg as jr
+from jaxreg.rules._evaluate import distances
+
+RNG = np.random.default_rng(0)
+
+
+def solved(x, bounds, constraints, start):
+    """The nearest point by SciPy's sequential quadratic programming."""
+    return minimize(
+        lambda z: np.sum((z - x) ** 2),
+        start,
+        jac=lambda z: 2 * (z - x),
+        bounds=bounds,
+        constraints=constraints,
+        method="SLSQP",
+        options={"maxiter": 300, "ftol": 1e-14},
+    ).x
+
+
+def test_the_readers_case_norm_1_and_every_weight_in_0_to_0_05():
+    both = jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05))
+    kernel = jnp.asarray(RNG.normal(size=(500, 3)), jnp.float32)
+    for dtype in (jnp.float32, jnp.float16, jnp.bfloat16):
+        end = both(kernel.astype(dtype))
+        exact = np.asarray(end, np.float64)
+        assert exact.min() >= 0
+        assert exact.max() <= np.float32(0.05)
+        np.testing.assert_allclose(np.linalg.norm(exact, axis=0), 1, atol=float(jnp.finfo(dtype).eps))
+        np.testing.assert_array_equal(both(end), end)
+
+
+def test_the_readers_case_takes_400_weights():
+    both = jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05))
+    with pytest.raises(ValueError, match=r"no 399 weights within these bounds have a norm of 1: it takes 400 of 0\.05"):
+        jax.jit(lambda w: both(w))(jnp.ones((399, 2)))
+    np.testing.assert_allclose(both(-jnp.ones((400, 2))), 0.05, rtol=1e-4)
+
+
+@pytest.mark.parametrize("box", [(0.0, 0.5), (-0.3, 0.6), (-0.5, 0.5)])
+def test_no_corner_and_no_point_of_a_fine_grid_on_box_and_sphere_is_nearer(box):
+    both = jax.jit(lambda w: jr.Intersection(jr.UnitNorm(), jr.Box(*box))(w))
+    steps = np.linspace(*box, 31)
+    grid = np.stack(np.meshgrid(*[steps] * 4, indexing="ij"), -1).reshape(-1, 4)
+    # Three more weights of the five, and the fifth from the norm.
+    rest = 1 - np.sum(grid**2, axis=1)
+    for sign in (1, -1):
+        last = sign * np.sqrt(np.maximum(rest, 0))
+        points = np.c_[grid, last][(rest >= 0) & (last >= box[0] - 1e-12) & (last <= box[1] + 1e-12)]
+        for seed in range(6):
+            x = np.random.default_rng(seed).normal(size=5).astype(np.float32)
+            end = np.asarray(both(x), np.float64)
+            if len(points):
+                nearest = np.min(np.linalg.norm(points - x, axis=1))
+                assert np.linalg.norm(end - x) <= nearest + 1e-5
+
+
+def test_negative_weights_all_over_leave_the_largest_one_of_norm_1():
+    both = jr.Intersection(jr.NonNeg(), jr.UnitNorm())
+    np.testing.assert_allclose(both(jnp.array([-3.0, -0.5, -2.0])), [0, 1, 0])
+    np.testing.assert_allclose(both(jnp.zeros(4)), [0.5] * 4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dykstra_finds_what_scipy_finds(seed):
+    x = np.random.default_rng(seed).normal(size=5).astype(np.float32)
+    end = jr.Intersection(jr.SumTo(1.0), jr.Box(-0.1, 0.5))(jnp.asarray(x))
+    total = {"type": "eq", "fun": lambda z: z.sum() - 1}
+    np.testing.assert_allclose(end, solved(x, [(-0.1, 0.5)] * 5, [total], np.full(5, 0.2)), atol=2e-4)
+    end = jr.Intersection(jr.L1Ball(1.0), jr.MaxNorm(0.7))(jnp.asarray(x))
+    # The L1 ball by x = p - q with p, q ≥ 0.
+    found = minimize(
+        lambda z: np.sum((z[:5] - z[5:] - x) ** 2),
+        np.full(10, 0.05),
+        bounds=[(0, None)] * 10,
+        constraints=[
+            {"type": "ineq", "fun": lambda z: 1 - z.sum()},
+            {"type": "ineq", "fun": lambda z: 0.49 - np.sum((z[:5] - z[5:]) ** 2)},
+        ],
+        method="SLSQP",
+        options={"maxiter": 300, "ftol": 1e-14},
+    ).x
+    np.testing.assert_allclose(end, found[:5] - found[5:], atol=2e-4)
+
+
+def test_closed_forms_of_a_cone_with_a_ball_and_of_bounds_with_bounds():
+    x = jnp.asarray(RNG.normal(size=6), jnp.float32)
+    np.testing.assert_array_equal(jr.Intersection(jr.Box(-0.5, 1.0), jr.NonNeg())(x), np.clip(x, 0, 1))
+    end = jr.Intersection(jr.NonNeg(), jr.SumTo(2.0))(x)
+    total = {"type": "eq", "fun": lambda z: z.sum() - 2}
+    np.testing.assert_allclose(end, solved(np.asarray(x), [(0, None)] * 6, [total], np.full(6, 1 / 3)), atol=1e-5)
+
+
+@pytest.mark.parametrize("number", [float, np.float32, jnp.float32, np.float64])
+def test_bounds_that_meet_in_float32_meet(number):
+    both = jr.Intersection(jr.Box(0.7, 1.0), jr.Box(0.0, number(0.7)))
+    np.testing.assert_array_equal(both(jnp.array([-1.0, 0.7, 2.0])), np.float32(0.7))
+
+
+def test_rules_fill_in_the_axis_that_the_parts_leave_open():
+    params = {"dense": {"kernel": jnp.asarray(RNG.normal(size=(4, 3)), jnp.float32)}}
+    both = jr.Intersection(jr.MaxNorm(1.0, axis=1), jr.NonNeg())
+    rows = jr.projected(params, {jr.KERNELS: both})["dense"]["kernel"]
+    assert np.linalg.norm(rows, axis=1).max() <= 1
+    open_axis = jr.projected(params, {jr.KERNELS: jr.Intersection(jr.UnitNorm(), jr.NonNeg())})["dense"]["kernel"]
+    np.testing.assert_allclose(np.linalg.norm(open_axis, axis=0), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [1, 1.0, np.float32(1), np.ones(()), "traced"])
+def test_limits_of_a_norm_may_be_traced_and_come_in_any_type_of_number(rate):
+    x = jnp.asarray(RNG.normal(size=(5, 3)), jnp.float32)
+    both = jr.Intersection(jr.MinMaxNorm(0.5, 1.0), jr.NonNeg())
+
+    def end(rate):
+        return jr.Intersection(jr.MinMaxNorm(0.5, 1.0, rate=rate), jr.NonNeg())(x)
+
+    found = jax.jit(end)(1.0) if isinstance(rate, str) else end(rate)
+    np.testing.assert_allclose(found, both(x), rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(lambda both: both(x))(both), both(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("one", "other"), [(-2, 0), ((0,), 0), ((0, 2), (-1, 0)), (None, (0, 1))])
+def test_one_set_of_axes_may_be_written_in_several_ways(one, other):
+    x = jnp.asarray(RNG.normal(size=(5, 3) if one == -2 else (5, 3, 2)), jnp.float32)
+    end = jr.Intersection(jr.UnitNorm(axis=one), jr.MinMaxNorm(0.5, 1.0, axis=other), jr.NonNeg())(x)
+    np.testing.assert_allclose(end, jr.Intersection(jr.UnitNorm(axis=other), jr.NonNeg())(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("bound", [(0.3, 0.1, 1.0), (2.1, 0.0, 0.7)])  # 3 · 0.1 is above 0.3, and 3 · 0.7 under 2.1
+def test_a_total_that_the_bounds_reach_to_rounding_is_reached(bound):
+    total, low, high = bound
+    end = jr.Intersection(jr.SumTo(total), jr.Box(low, high))(jnp.ones(3))
+    np.testing.assert_allclose(end, total / 3, rtol=1e-5)
+
+
+def test_an_intersection_in_another_counts_as_its_parts():
+    x, inner = jnp.asarray(RNG.normal(size=(6, 3)), jnp.float32), jr.Intersection(jr.UnitNorm(), jr.NonNeg())
+    end = jr.Intersection(jr.Intersection(jr.MaxNorm(1.0), jr.Sparse(0.5), axis=1), jr.NonNeg())(x)
+    wanted = jr.Intersection(jr.MaxNorm(1.0, axis=1), jr.Sparse(0.5, axis=1), jr.NonNeg())(x)
+    np.testing.assert_array_equal(end, wanted)
+    with pytest.raises(TypeError, match="UnitNorm is not convex"):
+        jr.Intersection(inner, jr.L1Ball(1.0))
+
+
+@pytest.mark.parametrize("part", [jr.SumTo(1.0), jr.L1Ball(1.0), jr.MaxNorm(1.0)], ids=str)
+def test_a_set_alone_is_its_own_intersection(part):
+    x = jnp.asarray(RNG.normal(size=(5, 3)), jnp.float32)
+    np.testing.assert_allclose(jr.Intersection(part)(x), part(x), atol=1e-6)
+
+
+# name: (sets, weights, how far each unit is from the set that it is farthest from): 200 rounds have not led, or cannot
+# lead, to a common point. A radius to be filled in is no number that can be looked at.
+FAR = {
+    "no common point": ((jr.Simplex(1.0), jr.LinfBall), np.full((8, 2), 0.01), [0.92 / 8**0.5] * 2),
+    "the last part holds": ((jr.LinfBall, jr.SumTo(1.0)), np.full((8, 1), 0.125), [0.115 * 8**0.5]),
+    "groups of other axes": ((jr.SumTo(2.0, axis=0), jr.SumTo(0.0, axis=1), jr.LinfBall), [[0.01]], [1.99]),
+    "an intersection in it": ((jr.Intersection(jr.SumTo(1.0), jr.SumTo(0.0)), jr.NonNeg()), [[0.0]], [1.0]),
+    "inside": ((jr.SumTo(1.0), jr.Box(-0.5, 1.0), jr.MaxNorm(1.0)), [[0.25], [0.75]], [0.0]),
+}
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_sets_that_are_missed_are_not_held(name):
+    parts, w, expected = FAR[name]
+
+    def far(radius):
+        sets = [jr.LinfBall(radius) if part is jr.LinfBall else part for part in parts]
+        params, rules = {"kernel": jnp.asarray(w, jnp.float32)}, {"kernel": jr.Intersection(*sets)}
+        found = distances(rules["kernel"], params["kernel"]).ravel()
+        return found, jr.violation(params, rules), jr.feasible(params, rules, tolerance=1e-6)
+
+    found, worst, holds = jax.jit(far)(0.01)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(worst, max(expected), rtol=1e-5, atol=1e-6)
+    assert holds == (max(expected) == 0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    "parts", [(jr.UnitNorm(), jr.Box(0.0, 0.1)), (jr.NonNeg(), jr.SumTo(2.0)), (jr.MaxNorm(0.3), jr.NonNeg())], ids=str
+)
+def test_closed_forms_end_in_every_set(parts, dtype):
+    params, rules = {"kernel": jnp.asarray(RNG.normal(size=(500, 20)), dtype)}, {"kernel": jr.Intersection(*parts)}
+    assert not jr.feasible(params, rules)
+    assert jr.feasible(jr.projected(params, rules), rules)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: jr.Intersection(), ValueError, "there are no parts"),
+        (lambda: jr.Intersection(3.0), TypeError, "a part is 3.0"),
+        (
+            lambda: jr.Intersection(jr.UnitNorm, jr.NonNeg()),
+            TypeError,
+            r"UnitNorm is a class; write UnitNorm\(\.\.\.\)",
+        ),
+        (lambda: jr.Intersection(jr.TreeNorm(1.0)), TypeError, "a constraint on one array"),
+        (lambda: jr.Intersection(jr.UnitNorm(), jr.Simplex(1.0)), TypeError, "UnitNorm is not convex"),
+        (
+            lambda: jr.Intersection(jr.UnitNorm(axis=0), jr.MaxNorm(1.0, axis=1))(jnp.ones((2, 2))),
+            TypeError,
+            "UnitNorm is not convex; expected convex sets, or norms and bounds of the same groups",
+        ),
+        (
+            lambda: jr.Intersection(jr.MinMaxNorm(0.5, 1.0, rate=np.float32(0.5)), jr.NonNeg()),
+            ValueError,
+            r"the rate of MinMaxNorm is 0\.5; expected 1",
+        ),
+        (
+            lambda: jax.jit(lambda w: jr.Intersection(jr.Simplex(1.0), jr.LinfBall(0.01))(w))(jnp.ones((8, 1))),
+            ValueError,
+            "a total is 1.0; expected one from 0 to 0.08, the sums of 8 weights from 0 to 0.01",
+        ),
+        (
+            lambda: jr.Intersection(jr.SumTo(jnp.array([1.0, -3.0])), jr.Box(-1, 2))(jnp.ones((2, 2))),
+            ValueError,
+            "expected one from -2 to 4",
+        ),
+        (lambda: jr.Intersection(jr.Box(0, 1), jr.Box(2, 3))(jnp.ones(2)), ValueError, "leave nothing between"),
+        (
+            lambda: jr.Intersection(jr.Box(jnp.array([0.1, 0.5]), 1), jr.LinfBall(np.float32(0.25)))(jnp.ones((3, 2))),
+            ValueError,
+            "the bounds leave nothing between 0.5 and 0.25",
+        ),
+        (
+            lambda: jr.Intersection(jr.MaxNorm(np.array([2.0, 0.5])), jr.MinMaxNorm(1.0, 3.0))(jnp.ones((3, 2))),
+            ValueError,
+            "the norms leave nothing between 1 and 0.5",
+        ),
+        (lambda: jr.Intersection(jr.MaxNorm(1.0), jr.Box(1, 2))(jnp.ones(4)), ValueError, "a norm of 2 at least"),
+    ],
+)
+def test_bad_input_is_refused_in_a_sentence(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
