@@ -17,7 +17,6 @@ from jaxreg._hyperparameters import known
 from jaxreg._precision import tiny
 from jaxreg.lab.data import Data
 from jaxreg.lab.labelled import Labelled
-from jaxreg.lab.training import gpu as fused
 from jaxreg.lab.training.problem import Problem
 from jaxreg.lab.training.recipe import Recipe
 from jaxreg.rules._frameworks import KERNELS, RECURRENT_KERNELS
@@ -80,19 +79,12 @@ def fit(
     def train(state: State, last: jax.Array) -> State:
         return _train(problem, recipe, key, state, last - problem.record_every, problem.record_every, data)
 
-    def train_fused(state: State, last: jax.Array) -> State:
-        return State(*fused.train(problem, recipe, data, state, last))
-
-    start, span = begin(problem, recipe, key), train
-    if fused.available() and fused.applies(problem, recipe, start.params):
-        span = lambda state, last: jax.lax.platform_dependent(state, last, cuda=train_fused, default=train)  # noqa: E731
-
     def record(state: State, last: jax.Array) -> tuple[State, dict[str, jax.Array]]:
         # The first point is that of the initial weights: no training, so that the program holds `measure` once.
-        state = jax.lax.cond(last > 0, span, lambda state, _: state, state, last)
+        state = jax.lax.cond(last > 0, train, lambda state, _: state, state, last)
         return state, measure(state.params, last * steps_an_epoch)
 
-    last, curves = jax.lax.scan(record, start, jnp.asarray(problem.recorded, jnp.int32))
+    last, curves = jax.lax.scan(record, begin(problem, recipe, key), jnp.asarray(problem.recorded, jnp.int32))
     result: dict[str, Any] = {name: Labelled(values, ("epoch",)) for name, values in curves.items()}
     # The last step may be the one that blows up: no epoch behind it would tell.
     lost = (last.diverged_at < 0) & ~jnp.isfinite(curves["train_loss"][-1])
