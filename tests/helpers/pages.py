@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-NOT_WORDS = {"code", "pre", "svg", "style", "script", "title", "given", "figcaption", "output"}
+NOT_WORDS = {"code", "pre", "svg", "style", "script", "title", "quoted", "figcaption", "output"}
 
 
 class Page(HTMLParser):
@@ -22,8 +22,7 @@ class Page(HTMLParser):
         self.tags.append((tag, attributes))
         if tag in ("meta", "link", "input", "img", "path", "use", "br"):
             return
-        given = attributes.get("class") == "given"
-        self.inside.append("given" if given else tag)
+        self.inside.append("quoted" if attributes.get("class") == "quoted" else tag)
         if tag == "data":
             self.numbers.append([float(attributes["value"]), attributes["title"], ""])
         if tag == "pre":

@@ -17,7 +17,7 @@ import jaxreg
 from jaxreg.lab.report import tables
 from jaxreg.lab.report.compose import opened, report, write
 from jaxreg.lab.report.document import Table, Text, numbers
-from jaxreg.lab.report.provenance import Number, Source
+from jaxreg.lab.report.provenance import QuotedNumber, Source
 from jaxreg.lab.report.terminal import print_source
 from jaxreg.lab.studies.results import NONE
 from jaxreg.lab.studies.runner import run_study
@@ -174,5 +174,5 @@ def _plain(table: Table) -> dict[str, Any]:
     return {"caption": "".join(map(str, table.caption)), "rows": rows}
 
 
-def _finite(number: Number) -> dict[str, Any]:
+def _finite(number: QuotedNumber) -> dict[str, Any]:
     return {"value": number.value if math.isfinite(number.value) else None, "call": number.call}

@@ -14,16 +14,16 @@ from jaxreg.lab.report.document import (
     Block,
     Bullets,
     Code,
-    Given,
+    Details,
     Heading,
     Paragraph,
-    Part,
     Picture,
     Pictures,
     Piece,
+    Quoted,
     Stop,
+    Summary,
     Text,
-    Verdict,
     Walk,
     recomputing,
 )
@@ -33,7 +33,7 @@ from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.quantities import measured, quantity
 from jaxreg.lab.report.verdict import LOSS, advised, verdict
 from jaxreg.lab.report.wording import change
-from jaxreg.lab.studies import summaries as figures
+from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import NONE, StudyResults, is_study, open_study, open_sweep
 
 _VERSIONS = ("jaxreg", "jax", "jaxlib", "numpy", "platform")
@@ -121,7 +121,7 @@ def compose(sources: Mapping[Path, Source]) -> tuple[str, list[Block]]:
 
 def _studies(title: str, sources: Sequence[Source]) -> list[Block]:
     titles = "; ".join(source.data.record.title for source in sources)
-    blocks: list[Block] = [Heading([title], 1), Paragraph([Given(titles)]), verdict(sources), Paragraph([_WORDS])]
+    blocks: list[Block] = [Heading([title], 1), Paragraph([Quoted(titles)]), verdict(sources), Paragraph([_WORDS])]
     for source in sources:
         blocks += _study(source)
     return blocks
@@ -132,13 +132,13 @@ def _study(source: Source) -> list[Block]:
     label = advised(source)
     seen = label if label != NONE else next(iter(results.record.highlights), NONE)
     parts = t.parts(source)
-    blocks: list[Block] = [Heading([Given(results.record.title)])]
+    blocks: list[Block] = [Heading([Quoted(results.record.title)])]
     blocks += [t.fresh_table(source), Paragraph(_corrected(source.at("fresh")))]
     if results.published is not None:
         blocks.append(t.published_table(source))
     blocks.append(t.weights_table(source))
     if results.record.source:
-        blocks.append(Paragraph(["Published: ", Given(results.record.source), "."]))
+        blocks.append(Paragraph(["Published: ", Quoted(results.record.source), "."]))
     blocks.append(Paragraph([*t.diverged_note(parts), *t.reach_note(source)]))
     if results.record.grid:
         blocks += _walk(source, label)
@@ -146,7 +146,7 @@ def _study(source: Source) -> list[Block]:
     pictures += gallery.differences(results, seen) if seen != NONE else []
     blocks += [Heading(["Pictures"], 3), Pictures([*pictures, *gallery.norms(results, seen)])]
     made: list[Text] = [["Command: ", Code(results.record.command or "from Python")]]
-    return [*blocks, Part("How it was made", [Bullets([*made, *_made(parts)])])]
+    return [*blocks, Details("How it was made", [Bullets([*made, *_made(parts)])])]
 
 
 def _walk(source: Source, label: str) -> list[Block]:
@@ -159,8 +159,8 @@ def _walk(source: Source, label: str) -> list[Block]:
     def told(recipe: str) -> Text:
         parts: list[Piece] = [f"test {quantity(fresh.data, LOSS).words} "]
         if study.data is not None:
-            parts += [study.find(figures.mean, recipe, LOSS).number(), f" with {gallery.one_draw(results)}, "]
-        parts += [fresh.find(figures.mean, recipe, LOSS).number(), " over the draws"]
+            parts += [study.find(summaries.mean, recipe, LOSS).number(), f" with {gallery.one_draw(results)}, "]
+        parts += [fresh.find(summaries.mean, recipe, LOSS).number(), " over the draws"]
         if recipe != NONE:
             parts += [": ", *change(fresh, recipe, LOSS)]
         return [*parts, "."]
@@ -175,31 +175,31 @@ def _walk(source: Source, label: str) -> list[Block]:
 
 
 def _corrected(fresh: Source) -> Text:
-    told: list[Piece] = ["Of the ", fresh.find(figures.compared).number(form="d"), " recipes compared with "]
+    told: list[Piece] = ["Of the ", fresh.find(summaries.compared).number(form="d"), " recipes compared with "]
     told += [Code(NONE), ", "]
     for place, name in enumerate(reversed(measured(fresh.data))):
         what = quantity(fresh.data, f"test_{name}").words
-        differing = fresh.find(figures.significant, f"test_{name}")
+        differing = fresh.find(summaries.significant, f"test_{name}")
         told += [" and " * bool(place), differing.number(form="d")]
-        told += [f" differs in {what}" if differing.value == 1 else f" differ in {what}"]
+        told += [f" differs in {what}" if differing.data == 1 else f" differ in {what}"]
     return [*told, " beyond chance, looking at all of them at once (Wilcoxon's test, Holm's correction)."]
 
 
 def _sweep(source: Source, folder: Path) -> list[Block]:
     dataset: xr.Dataset = source.data
     labels = [str(label) for label in dataset["recipe"].values]
-    best = figures.ranked(dataset)[0]
-    blocks: list[Block] = [Heading([Code(str(folder))]), Verdict(_seen(source, best))]
+    best = summaries.ranked(dataset)[0]
+    blocks: list[Block] = [Heading([Code(str(folder))]), Summary(_seen(source, best))]
     recipes = [label for label in dict.fromkeys((NONE, best)) if label in labels]
     pictures: list[Picture] = gallery.sweep(dataset, source.name, recipes) if "epoch" in dataset.dims else []
     blocks += [t.sweep_table(source), Paragraph(t.diverged_note([source])), Pictures(pictures)]
-    return [*blocks, Part("How it was made", [Bullets(_made([source]))])]
+    return [*blocks, Details("How it was made", [Bullets(_made([source]))])]
 
 
 def _seen(source: Source, best: str) -> list[Block]:
     validated = "validation_loss" in source.data and {"seed", "draw"} & set(source.data.dims)
-    label = source.find(figures.recommended).value if validated else best
-    what, loss = quantity(source.data, LOSS).words, source.find(figures.mean, label, LOSS).number()
+    label = source.find(summaries.recommended).data if validated else best
+    what, loss = quantity(source.data, LOSS).words, source.find(summaries.mean, label, LOSS).number()
     why = "chosen most often on the validation rows" if validated else "the lowest of all settings"
     blocks: list[Block] = [Paragraph([Code(label), f" has a test {what} of ", loss, f", {why}."], lead=True)]
     if NONE in source.data["recipe"].values and label != NONE:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from jaxreg.lab.report.provenance import Number
+from jaxreg.lab.report.provenance import QuotedNumber
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Code:
 
 
 @dataclasses.dataclass(frozen=True)
-class Given:
+class Quoted:
     """Words that somebody gave and the report repeats, such as a title.
 
     Args:
@@ -35,7 +35,7 @@ class Given:
         return self.text
 
 
-Piece = str | Number | Code | Given
+Piece = str | QuotedNumber | Code | Quoted
 Text = Sequence[Piece]
 """A sentence: words, numbers, labels, and words that were given."""
 
@@ -116,7 +116,7 @@ class Listing:
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class Details:
     """Blocks that belong together; folded away under their title unless opened."""
 
     title: str
@@ -124,24 +124,24 @@ class Part:
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
+class Summary:
     """What a reader is to know first."""
 
     blocks: Sequence["Block"]
 
 
-Block = Heading | Paragraph | Bullets | Table | Pictures | Walk | Listing | Part | Verdict
+Block = Heading | Paragraph | Bullets | Table | Pictures | Walk | Listing | Details | Summary
 
 
-def numbers(content: Any) -> list[Number]:
+def numbers(content: Any) -> list[QuotedNumber]:
     """Every number in blocks or sentences, in their order.
 
     Args:
         content: A block, or a sequence of blocks, sentences or parts of one.
     """
-    if isinstance(content, Number):
+    if isinstance(content, QuotedNumber):
         return [content]
-    if isinstance(content, str | Code | Given | Picture | Listing | int):
+    if isinstance(content, str | Code | Quoted | Picture | Listing | int):
         return []
     parts = content if isinstance(content, Sequence) else vars(content).values()
     return [number for part in parts for number in numbers(part)]
@@ -158,4 +158,4 @@ def recomputing(blocks: Sequence[Block], lines: Sequence[str]) -> Block:
     rows: list[Sequence[Text]] = [[[number], [Code(call)]] for call, number in calls.items()]
     how: Text = ["Point at a number to see the call that gives it. After these lines each of the calls runs as it is:"]
     table = Table(["Every number here and its call"], ["number", "call"], rows)
-    return Part("Recompute any number", [Paragraph(how), Listing("\n".join(lines)), table])
+    return Details("Recompute any number", [Paragraph(how), Listing("\n".join(lines)), table])

@@ -6,15 +6,31 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
-from jaxreg.lab.report import document as b
-from jaxreg.lab.report.provenance import Number
+from jaxreg.lab.report.document import (
+    Block,
+    Bullets,
+    Code,
+    Details,
+    Heading,
+    Listing,
+    Paragraph,
+    Picture,
+    Pictures,
+    Piece,
+    Quoted,
+    Summary,
+    Table,
+    Text,
+    Walk,
+)
+from jaxreg.lab.report.provenance import QuotedNumber
 from jaxreg.lab.report.svg import inline
 
 _STYLE = files("jaxreg.lab.report").joinpath("page.css").read_text("utf-8")
 _SCRIPT = files("jaxreg.lab.report").joinpath("page.js").read_text("utf-8")
 
 
-def html(title: str, blocks: Sequence[b.Block]) -> str:
+def html(title: str, blocks: Sequence[Block]) -> str:
     """The blocks as a page.
 
     Args:
@@ -47,49 +63,49 @@ def html(title: str, blocks: Sequence[b.Block]) -> str:
 """
 
 
-def _all(blocks: Sequence[b.Block]) -> str:
+def _all(blocks: Sequence[Block]) -> str:
     return "\n".join(map(_block, blocks))
 
 
-def _block(block: b.Block) -> str:
+def _block(block: Block) -> str:
     match block:
-        case b.Heading(text, level):
+        case Heading(text, level):
             return f"<h{level}>{_text(text)}</h{level}>"
-        case b.Paragraph(text, lead):
+        case Paragraph(text, lead):
             return f"<p{' class=lead' if lead else ''}>{_text(text)}</p>"
-        case b.Bullets(items):
+        case Bullets(items):
             return "<ul>" + "".join(f"<li>{_text(item)}</li>" for item in items) + "</ul>"
-        case b.Table():
+        case Table():
             return _table(block)
-        case b.Pictures(pictures):
+        case Pictures(pictures):
             return _pictures(pictures)
-        case b.Walk():
+        case Walk():
             return _walk(block)
-        case b.Listing(text):
+        case Listing(text):
             return f"<pre><code>{escape(text)}</code></pre>"
-        case b.Part(title, inner):
+        case Details(title, inner):
             return f"<details><summary>{escape(title)}</summary>\n{_all(inner)}\n</details>"
-        case b.Verdict(inner):
+        case Summary(inner):
             return f'<section class="verdict" aria-label="Verdict">\n{_all(inner)}\n</section>'
 
 
-def _text(text: b.Text) -> str:
+def _text(text: Text) -> str:
     return "".join(map(_piece, text)).replace(" %", "&nbsp;%")
 
 
-def _piece(piece: b.Piece) -> str:
+def _piece(piece: Piece) -> str:
     match piece:
-        case Number(value, shown, call):
+        case QuotedNumber(value, shown, call):
             return f'<data value="{value!r}" title="{escape(call)}">{escape(shown)}</data>'
-        case b.Code(text):
+        case Code(text):
             return f"<code>{escape(text)}</code>"
-        case b.Given(text):
-            return f'<span class="given">{escape(text)}</span>'
+        case Quoted(text):
+            return f'<span class="quoted">{escape(text)}</span>'
         case _:
             return escape(piece)
 
 
-def _table(table: b.Table) -> str:
+def _table(table: Table) -> str:
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
     rows = []
     for row in table.rows:
@@ -103,16 +119,16 @@ def _table(table: b.Table) -> str:
     return f'<p class="caption">{_text(table.caption)}</p>\n{wide}'
 
 
-def _pictures(pictures: Sequence[b.Picture]) -> str:
+def _pictures(pictures: Sequence[Picture]) -> str:
     return '<div class="pictures">' + "\n".join(map(_picture, pictures)) + "</div>"
 
 
-def _picture(picture: b.Picture) -> str:
+def _picture(picture: Picture) -> str:
     title = escape(picture.caption)
     return f"<figure>{inline(picture.svg, picture.name, title)}<figcaption>{title}</figcaption></figure>"
 
 
-def _walk(walk: b.Walk) -> str:
+def _walk(walk: Walk) -> str:
     stops = []
     for place, stop in enumerate(walk.stops):
         hidden = "" if place == walk.start else " hidden"

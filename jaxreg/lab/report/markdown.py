@@ -2,10 +2,24 @@
 
 from collections.abc import Sequence
 
-from jaxreg.lab.report import document as b
+from jaxreg.lab.report.document import (
+    Block,
+    Bullets,
+    Code,
+    Details,
+    Heading,
+    Listing,
+    Paragraph,
+    Picture,
+    Pictures,
+    Summary,
+    Table,
+    Text,
+    Walk,
+)
 
 
-def markdown(blocks: Sequence[b.Block], pictures: str) -> str:
+def markdown(blocks: Sequence[Block], pictures: str) -> str:
     """The blocks as Markdown.
 
     Args:
@@ -15,33 +29,33 @@ def markdown(blocks: Sequence[b.Block], pictures: str) -> str:
     return "\n\n".join(part for block in blocks for part in _block(block, pictures)) + "\n"
 
 
-def drawn(blocks: Sequence[b.Block]) -> list[b.Picture]:
+def drawn(blocks: Sequence[Block]) -> list[Picture]:
     """The pictures of the blocks, which `markdown` refers to by their names."""
-    found: list[b.Picture] = []
+    found: list[Picture] = []
     for block in blocks:
         match block:
-            case b.Pictures(pictures):
+            case Pictures(pictures):
                 found += pictures
-            case b.Walk():
+            case Walk():
                 found += [picture for stop in block.stops for picture in stop.pictures]
-            case b.Part(_, inner) | b.Verdict(inner):
+            case Details(_, inner) | Summary(inner):
                 found += drawn(inner)
     return found
 
 
-def _block(block: b.Block, folder: str) -> list[str]:
+def _block(block: Block, folder: str) -> list[str]:
     match block:
-        case b.Heading(text, level):
+        case Heading(text, level):
             return [f"{'#' * level} {_text(text)}"]
-        case b.Paragraph(text, lead):
+        case Paragraph(text, lead):
             return [f"**{_text(text)}**" if lead else _text(text)]
-        case b.Bullets(items):
+        case Bullets(items):
             return ["\n".join(f"- {_text(item)}" for item in items)]
-        case b.Table():
+        case Table():
             return [f"*{_text(block.caption)}*", _table(block)]
-        case b.Pictures(pictures):
+        case Pictures(pictures):
             return [_picture(picture, folder) for picture in pictures]
-        case b.Walk():
+        case Walk():
             return [
                 f"*{_text(block.what)}*",
                 *(
@@ -53,15 +67,15 @@ def _block(block: b.Block, folder: str) -> list[str]:
                     )
                 ),
             ]
-        case b.Listing(text):
+        case Listing(text):
             return [f"```python\n{text}\n```"]
-        case b.Part(title, inner):
+        case Details(title, inner):
             return [f"## {title}", *(part for one in inner for part in _block(one, folder))]
-        case b.Verdict(inner):
+        case Summary(inner):
             return [part for one in inner for part in _block(one, folder)]
 
 
-def _table(table: b.Table) -> str:
+def _table(table: Table) -> str:
     rows = [[_text(cell) for cell in row] for row in table.rows]
     for row, shown in zip(table.rows, rows, strict=True):
         if "".join(map(str, row[0])) in table.marked:
@@ -70,12 +84,12 @@ def _table(table: b.Table) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _picture(picture: b.Picture, folder: str) -> str:
+def _picture(picture: Picture, folder: str) -> str:
     return f"![{_plain(picture.caption)}]({folder}/{picture.name}.svg)"
 
 
-def _text(text: b.Text) -> str:
-    return "".join(f"`{_one_line(part.text)}`" if isinstance(part, b.Code) else _plain(str(part)) for part in text)
+def _text(text: Text) -> str:
+    return "".join(f"`{_one_line(part.text)}`" if isinstance(part, Code) else _plain(str(part)) for part in text)
 
 
 def _plain(text: str) -> str:

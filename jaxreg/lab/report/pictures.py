@@ -16,7 +16,7 @@ from jaxreg.lab.plots.theme import BLUE, GREY, ORANGE, legend, style
 from jaxreg.lab.report.document import Picture
 from jaxreg.lab.report.quantities import measured, quantity
 from jaxreg.lab.report.svg import svg
-from jaxreg.lab.studies import summaries as figures
+from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import FRESH, NONE, PUBLISHED, StudyResults
 
 # Margins of our own, in inches: all stops of a walk have their axes in one place, and Matplotlib's layout engine would
@@ -96,10 +96,10 @@ def differences(results: StudyResults, recipe: str) -> list[Picture]:
     """What a recipe changes against the baseline in every single draw."""
 
     def draw(ax: Axes, variable: str) -> None:
-        ours, theirs = (figures.final(results.fresh, label, variable) for label in (recipe, NONE))
+        ours, theirs = (summaries.final(results.fresh, label, variable) for label in (recipe, NONE))
         gap = stats.differences(ours, theirs, drop_diverged=True).rename(variable)
-        paired = figures.gain(results.fresh, recipe, variable)
-        plots.paired_differences(ax, gap, paired, lower_is_better=figures.lower_is_better(variable))
+        paired = summaries.gain(results.fresh, recipe, variable)
+        plots.paired_differences(ax, gap, paired, lower_is_better=summaries.lower_is_better(variable))
         ax.set_ylabel(f"difference in {quantity(results.fresh, variable).words}")
 
     return [
@@ -109,7 +109,7 @@ def differences(results: StudyResults, recipe: str) -> list[Picture]:
             partial(draw, variable=f"test_{name}"),
         )
         for name in measured(results.fresh)
-        if figures.gain(results.fresh, recipe, f"test_{name}").n
+        if summaries.gain(results.fresh, recipe, f"test_{name}").n
     ]
 
 
@@ -141,7 +141,7 @@ def stop(results: StudyResults, recipe: str) -> list[Picture]:
         legend(ax, curves.shown(lanes["test_loss"].size // lanes.sizes["epoch"]), below=True)
 
     def weights(ax: Axes) -> None:
-        kernels = walk[f"params/{figures.first_kernel(walk)}"].isel(seed=0, draw=0)
+        kernels = walk[f"params/{summaries.first_kernel(walk)}"].isel(seed=0, draw=0)
         names = (NONE, "_" if recipe == NONE else recipe)
         plots.weight_histograms(ax, kernels.sel(recipe=NONE).values, kernels.sel(recipe=recipe).values, names=names)
         edge = 1.05 * float(abs(kernels).max())

@@ -1,6 +1,7 @@
-"""Numbers that know where they are from: every one carries the call that computes it again from what is stored."""
+"""Numbers that carry the Python expression that computes them again from stored results."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +10,13 @@ MINUS = "\N{MINUS SIGN}"
 
 
 @dataclasses.dataclass(frozen=True)
-class Number:
-    """A number as it is shown.
+class QuotedNumber:
+    """A number as it is shown, with its origin.
 
     Args:
-        value: The number in full.
-        text: As it is shown.
-        call: Python that gives `value`, with the functions of `jaxreg.lab.figures` and the source by name.
+        value: Number in full.
+        text: Number as it is shown.
+        call: Python expression that gives `value`, in terms of the report's source and the package's functions.
     """
 
     value: float
@@ -26,67 +27,62 @@ class Number:
         return self.text
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What a call gave.
-
-    Args:
-        value: A number, a record of numbers, or anything that a sentence depends on.
-        call: The call.
-    """
-
-    value: Any
-    call: str
-
-    def number(self, field: str = "", form: str = ".3f", times: float = 1) -> Number:
-        """One of its numbers.
-
-        Args:
-            field: Its attribute; the result itself if empty.
-            form: How to show it, as `format` takes it; a missing number is shown as a dash.
-            times: What to multiply it with first, such as 100 for per cent.
-        """
-        value = times * (getattr(self.value, field) if field else self.value)
-        call = self.call + (f".{field}" if field else "")
-        text = format(value, form).replace("-", MINUS) if value == value else MISSING
-        return Number(value, text, f"{times} * {call}" if times != 1 else call)
-
-
 class Source:
-    """Something read back from disk, by the name under which the calls speak of it.
+    """A value with the Python expression that gives it.
 
     Args:
-        name: A Python expression, such as `"weight_regularization.fresh"`.
-        data: What it stands for.
+        name: Python expression, such as `"weight_regularization.fresh"`.
+        data: Value of the expression.
 
     Example:
-        >>> source = Source("study.fresh", {"draws": 64})
-        >>> source.find(len).number(form="d")
-        Number(value=1, text='1', call='len(study.fresh)')
+        >>> import xarray as xr
+        >>> study = Source("study", xr.Dataset({"loss": ("draw", [0.5, 0.25])}))
+        >>> study.find(len).number(form="d")
+        QuotedNumber(value=1, text='1', call='len(study)')
+        >>> study.at("loss.size").number(form="d")
+        QuotedNumber(value=2, text='2', call='study.loss.size')
     """
 
     def __init__(self, name: str, data: Any) -> None:
         self.name = name
         self.data = data
-        self._found: dict[str, Result] = {}
         self._parts: dict[str, Source] = {}
 
-    def find(self, function: Callable[..., Any], *arguments: "str | Source") -> Result:
-        """Call a function on the data, once.
+    def find(self, function: Callable[..., Any], *arguments: "str | Source") -> "Source":
+        """Call a function on the value, once per choice of arguments.
 
         Args:
-            function: Of the data and the arguments.
-            arguments: What else it takes: words, or sources for their data.
+            function: Function of the value and the arguments.
+            arguments: Further arguments: strings, or sources that stand for their values.
         """
         words = [argument.name if isinstance(argument, Source) else repr(argument) for argument in arguments]
         call = f"{function.__name__}({', '.join([self.name, *words])})"
-        if call not in self._found:
+        if call not in self._parts:
             data = [argument.data if isinstance(argument, Source) else argument for argument in arguments]
-            self._found[call] = Result(function(self.data, *data), call)
-        return self._found[call]
+            self._parts[call] = Source(call, function(self.data, *data))
+        return self._parts[call]
 
-    def at(self, attribute: str) -> "Source":
-        """An attribute of the data as a source of its own, the same one each time."""
-        if attribute not in self._parts:
-            self._parts[attribute] = Source(f"{self.name}.{attribute}", getattr(self.data, attribute))
-        return self._parts[attribute]
+    def at(self, path: str) -> "Source":
+        """Return an attribute of the value as a source, the same object each time.
+
+        Args:
+            path: Name of the attribute, or a dotted path such as `"setting.epochs"`.
+        """
+        first, _, rest = path.partition(".")
+        if first not in self._parts:
+            self._parts[first] = Source(f"{self.name}.{first}", getattr(self.data, first))
+        return self._parts[first].at(rest) if rest else self._parts[first]
+
+    def number(self, path: str = "", form: str = ".3f", times: float = 1) -> QuotedNumber:
+        """Return the value, or a number inside it, as it is shown.
+
+        Args:
+            path: Path of the number among the attributes of the value; the value itself if empty.
+            form: Format specification, as `format` takes it; NaN is shown as a dash.
+            times: Factor, such as 100 for per cent.
+        """
+        if path:
+            return self.at(path).number("", form, times)
+        value = times * self.data
+        text = MISSING if math.isnan(value) else format(value, form).replace("-", MINUS)
+        return QuotedNumber(value, text, self.name if times == 1 else f"{times} * {self.name}")

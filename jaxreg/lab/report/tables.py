@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from jaxreg.lab import stats
-from jaxreg.lab.report.document import Code, Given, Piece, Table, Text
-from jaxreg.lab.report.provenance import Number, Source
+from jaxreg.lab.report.document import Code, Piece, Quoted, Table, Text
+from jaxreg.lab.report.provenance import QuotedNumber, Source
 from jaxreg.lab.report.quantities import measured, outputs, quantity
 from jaxreg.lab.report.verdict import LOSS, advised
 from jaxreg.lab.report.wording import counted, interval
-from jaxreg.lab.studies import summaries as figures
+from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import NONE, StudyResults
 
 MOST_ROWS = 40
@@ -34,10 +34,10 @@ def published_table(source: Source) -> Table:
             _fill(rows, partial(_spread, study, f"{part}_{metric}"))
     columns.append(f"test {quantity(study.data, f'test_{loss}').words}")
     _fill(rows, partial(_spread, study, f"test_{loss}"))
-    if kernel := figures.first_kernel(study.data):
+    if kernel := summaries.first_kernel(study.data):
         columns.append(quantity(study.data, f"norm/{kernel}").words)
         _fill(rows, partial(_spread, study, f"norm/{kernel}", form=".2f"))
-    seeds, epochs = study.find(figures.lanes, "seed"), study.find(figures.last_epoch)
+    seeds, epochs = study.find(summaries.lanes, "seed"), study.find(summaries.last_epoch)
     caption: Text = ["The published data, " if record.published else "One draw of the data, "]
     caption = [*caption, seeds.number(form="d"), " seeds, ", epochs.number(form="d")]
     return Table([*caption, " epochs: mean ± standard deviation over the seeds"], columns, rows)
@@ -50,14 +50,14 @@ def fresh_table(source: Source) -> Table:
         source: Stands for a `StudyResults`.
     """
     fresh = source.at("fresh")
-    caption: Text = [fresh.find(figures.lanes, "draw").number(form="d"), f" {source.data.record.draws}"]
+    caption: Text = [fresh.find(summaries.lanes, "draw").number(form="d"), f" {source.data.record.draws}"]
     if fresh.data.sizes["seed"] > 1:
-        caption = [*caption, ", ", fresh.find(figures.lanes, "seed").number(form="d"), " seeds on each"]
+        caption = [*caption, ", ", fresh.find(summaries.lanes, "seed").number(form="d"), " seeds on each"]
     if source.data.published is None:
-        caption = [*caption, ", ", fresh.find(figures.last_epoch).number(form="d"), " epochs"]
+        caption = [*caption, ", ", fresh.find(summaries.last_epoch).number(form="d"), " epochs"]
     caption = [*caption, f": mean ± standard deviation over {_lanes(fresh)}"]
     if NONE in fresh.data["recipe"].values:
-        confidence = fresh.find(figures.gain, NONE, LOSS).number("confidence", ".0f", 100)
+        confidence = fresh.find(summaries.gain, NONE, LOSS).number("confidence", ".0f", 100)
         caption = [*caption, "; changes against ", Code(NONE), ", paired, with their ", confidence, " % intervals"]
     return _compared(caption, fresh, _labels(fresh), [advised(source)])
 
@@ -86,11 +86,11 @@ def claims_table(source: Source) -> Table:
     fresh = source.at("fresh")
     rows: list[Sequence[Text]] = []
     for claim in source.data.record.claims:
-        change = fresh.find(figures.gain, claim.recipe, claim.variable, claim.against)
-        found = figures.finding(source.data, claim)
+        change = fresh.find(summaries.gain, claim.recipe, claim.variable, claim.against)
+        found = summaries.finding(source.data, claim)
         compared: Text = [Code(claim.recipe), " against ", Code(claim.against)]
         difference = interval(change, fresh.data, claim.variable)
-        rows.append([[Given(claim.words)], compared, counted(source, claim), difference, [found]])
+        rows.append([[Quoted(claim.words)], compared, counted(source, claim), difference, [found]])
     columns = ["claim", "compared", "in", "difference", "finding"]
     return Table(["The claims, held against the draws"], columns, rows)
 
@@ -104,10 +104,10 @@ def sweep_table(source: Source) -> Table:
     labels = _labels(source)
     caption: list[Piece] = ["Mean ± standard deviation over seeds and draws"]
     if len(labels) > MOST_ROWS:
-        labels = figures.ranked(source.data)[:MOST_ROWS]
-        caption += [": the best ", Number(MOST_ROWS, str(MOST_ROWS), "tables.MOST_ROWS"), " of "]
+        labels = summaries.ranked(source.data)[:MOST_ROWS]
+        caption += [": the best ", QuotedNumber(MOST_ROWS, str(MOST_ROWS), "tables.MOST_ROWS"), " of "]
         caption += [
-            source.find(figures.lanes, "recipe").number(form="d"),
+            source.find(summaries.lanes, "recipe").number(form="d"),
             f" settings by the {quantity(source.data, LOSS).words} on the test rows",
         ]
     return _compared(caption, source, labels, [])
@@ -143,7 +143,7 @@ def diverged_note(sources: Sequence[Source]) -> Text:
         return ["No lane diverged."]
     told: list[Piece] = []
     for source in sources:
-        told += [source.find(figures.lost).number(form="d"), " lanes of ", Code(source.name), ", "]
+        told += [source.find(summaries.lost).number(form="d"), " lanes of ", Code(source.name), ", "]
     shown = "; ".join(names[:20]) + (" …" if len(names) > 20 else "")
     return [*told, "diverged and are left out: ", Code(shown), "."]
 
@@ -157,8 +157,10 @@ def reach_note(source: Source) -> Text:
     rows = source.data.record.drawn_from
     if not rows:
         return []
-    told: list[Piece] = [" Every draw is taken from the same ", Given(rows), ": the intervals are over such draws and "]
-    return [*told, "over initial weights. Over new data of this kind they would be wider."]
+    reach = (
+        "the intervals are over such draws and over initial weights. Over new data of this kind they would be wider."
+    )
+    return [" Every draw is taken from the same ", Quoted(rows), f": {reach}"]
 
 
 def _compared(caption: Text, source: Source, labels: Sequence[str], marked: Sequence[str]) -> Table:
@@ -175,7 +177,7 @@ def _compared(caption: Text, source: Source, labels: Sequence[str], marked: Sequ
                 row += [[], []] if label == NONE else _change(source, label, f"test_{name}")
     if "validation_loss" in source.data:
         columns.append("chosen in")
-        _fill(rows, lambda label: [source.find(figures.times_chosen, label).number(form="d")])
+        _fill(rows, lambda label: [source.find(summaries.times_chosen, label).number(form="d")])
     return Table(caption, columns, rows, [label for label in marked if label != NONE])
 
 
@@ -186,17 +188,17 @@ def _fill(rows: list[list[Text]], cell: Callable[[str], Text]) -> None:
 
 def _change(source: Source, label: str, variable: str) -> list[Text]:
     what = quantity(source.data, variable)
-    paired, share = source.find(figures.gain, label, variable), source.find(figures.outperforms, label, variable)
+    paired, share = source.find(summaries.gain, label, variable), source.find(summaries.outperforms, label, variable)
     mean, low, high = (paired.number(field, what.form, what.times) for field in ("mean", "low", "high"))
     return [[mean, " [", low, ", ", high, "]"], [share.number("probability", ".0f", 100), " %"]]
 
 
 def _published(source: Source, part: str, label: str) -> Text:
-    return [source.find(figures.published, label, part).number()]
+    return [source.find(summaries.published, label, part).number()]
 
 
 def _spread(source: Source, variable: str, label: str, form: str = ".3f") -> Text:
-    mean, sd = (source.find(function, label, variable).number(form=form) for function in (figures.mean, figures.sd))
+    mean, sd = (source.find(function, label, variable).number(form=form) for function in (summaries.mean, summaries.sd))
     return [mean, " ± ", sd]
 
 

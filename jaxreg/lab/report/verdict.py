@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 
 from jaxreg.lab import stats
-from jaxreg.lab.report.document import Block, Bullets, Code, Given, Heading, Listing, Paragraph, Piece, Text, Verdict
-from jaxreg.lab.report.provenance import Result, Source
+from jaxreg.lab.report.document import Block, Bullets, Code, Heading, Listing, Paragraph, Piece, Quoted, Summary, Text
+from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.quantities import measured, quantity
 from jaxreg.lab.report.wording import _share, change, counted, interval
-from jaxreg.lab.studies import summaries as figures
+from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import NONE, ArmRecord, Record
 
 LOSS, ACCURACY = "test_loss", "test_accuracy"
@@ -23,7 +23,7 @@ _PLACES = {
 }
 
 
-def verdict(sources: Sequence[Source]) -> Verdict:
+def verdict(sources: Sequence[Source]) -> Summary:
     """The verdict on case studies, the recommendation first.
 
     Args:
@@ -45,7 +45,7 @@ def verdict(sources: Sequence[Source]) -> Verdict:
     claims = [sentence for source in sources for sentence in _claims(source)]
     if claims:
         blocks += [Heading(["What is left of the published gain"], 3), Bullets(claims)]
-    return Verdict(blocks)
+    return Summary(blocks)
 
 
 def advised(source: Source) -> str:
@@ -56,7 +56,7 @@ def advised(source: Source) -> str:
 
 def comparable(source: Source) -> bool:
     """Whether the trainings were as long as they are to be, such as the published ones."""
-    return bool(figures.last_epoch(source.data.fresh) == source.data.record.epochs)
+    return bool(summaries.last_epoch(source.data.fresh) == source.data.record.epochs)
 
 
 def _beaten(source: Source, sources: Sequence[Source]) -> float:
@@ -65,8 +65,8 @@ def _beaten(source: Source, sources: Sequence[Source]) -> float:
     if advised(source) == NONE:
         return float(len(sources))
     others = [(other.at("fresh").data, advised(other)) for other in sources if other is not source]
-    rivals = [(data, label) for data, label in others if label != NONE and figures.same_draws(mine, data)]
-    return sum(figures.beats(*rival, mine, advised(source), "validation_loss").probability for rival in rivals)
+    rivals = [(data, label) for data, label in others if label != NONE and summaries.same_draws(mine, data)]
+    return sum(summaries.beats(*rival, mine, advised(source), "validation_loss").probability for rival in rivals)
 
 
 def _measured(fresh: Source) -> list[str]:
@@ -76,7 +76,7 @@ def _measured(fresh: Source) -> list[str]:
 def _tried(source: Source) -> str:
     """The recipe chosen most often on validation rows; the baseline, where there are none."""
     fresh = source.at("fresh")
-    return str(fresh.find(figures.recommended).value) if "validation_loss" in fresh.data else NONE
+    return str(fresh.find(summaries.recommended).data) if "validation_loss" in fresh.data else NONE
 
 
 def _moves(source: Source) -> list[int]:
@@ -87,16 +87,16 @@ def _moves(source: Source) -> list[int]:
 
 def _moved(fresh: Source, recipe: str, variable: str) -> int:
     """1 if a recipe is better than the baseline beyond doubt, in size and in how often, −1 if worse, else 0."""
-    paired, share = (fresh.find(function, recipe, variable).value for function in (figures.gain, figures.outperforms))
-    low, high = (-paired.high, -paired.low) if figures.lower_is_better(variable) else (paired.low, paired.high)
+    paired, share = (fresh.find(f, recipe, variable).data for f in (summaries.gain, summaries.outperforms))
+    low, high = (-paired.high, -paired.low) if summaries.lower_is_better(variable) else (paired.low, paired.high)
     if low > 0 and share.low > 0.5:
         return 1
     return -1 if high < 0 and share.high < 0.5 else 0
 
 
 def _trial(source: Source) -> Text:
-    ran = source.at("fresh").find(figures.last_epoch).number(form="d")
-    wanted = source.find(figures.whole_epochs).number(form="d")
+    ran = source.at("fresh").find(summaries.last_epoch).number(form="d")
+    wanted = source.at("record.epochs").number(form="d")
     told: list[Piece] = ["A trial run: ", ran, " epochs instead of ", wanted, ". "]
     if source.data.record.published:
         told.append("Its figures are not comparable with the published ones, and what it advises ")
@@ -124,7 +124,7 @@ def _unadvised(source: Source) -> Text:
     without = "." if _few(source) else ": train without a regulariser."
     if tried == NONE:
         return ["On the validation rows no recipe is chosen more often than ", Code(NONE), without]
-    if not fresh.find(figures.gain, tried, LOSS).value.n:
+    if not fresh.find(summaries.gain, tried, LOSS).data.n:
         beside = "every training beside it without a regulariser diverged."
         return [Code(tried), " is chosen most often on the validation rows; ", beside]
     found = "helps in one thing and harms in another" if 1 in _moves(source) else "is not shown to help"
@@ -145,7 +145,7 @@ def _code(source: Source) -> list[Block]:
 
 
 def _over(source: Source) -> Text:
-    draws = source.at("fresh").find(figures.lanes, "draw").number(form="d")
+    draws = source.at("fresh").find(summaries.lanes, "draw").number(form="d")
     return ["Over ", draws, f" {source.data.record.draws}, ", Code(_tried(source)), " against ", Code(NONE), ":"]
 
 
@@ -153,7 +153,7 @@ def _changes(source: Source) -> list[Text]:
     fresh, label = source.at("fresh"), _tried(source)
     told: list[Text] = []
     for name in _measured(fresh):
-        before, after = (fresh.find(figures.mean, recipe, name).number() for recipe in (NONE, label))
+        before, after = (fresh.find(summaries.mean, recipe, name).number() for recipe in (NONE, label))
         words = quantity(fresh.data, name).words
         told.append([f"Test {words} ", before, " → ", after, ": ", *change(fresh, label, name), "."])
     return told
@@ -163,8 +163,8 @@ def _chosen(source: Source) -> list[Text]:
     fresh = source.at("fresh")
     if "validation_loss" not in fresh.data:
         return []
-    label = fresh.find(figures.recommended).value
-    picked, draws = fresh.find(figures.times_chosen, label), fresh.find(figures.lanes, "draw")
+    label = fresh.find(summaries.recommended).data
+    picked, draws = fresh.find(summaries.times_chosen, label), fresh.find(summaries.lanes, "draw")
     loss = quantity(fresh.data, LOSS).words
     told: list[Piece] = [f"The {loss} of each draw's validation rows chose it: ", Code(label)]
     told += [" in ", picked.number(form="d"), " of ", draws.number(form="d"), " draws, no other more often. "]
@@ -172,9 +172,9 @@ def _chosen(source: Source) -> list[Text]:
     for place, name in enumerate(_measured(fresh)):
         part = name.removeprefix("test_")
         told += ["; " * bool(place), f"test {quantity(fresh.data, name).words} "]
-        gain = fresh.find(figures.choice_gain, part)
+        gain = fresh.find(summaries.choice_gain, part)
         told += interval(gain, fresh.data, name)
-        told += [", better in ", *_share(fresh.find(figures.choice_outperforms, part), gain)]
+        told += [", better in ", *_share(fresh.find(summaries.choice_outperforms, part), gain)]
     return [[*told, "."]]
 
 
@@ -192,9 +192,9 @@ def _edges(source: Source) -> list[Text]:
 
 
 def _few(source: Source) -> list[Text]:
-    draws = source.at("fresh").find(figures.lanes, "draw")
-    needed = Result(stats.draws_for_probability(), "stats.draws_for_probability()")
-    if draws.value >= needed.value:
+    draws = source.at("fresh").find(summaries.lanes, "draw")
+    needed = Source("stats.draws_for_probability()", stats.draws_for_probability())
+    if draws.data >= needed.data:
         return []
     few, enough = draws.number(form="d"), needed.number(form="d")
     return [[few, " draws are few: it takes ", enough, " to see that a recipe wins in three of four."]]
@@ -203,15 +203,15 @@ def _few(source: Source) -> list[Text]:
 def _other(best: Source, other: Source) -> list[Text]:
     label, mine = advised(other), advised(best)
     fresh, ours = other.at("fresh"), best.at("fresh")
-    told: list[Piece] = ["Of the ", Given(other.data.record.title), ": "]
+    told: list[Piece] = ["Of the ", Quoted(other.data.record.title), ": "]
     if label == NONE:
         return [[*told, "no recipe is recommended."]]
     told += [Code(label), " does best: "]
     for place, name in enumerate(_measured(fresh)):
-        change = fresh.find(figures.gain, label, name)
+        change = fresh.find(summaries.gain, label, name)
         told += ["; " * bool(place), f"test {quantity(fresh.data, name).words} ", *interval(change, fresh.data, name)]
-    if figures.same_draws(ours.data, fresh.data):
-        head, share = (ours.find(f, mine, fresh, label, LOSS) for f in (figures.against, figures.beats))
+    if summaries.same_draws(ours.data, fresh.data):
+        head, share = (ours.find(f, mine, fresh, label, LOSS) for f in (summaries.against, summaries.beats))
         told += [
             ". On the same draws ",
             Code(mine),
@@ -228,9 +228,9 @@ def _held(source: Source) -> list[Text]:
     fresh = source.at("fresh")
     told: list[Text] = []
     for claim in source.data.record.claims:
-        change = fresh.find(figures.gain, claim.recipe, claim.variable, claim.against)
-        found = figures.finding(source.data, claim)
-        said: Text = [f"{found.capitalize()}: ", Given(claim.words), ". ", Code(claim.recipe), " against "]
+        change = fresh.find(summaries.gain, claim.recipe, claim.variable, claim.against)
+        found = summaries.finding(source.data, claim)
+        said: Text = [f"{found.capitalize()}: ", Quoted(claim.words), ". ", Code(claim.recipe), " against "]
         said = [*said, Code(claim.against), ", ", *counted(source, claim), ": "]
         told.append([*said, *interval(change, fresh.data, claim.variable), "."])
     return told
@@ -243,10 +243,10 @@ def _claims(source: Source) -> list[Text]:
         return []
     told: list[Text] = []
     for label in [label for label in record.highlights if label in record.published]:
-        ours = [study.find(figures.mean, name, ACCURACY) for name in (label, NONE)]
-        theirs = [source.find(figures.published, name, "test") for name in (label, NONE)]
-        same = all(abs(a.value - b.value) < 0.0005 for a, b in zip(ours, theirs, strict=True))
-        gained, share = study.find(figures.gain, label, ACCURACY), source.find(figures.share_of_published, label)
+        ours = [study.find(summaries.mean, name, ACCURACY) for name in (label, NONE)]
+        theirs = [source.find(summaries.published, name, "test") for name in (label, NONE)]
+        same = all(abs(a.data - b.data) < 0.0005 for a, b in zip(ours, theirs, strict=True))
+        gained, share = study.find(summaries.gain, label, ACCURACY), source.find(summaries.share_of_published, label)
         claim: list[Piece] = ["With the published data ", Code(label), " reaches ", ours[0].number()]
         claim += [" against ", ours[1].number(), ", as published" if same else ", published as "]
         claim += [] if same else [theirs[0].number(), " against ", theirs[1].number()]
@@ -254,14 +254,14 @@ def _claims(source: Source) -> list[Text]:
             ": ",
             gained.number("mean", "+.2f", 100),
             " points. Over ",
-            fresh.find(figures.lanes, "draw").number(form="d"),
+            fresh.find(summaries.lanes, "draw").number(form="d"),
         ]
         claim += [f" {record.draws}: ", *change(fresh, label, ACCURACY)]
-        if gained.value.mean > 0 and 0 < share.value < 1:
+        if gained.data.mean > 0 and 0 < share.data < 1:
             claim += [". The gain is ", share.number(form=".0f", times=100), " % of the published one"]
-        loss, errors = (fresh.find(figures.reduction, label, name) for name in (LOSS, ACCURACY))
+        loss, errors = (fresh.find(summaries.reduction, label, name) for name in (LOSS, ACCURACY))
         what = quantity(fresh.data, LOSS).words.capitalize()
-        beside = "" if math.isnan(errors.value) else f" gains {'more' if loss.value > errors.value else 'less'}"
+        beside = "" if math.isnan(errors.data) else f" gains {'more' if loss.data > errors.data else 'less'}"
         claim += [f". {what}{beside}: ", *change(fresh, label, LOSS), "; "]
         claim += [loss.number(form="z.0f", times=100), " % less"]
         claim += [", and ", errors.number(form="z.0f", times=100), " % fewer errors"] if beside else []

@@ -2,10 +2,10 @@
 
 import xarray as xr
 
-from jaxreg.lab.report.document import Given, Text
-from jaxreg.lab.report.provenance import Result, Source
+from jaxreg.lab.report.document import Quoted, Text
+from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.quantities import quantity
-from jaxreg.lab.studies import summaries as figures
+from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import Claim
 
 
@@ -17,12 +17,12 @@ def change(fresh: Source, recipe: str, variable: str) -> Text:
         recipe: Which recipe.
         variable: Such as "test_loss" or "test_accuracy".
     """
-    gain, share = (fresh.find(figure, recipe, variable) for figure in (figures.gain, figures.outperforms))
-    words = share.value.verdict.value
+    gain, share = (fresh.find(figure, recipe, variable) for figure in (summaries.gain, summaries.outperforms))
+    words = share.data.verdict
     return [*interval(gain, fresh.data, variable), ", better in ", *_share(share, gain), f": {words}"]
 
 
-def interval(result: Result, dataset: xr.Dataset, variable: str) -> Text:
+def interval(result: Source, dataset: xr.Dataset, variable: str) -> Text:
     """A paired difference in words: its mean, with its unit, and its interval."""
     what = quantity(dataset, variable)
     mean, low, high = (result.number(field, what.form, what.times) for field in ("mean", "low", "high"))
@@ -34,14 +34,14 @@ def counted(source: Source, claim: Claim) -> Text:
     """What a claim compares, and which difference in it counts."""
     what = quantity(source.data.fresh, claim.variable)
     if not claim.margin and claim.sign:
-        return [Given(what.words)]
-    least = source.find(figures.margin, claim.words).number(form="g", times=what.times)
+        return [Quoted(what.words)]
+    least = source.find(summaries.margin, claim.words).number(form="g", times=what.times)
     unit = f" {what.unit}" if what.unit else ""
-    return [Given(what.words), " by more than " if claim.sign else " to within ", least, unit]
+    return [Quoted(what.words), " by more than " if claim.sign else " to within ", least, unit]
 
 
-def _share(share: Result, paired: Result) -> Text:
+def _share(share: Source, paired: Source) -> Text:
     # With a digit, for an end just above one half is not to be read as one half.
     low, high = (share.number(field, ".1f", 100) for field in ("low", "high"))
     middle = share.number("probability", ".0f", 100)
-    return [middle, f" % of the {paired.value.unit}s (", low, " to ", high, " %)"]
+    return [middle, f" % of the {paired.data.unit}s (", low, " to ", high, " %)"]

@@ -3,4 +3,4 @@ from jaxreg.lab.search.estimators import RegularizedMLPRegressor as RegularizedM
 from jaxreg.lab.search.plan import Plan as Plan
 from jaxreg.lab.search.run import Search as Search
 from jaxreg.lab.search.run import search as search
-from jaxreg.lab.search.summaries import open_search as open_search
+from jaxreg.lab.search.summaries import *

@@ -16,19 +16,19 @@ from jaxreg.lab.report.document import (
     Block,
     Bullets,
     Code,
-    Given,
     Heading,
     Paragraph,
     Picture,
     Pictures,
+    Quoted,
+    Summary,
     Table,
     Text,
-    Verdict,
     recomputing,
 )
-from jaxreg.lab.report.provenance import Result, Source
+from jaxreg.lab.report.provenance import QuotedNumber, Source
 from jaxreg.lab.report.svg import svg
-from jaxreg.lab.search import summaries as searched
+from jaxreg.lab.search import summaries
 from jaxreg.lab.search.candidates import METHODS, NONE
 from jaxreg.lab.search.nested import WORTH, Estimate
 from jaxreg.lab.search.run import Search
@@ -49,7 +49,7 @@ def verdict(source: Source) -> list[Text]:
     found: Search = source.data
     nested, score, loss = found.found, _SCORE[found.task], _LOSS[found.task]
     method = found.chosen.method
-    outer = source.find(searched.outer_folds).number(form="d")
+    estimates, outer = source.at("found"), _outer_folds(source)
     told: list[Text] = [
         ["Use no regulariser: none of those that were tried saves a standard error and 2 % of the loss."]
     ]
@@ -58,32 +58,33 @@ def verdict(source: Source) -> list[Text]:
         told = [["Use ", Code(found.chosen.label), f": {_MEANING[method]}.{doubt}"]]
     told.append([
         f"On rows that neither trained nor chose, a net found in this way has {score} ",
-        *_spread(source.find(searched.score)), f" and {loss} ", *_spread(source.find(searched.loss)),
+        *_spread(estimates.at("score")), f" and {loss} ", *_spread(estimates.at("loss")),
         " (", outer, " outer folds, ± a standard error).",
     ])  # fmt: skip
     told.append([
-        f"Against no regulariser on the same folds: {score} ", *_spread(source.find(searched.score_gain), "+.3f"),
-        f" ({_sure(nested.score_gain)}), {loss} ", *_spread(source.find(searched.loss_change), "+.3f"),
+        f"Against no regulariser on the same folds: {score} ", *_spread(estimates.at("score_gain"), "+.3f"),
+        f" ({_sure(nested.score_gain)}), {loss} ", *_spread(source.find(summaries.loss_change), "+.3f"),
         f" ({_sure(nested.loss_gain)}).",
     ])  # fmt: skip
     if np.isnan(nested.score.mean):
         told.append([f"{score} can't be told: it takes two rows of different targets in each fold."])
+    counts = {name: source.find(summaries.times_picked, name) for name in nested.tally(found.tried)}
     times = [
-        [Code(name), " ", source.find(searched.times_picked, name).number(form="d"), " times" if count > 1 else " time"]
-        for name, count in nested.tally(found.tried).items()
+        [Code(name), " ", count.number(form="d"), " times" if count.data > 1 else " time"]
+        for name, count in counts.items()
     ]
     told.append(["Chosen inside the ", outer, " outer folds: ", *_joined(times), "."])
     if rivals := [name for name in nested.rivals if name != method]:
         told.append(["Not to be told from the best by these rows: ", *_joined([[Code(name)] for name in rivals]), "."])
     enough = found.setting.points >= _POINTS and method != "early stopping"  # which stops before the rate falls
-    if enough and (falls := source.find(searched.still_falls, found.chosen.label)).value > WORTH:
+    if enough and (falls := source.find(summaries.still_falls, found.chosen.label)).data > WORTH:
         told.append([
             "When its learning rate began to fall, the loss of ", Code(found.chosen.label), " on these folds still "
             "fell, by ", falls.number(form=".0f", times=100), " % or more to each of the last three points of its "
             "curve: more epochs may change the choice and save more; set them by ", Code("--epochs"), ".",
         ])  # fmt: skip
     if found.diverged:
-        lost = source.find(searched.diverged).number(form="d")
+        lost = source.at("diverged").number(form="d")
         told.append([lost, " trainings diverged; a candidate is not chosen where one of its own did."])
     return told
 
@@ -97,15 +98,11 @@ def table(source: Source) -> Table:
     rows: list[Sequence[Text]] = []
     for candidate in source.data.tried:
         label = candidate.label
-        cells = [source.find(function, label) for function in (searched.mean_score, searched.mean_loss)]
-        shown = [cell.number() for cell in cells] + [source.find(searched.gain, label).number(form="+.3f")]
-        share = source.find(searched.better, label).number(form=".0f", times=100)
+        cells = [source.find(function, label) for function in (summaries.mean_score, summaries.mean_loss)]
+        shown = [cell.number() for cell in cells] + [source.find(summaries.loss_gain, label).number(form="+.3f")]
+        share = source.find(summaries.win_rate, label).number(form=".0f", times=100)
         rows.append([[Code(label)], *([cell] for cell in shown), [share, " %"]])
-    caption: Text = [
-        "Mean over ",
-        source.find(searched.outer_folds).number(form="d"),
-        " outer folds, before the choice",
-    ]
+    caption: Text = ["Mean over ", _outer_folds(source), " outer folds, before the choice"]
     columns = ["candidate", _SCORE[source.data.task], "loss", "loss gained", "better in"]
     return Table(caption, columns, rows, [source.data.chosen.label])
 
@@ -142,15 +139,15 @@ def blocks(source: Source, folder: Path, name: str, notes: Sequence[str], comman
     first, *rest = verdict(source)
     made: list[Text] = [["Command: ", Code(command)], _sizes(source), ["Versions: ", Code(_versions())]]
     parts: list[Block] = [
-        Heading(["Which regulariser for ", Given(name), "?"], 1),
-        Verdict([Paragraph(first, lead=True), *map(Paragraph, rest)]),
+        Heading(["Which regulariser for ", Quoted(name), "?"], 1),
+        Summary([Paragraph(first, lead=True), *map(Paragraph, rest)]),
     ]
     if notes:
-        parts += [Heading(["What was noticed in the table"]), Bullets([[Given(note)] for note in notes])]
+        parts += [Heading(["What was noticed in the table"]), Bullets([[Quoted(note)] for note in notes])]
     parts += [Heading(["Candidates"]), Pictures([_strengths(source.data), _curves(source.data)]), table(source)]
     parts += [Heading(["How it was made"]), Bullets(made)]
     opening = [
-        "from pathlib import Path", "", "from jaxreg.lab.searched import *", "",
+        "from pathlib import Path", "", "from jaxreg.lab.search import *", "",
         f"{source.name} = open_search(Path({str(folder)!r}))",
     ]  # fmt: skip
     return [*parts, recomputing(parts, opening)]
@@ -173,7 +170,7 @@ def summary(source: Source) -> dict[str, Any]:
         "loss_gain": _known(nested.loss_gain),
         "picks": nested.tally(found.tried),
         "rivals": list(nested.rivals),
-        "nets": searched.nets(found),
+        "nets": summaries.nets(found),
         "diverged": found.diverged,
         "rows": found.rows,
         "spread": [number if np.isfinite(number) else None for number in found.spread.tolist()],
@@ -216,27 +213,28 @@ def _sure(gain: Estimate) -> str:
     return f"a {'gain' if steps > 0 else 'loss'} that is {'sure' if abs(steps) > 2 else 'likely'}"
 
 
-def _spread(found: Result, form: str = ".3f") -> Text:
-    return [found.number("mean", form), " ± ", found.number("error")]
+def _spread(estimate: Source, form: str = ".3f") -> Text:
+    return [estimate.number("mean", form), " ± ", estimate.number("error")]
 
 
 def _joined(parts: Sequence[Text]) -> Text:
     return [piece for place, part in enumerate(parts) for piece in ([", "] if place else []) + list(part)]
 
 
+def _outer_folds(source: Source) -> QuotedNumber:
+    return source.at("found.picks").find(len).number(form="d")
+
+
 def _sizes(source: Source) -> Text:
-    count = {
-        function.__name__: source.find(function).number(form="d")
-        for function in (
-            searched.candidates, searched.trainings, searched.nets, searched.hidden, searched.epochs, searched.rows,
-            searched.folds, searched.repeats, searched.seed,
-        )
-    }  # fmt: skip
+    candidates, trainings = (source.at(name).find(len).number(form="d") for name in ("tried", "parts"))
+    hidden, epochs, rows, folds, repeats, seed = (
+        source.number(path, "d")
+        for path in ("setting.hidden", "setting.epochs", "rows", "plan.folds", "plan.repeats", "plan.seed")
+    )
     return [
-        count["candidates"], " candidates, ", count["trainings"], " trainings each: ", count["nets"], " nets of ",
-        count["hidden"], " hidden units, ", count["epochs"], " epochs, on ", count["rows"], " rows; ",
-        count["folds"], " folds, ", count["repeats"], " repeats" if source.data.plan.repeats > 1 else " repeat",
-        ", seed ", count["seed"],
+        candidates, " candidates, ", trainings, " trainings each: ", source.find(summaries.nets).number(form="d"),
+        " nets of ", hidden, " hidden units, ", epochs, " epochs, on ", rows, " rows; ", folds, " folds, ", repeats,
+        " repeats" if source.data.plan.repeats > 1 else " repeat", ", seed ", seed,
     ]  # fmt: skip
 
 

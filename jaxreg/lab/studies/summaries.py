@@ -41,7 +41,6 @@ __all__ = [
     "share_of_published",
     "significant",
     "times_chosen",
-    "whole_epochs",
 ]
 
 _RECIPE = ("recipe", "method", "strength")
@@ -160,11 +159,6 @@ def choice_outperforms(dataset: xr.Dataset, variable: str, baseline: Hashable = 
 def times_chosen(dataset: xr.Dataset, recipe: str) -> int:
     """In how many draws a recipe is the one chosen on the validation rows."""
     return choice(dataset).tally.get(recipe, 0)
-
-
-def whole_epochs(study: StudyResults) -> int:
-    """The number of epochs of the whole training, the published one if there is one."""
-    return study.record.epochs
 
 
 def published(study: StudyResults, recipe: str, part: str) -> float:

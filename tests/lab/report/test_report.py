@@ -18,7 +18,7 @@ from jaxreg.lab.report.compose import compose, opened
 from jaxreg.lab.report.html import html
 from jaxreg.lab.report.markdown import markdown
 from jaxreg.lab.report.provenance import Source
-from jaxreg.lab.studies import summaries as figures
+from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import Claim, open_sweep
 
 
@@ -73,17 +73,17 @@ def test_no_number_stands_in_the_words_of_a_page(page):
 def test_figures_agree_with_numpy(study):
     results = open_study(study)
     ours, base = (results.fresh["test_loss"].sel(recipe=r).isel(epoch=-1, seed=0).values for r in ("L2(0.01)", "none"))
-    assert figures.mean(results.fresh, "L2(0.01)", "test_loss") == pytest.approx(np.mean(ours, dtype=float))
-    assert figures.sd(results.fresh, "L2(0.01)", "test_loss") == pytest.approx(np.std(ours.astype(float), ddof=1))
-    gained = figures.gain(results.fresh, "L2(0.01)", "test_loss")
+    assert summaries.mean(results.fresh, "L2(0.01)", "test_loss") == pytest.approx(np.mean(ours, dtype=float))
+    assert summaries.sd(results.fresh, "L2(0.01)", "test_loss") == pytest.approx(np.std(ours.astype(float), ddof=1))
+    gained = summaries.gain(results.fresh, "L2(0.01)", "test_loss")
     assert gained.mean == pytest.approx(np.mean(ours.astype(float) - base))
     assert gained.wins == np.sum(ours < base)
-    assert figures.reduction(results.fresh, "L2(0.01)", "test_loss") == pytest.approx(
+    assert summaries.reduction(results.fresh, "L2(0.01)", "test_loss") == pytest.approx(
         1 - ours.mean() / base.mean(), rel=1e-5
     )
-    assert figures.outperforms(results.fresh, "L2(0.01)", "test_loss").probability == 1
-    assert figures.recommended(results.fresh) == "L2(0.01)"
-    assert figures.times_chosen(results.fresh, "L2(0.01)") == 64
+    assert summaries.outperforms(results.fresh, "L2(0.01)", "test_loss").probability == 1
+    assert summaries.recommended(results.fresh) == "L2(0.01)"
+    assert summaries.times_chosen(results.fresh, "L2(0.01)") == 64
     assert stats.draws_for_probability() == 29
     assert tables.MOST_ROWS == 40
 
@@ -95,13 +95,13 @@ def test_a_recipe_that_diverged_on_every_draw_has_dashes_and_a_note(lost, study)
     fresh["diverged_at"].loc[{"recipe": lost}] = 50
     source = Source("study", results._replace(fresh=fresh))
     page = Page(html(*compose({study: source})))
-    gained = figures.gain(fresh, lost if lost != "none" else "L2(0.01)", "test_loss")
+    gained = summaries.gain(fresh, lost if lost != "none" else "L2(0.01)", "test_loss")
     assert (gained.n, len(gained.diverged)) == (0, 64)
     assert "nan" not in "".join(page.words)
     rows = {str(row[0][0]): row for row in tables.fresh_table(source).rows}
     assert "".join(map(str, rows["L2(0.001)"][2])) == "\N{EN DASH} [\N{EN DASH}, \N{EN DASH}]"
     assert "diverged and are left out" in "".join(map(str, tables.diverged_note(tables.parts(source))))
-    assert figures.significant(fresh, "test_loss") == (1 if lost != "none" else 0)
+    assert summaries.significant(fresh, "test_loss") == (1 if lost != "none" else 0)
 
 
 def test_a_share_of_nothing_is_not_known(study):
@@ -110,19 +110,19 @@ def test_a_share_of_nothing_is_not_known(study):
     published, fresh = (part.copy(deep=True) for part in (results.published, results.fresh))
     published["test_accuracy"].loc[{"recipe": "L2(0.001)"}] = published["test_accuracy"].sel(recipe="none").values
     fresh["test_accuracy"][:] = 1.0
-    assert math.isnan(figures.share_of_published(results._replace(published=published), "L2(0.001)"))
-    assert math.isnan(figures.reduction(fresh, "L2(0.001)", "test_accuracy"))
+    assert math.isnan(summaries.share_of_published(results._replace(published=published), "L2(0.001)"))
+    assert math.isnan(summaries.reduction(fresh, "L2(0.001)", "test_accuracy"))
     source = Source("study", results._replace(published=published, fresh=fresh))
     assert "nan" not in "".join(Page(html(*compose({study: source}))).words)
 
 
 def test_the_best_of_the_grid_has_the_largest_accuracy(study):
     fresh = open_study(study).fresh
-    means = {str(recipe): figures.mean(fresh, recipe, "test_accuracy") for recipe in fresh["recipe"].values}
-    found = figures.choice(fresh, "accuracy")
+    means = {str(recipe): summaries.mean(fresh, recipe, "test_accuracy") for recipe in fresh["recipe"].values}
+    found = summaries.choice(fresh, "accuracy")
     assert found.best_of_grid_label == max(means, key=means.get)
     assert found.best_of_grid == pytest.approx(max(means.values()))
-    assert found.tally == figures.choice(fresh).tally == {"L2(0.01)": 64}
+    assert found.tally == summaries.choice(fresh).tally == {"L2(0.01)": 64}
 
 
 def test_a_spread_over_several_seeds_is_not_said_to_be_one_over_draws(study):
@@ -138,7 +138,7 @@ def test_a_spread_over_several_seeds_is_not_said_to_be_one_over_draws(study):
 def test_settings_that_all_diverged_are_ranked_last():
     loss = xr.DataArray([[np.nan, 5.0, 3.0, 4.0]], dims=("draw", "recipe"), coords={"recipe": list("abcd")})
     dataset = xr.Dataset({"test_loss": loss, "diverged_at": -1 + 0 * loss.fillna(0)})
-    assert figures.ranked(dataset) == ["c", "d", "b", "a"]
+    assert summaries.ranked(dataset) == ["c", "d", "b", "a"]
 
 
 def test_a_setting_that_diverged_is_not_the_best_of_a_sweep(tmp_path):
@@ -246,7 +246,7 @@ def test_two_studies_on_the_same_draws_are_set_against_each_other(study, tmp_pat
 def test_markdown_holds_the_same_figures_and_its_pictures(study, tmp_path):
     text = report([study], tmp_path / "r.md", "markdown").read_text("utf-8")
     assert text.startswith("# Which regulariser")
-    gained = figures.gain(open_study(study).fresh, "L2(0.01)", "test_loss").mean
+    gained = summaries.gain(open_study(study).fresh, "L2(0.01)", "test_loss").mean
     assert f"{gained:+.3f}".replace("-", "\N{MINUS SIGN}") in text
     named = re.findall(r"\]\((r-pictures/[^)]+\.svg)\)", text)
     assert len(named) > 10

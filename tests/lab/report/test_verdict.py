@@ -13,7 +13,7 @@ from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.verdict import advised, verdict
 from jaxreg.lab.report.wording import change
 from jaxreg.lab.stats.intervals import share_interval
-from jaxreg.lab.studies import summaries as figures
+from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import Claim, open_study
 
 
@@ -99,8 +99,8 @@ def words(source):
 def test_of_recipes_that_were_not_chosen_nothing_is_said(tmp_path):
     """L2(0.001) helps in both; L2(0.01), which the validation rows choose, helps one and harms the other."""
     source = changed(make_study(tmp_path / "study"), test_accuracy={"L2(0.01)": -0.05})
-    assert figures.gain(source.data.fresh, "L2(0.001)", "test_accuracy").low > 0
-    assert figures.gain(source.data.fresh, "L2(0.001)", "test_loss").high < 0
+    assert summaries.gain(source.data.fresh, "L2(0.001)", "test_accuracy").low > 0
+    assert summaries.gain(source.data.fresh, "L2(0.001)", "test_loss").high < 0
     assert "No recipe" not in words(source)
     assert words(source).startswith("L2(0.01), chosen most often on the validation rows, helps in one thing and harms")
 
@@ -108,7 +108,7 @@ def test_of_recipes_that_were_not_chosen_nothing_is_said(tmp_path):
 def test_what_helps_in_most_draws_and_harms_more_in_a_few_is_not_advised(tmp_path):
     harm = xr.DataArray(np.where(np.arange(64) % 10, 0.0, 5.0), dims="draw")
     source = changed(make_study(tmp_path / "study", accuracy={1e-2: 0.0, 1e-3: 0.0}), test_loss={"L2(0.01)": harm})
-    assert figures.outperforms(source.data.fresh, "L2(0.01)", "test_loss").low > 0.5
+    assert summaries.outperforms(source.data.fresh, "L2(0.01)", "test_loss").low > 0.5
     assert words(source).startswith("L2(0.01), chosen most often on the validation rows, is not shown to help")
 
 

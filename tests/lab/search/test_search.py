@@ -30,7 +30,15 @@ from jaxreg.lab.search.nested import Estimate, choose, nested
 from jaxreg.lab.search.plan import planned
 from jaxreg.lab.search.report import _sure, summary
 from jaxreg.lab.search.rows import _rows
-from jaxreg.lab.search.summaries import better, gain, loss_change, mean_loss, mean_score, open_search, times_picked
+from jaxreg.lab.search.summaries import (
+    loss_change,
+    loss_gain,
+    mean_loss,
+    mean_score,
+    open_search,
+    times_picked,
+    win_rate,
+)
 from jaxreg.lab.training.metrics import binary_cross_entropy
 
 
@@ -306,7 +314,7 @@ def test_a_loss_is_as_sure_as_a_gain_of_its_size(case):
 def test_a_tie_is_half_a_win_and_what_diverged_is_not_counted_as_worse():
     losses = np.array([[0.5, 0.5, 0.5, 0.5], [0.4, 0.5, 0.6, 0.4], [0.4, 0.4, 0.4, np.nan], [0.6] * 4])
     read = SimpleNamespace(tried=TRIED, found=SimpleNamespace(losses=losses))
-    shares = [better(read, each.label) for each in TRIED]
+    shares = [win_rate(read, each.label) for each in TRIED]
     np.testing.assert_array_equal(shares, [0.5, 0.625, np.nan, 0])
 
 
@@ -314,12 +322,12 @@ def test_a_loss_that_falls_is_a_gain_and_a_change_below_0():
     parts = splits(1, 5)
     losses = np.repeat([[0.5], [0.3], [0.4], [0.45]], len(parts), axis=1)
     read = SimpleNamespace(tried=TRIED, found=nested(TRIED, parts, (losses, 1 - losses), losses))
-    assert [gain(read, each.label) for each in TRIED] == pytest.approx([0, 0.2, 0.1, 0.05])
+    assert [loss_gain(read, each.label) for each in TRIED] == pytest.approx([0, 0.2, 0.1, 0.05])
     assert [mean_loss(read, each.label) for each in TRIED] == pytest.approx([0.5, 0.3, 0.4, 0.45])
     assert [mean_score(read, each.label) for each in TRIED] == pytest.approx([0.5, 0.7, 0.6, 0.55])
     assert loss_change(read).mean == pytest.approx(-0.2)
     with pytest.raises(ValueError, match=r"no candidate 'L3'; there are none, L2\(0\.001\)"):
-        gain(read, "L3")
+        loss_gain(read, "L3")
 
 
 def random_losses(parts, tried, seed=0):
