@@ -7,6 +7,7 @@ from jaxreg.transforms._linear_minimization import conditional_gradient, hyperba
 from jaxreg.transforms._penalize import penalize
 from jaxreg.transforms._project import project
 from jaxreg.transforms._proximal import proximal, proximal_adam
+from jaxreg.transforms._regularize import regularize
 
 __all__ = [
     "FixedBound",
@@ -26,5 +27,6 @@ __all__ = [
     "project",
     "proximal",
     "proximal_adam",
+    "regularize",
     "steepest",
 ]

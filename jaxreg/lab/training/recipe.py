@@ -1,7 +1,6 @@
 """`Recipe`: every number that a sweep may vary, traced."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,18 +41,15 @@ class Recipe:
     proximals: Rules | None = None
 
     def transformation(self) -> optax.GradientTransformation:
-        """The Optax chain: penalties, optimiser with the decay beside it, proximal steps, constraints."""
-        optimizer = self.optimizer(self.learning_rate)
-        if self.decays is not None:
-            optimizer = _with_decay(optimizer, self.decays, self.learning_rate)
-        links = [optimizer]
-        if self.penalties is not None:
-            links.insert(0, jr.penalize(self.penalties))
-        if self.proximals is not None:
-            links.append(jr.proximal(self.proximals, self.learning_rate))
-        if self.constraints is not None:
-            links.append(jr.project(self.constraints))
-        return optax.chain(*links)
+        """Return the Optax chain: penalties, optimiser with the decay beside it, proximal steps, constraints."""
+        return jr.regularize(
+            self.optimizer(self.learning_rate),
+            self.learning_rate,
+            penalties=self.penalties,
+            decays=self.decays,
+            proximals=self.proximals,
+            constraints=self.constraints,
+        )
 
     def penalty(self, params: Tree, step: jax.Array | int | None = None) -> jax.Array:
         """What is minimised beside the loss: the penalties and those taken by their proximal step, a scalar.
@@ -64,19 +60,3 @@ class Recipe:
         """
         rules = [rules for rules in (self.penalties, self.proximals) if rules is not None]
         return sum((jr.penalty(params, each, step) for each in rules), jnp.zeros(()))
-
-
-def _with_decay(optimizer: optax.GradientTransformation, rules: Rules, rate: Number) -> optax.GradientTransformation:
-    # An optimiser hands on finished steps, learning rate and sign included: decay makes a step of its own beside it.
-    decay = optax.chain(jr.decay(rules), optax.scale_by_learning_rate(rate))
-
-    def init(params: Tree) -> Any:
-        return optimizer.init(params), decay.init(params)
-
-    def update(updates: Tree, states: Any, params: Tree | None = None) -> tuple[Tree, Any]:
-        none = jax.tree.map(jnp.zeros_like, updates)
-        steps, state = optimizer.update(updates, states[0], params)
-        pulls, decay_state = decay.update(none, states[1], params)
-        return jax.tree.map(jnp.add, steps, pulls), (state, decay_state)
-
-    return optax.GradientTransformation(init, update)

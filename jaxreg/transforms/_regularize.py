@@ -1,0 +1,93 @@
+"""The chain in its right order, around any finished optimiser."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxreg._hyperparameters import Number
+from jaxreg.rules._matching import Rules, Tree
+from jaxreg.transforms._decay import decay
+from jaxreg.transforms._penalize import penalize
+from jaxreg.transforms._project import project
+from jaxreg.transforms._proximal import proximal
+
+
+def regularize(
+    optimizer: optax.GradientTransformation,
+    learning_rate: Number | None = None,
+    *,
+    penalties: Rules | None = None,
+    decays: Rules | None = None,
+    proximals: Rules | None = None,
+    constraints: Rules | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Put penalties, decay, proximal steps and constraints around an optimiser, each in its place in the chain.
+
+    Penalties come before the optimiser, decay beside it, proximal steps and then constraints behind it. Every wrong
+    order trains too, without an error; this function leaves none to choose.
+
+    Args:
+        optimizer: A finished optimiser, whose updates are added to the parameters: `optax.adam(1e-3)`, `optax.adamw`,
+            a chain that ends in `optax.scale_by_learning_rate`.
+        learning_rate: That of the optimiser, needed for `decays` and `proximals`, which are scaled by it: a float, an
+            array or an Optax schedule.
+        penalties: Rules for `jaxreg.penalize`: coupled, Keras's `kernel_regularizer`.
+        decays: Rules for `jaxreg.decay`: decoupled, as in AdamW. `L2(d / 2)` is AdamW's `weight_decay` d.
+        proximals: Rules for `jaxreg.proximal`: exact zeros.
+        constraints: Rules for `jaxreg.project`: Keras's `kernel_constraint`.
+
+    Returns:
+        A finished optimiser. Its `update` needs `params`, and hands extra arguments on to `optimizer`.
+
+    Raises:
+        ValueError: If `decays` or `proximals` are given without a learning rate; at `init`, if a pattern matches
+            nothing or two claim one parameter.
+        TypeError: If `optimizer` is not an Optax transformation.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr, optax
+        >>> params = {"kernel": jnp.array([[3.0], [4.0]]), "bias": jnp.zeros(1)}
+        >>> tx = jr.regularize(optax.sgd(0.1), penalties=jr.L2(1e-3), constraints=jr.MaxNorm(1.0))
+        >>> updates, _ = tx.update({"kernel": jnp.zeros((2, 1)), "bias": jnp.ones(1)}, tx.init(params), params)
+        >>> print(optax.apply_updates(params, updates)["kernel"].ravel().round(4))
+        [0.6 0.8]
+    """
+    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
+        raise TypeError(
+            f"jaxreg.regularize: optimizer is {optimizer!r}; expected a finished Optax optimiser, such as "
+            "optax.adam(1e-3)"
+        )
+    for name, rules in (("decays", decays), ("proximals", proximals)):
+        if rules is not None and learning_rate is None:
+            raise ValueError(
+                f"jaxreg.regularize: {name} are scaled by the learning rate, and none is given; pass learning_rate=, "
+                "that of the optimiser"
+            )
+    links: list[optax.GradientTransformation] = [optax.with_extra_args_support(optimizer)]
+    if decays is not None:
+        links = [_beside(links[0], optax.chain(decay(decays), optax.scale_by_learning_rate(learning_rate)))]
+    if penalties is not None:
+        links.insert(0, penalize(penalties))
+    if proximals is not None:
+        links.append(proximal(proximals, learning_rate))
+    if constraints is not None:
+        links.append(project(constraints))
+    return optax.with_extra_args_support(optax.chain(*links))
+
+
+def _beside(
+    optimizer: optax.GradientTransformation, pull: optax.GradientTransformation
+) -> optax.GradientTransformationExtraArgs:
+    # A finished optimiser has applied learning rate and sign: the decay makes a step of its own, which is added.
+    def init(params: Tree) -> Any:
+        return optimizer.init(params), pull.init(params)
+
+    def update(updates: Tree, states: Any, params: Tree | None = None, **extra: Any) -> tuple[Tree, Any]:
+        none = jax.tree.map(jnp.zeros_like, updates)
+        steps, state = optimizer.update(updates, states[0], params, **extra)
+        pulls, pull_state = pull.update(none, states[1], params)
+        return jax.tree.map(jnp.add, steps, pulls), (state, pull_state)
+
+    return optax.GradientTransformationExtraArgs(init, update)
