@@ -76,7 +76,7 @@ def test_every_public_object_has_an_example():
 
 
 def test_the_catalogue_is_what_its_script_writes():
-    assert runpy.run_path(str(ROOT / "scripts" / "catalogue.py"))["page"]() == CATALOGUE
+    assert runpy.run_path(str(ROOT / "scripts" / "docs" / "catalogue.py"))["page"]() == CATALOGUE
 
 
 @pytest.mark.parametrize("package", [jaxreg, jaxreg.lab], ids=lambda package: package.__name__)
