@@ -22,6 +22,8 @@ except ImportError:
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional
 
+import jaxreg
+
 
 def _shown(words: str, metavar: str, default: str) -> Any:
     return tyro.conf.arg(help=words, metavar=metavar, help_behavior_hint=f"(default: {default})")
@@ -227,6 +229,8 @@ Start with: jaxreg run weight_regularization --quick
 
 With your own table: jaxreg search data.csv --target y
 
+Version: jaxreg --version; with those that results depend on: jaxreg version
+
 Completion: jaxreg --tyro-write-completion bash ~/.local/share/bash-completion/completions/jaxreg (or zsh)
 
 Exit codes: 0 done; 2 bad input, with one line that says what is wrong; 130 stopped with Ctrl-C."""
@@ -254,6 +258,9 @@ def main() -> None:
     sys.unraisablehook = _strike_again
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # where it is no UTF-8, a sign is told by its number
+    if sys.argv[1:] == ["--version"]:
+        print(f"jaxreg {jaxreg.__version__}")
+        return
     try:
         _check_filled(sys.argv[1:])
         try:

@@ -1,9 +1,8 @@
-"""What the commands of `jaxreg` do; `jaxreg_cli` parses them."""
+"""Commands on case studies: list, run, report and show. Each imports what it needs when it is called."""
 
 import ast
 import dataclasses
 import json
-import math
 import os
 import runpy
 import shlex
@@ -11,18 +10,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import jaxreg
-from jaxreg.lab.report import tables
-from jaxreg.lab.report.compose import opened, report, write
-from jaxreg.lab.report.document import Table, Text, numbers
-from jaxreg.lab.report.provenance import QuotedNumber, Source
-from jaxreg.lab.report.terminal import print_source
-from jaxreg.lab.studies.results import NONE
-from jaxreg.lab.studies.runner import run_study
-from jaxreg.lab.studies.study import Study
-from jaxreg.lab.sweeps.compilation import keep_compiled
+
+if TYPE_CHECKING:
+    from jaxreg.lab.studies.study import Study
 
 
 def run(
@@ -31,12 +24,19 @@ def run(
     """Run case studies, print their tables and write one report of them.
 
     Args:
-        names: Files with a `STUDY`, or their names among the experiments.
-        size: What was asked for of the fields of `Size`; the rest is the study's own.
-        out: Folder of the results; each study gets a folder of its name there.
-        quick: Whether what was not asked for is that of a trial.
-        as_json: Print JSON instead of tables.
+        names: Files with a `STUDY`, or names of experiments.
+        size: Fields of `Size` that replace the study's own.
+        out: Folder for the results; each study gets a folder of its name there.
+        quick: Whether to start from the study's trial size instead of its full one.
+        as_json: Whether to print JSON instead of tables.
     """
+    from jaxreg.lab.report.compose import write
+    from jaxreg.lab.report.provenance import Source
+    from jaxreg.lab.report.terminal import print_source
+    from jaxreg.lab.studies.results import NONE
+    from jaxreg.lab.studies.runner import run_study
+    from jaxreg.lab.sweeps.compilation import keep_compiled
+
     start = time.perf_counter()
     studies = [find_study(name) for name in names]
     if not studies:
@@ -52,15 +52,15 @@ def run(
     keep_compiled()
     command = shlex.join(["jaxreg", *sys.argv[1:]])
     sources = {}
-    for study, wanted in zip(studies, sizes, strict=True):
-        place = folder / study.name
-        sources[place] = Source(study.name, run_study(study, wanted, place, command))
+    for study, study_size in zip(studies, sizes, strict=True):
+        store = folder / study.name
+        sources[store] = Source(study.name, run_study(study, study_size, store, command))
         if not as_json:
-            print_source(sources[place])
+            print_source(sources[store])
             print()
     page = write(sources, _beside(list(sources)) / "report.html").resolve()
     if as_json:
-        stores = {source.name: str(place.resolve()) for place, source in sources.items()}
+        stores = {source.name: str(store.resolve()) for store, source in sources.items()}
         print(json.dumps({"results": stores, "report": str(page), "seconds": time.perf_counter() - start}))
     else:
         print(f"{time.perf_counter() - start:.0f} s. Results are in {folder.resolve()}; the report is\n{page}")
@@ -73,10 +73,12 @@ def write_report(
 
     Args:
         stores: Folders of case studies or of training sweeps.
-        form: What to write.
-        out: The file; beside the results by default.
-        as_json: Print JSON.
+        form: Format to write.
+        out: File to write; beside the results by default.
+        as_json: Whether to print JSON.
     """
+    from jaxreg.lab.report.compose import report
+
     if not stores:
         raise ValueError("no store named; expected the folder of a case study or of a training sweep")
     file = out or _beside(stores) / ("report.html" if form == "html" else "report.md")
@@ -89,21 +91,26 @@ def show(store: Path, *, as_json: bool = False) -> None:
 
     Args:
         store: Folder of a case study or of a training sweep.
-        as_json: Print JSON: every number with the call that gives it.
+        as_json: Whether to print JSON, every number with the call that gives it.
     """
+    from jaxreg.lab.report import tables
+    from jaxreg.lab.report.document import as_plain
+    from jaxreg.lab.report.provenance import opened
+    from jaxreg.lab.report.terminal import print_source
+
     (source,) = opened([store]).values()
     if not as_json:
         print_source(source)
         return
     title, shown, note = tables.contents(source)
-    print(json.dumps({"title": title, "tables": list(map(_plain, shown)), "note": "".join(map(str, note))}))
+    print(json.dumps({"title": title, "tables": list(map(as_plain, shown)), "note": "".join(map(str, note))}))
 
 
 def list_all(as_json: bool = False) -> None:
     """Print the case studies that can be run and the results that are stored under ./results.
 
     Args:
-        as_json: Print JSON.
+        as_json: Whether to print JSON.
     """
     runnable = [{"name": name, "file": str(file), "title": _first_line(file)} for name, file in experiments().items()]
     stored = [str(file.parent) for file in sorted(Path("results").glob("**/study.json"))]
@@ -127,19 +134,21 @@ def experiments() -> dict[str, Path]:
     return {}
 
 
-def find_study(name: str) -> Study:
-    """The `STUDY` of a file or of an experiment.
+def find_study(name: str) -> "Study":
+    """Return the `STUDY` of a file or of an experiment.
 
     Args:
-        name: A path that ends in ".py", or the name of an experiment.
+        name: Path that ends in ".py", or name of an experiment.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If the file or its `STUDY` does not exist.
     """
+    from jaxreg.lab.studies.study import Study
+
     file = Path(name) if name.endswith(".py") else experiments().get(name)
     if file is None or not file.is_file():
-        known = ", ".join(experiments()) or "none here: run it in a clone, or give the path of a file with a STUDY"
-        raise ValueError(f"no case study {name!r}; there are {known}")
+        names = ", ".join(experiments()) or "none here: run it in a clone, or give the path of a file with a STUDY"
+        raise ValueError(f"no case study {name!r}; there are {names}")
     study = runpy.run_path(str(file)).get("STUDY")
     if not isinstance(study, Study):
         raise ValueError(f"{file} defines no STUDY; expected STUDY = jaxreg.lab.Study(...)")
@@ -163,16 +172,3 @@ def _first_line(file: Path) -> str:
 def _beside(folders: Sequence[Path]) -> Path:
     # One store has its report inside, several have it in the folder that holds them all.
     return folders[0] if len(folders) == 1 else Path(os.path.commonpath([folder.resolve() for folder in folders]))
-
-
-def _plain(table: Table) -> dict[str, Any]:
-    def cell(text: Text) -> Any:
-        found = [_finite(number) for number in numbers(text)]
-        return {"text": "".join(map(str, text)), "numbers": found} if found else "".join(map(str, text))
-
-    rows = [dict(zip(table.columns, map(cell, row), strict=True)) for row in table.rows]
-    return {"caption": "".join(map(str, table.caption)), "rows": rows}
-
-
-def _finite(number: QuotedNumber) -> dict[str, Any]:
-    return {"value": number.value if math.isfinite(number.value) else None, "call": number.call}

@@ -1,5 +1,5 @@
 """Reports of stored results, as one HTML page or as Markdown."""
 
-from jaxreg.lab.report.compose import report
+from jaxreg._lazy import attach
 
-__all__ = ["report"]
+__all__, __getattr__, __dir__ = attach(__name__)

@@ -1,6 +1,5 @@
 """The report of stored results: the verdict in words, then tables, pictures, and how it was all made."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -29,12 +28,12 @@ from jaxreg.lab.report.document import (
 )
 from jaxreg.lab.report.html import html
 from jaxreg.lab.report.markdown import drawn, markdown
-from jaxreg.lab.report.provenance import Source
+from jaxreg.lab.report.provenance import Source, opened
 from jaxreg.lab.report.quantities import measured, quantity
 from jaxreg.lab.report.verdict import LOSS, advised, verdict
 from jaxreg.lab.report.wording import change
 from jaxreg.lab.studies import summaries
-from jaxreg.lab.studies.results import NONE, StudyResults, is_study, open_study, open_sweep
+from jaxreg.lab.studies.results import NONE, StudyResults
 
 _VERSIONS = ("jaxreg", "jax", "jaxlib", "numpy", "platform")
 _WORDS = (
@@ -61,25 +60,6 @@ def report(folders: Sequence[Path], out: Path, form: Literal["html", "markdown"]
         FileNotFoundError: If a folder is not there.
     """
     return write(opened(folders), out, form)
-
-
-def opened(folders: Sequence[Path]) -> dict[Path, Source]:
-    """What is stored in each folder, under a name of its own.
-
-    Args:
-        folders: As `report` takes them.
-    """
-    studies = [is_study(folder) for folder in folders]
-    if any(studies) and not all(studies):
-        raise ValueError("case studies and other sweeps don't go into one report: make one of each")
-    names = [re.sub(r"\W", "_", folder.resolve().name) for folder in folders]
-    names = [name if name.isidentifier() else f"_{name}" for name in names]
-    if len(set(names)) < len(names):
-        names = [f"{name}_{place}" for place, name in enumerate(names, 1)]
-    return {
-        folder: Source(name, open_study(folder) if study else open_sweep(folder))
-        for name, folder, study in zip(names, folders, studies, strict=True)
-    }
 
 
 def write(sources: Mapping[Path, Source], out: Path, form: Literal["html", "markdown"] = "html") -> Path:

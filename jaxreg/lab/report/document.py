@@ -1,6 +1,7 @@
 """What a report is made of, whatever it is written as: sentences, tables, pictures, and a walk along the strengths."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -159,3 +160,20 @@ def recomputing(blocks: Sequence[Block], lines: Sequence[str]) -> Block:
     how: Text = ["Point at a number to see the call that gives it. After these lines each of the calls runs as it is:"]
     table = Table(["Every number here and its call"], ["number", "call"], rows)
     return Details("Recompute any number", [Paragraph(how), Listing("\n".join(lines)), table])
+
+
+def as_plain(table: Table) -> dict[str, Any]:
+    """Return a table as JSON can hold it, every number with its call.
+
+    Args:
+        table: Table to convert.
+    """
+
+    def cell(text: Text) -> str | dict[str, Any]:
+        shown = "".join(map(str, text))
+        # JSON has no NaN.
+        quoted = [{"value": n.value if math.isfinite(n.value) else None, "call": n.call} for n in numbers(text)]
+        return {"text": shown, "numbers": quoted} if quoted else shown
+
+    rows = [dict(zip(table.columns, map(cell, row), strict=True)) for row in table.rows]
+    return {"caption": "".join(map(str, table.caption)), "rows": rows}

@@ -2,8 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+from jaxreg.lab.studies.results import is_study, open_study, open_sweep
 
 MISSING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -86,3 +90,26 @@ class Source:
         value = times * self.data
         text = MISSING if math.isnan(value) else format(value, form).replace("-", MINUS)
         return QuotedNumber(value, text, self.name if times == 1 else f"{times} * {self.name}")
+
+
+def opened(folders: Sequence[Path]) -> dict[Path, Source]:
+    """Open stored results, each under a name of its own.
+
+    Args:
+        folders: Folders of case studies or of training sweeps, not of both.
+
+    Raises:
+        ValueError: If a folder holds no finished results, or case studies and sweeps are mixed.
+        FileNotFoundError: If a folder does not exist.
+    """
+    studies = [is_study(folder) for folder in folders]
+    if any(studies) and not all(studies):
+        raise ValueError("case studies and other sweeps don't go into one report: make one of each")
+    names = [re.sub(r"\W", "_", folder.resolve().name) for folder in folders]
+    names = [name if name.isidentifier() else f"_{name}" for name in names]
+    if len(set(names)) < len(names):
+        names = [f"{name}_{place}" for place, name in enumerate(names, 1)]
+    return {
+        folder: Source(name, open_study(folder) if study else open_sweep(folder))
+        for name, folder, study in zip(names, folders, studies, strict=True)
+    }

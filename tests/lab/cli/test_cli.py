@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import jax
@@ -65,15 +66,63 @@ def test_every_command_has_help_with_an_example(command, tmp_path):
     assert f"For instance: jaxreg {command}" in done.stdout
 
 
-def test_help_loads_nothing_heavy(tmp_path):
-    heavy = ("jax", "numpy", "xarray", "scipy", "sklearn", "matplotlib")
-    code = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv = ['jaxreg', '--help']\n"
-        f"from jaxreg.lab.cli import main\ntry: main()\nexcept SystemExit: pass\n"
-        f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
+HEAVY = {"jax", "flax", "optax", "sklearn", "matplotlib", "scipy", "xarray", "numpy"}
+LOADS = """
+import atexit, sys
+from jaxreg.lab.cli import main
+atexit.register(lambda: print("loaded", *{*%r} & {*sys.modules}, file=sys.stderr))
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        (["--help"], set()),
+        (["--version"], set()),
+        (["version"], set()),
+        (["list"], set()),
+        (["show", "study"], {"numpy", "scipy", "xarray"}),
+        (["show", "sweep", "--json"], {"numpy", "scipy", "xarray"}),
+        (["report", "study"], {"numpy", "scipy", "xarray", "matplotlib"}),
+    ],
+)
+def test_a_command_that_trains_nothing_loads_no_jax(options, allowed, stored):
+    code = LOADS % sorted(HEAVY)
+    path = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *options], capture_output=True, text=True, timeout=120, cwd=stored, env=path
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
-    assert done.stderr.strip() == "[]"
+    assert done.returncode == 0, done.stderr
+    loaded = done.stderr.splitlines()[-1].split()
+    assert loaded[0] == "loaded"
+    assert {*loaded[1:]} <= allowed
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A folder with a stored study and a stored sweep."""
+    folder = tmp_path_factory.mktemp("stored")
+    make_study(folder / "study", draws=4)
+    make_sweep(folder / "sweep")
+    return folder
+
+
+def test_the_version_is_that_of_the_package(tmp_path):
+    assert jaxreg("--version", cwd=tmp_path).stdout == f"jaxreg {version('jaxreg')}\n"
+
+
+def test_the_list_skips_a_file_that_is_not_python_and_says_so(tmp_path):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "mine.py").write_text(STUDY)
+    (tmp_path / "experiments" / "notes.py").write_text("def half a function\n")
+    (tmp_path / "experiments" / "photo.py").write_bytes(b"\xff\xd8\xff\xe0")
+    done = jaxreg("list", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [study["name"] for study in json.loads(done.stdout)["studies"]] == ["mine"]
+    first, second = done.stderr.splitlines()
+    assert first.startswith("jaxreg: skipped experiments/notes.py, which is not Python: ")
+    assert second.startswith("jaxreg: skipped experiments/photo.py, which is not Python: ")
 
 
 def test_a_run_hands_machines_its_results_and_its_report(ran):

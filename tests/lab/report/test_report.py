@@ -14,10 +14,10 @@ from jaxreg.lab import Labelled, open_study, stats, sweep
 from jaxreg.lab.plots.theme import legend
 from jaxreg.lab.report import pictures as gallery
 from jaxreg.lab.report import report, tables
-from jaxreg.lab.report.compose import compose, opened
+from jaxreg.lab.report.compose import compose
 from jaxreg.lab.report.html import html
 from jaxreg.lab.report.markdown import markdown
-from jaxreg.lab.report.provenance import Source
+from jaxreg.lab.report.provenance import Source, opened
 from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import Claim, open_sweep
 

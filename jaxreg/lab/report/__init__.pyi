@@ -1,0 +1,1 @@
+from jaxreg.lab.report.compose import report as report
