@@ -16,6 +16,8 @@ from jaxreg.rules._evaluate import cost, grouped, how_far, projected
 from jaxreg.rules._matching import Leaf, Rules, Tree, assign, claims, rule_axes
 from jaxreg.rules._stacked import EachLayer
 
+__all__ = ["at_limit", "exact_zeros", "moves", "penalties", "unit_norms", "violations"]
+
 Step = jax.Array | int | None
 
 

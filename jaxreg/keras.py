@@ -15,6 +15,8 @@ from jaxreg._hyperparameters import Number, hyperparameters, rate_at, static
 from jaxreg._precision import as_wide, wide
 from jaxreg._sharding import partitioned
 
+__all__ = ["AdamState", "MaxNorm", "MinMaxNorm", "OrthogonalRegularizer", "UnitNorm", "adam", "adamw"]
+
 EPSILON = 1e-7
 
 
