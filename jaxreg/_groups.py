@@ -8,10 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg._hyperparameters import Number, known
+from jaxreg._hyperparameters import Axis, Number, known
 from jaxreg._precision import as_wide, eps, tiny
-
-Axis = int | tuple[int, ...] | None
 
 
 def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
@@ -31,15 +29,6 @@ def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
             f"axis is {axis} on an array of {ndim} axes; expected different numbers from {-ndim} to {ndim - 1}"
         )
     return tuple(a % ndim for a in axes)
-
-
-def axis_of(rule: Any, default: Any = ()) -> Any:
-    """The `axis` of a rule, None if it is left open; `default` if the rule has none.
-
-    A function around a rule, such as `jax.vmap` makes, has the axis of what it is around, by `functools.wraps`; it is
-    not one of the array that the function gets.
-    """
-    return default if hasattr(rule, "__wrapped__") else getattr(rule, "axis", default)
 
 
 def group_size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:

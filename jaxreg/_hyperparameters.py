@@ -8,6 +8,8 @@ import jax
 
 Number = Any
 """A hyperparameter: a float, an array (one value a lane under `jax.vmap`) or an Optax schedule."""
+Axis = int | tuple[int, ...] | None
+"""Axes of one group of weights; None to fill in those of one unit's incoming weights."""
 T = TypeVar("T")
 
 

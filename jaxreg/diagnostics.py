@@ -9,14 +9,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxreg._groups import axis_of, group_axes, group_norms
+from jaxreg._groups import group_axes, group_norms
 from jaxreg._precision import eps, wide
+from jaxreg._protocols import Constraint, ConstraintRules, Penalty, PenaltyRules, Rules, Tree, facts, has_groups
 from jaxreg.constraints._spheres import tree_norm
-from jaxreg.rules._evaluate import cost, grouped, how_far, projected
-from jaxreg.rules._matching import Leaf, Rules, Tree, assign, claims, rule_axes
+from jaxreg.rules._evaluate import cost, distance, grouped, projected
+from jaxreg.rules._matching import Leaf, assign, matches, refuse_others, rule_axes
 from jaxreg.rules._stacked import EachLayer
-
-__all__ = ["at_limit", "exact_zeros", "moves", "penalties", "unit_norms", "violations"]
 
 Step = jax.Array | int | None
 
@@ -42,13 +41,14 @@ def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
     """
 
     def norms(leaf: Leaf, rule: Any) -> jax.Array:
-        axes = group_axes(leaf.array.ndim, leaf.axes if isinstance(rule, EachLayer) else axis_of(rule, leaf.axes))
+        has_own = has_groups(rule) and not isinstance(rule, EachLayer)
+        axes = group_axes(leaf.array.ndim, facts(rule).axis if has_own else leaf.axes)
         return group_norms(wide(leaf.array), axes).squeeze(axes)
 
     return {leaf.path: norms(leaf, rule) for leaf, rule in assign(params, rules) if rule is not None}
 
 
-def violations(params: Tree, rules: Rules, step: Step = None) -> dict[str, jax.Array]:
+def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[str, jax.Array]:
     """How far each leaf is from its constraint: the largest Euclidean distance of a group from its set.
 
     Args:
@@ -69,14 +69,15 @@ def violations(params: Tree, rules: Rules, step: Step = None) -> dict[str, jax.A
         >>> print(round(float(jr.diagnostics.violations(params, jr.MaxNorm(1.5))["kernel"]), 3))
         3.5
     """
+    refuse_others(rules, Constraint, "diagnostics.violations", "jaxreg.diagnostics.penalties")
     return {
-        leaf.path: jnp.max(how_far(rule, members, [leaf.array for leaf in members], step), initial=0)
+        leaf.path: jnp.max(distance(rule, members, [leaf.array for leaf in members], step), initial=0)
         for rule, _, members in grouped(params, rules)
         for leaf in members
     }
 
 
-def at_limit(params: Tree, rules: Rules, step: Step = None, tolerance: float = 1e-3) -> dict[str, jax.Array]:
+def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance: float = 1e-3) -> dict[str, jax.Array]:
     """The share of units that their constraint holds at a limit, or of weights, where it is one on each weight.
 
     A group counts if making it longer or shorter by `tolerance`, relative to its norm, leads out of the set; a weight
@@ -100,6 +101,7 @@ def at_limit(params: Tree, rules: Rules, step: Step = None, tolerance: float = 1
         >>> print(jr.diagnostics.at_limit(params, jr.MaxNorm(5.0))["kernel"])
         0.5
     """
+    refuse_others(rules, Constraint, "diagnostics.at_limit", "jaxreg.diagnostics.penalties")
 
     def share(rule: Any, members: list[Leaf]) -> jax.Array:
         arrays = [leaf.array for leaf in members]
@@ -108,8 +110,8 @@ def at_limit(params: Tree, rules: Rules, step: Step = None, tolerance: float = 1
         wides = [wide(w) for w in arrays]
         # A weight of 0 has no length: a step that is small beside any other weight stands in for it.
         moved = [reach * (x if axes is not None else jnp.abs(x) + 1e-6) for x in wides]
-        longer = how_far(rule, members, [x + move for x, move in zip(wides, moved, strict=True)], step)
-        shorter = how_far(rule, members, [x - move for x, move in zip(wides, moved, strict=True)], step)
+        longer = distance(rule, members, [x + move for x, move in zip(wides, moved, strict=True)], step)
+        shorter = distance(rule, members, [x - move for x, move in zip(wides, moved, strict=True)], step)
         size = tree_norm(moved) if len(arrays) > 1 else group_norms(moved[0], axes or ())
         return _share(jnp.maximum(longer, shorter) > 0.1 * size)
 
@@ -143,7 +145,7 @@ def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:
     return {leaf.path: _share(leaf.array == 0) for leaf in claimed}
 
 
-def penalties(params: Tree, rules: Rules, step: Step = None) -> dict[str, jax.Array]:
+def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str, jax.Array]:
     """The penalty of each rule apart: their sum is `jaxreg.penalty`.
 
     Args:
@@ -165,14 +167,15 @@ def penalties(params: Tree, rules: Rules, step: Step = None) -> dict[str, jax.Ar
         >>> print(by_rule[jr.KERNELS], by_rule["bias"])
         3.0 3.0
     """
+    refuse_others(rules, Penalty, "diagnostics.penalties", "jaxreg.diagnostics.violations")
     sums: dict[str, jax.Array] = {}
-    for leaf, pattern, rule in claims(params, rules):
+    for leaf, pattern, rule in matches(params, rules):
         if pattern is not None and rule is not None:
             sums[pattern] = sums.get(pattern, 0) + cost(rule, leaf, step)
     return sums
 
 
-def moves(params: Tree, rules: Rules, step: Step = None) -> dict[str, jax.Array]:
+def moves(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[str, jax.Array]:
     """How far the projection moves each leaf: the Euclidean distance of the whole array from its projection.
 
     In a training, `params` is where the optimiser leads, before it is projected.
@@ -194,6 +197,7 @@ def moves(params: Tree, rules: Rules, step: Step = None) -> dict[str, jax.Array]
         >>> print(np.asarray(moved["kernel"]).round(5))
         3.0
     """
+    refuse_others(rules, Constraint, "diagnostics.moves", "jaxreg.diagnostics.penalties")
     ends = jax.tree.leaves(projected(params, rules, step))
     return {
         leaf.path: group_norms(wide(end) - wide(leaf.array), tuple(range(leaf.array.ndim))).reshape(())

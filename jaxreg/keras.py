@@ -3,6 +3,7 @@
 Everywhere else jaxreg is exact; here the figures are those of Keras 3.15, traps included.
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -10,12 +11,10 @@ import jax.numpy as jnp
 import optax
 
 from jaxreg._checks import check
-from jaxreg._groups import Axis
-from jaxreg._hyperparameters import Number, hyperparameters, rate_at, static
+from jaxreg._hyperparameters import Axis, Number, hyperparameters, rate_at, static
 from jaxreg._precision import as_wide, wide
+from jaxreg._protocols import Constraint, Cost, Penalty
 from jaxreg._sharding import partitioned
-
-__all__ = ["AdamState", "MaxNorm", "MinMaxNorm", "OrthogonalRegularizer", "UnitNorm", "adam", "adamw"]
 
 EPSILON = 1e-7
 
@@ -119,7 +118,7 @@ def adamw(
 
 
 @hyperparameters
-class OrthogonalRegularizer:
+class OrthogonalRegularizer(Penalty):
     """Keras's penalty on vectors that are not orthogonal: factor · mean over pairs of |cos(v_i, v_j)|.
 
     The vectors are the rows or the columns of a matrix. One of zeros counts as orthogonal to all others, and gets
@@ -152,7 +151,7 @@ class OrthogonalRegularizer:
             raise ValueError(f"OrthogonalRegularizer: mode is {self.mode!r}; expected 'rows' or 'columns'")
 
     @partitioned(number=True)
-    def __call__(self, w: jax.Array) -> jax.Array:
+    def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
         if w.ndim != 2:
             raise ValueError(
@@ -169,7 +168,7 @@ class OrthogonalRegularizer:
 
 
 @hyperparameters
-class MaxNorm:
+class MaxNorm(Constraint):
     """Keras's MaxNorm: w_j · clip(‖w_j‖, 0, limit) / (ε + ‖w_j‖); not the identity inside the ball.
 
     Args:
@@ -203,7 +202,7 @@ class MaxNorm:
 
 
 @hyperparameters
-class MinMaxNorm:
+class MinMaxNorm(Constraint):
     """Keras's MinMaxNorm: w_j · (rate · clip(‖w_j‖, min, max) + (1 - rate) ‖w_j‖) / (ε + ‖w_j‖).
 
     Args:
@@ -243,9 +242,13 @@ class MinMaxNorm:
         goal = self.rate * jnp.clip(norms, self.min, self.max) + (1 - self.rate) * norms
         return w * (goal / (EPSILON + norms))
 
+    def whole_way(self) -> Any:
+        """Return the same limits, reached in one call."""
+        return dataclasses.replace(self, rate=1.0)
+
 
 @hyperparameters
-class UnitNorm:
+class UnitNorm(Constraint):
     """Keras's UnitNorm: w_j / (ε + ‖w_j‖), which leaves a unit of zeros at zero.
 
     Args:

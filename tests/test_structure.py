@@ -17,7 +17,7 @@ PACKAGE = Path(jaxreg.__file__).parent
 # line do not know each other.
 FLOORS = [
     "_lazy _hyperparameters",
-    "_checks _precision _sharding",
+    "_checks _precision _protocols _sharding",
     "_groups strengths",
     "_singular_values",
     "penalties constraints keras",

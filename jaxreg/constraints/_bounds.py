@@ -1,5 +1,7 @@
 """Constraints on single weights: lower and upper bounds. They have no axis, for every weight is a group of its own."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import numpy as np
 from jaxreg._checks import check
 from jaxreg._hyperparameters import Number, hyperparameters, known
 from jaxreg._precision import as_wide, beside, wide
+from jaxreg._protocols import Constraint, Limits
 from jaxreg._sharding import partitioned
 
 
@@ -31,7 +34,7 @@ def bounds(w: jax.Array, low: Number, high: Number) -> tuple[jax.Array, jax.Arra
 
 
 @hyperparameters
-class NonNeg:
+class NonNeg(Constraint):
     """No negative weights: {w : w ≥ 0}, projected by max(w, 0).
 
     Example:
@@ -43,18 +46,20 @@ class NonNeg:
         Keras `constraints.NonNeg`; Optax `projections.projection_non_negative`.
     """
 
+    box: ClassVar[bool] = True
+    cone: ClassVar[bool] = True
+
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set."""
         return jnp.where(w < 0, jnp.zeros_like(w), w)
 
-    @property
-    def limits(self) -> tuple[Number, Number]:
-        """The lower and the upper bound."""
+    def bounds(self) -> Limits:
+        """Return the lower and the upper bound."""
         return 0.0, np.inf
 
 
 @hyperparameters
-class Box:
+class Box(Constraint):
     """Every weight between two bounds: {w : low ≤ w ≤ high}, projected by clipping.
 
     Args:
@@ -75,6 +80,7 @@ class Box:
 
     low: Number
     high: Number
+    box: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "low", low=-np.inf, infinite=True)
@@ -88,18 +94,17 @@ class Box:
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """The point of the set farthest against `direction`, argmin_z ⟨direction, z⟩; needs finite bounds."""
-        low, high = (jnp.asarray(bound, wide(direction).dtype) for bound in self.limits)
+        low, high = (jnp.asarray(bound, wide(direction).dtype) for bound in self.bounds())
         ends = jnp.where(direction > 0, low, jnp.where(direction < 0, high, 0))
         return clip(ends.astype(direction.dtype), self.low, self.high)
 
-    @property
-    def limits(self) -> tuple[Number, Number]:
-        """The lower and the upper bound."""
+    def bounds(self) -> Limits:
+        """Return the lower and the upper bound."""
         return self.low, self.high
 
 
 @hyperparameters
-class LinfBall:
+class LinfBall(Constraint):
     """No weight larger than `radius`: {w : max|w| ≤ radius}, projected by clipping.
 
     Args:
@@ -118,20 +123,20 @@ class LinfBall:
     """
 
     radius: Number
+    box: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "radius", infinite=True)
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; a weight in it comes back bit for bit."""
-        return clip(w, *self.limits)
+        return clip(w, *self.bounds())
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """The point of the set farthest against `direction`, argmin_z ⟨direction, z⟩: -radius · sign(direction)."""
         x = wide(direction)
-        return clip((-as_wide(self.radius, x) * jnp.sign(x)).astype(direction.dtype), *self.limits)
+        return clip((-as_wide(self.radius, x) * jnp.sign(x)).astype(direction.dtype), *self.bounds())
 
-    @property
-    def limits(self) -> tuple[Number, Number]:
-        """The lower and the upper bound."""
+    def bounds(self) -> Limits:
+        """Return the lower and the upper bound."""
         return -self.radius, self.radius

@@ -1,7 +1,6 @@
 """Several constraints at once: the nearest point of the sets' intersection."""
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -10,42 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._checks import refuse_class
-from jaxreg._groups import Axis, axis_of, group_axes, group_size, limit_of_groups
-from jaxreg._hyperparameters import Number, hyperparameters, known, static
+from jaxreg._groups import group_axes, group_size
+from jaxreg._hyperparameters import Axis, hyperparameters, known, static
 from jaxreg._precision import wide
+from jaxreg._protocols import Constraint, Limits, as_node, facts, innermost, refuse_other
 from jaxreg._sharding import partitioned
 from jaxreg.constraints._bounded_norms import nearest_in_shell
-from jaxreg.constraints._bounds import Box, LinfBall, NonNeg, clip
-from jaxreg.constraints._norms import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
-from jaxreg.constraints._sparsity import NMSparse, Sparse
-from jaxreg.constraints._spectral import Orthonormal
-from jaxreg.constraints._spheres import FrobeniusSphere, TreeNorm
-from jaxreg.constraints._sums import L1Ball, Simplex, SumTo
+from jaxreg.constraints._bounds import clip
 
 Part = Callable[[jax.Array], jax.Array]
-
-_BOUNDS = (NonNeg, Box, LinfBall)
-_NORMS = (MaxNorm, MaxRMS, MinMaxNorm, UnitNorm)
-_BALLS = (L1Ball, MaxNorm, MaxRMS)
-_COUNTS = (Sparse, NMSparse)
-_NOT_CONVEX = (MinMaxNorm, UnitNorm, Orthonormal, FrobeniusSphere, *_COUNTS)
 
 ITERATIONS = 200
 """Rounds of Dykstra's algorithm; those after the last change cost time and change nothing."""
 
 
 @hyperparameters
-class _Plain:
-    """A plain function as a part without hyperparameters: a bare one would be taken for a schedule."""
-
-    function: Part = static()
-
-    def __call__(self, w: jax.Array) -> jax.Array:
-        return self.function(w)
-
-
-@hyperparameters
-class Intersection:
+class Intersection(Constraint):
     """Several constraints at once: {w : w in every set}, projected onto the nearest point of all.
 
     Exact where there is a closed form: bounds with bounds; bounds with limits on the norms of the same groups
@@ -74,116 +53,114 @@ class Intersection:
         Bui and Wang, Projecting onto the intersection of a cone and a sphere, 2018.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[Any, ...]
     axis: Axis = static(default=None)
 
-    def __init__(self, *several: Part, parts: tuple[Part, ...] = (), axis: Axis = None) -> None:
-        # `parts` by name is for dataclasses.replace.
-        parts = tuple(several) + tuple(parts)
+    def __init__(self, *parts: Part, axis: Axis = None) -> None:
         if not parts:
             raise ValueError(
                 "Intersection: there are no parts; expected constraints: Intersection(UnitNorm(), NonNeg())"
             )
+        sets: list[Any] = []
         for part in parts:
             refuse_class(part, "Intersection")
-            if not callable(part) or isinstance(part, TreeNorm):
+            refuse_other(part, Constraint, "Intersection: a part", "jaxreg.penalize")
+            if not callable(part) or facts(part).joint:
                 raise TypeError(f"Intersection: a part is {part!r}; expected a constraint on one array")
-        # A set that is not convex must be seen in an inner one too, whose rounds would be many for each of these.
-        parts = tuple(each for part in parts for each in (part.placed if isinstance(part, Intersection) else [part]))
-        parts = tuple(_Plain(part) if jax.tree_util.all_leaves([part]) else part for part in parts)
-        object.__setattr__(self, "parts", parts)
-        object.__setattr__(self, "axis", axis)
-        for part in parts:
-            if isinstance(part, MinMaxNorm) and known(part.rate) and np.any(np.asarray(part.rate) != 1):
+            # A set that is not convex must be seen in an inner one too, whose rounds would be many for each of these.
+            sets += facts(part).sets() or [part]
+        for part in sets:
+            rate = facts(part).rate
+            if known(rate) and np.any(np.asarray(rate) != 1):
                 raise ValueError(
-                    f"Intersection: the rate of MinMaxNorm is {part.rate}; expected 1, for this goes the whole way"
+                    f"Intersection: the rate of {type(part).__name__} is {rate}; expected 1, for this goes the whole "
+                    "way"
                 )
-        self._closed_forms()
+        if axis is not None:
+            sets = [facts(part).with_axis(axis) if facts(part).axis is None else part for part in sets]
+        object.__setattr__(self, "parts", tuple(map(as_node, sets)))
+        object.__setattr__(self, "axis", axis)
+        self._has_closed_form()
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in every set; `w` itself, bit for bit, where it is in all."""
         if w.size == 0:
             return w
-        if not self._closed_forms(w.ndim):
-            _refuse_totals(self.placed, self.limits, w)
-            return _dykstra(self.placed, w)
-        bounds, counts, others = self._by_kind()
-        if counts or (len(others) == 1 and isinstance(others[0], _BALLS) and _all_cones(bounds)):
-            # Cones first, then a ball about their tip.
-            return reduce(lambda w, part: part(w), [*(NonNeg() for _ in bounds[:1]), *counts, *others], w)
+        if not self._has_closed_form(w.ndim):
+            _refuse_totals(self.parts, self.bounds(), w)
+            return _dykstra(self.parts, w)
+        boxes, cones, others = self._by_form()
+        if cones or (len(others) == 1 and facts(others[0]).ball and _all_cones(boxes)):
+            for part in [*boxes, *cones, *others]:  # cones first, then a ball about their tip
+                w = part(w)
+            return w
         if not others:
-            return clip(w, *self.limits)
-        if isinstance(others[0], SumTo):
-            return Simplex(others[0].total, others[0].axis)(w)
-        axes = group_axes(w.ndim, getattr(others[0], "axis"))  # noqa: B009
-        return nearest_in_shell(w, self.limits, _common([_norm_limits(part, w) for part in others], "norms"), axes)
+            return clip(w, *self.bounds())
+        if not facts(others[0]).shell:
+            return facts(others[0]).non_negative()(w)
+        limits = _common([facts(part).norm_limits(w) for part in others], "norms")
+        return nearest_in_shell(w, self.bounds(), limits, group_axes(w.ndim, facts(others[0]).axis))
 
-    @property
-    def limits(self) -> tuple[Number, Number]:
-        """The lower and the upper bound of every weight."""
-        return _common([part.limits for part in self.parts if hasattr(part, "limits")], "bounds")
+    def sets(self) -> tuple[Any, ...]:
+        """Return the parts."""
+        return self.parts
 
-    @property
-    def placed(self) -> list[Any]:
-        """The parts, with the axis of all where theirs is left open."""
-        is_open = [self.axis is not None and axis_of(part) is None for part in self.parts]
-        return [
-            dataclasses.replace(part, axis=self.axis) if fill else part  # type: ignore[type-var]
-            for fill, part in zip(is_open, self.parts, strict=True)
-        ]
+    def map_rules(self, function: Callable[[Any], Any]) -> "Intersection":
+        """Return the intersection of what `function` makes of each part."""
+        return Intersection(*map(function, self.parts), axis=self.axis)
 
-    def _by_kind(self) -> tuple[list[Any], list[Any], list[Any]]:
-        # Bounds, counts, and what is neither.
-        bounds, counts = ([part for part in self.placed if isinstance(part, kind)] for kind in (_BOUNDS, _COUNTS))
-        return bounds, counts, [part for part in self.placed if not isinstance(part, (*_BOUNDS, *_COUNTS))]
+    def with_axis(self, axis: Axis) -> "Intersection":
+        """Return the same sets, for groups over `axis` where a part leaves its axis open."""
+        return Intersection(*self.parts, axis=axis)
 
-    def _closed_forms(self, ndim: int | None = None) -> bool:
-        # Whether there is a closed form; refuses sets that need one. Axes are alike or not once their number is known.
-        bounds, counts, others = self._by_kind()
-        if counts:
-            balls = [part for part in others if isinstance(part, _BALLS)]
-            found = len(counts) == 1 and _all_cones(bounds) and len(balls) == len(others) <= 1
-            found = found and all(ndim is None or _within(counts[0].axis, part.axis, ndim) for part in balls)
-        elif all(isinstance(part, _NORMS) for part in others):
-            found = ndim is None or len({frozenset(group_axes(ndim, part.axis)) for part in others}) <= 1
+    def bounds(self) -> Limits:
+        """Return the lower and the upper bound of every weight."""
+        return _common([facts(part).bounds() for part in self.parts], "bounds")
+
+    def _by_form(self) -> tuple[list[Any], list[Any], list[Any]]:
+        # Bounds, cones of other kinds, and the rest.
+        boxes = [part for part in self.parts if facts(part).box]
+        cones = [part for part in self.parts if facts(part).cone and not facts(part).box]
+        return boxes, cones, [part for part in self.parts if not facts(part).box and not facts(part).cone]
+
+    def _has_closed_form(self, ndim: int | None = None) -> bool:
+        # Refuses sets that need one and have none. Axes are alike or not once their number is known.
+        boxes, cones, others = self._by_form()
+        if cones:
+            closed = len(cones) == 1 and _all_cones(boxes) and len(others) <= 1
+            closed = closed and all(facts(part).ball and _within(cones[0], part, ndim) for part in others)
+        elif all(facts(part).shell for part in others):
+            closed = ndim is None or len({frozenset(group_axes(ndim, facts(part).axis)) for part in others}) <= 1
         else:
-            found = len(others) == 1 and isinstance(others[0], L1Ball | SumTo) and bool(bounds) and _all_cones(bounds)
-        for part in [] if found else self.parts:
-            if isinstance(part, _NOT_CONVEX):
+            meets_cones = len(others) == 1 and (facts(others[0]).ball or facts(others[0]).non_negative() is not None)
+            closed = meets_cones and bool(boxes) and _all_cones(boxes)
+        for part in [] if closed else self.parts:
+            if not facts(part).convex:
                 beside = (
                     "it beside NonNeg, and one L1Ball, MaxNorm or MaxRMS of the same groups or larger ones, only"
-                    if isinstance(part, _COUNTS)
+                    if facts(part).cone
                     else "convex sets, or norms and bounds of the same groups only"
                 )
-                raise TypeError(f"Intersection: {type(part).__name__} is not convex; expected {beside}")
-        return found
+                raise TypeError(f"Intersection: {type(innermost(part)).__name__} is not convex; expected {beside}")
+        return closed
 
 
-def _within(inner: Axis, outer: Axis, ndim: int) -> bool:
-    return set(group_axes(ndim, inner)) <= set(group_axes(ndim, outer))
+def _within(inner: Any, outer: Any, ndim: int | None) -> bool:
+    return ndim is None or set(group_axes(ndim, facts(inner).axis)) <= set(group_axes(ndim, facts(outer).axis))
 
 
-def _all_cones(bounds: list[Any]) -> bool:
-    return all(isinstance(part, NonNeg) for part in bounds)
+def _all_cones(boxes: list[Any]) -> bool:
+    return all(facts(part).cone for part in boxes)
 
 
-def _norm_limits(part: Any, w: jax.Array) -> tuple[Number, Number]:
-    if isinstance(part, MaxRMS):
-        part = part.as_max_norm(w)
-    if isinstance(part, UnitNorm):
-        return 1.0, 1.0
-    low, high = (0.0, part.limit) if isinstance(part, MaxNorm) else (part.min, part.max)
-    axes = group_axes(w.ndim, part.axis)
-    return limit_of_groups(low, wide(w), axes), limit_of_groups(high, wide(w), axes)
-
-
-def _common(limits: list[tuple[Number, Number]], what: str) -> tuple[Number, Number]:
-    if len(limits) == 1:
-        return limits[0]
-    if not limits:
+def _common(limits: Iterable[Limits | None], what: str) -> Limits:
+    pairs = [pair for pair in limits if pair is not None]
+    if len(pairs) == 1:
+        return pairs[0]
+    if not pairs:
         return -np.inf, np.inf
-    lows, highs = zip(*limits, strict=True)
+    lows, highs = zip(*pairs, strict=True)
     xp: Any = np if known(*lows, *highs) else jnp
     low, high = reduce(xp.maximum, lows), reduce(xp.minimum, highs)
     if xp is np:
@@ -197,22 +174,23 @@ def _common(limits: list[tuple[Number, Number]], what: str) -> tuple[Number, Num
     return low, high
 
 
-def _refuse_totals(parts: list[Any], bounds: tuple[Number, Number], w: jax.Array) -> None:
+def _refuse_totals(parts: Sequence[Any], bounds: Limits, w: jax.Array) -> None:
     low, high = bounds
     for part in parts:
-        if not isinstance(part, Simplex | SumTo) or not known(part.total, low, high) or np.ndim(low) or np.ndim(high):
+        value = facts(part).group_sum()
+        if value is None or not known(value, low, high) or np.ndim(low) or np.ndim(high):
             continue
-        count = group_size(w.shape, group_axes(w.ndim, part.axis))
-        total = np.asarray(part.total, float)
+        count = group_size(w.shape, group_axes(w.ndim, facts(part).axis))
+        total = np.asarray(value, float)
         slack = 1e-6 * np.abs(total)
         if np.any((total > count * high + slack) | (total < count * low - slack)):
             raise ValueError(
-                f"Intersection: a total is {part.total}; expected one from {count * low:g} to {count * high:g}, the "
+                f"Intersection: a total is {value}; expected one from {count * low:g} to {count * high:g}, the "
                 f"sums of {count} weights from {low:g} to {high:g}: widen the bounds, or change the total"
             )
 
 
-def _dykstra(parts: list[Part], w: jax.Array) -> jax.Array:
+def _dykstra(parts: Sequence[Part], w: jax.Array) -> jax.Array:
     x = wide(w)
 
     def round_of_parts(_: int, state: tuple[jax.Array, tuple[jax.Array, ...]]) -> Any:

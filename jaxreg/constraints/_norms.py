@@ -5,17 +5,19 @@ these are the incoming weights of one unit: every axis but the last, or the whol
 knows more, for it sees where in the tree an array lies (see `jaxreg.explain`).
 """
 
+import dataclasses
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._checks import check
-from jaxreg._groups import Axis, group_axes, group_norms, group_size, limit_of_groups, rounding, scale_for
-from jaxreg._hyperparameters import Number, hyperparameters, known, static
+from jaxreg._groups import group_axes, group_norms, group_size, limit_of_groups, rounding, scale_for
+from jaxreg._hyperparameters import Axis, Number, hyperparameters, known, static
 from jaxreg._precision import eps, inwards, outwards, wide
+from jaxreg._protocols import Constraint, Limits
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -46,7 +48,7 @@ def _shrunk_jvp(axes: tuple[int, ...], primals: Any, tangents: Any) -> Any:
 
 
 @hyperparameters
-class MaxNorm:
+class MaxNorm(Constraint):
     """Norm of each group at most `limit`: {w : ‖w_j‖ ≤ limit}, projected by w_j · min(1, limit / ‖w_j‖).
 
     Args:
@@ -70,6 +72,8 @@ class MaxNorm:
 
     limit: Number
     axis: Axis = static(default=None)
+    shell: ClassVar[bool] = True
+    ball: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "limit", above=True, infinite=True)
@@ -86,9 +90,14 @@ class MaxNorm:
         norms, limit = group_norms(x, axes), limit_of_groups(self.limit, x, axes)
         return inwards(-(x / jnp.where(norms > 0, norms, 1)) * (limit * (1 - rounding(x, axes))), direction.dtype)
 
+    def norm_limits(self, w: jax.Array) -> Limits:
+        """Return the limits on the norms of the groups of `w`."""
+        axes = group_axes(w.ndim, self.axis)
+        return limit_of_groups(0.0, wide(w), axes), limit_of_groups(self.limit, wide(w), axes)
+
 
 @hyperparameters
-class MaxRMS:
+class MaxRMS(Constraint):
     """Root mean square of each group at most `limit`: {w : ‖w_j‖ ≤ limit · √n}, n weights in a group.
 
     `MaxNorm` with a limit that grows with the fan-in, so that one limit does for layers of every width.
@@ -113,6 +122,8 @@ class MaxRMS:
 
     limit: Number
     axis: Axis = static(default=None)
+    shell: ClassVar[bool] = True
+    ball: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "limit", above=True, infinite=True)
@@ -131,9 +142,13 @@ class MaxRMS:
         count, limit = group_size(w.shape, axes), limit_of_groups(self.limit, wide(w), axes)
         return MaxNorm(limit * float(np.sqrt(max(count, 1))), self.axis)
 
+    def norm_limits(self, w: jax.Array) -> Limits:
+        """Return the limits on the norms of the groups of `w`."""
+        return self.as_max_norm(w).norm_limits(w)
+
 
 @hyperparameters
-class MinMaxNorm:
+class MinMaxNorm(Constraint):
     """Norm of each group between two limits: {w : min ≤ ‖w_j‖ ≤ max}, approached by `rate`.
 
     A group of norm n goes to norm rate · clip(n, min, max) + (1 - rate) · n. A group of zeros has no direction; all
@@ -164,6 +179,8 @@ class MinMaxNorm:
     max: Number
     rate: Number = 1.0
     axis: Axis = static(default=None)
+    shell: ClassVar[bool] = True
+    convex: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check(self, "min")
@@ -200,9 +217,18 @@ class MinMaxNorm:
         """A point of the set farthest against `direction`: -max · d_j / ‖d_j‖."""
         return MinMaxNorm(self.max, self.max, axis=self.axis)(-direction)
 
+    def norm_limits(self, w: jax.Array) -> Limits:
+        """Return the limits on the norms of the groups of `w`."""
+        axes = group_axes(w.ndim, self.axis)
+        return limit_of_groups(self.min, wide(w), axes), limit_of_groups(self.max, wide(w), axes)
+
+    def whole_way(self) -> Any:
+        """Return the same limits, reached in one call."""
+        return dataclasses.replace(self, rate=1.0)
+
 
 @hyperparameters
-class UnitNorm:
+class UnitNorm(Constraint):
     """Norm of each group exactly 1: {w : ‖w_j‖ = 1}, projected by w_j / ‖w_j‖.
 
     A group of zeros has no direction; all of its weights become equal, a nearest point like any other.
@@ -221,6 +247,8 @@ class UnitNorm:
     """
 
     axis: Axis = static(default=None)
+    shell: ClassVar[bool] = True
+    convex: ClassVar[bool] = False
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; `w` itself, bit for bit, where each norm is 1 to rounding."""
@@ -229,3 +257,7 @@ class UnitNorm:
     def lmo(self, direction: jax.Array) -> jax.Array:
         """A point of the set farthest against `direction`: the one nearest to -direction."""
         return self(-direction)
+
+    def norm_limits(self, w: jax.Array) -> Limits:
+        """Return the limits on the norms of the groups of `w`."""
+        return 1.0, 1.0

@@ -6,15 +6,16 @@ make it one of the largest.
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from jaxreg._checks import check
-from jaxreg._groups import Axis, from_rows, group_axes, group_size, per_row, to_rows
-from jaxreg._hyperparameters import Number, hyperparameters, static
+from jaxreg._groups import from_rows, group_axes, group_size, per_row, to_rows
+from jaxreg._hyperparameters import Axis, Number, hyperparameters, static
 from jaxreg._precision import wide
+from jaxreg._protocols import Constraint
 from jaxreg._sharding import partitioned
 
 
@@ -52,7 +53,7 @@ def _largest(holds: Callable[[jax.Array], jax.Array], bits: Any, zeros: jax.Arra
 
 
 @hyperparameters
-class Sparse:
+class Sparse(Constraint):
     """A share of each group's weights is 0: {w : at least sparsity · n of n weights of w_j are 0}; the largest stay.
 
     Magnitude pruning in every step. With a schedule that rises, weights go bit by bit while the others adapt. It takes
@@ -80,6 +81,8 @@ class Sparse:
 
     sparsity: Number
     axis: Axis = static(default=None)
+    convex: ClassVar[bool] = False
+    cone: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "sparsity", high=1.0)
@@ -96,7 +99,7 @@ class Sparse:
 
 
 @hyperparameters
-class NMSparse:
+class NMSparse(Constraint):
     """At most `n` of each `m` weights in a row are not 0 (N:M sparsity); the largest stay.
 
     2:4 is what the sparse tensor cores of GPUs compute with. The weights of a group are cut into runs of `m` in their
@@ -125,6 +128,8 @@ class NMSparse:
     n: int = static()
     m: int = static()
     axis: Axis = static(default=None)
+    convex: ClassVar[bool] = False
+    cone: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("n", "m"):

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._checks import check
-from jaxreg._groups import Axis, from_rows, group_axes, limit_of_groups, rounding, to_rows
-from jaxreg._hyperparameters import Number, hyperparameters, known, static
+from jaxreg._groups import from_rows, group_axes, limit_of_groups, rounding, to_rows
+from jaxreg._hyperparameters import Axis, Number, hyperparameters, known, static
 from jaxreg._precision import as_wide, eps, wide
+from jaxreg._protocols import Constraint
 from jaxreg._sharding import partitioned
 from jaxreg._singular_values import clipped, clipped_by_products, lowered, polar, polar_by_products
 
@@ -24,7 +25,7 @@ def _narrowing(matrix: jax.Array, w: jax.Array) -> float:
 
 
 @hyperparameters
-class SpectralNorm:
+class SpectralNorm(Constraint):
     """Largest singular value at most `limit`: {W : σ₁(W) ≤ limit}, projected by clipping the singular values.
 
     A Dense layer is then Lipschitz with constant `limit`. Of a convolution W has the filters as columns; as its windows
@@ -53,7 +54,7 @@ class SpectralNorm:
     limit: Number
     axis: Axis = static(default=None)
     fast: bool = static(default=False)
-    whole: ClassVar[bool] = True
+    matrix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "limit", above=True)
@@ -94,7 +95,7 @@ class SpectralNorm:
 
 
 @hyperparameters
-class Orthonormal:
+class Orthonormal(Constraint):
     """Every singular value 1: {W : Wᵀ W = I}, or W Wᵀ = I where there are fewer inputs than units; the polar factor.
 
     The set is not convex. A singular value of 0 has no nearest direction: by SVD it gets one, a nearest point like any
@@ -117,7 +118,8 @@ class Orthonormal:
 
     axis: Axis = static(default=None)
     fast: bool = static(default=False)
-    whole: ClassVar[bool] = True
+    matrix: ClassVar[bool] = True
+    convex: ClassVar[bool] = False
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
@@ -145,7 +147,7 @@ class Orthonormal:
 
 
 @hyperparameters
-class NuclearBall:
+class NuclearBall(Constraint):
     """Sum of the singular values at most `radius`: {W : Σ σ_i ≤ radius}; weights of low rank.
 
     Projected by bringing the singular values to the nearest ones of that sum.
@@ -170,7 +172,7 @@ class NuclearBall:
 
     radius: Number
     axis: Axis = static(default=None)
-    whole: ClassVar[bool] = True
+    matrix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "radius", above=True)
@@ -208,7 +210,7 @@ HALVINGS = 40
 
 
 @hyperparameters
-class SoftSpectralCap:
+class SoftSpectralCap(Constraint):
     """Largest singular value at most `limit` after every step, softly: σ ← y + α y³ with y = σ - α σ³.
 
     A map for `jaxreg.project` that is no projection: it costs two products of matrices and no SVD, and bends singular
@@ -239,7 +241,7 @@ class SoftSpectralCap:
     limit: Number
     step: Number
     axis: Axis = static(default=None)
-    whole: ClassVar[bool] = True
+    matrix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "limit", above=True)

@@ -9,11 +9,12 @@ from jaxreg._checks import check
 from jaxreg._groups import group_norms, limit_of_groups, rounding
 from jaxreg._hyperparameters import Number, hyperparameters
 from jaxreg._precision import eps, wide
+from jaxreg._protocols import Constraint
 from jaxreg.constraints._norms import MinMaxNorm
 
 
 @hyperparameters
-class FrobeniusSphere:
+class FrobeniusSphere(Constraint):
     """Norm of the whole array exactly `radius`: {W : ‖W‖_F = radius}, projected by W · radius / ‖W‖_F.
 
     An array of zeros has no direction; all of its weights become equal, a nearest point like any other.
@@ -35,7 +36,8 @@ class FrobeniusSphere:
     """
 
     radius: Number
-    whole: ClassVar[bool] = True
+    matrix: ClassVar[bool] = True
+    convex: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check(self, "radius", above=True)
@@ -64,7 +66,7 @@ def tree_norm(tree: Any) -> jax.Array:
 
 
 @hyperparameters
-class TreeNorm:
+class TreeNorm(Constraint):
     """Norm of all arrays together exactly `radius`: {W₁ … W_k : Σ ‖W_i‖² = radius²}, by one factor for all.
 
     Called on a tree of arrays it gives a tree like it. Every rule works on all leaves that its pattern claims; this one
@@ -89,7 +91,8 @@ class TreeNorm:
     """
 
     radius: Number
-    together: ClassVar[bool] = True
+    joint: ClassVar[bool] = True
+    convex: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check(self, "radius", above=True)

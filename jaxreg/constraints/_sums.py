@@ -4,13 +4,16 @@ A row is shifted so that its largest weight is 0 (adding one number to all weigh
 fixed sum), which is safe at 0 and at 1e30.
 """
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
 from jaxreg._checks import check
-from jaxreg._groups import Axis, from_rows, group_axes, per_row, rounding, simplex_rows, to_rows
-from jaxreg._hyperparameters import Number, hyperparameters, static
+from jaxreg._groups import from_rows, group_axes, per_row, rounding, simplex_rows, to_rows
+from jaxreg._hyperparameters import Axis, Number, hyperparameters, static
 from jaxreg._precision import eps, inwards, tiny, wide
+from jaxreg._protocols import Constraint, Limits
 from jaxreg._sharding import partitioned
 
 
@@ -27,7 +30,7 @@ def _sum_tolerance(x: jax.Array, w: jax.Array, axes: tuple[int, ...]) -> jax.Arr
 
 
 @hyperparameters
-class Simplex:
+class Simplex(Constraint):
     """No negative weight, and each group's sum `total`: {w : w ≥ 0, Σ w_j = total}; weights as shares.
 
     Args:
@@ -76,14 +79,17 @@ class Simplex:
         rows = per_row(self.total, wide(direction), axes) * _largest(-x)
         return from_rows(rows.astype(direction.dtype), direction.shape, axes)
 
-    @property
-    def limits(self) -> tuple[Number, Number]:
-        """The lower and the upper bound of every weight."""
+    def group_sum(self) -> Number:
+        """Return the total."""
+        return self.total
+
+    def bounds(self) -> Limits:
+        """Return the lower and the upper bound of every weight."""
         return 0.0, float("inf")
 
 
 @hyperparameters
-class SumTo:
+class SumTo(Constraint):
     """Each group's sum `total`, of whatever sign its weights are: {w : Σ w_j = total}, projected by a common shift.
 
     A total of 0 is the zero mean of weight standardisation.
@@ -126,9 +132,17 @@ class SumTo:
         rows = jnp.where(off <= _sum_tolerance(x, w, axes), to_rows(w, axes), moved.astype(w.dtype))
         return from_rows(rows, w.shape, axes)
 
+    def group_sum(self) -> Number:
+        """Return the total."""
+        return self.total
+
+    def non_negative(self) -> Simplex:
+        """Return the simplex of the same total."""
+        return Simplex(self.total, self.axis)
+
 
 @hyperparameters
-class L1Ball:
+class L1Ball(Constraint):
     """Sum of absolute values of each group at most `radius`: {w : ‖w_j‖₁ ≤ radius}; gives exact zeros.
 
     Args:
@@ -149,6 +163,7 @@ class L1Ball:
 
     radius: Number
     axis: Axis = static(default=None)
+    ball: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "radius", infinite=True)

@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Data", "parted", "splits", "standardised"]
-
 
 class Data(NamedTuple):
     """Training and test rows of each draw.

@@ -20,20 +20,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from jaxreg.rules._matching import Tree, leaves
-
-__all__ = [
-    "filled",
-    "from_keras",
-    "load_csv",
-    "load_npz",
-    "load_safetensors",
-    "named",
-    "save_csv",
-    "save_npz",
-    "save_safetensors",
-    "to_keras",
-]
+from jaxreg._protocols import Tree
+from jaxreg.rules._matching import leaves
 
 Arrays = Mapping[str, Any]
 """{path of a weight: its array}."""

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxreg._checks import check
 from jaxreg._hyperparameters import Number, hyperparameters
 from jaxreg._precision import as_wide, wide
+from jaxreg._protocols import Cost, Penalty
 
 
 def _soft_threshold(x: jax.Array, threshold: jax.Array) -> jax.Array:
@@ -24,7 +25,7 @@ def _sum_abs(x: jax.Array) -> jax.Array:
 
 
 @hyperparameters
-class L1:
+class L1(Penalty):
     """Sum of absolute values: strength · Σ|w|, with gradient 0 at 0.
 
     Args:
@@ -48,7 +49,7 @@ class L1:
     def __post_init__(self) -> None:
         check(self, "strength")
 
-    def __call__(self, w: jax.Array) -> jax.Array:
+    def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
         x = wide(w)
         return as_wide(self.strength, x) * _sum_abs(x)
@@ -60,7 +61,7 @@ class L1:
 
 
 @hyperparameters
-class L2:
+class L2(Penalty):
     """Sum of squares: strength · Σw², without a factor ½, as in Keras.
 
     A coupled decay of 2 · strength has the same gradient.
@@ -86,7 +87,7 @@ class L2:
     def __post_init__(self) -> None:
         check(self, "strength")
 
-    def __call__(self, w: jax.Array) -> jax.Array:
+    def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
         x = wide(w)
         return as_wide(self.strength, x) * jnp.sum(jnp.square(x))
@@ -98,7 +99,7 @@ class L2:
 
 
 @hyperparameters
-class L1L2:
+class L1L2(Penalty):
     """Sum of absolute values and of squares (elastic net): l1 · Σ|w| + l2 · Σw².
 
     Args:
@@ -125,7 +126,7 @@ class L1L2:
         check(self, "l1")
         check(self, "l2")
 
-    def __call__(self, w: jax.Array) -> jax.Array:
+    def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
         return L1(self.l1)(w) + L2(self.l2)(w)
 
@@ -137,7 +138,7 @@ class L1L2:
 
 
 @hyperparameters
-class Lp:
+class Lp(Penalty):
     """Sum of p-th powers of absolute values: strength · Σ|w|^p, with gradient 0 at 0.
 
     Below p = 1 the slope grows without limit near 0, and at 1 it jumps there: `jaxreg.p_norm_decay` takes a bounded
@@ -166,7 +167,7 @@ class Lp:
         check(self, "strength")
         check(self, "p", above=True, high=2.0)
 
-    def __call__(self, w: jax.Array) -> jax.Array:
+    def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
         x = wide(w)
         powers = jnp.power(jnp.where(x == 0, 1, jnp.abs(x)), as_wide(self.p, x))
@@ -174,7 +175,7 @@ class Lp:
 
 
 @hyperparameters
-class MCP:
+class MCP(Penalty):
     """Absolute values that level off (minimax concave penalty): Σ strength · a - a² / 2γ, a = min(|w|, γ · strength).
 
     As sparse as L1, without its pull on large weights: from γ · strength on they are free. Not convex.
@@ -203,7 +204,7 @@ class MCP:
         check(self, "strength")
         check(self, "gamma", above=True)
 
-    def __call__(self, w: jax.Array) -> jax.Array:
+    def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
         x = wide(w)
         strength, gamma = as_wide(self.strength, x), as_wide(self.gamma, x)

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg._checks import check
-from jaxreg._groups import Axis, from_rows, group_axes, group_norms, group_size, to_rows
-from jaxreg._hyperparameters import Number, hyperparameters, static
+from jaxreg._groups import from_rows, group_axes, group_norms, group_size, to_rows
+from jaxreg._hyperparameters import Axis, Number, hyperparameters, static
 from jaxreg._precision import as_wide, wide
+from jaxreg._protocols import Cost, Penalty
 from jaxreg._sharding import partitioned
 
 NEWTON_STEPS = 12
@@ -16,7 +17,7 @@ NEWTON_STEPS = 12
 
 
 @hyperparameters
-class GroupLasso:
+class GroupLasso(Penalty):
     """Sum of the norms of groups of weights: strength · Σ_g √|g| · ‖w_g‖, with gradient 0 at a group of zeros.
 
     It empties whole groups: units with the default axis, inputs with the last, slices of a filter with (0, 1).
@@ -45,7 +46,7 @@ class GroupLasso:
     def __post_init__(self) -> None:
         check(self, "strength")
 
-    def __call__(self, w: jax.Array) -> jax.Array:
+    def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         return as_wide(self.strength, x) * _root_size(w, axes) * jnp.sum(group_norms(x, axes))
@@ -102,7 +103,7 @@ def _shrink_in_metric(x: jax.Array, reach: jax.Array, axes: tuple[int, ...]) -> 
 
 
 @hyperparameters
-class Linf:
+class Linf(Penalty):
     """Sum of the largest absolute values of groups: strength · Σ_g max|w_g|, with gradient 0 at a group of zeros.
 
     It makes the largest weights of a group equal, and so its range small: what quantisation with one scale a group
@@ -131,7 +132,7 @@ class Linf:
     def __post_init__(self) -> None:
         check(self, "strength")
 
-    def __call__(self, w: jax.Array) -> jax.Array:
+    def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         sizes = x * jax.lax.stop_gradient(jnp.sign(x))

@@ -6,14 +6,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg._checks import check
-from jaxreg._groups import Axis, group_axes, to_rows
-from jaxreg._hyperparameters import Number, hyperparameters, static
+from jaxreg._groups import group_axes, to_rows
+from jaxreg._hyperparameters import Axis, Number, hyperparameters, static
 from jaxreg._precision import as_wide, wide
+from jaxreg._protocols import Cost, Penalty
 from jaxreg._sharding import partitioned
 
 
 @hyperparameters
-class Orthogonal:
+class Orthogonal(Penalty):
     """Distance of the columns from orthonormal ones: strength · ‖WᵀW - I‖² = strength · Σ (σ_i² - 1)².
 
     A matrix with more columns than rows cannot have orthonormal columns; there its rows are meant: ‖WWᵀ - I‖², which
@@ -38,13 +39,13 @@ class Orthogonal:
 
     strength: Number
     axis: Axis = static(default=None)
-    whole: ClassVar[bool] = True
+    matrix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "strength")
 
     @partitioned(number=True)
-    def __call__(self, w: jax.Array) -> jax.Array:
+    def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
         x = wide(w)
         if not x.size:

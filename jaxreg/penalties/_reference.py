@@ -1,5 +1,6 @@
 """Penalties measured from other weights than 0."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,10 +8,11 @@ import jax.numpy as jnp
 
 from jaxreg._hyperparameters import Number, hyperparameters
 from jaxreg._precision import wide
+from jaxreg._protocols import Cost, Penalty, Proximable, innermost, refuse_other
 
 
 @hyperparameters
-class ToReference:
+class ToReference(Penalty):
     """A penalty measured from a reference in the place of 0: penalty(w - reference).
 
     With L2 it is strength · Σ(w - w_ref)²: L2-SP, where the reference is the pre-trained weights, and L2-init, where it
@@ -42,6 +44,7 @@ class ToReference:
     def __post_init__(self) -> None:
         if not callable(self.penalty) or jax.tree_util.all_leaves([self.penalty]):
             raise TypeError(f"ToReference: penalty is {self.penalty!r}; expected a penalty such as jaxreg.L2(0.001)")
+        refuse_other(self.penalty, Penalty, "ToReference: penalty", "jaxreg.project")
 
     def _away(self, w: jax.Array) -> jax.Array:
         if jnp.shape(self.reference) != w.shape:
@@ -51,15 +54,23 @@ class ToReference:
             )
         return wide(w) - jnp.asarray(self.reference, wide(w).dtype)
 
-    def __call__(self, w: jax.Array) -> jax.Array:
+    def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
         return self.penalty(self._away(w))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """The proximal step: that of the penalty, towards the reference."""
-        if not hasattr(self.penalty, "prox"):
+        if not isinstance(innermost(self.penalty), Proximable):
             raise TypeError(f"ToReference: {self.penalty!r} has no proximal step; use it in jaxreg.penalize or decay")
         away = self._away(w)
         left = self.penalty.prox(away, step)
         # Adding the reference again would move weights that the penalty leaves alone.
         return jnp.where(left == away, wide(w), jnp.asarray(self.reference, away.dtype) + left).astype(w.dtype)
+
+    def wrapped_rule(self) -> Any:
+        """Return the penalty."""
+        return self.penalty
+
+    def map_rules(self, function: Callable[[Any], Any]) -> "ToReference":
+        """Return what `function` makes of the penalty, measured from the same reference."""
+        return ToReference(function(self.penalty), self.reference)

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg._checks import check, refuse_steps
-from jaxreg._groups import Axis, from_rows, group_axes, limit_of_groups, to_rows
-from jaxreg._hyperparameters import Number, hyperparameters, static
+from jaxreg._groups import from_rows, group_axes, limit_of_groups, to_rows
+from jaxreg._hyperparameters import Axis, Number, hyperparameters, static
 from jaxreg._precision import as_wide, wide
+from jaxreg._protocols import Cost, Penalty
 from jaxreg._sharding import partitioned
 from jaxreg._singular_values import clipped, sum_of_values
 
@@ -27,7 +28,7 @@ def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array,
 
 
 @hyperparameters
-class Spectral:
+class Spectral(Penalty):
     """Square of the largest singular value: strength/2 · σ₁(W)².
 
     Args:
@@ -49,13 +50,13 @@ class Spectral:
 
     strength: Number
     axis: Axis = static(default=None)
-    whole: ClassVar[bool] = True
+    matrix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "strength")
 
     @partitioned(number=True)
-    def __call__(self, w: jax.Array) -> jax.Array:
+    def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
         x = wide(w)
         if not x.size:
@@ -84,7 +85,7 @@ class Spectral:
 
 
 @hyperparameters
-class Nuclear:
+class Nuclear(Penalty):
     """Sum of the singular values (nuclear norm): strength · Σ σ_i; weights of low rank.
 
     Args:
@@ -106,13 +107,13 @@ class Nuclear:
 
     strength: Number
     axis: Axis = static(default=None)
-    whole: ClassVar[bool] = True
+    matrix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "strength")
 
     @partitioned(number=True)
-    def __call__(self, w: jax.Array) -> jax.Array:
+    def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
         x = wide(w)
         total = sum_of_values(to_rows(x, group_axes(w.ndim, self.axis))) if x.size else jnp.zeros((), x.dtype)

@@ -1,6 +1,5 @@
 """Rules on a whole parameter tree: its penalty, its projection, and how far it is from the constraints."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Any
@@ -8,15 +7,27 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxreg._groups import axis_of, group_axes, group_norms
+from jaxreg._groups import group_axes, group_norms
 from jaxreg._hyperparameters import at_step, scheduled
 from jaxreg._precision import wide
+from jaxreg._protocols import (
+    Constraint,
+    ConstraintRules,
+    LinearMinimizable,
+    Penalty,
+    PenaltyRules,
+    Proximable,
+    Rule,
+    Rules,
+    Tree,
+    facts,
+    innermost,
+)
 from jaxreg.constraints._spheres import tree_norm
-from jaxreg.rules._matching import Leaf, Rule, Rules, Tree, assign
-from jaxreg.rules._matching import claims as patterned
+from jaxreg.rules._matching import Leaf, assign, matches, refuse_others
 
 
-def penalty(params: Tree, rules: Rules, step: jax.Array | int | None = None) -> jax.Array:
+def penalty(params: Tree, rules: PenaltyRules, step: jax.Array | int | None = None) -> jax.Array:
     """The sum of the penalties of `params`, a scalar in float32 (float64 where a leaf is).
 
     Args:
@@ -34,6 +45,7 @@ def penalty(params: Tree, rules: Rules, step: jax.Array | int | None = None) -> 
         >>> print(jr.penalty(params, {jr.KERNELS: jr.L2(0.5)}))
         3.0
     """
+    refuse_others(rules, Penalty, "penalty", "jaxreg.violation")
     costs = [cost(rule, leaf, step) for leaf, rule in assign(params, rules) if rule is not None]
     return sum(costs, start=jnp.zeros((), jnp.float32))
 
@@ -58,10 +70,9 @@ def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf
     bare object is one claim for all kernels, recurrent ones included.
     """
     found: dict[Any, tuple[Rule, list[int], list[Leaf]]] = {}
-    for place, (leaf, pattern, rule) in enumerate(patterned(params, rules)):
+    for place, (leaf, pattern, rule) in enumerate(matches(params, rules)):
         if rule is not None:
-            together = getattr(rule, "together", False)
-            key = (pattern if isinstance(rules, Mapping) else "") if together else place
+            key = (pattern if isinstance(rules, Mapping) else "") if facts(rule).joint else place
             _, places, leaves = found.setdefault(key, (rule, [], []))
             places.append(place)
             # NumPy's float64 in the precision that JAX will compute in.
@@ -69,29 +80,45 @@ def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf
     return list(found.values())
 
 
-def slope(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
+def penalty_gradient(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
     """The gradient of the penalty of one leaf, in its shape and dtype."""
     return jax.grad(lambda w: cost(rule, leaf._replace(array=w), step))(leaf.array)
 
 
-def nearer(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Array | int | None) -> jax.Array:
+def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Array | int | None) -> jax.Array:
     """The proximal step of `size` from `array`, in the place of one leaf; refuses a rule that has none."""
-    if not hasattr(rule, "prox"):
+    if not isinstance(innermost(rule), Proximable):
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} has no proximal step; expected a penalty with a method prox(w, step) "
             "(others go to jaxreg.penalize or jaxreg.decay, constraints to jaxreg.project)"
         )
-    return in_place(rule, leaf, array, at_rule(rule, step).prox(array, size))
+    return like_leaf(rule, leaf, array, at_rule(rule, step).prox(array, size))
 
 
-def nearest(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None) -> list[jax.Array]:
+def minimize_leaves(
+    rule: Rule, leaves: list[Leaf], directions: list[jax.Array], step: jax.Array | int | None
+) -> list[jax.Array]:
+    """Return the points of the set farthest against `directions`, for the leaves of one match."""
+    if not isinstance(innermost(rule), LinearMinimizable):
+        raise TypeError(
+            f"the rule {rule!r} for {leaves[0].path} has no lmo; expected a constraint on a bounded set, such as "
+            "LinfBall, L1Ball, MaxNorm, SpectralNorm or Simplex"
+        )
+    lmo = at_rule(rule, step).lmo
+    ends = lmo(directions) if facts(rule).joint else [lmo(directions[0])]
+    return [like_leaf(rule, *triple) for triple in zip(leaves, directions, ends, strict=True)]
+
+
+def project_leaves(
+    rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None
+) -> list[jax.Array]:
     """`arrays`, in the places of the leaves of one claim, projected."""
     constraint = at_rule(rule, step)
-    values = constraint(arrays) if getattr(rule, "together", False) else [constraint(arrays[0])]
-    return [in_place(rule, *each) for each in zip(leaves, arrays, values, strict=True)]
+    values = constraint(arrays) if facts(rule).joint else [constraint(arrays[0])]
+    return [like_leaf(rule, *each) for each in zip(leaves, arrays, values, strict=True)]
 
 
-def in_place(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array:
+def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array:
     """What a rule makes of `array`, in the place of one leaf, in its dtype; refuses another shape."""
     if jnp.shape(value) != array.shape:
         raise TypeError(
@@ -102,18 +129,18 @@ def in_place(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array:
     return jnp.asarray(value).astype(array.dtype)
 
 
-def how_far(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None) -> jax.Array:
+def distance(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None) -> jax.Array:
     """The distance of each group from its set, with `arrays` in the places of the leaves of one claim.
 
     One distance of all arrays where the rule works on them together.
     """
-    if not getattr(rule, "together", False):
+    if not facts(rule).joint:
         return distances(at_rule(rule, step), arrays[0])
-    ends = nearest(rule, leaves, arrays, step)
+    ends = project_leaves(rule, leaves, arrays, step)
     return tree_norm([wide(w) - wide(end) for w, end in zip(arrays, ends, strict=True)])
 
 
-def projected(params: Tree, rules: Rules, step: jax.Array | int | None = None) -> Tree:
+def projected(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> Tree:
     """`params` with every rule's constraint applied: a feasible start, or averaged weights as they should be read.
 
     Args:
@@ -134,14 +161,17 @@ def projected(params: Tree, rules: Rules, step: jax.Array | int | None = None) -
         >>> print(jr.projected(params, jr.UnitNorm())["hidden"]["kernel"].ravel())
         [0.5 0.5 0.5 0.5]
     """
+    refuse_others(rules, Constraint, "projected", "jaxreg.penalty")
     arrays = jax.tree.leaves(params)
     for rule, places, leaves in grouped(params, rules):
-        for place, value in zip(places, nearest(rule, leaves, [leaf.array for leaf in leaves], step), strict=True):
+        for place, value in zip(
+            places, project_leaves(rule, leaves, [leaf.array for leaf in leaves], step), strict=True
+        ):
             arrays[place] = value
     return jax.tree.unflatten(jax.tree.structure(params), arrays)
 
 
-def apply_updates(params: Tree, updates: Tree, rules: Rules, step: jax.Array | int | None = None) -> Tree:
+def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> Tree:
     """`params` plus `updates`, projected in one step: exactly the projected point, without a second rounding.
 
     Use it in the place of `optax.apply_updates` when the chain has no `jaxreg.project`.
@@ -158,11 +188,12 @@ def apply_updates(params: Tree, updates: Tree, rules: Rules, step: jax.Array | i
         >>> print(jr.apply_updates(params, {"kernel": jnp.array([[-0.9], [0.0]])}, jr.NonNeg())["kernel"].ravel())
         [0.  0.4]
     """
+    refuse_others(rules, Constraint, "apply_updates", "jaxreg.penalty")
     moved = jax.tree.map(lambda p, u: p if u is None else (p + u).astype(jnp.result_type(p)), params, updates)
     return projected(moved, rules, step)
 
 
-def violation(params: Tree, rules: Rules, step: jax.Array | int | None = None) -> jax.Array:
+def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> jax.Array:
     """How far `params` are from their constraints: the largest Euclidean distance of a group from its set, a scalar.
 
     0 means that every constraint holds (equalities to rounding). The groups are those of the constraint's `axis`;
@@ -174,14 +205,17 @@ def violation(params: Tree, rules: Rules, step: jax.Array | int | None = None) -
         >>> print(round(float(jr.violation(params, jr.MaxNorm(1.0))), 3))
         4.0
     """
+    refuse_others(rules, Constraint, "violation", "jaxreg.penalty")
     worst = [
-        jnp.max(how_far(rule, leaves, [leaf.array for leaf in leaves], step), initial=0)
+        jnp.max(distance(rule, leaves, [leaf.array for leaf in leaves], step), initial=0)
         for rule, _, leaves in grouped(params, rules)
     ]
     return jnp.max(jnp.stack(worst or [jnp.zeros((), jnp.float32)]))
 
 
-def feasible(params: Tree, rules: Rules, step: jax.Array | int | None = None, tolerance: float = 0.0) -> jax.Array:
+def feasible(
+    params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None, tolerance: float = 0.0
+) -> jax.Array:
     """Whether every constraint holds on `params`, to `tolerance` (an absolute distance): a boolean scalar.
 
     Example:
@@ -189,6 +223,7 @@ def feasible(params: Tree, rules: Rules, step: jax.Array | int | None = None, to
         >>> print(jr.feasible({"kernel": jnp.array([[3.0], [4.0]])}, jr.MaxNorm(5.5)))
         True
     """
+    refuse_others(rules, Constraint, "feasible", "jaxreg.penalty")
     return violation(params, rules, step) <= tolerance
 
 
@@ -202,17 +237,14 @@ def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:
 
 
 def distances(constraint: Callable[[jax.Array], jax.Array], w: jax.Array) -> jax.Array:
-    """How far `w` is from the set of `constraint`: the Euclidean distance of each group, or of each weight.
+    """Return the Euclidean distance of each group of `w`, or of each weight, from the set of `constraint`.
 
-    Of an intersection it is at least the largest distance from one of its sets, which may have no point in common, or
+    For an intersection it is at least the largest distance from one of its sets, which may have no point in common, or
     none that its projection has come to yet.
     """
-    if dataclasses.is_dataclass(constraint) and hasattr(constraint, "rate"):
-        # The whole way to the set, not the share of it that one step goes.
-        constraint = dataclasses.replace(constraint, rate=1.0)
-    moved = wide(w) - wide(constraint(w))
-    if getattr(constraint, "whole", False):
+    moved = wide(w) - wide(facts(constraint).whole_way()(w))
+    if facts(constraint).matrix:
         return group_norms(moved, tuple(range(w.ndim)))
-    axes = group_axes(w.ndim, axis_of(constraint))
-    parts = [group_norms(distances(part, w), axes) for part in getattr(constraint, "placed", ())]
-    return reduce(jnp.maximum, parts, group_norms(moved, axes))
+    axes = group_axes(w.ndim, facts(constraint).axis)
+    of_sets = [group_norms(distances(part, w), axes) for part in facts(constraint).sets()]
+    return reduce(jnp.maximum, of_sets, group_norms(moved, axes))

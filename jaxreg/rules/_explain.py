@@ -5,8 +5,9 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from jaxreg._protocols import Rule, Rules, Tree
 from jaxreg.rules._frameworks import Kind
-from jaxreg.rules._matching import Leaf, Rule, Rules, Tree, claims, rule_axes
+from jaxreg.rules._matching import Leaf, matches, rule_axes
 
 HEADINGS = ("path", "shape", "dtype", "kind", "rule", "axes", "norms")
 
@@ -89,7 +90,7 @@ def explain(params: Tree, rules: Rules) -> Table:
         hidden/bias    (500,)    float32  biases   -             -     -
         hidden/kernel  (2, 500)  float32  kernels  MaxNorm(3.0)  (0,)  500
     """
-    return Table(tuple(_row(leaf, rule) for leaf, _, rule in claims(params, rules)))
+    return Table(tuple(_row(leaf, rule) for leaf, _, rule in matches(params, rules)))
 
 
 def _row(leaf: Leaf, rule: Rule | None) -> Row:

@@ -5,10 +5,11 @@ import re
 from jaxreg._groups import group_norms
 from jaxreg._hyperparameters import Number
 from jaxreg._precision import wide
+from jaxreg._protocols import Rules, Tree
 from jaxreg.constraints._spheres import FrobeniusSphere
 from jaxreg.penalties._reference import ToReference
 from jaxreg.rules._frameworks import KERNELS
-from jaxreg.rules._matching import Rules, Tree, assign
+from jaxreg.rules._matching import assign
 
 
 def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:

@@ -25,16 +25,16 @@ class Kind(enum.StrEnum):
         return self.value
 
 
-KERNELS = Kind.KERNELS
+KERNELS: Kind = Kind.KERNELS
 """The weights between a layer's inputs and its units: of dense layers, convolutions, attention and recurrent layers."""
 
-RECURRENT_KERNELS = Kind.RECURRENT_KERNELS
+RECURRENT_KERNELS: Kind = Kind.RECURRENT_KERNELS
 """The weights between a recurrent layer's state and its units."""
 
-BIASES = Kind.BIASES
+BIASES: Kind = Kind.BIASES
 """The offsets of units; the offset of a normalisation layer is none of them."""
 
-EMBEDDINGS = Kind.EMBEDDINGS
+EMBEDDINGS: Kind = Kind.EMBEDDINGS
 """The tables of embeddings, of which one row is one unit."""
 
 _KERNEL = re.compile(

@@ -6,18 +6,17 @@ is a regular expression that must match the whole path of a leaf (`hidden/kernel
 name their weights. The offset of a normalisation layer counts as no bias, and no kind claims its scale.
 """
 
-import dataclasses
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxreg._checks import refuse_class
-from jaxreg._groups import Axis, axis_of, group_axes
-from jaxreg.penalties._reference import ToReference
+from jaxreg._groups import group_axes
+from jaxreg._protocols import Constraint, Penalty, Rule, Rules, Tree, as_node, facts, has_groups, refuse_other
 from jaxreg.rules._frameworks import (
     KERNELS,
     RECURRENT_KERNELS,
@@ -28,16 +27,6 @@ from jaxreg.rules._frameworks import (
     unit_axes,
 )
 from jaxreg.rules._stacked import EachLayer, of_matrices
-
-Tree = Any
-"""A pytree of arrays: the parameters as the framework hands them out."""
-
-Rule = Callable[[jax.Array], jax.Array]
-"""A penalty, a constraint, or any function of one weight array."""
-
-Rules = Mapping[str, Rule] | Rule
-"""What is for which leaves: {pattern: object}, or one object for all kernels."""
-
 
 _WRAPPERS = (jax.tree_util.GetAttrKey("value"), jax.tree_util.GetAttrKey("raw_value"))
 
@@ -84,7 +73,7 @@ def leaves(params: Tree) -> list[Leaf]:
     return found
 
 
-class Claim(NamedTuple):
+class Match(NamedTuple):
     """A leaf with the pattern and the rule for it, both None where there is none."""
 
     leaf: Leaf
@@ -99,10 +88,10 @@ def assign(params: Tree, rules: Rules) -> list[tuple[Leaf, Rule | None]]:
         ValueError: If a pattern matches no leaf, two claim one leaf, or a leaf is not of floating-point numbers.
         TypeError: If the rules are not a mapping of callables, or one.
     """
-    return [(claim.leaf, claim.rule) for claim in claims(params, rules)]
+    return [(match.leaf, match.rule) for match in matches(params, rules)]
 
 
-def claims(params: Tree, rules: Rules) -> list[Claim]:
+def matches(params: Tree, rules: Rules) -> list[Match]:
     """As `assign`, with the pattern that claims each leaf."""
     found = leaves(params)
     patterns = _patterns(found, rules)
@@ -113,23 +102,29 @@ def claims(params: Tree, rules: Rules) -> list[Claim]:
             raise TypeError(
                 f"the rule for {pattern!r} is {rule!r}; expected a penalty, a constraint or a function of an array"
             )
-        matches = [i for i, leaf in enumerate(found) if _matches(pattern, leaf)]
-        if not matches:
+        places = [i for i, leaf in enumerate(found) if _matches(pattern, leaf)]
+        if not places:
             raise ValueError(
                 f"pattern {_shown(pattern)} matches no parameter; expected a regular expression for a whole path, or a "
                 f"kind such as jaxreg.KERNELS: drop it, or choose from the paths there are: {_listed(found)}"
             )
-        for i in matches:
+        for i in places:
             claimed[i].append(pattern)
-    return [_claim(leaf, by, patterns, found) for leaf, by in zip(found, claimed, strict=True)]
+    return [_match(leaf, by, patterns, found) for leaf, by in zip(found, claimed, strict=True)]
 
 
 def rule_axes(rule: Rule, ndim: int) -> tuple[int, ...] | None:
-    """The axes of one group of weights that `rule` looks at together; None where it looks at each weight for itself."""
-    if getattr(rule, "whole", False) or getattr(rule, "together", False):
+    """Return the axes of one group of weights that `rule` looks at together; None if it looks at each weight alone."""
+    if facts(rule).matrix or facts(rule).joint:
         return tuple(range(ndim))
-    axis = axis_of(rule, default="none")
-    return None if axis == "none" else group_axes(ndim, axis)
+    return group_axes(ndim, facts(rule).axis) if has_groups(rule) else None
+
+
+def refuse_others(rules: Rules, expected: type[Penalty] | type[Constraint], name: str, instead: str) -> None:
+    """Raise if `rules` hold a constraint where jaxreg's function `name` expects penalties, or the reverse."""
+    for pattern, rule in rules.items() if isinstance(rules, Mapping) else [(None, rules)]:
+        place = "the rule" if pattern is None else f"the rule for {_shown(pattern)}"
+        refuse_other(rule, expected, f"jaxreg.{name}: {place}", instead)
 
 
 def _patterns(found: list[Leaf], rules: Rules) -> Mapping[str, Rule]:
@@ -144,9 +139,9 @@ def _patterns(found: list[Leaf], rules: Rules) -> Mapping[str, Rule]:
     return dict.fromkeys([kind for kind in (KERNELS, RECURRENT_KERNELS) if kind in kinds] or [KERNELS], rules)
 
 
-def _claim(leaf: Leaf, by: list[str], patterns: Mapping[str, Rule], found: list[Leaf]) -> Claim:
+def _match(leaf: Leaf, by: list[str], patterns: Mapping[str, Rule], found: list[Leaf]) -> Match:
     if not by:
-        return Claim(leaf, None, None)
+        return Match(leaf, None, None)
     if len(by) > 1:
         raise ValueError(
             f"parameter {leaf.path} is claimed by {' and '.join(map(_shown, by))}; expected one rule a parameter: "
@@ -158,38 +153,37 @@ def _claim(leaf: Leaf, by: list[str], patterns: Mapping[str, Rule], found: list[
             f"parameter {leaf.path} is of type {what}; expected an array of real floating-point numbers under "
             f"{_shown(by[0])}: narrow the pattern, or make it one"
         )
-    return Claim(leaf, by[0], _on_axes(patterns[by[0]], leaf))
+    return Match(leaf, by[0], _on_axes(patterns[by[0]], leaf))
 
 
 def _on_axes(rule: Rule, leaf: Leaf) -> Rule:
-    if isinstance(rule, ToReference):
-        return dataclasses.replace(rule, penalty=_on_axes(rule.penalty, leaf))
-    axis: Axis = axis_of(rule)
+    # The rule for this leaf: its axes filled in where it leaves them open, layer by layer on a stack of matrices.
+    if facts(rule).wrapped_rule() is not None:
+        return facts(rule).map_rules(lambda inside: _on_axes(inside, leaf))
     if leaf.layers and of_matrices(rule):
-        return EachLayer(_of_one_layer(rule, leaf), tuple(range(leaf.layers, leaf.array.ndim)))
-    if axis is None:
-        return dataclasses.replace(rule, axis=leaf.axes)  # type: ignore[type-var]
+        return EachLayer(as_node(_of_one_layer(rule, leaf)), tuple(range(leaf.layers, leaf.array.ndim)))
+    if facts(rule).axis is None:
+        return facts(rule).with_axis(leaf.axes)
     try:
-        group_axes(leaf.array.ndim, axis)
+        group_axes(leaf.array.ndim, facts(rule).axis)
     except (TypeError, ValueError) as error:
         raise type(error)(f"the rule {rule!r} for {leaf.path}: {error}") from None
     return rule
 
 
-def _of_one_layer(rule: Any, leaf: Leaf) -> Any:
+def _of_one_layer(rule: Rule, leaf: Leaf) -> Rule:
     # The rule with the axes that it has, or gets, in the stack counted as those of one layer.
-    axes = leaf.axes if axis_of(rule) is None else group_axes(leaf.array.ndim, axis_of(rule))
+    axis = facts(rule).axis
+    axes = leaf.axes if axis is None else group_axes(leaf.array.ndim, axis)
     if any(a < leaf.layers for a in axes):
         raise ValueError(
-            f"the rule {rule!r} for {leaf.path}: axis is {rule.axis}; expected axes of one layer, from {leaf.layers} "
-            "on, for a set beside one of singular values"
+            f"the rule {rule!r} for {leaf.path}: axis is {axis}; expected axes of one layer, from {leaf.layers} on, "
+            "for a set beside one of singular values"
         )
-    changes: dict[str, Any] = {"axis": tuple(a - leaf.layers for a in axes)}
-    if parts := getattr(rule, "parts", ()):
-        changes["parts"] = tuple(
-            _of_one_layer(part, leaf) if axis_of(part, None) is not None else part for part in parts
-        )
-    return dataclasses.replace(rule, **changes)
+    closed = facts(rule).map_rules(
+        lambda part: part if facts(part).axis is None or not has_groups(part) else _of_one_layer(part, leaf)
+    )
+    return facts(closed).with_axis(tuple(a - leaf.layers for a in axes))
 
 
 def _matches(pattern: str, leaf: Leaf) -> bool:

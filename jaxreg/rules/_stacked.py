@@ -6,18 +6,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxreg._groups import axis_of
 from jaxreg._hyperparameters import Number, hyperparameters, static
+from jaxreg._protocols import Facts, Limits, facts
 
 
 def of_matrices(rule: Any) -> bool:
-    """Whether `rule` leaves its axis open, and looks at the weights of a layer as one matrix."""
-    is_matrix = getattr(rule, "whole", False) or any(map(of_matrices, getattr(rule, "parts", ())))
-    return is_matrix and axis_of(rule) is None
+    """Return whether `rule` leaves its axis open, and looks at the weights of a layer as one matrix."""
+    is_matrix = facts(rule).matrix or any(map(of_matrices, facts(rule).sets()))
+    return is_matrix and facts(rule).axis is None
 
 
 @hyperparameters
-class EachLayer:
+class EachLayer(Facts):
     """A rule on each layer of a stack, with the same hyperparameters; the cost of a penalty is the sum of theirs.
 
     Args:
@@ -29,31 +29,33 @@ class EachLayer:
     axis: tuple[int, ...] = static()
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """What the rule makes of each layer of `w`, or its cost."""
+        """Apply the rule to each layer of `w`; sum the costs of a penalty."""
         values = self._on_each(self.rule)(w)
         return jnp.sum(values) if values.ndim == self.axis[0] else values
 
-    # As properties, which are there if the rule has them.
-    @property
-    def prox(self) -> Callable[[jax.Array, Number], jax.Array]:
-        """The proximal step of each layer."""
-        prox = self.rule.prox
-        return lambda w, step: self._on_each(lambda layer: prox(layer, step))(w)
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """Return the proximal step of each layer."""
+        return self._on_each(lambda layer: self.rule.prox(layer, step))(w)
 
-    @property
-    def lmo(self) -> Callable[[jax.Array], jax.Array]:
-        """The farthest point of the set for each layer."""
-        return self._on_each(self.rule.lmo)
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """Return the farthest point of the set for each layer."""
+        return self._on_each(self.rule.lmo)(direction)
 
-    @property
-    def limits(self) -> Any:
-        """The lower and the upper bound of every weight."""
-        return self.rule.limits
+    def bounds(self) -> Limits | None:
+        """Return the lower and the upper bound of every weight."""
+        return facts(self.rule).bounds()
 
-    @property
-    def placed(self) -> list[Any]:
-        """The parts of an intersection, each on each layer."""
-        return [EachLayer(part, self.axis) for part in self.rule.placed]
+    def sets(self) -> tuple[Any, ...]:
+        """Return the parts of an intersection, each on each layer."""
+        return tuple(EachLayer(part, self.axis) for part in facts(self.rule).sets())
+
+    def wrapped_rule(self) -> Any:
+        """Return the rule for one layer."""
+        return self.rule
+
+    def map_rules(self, function: Callable[[Any], Any]) -> "EachLayer":
+        """Return what `function` makes of the rule, on each layer."""
+        return EachLayer(function(self.rule), self.axis)
 
     def _on_each(self, function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
         for _ in range(self.axis[0]):

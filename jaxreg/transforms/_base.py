@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxreg._protocols import Constraint, ConstraintRules, Penalty, PenaltyRules, Rule, Rules, Tree
 from jaxreg.rules._evaluate import grouped
-from jaxreg.rules._matching import Leaf, Rule, Rules, Tree, assign
+from jaxreg.rules._matching import Leaf, assign, refuse_others
 from jaxreg.transforms._landing import landing
 
 Change = Callable[[Rule, Leaf, jax.Array, jax.Array], jax.Array]
 """(rule, leaf, its incoming update, number of updates so far) -> the update handed on."""
-ChangeOfClaim = Callable[[Rule, list[Leaf], list[jax.Array], jax.Array], list[jax.Array]]
+ChangeOfMatch = Callable[[Rule, list[Leaf], list[jax.Array], jax.Array], list[jax.Array]]
 """The same for all leaves of a claim (see `jaxreg.trees.grouped`)."""
 
 
@@ -23,7 +24,7 @@ class StepState(NamedTuple):
     count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
 
 
-def needed(params: Tree | None, name: str) -> None:
+def require_params(params: Tree | None, name: str) -> None:
     """Refuse an update without parameters."""
     if params is None:
         raise ValueError(f"jaxreg.{name} got no params; expected update(grads, state, params): pass the parameters")
@@ -35,7 +36,7 @@ def leaves_like(params: Tree, tree: Tree) -> list[Any]:
     return structure.flatten_up_to(tree)
 
 
-def changed(updates: Tree, params: Tree, rules: Rules, count: jax.Array, change: ChangeOfClaim) -> Tree:
+def map_updates(updates: Tree, params: Tree, rules: Rules, count: jax.Array, change: ChangeOfMatch) -> Tree:
     """`updates` with `change` made to those of the leaves that `rules` name; an update of None stays None."""
     steps = leaves_like(params, updates)
     for rule, places, leaves in grouped(params, rules):
@@ -47,7 +48,7 @@ def changed(updates: Tree, params: Tree, rules: Rules, count: jax.Array, change:
     return jax.tree.unflatten(jax.tree.structure(params), steps)
 
 
-def each(change: Change) -> ChangeOfClaim:
+def per_leaf(change: Change) -> ChangeOfMatch:
     """`change` made to one leaf after the other."""
 
     def change_all(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
@@ -56,31 +57,41 @@ def each(change: Change) -> ChangeOfClaim:
     return change_all
 
 
-def by_leaf(name: str, rules: Rules, change: Change) -> optax.GradientTransformation:
-    """The transformation `name`, which makes `change` to the update of each leaf that `rules` name."""
-    return by_claim(name, rules, each(change))
+def with_penalties(name: str, rules: PenaltyRules, change: Change) -> optax.GradientTransformation:
+    """Return the transformation `name`, which makes `change` to the update of each leaf that has a penalty."""
+    refuse_constraints(rules, name)
+    return _by_match(name, rules, per_leaf(change))
 
 
-def by_claim(name: str, rules: Rules, change: ChangeOfClaim) -> optax.GradientTransformation:
-    """The transformation `name`, which makes `change` to the updates of the leaves that `rules` name."""
+def with_constraints(name: str, rules: ConstraintRules, change: ChangeOfMatch) -> optax.GradientTransformation:
+    """Return the transformation `name`, which makes `change` to the updates of all leaves that have a constraint."""
+    refuse_others(rules, Constraint, name, "jaxreg.penalize, jaxreg.decay or jaxreg.proximal")
+    return _by_match(name, rules, change)
 
+
+def refuse_constraints(rules: PenaltyRules, name: str) -> None:
+    """Raise if there is a constraint among the penalties of the transformation `name`."""
+    refuse_others(rules, Penalty, name, "jaxreg.project")
+
+
+def _by_match(name: str, rules: Rules, change: ChangeOfMatch) -> optax.GradientTransformation:
     def init(params: Tree) -> StepState:
         assign(params, rules)  # refuse bad rules before anything is compiled
         return StepState(jnp.zeros((), jnp.int32))
 
     def update(updates: Tree, state: StepState, params: Tree | None = None) -> tuple[Tree, StepState]:
-        needed(params, name)
-        made = changed(updates, params, rules, state.count, change)
+        require_params(params, name)
+        made = map_updates(updates, params, rules, state.count, change)
         return made, StepState(optax.safe_increment(state.count))
 
     return optax.GradientTransformation(init, update)
 
 
-def arriving(leaf: Leaf, update: jax.Array, move: Callable[[jax.Array], jax.Array]) -> jax.Array:
+def update_towards(leaf: Leaf, update: jax.Array, move: Callable[[jax.Array], jax.Array]) -> jax.Array:
     """The update that leads where `move` takes the point that `update` would lead to."""
-    return landing(leaf.array, move(reached(leaf, update)), update.dtype)
+    return landing(leaf.array, move(after_update(leaf, update)), update.dtype)
 
 
-def reached(leaf: Leaf, update: jax.Array) -> jax.Array:
+def after_update(leaf: Leaf, update: jax.Array) -> jax.Array:
     """The point that `update` leads to."""
     return (leaf.array + update).astype(leaf.array.dtype)

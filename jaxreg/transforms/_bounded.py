@@ -1,6 +1,6 @@
 """Bounds on penalties, kept by a multiplier for each leaf that finds its own strength."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,10 @@ import optax
 from jaxreg._checks import check, check_number, refuse_class
 from jaxreg._hyperparameters import Number, hyperparameters, known
 from jaxreg._precision import wide
-from jaxreg.rules._evaluate import cost, slope
-from jaxreg.rules._matching import Leaf, Rule, Rules, Tree, assign
-from jaxreg.transforms._base import changed, each, needed, reached
+from jaxreg._protocols import PenaltyRules, Rule, Tree
+from jaxreg.rules._evaluate import cost, penalty_gradient
+from jaxreg.rules._matching import Leaf, assign
+from jaxreg.transforms._base import after_update, map_updates, per_leaf, refuse_constraints, require_params
 from jaxreg.transforms._landing import landing
 
 
@@ -31,6 +32,7 @@ class BoundedState(NamedTuple):
     leaves: dict[str, Bounded]
 
 
+@runtime_checkable
 class Bound(Protocol):
     """How a bound is set: from the initial value of the penalty, or from a later one."""
 
@@ -177,7 +179,7 @@ def _refuse_fractions(owner: object, name: str) -> None:
         raise ValueError(f"{type(owner).__name__}: {name} is {value}; expected a whole number of at least 1")
 
 
-def bounded(rules: Rules, bound: Bound, rate: Number = 1.0) -> optax.GradientTransformation:
+def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.GradientTransformation:
     """Keep the penalty R of each leaf under a bound κ: μ ← max(0, μ + rate/n · (R(w) - κ)), w ← w - μ ∇R(w).
 
     Constrained parameter regularisation. Stands behind the learning rate, and acts on the point w that the step leads
@@ -217,9 +219,10 @@ def bounded(rules: Rules, bound: Bound, rate: Number = 1.0) -> optax.GradientTra
         Franke, Hefenbrock, Koehler and Hutter, Improving deep learning optimization through constrained parameter
         regularization, 2024.
     """
+    refuse_constraints(rules, "bounded")
     refuse_class(bound, "jaxreg.bounded")
     check_number(rate, "jaxreg.bounded: rate", above=True)
-    if not hasattr(bound, "start") or not hasattr(bound, "later"):
+    if not isinstance(bound, Bound):
         raise TypeError(
             f"jaxreg.bounded: bound is {bound!r}; expected FixedBound(value), InitialBound(), WarmBound(steps) or "
             "InflectionBound()"
@@ -235,20 +238,20 @@ def bounded(rules: Rules, bound: Bound, rate: Number = 1.0) -> optax.GradientTra
         return BoundedState(count, found)
 
     def update(updates: Tree, state: BoundedState, params: Tree | None = None) -> tuple[Tree, BoundedState]:
-        needed(params, "bounded")
+        require_params(params, "bounded")
         found = dict(state.leaves)
 
         def change(rule: Rule, leaf: Leaf, step: jax.Array, count: jax.Array) -> jax.Array:
-            there = leaf._replace(array=reached(leaf, step))
+            there = leaf._replace(array=after_update(leaf, step))
             value, before = cost(rule, there, count), found[leaf.path]
             limit, memory = bound.later(before.bound, before.memory, value, count + 1)
             grown = before.multiplier + rate / max(leaf.array.size, 1) * (value - limit)
             multiplier = jnp.maximum(grown, 0).astype(before.multiplier.dtype)
             found[leaf.path] = Bounded(multiplier, limit, memory)
-            goal = wide(there.array) - multiplier * wide(slope(rule, there, count))
+            goal = wide(there.array) - multiplier * wide(penalty_gradient(rule, there, count))
             return landing(leaf.array, goal.astype(leaf.array.dtype), step.dtype)
 
-        made = changed(updates, params, rules, state.count, each(change))
+        made = map_updates(updates, params, rules, state.count, per_leaf(change))
         return made, BoundedState(optax.safe_increment(state.count), found)
 
     return optax.GradientTransformation(init, update)

@@ -9,9 +9,10 @@ import optax
 from jaxreg._checks import check_number
 from jaxreg._hyperparameters import Number
 from jaxreg._precision import wide
-from jaxreg.rules._evaluate import nearer, slope
-from jaxreg.rules._matching import Leaf, Rule, Rules, Tree, assign
-from jaxreg.transforms._base import changed, each, leaves_like, needed
+from jaxreg._protocols import PenaltyRules, Rule, Tree
+from jaxreg.rules._evaluate import penalty_gradient, prox_leaf
+from jaxreg.rules._matching import Leaf, assign
+from jaxreg.transforms._base import leaves_like, map_updates, per_leaf, refuse_constraints, require_params
 from jaxreg.transforms._landing import landing
 
 
@@ -22,7 +23,7 @@ class BregmanState(NamedTuple):
     dual: Any
 
 
-def bregman(rules: Rules, delta: Number = 1.0) -> optax.GradientTransformation:
+def bregman(rules: PenaltyRules, delta: Number = 1.0) -> optax.GradientTransformation:
     """Bregman iterations: collect steps in dual weights v and read weights off them: v ← v + step, w ← prox(δ v).
 
     Stands behind the learning rate: LinBreg behind `optax.sgd`, with momentum or without, AdaBreg behind
@@ -59,6 +60,7 @@ def bregman(rules: Rules, delta: Number = 1.0) -> optax.GradientTransformation:
     Reference:
         Bungert, Roith, Tenbrinck and Burger, A Bregman learning framework for sparse neural networks, 2022.
     """
+    refuse_constraints(rules, "bregman")
     check_number(delta, "jaxreg.bregman: delta", above=True)
 
     def init(params: Tree) -> BregmanState:
@@ -66,22 +68,22 @@ def bregman(rules: Rules, delta: Number = 1.0) -> optax.GradientTransformation:
         duals = [
             jnp.zeros(())
             if rule is None
-            else (wide(leaf.array) / delta).astype(wide(leaf.array).dtype) + wide(slope(rule, leaf, count))
+            else (wide(leaf.array) / delta).astype(wide(leaf.array).dtype) + wide(penalty_gradient(rule, leaf, count))
             for leaf, rule in assign(params, rules)
         ]
         return BregmanState(count, jax.tree.unflatten(jax.tree.structure(params), duals))
 
     def update(updates: Tree, state: BregmanState, params: Tree | None = None) -> tuple[Tree, BregmanState]:
-        needed(params, "bregman")
+        require_params(params, "bregman")
         paths = [leaf.path for leaf, _ in assign(params, rules)]
         duals = dict(zip(paths, leaves_like(params, state.dual), strict=True))
 
         def change(rule: Rule, leaf: Leaf, step: jax.Array, count: jax.Array) -> jax.Array:
             duals[leaf.path] = duals[leaf.path] + wide(step)
-            goal = nearer(rule, leaf, delta * duals[leaf.path], delta, count).astype(leaf.array.dtype)
+            goal = prox_leaf(rule, leaf, delta * duals[leaf.path], delta, count).astype(leaf.array.dtype)
             return landing(leaf.array, goal, step.dtype)
 
-        made = changed(updates, params, rules, state.count, each(change))
+        made = map_updates(updates, params, rules, state.count, per_leaf(change))
         dual = jax.tree.unflatten(jax.tree.structure(params), [duals[path] for path in paths])
         return made, BregmanState(optax.safe_increment(state.count), dual)
 

@@ -21,13 +21,14 @@ import optax
 from jaxreg._checks import check_number
 from jaxreg._hyperparameters import Number, rate_at
 from jaxreg._precision import wide
+from jaxreg._protocols import PenaltyRules, Rule
 from jaxreg.penalties._elementwise import Lp
-from jaxreg.rules._evaluate import at_rule, in_place, slope
-from jaxreg.rules._matching import Leaf, Rule, Rules
-from jaxreg.transforms._base import arriving, by_leaf
+from jaxreg.rules._evaluate import at_rule, like_leaf, penalty_gradient
+from jaxreg.rules._matching import Leaf
+from jaxreg.transforms._base import update_towards, with_penalties
 
 
-def decay(rules: Rules) -> optax.GradientTransformation:
+def decay(rules: PenaltyRules) -> optax.GradientTransformation:
     """Decoupled decay as in AdamW: w ← w - η (u + g), for any penalty.
 
     Stands before the learning rate. With `L2(d / 2)` it is AdamW's `weight_decay` d; with `jaxreg.to_reference` the
@@ -53,10 +54,14 @@ def decay(rules: Rules) -> optax.GradientTransformation:
     Reference:
         Loshchilov and Hutter, Decoupled weight decay regularization, 2019.
     """
-    return by_leaf("decay", rules, lambda rule, leaf, u, count: u + slope(rule, leaf, count).astype(u.dtype))
+
+    def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
+        return update + penalty_gradient(rule, leaf, count).astype(update.dtype)
+
+    return with_penalties("decay", rules, change)
 
 
-def independent_decay(rules: Rules, peak: Number) -> optax.GradientTransformation:
+def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransformation:
     """Decoupled decay whose size follows the schedule but not the learning rate: w ← w - ηu - (η/peak) g.
 
     Stands before the learning rate. The form of the paper on AdamW: another peak leaves the decay as it is.
@@ -79,12 +84,12 @@ def independent_decay(rules: Rules, peak: Number) -> optax.GradientTransformatio
     check_number(peak, "jaxreg.independent_decay: peak", above=True)
 
     def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
-        return update + (slope(rule, leaf, count) / peak).astype(update.dtype)
+        return update + (penalty_gradient(rule, leaf, count) / peak).astype(update.dtype)
 
-    return by_leaf("independent_decay", rules, change)
+    return with_penalties("independent_decay", rules, change)
 
 
-def corrected_decay(rules: Rules, learning_rate: Number, peak: Number) -> optax.GradientTransformation:
+def corrected_decay(rules: PenaltyRules, learning_rate: Number, peak: Number) -> optax.GradientTransformation:
     """Decoupled decay with the square of the schedule: w ← w - ηu - (η²/peak) g.
 
     Stands before the learning rate. Late in a schedule AdamW's decay, of size η, lets the norm of weights under
@@ -111,12 +116,12 @@ def corrected_decay(rules: Rules, learning_rate: Number, peak: Number) -> optax.
 
     def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
         share = rate_at(learning_rate, count) / peak
-        return update + (share * slope(rule, leaf, count)).astype(update.dtype)
+        return update + (share * penalty_gradient(rule, leaf, count)).astype(update.dtype)
 
-    return by_leaf("corrected_decay", rules, change)
+    return with_penalties("corrected_decay", rules, change)
 
 
-def cautious_decay(rules: Rules) -> optax.GradientTransformation:
+def cautious_decay(rules: PenaltyRules) -> optax.GradientTransformation:
     """Decoupled decay of those weights alone that the optimiser moves the same way: w ← w - η (u + g · [u g ≥ 0]).
 
     Stands before the learning rate. It never works against the optimiser, so a single minimum of the loss is where it
@@ -137,13 +142,13 @@ def cautious_decay(rules: Rules) -> optax.GradientTransformation:
     """
 
     def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
-        pull = slope(rule, leaf, count).astype(update.dtype)
+        pull = penalty_gradient(rule, leaf, count).astype(update.dtype)
         return update + jnp.where(jnp.sign(update) * jnp.sign(pull) >= 0, pull, 0)  # the product could underflow
 
-    return by_leaf("cautious_decay", rules, change)
+    return with_penalties("cautious_decay", rules, change)
 
 
-def p_norm_decay(rules: Rules, learning_rate: Number) -> optax.GradientTransformation:
+def p_norm_decay(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransformation:
     """Decay towards a small p-norm: w ← (w - ηu) a / (a + p · η · strength), with a = |w|^(2 - p) before the step.
 
     Stands behind the learning rate. The proximal step of the parabola that touches strength · Σ|w|^p at the weights:
@@ -177,6 +182,6 @@ def p_norm_decay(rules: Rules, learning_rate: Number) -> optax.GradientTransform
         weight = jnp.power(jnp.abs(wide(leaf.array)), 2 - norm.p)
         total = weight + norm.p * rate_at(learning_rate, count) * norm.strength
         left = jnp.where(total > 0, weight / jnp.where(total > 0, total, 1), 1)
-        return arriving(leaf, update, lambda there: in_place(rule, leaf, there, wide(there) * left))
+        return update_towards(leaf, update, lambda there: like_leaf(rule, leaf, there, wide(there) * left))
 
-    return by_leaf("p_norm_decay", rules, change)
+    return with_penalties("p_norm_decay", rules, change)

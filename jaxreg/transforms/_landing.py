@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg._precision import beside
+from jaxreg._protocols import facts
 from jaxreg.constraints._bounds import clip
 
 
@@ -22,8 +23,8 @@ def landing(start: jax.Array, goal: jax.Array, dtype: Any, rule: Any = None) -> 
         start: The weights as they are.
         goal: Where they must land, in the same shape and dtype.
         dtype: Of the step.
-        rule: The constraint that the goal obeys, schedules read; if it has `limits`, a lower and an upper bound of
-            every weight, a step that ends between them is preferred.
+        rule: The constraint that the goal obeys, schedules read; if it has `bounds`, a step that ends within them is
+            preferred.
     """
     exact = jnp.promote_types(start.dtype, dtype)
     step = (goal.astype(exact) - start.astype(exact)).astype(dtype)
@@ -31,7 +32,7 @@ def landing(start: jax.Array, goal: jax.Array, dtype: Any, rule: Any = None) -> 
     other = beside(step, jnp.where(end < goal, jnp.inf, -jnp.inf).astype(dtype))
     other_end = (start + other).astype(start.dtype)
     better = (other_end == goal) | (jnp.abs(end) > jnp.abs(goal))
-    if hasattr(rule, "limits"):
-        inside, other_inside = (clip(w, *rule.limits) == w for w in (end, other_end))
+    if bounds := facts(rule).bounds():
+        inside, other_inside = (clip(w, *bounds) == w for w in (end, other_end))
         better = jnp.where(inside == other_inside, better, other_inside)
     return jnp.where((end != goal) & better, other, step)

@@ -8,22 +8,21 @@ of unit length, unit by unit, for `MaxNorm`. Adam needs no place in such a chain
     optax.chain(optax.ema(0.9, debias=False), jaxreg.conditional_gradient(rules), optax.scale_by_learning_rate(rate))
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxreg._groups import group_norms
-from jaxreg._hyperparameters import Number, at_step
+from jaxreg._hyperparameters import Number
 from jaxreg._precision import wide
-from jaxreg.rules._evaluate import in_place
-from jaxreg.rules._matching import Leaf, Rule, Rules, rule_axes
-from jaxreg.transforms._base import by_claim
+from jaxreg._protocols import ConstraintRules, Rule
+from jaxreg.rules._evaluate import minimize_leaves
+from jaxreg.rules._matching import Leaf, rule_axes
+from jaxreg.transforms._base import with_constraints
 from jaxreg.transforms._project import project
 
 
-def conditional_gradient(rules: Rules) -> optax.GradientTransformation:
+def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation:
     """Go a share of the way to the farthest point of the set against u: w ← (1 - η) w + η · lmo(u).
 
     Stands before the learning rate, which is the share, in [0, 1]. From a start in a convex set every step stays in it
@@ -54,13 +53,13 @@ def conditional_gradient(rules: Rules) -> optax.GradientTransformation:
     """
 
     def change(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
-        ends = _ends(rule, leaves, steps, count)
+        ends = minimize_leaves(rule, leaves, steps, count)
         return [(leaf.array - end).astype(u.dtype) for leaf, end, u in zip(leaves, ends, steps, strict=True)]
 
-    return by_claim("conditional_gradient", rules, change)
+    return with_constraints("conditional_gradient", rules, change)
 
 
-def steepest(rules: Rules) -> optax.GradientTransformation:
+def steepest(rules: ConstraintRules) -> optax.GradientTransformation:
     """Replace u by the step of one size that falls fastest along it: w ← w + η · lmo(u), for balls and spheres.
 
     Stands before the learning rate. The limit of the constraint is the size of the step, in its own norm, whatever the
@@ -92,16 +91,16 @@ def steepest(rules: Rules) -> optax.GradientTransformation:
 
     def change(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
         moved = []
-        for end, u in zip(_ends(rule, leaves, steps, count), steps, strict=True):
+        for end, u in zip(minimize_leaves(rule, leaves, steps, count), steps, strict=True):
             axes = rule_axes(rule, u.ndim)
             still = u == 0 if axes is None else group_norms(wide(u), axes) == 0
             moved.append(jnp.where(still, 0, -end))
         return moved
 
-    return by_claim("steepest", rules, change)
+    return with_constraints("steepest", rules, change)
 
 
-def hyperball(rules: Rules, learning_rate: Number) -> optax.GradientTransformation:
+def hyperball(rules: ConstraintRules, learning_rate: Number) -> optax.GradientTransformation:
     """Steps that keep the norm, of a length that is a share of it: w ← R · unit(w - η R · unit(u)), unit(x) = x / ‖x‖.
 
     Stands in the place of the learning rate and of the constraint, behind `optax.scale_by_adam` or another direction.
@@ -124,14 +123,3 @@ def hyperball(rules: Rules, learning_rate: Number) -> optax.GradientTransformati
         Wen et al., Fantastic pretraining optimizers and where to find them II: hyperball optimization, 2026.
     """
     return optax.chain(steepest(rules), optax.scale_by_learning_rate(learning_rate), project(rules))
-
-
-def _ends(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[Any]:
-    if not hasattr(rule, "lmo"):
-        raise TypeError(
-            f"the rule {rule!r} for {leaves[0].path} has no lmo; expected a constraint on a bounded set, such as "
-            "LinfBall, L1Ball, MaxNorm, SpectralNorm or Simplex"
-        )
-    read = at_step(rule, count)
-    ends = read.lmo(steps) if getattr(rule, "together", False) else [read.lmo(steps[0])]
-    return [in_place(rule, *each) for each in zip(leaves, steps, ends, strict=True)]

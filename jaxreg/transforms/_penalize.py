@@ -3,12 +3,13 @@
 import jax
 import optax
 
-from jaxreg.rules._evaluate import slope
-from jaxreg.rules._matching import Leaf, Rule, Rules
-from jaxreg.transforms._base import by_leaf
+from jaxreg._protocols import PenaltyRules, Rule
+from jaxreg.rules._evaluate import penalty_gradient
+from jaxreg.rules._matching import Leaf
+from jaxreg.transforms._base import with_penalties
 
 
-def penalize(rules: Rules) -> optax.GradientTransformation:
+def penalize(rules: PenaltyRules) -> optax.GradientTransformation:
     """Add the gradient of the penalties to the incoming gradient: coupled regularisation, Keras's `kernel_regularizer`.
 
     The first link of a chain: an adaptive optimiser behind it rescales the penalty's gradient with the loss's. The
@@ -33,6 +34,6 @@ def penalize(rules: Rules) -> optax.GradientTransformation:
     """
 
     def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
-        return update + slope(rule, leaf, count).astype(update.dtype)
+        return update + penalty_gradient(rule, leaf, count).astype(update.dtype)
 
-    return by_leaf("penalize", rules, change)
+    return with_penalties("penalize", rules, change)

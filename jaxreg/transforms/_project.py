@@ -3,13 +3,14 @@
 import jax
 import optax
 
-from jaxreg.rules._evaluate import at_rule, nearest
-from jaxreg.rules._matching import Leaf, Rule, Rules
-from jaxreg.transforms._base import by_claim, reached
+from jaxreg._protocols import ConstraintRules, Rule
+from jaxreg.rules._evaluate import at_rule, project_leaves
+from jaxreg.rules._matching import Leaf
+from jaxreg.transforms._base import after_update, with_constraints
 from jaxreg.transforms._landing import landing
 
 
-def project(rules: Rules, every: int = 1) -> optax.GradientTransformation:
+def project(rules: ConstraintRules, every: int = 1) -> optax.GradientTransformation:
     """Make each step end on the nearest point of the constraints: Keras's `kernel_constraint`.
 
     The last link of a chain, behind the learning rate: it sees `params + updates`, the point that the step would reach,
@@ -44,8 +45,8 @@ def project(rules: Rules, every: int = 1) -> optax.GradientTransformation:
 
     def change(rule: Rule, leaves: list[Leaf], updates: list[jax.Array], count: jax.Array) -> list[jax.Array]:
         def landed() -> list[jax.Array]:
-            there = [reached(leaf, update) for leaf, update in zip(leaves, updates, strict=True)]
-            goals, read = nearest(rule, leaves, there, count), at_rule(rule, count)
+            there = [after_update(leaf, update) for leaf, update in zip(leaves, updates, strict=True)]
+            goals, read = project_leaves(rule, leaves, there, count), at_rule(rule, count)
             return [
                 landing(leaf.array, goal, update.dtype, read)
                 for leaf, goal, update in zip(leaves, goals, updates, strict=True)
@@ -53,4 +54,4 @@ def project(rules: Rules, every: int = 1) -> optax.GradientTransformation:
 
         return landed() if every == 1 else jax.lax.cond((count + 1) % every == 0, landed, lambda: updates)
 
-    return by_claim("project", rules, change)
+    return with_constraints("project", rules, change)

@@ -7,12 +7,21 @@ import optax
 from jaxreg._checks import check_number
 from jaxreg._hyperparameters import Number, rate_at
 from jaxreg._precision import wide
-from jaxreg.rules._evaluate import nearer
-from jaxreg.rules._matching import Leaf, Rule, Rules, Tree, assign
-from jaxreg.transforms._base import arriving, by_leaf, changed, each, leaves_like, needed
+from jaxreg._protocols import PenaltyRules, Rule, Tree
+from jaxreg.rules._evaluate import prox_leaf
+from jaxreg.rules._matching import Leaf, assign
+from jaxreg.transforms._base import (
+    leaves_like,
+    map_updates,
+    per_leaf,
+    refuse_constraints,
+    require_params,
+    update_towards,
+    with_penalties,
+)
 
 
-def proximal(rules: Rules, learning_rate: Number) -> optax.GradientTransformation:
+def proximal(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransformation:
     """Follow each step by the proximal step of the penalties: w ← argmin_z η · penalty(z) + ‖z - (w - ηu)‖² / 2.
 
     Stands behind the learning rate. Behind SGD it minimises loss + penalty, where L1 and the group lasso give
@@ -47,13 +56,13 @@ def proximal(rules: Rules, learning_rate: Number) -> optax.GradientTransformatio
 
     def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
         size = rate_at(learning_rate, count)
-        return arriving(leaf, update, lambda there: nearer(rule, leaf, there, size, count))
+        return update_towards(leaf, update, lambda there: prox_leaf(rule, leaf, there, size, count))
 
-    return by_leaf("proximal", rules, change)
+    return with_penalties("proximal", rules, change)
 
 
 def proximal_adam(
-    rules: Rules, learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8
+    rules: PenaltyRules, learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8
 ) -> optax.GradientTransformation:
     """Adam for loss + penalty, the penalty by its proximal step in Adam's own metric.
 
@@ -87,6 +96,7 @@ def proximal_adam(
     Reference:
         Yun, Lozano and Yang, Adaptive proximal gradient methods for structured neural networks, 2021.
     """
+    refuse_constraints(rules, "proximal_adam")
     check_number(learning_rate, "jaxreg.proximal_adam: learning_rate")
     for name, decay in (("b1", b1), ("b2", b2)):
         check_number(decay, f"jaxreg.proximal_adam: {name}", high=1.0, under=True)
@@ -100,7 +110,7 @@ def proximal_adam(
     def update(
         updates: Tree, state: optax.ScaleByAdamState, params: Tree | None = None
     ) -> tuple[Tree, optax.ScaleByAdamState]:
-        needed(params, "proximal_adam")
+        require_params(params, "proximal_adam")
         directions, after = adam.update(updates, state, params)
         rate = rate_at(learning_rate, state.count)
         steps = jax.tree.map(lambda u: (-rate * u).astype(u.dtype), directions)
@@ -110,8 +120,8 @@ def proximal_adam(
 
         def change(rule: Rule, leaf: Leaf, step: jax.Array, count: jax.Array) -> jax.Array:
             size = rate / (jnp.sqrt(wide(squares[leaf.path]) / share) + eps)
-            return arriving(leaf, step, lambda there: nearer(rule, leaf, there, size, count))
+            return update_towards(leaf, step, lambda there: prox_leaf(rule, leaf, there, size, count))
 
-        return changed(steps, params, rules, state.count, each(change)), after
+        return map_updates(steps, params, rules, state.count, per_leaf(change)), after
 
     return optax.GradientTransformation(init, update)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxreg._hyperparameters import Number
-from jaxreg.rules._matching import Rules, Tree
+from jaxreg._protocols import ConstraintRules, PenaltyRules, Tree
 from jaxreg.transforms._decay import decay
 from jaxreg.transforms._penalize import penalize
 from jaxreg.transforms._project import project
@@ -18,10 +18,10 @@ def regularize(
     optimizer: optax.GradientTransformation,
     learning_rate: Number | None = None,
     *,
-    penalties: Rules | None = None,
-    decays: Rules | None = None,
-    proximals: Rules | None = None,
-    constraints: Rules | None = None,
+    penalties: PenaltyRules | None = None,
+    decays: PenaltyRules | None = None,
+    proximals: PenaltyRules | None = None,
+    constraints: ConstraintRules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Put penalties, decay, proximal steps and constraints around an optimiser, each in its place in the chain.
 

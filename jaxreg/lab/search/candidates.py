@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 import jaxreg as jr
 from jaxreg._hyperparameters import Number, hyperparameters
+from jaxreg._protocols import Cost
 from jaxreg.lab.training.recipe import Recipe
 
 HIDDEN = "hidden/kernel"
@@ -70,7 +71,7 @@ class SparseGroups:
     l1: Number
     group: Number
 
-    def __call__(self, w: jax.Array) -> jax.Array:
+    def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
         return jr.L1(self.l1)(w) + jr.GroupLasso(self.group, axis=-1)(w)
 

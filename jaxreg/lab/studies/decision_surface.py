@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg._protocols import Tree
 from jaxreg.lab.data import Data
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.models import Model
-from jaxreg.rules._matching import Tree
 
 _CELLS = (56, 44)
 _MARGIN = 0.4

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import xarray as xr
 
+from jaxreg._protocols import Tree
 from jaxreg.lab.data import Data
 from jaxreg.lab.models import Model
 from jaxreg.lab.studies.decision_surface import Window, window
@@ -24,7 +25,7 @@ from jaxreg.lab.sweeps.engine import prepare
 from jaxreg.lab.sweeps.store import open_folder
 from jaxreg.lab.training.loop import fit
 from jaxreg.lab.training.problem import Problem
-from jaxreg.rules._matching import Tree, leaves
+from jaxreg.rules._matching import leaves
 
 Run = Callable[[], xr.Dataset]
 """A sweep that is prepared: what runs it."""

@@ -15,12 +15,13 @@ import optax
 import jaxreg as jr
 from jaxreg._hyperparameters import known
 from jaxreg._precision import tiny
+from jaxreg._protocols import Tree
 from jaxreg.lab.data import Data
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.training.problem import Problem
 from jaxreg.lab.training.recipe import Recipe
 from jaxreg.rules._frameworks import KERNELS, RECURRENT_KERNELS
-from jaxreg.rules._matching import Tree, leaves
+from jaxreg.rules._matching import leaves
 
 
 def fit(

@@ -8,7 +8,7 @@ import optax
 
 import jaxreg as jr
 from jaxreg._hyperparameters import Number, hyperparameters, static
-from jaxreg.rules._matching import Rules, Tree
+from jaxreg._protocols import Rules, Tree
 
 
 @hyperparameters
