@@ -1,4 +1,4 @@
-"""The decision surface of a model of two features: its probabilities on a grid that holds the data."""
+"""Decision surface of a model of two features: its probabilities on a grid that holds the data."""
 
 import math
 from typing import NamedTuple
@@ -18,7 +18,7 @@ _MOST_WEIGHTS = 10_000
 
 
 class Window(NamedTuple):
-    """Where a model of two features is looked at.
+    """Grid on which a model of two features is evaluated.
 
     Args:
         x1: Values of the first feature, ascending.
@@ -29,11 +29,11 @@ class Window(NamedTuple):
     x2: np.ndarray
 
     def probability(self, model: Model, params: Tree) -> Labelled:
-        """The probability of class 1 at each place, of shape (x2, x1).
+        """Return the probability of class 1 at each point of the grid, of shape (x2, x1).
 
         Args:
-            model: A model with one logit.
-            params: Its parameters.
+            model: Model with one logit.
+            params: Parameters of the model.
         """
         places = np.stack(np.meshgrid(self.x1, self.x2), axis=-1).reshape(-1, 2)
         logits = model.apply(params, jnp.asarray(places))[:, 0]
@@ -41,14 +41,14 @@ class Window(NamedTuple):
 
 
 def window(model: Model, data: Data) -> Window | None:
-    """A window with all points of the data in it.
+    """Return a grid with all points of the data in it.
 
-    None for a model that has not two features and one logit, and for one of more than 10,000 weights: the final weights
-    of all its lanes would take more room than all else.
+    None unless the model has two features and one logit, and for more than 10,000 weights: the final weights of all
+    lanes would take more room than everything else.
 
     Args:
-        model: What is to be looked at.
-        data: What it is trained on.
+        model: Model to evaluate.
+        data: Data that the model is trained on.
 
     Example:
         >>> from jaxreg.lab import MLP, linen, tutorial_moons

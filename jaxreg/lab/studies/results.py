@@ -1,4 +1,4 @@
-"""A case study on disk: a store for each arm and kind of data, and `study.json`, which says what they are."""
+"""A case study on disk: a store for each arm and kind of data, and `study.json`, which describes them."""
 
 import dataclasses
 import json
@@ -22,14 +22,14 @@ _FILE = "study.json"
 
 
 class ArmRecord(NamedTuple):
-    """One kind of regulariser.
+    """One kind of regulariser, as it is stored.
 
     Args:
-        method: Its name.
-        strengths: Its strengths, or none if it has none; several numbers each, where a recipe takes several.
-        labels: The label of each of its recipes.
-        quantity: What its strengths are: "strength" of a penalty, "limit" of a constraint.
-        code: What a person writes to get each of its recipes.
+        method: Name of the regulariser.
+        strengths: Strengths, empty if it has none; each a number, or several numbers if a recipe takes several.
+        labels: Label of each recipe.
+        quantity: Meaning of a strength: "strength" of a penalty, "limit" of a constraint.
+        code: Code that gives each recipe.
     """
 
     method: str
@@ -40,21 +40,21 @@ class ArmRecord(NamedTuple):
 
     @property
     def numbers(self) -> list[float]:
-        """One number a recipe: its strength, NaN where it has none or several."""
+        """One number per recipe: its strength, NaN if it has none or several."""
         return [s if isinstance(s, int | float) else float("nan") for s in self.strengths or [()]]
 
 
 class Claim(NamedTuple):
-    """What somebody says of two recipes, to be held against draws of the data.
+    """A statement about two recipes, to be tested on draws of the data.
 
     Args:
-        words: What is said.
-        recipe: The label of the recipe it is said of.
-        against: The label of the recipe it is compared with.
-        variable: What is compared at the end of the training: "test_accuracy", "norm/hidden/kernel", or one of the
+        words: The statement in words.
+        recipe: Label of the recipe that the statement is about.
+        against: Label of the recipe that it is compared with.
+        variable: Variable compared at the end of the training: "test_accuracy", "norm/hidden/kernel", or one of the
             study's outputs.
-        sign: 1 if there is said to be more of it, -1 if less, 0 if as much.
-        margin: A difference that is too small to count, in the units of the variable.
+        sign: 1 for a larger value, -1 for a smaller one, 0 for the same.
+        margin: Largest difference that does not count, in the units of the variable.
     """
 
     words: str
@@ -66,49 +66,59 @@ class Claim(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
-    """What is known of a case study beside its numbers.
+class StudyInfo:
+    """Facts that a case study states and its results repeat.
 
     Args:
-        name: Its name.
+        name: Name of the study and of its folder.
         title: One line for people.
-        arms: What was compared.
-        epochs: Epochs of the whole training; after another number the figures are not comparable.
         published: Label -> published accuracy on the training and on the test rows.
         highlights: Labels of the recipes that the pictures set beside the baseline.
-        grid: The method whose strengths are drawn; empty if none is.
-        claims: What is held against the draws.
-        command: What made it.
-        source: Where the published figures are from.
-        drawn_from: Out of which rows every draw is taken; empty where each draw is new data.
-        loss: What the loss is called.
-        unit: The unit of the loss.
-        points: Part ("train", "test") -> rows of (first feature, second feature, class) of the data of many seeds, if
-            it has two features.
+        grid: Method whose strengths are drawn; empty for none.
+        claims: Statements to test on the draws.
+        source: Origin of the published figures.
+        drawn_from: Rows that every draw is taken from, such as "1,797 digits"; empty if each draw is new data.
     """
 
     name: str
     title: str
-    arms: Sequence[ArmRecord]
-    epochs: int
+    _: dataclasses.KW_ONLY
     published: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
     highlights: Sequence[str] = ()
     grid: str = ""
     claims: Sequence[Claim] = ()
-    command: str = ""
     source: str = ""
     drawn_from: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Record(StudyInfo):
+    """A case study as `study.json` holds it: everything beside the numbers.
+
+    Args:
+        arms: Arms of the study.
+        epochs: Epochs of the whole training; after another number the figures are not comparable.
+        command: Command that made the results.
+        loss: Name of the loss.
+        unit: Unit of the loss.
+        points: Part ("train", "test") -> rows of (first feature, second feature, class) of the data of many seeds, if
+            it has two features.
+    """
+
+    arms: Sequence[ArmRecord]
+    epochs: int
+    command: str = ""
     loss: str = "cross-entropy"
     unit: str = "nats"
     points: Mapping[str, Sequence[Sequence[float]]] = dataclasses.field(default_factory=dict)
 
     @property
     def draws(self) -> str:
-        """What the draws are, in words."""
+        """The draws in words."""
         return f"draws from the same {self.drawn_from}" if self.drawn_from else "fresh draws of the data"
 
     def arm(self, method: str) -> ArmRecord:
-        """What is known of one method."""
+        """Return the arm of one method."""
         return next(arm for arm in self.arms if arm.method == method)
 
 
@@ -116,10 +126,10 @@ class StudyResults(NamedTuple):
     """A case study read back.
 
     Args:
-        record: What is known beside the numbers.
+        record: Everything beside the numbers.
         published: Dataset over many seeds on one draw of the data, the published one, with the dimensions recipe, seed,
-            draw, epoch; None if the study has no such part.
-        fresh: Dataset over the draws of the data, likewise.
+            draw and epoch; None if the study has no such part.
+        fresh: Dataset over the draws of the data, with the same dimensions.
     """
 
     record: Record
@@ -128,7 +138,7 @@ class StudyResults(NamedTuple):
 
 
 def store_folder(folder: Path, kind: str, method: str) -> Path:
-    """Where the store of one arm lies."""
+    """Return the folder of the store of one arm."""
     return folder / kind / method
 
 
@@ -138,7 +148,7 @@ def write_record(record: Record, folder: Path) -> None:
 
 
 def is_study(folder: Path) -> bool:
-    """Whether a folder holds a case study, finished or not."""
+    """Return whether a folder holds a case study, finished or not."""
     return (folder / _FILE).exists()
 
 
@@ -176,17 +186,17 @@ def _recipes(arm: ArmRecord, results: xr.Dataset) -> xr.Dataset:
 
 
 def open_sweep(folder: str | Path) -> xr.Dataset:
-    """Read a stored training sweep, its axes other than seed and draw flattened into one dimension `recipe`.
+    """Read a stored training sweep, with its axes other than seed and draw flattened into one dimension `recipe`.
 
-    A setting is labelled by its axes, such as "l2=0.001"; where there is one axis, of numbers, they are its coordinate
-    `strength`, and 0 is labelled "none", the baseline.
+    A setting is labelled by its axes, such as "l2=0.001". A single axis of numbers also becomes the coordinate
+    `strength`, and its 0 is labelled "none", the baseline.
 
     Args:
-        folder: The store of a sweep over `jaxreg.lab.fit`.
+        folder: Store of a sweep over `jaxreg.lab.fit`.
 
     Raises:
-        FileNotFoundError: There is no store.
-        ValueError: The store is damaged, not finished, or holds no trainings.
+        FileNotFoundError: If the folder holds no store.
+        ValueError: If the store is damaged, not finished, or holds no trainings.
 
     Example:
         >>> import tempfile

@@ -1,4 +1,4 @@
-"""The one way to run a case study: a sweep for each arm and kind of data.
+"""Running a case study: a sweep for each arm and kind of data.
 
 Every recipe is trained on many draws of the data and, where there is a published draw or another one to look at, on
 that from many initialisations. All recipes share seeds and draws, so that comparisons are paired. Each lane of a recipe
@@ -27,25 +27,22 @@ from jaxreg.lab.training.loop import fit
 from jaxreg.lab.training.problem import Problem
 from jaxreg.rules._matching import leaves
 
-Run = Callable[[], xr.Dataset]
-"""A sweep that is prepared: what runs it."""
-
 
 def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyResults:
     """Train every recipe of `study`, or read what an earlier call left in `out`.
 
     Args:
-        study: What to compare.
-        size: How many seeds, draws and epochs.
-        out: Folder of the stores, one for each arm and kind of data.
-        command: What a person would type to run it again; kept with the results.
+        study: Study to run.
+        size: Number of seeds, draws and epochs.
+        out: Folder for the stores, one for each arm and kind of data.
+        command: Command that runs the study again, to be stored with the results.
 
     Returns:
         The curves of `jaxreg.lab.fit` on the data of many seeds and on the draws, as `open_study` reads them.
 
     Raises:
-        ValueError: If `out` holds other results, or a file is in its way; if the data has another number of draws; if
-            a claim is about a variable that is not measured. All of it before anything is trained.
+        ValueError: If `out` holds other results or is a file, the data has another number of draws, or a claim is about
+            a variable that is not measured. Raised before anything is trained.
     """
     if not isinstance(study, Study) or not isinstance(size, Size):
         raise ValueError(
@@ -56,14 +53,14 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
         raise ValueError(f"{out} is a file; expected a folder, or a name that is free: choose another --out")
     fresh = _of_draws("draws", study.draws(size.draws), size.draws)
     seeds, draws = np.arange(size.seeds if study.data is None else 1), np.arange(size.draws)
-    parts = [_Part(FRESH, fresh, {"seed": seeds, "draw": draws}, points=10)]
+    conditions = [_Condition(FRESH, fresh, {"seed": seeds, "draw": draws}, points=10)]
     if study.data is not None:
         over = {"seed": np.arange(size.seeds), "draw": np.arange(1)}
         data = _of_draws("data", study.data, 1)
-        parts.insert(0, _Part(PUBLISHED, data, over, points=200, places=window(study.model, data)))
+        conditions.insert(0, _Condition(PUBLISHED, data, over, points=200, window=window(study.model, data)))
     record = study.record(command)
-    ready: Run | None = None
-    for prepared in chain(_prepared(study, parts, size.epochs, out), [None]):
+    ready: Callable[[], xr.Dataset] | None = None
+    for prepared in chain(_prepared(study, conditions, size.epochs, out), [None]):
         if ready is not None:  # it runs while the next one, which is prepared, compiles
             ready()
         ready = prepared
@@ -79,32 +76,34 @@ def _of_draws(what: str, data: Any, count: int) -> Data:
     return data
 
 
-class _Part(NamedTuple):
-    """What every arm of a study is trained on: data, the lanes over it, points of a curve, where surfaces are seen."""
+class _Condition(NamedTuple):
+    """Data that every arm is trained on, with the axes of the sweep, the points of a curve and the decision window."""
 
     kind: str
     data: Data
     over: Mapping[str, np.ndarray]
     points: int
-    places: Window | None = None
+    window: Window | None = None
 
 
-def _prepared(study: Study, parts: Sequence[_Part], epochs: int, out: Path) -> Iterator[Run]:
-    for part, arm in product(parts, study.arms):
+def _prepared(
+    study: Study, conditions: Sequence[_Condition], epochs: int, out: Path
+) -> Iterator[Callable[[], xr.Dataset]]:
+    for condition, arm in product(conditions, study.arms):
         problem = Problem(
             arm.model or study.model,
-            part.data,
+            condition.data,
             epochs,
             study.task.loss,
             study.task.metrics,
             study.batch_size,
-            record_every=_divisor(epochs, part.points),
+            record_every=_divisor(epochs, condition.points),
         )
-        store = store_folder(out, part.kind, arm.method)
+        store = store_folder(out, condition.kind, arm.method)
         strengths = {"strength": np.asarray(arm.strengths)} if arm.strengths else {}
-        places = {} if part.places is None else part.places._asdict()
-        lane = _lane(arm, problem, study.outputs, part.places)
-        ready = prepare(lane, {**strengths, **part.over}, store, coords={"epoch": problem.recorded, **places})
+        places = {} if condition.window is None else condition.window._asdict()
+        lane = _lane(arm, problem, study.outputs, condition.window)
+        ready = prepare(lane, {**strengths, **condition.over}, store, coords={"epoch": problem.recorded, **places})
         measured = open_folder(store).manifest.outputs
         if unknown := sorted({claim.variable for claim in study.claims} - measured.keys()):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""A case study as data: which recipes, at which strengths, against which claims and figures."""
+"""Case studies as data: recipes, their strengths, and the claims and figures they are compared with."""
 
 import dataclasses
 import inspect
@@ -14,7 +14,7 @@ import jaxreg as jr
 from jaxreg._hyperparameters import known
 from jaxreg.lab.data import Data
 from jaxreg.lab.models import Model
-from jaxreg.lab.studies.results import NONE, ArmRecord, Claim, Record
+from jaxreg.lab.studies.results import NONE, ArmRecord, Record, StudyInfo
 from jaxreg.lab.training.recipe import Recipe
 from jaxreg.lab.training.tasks import BINARY, Task
 
@@ -26,17 +26,17 @@ class Arm:
     """One kind of regulariser at all of its strengths: one compiled program of a study.
 
     Args:
-        method: Its name.
-        recipe: The strength, a traced number, or several -> the recipe; of no argument if there are no strengths.
-        strengths: The strengths to try, each a number or as many numbers as the recipe takes; strength 0 of a penalty,
-            or an infinite limit, which leaves every weight as it is, is the baseline and is labelled so.
-        label: Format of one recipe's label, given the strength; or the labels themselves, "none" for the baseline.
-        quantity: What the strengths are: "strength" of a penalty, "limit" of a constraint.
-        model: What is trained, if not the model of the study: one with weights of the same shapes.
+        method: Name of the regulariser.
+        recipe: Function, strength -> recipe, of as many traced numbers as a strength has; of none without strengths.
+        strengths: Strengths to try, each a number or a tuple of numbers. Strength 0 of a penalty and an infinite limit
+            leave every weight as it is: they are the baseline and are labelled "none".
+        label: Format of a recipe's label, given the strength; or the labels themselves, "none" for the baseline.
+        quantity: Meaning of a strength: "strength" of a penalty, "limit" of a constraint.
+        model: Model to train instead of the study's, with weights of the same shapes.
 
     Raises:
-        ValueError: If the method can't be the name of a folder, a strength is no number, or the labels or the
-            recipe's arguments don't fit the strengths.
+        ValueError: If the method cannot be the name of a folder, a strength is not a number, or the labels or the
+            recipe's arguments do not fit the strengths.
     """
 
     method: str
@@ -83,7 +83,7 @@ class Arm:
             )
 
     def labels(self) -> list[str]:
-        """The labels of the recipes, one a strength."""
+        """Return the labels of the recipes, one per strength."""
         if not isinstance(self.label, str):
             return list(self.label)
         label = self.label or self.method + "({0:g})"
@@ -92,7 +92,7 @@ class Arm:
         return named or [self.label or self.method]
 
     def record(self) -> ArmRecord:
-        """What is kept of it beside its numbers."""
+        """Return the arm as `study.json` holds it."""
         labels = self.labels()
         recipes = [
             Recipe() if label == NONE else self.recipe(*_numbers(s))
@@ -106,12 +106,12 @@ class Arm:
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How much of a study to run: seeds, draws of the data and epochs.
+    """Size of a run of a study: seeds, draws of the data and epochs.
 
     Args:
-        seeds: Initialisations on the data of many seeds; in a study that has none, of each draw.
-        draws: Draws of the data.
-        epochs: Epochs of each training.
+        seeds: Number of initialisations on the data of many seeds, or on each draw if the study has no such data.
+        draws: Number of draws of the data.
+        epochs: Number of epochs of each training.
 
     Raises:
         ValueError: If a number is not a whole one of at least 1.
@@ -129,46 +129,38 @@ class Size:
 
 
 @dataclasses.dataclass(frozen=True)
-class Study:
-    """A case study: the model, the data, the arms, and what is said of them.
+class Study(StudyInfo):
+    """A case study: the model, the data, the arms, and the claims about them.
 
     Args:
-        name: Its name, and that of its folder.
+        name: Name of the study and of its folder.
         title: One line for people.
-        model: What is trained.
-        draws: number of draws -> that many draws of the data.
-        arms: What is compared; one of them holds the baseline.
-        task: What is to be learnt.
-        drawn_from: Out of which rows every draw is taken, such as "1,797 digits"; empty where each draw is new data.
+        model: Model to train.
+        draws: Function, number of draws -> that many draws of the data.
+        arms: Arms to compare; one of them holds the baseline.
+        task: Task to learn.
         data: One draw of the data to train on from many seeds, such as a published one; None to do without.
+        outputs: Function, final weights -> name -> a number to store and show beside the curves.
+        batch_size: Rows per step.
+        size: Full size of the study.
+        quick: Size of a trial.
         published: Label -> published accuracy on the training and on the test rows of `data`.
-        source: Where the published figures are from.
-        claims: What is held against the draws.
         highlights: Labels of the recipes that the pictures set beside the baseline.
-        grid: The method whose strengths are drawn; empty for none.
-        outputs: The final weights -> name -> a number, to be stored and shown beside the curves.
-        batch_size: Rows a step.
-        size: How much the whole of it is.
-        quick: How much a trial is.
+        grid: Method whose strengths are drawn; empty for none.
+        claims: Statements to test on the draws.
+        source: Origin of the published figures.
+        drawn_from: Rows that every draw is taken from, such as "1,797 digits"; empty if each draw is new data.
 
     Raises:
-        ValueError: If a field is of another kind, two arms or two recipes have one name, or a recipe that it speaks of
-            is none of its own.
+        ValueError: If a field is of the wrong type, two arms or two recipes share a name, or a label is mentioned that
+            no recipe has.
     """
 
-    name: str
-    title: str
     model: Model
     draws: Callable[[int], Data]
     arms: Sequence[Arm]
     task: Task = BINARY
-    drawn_from: str = ""
     data: Data | None = None
-    published: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
-    source: str = ""
-    claims: Sequence[Claim] = ()
-    highlights: Sequence[str] = ()
-    grid: str = ""
     outputs: Callable[[Any], Mapping[str, jax.Array]] | None = None
     batch_size: int = 32
     size: Size = Size()
@@ -176,8 +168,8 @@ class Study:
 
     def __post_init__(self) -> None:
         for name, kind in (("model", Model), ("task", Task), ("size", Size), ("quick", Size)):
-            if not isinstance(found := getattr(self, name), kind):
-                what = f"{name} is a {type(found).__name__}"
+            if not isinstance(value := getattr(self, name), kind):
+                what = f"{name} is a {type(value).__name__}"
                 raise ValueError(f"study {self.name}: {what}; expected a jaxreg.lab.{kind.__name__}")
         if not callable(self.draws):
             raise ValueError(f"study {self.name}: draws is {self.draws!r}; expected a function, number -> Data")
@@ -199,23 +191,16 @@ class Study:
             raise ValueError(f"study {self.name}: grid is {self.grid!r}; expected the method of one of its arms")
 
     def record(self, command: str) -> Record:
-        """What is kept of it beside its numbers.
+        """Return the study as `study.json` holds it.
 
         Args:
-            command: What a person would type to run it again.
+            command: Command that runs the study again.
         """
         return Record(
-            name=self.name,
-            title=self.title,
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(StudyInfo)},
             arms=[arm.record() for arm in self.arms],
             epochs=self.size.epochs,
-            published=self.published,
-            highlights=self.highlights,
-            grid=self.grid,
-            claims=self.claims,
             command=command,
-            source=self.source,
-            drawn_from=self.drawn_from,
             loss=self.task.words,
             unit=self.task.unit,
             points={} if self.data is None else _points(self.data),
