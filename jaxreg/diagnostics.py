@@ -17,6 +17,8 @@ from jaxreg.rules._evaluate import cost, distance, grouped, projected
 from jaxreg.rules._matching import Leaf, assign, matches, refuse_others, rule_axes
 from jaxreg.rules._stacked import EachLayer
 
+__all__ = ["at_limit", "exact_zeros", "moves", "penalties", "unit_norms", "violations"]
+
 Step = jax.Array | int | None
 
 

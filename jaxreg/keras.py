@@ -16,6 +16,8 @@ from jaxreg._precision import as_wide, wide
 from jaxreg._protocols import Constraint, Cost, Penalty
 from jaxreg._sharding import partitioned
 
+__all__ = ["AdamState", "MaxNorm", "MinMaxNorm", "OrthogonalRegularizer", "UnitNorm", "adam", "adamw"]
+
 EPSILON = 1e-7
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from jaxreg._checks import check_number
 from jaxreg._hyperparameters import Number
 
+__all__ = ["Meaning", "convert_strength"]
+
 
 class Meaning(enum.Enum):
     """What a strength multiplies, and who means it so."""

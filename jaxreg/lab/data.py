@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+__all__ = ["Data", "parted", "splits", "standardised"]
+
 
 class Data(NamedTuple):
     """Training and test rows of each draw.

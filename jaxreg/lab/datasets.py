@@ -10,6 +10,19 @@ import numpy as np
 
 from jaxreg.lab.data import Data, parted, splits, standardised
 
+__all__ = [
+    "breast_cancer",
+    "diabetes",
+    "digits",
+    "digits_by_row",
+    "moons",
+    "openml",
+    "sunspots",
+    "tutorial_moons",
+    "windows",
+    "yearly_sunspots",
+]
+
 
 def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: int = 0, noise: float = 0.2) -> Data:
     """Draws of scikit-learn's two moons; the first rows of each draw train, the next validate, the rest test.

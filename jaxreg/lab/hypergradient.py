@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
+__all__ = ["Tuned", "conjugate_gradients", "forward", "implicit", "neumann", "tune"]
+
 Loss = Callable[[Any], jax.Array]
 """Logarithms of strengths, a pytree -> a scalar, such as the last validation loss of `jaxreg.lab.fit`."""
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 
+__all__ = ["Labelled"]
+
 
 @partial(jax.tree_util.register_dataclass, data_fields=["values"], meta_fields=["dims"])
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+__all__ = ["Conv", "Dense", "GRULayer", "LSTMLayer", "orthogonal"]
+
 _glorot = nn.initializers.glorot_uniform()
 
 FEW = 4

@@ -13,6 +13,8 @@ from flax import linen as nn
 
 from jaxreg.lab.layers import Conv, Dense, GRULayer, LSTMLayer
 
+__all__ = ["CNN", "GRU", "LSTM", "MLP", "Model", "equinox", "linen", "nnx"]
+
 
 class Model(NamedTuple):
     """A model as two pure functions: one makes its parameters, one its outputs.

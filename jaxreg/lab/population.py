@@ -14,6 +14,17 @@ import jax.numpy as jnp
 
 from jaxreg._hyperparameters import Number
 
+__all__ = [
+    "Points",
+    "Survivors",
+    "closing_in",
+    "evaluated",
+    "population_training",
+    "successive_halving",
+    "warm_path",
+    "zeroing_strength",
+]
+
 Advance = Callable[[Any, Any], Any]
 
 HALVINGS = 60

@@ -23,6 +23,19 @@ import safetensors.numpy
 from jaxreg._protocols import Tree
 from jaxreg.rules._matching import leaves
 
+__all__ = [
+    "filled",
+    "from_keras",
+    "load_csv",
+    "load_npz",
+    "load_safetensors",
+    "named",
+    "save_csv",
+    "save_npz",
+    "save_safetensors",
+    "to_keras",
+]
+
 Arrays = Mapping[str, Any]
 """{path of a weight: its array}."""
 

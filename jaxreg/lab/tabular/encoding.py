@@ -13,6 +13,7 @@ import numpy as np
 from jaxreg.lab.tabular.columns import Columns
 
 Task = Literal["classification", "regression"]
+"""What the target is: a class or a number."""
 MOST_CATEGORIES = 100
 MOST_CLASSES = 100
 WHOLE_CLASSES = 20
