@@ -18,7 +18,9 @@ import jaxreg.lab
 from jaxreg.lab.cli.studies import find_study
 
 ROOT = Path(__file__).parents[2]
+PROSE = runpy.run_path(str(ROOT / "scripts" / "docs" / "prose.py"))
 PAGES = ["README.md", "docs/which-when.md", "docs/frameworks.md", "docs/compare.md", "docs/atlas.md"]
+REPOSITORY = "https://raw.githubusercontent.com/jaxreg/jaxreg/main/"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CATALOGUE = (ROOT / "docs" / "catalogue.md").read_text("utf-8")
 MODULES = sorted(
@@ -88,8 +90,47 @@ def test_the_catalogue_names_everything_public_once(package):
     assert all(f"\n## `{package.__name__}.{name}`\n" in CATALOGUE for name in modules)
 
 
-def test_the_pictures_of_the_atlas_are_there():
-    page = (ROOT / "docs" / "atlas.md").read_text("utf-8")
-    shown = re.findall(r"\]\((atlas/\w+\.svg)\)", page)
-    assert len(shown) == 3
-    assert all((ROOT / "docs" / name).read_text("utf-8").lstrip().startswith("<?xml") for name in shown)
+@pytest.mark.parametrize(("page", "count"), [("docs/atlas.md", 3), ("README.md", 3)])
+def test_the_pictures_of_a_page_are_there(page, count):
+    shown = re.findall(r"^!\[.+\]\((\S+\.svg)\)$", (ROOT / page).read_text("utf-8"), re.MULTILINE)
+    assert len(shown) == count
+    pictures = [(ROOT / page).parent / name.removeprefix(REPOSITORY) for name in shown]
+    assert all(picture.read_text("utf-8").lstrip().startswith("<?xml") for picture in pictures)
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 120
+
+
+@pytest.mark.parametrize("page", [page for page in PROSE["pages"]() if page.name in ("README.md", "reproduce.md", "which-when.md")][:-1], ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_prose_is_plain(page):
+    assert PROSE["faults"](PROSE["read"](page.read_text("utf-8"))) == []
+
+
+def test_prose_is_measured():
+    page = """# A heading is no sentence
+
+Two words. Five words with `code in it`, [and a](long/link.md) more! They are three.
+A line goes on: it is the same sentence, i.e. one of sixteen words or so.
+
+- An item without a full stop
+- Another one
+
+    an indented block is code
+
+| head | two words |
+|---|---|
+| a cell with five words | \u2212 |
+
+```python
+code = "is not prose"
+```
+"""
+    found = PROSE["read"](page)
+    assert [PROSE["words"](text) for text in found.sentences] == [2, 7, 3, 16, 6, 2]
+    assert [PROSE["words"](text) for text in found.cells] == [1, 2, 0, 0, 5, 0]
+    assert PROSE["faults"](found) == []
+    long = PROSE["read"](" ".join(["word"] * 41) + ".\n\n| " + " ".join(["cell"] * 41) + " |\n\nShut, lest it rain.")
+    assert [fault[:20] for fault in PROSE["faults"](long)] == [
+        "22.5 words per sente", "a sentence of 41 wor", "a cell of 41 words: ", "a word to avoid: les",
+    ]  # fmt: skip
