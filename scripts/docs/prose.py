@@ -86,7 +86,11 @@ def faults(prose: Prose) -> list[str]:
 def pages() -> list[Path]:
     """Return the pages that the limits are for."""
     guides = [page for folder in ("docs", "docs/studies") for page in sorted((ROOT / folder).glob("*.md"))]
-    return [ROOT / "README.md", *(page for page in guides if page.name not in GENERATED), ROOT / "experiments/README.md"]
+    return [
+        ROOT / "README.md",
+        *(page for page in guides if page.name not in GENERATED),
+        ROOT / "experiments/README.md",
+    ]
 
 
 def main() -> None:
