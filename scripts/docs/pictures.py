@@ -92,7 +92,7 @@ def main() -> None:
     OUT.mkdir(exist_ok=True)
     blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
-    muted = {key: GREY for key in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")}
+    muted = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), GREY)
     with style(), rc_context({**muted, "grid.color": GREY, "grid.alpha": 0.25}):
         for block, draw in zip(blocks, (loop, grid, table), strict=True):
             exec(block, names)
