@@ -67,9 +67,9 @@ def below(module: ModuleType, name: str) -> str:
     for statement, after in pairwise(ast.parse(inspect.getsource(module)).body):
         if isinstance(statement, ast.ImportFrom) and name in [alias.name for alias in statement.names]:
             return below(import_module(statement.module), name)
-        if isinstance(statement, ast.Assign) and name in [ast.unparse(target) for target in statement.targets]:
-            match after:
-                case ast.Expr(ast.Constant(str(docstring))):
+        match statement, after:
+            case (ast.Assign([target]) | ast.AnnAssign(target)), ast.Expr(ast.Constant(str(docstring))):
+                if ast.unparse(target) == name:
                     return docstring
     raise ValueError(f"{module.__name__}.{name} has no docstring below it")
 
