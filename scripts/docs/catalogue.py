@@ -68,7 +68,7 @@ def below(module: ModuleType, name: str) -> str:
         if isinstance(statement, ast.ImportFrom) and name in [alias.name for alias in statement.names]:
             return below(import_module(statement.module), name)
         match statement, after:
-            case (ast.Assign([target]) | ast.AnnAssign(target)), ast.Expr(ast.Constant(str(docstring))):
+            case ((ast.Assign([target]) | ast.AnnAssign(target)), ast.Expr(ast.Constant(str(docstring)))):
                 if ast.unparse(target) == name:
                     return docstring
     raise ValueError(f"{module.__name__}.{name} has no docstring below it")
