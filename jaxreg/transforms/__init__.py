@@ -2,6 +2,7 @@
 
 from jaxreg.transforms._bounded import FixedBound, InflectionBound, InitialBound, WarmBound, bounded
 from jaxreg.transforms._bregman import bregman
+from jaxreg.transforms._check import check
 from jaxreg.transforms._decay import cautious_decay, corrected_decay, decay, independent_decay, p_norm_decay
 from jaxreg.transforms._linear_minimization import conditional_gradient, hyperball, steepest
 from jaxreg.transforms._penalize import penalize
@@ -17,6 +18,7 @@ __all__ = [
     "bounded",
     "bregman",
     "cautious_decay",
+    "check",
     "conditional_gradient",
     "corrected_decay",
     "decay",

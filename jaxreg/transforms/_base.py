@@ -1,7 +1,9 @@
 """Building blocks of the transformations: how a change is made for each leaf and each rule."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import dataclasses
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,44 @@ class StepState(NamedTuple):
     """The number of updates made so far, at which schedules are read."""
 
     count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Link:
+    """A transformation of this package as a part of a chain, as `jaxreg.check` sees it."""
+
+    name: str
+    rules: Rules
+    every: int = 1
+
+
+class Watch:
+    """Within it, updates record the links that they pass, and leave some of them out.
+
+    An Optax chain does not show its links. A dry run finds them, and tells what one does by leaving it out.
+    """
+
+    _active: ContextVar["Watch | None"] = ContextVar("watch", default=None)
+
+    def __init__(self, without: Sequence[Link] = ()) -> None:
+        self.links: list[Link] = []
+        self.without = without
+
+    def __enter__(self) -> Self:
+        self._token = self._active.set(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._active.reset(self._token)
+
+    @classmethod
+    def leaves_out(cls, link: Link) -> bool:
+        """Record that an update passes `link`, and return whether it is to be left out."""
+        watch = cls._active.get()
+        if watch is None:
+            return False
+        watch.links += [] if link in watch.links else [link]
+        return link in watch.without
 
 
 def require_params(params: Tree | None, name: str) -> None:
@@ -60,13 +100,15 @@ def per_leaf(change: Change) -> ChangeOfMatch:
 def with_penalties(name: str, rules: PenaltyRules, change: Change) -> optax.GradientTransformation:
     """Return the transformation `name`, which makes `change` to the update of each leaf that has a penalty."""
     refuse_constraints(rules, name)
-    return _by_match(name, rules, per_leaf(change))
+    return _by_match(Link(name, rules), per_leaf(change))
 
 
-def with_constraints(name: str, rules: ConstraintRules, change: ChangeOfMatch) -> optax.GradientTransformation:
+def with_constraints(
+    name: str, rules: ConstraintRules, change: ChangeOfMatch, every: int = 1
+) -> optax.GradientTransformation:
     """Return the transformation `name`, which makes `change` to the updates of all leaves that have a constraint."""
     refuse_others(rules, Constraint, name, "jaxreg.penalize, jaxreg.decay or jaxreg.proximal")
-    return _by_match(name, rules, change)
+    return _by_match(Link(name, rules, every), change)
 
 
 def refuse_constraints(rules: PenaltyRules, name: str) -> None:
@@ -74,14 +116,16 @@ def refuse_constraints(rules: PenaltyRules, name: str) -> None:
     refuse_others(rules, Penalty, name, "jaxreg.project")
 
 
-def _by_match(name: str, rules: Rules, change: ChangeOfMatch) -> optax.GradientTransformation:
+def _by_match(link: Link, change: ChangeOfMatch) -> optax.GradientTransformation:
     def init(params: Tree) -> StepState:
-        assign(params, rules)  # refuse bad rules before anything is compiled
+        assign(params, link.rules)  # refuse bad rules before anything is compiled
         return StepState(jnp.zeros((), jnp.int32))
 
     def update(updates: Tree, state: StepState, params: Tree | None = None) -> tuple[Tree, StepState]:
-        require_params(params, name)
-        made = map_updates(updates, params, rules, state.count, change)
+        require_params(params, link.name)
+        if Watch.leaves_out(link):
+            return updates, state
+        made = map_updates(updates, params, link.rules, state.count, change)
         return made, StepState(optax.safe_increment(state.count))
 
     return optax.GradientTransformation(init, update)

@@ -54,4 +54,4 @@ def project(rules: ConstraintRules, every: int = 1) -> optax.GradientTransformat
 
         return landed() if every == 1 else jax.lax.cond((count + 1) % every == 0, landed, lambda: updates)
 
-    return with_constraints("project", rules, change)
+    return with_constraints("project", rules, change, every)

@@ -1,0 +1,185 @@
+"""A dry run of a chain: whether each of its links does what it is there for."""
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxreg._protocols import Constraint, Penalty, Rule, Rules, Tree, facts
+from jaxreg.rules._evaluate import distance, grouped, penalty
+from jaxreg.rules._matching import leaves, matches
+from jaxreg.transforms._base import Link, Watch
+
+ARGUMENTS = {"penalize": "penalties", "proximal": "proximals"}
+BESIDE = ("decay", "independent_decay", "corrected_decay")
+"""Links whose pull stands beside the optimiser's direction, the same whatever the gradient is."""
+PULLS = (*ARGUMENTS, *BESIDE, "cautious_decay", "p_norm_decay")
+
+FAR = 100.0
+"""Weights of this size lie outside of any set that matters, so that a constraint that holds was enforced."""
+MET = 1e-2
+"""A distance from a set that rounding may leave to weights of that size, in bfloat16 too."""
+
+
+def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = None) -> list[str]:
+    """Report what a chain does wrong, seen in two dry-run steps: one sentence per fault, none if it is right.
+
+    A wrong order of links trains without an error. A dry run finds updates that climb the loss (a learning rate whose
+    sign is applied twice, or not at all), a constraint that is not met behind the chain, and a penalty or decay that
+    makes weights grow, that an adaptive optimiser rescales, or that changes nothing.
+
+    Args:
+        tx: An optimiser with links of jaxreg in it. `jaxreg.regularize` makes one that is right.
+        params: Parameters it is for. They are not changed: the dry run takes random weights of their shapes.
+        rules: Penalties that the chain must lower and constraints that it must meet, beside those of its own links.
+
+    Returns:
+        One sentence per fault.
+
+    Raises:
+        ValueError: If a pattern of `rules` or of a link matches nothing, or two claim one parameter.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr, optax
+        >>> params = {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)}
+        >>> jr.check(optax.chain(optax.adam(0.1), jr.project(jr.MaxNorm(1.0))), params)
+        []
+        >>> (fault,) = jr.check(optax.chain(optax.adam(0.1), jr.decay(jr.L2(0.01))), params)
+        >>> print(fault.partition(":")[0])
+        jaxreg.decay makes the weights of 'kernel' grow
+    """
+    run = _DryRun(tx, params)
+    faults = run.optimizer()
+    for link in run.links:
+        faults += run.constraints(link.rules) if link.name == "project" else run.pull(link)
+    if rules is not None:
+        penalties, constraints = _by_kind(rules, run.start)
+        faults += run.constraints(constraints) if constraints else []
+        faults += run.penalties(penalties) if penalties else []
+    return faults
+
+
+class _DryRun:
+    """Steps of a chain from random weights, with some of its links left out.
+
+    With all other links of jaxreg left out, what one of them does shows in the weights behind the whole chain.
+    """
+
+    def __init__(self, tx: optax.GradientTransformation, params: Tree) -> None:
+        self.tx = tx
+        self.start, self.gradient = _random(params, 0), _random(params, 1)
+        self.none = jax.tree.map(jnp.zeros_like, self.start)
+        with Watch() as watch:
+            tx.update(self.none, tx.init(self.start), self.start)
+        self.links = [link for link in watch.links if link.name in ("project", *PULLS)]
+
+    def moved(self, gradient: Tree, only: Sequence[Link], steps: int = 2, start: Tree | None = None) -> Tree:
+        """Return the weights after some steps of the chain with the links of `only`, and no others of jaxreg."""
+        params = self.start if start is None else start
+        with Watch(without=[link for link in self.links if link not in only]):
+            state = self.tx.init(params)
+            for _ in range(steps):
+                updates, state = self.tx.update(gradient, state, params)
+                params = optax.apply_updates(params, updates)
+        return params
+
+    def effect(self, link: Link, gradient: Tree, steps: int) -> Tree:
+        """Return how much further weights move with `link` than without."""
+        return _minus(self.moved(gradient, [link], steps), self.moved(gradient, [], steps))
+
+    def optimizer(self) -> list[str]:
+        """Report updates that do not go against the gradient."""
+        against = jax.tree.map(jnp.negative, self.gradient)
+        along = _dot(_minus(self.moved(self.gradient, [], 1), self.moved(against, [], 1)), self.gradient)
+        if along < 0:
+            return []
+        what = "do not depend on the gradient" if along == 0 else "follow the gradient uphill"
+        return [
+            f"The updates {what}: give the chain one finished optimiser, such as optax.adam(1e-3), or end it in one "
+            "optax.scale_by_learning_rate, not both"
+        ]
+
+    def pull(self, link: Link) -> list[str]:
+        """Report a penalty or decay that does not pull weights to where it is smaller."""
+        place = f"put it in its place by jaxreg.regularize(optimizer, {ARGUMENTS.get(link.name, 'decays')}=...)"
+        effect = self.effect(link, self.none, 2)
+        for path, slope, change in self._slopes(link.rules, effect):
+            if not jnp.any(change):
+                return [f"jaxreg.{link.name} changes nothing of {path!r}: {place}"]
+            if jnp.vdot(slope, change) >= 0:
+                return [f"jaxreg.{link.name} makes the weights of {path!r} grow: {place}"]
+        if link.name in BESIDE:
+            still, moving = self.effect(link, self.none, 1), self.effect(link, self.gradient, 1)
+            apart = _minus(still, moving)
+            if _dot(apart, apart) > 1e-4 * _dot(still, still):
+                return [
+                    f"jaxreg.{link.name} is rescaled by a link behind it, an adaptive optimiser or a clipping, so it "
+                    f"acts as jaxreg.penalize would: {place}"
+                ]
+        return []
+
+    def penalties(self, rules: Rules) -> list[str]:
+        """Report penalties that the whole chain does not lower where the loss has no gradient."""
+        change = _minus(self.moved(self.none, self.links), self.start)
+        return [
+            f"The chain does not lower the penalty of {path!r}: add it by jaxreg.regularize(optimizer, penalties=...)"
+            for path, slope, moved in self._slopes(rules, change)
+            if jnp.vdot(slope, moved) >= 0
+        ]
+
+    def constraints(self, rules: Rules) -> list[str]:
+        """Report a constraint that weights far outside of it do not meet after the chain's steps."""
+        every = max((link.every for link in self.links), default=1)
+        steps = every * -(-2 // every)
+        for sign in (FAR, -FAR):
+            far = jax.tree.map(lambda w, s=sign: (s * w).astype(w.dtype), self.start)
+            there = self.moved(self.gradient, self.links, steps, far)
+            for rule, _, found in grouped(there, rules):
+                away = jnp.max(distance(rule, found, [leaf.array for leaf in found], steps - 1), initial=0)
+                if not away <= MET and not _partial(rule):
+                    return [
+                        f"{rule!r} of {', '.join(repr(leaf.path) for leaf in found)} is not met behind the chain: put "
+                        "jaxreg.project last, or use jaxreg.regularize(optimizer, constraints=...)"
+                    ]
+        return []
+
+    def _slopes(self, rules: Rules, change: Tree) -> list[tuple[str, jax.Array, jax.Array]]:
+        # (path, gradient of the penalty, change) of each array that a penalty pulls at all.
+        slopes = jax.grad(lambda params: penalty(params, rules, 0))(self.start)
+        arrays = zip(leaves(self.start), jax.tree.leaves(slopes), jax.tree.leaves(change), strict=True)
+        return [(leaf.path, slope, moved) for leaf, slope, moved in arrays if jnp.any(slope)]
+
+
+def _by_kind(rules: Rules, params: Tree) -> tuple[dict[str, Rule], dict[str, Rule]]:
+    penalties: dict[str, Rule] = {}
+    constraints: dict[str, Rule] = {}
+    for leaf, pattern, rule in matches(params, rules):
+        if pattern is not None and rule is not None:
+            known = isinstance(rule, Penalty | Constraint)
+            cost = isinstance(rule, Penalty) if known else jax.eval_shape(rule, leaf.array).shape == ()
+            (penalties if cost else constraints)[pattern] = rules[pattern] if isinstance(rules, Mapping) else rules
+    return penalties, constraints
+
+
+def _partial(rule: Rule) -> bool:
+    # One step goes a share of the way only, such as MinMaxNorm with a rate.
+    return bool(facts(rule).rate != 1.0)
+
+
+def _random(params: Tree, seed: int) -> Tree:
+    flat, structure = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed), len(flat) or 1)
+    draw = [
+        jax.random.normal(key, w.shape).astype(w.dtype) if jnp.issubdtype(w.dtype, jnp.inexact) else w
+        for key, w in zip(keys, map(jnp.asarray, flat), strict=False)
+    ]
+    return jax.tree.unflatten(structure, draw)
+
+
+def _minus(a: Tree, b: Tree) -> Tree:
+    return jax.tree.map(jnp.subtract, a, b)
+
+
+def _dot(a: Tree, b: Tree) -> jax.Array:
+    return sum(map(jnp.vdot, jax.tree.leaves(a), jax.tree.leaves(b)), jnp.zeros(()))

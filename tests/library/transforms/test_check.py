@@ -1,0 +1,154 @@
+"""`check` against NumPy's account of every order of two to four links: a wrong one is reported, a right one is not."""
+
+from itertools import permutations
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxreg as jr
+
+RATE, STRENGTH, LIMIT = 0.1, 0.05, 1.0
+RNG = np.random.default_rng(0)
+START, GRADIENTS = RNG.normal(size=(3, 2)), RNG.normal(size=(3, 3, 2))
+PARAMS = {"kernel": jnp.zeros((3, 2))}
+LINKS = {
+    "penalize": jr.penalize(jr.L2(STRENGTH)),
+    "decay": jr.decay(jr.L2(STRENGTH)),
+    "proximal": jr.proximal(jr.L2(STRENGTH), RATE),
+    "project": jr.project(jr.MaxNorm(LIMIT)),
+    "adam": optax.adam(RATE),
+    "sgd": optax.sgd(RATE),
+    "adamw": optax.adamw(RATE, weight_decay=0.01),
+    "scale_by_learning_rate": optax.scale_by_learning_rate(RATE),
+}
+OPTIMISERS = {"adam", "sgd", "adamw", "scale_by_learning_rate"}
+
+
+class Adam:
+    def __init__(self, decay=0.0):
+        self.m, self.v, self.t, self.decay = 0.0, 0.0, 0, decay
+
+    def __call__(self, u, w):
+        self.t += 1
+        self.m, self.v = 0.9 * self.m + 0.1 * u, 0.999 * self.v + 0.001 * u**2
+        mean, square = self.m / (1 - 0.9**self.t), self.v / (1 - 0.999**self.t)
+        return -RATE * (mean / (np.sqrt(square) + 1e-8) + self.decay * w)
+
+
+def by_hand(name):
+    """A link as a function of (update, weights), in float64."""
+    return {
+        "penalize": lambda u, w: u + 2 * STRENGTH * w,
+        "decay": lambda u, w: u + 2 * STRENGTH * w,
+        "proximal": lambda u, w: (w + u) / (1 + 2 * RATE * STRENGTH) - w,
+        "project": lambda u, w: (w + u) * np.minimum(1, LIMIT / np.linalg.norm(w + u, axis=0)) - w,
+        "adam": Adam(),
+        "adamw": Adam(0.01),
+    }.get(name, lambda u, w: -RATE * u)
+
+
+def path(names, start, gradients):
+    links, w, points = [by_hand(name) for name in names], start, []
+    for u in gradients:
+        for link in links:
+            u = link(u, w)
+        w = w + u
+        points.append(w)
+    return np.array(points)
+
+
+def in_order(names):
+    """The path of penalty, optimiser with decay beside it, proximal step, projection; one optimiser."""
+    (optimiser,) = OPTIMISERS & set(names)
+    before, step, w, points = "penalize" in names, by_hand(optimiser), START, []
+    for u in GRADIENTS:
+        u = step(u + before * 2 * STRENGTH * w, w) - ("decay" in names) * RATE * 2 * STRENGTH * w
+        for name in ("proximal", "project"):
+            u = by_hand(name)(u, w) if name in names else u
+        w = w + u
+        points.append(w)
+    return np.array(points)
+
+
+def is_right(names):
+    """Whether the chain goes downhill, each penalty of it shrinks weights, and the constraint is met behind it."""
+    bare = [name for name in names if name in OPTIMISERS]
+    g = GRADIENTS[0]
+    if np.sum((path(bare, START, [g]) - path(bare, START, [-g])) * g) >= 0:
+        return False
+    for name in set(names) & {"penalize", "decay", "proximal"}:
+        only = [n for n in names if n in OPTIMISERS or n == name]
+        pull = [path(only, START, [u, u])[-1] - path(bare, START, [u, u])[-1] for u in (0 * g, g)]
+        if np.sum(pull[0] * START) >= 0:
+            return False
+        beside = [path(only, START, [u])[0] - path(bare, START, [u])[0] for u in (0 * g, g)]
+        if name == "decay" and not np.allclose(*beside, rtol=1e-6):
+            return False
+    far = [path(names, sign * START, GRADIENTS[:2])[-1] for sign in (100, -100)]
+    return "project" not in names or all((np.linalg.norm(w, axis=0) < LIMIT + 1e-6).all() for w in far)
+
+
+def holds(names):
+    faults = jr.check(optax.chain(*(LINKS[name] for name in names)), PARAMS)
+    assert bool(faults) != is_right(names), (names, faults)
+    if len(OPTIMISERS & set(names)) == 1 and not {"proximal", "project"} <= set(names):
+        assert bool(faults) != np.allclose(path(names, START, GRADIENTS), in_order(names), rtol=1e-9), (names, faults)
+
+
+@pytest.mark.parametrize("first", LINKS)
+def test_every_order_of_two_and_three_links_is_reported_or_right(first):
+    for length in (2, 3):
+        for names in permutations(LINKS, length):
+            if names[0] == first:
+                holds(names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", LINKS)
+def test_every_order_of_four_links_is_reported_or_right(first):
+    for names in permutations(LINKS, 4):
+        if names[0] == first:
+            holds(names)
+
+
+def test_there_are_right_and_wrong_orders():
+    right = [names for length in (2, 3, 4) for names in permutations(LINKS, length) if is_right(names)]
+    assert ("penalize", "adam", "project") in right
+    assert ("adam", "decay") not in right
+    assert 40 < len(right) < 400
+
+
+def test_rules_are_checked_beside_the_links():
+    tx = optax.adam(RATE)
+    (fault,) = jr.check(tx, PARAMS, {"kernel": jr.MaxNorm(1.0)})
+    assert "MaxNorm" in fault
+    assert "'kernel'" in fault
+    (fault,) = jr.check(tx, PARAMS, jr.L2(0.1))
+    assert "does not lower the penalty of 'kernel'" in fault
+    regularised = jr.regularize(tx, RATE, decays=jr.L2(0.1), constraints=jr.MaxNorm(1.0))
+    assert jr.check(regularised, PARAMS, jr.MaxNorm(1.0)) == []
+    assert jr.check(regularised, PARAMS, jr.L2(0.1)) == []
+
+
+def test_projecting_now_and_then_and_partly_is_right():
+    every = optax.chain(optax.sgd(RATE), jr.project(jr.MaxNorm(1.0), every=3))
+    assert jr.check(every, PARAMS) == []
+    partly = optax.chain(optax.sgd(RATE), jr.project(jr.MinMaxNorm(0.5, 1.0, rate=0.5)))
+    assert jr.check(partly, PARAMS) == []
+
+
+def test_a_penalty_that_a_mask_takes_away_changes_nothing():
+    tx = optax.chain(optax.masked(jr.penalize({"kernel": jr.L2(0.1)}), {"kernel": True}), optax.set_to_zero())
+    faults = jr.check(optax.chain(tx, optax.sgd(RATE)), PARAMS)
+    assert any("do not depend on the gradient" in fault for fault in faults)
+    assert any("changes nothing of 'kernel'" in fault for fault in faults)
+
+
+def test_nothing_is_left_behind_by_a_dry_run():
+    tx = optax.chain(optax.sgd(RATE), jr.project(jr.MaxNorm(1.0)))
+    jr.check(tx, PARAMS)
+    params = {"kernel": jnp.full((3, 2), 5.0)}
+    updates, _ = tx.update({"kernel": jnp.zeros((3, 2))}, tx.init(params), params)
+    assert (np.linalg.norm(optax.apply_updates(params, updates)["kernel"], axis=0) <= 1).all()
