@@ -44,7 +44,7 @@ def forward(loss: Loss, logs: Any) -> tuple[jax.Array, Any]:
         >>> print(value.shape, slope["hidden"].shape)
         () ()
 
-    Source: Franceschi et al. (2017), Forward and reverse gradient-based hyperparameter optimization.
+    Reference: Franceschi et al. (2017), Forward and reverse gradient-based hyperparameter optimization.
     """
     flat, unravel = ravel_pytree(jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float)), logs))
 
@@ -66,7 +66,7 @@ def implicit(
 
     Args:
         train_loss: (parameters, logarithms of the strengths) -> what was minimised, penalty included; a scalar.
-        validation_loss: parameters -> a scalar.
+        validation_loss: Parameters -> a scalar.
         params: Where the training loss has its minimum.
         logs: Logarithms of the strengths there.
         solve: `conjugate_gradients()` or `neumann(…)`; any function that solves H x = b for trees.
@@ -82,7 +82,7 @@ def implicit(
         >>> print(round(float(slope), 4))
         -0.4444
 
-    Source: Lorraine, Vicol and Duvenaud (2020), Optimizing millions of hyperparameters by implicit differentiation.
+    Reference: Lorraine, Vicol and Duvenaud (2020), Optimizing millions of hyperparameters by implicit differentiation.
     """
 
     def curved(direction: Any) -> Any:

@@ -1,7 +1,5 @@
 """Arrays that name their own dimensions: what a lane hands back."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,8 +17,8 @@ class Labelled:
     A pytree: `values` is its leaf and `dims` is static, so it passes through jit, vmap and scan.
 
     Args:
-        values: an array of rank ``len(dims)``.
-        dims: the names of its dimensions, outermost first.
+        values: An array of rank ``len(dims)``.
+        dims: The names of its dimensions, outermost first.
 
     Example:
         >>> import jax.numpy as jnp

@@ -20,7 +20,7 @@ class Model(NamedTuple):
     """A model as two pure functions: one makes its parameters, one its outputs.
 
     Args:
-        init: key -> the tree of parameters.
+        init: Key -> the tree of parameters.
         apply: (parameters, inputs of shape (rows, …)) -> outputs of shape (rows, outputs).
     """
 
@@ -95,7 +95,7 @@ def equinox(make: Callable[[jax.Array], Any]) -> Model:
     """The `Model` of an Equinox module whose arrays are all parameters.
 
     Args:
-        make: key -> the module, whose call takes one row of the inputs, as Equinox's own layers do.
+        make: Key -> the module, whose call takes one row of the inputs, as Equinox's own layers do.
 
     Raises:
         ValueError: If an array of the module is not of floating-point numbers.

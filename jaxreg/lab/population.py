@@ -43,7 +43,7 @@ def zeroing_strength(rule: Any, gradient: jax.Array) -> jax.Array:
         >>> print(round(float(zeroing_strength(jr.L1(1.0), jnp.array([0.5, -2.0]))), 4))
         2.0
 
-    Source: Friedman, Hastie and Tibshirani (2010), Regularization paths for generalized linear models via coordinate
+    Reference: Friedman, Hastie and Tibshirani (2010), Regularization paths for generalized linear models via coordinate
     descent.
     """
 
@@ -108,7 +108,7 @@ def successive_halving(
 
     Args:
         advance: (state, strengths) -> the state after one rung's training; of one lane.
-        loss: state -> the validation loss; of one lane.
+        loss: State -> the validation loss; of one lane.
         state: Of all lanes, along a leading axis.
         strengths: Of all lanes, likewise.
         rungs: How many times to train, the last without a cut behind it.
@@ -120,7 +120,7 @@ def successive_halving(
         >>> print(found.lanes, found.losses)
         [3] [9.]
 
-    Source: Jamieson and Talwalkar (2016), Non-stochastic best arm identification and hyperparameter optimization.
+    Reference: Jamieson and Talwalkar (2016), Non-stochastic best arm identification and hyperparameter optimization.
     """
     if not 0 < keep < 1:
         raise ValueError(f"successive_halving: keep is {keep}; expected a share between 0 and 1, such as 0.5")
@@ -148,7 +148,7 @@ def population_training(
 
     Args:
         advance: (state, logarithms of strengths) -> the state after one round's training; of one lane.
-        loss: state -> the validation loss; of one lane.
+        loss: State -> the validation loss; of one lane.
         state: Of all lanes, along a leading axis.
         logs: Logarithms of the strengths of all lanes, likewise.
         key: Of the moves.
@@ -163,7 +163,7 @@ def population_training(
         >>> print(bool(found.losses[0] < 0.05))
         True
 
-    Source: Jaderberg et al. (2017), Population based training of neural networks.
+    Reference: Jaderberg et al. (2017), Population based training of neural networks.
     """
     if not 0 < share <= 0.5:
         raise ValueError(f"population_training: share is {share}; expected one above 0 and at most a half")

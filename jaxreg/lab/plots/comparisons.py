@@ -9,20 +9,23 @@ from jaxreg.lab.plots.theme import BLACK, BLUE, GREEN, GREY, VERMILION, axis_lab
 from jaxreg.lab.stats.comparisons import Paired
 
 
-def paired_differences(ax: Axes, differences: xr.DataArray, result: Paired, *, lower_is_better: bool = False) -> Axes:
+def paired_differences(
+    ax: Axes, differences: xr.DataArray, result: Paired, *, lower_is_better: bool = False, ylabel: str = ""
+) -> Axes:
     """Draw every paired difference, sorted, with their mean and its interval.
 
     Args:
-        ax: where to draw.
-        differences: what `stats.differences(a, b)` gives: one number a draw (or a seed).
-        result: what `stats.paired(a, b)` gives.
-        lower_is_better: true for a loss, as in `stats.paired`.
+        ax: Axes to draw into.
+        differences: Differences from `stats.differences(a, b)`: one number per draw (or per seed).
+        result: Result of `stats.paired(a, b)`.
+        lower_is_better: Whether less is better, as for a loss.
+        ylabel: Label of the vertical axis; by the name of the differences if empty.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: if the differences are not those that the result was made from.
+        ValueError: If the differences are not those that the result was made from.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -67,7 +70,7 @@ def paired_differences(ax: Axes, differences: xr.DataArray, result: Paired, *, l
     ax.margins(y=0.1)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel(f"{result.n:,} {result.unit}{'s' * (result.n != 1)}, sorted by difference")
-    ax.set_ylabel(f"difference in {axis_label(differences.name)}")
+    ax.set_ylabel(ylabel or f"difference in {axis_label(differences.name)}")
     gone = len(result.diverged)
     legend(ax, f"{gone} diverged {'pairs' if gone > 1 else 'pair'} left out" if gone else "", below=True)
     return ax

@@ -1,11 +1,10 @@
-"""Pictures over the epochs: learning curves, weight norms, violation. Axes in, axes out.
+"""Plots over the epochs: learning curves, weight norms, violation.
 
-A curve of few lanes is drawn as the mean and every lane; of many, as the mean and the band that holds
-the middle 80 % of the lanes. Lanes that diverged leave both from that epoch on, and are counted in the
-legend.
+A curve of few runs is drawn as the mean and every run; of many, as the mean and the band that holds the middle 80 % of
+the runs. Runs that diverged leave both from that epoch on, and are counted in the legend.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -18,18 +17,18 @@ QUANTILES = (0.1, 0.9)
 
 
 class Spread(NamedTuple):
-    """Mean and middle 80 % of lanes: arrays of shape (points,), NaN where no lane is finite."""
+    """Mean and middle 80 % of runs: arrays of shape (points,), NaN where no run is finite."""
 
-    mean: np.ndarray[Any, Any]
-    low: np.ndarray[Any, Any]
-    high: np.ndarray[Any, Any]
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
 
-def spread(lanes: np.ndarray[Any, Any]) -> Spread:
-    """Summarise lanes point by point: the mean, and the ends of the middle 80 %, of the finite ones.
+def spread(lanes: np.ndarray) -> Spread:
+    """Summarise runs point by point: the mean, and the ends of the middle 80 %, of the finite ones.
 
     Args:
-        lanes: shape (lanes, points).
+        lanes: Values of shape (lanes, points).
 
     Returns:
         A `Spread`.
@@ -50,21 +49,22 @@ def spread(lanes: np.ndarray[Any, Any]) -> Spread:
     return Spread(*result)
 
 
-def curve(ax: Axes, values: xr.DataArray, *, colour: str, label: str, linestyle: str = "-") -> Axes:
-    """Draw one quantity over the epochs, with its spread over lanes.
+def curve(ax: Axes, values: xr.DataArray, *, colour: str, label: str, linestyle: str = "-", ylabel: str = "") -> Axes:
+    """Draw one quantity over the epochs, with its spread over runs.
 
     Args:
-        ax: where to draw.
-        values: dimension `epoch`; every other dimension holds lanes.
-        colour: of the line and its band.
-        label: in the legend; the number of diverged lanes is added to it.
-        linestyle: Matplotlib's.
+        ax: Axes to draw into.
+        values: Dimension `epoch`; every other dimension holds runs.
+        colour: Colour of the line and its band.
+        label: Label in the legend; the number of diverged runs is added to it.
+        linestyle: Line style of Matplotlib.
+        ylabel: Label of the vertical axis; by the name of the values if empty.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: if there is no dimension `epoch`.
+        ValueError: If there is no dimension `epoch`.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -88,7 +88,7 @@ def curve(ax: Axes, values: xr.DataArray, *, colour: str, label: str, linestyle:
     elif len(lanes) > FEW:
         ax.fill_between(epochs, drawn.low, drawn.high, color=colour, alpha=0.2, linewidth=0)
     ax.set_xlabel("epoch")
-    ax.set_ylabel(axis_label(values.name))
+    ax.set_ylabel(ylabel or axis_label(values.name))
     legend(ax, shown(len(lanes)))
     return ax
 
@@ -100,6 +100,7 @@ def learning_curves(
     *,
     name: str = "",
     colours: tuple[str, str] = (BLUE, ORANGE),
+    ylabel: str = "",
 ) -> Axes:
     """Draw train (dashed) and test (solid) over the epochs.
 
@@ -107,17 +108,18 @@ def learning_curves(
     `colours=(BLUE, BLUE)`, then `colours=(ORANGE, ORANGE)`.
 
     Args:
-        ax: where to draw.
-        train: dimension `epoch`; every other dimension holds lanes.
-        test: the same on the test data.
-        name: of the recipe, for the legend.
-        colours: of train and of test.
+        ax: Axes to draw into.
+        train: Dimension `epoch`; every other dimension holds runs.
+        test: Same on the test data.
+        name: Name of the recipe, for the legend.
+        colours: Colours of train and of test.
+        ylabel: Label of the vertical axis; by the name of the values if empty.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: if there is no dimension `epoch`.
+        ValueError: If there is no dimension `epoch`.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -127,26 +129,26 @@ def learning_curves(
         ['L2(0.001), train', 'L2(0.001), test']
     """
     before = f"{name}, " if name else ""
-    curve(ax, train, colour=colours[0], label=f"{before}train", linestyle="--")
-    return curve(ax, test, colour=colours[1], label=f"{before}test")
+    curve(ax, train, colour=colours[0], label=f"{before}train", linestyle="--", ylabel=ylabel)
+    return curve(ax, test, colour=colours[1], label=f"{before}test", ylabel=ylabel)
 
 
 def weight_norms(ax: Axes, sweep: xr.Dataset, *, name: str = "", linestyle: str = "-") -> Axes:
-    """Draw the norm of every kernel over the epochs, one colour a kernel.
+    """Draw the norm of every kernel over the epochs, one colour per kernel.
 
     For two recipes call it twice on the same axes, with a name and a line style each.
 
     Args:
-        ax: where to draw.
-        sweep: its variables `norm/<path>` are drawn; dimension `epoch`, all others hold lanes.
-        name: of the recipe, for the legend.
-        linestyle: Matplotlib's.
+        ax: Axes to draw into.
+        sweep: Dataset with variables `norm/<path>`; dimension `epoch`, all others hold runs.
+        name: Name of the recipe, for the legend.
+        linestyle: Line style of Matplotlib.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: if the sweep has no such variable.
+        ValueError: If the sweep has no such variable.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -172,16 +174,16 @@ def violation(ax: Axes, values: xr.DataArray, *, name: str = "violation", colour
     """Draw how far the weights are outside their constraint over the epochs; 0 is feasible.
 
     Args:
-        ax: where to draw.
-        values: dimension `epoch`; every other dimension holds lanes. In units of the weights.
-        name: of the recipe, for the legend.
-        colour: of the line and its band.
+        ax: Axes to draw into.
+        values: Dimension `epoch`; every other dimension holds runs. In units of the weights.
+        name: Name of the recipe, for the legend.
+        colour: Colour of the line and its band.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: if there is no dimension `epoch`.
+        ValueError: If there is no dimension `epoch`.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -190,18 +192,17 @@ def violation(ax: Axes, values: xr.DataArray, *, name: str = "violation", colour
         'largest violation (weight units)'
     """
     ax.axhline(0.0, color="black", linewidth=0.8)
-    curve(ax, values, colour=colour, label=name)
-    ax.set_ylabel(axis_label("violation"))
+    curve(ax, values, colour=colour, label=name, ylabel=axis_label("violation"))
     if not np.nanmax(values.values, initial=0.0) > 0:
         ax.set_ylim(-0.05, 1.0)
     return ax
 
 
 def shown(lanes: int) -> str:
-    """Say in words what stands for so many lanes, for the title of a legend.
+    """Return the title of a legend that says how so many runs are drawn.
 
     Args:
-        lanes: how many.
+        lanes: Number of runs.
 
     Returns:
         A few words; none for a single lane, which stands for itself.
@@ -215,12 +216,12 @@ def shown(lanes: int) -> str:
     return f"mean and each of {lanes} lanes" if lanes <= FEW else f"mean and middle 80 % of {lanes:,} lanes"
 
 
-def with_diverged(label: str, lanes: np.ndarray[Any, Any]) -> str:
-    """Add to a label how many lanes are not finite somewhere.
+def with_diverged(label: str, lanes: np.ndarray) -> str:
+    """Add to a label the number of runs that diverged.
 
     Args:
-        label: for the legend.
-        lanes: shape (lanes, points).
+        label: Label in the legend.
+        lanes: Values of shape (lanes, points).
 
     Returns:
         The label, unchanged if every lane is finite.
@@ -233,7 +234,7 @@ def with_diverged(label: str, lanes: np.ndarray[Any, Any]) -> str:
     return f"{label}, {dead} of {len(lanes)} diverged" if dead else label
 
 
-def _lanes(values: xr.DataArray) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _lanes(values: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     if "epoch" not in values.dims:
         raise ValueError(f"a curve needs a value per epoch: got dimensions {values.dims}, expected 'epoch' among them")
     ordered = values.transpose(..., "epoch")

@@ -1,7 +1,5 @@
 """Plots of data and of trained models."""
 
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
@@ -11,20 +9,20 @@ from jaxreg.lab.plots.theme import BLACK, BLUE, ORANGE, legend
 
 
 def data(ax: Axes, points: ArrayLike, labels: ArrayLike, *, name: str = "", hollow: bool = False) -> Axes:
-    """Draw the points of two classes, told apart by colour and by shape.
+    """Draw the points of two classes, each with its own colour and shape.
 
     Args:
-        ax: where to draw.
-        points: shape (n, 2).
-        labels: shape (n,), 0 or 1.
-        name: of the set, for the legend, e.g. `"train"`.
-        hollow: draw outlines only, e.g. for test data over train data.
+        ax: Axes to draw into.
+        points: Shape (n, 2).
+        labels: Shape (n,), 0 or 1.
+        name: Name of the set, for the legend, e.g. `"train"`.
+        hollow: Whether to draw outlines only, e.g. for test data over train data.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: for shapes that do not fit, or labels other than 0 and 1.
+        ValueError: For shapes that do not fit, or labels other than 0 and 1.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -59,16 +57,16 @@ def decision_surface(ax: Axes, x: ArrayLike, y: ArrayLike, probability: ArrayLik
     Call it before `data`, which draws the points over it.
 
     Args:
-        ax: where to draw.
-        x: shape (columns,), ascending values of the first feature.
-        y: shape (rows,), ascending values of the second feature.
-        probability: shape (rows, columns), of class 1 at every (x, y).
+        ax: Axes to draw into.
+        x: Shape (columns,), ascending values of the first feature.
+        y: Shape (rows,), ascending values of the second feature.
+        probability: Shape (rows, columns), of class 1 at every (x, y).
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: for shapes that do not fit, or numbers outside 0…1, as a diverged model predicts.
+        ValueError: For shapes that do not fit, or numbers outside 0…1, as a diverged model predicts.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -103,21 +101,21 @@ def decision_surface(ax: Axes, x: ArrayLike, y: ArrayLike, probability: ArrayLik
 def weight_histograms(
     ax: Axes, before: ArrayLike, after: ArrayLike, *, names: tuple[str, str] = ("before", "after")
 ) -> Axes:
-    """Draw how the weights are spread before and after, or without and with.
+    """Draw histograms of the weights before and after, or without and with.
 
     Weights that are exactly 0 are counted in the legend and left out of the bars, which they would dwarf.
 
     Args:
-        ax: where to draw.
-        before: weights, any shape.
-        after: weights, any shape.
-        names: of the two, for the legend.
+        ax: Axes to draw into.
+        before: Weights, any shape.
+        after: Weights, any shape.
+        names: Names of the two, for the legend.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: for no weights, or weights that are not finite.
+        ValueError: For no weights, or weights that are not finite.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -148,7 +146,7 @@ def weight_histograms(
     return ax
 
 
-def _two_classes(points: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _two_classes(points: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.asarray(points, dtype=np.float64), np.asarray(labels).squeeze()
     y = y.reshape(-1)
     if x.ndim != 2 or x.shape[1] != 2 or len(x) != len(y):

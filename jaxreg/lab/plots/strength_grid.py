@@ -1,7 +1,6 @@
-"""The picture over two strengths at once. Axes in, axes out."""
+"""Plot over two strengths at once."""
 
 from collections.abc import Hashable
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -24,22 +23,22 @@ def heat_map(
     *,
     chosen: tuple[float, float] | None = None,
 ) -> Axes:
-    """Draw the mean over lanes for every pair of two strengths, with a colour bar beside the axes.
+    """Draw the mean over runs for every pair of two strengths, with a colour bar beside the axes.
 
-    A cell with a diverged lane has no mean: it is left grey and says how many diverged.
+    A cell with a diverged run has no mean: it is left grey and says how many diverged.
 
     Args:
-        ax: where to draw.
-        values: one number a lane over two dimensions of strengths; all other dimensions hold lanes.
-        x: the dimension across.
-        y: the dimension upwards.
-        chosen: the pair (x, y) to frame.
+        ax: Axes to draw into.
+        values: One number per run over two dimensions of strengths; all other dimensions hold runs.
+        x: Dimension of the horizontal axis.
+        y: Dimension of the vertical axis.
+        chosen: Pair (x, y) to frame.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: if a dimension is missing, `epoch` is not selected, or the chosen pair is not there.
+        ValueError: If a dimension is missing, `epoch` is not selected, or the chosen pair is not there.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -69,7 +68,7 @@ def heat_map(
     return ax
 
 
-def _write_cells(ax: Axes, mesh: QuadMesh, mean: np.ndarray[Any, Any], dead: np.ndarray[Any, Any]) -> None:
+def _write_cells(ax: Axes, mesh: QuadMesh, mean: np.ndarray, dead: np.ndarray) -> None:
     if max(mean.shape) > _CELLS:
         return
     for (row, column), value in np.ndenumerate(mean):
@@ -81,7 +80,7 @@ def _write_cells(ax: Axes, mesh: QuadMesh, mean: np.ndarray[Any, Any], dead: np.
         ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7, color=colour)
 
 
-def _frame(ax: Axes, xs: np.ndarray[Any, Any], ys: np.ndarray[Any, Any], chosen: tuple[float, float]) -> None:
+def _frame(ax: Axes, xs: np.ndarray, ys: np.ndarray, chosen: tuple[float, float]) -> None:
     columns, rows = (np.flatnonzero(np.isclose(v, c, rtol=1e-5)) for v, c in zip((xs, ys), chosen, strict=True))
     if not (columns.size and rows.size):
         raise ValueError(

@@ -1,11 +1,11 @@
-"""Pictures over the strength of a penalty: train and test, sparsity. Axes in, axes out.
+"""Plots over the strength of a penalty: train and test, sparsity.
 
-The strength is drawn on a logarithmic axis. A recipe without a penalty has no place there: it stands at
-the left end under the label 0, and a dotted line carries its level across.
+The strength is drawn on a logarithmic axis. A recipe without a penalty stands at its left end under the label 0, and a
+dotted line carries its level across.
 """
 
 from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -17,15 +17,16 @@ from jaxreg.lab.plots.theme import BLACK, BLUE, GREEN, ORANGE, axis_label, legen
 
 # More strengths than this are too many to label one by one: then only the powers of ten are.
 _TICKS = 8
+_XLABEL = "strength of the penalty (logarithmic)"
 _CHARACTER, _SPACE = 0.075, 0.06  # inches: of a label, and between two
 
 
-class Path(NamedTuple):
-    """Lanes sorted by strength; the lanes without a penalty, if there are any, are apart."""
+class StrengthPath(NamedTuple):
+    """Runs sorted by strength; the runs without a penalty, if any, apart."""
 
-    strength: np.ndarray[Any, Any]  # (points,), ascending, positive
-    lanes: np.ndarray[Any, Any]  # (lanes, points)
-    baseline: np.ndarray[Any, Any] | None  # (lanes,)
+    strength: np.ndarray  # (points,), ascending, positive
+    lanes: np.ndarray  # (lanes, points)
+    baseline: np.ndarray | None  # (lanes,)
 
 
 def strength_path(
@@ -35,22 +36,26 @@ def strength_path(
     *,
     chosen: float | None = None,
     colours: tuple[str, str] = (BLUE, ORANGE),
+    xlabel: str = _XLABEL,
+    ylabel: str = "",
 ) -> Axes:
-    """Draw train (dashed) and test (solid) against the strength, with the spread over lanes.
+    """Draw train (dashed) and test (solid) against the strength, with the spread over runs.
 
     Args:
-        ax: where to draw.
-        train: one number a lane, with a coordinate `strength` along one dimension; all other dimensions
-            hold lanes. Strength 0 or NaN is the baseline.
-        test: the same on the test data.
-        chosen: the strength to mark.
-        colours: of train and of test.
+        ax: Axes to draw into.
+        train: One number per run, with a coordinate `strength` along one dimension; all other dimensions
+            hold runs. Strength 0 or NaN is the baseline.
+        test: Same on the test data.
+        chosen: Strength to mark.
+        colours: Colours of train and of test.
+        xlabel: Label of the horizontal axis.
+        ylabel: Label of the vertical axis; by the name of the values if empty.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: for values over epochs or of several methods, which are to be selected first; for
+        ValueError: For values over epochs or of several methods, which are to be selected first; for
             strengths that repeat or are negative; for a chosen strength that is not on the path.
 
     Example:
@@ -68,8 +73,8 @@ def strength_path(
         _draw(ax, path, left, label=label, colour=colour, linestyle=dashes)
     if chosen is not None:
         mark(ax, paths[1], chosen)
-    strength_axis(ax, paths[1], left)
-    ax.set_ylabel(axis_label(test.name))
+    strength_axis(ax, paths[1], left, xlabel)
+    ax.set_ylabel(ylabel or axis_label(test.name))
     legend(ax, shown(len(paths[1].lanes)))
     return ax
 
@@ -82,22 +87,22 @@ def sparsity_path(
     chosen: float | None = None,
     colour: str = GREEN,
 ) -> Axes:
-    """Draw the share of weights that are exactly 0 against the strength, with the spread over lanes.
+    """Draw the share of weights that are exactly 0 against the strength, with the spread over runs.
 
     For several kernels or methods call it again on the same axes, with a name and a colour each.
 
     Args:
-        ax: where to draw.
-        zeros: share between 0 and 1, one number a lane, with a coordinate `strength` along one dimension.
-        name: of the weights or the method, for the legend.
-        chosen: the strength to mark.
-        colour: of the line and its band.
+        ax: Axes to draw into.
+        zeros: Share between 0 and 1, one number per run, with a coordinate `strength` along one dimension.
+        name: Name of the weights or the method, for the legend.
+        chosen: Strength to mark.
+        colour: Colour of the line and its band.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: as `strength_path` does; for shares outside 0…1.
+        ValueError: As `strength_path` does; for shares outside 0…1.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -121,17 +126,17 @@ def sparsity_path(
     return ax
 
 
-def along(values: xr.DataArray) -> Path:
-    """Sort one number a lane by strength, and set the lanes without a penalty apart.
+def along(values: xr.DataArray) -> StrengthPath:
+    """Sort one number per run by strength, and set the runs without a penalty apart.
 
     Args:
-        values: with a coordinate `strength` along one dimension; all other dimensions hold lanes.
+        values: With a coordinate `strength` along one dimension; all other dimensions hold runs.
 
     Returns:
-        A `Path`.
+        A `StrengthPath`.
 
     Raises:
-        ValueError: as `strength_path` does.
+        ValueError: As `strength_path` does.
 
     Example:
         >>> along(xr.DataArray([0.8, 0.9], dims="strength", coords={"strength": [0.1, 0.01]})).lanes
@@ -144,7 +149,7 @@ def along(values: xr.DataArray) -> Path:
         )
     if "epoch" in values.dims:
         raise ValueError(
-            f"a strength path has one number a lane: got dimensions {values.dims}; select an epoch first, "
+            f"a strength path has one number per run: got dimensions {values.dims}; select an epoch first, "
             f"e.g. .isel(epoch=-1)"
         )
     dim = values["strength"].dims[0]
@@ -154,26 +159,26 @@ def along(values: xr.DataArray) -> Path:
     order = np.argsort(strength)
     order = order[strength[order] > 0]
     none = np.flatnonzero(strength == 0)
-    return Path(strength[order], lanes[:, order], lanes[:, none[0]] if none.size else None)
+    return StrengthPath(strength[order], lanes[:, order], lanes[:, none[0]] if none.size else None)
 
 
-def mark(ax: Axes, path: Path, chosen: float) -> Axes:
+def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
     """Mark the chosen strength with a vertical line.
 
     Args:
-        ax: where to draw.
-        path: what was drawn.
-        chosen: one of its strengths, or 0 for the baseline.
+        ax: Axes to draw into.
+        path: StrengthPath that was drawn.
+        chosen: One of its strengths, or 0 for the baseline.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: if the chosen strength is not on the path.
+        ValueError: If the chosen strength is not on the path.
 
     Example:
         >>> from matplotlib.figure import Figure
-        >>> path = Path(np.array([0.1, 1.0]), np.ones((1, 2)), None)
+        >>> path = StrengthPath(np.array([0.1, 1.0]), np.ones((1, 2)), None)
         >>> mark(Figure().add_subplot(), path, 0.1).lines[0].get_label()
         'chosen: 0.1'
     """
@@ -189,20 +194,21 @@ def mark(ax: Axes, path: Path, chosen: float) -> Axes:
     return ax
 
 
-def strength_axis(ax: Axes, path: Path, left: float | None) -> Axes:
+def strength_axis(ax: Axes, path: StrengthPath, left: float | None, label: str = _XLABEL) -> Axes:
     """Make the horizontal axis that of a strength: logarithmic, with the baseline at the left under 0.
 
     Args:
-        ax: what to change.
-        path: what was drawn.
-        left: where the baseline stands, if there is one.
+        ax: Axes to change.
+        path: StrengthPath that was drawn.
+        left: Position of the baseline, if there is one.
+        label: Label of the axis.
 
     Returns:
         The same axes.
 
     Example:
         >>> from matplotlib.figure import Figure
-        >>> path = Path(np.array([0.1, 1.0]), np.ones((1, 2)), None)
+        >>> path = StrengthPath(np.array([0.1, 1.0]), np.ones((1, 2)), None)
         >>> strength_axis(Figure().add_subplot(), path, None).get_xscale()
         'log'
     """
@@ -219,11 +225,11 @@ def strength_axis(ax: Axes, path: Path, left: float | None) -> Axes:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: labels.get(x, "")))
     ax.fmt_xdata = "{:.3g}".format
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlabel("strength of the penalty (logarithmic)")
+    ax.set_xlabel(label)
     return ax
 
 
-def _check(values: xr.DataArray, strength: np.ndarray[Any, Any], dim: Hashable) -> None:
+def _check(values: xr.DataArray, strength: np.ndarray, dim: Hashable) -> None:
     if (strength < 0).any() or not np.isfinite(strength).all():
         raise ValueError(f"strength: got {strength.tolist()}, expected finite numbers that are not negative")
     methods = set(values["method"].values[strength > 0]) if "method" in values.coords else set()
@@ -235,13 +241,13 @@ def _check(values: xr.DataArray, strength: np.ndarray[Any, Any], dim: Hashable) 
         )
 
 
-def _left(path: Path) -> float | None:
+def _left(path: StrengthPath) -> float | None:
     if path.baseline is None:
         return None
     return float(path.strength[0] / _gap(path)) if path.strength.size else 1.0
 
 
-def _gap(path: Path) -> float:
+def _gap(path: StrengthPath) -> float:
     # What the baseline stands left of the strengths: a third of their range, between a factor of 2 and of 10.
     decades = np.log10(path.strength[-1] / path.strength[0]) if path.strength.size else 0
     return float(10 ** np.clip(decades / 3, 0.3, 1))
@@ -251,18 +257,18 @@ def _labels(ax: Axes, places: Sequence[float], left: float | None) -> dict[float
     # A label that would run into the one before it is left out.
     low, high = np.log10(ax.get_xlim())
     inches = ax.get_window_extent().width / ax.figure.dpi / (high - low)
-    kept: dict[float, str] = {}
+    labels: dict[float, str] = {}
     for place in places:
         label = "0" if place == left else f"{place:.3g}"
-        if kept:
-            last, before = next(reversed(kept.items()))
+        if labels:
+            last, before = next(reversed(labels.items()))
             if np.log10(place / last) * inches < _SPACE + _CHARACTER * (len(before) + len(label)) / 2:
                 continue
-        kept[place] = label
-    return kept
+        labels[place] = label
+    return labels
 
 
-def _draw(ax: Axes, path: Path, left: float | None, *, label: str, colour: str, linestyle: str) -> None:
+def _draw(ax: Axes, path: StrengthPath, left: float | None, *, label: str, colour: str, linestyle: str) -> None:
     drawn = spread(path.lanes)
     everything = path.lanes if path.baseline is None else np.column_stack([path.lanes, path.baseline])
     label = with_diverged(label, everything)
@@ -284,5 +290,5 @@ def _draw(ax: Axes, path: Path, left: float | None, *, label: str, colour: str, 
             _bar(ax, at, level, colour)
 
 
-def _bar(ax: Axes, at: np.ndarray[Any, Any], level: Spread, colour: str) -> None:
+def _bar(ax: Axes, at: np.ndarray, level: Spread, colour: str) -> None:
     ax.vlines(at, level.low, level.high, color=colour, linewidth=1.2, alpha=0.6)

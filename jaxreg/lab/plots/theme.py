@@ -1,4 +1,4 @@
-"""How every picture looks: colours told apart by the colour-blind and in print, units on the axes."""
+"""Look of every plot: colours that the colour-blind and printers can distinguish, units on the axes."""
 
 from collections.abc import Hashable
 from contextlib import AbstractContextManager
@@ -76,7 +76,7 @@ def axis_label(name: Hashable | None) -> str:
     """Turn the name of a stored variable into an axis label with its unit.
 
     Args:
-        name: such as `"test_accuracy"` or `"norm/hidden/kernel"`.
+        name: Name of the variable, such as `"test_accuracy"` or `"norm/hidden/kernel"`.
 
     Returns:
         The quantity and its unit; the name itself where it is not one of a sweep's own variables.
@@ -95,10 +95,10 @@ def legend(ax: Axes, title: str = "", *, below: bool = False) -> None:
     """Draw the legend of whatever has a label by now, so that calls can be layered on one axes.
 
     Args:
-        ax: the axes.
-        title: what the bands and points stand for.
-        below: put it under the axes, where more than three entries go anyway: inside they would hide
-            what they explain.
+        ax: Axes with the plot.
+        title: Meaning of the bands and points.
+        below: Whether to put it under the axes, where more than three entries go anyway: inside they would hide the
+            curves.
 
     Example:
         >>> from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""The report of stored results: the verdict in words, then tables, pictures, and how it was all made."""
+"""The report of stored results: the verdict in words, then tables, pictures and the origin of each."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,8 +7,7 @@ from typing import Literal
 import xarray as xr
 
 from jaxreg.lab.atomic_files import write_whole
-from jaxreg.lab.report import pictures as gallery
-from jaxreg.lab.report import tables as t
+from jaxreg.lab.report import pictures, tables
 from jaxreg.lab.report.document import (
     Block,
     Bullets,
@@ -48,16 +47,16 @@ def report(folders: Sequence[Path], out: Path, form: Literal["html", "markdown"]
     """Write one report of stored results.
 
     Args:
-        folders: Case studies, which are set against each other, or any training sweeps; not both.
-        out: The file.
-        form: A page that is complete in itself, or Markdown with its pictures in a folder beside it.
+        folders: Case studies, which are compared with each other, or any training sweeps; not both.
+        out: File to write.
+        form: A self-contained page, or Markdown with its pictures in a folder beside it.
 
     Returns:
         The file.
 
     Raises:
         ValueError: If a folder holds no finished results, or case studies and sweeps are mixed.
-        FileNotFoundError: If a folder is not there.
+        FileNotFoundError: If a folder does not exist.
     """
     return write(opened(folders), out, form)
 
@@ -66,33 +65,33 @@ def write(sources: Mapping[Path, Source], out: Path, form: Literal["html", "mark
     """Write a report of results that are open already.
 
     Args:
-        sources: Folder -> what it holds, as `opened` gives them.
-        out: The file.
-        form: As `report` takes it.
+        sources: Folder -> its results, as `opened` gives them.
+        out: File to write.
+        form: Format, as `report` takes it.
     """
     title, blocks = compose(sources)
     if form == "html":
         write_whole(out, html(title, blocks))
         return out
-    pictures = out.with_name(f"{out.stem}-pictures")
+    folder = out.with_name(f"{out.stem}-pictures")
     for picture in drawn(blocks):
-        write_whole(pictures / f"{picture.name}.svg", picture.svg)
-    write_whole(out, markdown(blocks, pictures.name))
+        write_whole(folder / f"{picture.name}.svg", picture.svg)
+    write_whole(out, markdown(blocks, folder.name))
     return out
 
 
 def compose(sources: Mapping[Path, Source]) -> tuple[str, list[Block]]:
-    """The title and the blocks of a report.
+    """Return the title and the blocks of a report.
 
     Args:
-        sources: Folder -> what it holds.
+        sources: Folder -> its results.
     """
-    found = list(sources.values())
-    if isinstance(found[0].data, StudyResults):
+    results = list(sources.values())
+    if isinstance(results[0].data, StudyResults):
         title = "Which regulariser, and how strong?"
-        blocks = _studies(title, found)
+        blocks = _studies(title, results)
     else:
-        title = "A sweep of trainings" if len(found) == 1 else "Sweeps of trainings"
+        title = "A sweep of trainings" if len(results) == 1 else "Sweeps of trainings"
         blocks = [Heading([title], 1)]
         for folder, source in sources.items():
             blocks += _sweep(source, folder)
@@ -111,35 +110,35 @@ def _study(source: Source) -> list[Block]:
     results: StudyResults = source.data
     label = advised(source)
     seen = label if label != NONE else next(iter(results.record.highlights), NONE)
-    parts = t.parts(source)
+    parts = tables.parts(source)
     blocks: list[Block] = [Heading([Quoted(results.record.title)])]
-    blocks += [t.fresh_table(source), Paragraph(_corrected(source.at("fresh")))]
+    blocks += [tables.fresh_table(source), Paragraph(_corrected(source.at("fresh")))]
     if results.published is not None:
-        blocks.append(t.published_table(source))
-    blocks.append(t.weights_table(source))
+        blocks.append(tables.published_table(source))
+    blocks.append(tables.weights_table(source))
     if results.record.source:
         blocks.append(Paragraph(["Published: ", Quoted(results.record.source), "."]))
-    blocks.append(Paragraph([*t.diverged_note(parts), *t.reach_note(source)]))
+    blocks.append(Paragraph([*tables.diverged_note(parts), *tables.reach_note(source)]))
     if results.record.grid:
         blocks += _walk(source, label)
-    pictures = [*gallery.data(results), *gallery.learning(results, seen), *gallery.grid(results, label)]
-    pictures += gallery.differences(results, seen) if seen != NONE else []
-    blocks += [Heading(["Pictures"], 3), Pictures([*pictures, *gallery.norms(results, seen)])]
+    drawings = [*pictures.data(results), *pictures.learning(results, seen), *pictures.grid(results, label)]
+    drawings += pictures.differences(results, seen) if seen != NONE else []
+    blocks += [Heading(["Pictures"], 3), Pictures([*drawings, *pictures.norms(results, seen)])]
     made: list[Text] = [["Command: ", Code(results.record.command or "from Python")]]
     return [*blocks, Details("How it was made", [Bullets([*made, *_made(parts)])])]
 
 
 def _walk(source: Source, label: str) -> list[Block]:
-    """The walk along the strengths, from the recipe to use or else from the baseline."""
+    """Return the walk along the strengths, from the recipe to use or else from the baseline."""
     results: StudyResults = source.data
-    stops = gallery.stops(results)
+    stops = pictures.stops(results)
     arm = results.record.arm(results.record.grid)
     study, fresh = source.at("published"), source.at("fresh")
 
     def told(recipe: str) -> Text:
         parts: list[Piece] = [f"test {quantity(fresh.data, LOSS).words} "]
         if study.data is not None:
-            parts += [study.find(summaries.mean, recipe, LOSS).number(), f" with {gallery.one_draw(results)}, "]
+            parts += [study.find(summaries.mean, recipe, LOSS).number(), f" with {pictures.one_draw(results)}, "]
         parts += [fresh.find(summaries.mean, recipe, LOSS).number(), " over the draws"]
         if recipe != NONE:
             parts += [": ", *change(fresh, recipe, LOSS)]
@@ -148,7 +147,7 @@ def _walk(source: Source, label: str) -> list[Block]:
     walk = Walk(
         f"{source.name}-walk",
         [f"Move along the {arm.quantity} of ", Code(arm.method), ": "],
-        [Stop(recipe, told(recipe), gallery.stop(results, recipe)) for recipe in stops],
+        [Stop(recipe, told(recipe), pictures.stop(results, recipe)) for recipe in stops],
         stops.index(label) if label in stops else 0,
     )
     return [Heading([f"What the {arm.quantity} does"], 3), walk]
@@ -160,7 +159,7 @@ def _corrected(fresh: Source) -> Text:
     for place, name in enumerate(reversed(measured(fresh.data))):
         what = quantity(fresh.data, f"test_{name}").words
         differing = fresh.find(summaries.significant, f"test_{name}")
-        told += [" and " * bool(place), differing.number(form="d")]
+        told += [" and " if place else "", differing.number(form="d")]
         told += [f" differs in {what}" if differing.data == 1 else f" differ in {what}"]
     return [*told, " beyond chance, looking at all of them at once (Wilcoxon's test, Holm's correction)."]
 
@@ -171,8 +170,8 @@ def _sweep(source: Source, folder: Path) -> list[Block]:
     best = summaries.ranked(dataset)[0]
     blocks: list[Block] = [Heading([Code(str(folder))]), Summary(_seen(source, best))]
     recipes = [label for label in dict.fromkeys((NONE, best)) if label in labels]
-    pictures: list[Picture] = gallery.sweep(dataset, source.name, recipes) if "epoch" in dataset.dims else []
-    blocks += [t.sweep_table(source), Paragraph(t.diverged_note([source])), Pictures(pictures)]
+    drawings: list[Picture] = pictures.sweep(dataset, source.name, recipes) if "epoch" in dataset.dims else []
+    blocks += [tables.sweep_table(source), Paragraph(tables.diverged_note([source])), Pictures(drawings)]
     return [*blocks, Details("How it was made", [Bullets(_made([source]))])]
 
 

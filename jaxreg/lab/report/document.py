@@ -1,4 +1,4 @@
-"""What a report is made of, whatever it is written as: sentences, tables, pictures, and a walk along the strengths."""
+"""Blocks of a report, in any format: sentences, tables, pictures, and a walk along the strengths."""
 
 import dataclasses
 import math
@@ -10,10 +10,10 @@ from jaxreg.lab.report.provenance import QuotedNumber
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """Something that is not prose: a label, a command, a call.
+    """Text that is not prose: a label, a command, a call.
 
     Args:
-        text: As it is.
+        text: Text as it is.
     """
 
     text: str
@@ -24,10 +24,10 @@ class Code:
 
 @dataclasses.dataclass(frozen=True)
 class Quoted:
-    """Words that somebody gave and the report repeats, such as a title.
+    """Words by somebody else that the report repeats, such as a title.
 
     Args:
-        text: As it is.
+        text: Text as it is.
     """
 
     text: str
@@ -51,7 +51,7 @@ class Heading:
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
-    """A paragraph; the lead is what a reader in a hurry is to read."""
+    """A paragraph; the lead is for readers in a hurry."""
 
     text: Text
     lead: bool = False
@@ -76,7 +76,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A picture: its name among those of the report, what it shows in words, and itself as SVG."""
+    """A picture: its name among those of the report, its caption, and its SVG."""
 
     name: str
     caption: str
@@ -92,7 +92,7 @@ class Pictures:
 
 @dataclasses.dataclass(frozen=True)
 class Stop:
-    """One place of a walk: its label, what is so there, and its pictures."""
+    """One stop of a walk: its label, a sentence on it, and its pictures."""
 
     label: str
     text: Text
@@ -126,7 +126,7 @@ class Details:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What a reader is to know first."""
+    """The verdict: blocks to read first."""
 
     blocks: Sequence["Block"]
 
@@ -135,7 +135,7 @@ Block = Heading | Paragraph | Bullets | Table | Pictures | Walk | Listing | Deta
 
 
 def numbers(content: Any) -> list[QuotedNumber]:
-    """Every number in blocks or sentences, in their order.
+    """Return every number in blocks or sentences, in their order.
 
     Args:
         content: A block, or a sequence of blocks, sentences or parts of one.
@@ -149,11 +149,11 @@ def numbers(content: Any) -> list[QuotedNumber]:
 
 
 def recomputing(blocks: Sequence[Block], lines: Sequence[str]) -> Block:
-    """Every number in some blocks with its call.
+    """Return a table of every number in some blocks with its call.
 
     Args:
-        blocks: What is shown.
-        lines: Python after which the calls run.
+        blocks: Blocks with the numbers.
+        lines: Python code to run before the calls.
     """
     calls = {number.call: number for number in numbers(blocks)}
     rows: list[Sequence[Text]] = [[[number], [Code(call)]] for call, number in calls.items()]

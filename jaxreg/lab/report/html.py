@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else: no network, strict about what may run in it, light and dark."""
+"""A report as one self-contained HTML file: no network, a strict content policy, light and dark."""
 
 import base64
 import hashlib
@@ -31,11 +31,11 @@ _SCRIPT = files("jaxreg.lab.report").joinpath("page.js").read_text("utf-8")
 
 
 def html(title: str, blocks: Sequence[Block]) -> str:
-    """The blocks as a page.
+    """Write blocks as a page.
 
     Args:
-        title: For the window.
-        blocks: What it holds.
+        title: Title of the window.
+        blocks: Blocks of the page.
     """
     digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
     policy = (

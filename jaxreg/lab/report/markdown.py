@@ -20,27 +20,27 @@ from jaxreg.lab.report.document import (
 
 
 def markdown(blocks: Sequence[Block], pictures: str) -> str:
-    """The blocks as Markdown.
+    """Write blocks as Markdown.
 
     Args:
-        blocks: What the report holds.
-        pictures: The folder of the pictures, as seen from the report.
+        blocks: Blocks of the report.
+        pictures: Folder of the pictures, relative to the report.
     """
     return "\n\n".join(part for block in blocks for part in _block(block, pictures)) + "\n"
 
 
 def drawn(blocks: Sequence[Block]) -> list[Picture]:
-    """The pictures of the blocks, which `markdown` refers to by their names."""
-    found: list[Picture] = []
+    """Return the pictures of the blocks, which `markdown` refers to by their names."""
+    gathered: list[Picture] = []
     for block in blocks:
         match block:
             case Pictures(pictures):
-                found += pictures
+                gathered += pictures
             case Walk():
-                found += [picture for stop in block.stops for picture in stop.pictures]
+                gathered += [picture for stop in block.stops for picture in stop.pictures]
             case Details(_, inner) | Summary(inner):
-                found += drawn(inner)
-    return found
+                gathered += drawn(inner)
+    return gathered
 
 
 def _block(block: Block, folder: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The pictures of a case study and of a sweep, drawn from what is stored alone."""
+"""Pictures of a case study and of a sweep, drawn from stored results alone."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jaxreg.lab import plots, stats
-from jaxreg.lab.plots import epochs as curves
-from jaxreg.lab.plots import strengths as strength_plots
+from jaxreg.lab.plots.epochs import shown
 from jaxreg.lab.plots.theme import BLUE, GREY, ORANGE, legend, style
 from jaxreg.lab.report.document import Picture
 from jaxreg.lab.report.quantities import measured, quantity
@@ -26,7 +25,7 @@ _LEFT, _RIGHT, _BOTTOM, _TOP = 0.66, 0.08, 1.15, 0.12
 
 
 def data(results: StudyResults) -> list[Picture]:
-    """The published data, training rows filled and test rows hollow; nothing if they are not points of a plane."""
+    """Draw the published data, training rows filled and test rows hollow; nothing unless they have two features."""
     if not results.record.points:
         return []
     caption = "The published data: training rows filled, test rows hollow"
@@ -34,7 +33,7 @@ def data(results: StudyResults) -> list[Picture]:
 
 
 def learning(results: StudyResults, recipe: str) -> list[Picture]:
-    """The learning curves of the baseline and of a recipe: the metrics where they were published, the loss anywhere."""
+    """Draw learning curves of the baseline and of a recipe: metrics on published data, the loss everywhere."""
     return [
         _picture(
             f"{results.record.name}-curves-{kind}-{name}",
@@ -47,7 +46,7 @@ def learning(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def grid(results: StudyResults, chosen: str) -> list[Picture]:
-    """Train and test against the strengths of the method that the study draws, the chosen recipe marked if one is."""
+    """Draw train and test against the strengths of the study's `grid`, with the chosen recipe marked, if any."""
     if not results.record.grid or np.isnan(results.record.arm(results.record.grid).numbers).any():
         return []
     arm = results.record.arm(results.record.grid)
@@ -56,11 +55,16 @@ def grid(results: StudyResults, chosen: str) -> list[Picture]:
 
     def draw(ax: Axes, dataset: xr.Dataset, name: str) -> None:
         last = dataset.isel(epoch=-1, recipe=_on_grid(results, dataset))
-        strength_plots.strength_path(ax, last[f"train_{name}"], last[f"test_{name}"], chosen=mark)
         nothing = "at 0: no limit" if arm.quantity == "limit" else "0: none"
-        ax.set_xlabel(f"{arm.quantity} of {arm.method} (logarithmic; {nothing})")
-        ax.set_ylabel(quantity(dataset, f"test_{name}").label)
-        legend(ax, curves.shown(last[f"test_{name}"].size // last.sizes["recipe"]), below=True)
+        plots.strength_path(
+            ax,
+            last[f"train_{name}"],
+            last[f"test_{name}"],
+            chosen=mark,
+            xlabel=f"{arm.quantity} of {arm.method} (logarithmic; {nothing})",
+            ylabel=quantity(dataset, f"test_{name}").label,
+        )
+        legend(ax, shown(last[f"test_{name}"].size // last.sizes["recipe"]), below=True)
 
     return [
         _picture(
@@ -73,13 +77,13 @@ def grid(results: StudyResults, chosen: str) -> list[Picture]:
 
 
 def norms(results: StudyResults, recipe: str) -> list[Picture]:
-    """The weight norms of the baseline and of the recipes that the study sets beside it, or else of one."""
+    """Draw weight norms of the baseline and of the highlighted recipes, or else of one."""
     dataset = results.fresh if results.published is None else results.published
     others = results.record.highlights or [recipe]
 
     def draw(ax: Axes) -> None:
         for label, line in zip(dict.fromkeys((NONE, *others)), ("-", "--", ":", "-."), strict=False):
-            curves.weight_norms(ax, dataset.sel(recipe=label), name=label, linestyle=line)
+            plots.weight_norms(ax, dataset.sel(recipe=label), name=label, linestyle=line)
         ax.autoscale(axis="y")
         ax.set_ylim(bottom=0)
 
@@ -88,19 +92,19 @@ def norms(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def one_draw(results: StudyResults) -> str:
-    """What the data of many seeds are, in words."""
+    """Name the data of many seeds."""
     return "the published data" if results.record.published else "one draw of the data"
 
 
 def differences(results: StudyResults, recipe: str) -> list[Picture]:
-    """What a recipe changes against the baseline in every single draw."""
+    """Draw the change of a recipe against the baseline in every draw."""
 
     def draw(ax: Axes, variable: str) -> None:
         ours, theirs = (summaries.final(results.fresh, label, variable) for label in (recipe, NONE))
         gap = stats.differences(ours, theirs, drop_diverged=True).rename(variable)
         paired = summaries.gain(results.fresh, recipe, variable)
-        plots.paired_differences(ax, gap, paired, lower_is_better=summaries.lower_is_better(variable))
-        ax.set_ylabel(f"difference in {quantity(results.fresh, variable).words}")
+        lower, words = summaries.lower_is_better(variable), quantity(results.fresh, variable).words
+        plots.paired_differences(ax, gap, paired, lower_is_better=lower, ylabel=f"difference in {words}")
 
     return [
         _picture(
@@ -114,14 +118,14 @@ def differences(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def stops(results: StudyResults) -> list[str]:
-    """The recipes along which a reader can walk: the baseline, then the strengths of the drawn method, ascending."""
+    """Return the recipes of the walk: the baseline, then the strengths of the drawn method, ascending."""
     arm = results.record.arm(results.record.grid)
     order = np.argsort(arm.numbers, kind="stable")
     return [NONE, *(arm.labels[place] for place in order if arm.labels[place] != NONE)]
 
 
 def stop(results: StudyResults, recipe: str) -> list[Picture]:
-    """How one recipe decides, learns and weighs, from many seeds on one draw, or else on all draws."""
+    """Draw surface, curves and weights of one recipe, from many seeds on one draw, or else on all draws."""
     dataset = results.fresh if results.published is None else results.published
     walk = dataset.isel(recipe=_on_grid(results, dataset))
     lanes, baseline = walk.sel(recipe=recipe), walk.sel(recipe=NONE)
@@ -133,12 +137,13 @@ def stop(results: StudyResults, recipe: str) -> list[Picture]:
         _points(ax, results)
 
     def learned(ax: Axes) -> None:
-        curves.learning_curves(ax, lanes["train_loss"], lanes["test_loss"])
+        ylabel = quantity(walk, "test_loss").label
+        plots.learning_curves(ax, lanes["train_loss"], lanes["test_loss"], ylabel=ylabel)
         if recipe != NONE:
-            curves.curve(ax, baseline["test_loss"].mean(("seed", "draw")), colour=GREY, label=f"test, {NONE}")
-        ax.set_ylabel(quantity(walk, "test_loss").label)
+            mean = baseline["test_loss"].mean(("seed", "draw"))
+            plots.curve(ax, mean, colour=GREY, label=f"test, {NONE}", ylabel=ylabel)
         ax.set_ylim(0, 1.05 * float(walk["test_loss"].max()))
-        legend(ax, curves.shown(lanes["test_loss"].size // lanes.sizes["epoch"]), below=True)
+        legend(ax, shown(lanes["test_loss"].size // lanes.sizes["epoch"]), below=True)
 
     def weights(ax: Axes) -> None:
         kernels = walk[f"params/{summaries.first_kernel(walk)}"].isel(seed=0, draw=0)
@@ -156,7 +161,7 @@ def stop(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def sweep(dataset: xr.Dataset, name: str, recipes: Sequence[str]) -> list[Picture]:
-    """The pictures of any training sweep: learning curves of some recipes, and the path along their strength."""
+    """Draw a training sweep: learning curves of some recipes, and the path along their strength."""
     last = dataset.isel(epoch=-1)
     strength = dataset["strength"].values
     path = len(set(strength)) == strength.size > 1 and np.isfinite(strength).all() and (strength >= 0).all()
@@ -168,7 +173,7 @@ def sweep(dataset: xr.Dataset, name: str, recipes: Sequence[str]) -> list[Pictur
         if path:
             train, test = last[f"train_{name_of}"], last[f"test_{name_of}"]
             caption = f"{_title(dataset, name_of)} against {dataset['method'].values[-1]}"
-            draw = partial(strength_plots.strength_path, train=train, test=test)
+            draw = partial(plots.strength_path, train=train, test=test)
             drawn.append(_picture(f"{name}-path-{name_of}", caption, draw))
     return drawn
 
@@ -200,10 +205,10 @@ def _points(ax: Axes, results: StudyResults) -> None:
 
 
 def _compared(ax: Axes, dataset: xr.Dataset, recipes: Sequence[str], name: str) -> None:
+    ylabel = quantity(dataset, f"test_{name}").label
     for label, colour in zip(recipes, (BLUE, ORANGE), strict=False):
-        lanes = dataset.sel(recipe=label)
-        curves.learning_curves(ax, lanes[f"train_{name}"], lanes[f"test_{name}"], name=label, colours=(colour, colour))
-    ax.set_ylabel(quantity(dataset, f"test_{name}").label)
+        train, test = (dataset[f"{part}_{name}"].sel(recipe=label) for part in ("train", "test"))
+        plots.learning_curves(ax, train, test, name=label, colours=(colour, colour), ylabel=ylabel)
 
 
 def _on_grid(results: StudyResults, dataset: xr.Dataset) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How people speak of what a sweep stores: in which words, with which unit, to how many digits."""
+"""Words, units and digits for the variables of a sweep."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
@@ -10,13 +10,13 @@ _CURVES = {"penalty", "violation", "diverged_at"}
 
 
 class Quantity(NamedTuple):
-    """What a number is.
+    """Name, unit and format of a variable.
 
     Args:
-        words: Its name.
-        unit: That of a difference; empty if it has none.
-        form: How a difference is shown, as `format` takes it.
-        times: What a difference is multiplied with first.
+        words: Name in words.
+        unit: Unit of a difference; empty if it has none.
+        form: Format of a difference, as `format` takes it.
+        times: Factor of a difference.
     """
 
     words: str
@@ -26,7 +26,7 @@ class Quantity(NamedTuple):
 
     @property
     def label(self) -> str:
-        """For an axis: the name with the unit of a value, which for shares is none."""
+        """Axis label: the name with the unit of a value, which shares have none of."""
         return f"{self.words} ({self.unit})" if self.unit and self.times == 1 else self.words
 
 
@@ -38,11 +38,11 @@ _METRICS = {
 
 
 def quantity(dataset: xr.Dataset, variable: str) -> Quantity:
-    """What a variable of a training sweep is.
+    """Return name, unit and format of a variable of a training sweep.
 
     Args:
-        dataset: The sweep; its attributes `loss` and `unit`, if it has them, say what its losses are.
-        variable: Such as "test_accuracy", "norm/hidden/kernel", or the name of an output of the user's own.
+        dataset: The sweep, whose attributes `loss` and `unit`, if present, name its losses and their unit.
+        variable: Name of the variable: "test_accuracy", "norm/hidden/kernel", or an output of the user's own.
 
     Example:
         >>> quantity(xr.Dataset(attrs={"loss": "cross-entropy", "unit": "nats"}), "test_loss").label
@@ -61,18 +61,18 @@ def quantity(dataset: xr.Dataset, variable: str) -> Quantity:
 
 
 def measured(dataset: Mapping[Hashable, Any]) -> list[str]:
-    """What was measured on train and test rows: the metrics, then the loss.
+    """Return what was measured on train and test rows: the metrics, then the loss.
 
     Example:
         >>> measured(xr.Dataset({"test_loss": 1.0, "train_loss": 1.0, "test_accuracy": 1.0, "train_accuracy": 1.0}))
         ['accuracy', 'loss']
     """
     names = [str(name).removeprefix("test_") for name in dataset if str(name).startswith("test_")]
-    return sorted((name for name in names if f"train_{name}" in dataset), key="loss".__eq__)
+    return sorted((name for name in names if f"train_{name}" in dataset), key=lambda name: name == "loss")
 
 
 def outputs(dataset: xr.Dataset) -> list[str]:
-    """The numbers a lane beside its curves: what a study computes of the final weights.
+    """Return the names of the numbers that a study computes from the final weights of a run.
 
     Example:
         >>> lanes = xr.Dataset({"test_loss": ("seed", [1.0]), "smallest_norm": ("seed", [0.5])})

@@ -1,4 +1,4 @@
-"""Pictures inside a page: Matplotlib's SVG without its frame, the same bytes each time, in the page's own colours."""
+"""Pictures inside a page: Matplotlib's SVG, reproducible to the byte, in the page's own colours."""
 
 import io
 import re
@@ -6,27 +6,27 @@ import re
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from jaxreg.lab.plots import theme as style
+from jaxreg.lab.plots.theme import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILION
 
 # What a page gives in light and in dark; a picture on its own keeps Matplotlib's.
 _COLOURS = {
-    style.BLACK: "ink",
+    BLACK: "ink",
     "#ffffff": "paper",
-    style.BLUE: "blue",
-    style.ORANGE: "orange",
-    style.GREEN: "green",
-    style.VERMILION: "vermilion",
-    style.GREY: "grey",
+    BLUE: "blue",
+    ORANGE: "orange",
+    GREEN: "green",
+    VERMILION: "vermilion",
+    GREY: "grey",
     "#b0b0b0": "line",
 }
 
 
 def svg(figure: Figure, name: str) -> str:
-    """A figure as an SVG document: its text as text, no date, no identifier that chance made.
+    """Write a figure as an SVG document: text as text, without a date or random identifiers.
 
     Args:
-        figure: What to draw.
-        name: Its name, unique on the page it goes to.
+        figure: Figure to write.
+        name: Name of the picture, unique on its page.
     """
     buffer = io.StringIO()
     with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
@@ -35,12 +35,12 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def inline(document: str, name: str, title: str) -> str:
-    """An SVG document as an element of a page: identifiers of its own, the page's colours, a title to be read out.
+    """Turn an SVG document into an element of a page: unique identifiers, the page's colours, a title to be read out.
 
     Args:
-        document: What `svg` gave.
-        name: Its name, unique on the page.
-        title: What it shows, escaped already.
+        document: Document that `svg` wrote.
+        name: Name of the picture, unique on the page.
+        title: Caption, escaped already.
     """
     element = document[document.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""The tables of a case study and of a sweep: what each recipe reached, beside what was published."""
+"""Tables of a case study and of a sweep: figures of each recipe, beside those published."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,10 +16,10 @@ MOST_ROWS = 40
 
 
 def published_table(source: Source) -> Table:
-    """One row a recipe on one draw of the data from many seeds: what was published, if anything was, and ours.
+    """Return a table of one draw of the data and many seeds, one row per recipe: published figures, if any, and ours.
 
     Args:
-        source: Stands for a `StudyResults` that has such a part.
+        source: `StudyResults` that have such a part.
     """
     study, record = source.at("published"), source.data.record
     *metrics, loss = measured(study.data)
@@ -44,10 +44,10 @@ def published_table(source: Source) -> Table:
 
 
 def fresh_table(source: Source) -> Table:
-    """One row a recipe over the draws: the metrics and the loss, what each gains over the baseline, how often.
+    """Return a table over the draws, one row per recipe: metrics and loss, each with its change against the baseline.
 
     Args:
-        source: Stands for a `StudyResults`.
+        source: `StudyResults`.
     """
     fresh = source.at("fresh")
     caption: Text = [fresh.find(summaries.lanes, "draw").number(form="d"), f" {source.data.record.draws}"]
@@ -63,10 +63,10 @@ def fresh_table(source: Source) -> Table:
 
 
 def weights_table(source: Source) -> Table:
-    """One row a recipe: the norm of each kernel after training, and what the study computes of the weights.
+    """Return a table of the weights, one row per recipe: kernel norms after training and the study's own outputs.
 
     Args:
-        source: Stands for a `StudyResults`.
+        source: `StudyResults`.
     """
     fresh = source.at("fresh")
     columns = ["recipe"]
@@ -78,28 +78,28 @@ def weights_table(source: Source) -> Table:
 
 
 def claims_table(source: Source) -> Table:
-    """One row a claim: what the draws say of it.
+    """Return a table of the claims, one row each, with the findings.
 
     Args:
-        source: Stands for a `StudyResults`.
+        source: `StudyResults`.
     """
     fresh = source.at("fresh")
     rows: list[Sequence[Text]] = []
     for claim in source.data.record.claims:
         change = fresh.find(summaries.gain, claim.recipe, claim.variable, claim.against)
-        found = summaries.finding(source.data, claim)
+        finding = summaries.finding(source.data, claim)
         compared: Text = [Code(claim.recipe), " against ", Code(claim.against)]
         difference = interval(change, fresh.data, claim.variable)
-        rows.append([[Quoted(claim.words)], compared, counted(source, claim), difference, [found]])
+        rows.append([[Quoted(claim.words)], compared, counted(source, claim), difference, [finding]])
     columns = ["claim", "compared", "in", "difference", "finding"]
     return Table(["The claims, held against the draws"], columns, rows)
 
 
 def sweep_table(source: Source) -> Table:
-    """One row a setting of any training sweep, the best on the test rows first if there are too many to show.
+    """Return a table of any training sweep, one row per setting, the best ones alone if there are too many.
 
     Args:
-        source: Stands for a dataset of `open_sweep`.
+        source: Dataset of `open_sweep`.
     """
     labels = _labels(source)
     caption: list[Piece] = ["Mean ± standard deviation over seeds and draws"]
@@ -114,10 +114,10 @@ def sweep_table(source: Source) -> Table:
 
 
 def contents(source: Source) -> tuple[str, list[Table], Text]:
-    """The title, the tables and the note on diverged lanes of a case study or of a sweep.
+    """Return the title, the tables and the note on diverged runs of a case study or of a sweep.
 
     Args:
-        source: Stands for a `StudyResults`, or for a dataset of `open_sweep`.
+        source: `StudyResults`, or a dataset of `open_sweep`.
     """
     if isinstance(source.data, StudyResults):
         shown = [published_table(source)] if source.data.published is not None else []
@@ -128,16 +128,16 @@ def contents(source: Source) -> tuple[str, list[Table], Text]:
 
 
 def parts(source: Source) -> list[Source]:
-    """The datasets of a case study.
+    """Return the datasets of a case study.
 
     Args:
-        source: Stands for a `StudyResults`.
+        source: `StudyResults`.
     """
     return [source.at(name) for name in ("published", "fresh") if getattr(source.data, name) is not None]
 
 
 def diverged_note(sources: Sequence[Source]) -> Text:
-    """How many lanes diverged, and which."""
+    """Say how many runs diverged, and which."""
     names = [name for source in sources for name in stats.diverged(source.data)]
     if not names:
         return ["No lane diverged."]
@@ -149,10 +149,10 @@ def diverged_note(sources: Sequence[Source]) -> Text:
 
 
 def reach_note(source: Source) -> Text:
-    """What the intervals do not speak of, where all draws are taken from the same rows.
+    """Say what the intervals do not cover if all draws are taken from the same rows.
 
     Args:
-        source: Stands for a `StudyResults`.
+        source: `StudyResults`.
     """
     rows = source.data.record.drawn_from
     if not rows:
@@ -177,7 +177,7 @@ def _compared(caption: Text, source: Source, labels: Sequence[str], marked: Sequ
                 row += [[], []] if label == NONE else _change(source, label, f"test_{name}")
     if "validation_loss" in source.data:
         columns.append("chosen in")
-        _fill(rows, lambda label: [source.find(summaries.times_chosen, label).number(form="d")])
+        _fill(rows, partial(_times_chosen, source))
     return Table(caption, columns, rows, [label for label in marked if label != NONE])
 
 
@@ -195,6 +195,10 @@ def _change(source: Source, label: str, variable: str) -> list[Text]:
 
 def _published(source: Source, part: str, label: str) -> Text:
     return [source.find(summaries.published, label, part).number()]
+
+
+def _times_chosen(source: Source, label: str) -> Text:
+    return [source.find(summaries.times_chosen, label).number(form="d")]
 
 
 def _spread(source: Source, variable: str, label: str, form: str = ".3f") -> Text:

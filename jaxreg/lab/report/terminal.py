@@ -1,17 +1,17 @@
 """Tables of stored results in the terminal."""
 
 from rich.console import Console
-from rich.table import Table as Printed
+from rich.table import Table
 
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.tables import contents
 
 
 def print_source(source: Source) -> None:
-    """Print the tables of a case study or of a sweep; wide enough for a file where there is no terminal.
+    """Print the tables of a case study or of a sweep, 180 columns wide if the output is not a terminal.
 
     Args:
-        source: Stands for a `StudyResults`, or for a dataset of `open_sweep`.
+        source: `StudyResults`, or a dataset of `open_sweep`.
     """
     title, tables, note = contents(source)
     console = Console()
@@ -19,7 +19,7 @@ def print_source(source: Source) -> None:
         console.width = 180
     console.print(title, style="bold", markup=False, highlight=False)
     for table in tables:
-        printed = Printed(
+        printed = Table(
             title="".join(map(str, table.caption)),
             title_justify="left",
             box=None,

@@ -1,4 +1,4 @@
-"""What case studies say, in words: which recipe to use, how sure that is, and what is left of a published gain.
+"""The verdict on case studies in words: the recipe to use, its certainty, and the rest of a published gain.
 
 Each sentence is chosen by the figures it quotes, so that it says no more than they do.
 """
@@ -24,10 +24,10 @@ _PLACES = {
 
 
 def verdict(sources: Sequence[Source]) -> Summary:
-    """The verdict on case studies, the recommendation first.
+    """Return the verdict on case studies, the recommendation first.
 
     Args:
-        sources: Each stands for a `StudyResults`.
+        sources: Case studies, each a `StudyResults`.
     """
     best, *rest = sorted(sources, key=lambda source: _beaten(source, sources))
     trials = [source for source in sources if not comparable(source)]
@@ -49,18 +49,18 @@ def verdict(sources: Sequence[Source]) -> Summary:
 
 
 def advised(source: Source) -> str:
-    """The recipe to use: the one chosen most often on validation rows, if it helps in something and harms nothing."""
+    """Return the recipe chosen most often on validation rows if it improves a metric and worsens none, else none."""
     moves = _moves(source)
     return _tried(source) if 1 in moves and -1 not in moves else NONE
 
 
 def comparable(source: Source) -> bool:
-    """Whether the trainings were as long as they are to be, such as the published ones."""
+    """Return whether the runs were as long as the study's full ones, such as the published ones."""
     return bool(summaries.last_epoch(source.data.fresh) == source.data.record.epochs)
 
 
 def _beaten(source: Source, sources: Sequence[Source]) -> float:
-    """How often, in all, what the others advise is better on the validation rows of the same draws."""
+    """Add up how often the advice of the others is better on the validation rows of the same draws."""
     mine = source.at("fresh").data
     if advised(source) == NONE:
         return float(len(sources))
@@ -74,19 +74,19 @@ def _measured(fresh: Source) -> list[str]:
 
 
 def _tried(source: Source) -> str:
-    """The recipe chosen most often on validation rows; the baseline, where there are none."""
+    """Return the recipe chosen most often on validation rows, or the baseline if there are none."""
     fresh = source.at("fresh")
     return str(fresh.find(summaries.recommended).data) if "validation_loss" in fresh.data else NONE
 
 
 def _moves(source: Source) -> list[int]:
-    """What the recipe chosen most often does to each thing that was measured."""
+    """Return the direction in which the recipe chosen most often moves each metric."""
     fresh, label = source.at("fresh"), _tried(source)
     return [] if label == NONE else [_moved(fresh, label, name) for name in _measured(fresh)]
 
 
 def _moved(fresh: Source, recipe: str, variable: str) -> int:
-    """1 if a recipe is better than the baseline beyond doubt, in size and in how often, −1 if worse, else 0."""
+    """Return 1 if a recipe is surely better than the baseline, in size and in how often, −1 if worse, else 0."""
     paired, share = (fresh.find(f, recipe, variable).data for f in (summaries.gain, summaries.outperforms))
     low, high = (-paired.high, -paired.low) if summaries.lower_is_better(variable) else (paired.low, paired.high)
     if low > 0 and share.low > 0.5:
@@ -96,8 +96,8 @@ def _moved(fresh: Source, recipe: str, variable: str) -> int:
 
 def _trial(source: Source) -> Text:
     ran = source.at("fresh").find(summaries.last_epoch).number(form="d")
-    wanted = source.at("record.epochs").number(form="d")
-    told: list[Piece] = ["A trial run: ", ran, " epochs instead of ", wanted, ". "]
+    full = source.at("record.epochs").number(form="d")
+    told: list[Piece] = ["A trial run: ", ran, " epochs instead of ", full, ". "]
     if source.data.record.published:
         told.append("Its figures are not comparable with the published ones, and what it advises ")
     else:
@@ -119,7 +119,7 @@ def _advice(source: Source) -> Text:
 
 
 def _unadvised(source: Source) -> Text:
-    """Why no recipe is recommended."""
+    """Say why no recipe is recommended."""
     fresh, tried = source.at("fresh"), _tried(source)
     without = "." if _few(source) else ": train without a regulariser."
     if tried == NONE:
@@ -171,7 +171,7 @@ def _chosen(source: Source) -> list[Text]:
     told += ["Choosing so anew in each draw and reading its test rows once: "]
     for place, name in enumerate(_measured(fresh)):
         part = name.removeprefix("test_")
-        told += ["; " * bool(place), f"test {quantity(fresh.data, name).words} "]
+        told += ["; " if place else "", f"test {quantity(fresh.data, name).words} "]
         gain = fresh.find(summaries.choice_gain, part)
         told += interval(gain, fresh.data, name)
         told += [", better in ", *_share(fresh.find(summaries.choice_outperforms, part), gain)]
@@ -209,7 +209,11 @@ def _other(best: Source, other: Source) -> list[Text]:
     told += [Code(label), " does best: "]
     for place, name in enumerate(_measured(fresh)):
         change = fresh.find(summaries.gain, label, name)
-        told += ["; " * bool(place), f"test {quantity(fresh.data, name).words} ", *interval(change, fresh.data, name)]
+        told += [
+            "; " if place else "",
+            f"test {quantity(fresh.data, name).words} ",
+            *interval(change, fresh.data, name),
+        ]
     if summaries.same_draws(ours.data, fresh.data):
         head, share = (ours.find(f, mine, fresh, label, LOSS) for f in (summaries.against, summaries.beats))
         told += [
@@ -224,20 +228,20 @@ def _other(best: Source, other: Source) -> list[Text]:
 
 
 def _held(source: Source) -> list[Text]:
-    """Each claim of the study, whether the draws bear it out, and by which difference."""
+    """State for each claim of the study whether the draws bear it out, and by which difference."""
     fresh = source.at("fresh")
     told: list[Text] = []
     for claim in source.data.record.claims:
         change = fresh.find(summaries.gain, claim.recipe, claim.variable, claim.against)
-        found = summaries.finding(source.data, claim)
-        said: Text = [f"{found.capitalize()}: ", Quoted(claim.words), ". ", Code(claim.recipe), " against "]
+        finding = summaries.finding(source.data, claim)
+        said: Text = [f"{finding.capitalize()}: ", Quoted(claim.words), ". ", Code(claim.recipe), " against "]
         said = [*said, Code(claim.against), ", ", *counted(source, claim), ": "]
         told.append([*said, *interval(change, fresh.data, claim.variable), "."])
     return told
 
 
 def _claims(source: Source) -> list[Text]:
-    """The published claim of each highlight, and what is left of it over the draws."""
+    """Compare the published gain of each highlight with that over the draws."""
     study, fresh, record = source.at("published"), source.at("fresh"), source.data.record
     if study.data is None or not comparable(source) or NONE not in record.published:
         return []

@@ -10,12 +10,12 @@ from jaxreg.lab.studies.results import Claim
 
 
 def change(fresh: Source, recipe: str, variable: str) -> Text:
-    """What a recipe changes against the baseline: the mean, its interval, and how often it is better.
+    """Describe the change of a recipe against the baseline: the mean, its interval, and how often it is better.
 
     Args:
-        fresh: Stands for a dataset over draws.
-        recipe: Which recipe.
-        variable: Such as "test_loss" or "test_accuracy".
+        fresh: Dataset over draws.
+        recipe: Label of the recipe.
+        variable: Variable, such as "test_loss" or "test_accuracy".
     """
     gain, share = (fresh.find(figure, recipe, variable) for figure in (summaries.gain, summaries.outperforms))
     words = share.data.verdict
@@ -23,7 +23,7 @@ def change(fresh: Source, recipe: str, variable: str) -> Text:
 
 
 def interval(result: Source, dataset: xr.Dataset, variable: str) -> Text:
-    """A paired difference in words: its mean, with its unit, and its interval."""
+    """Describe a paired difference: its mean, with its unit, and its interval."""
     what = quantity(dataset, variable)
     mean, low, high = (result.number(field, what.form, what.times) for field in ("mean", "low", "high"))
     unit = f" {what.unit}" if what.unit else ""
@@ -31,7 +31,7 @@ def interval(result: Source, dataset: xr.Dataset, variable: str) -> Text:
 
 
 def counted(source: Source, claim: Claim) -> Text:
-    """What a claim compares, and which difference in it counts."""
+    """Describe the variable of a claim, and the difference in it that counts."""
     what = quantity(source.data.fresh, claim.variable)
     if not claim.margin and claim.sign:
         return [Quoted(what.words)]

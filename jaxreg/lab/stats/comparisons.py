@@ -29,17 +29,17 @@ class Paired:
     """What `paired` found. Numbers are in the units of the values compared.
 
     Attributes:
-        mean: mean of the differences a − b.
-        low: lower end of the interval of the mean; NaN if there is one unit only.
-        high: upper end.
-        sd: standard deviation of the differences over the units (n − 1); NaN if there is one unit only.
-        wins: units in which a is better than b.
-        ties: units in which they are equal to the precision of float32.
-        losses: units in which b is better.
-        n: number of units.
-        unit: the dimension the units lie along, `"draw"` or `"seed"`.
-        confidence: the confidence of the interval.
-        diverged: names of the lanes left out because a or b was not finite there.
+        mean: Mean of the differences a − b.
+        low: Lower end of the interval of the mean; NaN if there is one unit only.
+        high: Upper end.
+        sd: Standard deviation of the differences over the units (n − 1); NaN if there is one unit only.
+        wins: Units in which a is better than b.
+        ties: Units in which they are equal to the precision of float32.
+        losses: Units in which b is better.
+        n: Number of units.
+        unit: The dimension the units lie along, `"draw"` or `"seed"`.
+        confidence: Confidence of the interval.
+        diverged: Names of the lanes left out because a or b was not finite there.
     """
 
     mean: float
@@ -69,22 +69,23 @@ def paired(
     """Compare a with b on the same draws and seeds: mean difference, interval, wins and losses.
 
     Args:
-        a: one number a lane, e.g. `sweep.test_accuracy.sel(recipe="L2(0.001)").isel(epoch=-1)`.
-        b: the baseline, with the same labels.
-        over: the dimensions that are averaged, the outermost unit first: the draws are the units, with
+        a: One number per run, e.g. `sweep.test_accuracy.sel(recipe="L2(0.001)").isel(epoch=-1)`.
+        b: Baseline, with the same labels.
+        over: Dimensions to average over, the outermost unit first: the draws are the units, with
             the seeds of a draw averaged first; with one draw only, the seeds are.
-        lower_is_better: true for a loss; wins and losses change places, the difference stays a − b.
-        drop_diverged: leave out, and name, the pairs in which a side is not finite, instead of refusing
+        lower_is_better: Whether less is better, as for a loss. Wins and losses change places, the difference stays
+            a − b.
+        drop_diverged: Whether to leave out, and name, the pairs in which a side is not finite, instead of refusing
             them. The result then speaks of the draws on which both trained; if there is none, of 0 units.
-        confidence: of the interval.
-        resamples: of the bootstrap.
-        seed: of the bootstrap; the same seed gives the same interval.
+        confidence: Confidence of the interval.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the bootstrap; the same seed gives the same interval.
 
     Returns:
         A `Paired`.
 
     Raises:
-        ValueError: for lanes that are not finite (naming them), labels that differ, dimensions that are
+        ValueError: If runs are not finite (they are named), labels differ, or dimensions are
             neither averaged nor selected.
 
     Example:
@@ -134,12 +135,12 @@ class Outperforming:
     """What `outperforms` found.
 
     Attributes:
-        probability: that a is better than b on a fresh draw; a tie counts one half.
-        low: lower end of its interval.
-        high: upper end.
-        n: number of units.
-        verdict: significant if `low` is above 0.5, meaningful if `high` is also above 0.75.
-        diverged: names of the lanes left out because a or b was not finite there.
+        probability: That a is better than b on a fresh draw; a tie counts one half.
+        low: Lower end of its interval.
+        high: Upper end.
+        n: Number of units.
+        verdict: Significant if `low` is above 0.5, meaningful if `high` is also above 0.75.
+        diverged: Names of the lanes left out because a or b was not finite there.
     """
 
     probability: float
@@ -164,18 +165,18 @@ def outperforms(
     The interval is Wilson's. The verdict is about a being better; for the reverse exchange the sides.
 
     Args:
-        a: one number a lane, on the same draws and seeds as `b`.
-        b: the baseline.
-        over: the dimensions that are averaged, the outermost unit first.
-        lower_is_better: true for a loss.
-        drop_diverged: leave out, and name, the pairs in which a side is not finite.
-        confidence: of the interval.
+        a: One number per run, on the same draws and seeds as `b`.
+        b: Baseline, with the same labels.
+        over: Dimensions to average over, the outermost unit first.
+        lower_is_better: Whether less is better, as for a loss.
+        drop_diverged: Whether to leave out, and name, the pairs in which a side is not finite.
+        confidence: Confidence of the interval.
 
     Returns:
         An `Outperforming`.
 
     Raises:
-        ValueError: as `paired` does.
+        ValueError: As `paired` does.
 
     Example:
         >>> a = xr.DataArray(np.r_[np.ones(22), np.zeros(7)], dims="draw")
@@ -183,7 +184,7 @@ def outperforms(
         >>> round(result.probability, 3), result.verdict.value
         (0.759, 'significant and meaningful')
 
-    Source: Bouthillier and others (2021), Accounting for variance in machine learning benchmarks.
+    Reference: Bouthillier and others (2021), Accounting for variance in machine learning benchmarks.
     """
     gone = left_out(a, b)
     if drop_diverged and len(gone) == a.size:
@@ -206,23 +207,23 @@ def wilcoxon(
     """Wilcoxon's signed-rank test that the paired differences a − b lie symmetrically about 0.
 
     Args:
-        a: one number a lane, on the same draws and seeds as `b`.
-        b: the baseline.
-        over: the dimensions that are averaged, the outermost unit first.
-        drop_diverged: leave out the pairs in which a side is not finite.
+        a: One number per run, on the same draws and seeds as `b`.
+        b: Baseline, with the same labels.
+        over: Dimensions to average over, the outermost unit first.
+        drop_diverged: Whether to leave out the pairs in which a side is not finite.
 
     Returns:
         The two-sided p-value; 1 if there is no difference at all, or no pair is left. Ties with 0 are
         left out, as Wilcoxon did, and differences that agree to 5 digits share a rank.
 
     Raises:
-        ValueError: as `paired` does.
+        ValueError: As `paired` does.
 
     Example:
         >>> wilcoxon(xr.DataArray([1.0, 2.0, 3.0, 4.0, 5.0], dims="draw"), xr.DataArray(np.zeros(5), dims="draw"))
         0.0625
 
-    Source: Wilcoxon (1945), Biometrics Bulletin 1; `scipy.stats.wilcoxon`.
+    Reference: Wilcoxon (1945), Biometrics Bulletin 1; `scipy.stats.wilcoxon`.
     """
     if drop_diverged and len(left_out(a, b)) == a.size:
         return 1.0
@@ -236,13 +237,13 @@ class Resampled:
     """What `nadeau_bengio` found.
 
     Attributes:
-        mean: mean of the differences a − b.
-        low: lower end of its corrected interval.
-        high: upper end.
-        t: the corrected statistic.
-        p: its two-sided p-value.
-        n: number of splits.
-        diverged: names of the lanes left out because a or b was not finite there.
+        mean: Mean of the differences a − b.
+        low: Lower end of its corrected interval.
+        high: Upper end.
+        t: The corrected statistic.
+        p: Its two-sided p-value.
+        n: Number of splits.
+        diverged: Names of the lanes left out because a or b was not finite there.
     """
 
     mean: float
@@ -270,19 +271,19 @@ def nadeau_bengio(
     sd²/J, and every bootstrap, would be far too sure of itself here: for fresh draws use `paired`.
 
     Args:
-        a: one number a lane; the first of `over` with several entries holds the splits.
-        b: the baseline, on the same splits.
-        n_train: rows that each split trains on.
-        n_test: rows that each split tests on.
-        over: the dimensions that are averaged, the splits first.
-        drop_diverged: leave out, and name, the pairs in which a side is not finite.
-        confidence: of the interval.
+        a: One number per run; the first of `over` with several entries holds the splits.
+        b: Baseline, on the same splits.
+        n_train: Rows that each split trains on.
+        n_test: Rows that each split tests on.
+        over: Dimensions to average over, the splits first.
+        drop_diverged: Whether to leave out, and name, the pairs in which a side is not finite.
+        confidence: Confidence of the interval.
 
     Returns:
         A `Resampled`.
 
     Raises:
-        ValueError: for fewer than two splits, sizes below 1 or a confidence outside (0, 1); as `paired` does.
+        ValueError: For fewer than two splits, sizes below 1 or a confidence outside (0, 1); as `paired` does.
 
     Example:
         >>> a = xr.DataArray([0.92, 0.95, 0.90, 0.93], dims="draw")
@@ -290,7 +291,7 @@ def nadeau_bengio(
         >>> round(result.mean, 3), round(result.p, 2)
         (0.02, 0.22)
 
-    Source: Nadeau and Bengio (2003), Machine Learning 52.
+    Reference: Nadeau and Bengio (2003), Machine Learning 52.
     """
     check_confidence(confidence)
     if n_train < 1 or n_test < 1:

@@ -15,8 +15,8 @@ _FEW = 8
 
 
 def mean_interval(
-    values: np.ndarray[Any, Any], *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    values: np.ndarray, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Bootstrap interval (BCa) of a mean, widened so that it holds its confidence with few values.
 
     A bootstrap of n values is too narrow by √((n − 1)/n) and ignores that their spread is itself
@@ -27,24 +27,24 @@ def mean_interval(
     than 8 values are too few to say anything about a tail: there the interval is Student's t.
 
     Args:
-        values: shape (..., n), independent along the last axis, finite.
-        confidence: of the interval.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        values: Shape (..., n), independent along the last axis, finite.
+        confidence: Confidence of the interval.
+        resamples: Number of bootstrap resamples.
+        seed: Of the bootstrap.
 
     Returns:
         Lower and upper ends, each of shape (...). Where all n values are equal both ends are that value;
         with one value they are NaN.
 
     Raises:
-        ValueError: for a confidence outside (0, 1), or no values.
+        ValueError: For a confidence outside (0, 1), or no values.
 
     Example:
         >>> low, high = mean_interval(np.arange(32.0))
         >>> bool(low < 15.5 < high)
         True
 
-    Source: Efron and Tibshirani (1993), chapter 14; Hesterberg (2015), The American Statistician 69.
+    Reference: Efron and Tibshirani (1993), chapter 14; Hesterberg (2015), The American Statistician 69.
     """
     x = np.asarray(values, dtype=np.float64)
     n = x.shape[-1] if x.ndim else 0
@@ -72,11 +72,11 @@ def mean_interval(
     return np.where(same, mean, ends.low), np.where(same, mean, ends.high)
 
 
-def constant(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def constant(values: np.ndarray) -> np.ndarray:
     """Say whether values are all the same, up to rounding in float64, along the last axis.
 
     Args:
-        values: shape (..., n).
+        values: Shape (..., n).
 
     Returns:
         Booleans of shape (...).
@@ -92,10 +92,10 @@ def check_confidence(confidence: float) -> None:
     """Refuse what is no confidence, such as 95 for 95 %.
 
     Args:
-        confidence: of an interval.
+        confidence: Of an interval.
 
     Raises:
-        ValueError: for a number that is not between 0 and 1.
+        ValueError: For a number that is not between 0 and 1.
 
     Example:
         >>> check_confidence(0.95)
@@ -111,21 +111,21 @@ def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[f
     counted as halves it is a little wide, as a half varies less than a win or a loss does.
 
     Args:
-        share: between 0 and 1.
-        n: number of units.
-        confidence: of the interval.
+        share: Between 0 and 1.
+        n: Number of units.
+        confidence: Confidence of the interval.
 
     Returns:
         Lower and upper end.
 
     Raises:
-        ValueError: for a share outside 0…1, no units, or a confidence outside (0, 1).
+        ValueError: For a share outside 0…1, no units, or a confidence outside (0, 1).
 
     Example:
         >>> [round(end, 3) for end in share_interval(1.0, 3)]
         [0.439, 1.0]
 
-    Source: Wilson (1927), Journal of the American Statistical Association 22.
+    Reference: Wilson (1927), Journal of the American Statistical Association 22.
     """
     check_confidence(confidence)
     if not (0 <= share <= 1 and n >= 1):
@@ -141,11 +141,11 @@ class InterquartileMean:
     """What `interquartile_mean` found.
 
     Attributes:
-        value: mean of the middle half of all units of all strata.
-        low: lower end of its interval.
-        high: upper end.
-        n: number of units in each stratum.
-        strata: number of strata.
+        value: Mean of the middle half of all units of all strata.
+        low: Lower end of its interval.
+        high: Upper end.
+        n: Number of units in each stratum.
+        strata: Number of strata.
     """
 
     value: float
@@ -171,25 +171,25 @@ def interquartile_mean(
     data sets with 10 and with 32 draws each, 95 % intervals cover 93 %; with 5, 3 and 2 draws 90, 84 and 76 %.
 
     Args:
-        values: one number a lane, on scales that may be pooled, e.g. accuracies.
-        over: the dimensions that are averaged, the outermost unit first.
-        strata: the dimension of the data sets; without it there is one.
-        confidence: of the interval.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        values: One number per run, on scales that may be pooled, e.g. accuracies.
+        over: Dimensions to average over, the outermost unit first.
+        strata: The dimension of the data sets; without it there is one.
+        confidence: Confidence of the interval.
+        resamples: Number of bootstrap resamples.
+        seed: Of the bootstrap.
 
     Returns:
         An `InterquartileMean`.
 
     Raises:
-        ValueError: for lanes that are not finite, fewer than two units in a data set, or a confidence outside (0, 1).
+        ValueError: For lanes that are not finite, fewer than two units in a data set, or a confidence outside (0, 1).
 
     Example:
         >>> values = xr.DataArray([[1.0, 2.0, 3.0, 90.0], [1.0, 2.0, 3.0, 4.0]], dims=("dataset", "draw"))
         >>> interquartile_mean(values).value
         2.5
 
-    Source: Agarwal and others (2021), Deep reinforcement learning at the edge of the statistical precipice.
+    Reference: Agarwal and others (2021), Deep reinforcement learning at the edge of the statistical precipice.
     """
     check_confidence(confidence)
     table = values if strata in values.dims else values.expand_dims({strata: 1})
@@ -202,7 +202,7 @@ def interquartile_mean(
             f"expected at least 2"
         )
 
-    def pooled(*samples: np.ndarray[Any, Any], axis: int) -> Any:
+    def pooled(*samples: np.ndarray, axis: int) -> Any:
         return scipy_stats.trim_mean(np.concatenate(samples, axis=axis), 0.25, axis=axis)
 
     ends = scipy_stats.bootstrap(

@@ -23,13 +23,13 @@ def diverged(dataset: xr.Dataset) -> tuple[str, ...]:
     """Name the lanes of a sweep that diverged.
 
     Args:
-        dataset: a stored training sweep with the variable `diverged_at` (an epoch, or -1).
+        dataset: A stored training sweep with the variable `diverged_at` (an epoch, or -1).
 
     Returns:
-        One name a lane, such as `"recipe=L2(0.1), seed=0, draw=3"`, in the order of the dataset.
+        One name per run, such as `"recipe=L2(0.1), seed=0, draw=3"`, in the order of the dataset.
 
     Raises:
-        ValueError: if the dataset has no `diverged_at`.
+        ValueError: If the dataset has no `diverged_at`.
 
     Example:
         >>> at = xr.DataArray([-1, 250], dims="seed", coords={"seed": [0, 1]})
@@ -46,14 +46,14 @@ def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
     sees the lane for what it is, refuses it, and names it.
 
     Args:
-        dataset: a stored training sweep with the variable `diverged_at` (an epoch, or -1). Variables
+        dataset: A stored training sweep with the variable `diverged_at` (an epoch, or -1). Variables
             without an `epoch` dimension are taken to be measured at the end.
 
     Returns:
         The dataset with floating-point variables blanked; the others are as they were.
 
     Raises:
-        ValueError: if the dataset has no `diverged_at`.
+        ValueError: If the dataset has no `diverged_at`.
 
     Example:
         >>> at = xr.DataArray([-1, 2], dims="seed")
@@ -76,10 +76,10 @@ def named(flags: xr.DataArray) -> tuple[str, ...]:
     """Name the entries of a boolean array that are true, by their labels along every dimension.
 
     Args:
-        flags: a boolean array; a dimension without labels is named by position.
+        flags: A boolean array; a dimension without labels is named by position.
 
     Returns:
-        One name an entry, such as `"draw=3, seed=0"`.
+        One name per entry, such as `"draw=3, seed=0"`.
 
     Example:
         >>> named(xr.DataArray([False, True], dims="draw", coords={"draw": [10, 11]}))
@@ -95,7 +95,7 @@ def finite(values: xr.DataArray) -> xr.DataArray:
     """Say of every entry whether it is a finite number.
 
     Args:
-        values: any numbers.
+        values: Any numbers.
 
     Returns:
         A boolean array with the labels of `values`.
@@ -112,14 +112,14 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
     """Say which dimension holds the independent units: the first of `over` with more than one entry.
 
     Args:
-        values: one number a lane.
-        over: the dimensions that are averaged, the outermost unit first.
+        values: One number per run.
+        over: Dimensions to average over, the outermost unit first.
 
     Returns:
         A dimension of `values`: `"draw"` when there are several draws, `"seed"` when there is one.
 
     Raises:
-        ValueError: if `values` has none of these dimensions, or a longer one that is not among them.
+        ValueError: If `values` has none of these dimensions, or a longer one that is not among them.
 
     Example:
         >>> unit(xr.DataArray(np.zeros((4, 3)), dims=("draw", "seed")))
@@ -143,19 +143,19 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
 
 
 def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: bool = False) -> xr.DataArray:
-    """Average the lanes inside each unit: one number a draw (or a seed, if there is one draw).
+    """Average the lanes inside each unit: one number per draw (or a seed, if there is one draw).
 
     Args:
-        values: one number a lane.
-        over: the dimensions that are averaged, the outermost unit first.
-        drop: leave lanes that are not finite out instead of refusing them. Whoever asks for it also
+        values: One number per run.
+        over: Dimensions to average over, the outermost unit first.
+        drop: Leave lanes that are not finite out instead of refusing them. Whoever asks for it also
             reports their names (`named(~finite(values))`).
 
     Returns:
         Float64 numbers along one dimension; units in which no lane is left are gone.
 
     Raises:
-        ValueError: for a lane that is not finite, naming it; if no lane is left; and as `unit` does.
+        ValueError: For a lane that is not finite, naming it; if no lane is left; and as `unit` does.
 
     Example:
         >>> per_unit(xr.DataArray([[1.0, 3.0], [5.0, 7.0]], dims=("draw", "seed"))).values
@@ -177,20 +177,20 @@ def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: boo
 def differences(
     a: xr.DataArray, b: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop_diverged: bool = False
 ) -> xr.DataArray:
-    """Give the paired differences a − b, one a unit: the numbers behind every comparison.
+    """Give the paired differences a − b, one per unit: the numbers behind every comparison.
 
     Args:
-        a: one number a lane, on the same draws and seeds as `b`.
-        b: the other side.
-        over: the dimensions that are averaged, the outermost unit first.
-        drop_diverged: leave out the pairs in which a side is not finite, instead of refusing them.
+        a: One number per run, on the same draws and seeds as `b`.
+        b: The other side.
+        over: Dimensions to average over, the outermost unit first.
+        drop_diverged: Whether to leave out the pairs in which a side is not finite, instead of refusing them.
 
     Returns:
         Float64 differences along the unit's dimension. Differences within rounding (4 ulp of float32)
         are exactly 0.
 
     Raises:
-        ValueError: if the sides have different labels or dimensions; for lanes that are not finite.
+        ValueError: If the sides have different labels or dimensions; for lanes that are not finite.
 
     Example:
         >>> a = xr.DataArray([[0.9, 0.7], [0.8, 0.8]], dims=("draw", "seed"))
@@ -210,14 +210,14 @@ def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
     """Name the lanes that `differences` leaves out when asked to drop the diverged ones.
 
     Args:
-        a: one number a lane, on the same draws and seeds as `b`.
-        b: the other side.
+        a: One number per run, on the same draws and seeds as `b`.
+        b: The other side.
 
     Returns:
-        One name a pair in which a side is not finite.
+        One name per pair in which a side is not finite.
 
     Raises:
-        ValueError: if the sides have different labels or dimensions.
+        ValueError: If the sides have different labels or dimensions.
 
     Example:
         >>> left_out(xr.DataArray([1.0, np.nan], dims="draw"), xr.DataArray([1.0, 1.0], dims="draw"))
@@ -231,10 +231,10 @@ def refuse(bad: xr.DataArray) -> None:
     """Stop at lanes that cannot be averaged, naming the first few.
 
     Args:
-        bad: true where a lane is not finite.
+        bad: True where a lane is not finite.
 
     Raises:
-        ValueError: if any is.
+        ValueError: If any is.
 
     Example:
         >>> refuse(xr.DataArray([False, False], dims="draw"))

@@ -1,7 +1,5 @@
 """Many comparisons at once: p-values adjusted for how many claims were looked at."""
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 from scipy import stats as scipy_stats
@@ -17,13 +15,13 @@ def holm(p: xr.DataArray) -> xr.DataArray:
         Adjusted p-values with the same labels: claim what is below 0.05.
 
     Raises:
-        ValueError: for numbers outside 0…1.
+        ValueError: For numbers outside 0…1.
 
     Example:
         >>> holm(xr.DataArray([0.01, 0.04, 0.03], dims="recipe")).values
         array([0.03, 0.06, 0.06])
 
-    Source: Holm (1979), Scandinavian Journal of Statistics 6.
+    Reference: Holm (1979), Scandinavian Journal of Statistics 6.
     """
     flat = _probabilities(p)
     order = np.argsort(flat)
@@ -43,19 +41,19 @@ def benjamini_hochberg(p: xr.DataArray) -> xr.DataArray:
         Adjusted p-values with the same labels: of those below 0.05, about 5 % are false.
 
     Raises:
-        ValueError: for numbers outside 0…1.
+        ValueError: For numbers outside 0…1.
 
     Example:
         >>> benjamini_hochberg(xr.DataArray([0.01, 0.04, 0.03], dims="recipe")).values
         array([0.03, 0.04, 0.04])
 
-    Source: Benjamini and Hochberg (1995), Journal of the Royal Statistical Society B 57;
+    Reference: Benjamini and Hochberg (1995), Journal of the Royal Statistical Society B 57;
     `scipy.stats.false_discovery_control`.
     """
     return p.copy(data=scipy_stats.false_discovery_control(_probabilities(p)).reshape(p.shape))
 
 
-def _probabilities(p: xr.DataArray) -> np.ndarray[Any, Any]:
+def _probabilities(p: xr.DataArray) -> np.ndarray:
     flat = p.values.astype(np.float64).ravel()
     if not ((flat >= 0) & (flat <= 1)).all():
         raise ValueError(f"p-values: got {flat.tolist()}, expected numbers from 0 to 1")

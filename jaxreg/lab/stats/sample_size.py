@@ -11,22 +11,22 @@ def draws_for_mean(effect: float, sd: float, *, alpha: float = 0.05, power: floa
     """Number of draws with which a paired t-test detects a mean difference.
 
     Args:
-        effect: the mean difference worth detecting.
-        sd: standard deviation of the paired differences, e.g. `paired(...).sd` of a pilot.
-        alpha: level of the two-sided test.
-        power: probability of detecting the effect if it is there.
+        effect: The mean difference worth detecting.
+        sd: Standard deviation of the paired differences, e.g. `paired(...).sd` of a pilot.
+        alpha: Level of the two-sided test.
+        power: Probability of detecting the effect if it is there.
 
     Returns:
         The smallest sufficient number.
 
     Raises:
-        ValueError: for an effect of 0 or an sd that is not positive, or probabilities outside (0, 1).
+        ValueError: For an effect of 0 or an sd that is not positive, or probabilities outside (0, 1).
 
     Example:
         >>> draws_for_mean(0.5, 1.0, power=0.8)
         34
 
-    Source: Cohen (1988), Statistical power analysis, chapter 2.
+    Reference: Cohen (1988), Statistical power analysis, chapter 2.
     """
     _check_probabilities(alpha, power)
     if not (effect and sd > 0 and np.isfinite([effect, sd]).all()):
@@ -50,21 +50,21 @@ def draws_for_probability(probability: float = 0.75, *, alpha: float = 0.05, pow
     calls a probability of 0.75 significant in 83 % of the cases.
 
     Args:
-        probability: of outperforming that is worth detecting, not one half.
-        alpha: level of the one-sided test.
-        power: probability of detecting it.
+        probability: Of outperforming that is worth detecting, not one half.
+        alpha: Level of the one-sided test.
+        power: Probability of detecting it.
 
     Returns:
         The number of draws.
 
     Raises:
-        ValueError: for a probability of one half, or probabilities outside (0, 1).
+        ValueError: For a probability of one half, or probabilities outside (0, 1).
 
     Example:
         >>> draws_for_probability(0.75)
         29
 
-    Source: Noether (1987), Journal of the American Statistical Association 82.
+    Reference: Noether (1987), Journal of the American Statistical Association 82.
     """
     _check_probabilities(alpha, power, probability)
     if probability == 0.5:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,13 +15,13 @@ class OneStandardError:
     """What `one_standard_error` chose. Numbers are in the units of the values.
 
     Attributes:
-        strength: the strongest strength within one standard error of the best.
-        label: its label along the dimension, e.g. the recipe.
-        best: the strength with the best mean.
-        best_mean: that mean.
-        standard_error: of that mean, over the units.
-        n: number of units.
-        diverged: names of the lanes that are not finite; a strength with such a lane cannot be chosen.
+        strength: The strongest strength within one standard error of the best.
+        label: Its label along the dimension, e.g. the recipe.
+        best: The strength with the best mean.
+        best_mean: That mean.
+        standard_error: Of that mean, over the units.
+        n: Number of units.
+        diverged: Names of the lanes that are not finite; a strength with such a lane cannot be chosen.
     """
 
     strength: float
@@ -40,16 +39,16 @@ def one_standard_error(
     """Choose the strongest strength whose mean is within one standard error of the best one.
 
     Args:
-        values: one number a lane on validation data, with a coordinate `strength` along one dimension
+        values: One number per run on validation data, with a coordinate `strength` along one dimension
             (NaN counts as 0); larger is simpler.
-        over: the dimensions that are averaged, the outermost unit first.
-        lower_is_better: true for a loss.
+        over: Dimensions to average over, the outermost unit first.
+        lower_is_better: Whether less is better, as for a loss.
 
     Returns:
         A `OneStandardError`.
 
     Raises:
-        ValueError: without the coordinate, with one unit only, or if every strength has diverged lanes.
+        ValueError: Without the coordinate, with one unit only, or if every strength has diverged lanes.
 
     Example:
         >>> loss = xr.DataArray(
@@ -60,7 +59,7 @@ def one_standard_error(
         >>> one_standard_error(loss, lower_is_better=True).strength
         0.01
 
-    Source: Breiman and others (1984), section 3.4.3; Hastie, Tibshirani and Friedman (2009), section 7.10.
+    Reference: Breiman and others (1984), section 3.4.3; Hastie, Tibshirani and Friedman (2009), section 7.10.
     """
     dim, strength = _strengths(values)
     usable = np.flatnonzero(finite(values).all([d for d in values.dims if d != dim]).values)
@@ -94,14 +93,14 @@ class NestedChoice:
     """What `nested_choice` chose, and what the test data say of it.
 
     Attributes:
-        chosen: the label chosen on each unit's validation data, along the unit's dimension.
-        test: the test figures of what was chosen, one a lane: ready for `paired` against a baseline.
-        tally: how often each label was chosen, most often first.
-        mean: mean of `test` over the units; NaN if a chosen lane is not finite on the test data.
-        best_of_grid: mean test figure of the entry that is best on the test data itself. Nobody can
+        chosen: The label chosen on each unit's validation data, along the unit's dimension.
+        test: The test figures of what was chosen, one per run: ready for `paired` against a baseline.
+        tally: How often each label was chosen, most often first.
+        mean: Mean of `test` over the units; NaN if a chosen lane is not finite on the test data.
+        best_of_grid: Mean test figure of the entry that is best on the test data itself. Nobody can
             achieve it without looking; it is here to be shown as what it is.
-        best_of_grid_label: the label of that entry.
-        diverged: names of the validation lanes that are not finite; on a unit with such a lane that
+        best_of_grid_label: The label of that entry.
+        diverged: Names of the validation lanes that are not finite; on a unit with such a lane that
             entry is not chosen.
     """
 
@@ -126,16 +125,16 @@ def nested_choice(
     The seeds of a draw are averaged before the choice. A tie goes to the stronger strength.
 
     Args:
-        validation: one number a lane, with a coordinate `strength` along one dimension (NaN counts as 0).
-        test: the same lanes on test data.
-        over: the dimensions that hold lanes, the outermost unit first.
-        lower_is_better: true for a loss.
+        validation: One number per run, with a coordinate `strength` along one dimension (NaN counts as 0).
+        test: The same lanes on test data.
+        over: Dimensions that hold runs, the outermost unit first.
+        lower_is_better: Whether less is better, as for a loss.
 
     Returns:
         A `NestedChoice`.
 
     Raises:
-        ValueError: without the coordinate, for labels that differ, or if on some unit every entry diverged.
+        ValueError: Without the coordinate, for labels that differ, or if on some unit every entry diverged.
 
     Example:
         >>> grid = {"strength": [0.0, 0.01], "draw": [0, 1]}
@@ -145,7 +144,7 @@ def nested_choice(
         >>> choice.chosen.values, choice.test.values
         (array([0.01, 0.01]), array([0.8, 0.6]))
 
-    Source: Cawley and Talbot (2010), Journal of Machine Learning Research 11.
+    Reference: Cawley and Talbot (2010), Journal of Machine Learning Research 11.
     """
     dim, strength = _strengths(validation)
     try:
@@ -178,7 +177,7 @@ def nested_choice(
     )
 
 
-def _best(mean: xr.DataArray, strength: np.ndarray[Any, Any], lower_is_better: bool) -> np.ndarray[Any, Any]:
+def _best(mean: xr.DataArray, strength: np.ndarray, lower_is_better: bool) -> np.ndarray:
     usable = np.isfinite(mean.values)
     if not usable.any(axis=1).all():
         raise ValueError(
@@ -191,7 +190,7 @@ def _best(mean: xr.DataArray, strength: np.ndarray[Any, Any], lower_is_better: b
     return np.argmax(np.where(tied, strength, -np.inf), axis=1)
 
 
-def _strengths(values: xr.DataArray) -> tuple[str, np.ndarray[Any, Any]]:
+def _strengths(values: xr.DataArray) -> tuple[str, np.ndarray]:
     if "strength" not in values.coords or values["strength"].ndim != 1:
         raise ValueError(
             f"choosing a strength needs a coordinate 'strength' along one dimension: got dimensions "

@@ -13,11 +13,11 @@ class VarianceSplit:
     """What `variance_split` found, in squared units of the values.
 
     Attributes:
-        draw: variance between draws of the data.
-        seed: variance between seeds of the initialisation.
-        residual: what is left: how differently the seeds fare on different draws.
-        n_draws: number of draws.
-        n_seeds: number of seeds.
+        draw: Variance between draws of the data.
+        seed: Variance between seeds of the initialisation.
+        residual: What is left: how differently the seeds fare on different draws.
+        n_draws: Number of draws.
+        n_seeds: Number of seeds.
     """
 
     draw: float
@@ -33,21 +33,21 @@ class VarianceSplit:
 
 
 def variance_split(values: xr.DataArray, *, draw: str = "draw", seed: str = "seed") -> VarianceSplit:
-    """Split the variance of lanes into draw, seed and residual: two-way random effects, one lane a cell.
+    """Split the variance of lanes into draw, seed and residual: two-way random effects, one run per cell.
 
     y = mean + draw effect + seed effect + residual, estimated from the mean squares of the two-way table.
     A variance that comes out negative, as one near 0 does half of the time, is given as 0.
 
     Args:
-        values: one number a lane, over draws and seeds that are fully crossed.
-        draw: name of the first dimension.
-        seed: name of the second.
+        values: One number per run, over draws and seeds that are fully crossed.
+        draw: Name of the dimension of draws.
+        seed: Name of the dimension of seeds.
 
     Returns:
         A `VarianceSplit`.
 
     Raises:
-        ValueError: for other dimensions, fewer than two draws or seeds, or a lane that is not finite.
+        ValueError: For other dimensions, fewer than two draws or seeds, or a lane that is not finite.
 
     Example:
         >>> by_draw = xr.DataArray([1.0, 2.0, 3.0], dims="draw")
@@ -55,7 +55,7 @@ def variance_split(values: xr.DataArray, *, draw: str = "draw", seed: str = "see
         >>> split.draw, split.seed, split.residual
         (1.0, 0.0, 0.0)
 
-    Source: Shrout and Fleiss (1979), Psychological Bulletin 86; Searle, Casella and McCulloch (1992), chapter 4.
+    Reference: Shrout and Fleiss (1979), Psychological Bulletin 86; Searle, Casella and McCulloch (1992), chapter 4.
     """
     lanes = values.squeeze([dim for dim in values.dims if dim not in (draw, seed) and values.sizes[dim] == 1])
     if set(lanes.dims) != {draw, seed} or min(lanes.shape) < 2:

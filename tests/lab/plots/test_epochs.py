@@ -6,13 +6,12 @@ import xarray as xr
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from jaxreg.lab.plots import epochs as curves
-from jaxreg.lab.plots import theme as style
+from jaxreg.lab.plots import epochs, theme
 
 
 @pytest.fixture
 def ax():
-    with style.style():
+    with theme.style():
         ax = Figure().add_subplot()
         yield ax
         ax.figure.savefig(io.BytesIO(), dpi=60)  # every picture must also render without a warning
@@ -36,7 +35,7 @@ def band(collection):
 @pytest.mark.parametrize("n", [1, 2, 8, 9, 64, 10_000])
 def test_the_mean_and_the_spread_of_any_number_of_lanes(ax, n):
     values = lanes(n)
-    assert curves.curve(ax, values, colour=style.BLUE, label="test") is ax
+    assert epochs.curve(ax, values, colour=theme.BLUE, label="test") is ax
     x = values.values.reshape(n, -1).astype(float)
     mean = labelled(ax, "test")
     np.testing.assert_array_equal(mean.get_xdata(), np.arange(30) * 10)
@@ -57,19 +56,19 @@ def test_the_mean_and_the_spread_of_any_number_of_lanes(ax, n):
 
 def test_the_order_of_dimensions_does_not_matter(ax):
     values = lanes(12)
-    curves.curve(ax, values, colour=style.BLUE, label="a")
-    curves.curve(ax, values.transpose("epoch", "seed", "draw"), colour=style.BLUE, label="b")
+    epochs.curve(ax, values, colour=theme.BLUE, label="a")
+    epochs.curve(ax, values.transpose("epoch", "seed", "draw"), colour=theme.BLUE, label="b")
     np.testing.assert_allclose(labelled(ax, "a").get_ydata(), labelled(ax, "b").get_ydata())
 
 
 def test_train_is_dashed_test_is_solid_and_two_recipes_keep_their_colours(ax):
     train, test = lanes(3, name="train_loss"), lanes(3, name="test_loss", key=1)
-    curves.learning_curves(ax, train, test, name="none", colours=(style.BLUE,) * 2)
-    curves.learning_curves(ax, train / 2, test / 2, name="L2(0.001)", colours=(style.ORANGE,) * 2)
+    epochs.learning_curves(ax, train, test, name="none", colours=(theme.BLUE,) * 2)
+    epochs.learning_curves(ax, train / 2, test / 2, name="L2(0.001)", colours=(theme.ORANGE,) * 2)
     looks = {line.get_label(): (to_hex(line.get_color()).upper(), line.get_linestyle()) for line in ax.lines}
-    assert looks["none, train"] == (style.BLUE, "--")
-    assert looks["none, test"] == (style.BLUE, "-")
-    assert looks["L2(0.001), test"] == (style.ORANGE, "-")
+    assert looks["none, train"] == (theme.BLUE, "--")
+    assert looks["none, test"] == (theme.BLUE, "-")
+    assert looks["L2(0.001), test"] == (theme.ORANGE, "-")
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
         "none, train",
         "none, test",
@@ -84,7 +83,7 @@ def test_train_is_dashed_test_is_solid_and_two_recipes_keep_their_colours(ax):
 def test_diverged_lanes_are_counted_and_leave_the_mean(ax, n):
     values = lanes(n)
     values[0, 0, 12:], values[1, 0, 25:] = np.nan, np.inf
-    curves.curve(ax, values, colour=style.BLUE, label="test")
+    epochs.curve(ax, values, colour=theme.BLUE, label="test")
     drawn = labelled(ax, f"test, 2 of {n} diverged").get_ydata()
     x = values.values[:, 0].astype(float)
     np.testing.assert_allclose(drawn[11], x[:, 11].mean(), rtol=1e-6)
@@ -98,24 +97,24 @@ def test_diverged_lanes_are_counted_and_leave_the_mean(ax, n):
 def test_when_all_lanes_diverge_the_curve_ends(ax, n):
     values = lanes(n)
     values[:, :, 20:] = np.nan
-    curves.curve(ax, values, colour=style.BLUE, label="test")
+    epochs.curve(ax, values, colour=theme.BLUE, label="test")
     drawn = labelled(ax, f"test, {n} of {n} diverged").get_ydata()
     assert np.isfinite(drawn[:20]).all()
     assert np.isnan(drawn[20:]).all()
-    curves.curve(ax, values * np.nan, colour=style.BLUE, label="never")
+    epochs.curve(ax, values * np.nan, colour=theme.BLUE, label="never")
 
 
 def test_a_single_epoch_is_a_point(ax):
-    curves.curve(ax, lanes(1, epochs=1), colour=style.BLUE, label="test")
+    epochs.curve(ax, lanes(1, epochs=1), colour=theme.BLUE, label="test")
     assert labelled(ax, "test").get_marker() == "o"
 
 
 def test_one_colour_a_kernel(ax):
     norms = {f"norm/{leaf}/kernel": lanes(20, name=leaf, key=i) for i, leaf in enumerate(("hidden", "out"))}
     sweep = xr.Dataset({**norms, "test_loss": lanes(20)})
-    curves.weight_norms(ax, sweep, name="none")
-    curves.weight_norms(ax, sweep / 2, name="L2(0.01)", linestyle="--")
-    for leaf, colour in (("hidden", style.BLUE), ("out", style.ORANGE)):
+    epochs.weight_norms(ax, sweep, name="none")
+    epochs.weight_norms(ax, sweep / 2, name="L2(0.01)", linestyle="--")
+    for leaf, colour in (("hidden", theme.BLUE), ("out", theme.ORANGE)):
         mean = norms[f"norm/{leaf}/kernel"].mean(("draw", "seed"))
         for name, scale, dashes in (("none", 1, "-"), ("L2(0.01)", 2, "--")):
             line = labelled(ax, f"{name}, {leaf}/kernel")
@@ -124,14 +123,14 @@ def test_one_colour_a_kernel(ax):
     assert ax.get_ylabel() == "Frobenius norm (weight units)"
     assert ax.get_ylim()[0] == 0
     with pytest.raises(ValueError, match=r"no weight norms to draw: got variables \['test_loss'\]"):
-        curves.weight_norms(ax, sweep[["test_loss"]])
+        epochs.weight_norms(ax, sweep[["test_loss"]])
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.3, 30.0])
 def test_violation_has_its_zero_line_and_shows_a_flat_zero_as_one(ax, scale):
     values = scale * lanes(20, name="violation")
     values[3, 0, 7:] = np.nan
-    curves.violation(ax, values, name="MaxNorm(3)")
+    epochs.violation(ax, values, name="MaxNorm(3)")
     mean = labelled(ax, "MaxNorm(3), 1 of 20 diverged").get_ydata()
     np.testing.assert_allclose(mean, values.mean(("draw", "seed")), rtol=1e-6)
     assert any(np.array_equal(line.get_ydata(), [0, 0]) for line in ax.lines)
@@ -143,10 +142,17 @@ def test_violation_has_its_zero_line_and_shows_a_flat_zero_as_one(ax, scale):
 
 def test_the_legend_says_what_stands_for_the_lanes(ax):
     for n, words in ((1, ""), (8, "mean and each of 8 lanes"), (10_000, "mean and middle 80 % of 10,000 lanes")):
-        curves.curve(ax, lanes(n), colour=style.BLUE, label=str(n))
+        epochs.curve(ax, lanes(n), colour=theme.BLUE, label=str(n))
         assert ax.get_legend().get_title().get_text() == words
 
 
 def test_values_without_epochs_are_refused(ax):
     with pytest.raises(ValueError, match=r"needs a value per epoch: got dimensions \('draw', 'seed'\)"):
-        curves.curve(ax, lanes(3).isel(epoch=-1), colour=style.BLUE, label="test")
+        epochs.curve(ax, lanes(3).isel(epoch=-1), colour=theme.BLUE, label="test")
+
+
+def test_labels_that_are_given_stand_on_the_axes(ax):
+    epochs.learning_curves(ax, lanes(2), lanes(2), ylabel="accuracy in words")
+    assert ax.get_ylabel() == "accuracy in words"
+    epochs.curve(ax, lanes(2), colour=theme.BLUE, label="test")
+    assert ax.get_ylabel() == "accuracy (fraction correct)"

@@ -7,9 +7,8 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-import jaxreg.lab
 from jaxreg.lab import plots, stats
-from jaxreg.lab.plots import theme as style
+from jaxreg.lab.plots import theme
 
 RNG = np.random.default_rng(0)
 
@@ -26,9 +25,9 @@ def points(collection):
     return np.asarray(collection.get_offsets())
 
 
-@pytest.mark.parametrize("module", ["style", "curves", "strength_plots", "heat", "plots"])
+@pytest.mark.parametrize("module", ["comparisons", "epochs", "models", "strength_grid", "strengths", "theme"])
 def test_pictures_import_neither_jax_nor_the_global_state_of_pyplot(module):
-    source = pathlib.Path(jaxreg.lab.__path__[0], f"{module}.py").read_text(encoding="utf-8")
+    source = pathlib.Path(plots.__path__[0], f"{module}.py").read_text(encoding="utf-8")
     names = [
         name
         for node in ast.walk(ast.parse(source))
@@ -194,4 +193,4 @@ def test_a_whole_figure_of_pictures_is_laid_out_without_a_warning():
         assert ax.get_xlabel()
         assert ax.get_ylabel()
         assert ax.get_window_extent().width > 150
-    assert style.BLUE in plots.COLOURS
+    assert theme.BLUE in plots.COLOURS

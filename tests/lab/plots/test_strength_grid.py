@@ -5,13 +5,12 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from jaxreg.lab.plots import strength_grid as heat
-from jaxreg.lab.plots import theme as style
+from jaxreg.lab.plots import strength_grid, theme
 
 
 @pytest.fixture
 def ax():
-    with style.style():
+    with theme.style():
         ax = Figure().add_subplot()
         yield ax
         ax.figure.savefig(io.BytesIO(), dpi=60)
@@ -25,7 +24,7 @@ def grid(l1, l2, n=3):
 @pytest.mark.parametrize("n", [1, 64, 10_000])
 def test_the_mean_of_every_pair_stands_where_its_strengths_say(ax, n):
     values = grid(np.float32([0.0, 1e-4, 1e-3]), [0.0, 1e-2], n)  # a sweep's coordinates are float32
-    assert heat.heat_map(ax, values, "l1", "l2", chosen=(np.float64(1e-3), 1e-2)) is ax
+    assert strength_grid.heat_map(ax, values, "l1", "l2", chosen=(np.float64(1e-3), 1e-2)) is ax
     mean = values.mean("draw").transpose("l2", "l1").values
     np.testing.assert_allclose(ax.collections[0].get_array(), mean)
     written = {(t.get_position()): t.get_text() for t in ax.texts}
@@ -42,7 +41,7 @@ def test_the_mean_of_every_pair_stands_where_its_strengths_say(ax, n):
 def test_a_cell_with_diverged_lanes_has_no_colour_and_says_how_many(ax):
     values = grid([0.0, 1e-3], [0.0, 1e-2], 5)
     values[1, :2, 0] = np.inf
-    heat.heat_map(ax, values, "l1", "l2")
+    strength_grid.heat_map(ax, values, "l1", "l2")
     assert ax.collections[0].get_array().mask.tolist() == [[False, True], [False, False]]
     assert "2\ndiverged" in [t.get_text() for t in ax.texts]
     red, green, blue, _ = ax.get_facecolor()  # seen through it: a grey
@@ -52,7 +51,7 @@ def test_a_cell_with_diverged_lanes_has_no_colour_and_says_how_many(ax):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3), (8, 8), (11, 9), (40, 30)])
 def test_small_and_large_grids(ax, shape):
     values = grid(np.logspace(-6, 0, shape[0]), np.logspace(-6, 0, shape[1]))
-    heat.heat_map(ax, values, "l1", "l2")
+    strength_grid.heat_map(ax, values, "l1", "l2")
     assert len(ax.texts) == (0 if max(shape) > 8 else shape[0] * shape[1])
     assert len(ax.get_xticks()) == shape[0] if shape[0] <= 8 else 4 <= len(ax.get_xticks()) <= 6
     for tick, label in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True):
@@ -61,7 +60,7 @@ def test_small_and_large_grids(ax, shape):
 
 
 def test_numbers_are_written_in_the_shade_farther_from_that_of_their_cell(ax):
-    heat.heat_map(ax, grid(np.arange(5), np.arange(4)), "l1", "l2")
+    strength_grid.heat_map(ax, grid(np.arange(5), np.arange(4)), "l1", "l2")
     mesh = ax.collections[0]
     shades = mesh.to_rgba(mesh.get_array())[..., :3] @ (0.299, 0.587, 0.114)  # luma of ITU-R BT.601
     for text in ax.texts:
@@ -71,15 +70,15 @@ def test_numbers_are_written_in_the_shade_farther_from_that_of_their_cell(ax):
 
 
 def test_a_grid_where_all_diverged_is_drawn_as_that(ax):
-    heat.heat_map(ax, grid([0.0, 1e-3], [0.0]) * np.nan, "l1", "l2")
+    strength_grid.heat_map(ax, grid([0.0, 1e-3], [0.0]) * np.nan, "l1", "l2")
     assert [t.get_text() for t in ax.texts] == ["3\ndiverged"] * 2
 
 
 def test_what_is_no_grid_is_refused(ax):
     values = grid([0.0, 1e-3], [0.0, 1e-2])
     with pytest.raises(ValueError, match="needs the dimensions 'l1' and 'rate'"):
-        heat.heat_map(ax, values, "l1", "rate")
+        strength_grid.heat_map(ax, values, "l1", "rate")
     with pytest.raises(ValueError, match="an epoch selected"):
-        heat.heat_map(ax, values.expand_dims(epoch=3), "l1", "l2")
+        strength_grid.heat_map(ax, values.expand_dims(epoch=3), "l1", "l2")
     with pytest.raises(ValueError, match=r"chosen: got \(0.5, 0.0\), which is not in the grid"):
-        heat.heat_map(ax, values, "l1", "l2", chosen=(0.5, 0.0))
+        strength_grid.heat_map(ax, values, "l1", "l2", chosen=(0.5, 0.0))

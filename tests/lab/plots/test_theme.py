@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from jaxreg.lab.plots import theme as style
+from jaxreg.lab.plots import theme
 
 # What a dichromat sees, for linear RGB: Machado, Oliveira and Fernandes (2009), severity 1.0.
 EYES = {
@@ -38,24 +38,24 @@ def lab(rgb):
 
 @pytest.mark.parametrize("eyes", EYES)
 def test_every_two_colours_differ_for_every_eye(eyes):
-    seen = {c: lab(EYES[eyes] @ linear(c)) for c in style.COLOURS}
+    seen = {c: lab(EYES[eyes] @ linear(c)) for c in theme.COLOURS}
     # 10 is several times the difference that is just noticed.
     assert min(np.linalg.norm(seen[a] - seen[b]) for a, b in itertools.combinations(seen, 2)) > 10
 
 
 def test_the_pair_of_train_and_test_differs_in_print_without_colour():
-    assert abs(lab(linear(style.BLUE))[0] - lab(linear(style.ORANGE))[0]) > 20
+    assert abs(lab(linear(theme.BLUE))[0] - lab(linear(theme.ORANGE))[0]) > 20
 
 
 def test_every_colour_shows_on_white():
-    assert all(lab(linear(c))[0] < 75 for c in (*style.COLOURS, style.GREY))
+    assert all(lab(linear(c))[0] < 75 for c in (*theme.COLOURS, theme.GREY))
 
 
 def test_the_style_holds_inside_its_block_only():
     before = dict(mpl.rcParams)
-    with style.style():
+    with theme.style():
         assert mpl.rcParams["axes.spines.top"] is False
-        assert mpl.rcParams["axes.prop_cycle"].by_key()["color"] == list(style.COLOURS)
+        assert mpl.rcParams["axes.prop_cycle"].by_key()["color"] == list(theme.COLOURS)
     assert dict(mpl.rcParams) == before
 
 
@@ -72,18 +72,18 @@ def test_the_style_holds_inside_its_block_only():
     ],
 )
 def test_axis_labels_have_units(name, label):
-    assert style.axis_label(name) == label
+    assert theme.axis_label(name) == label
 
 
 @pytest.mark.parametrize("height", [2.0, 4.0, 9.0])
 def test_a_long_legend_stands_clear_of_the_axes_at_any_size(height):
-    with style.style():
+    with theme.style():
         figure = Figure(figsize=(5.0, height))
         ax = figure.add_subplot()
         for i in range(5):
             ax.plot([0, 1], [0, i], label=f"recipe {i}")
         ax.set_xlabel("epoch")
-        style.legend(ax, "mean and middle 80 % of 64 lanes")
+        theme.legend(ax, "mean and middle 80 % of 64 lanes")
         figure.draw_without_rendering()
     box = ax.get_legend().get_window_extent()
     assert box.y1 < ax.xaxis.label.get_window_extent().y0 + 2
@@ -92,5 +92,5 @@ def test_a_long_legend_stands_clear_of_the_axes_at_any_size(height):
 
 def test_nothing_to_explain_no_legend():
     ax = Figure().add_subplot()
-    style.legend(ax)
+    theme.legend(ax)
     assert ax.get_legend() is None

@@ -3,8 +3,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from jaxreg.lab import stats as paired
-from jaxreg.lab.stats import intervals
+from jaxreg.lab.stats import intervals, nadeau_bengio, outperforms
 
 RNG = np.random.default_rng(20)
 
@@ -144,8 +143,8 @@ def test_what_is_no_confidence_is_refused_everywhere(confidence):
         lambda: intervals.mean_interval(values.values, confidence=confidence),
         lambda: intervals.share_interval(0.7, 30, confidence=confidence),
         lambda: intervals.interquartile_mean(values, confidence=confidence),
-        lambda: paired.outperforms(values, 0 * values, confidence=confidence),
-        lambda: paired.nadeau_bengio(values, 0 * values, n_train=30, n_test=70, confidence=confidence),
+        lambda: outperforms(values, 0 * values, confidence=confidence),
+        lambda: nadeau_bengio(values, 0 * values, n_train=30, n_test=70, confidence=confidence),
     ):
         with pytest.raises(ValueError, match=r"confidence: got .*, expected a number between 0 and 1"):
             call()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from jaxreg.lab.stats import multiplicity as multiple
+from jaxreg.lab.stats import multiplicity
 
 # Fifteen p-values of Benjamini and Hochberg (1995), section 3.2, and a short list out of order with ties.
 # Adjusted values: statsmodels 0.15.0, multipletests(p, method="holm" or "fdr_bh").
@@ -28,17 +28,17 @@ CASES = {
 def test_adjusted_p_values(case):
     p, holm, hochberg = CASES[case]
     values = xr.DataArray(p, dims="recipe")
-    np.testing.assert_allclose(multiple.holm(values).values, holm, rtol=1e-9)
-    np.testing.assert_allclose(multiple.benjamini_hochberg(values).values, hochberg, rtol=1e-9)
+    np.testing.assert_allclose(multiplicity.holm(values).values, holm, rtol=1e-9)
+    np.testing.assert_allclose(multiplicity.benjamini_hochberg(values).values, hochberg, rtol=1e-9)
 
 
 def test_the_published_example_rejects_four_and_three():
     p = xr.DataArray(PUBLISHED, dims="recipe")
-    assert int((multiple.benjamini_hochberg(p) <= 0.05).sum()) == 4
-    assert int((multiple.holm(p) <= 0.05).sum()) == 3
+    assert int((multiplicity.benjamini_hochberg(p) <= 0.05).sum()) == 4
+    assert int((multiplicity.holm(p) <= 0.05).sum()) == 3
 
 
-@pytest.mark.parametrize("adjust", [multiple.holm, multiple.benjamini_hochberg])
+@pytest.mark.parametrize("adjust", [multiplicity.holm, multiplicity.benjamini_hochberg])
 def test_a_table_of_p_values_is_one_family_and_keeps_its_labels(adjust):
     table = xr.DataArray(
         np.random.default_rng(0).uniform(size=(3, 4)),
@@ -51,7 +51,7 @@ def test_a_table_of_p_values_is_one_family_and_keeps_its_labels(adjust):
     assert (adjusted >= table).all()
 
 
-@pytest.mark.parametrize("adjust", [multiple.holm, multiple.benjamini_hochberg])
+@pytest.mark.parametrize("adjust", [multiplicity.holm, multiplicity.benjamini_hochberg])
 @pytest.mark.parametrize("bad", [-0.1, 1.1, np.nan])
 def test_numbers_that_are_no_probabilities_are_refused(adjust, bad):
     with pytest.raises(ValueError, match="expected numbers from 0 to 1"):

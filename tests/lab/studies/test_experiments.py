@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxreg.lab import open_study
-from jaxreg.lab.cli import studies as cli
+from jaxreg.lab.cli import studies
 from jaxreg.lab.studies.results import NONE
 
 ROOT = Path(__file__).parents[3]
@@ -32,7 +32,7 @@ def _in_the_clone():
 
 
 def test_every_study_has_one_row_and_every_command_is_a_study():
-    assert sorted(NAMES) == sorted(cli.experiments())
+    assert sorted(NAMES) == sorted(studies.experiments())
     assert set(COMMAND.findall(README)) == set(NAMES)
 
 
@@ -54,8 +54,8 @@ def test_a_study_says_its_claim_and_its_command(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_study_runs_in_its_quick_form(name, tmp_path, capsys):
-    study = cli.find_study(name)
-    cli.run([name], {"draws": 2, "seeds": 1}, tmp_path, quick=True)
+    study = studies.find_study(name)
+    studies.run([name], {"draws": 2, "seeds": 1}, tmp_path, quick=True)
     printed = capsys.readouterr().out
     results = open_study(tmp_path / name)
     labels = results.fresh["recipe"].values.tolist()

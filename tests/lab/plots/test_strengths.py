@@ -6,15 +6,14 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from jaxreg.lab.plots import strengths as strength_plots
-from jaxreg.lab.plots import theme as style
+from jaxreg.lab.plots import strengths, theme
 
 STRENGTH = [np.nan, 0.1, 0.01, 0.001, 1e-4]
 
 
 @pytest.fixture
 def ax():
-    with style.style():
+    with theme.style():
         ax = Figure().add_subplot()
         yield ax
         ax.figure.savefig(io.BytesIO(), dpi=60)
@@ -42,7 +41,7 @@ def labelled(ax, label):
 @pytest.mark.parametrize("n", [1, 5, 64, 10_000])
 def test_train_and_test_rise_over_sorted_strengths_beside_their_baseline(ax, n):
     train, test = path(n, name="train_accuracy"), path(n, key=1)
-    assert strength_plots.strength_path(ax, train, test, chosen=0.01) is ax
+    assert strengths.strength_path(ax, train, test, chosen=0.01) is ax
     for label, values, dashes in (("train", train, "--"), ("test", test, "-")):
         line = labelled(ax, label)
         np.testing.assert_allclose(line.get_xdata(), [1e-4, 1e-3, 1e-2, 1e-1])
@@ -74,10 +73,10 @@ def test_train_and_test_rise_over_sorted_strengths_beside_their_baseline(ax, n):
 )
 @pytest.mark.parametrize("width", [2.5, 4.2])
 def test_labels_stand_apart(strength, width):
-    with style.style():
+    with theme.style():
         figure = Figure(figsize=(width, 3.7))  # 4.2 inches: a picture of the report
         ax = figure.add_subplot()
-        strength_plots.strength_path(ax, *2 * [path(5, strength=[np.nan if s == 0 else s for s in strength])])
+        strengths.strength_path(ax, *2 * [path(5, strength=[np.nan if s == 0 else s for s in strength])])
         figure.savefig(io.BytesIO(), dpi=100)
     boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
     assert len(boxes) >= min(2, len(strength))
@@ -88,7 +87,7 @@ def test_labels_stand_apart(strength, width):
 
 def test_many_strengths_with_no_power_of_ten_among_them(ax):
     values = path(5, strength=np.linspace(2, 8, 9).tolist())
-    strength_plots.strength_path(ax, values, values)
+    strengths.strength_path(ax, values, values)
     low, high = ax.get_xlim()
     assert low < 2
     assert high > 8
@@ -97,34 +96,34 @@ def test_many_strengths_with_no_power_of_ten_among_them(ax):
 
 def test_many_lanes_have_a_band_and_few_have_every_lane(ax):
     values = path(40)
-    strength_plots.strength_path(ax, values, values)
+    strengths.strength_path(ax, values, values)
     edges = ax.collections[0].get_paths()[0].vertices
     at = edges[np.isclose(edges[:, 0], 0.01), 1]
     np.testing.assert_allclose([at.min(), at.max()], np.quantile(values.values[2], [0.1, 0.9]))
     other = Figure().add_subplot()
     few = path(3)
-    strength_plots.strength_path(other, few, few)
+    strengths.strength_path(other, few, few)
     dots = [line.get_ydata() for line in other.lines if line.get_marker() == "." and len(line.get_xdata()) == 4]
     np.testing.assert_allclose(dots[:3], few.values[[4, 3, 2, 1]].T)
 
 
 def test_the_chosen_strength_is_marked_where_it_is(ax):
     values = path(5)
-    strength_plots.strength_path(ax, values, values, chosen=np.float32(0.001))
+    strengths.strength_path(ax, values, values, chosen=np.float32(0.001))
     np.testing.assert_allclose(labelled(ax, "chosen: 0.001").get_xdata(), 0.001)
-    strength_plots.strength_path(ax, values, values, chosen=0)
+    strengths.strength_path(ax, values, values, chosen=0)
     np.testing.assert_allclose(labelled(ax, "chosen: 0").get_xdata(), 1e-5)
     with pytest.raises(ValueError, match=r"got 0.5, .*one of \[0.0001, 0.001, 0.01, 0.1\] or 0"):
-        strength_plots.strength_path(ax, values, values, chosen=0.5)
+        strengths.strength_path(ax, values, values, chosen=0.5)
     with pytest.raises(ValueError, match="chosen: got 0,"):
-        strength_plots.strength_path(ax, values[1:], values[1:], chosen=0)
+        strengths.strength_path(ax, values[1:], values[1:], chosen=0)
 
 
 @pytest.mark.parametrize("n", [1, 5, 64])
 @pytest.mark.parametrize("strength", [[0.01], [np.nan, 0.01], [0.0], [1e-3, 1e-2]])
 def test_short_paths(ax, n, strength):
     values = path(n, strength=strength)
-    strength_plots.strength_path(ax, values, values)
+    strengths.strength_path(ax, values, values)
     assert len(labelled(ax, "test").get_xdata()) == sum(s > 0 for s in strength)
 
 
@@ -135,21 +134,21 @@ def test_a_strength_dimension_of_its_own_and_lanes_over_two_dimensions(ax):
         coords={"strength": [0.0, 1.0, 0.1, 0.01]},
         name="test_loss",
     )
-    strength_plots.strength_path(ax, values, values)
+    strengths.strength_path(ax, values, values)
     expected = values.mean(("seed", "draw")).values[[3, 2, 1]]
     np.testing.assert_allclose(labelled(ax, "test").get_ydata(), expected)
 
 
 def test_a_fine_grid_labels_the_powers_of_ten_only(ax):
     values = path(2, strength=[0.0, *np.logspace(-5, -1, 33)])
-    strength_plots.strength_path(ax, values, values)
+    strengths.strength_path(ax, values, values)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["0", "1e-05", "0.0001", "0.001", "0.01", "0.1"]
 
 
 def test_diverged_lanes_leave_the_mean(ax):
     values = path(20)
     values[2, 5] = np.nan
-    strength_plots.strength_path(ax, values, values)
+    strengths.strength_path(ax, values, values)
     drawn = labelled(ax, "test, 1 of 20 diverged")
     np.testing.assert_allclose(drawn.get_ydata()[2], np.nanmean(values.values[2]))
 
@@ -167,17 +166,17 @@ def test_what_is_no_path_is_refused(ax):
     }
     for message, values in cases.items():
         with pytest.raises(ValueError, match=message):
-            strength_plots.strength_path(ax, values, values)
+            strengths.strength_path(ax, values, values)
 
 
 @pytest.mark.parametrize("n", [1, 5, 64])
 def test_sparsity_is_a_percentage_over_the_strength(ax, n):
     zeros = path(n)
-    strength_plots.sparsity_path(ax, zeros, name="hidden/kernel", chosen=0.01)
-    strength_plots.sparsity_path(ax, zeros / 2, name="out/kernel", colour=style.PURPLE)
+    strengths.sparsity_path(ax, zeros, name="hidden/kernel", chosen=0.01)
+    strengths.sparsity_path(ax, zeros / 2, name="out/kernel", colour=theme.PURPLE)
     np.testing.assert_allclose(labelled(ax, "hidden/kernel").get_ydata(), 100 * zeros.values[[4, 3, 2, 1]].mean(axis=1))
     assert ax.get_ylabel() == "weights that are exactly 0 (%)"
     assert ax.get_ylim()[0] <= 0
     assert ax.get_ylim()[1] >= 100
     with pytest.raises(ValueError, match="expected shares between 0 and 1"):
-        strength_plots.sparsity_path(ax, 100 * zeros)
+        strengths.sparsity_path(ax, 100 * zeros)

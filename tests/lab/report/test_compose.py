@@ -12,8 +12,7 @@ from helpers.stored import make_study, make_sweep
 
 from jaxreg.lab import Labelled, open_study, stats, sweep
 from jaxreg.lab.plots.theme import legend
-from jaxreg.lab.report import pictures as gallery
-from jaxreg.lab.report import report, tables
+from jaxreg.lab.report import pictures, report, tables
 from jaxreg.lab.report.compose import compose
 from jaxreg.lab.report.html import html
 from jaxreg.lab.report.markdown import markdown
@@ -169,7 +168,7 @@ def test_a_label_beside_long_numbers_is_inside_of_its_picture():
         ax.set_ylabel("difference in cross-entropy")
         drawn.append(ax)
 
-    gallery._picture("tiny", "a difference that is tiny", draw)
+    pictures._picture("tiny", "a difference that is tiny", draw)
     assert drawn[0].yaxis.get_tightbbox().x0 >= 0
 
 
@@ -183,7 +182,7 @@ def test_a_legend_of_long_names_is_inside_of_its_picture():
         drawn.append(ax)
 
     drawn = []
-    gallery._picture("long", "many long names", draw)
+    pictures._picture("long", "many long names", draw)
     (ax,) = drawn
     box, whole = ax.get_legend().get_window_extent(), ax.figure.bbox
     assert 0 <= box.x0 < box.x1 <= whole.x1
@@ -193,8 +192,8 @@ def test_a_legend_of_long_names_is_inside_of_its_picture():
 
 def test_a_strength_is_marked_as_chosen_only_if_one_is(study):
     results = open_study(study)
-    assert all("chosen: 0.001" in picture.svg for picture in gallery.grid(results, "L2(0.001)"))
-    assert not any("chosen" in picture.svg for picture in gallery.grid(results, "none"))
+    assert all("chosen: 0.001" in picture.svg for picture in pictures.grid(results, "L2(0.001)"))
+    assert not any("chosen" in picture.svg for picture in pictures.grid(results, "none"))
 
 
 def test_a_page_names_nothing_outside_of_itself(page):
