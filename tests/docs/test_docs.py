@@ -102,11 +102,7 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 120
 
 
-@pytest.mark.parametrize(
-    "page",
-    [page for page in PROSE["pages"]() if page.name in ("README.md", "reproduce.md", "which-when.md")][:-1],
-    ids=lambda page: page.relative_to(ROOT).as_posix(),
-)
+@pytest.mark.parametrize("page", PROSE["pages"](), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_prose_is_plain(page):
     assert PROSE["faults"](PROSE["read"](page.read_text("utf-8"))) == []
 
