@@ -64,7 +64,7 @@ def ours(system: str, lanes: int, steps: int, folder: str) -> dict:
     from jaxreg.lab import Recipe, fit
     from jaxreg.lab.sweeps.grid import make_grid
     from jaxreg.lab.sweeps.program import Program
-    from jaxreg.lab.sweeps.runners import Here
+    from jaxreg.lab.sweeps.runners import LocalRunner
 
     task = problem(system, steps)
 
@@ -77,16 +77,16 @@ def ours(system: str, lanes: int, steps: int, folder: str) -> dict:
     program = Program(run, make_grid({"seed": np.arange(lanes), "draw": np.arange(1)}))
     program.load()
     compiled = time.perf_counter() - begun
-    place = Here(program)
+    runner = LocalRunner(program)
     program.compute(0)
     spent: list[float] = []
     while sum(spent) < LEAST:
         start = time.perf_counter()
-        futures = [place.submit(number) for number in range(-(-lanes // program.chunk))]
+        futures = [runner.submit(number) for number in range(len(program.chunks))]
         wait(futures)
         spent.append(time.perf_counter() - start)
     losses = np.concatenate([future.result().arrays["test_loss"][:, -1] for future in futures])
-    place.close()
+    runner.close()
     return {
         "seconds": sum(spent) / len(spent),
         "compile": compiled,

@@ -19,7 +19,7 @@ from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.fitted_model import Net
 from jaxreg.lab.search.folds import WEIGHTS
 from jaxreg.lab.search.nested import choose
-from jaxreg.lab.sweeps.dataset import open_store
+from jaxreg.lab.sweeps.store import open_store
 
 FRESH = 20_000
 SAVED = 0.02

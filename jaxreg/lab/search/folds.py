@@ -8,8 +8,7 @@ out is a matter of weights: all lanes share the inputs, and one program trains t
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,9 +20,10 @@ import numpy as np
 from jaxreg.lab.data import Data
 from jaxreg.lab.models import MLP, Model, linen
 from jaxreg.lab.search.candidates import HIDDEN, Candidate, Knobs
-from jaxreg.lab.sweeps.chunk_size import CACHE, cores
-from jaxreg.lab.sweeps.compilation import compile_with
-from jaxreg.lab.sweeps.engine import sweep
+from jaxreg.lab.sweeps.chunk_size import chunk_width, cores
+from jaxreg.lab.sweeps.engine import compute, sweep
+from jaxreg.lab.sweeps.grid import make_grid
+from jaxreg.lab.sweeps.program import Program
 from jaxreg.lab.sweeps.store import find_manifest
 from jaxreg.lab.tabular.encoding import Task
 from jaxreg.lab.training.loop import fit
@@ -39,9 +39,6 @@ from jaxreg.lab.training.problem import Problem
 BATCH = 128
 """Rows a step, where there are as many: nets are better than with whole tables as batches, by a quarter of the loss
 where the target is rough, and take 1.2 to 1.7 times as long (`scripts/search/search_training.py`)."""
-
-_BRIEFLY = {"xla_backend_optimization_level": 1}
-"""On a CPU this program compiles in three quarters of the time and runs as fast."""
 
 WEIGHTS = (HIDDEN, "hidden/bias", "output/kernel", "output/bias")
 
@@ -235,77 +232,56 @@ def train(
 ) -> dict[str, np.ndarray]:
     """Train every candidate on every split.
 
-    A store makes it a `sweep`, which goes on from what is stored. Without one the lanes run from a program that is
-    kept for the next table of that size, as an estimator in a cross-validation is fitted again and again.
+    With a store it is a sweep whose program holds the table, which names it: it goes on from the trainings that are
+    there. Without one the table is an operand of a program that is kept for the next table of that size, as an
+    estimator in a cross-validation is fitted again and again.
 
     Args:
-        setting: What is static.
+        setting: The static part of a training.
         table: The rows.
         tried: The candidates.
         parts: The splits.
         store: Folder of the sweep, or None.
 
     Returns:
-        Name -> array of shape (candidates, splits, …), as `lane` names them.
+        Name -> array of shape (candidates, splits, …), with the names of `lane`.
     """
-    knobs = jax.tree.map(lambda *values: np.asarray(values, np.float32), *(each.knobs for each in tried))
-    knobs = dataclasses.replace(knobs, stop=np.asarray([each.knobs.stop for each in tried], np.int32))
-    chosen = Split(*(np.asarray(part, np.int32) for part in zip(*parts, strict=True)))
-    width = _width(setting, table.x.shape[0], -(-len(tried) * len(parts) // cores()))
+    tried, parts = tuple(tried), tuple(parts)
     if store is None:
-        return _trained(setting, table, knobs, chosen, width)
-    new = jax.default_backend() == "cpu" and find_manifest(store) is None
-    found = sweep(
-        lambda candidate, split: lane(setting, table, candidate, split),
-        {"candidate": knobs, "split": chosen},
-        store,
-        coords={"candidate": [each.label for each in tried]},
-        chunk=width if new else None,
-    ).load()
-    return {str(name): values.values for name, values in found.data_vars.items()}
-
-
-def _trained(setting: Setting, table: Table, knobs: Knobs, parts: Split, width: int) -> dict[str, np.ndarray]:
-    shape = (len(knobs.stop), len(parts.test))
-    program = _program(setting, width, Table(*((array.shape, array.dtype.name) for array in table)))
-    places = np.unravel_index(np.arange(shape[0] * shape[1]), shape)
-
-    def chunk(start: int) -> dict[str, np.ndarray]:
-        # The last chunk is filled up with its last lane.
-        which = [
-            np.pad(place[start : start + width], (0, max(0, start + width - len(place))), "edge") for place in places
-        ]
-        taken = [jax.tree.map(lambda a, at=at: a[at], tree) for tree, at in zip((knobs, parts), which, strict=True)]
-        found = program(table, *taken)
-        return {name: np.asarray(values)[: len(places[0]) - start] for name, values in found.items()}
-
-    with ThreadPoolExecutor(cores()) as pool:
-        done = list(pool.map(chunk, range(0, len(places[0]), width)))
-    return {
-        name: np.concatenate([each[name] for each in done]).reshape(*shape, *done[0][name].shape[1:])
-        for name in done[0]
-    }
-
-
-def _width(setting: Setting, rows: int, most: int) -> int:
-    # The activations of a chunk, forward and back, fit a core's second-level cache; a power of two, for few programs.
-    fits = CACHE / (8 * setting.hidden * min(rows, setting.batch(rows)))
-    return int(2 ** min(max(0, round(np.log2(fits))), np.ceil(np.log2(most)), 6))
+        structs = tuple((array.shape, array.dtype) for array in table)
+        dataset = compute(_program(setting, tried, parts, structs), {"table": table})
+    else:
+        new = find_manifest(store) is None
+        dataset = sweep(
+            lambda candidate, split: lane(setting, table, candidate, split),
+            _axes(tried, parts),
+            store,
+            coords={"candidate": [candidate.label for candidate in tried]},
+            chunk=_width(setting, table.x.shape[0], len(tried) * len(parts)) if new else None,
+        ).load()
+    return {str(name): values.values for name, values in dataset.data_vars.items()}
 
 
 @lru_cache(maxsize=32)
-def _program(setting: Setting, width: int, of: Any) -> Any:
-    def flat(table: Table, knobs: Knobs, split: Split) -> Mapping[str, Any]:
-        return {name: getattr(value, "values", value) for name, value in lane(setting, table, knobs, split).items()}
+def _program(
+    setting: Setting, tried: tuple[Candidate, ...], parts: tuple[Split, ...], structs: tuple[Any, ...]
+) -> Program:
+    def run(table: Table, candidate: Knobs, split: Split) -> dict[str, Any]:
+        return lane(setting, table, candidate, split)
 
-    table = Table(*(_struct(*struct) for struct in of))
-    knobs = jax.tree.map(lambda value: _struct((width,), "float32"), Knobs())
-    part = _struct((width,), "int32")
-    knobs = dataclasses.replace(knobs, stop=part)
-    # Compiled here, ahead of the threads that call it.
-    lowered = jax.jit(jax.vmap(flat, in_axes=(None, 0, 0))).lower(table, knobs, Split(part, part, part))
-    return compile_with(lowered, _BRIEFLY if jax.default_backend() == "cpu" else {})
+    table = Table(*(np.empty(*struct) for struct in structs))
+    width = _width(setting, table.x.shape[0], len(tried) * len(parts))
+    return Program(run, make_grid(_axes(tried, parts)), width, operands={"table": table})
 
 
-def _struct(shape: tuple[int, ...], dtype: str) -> Any:
-    return jax.ShapeDtypeStruct(shape, np.dtype(dtype))  # type: ignore[no-untyped-call]
+def _axes(tried: Sequence[Candidate], parts: Sequence[Split]) -> dict[str, Any]:
+    knobs = jax.tree.map(lambda *values: np.asarray(values, np.float32), *(candidate.knobs for candidate in tried))
+    knobs = dataclasses.replace(knobs, stop=np.asarray([candidate.knobs.stop for candidate in tried], np.int32))
+    return {"candidate": knobs, "split": Split(*(np.asarray(part, np.int32) for part in zip(*parts, strict=True)))}
+
+
+def _width(setting: Setting, rows: int, lanes: int) -> int | None:
+    # A lane keeps the activations of a batch, forward and back: the program's own estimate counts, for each lane, the
+    # table too, which all of them share.
+    lane = 8 * setting.hidden * setting.batch(rows)
+    return chunk_width(lane, lanes, cores()) if jax.default_backend() == "cpu" else None

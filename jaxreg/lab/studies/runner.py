@@ -21,7 +21,7 @@ from jaxreg.lab.models import Model
 from jaxreg.lab.studies.decision_surface import Window, window
 from jaxreg.lab.studies.results import FRESH, PUBLISHED, StudyResults, open_study, store_folder, write_record
 from jaxreg.lab.studies.study import Arm, Size, Study
-from jaxreg.lab.sweeps.engine import prepare
+from jaxreg.lab.sweeps.engine import SweepOptions, prepare
 from jaxreg.lab.sweeps.store import open_folder
 from jaxreg.lab.training.loop import fit
 from jaxreg.lab.training.problem import Problem
@@ -103,7 +103,8 @@ def _prepared(
         strengths = {"strength": np.asarray(arm.strengths)} if arm.strengths else {}
         places = {} if condition.window is None else condition.window._asdict()
         lane = _lane(arm, problem, study.outputs, condition.window)
-        ready = prepare(lane, {**strengths, **condition.over}, store, coords={"epoch": problem.recorded, **places})
+        options = SweepOptions(coords={"epoch": problem.recorded, **places})
+        ready = prepare(lane, {**strengths, **condition.over}, store, options)
         measured = open_folder(store).manifest.outputs
         if unknown := sorted({claim.variable for claim in study.claims} - measured.keys()):
             raise ValueError(

@@ -1,7 +1,5 @@
 """How many lanes to run together."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -70,27 +68,37 @@ def peak(jaxpr: Any) -> int:
     return most
 
 
-def default_width(jaxpr: Any, lanes: int, workers: int, memory: int | None) -> int:
-    """Lanes a chunk where nobody says.
-
-    On an accelerator, what fits half of the device's memory (the compiled program then tells whether it does);
-    on a CPU, what keeps the working set in a core's second-level cache. Never more than gives every worker a
-    chunk. Fusion is taken to halve what is alive: XLA's own analysis of the tutorials' 2-500-1 MLP under Adam
-    has 207 of these 384 kB a lane.
+def chunk_width(lane: int, lanes: int, workers: int, room: int = CACHE) -> int:
+    """Return how many lanes to run together.
 
     Args:
-        jaxpr: one traced lane.
-        lanes: lanes in all.
-        workers: how many chunks run at once.
-        memory: the device's memory in bytes, None on a CPU.
+        lane: Bytes that a lane keeps in use.
+        lanes: Number of lanes in all.
+        workers: Number of chunks that run at once.
+        room: Bytes that a chunk may keep in use: on a CPU, a core's second-level cache.
 
     Returns:
-        A power of two, or an equal share of the lanes if that is less.
+        A power of two, or an equal share of the lanes if that is less, so that every worker has a chunk.
     """
-    room, lane = (CACHE, working_set(jaxpr) // 2) if memory is None else (memory // 2, peak(jaxpr) // 2)
-    fits = room // max(1, lane)
-    share = -(-lanes // workers)
-    return int(min(share, MOST, 2 ** (max(1, fits).bit_length() - 1)))
+    return int(min(-(-lanes // workers), MOST, 2 ** (max(1, room // max(1, lane)).bit_length() - 1)))
+
+
+def default_width(jaxpr: Any, lanes: int, workers: int, memory: int | None) -> int:
+    """Return how many lanes of a traced function to run together.
+
+    On an accelerator they fit half of the device's memory (the compiled program then tells whether they do); on a CPU
+    their working sets fit a core's second-level cache. Fusion is taken to halve the bytes in use: XLA's own analysis
+    of the tutorials' 2-500-1 MLP under Adam has 207 of these 384 kB per lane.
+
+    Args:
+        jaxpr: One traced lane.
+        lanes: Number of lanes in all.
+        workers: Number of chunks that run at once.
+        memory: Bytes of the device's memory, None on a CPU.
+    """
+    if memory is None:
+        return chunk_width(working_set(jaxpr) // 2, lanes, workers)
+    return chunk_width(peak(jaxpr) // 2, lanes, workers, memory // 2)
 
 
 def device_memory(device: jax.Device) -> int | None:

@@ -1,7 +1,5 @@
 """How programs are compiled, and JAX's cache of them on disk, with which a second start compiles nothing."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -5,8 +5,6 @@ in row-major order (the last axis runs fastest), so any lane can be found from i
 product is never written out.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, MappingView, Sequence, Set

@@ -1,7 +1,5 @@
 """Ctrl-C as a request to stop, so that it never strikes in the middle of a write."""
 
-from __future__ import annotations
-
 import logging
 import signal
 import threading

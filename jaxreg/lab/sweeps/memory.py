@@ -1,46 +1,55 @@
 """The chunks of a sweep that keeps no store."""
 
-from __future__ import annotations
-
 import io
+from collections.abc import Mapping
 
 import jax
 import numpy as np
+import xarray as xr
 
-from jaxreg.lab.sweeps.outputs import Arrays
-from jaxreg.lab.sweeps.store import Manifest
+from jaxreg.lab.sweeps.dataset import Coordinates, dataset
+from jaxreg.lab.sweeps.manifest import Manifest
 
 
-class Memory:
-    """Finished chunks in memory.
+class InMemoryStore:
+    """Finished chunks in memory, with the interface of `jaxreg.lab.sweeps.store.Store`.
 
     Args:
-        manifest: whose chunks they are.
+        manifest: Layout of the results.
+        coords: The coordinates.
     """
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, coords: Coordinates) -> None:
         self.manifest = manifest
-        self.chunks: dict[int, Arrays] = {}
+        self._coords = coords
+        self._chunks: dict[int, dict[str, np.ndarray]] = {}
 
     def has(self, number: int) -> bool:
-        """Whether a chunk is there."""
-        return number in self.chunks
+        """Tell whether a chunk is there."""
+        return number in self._chunks
 
-    def read(self, number: int) -> Arrays | None:
-        """A chunk, or None if it isn't there."""
-        return self.chunks.get(number)
+    def read(self, number: int) -> dict[str, np.ndarray] | None:
+        """Return a chunk, or None if it is not there."""
+        return self._chunks.get(number)
 
-    def write(self, number: int, arrays: Arrays, width: int) -> None:
+    def write(self, number: int, arrays: Mapping[str, np.ndarray], width: int) -> None:
         """Keep a chunk."""
-        self.chunks[number] = arrays
+        self._chunks[number] = dict(arrays)
 
-    def gather(self) -> None:
-        """Give every process of `jax.distributed` the chunks of all."""
-        if jax.process_count() == 1:
-            return
+    def describe(self, advice: str) -> str:
+        """Say that nothing is left of a sweep that stops early."""
+        return "stopped; nothing is kept without a store"
+
+    def dataset(self) -> xr.Dataset:
+        """Return the dataset of a finished sweep; in every process of `jax.distributed`, the chunks of all."""
+        if jax.process_count() > 1:
+            self._gather()
+        return dataset(self.manifest, self._coords, self._chunks.__getitem__).load()
+
+    def _gather(self) -> None:
         from jax.experimental import multihost_utils
 
-        named = {f"{n} {name}": array for n, chunk in self.chunks.items() for name, array in chunk.items()}
+        named = {f"{number} {name}": array for number, arrays in self._chunks.items() for name, array in arrays.items()}
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **named)
         mine = np.frombuffer(buffer.getbuffer(), np.uint8)
@@ -51,4 +60,4 @@ class Memory:
             with np.load(io.BytesIO(row[:size].tobytes()), allow_pickle=False) as arrays:
                 for key in arrays.files:
                     number, name = key.split(" ", 1)
-                    self.chunks.setdefault(int(number), {})[name] = arrays[key]
+                    self._chunks.setdefault(int(number), {})[name] = arrays[key]

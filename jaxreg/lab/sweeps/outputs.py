@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.sweeps.grid import Grid, narrowed
-from jaxreg.lab.sweeps.store import Variable
+from jaxreg.lab.sweeps.manifest import Variable
 
 Arrays = dict[str, np.ndarray]
 Run = Callable[..., Any]

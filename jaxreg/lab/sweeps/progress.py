@@ -1,7 +1,5 @@
 """What a sweep shows of itself while it runs: lanes a second, time left, diverged lanes."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from typing import Any, Self

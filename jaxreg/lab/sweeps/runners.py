@@ -1,8 +1,7 @@
-"""Where chunks run: on threads of this process, or wherever an executor takes them."""
-
-from __future__ import annotations
+"""Runners of chunks: threads of this process, or the workers of an executor."""
 
 import contextlib
+import hashlib
 import pickle
 import signal
 import threading
@@ -12,29 +11,30 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import numpy as np
 
 from jaxreg.lab.sweeps.grid import make_grid
+from jaxreg.lab.sweeps.manifest import Variable
 from jaxreg.lab.sweeps.outputs import Arrays, Run
 from jaxreg.lab.sweeps.program import Program
-from jaxreg.lab.sweeps.store import Variable
 
 _SPREAD = 64
-"""Chunks that there are at least, as an executor doesn't say how many workers it has."""
+"""Least number of chunks, as an executor does not say how many workers it has."""
 
 _IN_FLIGHT = 2**29
 """Bytes of results that are under way at once."""
 
 
-class Done(NamedTuple):
-    """A finished chunk: its outputs, how many lanes ran together, and by what program."""
+class ChunkResult(NamedTuple):
+    """A finished chunk: its outputs, the number of lanes that ran together, the identity of the program."""
 
     arrays: Arrays
     width: int
     identity: Mapping[str, str]
 
 
-class Place(Protocol):
-    """A place where the chunks of one sweep can run."""
+class ChunkRunner(Protocol):
+    """A runner of the chunks of one sweep."""
 
     @property
     def outputs(self) -> Mapping[str, Variable]:
@@ -42,92 +42,102 @@ class Place(Protocol):
 
     @property
     def chunk(self) -> int:
-        """Lanes a chunk."""
+        """Lanes per chunk."""
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """What the bits of a chunk depend on, by name."""
+        """Name -> everything that the bits of a chunk depend on but its lanes."""
 
     @property
     def most(self) -> int:
-        """How many chunks to have under way at once."""
+        """The number of chunks to have under way at once."""
 
     def start(self) -> None:
-        """Compile ahead of the first chunk, if that can be done meanwhile."""
+        """Compile ahead of the first chunk, if other work can go on meanwhile."""
 
-    def submit(self, number: int) -> Future[Done]:
+    def submit(self, number: int) -> Future[ChunkResult]:
         """Start a chunk."""
 
     def close(self) -> None:
-        """Start no more; what runs already may finish."""
+        """Start no more chunks; those that run already may finish."""
 
 
-class Here:
-    """Threads of this process, one a device, or on a CPU one a core.
+class LocalRunner:
+    """Threads of this process, one per device, or on a CPU one per core.
 
     Args:
-        program: what to run.
+        program: The program.
+        operands: Values of its operands, if it has any.
     """
 
-    def __init__(self, program: Program) -> None:
-        self.outputs, self.chunk, self.identity = program.outputs, program.chunk, program.identity
+    def __init__(self, program: Program, operands: Mapping[str, Any] | None = None) -> None:
+        self.outputs, self.chunk = program.outputs, program.chunk
+        self.identity = program.identity | ({"operands": _digest(operands)} if operands else {})
         self.most = 2 * program.workers
         self._program = program
+        self._operands = operands
         self._pool = ThreadPoolExecutor(program.workers, thread_name_prefix="sweep")
 
     def start(self) -> None:
-        """Compile ahead of the first chunk; what goes wrong there goes wrong again with that chunk, and is told."""
+        """Compile ahead of the first chunk. Errors are ignored here; the first chunk raises them again."""
         self._pool.submit(self._program.load)
 
-    def submit(self, number: int) -> Future[Done]:
+    def submit(self, number: int) -> Future[ChunkResult]:
         """Start a chunk."""
-        return self._pool.submit(lambda: Done(*self._program.compute(number), self.identity))
+        return self._pool.submit(lambda: ChunkResult(*self._program.compute(number, self._operands), self.identity))
 
     def close(self) -> None:
-        """Start no more; what runs already may finish."""
+        """Start no more chunks; those that run already may finish."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-class There:
+def _digest(operands: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(dict(operands)):
+        digest.update(f"{leaf.dtype} {leaf.shape}".encode() + np.asarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+class ExecutorRunner:
     """Any `concurrent.futures` executor: each of its workers traces and compiles for itself.
 
     `run` and the axes travel to the workers and results travel back, so no file system is shared.
 
     Args:
-        executor: such as Dask's ``client.get_executor()``, or a `ProcessPoolExecutor` that spawns.
-        run: the function of one point.
-        over: the axes.
-        zipped: whether they are taken entry by entry.
-        chunk: lanes a chunk.
+        executor: Executor such as Dask's ``client.get_executor()``, or a `ProcessPoolExecutor` that spawns.
+        run: Function of one point.
+        over: The axes.
+        zipped: Whether they are taken entry by entry.
+        chunk: Lanes per chunk.
     """
 
     def __init__(self, executor: Executor, run: Run, over: Mapping[str, Any], zipped: bool, chunk: int | None) -> None:
         self._executor = executor
         self._payload = _pack((run, dict(over), zipped, bool(jax.config.jax_enable_x64)))  # type: ignore[attr-defined]
-        with _unheard():
+        with _interrupts_held_back():
             job = executor.submit(_described, self._payload, chunk)
         self.outputs, self.chunk, self.identity = job.result()
-        lane = sum(v.nbytes for v in self.outputs.values())
+        lane = sum(variable.nbytes for variable in self.outputs.values())
         self.most = max(16, min(1024, _IN_FLIGHT // max(1, lane * self.chunk)))
 
     def start(self) -> None:
-        """Nothing: each worker compiles with its first chunk."""
+        """Do nothing: each worker compiles with its first chunk."""
 
-    def submit(self, number: int) -> Future[Done]:
+    def submit(self, number: int) -> Future[ChunkResult]:
         """Start a chunk."""
-        with _unheard():
+        with _interrupts_held_back():
             job = self._executor.submit(_computed, self._payload, self.chunk, number)
         return job if isinstance(job, Future) else _awaited(job)
 
     def close(self) -> None:
-        """Leave the executor to whoever made it."""
+        """Leave the executor to the caller, who made it."""
 
 
 @contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    """Hold Ctrl-C back: here until the end, and for good in a worker that starts meanwhile.
+def _interrupts_held_back() -> Iterator[None]:
+    """Block SIGINT while submitting; worker processes started meanwhile inherit the block.
 
-    A terminal sends it to workers too, which would drop their chunks or, where they have none yet, the whole pool.
+    A terminal sends Ctrl-C to workers too, which would drop their chunks or, if they have none yet, the whole pool.
     """
     if not hasattr(signal, "pthread_sigmask"):  # as on Windows
         yield
@@ -139,17 +149,17 @@ def _unheard() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _awaited(job: Any) -> Future[Done]:
-    """A job of an executor with futures of its own, such as submitit's or a Dask client's, as a future of Python's."""
-    future: Future[Done] = Future()
+def _awaited(job: Any) -> Future[ChunkResult]:
+    """Return Python's own kind of future for a job of an executor with futures of its own, such as submitit's."""
+    future: Future[ChunkResult] = Future()
 
     def watch() -> None:
         try:
-            done, error = job.result(), None
+            result, error = job.result(), None
         except BaseException as raised:
-            done, error = None, raised
+            result, error = None, raised
         if future.set_running_or_notify_cancel():
-            future.set_result(done) if error is None else future.set_exception(error)
+            future.set_result(result) if error is None else future.set_exception(error)
 
     threading.Thread(target=watch, daemon=True).start()
     return future
@@ -185,7 +195,7 @@ def _described(payload: bytes, chunk: int | None) -> tuple[dict[str, Variable], 
     return program.outputs, program.chunk, program.identity
 
 
-def _computed(payload: bytes, chunk: int, number: int) -> Done:
+def _computed(payload: bytes, chunk: int, number: int) -> ChunkResult:
     with _building:
         program = _build(payload, chunk)
-    return Done(*program.compute(number), program.identity)
+    return ChunkResult(*program.compute(number), program.identity)

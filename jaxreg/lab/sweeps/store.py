@@ -11,126 +11,40 @@ and nothing is pickled.
 import contextlib
 import hashlib
 import io
-import json
-import math
 import os
 import time
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
+import xarray as xr
+from xarray.backends import BackendEntrypoint
 
 from jaxreg.lab.atomic_files import _write
+from jaxreg.lab.sweeps.dataset import Coordinates, Read, dataset
+from jaxreg.lab.sweeps.manifest import DamagedError, Manifest
 
-FORMAT = 1
 MANIFEST = "manifest.json"
 COORDS = "coords.npz"
 _SEAL = 64
 _STALE = 3600.0
-
-
-class DamagedError(ValueError):
-    """A file that doesn't hold what was written to it."""
+_KEPT = 2**28
+"""Bytes of chunks that a dataset keeps in memory: each of its variables is read from all of them anew."""
 
 
 class OtherSweepError(ValueError):
     """A store that holds the results of another sweep."""
 
 
-@dataclass(frozen=True)
-class Variable:
-    """One output of a lane: its inner dimensions, their sizes, its type."""
-
-    dims: tuple[str, ...]
-    shape: tuple[int, ...]
-    dtype: str
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes a lane."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a store holds: whose results they are and how they are laid out.
-
-    Args:
-        identity: everything the bits depend on (program, grid, chunk, versions, platform), by name.
-        dims: the dimensions of the grid and their sizes, slowest first.
-        chunk: lanes a file.
-        coords: coordinate -> the dimension it lies along; the values are in ``coords.npz``.
-        outputs: variable -> its inner layout.
-        attrs: attributes of the dataset.
-    """
-
-    identity: dict[str, str]
-    dims: dict[str, int]
-    chunk: int
-    coords: dict[str, str]
-    outputs: dict[str, Variable]
-    attrs: dict[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def sweep(self) -> str:
-        """The hash that names this sweep."""
-        text = json.dumps({"format": FORMAT, "chunk": self.chunk, **self.identity}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    @property
-    def lanes(self) -> int:
-        """The number of lanes."""
-        return math.prod(self.dims.values())
-
-    @property
-    def chunks(self) -> int:
-        """The number of chunks."""
-        return -(-self.lanes // self.chunk)
-
-    def length(self, number: int) -> int:
-        """The number of lanes in one chunk: the last may be shorter."""
-        return min(self.chunk, self.lanes - number * self.chunk)
-
-    def encode(self) -> bytes:
-        """The manifest as JSON with its own checksum."""
-        content = {"format": FORMAT, "sweep": self.sweep, **asdict(self)}
-        checksum = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        return (json.dumps({"checksum": checksum, **content}, indent=1) + "\n").encode()
-
-    @classmethod
-    def decode(cls, raw: bytes) -> Self:
-        """Read what `encode` wrote.
-
-        Raises:
-            DamagedError: not JSON, or not as it was written.
-            ValueError: of another format.
-        """
-        try:
-            content = json.loads(raw)
-            checksum = content.pop("checksum")
-            intact = checksum == hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-            intact = False
-        if not intact:
-            raise DamagedError("is damaged")
-        if content["format"] != FORMAT:
-            raise ValueError(f"has format {content['format']}; this version reads {FORMAT}")
-        outputs = {
-            name: Variable(tuple(v["dims"]), tuple(v["shape"]), v["dtype"]) for name, v in content["outputs"].items()
-        }
-        return cls(content["identity"], content["dims"], content["chunk"], content["coords"], outputs, content["attrs"])
-
-
 class Store:
-    """An open store.
+    """Finished chunks in a folder.
 
     Args:
-        path: the folder.
-        manifest: what it holds.
+        path: The folder.
+        manifest: Layout of the results.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
@@ -138,33 +52,38 @@ class Store:
         self.manifest = manifest
 
     def file(self, number: int) -> Path:
-        """Where a chunk is, or will be."""
+        """Return the path of a chunk, whether or not it is there."""
         return self.path / f"chunk-{number:08d}.npz"
 
     def has(self, number: int) -> bool:
-        """Whether there is a file for a chunk, whole or not."""
+        """Tell whether there is a file for a chunk, whole or not."""
         return self.file(number).exists()
 
     def write(self, number: int, arrays: Mapping[str, np.ndarray], width: int) -> None:
-        """Put a finished chunk on disk, whole.
+        """Write a finished chunk to disk, whole.
+
+        Args:
+            number: Number of the chunk.
+            arrays: Its outputs, lanes first.
+            width: Number of lanes that ran together.
 
         Raises:
-            OSError: the disk is full or the folder can't be written; what was there is untouched.
+            OSError: If the disk is full or the folder cannot be written; the files that were there are untouched.
         """
         _write_sealed(self.file(number), {**arrays, "": np.asarray(width)}, self.manifest.sweep)
 
     def read(self, number: int) -> dict[str, np.ndarray] | None:
-        """A chunk's arrays, or None where it is missing or damaged in any way."""
-        found = self._read(number)
-        return None if found is None else {name: found[name] for name in self.manifest.outputs}
+        """Return a chunk's arrays, or None if it is missing or damaged in any way."""
+        arrays = self._read(number)
+        return None if arrays is None else {name: arrays[name] for name in self.manifest.outputs}
 
     def width(self, number: int) -> int | None:
-        """How many lanes ran together when this chunk was computed (fewer than a chunk if memory ran out)."""
-        found = self._read(number)
-        return None if found is None else int(found[""])
+        """Return how many lanes of a chunk ran together: fewer than it has if memory ran out."""
+        arrays = self._read(number)
+        return None if arrays is None else int(arrays[""])
 
     def _read(self, number: int) -> dict[str, np.ndarray] | None:
-        length = self.manifest.length(number)
+        length = len(self.manifest.chunks.lanes(number))
         expected = {name: (length, *v.shape) for name, v in self.manifest.outputs.items()}
         size = sum(length * variable.nbytes for variable in self.manifest.outputs.values())
         limit = size + sum(2048 + 4 * len(name.encode()) for name in [*expected, ""])
@@ -176,12 +95,78 @@ class Store:
                 return None
         return arrays
 
-    def coords(self) -> dict[str, tuple[str, np.ndarray]] | None:
-        """The coordinates, each with its dimension, or None if their file is damaged."""
+    def coords(self) -> Coordinates | None:
+        """Return the coordinates, each with its dimension, or None if their file is damaged."""
         arrays = _read_sealed(self.path / COORDS, self.manifest.sweep, None)
         if arrays is None or arrays.keys() != self.manifest.coords.keys():
             return None
         return {name: (self.manifest.coords[name], values) for name, values in arrays.items()}
+
+    def describe(self, advice: str) -> str:
+        """Say how much is there of a sweep that stops early, and how to go on."""
+        there = sum(map(self.has, range(len(self.manifest.chunks))))
+        return f"stopped with {there} of {len(self.manifest.chunks)} chunks in {self.path}: {advice}"
+
+    def dataset(self) -> xr.Dataset:
+        """Return the dataset of a finished sweep, as `open_store` does."""
+        return open_store(self.path)
+
+
+def open_store(path: str | Path) -> xr.Dataset:
+    """Open the results of a finished sweep.
+
+    Args:
+        path: Folder of the store.
+
+    Returns:
+        The dataset. Values are read when they are used, and each chunk is verified when it is read:
+        `Dataset.load` reads all of them, a selection only the chunks it needs.
+
+    Raises:
+        FileNotFoundError: If there is no store.
+        ValueError: If the store is damaged or not finished; reading a damaged chunk later raises this too.
+
+    Example:
+        >>> import tempfile
+        >>> from jaxreg.lab import sweep
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = sweep(lambda x: {"square": x**2}, {"x": [1.0, 2.0, 3.0]}, folder)
+        ...     open_store(folder)["square"].sel(x=3.0).item()
+        9.0
+    """
+    return xr.open_dataset(Path(path).expanduser(), engine=_Entrypoint)
+
+
+class _Entrypoint(BackendEntrypoint):
+    """A store as xarray opens it: lazily, and chunks that have been read are kept."""
+
+    def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None) -> xr.Dataset:
+        path = Path(filename_or_obj)
+        store = open_folder(path)
+        chunks = len(store.manifest.chunks)
+        if missing := chunks - sum(map(store.has, range(chunks))):
+            raise ValueError(
+                f"{missing} of {chunks} chunks of {path} are missing: run the same sweep again to complete it"
+            )
+        coords = store.coords()
+        if coords is None:
+            raise ValueError(f"the coordinates of {path} are damaged: run the same sweep again to mend them")
+        whole = Store(path.absolute(), store.manifest)  # values are read later, maybe from another working directory
+        return dataset(store.manifest, coords, _reader(whole)).drop_vars(drop_variables or ())
+
+
+def _reader(store: Store) -> Read:
+    lane = sum(variable.nbytes for variable in store.manifest.outputs.values())
+
+    @lru_cache(maxsize=max(4, _KEPT // max(1, lane * store.manifest.chunk)))
+    def read(number: int) -> Mapping[str, np.ndarray]:
+        arrays = store.read(number)
+        if arrays is None:
+            state = "damaged" if store.has(number) else "gone"
+            raise ValueError(f"{store.file(number)} is {state}: run the same sweep again to compute it anew")
+        return arrays
+
+    return read
 
 
 def find_manifest(path: Path) -> Manifest | None:
@@ -265,7 +250,7 @@ def _check_free(store: Store) -> None:
     chunks = {name for name in names if name.startswith("chunk-") and name.endswith(".npz")}
     if others := names - chunks - {MANIFEST, COORDS}:
         raise ValueError(f"the folder {store.path} holds other files ({sorted(others)[0]}): name an empty one")
-    if chunks and all(store.read(number) is None for number in range(store.manifest.chunks)):
+    if chunks and all(store.read(number) is None for number in range(len(store.manifest.chunks))):
         raise ValueError(
             f"the store {store.path} has no readable {MANIFEST} and none of its {len(chunks)} chunks is of this "
             "sweep: name another folder, or delete this one"

@@ -550,7 +550,7 @@ def test_trainings_of_another_version_are_not_gone_on_with(folder, monkeypatch, 
     jaxreg(monkeypatch, *options)
     capsys.readouterr()
     before = {file: file.read_bytes() for file in (folder / "houses-search").rglob("*") if file.is_file()}
-    monkeypatch.setattr("jaxreg.lab.candidates.CONSTANT", 0.5)  # a version whose learning rate falls for longer
+    monkeypatch.setattr("jaxreg.lab.search.candidates.CONSTANT", 0.5)  # a version whose learning rate falls for longer
     with pytest.raises(SystemExit):
         jaxreg(monkeypatch, *options)
     said = capsys.readouterr().err

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from jaxreg.lab.sweeps.dataset import open_store
-from jaxreg.lab.sweeps.store import Manifest, Store, Variable, create
+from jaxreg.lab.sweeps.manifest import Manifest, Variable
+from jaxreg.lab.sweeps.store import Store, create, open_store
 
 MANIFEST = Manifest(
     identity={"program": "p"},
@@ -32,7 +32,7 @@ STEP = np.arange(60, dtype=np.int32).reshape(3, 4, 5)
 def store(tmp_path: Path) -> Store:
     store = create(tmp_path / "store", MANIFEST, COORDS)
     curve, step = CURVE.reshape(60, 6, 2), STEP.ravel()
-    for number in range(MANIFEST.chunks):
+    for number in range(len(MANIFEST.chunks)):
         rows = slice(number * 7, min(60, number * 7 + 7))
         store.write(number, {"curve": curve[rows], "step": step[rows]}, 7)
     return store
@@ -77,7 +77,7 @@ def test_labels_select(store: Store) -> None:
 
 
 def test_only_the_chunks_asked_for_are_read(store: Store) -> None:
-    for number in range(1, MANIFEST.chunks):
+    for number in range(1, len(MANIFEST.chunks)):
         store.file(number).write_bytes(b"not read")
     opened = open_store(store.path)
     np.testing.assert_array_equal(opened["step"][0, 0, :5], STEP[0, 0])

@@ -33,11 +33,10 @@ from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.sweeps import program
 from jaxreg.lab.sweeps.chunk_size import CACHE, MOST, default_width, peak, traffic, working_set
 from jaxreg.lab.sweeps.compilation import compile_with
-from jaxreg.lab.sweeps.dataset import open_store
 from jaxreg.lab.sweeps.engine import sweep
 from jaxreg.lab.sweeps.grid import make_grid
 from jaxreg.lab.sweeps.progress import diverged
-from jaxreg.lab.sweeps.store import open_folder
+from jaxreg.lab.sweeps.store import open_folder, open_store
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
 
@@ -327,7 +326,7 @@ def test_chunks_that_call_lapack_take_turns() -> None:
     code = """
         import sys
         import jax, jax.numpy as jnp, numpy as np
-        from jaxreg.lab.sweep import sweep
+        from jaxreg.lab import sweep
 
         def run(seed):
             kernel = jax.random.orthogonal(jax.random.key(seed), 16, m=64)  # by `jnp.linalg.qr`
@@ -680,13 +679,11 @@ PRELUDE = """
 import os, signal, sys, time
 import jax, jax.numpy as jnp
 import numpy as np
-from jaxreg.lab import program
-from jaxreg.lab.grid import make_grid
-from jaxreg.lab.labelled import Labelled
-from jaxreg.lab.results import open_store
-from jaxreg.lab.store import Store, open_folder
-from jaxreg.lab.sweep import sweep
-from jaxreg.lab.width import working_set
+from jaxreg.lab import Labelled, open_store, sweep
+from jaxreg.lab.sweeps import program
+from jaxreg.lab.sweeps.chunk_size import working_set
+from jaxreg.lab.sweeps.grid import make_grid
+from jaxreg.lab.sweeps.store import Store, open_folder
 
 def walk(scale, seed):
     def step(x, _):

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from jaxreg.lab.atomic_files import write_whole
-from jaxreg.lab.sweeps.store import COORDS, MANIFEST, Manifest, Store, Variable, create, open_folder
+from jaxreg.lab.sweeps.manifest import Manifest, Variable
+from jaxreg.lab.sweeps.store import COORDS, MANIFEST, Store, create, open_folder
 
 MINE = Manifest(
     identity={"program": "p", "grid": "g", "jax": "1"},
@@ -37,8 +38,8 @@ def chunk_arrays(length: int) -> dict[str, np.ndarray]:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     store = create(tmp_path / "store", MINE, COORD_VALUES)
-    for number in range(MINE.chunks):
-        store.write(number, chunk_arrays(MINE.length(number)), 4)
+    for number in range(len(MINE.chunks)):
+        store.write(number, chunk_arrays(len(MINE.chunks.lanes(number))), 4)
     return store
 
 
@@ -53,7 +54,7 @@ def same(found: dict[str, np.ndarray] | None, length: int) -> bool:
 def test_what_was_written_is_read(store: Store) -> None:
     again = open_folder(store.path)
     assert again.manifest == MINE
-    assert [same(again.read(n), MINE.length(n)) for n in range(MINE.chunks)] == [True, True]
+    assert [same(again.read(n), len(MINE.chunks.lanes(n))) for n in range(len(MINE.chunks))] == [True, True]
     coords = again.coords()
     assert coords is not None
     assert {name: dim for name, (dim, _) in coords.items()} == MINE.coords
@@ -226,12 +227,12 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_store import MINE, COORD_VALUES, chunk_arrays, same
-from jaxreg.lab.store import create
+from jaxreg.lab.sweeps.store import create
 store = create(Path({path!r}), MINE, COORD_VALUES)
 for turn in range(20):
-    for number in range(MINE.chunks):
-        store.write(number, chunk_arrays(MINE.length(number)), 4)
-        assert same(store.read(number), MINE.length(number)), "torn"
+    for number in range(len(MINE.chunks)):
+        store.write(number, chunk_arrays(len(MINE.chunks.lanes(number))), 4)
+        assert same(store.read(number), len(MINE.chunks.lanes(number))), "torn"
 """
 
 
@@ -240,7 +241,7 @@ def test_two_processes_on_one_store_never_tear_it(tmp_path: Path) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [writer.wait(60) for writer in writers] == [0, 0]
     store = open_folder(tmp_path / "store")
-    assert [same(store.read(n), MINE.length(n)) for n in range(MINE.chunks)] == [True, True]
+    assert [same(store.read(n), len(MINE.chunks.lanes(n))) for n in range(len(MINE.chunks))] == [True, True]
     assert not list(store.path.glob(".*.tmp"))
 
 
@@ -252,7 +253,7 @@ import resource, signal, sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_store import MINE, chunk_arrays
-from jaxreg.lab.store import Store
+from jaxreg.lab.sweeps.store import Store
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 try:
