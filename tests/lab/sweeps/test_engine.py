@@ -33,9 +33,11 @@ from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.sweeps import program
 from jaxreg.lab.sweeps.chunk_size import CACHE, MOST, default_width, peak, traffic, working_set
 from jaxreg.lab.sweeps.compilation import compile_with
-from jaxreg.lab.sweeps.engine import sweep
+from jaxreg.lab.sweeps.engine import compute, sweep
 from jaxreg.lab.sweeps.grid import make_grid
+from jaxreg.lab.sweeps.manifest import Chunks
 from jaxreg.lab.sweeps.progress import diverged
+from jaxreg.lab.sweeps.runners import LocalRunner
 from jaxreg.lab.sweeps.store import open_folder, open_store
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
@@ -976,3 +978,30 @@ def test_a_large_constant_is_handed_to_the_program_and_still_names_it():
     for each, constant in ((one, first), (two, other)):
         arrays, _ = each.compute(0)
         np.testing.assert_array_equal(arrays["at"], constant[[0, 1, 2**24 - 1]][: len(arrays["at"])])
+
+
+def test_one_program_runs_on_many_tables_of_one_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    compilations, lower = [], jax.stages.Lowered.compile
+    monkeypatch.setattr(jax.stages.Lowered, "compile", lambda *of: compilations.append(of) or lower(*of))
+    tables = [{"x": np.arange(21.0, dtype=np.float32).reshape(7, 3) + shift, "w": np.int32(shift)} for shift in (1, 5)]
+    grid = make_grid({"row": range(7), "times": [1.0, 2.0]})
+    made = program.Program(
+        lambda row, times, table: {"y": times * table["x"][row] * table["w"]}, grid, 4, operands={"table": tables[0]}
+    )
+    for table in tables:
+        rows = np.asarray(compute(made, {"table": table})["y"])
+        np.testing.assert_array_equal(rows, (table["x"] * table["w"])[:, None] * np.array([[1], [2]]))
+    assert len(compilations) == 1
+    first, same, other = (
+        LocalRunner(made, {"table": table}).identity for table in (tables[0], {**tables[0]}, tables[1])
+    )
+    assert first == same != other
+
+
+@pytest.mark.parametrize(("size", "width"), [(1, 1), (1, 5), (10, 1), (10, 4), (12, 4), (3, 4)])
+def test_chunks_are_the_lanes_in_their_order(size: int, width: int) -> None:
+    chunks, lanes = Chunks(size, width), np.arange(size)
+    pieces = np.split(lanes, range(width, size, width))
+    assert [list(chunks.lanes(number)) for number in range(len(chunks))] == [list(piece) for piece in pieces]
+    numbers, places = chunks.find(lanes)
+    assert [pieces[number][place] for number, place in zip(numbers, places, strict=True)] == list(lanes)
