@@ -28,6 +28,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from jaxreg.lab import CLASSES, NUMBERS
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.candidates import PULLS
 from jaxreg.lab.search.folds import deal
@@ -53,7 +54,7 @@ def searched(name: str):
     x, y = LOADERS[name](return_X_y=True)
     rows = np.unique(np.column_stack([x, y]), axis=0)  # the order in which the search deals the folds
     x, y = rows[:, :-1], rows[:, -1]
-    task = "regression" if name == "diabetes" else "classification"
+    task = NUMBERS if name == "diabetes" else CLASSES
     return x, y, *timed(lambda: search(x, y, task, Plan()))
 
 

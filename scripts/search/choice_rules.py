@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxreg.lab import CLASSES, NUMBERS
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.fitted_model import Net
 from jaxreg.lab.search.folds import WEIGHTS
@@ -61,7 +62,7 @@ def searched(kind: str, seed: int) -> tuple:
     """The candidates, their losses on the outer folds, and the true loss of each one's net."""
     x, y, rows = table(kind, seed)
     classes = kind == "classes"
-    task = "classification" if classes else "regression"
+    task = CLASSES if classes else NUMBERS
     with tempfile.TemporaryDirectory() as folder:
         found = search(x[:rows], y[:rows], task, Plan(seed=seed), store=Path(folder) / "trainings")
         stored = open_store(Path(folder) / "trainings").load()

@@ -16,6 +16,7 @@ import time
 import numpy as np
 from sklearn import datasets
 
+from jaxreg.lab import CLASSES, NUMBERS
 from jaxreg.lab.search import Plan, candidates, folds, search
 
 FRESH = 10_000
@@ -58,9 +59,9 @@ def table(kind: str, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
 def fresh_loss(kind: str, seed: int) -> float:
     """The loss on fresh rows of what the search hands back: squared error or cross-entropy."""
     x, y, rows = table(kind, seed)
-    task = "classification" if kind in ("clusters", "moons") else "regression"
+    task = CLASSES if kind in ("clusters", "moons") else NUMBERS
     out = search(x[:rows], y[:rows], task, Plan(seed=seed)).net(x[rows:])[:, 0]
-    if task == "regression":
+    if task is NUMBERS:
         return float(np.mean(np.square(out - y[rows:])))
     return float(np.mean(np.logaddexp(0, out) - y[rows:] * out))
 

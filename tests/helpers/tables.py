@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from jaxreg.lab.search import fitted_model as model_file
-from jaxreg.lab.search.fitted_model import Net
+from jaxreg.lab.search.fitted_model import FittedModel, Net
 from jaxreg.lab.tabular import encoding
 from jaxreg.lab.tabular.files import parsed
 
@@ -23,7 +22,7 @@ def a_model():
     # Column by column in memory, as what is transposed may be.
     arrays |= {"hidden/kernel": np.asfortranarray(rng.normal(size=(4, 3))), "hidden/bias": np.zeros(3)}
     arrays |= {"output/kernel": rng.normal(size=(3, 1)), "output/bias": np.zeros(1)}
-    return model_file.Model(Net(arrays), encoding.learn(columns, "y"), "y", "classification", (0.0, 1.0), {"a": "b"})
+    return FittedModel(Net(arrays), encoding.learn(columns, "y"), "y", "classification", (0.0, 1.0), {"a": "b"})
 
 
 def mutated(raw, rng):

@@ -180,8 +180,18 @@ class Search:
         if not all(self.leave_out):
             raise ValueError("--leave-out names no column; expected one or more behind it")
         leave_out = tuple(name for names in self.leave_out for name in names)
-        asked = search.Asked(self.target, self.task, self.quick, self.seed, budget, self.out, leave_out, self.epochs)
-        search.search_table(self.table, asked, as_json=self.json)
+        search.search_table(
+            self.table,
+            self.target,
+            task=self.task,
+            budget=budget,
+            leave_out=leave_out,
+            quick=self.quick,
+            epochs=self.epochs,
+            seed=self.seed,
+            out=self.out,
+            as_json=self.json,
+        )
 
 
 @dataclasses.dataclass(frozen=True)

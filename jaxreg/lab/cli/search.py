@@ -1,4 +1,4 @@
-"""What the commands `jaxreg search` and `jaxreg predict` do; `jaxreg_cli` parses them."""
+"""The commands `jaxreg search` and `jaxreg predict`."""
 
 import dataclasses
 import hashlib
@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,8 @@ import numpy as np
 from jaxreg.lab.atomic_files import write_whole
 from jaxreg.lab.report.html import html
 from jaxreg.lab.report.provenance import Source
-from jaxreg.lab.search import fitted_model as model_file
 from jaxreg.lab.search import report as search_report
-from jaxreg.lab.search.fitted_model import Model
+from jaxreg.lab.search.fitted_model import FittedModel, load, save
 from jaxreg.lab.search.plan import Plan, planned
 from jaxreg.lab.search.rows import check, different_inputs
 from jaxreg.lab.search.run import search
@@ -24,61 +24,57 @@ from jaxreg.lab.sweeps.compilation import keep_compiled
 from jaxreg.lab.sweeps.store import OtherSweepError
 from jaxreg.lab.tabular import encoding
 from jaxreg.lab.tabular.columns import Columns
-from jaxreg.lab.tabular.encoding import Encoding, Task
+from jaxreg.lab.tabular.encoding import Encoding, TaskName
 from jaxreg.lab.tabular.files import read
+from jaxreg.lab.training.tasks import CLASSES, NUMBERS
 
 
-@dataclasses.dataclass(frozen=True)
-class Asked:
-    """What is asked of a search.
-
-    Args:
-        target: Name of the column to foretell.
-        task: What it is, or None to tell from the column.
-        quick: Whether to try every other strength only, once.
-        seed: Of folds and initial weights.
-        budget: Seconds it may take, or None.
-        out: Folder for all that is written, or None for one beside the table.
-        leave_out: Names of columns that are no inputs.
-        epochs: Of each training, or None for what suits the number of rows.
-    """
-
-    target: str
-    task: Task | None = None
-    quick: bool = False
-    seed: int = 0
-    budget: float | None = None
-    out: Path | None = None
-    leave_out: tuple[str, ...] = ()
-    epochs: int | None = None
-
-
-def search_table(file: Path, asked: Asked, *, as_json: bool = False) -> None:
+def search_table(
+    file: Path,
+    target: str,
+    *,
+    task: TaskName | None,
+    budget: float | None,
+    leave_out: Sequence[str],
+    quick: bool,
+    epochs: int | None,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
     """Search the regulariser for a table, print the verdict, write report, model and trainings.
 
     Args:
         file: The table.
-        asked: What is asked.
-        as_json: Print JSON.
+        target: Name of the column to predict.
+        task: Kind of the target, or None to infer it from the column.
+        budget: Seconds that the search may take, or None.
+        leave_out: Names of columns that are no inputs.
+        quick: Whether to try every other strength only, once.
+        epochs: Epochs of each training, or None for as many as suit the number of rows.
+        seed: Seed for the folds and the initial weights.
+        out: Folder for the files that are written, or None for one beside the table.
+        as_json: Whether to print JSON.
     """
     start = time.perf_counter()
-    columns = _without(read(file, without=asked.leave_out), asked)
-    wanted = encoding.target(columns, asked.target, asked.task)
-    encoded = encoding.learn(columns, asked.target)
+    columns = _without(read(file, without=leave_out), leave_out, target)
+    wanted = encoding.target(columns, target, task)
+    encoded = encoding.learn(columns, target)
     x, notes = encoded({name: values[wanted.rows] for name, values in columns.items()})
     notes = [*wanted.notes, *(_words(name, columns[name], count) for name, count in encoded.words.items()), *notes]
     notes += [*_counting(columns, encoded), *_repeats(x)]
     if not as_json:
         classes = f": {', '.join(map(encoding.spoken, wanted.classes))}" if wanted.classes else ""
-        size = f"{len(x)} rows, {x.shape[1]} inputs, {wanted.task} of {asked.target}{classes}"
+        size = f"{len(x)} rows, {x.shape[1]} inputs, {wanted.task} of {target}{classes}"
         print("\n".join([*notes, size]), flush=True)
-    check(wanted.y, wanted.task, Plan.folds)
-    out = asked.out or file.with_name(f"{file.stem}-search")
+    kind = CLASSES if wanted.classes else NUMBERS
+    check(wanted.y, kind, Plan.folds)
+    out = out or file.with_name(f"{file.stem}-search")
     command = shlex.join(["jaxreg", *sys.argv[1:]])
-    plan = _plan(out, x, wanted.y, asked)
+    plan = _plan(out, x, wanted.y, quick=quick, seed=seed, budget=budget, epochs=epochs)
     keep_compiled()
     try:
-        found = search(x, wanted.y, wanted.task, plan, store=out / "trainings")
+        found = search(x, wanted.y, kind, plan, store=out / "trainings")
     except OtherSweepError:  # of the same rows and options, as the plan was
         raise ValueError(
             f"{out} holds trainings by another version of jaxreg or of JAX, or on another kind of device, which don't "
@@ -86,8 +82,8 @@ def search_table(file: Path, asked: Asked, *, as_json: bool = False) -> None:
         ) from None
     source = Source("search", found)
     told = search_report.summary(source) | {"notes": notes, "file": str(file), "command": command}
-    model = Model(found.net, encoded, asked.target, wanted.task, wanted.classes, {"chosen": found.chosen.label})
-    model_file.save(out / "model.safetensors", model)
+    model = FittedModel(found.net, encoded, target, wanted.task, wanted.classes, {"chosen": found.chosen.label})
+    save(out / "model.safetensors", model)
     write_whole(out / "verdict.json", json.dumps(told, indent=1, allow_nan=False) + "\n")
     write_whole(
         out / "report.html",
@@ -100,21 +96,21 @@ def search_table(file: Path, asked: Asked, *, as_json: bool = False) -> None:
         print(json.dumps(told | {"out": str(out.resolve()), "seconds": seconds}, allow_nan=False))
         return
     print("\n".join([*search_report.lines(source), "", *told["verdict"]]))
-    late = f", over the budget of {asked.budget:g} s" if asked.budget and seconds > asked.budget else ""
+    late = f", over the budget of {budget:g} s" if budget and seconds > budget else ""
     print(f"{told['nets']} nets in {seconds:.0f} s{late}. Report, model, verdict and trainings are in {out.resolve()}")
 
 
-def _without(columns: Columns, asked: Asked) -> Columns:
-    for name in asked.leave_out:
+def _without(columns: Columns, leave_out: Sequence[str], target: str) -> Columns:
+    for name in leave_out:
         if name not in columns:
             raise ValueError(f"--leave-out names {name!r}; there are {encoding.listed(list(columns))}")
-    if asked.target in asked.leave_out:
-        raise ValueError(f"--leave-out names the target, {asked.target!r}; expected other columns")
-    return {name: values for name, values in columns.items() if name not in asked.leave_out}
+    if target in leave_out:
+        raise ValueError(f"--leave-out names the target, {target!r}; expected other columns")
+    return {name: values for name, values in columns.items() if name not in leave_out}
 
 
 def predict(model: Path, file: Path, out: Path | None) -> None:
-    """Foretell the target for each row of a table: as CSV, printed or written.
+    """Predict the target for each row of a table: as CSV, printed or written.
 
     Args:
         model: What a search wrote.
@@ -123,7 +119,7 @@ def predict(model: Path, file: Path, out: Path | None) -> None:
     """
     if model.is_dir():
         model = model / "model.safetensors"
-    loaded = model_file.load(model)
+    loaded = load(model)
     for given in (model, file):
         if out is not None and out.exists() and given.exists() and out.samefile(given):
             raise ValueError(f"--out {out} is {given}, which would be lost; name another file")
@@ -137,11 +133,13 @@ def predict(model: Path, file: Path, out: Path | None) -> None:
         write_whole(out, text)
 
 
-def _plan(out: Path, x: np.ndarray, y: np.ndarray, asked: Asked) -> Plan:
-    """The plan of a search; that of the same search before, where there was one, for its trainings fit no other."""
+def _plan(
+    out: Path, x: np.ndarray, y: np.ndarray, *, quick: bool, seed: int, budget: float | None, epochs: int | None
+) -> Plan:
+    """Return the plan of a search: that of the same search before, if there was one, as its trainings fit no other."""
     digest = hashlib.sha256(np.ascontiguousarray(x).tobytes() + np.ascontiguousarray(y).tobytes()).hexdigest()
-    request = {"rows": digest, "quick": asked.quick, "seed": asked.seed, "budget": asked.budget}
-    request |= {} if asked.epochs is None else {"epochs": asked.epochs}
+    request = {"rows": digest, "quick": quick, "seed": seed, "budget": budget}
+    request |= {} if epochs is None else {"epochs": epochs}
     place = out / "plan.json"
     if place.exists():
         try:
@@ -157,7 +155,7 @@ def _plan(out: Path, x: np.ndarray, y: np.ndarray, asked: Asked) -> Plan:
         raise ValueError(f"--out {out} is a file; name a folder")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"the folder {out} holds other files; name an empty one with --out")
-    plan = planned(x.shape, asked.budget, quick=asked.quick, seed=asked.seed, epochs=asked.epochs)
+    plan = planned(x.shape, budget, quick=quick, seed=seed, epochs=epochs)
     try:
         write_whole(place, json.dumps({"request": request, "plan": dataclasses.asdict(plan)}))
     except OSError as error:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from jaxreg.lab.search.candidates import METHODS
 from jaxreg.lab.search.plan import Plan
 from jaxreg.lab.search.run import Search, search
-from jaxreg.lab.tabular.encoding import Task
+from jaxreg.lab.training.tasks import CLASSES, NUMBERS, Task
 
 
 class _Searching(BaseEstimator):  # type: ignore[misc]
@@ -46,14 +46,14 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         if isinstance(self.methods, str) or (self.methods is not None and not np.iterable(self.methods)):
             raise ValueError(f"methods is {self.methods!r}; expected several names, such as ['L2']")
         plan = Plan(
-            METHODS if self.methods is None else self.methods,
-            self.hidden,
-            self.epochs,
-            self.learning_rate,
-            self.folds,
-            self.repeats,
-            self.quick,
-            int(seed),
+            methods=METHODS if self.methods is None else self.methods,
+            hidden=self.hidden,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            folds=self.folds,
+            repeats=self.repeats,
+            quick=self.quick,
+            seed=int(seed),
         )
         found = search(x, y, self._task, plan, weights=weights)
         self.search_: Search = found
@@ -105,7 +105,7 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
         (['method', 'strength'], True)
     """
 
-    _task = "classification"
+    _task = CLASSES
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Search on rows `X`, of shape (rows, inputs), with classes `y`; each counts `sample_weight`, 1 by default."""
@@ -143,7 +143,7 @@ class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]
         ('L2', True)
     """
 
-    _task = "regression"
+    _task = NUMBERS
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Search on rows `X`, of shape (rows, inputs), with numbers `y`; each counts `sample_weight`, 1 by default."""

@@ -13,7 +13,7 @@ import safetensors
 import safetensors.numpy
 
 from jaxreg.lab.atomic_files import write_whole
-from jaxreg.lab.tabular.encoding import Column, Encoding, Task, spoken
+from jaxreg.lab.tabular.encoding import Column, Encoding, TaskName, spoken
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Model:
+class FittedModel:
     """A net with what it takes to use it on a file.
 
     Args:
@@ -63,7 +63,7 @@ class Model:
     net: Net
     encoding: Encoding
     target: str
-    task: Task
+    task: TaskName
     classes: tuple[str | float, ...]
     about: dict[str, Any]
 
@@ -71,7 +71,7 @@ class Model:
         """The predictions for inputs as CSV: the class and the probability of each, or the number."""
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
-        if self.task == "regression":
+        if not self.classes:
             rows.writerow([self.target])
             rows.writerows([float(number)] for number in self.net(x)[:, 0])
             return text.getvalue()
@@ -82,7 +82,7 @@ class Model:
         return text.getvalue()
 
 
-def save(file: Path, model: Model) -> None:
+def save(file: Path, model: FittedModel) -> None:
     """Write a model.
 
     Args:
@@ -102,7 +102,7 @@ def save(file: Path, model: Model) -> None:
     write_whole(file, safetensors.numpy.save(arrays, header))
 
 
-def load(file: Path) -> Model:
+def load(file: Path) -> FittedModel:
     """Read a model.
 
     Args:
@@ -133,7 +133,9 @@ def load(file: Path) -> Model:
         raise ValueError(f"{file} is damaged: it doesn't hold what was written to it; search again or copy it again")
     told = json.loads(header["jaxreg"])
     columns = tuple(Column(each["name"], each["fill"], tuple(each["categories"])) for each in told["encoding"])
-    return Model(Net(arrays), Encoding(columns), told["target"], told["task"], tuple(told["classes"]), told["about"])
+    return FittedModel(
+        Net(arrays), Encoding(columns), told["target"], told["task"], tuple(told["classes"]), told["about"]
+    )
 
 
 class _NewerError(Exception):

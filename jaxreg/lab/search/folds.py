@@ -25,16 +25,9 @@ from jaxreg.lab.sweeps.engine import compute, sweep
 from jaxreg.lab.sweeps.grid import make_grid
 from jaxreg.lab.sweeps.program import Program
 from jaxreg.lab.sweeps.store import find_manifest
-from jaxreg.lab.tabular.encoding import Task
 from jaxreg.lab.training.loop import fit
-from jaxreg.lab.training.metrics import (
-    Measure,
-    binary_accuracy,
-    categorical_accuracy,
-    categorical_cross_entropy,
-    squared_error,
-)
 from jaxreg.lab.training.problem import Problem
+from jaxreg.lab.training.tasks import BINARY, CLASSES, NUMBERS, Task
 
 BATCH = 128
 """Rows a step, where there are as many: nets are better than with whole tables as batches, by a quarter of the loss
@@ -56,7 +49,7 @@ class Setting:
         points: Points of a curve after that of the initial weights; it divides `epochs`.
     """
 
-    task: Task
+    task: Task = dataclasses.field(hash=False)
     outputs: int
     hidden: int
     epochs: int
@@ -71,13 +64,16 @@ class Setting:
         """Steps an epoch."""
         return -(-rows // self.batch(rows))
 
-    def measures(self) -> tuple[Measure, dict[str, Measure]]:
-        """The loss, and what else is measured."""
-        if self.task == "regression":
-            return squared_error, {}
-        if self.outputs == 1:
-            return _cross_entropy, {"accuracy": binary_accuracy}
-        return categorical_cross_entropy, {"accuracy": categorical_accuracy}
+
+def searched_task(classes: int) -> Task:
+    """Return the task of a table: so many classes, or a number if there are none.
+
+    Args:
+        classes: Number of classes, 0 for numbers.
+    """
+    if classes > 2:
+        return CLASSES
+    return BINARY._replace(loss=_cross_entropy) if classes else NUMBERS._replace(metrics={})
 
 
 def _cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
@@ -86,7 +82,7 @@ def _cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     return jax.nn.softplus((1 - 2 * targets) * outputs[:, 0]) + 0 * outputs[:, 0]
 
 
-class Table(NamedTuple):
+class PaddedRows(NamedTuple):
     """Rows, filled up to a size that tables of about as many rows share.
 
     Args:
@@ -116,7 +112,7 @@ class Split(NamedTuple):
     validation: Any
 
 
-def splits(repeats: int, folds: int) -> list[Split]:
+def nested_splits(repeats: int, folds: int) -> list[Split]:
     """Every split of nested cross-validation; the last leaves nothing out.
 
     Args:
@@ -124,7 +120,7 @@ def splits(repeats: int, folds: int) -> list[Split]:
         folds: How many.
 
     Example:
-        >>> [tuple(split)[1:] for split in splits(repeats=1, folds=3)]
+        >>> [tuple(split)[1:] for split in nested_splits(repeats=1, folds=3)]
         [(0, 1), (0, 2), (1, 2), (0, 0), (1, 1), (2, 2), (-1, -1)]
     """
     found = []
@@ -155,7 +151,7 @@ def deal(y: np.ndarray, folds: int, rng: np.random.Generator, *, classes: bool) 
     return dealt
 
 
-def lane(setting: Setting, table: Table, knobs: Knobs, split: Split) -> dict[str, Any]:
+def lane(setting: Setting, table: PaddedRows, knobs: Knobs, split: Split) -> dict[str, Any]:
     """One training.
 
     Args:
@@ -178,13 +174,12 @@ def lane(setting: Setting, table: Table, knobs: Knobs, split: Split) -> dict[str
     }
     rows: list[Any] = [jnp.asarray(table.x)[None], jnp.asarray(table.y)[None]] * 3
     data = Data(*rows, *(weights[part][None] for part in ("train", "test", "validation")))
-    loss, metrics = setting.measures()
     problem = Problem(
         _model(setting, table, weights["train"], split.repeat),
         data,
         setting.epochs,
-        loss,
-        metrics,
+        setting.task.loss,
+        setting.task.metrics,
         setting.batch(table.x.shape[0]),
         setting.epochs // setting.points,
     )
@@ -193,7 +188,7 @@ def lane(setting: Setting, table: Table, knobs: Knobs, split: Split) -> dict[str
     return {name: value for name, value in found.items() if not name.startswith(("norm/", "penalty", "violation"))}
 
 
-def _model(setting: Setting, table: Table, w: jax.Array, repeat: Any) -> Model:
+def _model(setting: Setting, table: PaddedRows, w: jax.Array, repeat: Any) -> Model:
     """The net on inputs that are standardised by the rows of one training, whose figures go into the first layer."""
     size, rows = table.x.shape[1], w / jnp.sum(w)
     net = linen(MLP(setting.hidden, setting.outputs), (size,))
@@ -219,7 +214,7 @@ def _model(setting: Setting, table: Table, w: jax.Array, repeat: Any) -> Model:
         hidden = jax.nn.relu(kernel.T @ jnp.concatenate([inputs, ones], axis=1).T)
         return (output["kernel"].T @ hidden + output["bias"][:, None]).T
 
-    if setting.task == "classification":
+    if setting.task.classes:
         return Model(init, apply)
     y = jnp.asarray(table.y)
     middle = rows @ y
@@ -228,7 +223,7 @@ def _model(setting: Setting, table: Table, w: jax.Array, repeat: Any) -> Model:
 
 
 def train(
-    setting: Setting, table: Table, tried: Sequence[Candidate], parts: Sequence[Split], store: Path | None = None
+    setting: Setting, table: PaddedRows, tried: Sequence[Candidate], parts: Sequence[Split], store: Path | None = None
 ) -> dict[str, np.ndarray]:
     """Train every candidate on every split.
 
@@ -266,10 +261,10 @@ def train(
 def _program(
     setting: Setting, tried: tuple[Candidate, ...], parts: tuple[Split, ...], structs: tuple[Any, ...]
 ) -> Program:
-    def run(table: Table, candidate: Knobs, split: Split) -> dict[str, Any]:
+    def run(table: PaddedRows, candidate: Knobs, split: Split) -> dict[str, Any]:
         return lane(setting, table, candidate, split)
 
-    table = Table(*(np.empty(*struct) for struct in structs))
+    table = PaddedRows(*(np.empty(*struct) for struct in structs))
     width = _width(setting, table.x.shape[0], len(tried) * len(parts))
     return Program(run, make_grid(_axes(tried, parts)), width, operands={"table": table})
 

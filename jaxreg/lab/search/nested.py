@@ -76,7 +76,7 @@ def nested(
 
     Args:
         tried: The candidates, the first of them without a regulariser.
-        parts: The splits, as `jaxreg.lab.folds.splits` orders them.
+        parts: The splits, as `jaxreg.lab.search.folds.nested_splits` orders them.
         test: Loss and score on the fold `test` of each split, of shape (candidates, splits); NaN where a lane diverged.
         validation: Loss on the fold `validation`, likewise.
         rows: How many there are, if the score is a share of them: its standard error is at least that of so many

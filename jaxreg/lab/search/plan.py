@@ -6,9 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxreg.lab.search.candidates import METHODS, Candidate, candidates
-from jaxreg.lab.search.folds import Setting, splits
+from jaxreg.lab.search.folds import Setting, nested_splits, searched_task
 from jaxreg.lab.sweeps.chunk_size import cores
-from jaxreg.lab.tabular.encoding import Task
 
 MOST_EPOCHS = 500
 ROWS_SEEN = 120_000
@@ -63,19 +62,20 @@ class Plan:
         return epochs, next(points for points in range(10, 0, -1) if epochs % points == 0)
 
 
-def planned_for(plan: Plan, task: Task, classes: int, rows: int) -> tuple[Setting, list[Candidate], int]:
+def planned_for(plan: Plan, classes: int, rows: int) -> tuple[Setting, list[Candidate], int]:
     """What the trainings of a table share, the candidates, and how many rows it is filled up to.
 
     Args:
         plan: What to try, and how.
-        task: What to learn.
         classes: How many there are; 0 for a number.
         rows: Different rows.
     """
     # Sizes that many tables share, for few programs.
     filled = _rounded(rows, 128 if rows <= 256 else max(64, 2 ** (int(np.log2(rows)) - 3)))
     epochs, points = plan.passes(rows)
-    setting = Setting(task, classes if classes > 2 else 1, plan.hidden, epochs, plan.learning_rate, points)
+    setting = Setting(
+        searched_task(classes), classes if classes > 2 else 1, plan.hidden, epochs, plan.learning_rate, points
+    )
     return setting, candidates(plan.methods, epochs, setting.steps(filled), quick=plan.quick), filled
 
 
@@ -110,10 +110,10 @@ def planned(
 def _seconds(shape: tuple[int, ...], plan: Plan) -> float:
     # Half as much again as measured on a core of a shared server: what a process takes to start and compile, then a
     # step's fixed cost and its arithmetic.
-    setting, tried, rows = planned_for(plan, "regression", 0, shape[0])
+    setting, tried, rows = planned_for(plan, 0, shape[0])
     steps = setting.epochs * setting.steps(rows)
     lane = 4e-6 * steps + setting.epochs * rows * (shape[1] + 3) * plan.hidden * 6 / 3e10
-    nets = len(tried) * len(splits(plan.repeats, plan.folds))
+    nets = len(tried) * len(nested_splits(plan.repeats, plan.folds))
     return 15 + nets * lane / cores()
 
 

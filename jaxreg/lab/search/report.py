@@ -47,7 +47,8 @@ def verdict(source: Source) -> list[Text]:
         source: The search.
     """
     found: Search = source.data
-    nested, score, loss = found.found, _SCORE[found.task], _LOSS[found.task]
+    nested, task = found.found, found.setting.task.name
+    score, loss = _SCORE[task], _LOSS[task]
     method = found.chosen.method
     estimates, outer = source.at("found"), _outer_folds(source)
     told: list[Text] = [
@@ -103,7 +104,7 @@ def table(source: Source) -> Table:
         share = source.find(summaries.win_rate, label).number(form=".0f", times=100)
         rows.append([[Code(label)], *([cell] for cell in shown), [share, " %"]])
     caption: Text = ["Mean over ", _outer_folds(source), " outer folds, before the choice"]
-    columns = ["candidate", _SCORE[source.data.task], "loss", "loss gained", "better in"]
+    columns = ["candidate", _SCORE[source.data.setting.task.name], "loss", "loss gained", "better in"]
     return Table(caption, columns, rows, [source.data.chosen.label])
 
 
@@ -163,8 +164,8 @@ def summary(source: Source) -> dict[str, Any]:
     nested = found.found
     return {
         "chosen": {"label": found.chosen.label, "method": found.chosen.method, "strength": found.chosen.shown},
-        "task": found.task,
-        _SCORE[found.task]: _known(nested.score),
+        "task": found.setting.task.name,
+        _SCORE[found.setting.task.name]: _known(nested.score),
         "loss": _known(nested.loss),
         "score_gain": _known(nested.score_gain),
         "loss_gain": _known(nested.loss_gain),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from jaxreg.lab.tabular.columns import LARGEST
-from jaxreg.lab.tabular.encoding import Task
+from jaxreg.lab.training.tasks import Task
 
 
 def different_inputs(x: np.ndarray, folds: int) -> tuple[int, bool]:
@@ -65,11 +65,9 @@ def check(y: np.ndarray, task: Task, folds: int) -> None:
     if len(y) < folds:
         raise ValueError(f"there are n_samples={len(y)} rows for {folds} folds; expected as many at least")
     if len(np.unique(y)) < 2:
-        what = "one class only" if task == "classification" else f"{y[0]:g} in every row"
-        raise ValueError(f"the target holds {what}; expected two different {_KINDS[task]} at least")
-
-
-_KINDS = {"classification": "classes", "regression": "numbers"}
+        if task.classes:
+            raise ValueError("the target holds one class only; expected two different classes at least")
+        raise ValueError(f"the target holds {y[0]:g} in every row; expected two different numbers at least")
 
 
 def _figures(
@@ -81,7 +79,7 @@ def _figures(
     # What is two values only keeps their distance as its unit: the rarer one would stand out else.
     scale = np.where(two, np.ptp(x, axis=0), scale)
     scale = np.where(scale > 0, scale, 1)
-    if task == "classification":
+    if task.classes:
         return mean, scale, (0.0, 1.0)
     middle = share @ y
     return mean, scale, (float(middle), float(_deviation(share, y - middle)))

@@ -8,11 +8,11 @@ import numpy as np
 
 from jaxreg.lab.search.candidates import Candidate
 from jaxreg.lab.search.fitted_model import Net
-from jaxreg.lab.search.folds import WEIGHTS, Setting, Split, Table, deal, splits, train
+from jaxreg.lab.search.folds import WEIGHTS, PaddedRows, Setting, Split, deal, nested_splits, train
 from jaxreg.lab.search.nested import Nested, nested
 from jaxreg.lab.search.plan import Plan, _rounded, planned_for
 from jaxreg.lab.search.rows import _figures, _rows, check
-from jaxreg.lab.tabular.encoding import Task
+from jaxreg.lab.training.tasks import BINARY, CLASSES, NUMBERS, Task
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,7 +20,6 @@ class Search:
     """What a search found.
 
     Attributes:
-        task: What was learnt.
         plan: What was tried, and how.
         setting: What all trainings shared.
         tried: The candidates.
@@ -32,7 +31,6 @@ class Search:
         rows: How many were trained on; equal ones that stay in one fold are one.
     """
 
-    task: Task
     plan: Plan
     setting: Setting
     tried: list[Candidate]
@@ -73,29 +71,33 @@ def search(
     Args:
         x: Inputs, of shape (rows, inputs), finite.
         y: Targets, of shape (rows,): numbers, or classes as integers from 0.
-        task: What to learn.
+        task: `NUMBERS`, `BINARY` or `CLASSES` of `jaxreg.lab`; two classes take one logit by either of them.
         plan: What to try, and how.
         weights: What each row counts; 1 each if None.
         store: Folder to keep finished trainings in, to go on from.
 
     Raises:
-        ValueError: If there are fewer rows than folds, one class only, a target that is constant, or a number that is
-            too large for float32.
+        ValueError: If the task is another one, there are fewer rows than folds, one class only, a target that is
+            constant, or a number that is too large for float32.
     """
+    if task not in (NUMBERS, BINARY, CLASSES):
+        raise ValueError(f"task is {task!r}; expected NUMBERS, BINARY or CLASSES of jaxreg.lab")
     plan = plan or Plan()
     x, y, w, group = _rows(x, y, weights, plan.folds)
     check(y, task, plan.folds)
-    classes = int(y.max()) + 1 if task == "classification" else 0
+    classes = int(y.max()) + 1 if task.classes else 0
+    if task == BINARY and classes > 2:
+        raise ValueError(f"task is BINARY, and there are {classes} classes; expected CLASSES")
     two = np.array([np.isin(column, (column.min(), column.max())).all() for column in x.T])
     mean, scale, target = _figures(x, y, w, two, task)
-    setting, tried, rows = planned_for(plan, task, classes, len(x))
+    setting, tried, rows = planned_for(plan, classes, len(x))
     # Inputs by eights, one of them for the bias: tables of about as many share a program.
     width, fill = _rounded(x.shape[1] + 1, 8) - 1, rows - len(x)
     rng = np.random.default_rng(plan.seed)
     heaviest = np.lexsort((-w, group))[np.searchsorted(np.sort(group), np.arange(group.max() + 1))]
     dealt = np.stack([deal(y[heaviest], plan.folds, rng, classes=classes > 0)[group] for _ in range(plan.repeats)])
     kind = np.int32 if classes > 2 else np.float32
-    table = Table(
+    table = PaddedRows(
         x=np.pad((x - mean) / scale, [(0, fill), (0, width - x.shape[1])]).astype(np.float32),
         y=np.pad((y - target[0]) / target[1], (0, fill)).astype(kind),
         w=np.pad(w / w.mean(), (0, fill)).astype(np.float32),
@@ -104,15 +106,15 @@ def search(
         folds=np.pad(dealt, [(0, 0), (0, fill)], constant_values=-2).astype(np.int32),
         seed=np.int32(plan.seed),
     )
-    parts = splits(plan.repeats, plan.folds)
+    parts = nested_splits(plan.repeats, plan.folds)
     lanes = train(setting, table, tried, parts, store)
-    spread = _spread(table, parts) if task == "regression" else np.zeros(0)
+    spread = np.zeros(0) if task.classes else _spread(table, parts)
     found = judged(tried, parts, lanes, spread, len(x))
     arrays = {path: lanes[f"params/{path}"][found.chosen, -1] for path in WEIGHTS}
     arrays["hidden/kernel"] = arrays["hidden/kernel"][: x.shape[1]]
     net = Net(arrays | {"mean": mean, "scale": scale, "target": np.array(target)})
     lanes = {name: values for name, values in lanes.items() if not name.startswith("params/")}
-    return Search(task, plan, setting, tried, parts, lanes, spread, found, net, len(x))
+    return Search(plan, setting, tried, parts, lanes, spread, found, net, len(x))
 
 
 def judged(
@@ -139,7 +141,7 @@ def _losses(lanes: dict[str, np.ndarray], part: str) -> np.ndarray:
     return np.where(lanes["diverged_at"] < 0, lanes[f"{part}_loss"][..., -1], np.nan)
 
 
-def _spread(table: Table, parts: Sequence[Split]) -> np.ndarray:
+def _spread(table: PaddedRows, parts: Sequence[Split]) -> np.ndarray:
     spread = []
     for part in parts:
         w = table.w * ((table.folds[part.repeat] == part.test) | (part.test < 0))

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxreg.lab.search.candidates import CONSTANT
 from jaxreg.lab.search.fitted_model import load
-from jaxreg.lab.search.folds import splits
+from jaxreg.lab.search.folds import nested_splits
 from jaxreg.lab.search.nested import Estimate
 from jaxreg.lab.search.plan import Plan, planned_for
 from jaxreg.lab.search.run import Search, judged
@@ -40,13 +40,13 @@ def open_search(folder: Path) -> Search:
     plan, verdict = (json.loads((folder / name).read_text("utf-8")) for name in ("plan.json", "verdict.json"))
     kept = Plan(**plan["plan"])
     model = load(folder / "model.safetensors")
-    setting, tried, _ = planned_for(kept, model.task, len(model.classes), verdict["rows"])
+    setting, tried, _ = planned_for(kept, len(model.classes), verdict["rows"])
     stored = open_store(folder / "trainings").load()
     lanes = {str(name): values.values for name, values in stored.items() if not str(name).startswith("params/")}
-    parts = splits(kept.repeats, kept.folds)
+    parts = nested_splits(kept.repeats, kept.folds)
     spread = np.array(verdict["spread"], np.float64)
     found = judged(tried, parts, lanes, spread, verdict["rows"])
-    return Search(model.task, kept, setting, tried, parts, lanes, spread, found, model.net, verdict["rows"])
+    return Search(kept, setting, tried, parts, lanes, spread, found, model.net, verdict["rows"])
 
 
 def loss_change(search: Search) -> Estimate:

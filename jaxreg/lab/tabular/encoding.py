@@ -12,8 +12,8 @@ import numpy as np
 
 from jaxreg.lab.tabular.columns import Columns
 
-Task = Literal["classification", "regression"]
-"""What the target is: a class or a number."""
+TaskName = Literal["classification", "regression"]
+"""Kind of a target: a class or a number."""
 MOST_CATEGORIES = 100
 MOST_CLASSES = 100
 WHOLE_CLASSES = 20
@@ -49,12 +49,12 @@ class Target:
 
     y: np.ndarray
     rows: np.ndarray
-    task: Task
+    task: TaskName
     classes: tuple[str | float, ...]
     notes: tuple[str, ...]
 
 
-def target(columns: Columns, name: str, task: Task | None = None) -> Target:
+def target(columns: Columns, name: str, task: TaskName | None = None) -> Target:
     """Read the target column.
 
     Args:

@@ -1,4 +1,4 @@
-"""What is to be learnt: the loss, the metrics beside it, and how people speak of the loss."""
+"""Kinds of problems: the loss, the metrics beside it, and how people speak of the loss."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -18,10 +18,11 @@ class Task(NamedTuple):
     """A kind of problem.
 
     Args:
-        loss: What is minimised.
-        metrics: Name -> what is measured beside it.
-        words: What the loss is called.
-        unit: That of the loss; empty if it has none.
+        loss: Measure that is minimised.
+        metrics: Name -> measure that is reported beside it.
+        words: Name of the loss in a sentence.
+        unit: Unit of the loss; empty if it has none.
+        classes: Whether the targets are classes; they are numbers otherwise.
 
     Example:
         >>> from jaxreg.lab import BINARY, equal_error_rate
@@ -33,13 +34,19 @@ class Task(NamedTuple):
     metrics: Mapping[str, Measure]
     words: str
     unit: str
+    classes: bool
+
+    @property
+    def name(self) -> str:
+        """The name in files and on the command line."""
+        return "classification" if self.classes else "regression"
 
 
-BINARY = Task(binary_cross_entropy, {"accuracy": binary_accuracy}, "cross-entropy", "nats")
-"""Two classes, 0 and 1, told from one logit."""
+BINARY = Task(binary_cross_entropy, {"accuracy": binary_accuracy}, "cross-entropy", "nats", classes=True)
+"""Two classes, 0 and 1, predicted by one logit."""
 
-CLASSES = Task(categorical_cross_entropy, {"accuracy": categorical_accuracy}, "cross-entropy", "nats")
-"""Two classes or more, integers from 0, told from one logit each."""
+CLASSES = Task(categorical_cross_entropy, {"accuracy": categorical_accuracy}, "cross-entropy", "nats", classes=True)
+"""Two classes or more, integers from 0, predicted by one logit each."""
 
-NUMBERS = Task(squared_error, {"rmse": root_mean_squared_error}, "squared error", "")
+NUMBERS = Task(squared_error, {"rmse": root_mean_squared_error}, "squared error", "", classes=False)
 """Numbers: regression."""

@@ -18,14 +18,14 @@ from helpers.pages import Page, recompute
 from helpers.tables import a_model
 from scipy import stats
 
-from jaxreg.lab import Data, Problem, Recipe, fit, linen, squared_error
+from jaxreg.lab import CLASSES, NUMBERS, Data, Problem, Recipe, fit, linen, squared_error
 from jaxreg.lab.cli import main
 from jaxreg.lab.models import MLP, Model
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.candidates import FOREVER, METHODS, Candidate, Knobs, Rate, candidates
 from jaxreg.lab.search.fitted_model import load, save
-from jaxreg.lab.search.folds import BATCH, Setting, Split, Table, deal, splits, train
+from jaxreg.lab.search.folds import BATCH, PaddedRows, Setting, Split, deal, nested_splits, searched_task, train
 from jaxreg.lab.search.nested import Estimate, choose, nested
 from jaxreg.lab.search.plan import planned
 from jaxreg.lab.search.report import _sure, summary
@@ -105,8 +105,8 @@ def test_parts_of_the_same_rows_are_measured_as_copies_of_them_are():
 
 
 def test_the_loss_of_two_classes_is_the_cross_entropy():
-    setting = Setting("classification", outputs=1, hidden=1, epochs=1, learning_rate=0.1)
-    loss, _ = setting.measures()
+    setting = Setting(searched_task(2), outputs=1, hidden=1, epochs=1, learning_rate=0.1)
+    loss = setting.task.loss
     logits = jnp.array([-80.0, -1.0, 0.0, 1e-6, 3.0, 80.0, jnp.nan, jnp.inf, -jnp.inf])
     for target in (0.0, 1.0):
 
@@ -143,7 +143,7 @@ def test_inputs_that_come_back_are_in_every_fold():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 3, (1000, 2)).astype(float)
     y = (rng.random(1000) < np.where(x[:, 0] == 0, 0.8, 0.2)).astype(int)
-    found = search(x, y, "classification", Plan(quick=True, repeats=1, epochs=60, methods=("L2",)))
+    found = search(x, y, CLASSES, Plan(quick=True, repeats=1, epochs=60, methods=("L2",)))
     best = np.mean(y == (x[:, 0] == 0))  # about 0.8
     assert found.rows == 1000
     assert abs(found.found.score.mean - best) < 0.02
@@ -172,7 +172,7 @@ def test_rows_of_equal_inputs_stay_in_one_fold():
     """Each input once in either class: a net says the same of both, and is right once, unless it was trained on one."""
     x = np.repeat(np.random.default_rng(0).normal(size=(100, 3)), 2, axis=0)
     y = np.arange(200) % 2
-    found = search(x, y, "classification", Plan(quick=True, repeats=1, epochs=300, methods=("L2",)))
+    found = search(x, y, CLASSES, Plan(quick=True, repeats=1, epochs=300, methods=("L2",)))
     assert found.found.scores[0].mean() == 0.5
 
 
@@ -186,13 +186,13 @@ def test_the_learning_rate_falls_to_0_over_the_last_quarter_of_the_steps(stop):
 def test_trainings_end_at_a_learning_rate_of_0():
     # Adam moves a weight by the learning rate where its gradient hardly changes: here that of the output's bias.
     x, y = np.random.default_rng(0).normal(size=(50, 1)), np.repeat([0, 1], [10, 40])
-    found = search(x, y, "classification", Plan(methods=("L2",), epochs=100, learning_rate=1e-6, folds=3, repeats=1))
+    found = search(x, y, CLASSES, Plan(methods=("L2",), epochs=100, learning_rate=1e-6, folds=3, repeats=1))
     rates = np.minimum(1, np.arange(100, 0, -1) / 25)
     np.testing.assert_allclose(found.net.arrays["output/bias"], 1e-6 * rates.sum(), rtol=1e-3)
 
 
 def test_a_large_table_is_trained_in_batches():
-    setting = Setting("classification", outputs=1, hidden=1, epochs=1, learning_rate=0.1)
+    setting = Setting(searched_task(2), outputs=1, hidden=1, epochs=1, learning_rate=0.1)
     assert [(setting.batch(rows), setting.steps(rows)) for rows in (9, BATCH, 3 * BATCH + 1)] == [
         (9, 1),
         (BATCH, 1),
@@ -200,24 +200,24 @@ def test_a_large_table_is_trained_in_batches():
     ]
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("task", [CLASSES, NUMBERS])
 def test_rows_that_all_count_nothing_are_refused(task):
     with pytest.raises(ValueError, match="there are n_samples=0 rows for 5 folds; expected as many at least"):
         search(np.arange(12.0).reshape(6, 2), np.array([0, 1] * 3), task, weights=np.zeros(6))
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("task", [CLASSES, NUMBERS])
 def test_before_its_first_step_a_training_is_the_formula_on_its_own_rows(task):
     """A learning rate of 0: 37 rows of 5 inputs, in a table that is filled up to 48 rows of 8."""
     rng, inputs, hidden = np.random.default_rng(4), 5, 6
     x, there = rng.normal(3, [1, 20, 0.1, 0, 1, 9, 9, 9], (48, 8)), np.arange(48) < 37
     x[:, inputs:] = 0
-    y = rng.integers(0, 2, 48) if task == "classification" else rng.normal(5, 7, 48)
+    y = rng.integers(0, 2, 48) if task.classes else rng.normal(5, 7, 48)
     w, scaled = there * rng.integers(1, 4, 48), np.arange(8) != 1
     dealt = rng.integers(0, 3, (2, 48)).astype(np.int32)
     numbers = (each.astype(np.float32) for each in (x, y, w, scaled))
-    table = Table(*numbers, np.float32(inputs), dealt, np.int32(7))
-    setting = Setting(task, outputs=1, hidden=hidden, epochs=1, learning_rate=0.0)
+    table = PaddedRows(*numbers, np.float32(inputs), dealt, np.int32(7))
+    setting = Setting(searched_task(2 if task.classes else 0), outputs=1, hidden=hidden, epochs=1, learning_rate=0.0)
     parts = [Split(0, 0, 1), Split(0, 2, 2), Split(1, 2, 2), Split(0, -1, -1)]
     found = train(setting, table, TRIED[:2], parts)
     kernels = found["params/hidden/kernel"]
@@ -232,7 +232,7 @@ def test_before_its_first_step_a_training_is_the_formula_on_its_own_rows(task):
         mean = np.average(x, axis=0, weights=rows)
         spread = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=rows))
         units = np.maximum((x - mean) / np.where(scaled & (spread > 1e-3), spread, 1) @ kernel, 0) @ rest[0][:, 0]
-        if task == "regression":
+        if not task.classes:
             middle = np.average(y, weights=rows)
             losses = (middle + np.sqrt(np.average((y - middle) ** 2, weights=rows)) * units - y) ** 2
         else:
@@ -250,14 +250,14 @@ def test_numbers_beyond_float32_are_refused_and_tiny_ones_are_scaled():
     plan = Plan(quick=True, repeats=1, epochs=40, methods=("L2",))
     for inputs, target in ((x * 1e200, y), (x, y * 1e200)):
         with pytest.raises(ValueError, match=r"as large as .*e\+200; expected numbers up to 1e\+38"):
-            search(inputs, target, "regression", plan)
-    plain = search(x, y, "regression", plan).found.score.mean
-    assert search(x * 1e-200, y * 1e-200, "regression", plan).found.score.mean == pytest.approx(plain, abs=1e-3)
+            search(inputs, target, NUMBERS, plan)
+    plain = search(x, y, NUMBERS, plan).found.score.mean
+    assert search(x * 1e-200, y * 1e-200, NUMBERS, plan).found.score.mean == pytest.approx(plain, abs=1e-3)
 
 
 def test_an_accuracy_is_no_surer_than_tosses_of_a_coin():
     """Folds with their share of each class give a net that says one class always the same accuracy: spread 0."""
-    tried, parts = [Candidate("none", None, 0.0, Knobs())], splits(1, 5)
+    tried, parts = [Candidate("none", None, 0.0, Knobs())], nested_splits(1, 5)
     losses, scores = np.full((1, len(parts)), 0.69), np.full((1, len(parts)), 0.54)
     found = nested(tried, parts, (losses, scores), losses, rows=120)
     assert found.score.error == pytest.approx(np.sqrt(0.54 * 0.46 / 120), rel=0.01)
@@ -266,7 +266,7 @@ def test_an_accuracy_is_no_surer_than_tosses_of_a_coin():
 
 def test_an_accuracy_of_1_has_an_error():
     """All 30 rows right: by Wilson's formula with z = 1, one error is half of 1 / 31; that of p (1 - p) is 0."""
-    tried, parts = [Candidate("none", None, 0.0, Knobs())], splits(1, 5)
+    tried, parts = [Candidate("none", None, 0.0, Knobs())], nested_splits(1, 5)
     losses, scores = np.full((1, len(parts)), 0.01), np.ones((1, len(parts)))
     error = nested(tried, parts, (losses, scores), losses, rows=30).score.error
     assert error == pytest.approx(0.5 / 31, rel=1e-3)
@@ -276,7 +276,7 @@ def test_an_accuracy_of_1_has_an_error():
 @pytest.mark.parametrize("where", ["all rows", "an outer fold"])
 def test_what_diverged_where_it_is_to_serve_is_not_chosen(where):
     """The best candidate diverges on all rows, of which the net is made that is handed back, or on an outer fold."""
-    parts = splits(1, 5)
+    parts = nested_splits(1, 5)
     losses = np.repeat([[0.5], [0.3], [0.4], [0.45]], len(parts), axis=1) + 0.001 * np.random.default_rng(0).random(
         (4, len(parts))
     )
@@ -319,7 +319,7 @@ def test_a_tie_is_half_a_win_and_what_diverged_is_not_counted_as_worse():
 
 
 def test_a_loss_that_falls_is_a_gain_and_a_change_below_0():
-    parts = splits(1, 5)
+    parts = nested_splits(1, 5)
     losses = np.repeat([[0.5], [0.3], [0.4], [0.45]], len(parts), axis=1)
     read = SimpleNamespace(tried=TRIED, found=nested(TRIED, parts, (losses, 1 - losses), losses))
     assert [loss_gain(read, each.label) for each in TRIED] == pytest.approx([0, 0.2, 0.1, 0.05])
@@ -338,7 +338,7 @@ def random_losses(parts, tried, seed=0):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_nested_cross_validation_is_the_two_loops(seed):
-    tried, parts = candidates(METHODS, 100, 1), splits(repeats=2, folds=4)
+    tried, parts = candidates(METHODS, 100, 1), nested_splits(repeats=2, folds=4)
     test, validation = random_losses(parts, tried, seed)
     points, _ = random_losses(parts, tried, 10 + seed)
     found = nested(tried, parts, (test, points), validation)
@@ -425,7 +425,7 @@ def test_a_training_that_had_not_come_to_its_end_is_told(epochs, ended):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 2))
     plan = Plan(methods=("L2",), quick=True, hidden=8, epochs=epochs, folds=3, repeats=1)
-    result = search(x, x @ [1, 1] + 0.5 * rng.normal(size=60), "regression", plan)
+    result = search(x, x @ [1, 1] + 0.5 * rng.normal(size=60), NUMBERS, plan)
     curves = result.lanes["test_loss"][result.found.chosen, [3, 4, 5]]  # the parts that leave out one fold
     fell = min(100 * (1 - curves[:, at].sum() / curves[:, at - 1].sum()) for at in (5, 6, 7))
     told = [sentence for sentence in summary(Source("search", result))["verdict"] if "still fell" in sentence]
@@ -440,7 +440,7 @@ def found():
     x = rng.normal(size=(80, 5)) * [1, 10, 1, 1, 1] + [0, 100, 0, 0, 0]
     y = (x[:, 0] + 0.1 * (x[:, 1] - 100) + rng.normal(size=80) > 0).astype(int)
     plan = Plan(methods=("L2", "early stopping"), quick=True, hidden=8, epochs=40, folds=3, repeats=1)
-    return x, y, search(x, y, "classification", plan)
+    return x, y, search(x, y, CLASSES, plan)
 
 
 def test_the_net_is_the_lane_that_was_trained_on_all_rows(found):
@@ -474,7 +474,7 @@ def test_a_fold_that_is_left_out_is_not_seen(found):
     x, y, there = rng.normal(size=(128, 16)), rng.integers(0, 2, 128), np.arange(128) < 80
     dealt = np.where(there, np.arange(128) % 3, -2)[None].astype(np.int32)
     shapes = (x.astype(np.float32), y.astype(np.float32), there.astype(np.float32), np.ones(16, np.float32))
-    one = Table(*shapes, np.float32(16), dealt, np.int32(0))
+    one = PaddedRows(*shapes, np.float32(16), dealt, np.int32(0))
     unseen = (dealt[0] == 0) | (dealt[0] == 1)
     other = one._replace(
         x=np.where(unseen[:, None], one.x + 5, one.x).astype(np.float32), y=np.where(unseen, 1 - one.y, one.y)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jaxreg.lab import CLASSES, NUMBERS
 from jaxreg.lab.search import Plan, search
 
 # Seen through a linear function of few inputs, a smooth one of few rows, and one of more rows than a net can overfit.
@@ -50,7 +51,7 @@ def test_the_verdict_names_a_right_method_in_eight_of_ten_problems(first):
     named = {}
     for seed, (name, problem) in enumerate(PROBLEMS.items(), first):
         x, y, right = problem(seed)
-        result = search(x, y, "classification" if y.dtype == int else "regression", Plan())
+        result = search(x, y, CLASSES if y.dtype == int else NUMBERS, Plan())
         named[name] = (result.chosen.label, result.chosen.method in right)
         print(seed, name, *named[name], result.found.rivals, flush=True)
     assert sum(hit for _, hit in named.values()) >= 8, named
@@ -62,7 +63,7 @@ def test_no_method_is_named_where_none_is_worth_having():
     named = []
     for seed in range(200, 220):
         x, y, _ = plain(seed, (640, 960)[seed % 2], (0.05, 0.1, 0.2, 0.3)[seed // 2 % 4])
-        named.append(search(x, y, "regression", Plan(seed=seed)).chosen.label)
+        named.append(search(x, y, NUMBERS, Plan(seed=seed)).chosen.label)
         print(seed, named[-1], flush=True)
     assert named.count("none") >= 18, named
 
@@ -77,7 +78,7 @@ def test_the_outer_estimate_is_that_of_fresh_rows():
         rng = np.random.default_rng(seed)
         x = rng.normal(size=(20_150, 6))
         y = (x @ direction + 0.3 * x[:, 0] * x[:, 1] + rng.logistic(size=len(x)) / 2 > 0).astype(int)
-        result = search(x[:150], y[:150], "classification", plan)
+        result = search(x[:150], y[:150], CLASSES, plan)
         fresh = np.mean(np.argmax(result.net.probabilities(x[150:]), axis=1) == y[150:])
         gaps.append(result.found.score.mean - fresh)
     error = np.std(gaps, ddof=1) / len(gaps) ** 0.5
