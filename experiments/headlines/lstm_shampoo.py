@@ -179,8 +179,9 @@ def references() -> dict[str, float]:
     series = prepared(SALES[None])
     data, units = series.data, series.units[0]
     x, y = data.x_train[0, :, -1, 0], data.y_train[0]
-    line = np.polyval(np.polyfit(x, y, 1), data.x_test[0, :, -1, 0])
-    errors = {"the mean change": y.mean() - data.y_test[0], "a line": line - data.y_test[0]}
+    x_test, y_test = data.parts()["test"]
+    line = np.polyval(np.polyfit(x, y, 1), x_test[0, :, -1, 0])
+    errors = {"the mean change": y.mean() - y_test[0], "a line": line - y_test[0]}
     rmse = {name: float(units * np.sqrt(np.mean(np.square(error)))) for name, error in errors.items()}
     return {"no change": float(series.naive[0])} | rmse
 

@@ -1,4 +1,4 @@
-"""What it is trained on: arrays split into train and test, for one or many draws of the data."""
+"""Datasets: arrays split into train, validation and test, for one or many draws."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,39 +9,49 @@ __all__ = ["Data", "parted", "splits", "standardised"]
 
 
 class Data(NamedTuple):
-    """Training and test rows of each draw.
+    """Training, test and validation rows of each draw.
+
+    A part that has weights but no rows of its own is the training rows, told apart from them by its weights.
 
     Args:
         x_train: Inputs, of shape (draws, rows, …): features, steps and features, or places and channels.
         y_train: Targets, of shape (draws, rows): classes 0 and 1, or from 0 as integers, or numbers.
-        x_test: Inputs to test on, of shape (draws, test rows, …).
-        y_test: Targets to test on, of shape (draws, test rows).
+        x_test: Inputs to test on, of shape (draws, test rows, …), or None.
+        y_test: Targets to test on, of shape (draws, test rows), or None.
         x_validation: Inputs on which a strength may be chosen, or None.
         y_validation: Targets on which a strength may be chosen, or None.
-        w_train: What each training row counts, of shape (draws, rows), 0 for one that is left out; None for 1 each.
-        w_test: What each test row counts, likewise.
-        w_validation: What each validation row counts, likewise.
+        w_train: Weight of each training row, of shape (draws, rows), 0 for one that is left out; None for 1 each.
+        w_test: Weight of each test row, of shape (draws, test rows), or None.
+        w_validation: Weight of each validation row, of shape (draws, validation rows), or None.
     """
 
     x_train: np.ndarray
     y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
+    x_test: np.ndarray | None
+    y_test: np.ndarray | None
     x_validation: np.ndarray | None = None
     y_validation: np.ndarray | None = None
     w_train: np.ndarray | None = None
     w_test: np.ndarray | None = None
     w_validation: np.ndarray | None = None
 
+    def rows(self) -> dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
+        """Return all inputs and targets once, by the names of the parts that they serve."""
+        weights = self.weights()
+        own = {"test": (self.x_test, self.y_test), "validation": (self.x_validation, self.y_validation)}
+        shared = [part for part, (x, _) in own.items() if x is None and weights[part] is not None]
+        rows: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {("train", *shared): (self.x_train, self.y_train)}
+        for part, (x, y) in own.items():
+            if x is not None and y is not None:
+                rows[part,] = (x, y)
+        return rows
+
     def parts(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Inputs and targets by what they are for: train, test and, if there are any, validation."""
-        parts = {"train": (self.x_train, self.y_train), "test": (self.x_test, self.y_test)}
-        if self.x_validation is not None and self.y_validation is not None:
-            parts["validation"] = (self.x_validation, self.y_validation)
-        return parts
+        """Return inputs and targets by the name of their part: train, test and, if there are any, validation."""
+        return {part: rows for parts, rows in self.rows().items() for part in parts}
 
     def weights(self) -> dict[str, np.ndarray | None]:
-        """What each row of a part counts, or None where all count alike."""
+        """Return the weights of each part's rows, or None if all count alike."""
         return {"train": self.w_train, "test": self.w_test, "validation": self.w_validation}
 
 

@@ -172,8 +172,9 @@ def lane(setting: Setting, table: PaddedRows, knobs: Knobs, split: Split) -> dic
         "test": jnp.where(nothing, w, w * (dealt == split.test)),
         "validation": jnp.where(nothing, w, w * (dealt == split.validation)),
     }
-    rows: list[Any] = [jnp.asarray(table.x)[None], jnp.asarray(table.y)[None]] * 3
-    data = Data(*rows, *(weights[part][None] for part in ("train", "test", "validation")))
+    x: Any = jnp.asarray(table.x)[None]
+    y: Any = jnp.asarray(table.y)[None]
+    data = Data(x, y, None, None, **{f"w_{part}": w[None] for part, w in weights.items()})
     problem = Problem(
         _model(setting, table, weights["train"], split.repeat),
         data,

@@ -5,6 +5,7 @@ and all of its numbers are traced. Nothing here does I/O, and a lane that diverg
 """
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any, NamedTuple
 
 import jax
@@ -65,13 +66,11 @@ def fit(
         if recipe.constraints is not None:
             point["violation"] = jr.violation(params, recipe.constraints, step)
         weights, measures = data.weights(), {"loss": problem.loss, **problem.metrics}
-        found: dict[tuple[int, int], dict[str, jax.Array]] = {}
-        for part, (x, y) in data.parts().items():
-            if (id(x), id(y)) not in found:  # parts may be the same rows, told apart by their weights
-                outputs = _in_blocks(lambda rows: problem.model.apply(params, rows), x)
-                found[id(x), id(y)] = {name: function(outputs, y) for name, function in measures.items()}
-            for name, values in found[id(x), id(y)].items():
-                point[f"{part}_{name}"] = _mean(name, values, len(y), weights[part])
+        for parts, (x, y) in data.rows().items():
+            outputs = _in_blocks(lambda rows: problem.model.apply(params, rows), x)
+            values = {name: measure(outputs, y) for name, measure in measures.items()}
+            for part, name in product(parts, values):
+                point[f"{part}_{name}"] = _mean(name, values[name], len(y), weights[part])
         for leaf in leaves(params):
             if leaf.kind in (KERNELS, RECURRENT_KERNELS):
                 point[f"norm/{leaf.path}"] = jnp.linalg.norm(leaf.array)
@@ -152,9 +151,7 @@ def advance(
 def _of_draw(problem: Problem, draw: jax.Array | int) -> Any:  # a Data of arrays of JAX
     if known(draw) and not 0 <= int(draw) < len(problem.data.x_train):  # JAX would take the last one
         raise ValueError(f"draw is {draw}; expected one of the {len(problem.data.x_train)} of the data, from 0")
-    # One array that serves several parts stays one, so that `fit` measures it once.
-    taken: dict[int, Any] = {id(array): jnp.asarray(array)[draw] for array in problem.data if array is not None}
-    return Data._make(None if array is None else taken[id(array)] for array in problem.data)
+    return Data._make(None if array is None else jnp.asarray(array)[draw] for array in problem.data)
 
 
 def _train(

@@ -65,6 +65,11 @@ class Problem:
             raise ValueError(
                 f"Problem: record_every is {self.record_every} and epochs {self.epochs}; expected a divisor of epochs"
             )
+        if "test" not in self.data.parts():
+            raise ValueError(
+                "Problem: the data has neither test rows nor w_test; expected x_test and y_test, or weights that make "
+                "training rows test rows"
+            )
         weights = self.data.weights()
         for part, (x, y) in self.data.parts().items():
             if x.shape[:2] != y.shape[:2] or 0 in y.shape[:2]:
