@@ -1,0 +1,59 @@
+"""Type-check every Python snippet of README and docs, word for word, by mypy --strict and pyright.
+
+    python scripts/docs/check_snippets.py
+
+The snippets of a page share their names, so they are checked as one file. Its other lines are empty there, so that a
+message's line is that of the page.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def snippets(page: str) -> str:
+    """Return the Python of a page, every line at its place, and nothing else."""
+    code, end = "", 0
+    for block in BLOCK.finditer(page):
+        code += "\n" * page.count("\n", end, block.start(1)) + block[1]
+        end = block.end(1)
+    return code
+
+
+def main() -> int:
+    """Check the snippets, print what is wrong with them, and return 1 if anything is."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        pages = {}
+        for page in PAGES:
+            if code := snippets(page.read_text("utf-8")):
+                file = folder / f"{page.stem.replace('-', '_')}.py"
+                file.write_text(code, "utf-8")
+                pages[str(file)] = str(page.relative_to(ROOT))
+        settings = {"pythonVersion": "3.11", "typeCheckingMode": "standard", "extraPaths": [str(ROOT)]}
+        (folder / "pyrightconfig.json").write_text(json.dumps(settings))
+        python = ["--python-executable", sys.executable]
+        commands = [
+            [sys.executable, "-m", "mypy", "--strict", "--config-file", ROOT / "pyproject.toml", *python, *pages],
+            [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--project", folder],
+        ]
+        wrong = False
+        for command in commands:
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            said = done.stdout + done.stderr
+            for file, page in pages.items():
+                said = said.replace(file, page)
+            print(f"{command[2]}: {said.strip()}")
+            wrong |= done.returncode != 0
+    return int(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
