@@ -1,4 +1,4 @@
-"""Type-check every Python snippet of README and docs, word for word, by mypy --strict and pyright.
+"""Type-check every Python snippet of README and docs, word for word, by mypy, strictly, and pyright.
 
     python scripts/docs/check_snippets.py
 
@@ -39,9 +39,10 @@ def main() -> int:
                 pages[str(file)] = str(page.relative_to(ROOT))
         settings = {"pythonVersion": "3.11", "typeCheckingMode": "standard", "extraPaths": [str(ROOT)]}
         (folder / "pyrightconfig.json").write_text(json.dumps(settings))
-        python = ["--python-executable", sys.executable]
+        # To mypy all of Flax is `Any`, see pyproject.toml: a class of its modules and a function under its `jit` too.
+        mypy = ["--config-file", "pyproject.toml", "--allow-subclassing-any", "--allow-untyped-decorators"]
         commands = [
-            [sys.executable, "-m", "mypy", "--strict", "--config-file", ROOT / "pyproject.toml", *python, *pages],
+            [sys.executable, "-m", "mypy", *mypy, *pages],
             [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--project", folder],
         ]
         wrong = False
