@@ -1,60 +1,79 @@
 """Checks of arguments, each with a sentence that says what was given and what was expected."""
 
+import operator
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._hyperparameters import Number, known
 
 
-def check(
-    owner: object,
-    name: str,
-    low: float = 0.0,
-    above: bool = False,
-    infinite: bool = False,
-    high: float = np.inf,
-    under: bool = False,
-) -> None:
-    """Refuse the hyperparameter `name` of `owner` unless it is a number of at least `low` (above it if `above`).
+class Interval:
+    """The numbers between two ends, written as in mathematics: `Interval("[0, inf)")`.
 
-    `high` is the largest one, or what it must be under if `under`. Traced values and schedules cannot be looked at, and
-    pass.
+    A square bracket takes the end in, a round one leaves it out; infinity in a square bracket is allowed.
     """
-    check_number(getattr(owner, name), f"{type(owner).__name__}: {name}", low, above, infinite, high, under)
+
+    def __init__(self, text: str) -> None:
+        low, high = text[1:-1].split(",")
+        self.low, self.high = float(low), float(high)
+        self.closed = text[0] == "[", text[-1] == "]"
+
+    def outside(self, numbers: np.ndarray) -> np.ndarray:
+        """Return which of the numbers are not in the interval; those that are not a number are not."""
+        above = numbers >= self.low if self.closed[0] else numbers > self.low
+        under = numbers <= self.high if self.closed[1] else numbers < self.high
+        return np.asarray(~(above & under))
+
+    def __str__(self) -> str:
+        bounds = []
+        if np.isfinite(self.low):
+            bounds.append(f"{'of at least' if self.closed[0] else 'above'} {self.low:g}")
+        if np.isfinite(self.high):
+            bounds.append(f"{'at most' if self.closed[1] else 'under'} {self.high:g}")
+        infinite = np.isfinite(self.high) or self.closed[1]
+        return " ".join(["a number", " and ".join(bounds)]).rstrip() + ("" if infinite else ", not infinite")
 
 
-def check_number(
-    value: Number,
-    what: str,
-    low: float = 0.0,
-    above: bool = False,
-    infinite: bool = False,
-    high: float = np.inf,
-    under: bool = False,
-) -> None:
-    """The same for any number; `what` says in the error which one it is."""
+def check(owner: object, name: str, within: str) -> None:
+    """Raise unless the hyperparameter `name` of `owner` is a number, or an array of numbers, within an interval.
+
+    Traced values and schedules cannot be looked at, and pass.
+    """
+    check_number(getattr(owner, name), f"{type(owner).__name__}: {name}", within)
+
+
+def check_number(value: Number, what: str, within: str) -> None:
+    """Raise unless `value` is a number, or an array of numbers, within an interval. `what` names it in the error."""
     if not known(value):
         return
-    expected = "a number" if low == -np.inf else f"a number {'above' if above else 'of at least'} {low:g}"
-    if np.isfinite(high):
-        expected += f" and {'under' if under else 'at most'} {high:g}"
-    elif not infinite:
-        expected += ", not infinite"
+    interval = Interval(within)
     try:
-        # NumPy would read "3" as 3.
-        array = None if isinstance(value, str | None) else np.asarray(value, dtype=np.float64)
+        # NumPy would read "3" as 3; a list is a tree of its own to JAX.
+        numbers = None if isinstance(value, str | None | list | tuple) else np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
-        array = None
-    if array is None:
-        raise TypeError(f"{what} is {value!r}; expected {expected}")
-    right = (
-        (array > low if above else array >= low)
-        & ((array < high) if under else (array <= high))
-        & (infinite | np.isfinite(array))
-    )
-    if not np.all(right):
-        wrong = float(array[~right].flat[0]) if array.ndim else float(array)
-        raise ValueError(f"{what} is {wrong:g}; expected {expected}")
+        numbers = None
+    if numbers is None:
+        arrays = ", or an array of such" if isinstance(value, list | tuple) else ""
+        raise TypeError(f"{what} is {value!r}; expected {interval}{arrays}")
+    wrong = numbers[interval.outside(numbers)]
+    if wrong.size:
+        raise ValueError(f"{what} is {float(wrong.flat[0]):g}; expected {interval}")
+
+
+def check_integer(value: Any, what: str, low: int, advice: str = "") -> int:
+    """Return `value` as a whole number; raise unless it is one of at least `low`. `what` names it in the error.
+
+    NumPy's whole numbers are taken too, True and False are not.
+    """
+    try:
+        number = None if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < low:
+        raise ValueError(f"{what} is {value!r}; expected a whole number of at least {low}{advice}")
+    return number
 
 
 def refuse_class(value: object, what: str) -> None:

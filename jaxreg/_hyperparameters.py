@@ -1,10 +1,12 @@
 """How penalties and constraints are made: frozen dataclasses that are pytrees of their hyperparameters."""
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
+import numpy as np
 
 Number = Any
 """A hyperparameter: a float, an array (one value a lane under `jax.vmap`) or an Optax schedule."""
@@ -22,10 +24,16 @@ def static(default: Any = dataclasses.MISSING) -> Any:
 def hyperparameters(cls: type[T]) -> type[T]:
     """Make `cls` a frozen dataclass and a pytree whose leaves are its fields, but for the `static` ones.
 
+    It prints as the code that makes it, defaults left out. Two objects are equal if their hyperparameters are, arrays
+    included.
+
     Unlike `jax.tree_util.register_dataclass`, rebuilding from leaves does not call the constructor: a
     gradient with respect to a strength is a negative strength, and must not be refused as one.
     """
-    cls = dataclasses.dataclass(frozen=True)(cls)
+    cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+    cls.__repr__ = written  # type: ignore[method-assign]
+    cls.__eq__ = _equal  # type: ignore[method-assign]
+    cls.__hash__ = _hash  # type: ignore[method-assign]
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     data = [f.name for f in fields if not f.metadata.get("static")]
     fixed = [f.name for f in fields if f.metadata.get("static")]
@@ -42,6 +50,66 @@ def hyperparameters(cls: type[T]) -> type[T]:
 
     jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
     return cls
+
+
+def written(obj: Any, without: Sequence[str] = ()) -> str:
+    """Return the code that makes `obj`, but for the fields `without` and those that have their default.
+
+    A field is written without its name if it is the only one that has no default, or the only one that is traced. An
+    array stands there by its shape.
+    """
+    fields = dataclasses.fields(obj)
+    required = [field.name for field in fields if field.default is dataclasses.MISSING]
+    leading = required or [field.name for field in fields if not field.metadata.get("static")]
+    parts = []
+    for field in fields:
+        value = getattr(obj, field.name)
+        if field.name in without or (field.name not in required and _key(value) == _key(field.default)):
+            continue
+        if leading != [field.name]:
+            parts.append(f"{field.name}={_written_value(value, without)}")
+        elif isinstance(value, tuple):  # the arguments of Intersection(*parts)
+            parts += [_written_value(part, without) for part in value]
+        else:
+            parts.append(_written_value(value, without))
+    return f"{type(obj).__name__}({', '.join(parts)})"
+
+
+def _written_value(value: Any, without: Sequence[str]) -> str:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return written(value, without)
+    if isinstance(value, jax.core.Tracer):
+        return str(jax.typeof(value))
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        if value.ndim:
+            return f"array of {value.shape}"
+        # The digits of its own precision: 0.1, not 0.10000000149.
+        value = float(str(value)) if np.issubdtype(value.dtype, np.floating) else value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float('{value}')"
+    return value.__name__ if callable(value) and hasattr(value, "__name__") else repr(value)
+
+
+def _key(value: Any) -> Any:
+    # What tells a hyperparameter from another: a traced one is like itself alone.
+    if isinstance(value, jax.core.Tracer):
+        return id(value)
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        array = np.asarray(value)
+        return (array.dtype.name, array.shape, array.tobytes()) if array.ndim else array.item()
+    return value
+
+
+def _keys(obj: Any) -> tuple[Any, ...]:
+    return tuple(_key(getattr(obj, field.name)) for field in dataclasses.fields(obj))
+
+
+def _equal(self: Any, other: object) -> bool:
+    return type(self) is type(other) and _keys(self) == _keys(other)
+
+
+def _hash(self: Any) -> int:
+    return hash((type(self), _keys(self)))
 
 
 def known(*values: Number) -> bool:

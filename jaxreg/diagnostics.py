@@ -11,10 +11,10 @@ import jax.numpy as jnp
 
 from jaxreg._groups import group_axes, group_norms
 from jaxreg._precision import eps, wide
-from jaxreg._protocols import Constraint, ConstraintRules, Penalty, PenaltyRules, Rules, Tree, facts, has_groups
+from jaxreg._protocols import ConstraintRules, PenaltyRules, Rules, Tree, facts, has_groups
 from jaxreg.constraints._spheres import tree_norm
-from jaxreg.rules._evaluate import cost, distance, grouped, projected
-from jaxreg.rules._matching import Leaf, assign, matches, refuse_others, rule_axes
+from jaxreg.rules._evaluate import constrained, cost, distance, penalized, project_leaves
+from jaxreg.rules._matching import Leaf, assign, rule_axes
 from jaxreg.rules._stacked import EachLayer
 
 __all__ = ["at_limit", "exact_zeros", "moves", "penalties", "unit_norms", "violations"]
@@ -71,10 +71,9 @@ def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[
         >>> print(round(float(jr.diagnostics.violations(params, jr.MaxNorm(1.5))["kernel"]), 3))
         3.5
     """
-    refuse_others(rules, Constraint, "diagnostics.violations", "jaxreg.diagnostics.penalties")
     return {
         leaf.path: jnp.max(distance(rule, members, [leaf.array for leaf in members], step), initial=0)
-        for rule, _, members in grouped(params, rules)
+        for rule, _, members in constrained(params, rules, "diagnostics.violations")
         for leaf in members
     }
 
@@ -103,7 +102,6 @@ def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance:
         >>> print(jr.diagnostics.at_limit(params, jr.MaxNorm(5.0))["kernel"])
         0.5
     """
-    refuse_others(rules, Constraint, "diagnostics.at_limit", "jaxreg.diagnostics.penalties")
 
     def share(rule: Any, members: list[Leaf]) -> jax.Array:
         arrays = [leaf.array for leaf in members]
@@ -117,7 +115,11 @@ def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance:
         size = tree_norm(moved) if len(arrays) > 1 else group_norms(moved[0], axes or ())
         return _share(jnp.maximum(longer, shorter) > 0.1 * size)
 
-    return {leaf.path: share(rule, members) for rule, _, members in grouped(params, rules) for leaf in members}
+    return {
+        leaf.path: share(rule, members)
+        for rule, _, members in constrained(params, rules, "diagnostics.at_limit")
+        for leaf in members
+    }
 
 
 def _share(which: jax.Array) -> jax.Array:
@@ -169,11 +171,9 @@ def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str,
         >>> print(by_rule[jr.KERNELS], by_rule["bias"])
         3.0 3.0
     """
-    refuse_others(rules, Penalty, "diagnostics.penalties", "jaxreg.diagnostics.violations")
     sums: dict[str, jax.Array] = {}
-    for leaf, pattern, rule in matches(params, rules):
-        if pattern is not None and rule is not None:
-            sums[pattern] = sums.get(pattern, 0) + cost(rule, leaf, step)
+    for leaf, pattern, rule in penalized(params, rules, "diagnostics.penalties"):
+        sums[pattern] = sums.get(pattern, 0) + cost(rule, leaf, step)
     return sums
 
 
@@ -199,10 +199,9 @@ def moves(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[str, 
         >>> print(np.asarray(moved["kernel"]).round(5))
         3.0
     """
-    refuse_others(rules, Constraint, "diagnostics.moves", "jaxreg.diagnostics.penalties")
-    ends = jax.tree.leaves(projected(params, rules, step))
-    return {
-        leaf.path: group_norms(wide(end) - wide(leaf.array), tuple(range(leaf.array.ndim))).reshape(())
-        for (leaf, rule), end in zip(assign(params, rules), ends, strict=True)
-        if rule is not None
-    }
+    moved = {}
+    for rule, _, members in constrained(params, rules, "diagnostics.moves"):
+        ends = project_leaves(rule, members, [leaf.array for leaf in members], step)
+        for leaf, end in zip(members, ends, strict=True):
+            moved[leaf.path] = tree_norm(wide(end) - wide(leaf.array))
+    return moved

@@ -148,7 +148,7 @@ class OrthogonalRegularizer(Penalty):
     mode: str = static(default="rows")
 
     def __post_init__(self) -> None:
-        check(self, "factor")
+        check(self, "factor", "[0, inf)")
         if self.mode not in ("rows", "columns"):
             raise ValueError(f"OrthogonalRegularizer: mode is {self.mode!r}; expected 'rows' or 'columns'")
 
@@ -195,7 +195,7 @@ class MaxNorm(Constraint):
     axis: Axis = static(default=0)
 
     def __post_init__(self) -> None:
-        check(self, "limit", above=True)
+        check(self, "limit", "(0, inf)")
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """What Keras makes of `w`."""
@@ -234,9 +234,9 @@ class MinMaxNorm(Constraint):
     axis: Axis = static(default=0)
 
     def __post_init__(self) -> None:
-        check(self, "min")
-        check(self, "max", above=True)
-        check(self, "rate", above=True, high=1.0)
+        check(self, "min", "[0, inf)")
+        check(self, "max", "(0, inf)")
+        check(self, "rate", "(0, 1]")
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """What Keras makes of `w`."""

@@ -91,5 +91,5 @@ def convert_strength(
 def _given(value: Number | None, name: str, have: Meaning, want: Meaning) -> Number:
     if value is None:
         raise ValueError(f"convert_strength from {have.name} to {want.name} got no {name}; expected {name}=…")
-    check_number(value, f"convert_strength: {name}", above=True)
+    check_number(value, f"convert_strength: {name}", "(0, inf)")
     return value

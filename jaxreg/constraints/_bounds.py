@@ -83,8 +83,8 @@ class Box(Constraint):
     box: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, "low", low=-np.inf, infinite=True)
-        check(self, "high", low=-np.inf, infinite=True)
+        check(self, "low", "[-inf, inf]")
+        check(self, "high", "[-inf, inf]")
         if known(self.low, self.high) and np.any(np.asarray(self.low) > np.asarray(self.high)):
             raise ValueError(f"Box: low is {self.low} and high is {self.high}; expected high of at least low")
 
@@ -126,7 +126,7 @@ class LinfBall(Constraint):
     box: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, "radius", infinite=True)
+        check(self, "radius", "[0, inf]")
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; a weight in it comes back bit for bit."""

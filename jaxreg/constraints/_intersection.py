@@ -76,8 +76,6 @@ class Intersection(Constraint):
                     f"Intersection: the rate of {type(part).__name__} is {rate}; expected 1, for this goes the whole "
                     "way"
                 )
-        if axis is not None:
-            sets = [facts(part).with_axis(axis) if facts(part).axis is None else part for part in sets]
         object.__setattr__(self, "parts", tuple(map(as_node, sets)))
         object.__setattr__(self, "axis", axis)
         self._has_closed_form()
@@ -88,8 +86,8 @@ class Intersection(Constraint):
         if w.size == 0:
             return w
         if not self._has_closed_form(w.ndim):
-            _refuse_totals(self.parts, self.bounds(), w)
-            return _dykstra(self.parts, w)
+            _refuse_totals(self.sets(), self.bounds(), w)
+            return _dykstra(self.sets(), w)
         boxes, cones, others = self._by_form()
         if cones or (len(others) == 1 and facts(others[0]).ball and _all_cones(boxes)):
             for part in [*boxes, *cones, *others]:  # cones first, then a ball about their tip
@@ -103,8 +101,12 @@ class Intersection(Constraint):
         return nearest_in_shell(w, self.bounds(), limits, group_axes(w.ndim, facts(others[0]).axis))
 
     def sets(self) -> tuple[Any, ...]:
-        """Return the parts."""
-        return self.parts
+        """Return the parts, with the axis of all where they leave theirs open."""
+        fill = [self.axis is not None and facts(part).axis is None for part in self.parts]
+        return tuple(
+            as_node(facts(part).with_axis(self.axis)) if is_open else part
+            for is_open, part in zip(fill, self.parts, strict=True)
+        )
 
     def map_rules(self, function: Callable[[Any], Any]) -> "Intersection":
         """Return the intersection of what `function` makes of each part."""
@@ -116,13 +118,14 @@ class Intersection(Constraint):
 
     def bounds(self) -> Limits:
         """Return the lower and the upper bound of every weight."""
-        return _common([facts(part).bounds() for part in self.parts], "bounds")
+        return _common([facts(part).bounds() for part in self.sets()], "bounds")
 
     def _by_form(self) -> tuple[list[Any], list[Any], list[Any]]:
         # Bounds, cones of other kinds, and the rest.
-        boxes = [part for part in self.parts if facts(part).box]
-        cones = [part for part in self.parts if facts(part).cone and not facts(part).box]
-        return boxes, cones, [part for part in self.parts if not facts(part).box and not facts(part).cone]
+        sets = self.sets()
+        boxes = [part for part in sets if facts(part).box]
+        cones = [part for part in sets if facts(part).cone and not facts(part).box]
+        return boxes, cones, [part for part in sets if not facts(part).box and not facts(part).cone]
 
     def _has_closed_form(self, ndim: int | None = None) -> bool:
         # Refuses sets that need one and have none. Axes are alike or not once their number is known.
@@ -133,8 +136,8 @@ class Intersection(Constraint):
         elif all(facts(part).shell for part in others):
             closed = ndim is None or len({frozenset(group_axes(ndim, facts(part).axis)) for part in others}) <= 1
         else:
-            meets_cones = len(others) == 1 and (facts(others[0]).ball or facts(others[0]).non_negative() is not None)
-            closed = meets_cones and bool(boxes) and _all_cones(boxes)
+            closed = bool(boxes) and _all_cones(boxes) and len(others) == 1
+            closed = closed and (facts(others[0]).ball or facts(others[0]).non_negative() is not None)
         for part in [] if closed else self.parts:
             if not facts(part).convex:
                 beside = (

@@ -76,7 +76,7 @@ class MaxNorm(Constraint):
     ball: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, "limit", above=True, infinite=True)
+        check(self, "limit", "(0, inf]")
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
@@ -126,7 +126,7 @@ class MaxRMS(Constraint):
     ball: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, "limit", above=True, infinite=True)
+        check(self, "limit", "(0, inf]")
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
@@ -183,9 +183,9 @@ class MinMaxNorm(Constraint):
     convex: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check(self, "min")
-        check(self, "max", above=True, infinite=True)
-        check(self, "rate", above=True, high=1.0)
+        check(self, "min", "[0, inf)")
+        check(self, "max", "(0, inf]")
+        check(self, "rate", "(0, 1]")
         if known(self.min, self.max) and np.any(np.asarray(self.min) > np.asarray(self.max)):
             raise ValueError(f"MinMaxNorm: min is {self.min} and max is {self.max}; expected max of at least min")
 

@@ -85,7 +85,7 @@ class Sparse(Constraint):
     cone: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, "sparsity", high=1.0)
+        check(self, "sparsity", "[0, 1]")
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:

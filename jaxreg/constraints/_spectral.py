@@ -57,7 +57,7 @@ class SpectralNorm(Constraint):
     matrix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, "limit", above=True)
+        check(self, "limit", "(0, inf)")
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
@@ -175,7 +175,7 @@ class NuclearBall(Constraint):
     matrix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, "radius", above=True)
+        check(self, "radius", "(0, inf)")
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
@@ -244,8 +244,8 @@ class SoftSpectralCap(Constraint):
     matrix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, "limit", above=True)
-        check(self, "step", above=True)
+        check(self, "limit", "(0, inf)")
+        check(self, "step", "(0, inf)")
         if known(self.limit, self.step) and np.any(4 * np.asarray(self.step) > np.asarray(self.limit)):
             raise ValueError(
                 f"SoftSpectralCap: step is {self.step} and limit is {self.limit}; expected a step of at most a quarter "

@@ -40,7 +40,7 @@ class FrobeniusSphere(Constraint):
     convex: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check(self, "radius", above=True)
+        check(self, "radius", "(0, inf)")
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """The nearest array in the set; `w` itself, bit for bit, where the norm holds to rounding."""
@@ -95,7 +95,7 @@ class TreeNorm(Constraint):
     convex: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check(self, "radius", above=True)
+        check(self, "radius", "(0, inf)")
 
     def __call__(self, tree: Any) -> Any:
         """The nearest tree in the set; every leaf itself, bit for bit, where the norm holds to rounding."""

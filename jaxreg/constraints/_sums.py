@@ -54,7 +54,7 @@ class Simplex(Constraint):
     axis: Axis = static(default=None)
 
     def __post_init__(self) -> None:
-        check(self, "total")
+        check(self, "total", "[0, inf)")
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
@@ -114,7 +114,7 @@ class SumTo(Constraint):
     axis: Axis = static(default=None)
 
     def __post_init__(self) -> None:
-        check(self, "total", low=float("-inf"))
+        check(self, "total", "(-inf, inf)")
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
@@ -166,7 +166,7 @@ class L1Ball(Constraint):
     ball: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, "radius", infinite=True)
+        check(self, "radius", "[0, inf]")
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:

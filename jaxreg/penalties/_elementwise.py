@@ -47,7 +47,7 @@ class L1(Penalty):
     strength: Number
 
     def __post_init__(self) -> None:
-        check(self, "strength")
+        check(self, "strength", "[0, inf)")
 
     def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
@@ -85,7 +85,7 @@ class L2(Penalty):
     strength: Number
 
     def __post_init__(self) -> None:
-        check(self, "strength")
+        check(self, "strength", "[0, inf)")
 
     def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
@@ -123,8 +123,8 @@ class L1L2(Penalty):
     l2: Number
 
     def __post_init__(self) -> None:
-        check(self, "l1")
-        check(self, "l2")
+        check(self, "l1", "[0, inf)")
+        check(self, "l2", "[0, inf)")
 
     def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
@@ -164,8 +164,8 @@ class Lp(Penalty):
     p: Number
 
     def __post_init__(self) -> None:
-        check(self, "strength")
-        check(self, "p", above=True, high=2.0)
+        check(self, "strength", "[0, inf)")
+        check(self, "p", "(0, 2]")
 
     def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
@@ -201,8 +201,8 @@ class MCP(Penalty):
     gamma: Number = 3.0
 
     def __post_init__(self) -> None:
-        check(self, "strength")
-        check(self, "gamma", above=True)
+        check(self, "strength", "[0, inf)")
+        check(self, "gamma", "(0, inf)")
 
     def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""

@@ -44,7 +44,7 @@ class GroupLasso(Penalty):
     axis: Axis = static(default=None)
 
     def __post_init__(self) -> None:
-        check(self, "strength")
+        check(self, "strength", "[0, inf)")
 
     def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""
@@ -130,7 +130,7 @@ class Linf(Penalty):
     axis: Axis = static(default=None)
 
     def __post_init__(self) -> None:
-        check(self, "strength")
+        check(self, "strength", "[0, inf)")
 
     def __call__(self, w: jax.Array) -> Cost:
         """The cost of `w`, a scalar."""

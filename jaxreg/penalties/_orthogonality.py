@@ -42,7 +42,7 @@ class Orthogonal(Penalty):
     matrix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, "strength")
+        check(self, "strength", "[0, inf)")
 
     @partitioned(number=True)
     def __call__(self, w: jax.Array) -> Cost:

@@ -53,7 +53,7 @@ class Spectral(Penalty):
     matrix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, "strength")
+        check(self, "strength", "[0, inf)")
 
     @partitioned(number=True)
     def __call__(self, w: jax.Array) -> Cost:
@@ -110,7 +110,7 @@ class Nuclear(Penalty):
     matrix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self, "strength")
+        check(self, "strength", "[0, inf)")
 
     @partitioned(number=True)
     def __call__(self, w: jax.Array) -> Cost:

@@ -22,9 +22,10 @@ from jaxreg._protocols import (
     Tree,
     facts,
     innermost,
+    refuse_other,
 )
 from jaxreg.constraints._spheres import tree_norm
-from jaxreg.rules._matching import Leaf, assign, matches, refuse_others
+from jaxreg.rules._matching import Leaf, matches
 
 
 def penalty(params: Tree, rules: PenaltyRules, step: jax.Array | int | None = None) -> jax.Array:
@@ -45,8 +46,7 @@ def penalty(params: Tree, rules: PenaltyRules, step: jax.Array | int | None = No
         >>> print(jr.penalty(params, {jr.KERNELS: jr.L2(0.5)}))
         3.0
     """
-    refuse_others(rules, Penalty, "penalty", "jaxreg.violation")
-    costs = [cost(rule, leaf, step) for leaf, rule in assign(params, rules) if rule is not None]
+    costs = [cost(rule, leaf, step) for leaf, _, rule in penalized(params, rules, "penalty")]
     return sum(costs, start=jnp.zeros((), jnp.float32))
 
 
@@ -78,6 +78,28 @@ def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf
             # NumPy's float64 in the precision that JAX will compute in.
             leaves.append(leaf._replace(array=jnp.asarray(leaf.array)))
     return list(found.values())
+
+
+def penalized(params: Tree, rules: PenaltyRules, name: str) -> list[tuple[Leaf, str, Rule]]:
+    """Return (leaf, pattern, penalty) for each leaf that has one. `name` is that of the function in the error."""
+    found = [
+        (leaf, pattern, rule)
+        for leaf, pattern, rule in matches(params, rules)
+        if pattern is not None and rule is not None
+    ]
+    for leaf, _, rule in found:
+        place = f"jaxreg.{name}: the rule for {leaf.path}"
+        refuse_other(innermost(rule), Penalty, place, "jaxreg.project or jaxreg.violation")
+    return found
+
+
+def constrained(params: Tree, rules: ConstraintRules, name: str) -> list[tuple[Rule, list[int], list[Leaf]]]:
+    """Return what `grouped` does. `name` is that of the function in the error."""
+    groups = grouped(params, rules)
+    for rule, _, leaves in groups:
+        place = f"jaxreg.{name}: the rule for {leaves[0].path}"
+        refuse_other(innermost(rule), Constraint, place, "jaxreg.penalize or jaxreg.penalty")
+    return groups
 
 
 def penalty_gradient(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
@@ -161,9 +183,12 @@ def projected(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
         >>> print(jr.projected(params, jr.UnitNorm())["hidden"]["kernel"].ravel())
         [0.5 0.5 0.5 0.5]
     """
-    refuse_others(rules, Constraint, "projected", "jaxreg.penalty")
+    return _project(params, rules, step, "projected")
+
+
+def _project(params: Tree, rules: ConstraintRules, step: jax.Array | int | None, name: str) -> Tree:
     arrays = jax.tree.leaves(params)
-    for rule, places, leaves in grouped(params, rules):
+    for rule, places, leaves in constrained(params, rules, name):
         for place, value in zip(
             places, project_leaves(rule, leaves, [leaf.array for leaf in leaves], step), strict=True
         ):
@@ -188,9 +213,8 @@ def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax
         >>> print(jr.apply_updates(params, {"kernel": jnp.array([[-0.9], [0.0]])}, jr.NonNeg())["kernel"].ravel())
         [0.  0.4]
     """
-    refuse_others(rules, Constraint, "apply_updates", "jaxreg.penalty")
     moved = jax.tree.map(lambda p, u: p if u is None else (p + u).astype(jnp.result_type(p)), params, updates)
-    return projected(moved, rules, step)
+    return _project(moved, rules, step, "apply_updates")
 
 
 def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> jax.Array:
@@ -205,10 +229,13 @@ def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
         >>> print(round(float(jr.violation(params, jr.MaxNorm(1.0))), 3))
         4.0
     """
-    refuse_others(rules, Constraint, "violation", "jaxreg.penalty")
+    return _largest_distance(params, rules, step, "violation")
+
+
+def _largest_distance(params: Tree, rules: ConstraintRules, step: jax.Array | int | None, name: str) -> jax.Array:
     worst = [
         jnp.max(distance(rule, leaves, [leaf.array for leaf in leaves], step), initial=0)
-        for rule, _, leaves in grouped(params, rules)
+        for rule, _, leaves in constrained(params, rules, name)
     ]
     return jnp.max(jnp.stack(worst or [jnp.zeros((), jnp.float32)]))
 
@@ -223,8 +250,7 @@ def feasible(
         >>> print(jr.feasible({"kernel": jnp.array([[3.0], [4.0]])}, jr.MaxNorm(5.5)))
         True
     """
-    refuse_others(rules, Constraint, "feasible", "jaxreg.penalty")
-    return violation(params, rules, step) <= tolerance
+    return _largest_distance(params, rules, step, "feasible") <= tolerance
 
 
 def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:

@@ -3,8 +3,9 @@
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from jaxreg._hyperparameters import written
 from jaxreg._protocols import Rule, Rules, Tree
 from jaxreg.rules._frameworks import Kind
 from jaxreg.rules._matching import Leaf, matches, rule_axes
@@ -101,18 +102,8 @@ def _row(leaf: Leaf, rule: Rule | None) -> Row:
     return Row(leaf.path, shape, dtype, leaf.kind, rule, axes, norms)
 
 
-def _shown(value: Any) -> str:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = [field for field in dataclasses.fields(value) if field.name != "axis"]  # which has a column of its own
-        chosen = [
-            field for field in fields if field.metadata.get("static") and field.default is not dataclasses.MISSING
-        ]
-        inner = [_shown(getattr(value, field.name)) for field in fields if field not in chosen]
-        named = [(field.name, getattr(value, field.name), field.default) for field in chosen]
-        inner += [f"{name}={each!r}" for name, each, default in named if each != default]
-        return f"{type(value).__name__}({', '.join(inner)})"
-    if isinstance(value, tuple):
-        return ", ".join(map(_shown, value))
-    if getattr(value, "shape", ()):
-        return f"array of {tuple(value.shape)}"
-    return getattr(value, "__name__", type(value).__name__) if callable(value) else f"{value}"
+def _shown(rule: Rule) -> str:
+    # Axes have a column of their own.
+    if dataclasses.is_dataclass(rule):
+        return written(rule, without=["axis"])
+    return getattr(rule, "__name__", type(rule).__name__)

@@ -59,7 +59,7 @@ class FixedBound:
     value: Number
 
     def __post_init__(self) -> None:
-        check(self, "value")
+        check(self, "value", "[0, inf)")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
         """The value."""
@@ -86,7 +86,7 @@ class InitialBound:
     factor: Number = 1.0
 
     def __post_init__(self) -> None:
-        check(self, "factor")
+        check(self, "factor", "[0, inf)")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
         """A share of the value."""
@@ -113,7 +113,7 @@ class WarmBound:
     steps: Number
 
     def __post_init__(self) -> None:
-        check(self, "steps", low=1)
+        check(self, "steps", "[1, inf)")
         _refuse_fractions(self, "steps")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
@@ -151,9 +151,9 @@ class InflectionBound:
     memory: Number = 0.9
 
     def __post_init__(self) -> None:
-        check(self, "every", low=1)
+        check(self, "every", "[1, inf)")
         _refuse_fractions(self, "every")
-        check(self, "memory", high=1.0, under=True)
+        check(self, "memory", "[0, 1)")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
         """None yet; the running mean, how much it grew last, and the number of values seen."""
@@ -221,7 +221,7 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
     """
     refuse_constraints(rules, "bounded")
     refuse_class(bound, "jaxreg.bounded")
-    check_number(rate, "jaxreg.bounded: rate", above=True)
+    check_number(rate, "jaxreg.bounded: rate", "(0, inf)")
     if not isinstance(bound, Bound):
         raise TypeError(
             f"jaxreg.bounded: bound is {bound!r}; expected FixedBound(value), InitialBound(), WarmBound(steps) or "

@@ -61,7 +61,7 @@ def bregman(rules: PenaltyRules, delta: Number = 1.0) -> optax.GradientTransform
         Bungert, Roith, Tenbrinck and Burger, A Bregman learning framework for sparse neural networks, 2022.
     """
     refuse_constraints(rules, "bregman")
-    check_number(delta, "jaxreg.bregman: delta", above=True)
+    check_number(delta, "jaxreg.bregman: delta", "(0, inf)")
 
     def init(params: Tree) -> BregmanState:
         count = jnp.zeros((), jnp.int32)

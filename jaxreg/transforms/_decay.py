@@ -81,7 +81,7 @@ def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransf
     Reference:
         Loshchilov and Hutter, Decoupled weight decay regularization, 2019, algorithm 2.
     """
-    check_number(peak, "jaxreg.independent_decay: peak", above=True)
+    check_number(peak, "jaxreg.independent_decay: peak", "(0, inf)")
 
     def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
         return update + (penalty_gradient(rule, leaf, count) / peak).astype(update.dtype)
@@ -111,8 +111,8 @@ def corrected_decay(rules: PenaltyRules, learning_rate: Number, peak: Number) ->
     Reference:
         Defazio, Why gradients rapidly increase near the end of training, 2025 (AdamC).
     """
-    check_number(learning_rate, "jaxreg.corrected_decay: learning_rate")
-    check_number(peak, "jaxreg.corrected_decay: peak", above=True)
+    check_number(learning_rate, "jaxreg.corrected_decay: learning_rate", "[0, inf)")
+    check_number(peak, "jaxreg.corrected_decay: peak", "(0, inf)")
 
     def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
         share = rate_at(learning_rate, count) / peak
@@ -173,7 +173,7 @@ def p_norm_decay(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTr
     Reference:
         Outmezguine and Levi, Decoupled weight decay for any p norm, 2024.
     """
-    check_number(learning_rate, "jaxreg.p_norm_decay: learning_rate")
+    check_number(learning_rate, "jaxreg.p_norm_decay: learning_rate", "[0, inf)")
 
     def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
         if not isinstance(rule, Lp):

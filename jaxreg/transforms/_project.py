@@ -3,6 +3,7 @@
 import jax
 import optax
 
+from jaxreg._checks import check_integer
 from jaxreg._protocols import ConstraintRules, Rule
 from jaxreg.rules._evaluate import at_rule, project_leaves
 from jaxreg.rules._matching import Leaf
@@ -37,11 +38,8 @@ def project(rules: ConstraintRules, every: int = 1) -> optax.GradientTransformat
         >>> print(np.asarray(optax.apply_updates(params, updates)["kernel"]).ravel().round(5))
         [0.6 0.8]
     """
-    if not isinstance(every, int) or every < 1:
-        raise ValueError(
-            f"jaxreg.project: every is {every!r}; expected a whole number of at least 1 (for optax.inject_hyperparams, "
-            'name it: static_args=("every",))'
-        )
+    advice = ' (for optax.inject_hyperparams, name it: static_args=("every",))'
+    every = check_integer(every, "jaxreg.project: every", 1, advice)
 
     def change(rule: Rule, leaves: list[Leaf], updates: list[jax.Array], count: jax.Array) -> list[jax.Array]:
         def landed() -> list[jax.Array]:

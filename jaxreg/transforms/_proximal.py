@@ -52,7 +52,7 @@ def proximal(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransf
     Reference:
         Parikh and Boyd, Proximal algorithms, 2014.
     """
-    check_number(learning_rate, "jaxreg.proximal: learning_rate")
+    check_number(learning_rate, "jaxreg.proximal: learning_rate", "[0, inf)")
 
     def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
         size = rate_at(learning_rate, count)
@@ -97,10 +97,10 @@ def proximal_adam(
         Yun, Lozano and Yang, Adaptive proximal gradient methods for structured neural networks, 2021.
     """
     refuse_constraints(rules, "proximal_adam")
-    check_number(learning_rate, "jaxreg.proximal_adam: learning_rate")
+    check_number(learning_rate, "jaxreg.proximal_adam: learning_rate", "[0, inf)")
     for name, decay in (("b1", b1), ("b2", b2)):
-        check_number(decay, f"jaxreg.proximal_adam: {name}", high=1.0, under=True)
-    check_number(eps, "jaxreg.proximal_adam: eps", above=True)
+        check_number(decay, f"jaxreg.proximal_adam: {name}", "[0, 1)")
+    check_number(eps, "jaxreg.proximal_adam: eps", "(0, inf)")
     adam = optax.scale_by_adam(b1, b2, eps)
 
     def init(params: Tree) -> optax.ScaleByAdamState:

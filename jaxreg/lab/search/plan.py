@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxreg._checks import check_integer
 from jaxreg.lab.search.candidates import METHODS, Candidate, candidates
 from jaxreg.lab.search.folds import Setting, nested_splits, searched_task
 from jaxreg.lab.sweeps.chunk_size import cores
@@ -49,8 +50,7 @@ class Plan:
             value = getattr(self, name)
             if value is None and name == "epochs":
                 continue
-            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}")
+            check_integer(value, name, least)
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed is {self.seed!r}; expected a whole number from 0 to 2147483647")
         if not isinstance(self.learning_rate, int | float | np.number) or not 0 < self.learning_rate < np.inf:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 import jaxreg as jr
+from jaxreg._checks import check_integer
 from jaxreg._hyperparameters import known
 from jaxreg.lab.data import Data
 from jaxreg.lab.models import Model
@@ -123,9 +124,7 @@ class Size:
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
-            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1")
-            object.__setattr__(self, name, int(value))  # as `study.json` can hold it
+            object.__setattr__(self, name, check_integer(value, name, 1))  # as `study.json` can hold it
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from jaxreg._checks import check_integer
 from jaxreg._hyperparameters import known
 from jaxreg.lab.data import Data
 from jaxreg.lab.models import Model
@@ -58,9 +59,7 @@ class Problem:
         if "loss" in self.metrics:
             raise ValueError("Problem: a metric is named 'loss', as the loss's own curve; expected another name")
         for name in ("epochs", "batch_size", "record_every"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"Problem: {name} is {value!r}; expected a whole number of at least 1")
+            check_integer(getattr(self, name), f"Problem: {name}", 1)
         if self.epochs % self.record_every:
             raise ValueError(
                 f"Problem: record_every is {self.record_every} and epochs {self.epochs}; expected a divisor of epochs"

@@ -26,13 +26,13 @@ RULES = {
 }
 
 EXPECTED = """\
-path             shape         dtype     kind        rule                                 axes       norms
-conv/bias        (5,)          float32   biases      -                                    -          -
-conv/kernel      (3, 3, 2, 5)  bfloat16  kernels     MaxNorm(2.0)                         (0, 1, 2)  5
-embed/embedding  (7, 3)        float32   embeddings  UnitNorm()                           (1,)       7
-hidden/bias      (6,)          float32   biases      MinMaxNorm(0.1, array of (1,), 1.0)  (0,)       1
-hidden/kernel    (4, 6)        float32   kernels     L1L2(schedule, 0.1)                  -          -
-steps            ()            int32     others      -                                    -          -"""
+path             shape         dtype     kind        rule                                    axes       norms
+conv/bias        (5,)          float32   biases      -                                       -          -
+conv/kernel      (3, 3, 2, 5)  bfloat16  kernels     MaxNorm(2.0)                            (0, 1, 2)  5
+embed/embedding  (7, 3)        float32   embeddings  UnitNorm()                              (1,)       7
+hidden/bias      (6,)          float32   biases      MinMaxNorm(min=0.1, max=array of (1,))  (0,)       1
+hidden/kernel    (4, 6)        float32   kernels     L1L2(l1=schedule, l2=0.1)               -          -
+steps            ()            int32     others      -                                       -          -"""
 
 
 def test_the_table_shows_every_leaf():
@@ -93,7 +93,7 @@ def test_axes_and_number_of_norms(rule, axes, norms):
     [
         (jr.SpectralNorm(1.0, fast=True), "SpectralNorm(1.0, fast=True)"),
         (jr.SpectralNorm(1.0), "SpectralNorm(1.0)"),
-        (jr.NMSparse(2, 4), "NMSparse(2, 4)"),
+        (jr.NMSparse(2, 4), "NMSparse(n=2, m=4)"),
         (jr.keras.OrthogonalRegularizer(0.1, mode="columns"), "OrthogonalRegularizer(0.1, mode='columns')"),
     ],
     ids=str,

@@ -270,7 +270,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused(name):
     rules, error, message = REFUSED[name]
-    for use in (jr.penalize(rules).init, jr.project(rules).init, lambda p: jr.explain(p, rules)):
+    for use in (jr.project(rules).init, lambda p: jr.explain(p, rules)):
         with pytest.raises(error, match=message):
             use(network())
 
@@ -342,3 +342,10 @@ def test_rules_are_left_as_they_were():
     before = {key: dataclasses.replace(rule) for key, rule in rules.items()}
     assign(network(), rules)
     assert rules == before
+
+
+def test_penalties_are_matched_before_anything_is_compiled():
+    with pytest.raises(ValueError, match=r"'hiden/kernel' matches no parameter.*embed/embedding, lstm/hi/bias"):
+        jr.penalize({"hiden/kernel": jr.L2(0.1)}).init(network())
+    with pytest.raises(ValueError, match=r"for output/bias: axis is 1 on an array of 1 axes; expected"):
+        jr.penalize({"output/bias": jr.GroupLasso(0.1, axis=1)}).init(network())

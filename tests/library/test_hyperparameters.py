@@ -1,0 +1,119 @@
+"""How rules print, compare and hash."""
+
+import ast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxreg as jr
+
+WRITTEN = {
+    "MaxNorm(3.0)": jr.MaxNorm(3.0),
+    "MaxNorm(3.0, axis=0)": jr.MaxNorm(3.0, axis=0),
+    "MaxNorm(3.0, axis=(0, 1))": jr.MaxNorm(3.0, (0, 1)),
+    "MaxNorm(float('inf'))": jr.MaxNorm(np.inf),
+    "L1(0.1)": jr.L1(0.1),
+    "L1L2(l1=0.1, l2=0.2)": jr.L1L2(0.1, 0.2),
+    "MCP(0.1)": jr.MCP(0.1),
+    "MCP(0.1, gamma=2.0)": jr.MCP(0.1, 2.0),
+    "MinMaxNorm(min=0.5, max=1.0)": jr.MinMaxNorm(0.5, 1.0),
+    "UnitNorm()": jr.UnitNorm(),
+    "UnitNorm(axis=0)": jr.UnitNorm(0),
+    "NMSparse(n=2, m=4)": jr.NMSparse(2, 4),
+    "SpectralNorm(1.0, fast=True)": jr.SpectralNorm(1.0, fast=True),
+    "Intersection(MaxNorm(1.0), NonNeg())": jr.Intersection(jr.MaxNorm(1.0), jr.NonNeg()),
+    "Intersection(MaxNorm(1.0), Box(low=-1.0, high=1.0), axis=1)": jr.Intersection(
+        jr.MaxNorm(1.0), jr.Box(-1.0, 1.0), axis=1
+    ),
+}
+
+
+def made(node):
+    """The object that a call in source text makes, its names looked up in jaxreg."""
+    if isinstance(node, ast.Call) and node.func.id != "float":
+        named = {keyword.arg: made(keyword.value) for keyword in node.keywords}
+        return getattr(jr, node.func.id)(*map(made, node.args), **named)
+    return float(node.args[0].value) if isinstance(node, ast.Call) else ast.literal_eval(node)
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_a_rule_prints_as_the_code_that_makes_its_equal(text):
+    rule = WRITTEN[text]
+    assert repr(rule) == text
+    again = made(ast.parse(text, mode="eval").body)
+    assert again == rule
+    assert hash(again) == hash(rule)
+    assert str(jax.tree.structure(again)) == str(jax.tree.structure(rule))
+
+
+@pytest.mark.parametrize("number", [np.float32(0.1), jnp.float32(0.1), np.float64(0.1), jnp.asarray(0.1)], ids=repr)
+def test_numbers_print_in_the_digits_of_their_precision(number):
+    assert repr(jr.L2(number)) == "L2(0.1)"
+
+
+def test_what_has_no_code_prints_shortly():
+    schedule = optax.linear_schedule(0.0, 1.0, 5)
+    assert repr(jr.MaxNorm(jnp.ones(500))) == "MaxNorm(array of (500,))"
+    assert repr(jr.L1(schedule)) == "L1(schedule)"
+    shown = []
+    jax.jit(lambda limit: shown.append(repr(jr.MaxNorm(limit))))(jnp.float32(1.0))
+    assert shown == ["MaxNorm(float32[])"]
+
+
+def test_rules_with_arrays_compare_and_hash_by_value():
+    one, same, other = (jr.MaxNorm(jnp.array(limits)) for limits in ([1.0, 2.0], [1.0, 2.0], [1.0, 3.0]))
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != other
+    assert one != jr.MaxRMS(jnp.array([1.0, 2.0]))
+    assert one != jr.MaxNorm(1.0)
+    assert len({one, same, other, jr.MaxNorm(1.0), jr.MaxNorm(np.float64(1.0))}) == 3
+    assert jr.ToReference(jr.L2(1.0), jnp.ones(2)) == jr.ToReference(jr.L2(1.0), jnp.ones(2))
+
+
+def test_a_traced_rule_equals_itself_alone():
+    def same(limit):
+        rule = jr.MaxNorm(limit)
+        return jnp.array([rule == rule, rule == jr.MaxNorm(1.0)])
+
+    np.testing.assert_array_equal(jax.jit(same)(1.0), [True, False])
+
+
+@pytest.mark.parametrize("value", [[0.1], (0.1, 0.2)], ids=str)
+def test_a_list_is_refused_where_it_is_given(value):
+    with pytest.raises(TypeError, match=r"L1: strength is [\[(]0\.1.*; expected a number of at least 0"):
+        jr.L1(value)
+
+
+INTERVALS = {
+    "[0, inf)": (jr.L1, [0, 1e9], [-1e-9, np.inf, np.nan], "a number of at least 0, not infinite"),
+    "(0, inf]": (jr.MaxNorm, [1e-9, np.inf], [0, -1, np.nan], "a number above 0"),
+    "[0, 1]": (jr.Sparse, [0, 1], [-0.1, 1.1, np.nan], "a number of at least 0 and at most 1"),
+    "(-inf, inf)": (jr.SumTo, [-1e9, 1e9], [np.inf, -np.inf, np.nan], "a number, not infinite"),
+}
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_numbers_outside_of_an_interval_are_refused(interval):
+    make, inside, outside, expected = INTERVALS[interval]
+    for value in inside:
+        make(value)
+        make(np.array([value, inside[0]]))
+    for value in outside:
+        for given in (value, np.array([inside[0], value])):
+            with pytest.raises(ValueError, match=rf"is {value:g}; expected {expected}$"):
+                make(given)
+
+
+@pytest.mark.parametrize("every", [np.int32(2), np.uint8(2), 2])
+def test_whole_numbers_of_numpy_are_whole_numbers(every):
+    jr.project(jr.NonNeg(), every=every)
+
+
+@pytest.mark.parametrize("every", [True, 0, 2.0, "2", None])
+def test_what_is_no_whole_number_is_refused(every):
+    with pytest.raises(ValueError, match=rf"every is {every!r}; expected a whole number of at least 1"):
+        jr.project(jr.NonNeg(), every=every)
