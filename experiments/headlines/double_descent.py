@@ -104,7 +104,10 @@ def net(data: Data, epochs: int, width: int, strength: jax.Array, draw: jax.Arra
     """One network, trained on all points at once under a learning rate that falls to 0."""
     points, model = data.y_train.shape[1], linen(MLP(hidden=width), data.x_train.shape[2:])
     task = Problem(model, data, epochs, squared_error, {}, batch_size=points, record_every=epochs)
-    rate = lambda step: 0.01 * (1 + jnp.cos(jnp.pi * step / epochs))  # noqa: E731
+
+    def rate(step: jax.Array) -> jax.Array:
+        return 0.01 * (1 + jnp.cos(jnp.pi * step / epochs))
+
     recipe = Recipe(penalties={jr.KERNELS: jr.L2(strength)}, learning_rate=rate, optimizer=optax.adam)
     found = fit(task, recipe, jax.random.key(draw), draw)
     return {"risk": found["test_loss"].values[-1], "train_loss": found["train_loss"].values[-1]}

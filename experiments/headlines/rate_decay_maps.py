@@ -72,7 +72,10 @@ MEANINGS: dict[str, Callable[[Any, Any, Any], Recipe]] = {
 
 def lane(meaning: str, task: Problem, rate: jax.Array, decay: jax.Array, draw: jax.Array) -> dict[str, Any]:
     """One training, under a learning rate that falls to 0 along a cosine."""
-    schedule = lambda step: rate * (1 + jnp.cos(jnp.pi * step / EPOCHS)) / 2  # noqa: E731
+
+    def schedule(step: jax.Array) -> jax.Array:
+        return rate * (1 + jnp.cos(jnp.pi * step / EPOCHS)) / 2
+
     found = fit(task, MEANINGS[meaning](rate, decay, schedule), jax.random.key(draw), draw)
     return {name: found[name].values[-1] for name in ("test_loss", "test_accuracy")}
 

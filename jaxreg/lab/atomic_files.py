@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
-    """Write a file, whole or not at all, into a folder that is made if need be.
+    """Write a file, whole or not at all; its folder is made if needed.
 
     Args:
         file: Where to.

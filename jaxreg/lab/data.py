@@ -56,7 +56,7 @@ class Data(NamedTuple):
 
 
 def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
-    """Rows of each draw, of shape (draws, rows, …), as `Data`: the first train, the next validate, the rest test."""
+    """Split the rows of each draw, of shape (draws, rows, …): the first train, the next validate, the rest test."""
     split = [train, train + validation]
     (x_train, x_validation, x_test), (y_train, y_validation, y_test) = (np.split(array, split, 1) for array in (x, y))
     if not validation:
@@ -65,16 +65,16 @@ def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
 
 
 def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, validation: int = 0) -> Data:
-    """Draws of given rows: each shuffles them anew; the first train, the next validate, the rest test.
+    """Draw splits of given rows: each shuffles them anew; the first train, the next validate, the rest test.
 
     Every draw holds a copy of all rows.
 
     Args:
         x: Inputs, of shape (rows, …).
         y: Targets, of shape (rows,); integers stay integers.
-        states: The seed of each draw, for `numpy.random.default_rng`.
-        train: Training rows a draw.
-        validation: Rows a draw on which a strength may be chosen.
+        states: Seed of each draw, for `numpy.random.default_rng`.
+        train: Training rows per draw.
+        validation: Rows per draw on which a strength may be chosen.
 
     Raises:
         ValueError: If there is no draw, no row to train or test on, or `x` and `y` differ in rows.
@@ -99,14 +99,14 @@ def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, vali
 
 
 def standardised(data: Data, targets: bool = False) -> Data:
-    """Each feature less its mean over the training rows of its draw, divided by its standard deviation there.
+    """Standardise each feature by its mean and standard deviation over the training rows of its draw.
 
-    Validation and test rows are treated with the training rows' figures: nothing of them is known in training. A
+    Validation and test rows are scaled by the training rows' figures, so that nothing of them leaks into training. A
     feature that is constant in the training rows is only centred.
 
     Args:
-        data: What to standardise.
-        targets: Whether to treat the targets too; their unit is then the standard deviation of the training rows.
+        data: Data to standardise.
+        targets: Whether to standardise the targets too; their unit is then the standard deviation of the training rows.
 
     Example:
         >>> data = standardised(splits(np.arange(8.0)[:, None], np.zeros(8), states=[0], train=4))

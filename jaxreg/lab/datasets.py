@@ -25,13 +25,13 @@ __all__ = [
 
 
 def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: int = 0, noise: float = 0.2) -> Data:
-    """Draws of scikit-learn's two moons; the first rows of each draw train, the next validate, the rest test.
+    """Draw scikit-learn's two moons; the first rows of each draw train, the next validate, the rest test.
 
     Args:
-        states: The `random_state` of each draw.
-        train: Training rows a draw.
-        test: Test rows a draw.
-        validation: Rows a draw on which a strength may be chosen.
+        states: `random_state` of each draw.
+        train: Training rows per draw.
+        test: Test rows per draw.
+        validation: Rows per draw on which a strength may be chosen.
         noise: Standard deviation of the noise.
 
     Raises:
@@ -56,20 +56,20 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
 
 
 def tutorial_moons() -> Data:
-    """The tutorials' data, one draw: 100 moons with noise 0.2 and random state 1, 30 to train and 70 to test."""
+    """Return the tutorials' data, one draw: 100 moons with noise 0.2 and random state 1, 30 to train and 70 to test."""
     return moons([1], train=30, test=70)
 
 
 def digits(states: Iterable[int], train: int = 1000, validation: int = 0) -> Data:
-    """Draws of scikit-learn's 1797 handwritten digits: pictures of 8 by 8 grey values from 0 to 1, ten classes.
+    """Draw splits of scikit-learn's 1797 handwritten digits: images of 8 by 8 grey values from 0 to 1, ten classes.
 
     Args:
-        states: The seed of each draw, as for `splits`.
-        train: Training rows a draw.
-        validation: Rows a draw on which a strength may be chosen.
+        states: Seed of each draw, as for `splits`.
+        train: Training rows per draw.
+        validation: Rows per draw on which a strength may be chosen.
 
     Returns:
-        Inputs of shape (draws, rows, 8, 8, 1) and integer targets; about 0.5 MB a draw.
+        Inputs of shape (draws, rows, 8, 8, 1) and integer targets; about 0.5 MB per draw.
 
     Example:
         >>> digits(range(2), train=100).x_test.shape
@@ -82,18 +82,18 @@ def digits(states: Iterable[int], train: int = 1000, validation: int = 0) -> Dat
 
 
 def digits_by_row(states: Iterable[int], train: int = 1000, validation: int = 0) -> Data:
-    """As `digits`, to be read row by row: 8 steps of 8 features, of shape (draws, rows, 8, 8)."""
+    """Draw splits of `digits` as sequences of rows: 8 steps of 8 features, of shape (draws, rows, 8, 8)."""
     data = digits(states, train, validation)
     return data._replace(**{f"x_{part}": x[..., 0] for part, (x, _) in data.parts().items()})
 
 
 def breast_cancer(states: Iterable[int], train: int = 300, validation: int = 0) -> Data:
-    """Draws of scikit-learn's 569 breast tumours: 30 measures, standardised; class 1 is benign.
+    """Draw splits of scikit-learn's 569 breast tumours: 30 measures, standardised; class 1 is benign.
 
     Args:
-        states: The seed of each draw, as for `splits`.
-        train: Training rows a draw.
-        validation: Rows a draw on which a strength may be chosen.
+        states: Seed of each draw, as for `splits`.
+        train: Training rows per draw.
+        validation: Rows per draw on which a strength may be chosen.
     """
     from sklearn.datasets import load_breast_cancer
 
@@ -102,14 +102,14 @@ def breast_cancer(states: Iterable[int], train: int = 300, validation: int = 0) 
 
 
 def diabetes(states: Iterable[int], train: int = 250, validation: int = 0) -> Data:
-    """Draws of scikit-learn's 442 diabetes patients: 10 measures and the progression after a year, standardised.
+    """Draw splits of scikit-learn's 442 diabetes patients: 10 measures, and the progression after a year; standardised.
 
     An error of 1 is a standard deviation of the progression among the training rows.
 
     Args:
-        states: The seed of each draw, as for `splits`.
-        train: Training rows a draw.
-        validation: Rows a draw on which a strength may be chosen.
+        states: Seed of each draw, as for `splits`.
+        train: Training rows per draw.
+        validation: Rows per draw on which a strength may be chosen.
     """
     from sklearn.datasets import load_diabetes
 
@@ -118,14 +118,14 @@ def diabetes(states: Iterable[int], train: int = 250, validation: int = 0) -> Da
 
 
 def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every window of a series, of shape (windows, length, 1), and the value that follows each, of shape (windows,).
+    """Return every window of a series, of shape (windows, length, 1), and the value after each, of shape (windows,).
 
     Args:
         series: Values at even distances, of shape (steps,).
-        length: Steps a window.
+        length: Steps per window.
 
     Raises:
-        ValueError: If the series is no vector that is longer than a window.
+        ValueError: If the series is not a vector longer than a window.
 
     Example:
         >>> x, y = windows(np.array([1.0, 2.0, 3.0, 4.0]), length=2)
@@ -138,7 +138,7 @@ def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def yearly_sunspots() -> tuple[np.ndarray, np.ndarray]:
-    """The years from 1700 to 2008 and the mean sunspot number of each.
+    """Return the years from 1700 to 2008 and the mean sunspot number of each.
 
     Reference:
         National Geophysical Data Center (NOAA), public domain, as in statsmodels.
@@ -149,7 +149,7 @@ def yearly_sunspots() -> tuple[np.ndarray, np.ndarray]:
 
 
 def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: int = 80, validation: int = 0) -> Data:
-    """Draws of the yearly sunspot numbers, to be foretold from the `length` years before.
+    """Draw splits of the yearly sunspot numbers, to be predicted from the `length` years before.
 
     A draw is a span of years that starts where its seed says: its first years train, the next validate, the last
     test, so that nothing is learnt from the future. The numbers are standardised by the mean and the standard
@@ -188,7 +188,7 @@ def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: in
 
 
 def openml(data_id: int, folder: str | Path | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets of a data set of openml.org, by its number there; for `splits`.
+    """Load inputs and targets of a data set of openml.org, by its number there; for `splits`.
 
     Classes become integers from 0 in the order of their names; the categories of a feature become numbers likewise,
     and what is missing is NaN. A set is fetched once and then read from `folder`.

@@ -1,8 +1,8 @@
-"""Strengths that are learned: the slope of a validation loss with respect to the logarithms of the strengths.
+"""Learned strengths: the gradient of a validation loss with respect to the logarithms of the strengths.
 
-Forward mode carries a tangent a strength through the whole training, so it is exact, for any optimiser, and its memory
-doesn't grow with the number of steps; its cost does grow with the number of strengths. The implicit way looks at the
-end of the training only, where the training loss is at a minimum, and solves one linear system for all strengths.
+Forward mode carries one tangent per strength through the whole training. It is exact for any optimiser, and its memory
+does not grow with the number of steps; its cost grows with the number of strengths. The implicit way looks only at the
+end of the training, where the training loss is at a minimum, and solves one linear system for all strengths.
 """
 
 from collections.abc import Callable
@@ -23,10 +23,10 @@ Solve = Callable[[Callable[[Any], Any], Any], Any]
 
 
 def forward(loss: Loss, logs: Any) -> tuple[jax.Array, Any]:
-    """The loss and its gradient, by one tangent for each strength carried along with the training.
+    """Compute the loss and its gradient, by one tangent per strength carried along with the training.
 
     Args:
-        loss: From the logarithms of the strengths to a scalar; `jax.lax` loops of any kind may be inside.
+        loss: Function, logarithms of the strengths -> a scalar; `jax.lax` loops of any kind may be inside.
         logs: Logarithms of the strengths: numbers or arrays in a pytree.
 
     Returns:
@@ -62,12 +62,12 @@ def implicit(
     logs: Any,
     solve: Solve,
 ) -> Any:
-    """The gradient of the validation loss at a minimum of the training loss: -∂²L/∂s∂w H⁻¹ ∇V, H = ∂²L/∂w².
+    """Compute the gradient of the validation loss at a minimum of the training loss: -∂²L/∂s∂w H⁻¹ ∇V, H = ∂²L/∂w².
 
     Args:
-        train_loss: (parameters, logarithms of the strengths) -> what was minimised, penalty included; a scalar.
-        validation_loss: Parameters -> a scalar.
-        params: Where the training loss has its minimum.
+        train_loss: Function, (parameters, logarithms of the strengths) -> the scalar minimised, penalty included.
+        validation_loss: Function, parameters -> a scalar.
+        params: Minimum of the training loss.
         logs: Logarithms of the strengths there.
         solve: `conjugate_gradients()` or `neumann(…)`; any function that solves H x = b for trees.
 
@@ -97,8 +97,8 @@ def conjugate_gradients(steps: int = 100, tolerance: float = 1e-6) -> Solve:
     """Solve H x = b by conjugate gradients: exact after as many steps as there are weights, where H is positive.
 
     Args:
-        steps: At most so many products with H.
-        tolerance: Of the residual, relative to b.
+        steps: Largest number of products with H.
+        tolerance: Tolerance of the residual, relative to b.
     """
     cg: Any = jax.scipy.sparse.linalg.cg
     return lambda curved, b: cg(curved, b, tol=tolerance, maxiter=steps)[0]
@@ -111,7 +111,7 @@ def neumann(rate: float, terms: int = 100) -> Solve:
     have not converged in it falls short of H⁻¹, safely.
 
     Args:
-        rate: Below 2 over the largest curvature.
+        rate: Step size, below 2 over the largest curvature.
         terms: Number of terms.
     """
 
@@ -128,12 +128,12 @@ def neumann(rate: float, terms: int = 100) -> Solve:
 
 
 class Tuned(NamedTuple):
-    """What `tune` found.
+    """Result of `tune`.
 
     Args:
-        logs: The logarithms of the strengths with the smallest loss of all that were tried.
-        loss: Their loss.
-        path: The logarithms that were tried, with a leading axis of length `steps`.
+        logs: Logarithms of the strengths with the smallest loss of all that were tried.
+        loss: Loss of these strengths.
+        path: Logarithms that were tried, with a leading axis of length `steps`.
         losses: Their losses, of shape (steps,).
     """
 

@@ -1,4 +1,4 @@
-"""Arrays that name their own dimensions: what a lane hands back."""
+"""Arrays with named dimensions, for the outputs of a run."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +17,8 @@ class Labelled:
     A pytree: `values` is its leaf and `dims` is static, so it passes through jit, vmap and scan.
 
     Args:
-        values: An array of rank ``len(dims)``.
-        dims: The names of its dimensions, outermost first.
+        values: Array of rank ``len(dims)``.
+        dims: Names of its dimensions, outermost first.
 
     Example:
         >>> import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What is trained: a model is a pair of pure functions, made here from modules of Flax Linen, Flax NNX or Equinox.
+"""Models: pairs of pure functions, made from modules of Flax Linen, Flax NNX or Equinox.
 
 The networks below have Keras's initial weights: Glorot-uniform kernels, orthogonal recurrent kernels, zero biases, and
 1 in the bias of an LSTM's forget gate. Their outputs are linear: Keras's sigmoid and softmax belong to the loss here.
@@ -20,8 +20,8 @@ class Model(NamedTuple):
     """A model as two pure functions: one makes its parameters, one its outputs.
 
     Args:
-        init: Key -> the tree of parameters.
-        apply: (parameters, inputs of shape (rows, …)) -> outputs of shape (rows, outputs).
+        init: Function, key -> the tree of parameters.
+        apply: Function, (parameters, inputs of shape (rows, …)) -> outputs of shape (rows, outputs).
     """
 
     init: Callable[[jax.Array], Any]
@@ -29,10 +29,10 @@ class Model(NamedTuple):
 
 
 def linen(module: nn.Module, inputs: Sequence[int]) -> Model:
-    """The `Model` of a Flax Linen module that has parameters and no other collection.
+    """Make a `Model` from a Flax Linen module that has parameters and no other collection.
 
     Args:
-        module: The module; its call takes inputs of shape (rows, *inputs).
+        module: Module whose call takes inputs of shape (rows, *inputs).
         inputs: Shape of one row of the inputs.
 
     Raises:
@@ -58,10 +58,10 @@ def linen(module: nn.Module, inputs: Sequence[int]) -> Model:
 
 
 def nnx(make: Callable[[Any], Any]) -> Model:
-    """The `Model` of a Flax NNX module that has parameters and no other state.
+    """Make a `Model` from a Flax NNX module that has parameters and no other state.
 
     Args:
-        make: `nnx.Rngs` -> the module, whose call takes inputs of shape (rows, …).
+        make: Function, `nnx.Rngs` -> the module, whose call takes inputs of shape (rows, …).
 
     Raises:
         ValueError: If the module has other state than parameters.
@@ -92,10 +92,10 @@ def nnx(make: Callable[[Any], Any]) -> Model:
 
 
 def equinox(make: Callable[[jax.Array], Any]) -> Model:
-    """The `Model` of an Equinox module whose arrays are all parameters.
+    """Make a `Model` from an Equinox module whose arrays are all parameters.
 
     Args:
-        make: Key -> the module, whose call takes one row of the inputs, as Equinox's own layers do.
+        make: Function, key -> the module, whose call takes one row of the inputs, as Equinox's own layers do.
 
     Raises:
         ValueError: If an array of the module is not of floating-point numbers.
@@ -110,18 +110,21 @@ def equinox(make: Callable[[jax.Array], Any]) -> Model:
     import equinox as framework
 
     abstract = framework.filter_eval_shape(make, jax.random.key(0))
-    parameter = lambda leaf: hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)  # noqa: E731
-    rest = framework.partition(abstract, parameter)[1]
+    rest = framework.partition(abstract, _is_inexact)[1]
     others = [jax.tree_util.keystr(path) for path, leaf in jax.tree.leaves_with_path(rest) if hasattr(leaf, "dtype")]
     _only_parameters("equinox", others)
 
     def init(key: jax.Array) -> Any:
-        return framework.partition(make(key), parameter)[0]
+        return framework.partition(make(key), _is_inexact)[0]
 
     def apply(params: Any, x: jax.Array) -> jax.Array:
         return jax.vmap(framework.combine(params, rest))(x)
 
     return Model(init, apply)
+
+
+def _is_inexact(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
 def _only_parameters(adapter: str, others: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ a pure function of one state.
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -32,11 +33,11 @@ HALVINGS = 60
 
 
 def zeroing_strength(rule: Any, gradient: jax.Array) -> jax.Array:
-    """The smallest strength at which weights of 0 stay 0 against a gradient: where a regularisation path starts.
+    """Return the smallest strength at which weights of 0 stay 0: the start of a regularisation path.
 
     Args:
         rule: A penalty with a proximal step and a `strength`, whose own value doesn't matter, such as `L1(1.0)`.
-        gradient: Of the loss with respect to the weights, where they are 0.
+        gradient: Gradient of the loss with respect to the weights, where they are 0.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -58,12 +59,12 @@ def zeroing_strength(rule: Any, gradient: jax.Array) -> jax.Array:
 
 
 def warm_path(advance: Advance, state: Any, strengths: jax.Array) -> Any:
-    """Train at one strength after the other, each from where the one before ended.
+    """Train at one strength after the other, each from the end of the one before.
 
     Args:
         advance: (state, strength) -> the state after some training, enough from a warm start.
-        state: Where the first one starts: weights of 0, for strengths that fall from `zeroing_strength` on.
-        strengths: In the order in which to take them; an array, or a pytree of arrays.
+        state: Start of the first: weights of 0, for strengths that fall from `zeroing_strength` on.
+        strengths: Strengths in order, an array or a pytree of arrays.
 
     Returns:
         The state at the end of each, along a leading axis.
@@ -84,13 +85,13 @@ def warm_path(advance: Advance, state: Any, strengths: jax.Array) -> Any:
 
 
 class Survivors(NamedTuple):
-    """What `successive_halving` or `population_training` ends with.
+    """Lanes left by `successive_halving` or `population_training`, best first.
 
     Args:
-        state: Of the lanes that are left, best first.
-        strengths: Of them.
-        losses: Of them, of shape (lanes,).
-        lanes: Their numbers among the lanes that began.
+        state: State of each lane, along a leading axis.
+        strengths: Strengths of each lane.
+        losses: Loss of each lane, of shape (lanes,).
+        lanes: Number of each lane among those that began.
     """
 
     state: Any
@@ -102,17 +103,17 @@ class Survivors(NamedTuple):
 def successive_halving(
     advance: Advance, loss: Callable[[Any], jax.Array], state: Any, strengths: Any, rungs: int, keep: float = 0.5
 ) -> Survivors:
-    """Train all lanes for a while, keep the best part of them, go on with those; and so on, `rungs` times.
+    """Train all lanes for a while and go on with the best of them, `rungs` times.
 
     Lanes that diverged count as the worst. With `keep` a half each rung costs half of the one before.
 
     Args:
-        advance: (state, strengths) -> the state after one rung's training; of one lane.
-        loss: State -> the validation loss; of one lane.
-        state: Of all lanes, along a leading axis.
-        strengths: Of all lanes, likewise.
-        rungs: How many times to train, the last without a cut behind it.
-        keep: Share of the lanes that goes on, in (0, 1); one at least does.
+        advance: Function of one lane, (state, strengths) -> the state after one rung's training.
+        loss: Function of one lane, state -> the validation loss.
+        state: State of all lanes, along a leading axis.
+        strengths: Strengths of all lanes, along a leading axis.
+        rungs: Number of trainings; no lanes are dropped after the last.
+        keep: Share of the lanes that goes on, in (0, 1); at least one does.
 
     Example:
         >>> import jax.numpy as jnp
@@ -130,7 +131,7 @@ def successive_halving(
         losses = _ranked(jax.vmap(loss)(state))
         left = len(lanes) if rung == rungs - 1 else max(1, int(len(lanes) * keep))
         best = jnp.argsort(losses)[:left]
-        state, strengths, losses, lanes = jax.tree.map(lambda x: x[best], (state, strengths, losses, lanes))  # noqa: B023
+        state, strengths, losses, lanes = jax.tree.map(itemgetter(best), (state, strengths, losses, lanes))
     return Survivors(state, strengths, losses, lanes)
 
 
@@ -147,13 +148,13 @@ def population_training(
     """Train a population; after each round the worst lanes become copies of the best, with strengths moved at random.
 
     Args:
-        advance: (state, logarithms of strengths) -> the state after one round's training; of one lane.
-        loss: State -> the validation loss; of one lane.
-        state: Of all lanes, along a leading axis.
-        logs: Logarithms of the strengths of all lanes, likewise.
-        key: Of the moves.
-        rounds: How many times to train, the last without a move behind it.
-        share: Of the lanes that are replaced, at most a half.
+        advance: Function of one lane, (state, logarithms of strengths) -> the state after one round's training.
+        loss: Function of one lane, state -> the validation loss.
+        state: State of all lanes, along a leading axis.
+        logs: Logarithms of the strengths of all lanes, along a leading axis.
+        key: Key for the moves.
+        rounds: Number of trainings; nothing moves after the last.
+        share: Share of the lanes that are replaced, at most a half.
         spread: Standard deviation of a move, in e-folds.
 
     Example:
@@ -190,11 +191,11 @@ def population_training(
 
 
 class Points(NamedTuple):
-    """What a search over strengths has met, best first.
+    """Points that a search over strengths has tried, best first.
 
     Args:
         logs: Logarithms of strengths, along a leading axis.
-        losses: Of them, of shape (points,); infinite where a training diverged.
+        losses: Loss of each point, of shape (points,); infinite if its training diverged.
     """
 
     logs: Any
@@ -209,16 +210,16 @@ def closing_in(
     count: int,
     ends: tuple[Number, Number],
 ) -> Points:
-    """Clouds of new points around the best ones so far, each cloud narrower than the one before it.
+    """Try clouds of new points around the best ones so far, each cloud narrower than the one before.
 
     A step along a slope asks for a loss that is smooth; this does not.
 
     Args:
-        loss: Logarithms of strengths -> the validation loss of a whole training; of one lane.
+        loss: Function of one lane, logarithms of strengths -> the validation loss of a whole training.
         met: Points to begin with; as many go on after each cloud.
-        key: Of the moves.
+        key: Key for the moves.
         spreads: Standard deviation of the moves of each cloud, in e-folds.
-        count: Points a cloud, dealt out among those met.
+        count: Points per cloud, dealt out among those met.
         ends: The least and the largest logarithm; what would lie beyond is moved there.
 
     Example:
@@ -239,7 +240,7 @@ def closing_in(
 
 
 def evaluated(loss: Callable[[Any], jax.Array], logs: Any, keep: int) -> Points:
-    """The `keep` best of the points `logs`, each a lane, best first; those that diverged are the worst."""
+    """Return the `keep` best of the points `logs`, each a lane, best first; those that diverged are the worst."""
     return _first(Points(logs, _ranked(jax.vmap(loss)(logs))), keep)
 
 

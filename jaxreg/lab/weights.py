@@ -1,4 +1,4 @@
-"""Weights in and out: a tree of parameters as arrays by path, kept as .npz, safetensors or CSV, and Keras's layouts.
+"""Loading and saving weights: parameters as arrays by path, in .npz, safetensors or CSV, and Keras's layouts.
 
 Every file holds {path: array}, with the paths of `jaxreg.paths` (`lstm/recurrent_kernel`). `filled` puts such arrays
 into the place of a model's own, whatever the framework, so weights from elsewhere go in by the same door:
@@ -41,7 +41,7 @@ Arrays = Mapping[str, Any]
 
 
 def named(params: Tree) -> dict[str, np.ndarray]:
-    """The leaves of `params` by path.
+    """Return the leaves of `params` by path.
 
     Example:
         >>> import jax.numpy as jnp
@@ -52,7 +52,7 @@ def named(params: Tree) -> dict[str, np.ndarray]:
 
 
 def filled(like: Tree, arrays: Arrays) -> Tree:
-    """`like` with each leaf replaced by the array of its path, in the leaf's dtype.
+    """Return `like` with each leaf replaced by the array of its path, in the leaf's dtype.
 
     Args:
         like: Parameters, or their shapes (`jax.eval_shape(model.init, key)`).
@@ -80,7 +80,7 @@ def filled(like: Tree, arrays: Arrays) -> Tree:
 
 
 def to_keras(params: Tree) -> dict[str, np.ndarray]:
-    """The weights in Keras's layouts, by path, such as `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`.
+    """Return the weights in Keras's layouts, by path, such as `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`.
 
     Dense layers, convolutions and this laboratory's own LSTM and GRU have Keras's layout already. Flax Linen's
     `LSTMCell` and `OptimizedLSTMCell` (ii, if, ig, io, hi, hf, hg, ho) are joined to the gates i, f, c, o, its
@@ -100,7 +100,7 @@ def to_keras(params: Tree) -> dict[str, np.ndarray]:
 
 
 def from_keras(like: Tree, arrays: Arrays) -> Tree:
-    """`like` with the weights of a Keras model: the inverse of `to_keras`.
+    """Return `like` with the weights of a Keras model: the inverse of `to_keras`.
 
     A Keras path is matched by its end, without the steps that name a cell or a direction's layer:
     `sequential/lstm/forward_lstm/lstm_cell/kernel` is `lstm/forward/kernel`.
@@ -135,7 +135,7 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
 
 
 def save_npz(file: str | Path, params: Tree) -> None:
-    """Keep the leaves of `params` as NumPy's .npz, by path.
+    """Save the leaves of `params` as NumPy's .npz, by path.
 
     Raises:
         ValueError: If a leaf has a dtype that the format does not know, such as bfloat16.
@@ -149,7 +149,7 @@ def save_npz(file: str | Path, params: Tree) -> None:
 
 
 def load_npz(file: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file by path; pickled objects are refused.
+    """Load the arrays of an .npz file by path; pickled objects are refused.
 
     Raises:
         ValueError: If it is another file, or holds objects.
@@ -161,12 +161,12 @@ def load_npz(file: str | Path) -> dict[str, np.ndarray]:
 
 
 def save_safetensors(file: str | Path, params: Tree) -> None:
-    """Keep the leaves of `params` as safetensors, by path; every dtype, bfloat16 too."""
+    """Save the leaves of `params` as safetensors, by path, in any dtype, bfloat16 too."""
     safetensors.numpy.save_file({path: np.asarray(a, order="C") for path, a in named(params).items()}, file)
 
 
 def load_safetensors(file: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file by path.
+    """Load the arrays of a safetensors file by path.
 
     Raises:
         ValueError: If it is another file, or not a whole one.
@@ -178,9 +178,9 @@ def load_safetensors(file: str | Path) -> dict[str, np.ndarray]:
 
 
 def save_csv(folder: str | Path, params: Tree) -> None:
-    """Keep each leaf of `params` as a file of plain numbers, `folder/<path>.csv`: a column for each unit.
+    """Save each leaf of `params` as a file of plain numbers, `folder/<path>.csv`: a column for each unit.
 
-    All axes but the last are flattened into the lines of the file; a bias has one number a line. The numbers have as
+    All axes but the last are flattened into the lines of the file; a bias has one number per line. The numbers have as
     many digits as it takes to read the same ones back.
     """
     for path, array in named(params).items():
@@ -191,7 +191,7 @@ def save_csv(folder: str | Path, params: Tree) -> None:
 
 
 def load_csv(folder: str | Path) -> dict[str, np.ndarray]:
-    """The matrices of the .csv files below a folder, by path; `filled` gives them the shapes of a model's weights.
+    """Load the matrices of the .csv files below a folder, by path; `filled` gives them the shapes of a model's weights.
 
     Raises:
         ValueError: If there is no such file, or one holds something else than rows of numbers.
@@ -236,7 +236,7 @@ Node = Any
 
 
 def fused(params: Node) -> Node:
-    """`params` with the cells of Flax Linen in Keras's layout: kernel, recurrent_kernel and bias."""
+    """Return `params` with the cells of Flax Linen in Keras's layout: kernel, recurrent_kernel and bias."""
     if not isinstance(params, Mapping):
         return params
     cell = _cell(params)
@@ -244,7 +244,7 @@ def fused(params: Node) -> Node:
 
 
 def like_cells(like: Node, params: Node) -> Node:
-    """`params` in the layout of `like`, the inverse of `fused`: cells are split where `like` has Flax Linen's."""
+    """Return `params` in the layout of `like`, the inverse of `fused`: splits cells where `like` has Flax Linen's."""
     if not isinstance(like, Mapping):
         return params
     cell = _cell(like)

@@ -1,10 +1,7 @@
-"""Is A better than B, by how much, and how sure: paired comparisons over shared draws and seeds.
+"""Paired comparisons over shared draws and seeds: whether a is better than b, by how much, how surely.
 
-Every comparison here is paired: both sides trained on the same draws from the same seeds, so what the
-draws have in common cancels. Differences are a − b throughout.
-
-`stats` also names what its neighbours hold, so that one import has all of the statistics: `lanes` (which
-lanes are independent, which diverged), `intervals`, `multiple` (many comparisons), `variance`, `choice`.
+Both sides are trained on the same draws from the same seeds, so that what the draws have in common cancels. Differences
+are a − b throughout.
 """
 
 from collections.abc import Hashable, Sequence
@@ -26,7 +23,7 @@ from jaxreg.lab.stats.lanes import OVER, differences, left_out, unit
 
 @dataclass(frozen=True)
 class Paired:
-    """What `paired` found. Numbers are in the units of the values compared.
+    """Result of `paired`. Numbers are in the units of the values compared.
 
     Attributes:
         mean: Mean of the differences a − b.
@@ -37,9 +34,9 @@ class Paired:
         ties: Units in which they are equal to the precision of float32.
         losses: Units in which b is better.
         n: Number of units.
-        unit: The dimension the units lie along, `"draw"` or `"seed"`.
+        unit: Dimension of the units, `"draw"` or `"seed"`.
         confidence: Confidence of the interval.
-        diverged: Names of the lanes left out because a or b was not finite there.
+        diverged: Names of the runs left out because a or b was not finite there.
     """
 
     mean: float
@@ -123,7 +120,7 @@ MEANINGFUL = 0.75
 
 
 class Verdict(StrEnum):
-    """What a probability of outperforming says about a against b, with its interval taken into account."""
+    """Verdict on a probability of outperforming and its interval."""
 
     NOT_SIGNIFICANT = "not significantly better"
     NOT_MEANINGFUL = "significant but not meaningful"
@@ -132,7 +129,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Outperforming:
-    """What `outperforms` found.
+    """Result of `outperforms`.
 
     Attributes:
         probability: That a is better than b on a fresh draw; a tie counts one half.
@@ -140,7 +137,7 @@ class Outperforming:
         high: Upper end.
         n: Number of units.
         verdict: Significant if `low` is above 0.5, meaningful if `high` is also above 0.75.
-        diverged: Names of the lanes left out because a or b was not finite there.
+        diverged: Names of the runs left out because a or b was not finite there.
     """
 
     probability: float
@@ -204,7 +201,7 @@ def outperforms(
 def wilcoxon(
     a: xr.DataArray, b: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop_diverged: bool = False
 ) -> float:
-    """Wilcoxon's signed-rank test that the paired differences a − b lie symmetrically about 0.
+    """Test by Wilcoxon's signed ranks that the paired differences a − b lie symmetrically about 0.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.
@@ -234,7 +231,7 @@ def wilcoxon(
 
 @dataclass(frozen=True)
 class Resampled:
-    """What `nadeau_bengio` found.
+    """Result of `nadeau_bengio`.
 
     Attributes:
         mean: Mean of the differences a − b.
@@ -243,7 +240,7 @@ class Resampled:
         t: The corrected statistic.
         p: Its two-sided p-value.
         n: Number of splits.
-        diverged: Names of the lanes left out because a or b was not finite there.
+        diverged: Names of the runs left out because a or b was not finite there.
     """
 
     mean: float

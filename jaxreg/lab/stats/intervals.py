@@ -17,7 +17,7 @@ _FEW = 8
 def mean_interval(
     values: np.ndarray, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bootstrap interval (BCa) of a mean, widened so that it holds its confidence with few values.
+    """Compute a bootstrap interval (BCa) of a mean, widened so that it holds its confidence with few values.
 
     A bootstrap of n values is too narrow by √((n − 1)/n) and ignores that their spread is itself
     estimated. As Hesterberg advises, the nominal level is therefore raised so that for symmetric data
@@ -73,7 +73,7 @@ def mean_interval(
 
 
 def constant(values: np.ndarray) -> np.ndarray:
-    """Say whether values are all the same, up to rounding in float64, along the last axis.
+    """Return whether values are all the same, up to rounding in float64, along the last axis.
 
     Args:
         values: Shape (..., n).
@@ -89,7 +89,7 @@ def constant(values: np.ndarray) -> np.ndarray:
 
 
 def check_confidence(confidence: float) -> None:
-    """Refuse what is no confidence, such as 95 for 95 %.
+    """Raise if a number is not a confidence, such as 95 for 95 %.
 
     Args:
         confidence: Of an interval.
@@ -105,7 +105,7 @@ def check_confidence(confidence: float) -> None:
 
 
 def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval of a share among n independent units.
+    """Compute Wilson's interval of a share among n independent units.
 
     Unlike a bootstrap it does not collapse when every unit agrees: 3 wins of 3 prove little. With ties
     counted as halves it is a little wide, as a half varies less than a win or a loss does.
@@ -138,7 +138,7 @@ def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[f
 
 @dataclass(frozen=True)
 class InterquartileMean:
-    """What `interquartile_mean` found.
+    """Result of `interquartile_mean`.
 
     Attributes:
         value: Mean of the middle half of all units of all strata.
@@ -164,7 +164,7 @@ def interquartile_mean(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> InterquartileMean:
-    """Mean of the middle half of the units of several data sets, with a stratified bootstrap interval.
+    """Compute the mean of the middle half of the units of several data sets, with a stratified bootstrap interval.
 
     The units of all data sets are pooled, a quarter is cut off at each end, and the rest is averaged.
     Resampling happens inside each data set, so that every resample has as many units of each. In simulations of three

@@ -1,11 +1,10 @@
-"""Lanes of a stored sweep seen by the statistics: which one diverged, and which are independent.
+"""Runs of a stored sweep as the statistics see them: diverged ones, and independent units.
 
-A lane is one training run. Lanes that share a draw of the data are not independent of each other, so
-nothing here counts them as if they were: the draws are the units of every mean and interval, and the
-seeds inside a draw are averaged first. With one draw only, the seeds are the units, and the result then
-speaks of that one data set.
+Runs that share a draw of the data are not independent of each other. So the draws are the units of every mean and
+interval, and the seeds inside a draw are averaged first. With one draw only, the seeds are the units, and the result is
+about that one data set.
 
-A lane that diverged is data. It is named wherever it matters and is never averaged in silence.
+A run that diverged is named wherever it matters and is never averaged silently.
 """
 
 from collections.abc import Hashable, Sequence
@@ -20,7 +19,7 @@ TIE = 4 * float(np.finfo(np.float32).eps)
 
 
 def diverged(dataset: xr.Dataset) -> tuple[str, ...]:
-    """Name the lanes of a sweep that diverged.
+    """Return the names of the runs of a sweep that diverged.
 
     Args:
         dataset: A stored training sweep with the variable `diverged_at` (an epoch, or -1).
@@ -40,10 +39,10 @@ def diverged(dataset: xr.Dataset) -> tuple[str, ...]:
 
 
 def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
-    """Blank (NaN) every figure of a lane from the epoch on at which it diverged.
+    """Replace every figure of a diverged run by NaN, from the epoch on at which it diverged.
 
-    The accuracy of a diverged model is a finite number that means nothing. After this every statistic
-    sees the lane for what it is, refuses it, and names it.
+    The accuracy of a diverged model is a finite number that means nothing. Blanked, the run is refused and named by
+    every statistic.
 
     Args:
         dataset: A stored training sweep with the variable `diverged_at` (an epoch, or -1). Variables
@@ -73,7 +72,7 @@ def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def named(flags: xr.DataArray) -> tuple[str, ...]:
-    """Name the entries of a boolean array that are true, by their labels along every dimension.
+    """Return the names of the true entries of a boolean array, by their labels along every dimension.
 
     Args:
         flags: A boolean array; a dimension without labels is named by position.
@@ -92,7 +91,7 @@ def named(flags: xr.DataArray) -> tuple[str, ...]:
 
 
 def finite(values: xr.DataArray) -> xr.DataArray:
-    """Say of every entry whether it is a finite number.
+    """Return whether each entry is a finite number.
 
     Args:
         values: Any numbers.
@@ -109,7 +108,7 @@ def finite(values: xr.DataArray) -> xr.DataArray:
 
 
 def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
-    """Say which dimension holds the independent units: the first of `over` with more than one entry.
+    """Return the dimension of the independent units: the first of `over` with more than one entry.
 
     Args:
         values: One number per run.
@@ -143,7 +142,7 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
 
 
 def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: bool = False) -> xr.DataArray:
-    """Average the lanes inside each unit: one number per draw (or a seed, if there is one draw).
+    """Average the runs inside each unit: one number per draw (or a seed, if there is one draw).
 
     Args:
         values: One number per run.
@@ -177,7 +176,7 @@ def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: boo
 def differences(
     a: xr.DataArray, b: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop_diverged: bool = False
 ) -> xr.DataArray:
-    """Give the paired differences a − b, one per unit: the numbers behind every comparison.
+    """Compute the paired differences a − b, one per unit: the numbers behind every comparison.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.
@@ -207,7 +206,7 @@ def differences(
 
 
 def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
-    """Name the lanes that `differences` leaves out when asked to drop the diverged ones.
+    """Return the names of the runs that `differences` leaves out with `drop_diverged`.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.
@@ -228,7 +227,7 @@ def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
 
 
 def refuse(bad: xr.DataArray) -> None:
-    """Stop at lanes that cannot be averaged, naming the first few.
+    """Raise if there are runs that cannot be averaged, naming the first few.
 
     Args:
         bad: True where a lane is not finite.

@@ -8,7 +8,7 @@ from scipy import stats as scipy_stats
 
 
 def draws_for_mean(effect: float, sd: float, *, alpha: float = 0.05, power: float = 0.95) -> int:
-    """Number of draws with which a paired t-test detects a mean difference.
+    """Compute the number of draws with which a paired t-test detects a mean difference.
 
     Args:
         effect: The mean difference worth detecting.
@@ -43,7 +43,7 @@ def draws_for_mean(effect: float, sd: float, *, alpha: float = 0.05, power: floa
 
 
 def draws_for_probability(probability: float = 0.75, *, alpha: float = 0.05, power: float = 0.95) -> int:
-    """Number of draws with which a probability of outperforming is told from one half.
+    """Compute the number of draws that distinguish a probability of outperforming from one half.
 
     Noether's approximation for the one-sided test, as used for learning algorithms: 29 draws for 0.75 at
     5 % and 5 %. `outperforms` asks for more certainty (both ends of its interval): with those 29 draws it

@@ -1,4 +1,4 @@
-"""Choosing the strength honestly: on validation data, with the test data read once."""
+"""Selection of a strength on validation data, with the test data read once."""
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -12,7 +12,7 @@ from jaxreg.lab.stats.lanes import OVER, TIE, finite, named, per_unit, unit
 
 @dataclass(frozen=True)
 class OneStandardError:
-    """What `one_standard_error` chose. Numbers are in the units of the values.
+    """Result of `one_standard_error`. Numbers are in the units of the values.
 
     Attributes:
         strength: The strongest strength within one standard error of the best.
@@ -90,7 +90,7 @@ def one_standard_error(
 
 @dataclass(frozen=True, eq=False)
 class NestedChoice:
-    """What `nested_choice` chose, and what the test data say of it.
+    """Result of `nested_choice`: the choices, and their test figures.
 
     Attributes:
         chosen: The label chosen on each unit's validation data, along the unit's dimension.

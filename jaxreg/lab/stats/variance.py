@@ -1,4 +1,4 @@
-"""Where the spread between lanes comes from, and how many draws it takes to see an effect through it."""
+"""Variance between runs, split into that of draws and that of seeds."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from jaxreg.lab.stats.lanes import finite, refuse
 
 @dataclass(frozen=True)
 class VarianceSplit:
-    """What `variance_split` found, in squared units of the values.
+    """Result of `variance_split`, in squared units of the values.
 
     Attributes:
         draw: Variance between draws of the data.
@@ -33,7 +33,7 @@ class VarianceSplit:
 
 
 def variance_split(values: xr.DataArray, *, draw: str = "draw", seed: str = "seed") -> VarianceSplit:
-    """Split the variance of lanes into draw, seed and residual: two-way random effects, one run per cell.
+    """Split the variance of runs into draw, seed and residual: two-way random effects, one run per cell.
 
     y = mean + draw effect + seed effect + residual, estimated from the mean squares of the two-way table.
     A variance that comes out negative, as one near 0 does half of the time, is given as 0.
