@@ -32,7 +32,7 @@ def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
 
 
 def group_size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
-    """The number of weights in one group."""
+    """Return the number of weights in one group."""
     return int(np.prod([shape[a] for a in axes], dtype=int))
 
 
@@ -56,7 +56,7 @@ def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 
 def scale_for(limit: jax.Array, count: int) -> jax.Array:
-    """A power of 2 that makes squares of `count` numbers safe to compare with `limit`, all of them times it.
+    """Return a power of 2 that makes squares of `count` numbers safe to compare with `limit`, all of them times it.
 
     limit · scale is so small that groups of up to 10^30 limits have squares, and so large that what underflows is less
     than rounding: one sum does where `group_norms` needs to see first how large the numbers are.
@@ -77,20 +77,20 @@ def rounding(x: jax.Array, axes: tuple[int, ...]) -> float:
 
 
 def to_rows(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """The groups of `x` as the rows of a matrix, (groups, weights in one)."""
+    """Return the groups of `x` as the rows of a matrix, (groups, weights in one)."""
     last = tuple(range(x.ndim - len(axes), x.ndim))
     return jnp.moveaxis(x, axes, last).reshape(-1, group_size(x.shape, axes))
 
 
 def from_rows(rows: jax.Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> jax.Array:
-    """The array of `shape` whose groups over `axes` are `rows`."""
+    """Return the array of `shape` whose groups over `axes` are `rows`."""
     kept = [n for a, n in enumerate(shape) if a not in axes]
     last = tuple(range(len(kept), len(shape)))
     return jnp.moveaxis(rows.reshape(*kept, *(shape[a] for a in axes)), last, axes)
 
 
 def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Number:
-    """A limit beside the groups of `x` over `axes`, each of which has length 1 in it; a single number as it is.
+    """Return a limit beside the groups of `x` over `axes`, each of which has length 1 in it; a single number as it is.
 
     Args:
         limit: One number, or one a group: an array that broadcasts to the shape of `x` without the axes.
@@ -116,13 +116,13 @@ def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Numbe
 
 
 def per_row(limit: Any, x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """A limit, one number or one a group, as a column beside the rows of `to_rows`."""
+    """Return a limit, one number or one a group, as a column beside the rows of `to_rows`."""
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
     return to_rows(jnp.broadcast_to(jnp.asarray(limit_of_groups(limit, x, axes), x.dtype), kept), axes)
 
 
 def simplex_rows(rows: jax.Array, totals: jax.Array) -> jax.Array:
-    """Each row's nearest point with no negative entry and the sum `totals`, a column of at least 0."""
+    """Return each row's nearest point with no negative entry and the sum `totals`, a column of at least 0."""
     positive = totals > 0
     goals = jnp.where(positive, totals, 1)
     scale, largest = jax.lax.stop_gradient((goals, jnp.max(rows, axis=1, keepdims=True)))

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def static(default: Any = dataclasses.MISSING) -> Any:
-    """A field that is part of the structure of the pytree: hashable, and not traced."""
+    """Return a field that is part of the structure of the pytree: hashable, and not traced."""
     return dataclasses.field(default=default, metadata={"static": True})
 
 
@@ -125,7 +125,7 @@ def at_step(obj: Any, step: jax.Array | int) -> Any:
 
 
 def rate_at(learning_rate: Number, count: jax.Array) -> Any:
-    """The learning rate of the update after `count` others."""
+    """Return the learning rate of the update after `count` others."""
     return learning_rate(count) if callable(learning_rate) else learning_rate
 
 

@@ -20,12 +20,12 @@ def as_wide(value: Number, x: jax.Array) -> Number:
 
 
 def eps(dtype: Any) -> float:
-    """The distance from 1 to the next number of `dtype`."""
+    """Return the distance from 1 to the next number of `dtype`."""
     return float(jnp.finfo(dtype).eps)  # type: ignore[no-untyped-call]
 
 
 def tiny(dtype: Any) -> float:
-    """The smallest number of `dtype` that is not subnormal: processors may take what is smaller for 0."""
+    """Return the smallest number of `dtype` that is not subnormal: processors may take what is smaller for 0."""
     return float(jnp.finfo(dtype).tiny)  # type: ignore[no-untyped-call]
 
 
@@ -49,7 +49,7 @@ def outwards(x: jax.Array, dtype: Any) -> jax.Array:
 
 @jax.custom_jvp
 def beside(x: jax.Array, goal: jax.Array) -> jax.Array:
-    """The number next to `x` towards `goal`, with the slope of `x`: an ulp more or less is none."""
+    """Return the number next to `x` towards `goal`, with the slope of `x`: an ulp more or less is none."""
     return jnp.nextafter(x, goal)
 
 

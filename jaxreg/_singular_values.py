@@ -93,7 +93,7 @@ def _lowered_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def sum_of_values(x: jax.Array) -> jax.Array:
-    """The sum of the singular values of `x`, a matrix; the derivative in those of 0 is given as 0."""
+    """Return the sum of the singular values of `x`, a matrix; the derivative in those of 0 is given as 0."""
     return jnp.sum(jnp.linalg.svd(x, compute_uv=False))
 
 

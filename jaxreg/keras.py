@@ -154,7 +154,7 @@ class OrthogonalRegularizer(Penalty):
 
     @partitioned(number=True)
     def __call__(self, w: jax.Array) -> Cost:
-        """The cost of `w`, a scalar."""
+        """Return the cost of `w`, a scalar."""
         if w.ndim != 2:
             raise ValueError(
                 f"OrthogonalRegularizer got weights of shape {w.shape}; expected a matrix: name its path in the rules"

@@ -20,7 +20,7 @@ HALVINGS = 42
 def nearest_in_shell(
     w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, Number], axes: tuple[int, ...]
 ) -> jax.Array:
-    """The nearest array with every weight in `box` and the norm of every group over `axes` in `norm`.
+    """Return the nearest array with every weight in `box` and the norm of every group over `axes` in `norm`.
 
     The box holds exactly; the norm to rounding, and an upper limit that stands alone exactly. If no norm in the box is
     large or small enough, its farthest or nearest corner is given; limits that can be looked at are refused before.

@@ -22,7 +22,7 @@ def clip(w: jax.Array, low: Number, high: Number) -> jax.Array:
 
 
 def bounds(w: jax.Array, low: Number, high: Number) -> tuple[jax.Array, jax.Array]:
-    """The smallest and the largest number of the dtype of `w` between two bounds."""
+    """Return the smallest and the largest number of the dtype of `w` between two bounds."""
     exact = wide(w).dtype
     lowest, highest = jnp.asarray(low, exact), jnp.asarray(high, exact)
     floor, ceiling = lowest.astype(w.dtype), highest.astype(w.dtype)
@@ -50,7 +50,7 @@ class NonNeg(Constraint):
     cone: ClassVar[bool] = True
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in the set."""
+        """Return the nearest array in the set."""
         return jnp.where(w < 0, jnp.zeros_like(w), w)
 
     def bounds(self) -> Limits:
@@ -89,11 +89,11 @@ class Box(Constraint):
             raise ValueError(f"Box: low is {self.low} and high is {self.high}; expected high of at least low")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in the set; a weight between the bounds comes back bit for bit."""
+        """Return the nearest array in the set; a weight between the bounds comes back bit for bit."""
         return clip(w, self.low, self.high)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """The point of the set farthest against `direction`, argmin_z ⟨direction, z⟩; needs finite bounds."""
+        """Return the point of the set farthest against `direction`, argmin_z ⟨direction, z⟩; needs finite bounds."""
         low, high = (jnp.asarray(bound, wide(direction).dtype) for bound in self.bounds())
         ends = jnp.where(direction > 0, low, jnp.where(direction < 0, high, 0))
         return clip(ends.astype(direction.dtype), self.low, self.high)
@@ -129,7 +129,7 @@ class LinfBall(Constraint):
         check(self, "radius", "[0, inf]")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in the set; a weight in it comes back bit for bit."""
+        """Return the nearest array in the set; a weight in it comes back bit for bit."""
         return clip(w, *self.bounds())
 
     def lmo(self, direction: jax.Array) -> jax.Array:

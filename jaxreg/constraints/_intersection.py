@@ -82,7 +82,7 @@ class Intersection(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in every set; `w` itself, bit for bit, where it is in all."""
+        """Return the nearest array in every set; `w` itself, bit for bit, where it is in all."""
         if w.size == 0:
             return w
         if not self._has_closed_form(w.ndim):

@@ -79,13 +79,13 @@ class MaxNorm(Constraint):
         check(self, "limit", "(0, inf]")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        """Return the nearest array in the set; `w` itself, bit for bit, where it is in it."""
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         limit = jnp.asarray(limit_of_groups(self.limit, x, axes), x.dtype)
         return inwards(_shrunk(x, limit, axes), w.dtype)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """The point of the set farthest against `direction`: -limit · d_j / ‖d_j‖, and 0 where d_j is 0."""
+        """Return the point of the set farthest against `direction`: -limit · d_j / ‖d_j‖, and 0 where d_j is 0."""
         x, axes = wide(direction), group_axes(direction.ndim, self.axis)
         norms, limit = group_norms(x, axes), limit_of_groups(self.limit, x, axes)
         return inwards(-(x / jnp.where(norms > 0, norms, 1)) * (limit * (1 - rounding(x, axes))), direction.dtype)
@@ -129,15 +129,15 @@ class MaxRMS(Constraint):
         check(self, "limit", "(0, inf]")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        """Return the nearest array in the set; `w` itself, bit for bit, where it is in it."""
         return self.as_max_norm(w)(w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """The point of the set farthest against `direction`, as for `MaxNorm`."""
+        """Return the point of the set farthest against `direction`, as for `MaxNorm`."""
         return self.as_max_norm(direction).lmo(direction)
 
     def as_max_norm(self, w: jax.Array) -> MaxNorm:
-        """The same set for arrays of the shape of `w`, by its norm."""
+        """Return the same set for arrays of the shape of `w`, by its norm."""
         axes = group_axes(w.ndim, self.axis)
         count, limit = group_size(w.shape, axes), limit_of_groups(self.limit, wide(w), axes)
         return MaxNorm(limit * float(np.sqrt(max(count, 1))), self.axis)
@@ -214,7 +214,7 @@ class MinMaxNorm(Constraint):
         return jnp.where(above | below, rounded, w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """A point of the set farthest against `direction`: -max · d_j / ‖d_j‖."""
+        """Return a point of the set farthest against `direction`: -max · d_j / ‖d_j‖."""
         return MinMaxNorm(self.max, self.max, axis=self.axis)(-direction)
 
     def norm_limits(self, w: jax.Array) -> Limits:
@@ -251,11 +251,11 @@ class UnitNorm(Constraint):
     convex: ClassVar[bool] = False
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in the set; `w` itself, bit for bit, where each norm is 1 to rounding."""
+        """Return the nearest array in the set; `w` itself, bit for bit, where each norm is 1 to rounding."""
         return MinMaxNorm(1.0, 1.0, axis=self.axis)(w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """A point of the set farthest against `direction`: the one nearest to -direction."""
+        """Return a point of the set farthest against `direction`: the one nearest to -direction."""
         return self(-direction)
 
     def norm_limits(self, w: jax.Array) -> Limits:

@@ -89,7 +89,7 @@ class Sparse(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        """Return the nearest array in the set; `w` itself, bit for bit, where it is in it."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -147,7 +147,7 @@ class NMSparse(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        """Return the nearest array in the set; `w` itself, bit for bit, where it is in it."""
         axes = group_axes(w.ndim, self.axis)
         size = group_size(w.shape, axes)
         if size % self.m:

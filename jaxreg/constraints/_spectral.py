@@ -61,7 +61,7 @@ class SpectralNorm(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        """Return the nearest array in the set; `w` itself, bit for bit, where it is in it."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -123,7 +123,7 @@ class Orthonormal(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in the set; `w` itself, bit for bit, where its singular values are 1 to rounding."""
+        """Return the nearest array in the set; `w` itself, bit for bit, where its singular values are 1 to rounding."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -142,7 +142,7 @@ class Orthonormal(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """A point of the set farthest against `direction`: the one nearest to -direction."""
+        """Return a point of the set farthest against `direction`: the one nearest to -direction."""
         return self(-direction)
 
 
@@ -179,7 +179,7 @@ class NuclearBall(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        """Return the nearest array in the set; `w` itself, bit for bit, where it is in it."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -191,7 +191,7 @@ class NuclearBall(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """A point of the set farthest against `direction`, of rank 1: -radius · u₁ v₁ᵀ, and 0 where it is 0."""
+        """Return a point of the set farthest against `direction`, of rank 1: -radius · u₁ v₁ᵀ, and 0 where it is 0."""
         if direction.size == 0:
             return direction
         axes = group_axes(direction.ndim, self.axis)

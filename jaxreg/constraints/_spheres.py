@@ -43,11 +43,11 @@ class FrobeniusSphere(Constraint):
         check(self, "radius", "(0, inf)")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in the set; `w` itself, bit for bit, where the norm holds to rounding."""
+        """Return the nearest array in the set; `w` itself, bit for bit, where the norm holds to rounding."""
         return MinMaxNorm(self.radius, self.radius, axis=tuple(range(w.ndim)))(w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """A point of the set farthest against `direction`: the one nearest to -direction."""
+        """Return a point of the set farthest against `direction`: the one nearest to -direction."""
         return self(-direction)
 
 
@@ -98,7 +98,7 @@ class TreeNorm(Constraint):
         check(self, "radius", "(0, inf)")
 
     def __call__(self, tree: Any) -> Any:
-        """The nearest tree in the set; every leaf itself, bit for bit, where the norm holds to rounding."""
+        """Return the nearest tree in the set; every leaf itself, bit for bit, where the norm holds to rounding."""
         leaves, structure = jax.tree.flatten(tree)
         count = sum(leaf.size for leaf in leaves)
         if count == 0:
@@ -117,5 +117,5 @@ class TreeNorm(Constraint):
         return jax.tree.unflatten(structure, ends)
 
     def lmo(self, direction: Any) -> Any:
-        """A tree of the set farthest against the tree `direction`: the one nearest to -direction."""
+        """Return a tree of the set farthest against the tree `direction`: the one nearest to -direction."""
         return self(jax.tree.map(jnp.negative, direction))

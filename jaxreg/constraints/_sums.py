@@ -58,7 +58,7 @@ class Simplex(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in the set; `w` itself, bit for bit, where the sum holds to rounding."""
+        """Return the nearest array in the set; `w` itself, bit for bit, where the sum holds to rounding."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -71,7 +71,7 @@ class Simplex(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """A point of the set farthest against `direction`: all of a group's total where d_j is smallest."""
+        """Return a point of the set farthest against `direction`: all of a group's total where d_j is smallest."""
         if direction.size == 0:
             return direction
         axes = group_axes(direction.ndim, self.axis)
@@ -118,7 +118,7 @@ class SumTo(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in the set; `w` itself, bit for bit, where the sum holds to rounding."""
+        """Return the nearest array in the set; `w` itself, bit for bit, where the sum holds to rounding."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -170,7 +170,7 @@ class L1Ball(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """The nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        """Return the nearest array in the set; `w` itself, bit for bit, where it is in it."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)

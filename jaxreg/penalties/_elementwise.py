@@ -50,12 +50,12 @@ class L1(Penalty):
         check(self, "strength", "[0, inf)")
 
     def __call__(self, w: jax.Array) -> Cost:
-        """The cost of `w`, a scalar."""
+        """Return the cost of `w`, a scalar."""
         x = wide(w)
         return as_wide(self.strength, x) * _sum_abs(x)
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """The proximal step: every weight `step` · strength nearer to 0, and no further."""
+        """Return the proximal step: every weight `step` · strength nearer to 0, and no further."""
         x = wide(w)
         return _soft_threshold(x, as_wide(step, x) * as_wide(self.strength, x)).astype(w.dtype)
 
@@ -88,12 +88,12 @@ class L2(Penalty):
         check(self, "strength", "[0, inf)")
 
     def __call__(self, w: jax.Array) -> Cost:
-        """The cost of `w`, a scalar."""
+        """Return the cost of `w`, a scalar."""
         x = wide(w)
         return as_wide(self.strength, x) * jnp.sum(jnp.square(x))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """The proximal step: w / (1 + 2 · step · strength)."""
+        """Return the proximal step: w / (1 + 2 · step · strength)."""
         x = wide(w)
         return (x / (1 + 2 * as_wide(step, x) * as_wide(self.strength, x))).astype(w.dtype)
 
@@ -127,11 +127,11 @@ class L1L2(Penalty):
         check(self, "l2", "[0, inf)")
 
     def __call__(self, w: jax.Array) -> Cost:
-        """The cost of `w`, a scalar."""
+        """Return the cost of `w`, a scalar."""
         return L1(self.l1)(w) + L2(self.l2)(w)
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """The proximal step: that of the absolute values, then that of the squares."""
+        """Return the proximal step: that of the absolute values, then that of the squares."""
         x = wide(w)
         step, l1, l2 = (as_wide(value, x) for value in (step, self.l1, self.l2))
         return (_soft_threshold(x, step * l1) / (1 + 2 * step * l2)).astype(w.dtype)
@@ -168,7 +168,7 @@ class Lp(Penalty):
         check(self, "p", "(0, 2]")
 
     def __call__(self, w: jax.Array) -> Cost:
-        """The cost of `w`, a scalar."""
+        """Return the cost of `w`, a scalar."""
         x = wide(w)
         powers = jnp.power(jnp.where(x == 0, 1, jnp.abs(x)), as_wide(self.p, x))
         return as_wide(self.strength, x) * jnp.sum(jnp.where(x == 0, 0, powers))
@@ -205,14 +205,14 @@ class MCP(Penalty):
         check(self, "gamma", "(0, inf)")
 
     def __call__(self, w: jax.Array) -> Cost:
-        """The cost of `w`, a scalar."""
+        """Return the cost of `w`, a scalar."""
         x = wide(w)
         strength, gamma = as_wide(self.strength, x), as_wide(self.gamma, x)
         sizes = jnp.minimum(x * jax.lax.stop_gradient(jnp.sign(x)), gamma * strength)
         return jnp.sum(sizes * (strength - sizes / (2 * gamma)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """The proximal step, a firm threshold: 0 up to step · strength, and `w` itself from γ · strength on.
+        """Return the proximal step, a firm threshold: 0 up to step · strength, and `w` itself from γ · strength on.
 
         From a step of γ on there is nothing between the two: a hard threshold, at strength · √(step · γ).
         """

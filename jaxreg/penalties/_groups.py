@@ -47,12 +47,12 @@ class GroupLasso(Penalty):
         check(self, "strength", "[0, inf)")
 
     def __call__(self, w: jax.Array) -> Cost:
-        """The cost of `w`, a scalar."""
+        """Return the cost of `w`, a scalar."""
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         return as_wide(self.strength, x) * _root_size(w, axes) * jnp.sum(group_norms(x, axes))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """The proximal step: every group `step` · strength · √|g| shorter, and never shorter than 0.
+        """Return the proximal step: every group `step` · strength · √|g| shorter, and never shorter than 0.
 
         With a step for each weight the group keeps its direction no longer; see `_shrink_in_metric`.
         """
@@ -70,7 +70,7 @@ def _root_size(w: jax.Array, axes: tuple[int, ...]) -> float:
 
 
 def _shrink_in_metric(x: jax.Array, reach: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """The minimum over z of ‖z_g‖ + Σ (z_i - x_i)² / (2 reach_i), group by group.
+    """Return the minimum over z of ‖z_g‖ + Σ (z_i - x_i)² / (2 reach_i), group by group.
 
     With θ = ‖z_g‖ the optimality condition is z_i = x_i θ / (θ + reach_i), so θ is the root of φ(θ) = 1 where
     φ(θ) = Σ x_i² / (θ + reach_i)²; there is none, and z_g is 0, if φ(0) ≤ 1. As φ^(-1/2) is concave, Newton's method
@@ -133,7 +133,7 @@ class Linf(Penalty):
         check(self, "strength", "[0, inf)")
 
     def __call__(self, w: jax.Array) -> Cost:
-        """The cost of `w`, a scalar."""
+        """Return the cost of `w`, a scalar."""
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         sizes = x * jax.lax.stop_gradient(jnp.sign(x))
         return as_wide(self.strength, x) * jnp.sum(jnp.max(sizes, axes, initial=0))

@@ -46,7 +46,7 @@ class Orthogonal(Penalty):
 
     @partitioned(number=True)
     def __call__(self, w: jax.Array) -> Cost:
-        """The cost of `w`, a scalar."""
+        """Return the cost of `w`, a scalar."""
         x = wide(w)
         if not x.size:
             return as_wide(self.strength, x) * jnp.zeros((), x.dtype)

@@ -55,11 +55,11 @@ class ToReference(Penalty):
         return wide(w) - jnp.asarray(self.reference, wide(w).dtype)
 
     def __call__(self, w: jax.Array) -> Cost:
-        """The cost of `w`, a scalar."""
+        """Return the cost of `w`, a scalar."""
         return self.penalty(self._away(w))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """The proximal step: that of the penalty, towards the reference."""
+        """Return the proximal step: that of the penalty, towards the reference."""
         if not isinstance(innermost(self.penalty), Proximable):
             raise TypeError(f"ToReference: {self.penalty!r} has no proximal step; use it in jaxreg.penalize or decay")
         away = self._away(w)

@@ -57,7 +57,7 @@ class Spectral(Penalty):
 
     @partitioned(number=True)
     def __call__(self, w: jax.Array) -> Cost:
-        """The cost of `w`, a scalar."""
+        """Return the cost of `w`, a scalar."""
         x = wide(w)
         if not x.size:
             return as_wide(self.strength, x) * jnp.zeros((), x.dtype)
@@ -66,7 +66,7 @@ class Spectral(Penalty):
 
     @partitioned()
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """The proximal step: singular values above c become c, the others and all singular vectors stay.
+        """Return the proximal step: singular values above c become c, the others and all singular vectors stay.
 
         c solves step · strength · c = Σ max(σ_i - c, 0): what is taken from the values held at c is the penalty's pull.
         If the k largest are above it, c = (σ₁ + … + σ_k) / (step · strength + k); any other k gives a smaller quotient.
@@ -114,14 +114,14 @@ class Nuclear(Penalty):
 
     @partitioned(number=True)
     def __call__(self, w: jax.Array) -> Cost:
-        """The cost of `w`, a scalar."""
+        """Return the cost of `w`, a scalar."""
         x = wide(w)
         total = sum_of_values(to_rows(x, group_axes(w.ndim, self.axis))) if x.size else jnp.zeros((), x.dtype)
         return as_wide(self.strength, x) * total
 
     @partitioned()
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """The proximal step: every singular value `step` · strength nearer to 0, and no further."""
+        """Return the proximal step: every singular value `step` · strength nearer to 0, and no further."""
         refuse_steps(self, step)
         if w.size == 0:
             return w

@@ -51,7 +51,7 @@ def penalty(params: Tree, rules: PenaltyRules, step: jax.Array | int | None = No
 
 
 def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
-    """The penalty of one leaf, a scalar; refuses a rule that gives anything else."""
+    """Return the penalty of one leaf, a scalar; refuses a rule that gives anything else."""
     array = jnp.asarray(leaf.array)
     value = jnp.asarray(at_rule(rule, step)(array))
     if value.shape != ():
@@ -63,11 +63,11 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
 
 
 def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """(rule, places among the leaves, leaves), one for each leaf, or for all that a rule claims to work on together.
+    """Return (rule, places among the leaves, leaves) for each leaf, or once for all leaves of a `joint` rule.
 
-    `jaxreg.TreeNorm` is such a rule: it has `together`, and makes a list of arrays of a list of arrays. One pattern is
-    one claim, whether or not another has the same object, which a `jax.jit` that the rules pass through would forget; a
-    bare object is one claim for all kernels, recurrent ones included.
+    `jaxreg.TreeNorm` is joint: it makes a list of arrays of a list of arrays. Leaves are grouped by pattern, not by
+    object identity, because `jax.jit` does not preserve identity; a bare object is one group for all kernels, recurrent
+    ones included.
     """
     found: dict[Any, tuple[Rule, list[int], list[Leaf]]] = {}
     for place, (leaf, pattern, rule) in enumerate(matches(params, rules)):
@@ -103,12 +103,12 @@ def constrained(params: Tree, rules: ConstraintRules, name: str) -> list[tuple[R
 
 
 def penalty_gradient(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
-    """The gradient of the penalty of one leaf, in its shape and dtype."""
+    """Return the gradient of the penalty of one leaf, in its shape and dtype."""
     return jax.grad(lambda w: cost(rule, leaf._replace(array=w), step))(leaf.array)
 
 
 def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Array | int | None) -> jax.Array:
-    """The proximal step of `size` from `array`, in the place of one leaf; refuses a rule that has none."""
+    """Return the proximal step of `size` from `array`, in the place of one leaf; refuses a rule that has none."""
     if not isinstance(innermost(rule), Proximable):
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} has no proximal step; expected a penalty with a method prox(w, step) "
@@ -136,8 +136,13 @@ def project_leaves(
 ) -> list[jax.Array]:
     """`arrays`, in the places of the leaves of one claim, projected."""
     constraint = at_rule(rule, step)
-    values = constraint(arrays) if facts(rule).joint else [constraint(arrays[0])]
-    return [like_leaf(rule, *each) for each in zip(leaves, arrays, values, strict=True)]
+    try:
+        values = constraint(arrays) if facts(rule).joint else [constraint(arrays[0])]
+    except (TypeError, ValueError) as error:
+        if type(error) not in (TypeError, ValueError):
+            raise  # JAX's own, which cannot be made of a sentence
+        raise type(error)(f"the rule {rule!r} for {leaves[0].path}: {error}") from error
+    return [like_leaf(rule, *triple) for triple in zip(leaves, arrays, values, strict=True)]
 
 
 def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array:
@@ -152,7 +157,7 @@ def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array
 
 
 def distance(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None) -> jax.Array:
-    """The distance of each group from its set, with `arrays` in the places of the leaves of one claim.
+    """Return the distance of each group from its set, with `arrays` in the places of the leaves of one claim.
 
     One distance of all arrays where the rule works on them together.
     """
@@ -254,7 +259,7 @@ def feasible(
 
 
 def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:
-    """The rule with its schedules read at `step`; refuses a scheduled rule where there is no step."""
+    """Return the rule with its schedules read at `step`; refuses a scheduled rule where there is no step."""
     if step is not None:
         return at_step(rule, step)
     if scheduled(rule):

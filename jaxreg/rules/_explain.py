@@ -35,7 +35,7 @@ class Row(NamedTuple):
     norms: int | None
 
     def cells(self) -> tuple[str, ...]:
-        """The row as it is printed."""
+        """Return the row as it is printed."""
         rule = "-" if self.rule is None else _shown(self.rule)
         numbers = ("-" if value is None else str(value) for value in (self.axes, self.norms))
         return (self.path, str(self.shape), self.dtype, self.kind.value.strip("<>"), rule, *numbers)

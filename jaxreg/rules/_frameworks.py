@@ -68,12 +68,12 @@ class Place(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The last step of the path."""
+        """Return the last step of the path."""
         return self.names[-1] if self.names else ""
 
     @property
     def layer(self) -> str:
-        """The step before the last."""
+        """Return the step before the last."""
         return self.names[-2] if len(self.names) > 1 else ""
 
 
@@ -115,7 +115,7 @@ def _in_recurrent_layer(place: Place) -> bool:
 
 
 def unit_axes(place: Place, kind: Kind) -> tuple[int, ...]:
-    """The axes that are summed over in the norm of one unit's incoming weights."""
+    """Return the axes that are summed over in the norm of one unit's incoming weights."""
     ndim = len(place.shape)
     everything = tuple(range(ndim))
     if kind is Kind.EMBEDDINGS:

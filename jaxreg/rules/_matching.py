@@ -45,7 +45,7 @@ class Leaf(NamedTuple):
 
 
 def leaves(params: Tree) -> list[Leaf]:
-    """The leaves of `params` in the order of `jax.tree.leaves`, with path, kind and axes.
+    """Return the leaves of `params` in the order of `jax.tree.leaves`, with path, kind and axes.
 
     Raises:
         ValueError: If two leaves have one path.
@@ -82,7 +82,7 @@ class Match(NamedTuple):
 
 
 def assign(params: Tree, rules: Rules) -> list[tuple[Leaf, Rule | None]]:
-    """Each leaf of `params` with the rule for it, or None; the rule's `axis` filled in where it was left open.
+    """Return each leaf of `params` with the rule for it, or None; the rule's `axis` filled in where it was left open.
 
     Raises:
         ValueError: If a pattern matches no leaf, two claim one leaf, or a leaf is not of floating-point numbers.

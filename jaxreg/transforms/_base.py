@@ -132,10 +132,10 @@ def _by_match(link: Link, change: ChangeOfMatch) -> optax.GradientTransformation
 
 
 def update_towards(leaf: Leaf, update: jax.Array, move: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """The update that leads where `move` takes the point that `update` would lead to."""
+    """Return the update that leads where `move` takes the point that `update` would lead to."""
     return landing(leaf.array, move(after_update(leaf, update)), update.dtype)
 
 
 def after_update(leaf: Leaf, update: jax.Array) -> jax.Array:
-    """The point that `update` leads to."""
+    """Return the point that `update` leads to."""
     return (leaf.array + update).astype(leaf.array.dtype)

@@ -40,7 +40,7 @@ class Bound(Protocol):
         """The bound, infinite if yet to be set, and what to remember, given the penalty of the initial weights."""
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """The same after the `step`-th update, given the penalty of the weights there."""
+        """Return the same after the `step`-th update, given the penalty of the weights there."""
 
 
 @hyperparameters
@@ -62,7 +62,7 @@ class FixedBound:
         check(self, "value", "[0, inf)")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """The value."""
+        """Return the value."""
         return jnp.asarray(self.value, jnp.result_type(value, float)), ()
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
@@ -89,7 +89,7 @@ class InitialBound:
         check(self, "factor", "[0, inf)")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """A share of the value."""
+        """Return a share of the value."""
         return jnp.asarray(self.factor * value, jnp.result_type(value, float)), ()
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
@@ -121,7 +121,7 @@ class WarmBound:
         return jnp.full_like(jnp.asarray(value), jnp.inf), ()
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """The value, if this is the step."""
+        """Return the value, if this is the step."""
         return jnp.where(step == self.steps, value, bound), memory
 
 
@@ -161,7 +161,7 @@ class InflectionBound:
         return jnp.full_like(zero, jnp.inf), (zero, zero, jnp.zeros((), jnp.int32))
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """The value, if the mean grew by less than the time before for the first time."""
+        """Return the value, if the mean grew by less than the time before for the first time."""
         mean, growth, seen = memory
         looks = step % self.every == 0
         now = jnp.where(seen == 0, value, self.memory * mean + (1 - self.memory) * value).astype(mean.dtype)

@@ -11,7 +11,7 @@ from jaxreg.constraints._bounds import clip
 
 
 def landing(start: jax.Array, goal: jax.Array, dtype: Any, rule: Any = None) -> jax.Array:
-    """The step, in `dtype`, for which start + step lands on `goal`, or beside it on the side of 0.
+    """Return the step, in `dtype`, for which start + step lands on `goal`, or beside it on the side of 0.
 
     If any step in this dtype leads to the goal, this one does. Elsewhere the sum rounds and may end an ulp off the
     goal. Where it does, one ulp more or less of the step may end on it; if neither does, the one that ends on the

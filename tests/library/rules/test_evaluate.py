@@ -259,3 +259,15 @@ def test_a_large_matrix_is_projected_without_copies(way):
     compiled = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, params).compile()
     copies = compiled.memory_analysis().temp_size_in_bytes / (4 * shape[0] * shape[1])
     assert copies < {"apply_updates": 0.1, "project": 1.1}[way]
+
+
+@pytest.mark.parametrize("rule", [jr.Box(jnp.zeros(5), 1.0), jr.MaxNorm(jnp.ones(5))], ids=["Box", "MaxNorm"])
+def test_limits_of_a_wrong_shape_are_refused_with_rule_and_path(rule):
+    params = {"hidden": {"kernel": jnp.ones((3, 4))}}
+    said = r"the rule \w+\(.*array of \(5,\).*\) for hidden/kernel: .*(5,?\)|shape)"
+    for use in (
+        jr.projected,
+        lambda params, rules: jr.project(rules).update(params, jr.project(rules).init(params), params),
+    ):
+        with pytest.raises((TypeError, ValueError), match=said):
+            use(params, {"hidden/kernel": rule})
