@@ -5,6 +5,7 @@ import numpy as np
 from jaxreg.lab.search.fitted_model import FittedModel, Net
 from jaxreg.lab.tabular import encoding
 from jaxreg.lab.tabular.files import parsed
+from jaxreg.lab.tabular.prepared import TableError
 
 GOOD = "age,city,weight,y\n31,Ulm,70.5,1\n?,Bonn,61,0\n45,,80.25,1\n28,Ulm,NA,0\n52,Bonn,75,1\n39,Ulm,66,0\n"
 
@@ -18,9 +19,9 @@ def checked(raw, name, target="y"):
 def a_model():
     columns = parsed(GOOD.encode(), "good.csv")
     rng = np.random.default_rng(0)
-    arrays = {"mean": np.zeros(4), "scale": np.ones(4), "target": np.array([0.0, 1.0])}
+    arrays = {"mean": np.zeros(7), "scale": np.ones(7), "target": np.array([0.0, 1.0])}
     # Column by column in memory, as what is transposed may be.
-    arrays |= {"hidden/kernel": np.asfortranarray(rng.normal(size=(4, 3))), "hidden/bias": np.zeros(3)}
+    arrays |= {"hidden/kernel": np.asfortranarray(rng.normal(size=(7, 3))), "hidden/bias": np.zeros(3)}
     arrays |= {"output/kernel": rng.normal(size=(3, 1)), "output/bias": np.zeros(1)}
     return FittedModel(Net(arrays), encoding.learn(columns, "y"), "y", "classification", (0.0, 1.0), {"a": "b"})
 
@@ -69,6 +70,6 @@ def outcome(function, *arguments):
     try:
         return function(*arguments), None
     except ValueError as error:
-        if type(error) is not ValueError or "\n" in str(error):
+        if type(error) not in (ValueError, TableError) or "\n" in str(error):
             raise AssertionError(repr(error)) from error
         return None, str(error)

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -30,6 +31,14 @@ def _shown(words: str, metavar: str, default: str) -> Any:
 
 
 Json = Annotated[bool, tyro.conf.arg(help="Print JSON, for machines.")]
+Names = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(
+        help="Names of the columns, for a file without a heading.",
+        metavar="NAME [NAME …]",
+        help_behavior_hint="(default: those of the heading, or c1, c2, …)",
+    ),
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +158,7 @@ class Search:
     Within a minute, the target as a number: jaxreg search houses.csv --target price --task regression --budget 60s
     """
 
-    table: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE", help="A .csv, .npz or .parquet file.")]
+    table: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE", help="A .csv, .xlsx, .npz or .parquet file.")]
     target: Annotated[str, tyro.conf.arg(metavar="COLUMN", help="The column to foretell.")]
     task: Annotated[
         Literal["classification", "regression"] | None,
@@ -164,6 +173,7 @@ class Search:
             help_behavior_hint="",
         ),
     ] = ()
+    names: Names = ()
     quick: Annotated[
         bool, tyro.conf.arg(help="Every other strength only, and one repeat unless --budget allows more.")
     ] = False
@@ -174,18 +184,25 @@ class Search:
 
     def __call__(self) -> None:
         """Search."""
-        from jaxreg.lab.cli import search
+        from jaxreg.lab.tabular import TableError, prepare
 
-        budget = search.seconds(self.budget)
         if not all(self.leave_out):
             raise ValueError("--leave-out names no column; expected one or more behind it")
         leave_out = tuple(name for names in self.leave_out for name in names)
+        # A table is judged before JAX is imported, which takes longer.
+        try:
+            table = prepare(self.table, self.target, self.task, leave_out=leave_out, names=self.names)
+        except TableError as error:
+            if error.leave_out:
+                again = shlex.join(["jaxreg", *sys.argv[1:], "--leave-out", *error.leave_out])
+                error.add_note(f"without such columns it is {again}")
+            raise
+
+        from jaxreg.lab.cli import search
+
         search.search_table(
-            self.table,
-            self.target,
-            task=self.task,
-            budget=budget,
-            leave_out=leave_out,
+            table,
+            budget=search.seconds(self.budget),
             quick=self.quick,
             epochs=self.epochs,
             seed=self.seed,
@@ -204,14 +221,15 @@ class Predict:
     """
 
     model: Annotated[Positional[Path], tyro.conf.arg(metavar="MODEL", help="A model.safetensors, or its folder.")]
-    table: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE", help="A .csv, .npz or .parquet file.")]
+    table: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE", help="A .csv, .xlsx, .npz or .parquet file.")]
+    names: Names = ()
     out: Annotated[Path | None, _shown("The file.", "FILE", "printed")] = None
 
     def __call__(self) -> None:
         """Foretell."""
-        from jaxreg.lab.cli import search
+        from jaxreg.lab.cli import predict
 
-        search.predict(self.model, self.table, self.out)
+        predict.predict(self.model, self.table, self.out, self.names)
 
 
 @dataclasses.dataclass(frozen=True)

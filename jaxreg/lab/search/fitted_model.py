@@ -44,7 +44,8 @@ class Net:
         return shares / shares.sum(axis=1, keepdims=True)
 
 
-FORMAT = 1
+FORMAT = 2
+"""The newest version of the format: 1 has no readings of columns. A model is written in the first that can tell it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,14 +92,14 @@ def save(file: Path, model: FittedModel) -> None:
     """
     arrays = {name: np.ascontiguousarray(array) for name, array in model.net.arrays.items()}
     told = {
-        "encoding": [dataclasses.asdict(column) for column in model.encoding.columns],
+        "encoding": [column.to_json() for column in model.encoding.columns],
         "target": model.target,
         "task": model.task,
         "classes": model.classes,
         "about": model.about,
     }
     text = json.dumps(told)
-    header = {"jaxreg": text, "format": str(FORMAT), "sha256": _digest(arrays, text)}
+    header = {"jaxreg": text, "format": str(model.encoding.version), "sha256": _digest(arrays, text)}
     write_whole(file, safetensors.numpy.save(arrays, header))
 
 
@@ -120,8 +121,9 @@ def load(file: Path) -> FittedModel:
         with safetensors.safe_open(file, "numpy") as opened:
             header = opened.metadata() or {}
             # Another version may have other arrays and words: ask for the version before anything else is read.
-            if "jaxreg" in header and header.get("format", "") != str(FORMAT) and header.get("format", "").isdigit():
-                raise _NewerError(header["format"])
+            version = header.get("format", "")
+            if "jaxreg" in header and version.isdecimal() and int(version) > FORMAT:
+                raise _NewerError(version)
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except _NewerError as newer:
         raise ValueError(f"{file} is a model of format {newer}; this version reads {FORMAT}: update jaxreg") from None
@@ -132,10 +134,10 @@ def load(file: Path) -> FittedModel:
     if header.get("sha256") != _digest(arrays, header["jaxreg"]):
         raise ValueError(f"{file} is damaged: it doesn't hold what was written to it; search again or copy it again")
     told = json.loads(header["jaxreg"])
-    columns = tuple(Column(each["name"], each["fill"], tuple(each["categories"])) for each in told["encoding"])
-    return FittedModel(
-        Net(arrays), Encoding(columns), told["target"], told["task"], tuple(told["classes"]), told["about"]
-    )
+    encoding = Encoding(tuple(map(Column.from_json, told["encoding"])))
+    if version != str(encoding.version):
+        raise ValueError(f"{file} is damaged: it says format {version!r}; search again or copy it again")
+    return FittedModel(Net(arrays), encoding, told["target"], told["task"], tuple(told["classes"]), told["about"])
 
 
 class _NewerError(Exception):

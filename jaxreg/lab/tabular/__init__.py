@@ -3,5 +3,18 @@
 from jaxreg.lab.tabular.columns import Columns
 from jaxreg.lab.tabular.encoding import Encoding, Target, TaskName, learn, target
 from jaxreg.lab.tabular.files import parsed, read
+from jaxreg.lab.tabular.prepared import Prepared, TableError, prepare
 
-__all__ = ["Columns", "Encoding", "Target", "TaskName", "learn", "parsed", "read", "target"]
+__all__ = [
+    "Columns",
+    "Encoding",
+    "Prepared",
+    "TableError",
+    "Target",
+    "TaskName",
+    "learn",
+    "parsed",
+    "prepare",
+    "read",
+    "target",
+]

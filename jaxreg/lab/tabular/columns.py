@@ -1,36 +1,73 @@
-"""Columns of a table: checks of names and cells, and the cells that count as missing."""
+"""Columns of a table: checks of their names, and cells as plain numbers or as the words that they are."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-Columns = dict[str, np.ndarray]
-"""Name -> float64 numbers, NaN where one is missing, or an object array of words, None where one is missing."""
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
+from jaxreg.lab.tabular.numerals import decimal_mark, is_missing, numeral
+
 LARGEST = 1e38
 """Numbers beyond it are no float32."""
-_MOSTLY = 0.9
-_FEW = 12
-"""Different numbers that may be names of a few kinds, such as months; more of them are numbers, some with mistakes."""
+
+
+class Columns(dict[str, np.ndarray]):
+    """Name -> float64 numbers, NaN where one is missing, or an object array of words as written, None where blank.
+
+    Attributes:
+        notes: What to tell about the file they come from.
+        problems: What is wrong with it.
+        decimal: Decimal mark of its numbers, if some of them tell.
+        headed: Whether the file names its columns.
+    """
+
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    decimal: str | None = None
+    headed: bool = True
+
+
+def plain_name(name: str) -> str:
+    """Return a name without the spaces around it, and with single ones inside."""
+    return " ".join(name.split())
+
+
+def find(names: Collection[str], name: str) -> str | None:
+    """Return the one of `names` that `name` is but for spaces, or None.
+
+    Args:
+        names: Names of columns.
+        name: A name as typed or copied.
+    """
+    return name if name in names else next((each for each in names if plain_name(each) == plain_name(name)), None)
 
 
 def _unread(column: str, wanted: Mapping[str, bool] | None, without: Collection[str]) -> bool:
-    return column in without or (wanted is not None and column not in wanted)
+    return find(without, column) is not None or (wanted is not None and find(wanted, column) is None)
 
 
-def _check_names(names: Sequence[str], unread: Collection[int], name: str) -> None:
+def name_problems(names: Sequence[str], unread: Collection[int], name: str) -> tuple[str, ...]:
+    """Return what is wrong with the names of columns: some are empty, or the same.
+
+    Args:
+        names: Names of all columns.
+        unread: Places of those that are not looked at.
+        name: The name of the file.
+    """
     seen: dict[str, int] = {}
+    problems = []
     for place, column in enumerate(names):
         if place in unread:
             continue
         if not column:
-            raise ValueError(f"column {place + 1} of {name} has no name; name it, or delete it")
-        if column in seen:
-            raise ValueError(
+            problems.append(f"column {place + 1} of {name} has no name; name it, or delete it")
+        elif column in seen:
+            problems.append(
                 f"columns {seen[column] + 1} and {place + 1} of {name} are both named {column!r}; rename one"
             )
-        seen[column] = place
+        else:
+            seen[column] = place
+    more = f"{len(problems) - 8} more columns of {name} have no name of their own"
+    return (*problems[:8], more) if len(problems) > 8 else tuple(problems)
 
 
 def _nothing(place: int, cells: Sequence[str]) -> bool:
@@ -39,53 +76,61 @@ def _nothing(place: int, cells: Sequence[str]) -> bool:
     return index or not any(map(str.strip, cells))
 
 
-def _column(column: str, cells: Sequence[str], name: str, wanted: Mapping[str, bool] | None) -> np.ndarray:
-    told = [cell.strip() for cell in cells]
-    there = [word.lower() not in MISSING for word in told]
-    spoken = np.array([word if known else None for word, known in zip(told, there, strict=True)], dtype=object)
-    if wanted is not None and wanted.get(column, True):
-        return spoken
-    numbers = np.full(len(told), np.nan)
-    wrong = []
-    for place, word in enumerate(told):
-        if not there[place]:
-            continue
-        try:
-            if "_" in word:  # Python reads 1_000
-                raise ValueError
-            numbers[place] = float(word)
-        except ValueError:
-            wrong.append(place)
-    if not wrong:
-        return numbers
-    count = sum(there) - len(wrong)
-    where = f"row {wrong[0] + 1}, column {column!r} of {name} is {_short(told[wrong[0]])}"
-    if count > _MOSTLY * sum(there) and len(np.unique(numbers[~np.isnan(numbers)])) > _FEW:
-        raise ValueError(
-            f"{where}, and {count} other cells are numbers; expected a number, or nothing where it is missing"
-        )
-    if len(set(told)) > _FEW:  # fewer may be names of kinds that look so
-        for pattern, kind, rule in _UNREAD:
-            if all(pattern.fullmatch(told[place]) for place in wrong):
-                raise ValueError(f"{where}, {kind}; expected {rule}")
-    return spoken
+def typed(cells: Sequence[str]) -> np.ndarray:
+    """Return the cells of a column as numbers, if all are plain ones or missing, else as words.
+
+    Args:
+        cells: Cells as written.
+    """
+    raw = np.array(cells, dtype=object)
+    try:
+        numbers = raw.astype(np.float64)
+        if not np.isnan(numbers).any() and "_" not in "".join(cells):  # Python reads 1_000
+            return numbers
+    except ValueError:
+        pass
+    different: dict[str, int] = {}
+    codes = np.array([different.setdefault(cell, len(different)) for cell in cells])
+    words = [word.strip() for word in different]
+    values = np.array([_number(word) for word in words])
+    if None not in values:
+        return values.astype(np.float64)[codes]
+    return np.array([word or None for word in words], dtype=object)[codes]
 
 
-_UNREAD = (
-    (
-        re.compile(r"[+-]?\d+,\d+|[+-]?[1-9]\d{0,2}([.,' ])\d{3}(?:\1\d{3})*(?:(?!\1)[.,]\d+)?"),
-        "a number with a comma or with marks between its thousands",
-        "a point before the decimals and no other mark, such as 1234.5",
-    ),
-    (
-        re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}(?:[T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}"),
-        "a date",
-        "numbers or words: turn it into such, as a year or the days since another date, or leave it out by --leave-out",
-    ),
-)
-"""What people write that is neither a number here nor a word that an input could be made of: how it looks, what it is,
-what is wanted in its place."""
+def _number(word: str) -> float | None:
+    try:
+        # Python reads 1_000.
+        return None if "_" in word else float(word)
+    except ValueError:
+        return np.nan if is_missing(word) else None
 
 
-def _short(word: str) -> str:
-    return repr(word if len(word) <= 40 else word[:40] + "…")
+def words_of(cells: Sequence[str]) -> np.ndarray:
+    """Return the cells of a column as words, None where one is blank.
+
+    Args:
+        cells: Cells as written.
+    """
+    return np.array([cell.strip() or None for cell in cells], dtype=object)
+
+
+def read_cells(column: str, cells: Sequence[str], wanted: Mapping[str, bool] | None) -> np.ndarray:
+    """Return the cells of a column: as words if it is known to hold words, else as `typed` does.
+
+    Args:
+        column: Its name.
+        cells: Cells as written.
+        wanted: Name -> whether a column holds words, if that is known.
+    """
+    known = None if wanted is None else find(wanted, column)
+    return words_of(cells) if wanted is not None and known is not None and wanted[known] else typed(cells)
+
+
+def decimal_comma(columns: Mapping[str, np.ndarray]) -> bool:
+    """Return whether some column of a file must be read with decimal commas."""
+    return any(
+        decimal_mark([each for word in set(values[:1000]) if word is not None and (each := numeral(word))]) == ","
+        for values in columns.values()
+        if values.dtype == object
+    )

@@ -1,66 +1,147 @@
-"""Reader of CSV files."""
+"""Text of CSV files as rows of cells, whatever its encoding, delimiter and quotes."""
 
 import csv
+import gzip
 import io
-from collections.abc import Collection, Mapping, Sequence
+import itertools
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from jaxreg.lab.tabular.columns import Columns, _check_names, _column, _nothing, _unread
+from jaxreg.lab.tabular.numerals import numeral
 
-_DELIMITERS = ",;\t|"
+_DELIMITERS = "\t;|, "
+"""A semicolon goes before a comma, which may be a decimal mark."""
+_SAMPLE = 100
+_GLANCE = 1_000_000
+_LARGEST = 2**32
+"""Bytes of a file when unpacked."""
 
 
-def _csv(raw: bytes, name: str, wanted: Mapping[str, bool] | None, without: Collection[str]) -> Columns:
-    text = _decoded(raw, name).strip("\n\r")
-    if not text:
+def rows(raw: bytes, name: str) -> tuple[list[list[str]], str, list[str]]:
+    """Return the cells of each row, the delimiter, and what to tell about them.
+
+    Args:
+        raw: All of the file.
+        name: Its name, for what is said of it.
+
+    Raises:
+        ValueError: If it is no text or no CSV file.
+    """
+    text, notes = decoded(raw, name)
+    text = text.strip("\n\r")
+    if not text.strip():
         raise ValueError(f"{name} holds blank lines only; expected a heading and rows")
-    delimiter = max(_DELIMITERS, key=lambda mark: _fits(text, mark))
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    said = re.match(r'"?sep=([^\n\r])"?[,;\t ]*[\n\r]+', text, re.IGNORECASE)  # for Excel
+    text = text[said.end() :] if said else text
+    if not text.strip():
+        raise ValueError(f"{name} holds the line {said[0].strip() if said else ''!r} only; expected a heading and rows")
+    sample = "".join(itertools.islice(io.StringIO(text[:_GLANCE], newline=""), _SAMPLE))
+    quote = _quote(sample)
+    delimiter = said[1] if said else max(_DELIMITERS, key=lambda mark: _fits(sample, mark, quote))
+    reader = _reader(text, delimiter, quote)
     try:
-        table = list(rows)
+        table = list(reader)
     except csv.Error as error:
-        raise ValueError(f"{name} is no CSV file from line {rows.line_num} on: {error}") from None
+        raise ValueError(f"{name} is no CSV file from line {reader.line_num} on: {error}") from None
     # A blank line is a missing cell where there is one column, and nothing where there are several.
     table = [row or [""] for row in table] if len(table[0]) == 1 else [row for row in table if row]
-    names = [cell.strip() for cell in table[0]]
-    for number, row in enumerate(table[1:], 1):
-        if len(row) != len(names):
-            raise ValueError(
-                f"row {number} of {name} has {len(row)} cells and the heading {len(names)}; expected as many"
-            )
-    columns = dict(enumerate(zip(*table[1:], strict=True)))
-    unread = {place for place, column in enumerate(names) if _unread(column, wanted, without)}
-    unread |= {place for place, cells in columns.items() if not names[place] and _nothing(place, cells)}
-    _check_names(names, unread if any(names) else (), name)
-    # Columns that are not looked at may share a name, or have none.
-    return {
-        names[place]: _column(names[place], cells, name, {} if place in unread else wanted)
-        for place, cells in columns.items()
-        if names[place]
-    }
+    return table, delimiter, notes
 
 
-def _fits(text: str, delimiter: str) -> tuple[bool, int]:
+def _reader(text: str, delimiter: str, quote: str) -> Any:
+    spaces = delimiter == " "
+    if spaces:  # as many as there are
+        text = re.sub(r"[ \t]+$", "", text.replace("\t", " "), flags=re.MULTILINE)
+    lines = io.StringIO(text, newline="")
+    return csv.reader(lines, delimiter=delimiter, quotechar=quote, skipinitialspace=spaces, strict=True)
+
+
+def _quote(sample: str) -> str:
+    pattern = r"(?:^|[,;\t| ]){0}[^{0}\n]*{0}(?=[,;\t| ]|$)"
+    single, double = (len(re.findall(pattern.format(mark), sample, re.MULTILINE)) for mark in ("'", '"'))
+    return "'" if single > double and single >= sample.count("\n") / 2 else '"'
+
+
+def _fits(sample: str, delimiter: str, quote: str) -> tuple[float, float, int]:
     # A name may hold a comma that no row below has, such as "length, mm" among semicolons.
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    heading: Sequence[str] = []
+    heading, *more = [row for row in _some(sample, delimiter, quote) if row] or [[]]
+    width = len(heading)
+    share = sum(len(row) in (width, width + 1) for row in more) / len(more) if more else 0.0
+    share = share if width > 1 or (delimiter == " " and more and share == 1) else 0.0
+    if delimiter == " " and (share < 1 or not _tabular([heading, *more])):
+        return 0.0, 0, 0
+    return share, -_DELIMITERS.index(delimiter) if share else 0, width
+
+
+def _some(sample: str, delimiter: str, quote: str) -> Iterator[list[str]]:
+    # A sample may end inside a cell.
     try:
-        heading = next(rows)
-        return len(heading) == len(next(filter(None, rows), [])) > 1, len(heading)
+        yield from _reader(sample, delimiter, quote)
     except csv.Error:
-        return False, len(heading)
+        return
 
 
-def _decoded(raw: bytes, name: str) -> str:
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise ValueError(f"{name} is in UTF-16, by the mark at its start; save it as UTF-8")
+def _tabular(table: Sequence[Sequence[str]]) -> bool:
+    """Return whether rows between spaces are cells and no sentences."""
+    cells = [cell for row in table[1:] for cell in row]
+    return len(table[-1]) > 1 and sum(numeral(cell) is not None for cell in cells) >= len(cells) / 2
+
+
+def decoded(raw: bytes, name: str) -> tuple[str, list[str]]:
+    """Return the text of a file and what to tell about its encoding.
+
+    Args:
+        raw: All of the file.
+        name: Its name, for what is said of it.
+
+    Raises:
+        ValueError: If it is no text.
+    """
+    for encoding, zeros in (("utf-16-le", raw[1:2000:2]), ("utf-16-be", raw[:2000:2])):
+        marked = raw.startswith({"utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}[encoding])
+        if marked or (len(zeros) > 4 and zeros.count(0) > 0.8 * len(zeros)):
+            try:
+                text = raw.decode(encoding).removeprefix("\ufeff")
+            except UnicodeDecodeError:
+                raise ValueError(f"{name} is no whole text in UTF-16; save it as CSV in UTF-8") from None
+            return _without_zeros(text, name), []
     try:
-        text = raw.decode("utf-8-sig")
+        return _without_zeros(raw.decode("utf-8-sig"), name), []
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{name} is not in UTF-8: byte 0x{raw[error.start]:02x} in line {line}; save it as UTF-8"
-        ) from None
+        try:
+            text = raw.decode("cp1252")
+        except UnicodeDecodeError:
+            text = raw.decode("latin-1")
+        text = _without_zeros(text, name)
+        sign = text[error.start : error.start + 1]
+        return text, [f"{name} is not in UTF-8: read as Latin-1, by which line {line} holds {sign!r}"]
+
+
+def _without_zeros(text: str, name: str) -> str:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise ValueError(f"{name} holds a zero byte in line {line}: it is no text, or UTF-16; save it as CSV in UTF-8")
+        raise ValueError(f"{name} holds a zero byte in line {line}: it is no text; save it as CSV in UTF-8")
     return text
+
+
+def unpacked(raw: bytes, name: str) -> bytes:
+    """Return what gzip packed.
+
+    Args:
+        raw: All of the file.
+        name: Its name, for what is said of it.
+
+    Raises:
+        ValueError: If it is damaged or too large.
+    """
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
+            content = file.read(_LARGEST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{name} is packed by gzip and damaged: {error}") from None
+    if len(content) > _LARGEST:
+        raise ValueError(f"{name} holds more than {_LARGEST} bytes when unpacked; expected less: sample its rows")
+    return content

@@ -1,23 +1,32 @@
-"""Columns as the inputs and the target of a net: what is missing is filled in, words become ones and zeros.
+"""Columns as the inputs and the target of a net: numbers, words as ones and zeros, and what is missing.
 
 An encoding is learnt once and kept as plain JSON with the model; columns are found by their names, in any order.
 Numbers stay as they are here: the search standardises them inside each fold.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jaxreg.lab.tabular.columns import Columns
+from jaxreg.lab.tabular import readings
+from jaxreg.lab.tabular.columns import Columns, find
+from jaxreg.lab.tabular.dates import Dates, Times
+from jaxreg.lab.tabular.numerals import KINDS, CellError, Numbers, is_missing, numeral
+from jaxreg.lab.tabular.readings import Reading, Words
 
 TaskName = Literal["classification", "regression"]
 """Kind of a target: a class or a number."""
+"""What the target is: a class or a number."""
 MOST_CATEGORIES = 100
 MOST_CLASSES = 100
 WHOLE_CLASSES = 20
 """Whole numbers with at most so many different values are taken for classes."""
+FEW_ROWS = 5
+"""A class of fewer rows is missing from some fold of the search."""
+_OLD_BLANKS = ("", "?", "n/a", "na", "nan", "none", "null")
+"""Words that count as missing where an encoding has no readings."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,13 +35,309 @@ class Column:
 
     Args:
         name: Its name.
-        fill: What stands for a missing cell: the median of its numbers, or the most frequent of its words.
-        categories: Its words, each of which becomes an input; empty for numbers.
+        fill: Value of a missing cell: the median of its numbers, or the most frequent of its words.
+        categories: Its words, each of which becomes an input; of numbers, the words among them.
+        reading: How its cells are read.
+        missing: Whether cells were missing in training: an input tells which are.
     """
 
     name: str
     fill: float | str
     categories: tuple[str, ...] = ()
+    reading: Reading = dataclasses.field(default_factory=Numbers)
+    missing: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the column as plain JSON, without a reading if none is needed."""
+        told: dict[str, Any] = {"name": self.name, "fill": self.fill, "categories": self.categories}
+        return told if self.plain else told | {"reading": readings.to_json(self.reading), "missing": self.missing}
+
+    @property
+    def plain(self) -> bool:
+        """Whether the first version of the format, without readings, can tell the column."""
+        first = Words(_OLD_BLANKS) if self.categories else Numbers()
+        return self.reading == first and not self.missing
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> "Column":
+        """Return the column that `to_json` wrote.
+
+        Args:
+            told: Its JSON, of any version.
+        """
+        categories = tuple(told["categories"])
+        if "reading" not in told:
+            return cls(told["name"], told["fill"], categories, Words(_OLD_BLANKS) if categories else Numbers())
+        return cls(told["name"], told["fill"], categories, readings.from_json(told["reading"]), told["missing"])
+
+    def inputs(self, values: np.ndarray, decimal: str | None = None) -> tuple[dict[str, np.ndarray], int, int]:
+        """Return the inputs by name, how many cells are missing unexpectedly, and how many hold unknown words.
+
+        Args:
+            values: Cells of the column.
+            decimal: Decimal mark of the file they come from, if it is known.
+
+        Raises:
+            ValueError: If a cell is no number where all were in training.
+        """
+        cells = _Cells.of(values, self.reading, decimal)
+        places = {word: place for place, word in enumerate(self.categories)}
+        known = np.array([places.get(word, -1) for word in cells.words] or [-1] * len(cells.numbers), int)
+        stray = np.isnan(cells.numbers) & ~cells.marks & (known < 0)
+        if stray.any() and not self.categories:
+            row = int(np.flatnonzero(np.isin(cells.codes, np.flatnonzero(stray)))[0])
+            raise ValueError(
+                f"row {row + 1}, column {self.name!r} is {values[row]!r}; expected {_ONE[type(self.reading)]} as in "
+                "training"
+            )
+        blank = np.append(cells.marks, True)[cells.codes]
+        unknown = np.append(stray, False)[cells.codes]
+        category = np.append(known, -1)[cells.codes]
+        if not self.missing and isinstance(self.reading, Words):
+            category = np.where(blank, places.get(str(self.fill), -1), category)
+        made: dict[str, np.ndarray] = {}
+        if not isinstance(self.reading, Words):
+            numbers = np.append(cells.numbers, np.nan)[cells.codes]
+            made |= self.reading.inputs(self.name, np.where(np.isnan(numbers), self.fill, numbers))
+        ones = category[:, None] == np.arange(len(self.categories))
+        made |= {f"{self.name}={word}": ones[:, place] for word, place in places.items()}
+        if self.missing:
+            made[f"{self.name} is missing"] = blank | (unknown & (not isinstance(self.reading, Words)))
+        return made, 0 if self.missing else int(blank.sum()), int(unknown.sum())
+
+
+_ONE = {kind: f"a {kind.__name__.lower().removesuffix('s')}" for kind in (Words, Numbers, Dates, Times)}
+
+
+class _Cells(NamedTuple):
+    """The different cells of a column, their numbers, whether they count as missing, and the place of each row's."""
+
+    words: Sequence[str]
+    numbers: np.ndarray
+    marks: np.ndarray
+    codes: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray, reading: Reading, decimal: str | None) -> "_Cells":
+        if values.dtype != object and isinstance(reading, Numbers):
+            numbers = values[~np.isnan(values)]
+            codes = np.full(len(values), -1)
+            codes[~np.isnan(values)] = np.arange(len(numbers))
+            return cls([], numbers, np.zeros(len(numbers), bool), codes)
+        words, codes = different(values)
+        return cls(words, reading.numbers(words, decimal), readings.missing(reading, words), codes)
+
+
+def different(values: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Return the different words of a column in the order in which they come, and the place of each row's, -1 if blank.
+
+    Args:
+        values: Cells of the column. Those of a file that has types may be numbers.
+    """
+    if values.dtype != object:
+        values = np.array([None if np.isnan(cell) else spoken(cell) for cell in values], dtype=object)
+    places: dict[str, int] = {}
+    codes = [-1 if cell is None else places.setdefault(cell, len(places)) for cell in values]
+    return list(places), np.array(codes, int)
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """How the columns of a table become inputs.
+
+    Args:
+        columns: One each, in the order of the inputs.
+    """
+
+    columns: tuple[Column, ...]
+
+    @property
+    def version(self) -> int:
+        """The first version of the format that can tell it: 1 has no readings."""
+        return 1 if all(column.plain for column in self.columns) else 2
+
+    @property
+    def inputs(self) -> list[str]:
+        """The name of each input."""
+        one = np.zeros(1)
+        return [
+            input_
+            for column in self.columns
+            for input_ in column.inputs(np.full(1, None) if isinstance(column.reading, Words) else one * np.nan)[0]
+        ]
+
+    @property
+    def kinds(self) -> dict[str, bool]:
+        """Whether each column holds words."""
+        return {column.name: isinstance(column.reading, Words) for column in self.columns}
+
+    def __call__(self, columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
+        """Return inputs of shape (rows, inputs), and what to tell about them.
+
+        Args:
+            columns: A table with these columns by name, in any order, among others.
+
+        Raises:
+            ValueError: If a column is missing, or holds words where there were numbers.
+        """
+        places = {column.name: find(columns, column.name) for column in self.columns}
+        if absent := [name for name, place in places.items() if place is None]:
+            raise ValueError(f"the table lacks the column {listed(absent)}; it has {listed(list(columns))}")
+        parts: list[np.ndarray] = []
+        notes, problems = [], []
+        for column in self.columns:
+            try:
+                found, missing, unknown = column.inputs(
+                    columns[places[column.name] or ""], columns.decimal if isinstance(columns, Columns) else None
+                )
+            except ValueError as error:
+                problems.append(str(error))
+                continue
+            parts += found.values()
+            if missing:
+                notes.append(f"{column.name}: {missing} missing cells are taken for {column.fill}")
+            if unknown:
+                notes.append(f"{column.name}: {unknown} cells hold words that were not there in training")
+        if problems:
+            raise ValueError("; ".join(problems[:8]))
+        return np.stack(parts, axis=1).astype(np.float64), notes
+
+
+class Problem(NamedTuple):
+    """What is wrong with a table.
+
+    Args:
+        sentence: It in words.
+        leave_out: The column to leave out, if that helps.
+    """
+
+    sentence: str
+    leave_out: str | None = None
+
+
+class Learnt(NamedTuple):
+    """An encoding with what there is to tell about it.
+
+    Args:
+        encoding: The encoding of all columns that can be inputs.
+        notes: What to tell about them, one line per column.
+        problems: What is wrong with the others.
+    """
+
+    encoding: Encoding
+    notes: list[str]
+    problems: list[Problem]
+
+
+def learn(columns: Mapping[str, np.ndarray], leave_out: str) -> Encoding:
+    """Return the encoding of every column but one.
+
+    Args:
+        columns: The table.
+        leave_out: The target's name.
+
+    Raises:
+        ValueError: If a column is empty or cannot be read, there is none, or one has too many different words.
+    """
+    learnt = examine(columns, leave_out)
+    if learnt.problems:
+        raise ValueError("; ".join(problem.sentence for problem in learnt.problems))
+    return learnt.encoding
+
+
+def examine(columns: Mapping[str, np.ndarray], leave_out: str) -> Learnt:
+    """Return the encoding of every column but one, with everything that there is to tell about them.
+
+    Args:
+        columns: The table.
+        leave_out: The target's name.
+    """
+    learnt: list[Column] = []
+    notes: list[str] = []
+    problems: list[Problem] = []
+    for name, values in columns.items():
+        if name == leave_out:
+            continue
+        try:
+            column, told = _learnt(name, values, columns.decimal if isinstance(columns, Columns) else None)
+        except CellError as error:
+            row = next(place for place, cell in enumerate(values) if cell == error.cell)
+            sentence = f"row {row + 1}, column {name!r} is {_short(error.cell)}, {error.reason}"
+            problems.append(Problem(sentence, name))
+            continue
+        except ValueError as error:
+            problems.append(Problem(str(error), name))
+            continue
+        notes += told
+        learnt += [column] if column else []
+    if not learnt and not problems:
+        beside = " but names" if notes else ""
+        problems.append(Problem(f"the table has no column beside {leave_out!r}{beside}; expected one to predict from"))
+    return Learnt(Encoding(tuple(learnt)), notes, problems)
+
+
+def _learnt(name: str, values: np.ndarray, decimal: str | None) -> tuple[Column | None, list[str]]:
+    if values.dtype != object:
+        there = values[~np.isnan(values)]
+        if not len(there):
+            raise ValueError(f"column {name!r} is empty in all {len(values)} rows: leave it out by --leave-out")
+        column = Column(name, float(np.median(there)), missing=len(there) < len(values))
+        return column, [f"{name}: {_gaps(len(values) - len(there), column)}"] if column.missing else []
+    words, codes = different(values)
+    reading, told = readings.judged(words, decimal)
+    numbers, marks = reading.numbers(words, decimal), readings.missing(reading, words)
+    of_row = np.append(numbers, np.nan)[codes]
+    missing = np.append(marks, True)[codes]
+    if missing.all():
+        raise ValueError(f"column {name!r} is empty in all {len(values)} rows: leave it out by --leave-out")
+    strays = [word for word, number, mark in zip(words, numbers, marks, strict=True) if np.isnan(number) and not mark]
+    counts = np.bincount(codes[codes >= 0], minlength=len(words))
+    if isinstance(reading, Words):
+        numbered = int((~np.isnan(Numbers().numbers(words))).sum())
+        if len(words) > KINDS and 2 * len(words) > max(counts.sum(), 4 * numbered):
+            return None, [f"{name}: {len(words)} different words in {counts.sum()} rows, as names have: left out"]
+        if len(words) > MOST_CATEGORIES:
+            raise ValueError(
+                f"column {name!r} holds {len(words)} different words, such as {_short(words[0])}; expected at most "
+                f"{MOST_CATEGORIES} categories: group them, or leave it out by --leave-out"
+            )
+        categories = tuple(sorted(words))
+        fill: float | str = max(categories, key=lambda word: counts[words.index(word)])
+        told = [f"{len(words)} different words, each an input{_odd(words, counts, codes)}"]
+    else:
+        categories = tuple(sorted(strays))
+        there = of_row[~np.isnan(of_row)]
+        if isinstance(reading, Dates):
+            reading = reading.varied(there)
+        fill = float(np.median(there))
+        told = ["; ".join([f"read as {reading.told}", *told])]
+        if strays:
+            rows = int(np.isin(codes, [words.index(word) for word in strays]).sum())
+            row = int(np.flatnonzero(codes == words.index(strays[0]))[0])
+            told.append(f"{rows} cells hold words, such as {_short(strays[0])} in row {row + 1}: inputs of their own")
+        marked = [word for word, mark in zip(words, marks, strict=True) if mark]
+        told += [f"{', '.join(map(repr, marked[:3]))} count as missing"] if marked else []
+    column = Column(name, fill, categories, reading, bool(missing.any()))
+    told += [_gaps(int(missing.sum()), column)] if column.missing else []
+    return column, [f"{name}: {'; '.join(told)}", *alike(name, categories)]
+
+
+def _gaps(count: int, column: Column) -> str:
+    cells = f"{count} missing cells" if count != 1 else "1 missing cell"
+    if isinstance(column.reading, Words):
+        return f"{cells}, an input of {'their' if count != 1 else 'its'} own"
+    return f"{cells}, taken for {column.fill:g} and told by an input of {'their' if count != 1 else 'its'} own"
+
+
+def _odd(words: Sequence[str], counts: np.ndarray, codes: np.ndarray) -> str:
+    """Tell which cell keeps a column of numbers from being one."""
+    odd = np.array([numeral(word) is None and not is_missing(word) for word in words])
+    strays = int(counts[odd].sum())
+    if not strays or 2 * strays > len(codes):
+        return ""
+    row = int(np.flatnonzero(np.isin(codes, np.flatnonzero(odd)))[0])
+    numbers = f"{len(codes) - strays} of {len(codes)} cells are numbers or missing"
+    return f"; {numbers}, row {row + 1} is {_short(words[codes[row]])}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +359,7 @@ class Target:
     notes: tuple[str, ...]
 
 
-def target(columns: Columns, name: str, task: TaskName | None = None) -> Target:
+def target(columns: Mapping[str, np.ndarray], name: str, task: TaskName | None = None) -> Target:
     """Read the target column.
 
     Args:
@@ -66,46 +371,76 @@ def target(columns: Columns, name: str, task: TaskName | None = None) -> Target:
         ValueError: If there is no such column, it is constant, or it holds words where numbers are wanted.
     """
     if name not in columns:
-        hint = ": the first row looks like data, give the columns names" if all(map(is_number, columns)) else ""
-        raise ValueError(f"there is no column {name!r}; there are {listed(list(columns))}{hint}")
-    values = columns[name]
+        raise ValueError(f"there is no column {name!r}; there are {listed(list(columns))}")
+    values, notes = _target_values(columns, name, task)
     words = values.dtype == object
-    there = _filled(values)
+    there = np.array([cell is not None for cell in values], bool) if words else ~np.isnan(values)
     if not there.any():
         raise ValueError(f"column {name!r}, the target, is empty in all {len(values)} rows")
-    if words and task == "regression":
-        row = next(place for place, cell in enumerate(values) if cell is not None and not is_number(cell))
-        raise ValueError(f"row {row + 1}, column {name!r}: the target is {values[row]!r}; expected a number")
     rows = np.flatnonzero(there)
     kept = values[rows]
-    different = np.unique(kept.astype(str) if words else kept)
-    whole = not words and len(different) <= WHOLE_CLASSES and bool((different == np.round(different)).all())
-    notes = []
+    distinct = np.unique(kept.astype(str) if words else kept)
+    whole = not words and len(distinct) <= WHOLE_CLASSES and bool((distinct == np.round(distinct)).all())
     if task is None:
         task = "classification" if words or whole else "regression"
         if whole:
-            notes.append(f"{name} has {len(different)} different whole numbers: taken for classes, as by --task")
+            notes.append(f"{name} has {len(distinct)} different whole numbers: taken for classes, as by --task")
     if missing := len(values) - len(rows):
         notes.append(f"{missing} rows have no {name} and are left out")
-    if len(different) < 2:
+    if len(distinct) < 2:
         what = "one class only" if task == "classification" else "one number only"
-        raise ValueError(f"column {name!r}, the target, holds {what}, {different[0]}: nothing can be learnt from it")
+        raise ValueError(f"column {name!r}, the target, holds {what}, {distinct[0]}: nothing can be learnt from it")
     if task == "regression":
         return Target(kept.astype(np.float64), rows, task, (), tuple(notes))
-    if len(different) > MOST_CLASSES:
+    if len(distinct) > MOST_CLASSES:
         raise ValueError(
-            f"column {name!r}, the target, holds {len(different)} different classes; expected at most {MOST_CLASSES}"
+            f"column {name!r}, the target, holds {len(distinct)} different classes; expected at most {MOST_CLASSES}"
             + ("" if words else ": are they numbers? then say --task regression")
         )
-    places = np.searchsorted(different, kept.astype(str) if words else kept)
-    classes = tuple(str(each) if words else float(each) for each in different)
+    places = np.searchsorted(distinct, kept.astype(str) if words else kept)
+    classes = tuple(str(each) if words else float(each) for each in distinct)
     notes += alike(name, classes)
     counts = np.bincount(places)
+    if rare := [f"{spoken(classes[k])} ({counts[k]})" for k in np.flatnonzero(counts < FEW_ROWS)]:
+        notes.append(
+            f"{name} has classes of fewer than {FEW_ROWS} rows, too few to learn or to judge by: {', '.join(rare[:8])}"
+        )
+    if odd := [word for word in classes if isinstance(word, str) and is_missing(word)]:
+        notes.append(f"{name}: {', '.join(map(repr, odd))} counts as a class; delete such cells if they are missing")
     most = int(np.argmax(counts))
     notes.append(
         f"{name} is {spoken(classes[most])}, the most frequent class, in {counts[most] / len(rows):.1%} of rows"
     )
     return Target(places, rows, task, classes, tuple(notes))
+
+
+def _target_values(columns: Mapping[str, np.ndarray], name: str, task: TaskName | None) -> tuple[np.ndarray, list[str]]:
+    values = columns[name]
+    if values.dtype != object:
+        return values, []
+    words, codes = different(values)
+    decimal = columns.decimal if isinstance(columns, Columns) else None
+    try:
+        reading, told = readings.judged(words, decimal)
+    except CellError as error:
+        if task == "classification":
+            return values, []
+        row = next(place for place, cell in enumerate(values) if cell == error.cell)
+        raise ValueError(f"row {row + 1}, column {name!r}, the target, is {error}") from None
+    numbers = np.append(reading.numbers(words, decimal), np.nan)[codes]
+    marks = np.append(readings.missing(reading, words), True)[codes]
+    odd = np.flatnonzero(np.isnan(numbers) & ~marks)
+    if isinstance(reading, Dates) and task != "classification":
+        raise ValueError(
+            f"column {name!r}, the target, holds dates, such as {words[0]!r}; expected classes or numbers: turn them "
+            "into such, as the days since another date"
+        )
+    if not isinstance(reading, Words) and not len(odd):
+        return numbers, [f"{name}: {'; '.join([f'read as {reading.told}', *told])}"]
+    if task == "regression" or (task is None and not isinstance(reading, Words)):
+        place = next((place for place in odd if numeral(values[place]) is None), odd[0])
+        raise ValueError(f"row {place + 1}, column {name!r}: the target is {_short(values[place])}; expected a number")
+    return values, []
 
 
 def spoken(each: str | float) -> str:
@@ -121,101 +456,6 @@ def spoken(each: str | float) -> str:
     if isinstance(each, str):
         return each
     return str(int(each)) if each == int(each) else repr(float(each))
-
-
-@dataclasses.dataclass(frozen=True)
-class Encoding:
-    """How the columns of a table become inputs.
-
-    Args:
-        columns: One each, in the order of the inputs.
-    """
-
-    columns: tuple[Column, ...]
-
-    @property
-    def inputs(self) -> list[str]:
-        """The name of each input."""
-        return [
-            input_
-            for column in self.columns
-            for input_ in ([f"{column.name}={word}" for word in column.categories] or [column.name])
-        ]
-
-    @property
-    def kinds(self) -> dict[str, bool]:
-        """Whether each column holds words."""
-        return {column.name: bool(column.categories) for column in self.columns}
-
-    @property
-    def words(self) -> dict[str, int]:
-        """The columns of words, and how many different ones each has."""
-        return {column.name: len(column.categories) for column in self.columns if column.categories}
-
-    def __call__(self, columns: Columns) -> tuple[np.ndarray, list[str]]:
-        """Inputs of shape (rows, inputs), and what to tell about them.
-
-        Args:
-            columns: A table with these columns by name, in any order, among others.
-
-        Raises:
-            ValueError: If a column is missing, or holds words where there were numbers.
-        """
-        if absent := [column.name for column in self.columns if column.name not in columns]:
-            raise ValueError(f"the table lacks the column {listed(absent)}; it has {listed(list(columns))}")
-        parts, notes = [], []
-        for column in self.columns:
-            values = columns[column.name]
-            inputs, missing, unknown = (_ones if column.categories else _numbers)(column, values)
-            parts.append(inputs)
-            notes += alike(column.name, column.categories)
-            if missing:
-                notes.append(f"{column.name}: {missing} missing cells are taken for {column.fill}")
-            if unknown:
-                notes.append(f"{column.name}: {unknown} cells hold words that were not there in training")
-        return np.concatenate(parts, axis=1), notes
-
-
-def learn(columns: Columns, leave_out: str) -> Encoding:
-    """How to encode the columns of a table.
-
-    Args:
-        columns: The table.
-        leave_out: The target.
-
-    Raises:
-        ValueError: If a column has no cell that is filled or too many different words, or there is no other column.
-    """
-    learnt, empty, many = [], [], []
-    for name, values in columns.items():
-        if name == leave_out:
-            continue
-        there = values[_filled(values)]
-        if not len(there):
-            empty.append(name)
-        elif values.dtype != object:
-            learnt.append(Column(name, float(np.median(there))))
-        else:
-            different, counts = np.unique(there.astype(str), return_counts=True)
-            learnt.append(Column(name, str(different[np.argmax(counts)]), tuple(map(str, different))))
-            if len(different) > MOST_CATEGORIES:
-                many.append(f"column {name!r} holds {len(different)} different words, such as {there[0][:40]!r}")
-    # All of them at once: a table of people has names, addresses and remarks.
-    if many:
-        raise ValueError(
-            f"{'; '.join(many[:8])}; expected at most {MOST_CATEGORIES} categories: group them, or leave {_it(many)} "
-            "out by --leave-out"
-        )
-    if empty:
-        which = f"column {listed(empty)} is" if len(empty) == 1 else f"columns {listed(empty)} are"
-        raise ValueError(f"{which} empty in all {len(values)} rows: leave {_it(empty)} out by --leave-out")
-    if not learnt:
-        raise ValueError(f"the table has no column beside {leave_out!r}; expected one to predict from")
-    return Encoding(tuple(learnt))
-
-
-def _it(several: Sequence[str]) -> str:
-    return "it" if len(several) == 1 else "them"
 
 
 def alike(name: str, words: Sequence[str | float]) -> list[str]:
@@ -237,37 +477,8 @@ def alike(name: str, words: Sequence[str | float]) -> list[str]:
     return [f"{name}: {group} differ in capitals only and are taken for different words" for group in groups[:3]]
 
 
-def _numbers(column: Column, values: np.ndarray) -> tuple[np.ndarray, int, int]:
-    if values.dtype == object:
-        row = next((place for place, cell in enumerate(values) if cell is not None and not is_number(cell)), 0)
-        raise ValueError(f"row {row + 1}, column {column.name!r} is {values[row]!r}; expected a number as in training")
-    missing = np.isnan(values)
-    return np.where(missing, column.fill, values)[:, None], int(missing.sum()), 0
-
-
-def _ones(column: Column, values: np.ndarray) -> tuple[np.ndarray, int, int]:
-    # Of a file that has types, cells may be numbers.
-    there = _filled(values)
-    words = [spoken(cell) if known else column.fill for cell, known in zip(values, there, strict=True)]
-    ones = np.array(words, dtype=str)[:, None] == np.array(column.categories)
-    return ones.astype(np.float64), int((~there).sum()), int((~ones.any(axis=1)).sum())
-
-
-def _filled(values: np.ndarray) -> np.ndarray:
-    return np.array([cell is not None for cell in values], bool) if values.dtype == object else ~np.isnan(values)
-
-
-def is_number(word: str) -> bool:
-    """Whether a word can be read as a number.
-
-    Args:
-        word: The word.
-    """
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+def _short(word: str) -> str:
+    return repr(word if len(word) <= 40 else word[:40] + "…")
 
 
 def listed(names: list[str]) -> str:

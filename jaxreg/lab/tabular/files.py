@@ -1,84 +1,163 @@
-"""`read`: a table from a CSV, .npz or Parquet file."""
+"""`read`: a table from a CSV, Excel, .npz or Parquet file."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from jaxreg.lab.tabular import parquet
-from jaxreg.lab.tabular.columns import LARGEST, Columns, _check_names, _column, _unread
-from jaxreg.lab.tabular.csv import _csv
+from jaxreg.lab.tabular import csv, excel, parquet
+from jaxreg.lab.tabular.columns import LARGEST, Columns, _unread, name_problems, read_cells
+from jaxreg.lab.tabular.headings import named
 from jaxreg.lab.tabular.npz import _npz
 
 
-def read(file: Path, wanted: Mapping[str, bool] | None = None, without: Collection[str] = ()) -> Columns:
-    """The columns of a file.
+def read(
+    file: Path,
+    wanted: Mapping[str, bool] | None = None,
+    without: Collection[str] = (),
+    names: Sequence[str] = (),
+) -> Columns:
+    """Read the columns of a file.
 
     Args:
-        file: Ends in .csv, .tsv, .txt, .npz or .parquet.
+        file: Ends in .csv, .tsv, .txt, .data, .xlsx, .npz or .parquet; may be packed by gzip.
         wanted: Name -> whether it holds words, even where all of a file's look like numbers, such as 02134; what other
             columns hold is not looked at. None where no column is known yet.
         without: Columns that are not looked at either.
+        names: Names of the columns of a text file or a sheet, for one without a heading.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no table: the sentence says what was found, where, and what to do.
     """
+    columns = opened(file, wanted, without, names)
+    if columns.problems:
+        raise ValueError("; ".join(columns.problems))
+    return columns
+
+
+def opened(
+    file: Path,
+    wanted: Mapping[str, bool] | None = None,
+    without: Collection[str] = (),
+    names: Sequence[str] = (),
+) -> Columns:
+    """Read the columns of a file, with the problems that are in them instead of an error.
+
+    Args:
+        file: As `read` takes it.
+        wanted: As `read` takes it.
+        without: As `read` takes it.
+        names: As `read` takes it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it has no columns at all.
+    """
     if file.is_dir():
         raise ValueError(f"{file} is a folder; expected a file: {_KNOWN}")
     if not file.exists():
         raise FileNotFoundError(f"there is no file {file}")
-    return parsed(file.read_bytes(), file.name, wanted, without)
+    return loaded(file.read_bytes(), file.name, wanted, without, names)
 
 
-def parsed(raw: bytes, name: str, wanted: Mapping[str, bool] | None = None, without: Collection[str] = ()) -> Columns:
-    """The columns in the bytes of a file.
+def parsed(
+    raw: bytes,
+    name: str,
+    wanted: Mapping[str, bool] | None = None,
+    without: Collection[str] = (),
+    names: Sequence[str] = (),
+) -> Columns:
+    """Read the columns in the bytes of a file.
 
     Args:
         raw: All of it.
         name: The name of the file, for its ending and for what is said of it.
         wanted: As `read` takes it.
-        without: Likewise.
+        without: As `read` takes it.
+        names: As `read` takes it.
 
     Raises:
         ValueError: As `read` does.
     """
+    columns = loaded(raw, name, wanted, without, names)
+    if columns.problems:
+        raise ValueError("; ".join(columns.problems))
+    return columns
+
+
+def loaded(
+    raw: bytes,
+    name: str,
+    wanted: Mapping[str, bool] | None = None,
+    without: Collection[str] = (),
+    names: Sequence[str] = (),
+) -> Columns:
+    """Read the columns in the bytes of a file, with the problems that are in them instead of an error.
+
+    Args:
+        raw: All of it.
+        name: The name of the file, for its ending and for what is said of it.
+        wanted: As `read` takes it.
+        without: As `read` takes it.
+        names: As `read` takes it.
+
+    Raises:
+        ValueError: If it has no columns at all.
+    """
     if not raw:
         raise ValueError(f"{name} is empty; expected {_KNOWN}")
+    ending = Path(name.lower().removesuffix(".gz")).suffix
     if raw[:2] == b"\x1f\x8b":
-        raise ValueError(f"{name} is packed by gzip; expected {_KNOWN}: unpack it")
-    if raw[:1] == b"\x80" or name.endswith((".pkl", ".pickle", ".joblib")):
+        raw = csv.unpacked(raw, name)
+    if raw[:1] == b"\x80" or ending in (".pkl", ".pickle", ".joblib"):
         raise ValueError(f"{name} is a pickle, which can run any code when it is read; expected {_KNOWN}: save it so")
-    parser = _PARSERS.get(Path(name).suffix.lower())
-    if parser is None:
+    if ending in _TEXT:
+        rows, delimiter, notes = csv.rows(raw, name)
+        columns = named(rows, name, wanted, without, names, delimiter)
+        columns.notes = (*notes, *columns.notes)
+    elif ending in _SHEETS:
+        rows, notes = excel.rows(raw, name)
+        columns = named(rows, name, wanted, without, names)
+        columns.notes = (*notes, *columns.notes)
+    elif ending not in _TYPED:
         raise ValueError(f"{name} ends in {Path(name).suffix!r}; expected {_KNOWN}")
-    columns = parser(raw, name, wanted, without)
-    if not columns or not len(next(iter(columns.values()))):
+    elif names:
+        raise ValueError(f"--names goes with text files and sheets; {name} names its columns itself: leave --names out")
+    else:
+        columns = _TYPED[ending](raw, name, wanted, without)
+    if not columns.problems and (not columns or not len(next(iter(columns.values())))):
         raise ValueError(f"{name} holds a heading and no rows; expected rows")
-    for column, values in columns.items():
-        if _unread(column, wanted, without):
-            continue
-        if values.dtype != object and (beyond := np.flatnonzero(np.abs(values) > LARGEST)).size:
-            found = values[beyond[0]]
-            raise ValueError(f"row {beyond[0] + 1}, column {column!r} of {name} is {found:g}; expected a finite number")
+    columns.problems = (*columns.problems, *_infinite(columns, name, wanted, without))
     return columns
+
+
+def _infinite(
+    columns: Columns, name: str, wanted: Mapping[str, bool] | None, without: Collection[str]
+) -> Iterator[str]:
+    for column, values in columns.items():
+        if values.dtype == object or _unread(column, wanted, without):
+            continue
+        if (beyond := np.flatnonzero(np.abs(values) > LARGEST)).size:
+            number = values[beyond[0]]
+            yield f"row {beyond[0] + 1}, column {column!r} of {name} is {number:g}; expected a finite number"
 
 
 def _parquet(raw: bytes, name: str, wanted: Mapping[str, bool] | None, without: Collection[str]) -> Columns:
     found = parquet.columns(raw, name, lambda column: _unread(column.strip(), wanted, without))
     names = [column.strip() for column, _ in found]
-    _check_names(names, {place for place, column in enumerate(names) if _unread(column, wanted, without)}, name)
-    return {
-        column: cells if isinstance(cells, np.ndarray) else _column(column, cells, name, wanted)
-        for column, (_, cells) in zip(names, found, strict=True)
-    }
+    columns = Columns(
+        {
+            column: cells if isinstance(cells, np.ndarray) else read_cells(column, cells, wanted)
+            for column, (_, cells) in zip(names, found, strict=True)
+        }
+    )
+    unread = {place for place, column in enumerate(names) if _unread(column, wanted, without)}
+    columns.problems = name_problems(names, unread, name)
+    return columns
 
 
-_PARSERS: Mapping[str, Callable[[bytes, str, Mapping[str, bool] | None, Collection[str]], Columns]] = {
-    ".csv": _csv,
-    ".tsv": _csv,
-    ".txt": _csv,
-    ".npz": _npz,
-    ".parquet": _parquet,
-}
-_KNOWN = "a table as .csv, .npz or .parquet"
+_TEXT = (".csv", ".tsv", ".txt", ".data", ".dat", ".tab")
+_SHEETS = (".xlsx", ".xlsm")
+_TYPED = {".npz": _npz, ".parquet": _parquet}
+_KNOWN = "a table as .csv, .xlsx, .npz or .parquet"

@@ -19,7 +19,7 @@ def _npz(raw: bytes, name: str, wanted: Mapping[str, bool] | None, without: Coll
                 arrays[key] = _member(archive, member, name, unread=_unread(key, wanted, without))
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, KeyError, zipfile.zlib.error):  # type: ignore[attr-defined]
         raise ValueError(f"{name} is no .npz file, or not a whole one; expected what numpy.savez writes") from None
-    columns: dict[str, np.ndarray] = {}
+    columns = Columns()
     for key, array in arrays.items():
         flat = {key: array} if array.ndim == 1 else {f"{key}.{i}": column for i, column in enumerate(array.T)}
         for column, values in flat.items():

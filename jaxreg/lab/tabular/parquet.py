@@ -1,6 +1,7 @@
 """The columns of a Parquet file, by pyarrow, of which nothing is imported before such a file is read.
 
-Its types say what a column is: numbers stay numbers; booleans, strings and categories are words, as in a CSV file. What
+Its types say what a column is: numbers stay numbers; booleans, strings, dates and categories are text, as in a CSV
+file. What
 a file says of its own size is looked at before anything of that size is made.
 """
 
@@ -57,7 +58,7 @@ def columns(raw: bytes, name: str, unread: Callable[[str], bool]) -> list[tuple[
         if not _is_numbers(arrow.types, field.type) and not _is_words(arrow.types, field.type):
             raise ValueError(
                 f"column {field.name!r} of {name} is of type {_short(field.type)}; expected numbers, strings, "
-                "categories or booleans: turn it into such, or leave it out by --leave-out"
+                "dates, categories or booleans: turn it into such, or leave it out by --leave-out"
             )
     try:
         table = file.read(use_threads=False)
@@ -89,7 +90,16 @@ def _is_words(types: Any, kind: Any) -> bool:
     if types.is_dictionary(kind):
         kind = kind.value_type
         return _is_numbers(types, kind) or _is_words(types, kind)
-    tests = (types.is_boolean, types.is_string, types.is_large_string, types.is_string_view)
+    # Dates and times are told by their text, as in a CSV file.
+    tests = (
+        types.is_date,
+        types.is_timestamp,
+        types.is_time,
+        types.is_boolean,
+        types.is_string,
+        types.is_large_string,
+        types.is_string_view,
+    )
     return any(test(kind) for test in tests)
 
 

@@ -518,14 +518,14 @@ def test_a_search_writes_what_predict_reads_and_goes_on_where_it_was(folder, mon
     }  # fmt: skip
     assert told["task"] == "regression"
     assert told["R²"]["mean"] > 0.8
-    assert told["notes"][0] == "colour: 2 different words, each an input"
-    assert "size: 1 missing cells are taken for" in told["notes"][1]
+    assert "size: 1 missing cell, taken for" in told["notes"][0]
+    assert told["notes"][1] == "colour: 2 different words, each an input"
     page = Page((out / "report.html").read_text("utf-8"))
     assert len(page.numbers) > 80
     recompute(page)
     assert not re.findall(r"[^\n]{0,30}\d[^\n]{0,30}", "".join(page.words))
     stored = open_search(out)
-    np.testing.assert_array_equal(stored.net(np.ones((2, 3))), load(out / "model.safetensors").net(np.ones((2, 3))))
+    np.testing.assert_array_equal(stored.net(np.ones((2, 4))), load(out / "model.safetensors").net(np.ones((2, 4))))
     assert stored.chosen.label == told["chosen"]["label"]
 
     chunks = {file: file.stat().st_mtime_ns for file in (out / "trainings").iterdir()}

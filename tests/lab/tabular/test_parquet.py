@@ -57,9 +57,22 @@ def test_a_table_is_read_as_the_csv_file_of_the_same_cells(options):
     found = parsed(raw(pa.Table.from_pandas(table, preserve_index=False), **options), "t.parquet")
     same(found, parsed(table.to_csv(index=False).encode(), "t.csv"))
     assert [values.dtype == object for values in found.values()] == [False, False, False, True, True, True, False]
-    inputs, notes = encoding.learn(found, "y")(found)
-    assert inputs.shape == (40, 3 + 3 + 2 + 2)
-    assert len(notes) == 6
+    learnt = encoding.examine(found, "y")
+    inputs, _ = learnt.encoding(found)
+    assert inputs.shape == (40, 3 + 3 + 2 + 2 + 6)
+    assert len(learnt.notes) == 6
+
+
+def test_dates_and_times_are_read_as_their_text():
+    table = pd.DataFrame({"day": pd.date_range("2023-01-30", periods=40, freq="19h"), "y": np.arange(40) % 2})
+    table["date"] = table["day"].dt.date
+    table["time"] = table["day"].dt.time
+    found = parsed(raw(pa.Table.from_pandas(table, preserve_index=False)), "t.parquet")
+    inputs, _ = encoding.learn(found, "y")(found)
+    expected, _ = encoding.learn(parsed(table.to_csv(index=False).encode(), "t.csv"), "y")(found)
+    np.testing.assert_array_equal(inputs, expected)
+    since = (table["day"] - pd.Timestamp("1970-01-01")) / pd.Timedelta("1D")
+    np.testing.assert_allclose(inputs[:, 0], since, rtol=1e-12)
 
 
 def test_what_pandas_writes_of_an_index_without_a_name_is_left_out():
@@ -87,11 +100,10 @@ def test_words_of_every_type_are_words():
 
 
 REFUSED = {
-    "time": (pa.array([datetime.datetime(2020, 1, 1)]), "is of type timestamp[us]; expected numbers, strings"),
-    "day": (pa.array([datetime.date(2020, 1, 1)]), "is of type date32[day]; expected numbers, strings"),
     "list": (pa.array([[1, 2]]), "is of type list<element: int64>; expected numbers, strings"),
     "struct": (pa.array([{"a": 1}]), "is of type struct<a: int64>; expected numbers, strings"),
     "bytes": (pa.array([b"x"]), "is of type binary; expected numbers, strings"),
+    "duration": (pa.array([datetime.timedelta(1)]), "is of type duration[us]; expected numbers, strings, dates"),
     "infinite": (pa.array([np.inf]), "row 1, column 'x' of t.parquet is inf; expected a finite number"),
     "no rows": (pa.array([], pa.int64()), "holds a heading and no rows"),
 }

@@ -1,0 +1,63 @@
+"""Rows of an Excel sheet, by openpyxl, of which nothing is imported before such a file is read."""
+
+import datetime
+import importlib
+import io
+import zipfile
+
+from jaxreg.lab.tabular.encoding import spoken
+
+_LARGEST = 2**31
+"""Bytes of a workbook when unpacked."""
+
+
+def rows(raw: bytes, name: str) -> tuple[list[list[str]], list[str]]:
+    """Return the cells of each row of the first sheet as text, and what to tell about them.
+
+    Args:
+        raw: All of the file.
+        name: Its name, for what is said of it.
+
+    Raises:
+        ValueError: If it is no workbook, is damaged, is too large, or if there is no openpyxl.
+    """
+    damaged = f"{name} is no Excel workbook, or not a whole one; expected an .xlsx file: save it as such, or as CSV"
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        raise ValueError(damaged) from None
+    if size > _LARGEST:
+        raise ValueError(f"{name} holds {size} bytes when unpacked; expected {_LARGEST} at most: save it as CSV")
+    try:
+        openpyxl = importlib.import_module("openpyxl")
+    except ImportError:
+        raise ValueError(
+            f"reading {name} needs openpyxl: pip install 'jaxreg[excel]', or save the sheet as CSV"
+        ) from None
+    try:
+        book = openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
+        sheets = book.worksheets
+        sheet = next((each for each in sheets if each.sheet_state == "visible"), sheets[0])
+        table = [[_text(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
+    except Exception:
+        raise ValueError(damaged) from None
+    table = [row for row in table if any(row)]
+    width = max((place + 1 for row in table for place, cell in enumerate(row) if cell), default=0)
+    if not width:
+        raise ValueError(f"the sheet {sheet.title!r} of {name} is empty; expected a heading and rows")
+    table = [[*row, *[""] * width][:width] for row in table]
+    names = [each.title for each in sheets]
+    note = f"{name} has {len(names)} sheets, {', '.join(map(repr, names[:8]))}: {sheet.title!r} is read"
+    return table, [note] if len(names) > 1 else []
+
+
+def _text(cell: object) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, float):
+        return spoken(cell)
+    if isinstance(cell, datetime.timedelta):
+        seconds = round(cell.total_seconds())
+        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return str(cell)

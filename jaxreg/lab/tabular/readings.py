@@ -1,0 +1,106 @@
+"""How the cells of a column are read, told from the whole column: as words, numbers, dates or times.
+
+Every reading gives a number for a cell, or none; cells without one are words, each with an input of its own.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxreg.lab.tabular import dates, numerals
+from jaxreg.lab.tabular.dates import Dates, Times
+from jaxreg.lab.tabular.numerals import KINDS, CellError, Numbers, is_missing
+
+_MOSTLY = 0.9
+_GLANCE = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """Cells as words.
+
+    Args:
+        blanks: Words, in lower case, that count as missing.
+    """
+
+    blanks: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """The reading in words."""
+        return "words"
+
+    def numbers(self, words: Sequence[str], decimal: str | None = None) -> np.ndarray:
+        """Return NaN for each cell: a word is no number."""
+        return np.full(len(words), np.nan)
+
+    def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Return no inputs: words become inputs one by one."""
+        return {}
+
+
+Reading = Words | Numbers | Dates | Times
+_KINDS: Mapping[str, Callable[..., Reading]] = {kind.__name__: kind for kind in (Words, Numbers, Dates, Times)}
+
+
+def to_json(reading: Reading) -> dict[str, Any]:
+    """Return a reading as plain JSON."""
+    return {"kind": type(reading).__name__, **dataclasses.asdict(reading)}
+
+
+def from_json(told: Mapping[str, Any]) -> Reading:
+    """Return the reading that `to_json` wrote."""
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items() if key != "kind"}
+    return _KINDS[told["kind"]](**values)
+
+
+def missing(reading: Reading, words: Sequence[str]) -> np.ndarray:
+    """Return which cells, none of them blank, count as missing where a column is so read.
+
+    Args:
+        reading: The reading.
+        words: Cells.
+    """
+    if isinstance(reading, Words):
+        return np.array([word.lower() in reading.blanks for word in words], bool)
+    return np.array([is_missing(word) for word in words], bool)
+
+
+def judged(words: Sequence[str], decimal: str | None = None) -> tuple[Reading, list[str]]:
+    """Return how a column is read, told from its different cells, and what to tell about it.
+
+    Args:
+        words: Its different cells in the order in which they come, none of them blank.
+        decimal: Decimal mark of the file, if it is known.
+
+    Raises:
+        CellError: If it holds different currencies, or numbers and too many words.
+
+    Example:
+        >>> judged(["12 %", "7 %", "n/a"])
+        (Numbers(decimal='.', currency='', units={'': 1.0, '%': 1.0}), [])
+        >>> judged(["none", "n/a", "mild"])
+        (Words(blanks=()), [])
+    """
+    there = [word for word in words if not is_missing(word)]
+    reading, notes = _reading(there, decimal)
+    known = ~np.isnan(reading.numbers(there, decimal))
+    strays = [word for word, is_known in zip(there, known, strict=True) if not is_known]
+    count = len(there) - len(strays)
+    if not strays or (len(strays) <= KINDS < count and count >= 2 * len(strays)):
+        return reading, notes
+    if count > _MOSTLY * len(there) and count > KINDS:
+        raise CellError(
+            strays[0], f"and {count} different others are numbers; expected a number, or nothing where it is missing"
+        )
+    return Words(), []
+
+
+def _reading(words: Sequence[str], decimal: str | None) -> tuple[Reading, list[str]]:
+    glance = words[:_GLANCE]
+    found = dates.judged(glance)
+    if found is not None and np.isnan(found.numbers(glance)).mean() < 0.5:
+        return dates.judged(words) or found, []
+    return numerals.judged(words, decimal) or (Words(), [])
