@@ -14,8 +14,8 @@ from jaxreg._hyperparameters import Axis, hyperparameters, known, static
 from jaxreg._precision import wide
 from jaxreg._protocols import Constraint, Limits, as_node, facts, innermost, refuse_other
 from jaxreg._sharding import partitioned
-from jaxreg.constraints._bounded_norms import nearest_in_shell
 from jaxreg.constraints._bounds import clip
+from jaxreg.constraints._box_and_norm import nearest_in_shell
 
 Part = Callable[[jax.Array], jax.Array]
 

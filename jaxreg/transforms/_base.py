@@ -12,7 +12,7 @@ import optax
 from jaxreg._protocols import Constraint, ConstraintRules, Penalty, PenaltyRules, Rule, Rules, Tree
 from jaxreg.rules._evaluate import grouped
 from jaxreg.rules._matching import Leaf, assign, refuse_others
-from jaxreg.transforms._landing import landing
+from jaxreg.transforms._exact_update import landing
 
 Change = Callable[[Rule, Leaf, jax.Array, jax.Array], jax.Array]
 """(rule, leaf, its incoming update, number of updates so far) -> the update handed on."""

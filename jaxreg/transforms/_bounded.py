@@ -14,7 +14,7 @@ from jaxreg._protocols import PenaltyRules, Rule, Tree
 from jaxreg.rules._evaluate import cost, penalty_gradient
 from jaxreg.rules._matching import Leaf, assign
 from jaxreg.transforms._base import after_update, map_updates, per_leaf, refuse_constraints, require_params
-from jaxreg.transforms._landing import landing
+from jaxreg.transforms._exact_update import landing
 
 
 class Bounded(NamedTuple):

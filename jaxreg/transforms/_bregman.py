@@ -13,7 +13,7 @@ from jaxreg._protocols import PenaltyRules, Rule, Tree
 from jaxreg.rules._evaluate import penalty_gradient, prox_leaf
 from jaxreg.rules._matching import Leaf, assign
 from jaxreg.transforms._base import leaves_like, map_updates, per_leaf, refuse_constraints, require_params
-from jaxreg.transforms._landing import landing
+from jaxreg.transforms._exact_update import landing
 
 
 class BregmanState(NamedTuple):

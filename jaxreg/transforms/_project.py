@@ -8,7 +8,7 @@ from jaxreg._protocols import ConstraintRules, Rule
 from jaxreg.rules._evaluate import at_rule, project_leaves
 from jaxreg.rules._matching import Leaf
 from jaxreg.transforms._base import after_update, with_constraints
-from jaxreg.transforms._landing import landing
+from jaxreg.transforms._exact_update import landing
 
 
 def project(rules: ConstraintRules, every: int = 1) -> optax.GradientTransformation:

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import jaxreg as jr
-from jaxreg.transforms._landing import landing
+from jaxreg.transforms._exact_update import landing
 
 
 def step_to(rule, start, update):
