@@ -1,12 +1,12 @@
 """The candidates of a search: ways to regularise a net of one hidden layer, each with its strengths.
 
 All of them are one recipe. Penalties of strength 0, limits of 0 and infinity and a stop that never comes change
-nothing, so that what tells one candidate from another is seven traced numbers and all train in one compiled program.
+nothing. So candidates differ in seven traced numbers, and all train in one compiled program.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -25,7 +25,7 @@ FOREVER = 2**31 - 1
 
 @hyperparameters
 class Knobs:
-    """What is regularised, and how much.
+    """Strengths of all regularisers of a training.
 
     Args:
         l1: Strength of `jaxreg.L1`, by its proximal step.
@@ -46,7 +46,7 @@ class Knobs:
     stop: Number = FOREVER
 
     def recipe(self, learning_rate: float, steps: int) -> Recipe:
-        """The recipe of a lane that makes so many steps."""
+        """Return the recipe of a training that makes so many steps."""
         return Recipe(
             penalties={jr.KERNELS: jr.L2(self.l2)},
             decays={jr.KERNELS: jr.L2(self.decay)},
@@ -62,7 +62,7 @@ class SparseGroups:
 
     Args:
         l1: Strength of the absolute values, at least 0.
-        group: Strength of the norms, likewise; n weights leave an input.
+        group: Strength of the norms, at least 0; n weights leave an input.
 
     Reference:
         Simon et al., A sparse-group lasso, 2013: the proximal step is that of the absolute values, then of the norms.
@@ -72,11 +72,11 @@ class SparseGroups:
     group: Number
 
     def __call__(self, w: jax.Array) -> Cost:
-        """The cost of `w`, a scalar."""
+        """Return the cost of `w`, a scalar."""
         return jr.L1(self.l1)(w) + jr.GroupLasso(self.group, axis=-1)(w)
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """The proximal step."""
+        """Return the proximal step."""
         return jr.GroupLasso(self.group, axis=-1).prox(jr.L1(self.l1).prox(w, step), step)
 
 
@@ -89,9 +89,9 @@ class Rate:
     """A learning rate that is constant at first and falls in a line to 0 at the last step; 0 from an earlier stop on.
 
     Args:
-        rate: The learning rate at first.
-        steps: Steps that a training makes.
-        stop: Steps after which nothing moves: early stopping, traced.
+        rate: Learning rate at first.
+        steps: Number of steps of a training.
+        stop: Step after which nothing moves: early stopping, traced.
     """
 
     rate: Number
@@ -99,7 +99,7 @@ class Rate:
     stop: Number
 
     def __call__(self, count: jax.Array) -> Any:
-        """The learning rate after `count` steps."""
+        """Return the learning rate after `count` steps."""
         left = 1 - count / self.steps
         return jnp.where(count < self.stop, self.rate * jnp.minimum(1.0, left / (1 - CONSTANT)), 0.0)
 
@@ -109,10 +109,10 @@ class Candidate:
     """One way to train.
 
     Args:
-        method: Its name.
-        shown: The strength, the limit or the number of epochs, as its label has it; None where there is none.
-        strength: How hard it regularises: larger is simpler. Comparable among candidates of one method.
-        knobs: What that means for the recipe.
+        method: Name of the method.
+        shown: Strength, limit or number of epochs in its label; None if it has none.
+        strength: Strength to compare candidates of one method by: larger is simpler.
+        knobs: Strengths of all regularisers.
     """
 
     method: str
@@ -122,18 +122,19 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Method and strength, as in `L2(0.01)`."""
+        """The method and its strength, such as `L2(0.01)`."""
         return self.method if self.shown is None else f"{self.method}({self.shown:g})"
 
 
-PULLS: dict[str, tuple[Callable[[float], Knobs], tuple[float, ...]]] = {
-    "L1": (lambda s: Knobs(l1=s), (0.03, 0.1, 0.3, 0.6, 1.0)),
-    "L2": (lambda s: Knobs(l2=s), (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)),
-    "L1L2": (lambda s: Knobs(l1=30 * s, l2=s), (0.001, 0.003, 0.01, 0.03)),
-    "decay": (lambda s: Knobs(decay=s), (0.03, 0.1, 0.3, 1.0, 3.0)),
-    "group lasso": (lambda s: Knobs(group=s), (0.03, 0.1, 0.3, 0.6, 1.0)),
+PULLS: dict[str, tuple[Mapping[str, float], tuple[float, ...]]] = {
+    "L1": ({"l1": 1}, (0.03, 0.1, 0.3, 0.6, 1.0)),
+    "L2": ({"l2": 1}, (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)),
+    "L1L2": ({"l1": 30, "l2": 1}, (0.001, 0.003, 0.01, 0.03)),
+    "decay": ({"decay": 1}, (0.03, 0.1, 0.3, 1.0, 3.0)),
+    "group lasso": ({"group": 1}, (0.03, 0.1, 0.3, 0.6, 1.0)),
 }
-"""Method -> the knobs of a strength, and the strengths to try."""
+"""Method -> the knobs that it sets, each as a multiple of the strength, and the strengths to try. Those of L1 lie about
+30 times above those of L2; L1L2 keeps that ratio."""
 
 LIMITS = (0.25, 0.5, 1.0, 2.0)
 """Limits of MaxNorm to try, for inputs of variance 1: a hidden unit starts with a norm near 1."""
@@ -146,12 +147,12 @@ METHODS = (NONE, *PULLS, "MaxNorm", "UnitNorm", "early stopping")
 
 
 def candidates(methods: Sequence[str], epochs: int, steps: int, *, quick: bool = False) -> list[Candidate]:
-    """The candidates of some methods; none is always among them, first, as what the others are compared with.
+    """Return the candidates of some methods; the first is always no regulariser, to compare the others with.
 
     Args:
         methods: Names out of `METHODS`.
         epochs: Epochs of a training.
-        steps: Steps an epoch.
+        steps: Steps per epoch.
         quick: Whether to try every other strength only.
 
     Raises:
@@ -160,11 +161,13 @@ def candidates(methods: Sequence[str], epochs: int, steps: int, *, quick: bool =
     if unknown := [name for name in methods if name not in METHODS]:
         raise ValueError(f"there is no method {unknown[0]!r}; expected some of {', '.join(METHODS)}")
     first, step = (1, 2) if quick else (0, 1)
-    found = [Candidate(NONE, None, 0.0, Knobs())]
-    for method, (knobs, strengths) in PULLS.items():
-        found += [Candidate(method, s, s, knobs(s)) for s in strengths[first::step]]
-    found += [Candidate("MaxNorm", limit, 1 / limit, Knobs(high=limit)) for limit in LIMITS[first::step]]
-    found.append(Candidate("UnitNorm", None, 1.0, Knobs(low=1.0, high=1.0)))
+    tried = [Candidate(NONE, None, 0.0, Knobs())]
+    for method, (factors, strengths) in PULLS.items():
+        for strength in strengths[first::step]:
+            knobs = Knobs(**{name: factor * strength for name, factor in factors.items()})
+            tried.append(Candidate(method, strength, strength, knobs))
+    tried += [Candidate("MaxNorm", limit, 1 / limit, Knobs(high=limit)) for limit in LIMITS[first::step]]
+    tried.append(Candidate("UnitNorm", None, 1.0, Knobs(low=1.0, high=1.0)))
     stops = sorted({max(1, round(share * epochs)) for share in STOPS} - {epochs})
-    found += [Candidate("early stopping", stop, 1 / stop, Knobs(stop=stop * steps)) for stop in stops[first::step]]
-    return [candidate for candidate in found if candidate.method in (NONE, *methods)]
+    tried += [Candidate("early stopping", stop, 1 / stop, Knobs(stop=stop * steps)) for stop in stops[first::step]]
+    return [candidate for candidate in tried if candidate.method in (NONE, *methods)]

@@ -73,28 +73,29 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
 class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[misc]
     """A classifier, one hidden layer of ReLU units, that finds its own regulariser.
 
-    Every regulariser is tried at every strength on every fold of a repeated nested cross-validation, all of them as
-    lanes of one compiled program; the choice is that of one standard error, and the net that is kept is trained on all
-    rows. Inputs are standardised inside each fold. The order of the rows changes nothing; nor does a row given twice in
-    place of one of weight 2, unless a table is mostly of inputs that come back.
+    Every regulariser is tried at every strength on every fold of a repeated nested cross-validation, all of them in one
+    compiled program. The choice follows the rule of one standard error, and the net that is kept is trained on all
+    rows. Inputs are standardised inside each fold. The order of the rows changes nothing. A row given twice is the same
+    as one of weight 2, unless most inputs of a table repeat.
 
     Args:
-        methods: Names out of `jaxreg.lab.candidates.METHODS`; None for all of them.
-        hidden: Hidden units.
+        methods: Names out of `jaxreg.lab.search.candidates.METHODS`; None for all of them.
+        hidden: Number of hidden units.
         epochs: Passes over the rows; None for as many as see 120,000 rows, 20 at least and 500 at most.
-        learning_rate: Of Adam, for three quarters of the steps; then it falls to 0.
-        folds: Folds of the cross-validation.
-        repeats: How often the rows are dealt to folds anew.
+        learning_rate: Learning rate of Adam for three quarters of the steps; then it falls to 0.
+        folds: Number of folds of the cross-validation.
+        repeats: Number of times that the rows are dealt to folds.
         quick: Whether to try every other strength only.
-        random_state: A whole number, a `numpy.random.RandomState`, or None for chance.
+        random_state: A whole number, a `numpy.random.RandomState`, or None for a random seed.
 
     Attributes:
         best_params_: `method` and `strength` (a limit for MaxNorm, epochs for early stopping) of the net that is kept.
-        best_score_: Its mean score over the outer folds, which it was chosen by: flattering.
-        outer_score_: The mean score of the whole procedure on outer folds that neither chose nor trained: honest.
+        best_score_: Its mean score over the outer folds, which it was chosen by: too optimistic.
+        outer_score_: The mean score of the whole procedure on outer folds that neither chose nor trained: the score to
+            expect on new rows.
         outer_error_: Its standard error.
         cv_results_: Each candidate's `params` and its score on each outer fold, as scikit-learn's searches have them.
-        search_: All that was found.
+        search_: The whole result, a `jaxreg.lab.search.Search`.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -112,19 +113,19 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
         _check_there(y)
         x, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
-        # A class whose rows all count 0 is a class that is not there.
+        # A class whose rows all have weight 0 is not there.
         kept = y if sample_weight is None else y[_check_sample_weight(sample_weight, x) != 0]
         self.classes_ = np.unique(kept)
         places = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
         return self._search(x, places, sample_weight)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each of `classes_`, for each row of `X`."""
+        """Return the probability of each of `classes_`, for each row of `X`."""
         inputs = self._inputs(X)  # refuses an estimator that is not fitted
         return self.search_.net.probabilities(inputs)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each row of `X`."""
+        """Return the most probable class of each row of `X`."""
         shares = self.predict_proba(X)
         return self.classes_[np.argmax(shares, axis=1)]
 
@@ -151,7 +152,7 @@ class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]
         return self._search(x, y, sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The number of each row of `X`."""
+        """Return the number of each row of `X`."""
         inputs = self._inputs(X)
         return self.search_.net(inputs)[:, 0]
 
@@ -169,7 +170,7 @@ def _check_there(y: Any) -> None:
 
 
 def cv_results(found: Search) -> dict[str, Any]:
-    """The scores of all candidates on the outer folds, in the form of `GridSearchCV.cv_results_`.
+    """Return the scores of all candidates on the outer folds, in the form of `GridSearchCV.cv_results_`.
 
     Args:
         found: The search.

@@ -28,15 +28,15 @@ class Net:
     arrays: dict[str, np.ndarray]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Inputs of shape (rows, inputs) -> outputs of shape (rows, outputs)."""
-        a = self.arrays
-        inputs = (np.asarray(x, np.float64) - a["mean"]) / a["scale"]
-        hidden = np.maximum(inputs @ a["hidden/kernel"] + a["hidden/bias"], 0)
-        middle, scale = a["target"]
-        return middle + scale * (hidden @ a["output/kernel"] + a["output/bias"])
+        """Return outputs of shape (rows, outputs) for inputs of shape (rows, inputs)."""
+        arrays = self.arrays
+        inputs = (np.asarray(x, np.float64) - arrays["mean"]) / arrays["scale"]
+        hidden = np.maximum(inputs @ arrays["hidden/kernel"] + arrays["hidden/bias"], 0)
+        middle, scale = arrays["target"]
+        return middle + scale * (hidden @ arrays["output/kernel"] + arrays["output/bias"])
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
-        """Inputs of shape (rows, inputs) -> the probability of each class, of shape (rows, classes)."""
+        """Return the probability of each class, of shape (rows, classes), for inputs of shape (rows, inputs)."""
         logits = self(x)
         if logits.shape[1] == 1:
             logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
@@ -50,15 +50,15 @@ FORMAT = 2
 
 @dataclasses.dataclass(frozen=True)
 class FittedModel:
-    """A net with what it takes to use it on a file.
+    """A net with everything that it takes to use it on a file.
 
     Args:
         net: The net.
-        encoding: How columns become its inputs.
-        target: The name of what it foretells.
-        task: What was learnt.
+        encoding: Encoding of columns as its inputs.
+        target: Name of the column that it predicts.
+        task: Kind of the target.
         classes: The classes in order; empty for numbers.
-        about: What else is to be known of it: the regulariser, the estimate, versions. Plain JSON.
+        about: Further facts, such as the regulariser: plain JSON.
     """
 
     net: Net
@@ -69,7 +69,7 @@ class FittedModel:
     about: dict[str, Any]
 
     def table(self, x: np.ndarray) -> str:
-        """The predictions for inputs as CSV: the class and the probability of each, or the number."""
+        """Return the predictions for inputs as CSV: the class and the probability of each, or the number."""
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
         if not self.classes:
@@ -87,18 +87,18 @@ def save(file: Path, model: FittedModel) -> None:
     """Write a model.
 
     Args:
-        file: Where to.
+        file: Path of the file.
         model: The model.
     """
     arrays = {name: np.ascontiguousarray(array) for name, array in model.net.arrays.items()}
-    told = {
+    facts = {
         "encoding": [column.to_json() for column in model.encoding.columns],
         "target": model.target,
         "task": model.task,
         "classes": model.classes,
         "about": model.about,
     }
-    text = json.dumps(told)
+    text = json.dumps(facts)
     header = {"jaxreg": text, "format": str(model.encoding.version), "sha256": _digest(arrays, text)}
     write_whole(file, safetensors.numpy.save(arrays, header))
 
@@ -107,7 +107,7 @@ def load(file: Path) -> FittedModel:
     """Read a model.
 
     Args:
-        file: What `save` wrote.
+        file: Path of a file that `save` wrote.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -133,11 +133,11 @@ def load(file: Path) -> FittedModel:
         raise ValueError(f"{file} holds arrays but no model of jaxreg's; expected what jaxreg search wrote")
     if header.get("sha256") != _digest(arrays, header["jaxreg"]):
         raise ValueError(f"{file} is damaged: it doesn't hold what was written to it; search again or copy it again")
-    told = json.loads(header["jaxreg"])
-    encoding = Encoding(tuple(map(Column.from_json, told["encoding"])))
+    facts = json.loads(header["jaxreg"])
+    encoding = Encoding(tuple(map(Column.from_json, facts["encoding"])))
     if version != str(encoding.version):
         raise ValueError(f"{file} is damaged: it says format {version!r}; search again or copy it again")
-    return FittedModel(Net(arrays), encoding, told["target"], told["task"], tuple(told["classes"]), told["about"])
+    return FittedModel(Net(arrays), encoding, facts["target"], facts["task"], tuple(facts["classes"]), facts["about"])
 
 
 class _NewerError(Exception):

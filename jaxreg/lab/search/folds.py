@@ -38,14 +38,14 @@ WEIGHTS = (HIDDEN, "hidden/bias", "output/kernel", "output/bias")
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What all trainings of a search share, and what its program is compiled for.
+    """The static part of all trainings of a search, for which its program is compiled.
 
     Args:
-        task: What is learnt.
+        task: Loss and metrics.
         outputs: Outputs of the net: 1 for a number or two classes.
-        hidden: Hidden units.
-        epochs: Passes over the rows.
-        learning_rate: Of Adam, before it falls (`jaxreg.lab.candidates.Rate`).
+        hidden: Number of hidden units.
+        epochs: Number of passes over the rows.
+        learning_rate: Learning rate of Adam before its decay (`jaxreg.lab.search.candidates.Rate`).
         points: Points of a curve after that of the initial weights; it divides `epochs`.
     """
 
@@ -57,11 +57,11 @@ class Setting:
     points: int = 1
 
     def batch(self, rows: int) -> int:
-        """Rows a step."""
+        """Return the number of rows per step."""
         return min(rows, BATCH)
 
     def steps(self, rows: int) -> int:
-        """Steps an epoch."""
+        """Return the number of steps per epoch."""
         return -(-rows // self.batch(rows))
 
 
@@ -83,16 +83,16 @@ def _cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 class PaddedRows(NamedTuple):
-    """Rows, filled up to a size that tables of about as many rows share.
+    """Rows of a table, padded to a size that tables of about as many rows share.
 
     Args:
-        x: Inputs, of shape (rows, inputs), standardised over all rows; 0 where there is none.
+        x: Inputs, of shape (rows, inputs), standardised over all rows; 0 in padding.
         y: Targets, of shape (rows,).
-        w: What each row counts; 0 for one that only fills up.
+        w: Weight of each row; 0 for padding.
         scaled: 1 for each input that is brought to variance 1, 0 for one that is centred only, of shape (inputs,).
-        inputs: How many inputs there are in truth.
-        folds: The fold of each row, for each repeat, of shape (repeats, rows).
-        seed: Of the initial weights and the order of the rows.
+        inputs: Number of inputs without padding.
+        folds: Fold of each row for each repeat, of shape (repeats, rows).
+        seed: Seed for the initial weights and the order of the rows.
     """
 
     x: Any
@@ -105,7 +105,7 @@ class PaddedRows(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Which folds are left out: two different ones, one twice, or -1 for none."""
+    """The folds that a training leaves out: two different ones, one twice, or -1 for none."""
 
     repeat: Any
     test: Any
@@ -113,31 +113,34 @@ class Split(NamedTuple):
 
 
 def nested_splits(repeats: int, folds: int) -> list[Split]:
-    """Every split of nested cross-validation; the last leaves nothing out.
+    """Return every split of nested cross-validation; the last leaves nothing out.
 
     Args:
-        repeats: How often the rows are dealt to folds anew.
-        folds: How many.
+        repeats: Number of times that the rows are dealt to folds.
+        folds: Number of folds.
 
     Example:
         >>> [tuple(split)[1:] for split in nested_splits(repeats=1, folds=3)]
         [(0, 1), (0, 2), (1, 2), (0, 0), (1, 1), (2, 2), (-1, -1)]
     """
-    found = []
+    splits = []
     for repeat in range(repeats):
-        found += [Split(repeat, *pair) for pair in itertools.combinations(range(folds), 2)]
-        found += [Split(repeat, fold, fold) for fold in range(folds)]
-    return [*found, Split(0, -1, -1)]
+        splits += [Split(repeat, *pair) for pair in itertools.combinations(range(folds), 2)]
+        splits += [Split(repeat, fold, fold) for fold in range(folds)]
+    return [*splits, Split(0, -1, -1)]
 
 
 def deal(y: np.ndarray, folds: int, rng: np.random.Generator, *, classes: bool) -> np.ndarray:
-    """The fold of each row: as many rows in each as can be, and of each class too.
+    """Deal rows to folds so that their sizes differ by at most 1, and those of each class too.
 
     Args:
         y: Targets, of shape (rows,).
-        folds: How many folds.
-        rng: Chance.
+        folds: Number of folds.
+        rng: Random generator.
         classes: Whether the targets are classes.
+
+    Returns:
+        The fold of each row, of shape (rows,).
 
     Example:
         >>> deal(np.array([0, 0, 0, 1, 1, 1]), 3, np.random.default_rng(0), classes=True).tolist()
@@ -152,17 +155,17 @@ def deal(y: np.ndarray, folds: int, rng: np.random.Generator, *, classes: bool) 
 
 
 def lane(setting: Setting, table: PaddedRows, knobs: Knobs, split: Split) -> dict[str, Any]:
-    """One training.
+    """Train one candidate on one split.
 
     Args:
-        setting: What is static.
+        setting: The static part.
         table: The rows.
-        knobs: How it is regularised.
-        split: What is left out.
+        knobs: Strengths of the regularisers.
+        split: The folds that are left out.
 
     Returns:
-        What `fit` gives: curves on the training rows, on the fold `test` and on the fold `validation` (on all rows
-        where nothing is left out), and the weights.
+        The result of `fit`: curves on the training rows, on the fold `test` and on the fold `validation` (on all rows
+        if none is left out), and the weights.
     """
     dealt = jnp.asarray(table.folds)[split.repeat]
     w = jnp.asarray(table.w)
@@ -185,25 +188,25 @@ def lane(setting: Setting, table: PaddedRows, knobs: Knobs, split: Split) -> dic
         setting.epochs // setting.points,
     )
     steps = setting.epochs * setting.steps(table.x.shape[0])
-    found = fit(problem, knobs.recipe(setting.learning_rate, steps), jax.random.key(table.seed), keep=True)
-    return {name: value for name, value in found.items() if not name.startswith(("norm/", "penalty", "violation"))}
+    curves = fit(problem, knobs.recipe(setting.learning_rate, steps), jax.random.key(table.seed), keep=True)
+    return {name: values for name, values in curves.items() if not name.startswith(("norm/", "penalty", "violation"))}
 
 
 def _model(setting: Setting, table: PaddedRows, w: jax.Array, repeat: Any) -> Model:
-    """The net on inputs that are standardised by the rows of one training, whose figures go into the first layer."""
+    """Return the net on inputs that are standardised by the rows of one training, folded into the first layer."""
     size, rows = table.x.shape[1], w / jnp.sum(w)
     net = linen(MLP(setting.hidden, setting.outputs), (size,))
     x = jnp.asarray(table.x)
     mean = rows @ x
     variance = rows @ jnp.square(x) - jnp.square(mean)
     scale = jnp.sqrt(jnp.where((jnp.asarray(table.scaled) > 0) & (variance > 1e-6), variance, 1))
-    there = (jnp.arange(size) < table.inputs)[:, None]
+    present = (jnp.arange(size) < table.inputs)[:, None]
 
     def init(key: jax.Array) -> Any:
-        # Glorot's limit is that of the inputs that are there; every repeat has initial weights of its own.
+        # Glorot's limit counts the inputs without padding; every repeat has initial weights of its own.
         params = net.init(jax.random.fold_in(key, repeat))
         limit = jnp.sqrt((size + setting.hidden) / (table.inputs + setting.hidden))
-        params["hidden"]["kernel"] = jnp.where(there, params["hidden"]["kernel"] * limit, 0)
+        params["hidden"]["kernel"] = jnp.where(present, params["hidden"]["kernel"] * limit, 0)
         return params
 
     def apply(params: Any, inputs: jax.Array) -> jax.Array:

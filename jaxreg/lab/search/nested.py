@@ -1,4 +1,4 @@
-"""Nested cross-validation read from the losses of its trainings: what is chosen, how often, and how good that is."""
+"""Nested cross-validation from the losses of its trainings: the choice, how often it is made, and how good it is."""
 
 import dataclasses
 from collections import Counter
@@ -24,9 +24,9 @@ class Estimate:
     """A mean over outer folds.
 
     Attributes:
-        mean: of the folds.
-        error: its standard error, with the variance of folds that share training rows (Nadeau and Bengio).
-        n: number of folds, over all repeats.
+        mean: Mean over the folds.
+        error: Its standard error, with the variance of folds that share training rows (Nadeau and Bengio).
+        n: Number of folds, over all repeats.
     """
 
     mean: float
@@ -36,18 +36,18 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Nested:
-    """What nested cross-validation found.
+    """The result of nested cross-validation.
 
     Attributes:
-        chosen: place of the candidate that is chosen from all rows.
-        picks: place of the candidate chosen inside each outer fold, without it.
-        score: of the whole procedure, choice included, on outer folds that neither chose nor trained.
-        loss: likewise.
-        score_gain: what the procedure gains in score over no regulariser on the same outer folds.
-        loss_gain: by how much its loss is lower.
-        scores: of each candidate on each outer fold, of shape (candidates, folds).
-        losses: likewise.
-        rivals: methods whose best candidate is within a standard error of the best of all.
+        chosen: Place of the candidate that is chosen from all rows.
+        picks: Place of the candidate chosen inside each outer fold, without it.
+        score: Score of the whole procedure, choice included, on outer folds that neither chose nor trained.
+        loss: Loss of the whole procedure on these folds.
+        score_gain: Score of the procedure minus that of no regulariser on the same outer folds.
+        loss_gain: Loss of no regulariser minus that of the procedure on the same outer folds.
+        scores: Score of each candidate on each outer fold, of shape (candidates, folds).
+        losses: Loss of each candidate on each outer fold, of shape (candidates, folds).
+        rivals: Methods whose best candidate is within a standard error of the best of all.
     """
 
     chosen: int
@@ -61,49 +61,49 @@ class Nested:
     rivals: tuple[str, ...]
 
     def tally(self, tried: Sequence[Candidate]) -> dict[str, int]:
-        """How often each method was chosen inside an outer fold, most often first."""
+        """Count how often each method was chosen inside an outer fold, most often first."""
         return dict(Counter(tried[place].method for place in self.picks).most_common())
 
 
 def nested(
     tried: Sequence[Candidate],
     parts: Sequence[Split],
-    test: tuple[np.ndarray, np.ndarray],
+    test: np.ndarray,
     validation: np.ndarray,
+    score: np.ndarray,
     rows: int = 0,
 ) -> Nested:
-    """Read nested cross-validation.
+    """Evaluate nested cross-validation.
 
     Args:
         tried: The candidates, the first of them without a regulariser.
         parts: The splits, as `jaxreg.lab.search.folds.nested_splits` orders them.
-        test: Loss and score on the fold `test` of each split, of shape (candidates, splits); NaN where a lane diverged.
-        validation: Loss on the fold `validation`, likewise.
-        rows: How many there are, if the score is a share of them: its standard error is at least that of so many
-            tosses of a coin, half of Wilson's interval, which is not empty where all rows are right. Folds that have
-            their share of each class hide it where a net says the same of all rows.
+        test: Loss on the fold `test` of each split, of shape (candidates, splits); NaN if the training diverged.
+        validation: Loss on the fold `validation` of each split, of shape (candidates, splits).
+        score: Score on the fold `test` of each split, of shape (candidates, splits).
+        rows: Number of rows, if the score is a share of them: its standard error is then at least the binomial one,
+            half of Wilson's interval. Stratified folds hide that error if a net predicts one class for all rows.
 
     Raises:
         ValueError: If every candidate diverged on some training.
     """
-    loss, score = test
-    diverged = np.isnan(loss)
+    diverged = np.isnan(test)
     outer = {(part.repeat, part.test): at for at, part in enumerate(parts) if part.test == part.validation >= 0}
     folds = 1 + max(fold for _, fold in outer)
     picks = []
     for (repeat, fold), place in outer.items():
         inner = [
-            loss[:, at] if part.validation == fold else validation[:, at]
+            test[:, at] if part.validation == fold else validation[:, at]
             for at, part in enumerate(parts)
             if part.repeat == repeat and part.test != part.validation and fold in (part.test, part.validation)
         ]
         picks.append(choose(tried, np.where(diverged[:, [place]], np.nan, np.stack(inner, axis=1))))
     places = list(outer.values())
-    losses, scores = loss[:, places], score[:, places]
-    ratio, each = 1 / (folds - 1), np.arange(len(places))
+    losses, scores = test[:, places], score[:, places]
+    ratio, outer_folds = 1 / (folds - 1), np.arange(len(places))
     whole = [at for at, part in enumerate(parts) if part.test < 0]
     chosen = choose(tried, np.where(diverged[:, whole], np.nan, losses))
-    score_of_all = _estimate(scores[picks, each], ratio)
+    score_of_all = _estimate(scores[picks, outer_folds], ratio)
     if rows:
         low, high = share_interval(min(1.0, max(0.0, score_of_all.mean)), rows, confidence=_ONE_ERROR)
         score_of_all = dataclasses.replace(score_of_all, error=max(score_of_all.error, (high - low) / 2))
@@ -111,9 +111,9 @@ def nested(
         chosen=chosen,
         picks=tuple(picks),
         score=score_of_all,
-        loss=_estimate(losses[picks, each], ratio),
-        score_gain=_estimate(scores[picks, each] - scores[0], ratio),
-        loss_gain=_estimate(losses[0] - losses[picks, each], ratio),
+        loss=_estimate(losses[picks, outer_folds], ratio),
+        score_gain=_estimate(scores[picks, outer_folds] - scores[0], ratio),
+        loss_gain=_estimate(losses[0] - losses[picks, outer_folds], ratio),
         scores=scores,
         losses=losses,
         rivals=_rivals(tried, losses, ratio),
@@ -121,11 +121,11 @@ def nested(
 
 
 def choose(tried: Sequence[Candidate], losses: np.ndarray) -> int:
-    """The place of the candidate to take.
+    """Return the place of the candidate to take.
 
-    None, unless the best of all beats it by more than one standard error of their paired difference, and by 2 % of
-    its loss. Otherwise the method of the best, with the strongest strength within one standard error of that method's
-    best.
+    It is no regulariser, unless the best candidate beats that by more than one standard error of their paired
+    difference, and by 2 % of its loss. Otherwise it is the method of the best, with the strongest strength within one
+    standard error of that method's best.
 
     Args:
         tried: The candidates, the first of them without a regulariser.
@@ -157,13 +157,13 @@ def choose(tried: Sequence[Candidate], losses: np.ndarray) -> int:
 def _rivals(tried: Sequence[Candidate], losses: np.ndarray, ratio: float) -> tuple[str, ...]:
     means = _means(losses)
     best = int(np.argmin(means))
-    found = []
+    rivals = []
     for method in dict.fromkeys(each.method for each in tried):
         place = min((p for p, each in enumerate(tried) if each.method == method), key=means.__getitem__)
         gap = _estimate(losses[place] - losses[best], ratio)
         if np.isfinite(means[place]) and gap.mean <= gap.error and method != NONE:
-            found.append((means[place], method))
-    return tuple(method for _, method in sorted(found))
+            rivals.append((means[place], method))
+    return tuple(method for _, method in sorted(rivals))
 
 
 def _means(losses: np.ndarray) -> np.ndarray:

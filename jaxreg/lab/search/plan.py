@@ -12,22 +12,22 @@ from jaxreg.lab.sweeps.chunk_size import cores
 
 MOST_EPOCHS = 500
 ROWS_SEEN = 120_000
-"""Rows that a training sees in all, where nobody says how many epochs."""
+"""Rows that a training sees in all, if the number of epochs is not given."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to try, and how.
+    """The methods, folds, repeats and epochs of a search.
 
     Args:
-        methods: Names out of `jaxreg.lab.candidates.METHODS`.
-        hidden: Hidden units.
+        methods: Names out of `jaxreg.lab.search.candidates.METHODS`.
+        hidden: Number of hidden units.
         epochs: Passes over the rows; None for as many as see 120,000 rows, 20 at least and 500 at most.
-        learning_rate: Of Adam, for three quarters of the steps; then it falls to 0.
-        folds: Folds of the cross-validation.
-        repeats: How often the rows are dealt to folds anew, with initial weights anew.
+        learning_rate: Learning rate of Adam for three quarters of the steps; then it falls to 0.
+        folds: Number of folds of the cross-validation.
+        repeats: Number of times that the rows are dealt to folds, each with new initial weights.
         quick: Whether to try every other strength only.
-        seed: Of folds, initial weights and the order of the rows.
+        seed: Seed for folds, initial weights and the order of the rows.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -57,18 +57,18 @@ class Plan:
             raise ValueError(f"learning_rate is {self.learning_rate!r}; expected a number above 0")
 
     def passes(self, rows: int) -> tuple[int, int]:
-        """Epochs for a table of so many rows, and the points of a curve, which divide them."""
+        """Return the epochs for a table of so many rows, and the points of a curve, which divide them."""
         epochs = self.epochs or 10 * round(min(max(ROWS_SEEN / rows, 20), MOST_EPOCHS) / 10)
         return epochs, next(points for points in range(10, 0, -1) if epochs % points == 0)
 
 
 def planned_for(plan: Plan, classes: int, rows: int) -> tuple[Setting, list[Candidate], int]:
-    """What the trainings of a table share, the candidates, and how many rows it is filled up to.
+    """Return the static part of the trainings of a table, the candidates, and the rows that it is padded to.
 
     Args:
-        plan: What to try, and how.
-        classes: How many there are; 0 for a number.
-        rows: Different rows.
+        plan: The plan.
+        classes: Number of classes; 0 for a number as target.
+        rows: Number of different rows.
     """
     # Sizes that many tables share, for few programs.
     filled = _rounded(rows, 128 if rows <= 256 else max(64, 2 ** (int(np.log2(rows)) - 3)))
@@ -87,14 +87,14 @@ def planned(
     seed: int = 0,
     epochs: int | None = None,
 ) -> Plan:
-    """The plan for a table: as many repeats as a budget allows, and fewer strengths and epochs where it allows not one.
+    """Plan a search: as many repeats as a budget allows, and fewer strengths and epochs if it allows not one.
 
     Args:
         shape: Rows and inputs.
         budget: Seconds on the clock that the search may take, or None.
         quick: Whether to try every other strength only, once.
-        seed: Of the plan.
-        epochs: Of the plan, whatever the budget; its own if None.
+        seed: Seed of the plan.
+        epochs: Epochs of the plan, whatever the budget; None for the plan's own.
     """
     plan = Plan(epochs=epochs, quick=quick, repeats=1 if quick else 2, seed=seed)
     if budget is None:
@@ -103,8 +103,8 @@ def planned(
     quickly = dataclasses.replace(plan, repeats=1, quick=True)
     most, _ = plan.passes(shape[0])
     shorter = [most // part // 10 * 10 or most // part for part in (1, 2, 4, 8, 16)]  # 30 steps at least
-    ladder += [quickly] if epochs else [dataclasses.replace(quickly, epochs=each) for each in shorter]
-    return next((each for each in ladder if _seconds(shape, each) <= budget), ladder[-1])
+    ladder += [quickly] if epochs else [dataclasses.replace(quickly, epochs=count) for count in shorter]
+    return next((rung for rung in ladder if _seconds(shape, rung) <= budget), ladder[-1])
 
 
 def _seconds(shape: tuple[int, ...], plan: Plan) -> float:

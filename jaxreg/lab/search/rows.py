@@ -9,14 +9,14 @@ from jaxreg.lab.training.tasks import Task
 
 
 def different_inputs(x: np.ndarray, folds: int) -> tuple[int, bool]:
-    """How many different inputs a table has, and whether they come back so often that each row is dealt by itself.
+    """Count the different inputs of a table, and tell whether they repeat so often that each row is dealt by itself.
 
-    Of a table of few different inputs new rows will mostly have the same: an estimate without them would be of another
-    task. They come back often if there are more than `OFTEN` rows for each of them, or fewer of them than folds.
+    New rows of such a table will mostly have known inputs, so that an estimate without them would be of another task.
+    Inputs repeat often if there are more than `OFTEN` rows for each of them, or fewer of them than folds.
 
     Args:
         x: Inputs, of shape (rows, inputs).
-        folds: Of the cross-validation.
+        folds: Number of folds of the cross-validation.
     """
     different = len(np.unique(x, axis=0))
     return different, _often(different, len(x), folds)
@@ -27,7 +27,7 @@ def _often(different: int, rows: int, folds: int) -> bool:
 
 
 OFTEN = 5
-"""Rows for each different input from which on a table is one of few inputs that come back."""
+"""Rows for each different input from which on the inputs of a table repeat often."""
 
 
 def _rows(
@@ -55,9 +55,9 @@ def check(y: np.ndarray, task: Task, folds: int) -> None:
     """Refuse a target that nothing can be learnt from.
 
     Args:
-        y: Of each row.
-        task: What is learnt.
-        folds: Of the cross-validation.
+        y: Target of each row.
+        task: Kind of the target.
+        folds: Number of folds of the cross-validation.
 
     Raises:
         ValueError: If there are fewer rows than folds, or all have one target.
@@ -76,7 +76,7 @@ def _figures(
     share = w / w.sum()
     mean = share @ x
     scale = _deviation(share, x - mean)
-    # What is two values only keeps their distance as its unit: the rarer one would stand out else.
+    # Binary columns are scaled by their range: their standard deviation would inflate the rarer value.
     scale = np.where(two, np.ptp(x, axis=0), scale)
     scale = np.where(scale > 0, scale, 1)
     if task.classes:

@@ -1,4 +1,4 @@
-"""Which regulariser, and how strong, for a net on a table of one's own: the search, and the net that it hands back."""
+"""The search for a regulariser and its strength for a net on a table, and the net that it returns."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ from jaxreg.lab.training.tasks import BINARY, CLASSES, NUMBERS, Task
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Search:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        plan: What was tried, and how.
-        setting: What all trainings shared.
+        plan: The plan.
+        setting: The static part of all trainings.
         tried: The candidates.
         parts: The splits.
         lanes: The curves of every training: name -> array of shape (candidates, splits, …).
         spread: The variance of the target on the fold `test` of each split, in which R² counts; empty for classes.
-        found: What is chosen, and how good that is.
-        net: The chosen one, trained on all rows.
-        rows: How many were trained on; equal ones that stay in one fold are one.
+        found: The choice, and estimates of how good it is.
+        net: The net of the chosen candidate, trained on all rows.
+        rows: Number of rows that were trained on; equal ones that stay in one fold count once.
     """
 
     plan: Plan
@@ -48,7 +48,7 @@ class Search:
 
     @property
     def diverged(self) -> int:
-        """How many trainings diverged."""
+        """The number of trainings that diverged."""
         return int((self.lanes["diverged_at"] >= 0).sum())
 
 
@@ -63,17 +63,17 @@ def search(
 ) -> Search:
     """Search the regulariser and its strength.
 
-    Rows of equal inputs stay in one fold, and those with equal targets too are one row that counts for all of them:
-    they never stand on both sides of a split, and a weight of 2 is the same as a row given twice. Only where inputs
-    come back so often that new rows will hardly bring others (see `different_inputs`), each row is dealt by itself.
+    Rows of equal inputs stay in one fold, so that they never stand on both sides of a split. Those with equal targets
+    too are one row that counts for all of them: a weight of 2 is the same as a row given twice. If most inputs repeat,
+    so that new data would mostly contain known inputs (see `different_inputs`), rows are dealt to folds individually.
     The order of the rows does not matter.
 
     Args:
         x: Inputs, of shape (rows, inputs), finite.
         y: Targets, of shape (rows,): numbers, or classes as integers from 0.
         task: `NUMBERS`, `BINARY` or `CLASSES` of `jaxreg.lab`; two classes take one logit by either of them.
-        plan: What to try, and how.
-        weights: What each row counts; 1 each if None.
+        plan: Methods, folds, repeats and epochs.
+        weights: Weight of each row; 1 each if None.
         store: Folder to keep finished trainings in, to go on from.
 
     Raises:
@@ -120,21 +120,21 @@ def search(
 def judged(
     tried: Sequence[Candidate], parts: Sequence[Split], lanes: dict[str, np.ndarray], spread: np.ndarray, rows: int
 ) -> Nested:
-    """What is chosen, and how good that is, by the curves of all trainings.
+    """Choose a candidate by the curves of all trainings, and estimate how good it is.
 
     Args:
         tried: The candidates.
         parts: The splits.
-        lanes: As `jaxreg.lab.folds.train` gives them.
-        spread: The variance of the target on the fold `test` of each split; empty for classes.
-        rows: How many there are.
+        lanes: Curves, as `jaxreg.lab.search.folds.train` returns them.
+        spread: Variance of the target on the fold `test` of each split; empty for classes.
+        rows: Number of rows.
     """
     test, validation = _losses(lanes, "test"), _losses(lanes, "validation")
     if len(spread):
         scores = 1 - test / np.where(spread > 0, spread, np.nan)
     else:
         scores = np.where(np.isfinite(test), lanes["test_accuracy"][..., -1], np.nan)
-    return nested(tried, parts, (test, scores), validation, 0 if len(spread) else rows)
+    return nested(tried, parts, test, validation, scores, 0 if len(spread) else rows)
 
 
 def _losses(lanes: dict[str, np.ndarray], part: str) -> np.ndarray:

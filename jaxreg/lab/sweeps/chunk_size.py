@@ -1,4 +1,4 @@
-"""How many lanes to run together."""
+"""Width of chunks: the number of lanes that run together."""
 
 import os
 from collections.abc import Mapping
@@ -8,47 +8,47 @@ import jax
 import numpy as np
 
 CACHE = 2**21
-"""Bytes of second-level cache a core is taken to have: what it has on current servers and laptops."""
+"""Bytes of second-level cache that a core is taken to have, as on current servers and laptops."""
 
 MOST = 2**16
 
 _UNKNOWN = 100
-"""Steps that a loop is taken to make where its number of steps is known only when it runs."""
+"""Steps that a loop is taken to make if their number is known only when it runs."""
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def working_set(jaxpr: Any) -> int:
-    """The most bytes alive at once in the loop of a traced function that writes the most (in all of it without a loop).
+    """Return the most bytes alive at once in the loop of a traced function that writes the most.
 
-    A loop touches its working set in every step, so that is what has to be near the core; what a rarer loop, such as
-    an evaluation, needs is touched once. So are arrays of which a loop takes or makes one row a step, unless it stands
-    in a loop itself, as that of an LSTM over time: then they come back.
+    Without a loop, the whole function counts. A loop touches its working set in every step, so that has to be near the
+    core; the arrays of a rarer loop, such as an evaluation, are touched once. The scanned inputs and outputs of an
+    outermost loop are also touched once; those of a nested loop, such as an LSTM's over time, count.
 
     Args:
-        jaxpr: a traced function, ``traced.jaxpr.jaxpr``.
+        jaxpr: A traced function, ``traced.jaxpr.jaxpr``.
     """
     loops = _loops(jaxpr)
     return max(loops)[1] if loops else peak(jaxpr)
 
 
 def traffic(jaxpr: Any) -> int:
-    """The bytes that a traced function writes in all, without fusion: how long it will run, roughly.
+    """Return the bytes that a traced function writes in all, without fusion: a rough measure of its time.
 
     Args:
-        jaxpr: a traced function.
+        jaxpr: A traced function.
     """
     return _written(jaxpr) + sum(written for written, _ in _loops(jaxpr))
 
 
 def peak(jaxpr: Any) -> int:
-    """The most bytes alive at once in a traced function, without fusion.
+    """Return the most bytes alive at once in a traced function, without fusion.
 
     Args:
-        jaxpr: a traced function.
+        jaxpr: A traced function.
     """
     last: dict[Any, int] = {}
     for number, equation in enumerate(jaxpr.eqns):
@@ -102,30 +102,30 @@ def default_width(jaxpr: Any, lanes: int, workers: int, memory: int | None) -> i
 
 
 def device_memory(device: jax.Device) -> int | None:
-    """The bytes of an accelerator that JAX may use, or None where it doesn't say, as on a CPU.
+    """Return the bytes of an accelerator that JAX may use, or None if it does not say, as on a CPU.
 
     Args:
-        device: the device.
+        device: The device.
     """
     stats: Mapping[str, int] = device.memory_stats() or {}
     return stats.get("bytes_limit") if device.platform != "cpu" else None
 
 
 def _loops(jaxpr: Any, times: int = 1) -> list[tuple[int, int]]:
-    """(bytes written in all of its steps, most bytes alive at once) of each loop, its inner loops apart."""
-    found = []
+    """Return for each loop, inner loops apart, the bytes written in all steps and the most bytes alive at once."""
+    loops = []
     for equation in jaxpr.eqns:
         looped = equation.primitive.name in ("scan", "while")
         steps = times * equation.params.get("length", _UNKNOWN) if looped else times
         for body in _bodies(equation):
-            found += _loops(body, steps)
+            loops += _loops(body, steps)
             if looped:
-                found.append((steps * _written(body), peak(body) + (_rows(equation, body) if times > 1 else 0)))
-    return found
+                loops.append((steps * _written(body), peak(body) + (_rows(equation, body) if times > 1 else 0)))
+    return loops
 
 
 def _rows(equation: Any, body: Any) -> int:
-    """The bytes of the arrays of which a scan takes or makes one row a step: they have an axis more than the row."""
+    """Return the bytes of the arrays that a scan takes or makes row by row: they have an axis more than the row."""
     if equation.primitive.name != "scan":
         return 0
     pairs = [*zip(equation.invars, body.invars, strict=False), *zip(equation.outvars, body.outvars, strict=False)]
@@ -133,7 +133,7 @@ def _rows(equation: Any, body: Any) -> int:
 
 
 def _written(jaxpr: Any) -> int:
-    """The bytes that one call writes, but for its loops."""
+    """Return the bytes that one call writes outside of its loops."""
     total = 0
     for equation in jaxpr.eqns:
         if equation.primitive.name not in ("scan", "while"):
@@ -142,13 +142,13 @@ def _written(jaxpr: Any) -> int:
 
 
 def _bodies(equation: Any) -> list[Any]:
-    found = []
+    bodies = []
     for value in equation.params.values():
         for item in value if isinstance(value, tuple | list) else [value]:
             inner = getattr(item, "jaxpr", item)
             if hasattr(inner, "eqns"):
-                found.append(inner)
-    return found
+                bodies.append(inner)
+    return bodies
 
 
 def _nbytes(var: Any) -> int:

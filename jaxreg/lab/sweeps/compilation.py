@@ -1,4 +1,4 @@
-"""How programs are compiled, and JAX's cache of them on disk, with which a second start compiles nothing."""
+"""Compilation of programs, and JAX's cache of them on disk, with which a second start compiles nothing."""
 
 import contextlib
 import logging
@@ -12,19 +12,19 @@ import jax
 log = logging.getLogger("jaxreg.compiled")
 
 _gone: set[str] = set()
-"""Options that this version of XLA was found not to have."""
+"""Options that this version of XLA turned out not to have."""
 
 
 def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path:
-    """Keep compiled programs on disk, whatever little time they took.
+    """Keep compiled programs on disk, even those that compiled quickly.
 
     Empty files, which a process killed while writing leaves behind and JAX never replaces, are removed.
 
     Args:
-        folder: where; by default ``JAX_COMPILATION_CACHE_DIR``, or ``jaxreg/compiled`` in the user's cache.
+        folder: The folder; by default ``JAX_COMPILATION_CACHE_DIR``, or ``jaxreg/compiled`` in the user's cache.
 
     Returns:
-        The folder. Where it can't be made, such as in a home that is read-only, nothing is kept, with a warning.
+        The folder. If it cannot be made, such as in a home that is read-only, nothing is kept, with a warning.
 
     Example:
         >>> import tempfile
@@ -58,11 +58,11 @@ def compile_with(lowered: Any, options: Mapping[str, Any]) -> Any:
     """Compile with those options of XLA that this version knows.
 
     Args:
-        lowered: what is compiled, from `jax.jit(…).lower(…)`.
-        options: name -> value.
+        lowered: Result of `jax.jit(…).lower(…)`.
+        options: Name -> value.
 
     Returns:
-        What runs it.
+        The compiled program.
 
     Example:
         >>> twice = jax.jit(lambda x: 2 * x).lower(1.0)
@@ -70,11 +70,11 @@ def compile_with(lowered: Any, options: Mapping[str, Any]) -> Any:
         6.0
     """
     while True:
-        known = {name: value for name, value in options.items() if name not in _gone}
+        accepted = {name: value for name, value in options.items() if name not in _gone}
         try:
-            return lowered.compile(known)
+            return lowered.compile(accepted)
         except jax.errors.JaxRuntimeError as error:
-            gone = {name for name in known if f"No such compile option: '{name}'" in str(error)}
+            gone = {name for name in accepted if f"No such compile option: '{name}'" in str(error)}
             if not gone:
                 raise
             _gone.update(gone)

@@ -34,7 +34,7 @@ class Axis:
         return len(self.coordinate)
 
     def entry(self, leaves: Sequence[Any]) -> Any:
-        """One entry of the axis from the corresponding slice of each leaf."""
+        """Return one entry of the axis from the corresponding slice of each leaf."""
         wrapped = [
             leaf if key is None else jax.random.wrap_key_data(leaf, impl=key)
             for leaf, key in zip(leaves, self.keys, strict=True)
@@ -42,7 +42,7 @@ class Axis:
         return jax.tree.unflatten(self.structure, wrapped)
 
     def digest(self) -> str:
-        """A hash of the entries: names, shapes, types and every byte."""
+        """Return a hash of the entries: names, shapes, types and every byte."""
         digest = hashlib.sha256(f"{self.name} {self.structure} {self.keys}".encode())
         for leaf in (*self.leaves, self.coordinate):
             digest.update(f"{leaf.dtype.str} {leaf.shape}".encode())
@@ -70,22 +70,22 @@ class Grid:
         return math.prod(self.dims.values())
 
     def indices(self, lanes: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Which entry of each axis the given lanes take: one int32 array an axis."""
+        """Return which entry of each axis the given lanes take: one int32 array per axis."""
         if self.zipped:
             return tuple(lanes.astype(np.int32) for _ in self.axes)
         shape = tuple(self.dims.values())
         return tuple(index.astype(np.int32) for index in np.unravel_index(lanes, shape))
 
     def coords(self) -> dict[str, tuple[str, np.ndarray]]:
-        """The coordinates of the axes, each with the dimension it lies along."""
+        """Return the coordinates of the axes, each with the dimension it lies along."""
         return {axis.name: (LANE if self.zipped else axis.name, axis.coordinate) for axis in self.axes}
 
     def describe(self) -> str:
-        """The grid in words, such as ``l2 (3) x seed (100)``."""
+        """Return the grid in words, such as ``l2 (3) x seed (100)``."""
         return (" + " if self.zipped else " x ").join(f"{axis.name} ({axis.size})" for axis in self.axes)
 
     def digest(self) -> str:
-        """A hash of all axes."""
+        """Return a hash of all axes."""
         parts = [str(self.zipped), *(axis.digest() for axis in self.axes)]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
@@ -94,17 +94,17 @@ def make_grid(over: Mapping[str, Any], *, zipped: bool = False) -> Grid:
     """Read the axes of a sweep.
 
     Args:
-        over: axis name -> its entries. A list, tuple or range holds one entry an element: numbers, arrays of
+        over: Axis name -> its entries. A list, tuple or range holds one entry per element: numbers, arrays of
             one shape, or pytrees of one structure. An array, or a pytree whose leaves share a leading axis
             (a dict, a registered dataclass), is already stacked.
-        zipped: take the axes entry by entry instead of their product.
+        zipped: Whether to take the axes entry by entry instead of their product.
 
     Returns:
         The grid. The coordinate of an axis of numbers is those numbers; of any other axis, the index.
 
     Raises:
-        ValueError: an axis is empty, ragged, holds NaN or is too long; zipped lengths differ.
-        TypeError: an axis holds something JAX can't trace.
+        ValueError: If an axis is empty, ragged, holds NaN or is too long; or zipped lengths differ.
+        TypeError: If an axis holds something that JAX cannot trace.
 
     Example:
         >>> make_grid({"l2": [0.0, 1e-3], "seed": range(50)}).describe()
@@ -154,7 +154,7 @@ def _axis(name: object, entries: Any) -> Axis:
 
 
 def _check_apart(name: str, values: np.ndarray, narrow: np.ndarray) -> None:
-    """Numbers that differ, from each other or from 0, must differ for the program too, or it runs one of them twice."""
+    """Refuse numbers that differ from each other or from 0, but not for the program: it would run one of them twice."""
     found, first = np.unique(values, return_index=True)
     seen = narrow[first]
     same = np.flatnonzero(seen[1:] == seen[:-1])
@@ -168,7 +168,7 @@ def _check_apart(name: str, values: np.ndarray, narrow: np.ndarray) -> None:
 
 
 def storable(array: np.ndarray) -> np.ndarray:
-    """A coordinate as files and pandas can hold it: narrow types widened exactly, objects as text."""
+    """Return a coordinate as files and pandas can hold it: narrow types widened exactly, objects as text."""
     if array.dtype.kind in "OT":  # objects, or NumPy's strings of any length, which it saves as objects
         return array.astype(object).astype(np.str_)
     if array.dtype == np.float16 or (array.dtype.isbuiltin == 2 and jnp.issubdtype(array.dtype, np.floating)):
@@ -177,7 +177,7 @@ def storable(array: np.ndarray) -> np.ndarray:
 
 
 def _stack(name: str, entries: Any) -> Any:
-    """A sequence of entries as one pytree with a leading axis; anything else as it is."""
+    """Return a sequence of entries as one pytree with a leading axis; anything else as it is."""
     if isinstance(entries, range):
         return np.asarray(entries)
     if not isinstance(entries, list | tuple) or hasattr(entries, "_fields"):
@@ -202,7 +202,7 @@ def _key_name(leaf: Any) -> str | None:
 
 
 def plain(array: Any) -> Any:
-    """An array as it is; of random keys, the integers they consist of."""
+    """Return an array as it is; of random keys, the integers they consist of."""
     return jax.random.key_data(array) if _key_name(array) else array
 
 
@@ -213,7 +213,7 @@ def _host(leaf: Any) -> np.ndarray:
 
 
 def _array(name: str, leaf: Any) -> np.ndarray:
-    """A leaf as the NumPy array which the program gets: in JAX's own width, and nothing lost by that."""
+    """Return a leaf as the NumPy array that the program gets: in JAX's own width, with nothing lost by that."""
     if _key_name(leaf):
         return np.asarray(plain(leaf))
     if np.ma.is_masked(leaf):
@@ -232,14 +232,14 @@ def _array(name: str, leaf: Any) -> np.ndarray:
 
 
 def narrowed(what: str, array: np.ndarray) -> np.ndarray:
-    """An array in the width that JAX computes in.
+    """Cast an array to the width that JAX computes in.
 
     Args:
-        what: whose it is, for the error.
-        array: of any type that JAX has.
+        what: Name of the array, for the error.
+        array: Array of any type that JAX has.
 
     Raises:
-        ValueError: a value lies beyond that width: JAX would wrap it around, or make it infinite.
+        ValueError: If a value lies beyond that width: JAX would wrap it around, or make it infinite.
     """
     with np.errstate(over="ignore"):
         narrow = array.astype(jax.dtypes.canonicalize_dtype(array.dtype))

@@ -1,4 +1,4 @@
-"""What one lane hands back: names, dimensions and types, checked while it is traced."""
+"""Outputs of one lane: names, dimensions and types, checked while it is traced."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -20,11 +20,11 @@ def check_arguments(run: Run, grid: Grid) -> None:
     """Check that `run` takes the axes of the grid by name.
 
     Args:
-        run: the function of one point.
-        grid: the lanes.
+        run: Function of one point.
+        grid: The lanes.
 
     Raises:
-        TypeError: it isn't a function, or takes other arguments.
+        TypeError: If it is not a function, or takes other arguments.
     """
     names = [axis.name for axis in grid.axes]
     try:
@@ -40,19 +40,19 @@ def check_arguments(run: Run, grid: Grid) -> None:
 
 
 def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
-    """The outputs of `run` at a traced point, under flat names.
+    """Return the outputs of `run` at a traced point, under flat names.
 
     Args:
-        run: the function of one point.
-        point: axis name -> entry.
+        run: Function of one point.
+        point: Name of an axis or operand -> its value.
 
     Returns:
         Name (nested keys joined by ``/``) -> labelled array. An array without labels has the dimensions
         ``<name>_0``, ``<name>_1``, …; bfloat16 and other types that NumPy lacks are widened exactly.
 
     Raises:
-        TypeError: `run` can't be traced, or returns something that isn't a mapping of arrays.
-        ValueError: a name is taken twice, or an array has other dimensions than its labels.
+        TypeError: If `run` cannot be traced, or returns something that is not a mapping of arrays.
+        ValueError: If a name is taken twice, or an array has other dimensions than its labels.
     """
     try:
         outputs = run(**point)
@@ -66,14 +66,14 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
 
 
 def describe(flat: Mapping[str, Labelled], grid: Grid) -> dict[str, Variable]:
-    """The layout of the outputs, once their names and sizes are found to agree with each other and the grid.
+    """Return the layout of the outputs; their names and sizes must agree with each other and the grid.
 
     Args:
-        flat: the outputs of a lane.
-        grid: the lanes.
+        flat: Outputs of a lane.
+        grid: The lanes.
 
     Raises:
-        ValueError: a name is taken, or one dimension has two lengths.
+        ValueError: If a name is taken, or one dimension has two lengths.
     """
     axes = {axis.name for axis in grid.axes} | set(grid.dims)
     if taken := axes & flat.keys():
@@ -89,7 +89,10 @@ def describe(flat: Mapping[str, Labelled], grid: Grid) -> dict[str, Variable]:
                     f"dimension {dim!r} has length {length} in output {name!r} and {lengths[dim]} in another: "
                     "give them different names"
                 )
-    return {n: Variable(v.dims, tuple(v.values.shape), v.values.dtype.name) for n, v in flat.items()}
+    return {
+        name: Variable(labelled.dims, tuple(labelled.values.shape), labelled.values.dtype.name)
+        for name, labelled in flat.items()
+    }
 
 
 def _flatten(outputs: Mapping[Any, Any], prefix: str) -> dict[str, Labelled]:

@@ -1,4 +1,4 @@
-"""What a sweep shows of itself while it runs: lanes a second, time left, diverged lanes."""
+"""Progress of a running sweep: lanes per second, time left, diverged lanes."""
 
 import logging
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from rich.text import Text
 log = logging.getLogger("jaxreg.sweep")
 
 
-def diverged(arrays: Mapping[str, np.ndarray]) -> int:
-    """How many lanes diverged.
+def count_diverged(arrays: Mapping[str, np.ndarray]) -> int:
+    """Count the lanes that diverged.
 
-    By `diverged_at` (0 or more: the step) where a sweep records it, otherwise by any output that isn't finite.
+    A lane has diverged if its `diverged_at` is 0 or more, or, in a sweep without it, if an output is not finite.
 
     Args:
-        arrays: outputs with lanes along the first axis.
+        arrays: Outputs with lanes along the first axis.
 
     Example:
-        >>> diverged({"loss": np.array([0.1, np.nan, 0.2])})
+        >>> count_diverged({"loss": np.array([0.1, np.nan, 0.2])})
         1
     """
     if "diverged_at" in arrays:
@@ -36,19 +36,19 @@ def _any_in_lane(flags: np.ndarray) -> np.ndarray:
 
 
 class _Rate(ProgressColumn):
-    """Lanes a second, worked out when the bar is drawn and not with every chunk: it goes through the last thousand."""
+    """Lanes per second, computed when the bar is drawn and not with every chunk: it goes through the last thousand."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.finished_speed or task.speed or 0.0:.3g} lanes/s")
 
 
 class Progress:
-    """A bar on standard error between chunks, and a log line a chunk for whoever asks for it.
+    """A bar on standard error between chunks, and a log line per chunk.
 
     Args:
-        total: lanes in all.
-        done: lanes that are there already.
-        show: show the bar; None: if standard error is a terminal or this is a notebook.
+        total: Number of lanes in all.
+        done: Number of lanes that are there already.
+        show: Whether to show the bar; None shows it if standard error is a terminal or this is a notebook.
     """
 
     def __init__(self, total: int, done: int, show: bool | None) -> None:
@@ -81,7 +81,7 @@ class Progress:
         """Note a finished chunk."""
         lanes = len(next(iter(arrays.values())))
         self._lanes += lanes
-        self._diverged += diverged(arrays)
+        self._diverged += count_diverged(arrays)
         self._bar.update(self._task, advance=lanes, diverged=self._diverged)
         log.info(
             "chunk %d: %d lanes, %d of %d done, %d diverged", number, lanes, self._lanes, self._total, self._diverged

@@ -1,4 +1,4 @@
-"""One training: what all runs share, what tells them apart, and the loop."""
+"""Training: the problem that all runs share, the recipe that tells them apart, and the loop."""
 
 from jaxreg.lab.training.loop import State, advance, begin, fit
 from jaxreg.lab.training.metrics import (

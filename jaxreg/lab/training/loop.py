@@ -1,7 +1,7 @@
 """The one training loop: a lane is a pure function of (problem, recipe, key).
 
-The problem is what stays the same (model, data, loss, epochs, batch size) and is static; the recipe is what is swept,
-and all of its numbers are traced. Nothing here does I/O, and a lane that diverges says so in its result.
+The problem holds model, data, loss, epochs and batch size, and is static. The recipe is swept, and all its numbers are
+traced. Nothing here does I/O, and a lane that diverges says so in its result.
 """
 
 from collections.abc import Callable
@@ -31,20 +31,20 @@ def fit(
     """Train one lane: one model by one recipe, on one draw of the data, from one key.
 
     Args:
-        problem: What all lanes share; static.
-        recipe: What is swept; traced.
-        key: The randomness of the initialisation and of the shuffling.
-        draw: Which draw of the data.
-        keep: Whether to hand back the final parameters too.
+        problem: The part that all lanes share; static.
+        recipe: The part that is swept; traced.
+        key: Random key of the initialisation and of the shuffling.
+        draw: Number of the draw of the data.
+        keep: Whether to return the final parameters too.
 
     Raises:
         ValueError: If `problem` or `recipe` is of another kind, or there is no such draw (if it is not traced).
 
     Returns:
         Curves along `epoch` (`problem.recorded`): `train_loss`, `test_loss` (and `validation_loss`, if there are rows
-        for it) and each metric likewise, all without the penalty; `penalty`; `violation`; `norm/<path>`, the
-        Frobenius norm of each kernel. And `diverged_at`: the epoch whose loss was the first to be NaN or infinite, the
-        last one too if the training loss behind it is, or -1. With `keep`, `params/<path>` for each leaf.
+        for it) and the same for each metric, all without the penalty; `penalty`; `violation`; `norm/<path>`, the
+        Frobenius norm of each kernel. And `diverged_at`: the first epoch with a non-finite loss, counting the
+        evaluation after the last epoch; -1 if none. With `keep`, `params/<path>` for each leaf.
 
     Example:
         >>> import jax, jaxreg as jr
@@ -100,7 +100,7 @@ class State(NamedTuple):
     Args:
         params: Tree of weight arrays.
         chain: The state of the recipe's Optax chain.
-        diverged_at: The epoch whose loss was the first to be NaN or infinite, or -1.
+        diverged_at: First epoch with a non-finite loss, or -1.
     """
 
     params: Tree
@@ -109,7 +109,7 @@ class State(NamedTuple):
 
 
 def begin(problem: Problem, recipe: Recipe, key: jax.Array) -> State:
-    """The state of a lane before its first epoch."""
+    """Return the state of a lane before its first epoch."""
     params = problem.model.init(jax.random.split(key)[0])
     return State(params, recipe.transformation().init(params), jnp.full((), -1, jnp.int32))
 
@@ -123,16 +123,16 @@ def advance(
     epochs: int,
     draw: jax.Array | int = 0,
 ) -> State:
-    """The state of a lane after some more epochs: `fit` in parts, between which strengths may change and lanes end.
+    """Train a lane for some more epochs: `fit` in parts, between which strengths may change and lanes end.
 
     Args:
-        problem: As for `fit`; its own `epochs` don't matter.
-        recipe: As for `fit`; other numbers than before are fine, other rules are not.
-        key: The one of `begin`.
-        state: After `trained` epochs.
-        trained: How many epochs lie behind.
-        epochs: How many to add.
-        draw: Which draw of the data.
+        problem: The problem of `begin`; its own `epochs` do not matter.
+        recipe: The recipe of `begin`, with the same rules; its numbers may be others.
+        key: The key of `begin`.
+        state: State after `trained` epochs.
+        trained: Number of epochs so far.
+        epochs: Number of epochs to add.
+        draw: Number of the draw of the data.
 
     Example:
         >>> import jax

@@ -1,7 +1,7 @@
-"""Losses and metrics: a value for each row, or, where the mean over the rows is not what is meant, one for all rows.
+"""Losses and metrics: one value per row, or one for all rows if that is not the mean over the rows.
 
-A loss has a value a row. A metric may have either, since the mean of one number is that number: the equal error rate
-ranks all rows against each other, and the root of a mean is not the mean of roots.
+A loss has one value per row. A metric may have either: the equal error rate ranks all rows against each other, and the
+root of a mean is not the mean of roots.
 """
 
 from collections.abc import Callable
@@ -11,29 +11,30 @@ import jax.numpy as jnp
 import optax
 
 Measure = Callable[[jax.Array, jax.Array], jax.Array]
-"""(outputs of shape (rows, outputs), targets of shape (rows,) or (rows, outputs)) -> a value a row, or a number."""
+"""Function of outputs, of shape (rows, outputs), and targets, of shape (rows,) or (rows, outputs). It returns one value
+per row, or one number."""
 
 
 def binary_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Cross-entropy in nats of each row, for one logit a row and targets 0 and 1.
+    """Compute the cross-entropy in nats of each row, for one logit per row and targets 0 and 1.
 
     Raises:
-        ValueError: If there is not one output a row and one target a row.
+        ValueError: If there is not one output per row and one target per row.
     """
     return optax.sigmoid_binary_cross_entropy(_single(outputs, targets, "binary_cross_entropy"), targets)
 
 
 def binary_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """1 for each row whose logit has the sign of its class, 0 for the others; one logit a row, targets 0 and 1.
+    """Return 1 for each row whose logit has the sign of its class, 0 for the others; targets are 0 and 1.
 
     Raises:
-        ValueError: If there is not one output a row and one target a row.
+        ValueError: If there is not one output per row and one target per row.
     """
     return ((_single(outputs, targets, "binary_accuracy") > 0) == (targets > 0.5)).astype(jnp.float32)
 
 
 def categorical_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Cross-entropy in nats of each row, for one logit a class and the class as an integer from 0.
+    """Compute the cross-entropy in nats of each row, for one logit per class and the class as an integer from 0.
 
     Keras's `sparse_categorical_crossentropy`, of logits.
 
@@ -42,7 +43,7 @@ def categorical_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Arr
         targets: The class of each row, of shape (rows,); integers.
 
     Raises:
-        ValueError: If there are fewer than two outputs a row, or not one target a row.
+        ValueError: If there are fewer than two outputs per row, or not one target per row.
         TypeError: If the targets are not integers.
 
     Example:
@@ -55,14 +56,14 @@ def categorical_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Arr
 
 
 def categorical_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """1 for each row whose largest logit is that of its class, 0 for the others.
+    """Return 1 for each row whose largest logit is that of its class, 0 for the others.
 
     Args:
         outputs: Logits, of shape (rows, classes).
         targets: The class of each row, of shape (rows,); integers.
 
     Raises:
-        ValueError: If there are fewer than two outputs a row, or not one target a row.
+        ValueError: If there are fewer than two outputs per row, or not one target per row.
         TypeError: If the targets are not integers.
     """
     _classes(outputs, targets, "categorical_accuracy")
@@ -70,11 +71,11 @@ def categorical_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Squared error of each row, averaged over its outputs: as a loss, the mean squared error.
+    """Compute the squared error of each row, averaged over its outputs: as a loss, the mean squared error.
 
     Args:
-        outputs: Of shape (rows, outputs).
-        targets: Of shape (rows, outputs), or (rows,) if there is one output.
+        outputs: Predictions, of shape (rows, outputs).
+        targets: Targets, of shape (rows, outputs), or (rows,) if there is one output.
 
     Raises:
         ValueError: If the shapes differ.
@@ -94,11 +95,11 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def root_mean_squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Root of the mean squared error over all rows, in the units of the targets: one number.
+    """Compute the root of the mean squared error over all rows, in the units of the targets: one number.
 
     Args:
-        outputs: Of shape (rows, outputs).
-        targets: Of shape (rows, outputs), or (rows,) if there is one output.
+        outputs: Predictions, of shape (rows, outputs).
+        targets: Targets, of shape (rows, outputs), or (rows,) if there is one output.
 
     Raises:
         ValueError: If the shapes differ.
@@ -112,7 +113,7 @@ def root_mean_squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array
 
 
 def equal_error_rate(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """The error rate at the threshold where as large a share of class 0 is taken in as of class 1 is turned away.
+    """Compute the equal error rate: the error at the threshold where false positive and false negative rates are equal.
 
     One number for all rows: each output is ranked against the others, so any increasing function of the outputs, such
     as the sigmoid, leaves it unchanged. Between two thresholds the ROC curve is a straight line, across ties too. NaN
@@ -120,10 +121,10 @@ def equal_error_rate(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
     Args:
         outputs: Logits or any scores of class 1, of shape (rows, 1).
-        targets: 0 and 1, of shape (rows,).
+        targets: Classes 0 and 1, of shape (rows,).
 
     Raises:
-        ValueError: If there is not one output a row and one target a row.
+        ValueError: If there is not one output per row and one target per row.
 
     Example:
         >>> import jax.numpy as jnp

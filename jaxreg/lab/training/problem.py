@@ -17,15 +17,15 @@ class Problem:
     """What every lane of a sweep shares: the model, the data, the loss and how long it trains.
 
     Args:
-        model: What is trained.
-        data: On what, for one or many draws.
-        epochs: Passes over the training rows.
-        loss: A value a row; its mean over the rows is minimised.
-        metrics: Name -> a value a row, reported like the loss as the mean over the rows of each part of the data; or
-            one number for all of its rows.
-        batch_size: Rows a step; the rows are shuffled anew each epoch unless one batch holds them all.
+        model: The model.
+        data: Training and test rows of one or many draws.
+        epochs: Number of passes over the training rows.
+        loss: Measure with one value per row; its mean over the rows is minimised.
+        metrics: Name -> measure, reported for each part of the data like the loss. Its values are one per row, of which
+            the mean is taken, or one for all rows.
+        batch_size: Rows per step; the rows are shuffled in each epoch unless one batch holds them all.
         record_every: Epochs between two points of the curves; it divides `epochs`.
-        shuffle: Whether the rows are shuffled; False takes them in their order, as a series may ask for.
+        shuffle: Whether the rows are shuffled; False takes them in their order, as a time series may need.
 
     Raises:
         ValueError: If a field is of another kind, a number is not positive, `record_every` does not divide `epochs`, a

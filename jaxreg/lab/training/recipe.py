@@ -1,4 +1,4 @@
-"""`Recipe`: every number that a sweep may vary, traced."""
+"""`Recipe`: all numbers that a sweep may vary, traced."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from jaxreg._protocols import Rules, Tree
 
 @hyperparameters
 class Recipe:
-    """How a lane is trained: a pytree, so that an array in the place of a number makes a sweep.
+    """Rules, optimiser and learning rate of a lane: a pytree, so that an array instead of a number makes a sweep.
 
     Args:
         penalties: Rules for `jaxreg.penalize`, or None: penalties by their gradient, ahead of the optimiser.
@@ -52,11 +52,11 @@ class Recipe:
         )
 
     def penalty(self, params: Tree, step: jax.Array | int | None = None) -> jax.Array:
-        """What is minimised beside the loss: the penalties and those taken by their proximal step, a scalar.
+        """Return the sum of all penalties, those taken by their proximal step included: a scalar.
 
         Args:
             params: Tree of weight arrays.
-            step: The step at which scheduled strengths are read.
+            step: Step at which scheduled strengths are read.
         """
         rules = [rules for rules in (self.penalties, self.proximals) if rules is not None]
         return sum((jr.penalty(params, each, step) for each in rules), jnp.zeros(()))

@@ -259,16 +259,16 @@ def test_an_accuracy_is_no_surer_than_tosses_of_a_coin():
     """Folds with their share of each class give a net that says one class always the same accuracy: spread 0."""
     tried, parts = [Candidate("none", None, 0.0, Knobs())], nested_splits(1, 5)
     losses, scores = np.full((1, len(parts)), 0.69), np.full((1, len(parts)), 0.54)
-    found = nested(tried, parts, (losses, scores), losses, rows=120)
+    found = nested(tried, parts, losses, losses, scores, rows=120)
     assert found.score.error == pytest.approx(np.sqrt(0.54 * 0.46 / 120), rel=0.01)
-    assert nested(tried, parts, (losses, scores), losses).score.error == 0
+    assert nested(tried, parts, losses, losses, scores).score.error == 0
 
 
 def test_an_accuracy_of_1_has_an_error():
     """All 30 rows right: by Wilson's formula with z = 1, one error is half of 1 / 31; that of p (1 - p) is 0."""
     tried, parts = [Candidate("none", None, 0.0, Knobs())], nested_splits(1, 5)
     losses, scores = np.full((1, len(parts)), 0.01), np.ones((1, len(parts)))
-    error = nested(tried, parts, (losses, scores), losses, rows=30).score.error
+    error = nested(tried, parts, losses, losses, scores, rows=30).score.error
     assert error == pytest.approx(0.5 / 31, rel=1e-3)
     assert stats.binom.pmf(30, 30, 1 - 2 * error) > 0.3  # two errors away it is no surprise
 
@@ -281,10 +281,10 @@ def test_what_diverged_where_it_is_to_serve_is_not_chosen(where):
         (4, len(parts))
     )
     at = parts.index(Split(0, -1, -1) if where == "all rows" else Split(0, 2, 2))
-    assert nested(TRIED, parts, (losses, -losses), losses).chosen == 1
+    assert nested(TRIED, parts, losses, losses, -losses).chosen == 1
     broken = losses.copy()
     broken[1, at] = np.nan
-    found = nested(TRIED, parts, (broken, -broken), losses)
+    found = nested(TRIED, parts, broken, losses, -broken)
     assert found.chosen == 2
     assert found.rivals == ("L2",)
     assert found.picks == ((1, 1, 1, 1, 1) if where == "all rows" else (1, 1, 2, 1, 1))
@@ -321,7 +321,7 @@ def test_a_tie_is_half_a_win_and_what_diverged_is_not_counted_as_worse():
 def test_a_loss_that_falls_is_a_gain_and_a_change_below_0():
     parts = nested_splits(1, 5)
     losses = np.repeat([[0.5], [0.3], [0.4], [0.45]], len(parts), axis=1)
-    read = SimpleNamespace(tried=TRIED, found=nested(TRIED, parts, (losses, 1 - losses), losses))
+    read = SimpleNamespace(tried=TRIED, found=nested(TRIED, parts, losses, losses, 1 - losses))
     assert [loss_gain(read, each.label) for each in TRIED] == pytest.approx([0, 0.2, 0.1, 0.05])
     assert [mean_loss(read, each.label) for each in TRIED] == pytest.approx([0.5, 0.3, 0.4, 0.45])
     assert [mean_score(read, each.label) for each in TRIED] == pytest.approx([0.5, 0.7, 0.6, 0.55])
@@ -341,7 +341,7 @@ def test_nested_cross_validation_is_the_two_loops(seed):
     tried, parts = candidates(METHODS, 100, 1), nested_splits(repeats=2, folds=4)
     test, validation = random_losses(parts, tried, seed)
     points, _ = random_losses(parts, tried, 10 + seed)
-    found = nested(tried, parts, (test, points), validation)
+    found = nested(tried, parts, test, validation, points)
     place = {tuple(part): at for at, part in enumerate(parts)}
     picks, read, scored = [], [], []
     for repeat in range(2):

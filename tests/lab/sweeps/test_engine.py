@@ -36,7 +36,7 @@ from jaxreg.lab.sweeps.compilation import compile_with
 from jaxreg.lab.sweeps.engine import compute, sweep
 from jaxreg.lab.sweeps.grid import make_grid
 from jaxreg.lab.sweeps.manifest import Chunks
-from jaxreg.lab.sweeps.progress import diverged
+from jaxreg.lab.sweeps.progress import count_diverged
 from jaxreg.lab.sweeps.runners import LocalRunner
 from jaxreg.lab.sweeps.store import open_folder, open_store
 
@@ -367,9 +367,9 @@ def test_a_lane_that_diverges_leaves_its_neighbours_bits() -> None:
     step = int(second["diverged_at"][2])
     assert np.isfinite(second["x"].values[2, :step]).all()
     assert not np.isfinite(second["x"].values[2, step])
-    assert diverged({name: second[name].values for name in ("x", "diverged_at")}) == 2
-    assert diverged({"x": second["x"].values, "n": np.arange(12)}) == 2
-    assert diverged({"n": np.arange(12)}) == 0
+    assert count_diverged({name: second[name].values for name in ("x", "diverged_at")}) == 2
+    assert count_diverged({"x": second["x"].values, "n": np.arange(12)}) == 2
+    assert count_diverged({"n": np.arange(12)}) == 0
 
 
 def square(x: Any) -> dict[str, Any]:
