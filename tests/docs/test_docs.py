@@ -19,7 +19,13 @@ from jaxreg.lab.cli.studies import find_study
 
 ROOT = Path(__file__).parents[2]
 PROSE = runpy.run_path(str(ROOT / "scripts" / "docs" / "prose.py"))
-PAGES = ["README.md", "docs/which-when.md", "docs/frameworks.md", "docs/compare.md", "docs/atlas.md"]
+PAGES = [
+    "README.md",
+    *(
+        f"docs/{name}.md"
+        for name in ("start", "which-when", "rules", "from", "recipes", "frameworks", "compare", "atlas")
+    ),
+]
 REPOSITORY = "https://raw.githubusercontent.com/jaxreg/jaxreg/main/"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CATALOGUE = (ROOT / "docs" / "catalogue.md").read_text("utf-8")

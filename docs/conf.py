@@ -1,0 +1,108 @@
+"""The site: `sphinx-build -W docs build/site`, with the extra `docs` installed. Nothing is fetched.
+
+A page per public object is written to `docs/api` before the build, from the same lists as docs/catalogue.md.
+"""
+
+import re
+import runpy
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import jaxreg
+import jaxreg.lab
+
+DOCS = Path(__file__).parent
+CATALOGUE = runpy.run_path(str(DOCS.parent / "scripts" / "docs" / "catalogue.py"))
+HOME = "https://github.com/jaxreg/jaxreg"
+
+project = "jaxreg"
+author = "The jaxreg authors"
+project_copyright = author
+version = release = jaxreg.__version__
+html_title = "jaxreg"
+html_theme = "furo"
+html_theme_options = {"source_repository": HOME, "source_branch": "main", "source_directory": "docs/"}
+html_show_sphinx = False
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+exclude_patterns = ["benchmarks"]
+default_role = "code"
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the arguments' texts say more than their types
+myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence"]
+suppress_warnings = ["misc.highlighting_failure"]  # an excerpt of output has no language
+
+
+def setup(app: Any) -> None:
+    """Write the API pages, and let docstrings use signs that reStructuredText gives a meaning."""
+    app.connect("config-inited", lambda app, config: write_api(DOCS / "api"))
+    app.connect("autodoc-process-docstring", escape, priority=400)
+    app.connect("autodoc-skip-member", skip)
+    app.connect("source-read", link_to_repository)
+
+
+def write_api(folder: Path) -> None:
+    """Write a page per public object, and one per module that lists them.
+
+    Args:
+        folder: Folder of the pages.
+    """
+    folder.mkdir(exist_ok=True)
+    pages = {"index": "# API\n\nOne page per public object. [One line each](../catalogue.md).\n"}
+    modules = []
+    for package in (jaxreg, jaxreg.lab):
+        for module in CATALOGUE["sections"](package):
+            names = []
+            for name in module.__all__:
+                path = CATALOGUE["shortest"](package, module, name)
+                names.append(f"{name} <{path}>")
+                pages[path] = f"# {name}\n\n" + described(module, name, path)
+            title = f"# {module.__name__}\n\n{CATALOGUE['first_sentence'](module.__doc__)}\n\n"
+            pages[f"module.{module.__name__}"] = title + toctree(names)
+            modules.append(f"module.{module.__name__}")
+    pages["index"] += "\n" + toctree(modules)
+    for stale in set(folder.glob("*.md")) - {folder / f"{name}.md" for name in pages}:
+        stale.unlink()
+    for name, text in pages.items():
+        file = folder / f"{name}.md"
+        if not file.exists() or file.read_text("utf-8") != text:
+            file.write_text(text, "utf-8")
+
+
+def described(module: Any, name: str, path: str) -> str:
+    """Return the body of an object's page: its docstring by autodoc, or a constant's sentence."""
+    value = getattr(module, name)
+    if isinstance(value, type):
+        return f"```{{eval-rst}}\n.. autoclass:: {path}\n   :members:\n```\n"
+    if isinstance(value, FunctionType):
+        return f"```{{eval-rst}}\n.. autofunction:: {path}\n```\n"
+    return f"`{path}`\n\n{CATALOGUE['sentence'](module, name)}\n"
+
+
+def toctree(names: list[str]) -> str:
+    """Return a table of contents of pages in the same folder."""
+    return "```{toctree}\n:maxdepth: 1\n\n" + "\n".join(names) + "\n```\n"
+
+
+def escape(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    """Escape `|` and `*` outside code and examples: in docstrings they are signs of mathematics."""
+    for place, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            parts = re.split(r"(`[^`]*`)", line)
+            lines[place] = "".join(part if part.startswith("`") else re.sub(r"([|*])", r"\\\1", part) for part in parts)
+
+
+def skip(app: Any, what: str, name: str, value: Any, skipped: bool, options: Any) -> bool | None:
+    """Leave out what scikit-learn adds to estimators, whose text refers to pages of its own."""
+    return True if re.fullmatch(r"set_\w+_request", name) else None
+
+
+def link_to_repository(app: Any, page: str, source: list[str]) -> None:
+    """Point links that leave the folder of the pages to the repository."""
+    source[0] = re.sub(r"\]\(\.\./(benchmarks[^)]*)\)", rf"]({HOME}/blob/main/docs/\1)", source[0])
+    source[0] = re.sub(
+        r"\]\((?:\.\./)+((?:experiments|scripts|tests|jaxreg|CHANGELOG|CONTRIBUTING|README)[^)]*)\)",
+        rf"]({HOME}/blob/main/\1)",
+        source[0],
+    )
