@@ -3,6 +3,7 @@
 import json
 import struct
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,7 +45,7 @@ def test_cells_of_flax_with_weights_of_keras_have_its_outputs(name):
     np.testing.assert_allclose(model.apply(params, x), y, rtol=1e-5, atol=1e-6)
     back = weights.to_keras(params)
     again = weights.from_keras(params, back)
-    jax.tree.map(np.testing.assert_array_equal, params, again)
+    chex.assert_trees_all_equal(params, again)
     for path, theirs_now in theirs.items():
         own = path.removeprefix(f"network_{network}/").replace(f"{network}_cell/", "")
         if name == "GRUCell" and own.endswith("/bias") and own != "output/bias":

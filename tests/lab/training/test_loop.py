@@ -4,6 +4,7 @@ import dataclasses
 import json
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -280,7 +281,7 @@ def test_a_lane_in_a_population_is_the_lane_alone(name):
     together = jax.jit(jax.vmap(lane))(strengths, seeds)
     for i in range(3):
         alone = jax.jit(lane)(strengths[i], seeds[i])
-        jax.tree.map(lambda a, b, i=i: np.testing.assert_allclose(a[i], b, atol=1e-5, rtol=1e-5), together, alone)
+        chex.assert_trees_all_close(jax.tree.map(lambda a, i=i: a[i], together), alone, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("penalty", [jr.L1(0.0), jr.L2(0.0), jr.L1L2(0.0, 0.0)])
@@ -317,10 +318,9 @@ def test_one_compilation_for_every_strength_seed_and_draw():
     monitor = "/jax/core/compile/backend_compile_duration"
     listener = lambda event, *_, **__: compiled.append(event) if event == monitor else None  # noqa: E731
     setting = problem(epochs=4, record_every=2)
-    traced = []
 
+    @chex.assert_max_traces(n=1)
     def run(strength, seed, draw):
-        traced.append(strength)
         return fit(setting, Recipe(penalties={HIDDEN: jr.L2(strength)}), jax.random.key(seed), draw)
 
     sweep(lambda x: {"y": x}, {"x": [0.0]})  # finds which options this version of XLA has
@@ -329,7 +329,6 @@ def test_one_compilation_for_every_strength_seed_and_draw():
         sweep(run, {"strength": [0.0, 1e-3, 1e-2], "seed": np.arange(40), "draw": [0]}, chunk=16, progress=False)
     finally:
         jax.monitoring.unregister_event_duration_listener(listener)
-    assert len(traced) == 1
     assert len(compiled) == 1
 
 
@@ -346,7 +345,7 @@ def test_a_lane_that_diverges_says_when_and_leaves_its_neighbours_alone():
     assert wild["diverged_at"][0] == wild["diverged_at"][2] == -1
     assert 1 <= wild["diverged_at"][1] <= 4
     for lane in (0, 2):
-        jax.tree.map(lambda a, b, lane=lane: np.testing.assert_array_equal(a[lane], b[lane]), calm, wild)
+        chex.assert_trees_all_equal(*jax.tree.map(lambda a, lane=lane: a[lane], (calm, wild)))
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -304,11 +305,6 @@ def everything(name: str, shape: tuple[int, ...]) -> Callable[[Any, jax.Array], 
     return evaluated
 
 
-def assert_close(found: list[jax.Array], wanted: list[jax.Array]) -> None:
-    for a, b in zip(found, wanted, strict=True):
-        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
-
-
 @each
 def test_wide_strengths_widen_nothing(name):
     law, w = everything(name, (6, 4)), draw((6, 4)).astype(np.float32)
@@ -324,8 +320,8 @@ def test_loop_vmap_and_jit_agree_over_values_and_strengths(name):
     values, strengths = jnp.asarray(draw((3, *shape)), jnp.float32), jnp.array([0.0, 0.1, 2.0])
     compiled, mapped = jax.jit(law), jax.jit(jax.vmap(law))(strengths, values)
     for i in range(3):
-        assert_close([m[i] for m in mapped], compiled(strengths[i], values[i]))
-    assert_close(law(strengths[1], values[1]), compiled(strengths[1], values[1]))
+        chex.assert_trees_all_close([m[i] for m in mapped], compiled(strengths[i], values[i]), rtol=2e-5, atol=2e-6)
+    chex.assert_trees_all_close(law(strengths[1], values[1]), compiled(strengths[1], values[1]), rtol=2e-5, atol=2e-6)
 
 
 @each
@@ -339,7 +335,7 @@ def test_sharded_weights_give_what_whole_ones_give(name, axes, spec):
     law = jax.jit(everything(name, (8, 4)))
     with jax.set_mesh(mesh) if axes == "Explicit" else contextlib.nullcontext():
         found = law(0.3, sharded)
-    assert_close(found, law(0.3, w))
+    chex.assert_trees_all_close(found, law(0.3, w), rtol=2e-5, atol=2e-6)
 
 
 @each

@@ -1,5 +1,6 @@
 """Steps from linear minimisation oracles: what they are the same as, where they stay, where they lead."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -110,7 +111,7 @@ def test_a_norm_of_all_kernels_has_one_step_for_all():
     rules = {jr.KERNELS: jr.TreeNorm(10.0)}  # the farthest point is -10 u / 5, of all weights together
     for make, wanted in ((jr.steepest, lambda w, u: 2 * u), (jr.conditional_gradient, lambda w, u: w + 2 * u)):
         found = make(rules).update(given, make(rules).init(params), params)[0]
-        jax.tree.map(np.testing.assert_allclose, found, jax.tree.map(wanted, params, given))
+        chex.assert_trees_all_close(found, jax.tree.map(wanted, params, given), rtol=1e-6)
 
 
 def test_hyperball_is_its_formula_and_keeps_the_norm():

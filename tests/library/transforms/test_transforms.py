@@ -1,5 +1,6 @@
 """penalize and project as links of chains, alone and inside Optax's wrappers."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,14 +65,6 @@ def trace(tx: optax.GradientTransformation, params: dict, steps: int, slope=slop
     return path
 
 
-def close(found, wanted, rtol: float = 1e-5, atol: float = 1e-6) -> None:
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol), found, wanted)
-
-
-def same(found, wanted) -> None:
-    jax.tree.map(np.testing.assert_array_equal, found, wanted)
-
-
 def kernels(params: dict) -> list[np.ndarray]:
     return [np.asarray(layer["kernel"], np.float64) for layer in params.values()]
 
@@ -91,28 +84,32 @@ def test_penalize_adds_the_slope_to_the_kernels_alone(name):
 def test_penalize_trains_like_a_penalty_in_the_loss():
     rules = {"hidden/kernel": jr.L1L2(l1=0.01, l2=0.02), jr.BIASES: jr.L2(0.1)}
     inside = trace(optax.adam(0.05), model(), 30, jax.grad(lambda p: loss(p) + jr.penalty(p, rules)))
-    close(trace(optax.chain(jr.penalize(rules), optax.adam(0.05)), model(), 30), inside, rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(
+        trace(optax.chain(jr.penalize(rules), optax.adam(0.05)), model(), 30), inside, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", PENALTIES)
 def test_strength_zero_is_no_penalty(name):
     nothing = jax.tree.map(lambda s: 0.0 * s, PENALTIES[name][0])
     tx = jr.penalize(nothing)
-    same(tx.update(model(1), tx.init(model()), model())[0], model(1))
-    close(trace(optax.chain(tx, optax.adam(0.05)), model(), 5), trace(optax.adam(0.05), model(), 5))
+    chex.assert_trees_all_equal(tx.update(model(1), tx.init(model()), model())[0], model(1))
+    chex.assert_trees_all_close(
+        trace(optax.chain(tx, optax.adam(0.05)), model(), 5), trace(optax.adam(0.05), model(), 5), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_l1_gives_no_kick_to_weights_at_zero():
     params = {"kernel": jnp.zeros((3, 2))}
     tx = optax.chain(jr.penalize(jr.L1(0.1)), optax.adam(0.1))
-    same(trace(tx, params, 1, lambda p: jax.tree.map(jnp.zeros_like, p))[0], params)
+    chex.assert_trees_all_equal(trace(tx, params, 1, lambda p: jax.tree.map(jnp.zeros_like, p))[0], params)
 
 
 def test_scheduled_strength_is_read_at_each_step():
     params = {"kernel": jnp.ones((1, 1))}
     tx = optax.chain(jr.penalize(jr.L2(optax.piecewise_constant_schedule(0.0, {0: 1.0}))), optax.sgd(1.0))
     still = trace(tx, params, 2, lambda p: jax.tree.map(jnp.zeros_like, p))
-    same(still[-1], params)
+    chex.assert_trees_all_equal(still[-1], params)
     tx = optax.chain(jr.penalize(jr.L2(lambda step: jnp.where(step < 2, 0.0, 0.25))), optax.sgd(1.0))
     path = trace(tx, params, 4, lambda p: jax.tree.map(jnp.zeros_like, p))
     np.testing.assert_allclose([p["kernel"][0, 0] for p in path], [1, 1, 0.5, 0.25])
@@ -169,7 +166,9 @@ def test_mapped_strengths_and_limits_equal_a_loop(name):
     limits, strengths = jnp.array([0.5, 1.0, 2.0]), jnp.array([0.0, 0.01, 0.1])
     mapped = jax.jit(jax.vmap(ends))(limits, strengths)
     for i in range(3):
-        close(jax.tree.map(lambda x, i=i: x[i], mapped), jax.jit(ends)(limits[i], strengths[i]), rtol=1e-4, atol=1e-5)
+        chex.assert_trees_all_close(
+            jax.tree.map(lambda x, i=i: x[i], mapped), jax.jit(ends)(limits[i], strengths[i]), rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("make", [jr.penalize, jr.project])
@@ -290,8 +289,8 @@ def test_constraints_hold_under_a_mask_which_leaves_the_rest_alone():
     free, held = walk(optax.sgd(0.5), steps=1), walk(optax.chain(optax.sgd(0.5), masked), steps=1)
     assert np.linalg.norm(free[-1]["hidden"]["kernel"], axis=0).max() > 0.8
     assert np.linalg.norm(np.asarray(held[-1]["hidden"]["kernel"], np.float64), axis=0).max() <= 0.8
-    close(held[-1]["output"], free[-1]["output"])
-    close(held[-1]["hidden"]["bias"], free[-1]["hidden"]["bias"])
+    chex.assert_trees_all_close(held[-1]["output"], free[-1]["output"], rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(held[-1]["hidden"]["bias"], free[-1]["hidden"]["bias"], rtol=1e-5, atol=1e-6)
 
 
 def test_constraints_hold_in_a_partition():
@@ -303,7 +302,7 @@ def test_constraints_hold_in_a_partition():
     path = walk(optax.partition({layer: part(layer) for layer in labels}, labels))
     assert all(map(holds, path))
     for found, wanted in zip(path, walk(core()), strict=True):
-        close(found, wanted, rtol=1e-4, atol=1e-5)
+        chex.assert_trees_all_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_lookahead_and_averages_are_read_projected():
@@ -358,7 +357,7 @@ def test_a_norm_along_a_sharded_axis_gathers_no_weights(rule, axes):
         found, _ = program(sharded, state)
     assert "all-gather" not in program.as_text()
     assert found["kernel"].sharding.spec[0] == "devices"
-    close(found, wanted)
+    chex.assert_trees_all_close(found, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_every_kth_update_is_projected():
@@ -367,7 +366,7 @@ def test_every_kth_update_is_projected():
     assert inside[2::3] == [True] * 3
     assert not all(inside)
     free = trace(optax.sgd(0.5), model(), 2)
-    close(path[:2], free)
+    chex.assert_trees_all_close(path[:2], free, rtol=1e-5, atol=1e-6)
     for wrong in (0, -1, 2.0):
         with pytest.raises(ValueError, match=r"every is .*; expected a whole number of at least 1"):
             jr.project(jr.NonNeg(), every=wrong)
@@ -399,7 +398,8 @@ def test_a_leaf_without_an_update_counts_in_a_norm_of_all():
     params = {"first": {"kernel": jnp.array([[3.0]])}, "second": {"kernel": jnp.array([[4.0]])}}
     tx = jr.project({jr.KERNELS: jr.TreeNorm(5.0)})
     updates, _ = tx.update({"first": {"kernel": jnp.ones((1, 1))}, "second": {"kernel": None}}, tx.init(params), params)
-    close(optax.apply_updates(params, updates), jax.tree.map(lambda w: w / w * 12.5**0.5, params))  # of (4, 4)
+    spheres = jax.tree.map(lambda w: w / w * 12.5**0.5, params)  # of (4, 4)
+    chex.assert_trees_all_close(optax.apply_updates(params, updates), spheres, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16], ids=lambda d: d.__name__)
