@@ -15,6 +15,7 @@ import jaxreg as jr
 from jaxreg.lab import CNN, GRU, LSTM, MLP, Problem, Recipe, equinox, fit, linen, moons, nnx
 from jaxreg.lab.layers import orthogonal
 from jaxreg.lab.weights import from_keras
+from jaxreg.rules._matching import leaves
 
 MODELS = {
     "mlp": MLP(hidden=7, outputs=2),
@@ -88,7 +89,7 @@ def test_weights_have_the_kinds_and_units_that_rules_go_by():
     params = shapes(linen(LSTM(units=(4,), bidirectional=True), (3, 2)))
     params |= {"gru": shapes(linen(GRU(units=(4,)), (3, 2)))["gru"]}
     params |= {"conv": shapes(linen(CNN(filters=(4,)), (5, 5, 2)))["conv"]}
-    found = {leaf.path: (leaf.kind, leaf.axes) for leaf in jr.paths.leaves(params)}
+    found = {leaf.path: (leaf.kind, leaf.axes) for leaf in leaves(params)}
     for cell in ("lstm/forward", "lstm/backward", "gru"):
         assert found[f"{cell}/kernel"] == (jr.KERNELS, (0,))
         assert found[f"{cell}/recurrent_kernel"] == (jr.RECURRENT_KERNELS, (0,))
