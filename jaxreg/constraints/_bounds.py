@@ -95,7 +95,7 @@ class Box(Constraint):
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return the point of the set farthest against `direction`, argmin_z ⟨direction, z⟩; needs finite bounds."""
         low, high = (jnp.asarray(bound, wide(direction).dtype) for bound in self.bounds())
-        ends = jnp.where(direction > 0, low, jnp.where(direction < 0, high, 0))
+        ends = jnp.where(direction > 0, low, jnp.where(direction < 0, high, jnp.abs(direction)))
         return clip(ends.astype(direction.dtype), self.low, self.high)
 
     def bounds(self) -> Limits:

@@ -88,7 +88,7 @@ class MaxNorm(Constraint):
         """Return the point of the set farthest against `direction`: -limit · d_j / ‖d_j‖, and 0 where d_j is 0."""
         x, axes = wide(direction), group_axes(direction.ndim, self.axis)
         norms, limit = group_norms(x, axes), limit_of_groups(self.limit, x, axes)
-        return inwards(-(x / jnp.where(norms > 0, norms, 1)) * (limit * (1 - rounding(x, axes))), direction.dtype)
+        return inwards(-(x / jnp.where(norms == 0, 1, norms)) * (limit * (1 - rounding(x, axes))), direction.dtype)
 
     def norm_limits(self, w: jax.Array) -> Limits:
         """Return the limits on the norms of the groups of `w`."""

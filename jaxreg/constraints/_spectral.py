@@ -91,6 +91,7 @@ class SpectralNorm(Constraint):
         else:
             u, s, vt = jnp.linalg.svd(matrix, full_matrices=False)
             ends = jnp.where(s > eps(s.dtype) * max(matrix.shape) * s[0], u, 0) @ vt
+            ends = jnp.where(jnp.isfinite(s[0]), ends, jnp.nan)
         return from_rows((-inner * ends).T, direction.shape, axes).astype(direction.dtype)
 
 
@@ -196,7 +197,7 @@ class NuclearBall(Constraint):
             return direction
         axes = group_axes(direction.ndim, self.axis)
         u, s, vt = jnp.linalg.svd(to_rows(wide(direction), axes), full_matrices=False)
-        end = -as_wide(self.radius, u) * self._share(direction) * jnp.where(s[0] > 0, jnp.outer(u[:, 0], vt[0]), 0)
+        end = -as_wide(self.radius, u) * self._share(direction) * jnp.where(s[0] == 0, 0, jnp.outer(u[:, 0], vt[0]))
         return from_rows(end, direction.shape, axes).astype(direction.dtype)
 
     def _share(self, w: jax.Array) -> float:

@@ -108,10 +108,10 @@ class TreeNorm(Constraint):
         # Every leaf rounds to half an ulp of its dtype; the sum of squares of the largest one is the least exact.
         slack = max(rounding(wide(leaf), tuple(range(leaf.ndim))) + eps(leaf.dtype) / 2 for leaf in leaves)
         inside = jnp.abs(norm - self.radius) <= slack * self.radius
-        safe = jnp.where(norm > 0, norm, 1)
+        safe = jnp.where(norm == 0, 1, norm)  # a norm that is not a number stays so, and makes all leaves so
         fixed = jax.lax.stop_gradient(safe)  # leaves a norm of 1 to differentiate, whose square does not underflow
         even = count**-0.5
-        directions = [jnp.where(norm > 0, (wide(leaf) / fixed) / (safe / fixed), even) for leaf in leaves]
+        directions = [jnp.where(norm == 0, even, (wide(leaf) / fixed) / (safe / fixed)) for leaf in leaves]
         moved = [direction * self.radius for direction in directions]
         ends = [jnp.where(inside, leaf, end.astype(leaf.dtype)) for leaf, end in zip(leaves, moved, strict=True)]
         return jax.tree.unflatten(structure, ends)

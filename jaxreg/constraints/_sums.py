@@ -18,8 +18,8 @@ from jaxreg._sharding import partitioned
 
 
 def _largest(rows: jax.Array) -> jax.Array:
-    # 1 at the first largest entry of each row, 0 elsewhere.
-    return jax.nn.one_hot(jnp.argmax(rows, axis=1), rows.shape[1], dtype=rows.dtype)
+    # 1 at the first largest entry of each row, 0 elsewhere; what is not a number stays so.
+    return jnp.where(jnp.isnan(rows), rows, jax.nn.one_hot(jnp.argmax(rows, axis=1), rows.shape[1], dtype=rows.dtype))
 
 
 def _sum_tolerance(x: jax.Array, w: jax.Array, axes: tuple[int, ...]) -> jax.Array:
