@@ -130,7 +130,7 @@ def simplex_rows(rows: jax.Array, totals: jax.Array) -> jax.Array:
     unit = jnp.maximum(rows - largest, -scale) / scale
     # The sum is 1 at the level max_k (u₁ + … + u_k - 1) / k, u in falling order; the weights above it are held.
     sums = jnp.cumsum(jnp.sort(jax.lax.stop_gradient(unit), axis=1, descending=True), axis=1)
-    level = jnp.max((sums - 1) / jnp.arange(1, rows.shape[1] + 1, dtype=rows.dtype), axis=1, keepdims=True)
+    level = jnp.max((sums - 1) / jnp.arange(1, rows.shape[1] + 1, dtype=rows.dtype)[None], axis=1, keepdims=True)
     held = ~(unit <= level)  # what is not a number stays so
     for _ in range(2):  # what rounding leaves of the sum, the second round takes away
         count = jnp.sum(held, axis=1, keepdims=True, dtype=rows.dtype)

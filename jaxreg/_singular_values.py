@@ -50,7 +50,7 @@ def _clipped(x: jax.Array, limit: jax.Array) -> tuple[jax.Array, jax.Array, Any]
     scaled, scale = _scaled(x)
     u, s, vt = jnp.linalg.svd(scaled, full_matrices=False)
     values = jnp.minimum(s, limit / scale)
-    return _product(u * values, vt) * scale, s[0] * scale, (u, s, vt, values, scale)
+    return _product(u * values[None], vt) * scale, s[0] * scale, (u, s, vt, values, scale)
 
 
 @clipped.defjvp
@@ -58,7 +58,7 @@ def _clipped_jvp(primals: Any, tangents: Any) -> Any:
     value, largest, (u, s, vt, values, _) = _clipped(*primals)
     dx, dlimit = tangents
     over = s > values
-    moved = _free_along(u, s, vt, values, ~over, dx) + dlimit * _product(jnp.where(over, u, 0), vt)
+    moved = _free_along(u, s, vt, values, ~over, dx) + dlimit * _product(jnp.where(over[None], u, 0), vt)
     return (value, largest), (moved, _product(_product(u[:, 0], dx), vt[0]))
 
 
@@ -76,7 +76,7 @@ def _lowered(x: jax.Array, total: jax.Array) -> tuple[jax.Array, jax.Array, Any]
     u, s, vt = jnp.linalg.svd(scaled, full_matrices=False)
     inside = jnp.sum(s) * scale <= total
     values = jnp.where(inside, s, simplex_rows(s[None], (total / scale).reshape(1, 1))[0])
-    return _product(u * values, vt) * scale, jnp.sum(s) * scale, (u, s, vt, values, inside)
+    return _product(u * values[None], vt) * scale, jnp.sum(s) * scale, (u, s, vt, values, inside)
 
 
 @lowered.defjvp
@@ -87,7 +87,9 @@ def _lowered_jvp(primals: Any, tangents: Any) -> Any:
     ds = jnp.sum(_product(u.T, dx) * vt, axis=1)
     # Those above 0 share what their sum changes by, and what `total` does.
     shared = (dtotal - jnp.sum(jnp.where(free, ds, 0))) / jnp.sum(free, dtype=s.dtype)
-    moved = _free_along(u, s, vt, values, free, dx) + jnp.where(inside, 0, shared) * _product(jnp.where(free, u, 0), vt)
+    moved = _free_along(u, s, vt, values, free, dx) + jnp.where(inside, 0, shared) * _product(
+        jnp.where(free[None], u, 0), vt
+    )
     return (value, before), (moved, jnp.sum(ds))
 
 
@@ -161,7 +163,7 @@ def _along(
     left = _product(dx, vt.T) - _product(u, inner)
     right = _product(u.T, dx) - _product(inner, vt)
     within = _product(_product(u, slopes * symmetric + means * skew), vt)
-    return within + _product(left * ratios, vt) + _product(u, ratios[:, None] * right)
+    return within + _product(left * ratios[None], vt) + _product(u, ratios[:, None] * right)
 
 
 def _free_along(

@@ -160,6 +160,7 @@ class NMSparse(Constraint):
         sizes = _sizes(to_rows(w, axes)).reshape(-1, self.m)
         mine, others = sizes[:, :, None], sizes[:, None, :]
         places = jnp.arange(self.m)
-        ahead = (others > mine) | ((others == mine) & (places < places[:, None]))
+        first = places[None, None, :] < places[None, :, None]
+        ahead = (others > mine) | ((others == mine) & first)
         kept = (jnp.sum(ahead, axis=2, dtype=jnp.int32) < self.n) | (sizes == 0)
         return jnp.where(from_rows(kept.reshape(-1, size), w.shape, axes), w, 0)

@@ -80,7 +80,7 @@ class Spectral(Penalty):
         left, values, right = jnp.linalg.svd(matrix, full_matrices=False)
         pull = as_wide(step, x) * limit_of_groups(self.strength, matrix, (0, 1))
         held = jnp.cumsum(values) / (pull + jnp.arange(1, values.size + 1, dtype=values.dtype))
-        excess = jnp.maximum(values - jnp.max(held), 0)
+        excess = jnp.maximum(values - jnp.max(held), 0)[None]
         return (x - from_rows(jnp.matmul(left * excess, right, precision="highest"), w.shape, axes)).astype(w.dtype)
 
 
