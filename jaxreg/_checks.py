@@ -77,7 +77,7 @@ def check_integer(value: Any, what: str, low: int, advice: str = "") -> int:
 
 
 def refuse_class(value: object, what: str) -> None:
-    """Refuse a class in the place of an object of it; `what` says in the error for what it was given."""
+    """Raise if a class was passed instead of an instance. `what` names the argument in the error."""
     if isinstance(value, type):
         raise TypeError(f"{what}: {value.__name__} is a class; write {value.__name__}(...)")
 

@@ -15,7 +15,7 @@ def wide(w: jax.Array) -> jax.Array:
 
 
 def as_wide(value: Number, x: jax.Array) -> Number:
-    """A hyperparameter that has a dtype, such as NumPy's float64, in that of `x`, lest work be done in a wider one."""
+    """Cast a hyperparameter with a dtype to that of `x`, so that NumPy's float64 does not widen the computation."""
     return value.astype(x.dtype) if hasattr(value, "astype") else value
 
 

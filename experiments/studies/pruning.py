@@ -3,7 +3,7 @@
 Claim: nine of ten weights can go, bit by bit, at no cost in accuracy (M. Zhu and S. Gupta, 2017), and so can two of
 each four in a row (A. Mishra and others, 2021); with fewer weights a network generalises better (Y. LeCun and others,
 Optimal brain damage, 1990). The sparsity rises as Zhu and Gupta's does, over the first half of the training. Of 100
-epochs in the place of 400 it costs three to five times as much: the rest has to be learnt anew.
+epochs instead of 400 it costs three to five times as much: the rest has to be learnt anew.
 Command: jaxreg run pruning
 """
 

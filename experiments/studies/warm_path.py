@@ -1,6 +1,6 @@
 """One training with ever stronger decay, over many seeds at once.
 
-Claim: a fitted model may be trained on with a decay of 1e-6, then 1e-5, and so on, in the place of a new training for
+Claim: a fitted model may be trained on with a decay of 1e-6, then 1e-5, and so on, instead of a new training for
 each strength (an extension that J. Brownlee's tutorial on weight decay proposes; no figures published). Each recipe of
 the path is the same training, stopped after another stage by a learning rate of 0.
 Command: jaxreg run warm_path

@@ -64,7 +64,7 @@ class Box(Constraint):
 
     Args:
         low: Lower bound; a float, an array that broadcasts against the weights, or an Optax schedule. May be -inf.
-        high: Upper bound, not under `low`, likewise. May be inf.
+        high: Upper bound, at least `low`: one number, or an array as for `low`. May be inf.
 
     Raises:
         ValueError: If a bound is NaN or `low` is above `high`.

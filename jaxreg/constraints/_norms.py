@@ -156,8 +156,8 @@ class MinMaxNorm(Constraint):
 
     Args:
         min: Lower limit, at least 0, or one a group; a float, an array or an Optax schedule.
-        max: Upper limit, above 0 and not under `min`, likewise.
-        rate: Share of the way to the set, above 0 and at most 1, likewise.
+        max: Upper limit, above 0 and at least `min`, in the same form.
+        rate: Share of the way to the set, above 0 and at most 1, in the same form.
         axis: Axes summed over in one norm; by default those of the incoming weights of one unit.
 
     Raises:

@@ -34,7 +34,7 @@ class SpectralNorm(Constraint):
     Args:
         limit: Number above 0; a float, an array or an Optax schedule.
         axis: The incoming axes, the rows of the matrix; by default every axis but the last.
-        fast: Matrix products in the place of an SVD, for GPUs and TPUs: the nearest point to 3e-4 of the limit, for
+        fast: Matrix products instead of an SVD, for GPUs and TPUs: the nearest point to 3e-4 of the limit, for
             weights of norm up to a few limits; from far outside it leads into the set, not to the nearest point.
 
     Raises:
@@ -80,7 +80,7 @@ class SpectralNorm(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """The point of the set farthest against `direction`: -limit · U Vᵀ, and 0 in the place of no singular value."""
+        """Return the farthest point against `direction`: -limit · U Vᵀ, with zero singular values left at zero."""
         if direction.size == 0:
             return direction
         axes = group_axes(direction.ndim, self.axis)
@@ -104,7 +104,7 @@ class Orthonormal(Constraint):
 
     Args:
         axis: The incoming axes, the rows of the matrix; by default every axis but the last.
-        fast: Matrix products in the place of an SVD, for GPUs and TPUs: right to 1e-5 where the singular values are
+        fast: Matrix products instead of an SVD, for GPUs and TPUs: right to 1e-5 where the singular values are
             within a factor of 1,000 of each other, smaller ones grow to at most 1.
 
     Example:

@@ -20,7 +20,7 @@ def write_whole(file: Path, content: str | bytes) -> None:
     """
     if file.is_dir():
         raise ValueError(f"{file} is a folder; expected a file, or a name that is free")
-    if file.exists() and not file.is_file():  # to rename over it would put a file in the place of /dev/null
+    if file.exists() and not file.is_file():  # a rename would replace /dev/null by a file
         raise ValueError(f"{file} is a device or a pipe; expected a file, or a name that is free")
     file = file.resolve()  # what a link points to, not the link, which would be lost
     file.parent.mkdir(parents=True, exist_ok=True)

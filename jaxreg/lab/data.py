@@ -11,7 +11,7 @@ __all__ = ["Data", "parted", "splits", "standardised"]
 class Data(NamedTuple):
     """Training, test and validation rows of each draw.
 
-    A part that has weights but no rows of its own is the training rows, told apart from them by its weights.
+    A part that has weights but no rows of its own is the training rows, with weights of their own.
 
     Args:
         x_train: Inputs, of shape (draws, rows, …): features, steps and features, or places and channels.

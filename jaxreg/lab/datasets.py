@@ -190,7 +190,7 @@ def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: in
 def openml(data_id: int, folder: str | Path | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Load inputs and targets of a data set of openml.org, by its number there; for `splits`.
 
-    Classes become integers from 0 in the order of their names; the categories of a feature become numbers likewise,
+    Classes become integers from 0 in the order of their names; so do the categories of a feature,
     and what is missing is NaN. A set is fetched once and then read from `folder`.
 
     Args:

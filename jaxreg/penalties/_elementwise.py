@@ -104,7 +104,7 @@ class L1L2(Penalty):
 
     Args:
         l1: Strength of the absolute values, at least 0; a float, an array or an Optax schedule.
-        l2: Strength of the squares, likewise.
+        l2: Strength of the squares, in the same form.
 
     Raises:
         ValueError: If a strength is negative, infinite or NaN.
@@ -146,7 +146,7 @@ class Lp(Penalty):
 
     Args:
         strength: Number of at least 0; a float, an array or an Optax schedule.
-        p: The power, above 0 and at most 2, likewise.
+        p: The power, above 0 and at most 2, in the same form.
 
     Raises:
         ValueError: If the strength is negative, infinite or NaN, or p is not in (0, 2].
@@ -182,7 +182,7 @@ class MCP(Penalty):
 
     Args:
         strength: Number of at least 0, the slope beside 0; a float, an array or an Optax schedule.
-        gamma: γ, above 0, likewise: the larger, the more like L1.
+        gamma: γ, above 0, in the same form; the larger it is, the more like L1.
 
     Raises:
         ValueError: If the strength is negative, infinite or NaN, or γ is not above 0 and finite.

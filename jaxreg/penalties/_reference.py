@@ -13,7 +13,7 @@ from jaxreg._protocols import Cost, Penalty, Proximable, innermost, refuse_other
 
 @hyperparameters
 class ToReference(Penalty):
-    """A penalty measured from a reference in the place of 0: penalty(w - reference).
+    """Penalty measured from a reference instead of 0: penalty(w - reference).
 
     With L2 it is strength · Σ(w - w_ref)²: L2-SP, where the reference is the pre-trained weights, and L2-init, where it
     is the initial ones. With L1 most weights stay at the reference. `jaxreg.to_reference` makes one for each leaf of

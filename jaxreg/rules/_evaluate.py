@@ -108,7 +108,7 @@ def penalty_gradient(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> ja
 
 
 def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Array | int | None) -> jax.Array:
-    """Return the proximal step of `size` from `array`, in the place of one leaf; refuses a rule that has none."""
+    """Return the proximal step of `size` from `array`, an array like the leaf; refuses a rule that has none."""
     if not isinstance(innermost(rule), Proximable):
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} has no proximal step; expected a penalty with a method prox(w, step) "
@@ -146,7 +146,7 @@ def project_leaves(
 
 
 def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array:
-    """What a rule makes of `array`, in the place of one leaf, in its dtype; refuses another shape."""
+    """Return what a rule made of `array` in the dtype of `array`; refuses another shape."""
     if jnp.shape(value) != array.shape:
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} gives shape {jnp.shape(value)} for weights of shape {array.shape}; "
@@ -204,7 +204,7 @@ def _project(params: Tree, rules: ConstraintRules, step: jax.Array | int | None,
 def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> Tree:
     """`params` plus `updates`, projected in one step: exactly the projected point, without a second rounding.
 
-    Use it in the place of `optax.apply_updates` when the chain has no `jaxreg.project`.
+    Use it instead of `optax.apply_updates` when the chain has no `jaxreg.project`.
 
     Args:
         params: Tree of weight arrays.

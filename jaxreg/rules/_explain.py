@@ -23,7 +23,7 @@ class Row(NamedTuple):
         kind: What the leaf is to its layer.
         rule: The object for it, its `axis` filled in; None where no pattern claims the leaf.
         axes: The axes that are summed over in one norm; None where the rule looks at each weight for itself.
-        norms: The number of norms (of sums, of matrices); None likewise.
+        norms: Number of norms (of sums, of matrices); None if there is no rule.
     """
 
     path: str

@@ -13,7 +13,7 @@ from jaxreg.rules._matching import assign
 
 
 def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
-    """Rules that measure penalties from the weights of another tree in the place of 0: L2-SP, L2-init and their like.
+    """Make rules that measure penalties from the weights of another tree instead of 0, as L2-SP and L2-init do.
 
     Args:
         reference: Tree like the parameters: the pre-trained weights (L2-SP) or the initial ones (L2-init).

@@ -32,7 +32,7 @@ RECURRENT_KERNELS: Kind = Kind.RECURRENT_KERNELS
 """The weights between a recurrent layer's state and its units."""
 
 BIASES: Kind = Kind.BIASES
-"""The offsets of units; the offset of a normalisation layer is none of them."""
+"""The offsets of units; not that of a normalisation layer."""
 
 EMBEDDINGS: Kind = Kind.EMBEDDINGS
 """The tables of embeddings, of which one row is one unit."""

@@ -71,7 +71,7 @@ def require_params(params: Tree | None, name: str) -> None:
 
 
 def leaves_like(params: Tree, tree: Tree) -> list[Any]:
-    """What `tree` has in the place of each leaf of `params`, None included."""
+    """Return the part of `tree` at each leaf of `params`, None included."""
     structure: Any = jax.tree.structure(params)
     return structure.flatten_up_to(tree)
 

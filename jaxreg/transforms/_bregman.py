@@ -17,7 +17,7 @@ from jaxreg.transforms._exact_update import landing
 
 
 class BregmanState(NamedTuple):
-    """The number of updates made, and the dual weights v in the place of each leaf (0 where there is no rule)."""
+    """The number of updates made, and the dual weights v of each parameter (0 where there is no rule)."""
 
     count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
     dual: Any

@@ -1,7 +1,7 @@
 """Steps towards the farthest point of a set against the gradient: conditional gradient, steepest descent, spheres.
 
 Where a constraint has `lmo(direction)`, a point z of its set that minimises ⟨direction, z⟩ (a linear minimisation
-oracle), these links put it in the place of the optimiser's direction u. They stand before the learning rate η. What
+oracle), these links replace the optimiser's direction u by it. They stand before the learning rate η. What
 the set is decides what the step is: the sign of u for `LinfBall` (signSGD, Lion), U Vᵀ for `SpectralNorm` (Muon), u
 of unit length, unit by unit, for `MaxNorm`. Adam needs no place in such a chain; a running mean of the gradient does:
 
@@ -27,7 +27,7 @@ def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation
 
     Stands before the learning rate, which is the share, in [0, 1]. From a start in a convex set every step stays in it
     with no projection (see `jaxreg.projected` for the start). Decoupled decay is built in: signSGD with AdamW's decay
-    d at the rate r is this with `LinfBall(1 / d)` at the rate r d; Muon likewise, with `SpectralNorm(1 / d)`.
+    d at the rate r is this with `LinfBall(1 / d)` at the rate r d; Muon is the same with `SpectralNorm(1 / d)`.
 
     Args:
         rules: Which constraint with an `lmo` for which leaves; limits are floats, arrays or Optax schedules.
@@ -103,7 +103,7 @@ def steepest(rules: ConstraintRules) -> optax.GradientTransformation:
 def hyperball(rules: ConstraintRules, learning_rate: Number) -> optax.GradientTransformation:
     """Steps that keep the norm, of a length that is a share of it: w ← R · unit(w - η R · unit(u)), unit(x) = x / ‖x‖.
 
-    Stands in the place of the learning rate and of the constraint, behind `optax.scale_by_adam` or another direction.
+    Replaces the learning rate and the constraint. Stands behind `optax.scale_by_adam` or another direction.
     The learning rate is the angle of a step, in radians while it is small, for weights of every size; there is nothing
     left for a decay to do.
 

@@ -140,3 +140,15 @@ code = "is not prose"
     assert [fault[:20] for fault in PROSE["faults"](long)] == [
         "22.5 words per sente", "a sentence of 41 wor", "a cell of 41 words: ", "a word to avoid: les",
     ]  # fmt: skip
+
+
+def test_code_and_help_use_plain_words():
+    files = [file for folder in ("jaxreg", "experiments", "scripts") for file in (ROOT / folder).rglob("*.py")]
+    lines = {file: file.read_text("utf-8").splitlines() for file in files if file.name != "prose.py"}
+    found = [
+        f"{file.relative_to(ROOT)}:{number}: {word[0]}"
+        for file, text in lines.items()
+        for number, line in enumerate(text, 1)
+        if (word := PROSE["WORST"].search(line))
+    ]
+    assert not found

@@ -159,7 +159,7 @@ class Search:
     """
 
     table: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE", help="A .csv, .xlsx, .npz or .parquet file.")]
-    target: Annotated[str, tyro.conf.arg(metavar="COLUMN", help="The column to foretell.")]
+    target: Annotated[str, tyro.conf.arg(metavar="COLUMN", help="Column to predict.")]
     task: Annotated[
         Literal["classification", "regression"] | None,
         tyro.conf.arg(help="Whether it is a class or a number.", help_behavior_hint="(default: told from the column)"),
@@ -213,7 +213,7 @@ class Search:
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """Foretell the target of each row of a table with a model that search wrote; prints CSV.
+    """Predict the target of each row of a table with a model that search wrote; prints CSV.
 
     Columns are found by their names, in any order.
 
@@ -226,7 +226,7 @@ class Predict:
     out: Annotated[Path | None, _shown("The file.", "FILE", "printed")] = None
 
     def __call__(self) -> None:
-        """Foretell."""
+        """Predict."""
         from jaxreg.lab.cli import predict
 
         predict.predict(self.model, self.table, self.out, self.names)
@@ -285,7 +285,7 @@ def main() -> None:
     """Do what the command line says."""
     sys.unraisablehook = _strike_again
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # where it is no UTF-8, a sign is told by its number
+        sys.stdout.reconfigure(errors="backslashreplace")  # without UTF-8, a character is printed as its number
     if sys.argv[1:] == ["--version"]:
         print(f"jaxreg {jaxreg.__version__}")
         return

@@ -92,7 +92,7 @@ def claims_table(source: Source) -> Table:
         difference = interval(change, fresh.data, claim.variable)
         rows.append([[Quoted(claim.words)], compared, counted(source, claim), difference, [finding]])
     columns = ["claim", "compared", "in", "difference", "finding"]
-    return Table(["The claims, held against the draws"], columns, rows)
+    return Table(["The claims and what the draws say"], columns, rows)
 
 
 def sweep_table(source: Source) -> Table:

@@ -76,7 +76,7 @@ def verdict(source: Source) -> list[Text]:
     ]
     told.append(["Chosen inside the ", outer, " outer folds: ", *_joined(times), "."])
     if rivals := [name for name in nested.rivals if name != method]:
-        told.append(["Not to be told from the best by these rows: ", *_joined([[Code(name)] for name in rivals]), "."])
+        told.append(["Statistically tied with the best: ", *_joined([[Code(name)] for name in rivals]), "."])
     enough = found.setting.points >= _POINTS and method != "early stopping"  # which stops before the rate falls
     if enough and (falls := source.find(summaries.still_falls, found.chosen.label)).data > WORTH:
         told.append([

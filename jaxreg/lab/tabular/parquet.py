@@ -90,7 +90,7 @@ def _is_words(types: Any, kind: Any) -> bool:
     if types.is_dictionary(kind):
         kind = kind.value_type
         return _is_numbers(types, kind) or _is_words(types, kind)
-    # Dates and times are told by their text, as in a CSV file.
+    # Dates and times are recognised by their text, as in a CSV file.
     tests = (
         types.is_date,
         types.is_timestamp,
