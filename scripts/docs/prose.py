@@ -1,6 +1,6 @@
 """Measure the prose of pages: words per sentence and per table cell, and words that a reader has to translate.
 
-    python scripts/docs/prose.py [PAGE ...]    # README and the guides by default
+    python scripts/docs/prose.py [PAGE ...]    # README, the guides and the studies by default
 
 Exits with 1 if a page is above a limit: a mean of 17 words per sentence, 40 words in a sentence or a table cell.
 """
@@ -86,7 +86,8 @@ def faults(prose: Prose) -> list[str]:
 def pages() -> list[Path]:
     """Return the pages that the limits are for."""
     guides = [page for folder in ("docs", "docs/studies") for page in sorted((ROOT / folder).glob("*.md"))]
-    return [ROOT / "README.md", *(page for page in guides if page.name not in GENERATED)]
+    ours = [page for page in guides if page.name not in GENERATED]
+    return [ROOT / "README.md", *ours, ROOT / "experiments" / "README.md"]
 
 
 def main() -> None:

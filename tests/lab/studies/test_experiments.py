@@ -43,6 +43,22 @@ def test_every_row_of_the_tutorials_names_a_command():
     assert len(ROWS) > 40
 
 
+FIGURE = re.compile("[+\N{MINUS SIGN}]?[0-9]+(?:[.][0-9]+)?")
+
+
+@pytest.mark.parametrize("row", STUDIES, ids=NAMES)
+def test_the_figures_of_a_row_are_those_of_its_page(row):
+    name = COMMAND.search(row).group(1)
+    assert row.startswith(f"| [{name}](../docs/studies/{name}.md) | ")
+    page = (ROOT / "docs" / "studies" / f"{name}.md").read_text("utf-8")
+    assert f"`jaxreg run {name}`" in page
+    _, claim, found, _ = (cell.strip() for cell in row.strip("| ").split(" | "))
+    assert claim in page
+    figures = FIGURE.findall(found)
+    assert figures
+    assert [figure for figure in figures if figure not in FIGURE.findall(page)] == []
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_study_says_its_claim_and_its_command(name):
     said = ast.get_docstring(ast.parse((ROOT / "experiments" / "studies" / f"{name}.py").read_text("utf-8")))
