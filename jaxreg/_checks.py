@@ -1,6 +1,5 @@
 """Checks of arguments, each with a sentence that says what was given and what was expected."""
 
-import operator
 from typing import Any
 
 import jax.numpy as jnp
@@ -65,15 +64,11 @@ def check_number(value: Number, what: str, within: str) -> None:
 def check_integer(value: Any, what: str, low: int, advice: str = "") -> int:
     """Return `value` as a whole number; raise unless it is one of at least `low`. `what` names it in the error.
 
-    NumPy's whole numbers are taken too, True and False are not.
+    NumPy's whole numbers are taken too. True and False are not, nor are JAX's arrays, which may be traced.
     """
-    try:
-        number = None if isinstance(value, bool | np.bool_) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or number < low:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
         raise ValueError(f"{what} is {value!r}; expected a whole number of at least {low}{advice}")
-    return number
+    return int(value)
 
 
 def refuse_class(value: object, what: str) -> None:

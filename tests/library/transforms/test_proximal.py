@@ -147,7 +147,7 @@ def test_skipped_steps_change_no_bit_and_missing_leaves_stay_missing(adam):
 )
 def test_bad_use_is_refused_in_words(make):
     params = {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}
-    for rules in (jr.Orthogonal(0.1), jr.to_reference(params, jr.Orthogonal(0.1)), jr.MaxNorm(1.0)):
+    for rules in (jr.Orthogonal(0.1), jr.to_reference(params, jr.Orthogonal(0.1)), jnp.sum):
         with pytest.raises(TypeError, match="has no proximal step"):
             make(rules).update(params, make(rules).init(params), params)
     with pytest.raises(ValueError, match=r"'nowhere' matches no parameter.*bias, kernel"):
