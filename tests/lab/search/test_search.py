@@ -18,7 +18,7 @@ from helpers.pages import Page, recompute
 from helpers.tables import a_model
 from scipy import stats
 
-from jaxreg.lab import CLASSES, NUMBERS, Data, Problem, Recipe, fit, linen, squared_error
+from jaxreg.lab import BINARY, CLASSES, NUMBERS, Data, Problem, Recipe, fit, linen, squared_error
 from jaxreg.lab.cli import main
 from jaxreg.lab.models import MLP, Model
 from jaxreg.lab.report.provenance import Source
@@ -198,6 +198,24 @@ def test_a_large_table_is_trained_in_batches():
         (BATCH, 1),
         (BATCH, 4),
     ]
+
+
+def test_a_second_table_of_one_size_compiles_nothing(monkeypatch):
+    compilations, lower = [], jax.stages.Lowered.compile
+    monkeypatch.setattr(jax.stages.Lowered, "compile", lambda *of: compilations.append(of) or lower(*of))
+    rng, plan = np.random.default_rng(0), Plan(methods=(), hidden=3, epochs=2, folds=3, repeats=1)
+    for rows in (60, 70):
+        search(rng.normal(size=(rows, 4)), rng.normal(size=rows), NUMBERS, plan)
+    assert len(compilations) == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "sentence"),
+    [("classification", "task is 'classification'; expected NUMBERS, BINARY or"), (BINARY, "and there are 3 classes")],
+)
+def test_other_tasks_are_refused(task, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        search(np.arange(12.0).reshape(6, 2), np.array([0, 1, 2] * 2), task)
 
 
 @pytest.mark.parametrize("task", [CLASSES, NUMBERS])
