@@ -32,6 +32,10 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert "Norm of each group at most" in page
 
 
+def test_no_page_has_the_name_of_one_of_the_sites_own():
+    assert not {"search", "genindex", "py-modindex"} & {page.stem for page in (ROOT / "docs").glob("*.md")}
+
+
 def test_the_citation_is_of_this_version():
     cited = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.MULTILINE)
     assert cited is not None
