@@ -15,12 +15,13 @@ from jaxreg.constraints._norms import MinMaxNorm
 
 @hyperparameters
 class FrobeniusSphere(Constraint):
-    """Norm of the whole array exactly `radius`: {W : ‖W‖_F = radius}, projected by W · radius / ‖W‖_F.
+    """Norm of a layer's array exactly `radius`: {W : ‖W‖_F = radius}, projected by W · radius / ‖W‖_F.
 
-    An array of zeros has no direction; all of its weights become equal, a nearest point like any other.
+    As a rule on a stack of layers, each layer has a sphere of its own. An array of zeros has no direction; all of its
+    weights become equal, a nearest point like any other.
 
     Args:
-        radius: Number above 0; a float, an array or an Optax schedule.
+        radius: Number above 0; a float, an Optax schedule, or an array: one number, or one per layer of a stack.
 
     Raises:
         ValueError: If the radius is 0, negative, infinite or NaN.

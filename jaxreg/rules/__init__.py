@@ -2,7 +2,7 @@
 
 from jaxreg.rules._evaluate import apply_updates, feasible, penalty, projected, violation
 from jaxreg.rules._explain import explain
-from jaxreg.rules._factories import initial_spheres, to_reference
+from jaxreg.rules._factories import initial_boxes, initial_spheres, to_reference
 from jaxreg.rules._frameworks import BIASES, EMBEDDINGS, KERNELS, RECURRENT_KERNELS
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "apply_updates",
     "explain",
     "feasible",
+    "initial_boxes",
     "initial_spheres",
     "penalty",
     "projected",

@@ -1,15 +1,19 @@
-"""Rules made from parameters: an anchor at their values, spheres at their norms."""
+"""Rules made from parameters: an anchor at their values, spheres at their norms, boxes at their largest magnitudes."""
 
-import re
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
 
 from jaxreg._groups import group_norms
 from jaxreg._hyperparameters import Number
 from jaxreg._precision import wide
 from jaxreg._protocols import Rules, Tree
+from jaxreg.constraints._bounds import Box
 from jaxreg.constraints._spheres import FrobeniusSphere
 from jaxreg.penalties._reference import ToReference
 from jaxreg.rules._frameworks import KERNELS
-from jaxreg.rules._matching import assign
+from jaxreg.rules._matching import Leaf, assign
 
 
 def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
@@ -37,16 +41,19 @@ def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
         ['hidden/kernel'] 0.0 8.0
     """
     claimed = [(leaf, rule) for leaf, rule in assign(reference, rules) if rule is not None]
-    return {re.escape(leaf.path): ToReference(rule, leaf.array) for leaf, rule in claimed}
+    return {leaf.path: ToReference(rule, leaf.array) for leaf, rule in claimed}
 
 
 def initial_spheres(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, FrobeniusSphere]:
-    """Rules that hold each leaf at a share of the norm that it has: {its path: `FrobeniusSphere`}.
+    """Return rules that hold each layer at a share of the norm that it has: {path of its leaf: `FrobeniusSphere`}.
 
     Args:
         params: Tree of weight arrays, such as the initial ones; traced or not.
-        pattern: Which leaves.
-        share: Of the norm, above 0; a float or an array.
+        pattern: Pattern of the leaves.
+        share: Share of the norm, above 0; a float or an array.
+
+    Returns:
+        One rule per leaf. A stack of layers has one radius per layer.
 
     Raises:
         ValueError: If the pattern matches nothing, or a known norm is 0.
@@ -57,10 +64,46 @@ def initial_spheres(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -
         >>> print({path: float(rule.radius) for path, rule in jr.initial_spheres(params, share=0.5).items()})
         {'hidden/kernel': 2.5}
     """
-    whole = {pattern: lambda w: w}
-    norms = {
-        leaf.path: group_norms(wide(leaf.array), tuple(range(leaf.array.ndim))).reshape(())
-        for leaf, rule in assign(params, whole)
-        if rule is not None
-    }
-    return {re.escape(path): FrobeniusSphere(share * norm) for path, norm in norms.items()}
+    norms = _of_each_layer(params, pattern, lambda w, axes: group_norms(wide(w), axes))
+    return {leaf.path: FrobeniusSphere(share * jnp.squeeze(norm, _axes_of_layer(leaf))) for leaf, norm in norms}
+
+
+def initial_boxes(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, Box]:
+    """Return rules that hold each layer's weights within a share of the largest magnitude that one of them has.
+
+    Args:
+        params: Tree of weight arrays, such as the initial ones; traced or not.
+        pattern: Pattern of the leaves.
+        share: Share of the largest magnitude, at least 0; a float or an array.
+
+    Returns:
+        {path: `Box`} with one rule per leaf. A stack of layers has one bound per layer.
+
+    Raises:
+        ValueError: If the pattern matches nothing.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"hidden": {"kernel": jnp.array([[3.0], [-4.0]]), "bias": jnp.zeros(1)}}
+        >>> print({path: float(rule.high) for path, rule in jr.initial_boxes(params, share=2.0).items()})
+        {'hidden/kernel': 8.0}
+
+    Reference:
+        Elsayed et al., Weight clipping for deep continual and reinforcement learning, 2024: bounds in proportion to
+        those that weights are drawn within.
+    """
+    largest = _of_each_layer(params, pattern, lambda w, axes: jnp.max(jnp.abs(w), axes, keepdims=True, initial=0))
+    bounds = [(leaf, share * (most if leaf.layers else jnp.squeeze(most))) for leaf, most in largest]
+    return {leaf.path: Box(-bound, bound) for leaf, bound in bounds}
+
+
+def _of_each_layer(
+    params: Tree, pattern: str, measure: Callable[[jax.Array, tuple[int, ...]], jax.Array]
+) -> list[tuple[Leaf, jax.Array]]:
+    # A number per layer of each leaf, the axes of the layer kept with length 1.
+    matched = [leaf for leaf, rule in assign(params, {pattern: lambda w: w}) if rule is not None]
+    return [(leaf, measure(leaf.array, _axes_of_layer(leaf))) for leaf in matched]
+
+
+def _axes_of_layer(leaf: Leaf) -> tuple[int, ...]:
+    return tuple(a for a in range(leaf.array.ndim) if a not in leaf.layers)

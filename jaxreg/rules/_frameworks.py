@@ -1,15 +1,27 @@
 """What a leaf is to its layer, and which of its axes are the incoming weights of one unit: told from the tree alone.
 
-The names are those of Flax Linen, Flax NNX, Equinox, Haiku, Keras and PyTorch. Where a name stands for several layouts,
-what lies beside the leaf decides: a bias has the shape of its layer's outputs. Layers may be stacked, axes in front.
+The names are those of Flax Linen, Flax NNX, Equinox, Haiku, Keras and PyTorch; named arrays are those of haliax and
+penzai. Evidence counts in this order: names of the layer on the path and the class of the node; names of axes that a
+box carries; the shape of the bias beside the leaf; the layout that the leaf's own name usually has. What they leave
+open is reported with the reading that was taken.
 """
 
 import enum
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
-Shape = tuple[int, ...]
+from jaxreg.rules._layouts import (
+    Axes,
+    Reading,
+    Shape,
+    any_contraction,
+    general_contraction,
+    readings,
+    same_groups,
+    windows,
+)
 
 
 class Kind(enum.StrEnum):
@@ -43,28 +55,40 @@ _KERNEL = re.compile(
 _RECURRENT = re.compile(r"recurrent_kernel|w_h|weight_hh(_l\d+\w*)?")
 _BIAS = re.compile(r"bias|b|bias_\w+|in_proj_bias")
 _EMBEDDING = re.compile(r"embeddings?")
-_ATTENTION_INPUT = re.compile(r"query|key|value")
-_OUTPUTS_FIRST = re.compile(r"weight\w*|\w+_proj_weight")  # Equinox and PyTorch
+_NAMED_WEIGHTS = re.compile(r"weights")  # in penzai, whose axes have names
+_UNITS_FIRST = re.compile(r"weight(_\w+)?|\w+_proj_weight")  # Equinox and PyTorch
 _GATE = re.compile(r"[hi][ifgorznh]?_?|dense_[hi]")  # the layers of a cell in Flax, all of one bias shape
-_EQUINOX = re.compile(r"Linear|LSTMCell|GRUCell|Conv(?:Transpose)?(\d)d")  # the classes, with the axes of space
+_NORM = re.compile(r".*norm.*|([a-z0-9]+_)?(ln|bn|gn)\d*(_[a-z0-9]+)?", re.IGNORECASE)
+_STACK_OF_AXES = re.compile(r".*(layer|stack|scan|block|repeat|stage|ensemble|member|expert).*", re.IGNORECASE)
+_LIFTED = re.compile(r"(Scan|Vmap)[A-Z]\w*_\d+")
+_CONVOLUTION = re.compile(
+    r"(?P<how>separabledepthwise|depthwise|separable)?conv(?P<early>transpose)?((?P<space>[123])d)?(?P<late>transpose)?\d*"
+)
+_DENSE = {"dense", "linear", "vanillarnn", "lstm", "gru", "rnn"} | {
+    f"{cell}cell" for cell in ("lstm", "optimizedlstm", "gru", "mgu", "simple", "simplernn")
+}
+_CELLS = {"LSTMCell": 4, "GRUCell": 3}  # of Equinox, with their gates
+_LAYERS_OF = re.compile(r"(equinox|flax\.nnx|haliax|penzai)\.nn\b.*")  # the modules of their layers
 
 
 class Place(NamedTuple):
     """Where a leaf lies: the names on its path, and what is around it.
 
     Attributes:
-        names: The steps of the path, from the root to the leaf.
-        shape: The shape of the leaf.
+        names: Steps of the path from the root to the leaf, without those that lead into a wrapper of the array.
+        shape: Shape of the leaf.
         beside: {name: shape} of the leaves under the same parent, this one included.
         layers: {name: {name: shape}} of the leaves under the nodes beside the parent, itself included.
-        owner: The name of the parent's class; empty where the tree does not tell.
+        owner: The parent itself; None if no path leads to it.
+        axis_names: Names of the leaf's axes, None for an axis without; empty if the tree has no names.
     """
 
     names: tuple[str, ...]
     shape: Shape
     beside: Mapping[str, Shape]
     layers: Mapping[str, Mapping[str, Shape]]
-    owner: str
+    owner: Any = None
+    axis_names: tuple[str | None, ...] = ()
 
     @property
     def name(self) -> str:
@@ -76,10 +100,56 @@ class Place(NamedTuple):
         """Return the step before the last."""
         return self.names[-2] if len(self.names) > 1 else ""
 
+    @property
+    def owner_class(self) -> str:
+        """Return the framework's class that the parent is of, itself or by inheritance; empty for any other."""
+        bases = type(self.owner).__mro__
+        return next((base.__name__ for base in bases if _LAYERS_OF.fullmatch(base.__module__)), "")
 
-def kind_of(place: Place) -> Kind:
-    """What the leaf is to its layer."""
-    if _EMBEDDING.fullmatch(place.name) or (place.name == "weight" and place.owner == "Embedding"):
+
+class Inference(NamedTuple):
+    """What was inferred of a leaf.
+
+    Attributes:
+        kind: What the leaf is to its layer.
+        axes: Axes of the incoming weights of one unit.
+        layers: Axes that count the layers of a stack.
+        source: The evidence: "name", "class", "box", "bias" or "default".
+        others: Readings that fit as well.
+        doubt: Why the kind itself is uncertain; empty if it is not.
+    """
+
+    kind: Kind
+    axes: Axes
+    layers: Axes
+    source: str
+    others: tuple[Reading, ...] = ()
+    doubt: str = ""
+
+
+def is_weight(name: Any) -> bool:
+    """Return whether a step of a path is the name of a weight, a bias or a table."""
+    known = (_KERNEL, _RECURRENT, _BIAS, _EMBEDDING, _NAMED_WEIGHTS)
+    return isinstance(name, str) and any(pattern.fullmatch(name) for pattern in known)
+
+
+def infer(place: Place) -> Inference:
+    """Return what the leaf is to its layer, the axes of one unit's weights, and the evidence."""
+    kind = _kind_of(place)
+    ndim = len(place.shape)
+    everything = tuple(range(ndim))
+    if kind is Kind.OTHERS:
+        return Inference(kind, everything[:-1] or everything, (), "default")
+    if kind is Kind.BIASES:
+        return _of_bias(place)
+    named = _by_named_axes(place)
+    if named:
+        return Inference(kind, *named, "box")
+    return Inference(kind, *_of_weight(place))
+
+
+def _kind_of(place: Place) -> Kind:
+    if _EMBEDDING.fullmatch(place.name) or (place.name == "weight" and place.owner_class == "Embedding"):
         return Kind.EMBEDDINGS
     if _BIAS.fullmatch(place.name):
         return Kind.OTHERS if _in_norm(place) else Kind.BIASES
@@ -87,16 +157,25 @@ def kind_of(place: Place) -> Kind:
         return Kind.OTHERS
     if _RECURRENT.fullmatch(place.name):
         return Kind.RECURRENT_KERNELS
-    if _KERNEL.fullmatch(place.name):
+    if _KERNEL.fullmatch(place.name) or (place.axis_names and _NAMED_WEIGHTS.fullmatch(place.name)):
         return Kind.RECURRENT_KERNELS if _in_recurrent_layer(place) else Kind.KERNELS
     return Kind.OTHERS
 
 
 def _in_norm(place: Place) -> bool:
-    # A normalisation layer has a scale, or (in Equinox and PyTorch) a weight of one axis, or only its name to tell.
-    if "scale" in place.beside or "Norm" in place.owner or len(place.beside.get("weight", (0, 0))) < 2:
+    # A normalisation layer has a scale, or (in Equinox and PyTorch) a weight of the shape of its bias, or only its name
+    # or its class to tell.
+    weight = place.beside.get("weight", (0, 0))
+    if "scale" in place.beside or len(weight) < 2 or weight == place.beside.get("bias"):
         return True
-    return "norm" in place.layer.lower() and all(len(shape) < 2 for shape in place.beside.values())
+    if any("Norm" in base.__name__ for base in type(place.owner).__mro__):
+        return True
+    return bool(_NORM.fullmatch(place.layer)) and not _weights_beside(place)
+
+
+def _weights_beside(place: Place) -> list[str]:
+    names = [name for name in place.beside if _KERNEL.fullmatch(name) or _RECURRENT.fullmatch(name)]
+    return [name for name in names if len(place.beside[name]) > 1]
 
 
 def _in_recurrent_layer(place: Place) -> bool:
@@ -114,81 +193,199 @@ def _in_recurrent_layer(place: Place) -> bool:
     return layer == "linear_1" and len(place.names) > 2 and place.names[-3].startswith("vanilla_rnn")
 
 
-def unit_axes(place: Place, kind: Kind) -> tuple[int, ...]:
-    """Return the axes that are summed over in the norm of one unit's incoming weights."""
+def _by_named_axes(place: Place) -> Reading | None:
+    # haliax's layers say In and Out (and Spatial, Embed), penzai's in_axis_names, out_axis_names and vocabulary_axis.
+    inputs = _names_of(place.owner, "In", "Spatial", "Embed", "in_axis_names")
+    units = _names_of(place.owner, "Out", "Vocab", "out_axis_names", "vocabulary_axis")
+    if not place.axis_names or not inputs | units:
+        return None
+    places = dict(enumerate(place.axis_names))
+    axes = tuple(a for a, name in places.items() if (name in inputs if inputs else name not in units))
+    return Reading(axes, tuple(a for a, name in places.items() if a not in axes and name not in units))
+
+
+def _names_of(owner: Any, *attributes: str) -> set[Any]:
+    found: set[Any] = set()
+    for attribute in attributes:
+        value = getattr(owner, attribute, ())
+        for axis in value if isinstance(value, list | tuple) and not hasattr(value, "name") else (value,):
+            found.add(getattr(axis, "name", axis))
+    return found
+
+
+def _of_weight(place: Place) -> tuple[Axes, Axes, str, tuple[Reading, ...]]:
+    # The readings that the evidence leaves, taken in its order: the first kind of it that leaves one is the source.
+    shape, bias, stacked_on = place.shape, _bias_beside(place), _stacked_on(place)
+    layouts = _by_class(place)
+    source = "default" if layouts is None else "class" if place.owner_class else "name"
+    if layouts is None:
+        layouts = _by_name(place)
+    if stacked_on is not None:
+        source = "box" if place.axis_names else "name"
+    elif bias is None and _beside_single_layers(place):
+        stacked_on = ()
+    first = _UNITS_FIRST.fullmatch(place.name) is not None and not place.owner_class  # PyTorch stacks in front
+    known = partial(readings, shape, layouts, sizes=_sizes(place), in_front=first)
+    found = known(stacked_on=stacked_on) or known()
+    if bias is not None and (source == "default" or _differ(shape, found)):
+        fitting = known(bias, stacked_on=stacked_on)
+        if (
+            not fitting and source == "default"
+        ):  # of no layout that this name has elsewhere: the bias has the units' axes
+            fitting = readings(shape, any_contraction(len(shape)), bias)
+        if fitting:
+            return *fitting[0], "bias", tuple(fitting[1:])
+        found = [*found, Reading(())]
+    if not found:
+        found = [Reading(tuple(range(len(shape) - 1))), Reading(())]
+    return *found[0], source, tuple(found[1:])
+
+
+def _differ(shape: Shape, found: list[Reading]) -> bool:
+    return any(other.layers != found[0].layers or not same_groups(shape, found[0].axes, other.axes) for other in found)
+
+
+def _by_class(place: Place) -> list[str] | None:
+    # The layouts of the layer that the node's class or the path names; None for any other.
+    first = _UNITS_FIRST.fullmatch(place.name) is not None
+    dense = ["oi" if first else "io"]
+    layer = _plain(place.owner_class or place.layer)
+    if _EMBEDDING.fullmatch(place.name) or layer == "embedding":
+        return ["oi"]
+    if place.name in ("depthwise_kernel", "pointwise_kernel"):  # of a separable convolution in Keras
+        return windows("oo" if place.name == "depthwise_kernel" else "io", len(place.shape) - 2)[:1]
+    if told := _CONVOLUTION.fullmatch(layer):
+        return _of_convolution(place, told, first)
+    if layer == "convlocal":
+        return windows("io", 3, "p")
+    if layer in ("convlstmcell", "inputtohidden", "hiddentohidden"):
+        return windows("io", 3)
+    if layer in _DENSE or re.fullmatch(r"weight_[ih]h(_l\d+\w*)?|\w+_proj_weight|w_[ih]", place.name):
+        return dense
+    if layer in ("densegeneral", "lineargeneral"):
+        return general_contraction(len(place.shape))
+    if layer in ("einsum", "einsumdense"):
+        return any_contraction(len(place.shape))
+    if _GATE.fullmatch(place.layer) and _bias_beside(place) is not None and not first:
+        return None if place.layer in ("ih", "hh") else dense
+    return _of_attention(place)
+
+
+def _of_convolution(place: Place, told: re.Match[str], first: bool) -> list[str]:
+    window = getattr(place.owner, "kernel_size", None)
+    space = len(window) if isinstance(window, tuple) else told["space"]
+    if told["how"] == "depthwise" and place.name == "kernel":
+        after = ["oo"]  # of Keras; in Haiku and Flax it is a grouped convolution
+    elif told["late"]:  # of Keras and Haiku
+        after = ["oi"]
+    elif told["early"] and not first:  # of Flax
+        transposed = getattr(place.owner, "transpose_kernel", None)
+        after = ["io", "oi"] if transposed is None else ["oi"] if transposed else ["io"]
+    else:
+        after = ["oi" if first else "io"]
+    lines = [line for each in after for line in windows(each, 3, before=not first)]
+    return [line for line in lines if space is None or line.count("s") == int(space)]
+
+
+def _of_attention(place: Place) -> list[str] | None:
+    # Flax and Keras project onto (heads, features), and back from both.
+    if not {"query", "key", "value"} <= place.layers.keys() or place.name != "kernel" or len(place.shape) < 3:
+        return None
+    if place.layer in ("query", "key", "value"):
+        back = (place.layers.get("out") or place.layers.get("attention_output") or {}).get("kernel", ())
+        alike = len(back) == len(place.shape) == 3 and back[:1] == place.shape[1:2]
+        return ["ioo"] if _bias_beside(place) is not None or alike or len(place.shape) > 3 else None
+    return ["iio"] if place.layer in ("out", "attention_output") else None
+
+
+def _by_name(place: Place) -> list[str]:
+    # The layouts that a leaf of this name has somewhere, the likeliest first.
     ndim = len(place.shape)
-    everything = tuple(range(ndim))
-    if kind is Kind.EMBEDDINGS:
-        return everything[-1:]
-    if kind is Kind.BIASES:
-        by_weight = any(map(_OUTPUTS_FIRST.fullmatch, place.beside))
-        return everything[_members(place) if by_weight else _stacked(place) :]
-    if kind is Kind.OTHERS:
-        return everything[:-1] or everything
-    if _OUTPUTS_FIRST.fullmatch(place.name):
-        return everything[_members(place) + 1 :]
-    if place.name == "depthwise_kernel":
-        return everything[:-2]
-    if place.name == "w" and "transpose" in place.layer:
-        return (*everything[:-2], ndim - 1)
-    if place.name == "kernel" and _ATTENTION_INPUT.fullmatch(place.layer) and ndim == 3:
-        return everything[:1]
-    outputs = _outputs(place)
-    for lead in range(len(outputs)):
-        if _ends(place.shape, outputs, lead):
-            return everything[lead : ndim - len(outputs) + lead]
-    if outputs == place.shape[-2:-1]:  # a transposed convolution with its kernel transposed
-        return (*everything[:-2], ndim - 1)
-    return everything[:-1]
+    if _UNITS_FIRST.fullmatch(place.name):
+        if ndim == 2:
+            return ["oi"]
+        return [*windows("oi", ndim - 2, before=False), "oi", *windows("io", ndim - 2, before=False)]
+    if ndim == 2:
+        return ["io"]
+    space = ndim - 2
+    return [*windows("io", space), "io", *windows("oi", space), *windows("oo", space), *general_contraction(ndim)]
 
 
-def layer_axes(place: Place, kind: Kind, axes: tuple[int, ...]) -> int:
-    """The number of axes in front that count the layers of a stack, given the axes of one unit's incoming weights."""
-    ndim = len(place.shape)
-    if kind is Kind.OTHERS or not axes:
-        return 0
-    if kind is Kind.EMBEDDINGS:
-        return max(ndim - 2, 0)
-    if kind is Kind.BIASES:
-        return axes[0]
-    return axes[0] - 1 if _OUTPUTS_FIRST.fullmatch(place.name) else min(axes[0], ndim - 2)
+def _plain(name: str) -> str:
+    # A class and the names that frameworks make of it, alike: Conv2DTranspose, conv2d_transpose_1, conv2_d_transpose.
+    lifted = re.sub(r"^(Scan|Vmap|Checkpoint|Remat)(?=[A-Z])", "", name)
+    return re.sub(r"(_\d+)$", "", lifted).replace("_", "").lower()
 
 
-def _outputs(place: Place) -> Shape:
+def _bias_beside(place: Place) -> Shape | None:
     # The shape of the bias; a gate without one has the shape of another gate's.
-    if "bias" in place.beside or "b" in place.beside or not _GATE.fullmatch(place.layer):
-        return place.beside.get("bias", place.beside.get("b", place.shape[-1:]))
+    wanted = "b" if place.name in ("w", "w_i", "w_h") else "bias"
+    if wanted in place.beside:
+        bias = place.beside[wanted]
+        space = getattr(place.owner, "num_spatial_dims", 0) if place.owner_class else 0
+        return bias[: len(bias) - space]  # Equinox adds axes of length 1
+    if not _GATE.fullmatch(place.layer):
+        return None
     gates = [leaves.get("bias", ()) for layer, leaves in place.layers.items() if _GATE.fullmatch(layer)]
-    return next((bias for bias in gates if bias and bias[-1] == place.shape[-1]), place.shape[-1:])
+    return next((bias for bias in gates if place.shape[-1] in (bias[-1:] + bias[: len(bias) - 1])), None)
 
 
-def _ends(kernel: Shape, outputs: Shape, lead: int) -> bool:
-    # Whether the outputs are the kernel's axes but for the inputs, of which `lead` are in front: one kernel a
-    # position of a local convolution, or a layer of a stack.
-    units = outputs[lead:]
-    return len(outputs) < len(kernel) and kernel[:lead] == outputs[:lead] and kernel[-len(units) :] == units
+def _stacked_on(place: Place) -> Axes | None:
+    # The axes that count layers, where something names them.
+    named = tuple(a for a, name in enumerate(place.axis_names) if name and _STACK_OF_AXES.fullmatch(name))
+    if named:
+        return named
+    stacks = sum("layer_stack" in name for name in place.names)  # of Haiku
+    return tuple(range(stacks)) if stacks else None
 
 
-def _members(place: Place) -> int:
-    # The number of axes in front of a weight (outputs, inputs, …), or of its bias (outputs, 1, …), that count the
-    # members of an ensemble: told by the class of the layer, or by the axes that weight and bias have in common.
-    is_weight = _OUTPUTS_FIRST.fullmatch(place.name) is not None
-    if told := _EQUINOX.fullmatch(place.owner):
-        return max(len(place.shape) - int(told[1] or 0) - (2 if is_weight else 1), 0)
-    wanted = _BIAS if is_weight else _OUTPUTS_FIRST
-    others = [shape for name, shape in place.beside.items() if wanted.fullmatch(name)]
-    fits = []
-    for other in others:
-        weight, bias = (place.shape, other) if is_weight else (other, place.shape)
-        for n in range(min(len(bias), len(weight) - 1)):
-            if weight[: n + 1] == bias[: n + 1] and all(size == 1 for size in bias[n + 1 :]):
-                fits.append(n)
-    # A convolution of one input looks like layers of one output: (outputs, 1, …) beside (outputs, 1).
-    return (min if "Conv" in place.owner else max)(fits, default=0)
+def _sizes(place: Place) -> dict[str, Shape]:
+    # Those that an Equinox or NNX layer remembers, whatever stacks it.
+    owner = place.owner
+    if not place.owner_class:
+        return {}
+    given = {
+        "i": getattr(owner, "in_features", getattr(owner, "in_channels", None)),
+        "o": getattr(owner, "out_features", getattr(owner, "out_channels", None)),
+    }
+    hidden, gates = getattr(owner, "hidden_size", None), _CELLS.get(place.owner_class)
+    if gates and isinstance(hidden, int):
+        given = {"i": hidden if _RECURRENT.fullmatch(place.name) else owner.input_size, "o": gates * hidden}
+    groups = getattr(owner, "groups", getattr(owner, "feature_group_count", 1))
+    if isinstance(given["i"], int) and isinstance(groups, int):
+        given["i"] //= groups
+    sizes = {letter: (1,) if size == "scalar" else size for letter, size in given.items()}
+    return {
+        letter: size if isinstance(size, tuple) else (size,)
+        for letter, size in sizes.items()
+        if isinstance(size, int | tuple)
+    }
 
 
-def _stacked(place: Place) -> int:
-    # The number of axes in front of a bias that count layers of a stack, told by the kernel beside it.
-    kernels = [shape for name, shape in place.beside.items() if _KERNEL.fullmatch(name)]
-    fits = [n for shape in kernels for n in range(len(place.shape)) if _ends(shape, place.shape, n)]
-    return min(fits, default=0)
+def _beside_single_layers(place: Place) -> bool:
+    # A stack adds an axis to every leaf of its layers: beside a bias or a scale of one axis there is none.
+    if any(map(_LIFTED.fullmatch, place.names)):
+        return False
+    around = [place.beside, *place.layers.values()]
+    return any(len(shape) == 1 for leaves in around for shape in leaves.values())
+
+
+def _of_bias(place: Place) -> Inference:
+    everything = tuple(range(len(place.shape)))
+
+    def split(layers: Axes, source: str, doubt: str = "") -> Inference:
+        counted = tuple(a for a in layers if a in everything)
+        return Inference(Kind.BIASES, tuple(a for a in everything if a not in counted), counted, source, doubt=doubt)
+
+    if place.axis_names and (units := _names_of(place.owner, "Out", "out_axis_names")):
+        return split(tuple(a for a in everything if place.axis_names[a] not in units), "box")
+    if weights := _weights_beside(place):
+        weight = place._replace(names=(*place.names[:-1], weights[0]), shape=place.beside[weights[0]], axis_names=())
+        return split(_of_weight(weight)[1] if len(everything) > 1 else (), "name")
+    own = 1 if place.owner_class in ("Linear", *_CELLS) else None
+    if told := _CONVOLUTION.fullmatch(_plain(place.owner_class)):
+        own = 1 + int(told["space"] or getattr(place.owner, "num_spatial_dims", 0))
+    if own is not None:
+        return split(everything[: max(len(everything) - own, 0)], "class")
+    alone = len(place.beside) == 1 and _by_class(place) is None
+    return split((), "name", "no weight lies beside it, so that it may be the offset of a norm" if alone else "")

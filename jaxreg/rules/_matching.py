@@ -1,9 +1,10 @@
 """Which leaves of a parameter tree a rule is for, and which axes of a leaf are the incoming weights of one unit.
 
 Rules are a mapping from path pattern to object, or a bare object for all kernels, recurrent ones included. A pattern
-is a regular expression that must match the whole path of a leaf (`hidden/kernel`), or one of the kinds `KERNELS`,
-`RECURRENT_KERNELS`, `BIASES` and `EMBEDDINGS`, which know how Flax Linen, Flax NNX, Equinox, Haiku, Keras and PyTorch
-name their weights. The offset of a normalisation layer counts as no bias, and no kind claims its scale.
+is the path of a leaf as it is listed (`hidden/kernel`), a regular expression that must match a whole path, or one of
+the kinds `KERNELS`, `RECURRENT_KERNELS`, `BIASES` and `EMBEDDINGS`, which know how Flax Linen, Flax NNX, Equinox,
+Haiku, Keras and PyTorch name their weights. The more exact pattern wins: a path before a regular expression before a
+kind. The offset of a normalisation layer counts as no bias, and no kind claims its scale.
 """
 
 import re
@@ -20,11 +21,11 @@ from jaxreg._protocols import Constraint, Penalty, Rule, Rules, Tree, as_node, f
 from jaxreg.rules._frameworks import (
     KERNELS,
     RECURRENT_KERNELS,
+    Inference,
     Kind,
     Place,
-    kind_of,
-    layer_axes,
-    unit_axes,
+    infer,
+    is_weight,
 )
 from jaxreg.rules._stacked import EachLayer, of_matrices
 
@@ -32,16 +33,26 @@ _WRAPPERS = (jax.tree_util.GetAttrKey("value"), jax.tree_util.GetAttrKey("raw_va
 
 
 class Leaf(NamedTuple):
-    """A leaf of a parameter tree: its path, the array, its kind, and the axes of one unit's incoming weights.
-
-    In a stack of layers, `layers` axes in front count them.
-    """
+    """A leaf of a parameter tree: its path, the array, and what was inferred of it."""
 
     path: str
     array: Any
-    kind: Kind
-    axes: tuple[int, ...]
-    layers: int
+    inferred: Inference
+
+    @property
+    def kind(self) -> Kind:
+        """What the leaf is to its layer."""
+        return self.inferred.kind
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The axes of one unit's incoming weights."""
+        return self.inferred.axes
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The axes that count the layers of a stack."""
+        return self.inferred.layers
 
 
 def leaves(params: Tree) -> list[Leaf]:
@@ -57,19 +68,23 @@ def leaves(params: Tree) -> list[Leaf]:
         raise ValueError(
             f"{count} parameters have the path {path!r}; expected a path each: rename a key with a / in it"
         )
+    places = [_place(params, path, names, array) for names, (path, array) in zip(steps, entries, strict=True)]
     beside: dict[tuple[str, ...], dict[str, tuple[int, ...]]] = {}  # the leaves under a path
     layers: dict[tuple[str, ...], dict[str, dict[str, tuple[int, ...]]]] = {}  # the layers under a path
-    # PyTorch's flat names, such as "encoder.0.weight", hold several steps; the path is left as it is.
-    parts = [tuple(part for name in names for part in name.split(".")) for names in steps]
-    for names, (_, array) in zip(parts, entries, strict=True):
-        beside.setdefault(names[:-1], {})[names[-1] if names else ""] = _shape(array)
-        layers.setdefault(names[:-2], {}).update(dict.fromkeys(names[-2:-1], beside[names[:-1]]))
+    for place, _ in places:
+        names, around = place.names, beside.setdefault(place.names[:-1], {})
+        if len(place.shape) >= len(around.get(place.name, ())):  # of several in one wrapper, the one with most axes
+            around[place.name] = place.shape
+        layers.setdefault(names[:-2], {}).update(dict.fromkeys(names[-2:-1], around))
     found = []
-    for step, names, (path, array) in zip(steps, parts, entries, strict=True):
-        place = Place(names, _shape(array), beside[names[:-1]], layers[names[:-2]], _owner(params, path))
-        kind = kind_of(place)
-        axes = unit_axes(place, kind)
-        found.append(Leaf("/".join(step), array, kind, axes, layer_axes(place, kind, axes)))
+    for step, (_, array), (place, wrapper) in zip(steps, entries, places, strict=True):
+        whole = place._replace(beside=beside[place.names[:-1]], layers=layers[place.names[:-2]])
+        inferred = infer(whole)
+        if wrapper and not jnp.issubdtype(getattr(array, "dtype", bool), jnp.floating):
+            inferred = inferred._replace(kind=Kind.OTHERS)  # a mask
+        elif wrapper and not place.axis_names:
+            inferred = inferred._replace(doubt=f"{wrapper} stands between it and the weight that the layer uses")
+        found.append(Leaf("/".join(step), array, inferred))
     return found
 
 
@@ -102,14 +117,16 @@ def matches(params: Tree, rules: Rules) -> list[Match]:
             raise TypeError(
                 f"the rule for {pattern!r} is {rule!r}; expected a penalty, a constraint or a function of an array"
             )
-        places = [i for i, leaf in enumerate(found) if _matches(pattern, leaf)]
+        exact = [i for i, leaf in enumerate(found) if leaf.path == pattern and not isinstance(pattern, Kind)]
+        places = exact or [i for i, leaf in enumerate(found) if _matches(pattern, leaf)]
         if not places:
             raise ValueError(
-                f"pattern {_shown(pattern)} matches no parameter; expected a regular expression for a whole path, or a "
-                f"kind such as jaxreg.KERNELS: drop it, or choose from the paths there are: {_listed(found)}"
+                f"pattern {_shown(pattern)} matches no parameter; expected a path, a regular expression for a whole "
+                f"path, or a kind such as jaxreg.KERNELS: drop it, or choose from the paths there are: {_listed(found)}"
             )
         for i in places:
             claimed[i].append(pattern)
+    claimed = [_most_exact(leaf, by) for leaf, by in zip(found, claimed, strict=True)]
     return [_match(leaf, by, patterns, found) for leaf, by in zip(found, claimed, strict=True)]
 
 
@@ -139,6 +156,12 @@ def _patterns(found: list[Leaf], rules: Rules) -> Mapping[str, Rule]:
     return dict.fromkeys([kind for kind in (KERNELS, RECURRENT_KERNELS) if kind in kinds] or [KERNELS], rules)
 
 
+def _most_exact(leaf: Leaf, by: list[str]) -> list[str]:
+    # A path as it is listed comes before a regular expression, and that before a kind.
+    exact = [pattern for pattern in by if pattern == leaf.path and not isinstance(pattern, Kind)]
+    return exact or [pattern for pattern in by if not isinstance(pattern, Kind)] or by
+
+
 def _match(leaf: Leaf, by: list[str], patterns: Mapping[str, Rule], found: list[Leaf]) -> Match:
     if not by:
         return Match(leaf, None, None)
@@ -161,7 +184,8 @@ def _on_axes(rule: Rule, leaf: Leaf) -> Rule:
     if facts(rule).wrapped_rule() is not None:
         return facts(rule).map_rules(lambda inside: _on_axes(inside, leaf))
     if leaf.layers and of_matrices(rule):
-        return EachLayer(as_node(_of_one_layer(rule, leaf)), tuple(range(leaf.layers, leaf.array.ndim)))
+        one = tuple(a for a in range(leaf.array.ndim) if a not in leaf.layers)
+        return EachLayer(as_node(_of_one_layer(rule, leaf, one)), one)
     if facts(rule).axis is None:
         return facts(rule).with_axis(leaf.axes)
     try:
@@ -171,19 +195,21 @@ def _on_axes(rule: Rule, leaf: Leaf) -> Rule:
     return rule
 
 
-def _of_one_layer(rule: Rule, leaf: Leaf) -> Rule:
-    # The rule with the axes that it has, or gets, in the stack counted as those of one layer.
+def _of_one_layer(rule: Rule, leaf: Leaf, one: tuple[int, ...]) -> Rule:
+    # The rule with the axes that it has, or gets, in the stack counted as those of one layer, `one`.
+    if not has_groups(rule):
+        return rule
     axis = facts(rule).axis
     axes = leaf.axes if axis is None else group_axes(leaf.array.ndim, axis)
-    if any(a < leaf.layers for a in axes):
+    if not set(axes) <= set(one):
         raise ValueError(
-            f"the rule {rule!r} for {leaf.path}: axis is {axis}; expected axes of one layer, from {leaf.layers} on, "
-            "for a set beside one of singular values"
+            f"the rule {rule!r} for {leaf.path}: axis is {axis}; expected axes of one layer, out of {one}, for a set "
+            "beside one of singular values"
         )
     closed = facts(rule).map_rules(
-        lambda part: part if facts(part).axis is None or not has_groups(part) else _of_one_layer(part, leaf)
+        lambda part: part if facts(part).axis is None or not has_groups(part) else _of_one_layer(part, leaf, one)
     )
-    return facts(closed).with_axis(tuple(a - leaf.layers for a in axes))
+    return facts(closed).with_axis(tuple(one.index(a) for a in axes))
 
 
 def _matches(pattern: str, leaf: Leaf) -> bool:
@@ -229,25 +255,63 @@ def _shape(array: Any) -> tuple[int, ...]:
     return tuple(getattr(array, "shape", ()))
 
 
-def _owner(params: Tree, path: tuple[Any, ...]) -> str:
-    # Equinox calls the weights of a Linear, a LayerNorm and an Embedding alike: the module's class tells.
-    node = _node(params, path[:-1])
-    return "" if node is None else type(node).__name__
+def _place(params: Tree, path: tuple[Any, ...], steps: tuple[str, ...], array: Any) -> tuple[Place, str]:
+    # Where a leaf lies, seen from the layer that it is a weight of, and the class of what wraps it, empty without.
+    nodes = [params]
+    for key in path:
+        nodes.append(_child(nodes[-1], key))
+    keys, wrapper = path, None
+    for depth in range(1, len(path) + 1):
+        name, node = getattr(path[depth - 1], "name", getattr(path[depth - 1], "key", None)), nodes[depth]
+        if is_weight(name) and _wraps(node, nodes[depth:-1], path[depth:]):
+            keys, wrapper = path[:depth], node
+            break
+    # PyTorch's flat names, such as "encoder.0.weight", hold several steps; the path is left as it is.
+    names = tuple(part for step in _steps(keys) for part in step.split("."))
+    owner = nodes[len(keys) - 1] if keys else None
+    labelled = [node for node in nodes[:-1] if isinstance(getattr(node, "label", None), str)]  # a parameter of penzai
+    if wrapper is None and labelled:
+        names, wrapper = tuple(re.split(r"[./]", labelled[-1].label)), labelled[-1]
+    axis_names = next((found for node in nodes[:0:-1] if (found := _axis_names(node, _shape(array)))), ())
+    return Place(names, _shape(array), {}, {}, owner, axis_names), "" if wrapper is None else type(wrapper).__name__
+
+
+def _wraps(node: Any, inside: list[Any], keys: tuple[Any, ...]) -> bool:
+    # Whether a node in the place of a weight holds it under names that say nothing, such as args/1 or value/data_array.
+    if not keys or node is None or isinstance(node, dict | list | tuple):
+        return False
+    for parent, step in zip(inside, _steps(keys), strict=True):
+        own = step == "weight" and type(parent).__module__.startswith("paramax")
+        if not own and not re.fullmatch(r"\d+|args|value|raw_value|data_array|array|tree", step):
+            return False
+    return True
+
+
+def _axis_names(node: Any, shape: tuple[int, ...]) -> tuple[str | None, ...]:
+    # The names that a box or a named array has for the axes of its array: of NNX, of Linen, of haliax, of penzai.
+    metadata = node.get_metadata() if _is_variable(node) else {}
+    given = [metadata.get(name) for name in ("out_sharding", "sharding_names", "sharding")]
+    given += [] if metadata else [getattr(node, name, None) for name in ("names", "axes", "named_axes")]
+    for found in given:
+        names = [getattr(each, "name", each) for each in found] if isinstance(found, tuple | list | dict) else []
+        if names and len(names) == len(shape) and all(name is None or isinstance(name, str) for name in names):
+            return tuple(names)
+    return ()
 
 
 def _node(params: Tree, path: tuple[Any, ...]) -> Any:
     # What lies at a path; None where its keys don't lead to it.
     node = params
     for key in path:
-        try:
-            node = (
-                getattr(node, key.name)
-                if hasattr(key, "name")
-                else node[getattr(key, "idx", getattr(key, "key", None))]
-            )
-        except (AttributeError, IndexError, KeyError, TypeError):
-            return None
+        node = _child(node, key)
     return node
+
+
+def _child(node: Any, key: Any) -> Any:
+    try:
+        return getattr(node, key.name) if hasattr(key, "name") else node[getattr(key, "idx", getattr(key, "key", None))]
+    except (AttributeError, IndexError, KeyError, TypeError):
+        return None
 
 
 def _is_variable(node: Any) -> bool:

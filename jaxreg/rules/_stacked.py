@@ -1,28 +1,30 @@
-"""Rules for one matrix, on a stack of layers: an array whose first axes count them."""
+"""Rules for one matrix, on a stack of layers: an array some of whose axes count them."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxreg._hyperparameters import Number, hyperparameters, static
-from jaxreg._protocols import Facts, Limits, facts
+from jaxreg._protocols import Facts, Limits, facts, has_groups
 
 
 def of_matrices(rule: Any) -> bool:
-    """Return whether `rule` leaves its axis open, and looks at the weights of a layer as one matrix."""
+    """Return whether `rule` looks at the weights of a layer as one matrix or vector, and has no axes of its own."""
     is_matrix = facts(rule).matrix or any(map(of_matrices, facts(rule).sets()))
-    return is_matrix and facts(rule).axis is None
+    return is_matrix and (facts(rule).axis is None or not has_groups(rule))
 
 
 @hyperparameters
 class EachLayer(Facts):
-    """A rule on each layer of a stack, with the same hyperparameters; the cost of a penalty is the sum of theirs.
+    """A rule on each layer of a stack; the cost of a penalty is the sum of theirs.
 
     Args:
-        rule: A penalty or a constraint, its axes those of one layer.
-        axis: The axes of one layer: those behind the ones that count the layers.
+        rule: Penalty or constraint, its axes those of one layer. Hyperparameters of a matrix rule are shared by the
+            layers, or arrays of one per layer.
+        axis: Axes of one layer: those that do not count layers.
     """
 
     rule: Any
@@ -30,16 +32,15 @@ class EachLayer(Facts):
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """Apply the rule to each layer of `w`; sum the costs of a penalty."""
-        values = self._on_each(self.rule)(w)
-        return jnp.sum(values) if values.ndim == self.axis[0] else values
+        return self._on_each(lambda rule, layer: rule(layer), w)
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """Return the proximal step of each layer."""
-        return self._on_each(lambda layer: self.rule.prox(layer, step))(w)
+        return self._on_each(lambda rule, layer: rule.prox(layer, step), w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return the farthest point of the set for each layer."""
-        return self._on_each(self.rule.lmo)(direction)
+        return self._on_each(lambda rule, layer: rule.lmo(layer), direction)
 
     def bounds(self) -> Limits | None:
         """Return the lower and the upper bound of every weight."""
@@ -57,7 +58,21 @@ class EachLayer(Facts):
         """Return what `function` makes of the rule, on each layer."""
         return EachLayer(function(self.rule), self.axis)
 
-    def _on_each(self, function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
-        for _ in range(self.axis[0]):
-            function = jax.vmap(function)
-        return function
+    def _on_each(self, function: Callable[[Any, jax.Array], jax.Array], w: jax.Array) -> jax.Array:
+        layers = tuple(a for a in range(w.ndim) if a not in self.axis)
+        front = tuple(range(len(layers)))
+        counts = tuple(w.shape[a] for a in layers)
+        values, structure = jax.tree.flatten(self.rule)
+        own = [facts(self.rule).matrix and np.shape(value) == counts for value in values]  # one value per layer
+
+        def on_one(mapped: list[Any], layer: jax.Array) -> jax.Array:
+            given = iter(mapped)
+            rule = jax.tree.unflatten(
+                structure, [next(given) if one else v for one, v in zip(own, values, strict=True)]
+            )
+            return function(rule, layer)
+
+        for _ in layers:
+            on_one = jax.vmap(on_one)
+        found = on_one([v for is_own, v in zip(own, values, strict=True) if is_own], jnp.moveaxis(w, layers, front))
+        return jnp.sum(found) if found.ndim == len(layers) else jnp.moveaxis(found, front, layers)

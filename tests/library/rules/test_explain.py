@@ -22,17 +22,17 @@ RULES = {
     "conv/kernel": jr.MaxNorm(2.0),
     "hidden/kernel": jr.L1L2(optax.linear_schedule(0.0, 1.0, 5), 0.1),
     jr.EMBEDDINGS: jr.UnitNorm(),
-    "hidden/bias": jr.MinMaxNorm(0.1, jnp.ones(1), axis=0),
+    "hidden/bias": jr.MaxNorm(jnp.ones(1), axis=0),
 }
 
 EXPECTED = """\
-path             shape         dtype     kind        rule                                    axes       norms
-conv/bias        (5,)          float32   biases      -                                       -          -
-conv/kernel      (3, 3, 2, 5)  bfloat16  kernels     MaxNorm(2.0)                            (0, 1, 2)  5
-embed/embedding  (7, 3)        float32   embeddings  UnitNorm()                              (1,)       7
-hidden/bias      (6,)          float32   biases      MinMaxNorm(min=0.1, max=array of (1,))  (0,)       1
-hidden/kernel    (4, 6)        float32   kernels     L1L2(l1=schedule, l2=0.1)               -          -
-steps            ()            int32     others      -                                       -          -"""
+path             shape         dtype     kind        rule                       axes       norms  inferred from
+conv/bias        (5,)          float32   biases      -                          -          -      -
+conv/kernel      (3, 3, 2, 5)  bfloat16  kernels     MaxNorm(2.0)               (0, 1, 2)  5      bias
+embed/embedding  (7, 3)        float32   embeddings  UnitNorm()                 (1,)       7      name
+hidden/bias      (6,)          float32   biases      MaxNorm(array of (1,))     (0,)       1      -
+hidden/kernel    (4, 6)        float32   kernels     L1L2(l1=schedule, l2=0.1)  -          -      -
+steps            ()            int32     others      -                          -          -      -"""
 
 
 def test_the_table_shows_every_leaf():
@@ -43,7 +43,7 @@ def test_markdown_has_the_same_cells():
     table = jr.explain(network(), RULES)
     lines = table._repr_markdown_().splitlines()
     assert len(lines) == len(table) + 2
-    assert lines[3] == "| conv/kernel | (3, 3, 2, 5) | bfloat16 | kernels | MaxNorm(2.0) | (0, 1, 2) | 5 |"
+    assert lines[3] == "| conv/kernel | (3, 3, 2, 5) | bfloat16 | kernels | MaxNorm(2.0) | (0, 1, 2) | 5 | bias |"
 
 
 def test_shapes_are_enough():
@@ -107,3 +107,34 @@ def test_a_leaf_that_is_no_array_is_shown():
     rows = list(jr.explain({"kernel": jnp.ones((4, 6)), "activation": abs, "rate": 0.5}, jr.L2(0.1)))
     assert [(row.path, row.shape) for row in rows] == [("activation", ()), ("kernel", (4, 6)), ("rate", ())]
     assert rows[2].dtype == "float"
+
+
+STACK = {"layers": {"kernel": jnp.ones((3, 4, 4))}, "pos": jnp.ones((5, 2)), "head": {"kernel": jnp.ones((4, 2))}}
+
+
+def test_what_the_tree_leaves_open_is_said_under_the_table():
+    table = jr.explain(STACK, jr.MaxNorm(1.0))
+    (doubtful, passed_over) = str(table).splitlines()[-2:]
+    assert doubtful.startswith("Ambiguous, pass axis or a path: layers/kernel (over (1,)")
+    assert passed_over == "Of two or more axes, and claimed by no rule: pos"
+    rows = {row.path: row for row in table}
+    assert rows["layers/kernel"].cells()[-1] == "default, ambiguous"
+    assert (rows["head/kernel"].source, rows["head/kernel"].doubt) == ("default", "")
+    with pytest.raises(ValueError, match=r"^Ambiguous.*claimed by no rule: pos; expected neither with strict=True"):
+        jr.explain(STACK, jr.MaxNorm(1.0), strict=True)
+    assert table._repr_markdown_().splitlines()[-1] == passed_over
+
+
+def test_a_rule_with_axes_of_its_own_or_without_any_asks_nothing_of_the_tree():
+    for rule in (jr.MaxNorm(1.0, axis=1), jr.L2(0.1)):
+        table = jr.explain(STACK, {".*kernel": rule, "pos": jr.NonNeg()}, strict=True)
+        assert not table.remarks()
+        assert all(row.source is None for row in table)
+
+
+def test_a_lone_bias_may_be_the_offset_of_a_norm():
+    tree = {"a": {"bias": jnp.ones(3)}, "b": {"kernel": jnp.ones((3, 3)), "bias": jnp.ones(3)}}
+    rows = {row.path: row for row in jr.explain(tree, {jr.BIASES: jr.NonNeg()})}
+    assert "offset of a norm" in rows["a/bias"].doubt
+    assert not rows["b/bias"].doubt
+    assert not any(row.doubt for row in jr.explain(tree, {"a/bias": jr.NonNeg()}))

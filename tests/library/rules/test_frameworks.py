@@ -470,7 +470,7 @@ def test_a_stack_of_layers_is_projected_as_each_of_them(name):
         np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=leaf.path)
         assert np.any(found != leaf.array)
     for leaf, layer in zip(leaves(stack), leaves(jax.tree.map(lambda w: w[0], stack)), strict=True):
-        assert (leaf.layers, layer.layers) == (1, 0), leaf.path
+        assert (leaf.layers, layer.layers) == ((0,), ()), leaf.path
 
 
 def test_a_depthwise_convolution_is_no_stack_of_layers_onto_one():

@@ -244,9 +244,9 @@ REFUSED = {
     ),
     "kind without a match": ({"nowhere": LIMIT, jr.KERNELS: LIMIT}, ValueError, "'nowhere' matches no parameter"),
     "two claims": (
-        {jr.KERNELS: LIMIT, "output/.*": LIMIT},
+        {".*/kernel": LIMIT, "output/.*": LIMIT},
         ValueError,
-        r"output/kernel is claimed by jaxreg.KERNELS and 'output/\.\*'; expected one rule.*embed/embedding",
+        r"output/kernel is claimed by '\.\*/kernel' and 'output/\.\*'; expected one rule.*embed/embedding",
     ),
     "not a pattern": ({3: LIMIT}, TypeError, "pattern is 3; expected a string"),
     "not a regular expression": ({"(": LIMIT}, ValueError, r"'\(' is not a regular expression"),

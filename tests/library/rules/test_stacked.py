@@ -96,7 +96,7 @@ def test_axes_of_a_set_beside_one_of_singular_values_are_those_of_the_stack():
     for axis in (1, -2):
         end = jr.projected(STACK, jr.Intersection(jr.SpectralNorm(99.0), jr.L1Ball(1.0, axis=axis)))["kernel"]
         np.testing.assert_allclose(end, jr.L1Ball(1.0, axis=1)(W), atol=1e-6)
-    with pytest.raises(ValueError, match=r"for kernel: axis is 0; expected axes of one layer, from 1 on"):
+    with pytest.raises(ValueError, match=r"for kernel: axis is 0; expected axes of one layer, out of \(1, 2\)"):
         jr.explain(STACK, jr.Intersection(jr.SpectralNorm(9.0), jr.L1Ball(1.0, axis=0)))
 
 
@@ -137,3 +137,26 @@ def test_a_function_around_a_rule_is_a_rule_of_its_own(wrap):
         assert row.axes is None
         jr.diagnostics.at_limit(bare, rules)
     assert jr.diagnostics.unit_norms(bare, {"kernel": wrap(jr.MaxNorm(0.5))})["kernel"].shape == (UNITS,)
+
+
+def test_each_layer_of_a_stack_has_a_sphere_of_its_own():
+    w = W / jnp.linalg.norm(W, axis=(1, 2), keepdims=True) * jnp.array([1.0, 4.0])[:, None, None]
+    params = STACK | {"kernel": w}
+    one = jax.jit(lambda params: jr.projected(params, jr.FrobeniusSphere(3.0)))(params)["kernel"]
+    np.testing.assert_allclose(np.linalg.norm(one, axis=(1, 2)), [3, 3], rtol=1e-6)
+    rules = jr.initial_spheres(params, share=0.5)
+    own = jax.jit(lambda params: jr.projected(params, rules))(jax.tree.map(lambda w: 7 * w, params))["kernel"]
+    np.testing.assert_allclose(np.linalg.norm(own, axis=(1, 2)), [0.5, 2], rtol=1e-6)
+    rules = jr.initial_boxes(params, share=0.5)
+    boxed = jr.projected(params, rules)["kernel"]
+    np.testing.assert_allclose(np.max(np.abs(boxed), axis=(1, 2)), np.max(np.abs(w), axis=(1, 2)) / 2, rtol=1e-6)
+    limits = jr.projected(params, jr.SpectralNorm(jnp.array([0.1, 0.2])))["kernel"]
+    np.testing.assert_allclose(np.linalg.svd(limits, compute_uv=False)[:, 0], [0.1, 0.2], rtol=1e-5)
+
+
+def test_layers_may_be_counted_by_the_second_axis():
+    moved = {"kernel": jnp.moveaxis(W, 0, 1), "bias": STACK["bias"].T}
+    for rule in (jr.SpectralNorm(0.5), jr.FrobeniusSphere(1.0), jr.MaxNorm(0.1)):
+        expected = jnp.moveaxis(jr.projected(STACK, rule)["kernel"], 0, 1)
+        np.testing.assert_allclose(jr.projected(moved, rule)["kernel"], expected, atol=1e-6)
+    np.testing.assert_allclose(jr.penalty(moved, jr.Nuclear(0.5)), jr.penalty(STACK, jr.Nuclear(0.5)), rtol=1e-6)
