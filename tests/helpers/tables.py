@@ -1,11 +1,14 @@
 """Tables and models that tests of the readers and of the search share."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 
 from jaxreg.lab.search.fitted_model import FittedModel, Net
 from jaxreg.lab.tabular import encoding
 from jaxreg.lab.tabular.files import parsed
-from jaxreg.lab.tabular.prepared import TableError
+from jaxreg.lab.tabular.prepared import TableError, prepare
 
 GOOD = "age,city,weight,y\n31,Ulm,70.5,1\n?,Bonn,61,0\n45,,80.25,1\n28,Ulm,NA,0\n52,Bonn,75,1\n39,Ulm,66,0\n"
 
@@ -73,3 +76,11 @@ def outcome(function, *arguments):
         if type(error) not in (ValueError, TableError) or "\n" in str(error):
             raise AssertionError(repr(error)) from error
         return None, str(error)
+
+
+def prepared(text, target="y", name="t.csv", **options):
+    """What `prepare` makes of a file with this content."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, name)
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return prepare(file, target, **options)

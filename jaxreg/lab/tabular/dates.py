@@ -189,7 +189,8 @@ def judged(words: Sequence[str]) -> Dates | Times | None:
     """
     by_order = {order: np.array([days(word, order) for word in words]) for order in ("dmy", "mdy")}
     count = {order: int((~np.isnan(found)).sum()) for order, found in by_order.items()}
-    if max(count.values()):
+    clock = np.array([hours(word) for word in words])
+    if 0 < max(count.values()) >= (~np.isnan(clock)).sum():
         if np.array_equal(by_order["dmy"], by_order["mdy"], equal_nan=True):
             return Dates("")
         if count["dmy"] != count["mdy"]:
@@ -199,7 +200,4 @@ def judged(words: Sequence[str]) -> Dates | Times | None:
         if back["dmy"] != back["mdy"]:
             return Dates(min(back, key=back.__getitem__))
         return Dates("mdy" if any("/" in word for word in words) else "dmy")
-    found = np.array([hours(word) for word in words])
-    if np.isnan(found).all():
-        return None
-    return Times(bool(np.nanmax(found) <= 24))
+    return None if np.isnan(clock).all() else Times(bool(np.nanmax(clock) <= 24))

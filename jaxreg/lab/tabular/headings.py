@@ -119,7 +119,7 @@ def _has_heading(table: Sequence[Sequence[str]]) -> bool:
         elif len(set(below)) <= len(below) / 3:
             as_names += 1
     if numbers and not _counts(numbers):
-        return as_names > as_data + len(numbers)
+        return as_names > as_data and as_names >= len(numbers)
     return as_data <= as_names
 
 

@@ -4,7 +4,10 @@ import csv
 import dataclasses
 import gzip
 import io
+import json
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -360,3 +363,67 @@ def test_mutated_models_are_read_or_refused_in_one_sentence(tmp_path):
         _, sentence = outcome(model_file.load, file)
         assert str(file) in sentence if sentence else changed == raw
         assert [file] == list(tmp_path.iterdir())
+
+
+def test_models_of_the_first_format_predict_as_they_did(tmp_path):
+    """Without readings, `none` and `?` are missing among words, and missing cells have no input."""
+    columns = [
+        {"name": "age", "fill": 39.0, "categories": []},
+        {"name": "city", "fill": "Ulm", "categories": ["Bonn", "Ulm"]},
+    ]
+    arrays = a_model().net.arrays
+    arrays = {
+        name: np.ascontiguousarray(array[:3]) if array.shape[:1] == (7,) else array for name, array in arrays.items()
+    }
+    text = json.dumps(
+        {"encoding": columns, "target": "y", "task": "classification", "classes": [0.0, 1.0], "about": {}}
+    )
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    header = {"jaxreg": text, "format": "1", "sha256": model_file._digest(arrays, text)}
+    file, again = tmp_path / "model.safetensors", tmp_path / "again.safetensors"
+    file.write_bytes(safetensors.numpy.save(arrays, header))
+    model = model_file.load(file)
+    rows = b"city,age\nBonn,31\nnone,?\n,45\nN/A,NA\nKiel,1\n"
+    inputs, notes = model.encoding(parsed(rows, "t.csv", model.encoding.kinds))
+    np.testing.assert_array_equal(inputs, [[31, 1, 0], [39, 0, 1], [45, 0, 1], [39, 0, 1], [1, 0, 0]])
+    assert notes == [
+        "age: 2 missing cells are taken for 39.0",
+        "city: 3 missing cells are taken for Ulm",
+        "city: 1 cells hold words that were not there in training",
+    ]
+    model_file.save(again, model)
+    with safetensors.safe_open(again, "numpy") as opened:
+        assert opened.metadata() == header
+
+
+@pytest.mark.parametrize("rows", ["31,Ulm,1\n45,Bonn,0\n" * 3, "31,,x\n45,,x\n" * 3])
+def test_jax_is_not_imported_before_a_table_is_judged(tmp_path, rows):
+    (tmp_path / "t.csv").write_text("age,city,y\n" + rows)
+    script = (
+        "import sys\nfrom jaxreg.lab.cli import main\n"
+        "sys.modules['jaxreg.lab.cli.search'] = None\n"  # where the search would begin
+        "sys.argv = ['jaxreg', 'search', 't.csv', '--target', 'y']\n"
+        "try:\n    main()\nexcept ImportError:\n    print('judged')\nexcept SystemExit as stop:\n    print(stop.code)\n"
+        "print('jax' in sys.modules, 'xarray' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    refused = ",x" in rows
+    assert done.stdout.split() == ["2" if refused else "judged", "False", "False"]
+    if refused:
+        assert done.stderr == (
+            "jaxreg: column 'y', the target, holds one class only, x: nothing can be learnt from it; column 'city' is "
+            "empty in all 6 rows: leave it out by --leave-out; without such columns it is jaxreg search t.csv --target "
+            "y --leave-out city\n"
+        )
+
+
+def test_predicting_does_not_import_jax(tmp_path):
+    model_file.save(tmp_path / "model.safetensors", a_model())
+    (tmp_path / "new.csv").write_text(GOOD)
+    script = (
+        "import sys\nfrom jaxreg.lab.cli import main\n"
+        "sys.argv = ['jaxreg', 'predict', '.', 'new.csv']\nmain()\nprint('jax' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    heading, *rows, imported = done.stdout.splitlines()
+    assert (heading, len(rows), imported) == ("y,probability of 0,probability of 1", 6, "False")
