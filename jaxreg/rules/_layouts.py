@@ -7,6 +7,7 @@ readings out; those that remain agree on the axes, or the leaf is ambiguous.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from itertools import combinations, product
 from math import prod
 from typing import NamedTuple
@@ -40,6 +41,18 @@ def readings(
         stacked_on: Axes that count layers, if known.
         in_front: Whether those axes are the first ones.
     """
+    return list(_readings(shape, tuple(layouts), bias, tuple((sizes or {}).items()), stacked_on, in_front))
+
+
+@lru_cache(maxsize=4096)  # a network has few shapes, and rules look at its tree at each call outside of jit
+def _readings(
+    shape: Shape,
+    layouts: tuple[str, ...],
+    bias: Shape | None,
+    sizes: tuple[tuple[str, Shape], ...],
+    stacked_on: Axes | None,
+    in_front: bool,
+) -> tuple[Reading, ...]:
     found: dict[Reading, None] = {}
     for layout in layouts:
         extra = len(shape) - len(layout)
@@ -52,11 +65,11 @@ def readings(
             letters = dict(zip(kept, layout, strict=True))
             if bias is not None and not _fits(bias, shape, letters, stack):
                 continue
-            if any(tuple(shape[a] for a in kept if letters[a] == one) != size for one, size in (sizes or {}).items()):
+            if any(tuple(shape[a] for a in kept if letters[a] == one) != size for one, size in sizes):
                 continue
             counted = tuple(a for a in range(len(shape)) if letters.get(a, "p") == "p")
             found[Reading(tuple(a for a in kept if letters[a] in "si"), counted)] = None
-    return list(found)
+    return tuple(found)
 
 
 def _fits(bias: Shape, shape: Shape, letters: Mapping[int, str], stack: Axes) -> bool:

@@ -277,7 +277,7 @@ def _place(params: Tree, path: tuple[Any, ...], steps: tuple[str, ...], array: A
 
 
 def _wraps(node: Any, inside: list[Any], keys: tuple[Any, ...]) -> bool:
-    # Whether a node in the place of a weight holds it under names that say nothing, such as args/1 or value/data_array.
+    # Whether the node at the name of a weight holds it under steps that say nothing: args/1, value/data_array.
     if not keys or node is None or isinstance(node, dict | list | tuple):
         return False
     for parent, step in zip(inside, _steps(keys), strict=True):

@@ -69,7 +69,7 @@ def settings_of(node):
 
 
 def plain(value):
-    """A setting as JSON: an axis is {"axis": [name, size]}, a mapping from names to sizes likewise in a list."""
+    """A setting as JSON: an axis is {"axis": [name, size]}, a mapping from names to sizes in a list."""
     if isinstance(value, haliax.Axis):
         return {"axis": [value.name, value.size]}
     if isinstance(value, dict):
