@@ -48,6 +48,7 @@ class Facts:
         box: The set is all that lies within `bounds()`.
         cone: The projection keeps each weight or makes it 0, by order and sign alone: a ball can follow it.
         shell: The set is all whose groups have norms within `norm_limits(w)`.
+        section: The set is all within `bounds()` whose groups have the sum `group_sum()`.
         ball: The set holds norms that neither signs nor order change, about 0: cones can go before it.
         rate: Share of the way to the set that one call goes.
     """
@@ -59,6 +60,7 @@ class Facts:
     box: ClassVar[bool] = False
     cone: ClassVar[bool] = False
     shell: ClassVar[bool] = False
+    section: ClassVar[bool] = False
     ball: ClassVar[bool] = False
     rate: Number = 1.0
 

@@ -36,7 +36,7 @@ def nearest_in_shell(
     x, lows, highs = (to_rows(wide(a), axes) for a in (w, low, high))
     smallest, largest = (per_row(limit, wide(w), axes) for limit in norm)
     start = jnp.clip(x, lows, highs)
-    norms = _norms(start)
+    norms = row_norms(start)
     slack = jnp.asarray(rounding(wide(w), axes), x.dtype)  # of two plain numbers, `where` may choose in float64
     narrow = smallest * (1 + 3 * slack) >= largest
     tolerance = jnp.where(narrow, slack + eps(w.dtype) / 2, 0)
@@ -51,11 +51,12 @@ def nearest_in_shell(
     return jnp.where(kept, w, jnp.clip(values, low, high))
 
 
-def _norms(rows: jax.Array) -> jax.Array:
+def row_norms(rows: jax.Array) -> jax.Array:
+    """Return the norm of each row, in a column."""
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(rows), axis=1, keepdims=True))
     scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
     squares = jnp.sum(jnp.square(rows / scale), axis=1, keepdims=True)
-    return jnp.where(squares > 0, scale * jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
+    return jnp.where(squares == 0, 0, scale * jnp.sqrt(jnp.where(squares == 0, 1, squares)))
 
 
 def _refuse_empty(w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, Number], axes: tuple[int, ...]) -> None:
@@ -95,13 +96,13 @@ def _on_unit_sphere(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Arra
     held = jnp.where(free, 0, jnp.clip(y, lows, highs))
     # At the halvings' end the set of free weights is known, and the multiplier with it.
     rest = 1 - jnp.sum(jnp.square(held), axis=1, keepdims=True)
-    length = _norms(jnp.where(free, x, 0))
+    length = row_norms(jnp.where(free, x, 0))
     solvable = (rest > 0) & (length > 0)
     exact = jnp.sqrt(jnp.where(solvable, rest, 1)) / jnp.where(solvable, length, 1)
     scaled = jnp.clip(jnp.where(solvable, exact, t) * x, lows, highs)
     y = jnp.where(free, scaled, held)
     reached = jnp.sum(jnp.square(jnp.where(x == 0, jnp.clip(0.0, lows, highs), jnp.where(x > 0, highs, lows))), axis=1)
-    return jnp.where(reached[:, None] >= 1, y, jax.lax.stop_gradient(_beyond(x, lows, highs)))
+    return jnp.where(reached[:, None] >= 1, y, _beyond(x, lows, highs))
 
 
 def _multiplier(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Array:
@@ -127,7 +128,7 @@ def _beyond(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Array:
     agreeing, zero, opposed = side * x > 0, x == 0, side * x < 0
     settled = jnp.sum(jnp.where(agreeing, far, jnp.where(opposed, near, 0)) ** 2, axis=1, keepdims=True)
     wanted = (1 - settled) / jnp.maximum(jnp.sum(zero, axis=1, keepdims=True, dtype=x.dtype), 1)
-    even = side * jnp.clip(jnp.sqrt(jnp.maximum(wanted, 0)), jnp.abs(jnp.clip(0, lows, highs)), jnp.abs(far))
+    even = side * jnp.clip(root_or_zero(wanted), jnp.abs(jnp.clip(0, lows, highs)), jnp.abs(far))
     rest = 1 - settled - jnp.sum(jnp.where(zero, even, 0) ** 2, axis=1, keepdims=True)
     gains = jnp.where(opposed, far**2 - near**2, 0)
     order = jnp.argsort(jnp.where(opposed, jnp.abs(x), -1), axis=1)
@@ -135,5 +136,10 @@ def _beyond(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Array:
     before = jnp.take_along_axis(before, jnp.argsort(order, axis=1), axis=1) - gains
     left = rest - before
     left = jnp.clip(jnp.where(left > 8 * eps(x.dtype), left, 0), 0, gains)  # the root would blow rounding up
-    crossed = jnp.where(left > 0, side * jnp.sqrt(near**2 + left), near)
+    crossed = jnp.where(left > 0, side * root_or_zero(near**2 + left), near)
     return jnp.where(agreeing, far, jnp.where(zero, even, crossed))
+
+
+def root_or_zero(square: jax.Array) -> jax.Array:
+    """Return the square root; 0, with the derivative 0, of what is not above 0."""
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)

@@ -16,6 +16,7 @@ from jaxreg._protocols import Constraint, Limits, as_node, facts, innermost, ref
 from jaxreg._sharding import partitioned
 from jaxreg.constraints._bounds import clip
 from jaxreg.constraints._box_and_norm import nearest_in_shell
+from jaxreg.constraints._sections import nearest_of_sum_and_norm, nearest_of_sum_in_box
 
 Part = Callable[[jax.Array], jax.Array]
 
@@ -28,9 +29,10 @@ class Intersection(Constraint):
     """Several constraints at once: {w : w in every set}, projected onto the nearest point of all.
 
     Exact where there is a closed form: bounds with bounds; bounds with limits on the norms of the same groups
-    (`UnitNorm` and `MinMaxNorm` too, though they are not convex); `NonNeg` with `L1Ball` or `SumTo`; `Sparse` or
-    `NMSparse` with `NonNeg`, `L1Ball`, `MaxNorm` or `MaxRMS`, of the same groups or larger ones. Other convex sets by
-    Dykstra's algorithm: 200 rounds; then the last part holds exactly, the others as far as the rounds have led.
+    (`UnitNorm` and `MinMaxNorm` too, though they are not convex); `Simplex` or `SumTo` with bounds; `SumTo` with limits
+    on the norms of the same groups (zero mean and unit norm); `NonNeg` with `L1Ball`; `Sparse` or `NMSparse` with
+    `NonNeg`, `L1Ball`, `MaxNorm` or `MaxRMS`, of the same groups or larger ones. Other convex sets by Dykstra's
+    algorithm: 200 rounds; then the last part holds exactly, the others as far as the rounds have led.
 
     Args:
         *parts: Constraints, or functions that project onto a convex set. An intersection counts as its parts.
@@ -95,10 +97,20 @@ class Intersection(Constraint):
             return w
         if not others:
             return clip(w, *self.bounds())
-        if not facts(others[0]).shell:
-            return facts(others[0]).non_negative()(w)
-        limits = _common([facts(part).norm_limits(w) for part in others], "norms")
-        return nearest_in_shell(w, self.bounds(), limits, group_axes(w.ndim, facts(others[0]).axis))
+        axes = group_axes(w.ndim, facts(others[0]).axis)
+        shells = [part for part in others if facts(part).shell]
+        limits = _common([facts(part).norm_limits(w) for part in shells], "norms")
+        if len(shells) == len(others):
+            return nearest_in_shell(w, self.bounds(), limits, axes)
+        section = next(part for part in others if not facts(part).shell)
+        if shells:
+            return nearest_of_sum_and_norm(w, facts(section).group_sum(), limits, axes)
+        if not boxes:
+            return section(w)
+        _refuse_totals(self.sets(), self.bounds(), w)
+        if _all_cones(boxes) and facts(section).non_negative() is not None:
+            return facts(section).non_negative()(w)
+        return nearest_of_sum_in_box(w, facts(section).group_sum(), self.bounds(), axes)
 
     def sets(self) -> tuple[Any, ...]:
         """Return the parts, with the axis of all where they leave theirs open."""
@@ -133,17 +145,24 @@ class Intersection(Constraint):
         if cones:
             closed = len(cones) == 1 and _all_cones(boxes) and len(others) <= 1
             closed = closed and all(facts(part).ball and _within(cones[0], part, ndim) for part in others)
-        elif all(facts(part).shell for part in others):
-            closed = ndim is None or len({frozenset(group_axes(ndim, facts(part).axis)) for part in others}) <= 1
+        elif len(others) == 1 and not facts(others[0]).shell:
+            closed = bool(boxes) and _all_cones(boxes)
+            closed = facts(others[0]).section or (
+                closed and (facts(others[0]).ball or facts(others[0]).non_negative() is not None)
+            )
         else:
-            closed = bool(boxes) and _all_cones(boxes) and len(others) == 1
-            closed = closed and (facts(others[0]).ball or facts(others[0]).non_negative() is not None)
+            sections = [part for part in others if facts(part).section and facts(part).bounds() is None]
+            closed = all(facts(part).shell for part in others if part not in sections)
+            closed = closed and (not sections or (len(sections) == 1 and not boxes))
+            closed = closed and (
+                ndim is None or len({frozenset(group_axes(ndim, facts(part).axis)) for part in others}) <= 1
+            )
         for part in [] if closed else self.parts:
             if not facts(part).convex:
                 beside = (
                     "it beside NonNeg, and one L1Ball, MaxNorm or MaxRMS of the same groups or larger ones, only"
                     if facts(part).cone
-                    else "convex sets, or norms and bounds of the same groups only"
+                    else "convex sets, or norms and bounds of the same groups, or norms and one SumTo, only"
                 )
                 raise TypeError(f"Intersection: {type(innermost(part)).__name__} is not convex; expected {beside}")
         return closed

@@ -279,5 +279,7 @@ class SoftSpectralCap(Constraint):
             return jnp.where(above, s, low), jnp.where(above, high, s)
 
         ends = jnp.zeros_like(far), jnp.ones_like(far)
-        # The upper end: rather too much than too little.
-        return jax.lax.fori_loop(0, HALVINGS, halve, ends)[1] / far**2
+        # The upper end: rather too much than too little. Its derivative is that of the root, which halving has not.
+        s = jax.lax.stop_gradient(jax.lax.fori_loop(0, HALVINGS, halve, ends)[1])
+        slope = (1 - s) ** 3 - 3 * s * (1 - s) ** 2 - 1
+        return (s + (share - jax.lax.stop_gradient(share)) / slope) / far**2

@@ -22,8 +22,11 @@ def _largest(rows: jax.Array) -> jax.Array:
     return jnp.where(jnp.isnan(rows), rows, jax.nn.one_hot(jnp.argmax(rows, axis=1), rows.shape[1], dtype=rows.dtype))
 
 
-def _sum_tolerance(x: jax.Array, w: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    # Each weight rounds to its dtype once, to half an ulp, and by the smallest subnormal at the least.
+def sum_tolerance(x: jax.Array, w: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """Return by how much the sums of the rows of `x`, the groups of `w`, may be off: what its weights round off.
+
+    Each weight rounds to its dtype once, to half an ulp, and by the smallest subnormal at the least.
+    """
     sizes = jnp.sum(jnp.abs(x), axis=1, keepdims=True)
     relative = rounding(w, axes) if x.dtype == w.dtype else eps(w.dtype)
     return sizes * relative + x.shape[1] * tiny(w.dtype) * eps(w.dtype)
@@ -52,6 +55,7 @@ class Simplex(Constraint):
 
     total: Number
     axis: Axis = static(default=None)
+    section: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "total", "[0, inf)")
@@ -65,7 +69,7 @@ class Simplex(Constraint):
         x = to_rows(wide(w), axes)
         totals = per_row(self.total, wide(w), axes)
         off = jnp.abs(jnp.sum(x, axis=1, keepdims=True) - totals)
-        inside = jnp.all(x >= 0, axis=1, keepdims=True) & (off <= _sum_tolerance(x, w, axes))
+        inside = jnp.all(x >= 0, axis=1, keepdims=True) & (off <= sum_tolerance(x, w, axes))
         rows = jnp.where(inside, to_rows(w, axes), simplex_rows(x, totals).astype(w.dtype))
         return from_rows(rows, w.shape, axes)
 
@@ -112,6 +116,7 @@ class SumTo(Constraint):
 
     total: Number
     axis: Axis = static(default=None)
+    section: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "total", "(-inf, inf)")
@@ -129,7 +134,7 @@ class SumTo(Constraint):
         moved = x - jax.lax.stop_gradient(x[:, :1])
         for _ in range(3):  # what the sum of large weights rounds off, the next round takes away
             moved = moved + (totals / x.shape[1] - jnp.mean(moved, axis=1, keepdims=True))
-        rows = jnp.where(off <= _sum_tolerance(x, w, axes), to_rows(w, axes), moved.astype(w.dtype))
+        rows = jnp.where(off <= sum_tolerance(x, w, axes), to_rows(w, axes), moved.astype(w.dtype))
         return from_rows(rows, w.shape, axes)
 
     def group_sum(self) -> Number:

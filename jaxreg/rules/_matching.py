@@ -10,7 +10,7 @@ kind. The offset of a normalisation layer counts as no bias, and no kind claims 
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -88,6 +88,35 @@ def leaves(params: Tree) -> list[Leaf]:
     return found
 
 
+class OptionalPattern(str):
+    """A pattern that may match nothing: equal to the one inside, and in one order with others, as keys of a tree."""
+
+    pattern: str
+
+    def __new__(cls, pattern: str) -> Self:
+        made = super().__new__(cls, pattern)
+        made.pattern = pattern
+        return made
+
+    def __repr__(self) -> str:
+        return f"jaxreg.optional({_shown(self.pattern)})"
+
+
+def optional(pattern: str) -> str:
+    """Return a key for rules that may match no parameter, where any other key raises.
+
+    Args:
+        pattern: A path pattern or a kind.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> rules = {jr.KERNELS: jr.MaxNorm(1.0), jr.optional("head/bias"): jr.NonNeg()}
+        >>> print(jr.feasible({"head": {"kernel": jnp.full((1, 2), 0.5)}}, rules))
+        True
+    """
+    return OptionalPattern(pattern)
+
+
 class Match(NamedTuple):
     """A leaf with the pattern and the rule for it, both None where there is none."""
 
@@ -110,16 +139,18 @@ def matches(params: Tree, rules: Rules) -> list[Match]:
     """As `assign`, with the pattern that claims each leaf."""
     found = leaves(params)
     patterns = _patterns(found, rules)
+    optionals = {key.pattern for key in rules if isinstance(key, OptionalPattern)} if isinstance(rules, Mapping) else ()
     claimed: list[list[str]] = [[] for _ in found]
     for pattern, rule in patterns.items():
         refuse_class(rule, f"the rule for {_shown(pattern)}")
         if not callable(rule):
             raise TypeError(
                 f"the rule for {pattern!r} is {rule!r}; expected a penalty, a constraint or a function of an array"
+                f"{_of_several(rule)}"
             )
         exact = [i for i, leaf in enumerate(found) if leaf.path == pattern and not isinstance(pattern, Kind)]
         places = exact or [i for i, leaf in enumerate(found) if _matches(pattern, leaf)]
-        if not places:
+        if not places and pattern not in optionals and not _shows_a_part(params):
             raise ValueError(
                 f"pattern {_shown(pattern)} matches no parameter; expected a path, a regular expression for a whole "
                 f"path, or a kind such as jaxreg.KERNELS: drop it, or choose from the paths there are: {_listed(found)}"
@@ -146,11 +177,11 @@ def refuse_others(rules: Rules, expected: type[Penalty] | type[Constraint], name
 
 def _patterns(found: list[Leaf], rules: Rules) -> Mapping[str, Rule]:
     if isinstance(rules, Mapping):
-        return rules
+        return {key.pattern if isinstance(key, OptionalPattern) else key: rule for key, rule in rules.items()}
     if not callable(rules):
         raise TypeError(
             f"rules are {rules!r}; expected a mapping from path pattern to object, or one object (in a mapping for "
-            "optax.inject_hyperparams, which takes a callable for a schedule)"
+            f"optax.inject_hyperparams, which takes a callable for a schedule){_of_several(rules)}"
         )
     kinds = {leaf.kind for leaf in found}
     return dict.fromkeys([kind for kind in (KERNELS, RECURRENT_KERNELS) if kind in kinds] or [KERNELS], rules)
@@ -177,6 +208,20 @@ def _match(leaf: Leaf, by: list[str], patterns: Mapping[str, Rule], found: list[
             f"{_shown(by[0])}: narrow the pattern, or make it one"
         )
     return Match(leaf, by[0], _on_axes(patterns[by[0]], leaf))
+
+
+def _of_several(rules: Any) -> str:
+    if not isinstance(rules, list | tuple):
+        return ""
+    return ": several constraints at once are jaxreg.Intersection(…, …), several penalties a link of the chain each"
+
+
+def _shows_a_part(params: Tree) -> bool:
+    # Optax puts nodes of its own, without children, in the place of parameters that it masks or stands in for.
+    def is_optax(node: Any) -> bool:
+        return type(node).__module__.startswith("optax.")
+
+    return any(map(is_optax, jax.tree.leaves(params, is_leaf=is_optax)))
 
 
 def _on_axes(rule: Rule, leaf: Leaf) -> Rule:

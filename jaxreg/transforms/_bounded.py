@@ -29,7 +29,7 @@ class BoundedState(NamedTuple):
     """The number of updates made, and what is known of each leaf that has a rule: {its path: `Bounded`}."""
 
     count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
-    leaves: dict[str, Bounded]
+    leaves: Any
 
 
 @runtime_checkable
@@ -230,6 +230,8 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
 
     def init(params: Tree) -> BoundedState:
         count = jnp.zeros((), jnp.int32)
+        if type(params).__name__ == "_ParamsPlaceholder":  # of optax.tree_map_params, which asks where parameters are
+            return BoundedState(count, jnp.zeros(()))
         found = {}
         for leaf, rule in assign(params, rules):
             if rule is not None:

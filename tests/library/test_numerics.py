@@ -1,6 +1,7 @@
 """Every rule against what numbers can do to it: NaN in one group, and JAX's strict settings."""
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -43,7 +44,8 @@ CONSTRAINTS = {
     "Intersection of Sparse and MaxNorm": (jr.Intersection(jr.Sparse(0.5), jr.MaxNorm(1.0)), COLUMN),
     "Intersection of SumTo and LinfBall": (jr.Intersection(jr.SumTo(0.5), jr.LinfBall(0.3)), COLUMN),
     "Intersection of SumTo and NonNeg": (jr.Intersection(jr.SumTo(0.5), jr.NonNeg()), COLUMN),
-    "Intersection of Simplex and Box": (jr.Intersection(jr.Simplex(1.0), jr.Box(0.0, 0.4)), COLUMN),
+    "Intersection of Simplex and Box": (jr.Intersection(jr.Simplex(1.0), jr.Box(0.03, 0.4)), COLUMN),
+    "Intersection of SumTo and MaxNorm": (jr.Intersection(jr.SumTo(0.2), jr.MaxNorm(0.7)), COLUMN),
     "Intersection of L1Ball and MaxNorm": (jr.Intersection(jr.L1Ball(1.0), jr.MaxNorm(0.7)), COLUMN),
     "keras MaxNorm": (jr.keras.MaxNorm(1.0), COLUMN),
     "keras UnitNorm": (jr.keras.UnitNorm(), COLUMN),
@@ -143,3 +145,33 @@ def test_strict_settings_stop_no_rule(name):
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
         jax.eval_shape(rule, tree)
         jax.eval_shape(jax.grad(total), tree)
+
+
+# Names of rules that have hyperparameters; those by matrix products are right to 1e-4 only.
+DERIVED = [name for name, (rule, _) in VALUES.items() if jax.tree.leaves(rule) and "fast" not in name]
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_derivatives_by_every_hyperparameter_are_those_of_finite_differences(name):
+    rule, _ = VALUES[name]
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(3)
+        w, direction = rng.normal(size=SHAPE), rng.normal(size=SHAPE)
+        numbers, structure = jax.tree.flatten(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), rule))
+        calls = {"call": lambda rule: rule(w)}
+        if hasattr(rule, "prox"):
+            calls["prox"] = lambda rule: rule.prox(w, STEP)
+            if name not in ("Nuclear", "Spectral"):
+                calls["prox by weight"] = lambda rule: rule.prox(w, STEPS.astype(np.float64))
+        if hasattr(rule, "lmo"):
+            calls["lmo"] = lambda rule: rule.lmo(w)
+        flat, shapes = jax.flatten_util.ravel_pytree(numbers)
+        for call, function in calls.items():
+
+            @jax.jit
+            def total(flat, function=function):
+                return jnp.sum(direction * function(jax.tree.unflatten(structure, shapes(flat))))
+
+            near = 1e-6 * np.eye(flat.size)
+            expected = [(total(flat + h) - total(flat - h)) / 2e-6 for h in near]
+            np.testing.assert_allclose(jax.grad(total)(flat), expected, rtol=1e-5, atol=1e-7, err_msg=call)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 
 import jaxreg as jr
 from jaxreg.rules._evaluate import distances
@@ -88,6 +88,71 @@ def test_dykstra_finds_what_scipy_finds(seed):
         options={"maxiter": 300, "ftol": 1e-14},
     ).x
     np.testing.assert_allclose(end, found[:5] - found[5:], atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("total", "low", "high", "scale"),
+    [
+        (1.0, 0.0, 3 / 500, 1.0),
+        (1.0, 0.0, 1 / 500, 1.0),
+        (-2.0, -0.5, 0.1, 3.0),
+        (5.0, -np.inf, 0.02, 1.0),
+        (0.0, -1, 1, 50.0),
+    ],
+)
+def test_a_sum_within_bounds_is_reached_by_one_shift_of_all_weights(total, low, high, scale):
+    w = scale * np.random.default_rng(4).normal(size=(500, 3))
+    both = jax.jit(lambda w: jr.Intersection(jr.SumTo(total), jr.Box(low, high))(w))
+
+    def shifted(x):
+        shift = brentq(lambda t: np.clip(x - t, low, high).sum() - total, -1e4, 1e4, xtol=1e-14, maxiter=200)
+        return np.clip(x - shift, low, high)
+
+    exact = np.apply_along_axis(shifted, 0, w)
+    end = both(w.astype(np.float32))
+    assert np.linalg.norm(end - exact) <= 3e-6 * np.linalg.norm(exact)
+    assert np.max(end) <= np.float32(high)
+    np.testing.assert_array_equal(both(end), end)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(both(w), exact, atol=1e-12)
+
+
+def test_a_simplex_within_bounds_of_each_weight_is_what_scipy_finds():
+    rng = np.random.default_rng(5)
+    x, high = rng.normal(size=12), rng.uniform(0.05, 0.4, 12)
+    rules = [{"type": "eq", "fun": lambda z: z.sum() - 1, "jac": lambda z: np.ones(12)}]
+    with jax.enable_x64(True):
+        end = jr.Intersection(jr.Simplex(1.0), jr.Box(0.0, high))(x)
+    np.testing.assert_allclose(
+        end, solved(x, [*zip(np.zeros(12), high, strict=True)], rules, high / high.sum()), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("total", "low", "high"), [(0.0, 1.0, 1.0), (1.5, 1.0, 1.0), (-1.0, 0.0, 0.6), (0.0, 3.0, 9.0)]
+)
+def test_a_sum_with_limits_on_the_norm_is_reached_along_the_difference_from_the_mean(total, low, high):
+    x = np.random.default_rng(6).normal(size=7)
+    rules = [
+        {"type": "eq", "fun": lambda z: z.sum() - total},
+        {"type": "ineq", "fun": lambda z: high**2 - z @ z},
+        {"type": "ineq", "fun": lambda z: z @ z - low**2},
+    ]
+    both = jr.Intersection(jr.SumTo(total), jr.MinMaxNorm(low, high))
+    with jax.enable_x64(True):
+        end = np.asarray(both(x))
+    np.testing.assert_allclose(end, solved(x, None, rules, end + 0.01 * x), atol=2e-5)
+    narrow = both(x.astype(np.float32))
+    np.testing.assert_allclose(narrow, end, atol=1e-6)
+    np.testing.assert_array_equal(both(narrow), narrow)
+
+
+def test_equal_weights_get_zero_mean_and_unit_norm_and_a_norm_that_the_sum_leaves_no_room_for_is_refused():
+    both = jr.Intersection(jr.UnitNorm(), jr.SumTo(0.0))
+    end = np.asarray(both(np.ones((4, 2), np.float32)))
+    np.testing.assert_allclose([end.sum(0), np.linalg.norm(end, axis=0)], [[0, 0], [1, 1]], atol=1e-6)
+    with pytest.raises(ValueError, match=r"4 weights of sum 3 have a norm of 1\.5 at least; expected one of 1 at most"):
+        jr.Intersection(jr.SumTo(3.0), jr.MaxNorm(1.0))(np.ones(4, np.float32))
 
 
 def test_closed_forms_of_a_cone_with_a_ball_and_of_bounds_with_bounds():

@@ -349,3 +349,9 @@ def test_penalties_are_matched_before_anything_is_compiled():
         jr.penalize({"hiden/kernel": jr.L2(0.1)}).init(network())
     with pytest.raises(ValueError, match=r"for output/bias: axis is 1 on an array of 1 axes; expected"):
         jr.penalize({"output/bias": jr.GroupLasso(0.1, axis=1)}).init(network())
+
+
+@pytest.mark.parametrize("wrap", [lambda rule: rule, lambda rule: {"b/kernel": rule}], ids=["bare", "mapping"])
+def test_several_constraints_for_one_leaf_are_told_of_intersection(wrap):
+    with pytest.raises(TypeError, match=r"MaxNorm.*NonNeg.*several constraints at once are jaxreg\.Intersection"):
+        jr.projected({"b": {"kernel": jnp.ones((2, 2))}}, wrap([jr.MaxNorm(1.0), jr.NonNeg()]))

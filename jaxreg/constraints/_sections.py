@@ -1,0 +1,95 @@
+"""The sum of each group beside bounds on each weight or limits on the norm of each group: the nearest point, exactly.
+
+With bounds: the point of a box with sum c nearest to x is clip(x - θ), for the Lagrangian of the sum splits into the
+weights; its sum falls as θ grows. With norms: the points of sum c and norm r are a sphere about (c/n, …, c/n) in a
+hyperplane, and the nearest lies in the direction in which x differs from its mean.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg._groups import from_rows, per_row, rounding, to_rows
+from jaxreg._hyperparameters import Number, known
+from jaxreg._precision import eps, wide
+from jaxreg._protocols import Limits
+from jaxreg.constraints._bounds import bounds
+from jaxreg.constraints._box_and_norm import root_or_zero, row_norms
+from jaxreg.constraints._sums import sum_tolerance
+
+HALVINGS = 60
+"""Of the interval that holds θ, to the precision of float64 or, for wide bounds, beside it: Newton's steps follow."""
+
+
+def nearest_of_sum_in_box(w: jax.Array, total: Number, box: Limits, axes: tuple[int, ...]) -> jax.Array:
+    """Return the nearest array with every weight in `box` and the sum `total` in every group over `axes`.
+
+    The box holds exactly, the sum to rounding.
+    """
+    low, high = (jnp.broadcast_to(b, w.shape) for b in bounds(w, *box))
+    x, lows, highs = (to_rows(wide(a), axes) for a in (w, low, high))
+    totals = per_row(total, wide(w), axes)
+    off = jnp.abs(jnp.sum(x, axis=1, keepdims=True) - totals)
+    inside = (off <= sum_tolerance(x, w, axes)) & jnp.all((x >= lows) & (x <= highs), axis=1, keepdims=True)
+    y = x - _shift(*(jax.lax.stop_gradient(a) for a in (x, lows, highs, totals)))
+    for _ in range(3):  # Newton's steps: exact once the free weights are known, and with the derivative of the root
+        free = jnp.sum((y > lows) & (y < highs), axis=1, keepdims=True, dtype=x.dtype)
+        surplus = jnp.sum(jnp.clip(y, lows, highs), axis=1, keepdims=True) - totals
+        y = y - surplus / jnp.maximum(free, 1)
+    nearest = from_rows(jnp.clip(y, lows, highs).astype(w.dtype), w.shape, axes)
+    return jnp.where(from_rows(jnp.broadcast_to(inside, x.shape), w.shape, axes), w, nearest)
+
+
+def _shift(x: jax.Array, lows: jax.Array, highs: jax.Array, totals: jax.Array) -> jax.Array:
+    # θ with Σ clip(x - θ) = total, by halving.
+    sizes = jnp.maximum(*(jnp.where(jnp.isfinite(bound), jnp.abs(bound), 0) for bound in (lows, highs)))
+    reach = jnp.abs(totals) + jnp.sum(sizes, axis=1, keepdims=True)  # from where on the sum is too large, or too small
+
+    def halve(_: int, between: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        less, more = between
+        middle = less + (more - less) / 2
+        too_large = jnp.sum(jnp.clip(x - middle, lows, highs), axis=1, keepdims=True) > totals
+        return jnp.where(too_large, middle, less), jnp.where(too_large, more, middle)
+
+    ends = jnp.min(x, axis=1, keepdims=True) - reach, jnp.max(x, axis=1, keepdims=True) + reach
+    return jax.lax.fori_loop(0, HALVINGS, halve, ends)[1]
+
+
+def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tuple[int, ...]) -> jax.Array:
+    """Return the nearest array with the sum `total` and a norm within `norm` in every group over `axes`.
+
+    Sum and lower limit hold to rounding. Equal weights have no direction; the first two then differ from the rest.
+
+    Raises:
+        ValueError: If the limits are known and no group has such a sum and norm.
+    """
+    x = to_rows(wide(w), axes)
+    size = x.shape[1]
+    totals, smallest, largest = (per_row(limit, wide(w), axes) for limit in (total, *norm))
+    if known(total, norm[1]):
+        farthest, most = np.max(np.abs(np.asarray(total, float))), np.min(np.asarray(norm[1], float))
+        least = farthest / np.sqrt(size)
+        if least > most * (1 + 1e-6):
+            raise ValueError(
+                f"{size} weights of sum {farthest:g} have a norm of {least:g} at least; expected one of {most:g} at "
+                "most: raise the norm, or bring the sum nearer to 0"
+            )
+    slack = jnp.asarray(rounding(wide(w), axes), x.dtype)
+    narrow = smallest * (1 + 3 * slack) >= largest
+    tolerance = jnp.where(narrow, slack + eps(w.dtype) / 2, 0)
+    norms = row_norms(x)
+    off = jnp.abs(jnp.sum(x, axis=1, keepdims=True) - totals)
+    inside = (norms <= largest * (1 + tolerance)) & (norms >= smallest * (1 - tolerance))
+    inside = inside & (off <= sum_tolerance(x, w, axes))
+    away = x - jax.lax.stop_gradient(x[:, :1])
+    for _ in range(3):  # what the sum of large weights rounds off, the next round takes away
+        away = away - jnp.mean(away, axis=1, keepdims=True)
+    lengths, center = row_norms(away), totals / size
+    room = jnp.where(narrow, 0, 2 * slack + jnp.where(w.dtype == x.dtype, 0, eps(w.dtype)))
+    squares = (jnp.square(limit) - center * totals for limit in (smallest * (1 + room), largest * (1 - room)))
+    low, high = map(root_or_zero, squares)
+    goals = jnp.clip(lengths, low, high)
+    first = jnp.zeros(size, x.dtype).at[:2].set(jnp.array([1, -1], x.dtype)[:size])[None] * 0.5**0.5
+    direction = jnp.where(lengths == 0, first, away / jnp.where(lengths == 0, 1, lengths))
+    nearest = from_rows((center + direction * goals).astype(w.dtype), w.shape, axes)
+    return jnp.where(from_rows(jnp.broadcast_to(inside, x.shape), w.shape, axes), w, nearest)
