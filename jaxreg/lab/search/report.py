@@ -36,6 +36,9 @@ from jaxreg.lab.search.run import Search
 _POINTS = 5
 """Points of a curve after that of the initial weights from which on the last three are its end."""
 
+_SHOWN = 2
+"""Standard errors that the gain of choosing has to be above 0 on the outer folds for a regulariser to be named."""
+
 _SCORE = {"classification": "accuracy", "regression": "R²"}
 _LOSS = {"classification": "cross-entropy", "regression": "squared error (share of the target's variance)"}
 
@@ -51,16 +54,15 @@ def verdict(source: Source) -> list[Text]:
     score, loss = _SCORE[task], _LOSS[task]
     method = found.chosen.method
     estimates, outer = source.at("found"), _outer_folds(source)
-    told: list[Text] = [
-        ["Use no regulariser: none of those that were tried saves a standard error and 2 % of the loss."]
-    ]
+    told: list[Text] = [["Use no regulariser: no candidate reduces the loss by more than one standard error and 2 %."]]
     if method != NONE:
-        doubt = "" if _steps(nested.loss_gain) > 1 else " That it helps on new rows is not beyond chance."
-        told = [["Use ", Code(found.chosen.label), f": {_MEANING[method]}.{doubt}"]]
+        advice: Text = [Code(found.chosen.label), f": {_MEANING[method]}."]
+        told = [["Use ", *advice]]
+        if not (_steps(nested.loss_gain) > _SHOWN and method in nested.tally(found.tried)):
+            told = [["No regulariser is shown to help here. If you must take one, take ", *advice]]
     told.append([
-        f"On rows that neither trained nor chose, a net found in this way has {score} ",
-        *_spread(estimates.at("score")), f" and {loss} ", *_spread(estimates.at("loss")),
-        " (", outer, " outer folds, ± a standard error).",
+        f"Expected on new rows: {score} ", *_spread(estimates.at("score")), f", {loss} ",
+        *_spread(estimates.at("loss")), " ± a standard error (", outer, " folds that neither chose nor trained).",
     ])  # fmt: skip
     told.append([
         f"Against no regulariser on the same folds: {score} ", *_spread(estimates.at("score_gain"), "+.3f"),
@@ -68,7 +70,7 @@ def verdict(source: Source) -> list[Text]:
         f" ({_sure(nested.loss_gain)}).",
     ])  # fmt: skip
     if np.isnan(nested.score.mean):
-        told.append([f"{score} can't be told: it takes two rows of different targets in each fold."])
+        told.append([f"{score} is not known: it takes two rows of different targets in each fold."])
     counts = {name: source.find(summaries.times_picked, name) for name in nested.tally(found.tried)}
     times = [
         [Code(name), " ", count.number(form="d"), " times" if count.data > 1 else " time"]
@@ -211,7 +213,7 @@ def _sure(gain: Estimate) -> str:
         return "no change"
     if abs(steps) <= 1:
         return "no gain beyond chance" if steps >= 0 else "no loss beyond chance"
-    return f"a {'gain' if steps > 0 else 'loss'} that is {'sure' if abs(steps) > 2 else 'likely'}"
+    return f"a {'gain' if steps > 0 else 'loss'} that is {'sure' if abs(steps) > _SHOWN else 'likely'}"
 
 
 def _spread(estimate: Source, form: str = ".3f") -> Text:

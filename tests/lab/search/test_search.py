@@ -452,6 +452,30 @@ def test_a_training_that_had_not_come_to_its_end_is_told(epochs, ended):
     assert all(f"by {fell:.0f} %" in sentence and "--epochs" in sentence for sentence in told)
 
 
+@pytest.mark.parametrize("case", ["shown", "by chance", "in no fold"])
+def test_a_method_is_named_only_if_the_outer_folds_show_that_choosing_it_helps(case):
+    """Far more inputs than rows tell, and one of the same size that is noise."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(60, 30))
+    plan = Plan(methods=("L2",), quick=True, hidden=32, epochs=200, folds=5, repeats=1)
+    result = search(x, x[:, 0] + 0.3 * rng.normal(size=60), NUMBERS, plan)
+    gains = result.found.losses[0] - result.found.losses[list(result.found.picks), np.arange(5)]
+    mean, error = gains.mean(), np.sqrt((1 / 5 + 1 / 4) * gains.var(ddof=1))  # Nadeau and Bengio
+    assert mean > 2 * error
+    assert (result.found.loss_gain.mean, result.found.loss_gain.error) == pytest.approx((mean, error), rel=1e-5)
+    if case == "by chance":
+        unsure = dataclasses.replace(result.found.loss_gain, error=mean / 1.9)
+        result = dataclasses.replace(result, found=dataclasses.replace(result.found, loss_gain=unsure))
+    if case == "in no fold":
+        result = dataclasses.replace(result, found=dataclasses.replace(result.found, picks=(0,) * 5))
+    lead = summary(Source("search", result))["verdict"][0]
+    label = result.chosen.label
+    if case == "shown":
+        assert lead.startswith(f"Use {label}: ")
+    else:
+        assert lead.startswith(f"No regulariser is shown to help here. If you must take one, take {label}: ")
+
+
 @pytest.fixture(scope="module")
 def found():
     rng = np.random.default_rng(0)
@@ -585,7 +609,7 @@ def test_where_nothing_helps_none_is_used_and_all_is_written(folder, monkeypatch
     np.savetxt("line.csv", np.column_stack([x, y]), delimiter=",", header="a,b,y", comments="", fmt="%.6g")
     jaxreg(monkeypatch, "search", "line.csv", "--target", "y", "--quick")
     printed = capsys.readouterr().out
-    assert "Use no regulariser: none of those that were tried saves" in printed
+    assert "Use no regulariser: no candidate reduces the loss by more than" in printed
     assert {"model.safetensors", "report.html", "verdict.json"} < {
         file.name for file in (folder / "line-search").iterdir()
     }
