@@ -35,7 +35,7 @@ TAKES_RULES = {
     ("rules", "said"),
     [
         ({"hiden/kernel": jr.NonNeg()}, r"'hiden/kernel' matches no parameter.*hidden/bias, hidden/kernel"),
-        ({jr.KERNELS: jr.NonNeg(), "hidden/.*": jr.NonNeg()}, "hidden/kernel is claimed by.*KERNELS.*hidden/"),
+        ({".*/kernel": jr.NonNeg(), "hidden/.*": jr.NonNeg()}, "hidden/kernel is claimed by.*kernel.*hidden/"),
         ({jr.RECURRENT_KERNELS: jr.NonNeg()}, "RECURRENT_KERNELS matches no parameter"),
     ],
 )
