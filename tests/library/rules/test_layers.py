@@ -80,16 +80,18 @@ def test_most_layers_are_told_apart():
 
 
 def test_constraints_hold_with_the_axes_written_by_hand_after_every_step():
-    """All cases at once: leaves of one shape and the same axes are one parameter. The gradients are fixed."""
-    asked = {}
+    """All cases at once: leaves that differ in sizes alone are one parameter, of the first one's shape."""
+    asked, shapes = {}, {}
     for name, case in CASES.items():
         for path, axes in case.axes.items():
             row = ROWS[name][path]
             if axes and row.rule is not None and not row.doubt:
-                asked.setdefault((row.shape, row.axes, axes), []).append(name)
+                key = (tuple(n == 1 for n in row.shape), row.axes, axes)
+                asked.setdefault(key, []).append(name)
+                shapes.setdefault(key, row.shape)
     keys = {f"{number}": key for number, key in enumerate(asked)}
     draws = np.random.default_rng(0)
-    params = {name: jnp.asarray(draws.normal(size=shape), jnp.float32) for name, (shape, _, _) in keys.items()}
+    params = {name: jnp.asarray(draws.normal(size=shapes[key]), jnp.float32) for name, key in keys.items()}
     slopes = {name: jnp.asarray(draws.normal(size=(STEPS, *w.shape)), jnp.float32) for name, w in params.items()}
     rules = {
         name: jr.MaxNorm(0.7, axis=found) if int(name) % 2 else jr.UnitNorm(axis=found)
@@ -114,7 +116,8 @@ def test_constraints_hold_with_the_axes_written_by_hand_after_every_step():
             assert np.any(norms > 0.69), asked[keys[name]]
         else:
             np.testing.assert_allclose(norms, 1, rtol=1e-5, err_msg=str(asked[keys[name]]))
-    assert len(keys) > 100
+    assert sum(map(len, asked.values())) > 1000
+    assert len(keys) > 25
 
 
 def test_the_issue_by_name():
