@@ -50,8 +50,8 @@ class Row(NamedTuple):
 
     @property
     def passed_over(self) -> bool:
-        """Whether no rule claims the leaf though it has two or more axes, as weights between layers have."""
-        return self.rule is None and len(self.shape) > 1
+        """Whether no rule claims the leaf though it has two or more axes and is no bias, as weights of layers are."""
+        return self.rule is None and len(self.shape) > 1 and self.kind is not Kind.BIASES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -109,7 +109,12 @@ def test_a_leaf_that_is_no_array_is_shown():
     assert rows[2].dtype == "float"
 
 
-STACK = {"layers": {"kernel": jnp.ones((3, 4, 4))}, "pos": jnp.ones((5, 2)), "head": {"kernel": jnp.ones((4, 2))}}
+STACK = {
+    "layers": {"kernel": jnp.ones((3, 4, 4))},
+    "pos": jnp.ones((5, 2)),
+    "head": {"kernel": jnp.ones((4, 2))},
+    "heads": {"kernel": jnp.ones((4, 3, 2)), "bias": jnp.ones((3, 2))},
+}
 
 
 def test_what_the_tree_leaves_open_is_said_under_the_table():
