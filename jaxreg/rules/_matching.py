@@ -217,7 +217,7 @@ def _of_several(rules: Any) -> str:
 
 
 def _shows_a_part(params: Tree) -> bool:
-    # Optax puts nodes of its own, without children, in the place of parameters that it masks or stands in for.
+    # Optax puts nodes of its own, without children, where it masks parameters or stands in for them.
     def is_optax(node: Any) -> bool:
         return type(node).__module__.startswith("optax.")
 
