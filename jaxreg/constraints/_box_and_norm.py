@@ -56,7 +56,7 @@ def row_norms(rows: jax.Array) -> jax.Array:
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(rows), axis=1, keepdims=True))
     scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
     squares = jnp.sum(jnp.square(rows / scale), axis=1, keepdims=True)
-    return jnp.where(squares == 0, 0, scale * jnp.sqrt(jnp.where(squares == 0, 1, squares)))
+    return jnp.where(squares > 0, scale * jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
 
 
 def _refuse_empty(w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, Number], axes: tuple[int, ...]) -> None:
@@ -128,7 +128,7 @@ def _beyond(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Array:
     agreeing, zero, opposed = side * x > 0, x == 0, side * x < 0
     settled = jnp.sum(jnp.where(agreeing, far, jnp.where(opposed, near, 0)) ** 2, axis=1, keepdims=True)
     wanted = (1 - settled) / jnp.maximum(jnp.sum(zero, axis=1, keepdims=True, dtype=x.dtype), 1)
-    even = side * jnp.clip(root_or_zero(wanted), jnp.abs(jnp.clip(0, lows, highs)), jnp.abs(far))
+    even = side * jnp.clip(root(jnp.maximum(wanted, 0)), jnp.abs(jnp.clip(0, lows, highs)), jnp.abs(far))
     rest = 1 - settled - jnp.sum(jnp.where(zero, even, 0) ** 2, axis=1, keepdims=True)
     gains = jnp.where(opposed, far**2 - near**2, 0)
     order = jnp.argsort(jnp.where(opposed, jnp.abs(x), -1), axis=1)
@@ -136,10 +136,17 @@ def _beyond(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Array:
     before = jnp.take_along_axis(before, jnp.argsort(order, axis=1), axis=1) - gains
     left = rest - before
     left = jnp.clip(jnp.where(left > 8 * eps(x.dtype), left, 0), 0, gains)  # the root would blow rounding up
-    crossed = jnp.where(left > 0, side * root_or_zero(near**2 + left), near)
+    crossed = jnp.where(left > 0, side * root(near**2 + left), near)
     return jnp.where(agreeing, far, jnp.where(zero, even, crossed))
 
 
-def root_or_zero(square: jax.Array) -> jax.Array:
-    """Return the square root; 0, with the derivative 0, of what is not above 0."""
-    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+@jax.custom_jvp
+def root(square: jax.Array) -> jax.Array:
+    """Return the square root, with the derivative 0 at 0."""
+    return jnp.sqrt(square)
+
+
+@root.defjvp
+def _root_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    value = root(*primals)
+    return value, jnp.where(value > 0, tangents[0] / (2 * jnp.where(value > 0, value, 1)), 0)

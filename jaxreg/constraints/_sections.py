@@ -14,7 +14,7 @@ from jaxreg._hyperparameters import Number, known
 from jaxreg._precision import eps, wide
 from jaxreg._protocols import Limits
 from jaxreg.constraints._bounds import bounds
-from jaxreg.constraints._box_and_norm import root_or_zero, row_norms
+from jaxreg.constraints._box_and_norm import root, row_norms
 from jaxreg.constraints._sums import sum_tolerance
 
 HALVINGS = 60
@@ -77,19 +77,24 @@ def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tup
     slack = jnp.asarray(rounding(wide(w), axes), x.dtype)
     narrow = smallest * (1 + 3 * slack) >= largest
     tolerance = jnp.where(narrow, slack + eps(w.dtype) / 2, 0)
-    norms = row_norms(x)
+    norms = _norms(x)
     off = jnp.abs(jnp.sum(x, axis=1, keepdims=True) - totals)
     inside = (norms <= largest * (1 + tolerance)) & (norms >= smallest * (1 - tolerance))
     inside = inside & (off <= sum_tolerance(x, w, axes))
     away = x - jax.lax.stop_gradient(x[:, :1])
     for _ in range(3):  # what the sum of large weights rounds off, the next round takes away
         away = away - jnp.mean(away, axis=1, keepdims=True)
-    lengths, center = row_norms(away), totals / size
+    lengths, center = _norms(away), totals / size
     room = jnp.where(narrow, 0, 2 * slack + jnp.where(w.dtype == x.dtype, 0, eps(w.dtype)))
     squares = (jnp.square(limit) - center * totals for limit in (smallest * (1 + room), largest * (1 - room)))
-    low, high = map(root_or_zero, squares)
+    low, high = (root(jnp.maximum(square, 0)) for square in squares)
     goals = jnp.clip(lengths, low, high)
     first = jnp.zeros(size, x.dtype).at[:2].set(jnp.array([1, -1], x.dtype)[:size])[None] * 0.5**0.5
     direction = jnp.where(lengths == 0, first, away / jnp.where(lengths == 0, 1, lengths))
     nearest = from_rows((center + direction * goals).astype(w.dtype), w.shape, axes)
     return jnp.where(from_rows(jnp.broadcast_to(inside, x.shape), w.shape, axes), w, nearest)
+
+
+def _norms(rows: jax.Array) -> jax.Array:
+    # `row_norms` takes NaN for no length; a row with NaN in it has none that is known.
+    return jnp.where(jnp.any(jnp.isnan(rows), axis=1, keepdims=True), jnp.nan, row_norms(rows))

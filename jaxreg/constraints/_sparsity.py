@@ -160,7 +160,7 @@ class NMSparse(Constraint):
         sizes = _sizes(to_rows(w, axes)).reshape(-1, self.m)
         mine, others = sizes[:, :, None], sizes[:, None, :]
         places = jnp.arange(self.m)
-        first = places[None, None, :] < places[None, :, None]
-        ahead = (others > mine) | ((others == mine) & first)
+        larger, tied, own = others > mine, others == mine, places[:, None]
+        ahead = larger | (tied & jnp.expand_dims(jnp.expand_dims(places, 0) < own, 0))
         kept = (jnp.sum(ahead, axis=2, dtype=jnp.int32) < self.n) | (sizes == 0)
         return jnp.where(from_rows(kept.reshape(-1, size), w.shape, axes), w, 0)
