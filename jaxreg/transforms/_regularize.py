@@ -47,11 +47,11 @@ def regularize(
         TypeError: If `optimizer` is not an Optax transformation.
 
     Example:
-        >>> import jax.numpy as jnp, jaxreg as jr, optax
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr, optax
         >>> params = {"kernel": jnp.array([[3.0], [4.0]]), "bias": jnp.zeros(1)}
         >>> tx = jr.regularize(optax.sgd(0.1), penalties=jr.L2(1e-3), constraints=jr.MaxNorm(1.0))
         >>> updates, _ = tx.update({"kernel": jnp.zeros((2, 1)), "bias": jnp.ones(1)}, tx.init(params), params)
-        >>> print(optax.apply_updates(params, updates)["kernel"].ravel().round(4))
+        >>> print(np.asarray(optax.apply_updates(params, updates)["kernel"]).ravel().round(4))
         [0.6 0.8]
     """
     if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):

@@ -686,7 +686,7 @@ REFUSED = {
     "nothing left out": (("search", "houses.csv", "--target", "price", "--leave-out"), "--leave-out names no column"),
     "target left out": (("search", "houses.csv", "--target", "price", "--leave-out", "price"), "the target, 'price'"),
     "budget": (("search", "houses.csv", "--target", "price", "--budget", "soon"), "the budget is 'soon'"),
-    "few rows": (("search", "few.csv", "--target", "price"), "there are n_samples=4 rows for 5 folds"),
+    "few rows": (("search", "few.csv", "--target", "price"), "4 rows of few.csv have a target; expected 5 at least"),
     "text": (("search", "houses.csv", "--target", "colour", "--task", "regression"), "row 1, column 'colour'"),
     "taken": (("search", "houses.csv", "--target", "price", "--out", "taken"), "taken holds other files"),
     "seed": (("search", "houses.csv", "--target", "price", "--seed", "-1"), "seed is -1; expected a whole number"),
