@@ -94,8 +94,9 @@ class Box(Constraint):
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return the point of the set farthest against `direction`, argmin_z ⟨direction, z⟩; needs finite bounds."""
-        low, high = (jnp.asarray(bound, wide(direction).dtype) for bound in self.bounds())
-        ends = jnp.where(direction > 0, low, jnp.where(direction < 0, high, jnp.abs(direction)))
+        x = wide(direction)
+        low, high = (jnp.asarray(bound, x.dtype) for bound in self.bounds())
+        ends = jnp.where(x > 0, low, jnp.where(x < 0, high, jnp.abs(x)))
         return clip(ends.astype(direction.dtype), self.low, self.high)
 
     def bounds(self) -> Limits:

@@ -297,9 +297,11 @@ def test_bounds_for_each_weight_may_lie_elsewhere_than_the_weights():
     np.testing.assert_allclose(w + updates["kernel"], np.clip(w, low, low + 0.5), atol=1e-6)
 
 
-def test_a_list_of_limits_is_one_a_group():
+def test_an_array_of_limits_is_one_a_group_and_a_list_is_refused():
     w = weights((6, 2))
-    ends = jr.MaxRMS([0.5, 9.0])(jnp.asarray(w))
+    with pytest.raises(TypeError, match="expected a number above 0, or an array of such"):
+        jr.MaxRMS([0.5, 9.0])
+    ends = jr.MaxRMS(np.array([0.5, 9.0]))(jnp.asarray(w))
     np.testing.assert_allclose(ends, w * [0.5 / np.sqrt(np.mean(w[:, 0] ** 2)), 1], rtol=1e-5)
 
 
