@@ -144,7 +144,7 @@ def packages() -> list[str]:
 
 @pytest.mark.parametrize("package", packages())
 def test_no_module_is_called_like_a_name_that_its_package_exports(package):
-    # Importing the submodule would put it in the place of the name.
+    # Importing the submodule would replace the name by it.
     inside = {module.rpartition(".")[2] for module in imports() if module.rpartition(".")[0] == package}
     exported = set(getattr(import_module(package), "__all__", ())) - {"diagnostics", "keras"}  # these are modules
     assert not inside & exported

@@ -55,7 +55,7 @@ def prepare(
         file: The table.
         name: Name of the target.
         task: What is to be learnt; told from the target if None.
-        leave_out: Names of columns that are no inputs.
+        leave_out: Names of columns to leave out of the inputs.
         names: Names of the columns, for a file without a heading.
 
     Raises:

@@ -37,7 +37,7 @@ class Words:
         return np.full(len(words), np.nan)
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return no inputs: words become inputs one by one."""
+        """Return an empty mapping: words are one-hot encoded instead."""
         return {}
 
 

@@ -1,4 +1,4 @@
-"""The links inside Optax's own wrappers, which show them masks and placeholders in the place of parameters."""
+"""The links inside Optax's own wrappers, which show them masks and placeholders instead of parameters."""
 
 import jax
 import jax.numpy as jnp
