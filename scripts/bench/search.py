@@ -75,7 +75,7 @@ def compared(name: str, *, entire: bool) -> list[tuple]:
     folds = deal(y, plan.folds, np.random.default_rng(plan.seed), classes=classes)
     train = 0.64 * len(y)  # rows of an inner training
     net = (MLPClassifier if classes else MLPRegressor)(
-        hidden_layer_sizes=(plan.hidden,),
+        hidden_layer_sizes=plan.layers,
         batch_size=found.setting.batch(len(y)),
         learning_rate_init=plan.learning_rate,
         max_iter=found.setting.epochs,

@@ -18,7 +18,6 @@ import numpy as np
 from jaxreg.lab import CLASSES, NUMBERS
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.fitted_model import Net
-from jaxreg.lab.search.folds import WEIGHTS
 from jaxreg.lab.search.nested import choose
 from jaxreg.lab.sweeps.store import open_store
 
@@ -68,7 +67,7 @@ def searched(kind: str, seed: int) -> tuple:
         stored = open_store(Path(folder) / "trainings").load()
     fresh, spread, truth = y[rows:], found.net.arrays["target"][1], []
     for place in range(len(found.tried)):
-        w = {path: stored[f"params/{path}"].values[place, -1] for path in WEIGHTS}
+        w = {path: stored[f"params/{path}"].values[place, -1] for path in found.setting.weights}
         w["hidden/kernel"] = w["hidden/kernel"][: x.shape[1]]
         out = Net(found.net.arrays | w)(x[rows:])[:, 0]
         losses = np.logaddexp(0, out) - fresh * out if classes else np.square((out - fresh) / spread)

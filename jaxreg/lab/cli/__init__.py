@@ -178,6 +178,7 @@ class Search:
         bool, tyro.conf.arg(help="Every other strength only, and one repeat unless --budget allows more.")
     ] = False
     epochs: Annotated[int | None, _shown("Epochs of each training.", "N", "by the number of rows")] = None
+    hidden: Annotated[tuple[int, ...], _shown("Units of each hidden layer.", "N [N …]", "32")] = ()
     seed: Annotated[int, tyro.conf.arg(help="Of folds and initial weights.")] = 0
     out: Annotated[Path | None, _shown("Folder for all that is written.", "FOLDER", "TABLE-search")] = None
     json: Json = False
@@ -205,6 +206,7 @@ class Search:
             budget=search.seconds(self.budget),
             quick=self.quick,
             epochs=self.epochs,
+            hidden=self.hidden,
             seed=self.seed,
             out=self.out,
             as_json=self.json,

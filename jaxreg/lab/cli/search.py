@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ def search_table(
     budget: float | None,
     quick: bool,
     epochs: int | None,
+    hidden: Sequence[int],
     seed: int,
     out: Path | None,
     as_json: bool,
@@ -43,6 +45,7 @@ def search_table(
         budget: Seconds that the search may take, or None.
         quick: Whether to try every other strength only, once.
         epochs: Epochs of each training, or None for as many as suit the number of rows.
+        hidden: Units of each hidden layer; none for the plan's own.
         seed: Seed for the folds and the initial weights.
         out: Folder for the files that are written, or None for one beside the table.
         as_json: Whether to print JSON.
@@ -58,7 +61,7 @@ def search_table(
     check(wanted.y, kind, Plan.folds)
     out = out or file.with_name(f"{file.stem}-search")
     command = shlex.join(["jaxreg", *sys.argv[1:]])
-    plan = _plan(out, x, wanted.y, quick=quick, seed=seed, budget=budget, epochs=epochs)
+    plan = _plan(out, x, wanted.y, quick=quick, seed=seed, budget=budget, epochs=epochs, hidden=hidden)
     keep_compiled()
     try:
         found = search(x, wanted.y, kind, plan, store=out / "trainings")
@@ -90,12 +93,20 @@ def search_table(
 
 
 def _plan(
-    out: Path, x: np.ndarray, y: np.ndarray, *, quick: bool, seed: int, budget: float | None, epochs: int | None
+    out: Path,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    quick: bool,
+    seed: int,
+    budget: float | None,
+    epochs: int | None,
+    hidden: Sequence[int],
 ) -> Plan:
     """Return the plan of a search: that of the same search before, if there was one, as its trainings fit no other."""
     digest = hashlib.sha256(np.ascontiguousarray(x).tobytes() + np.ascontiguousarray(y).tobytes()).hexdigest()
     request = {"rows": digest, "quick": quick, "seed": seed, "budget": budget}
-    request |= {} if epochs is None else {"epochs": epochs}
+    request |= ({} if epochs is None else {"epochs": epochs}) | ({"hidden": [*hidden]} if hidden else {})
     place = out / "plan.json"
     if place.exists():
         try:
@@ -111,7 +122,7 @@ def _plan(
         raise ValueError(f"--out {out} is a file; name a folder")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"the folder {out} holds other files; name an empty one with --out")
-    plan = planned(x.shape, budget, quick=quick, seed=seed, epochs=epochs)
+    plan = planned(x.shape, budget, quick=quick, seed=seed, epochs=epochs, hidden=hidden)
     try:
         write_whole(place, json.dumps({"request": request, "plan": dataclasses.asdict(plan)}))
     except OSError as error:

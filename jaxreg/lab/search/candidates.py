@@ -1,4 +1,4 @@
-"""The candidates of a search: ways to regularise a net of one hidden layer, each with its strengths.
+"""The candidates of a search: ways to regularise a net, each with its strengths.
 
 All of them are one recipe. Penalties of strength 0, limits of 0 and infinity and a stop that never comes change
 nothing. So candidates differ in seven traced numbers, and all train in one compiled program.
@@ -45,13 +45,21 @@ class Knobs:
     high: Number = math.inf
     stop: Number = FOREVER
 
-    def recipe(self, learning_rate: float, steps: int) -> Recipe:
-        """Return the recipe of a training that makes so many steps."""
+    def recipe(self, learning_rate: float, steps: int, hidden: int = 1) -> Recipe:
+        """Return the recipe of a training.
+
+        Args:
+            learning_rate: Learning rate at first.
+            steps: Number of steps of the training.
+            hidden: Number of hidden layers.
+        """
+        deeper = [f"hidden_{place}/kernel" for place in range(2, hidden + 1)]
         return Recipe(
             penalties={jr.KERNELS: jr.L2(self.l2)},
             decays={jr.KERNELS: jr.L2(self.decay)},
-            proximals={HIDDEN: SparseGroups(self.l1, self.group), OUTPUT: jr.L1(self.l1)},
-            constraints={HIDDEN: jr.MinMaxNorm(self.low, self.high)},
+            proximals={HIDDEN: SparseGroups(self.l1, self.group)}
+            | {path: jr.L1(self.l1) for path in [*deeper, OUTPUT]},
+            constraints={path: jr.MinMaxNorm(self.low, self.high) for path in [HIDDEN, *deeper]},
             learning_rate=Rate(learning_rate, steps, self.stop),
         )
 

@@ -22,7 +22,7 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         self,
         methods: Sequence[str] | None = None,
         *,
-        hidden: int = 32,
+        hidden_layer_sizes: int | Sequence[int] = (32,),
         epochs: int | None = None,
         learning_rate: float = 0.01,
         folds: int = 5,
@@ -31,7 +31,7 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         random_state: Any = 0,
     ) -> None:
         self.methods = methods
-        self.hidden = hidden
+        self.hidden_layer_sizes = hidden_layer_sizes
         self.epochs = epochs
         self.learning_rate = learning_rate
         self.folds = folds
@@ -47,7 +47,7 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"methods is {self.methods!r}; expected several names, such as ['L2']")
         plan = Plan(
             methods=METHODS if self.methods is None else self.methods,
-            hidden=self.hidden,
+            hidden=self.hidden_layer_sizes,
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             folds=self.folds,
@@ -71,7 +71,7 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
 
 
 class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[misc]
-    """A classifier, one hidden layer of ReLU units, that finds its own regulariser.
+    """A classifier, a mean of nets of ReLU units, that finds its own regulariser.
 
     Every regulariser is tried at every strength on every fold of a repeated nested cross-validation, all of them in one
     compiled program. The choice follows the rule of one standard error, and the net that is kept is trained on all
@@ -80,7 +80,7 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
 
     Args:
         methods: Names out of `jaxreg.lab.search.candidates.METHODS`; None for all of them.
-        hidden: Number of hidden units.
+        hidden_layer_sizes: Units of each hidden layer; a number for one layer.
         epochs: Passes over the rows; None for as many as see 120,000 rows, 20 at least and 500 at most.
         learning_rate: Learning rate of Adam for three quarters of the steps; then it falls to 0.
         folds: Number of folds of the cross-validation.
@@ -101,7 +101,7 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
         >>> from sklearn.datasets import load_iris
         >>> from jaxreg.lab import RegularizedMLPClassifier
         >>> x, y = load_iris(return_X_y=True)
-        >>> net = RegularizedMLPClassifier(methods=["L2"], hidden=8, epochs=100, repeats=1).fit(x, y)
+        >>> net = RegularizedMLPClassifier(methods=["L2"], hidden_layer_sizes=8, epochs=100, repeats=1).fit(x, y)
         >>> sorted(net.best_params_), net.outer_score_ > 0.9
         (['method', 'strength'], True)
     """
@@ -131,7 +131,7 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
 
 
 class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]
-    """A regressor, one hidden layer of ReLU units, that finds its own regulariser.
+    """A regressor, a mean of nets of ReLU units, that finds its own regulariser.
 
     Arguments and attributes are those of `RegularizedMLPClassifier`; the score is R².
 
@@ -139,7 +139,7 @@ class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]
         >>> from sklearn.datasets import load_diabetes
         >>> from jaxreg.lab import RegularizedMLPRegressor
         >>> x, y = load_diabetes(return_X_y=True)
-        >>> net = RegularizedMLPRegressor(methods=["L2"], hidden=8, epochs=100, repeats=1).fit(x, y)
+        >>> net = RegularizedMLPRegressor(methods=["L2"], hidden_layer_sizes=8, epochs=100, repeats=1).fit(x, y)
         >>> net.best_params_["method"], net.outer_score_ > 0.3
         ('L2', True)
     """

@@ -1,10 +1,11 @@
-"""A fitted net in NumPy, for predictions without JAX."""
+"""Fitted nets in NumPy, for predictions without JAX."""
 
 import csv
 import dataclasses
 import hashlib
 import io
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +16,68 @@ import safetensors.numpy
 from jaxreg.lab.atomic_files import write_whole
 from jaxreg.lab.tabular.encoding import Column, Encoding, TaskName, spoken
 
+LEAST = 1e-6
+"""The least probability of a class: no table shows that one is impossible."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Net:
-    """A fitted net in NumPy: x ↦ relu(((x − mean) / scale) W + b) V + c, for a number in the target's units.
+    """The mean of fitted nets in NumPy: of their probabilities for classes, of their outputs for a number.
+
+    Each is x ↦ relu(… relu(((x − mean) / scale) W₁ + b₁) …) W + b, for a number in the target's units.
 
     Args:
-        arrays: `mean` and `scale` of the inputs; `hidden/kernel`, `hidden/bias`, `output/kernel`, `output/bias`; and
-            `target`, the mean and the scale of the target.
+        arrays: `mean` and `scale` of the inputs; `target`, the mean and the scale of the target; `kernel` and `bias` of
+            the layers `hidden`, `hidden_2`, …, `output`, all nets along the first axis. A single net may lack that.
     """
 
     arrays: dict[str, np.ndarray]
 
+    @property
+    def nets(self) -> int:
+        """The number of nets."""
+        kernel = self.arrays["output/kernel"]
+        return len(kernel) if kernel.ndim == 3 else 1
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Return outputs of shape (rows, outputs) for inputs of shape (rows, inputs)."""
-        arrays = self.arrays
-        inputs = (np.asarray(x, np.float64) - arrays["mean"]) / arrays["scale"]
-        hidden = np.maximum(inputs @ arrays["hidden/kernel"] + arrays["hidden/bias"], 0)
-        middle, scale = arrays["target"]
-        return middle + scale * (hidden @ arrays["output/kernel"] + arrays["output/bias"])
+        """Return the mean outputs, of shape (rows, outputs), for inputs of shape (rows, inputs)."""
+        return np.asarray(sum(self._outputs(x)) / self.nets)
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
         """Return the probability of each class, of shape (rows, classes), for inputs of shape (rows, inputs)."""
-        logits = self(x)
-        if logits.shape[1] == 1:
-            logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return shares / shares.sum(axis=1, keepdims=True)
+        shares = np.maximum(sum(map(_shares, self._outputs(x))) / self.nets, LEAST)
+        return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+
+    def _outputs(self, x: np.ndarray) -> Iterator[np.ndarray]:
+        arrays = self.arrays
+        inputs = (np.asarray(x, np.float64) - arrays["mean"]) / arrays["scale"]
+        middle, scale = arrays["target"]
+        for net in range(self.nets):
+            units = inputs
+            for layer in _layers(arrays):
+                kernel, bias = (arrays[f"{layer}/{part}"] for part in ("kernel", "bias"))
+                units = units @ (kernel[net] if kernel.ndim == 3 else kernel) + (bias[net] if bias.ndim == 2 else bias)
+                if layer != "output":
+                    units = np.maximum(units, 0)
+            yield middle + scale * units
 
 
-FORMAT = 2
-"""The newest version of the format: 1 has no readings of columns. A model is written in the first that can tell it."""
+def _layers(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    hidden = ["hidden", *(f"hidden_{place}" for place in range(2, len(arrays)))]
+    return [*(name for name in hidden if f"{name}/kernel" in arrays), "output"]
+
+
+def _shares(logits: np.ndarray) -> np.ndarray:
+    # One logit is that of the second of two classes.
+    if logits.shape[1] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+
+
+FORMAT = 3
+"""The newest version of the format: 1 has no readings of columns, 2 one net of one hidden layer. A model is written in
+the first that can tell it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +99,13 @@ class FittedModel:
     task: TaskName
     classes: tuple[str | float, ...]
     about: dict[str, Any]
+
+    @property
+    def version(self) -> int:
+        """The first version of the format that can tell it."""
+        arrays = self.net.arrays
+        one = arrays["output/kernel"].ndim == 2 and _layers(arrays) == ["hidden", "output"]
+        return self.encoding.version if one else FORMAT
 
     def table(self, x: np.ndarray) -> str:
         """Return the predictions for inputs as CSV: the class and the probability of each, or the number."""
@@ -99,7 +138,7 @@ def save(file: Path, model: FittedModel) -> None:
         "about": model.about,
     }
     text = json.dumps(facts)
-    header = {"jaxreg": text, "format": str(model.encoding.version), "sha256": _digest(arrays, text)}
+    header = {"jaxreg": text, "format": str(model.version), "sha256": _digest(arrays, text)}
     write_whole(file, safetensors.numpy.save(arrays, header))
 
 
@@ -135,9 +174,11 @@ def load(file: Path) -> FittedModel:
         raise ValueError(f"{file} is damaged: it doesn't hold what was written to it; search again or copy it again")
     facts = json.loads(header["jaxreg"])
     encoding = Encoding(tuple(map(Column.from_json, facts["encoding"])))
-    if version != str(encoding.version):
+    classes = tuple(facts["classes"])
+    model = FittedModel(Net(arrays), encoding, facts["target"], facts["task"], classes, facts["about"])
+    if version != str(model.version):
         raise ValueError(f"{file} is damaged: it says format {version!r}; search again or copy it again")
-    return FittedModel(Net(arrays), encoding, facts["target"], facts["task"], tuple(facts["classes"]), facts["about"])
+    return model
 
 
 class _NewerError(Exception):

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.lab.data import Data
-from jaxreg.lab.models import MLP, Model, linen
-from jaxreg.lab.search.candidates import HIDDEN, Candidate, Knobs
+from jaxreg.lab.search.candidates import Candidate, Knobs
+from jaxreg.lab.search.net import layer_names, model
 from jaxreg.lab.sweeps.chunk_size import chunk_width, cores
 from jaxreg.lab.sweeps.engine import compute, sweep
 from jaxreg.lab.sweeps.grid import make_grid
@@ -33,8 +33,6 @@ BATCH = 128
 """Rows a step, where there are as many: nets are better than with whole tables as batches, by a quarter of the loss
 where the target is rough, and take 1.2 to 1.7 times as long (`scripts/search/search_training.py`)."""
 
-WEIGHTS = (HIDDEN, "hidden/bias", "output/kernel", "output/bias")
-
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
@@ -43,7 +41,7 @@ class Setting:
     Args:
         task: Loss and metrics.
         outputs: Outputs of the net: 1 for a number or two classes.
-        hidden: Number of hidden units.
+        hidden: Units of each hidden layer.
         epochs: Number of passes over the rows.
         learning_rate: Learning rate of Adam before its decay (`jaxreg.lab.search.candidates.Rate`).
         points: Points of a curve after that of the initial weights; it divides `epochs`.
@@ -51,10 +49,15 @@ class Setting:
 
     task: Task = dataclasses.field(hash=False)
     outputs: int
-    hidden: int
+    hidden: tuple[int, ...]
     epochs: int
     learning_rate: float
     points: int = 1
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The path of each array of the net's weights."""
+        return tuple(f"{name}/{part}" for name in layer_names(self.hidden) for part in ("kernel", "bias"))
 
     def batch(self, rows: int) -> int:
         """Return the number of rows per step."""
@@ -179,7 +182,14 @@ def lane(setting: Setting, table: PaddedRows, knobs: Knobs, split: Split) -> dic
     y: Any = jnp.asarray(table.y)[None]
     data = Data(x, y, None, None, **{f"w_{part}": w[None] for part, w in weights.items()})
     problem = Problem(
-        _model(setting, table, weights["train"], split.repeat),
+        model(
+            setting.hidden,
+            setting.outputs,
+            table,
+            weights["train"],
+            split.repeat,
+            numbers=not setting.task.classes,
+        ),
         data,
         setting.epochs,
         setting.task.loss,
@@ -188,42 +198,9 @@ def lane(setting: Setting, table: PaddedRows, knobs: Knobs, split: Split) -> dic
         setting.epochs // setting.points,
     )
     steps = setting.epochs * setting.steps(table.x.shape[0])
-    curves = fit(problem, knobs.recipe(setting.learning_rate, steps), jax.random.key(table.seed), keep=True)
+    recipe = knobs.recipe(setting.learning_rate, steps, len(setting.hidden))
+    curves = fit(problem, recipe, jax.random.key(table.seed), keep=True)
     return {name: values for name, values in curves.items() if not name.startswith(("norm/", "penalty", "violation"))}
-
-
-def _model(setting: Setting, table: PaddedRows, w: jax.Array, repeat: Any) -> Model:
-    """Return the net on inputs that are standardised by the rows of one training, folded into the first layer."""
-    size, rows = table.x.shape[1], w / jnp.sum(w)
-    net = linen(MLP(setting.hidden, setting.outputs), (size,))
-    x = jnp.asarray(table.x)
-    mean = rows @ x
-    variance = rows @ jnp.square(x) - jnp.square(mean)
-    scale = jnp.sqrt(jnp.where((jnp.asarray(table.scaled) > 0) & (variance > 1e-6), variance, 1))
-    present = (jnp.arange(size) < table.inputs)[:, None]
-
-    def init(key: jax.Array) -> Any:
-        # Glorot's limit counts the inputs without padding; every repeat has initial weights of its own.
-        params = net.init(jax.random.fold_in(key, repeat))
-        limit = jnp.sqrt((size + setting.hidden) / (table.inputs + setting.hidden))
-        params["hidden"]["kernel"] = jnp.where(present, params["hidden"]["kernel"] * limit, 0)
-        return params
-
-    def apply(params: Any, inputs: jax.Array) -> jax.Array:
-        # Units first, and the bias as the weight of one input more: on a CPU, XLA then neither moves the activations
-        # about nor sums them for the bias, which took 40 % of a step.
-        kernel, output = params["hidden"]["kernel"] / scale[:, None], params["output"]
-        kernel = jnp.concatenate([kernel, (params["hidden"]["bias"] - mean @ kernel)[None]])
-        ones = jnp.ones((len(inputs), 1), inputs.dtype)
-        hidden = jax.nn.relu(kernel.T @ jnp.concatenate([inputs, ones], axis=1).T)
-        return (output["kernel"].T @ hidden + output["bias"][:, None]).T
-
-    if setting.task.classes:
-        return Model(init, apply)
-    y = jnp.asarray(table.y)
-    middle = rows @ y
-    spread = jnp.sqrt(jnp.maximum(rows @ jnp.square(y - middle), 1e-6))
-    return Model(init, lambda params, inputs: middle + spread * apply(params, inputs))
 
 
 def train(
@@ -282,5 +259,5 @@ def _axes(tried: Sequence[Candidate], parts: Sequence[Split]) -> dict[str, Any]:
 def _width(setting: Setting, rows: int, lanes: int) -> int | None:
     # A lane keeps the activations of a batch, forward and back: the program's own estimate counts, for each lane, the
     # table too, which all of them share.
-    lane = 8 * setting.hidden * setting.batch(rows)
+    lane = 8 * sum(setting.hidden) * setting.batch(rows)
     return chunk_width(lane, lanes, cores()) if jax.default_backend() == "cpu" else None

@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -34,6 +35,18 @@ class Estimate:
     n: int
 
 
+class OuterFolds(NamedTuple):
+    """What a procedure is worth on each outer fold, and what it is without a regulariser.
+
+    Args:
+        score: Scores, of shape (2, folds): those of the procedure, then those of no regulariser.
+        loss: Losses, of the same shape.
+    """
+
+    score: np.ndarray
+    loss: np.ndarray
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Nested:
     """The result of nested cross-validation.
@@ -47,6 +60,7 @@ class Nested:
         loss_gain: Loss of no regulariser minus that of the procedure on the same outer folds.
         scores: Score of each candidate on each outer fold, of shape (candidates, folds).
         losses: Loss of each candidate on each outer fold, of shape (candidates, folds).
+        outer: Scores and losses that the estimates are the means of.
         rivals: Methods whose best candidate is within a standard error of the best of all.
     """
 
@@ -58,11 +72,45 @@ class Nested:
     loss_gain: Estimate
     scores: np.ndarray
     losses: np.ndarray
+    outer: OuterFolds
     rivals: tuple[str, ...]
 
     def tally(self, tried: Sequence[Candidate]) -> dict[str, int]:
         """Count how often each method was chosen inside an outer fold, most often first."""
         return dict(Counter(tried[place].method for place in self.picks).most_common())
+
+
+def outer_splits(parts: Sequence[Split]) -> list[int]:
+    """Return the places of the splits that leave one fold out."""
+    return [at for at, part in enumerate(parts) if part.test == part.validation >= 0]
+
+
+def choices(
+    tried: Sequence[Candidate], parts: Sequence[Split], test: np.ndarray, validation: np.ndarray
+) -> tuple[int, tuple[int, ...]]:
+    """Return the place of the candidate chosen from all rows, and of those chosen inside each outer fold.
+
+    Args:
+        tried: The candidates, the first of them without a regulariser.
+        parts: The splits, as `jaxreg.lab.search.folds.nested_splits` orders them.
+        test: Loss on the fold `test` of each split, of shape (candidates, splits); NaN if the training diverged.
+        validation: Loss on the fold `validation` of each split, of shape (candidates, splits).
+
+    Raises:
+        ValueError: If every candidate diverged on some training.
+    """
+    diverged, outer = np.isnan(test), outer_splits(parts)
+    picks = []
+    for place in outer:
+        repeat, fold, _ = parts[place]
+        inner = [
+            test[:, at] if part.validation == fold else validation[:, at]
+            for at, part in enumerate(parts)
+            if part.repeat == repeat and part.test != part.validation and fold in (part.test, part.validation)
+        ]
+        picks.append(choose(tried, np.where(diverged[:, [place]], np.nan, np.stack(inner, axis=1))))
+    whole = [at for at, part in enumerate(parts) if part.test < 0]
+    return choose(tried, np.where(diverged[:, whole], np.nan, test[:, outer])), tuple(picks)
 
 
 def nested(
@@ -72,6 +120,7 @@ def nested(
     validation: np.ndarray,
     score: np.ndarray,
     rows: int = 0,
+    outer: Callable[[tuple[int, ...]], OuterFolds] | None = None,
 ) -> Nested:
     """Evaluate nested cross-validation.
 
@@ -83,39 +132,32 @@ def nested(
         score: Score on the fold `test` of each split, of shape (candidates, splits).
         rows: Number of rows, if the score is a share of them: its standard error is then at least the binomial one,
             half of Wilson's interval. Stratified folds hide that error if a net predicts one class for all rows.
+        outer: Function, places of the candidates chosen inside the outer folds -> scores and losses of what is handed
+            out; those of single nets if None.
 
     Raises:
         ValueError: If every candidate diverged on some training.
     """
-    diverged = np.isnan(test)
-    outer = {(part.repeat, part.test): at for at, part in enumerate(parts) if part.test == part.validation >= 0}
-    folds = 1 + max(fold for _, fold in outer)
-    picks = []
-    for (repeat, fold), place in outer.items():
-        inner = [
-            test[:, at] if part.validation == fold else validation[:, at]
-            for at, part in enumerate(parts)
-            if part.repeat == repeat and part.test != part.validation and fold in (part.test, part.validation)
-        ]
-        picks.append(choose(tried, np.where(diverged[:, [place]], np.nan, np.stack(inner, axis=1))))
-    places = list(outer.values())
+    places = outer_splits(parts)
     losses, scores = test[:, places], score[:, places]
-    ratio, outer_folds = 1 / (folds - 1), np.arange(len(places))
-    whole = [at for at, part in enumerate(parts) if part.test < 0]
-    chosen = choose(tried, np.where(diverged[:, whole], np.nan, losses))
-    score_of_all = _estimate(scores[picks, outer_folds], ratio)
+    ratio, at = 1 / max(part.test for part in parts), np.arange(len(places))
+    best, picks = choices(tried, parts, test, validation)
+    single = OuterFolds(*(np.stack([values[list(picks), at], values[0]]) for values in (scores, losses)))
+    of = single if outer is None else outer(picks)
+    score_of_all = _estimate(of.score[0], ratio)
     if rows:
         low, high = share_interval(min(1.0, max(0.0, score_of_all.mean)), rows, confidence=_ONE_ERROR)
         score_of_all = dataclasses.replace(score_of_all, error=max(score_of_all.error, (high - low) / 2))
     return Nested(
-        chosen=chosen,
-        picks=tuple(picks),
+        chosen=best,
+        picks=picks,
         score=score_of_all,
-        loss=_estimate(losses[picks, outer_folds], ratio),
-        score_gain=_estimate(scores[picks, outer_folds] - scores[0], ratio),
-        loss_gain=_estimate(losses[0] - losses[picks, outer_folds], ratio),
+        loss=_estimate(of.loss[0], ratio),
+        score_gain=_estimate(of.score[0] - of.score[1], ratio),
+        loss_gain=_estimate(of.loss[1] - of.loss[0], ratio),
         scores=scores,
         losses=losses,
+        outer=of,
         rivals=_rivals(tried, losses, ratio),
     )
 

@@ -1,6 +1,7 @@
 """`Plan` of a search: methods, folds, repeats and epochs, planned for a size and a budget."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,7 +22,7 @@ class Plan:
 
     Args:
         methods: Names out of `jaxreg.lab.search.candidates.METHODS`.
-        hidden: Number of hidden units.
+        hidden: Units of each hidden layer; a number for one layer.
         epochs: Passes over the rows; None for as many as see 120,000 rows, 20 at least and 500 at most.
         learning_rate: Learning rate of Adam for three quarters of the steps; then it falls to 0.
         folds: Number of folds of the cross-validation.
@@ -34,7 +35,7 @@ class Plan:
     """
 
     methods: Sequence[str] = METHODS
-    hidden: int = 32
+    hidden: int | Sequence[int] = 32
     epochs: int | None = None
     learning_rate: float = 0.01
     folds: int = 5
@@ -46,7 +47,13 @@ class Plan:
         object.__setattr__(self, "methods", tuple(self.methods))
         if not isinstance(self.quick, bool | np.bool_):
             raise ValueError(f"quick is {self.quick!r}; expected True or False")
-        for name, least in (("hidden", 1), ("epochs", 1), ("folds", 3), ("repeats", 1)):
+        layers = self.hidden if isinstance(self.hidden, Sequence) else (self.hidden,)
+        if not layers or isinstance(layers, str):
+            raise ValueError(f"hidden is {self.hidden!r}; expected the number of units of each hidden layer")
+        for units in layers:
+            check_integer(units, "hidden", 1)
+        object.__setattr__(self, "hidden", tuple(map(int, layers)))
+        for name, least in (("epochs", 1), ("folds", 3), ("repeats", 1)):
             value = getattr(self, name)
             if value is None and name == "epochs":
                 continue
@@ -55,6 +62,11 @@ class Plan:
             raise ValueError(f"seed is {self.seed!r}; expected a whole number from 0 to 2147483647")
         if not isinstance(self.learning_rate, int | float | np.number) or not 0 < self.learning_rate < np.inf:
             raise ValueError(f"learning_rate is {self.learning_rate!r}; expected a number above 0")
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The units of each hidden layer."""
+        return self.hidden if isinstance(self.hidden, tuple) else (int(self.hidden),)  # type: ignore[arg-type]
 
     def passes(self, rows: int) -> tuple[int, int]:
         """Return the epochs for a table of so many rows, and the points of a curve, which divide them."""
@@ -74,7 +86,7 @@ def planned_for(plan: Plan, classes: int, rows: int) -> tuple[Setting, list[Cand
     filled = _rounded(rows, 128 if rows <= 256 else max(64, 2 ** (int(np.log2(rows)) - 3)))
     epochs, points = plan.passes(rows)
     setting = Setting(
-        searched_task(classes), classes if classes > 2 else 1, plan.hidden, epochs, plan.learning_rate, points
+        searched_task(classes), classes if classes > 2 else 1, plan.layers, epochs, plan.learning_rate, points
     )
     return setting, candidates(plan.methods, epochs, setting.steps(filled), quick=plan.quick), filled
 
@@ -86,6 +98,7 @@ def planned(
     quick: bool = False,
     seed: int = 0,
     epochs: int | None = None,
+    hidden: Sequence[int] = (),
 ) -> Plan:
     """Plan a search: as many repeats as a budget allows, and fewer strengths and epochs if it allows not one.
 
@@ -95,8 +108,9 @@ def planned(
         quick: Whether to try every other strength only, once.
         seed: Seed of the plan.
         epochs: Epochs of the plan, whatever the budget; None for the plan's own.
+        hidden: Units of each hidden layer; none for the plan's own.
     """
-    plan = Plan(epochs=epochs, quick=quick, repeats=1 if quick else 2, seed=seed)
+    plan = Plan(hidden=tuple(hidden) or Plan.hidden, epochs=epochs, quick=quick, repeats=1 if quick else 2, seed=seed)
     if budget is None:
         return plan
     ladder = [dataclasses.replace(plan, repeats=repeats) for repeats in range(10, 0, -1)]
@@ -112,7 +126,9 @@ def _seconds(shape: tuple[int, ...], plan: Plan) -> float:
     # step's fixed cost and its arithmetic.
     setting, tried, rows = planned_for(plan, 0, shape[0])
     steps = setting.epochs * setting.steps(rows)
-    lane = 4e-6 * steps + setting.epochs * rows * (shape[1] + 3) * plan.hidden * 6 / 3e10
+    sizes = (shape[1] + 1, *setting.hidden, 2)
+    weights = sum(before * after for before, after in itertools.pairwise(sizes))
+    lane = 4e-6 * steps + setting.epochs * rows * weights * 6 / 3e10
     nets = len(tried) * len(nested_splits(plan.repeats, plan.folds))
     return 15 + nets * lane / cores()
 

@@ -173,10 +173,12 @@ def summary(source: Source) -> dict[str, Any]:
         "loss_gain": _known(nested.loss_gain),
         "picks": nested.tally(found.tried),
         "rivals": list(nested.rivals),
+        "outer_folds": {name: _plain(values) for name, values in nested.outer._asdict().items()},
         "nets": summaries.nets(found),
+        "nets_in_model": found.net.nets,
         "diverged": found.diverged,
         "rows": found.rows,
-        "spread": [number if np.isfinite(number) else None for number in found.spread.tolist()],
+        "spread": _plain(found.spread),
         "verdict": ["".join(map(str, sentence)) for sentence in verdict(source)],
     }
 
@@ -195,7 +197,15 @@ _MEANING = {
 
 def _known(estimate: Estimate) -> dict[str, float | None]:
     # JSON has no NaN.
-    return {name: value if np.isfinite(value) else None for name, value in vars(estimate).items()}
+    return {name: _or_none(value) for name, value in vars(estimate).items()}
+
+
+def _plain(values: np.ndarray) -> list[Any]:
+    return [_plain(row) for row in values] if values.ndim > 1 else [_or_none(value) for value in values.tolist()]
+
+
+def _or_none(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _steps(gain: Estimate) -> float:
@@ -230,14 +240,16 @@ def _outer_folds(source: Source) -> QuotedNumber:
 
 def _sizes(source: Source) -> Text:
     candidates, trainings = (source.at(name).find(len).number(form="d") for name in ("tried", "parts"))
-    hidden, epochs, rows, folds, repeats, seed = (
-        source.number(path, "d")
-        for path in ("setting.hidden", "setting.epochs", "rows", "plan.folds", "plan.repeats", "plan.seed")
+    epochs, rows, folds, repeats, seed = (
+        source.number(path, "d") for path in ("setting.epochs", "rows", "plan.folds", "plan.repeats", "plan.seed")
     )
+    layers = range(1, len(source.data.setting.hidden) + 1)
+    units = _joined([[source.find(summaries.units, str(layer)).number(form="d")] for layer in layers])
     return [
         candidates, " candidates, ", trainings, " trainings each: ", source.find(summaries.nets).number(form="d"),
-        " nets of ", hidden, " hidden units, ", epochs, " epochs, on ", rows, " rows; ", folds, " folds, ", repeats,
-        " repeats" if source.data.plan.repeats > 1 else " repeat", ", seed ", seed,
+        " nets of ", *units, " hidden units, ", epochs, " epochs, on ", rows, " rows; ", folds, " folds, ", repeats,
+        " repeats" if source.data.plan.repeats > 1 else " repeat", ", seed ", seed, "; the model is the mean of ",
+        source.at("net").number("nets", "d"), " nets: of all rows, and of all but each fold",
     ]  # fmt: skip
 
 

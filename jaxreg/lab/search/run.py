@@ -1,15 +1,16 @@
 """The search for a regulariser and its strength for a net on a table, and the net that it returns."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from jaxreg.lab.search.candidates import Candidate
 from jaxreg.lab.search.fitted_model import Net
-from jaxreg.lab.search.folds import WEIGHTS, PaddedRows, Setting, Split, deal, nested_splits, train
-from jaxreg.lab.search.nested import Nested, nested
+from jaxreg.lab.search.folds import PaddedRows, Setting, Split, deal, nested_splits, train
+from jaxreg.lab.search.means import mean_net, on_outer_folds
+from jaxreg.lab.search.nested import Nested, OuterFolds, nested, outer_splits
 from jaxreg.lab.search.plan import Plan, _rounded, planned_for
 from jaxreg.lab.search.rows import _figures, _rows, check
 from jaxreg.lab.training.tasks import BINARY, CLASSES, NUMBERS, Task
@@ -27,7 +28,7 @@ class Search:
         lanes: The curves of every training: name -> array of shape (candidates, splits, …).
         spread: The variance of the target on the fold `test` of each split, in which R² counts; empty for classes.
         found: The choice, and estimates of how good it is.
-        net: The net of the chosen candidate, trained on all rows.
+        net: The model: the mean of nets of the chosen candidate, one of all rows and those that leave out a fold.
         rows: Number of rows that were trained on; equal ones that stay in one fold count once.
     """
 
@@ -109,16 +110,23 @@ def search(
     parts = nested_splits(plan.repeats, plan.folds)
     lanes = train(setting, table, tried, parts, store)
     spread = np.zeros(0) if task.classes else _spread(table, parts)
-    found = judged(tried, parts, lanes, spread, len(x))
-    arrays = {path: lanes[f"params/{path}"][found.chosen, -1] for path in WEIGHTS}
-    arrays["hidden/kernel"] = arrays["hidden/kernel"][: x.shape[1]]
+    found = judged(
+        tried, parts, lanes, spread, len(x), lambda picks: on_outer_folds(setting, table, parts, lanes, picks)
+    )
+    arrays = mean_net(setting, table, parts, lanes, found.chosen)
+    arrays["hidden/kernel"] = arrays["hidden/kernel"][:, : x.shape[1]]
     net = Net(arrays | {"mean": mean, "scale": scale, "target": np.array(target)})
     lanes = {name: values for name, values in lanes.items() if not name.startswith("params/")}
     return Search(plan, setting, tried, parts, lanes, spread, found, net, len(x))
 
 
 def judged(
-    tried: Sequence[Candidate], parts: Sequence[Split], lanes: dict[str, np.ndarray], spread: np.ndarray, rows: int
+    tried: Sequence[Candidate],
+    parts: Sequence[Split],
+    lanes: dict[str, np.ndarray],
+    spread: np.ndarray,
+    rows: int,
+    outer: Callable[[tuple[int, ...]], OuterFolds] | None = None,
 ) -> Nested:
     """Choose a candidate by the curves of all trainings, and estimate how good it is.
 
@@ -128,13 +136,21 @@ def judged(
         lanes: Curves, as `jaxreg.lab.search.folds.train` returns them.
         spread: Variance of the target on the fold `test` of each split; empty for classes.
         rows: Number of rows.
+        outer: Function, places of the candidates chosen inside the outer folds -> losses of what is handed out, and
+            their scores for classes; those of single nets if None.
     """
     test, validation = _losses(lanes, "test"), _losses(lanes, "validation")
-    if len(spread):
-        scores = 1 - test / np.where(spread > 0, spread, np.nan)
-    else:
+    if not len(spread):
         scores = np.where(np.isfinite(test), lanes["test_accuracy"][..., -1], np.nan)
-    return nested(tried, parts, test, validation, scores, 0 if len(spread) else rows)
+        return nested(tried, parts, test, validation, scores, rows, outer)
+    spread = np.where(spread > 0, spread, np.nan)
+
+    def with_scores(picks: tuple[int, ...]) -> OuterFolds:
+        assert outer
+        losses = outer(picks).loss
+        return OuterFolds(1 - losses / spread[outer_splits(parts)], losses)
+
+    return nested(tried, parts, test, validation, 1 - test / spread, 0, with_scores if outer else None)
 
 
 def _losses(lanes: dict[str, np.ndarray], part: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxreg.lab.search.candidates import CONSTANT
 from jaxreg.lab.search.fitted_model import load
 from jaxreg.lab.search.folds import nested_splits
-from jaxreg.lab.search.nested import Estimate
+from jaxreg.lab.search.nested import Estimate, OuterFolds
 from jaxreg.lab.search.plan import Plan, planned_for
 from jaxreg.lab.search.run import Search, judged
 from jaxreg.lab.sweeps.store import open_store
@@ -23,6 +23,7 @@ __all__ = [
     "open_search",
     "still_falls",
     "times_picked",
+    "units",
     "win_rate",
 ]
 
@@ -45,7 +46,10 @@ def open_search(folder: Path) -> Search:
     lanes = {str(name): values.values for name, values in stored.items() if not str(name).startswith("params/")}
     parts = nested_splits(kept.repeats, kept.folds)
     spread = np.array(verdict["spread"], np.float64)
-    found = judged(tried, parts, lanes, spread, verdict["rows"])
+    # Without them, the search was one whose model is a single net.
+    kept_folds = verdict.get("outer_folds")
+    folds = kept_folds and OuterFolds(*(np.array(kept_folds[name], np.float64) for name in OuterFolds._fields))
+    found = judged(tried, parts, lanes, spread, verdict["rows"], (lambda _: folds) if folds else None)
     return Search(kept, setting, tried, parts, lanes, spread, found, model.net, verdict["rows"])
 
 
@@ -88,6 +92,11 @@ def still_falls(search: Search, candidate: str) -> float:
     curve = search.lanes["test_loss"][_place(search, candidate), outer, last - 3 : last + 1].mean(axis=0)
     # A single fall may be that of a spike before it, which Adam makes on batches.
     return float((1 - curve[1:] / curve[:-1]).min())
+
+
+def units(search: Search, layer: str) -> int:
+    """Return the number of units of a hidden layer, counted from 1."""
+    return search.setting.hidden[int(layer) - 1]
 
 
 def nets(search: Search) -> int:

@@ -13,7 +13,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from jaxreg.lab import RegularizedMLPClassifier, RegularizedMLPRegressor
 
-SMALL = {"methods": ("L2",), "quick": True, "hidden": 8, "epochs": 60, "folds": 3, "repeats": 1, "learning_rate": 0.03}
+SMALL = {"methods": ("L2",), "quick": True, "hidden_layer_sizes": 8, "epochs": 60, "folds": 3, "repeats": 1}
+SMALL |= {"learning_rate": 0.03}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -80,7 +81,7 @@ def test_classes_that_are_missing_are_named(missing):
         ({"methods": 3}, r"methods is 3; expected several names, such as \['L2'\]"),
         ({"quick": "no"}, "quick is 'no'; expected True or False"),
         ({"learning_rate": "a"}, "learning_rate is 'a'; expected a number above 0"),
-        ({"hidden": 0}, "hidden is 0; expected a whole number of at least 1"),
+        ({"hidden_layer_sizes": 0}, "hidden is 0; expected a whole number of at least 1"),
         ({"folds": 2}, "folds is 2; expected a whole number of at least 3"),
         ({"epochs": 1.5}, "epochs is 1.5; expected a whole number"),
         ({"random_state": -1}, "seed is -1; expected a whole number from 0"),

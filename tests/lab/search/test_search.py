@@ -24,7 +24,7 @@ from jaxreg.lab.models import MLP, Model
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.candidates import FOREVER, METHODS, Candidate, Knobs, Rate, candidates
-from jaxreg.lab.search.fitted_model import load, save
+from jaxreg.lab.search.fitted_model import Net, load, save
 from jaxreg.lab.search.folds import BATCH, PaddedRows, Setting, Split, deal, nested_splits, searched_task, train
 from jaxreg.lab.search.nested import Estimate, choose, nested
 from jaxreg.lab.search.plan import planned
@@ -105,7 +105,7 @@ def test_parts_of_the_same_rows_are_measured_as_copies_of_them_are():
 
 
 def test_the_loss_of_two_classes_is_the_cross_entropy():
-    setting = Setting(searched_task(2), outputs=1, hidden=1, epochs=1, learning_rate=0.1)
+    setting = Setting(searched_task(2), outputs=1, hidden=(1,), epochs=1, learning_rate=0.1)
     loss = setting.task.loss
     logits = jnp.array([-80.0, -1.0, 0.0, 1e-6, 3.0, 80.0, jnp.nan, jnp.inf, -jnp.inf])
     for target in (0.0, 1.0):
@@ -192,7 +192,7 @@ def test_trainings_end_at_a_learning_rate_of_0():
 
 
 def test_a_large_table_is_trained_in_batches():
-    setting = Setting(searched_task(2), outputs=1, hidden=1, epochs=1, learning_rate=0.1)
+    setting = Setting(searched_task(2), outputs=1, hidden=(1,), epochs=1, learning_rate=0.1)
     assert [(setting.batch(rows), setting.steps(rows)) for rows in (9, BATCH, 3 * BATCH + 1)] == [
         (9, 1),
         (BATCH, 1),
@@ -235,7 +235,7 @@ def test_before_its_first_step_a_training_is_the_formula_on_its_own_rows(task):
     dealt = rng.integers(0, 3, (2, 48)).astype(np.int32)
     numbers = (each.astype(np.float32) for each in (x, y, w, scaled))
     table = PaddedRows(*numbers, np.float32(inputs), dealt, np.int32(7))
-    setting = Setting(searched_task(2 if task.classes else 0), outputs=1, hidden=hidden, epochs=1, learning_rate=0.0)
+    setting = Setting(searched_task(2 if task.classes else 0), outputs=1, hidden=(hidden,), epochs=1, learning_rate=0.0)
     parts = [Split(0, 0, 1), Split(0, 2, 2), Split(1, 2, 2), Split(0, -1, -1)]
     found = train(setting, table, TRIED[:2], parts)
     kernels = found["params/hidden/kernel"]
@@ -459,7 +459,7 @@ def test_a_method_is_named_only_if_the_outer_folds_show_that_choosing_it_helps(c
     x = rng.normal(size=(60, 30))
     plan = Plan(methods=("L2",), quick=True, hidden=32, epochs=200, folds=5, repeats=1)
     result = search(x, x[:, 0] + 0.3 * rng.normal(size=60), NUMBERS, plan)
-    gains = result.found.losses[0] - result.found.losses[list(result.found.picks), np.arange(5)]
+    gains = result.found.outer.loss[1] - result.found.outer.loss[0]
     mean, error = gains.mean(), np.sqrt((1 / 5 + 1 / 4) * gains.var(ddof=1))  # Nadeau and Bengio
     assert mean > 2 * error
     assert (result.found.loss_gain.mean, result.found.loss_gain.error) == pytest.approx((mean, error), rel=1e-5)
@@ -485,9 +485,10 @@ def found():
     return x, y, search(x, y, CLASSES, plan)
 
 
-def test_the_net_is_the_lane_that_was_trained_on_all_rows(found):
+def test_the_last_net_is_the_lane_that_was_trained_on_all_rows(found):
     x, y, result = found
-    shares = result.net.probabilities(x)
+    last = {name: each[-1] if "/" in name else each for name, each in result.net.arrays.items()}
+    shares = Net(last).probabilities(x)
     loss = -np.log(shares[np.arange(80), y]).mean()
     assert result.parts[-1] == Split(0, -1, -1)
     np.testing.assert_allclose(result.lanes["train_loss"][result.found.chosen, -1, -1], loss, rtol=1e-4)
