@@ -47,6 +47,21 @@ def _shrunk_jvp(axes: tuple[int, ...], primals: Any, tangents: Any) -> Any:
     return jnp.where(outside, x * factor, x), jnp.where(outside, across * factor + unit * raised, moved)
 
 
+@jax.custom_jvp
+def _held(w: jax.Array, direction: jax.Array, nearest: jax.Array, narrow: jax.Array, *rate: jax.Array) -> jax.Array:
+    # `w` where its norms hold. On a sphere it moves as the projection does around it: along the sphere, never off it.
+    return w
+
+
+@_held.defjvp
+def _held_jvp(primals: Any, tangents: Any) -> Any:
+    (w, direction, nearest, narrow, *rate), (moved, turned, raised, *_) = primals, tangents
+    along = nearest * turned + raised * direction
+    for share in rate:
+        along = share * along + (1 - share) * moved
+    return w, jnp.where(narrow, along.astype(w.dtype), moved)
+
+
 @hyperparameters
 class MaxNorm(Constraint):
     """Norm of each group at most `limit`: {w : ‖w_j‖ ≤ limit}, projected by w_j · min(1, limit / ‖w_j‖).
@@ -211,7 +226,8 @@ class MinMaxNorm(Constraint):
         moved = direction * goal
         rounded = jnp.where(above, inwards(moved, w.dtype), outwards(moved, w.dtype))
         rounded = jnp.where(narrow | (rate < 1), moved.astype(w.dtype), rounded)
-        return jnp.where(above | below, rounded, w)
+        partly = () if isinstance(self.rate, int | float) and self.rate == 1 else (rate,)  # an operand more, if needed
+        return jnp.where(above | below, rounded, _held(w, direction, nearest, narrow, *partly))
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return a point of the set farthest against `direction`: -max · d_j / ‖d_j‖."""

@@ -66,6 +66,17 @@ def tree_norm(tree: Any) -> jax.Array:
     return group_norms(jnp.stack(norms or [jnp.zeros((), jnp.float32)]), (0,)).reshape(())
 
 
+@jax.custom_jvp
+def _held(leaf: jax.Array, end: jax.Array) -> jax.Array:
+    # `leaf` where the norm holds. It moves as the projection does around it: along the sphere, never off it.
+    return leaf
+
+
+@_held.defjvp
+def _held_jvp(primals: Any, tangents: Any) -> Any:
+    return primals[0], tangents[1].astype(primals[0].dtype)
+
+
 @hyperparameters
 class TreeNorm(Constraint):
     """Norm of all arrays together exactly `radius`: {W₁ … W_k : Σ ‖W_i‖² = radius²}, by one factor for all.
@@ -114,7 +125,9 @@ class TreeNorm(Constraint):
         even = count**-0.5
         directions = [jnp.where(norm == 0, even, (wide(leaf) / fixed) / (safe / fixed)) for leaf in leaves]
         moved = [direction * self.radius for direction in directions]
-        ends = [jnp.where(inside, leaf, end.astype(leaf.dtype)) for leaf, end in zip(leaves, moved, strict=True)]
+        ends = [
+            jnp.where(inside, _held(leaf, end), end.astype(leaf.dtype)) for leaf, end in zip(leaves, moved, strict=True)
+        ]
         return jax.tree.unflatten(structure, ends)
 
     def lmo(self, direction: Any) -> Any:

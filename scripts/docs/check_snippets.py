@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+OTHERS = ROOT / "docs" / "frameworks"  # their packages are not installed here
+PAGES = [ROOT / "README.md", *(page for page in sorted(ROOT.glob("docs/**/*.md")) if page.parent != OTHERS)]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -34,7 +35,10 @@ def main() -> int:
         pages = {}
         for page in PAGES:
             if code := snippets(page.read_text("utf-8")):
-                file = folder / f"{page.stem.replace('-', '_')}.py"
+                file = (
+                    folder
+                    / f"{page.relative_to(ROOT).with_suffix('').as_posix().replace('/', '_').replace('-', '_')}.py"
+                )
                 file.write_text(code, "utf-8")
                 pages[str(file)] = str(page.relative_to(ROOT))
         settings = {"pythonVersion": "3.11", "typeCheckingMode": "standard", "extraPaths": [str(ROOT)]}

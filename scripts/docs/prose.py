@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
+FOLDERS = ("docs", "docs/frameworks", "docs/recipes", "docs/studies", "docs/tutorials")
 GENERATED = {"catalogue.md"}  # sentences of docstrings
 
 MEAN, LONGEST = 17.0, 40
@@ -85,7 +86,7 @@ def faults(prose: Prose) -> list[str]:
 
 def pages() -> list[Path]:
     """Return the pages that the limits are for."""
-    guides = [page for folder in ("docs", "docs/studies") for page in sorted((ROOT / folder).glob("*.md"))]
+    guides = [page for folder in FOLDERS for page in sorted((ROOT / folder).glob("*.md"))]
     ours = [page for page in guides if page.name not in GENERATED]
     return [ROOT / "README.md", *ours, ROOT / "experiments" / "README.md"]
 

@@ -1,10 +1,8 @@
 """The examples in the documentation and in the docstrings of the library run, and print what they say they print."""
 
-import contextlib
 import doctest
 import enum
 import importlib
-import io
 import pkgutil
 import re
 import runpy
@@ -19,13 +17,14 @@ from jaxreg.lab.cli.studies import find_study
 
 ROOT = Path(__file__).parents[2]
 PROSE = runpy.run_path(str(ROOT / "scripts" / "docs" / "prose.py"))
+RUN = runpy.run_path(str(ROOT / "scripts" / "docs" / "run_pages.py"))["run"]
+GUIDES = ("start", "which-when", "rules", "own-rules", "from", "recipes", "frameworks", "compare", "atlas")
 PAGES = [
     "README.md",
-    *(
-        f"docs/{name}.md"
-        for name in ("start", "which-when", "rules", "from", "recipes", "frameworks", "compare", "atlas")
-    ),
+    *(f"docs/{name}.md" for name in GUIDES),
+    *sorted(f"docs/recipes/{page.name}" for page in (ROOT / "docs" / "recipes").glob("*.md")),
 ]
+FRAMEWORKS = sorted((ROOT / "docs" / "frameworks").glob("*.md"))  # run by scripts/docs/try_frameworks
 REPOSITORY = "https://raw.githubusercontent.com/jaxreg/jaxreg/main/"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CATALOGUE = (ROOT / "docs" / "catalogue.md").read_text("utf-8")
@@ -38,20 +37,30 @@ MODULES = sorted(
 
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_print_what_they_say(page):
-    """A fenced block without a language is what the python block before it prints; the blocks share their names."""
-    names: dict[str, object] = {}
-    printed = None
-    for language, text in BLOCK.findall((ROOT / page).read_text("utf-8")):
-        if language == "python":
-            assert not printed, f"the page does not show:\n{printed}"
-            output = io.StringIO()
-            with contextlib.redirect_stdout(output):
-                exec(compile(text, f"{page}, {text.splitlines()[0]}", "exec"), names)
-            printed = output.getvalue()
-        elif not language:
-            assert text == printed
-            printed = None
-    assert not printed, f"the page does not show:\n{printed}"
+    assert RUN((ROOT / page).read_text("utf-8"), page) == []
+
+
+@pytest.mark.parametrize(
+    ("page", "faults"),
+    [
+        ("```python\nprint(1)\n```\n\n```\n1\n```\n", []),
+        ("```python\nprint(1)\n```\n\n```\n2\n```\n", ["the page shows:\n2\nthe snippet prints:\n1\n"]),
+        ("```python\nprint(1)\n```\nno more\n", ["the page does not show:\n1\n"]),
+        ("```python\nx = 3\n```\n```text\nx is 4\n```\n```python\nprint(x)\n```\n```\n3\n```\n", []),
+    ],
+)
+def test_what_a_page_shows_is_compared(page, faults):
+    assert RUN(page, "page.md") == faults
+
+
+@pytest.mark.parametrize("page", FRAMEWORKS, ids=lambda page: page.name)
+def test_pages_of_other_frameworks_say_what_to_install_and_are_python(page):
+    text = page.read_text("utf-8")
+    assert re.search(r"^    pip install [a-z][a-z -]*$", text, re.MULTILINE)
+    code = [block for language, block in BLOCK.findall(text) if language == "python"]
+    assert code
+    for block in code:
+        compile(block, page.name, "exec")
 
 
 def test_the_study_of_the_docs_is_a_whole_file(tmp_path):

@@ -49,3 +49,33 @@ def test_a_radius_can_be_a_lane():
     after = jax.vmap(lambda r: jr.TreeNorm(r)(tree(1.0)))(radii)
     for i, radius in enumerate(radii):
         np.testing.assert_allclose(total(jax.tree.map(lambda leaf, i=i: leaf[i], after)), radius, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rule", "axes", "share"),
+    [
+        (jr.UnitNorm(), (0,), 1.0),
+        (jr.MinMaxNorm(2.0, 2.0), (0,), 1.0),
+        (jr.MinMaxNorm(2.0, 2.0, rate=0.25), (0,), 0.25),
+        (jr.MinMaxNorm(0.1, 9.0), (0,), 0.0),
+        (jr.FrobeniusSphere(3.0), (0, 1), 1.0),
+        (lambda w: jr.TreeNorm(3.0)([w])[0], (0, 1), 1.0),
+    ],
+    ids=["unit", "limits that meet", "part of the way", "room", "matrix", "tree"],
+)
+def test_on_a_sphere_the_projection_moves_along_it(rule, axes, share):
+    outer, w = np.random.default_rng(3).normal(size=(2, 6, 4)).astype(np.float32)
+    for _ in range(200):
+        w = np.asarray(rule(w))  # part of the way, many times
+    np.testing.assert_array_equal(rule(w), w)
+    slope = jax.grad(lambda w: jnp.sum(rule(w) * outer))(w)
+    unit = w.astype(float) / np.linalg.norm(w.astype(float), axis=axes, keepdims=True)
+    off = unit * np.sum(unit * outer, axes, keepdims=True)
+    np.testing.assert_allclose(slope, outer - share * off, atol=1e-5)
+
+
+def test_the_slope_on_a_sphere_by_its_radius_is_the_direction():
+    w = np.array([[3.0], [4.0]], np.float32)
+    for rule in (jr.FrobeniusSphere, lambda radius: jr.MinMaxNorm(radius, radius)):
+        slope = jax.jacobian(lambda radius, rule=rule: rule(radius)(jnp.asarray(w)))(5.0)
+        np.testing.assert_allclose(slope, w / 5, atol=1e-6)
