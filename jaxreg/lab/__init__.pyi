@@ -27,8 +27,15 @@ from jaxreg.lab.studies import Size as Size
 from jaxreg.lab.studies import Study as Study
 from jaxreg.lab.studies import open_study as open_study
 from jaxreg.lab.studies import run_study as run_study
+from jaxreg.lab.sweeps import choices as choices
+from jaxreg.lab.sweeps import integers as integers
+from jaxreg.lab.sweeps import log_uniform as log_uniform
 from jaxreg.lab.sweeps import open_store as open_store
+from jaxreg.lab.sweeps import points as points
+from jaxreg.lab.sweeps import samples as samples
 from jaxreg.lab.sweeps import sweep as sweep
+from jaxreg.lab.sweeps import unflatten as unflatten
+from jaxreg.lab.sweeps import uniform as uniform
 from jaxreg.lab.training import BINARY as BINARY
 from jaxreg.lab.training import CLASSES as CLASSES
 from jaxreg.lab.training import NUMBERS as NUMBERS

@@ -19,7 +19,7 @@ from jaxreg.lab import CLASSES, NUMBERS
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.fitted_model import Net
 from jaxreg.lab.search.nested import choose
-from jaxreg.lab.sweeps.store import open_store
+from jaxreg.lab.sweeps.joined import open_store
 
 FRESH = 20_000
 SAVED = 0.02

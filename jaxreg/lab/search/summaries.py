@@ -12,7 +12,7 @@ from jaxreg.lab.search.folds import nested_splits
 from jaxreg.lab.search.nested import Estimate, OuterFolds
 from jaxreg.lab.search.plan import Plan, planned_for
 from jaxreg.lab.search.run import Search, judged
-from jaxreg.lab.sweeps.store import open_store
+from jaxreg.lab.sweeps.joined import open_store
 
 __all__ = [
     "loss_change",

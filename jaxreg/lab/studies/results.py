@@ -12,7 +12,7 @@ import xarray as xr
 
 from jaxreg.lab.atomic_files import write_whole
 from jaxreg.lab.stats.lanes import OVER
-from jaxreg.lab.sweeps.store import open_store
+from jaxreg.lab.sweeps.joined import open_store
 
 PUBLISHED = "published"
 FRESH = "fresh"

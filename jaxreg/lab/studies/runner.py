@@ -21,7 +21,8 @@ from jaxreg.lab.models import Model
 from jaxreg.lab.studies.decision_surface import Window, window
 from jaxreg.lab.studies.results import FRESH, PUBLISHED, StudyResults, open_study, store_folder, write_record
 from jaxreg.lab.studies.study import Arm, Size, Study
-from jaxreg.lab.sweeps.engine import SweepOptions, prepare
+from jaxreg.lab.sweeps.engine import prepare
+from jaxreg.lab.sweeps.options import SweepOptions
 from jaxreg.lab.sweeps.store import open_folder
 from jaxreg.lab.training.loop import fit
 from jaxreg.lab.training.problem import Problem

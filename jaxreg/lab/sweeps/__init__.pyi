@@ -1,5 +1,12 @@
 from jaxreg.lab.sweeps.compilation import keep_compiled as keep_compiled
+from jaxreg.lab.sweeps.designs import choices as choices
+from jaxreg.lab.sweeps.designs import integers as integers
+from jaxreg.lab.sweeps.designs import log_uniform as log_uniform
+from jaxreg.lab.sweeps.designs import points as points
+from jaxreg.lab.sweeps.designs import samples as samples
+from jaxreg.lab.sweeps.designs import uniform as uniform
 from jaxreg.lab.sweeps.engine import sweep as sweep
+from jaxreg.lab.sweeps.joined import open_store as open_store
 from jaxreg.lab.sweeps.manifest import DamagedError as DamagedError
 from jaxreg.lab.sweeps.store import OtherSweepError as OtherSweepError
-from jaxreg.lab.sweeps.store import open_store as open_store
+from jaxreg.lab.sweeps.structures import unflatten as unflatten

@@ -11,32 +11,44 @@ from xarray.core import indexing
 from jaxreg.lab.sweeps.manifest import Manifest, Variable
 
 Read = Callable[[int], Mapping[str, np.ndarray]]
+"""Function that returns the arrays of a chunk by its number."""
+Find = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Function that returns the chunk of each lane, -1 if none, and its place there."""
 Coordinates = Mapping[str, tuple[str, np.ndarray]]
 """Name -> the dimension that a coordinate lies along, and its values."""
 
 
-def dataset(manifest: Manifest, coords: Coordinates, read: Read) -> xr.Dataset:
+def dataset(manifest: Manifest, coords: Coordinates, read: Read, find: Find | None = None) -> xr.Dataset:
     """Return the dataset of a sweep, whose values are read when they are used.
 
     Args:
         manifest: Layout of the results.
         coords: The coordinates.
         read: Function that returns the arrays of a chunk by its number.
+        find: Function that finds lanes in chunks, if they are not in their order or if some are missing. Values that
+            are missing, in a lane or at the end of a dimension, are NaN, and integers become numbers that can be.
     """
     variables = {}
     for name, variable in manifest.outputs.items():
-        lazy = indexing.LazilyIndexedArray(_Lanes(manifest, name, variable, read))
+        lazy = indexing.LazilyIndexedArray(_Lanes(manifest, name, variable, read, find))
         variables[name] = xr.Variable((*manifest.dims, *variable.dims), lazy)
     return xr.Dataset(variables, coords, {**manifest.attrs, "sweep": manifest.sweep})
+
+
+def with_missing(dtype: str) -> str:
+    """Return the type that holds all values of another one, and NaN."""
+    kind = np.dtype(dtype).kind
+    return dtype if kind in "fc" else "float32" if kind == "b" else "float64"
 
 
 class _Lanes(BackendArray):
     """One variable over the whole grid, of which only the chunks that are asked for are read."""
 
-    def __init__(self, manifest: Manifest, name: str, variable: Variable, read: Read) -> None:
+    def __init__(self, manifest: Manifest, name: str, variable: Variable, read: Read, find: Find | None) -> None:
         self.shape = (*manifest.dims.values(), *variable.shape)
         self.dtype = np.dtype(variable.dtype)
         self._manifest, self._name, self._read = manifest, name, read
+        self._find = find or manifest.chunks.find
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._outer)
@@ -46,13 +58,23 @@ class _Lanes(BackendArray):
         grid, inner = key[:depth], key[depth:]
         wanted = [np.arange(size)[k] for k, size in zip(grid, self.shape, strict=False)]
         lanes = np.ravel_multi_index(np.ix_(*map(np.atleast_1d, wanted)), self.shape[:depth]).ravel()
-        numbers, places = self._manifest.chunks.find(lanes)
+        numbers, places = self._find(lanes)
         order = np.argsort(numbers, kind="stable")
         needed, starts = np.unique(numbers[order], return_index=True)
         values = np.empty((lanes.size, *_take(np.empty((0, *self.shape[depth:])), inner).shape[1:]), self.dtype)
         for number, rows in zip(needed, np.split(order, starts)[1:], strict=True):
-            values[rows] = _take(self._read(int(number))[self._name][places[rows]], inner)
+            found = self._read(int(number)).get(self._name) if number >= 0 else None
+            values[rows] = np.nan if found is None else _take(_padded(found[places[rows]], self.shape[depth:]), inner)
         return values.reshape((*(w.size for w in wanted if w.ndim), *values.shape[1:]))
+
+
+def _padded(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Fill the lanes of a smaller program up to a shape."""
+    if values.shape[1:] == shape:
+        return values
+    padded = np.full((len(values), *shape), np.nan, with_missing(values.dtype.name))
+    padded[(slice(None), *map(slice, values.shape[1:]))] = values
+    return padded
 
 
 def _take(values: np.ndarray, inner: tuple[Any, ...]) -> np.ndarray:

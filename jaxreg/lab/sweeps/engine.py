@@ -1,28 +1,27 @@
 """Any pure function over any grid: lanes in chunks, chunks over devices and machines, nothing lost."""
 
-import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import xarray as xr
 
-from jaxreg.lab.sweeps.dataset import Coordinates
-from jaxreg.lab.sweeps.grid import Grid, make_grid, storable
+from jaxreg.lab.sweeps.boxes import cut
+from jaxreg.lab.sweeps.designs import Over
 from jaxreg.lab.sweeps.interrupt import Interrupt
-from jaxreg.lab.sweeps.manifest import Manifest, Variable
 from jaxreg.lab.sweeps.memory import InMemoryStore
-from jaxreg.lab.sweeps.outputs import Run, check_arguments
+from jaxreg.lab.sweeps.options import SweepOptions
+from jaxreg.lab.sweeps.outputs import Run
+from jaxreg.lab.sweeps.parts import Arranged, alone, arrange
 from jaxreg.lab.sweeps.program import Program
 from jaxreg.lab.sweeps.progress import Progress
-from jaxreg.lab.sweeps.runners import ChunkResult, ChunkRunner, ExecutorRunner, LocalRunner
-from jaxreg.lab.sweeps.store import Store, create, find_manifest
+from jaxreg.lab.sweeps.runners import ChunkResult, ChunkRunner, LocalRunner
+from jaxreg.lab.sweeps.store import Store
 
 log = logging.getLogger("jaxreg.sweep")
 
@@ -32,7 +31,7 @@ _POLL = 0.1
 
 def sweep(
     run: Run,
-    over: Mapping[str, Any],
+    over: Over,
     store: str | os.PathLike[str] | None = None,
     *,
     coords: Mapping[str, Any] | None = None,
@@ -48,8 +47,9 @@ def sweep(
 
     Args:
         run: Pure function of one point: it takes each axis by name (a scalar, or an entry of a pytree) and
-            returns a dict of arrays. Nested names are joined by ``/``; an array may be `Labelled`.
-        over: Axis name -> its values; see `make_grid`.
+            returns a dict of arrays or trees. Nested names are joined by ``/``; an array may be `Labelled`.
+        over: Axis name -> its values; see `make_grid`. Also `points`, `samples` or a DataFrame, whose settings `run`
+            takes by name; `choices`; and None for what is off.
         store: Folder to keep finished chunks in. The same call again goes on from the chunks that are there.
         coords: Name of an inner dimension or an axis -> its coordinate values.
         chunk: Lanes that run together on one device, and lanes per file; by default as many as suit the device, or
@@ -76,43 +76,11 @@ def sweep(
     return prepare(run, over, store, SweepOptions(coords, chunk, executor, devices, progress, zipped))()
 
 
-@dataclass(frozen=True)
-class SweepOptions:
-    """The options of `sweep`, checked."""
-
-    coords: Mapping[str, Any] | None = None
-    chunk: int | None = None
-    executor: Executor | None = None
-    devices: Sequence[jax.Device] | None = None
-    progress: bool | None = None
-    zipped: bool = False
-
-    def __post_init__(self) -> None:
-        chunk, executor = self.chunk, self.executor
-        if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int | np.integer) or chunk < 1):
-            raise ValueError(f"chunk must be a positive number of lanes, got {chunk!r}")
-        if self.coords is not None and not isinstance(self.coords, Mapping):
-            raise TypeError(f"coords must be a dict of name -> values, got {self.coords!r}")
-        devices = self.devices if isinstance(self.devices, Iterable | None) else (self.devices,)
-        if isinstance(devices, str) or not all(isinstance(device, jax.Device) for device in devices or ()):
-            raise TypeError(
-                f"devices must be a list of JAX devices, got {self.devices!r}: write devices=jax.devices('cpu')"
-            )
-        if not hasattr(executor, "submit") and executor is not None:
-            raise TypeError(f"executor must have a method submit, as those of concurrent.futures, got {executor!r}")
-        context = getattr(executor, "_mp_context", None)
-        if isinstance(executor, ProcessPoolExecutor) and context is not None and context.get_start_method() == "fork":
-            raise ValueError(
-                "executor forks this process, and JAX's threads don't live on in the copies, which hang: write "
-                "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
-            )
-
-
 def prepare(
     run: Run,
-    over: Mapping[str, Any],
+    over: Over,
     store: str | os.PathLike[str] | None = None,
-    options: SweepOptions = SweepOptions(),
+    options: SweepOptions | None = None,
 ) -> Callable[[], xr.Dataset]:
     """Prepare a sweep: check it, make its store, and compile it in the background.
 
@@ -125,19 +93,11 @@ def prepare(
     Returns:
         A function that runs the chunks, once, and returns the dataset.
     """
-    grid = make_grid(over, zipped=options.zipped)
-    check_arguments(run, grid)
+    options = options or SweepOptions()
+    design = cut(run, over, zipped=options.zipped)
     if store is not None and (not isinstance(store, str | os.PathLike) or not os.fspath(store)):
         raise ValueError(f"store is {store!r}; expected the path of a folder, or None to keep nothing on disk")
-    path = None if store is None else Path(store).expanduser()
-    stored = None if path is None else find_manifest(path)
-    chunk = int(options.chunk) if options.chunk else stored.chunk if stored else None
-    runner: ChunkRunner
-    if options.executor is None:
-        runner = LocalRunner(Program(run, grid, chunk, options.devices))
-    else:
-        runner = ExecutorRunner(options.executor, run, over, options.zipped, chunk)
-    return _prepared(runner, grid, path, options.coords or {}, options.progress)
+    return _prepared(arrange(design, None if store is None else Path(store).expanduser(), options), options.progress)
 
 
 def compute(program: Program, operands: Mapping[str, Any]) -> xr.Dataset:
@@ -148,42 +108,34 @@ def compute(program: Program, operands: Mapping[str, Any]) -> xr.Dataset:
         operands: Values of its operands.
 
     Example:
+        >>> import numpy as np
         >>> from jaxreg.lab.sweeps.grid import make_grid
         >>> x, other = np.array([1.0, 2.0], np.float32), np.array([3.0, 4.0], np.float32)
         >>> program = Program(lambda k, x: {"sum": k * x.sum()}, make_grid({"k": [1.0, 10.0]}), operands={"x": x})
         >>> [compute(program, {"x": values})["sum"].values.tolist() for values in (x, other)]
         [[3.0, 30.0], [7.0, 70.0]]
     """
-    return _prepared(LocalRunner(program, operands), program.grid, None, {}, progress=False)()
+    return _prepared(alone(LocalRunner(program, operands), program.grid), progress=False)()
 
 
-def _prepared(
-    runner: ChunkRunner, grid: Grid, path: Path | None, coords: Mapping[str, Any], progress: bool | None
-) -> Callable[[], xr.Dataset]:
-    try:
-        labels = _labels(grid, runner.outputs, coords)
-        manifest = _manifest(grid, runner, labels)
-        store: Store | InMemoryStore
-        if path is None:
-            store = InMemoryStore(manifest, labels)
-        else:
-            store = create(path, manifest, {name: values for name, (_, values) in labels.items()})
-        if not all(map(store.has, range(len(manifest.chunks)))):
-            runner.start()
-    except BaseException:
-        runner.close()
-        raise
+def _prepared(arranged: Arranged, progress: bool | None) -> Callable[[], xr.Dataset]:
+    parts = arranged.parts
+    parts[0].start()
 
     def finish() -> xr.Dataset:
         try:
-            _fill(runner, store, progress)
+            for part, after in zip_longest(parts, parts[1:]):
+                if after is not None:  # it compiles while this one runs
+                    after.start()
+                _fill(part.runner, part.store, progress)
+                part.runner.close()
         finally:
-            runner.close()
+            arranged.close()
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
-            multihost_utils.sync_global_devices(f"sweep {manifest.sweep}")
-        return store.dataset()
+            multihost_utils.sync_global_devices(f"sweep {arranged.whole().manifest.sweep}")
+        return arranged.dataset()
 
     return finish
 
@@ -247,40 +199,3 @@ def _finished(
 def _differing(theirs: Mapping[str, str], first: Mapping[str, str]) -> str:
     names = [name for name in first if theirs.get(name) != first[name]]
     return "; ".join(f"{name} is {theirs.get(name)} there and was {first[name]} before" for name in names)
-
-
-def _labels(grid: Grid, outputs: Mapping[str, Variable], coords: Mapping[str, Any]) -> Coordinates:
-    """Return all coordinates, each with its dimension: those of the axes and the given ones."""
-    labels = grid.coords()
-    sizes = dict(grid.dims)
-    for output in outputs.values():
-        sizes |= dict(zip(output.dims, output.shape, strict=True))
-    for name, values in coords.items():
-        dim = labels[name][0] if name in labels else name
-        try:
-            array = np.asarray(values)
-        except ValueError:
-            raise ValueError(f"coords[{name!r}] is ragged: give it one value an entry of {name!r}") from None
-        if dim not in sizes:
-            raise ValueError(f"coords names {name!r}, which is no dimension: there are {sorted(sizes)}")
-        if array.shape != (sizes[dim],):
-            raise ValueError(f"coords[{name!r}] has shape {array.shape} and must have ({sizes[dim]},)")
-        if array.dtype == object:
-            array = xr.Variable(dim, array).values  # Python's datetimes become NumPy's
-        labels[name] = (dim, storable(array))
-    return labels
-
-
-def _manifest(grid: Grid, runner: ChunkRunner, labels: Coordinates) -> Manifest:
-    digest = hashlib.sha256(grid.digest().encode())
-    for name, (dim, values) in labels.items():
-        digest.update(f"{name} {dim} {values.dtype.str} {values.shape}".encode() + values.tobytes())
-    identity = {**runner.identity, "grid": digest.hexdigest()}
-    return Manifest(
-        identity=identity,
-        dims=grid.dims,
-        chunk=runner.chunk,
-        coords={name: dim for name, (dim, _) in labels.items()},
-        outputs=dict(runner.outputs),
-        attrs={**identity, "grid": grid.describe(), "chunk": runner.chunk, "numpy": np.__version__},
-    )

@@ -7,6 +7,7 @@ product is never written out.
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator, Mapping, MappingView, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,10 @@ class Axis:
 
     def digest(self) -> str:
         """Return a hash of the entries: names, shapes, types and every byte."""
-        digest = hashlib.sha256(f"{self.name} {self.structure} {self.keys}".encode())
+        # A function that is static in an entry prints its address, which is another in each process. The program's own
+        # hash tells what the function does.
+        structure = re.sub(r" at 0x[0-9a-f]+", "", str(self.structure))
+        digest = hashlib.sha256(f"{self.name} {structure} {self.keys}".encode())
         for leaf in (*self.leaves, self.coordinate):
             digest.update(f"{leaf.dtype.str} {leaf.shape}".encode())
             digest.update(np.ascontiguousarray(leaf).tobytes())
@@ -110,7 +114,7 @@ def make_grid(over: Mapping[str, Any], *, zipped: bool = False) -> Grid:
         >>> make_grid({"l2": [0.0, 1e-3], "seed": range(50)}).describe()
         'l2 (2) x seed (50)'
     """
-    if not isinstance(over, Mapping) or not over:
+    if not over:
         raise ValueError("over names no axis: give at least one, such as over={'seed': range(10)}")
     grid = Grid(tuple(_axis(name, entries) for name, entries in over.items()), zipped)
     sizes = {axis.name: axis.size for axis in grid.axes}
@@ -133,14 +137,12 @@ def _axis(name: object, entries: Any) -> Axis:
         raise TypeError(
             f"axis {name!r} is a {type(entries).__name__}; expected a list, a range or an array: write list(…)"
         )
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(entries)):
-        raise TypeError(f"axis {name!r} holds a value that jit, grad or vmap is tracing: call sweep outside of them")
-    stacked = _stack(name, entries)
+    stacked = stack(name, entries)
     leaves, structure = jax.tree.flatten(stacked)
     if not leaves or any(np.shape(leaf)[:1] == (0,) for leaf in leaves):
         raise ValueError(f"axis {name!r} is empty: give it at least one value or leave it out")
     keys = tuple(_key_name(leaf) for leaf in leaves)
-    arrays = tuple(_array(name, leaf) for leaf in leaves)
+    arrays = tuple(traceable(name, leaf) for leaf in leaves)
     lengths = {array.shape[0] if array.ndim else None for array in arrays}
     if len(lengths) > 1 or None in lengths:
         shapes = [array.shape for array in arrays]
@@ -148,12 +150,12 @@ def _axis(name: object, entries: Any) -> Axis:
     size = arrays[0].shape[0]
     numbers = len(arrays) == 1 and arrays[0].ndim == 1 and leaves[0] is stacked and keys == (None,)
     if numbers:
-        _check_apart(name, np.asarray(stacked), arrays[0])
+        check_apart(name, np.asarray(stacked), arrays[0])
     coordinate = storable(np.asarray(stacked)) if numbers else np.arange(size)
     return Axis(name, arrays, keys, structure, coordinate)
 
 
-def _check_apart(name: str, values: np.ndarray, narrow: np.ndarray) -> None:
+def check_apart(name: str, values: np.ndarray, narrow: np.ndarray) -> None:
     """Refuse numbers that differ from each other or from 0, but not for the program: it would run one of them twice."""
     found, first = np.unique(values, return_index=True)
     seen = narrow[first]
@@ -176,8 +178,10 @@ def storable(array: np.ndarray) -> np.ndarray:
     return array.astype(np.int32) if jnp.issubdtype(array.dtype, np.integer) and array.dtype.isbuiltin == 2 else array
 
 
-def _stack(name: str, entries: Any) -> Any:
+def stack(name: str, entries: Any) -> Any:
     """Return a sequence of entries as one pytree with a leading axis; anything else as it is."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(entries)):
+        raise TypeError(f"axis {name!r} holds a value that jit, grad or vmap is tracing: call sweep outside of them")
     if isinstance(entries, range):
         return np.asarray(entries)
     if not isinstance(entries, list | tuple) or hasattr(entries, "_fields"):
@@ -187,8 +191,8 @@ def _stack(name: str, entries: Any) -> Any:
     structures = {jax.tree.structure(entry) for entry in entries}
     if len(structures) > 1:
         raise ValueError(
-            f"the entries of axis {name!r} differ in structure: sweep each structure by itself and join the "
-            "results with xarray.concat"
+            f"the entries of axis {name!r} differ in structure: give each a name and a program of its own, as "
+            "jaxreg.lab.choices(a=…, b=…)"
         )
     try:
         return jax.tree.map(lambda *leaves: np.stack([_host(leaf) for leaf in leaves]), *entries)
@@ -212,7 +216,7 @@ def _host(leaf: Any) -> np.ndarray:
     return np.asarray(leaf)
 
 
-def _array(name: str, leaf: Any) -> np.ndarray:
+def traceable(name: str, leaf: Any) -> np.ndarray:
     """Return a leaf as the NumPy array that the program gets: in JAX's own width, with nothing lost by that."""
     if _key_name(leaf):
         return np.asarray(plain(leaf))
@@ -221,8 +225,8 @@ def _array(name: str, leaf: Any) -> np.ndarray:
     array = np.asarray(leaf)
     if array.dtype != bool and (array.dtype.kind == "m" or not jnp.issubdtype(array.dtype, np.number)):
         raise TypeError(
-            f"axis {name!r} holds {array.dtype} values such as {array.flat[0]!r}, which can't be traced: what "
-            "differs in structure is a loop around sweep, joined with xarray.concat"
+            f"axis {name!r} holds {array.dtype} values such as {array.flat[0]!r}, which can't be traced: write "
+            "jaxreg.lab.choices(…) for an axis whose entries get a program each"
         )
     if array.dtype.kind in "fc" and np.isnan(array).any():
         raise ValueError(f"axis {name!r} holds NaN: every value of an axis must be a number")

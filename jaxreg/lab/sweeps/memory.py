@@ -2,12 +2,12 @@
 
 import io
 from collections.abc import Mapping
+from pathlib import Path
 
 import jax
 import numpy as np
-import xarray as xr
 
-from jaxreg.lab.sweeps.dataset import Coordinates, dataset
+from jaxreg.lab.sweeps.dataset import Coordinates
 from jaxreg.lab.sweeps.manifest import Manifest
 
 
@@ -23,6 +23,19 @@ class InMemoryStore:
         self.manifest = manifest
         self._coords = coords
         self._chunks: dict[int, dict[str, np.ndarray]] = {}
+
+    @property
+    def count(self) -> int:
+        """Number of chunks."""
+        return len(self.manifest.chunks)
+
+    def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the number of the chunk that holds each lane, and the place of the lane in that chunk."""
+        return self.manifest.chunks.find(lanes)
+
+    def file(self, number: int) -> Path:
+        """Return the name of a chunk for errors."""
+        return Path(f"chunk {number}")
 
     def has(self, number: int) -> bool:
         """Tell whether a chunk is there."""
@@ -40,13 +53,14 @@ class InMemoryStore:
         """Say that nothing is left of a sweep that stops early."""
         return "stopped; nothing is kept without a store"
 
-    def dataset(self) -> xr.Dataset:
-        """Return the dataset of a finished sweep; in every process of `jax.distributed`, the chunks of all."""
-        if jax.process_count() > 1:
-            self._gather()
-        return dataset(self.manifest, self._coords, self._chunks.__getitem__).load()
+    def coords(self) -> Coordinates:
+        """Return the coordinates, each with its dimension."""
+        return self._coords
 
-    def _gather(self) -> None:
+    def gather(self) -> None:
+        """Get the chunks of the other processes of `jax.distributed`."""
+        if jax.process_count() == 1:
+            return
         from jax.experimental import multihost_utils
 
         named = {f"{number} {name}": array for number, arrays in self._chunks.items() for name, array in arrays.items()}

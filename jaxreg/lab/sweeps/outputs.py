@@ -1,7 +1,7 @@
 """Outputs of one lane: names, dimensions and types, checked while it is traced."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -9,24 +9,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.lab.labelled import Labelled
-from jaxreg.lab.sweeps.grid import Grid, narrowed
+from jaxreg.lab.sweeps.grid import Grid, narrowed, plain
 from jaxreg.lab.sweeps.manifest import Variable
 
 Arrays = dict[str, np.ndarray]
 Run = Callable[..., Any]
 
 
-def check_arguments(run: Run, grid: Grid) -> None:
-    """Check that `run` takes the axes of the grid by name.
+def check_arguments(run: Run, names: Iterable[str]) -> None:
+    """Check that `run` takes its arguments by name.
 
     Args:
         run: Function of one point.
-        grid: The lanes.
+        names: Names of the axes, or of the settings of their points.
 
     Raises:
         TypeError: If it is not a function, or takes other arguments.
     """
-    names = [axis.name for axis in grid.axes]
+    names = list(names)
     try:
         signature = inspect.signature(run)
     except ValueError:  # a builtin without a signature: tracing will tell
@@ -47,11 +47,12 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
         point: Name of an axis or operand -> its value.
 
     Returns:
-        Name (nested keys joined by ``/``) -> labelled array. An array without labels has the dimensions
-        ``<name>_0``, ``<name>_1``, …; bfloat16 and other types that NumPy lacks are widened exactly.
+        Name (nested keys, fields and places joined by ``/``) -> labelled array. An array without labels has the
+        dimensions ``<name>_0``, ``<name>_1``, …; bfloat16 and other types that NumPy lacks are widened exactly, and
+        random keys are the integers that they consist of.
 
     Raises:
-        TypeError: If `run` cannot be traced, or returns something that is not a mapping of arrays.
+        TypeError: If `run` cannot be traced, or returns something that is not arrays by names.
         ValueError: If a name is taken twice, or an array has other dimensions than its labels.
     """
     try:
@@ -59,10 +60,10 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         reason = str(error).split("\n")[0]
         raise TypeError(f"run can't be traced, as it needs the value of a traced array: {reason}") from error
-    if not isinstance(outputs, Mapping):
-        kind = type(outputs).__name__
-        raise TypeError(f"run must return a dict of arrays, got {kind}: return {{'loss': loss}}")
-    return {name: _native(name, labelled) for name, labelled in _flatten(outputs, "").items()}
+    flat = {name: _native(name, labelled) for name, labelled in _flatten(_named(outputs), "").items()}
+    if not flat:
+        raise TypeError("run returns no array: give it an output, as {'loss': loss}")
+    return flat
 
 
 def describe(flat: Mapping[str, Labelled], grid: Grid) -> dict[str, Variable]:
@@ -95,6 +96,17 @@ def describe(flat: Mapping[str, Labelled], grid: Grid) -> dict[str, Variable]:
     }
 
 
+def _named(outputs: Any) -> Mapping[Any, Any]:
+    """Return what a run returned as a mapping: it is one, or an object with named fields."""
+    if isinstance(outputs, Mapping):
+        return outputs
+    children = jax.tree_util.tree_flatten_with_path(outputs, is_leaf=lambda node: node is not outputs)[0]
+    if not children or not all(path and isinstance(path[0], jax.tree_util.GetAttrKey) for path, _ in children):
+        kind = type(outputs).__name__
+        raise TypeError(f"run must return a dict of arrays, got {kind}: return {{'loss': loss}}")
+    return {path[0].name: child for path, child in children}
+
+
 def _flatten(outputs: Mapping[Any, Any], prefix: str) -> dict[str, Labelled]:
     flat: dict[str, Labelled] = {}
     if not outputs:
@@ -105,23 +117,48 @@ def _flatten(outputs: Mapping[Any, Any], prefix: str) -> dict[str, Labelled]:
         if not key.isprintable():
             raise ValueError(f"run returns an output named {key!r}: use a name that can be printed")
         name = f"{prefix}/{key}" if prefix else key
-        named = _flatten(value, name) if isinstance(value, Mapping) else {name: _labelled(name, value)}
+        named = _flatten(value, name) if isinstance(value, Mapping) else _leaves(name, value)
         if taken := flat.keys() & named.keys():
             raise ValueError(f"run returns {sorted(taken)[0]!r} twice, as nested names are joined by '/'")
         flat |= named
     return flat
 
 
+def _leaves(name: str, value: Any) -> dict[str, Labelled]:
+    """Return the arrays of a tree. Functions in it, such as the activation of an Equinox module, are left out."""
+    named: dict[str, Labelled] = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(value, is_leaf=is_labelled)[0]:
+        inner = "/".join([name, *map(key_name, path)])
+        if path and callable(leaf):
+            continue
+        if inner in named:
+            raise ValueError(f"run returns {inner!r} twice, as nested names are joined by '/'")
+        named[inner] = _labelled(inner, leaf)
+    return named
+
+
+def is_labelled(node: Any) -> bool:
+    """Tell whether a node of a tree is an array with labels."""
+    return isinstance(node, Labelled)
+
+
+def key_name(key: Any) -> str:
+    """Return one step of a path into a tree as it stands in the name of an output."""
+    for attribute in ("name", "key", "idx"):
+        if hasattr(key, attribute):
+            return str(getattr(key, attribute))
+    return str(key)
+
+
 def _labelled(name: str, value: Any) -> Labelled:
     values = value.values if isinstance(value, Labelled) else value
+    if isinstance(values, bool | int | float | complex):
+        values = np.asarray(values)
     if (
         not isinstance(values, jax.Array | np.ndarray | np.generic)
         or str(getattr(values.dtype, "kind", "V")) in "OSUMm"
     ):
-        raise TypeError(
-            f"output {name!r} is {type(values).__name__} and must be an array: use jnp.asarray for a number, "
-            "jnp.stack for a list of equal shapes, and a name for each array of a shape of its own"
-        )
+        raise TypeError(f"output {name!r} is {type(values).__name__} and must be an array, or a tree of arrays")
     dims = value.dims if isinstance(value, Labelled) else tuple(f"{name}_{i}" for i in range(values.ndim))
     if len(dims) != values.ndim or len(set(dims)) != len(dims):
         raise ValueError(f"output {name!r} has shape {values.shape}, which needs as many names, and has {dims}")
@@ -132,7 +169,9 @@ def _native(name: str, labelled: Labelled) -> Labelled:
     values = labelled.values
     array = jnp.asarray(values if isinstance(values, jax.Array) else narrowed(f"output {name!r}", np.asarray(values)))
     if jnp.issubdtype(array.dtype, jax.dtypes.extended):
-        raise TypeError(f"output {name!r} is a random key: return jax.random.key_data(key)")
+        data = plain(array)
+        inner = tuple(f"{name}_{i}" for i in range(array.ndim, data.ndim))
+        return Labelled(data, (*labelled.dims, *inner))
     if array.dtype.isbuiltin == 2:
         array = array.astype(np.float32 if jnp.issubdtype(array.dtype, np.floating) else np.int32)
     return Labelled(array, labelled.dims)

@@ -15,24 +15,18 @@ import os
 import time
 import zipfile
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import xarray as xr
-from xarray.backends import BackendEntrypoint
 
 from jaxreg.lab.atomic_files import _write
-from jaxreg.lab.sweeps.dataset import Coordinates, Read, dataset
+from jaxreg.lab.sweeps.dataset import Coordinates
 from jaxreg.lab.sweeps.manifest import DamagedError, Manifest
 
 MANIFEST = "manifest.json"
 COORDS = "coords.npz"
 _SEAL = 64
 _STALE = 3600.0
-_KEPT = 2**28
-"""Bytes of chunks that a dataset keeps in memory: each of its variables is read from all of them anew."""
 
 
 class OtherSweepError(ValueError):
@@ -50,6 +44,15 @@ class Store:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+
+    @property
+    def count(self) -> int:
+        """Number of chunks."""
+        return len(self.manifest.chunks)
+
+    def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the number of the chunk that holds each lane, and the place of the lane in that chunk."""
+        return self.manifest.chunks.find(lanes)
 
     def file(self, number: int) -> Path:
         """Return the path of a chunk, whether or not it is there."""
@@ -106,67 +109,6 @@ class Store:
         """Say how much is there of a sweep that stops early, and how to go on."""
         there = sum(map(self.has, range(len(self.manifest.chunks))))
         return f"stopped with {there} of {len(self.manifest.chunks)} chunks in {self.path}: {advice}"
-
-    def dataset(self) -> xr.Dataset:
-        """Return the dataset of a finished sweep, as `open_store` does."""
-        return open_store(self.path)
-
-
-def open_store(path: str | Path) -> xr.Dataset:
-    """Open the results of a finished sweep.
-
-    Args:
-        path: Folder of the store.
-
-    Returns:
-        The dataset. Values are read when they are used, and each chunk is verified when it is read:
-        `Dataset.load` reads all of them, a selection only the chunks it needs.
-
-    Raises:
-        FileNotFoundError: If there is no store.
-        ValueError: If the store is damaged or not finished; reading a damaged chunk later raises this too.
-
-    Example:
-        >>> import tempfile
-        >>> from jaxreg.lab import sweep
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = sweep(lambda x: {"square": x**2}, {"x": [1.0, 2.0, 3.0]}, folder)
-        ...     open_store(folder)["square"].sel(x=3.0).item()
-        9.0
-    """
-    return xr.open_dataset(Path(path).expanduser(), engine=_Entrypoint)
-
-
-class _Entrypoint(BackendEntrypoint):
-    """A store as xarray opens it: lazily, and chunks that have been read are kept."""
-
-    def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None) -> xr.Dataset:
-        path = Path(filename_or_obj)
-        store = open_folder(path)
-        chunks = len(store.manifest.chunks)
-        if missing := chunks - sum(map(store.has, range(chunks))):
-            raise ValueError(
-                f"{missing} of {chunks} chunks of {path} are missing: run the same sweep again to complete it"
-            )
-        coords = store.coords()
-        if coords is None:
-            raise ValueError(f"the coordinates of {path} are damaged: run the same sweep again to mend them")
-        whole = Store(path.absolute(), store.manifest)  # values are read later, maybe from another working directory
-        return dataset(store.manifest, coords, _reader(whole)).drop_vars(drop_variables or ())
-
-
-def _reader(store: Store) -> Read:
-    lane = sum(variable.nbytes for variable in store.manifest.outputs.values())
-
-    @lru_cache(maxsize=max(4, _KEPT // max(1, lane * store.manifest.chunk)))
-    def read(number: int) -> Mapping[str, np.ndarray]:
-        arrays = store.read(number)
-        if arrays is None:
-            state = "damaged" if store.has(number) else "gone"
-            raise ValueError(f"{store.file(number)} is {state}: run the same sweep again to compute it anew")
-        return arrays
-
-    return read
 
 
 def find_manifest(path: Path) -> Manifest | None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from jaxreg.lab.sweeps.joined import open_store
 from jaxreg.lab.sweeps.manifest import Manifest, Variable
-from jaxreg.lab.sweeps.store import Store, create, open_store
+from jaxreg.lab.sweeps.store import Store, create
 
 MANIFEST = Manifest(
     identity={"program": "p"},

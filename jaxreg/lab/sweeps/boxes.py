@@ -1,0 +1,270 @@
+"""A design cut into boxes, each a product of plain axes that one program can run.
+
+The rows of an axis that share their choices, and are None in the same settings, need one program. A box takes one such
+group of rows of each axis. A sweep of plain axes is a single box.
+"""
+
+import contextlib
+import hashlib
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxreg.lab.sweeps.designs import Choice, Points
+from jaxreg.lab.sweeps.grid import LANE, check_apart, stack, storable, traceable
+from jaxreg.lab.sweeps.outputs import Run, check_arguments
+from jaxreg.lab.sweeps.structures import Structure
+
+POINT = "point"
+"""The axis of points that are given alone."""
+
+
+@dataclass
+class Bound:
+    """A function of plain axes that calls `run` with its settings, and remembers the structure of its outputs.
+
+    Args:
+        run: Function of the settings.
+        fixed: Axis -> the settings that are not traced in this box, for each axis that is no plain argument.
+        together: The axes whose settings `run` takes as one dict.
+    """
+
+    run: Run
+    fixed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    together: frozenset[str] = frozenset()
+    structure: Structure | None = None
+
+    def __call__(self, **point: Any) -> Any:
+        """Evaluate `run` at a point of the box."""
+        arguments = {}
+        for name, value in point.items():
+            if name not in self.fixed:
+                arguments[name] = value
+                continue
+            settings = {**self.fixed[name], **(value if isinstance(value, dict) else {})}
+            arguments |= {name: settings} if name in self.together else settings
+        outputs = self.run(**arguments)
+        with contextlib.suppress(TypeError, ValueError):  # outputs that are no tree are refused later, by their names
+            self.structure = Structure.of(outputs)
+        return outputs
+
+
+@dataclass(frozen=True)
+class Box:
+    """One program's share of a design: its function, its plain axes, and the rows of each axis that it has."""
+
+    run: Bound
+    over: Mapping[str, Any]
+    rows: tuple[np.ndarray | None, ...]
+    label: str
+
+
+@dataclass(frozen=True)
+class Design:
+    """The boxes of a sweep, with the sizes and coordinates of the axes that are not plain.
+
+    Args:
+        boxes: The boxes.
+        sizes: Axis -> number of its rows.
+        coords: Coordinate -> its axis and values.
+        zipped: Whether the axes are taken entry by entry.
+    """
+
+    boxes: tuple[Box, ...]
+    sizes: Mapping[str, int]
+    coords: Mapping[str, tuple[str, np.ndarray]]
+    zipped: bool
+
+
+def cut(run: Run, over: Any, *, zipped: bool = False) -> Design:
+    """Cut a design into boxes.
+
+    Args:
+        run: Function of one point.
+        over: Axis -> its entries; or points, or a table, which are one axis.
+        zipped: Whether the axes are taken entry by entry.
+
+    Raises:
+        ValueError: If a setting is given twice, or an axis is bad.
+        TypeError: If `run` does not take the settings.
+    """
+    if isinstance(over, Points) or _is_table(over):
+        over = {POINT: over}
+    if not isinstance(over, Mapping) or not over:
+        raise ValueError("over names no axis: give at least one, such as over={'seed': range(10)}")
+    over = {name: _table(name, entries) if _is_table(entries) else entries for name, entries in over.items()}
+    if zipped and any(map(_special, over.values())):
+        if any(isinstance(entries, Points) for entries in over.values()):
+            raise ValueError("zipped=True takes lists and arrays: points(…) without it is one axis already")
+        over, zipped = {LANE: Points(over)}, False
+    taken = _parameters(run)
+    axes = [_read(name, entries, taken) for name, entries in over.items()]
+    arguments = [argument for axis in axes for argument in axis.arguments]
+    if twice := {argument for argument in arguments if arguments.count(argument) > 1}:
+        raise ValueError(f"{sorted(twice)[0]!r} is given twice: name each axis and each setting of points once")
+    if all(isinstance(name, str) and name.isidentifier() for name in arguments):  # others make_grid refuses
+        check_arguments(run, arguments)
+    coords = {name: found for axis in axes for name, found in axis.coords()}
+    sizes = {axis.name: axis.size for axis in axes if axis.columns is not None}
+    boxes = tuple(_box(run, axes, groups) for groups in product(*(axis.groups() for axis in axes)))
+    return Design(boxes, sizes, coords, zipped)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """An axis as it is given (`entries`), or the columns of its settings."""
+
+    name: str
+    entries: Any
+    columns: Mapping[str, Any] | None
+    together: bool = False
+
+    @property
+    def arguments(self) -> list[str]:
+        return [self.name] if self.columns is None or self.together else list(self.columns)
+
+    @property
+    def size(self) -> int:
+        """Number of rows of the columns."""
+        return _length(next(iter((self.columns or {}).values())))
+
+    def coords(self) -> Iterator[tuple[str, tuple[str, np.ndarray]]]:
+        """Yield the coordinates of the settings that have one."""
+        for setting, column in (self.columns or {}).items():
+            if (values := _coordinate(setting, column)) is not None:
+                yield setting, (self.name, values)
+
+    def groups(self) -> list[tuple[np.ndarray | None, dict[str, Choice]]]:
+        """Return the rows that share a program, and what is fixed there."""
+        if self.columns is None:
+            return [(None, {})]
+        kinds: dict[tuple[Any, ...], list[int]] = {}
+        fixed = {name: column for name, column in self.columns.items() if isinstance(column, list)}
+        for row in range(self.size):
+            kind = tuple(_kind(column[row]) for column in fixed.values())
+            kinds.setdefault(kind, []).append(row)
+        return [
+            (
+                np.array(rows),
+                {
+                    name: entry if isinstance(entry := column[rows[0]], Choice) else Choice("None", None)
+                    for name, column in fixed.items()
+                    if _kind(column[rows[0]])
+                },
+            )
+            for rows in kinds.values()
+        ]
+
+
+def _read(name: Any, entries: Any, taken: frozenset[str]) -> _Axis:
+    if not _special(entries):
+        return _Axis(name, entries, None)
+    if not isinstance(entries, Points):
+        return _Axis(name, None, {name: list(entries)})
+    if name in entries.settings and name != LANE:
+        raise ValueError(f"axis {name!r} has a setting of its own name: rename the axis")
+    columns = {setting: _column(setting, values) for setting, values in entries.settings.items()}
+    return _Axis(name, None, columns, together=name in taken and not taken & columns.keys())
+
+
+def _special(entries: Any) -> bool:
+    """Tell whether an axis is more than traced entries."""
+    if isinstance(entries, list | tuple) and not hasattr(entries, "_fields"):
+        return any(entry is None or isinstance(entry, Choice) for entry in entries)
+    return isinstance(entries, Points)
+
+
+def _column(name: str, values: Any) -> Any:
+    """Return a setting as stacked arrays, or as a list if some of its entries are not traced."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "OUST":
+        values = values.tolist()
+    if isinstance(values, list | tuple) and not hasattr(values, "_fields"):
+        entries = [Choice(entry, entry) if isinstance(entry, str) else entry for entry in values]
+        if any(map(_kind, entries)):
+            return entries
+    return stack(name, values)
+
+
+def _kind(entry: Any) -> Any:
+    """Return what tells the program of an entry from others; nothing for one that is traced."""
+    return ("choice", type(entry.label), entry.label) if isinstance(entry, Choice) else entry is None and "None"
+
+
+def _length(column: Any) -> int:
+    return len(column) if isinstance(column, list) else len(jax.tree.leaves(column)[0])
+
+
+def _coordinate(name: str, column: Any) -> np.ndarray | None:
+    if not isinstance(column, list):
+        array = column if isinstance(column, np.ndarray) else None
+        if array is None and hasattr(column, "dtype") and hasattr(column, "__array__"):
+            array = np.asarray(column)
+        if array is None or array.ndim != 1 or array.dtype.kind not in "biufc":
+            return None
+        check_apart(name, array, traceable(name, array))
+        return storable(array)
+    choices = any(isinstance(entry, Choice) for entry in column)
+    shown = [entry.label if isinstance(entry, Choice) else entry for entry in column]
+    traced = [entry for entry in column if not _kind(entry)]
+    if any(np.ndim(entry) or not np.isscalar(entry) for entry in traced if not isinstance(entry, int | float)):
+        return None
+    if choices and not all(isinstance(entry, int | float) and not isinstance(entry, bool) for entry in shown):
+        return np.array([str(entry) for entry in shown])
+    if traced:
+        check_apart(name, np.asarray(traced), traceable(name, np.asarray(traced)))
+    return np.array([np.nan if entry is None else entry for entry in shown])
+
+
+def _box(run: Run, axes: list[_Axis], groups: tuple[tuple[np.ndarray | None, dict[str, Choice]], ...]) -> Box:
+    over: dict[str, Any] = {}
+    fixed: dict[str, dict[str, Any]] = {}
+    for axis, (rows, chosen) in zip(axes, groups, strict=True):
+        if rows is None:
+            over[axis.name] = axis.entries
+            continue
+        fixed[axis.name] = {name: choice.value for name, choice in chosen.items()}
+        traced = {name: _rows(name, c, rows) for name, c in (axis.columns or {}).items() if name not in chosen}
+        over[axis.name] = traced or np.arange(len(rows))
+    together = frozenset(axis.name for axis in axes if axis.together)
+    labels = [f"{name}={choice.label}" for _, chosen in groups for name, choice in chosen.items()]
+    whole = ",".join(labels) or "traced"
+    label = re.sub(r"[^\w.=+,-]", "_", whole)[:100]
+    if label != whole:
+        label += "-" + hashlib.sha256(whole.encode()).hexdigest()[:8]
+    return Box(Bound(run, fixed, together), over, tuple(rows for rows, _ in groups), label)
+
+
+def _rows(name: str, column: Any, rows: np.ndarray) -> Any:
+    if isinstance(column, list):
+        return stack(name, [column[row] for row in rows])
+    return jax.tree.map(lambda leaf: leaf[rows], column)
+
+
+def _parameters(run: Any) -> frozenset[str]:
+    try:
+        return frozenset(inspect.signature(run).parameters)
+    except (TypeError, ValueError):
+        return frozenset()
+
+
+def _is_table(entries: Any) -> bool:
+    return hasattr(entries, "columns") and hasattr(entries, "to_dict")
+
+
+def _table(name: Any, table: Any) -> Points:
+    """Return the rows of a DataFrame as points. Missing values are None."""
+    for column in table.columns:
+        if not isinstance(column, str) or not column.isidentifier():
+            raise ValueError(f"axis {name!r} has a column {column!r}, which can't be an argument of run: rename it")
+    return Points({column: [_present(value) for value in table[column].to_list()] for column in table.columns})
+
+
+def _present(value: Any) -> Any:
+    missing = type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    return None if missing else value

@@ -1,0 +1,265 @@
+"""Designs: axes of settings that belong together, of choices by name, and of values that change the program.
+
+JAX compiles one program for values that it can trace. Entries that it can't trace (a choice, a size, None) get one
+program each: see `jaxreg.lab.sweeps.boxes`.
+"""
+
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Distribution = Callable[[jax.Array, tuple[int, ...]], jax.Array]
+"""A function of a random key and a shape, as those of `jax.random` are."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One entry of an axis that has a name and its own compiled program.
+
+    Args:
+        label: Name or number, the coordinate of the entry.
+        value: Value that `run` gets: any Python object.
+    """
+
+    label: str | int | float | bool
+    value: Any
+
+
+def choices(*values: Any, **named: Any) -> tuple[Choice, ...]:
+    """Make an axis of values that JAX does not trace: functions, sizes, names.
+
+    Each gets a compiled program of its own, and the results are joined along the axis.
+
+    Args:
+        values: Numbers, strings or functions; each is its own label, a function by its name.
+        named: Label -> any value.
+
+    Returns:
+        The entries of the axis.
+
+    Raises:
+        ValueError: If there is none, two have one label, or a value needs a name.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxreg.lab import choices, sweep
+        >>> over = {"size": choices(2, 4), "act": choices(jax.nn.relu, minus=jnp.negative), "x": [-1.0, 1.0]}
+        >>> found = sweep(lambda size, act, x: {"y": act(x * jnp.ones(size)).sum()}, over, progress=False)
+        >>> found["y"].sel(size=4, act="minus").values.tolist()
+        [4.0, -4.0]
+    """
+    entries = [Choice(_label(value), value) for value in values]
+    entries += [Choice(name, value) for name, value in named.items()]
+    labels = [str(entry.label) for entry in entries]
+    if not entries:
+        raise ValueError("choices got no value: name at least one, as choices(adam=optax.adam)")
+    if twice := {label for label in labels if labels.count(label) > 1}:
+        raise ValueError(f"choices has {sorted(twice)[0]!r} twice: give each value its own name, as choices(a=…, b=…)")
+    return tuple(entries)
+
+
+def _label(value: Any) -> Any:
+    if isinstance(value, str | bool | int | float) and value == value:
+        return value
+    if isinstance(value, np.generic) and value.ndim == 0:
+        return _label(value.item())
+    name = getattr(value, "__name__", "<")
+    if "<" in name:
+        raise ValueError(f"choices got {value!r}, which has no name: give it one, as choices(name=…)")
+    return name
+
+
+@dataclass(frozen=True)
+class Points:
+    """Settings that belong together, row by row: one axis of a sweep; see `points` and `samples`.
+
+    Args:
+        settings: Argument of `run` -> its values, one per row.
+    """
+
+    settings: Mapping[str, Any]
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        sizes = {name: _size(name, values) for name, values in self.settings.items()}
+        if not sizes or len(set(sizes.values())) > 1 or not all(sizes.values()):
+            raise ValueError(f"points must have settings of one length, at least 1, got {sizes or 'none'}")
+        object.__setattr__(self, "size", next(iter(sizes.values())))
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __add__(self, other: "Points") -> "Points":
+        """Join two sets of rows. A setting that one of them lacks is None there."""
+        if not isinstance(other, Points):
+            return NotImplemented
+        names = dict.fromkeys([*self.settings, *other.settings])
+        return Points({name: [*_entries(self, name), *_entries(other, name)] for name in names})
+
+
+def _entries(rows: Points, name: str) -> list[Any]:
+    values = rows.settings.get(name)
+    if values is None:
+        return [None] * rows.size
+    if isinstance(values, list | tuple | range) and not hasattr(values, "_fields"):
+        return list(values)
+    return [jax.tree.map(lambda leaf, row=row: leaf[row], values) for row in range(rows.size)]
+
+
+def _size(name: str, values: Any) -> int:
+    if isinstance(values, list | tuple | range) and not hasattr(values, "_fields"):
+        return len(values)
+    leaves = jax.tree.leaves(values)
+    if not leaves or not hasattr(leaves[0], "ndim") or not leaves[0].ndim:
+        raise ValueError(f"setting {name!r} must be a sequence of values, got {values!r}: write [{values!r}]")
+    return len(leaves[0])
+
+
+class Table(Protocol):
+    """A DataFrame: its columns are settings, its rows are points."""
+
+    @property
+    def columns(self) -> Any:
+        """Names of the columns."""
+
+    def to_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the columns as a dict."""
+
+
+Over = Mapping[str, Any] | Points | Table
+"""What a sweep varies: axes by name, or one axis of points."""
+
+
+def points(**settings: Any) -> Points:
+    """Make one axis of settings that belong together, such as pairs of a learning rate and a decay.
+
+    Args:
+        settings: Argument of `run` -> its values, one per point. None stands for a setting that is off, and a string
+            or a `Choice` is not traced; each of these gets a program of its own.
+
+    Returns:
+        The points. `points(...) + points(...)` joins two sets; a setting that one of them lacks is None there.
+
+    Raises:
+        ValueError: If the lengths differ.
+
+    Example:
+        >>> from jaxreg.lab import points, sweep
+        >>> over = {"config": points(lr=[0.1, 0.2], decay=[0.0, 1.0]), "seed": range(3)}
+        >>> found = sweep(lambda lr, decay, seed: {"loss": lr + decay + seed}, over, progress=False)
+        >>> dict(found.sizes), found["decay"].values.tolist()
+        ({'config': 2, 'seed': 3}, [0.0, 1.0])
+    """
+    return Points(settings)
+
+
+def samples(count: int, key: jax.Array | int, /, **settings: Any) -> Points:
+    """Draw points at random. More of them with the same key begin with the same points.
+
+    Args:
+        count: Number of points.
+        key: Random key, or a seed.
+        settings: Argument of `run` -> `uniform(...)`, `log_uniform(...)`, `integers(...)`, a function of a key and a
+            shape such as `jax.random.normal`, or a sequence, of which each point gets a random entry.
+
+    Returns:
+        The points.
+
+    Raises:
+        ValueError: If a setting is none of these, or the number is not positive.
+
+    Example:
+        >>> from jaxreg.lab import log_uniform, samples
+        >>> drawn = samples(64, 0, lr=log_uniform(1e-4, 1e-1), depth=[1, 2, 3])
+        >>> len(drawn), bool((drawn.settings["lr"] >= 1e-4).all())
+        (64, True)
+    """
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+        raise ValueError(f"samples takes a positive number of points first, got {count!r}")
+    key = jax.random.key(key) if isinstance(key, int | np.integer) else key
+    return Points({name: _drawn(name, setting, count, key) for name, setting in settings.items()})
+
+
+def _drawn(name: str, setting: Any, count: int, key: jax.Array) -> Any:
+    chosen = isinstance(setting, Sequence | np.ndarray | jax.Array) and not isinstance(setting, str | bytes)
+    if not (chosen and len(setting)) and not callable(setting):
+        raise ValueError(
+            f"setting {name!r} is {setting!r}; expected a sequence to choose from, or a distribution such as "
+            "log_uniform(1e-4, 1e-1)"
+        )
+    draw = integers(0, len(setting)) if chosen else setting
+    # A key per setting and point: neither another setting nor more points change what is drawn.
+    own = jax.random.fold_in(key, zlib.crc32(name.encode()) & 0x7FFFFFFF)
+    drawn = np.asarray(jax.vmap(lambda row: draw(jax.random.fold_in(own, row), ()))(jnp.arange(count)))
+    return [setting[place] for place in drawn] if chosen else drawn
+
+
+def uniform(low: float, high: float) -> Distribution:
+    """Return the uniform distribution between two numbers, for `samples`.
+
+    Args:
+        low: Least value.
+        high: Value below which all are.
+
+    Raises:
+        ValueError: If the bounds are not finite, or not in this order.
+
+    Example:
+        >>> from jaxreg.lab import samples, uniform
+        >>> bool((samples(9, 0, momentum=uniform(0.5, 0.9)).settings["momentum"] < 0.9).all())
+        True
+    """
+    _check_between("uniform", low, high)
+    return lambda key, shape: jax.random.uniform(key, shape, minval=low, maxval=high)
+
+
+def log_uniform(low: float, high: float) -> Distribution:
+    """Return the distribution whose logarithm is uniform between two positive numbers, for `samples`.
+
+    Args:
+        low: Least value, above 0.
+        high: Largest value.
+
+    Raises:
+        ValueError: If the bounds are not finite and positive, or not in this order.
+
+    Example:
+        >>> from jaxreg.lab import log_uniform, samples
+        >>> bool((samples(9, 0, lr=log_uniform(1e-4, 1e-1)).settings["lr"] >= 1e-4).all())
+        True
+    """
+    _check_between("log_uniform", low, high)
+    if not low > 0:
+        raise ValueError(f"log_uniform needs positive bounds, got {low} and {high}")
+    a, b = math.log(low), math.log(high)
+    return lambda key, shape: jnp.clip(jnp.exp(jax.random.uniform(key, shape, minval=a, maxval=b)), low, high)
+
+
+def integers(low: int, high: int) -> Distribution:
+    """Return the uniform distribution on the integers from `low` to `high - 1`, for `samples`.
+
+    Args:
+        low: Least integer.
+        high: Integer below which all are.
+
+    Raises:
+        ValueError: If `high` is not above `low`.
+
+    Example:
+        >>> from jaxreg.lab import integers, samples
+        >>> set(samples(99, 0, depth=integers(1, 4)).settings["depth"].tolist()) == {1, 2, 3}
+        True
+    """
+    _check_between("integers", low, high)
+    return lambda key, shape: jax.random.randint(key, shape, low, high)
+
+
+def _check_between(name: str, low: float, high: float) -> None:
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"{name} needs two finite bounds, the lower one first, got {low} and {high}")

@@ -1,0 +1,287 @@
+"""Stores of several programs, or of a sweep that has grown, read as one.
+
+``joined.json`` is the manifest of the whole; its attribute ``parts`` names the folders of the stores that it consists
+of, in order ("." is the folder itself). ``joined-<hash>.npz`` holds the coordinates of the whole, and for each lane
+which store it is in and which of that store's lanes it is. Each part is a store like any other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendEntrypoint
+
+from jaxreg.lab.atomic_files import _write
+from jaxreg.lab.sweeps.dataset import Coordinates, Read, dataset, with_missing
+from jaxreg.lab.sweeps.manifest import DamagedError, Manifest, Variable
+from jaxreg.lab.sweeps.store import _read_sealed, _write_sealed, open_folder
+
+JOINED = "joined.json"
+_PART, _PLACE = " part", " place"  # no name of a coordinate begins with a space
+_KEPT = 2**28
+"""Bytes of chunks that a dataset keeps in memory: each of its variables is read from all of them anew."""
+
+
+class Chunked(Protocol):
+    """Results in numbered chunks: a store, in a folder or in memory, or several joined."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Layout of the results."""
+
+    @property
+    def count(self) -> int:
+        """Number of chunks."""
+
+    def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the number of the chunk that holds each lane, and the place of the lane in that chunk."""
+
+    def has(self, number: int) -> bool:
+        """Tell whether a chunk is there."""
+
+    def read(self, number: int) -> dict[str, np.ndarray] | None:
+        """Return a chunk's arrays, or None if it is missing or damaged."""
+
+    def file(self, number: int) -> Path:
+        """Return the path of a chunk, whether or not it is there."""
+
+    def coords(self) -> Coordinates | None:
+        """Return the coordinates, each with its dimension, or None if they are damaged."""
+
+
+class Joined:
+    """Several stores as one.
+
+    Args:
+        manifest: Layout of the whole.
+        coords: Its coordinates.
+        parts: The stores.
+        part: Store of each lane.
+        place: Lane of each lane in its store.
+    """
+
+    def __init__(
+        self, manifest: Manifest, coords: Coordinates, parts: Sequence[Chunked], part: np.ndarray, place: np.ndarray
+    ) -> None:
+        self.manifest = manifest
+        self.parts, self.part, self.place = parts, part, place
+        self._coords = coords
+        self._starts = np.concatenate([[0], np.cumsum([part.count for part in parts])])
+        self.count = int(self._starts[-1])
+
+    def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the number of the chunk that holds each lane, and the place of the lane in that chunk."""
+        numbers, places = np.full(lanes.shape, -1), np.zeros(lanes.shape, int)
+        for number, part in enumerate(self.parts):
+            here = self.part[lanes] == number
+            chunks, places[here] = part.find(self.place[lanes[here]])
+            numbers[here] = np.where(chunks < 0, -1, chunks + self._starts[number])
+        return numbers, places
+
+    def has(self, number: int) -> bool:
+        """Tell whether a chunk is there."""
+        part, own = self._own(number)
+        return part.has(own)
+
+    def read(self, number: int) -> dict[str, np.ndarray] | None:
+        """Return a chunk's arrays, or None if it is missing or damaged."""
+        part, own = self._own(number)
+        return part.read(own)
+
+    def file(self, number: int) -> Path:
+        """Return the path of a chunk, whether or not it is there."""
+        part, own = self._own(number)
+        return part.file(own)
+
+    def coords(self) -> Coordinates:
+        """Return the coordinates, each with its dimension."""
+        return self._coords
+
+    def _own(self, number: int) -> tuple[Chunked, int]:
+        part = int(np.searchsorted(self._starts, number, side="right")) - 1
+        return self.parts[part], number - int(self._starts[part])
+
+
+def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
+    """Return the layout that holds the outputs of several programs.
+
+    A dimension has its largest length. What is missing in a program, or shorter there, is filled with NaN.
+
+    Raises:
+        ValueError: If an output has other dimensions in one program than in another.
+    """
+    joined: dict[str, Variable] = {}
+    for name in dict.fromkeys(name for one in outputs for name in one):
+        found = [one[name] for one in outputs if name in one]
+        if len({variable.dims for variable in found}) > 1:
+            dims = " and ".join(sorted({str(variable.dims) for variable in found}))
+            raise ValueError(f"output {name!r} has the dimensions {dims}: give it one number of dimensions in all")
+        dtype = np.result_type(*(np.dtype(variable.dtype) for variable in found)).name
+        gaps = len(found) < len(outputs) or len({variable.shape for variable in found}) > 1
+        shape = tuple(max(sizes) for sizes in zip(*(variable.shape for variable in found), strict=True))
+        joined[name] = Variable(found[0].dims, shape, with_missing(dtype) if gaps else dtype)
+    lengths: dict[str, int] = {}
+    for name, variable in joined.items():
+        for dim, length in zip(variable.dims, variable.shape, strict=True):
+            if lengths.setdefault(dim, length) != length:
+                raise ValueError(
+                    f"dimension {dim!r} has length {length} in output {name!r} and {lengths[dim]} in another"
+                )
+    return joined
+
+
+def write_joined(path: Path, manifest: Manifest, coords: Coordinates, part: np.ndarray, place: np.ndarray) -> None:
+    """Write what joins the stores in a folder.
+
+    Args:
+        path: The folder, which is made if needed.
+        manifest: Manifest of the whole, with the folders of the stores as the attribute ``parts``.
+        coords: Coordinates of the whole.
+        part: Store of each lane.
+        place: Lane of each lane in its store.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    arrays = {name: values for name, (_, values) in coords.items()}
+    _write_sealed(_map_file(path, manifest), {**arrays, _PART: part, _PLACE: place}, _seal_of(manifest))
+    _write(path / JOINED, manifest.encode())
+
+
+def find_joined(path: Path) -> Joined | None:
+    """Return what a folder joins, or None if it has no ``joined.json``.
+
+    Raises:
+        ValueError: If a file of it is damaged.
+    """
+    try:
+        manifest = Manifest.decode((path / JOINED).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (DamagedError, IsADirectoryError):
+        raise ValueError(
+            f"{path / JOINED} is damaged: delete it and run the same sweep again to mend the store"
+        ) from None
+    arrays = _read_sealed(_map_file(path, manifest), _seal_of(manifest), None)
+    if arrays is None:
+        raise ValueError(f"{_map_file(path, manifest)} is damaged: run the same sweep again to mend the store")
+    part, place = arrays.pop(_PART), arrays.pop(_PLACE)
+    coords = {name: (manifest.coords[name], values) for name, values in arrays.items()}
+    parts = [_open_part(path, name) for name in manifest.attrs["parts"]]
+    return Joined(manifest, coords, parts, part, place)
+
+
+def _open_part(path: Path, name: str) -> Chunked:
+    if name == ".":
+        return open_folder(path)
+    if Path(name).name != name:
+        raise ValueError(f"{path / JOINED} is damaged: its part {name!r} is no folder of the store")
+    return open_any(path / name)
+
+
+def open_any(path: Path) -> Chunked:
+    """Open a store, or stores that are joined."""
+    return find_joined(path) or open_folder(path)
+
+
+def _map_file(path: Path, manifest: Manifest) -> Path:
+    return path / f"joined-{_seal_of(manifest)[:16]}.npz"
+
+
+def _seal_of(manifest: Manifest) -> str:
+    return replace(manifest, identity={**manifest.identity, "parts": " ".join(manifest.attrs["parts"])}).sweep
+
+
+def as_dataset(store: Chunked, *, load: bool = False, partial: bool = False) -> xr.Dataset:
+    """Return the dataset of chunks, read when values are used.
+
+    Args:
+        store: The chunks.
+        load: Whether to read all values now.
+        partial: Whether to leave out what is missing: see `open_store`.
+    """
+    manifest, find = store.manifest, store.find
+    attrs = {name: value for name, value in manifest.attrs.items() if name != "parts"}
+    coords = store.coords()
+    if coords is None:
+        raise ValueError("its coordinates are damaged: run the same sweep again to mend them")
+    if partial:
+        there = np.array([store.has(number) for number in range(store.count)])  # chunks may come while this is read
+
+        def find(lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            numbers, places = store.find(lanes)
+            return np.where((numbers >= 0) & there[numbers], numbers, -1), places
+
+        finished = find(np.arange(manifest.lanes))[0] >= 0
+        shape = tuple(manifest.dims.values())
+        coords = {**coords, "finished": (tuple(manifest.dims), finished.reshape(shape))}  # type: ignore[dict-item]
+        attrs |= {"finished": int(finished.sum()), "unfinished": int((~finished).sum())}
+        outputs = {name: replace(v, dtype=with_missing(v.dtype)) for name, v in manifest.outputs.items()}
+        manifest = replace(manifest, outputs=outputs)
+    found = dataset(replace(manifest, attrs=attrs), coords, _reader(store), find)
+    return found.load() if load else found
+
+
+def open_store(path: str | Path, *, partial: bool = False) -> xr.Dataset:
+    """Open the results of a sweep.
+
+    Args:
+        path: Folder of the store.
+        partial: Whether to open a sweep that is not finished. Values of lanes that are not there yet are NaN (integers
+            become float64, truth values float32). The coordinate `finished` tells which lanes are there, the attributes
+            `finished` and `unfinished` how many. What is finished later is not seen: open it again.
+
+    Returns:
+        The dataset. Values are read when they are used, and each chunk is verified when it is read:
+        `Dataset.load` reads all of them, a selection only the chunks it needs.
+
+    Raises:
+        FileNotFoundError: If there is no store.
+        ValueError: If the store is damaged or not finished; reading a damaged chunk later raises this too.
+
+    Example:
+        >>> import tempfile
+        >>> from jaxreg.lab import sweep
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = sweep(lambda x: {"square": x**2}, {"x": [1.0, 2.0, 3.0]}, folder)
+        ...     open_store(folder)["square"].sel(x=3.0).item()
+        9.0
+    """
+    return xr.open_dataset(Path(path).expanduser(), engine=_Entrypoint, partial=partial)
+
+
+class _Entrypoint(BackendEntrypoint):
+    """A store as xarray opens it: lazily, and chunks that have been read are kept."""
+
+    def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None, partial: bool = False) -> xr.Dataset:
+        path = Path(filename_or_obj)
+        store = open_any(path)
+        needed = set(range(store.count))
+        if isinstance(store, Joined):
+            needed = set(map(int, np.unique(store.find(np.arange(store.manifest.lanes))[0])))
+        missing = len(needed) - sum(number >= 0 and store.has(number) for number in needed)
+        if missing and not partial:
+            raise ValueError(
+                f"{missing} of {len(needed)} chunks of {path} are missing: run the same sweep again to complete it, or "
+                "open what is there with partial=True"
+            )
+        if store.coords() is None:
+            raise ValueError(f"the coordinates of {path} are damaged: run the same sweep again to mend them")
+        # Values are read later, maybe from another working directory.
+        return as_dataset(open_any(path.absolute()), partial=partial).drop_vars(drop_variables or ())
+
+
+def _reader(store: Chunked) -> Read:
+    lane = sum(variable.nbytes for variable in store.manifest.outputs.values())
+
+    @lru_cache(maxsize=max(4, _KEPT // max(1, lane * max(1, store.manifest.chunk))))
+    def read(number: int) -> dict[str, np.ndarray]:
+        arrays = store.read(number)
+        if arrays is None:
+            state = "damaged" if store.has(number) else "gone"
+            raise ValueError(f"{store.file(number)} is {state}: run the same sweep again to compute it anew")
+        return arrays
+
+    return read

@@ -1,0 +1,41 @@
+"""The options of `sweep`, checked."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """The options of `sweep`, checked."""
+
+    coords: Mapping[str, Any] | None = None
+    chunk: int | None = None
+    executor: Executor | None = None
+    devices: Sequence[jax.Device] | None = None
+    progress: bool | None = None
+    zipped: bool = False
+
+    def __post_init__(self) -> None:
+        chunk, executor = self.chunk, self.executor
+        if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int | np.integer) or chunk < 1):
+            raise ValueError(f"chunk must be a positive number of lanes, got {chunk!r}")
+        if self.coords is not None and not isinstance(self.coords, Mapping):
+            raise TypeError(f"coords must be a dict of name -> values, got {self.coords!r}")
+        devices = self.devices if isinstance(self.devices, Iterable | None) else (self.devices,)
+        if isinstance(devices, str) or not all(isinstance(device, jax.Device) for device in devices or ()):
+            raise TypeError(
+                f"devices must be a list of JAX devices, got {self.devices!r}: write devices=jax.devices('cpu')"
+            )
+        if not hasattr(executor, "submit") and executor is not None:
+            raise TypeError(f"executor must have a method submit, as those of concurrent.futures, got {executor!r}")
+        context = getattr(executor, "_mp_context", None)
+        if isinstance(executor, ProcessPoolExecutor) and context is not None and context.get_start_method() == "fork":
+            raise ValueError(
+                "executor forks this process, and JAX's threads don't live on in the copies, which hang: write "
+                "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
+            )

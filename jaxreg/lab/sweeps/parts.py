@@ -1,0 +1,234 @@
+"""The programs and stores of a sweep: one part per box of its design."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jaxreg.lab.sweeps.boxes import Box, Design
+from jaxreg.lab.sweeps.dataset import Coordinates
+from jaxreg.lab.sweeps.grid import Grid, make_grid, storable
+from jaxreg.lab.sweeps.joined import JOINED, Chunked, Joined, as_dataset, open_store, union, write_joined
+from jaxreg.lab.sweeps.manifest import Manifest, Variable
+from jaxreg.lab.sweeps.memory import InMemoryStore
+from jaxreg.lab.sweeps.options import SweepOptions
+from jaxreg.lab.sweeps.program import Program
+from jaxreg.lab.sweeps.runners import ChunkRunner, ExecutorRunner, LocalRunner
+from jaxreg.lab.sweeps.store import OtherSweepError, Store, create, find_manifest
+from jaxreg.lab.sweeps.structures import remember
+
+
+@dataclass(frozen=True)
+class Part:
+    """A program's runner, and the store of its chunks."""
+
+    runner: ChunkRunner
+    store: Store | InMemoryStore
+
+    def start(self) -> None:
+        """Compile ahead of the first chunk, if a chunk is missing."""
+        if not all(map(self.store.has, range(self.store.count))):
+            self.runner.start()
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """The parts of a sweep, and what they are together once they are finished."""
+
+    parts: list[Part]
+    whole: Callable[[], Chunked]
+    path: Path | None = None
+
+    def dataset(self) -> xr.Dataset:
+        """Return the dataset of the finished parts; with a store, values are read when they are used."""
+        if self.path is not None:
+            return open_store(self.path)
+        for part in self.parts:
+            if isinstance(part.store, InMemoryStore):
+                part.store.gather()
+        return as_dataset(self.whole()).load()
+
+    def close(self) -> None:
+        """Start no more chunks."""
+        for part in self.parts:
+            part.runner.close()
+
+
+def alone(runner: ChunkRunner, grid: Grid) -> Arranged:
+    """Arrange one program whose results stay in memory."""
+    labels = _labels(grid.dims, runner.outputs, grid.coords(), {})
+    store = InMemoryStore(_manifest(grid, runner, labels), labels)
+    return Arranged([Part(runner, store)], lambda: store)
+
+
+def arrange(design: Design, path: Path | None, options: SweepOptions) -> Arranged:
+    """Trace the programs of a design and open or make their stores; nothing is compiled.
+
+    Args:
+        design: The boxes.
+        path: Folder of the store, or None to keep results in memory.
+        options: Options of the sweep.
+    """
+    if len(design.boxes) == 1:
+        part = _part(design.boxes[0], design.coords, options.coords or {}, path, design.zipped, options)
+        return Arranged([part], lambda: part.store, path)
+    if path is not None:
+        _check_free(path, [box.label for box in design.boxes])
+    parts: list[Part] = []
+    try:
+        for box in design.boxes:
+            known, given = _along(design, box, options.coords or {})
+            folder = None if path is None else path / box.label
+            parts.append(_part(box, known, given, folder, False, options))
+        whole = _joined(design, parts, options.coords or {})
+    except BaseException:
+        for part in parts:
+            part.runner.close()
+        raise
+    if path is not None:
+        write_joined(path, whole.manifest, whole.coords(), whole.part, whole.place)
+    structures = [box.run.structure for box in design.boxes]
+    if all(structures):
+        remember(whole.manifest.sweep, [one for one in structures if one], whole.part)
+    return Arranged(parts, lambda: whole, path)
+
+
+def _part(
+    box: Box,
+    known: Coordinates,
+    given: Mapping[str, Any],
+    path: Path | None,
+    zipped: bool,
+    options: SweepOptions,
+) -> Part:
+    grid = make_grid(box.over, zipped=zipped)
+    stored = None if path is None else find_manifest(path)
+    chunk = int(options.chunk) if options.chunk else stored.chunk if stored else None
+    runner: ChunkRunner
+    if options.executor is None:
+        runner = LocalRunner(Program(box.run, grid, chunk, options.devices))
+    else:
+        runner = ExecutorRunner(options.executor, box.run, box.over, zipped, chunk)
+    try:
+        labels = _labels(grid.dims, runner.outputs, {**grid.coords(), **known}, given)
+        manifest = _manifest(grid, runner, labels)
+        if box.run.structure is not None:
+            remember(manifest.sweep, [box.run.structure])
+        if path is None:
+            return Part(runner, InMemoryStore(manifest, labels))
+        return Part(runner, create(path, manifest, {name: values for name, (_, values) in labels.items()}))
+    except BaseException:
+        runner.close()
+        raise
+
+
+def _along(design: Design, box: Box, given: Mapping[str, Any]) -> tuple[Coordinates, dict[str, Any]]:
+    """Return the coordinates of a design's axes in one of its boxes: those it has, and those that were given."""
+    rows = dict(zip(box.over, box.rows, strict=True))
+    taken = {name: slice(None) if row is None else row for name, row in rows.items()}
+    known = {name: (dim, values[taken[dim]]) for name, (dim, values) in design.coords.items()}
+    ours: dict[str, Any] = {}
+    for name, values in given.items():
+        dim = design.coords[name][0] if name in design.coords else name
+        row = rows.get(dim)
+        if row is None:
+            ours |= {name: values} if dim in rows else {}
+        elif len(values) != design.sizes[dim]:
+            raise ValueError(f"coords[{name!r}] has length {len(values)} and must have {design.sizes[dim]}")
+        else:
+            ours[name] = np.asarray(values)[row]
+    return known, ours
+
+
+def _joined(design: Design, parts: list[Part], given: Mapping[str, Any]) -> Joined:
+    """Join the parts of a design: the whole's layout, and where each of its lanes is."""
+    manifests = [part.store.manifest for part in parts]
+    dims = {name: design.sizes.get(name, size) for name, size in manifests[0].dims.items()}
+    first = parts[0].store.coords() or {}
+    plain = {name: first[name] for name in dims if name not in design.sizes}
+    numbered = {name: (name, np.arange(size)) for name, size in design.sizes.items()}
+    outputs = union([manifest.outputs for manifest in manifests])
+    labels = _labels(dims, outputs, {**numbered, **plain, **design.coords}, given)
+    labels = {name: labels[name] for name in [*dims, *labels]}
+    identity = {name: _shared([manifest.identity[name] for manifest in manifests]) for name in manifests[0].identity}
+    identity["grid"] = _digest(labels, " ".join(manifest.sweep for manifest in manifests))
+    shown = {"grid": " x ".join(f"{name} ({size})" for name, size in dims.items())}
+    part, place = (np.empty(tuple(dims.values()), kind) for kind in (np.int32, np.int64))
+    for number, (box, manifest) in enumerate(zip(design.boxes, manifests, strict=True)):
+        here = np.ix_(*(np.arange(n) if r is None else r for n, r in zip(dims.values(), box.rows, strict=True)))
+        part[here] = number
+        place[here] = np.arange(manifest.lanes).reshape(tuple(manifest.dims.values()))
+    whole = Manifest(
+        identity=identity,
+        dims=dims,
+        chunk=max(manifest.chunk for manifest in manifests),
+        coords={name: dim for name, (dim, _) in labels.items()},
+        outputs=outputs,
+        attrs={**manifests[0].attrs, **identity, **shown, "parts": [box.label for box in design.boxes]},
+    )
+    return Joined(whole, labels, [part.store for part in parts], part.ravel(), place.ravel())
+
+
+def _shared(values: list[str]) -> str:
+    """Return what all values are, or a hash of them."""
+    return values[0] if len(set(values)) == 1 else hashlib.sha256(" ".join(values).encode()).hexdigest()
+
+
+def _check_free(path: Path, parts: list[str]) -> None:
+    """Refuse a folder that holds something else than stores of programs."""
+    if find_manifest(path) is not None:
+        raise OtherSweepError(f"the store {path} belongs to a sweep of one program: name another folder")
+    if not path.exists() or (path / JOINED).exists():
+        return
+    others = {entry.name for entry in path.iterdir() if not entry.name.startswith((".", "joined-"))} - set(parts)
+    if others:
+        raise ValueError(f"the folder {path} holds other files ({sorted(others)[0]}): name an empty one")
+
+
+def _digest(labels: Coordinates, of: str) -> str:
+    digest = hashlib.sha256(of.encode())
+    for name, (dim, values) in labels.items():
+        digest.update(f"{name} {dim} {values.dtype.str} {values.shape}".encode() + values.tobytes())
+    return digest.hexdigest()
+
+
+def _labels(
+    dims: Mapping[str, int], outputs: Mapping[str, Variable], known: Coordinates, coords: Mapping[str, Any]
+) -> dict[str, tuple[str, np.ndarray]]:
+    """Return all coordinates, each with its dimension: those of the axes and the given ones."""
+    labels = dict(known)
+    sizes = dict(dims)
+    if taken := labels.keys() & {*outputs, *(dim for output in outputs.values() for dim in output.dims)}:
+        raise ValueError(f"{sorted(taken)[0]!r} is the name of a setting and of an output: rename one of them")
+    for output in outputs.values():
+        sizes |= dict(zip(output.dims, output.shape, strict=True))
+    for name, values in coords.items():
+        dim = labels[name][0] if name in labels else name
+        try:
+            array = np.asarray(values)
+        except ValueError:
+            raise ValueError(f"coords[{name!r}] is ragged: give it one value an entry of {name!r}") from None
+        if dim not in sizes:
+            raise ValueError(f"coords names {name!r}, which is no dimension: there are {sorted(sizes)}")
+        if array.shape != (sizes[dim],):
+            raise ValueError(f"coords[{name!r}] has shape {array.shape} and must have ({sizes[dim]},)")
+        if array.dtype == object:
+            array = xr.Variable(dim, array).values  # Python's datetimes become NumPy's
+        labels[name] = (dim, storable(array))
+    return labels
+
+
+def _manifest(grid: Grid, runner: ChunkRunner, labels: Coordinates) -> Manifest:
+    identity = {**runner.identity, "grid": _digest(labels, grid.digest())}
+    return Manifest(
+        identity=identity,
+        dims=grid.dims,
+        chunk=runner.chunk,
+        coords={name: dim for name, (dim, _) in labels.items()},
+        outputs=dict(runner.outputs),
+        attrs={**identity, "grid": grid.describe(), "chunk": runner.chunk, "numpy": np.__version__},
+    )

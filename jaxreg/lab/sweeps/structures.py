@@ -1,0 +1,144 @@
+"""Outputs of a lane as the tree that `run` returned: optimiser states, modules, random keys."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from jaxreg.lab.labelled import Labelled
+from jaxreg.lab.sweeps.grid import LANE
+from jaxreg.lab.sweeps.outputs import is_labelled, key_name
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Tree that a run returns: its definition, and each leaf's name with its shape and type, or the leaf itself."""
+
+    tree: Any
+    leaves: tuple[tuple[str, Any], ...]
+
+    @classmethod
+    def of(cls, outputs: Any) -> "Structure":
+        """Describe a tree of arrays, traced or not."""
+        found, tree = jax.tree_util.tree_flatten_with_path(outputs, is_leaf=is_labelled)
+        return cls(tree, tuple(("/".join(map(key_name, path)), _described(leaf)) for path, leaf in found))
+
+    def filled(self, dataset: xr.Dataset) -> Any:
+        """Return the tree with the values of a dataset of one lane."""
+        return jax.tree.unflatten(self.tree, [_value(dataset, name, leaf) for name, leaf in self.leaves])
+
+
+def _described(leaf: Any) -> Any:
+    values = leaf.values if isinstance(leaf, Labelled) else leaf
+    if isinstance(values, bool | int | float | complex):
+        values = jnp.asarray(values)
+    if not hasattr(values, "dtype"):
+        return values
+    return jax.ShapeDtypeStruct(values.shape, values.dtype)  # type: ignore[no-untyped-call]
+
+
+def _value(dataset: xr.Dataset, name: str, leaf: Any) -> Any:
+    if not isinstance(leaf, jax.ShapeDtypeStruct):
+        return leaf
+    if name not in dataset:
+        raise ValueError(f"the results have no output {name!r}; there are {', '.join(map(str, dataset.data_vars))}")
+    values = dataset[name].values
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(values.astype(np.uint32)), impl=leaf.dtype._impl.name)
+    if values.ndim != len(leaf.shape) or any(
+        size < wanted for size, wanted in zip(values.shape, leaf.shape, strict=True)
+    ):
+        raise ValueError(f"output {name!r} of this lane has shape {values.shape}; expected {leaf.shape}")
+    return jnp.asarray(values[tuple(map(slice, leaf.shape))]).astype(leaf.dtype)
+
+
+_known: dict[str, tuple[np.ndarray | None, tuple[Structure, ...]]] = {}
+"""Hash of a sweep of this process -> which structure each lane has, if they differ, and the structures."""
+
+
+def remember(sweep: str, structures: Sequence[Structure], part: np.ndarray | None = None) -> None:
+    """Keep the structure of a sweep's outputs while the process lives.
+
+    Args:
+        sweep: Hash of the sweep.
+        structures: The structures of its programs.
+        part: Program of each lane, if there are several.
+    """
+    _known[sweep] = part, tuple(structures)
+
+
+def unflatten(dataset: xr.Dataset, lane: int | Mapping[str, Any], like: Any = None) -> Any:
+    """Return the outputs of one lane as the tree that `run` returned.
+
+    Args:
+        dataset: Results of a sweep, as `sweep` or `open_store` returns them.
+        lane: Number of the lane, counted with the last axis fastest; or axis -> coordinate value.
+        like: Tree with the wanted structure, such as ``{"params": params}``; its leaves are arrays or their shapes.
+            By default the structure that `run` returned in this process. After `open_store` in another process, give
+            this, or make the same call of `sweep` again, which reads the store.
+
+    Returns:
+        The tree, with arrays of JAX. Random keys are keys again.
+
+    Raises:
+        ValueError: If the structure is not known, or `lane` names no lane or several.
+
+    Example:
+        >>> import jax.numpy as jnp, optax
+        >>> from jaxreg.lab import sweep
+        >>> def run(rate):
+        ...     return {"state": optax.adam(rate).init(jnp.zeros(3)), "square": rate**2}
+        >>> found = sweep(run, {"rate": [0.1, 0.2]}, progress=False)
+        >>> type(unflatten(found, {"rate": 0.2})["state"][0]).__name__
+        'ScaleByAdamState'
+    """
+    text = dataset.attrs.get("grid", "")
+    dims = [LANE] if " + " in text else re.findall(r"(\w+) \(", text)
+    sizes = {dim: dataset.sizes[dim] for dim in dims if dim in dataset.sizes}
+    total = int(np.prod(list(sizes.values())))
+    if isinstance(lane, Mapping):
+        index = _found(dataset, lane, sizes)
+    elif isinstance(lane, bool) or not isinstance(lane, int | np.integer) or not 0 <= lane < total:
+        raise ValueError(f"lane is {lane!r}; expected a number from 0 to {total - 1}, or a dict of axis -> value")
+    else:
+        index = [int(row) for row in np.unravel_index(lane, tuple(sizes.values()))]
+    here = dataset.isel(dict(zip(sizes, index, strict=True)))
+    if "finished" in here.coords and not here.coords["finished"].item():
+        raise ValueError(f"the lane {lane} is not finished: run the same sweep again to complete it")
+    return _structure(dataset, like, index, tuple(sizes.values())).filled(here)
+
+
+def _found(dataset: xr.Dataset, lane: Mapping[str, Any], sizes: Mapping[str, int]) -> list[int]:
+    """Return the row of each axis at the given values of coordinates, of which it must have one."""
+    left = {dim: np.ones(size, bool) for dim, size in sizes.items()}
+    for name, value in lane.items():
+        coordinate = dataset[name] if name in dataset.coords or name in sizes else None
+        if coordinate is None or len(coordinate.dims) != 1 or coordinate.dims[0] not in sizes:
+            raise ValueError(f"lane names {name!r}, which is no axis and no setting; there are {', '.join(sizes)}")
+        values = coordinate.values
+        same = values == value
+        if values.dtype.kind == "f":
+            same = np.isnan(values) if value is None else same if same.any() else np.isclose(values, value, 1e-6, 0)
+        left[str(coordinate.dims[0])] &= same
+    for dim, rows in left.items():
+        if rows.sum() != 1:
+            found = "no lane" if not rows.any() else f"{rows.sum()} entries of {dim!r}"
+            raise ValueError(f"there is {found} at {dict(lane)}: name values that one lane has")
+    return [int(rows.argmax()) for rows in left.values()]
+
+
+def _structure(dataset: xr.Dataset, like: Any, index: list[int], shape: tuple[int, ...]) -> Structure:
+    if like is not None:
+        return Structure.of(like)
+    part, structures = _known.get(dataset.attrs.get("sweep", ""), (None, ()))
+    if not structures or (part is not None and part.size != np.prod(shape)):
+        raise ValueError(
+            "the structure of the outputs is not known in this process: give like=, a tree of that structure, or make "
+            "the same call of sweep again, which reads its store"
+        )
+    return structures[0 if part is None else part[np.ravel_multi_index(index, shape)]]
