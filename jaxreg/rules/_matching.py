@@ -355,7 +355,7 @@ def _node(params: Tree, path: tuple[Any, ...]) -> Any:
 def _child(node: Any, key: Any) -> Any:
     try:
         return getattr(node, key.name) if hasattr(key, "name") else node[getattr(key, "idx", getattr(key, "key", None))]
-    except (AttributeError, IndexError, KeyError, TypeError):
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # a node is indexed as it likes
         return None
 
 

@@ -355,3 +355,27 @@ def test_penalties_are_matched_before_anything_is_compiled():
 def test_several_constraints_for_one_leaf_are_told_of_intersection(wrap):
     with pytest.raises(TypeError, match=r"MaxNorm.*NonNeg.*several constraints at once are jaxreg\.Intersection"):
         jr.projected({"b": {"kernel": jnp.ones((2, 2))}}, wrap([jr.MaxNorm(1.0), jr.NonNeg()]))
+
+
+@jax.tree_util.register_pytree_node_class
+class Indexed:
+    """A node that is indexed by other things than its children, as a named array of haliax is by its axes."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def tree_flatten(self):
+        return (self.array,), None
+
+    @classmethod
+    def tree_unflatten(cls, _, children):
+        return cls(*children)
+
+    def __getitem__(self, index):
+        raise ValueError(f"no axis is named {index}")
+
+
+def test_a_node_that_refuses_an_index_keeps_its_place():
+    params = {"layer": {"kernel": Indexed(jnp.full((4, 3), 2.0)), "bias": Indexed(jnp.zeros(3))}}
+    assert paths(params) == ["layer/bias/0", "layer/kernel/0"]
+    assert claimed(params, {"layer/kernel/0": LIMIT}) == {"layer/kernel/0"}
