@@ -146,6 +146,26 @@ class Show:
 
 
 @dataclasses.dataclass(frozen=True)
+class Watch:
+    """Show how far a sweep is: runs, speed, time left and the figures of its outputs so far.
+
+    In a terminal the table is renewed until the sweep is finished; Ctrl-C ends it and leaves the sweep alone.
+
+    For instance: jaxreg watch results/ridge
+    """
+
+    store: Annotated[Positional[Path], tyro.conf.arg(metavar="STORE", help="Folder of a sweep.")]
+    every: Annotated[float, tyro.conf.arg(metavar="SECONDS", help="Seconds between two looks.")] = 2.0
+    json: Json = False
+
+    def __call__(self) -> None:
+        """Show it."""
+        from jaxreg.lab.cli import watch
+
+        watch.watch(self.store, self.every, as_json=self.json)
+
+
+@dataclasses.dataclass(frozen=True)
 class Search:
     """Find the regulariser, and its strength, for a net on a table of your own, and fit it.
 
@@ -295,7 +315,7 @@ def main() -> None:
         _check_filled(sys.argv[1:])
         try:
             command = tyro.cli(
-                List | Run | Report | Show | Search | Predict | Version,
+                List | Run | Report | Show | Watch | Search | Predict | Version,
                 prog="jaxreg",
                 description=_DESCRIPTION,
                 config=(FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes),

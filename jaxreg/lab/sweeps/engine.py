@@ -15,9 +15,9 @@ from jaxreg.lab.sweeps.boxes import cut
 from jaxreg.lab.sweeps.designs import Over
 from jaxreg.lab.sweeps.interrupt import Interrupt
 from jaxreg.lab.sweeps.memory import InMemoryStore
-from jaxreg.lab.sweeps.options import SweepOptions
+from jaxreg.lab.sweeps.options import OnChunk, SweepOptions
 from jaxreg.lab.sweeps.outputs import Run
-from jaxreg.lab.sweeps.parts import Arranged, alone, arrange
+from jaxreg.lab.sweeps.parts import Arranged, alone, arrange, points_of
 from jaxreg.lab.sweeps.program import Program
 from jaxreg.lab.sweeps.progress import Progress
 from jaxreg.lab.sweeps.runners import ChunkResult, ChunkRunner, LocalRunner
@@ -40,6 +40,7 @@ def sweep(
     devices: Sequence[jax.Device] | None = None,
     progress: bool | None = None,
     zipped: bool = False,
+    on_chunk: OnChunk | None = None,
 ) -> xr.Dataset:
     """Evaluate `run` at every point of a grid.
 
@@ -58,6 +59,8 @@ def sweep(
         devices: Devices to use; by default all accelerators, or all cores of the CPU.
         progress: Whether to show progress on standard error; by default if that is a terminal or this is a notebook.
         zipped: Whether to take the axes entry by entry, along one dimension ``lane``.
+        on_chunk: Function ``on_chunk(points, arrays)`` that gets each chunk once it is computed and stored, such as a
+            logger: coordinate -> values and output -> values, one row per run. Called in this process, one at a time.
 
     Returns:
         The dataset: the axes, then inner dimensions. With a store, values are read when they are used.
@@ -73,7 +76,7 @@ def sweep(
         >>> ds["power"].sel(x=2.0).values.tolist()
         [2.0, 4.0, 8.0]
     """
-    return prepare(run, over, store, SweepOptions(coords, chunk, executor, devices, progress, zipped))()
+    return prepare(run, over, store, SweepOptions(coords, chunk, executor, devices, progress, zipped, on_chunk))()
 
 
 def prepare(
@@ -97,7 +100,7 @@ def prepare(
     design = cut(run, over, zipped=options.zipped)
     if store is not None and (not isinstance(store, str | os.PathLike) or not os.fspath(store)):
         raise ValueError(f"store is {store!r}; expected the path of a folder, or None to keep nothing on disk")
-    return _prepared(arrange(design, None if store is None else Path(store).expanduser(), options), options.progress)
+    return _prepared(arrange(design, None if store is None else Path(store).expanduser(), options), options)
 
 
 def compute(program: Program, operands: Mapping[str, Any]) -> xr.Dataset:
@@ -115,10 +118,10 @@ def compute(program: Program, operands: Mapping[str, Any]) -> xr.Dataset:
         >>> [compute(program, {"x": values})["sum"].values.tolist() for values in (x, other)]
         [[3.0, 30.0], [7.0, 70.0]]
     """
-    return _prepared(alone(LocalRunner(program, operands), program.grid), progress=False)()
+    return _prepared(alone(LocalRunner(program, operands), program.grid), SweepOptions(progress=False))()
 
 
-def _prepared(arranged: Arranged, progress: bool | None) -> Callable[[], xr.Dataset]:
+def _prepared(arranged: Arranged, options: SweepOptions) -> Callable[[], xr.Dataset]:
     parts = arranged.parts
     parts[0].start()
 
@@ -127,27 +130,27 @@ def _prepared(arranged: Arranged, progress: bool | None) -> Callable[[], xr.Data
             for part, after in zip_longest(parts, parts[1:]):
                 if after is not None:  # it compiles while this one runs
                     after.start()
-                _fill(part.runner, part.store, progress)
+                _fill(part.runner, part.store, options)
                 part.runner.close()
         finally:
             arranged.close()
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
-            multihost_utils.sync_global_devices(f"sweep {arranged.whole().manifest.sweep}")
+            multihost_utils.sync_global_devices(f"sweep {arranged.whole.manifest.sweep}")
         return arranged.dataset()
 
     return finish
 
 
-def _fill(runner: ChunkRunner, store: Store | InMemoryStore, progress: bool | None) -> None:
+def _fill(runner: ChunkRunner, store: Store | InMemoryStore, options: SweepOptions) -> None:
     """Compute the missing chunks of this process's share."""
     chunks = store.manifest.chunks
     share = range(jax.process_index(), len(chunks), jax.process_count())
     missing = [number for number in share if store.read(number) is None]
     total, left = (sum(len(chunks.lanes(number)) for number in numbers) for numbers in (share, missing))
     width = chunks.width
-    show = progress if jax.process_index() == 0 else False
+    show = options.progress if jax.process_index() == 0 else False
     with Interrupt() as interrupt, Progress(total, total - left, show) as shown:
         for number, result in _finished(runner, store, missing, interrupt):
             if result.identity != runner.identity:
@@ -161,6 +164,8 @@ def _fill(runner: ChunkRunner, store: Store | InMemoryStore, progress: bool | No
                 error.add_note(store.describe("make room, or name another folder, and run it again"))
                 raise
             shown.advance(number, result.arrays)
+            if options.on_chunk is not None:
+                options.on_chunk(points_of(store, number), dict(result.arrays))
     if interrupt.requested:
         raise KeyboardInterrupt(store.describe("run the same again to go on from there"))
 

@@ -9,7 +9,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping, MappingView, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 LANE = "lane"
+SOME = " lane"
+"""Dimension of lanes of which each is named by its number. No name of an output begins with a space."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,13 @@ class Axis:
     def size(self) -> int:
         """The number of entries."""
         return len(self.coordinate)
+
+    def take(self, rows: np.ndarray) -> "Axis":
+        """Return the axis with the given entries only."""
+        one = len(self.leaves) == 1 and self.leaves[0].ndim == 1 and self.keys == (None,)
+        numbers = one and self.structure == jax.tree.structure(0)
+        leaves = tuple(leaf[rows] for leaf in self.leaves)
+        return replace(self, leaves=leaves, coordinate=self.coordinate[rows] if numbers else np.arange(len(rows)))
 
     def entry(self, leaves: Sequence[Any]) -> Any:
         """Return one entry of the axis from the corresponding slice of each leaf."""
@@ -56,14 +65,25 @@ class Axis:
 
 @dataclass(frozen=True)
 class Grid:
-    """The lanes spanned by named axes: their product, or entry by entry if zipped."""
+    """The lanes spanned by named axes: their product, or entry by entry if zipped; or some of these lanes.
+
+    Args:
+        axes: The axes.
+        zipped: Whether they are taken entry by entry.
+        lanes: Numbers of the lanes, if not all.
+    """
 
     axes: tuple[Axis, ...]
     zipped: bool
+    lanes: np.ndarray | None = None
 
     @property
     def dims(self) -> dict[str, int]:
         """The dimensions of the result and their sizes."""
+        return self._spanned if self.lanes is None else {SOME: len(self.lanes)}
+
+    @property
+    def _spanned(self) -> dict[str, int]:
         if self.zipped:
             return {LANE: self.axes[0].size}
         return {axis.name: axis.size for axis in self.axes}
@@ -75,22 +95,32 @@ class Grid:
 
     def indices(self, lanes: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return which entry of each axis the given lanes take: one int32 array per axis."""
+        lanes = lanes if self.lanes is None else self.lanes[lanes]
         if self.zipped:
             return tuple(lanes.astype(np.int32) for _ in self.axes)
-        shape = tuple(self.dims.values())
+        shape = tuple(self._spanned.values())
         return tuple(index.astype(np.int32) for index in np.unravel_index(lanes, shape))
 
     def coords(self) -> dict[str, tuple[str, np.ndarray]]:
         """Return the coordinates of the axes, each with the dimension it lies along."""
+        if self.lanes is not None:
+            return {SOME: (SOME, self.lanes)}
         return {axis.name: (LANE if self.zipped else axis.name, axis.coordinate) for axis in self.axes}
 
     def describe(self) -> str:
         """Return the grid in words, such as ``l2 (3) x seed (100)``."""
         return (" + " if self.zipped else " x ").join(f"{axis.name} ({axis.size})" for axis in self.axes)
 
+    def take(self, rows: Mapping[str, np.ndarray]) -> "Grid":
+        """Return the grid of some entries of each dimension."""
+        axes = tuple(axis.take(rows[LANE if self.zipped else axis.name]) for axis in self.axes)
+        return Grid(axes, self.zipped)
+
     def digest(self) -> str:
         """Return a hash of all axes."""
         parts = [str(self.zipped), *(axis.digest() for axis in self.axes)]
+        if self.lanes is not None:
+            parts.append(hashlib.sha256(self.lanes.tobytes()).hexdigest())
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 

@@ -18,7 +18,7 @@ from xarray.backends import BackendEntrypoint
 from jaxreg.lab.atomic_files import _write
 from jaxreg.lab.sweeps.dataset import Coordinates, Read, dataset, with_missing
 from jaxreg.lab.sweeps.manifest import DamagedError, Manifest, Variable
-from jaxreg.lab.sweeps.store import _read_sealed, _write_sealed, open_folder
+from jaxreg.lab.sweeps.store import Store, _read_sealed, _write_sealed, open_folder
 
 JOINED = "joined.json"
 _PART, _PLACE = " part", " place"  # no name of a coordinate begins with a space
@@ -74,13 +74,24 @@ class Joined:
         self.count = int(self._starts[-1])
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the number of the chunk that holds each lane, and the place of the lane in that chunk."""
+        """Return the number of the chunk that holds each lane, -1 for none, and the place of the lane in that chunk."""
         numbers, places = np.full(lanes.shape, -1), np.zeros(lanes.shape, int)
         for number, part in enumerate(self.parts):
             here = self.part[lanes] == number
             chunks, places[here] = part.find(self.place[lanes[here]])
             numbers[here] = np.where(chunks < 0, -1, chunks + self._starts[number])
         return numbers, places
+
+    def unreadable(self, parts: int) -> np.ndarray:
+        """Tell for each lane whether it is in one of the first so many parts, and its chunk is missing or damaged."""
+        numbers, _ = self.find(np.arange(self.manifest.lanes))
+        needed = np.unique(numbers[(numbers >= 0) & (self.part < parts)])
+        return np.isin(numbers, [number for number in needed if self.read(int(number)) is None])
+
+    def lanes_of_last(self) -> np.ndarray:
+        """Return the lanes of the last part, in their order there."""
+        lanes = np.flatnonzero(self.part == len(self.parts) - 1)
+        return lanes[np.argsort(self.place[lanes])]
 
     def has(self, number: int) -> bool:
         """Tell whether a chunk is there."""
@@ -164,13 +175,25 @@ def find_joined(path: Path) -> Joined | None:
         raise ValueError(
             f"{path / JOINED} is damaged: delete it and run the same sweep again to mend the store"
         ) from None
+    names = manifest.attrs.get("parts")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path / JOINED} is damaged: it names no parts")
     arrays = _read_sealed(_map_file(path, manifest), _seal_of(manifest), None)
-    if arrays is None:
+    if arrays is None or not _fits(arrays, manifest, len(names)):
         raise ValueError(f"{_map_file(path, manifest)} is damaged: run the same sweep again to mend the store")
     part, place = arrays.pop(_PART), arrays.pop(_PLACE)
     coords = {name: (manifest.coords[name], values) for name, values in arrays.items()}
-    parts = [_open_part(path, name) for name in manifest.attrs["parts"]]
+    parts = [_open_part(path, name) for name in names]
     return Joined(manifest, coords, parts, part, place)
+
+
+def _fits(arrays: dict[str, np.ndarray], manifest: Manifest, parts: int) -> bool:
+    """Tell whether coordinates and the places of lanes are those of a manifest."""
+    if arrays.keys() != {*manifest.coords, _PART, _PLACE}:
+        return False
+    part, place = arrays[_PART], arrays[_PLACE]
+    whole = part.shape == place.shape == (manifest.lanes,) and part.dtype == np.int32 and place.dtype == np.int64
+    return whole and bool((part >= 0).all() and (part < parts).all() and (place >= 0).all())
 
 
 def _open_part(path: Path, name: str) -> Chunked:
@@ -186,6 +209,20 @@ def open_any(path: Path) -> Chunked:
     return find_joined(path) or open_folder(path)
 
 
+def absolute(store: Chunked) -> Chunked:
+    """Return a store that is read from any working directory."""
+    if isinstance(store, Joined):
+        return Joined(store.manifest, store.coords(), [absolute(part) for part in store.parts], store.part, store.place)
+    return Store(store.path.absolute(), store.manifest) if isinstance(store, Store) else store
+
+
+def needed_chunks(store: Chunked) -> list[int]:
+    """Return the numbers of the chunks that hold the lanes of a store, -1 for lanes that are nowhere."""
+    if not isinstance(store, Joined):
+        return list(range(store.count))
+    return np.unique(store.find(np.arange(store.manifest.lanes))[0]).tolist()
+
+
 def _map_file(path: Path, manifest: Manifest) -> Path:
     return path / f"joined-{_seal_of(manifest)[:16]}.npz"
 
@@ -194,14 +231,14 @@ def _seal_of(manifest: Manifest) -> str:
     return replace(manifest, identity={**manifest.identity, "parts": " ".join(manifest.attrs["parts"])}).sweep
 
 
-def as_dataset(store: Chunked, *, load: bool = False, partial: bool = False) -> xr.Dataset:
+def as_dataset(store: Chunked, *, partial: bool = False) -> xr.Dataset:
     """Return the dataset of chunks, read when values are used.
 
     Args:
         store: The chunks.
-        load: Whether to read all values now.
         partial: Whether to leave out what is missing: see `open_store`.
     """
+    store = absolute(store)  # values are read later, maybe from another working directory
     manifest, find = store.manifest, store.find
     attrs = {name: value for name, value in manifest.attrs.items() if name != "parts"}
     coords = store.coords()
@@ -220,8 +257,7 @@ def as_dataset(store: Chunked, *, load: bool = False, partial: bool = False) -> 
         attrs |= {"finished": int(finished.sum()), "unfinished": int((~finished).sum())}
         outputs = {name: replace(v, dtype=with_missing(v.dtype)) for name, v in manifest.outputs.items()}
         manifest = replace(manifest, outputs=outputs)
-    found = dataset(replace(manifest, attrs=attrs), coords, _reader(store), find)
-    return found.load() if load else found
+    return dataset(replace(manifest, attrs=attrs), coords, _reader(store), find)
 
 
 def open_store(path: str | Path, *, partial: bool = False) -> xr.Dataset:
@@ -258,9 +294,7 @@ class _Entrypoint(BackendEntrypoint):
     def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None, partial: bool = False) -> xr.Dataset:
         path = Path(filename_or_obj)
         store = open_any(path)
-        needed = set(range(store.count))
-        if isinstance(store, Joined):
-            needed = set(map(int, np.unique(store.find(np.arange(store.manifest.lanes))[0])))
+        needed = needed_chunks(store)
         missing = len(needed) - sum(number >= 0 and store.has(number) for number in needed)
         if missing and not partial:
             raise ValueError(
@@ -269,8 +303,7 @@ class _Entrypoint(BackendEntrypoint):
             )
         if store.coords() is None:
             raise ValueError(f"the coordinates of {path} are damaged: run the same sweep again to mend them")
-        # Values are read later, maybe from another working directory.
-        return as_dataset(open_any(path.absolute()), partial=partial).drop_vars(drop_variables or ())
+        return as_dataset(store, partial=partial).drop_vars(drop_variables or ())
 
 
 def _reader(store: Chunked) -> Read:

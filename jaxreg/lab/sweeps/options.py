@@ -1,12 +1,15 @@
 """The options of `sweep`, checked."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
+
+OnChunk = Callable[[dict[str, np.ndarray], dict[str, np.ndarray]], Any]
+"""Function that gets a finished chunk: coordinate -> its values, and output -> its values, one row per lane."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class SweepOptions:
     devices: Sequence[jax.Device] | None = None
     progress: bool | None = None
     zipped: bool = False
+    on_chunk: OnChunk | None = None
 
     def __post_init__(self) -> None:
         chunk, executor = self.chunk, self.executor
@@ -26,6 +30,8 @@ class SweepOptions:
             raise ValueError(f"chunk must be a positive number of lanes, got {chunk!r}")
         if self.coords is not None and not isinstance(self.coords, Mapping):
             raise TypeError(f"coords must be a dict of name -> values, got {self.coords!r}")
+        if self.on_chunk is not None and not callable(self.on_chunk):
+            raise TypeError(f"on_chunk must be a function of points and arrays, got {self.on_chunk!r}")
         devices = self.devices if isinstance(self.devices, Iterable | None) else (self.devices,)
         if isinstance(devices, str) or not all(isinstance(device, jax.Device) for device in devices or ()):
             raise TypeError(

@@ -1,8 +1,8 @@
 """The programs and stores of a sweep: one part per box of its design."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,24 @@ import xarray as xr
 from jaxreg.lab.sweeps.boxes import Box, Design
 from jaxreg.lab.sweeps.dataset import Coordinates
 from jaxreg.lab.sweeps.grid import Grid, make_grid, storable
-from jaxreg.lab.sweeps.joined import JOINED, Chunked, Joined, as_dataset, open_store, union, write_joined
+from jaxreg.lab.sweeps.growth import cut_labels, extended, newest, resumed, rows_there, take_over
+from jaxreg.lab.sweeps.joined import JOINED, Chunked, Joined, as_dataset, union, write_joined
 from jaxreg.lab.sweeps.manifest import Manifest, Variable
 from jaxreg.lab.sweeps.memory import InMemoryStore
 from jaxreg.lab.sweeps.options import SweepOptions
 from jaxreg.lab.sweeps.program import Program
 from jaxreg.lab.sweeps.runners import ChunkRunner, ExecutorRunner, LocalRunner
-from jaxreg.lab.sweeps.store import OtherSweepError, Store, create, find_manifest
+from jaxreg.lab.sweeps.store import OtherSweepError, Store, create, difference, find_manifest
 from jaxreg.lab.sweeps.structures import remember
 
 
 @dataclass(frozen=True)
 class Part:
-    """A program's runner, and the store of its chunks."""
+    """A program's runner, the store of the chunks that it runs, and all results of the program."""
 
     runner: ChunkRunner
     store: Store | InMemoryStore
+    whole: Chunked
 
     def start(self) -> None:
         """Compile ahead of the first chunk, if a chunk is missing."""
@@ -40,17 +42,15 @@ class Arranged:
     """The parts of a sweep, and what they are together once they are finished."""
 
     parts: list[Part]
-    whole: Callable[[], Chunked]
-    path: Path | None = None
+    whole: Chunked
 
     def dataset(self) -> xr.Dataset:
         """Return the dataset of the finished parts; with a store, values are read when they are used."""
-        if self.path is not None:
-            return open_store(self.path)
         for part in self.parts:
             if isinstance(part.store, InMemoryStore):
                 part.store.gather()
-        return as_dataset(self.whole()).load()
+        found = as_dataset(self.whole)
+        return found.load() if isinstance(self.parts[0].store, InMemoryStore) else found
 
     def close(self) -> None:
         """Start no more chunks."""
@@ -58,11 +58,21 @@ class Arranged:
             part.runner.close()
 
 
+def points_of(store: Store | InMemoryStore, number: int) -> dict[str, np.ndarray]:
+    """Return the coordinates of the lanes of a chunk. An axis that has settings is not numbered beside them."""
+    dims = store.manifest.dims
+    lanes = np.array(store.manifest.chunks.lanes(number))
+    places = dict(zip(dims, np.unravel_index(lanes, tuple(dims.values())), strict=True))
+    along = {name: (dim, values) for name, (dim, values) in (store.coords() or {}).items() if dim in places}
+    described = {dim for name, (dim, _) in along.items() if name != dim}
+    return {name: values[places[dim]] for name, (dim, values) in along.items() if name not in described}
+
+
 def alone(runner: ChunkRunner, grid: Grid) -> Arranged:
     """Arrange one program whose results stay in memory."""
     labels = _labels(grid.dims, runner.outputs, grid.coords(), {})
     store = InMemoryStore(_manifest(grid, runner, labels), labels)
-    return Arranged([Part(runner, store)], lambda: store)
+    return Arranged([Part(runner, store, store)], store)
 
 
 def arrange(design: Design, path: Path | None, options: SweepOptions) -> Arranged:
@@ -75,7 +85,7 @@ def arrange(design: Design, path: Path | None, options: SweepOptions) -> Arrange
     """
     if len(design.boxes) == 1:
         part = _part(design.boxes[0], design.coords, options.coords or {}, path, design.zipped, options)
-        return Arranged([part], lambda: part.store, path)
+        return Arranged([part], part.whole)
     if path is not None:
         _check_free(path, [box.label for box in design.boxes])
     parts: list[Part] = []
@@ -94,7 +104,7 @@ def arrange(design: Design, path: Path | None, options: SweepOptions) -> Arrange
     structures = [box.run.structure for box in design.boxes]
     if all(structures):
         remember(whole.manifest.sweep, [one for one in structures if one], whole.part)
-    return Arranged(parts, lambda: whole, path)
+    return Arranged(parts, whole)
 
 
 def _part(
@@ -105,22 +115,57 @@ def _part(
     zipped: bool,
     options: SweepOptions,
 ) -> Part:
+    old = None if path is None else newest(path)
+    chunk = int(options.chunk) if options.chunk else old.manifest.chunk if old else None
+    compiled = old.manifest.identity.get("compiled") if old else None
     grid = make_grid(box.over, zipped=zipped)
-    stored = None if path is None else find_manifest(path)
-    chunk = int(options.chunk) if options.chunk else stored.chunk if stored else None
-    runner: ChunkRunner
+
+    def program_of(grid: Grid) -> Program:
+        program = Program(box.run, grid, chunk, options.devices)
+        if compiled is not None:
+            program.compile_as(compiled)
+        return program
+
+    def runner_of(lanes: np.ndarray | None) -> ChunkRunner:
+        if options.executor is not None:
+            return ExecutorRunner(options.executor, box.run, box.over, zipped, chunk, lanes)
+        program.grid = replace(grid, lanes=lanes)  # some lanes are run by the program of all
+        return LocalRunner(program)
+
     if options.executor is None:
-        runner = LocalRunner(Program(box.run, grid, chunk, options.devices))
-    else:
-        runner = ExecutorRunner(options.executor, box.run, box.over, zipped, chunk)
+        program = program_of(grid)
+    runner = runner_of(None)
     try:
         labels = _labels(grid.dims, runner.outputs, {**grid.coords(), **known}, given)
         manifest = _manifest(grid, runner, labels)
         if box.run.structure is not None:
             remember(manifest.sweep, [box.run.structure])
         if path is None:
-            return Part(runner, InMemoryStore(manifest, labels))
-        return Part(runner, create(path, manifest, {name: values for name, (_, values) in labels.items()}))
+            store = InMemoryStore(manifest, labels)
+            return Part(runner, store, store)
+        base = find_manifest(path)
+        if old is None or manifest.sweep == (base and base.sweep):
+            kept = create(path, manifest, {name: values for name, (_, values) in labels.items()})
+            return Part(runner, kept, kept)
+        if isinstance(old, Joined) and old.manifest.sweep == manifest.sweep:
+            whole = resumed(old)
+        else:
+            rows = rows_there(old, labels, manifest.dims)
+            cut, along = (grid.take(rows), cut_labels(labels, rows)) if rows else (grid, labels)
+            smaller = rows and _manifest(cut, LocalRunner(program_of(cut)), along).identity == old.manifest.identity
+            if rows is None or not smaller:
+                raise OtherSweepError(
+                    f"the store {path} belongs to another sweep: {difference(old.manifest, manifest)}"
+                )
+            whole = take_over(old, rows, manifest, labels)
+        if whole is not old:
+            new = np.flatnonzero(whole.part < 0)
+            some = replace(grid, lanes=new)
+            whole = extended(path, whole, _manifest(some, runner, some.coords()) if new.size else None)
+        last = whole.parts[-1]
+        if not isinstance(last, Store):
+            raise OtherSweepError(f"the store {path} belongs to a sweep of several programs: name another folder")
+        return Part(runner_of(whole.lanes_of_last()), last, whole)
     except BaseException:
         runner.close()
         raise
@@ -146,9 +191,9 @@ def _along(design: Design, box: Box, given: Mapping[str, Any]) -> tuple[Coordina
 
 def _joined(design: Design, parts: list[Part], given: Mapping[str, Any]) -> Joined:
     """Join the parts of a design: the whole's layout, and where each of its lanes is."""
-    manifests = [part.store.manifest for part in parts]
+    manifests = [part.whole.manifest for part in parts]
     dims = {name: design.sizes.get(name, size) for name, size in manifests[0].dims.items()}
-    first = parts[0].store.coords() or {}
+    first = parts[0].whole.coords() or {}
     plain = {name: first[name] for name in dims if name not in design.sizes}
     numbered = {name: (name, np.arange(size)) for name, size in design.sizes.items()}
     outputs = union([manifest.outputs for manifest in manifests])
@@ -170,7 +215,7 @@ def _joined(design: Design, parts: list[Part], given: Mapping[str, Any]) -> Join
         outputs=outputs,
         attrs={**manifests[0].attrs, **identity, **shown, "parts": [box.label for box in design.boxes]},
     )
-    return Joined(whole, labels, [part.store for part in parts], part.ravel(), place.ravel())
+    return Joined(whole, labels, [part.whole for part in parts], part.ravel(), place.ravel())
 
 
 def _shared(values: list[str]) -> str:

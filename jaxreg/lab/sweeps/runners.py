@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
@@ -109,11 +110,20 @@ class ExecutorRunner:
         over: The axes.
         zipped: Whether they are taken entry by entry.
         chunk: Lanes per chunk.
+        lanes: Numbers of the lanes to run, if not all.
     """
 
-    def __init__(self, executor: Executor, run: Run, over: Mapping[str, Any], zipped: bool, chunk: int | None) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        run: Run,
+        over: Mapping[str, Any],
+        zipped: bool,
+        chunk: int | None,
+        lanes: np.ndarray | None = None,
+    ) -> None:
         self._executor = executor
-        self._payload = _pack((run, dict(over), zipped, bool(jax.config.jax_enable_x64)))  # type: ignore[attr-defined]
+        self._payload = _pack((run, dict(over), zipped, lanes, bool(jax.config.jax_enable_x64)))  # type: ignore[attr-defined]
         with _interrupts_held_back():
             job = executor.submit(_described, self._payload, chunk)
         self.outputs, self.chunk, self.identity = job.result()
@@ -184,9 +194,9 @@ _building = threading.Lock()
 
 @lru_cache(maxsize=2)
 def _build(payload: bytes, chunk: int | None) -> Program:
-    run, over, zipped, x64 = pickle.loads(payload)
+    run, over, zipped, lanes, x64 = pickle.loads(payload)
     with jax.enable_x64(x64):
-        return Program(run, make_grid(over, zipped=zipped), chunk, spread=_SPREAD)
+        return Program(run, replace(make_grid(over, zipped=zipped), lanes=lanes), chunk, spread=_SPREAD)
 
 
 def _described(payload: bytes, chunk: int | None) -> tuple[dict[str, Variable], int, dict[str, str]]:

@@ -158,7 +158,7 @@ def create(path: Path, manifest: Manifest, coords: Mapping[str, np.ndarray]) -> 
         _write(path / MANIFEST, manifest.encode(), new=not (path / MANIFEST).exists())
         found = find_manifest(path)
     if found is None or found.sweep != manifest.sweep:
-        raise OtherSweepError(f"the store {path} belongs to another sweep: {_difference(found, manifest)}")
+        raise OtherSweepError(f"the store {path} belongs to another sweep: {difference(found, manifest)}")
     if store.coords() is None:
         _write_sealed(path / COORDS, dict(coords), manifest.sweep)
     _clear_stale(path)
@@ -199,7 +199,8 @@ def _check_free(store: Store) -> None:
         )
 
 
-def _difference(found: Manifest | None, wanted: Manifest) -> str:
+def difference(found: Manifest | None, wanted: Manifest) -> str:
+    """Say in which parts of their identity two sweeps differ."""
     if found is None:
         return "another process is writing it"
     theirs = {**found.identity, "chunk": found.chunk}

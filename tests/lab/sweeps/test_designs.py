@@ -153,7 +153,7 @@ def test_a_choice_more_computes_only_its_own_lanes(tmp_path: Path, caplog: pytes
     assert sum(record.msg.startswith("chunk %d") for record in caplog.records) == 1
     with pytest.raises(ValueError, match="belongs to another sweep: program is"):
         sweep(lambda n, x: {"y": n + x}, {"n": choices(2, 3), "x": [1.0, 2.0]}, tmp_path / "s")
-    with pytest.raises(ValueError, match="other files"):
+    with pytest.raises(ValueError, match="belongs to another sweep"):
         sweep(lambda x: {"y": x}, {"x": [1.0]}, tmp_path / "s")
     sweep(lambda x: {"y": x}, {"x": [1.0]}, tmp_path / "plain")
     with pytest.raises(ValueError, match="belongs to a sweep of one program"):

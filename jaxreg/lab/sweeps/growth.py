@@ -1,0 +1,128 @@
+"""A sweep that takes over the lanes of a smaller one, and computes only those that are new.
+
+The store of the smaller sweep stays as it is. It is recognised by its own identity, which the new sweep has too if its
+axes are cut down to the entries there. The new lanes are a store of their own beside it, and ``joined.json`` says where
+each lane of the whole is (`jaxreg.lab.sweeps.joined`).
+"""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from jaxreg.lab.sweeps.dataset import Coordinates
+from jaxreg.lab.sweeps.grid import SOME
+from jaxreg.lab.sweeps.joined import Chunked, Joined, find_joined, write_joined
+from jaxreg.lab.sweeps.manifest import Manifest
+from jaxreg.lab.sweeps.store import create, open_folder
+
+
+def rows_there(old: Chunked, here: Coordinates, dims: Mapping[str, int]) -> dict[str, np.ndarray] | None:
+    """Find the entries of a smaller sweep in a larger one by their coordinates.
+
+    Args:
+        old: The smaller sweep.
+        here: Coordinates of the larger one.
+        dims: Dimensions of the larger grid.
+
+    Returns:
+        Dimension -> for each entry there, its number here; or None if an entry there is not here.
+    """
+    there = old.coords()
+    if there is None or list(old.manifest.dims) != list(dims):
+        return None
+    rows = {}
+    for dim in dims:
+        names = [name for name, (along, _) in here.items() if along == dim]
+        if not all(name in there and there[name][0] == dim for name in names):
+            return None
+        names = [name for name in names if name != dim] or names  # a number beside settings depends on the others
+        places: dict[tuple[str, ...], list[int]] = {}
+        for number, key in enumerate(_keys(here, names)):
+            places.setdefault(key, []).append(number)
+        found = [places[key].pop(0) if places.get(key) else -1 for key in _keys(there, names)]
+        if -1 in found:
+            return None
+        rows[dim] = np.array(found)
+    return rows
+
+
+def _keys(coords: Coordinates, names: list[str]) -> list[tuple[str, ...]]:
+    return list(zip(*([repr(value) for value in coords[name][1].tolist()] for name in names), strict=True))
+
+
+def cut_labels(labels: Coordinates, rows: Mapping[str, np.ndarray]) -> Coordinates:
+    """Return the coordinates of some entries of each dimension, as the smaller sweep has them."""
+    cut = {}
+    for name, (dim, values) in labels.items():
+        taken = values[rows[dim]] if dim in rows else values
+        if values.dtype.kind == "U":
+            taken = np.array(taken.tolist())  # as wide as its longest
+        described = any(along == dim and other != name for other, (along, _) in labels.items())
+        if name == dim and described and np.array_equal(values, np.arange(len(values))):
+            taken = np.arange(len(taken))
+        cut[name] = (dim, taken)
+    return cut
+
+
+def take_over(old: Chunked, rows: Mapping[str, np.ndarray], manifest: Manifest, coords: Coordinates) -> Joined:
+    """Return the whole with the finished lanes of a smaller sweep; the part of all other lanes is -1.
+
+    Args:
+        old: The smaller sweep.
+        rows: Dimension -> for each entry of the smaller sweep, its number in the whole.
+        manifest: Manifest of the whole.
+        coords: Coordinates of the whole.
+    """
+    shape = tuple(manifest.dims.values())
+    lanes = np.ravel_multi_index(np.ix_(*rows.values()), shape).ravel()
+    parts = list(old.parts) if isinstance(old, Joined) else [old]
+    names = list(old.manifest.attrs["parts"]) if isinstance(old, Joined) else ["."]
+    part, place = np.full(manifest.lanes, -1, np.int32), np.zeros(manifest.lanes, np.int64)
+    part[lanes] = old.part if isinstance(old, Joined) else 0
+    place[lanes] = old.place if isinstance(old, Joined) else np.arange(len(lanes))
+    whole = Joined(replace(manifest, attrs={**manifest.attrs, "parts": names}), coords, parts, part, place)
+    return without(whole, whole.unreadable(len(parts)))
+
+
+def without(whole: Joined, lanes: np.ndarray) -> Joined:
+    """Return a whole without some of its lanes, told by a truth value per lane."""
+    part = np.where(lanes, -1, whole.part).astype(np.int32)
+    return Joined(whole.manifest, whole.coords(), whole.parts, part, whole.place)
+
+
+def resumed(old: Joined) -> Joined:
+    """Return a sweep that has grown as it is, but for lanes of its earlier stores that can't be read any more."""
+    lost = old.unreadable(len(old.parts) - 1)
+    return without(old, lost | old.unreadable(len(old.parts))) if lost.any() else old
+
+
+def extended(path: Path, whole: Joined, manifest: Manifest | None) -> Joined:
+    """Give the lanes that are nowhere a store, as the last part, and write down where all lanes are.
+
+    Args:
+        path: Folder of the store.
+        whole: The lanes that there are.
+        manifest: Manifest of a store of the others, or None if there are none.
+    """
+    if manifest is not None:
+        lanes = np.flatnonzero(whole.part < 0)
+        name = f"grown-{manifest.sweep[:16]}"
+        store = create(path / name, manifest, {SOME: lanes})
+        part, place = whole.part.copy(), whole.place.copy()
+        part[lanes], place[lanes] = len(whole.parts), np.arange(len(lanes))
+        attrs = {**whole.manifest.attrs, "parts": [*whole.manifest.attrs["parts"], name]}
+        whole = Joined(replace(whole.manifest, attrs=attrs), whole.coords(), [*whole.parts, store], part, place)
+    write_joined(path, whole.manifest, whole.coords(), whole.part, whole.place)
+    return whole
+
+
+def newest(path: Path) -> Chunked | None:
+    """Return what a folder holds: a sweep that has grown, a plain one, or nothing that can be read."""
+    for find in (find_joined, open_folder):
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            if (found := find(path)) is not None:
+                return found
+    return None

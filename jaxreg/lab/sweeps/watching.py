@@ -1,0 +1,89 @@
+"""A sweep watched from outside: how much of its store is there, how fast it grows, and its figures so far."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from jaxreg.lab.sweeps.joined import needed_chunks, open_any
+from jaxreg.lab.sweeps.progress import count_diverged
+
+_RECENT = 32
+"""Chunks by which the speed is judged."""
+
+
+@dataclass
+class Figures:
+    """Sum, extremes and number of the finite values of one output."""
+
+    count: int = 0
+    total: float = 0.0
+    low: float = np.inf
+    high: float = -np.inf
+
+    def add(self, values: np.ndarray) -> None:
+        """Take in the values of a chunk."""
+        values = values[np.isfinite(values)].astype(float)
+        if values.size:
+            self.count, self.total = self.count + values.size, self.total + float(values.sum())
+            self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+
+
+@dataclass
+class Watch:
+    """A store that may be written while it is watched. Each chunk is read once.
+
+    Args:
+        path: Folder of the store.
+    """
+
+    path: Path
+    lanes: int = 0
+    finished: int = 0
+    diverged: int = 0
+    figures: dict[str, Figures] = field(default_factory=dict)
+    _seen: dict[Path, tuple[float, int]] = field(default_factory=dict)
+
+    def refresh(self) -> None:
+        """Read the chunks that have been finished since.
+
+        Raises:
+            FileNotFoundError: If there is no store.
+            ValueError: If it is damaged.
+        """
+        store = open_any(self.path)
+        self.lanes = store.manifest.lanes
+        scalars = [
+            name for name, v in store.manifest.outputs.items() if not v.shape and np.dtype(v.dtype).kind in "iuf"
+        ]
+        for number in needed_chunks(store):
+            if number < 0 or store.file(number) in self._seen or not store.has(number):
+                continue
+            arrays = store.read(number)
+            if arrays is None:
+                continue
+            lanes = len(next(iter(arrays.values())))
+            self._seen[store.file(number)] = (store.file(number).stat().st_mtime, lanes)
+            self.finished += lanes
+            self.diverged += count_diverged(arrays)
+            for name in scalars:
+                if name in arrays:
+                    self.figures.setdefault(name, Figures()).add(arrays[name])
+
+    @property
+    def speed(self) -> float:
+        """Lanes per second over the last chunks, 0 if that is not known."""
+        recent = sorted(self._seen.values())[-_RECENT:]
+        seconds = recent[-1][0] - recent[0][0] if len(recent) > 1 else 0.0
+        return sum(lanes for _, lanes in recent[1:]) / seconds if seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Predicted seconds until the sweep is finished, or None if that is not known."""
+        left = self.lanes - self.finished
+        return 0.0 if left <= 0 else left / self.speed if self.speed else None
+
+    @property
+    def latest(self) -> float | None:
+        """Time at which the last chunk was written, in seconds since 1970, or None."""
+        return max((time for time, _ in self._seen.values()), default=None)

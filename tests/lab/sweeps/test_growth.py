@@ -1,0 +1,167 @@
+"""Sweeps that grow: equal to the sweep made at once, bit for bit, and no lane computed twice."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from jaxreg.lab import Labelled, choices, open_store, points, sweep
+from jaxreg.lab.sweeps.store import OtherSweepError
+
+DATA = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
+
+
+def net(scale: Any, seed: Any) -> dict[str, Any]:
+    """Something whose last bits depend on the code that XLA makes of a chunk."""
+    state = scale * jax.random.normal(jax.random.key(seed), (5, 5))
+    for _ in range(3):
+        state = jnp.tanh(state @ DATA) + 0.1 * state
+    return {"state": Labelled(state.sum(0), ("unit",)), "loss": jnp.exp(state).mean()}
+
+
+def grow(store: Path, over: Any, run: Any = net, **options: Any) -> tuple[xr.Dataset, int]:
+    """The sweep and how many lanes it computed."""
+    computed = []
+    found = sweep(
+        run, over, store, on_chunk=lambda _, arrays: computed.append(len(next(iter(arrays.values())))), **options
+    )
+    return found.load(), sum(computed)
+
+
+class Growing(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.store = Path(self.folder.name) / "s"
+        self.over: dict[str, list[Any]] = {"scale": [1.0, 2.0], "seed": [0, 1, 2]}
+        self.computed = 0
+        self.check()
+
+    @rule(more=st.integers(1, 4))
+    def further_seeds(self, more: int) -> None:
+        seeds = self.over["seed"]
+        seeds += range(max(seeds) + 1, max(seeds) + 1 + more)
+        self.check()
+
+    @rule(value=st.sampled_from([0.1, 0.25, 1.5, 3.0]), place=st.integers(0, 9), more=st.integers(0, 2))
+    def a_value_inserted(self, value: float, place: int, more: int) -> None:
+        scales, seeds = self.over["scale"], self.over["seed"]
+        if value not in scales:
+            scales.insert(place, value)
+        seeds += range(max(seeds) + 1, max(seeds) + 1 + more)
+        self.check()
+
+    @rule(number=st.integers(0, 5))
+    def a_chunk_is_lost(self, number: int) -> None:
+        files = sorted(self.store.rglob("chunk-*.npz"))
+        lost = files[number % len(files)]
+        self.computed -= len(np.load(lost)["loss"])
+        lost.unlink()
+        self.check()
+
+    def check(self) -> None:
+        found, computed = grow(self.store, self.over, chunk=4)
+        self.computed += computed
+        assert self.computed == len(self.over["scale"]) * len(self.over["seed"])
+        at_once = sweep(net, self.over, chunk=4)
+        xr.testing.assert_identical(found, at_once)
+        xr.testing.assert_identical(open_store(self.store).load(), at_once)
+
+    def teardown(self) -> None:
+        self.folder.cleanup()
+
+
+Growing.TestCase.settings = settings(max_examples=2, stateful_step_count=3, deadline=None, derandomize=True)
+test_a_sweep_that_grows_is_the_sweep_made_at_once = Growing.TestCase
+
+
+KEYS = jax.random.split(jax.random.key(0), 8)
+GROWN: dict[str, tuple[Any, Any, Any, int]] = {
+    "points, one inserted": (
+        lambda lr, decay, seed: {"y": lr + 10 * decay + seed},
+        {"config": points(lr=[1.0, 3.0], decay=[0.0, 1.0]), "seed": range(2)},
+        {"config": points(lr=[1.0, 2.0, 3.0], decay=[0.0, 1.0, 1.0]), "seed": range(3)},
+        9 - 4,
+    ),
+    "trees": (
+        lambda recipe: {"y": recipe["a"] + recipe["b"].sum()},
+        {"recipe": [{"a": 1.0, "b": np.ones(2)}, {"a": 2.0, "b": np.ones(2)}]},
+        {"recipe": [{"a": 1.0, "b": np.ones(2)}, {"a": 2.0, "b": np.ones(2)}, {"a": 3.0, "b": np.zeros(2)}]},
+        1,
+    ),
+    "keys": (lambda k: {"y": jax.random.normal(k)}, {"k": KEYS[:3]}, {"k": KEYS}, 5),
+    "another order": (net, {"scale": [1.0, 2.0], "seed": [0, 1]}, {"scale": [2.0, 1.0], "seed": [1, 0]}, 0),
+    "off, and seeds": (
+        lambda decay, seed: {"y": seed + (0.0 if decay is None else decay)},
+        {"decay": [None, 0.5], "seed": range(2)},
+        {"decay": [0.25, None, 0.5], "seed": range(3)},
+        9 - 4,
+    ),
+    "choices, and seeds": (
+        lambda act, seed: {"y": act(1.0 * seed)},
+        {"act": choices(jnp.sin, jnp.cos), "seed": range(2)},
+        {"act": choices(jnp.sin, jnp.tanh, jnp.cos), "seed": range(4)},
+        12 - 4,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GROWN.values(), ids=GROWN)
+def test_designs_grow(case: tuple[Any, ...], tmp_path: Path) -> None:
+    run, few, many, new = case
+    grow(tmp_path / "s", few, run, chunk=2)
+    found, computed = grow(tmp_path / "s", many, run, chunk=2)
+    assert computed == new
+    at_once = sweep(run, many, tmp_path / "other", chunk=2).load()
+    xr.testing.assert_identical(found.drop_attrs(), at_once.drop_attrs())
+    assert grow(tmp_path / "s", many, run)[1] == 0
+    before, computed = grow(tmp_path / "s", few, run)  # what was asked for first is there as it was
+    assert computed == 0
+    assert before.sizes == sweep(run, few, chunk=2).sizes
+
+
+@pytest.mark.parametrize(
+    ("run", "over", "message"),
+    [
+        (net, {"scale": [1.0, 3.0], "seed": range(9)}, r"grid is scale \(2\) x seed \(3\) there"),
+        (lambda scale, seed: net(2 * scale, seed), {"scale": [1.0, 2.0], "seed": range(9)}, "program is"),
+        (net, {"scale": [1.0, 2.0], "seed": range(2)}, r"and scale \(2\) x seed \(2\) here"),
+    ],
+)
+def test_only_the_same_function_takes_over_lanes(run: Any, over: Any, message: str, tmp_path: Path) -> None:
+    sweep(net, {"scale": [1.0, 2.0], "seed": range(3)}, tmp_path, chunk=4)
+    before = {path.name: path.read_bytes() for path in tmp_path.rglob("*")}
+    with pytest.raises(OtherSweepError, match=message):
+        sweep(run, over, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+def test_an_unfinished_sweep_grows_and_is_seen_while_it_does(tmp_path: Path) -> None:
+    over = {"scale": [1.0, 2.0], "seed": range(6)}
+    sweep(net, over, tmp_path, chunk=4)
+    (tmp_path / "chunk-00000001.npz").unlink()
+    seen = open_store(tmp_path, partial=True)
+    assert (seen.attrs["finished"], seen.attrs["unfinished"]) == (8, 4)
+    assert np.isnan(seen["loss"].values).sum() == 4
+    np.testing.assert_array_equal(np.isnan(seen["loss"]), ~seen["finished"])
+    more = {"scale": [1.0, 1.5, 2.0], "seed": range(6)}
+
+    def stop(points: Any, arrays: Any) -> None:
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        sweep(net, more, tmp_path, on_chunk=stop)
+    with pytest.raises(ValueError, match=r"2 of 5 chunks .* are missing: run the same sweep again .* partial=True"):
+        open_store(tmp_path)
+    assert open_store(tmp_path, partial=True).attrs["unfinished"] == 18 - 8 - 4
+    found, computed = grow(tmp_path, more)
+    assert computed == 18 - 8 - 4
+    xr.testing.assert_identical(found, sweep(net, more, chunk=4))
