@@ -35,6 +35,11 @@ class Data(NamedTuple):
     w_test: np.ndarray | None = None
     w_validation: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        held = {name: array for name, array in self._asdict().items() if array is not None}
+        shapes = [f"{name}: {getattr(array, 'shape', array)}" for name, array in held.items()]
+        return f"Data({', '.join(shapes)})"
+
     def rows(self) -> dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
         """Return all inputs and targets once, by the names of the parts that they serve."""
         weights = self.weights()

@@ -13,9 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from jaxreg.lab.atomic_files import write_whole
+from jaxreg.lab.report.document import Paragraph
 from jaxreg.lab.report.html import html
 from jaxreg.lab.report.provenance import Source
+from jaxreg.lab.report.terminal import print_blocks, print_forest, print_table
 from jaxreg.lab.search import report as search_report
+from jaxreg.lab.search.changes import forest
 from jaxreg.lab.search.fitted_model import FittedModel, save
 from jaxreg.lab.search.plan import Plan, planned
 from jaxreg.lab.search.rows import check, different_inputs
@@ -87,7 +90,10 @@ def search_table(
     if as_json:
         print(json.dumps(told | {"out": str(out.resolve()), "seconds": seconds}, allow_nan=False))
         return
-    print("\n".join([*search_report.lines(source), "", *told["verdict"]]))
+    print_table(search_report.table(source))
+    print()
+    print_blocks([Paragraph(sentence, lead=not place) for place, sentence in enumerate(search_report.verdict(source))])
+    print_forest(forest(source))
     late = f", over the budget of {budget:g} s" if budget and seconds > budget else ""
     print(f"{told['nets']} nets in {seconds:.0f} s{late}. Report, model, verdict and trainings are in {out.resolve()}")
 

@@ -3,19 +3,23 @@
 import ast
 import dataclasses
 import json
-import os
 import runpy
 import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import jaxreg
+from jaxreg.lab.atomic_files import write_whole
 
 if TYPE_CHECKING:
+    from jaxreg.lab.report.provenance import Source
     from jaxreg.lab.studies.study import Study
+
+_VERDICT = "verdict.txt"
 
 
 def run(
@@ -30,9 +34,9 @@ def run(
         quick: Whether to start from the study's trial size instead of its full one.
         as_json: Whether to print JSON instead of tables.
     """
-    from jaxreg.lab.report.compose import write
+    from jaxreg.lab.report.compose import beside, write
     from jaxreg.lab.report.provenance import Source
-    from jaxreg.lab.report.terminal import print_source
+    from jaxreg.lab.report.terminal import print_source, print_verdict
     from jaxreg.lab.studies.results import NONE
     from jaxreg.lab.studies.runner import run_study
     from jaxreg.lab.sweeps.compilation import keep_compiled
@@ -58,12 +62,14 @@ def run(
         if not as_json:
             print_source(sources[store])
             print()
-    page = write(sources, _beside(list(sources)) / "report.html").resolve()
+    page = write(sources, beside(list(sources)) / "report.html").resolve()
+    _keep_verdicts(sources)
     if as_json:
         stores = {source.name: str(store.resolve()) for store, source in sources.items()}
         print(json.dumps({"results": stores, "report": str(page), "seconds": time.perf_counter() - start}))
     else:
-        print(f"{time.perf_counter() - start:.0f} s. Results are in {folder.resolve()}; the report is\n{page}")
+        print_verdict(list(sources.values()))
+        print(f"\n{time.perf_counter() - start:.0f} s. Results are in {folder.resolve()}; the report is\n{page}")
 
 
 def write_report(
@@ -81,8 +87,7 @@ def write_report(
 
     if not stores:
         raise ValueError("no store named; expected the folder of a case study or of a training sweep")
-    file = out or _beside(stores) / ("report.html" if form == "html" else "report.md")
-    page = str(report(stores, file, form).resolve())
+    page = str(report(stores, out, form).resolve())
     print(json.dumps({"report": page}) if as_json else page)
 
 
@@ -96,11 +101,15 @@ def show(store: Path, *, as_json: bool = False) -> None:
     from jaxreg.lab.report import tables
     from jaxreg.lab.report.document import as_plain
     from jaxreg.lab.report.provenance import opened
-    from jaxreg.lab.report.terminal import print_source
+    from jaxreg.lab.report.terminal import print_source, print_verdict
+    from jaxreg.lab.studies.results import is_study
 
     (source,) = opened([store]).values()
     if not as_json:
         print_source(source)
+        if is_study(store):
+            print()
+            print_verdict([source])
         return
     title, shown, note = tables.contents(source)
     print(json.dumps({"title": title, "tables": list(map(as_plain, shown)), "note": "".join(map(str, note))}))
@@ -113,15 +122,48 @@ def list_all(as_json: bool = False) -> None:
         as_json: Whether to print JSON.
     """
     runnable = [{"name": name, "file": str(file), "title": _first_line(file)} for name, file in experiments().items()]
-    stored = [str(file.parent) for file in sorted(Path("results").glob("**/study.json"))]
+    stored = [_stored(file) for file in sorted(Path("results").glob("**/study.json"))]
     if as_json:
-        print(json.dumps({"studies": runnable, "results": stored}))
+        print(json.dumps({"studies": runnable, "results": [each["folder"] for each in stored], "stored": stored}))
         return
     for study in runnable:
         print(f"{study['name']:<28} {study['title']}")
-    print(
-        "\n".join(["", "Stored results (jaxreg show, jaxreg report):", *stored] if stored else ["", "No results yet."])
-    )
+    print("\nStored results (jaxreg show, jaxreg report):" if stored else "\nNo results yet.")
+    for each in stored:
+        print(f"{each['folder']}\n    {each['date']}, {each['size']}: {each['verdict']}")
+
+
+def _keep_verdicts(sources: "Mapping[Path, Source]") -> None:
+    """Keep the advice of each case study beside its results, for `jaxreg list`, which computes nothing."""
+    from jaxreg.lab.report.verdict import advice
+
+    for store, source in sources.items():
+        write_whole(store / _VERDICT, "".join(map(str, advice(source))) + "\n")
+
+
+def _stored(file: Path) -> dict[str, str]:
+    """Describe stored results by what is on disk, without opening them.
+
+    Args:
+        file: The `study.json` of the results.
+    """
+    folder = file.parent
+    date = datetime.fromtimestamp(file.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+    kept = folder / _VERDICT
+    told = kept.read_text("utf-8").strip() if kept.is_file() else f"verdict by jaxreg show {folder}"
+    return {"folder": str(folder), "date": date, "size": _size(folder), "verdict": told}
+
+
+def _size(folder: Path) -> str:
+    """Count the recipes, seeds, draws and epochs of stored results by the manifests of their sweeps."""
+    try:
+        manifests = [json.loads(file.read_text("utf-8")) for file in sorted(folder.glob("fresh/*/manifest.json"))]
+        recipes = sum(each["dims"].get("strength", 1) for each in manifests)
+        dims = manifests[0]["dims"]
+        sizes = {"recipe": recipes, "seed": dims["seed"], "draw": dims["draw"]}
+    except (OSError, ValueError, KeyError, IndexError):
+        return "not finished"
+    return ", ".join(f"{count} {name}{'s' * (count > 1)}" for name, count in sizes.items())
 
 
 def experiments() -> dict[str, Path]:
@@ -167,8 +209,3 @@ def _defines_study(file: Path) -> bool:
 
 def _first_line(file: Path) -> str:
     return (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").split("\n")[0]
-
-
-def _beside(folders: Sequence[Path]) -> Path:
-    # One store has its report inside, several have it in the folder that holds them all.
-    return folders[0] if len(folders) == 1 else Path(os.path.commonpath([folder.resolve() for folder in folders]))

@@ -2,6 +2,7 @@
 
 from jaxreg.lab.plots.comparisons import paired_differences
 from jaxreg.lab.plots.epochs import curve, learning_curves, violation, weight_norms
+from jaxreg.lab.plots.forest_plot import forest
 from jaxreg.lab.plots.models import data, decision_surface, weight_histograms
 from jaxreg.lab.plots.strength_grid import heat_map
 from jaxreg.lab.plots.strengths import sparsity_path, strength_path
@@ -12,6 +13,7 @@ __all__ = [
     "curve",
     "data",
     "decision_surface",
+    "forest",
     "heat_map",
     "learning_curves",
     "paired_differences",

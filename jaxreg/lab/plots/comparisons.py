@@ -5,7 +5,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from jaxreg.lab.plots.theme import BLACK, BLUE, GREEN, GREY, VERMILION, axis_label, legend
+from jaxreg.lab.plots.theme import BLACK, BLUE, GREY, axis_label, legend
 from jaxreg.lab.stats.comparisons import Paired
 
 
@@ -48,7 +48,7 @@ def paired_differences(
     rank = np.empty_like(order)
     rank[order] = np.arange(1, order.size + 1)
     size = float(np.clip(3000 / order.size, 3, 28))
-    words, markers, colours = ("better", "equal", "worse"), ("^", "o", "v"), (BLUE, GREY, VERMILION)
+    words, markers, colours = ("better", "equal", "worse"), ("^", "o", "v"), (BLUE, GREY, BLACK)
     for word, marker, colour, group in zip(words, markers, colours, groups, strict=True):
         if group.any():
             ax.scatter(
@@ -63,9 +63,9 @@ def paired_differences(
     ax.axhline(0.0, color=BLACK, linewidth=0.8)
     known = np.isfinite(result.low)
     interval = f"\n{100 * result.confidence:g} % interval: {result.low:+.3g} to {result.high:+.3g}" if known else ""
-    ax.axhline(result.mean, color=GREEN, linestyle="--", label=f"mean: {result.mean:+.3g}{interval}")
+    ax.axhline(result.mean, color=BLACK, linestyle="--", label=f"mean: {result.mean:+.3g}{interval}")
     if known:
-        ax.axhspan(result.low, result.high, color=GREEN, alpha=0.2, linewidth=0)
+        ax.axhspan(result.low, result.high, color=BLACK, alpha=0.12, linewidth=0)
     ax.set_xlim(0, order.size + 1)
     ax.margins(y=0.1)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))

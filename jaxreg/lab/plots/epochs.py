@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from jaxreg.lab.plots.theme import BLUE, COLOURS, ORANGE, VERMILION, axis_label, legend
+from jaxreg.lab.plots.theme import BLUE, COLOURS, VERMILION, axis_label, legend
 
 FEW = 8
 QUANTILES = (0.1, 0.9)
@@ -99,13 +99,13 @@ def learning_curves(
     test: xr.DataArray,
     *,
     name: str = "",
-    colours: tuple[str, str] = (BLUE, ORANGE),
+    colours: tuple[str, str] = (BLUE, BLUE),
     ylabel: str = "",
 ) -> Axes:
     """Draw train (dashed) and test (solid) over the epochs.
 
-    For two recipes call it twice on the same axes, with a name and one colour each:
-    `colours=(BLUE, BLUE)`, then `colours=(ORANGE, ORANGE)`.
+    For two recipes call it twice on the same axes, with a name and one colour each, such as
+    `colours=(GREY, GREY)` for the baseline.
 
     Args:
         ax: Axes to draw into.

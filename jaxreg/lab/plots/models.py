@@ -2,14 +2,16 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from numpy.typing import ArrayLike
 
-from jaxreg.lab.plots.theme import BLACK, BLUE, ORANGE, legend
+from jaxreg.lab.plots.theme import BLACK, BLUE, GREY, legend
+
+_LEVELS = (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1)
 
 
 def data(ax: Axes, points: ArrayLike, labels: ArrayLike, *, name: str = "", hollow: bool = False) -> Axes:
-    """Draw the points of two classes, each with its own colour and shape.
+    """Draw the points of two classes, each with its own shape and shade.
 
     Args:
         ax: Axes to draw into.
@@ -32,7 +34,7 @@ def data(ax: Axes, points: ArrayLike, labels: ArrayLike, *, name: str = "", holl
     """
     x, y = _two_classes(points, labels)
     size = float(np.clip(4000 / max(len(x), 1), 4, 26))
-    for place, (marker, colour) in enumerate((("o", BLUE), ("^", ORANGE))):
+    for place, (marker, colour) in enumerate((("o", BLACK), ("^", GREY))):
         part = x[y == place]
         ax.scatter(
             part[:, 0],
@@ -40,7 +42,7 @@ def data(ax: Axes, points: ArrayLike, labels: ArrayLike, *, name: str = "", holl
             s=size,
             marker=marker,
             facecolors="none" if hollow else colour,
-            edgecolors=colour if hollow else BLACK,
+            edgecolors=colour,
             linewidths=1.0 if hollow else 0.4,
             label=f"{name}, class {place}" if name else f"class {place}",
         )
@@ -52,7 +54,7 @@ def data(ax: Axes, points: ArrayLike, labels: ArrayLike, *, name: str = "", holl
 
 
 def decision_surface(ax: Axes, x: ArrayLike, y: ArrayLike, probability: ArrayLike) -> Axes:
-    """Draw predicted probabilities of class 1 as shades of the two classes, and the boundary at ½.
+    """Draw predicted probabilities of class 1 as shades of grey, and the boundary at ½.
 
     Call it before `data`, which draws the points over it.
 
@@ -85,8 +87,9 @@ def decision_surface(ax: Axes, x: ArrayLike, y: ArrayLike, probability: ArrayLik
             f"decision surface: {int((~((p >= 0) & (p <= 1))).sum())} of {p.size} predictions are not "
             f"probabilities; expected numbers from 0 to 1 of a model that did not diverge"
         )
-    shades = LinearSegmentedColormap.from_list("classes", [BLUE, "white", ORANGE])
-    ax.contourf(across, up, p, levels=np.linspace(0, 1, 11), cmap=shades, vmin=0, vmax=1, alpha=0.35)
+    clear = (*to_rgb(GREY), 0.0)
+    shades = LinearSegmentedColormap.from_list("class 1", [clear, (*clear[:3], 0.5)])
+    ax.contourf(across, up, p, levels=_LEVELS, cmap=shades, vmin=0, vmax=1)
     if p.min() < 0.5 < p.max():
         ax.contour(across, up, p, levels=[0.5], colors=[BLACK], linewidths=1.2)
         ax.plot([], [], color=BLACK, linewidth=1.2, label="boundary, p = ½")
@@ -99,7 +102,12 @@ def decision_surface(ax: Axes, x: ArrayLike, y: ArrayLike, probability: ArrayLik
 
 
 def weight_histograms(
-    ax: Axes, before: ArrayLike, after: ArrayLike, *, names: tuple[str, str] = ("before", "after")
+    ax: Axes,
+    before: ArrayLike,
+    after: ArrayLike,
+    *,
+    names: tuple[str, str] = ("before", "after"),
+    colours: tuple[str, str] = (GREY, BLUE),
 ) -> Axes:
     """Draw histograms of the weights before and after, or without and with.
 
@@ -110,6 +118,7 @@ def weight_histograms(
         before: Weights, any shape.
         after: Weights, any shape.
         names: Names of the two, for the legend.
+        colours: Colours of the two.
 
     Returns:
         The same axes.
@@ -133,7 +142,7 @@ def weight_histograms(
     kept = [w[w != 0] for w in sides]
     count = int(np.clip(np.sqrt(max(w.size for w in kept)), 8, 60))
     edges = np.histogram_bin_edges(np.concatenate(kept), bins=count)
-    for name, colour, fill, w, rest in zip(names, (BLUE, ORANGE), (True, False), sides, kept, strict=True):
+    for name, colour, fill, w, rest in zip(names, colours, (True, False), sides, kept, strict=True):
         zeros = 1 - rest.size / w.size
         label = f"{name}: {100 * zeros:.0f} % are exactly 0, not drawn" if zeros else name
         share = 100 * np.histogram(rest, edges)[0] / w.size

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from jaxreg.lab.plots.epochs import FEW, Spread, shown, spread, with_diverged
-from jaxreg.lab.plots.theme import BLACK, BLUE, GREEN, ORANGE, axis_label, legend
+from jaxreg.lab.plots.theme import BLACK, BLUE, GREEN, GREY, axis_label, legend
 
 # More strengths than this are too many to label one by one: then only the powers of ten are.
 _TICKS = 8
@@ -35,7 +35,7 @@ def strength_path(
     test: xr.DataArray,
     *,
     chosen: float | None = None,
-    colours: tuple[str, str] = (BLUE, ORANGE),
+    colours: tuple[str, str] = (BLACK, BLACK),
     xlabel: str = _XLABEL,
     ylabel: str = "",
 ) -> Axes:
@@ -190,7 +190,7 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
             f"chosen: got {chosen:g}, which is not on the path; expected one of "
             f"{[float(f'{s:g}') for s in path.strength]}" + (" or 0" if path.baseline is not None else "")
         )
-    ax.axvline(at[0], color=BLACK, linestyle=":", linewidth=1.2, label=f"chosen: {chosen:.3g}", zorder=1)
+    ax.axvline(at[0], color=BLUE, linestyle=":", linewidth=1.4, label=f"chosen: {chosen:.3g}", zorder=1)
     return ax
 
 
@@ -282,12 +282,12 @@ def _draw(ax: Axes, path: StrengthPath, left: float | None, *, label: str, colou
     if path.baseline is not None and left is not None:
         level = spread(path.baseline[:, None])
         at = np.array([left])
-        ax.plot(at, level.mean, color=colour, marker="o", markersize=4, markerfacecolor="white")
-        ax.axhline(level.mean[0], color=colour, linestyle=":", linewidth=1.0)
+        ax.plot(at, level.mean, color=GREY, marker="o", markersize=4, markerfacecolor="white")
+        ax.axhline(level.mean[0], color=GREY, linestyle=":", linewidth=1.0)
         if 1 < len(path.lanes) <= FEW:
-            ax.plot(at.repeat(len(path.lanes)), path.baseline, color=colour, linestyle="", marker=".", alpha=0.5)
+            ax.plot(at.repeat(len(path.lanes)), path.baseline, color=GREY, linestyle="", marker=".", alpha=0.5)
         elif len(path.lanes) > FEW:
-            _bar(ax, at, level, colour)
+            _bar(ax, at, level, GREY)
 
 
 def _bar(ax: Axes, at: np.ndarray, level: Spread, colour: str) -> None:

@@ -5,9 +5,11 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
+from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 # Okabe and Ito (2008), without the yellow, which is lost on white paper. Neighbours differ in lightness.
@@ -24,6 +26,8 @@ COLOURS = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, BLACK)
 
 _INSIDE = 3  # entries of a legend that fit inside the axes
 _LABEL_HEIGHT = 0.42  # inches that the ticks and the label under the axes take
+_LINE_HEIGHT, _CHARACTER = 0.15, 0.062  # inches of a line of small text, and of a letter in it
+_LONGEST = 30  # letters of a label beside a line
 
 _UNITS = {
     "loss": "loss",
@@ -121,3 +125,56 @@ def legend(ax: Axes, title: str = "", *, below: bool = False) -> None:
         for handle in drawn.legend_handles:
             if isinstance(handle, PathCollection):
                 handle.set_sizes([24.0])  # the points of ten thousand draws are too small for a key
+
+
+def label_lines(ax: Axes) -> float:
+    """Write the label of each line beside its right end, in place of a legend.
+
+    Args:
+        ax: Axes with lines, whose limits are final.
+
+    Returns:
+        Inches that the labels take at the right of the axes.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> ax = Figure().add_subplot()
+        >>> _ = ax.plot([0, 1], [2, 2], label="test"), ax.plot([0, 1], [2, 2], label="train")
+        >>> label_lines(ax) > 0
+        True
+        >>> [text.get_text() for text in ax.texts]
+        ['test', 'train']
+    """
+    if (key := ax.get_legend()) is not None:
+        key.remove()
+    ends: list[tuple[float, Line2D]] = []
+    for line in ax.get_lines():
+        y = np.asarray(line.get_ydata(), np.float64)
+        if not str(line.get_label()).startswith("_") and np.isfinite(y).any():
+            at = ax.transData.transform((0 if ax.get_xscale() == "linear" else 1, y[np.isfinite(y)][-1]))[1]
+            ends.append((float(np.clip((at - ax.bbox.y0) / ax.bbox.height, 0, 1)), line))
+    ends.sort(key=lambda end: end[0])
+    heights = _apart([height for height, _ in ends], _LINE_HEIGHT * ax.figure.dpi / ax.bbox.height)
+    for height, (_, line) in zip(heights, ends, strict=True):
+        ax.annotate(
+            _shortened(line), (1, height), (5, 0), "axes fraction", "offset points", va="center",
+            color=line.get_color(), fontsize=8, annotation_clip=False,
+        )  # fmt: skip
+    return 0.1 + _CHARACTER * max((len(_shortened(line)) for _, line in ends), default=0)
+
+
+def _shortened(line: Line2D) -> str:
+    label = str(line.get_label())
+    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
+
+
+def _apart(heights: list[float], gap: float) -> list[float]:
+    """Move sorted heights between 0 and 1 apart by `gap` at least, from below, then down from the top."""
+    moved: list[float] = []
+    for height in heights:
+        moved.append(max(height, moved[-1] + gap) if moved else height)
+    top = 1.0
+    for place in reversed(range(len(moved))):
+        moved[place] = min(moved[place], top)
+        top = moved[place] - gap
+    return moved

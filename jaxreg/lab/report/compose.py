@@ -1,5 +1,6 @@
 """The report of stored results: the verdict in words, then tables, pictures and the origin of each."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,6 @@ from jaxreg.lab.report.document import (
     Details,
     Heading,
     Paragraph,
-    Picture,
     Pictures,
     Piece,
     Quoted,
@@ -25,16 +25,20 @@ from jaxreg.lab.report.document import (
     Walk,
     recomputing,
 )
-from jaxreg.lab.report.html import html
+from jaxreg.lab.report.effects import effects
+from jaxreg.lab.report.evidence import LOSS, advised_setting, sweep_verdict
+from jaxreg.lab.report.forest import forest_picture
+from jaxreg.lab.report.html import fragment, html
 from jaxreg.lab.report.markdown import drawn, markdown
 from jaxreg.lab.report.provenance import Source, opened
 from jaxreg.lab.report.quantities import measured, quantity
-from jaxreg.lab.report.verdict import LOSS, advised, verdict
+from jaxreg.lab.report.verdict import advised, forest_of, reasons, verdict
 from jaxreg.lab.report.wording import change
 from jaxreg.lab.studies import summaries
-from jaxreg.lab.studies.results import NONE, StudyResults
+from jaxreg.lab.studies.results import NONE, StudyResults, by_recipe
 
 _VERSIONS = ("jaxreg", "jax", "jaxlib", "numpy", "platform")
+_MARKS = "✓ the draws bear it out. ✗ the draws contradict it. ? the draws do not decide it."
 _WORDS = (
     "An interval holds the mean change with the confidence that it names. A recipe is significantly better if the "
     "interval of how often it wins, a tie as half a win, lies above one half, and meaningfully so if that reaches "
@@ -43,22 +47,55 @@ _WORDS = (
 )
 
 
-def report(folders: Sequence[Path], out: Path, form: Literal["html", "markdown"] = "html") -> Path:
-    """Write one report of stored results.
+def report(
+    results: xr.Dataset | Path | str | Sequence[Path],
+    out: Path | str | None = None,
+    form: Literal["html", "markdown"] = "html",
+) -> Path:
+    """Write one report of results.
 
     Args:
-        folders: Case studies, which are compared with each other, or any training sweeps; not both.
-        out: File to write.
+        results: Folder of a case study or of a training sweep; several, of one kind; or the dataset that
+            `jaxreg.lab.sweep` returned. Case studies are compared with each other.
+        out: File to write: by default `report.html` or `report.md` in the folder of the results, or in this one for a
+            dataset, which is kept beside its report as a `.nc` file.
         form: A self-contained page, or Markdown with its pictures in a folder beside it.
 
     Returns:
         The file.
 
     Raises:
-        ValueError: If a folder holds no finished results, or case studies and sweeps are mixed.
+        ValueError: If a folder holds no finished results, case studies and sweeps are mixed, or a dataset holds no loss
+            on test rows.
         FileNotFoundError: If a folder does not exist.
+
+    Example:
+        >>> import os, tempfile
+        >>> losses = xr.DataArray([[0.5, 0.4, 0.6], [0.3, 0.2, 0.4]], dims=("l2", "draw"), coords={"l2": [0.0, 0.1]})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     page = report(xr.Dataset({"test": losses}), os.path.join(folder, "report.html"))
+        ...     "lowers" in page.read_text("utf-8")
+        True
     """
-    return write(opened(folders), out, form)
+    name = "report.html" if form == "html" else "report.md"
+    if isinstance(results, xr.Dataset):
+        file = Path(name if out is None else out)
+        found = by_recipe(results)
+        found = found.drop_vars([str(variable) for variable in found if "/" in str(variable)])  # no names in NetCDF
+        data = file.with_suffix(".nc")
+        write_whole(data, bytes(found.to_netcdf(engine="scipy")))
+        return write({data: Source("found", xr.load_dataset(data, engine="scipy"))}, file, form)
+    folders = [Path(results)] if isinstance(results, str | Path) else list(map(Path, results))
+    return write(opened(folders), beside(folders) / name if out is None else Path(out), form)
+
+
+def beside(folders: Sequence[Path]) -> Path:
+    """Return the folder for a report: that of the results, or the one that holds them all.
+
+    Args:
+        folders: Folders of the results.
+    """
+    return folders[0] if len(folders) == 1 else Path(os.path.commonpath([folder.resolve() for folder in folders]))
 
 
 def write(sources: Mapping[Path, Source], out: Path, form: Literal["html", "markdown"] = "html") -> Path:
@@ -98,37 +135,76 @@ def compose(sources: Mapping[Path, Source]) -> tuple[str, list[Block]]:
     return title, [*blocks, _recomputing(blocks, sources)]
 
 
+def notebook(results: StudyResults) -> str:
+    """Return the first screen of the report on a case study as HTML for a notebook.
+
+    Args:
+        results: Case study.
+    """
+    return fragment([_first_screen([Source("results", results)])])
+
+
+def _first_screen(sources: Sequence[Source]) -> Summary:
+    baseline = all(NONE in source.data.fresh["recipe"].values for source in sources)
+    return Summary(verdict(sources), forest_picture(forest_of(sources), "forest") if baseline else None)
+
+
 def _studies(title: str, sources: Sequence[Source]) -> list[Block]:
     titles = "; ".join(source.data.record.title for source in sources)
-    blocks: list[Block] = [Heading([title], 1), Paragraph([Quoted(titles)]), verdict(sources), Paragraph([_WORDS])]
+    blocks: list[Block] = [Heading([title], 1), Paragraph([Quoted(titles)], note=True)]
+    blocks.append(_first_screen(sources))
+    claimed = [source for source in sources if source.data.record.claims]
+    gains = tables.published_gains_table(sources)
+    if claimed or gains:
+        blocks.append(Heading(["Claims"]))
+        blocks += [tables.claims_table(claimed), Paragraph([_MARKS], note=True)] if claimed else []
+        blocks += [gains] if gains else []
+    blocks.append(Heading(["Tables"]))
     for source in sources:
-        blocks += _study(source)
-    return blocks
+        blocks += _tables(source, titled=len(sources) > 1)
+    blocks.append(Heading(["Pictures"]))
+    for source in sources:
+        blocks += _pictures(source, titled=len(sources) > 1)
+    chosen = Details("How it was chosen, and against what", [Bullets(reasons(sources)), Paragraph([_WORDS])], True)
+    made: list[Text] = []
+    for source in sources:
+        record = source.data.record
+        made.append([Quoted(record.title), ", by the command ", Code(record.command or "from Python")])
+        made += [["Published: ", Quoted(record.source), "."]] if record.source else []
+        made += _made(tables.parts(source))
+    return [
+        *blocks,
+        Heading(["How it was made"]),
+        chosen,
+        Details("Commands, grids and versions", [Bullets(made)], True),
+    ]
 
 
-def _study(source: Source) -> list[Block]:
+def _tables(source: Source, *, titled: bool) -> list[Block]:
+    results: StudyResults = source.data
+    blocks: list[Block] = [Heading([Quoted(results.record.title)], 3)] if titled else []
+    blocks += [tables.fresh_table(source), Paragraph(_corrected(source.at("fresh")), note=True)]
+    noted = [*tables.diverged_note(tables.parts(source)), *tables.reach_note(source)]
+    blocks.append(Paragraph(noted, note=True))
+    if results.published is not None:
+        where = "The published data" if results.record.published else "One draw of the data, many seeds"
+        blocks.append(Details(where, [tables.published_table(source)], printed=True))
+    return [*blocks, Details("Weights after training", [tables.weights_table(source)], printed=True)]
+
+
+def _pictures(source: Source, *, titled: bool) -> list[Block]:
     results: StudyResults = source.data
     label = advised(source)
     seen = label if label != NONE else next(iter(results.record.highlights), NONE)
-    parts = tables.parts(source)
-    blocks: list[Block] = [Heading([Quoted(results.record.title)])]
-    blocks += [tables.fresh_table(source), Paragraph(_corrected(source.at("fresh")))]
-    if results.published is not None:
-        blocks.append(tables.published_table(source))
-    blocks.append(tables.weights_table(source))
-    if results.record.source:
-        blocks.append(Paragraph(["Published: ", Quoted(results.record.source), "."]))
-    blocks.append(Paragraph([*tables.diverged_note(parts), *tables.reach_note(source)]))
+    blocks: list[Block] = [Heading([Quoted(results.record.title)], 3)] if titled else []
     if results.record.grid:
-        blocks += _walk(source, label)
-    drawings = [*pictures.data(results), *pictures.learning(results, seen), *pictures.grid(results, label)]
+        blocks.append(_walk(source, label))
+    drawings = [*pictures.data(results), *pictures.learning(results, seen)]
     drawings += pictures.differences(results, seen) if seen != NONE else []
-    blocks += [Heading(["Pictures"], 3), Pictures([*drawings, *pictures.norms(results, seen)])]
-    made: list[Text] = [["Command: ", Code(results.record.command or "from Python")]]
-    return [*blocks, Details("How it was made", [Bullets([*made, *_made(parts)])])]
+    return [*blocks, Pictures([*drawings, *pictures.norms(results, seen)])]
 
 
-def _walk(source: Source, label: str) -> list[Block]:
+def _walk(source: Source, label: str) -> Block:
     """Return the walk along the strengths, from the recipe to use or else from the baseline."""
     results: StudyResults = source.data
     stops = pictures.stops(results)
@@ -136,21 +212,26 @@ def _walk(source: Source, label: str) -> list[Block]:
     study, fresh = source.at("published"), source.at("fresh")
 
     def told(recipe: str) -> Text:
-        parts: list[Piece] = [f"test {quantity(fresh.data, LOSS).words} "]
+        what = quantity(fresh.data, LOSS)
+        parts: list[Piece] = [f"test {what.label} "]
         if study.data is not None:
-            parts += [study.find(summaries.mean, recipe, LOSS).number(), f" with {pictures.one_draw(results)}, "]
-        parts += [fresh.find(summaries.mean, recipe, LOSS).number(), " over the draws"]
+            parts += [study.find(summaries.mean, recipe, LOSS).number(form=what.level)]
+            parts += [f" with {pictures.one_draw(results)}, "]
+        parts += [fresh.find(summaries.mean, recipe, LOSS).number(form=what.level), " over the draws"]
         if recipe != NONE:
             parts += [": ", *change(fresh, recipe, LOSS)]
         return [*parts, "."]
 
-    walk = Walk(
+    numbers = dict(zip(arm.labels, arm.numbers, strict=True))
+    ticks = [NONE if stop == NONE else f"{numbers[stop]:g}" for stop in stops]
+    return Walk(
         f"{source.name}-walk",
         [f"Move along the {arm.quantity} of ", Code(arm.method), ": "],
-        [Stop(recipe, told(recipe), pictures.stop(results, recipe)) for recipe in stops],
+        [Stop(recipe, told(recipe), pictures.stop(results, recipe, label)) for recipe in stops],
         stops.index(label) if label in stops else 0,
+        ticks if "nan" not in ticks else stops,
+        pictures.grid(results, label),
     )
-    return [Heading([f"What the {arm.quantity} does"], 3), walk]
 
 
 def _corrected(fresh: Source) -> Text:
@@ -166,27 +247,15 @@ def _corrected(fresh: Source) -> Text:
 
 def _sweep(source: Source, folder: Path) -> list[Block]:
     dataset: xr.Dataset = source.data
-    labels = [str(label) for label in dataset["recipe"].values]
-    best = summaries.ranked(dataset)[0]
-    blocks: list[Block] = [Heading([Code(str(folder))]), Summary(_seen(source, best))]
-    recipes = [label for label in dict.fromkeys((NONE, best)) if label in labels]
-    drawings: list[Picture] = pictures.sweep(dataset, source.name, recipes) if "epoch" in dataset.dims else []
-    blocks += [tables.sweep_table(source), Paragraph(tables.diverged_note([source])), Pictures(drawings)]
+    names = [str(label) for label in dataset["recipe"].values]
+    label = advised_setting(source)
+    baseline = NONE in names and len(names) > 1
+    forest = forest_picture(effects([source], label), f"{source.name}-forest") if baseline else None
+    blocks: list[Block] = [Heading([Code(str(folder))]), Summary(sweep_verdict(source), forest)]
+    recipes = [one for one in dict.fromkeys((NONE, label)) if one in names]
+    drawings = pictures.sweep(dataset, source.name, recipes)
+    blocks += [tables.sweep_table(source), Paragraph(tables.diverged_note([source]), note=True), Pictures(drawings)]
     return [*blocks, Details("How it was made", [Bullets(_made([source]))])]
-
-
-def _seen(source: Source, best: str) -> list[Block]:
-    validated = "validation_loss" in source.data and {"seed", "draw"} & set(source.data.dims)
-    label = source.find(summaries.recommended).data if validated else best
-    what, loss = quantity(source.data, LOSS).words, source.find(summaries.mean, label, LOSS).number()
-    why = "chosen most often on the validation rows" if validated else "the lowest of all settings"
-    blocks: list[Block] = [Paragraph([Code(label), f" has a test {what} of ", loss, f", {why}."], lead=True)]
-    if NONE in source.data["recipe"].values and label != NONE:
-        blocks.append(Paragraph(["Against ", Code(NONE), ": ", *change(source, label, LOSS), "."]))
-    if not validated:
-        warning = "It was found on the rows it is tested on, so it looks better than it is: choose on validation rows."
-        blocks.append(Paragraph([warning]))
-    return blocks
 
 
 def _made(sources: Sequence[Source]) -> list[Text]:
@@ -200,14 +269,18 @@ def _made(sources: Sequence[Source]) -> list[Text]:
 
 
 def _recomputing(blocks: Sequence[Block], sources: Mapping[Path, Source]) -> Block:
-    study = isinstance(next(iter(sources.values())).data, StudyResults)
-    opener = "open_study" if study else "open_sweep"
     lines = [
         "from pathlib import Path",
+        "",
+        "import xarray",
         "",
         "from jaxreg.lab import stats",
         "from jaxreg.lab.report import tables",
         "from jaxreg.lab.studies import *",
     ]
-    lines += [f"{source.name} = {opener}(Path({str(folder)!r}))" for folder, source in sources.items()]
+    for folder, source in sources.items():
+        opener = "open_study" if isinstance(source.data, StudyResults) else "open_sweep"
+        place = f"Path({str(folder)!r})"
+        kept = f'xarray.load_dataset({place}, engine="scipy")' if folder.suffix == ".nc" else f"{opener}({place})"
+        lines.append(f"{source.name} = {kept}")
     return recomputing(blocks, lines)

@@ -51,10 +51,11 @@ class Heading:
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
-    """A paragraph; the lead is for readers in a hurry."""
+    """A paragraph: the lead is for readers in a hurry, a note is set smaller."""
 
     text: Text
     lead: bool = False
+    note: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,19 +67,36 @@ class Bullets:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table; the first cell of a row names it, and the marked rows stand out."""
+    """A table; the first cell of a row names it, and the marked rows stand out.
+
+    Args:
+        caption: Title, with the meaning of the numbers.
+        columns: Names of the columns.
+        rows: Cells, row by row.
+        marked: Names of the rows that stand out.
+        optional: Columns to leave out where there is no room for all, the first of them first.
+    """
 
     caption: Text
-    columns: Sequence[str]
+    columns: Sequence[str | Code]
     rows: Sequence[Sequence[Text]]
     marked: Sequence[str] = ()
+    optional: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A picture: its name among those of the report, its caption, and its SVG."""
+    """A picture.
+
+    Args:
+        name: Name among those of the report.
+        title: What is seen, in a few words.
+        caption: How it is drawn.
+        svg: The picture.
+    """
 
     name: str
+    title: str
     caption: str
     svg: str
 
@@ -101,12 +119,23 @@ class Stop:
 
 @dataclasses.dataclass(frozen=True)
 class Walk:
-    """A walk along the strengths of one method, one stop at a time."""
+    """A walk along the strengths of one method, one stop at a time.
+
+    Args:
+        name: Name on the page.
+        what: What is walked along.
+        stops: Stops, the weakest strength first.
+        start: Place of the first stop to show.
+        ticks: Short name of each stop, for the scale of the slider.
+        shared: Pictures of all stops, in which groups named `stop-<place>` mark one of them.
+    """
 
     name: str
     what: Text
     stops: Sequence[Stop]
     start: int
+    ticks: Sequence[str]
+    shared: Sequence[Picture] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,17 +147,19 @@ class Listing:
 
 @dataclasses.dataclass(frozen=True)
 class Details:
-    """Blocks that belong together; folded away under their title unless opened."""
+    """Blocks that belong together; folded away under their title unless opened, and printed if asked for."""
 
     title: str
     blocks: Sequence["Block"]
+    printed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """The verdict: blocks to read first."""
+    """The verdict: blocks to read first, and a picture beside them."""
 
     blocks: Sequence["Block"]
+    picture: Picture | None = None
 
 
 Block = Heading | Paragraph | Bullets | Table | Pictures | Walk | Listing | Details | Summary
@@ -142,10 +173,21 @@ def numbers(content: Any) -> list[QuotedNumber]:
     """
     if isinstance(content, QuotedNumber):
         return [content]
-    if isinstance(content, str | Code | Quoted | Picture | Listing | int):
+    if content is None or isinstance(content, str | Code | Quoted | Picture | Listing | int):
         return []
     parts = content if isinstance(content, Sequence) else vars(content).values()
     return [number for part in parts for number in numbers(part)]
+
+
+def in_words(table: Table, place: int) -> bool:
+    """Return whether a column of a table holds words instead of numbers.
+
+    Args:
+        table: Table.
+        place: Place of the column.
+    """
+    first = [row[place][0] for row in table.rows if row[place]]
+    return place == 0 or any(not isinstance(piece, QuotedNumber) for piece in first)
 
 
 def recomputing(blocks: Sequence[Block], lines: Sequence[str]) -> Block:
@@ -175,5 +217,5 @@ def as_plain(table: Table) -> dict[str, Any]:
         quoted = [{"value": n.value if math.isfinite(n.value) else None, "call": n.call} for n in numbers(text)]
         return {"text": shown, "numbers": quoted} if quoted else shown
 
-    rows = [dict(zip(table.columns, map(cell, row), strict=True)) for row in table.rows]
+    rows = [dict(zip(map(str, table.columns), map(cell, row), strict=True)) for row in table.rows]
     return {"caption": "".join(map(str, table.caption)), "rows": rows}

@@ -22,6 +22,7 @@ from jaxreg.lab.report.document import (
     Table,
     Text,
     Walk,
+    in_words,
 )
 from jaxreg.lab.report.provenance import QuotedNumber
 from jaxreg.lab.report.svg import inline
@@ -63,6 +64,16 @@ def html(title: str, blocks: Sequence[Block]) -> str:
 """
 
 
+def fragment(blocks: Sequence[Block]) -> str:
+    """Write blocks as a part of somebody else's page, such as a notebook, with styles that reach no further.
+
+    Args:
+        blocks: Blocks of the part.
+    """
+    style = _STYLE.replace(":root", "&").replace("body {", "& {")
+    return f'<div class="jaxreg"><style>.jaxreg {{ {style} }}</style>\n{_all(blocks)}</div>'
+
+
 def _all(blocks: Sequence[Block]) -> str:
     return "\n".join(map(_block, blocks))
 
@@ -71,8 +82,8 @@ def _block(block: Block) -> str:
     match block:
         case Heading(text, level):
             return f"<h{level}>{_text(text)}</h{level}>"
-        case Paragraph(text, lead):
-            return f"<p{' class=lead' if lead else ''}>{_text(text)}</p>"
+        case Paragraph(text, lead, note):
+            return f"<p{' class=lead' if lead else ' class=note' if note else ''}>{_text(text)}</p>"
         case Bullets(items):
             return "<ul>" + "".join(f"<li>{_text(item)}</li>" for item in items) + "</ul>"
         case Table():
@@ -83,10 +94,12 @@ def _block(block: Block) -> str:
             return _walk(block)
         case Listing(text):
             return f"<pre><code>{escape(text)}</code></pre>"
-        case Details(title, inner):
-            return f"<details><summary>{escape(title)}</summary>\n{_all(inner)}\n</details>"
-        case Summary(inner):
-            return f'<section class="verdict" aria-label="Verdict">\n{_all(inner)}\n</section>'
+        case Details(title, inner, printed):
+            kind = ' class="printed"' if printed else ""
+            return f"<details{kind}><summary>{escape(title)}</summary>\n{_all(inner)}\n</details>"
+        case Summary(inner, picture):
+            beside = _picture(picture) if picture else ""
+            return f'<section class="verdict" aria-label="Verdict">\n<div>{_all(inner)}</div>\n{beside}</section>'
 
 
 def _text(text: Text) -> str:
@@ -106,17 +119,30 @@ def _piece(piece: Piece) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
+    dropped = [_kind(table, place) for place in range(len(table.columns))]
+    head = "".join(
+        f'<th scope="col"{kind}>{_piece(column)}</th>' for column, kind in zip(table.columns, dropped, strict=True)
+    )
+    names = [f' data-column="{escape(str(column))}"' for column in table.columns]
     rows = []
     for row in table.rows:
         name = "".join(map(str, row[0]))
         marked = ' class="marked"' if name in table.marked else ""
-        cells = "".join(f"<td>{_text(cell)}</td>" for cell in row[1:])
+        cells = "".join(
+            f"<td{kind}{column}>{_text(cell)}</td>"
+            for cell, kind, column in zip(row[1:], dropped[1:], names[1:], strict=True)
+        )
         rows.append(f'<tr{marked}><th scope="row">{_text(row[0])}</th>{cells}</tr>')
     inner = f"<thead><tr>{head}</tr></thead>\n<tbody>" + "\n".join(rows) + "</tbody>"
     label = escape("".join(map(str, table.caption)))
-    wide = f'<div class="wide" tabindex="0"><table aria-label="{label}">{inner}</table></div>'
-    return f'<p class="caption">{_text(table.caption)}</p>\n{wide}'
+    wide = f'<div class="wide" tabindex="0" role="group" aria-label="{label}"><table>{inner}</table></div>'
+    return f'<div class="table"><p class="caption">{_text(table.caption)}</p>\n{wide}</div>'
+
+
+def _kind(table: Table, place: int) -> str:
+    """Return the class of a column: whether it can be left out, and whether it holds words."""
+    kinds = ["optional"] * (str(table.columns[place]) in table.optional) + ["words"] * in_words(table, place)
+    return f' class="{" ".join(kinds)}"' if kinds else ""
 
 
 def _pictures(pictures: Sequence[Picture]) -> str:
@@ -124,8 +150,9 @@ def _pictures(pictures: Sequence[Picture]) -> str:
 
 
 def _picture(picture: Picture) -> str:
-    title = escape(picture.caption)
-    return f"<figure>{inline(picture.svg, picture.name, title)}<figcaption>{title}</figcaption></figure>"
+    title, caption = escape(picture.title), escape(picture.caption)
+    head = f"<figcaption><b>{title}</b> <span>{caption}</span></figcaption>"
+    return f"<figure>{head}{inline(picture.svg, picture.name, f'{title}. {caption}')}</figure>"
 
 
 def _walk(walk: Walk) -> str:
@@ -137,10 +164,13 @@ def _walk(walk: Walk) -> str:
             f"<p><code>{escape(stop.label)}</code>: {_text(stop.text)}</p>{_pictures(stop.pictures)}</div>"
         )
     here, last = escape(walk.stops[walk.start].label), len(walk.stops) - 1
-    ends = "".join(f"<code>{escape(walk.stops[place].label)}</code>" for place in (0, last))
+    ticks = "".join(f"<span><code>{escape(tick)}</code></span>" for tick in walk.ticks)
+    marks = "".join(f'<option value="{place}"></option>' for place in range(last + 1))
     return f"""<section class="walk">
 <p><label for="{walk.name}">{_text(walk.what)}</label> <output for="{walk.name}">{here}</output></p>
-<input type="range" id="{walk.name}" min="0" max="{last}" value="{walk.start}" aria-valuetext="{here}">
-<p class="ends" aria-hidden="true">{ends}</p>
+<div class="slider"><input type="range" id="{walk.name}" list="{walk.name}-ticks" min="0" max="{last}" \
+value="{walk.start}" aria-valuetext="{here}"><datalist id="{walk.name}-ticks">{marks}</datalist>
+<p class="ticks" aria-hidden="true">{ticks}</p></div>
 {"".join(stops)}
+{_pictures(walk.shared) if walk.shared else ""}
 </section>"""

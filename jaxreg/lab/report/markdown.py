@@ -37,9 +37,11 @@ def drawn(blocks: Sequence[Block]) -> list[Picture]:
             case Pictures(pictures):
                 gathered += pictures
             case Walk():
-                gathered += [picture for stop in block.stops for picture in stop.pictures]
-            case Details(_, inner) | Summary(inner):
+                gathered += [picture for stop in block.stops for picture in stop.pictures] + [*block.shared]
+            case Details(_, inner):
                 gathered += drawn(inner)
+            case Summary(inner, picture):
+                gathered += [*drawn(inner), *([picture] if picture else [])]
     return gathered
 
 
@@ -47,7 +49,7 @@ def _block(block: Block, folder: str) -> list[str]:
     match block:
         case Heading(text, level):
             return [f"{'#' * level} {_text(text)}"]
-        case Paragraph(text, lead):
+        case Paragraph(text, lead, _):
             return [f"**{_text(text)}**" if lead else _text(text)]
         case Bullets(items):
             return ["\n".join(f"- {_text(item)}" for item in items)]
@@ -66,13 +68,15 @@ def _block(block: Block, folder: str) -> list[str]:
                         *(_picture(picture, folder) for picture in stop.pictures),
                     )
                 ),
+                *(_picture(picture, folder) for picture in block.shared),
             ]
         case Listing(text):
             return [f"```python\n{text}\n```"]
-        case Details(title, inner):
-            return [f"## {title}", *(part for one in inner for part in _block(one, folder))]
-        case Summary(inner):
-            return [part for one in inner for part in _block(one, folder)]
+        case Details(title, inner, _):
+            return [f"### {title}", *(part for one in inner for part in _block(one, folder))]
+        case Summary(inner, picture):
+            shown = [_picture(picture, folder)] if picture else []
+            return [*(part for one in inner for part in _block(one, folder)), *shown]
 
 
 def _table(table: Table) -> str:
@@ -80,12 +84,13 @@ def _table(table: Table) -> str:
     for row, shown in zip(table.rows, rows, strict=True):
         if "".join(map(str, row[0])) in table.marked:
             shown[0] = f"**{shown[0]}**"
-    lines = [list(map(_plain, table.columns)), ["---", *["---:"] * (len(table.columns) - 1)], *rows]
+    lines = [[_plain(str(column)) for column in table.columns], ["---", *["---:"] * (len(table.columns) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _picture(picture: Picture, folder: str) -> str:
-    return f"![{_plain(picture.caption)}]({folder}/{picture.name}.svg)"
+    title, caption = _plain(picture.title), _plain(picture.caption)
+    return f"**{title}.** {caption}\n\n![{title}]({folder}/{picture.name}.svg)"
 
 
 def _text(text: Text) -> str:

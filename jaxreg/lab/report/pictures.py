@@ -1,7 +1,12 @@
-"""Pictures of a case study and of a sweep, drawn from stored results alone."""
+"""Pictures of a case study and of a sweep, drawn from stored results alone.
+
+One language in all of them: grey is the baseline, the accent colour is the recipe that is advised, everything else is
+black. Training rows are dashed or filled, test rows solid or hollow; classes differ by their shapes.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -10,26 +15,34 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jaxreg.lab import plots, stats
-from jaxreg.lab.plots.epochs import shown
-from jaxreg.lab.plots.theme import BLUE, GREY, ORANGE, legend, style
+from jaxreg.lab.plots.epochs import shown, spread
+from jaxreg.lab.plots.strengths import along, mark
+from jaxreg.lab.plots.theme import BLACK, BLUE, GREY, label_lines, style
 from jaxreg.lab.report.document import Picture
 from jaxreg.lab.report.quantities import measured, quantity
 from jaxreg.lab.report.svg import svg
+from jaxreg.lab.report.titles import best_at, heavier, learned, often
 from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import FRESH, NONE, PUBLISHED, StudyResults
 
 # Margins of our own, in inches: all stops of a walk have their axes in one place, and Matplotlib's layout engine would
 # take half of the time that drawing takes.
-_WIDTH, _HEIGHT = 4.2, 3.7
-_LEFT, _RIGHT, _BOTTOM, _TOP = 0.66, 0.08, 1.15, 0.12
+_WIDTH, _HEIGHT = 4.2, 3.0
+_LEFT, _RIGHT, _BOTTOM, _TOP = 0.66, 0.1, 0.48, 0.12
+_KERNELS: tuple[Any, ...] = ("-", (0, (1, 1)), (0, (5, 1, 1, 1)))
+"""Line styles of kernels: none of them is that of training rows."""
 
 
 def data(results: StudyResults) -> list[Picture]:
-    """Draw the published data, training rows filled and test rows hollow; nothing unless they have two features."""
+    """Draw the published data; nothing unless they have two features."""
     if not results.record.points:
         return []
-    caption = "The published data: training rows filled, test rows hollow"
-    return [_picture(f"{results.record.name}-data", caption, partial(_points, results=results))]
+    counts = {part: len(rows) for part, rows in results.record.points.items()}
+    title = "Few training rows, many test rows" if 2 * counts.get("train", 0) < counts.get("test", 0) else "The data"
+    caption = (
+        f"{_capital(one_draw(results))}: circles are class 0, triangles class 1; training rows filled, test hollow."
+    )
+    return [_picture(f"{results.record.name}-data", title, caption, partial(_points, results=results))]
 
 
 def learning(results: StudyResults, recipe: str) -> list[Picture]:
@@ -37,8 +50,10 @@ def learning(results: StudyResults, recipe: str) -> list[Picture]:
     return [
         _picture(
             f"{results.record.name}-curves-{kind}-{name}",
-            f"{_title(results.fresh, name)} over the epochs, {where}",
+            learned(dataset, recipe, name),
+            f"{_capital(where)}. Dashed: training rows; solid: test rows. {_runs(dataset)}",
             partial(_compared, dataset=dataset, recipes=list(dict.fromkeys((NONE, recipe))), name=name),
+            labelled=True,
         )
         for name, kind, dataset, where in _shown(results)
         if kind == PUBLISHED or name == "loss" or results.published is None
@@ -46,49 +61,55 @@ def learning(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def grid(results: StudyResults, chosen: str) -> list[Picture]:
-    """Draw train and test against the strengths of the study's `grid`, with the chosen recipe marked, if any."""
+    """Draw train and test against the strengths of the study's `grid`, with a mark for each stop of a walk.
+
+    Args:
+        results: Case study.
+        chosen: Recipe whose mark is seen at first.
+    """
     if not results.record.grid or np.isnan(results.record.arm(results.record.grid).numbers).any():
         return []
     arm = results.record.arm(results.record.grid)
-    strengths = {label: number for label, number in zip(arm.labels, arm.numbers, strict=True) if label != NONE}
-    mark = strengths.get(chosen)  # none where nothing is advised: a mark would read as a choice
+    number = dict(zip(arm.labels, arm.numbers, strict=True))
 
     def draw(ax: Axes, dataset: xr.Dataset, name: str) -> None:
         last = dataset.isel(epoch=-1, recipe=_on_grid(results, dataset))
         nothing = "at 0: no limit" if arm.quantity == "limit" else "0: none"
-        plots.strength_path(
-            ax,
-            last[f"train_{name}"],
-            last[f"test_{name}"],
-            chosen=mark,
-            xlabel=f"{arm.quantity} of {arm.method} (logarithmic; {nothing})",
-            ylabel=quantity(dataset, f"test_{name}").label,
-        )
-        legend(ax, shown(last[f"test_{name}"].size // last.sizes["recipe"]), below=True)
+        _path(ax, last, name, f"{arm.quantity} of {arm.method} ({nothing})")
+        for place, stop in enumerate(stops(results)):
+            strength = 0.0 if stop == NONE else number[stop]
+            line = mark(ax, along(last[f"test_{name}"]), strength).lines[-1]
+            line.set(gid=f"mark-{place}", color=GREY if stop == NONE else BLUE if stop == chosen else BLACK, label="_")
 
     return [
         _picture(
             f"{results.record.name}-grid-{kind}-{name}",
-            f"{_title(dataset, name)} against the {arm.quantity} of {arm.method}, {where}",
+            best_at(dataset.isel(recipe=_on_grid(results, dataset)), name),
+            f"{_capital(where)}. Dashed: training rows; solid: test rows. {_runs(dataset)}",
             partial(draw, dataset=dataset, name=name),
+            labelled=True,
+            seen=stops(results).index(chosen) if chosen in stops(results) else 0,
         )
         for name, kind, dataset, where in _shown(results)
     ]
 
 
 def norms(results: StudyResults, recipe: str) -> list[Picture]:
-    """Draw weight norms of the baseline and of the highlighted recipes, or else of one."""
+    """Draw weight norms of the baseline and of a recipe, a line style per kernel."""
     dataset = results.fresh if results.published is None else results.published
-    others = results.record.highlights or [recipe]
+    kernels = [str(name) for name in dataset if str(name).startswith("norm/")]
 
     def draw(ax: Axes) -> None:
-        for label, line in zip(dict.fromkeys((NONE, *others)), ("-", "--", ":", "-."), strict=False):
-            plots.weight_norms(ax, dataset.sel(recipe=label), name=label, linestyle=line)
-        ax.autoscale(axis="y")
+        for label, colour in _coloured((NONE, recipe)):
+            for place, kernel in enumerate(kernels):
+                line, name = _KERNELS[place % len(_KERNELS)], kernel.removeprefix("norm/")
+                plots.curve(ax, dataset[kernel].sel(recipe=label), colour=colour, label=name, linestyle=line)
         ax.set_ylim(bottom=0)
+        ax.set_ylabel("norm of the kernel")
 
-    where = "all draws" if results.published is None else one_draw(results)
-    return [_picture(f"{results.record.name}-norms", f"Weight norms over the epochs, {where}", draw)]
+    where = "All draws" if results.published is None else _capital(one_draw(results))
+    caption = f"{where}. Grey: {NONE}; colour: {recipe}. {_runs(dataset)}"
+    return [_picture(f"{results.record.name}-norms", heavier(dataset, recipe), caption, draw, labelled=True)]
 
 
 def one_draw(results: StudyResults) -> str:
@@ -100,21 +121,25 @@ def differences(results: StudyResults, recipe: str) -> list[Picture]:
     """Draw the change of a recipe against the baseline in every draw."""
 
     def draw(ax: Axes, variable: str) -> None:
-        ours, theirs = (summaries.final(results.fresh, label, variable) for label in (recipe, NONE))
+        what = quantity(results.fresh, variable)
+        ours, theirs = (what.times * summaries.final(results.fresh, label, variable) for label in (recipe, NONE))
         gap = stats.differences(ours, theirs, drop_diverged=True).rename(variable)
-        paired = summaries.gain(results.fresh, recipe, variable)
-        lower, words = summaries.lower_is_better(variable), quantity(results.fresh, variable).words
-        plots.paired_differences(ax, gap, paired, lower_is_better=lower, ylabel=f"difference in {words}")
+        lower = summaries.lower_is_better(variable)
+        paired = stats.paired(ours, theirs, lower_is_better=lower, drop_diverged=True)
+        unit = f" ({what.unit})" if what.unit else ""
+        plots.paired_differences(ax, gap, paired, lower_is_better=lower, ylabel=f"change in {what.words}{unit}")
+        if (key := ax.get_legend()) is not None:
+            key.remove()
 
-    return [
-        _picture(
-            f"{results.record.name}-draws-{name}",
-            f"{_title(results.fresh, name)} of {recipe} minus {NONE} in each draw",
-            partial(draw, variable=f"test_{name}"),
-        )
-        for name in measured(results.fresh)
-        if summaries.gain(results.fresh, recipe, f"test_{name}").n
-    ]
+    pictures = []
+    for name in measured(results.fresh):
+        gain = summaries.gain(results.fresh, recipe, f"test_{name}")
+        if gain.n:
+            title = often(gain, recipe, quantity(results.fresh, f"test_{name}").words)
+            caption = f"Each {gain.unit}, sorted: ▲ better, ▼ worse than {NONE}. Dashed: the mean and its interval."
+            picture = f"{results.record.name}-draws-{name}"
+            pictures.append(_picture(picture, title, caption, partial(draw, variable=f"test_{name}")))
+    return pictures
 
 
 def stops(results: StudyResults) -> list[str]:
@@ -124,91 +149,135 @@ def stops(results: StudyResults) -> list[str]:
     return [NONE, *(arm.labels[place] for place in order if arm.labels[place] != NONE)]
 
 
-def stop(results: StudyResults, recipe: str) -> list[Picture]:
+def stop(results: StudyResults, recipe: str, chosen: str) -> list[Picture]:
     """Draw surface, curves and weights of one recipe, from many seeds on one draw, or else on all draws."""
     dataset = results.fresh if results.published is None else results.published
     walk = dataset.isel(recipe=_on_grid(results, dataset))
     lanes, baseline = walk.sel(recipe=recipe), walk.sel(recipe=NONE)
     name = f"{results.record.name}-stop-{stops(results).index(recipe)}"
+    colour = GREY if recipe == NONE else BLUE if recipe == chosen else BLACK
 
     def surface(ax: Axes) -> None:
         first = lanes.isel(seed=0, draw=0)
         plots.decision_surface(ax, first["x1"], first["x2"], first["probability"])
-        _points(ax, results)
+        _points(ax, results, parts=("train",))
 
-    def learned(ax: Axes) -> None:
+    def curves(ax: Axes) -> None:
         ylabel = quantity(walk, "test_loss").label
-        plots.learning_curves(ax, lanes["train_loss"], lanes["test_loss"], ylabel=ylabel)
+        both = lanes["train_loss"], lanes["test_loss"]
+        plots.learning_curves(ax, *both, colours=(colour, colour), ylabel=ylabel)
         if recipe != NONE:
             mean = baseline["test_loss"].mean(("seed", "draw"))
             plots.curve(ax, mean, colour=GREY, label=f"test, {NONE}", ylabel=ylabel)
         ax.set_ylim(0, 1.05 * float(walk["test_loss"].max()))
-        legend(ax, shown(lanes["test_loss"].size // lanes.sizes["epoch"]), below=True)
 
     def weights(ax: Axes) -> None:
         kernels = walk[f"params/{summaries.first_kernel(walk)}"].isel(seed=0, draw=0)
         names = (NONE, "_" if recipe == NONE else recipe)
-        plots.weight_histograms(ax, kernels.sel(recipe=NONE).values, kernels.sel(recipe=recipe).values, names=names)
+        sides = (kernels.sel(recipe=label).values for label in (NONE, recipe))
+        plots.weight_histograms(ax, *sides, names=names, colours=(GREY, colour))
         edge = 1.05 * float(abs(kernels).max())
         ax.set_xlim(-edge, edge)
-        legend(ax, below=True)
 
-    drawn = [_picture(f"{name}-curves", f"{_title(walk, 'loss')} over the epochs, all lanes", learned)]
+    caption = f"Dashed: training rows; solid: test rows. {_runs(walk)}"
+    drawn = [_picture(f"{name}-curves", learned(walk, recipe, "loss"), caption, curves, labelled=True)]
     if "probability" in walk:
-        drawn.insert(0, _picture(f"{name}-surface", "Decision surface, first seed", surface))
-        drawn.append(_picture(f"{name}-weights", "Weights of the first kernel after training, first seed", weights))
+        caption = "First seed. Shaded: class 1; the line is the boundary; training rows."
+        drawn.insert(0, _picture(f"{name}-surface", f"Decision surface of {recipe}", caption, surface))
+        caption = f"First seed. Filled: {NONE}; outline: {recipe}." if recipe != NONE else "First seed."
+        drawn.append(_picture(f"{name}-weights", "Weights of the first kernel after training", caption, weights))
     return drawn
 
 
 def sweep(dataset: xr.Dataset, name: str, recipes: Sequence[str]) -> list[Picture]:
     """Draw a training sweep: learning curves of some recipes, and the path along their strength."""
-    last = dataset.isel(epoch=-1)
     strength = dataset["strength"].values
     path = len(set(strength)) == strength.size > 1 and np.isfinite(strength).all() and (strength >= 0).all()
     drawn = []
-    for name_of in measured(dataset):
-        caption = f"{_title(dataset, name_of)} over the epochs"
-        draw: Callable[[Axes], object] = partial(_compared, dataset=dataset, recipes=recipes, name=name_of)
-        drawn.append(_picture(f"{name}-curves-{name_of}", caption, draw))
+    for measure in [name for name in reversed(measured(dataset)) if f"train_{name}" in dataset]:
+        words = f"Dashed: training rows; solid: test rows. {_runs(dataset)}"
+        draw: Callable[[Axes], object] = partial(_compared, dataset=dataset, recipes=recipes, name=measure)
+        if "epoch" in dataset.dims:
+            title = learned(dataset, recipes[-1], measure) if recipes[0] == NONE else _capital(measure)
+            drawn.append(_picture(f"{name}-curves-{measure}", title, words, draw, labelled=True))
         if path:
-            train, test = last[f"train_{name_of}"], last[f"test_{name_of}"]
-            caption = f"{_title(dataset, name_of)} against {dataset['method'].values[-1]}"
-            draw = partial(plots.strength_path, train=train, test=test)
-            drawn.append(_picture(f"{name}-path-{name_of}", caption, draw))
+            last = dataset.isel(epoch=-1, missing_dims="ignore")
+            draw = partial(_path, dataset=last, name=measure, xlabel=str(dataset["method"].values[-1]))
+            drawn.append(_picture(f"{name}-path-{measure}", best_at(dataset, measure), words, draw, labelled=True))
     return drawn
 
 
-def _title(dataset: xr.Dataset, name: str) -> str:
-    words = quantity(dataset, f"test_{name}").words
+def _capital(words: str) -> str:
     return words[0].upper() + words[1:]
 
 
-def _picture(name: str, caption: str, draw: Callable[[Axes], object]) -> Picture:
+def _runs(dataset: xr.Dataset) -> str:
+    words = shown(dataset["test_loss"].isel(epoch=-1, missing_dims="ignore").size // dataset.sizes["recipe"])
+    return f"{_capital(words.replace('lanes', 'runs'))}." if words else ""
+
+
+def _coloured(recipes: Sequence[str]) -> list[tuple[str, str]]:
+    return [(label, GREY if label == NONE else BLUE) for label in dict.fromkeys(recipes)]
+
+
+def _picture(
+    name: str,
+    title: str,
+    caption: str,
+    draw: Callable[[Axes], object],
+    *,
+    labelled: bool = False,
+    seen: int | None = None,
+) -> Picture:
     with style(), rc_context({"figure.constrained_layout.use": False}):
         figure = Figure(figsize=(_WIDTH, _HEIGHT))
         figure.subplots_adjust(_LEFT / _WIDTH, _BOTTOM / _HEIGHT, 1 - _RIGHT / _WIDTH, 1 - _TOP / _HEIGHT)
         ax = figure.add_subplot()
         draw(ax)
+        if (key := ax.get_legend()) is not None:
+            key.remove()
+        if labelled:
+            figure.subplots_adjust(right=1 - (_RIGHT + label_lines(ax)) / _WIDTH)
         if (labels := ax.yaxis.get_tightbbox()) is not None and labels.x0 < 0:  # long numbers push the label out
             figure.subplots_adjust(left=_LEFT / _WIDTH - labels.x0 / figure.bbox.width)
-        if (key := ax.get_legend()) is not None and (lacks := -key.get_window_extent().y0 / figure.dpi) > 0:
-            height = _HEIGHT + lacks + _TOP
-            figure.set_figheight(height)
-            figure.subplots_adjust(bottom=1 - (_HEIGHT - _BOTTOM) / height, top=1 - _TOP / height)
-        return Picture(name, caption, svg(figure, name))
+        return Picture(name, title, caption, svg(figure, name, seen=seen))
 
 
-def _points(ax: Axes, results: StudyResults) -> None:
-    for part, rows in reversed(list(results.record.points.items())):
-        x1, x2, label = np.transpose(rows)
-        plots.data(ax, np.column_stack([x1, x2]), label, name=part, hollow=part != "train")
+def _points(ax: Axes, results: StudyResults, parts: Sequence[str] = ("test", "train")) -> None:
+    for part in parts:
+        if rows := results.record.points.get(part):
+            x1, x2, label = np.transpose(rows)
+            plots.data(ax, np.column_stack([x1, x2]), label, name=part, hollow=part != "train")
 
 
 def _compared(ax: Axes, dataset: xr.Dataset, recipes: Sequence[str], name: str) -> None:
-    ylabel = quantity(dataset, f"test_{name}").label
-    for label, colour in zip(recipes, (BLUE, ORANGE), strict=False):
-        train, test = (dataset[f"{part}_{name}"].sel(recipe=label) for part in ("train", "test"))
-        plots.learning_curves(ax, train, test, name=label, colours=(colour, colour), ylabel=ylabel)
+    what = quantity(dataset, f"test_{name}")
+    ends = []
+    for label, colour in _coloured(recipes):
+        train, test = (what.times * dataset[f"{part}_{name}"].sel(recipe=label) for part in ("train", "test"))
+        plots.learning_curves(ax, train, test, name=label, colours=(colour, colour), ylabel=what.label)
+        for line in ax.get_lines():  # dashes tell training rows apart
+            words = str(line.get_label())
+            line.set_label("_" if words == f"{label}, train" else words.removesuffix(", test"))
+        ends += [
+            spread(curve.transpose(..., "epoch").values.reshape(-1, curve.sizes["epoch"])) for curve in (train, test)
+        ]
+    _frame(ax, ends)
+
+
+def _frame(ax: Axes, curves: Sequence[Any]) -> None:
+    """Set the vertical axis to what happens after the first epochs, in which everything is still far off."""
+    start = min(max(1, len(curves[0].mean) // 20), len(curves[0].mean) - 1)
+    known = np.concatenate([np.ravel([curve.low[start:], curve.high[start:]]) for curve in curves])
+    known = known[np.isfinite(known)]
+    if known.size and (margin := 0.06 * float(np.ptp(known))) > 0:
+        ax.set_ylim(known.min() - margin, known.max() + margin)
+
+
+def _path(ax: Axes, dataset: xr.Dataset, name: str, xlabel: str) -> None:
+    what = quantity(dataset, f"test_{name}")
+    train, test = (what.times * dataset[f"{part}_{name}"] for part in ("train", "test"))
+    plots.strength_path(ax, train, test, xlabel=xlabel, ylabel=what.label)
 
 
 def _on_grid(results: StudyResults, dataset: xr.Dataset) -> np.ndarray:
@@ -217,10 +286,10 @@ def _on_grid(results: StudyResults, dataset: xr.Dataset) -> np.ndarray:
 
 def _shown(results: StudyResults) -> list[tuple[str, str, xr.Dataset, str]]:
     # Of the data of many seeds the metrics, as they were published; of the draws those and the loss.
-    metrics = measured(results.fresh)
+    metrics = list(reversed(measured(results.fresh)))
     draws = results.fresh.sizes["draw"]
-    shown = [(name, FRESH, results.fresh, f"{draws} draws") for name in metrics]
+    drawn = [(name, FRESH, results.fresh, f"{draws} draws") for name in metrics]
     if results.published is None:
-        return shown
+        return drawn
     where = f"{one_draw(results)}, {results.published.sizes['seed']} seeds"
-    return [*((name, PUBLISHED, results.published, where) for name in metrics if name != "loss"), *shown]
+    return [*drawn, *((name, PUBLISHED, results.published, where) for name in metrics if name != "loss")]

@@ -31,6 +31,22 @@ class QuotedNumber:
         return self.text
 
 
+def shown(value: float, form: str) -> str:
+    """Return a number as it is shown: NaN as a dash, and zero without a sign.
+
+    Args:
+        value: Number.
+        form: Format specification, as `format` takes it.
+
+    Example:
+        >>> shown(-0.001, "+.2f"), shown(0.126, "+.2f")
+        ('0.00', '+0.13')
+    """
+    text = MISSING if math.isnan(value) else format(value, form).replace("-", MINUS)
+    zero = math.isfinite(value) and not text.strip(f"+{MINUS}0.")
+    return text.lstrip(f"+{MINUS}") if zero else text
+
+
 class Source:
     """A value with the Python expression that gives it.
 
@@ -88,8 +104,7 @@ class Source:
         if path:
             return self.at(path).number("", form, times)
         value = times * self.data
-        text = MISSING if math.isnan(value) else format(value, form).replace("-", MINUS)
-        return QuotedNumber(value, text, self.name if times == 1 else f"{times} * {self.name}")
+        return QuotedNumber(value, shown(value, form), self.name if times == 1 else f"{times} * {self.name}")
 
 
 def opened(folders: Sequence[Path]) -> dict[Path, Source]:

@@ -10,29 +10,32 @@ _CURVES = {"penalty", "violation", "diverged_at"}
 
 
 class Quantity(NamedTuple):
-    """Name, unit and format of a variable.
+    """Name, units and formats of a variable.
 
     Args:
         words: Name in words.
         unit: Unit of a difference; empty if it has none.
         form: Format of a difference, as `format` takes it.
-        times: Factor of a difference.
+        times: Factor of a value and of a difference.
+        level: Format of a value.
     """
 
     words: str
     unit: str = ""
     form: str = "+.3f"
     times: float = 1
+    level: str = ".3f"
 
     @property
     def label(self) -> str:
-        """Axis label: the name with the unit of a value, which shares have none of."""
-        return f"{self.words} ({self.unit})" if self.unit and self.times == 1 else self.words
+        """Name with the unit of a value: shares are in per cent, their differences in points."""
+        unit = "%" if self.times == 100 else self.unit
+        return f"{self.words} ({unit})" if unit else self.words
 
 
 _METRICS = {
-    "accuracy": Quantity("accuracy", "points", "+.2f", 100),
-    "equal_error_rate": Quantity("equal error rate", "points", "+.2f", 100),
+    "accuracy": Quantity("accuracy", "points", "+.2f", 100, ".1f"),
+    "equal_error_rate": Quantity("equal error rate", "points", "+.2f", 100, ".1f"),
     "rmse": Quantity("RMSE"),
 }
 
@@ -56,19 +59,19 @@ def quantity(dataset: xr.Dataset, variable: str) -> Quantity:
     if part in _PARTS:
         return _METRICS.get(name, Quantity(name.replace("_", " ")))
     if variable.startswith("norm/"):
-        return Quantity(f"‖{variable.removeprefix('norm/')}‖", form="+.2f")
-    return Quantity(variable.replace("_", " "), form="+.3g")
+        return Quantity(f"‖{variable.removeprefix('norm/')}‖", form="+.2f", level=".2f")
+    return Quantity(variable.replace("_", " "), form="+.3g", level=".3g")
 
 
 def measured(dataset: Mapping[Hashable, Any]) -> list[str]:
-    """Return what was measured on train and test rows: the metrics, then the loss.
+    """Return what was measured on test rows: the metrics, which training rows have too, then the loss.
 
     Example:
         >>> measured(xr.Dataset({"test_loss": 1.0, "train_loss": 1.0, "test_accuracy": 1.0, "train_accuracy": 1.0}))
         ['accuracy', 'loss']
     """
     names = [str(name).removeprefix("test_") for name in dataset if str(name).startswith("test_")]
-    return sorted((name for name in names if f"train_{name}" in dataset), key=lambda name: name == "loss")
+    return sorted((name for name in names if name == "loss" or f"train_{name}" in dataset), key="loss".__eq__)
 
 
 def outputs(dataset: xr.Dataset) -> list[str]:

@@ -2,6 +2,8 @@
 
 import io
 import re
+from collections.abc import Sequence
+from html import escape
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -21,17 +23,28 @@ _COLOURS = {
 }
 
 
-def svg(figure: Figure, name: str) -> str:
+def svg(figure: Figure, name: str, hints: Sequence[str] = (), *, seen: int | None = None) -> str:
     """Write a figure as an SVG document: text as text, without a date or random identifiers.
 
     Args:
         figure: Figure to write.
         name: Name of the picture, unique on its page.
+        hints: Words to show when one points at the artists named `hint-0`, `hint-1`, …
+        seen: Place of the one artist among those named `mark-0`, `mark-1`, … that is visible.
     """
     buffer = io.StringIO()
     with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return re.sub(r'd="[^"]*"', _rounded, buffer.getvalue())
+    text = re.sub(r'\bd="[^"]*"', _rounded, buffer.getvalue())
+    text = re.sub(r'(\b[xy]="-?\d+\.\d)\d+', r"\1", text)
+    text = re.sub(r'<g clip-path="[^"]*">\s*(<use [^>]*/>\s*)+</g>', _shared_style, text)
+    for place, hint in enumerate(hints):
+        text = text.replace(f'<g id="hint-{place}">', f'<g id="hint-{place}"><title>{escape(hint)}</title>')
+    return re.sub(
+        r'<g id="mark-(\d+)">',
+        lambda mark: mark[0] if int(mark[1]) == seen else f'{mark[0][:-1]} visibility="hidden">',
+        text,
+    )
 
 
 def inline(document: str, name: str, title: str) -> str:
@@ -44,7 +57,12 @@ def inline(document: str, name: str, title: str) -> str:
     """
     element = document[document.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
-    element = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', element)
+    element = re.sub(r"<!--.*?-->|\n\s*", " ", element, flags=re.DOTALL)
+    element = element.replace('<g id="hint-', '<g class="hint" id="hint-')
+    element = re.sub(r'<g id="mark-(\d+)"', r'<g data-stop="\1" id="mark-\1"', element)
+    element = re.sub(r"font-family: [^;\"]*;? ?|<style.*?</style>", "", element, flags=re.DOTALL)  # those of the page
+    used = {*re.findall(r'(?:href="|url\()#([^")]+)', element)}
+    element = re.sub(r' id="([^"]+)"', lambda own: f' id="{name}-{own[1]}"' if own[1] in used else "", element)
     element = re.sub(r'(href="|url\()#', rf"\1#{name}-", element)
     for colour, variable in _COLOURS.items():
         element = re.sub(rf"(: ?){colour}\b", rf"\1var(--{variable})", element, flags=re.IGNORECASE)
@@ -54,4 +72,14 @@ def inline(document: str, name: str, title: str) -> str:
 
 
 def _rounded(path: re.Match[str]) -> str:
-    return re.sub(r"(\.\d\d)\d+", r"\1", path[0])
+    text = re.sub(r"(\.\d\d)\d+" if "C" in path[0] else r"(\.\d)\d+", r"\1", path[0])  # curves are of small marks
+    return re.sub(r" *\n| *$|(?<=[A-Za-z]) | (?=[A-Za-z])", "", text)
+
+
+def _shared_style(group: re.Match[str]) -> str:
+    """Write the style of points that all look alike once, on their group."""
+    styles = set(re.findall(r' style="[^"]*"', group[0]))
+    if len(styles) != 1:
+        return group[0]
+    (style,) = styles
+    return group[0].replace(style, "").replace("<g ", f"<g{style} ", 1)

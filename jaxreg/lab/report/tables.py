@@ -5,14 +5,20 @@ from functools import partial
 
 from jaxreg.lab import stats
 from jaxreg.lab.report.document import Code, Piece, Quoted, Table, Text
+from jaxreg.lab.report.effects import labels
+from jaxreg.lab.report.evidence import LOSS
 from jaxreg.lab.report.provenance import QuotedNumber, Source
 from jaxreg.lab.report.quantities import measured, outputs, quantity
-from jaxreg.lab.report.verdict import LOSS, advised
-from jaxreg.lab.report.wording import counted, interval
+from jaxreg.lab.report.verdict import advised, comparable
+from jaxreg.lab.report.wording import counted, difference
 from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import NONE, StudyResults
+from jaxreg.lab.studies.summaries import Finding
 
 MOST_ROWS = 40
+_ACCURACY = "test_accuracy"
+_MARKS = {Finding.HOLDS: "✓", Finding.CONTRADICTED: "✗", Finding.OPEN: "?"}
+_MEANING = "mean, and in brackets the middle four fifths of the "
 
 
 def published_table(source: Source) -> Table:
@@ -23,24 +29,28 @@ def published_table(source: Source) -> Table:
     """
     study, record = source.at("published"), source.data.record
     *metrics, loss = measured(study.data)
-    columns = ["recipe"]
-    rows: list[list[Text]] = [[[Code(label)]] for label in _labels(study)]
+    columns, optional = ["recipe"], []
+    rows: list[list[Text]] = [[[Code(label)]] for label in labels(study.data)]
     for metric in metrics:
+        what = quantity(study.data, f"test_{metric}").label
         for part in ("train", "test"):
             if metric == "accuracy" and record.published:
-                columns.append(f"{part}, published")
+                columns.append(f"{part} {what}, published")
                 _fill(rows, partial(_published, source, part))
-            columns.append(part if metric == "accuracy" else f"{part} {quantity(study.data, f'test_{metric}').words}")
+                optional += columns[-1:] if part == "train" else []
+            columns.append(f"{part} {what}")
             _fill(rows, partial(_spread, study, f"{part}_{metric}"))
-    columns.append(f"test {quantity(study.data, f'test_{loss}').words}")
+            optional += columns[-1:] if part == "train" else []
+    columns.append(f"test {quantity(study.data, f'test_{loss}').label}")
     _fill(rows, partial(_spread, study, f"test_{loss}"))
     if kernel := summaries.first_kernel(study.data):
         columns.append(quantity(study.data, f"norm/{kernel}").words)
-        _fill(rows, partial(_spread, study, f"norm/{kernel}", form=".2f"))
+        _fill(rows, partial(_spread, study, f"norm/{kernel}"))
+        optional.insert(0, columns[-1])
     seeds, epochs = study.find(summaries.lanes, "seed"), study.find(summaries.last_epoch)
     caption: Text = ["The published data, " if record.published else "One draw of the data, "]
-    caption = [*caption, seeds.number(form="d"), " seeds, ", epochs.number(form="d")]
-    return Table([*caption, " epochs: mean ± standard deviation over the seeds"], columns, rows)
+    caption = [*caption, seeds.number(form="d"), " seeds, ", epochs.number(form="d"), f" epochs: {_MEANING}seeds"]
+    return Table(caption, columns, rows, optional=optional)
 
 
 def fresh_table(source: Source) -> Table:
@@ -55,11 +65,11 @@ def fresh_table(source: Source) -> Table:
         caption = [*caption, ", ", fresh.find(summaries.lanes, "seed").number(form="d"), " seeds on each"]
     if source.data.published is None:
         caption = [*caption, ", ", fresh.find(summaries.last_epoch).number(form="d"), " epochs"]
-    caption = [*caption, f": mean ± standard deviation over {_lanes(fresh)}"]
+    caption = [*caption, f": mean over {_lanes(fresh)}"]
     if NONE in fresh.data["recipe"].values:
         confidence = fresh.find(summaries.gain, NONE, LOSS).number("confidence", ".0f", 100)
         caption = [*caption, "; changes against ", Code(NONE), ", paired, with their ", confidence, " % intervals"]
-    return _compared(caption, fresh, _labels(fresh), [advised(source)])
+    return _compared(caption, fresh, labels(fresh.data), [advised(source)])
 
 
 def weights_table(source: Source) -> Table:
@@ -70,29 +80,67 @@ def weights_table(source: Source) -> Table:
     """
     fresh = source.at("fresh")
     columns = ["recipe"]
-    rows: list[list[Text]] = [[[Code(label)]] for label in _labels(fresh)]
+    rows: list[list[Text]] = [[[Code(label)]] for label in labels(fresh.data)]
     for name in [*(str(name) for name in fresh.data if str(name).startswith("norm/")), *outputs(fresh.data)]:
         columns.append(quantity(fresh.data, name).words)
-        _fill(rows, partial(_spread, fresh, name, form=".2f" if name.startswith("norm/") else ".3g"))
-    return Table([f"The weights after training: mean ± standard deviation over {_lanes(fresh)}"], columns, rows)
+        _fill(rows, partial(_spread, fresh, name))
+    caption = [f"The weights after training: {_MEANING}{_lanes(fresh).removeprefix('the ')}"]
+    return Table(caption, columns, rows, optional=columns[:1:-1])
 
 
-def claims_table(source: Source) -> Table:
-    """Return a table of the claims, one row each, with the findings.
+def claims_table(sources: Sequence[Source]) -> Table:
+    """Return a table of the claims of some studies, one row each, with the findings.
 
     Args:
-        source: `StudyResults`.
+        sources: Case studies, each a `StudyResults`.
     """
-    fresh = source.at("fresh")
     rows: list[Sequence[Text]] = []
-    for claim in source.data.record.claims:
-        change = fresh.find(summaries.gain, claim.recipe, claim.variable, claim.against)
-        finding = summaries.finding(source.data, claim)
-        compared: Text = [Code(claim.recipe), " against ", Code(claim.against)]
-        difference = interval(change, fresh.data, claim.variable)
-        rows.append([[Quoted(claim.words)], compared, counted(source, claim), difference, [finding]])
-    columns = ["claim", "compared", "in", "difference", "finding"]
-    return Table(["The claims and what the draws say"], columns, rows)
+    for source in sources:
+        fresh = source.at("fresh")
+        for claim in source.data.record.claims:
+            change = fresh.find(summaries.gain, claim.recipe, claim.variable, claim.against)
+            finding = summaries.finding(source.data, claim)
+            compared: Text = [Code(claim.recipe), " against ", Code(claim.against)]
+            cell = difference(change, fresh.data, claim.variable, unit=True)
+            rows.append(
+                [[Quoted(claim.words)], [f"{_MARKS[finding]} {finding}"], compared, counted(source, claim), cell]
+            )
+    first = sources[0].data.record.claims[0]
+    drawn = sources[0].at("fresh")
+    change = drawn.find(summaries.gain, first.recipe, first.variable, first.against)
+    caption: Text = ["Which claims hold on the draws: differences with their ", change.number("confidence", ".0f", 100)]
+    columns = ["claim", "finding", "compared", "in", "difference"]
+    return Table([*caption, " % intervals"], columns, rows, optional=["compared", "in"])
+
+
+def published_gains_table(sources: Sequence[Source]) -> Table | None:
+    """Return a table of published gains in accuracy beside those over the draws; None if there are none to compare.
+
+    Args:
+        sources: Case studies, each a `StudyResults`.
+    """
+    rows: list[Sequence[Text]] = []
+    for source in sources:
+        study, fresh, record = source.at("published"), source.at("fresh"), source.data.record
+        if study.data is None or not comparable(source) or NONE not in record.published:
+            continue
+        for label in [label for label in record.highlights if label in record.published]:
+            theirs = source.find(summaries.published_gain, label).number(form="+.2f", times=100)
+            ours = study.find(summaries.gain, label, _ACCURACY).number("mean", "+.2f", 100)
+            over = difference(fresh.find(summaries.gain, label, _ACCURACY), fresh.data, _ACCURACY)
+            cells = [
+                source.find(summaries.share_of_published, label),
+                *(fresh.find(summaries.reduction, label, name) for name in (_ACCURACY, LOSS)),
+            ]
+            shares: list[Text] = [[cell.number(form=".0f", times=100), " %"] for cell in cells]
+            rows.append([[Code(label)], [theirs], [ours], over, *shares])
+    if not rows:
+        return None
+    columns = ["recipe", "published", "repeated", "over the draws", "left of it", "fewer errors", "less loss"]
+    caption = [
+        "What is left of the published gains in accuracy, in points: repeated on the published data, and over ours"
+    ]
+    return Table(caption, columns, rows, optional=["less loss", "fewer errors", "repeated"])
 
 
 def sweep_table(source: Source) -> Table:
@@ -101,16 +149,16 @@ def sweep_table(source: Source) -> Table:
     Args:
         source: Dataset of `open_sweep`.
     """
-    labels = _labels(source)
-    caption: list[Piece] = ["Mean ± standard deviation over seeds and draws"]
-    if len(labels) > MOST_ROWS:
-        labels = summaries.ranked(source.data)[:MOST_ROWS]
+    shown = labels(source.data)
+    caption: list[Piece] = ["Mean over seeds and draws"]
+    if len(shown) > MOST_ROWS:
+        shown = summaries.ranked(source.data)[:MOST_ROWS]
         caption += [": the best ", QuotedNumber(MOST_ROWS, str(MOST_ROWS), "tables.MOST_ROWS"), " of "]
         caption += [
             source.find(summaries.lanes, "recipe").number(form="d"),
             f" settings by the {quantity(source.data, LOSS).words} on the test rows",
         ]
-    return _compared(caption, source, labels, [])
+    return _compared(caption, source, shown, [])
 
 
 def contents(source: Source) -> tuple[str, list[Table], Text]:
@@ -122,7 +170,7 @@ def contents(source: Source) -> tuple[str, list[Table], Text]:
     if isinstance(source.data, StudyResults):
         shown = [published_table(source)] if source.data.published is not None else []
         shown += [fresh_table(source), weights_table(source)]
-        shown += [claims_table(source)] if source.data.record.claims else []
+        shown += [claims_table([source])] if source.data.record.claims else []
         return source.data.record.title, shown, [*diverged_note(parts(source)), *reach_note(source)]
     return source.name, [sweep_table(source)], diverged_note([source])
 
@@ -140,10 +188,10 @@ def diverged_note(sources: Sequence[Source]) -> Text:
     """Say how many runs diverged, and which."""
     names = [name for source in sources for name in stats.diverged(source.data)]
     if not names:
-        return ["No lane diverged."]
+        return ["No run diverged."]
     told: list[Piece] = []
     for source in sources:
-        told += [source.find(summaries.lost).number(form="d"), " lanes of ", Code(source.name), ", "]
+        told += [source.find(summaries.lost).number(form="d"), " runs of ", Code(source.name), ", "]
     shown = "; ".join(names[:20]) + (" …" if len(names) > 20 else "")
     return [*told, "diverged and are left out: ", Code(shown), "."]
 
@@ -163,22 +211,26 @@ def reach_note(source: Source) -> Text:
     return [" Every draw is taken from the same ", Quoted(rows), f": {reach}"]
 
 
-def _compared(caption: Text, source: Source, labels: Sequence[str], marked: Sequence[str]) -> Table:
-    columns = ["recipe"]
-    rows: list[list[Text]] = [[[Code(label)]] for label in labels]
+def _compared(caption: Text, source: Source, recipes: Sequence[str], marked: Sequence[str]) -> Table:
+    columns, optional = ["recipe"], []
+    rows: list[list[Text]] = [[[Code(label)]] for label in recipes]
     baseline = NONE in source.data["recipe"].values
-    for name in measured(source.data):
+    for name in reversed(measured(source.data)):
         what = quantity(source.data, f"test_{name}")
-        columns.append(f"test {what.words}")
-        _fill(rows, partial(_spread, source, f"test_{name}"))
+        columns.append(f"test {what.label}")
+        _fill(rows, partial(_mean, source, f"test_{name}"))
         if baseline:
-            columns += [f"change in {what.unit}" if what.unit else "change", "better in"]
-            for row, label in zip(rows, labels, strict=True):
+            # Two columns of one name would be one in JSON.
+            columns += [f"change in {what.words}" + (f" ({what.unit})" if what.unit else ""), f"{what.words} better in"]
+            optional += [columns[-1], f"test {what.label}"]
+            for row, label in zip(rows, recipes, strict=True):
                 row += [[], []] if label == NONE else _change(source, label, f"test_{name}")
     if "validation_loss" in source.data:
         columns.append("chosen in")
+        optional.append("chosen in")
         _fill(rows, partial(_times_chosen, source))
-    return Table(caption, columns, rows, [label for label in marked if label != NONE])
+    optional.sort(key=lambda column: not column.endswith("better in"))
+    return Table(caption, columns, rows, [label for label in marked if label != NONE], optional)
 
 
 def _fill(rows: list[list[Text]], cell: Callable[[str], Text]) -> None:
@@ -187,28 +239,32 @@ def _fill(rows: list[list[Text]], cell: Callable[[str], Text]) -> None:
 
 
 def _change(source: Source, label: str, variable: str) -> list[Text]:
-    what = quantity(source.data, variable)
     paired, share = source.find(summaries.gain, label, variable), source.find(summaries.outperforms, label, variable)
-    mean, low, high = (paired.number(field, what.form, what.times) for field in ("mean", "low", "high"))
-    return [[mean, " [", low, ", ", high, "]"], [share.number("probability", ".0f", 100), " %"]]
+    return [difference(paired, source.data, variable), [share.number("probability", ".0f", 100), " %"]]
 
 
 def _published(source: Source, part: str, label: str) -> Text:
-    return [source.find(summaries.published, label, part).number()]
+    return [source.find(summaries.published, label, part).number(form=".1f", times=100)]
 
 
 def _times_chosen(source: Source, label: str) -> Text:
     return [source.find(summaries.times_chosen, label).number(form="d")]
 
 
-def _spread(source: Source, variable: str, label: str, form: str = ".3f") -> Text:
-    mean, sd = (source.find(function, label, variable).number(form=form) for function in (summaries.mean, summaries.sd))
-    return [mean, " ± ", sd]
+def _mean(source: Source, variable: str, label: str) -> Text:
+    what = quantity(source.data, variable)
+    return [source.find(summaries.mean, label, variable).number(form=what.level, times=what.times)]
+
+
+def _spread(source: Source, variable: str, label: str) -> Text:
+    """Return the mean, and where the middle 80 % of the runs lie: a spread to both sides could be below 0."""
+    what = quantity(source.data, variable)
+    mean, low, high = (
+        source.find(figure, label, variable).number(form=what.level, times=what.times)
+        for figure in (summaries.mean, summaries.low, summaries.high)
+    )
+    return [mean, " (", low, " to ", high, ")"]
 
 
 def _lanes(fresh: Source) -> str:
     return "the draws and their seeds" if fresh.data.sizes["seed"] > 1 else "the draws"
-
-
-def _labels(source: Source) -> list[str]:
-    return [str(label) for label in source.data["recipe"].values]

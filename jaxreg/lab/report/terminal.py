@@ -1,34 +1,225 @@
-"""Tables of stored results in the terminal."""
+"""Verdicts, tables and forest plots in a terminal, as wide as it is: columns are left out, words are never cut."""
+
+import os
+import textwrap
+from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text as Line
 
-from jaxreg.lab.report.provenance import Source
+from jaxreg.lab.report.document import Block, Listing, Paragraph, Quoted, Table, Text, in_words
+from jaxreg.lab.report.effects import Effects, row_places, span
+from jaxreg.lab.report.provenance import Source, shown
 from jaxreg.lab.report.tables import contents
+from jaxreg.lab.report.verdict import forest_of, verdict
+from jaxreg.lab.studies.results import NONE
+
+_BETWEEN = 2  # spaces between columns
+_PROSE = 24  # least width of a column of sentences
+_LONGEST = 100  # of a line of words
+_MARK = " <"
+
+
+def terminal() -> Console:
+    """Return the terminal; a file or a pipe is 180 columns wide, unless COLUMNS says otherwise."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 180
+    return console
 
 
 def print_source(source: Source) -> None:
-    """Print the tables of a case study or of a sweep, 180 columns wide if the output is not a terminal.
+    """Print the tables of a case study or of a sweep.
 
     Args:
         source: `StudyResults`, or a dataset of `open_sweep`.
     """
+    console = terminal()
     title, tables, note = contents(source)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 180
-    console.print(title, style="bold", markup=False, highlight=False)
+    console.print(Line(title, "bold"))
     for table in tables:
-        printed = Table(
-            title="".join(map(str, table.caption)),
-            title_justify="left",
-            box=None,
-            header_style="bold",
-            pad_edge=False,
-        )
-        for number, column in enumerate(table.columns):
-            printed.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
-        for row in table.rows:
-            printed.add_row(*("".join(map(str, cell)) for cell in row))
-        console.print(printed, "", markup=False)
-    console.print("".join(map(str, note)), markup=False, highlight=False)
+        print_table(table)
+        console.print()
+    print_words(note)
+
+
+def print_verdict(sources: Sequence[Source]) -> None:
+    """Print the verdict on case studies, and the change that each recipe makes.
+
+    Args:
+        sources: Case studies, each a `StudyResults`.
+    """
+    print_blocks(verdict(sources))
+    if all(NONE in source.data.fresh["recipe"].values for source in sources):
+        print_forest(forest_of(sources))
+
+
+def print_blocks(blocks: Sequence[Block]) -> None:
+    """Print paragraphs, tables and listings.
+
+    Args:
+        blocks: Blocks; those of other kinds are left out.
+    """
+    console = terminal()
+    for block in blocks:
+        match block:
+            case Paragraph(text, lead, _):
+                print_words(text, bold=lead)
+            case Table():
+                print_table(block)
+            case Listing(text):
+                console.print(Line(textwrap.indent(text.replace("\n\n", "\n"), "    ")))
+
+
+def print_words(text: Text, *, bold: bool = False) -> None:
+    """Print a sentence, broken between words in a terminal, as one line into a file or a pipe."""
+    console = terminal()
+    width = min(console.width, _LONGEST) if console.is_terminal or "COLUMNS" in os.environ else 0
+    lines = _wrapped(_plain(text), width) if width else [_plain(text)]
+    for line in lines:
+        console.print(Line(line, "bold" if bold else ""))
+
+
+def print_table(table: Table) -> None:
+    """Print a table: marked rows are bold and end in an arrow."""
+    console = terminal()
+    for line in table_lines(table, console.width):
+        console.print(Line(line, "bold" if line.endswith(_MARK) else ""))
+
+
+def table_lines(table: Table, width: int) -> list[str]:
+    """Lay a table out in lines of at most `width` characters, by leaving columns out.
+
+    Args:
+        table: Table.
+        width: Characters per line.
+
+    Returns:
+        Caption, heading and rows, and last the names of the columns that are left out.
+
+    Example:
+        >>> table = Table(["Losses"], ["recipe", "loss", "spread"], [[["L2"], ["0.25"], ["0.01"]]], optional=["spread"])
+        >>> table_lines(table, 12)
+        ['Losses', 'recipe  loss', 'L2      0.25', 'Left out for want of room: spread']
+    """
+    marks = len(_MARK) if table.marked else 0
+    kept = list(range(len(table.columns)))
+    names = list(map(str, table.columns))
+    order = [names.index(column) for column in table.optional]
+    order += [place for place in reversed(kept[1:]) if place not in order]
+    while len(kept) > 2 and _least(table, kept) + marks > width and order:
+        kept.remove(order.pop(0))
+    columns = [_column(table, place, width - marks - _least(table, kept)) for place in kept]
+    lines = _wrapped(_plain(table.caption), width)
+    firsts = ["", *(_plain(row[0]) for row in table.rows)]
+    for name, row in zip(firsts, zip(*columns, strict=True), strict=True):
+        height = max(map(len, row))
+        for part in range(height):
+            cells = [cell[part] if part < len(cell) else " " * len(cell[0]) for cell in row]
+            mark = _MARK if name in table.marked and part == 0 else ""
+            lines.append((" " * _BETWEEN).join(cells).rstrip() + mark)
+    left = [name for place, name in enumerate(names) if place not in kept]
+    return [*lines, *_wrapped(f"Left out for want of room: {', '.join(left)}", width)] if left else lines
+
+
+def print_forest(effects: Effects) -> None:
+    """Print the change of every recipe with its interval, a panel per measure.
+
+    Args:
+        effects: Changes.
+    """
+    console = terminal()
+    for place, line in enumerate(forest_lines(effects, min(console.width, 120))):
+        chosen = place >= 1 and line.startswith(f"{effects.chosen} ") and effects.chosen
+        console.print(Line(line, "bold blue" if chosen else ""))
+
+
+def forest_lines(effects: Effects, width: int) -> list[str]:
+    """Draw a forest plot in characters.
+
+    Args:
+        effects: Changes.
+        width: Characters per line.
+
+    Returns:
+        A heading, and a line per recipe: its interval as a bar, ● for a mean that is surely not 0 and ○ for others.
+    """
+    names = max(map(len, [*effects.labels, NONE]), default=0)
+    panels = list(zip(effects.measures, effects.changes, strict=True))
+    means = [[shown(row[0], one.what.form) for row in changes] for one, changes in panels]
+    numbers = [max(map(len, texts), default=0) for texts in means]
+    count = len(panels)
+    size = (width - names - count * _BETWEEN - sum(numbers) - count) // count
+    if size < 12 and count > 1:  # one measure below the other
+        return [
+            line
+            for place, measure in enumerate(effects.measures)
+            for line in forest_lines(effects._replace(measures=[measure], changes=effects.changes[[place]]), width)
+        ]
+    heads, columns = [], []
+    for (measure, changes), texts, number in zip(panels, means, numbers, strict=True):
+        what = measure.what
+        unit = f" ({what.unit})" if what.unit else ""
+        head = f"{'← better: ' if measure.lower else ''}{what.words}{unit}{'' if measure.lower else ': better →'}"
+        heads.append(textwrap.shorten(head, size + 1 + number, placeholder="").ljust(size + 1 + number))
+        low, high = span(changes, lower_is_better=measure.lower)
+        rows = [_bar(row, low, high, size) for row in changes]
+        columns.append([f"{bar} {text:>{number}}" for bar, text in zip(rows, texts, strict=True)])
+    between = " " * _BETWEEN
+    lines = [between.join([" " * names, *heads]).rstrip()]
+    gaps = row_places(effects.groups)
+    for place, label in enumerate(effects.labels):
+        if place and gaps[place] - gaps[place - 1] > 1:
+            lines.append("")
+        lines.append(between.join([label.ljust(names), *(column[place] for column in columns)]).rstrip())
+    return lines
+
+
+def _bar(change: Sequence[float], low: float, high: float, size: int) -> str:
+    def at(value: float) -> int:
+        return min(max(round((value - low) / (high - low) * (size - 1)), 0), size - 1)
+
+    cells = [" "] * size
+    cells[at(0.0)] = "│"
+    mean, start, end = change
+    if start <= end:
+        cells[at(start) : at(end) + 1] = "─" * (at(end) - at(start) + 1)
+        cells[at(start)], cells[at(end)] = ("◂" if start < low else "─"), ("▸" if end > high else "─")
+    if low <= mean <= high:
+        cells[at(mean)] = "●" if start > 0 or end < 0 else "○"
+    return "".join(cells)
+
+
+def _wrapped(words: str, width: int) -> list[str]:
+    return textwrap.wrap(words, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _plain(text: Text) -> str:
+    return "".join(map(str, text)).replace("\n", " ")
+
+
+def _prose(table: Table, place: int) -> bool:
+    """Return whether a column holds sentences, which can be broken between words."""
+    return any(row[place] and isinstance(row[place][0], Quoted) for row in table.rows)
+
+
+def _width(table: Table, place: int) -> int:
+    """Return the width that a column takes: its longest cell, or word of its heading."""
+    words = [len(word) for word in str(table.columns[place]).split()]
+    return max([*words, *(len(_plain(row[place])) for row in table.rows)], default=0)
+
+
+def _least(table: Table, kept: Sequence[int]) -> int:
+    widths = [min(_width(table, place), _PROSE) if _prose(table, place) else _width(table, place) for place in kept]
+    return sum(widths) + _BETWEEN * (len(kept) - 1)
+
+
+def _column(table: Table, place: int, spare: int) -> list[list[str]]:
+    """Return heading and cells of a column, each as lines of one width."""
+    width = _width(table, place)
+    if _prose(table, place):
+        width = min(width, _PROSE + max(spare, 0))
+    cells = [str(table.columns[place]), *(_plain(row[place]) for row in table.rows)]
+    broken = [_wrapped(cell, max(width, 1)) or [""] for cell in cells]
+    left = in_words(table, place)
+    return [[line.ljust(width) if left else line.rjust(width) for line in cell] for cell in broken]

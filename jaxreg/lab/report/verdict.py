@@ -7,14 +7,15 @@ import math
 from collections.abc import Sequence
 
 from jaxreg.lab import stats
-from jaxreg.lab.report.document import Block, Bullets, Code, Heading, Listing, Paragraph, Piece, Quoted, Summary, Text
+from jaxreg.lab.report.document import Block, Code, Listing, Paragraph, Piece, Quoted, Text
+from jaxreg.lab.report.effects import Effects, alike, effects
+from jaxreg.lab.report.evidence import LOSS, chosen, evidence, improvements, measures, moved
 from jaxreg.lab.report.provenance import Source
-from jaxreg.lab.report.quantities import measured, quantity
-from jaxreg.lab.report.wording import _share, change, counted, interval
+from jaxreg.lab.report.quantities import quantity
+from jaxreg.lab.report.wording import change, interval, share_of_units
 from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import NONE, ArmRecord, Record
 
-LOSS, ACCURACY = "test_loss", "test_accuracy"
 _PLACES = {
     "penalize": "first",
     "decay": "between the optimiser's direction and the learning rate",
@@ -23,35 +24,61 @@ _PLACES = {
 }
 
 
-def verdict(sources: Sequence[Source]) -> Summary:
-    """Return the verdict on case studies, the recommendation first.
+def verdict(sources: Sequence[Source]) -> list[Block]:
+    """Return the verdict on case studies: the advice, its size, how sure it is, its code, and what to beware of.
 
     Args:
         sources: Case studies, each a `StudyResults`.
     """
-    best, *rest = sorted(sources, key=lambda source: _beaten(source, sources))
-    trials = [source for source in sources if not comparable(source)]
-    blocks: list[Block] = [Paragraph(_trial(source), lead=True) for source in trials[:1]]
-    blocks += [Paragraph(_advice(best), lead=not trials), *_code(best)]
-    if _tried(best) != NONE:
-        blocks += [Paragraph(_over(best)), Bullets(_changes(best))]
-    notes = [sentence for other in rest for sentence in _other(best, other)]
-    notes += [*_chosen(best), *(sentence for source in (best, *rest) for sentence in _edges(source)), *_few(best)]
-    if notes:
-        blocks += [Heading(["How it was chosen, and against what"], 3), Bullets(notes)]
-    held = [sentence for source in sources for sentence in _held(source)]
-    if held:
-        blocks += [Heading(["What the draws say of the claims"], 3), Bullets(held)]
-    claims = [sentence for source in sources for sentence in _claims(source)]
-    if claims:
-        blocks += [Heading(["What is left of the published gain"], 3), Bullets(claims)]
-    return Summary(blocks)
+    best = ranked(sources)[0]
+    fresh = best.at("fresh")
+    blocks: list[Block] = [Paragraph(advice(best), lead=True)]
+    blocks += [Paragraph(_trial(source), note=True) for source in sources if not comparable(source)][:1]
+    if (label := chosen(fresh)) != NONE and fresh.find(summaries.gain, label, LOSS).data.n:
+        blocks += evidence(fresh, label, best.data.record.draws)
+    notes = [Paragraph(note, note=True) for note in (*_few(best), *_edges(best))]
+    return [*blocks, *_code(best), *notes]
+
+
+def forest_of(sources: Sequence[Source]) -> Effects:
+    """Return the changes of all recipes of the studies that measure what the best one does.
+
+    Args:
+        sources: Case studies, each a `StudyResults`.
+    """
+    best = ranked(sources)[0]
+    same = [source.at("fresh") for source in sources if alike(source.at("fresh"), best.at("fresh"))]
+    label = advised(best)
+    return effects(same, "" if label == NONE else label)
+
+
+def ranked(sources: Sequence[Source]) -> list[Source]:
+    """Return case studies, the one whose advice does best first.
+
+    Args:
+        sources: Case studies, each a `StudyResults`.
+    """
+    return sorted(sources, key=lambda source: _beaten(source, sources))
+
+
+def reasons(sources: Sequence[Source]) -> list[Text]:
+    """Say how the advice was chosen, and against what.
+
+    Args:
+        sources: Case studies, each a `StudyResults`.
+    """
+    best, *rest = ranked(sources)
+    told: list[Text] = []
+    if chosen(best.at("fresh")) != NONE:
+        told += [_over(best), *_changes(best)]
+    told += [sentence for other in rest for sentence in _other(best, other)]
+    return [*told, *_chosen(best), *(sentence for source in rest for sentence in _edges(source))]
 
 
 def advised(source: Source) -> str:
     """Return the recipe chosen most often on validation rows if it improves a metric and worsens none, else none."""
-    moves = _moves(source)
-    return _tried(source) if 1 in moves and -1 not in moves else NONE
+    moves = moved(source.at("fresh"))
+    return chosen(source.at("fresh")) if 1 in moves and -1 not in moves else NONE
 
 
 def comparable(source: Source) -> bool:
@@ -69,31 +96,6 @@ def _beaten(source: Source, sources: Sequence[Source]) -> float:
     return sum(summaries.beats(*rival, mine, advised(source), "validation_loss").probability for rival in rivals)
 
 
-def _measured(fresh: Source) -> list[str]:
-    return [f"test_{name}" for name in reversed(measured(fresh.data))]
-
-
-def _tried(source: Source) -> str:
-    """Return the recipe chosen most often on validation rows, or the baseline if there are none."""
-    fresh = source.at("fresh")
-    return str(fresh.find(summaries.recommended).data) if "validation_loss" in fresh.data else NONE
-
-
-def _moves(source: Source) -> list[int]:
-    """Return the direction in which the recipe chosen most often moves each metric."""
-    fresh, label = source.at("fresh"), _tried(source)
-    return [] if label == NONE else [_moved(fresh, label, name) for name in _measured(fresh)]
-
-
-def _moved(fresh: Source, recipe: str, variable: str) -> int:
-    """Return 1 if a recipe is surely better than the baseline, in size and in how often, −1 if worse, else 0."""
-    paired, share = (fresh.find(f, recipe, variable).data for f in (summaries.gain, summaries.outperforms))
-    low, high = (-paired.high, -paired.low) if summaries.lower_is_better(variable) else (paired.low, paired.high)
-    if low > 0 and share.low > 0.5:
-        return 1
-    return -1 if high < 0 and share.high < 0.5 else 0
-
-
 def _trial(source: Source) -> Text:
     ran = source.at("fresh").find(summaries.last_epoch).number(form="d")
     full = source.at("record.epochs").number(form="d")
@@ -105,7 +107,12 @@ def _trial(source: Source) -> Text:
     return [*told, "holds for so short a training only."]
 
 
-def _advice(source: Source) -> Text:
+def advice(source: Source) -> Text:
+    """Return the recipe to use and the size of what it changes, in one sentence.
+
+    Args:
+        source: `StudyResults`.
+    """
     label = advised(source)
     if "validation_loss" not in source.data.fresh:
         return ["No recipe can be recommended: there are no validation rows to choose one by."]
@@ -113,22 +120,24 @@ def _advice(source: Source) -> Text:
         return _unadvised(source)
     arm = _arm(source, label)
     number = f"{_number(arm, label):g}"
-    if label != f"{arm.method}({number})":
-        return ["Use ", Code(label), "."]
-    return ["Use ", Code(arm.method), f" with {arm.quantity} ", Code(number), "."]
+    told: list[Piece] = ["Use ", Code(label)]
+    if label == f"{arm.method}({number})":
+        told = ["Use ", Code(arm.method), f" with {arm.quantity} ", Code(number)]
+    return [*told, ": it ", *improvements(source.at("fresh"), label), "."]
 
 
 def _unadvised(source: Source) -> Text:
     """Say why no recipe is recommended."""
-    fresh, tried = source.at("fresh"), _tried(source)
+    fresh = source.at("fresh")
+    tried = chosen(fresh)
     without = "." if _few(source) else ": train without a regulariser."
     if tried == NONE:
         return ["On the validation rows no recipe is chosen more often than ", Code(NONE), without]
     if not fresh.find(summaries.gain, tried, LOSS).data.n:
         beside = "every training beside it without a regulariser diverged."
         return [Code(tried), " is chosen most often on the validation rows; ", beside]
-    found = "helps in one thing and harms in another" if 1 in _moves(source) else "is not shown to help"
-    return [Code(tried), f", chosen most often on the validation rows, {found}", without]
+    found = "improves one measure and worsens another" if 1 in moved(fresh) else "is not shown to help"
+    return [Code(tried), ", chosen most often on the validation rows, ", found, without]
 
 
 def _code(source: Source) -> list[Block]:
@@ -145,17 +154,20 @@ def _code(source: Source) -> list[Block]:
 
 
 def _over(source: Source) -> Text:
-    draws = source.at("fresh").find(summaries.lanes, "draw").number(form="d")
-    return ["Over ", draws, f" {source.data.record.draws}, ", Code(_tried(source)), " against ", Code(NONE), ":"]
+    fresh, draws = source.at("fresh"), source.data.record.draws
+    count = fresh.find(summaries.lanes, "draw").number(form="d")
+    return ["Over ", count, f" {draws}, ", Code(chosen(fresh)), " against ", Code(NONE), ":"]
 
 
 def _changes(source: Source) -> list[Text]:
-    fresh, label = source.at("fresh"), _tried(source)
+    fresh = source.at("fresh")
+    label = chosen(fresh)
     told: list[Text] = []
-    for name in _measured(fresh):
-        before, after = (fresh.find(summaries.mean, recipe, name).number() for recipe in (NONE, label))
-        words = quantity(fresh.data, name).words
-        told.append([f"Test {words} ", before, " → ", after, ": ", *change(fresh, label, name), "."])
+    for name in measures(fresh):
+        what = quantity(fresh.data, name)
+        means = [fresh.find(summaries.mean, recipe, name) for recipe in (NONE, label)]
+        before, after = (mean.number(form=what.level, times=what.times) for mean in means)
+        told.append([f"Test {what.label} ", before, " → ", after, ": ", *change(fresh, label, name), "."])
     return told
 
 
@@ -169,12 +181,12 @@ def _chosen(source: Source) -> list[Text]:
     told: list[Piece] = [f"The {loss} of each draw's validation rows chose it: ", Code(label)]
     told += [" in ", picked.number(form="d"), " of ", draws.number(form="d"), " draws, no other more often. "]
     told += ["Choosing so anew in each draw and reading its test rows once: "]
-    for place, name in enumerate(_measured(fresh)):
+    for place, name in enumerate(measures(fresh)):
         part = name.removeprefix("test_")
         told += ["; " if place else "", f"test {quantity(fresh.data, name).words} "]
         gain = fresh.find(summaries.choice_gain, part)
         told += interval(gain, fresh.data, name)
-        told += [", better in ", *_share(fresh.find(summaries.choice_outperforms, part), gain)]
+        told += [", better in ", *share_of_units(fresh.find(summaries.choice_outperforms, part), gain)]
     return [[*told, "."]]
 
 
@@ -207,7 +219,7 @@ def _other(best: Source, other: Source) -> list[Text]:
     if label == NONE:
         return [[*told, "no recipe is recommended."]]
     told += [Code(label), " does best: "]
-    for place, name in enumerate(_measured(fresh)):
+    for place, name in enumerate(measures(fresh)):
         change = fresh.find(summaries.gain, label, name)
         told += [
             "; " if place else "",
@@ -223,54 +235,8 @@ def _other(best: Source, other: Source) -> list[Text]:
             *interval(head, fresh.data, LOSS),
             f" of {quantity(fresh.data, LOSS).words} against it and is",
         ]
-        told += [" better in ", *_share(share, head)]
+        told += [" better in ", *share_of_units(share, head)]
     return [[*told, "."]]
-
-
-def _held(source: Source) -> list[Text]:
-    """State for each claim of the study whether the draws bear it out, and by which difference."""
-    fresh = source.at("fresh")
-    told: list[Text] = []
-    for claim in source.data.record.claims:
-        change = fresh.find(summaries.gain, claim.recipe, claim.variable, claim.against)
-        finding = summaries.finding(source.data, claim)
-        said: Text = [f"{finding.capitalize()}: ", Quoted(claim.words), ". ", Code(claim.recipe), " against "]
-        said = [*said, Code(claim.against), ", ", *counted(source, claim), ": "]
-        told.append([*said, *interval(change, fresh.data, claim.variable), "."])
-    return told
-
-
-def _claims(source: Source) -> list[Text]:
-    """Compare the published gain of each highlight with that over the draws."""
-    study, fresh, record = source.at("published"), source.at("fresh"), source.data.record
-    if study.data is None or not comparable(source) or NONE not in record.published:
-        return []
-    told: list[Text] = []
-    for label in [label for label in record.highlights if label in record.published]:
-        ours = [study.find(summaries.mean, name, ACCURACY) for name in (label, NONE)]
-        theirs = [source.find(summaries.published, name, "test") for name in (label, NONE)]
-        same = all(abs(a.data - b.data) < 0.0005 for a, b in zip(ours, theirs, strict=True))
-        gained, share = study.find(summaries.gain, label, ACCURACY), source.find(summaries.share_of_published, label)
-        claim: list[Piece] = ["With the published data ", Code(label), " reaches ", ours[0].number()]
-        claim += [" against ", ours[1].number(), ", as published" if same else ", published as "]
-        claim += [] if same else [theirs[0].number(), " against ", theirs[1].number()]
-        claim += [
-            ": ",
-            gained.number("mean", "+.2f", 100),
-            " points. Over ",
-            fresh.find(summaries.lanes, "draw").number(form="d"),
-        ]
-        claim += [f" {record.draws}: ", *change(fresh, label, ACCURACY)]
-        if gained.data.mean > 0 and 0 < share.data < 1:
-            claim += [". The gain is ", share.number(form=".0f", times=100), " % of the published one"]
-        loss, errors = (fresh.find(summaries.reduction, label, name) for name in (LOSS, ACCURACY))
-        what = quantity(fresh.data, LOSS).words.capitalize()
-        beside = "" if math.isnan(errors.data) else f" gains {'more' if loss.data > errors.data else 'less'}"
-        claim += [f". {what}{beside}: ", *change(fresh, label, LOSS), "; "]
-        claim += [loss.number(form="z.0f", times=100), " % less"]
-        claim += [", and ", errors.number(form="z.0f", times=100), " % fewer errors"] if beside else []
-        told.append([*claim, "."])
-    return told
 
 
 def _arm(source: Source, label: str) -> ArmRecord:

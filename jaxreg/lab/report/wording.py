@@ -1,12 +1,80 @@
-"""Phrases of the verdict: changes, intervals and counts."""
+"""Phrases of the verdict: changes in plain words, intervals and counts."""
+
+import math
 
 import xarray as xr
 
-from jaxreg.lab.report.document import Quoted, Text
+from jaxreg.lab.report.document import Piece, Quoted, Text
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.quantities import quantity
 from jaxreg.lab.studies import summaries
-from jaxreg.lab.studies.results import Claim
+from jaxreg.lab.studies.results import NONE, Claim
+
+_PARTS = (
+    (0.22, 0.28, "a quarter"),
+    (0.31, 0.36, "a third"),
+    (0.64, 0.69, "two thirds"),
+    (0.72, 0.78, "three quarters"),
+)
+_HALVES = ((0.43, 0.47, "nearly halves"), (0.47, 0.53, "halves"), (0.53, 0.64, "more than halves"))
+"""Least and largest share that a word stands for."""
+_LITTLE = 0.005
+
+
+def size(fresh: Source, recipe: str, variable: str) -> Text:
+    """Say in plain words how much a recipe changes a measure, such as "halves the test loss".
+
+    Args:
+        fresh: Dataset over draws.
+        recipe: Label of the recipe.
+        variable: Variable, such as "test_loss" or "test_accuracy".
+    """
+    saved = fresh.find(summaries.reduction, recipe, variable)
+    what = _named(fresh, variable)
+    # A share of a loss that can be negative says nothing.
+    positive = variable.endswith("accuracy") or fresh.find(summaries.mean, NONE, variable).data > 0
+    if not math.isfinite(saved.data) or not positive:
+        unit = quantity(fresh.data, variable)
+        change = fresh.find(summaries.gain, recipe, variable).number("mean", unit.form, unit.times)
+        return [f"changes {what} by ", change, f" {unit.unit}" if unit.unit else ""]
+    if variable.endswith("accuracy"):
+        return fewer_errors(saved, fresh.find(summaries.one_in, recipe, variable))
+    return less_loss(saved, what)
+
+
+def less_loss(saved: Source, what: str) -> Text:
+    """Say how much of a loss is saved, such as "halves the test loss".
+
+    Args:
+        saved: Share of it; negative if there is more of it.
+        what: Name of the loss, with its article.
+    """
+    if abs(saved.data) < _LITTLE:
+        return [f"hardly changes {what}"]
+    for least, most, verb in _HALVES:
+        if least <= saved.data < most:
+            return [f"{verb} {what}"]
+    part = next((words for least, most, words in _PARTS if least <= saved.data <= most), None)
+    verb = "lowers" if saved.data > 0 else "raises"
+    return [f"{verb} {what} by ", *([part] if part else [_percent(saved), " %"])]
+
+
+def fewer_errors(saved: Source, one_in: Source) -> Text:
+    """Say how many errors are saved, such as "makes one error in 15 fewer".
+
+    Args:
+        saved: Share of them; negative if there are more.
+        one_in: How many errors there are to one that is saved or added.
+    """
+    if abs(saved.data) < _LITTLE:
+        return ["hardly changes the number of errors"]
+    for least, most, verb in _HALVES:
+        if least <= saved.data < most:
+            return [f"{verb} the errors"]
+    more = "fewer" if saved.data > 0 else "more"
+    if abs(saved.data) < _HALVES[0][0]:
+        return ["makes one error in ", one_in.number(form=".0f"), f" {more}"]
+    return ["makes ", _percent(saved), f" % {more} errors"]
 
 
 def change(fresh: Source, recipe: str, variable: str) -> Text:
@@ -19,7 +87,7 @@ def change(fresh: Source, recipe: str, variable: str) -> Text:
     """
     gain, share = (fresh.find(figure, recipe, variable) for figure in (summaries.gain, summaries.outperforms))
     words = share.data.verdict
-    return [*interval(gain, fresh.data, variable), ", better in ", *_share(share, gain), f": {words}"]
+    return [*interval(gain, fresh.data, variable), ", better in ", *share_of_units(share, gain), f": {words}"]
 
 
 def interval(result: Source, dataset: xr.Dataset, variable: str) -> Text:
@@ -28,6 +96,13 @@ def interval(result: Source, dataset: xr.Dataset, variable: str) -> Text:
     mean, low, high = (result.number(field, what.form, what.times) for field in ("mean", "low", "high"))
     unit = f" {what.unit}" if what.unit else ""
     return [mean, f"{unit} (", result.number("confidence", ".0f", 100), " % interval ", low, " to ", high, ")"]
+
+
+def difference(result: Source, dataset: xr.Dataset, variable: str, *, unit: bool = False) -> Text:
+    """Return a paired difference for the cell of a table: the mean, and in brackets the ends of its interval."""
+    what = quantity(dataset, variable)
+    mean, low, high = (result.number(field, what.form, what.times) for field in ("mean", "low", "high"))
+    return [mean, f" {what.unit}" if unit and what.unit else "", " (", low, " to ", high, ")"]
 
 
 def counted(source: Source, claim: Claim) -> Text:
@@ -40,8 +115,17 @@ def counted(source: Source, claim: Claim) -> Text:
     return [Quoted(what.words), " by more than " if claim.sign else " to within ", least, unit]
 
 
-def _share(share: Source, paired: Source) -> Text:
+def share_of_units(share: Source, paired: Source) -> Text:
+    """Describe how often a recipe is better: the share of the draws, or of the seeds, and its interval."""
     # With a digit, for an end just above one half is not to be read as one half.
     low, high = (share.number(field, ".1f", 100) for field in ("low", "high"))
     middle = share.number("probability", ".0f", 100)
     return [middle, f" % of the {paired.data.unit}s (", low, " to ", high, " %)"]
+
+
+def _named(fresh: Source, variable: str) -> str:
+    return "the test loss" if variable.endswith("_loss") else f"the test {quantity(fresh.data, variable).words}"
+
+
+def _percent(saved: Source) -> Piece:
+    return Source(f"abs({saved.name})", abs(saved.data)).number(form=".0f", times=100)

@@ -144,7 +144,7 @@ def nested(
     best, picks = choices(tried, parts, test, validation)
     single = OuterFolds(*(np.stack([values[list(picks), at], values[0]]) for values in (scores, losses)))
     of = single if outer is None else outer(picks)
-    score_of_all = _estimate(of.score[0], ratio)
+    score_of_all = estimate(of.score[0], ratio)
     if rows:
         low, high = share_interval(min(1.0, max(0.0, score_of_all.mean)), rows, confidence=_ONE_ERROR)
         score_of_all = dataclasses.replace(score_of_all, error=max(score_of_all.error, (high - low) / 2))
@@ -152,9 +152,9 @@ def nested(
         chosen=best,
         picks=picks,
         score=score_of_all,
-        loss=_estimate(of.loss[0], ratio),
-        score_gain=_estimate(of.score[0] - of.score[1], ratio),
-        loss_gain=_estimate(of.loss[1] - of.loss[0], ratio),
+        loss=estimate(of.loss[0], ratio),
+        score_gain=estimate(of.score[0] - of.score[1], ratio),
+        loss_gain=estimate(of.loss[1] - of.loss[0], ratio),
         scores=scores,
         losses=losses,
         outer=of,
@@ -184,7 +184,7 @@ def choose(tried: Sequence[Candidate], losses: np.ndarray) -> int:
     if not np.isfinite(means[best]):
         raise ValueError("every candidate diverged on some fold: scale the target, or lower the learning rate")
     if np.isfinite(means[0]):
-        gain = _estimate(losses[0] - losses[best], 0.0)
+        gain = estimate(losses[0] - losses[best], 0.0)
         if gain.mean <= max(gain.error, WORTH * means[0]):
             return 0
     family = [place for place, each in enumerate(tried) if each.method == tried[best].method]
@@ -202,7 +202,7 @@ def _rivals(tried: Sequence[Candidate], losses: np.ndarray, ratio: float) -> tup
     rivals = []
     for method in dict.fromkeys(each.method for each in tried):
         place = min((p for p, each in enumerate(tried) if each.method == method), key=means.__getitem__)
-        gap = _estimate(losses[place] - losses[best], ratio)
+        gap = estimate(losses[place] - losses[best], ratio)
         if np.isfinite(means[place]) and gap.mean <= gap.error and method != NONE:
             rivals.append((means[place], method))
     return tuple(method for _, method in sorted(rivals))
@@ -212,7 +212,13 @@ def _means(losses: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(losses).all(axis=1), losses.astype(np.float64).mean(axis=1), np.inf)
 
 
-def _estimate(values: np.ndarray, ratio: float) -> Estimate:
+def estimate(values: np.ndarray, ratio: float) -> Estimate:
+    """Return the mean over folds and its standard error.
+
+    Args:
+        values: One number per fold.
+        ratio: Size of a fold relative to the rows that its nets train on (Nadeau and Bengio), 0 for independent folds.
+    """
     values = np.asarray(values, np.float64)
     spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
     return Estimate(float(values.mean()), spread * (1 / len(values) + ratio) ** 0.5, len(values))

@@ -7,18 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from jaxreg.lab.plots.theme import BLUE, GREY, ORANGE, style
 from jaxreg.lab.report.document import (
     Block,
     Bullets,
     Code,
+    Details,
     Heading,
     Paragraph,
-    Picture,
     Pictures,
     Quoted,
     Summary,
@@ -26,11 +22,15 @@ from jaxreg.lab.report.document import (
     Text,
     recomputing,
 )
+from jaxreg.lab.report.forest import forest_picture
+from jaxreg.lab.report.html import fragment
 from jaxreg.lab.report.provenance import QuotedNumber, Source
-from jaxreg.lab.report.svg import svg
+from jaxreg.lab.report.wording import fewer_errors, less_loss
 from jaxreg.lab.search import summaries
-from jaxreg.lab.search.candidates import METHODS, NONE
+from jaxreg.lab.search.candidates import NONE
+from jaxreg.lab.search.changes import forest
 from jaxreg.lab.search.nested import WORTH, Estimate
+from jaxreg.lab.search.pictures import curves
 from jaxreg.lab.search.run import Search
 
 _POINTS = 5
@@ -54,15 +54,18 @@ def verdict(source: Source) -> list[Text]:
     score, loss = _SCORE[task], _LOSS[task]
     method = found.chosen.method
     estimates, outer = source.at("found"), _outer_folds(source)
-    told: list[Text] = [["Use no regulariser: no candidate reduces the loss by more than one standard error and 2 %."]]
+    told: list[Text] = [
+        ["Use no regulariser: no candidate reduces the loss by more than one standard error and two per cent."]
+    ]
     if method != NONE:
         advice: Text = [Code(found.chosen.label), f": {_MEANING[method]}."]
-        told = [["Use ", *advice]]
+        told = [["Use ", *advice], ["It ", *_size(source), "."]]
         if not (_steps(nested.loss_gain) > _SHOWN and method in nested.tally(found.tried)):
             told = [["No regulariser is shown to help here. If you must take one, take ", *advice]]
+        told.append(_why(source))
     told.append([
         f"Expected on new rows: {score} ", *_spread(estimates.at("score")), f", {loss} ",
-        *_spread(estimates.at("loss")), " ± a standard error (", outer, " folds that neither chose nor trained).",
+        *_spread(estimates.at("loss")), " (± a standard error, over ", outer, " folds that neither chose nor trained).",
     ])  # fmt: skip
     told.append([
         f"Against no regulariser on the same folds: {score} ", *_spread(estimates.at("score_gain"), "+.3f"),
@@ -93,40 +96,31 @@ def verdict(source: Source) -> list[Text]:
 
 
 def table(source: Source) -> Table:
-    """One row a candidate: score, loss and what it gains over no regulariser, on the outer folds.
+    """The best candidate of each method and the chosen one, the least loss first.
 
     Args:
         source: The search.
     """
+    found: Search = source.data
+    means = found.found.losses.mean(axis=1)
+    order = sorted(range(len(found.tried)), key=lambda at: (not np.isfinite(means[at]), means[at]))
+    best = {found.tried[at].method: at for at in reversed(order)}
+    shown = [at for at in order if best[found.tried[at].method] == at or at == found.found.chosen]
+    return _candidates(source, shown, "Best candidate of each method, the least loss first")
+
+
+def _candidates(source: Source, places: Sequence[int], words: str) -> Table:
     rows: list[Sequence[Text]] = []
-    for candidate in source.data.tried:
-        label = candidate.label
-        cells = [source.find(function, label) for function in (summaries.mean_score, summaries.mean_loss)]
-        shown = [cell.number() for cell in cells] + [source.find(summaries.loss_gain, label).number(form="+.3f")]
+    for place in places:
+        label = source.data.tried[place].label
+        score, loss = (source.find(one, label).number() for one in (summaries.mean_score, summaries.mean_loss))
+        change = source.find(summaries.change_in_loss, label)
         share = source.find(summaries.win_rate, label).number(form=".0f", times=100)
-        rows.append([[Code(label)], *([cell] for cell in shown), [share, " %"]])
-    caption: Text = ["Mean over ", _outer_folds(source), " outer folds, before the choice"]
-    columns = ["candidate", _SCORE[source.data.setting.task.name], "loss", "loss gained", "better in"]
-    return Table(caption, columns, rows, [source.data.chosen.label])
-
-
-def lines(source: Source) -> list[str]:
-    """The table for a terminal, the candidates of each method by strength.
-
-    Args:
-        source: The search.
-    """
-    shown = table(source)
-    rows = [list(shown.columns), *(["".join(map(str, cell)) for cell in row] for row in shown.rows)]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    told = ["".join(map(str, shown.caption))]
-    for row in rows:
-        first, *rest = (
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        told.append("  ".join([first, *rest]) + (" <" if row[0] in shown.marked else ""))
-    return told
+        cells: list[Text] = [_spread(change, "+.3f"), [share, " %"]] if place else [[], []]
+        rows.append([[Code(label)], [loss], cells[0], cells[1], [score]])
+    caption: Text = [f"{words}: means over ", _outer_folds(source), " outer folds, changes ± a standard error"]
+    columns = ["candidate", "loss", "change in loss", "better in", _SCORE[source.data.setting.task.name]]
+    return Table(caption, columns, rows, [source.data.chosen.label], ["better in"])
 
 
 def blocks(source: Source, folder: Path, name: str, notes: Sequence[str], command: str) -> list[Block]:
@@ -143,17 +137,30 @@ def blocks(source: Source, folder: Path, name: str, notes: Sequence[str], comman
     made: list[Text] = [["Command: ", Code(command)], _sizes(source), ["Versions: ", Code(_versions())]]
     parts: list[Block] = [
         Heading(["Which regulariser for ", Quoted(name), "?"], 1),
-        Summary([Paragraph(first, lead=True), *map(Paragraph, rest)]),
+        Summary([Paragraph(first, lead=True), *map(Paragraph, rest)], forest_picture(forest(source), "forest")),
     ]
     if notes:
         parts += [Heading(["What was noticed in the table"]), Bullets([[Quoted(note)] for note in notes])]
-    parts += [Heading(["Candidates"]), Pictures([_strengths(source.data), _curves(source.data)]), table(source)]
-    parts += [Heading(["How it was made"]), Bullets(made)]
+    everything = _candidates(source, range(len(source.data.tried)), "Every candidate, strengths rising")
+    parts += [Heading(["Candidates"]), table(source), Details("Every candidate", [everything], printed=True)]
+    parts += [Pictures([curves(source.data)]), Heading(["How it was made"]), Bullets(made)]
     opening = [
         "from pathlib import Path", "", "from jaxreg.lab.search import *", "",
         f"{source.name} = open_search(Path({str(folder)!r}))",
     ]  # fmt: skip
     return [*parts, recomputing(parts, opening)]
+
+
+def notebook(search: Search) -> str:
+    """Return the verdict and the forest plot as HTML for a notebook.
+
+    Args:
+        search: The search.
+    """
+    source = Source("search", search)
+    first, *rest = verdict(source)
+    told: list[Block] = [Paragraph(first, lead=True), *map(Paragraph, rest), table(source)]
+    return fragment([Summary(told, forest_picture(forest(source), "forest"))])
 
 
 def summary(source: Source) -> dict[str, Any]:
@@ -195,6 +202,24 @@ _MEANING = {
 }
 
 
+def _size(source: Source) -> Text:
+    """Say in plain words what the whole procedure saves on the outer folds."""
+    told = [less_loss(source.find(summaries.loss_saved), "the loss")]
+    gain, saved = source.data.found.score_gain, source.find(summaries.errors_saved)
+    if source.data.setting.task.classes and np.isfinite(saved.data) and abs(_steps(gain)) > _SHOWN:
+        told.append(fewer_errors(saved, source.find(summaries.one_error_in)))
+    return _joined(told, " and ")
+
+
+def _why(source: Source) -> Text:
+    """Say why the chosen candidate is the one of its method, and its method that of all."""
+    label, best = source.data.chosen.label, source.find(summaries.best_candidate).data
+    if label == best:
+        return [Code(label), " has the least loss, and no stronger one is within a standard error of it."]
+    rule = " is the strongest of its method within one standard error of "
+    return [Code(label), rule, Code(best), ", which has the least loss: what is stronger is simpler."]
+
+
 def _known(estimate: Estimate) -> dict[str, float | None]:
     # JSON has no NaN.
     return {name: _or_none(value) for name, value in vars(estimate).items()}
@@ -230,8 +255,8 @@ def _spread(estimate: Source, form: str = ".3f") -> Text:
     return [estimate.number("mean", form), " ± ", estimate.number("error")]
 
 
-def _joined(parts: Sequence[Text]) -> Text:
-    return [piece for place, part in enumerate(parts) for piece in ([", "] if place else []) + list(part)]
+def _joined(parts: Sequence[Text], between: str = ", ") -> Text:
+    return [piece for place, part in enumerate(parts) for piece in ([between] if place else []) + list(part)]
 
 
 def _outer_folds(source: Source) -> QuotedNumber:
@@ -256,52 +281,3 @@ def _sizes(source: Source) -> Text:
 def _versions() -> str:
     found = [f"{name} {version(name)}" for name in ("jaxreg", "jax", "jaxlib", "numpy")]
     return f"{', '.join(found)}, Python {platform.python_version()}"
-
-
-def _strengths(found: Search) -> Picture:
-    with style():
-        figure = Figure(figsize=(6.4, 3.6))
-        ax = figure.add_subplot()
-        nested = found.found
-        names = [name for name in METHODS if any(each.method == name for each in found.tried)]
-        for place, name in enumerate(names):
-            mine = [at for at, each in enumerate(found.tried) if each.method == name]
-            ax.plot([place] * len(mine), nested.losses[mine].mean(axis=1), "o", color=GREY, markersize=4)
-        at = nested.chosen
-        ax.plot(names.index(found.chosen.method), nested.losses[at].mean(), "o", color=ORANGE, markersize=7)
-        ax.axhline(nested.losses[0].mean(), color=BLUE, linewidth=1, linestyle="--")
-        ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
-        _readable(ax)
-        ax.set_ylabel("loss on outer folds")
-        caption = "Loss of every candidate (a dot a strength); the chosen one orange; the dashed line is no regulariser"
-        return Picture("strengths", caption, svg(figure, "strengths"))
-
-
-def _curves(found: Search) -> Picture:
-    with style():
-        figure = Figure(figsize=(6.4, 3.6))
-        ax = figure.add_subplot()
-        outer = [at for at, part in enumerate(found.parts) if part.test == part.validation >= 0]
-        epochs = np.linspace(0, found.setting.epochs, found.setting.points + 1)
-        for place, colour in {0: BLUE, found.found.chosen: ORANGE}.items():
-            label = found.tried[place].label
-            for part, line in (("train", ":"), ("test", "-")):
-                curve = found.lanes[f"{part}_loss"][place, outer].mean(axis=0)
-                ax.plot(epochs, curve, line, color=colour, label=f"{label}, {part}")
-        _readable(ax)
-        ax.set_xlabel("epoch")
-        ax.set_ylabel("loss")
-        ax.legend()
-        return Picture("curves", "Loss while training, mean over the outer folds", svg(figure, "curves"))
-
-
-def _readable(ax: Axes) -> None:
-    # A logarithmic axis with numbers: losses seldom span a power of ten.
-    ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
-    low, high = ax.get_ylim()
-    if high < 4 * low:  # too little for more than one of 1, 2 and 5
-        ax.yaxis.set_major_locator(FixedLocator(list(MaxNLocator(5).tick_values(low, high))))
-        ax.set_ylim(low, high)

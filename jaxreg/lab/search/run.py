@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxreg.lab.cards import drawn_by
 from jaxreg.lab.search.candidates import Candidate
 from jaxreg.lab.search.fitted_model import Net
 from jaxreg.lab.search.folds import PaddedRows, Setting, Split, deal, nested_splits, train
@@ -41,6 +42,16 @@ class Search:
     found: Nested
     net: Net
     rows: int
+
+    def __repr__(self) -> str:
+        loss, gain = self.found.loss, self.found.loss_gain
+        return (
+            f"Search(chosen={self.chosen.label!r}, candidates={len(self.tried)}, rows={self.rows}, "
+            f"loss={loss.mean:.4g} ± {loss.error:.2g}, loss_gain={gain.mean:.4g} ± {gain.error:.2g})"
+        )
+
+    def _repr_html_(self) -> str:
+        return drawn_by("jaxreg.lab.search.report", self)
 
     @property
     def chosen(self) -> Candidate:

@@ -9,17 +9,23 @@ import numpy as np
 from jaxreg.lab.search.candidates import CONSTANT
 from jaxreg.lab.search.fitted_model import load
 from jaxreg.lab.search.folds import nested_splits
-from jaxreg.lab.search.nested import Estimate, OuterFolds
+from jaxreg.lab.search.nested import Estimate, OuterFolds, estimate
 from jaxreg.lab.search.plan import Plan, planned_for
 from jaxreg.lab.search.run import Search, judged
 from jaxreg.lab.sweeps.joined import open_store
 
 __all__ = [
+    "best_candidate",
+    "change_in_loss",
+    "change_in_score",
+    "errors_saved",
     "loss_change",
     "loss_gain",
+    "loss_saved",
     "mean_loss",
     "mean_score",
     "nets",
+    "one_error_in",
     "open_search",
     "still_falls",
     "times_picked",
@@ -59,6 +65,23 @@ def loss_change(search: Search) -> Estimate:
     return dataclasses.replace(gain, mean=0.0 - gain.mean)
 
 
+def loss_saved(search: Search) -> float:
+    """Return the share of the loss without a regulariser that the whole procedure saves on the outer folds."""
+    return float(search.found.loss_gain.mean / search.found.outer.loss[1].mean())
+
+
+def errors_saved(search: Search) -> float:
+    """Return the share of the errors without a regulariser that the whole procedure saves; NaN if there are none."""
+    errors = 1 - search.found.outer.score[1].mean()
+    return float(search.found.score_gain.mean / errors) if errors else float("nan")
+
+
+def one_error_in(search: Search) -> float:
+    """Return n if the whole procedure saves, or adds, one n-th of the errors; infinite for no change."""
+    share = abs(errors_saved(search))
+    return 1 / share if share else float("inf")
+
+
 def times_picked(search: Search, method: str) -> int:
     """Return the number of outer folds in which a method was chosen without them."""
     return search.found.tally(search.tried).get(method, 0)
@@ -77,6 +100,23 @@ def mean_loss(search: Search, candidate: str) -> float:
 def loss_gain(search: Search, candidate: str) -> float:
     """Return the mean loss of no regulariser minus that of a candidate."""
     return float(_gains(search, candidate).mean())
+
+
+def change_in_loss(search: Search, candidate: str) -> Estimate:
+    """Return the loss of a candidate minus that of no regulariser, over the outer folds."""
+    return estimate(-_gains(search, candidate), 1 / (search.plan.folds - 1))
+
+
+def change_in_score(search: Search, candidate: str) -> Estimate:
+    """Return the score of a candidate minus that of no regulariser, over the outer folds."""
+    scores = search.found.scores
+    return estimate(scores[_place(search, candidate)] - scores[0], 1 / (search.plan.folds - 1))
+
+
+def best_candidate(search: Search) -> str:
+    """Return the label of the candidate with the least mean loss over the outer folds."""
+    means = search.found.losses.mean(axis=1)
+    return search.tried[int(np.nanargmin(means))].label
 
 
 def win_rate(search: Search, candidate: str) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats as scipy_stats
 
+from jaxreg.lab.cards import card, short
 from jaxreg.lab.stats.intervals import (
     check_confidence,
     constant,
@@ -50,6 +51,18 @@ class Paired:
     unit: str
     confidence: float = 0.95
     diverged: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Paired({', '.join(f'{name}={short(value)}' for name, value in vars(self).items())})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ["mean", short(self.mean)],
+            [f"{100 * self.confidence:g} % interval", f"{short(self.low)} to {short(self.high)}"],
+            ["better, equal, worse", f"{self.wins}, {self.ties}, {self.losses} of {self.n} {self.unit}s"],
+            *([["left out, diverged", str(len(self.diverged))]] if self.diverged else []),
+        ]
+        return card("Paired differences a \N{MINUS SIGN} b", [], rows)
 
 
 def paired(

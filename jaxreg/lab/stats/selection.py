@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from jaxreg.lab.cards import card, short
 from jaxreg.lab.stats.lanes import OVER, TIE, finite, named, per_unit, unit
 
 
@@ -111,6 +112,15 @@ class NestedChoice:
     best_of_grid: float
     best_of_grid_label: Hashable
     diverged: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        shown = {name: value for name, value in vars(self).items() if not isinstance(value, xr.DataArray)}
+        return f"NestedChoice({', '.join(f'{name}={short(value)}' for name, value in shown.items())})"
+
+    def _repr_html_(self) -> str:
+        units = sum(self.tally.values())
+        rows = [[str(label), f"{count} of {units}"] for label, count in self.tally.items()]
+        return card(f"Chosen on validation data; mean test figure {short(self.mean)}", ["chosen", "times"], rows)
 
 
 def nested_choice(

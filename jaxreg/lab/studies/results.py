@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from jaxreg.lab.atomic_files import write_whole
+from jaxreg.lab.cards import drawn_by
 from jaxreg.lab.stats.lanes import OVER
 from jaxreg.lab.sweeps.joined import open_store
 
@@ -136,6 +137,14 @@ class StudyResults(NamedTuple):
     published: xr.Dataset | None
     fresh: xr.Dataset
 
+    def __repr__(self) -> str:
+        parts = {"published": self.published, "fresh": self.fresh}
+        sizes = [f"{name}: {dict(part.sizes)}" for name, part in parts.items() if part is not None]
+        return f"StudyResults({self.record.title!r}, {', '.join(sizes)})"
+
+    def _repr_html_(self) -> str:
+        return drawn_by("jaxreg.lab.report.compose", self)
+
 
 def store_folder(folder: Path, kind: str, method: str) -> Path:
     """Return the folder of the store of one arm."""
@@ -188,11 +197,8 @@ def _recipes(arm: ArmRecord, results: xr.Dataset) -> xr.Dataset:
 def open_sweep(folder: str | Path) -> xr.Dataset:
     """Read a stored training sweep, with its axes other than seed and draw flattened into one dimension `recipe`.
 
-    A setting is labelled by its axes, such as "l2=0.001". A single axis of numbers also becomes the coordinate
-    `strength`, and its 0 is labelled "none", the baseline.
-
     Args:
-        folder: Store of a sweep over `jaxreg.lab.fit`.
+        folder: Store of a sweep over a training, such as `jaxreg.lab.fit` or a function of your own.
 
     Raises:
         FileNotFoundError: If the folder holds no store.
@@ -208,13 +214,39 @@ def open_sweep(folder: str | Path) -> xr.Dataset:
         ...     open_sweep(store)["recipe"].values.tolist()
         ['none', 'l2=0.5']
     """
-    dataset = open_store(folder)
-    if not {"diverged_at", "test_loss"} <= set(dataset):
+    return by_recipe(open_store(folder), str(folder))
+
+
+def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
+    """Flatten the axes of a sweep of trainings other than seed and draw into one dimension `recipe`.
+
+    A setting is labelled by its axes, such as "l2=0.001". A single axis of numbers also becomes the coordinate
+    `strength`, and its 0 is labelled "none", the baseline.
+
+    Args:
+        sweep: Results of `jaxreg.lab.sweep`. Losses are named `test_loss`, `train_loss` and `validation_loss`, or
+            `test`, `train` and `validation`. A run without `diverged_at` diverged if its test loss is not finite.
+        name: Name of the sweep in errors.
+
+    Raises:
+        ValueError: If there is no loss on test rows.
+
+    Example:
+        >>> losses = xr.DataArray([[0.5, 0.4], [0.3, 0.2]], dims=("l2", "draw"), coords={"l2": [0.0, 0.1]})
+        >>> by_recipe(xr.Dataset({"test": losses}))["test_loss"].sel(recipe="l2=0.1").values.tolist()
+        [0.3, 0.2]
+    """
+    dataset = sweep.load()
+    dataset = dataset.rename({part: f"{part}_loss" for part in ("train", "test", "validation") if part in dataset})
+    if "test_loss" not in dataset:
         raise ValueError(
-            f"{folder} holds {', '.join(map(str, dataset)) or 'nothing'}; expected a sweep of trainings, whose lanes "
-            "have at least test_loss and diverged_at, as jaxreg.lab.fit gives them"
+            f"{name} holds {', '.join(map(str, dataset)) or 'nothing'}; expected a sweep of trainings that return a "
+            "loss on test rows: name it test_loss, or test"
         )
-    dataset = dataset.load()
+    if "diverged_at" not in dataset:
+        loss = dataset["test_loss"]
+        fine = np.isfinite(loss).all([dim for dim in loss.dims if dim == "epoch"])
+        dataset = dataset.assign(diverged_at=-fine.astype(int))
     if "recipe" in dataset.dims:
         return dataset
     axes = [str(dim) for dim in dataset["diverged_at"].dims if dim not in OVER]

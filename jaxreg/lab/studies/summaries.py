@@ -26,14 +26,18 @@ __all__ = [
     "finding",
     "first_kernel",
     "gain",
+    "high",
     "lanes",
     "last_epoch",
     "lost",
+    "low",
     "lower_is_better",
     "margin",
     "mean",
+    "one_in",
     "outperforms",
     "published",
+    "published_gain",
     "ranked",
     "recommended",
     "reduction",
@@ -87,6 +91,16 @@ def sd(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
     """Return the standard deviation (n − 1) over the runs of a recipe that did not diverge; NaN for fewer than two."""
     lanes = final(dataset, recipe, variable).astype(np.float64)
     return float(lanes.std(ddof=1)) if int(lanes.notnull().sum()) > 1 else float("nan")
+
+
+def low(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
+    """Return the 10th percentile over the runs of a recipe that did not diverge."""
+    return _quantile(dataset, recipe, variable, 0.1)
+
+
+def high(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
+    """Return the 90th percentile over the runs of a recipe that did not diverge."""
+    return _quantile(dataset, recipe, variable, 0.9)
 
 
 def lower_is_better(variable: str) -> bool:
@@ -168,6 +182,11 @@ def published(study: StudyResults, recipe: str, part: str) -> float:
     return {"train": train, "test": test}[part]
 
 
+def published_gain(study: StudyResults, recipe: str) -> float:
+    """Return the published test accuracy of a recipe minus that of the baseline; NaN if one was not published."""
+    return published(study, recipe, "test") - published(study, NONE, "test")
+
+
 def share_of_published(study: StudyResults, recipe: str) -> float:
     """Return the gain in accuracy over the draws as a share of that on the published data; NaN without such a gain."""
     if study.published is None or not (theirs := gain(study.published, recipe, "test_accuracy").mean):
@@ -201,6 +220,12 @@ def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Ha
     ends = [mean(dataset, name, variable) for name in (recipe, baseline)]
     after, before = ends if lower_is_better(variable) else [1 - end for end in ends]
     return 1 - after / before if before else float("nan")
+
+
+def one_in(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:
+    """Return n if a recipe saves, or adds, one n-th of the baseline's mean loss or errors; infinite for no change."""
+    share = abs(reduction(dataset, recipe, variable, baseline))
+    return 1 / share if share else float("inf")
 
 
 def against(
@@ -245,6 +270,12 @@ def significant(dataset: xr.Dataset, variable: str) -> int:
 def first_kernel(dataset: xr.Dataset) -> str:
     """Return the path of the first kernel whose norm is stored, or an empty string."""
     return next((str(name).removeprefix("norm/") for name in dataset if str(name).startswith("norm/")), "")
+
+
+def _quantile(dataset: xr.Dataset, recipe: Hashable, variable: str, share: float) -> float:
+    lanes = final(dataset, recipe, variable).values
+    known = lanes[np.isfinite(lanes)]
+    return float(np.quantile(known, share)) if known.size else float("nan")
 
 
 def _last(dataset: xr.Dataset, variable: str) -> xr.DataArray:

@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxreg._checks import check_integer
 from jaxreg._hyperparameters import known
+from jaxreg.lab.cards import card
 from jaxreg.lab.data import Data
 from jaxreg.lab.models import Model
 from jaxreg.lab.training.metrics import Measure, binary_accuracy, binary_cross_entropy
@@ -87,6 +88,11 @@ class Problem:
                         f"Problem: {name} holds {array[tuple(bad[0])]} at {tuple(map(int, bad[0]))}, one of "
                         f"{len(bad)} such values; expected finite numbers: drop or impute those rows"
                     )
+
+    def _repr_html_(self) -> str:
+        words = {name: getattr(value, "__name__", repr(value)) for name, value in vars(self).items() if name != "model"}
+        words["metrics"] = ", ".join(self.metrics) or "none"
+        return card("Problem", [], [[name, value] for name, value in words.items()])
 
     @property
     def recorded(self) -> np.ndarray:

@@ -9,6 +9,7 @@ import optax
 import jaxreg as jr
 from jaxreg._hyperparameters import Number, hyperparameters, static
 from jaxreg._protocols import Rules, Tree
+from jaxreg.lab.cards import card
 
 
 @hyperparameters
@@ -39,6 +40,10 @@ class Recipe:
     optimizer: Callable[[Number], optax.GradientTransformation] = static(default=jr.keras.adam)
     decays: Rules | None = None
     proximals: Rules | None = None
+
+    def _repr_html_(self) -> str:
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return card("Recipe", [], [[name, getattr(value, "__name__", repr(value))] for name, value in given.items()])
 
     def transformation(self) -> optax.GradientTransformation:
         """Return the Optax chain: penalties, optimiser with the decay beside it, proximal steps, constraints."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -138,9 +139,35 @@ def test_the_list_names_studies_and_results(ran):
     told = json.loads(jaxreg("list", "--json", cwd=folder).stdout)
     assert [(study["name"], study["title"]) for study in told["studies"]] == [("mine", "Two recipes on few rows.")]
     assert told["results"] == ["results/mine"]
+    (stored,) = told["stored"]
+    assert stored["size"] == "2 recipes, 1 seed, 3 draws"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", stored["date"])
     words = jaxreg("list", cwd=folder).stdout
     assert "Two recipes on few rows." in words
     assert "results/mine" in words
+    assert stored["verdict"] in words
+    assert "none" in stored["verdict"] or "Use " in stored["verdict"] or "L2" in stored["verdict"]
+
+
+def test_the_list_names_results_without_a_verdict_and_results_that_are_not_finished(tmp_path, monkeypatch, capsys):
+    make_study(tmp_path / "results" / "old", draws=4)
+    (tmp_path / "results" / "half").mkdir()
+    (tmp_path / "results" / "half" / "study.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    studies.list_all(as_json=True)
+    half, old = json.loads(capsys.readouterr().out)["stored"]
+    assert (old["size"], old["verdict"]) == ("3 recipes, 1 seed, 4 draws", "verdict by jaxreg show results/old")
+    assert half["size"] == "not finished"
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_stored_results_are_shown_in_the_width_of_the_terminal(width, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
+    studies.show(make_study(tmp_path / "weight_regularization", draws=8))
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= width
+    assert "Use L2 with strength 0.01" in told
+    assert "●" in told
 
 
 def test_away_from_a_clone_the_list_has_the_studies_of_the_installed_one(tmp_path):
@@ -155,8 +182,8 @@ def test_results_are_shown_as_tables_and_as_json(tmp_path, capsys):
     studies.show(folder, as_json=True)
     tables = json.loads(capsys.readouterr().out)["tables"]
     assert [row["recipe"] for row in tables[0]["rows"]] == ["none", "L2(0.001)", "L2(0.01)"]
-    (number,) = tables[0]["rows"][0]["test, published"]["numbers"]
-    assert number == {"value": 0.914, "call": "published(weight_regularization, 'none', 'test')"}
+    (number,) = tables[0]["rows"][0]["test accuracy (%), published"]["numbers"]
+    assert number == {"value": 91.4, "call": "100 * published(weight_regularization, 'none', 'test')"}
 
 
 def test_a_sweep_is_shown(tmp_path, capsys):

@@ -25,7 +25,9 @@ def points(collection):
     return np.asarray(collection.get_offsets())
 
 
-@pytest.mark.parametrize("module", ["comparisons", "epochs", "models", "strength_grid", "strengths", "theme"])
+@pytest.mark.parametrize(
+    "module", ["comparisons", "epochs", "forest_plot", "models", "strength_grid", "strengths", "theme"]
+)
 def test_pictures_import_neither_jax_nor_the_global_state_of_pyplot(module):
     source = pathlib.Path(plots.__path__[0], f"{module}.py").read_text(encoding="utf-8")
     names = [
@@ -77,8 +79,8 @@ def test_the_boundary_is_where_the_probability_is_one_half(ax):
     np.testing.assert_allclose(line[:, 0] - 0.7 * line[:, 1], 0.35, atol=5e-3)
     assert np.ptp(line[:, 1]) > 2.9
     colours = shades.get_facecolor()
-    assert colours[0][2] > colours[0][0]  # class 0 is blue
-    assert colours[-1][0] > colours[-1][2]  # class 1 is orange
+    np.testing.assert_allclose(colours[:, 0], colours[:, 2])  # grey
+    assert colours[0][3] < 0.1 < 0.4 < colours[-1][3]  # class 1 is shaded
     assert ax.get_legend_handles_labels()[1] == ["boundary, p = ½"]
 
 
@@ -194,3 +196,46 @@ def test_a_whole_figure_of_pictures_is_laid_out_without_a_warning():
         assert ax.get_ylabel()
         assert ax.get_window_extent().width > 150
     assert theme.BLUE in plots.COLOURS
+
+
+CHANGES = [[-0.3, -0.4, -0.2], [0.1, -0.1, 0.3], [5.0, 4.0, 6.0], [np.nan, np.nan, np.nan]]
+
+
+def test_a_forest_plot_has_means_intervals_and_the_chosen_one_in_colour(ax):
+    labels = ["a", "b", "c", "lost"]
+    assert plots.forest(ax, labels, CHANGES, rows=[0, 1, 2.6, 3.6], chosen="a", span=(-0.5, 1.0)) is ax
+    bars = [line for line in ax.lines if line.get_linestyle() == "-" and len(line.get_xdata()) == 2][1:]
+    assert [tuple(line.get_xdata()) for line in bars] == [(-0.4, -0.2), (-0.1, 0.3), (1.0, 1.0)]
+    assert [line.get_color() == theme.BLUE for line in bars] == [True, False, False]
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [float(line.get_xdata()[0]) for line in dots] == [-0.3, 0.1]
+    assert [line.get_markerfacecolor() == "white" for line in dots] == [False, True]  # the second may be 0
+    assert [line.get_ydata()[0] for line in ax.lines if line.get_marker() == ">"] == [2.6]  # cut off
+    assert [label.get_text() for label in ax.get_yticklabels()] == labels
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first on top
+
+
+def test_a_forest_plot_shows_everything_unless_told_otherwise(ax):
+    plots.forest(ax, ["a", "b", "c", "lost"], CHANGES)
+    low, high = ax.get_xlim()
+    assert low < -0.4
+    assert high > 6.0
+    assert not [line for line in ax.lines if line.get_marker() in "<>"]
+
+
+def test_a_forest_plot_of_other_shapes_is_refused(ax):
+    with pytest.raises(ValueError, match=r"changes of shape \(4, 3\) and 0 rows for 2 labels; expected shape \(2, 3\)"):
+        plots.forest(ax, ["a", "b"], CHANGES)
+    with pytest.raises(ValueError, match="and 1 rows for 4 labels"):
+        plots.forest(ax, list("abcd"), CHANGES, rows=[0])
+
+
+def test_lines_are_labelled_at_their_ends_and_apart(ax):
+    for label, end in (("low", 0.0), ("high", 1.0), ("as high", 1.0), ("_", 0.5)):
+        ax.plot([0, 1], [0.5, end], label=label)
+    assert theme.label_lines(ax) > 0
+    places = {text.get_text(): text.xy[1] for text in ax.texts}
+    assert set(places) == {"low", "high", "as high"}
+    assert places["low"] < places["high"]
+    assert abs(places["high"] - places["as high"]) * ax.bbox.height / ax.figure.dpi > 0.1  # inches
+    assert ax.get_legend() is None

@@ -47,7 +47,9 @@ def page(request, chromium, file):
 
 
 def test_it_renders_without_a_word_on_the_console_or_to_the_network(page, file):
-    assert page.locator(".verdict .lead").first.inner_text() == "Use L2 with strength 0.01."
+    assert page.locator(".verdict .lead").first.inner_text().startswith("Use L2 with strength 0.01: it halves the test")
+    box = page.locator(".verdict figure svg").bounding_box()
+    assert page.kind == "phone" or box["y"] + box["height"] <= page.viewport_size["height"]  # on the first screen
     assert page.locator(".stop svg:visible").count() == 3
     assert page.locator("svg:visible").count() > 8
     page.locator("summary").last.click()
@@ -68,6 +70,11 @@ def test_the_slider_walks_the_strength_and_the_pictures_change(page):
         assert slider.get_attribute("aria-valuetext") == label
         assert page.locator(".stop:visible").count() == 1
         assert page.locator(".stop:visible").get_attribute("data-label") == label
+        marks = page.locator(".walk svg [data-stop]")
+        shown = {
+            mark.get_attribute("data-stop") for mark in marks.all() if mark.get_attribute("visibility") != "hidden"
+        }
+        assert shown == {str(place)}
         seen.append(page.locator(".stop:visible .pictures").screenshot())
     assert len(set(seen)) == 3
     assert page.complaints == []
@@ -79,6 +86,42 @@ def test_nothing_is_wider_than_the_page(page):
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= page.viewport_size["width"]
         assert box["width"] > 250
+
+
+def test_a_click_on_a_heading_sorts_its_table_by_numbers(page):
+    if page.kind == "phone":
+        return  # cards have no heading
+    table = page.locator("table").filter(has_text="chosen in").first
+    heading = table.locator("thead button").nth(1)
+    losses = []
+    for order in ("ascending", "descending"):
+        heading.click()
+        assert table.locator("thead th").nth(1).get_attribute("aria-sort") == order
+        losses.append([float(cell.inner_text()) for cell in table.locator("tbody tr td:nth-child(2)").all()])
+    assert losses[0] == sorted(losses[0])
+    assert losses[1] == sorted(losses[0], reverse=True)
+
+
+def test_a_phone_shows_a_row_as_a_card_that_names_every_cell(page):
+    cell = page.locator("td[data-column='chosen in']").first
+    before = cell.evaluate("cell => getComputedStyle(cell, '::before').content")
+    assert ("chosen in" in before) == (page.kind == "phone")
+
+
+def test_pointing_at_a_row_of_the_forest_plot_tells_its_recipe_and_values(page):
+    hints = page.locator(".verdict .hint title").all_text_contents()
+    assert len(hints) == 4  # two recipes, two measures
+    assert hints[1].startswith("L2(0.01): test cross-entropy \N{MINUS SIGN}0.")
+
+
+def test_print_has_no_column_cut_and_leaves_the_calls_out(chromium, file):
+    context = chromium.new_context(viewport={"width": 703, "height": 1000})  # A4 less its margins
+    page = context.new_page()
+    page.goto(file.as_uri())
+    page.emulate_media(media="print")
+    assert page.evaluate("[...document.querySelectorAll('.wide')].every(box => box.scrollWidth <= box.clientWidth + 1)")
+    assert not page.get_by_text("open_study(Path(").is_visible()
+    context.close()
 
 
 def luminance(page, expression):

@@ -1,5 +1,6 @@
 """Reports of stored results: every number recomputed by its call, the same bytes twice, nothing foreign let in."""
 
+import itertools
 import math
 import re
 
@@ -11,7 +12,6 @@ from helpers.pages import Page, recompute
 from helpers.stored import make_study, make_sweep
 
 from jaxreg.lab import Labelled, open_study, stats, sweep
-from jaxreg.lab.plots.theme import legend
 from jaxreg.lab.report import pictures, report, tables
 from jaxreg.lab.report.compose import compose
 from jaxreg.lab.report.html import html
@@ -55,12 +55,12 @@ def test_a_study_of_fresh_draws_alone_is_recomputed_and_speaks_of_no_published_f
     recompute(page)
     words = "".join(page.words)
     assert "ublished" not in words
-    assert "Contradicted: " in words
+    assert "contradicted" in words
     assert not re.findall(r"[^\n]{0,30}\d[^\n]{0,30}", words)
     _, shown, _ = tables.contents(next(iter(opened([folder]).values())))
-    assert [["".join(map(str, row[0])), str(row[-1][0])] for row in shown[-1].rows] == [
-        ["it helps", "holds"],
-        ["it does not", "contradicted"],
+    assert [["".join(map(str, row[0])), str(row[1][0])] for row in shown[-1].rows] == [
+        ["it helps", "\N{CHECK MARK} holds"],
+        ["it does not", "\N{BALLOT X} contradicted"],
     ]
 
 
@@ -98,7 +98,7 @@ def test_a_recipe_that_diverged_on_every_draw_has_dashes_and_a_note(lost, study)
     assert (gained.n, len(gained.diverged)) == (0, 64)
     assert "nan" not in "".join(page.words)
     rows = {str(row[0][0]): row for row in tables.fresh_table(source).rows}
-    assert "".join(map(str, rows["L2(0.001)"][2])) == "\N{EN DASH} [\N{EN DASH}, \N{EN DASH}]"
+    assert "".join(map(str, rows["L2(0.001)"][2])) == "\N{EN DASH} (\N{EN DASH} to \N{EN DASH})"
     assert "diverged and are left out" in "".join(map(str, tables.diverged_note(tables.parts(source))))
     assert summaries.significant(fresh, "test_loss") == (1 if lost != "none" else 0)
 
@@ -129,9 +129,8 @@ def test_a_spread_over_several_seeds_is_not_said_to_be_one_over_draws(study):
     fresh = xr.concat([results.fresh, results.fresh.assign_coords(seed=[1]) + 0.0], "seed", data_vars="minimal")
     for part, words in ((results.fresh, "over the draws"), (fresh, "over the draws and their seeds")):
         source = Source("study", results._replace(fresh=part))
-        for table in (tables.fresh_table(source), tables.weights_table(source)):
-            said = "".join(map(str, table.caption)).partition(";")[0]
-            assert said.endswith(f"standard deviation {words}")
+        assert f": mean {words}" in "".join(map(str, tables.fresh_table(source).caption))
+        assert "".join(map(str, tables.weights_table(source).caption)).endswith(words.removeprefix("over "))
 
 
 def test_settings_that_all_diverged_are_ranked_last():
@@ -168,32 +167,54 @@ def test_a_label_beside_long_numbers_is_inside_of_its_picture():
         ax.set_ylabel("difference in cross-entropy")
         drawn.append(ax)
 
-    pictures._picture("tiny", "a difference that is tiny", draw)
+    pictures._picture("tiny", "a difference", "that is tiny", draw)
     assert drawn[0].yaxis.get_tightbbox().x0 >= 0
 
 
-def test_a_legend_of_long_names_is_inside_of_its_picture():
+def test_lines_of_long_names_are_labelled_inside_of_their_picture_and_apart():
     def draw(ax):
         for recipe in ("none", "pruned by 90%", "pruned by 98%"):
             for layer in ("hidden", "output"):
                 ax.plot([0, 1], label=f"{recipe}, {layer}/kernel")
-        ax.set_xlabel("epoch")
-        legend(ax, "mean and middle 80 % of 32 lanes")
         drawn.append(ax)
 
     drawn = []
-    pictures._picture("long", "many long names", draw)
+    pictures._picture("long", "many names", "that are long", draw, labelled=True)
     (ax,) = drawn
-    box, whole = ax.get_legend().get_window_extent(), ax.figure.bbox
-    assert 0 <= box.x0 < box.x1 <= whole.x1
-    assert box.y0 >= 0
-    assert ax.bbox.height == pytest.approx((3.7 - 1.15 - 0.12) * ax.figure.dpi)
+    boxes = sorted((text.get_window_extent() for text in ax.texts), key=lambda box: box.y0)
+    assert len(boxes) == 6
+    assert all(0 <= box.x0 < box.x1 <= ax.figure.bbox.x1 for box in boxes)
+    assert all(below.y1 <= above.y0 + 1 for below, above in itertools.pairwise(boxes))
 
 
-def test_a_strength_is_marked_as_chosen_only_if_one_is(study):
+def test_only_the_stop_that_is_shown_is_marked_on_the_path(study):
     results = open_study(study)
-    assert all("chosen: 0.001" in picture.svg for picture in pictures.grid(results, "L2(0.001)"))
-    assert not any("chosen" in picture.svg for picture in pictures.grid(results, "none"))
+    for chosen, place in (("L2(0.001)", 1), ("none", 0)):
+        for picture in pictures.grid(results, chosen):
+            seen = re.findall(r'<g id="mark-(\d)">', picture.svg)
+            hidden = re.findall(r'<g id="mark-(\d)" visibility="hidden">', picture.svg)
+            assert (seen, len(hidden)) == ([str(place)], 2)
+
+
+def test_strengths_rise_in_every_table(study):
+    results = open_study(study)
+    turned = results._replace(fresh=results.fresh.isel(recipe=[2, 0, 1]))
+    for table in (tables.fresh_table(Source("study", turned)), tables.weights_table(Source("study", turned))):
+        assert [str(row[0][0]) for row in table.rows] == ["none", "L2(0.001)", "L2(0.01)"]
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, -0.0004, 0.0004])
+def test_a_number_that_rounds_to_zero_has_no_sign(value):
+    assert Source("x", value).number(form="+.2f").text == "0.00"
+
+
+def test_a_spread_of_a_positive_quantity_is_positive(study):
+    """Ten draws of which one is far off: the standard deviation is more than the mean."""
+    results = open_study(study)
+    fresh = results.fresh.isel(draw=slice(10)).copy(deep=True)
+    fresh["norm/hidden/kernel"][:] = np.where(np.arange(10) == 0, 9.0, 0.5)[None, None, :, None]
+    row = tables.weights_table(Source("study", results._replace(fresh=fresh))).rows[0]
+    assert "".join(map(str, row[1])) == "1.35 (0.50 to 1.35)"
 
 
 def test_a_page_names_nothing_outside_of_itself(page):

@@ -1,0 +1,61 @@
+"""How objects look in a notebook and at a prompt: small tables, and a few words instead of all their numbers."""
+
+from collections.abc import Sequence
+from html import escape
+from importlib import import_module
+
+_MOST = 3
+
+
+def card(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], marked: str = "") -> str:
+    """Return a table as HTML, the first column to the left and numbers to the right.
+
+    Args:
+        title: Words above the table.
+        columns: Names of the columns; none if the rows speak for themselves.
+        rows: Cells, as text.
+        marked: First cell of the row that stands out.
+
+    Example:
+        >>> card("a < b", [], [["mean", "0.5"]])[:38]
+        '<table style="margin: 0"><caption styl'
+    """
+    head = "".join(f"<th{_side(place)}>{escape(column)}</th>" for place, column in enumerate(columns))
+    body = []
+    for row in rows:
+        bold = ' style="font-weight: bold"' if marked and row[0] == marked else ""
+        cells = "".join(f"<td{_side(place)}>{escape(cell)}</td>" for place, cell in enumerate(row))
+        body.append(f"<tr{bold}>{cells}</tr>")
+    top = f'<caption style="text-align: left; font-weight: bold">{escape(title)}</caption>'
+    heading = f"<thead><tr>{head}</tr></thead>" if columns else ""
+    return f'<table style="margin: 0">{top}{heading}<tbody>{"".join(body)}</tbody></table>'
+
+
+def drawn_by(module: str, value: object) -> str:
+    """Return the HTML that the function `notebook` of a module makes of a value.
+
+    Args:
+        module: Name of the module. It is imported when a notebook shows the value: what can be shown need not know how.
+        value: Value to show.
+    """
+    html: str = import_module(module).notebook(value)
+    return html
+
+
+def short(value: object) -> str:
+    """Return a number with four digits, the start of a long tuple, anything else as it prints.
+
+    Args:
+        value: Value to show.
+
+    Example:
+        >>> short(0.123456), short(64), short("draw")
+        ('0.1235', '64', "'draw'")
+    """
+    if isinstance(value, tuple) and len(value) > _MOST:
+        return f"({', '.join(map(repr, value[:_MOST]))}, … {len(value)} in all)"
+    return f"{value:.4g}" if isinstance(value, float) else repr(value)
+
+
+def _side(place: int) -> str:
+    return f' style="text-align: {"right" if place else "left"}"'

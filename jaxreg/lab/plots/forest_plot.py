@@ -1,0 +1,82 @@
+"""Forest plots: the change that each recipe makes, with its interval, one row per recipe."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import ArrayLike
+
+from jaxreg.lab.plots.theme import BLACK, BLUE, GREY
+
+
+def forest(
+    ax: Axes,
+    labels: Sequence[str],
+    changes: ArrayLike,
+    *,
+    rows: Sequence[float] = (),
+    chosen: str = "",
+    span: tuple[float, float] | None = None,
+    xlabel: str = "",
+) -> Axes:
+    """Draw the change that each recipe makes against a baseline, with its interval, the first recipe on top.
+
+    A filled point has an interval without 0. What lies outside of `span` is cut off and marked with an arrow. Calls on
+    axes with a shared vertical axis make one plot of several measures.
+
+    Args:
+        ax: Axes to draw into.
+        labels: Names of the recipes.
+        changes: Shape (recipes, 3): mean, lower end and upper end; NaN where they are not known.
+        rows: Height of each recipe, growing downwards; 0, 1, 2, … by default.
+        chosen: Recipe to draw in colour.
+        span: Ends of the horizontal axis; all is shown by default.
+        xlabel: Label of the horizontal axis.
+
+    Returns:
+        The same axes.
+
+    Raises:
+        ValueError: If the changes are not three numbers per label, or the rows not one per label.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> changes = [[-0.3, -0.4, -0.2], [0.1, -0.1, 0.3]]
+        >>> ax = forest(Figure().add_subplot(), ["L2", "L1"], changes, chosen="L2")
+        >>> [label.get_text() for label in ax.get_yticklabels()]
+        ['L2', 'L1']
+    """
+    values = np.asarray(changes, dtype=np.float64)
+    if values.shape != (len(labels), 3) or (rows and len(rows) != len(labels)):
+        raise ValueError(
+            f"forest: got changes of shape {values.shape} and {len(rows)} rows for {len(labels)} labels; expected "
+            f"shape ({len(labels)}, 3), the mean and both ends of each, and no row or one for each"
+        )
+    rows = list(rows) or list(map(float, range(len(labels))))
+    known = np.append(values[np.isfinite(values)], 0.0)
+    room = 0.05 * (float(np.ptp(known)) or 1.0)
+    low, high = span or (float(known.min()) - room, float(known.max()) + room)
+    ax.axvline(0.0, color=GREY, linewidth=1.2, zorder=1)
+    for label, row, (mean, start, end) in zip(labels, rows, values, strict=True):
+        colour, wide = (BLUE, 2.6) if label == chosen else (BLACK, 1.4)
+        if not np.isfinite(mean):
+            continue
+        ax.plot(np.clip([start, end], low, high), [row, row], color=colour, linewidth=wide, solid_capstyle="butt")
+        sure = start > 0 or end < 0
+        if low <= mean <= high:
+            size = 8 if label == chosen else 5
+            ax.plot(mean, row, "o", color=colour, markersize=size, markerfacecolor=colour if sure else "white")
+        for beyond, edge, arrow in ((start < low, low, "<"), (end > high, high, ">")):
+            if beyond:
+                ax.plot(edge, row, arrow, color=colour, markersize=6, clip_on=False)
+    ax.set_xlim(low, high)
+    ax.set_ylim(max(rows, default=0) + 0.7, -0.7)
+    ax.set_yticks(rows, list(labels))
+    ax.tick_params(axis="y", length=0)
+    ax.grid(visible=False, axis="y")
+    ax.spines["left"].set_visible(False)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+g}".replace("-", "\N{MINUS SIGN}") if x else "0"))
+    ax.set_xlabel(xlabel)
+    return ax

@@ -1,0 +1,149 @@
+"""Changes that recipes make against the baseline, in the order and the units of every table and picture."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from jaxreg.lab.report.provenance import Source, shown
+from jaxreg.lab.report.quantities import Quantity, measured, quantity
+from jaxreg.lab.studies import summaries
+from jaxreg.lab.studies.results import NONE
+
+_GAP = 0.6  # rows between two groups
+_BEYOND = 1.5  # the worse side of the axis, as a multiple of the better one
+
+
+class Measure(NamedTuple):
+    """One measure of a forest plot.
+
+    Args:
+        what: Name, unit and format.
+        lower: Whether less is better.
+    """
+
+    what: Quantity
+    lower: bool
+
+    def told(self, change: Sequence[float]) -> str:
+        """Return a change and its interval as text."""
+        mean, low, high = (shown(value, self.what.form) for value in change)
+        unit = f" {self.what.unit}" if self.what.unit else ""
+        return f"{mean}{unit} ({low} to {high})" if math.isfinite(change[0]) else "not known"
+
+
+class Effects(NamedTuple):
+    """Changes of every recipe against the baseline.
+
+    Args:
+        measures: Measures.
+        labels: Recipes, by method, their strengths rising.
+        groups: Method of each recipe.
+        changes: Shape (measures, recipes, 3): mean and ends of the interval, in the unit of each measure.
+        chosen: Recipe that is advised; empty if none is.
+    """
+
+    measures: Sequence[Measure]
+    labels: Sequence[str]
+    groups: Sequence[str]
+    changes: np.ndarray
+    chosen: str
+
+
+def labels(dataset: xr.Dataset) -> list[str]:
+    """Return the recipes of a dataset: the baseline, then method by method, strengths rising.
+
+    Args:
+        dataset: Sweep with recipes.
+
+    Example:
+        >>> coords = {"recipe": ["a(2)", "a(1)", "none"], "strength": ("recipe", [2.0, 1.0, 0.0])}
+        >>> labels(xr.Dataset(coords=coords | {"method": ("recipe", ["a", "a", "none"])}))
+        ['none', 'a(1)', 'a(2)']
+    """
+    names, methods = (dataset[name].values.tolist() for name in ("recipe", "method"))
+    strengths = np.nan_to_num(dataset["strength"].values.astype(float), nan=0.0)
+    order = sorted(range(len(names)), key=lambda at: (names[at] != NONE, methods.index(methods[at]), strengths[at], at))
+    return [str(names[at]) for at in order]
+
+
+def effects(sources: Sequence[Source], chosen: str) -> Effects:
+    """Collect the changes of all recipes of some datasets that measure the same.
+
+    Args:
+        sources: Datasets with recipes and a baseline.
+        chosen: Recipe that is advised; empty if none is.
+    """
+    first = sources[0].data
+    names = [f"test_{name}" for name in reversed(measured(first))]
+    measures = [Measure(quantity(first, name), summaries.lower_is_better(name)) for name in names]
+    recipes, groups, changes = [], [], []
+    for source in sources:
+        method = dict(zip(source.data["recipe"].values.tolist(), source.data["method"].values.tolist(), strict=True))
+        for label in labels(source.data):
+            if label == NONE:
+                continue
+            recipes.append(label)
+            groups.append(f"{source.name}: {method[label]}")
+            found = [source.find(summaries.gain, label, name).data for name in names]
+            changes.append([
+                [one.what.times * value for value in (gain.mean, gain.low, gain.high)]
+                for one, gain in zip(measures, found, strict=True)
+            ])  # fmt: skip
+    shape = (len(recipes), len(measures), 3)
+    return Effects(measures, recipes, groups, np.reshape(changes, shape).transpose(1, 0, 2), chosen)
+
+
+def alike(source: Source, other: Source) -> bool:
+    """Return whether two datasets measure the same, in the same units.
+
+    Args:
+        source: Dataset with recipes.
+        other: Dataset with recipes.
+    """
+    one, two = (
+        [(name, quantity(each.data, f"test_{name}")) for name in measured(each.data)] for each in (source, other)
+    )
+    return one == two
+
+
+def row_places(groups: Sequence[str]) -> list[float]:
+    """Return the height of each row: 1 apart, with a gap between groups.
+
+    Args:
+        groups: Group of each row.
+
+    Example:
+        >>> row_places(["L1", "L1", "L2"])
+        [0.0, 1.0, 2.6]
+    """
+    gaps = [0.0, *(1 + _GAP * (one != two) for one, two in pairwise(groups))]
+    return np.cumsum(gaps[: len(groups)]).tolist()
+
+
+def span(changes: np.ndarray, *, lower_is_better: bool) -> tuple[float, float]:
+    """Return the ends of the horizontal axis: all that is better, and of what is worse as much as it takes to see it.
+
+    Args:
+        changes: Shape (recipes, 3): mean, lower end and upper end.
+        lower_is_better: Whether less is better.
+
+    Example:
+        >>> span(np.array([[-1.0, -2.0, 0.5], [9.0, 8.0, 10.0]]), lower_is_better=True)
+        (-2.16, 9.72)
+    """
+    sign = -1 if lower_is_better else 1
+    known = np.where(np.isfinite(changes), changes, np.nan)
+    ends = sign * known[np.isfinite(known).any(axis=1)]
+    if not ends.size or not np.nanmax(abs(ends)):
+        return -1.0, 1.0
+    better = max(float(np.nanmax(ends)), 0.0)
+    worse = max(float(-np.nanmin(ends)), 0.0)
+    middle = float(np.nanmedian(np.nanmax(abs(ends), axis=1)))
+    shown = 1.08 * max(better, 0.15 * min(worse, middle)), 1.08 * min(worse, _BEYOND * max(better, middle))
+    shown = max(shown[0], 0.05 * shown[1]), max(shown[1], 0.15 * shown[0])
+    left, right = shown if sign < 0 else shown[::-1]
+    return round(-left, 12), round(right, 12)

@@ -1,0 +1,102 @@
+"""Titles of pictures: what is seen in them, read off the figures that they show."""
+
+import math
+
+import xarray as xr
+
+from jaxreg.lab import stats
+from jaxreg.lab.report.quantities import quantity
+from jaxreg.lab.studies import summaries
+from jaxreg.lab.studies.results import NONE
+
+_RISE = 1.05  # times its least value, from which on a loss is said to rise again
+
+
+def learned(dataset: xr.Dataset, recipe: str, name: str) -> str:
+    """Say how the test curves of the baseline and of a recipe end.
+
+    Args:
+        dataset: Runs of both.
+        recipe: Recipe beside the baseline, or the baseline itself.
+        name: Measure, such as "loss" or "accuracy".
+    """
+    words = f"test {quantity(dataset, f'test_{name}').words}"
+    if name == "loss":
+        rises = {label: _rises(dataset, label) for label in dict.fromkeys((NONE, recipe))}
+        if rises[NONE] and not rises[recipe]:
+            return f"Without a regulariser the {words} rises again, with {recipe} it does not"
+        if rises[NONE] and rises[recipe]:
+            return f"The {words} rises again" + ("" if recipe == NONE else f", {_compared(dataset, recipe, name)}")
+    if recipe == NONE:
+        return f"{_capital(words)} over the epochs"
+    return f"{_capital(words)} ends {_compared(dataset, recipe, name)}"
+
+
+def best_at(dataset: xr.Dataset, name: str) -> str:
+    """Name the recipe with the best mean on test rows.
+
+    Args:
+        dataset: Runs of recipes of one method.
+        name: Measure, such as "loss" or "accuracy".
+    """
+    variable = f"test_{name}"
+    means = {str(label): summaries.mean(dataset, label, variable) for label in dataset["recipe"].values}
+    known = {label: mean for label, mean in means.items() if math.isfinite(mean)}
+    words = f"Test {quantity(dataset, variable).words}"
+    if not known:
+        return f"{words} of every strength"
+    best = (
+        min(known, key=known.__getitem__) if summaries.lower_is_better(variable) else max(known, key=known.__getitem__)
+    )
+    return f"{words} is best with {best}"
+
+
+def often(gain: stats.Paired, recipe: str, words: str) -> str:
+    """Say in how many draws a recipe is better than the baseline.
+
+    Args:
+        gain: Comparison with the baseline.
+        recipe: Label of the recipe.
+        words: Name of the measure.
+    """
+    if gain.wins == gain.n:
+        how = f"better in every {gain.unit}"
+    elif gain.losses == gain.n:
+        how = f"worse in every {gain.unit}"
+    else:
+        most = max(gain.wins, gain.losses) / gain.n
+        part = "nearly all" if most > 0.9 else "most" if most > 0.6 else "some"
+        how = f"{'worse' if gain.losses > gain.wins else 'better'} in {part} {gain.unit}s"
+    return f"Test {words}: {recipe} is {how}"
+
+
+def heavier(dataset: xr.Dataset, recipe: str) -> str:
+    """Say whether a recipe makes the first kernel smaller.
+
+    Args:
+        dataset: Runs with weight norms.
+        recipe: Recipe beside the baseline.
+    """
+    kernel = summaries.first_kernel(dataset)
+    ours, theirs = (summaries.mean(dataset, label, f"norm/{kernel}") for label in (recipe, NONE))
+    if recipe == NONE or not math.isfinite(ours) or not math.isfinite(theirs):
+        return "Weight norms over the epochs"
+    if abs(ours - theirs) < 0.02 * theirs:
+        return f"{recipe} hardly changes the norm of {kernel}"
+    return f"{recipe} makes {kernel} {'smaller' if ours < theirs else 'larger'}"
+
+
+def _rises(dataset: xr.Dataset, label: str) -> bool:
+    curve = stats.mask_diverged(dataset.sel(recipe=label))["test_loss"].mean([*{"seed", "draw"} & set(dataset.dims)])
+    return bool(curve[-1] > _RISE * curve.min())
+
+
+def _compared(dataset: xr.Dataset, recipe: str, name: str) -> str:
+    gain = summaries.gain(dataset, recipe, f"test_{name}")
+    if not gain.low <= gain.high or gain.low <= 0 <= gain.high:
+        return f"about the same with {recipe} as without"
+    return f"{'lower' if gain.high < 0 else 'higher'} with {recipe} than without"
+
+
+def _capital(words: str) -> str:
+    return words[0].upper() + words[1:]

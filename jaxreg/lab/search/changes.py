@@ -1,0 +1,39 @@
+"""Changes that the candidates of a search make, as a forest plot shows them."""
+
+import numpy as np
+
+from jaxreg.lab.report.effects import Effects, Measure
+from jaxreg.lab.report.provenance import Source
+from jaxreg.lab.report.quantities import Quantity
+from jaxreg.lab.search import summaries
+from jaxreg.lab.search.candidates import NONE
+from jaxreg.lab.search.run import Search
+
+ERRORS = 2
+"""Standard errors to both sides of a mean."""
+
+
+def forest(source: Source) -> Effects:
+    """The change in loss and in score that each candidate makes, with two standard errors to both sides.
+
+    Args:
+        source: The search.
+    """
+    found: Search = source.data
+    tried = found.tried[1:]
+    score = "accuracy" if found.setting.task.classes else "R²"
+    times = 100 if score == "accuracy" else 1
+    measures = [
+        Measure(Quantity("loss"), lower=True),
+        Measure(Quantity(score, "points" if times == 100 else "", "+.2f", times), lower=False),
+    ]
+    changes = [
+        [
+            [factor * (one.mean + side * ERRORS * one.error) for side in (0, -1, 1)]
+            for one in (source.find(figure, each.label).data for each in tried)
+        ]
+        for factor, figure in ((1, summaries.change_in_loss), (times, summaries.change_in_score))
+    ]
+    chosen = "" if found.chosen.method == NONE else found.chosen.label
+    labels, groups = [each.label for each in tried], [each.method for each in tried]
+    return Effects(measures, labels, groups, np.array(changes).reshape(2, len(tried), 3), chosen)
