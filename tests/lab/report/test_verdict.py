@@ -40,7 +40,7 @@ CASES = {
         "L2(0.01)",
         [
             "Use L2 with strength 0.01: it halves the test loss and makes one error in ",
-            "How sure: of 64 fresh draws of the data, the test loss is lower in 64 and the test accuracy is higher in 64.",
+            "How sure: of 64 fresh draws of the data, the test loss is lower in 64 and the test accuracy is higher in",
             "jr.penalize",
             "significant and meaningful",
         ],
