@@ -12,7 +12,7 @@ import xarray as xr
 
 from jaxreg.lab.atomic_files import write_whole
 from jaxreg.lab.cards import drawn_by
-from jaxreg.lab.stats.lanes import OVER
+from jaxreg.lab.stats.lanes import OVER, finite
 from jaxreg.lab.sweeps.joined import open_store
 
 PUBLISHED = "published"
@@ -245,7 +245,7 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
         )
     if "diverged_at" not in dataset:
         loss = dataset["test_loss"]
-        fine = np.isfinite(loss).all([dim for dim in loss.dims if dim == "epoch"])
+        fine = finite(loss).all([dim for dim in loss.dims if dim == "epoch"])
         dataset = dataset.assign(diverged_at=-fine.astype(int))
     if "recipe" in dataset.dims:
         return dataset
