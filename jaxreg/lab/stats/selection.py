@@ -80,7 +80,7 @@ def one_standard_error(
     choice = int(within[np.argmax(order[within])])
     return OneStandardError(
         strength=float(order[choice]),
-        label=values[dim].values[usable[choice]].item(),
+        label=values[dim].values.tolist()[usable[choice]],
         best=float(order[top]),
         best_mean=means[top],
         standard_error=float(errors[top]),
@@ -182,7 +182,7 @@ def nested_choice(
         tally=dict(Counter(chosen.values.tolist()).most_common()),
         mean=float(read.astype(np.float64).mean(skipna=False)),
         best_of_grid=float(grid[top]),
-        best_of_grid_label=labels[top].item(),
+        best_of_grid_label=labels.tolist()[top],
         diverged=named(~finite(validation)),
     )
 

@@ -240,7 +240,7 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
     dataset = dataset.rename({part: f"{part}_loss" for part in ("train", "test", "validation") if part in dataset})
     if "test_loss" not in dataset:
         raise ValueError(
-            f"{name} holds {', '.join(map(str, dataset)) or 'nothing'}; expected a sweep of trainings that return a "
+            f"{name} holds {', '.join(map(str, sweep)) or 'nothing'}; expected a sweep of trainings that return a "
             "loss on test rows: name it test_loss, or test"
         )
     if "diverged_at" not in dataset:
