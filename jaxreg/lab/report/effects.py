@@ -14,6 +14,7 @@ from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import NONE
 
 _GAP = 0.6  # rows between two groups
+_NOTHING = 1e-9  # a change as small as this is one of rounding
 _BEYOND = 1.5  # the worse side of the axis, as a multiple of the better one
 
 
@@ -138,7 +139,7 @@ def span(changes: np.ndarray, *, lower_is_better: bool) -> tuple[float, float]:
     sign = -1 if lower_is_better else 1
     known = np.where(np.isfinite(changes), changes, np.nan)
     ends = sign * known[np.isfinite(known).any(axis=1)]
-    if not ends.size or not np.nanmax(abs(ends)):
+    if not ends.size or np.nanmax(abs(ends)) < _NOTHING:
         return -1.0, 1.0
     better = max(float(np.nanmax(ends)), 0.0)
     worse = max(float(-np.nanmin(ends)), 0.0)
@@ -146,4 +147,4 @@ def span(changes: np.ndarray, *, lower_is_better: bool) -> tuple[float, float]:
     shown = 1.08 * max(better, 0.15 * min(worse, middle)), 1.08 * min(worse, _BEYOND * max(better, middle))
     shown = max(shown[0], 0.05 * shown[1]), max(shown[1], 0.15 * shown[0])
     left, right = shown if sign < 0 else shown[::-1]
-    return round(-left, 12), round(right, 12)
+    return float(f"{-left:.6g}"), float(f"{right:.6g}")
