@@ -143,7 +143,8 @@ def span(changes: np.ndarray, *, lower_is_better: bool) -> tuple[float, float]:
         return -1.0, 1.0
     better = max(float(np.nanmax(ends)), 0.0)
     worse = max(float(-np.nanmin(ends)), 0.0)
-    middle = float(np.nanmedian(np.nanmax(abs(ends), axis=1)))
+    sizes = np.nanmax(abs(ends), axis=1)
+    middle = float(np.median(sizes[sizes >= _NOTHING]))
     shown = 1.08 * max(better, 0.15 * min(worse, middle)), 1.08 * min(worse, _BEYOND * max(better, middle))
     shown = max(shown[0], 0.05 * shown[1]), max(shown[1], 0.15 * shown[0])
     left, right = shown if sign < 0 else shown[::-1]

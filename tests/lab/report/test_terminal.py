@@ -109,8 +109,10 @@ def test_the_axis_shows_all_that_is_better_and_cuts_what_is_far_worse():
         assert 0.5 < worse < 10
     for nothing in (np.nan, 0.0, 1e-17):  # not known, none, and one of rounding
         assert span(np.full((2, 3), nothing), lower_is_better=True) == (-1.0, 1.0)
-    low, high = span(np.array([[0.001, 0.0005, 0.002]]), lower_is_better=True)  # nothing helps
-    assert low < 0 < 0.001 < high
+    for others in (0, 3):  # nothing helps, and most change nothing
+        changes = np.array([[0.001, 0.0005, 0.002]] + others * [[0.0, 0.0, 0.0]])
+        low, high = span(changes, lower_is_better=True)
+        assert low < 0 < 0.001 < high
 
 
 def test_recipes_of_one_method_stand_together(source):
