@@ -1,10 +1,26 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import errno
 import os
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_PASSING = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ETIMEDOUT, getattr(errno, "ESTALE", errno.EIO)}
+"""Errors that a network file system may give once and not again."""
+_PAUSES = (0.05, 0.2, 0.8, 2.0)
+"""Seconds to wait before each further try."""
+_GUARDED = 5.0
+"""Seconds after which the folder that guards a new file is taken to be left behind."""
+_IMPOSSIBLE = {errno.EPERM, errno.EACCES, errno.EINVAL, errno.EBADF, errno.EISDIR, errno.ENOSYS, errno.EMLINK} | {
+    *(getattr(errno, name, errno.EINVAL) for name in ("ENOTSUP", "EOPNOTSUPP"))
+}
+"""Errors of a file system that has no hard links, or can't flush a folder, such as FAT or a mounted bucket."""
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
@@ -27,8 +43,29 @@ def write_whole(file: Path, content: str | bytes) -> None:
     _write(file, content.encode() if isinstance(content, str) else content)
 
 
+def retried(function: Callable[[], T]) -> T:
+    """Call a function of files again if a network file system fails for a moment.
+
+    Args:
+        function: Function without arguments, which may be called several times.
+    """
+    for pause in _PAUSES:
+        try:
+            return function()
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+        time.sleep(pause)
+    return function()
+
+
 def _write(path: Path, content: bytes | memoryview, *, new: bool = False) -> None:
     """Make `path` hold `content`, whole or not at all; if `new`, leave a file that is there already."""
+    # All of it again: after a failed flush, a second one of the same file may succeed with nothing on disk.
+    retried(lambda: _write_once(path, content, new))
+
+
+def _write_once(path: Path, content: bytes | memoryview, new: bool) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with _opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
@@ -38,9 +75,8 @@ def _write(path: Path, content: bytes | memoryview, *, new: bool = False) -> Non
                     written += os.write(descriptor, rest[written:])
             os.fsync(descriptor)
         if new:
-            with contextlib.suppress(FileExistsError):
-                os.link(temporary, path)
-            temporary.unlink()
+            _link(temporary, path)
+            temporary.unlink(missing_ok=True)
         else:
             os.replace(temporary, path)
     except BaseException as error:
@@ -49,8 +85,44 @@ def _write(path: Path, content: bytes | memoryview, *, new: bool = False) -> Non
         if isinstance(error, OSError):
             error.filename = str(path)  # a full disk names none, and the temporary name means nothing to a reader
         raise
-    with _opened(path.parent, os.O_RDONLY) as folder:
-        os.fsync(folder)
+    try:
+        with _opened(path.parent, os.O_RDONLY) as folder:
+            os.fsync(folder)
+    except OSError as error:
+        if error.errno not in _IMPOSSIBLE:
+            raise
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a file its name, unless there is one of that name already."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in _IMPOSSIBLE:
+            raise
+        _rename_alone(temporary, path)
+
+
+def _rename_alone(temporary: Path, path: Path) -> None:
+    """Do what `os.link` does without hard links: a folder, which one process only can make, keeps others out."""
+    guard = path.with_name(f".{path.name}.guard.tmp")
+    until = time.monotonic() + _GUARDED
+    while True:
+        try:
+            guard.mkdir()
+            break
+        except FileExistsError:
+            if time.monotonic() > until:  # its process has ended
+                break
+            time.sleep(0.02)
+    try:
+        if not path.exists():
+            os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            guard.rmdir()
 
 
 @contextlib.contextmanager

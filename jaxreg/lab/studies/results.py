@@ -171,7 +171,7 @@ def open_study(folder: Path) -> StudyResults:
         fields = json.loads((folder / _FILE).read_text())
         arms, claims = [ArmRecord(*arm) for arm in fields["arms"]], [Claim(*claim) for claim in fields["claims"]]
         record = Record(**fields | {"arms": arms, "claims": claims})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{folder} holds no case study that can be read ({error}); run one with --out {folder}"
         ) from error

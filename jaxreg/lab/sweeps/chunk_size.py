@@ -44,6 +44,20 @@ def traffic(jaxpr: Any) -> int:
     return _written(jaxpr) + sum(written for written, _ in _loops(jaxpr))
 
 
+def executions(jaxpr: Any) -> int:
+    """Return how many operations a traced function runs in all, those in loops as often as they run.
+
+    Args:
+        jaxpr: A traced function.
+    """
+    total = 0
+    for equation in jaxpr.eqns:
+        looped = equation.primitive.name in ("scan", "while")
+        steps = equation.params.get("length", _UNKNOWN) if looped else 1
+        total += steps * sum(map(executions, bodies(equation))) or 1
+    return total
+
+
 def peak(jaxpr: Any) -> int:
     """Return the most bytes alive at once in a traced function, without fusion.
 
@@ -60,7 +74,7 @@ def peak(jaxpr: Any) -> int:
     alive = sum(_nbytes(var) for var in [*jaxpr.invars, *jaxpr.constvars])
     most = alive
     for number, equation in enumerate(jaxpr.eqns):
-        inside = max((peak(inner) for inner in _bodies(equation)), default=0)
+        inside = max((peak(inner) for inner in bodies(equation)), default=0)
         alive += sum(_nbytes(var) for var in equation.outvars)
         most = max(most, alive + inside)
         alive -= sum(_nbytes(var) for var in dying.get(number, []))
@@ -117,7 +131,7 @@ def _loops(jaxpr: Any, times: int = 1) -> list[tuple[int, int]]:
     for equation in jaxpr.eqns:
         looped = equation.primitive.name in ("scan", "while")
         steps = times * equation.params.get("length", _UNKNOWN) if looped else times
-        for body in _bodies(equation):
+        for body in bodies(equation):
             loops += _loops(body, steps)
             if looped:
                 loops.append((steps * _written(body), peak(body) + (_rows(equation, body) if times > 1 else 0)))
@@ -137,18 +151,23 @@ def _written(jaxpr: Any) -> int:
     total = 0
     for equation in jaxpr.eqns:
         if equation.primitive.name not in ("scan", "while"):
-            total += sum(map(_written, _bodies(equation))) or sum(map(_nbytes, equation.outvars))
+            total += sum(map(_written, bodies(equation))) or sum(map(_nbytes, equation.outvars))
     return total
 
 
-def _bodies(equation: Any) -> list[Any]:
-    bodies = []
+def bodies(equation: Any) -> list[Any]:
+    """Return the functions inside of an equation, such as the body of a loop.
+
+    Args:
+        equation: Equation of a traced function.
+    """
+    found = []
     for value in equation.params.values():
         for item in value if isinstance(value, tuple | list) else [value]:
             inner = getattr(item, "jaxpr", item)
             if hasattr(inner, "eqns"):
-                bodies.append(inner)
-    return bodies
+                found.append(inner)
+    return found
 
 
 def _nbytes(var: Any) -> int:

@@ -2,16 +2,18 @@
 
 import logging
 import os
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 import jax
 import xarray as xr
 
 from jaxreg.lab.sweeps.boxes import cut
+from jaxreg.lab.sweeps.claims import Claims, Unshared
 from jaxreg.lab.sweeps.designs import Over
 from jaxreg.lab.sweeps.interrupt import Interrupt
 from jaxreg.lab.sweeps.memory import InMemoryStore
@@ -21,7 +23,7 @@ from jaxreg.lab.sweeps.parts import Arranged, alone, arrange, points_of
 from jaxreg.lab.sweeps.program import Program
 from jaxreg.lab.sweeps.progress import Progress
 from jaxreg.lab.sweeps.runners import ChunkResult, ChunkRunner, LocalRunner
-from jaxreg.lab.sweeps.store import Store
+from jaxreg.lab.sweeps.store import Store, local_folder
 
 log = logging.getLogger("jaxreg.sweep")
 
@@ -41,6 +43,7 @@ def sweep(
     progress: bool | None = None,
     zipped: bool = False,
     on_chunk: OnChunk | None = None,
+    token: str | None = None,
 ) -> xr.Dataset:
     """Evaluate `run` at every point of a grid.
 
@@ -61,6 +64,8 @@ def sweep(
         zipped: Whether to take the axes entry by entry, along one dimension ``lane``.
         on_chunk: Function ``on_chunk(points, arrays)`` that gets each chunk once it is computed and stored, such as a
             logger: coordinate -> values and output -> values, one row per run. Called in this process, one at a time.
+        token: Version of what `run` calls outside of JAX, such as by `jax.pure_callback`. A store needs it, since it is
+            not in the program.
 
     Returns:
         The dataset: the axes, then inner dimensions. With a store, values are read when they are used.
@@ -76,7 +81,9 @@ def sweep(
         >>> ds["power"].sel(x=2.0).values.tolist()
         [2.0, 4.0, 8.0]
     """
-    return prepare(run, over, store, SweepOptions(coords, chunk, executor, devices, progress, zipped, on_chunk))()
+    return prepare(
+        run, over, store, SweepOptions(coords, chunk, executor, devices, progress, zipped, on_chunk, token)
+    )()
 
 
 def prepare(
@@ -100,7 +107,7 @@ def prepare(
     design = cut(run, over, zipped=options.zipped)
     if store is not None and (not isinstance(store, str | os.PathLike) or not os.fspath(store)):
         raise ValueError(f"store is {store!r}; expected the path of a folder, or None to keep nothing on disk")
-    return _prepared(arrange(design, None if store is None else Path(store).expanduser(), options), options)
+    return _prepared(arrange(design, None if store is None else local_folder(store), options), options)
 
 
 def compute(program: Program, operands: Mapping[str, Any]) -> xr.Dataset:
@@ -151,8 +158,11 @@ def _fill(runner: ChunkRunner, store: Store | InMemoryStore, options: SweepOptio
     total, left = (sum(len(chunks.lanes(number)) for number in numbers) for numbers in (share, missing))
     width = chunks.width
     show = options.progress if jax.process_index() == 0 else False
-    with Interrupt() as interrupt, Progress(total, total - left, show) as shown:
-        for number, result in _finished(runner, store, missing, interrupt):
+    with Interrupt() as interrupt, Progress(total, total - left, show) as shown, store.claims() as claims:
+        for number, result in _finished(runner, store, claims, missing, interrupt):
+            if result is None:
+                shown.skip(len(chunks.lanes(number)))
+                continue
             if result.identity != runner.identity:
                 raise ValueError(f"a worker runs another program: {_differing(result.identity, runner.identity)}")
             if result.width < width:
@@ -163,6 +173,7 @@ def _fill(runner: ChunkRunner, store: Store | InMemoryStore, options: SweepOptio
             except OSError as error:
                 error.add_note(store.describe("make room, or name another folder, and run it again"))
                 raise
+            claims.release(number)
             shown.advance(number, result.arrays)
             if options.on_chunk is not None:
                 options.on_chunk(points_of(store, number), dict(result.arrays))
@@ -171,20 +182,41 @@ def _fill(runner: ChunkRunner, store: Store | InMemoryStore, options: SweepOptio
 
 
 def _finished(
-    runner: ChunkRunner, store: Store | InMemoryStore, missing: list[int], interrupt: Interrupt
-) -> Iterator[tuple[int, ChunkResult]]:
-    """Yield chunks in the order in which they finish, with a bounded number of them under way."""
-    # Another process may share the store: the chunks that it has finished meanwhile are not computed again.
-    waiting = (number for number in missing if store.read(number) is None)
+    runner: ChunkRunner,
+    store: Store | InMemoryStore,
+    claims: Claims | Unshared,
+    missing: list[int],
+    interrupt: Interrupt,
+) -> Iterator[tuple[int, ChunkResult | None]]:
+    """Yield chunks in the order in which they finish, with a bounded number of them under way.
+
+    Another process may share the store. The chunks that it has finished come without a result. Those that it has
+    claimed are tried again until they are finished, or its claim is stale.
+    """
+    waiting = deque(missing)
     running: dict[Future[ChunkResult], int] = {}
     try:
         while True:
             if interrupt.requested:
                 running = {future: number for future, number in running.items() if not future.cancel()}
-            while not interrupt.requested and len(running) < runner.most and (number := next(waiting, -1)) >= 0:
-                running[runner.submit(number)] = number
+            turns = len(waiting)
+            while turns and len(running) < runner.most and not interrupt.requested:
+                turns -= 1
+                number = waiting.popleft()
+                if store.read(number) is not None:
+                    yield number, None
+                elif not claims.take(number):
+                    waiting.append(number)
+                elif store.read(number) is not None:  # finished and released between the two
+                    claims.release(number)
+                    yield number, None
+                else:
+                    running[runner.submit(number)] = number
             if not running:
-                return
+                if interrupt.requested or not waiting:
+                    return
+                time.sleep(_POLL)
+                continue
             done, _ = wait(running, _POLL, FIRST_COMPLETED)  # no longer, to drop chunks not begun after Ctrl-C
             for future in done:
                 number = running.pop(future)

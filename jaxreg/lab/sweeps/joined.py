@@ -18,7 +18,7 @@ from xarray.backends import BackendEntrypoint
 from jaxreg.lab.atomic_files import _write
 from jaxreg.lab.sweeps.dataset import Coordinates, Read, dataset, with_missing
 from jaxreg.lab.sweeps.manifest import DamagedError, Manifest, Variable
-from jaxreg.lab.sweeps.store import Store, _read_sealed, _write_sealed, open_folder
+from jaxreg.lab.sweeps.store import Store, _read_manifest, _read_sealed, _write_sealed, local_folder, open_folder
 
 JOINED = "joined.json"
 _PART, _PLACE = " part", " place"  # no name of a coordinate begins with a space
@@ -42,6 +42,9 @@ class Chunked(Protocol):
 
     def has(self, number: int) -> bool:
         """Tell whether a chunk is there."""
+
+    def present(self) -> set[int]:
+        """Return the numbers of the chunks that are there."""
 
     def read(self, number: int) -> dict[str, np.ndarray] | None:
         """Return a chunk's arrays, or None if it is missing or damaged."""
@@ -97,6 +100,11 @@ class Joined:
         """Tell whether a chunk is there."""
         part, own = self._own(number)
         return part.has(own)
+
+    def present(self) -> set[int]:
+        """Return the numbers of the chunks that are there."""
+        starts = map(int, self._starts)
+        return {start + number for start, part in zip(starts, self.parts, strict=False) for number in part.present()}
 
     def read(self, number: int) -> dict[str, np.ndarray] | None:
         """Return a chunk's arrays, or None if it is missing or damaged."""
@@ -168,7 +176,7 @@ def find_joined(path: Path) -> Joined | None:
         ValueError: If a file of it is damaged.
     """
     try:
-        manifest = Manifest.decode((path / JOINED).read_bytes())
+        manifest = _read_manifest(path / JOINED)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (DamagedError, IsADirectoryError):
@@ -178,7 +186,8 @@ def find_joined(path: Path) -> Joined | None:
     names = manifest.attrs.get("parts")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{path / JOINED} is damaged: it names no parts")
-    arrays = _read_sealed(_map_file(path, manifest), _seal_of(manifest), None)
+    names_there = manifest.coords.keys() | {_PART, _PLACE}
+    arrays = _read_sealed(_map_file(path, manifest), _seal_of(manifest), names_there)
     if arrays is None or not _fits(arrays, manifest, len(names)):
         raise ValueError(f"{_map_file(path, manifest)} is damaged: run the same sweep again to mend the store")
     part, place = arrays.pop(_PART), arrays.pop(_PLACE)
@@ -189,8 +198,6 @@ def find_joined(path: Path) -> Joined | None:
 
 def _fits(arrays: dict[str, np.ndarray], manifest: Manifest, parts: int) -> bool:
     """Tell whether coordinates and the places of lanes are those of a manifest."""
-    if arrays.keys() != {*manifest.coords, _PART, _PLACE}:
-        return False
     part, place = arrays[_PART], arrays[_PLACE]
     whole = part.shape == place.shape == (manifest.lanes,) and part.dtype == np.int32 and place.dtype == np.int64
     return whole and bool((part >= 0).all() and (part < parts).all() and (place >= 0).all())
@@ -245,7 +252,8 @@ def as_dataset(store: Chunked, *, partial: bool = False) -> xr.Dataset:
     if coords is None:
         raise ValueError("its coordinates are damaged: run the same sweep again to mend them")
     if partial:
-        there = np.array([store.has(number) for number in range(store.count)])  # chunks may come while this is read
+        there = np.zeros(store.count, bool)
+        there[list(store.present())] = True  # chunks may come while this is read
 
         def find(lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             numbers, places = store.find(lanes)
@@ -285,7 +293,7 @@ def open_store(path: str | Path, *, partial: bool = False) -> xr.Dataset:
         ...     open_store(folder)["square"].sel(x=3.0).item()
         9.0
     """
-    return xr.open_dataset(Path(path).expanduser(), engine=_Entrypoint, partial=partial)
+    return xr.open_dataset(local_folder(path), engine=_Entrypoint, partial=partial)
 
 
 class _Entrypoint(BackendEntrypoint):
@@ -294,11 +302,14 @@ class _Entrypoint(BackendEntrypoint):
     def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None, partial: bool = False) -> xr.Dataset:
         path = Path(filename_or_obj)
         store = open_any(path)
-        needed = needed_chunks(store)
-        missing = len(needed) - sum(number >= 0 and store.has(number) for number in needed)
+        count, there = store.count, store.present()
+        if isinstance(store, Joined):
+            needed = set(needed_chunks(store))
+            count, there = len(needed), there & needed
+        missing = count - len(there)
         if missing and not partial:
             raise ValueError(
-                f"{missing} of {len(needed)} chunks of {path} are missing: run the same sweep again to complete it, or "
+                f"{missing} of {count} chunks of {path} are missing: run the same sweep again to complete it, or "
                 "open what is there with partial=True"
             )
         if store.coords() is None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -10,6 +11,11 @@ from typing import Any, Self
 import numpy as np
 
 FORMAT = 1
+MOST_BYTES = 2**24
+_DTYPES = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))} | {
+    *("float16", "float32", "float64", "complex64", "complex128")
+}
+"""Types that JAX shares with NumPy: the outputs of a sweep are widened to them."""
 
 
 class DamagedError(ValueError):
@@ -87,6 +93,11 @@ class Manifest:
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
+    def layout(self) -> tuple[Any, ...]:
+        """Dimensions, coordinates and outputs, which follow from the sweep."""
+        return self.dims, self.coords, self.outputs
+
+    @property
     def lanes(self) -> int:
         """The number of lanes."""
         return math.prod(self.dims.values())
@@ -107,20 +118,96 @@ class Manifest:
         """Read what `encode` wrote.
 
         Raises:
-            DamagedError: If it is not JSON, or not as it was written.
+            DamagedError: If it is not JSON, not as it was written, or describes what no sweep has.
             ValueError: If it has another format.
         """
-        try:
-            content = json.loads(raw)
-            checksum = content.pop("checksum")
-            intact = checksum == hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-            intact = False
-        if not intact:
-            raise DamagedError("is damaged")
-        if content["format"] != FORMAT:
+        content = _parsed(raw)
+        if type(content["format"]) is int and content["format"] != FORMAT:
             raise ValueError(f"has format {content['format']}; this version reads {FORMAT}")
-        outputs = {
-            name: Variable(tuple(v["dims"]), tuple(v["shape"]), v["dtype"]) for name, v in content["outputs"].items()
-        }
-        return cls(content["identity"], content["dims"], content["chunk"], content["coords"], outputs, content["attrs"])
+        found = cls(**_checked(content))
+        if found.sweep != content["sweep"]:
+            raise DamagedError("is damaged: its sweep is not the hash of its identity")
+        return found
+
+
+def _parsed(raw: bytes) -> dict[str, Any]:
+    """Return the content of a manifest whose checksum is right."""
+    if len(raw) > MOST_BYTES:
+        raise DamagedError(f"is damaged: it has more than {MOST_BYTES} bytes")
+    try:
+        content = json.loads(raw, object_pairs_hook=_distinct, parse_constant=_refuse)
+        checksum = content.pop("checksum")
+        content["format"]
+        intact = checksum == hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        intact = False
+    if not intact:
+        raise DamagedError("is damaged")
+    return dict(content)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("two values have one name")
+    return dict(pairs)
+
+
+def _refuse(number: str) -> None:
+    raise ValueError(f"{number} is no JSON")
+
+
+def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a manifest as they are in memory; nothing is allocated by their sizes."""
+    if content.keys() != {"format", "sweep", *Manifest.__dataclass_fields__}:
+        raise DamagedError(f"is damaged: it holds {', '.join(content)[:80]}")
+    _expect(type(content["format"]) is int, "format", "an integer", content)
+    for name in ("identity", "dims", "coords", "outputs", "attrs"):
+        named = isinstance(content[name], dict) and all(map(_printable, content[name]))
+        _expect(named, name, "names with values", content)
+    for name in ("identity", "coords"):
+        _expect(all(map(_printable, content[name].values())), name, "names with texts", content)
+    dims, coords = content["dims"], content["coords"]
+    _expect(bool(dims) and all(map(_count, dims.values())), "dims", "names with sizes from 1 on", content)
+    _expect(math.prod(dims.values()) < 2**63, "dims", "fewer than 2**63 lanes", content)
+    _expect(_count(content["chunk"]) and content["chunk"] < 2**31, "chunk", "1 to 2**31 - 1 lanes", content)
+    outputs = {name: _variable(name, value) for name, value in content["outputs"].items()}
+    _expect(bool(outputs), "outputs", "at least one", content)
+    sizes = dict(dims)
+    for name, output in outputs.items():
+        _expect(name not in dims and dims.keys().isdisjoint(output.dims), "outputs", "names that no axis has", content)
+        for dim, size in zip(output.dims, output.shape, strict=True):
+            _expect(sizes.setdefault(dim, size) == size, "outputs", "one size for each dimension", content)
+    _expect(set(coords.values()) <= sizes.keys(), "coords", "names with dimensions", content)
+    _expect(set(coords.values()) >= dims.keys(), "coords", "a coordinate along each of dims", content)
+    lane = sum(output.nbytes for output in outputs.values())
+    _expect(lane * math.prod(dims.values()) < 2**63, "outputs", "fewer than 2**63 bytes", content)
+    return {name: content[name] for name in Manifest.__dataclass_fields__} | {"outputs": outputs}
+
+
+def _variable(name: str, value: Any) -> Variable:
+    if (
+        not isinstance(value, dict)
+        or value.keys() != {"dims", "shape", "dtype"}
+        or str(value["dtype"]) not in _DTYPES
+        or not isinstance(value["dims"], list)
+        or not isinstance(value["shape"], list)
+        or not all(_printable(dim) for dim in value["dims"])
+        or not all(_count(size, 0) for size in value["shape"])
+        or len(value["dims"]) != len(value["shape"])
+        or len(set(value["dims"])) != len(value["dims"])
+    ):
+        raise DamagedError(f"is damaged: output {name[:40]!r} is {str(value)[:80]}, which no sweep has")
+    return Variable(tuple(value["dims"]), tuple(value["shape"]), value["dtype"])
+
+
+def _printable(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _count(value: Any, least: int = 1) -> bool:
+    return type(value) is int and least <= value < 2**63
+
+
+def _expect(right: bool, name: str, expected: str, content: Mapping[str, Any]) -> None:
+    if not right:
+        raise DamagedError(f"is damaged: {name} is {str(content[name])[:80]!r}; expected {expected}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from jaxreg.lab.sweeps.claims import Unshared
 from jaxreg.lab.sweeps.dataset import Coordinates
 from jaxreg.lab.sweeps.manifest import Manifest
 
@@ -41,6 +42,10 @@ class InMemoryStore:
         """Tell whether a chunk is there."""
         return number in self._chunks
 
+    def present(self) -> set[int]:
+        """Return the numbers of the chunks that are there."""
+        return set(self._chunks)
+
     def read(self, number: int) -> dict[str, np.ndarray] | None:
         """Return a chunk, or None if it is not there."""
         return self._chunks.get(number)
@@ -48,6 +53,10 @@ class InMemoryStore:
     def write(self, number: int, arrays: Mapping[str, np.ndarray], width: int) -> None:
         """Keep a chunk."""
         self._chunks[number] = dict(arrays)
+
+    def claims(self) -> Unshared:
+        """Return claims that are always granted."""
+        return Unshared()
 
     def describe(self, advice: str) -> str:
         """Say that nothing is left of a sweep that stops early."""

@@ -23,6 +23,7 @@ class SweepOptions:
     progress: bool | None = None
     zipped: bool = False
     on_chunk: OnChunk | None = None
+    token: str | None = None
 
     def __post_init__(self) -> None:
         chunk, executor = self.chunk, self.executor
@@ -32,6 +33,8 @@ class SweepOptions:
             raise TypeError(f"coords must be a dict of name -> values, got {self.coords!r}")
         if self.on_chunk is not None and not callable(self.on_chunk):
             raise TypeError(f"on_chunk must be a function of points and arrays, got {self.on_chunk!r}")
+        if self.token is not None and not (isinstance(self.token, str) and self.token and self.token.isprintable()):
+            raise ValueError(f"token must be a printable text, such as '1', got {self.token!r}")
         devices = self.devices if isinstance(self.devices, Iterable | None) else (self.devices,)
         if isinstance(devices, str) or not all(isinstance(device, jax.Device) for device in devices or ()):
             raise TypeError(

@@ -14,6 +14,7 @@ from jaxreg.lab.sweeps.dataset import Coordinates
 from jaxreg.lab.sweeps.grid import Grid, make_grid, storable
 from jaxreg.lab.sweeps.growth import cut_labels, extended, newest, resumed, rows_there, take_over
 from jaxreg.lab.sweeps.joined import JOINED, Chunked, Joined, as_dataset, union, write_joined
+from jaxreg.lab.sweeps.lanes import BATCHED
 from jaxreg.lab.sweeps.manifest import Manifest, Variable
 from jaxreg.lab.sweeps.memory import InMemoryStore
 from jaxreg.lab.sweeps.options import SweepOptions
@@ -33,7 +34,7 @@ class Part:
 
     def start(self) -> None:
         """Compile ahead of the first chunk, if a chunk is missing."""
-        if not all(map(self.store.has, range(self.store.count))):
+        if len(self.store.present()) < self.store.count:
             self.runner.start()
 
 
@@ -118,17 +119,18 @@ def _part(
     old = None if path is None else newest(path)
     chunk = int(options.chunk) if options.chunk else old.manifest.chunk if old else None
     compiled = old.manifest.identity.get("compiled") if old else None
+    arranged = old.manifest.identity.get("lanes", BATCHED) if old else None
     grid = make_grid(box.over, zipped=zipped)
 
     def program_of(grid: Grid) -> Program:
-        program = Program(box.run, grid, chunk, options.devices)
+        program = Program(box.run, grid, chunk, options.devices, arranged=arranged)
         if compiled is not None:
             program.compile_as(compiled)
         return program
 
     def runner_of(lanes: np.ndarray | None) -> ChunkRunner:
         if options.executor is not None:
-            return ExecutorRunner(options.executor, box.run, box.over, zipped, chunk, lanes)
+            return ExecutorRunner(options.executor, box.run, box.over, zipped, chunk, lanes, arranged)
         program.grid = replace(grid, lanes=lanes)  # some lanes are run by the program of all
         return LocalRunner(program)
 
@@ -137,12 +139,13 @@ def _part(
     runner = runner_of(None)
     try:
         labels = _labels(grid.dims, runner.outputs, {**grid.coords(), **known}, given)
-        manifest = _manifest(grid, runner, labels)
+        manifest = _manifest(grid, runner, labels, options.token)
         if box.run.structure is not None:
             remember(manifest.sweep, [box.run.structure])
         if path is None:
             store = InMemoryStore(manifest, labels)
             return Part(runner, store, store)
+        _check_callbacks(manifest)
         base = find_manifest(path)
         if old is None or manifest.sweep == (base and base.sweep):
             kept = create(path, manifest, {name: values for name, (_, values) in labels.items()})
@@ -152,7 +155,10 @@ def _part(
         else:
             rows = rows_there(old, labels, manifest.dims)
             cut, along = (grid.take(rows), cut_labels(labels, rows)) if rows else (grid, labels)
-            smaller = rows and _manifest(cut, LocalRunner(program_of(cut)), along).identity == old.manifest.identity
+            smaller = (
+                rows
+                and _manifest(cut, LocalRunner(program_of(cut)), along, options.token).identity == old.manifest.identity
+            )
             if rows is None or not smaller:
                 raise OtherSweepError(
                     f"the store {path} belongs to another sweep: {difference(old.manifest, manifest)}"
@@ -161,7 +167,7 @@ def _part(
         if whole is not old:
             new = np.flatnonzero(whole.part < 0)
             some = replace(grid, lanes=new)
-            whole = extended(path, whole, _manifest(some, runner, some.coords()) if new.size else None)
+            whole = extended(path, whole, _manifest(some, runner, some.coords(), options.token) if new.size else None)
         last = whole.parts[-1]
         if not isinstance(last, Store):
             raise OtherSweepError(f"the store {path} belongs to a sweep of several programs: name another folder")
@@ -267,8 +273,17 @@ def _labels(
     return labels
 
 
-def _manifest(grid: Grid, runner: ChunkRunner, labels: Coordinates) -> Manifest:
-    identity = {**runner.identity, "grid": _digest(labels, grid.digest())}
+def _check_callbacks(manifest: Manifest) -> None:
+    """Refuse to keep the results of a program that calls what its identity does not tell apart."""
+    if "callbacks" in manifest.identity and "token" not in manifest.identity:
+        raise ValueError(
+            f"run calls a function outside of JAX ({manifest.identity['callbacks']}), and a store can't tell whether "
+            "it is still the same: name its version, as token='1', and change that with it; or leave store out"
+        )
+
+
+def _manifest(grid: Grid, runner: ChunkRunner, labels: Coordinates, token: str | None = None) -> Manifest:
+    identity = {**runner.identity, **({"token": token} if token else {}), "grid": _digest(labels, grid.digest())}
     return Manifest(
         identity=identity,
         dims=grid.dims,

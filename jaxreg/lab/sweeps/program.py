@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from importlib.metadata import version
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.extend.core
@@ -23,11 +23,14 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 import jaxreg
+from jaxreg.lab.sweeps.callbacks import find_callbacks
 from jaxreg.lab.sweeps.chunk_size import cores, default_width, device_memory, traffic
 from jaxreg.lab.sweeps.compilation import compile_with
 from jaxreg.lab.sweeps.grid import Grid, plain
+from jaxreg.lab.sweeps.lanes import BATCHED, IN_TURN, arrangement
 from jaxreg.lab.sweeps.manifest import Chunks, Variable
 from jaxreg.lab.sweeps.outputs import Arrays, Run, describe, evaluate
+from jaxreg.lab.sweeps.splits import is_split
 
 _ALONE = threading.Lock()
 """Held by a chunk on a CPU whose program calls LAPACK (as `jnp.linalg.qr` does): with jaxlib 0.10, two such chunks at
@@ -40,8 +43,17 @@ search's program runs as fast."""
 _LARGE = 2**26
 """Bytes from which on a constant is made an operand: XLA spends seconds on one so large, and the compiled program that
 holds it is kept on disk."""
+_EVEN = 16
+"""Chunks for each that runs at once, where lanes run in turn: no core then waits long for the others at the end."""
 _LITTLE = 5e10
 """Bytes that all lanes write together, before fusion, in the time that a quick compilation saves."""
+
+
+class _Lowering(NamedTuple):
+    """A program for chunks of one width: as JAX traced it, lanes batched, and lowered."""
+
+    jaxpr: Any
+    lowered: Any
 
 
 class Program:
@@ -57,6 +69,7 @@ class Program:
         devices: Devices to use; by default this process's accelerators, or its CPU.
         spread: Least number of chunks; by default one for each that runs at once.
         operands: Name -> pytree of arrays that all lanes share. Only their shapes and types are read here.
+        arranged: `BATCHED` or `IN_TURN`; by default what suits a CPU, and batched if `chunk` is given.
 
     Raises:
         TypeError: If `run` does not return a mapping of arrays, or closes over a traced value.
@@ -71,6 +84,7 @@ class Program:
         devices: Sequence[jax.Device] | None = None,
         spread: int | None = None,
         operands: Mapping[str, Any] | None = None,
+        arranged: str | None = None,
     ) -> None:
         self.grid = grid
         self._x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
@@ -91,9 +105,11 @@ class Program:
         self._options: Mapping[str, Any] = {}
         if self.devices[0].platform == "cpu":
             self._options = _REUSED if operands else _QUICKLY if little else {}
+        free = self.devices[0].platform == "cpu" and chunk is None and not operands
+        self.arranged = arranged or (arrangement(self._traced.jaxpr.jaxpr) if free else BATCHED)
         consts = enumerate(self._traced.jaxpr.consts)
         self._large = [place for place, array in consts if getattr(array, "nbytes", 0) >= _LARGE]
-        self._lowerings: dict[int, Any] = {}
+        self._lowerings: dict[int, _Lowering] = {}
         self._loaded: dict[tuple[int, int], tuple[Any, list[jax.Array], list[jax.Array]]] = {}
         self._locks = [threading.Lock() for _ in self.devices]
         self._slots: SimpleQueue[int] = SimpleQueue()
@@ -103,6 +119,8 @@ class Program:
         memory = device_memory(self.devices[0])
         least = spread or self.workers * jax.process_count()
         self.chunk = chunk or default_width(self._traced.jaxpr.jaxpr, grid.size, least, memory)
+        if chunk is None and self.arranged == IN_TURN:
+            self.chunk = max(1, min(self.chunk, grid.size // (_EVEN * least)))
         while chunk is None and memory is not None and self.chunk > 1 and self._needed() > memory:
             self._loaded.clear()
             self.chunk = -(-self.chunk // 2)
@@ -136,6 +154,7 @@ class Program:
         for constant in self._traced.jaxpr.consts:
             digest.update(np.asarray(plain(constant)).tobytes())
         device = self.devices[0]
+        callbacks = find_callbacks(self._first.jaxpr.jaxpr, self._text)
         return {
             "program": digest.hexdigest(),
             "jaxreg": jaxreg.__version__,
@@ -143,14 +162,17 @@ class Program:
             "jaxlib": version("jaxlib"),
             "platform": f"{device.platform} {device.device_kind} {machine.machine()}",
             "compiled": _written(self._options),
+            **({"lanes": self.arranged} if self.arranged != BATCHED else {}),
+            **({"cores": str(cores())} if device.platform == "cpu" and is_split(self._traced.jaxpr.jaxpr) else {}),
+            **({"callbacks": ", ".join(callbacks)} if callbacks else {}),
         }
 
     @cached_property
     def _text(self) -> str:
-        return str(self._first.as_text())
+        return str(self._first.lowered.as_text())
 
     @property
-    def _first(self) -> Any:
+    def _first(self) -> "_Lowering":
         if self.chunk not in self._lowerings:
             self._lowerings = {self.chunk: self._lowered(0, self.chunk)}
         return self._lowerings[self.chunk]
@@ -216,7 +238,7 @@ class Program:
         self.outputs = describe(flat, self.grid)
         return [labelled.values for labelled in flat.values()]
 
-    def _lowered(self, slot: int, width: int) -> Any:
+    def _lowered(self, slot: int, width: int) -> "_Lowering":
         traced = self._traced.jaxpr
         here = SingleDeviceSharding(self.devices[slot])
 
@@ -232,13 +254,15 @@ class Program:
                 point = (leaf[index[owner]] for owner, leaf in zip(self._owners, leaves, strict=True))
                 return lane(*point, *jax.tree.leaves(operands))
 
-            return jax.vmap(one)(indices)
+            return jax.lax.map(one, indices) if self.arranged == IN_TURN else jax.vmap(one)(indices)
 
         leaves = [placed(leaf) for leaf in self._leaves]
         indices = tuple(_struct((width,), np.int32, here) for _ in self.grid.axes)
         large = [placed(traced.consts[place]) for place in self._large]
         with self._settings():
-            return jax.jit(chunk).lower(leaves, indices, *self._arguments(large, jax.tree.map(placed, self._operands)))
+            arguments = self._arguments(large, jax.tree.map(placed, self._operands))
+            whole = jax.jit(chunk).trace(leaves, indices, *arguments)
+            return _Lowering(whole.jaxpr, whole.lower())
 
     def _arguments(self, large: list[Any], operands: Mapping[str, Any]) -> list[Any]:
         """Return the arguments after axes and indices: none where there are none, which names sweeps stored so far."""
@@ -250,7 +274,7 @@ class Program:
             if (slot, width) not in self._loaded:
                 first = (slot, width) == (0, self.chunk)
                 lowered = self._first if first else self._lowered(slot, width)
-                compiled = compile_with(lowered, self._options)
+                compiled = compile_with(lowered.lowered, self._options)
                 leaves = [jax.device_put(leaf, self.devices[slot]) for leaf in self._leaves]
                 large = [jax.device_put(self._traced.jaxpr.consts[place], self.devices[slot]) for place in self._large]
                 self._loaded[slot, width] = (compiled, leaves, large)

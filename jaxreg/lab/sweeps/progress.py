@@ -77,6 +77,11 @@ class Progress:
         if not self._bar.disable:  # an older Rich leaves an empty line for one that is not shown
             self._bar.stop()
 
+    def skip(self, lanes: int) -> None:
+        """Note the lanes of a chunk that another process has finished."""
+        self._lanes += lanes
+        self._bar.update(self._task, advance=lanes)
+
     def advance(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Note a finished chunk."""
         lanes = len(next(iter(arrays.values())))

@@ -111,6 +111,7 @@ class ExecutorRunner:
         zipped: Whether they are taken entry by entry.
         chunk: Lanes per chunk.
         lanes: Numbers of the lanes to run, if not all.
+        arranged: Arrangement of the lanes of a chunk, as `Program` takes it.
     """
 
     def __init__(
@@ -121,12 +122,13 @@ class ExecutorRunner:
         zipped: bool,
         chunk: int | None,
         lanes: np.ndarray | None = None,
+        arranged: str | None = None,
     ) -> None:
         self._executor = executor
         self._payload = _pack((run, dict(over), zipped, lanes, bool(jax.config.jax_enable_x64)))  # type: ignore[attr-defined]
         with _interrupts_held_back():
-            job = executor.submit(_described, self._payload, chunk)
-        self.outputs, self.chunk, self.identity = job.result()
+            job = executor.submit(_described, self._payload, chunk, arranged)
+        self.outputs, self.chunk, self._arranged, self.identity = job.result()
         lane = sum(variable.nbytes for variable in self.outputs.values())
         self.most = max(16, min(1024, _IN_FLIGHT // max(1, lane * self.chunk)))
 
@@ -136,7 +138,7 @@ class ExecutorRunner:
     def submit(self, number: int) -> Future[ChunkResult]:
         """Start a chunk."""
         with _interrupts_held_back():
-            job = self._executor.submit(_computed, self._payload, self.chunk, number)
+            job = self._executor.submit(_computed, self._payload, self.chunk, self._arranged, number)
         return job if isinstance(job, Future) else _awaited(job)
 
     def close(self) -> None:
@@ -193,19 +195,22 @@ _building = threading.Lock()
 
 
 @lru_cache(maxsize=2)
-def _build(payload: bytes, chunk: int | None) -> Program:
+def _build(payload: bytes, chunk: int | None, arranged: str | None) -> Program:
     run, over, zipped, lanes, x64 = pickle.loads(payload)
     with jax.enable_x64(x64):
-        return Program(run, replace(make_grid(over, zipped=zipped), lanes=lanes), chunk, spread=_SPREAD)
+        grid = replace(make_grid(over, zipped=zipped), lanes=lanes)
+        return Program(run, grid, chunk, spread=_SPREAD, arranged=arranged)
 
 
-def _described(payload: bytes, chunk: int | None) -> tuple[dict[str, Variable], int, dict[str, str]]:
+def _described(
+    payload: bytes, chunk: int | None, arranged: str | None
+) -> tuple[dict[str, Variable], int, str, dict[str, str]]:
     with _building:
-        program = _build(payload, chunk)
-    return program.outputs, program.chunk, program.identity
+        program = _build(payload, chunk, arranged)
+    return program.outputs, program.chunk, program.arranged, program.identity
 
 
-def _computed(payload: bytes, chunk: int, number: int) -> ChunkResult:
+def _computed(payload: bytes, chunk: int, arranged: str, number: int) -> ChunkResult:
     with _building:
-        program = _build(payload, chunk)
+        program = _build(payload, chunk, arranged)
     return ChunkResult(*program.compute(number), program.identity)

@@ -12,16 +12,19 @@ import contextlib
 import hashlib
 import io
 import os
+import re
+import stat
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 import numpy as np
 
-from jaxreg.lab.atomic_files import _write
+from jaxreg.lab.atomic_files import _write, retried
+from jaxreg.lab.sweeps.claims import Claims
 from jaxreg.lab.sweeps.dataset import Coordinates
-from jaxreg.lab.sweeps.manifest import DamagedError, Manifest
+from jaxreg.lab.sweeps.manifest import MOST_BYTES, DamagedError, Manifest
 
 MANIFEST = "manifest.json"
 COORDS = "coords.npz"
@@ -62,6 +65,19 @@ class Store:
         """Tell whether there is a file for a chunk, whole or not."""
         return self.file(number).exists()
 
+    def present(self) -> set[int]:
+        """Return the numbers of the chunks of which there is a file that is large enough."""
+        lane = sum(variable.nbytes for variable in self.manifest.outputs.values())
+        chunks, found = self.manifest.chunks, set()
+        with os.scandir(self.path) as entries:
+            for entry in entries:
+                number = entry.name.removeprefix("chunk-").removesuffix(".npz")
+                if not number.isdecimal() or int(number) >= len(chunks) or entry.name != self.file(int(number)).name:
+                    continue
+                if entry.is_file() and entry.stat().st_size >= lane * len(chunks.lanes(int(number))):
+                    found.add(int(number))
+        return found
+
     def write(self, number: int, arrays: Mapping[str, np.ndarray], width: int) -> None:
         """Write a finished chunk to disk, whole.
 
@@ -80,6 +96,10 @@ class Store:
         arrays = self._read(number)
         return None if arrays is None else {name: arrays[name] for name in self.manifest.outputs}
 
+    def claims(self) -> Claims:
+        """Return this process's claims on chunks."""
+        return Claims(self.path)
+
     def width(self, number: int) -> int | None:
         """Return how many lanes of a chunk ran together: fewer than it has if memory ran out."""
         arrays = self._read(number)
@@ -90,8 +110,8 @@ class Store:
         expected = {name: (length, *v.shape) for name, v in self.manifest.outputs.items()}
         size = sum(length * variable.nbytes for variable in self.manifest.outputs.values())
         limit = size + sum(2048 + 4 * len(name.encode()) for name in [*expected, ""])
-        arrays = _read_sealed(self.file(number), self.manifest.sweep, limit)
-        if arrays is None or arrays.keys() != {*expected, ""}:
+        arrays = _read_sealed(self.file(number), self.manifest.sweep, {*expected, ""}, limit)
+        if arrays is None or arrays[""].shape != () or arrays[""].dtype.kind not in "iu":
             return None
         for name, shape in expected.items():
             if arrays[name].shape != shape or arrays[name].dtype.name != self.manifest.outputs[name].dtype:
@@ -100,15 +120,33 @@ class Store:
 
     def coords(self) -> Coordinates | None:
         """Return the coordinates, each with its dimension, or None if their file is damaged."""
-        arrays = _read_sealed(self.path / COORDS, self.manifest.sweep, None)
-        if arrays is None or arrays.keys() != self.manifest.coords.keys():
+        arrays = _read_sealed(self.path / COORDS, self.manifest.sweep, self.manifest.coords.keys())
+        sizes = dict(self.manifest.dims)
+        for output in self.manifest.outputs.values():
+            sizes |= dict(zip(output.dims, output.shape, strict=True))
+        dims = self.manifest.coords
+        if arrays is None or any(values.shape != (sizes[dims[name]],) for name, values in arrays.items()):
             return None
-        return {name: (self.manifest.coords[name], values) for name, values in arrays.items()}
+        return {name: (dims[name], values) for name, values in arrays.items()}
 
     def describe(self, advice: str) -> str:
         """Say how much is there of a sweep that stops early, and how to go on."""
-        there = sum(map(self.has, range(len(self.manifest.chunks))))
+        there = len(self.present())
         return f"stopped with {there} of {len(self.manifest.chunks)} chunks in {self.path}: {advice}"
+
+
+def local_folder(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a store in the file system.
+
+    Args:
+        path: Path, which may begin with ``~``.
+
+    Raises:
+        ValueError: If it is an address, such as ``s3://bucket/store``.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", os.fspath(path)):  # one letter is a drive of Windows
+        raise ValueError(f"the store {path} is an address; expected a folder: mount it, or copy a finished store there")
+    return Path(path).expanduser()
 
 
 def find_manifest(path: Path) -> Manifest | None:
@@ -122,7 +160,7 @@ def find_manifest(path: Path) -> Manifest | None:
     if path.is_symlink() and not path.exists():
         raise ValueError(f"the store {path} is a link to {os.readlink(path)}, which is not there: name a folder")
     try:
-        return Manifest.decode((path / MANIFEST).read_bytes())
+        return _read_manifest(path / MANIFEST)
     except (FileNotFoundError, DamagedError):
         return None
     except NotADirectoryError:
@@ -131,6 +169,17 @@ def find_manifest(path: Path) -> Manifest | None:
         raise ValueError(f"{path / MANIFEST} is a folder: name another store") from None
     except ValueError as error:
         raise ValueError(f"{path / MANIFEST} {error}") from None
+
+
+def _read_manifest(file: Path) -> Manifest:
+    if not stat.S_ISREG(mode := file.stat().st_mode) and not stat.S_ISDIR(mode):  # a pipe would be waited for
+        raise ValueError("is a device or a pipe: name another store")
+
+    def read() -> bytes:
+        with file.open("rb") as opened:
+            return opened.read(MOST_BYTES + 1)
+
+    return Manifest.decode(retried(read))
 
 
 def _file_in(path: Path) -> Path:
@@ -159,6 +208,8 @@ def create(path: Path, manifest: Manifest, coords: Mapping[str, np.ndarray]) -> 
         found = find_manifest(path)
     if found is None or found.sweep != manifest.sweep:
         raise OtherSweepError(f"the store {path} belongs to another sweep: {difference(found, manifest)}")
+    if found.layout != manifest.layout:
+        _write(path / MANIFEST, manifest.encode())
     if store.coords() is None:
         _write_sealed(path / COORDS, dict(coords), manifest.sweep)
     _clear_stale(path)
@@ -173,7 +224,7 @@ def open_folder(path: Path) -> Store:
         ValueError: its manifest is damaged.
     """
     try:
-        return Store(path, Manifest.decode((path / MANIFEST).read_bytes()))
+        return Store(path, _read_manifest(path / MANIFEST))
     except NotADirectoryError:
         raise ValueError(f"the store {path} is a file: name a folder") from None
     except FileNotFoundError:
@@ -236,20 +287,27 @@ def _write_sealed(path: Path, arrays: Mapping[str, np.ndarray], sweep: str) -> N
     _write(path, view)
 
 
-def _read_sealed(path: Path, sweep: str, limit: int | None) -> dict[str, np.ndarray] | None:
+def _read_sealed(path: Path, sweep: str, names: Set[str], limit: int | None = None) -> dict[str, np.ndarray] | None:
     try:
-        if limit is not None and path.stat().st_size > limit:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or (limit is not None and found.st_size > limit):
             return None
-        raw = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError):
+        raw = retried(path.read_bytes)
+    except (FileNotFoundError, NotADirectoryError, MemoryError):
         return None
     body, seal = memoryview(raw)[:-_SEAL], raw[-_SEAL:]
     if len(raw) <= _SEAL or _seal(path, sweep, body) != seal:
         return None
-    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-            return None
-        return {info.filename.removesuffix(".npy"): _member(archive, info) for info in archive.infolist()}
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            members = archive.infolist()
+            if any(info.compress_type != zipfile.ZIP_STORED for info in members):
+                return None
+            if sorted(info.filename for info in members) != sorted(f"{name}.npy" for name in names):
+                return None
+            return {info.filename.removesuffix(".npy"): _member(archive, info) for info in members}
+    except Exception:  # its seal was made for what we never write, and each reader in turn may stumble over that
+        return None
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
@@ -258,7 +316,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
 
 
 def _clear_stale(path: Path) -> None:
-    """Remove temporary files that a killed process left: those of live ones are seconds old."""
+    """Remove temporary files and claims that a killed process left: those of live ones are seconds old."""
     for entry in path.glob(".*.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - entry.stat().st_mtime > _STALE:

@@ -19,6 +19,7 @@ from jaxreg._precision import tiny
 from jaxreg._protocols import Tree
 from jaxreg.lab.data import Data
 from jaxreg.lab.labelled import Labelled
+from jaxreg.lab.sweeps.lanes import TOGETHER
 from jaxreg.lab.training.problem import Problem
 from jaxreg.lab.training.recipe import Recipe
 from jaxreg.rules._frameworks import KERNELS, RECURRENT_KERNELS
@@ -154,6 +155,7 @@ def _of_draw(problem: Problem, draw: jax.Array | int) -> Any:  # a Data of array
     return Data._make(None if array is None else jnp.asarray(array)[draw] for array in problem.data)
 
 
+@jax.named_scope(TOGETHER)
 def _train(
     problem: Problem,
     recipe: Recipe,

@@ -1,0 +1,45 @@
+"""Operations so large that XLA, or LAPACK, cuts them into parts by the number of cores: their last bits depend on it.
+
+The limits come from jaxlib 0.10.2 on one and two cores. Sums of more than 32,768 numbers, products of 6 million
+multiplications and factorisations of 220 rows had other last bits; those of half the size had not.
+"""
+
+import math
+from typing import Any
+
+from jaxreg.lab.sweeps.chunk_size import bodies
+
+_PRODUCT = 2**20
+_SUM = 2**15
+_ROWS = 128
+_FACTORIZATIONS = ("cholesky", "lu", "geqrf", "householder", "eig", "svd", "triangular_solve", "hessenberg", "schur")
+
+
+def is_split(jaxpr: Any) -> bool:
+    """Return whether the bits of a traced lane may depend on the number of cores.
+
+    Args:
+        jaxpr: A traced lane, ``traced.jaxpr.jaxpr``.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> small, large = (jax.ShapeDtypeStruct((size, size), "float32") for size in (50, 500))
+        >>> [is_split(jax.jit(lambda x: x @ x.T).trace(x).jaxpr.jaxpr) for x in (small, large)]
+        [False, True]
+    """
+    return any(_is_large(equation) or any(map(is_split, bodies(equation))) for equation in jaxpr.eqns)
+
+
+def _is_large(equation: Any) -> bool:
+    name, shapes = equation.primitive.name, [getattr(var.aval, "shape", ()) for var in equation.invars]
+    if name in ("reduce_sum", "reduce_prod", "reduce"):
+        return math.prod(shapes[0]) > _SUM
+    if any(part in name for part in _FACTORIZATIONS):
+        return any(len(shape) > 1 and max(shape[-2:]) >= _ROWS for shape in shapes)
+    if name == "dot_general":
+        (contracted, _), _ = equation.params["dimension_numbers"]
+        return math.prod([*equation.outvars[0].aval.shape, *(shapes[0][axis] for axis in contracted)]) > _PRODUCT
+    if name == "conv_general_dilated":
+        features = shapes[1][equation.params["dimension_numbers"].rhs_spec[0]]
+        return math.prod([*equation.outvars[0].aval.shape, *shapes[1]]) > _PRODUCT * features
+    return False

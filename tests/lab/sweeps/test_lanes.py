@@ -1,0 +1,120 @@
+"""Lanes of large operations run one after the other, lanes of small ones together; results are those of a loop."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxreg.lab import MLP, Problem, Recipe, fit, linen, tutorial_moons
+from jaxreg.lab.sweeps.chunk_size import cores
+from jaxreg.lab.sweeps.engine import sweep
+from jaxreg.lab.sweeps.grid import make_grid
+from jaxreg.lab.sweeps.lanes import BATCHED, IN_TURN, TOGETHER
+from jaxreg.lab.sweeps.program import Program
+from jaxreg.lab.sweeps.store import open_folder
+
+AXES = {"rate": [1e-3, 1e-2], "seed": range(5)}
+ROWS = np.random.default_rng(0).normal(size=(64, 16)).astype(np.float32)
+
+
+def train(rate: Any, seed: Any) -> dict[str, Any]:
+    """A net on data in the closure, as a user writes it."""
+    x, y = jnp.asarray(ROWS[:, 1:]), jnp.asarray(ROWS[:, 0])
+    first, second = jax.random.split(jax.random.key(seed))
+    params = {"w": jax.random.normal(first, (15, 128)) / 4, "v": jax.random.normal(second, (128,)) / 11}
+    adam = optax.adam(rate)
+
+    def loss(p: Any) -> Any:
+        return jnp.mean((jax.nn.relu(x @ p["w"]) @ p["v"] - y) ** 2)
+
+    def step(carry: Any, _: None) -> Any:
+        params, state = carry
+        value, slope = jax.value_and_grad(loss)(params)
+        updates, state = adam.update(slope, state)
+        return (optax.apply_updates(params, updates), state), value
+
+    _, losses = jax.lax.scan(step, (params, adam.init(params)), None, 50)
+    return {"loss": losses}
+
+
+def decay(rate: Any, seed: Any) -> dict[str, Any]:
+    """Steps of a differential equation."""
+    return {"end": jax.lax.fori_loop(0, 100, lambda _, z: z - rate * z, 1.0 + seed)}
+
+
+def trained(rate: Any, seed: Any) -> dict[str, Any]:
+    """A net of the laboratory, whose operations are as large as those of `train`."""
+    problem = Problem(linen(MLP(hidden=500), (2,)), tutorial_moons(), epochs=10, record_every=10)
+    return fit(problem, Recipe(learning_rate=rate), jax.random.key(seed), 0)
+
+
+@pytest.mark.parametrize(("run", "lanes"), [(train, IN_TURN), (decay, BATCHED), (trained, BATCHED)])
+def test_large_operations_run_in_turn_but_those_of_fit(run: Any, lanes: str) -> None:
+    program = Program(run, make_grid(AXES))
+    assert program.arranged == lanes
+    assert program.identity.get("lanes", BATCHED) == lanes
+    assert Program(run, make_grid(AXES), chunk=5).arranged == BATCHED
+
+
+def test_the_mark_of_fit_is_in_no_program() -> None:
+    def marked(x: Any) -> Any:
+        with jax.named_scope(TOGETHER):
+            return jax.lax.scan(lambda x, _: (jnp.sin(x), None), x, None, 3)[0]
+
+    def plain(x: Any) -> Any:
+        return jax.lax.scan(lambda x, _: (jnp.sin(x), None), x, None, 3)[0]
+
+    texts = {jax.jit(lambda x, run=run: run(x)).lower(1.0).as_text() for run in (marked, plain)}
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize("run", [train, decay])
+def test_a_sweep_is_a_loop_however_its_lanes_run(run: Any, tmp_path: Path) -> None:
+    found = sweep(run, AXES, tmp_path)
+    one = jax.jit(run)
+    for rate in AXES["rate"]:
+        for seed in AXES["seed"]:
+            for name, values in one(np.float32(rate), seed).items():
+                np.testing.assert_allclose(found[name].sel(rate=rate, seed=seed), values, rtol=1e-5, atol=1e-6)
+
+
+def test_a_store_keeps_the_arrangement_that_it_began_with(tmp_path: Path) -> None:
+    here = sweep(train, AXES, tmp_path / "new").load()
+    assert open_folder(tmp_path / "new").manifest.identity["lanes"] == IN_TURN
+    (tmp_path / "new" / "chunk-00000003.npz").unlink()
+    assert sweep(train, AXES, tmp_path / "new").load().identical(here)
+    old = sweep(train, AXES, tmp_path / "old", chunk=4).load()
+    (tmp_path / "old" / "chunk-00000001.npz").unlink()
+    again = sweep(train, AXES, tmp_path / "old").load()
+    assert again.identical(old)
+    assert "lanes" not in again.attrs
+    with ThreadPoolExecutor(1) as executor:
+        there = sweep(train, AXES, executor=executor)
+    assert there.attrs["lanes"] == IN_TURN
+    np.testing.assert_array_equal(there["loss"], here["loss"])
+
+
+SPLIT = {
+    "a product": lambda x: {"y": jnp.ones((300, 300)) @ (x * jnp.ones((300, 300)))},
+    "in a loop": lambda x: {"y": jax.lax.fori_loop(0, 2, lambda _, z: jnp.sin(z * jnp.ones(2**17)).sum(), x)},
+    "a factorisation": lambda x: {"y": jnp.linalg.cholesky(x * jnp.eye(300))[0]},
+    "a convolution": lambda x: {"y": jnp.sum(jax.scipy.signal.convolve(x * jnp.ones((400, 400)), jnp.ones((9, 9))))},
+}
+WHOLE = {
+    "a product": lambda x: {"y": jnp.ones((99, 99)) @ (x * jnp.ones((99, 99)))},
+    "a sum": lambda x: {"y": jnp.sum(x * jnp.ones((30, 500)), 0)},
+    "many": lambda x: {"y": jax.lax.fori_loop(0, 10**6, lambda _, z: jnp.ones((9, 9)) @ z, x * jnp.ones(9))},
+    "a large array": lambda x: {"y": jnp.sin(x * jnp.ones(2**17))},
+}
+
+
+@pytest.mark.parametrize("case", [*((run, True) for run in SPLIT.values()), *((run, False) for run in WHOLE.values())])
+def test_cores_name_the_sweeps_whose_bits_depend_on_them(case: Any) -> None:
+    run, split = case
+    identity = Program(run, make_grid({"x": [1.0, 2.0]})).identity
+    assert identity.get("cores") == (str(cores()) if split else None)
