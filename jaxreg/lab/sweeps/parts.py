@@ -205,7 +205,8 @@ def _joined(design: Design, parts: list[Part], given: Mapping[str, Any]) -> Join
     outputs = union([manifest.outputs for manifest in manifests])
     labels = _labels(dims, outputs, {**numbered, **plain, **design.coords}, given)
     labels = {name: labels[name] for name in [*dims, *labels]}
-    identity = {name: _shared([manifest.identity[name] for manifest in manifests]) for name in manifests[0].identity}
+    names = dict.fromkeys(name for manifest in manifests for name in manifest.identity)
+    identity = {name: _shared([manifest.identity.get(name, "") for manifest in manifests]) for name in names}
     identity["grid"] = _digest(labels, " ".join(manifest.sweep for manifest in manifests))
     shown = {"grid": " x ".join(f"{name} ({size})" for name, size in dims.items())}
     part, place = (np.empty(tuple(dims.values()), kind) for kind in (np.int32, np.int64))
