@@ -13,7 +13,7 @@ IN_TURN = "in turn"
 TOGETHER = "jaxreg.together"
 """Name of a `jax.named_scope` around code whose operations are written to be batched, such as those of `fit`."""
 
-_LARGE = 4096
+_LARGE = 2048
 """Bytes that an operation of a lane writes on average, from which on lanes run one after the other."""
 
 
