@@ -309,7 +309,7 @@ class _Entrypoint(BackendEntrypoint):
         missing = count - len(there)
         if missing and not partial:
             raise ValueError(
-                f"{missing} of {count} chunks of {path} are missing: run the same sweep again to complete it, or "
+                f"{missing} of {count} chunks of {path} are missing or cut short: run the same sweep again to complete it, or "
                 "open what is there with partial=True"
             )
         if store.coords() is None:

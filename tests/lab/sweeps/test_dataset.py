@@ -79,7 +79,7 @@ def test_labels_select(store: Store) -> None:
 
 def test_only_the_chunks_asked_for_are_read(store: Store) -> None:
     for number in range(1, len(MANIFEST.chunks)):
-        store.file(number).write_bytes(b"not read")
+        store.file(number).write_bytes(b"not read" * 1000)
     opened = open_store(store.path)
     np.testing.assert_array_equal(opened["step"][0, 0, :5], STEP[0, 0])
     with pytest.raises(ValueError, match=r"chunk-00000001\.npz is damaged: run the same sweep again"):
