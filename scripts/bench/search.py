@@ -31,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 from jaxreg.lab import CLASSES, NUMBERS
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.candidates import PULLS
-from jaxreg.lab.search.folds import deal
+from jaxreg.lab.search.dealing import deal
 from jaxreg.lab.sweeps.chunk_size import cores
 
 LOADERS = {

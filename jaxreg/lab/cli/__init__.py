@@ -194,11 +194,21 @@ class Search:
         ),
     ] = ()
     names: Names = ()
+    groups: Annotated[
+        str | None, _shown("Column that is equal in rows that belong together, as those of a person.", "COLUMN", "none")
+    ] = None
+    time: Annotated[
+        str | None, _shown("Column that tells when: later rows are predicted from earlier ones.", "COLUMN", "none")
+    ] = None
+    balanced: Annotated[bool, tyro.conf.arg(help="Let each class count as much, however many rows it has.")] = False
     quick: Annotated[
         bool, tyro.conf.arg(help="Every other strength only, and one repeat unless --budget allows more.")
     ] = False
     epochs: Annotated[int | None, _shown("Epochs of each training.", "N", "by the number of rows")] = None
     hidden: Annotated[tuple[int, ...], _shown("Units of each hidden layer.", "N [N …]", "32")] = ()
+    any_model: Annotated[
+        bool, tyro.conf.arg(help="Keep a linear model, boosted trees or a forest as the model if that is better.")
+    ] = False
     seed: Annotated[int, tyro.conf.arg(help="Of folds and initial weights.")] = 0
     out: Annotated[Path | None, _shown("Folder for all that is written.", "FOLDER", "TABLE-search")] = None
     json: Json = False
@@ -212,7 +222,15 @@ class Search:
         leave_out = tuple(name for names in self.leave_out for name in names)
         # A table is judged before JAX is imported, which takes longer.
         try:
-            table = prepare(self.table, self.target, self.task, leave_out=leave_out, names=self.names)
+            table = prepare(
+                self.table,
+                self.target,
+                self.task,
+                leave_out=leave_out,
+                names=self.names,
+                groups=self.groups,
+                time=self.time,
+            )
         except TableError as error:
             if error.leave_out:
                 again = shlex.join(["jaxreg", *sys.argv[1:], "--leave-out", *error.leave_out])
@@ -227,6 +245,8 @@ class Search:
             quick=self.quick,
             epochs=self.epochs,
             hidden=self.hidden,
+            any_model=self.any_model,
+            balanced=self.balanced,
             seed=self.seed,
             out=self.out,
             as_json=self.json,

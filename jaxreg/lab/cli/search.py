@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,10 @@ from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.terminal import print_blocks, print_forest, print_table
 from jaxreg.lab.search import report as search_report
 from jaxreg.lab.search.changes import forest
-from jaxreg.lab.search.fitted_model import FittedModel, save
+from jaxreg.lab.search.fitted_model import save
 from jaxreg.lab.search.plan import Plan, planned
 from jaxreg.lab.search.rows import check, different_inputs
-from jaxreg.lab.search.run import search
+from jaxreg.lab.search.run import Search, fitted_model, search
 from jaxreg.lab.sweeps.compilation import keep_compiled
 from jaxreg.lab.sweeps.store import OtherSweepError
 from jaxreg.lab.tabular.encoding import spoken
@@ -37,6 +38,8 @@ def search_table(
     quick: bool,
     epochs: int | None,
     hidden: Sequence[int],
+    any_model: bool,
+    balanced: bool,
     seed: int,
     out: Path | None,
     as_json: bool,
@@ -49,25 +52,45 @@ def search_table(
         quick: Whether to try every other strength only, once.
         epochs: Epochs of each training, or None for as many as suit the number of rows.
         hidden: Units of each hidden layer; none for the plan's own.
+        any_model: Whether to keep a model of another kind if that is better.
+        balanced: Whether each class counts as much.
         seed: Seed for the folds and the initial weights.
         out: Folder for the files that are written, or None for one beside the table.
         as_json: Whether to print JSON.
     """
     start = time.perf_counter()
     file, x, wanted = table.file, table.x, table.target
-    notes = [*table.notes, *_repeats(x)]
+    notes = [*table.notes, *([] if table.groups is not None or table.time is not None else _repeats(x))]
+    if balanced:
+        notes.append("each class counts as much, however many rows it has: the accuracy is the mean over classes")
     if not as_json:
         classes = f": {', '.join(map(spoken, wanted.classes))}" if wanted.classes else ""
         size = f"{len(x)} rows, {x.shape[1]} inputs, {wanted.task} of {table.name}{classes}"
         print("\n".join([*notes, size]), flush=True)
     kind = CLASSES if wanted.classes else NUMBERS
     check(wanted.y, kind, Plan.folds)
+    if balanced and not wanted.classes:
+        raise ValueError(f"--balanced goes with classes; {table.name} is a number: leave --balanced out")
     out = out or file.with_name(f"{file.stem}-search")
     command = shlex.join(["jaxreg", *sys.argv[1:]])
-    plan = _plan(out, x, wanted.y, quick=quick, seed=seed, budget=budget, epochs=epochs, hidden=hidden)
+    weights = len(wanted.y) / len(wanted.classes) / np.bincount(wanted.y)[wanted.y] if balanced else None
+    apart = [each for each in (table.groups, table.time, weights) if each is not None]
+    plan = _plan(out, [x, wanted.y, *apart], quick=quick, seed=seed, budget=budget, epochs=epochs, hidden=hidden)
     keep_compiled()
     try:
-        found = search(x, wanted.y, kind, plan, store=out / "trainings")
+        found = search(
+            x,
+            wanted.y,
+            kind,
+            plan,
+            weights=weights,
+            groups=table.groups,
+            time=table.time,
+            store=out / "trainings",
+            rivals=not quick or any_model,
+            any_model=any_model,
+            blocks=None if quick else table.encoding.blocks,
+        )
     except OtherSweepError:  # of the same rows and options, as the plan was
         raise ValueError(
             f"{out} holds trainings by another version of jaxreg or of JAX, or on another kind of device, which don't "
@@ -75,10 +98,9 @@ def search_table(
         ) from None
     source = Source("search", found)
     told = search_report.summary(source) | {"notes": notes, "file": str(file), "command": command}
-    model = FittedModel(
-        found.net, table.encoding, table.name, wanted.task, wanted.classes, {"chosen": found.chosen.label}
-    )
-    save(out / "model.safetensors", model)
+    told |= _details(found, table)
+    save(out / "model.safetensors", fitted_model(found, table))
+    write_whole(out / "folds.json", json.dumps(search_report.folds(found), allow_nan=False) + "\n")
     write_whole(out / "verdict.json", json.dumps(told, indent=1, allow_nan=False) + "\n")
     write_whole(
         out / "report.html",
@@ -94,14 +116,33 @@ def search_table(
     print()
     print_blocks([Paragraph(sentence, lead=not place) for place, sentence in enumerate(search_report.verdict(source))])
     print_forest(forest(source))
+    if "importance" in told:
+        print(f"Most important: {', '.join(list(told['importance'])[:5])} (permuted on the outer folds)")
     late = f", over the budget of {budget:g} s" if budget and seconds > budget else ""
     print(f"{told['nets']} nets in {seconds:.0f} s{late}. Report, model, verdict and trainings are in {out.resolve()}")
 
 
+def _details(found: Search, table: Prepared) -> dict[str, Any]:
+    """Return the details of a search by the names of columns and classes, the most important column first."""
+    if found.details is None:
+        return {}
+    names = [column.name for column in table.encoding.columns]
+    known = [pair for pair in zip(names, found.details.importance, strict=True) if np.isfinite(pair[1].error)]
+    order = sorted(known, key=lambda pair: -pair[1].mean)
+    told: dict[str, Any] = {"importance": {name: {"mean": gain.mean, "error": gain.error} for name, gain in order}}
+    if table.target.classes:
+        pairs = zip(table.target.classes, found.details.recall.tolist(), found.details.auc.tolist(), strict=True)
+        told["classes"] = {spoken(name): {"recall": _known(recall), "auc": _known(auc)} for name, recall, auc in pairs}
+    return told
+
+
+def _known(number: float) -> float | None:
+    return number if np.isfinite(number) else None
+
+
 def _plan(
     out: Path,
-    x: np.ndarray,
-    y: np.ndarray,
+    rows: Sequence[np.ndarray],
     *,
     quick: bool,
     seed: int,
@@ -110,7 +151,7 @@ def _plan(
     hidden: Sequence[int],
 ) -> Plan:
     """Return the plan of a search: that of the same search before, if there was one, as its trainings fit no other."""
-    digest = hashlib.sha256(np.ascontiguousarray(x).tobytes() + np.ascontiguousarray(y).tobytes()).hexdigest()
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(each).tobytes() for each in rows)).hexdigest()
     request = {"rows": digest, "quick": quick, "seed": seed, "budget": budget}
     request |= ({} if epochs is None else {"epochs": epochs}) | ({"hidden": [*hidden]} if hidden else {})
     place = out / "plan.json"
@@ -128,7 +169,7 @@ def _plan(
         raise ValueError(f"--out {out} is a file; name a folder")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"the folder {out} holds other files; name an empty one with --out")
-    plan = planned(x.shape, budget, quick=quick, seed=seed, epochs=epochs, hidden=hidden)
+    plan = planned(rows[0].shape, budget, quick=quick, seed=seed, epochs=epochs, hidden=hidden)
     try:
         write_whole(place, json.dumps({"request": request, "plan": dataclasses.asdict(plan)}))
     except OSError as error:

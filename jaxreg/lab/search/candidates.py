@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import jaxreg as jr
 from jaxreg._hyperparameters import Number, hyperparameters
 from jaxreg._protocols import Cost
+from jaxreg.lab.search.codings import Coding
 from jaxreg.lab.training.recipe import Recipe
 
 HIDDEN = "hidden/kernel"
@@ -121,17 +122,46 @@ class Candidate:
         shown: Strength, limit or number of epochs in its label; None if it has none.
         strength: Strength to compare candidates of one method by: larger is simpler.
         knobs: Strengths of all regularisers.
+        shape: Net that is trained, and coding of the numbers it is given; None for the first of a search.
     """
 
     method: str
     shown: float | None
     strength: float
     knobs: Knobs
+    shape: "Shape | None" = None
 
     @property
     def label(self) -> str:
-        """The method and its strength, such as `L2(0.01)`."""
-        return self.method if self.shown is None else f"{self.method}({self.shown:g})"
+        """The method and its strength, such as `L2(0.01)`, and the net if it is not the first of a search."""
+        name = self.method if self.shown is None else f"{self.method}({self.shown:g})"
+        return name if self.shape is None else f"{name}, {self.shape.label}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """Net, and coding of the numbers that it is given.
+
+    Args:
+        hidden: Units of each hidden layer.
+        coding: Coding of the numbers.
+    """
+
+    hidden: tuple[int, ...]
+    coding: Coding
+
+    @property
+    def label(self) -> str:
+        """The units, and the coding if there is one, such as `64-64 on pieces`."""
+        units = "-".join(map(str, self.hidden))
+        return units if self.coding == "plain" else f"{units} on {self.coding}"
+
+
+SMALL = (32,)
+"""Units of the hidden layer of the first net of a search, unless others are asked for."""
+
+SHAPES = (Shape(SMALL, "quantiles"), Shape((64, 64), "pieces"))
+"""Nets and codings that are tried beside the first net."""
 
 
 PULLS: dict[str, tuple[Mapping[str, float], tuple[float, ...]]] = {
@@ -144,6 +174,16 @@ PULLS: dict[str, tuple[Mapping[str, float], tuple[float, ...]]] = {
 """Method -> the knobs that it sets, each as a multiple of the strength, and the strengths to try. Those of L1 lie about
 30 times above those of L2; L1L2 keeps that ratio."""
 
+SELDOM: dict[str, tuple[float, ...]] = {
+    "L1": (0.03, 0.6),
+    "L2": (0.0003, 0.1),
+    "L1L2": (0.001, 0.03),
+    "decay": (0.03,),
+    "group lasso": (0.03, 0.6),
+    "MaxNorm": (2.0,),
+}
+"""Strengths that are left out where other nets are tried; so is every other number of epochs."""
+
 LIMITS = (0.25, 0.5, 1.0, 2.0)
 """Limits of MaxNorm to try, for inputs of variance 1: a hidden unit starts with a norm near 1."""
 
@@ -154,7 +194,27 @@ METHODS = (NONE, *PULLS, "MaxNorm", "UnitNorm", "early stopping")
 """Every method, in the order of tables."""
 
 
-def candidates(methods: Sequence[str], epochs: int, steps: int, *, quick: bool = False) -> list[Candidate]:
+def shaped(methods: Sequence[str], shape: Shape) -> list[Candidate]:
+    """Return the candidates of another net, with and without decay; none if decay is not to be tried.
+
+    Args:
+        methods: Names out of `METHODS`.
+        shape: The net.
+    """
+    if "decay" not in methods:
+        return []
+    strengths = SHAPED if shape.hidden == SMALL else SHAPED[1:]
+    decays = [Candidate("decay", strength, strength, Knobs(decay=strength), shape) for strength in strengths]
+    return [Candidate(NONE, None, 0.0, Knobs(), shape), *decays]
+
+
+SHAPED = (0.5, 2.0)
+"""Strengths of decay to try on other nets than the first; on larger ones the last."""
+
+
+def candidates(
+    methods: Sequence[str], epochs: int, steps: int, *, quick: bool = False, fewer: bool = False
+) -> list[Candidate]:
     """Return the candidates of some methods; the first is always no regulariser, to compare the others with.
 
     Args:
@@ -162,6 +222,7 @@ def candidates(methods: Sequence[str], epochs: int, steps: int, *, quick: bool =
         epochs: Epochs of a training.
         steps: Steps per epoch.
         quick: Whether to try every other strength only.
+        fewer: Whether to leave out `SELDOM`, as other nets are tried too.
 
     Raises:
         ValueError: If there is no method of a name.
@@ -177,5 +238,7 @@ def candidates(methods: Sequence[str], epochs: int, steps: int, *, quick: bool =
     tried += [Candidate("MaxNorm", limit, 1 / limit, Knobs(high=limit)) for limit in LIMITS[first::step]]
     tried.append(Candidate("UnitNorm", None, 1.0, Knobs(low=1.0, high=1.0)))
     stops = sorted({max(1, round(share * epochs)) for share in STOPS} - {epochs})
-    tried += [Candidate("early stopping", stop, 1 / stop, Knobs(stop=stop * steps)) for stop in stops[first::step]]
-    return [candidate for candidate in tried if candidate.method in (NONE, *methods)]
+    stops = stops[::2] if fewer else stops[first::step]
+    tried += [Candidate("early stopping", stop, 1 / stop, Knobs(stop=stop * steps)) for stop in stops]
+    kept = [candidate for candidate in tried if candidate.method in (NONE, *methods)]
+    return [candidate for candidate in kept if not (fewer and candidate.shown in SELDOM.get(candidate.method, ()))]

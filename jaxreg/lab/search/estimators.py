@@ -5,14 +5,19 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from jaxreg.lab.search.candidates import METHODS
+from jaxreg.lab.search.inputs import Frame, Numbers
 from jaxreg.lab.search.plan import Plan
 from jaxreg.lab.search.run import Search, search
+from jaxreg.lab.tabular.frames import has_words, is_frame
 from jaxreg.lab.training.tasks import CLASSES, NUMBERS, Task
+
+_NUMBERS: dict[str, Any] = {"dtype": np.float64, "accept_sparse": ("csr", "csc"), "ensure_all_finite": "allow-nan"}
+"""The numbers that an estimator takes."""
 
 
 class _Searching(BaseEstimator):  # type: ignore[misc]
@@ -22,7 +27,7 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         self,
         methods: Sequence[str] | None = None,
         *,
-        hidden_layer_sizes: int | Sequence[int] = (32,),
+        hidden_layer_sizes: int | Sequence[int] | None = None,
         epochs: int | None = None,
         learning_rate: float = 0.01,
         folds: int = 5,
@@ -39,7 +44,7 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         self.quick = quick
         self.random_state = random_state
 
-    def _search(self, x: np.ndarray, y: np.ndarray, sample_weight: Any) -> Self:
+    def _search(self, x: np.ndarray, y: np.ndarray, sample_weight: Any, groups: Any) -> Self:
         weights = _check_sample_weight(sample_weight, x, ensure_non_negative=True)
         state = self.random_state
         seed = state if isinstance(state, int | np.integer) else check_random_state(state).randint(2**31 - 1)
@@ -55,7 +60,7 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
             quick=self.quick,
             seed=int(seed),
         )
-        found = search(x, y, self._task, plan, weights=weights)
+        found = search(x, y, self._task, plan, weights=weights, groups=_codes(groups, len(x)))
         self.search_: Search = found
         self.best_params_ = _params(found, found.found.chosen)
         self.best_index_ = found.found.chosen
@@ -65,22 +70,50 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         self.cv_results_ = cv_results(found)
         return self
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.sparse = True
+        return tags
+
+    def _learnt(self, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        # The inputs of the nets, and the target as an array.
+        numeric = isinstance(self, RegressorMixin)
+        if has_words(x):
+            validate_data(self, x, skip_check_array=True)
+            check_consistent_length(x, y)
+            y = column_or_1d(y, dtype=np.float64 if numeric else None, warn=True)
+            assert_all_finite(y, input_name="y")
+            self.inputs_: Frame | Numbers = Frame.learn(x)
+        else:
+            x, y = validate_data(self, x, y, y_numeric=numeric, **_NUMBERS)
+            self.inputs_ = Numbers.learn(x)
+        return self.inputs_(x), y
+
     def _inputs(self, x: Any) -> np.ndarray:
         check_is_fitted(self)
-        return validate_data(self, x, dtype=np.float64, reset=False)
+        if isinstance(self.inputs_, Frame):
+            if not is_frame(x):
+                raise ValueError(f"X is a {type(x).__name__}; expected a data frame as in fit")
+            validate_data(self, x, skip_check_array=True, reset=False)
+            return self.inputs_(x)
+        return self.inputs_(validate_data(self, x, reset=False, **_NUMBERS))
 
 
 class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[misc]
     """A classifier, a mean of nets of ReLU units, that finds its own regulariser.
 
-    Every regulariser is tried at every strength on every fold of a repeated nested cross-validation, all of them in one
-    compiled program. The choice follows the rule of one standard error, and the net that is kept is trained on all
-    rows. Inputs are standardised inside each fold. The order of the rows changes nothing. A row given twice is the same
-    as one of weight 2, unless most inputs of a table repeat.
+    Every regulariser is tried at every strength on every fold of a repeated nested cross-validation. The choice follows
+    the rule of one standard error. The model is the mean of the nets of the choice that were trained on all rows and on
+    all but one fold. Inputs are standardised inside each fold. The order of the rows changes nothing. A row given twice
+    is the same as one of weight 2, unless most inputs of a table repeat.
+
+    Inputs may be sparse. Numbers may be missing: they get the median, and an input more says where. Columns of a data
+    frame that hold words are encoded as those of a file are.
 
     Args:
         methods: Names out of `jaxreg.lab.search.candidates.METHODS`; None for all of them.
-        hidden_layer_sizes: Units of each hidden layer; a number for one layer.
+        hidden_layer_sizes: Units of each hidden layer, a number for one layer; None for 32, and for other nets and
+            codings of numbers beside it (`jaxreg.lab.search.candidates.SHAPES`), unless the search is quick.
         epochs: Passes over the rows; None for as many as see 120,000 rows, 20 at least and 500 at most.
         learning_rate: Learning rate of Adam for three quarters of the steps; then it falls to 0.
         folds: Number of folds of the cross-validation.
@@ -108,16 +141,19 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
 
     _task = CLASSES
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Search on rows `X`, of shape (rows, inputs), with classes `y`; each counts `sample_weight`, 1 by default."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+        """Search on rows `X`, of shape (rows, inputs), with classes `y`; each counts `sample_weight`, 1 by default.
+
+        Rows of equal `groups` stay in one fold of the search.
+        """
         _check_there(y)
-        x, y = validate_data(self, X, y, dtype=np.float64)
+        x, y = self._learnt(X, y)
         check_classification_targets(y)
         # A class whose rows all have weight 0 is not there.
         kept = y if sample_weight is None else y[_check_sample_weight(sample_weight, x) != 0]
         self.classes_ = np.unique(kept)
         places = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
-        return self._search(x, places, sample_weight)
+        return self._search(x, places, sample_weight, groups)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each of `classes_`, for each row of `X`."""
@@ -146,15 +182,27 @@ class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]
 
     _task = NUMBERS
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Search on rows `X`, of shape (rows, inputs), with numbers `y`; each counts `sample_weight`, 1 by default."""
-        x, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        return self._search(x, y, sample_weight)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+        """Search on rows `X`, of shape (rows, inputs), with numbers `y`; each counts `sample_weight`, 1 by default.
+
+        Rows of equal `groups` stay in one fold of the search.
+        """
+        x, y = self._learnt(X, y)
+        return self._search(x, y, sample_weight, groups)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the number of each row of `X`."""
         inputs = self._inputs(X)
         return self.search_.net(inputs)[:, 0]
+
+
+def _codes(groups: Any, rows: int) -> np.ndarray | None:
+    if groups is None:
+        return None
+    codes = np.unique(column_or_1d(groups), return_inverse=True)[1].ravel()
+    if len(codes) != rows:
+        raise ValueError(f"groups has {len(codes)} values for {rows} rows; expected one for each")
+    return codes
 
 
 def _check_there(y: Any) -> None:

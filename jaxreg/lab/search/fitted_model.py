@@ -14,7 +14,11 @@ import safetensors
 import safetensors.numpy
 
 from jaxreg.lab.atomic_files import write_whole
+from jaxreg.lab.search.codings import coded
 from jaxreg.lab.tabular.encoding import Column, Encoding, TaskName, spoken
+
+Arrays = dict[str, np.ndarray]
+"""Name -> array."""
 
 LEAST = 1e-6
 """The least probability of a class: no table shows that one is impossible."""
@@ -29,6 +33,7 @@ class Net:
     Args:
         arrays: `mean` and `scale` of the inputs; `target`, the mean and the scale of the target; `kernel` and `bias` of
             the layers `hidden`, `hidden_2`, …, `output`, all nets along the first axis. A single net may lack that.
+            `coding/source`, `coding/knots` and `coding/heights`, if numbers are coded (`jaxreg.lab.search.codings`).
     """
 
     arrays: dict[str, np.ndarray]
@@ -41,16 +46,19 @@ class Net:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Return the mean outputs, of shape (rows, outputs), for inputs of shape (rows, inputs)."""
-        return np.asarray(sum(self._outputs(x)) / self.nets)
+        return np.asarray(sum(self.each(x)) / self.nets)
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
         """Return the probability of each class, of shape (rows, classes), for inputs of shape (rows, inputs)."""
-        shares = np.maximum(sum(map(_shares, self._outputs(x))) / self.nets, LEAST)
-        return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+        mean = np.maximum(sum(map(shares, self.each(x))) / self.nets, LEAST)
+        return np.asarray(mean / mean.sum(axis=1, keepdims=True))
 
-    def _outputs(self, x: np.ndarray) -> Iterator[np.ndarray]:
+    def each(self, x: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the outputs of each net, of shape (rows, outputs), for inputs of shape (rows, inputs)."""
         arrays = self.arrays
         inputs = (np.asarray(x, np.float64) - arrays["mean"]) / arrays["scale"]
+        if "coding/source" in arrays:
+            inputs = coded({name: arrays[f"coding/{name}"] for name in ("source", "knots", "heights")}, inputs)
         middle, scale = arrays["target"]
         for net in range(self.nets):
             units = inputs
@@ -62,18 +70,60 @@ class Net:
             yield middle + scale * units
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trees:
+    """A forest, or boosted trees, in NumPy: the sum of a leaf of each tree.
+
+    Args:
+        arrays: `mean` and `scale` of the inputs; `target`; `trees/root`, the first node of each tree; `trees/left` and
+            `trees/right`, the nodes behind each, -1 for leaves; the input `trees/feature` that goes to the left up to
+            `trees/threshold`; `trees/value` of each node, `trees/start`, and whether these are `trees/logits`.
+    """
+
+    arrays: Arrays
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Return outputs of shape (rows, outputs) for inputs of shape (rows, inputs)."""
+        arrays = self.arrays
+        inputs = ((np.asarray(x, np.float64) - arrays["mean"]) / arrays["scale"]).astype(np.float32)
+        rows = np.arange(len(inputs))
+        total = np.tile(arrays["trees/start"], (len(inputs), 1))
+        for root in arrays["trees/root"]:
+            node = np.full(len(inputs), root)
+            while (inner := arrays["trees/left"][node] >= 0).any():
+                left = inputs[rows, arrays["trees/feature"][node]] <= arrays["trees/threshold"][node]
+                onward = np.where(left, arrays["trees/left"][node], arrays["trees/right"][node])
+                node = np.where(inner, onward, node)
+            total += arrays["trees/value"][node]
+        middle, scale = arrays["target"]
+        return np.asarray(middle + scale * total)
+
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
+        """Return the probability of each class, of shape (rows, classes), for inputs of shape (rows, inputs)."""
+        given = self(x)
+        mean = np.maximum(shares(given) if self.arrays["trees/logits"] else given, LEAST)
+        return np.asarray(mean / mean.sum(axis=1, keepdims=True))
+
+
 def _layers(arrays: Mapping[str, np.ndarray]) -> list[str]:
     hidden = ["hidden", *(f"hidden_{place}" for place in range(2, len(arrays)))]
     return [*(name for name in hidden if f"{name}/kernel" in arrays), "output"]
 
 
-def _shares(logits: np.ndarray) -> np.ndarray:
-    # One logit is that of the second of two classes.
+def shares(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities of shape (rows, classes).
+
+    Args:
+        logits: Logits, of shape (rows, classes), or (rows, 1): those of the second of two classes.
+    """
     if logits.shape[1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
+
+_FIRST = {f"{layer}/{part}" for layer in ("hidden", "output") for part in ("kernel", "bias")}
+"""Arrays of the nets of the first two versions."""
 
 FORMAT = 3
 """The newest version of the format: 1 has no readings of columns, 2 one net of one hidden layer. A model is written in
@@ -85,7 +135,7 @@ class FittedModel:
     """A net with everything that it takes to use it on a file.
 
     Args:
-        net: The net.
+        net: The nets, or the trees that were better.
         encoding: Encoding of columns as its inputs.
         target: Name of the column that it predicts.
         task: Kind of the target.
@@ -93,7 +143,7 @@ class FittedModel:
         about: Further facts, such as the regulariser: plain JSON.
     """
 
-    net: Net
+    net: Net | Trees
     encoding: Encoding
     target: str
     task: TaskName
@@ -104,8 +154,14 @@ class FittedModel:
     def version(self) -> int:
         """The first version of the format that can tell it."""
         arrays = self.net.arrays
-        one = arrays["output/kernel"].ndim == 2 and _layers(arrays) == ["hidden", "output"]
+        one = {name for name in arrays if "/" in name} == _FIRST and arrays["output/kernel"].ndim == 2
         return self.encoding.version if one else FORMAT
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Return the class or the number of each row, of shape (rows,), for inputs of shape (rows, inputs)."""
+        if not self.classes:
+            return np.asarray(self.net(x)[:, 0])
+        return np.array(self.classes)[np.argmax(self.net.probabilities(x), axis=1)]
 
     def table(self, x: np.ndarray) -> str:
         """Return the predictions for inputs as CSV: the class and the probability of each, or the number."""
@@ -175,7 +231,8 @@ def load(file: Path) -> FittedModel:
     facts = json.loads(header["jaxreg"])
     encoding = Encoding(tuple(map(Column.from_json, facts["encoding"])))
     classes = tuple(facts["classes"])
-    model = FittedModel(Net(arrays), encoding, facts["target"], facts["task"], classes, facts["about"])
+    net = Trees(arrays) if "trees/root" in arrays else Net(arrays)
+    model = FittedModel(net, encoding, facts["target"], facts["task"], classes, facts["about"])
     if version != str(model.version):
         raise ValueError(f"{file} is damaged: it says format {version!r}; search again or copy it again")
     return model

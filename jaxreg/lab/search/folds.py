@@ -8,7 +8,7 @@ out is a matter of weights: all lanes share the inputs, and one program trains t
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +21,9 @@ from jaxreg.lab.data import Data
 from jaxreg.lab.search.candidates import Candidate, Knobs
 from jaxreg.lab.search.net import layer_names, model
 from jaxreg.lab.sweeps.chunk_size import chunk_width, cores
-from jaxreg.lab.sweeps.engine import compute, sweep
+from jaxreg.lab.sweeps.engine import prepare, prepare_program
 from jaxreg.lab.sweeps.grid import make_grid
+from jaxreg.lab.sweeps.options import SweepOptions
 from jaxreg.lab.sweeps.program import Program
 from jaxreg.lab.sweeps.store import find_manifest
 from jaxreg.lab.training.loop import fit
@@ -45,6 +46,7 @@ class Setting:
         epochs: Number of passes over the rows.
         learning_rate: Learning rate of Adam before its decay (`jaxreg.lab.search.candidates.Rate`).
         points: Points of a curve after that of the initial weights; it divides `epochs`.
+        forward: Whether a training sees only the folds before the one that it leaves out.
     """
 
     task: Task = dataclasses.field(hash=False)
@@ -53,6 +55,7 @@ class Setting:
     epochs: int
     learning_rate: float
     points: int = 1
+    forward: bool = False
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -133,28 +136,35 @@ def nested_splits(repeats: int, folds: int) -> list[Split]:
     return [*splits, Split(0, -1, -1)]
 
 
-def deal(y: np.ndarray, folds: int, rng: np.random.Generator, *, classes: bool) -> np.ndarray:
-    """Deal rows to folds so that their sizes differ by at most 1, and those of each class too.
+FIRST = 3
+"""The first outer fold of forward folds: the choice inside it has two folds to be made by."""
+
+
+def forward_splits(repeats: int, folds: int) -> list[Split]:
+    """Return every split of forward folds, each of which is predicted from those before it; the last has all rows.
+
+    The choice inside an outer fold, the first of which is number `FIRST`, is made by the folds before it.
 
     Args:
-        y: Targets, of shape (rows,).
-        folds: Number of folds.
-        rng: Random generator.
-        classes: Whether the targets are classes.
-
-    Returns:
-        The fold of each row, of shape (rows,).
-
-    Example:
-        >>> deal(np.array([0, 0, 0, 1, 1, 1]), 3, np.random.default_rng(0), classes=True).tolist()
-        [1, 2, 0, 0, 2, 1]
+        repeats: Number of initial weights.
+        folds: Number of outer folds.
     """
-    order = rng.permutation(len(y))
-    if classes:
-        order = order[np.argsort(y[order], kind="stable")]
-    dealt = np.empty(len(y), np.int32)
-    dealt[order] = np.resize(rng.permutation(folds), len(y))
-    return dealt
+    ahead = [Split(repeat, fold, fold) for repeat in range(repeats) for fold in range(1, FIRST + folds)]
+    return [*ahead, *(Split(repeat, -1, -1) for repeat in range(repeats))]
+
+
+def trained_on(dealt: Any, w: Any, split: Split, *, forward: bool) -> Any:
+    """Return the weight of each row in a training.
+
+    Args:
+        dealt: Fold of each row, of shape (rows,).
+        w: Weight of each row.
+        split: The folds that the training leaves out.
+        forward: Whether the folds behind them are left out too.
+    """
+    if forward:
+        return w * ((dealt < split.test) | (split.test < 0))
+    return w * (dealt != split.test) * (dealt != split.validation)
 
 
 def lane(setting: Setting, table: PaddedRows, knobs: Knobs, split: Split) -> dict[str, Any]:
@@ -174,7 +184,7 @@ def lane(setting: Setting, table: PaddedRows, knobs: Knobs, split: Split) -> dic
     w = jnp.asarray(table.w)
     nothing = split.test < 0
     weights = {
-        "train": w * (dealt != split.test) * (dealt != split.validation),
+        "train": trained_on(dealt, w, split, forward=setting.forward),
         "test": jnp.where(nothing, w, w * (dealt == split.test)),
         "validation": jnp.where(nothing, w, w * (dealt == split.validation)),
     }
@@ -203,10 +213,10 @@ def lane(setting: Setting, table: PaddedRows, knobs: Knobs, split: Split) -> dic
     return {name: values for name, values in curves.items() if not name.startswith(("norm/", "penalty", "violation"))}
 
 
-def train(
+def prepare_training(
     setting: Setting, table: PaddedRows, tried: Sequence[Candidate], parts: Sequence[Split], store: Path | None = None
-) -> dict[str, np.ndarray]:
-    """Train every candidate on every split.
+) -> Callable[[], dict[str, np.ndarray]]:
+    """Prepare the training of every candidate on every split: compile its program in the background.
 
     With a store it is a sweep whose program holds the table, which names it: it goes on from the trainings that are
     there. Without one the table is an operand of a program that is kept for the next table of that size, as an
@@ -220,22 +230,40 @@ def train(
         store: Folder of the sweep, or None.
 
     Returns:
-        Name -> array of shape (candidates, splits, …), with the names of `lane`.
+        A function that trains them: name -> array of shape (candidates, splits, …), with the names of `lane`.
     """
     tried, parts = tuple(tried), tuple(parts)
     if store is None:
         structs = tuple((array.shape, array.dtype) for array in table)
-        dataset = compute(_program(setting, tried, parts, structs), {"table": table})
+        run = prepare_program(_program(setting, tried, parts, structs), {"table": table})
     else:
         new = find_manifest(store) is None
-        dataset = sweep(
-            lambda candidate, split: lane(setting, table, candidate, split),
-            _axes(tried, parts),
-            store,
+        options = SweepOptions(
             coords={"candidate": [candidate.label for candidate in tried]},
             chunk=_width(setting, table.x.shape[0], len(tried) * len(parts)) if new else None,
-        ).load()
-    return {str(name): values.values for name, values in dataset.data_vars.items()}
+        )
+        run = prepare(
+            lambda candidate, split: lane(setting, table, candidate, split), _axes(tried, parts), store, options
+        )
+    return lambda: {str(name): values.values for name, values in run().load().data_vars.items()}
+
+
+def train(
+    setting: Setting, table: PaddedRows, tried: Sequence[Candidate], parts: Sequence[Split], store: Path | None = None
+) -> dict[str, np.ndarray]:
+    """Train every candidate on every split.
+
+    Args:
+        setting: The static part of a training.
+        table: The rows.
+        tried: The candidates.
+        parts: The splits.
+        store: Folder of the sweep, or None.
+
+    Returns:
+        Name -> array of shape (candidates, splits, …), with the names of `lane`.
+    """
+    return prepare_training(setting, table, tried, parts, store)()
 
 
 @lru_cache(maxsize=32)

@@ -2,16 +2,14 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from jaxreg.lab.search.candidates import NONE, Candidate
-from jaxreg.lab.search.folds import Split
+from jaxreg.lab.search.folds import FIRST, Split
 from jaxreg.lab.stats.intervals import share_interval
-from jaxreg.lab.stats.selection import one_standard_error
 
 WORTH = 0.02
 """Share of the loss that a regulariser has to save."""
@@ -36,15 +34,17 @@ class Estimate:
 
 
 class OuterFolds(NamedTuple):
-    """What a procedure is worth on each outer fold, and what it is without a regulariser.
+    """The means of nets of each candidate on each outer fold: arrays of shape (candidates, folds).
 
     Args:
-        score: Scores, of shape (2, folds): those of the procedure, then those of no regulariser.
-        loss: Losses, of the same shape.
+        score: Scores of the means; NaN for numbers, of whose losses they follow.
+        loss: Losses of the means.
+        ambiguity: How much less the loss of a mean is than that of its nets, told without the fold's targets.
     """
 
     score: np.ndarray
     loss: np.ndarray
+    ambiguity: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,10 +58,10 @@ class Nested:
         loss: Loss of the whole procedure on these folds.
         score_gain: Score of the procedure minus that of no regulariser on the same outer folds.
         loss_gain: Loss of no regulariser minus that of the procedure on the same outer folds.
+        picked_scores: Score of the procedure on each outer fold.
         scores: Score of each candidate on each outer fold, of shape (candidates, folds).
         losses: Loss of each candidate on each outer fold, of shape (candidates, folds).
-        outer: Scores and losses that the estimates are the means of.
-        rivals: Methods whose best candidate is within a standard error of the best of all.
+        rivals: Methods of the best net whose best candidate is within a standard error of the best of all.
     """
 
     chosen: int
@@ -70,9 +70,9 @@ class Nested:
     loss: Estimate
     score_gain: Estimate
     loss_gain: Estimate
+    picked_scores: np.ndarray
     scores: np.ndarray
     losses: np.ndarray
-    outer: OuterFolds
     rivals: tuple[str, ...]
 
     def tally(self, tried: Sequence[Candidate]) -> dict[str, int]:
@@ -81,36 +81,31 @@ class Nested:
 
 
 def outer_splits(parts: Sequence[Split]) -> list[int]:
-    """Return the places of the splits that leave one fold out."""
-    return [at for at, part in enumerate(parts) if part.test == part.validation >= 0]
-
-
-def choices(
-    tried: Sequence[Candidate], parts: Sequence[Split], test: np.ndarray, validation: np.ndarray
-) -> tuple[int, tuple[int, ...]]:
-    """Return the place of the candidate chosen from all rows, and of those chosen inside each outer fold.
+    """Return the places of the splits that leave one fold out, to be judged on it.
 
     Args:
-        tried: The candidates, the first of them without a regulariser.
-        parts: The splits, as `jaxreg.lab.search.folds.nested_splits` orders them.
-        test: Loss on the fold `test` of each split, of shape (candidates, splits); NaN if the training diverged.
-        validation: Loss on the fold `validation` of each split, of shape (candidates, splits).
-
-    Raises:
-        ValueError: If every candidate diverged on some training.
+        parts: The splits, as `jaxreg.lab.search.folds.nested_splits` or `forward_splits` orders them.
     """
-    diverged, outer = np.isnan(test), outer_splits(parts)
-    picks = []
-    for place in outer:
-        repeat, fold, _ = parts[place]
-        inner = [
-            test[:, at] if part.validation == fold else validation[:, at]
-            for at, part in enumerate(parts)
-            if part.repeat == repeat and part.test != part.validation and fold in (part.test, part.validation)
+    first = FIRST if is_forward(parts) else 0
+    return [at for at, part in enumerate(parts) if part.test == part.validation >= first]
+
+
+def is_forward(parts: Sequence[Split]) -> bool:
+    """Return whether folds are predicted from those before them."""
+    return all(part.test == part.validation for part in parts)
+
+
+def _inner(parts: Sequence[Split], outer: Split) -> list[tuple[int, bool]]:
+    # The splits that serve a choice inside an outer fold, and whether they do by their fold `test`.
+    if is_forward(parts):
+        return [
+            (at, True) for at, part in enumerate(parts) if part.repeat == outer.repeat and 0 < part.test < outer.test
         ]
-        picks.append(choose(tried, np.where(diverged[:, [place]], np.nan, np.stack(inner, axis=1))))
-    whole = [at for at, part in enumerate(parts) if part.test < 0]
-    return choose(tried, np.where(diverged[:, whole], np.nan, test[:, outer])), tuple(picks)
+    return [
+        (at, part.validation == outer.test)
+        for at, part in enumerate(parts)
+        if part.repeat == outer.repeat and part.test != part.validation and outer.test in (part.test, part.validation)
+    ]
 
 
 def nested(
@@ -120,57 +115,80 @@ def nested(
     validation: np.ndarray,
     score: np.ndarray,
     rows: int = 0,
-    outer: Callable[[tuple[int, ...]], OuterFolds] | None = None,
+    outer: OuterFolds | None = None,
 ) -> Nested:
     """Evaluate nested cross-validation.
 
+    Inside an outer fold, a candidate is judged by the losses of its nets on the inner folds, less the ambiguity of its
+    mean on the outer fold, which takes no targets of that fold.
+
     Args:
-        tried: The candidates, the first of them without a regulariser.
-        parts: The splits, as `jaxreg.lab.search.folds.nested_splits` orders them.
+        tried: The candidates, the first of each net without a regulariser.
+        parts: The splits, as `jaxreg.lab.search.folds.nested_splits` or `forward_splits` orders them.
         test: Loss on the fold `test` of each split, of shape (candidates, splits); NaN if the training diverged.
         validation: Loss on the fold `validation` of each split, of shape (candidates, splits).
         score: Score on the fold `test` of each split, of shape (candidates, splits).
         rows: Number of rows, if the score is a share of them: its standard error is then at least the binomial one,
             half of Wilson's interval. Stratified folds hide that error if a net predicts one class for all rows.
-        outer: Function, places of the candidates chosen inside the outer folds -> scores and losses of what is handed
-            out; those of single nets if None.
+        outer: The means of nets on the outer folds; single nets if None.
 
     Raises:
         ValueError: If every candidate diverged on some training.
     """
-    places = outer_splits(parts)
-    losses, scores = test[:, places], score[:, places]
-    ratio, at = 1 / max(part.test for part in parts), np.arange(len(places))
-    best, picks = choices(tried, parts, test, validation)
-    single = OuterFolds(*(np.stack([values[list(picks), at], values[0]]) for values in (scores, losses)))
-    of = single if outer is None else outer(picks)
-    score_of_all = estimate(of.score[0], ratio)
+    places, diverged = outer_splits(parts), np.isnan(test)
+    if outer is None:
+        outer = OuterFolds(score[:, places], test[:, places], np.zeros((len(tried), len(places))))
+    losses = np.where(diverged[:, places], np.nan, outer.loss)
+    scores = np.where(diverged[:, places], np.nan, outer.score)
+    picks = []
+    for number, place in enumerate(places):
+        inner = [test[:, at] if by_test else validation[:, at] for at, by_test in _inner(parts, parts[place])]
+        means = np.stack(inner, axis=1) - outer.ambiguity[:, [number]]
+        picks.append(choose(tried, np.where(diverged[:, [place]], np.nan, means)))
+    whole = [at for at, part in enumerate(parts) if part.test < 0]
+    lost = diverged[:, whole].any(axis=1, keepdims=True)
+    chosen = choose(tried, np.where(lost, np.nan, losses))
+    at, plain = np.arange(len(places)), [unregularised(tried, pick) for pick in picks]
+    # Rows that judge for each row that trains.
+    forward = [1 / parts[place].test for place in places] if is_forward(parts) else []
+    ratio = float(np.mean(forward)) if forward else 1 / max(part.test for part in parts)
+    score_of_all = estimate(scores[picks, at], ratio)
     if rows:
         low, high = share_interval(min(1.0, max(0.0, score_of_all.mean)), rows, confidence=_ONE_ERROR)
         score_of_all = dataclasses.replace(score_of_all, error=max(score_of_all.error, (high - low) / 2))
     return Nested(
-        chosen=best,
-        picks=picks,
+        chosen=chosen,
+        picks=tuple(picks),
         score=score_of_all,
-        loss=estimate(of.loss[0], ratio),
-        score_gain=estimate(of.score[0] - of.score[1], ratio),
-        loss_gain=estimate(of.loss[1] - of.loss[0], ratio),
+        loss=estimate(losses[picks, at], ratio),
+        score_gain=estimate(scores[picks, at] - scores[plain, at], ratio),
+        loss_gain=estimate(losses[plain, at] - losses[picks, at], ratio),
+        picked_scores=scores[picks, at],
         scores=scores,
         losses=losses,
-        outer=of,
         rivals=_rivals(tried, losses, ratio),
     )
+
+
+def unregularised(tried: Sequence[Candidate], place: int) -> int:
+    """Return the place of the candidate without a regulariser that trains the same net.
+
+    Args:
+        tried: The candidates.
+        place: Place of a candidate.
+    """
+    return next(at for at, each in enumerate(tried) if each.shape == tried[place].shape and each.method == NONE)
 
 
 def choose(tried: Sequence[Candidate], losses: np.ndarray) -> int:
     """Return the place of the candidate to take.
 
-    It is no regulariser, unless the best candidate beats that by more than one standard error of their paired
-    difference, and by 2 % of its loss. Otherwise it is the method of the best, with the strongest strength within one
-    standard error of that method's best.
+    Of each net it is no regulariser, unless its best candidate beats that by more than one standard error of their
+    paired difference, and by 2 % of its loss. Otherwise it is the method of the best, with the strongest strength
+    whose paired difference to that method's best is within one standard error. Of these it is the one of least loss.
 
     Args:
-        tried: The candidates, the first of them without a regulariser.
+        tried: The candidates, the first of each net without a regulariser.
         losses: Of shape (candidates, folds); not finite where a lane diverged.
 
     Raises:
@@ -180,28 +198,38 @@ def choose(tried: Sequence[Candidate], losses: np.ndarray) -> int:
         Breiman et al., Classification and regression trees, 1984.
     """
     means = _means(losses)
-    best = int(np.argmin(means))
-    if not np.isfinite(means[best]):
+    if not np.isfinite(means).any():
         raise ValueError("every candidate diverged on some fold: scale the target, or lower the learning rate")
-    if np.isfinite(means[0]):
-        gain = estimate(losses[0] - losses[best], 0.0)
-        if gain.mean <= max(gain.error, WORTH * means[0]):
-            return 0
-    family = [place for place, each in enumerate(tried) if each.method == tried[best].method]
-    values = xr.DataArray(
-        losses[family],
-        dims=("candidate", "draw"),
-        coords={"candidate": family, "strength": ("candidate", [tried[place].strength for place in family])},
-    )
-    return int(one_standard_error(values, lower_is_better=True).label)  # type: ignore[call-overload]
+    shapes = dict.fromkeys(each.shape for each in tried)
+    picks = [_choice(tried, losses, [at for at, each in enumerate(tried) if each.shape == shape]) for shape in shapes]
+    return min(picks, key=means.__getitem__)
+
+
+def _choice(tried: Sequence[Candidate], losses: np.ndarray, places: list[int]) -> int:
+    means, none = _means(losses), places[0]
+    best = min(places, key=means.__getitem__)
+    if not np.isfinite(means[best]):
+        return none
+    if np.isfinite(means[none]):
+        gain = estimate(losses[none] - losses[best], 0.0)
+        if gain.mean <= max(gain.error, WORTH * means[none]):
+            return none
+    near = [best]
+    for place in places:
+        if tried[place].method == tried[best].method and np.isfinite(means[place]):
+            gap = estimate(losses[place] - losses[best], 0.0)
+            if gap.mean <= gap.error:
+                near.append(place)
+    return max(near, key=lambda place: tried[place].strength)
 
 
 def _rivals(tried: Sequence[Candidate], losses: np.ndarray, ratio: float) -> tuple[str, ...]:
     means = _means(losses)
     best = int(np.argmin(means))
     rivals = []
-    for method in dict.fromkeys(each.method for each in tried):
-        place = min((p for p, each in enumerate(tried) if each.method == method), key=means.__getitem__)
+    mine = [place for place, each in enumerate(tried) if each.shape == tried[best].shape]
+    for method in dict.fromkeys(tried[place].method for place in mine):
+        place = min((p for p in mine if tried[p].method == method), key=means.__getitem__)
         gap = estimate(losses[place] - losses[best], ratio)
         if np.isfinite(means[place]) and gap.mean <= gap.error and method != NONE:
             rivals.append((means[place], method))

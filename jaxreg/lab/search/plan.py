@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxreg._checks import check_integer
-from jaxreg.lab.search.candidates import METHODS, Candidate, candidates
+from jaxreg.lab.search.candidates import METHODS, SHAPES, SMALL, Candidate, candidates, shaped
 from jaxreg.lab.search.folds import Setting, nested_splits, searched_task
 from jaxreg.lab.sweeps.chunk_size import cores
 
@@ -22,7 +22,8 @@ class Plan:
 
     Args:
         methods: Names out of `jaxreg.lab.search.candidates.METHODS`.
-        hidden: Units of each hidden layer; a number for one layer.
+        hidden: Units of each hidden layer, a number for one layer; None for 32 units with all methods, and other nets
+            and codings of numbers with decay (`jaxreg.lab.search.candidates.SHAPES`), unless the search is quick.
         epochs: Passes over the rows; None for as many as see 120,000 rows, 20 at least and 500 at most.
         learning_rate: Learning rate of Adam for three quarters of the steps; then it falls to 0.
         folds: Number of folds of the cross-validation.
@@ -35,7 +36,7 @@ class Plan:
     """
 
     methods: Sequence[str] = METHODS
-    hidden: int | Sequence[int] = 32
+    hidden: int | Sequence[int] | None = None
     epochs: int | None = None
     learning_rate: float = 0.01
     folds: int = 5
@@ -47,12 +48,15 @@ class Plan:
         object.__setattr__(self, "methods", tuple(self.methods))
         if not isinstance(self.quick, bool | np.bool_):
             raise ValueError(f"quick is {self.quick!r}; expected True or False")
-        layers = self.hidden if isinstance(self.hidden, Sequence) else (self.hidden,)
+        layers = (
+            self.hidden if isinstance(self.hidden, Sequence) else (SMALL[0] if self.hidden is None else self.hidden,)
+        )
         if not layers or isinstance(layers, str):
             raise ValueError(f"hidden is {self.hidden!r}; expected the number of units of each hidden layer")
         for units in layers:
             check_integer(units, "hidden", 1)
-        object.__setattr__(self, "hidden", tuple(map(int, layers)))
+        if self.hidden is not None:
+            object.__setattr__(self, "hidden", tuple(map(int, layers)))
         for name, least in (("epochs", 1), ("folds", 3), ("repeats", 1)):
             value = getattr(self, name)
             if value is None and name == "epochs":
@@ -64,9 +68,14 @@ class Plan:
             raise ValueError(f"learning_rate is {self.learning_rate!r}; expected a number above 0")
 
     @property
+    def open(self) -> bool:
+        """Whether other nets are tried than the first."""
+        return self.hidden is None and not self.quick
+
+    @property
     def layers(self) -> tuple[int, ...]:
-        """The units of each hidden layer."""
-        return self.hidden if isinstance(self.hidden, tuple) else (int(self.hidden),)  # type: ignore[arg-type]
+        """The units of each hidden layer of the first net."""
+        return SMALL if self.hidden is None else tuple(self.hidden)  # type: ignore[arg-type]
 
     def passes(self, rows: int) -> tuple[int, int]:
         """Return the epochs for a table of so many rows, and the points of a curve, which divide them."""
@@ -83,12 +92,13 @@ def planned_for(plan: Plan, classes: int, rows: int) -> tuple[Setting, list[Cand
         rows: Number of different rows.
     """
     # Sizes that many tables share, for few programs.
-    filled = _rounded(rows, 128 if rows <= 256 else max(64, 2 ** (int(np.log2(rows)) - 3)))
+    filled = rounded(rows, 128 if rows <= 256 else max(64, 2 ** (int(np.log2(rows)) - 3)))
     epochs, points = plan.passes(rows)
     setting = Setting(
         searched_task(classes), classes if classes > 2 else 1, plan.layers, epochs, plan.learning_rate, points
     )
-    return setting, candidates(plan.methods, epochs, setting.steps(filled), quick=plan.quick), filled
+    tried = candidates(plan.methods, epochs, setting.steps(filled), quick=plan.quick, fewer=plan.open)
+    return setting, tried, filled
 
 
 def planned(
@@ -110,7 +120,7 @@ def planned(
         epochs: Epochs of the plan, whatever the budget; None for the plan's own.
         hidden: Units of each hidden layer; none for the plan's own.
     """
-    plan = Plan(hidden=tuple(hidden) or Plan.hidden, epochs=epochs, quick=quick, repeats=1 if quick else 2, seed=seed)
+    plan = Plan(hidden=tuple(hidden) or None, epochs=epochs, quick=quick, repeats=1 if quick else 2, seed=seed)
     if budget is None:
         return plan
     ladder = [dataclasses.replace(plan, repeats=repeats) for repeats in range(10, 0, -1)]
@@ -129,9 +139,11 @@ def _seconds(shape: tuple[int, ...], plan: Plan) -> float:
     sizes = (shape[1] + 1, *setting.hidden, 2)
     weights = sum(before * after for before, after in itertools.pairwise(sizes))
     lane = 4e-6 * steps + setting.epochs * rows * weights * 6 / 3e10
-    nets = len(tried) * len(nested_splits(plan.repeats, plan.folds))
+    others = sum(len(shaped(plan.methods, shape)) * len(shape.hidden) ** 2 for shape in SHAPES if plan.open)
+    nets = (len(tried) + others) * len(nested_splits(plan.repeats, plan.folds))
     return 15 + nets * lane / cores()
 
 
-def _rounded(count: int, step: int) -> int:
+def rounded(count: int, step: int) -> int:
+    """Return the least multiple of `step` that is not below `count`."""
     return -(-count // step) * step

@@ -1,5 +1,6 @@
 """What a search found in words, as tables and as a page."""
 
+import dataclasses
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -31,6 +32,8 @@ from jaxreg.lab.search.candidates import NONE
 from jaxreg.lab.search.changes import forest
 from jaxreg.lab.search.nested import WORTH, Estimate
 from jaxreg.lab.search.pictures import curves
+from jaxreg.lab.search.remarks import nothing_told, remarks
+from jaxreg.lab.search.rivals import KINDS
 from jaxreg.lab.search.run import Search
 
 _POINTS = 5
@@ -63,6 +66,8 @@ def verdict(source: Source) -> list[Text]:
         if not (_steps(nested.loss_gain) > _SHOWN and method in nested.tally(found.tried)):
             told = [["No regulariser is shown to help here. If you must take one, take ", *advice]]
         told.append(_why(source))
+    if (nothing := nothing_told(source, score)) is not None:
+        told = [nothing]
     told.append([
         f"Expected on new rows: {score} ", *_spread(estimates.at("score")), f", {loss} ",
         *_spread(estimates.at("loss")), " (± a standard error, over ", outer, " folds that neither chose nor trained).",
@@ -89,6 +94,7 @@ def verdict(source: Source) -> list[Text]:
             "fell, by ", falls.number(form=".0f", times=100), " % or more to each of the last three points of its "
             "curve: more epochs may change the choice and save more; set them by ", Code("--epochs"), ".",
         ])  # fmt: skip
+    told += remarks(source, score)
     if found.diverged:
         lost = source.at("diverged").number(form="d")
         told.append([lost, " trainings diverged; a candidate is not chosen where one of its own did."])
@@ -180,13 +186,31 @@ def summary(source: Source) -> dict[str, Any]:
         "loss_gain": _known(nested.loss_gain),
         "picks": nested.tally(found.tried),
         "rivals": list(nested.rivals),
-        "outer_folds": {name: _plain(values) for name, values in nested.outer._asdict().items()},
         "nets": summaries.nets(found),
-        "nets_in_model": found.net.nets,
+        "model": found.kept,
+        "other_models": {kind: _known(summaries.rival_gain(found, kind)) for kind in KINDS} if found.rivals else None,
         "diverged": found.diverged,
         "rows": found.rows,
         "spread": _plain(found.spread),
         "verdict": ["".join(map(str, sentence)) for sentence in verdict(source)],
+    }
+
+
+def folds(found: Search) -> dict[str, Any]:
+    """Return the means of nets on the outer folds as plain JSON, for `jaxreg.lab.search.open_search`.
+
+    Args:
+        found: The search.
+    """
+    assert found.outer is not None
+    shapes = dict.fromkeys(each.shape for each in found.tried if each.shape is not None)
+    told: dict[str, Any] = {name: _plain(values) for name, values in found.outer._asdict().items()}
+    others = None if found.rivals is None else {n: _plain(values) for n, values in found.rivals._asdict().items()}
+    return told | {
+        "shapes": [dataclasses.asdict(shape) for shape in shapes],
+        "rivals": others,
+        "constant": None if found.constant is None else {n: _plain(v) for n, v in found.constant._asdict().items()},
+        "forward": found.setting.forward,
     }
 
 
@@ -273,8 +297,8 @@ def _sizes(source: Source) -> Text:
     return [
         candidates, " candidates, ", trainings, " trainings each: ", source.find(summaries.nets).number(form="d"),
         " nets of ", *units, " hidden units, ", epochs, " epochs, on ", rows, " rows; ", folds, " folds, ", repeats,
-        " repeats" if source.data.plan.repeats > 1 else " repeat", ", seed ", seed, "; the model is the mean of ",
-        source.at("net").number("nets", "d"), " nets: of all rows, and of all but each fold",
+        " repeats" if source.data.plan.repeats > 1 else " repeat", ", seed ", seed, "; the mean of ",
+        source.find(summaries.averaged).number(form="d"), " nets is taken",
     ]  # fmt: skip
 
 

@@ -31,14 +31,23 @@ OFTEN = 5
 
 
 def _rows(
-    x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, folds: int
+    x: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    folds: int,
+    apart: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    # Inputs, targets and weights in an order of their own, and the group of each, which stays in one fold.
+    # Inputs, targets and weights in an order of their own, and the group of each, which stays in one fold. With a
+    # number for each row that tells it apart from others, such as that of its group, that comes back in this order.
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     for name, values in (("an input", x), ("a target", y)):
         if values.size and (largest := np.abs(values).max()) > LARGEST:
             raise ValueError(f"{name} is as large as {largest:g}; expected numbers up to {LARGEST:g}: scale them down")
     w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
+    if apart is not None:
+        kept = np.flatnonzero(w > 0)
+        kept = kept[np.lexsort(np.column_stack([x, y, w, apart])[kept].T[::-1])]
+        return x[kept], y[kept], w[kept], apart[kept]
     rows = np.column_stack([x, y, w])[w > 0]
     rows = rows[np.lexsort(rows.T[::-1])]
     # Equal rows are neighbours now.

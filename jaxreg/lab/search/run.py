@@ -1,20 +1,30 @@
 """The search for a regulariser and its strength for a net on a table, and the net that it returns."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jaxreg.lab.cards import drawn_by
 from jaxreg.lab.search.candidates import Candidate
-from jaxreg.lab.search.fitted_model import Net
-from jaxreg.lab.search.folds import PaddedRows, Setting, Split, deal, nested_splits, train
-from jaxreg.lab.search.means import mean_net, on_outer_folds
+from jaxreg.lab.search.constants import constants
+from jaxreg.lab.search.dealing import deal, deal_groups, deal_time
+from jaxreg.lab.search.details import Details, details
+from jaxreg.lab.search.fitted_model import FittedModel, Net, Trees
+from jaxreg.lab.search.folds import PaddedRows, Setting, Split, forward_splits, nested_splits
+from jaxreg.lab.search.groups import Group, grouped, trained
+from jaxreg.lab.search.means import Scales, mean_net, on_outer_folds, scales
 from jaxreg.lab.search.nested import Nested, OuterFolds, nested, outer_splits
-from jaxreg.lab.search.plan import Plan, _rounded, planned_for
+from jaxreg.lab.search.plan import Plan, planned_for, rounded
+from jaxreg.lab.search.rivals import KINDS, LINEAR, Rivals, arrays_of, fitted, judged_rivals
 from jaxreg.lab.search.rows import _figures, _rows, check
+from jaxreg.lab.tabular import Prepared, TaskName, columns_of, prepare_columns
 from jaxreg.lab.training.tasks import BINARY, CLASSES, NUMBERS, Task
+
+NETS = "nets"
+"""What the model of a search is, unless another model is better and asked for."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,9 +38,16 @@ class Search:
         parts: The splits.
         lanes: The curves of every training: name -> array of shape (candidates, splits, …).
         spread: The variance of the target on the fold `test` of each split, in which R² counts; empty for classes.
+        outer: The means of nets of each candidate on each outer fold; None if the model is a single net.
+        rivals: Other models on the outer folds of the first repeat; None if they were not tried.
+        constant: What always names the most frequent class, or the mean, on each outer fold; None if it was not tried.
         found: The choice, and estimates of how good it is.
-        net: The model: the mean of nets of the chosen candidate, one of all rows and those that leave out a fold.
+        net: The model: the mean of nets of the chosen candidate, one of all rows and those that leave out a fold; or
+            the other model that is kept.
+        kept: Kind of the model: `NETS`, or one of `jaxreg.lab.search.rivals.KINDS`.
         rows: Number of rows that were trained on; equal ones that stay in one fold count once.
+        details: Score of each class and importance of the inputs; None if they were not asked for.
+        model: The model for data frames; None if arrays were searched.
     """
 
     plan: Plan
@@ -39,9 +56,15 @@ class Search:
     parts: list[Split]
     lanes: dict[str, np.ndarray]
     spread: np.ndarray
+    outer: OuterFolds | None
+    rivals: Rivals | None
+    constant: Rivals | None
     found: Nested
-    net: Net
+    net: Net | Trees
+    kept: str
     rows: int
+    details: Details | None = None
+    model: FittedModel | None = None
 
     def __repr__(self) -> str:
         loss, gain = self.found.loss, self.found.loss_gain
@@ -58,6 +81,18 @@ class Search:
         """The candidate that was chosen from all rows."""
         return self.tried[self.found.chosen]
 
+    def predict(self, frame: Any) -> np.ndarray:
+        """Return the class or the number of each row of a data frame, in which columns are found by their names."""
+        if self.model is None:
+            raise ValueError("the search was one of arrays; expected one of a data frame: call its net")
+        return self.model.predict(self.model.encoding(columns_of(frame))[0])
+
+    def predict_proba(self, frame: Any) -> np.ndarray:
+        """Return the probability of each class for each row of a data frame, of shape (rows, classes)."""
+        if self.model is None or not self.model.classes:
+            raise ValueError("the search was not one of a data frame with classes, which have probabilities")
+        return self.net.probabilities(self.model.encoding(columns_of(frame))[0])
+
     @property
     def diverged(self) -> int:
         """The number of trainings that diverged."""
@@ -65,13 +100,19 @@ class Search:
 
 
 def search(
-    x: np.ndarray,
-    y: np.ndarray,
-    task: Task,
+    x: Any,
+    y: np.ndarray | None = None,
+    task: Task | None = None,
     plan: Plan | None = None,
     *,
+    target: str | None = None,
     weights: np.ndarray | None = None,
+    groups: np.ndarray | str | None = None,
+    time: np.ndarray | str | None = None,
     store: Path | None = None,
+    rivals: bool = False,
+    any_model: bool = False,
+    blocks: Sequence[Sequence[int]] | None = None,
 ) -> Search:
     """Search the regulariser and its strength.
 
@@ -81,54 +122,155 @@ def search(
     The order of the rows does not matter.
 
     Args:
-        x: Inputs, of shape (rows, inputs), finite.
-        y: Targets, of shape (rows,): numbers, or classes as integers from 0.
-        task: `NUMBERS`, `BINARY` or `CLASSES` of `jaxreg.lab`; two classes take one logit by either of them.
+        x: Inputs, of shape (rows, inputs), finite; or a data frame with words and missing cells, and a `target`.
+        y: Targets, of shape (rows,): numbers, or classes as integers from 0; None with a data frame.
+        task: `NUMBERS`, `BINARY` or `CLASSES` of `jaxreg.lab`; two classes take one logit by either of them. With a
+            data frame, None for that which its target tells.
         plan: Methods, folds, repeats and epochs.
+        target: Name of the column of a data frame to predict.
         weights: Weight of each row; 1 each if None.
+        groups: Number of the group of each row, or name of a column: rows of one group stay in one fold.
+        time: Moment of each row, or name of a column: each fold is predicted from those before it.
         store: Folder to keep finished trainings in, to go on from.
+        rivals: Whether to judge other models on the same folds (`jaxreg.lab.search.rivals`).
+        any_model: Whether to hand back the model of the best score, whichever it is.
+        blocks: Places of the inputs to permute together for `Search.details`, such as those of one column; None for no
+            details.
+
+    Example:
+        >>> import numpy as np, pandas as pd
+        >>> from jaxreg.lab.search import Plan, search
+        >>> size, town = np.linspace(0, 1, 40), np.array(["Ulm", "Bonn"] * 20)
+        >>> frame = pd.DataFrame({"size": size, "town": town, "price": 3 * size + (town == "Ulm")})
+        >>> found = search(frame, target="price", plan=Plan(methods=["L2"], hidden=8, epochs=100, repeats=1))
+        >>> found.predict(frame).shape, found.found.score.mean > 0.5
+        ((40,), True)
 
     Raises:
         ValueError: If the task is another one, there are fewer rows than folds, one class only, a target that is
             constant, or a number that is too large for float32.
     """
+    if target is not None:
+        return _of_frame(x, target, task, plan, groups, time, store=store, rivals=rivals, any_model=any_model)
+    if y is None:
+        raise ValueError("y is None; expected the target of each row, or target=NAME with a data frame")
     if task not in (NUMBERS, BINARY, CLASSES):
         raise ValueError(f"task is {task!r}; expected NUMBERS, BINARY or CLASSES of jaxreg.lab")
     plan = plan or Plan()
-    x, y, w, group = _rows(x, y, weights, plan.folds)
+    if groups is not None and time is not None:
+        raise ValueError("both groups and time are given; expected one of them")
+    apart = groups if groups is not None else time
+    x, y, w, group = _rows(x, y, weights, plan.folds, None if apart is None else np.asarray(apart))
     check(y, task, plan.folds)
     classes = int(y.max()) + 1 if task.classes else 0
     if task == BINARY and classes > 2:
         raise ValueError(f"task is BINARY, and there are {classes} classes; expected CLASSES")
     two = np.array([np.isin(column, (column.min(), column.max())).all() for column in x.T])
-    mean, scale, target = _figures(x, y, w, two, task)
+    mean, scale, units = _figures(x, y, w, two, task)
     setting, tried, rows = planned_for(plan, classes, len(x))
     # Inputs by eights, one of them for the bias: tables of about as many share a program.
-    width, fill = _rounded(x.shape[1] + 1, 8) - 1, rows - len(x)
+    width, fill = rounded(x.shape[1] + 1, 8) - 1, rows - len(x)
     rng = np.random.default_rng(plan.seed)
-    heaviest = np.lexsort((-w, group))[np.searchsorted(np.sort(group), np.arange(group.max() + 1))]
-    dealt = np.stack([deal(y[heaviest], plan.folds, rng, classes=classes > 0)[group] for _ in range(plan.repeats)])
+    forward = time is not None
+    setting = dataclasses.replace(setting, forward=forward)
+    if forward:
+        dealt = np.stack([deal_time(group, plan.folds)] * plan.repeats)
+    elif groups is not None:
+        dealt = np.stack([deal_groups(y, group, plan.folds, rng, classes=classes > 0) for _ in range(plan.repeats)])
+    else:
+        heaviest = np.lexsort((-w, group))[np.searchsorted(np.sort(group), np.arange(group.max() + 1))]
+        dealt = np.stack([deal(y[heaviest], plan.folds, rng, classes=classes > 0)[group] for _ in range(plan.repeats)])
     kind = np.int32 if classes > 2 else np.float32
     table = PaddedRows(
         x=np.pad((x - mean) / scale, [(0, fill), (0, width - x.shape[1])]).astype(np.float32),
-        y=np.pad((y - target[0]) / target[1], (0, fill)).astype(kind),
+        y=np.pad((y - units[0]) / units[1], (0, fill)).astype(kind),
         w=np.pad(w / w.mean(), (0, fill)).astype(np.float32),
         scaled=np.pad(~two, (0, width - x.shape[1])).astype(np.float32),
         inputs=np.float32(x.shape[1]),
         folds=np.pad(dealt, [(0, 0), (0, fill)], constant_values=-2).astype(np.int32),
         seed=np.int32(plan.seed),
     )
-    parts = nested_splits(plan.repeats, plan.folds)
-    lanes = train(setting, table, tried, parts, store)
+    parts = (forward_splits if forward else nested_splits)(plan.repeats, plan.folds)
+    kinds = grouped(plan, setting, table, tried)
+    results = trained(kinds, parts, store)
+    scaled = [[scales(kind.setting, kind.table, part) for part in parts] for kind in kinds]
+    each = [
+        on_outer_folds(kind.setting, kind.table, parts, own, lanes)
+        for kind, own, lanes in zip(kinds, scaled, results, strict=True)
+    ]
+    outer = OuterFolds(*np.concatenate(each, axis=1))
+    tried = [candidate for kind in kinds for candidate in kind.tried]
+    curves = [name for name in results[0] if not name.startswith("params/")]
+    lanes = {name: np.concatenate([lanes[name] for lanes in results]) for name in curves}
     spread = np.zeros(0) if task.classes else _spread(table, parts)
-    found = judged(
-        tried, parts, lanes, spread, len(x), lambda picks: on_outer_folds(setting, table, parts, lanes, picks)
-    )
-    arrays = mean_net(setting, table, parts, lanes, found.chosen)
-    arrays["hidden/kernel"] = arrays["hidden/kernel"][:, : x.shape[1]]
-    net = Net(arrays | {"mean": mean, "scale": scale, "target": np.array(target)})
-    lanes = {name: values for name, values in lanes.items() if not name.startswith("params/")}
-    return Search(plan, setting, tried, parts, lanes, spread, found, net, len(x))
+    found = judged(tried, parts, lanes, spread, len(x), outer)
+    figures = {"mean": mean, "scale": scale, "target": np.array(units)}
+    plain = table.x[: len(x), : x.shape[1]], table.y[: len(x)], table.w[: len(x)]
+    others = judged_rivals(*plain, dealt[0], classes, plan.seed, forward=forward) if rivals or any_model else None
+    constant = constants(setting, table, parts)
+    kept = NETS
+    if any_model and others is not None:
+        best = int(np.argmax(gaps := (others.score - found.picked_scores[: plan.folds]).mean(axis=1)))
+        kept = KINDS[best] if gaps[best] > 0 else NETS
+    net: Net | Trees
+    if kept == NETS:
+        net = Net(_model(kinds, parts, scaled, results, found.chosen) | figures)
+    else:
+        arrays = arrays_of(kept, fitted(kept, *plain, classes, plan.seed)) | figures
+        net = Net(arrays) if kept == LINEAR else Trees(arrays)
+    told = None
+    if blocks is not None:
+        folds = outer_splits(parts)[: plan.folds]
+        picked = [
+            Net(_model(kinds, parts, scaled, results, pick, parts[at]) | _plain(x.shape[1]))
+            for pick, at in zip(found.picks, folds, strict=False)
+        ]
+        told = details(picked, [parts[at] for at in folds], table, blocks, classes=classes)
+    return Search(plan, setting, tried, parts, lanes, spread, outer, others, constant, found, net, kept, len(x), told)
+
+
+def _plain(inputs: int) -> dict[str, np.ndarray]:
+    return {"mean": np.zeros(inputs), "scale": np.ones(inputs), "target": np.array([0.0, 1.0])}
+
+
+def _of_frame(
+    frame: Any, target: str, task: Task | None, plan: Plan | None, groups: Any, time: Any, **options: Any
+) -> Search:
+    name: TaskName | None = None if task is None else "classification" if task.classes else "regression"
+    told = {option: given for option, given in (("groups", groups), ("time", time)) if isinstance(given, str)}
+    table = prepare_columns(columns_of(frame), Path("the data frame"), target, name, **told)
+    kind = CLASSES if table.target.classes else NUMBERS
+    found = search(table.x, table.target.y, kind, plan, groups=table.groups, time=table.time, **options)
+    return dataclasses.replace(found, model=fitted_model(found, table))
+
+
+def fitted_model(found: Search, table: Prepared) -> FittedModel:
+    """Return the model of a search with everything that it takes to use it on other tables.
+
+    Args:
+        found: The search.
+        table: The table that was searched.
+    """
+    about = {"chosen": found.chosen.label, "model": found.kept}
+    return FittedModel(found.net, table.encoding, table.name, table.target.task, table.target.classes, about)
+
+
+def _model(
+    kinds: Sequence[Group],
+    parts: Sequence[Split],
+    scaled: Sequence[Sequence[Scales]],
+    results: Sequence[dict[str, np.ndarray]],
+    chosen: int,
+    outer: Split | None = None,
+) -> dict[str, np.ndarray]:
+    number = 0
+    while chosen >= len(kinds[number].tried):
+        chosen -= len(kinds[number].tried)
+        number += 1
+    group = kinds[number]
+    arrays = mean_net(group.setting, parts, scaled[number], results[number], chosen, outer)
+    arrays["hidden/kernel"] = arrays["hidden/kernel"][:, : int(group.table.inputs)]
+    return arrays | {f"coding/{name}": array for name, array in group.maps.items()}
 
 
 def judged(
@@ -137,7 +279,7 @@ def judged(
     lanes: dict[str, np.ndarray],
     spread: np.ndarray,
     rows: int,
-    outer: Callable[[tuple[int, ...]], OuterFolds] | None = None,
+    outer: OuterFolds | None = None,
 ) -> Nested:
     """Choose a candidate by the curves of all trainings, and estimate how good it is.
 
@@ -147,21 +289,16 @@ def judged(
         lanes: Curves, as `jaxreg.lab.search.folds.train` returns them.
         spread: Variance of the target on the fold `test` of each split; empty for classes.
         rows: Number of rows.
-        outer: Function, places of the candidates chosen inside the outer folds -> losses of what is handed out, and
-            their scores for classes; those of single nets if None.
+        outer: The means of nets on the outer folds; single nets if None.
     """
     test, validation = _losses(lanes, "test"), _losses(lanes, "validation")
     if not len(spread):
         scores = np.where(np.isfinite(test), lanes["test_accuracy"][..., -1], np.nan)
         return nested(tried, parts, test, validation, scores, rows, outer)
     spread = np.where(spread > 0, spread, np.nan)
-
-    def with_scores(picks: tuple[int, ...]) -> OuterFolds:
-        assert outer
-        losses = outer(picks).loss
-        return OuterFolds(1 - losses / spread[outer_splits(parts)], losses)
-
-    return nested(tried, parts, test, validation, 1 - test / spread, 0, with_scores if outer else None)
+    if outer is not None:
+        outer = outer._replace(score=1 - outer.loss / spread[outer_splits(parts)])
+    return nested(tried, parts, test, validation, 1 - test / spread, 0, outer)
 
 
 def _losses(lanes: dict[str, np.ndarray], part: str) -> np.ndarray:

@@ -6,27 +6,32 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxreg.lab.search.candidates import CONSTANT
+from jaxreg.lab.search.candidates import CONSTANT, Shape, shaped
 from jaxreg.lab.search.fitted_model import load
-from jaxreg.lab.search.folds import nested_splits
-from jaxreg.lab.search.nested import Estimate, OuterFolds, estimate
+from jaxreg.lab.search.folds import forward_splits, nested_splits
+from jaxreg.lab.search.nested import Estimate, OuterFolds, estimate, outer_splits
 from jaxreg.lab.search.plan import Plan, planned_for
-from jaxreg.lab.search.run import Search, judged
+from jaxreg.lab.search.rivals import KINDS, Rivals
+from jaxreg.lab.search.run import NETS, Search, judged
 from jaxreg.lab.sweeps.joined import open_store
 
 __all__ = [
+    "averaged",
     "best_candidate",
     "change_in_loss",
     "change_in_score",
     "errors_saved",
     "loss_change",
     "loss_gain",
+    "loss_over_constant",
     "loss_saved",
     "mean_loss",
     "mean_score",
     "nets",
     "one_error_in",
     "open_search",
+    "rival_gain",
+    "score_over_constant",
     "still_falls",
     "times_picked",
     "units",
@@ -48,15 +53,47 @@ def open_search(folder: Path) -> Search:
     kept = Plan(**plan["plan"])
     model = load(folder / "model.safetensors")
     setting, tried, _ = planned_for(kept, len(model.classes), verdict["rows"])
-    stored = open_store(folder / "trainings").load()
-    lanes = {str(name): values.values for name, values in stored.items() if not str(name).startswith("params/")}
-    parts = nested_splits(kept.repeats, kept.folds)
+    stores = [folder / "trainings"]
+    outer = rivals = constant = None
+    # Without it, the search was one whose model is a single net.
+    if (folder / "folds.json").exists():
+        kept_folds = json.loads((folder / "folds.json").read_text("utf-8"))
+        outer = OuterFolds(*(np.array(kept_folds[name], np.float64) for name in OuterFolds._fields))
+        tried = [
+            *tried,
+            *(
+                each
+                for shape in kept_folds["shapes"]
+                for each in shaped(kept.methods, Shape(tuple(shape["hidden"]), shape["coding"]))
+            ),
+        ]
+        constant = Rivals(*(np.array(kept_folds["constant"][name], np.float64) for name in Rivals._fields))
+        if kept_folds["rivals"]:
+            rivals = Rivals(*(np.array(kept_folds["rivals"][name], np.float64) for name in Rivals._fields))
+        stores += [folder / f"trainings-{place}" for place in range(1, 1 + len(kept_folds["shapes"]))]
+    stored = [open_store(place).load() for place in stores]
+    curves = [str(name) for name in stored[0].data_vars if not str(name).startswith("params/")]
+    lanes = {name: np.concatenate([each[name].values for each in stored]) for name in curves}
+    forward = outer is not None and bool(kept_folds["forward"])
+    setting = dataclasses.replace(setting, forward=forward)
+    parts = (forward_splits if forward else nested_splits)(kept.repeats, kept.folds)
     spread = np.array(verdict["spread"], np.float64)
-    # Without them, the search was one whose model is a single net.
-    kept_folds = verdict.get("outer_folds")
-    folds = kept_folds and OuterFolds(*(np.array(kept_folds[name], np.float64) for name in OuterFolds._fields))
-    found = judged(tried, parts, lanes, spread, verdict["rows"], (lambda _: folds) if folds else None)
-    return Search(kept, setting, tried, parts, lanes, spread, found, model.net, verdict["rows"])
+    found = judged(tried, parts, lanes, spread, verdict["rows"], outer)
+    return Search(
+        kept,
+        setting,
+        tried,
+        parts,
+        lanes,
+        spread,
+        outer,
+        rivals,
+        constant,
+        found,
+        model.net,
+        verdict.get("model", NETS),
+        verdict["rows"],
+    )
 
 
 def loss_change(search: Search) -> Estimate:
@@ -67,13 +104,15 @@ def loss_change(search: Search) -> Estimate:
 
 def loss_saved(search: Search) -> float:
     """Return the share of the loss without a regulariser that the whole procedure saves on the outer folds."""
-    return float(search.found.loss_gain.mean / search.found.outer.loss[1].mean())
+    gain = search.found.loss_gain.mean
+    return float(gain / (search.found.loss.mean + gain))
 
 
 def errors_saved(search: Search) -> float:
     """Return the share of the errors without a regulariser that the whole procedure saves; NaN if there are none."""
-    errors = 1 - search.found.outer.score[1].mean()
-    return float(search.found.score_gain.mean / errors) if errors else float("nan")
+    gain = search.found.score_gain.mean
+    errors = 1 - (search.found.score.mean - gain)
+    return float(gain / errors) if errors else float("nan")
 
 
 def one_error_in(search: Search) -> float:
@@ -127,11 +166,38 @@ def win_rate(search: Search, candidate: str) -> float:
 
 def still_falls(search: Search, candidate: str) -> float:
     """Return the least share by which the loss fell to one of the last three points before the learning rate falls."""
-    outer = [place for place, part in enumerate(search.parts) if part.test == part.validation >= 0]
+    outer = outer_splits(search.parts)
     last = int(CONSTANT * search.setting.points)
     curve = search.lanes["test_loss"][_place(search, candidate), outer, last - 3 : last + 1].mean(axis=0)
     # A single fall may be that of a spike before it, which Adam makes on batches.
     return float((1 - curve[1:] / curve[:-1]).min())
+
+
+def rival_gain(search: Search, kind: str) -> Estimate:
+    """Return the score of another model minus that of the nets, on the outer folds of the first repeat."""
+    assert search.rivals is not None
+    mine = search.found.picked_scores[: search.plan.folds]
+    return estimate(search.rivals.score[KINDS.index(kind)] - mine, 1 / (search.plan.folds - 1))
+
+
+def score_over_constant(search: Search) -> Estimate:
+    """Return the score of the procedure minus that of always naming the most frequent class, or the mean."""
+    assert search.constant is not None
+    return estimate(search.found.picked_scores - search.constant.score, 1 / (search.plan.folds - 1))
+
+
+def loss_over_constant(search: Search) -> Estimate:
+    """Return the loss of always naming the shares of the classes, or the mean, minus that of the procedure."""
+    assert search.constant is not None
+    mine = search.found.losses[list(search.found.picks), np.arange(len(search.found.picks))]
+    return estimate(search.constant.loss - mine, 1 / (search.plan.folds - 1))
+
+
+def averaged(search: Search) -> int:
+    """Return the number of nets whose mean is the model, if none of them diverged."""
+    if search.setting.forward:
+        return search.plan.repeats
+    return 1 + search.plan.repeats * search.plan.folds if search.outer is not None else 1
 
 
 def units(search: Search, layer: str) -> int:

@@ -125,7 +125,20 @@ def compute(program: Program, operands: Mapping[str, Any]) -> xr.Dataset:
         >>> [compute(program, {"x": values})["sum"].values.tolist() for values in (x, other)]
         [[3.0, 30.0], [7.0, 70.0]]
     """
-    return _prepared(alone(LocalRunner(program, operands), program.grid), SweepOptions(progress=False))()
+    return prepare_program(program, operands)()
+
+
+def prepare_program(program: Program, operands: Mapping[str, Any]) -> Callable[[], xr.Dataset]:
+    """Prepare `compute`: compile the program in the background.
+
+    Args:
+        program: The program, which may have run on other operands before.
+        operands: Values of its operands.
+
+    Returns:
+        A function that runs the chunks, once, and returns the dataset.
+    """
+    return _prepared(alone(LocalRunner(program, operands), program.grid), SweepOptions(progress=False))
 
 
 def _prepared(arranged: Arranged, options: SweepOptions) -> Callable[[], xr.Dataset]:

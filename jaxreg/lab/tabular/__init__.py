@@ -3,7 +3,8 @@
 from jaxreg.lab.tabular.columns import Columns
 from jaxreg.lab.tabular.encoding import Encoding, Target, TaskName, learn, target
 from jaxreg.lab.tabular.files import parsed, read
-from jaxreg.lab.tabular.prepared import Prepared, TableError, prepare
+from jaxreg.lab.tabular.frames import columns_of
+from jaxreg.lab.tabular.prepared import Prepared, TableError, prepare, prepare_columns
 
 __all__ = [
     "Columns",
@@ -12,9 +13,11 @@ __all__ = [
     "TableError",
     "Target",
     "TaskName",
+    "columns_of",
     "learn",
     "parsed",
     "prepare",
+    "prepare_columns",
     "read",
     "target",
 ]

@@ -167,6 +167,17 @@ class Encoding:
         ]
 
     @property
+    def blocks(self) -> list[list[int]]:
+        """The places of the inputs of each column."""
+        one = np.zeros(1)
+        sizes = [
+            len(column.inputs(np.full(1, None) if isinstance(column.reading, Words) else one * np.nan)[0])
+            for column in self.columns
+        ]
+        ends = np.cumsum(sizes)
+        return [list(range(end - size, end)) for end, size in zip(ends.tolist(), sizes, strict=True)]
+
+    @property
     def kinds(self) -> dict[str, bool]:
         """Whether each column holds words."""
         return {column.name: isinstance(column.reading, Words) for column in self.columns}

@@ -10,6 +10,7 @@ from jaxreg.lab.tabular.columns import Columns, find
 from jaxreg.lab.tabular.encoding import FEW_ROWS, Encoding, Problem, Target, TaskName, examine, listed, target
 from jaxreg.lab.tabular.files import opened
 from jaxreg.lab.tabular.leaks import leaks
+from jaxreg.lab.tabular.order import group_codes, moments, neighbours_alike
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,6 +24,8 @@ class Prepared:
         target: The target.
         encoding: How columns became inputs.
         notes: What to tell about the table.
+        groups: Number of the group of each row, if rows belong together.
+        time: Moment of each row, if later rows are to be predicted from earlier ones.
     """
 
     file: Path
@@ -31,6 +34,8 @@ class Prepared:
     target: Target
     encoding: Encoding
     notes: tuple[str, ...]
+    groups: np.ndarray | None = None
+    time: np.ndarray | None = None
 
 
 class TableError(ValueError):
@@ -47,7 +52,14 @@ class TableError(ValueError):
 
 
 def prepare(
-    file: Path, name: str, task: TaskName | None = None, *, leave_out: Sequence[str] = (), names: Sequence[str] = ()
+    file: Path,
+    name: str,
+    task: TaskName | None = None,
+    *,
+    leave_out: Sequence[str] = (),
+    names: Sequence[str] = (),
+    groups: str | None = None,
+    time: str | None = None,
 ) -> Prepared:
     """Read a table and encode its columns.
 
@@ -57,12 +69,41 @@ def prepare(
         task: What is to be learnt; told from the target if None.
         leave_out: Names of columns to leave out of the inputs.
         names: Names of the columns, for a file without a heading.
+        groups: Name of a column that is equal in rows that belong together, such as those of one person; no input.
+        time: Name of a column that tells when a row was measured; no input.
 
     Raises:
         FileNotFoundError: If there is no such file.
         TableError: If the table cannot be used: with all that is wrong with it.
     """
     columns = opened(file, without=leave_out, names=names)
+    return prepare_columns(columns, file, name, task, leave_out=leave_out, groups=groups, time=time)
+
+
+def prepare_columns(
+    columns: Columns,
+    file: Path,
+    name: str,
+    task: TaskName | None = None,
+    *,
+    leave_out: Sequence[str] = (),
+    groups: str | None = None,
+    time: str | None = None,
+) -> Prepared:
+    """Encode the columns of a table, as `prepare` does.
+
+    Args:
+        columns: The table.
+        file: Path of the file, or a name for the table.
+        name: Name of the target.
+        task: What is to be learnt; told from the target if None.
+        leave_out: Names of columns to leave out of the inputs.
+        groups: Name of a column that is equal in rows that belong together; no input.
+        time: Name of a column that tells when a row was measured; no input.
+
+    Raises:
+        TableError: If the table cannot be used: with all that is wrong with it.
+    """
     problems = [Problem(sentence) for sentence in columns.problems]
     for given in leave_out:
         if (known := find(columns, given)) is None:
@@ -72,6 +113,16 @@ def prepare(
         else:
             del columns[known]
     known = find(columns, name)
+    taken = {}
+    for option, asked in (("--groups", groups), ("--time", time)):
+        if asked is None:
+            continue
+        if (place := find(columns, asked)) is None:
+            problems.append(Problem(f"{option} names {asked!r}; there are {listed(list(columns))}"))
+        elif place == known:
+            problems.append(Problem(f"{option} names the target, {known!r}; expected another column"))
+        else:
+            taken[option] = place, columns.pop(place)
     wanted = None
     try:
         wanted = target(columns, known or name, task)
@@ -83,6 +134,12 @@ def prepare(
         problems.append(Problem(str(error) + _way_out(columns, known, file.name)))
     learnt = examine(columns, known or name)
     problems += learnt.problems
+    codes = moment = None
+    try:
+        codes = group_codes(*taken["--groups"]) if "--groups" in taken else None
+        moment = moments(*taken["--time"], columns.decimal) if "--time" in taken else None
+    except ValueError as error:
+        problems.append(Problem(str(error)))
     if problems or wanted is None or known is None:
         again = [problem.leave_out for problem in problems if problem.leave_out is not None]
         raise TableError([problem.sentence for problem in problems], again)
@@ -95,7 +152,20 @@ def prepare(
         "--leave-out"
         for column in leaks(columns, learnt.encoding, wanted)
     ]
-    return Prepared(file, known, x, wanted, learnt.encoding, tuple(notes))
+    codes, moment = (None if each is None else each[wanted.rows] for each in (codes, moment))
+    if codes is None and moment is None:
+        notes += _depending(neighbours_alike(x, wanted.y, classes=bool(wanted.classes)))
+    return Prepared(file, known, x, wanted, learnt.encoding, tuple(notes), codes, moment)
+
+
+def _depending(share: float | None) -> list[str]:
+    if share is None:
+        return []
+    return [
+        f"rows that follow each other are alike (their distance is {share:.2f} of that of others): if they belong "
+        "together, as those of one person or one day do, name the column that tells by --groups or --time; else the "
+        "estimate is too good"
+    ]
 
 
 def _way_out(columns: Columns, known: str | None, name: str) -> str:

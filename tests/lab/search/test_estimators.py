@@ -4,9 +4,10 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import make_classification
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -92,3 +93,37 @@ def test_bad_arguments_are_refused(change, message):
     x, y = blobs()
     with pytest.raises(ValueError, match=message):
         RegularizedMLPClassifier(**SMALL | change).fit(x, y)
+
+
+def test_sparse_inputs_are_as_dense_ones():
+    x, y = blobs()
+    x = np.where(np.abs(x) < 0.5, 0, x)
+    one, other = (RegularizedMLPClassifier(**SMALL).fit(each, y) for each in (x, sparse.csr_matrix(x)))
+    np.testing.assert_array_equal(one.predict_proba(x), other.predict_proba(sparse.csc_matrix(x)))
+
+
+def test_a_number_that_is_missing_tells_something():
+    """Only whether a number is there tells the class."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(90, 2)), rng.integers(0, 2, 90)
+    x[y == 1, 0] = np.nan
+    net = RegularizedMLPClassifier(**SMALL).fit(x, y)
+    assert net.outer_score_ > 0.95
+    assert net.predict([[np.nan, 0.0], [0.3, np.nan]]).tolist() == [1, 0]
+
+
+def test_words_of_a_data_frame_are_inputs():
+    rng = np.random.default_rng(0)
+    town, size = rng.choice(["Ulm", "Bonn", "None"], 90), rng.normal(size=90)
+    frame = pd.DataFrame({"town": town, "size": size, "kind": pd.Categorical(rng.choice(["a", "b"], 90))})
+    frame.loc[3, "town"] = None
+    y = np.where(town == "None", 1.0, 0.0) + 0.1 * size
+    net = RegularizedMLPRegressor(**SMALL).fit(frame, y)
+    assert net.outer_score_ > 0.8
+    assert net.feature_names_in_.tolist() == ["town", "size", "kind"]
+    found = net.predict(frame)
+    assert np.corrcoef(found, y)[0, 1] > 0.9
+    np.testing.assert_array_equal(net.predict(frame.iloc[::-1]), found[::-1])
+    with pytest.raises(ValueError, match="X is a ndarray; expected a data frame as in fit"):
+        net.predict(frame.to_numpy())
+    assert GridSearchCV(net, {"methods": [("L2",)]}, cv=2).fit(frame, y).best_score_ > 0.5

@@ -12,7 +12,7 @@ from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.candidates import Candidate, Knobs
 from jaxreg.lab.search.fitted_model import LEAST, Net, load, save
 from jaxreg.lab.search.folds import PaddedRows, Setting, Split, nested_splits, searched_task, train
-from jaxreg.lab.search.means import mean_net, on_outer_folds
+from jaxreg.lab.search.means import mean_net, on_outer_folds, scales
 
 ROWS, INPUTS = 40, 3
 TRIED = [Candidate("none", None, 0.0, Knobs()), Candidate("L2", 0.1, 0.1, Knobs(l2=0.1))]
@@ -69,27 +69,31 @@ def by_hand(setting, table, lanes, candidate, at, part):
 
 def test_an_outer_fold_judges_the_mean_of_the_nets_that_have_not_seen_it(trained):
     setting, table, parts, lanes, outputs = trained
-    picks = [1, 0, 1, 1, 1, 0]
-    found = on_outer_folds(setting, table, parts, lanes, picks)
+    found = on_outer_folds(setting, table, parts, [scales(setting, table, part) for part in parts], lanes)
     outer = [part for part in parts if part.test == part.validation >= 0]
     for fold, part in enumerate(outer):
         unseen = [at for at, p in enumerate(parts) if p.repeat == part.repeat and part.test in (p.test, p.validation)]
         assert len(unseen) == 3  # its own training, and one for each of the two folds inside
         mine = table.folds[part.repeat] == part.test
         y, w = table.y[mine], table.w[mine]
-        for row, place in enumerate((picks[fold], 0)):
-            mean = outputs[place, unseen].mean(axis=0)[mine]
+        right = np.arange(len(y)), y.astype(int)
+        for place in (0, 1):
+            each = outputs[place, unseen][:, mine]
+            mean = each.mean(axis=0)
             if setting.task.classes:
-                loss = np.average(-np.log(mean[np.arange(len(y)), y.astype(int)]), weights=w)
-                assert found.score[row, fold] == pytest.approx(np.average(mean.argmax(axis=1) == y, weights=w))
+                loss = np.average(-np.log(mean[right]), weights=w)
+                assert found.score[place, fold] == pytest.approx(np.average(mean.argmax(axis=1) == y, weights=w))
+                gap = np.average((mean * np.log(mean / each)).sum(axis=2).mean(axis=0), weights=w)  # Kullback-Leibler
             else:
                 loss = np.average((mean[:, 0] - y) ** 2, weights=w)
-            assert found.loss[row, fold] == pytest.approx(loss, rel=1e-4)
+                gap = np.mean([np.average((net[:, 0] - y) ** 2, weights=w) for net in each]) - loss
+            assert found.loss[place, fold] == pytest.approx(loss, rel=1e-4)
+            assert found.ambiguity[place, fold] == pytest.approx(gap, rel=1e-3, abs=1e-6)
 
 
 def test_the_model_is_the_mean_of_the_nets_of_all_rows_and_of_all_but_each_fold(trained):
     setting, table, parts, lanes, outputs = trained
-    arrays = mean_net(setting, table, parts, lanes, 1)
+    arrays = mean_net(setting, parts, [scales(setting, table, part) for part in parts], lanes, 1)
     net = Net(arrays | {"mean": np.zeros(7), "scale": np.ones(7), "target": np.array([0.0, 1.0])})
     assert net.nets == 7
     wanted = outputs[1, [at for at, part in enumerate(parts) if part.test == part.validation]].mean(axis=0)
@@ -101,7 +105,8 @@ def test_nets_that_diverged_are_left_out(trained):
     setting, table, parts, lanes, _ = trained
     broken = lanes | {"diverged_at": lanes["diverged_at"].copy()}
     broken["diverged_at"][1, parts.index(Split(0, 1, 1))] = 3
-    assert len(mean_net(setting, table, parts, broken, 1)["output/bias"]) == 6
+    scaled = [scales(setting, table, part) for part in parts]
+    assert len(mean_net(setting, parts, scaled, broken, 1)["output/bias"]) == 6
 
 
 def test_the_estimate_is_that_of_the_mean_and_better_than_that_of_single_nets():
@@ -110,11 +115,12 @@ def test_the_estimate_is_that_of_the_mean_and_better_than_that_of_single_nets():
     x = rng.normal(size=(60, 8))
     plan = Plan(methods=("L2",), quick=True, hidden=(16,), epochs=200, folds=3, repeats=1)
     found = search(x, x[:, 0] + rng.normal(size=60), NUMBERS, plan)
-    nested = found.found
-    assert nested.loss.mean == pytest.approx(nested.outer.loss[0].mean())
-    assert nested.score.mean == pytest.approx((1 - nested.outer.loss[0] / found.spread[3:6]).mean())
-    assert nested.loss_gain.mean == pytest.approx((nested.outer.loss[1] - nested.outer.loss[0]).mean())
-    assert (nested.outer.loss[1] < nested.losses[0]).all()
+    picked = found.outer.loss[list(found.found.picks), range(3)]
+    assert found.found.loss.mean == pytest.approx(picked.mean())
+    assert found.found.score.mean == pytest.approx((1 - picked / found.spread[3:6]).mean())
+    assert found.found.loss_gain.mean == pytest.approx((found.outer.loss[0] - picked).mean())
+    np.testing.assert_array_equal(found.found.losses, found.outer.loss)
+    assert (found.outer.loss[0] < found.lanes["test_loss"][0, 3:6, -1]).all()
     assert found.net.nets == 4
 
 

@@ -1,0 +1,83 @@
+"""Rows dealt to folds: one by one, by groups or by time."""
+
+import numpy as np
+
+from jaxreg.lab.search.folds import FIRST
+
+
+def deal_groups(y: np.ndarray, group: np.ndarray, folds: int, rng: np.random.Generator, *, classes: bool) -> np.ndarray:
+    """Deal groups of rows to folds so that sizes, and shares of each class, are about the same.
+
+    Args:
+        y: Targets, of shape (rows,).
+        group: Number of the group of each row.
+        folds: Number of folds.
+        rng: Random generator.
+        classes: Whether the targets are classes.
+
+    Returns:
+        The fold of each row, of shape (rows,).
+
+    Raises:
+        ValueError: If there are fewer groups than folds.
+
+    Example:
+        >>> y, group = np.array([0, 0, 1, 1, 0, 1]), np.array([7, 7, 3, 3, 5, 5])
+        >>> sorted(np.bincount(deal_groups(y, group, 3, np.random.default_rng(0), classes=True)).tolist())
+        [2, 2, 2]
+    """
+    names, place = np.unique(group, return_inverse=True)
+    if len(names) < folds:
+        raise ValueError(f"there are {len(names)} groups for {folds} folds; expected as many at least")
+    kinds = np.unique(y, return_inverse=True)[1] if classes else np.zeros(len(y), int)
+    counts = np.zeros((len(names), kinds.max() + 1))
+    np.add.at(counts, (place.ravel(), kinds.ravel()), 1)
+    counts /= counts.sum(axis=0)
+    held, fold = np.zeros((folds, counts.shape[1])), np.empty(len(names), np.int32)
+    shuffled = rng.permutation(len(names))
+    for each in shuffled[np.argsort(-counts[shuffled].sum(axis=1), kind="stable")]:
+        more = (np.square(held + counts[each]) - np.square(held)).sum(axis=1)
+        fold[each] = np.argmin(more)
+        held[fold[each]] += counts[each]
+    return fold[place.ravel()]
+
+
+def deal_time(time: np.ndarray, folds: int) -> np.ndarray:
+    """Deal rows to forward folds by time, rows of one moment to one fold.
+
+    Args:
+        time: Moment of each row.
+        folds: Number of outer folds.
+
+    Raises:
+        ValueError: If there are too few different moments.
+    """
+    count = FIRST + folds
+    dealt = np.searchsorted(np.sort(time), time) * count // len(time)
+    if len(np.unique(dealt)) < count:
+        raise ValueError(f"the rows cannot be dealt to {count} folds by time: too many of them have one moment")
+    return np.asarray(dealt, np.int32)
+
+
+def deal(y: np.ndarray, folds: int, rng: np.random.Generator, *, classes: bool) -> np.ndarray:
+    """Deal rows to folds so that their sizes differ by at most 1, and those of each class too.
+
+    Args:
+        y: Targets, of shape (rows,).
+        folds: Number of folds.
+        rng: Random generator.
+        classes: Whether the targets are classes.
+
+    Returns:
+        The fold of each row, of shape (rows,).
+
+    Example:
+        >>> deal(np.array([0, 0, 0, 1, 1, 1]), 3, np.random.default_rng(0), classes=True).tolist()
+        [1, 2, 0, 0, 2, 1]
+    """
+    order = rng.permutation(len(y))
+    if classes:
+        order = order[np.argsort(y[order], kind="stable")]
+    dealt = np.empty(len(y), np.int32)
+    dealt[order] = np.resize(rng.permutation(folds), len(y))
+    return dealt

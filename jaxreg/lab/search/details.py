@@ -1,0 +1,80 @@
+"""What the outer folds show of the model beside its score: each class, and each input permuted."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from jaxreg.lab.search.fitted_model import Net
+from jaxreg.lab.search.folds import PaddedRows, Split
+from jaxreg.lab.search.nested import Estimate, estimate
+
+MOST_ROWS = 2000
+"""Rows of a fold that are permuted at most."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Details:
+    """Details on the outer folds of the first repeat.
+
+    Attributes:
+        recall: Share of the rows of each class that are told right; empty for numbers.
+        auc: Area under the curve of each class against the rest; NaN where a class fills all rows or none.
+        importance: Loss that permuting each block of inputs adds.
+    """
+
+    recall: np.ndarray
+    auc: np.ndarray
+    importance: list[Estimate]
+
+
+def details(
+    nets: Sequence[Net], splits: Sequence[Split], table: PaddedRows, blocks: Sequence[Sequence[int]], *, classes: int
+) -> Details:
+    """Judge the nets of each outer fold on it.
+
+    Args:
+        nets: Nets of each outer fold, for inputs and targets as the table has them.
+        splits: The outer folds of the first repeat.
+        table: The rows.
+        blocks: Places of the inputs that are permuted together, such as those of one column.
+        classes: Number of classes; 0 for numbers.
+    """
+    added = np.zeros((len(blocks), len(splits)))
+    rng = np.random.default_rng(0)
+    predicted, truth, weight = [], [], []
+    for fold, (net, split) in enumerate(zip(nets, splits, strict=True)):
+        mine = np.flatnonzero((table.folds[split.repeat] == split.test) & (table.w > 0))
+        x, y, w = table.x[mine, : int(table.inputs)], table.y[mine], table.w[mine].astype(np.float64)
+        given = net.probabilities(x) if classes else net(x)
+        predicted.append(given)
+        truth.append(y)
+        weight.append(w)
+        few = slice(MOST_ROWS)
+        before = _losses(given[few], y[few], classes)
+        for place, block in enumerate(blocks):
+            other = x[few].copy()
+            other[:, list(block)] = other[rng.permutation(len(other))][:, list(block)]
+            after = _losses(net.probabilities(other) if classes else net(other), y[few], classes)
+            added[place, fold] = np.average(after - before, weights=w[few])
+    importance = [estimate(each, 1 / max(1, len(splits) - 1)) for each in added]
+    if not classes:
+        return Details(np.zeros(0), np.zeros(0), importance)
+    given, y, w = (np.concatenate(each) for each in (predicted, truth, weight))
+    kinds = np.arange(classes)
+    right = given.argmax(axis=1) == y
+    recall = np.array(
+        [np.average(right[y == kind], weights=w[y == kind]) if (y == kind).any() else np.nan for kind in kinds]
+    )
+    auc = [
+        roc_auc_score(y == kind, given[:, kind], sample_weight=w) if 0 < (y == kind).sum() < len(y) else np.nan
+        for kind in kinds
+    ]
+    return Details(recall, np.array(auc), importance)
+
+
+def _losses(given: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
+    if classes:
+        return np.asarray(-np.log(given[np.arange(len(y)), y.astype(int)]))
+    return np.square(given[:, 0] - y)

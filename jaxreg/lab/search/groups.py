@@ -1,0 +1,77 @@
+"""Groups of candidates that train one kind of net, each by a program of its own, on one coding of the same rows."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxreg.lab.search.candidates import SHAPES, Candidate, Shape, shaped
+from jaxreg.lab.search.codings import coded, learn
+from jaxreg.lab.search.folds import PaddedRows, Setting, Split, prepare_training
+from jaxreg.lab.search.plan import Plan, rounded
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Group:
+    """Candidates of one net.
+
+    Args:
+        setting: The static part of their trainings.
+        table: The rows, with the inputs of the net.
+        tried: The candidates.
+        maps: Maps from standardised inputs to those of the net; empty if they are the same.
+    """
+
+    setting: Setting
+    table: PaddedRows
+    tried: tuple[Candidate, ...]
+    maps: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+def grouped(plan: Plan, setting: Setting, table: PaddedRows, tried: Sequence[Candidate]) -> list[Group]:
+    """Return the group of the first net, and those of other nets and codings if the plan leaves them open.
+
+    Args:
+        plan: The plan.
+        setting: The static part of the trainings of the first net.
+        table: The rows.
+        tried: The candidates of the first net.
+    """
+    groups = [Group(setting, table, tuple(tried))]
+    inputs = int(table.inputs)
+    numbers = table.scaled[:inputs] > 0
+    for shape in SHAPES if plan.open else ():
+        others = shaped(plan.methods, shape if numbers.any() else Shape(shape.hidden, "plain"))
+        if not others or (shape.hidden == setting.hidden and not numbers.any()):
+            continue
+        maps = learn(table.x[:, :inputs].astype(np.float64), table.w, numbers, shape.coding) if numbers.any() else {}
+        other = table
+        if maps:
+            x = coded(maps, table.x[:, :inputs].astype(np.float64))
+            fill = rounded(x.shape[1] + 1, 8) - 1 - x.shape[1]
+            scaled = np.zeros(x.shape[1] + fill, np.float32)
+            scaled[:inputs] = numbers
+            other = table._replace(
+                x=np.where(table.w[:, None] > 0, np.pad(x, [(0, 0), (0, fill)]), 0).astype(np.float32),
+                scaled=scaled,
+                inputs=np.float32(x.shape[1]),
+            )
+        groups.append(Group(dataclasses.replace(setting, hidden=shape.hidden), other, tuple(others), maps))
+    return groups
+
+
+def trained(groups: Sequence[Group], parts: Sequence[Split], store: Path | None = None) -> list[dict[str, np.ndarray]]:
+    """Train all groups, and return the results of each.
+
+    Args:
+        groups: The groups. All of their programs compile at once.
+        parts: The splits.
+        store: Folder of the sweep of the first group, or None; those of others lie beside it.
+    """
+    folders = [store and (store.with_name(f"{store.name}-{place}") if place else store) for place in range(len(groups))]
+    runs = [
+        prepare_training(group.setting, group.table, group.tried, parts, folder)
+        for group, folder in zip(groups, folders, strict=True)
+    ]
+    return [run() for run in runs]

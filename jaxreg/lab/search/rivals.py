@@ -1,0 +1,134 @@
+"""Other models on the same folds: a regularised linear model, boosted trees and a forest, all of scikit-learn."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import LogisticRegression, RidgeCV
+
+from jaxreg.lab.search.fitted_model import LEAST, Arrays
+from jaxreg.lab.search.folds import FIRST
+
+LINEAR, BOOSTING, FOREST = "linear model", "boosted trees", "forest"
+KINDS = (LINEAR, BOOSTING, FOREST)
+
+TREES = 100
+"""Trees of a forest, and rounds of boosting for a number or two classes."""
+
+
+class Rivals(NamedTuple):
+    """Scores and losses of other models on outer folds.
+
+    Args:
+        score: Scores; those of `KINDS` have shape (`KINDS`, folds of the first repeat).
+        loss: Losses, of the same shape.
+    """
+
+    score: np.ndarray
+    loss: np.ndarray
+
+
+def judged_rivals(
+    x: np.ndarray, y: np.ndarray, w: np.ndarray, dealt: np.ndarray, classes: int, seed: int, *, forward: bool = False
+) -> Rivals:
+    """Fit each kind of model on all rows but a fold, and judge it on that fold.
+
+    Args:
+        x: Standardised inputs, of shape (rows, inputs).
+        y: Targets: standardised numbers, or classes from 0.
+        w: Weight of each row.
+        dealt: Fold of each row.
+        classes: Number of classes; 0 for numbers.
+        seed: Seed of the models.
+        forward: Whether each fold is predicted from those before it.
+    """
+    first = FIRST if forward else 0
+    found = np.empty((2, len(KINDS), int(dealt.max()) + 1 - first))
+    for fold in range(found.shape[2]):
+        test = dealt == first + fold
+        train = dealt < first + fold if forward else ~test
+        truth, share = y[test], w[test] / w[test].sum()
+        for kind, name in enumerate(KINDS):
+            if classes and len(np.unique(y[train])) < 2:
+                found[:, kind, fold] = np.nan
+                continue
+            model = fitted(name, x[train], y[train], w[train], classes, seed)
+            if not classes:
+                loss = share @ np.square(model.predict(x[test]) - truth)
+                spread = share @ np.square(truth - share @ truth)
+                found[:, kind, fold] = (1 - loss / spread if spread > 0 else np.nan), loss
+                continue
+            given = np.zeros((len(truth), classes))
+            given[:, model.classes_.astype(int)] = model.predict_proba(x[test])
+            right = given[np.arange(len(truth)), truth.astype(int)]
+            found[:, kind, fold] = share @ (given.argmax(axis=1) == truth), share @ -np.log(np.maximum(right, LEAST))
+    return Rivals(*found)
+
+
+def fitted(kind: str, x: np.ndarray, y: np.ndarray, w: np.ndarray, classes: int, seed: int) -> Any:
+    """Return a fitted model of scikit-learn.
+
+    Args:
+        kind: Name out of `KINDS`.
+        x: Standardised inputs, of shape (rows, inputs).
+        y: Targets.
+        w: Weight of each row.
+        classes: Number of classes; 0 for numbers.
+        seed: Seed of the model.
+    """
+    forest = {"n_estimators": TREES, "random_state": seed, "n_jobs": -1}
+    # A round of boosting makes a tree for each class.
+    boosting = {"max_iter": max(20, 2 * TREES // max(2, classes)), "early_stopping": False, "random_state": seed}
+    if kind == LINEAR:
+        model = LogisticRegression(max_iter=300, tol=1e-3) if classes else RidgeCV(np.logspace(-3, 4, 15))
+    elif kind == BOOSTING:
+        model = HistGradientBoostingClassifier(**boosting) if classes else HistGradientBoostingRegressor(**boosting)
+    else:
+        model = RandomForestClassifier(**forest) if classes else RandomForestRegressor(**forest)
+    return model.fit(x, y, sample_weight=w)
+
+
+def arrays_of(kind: str, model: Any) -> Arrays:
+    """Return a fitted model as arrays, which `Net` and `Trees` of `jaxreg.lab.search.fitted_model` take.
+
+    Args:
+        kind: Name out of `KINDS`.
+        model: What `fitted` returned.
+    """
+    if kind == LINEAR:
+        return {"output/kernel": np.atleast_2d(model.coef_).T, "output/bias": np.atleast_1d(model.intercept_)}
+    if kind == FOREST:
+        nodes = [each.tree_ for each in model.estimators_]
+        values = [tree.value.reshape(tree.node_count, -1) / len(nodes) for tree in nodes]
+        columns = [(tree.feature, tree.threshold, tree.children_left, tree.children_right) for tree in nodes]
+        return _joined(columns, values, np.zeros(values[0].shape[1]), logits=False)
+    columns, values = [], []
+    start = model._baseline_prediction.ravel()
+    for round_ in model._predictors:
+        for output, tree in enumerate(round_):
+            node = tree.nodes
+            leaf = node["is_leaf"].astype(bool)
+            left, right = (np.where(leaf, -1, node[side].astype(np.int64)) for side in ("left", "right"))
+            columns.append((node["feature_idx"], node["num_threshold"], left, right))
+            values.append(node["value"][:, None] * (np.arange(len(start)) == output))
+    return _joined(columns, values, start, logits=True)
+
+
+def _joined(columns: list[Any], values: list[np.ndarray], start: np.ndarray, *, logits: bool) -> Arrays:
+    # The nodes of all trees in one array, each tree from its root on.
+    sizes = [len(each) for each in values]
+    roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32)
+    made = {"feature": np.int32, "threshold": np.float64, "left": np.int32, "right": np.int32}
+    arrays: Arrays = {}
+    for place, (name, kind) in enumerate(made.items()):
+        parts = [each[place] for each in columns]
+        if kind is np.int32 and name != "feature":
+            parts = [np.where(part < 0, -1, part + root) for part, root in zip(parts, roots, strict=True)]
+        arrays[f"trees/{name}"] = np.concatenate(parts).astype(kind)
+    value = np.concatenate(values)
+    return arrays | {"trees/value": value, "trees/root": roots, "trees/start": start, "trees/logits": np.array(logits)}

@@ -1,0 +1,45 @@
+"""Data frames of pandas as columns, without importing pandas."""
+
+from typing import Any
+
+import numpy as np
+
+from jaxreg.lab.tabular.columns import Columns
+
+
+def is_frame(table: Any) -> bool:
+    """Return whether a table is a data frame of pandas."""
+    return hasattr(table, "dtypes") and hasattr(table, "columns") and hasattr(table, "isna")
+
+
+def has_words(table: Any) -> bool:
+    """Return whether a table is a data frame with columns that are not numbers."""
+    return is_frame(table) and not all(_numeric(kind) for kind in table.dtypes)
+
+
+def columns_of(frame: Any) -> Columns:
+    """Return the columns of a data frame: numbers, NaN where one is missing, or words, None where one is missing.
+
+    Args:
+        frame: A data frame of pandas.
+
+    Raises:
+        ValueError: If two columns have one name.
+    """
+    names = [str(name) for name in frame.columns]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two columns of the data frame are named {twice!r}; rename one")
+    return Columns({name: _cells(frame.iloc[:, place]) for place, name in enumerate(names)})
+
+
+def _numeric(kind: Any) -> bool:
+    return getattr(kind, "kind", "O") in "biuf"
+
+
+def _cells(column: Any) -> np.ndarray:
+    if _numeric(column.dtype):
+        return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
+    missing = column.isna().to_numpy()
+    words = [None if gone else str(cell) for cell, gone in zip(column, missing, strict=True)]
+    return np.array(words, dtype=object)

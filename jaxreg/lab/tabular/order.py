@@ -1,0 +1,84 @@
+"""Rows that depend on each other, told from the table alone."""
+
+import numpy as np
+
+from jaxreg.lab.tabular import readings
+from jaxreg.lab.tabular.readings import Words
+
+ALIKE = 0.6
+"""Share of the distance between any two rows of a like target below which neighbours in the file are alike."""
+
+_BINS = 5
+_LEAST = 30
+"""Rows that tell it at least."""
+
+
+def neighbours_alike(x: np.ndarray, y: np.ndarray, *, classes: bool) -> float | None:
+    """Return how far neighbours in a file lie apart, as a share of other pairs of rows, if they are alike; else None.
+
+    Pairs are of one class, or of one fifth of the numbers, as a file may be sorted by its target.
+
+    Args:
+        x: Inputs, of shape (rows, inputs).
+        y: Target of each row.
+        classes: Whether the target is a class.
+    """
+    if len(x) < _LEAST:
+        return None
+    z = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1)
+    bins = y if classes else np.searchsorted(np.quantile(y, np.linspace(0, 1, _BINS + 1)[1:-1]), y)
+    rng = np.random.default_rng(0)
+    near, far = [], []
+    for each in np.unique(bins):
+        rows = np.flatnonzero(bins == each)
+        other = rng.permutation(rows)
+        near.append(np.linalg.norm(z[rows[1:]] - z[rows[:-1]], axis=1))
+        far.append(np.linalg.norm(z[other[1:]] - z[other[:-1]], axis=1))
+    near_, far_ = np.concatenate(near), np.concatenate(far)
+    share = float(np.median(near_) / np.median(far_)) if np.median(far_) > 0 else 1.0
+    return share if 0 < share < ALIKE else None
+
+
+def group_codes(name: str, values: np.ndarray) -> np.ndarray:
+    """Return the number of the group of each row.
+
+    Args:
+        name: Name of the column.
+        values: Its cells.
+
+    Raises:
+        ValueError: If a cell is blank, or all are different or the same.
+    """
+    blank = np.array([cell is None for cell in values]) if values.dtype == object else np.isnan(values)
+    if blank.any():
+        row = int(np.flatnonzero(blank)[0]) + 1
+        raise ValueError(f"column {name!r}, of the groups, is blank in row {row}; expected a value in each row")
+    different, codes = np.unique(values.astype(str) if values.dtype == object else values, return_inverse=True)
+    if len(different) in (1, len(values)):
+        told = "another value in each row" if len(different) > 1 else "one value only"
+        raise ValueError(f"column {name!r}, of the groups, has {told}; expected one value for each group of rows")
+    return codes.ravel()
+
+
+def moments(name: str, values: np.ndarray, decimal: str | None = None) -> np.ndarray:
+    """Return the moment of each row as a number.
+
+    Args:
+        name: Name of the column.
+        values: Its cells: numbers, dates or times.
+        decimal: Decimal mark of the file, if it is known.
+
+    Raises:
+        ValueError: If a cell is none of these.
+    """
+    numbers = values
+    if values.dtype == object:
+        words = ["" if cell is None else str(cell) for cell in values]
+        reading, _ = readings.judged(list(dict.fromkeys(words)), decimal)
+        numbers = np.full(len(words), np.nan) if isinstance(reading, Words) else reading.numbers(words, decimal)
+    if np.isnan(numbers).any():
+        row = int(np.flatnonzero(np.isnan(numbers))[0])
+        raise ValueError(
+            f"row {row + 1}, column {name!r}, of the time, is {values[row]!r}; expected numbers, dates or times only"
+        )
+    return numbers

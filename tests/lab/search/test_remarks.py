@@ -1,0 +1,101 @@
+"""What a verdict says beside the regulariser, from made-up results of the outer folds."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from jaxreg.lab import CLASSES
+from jaxreg.lab.report.provenance import Source
+from jaxreg.lab.search import Plan, search
+from jaxreg.lab.search.report import summary
+from jaxreg.lab.search.rivals import KINDS, Rivals
+
+
+@pytest.fixture(scope="module")
+def noise():
+    """A search on columns that do not tell the target, of which 60 % are one class."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(100, 3)), (np.arange(100) < 40).astype(int)
+    plan = Plan(methods=("L2",), quick=True, hidden=(4,), epochs=40, folds=5, repeats=2)
+    yield search(x, y, CLASSES, plan, rivals=True)
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def told(found):
+    return summary(Source("search", found))["verdict"]
+
+
+def changed(found, **parts):
+    return dataclasses.replace(found, found=dataclasses.replace(found.found, **parts))
+
+
+def scores(found, gain, wobble=0.01):
+    """Scores of the procedure that exceed those of the most frequent class by `gain`."""
+    folds = np.arange(len(found.found.picks))
+    return found.constant.score + gain + wobble * np.where(folds % 2, 1, -1)
+
+
+def test_the_most_frequent_class_is_judged_on_each_fold(noise):
+    np.testing.assert_allclose(noise.constant.score, 0.6)
+    np.testing.assert_allclose(noise.constant.loss, -0.6 * np.log(0.6) - 0.4 * np.log(0.4))
+
+
+def test_columns_that_do_not_tell_are_said_to_first(noise):
+    lead = told(noise)[0]
+    assert lead.startswith(
+        "Use no model: these columns do not tell the target. Against always naming the most frequent"
+    )
+    assert "Use" not in told(noise)[1]
+
+
+@pytest.mark.parametrize("what", ["score", "loss"])
+def test_columns_tell_if_the_score_or_the_loss_is_better_beyond_chance(noise, what):
+    if what == "score":
+        better = changed(noise, picked_scores=scores(noise, 0.1))
+    else:
+        folds = np.arange(10)
+        losses = np.tile(noise.constant.loss - 0.1 + 0.01 * (folds % 2), (len(noise.tried), 1))
+        better = changed(noise, losses=losses)
+    assert not any("do not tell" in sentence for sentence in told(better))
+
+
+@pytest.mark.parametrize(
+    ("gain", "wobble", "words"),
+    [
+        (0.1, 0.01, "A forest is better here: use that by --any-model. On the same folds: accuracy +0.1"),
+        (0.01, 0.05, "A forest may be better here: try --any-model. On the same folds: accuracy +0.0"),
+        (-0.1, 0.01, "No other model is better on the same folds: forest accuracy -0.1"),
+    ],
+)
+def test_the_best_other_model_is_told_with_its_gain(noise, gain, wobble, words):
+    mine = noise.found.picked_scores[:5]
+    score = np.stack([mine - 0.3] * len(KINDS))
+    score[KINDS.index("forest")] = mine + gain + wobble * np.array([1, -1, 1, -1, 0])
+    other = dataclasses.replace(noise, rivals=Rivals(score, score))
+    sentence = next(each for each in told(other) if "orest" in each)
+    assert sentence.replace("\N{MINUS SIGN}", "-").startswith(words)
+    assert "linear model \N{MINUS SIGN}0.300" in sentence or "linear model -0.300" in sentence
+    kept = dataclasses.replace(other, kept="forest")
+    assert any(
+        "A forest is better than the nets on the same folds, and kept as the model" in each for each in told(kept)
+    )
+
+
+def test_a_score_too_good_to_be_true_is_pointed_at(noise):
+    good = changed(noise, score=dataclasses.replace(noise.found.score, mean=1.0), picked_scores=scores(noise, 0.4))
+    assert any(each.startswith("Check the columns first: accuracy 1.000 is too good to be true") for each in told(good))
+    assert not any("too good" in each for each in told(noise))
+
+
+def test_the_strongest_strength_is_pointed_at_if_it_is_the_best(noise):
+    losses = noise.found.losses.copy()
+    strongest = max(range(1, len(noise.tried)), key=lambda at: noise.tried[at].strength)
+    losses[strongest] = losses.min() - 0.1
+    edge = changed(noise, losses=losses, chosen=strongest)
+    label = noise.tried[strongest].label
+    assert any(f"{label} is the strongest that was tried" in each for each in told(edge))
+    losses[strongest - 1] = losses.min() - 0.1
+    assert not any("is the strongest" in each for each in told(changed(noise, losses=losses, chosen=strongest)))

@@ -1,0 +1,213 @@
+"""Other nets and codings of numbers in a search, and other models on its folds."""
+
+import itertools
+import json
+import sys
+
+import jax
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.ensemble import RandomForestClassifier
+
+from jaxreg.lab import CLASSES, NUMBERS
+from jaxreg.lab.cli import main
+from jaxreg.lab.search import Plan, open_search, search
+from jaxreg.lab.search.candidates import METHODS, SHAPES, SMALL, Candidate, Knobs, Shape, candidates, shaped
+from jaxreg.lab.search.codings import KNOTS, MOST_PIECES, coded, learn
+from jaxreg.lab.search.fitted_model import LEAST, Net, Trees, load
+from jaxreg.lab.search.folds import nested_splits
+from jaxreg.lab.search.nested import OuterFolds, choose, nested, unregularised
+from jaxreg.lab.search.rivals import BOOSTING, FOREST, KINDS, LINEAR, arrays_of, fitted, judged_rivals
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_quickly():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_compilation_cache_dir", None)
+
+
+def skewed(rows=200):
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.lognormal(0, 2, rows), rng.integers(0, 2, rows), rng.integers(0, 4, rows)])
+    return (x - x.mean(axis=0)) / x.std(axis=0), np.ones(rows), np.array([True, False, True])
+
+
+def test_quantiles_are_normal_scores_and_leave_two_values_as_they_are():
+    x, w, numbers = skewed()
+    made = coded(learn(x, w, numbers, "quantiles"), x)
+    assert made.shape == x.shape
+    np.testing.assert_allclose(made[:, 1], x[:, 1], atol=1e-9)
+    scores = stats.norm.ppf((stats.rankdata(x[:, 0]) - 0.5) / len(x))
+    np.testing.assert_allclose(made[:, 0], scores / scores.std(), atol=0.15)
+    for column in (0, 2):
+        assert abs(made[:, column].mean()) < 1e-9
+        assert made[:, column].std() == pytest.approx(1)
+        assert stats.spearmanr(made[:, column], x[:, column])[0] == pytest.approx(1)
+
+
+def test_pieces_go_from_minus_1_to_1_between_neighbouring_quantiles():
+    x, w, numbers = skewed()
+    maps = learn(x, w, numbers, "pieces")
+    made = coded(maps, x)
+    assert maps["source"].tolist() == [0, 1, 2, *[0] * MOST_PIECES, *[2] * 3]
+    edges = np.quantile(x[:, 0], np.linspace(0, 1, MOST_PIECES + 1), method="inverted_cdf")
+    for place, (low, high) in enumerate(itertools.pairwise(edges)):
+        wanted = np.clip((x[:, 0] - low) / (high - low), 0, 1) * 2 - 1
+        np.testing.assert_allclose(made[:, 3 + place], wanted, atol=1e-9)
+
+
+def test_a_coding_is_that_of_rows_given_as_often_as_they_weigh():
+    x, _, numbers = skewed(50)
+    w = np.random.default_rng(1).integers(1, 4, 50)
+    one = learn(x, w, numbers, "pieces")
+    other = learn(np.repeat(x, w, axis=0), np.ones(w.sum()), numbers, "pieces")
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], rtol=1e-9, atol=1e-9)
+
+
+def test_many_numbers_are_cut_in_few_pieces_or_none():
+    rng = np.random.default_rng(0)
+    for count, pieces in ((5, MOST_PIECES), (16, 6), (32, 3), (50, 0)):
+        maps = learn(rng.normal(size=(99, count)), np.ones(99), np.ones(count, bool), "pieces")
+        assert len(maps["source"]) == count * (1 + pieces)
+        assert maps["knots"].shape == (len(maps["source"]), KNOTS)
+
+
+def test_of_each_net_the_best_candidate_worth_having_is_taken_and_of_these_the_best():
+    other = SHAPES[1]
+    tried = [Candidate("none", None, 0.0, Knobs(), shape) for shape in (None, other)]
+    tried[1:1] = [Candidate("L2", 0.1, 0.1, Knobs(l2=0.1))]
+    tried += [Candidate("decay", 1.0, 1.0, Knobs(decay=1.0), other)]
+    noise = np.random.default_rng(0).normal(0, 0.001, (4, 5))
+    means = np.array([0.5, 0.4, 0.3, 0.299])[:, None]
+    assert choose(tried, means + noise) == 2  # less than 2 % better than its own net without decay
+    assert choose(tried, np.array([0.5, 0.4, 0.45, 0.42])[:, None] + noise) == 1
+    assert choose(tried, np.array([0.5, 0.4, 0.45, 0.3])[:, None] + noise) == 3
+    assert [unregularised(tried, place) for place in range(4)] == [0, 0, 2, 2]
+
+
+def test_inside_an_outer_fold_losses_count_less_the_ambiguity_of_the_mean():
+    """One candidate's nets are worse one by one and better as a mean; the other's all agree."""
+    tried, parts = (
+        [Candidate("none", None, 0.0, Knobs()), Candidate("L2", 0.1, 0.1, Knobs(l2=0.1))],
+        nested_splits(1, 4),
+    )
+    losses = np.stack([np.full(len(parts), 0.5), np.full(len(parts), 0.52)])
+    outer = OuterFolds(np.full((2, 4), 0.5), np.array([[0.5] * 4, [0.3] * 4]), np.array([[0.0] * 4, [0.22] * 4]))
+    assert nested(tried, parts, losses, losses, losses).picks == (0, 0, 0, 0)
+    found = nested(tried, parts, losses, losses, losses, outer=outer)
+    assert found.picks == (1, 1, 1, 1)
+    assert found.loss.mean == pytest.approx(0.3)
+    assert found.loss_gain.mean == pytest.approx(0.2)
+
+
+def test_other_nets_are_tried_unless_one_is_asked_for_or_the_search_is_quick():
+    assert Plan().open
+    assert not Plan(hidden=32).open
+    assert not Plan(quick=True).open
+    assert shaped(["L2"], SHAPES[0]) == []
+    assert [each.label for each in shaped(METHODS, Shape((64, 64), "pieces"))] == [
+        "none, 64-64 on pieces", "decay(2), 64-64 on pieces"
+    ]  # fmt: skip
+    full, fewer = (candidates(METHODS, 100, 1, fewer=fewer) for fewer in (False, True))
+    assert {each.method for each in fewer} == set(METHODS)
+    assert {each.label for each in fewer} < {each.label for each in full}
+    assert {shape.hidden for shape in SHAPES} > {SMALL}
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_models_of_scikit_learn_are_the_same_as_arrays(kind, classes):
+    rng = np.random.default_rng(0)
+    raw = rng.normal(3, 2, size=(80, 4))
+    mean, scale = raw.mean(axis=0), raw.std(axis=0)
+    x = ((raw - mean) / scale).astype(np.float32)
+    y = rng.integers(0, classes, 80) if classes else (raw[:, 0] > 3) + rng.normal(size=80)
+    model = fitted(kind, x, y, np.ones(80), classes, 0)
+    arrays = arrays_of(kind, model) | {"mean": mean, "scale": scale, "target": np.array([0.0, 1.0])}
+    net = Net(arrays) if kind == LINEAR else Trees(arrays)
+    if classes:
+        wanted = np.maximum(model.predict_proba(x), LEAST)
+        np.testing.assert_allclose(net.probabilities(raw), wanted / wanted.sum(axis=1, keepdims=True), atol=1e-6)
+    else:
+        np.testing.assert_allclose(net(raw)[:, 0], model.predict(x), rtol=1e-5, atol=1e-5)
+
+
+def test_models_are_judged_on_folds_that_they_have_not_seen():
+    rng = np.random.default_rng(0)
+    x, y, w = rng.normal(size=(60, 3)), rng.integers(0, 2, 60), rng.integers(1, 3, 60).astype(float)
+    dealt = np.arange(60) % 3
+    found = judged_rivals(x, y, w, dealt, 2, 5)
+    test = dealt == 1
+    forest = RandomForestClassifier(100, random_state=5).fit(x[~test], y[~test], sample_weight=w[~test])
+    at = KINDS.index(FOREST)
+    assert found.score[at, 1] == pytest.approx(np.average(forest.predict(x[test]) == y[test], weights=w[test]))
+    right = np.maximum(forest.predict_proba(x[test])[np.arange(20), y[test]], LEAST)
+    assert found.loss[at, 1] == pytest.approx(np.average(-np.log(right), weights=w[test]))
+    numbers = judged_rivals(x, x[:, 0], w, dealt, 0, 5)
+    assert numbers.score[KINDS.index(LINEAR)].min() > 0.999
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory):
+    """A table of steps: an exclusive or of two numbers that a line cannot tell, and a tree does at once."""
+    folder = tmp_path_factory.mktemp("steps")
+    rng = np.random.default_rng(0)
+    x = rng.lognormal(size=(120, 2))
+    y = np.where((x[:, 0] > 1) ^ (x[:, 1] > 1), "yes", "no")
+    rows = [f"{a:.4f},{b:.4f},{c}" for (a, b), c in zip(x, y, strict=True)]
+    (folder / "steps.csv").write_text("\n".join(["a,b,y", *rows]) + "\n")
+    return folder
+
+
+def jaxreg(monkeypatch, *options):
+    monkeypatch.setattr(sys, "argv", ["jaxreg", *map(str, options)])
+    main()
+
+
+def test_a_default_search_is_read_back_with_all_its_nets_and_other_models(steps, monkeypatch, capsys):
+    monkeypatch.chdir(steps)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(steps / "compiled"))
+    jaxreg(monkeypatch, "search", "steps.csv", "--target", "y", "--epochs", "20", "--json")
+    told = json.loads(capsys.readouterr().out)
+    stored = open_search(steps / "steps-search")
+    assert {each.shape for each in stored.tried} == {None, *SHAPES}
+    assert stored.chosen.label == told["chosen"]["label"]
+    assert stored.found.score.mean == pytest.approx(told["accuracy"]["mean"])
+    gain = told["other_models"][FOREST]["mean"]
+    mine = stored.found.picked_scores[:5]
+    assert gain == pytest.approx(np.mean(stored.rivals.score[KINDS.index(FOREST)] - mine))
+    assert any("forest" in sentence for sentence in told["verdict"])
+    assert set(told["importance"]) == {"a", "b"}
+    assert set(told["classes"]) == {"no", "yes"}
+    assert 0 <= told["classes"]["no"]["recall"] <= 1
+    jaxreg(monkeypatch, "predict", "steps-search", "steps.csv")
+    assert capsys.readouterr().out.count("\n") == 121
+
+
+def test_a_better_model_is_kept_if_it_may_be(steps, monkeypatch, capsys):
+    monkeypatch.chdir(steps)
+    options = ["search", "steps.csv", "--target", "y", "--quick", "--epochs", "2", "--out", "any", "--any-model"]
+    jaxreg(monkeypatch, *options, "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert told["model"] in (FOREST, BOOSTING)
+    assert any("kept as the model" in sentence for sentence in told["verdict"])
+    assert isinstance(load(steps / "any" / "model.safetensors").net, Trees)
+    jaxreg(monkeypatch, "predict", "any", "steps.csv")
+    rows = capsys.readouterr().out.splitlines()[1:]
+    truth = [line.split(",")[-1] for line in (steps / "steps.csv").read_text().splitlines()[1:]]
+    assert np.mean([row.split(",")[0] == each for row, each in zip(rows, truth, strict=True)]) > 0.95
+
+
+def test_the_order_of_rows_changes_nothing_with_codings_either():
+    rng = np.random.default_rng(0)
+    x = rng.lognormal(size=(40, 2))
+    y, order = np.log(x[:, 0]), rng.permutation(40)
+    plan = Plan(methods=("decay",), epochs=4, folds=3, repeats=1)
+    one, other = (search(x[each], y[each], NUMBERS, plan) for each in (np.arange(40), order))
+    np.testing.assert_array_equal(one.net(x), other.net(x))
+    words = search(rng.integers(0, 2, (40, 3)).astype(float), (y > 0).astype(int), CLASSES, plan)
+    assert [each.shape for each in words.tried if each.shape] == [Shape((64, 64), "plain")] * 2
