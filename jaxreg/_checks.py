@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -75,6 +76,12 @@ def refuse_class(value: object, what: str) -> None:
     """Raise if a class was passed instead of an instance. `what` names the argument in the error."""
     if isinstance(value, type):
         raise TypeError(f"{what}: {value.__name__} is a class; write {value.__name__}(...)")
+
+
+def refuse_complex(rule: object, w: jax.Array) -> None:
+    """Refuse complex weights, for which `rule` has no meaning."""
+    if jnp.iscomplexobj(w):
+        raise TypeError(f"{rule!r} got weights of type {w.dtype}; expected real ones: complex numbers have no order")
 
 
 def refuse_steps(penalty: object, step: Number) -> None:

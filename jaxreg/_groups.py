@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg._complex import to_pairs
 from jaxreg._hyperparameters import Axis, Number, known
-from jaxreg._precision import as_wide, eps, tiny
+from jaxreg._precision import as_wide, eps, real_dtype, tiny
 
 
 def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
@@ -39,6 +40,8 @@ def group_size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
 @partial(jax.jit, static_argnames="axes")  # outside of jit, the branches would be compiled anew at every call
 def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     """Euclidean norms over `axes` (kept, with length 1), without overflow or underflow, with gradient 0 at 0."""
+    if jnp.iscomplexobj(x):
+        return group_norms(to_pairs(x), (*axes, x.ndim))[..., 0]
     squares = jnp.sum(jnp.square(x), axes, keepdims=True)
     plain = (squares > tiny(x.dtype) / eps(x.dtype)) & jnp.isfinite(squares)
 
@@ -53,6 +56,20 @@ def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
         return jnp.sqrt(jnp.where(plain, squares, 1))
 
     return jax.lax.cond(jnp.all(plain), direct, scaled, x)
+
+
+def magnitudes(x: jax.Array) -> jax.Array:
+    """Return absolute values, with gradient 0 at 0."""
+    # jax.grad(jnp.abs)(0.) is 1, which lets Adam kick every zero weight; the sign held fixed gives 0.
+    return group_norms(x, ()) if jnp.iscomplexobj(x) else x * jax.lax.stop_gradient(jnp.sign(x))
+
+
+def directions(x: jax.Array) -> jax.Array:
+    """Return the sign of each number, a constant to derivatives; of a complex one x / |x|, and 0 of 0."""
+    if not jnp.iscomplexobj(x):
+        return jax.lax.stop_gradient(jnp.sign(x))
+    sizes = group_norms(x, ())
+    return x / jnp.where(sizes > 0, sizes, 1)
 
 
 def scale_for(limit: jax.Array, count: int) -> jax.Array:
@@ -108,7 +125,7 @@ def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Numbe
     for shape in (groups, kept):
         if len(given) <= len(shape) and all(n in (1, m) for n, m in zip(given[::-1], shape[::-1], strict=False)):
             xp: Any = np if known(limit) else jnp  # so that it can be looked at inside of jit too
-            return xp.broadcast_to(xp.asarray(limit, x.dtype), shape).reshape(kept)
+            return xp.broadcast_to(xp.asarray(limit, real_dtype(x)), shape).reshape(kept)
     raise ValueError(
         f"a limit has shape {given} for weights of shape {x.shape} in groups over the axes {axes}; expected one "
         f"number, or one a group, in shape {groups}"
@@ -118,7 +135,7 @@ def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Numbe
 def per_row(limit: Any, x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     """Return a limit, one number or one a group, as a column beside the rows of `to_rows`."""
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
-    return to_rows(jnp.broadcast_to(jnp.asarray(limit_of_groups(limit, x, axes), x.dtype), kept), axes)
+    return to_rows(jnp.broadcast_to(jnp.asarray(limit_of_groups(limit, x, axes), real_dtype(x)), kept), axes)
 
 
 def simplex_rows(rows: jax.Array, totals: jax.Array) -> jax.Array:

@@ -14,9 +14,14 @@ def wide(w: jax.Array) -> jax.Array:
     return w.astype(w.dtype if wider else jnp.float32)
 
 
+def real_dtype(x: jax.Array) -> Any:
+    """Return the dtype of `x`, or of its parts where it is complex."""
+    return x.real.dtype if jnp.iscomplexobj(x) else x.dtype
+
+
 def as_wide(value: Number, x: jax.Array) -> Number:
     """Cast a hyperparameter with a dtype to that of `x`, so that NumPy's float64 does not widen the computation."""
-    return value.astype(x.dtype) if hasattr(value, "astype") else value
+    return value.astype(real_dtype(x)) if hasattr(value, "astype") else value
 
 
 def eps(dtype: Any) -> float:

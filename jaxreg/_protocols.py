@@ -20,9 +20,11 @@ type checker gives a mapping of several a type that says which they are.
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._hyperparameters import Axis, Number
@@ -92,6 +94,10 @@ class Facts:
         """Return the constraint to the points of the set without negative weights, if it has a closed form."""
         return None
 
+    def needs_order(self) -> bool:
+        """Return whether the rule needs the order of real numbers, and so has no meaning for complex weights."""
+        return False
+
     def wrapped_rule(self) -> Any:
         """Return the rule inside, if this one changes what it sees: it has a `prox` or `lmo` if that one has."""
         return None
@@ -101,7 +107,48 @@ class Facts:
         return self
 
 
-class Penalty(Facts):
+class _Rule(Facts):
+    """A rule of this package, which Keras can call on its variables and store with a layer."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__call__" in vars(cls):
+            cls.__call__ = _of_arrays(vars(cls)["__call__"])  # type: ignore[method-assign]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make the rule, for the configuration of a Keras layer.
+
+        Raises:
+            TypeError: If an argument is a schedule or another rule.
+        """
+        config = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        for name, value in config.items():
+            if any(map(callable, jax.tree.leaves(value, is_leaf=callable))):
+                raise TypeError(
+                    f"{self!r} can't be stored with a Keras layer, for its {name} is more than numbers; expected a "
+                    "rule of numbers: save the weights alone, or name it in custom_objects as a function"
+                )
+            if isinstance(value, np.ndarray | np.generic | jax.Array):
+                config[name] = np.asarray(value).tolist()
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """Make the rule from what `get_config` returned."""
+        lists = {name: value for name, value in config.items() if isinstance(value, list)}
+        return cls(**config | {name: tuple(v) if name == "axis" else np.asarray(v) for name, v in lists.items()})
+
+
+def _of_arrays(call: Callable[..., Any]) -> Callable[..., Any]:
+    # Keras and NNX hand over variables, which JAX reads as arrays.
+    @wraps(call)
+    def on_array(self: Any, w: Any) -> Any:
+        return call(self, jnp.asarray(w) if hasattr(w, "__jax_array__") else w)
+
+    return on_array
+
+
+class Penalty(_Rule):
     """A callable from an array of weights to its cost, one number."""
 
     def __call__(self, w: jax.Array, /) -> Cost:
@@ -109,7 +156,7 @@ class Penalty(Facts):
         raise NotImplementedError
 
 
-class Constraint(Facts):
+class Constraint(_Rule):
     """A callable from an array of weights to the nearest array of a set."""
 
     def __call__(self, w: jax.Array, /) -> jax.Array:

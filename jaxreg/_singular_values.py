@@ -1,7 +1,8 @@
 """Functions of the singular values of a matrix: clipped, lowered to a sum, or all 1; by SVD, and by products alone.
 
-A matrix is U diag(s) Vᵀ. The derivatives of the SVD itself are infinite where singular values meet or vanish; those of
-U diag(f(s)) Vᵀ are not, and are written out here (Daleckii and Krein's formula, for odd functions).
+A matrix is U diag(s) Vᵀ, with the conjugate of V where it is complex. The derivatives of the SVD itself are infinite
+where singular values meet or vanish; those of U diag(f(s)) Vᵀ are not, and are written out here (Daleckii and Krein's
+formula, for odd functions).
 """
 
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxreg._complex import adjoint
 from jaxreg._groups import simplex_rows
 from jaxreg._precision import eps, tiny
 
@@ -59,7 +61,7 @@ def _clipped_jvp(primals: Any, tangents: Any) -> Any:
     dx, dlimit = tangents
     over = s > values
     moved = _free_along(u, s, vt, values, ~over, dx) + dlimit * _product(jnp.where(over[None], u, 0), vt)
-    return (value, largest), (moved, _product(_product(u[:, 0], dx), vt[0]))
+    return (value, largest), (moved, jnp.real(_product(_product(jnp.conj(u[:, 0]), dx), jnp.conj(vt[0]))))
 
 
 @jax.custom_jvp
@@ -84,7 +86,7 @@ def _lowered_jvp(primals: Any, tangents: Any) -> Any:
     value, before, (u, s, vt, values, inside) = _lowered(*primals)
     dx, dtotal = tangents
     free = inside | (values > 0)
-    ds = jnp.sum(_product(u.T, dx) * vt, axis=1)
+    ds = jnp.sum(jnp.real(_product(adjoint(u), dx) * jnp.conj(vt)), axis=1)
     # Those above 0 share what their sum changes by, and what `total` does.
     shared = (dtotal - jnp.sum(jnp.where(free, ds, 0))) / jnp.sum(free, dtype=s.dtype)
     moved = _free_along(u, s, vt, values, free, dx) + jnp.where(inside, 0, shared) * _product(
@@ -103,7 +105,7 @@ def sum_of_values(x: jax.Array) -> jax.Array:
 def _sum_of_values_jvp(primals: Any, tangents: Any) -> Any:
     (x,), (dx,) = primals, tangents
     directions, total = _directions(x)
-    return total, jnp.sum(directions * dx)
+    return total, jnp.sum(jnp.real(jnp.conj(directions) * dx))
 
 
 @jax.custom_jvp
@@ -123,7 +125,10 @@ def _directions_jvp(primals: Any, tangents: Any) -> Any:
     one, both = held[:, None] ^ held[None, :], held[:, None] & held[None, :]
     slopes = jnp.where(one, jnp.maximum(inverse[:, None], inverse[None, :]), 0)  # of one that is 0, 1 / the other
     means = jnp.where(both, 2 / jnp.where(both, s[:, None] + s[None, :], 1), slopes)
-    return (directions, total), (_along(u, vt, slopes, means, inverse, dx), jnp.sum(directions * dx))
+    return (directions, total), (
+        _along(u, vt, slopes, means, inverse, dx),
+        jnp.sum(jnp.real(jnp.conj(directions) * dx)),
+    )
 
 
 @jax.custom_jvp
@@ -158,10 +163,10 @@ def _along(
 ) -> jax.Array:
     # The derivative of U f(s) Vᵀ along dx: the symmetric part of Uᵀ dx V by (f_i - f_j)/(s_i - s_j), the skew one
     # by (f_i + f_j)/(s_i + s_j), and what lies outside of the spaces of U and V by f/s.
-    inner = _product(_product(u.T, dx), vt.T)
-    symmetric, skew = (inner + inner.T) / 2, (inner - inner.T) / 2
-    left = _product(dx, vt.T) - _product(u, inner)
-    right = _product(u.T, dx) - _product(inner, vt)
+    inner = _product(_product(adjoint(u), dx), adjoint(vt))
+    symmetric, skew = (inner + adjoint(inner)) / 2, (inner - adjoint(inner)) / 2
+    left = _product(dx, adjoint(vt)) - _product(u, inner)
+    right = _product(adjoint(u), dx) - _product(inner, vt)
     within = _product(_product(u, slopes * symmetric + means * skew), vt)
     return within + _product(left * ratios[None], vt) + _product(u, ratios[:, None] * right)
 
@@ -189,13 +194,13 @@ def polar_by_products(x: jax.Array) -> jax.Array:
     if x.shape[0] < x.shape[1]:
         return polar_by_products(x.T).T
     y, _ = _scaled(x)
-    gram = _product(y.T, y)
+    gram = _product(adjoint(y), y)
     # (Σ s⁸)^⅛, a bound of the largest singular value that is nearer than the Frobenius norm.
     fourth = jnp.linalg.norm(_product(gram, gram) / float(x.size) ** 2)  # as an integer, the square passes int32
     bound = jax.lax.stop_gradient(jnp.sqrt(jnp.sqrt(fourth))) * x.size**0.5
     y = y / jnp.where(bound > 0, bound * 1.00001, 1)
     for a, b, c in STEPS:
-        gram = _product(y.T, y)
+        gram = _product(adjoint(y), y)
         y = a * y + _product(y, b * gram + c * _product(gram, gram))
     return y
 
@@ -210,8 +215,8 @@ def clipped_by_products(x: jax.Array, limit: jax.Array) -> jax.Array:
         return clipped_by_products(x.T, limit).T
     y = x / limit
     o = polar_by_products(y)
-    excess = _product(o.T, y)
-    excess = (excess + excess.T) / 2 - jnp.eye(y.shape[1], dtype=y.dtype)
+    excess = _product(adjoint(o), y)
+    excess = (excess + adjoint(excess)) / 2 - jnp.eye(y.shape[1], dtype=y.dtype)
     exact = limit * (y + o - _product(y - o, polar_by_products(excess))) / 2
     far = jnp.linalg.norm(y / jnp.maximum(jnp.max(jnp.abs(y), initial=0), 1)) * jnp.maximum(jnp.max(jnp.abs(y)), 1)
     return jnp.where(far > 30 * x.shape[1] ** 0.5, limit * o, exact)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxreg._checks import check
+from jaxreg._complex import adjoint, squares
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, rate_at, static
 from jaxreg._precision import as_wide, wide
 from jaxreg._protocols import Constraint, Cost, Penalty
@@ -160,12 +161,12 @@ class OrthogonalRegularizer(Penalty):
                 f"OrthogonalRegularizer got weights of shape {w.shape}; expected a matrix: name its path in the rules"
             )
         vectors = w if self.mode == "rows" else w.T
-        squares = jnp.sum(jnp.square(vectors), axis=1, keepdims=True)
+        lengths = jnp.sum(squares(vectors), axis=1, keepdims=True)
         # The square root of 0 has no gradient: keep it out of the branch that is taken.
-        inverse = jnp.where(squares > 0, jax.lax.rsqrt(jnp.where(squares > 0, squares, 1)), 0)
+        inverse = jnp.where(lengths > 0, jax.lax.rsqrt(jnp.where(lengths > 0, lengths, 1)), 0)
         unit = vectors * jnp.minimum(inverse, 1 / EPSILON)
         count = len(vectors)
-        others = (unit @ unit.T) * (1 - jnp.eye(count, dtype=w.dtype))
+        others = (unit @ adjoint(unit)) * (1 - jnp.eye(count, dtype=w.dtype))
         return as_wide(self.factor, wide(w)) * 0.5 * jnp.sum(jnp.abs(others)) / max(count * (count - 1) / 2, 1)
 
 
@@ -199,7 +200,7 @@ class MaxNorm(Constraint):
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """What Keras makes of `w`."""
-        norms = jnp.sqrt(jnp.sum(jnp.square(w), self.axis, keepdims=True))
+        norms = jnp.sqrt(jnp.sum(squares(w), self.axis, keepdims=True))
         return w * (jnp.clip(norms, 0, self.limit) / (EPSILON + norms))
 
 
@@ -240,7 +241,7 @@ class MinMaxNorm(Constraint):
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """What Keras makes of `w`."""
-        norms = jnp.sqrt(jnp.sum(jnp.square(w), self.axis, keepdims=True))
+        norms = jnp.sqrt(jnp.sum(squares(w), self.axis, keepdims=True))
         goal = self.rate * jnp.clip(norms, self.min, self.max) + (1 - self.rate) * norms
         return w * (goal / (EPSILON + norms))
 
@@ -270,4 +271,4 @@ class UnitNorm(Constraint):
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """What Keras makes of `w`."""
-        return w / (EPSILON + jnp.sqrt(jnp.sum(jnp.square(w), self.axis, keepdims=True)))
+        return w / (EPSILON + jnp.sqrt(jnp.sum(squares(w), self.axis, keepdims=True)))

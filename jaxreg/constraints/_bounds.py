@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg._checks import check
+from jaxreg._checks import check, refuse_complex
+from jaxreg._complex import from_pairs, to_pairs
 from jaxreg._hyperparameters import Number, hyperparameters, known
-from jaxreg._precision import as_wide, beside, wide
+from jaxreg._precision import as_wide, beside, real_dtype, wide
 from jaxreg._protocols import Constraint, Limits
 from jaxreg._sharding import partitioned
+from jaxreg.constraints._norms import shrunk
 
 
 @partitioned()
@@ -51,11 +53,16 @@ class NonNeg(Constraint):
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """Return the nearest array in the set."""
+        refuse_complex(self, w)
         return jnp.where(w < 0, jnp.zeros_like(w), w)
 
     def bounds(self) -> Limits:
         """Return the lower and the upper bound."""
         return 0.0, np.inf
+
+    def needs_order(self) -> bool:
+        """Return True: complex weights have no bounds."""
+        return True
 
 
 @hyperparameters
@@ -90,6 +97,7 @@ class Box(Constraint):
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """Return the nearest array in the set; a weight between the bounds comes back bit for bit."""
+        refuse_complex(self, w)
         return clip(w, self.low, self.high)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
@@ -103,10 +111,14 @@ class Box(Constraint):
         """Return the lower and the upper bound."""
         return self.low, self.high
 
+    def needs_order(self) -> bool:
+        """Return True: complex weights have no bounds."""
+        return True
+
 
 @hyperparameters
 class LinfBall(Constraint):
-    """No weight larger than `radius`: {w : max|w| ≤ radius}, projected by clipping.
+    """No weight larger than `radius`: {w : max|w| ≤ radius}, projected by clipping; complex ones keep their phase.
 
     Args:
         radius: Number of at least 0; a float, an array or an Optax schedule. Infinity means no constraint.
@@ -131,12 +143,15 @@ class LinfBall(Constraint):
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """Return the nearest array in the set; a weight in it comes back bit for bit."""
+        if jnp.iscomplexobj(w):
+            limit = jnp.asarray(self.radius, real_dtype(wide(w)))
+            return from_pairs(shrunk(to_pairs(wide(w)), limit[..., None], (w.ndim,)))
         return clip(w, *self.bounds())
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """The point of the set farthest against `direction`, argmin_z ⟨direction, z⟩: -radius · sign(direction)."""
         x = wide(direction)
-        return clip((-as_wide(self.radius, x) * jnp.sign(x)).astype(direction.dtype), *self.bounds())
+        return self((-as_wide(self.radius, x) * jnp.sign(x)).astype(direction.dtype))
 
     def bounds(self) -> Limits:
         """Return the lower and the upper bound."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._checks import refuse_class
+from jaxreg._complex import from_pairs, to_pairs
 from jaxreg._groups import group_axes, group_size
 from jaxreg._hyperparameters import Axis, hyperparameters, known, static
 from jaxreg._precision import wide
@@ -87,10 +88,12 @@ class Intersection(Constraint):
         """Return the nearest array in every set; `w` itself, bit for bit, where it is in all."""
         if w.size == 0:
             return w
+        boxes, cones, others = self._by_form()
+        if jnp.iscomplexobj(w) and not cones:
+            return self._of_complex(w)
         if not self._has_closed_form(w.ndim):
             _refuse_totals(self.sets(), self.bounds(), w)
             return _dykstra(self.sets(), w)
-        boxes, cones, others = self._by_form()
         if cones or (len(others) == 1 and facts(others[0]).ball and _all_cones(boxes)):
             for part in [*boxes, *cones, *others]:  # cones first, then a ball about their tip
                 w = part(w)
@@ -128,9 +131,30 @@ class Intersection(Constraint):
         """Return the same sets, for groups over `axis` where a part leaves its axis open."""
         return Intersection(*self.parts, axis=axis)
 
+    def needs_order(self) -> bool:
+        """Return whether a part does."""
+        return any(facts(part).needs_order() for part in self.parts)
+
     def bounds(self) -> Limits:
         """Return the lower and the upper bound of every weight."""
         return _common([facts(part).bounds() for part in self.sets()], "bounds")
+
+    def _of_complex(self, w: jax.Array) -> jax.Array:
+        # Closed forms with bounds are for real weights; norms are those of the pairs of parts.
+        sets = self.sets()
+        if all(facts(part).shell for part in sets) and self._has_closed_form(w.ndim):
+            axes = group_axes(w.ndim, facts(sets[0]).axis)
+            low, high = _common([facts(part).norm_limits(w) for part in sets], "norms")
+            limits = [limit if np.ndim(limit) == 0 else limit[..., None] for limit in (low, high)]
+            pairs = nearest_in_shell(to_pairs(w), (-np.inf, np.inf), (limits[0], limits[1]), (*axes, w.ndim))
+            return from_pairs(pairs)
+        for part in sets:
+            if not facts(part).convex:
+                raise TypeError(
+                    f"Intersection: {part!r} is not convex; expected convex sets, or norms of the same groups, for "
+                    "complex weights"
+                )
+        return _dykstra(sets, w)
 
     def _by_form(self) -> tuple[list[Any], list[Any], list[Any]]:
         # Bounds, cones of other kinds, and the rest.

@@ -14,15 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._checks import check
+from jaxreg._complex import from_pairs, to_pairs
 from jaxreg._groups import group_axes, group_norms, group_size, limit_of_groups, rounding, scale_for
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, known, static
-from jaxreg._precision import eps, inwards, outwards, wide
+from jaxreg._precision import eps, inwards, outwards, real_dtype, wide
 from jaxreg._protocols import Constraint, Limits
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _shrunk(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    # `x` with no norm above the limit, in one pass over it for the norms and one for the rest: without a branch, which
+def shrunk(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """Return `x` with no norm over `axes` above the limit."""
+    # In one pass over it for the norms and one for the rest: without a branch, which
     # would keep XLA on CPUs from updating weights in place, where a fresh copy costs more than all of the arithmetic.
     factor, _ = _shrinking(x, limit, axes)
     return jnp.where(factor < 1, x * factor, x)
@@ -37,7 +39,7 @@ def _shrinking(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> tuple[j
     return jnp.where(outside, limit * scale * (1 - rounding(x, axes)) / norms, 1), scale / norms
 
 
-@_shrunk.defjvp
+@shrunk.defjvp
 def _shrunk_jvp(axes: tuple[int, ...], primals: Any, tangents: Any) -> Any:
     (x, limit), (moved, raised) = primals, tangents
     factor, inverse = _shrinking(x, limit, axes)
@@ -96,8 +98,11 @@ class MaxNorm(Constraint):
     def __call__(self, w: jax.Array) -> jax.Array:
         """Return the nearest array in the set; `w` itself, bit for bit, where it is in it."""
         x, axes = wide(w), group_axes(w.ndim, self.axis)
-        limit = jnp.asarray(limit_of_groups(self.limit, x, axes), x.dtype)
-        return inwards(_shrunk(x, limit, axes), w.dtype)
+        limit = jnp.asarray(limit_of_groups(self.limit, x, axes), real_dtype(x))
+        if jnp.iscomplexobj(x):
+            limit = limit if limit.ndim == 0 else limit[..., None]
+            return from_pairs(shrunk(to_pairs(x), limit, (*axes, x.ndim)))
+        return inwards(shrunk(x, limit, axes), w.dtype)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return the point of the set farthest against `direction`: -limit · d_j / ‖d_j‖, and 0 where d_j is 0."""
@@ -210,7 +215,7 @@ class MinMaxNorm(Constraint):
         norms = group_norms(x, axes)
         limits = (limit_of_groups(limit, x, axes) for limit in (self.min, self.max, self.rate))
         # As arrays: of two plain numbers, `where` may choose in float64.
-        least, most, rate, slack = (jnp.asarray(value, x.dtype) for value in (*limits, rounding(x, axes)))
+        least, most, rate, slack = (jnp.asarray(value, real_dtype(x)) for value in (*limits, rounding(x, axes)))
         # Between limits that lie apart there is room to round inwards; limits that meet hold to rounding only.
         narrow = least * (1 + 3 * slack) >= most
         tolerance = jnp.where(narrow, slack + eps(w.dtype) / 2, 0)

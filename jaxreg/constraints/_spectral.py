@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._checks import check
+from jaxreg._complex import adjoint
 from jaxreg._groups import from_rows, group_axes, limit_of_groups, rounding, to_rows
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, known, static
-from jaxreg._precision import as_wide, eps, wide
+from jaxreg._precision import as_wide, eps, real_dtype, wide
 from jaxreg._protocols import Constraint
 from jaxreg._sharding import partitioned
 from jaxreg._singular_values import clipped, clipped_by_products, lowered, polar, polar_by_products
@@ -66,7 +67,7 @@ class SpectralNorm(Constraint):
             return w
         axes = group_axes(w.ndim, self.axis)
         matrix = to_rows(wide(w), axes).T
-        limit = jnp.asarray(limit_of_groups(self.limit, matrix, (0, 1)), matrix.dtype)
+        limit = jnp.asarray(limit_of_groups(self.limit, matrix, (0, 1)), real_dtype(matrix))
         inner = limit * (1 - _slack(matrix, w) - 2e-4 * self.fast)
         if self.fast:
             nearest = clipped_by_products(matrix, inner)
@@ -134,7 +135,7 @@ class Orthonormal(Constraint):
             nearest = polar_by_products(matrix)
             slack += _narrowing(matrix, w) * (min(matrix.shape) ** 0.5 - 1)  # the distance is over all of them
             tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
-            gram = jnp.matmul(tall.T, tall, precision=jax.lax.Precision.HIGHEST)
+            gram = jnp.matmul(adjoint(tall), tall, precision=jax.lax.Precision.HIGHEST)
             off = jnp.linalg.norm(gram - jnp.eye(len(gram), dtype=gram.dtype)) / 2  # |σ² - 1| is 2 |σ - 1| near 1
         else:
             nearest, off = polar(matrix)
@@ -185,7 +186,7 @@ class NuclearBall(Constraint):
             return w
         axes = group_axes(w.ndim, self.axis)
         matrix = to_rows(wide(w), axes)
-        radius = jnp.asarray(limit_of_groups(self.radius, matrix, (0, 1)), matrix.dtype)
+        radius = jnp.asarray(limit_of_groups(self.radius, matrix, (0, 1)), real_dtype(matrix))
         nearest, total = lowered(matrix, radius * self._share(w))
         inside = total <= radius
         return jnp.where(inside, w, from_rows(nearest, w.shape, axes).astype(w.dtype))
@@ -262,7 +263,9 @@ class SoftSpectralCap(Constraint):
         rows = to_rows(wide(w), axes)
         x = rows if len(rows) <= rows.shape[1] else rows.T
         for sign in (-1, 1):
-            x = x + sign * self.strength * jnp.matmul(jnp.matmul(x, x.T, precision="highest"), x, precision="highest")
+            x = x + sign * self.strength * jnp.matmul(
+                jnp.matmul(x, adjoint(x), precision="highest"), x, precision="highest"
+            )
         bent = x if len(rows) <= rows.shape[1] else x.T
         return from_rows(bent, w.shape, axes).astype(w.dtype)
 

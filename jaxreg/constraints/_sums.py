@@ -9,8 +9,8 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from jaxreg._checks import check
-from jaxreg._groups import from_rows, group_axes, per_row, rounding, simplex_rows, to_rows
+from jaxreg._checks import check, refuse_complex
+from jaxreg._groups import directions, from_rows, group_axes, per_row, rounding, simplex_rows, to_rows
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, static
 from jaxreg._precision import eps, inwards, tiny, wide
 from jaxreg._protocols import Constraint, Limits
@@ -63,6 +63,7 @@ class Simplex(Constraint):
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
         """Return the nearest array in the set; `w` itself, bit for bit, where the sum holds to rounding."""
+        refuse_complex(self, w)
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -90,6 +91,10 @@ class Simplex(Constraint):
     def bounds(self) -> Limits:
         """Return the lower and the upper bound of every weight."""
         return 0.0, float("inf")
+
+    def needs_order(self) -> bool:
+        """Return True: shares are real."""
+        return True
 
 
 @hyperparameters
@@ -181,10 +186,10 @@ class L1Ball(Constraint):
         axes = group_axes(w.ndim, self.axis)
         x = to_rows(wide(w), axes)
         radii = per_row(self.radius, wide(w), axes)
-        signs = jax.lax.stop_gradient(jnp.sign(x))
+        signs = directions(x)
         outside = jnp.sum(jnp.abs(x), axis=1, keepdims=True) > radii
         goals = jnp.where(outside, radii, 1) * (1 - 2 * rounding(wide(w), axes))
-        nearest = signs * simplex_rows(x * signs, goals)
+        nearest = signs * simplex_rows(jnp.abs(x) if jnp.iscomplexobj(x) else x * signs, goals)
         return from_rows(jnp.where(outside, inwards(nearest, w.dtype), to_rows(w, axes)), w.shape, axes)
 
     @partitioned()

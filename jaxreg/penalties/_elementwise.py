@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg._checks import check
+from jaxreg._complex import squares
+from jaxreg._groups import magnitudes
 from jaxreg._hyperparameters import Number, hyperparameters
 from jaxreg._precision import as_wide, wide
 from jaxreg._protocols import Cost, Penalty
@@ -17,11 +19,6 @@ from jaxreg._protocols import Cost, Penalty
 
 def _soft_threshold(x: jax.Array, threshold: jax.Array) -> jax.Array:
     return jnp.sign(x) * jnp.maximum(jnp.abs(x) - threshold, 0)
-
-
-def _sum_abs(x: jax.Array) -> jax.Array:
-    # jax.grad(jnp.abs)(0.) is 1, which lets Adam kick every zero weight; the sign held fixed gives 0.
-    return jnp.sum(x * jax.lax.stop_gradient(jnp.sign(x)))
 
 
 @hyperparameters
@@ -52,7 +49,7 @@ class L1(Penalty):
     def __call__(self, w: jax.Array) -> Cost:
         """Return the cost of `w`, a scalar."""
         x = wide(w)
-        return as_wide(self.strength, x) * _sum_abs(x)
+        return as_wide(self.strength, x) * jnp.sum(magnitudes(x))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """Return the proximal step: every weight `step` · strength nearer to 0, and no further."""
@@ -90,7 +87,7 @@ class L2(Penalty):
     def __call__(self, w: jax.Array) -> Cost:
         """Return the cost of `w`, a scalar."""
         x = wide(w)
-        return as_wide(self.strength, x) * jnp.sum(jnp.square(x))
+        return as_wide(self.strength, x) * jnp.sum(squares(x))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """Return the proximal step: w / (1 + 2 · step · strength)."""
@@ -208,7 +205,7 @@ class MCP(Penalty):
         """Return the cost of `w`, a scalar."""
         x = wide(w)
         strength, gamma = as_wide(self.strength, x), as_wide(self.gamma, x)
-        sizes = jnp.minimum(x * jax.lax.stop_gradient(jnp.sign(x)), gamma * strength)
+        sizes = jnp.minimum(magnitudes(x), gamma * strength)
         return jnp.sum(sizes * (strength - sizes / (2 * gamma)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg._checks import check
-from jaxreg._groups import from_rows, group_axes, group_norms, group_size, to_rows
+from jaxreg._groups import from_rows, group_axes, group_norms, group_size, magnitudes, to_rows
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, static
-from jaxreg._precision import as_wide, wide
+from jaxreg._precision import as_wide, real_dtype, wide
 from jaxreg._protocols import Cost, Penalty
 from jaxreg._sharding import partitioned
 
@@ -135,7 +135,7 @@ class Linf(Penalty):
     def __call__(self, w: jax.Array) -> Cost:
         """Return the cost of `w`, a scalar."""
         x, axes = wide(w), group_axes(w.ndim, self.axis)
-        sizes = x * jax.lax.stop_gradient(jnp.sign(x))
+        sizes = magnitudes(x)
         return as_wide(self.strength, x) * jnp.sum(jnp.max(sizes, axes, initial=0))
 
     @partitioned()
@@ -144,7 +144,7 @@ class Linf(Penalty):
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
-        reach = jnp.asarray(as_wide(step, wide(w)) * as_wide(self.strength, wide(w)), wide(w).dtype)
+        reach = jnp.asarray(as_wide(step, wide(w)) * as_wide(self.strength, wide(w)), real_dtype(wide(w)))
         x, reach = (to_rows(each, axes) for each in (wide(w), jnp.broadcast_to(reach, w.shape)))
         sizes = jnp.abs(x)
         # With the k largest above it, c = (Σ |w_i| / reach_i - 1) / Σ 1 / reach_i; any other k gives less.

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg._checks import check
+from jaxreg._complex import adjoint, squares
 from jaxreg._groups import group_axes, to_rows
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, static
-from jaxreg._precision import as_wide, wide
+from jaxreg._precision import as_wide, real_dtype, wide
 from jaxreg._protocols import Cost, Penalty
 from jaxreg._sharding import partitioned
 
@@ -49,8 +50,8 @@ class Orthogonal(Penalty):
         """Return the cost of `w`, a scalar."""
         x = wide(w)
         if not x.size:
-            return as_wide(self.strength, x) * jnp.zeros((), x.dtype)
+            return as_wide(self.strength, x) * jnp.zeros((), real_dtype(x))
         rows = to_rows(x, group_axes(w.ndim, self.axis))
         flat = rows if len(rows) <= rows.shape[1] else rows.T
-        gram = jnp.matmul(flat, flat.T, precision="highest")
-        return as_wide(self.strength, x) * jnp.sum(jnp.square(gram - jnp.eye(len(flat), dtype=x.dtype)))
+        gram = jnp.matmul(flat, adjoint(flat), precision="highest")
+        return as_wide(self.strength, x) * jnp.sum(squares(gram - jnp.eye(len(flat), dtype=x.dtype)))

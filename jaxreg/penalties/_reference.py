@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxreg._hyperparameters import Number, hyperparameters
 from jaxreg._precision import wide
-from jaxreg._protocols import Cost, Penalty, Proximable, innermost, refuse_other
+from jaxreg._protocols import Cost, Penalty, Proximable, facts, innermost, refuse_other
 
 
 @hyperparameters
@@ -70,6 +70,10 @@ class ToReference(Penalty):
     def wrapped_rule(self) -> Any:
         """Return the penalty."""
         return self.penalty
+
+    def needs_order(self) -> bool:
+        """Return whether the penalty does."""
+        return facts(self.penalty).needs_order()
 
     def map_rules(self, function: Callable[[Any], Any]) -> "ToReference":
         """Return what `function` makes of the penalty, measured from the same reference."""

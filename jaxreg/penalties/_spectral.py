@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxreg._checks import check, refuse_steps
 from jaxreg._groups import from_rows, group_axes, limit_of_groups, to_rows
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, static
-from jaxreg._precision import as_wide, wide
+from jaxreg._precision import as_wide, real_dtype, wide
 from jaxreg._protocols import Cost, Penalty
 from jaxreg._sharding import partitioned
 from jaxreg._singular_values import clipped, sum_of_values
@@ -24,7 +24,7 @@ def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array,
     # u₁ v₁ᵀ is a subgradient where the largest value is repeated, and at 0; the derivative of JAX's SVD is NaN there.
     (matrix,), (change,) = primals, tangents
     left, values, right = jnp.linalg.svd(matrix, full_matrices=False)
-    return values[0], left[:, 0] @ change @ right[0]
+    return values[0], jnp.real(jnp.conj(left[:, 0]) @ change @ jnp.conj(right[0]))
 
 
 @hyperparameters
@@ -60,7 +60,7 @@ class Spectral(Penalty):
         """Return the cost of `w`, a scalar."""
         x = wide(w)
         if not x.size:
-            return as_wide(self.strength, x) * jnp.zeros((), x.dtype)
+            return as_wide(self.strength, x) * jnp.zeros((), real_dtype(x))
         rows = to_rows(x, group_axes(w.ndim, self.axis))
         return as_wide(self.strength, x) / 2 * jnp.square(_largest_singular_value(rows))
 
@@ -116,7 +116,7 @@ class Nuclear(Penalty):
     def __call__(self, w: jax.Array) -> Cost:
         """Return the cost of `w`, a scalar."""
         x = wide(w)
-        total = sum_of_values(to_rows(x, group_axes(w.ndim, self.axis))) if x.size else jnp.zeros((), x.dtype)
+        total = sum_of_values(to_rows(x, group_axes(w.ndim, self.axis))) if x.size else jnp.zeros((), real_dtype(x))
         return as_wide(self.strength, x) * total
 
     @partitioned()
@@ -127,7 +127,7 @@ class Nuclear(Penalty):
             return w
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         matrix = to_rows(x, axes)
-        by = jnp.asarray(as_wide(step, x) * limit_of_groups(self.strength, matrix, (0, 1)), x.dtype)
+        by = jnp.asarray(as_wide(step, x) * limit_of_groups(self.strength, matrix, (0, 1)), real_dtype(x))
         taken, largest = clipped(matrix, by)  # what is left is 0 where all of a singular value is taken
         left = x - from_rows(taken, w.shape, axes)
         return jnp.where(largest <= by, 0, left).astype(w.dtype)  # where all are, to the last bit

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxreg._groups import group_axes, group_norms
 from jaxreg._hyperparameters import at_step, scheduled
-from jaxreg._precision import wide
+from jaxreg._precision import real_dtype, wide
 from jaxreg._protocols import (
     Constraint,
     ConstraintRules,
@@ -59,7 +59,7 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
             f"the rule {rule!r} for {leaf.path} gives an array of shape {value.shape}; expected a penalty, "
             "which gives one number (constraints go to jaxreg.project)"
         )
-    return value.astype(wide(array).dtype)  # a strength may be wider than the weights
+    return value.astype(real_dtype(wide(array)))  # a strength may be wider than the weights
 
 
 def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
@@ -103,8 +103,11 @@ def constrained(params: Tree, rules: ConstraintRules, name: str) -> list[tuple[R
 
 
 def penalty_gradient(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
-    """Return the gradient of the penalty of one leaf, in its shape and dtype."""
-    return jax.grad(lambda w: cost(rule, leaf._replace(array=w), step))(leaf.array)
+    """Return the direction in which the penalty of one leaf grows fastest, in its shape and dtype.
+
+    For complex weights it is the conjugate of JAX's gradient, as optimisers of Optax need it.
+    """
+    return jnp.conj(jax.grad(lambda w: cost(rule, leaf._replace(array=w), step))(leaf.array))
 
 
 def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Array | int | None) -> jax.Array:

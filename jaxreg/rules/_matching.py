@@ -62,6 +62,7 @@ def leaves(params: Tree) -> list[Leaf]:
         ValueError: If two leaves have one path.
     """
     entries = _unwrapped(params, jax.tree_util.tree_leaves_with_path(params))
+    entries = [_of_variable(path, leaf) for path, leaf in entries]
     steps = [_steps(path) for path, _ in entries]
     path, count = Counter(map("/".join, steps)).most_common(1)[0] if steps else ("", 0)
     if count > 1:
@@ -80,7 +81,7 @@ def leaves(params: Tree) -> list[Leaf]:
     for step, (_, array), (place, wrapper) in zip(steps, entries, places, strict=True):
         whole = place._replace(beside=beside[place.names[:-1]], layers=layers[place.names[:-2]])
         inferred = infer(whole)
-        if wrapper and not jnp.issubdtype(getattr(array, "dtype", bool), jnp.floating):
+        if wrapper and not jnp.issubdtype(getattr(array, "dtype", bool), jnp.inexact):
             inferred = inferred._replace(kind=Kind.OTHERS)  # a mask
         elif wrapper and not place.axis_names:
             inferred = inferred._replace(doubt=f"{wrapper} stands between it and the weight that the layer uses")
@@ -154,6 +155,7 @@ def matches(params: Tree, rules: Rules) -> list[Match]:
             raise ValueError(
                 f"pattern {_shown(pattern)} matches no parameter; expected a path, a regular expression for a whole "
                 f"path, or a kind such as jaxreg.KERNELS: drop it, or choose from the paths there are: {_listed(found)}"
+                f"{_without_names(params)}"
             )
         for i in places:
             claimed[i].append(pattern)
@@ -201,13 +203,19 @@ def _match(leaf: Leaf, by: list[str], patterns: Mapping[str, Rule], found: list[
             f"parameter {leaf.path} is claimed by {' and '.join(map(_shown, by))}; expected one rule a parameter: "
             f"narrow one of the patterns (the paths are: {_listed(found)})"
         )
-    if not jnp.issubdtype(getattr(leaf.array, "dtype", bool), jnp.floating):
+    if not jnp.issubdtype(getattr(leaf.array, "dtype", bool), jnp.inexact):
         what = getattr(leaf.array, "dtype", type(leaf.array).__name__)
         raise ValueError(
-            f"parameter {leaf.path} is of type {what}; expected an array of real floating-point numbers under "
+            f"parameter {leaf.path} is of type {what}; expected an array of floating-point numbers under "
             f"{_shown(by[0])}: narrow the pattern, or make it one"
         )
-    return Match(leaf, by[0], _on_axes(patterns[by[0]], leaf))
+    rule = patterns[by[0]]
+    if jnp.iscomplexobj(leaf.array) and facts(rule).needs_order():
+        raise ValueError(
+            f"parameter {leaf.path} is of type {leaf.array.dtype}, and {rule!r} needs an order of numbers; expected "
+            "real weights, or a rule for magnitudes, such as MaxNorm, L2 or L1"
+        )
+    return Match(leaf, by[0], _on_axes(rule, leaf))
 
 
 def _of_several(rules: Any) -> str:
@@ -279,6 +287,14 @@ def _listed(found: list[Leaf]) -> str:
     return shown if len(found) <= 40 else f"{shown} and {len(found) - 40} more"
 
 
+def _without_names(params: Tree) -> str:
+    # A list of values, as Keras's `stateless_call` takes, says of none what it is.
+    named = not isinstance(params, list | tuple) or any(hasattr(value, "path") for value in params)
+    if named or not jax.tree_util.all_leaves(params):
+        return ""
+    return " (a list has no names; for Keras, pass {v.path: v.value for v in model.trainable_variables})"
+
+
 def _unwrapped(params: Tree, entries: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
     # An NNX variable, or a box of Linen's in a dictionary, is a node of its own around the array, and nothing else.
     inside = Counter(path[:-1] for path, _ in entries)
@@ -289,6 +305,14 @@ def _unwrapped(params: Tree, entries: list[tuple[Any, Any]]) -> list[tuple[Any, 
         return isinstance(path[-2], jax.tree_util.DictKey) or _is_variable(_node(params, path[:-1]))
 
     return [(path[:-1] if wrapped(path) else path, array) for path, array in entries]
+
+
+def _of_variable(path: tuple[Any, ...], leaf: Any) -> tuple[tuple[Any, ...], Any]:
+    # A variable of Keras knows its path, which stands for its place in a list, and holds the array.
+    if not hasattr(leaf, "__jax_array__") or not isinstance(getattr(leaf, "path", None), str):
+        return path, leaf
+    listed = not path or isinstance(path[-1], jax.tree_util.SequenceKey)
+    return (jax.tree_util.DictKey(leaf.path),) if listed else path, leaf.value
 
 
 def _steps(path: tuple[Any, ...]) -> tuple[str, ...]:

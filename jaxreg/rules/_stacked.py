@@ -54,6 +54,10 @@ class EachLayer(Facts):
         """Return the rule for one layer."""
         return self.rule
 
+    def needs_order(self) -> bool:
+        """Return whether the rule for one layer does."""
+        return facts(self.rule).needs_order()
+
     def map_rules(self, function: Callable[[Any], Any]) -> "EachLayer":
         """Return what `function` makes of the rule, on each layer."""
         return EachLayer(function(self.rule), self.axis)

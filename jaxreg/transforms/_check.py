@@ -107,7 +107,7 @@ class _DryRun:
         for path, slope, change in self._slopes(link.rules, effect):
             if not jnp.any(change):
                 return [f"jaxreg.{link.name} changes nothing of {path!r}: {place}"]
-            if jnp.vdot(slope, change) >= 0:
+            if jnp.real(jnp.vdot(slope, change)) >= 0:
                 return [f"jaxreg.{link.name} makes the weights of {path!r} grow: {place}"]
         if link.name in BESIDE:
             still, moving = self.effect(link, self.none, 1), self.effect(link, self.gradient, 1)
@@ -125,7 +125,7 @@ class _DryRun:
         return [
             f"The chain does not lower the penalty of {path!r}: add it by jaxreg.regularize(optimizer, penalties=...)"
             for path, slope, moved in self._slopes(rules, change)
-            if jnp.vdot(slope, moved) >= 0
+            if jnp.real(jnp.vdot(slope, moved)) >= 0
         ]
 
     def constraints(self, rules: Rules) -> list[str]:
@@ -146,7 +146,7 @@ class _DryRun:
 
     def _slopes(self, rules: Rules, change: Tree) -> list[tuple[str, jax.Array, jax.Array]]:
         # (path, gradient of the penalty, change) of each array that a penalty pulls at all.
-        slopes = jax.grad(lambda params: penalty(params, rules, 0))(self.start)
+        slopes = jax.tree.map(jnp.conj, jax.grad(lambda params: penalty(params, rules, 0))(self.start))
         arrays = zip(leaves(self.start), jax.tree.leaves(slopes), jax.tree.leaves(change), strict=True)
         return [(leaf.path, slope, moved) for leaf, slope, moved in arrays if jnp.any(slope)]
 
@@ -170,11 +170,13 @@ def _partial(rule: Rule) -> bool:
 def _random(params: Tree, seed: int) -> Tree:
     flat, structure = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(seed), len(flat) or 1)
-    draw = [
-        jax.random.normal(key, w.shape).astype(w.dtype) if jnp.issubdtype(w.dtype, jnp.inexact) else w
-        for key, w in zip(keys, map(jnp.asarray, flat), strict=False)
-    ]
-    return jax.tree.unflatten(structure, draw)
+
+    def draw(key: jax.Array, w: jax.Array) -> jax.Array:
+        if not jnp.issubdtype(w.dtype, jnp.inexact):
+            return w
+        return jax.random.normal(key, w.shape, w.dtype if jnp.iscomplexobj(w) else None).astype(w.dtype)
+
+    return jax.tree.unflatten(structure, list(map(draw, keys, map(jnp.asarray, flat))))
 
 
 def _minus(a: Tree, b: Tree) -> Tree:
@@ -182,4 +184,4 @@ def _minus(a: Tree, b: Tree) -> Tree:
 
 
 def _dot(a: Tree, b: Tree) -> jax.Array:
-    return sum(map(jnp.vdot, jax.tree.leaves(a), jax.tree.leaves(b)), jnp.zeros(()))
+    return sum(map(jnp.real, map(jnp.vdot, jax.tree.leaves(a), jax.tree.leaves(b))), jnp.zeros(()))

@@ -143,7 +143,8 @@ def cautious_decay(rules: PenaltyRules) -> optax.GradientTransformation:
 
     def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
         pull = penalty_gradient(rule, leaf, count).astype(update.dtype)
-        return update + jnp.where(jnp.sign(update) * jnp.sign(pull) >= 0, pull, 0)  # the product could underflow
+        agreement = jnp.real(jnp.sign(update) * jnp.sign(jnp.conj(pull)))  # the product itself could underflow
+        return update + jnp.where(agreement >= 0, pull, 0)
 
     return with_penalties("cautious_decay", rules, change)
 

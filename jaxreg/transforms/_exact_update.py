@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxreg._complex import from_pairs, to_pairs
 from jaxreg._precision import beside
 from jaxreg._protocols import facts
 from jaxreg.constraints._bounds import clip
@@ -26,6 +27,9 @@ def landing(start: jax.Array, goal: jax.Array, dtype: Any, rule: Any = None) -> 
         rule: The constraint that the goal obeys, schedules read; if it has `bounds`, a step that ends within them is
             preferred.
     """
+    if jnp.iscomplexobj(start):
+        pairs = to_pairs(start), to_pairs(goal)
+        return from_pairs(landing(*pairs, pairs[0].dtype)).astype(dtype)
     exact = jnp.promote_types(start.dtype, dtype)
     step = (goal.astype(exact) - start.astype(exact)).astype(dtype)
     end = (start + step).astype(start.dtype)

@@ -1,0 +1,76 @@
+"""Rules where Keras 3 calls and stores them: variables with their paths, and layers' regularisers and constraints.
+
+Keras itself is not installed here. `Variable` has what its variables on the JAX backend have: a dtype that is a string,
+the array under `value` and `__jax_array__`, and the path.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxreg as jr
+
+
+class Variable:
+    def __init__(self, path, value):
+        self.path, self.value = path, jnp.asarray(value)
+        self.dtype, self.shape = str(self.value.dtype), self.value.shape
+
+    def __jax_array__(self):
+        return self.value
+
+
+KERNEL = np.array([[3.0, 0.3], [4.0, 0.4]], np.float32)
+VARIABLES = [Variable("model/dense/kernel", KERNEL), Variable("model/dense/bias", np.ones(2, np.float32))]
+
+
+def test_constraint_and_regulariser_of_a_layer_take_its_variable():
+    np.testing.assert_allclose(jr.MaxNorm(1.0)(VARIABLES[0]), [[0.6, 0.3], [0.8, 0.4]], rtol=1e-6)
+    np.testing.assert_allclose(jr.L2(0.1)(VARIABLES[0]), 2.525, rtol=1e-6)
+    np.testing.assert_allclose(jr.NonNeg()(VARIABLES[1]), [1, 1])
+
+
+@pytest.mark.parametrize("rule", [jr.MaxNorm(1.5, axis=(0, 1)), jr.MaxNorm(np.array([1.0, 2.0])), jr.L1L2(0.1, 0.2)])
+def test_configuration(rule):
+    config = rule.get_config()
+    assert all(isinstance(value, float | list | tuple | None) for value in config.values())
+    assert type(rule).from_config(config) == rule
+
+
+@pytest.mark.parametrize("rule", [jr.MaxNorm(lambda step: 1.0), jr.Intersection(jr.MaxNorm(1.0), jr.NonNeg())])
+def test_what_a_configuration_cannot_hold(rule):
+    with pytest.raises(
+        TypeError, match=r"can't be stored with a Keras layer, for its (limit|parts) is more than numbers"
+    ):
+        rule.get_config()
+
+
+@pytest.mark.parametrize("params", [VARIABLES, {v.path: v for v in VARIABLES}, {v.path: v.value for v in VARIABLES}])
+def test_paths_of_variables_are_patterns(params):
+    rules = {"model/dense/kernel": jr.MaxNorm(1.0), jr.BIASES: jr.Box(0.0, 0.5)}
+    rows = {row.path: (row.axes, row.source) for row in jr.explain(params, rules)}
+    assert rows == {"model/dense/kernel": ((0,), "name"), "model/dense/bias": (None, None)}
+    assert not jr.feasible(params, rules)
+    np.testing.assert_allclose(jr.penalty(params, jr.L2(0.1)), 2.525, rtol=1e-6)
+    kernel = jax.tree.map(jnp.asarray, params["model/dense/kernel"] if isinstance(params, dict) else params[0])
+    np.testing.assert_allclose(kernel, KERNEL)
+
+
+def test_a_chain_on_a_list_of_variables():
+    tx = optax.chain(optax.sgd(0.1), jr.project(jr.MaxNorm(1.0)))
+    updates, _ = tx.update([jnp.ones((2, 2)), jnp.ones(2)], tx.init(VARIABLES), VARIABLES)
+    np.testing.assert_allclose(np.linalg.norm(KERNEL + updates[0], axis=0), [1.0, np.hypot(0.2, 0.3)], rtol=1e-6)
+
+
+def test_a_list_of_values_has_no_paths():
+    with pytest.raises(ValueError, match=r"the paths there are: 0, 1 \(a list has no names; for Keras, pass {v.path"):
+        jr.explain([v.value for v in VARIABLES], jr.MaxNorm(1.0))
+
+
+def test_a_penalty_is_no_constraint_and_a_list_no_rule():
+    with pytest.raises(TypeError, match=r"model/dense/kernel is L2.* a penalty; expected a constraint"):
+        jr.feasible(VARIABLES, {jr.KERNELS: jr.L2(1.0)})
+    with pytest.raises(TypeError, match=r"several constraints at once are jaxreg.Intersection"):
+        jr.project({jr.KERNELS: [jr.MaxNorm(1.0), jr.NonNeg()]}).init(VARIABLES)
