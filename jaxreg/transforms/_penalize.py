@@ -15,6 +15,8 @@ def penalize(rules: PenaltyRules) -> optax.GradientTransformation:
     The first link of a chain: an adaptive optimiser behind it rescales the penalty's gradient with the loss's. The
     loss itself stays free of the penalty; `jaxreg.penalty` gives its value.
 
+    Complex weights need the conjugate of `jax.grad`'s gradient, as in all of Optax; the conjugate is what is added.
+
     Args:
         rules: Which penalty for which leaves; strengths are floats, arrays or Optax schedules.
 
