@@ -16,13 +16,8 @@ PACKAGE = Path(jaxreg.__file__).parent
 # From bottom to top: a room (a package or a module that stands by itself) imports from lower lines only. Rooms of one
 # line do not know each other.
 FLOORS = [
-<<<<<<< HEAD
     "_lazy _hyperparameters lab.cards",
-    "_checks _precision _protocols _sharding",
-=======
-    "_lazy _hyperparameters",
     "_complex _checks _precision _protocols _sharding",
->>>>>>> f9f4026 (Complex weights under every rule that has a meaning for them; rules take and are stored with Keras's variables and layers)
     "_groups strengths",
     "_singular_values",
     "penalties constraints keras",
