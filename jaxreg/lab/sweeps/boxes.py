@@ -207,7 +207,7 @@ def _coordinate(name: str, column: Any) -> np.ndarray | None:
             array = np.asarray(column)
         if array is None or array.ndim != 1 or array.dtype.kind not in "biufc":
             return None
-        check_apart(name, array, traceable(name, array))
+        check_apart(name, array, traceable(name, array), from_zero_only=True)  # points may come twice
         return storable(array)
     choices = any(isinstance(entry, Choice) for entry in column)
     shown = [entry.label if isinstance(entry, Choice) else entry for entry in column]
@@ -217,7 +217,7 @@ def _coordinate(name: str, column: Any) -> np.ndarray | None:
     if choices and not all(isinstance(entry, int | float) and not isinstance(entry, bool) for entry in shown):
         return np.array([str(entry) for entry in shown])
     if traced:
-        check_apart(name, np.asarray(traced), traceable(name, np.asarray(traced)))
+        check_apart(name, np.asarray(traced), traceable(name, np.asarray(traced)), from_zero_only=True)
     return np.array([np.nan if entry is None else entry for entry in shown])
 
 

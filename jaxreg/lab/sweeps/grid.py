@@ -185,11 +185,11 @@ def _axis(name: object, entries: Any) -> Axis:
     return Axis(name, arrays, keys, structure, coordinate)
 
 
-def check_apart(name: str, values: np.ndarray, narrow: np.ndarray) -> None:
+def check_apart(name: str, values: np.ndarray, narrow: np.ndarray, *, from_zero_only: bool = False) -> None:
     """Refuse numbers that differ from each other or from 0, but not for the program: it would run one of them twice."""
     found, first = np.unique(values, return_index=True)
     seen = narrow[first]
-    same = np.flatnonzero(seen[1:] == seen[:-1])
+    same = np.flatnonzero(seen[1:] == seen[:-1])[: 0 if from_zero_only else None]
     zero = np.flatnonzero((found != 0) & (seen == 0))
     if same.size or zero.size:
         pair = [*found[same[0] : same[0] + 2]] if same.size else [0.0, found[zero[0]]]

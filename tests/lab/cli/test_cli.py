@@ -60,7 +60,7 @@ def test_help_has_every_command_and_an_example(tmp_path):
         assert word in done.stdout
 
 
-@pytest.mark.parametrize("command", ["list", "run", "report", "show", "version"])
+@pytest.mark.parametrize("command", ["list", "run", "report", "show", "watch", "version"])
 def test_every_command_has_help_with_an_example(command, tmp_path):
     done = jaxreg(command, "--help", cwd=tmp_path)
     assert done.returncode == 0

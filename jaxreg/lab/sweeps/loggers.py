@@ -1,0 +1,102 @@
+"""Loggers for `sweep(..., on_chunk=…)`: one run of an experiment tracker per run of the sweep."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxreg.lab.sweeps.options import OnChunk
+
+Row = tuple[dict[str, Any], list[tuple[str, int, float]]]
+
+
+def _rows(points: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Iterator[Row]:
+    """Yield the settings of each run, and its figures: name, step and value. A curve has one per step."""
+    figures = {name: values for name, values in arrays.items() if values.ndim <= 2 and values.dtype.kind in "biuf"}
+    for row in range(len(next(iter(arrays.values())))):
+        settings = {name: values[row].item() for name, values in points.items()}
+        steps = ((name, np.atleast_1d(values[row])) for name, values in figures.items())
+        yield settings, [(name, step, float(value)) for name, curve in steps for step, value in enumerate(curve)]
+
+
+def _name(settings: Mapping[str, Any]) -> str:
+    return ",".join(f"{name}={value}" for name, value in settings.items()).replace(os.sep, "_")
+
+
+def to_tensorboard(folder: str | Path) -> OnChunk:
+    """Return a logger that writes event files for TensorBoard, one folder per run. Needs tensorboardX.
+
+    Args:
+        folder: Folder of the runs, TensorBoard's ``--logdir``.
+
+    Example:
+        >>> from jaxreg.lab import sweep
+        >>> sweep(run, over, on_chunk=to_tensorboard("runs"))  # doctest: +SKIP
+    """
+    from tensorboardX import SummaryWriter
+
+    def log(points: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
+        for settings, figures in _rows(points, arrays):
+            with SummaryWriter(str(Path(folder) / _name(settings))) as writer:
+                for name, step, value in figures:
+                    writer.add_scalar(name, value, step)
+
+    return log
+
+
+def to_mlflow(experiment: str, tracking_uri: str | None = None) -> OnChunk:
+    """Return a logger that writes runs of MLflow. Needs mlflow or mlflow-skinny.
+
+    Args:
+        experiment: Name of the experiment, which is made if needed.
+        tracking_uri: Address of the tracking server or database; by default MLflow's own setting.
+
+    Example:
+        >>> from jaxreg.lab import sweep
+        >>> sweep(run, over, on_chunk=to_mlflow("ridge", "sqlite:///mlflow.db"))  # doctest: +SKIP
+    """
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+
+    client = MlflowClient(tracking_uri)
+    found = client.get_experiment_by_name(experiment)
+    number = found.experiment_id if found else client.create_experiment(experiment)
+
+    def log(points: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
+        for settings, figures in _rows(points, arrays):
+            run = client.create_run(number, run_name=_name(settings)).info.run_id
+            client.log_batch(run, params=[Param(name, str(value)) for name, value in settings.items()])
+            for start in range(0, len(figures), 1000):  # the most that one call takes
+                metrics = [Metric(name, value, 0, step) for name, step, value in figures[start : start + 1000]]
+                client.log_batch(run, metrics=metrics)
+            client.set_terminated(run)
+
+    return log
+
+
+def to_wandb(project: str, **options: Any) -> OnChunk:
+    """Return a logger that writes runs of Weights & Biases. Needs wandb.
+
+    Args:
+        project: Name of the project.
+        options: Further arguments of ``wandb.init``, such as ``mode="offline"`` or ``group="ridge"``.
+
+    Example:
+        >>> from jaxreg.lab import sweep
+        >>> sweep(run, over, on_chunk=to_wandb("ridge", mode="offline"))  # doctest: +SKIP
+    """
+    import wandb
+
+    def log(points: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
+        for settings, figures in _rows(points, arrays):
+            run = wandb.init(project=project, name=_name(settings), config=settings, reinit="create_new", **options)
+            steps: dict[int, dict[str, float]] = {}
+            for name, step, value in figures:
+                steps.setdefault(step, {})[name] = value
+            for step in sorted(steps):
+                run.log(steps[step], step=step)
+            run.finish()
+
+    return log
