@@ -20,8 +20,8 @@ ROWS = [
     (["Must weights, units or", "inputs become 0?"], ["proximals=", "jr.L1, jr.GroupLasso"]),
     (["Is there a size or sign", "that they may not pass?"], ["constraints=", "jr.MaxNorm, jr.Box"]),
     (["Do they start from", "trained weights?"], ["penalties=", "jr.to_reference(…, jr.L2)"]),
-    (["Do you train with Adam", "or the like?"], ["decays=", "jr.L2"]),
-    (["None of these"], ["penalties=", "jr.L2(0.01)"]),
+    (["Did you use AdamW's", "weight_decay d so far?"], ["decays=", "jr.L2(d / 2)"]),
+    (["Else, or unsure"], ["penalties=", "jr.L2(0.01)"]),
 ]
 
 
