@@ -74,7 +74,7 @@ def report(
         >>> losses = xr.DataArray([[0.5, 0.4, 0.6], [0.3, 0.2, 0.4]], dims=("l2", "draw"), coords={"l2": [0.0, 0.1]})
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     page = report(xr.Dataset({"test": losses}), os.path.join(folder, "report.html"))
-        ...     "lowers" in page.read_text("utf-8")
+        ...     "l2=0.1" in page.read_text("utf-8")
         True
     """
     name = "report.html" if form == "html" else "report.md"

@@ -5,7 +5,7 @@ import math
 import xarray as xr
 
 from jaxreg.lab.report.document import Piece, Quoted, Text
-from jaxreg.lab.report.provenance import Source
+from jaxreg.lab.report.provenance import Source, shown
 from jaxreg.lab.report.quantities import quantity
 from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import NONE, Claim
@@ -19,6 +19,7 @@ _PARTS = (
 _HALVES = ((0.43, 0.47, "nearly halves"), (0.47, 0.53, "halves"), (0.53, 0.64, "more than halves"))
 """Least and largest share that a word stands for."""
 _LITTLE = 0.005
+_SMALLEST = 1e-6  # difference that is shown with digits of its own
 
 
 def size(fresh: Source, recipe: str, variable: str) -> Text:
@@ -92,16 +93,16 @@ def change(fresh: Source, recipe: str, variable: str) -> Text:
 
 def interval(result: Source, dataset: xr.Dataset, variable: str) -> Text:
     """Describe a paired difference: its mean, with its unit, and its interval."""
-    what = quantity(dataset, variable)
-    mean, low, high = (result.number(field, what.form, what.times) for field in ("mean", "low", "high"))
+    what, form = quantity(dataset, variable), _form(result, dataset, variable)
+    mean, low, high = (result.number(field, form, what.times) for field in ("mean", "low", "high"))
     unit = f" {what.unit}" if what.unit else ""
     return [mean, f"{unit} (", result.number("confidence", ".0f", 100), " % interval ", low, " to ", high, ")"]
 
 
 def difference(result: Source, dataset: xr.Dataset, variable: str, *, unit: bool = False) -> Text:
     """Return a paired difference for the cell of a table: the mean, and in brackets the ends of its interval."""
-    what = quantity(dataset, variable)
-    mean, low, high = (result.number(field, what.form, what.times) for field in ("mean", "low", "high"))
+    what, form = quantity(dataset, variable), _form(result, dataset, variable)
+    mean, low, high = (result.number(field, form, what.times) for field in ("mean", "low", "high"))
     return [mean, f" {what.unit}" if unit and what.unit else "", " (", low, " to ", high, ")"]
 
 
@@ -121,6 +122,16 @@ def share_of_units(share: Source, paired: Source) -> Text:
     low, high = (share.number(field, ".1f", 100) for field in ("low", "high"))
     middle = share.number("probability", ".0f", 100)
     return [middle, f" % of the {paired.data.unit}s (", low, " to ", high, " %)"]
+
+
+def _form(result: Source, dataset: xr.Dataset, variable: str) -> str:
+    """Return the format of a difference: with as many digits as it takes to see that its interval leaves out 0."""
+    what, paired = quantity(dataset, variable), result.data
+    nearest = what.times * min(abs(paired.low), abs(paired.high))
+    known = what.form.endswith("f") and paired.low * paired.high > 0  # NaN is not
+    if not known or nearest < _SMALLEST or shown(nearest, what.form) != shown(0.0, what.form):
+        return what.form
+    return f"+.{math.ceil(-math.log10(nearest))}f"
 
 
 def _named(fresh: Source, variable: str) -> str:

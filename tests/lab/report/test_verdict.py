@@ -12,7 +12,8 @@ from jaxreg.lab.report import tables
 from jaxreg.lab.report.document import Listing, Paragraph
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.verdict import advised, reasons, verdict
-from jaxreg.lab.report.wording import change, size
+from jaxreg.lab.report.wording import change, difference, size
+from jaxreg.lab.stats.comparisons import Paired
 from jaxreg.lab.stats.intervals import share_interval
 from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import Claim, open_study
@@ -258,6 +259,21 @@ def test_the_size_of_a_change_of_loss_is_told_in_words(before, after, said):
 )
 def test_the_size_of_a_change_of_accuracy_is_told_in_errors(before, after, said):
     assert plain(size(pair("test_accuracy", before, after), "L2", "test_accuracy")) == said
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.04, -0.0003, "\N{MINUS SIGN}0.0202 (\N{MINUS SIGN}0.0400 to \N{MINUS SIGN}0.0003)"),
+        (-0.04, 0.0003, "\N{MINUS SIGN}0.020 (\N{MINUS SIGN}0.040 to 0.000)"),  # which may be nothing
+        (0.0, 0.0, "0.000 (0.000 to 0.000)"),
+        (0.1, 0.2, "+0.150 (+0.100 to +0.200)"),
+        (1e-9, 2e-9, "0.000 (0.000 to 0.000)"),  # rounding of float32
+    ],
+)
+def test_a_sure_difference_has_the_digits_that_show_it(low, high, said):
+    found = Source("gain", Paired((low + high) / 2, low, high, 0.1, 1, 0, 1, 2, "draw"))
+    assert plain(difference(found, xr.Dataset(), "test_loss")) == said
 
 
 def pair(variable, before, after):
