@@ -17,7 +17,7 @@ from jaxreg._protocols import Constraint, Limits, as_node, facts, innermost, ref
 from jaxreg._sharding import partitioned
 from jaxreg.constraints._bounds import clip
 from jaxreg.constraints._box_and_norm import nearest_in_shell
-from jaxreg.constraints._sections import nearest_of_sum_and_norm, nearest_of_sum_in_box
+from jaxreg.constraints._sections import nearest_of_sum_and_norm, nearest_of_sum_in_box, nearest_sparse_shares
 
 Part = Callable[[jax.Array], jax.Array]
 
@@ -32,8 +32,8 @@ class Intersection(Constraint):
     Exact where there is a closed form: bounds with bounds; bounds with limits on the norms of the same groups
     (`UnitNorm` and `MinMaxNorm` too, though they are not convex); `Simplex` or `SumTo` with bounds; `SumTo` with limits
     on the norms of the same groups (zero mean and unit norm); `NonNeg` with `L1Ball`; `Sparse` or `NMSparse` with
-    `NonNeg`, `L1Ball`, `MaxNorm` or `MaxRMS`, of the same groups or larger ones. Other convex sets by Dykstra's
-    algorithm: 200 rounds; then the last part holds exactly, the others as far as the rounds have led.
+    `NonNeg`, `L1Ball`, `MaxNorm`, `MaxRMS` or `Simplex`, of the same groups or larger ones. Other convex sets by
+    Dykstra's algorithm: 200 rounds; then the last part holds exactly, the others as far as the rounds have led.
 
     Args:
         *parts: Constraints, or functions that project onto a convex set. An intersection counts as its parts.
@@ -94,6 +94,8 @@ class Intersection(Constraint):
         if not self._has_closed_form(w.ndim):
             _refuse_totals(self.sets(), self.bounds(), w)
             return _dykstra(self.sets(), w)
+        if cones and others and facts(others[0]).section:
+            return nearest_sparse_shares(w, cones[0], others[0], group_axes(w.ndim, facts(others[0]).axis))
         if cones or (len(others) == 1 and facts(others[0]).ball and _all_cones(boxes)):
             for part in [*boxes, *cones, *others]:  # cones first, then a ball about their tip
                 w = part(w)
@@ -168,7 +170,9 @@ class Intersection(Constraint):
         boxes, cones, others = self._by_form()
         if cones:
             closed = len(cones) == 1 and _all_cones(boxes) and len(others) <= 1
-            closed = closed and all(facts(part).ball and _within(cones[0], part, ndim) for part in others)
+            closed = closed and all(
+                (facts(part).ball or _is_simplex(part)) and _within(cones[0], part, ndim) for part in others
+            )
         elif len(others) == 1 and not facts(others[0]).shell:
             closed = bool(boxes) and _all_cones(boxes)
             closed = facts(others[0]).section or (
@@ -184,7 +188,7 @@ class Intersection(Constraint):
         for part in [] if closed else self.parts:
             if not facts(part).convex:
                 beside = (
-                    "it beside NonNeg, and one L1Ball, MaxNorm or MaxRMS of the same groups or larger ones, only"
+                    "it beside NonNeg, and one L1Ball, MaxNorm, MaxRMS or Simplex of the same or larger groups, only"
                     if facts(part).cone
                     else "convex sets, or norms and bounds of the same groups, or norms and one SumTo, only"
                 )
@@ -194,6 +198,10 @@ class Intersection(Constraint):
 
 def _within(inner: Any, outer: Any, ndim: int | None) -> bool:
     return ndim is None or set(group_axes(ndim, facts(inner).axis)) <= set(group_axes(ndim, facts(outer).axis))
+
+
+def _is_simplex(part: Any) -> bool:
+    return facts(part).section and facts(part).bounds() is not None
 
 
 def _all_cones(boxes: list[Any]) -> bool:

@@ -5,6 +5,8 @@ weights; its sum falls as θ grows. With norms: the points of sum c and norm r a
 hyperplane, and the nearest lies in the direction in which x differs from its mean.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,6 +95,19 @@ def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tup
     direction = jnp.where(lengths == 0, first, away / jnp.where(lengths == 0, 1, lengths))
     nearest = from_rows((center + direction * goals).astype(w.dtype), w.shape, axes)
     return jnp.where(from_rows(jnp.broadcast_to(inside, x.shape), w.shape, axes), w, nearest)
+
+
+def nearest_sparse_shares(w: jax.Array, sparse: Any, simplex: Any, axes: tuple[int, ...]) -> jax.Array:
+    """Return the nearest array of the simplex that has the zeros of `sparse`: the largest values stay, signs counted.
+
+    `sparse` compares magnitudes, so it sees the weights above the smallest of their group.
+    """
+    inside = jnp.all((sparse(w) == w) & (simplex(w) == w), axes, keepdims=True)
+    x = wide(jax.lax.stop_gradient(w))
+    above = x - jnp.min(x, axes, keepdims=True)
+    above = above + jnp.max(above, axes, keepdims=True) + 1  # none of them 0, which would count as a zero
+    kept = sparse(above) != 0
+    return jnp.where(inside, w, jnp.where(kept, simplex(jnp.where(kept, w, -jnp.inf)), 0))
 
 
 def _norms(rows: jax.Array) -> jax.Array:

@@ -3,7 +3,7 @@
     python scripts/docs/check_snippets.py
 
 The snippets of a page share their names, so they are checked as one file. Its other lines are empty there, so that a
-message's line is that of the page.
+message's line is that of the page. A penalty given as a constraint must be an error of types.
 """
 
 import json
@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 OTHERS = ROOT / "docs" / "frameworks"  # their packages are not installed here
 PAGES = [ROOT / "README.md", *(page for page in sorted(ROOT.glob("docs/**/*.md")) if page.parent != OTHERS)]
+REFUSED = "import jaxreg as jr\n\njr.project({jr.KERNELS: jr.L2(1.0)})\n"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -57,6 +58,12 @@ def main() -> int:
                 said = said.replace(file, page)
             print(f"{command[2]}: {said.strip()}")
             wrong |= done.returncode != 0
+        mixed_up = folder / "mixed_up.py"
+        mixed_up.write_text(REFUSED, "utf-8")
+        done = subprocess.run([*commands[0][: -len(pages)], mixed_up], cwd=ROOT, capture_output=True, text=True)
+        if "[dict-item]" not in done.stdout and "[arg-type]" not in done.stdout:
+            print(f"mypy takes a penalty for a constraint: {done.stdout}{done.stderr}")
+            wrong = True
     return int(wrong)
 
 

@@ -1,5 +1,7 @@
 """Several constraints at once, against SciPy, brute force and the points that are known."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -245,6 +247,35 @@ def test_sets_that_are_missed_are_not_held(name):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(worst, max(expected), rtol=1e-5, atol=1e-6)
     assert holds == (max(expected) == 0)
+
+
+def shares_on(support, w, total):
+    """The nearest shares of `total` with no other weights than those of `support`: max(w - θ, 0) there."""
+    ordered = np.sort(w[support])[::-1]
+    level = np.max((np.cumsum(ordered) - total) / np.arange(1, len(support) + 1))
+    point = np.zeros_like(w)
+    point[support] = np.maximum(w[support] - level, 0)
+    return point
+
+
+@pytest.mark.parametrize(
+    ("sparse", "allowed"),
+    [
+        (jr.Sparse(0.5), lambda support: len(support) == 3),
+        (jr.NMSparse(1, 2), lambda support: {i // 2 for i in support} == {0, 1, 2} and len(support) == 3),
+    ],
+    ids=["Sparse", "NMSparse"],
+)
+def test_sparse_shares_are_the_nearest_of_all_supports(sparse, allowed):
+    w = np.concatenate([RNG.normal(size=(6, 20)), np.tile([3.0, -2.0, -9.0, 0.5, -1.0, -1.5], (2, 1)).T], axis=1)
+    got = np.asarray(jr.Intersection(sparse, jr.Simplex(2.0))(jnp.asarray(w, jnp.float32)))
+    supports = [list(s) for s in itertools.combinations(range(6), 3) if allowed(s)]
+    for column, point in zip(w.T, got.T, strict=True):
+        points = [shares_on(support, column, 2.0) for support in supports]
+        nearest = min(np.linalg.norm(each - column) for each in points)
+        assert min(np.abs(each - point).max() for each in points) < 1e-5
+        np.testing.assert_allclose(np.linalg.norm(point - column), nearest, rtol=1e-6)
+    np.testing.assert_array_equal(jr.Intersection(sparse, jr.Simplex(2.0))(jnp.asarray(got)), got)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
