@@ -32,7 +32,8 @@ def deal_groups(y: np.ndarray, group: np.ndarray, folds: int, rng: np.random.Gen
     kinds = np.unique(y, return_inverse=True)[1] if classes else np.zeros(len(y), int)
     counts = np.zeros((len(names), kinds.max() + 1))
     np.add.at(counts, (place.ravel(), kinds.ravel()), 1)
-    counts /= counts.sum(axis=0)
+    # Shares of each class, and of all rows: where classes tie, the smaller fold takes a group.
+    counts = np.column_stack([counts, counts.sum(axis=1)]) / [*counts.sum(axis=0), counts.sum()]
     held, fold = np.zeros((folds, counts.shape[1])), np.empty(len(names), np.int32)
     shuffled = rng.permutation(len(names))
     for each in shuffled[np.argsort(-counts[shuffled].sum(axis=1), kind="stable")]:
