@@ -309,8 +309,8 @@ class _Entrypoint(BackendEntrypoint):
         missing = count - len(there)
         if missing and not partial:
             raise ValueError(
-                f"{missing} of {count} chunks of {path} are missing or cut short: run the same sweep again to complete it, or "
-                "open what is there with partial=True"
+                f"{missing} of {count} chunks of {path} are missing: run the same sweep again to complete it, or open "
+                "what is there with partial=True"
             )
         if store.coords() is None:
             raise ValueError(f"the coordinates of {path} are damaged: run the same sweep again to mend them")

@@ -1,7 +1,8 @@
 """Operations so large that XLA, or LAPACK, cuts them into parts by the number of cores: their last bits depend on it.
 
 The limits come from jaxlib 0.10.2 on one and two cores. Sums of more than 32,768 numbers, products of 6 million
-multiplications and factorisations of 220 rows had other last bits; those of half the size had not.
+multiplications that sum over 10,000, or of 36 million over 330, and factorisations of 220 rows had other last bits.
+Products of 40 million that sum over 512, of 26 million over 1,024, and factorisations of 200 rows had not.
 """
 
 import math
@@ -9,7 +10,7 @@ from typing import Any
 
 from jaxreg.lab.sweeps.chunk_size import bodies
 
-_PRODUCT = 2**20
+_PRODUCT, _SUMMED, _LARGEST = 2**20, 2**10, 2**24
 _SUM = 2**15
 _ROWS = 128
 _FACTORIZATIONS = ("cholesky", "lu", "geqrf", "householder", "eig", "svd", "triangular_solve", "hessenberg", "schur")
@@ -38,8 +39,13 @@ def _is_large(equation: Any) -> bool:
         return any(len(shape) > 1 and max(shape[-2:]) >= _ROWS for shape in shapes)
     if name == "dot_general":
         (contracted, _), _ = equation.params["dimension_numbers"]
-        return math.prod([*equation.outvars[0].aval.shape, *(shapes[0][axis] for axis in contracted)]) > _PRODUCT
+        return _is_large_product(equation, math.prod(shapes[0][axis] for axis in contracted))
     if name == "conv_general_dilated":
         features = shapes[1][equation.params["dimension_numbers"].rhs_spec[0]]
-        return math.prod([*equation.outvars[0].aval.shape, *shapes[1]]) > _PRODUCT * features
+        return _is_large_product(equation, math.prod(shapes[1]) // max(1, features))
     return False
+
+
+def _is_large_product(equation: Any, summed: int) -> bool:
+    product = math.prod(equation.outvars[0].aval.shape) * summed
+    return product > (_PRODUCT if summed >= _SUMMED else _LARGEST)
