@@ -76,7 +76,7 @@ def mlp():
         logits = jax.nn.relu(x @ p["w"] + p["b"]) @ p["v"] + p["c"]
         return optax.sigmoid_binary_cross_entropy(logits[:, 0], y).mean() + 1e-3 * jnp.sum(p["w"] ** 2)
 
-    return trained(init, loss, 1000)
+    return trained(init, loss, 1500)
 
 
 def linen():
@@ -86,7 +86,7 @@ def linen():
     x, y = pictures()
     x = x.reshape(len(x), -1)
     model = nn.Sequential([nn.Dense(64), nn.relu, nn.Dense(64), nn.relu, nn.Dense(10)])
-    return trained(lambda key: model.init(key, x[:1]), lambda p: entropy(model.apply(p, x), y), 200)
+    return trained(lambda key: model.init(key, x[:1]), lambda p: entropy(model.apply(p, x), y), 800)
 
 
 def nnx():
@@ -105,7 +105,7 @@ def nnx():
 
     graph, _ = nnx.split(Net(nnx.Rngs(0)))
     return trained(
-        lambda key: nnx.split(Net(nnx.Rngs(key)))[1], lambda state: entropy(nnx.merge(graph, state)(x), y), 200
+        lambda key: nnx.split(Net(nnx.Rngs(key)))[1], lambda state: entropy(nnx.merge(graph, state)(x), y), 800
     )
 
 
@@ -120,7 +120,7 @@ def equinox():
     def init(key):
         return eqx.partition(eqx.nn.MLP(64, 10, 64, 2, key=key), eqx.is_array)[0]
 
-    return trained(init, lambda p: entropy(jax.vmap(eqx.combine(p, static))(x), y), 200)
+    return trained(init, lambda p: entropy(jax.vmap(eqx.combine(p, static))(x), y), 800)
 
 
 def cnn():
@@ -153,7 +153,7 @@ def gru():
             return nn.Dense(10)(nn.RNN(nn.GRUCell(32))(x)[:, -1])
 
     net = Net()
-    return trained(lambda key: net.init(key, x[:1]), lambda p: entropy(net.apply(p, x), y), 60)
+    return trained(lambda key: net.init(key, x[:1]), lambda p: entropy(net.apply(p, x), y), 150)
 
 
 def transformer():
@@ -172,7 +172,7 @@ def transformer():
             return nn.Dense(10)(h.mean(1))
 
     net = Net()
-    return trained(lambda key: net.init(key, x[:1]), lambda p: entropy(net.apply(p, x), y), 30)
+    return trained(lambda key: net.init(key, x[:1]), lambda p: entropy(net.apply(p, x), y), 90)
 
 
 def ridge():

@@ -105,8 +105,6 @@ class Program:
         self._options: Mapping[str, Any] = {}
         if self.devices[0].platform == "cpu":
             self._options = _REUSED if operands else _QUICKLY if little else {}
-        free = self.devices[0].platform == "cpu" and chunk is None and not operands
-        self.arranged = arranged or (arrangement(self._traced.jaxpr.jaxpr) if free else BATCHED)
         consts = enumerate(self._traced.jaxpr.consts)
         self._large = [place for place, array in consts if getattr(array, "nbytes", 0) >= _LARGE]
         self._lowerings: dict[int, _Lowering] = {}
@@ -117,10 +115,12 @@ class Program:
             for number in range(len(self.devices)):
                 self._slots.put(number)
         memory = device_memory(self.devices[0])
+        free = memory is None and chunk is None and not operands
+        self.arranged = arranged or (arrangement(self._traced.jaxpr.jaxpr) if free else BATCHED)
         least = spread or self.workers * jax.process_count()
         self.chunk = chunk or default_width(self._traced.jaxpr.jaxpr, grid.size, least, memory)
         if chunk is None and self.arranged == IN_TURN:
-            self.chunk = max(1, min(self.chunk, grid.size // (_EVEN * least)))
+            self.chunk = max(1, min(self.chunk, grid.size // (spread or _EVEN * least)))
         while chunk is None and memory is not None and self.chunk > 1 and self._needed() > memory:
             self._loaded.clear()
             self.chunk = -(-self.chunk // 2)
