@@ -61,3 +61,14 @@ def beside(x: jax.Array, goal: jax.Array) -> jax.Array:
 @beside.defjvp
 def _beside_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
     return beside(*primals), tangents[0]
+
+
+@jax.custom_jvp
+def held(w: jax.Array, nearest: jax.Array) -> jax.Array:
+    """Return `w`, a point of a set without an inside, with the derivative of its projection `nearest`."""
+    return w
+
+
+@held.defjvp
+def _held_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
+    return primals[0], tangents[1].astype(primals[0].dtype)

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxreg._groups import from_rows, per_row, rounding, to_rows
 from jaxreg._hyperparameters import Number, known
-from jaxreg._precision import eps, wide
+from jaxreg._precision import eps, held, wide
 from jaxreg._protocols import Limits
 from jaxreg.constraints._bounds import bounds
 from jaxreg.constraints._box_and_norm import root, row_norms
@@ -39,7 +39,7 @@ def nearest_of_sum_in_box(w: jax.Array, total: Number, box: Limits, axes: tuple[
         surplus = jnp.sum(jnp.clip(y, lows, highs), axis=1, keepdims=True) - totals
         y = y - surplus / jnp.maximum(free, 1)
     nearest = from_rows(jnp.clip(y, lows, highs).astype(w.dtype), w.shape, axes)
-    return jnp.where(from_rows(jnp.broadcast_to(inside, x.shape), w.shape, axes), w, nearest)
+    return jnp.where(from_rows(jnp.broadcast_to(inside, x.shape), w.shape, axes), held(w, nearest), nearest)
 
 
 def _shift(x: jax.Array, lows: jax.Array, highs: jax.Array, totals: jax.Array) -> jax.Array:

@@ -10,7 +10,7 @@ from jaxreg._checks import check
 from jaxreg._complex import adjoint
 from jaxreg._groups import from_rows, group_axes, limit_of_groups, rounding, to_rows
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, known, static
-from jaxreg._precision import as_wide, eps, real_dtype, wide
+from jaxreg._precision import as_wide, eps, held, real_dtype, wide
 from jaxreg._protocols import Constraint
 from jaxreg._sharding import partitioned
 from jaxreg._singular_values import clipped, clipped_by_products, lowered, polar, polar_by_products
@@ -140,7 +140,7 @@ class Orthonormal(Constraint):
         else:
             nearest, off = polar(matrix)
         rounded = from_rows(nearest.T, w.shape, axes).astype(w.dtype)
-        return jnp.where(off <= slack, w, rounded)
+        return jnp.where(off <= slack, held(w, rounded), rounded)
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxreg._checks import check
 from jaxreg._groups import group_norms, limit_of_groups, rounding
 from jaxreg._hyperparameters import Number, hyperparameters
-from jaxreg._precision import eps, wide
+from jaxreg._precision import eps, held, wide
 from jaxreg._protocols import Constraint
 from jaxreg.constraints._norms import MinMaxNorm
 
@@ -66,17 +66,6 @@ def tree_norm(tree: Any) -> jax.Array:
     return group_norms(jnp.stack(norms or [jnp.zeros((), jnp.float32)]), (0,)).reshape(())
 
 
-@jax.custom_jvp
-def _held(leaf: jax.Array, end: jax.Array) -> jax.Array:
-    # `leaf` where the norm holds. It moves as the projection does around it: along the sphere, never off it.
-    return leaf
-
-
-@_held.defjvp
-def _held_jvp(primals: Any, tangents: Any) -> Any:
-    return primals[0], tangents[1].astype(primals[0].dtype)
-
-
 @hyperparameters
 class TreeNorm(Constraint):
     """Norm of all arrays together exactly `radius`: {W₁ … W_k : Σ ‖W_i‖² = radius²}, by one factor for all.
@@ -124,10 +113,10 @@ class TreeNorm(Constraint):
         fixed = jax.lax.stop_gradient(safe)  # leaves a norm of 1 to differentiate, whose square does not underflow
         even = count**-0.5
         directions = [jnp.where(norm == 0, even, (wide(leaf) / fixed) / (safe / fixed)) for leaf in leaves]
-        moved = [direction * self.radius for direction in directions]
-        ends = [
-            jnp.where(inside, _held(leaf, end), end.astype(leaf.dtype)) for leaf, end in zip(leaves, moved, strict=True)
+        moved = [
+            (direction * self.radius).astype(leaf.dtype) for leaf, direction in zip(leaves, directions, strict=True)
         ]
+        ends = [jnp.where(inside, held(leaf, end), end) for leaf, end in zip(leaves, moved, strict=True)]
         return jax.tree.unflatten(structure, ends)
 
     def lmo(self, direction: Any) -> Any:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxreg._checks import check, refuse_complex
 from jaxreg._groups import directions, from_rows, group_axes, per_row, rounding, simplex_rows, to_rows
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, static
-from jaxreg._precision import eps, inwards, tiny, wide
+from jaxreg._precision import eps, held, inwards, tiny, wide
 from jaxreg._protocols import Constraint, Limits
 from jaxreg._sharding import partitioned
 
@@ -71,7 +71,8 @@ class Simplex(Constraint):
         totals = per_row(self.total, wide(w), axes)
         off = jnp.abs(jnp.sum(x, axis=1, keepdims=True) - totals)
         inside = jnp.all(x >= 0, axis=1, keepdims=True) & (off <= sum_tolerance(x, w, axes))
-        rows = jnp.where(inside, to_rows(w, axes), simplex_rows(x, totals).astype(w.dtype))
+        own, nearest = to_rows(w, axes), simplex_rows(x, totals).astype(w.dtype)
+        rows = jnp.where(inside, held(own, nearest), nearest)
         return from_rows(rows, w.shape, axes)
 
     @partitioned()
@@ -139,7 +140,8 @@ class SumTo(Constraint):
         moved = x - jax.lax.stop_gradient(x[:, :1])
         for _ in range(3):  # what the sum of large weights rounds off, the next round takes away
             moved = moved + (totals / x.shape[1] - jnp.mean(moved, axis=1, keepdims=True))
-        rows = jnp.where(off <= sum_tolerance(x, w, axes), to_rows(w, axes), moved.astype(w.dtype))
+        inside, own, nearest = off <= sum_tolerance(x, w, axes), to_rows(w, axes), moved.astype(w.dtype)
+        rows = jnp.where(inside, held(own, nearest), nearest)
         return from_rows(rows, w.shape, axes)
 
     def group_sum(self) -> Number:

@@ -79,3 +79,29 @@ def test_the_slope_on_a_sphere_by_its_radius_is_the_direction():
     for rule in (jr.FrobeniusSphere, lambda radius: jr.MinMaxNorm(radius, radius)):
         slope = jax.jacobian(lambda radius, rule=rule: rule(radius)(jnp.asarray(w)))(5.0)
         np.testing.assert_allclose(slope, w / 5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [jr.SumTo(1.0), jr.Simplex(1.0), jr.Intersection(jr.SumTo(1.0), jr.Box(-5.0, 5.0))],
+    ids=["sum", "simplex", "sum in a box"],
+)
+def test_on_a_plane_the_projection_moves_along_it(rule):
+    outer = np.random.default_rng(4).normal(size=(6, 4)).astype(np.float32)
+    w = np.asarray(rule(np.random.default_rng(5).uniform(0.1, 0.3, size=(6, 4)).astype(np.float32)))
+    np.testing.assert_array_equal(rule(w), w)
+    assert np.all(w > 0)
+    slope = jax.grad(lambda w: jnp.sum(rule(w) * outer))(w)
+    np.testing.assert_allclose(slope, outer - outer.mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_on_orthonormal_matrices_the_projection_moves_along_them(fast):
+    rng = np.random.default_rng(6)
+    w = np.asarray(jr.Orthonormal()(jnp.asarray(rng.normal(size=(6, 3)), jnp.float32)))
+    outer = rng.normal(size=(6, 3))
+    slope = jax.grad(lambda w: jnp.sum(jr.Orthonormal(fast=fast)(w) * outer))(w)
+    # The tangent at W are the Z with Wᵀ Z + Zᵀ W = 0 (Edelman, Arias and Smith, 1998).
+    double = w.astype(float)
+    even = double.T @ outer
+    np.testing.assert_allclose(slope, outer - double @ (even + even.T) / 2, atol=1e-4)
