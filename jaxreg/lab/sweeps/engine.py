@@ -19,7 +19,7 @@ from jaxreg.lab.sweeps.interrupt import Interrupt
 from jaxreg.lab.sweeps.memory import InMemoryStore
 from jaxreg.lab.sweeps.options import OnChunk, SweepOptions
 from jaxreg.lab.sweeps.outputs import Run
-from jaxreg.lab.sweeps.parts import Arranged, alone, arrange, points_of
+from jaxreg.lab.sweeps.parts import Arranged, Part, alone, arrange
 from jaxreg.lab.sweeps.program import Program
 from jaxreg.lab.sweeps.progress import Progress
 from jaxreg.lab.sweeps.runners import ChunkResult, ChunkRunner, LocalRunner
@@ -150,7 +150,7 @@ def _prepared(arranged: Arranged, options: SweepOptions) -> Callable[[], xr.Data
             for part, after in zip_longest(parts, parts[1:]):
                 if after is not None:  # it compiles while this one runs
                     after.start()
-                _fill(part.runner, part.store, options)
+                _fill(part, options)
                 part.runner.close()
         finally:
             arranged.close()
@@ -163,8 +163,9 @@ def _prepared(arranged: Arranged, options: SweepOptions) -> Callable[[], xr.Data
     return finish
 
 
-def _fill(runner: ChunkRunner, store: Store | InMemoryStore, options: SweepOptions) -> None:
+def _fill(part: Part, options: SweepOptions) -> None:
     """Compute the missing chunks of this process's share."""
+    runner, store = part.runner, part.store
     chunks = store.manifest.chunks
     share = range(jax.process_index(), len(chunks), jax.process_count())
     missing = [number for number in share if store.read(number) is None]
@@ -189,7 +190,7 @@ def _fill(runner: ChunkRunner, store: Store | InMemoryStore, options: SweepOptio
             claims.release(number)
             shown.advance(number, result.arrays)
             if options.on_chunk is not None:
-                options.on_chunk(points_of(store, number), dict(result.arrays))
+                options.on_chunk(part.points(number), dict(result.arrays))
     if interrupt.requested:
         raise KeyboardInterrupt(store.describe("run the same again to go on from there"))
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 from jaxreg.lab.sweeps.boxes import Box, Design
 from jaxreg.lab.sweeps.dataset import Coordinates
-from jaxreg.lab.sweeps.grid import Grid, make_grid, storable
+from jaxreg.lab.sweeps.grid import SOME, Grid, make_grid, storable
 from jaxreg.lab.sweeps.growth import cut_labels, extended, newest, resumed, rows_there, take_over
 from jaxreg.lab.sweeps.joined import JOINED, Chunked, Joined, as_dataset, union, write_joined
 from jaxreg.lab.sweeps.lanes import BATCHED
@@ -31,6 +31,17 @@ class Part:
     runner: ChunkRunner
     store: Store | InMemoryStore
     whole: Chunked
+
+    def points(self, number: int) -> dict[str, np.ndarray]:
+        """Return the coordinates of the lanes of a chunk. An axis that has settings is not numbered beside them."""
+        lanes = np.array(self.store.manifest.chunks.lanes(number))
+        if SOME in (own := self.store.coords() or {}):
+            lanes = own[SOME][1][lanes]
+        dims = self.whole.manifest.dims
+        places = dict(zip(dims, np.unravel_index(lanes, tuple(dims.values())), strict=True))
+        along = {name: (dim, values) for name, (dim, values) in (self.whole.coords() or {}).items() if dim in places}
+        described = {dim for name, (dim, _) in along.items() if name != dim}
+        return {name: values[places[dim]] for name, (dim, values) in along.items() if name not in described}
 
     def start(self) -> None:
         """Compile ahead of the first chunk, if a chunk is missing."""
@@ -57,16 +68,6 @@ class Arranged:
         """Start no more chunks."""
         for part in self.parts:
             part.runner.close()
-
-
-def points_of(store: Store | InMemoryStore, number: int) -> dict[str, np.ndarray]:
-    """Return the coordinates of the lanes of a chunk. An axis that has settings is not numbered beside them."""
-    dims = store.manifest.dims
-    lanes = np.array(store.manifest.chunks.lanes(number))
-    places = dict(zip(dims, np.unravel_index(lanes, tuple(dims.values())), strict=True))
-    along = {name: (dim, values) for name, (dim, values) in (store.coords() or {}).items() if dim in places}
-    described = {dim for name, (dim, _) in along.items() if name != dim}
-    return {name: values[places[dim]] for name, (dim, values) in along.items() if name not in described}
 
 
 def alone(runner: ChunkRunner, grid: Grid) -> Arranged:

@@ -128,6 +128,20 @@ def test_designs_grow(case: tuple[Any, ...], tmp_path: Path) -> None:
     assert before.sizes == sweep(run, few, chunk=2).sizes
 
 
+def test_new_lanes_are_handed_over_with_their_points(tmp_path: Path) -> None:
+    def run(lr: Any, seed: Any) -> dict[str, Any]:
+        return {"y": 10 * lr + seed}
+
+    seen: list[tuple[Any, ...]] = []
+
+    def note(points: dict[str, Any], arrays: dict[str, Any]) -> None:
+        seen.extend(zip(points["lr"], points["seed"], arrays["y"], strict=True))
+
+    for lrs, seeds in (([1.0, 3.0], [0, 1]), ([1.0, 2.0, 3.0], [0, 1, 2])):
+        sweep(run, {"config": points(lr=lrs), "seed": seeds}, tmp_path, on_chunk=note)
+    assert sorted(seen) == [(lr, seed, 10 * lr + seed) for lr in (1.0, 2.0, 3.0) for seed in range(3)]
+
+
 @pytest.mark.parametrize(
     ("run", "over", "message"),
     [
@@ -159,7 +173,9 @@ def test_an_unfinished_sweep_grows_and_is_seen_while_it_does(tmp_path: Path) -> 
 
     with pytest.raises(RuntimeError, match="enough"):
         sweep(net, more, tmp_path, on_chunk=stop)
-    with pytest.raises(ValueError, match=r"2 of 5 chunks .* are missing: run the same sweep again .* partial=True"):
+    with pytest.raises(
+        ValueError, match=r"2 of 5 chunks .* are missing or cut short: run the same sweep again .* partial=True"
+    ):
         open_store(tmp_path)
     assert open_store(tmp_path, partial=True).attrs["unfinished"] == 18 - 8 - 4
     found, computed = grow(tmp_path, more)
