@@ -1,6 +1,9 @@
 """A dry run of a chain: whether each of its links does what it is there for."""
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +29,8 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     """Report what a chain does wrong, seen in two dry-run steps: one sentence per fault, none if it is right.
 
     A wrong order of links trains without an error. A dry run finds updates that climb the loss (a learning rate whose
-    sign is applied twice, or not at all), a constraint that is not met behind the chain, and a penalty or decay that
-    makes weights grow, that an adaptive optimiser rescales, or that changes nothing.
+    sign is applied twice, or not at all), several optimisers in one chain, a constraint that is not met behind the
+    chain, and a penalty or decay that makes weights grow, that an adaptive optimiser rescales, or that changes nothing.
 
     Args:
         tx: An optimiser with links of jaxreg in it. `jaxreg.regularize` makes one that is right.
@@ -93,12 +96,31 @@ class _DryRun:
         against = jax.tree.map(jnp.negative, self.gradient)
         along = _dot(_minus(self.moved(self.gradient, [], 1), self.moved(against, [], 1)), self.gradient)
         if along < 0:
-            return []
+            turns = self._turns()
+            return (
+                []
+                if turns == 1
+                else [
+                    f"The updates change their sign {turns} times on their way through the chain: give it one finished "
+                    "optimiser, not several"
+                ]
+            )
         what = "do not depend on the gradient" if along == 0 else "follow the gradient uphill"
         return [
             f"The updates {what}: give the chain one finished optimiser, such as optax.adam(1e-3), or end it in one "
             "optax.scale_by_learning_rate, not both"
         ]
+
+    def _turns(self) -> int:
+        # How often links turn the updates from uphill to downhill or back: once, in the optimiser.
+        against = jax.tree.map(jnp.negative, self.gradient)
+        with Watch(without=self.links):
+            stages = [
+                _stages(self.tx.update, g, self.tx.init(self.start), self.start) for g in (self.gradient, against)
+            ]
+        slopes = [float(_dot(_minus(up, down), self.gradient)) for up, down in zip(*stages, strict=True)]
+        signs = [1.0, *(slope for slope in slopes if slope)]
+        return sum(before * after < 0 for before, after in pairwise(signs))
 
     def pull(self, link: Link) -> list[str]:
         """Report a penalty or decay that does not pull weights to where it is smaller."""
@@ -149,6 +171,17 @@ class _DryRun:
         slopes = jax.tree.map(jnp.conj, jax.grad(lambda params: penalty(params, rules, 0))(self.start))
         arrays = zip(leaves(self.start), jax.tree.leaves(slopes), jax.tree.leaves(change), strict=True)
         return [(leaf.path, slope, moved) for leaf, slope, moved in arrays if jnp.any(slope)]
+
+
+def _stages(update: Callable[..., Any], updates: Tree, state: Any, params: Tree) -> list[Tree]:
+    # The updates behind each link of a chain: Optax keeps the links in the closure of the chain's update.
+    links = inspect.getclosurevars(update).nonlocals.get("update_fns") if inspect.isfunction(update) else None
+    if links is None:
+        return [update(updates, state, params)[0]]
+    stages: list[Tree] = [updates]
+    for link, own in zip(links, state, strict=True):
+        stages += _stages(link, stages[-1], own, params)
+    return stages
 
 
 def _by_kind(rules: Rules, params: Tree) -> tuple[dict[str, Rule], dict[str, Rule]]:

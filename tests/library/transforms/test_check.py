@@ -73,10 +73,10 @@ def in_order(names):
 
 
 def is_right(names):
-    """Whether the chain goes downhill, each penalty of it shrinks weights, and the constraint is met behind it."""
+    """Whether one optimiser goes downhill, each penalty shrinks weights, and the constraint is met behind the chain."""
     bare = [name for name in names if name in OPTIMISERS]
     g = GRADIENTS[0]
-    if np.sum((path(bare, START, [g]) - path(bare, START, [-g])) * g) >= 0:
+    if len(bare) > 1 or np.sum((path(bare, START, [g]) - path(bare, START, [-g])) * g) >= 0:
         return False
     for name in set(names) & {"penalize", "decay", "proximal"}:
         only = [n for n in names if n in OPTIMISERS or n == name]
@@ -111,6 +111,15 @@ def test_every_order_of_four_links_is_reported_or_right(first):
     for names in permutations(LINKS, 4):
         if names[0] == first:
             holds(names)
+
+
+@pytest.mark.parametrize("links", [("sgd", "adam", "adamw"), ("adam", "scale_by_learning_rate", "sgd")])
+def test_a_third_optimiser_whose_sign_cancels_is_reported(links):
+    tx = optax.chain(optax.chain(*(LINKS[name] for name in links[:2])), LINKS[links[2]])
+    (fault,) = jr.check(tx, PARAMS)
+    assert fault.startswith("The updates change their sign 3 times")
+    single = optax.chain(optax.clip(1.0), optax.scale_by_adam(), optax.trace(0.9), optax.scale(-RATE))
+    assert jr.check(single, PARAMS) == []
 
 
 def test_there_are_right_and_wrong_orders():
