@@ -127,6 +127,7 @@ def _part(
         program = Program(box.run, grid, chunk, options.devices, arranged=arranged)
         if compiled is not None:
             program.compile_as(compiled)
+        program.names_cores = old is None or "cores" in old.manifest.identity
         return program
 
     def runner_of(lanes: np.ndarray | None) -> ChunkRunner:

@@ -125,6 +125,7 @@ class Program:
             self._loaded.clear()
             self.chunk = -(-self.chunk // 2)
         self._width = self.chunk
+        self.names_cores = True
 
     def compile_as(self, compiled: str) -> None:
         """Take the options that a store says it was compiled with, which depend on the number of lanes else."""
@@ -163,9 +164,14 @@ class Program:
             "platform": f"{device.platform} {device.device_kind} {machine.machine()}",
             "compiled": _written(self._options),
             **({"lanes": self.arranged} if self.arranged != BATCHED else {}),
-            **({"cores": str(cores())} if device.platform == "cpu" and is_split(self._traced.jaxpr.jaxpr) else {}),
+            **({"cores": str(cores())} if self._is_split else {}),
             **({"callbacks": ", ".join(callbacks)} if callbacks else {}),
         }
+
+    @property
+    def _is_split(self) -> bool:
+        """Whether the number of cores may change bits, and the store does not date from before it was recorded."""
+        return self.names_cores and self.devices[0].platform == "cpu" and is_split(self._traced.jaxpr.jaxpr)
 
     @cached_property
     def _text(self) -> str:

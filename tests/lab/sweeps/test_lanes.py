@@ -10,7 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxreg.lab import MLP, Problem, Recipe, fit, linen, tutorial_moons
+from jaxreg.lab import MLP, Problem, Recipe, fit, linen, open_store, tutorial_moons
+from jaxreg.lab.sweeps import program
 from jaxreg.lab.sweeps.chunk_size import cores
 from jaxreg.lab.sweeps.engine import sweep
 from jaxreg.lab.sweeps.grid import make_grid
@@ -118,3 +119,17 @@ def test_cores_name_the_sweeps_whose_bits_depend_on_them(case: Any) -> None:
     run, split = case
     identity = Program(run, make_grid({"x": [1.0, 2.0]})).identity
     assert identity.get("cores") == (str(cores()) if split else None)
+
+
+def test_a_store_from_before_cores_were_recorded_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(x: jax.Array) -> dict[str, jax.Array]:
+        return {"total": (jnp.arange(40_000, dtype=jnp.float32) * x).sum()}
+
+    over = {"x": [1.0, 2.0, 3.0]}
+    with monkeypatch.context() as before:
+        before.setattr(program, "is_split", lambda jaxpr: False)
+        whole = sweep(run, over, tmp_path, chunk=1, progress=False)["total"].values.tolist()
+    assert "cores" not in open_store(tmp_path).attrs
+    (tmp_path / "chunk-00000001.npz").unlink()
+    assert sweep(run, over, tmp_path, chunk=1, progress=False)["total"].values.tolist() == whole
+    assert sweep(run, over, tmp_path / "new", chunk=1, progress=False).attrs["cores"] == str(cores())
