@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike
 
 from jaxreg.lab.plots.theme import BLACK, BLUE, GREY
 
+_TICKS = ((4, 5), (6, 3), (99, 2))
+"""Letters of the longest label under the axis, and steps between labels that have room beside each other."""
+
 
 def forest(
     ax: Axes,
@@ -76,7 +79,12 @@ def forest(
     ax.tick_params(axis="y", length=0)
     ax.grid(visible=False, axis="y")
     ax.spines["left"].set_visible(False)
-    ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+g}".replace("-", "\N{MINUS SIGN}") if x else "0"))
+    longest = max(len(_signed(x, 0)) for x in MaxNLocator(5).tick_values(low, high))
+    ax.xaxis.set_major_locator(MaxNLocator(next(count for letters, count in _TICKS if longest <= letters)))
+    ax.xaxis.set_major_formatter(FuncFormatter(_signed))
     ax.set_xlabel(xlabel)
     return ax
+
+
+def _signed(x: float, _: int | None) -> str:
+    return f"{x:+.6g}".replace("-", "\N{MINUS SIGN}") if x else "0"

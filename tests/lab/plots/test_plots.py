@@ -1,5 +1,6 @@
 import ast
 import io
+import itertools
 import pathlib
 
 import numpy as np
@@ -221,6 +222,17 @@ def test_a_forest_plot_shows_everything_unless_told_otherwise(ax):
     assert low < -0.4
     assert high > 6.0
     assert not [line for line in ax.lines if line.get_marker() in "<>"]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-4, 1e4])
+def test_labels_of_a_forest_plot_do_not_run_into_each_other(ax, scale):
+    plots.forest(ax, ["a"], [[0.1 * scale, -0.03 * scale, 0.6 * scale]])
+    ax.set_position([0.2, 0.2, 0.35, 0.7])  # as narrow as one of two panels
+    ax.figure.draw_without_rendering()
+    low, high = ax.get_xlim()
+    labels = [each for each in ax.get_xticklabels() if low <= each.get_position()[0] <= high]
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
 def test_a_forest_plot_of_other_shapes_is_refused(ax):
