@@ -19,7 +19,7 @@ class Details:
     """Details on the outer folds of the first repeat.
 
     Attributes:
-        recall: Share of the rows of each class that are told right; empty for numbers.
+        recall: Share of the rows of each class that are predicted right; empty for numbers.
         auc: Area under the curve of each class against the rest; NaN where a class fills all rows or none.
         importance: Loss that permuting each block of inputs adds.
     """

@@ -69,7 +69,8 @@ def test_a_study_says_its_claim_and_its_command(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_study_runs_in_its_quick_form(name, tmp_path, capsys):
+def test_a_study_runs_in_its_quick_form(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")  # a narrow terminal breaks sentences into lines
     study = studies.find_study(name)
     studies.run([name], {"draws": 2, "seeds": 1}, tmp_path, quick=True)
     printed = capsys.readouterr().out

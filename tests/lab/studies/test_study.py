@@ -6,6 +6,7 @@ import math
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_an_experiment_prints_its_tables_and_writes_its_report(tiny):
     assert done.returncode == 0, done.stderr
     for label in ("none", "unit_norm", "max_norm(1)", "min_max_norm(1.3, 1.3)"):
         assert re.search(rf"^{re.escape(label)} ", done.stdout, re.MULTILINE), label
-    assert "No lane diverged." in done.stdout
+    assert "No run diverged." in done.stdout
     report = folder / "out" / "weight_constraints" / "report.html"
     assert done.stdout.rstrip().endswith(str(report.resolve()))
     text = report.read_text("utf-8")
@@ -95,14 +96,27 @@ def test_the_same_command_reads_what_is_there(tiny):
     assert again.stdout.splitlines()[:-2] == first.stdout.splitlines()[:-2]
 
 
-def test_another_size_in_the_same_folder_is_refused_and_loses_nothing(tiny):
+def test_other_epochs_in_the_same_folder_are_refused_and_lose_nothing(tiny):
     folder, _ = tiny
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-    other = experiment("weight_constraints", "--seeds", 3, *TINY[2:], cwd=folder)
+    other = experiment("weight_constraints", *TINY[:4], "--epochs", 30, *TINY[6:], cwd=folder)
     assert other.returncode == 2
     assert "Traceback" not in other.stderr
     assert "another sweep" in other.stderr
     assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
+
+
+def test_more_seeds_in_the_same_folder_are_added_to_those_that_are_there(tiny, tmp_path):
+    before = open_study(tiny[0] / "out" / "weight_constraints").published
+    folder = tmp_path / "out"
+    shutil.copytree(tiny[0] / "out", folder)
+    chunks = {file: file.stat().st_mtime_ns for file in folder.rglob("chunk-*.npz")}
+    more = experiment("weight_constraints", "--seeds", 3, *TINY[2:], cwd=tmp_path)
+    assert more.returncode == 0, more.stderr
+    assert {file: file.stat().st_mtime_ns for file in chunks} == chunks
+    after = open_study(folder / "weight_constraints").published
+    assert (before.sizes["seed"], after.sizes["seed"]) == (2, 3)
+    np.testing.assert_array_equal(after["test_loss"].sel(seed=before["seed"]), before["test_loss"])
 
 
 REFUSED = {
@@ -255,10 +269,10 @@ def test_regression_over_draws_and_seeds_with_several_strengths_a_recipe_and_a_m
     assert (last["weight"].sel(recipe="idle") == 0).all()
     assert (last["weight"].sel(recipe="L2(50, 0)") < last["weight"].sel(recipe="none")).all()
     _, shown, _ = tables.contents(Source("study", results))
-    assert shown[0].columns[1:4] == ["test RMSE", "change", "better in"]
+    assert {"test squared error", "test RMSE", "change in RMSE", "RMSE better in"} <= set(shown[0].columns)
     assert shown[1].columns == ["recipe", "‖hidden/kernel‖", "‖output/kernel‖", "weight"]
     text = report([tmp_path / "s"], tmp_path / "r.html").read_text("utf-8")
-    assert "Holds: " in text
+    assert "✓ holds" in text
     assert "RMSE" in text
     assert "squared error" in text
     assert "cross-entropy" not in text.lower()
