@@ -13,8 +13,8 @@ from jaxreg.lab.studies.results import NONE
 
 _LETTER = 0.072  # inches
 _CAPTION = (
-    "A line is the interval of the mean change; a filled point is one whose interval leaves out no change. An arrow "
-    "points at what is worse than the picture shows."
+    "A line is the confidence interval of the mean change. A point is filled if its interval excludes zero. An arrow "
+    "points to worse values outside the picture."
 )
 
 

@@ -146,7 +146,7 @@ def _code(source: Source) -> list[Block]:
     if not code:
         return []
     used = [name for name in _PLACES if f"jr.{name}(" in code]
-    told: list[Piece] = ["As a link" if len(used) == 1 else "As links", " of an Optax chain"]
+    told: list[Piece] = ["In an Optax chain"]
     for name in used:
         told += [", ", Code(name), f" {_PLACES[name]}"]
     told.append(":")

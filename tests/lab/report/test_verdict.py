@@ -168,12 +168,12 @@ def test_a_recipe_of_another_name_is_advised_by_it(tmp_path):
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
-        ("jr.penalize({}),\njr.project({})", "As links of an Optax chain, penalize first, project last:"),
-        ("jr.project({})", "As a link of an Optax chain, project last:"),
-        ("jr.proximal({}, 0.1)", "As a link of an Optax chain, proximal behind the learning rate:"),
+        ("jr.penalize({}),\njr.project({})", "In an Optax chain, penalize first, project last:"),
+        ("jr.project({})", "In an Optax chain, project last:"),
+        ("jr.proximal({}, 0.1)", "In an Optax chain, proximal behind the learning rate:"),
         (
             "jr.decay({})",
-            "As a link of an Optax chain, decay between the optimiser's direction and the learning rate:",
+            "In an Optax chain, decay between the optimiser's direction and the learning rate:",
         ),
         ("", None),
     ],
@@ -185,7 +185,7 @@ def test_each_link_is_given_its_place(code, sentence, tmp_path):
     record["arms"][0][4][-1] = code
     file.write_text(json.dumps(record))
     _, text = told(file.parent)
-    assert ("of an Optax chain" in text) == bool(code)
+    assert ("In an Optax chain" in text) == bool(code)
     assert not code or f"{sentence}\nimport jaxreg as jr\n\n{code}" in text
 
 
