@@ -21,6 +21,9 @@ STUDIES, ROWS = (
     for part in README.split("\n## What the tutorials ask", 1)
 )
 NAMES = [COMMAND.search(row).group(1) for row in STUDIES]
+RESEMBLED = {"l1_l2", "layers", "max_norm", "axis_dense", "penalty_or_constraint", "weights_in_sets", "cnn_presets",
+           "lstm_digits"}  # fmt: skip
+"""Studies that others resemble in model, data and kind of arms; they run with the slow tests."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,7 +71,7 @@ def test_a_study_says_its_claim_and_its_command(name):
     assert re.search(rf"^Command: jaxreg run {name}$", rest, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in RESEMBLED)) for name in NAMES])
 def test_a_study_runs_in_its_quick_form(name, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")  # a narrow terminal breaks sentences into lines
     study = studies.find_study(name)
