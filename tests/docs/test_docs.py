@@ -37,7 +37,11 @@ MODULES = sorted(
 )
 
 
-@pytest.mark.parametrize("page", PAGES)
+LONG = {page for page in PAGES if "/tutorials/" in page} | {"docs/recipes/large-models.md"}
+"""Pages that train for half a minute: with the slow tests."""
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.slow] * (page in LONG)) for page in PAGES])
 def test_pages_print_what_they_say(page):
     assert RUN((ROOT / page).read_text("utf-8"), page) == []
 
