@@ -150,7 +150,7 @@ def _stored(file: Path) -> dict[str, str]:
     folder = file.parent
     date = datetime.fromtimestamp(file.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
     kept = folder / _VERDICT
-    told = kept.read_text("utf-8").strip() if kept.is_file() else f"verdict by jaxreg show {folder}"
+    told = kept.read_text("utf-8", "replace").strip() if kept.is_file() else f"verdict by jaxreg show {folder}"
     return {"folder": str(folder), "date": date, "size": _size(folder), "verdict": told}
 
 
@@ -161,9 +161,9 @@ def _size(folder: Path) -> str:
         recipes = sum(each["dims"].get("strength", 1) for each in manifests)
         dims = manifests[0]["dims"]
         sizes = {"recipe": recipes, "seed": dims["seed"], "draw": dims["draw"]}
-    except (OSError, ValueError, KeyError, IndexError):
+        return ", ".join(f"{count} {name}{'s' * (count > 1)}" for name, count in sizes.items())
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):  # damaged, or not there yet
         return "not finished"
-    return ", ".join(f"{count} {name}{'s' * (count > 1)}" for name, count in sizes.items())
 
 
 def experiments() -> dict[str, Path]:

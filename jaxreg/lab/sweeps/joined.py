@@ -223,11 +223,11 @@ def absolute(store: Chunked) -> Chunked:
     return Store(store.path.absolute(), store.manifest) if isinstance(store, Store) else store
 
 
-def needed_chunks(store: Chunked) -> list[int]:
+def needed_chunks(store: Chunked) -> range | set[int]:
     """Return the numbers of the chunks that hold the lanes of a store, -1 for lanes that are nowhere."""
     if not isinstance(store, Joined):
-        return list(range(store.count))
-    return np.unique(store.find(np.arange(store.manifest.lanes))[0]).tolist()
+        return range(store.count)  # not written out: a manifest may claim any number of lanes
+    return set(np.unique(store.find(np.arange(store.manifest.lanes))[0]).tolist())
 
 
 def _map_file(path: Path, manifest: Manifest) -> Path:
@@ -302,15 +302,12 @@ class _Entrypoint(BackendEntrypoint):
     def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None, partial: bool = False) -> xr.Dataset:
         path = Path(filename_or_obj)
         store = open_any(path)
-        count, there = store.count, store.present()
-        if isinstance(store, Joined):
-            needed = set(needed_chunks(store))
-            count, there = len(needed), there & needed
-        missing = count - len(there)
+        needed = needed_chunks(store)
+        missing = len(needed) - sum(number in needed for number in store.present())
         if missing and not partial:
             raise ValueError(
-                f"{missing} of {count} chunks of {path} are missing: run the same sweep again to complete it, or open "
-                "what is there with partial=True"
+                f"{missing} of {len(needed)} chunks of {path} are missing: run the same sweep again to complete it, or "
+                "open what is there with partial=True"
             )
         if store.coords() is None:
             raise ValueError(f"the coordinates of {path} are damaged: run the same sweep again to mend them")

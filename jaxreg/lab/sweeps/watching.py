@@ -56,8 +56,9 @@ class Watch:
         scalars = [
             name for name, v in store.manifest.outputs.items() if not v.shape and np.dtype(v.dtype).kind in "iuf"
         ]
-        for number in needed_chunks(store):
-            if number < 0 or store.file(number) in self._seen or not store.has(number):
+        needed = needed_chunks(store)
+        for number in sorted(store.present()):
+            if number not in needed or store.file(number) in self._seen:
                 continue
             arrays = store.read(number)
             if arrays is None:

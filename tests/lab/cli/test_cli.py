@@ -160,6 +160,18 @@ def test_the_list_names_results_without_a_verdict_and_results_that_are_not_finis
     assert half["size"] == "not finished"
 
 
+@pytest.mark.parametrize("manifest", ["[1]", '{"dims": [2]}', '{"dims": {"seed": "a", "draw": null}}', "{"])
+def test_the_list_goes_on_past_damaged_results(manifest, tmp_path, monkeypatch, capsys):
+    folder = make_study(tmp_path / "results" / "old", draws=4)
+    for file in folder.glob("fresh/*/manifest.json"):
+        file.write_text(manifest)
+    (folder / "verdict.txt").write_bytes(b"\xff L2")
+    monkeypatch.chdir(tmp_path)
+    studies.list_all(as_json=True)
+    (old,) = json.loads(capsys.readouterr().out)["stored"]
+    assert (old["size"], old["verdict"]) == ("not finished", "\N{REPLACEMENT CHARACTER} L2")
+
+
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_stored_results_are_shown_in_the_width_of_the_terminal(width, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", str(width))

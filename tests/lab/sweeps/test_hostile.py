@@ -17,6 +17,7 @@ from jaxreg.lab.sweeps.engine import sweep
 from jaxreg.lab.sweeps.joined import open_store
 from jaxreg.lab.sweeps.manifest import Manifest
 from jaxreg.lab.sweeps.store import COORDS, MANIFEST, _seal, open_folder
+from jaxreg.lab.sweeps.watching import Watch
 
 AXIS = {"x": [1.0, 2.0, 3.0], "seed": [0, 1]}
 
@@ -152,6 +153,10 @@ def test_many_lanes_that_are_not_there_are_counted_at_once(tmp_path: Path) -> No
     assert "499999999997 of 500000000000 chunks" in refused(tmp_path)
     file.write_bytes(sealed({**whole, "dims": {"x": 10**9, "seed": 10**3}, "chunk": 2**31 - 1}))
     assert "466 of 466 chunks" in refused(tmp_path)
+    file.write_bytes(sealed({**whole, "dims": {"x": 10**9, "seed": 10**3}}))
+    watched = Watch(tmp_path)
+    watched.refresh()
+    assert (watched.lanes, watched.finished) == (10**12, 6)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
