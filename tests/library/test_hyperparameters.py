@@ -110,7 +110,7 @@ def test_numbers_outside_of_an_interval_are_refused(interval):
 
 @pytest.mark.parametrize("every", [np.int32(2), np.uint8(2), 2])
 def test_whole_numbers_of_numpy_are_whole_numbers(every):
-    tx, w = jr.project(jr.NonNeg(), every=every), jnp.array([-1.0])
+    tx, w = jr.project({".*": jr.NonNeg()}, every=every), jnp.array([-1.0])
     state, seen = tx.init(w), []
     for _ in range(2):
         updates, state = tx.update(jnp.zeros(1), state, w)
