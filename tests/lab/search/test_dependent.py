@@ -3,7 +3,6 @@
 import json
 import sys
 
-import jax
 import numpy as np
 import pytest
 
@@ -15,15 +14,9 @@ from jaxreg.lab.search.dealing import deal_groups, deal_time
 from jaxreg.lab.search.folds import Split, forward_splits, trained_on
 from jaxreg.lab.search.nested import choose, nested, outer_splits
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 SMALL = {"methods": ("L2",), "quick": True, "hidden": (8,), "epochs": 60, "folds": 3, "repeats": 1}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_quickly():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.config.update("jax_compilation_cache_dir", None)
 
 
 def people(count=24, times=8):

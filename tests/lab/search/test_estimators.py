@@ -1,6 +1,5 @@
 """The estimators against scikit-learn's own checks, and against their own laws: order, weights, repeats."""
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,15 +13,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from jaxreg.lab import RegularizedMLPClassifier, RegularizedMLPRegressor
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 SMALL = {"methods": ("L2",), "quick": True, "hidden_layer_sizes": 8, "epochs": 60, "folds": 3, "repeats": 1}
 SMALL |= {"learning_rate": 0.03}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_quickly():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @parametrize_with_checks([RegularizedMLPClassifier(**SMALL), RegularizedMLPRegressor(**SMALL)])

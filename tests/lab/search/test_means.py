@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
 from helpers.tables import a_model
@@ -14,15 +13,10 @@ from jaxreg.lab.search.fitted_model import LEAST, Net, load, save
 from jaxreg.lab.search.folds import PaddedRows, Setting, Split, nested_splits, searched_task, train
 from jaxreg.lab.search.means import mean_net, on_outer_folds, scales
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 ROWS, INPUTS = 40, 3
 TRIED = [Candidate("none", None, 0.0, Knobs()), Candidate("L2", 0.1, 0.1, Knobs(l2=0.1))]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_quickly():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module", params=[0, 2, 3], ids=["numbers", "two classes", "three classes"])

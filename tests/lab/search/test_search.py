@@ -42,13 +42,7 @@ from jaxreg.lab.search.summaries import (
 )
 from jaxreg.lab.training.metrics import binary_cross_entropy
 
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_quickly():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.config.update("jax_compilation_cache_dir", None)
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 
 def test_weights_are_rows_given_so_often():

@@ -4,7 +4,6 @@ import itertools
 import json
 import sys
 
-import jax
 import numpy as np
 import pytest
 from scipy import stats
@@ -20,13 +19,7 @@ from jaxreg.lab.search.folds import nested_splits
 from jaxreg.lab.search.nested import OuterFolds, choose, nested, unregularised
 from jaxreg.lab.search.rivals import BOOSTING, FOREST, KINDS, LINEAR, arrays_of, fitted, judged_rivals
 
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_quickly():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.config.update("jax_compilation_cache_dir", None)
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 
 def skewed(rows=200):
