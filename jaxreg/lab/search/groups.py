@@ -69,7 +69,8 @@ def trained(groups: Sequence[Group], parts: Sequence[Split], store: Path | None 
         parts: The splits.
         store: Folder of the sweep of the first group, or None; those of others lie beside it.
     """
-    folders = [store and (store.with_name(f"{store.name}-{place}") if place else store) for place in range(len(groups))]
+    first = None if store is None else Path(store)
+    folders = [first and (first.with_name(f"{first.name}-{place}") if place else first) for place in range(len(groups))]
     runs = [
         prepare_training(group.setting, group.table, group.tried, parts, folder)
         for group, folder in zip(groups, folders, strict=True)

@@ -12,7 +12,7 @@ from jaxreg.lab.tabular.frames import columns_of
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Numbers:
-    """Numbers, of which the missing ones get the median, and a column more says which they were.
+    """Numbers. Missing ones get the median of their column, and an extra column marks them.
 
     Args:
         fill: Median of each column.

@@ -38,10 +38,10 @@ def nothing_told(source: Source, score: str) -> Text | None:
     gains = [source.find(function) for function in (summaries.score_over_constant, summaries.loss_over_constant)]
     if not all(steps(gain.data) <= SURE for gain in gains):
         return None
-    other = "always naming the most frequent class" if found.setting.task.classes else "always naming the mean"
+    other = "always predicting the most frequent class" if found.setting.task.classes else "always predicting the mean"
     return [
-        f"Use no model: these columns do not tell the target. Against {other}, a net has {score} ",
-        *_spread(gains[0]), ", which may be chance: find columns that tell more, or more rows.",
+        f"Use no model: these columns do not predict the target. Against {other}, a net has {score} ",
+        *_spread(gains[0]), ", which may be chance: find more informative columns, or more rows.",
     ]  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def remarks(source: Source, score: str) -> list[Text]:
     if found.found.score.mean > PERFECT:
         told.append([
             f"Check the columns first: {score} ", source.at("found.score").number("mean"), " is too good to be true, "
-            "unless the target follows from them. Is each known before the target is?",
+            "unless the target follows from them. Is each of them known before the target?",
         ])  # fmt: skip
     return told + ([_at_the_edge(found)] if at_the_edge(found) else [])
 

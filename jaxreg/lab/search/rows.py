@@ -41,6 +41,8 @@ def _rows(
     # number for each row that tells it apart from others, such as that of its group, that comes back in this order.
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     for name, values in (("an input", x), ("a target", y)):
+        if np.isnan(values).any():
+            raise ValueError(f"{name} is NaN; expected numbers: fill the gaps, or search a data frame")
         if values.size and (largest := np.abs(values).max()) > LARGEST:
             raise ValueError(f"{name} is as large as {largest:g}; expected numbers up to {LARGEST:g}: scale them down")
     w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
@@ -50,7 +52,6 @@ def _rows(
         return x[kept], y[kept], w[kept], apart[kept]
     rows = np.column_stack([x, y, w])[w > 0]
     rows = rows[np.lexsort(rows.T[::-1])]
-    # Equal rows are neighbours now.
     other = np.concatenate([[True], (rows[1:, :-2] != rows[:-1, :-2]).any(axis=1)])[: len(rows)]
     if _often(int(other.sum()), len(rows), folds):
         return rows[:, :-2], rows[:, -2], rows[:, -1], np.arange(len(rows))

@@ -24,7 +24,7 @@ from jaxreg.lab.tabular import Prepared, TaskName, columns_of, prepare_columns
 from jaxreg.lab.training.tasks import BINARY, CLASSES, NUMBERS, Task
 
 NETS = "nets"
-"""What the model of a search is, unless another model is better and asked for."""
+"""Kind of the model, unless another one is better and `any_model` is given."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,7 +40,8 @@ class Search:
         spread: The variance of the target on the fold `test` of each split, in which R² counts; empty for classes.
         outer: The means of nets of each candidate on each outer fold; None if the model is a single net.
         rivals: Other models on the outer folds of the first repeat; None if they were not tried.
-        constant: What always names the most frequent class, or the mean, on each outer fold; None if it was not tried.
+        constant: Baseline that always predicts the most frequent class, or the mean, on each outer fold; None if it was
+            not tried.
         found: The choice, and estimates of how good it is.
         net: The model: the mean of nets of the chosen candidate, one of all rows and those that leave out a fold; or
             the other model that is kept.
@@ -84,13 +85,13 @@ class Search:
     def predict(self, frame: Any) -> np.ndarray:
         """Return the class or the number of each row of a data frame, in which columns are found by their names."""
         if self.model is None:
-            raise ValueError("the search was one of arrays; expected one of a data frame: call its net")
+            raise ValueError("this search was given arrays: call its net, or search a data frame")
         return self.model.predict(self.model.encoding(columns_of(frame))[0])
 
     def predict_proba(self, frame: Any) -> np.ndarray:
         """Return the probability of each class for each row of a data frame, of shape (rows, classes)."""
         if self.model is None or not self.model.classes:
-            raise ValueError("the search was not one of a data frame with classes, which have probabilities")
+            raise ValueError("probabilities need a search of a data frame with classes: this was none")
         return self.net.probabilities(self.model.encoding(columns_of(frame))[0])
 
     @property
@@ -114,24 +115,25 @@ def search(
     any_model: bool = False,
     blocks: Sequence[Sequence[int]] | None = None,
 ) -> Search:
-    """Search the regulariser and its strength.
+    """Search for a regulariser and its strength.
 
     Rows of equal inputs stay in one fold, so that they never stand on both sides of a split. Those with equal targets
     too are one row that counts for all of them: a weight of 2 is the same as a row given twice. If most inputs repeat,
     so that new data would mostly contain known inputs (see `different_inputs`), rows are dealt to folds individually.
+    With `groups` or `time`, these alone decide which rows stay together.
     The order of the rows does not matter.
 
     Args:
         x: Inputs, of shape (rows, inputs), finite; or a data frame with words and missing cells, and a `target`.
         y: Targets, of shape (rows,): numbers, or classes as integers from 0; None with a data frame.
         task: `NUMBERS`, `BINARY` or `CLASSES` of `jaxreg.lab`; two classes take one logit by either of them. With a
-            data frame, None for that which its target tells.
+            data frame, None infers it from the target.
         plan: Methods, folds, repeats and epochs.
         target: Name of the column of a data frame to predict.
         weights: Weight of each row; 1 each if None.
         groups: Number of the group of each row, or name of a column: rows of one group stay in one fold.
         time: Moment of each row, or name of a column: each fold is predicted from those before it.
-        store: Folder to keep finished trainings in, to go on from.
+        store: Folder for finished trainings, which are used again.
         rivals: Whether to judge other models on the same folds (`jaxreg.lab.search.rivals`).
         any_model: Whether to hand back the model of the best score, whichever it is.
         blocks: Places of the inputs to permute together for `Search.details`, such as those of one column; None for no
@@ -147,10 +149,11 @@ def search(
         ((40,), True)
 
     Raises:
-        ValueError: If the task is another one, there are fewer rows than folds, one class only, a target that is
+        ValueError: If the task is none of these, there are fewer rows than folds, one class only, a target that is
             constant, or a number that is too large for float32.
     """
     if target is not None:
+        _check_frame(y=y, weights=weights, blocks=blocks, groups=groups, time=time)
         return _of_frame(x, target, task, plan, groups, time, store=store, rivals=rivals, any_model=any_model)
     if y is None:
         raise ValueError("y is None; expected the target of each row, or target=NAME with a data frame")
@@ -159,8 +162,7 @@ def search(
     plan = plan or Plan()
     if groups is not None and time is not None:
         raise ValueError("both groups and time are given; expected one of them")
-    apart = groups if groups is not None else time
-    x, y, w, group = _rows(x, y, weights, plan.folds, None if apart is None else np.asarray(apart))
+    x, y, w, group = _rows(x, y, weights, plan.folds, _apart(groups=groups, time=time, rows=len(y)))
     check(y, task, plan.folds)
     classes = int(y.max()) + 1 if task.classes else 0
     if task == BINARY and classes > 2:
@@ -233,13 +235,36 @@ def _plain(inputs: int) -> dict[str, np.ndarray]:
     return {"mean": np.zeros(inputs), "scale": np.ones(inputs), "target": np.array([0.0, 1.0])}
 
 
+def _check_frame(**given: Any) -> None:
+    for name, value in given.items():
+        if name in ("groups", "time"):
+            if not isinstance(value, str | None):
+                raise ValueError(f"{name} is a {type(value).__name__}; expected the name of a column of the data frame")
+        elif value is not None:
+            raise ValueError(f"{name} goes with arrays; a data frame brings its own: leave it out, or search arrays")
+
+
+def _apart(*, groups: Any, time: Any, rows: int) -> np.ndarray | None:
+    # The group, or the moment, of each row by its place among all: a number, whatever its type was.
+    for name, given in (("groups", groups), ("time", time)):
+        if given is None:
+            continue
+        values = np.asarray(given)
+        if values.shape != (rows,):
+            raise ValueError(
+                f"{name} has shape {values.shape} for {rows} rows of an array; expected one value for each"
+            )
+        return np.unique(values, return_inverse=True)[1].ravel()
+    return None
+
+
 def _of_frame(
     frame: Any, target: str, task: Task | None, plan: Plan | None, groups: Any, time: Any, **options: Any
 ) -> Search:
     name: TaskName | None = None if task is None else "classification" if task.classes else "regression"
     told = {option: given for option, given in (("groups", groups), ("time", time)) if isinstance(given, str)}
     table = prepare_columns(columns_of(frame), Path("the data frame"), target, name, **told)
-    kind = CLASSES if table.target.classes else NUMBERS
+    kind = task or (CLASSES if table.target.classes else NUMBERS)
     found = search(table.x, table.target.y, kind, plan, groups=table.groups, time=table.time, **options)
     return dataclasses.replace(found, model=fitted_model(found, table))
 

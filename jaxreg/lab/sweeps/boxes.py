@@ -101,7 +101,7 @@ def cut(run: Run, over: Any, *, zipped: bool = False) -> Design:
     over = {name: _table(name, entries) if _is_table(entries) else entries for name, entries in over.items()}
     if zipped and any(map(_special, over.values())):
         if any(isinstance(entries, Points) for entries in over.values()):
-            raise ValueError("zipped=True takes lists and arrays: points(…) without it is one axis already")
+            raise ValueError("zipped=True takes lists and arrays: leave it out, as points(…) are already one axis")
         over, zipped = {LANE: Points(over)}, False
     taken = _parameters(run)
     axes = [_read(name, entries, taken) for name, entries in over.items()]

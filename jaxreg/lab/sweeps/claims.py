@@ -117,7 +117,7 @@ class Claims:
 
 
 class Unshared:
-    """Claims on chunks that no other process sees: there are none to make."""
+    """Stand-in for `Claims` if no other process shares the chunks."""
 
     def __enter__(self) -> Self:
         return self
@@ -125,7 +125,7 @@ class Unshared:
     def __exit__(self, *_: Any) -> None: ...
 
     def take(self, number: int) -> bool:
-        """Return that the chunk is this process's."""
+        """Return True: every chunk belongs to this process."""
         return True
 
     def release(self, number: int) -> None:
@@ -133,7 +133,7 @@ class Unshared:
 
 
 def _machine() -> str:
-    """Return a name of this machine since it started, and of its numbers of processes: containers have their own."""
+    """Return a name for this boot of the machine and for this process namespace: each container has its own."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"

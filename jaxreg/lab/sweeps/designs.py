@@ -44,7 +44,7 @@ def choices(*values: Any, **named: Any) -> tuple[Choice, ...]:
         The entries of the axis.
 
     Raises:
-        ValueError: If there is none, two have one label, or a value needs a name.
+        ValueError: If no value is given, two share a label, or a value needs a name.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -193,6 +193,10 @@ def _drawn(name: str, setting: Any, count: int, key: jax.Array) -> Any:
             f"setting {name!r} is {setting!r}; expected a sequence to choose from, or a distribution such as "
             "log_uniform(1e-4, 1e-1)"
         )
+    if any(setting is maker for maker in (uniform, log_uniform, integers)):
+        raise ValueError(
+            f"setting {name!r} is the function {setting.__name__}; give it bounds, as {setting.__name__}(1, 9)"
+        )
     draw = integers(0, len(setting)) if chosen else setting
     # A key per setting and point: neither another setting nor more points change what is drawn.
     own = jax.random.fold_in(key, zlib.crc32(name.encode()) & 0x7FFFFFFF)
@@ -205,7 +209,7 @@ def uniform(low: float, high: float) -> Distribution:
 
     Args:
         low: Least value.
-        high: Value below which all are.
+        high: Upper bound, not included.
 
     Raises:
         ValueError: If the bounds are not finite, or not in this order.
@@ -246,7 +250,7 @@ def integers(low: int, high: int) -> Distribution:
 
     Args:
         low: Least integer.
-        high: Integer below which all are.
+        high: Upper bound, not included.
 
     Raises:
         ValueError: If `high` is not above `low`.
@@ -257,6 +261,8 @@ def integers(low: int, high: int) -> Distribution:
         True
     """
     _check_between("integers", low, high)
+    if low != int(low) or high != int(high):
+        raise ValueError(f"integers needs whole numbers as bounds, got {low} and {high}")
     return lambda key, shape: jax.random.randint(key, shape, low, high)
 
 

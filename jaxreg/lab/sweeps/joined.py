@@ -23,7 +23,7 @@ from jaxreg.lab.sweeps.store import Store, _read_manifest, _read_sealed, _write_
 JOINED = "joined.json"
 _PART, _PLACE = " part", " place"  # no name of a coordinate begins with a space
 _KEPT = 2**28
-"""Bytes of chunks that a dataset keeps in memory: each of its variables is read from all of them anew."""
+"""Bytes of chunks that a dataset keeps in memory, so that not every variable reads all chunks again."""
 
 
 class Chunked(Protocol):
@@ -138,7 +138,7 @@ def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
         found = [one[name] for one in outputs if name in one]
         if len({variable.dims for variable in found}) > 1:
             dims = " and ".join(sorted({str(variable.dims) for variable in found}))
-            raise ValueError(f"output {name!r} has the dimensions {dims}: give it one number of dimensions in all")
+            raise ValueError(f"output {name!r} has the dimensions {dims}: give it the same dimensions in every program")
         dtype = np.result_type(*(np.dtype(variable.dtype) for variable in found)).name
         gaps = len(found) < len(outputs) or len({variable.shape for variable in found}) > 1
         shape = tuple(max(sizes) for sizes in zip(*(variable.shape for variable in found), strict=True))
@@ -154,7 +154,7 @@ def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
 
 
 def write_joined(path: Path, manifest: Manifest, coords: Coordinates, part: np.ndarray, place: np.ndarray) -> None:
-    """Write what joins the stores in a folder.
+    """Write the files that join stores into one.
 
     Args:
         path: The folder, which is made if needed.
@@ -170,7 +170,7 @@ def write_joined(path: Path, manifest: Manifest, coords: Coordinates, part: np.n
 
 
 def find_joined(path: Path) -> Joined | None:
-    """Return what a folder joins, or None if it has no ``joined.json``.
+    """Return the joined stores of a folder, or None if it has no ``joined.json``.
 
     Raises:
         ValueError: If a file of it is damaged.
@@ -250,7 +250,7 @@ def as_dataset(store: Chunked, *, partial: bool = False) -> xr.Dataset:
     attrs = {name: value for name, value in manifest.attrs.items() if name != "parts"}
     coords = store.coords()
     if coords is None:
-        raise ValueError("its coordinates are damaged: run the same sweep again to mend them")
+        raise ValueError("the coordinates of the store are damaged: run the same sweep again to mend them")
     if partial:
         there = np.zeros(store.count, bool)
         there[list(store.present())] = True  # chunks may come while this is read

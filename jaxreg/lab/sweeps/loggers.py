@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,16 @@ def _name(settings: Mapping[str, Any]) -> str:
     return ",".join(f"{name}={value}" for name, value in settings.items()).replace(os.sep, "_")
 
 
+def _package(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError:
+        package = name.split(".")[0]
+        raise ModuleNotFoundError(
+            f"this logger needs {package}, which is not installed: pip install {package}"
+        ) from None
+
+
 def to_tensorboard(folder: str | Path) -> OnChunk:
     """Return a logger that writes event files for TensorBoard, one folder per run. Needs tensorboardX.
 
@@ -35,11 +46,11 @@ def to_tensorboard(folder: str | Path) -> OnChunk:
         >>> from jaxreg.lab import sweep
         >>> sweep(run, over, on_chunk=to_tensorboard("runs"))  # doctest: +SKIP
     """
-    from tensorboardX import SummaryWriter
+    writers = _package("tensorboardX")
 
     def log(points: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
         for settings, figures in _rows(points, arrays):
-            with SummaryWriter(str(Path(folder) / _name(settings))) as writer:
+            with writers.SummaryWriter(str(Path(folder) / _name(settings))) as writer:
                 for name, step, value in figures:
                     writer.add_scalar(name, value, step)
 
@@ -57,19 +68,16 @@ def to_mlflow(experiment: str, tracking_uri: str | None = None) -> OnChunk:
         >>> from jaxreg.lab import sweep
         >>> sweep(run, over, on_chunk=to_mlflow("ridge", "sqlite:///mlflow.db"))  # doctest: +SKIP
     """
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param
-
-    client = MlflowClient(tracking_uri)
+    client, entities = _package("mlflow").MlflowClient(tracking_uri), _package("mlflow.entities")
     found = client.get_experiment_by_name(experiment)
     number = found.experiment_id if found else client.create_experiment(experiment)
 
     def log(points: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
         for settings, figures in _rows(points, arrays):
             run = client.create_run(number, run_name=_name(settings)).info.run_id
-            client.log_batch(run, params=[Param(name, str(value)) for name, value in settings.items()])
+            client.log_batch(run, params=[entities.Param(name, str(value)) for name, value in settings.items()])
             for start in range(0, len(figures), 1000):  # the most that one call takes
-                metrics = [Metric(name, value, 0, step) for name, step, value in figures[start : start + 1000]]
+                metrics = [entities.Metric(name, value, 0, step) for name, step, value in figures[start : start + 1000]]
                 client.log_batch(run, metrics=metrics)
             client.set_terminated(run)
 
@@ -87,7 +95,7 @@ def to_wandb(project: str, **options: Any) -> OnChunk:
         >>> from jaxreg.lab import sweep
         >>> sweep(run, over, on_chunk=to_wandb("ridge", mode="offline"))  # doctest: +SKIP
     """
-    import wandb
+    wandb = _package("wandb")
 
     def log(points: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
         for settings, figures in _rows(points, arrays):

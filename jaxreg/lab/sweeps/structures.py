@@ -119,16 +119,20 @@ def _found(dataset: xr.Dataset, lane: Mapping[str, Any], sizes: Mapping[str, int
     for name, value in lane.items():
         coordinate = dataset[name] if name in dataset.coords or name in sizes else None
         if coordinate is None or len(coordinate.dims) != 1 or coordinate.dims[0] not in sizes:
-            raise ValueError(f"lane names {name!r}, which is no axis and no setting; there are {', '.join(sizes)}")
+            raise ValueError(
+                f"lane names {name!r}, which is neither an axis nor a setting; there are {', '.join(sizes)}"
+            )
         values = coordinate.values
         same = values == value
-        if values.dtype.kind == "f":
-            same = np.isnan(values) if value is None else same if same.any() else np.isclose(values, value, 1e-6, 0)
+        if values.dtype.kind == "f" and value is None:
+            same = np.isnan(values)
+        elif values.dtype.kind == "f" and isinstance(value, int | float | np.number) and not same.any():
+            same = np.isclose(values, value, 1e-6, 0)
         left[str(coordinate.dims[0])] &= same
     for dim, rows in left.items():
         if rows.sum() != 1:
             found = "no lane" if not rows.any() else f"{rows.sum()} entries of {dim!r}"
-            raise ValueError(f"there is {found} at {dict(lane)}: name values that one lane has")
+            raise ValueError(f"{dict(lane)} matches {found}: name values that exactly one lane has")
     return [int(rows.argmax()) for rows in left.values()]
 
 

@@ -9,7 +9,7 @@ from jaxreg.lab.sweeps.joined import needed_chunks, open_any
 from jaxreg.lab.sweeps.progress import count_diverged
 
 _RECENT = 32
-"""Chunks by which the speed is judged."""
+"""Number of recent chunks over which the speed is measured."""
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Watch:
     _seen: dict[Path, tuple[float, int]] = field(default_factory=dict)
 
     def refresh(self) -> None:
-        """Read the chunks that have been finished since.
+        """Read the chunks that were finished since the last call.
 
         Raises:
             FileNotFoundError: If there is no store.
@@ -65,7 +65,7 @@ class Watch:
                 continue
             lanes = len(next(iter(arrays.values())))
             self._seen[store.file(number)] = (store.file(number).stat().st_mtime, lanes)
-            self.finished += lanes
+            self.finished = min(self.finished + lanes, self.lanes)  # a chunk may hold lanes of a larger sweep
             self.diverged += count_diverged(arrays)
             for name in scalars:
                 if name in arrays:

@@ -4,6 +4,7 @@ import json
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from jaxreg.lab import CLASSES, NUMBERS, RegularizedMLPClassifier
@@ -127,3 +128,36 @@ def test_a_column_tells_what_belongs_together_or_when(option, tmp_path, monkeypa
     stored = open_search(tmp_path / "people-search")
     assert stored.found.score.mean == pytest.approx(told["accuracy"]["mean"])
     assert stored.setting.forward == (option == "--time")
+
+
+ROWS = np.arange(40.0)[:, None]
+FRAME = pd.DataFrame({"x": ROWS[:, 0], "who": np.arange(40) // 4, "y": ROWS[:, 0] % 2})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"x": FRAME, "target": "y", "groups": FRAME["who"].to_numpy()}, "groups is a ndarray; expected the name"),
+        ({"x": FRAME, "target": "y", "time": [1] * 40}, "time is a list; expected the name"),
+        ({"x": FRAME, "target": "y", "weights": np.ones(40)}, "weights goes with arrays"),
+        ({"x": FRAME, "target": "y", "y": np.ones(40)}, "y goes with arrays"),
+        ({"x": ROWS, "groups": "who"}, r"groups has shape \(\) for 40 rows"),
+        ({"x": ROWS, "time": np.ones((40, 2))}, r"time has shape \(40, 2\) for 40 rows"),
+        ({"x": np.where(ROWS == 3, np.nan, ROWS)}, "an input is NaN; expected numbers"),
+    ],
+)
+def test_what_a_search_cannot_use_is_refused(given, message):
+    targets = {} if "target" in given else {"y": ROWS[:, 0] % 2, "task": CLASSES}
+    with pytest.raises(ValueError, match=message):
+        search(**targets | given)
+
+
+def test_groups_and_moments_may_be_of_any_type_that_has_an_order():
+    rng = np.random.default_rng(0)
+    x, moment = rng.normal(size=(60, 2)), rng.permutation(60)
+    y, plan = (x[:, 0] > 0).astype(int), Plan(methods=("L2",), quick=True, hidden=8, epochs=20, folds=3, repeats=1)
+    days = np.datetime64("2026-01-01") + moment
+    names = np.array([f"{number:02d}" for number in moment // 5])
+    for option, plain, other in (("time", moment, days), ("groups", moment // 5, names)):
+        one, two = (search(x, y, CLASSES, plan, **{option: given}) for given in (plain, other))
+        assert one.found.loss.mean == two.found.loss.mean

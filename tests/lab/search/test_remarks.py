@@ -15,7 +15,7 @@ from jaxreg.lab.search.rivals import KINDS, Rivals
 
 @pytest.fixture(scope="module")
 def noise():
-    """A search on columns that do not tell the target, of which 60 % are one class."""
+    """A search on columns that do not predict the target, of which 60 % are one class."""
     jax.config.update("jax_disable_most_optimizations", True)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(100, 3)), (np.arange(100) < 40).astype(int)
@@ -46,7 +46,7 @@ def test_the_most_frequent_class_is_judged_on_each_fold(noise):
 def test_columns_that_do_not_tell_are_said_to_first(noise):
     lead = told(noise)[0]
     assert lead.startswith(
-        "Use no model: these columns do not tell the target. Against always naming the most frequent"
+        "Use no model: these columns do not predict the target. Against always predicting the most frequent"
     )
     assert "Use" not in told(noise)[1]
 

@@ -180,6 +180,8 @@ BAD: list[tuple[str, Any, Any, type, str]] = [
     ("no distribution", lambda a: {"y": a}, lambda: samples(3, 0, a=0.1), ValueError, "expected a sequence to choose"),
     ("count", lambda a: {"y": a}, lambda: samples(0, 0, a=[1]), ValueError, "positive number of points"),
     ("bounds", lambda a: {"y": a}, lambda: samples(2, 0, a=uniform(2, 1)), ValueError, "the lower one first"),
+    ("uncalled", lambda a: {"y": a}, lambda: samples(2, 0, a=uniform), ValueError, "give it bounds, as uniform"),
+    ("halves", lambda a: {"y": a}, lambda: samples(2, 0, a=integers(0.5, 3)), ValueError, "needs whole numbers"),
     ("log of 0", lambda a: {"y": a}, lambda: samples(2, 0, a=log_uniform(0, 1)), ValueError, "positive bounds"),
     (
         "another rank",
@@ -264,9 +266,10 @@ def test_trees_of_several_programs_are_each_lane_s_own() -> None:
     ("lane", "message"),
     [
         (9, "from 0 to 5"),
-        ({"lr": 0.3, "seed": 1}, "there is no lane at"),
+        ({"lr": 0.3, "seed": 1}, "matches no lane"),
         ({"lr": 0.1}, "3 entries of 'seed'"),
-        ({"rate": 1}, "names 'rate', which is no axis"),
+        ({"lr": "0.1", "seed": 1}, "matches no lane"),
+        ({"rate": 1}, "names 'rate', which is neither an axis"),
     ],
 )
 def test_a_lane_that_is_not_there_is_said(lane: Any, message: str) -> None:

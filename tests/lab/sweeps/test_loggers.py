@@ -2,6 +2,7 @@
 
 import re
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +77,12 @@ def test_optuna_asks_and_is_told(tmp_path: Path) -> None:
         assert trial.value == pytest.approx(expected, rel=1e-4, abs=1e-6)
     later, first = ([trial.value for trial in part] for part in (trials[32:], trials[:16]))
     assert np.mean(later) < np.mean(first)
+
+
+@pytest.mark.parametrize(
+    ("package", "logger"), [("tensorboardX", to_tensorboard), ("mlflow", to_mlflow), ("wandb", to_wandb)]
+)
+def test_a_package_that_is_missing_is_named(package: str, logger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ModuleNotFoundError, match=f"needs {package}, which is not installed: pip install {package}"):
+        logger("ridge")
