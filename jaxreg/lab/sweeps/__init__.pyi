@@ -11,5 +11,6 @@ from jaxreg.lab.sweeps.loggers import to_mlflow as to_mlflow
 from jaxreg.lab.sweeps.loggers import to_tensorboard as to_tensorboard
 from jaxreg.lab.sweeps.loggers import to_wandb as to_wandb
 from jaxreg.lab.sweeps.manifest import DamagedError as DamagedError
+from jaxreg.lab.sweeps.segments import Segments as Segments
 from jaxreg.lab.sweeps.store import OtherSweepError as OtherSweepError
 from jaxreg.lab.sweeps.structures import unflatten as unflatten

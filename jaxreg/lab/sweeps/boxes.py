@@ -9,7 +9,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -33,11 +33,13 @@ class Bound:
         run: Function of the settings.
         fixed: Axis -> the settings that are not traced in this box, for each axis that is no plain argument.
         together: The axes whose settings `run` takes as one dict.
+        taken: Names that `run` is given, by default all.
     """
 
     run: Run
     fixed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     together: frozenset[str] = frozenset()
+    taken: frozenset[str] | None = None
     structure: Structure | None = None
 
     def __call__(self, **point: Any) -> Any:
@@ -49,20 +51,32 @@ class Bound:
                 continue
             settings = {**self.fixed[name], **(value if isinstance(value, dict) else {})}
             arguments |= {name: settings} if name in self.together else settings
+        if self.taken is not None:
+            arguments = {name: value for name, value in arguments.items() if name in self.taken}
         outputs = self.run(**arguments)
         with contextlib.suppress(TypeError, ValueError):  # outputs that are no tree are refused later, by their names
-            self.structure = Structure.of(outputs)
+            # of a segment the outputs, not the state
+            self.structure = Structure.of(outputs[1] if "state" in point and isinstance(outputs, tuple) else outputs)
         return outputs
 
 
 @dataclass(frozen=True)
 class Box:
-    """One program's share of a design: its function, its plain axes, and the rows of each axis that it has."""
+    """One program's share of a design: its function, its plain axes, and the rows of each axis that it has.
+
+    Args:
+        run: The function.
+        over: The axes.
+        rows: Rows of each axis, None for all.
+        label: Name of the folder of its store.
+        begin: Function that returns the first state, if the program is a segment.
+    """
 
     run: Bound
     over: Mapping[str, Any]
     rows: tuple[np.ndarray | None, ...]
     label: str
+    begin: Bound | None = None
 
 
 @dataclass(frozen=True)
@@ -82,13 +96,14 @@ class Design:
     zipped: bool
 
 
-def cut(run: Run, over: Any, *, zipped: bool = False) -> Design:
+def cut(run: Run, over: Any, *, zipped: bool = False, begin: Run | None = None) -> Design:
     """Cut a design into boxes.
 
     Args:
         run: Function of one point.
         over: Axis -> its entries; or points, or a table, which are one axis.
         zipped: Whether the axes are taken entry by entry.
+        begin: Function that returns the first state, if `run` is a segment and takes a state.
 
     Raises:
         ValueError: If a setting is given twice, or an axis is bad.
@@ -108,11 +123,14 @@ def cut(run: Run, over: Any, *, zipped: bool = False) -> Design:
     arguments = [argument for axis in axes for argument in axis.arguments]
     if twice := {argument for argument in arguments if arguments.count(argument) > 1}:
         raise ValueError(f"{sorted(twice)[0]!r} is given twice: name each axis and each setting of points once")
+    if begin is not None and (clash := {"state", "segment"} & {*over, *arguments}):
+        raise ValueError(f"{sorted(clash)[0]!r} is the name of an axis, and segments use it: rename the axis")
+    first = begin and _first(begin, arguments)
     if all(isinstance(name, str) and name.isidentifier() for name in arguments):  # others make_grid refuses
-        check_arguments(run, arguments)
+        check_arguments(run, [*(["state"] if begin else []), *arguments])
     coords = {name: found for axis in axes for name, found in axis.coords()}
     sizes = {axis.name: axis.size for axis in axes if axis.columns is not None}
-    boxes = tuple(_box(run, axes, groups) for groups in product(*(axis.groups() for axis in axes)))
+    boxes = tuple(_box(run, first, axes, groups) for groups in product(*(axis.groups() for axis in axes)))
     return Design(boxes, sizes, coords, zipped)
 
 
@@ -221,7 +239,12 @@ def _coordinate(name: str, column: Any) -> np.ndarray | None:
     return np.array([np.nan if entry is None else entry for entry in shown])
 
 
-def _box(run: Run, axes: list[_Axis], groups: tuple[tuple[np.ndarray | None, dict[str, Choice]], ...]) -> Box:
+def _box(
+    run: Run,
+    begin: Bound | None,
+    axes: list[_Axis],
+    groups: tuple[tuple[np.ndarray | None, dict[str, Choice]], ...],
+) -> Box:
     over: dict[str, Any] = {}
     fixed: dict[str, dict[str, Any]] = {}
     for axis, (rows, chosen) in zip(axes, groups, strict=True):
@@ -237,13 +260,27 @@ def _box(run: Run, axes: list[_Axis], groups: tuple[tuple[np.ndarray | None, dic
     label = re.sub(r"[^\w.=+,-]", "_", whole)[:100]
     if label != whole:
         label += "-" + hashlib.sha256(whole.encode()).hexdigest()[:8]
-    return Box(Bound(run, fixed, together), over, tuple(rows for rows, _ in groups), label)
+    first = begin and replace(begin, fixed=fixed, together=together)
+    return Box(Bound(run, fixed, together), over, tuple(rows for rows, _ in groups), label, first)
 
 
 def _rows(name: str, column: Any, rows: np.ndarray) -> Any:
     if isinstance(column, list):
         return stack(name, [column[row] for row in rows])
     return jax.tree.map(lambda leaf: leaf[rows], column)
+
+
+def _first(begin: Run, arguments: list[str]) -> Bound:
+    """Return the function that returns the first state, which takes the arguments that it names."""
+    try:
+        named = inspect.signature(begin).parameters
+    except (TypeError, ValueError):
+        return Bound(begin)
+    if any(one.kind is one.VAR_KEYWORD for one in named.values()):
+        return Bound(begin)
+    taken = [name for name in arguments if name in named]
+    check_arguments(begin, taken, "begin")
+    return Bound(begin, taken=frozenset(taken))
 
 
 def _parameters(run: Any) -> frozenset[str]:

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import AbstractContextManager, nullcontext
 from itertools import zip_longest
 from typing import Any
 
@@ -23,6 +24,8 @@ from jaxreg.lab.sweeps.parts import Arranged, Part, alone, arrange
 from jaxreg.lab.sweeps.program import Program
 from jaxreg.lab.sweeps.progress import Progress
 from jaxreg.lab.sweeps.runners import ChunkResult, ChunkRunner, LocalRunner
+from jaxreg.lab.sweeps.segmented import LostStateError, SegmentedSweep
+from jaxreg.lab.sweeps.segments import Segments
 from jaxreg.lab.sweeps.store import Store, local_folder
 
 log = logging.getLogger("jaxreg.sweep")
@@ -44,6 +47,7 @@ def sweep(
     zipped: bool = False,
     on_chunk: OnChunk | None = None,
     token: str | None = None,
+    segments: Segments | None = None,
 ) -> xr.Dataset:
     """Evaluate `run` at every point of a grid.
 
@@ -66,6 +70,7 @@ def sweep(
             logger: coordinate -> values and output -> values, one row per run. Called in this process, one at a time.
         token: Version of what `run` calls outside of JAX, such as by `jax.pure_callback`. A store needs it, since it is
             not in the program.
+        segments: First state and number of segments, for long runs that are checkpointed: see `Segments`.
 
     Returns:
         The dataset: the axes, then inner dimensions. With a store, values are read when they are used.
@@ -82,7 +87,7 @@ def sweep(
         [2.0, 4.0, 8.0]
     """
     return prepare(
-        run, over, store, SweepOptions(coords, chunk, executor, devices, progress, zipped, on_chunk, token)
+        run, over, store, SweepOptions(coords, chunk, executor, devices, progress, zipped, on_chunk, token, segments)
     )()
 
 
@@ -104,10 +109,14 @@ def prepare(
         A function that runs the chunks, once, and returns the dataset.
     """
     options = options or SweepOptions()
-    design = cut(run, over, zipped=options.zipped)
+    segments = options.segments
+    design = cut(run, over, zipped=options.zipped, begin=segments.begin if segments else None)
     if store is not None and (not isinstance(store, str | os.PathLike) or not os.fspath(store)):
         raise ValueError(f"store is {store!r}; expected the path of a folder, or None to keep nothing on disk")
-    return _prepared(arrange(design, None if store is None else local_folder(store), options), options)
+    folder = None if store is None else local_folder(store)
+    if segments is not None:
+        return _prepared_segments(SegmentedSweep(design, folder, options), options)
+    return _prepared(arrange(design, folder, options), options)
 
 
 def compute(program: Program, operands: Mapping[str, Any]) -> xr.Dataset:
@@ -163,8 +172,42 @@ def _prepared(arranged: Arranged, options: SweepOptions) -> Callable[[], xr.Data
     return finish
 
 
-def _fill(part: Part, options: SweepOptions) -> None:
-    """Compute the missing chunks of this process's share."""
+def _prepared_segments(segmented: SegmentedSweep, options: SweepOptions) -> Callable[[], xr.Dataset]:
+    for part in segmented.parts(0):
+        part.start()
+
+    def finish() -> xr.Dataset:
+        segment = 0
+        try:
+            with Progress(segmented.lanes, 0, options.progress) as shown:
+                while segment < segmented.segments.count:
+                    parts = segmented.parts(segment)
+                    try:
+                        for part in parts:
+                            _fill(part, options, shown)
+                            part.runner.close()
+                    except LostStateError as error:
+                        if segmented.recover(error, segment):
+                            log.warning("%s: it is computed again", error)
+                            segment -= 1
+                        continue
+                    segmented.finished(segment)
+                    segment += 1
+        finally:
+            segmented.close()
+        return segmented.dataset()
+
+    return finish
+
+
+def _fill(part: Part, options: SweepOptions, shown: Progress | None = None) -> None:
+    """Compute the missing chunks of this process's share.
+
+    Args:
+        part: The part.
+        options: Options of the sweep.
+        shown: Progress of which the part is a share; by default it has its own.
+    """
     runner, store = part.runner, part.store
     chunks = store.manifest.chunks
     share = range(jax.process_index(), len(chunks), jax.process_count())
@@ -172,7 +215,11 @@ def _fill(part: Part, options: SweepOptions) -> None:
     total, left = (sum(len(chunks.lanes(number)) for number in numbers) for numbers in (share, missing))
     width = chunks.width
     show = options.progress if jax.process_index() == 0 else False
-    with Interrupt() as interrupt, Progress(total, total - left, show) as shown, store.claims() as claims:
+    progress: AbstractContextManager[Progress] = Progress(total, total - left, show)
+    if shown is not None:
+        shown.skip(total - left)
+        progress = nullcontext(shown)
+    with Interrupt() as interrupt, progress as shown, store.claims() as claims:
         for number, result in _finished(runner, store, claims, missing, interrupt):
             if result is None:
                 shown.skip(len(chunks.lanes(number)))
@@ -188,9 +235,10 @@ def _fill(part: Part, options: SweepOptions) -> None:
                 error.add_note(store.describe("make room, or name another folder, and run it again"))
                 raise
             claims.release(number)
-            shown.advance(number, result.arrays)
+            outputs = {name: result.arrays[name] for name in runner.outputs}
+            shown.advance(number, outputs)
             if options.on_chunk is not None:
-                options.on_chunk(part.points(number), dict(result.arrays))
+                options.on_chunk(part.points(number), outputs)
     if interrupt.requested:
         raise KeyboardInterrupt(store.describe("run the same again to go on from there"))
 

@@ -5,7 +5,7 @@ of, in order ("." is the folder itself). ``joined-<hash>.npz`` holds the coordin
 which store it is in and which of that store's lanes it is. Each part is a store like any other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +21,8 @@ from jaxreg.lab.sweeps.manifest import DamagedError, Manifest, Variable
 from jaxreg.lab.sweeps.store import Store, _read_manifest, _read_sealed, _write_sealed, local_folder, open_folder
 
 JOINED = "joined.json"
+STOPPED = -2
+"""Part of a lane of a segment that comes after the run was stopped."""
 _PART, _PLACE = " part", " place"  # no name of a coordinate begins with a space
 _KEPT = 2**28
 """Bytes of chunks that a dataset keeps in memory, so that not every variable reads all chunks again."""
@@ -52,6 +54,15 @@ class Chunked(Protocol):
     def file(self, number: int) -> Path:
         """Return the path of a chunk, whether or not it is there."""
 
+    def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
+        """Return the state at the end of a chunk, or None if it is missing or damaged."""
+
+    def forget_states(self) -> None:
+        """Remove the states of all chunks."""
+
+    def drop(self, number: int) -> None:
+        """Remove a chunk, so that it is computed again."""
+
     def coords(self) -> Coordinates | None:
         """Return the coordinates, each with its dimension, or None if they are damaged."""
 
@@ -77,8 +88,11 @@ class Joined:
         self.count = int(self._starts[-1])
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the number of the chunk that holds each lane, -1 for none, and the place of the lane in that chunk."""
-        numbers, places = np.full(lanes.shape, -1), np.zeros(lanes.shape, int)
+        """Return the number of the chunk that holds each lane, and the place of the lane in that chunk.
+
+        The number is -1 for a lane that is nowhere, and `STOPPED` for one that is not to be.
+        """
+        numbers, places = np.where(self.part[lanes] == STOPPED, STOPPED, -1), np.zeros(lanes.shape, int)
         for number, part in enumerate(self.parts):
             here = self.part[lanes] == number
             chunks, places[here] = part.find(self.place[lanes[here]])
@@ -90,6 +104,11 @@ class Joined:
         numbers, _ = self.find(np.arange(self.manifest.lanes))
         needed = np.unique(numbers[(numbers >= 0) & (self.part < parts)])
         return np.isin(numbers, [number for number in needed if self.read(int(number)) is None])
+
+    @property
+    def stopped(self) -> int:
+        """Number of lanes that are not to be: segments of runs that were stopped before."""
+        return int((self.part == STOPPED).sum())
 
     def lanes_of_last(self) -> np.ndarray:
         """Return the lanes of the last part, in their order there."""
@@ -115,6 +134,21 @@ class Joined:
         """Return the path of a chunk, whether or not it is there."""
         part, own = self._own(number)
         return part.file(own)
+
+    def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
+        """Return the state at the end of a chunk, or None if it is missing or damaged."""
+        part, own = self._own(number)
+        return part.state(own, names)
+
+    def forget_states(self) -> None:
+        """Remove the states of all chunks."""
+        for part in self.parts:
+            part.forget_states()
+
+    def drop(self, number: int) -> None:
+        """Remove a chunk, so that it is computed again."""
+        part, own = self._own(number)
+        part.drop(own)
 
     def coords(self) -> Coordinates:
         """Return the coordinates, each with its dimension."""
@@ -200,7 +234,7 @@ def _fits(arrays: dict[str, np.ndarray], manifest: Manifest, parts: int) -> bool
     """Tell whether coordinates and the places of lanes are those of a manifest."""
     part, place = arrays[_PART], arrays[_PLACE]
     whole = part.shape == place.shape == (manifest.lanes,) and part.dtype == np.int32 and place.dtype == np.int64
-    return whole and bool((part >= 0).all() and (part < parts).all() and (place >= 0).all())
+    return whole and bool((part >= STOPPED).all() and (part < parts).all() and (place >= 0).all())
 
 
 def _open_part(path: Path, name: str) -> Chunked:
@@ -227,7 +261,7 @@ def needed_chunks(store: Chunked) -> range | set[int]:
     """Return the numbers of the chunks that hold the lanes of a store, -1 for lanes that are nowhere."""
     if not isinstance(store, Joined):
         return range(store.count)  # not written out: a manifest may claim any number of lanes
-    return set(np.unique(store.find(np.arange(store.manifest.lanes))[0]).tolist())
+    return set(np.unique(store.find(np.arange(store.manifest.lanes))[0]).tolist()) - {STOPPED}
 
 
 def _map_file(path: Path, manifest: Manifest) -> Path:
@@ -251,15 +285,18 @@ def as_dataset(store: Chunked, *, partial: bool = False) -> xr.Dataset:
     coords = store.coords()
     if coords is None:
         raise ValueError("the coordinates of the store are damaged: run the same sweep again to mend them")
+    if isinstance(store, Joined) and store.stopped:
+        trained = (store.part >= 0).reshape(tuple(manifest.dims.values())).sum(-1)
+        coords = {**coords, "segments": (tuple(manifest.dims)[:-1], trained)}  # type: ignore[dict-item]
     if partial:
         there = np.zeros(store.count, bool)
         there[list(store.present())] = True  # chunks may come while this is read
 
         def find(lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             numbers, places = store.find(lanes)
-            return np.where((numbers >= 0) & there[numbers], numbers, -1), places
+            return np.where((numbers >= 0) & ~there[numbers], -1, numbers), places
 
-        finished = find(np.arange(manifest.lanes))[0] >= 0
+        finished = find(np.arange(manifest.lanes))[0] != -1
         shape = tuple(manifest.dims.values())
         coords = {**coords, "finished": (tuple(manifest.dims), finished.reshape(shape))}  # type: ignore[dict-item]
         attrs |= {"finished": int(finished.sum()), "unfinished": int((~finished).sum())}
@@ -274,7 +311,8 @@ def open_store(path: str | Path, *, partial: bool = False) -> xr.Dataset:
     Args:
         path: Folder of the store.
         partial: Whether to open a sweep that is not finished. Values of lanes that are not there yet are NaN (integers
-            become float64, truth values float32). The coordinate `finished` tells which lanes are there, the attributes
+            become float64, truth values float32). The coordinate `finished` tells which lanes are there or were stopped
+            in an earlier segment, the attributes
             `finished` and `unfinished` how many. What is finished later is not seen: open it again.
 
     Returns:

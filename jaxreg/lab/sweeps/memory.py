@@ -1,7 +1,7 @@
 """The chunks of a sweep that keeps no store."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 from jaxreg.lab.sweeps.claims import Unshared
 from jaxreg.lab.sweeps.dataset import Coordinates
 from jaxreg.lab.sweeps.manifest import Manifest
+from jaxreg.lab.sweeps.segments import is_state
 
 
 class InMemoryStore:
@@ -24,6 +25,7 @@ class InMemoryStore:
         self.manifest = manifest
         self._coords = coords
         self._chunks: dict[int, dict[str, np.ndarray]] = {}
+        self._states: dict[int, dict[str, np.ndarray]] = {}
 
     @property
     def count(self) -> int:
@@ -52,7 +54,20 @@ class InMemoryStore:
 
     def write(self, number: int, arrays: Mapping[str, np.ndarray], width: int) -> None:
         """Keep a chunk."""
-        self._chunks[number] = dict(arrays)
+        self._chunks[number] = {name: array for name, array in arrays.items() if not is_state(name)}
+        self._states[number] = {name: array for name, array in arrays.items() if is_state(name)}
+
+    def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
+        """Return the state at the end of a chunk."""
+        return self._states.get(number)
+
+    def forget_states(self) -> None:
+        """Drop the states of all chunks."""
+        self._states.clear()
+
+    def drop(self, number: int) -> None:
+        """Drop a chunk, so that it is computed again."""
+        self._chunks.pop(number, None)
 
     def claims(self) -> Unshared:
         """Return claims that are always granted."""

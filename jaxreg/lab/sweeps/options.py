@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxreg.lab.sweeps.segments import Segments
+
 OnChunk = Callable[[dict[str, np.ndarray], dict[str, np.ndarray]], Any]
 """Function that gets a finished chunk: coordinate -> its values, and output -> its values, one row per lane."""
 
@@ -24,6 +26,7 @@ class SweepOptions:
     zipped: bool = False
     on_chunk: OnChunk | None = None
     token: str | None = None
+    segments: Segments | None = None
 
     def __post_init__(self) -> None:
         chunk, executor = self.chunk, self.executor
@@ -35,6 +38,8 @@ class SweepOptions:
             raise TypeError(f"on_chunk must be a function of points and arrays, got {self.on_chunk!r}")
         if self.token is not None and not (isinstance(self.token, str) and self.token and self.token.isprintable()):
             raise ValueError(f"token must be a printable text, such as '1', got {self.token!r}")
+        if not isinstance(self.segments, Segments | None):
+            raise TypeError(f"segments must be Segments(begin, count), got {self.segments!r}")
         devices = self.devices if isinstance(self.devices, Iterable | None) else (self.devices,)
         if isinstance(devices, str) or not all(isinstance(device, jax.Device) for device in devices or ()):
             raise TypeError(

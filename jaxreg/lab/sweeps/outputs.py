@@ -16,12 +16,13 @@ Arrays = dict[str, np.ndarray]
 Run = Callable[..., Any]
 
 
-def check_arguments(run: Run, names: Iterable[str]) -> None:
-    """Check that `run` takes its arguments by name.
+def check_arguments(run: Run, names: Iterable[str], what: str = "run") -> None:
+    """Check that a function takes its arguments by name.
 
     Args:
         run: Function of one point.
         names: Names of the axes, or of the settings of their points.
+        what: Name of the function, for the error.
 
     Raises:
         TypeError: If it is not a function, or takes other arguments.
@@ -32,11 +33,11 @@ def check_arguments(run: Run, names: Iterable[str]) -> None:
     except ValueError:  # a builtin without a signature: tracing will tell
         return
     except TypeError:
-        raise TypeError(f"run must be a function of the axes {names}, got {run!r}") from None
+        raise TypeError(f"{what} must be a function of the axes {names}, got {run!r}") from None
     try:
         signature.bind(**dict.fromkeys(names))
     except TypeError as error:
-        raise TypeError(f"run{signature} doesn't take the axes {names}: {error}") from None
+        raise TypeError(f"{what}{signature} doesn't take the axes {names}: {error}") from None
 
 
 def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
@@ -60,7 +61,7 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         reason = str(error).split("\n")[0]
         raise TypeError(f"run can't be traced, as it needs the value of a traced array: {reason}") from error
-    flat = {name: _native(name, labelled) for name, labelled in _flatten(_named(outputs), "").items()}
+    flat = {name: _native(name, labelled) for name, labelled in _flatten(named(outputs), "").items()}
     if not flat:
         raise TypeError("run returns no array: give it an output, as {'loss': loss}")
     return flat
@@ -96,7 +97,7 @@ def describe(flat: Mapping[str, Labelled], grid: Grid) -> dict[str, Variable]:
     }
 
 
-def _named(outputs: Any) -> Mapping[Any, Any]:
+def named(outputs: Any) -> Mapping[Any, Any]:
     """Return what a run returned as a mapping: it is one, or an object with named fields."""
     if isinstance(outputs, Mapping):
         return outputs
@@ -117,24 +118,24 @@ def _flatten(outputs: Mapping[Any, Any], prefix: str) -> dict[str, Labelled]:
         if not key.isprintable():
             raise ValueError(f"run returns an output named {key!r}: use a name that can be printed")
         name = f"{prefix}/{key}" if prefix else key
-        named = _flatten(value, name) if isinstance(value, Mapping) else _leaves(name, value)
-        if taken := flat.keys() & named.keys():
+        inner = _flatten(value, name) if isinstance(value, Mapping) else _leaves(name, value)
+        if taken := flat.keys() & inner.keys():
             raise ValueError(f"run returns {sorted(taken)[0]!r} twice, as nested names are joined by '/'")
-        flat |= named
+        flat |= inner
     return flat
 
 
 def _leaves(name: str, value: Any) -> dict[str, Labelled]:
     """Return the arrays of a tree. Functions in it, such as the activation of an Equinox module, are left out."""
-    named: dict[str, Labelled] = {}
+    found: dict[str, Labelled] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(value, is_leaf=is_labelled)[0]:
         inner = "/".join([name, *map(key_name, path)])
         if path and callable(leaf):
             continue
-        if inner in named:
+        if inner in found:
             raise ValueError(f"run returns {inner!r} twice, as nested names are joined by '/'")
-        named[inner] = _labelled(inner, leaf)
-    return named
+        found[inner] = _labelled(inner, leaf)
+    return found
 
 
 def is_labelled(node: Any) -> bool:

@@ -19,7 +19,8 @@ from jaxreg.lab.sweeps.manifest import Manifest, Variable
 from jaxreg.lab.sweeps.memory import InMemoryStore
 from jaxreg.lab.sweeps.options import SweepOptions
 from jaxreg.lab.sweeps.program import Program
-from jaxreg.lab.sweeps.runners import ChunkRunner, ExecutorRunner, LocalRunner
+from jaxreg.lab.sweeps.runners import Carried, ChunkRunner, ExecutorRunner, LocalRunner
+from jaxreg.lab.sweeps.segments import SEGMENT
 from jaxreg.lab.sweeps.store import OtherSweepError, Store, create, difference, find_manifest
 from jaxreg.lab.sweeps.structures import remember
 
@@ -31,17 +32,22 @@ class Part:
     runner: ChunkRunner
     store: Store | InMemoryStore
     whole: Chunked
+    segment: int = 0
+
+    def lanes(self, number: int) -> np.ndarray:
+        """Return the numbers of the lanes of a chunk, among all of the program."""
+        lanes = np.array(self.store.manifest.chunks.lanes(number))
+        own = self.store.coords() or {}
+        return own[SOME][1][lanes] if SOME in own else lanes
 
     def points(self, number: int) -> dict[str, np.ndarray]:
         """Return the coordinates of the lanes of a chunk. An axis that has settings is not numbered beside them."""
-        lanes = np.array(self.store.manifest.chunks.lanes(number))
-        if SOME in (own := self.store.coords() or {}):
-            lanes = own[SOME][1][lanes]
-        dims = self.whole.manifest.dims
+        lanes, dims = self.lanes(number), self.whole.manifest.dims
         places = dict(zip(dims, np.unravel_index(lanes, tuple(dims.values())), strict=True))
-        along = {name: (dim, values) for name, (dim, values) in (self.whole.coords() or {}).items() if dim in places}
-        described = {dim for name, (dim, _) in along.items() if name != dim}
-        return {name: values[places[dim]] for name, (dim, values) in along.items() if name not in described}
+        there = {name: (dim, values) for name, (dim, values) in (self.whole.coords() or {}).items() if dim in places}
+        described = {dim for name, (dim, _) in there.items() if name != dim}
+        points = {name: values[places[dim]] for name, (dim, values) in there.items() if name not in described}
+        return points | ({SEGMENT: np.full(len(lanes), self.segment)} if self.segment else {})
 
     def start(self) -> None:
         """Compile ahead of the first chunk, if a chunk is missing."""
@@ -72,8 +78,8 @@ class Arranged:
 
 def alone(runner: ChunkRunner, grid: Grid) -> Arranged:
     """Arrange one program whose results stay in memory."""
-    labels = _labels(grid.dims, runner.outputs, grid.coords(), {})
-    store = InMemoryStore(_manifest(grid, runner, labels), labels)
+    labels = labels_of(grid.dims, runner.outputs, grid.coords(), {})
+    store = InMemoryStore(manifest_of(grid, runner, labels), labels)
     return Arranged([Part(runner, store, store)], store)
 
 
@@ -93,10 +99,10 @@ def arrange(design: Design, path: Path | None, options: SweepOptions) -> Arrange
     parts: list[Part] = []
     try:
         for box in design.boxes:
-            known, given = _along(design, box, options.coords or {})
+            known, given = along(design, box, options.coords or {})
             folder = None if path is None else path / box.label
             parts.append(_part(box, known, given, folder, False, options))
-        whole = _joined(design, parts, options.coords or {})
+        whole = joined_parts(design, parts, options.coords or {})
     except BaseException:
         for part in parts:
             part.runner.close()
@@ -109,6 +115,56 @@ def arrange(design: Design, path: Path | None, options: SweepOptions) -> Arrange
     return Arranged(parts, whole)
 
 
+class Source:
+    """The program of a box: for all of its lanes, or for some.
+
+    Args:
+        box: The box.
+        zipped: Whether its axes are taken entry by entry.
+        options: Options of the sweep.
+        old: Results that the store has, whose chunks and compilation are taken over.
+    """
+
+    def __init__(self, box: Box, zipped: bool, options: SweepOptions, old: Chunked | None) -> None:
+        identity = old.manifest.identity if old else {}
+        self.box, self.grid = box, make_grid(box.over, zipped=zipped)
+        self._zipped, self._options = zipped, options
+        self._chunk = int(options.chunk) if options.chunk else old.manifest.chunk if old else None
+        self._arranged = identity.get("lanes", BATCHED) if old else None
+        self._compiled = identity.get("compiled")
+        self._names_cores = old is None or "cores" in identity
+        self._first: Program | ExecutorRunner
+        self._first = self._program(self.grid) if options.executor is None else self._sent(None)
+
+    def runner(self, lanes: np.ndarray | None = None, carried: Carried | None = None) -> ChunkRunner:
+        """Return a runner of all lanes, or of some.
+
+        Args:
+            lanes: Numbers of the lanes, if not all.
+            carried: States at which chunks begin, for a segment after the first.
+        """
+        if isinstance(self._first, Program):
+            return LocalRunner(self._first if lanes is None else self._first.on(lanes), None, carried)
+        return (self._first if lanes is None else self._sent(lanes)).going_on(carried)
+
+    def runner_over(self, grid: Grid) -> ChunkRunner:
+        """Return a runner of the same function over other entries of the axes, for its identity."""
+        return LocalRunner(self._program(grid))
+
+    def _program(self, grid: Grid) -> Program:
+        box, devices = self.box, self._options.devices
+        program = Program(box.run, grid, self._chunk, devices, arranged=self._arranged, begin=box.begin)
+        if self._compiled is not None:
+            program.compile_as(self._compiled)
+        program.names_cores = self._names_cores
+        return program
+
+    def _sent(self, lanes: np.ndarray | None) -> ExecutorRunner:
+        executor, box = self._options.executor, self.box
+        assert executor is not None
+        return ExecutorRunner(executor, box.run, box.over, self._zipped, self._chunk, lanes, self._arranged, box.begin)
+
+
 def _part(
     box: Box,
     known: Coordinates,
@@ -118,50 +174,53 @@ def _part(
     options: SweepOptions,
 ) -> Part:
     old = None if path is None else newest(path)
-    chunk = int(options.chunk) if options.chunk else old.manifest.chunk if old else None
-    compiled = old.manifest.identity.get("compiled") if old else None
-    arranged = old.manifest.identity.get("lanes", BATCHED) if old else None
-    grid = make_grid(box.over, zipped=zipped)
+    return placed(Source(box, zipped, options, old), known, given, path, options)
 
-    def program_of(grid: Grid) -> Program:
-        program = Program(box.run, grid, chunk, options.devices, arranged=arranged)
-        if compiled is not None:
-            program.compile_as(compiled)
-        program.names_cores = old is None or "cores" in old.manifest.identity
-        return program
 
-    def runner_of(lanes: np.ndarray | None) -> ChunkRunner:
-        if options.executor is not None:
-            return ExecutorRunner(options.executor, box.run, box.over, zipped, chunk, lanes, arranged)
-        program.grid = replace(grid, lanes=lanes)  # some lanes are run by the program of all
-        return LocalRunner(program)
+def placed(
+    source: Source,
+    known: Coordinates,
+    given: Mapping[str, Any],
+    path: Path | None,
+    options: SweepOptions,
+    segment: int = 0,
+    carried: Carried | None = None,
+    grows: bool = True,
+) -> Part:
+    """Open or make the store of a program, and take over what is there of it.
 
-    if options.executor is None:
-        program = program_of(grid)
-    runner = runner_of(None)
+    Args:
+        source: The program.
+        known: Coordinates of its axes.
+        given: Coordinates that the caller gave.
+        path: Folder of the store, or None to keep results in memory.
+        options: Options of the sweep.
+        segment: Number of the segment, counted from 1; 0 for a sweep without segments.
+        carried: States at which its chunks begin.
+        grows: Whether a smaller sweep may be taken over.
+    """
+    old = None if path is None else newest(path)
+    grid, runner = source.grid, source.runner(None, carried)
     try:
-        labels = _labels(grid.dims, runner.outputs, {**grid.coords(), **known}, given)
-        manifest = _manifest(grid, runner, labels, options.token)
-        if box.run.structure is not None:
-            remember(manifest.sweep, [box.run.structure])
+        labels = labels_of(grid.dims, runner.outputs, {**grid.coords(), **known}, given)
+        manifest = manifest_of(grid, runner, labels, options.token, segment)
+        if source.box.run.structure is not None:
+            remember(manifest.sweep, [source.box.run.structure])
         if path is None:
             store = InMemoryStore(manifest, labels)
-            return Part(runner, store, store)
+            return Part(runner, store, store, segment)
         _check_callbacks(manifest)
         base = find_manifest(path)
         if old is None or manifest.sweep == (base and base.sweep):
             kept = create(path, manifest, {name: values for name, (_, values) in labels.items()})
-            return Part(runner, kept, kept)
+            return Part(runner, kept, kept, segment)
         if isinstance(old, Joined) and old.manifest.sweep == manifest.sweep:
             whole = resumed(old)
         else:
-            rows = rows_there(old, labels, manifest.dims)
+            rows = rows_there(old, labels, manifest.dims) if grows else None
             cut, along = (grid.take(rows), cut_labels(labels, rows)) if rows else (grid, labels)
-            smaller = (
-                rows
-                and _manifest(cut, LocalRunner(program_of(cut)), along, options.token).identity == old.manifest.identity
-            )
-            if rows is None or not smaller:
+            smaller = rows and manifest_of(cut, source.runner_over(cut), along, options.token, segment)
+            if not rows or not smaller or smaller.identity != old.manifest.identity:
                 raise OtherSweepError(
                     f"the store {path} belongs to another sweep: {difference(old.manifest, manifest)}"
                 )
@@ -169,17 +228,18 @@ def _part(
         if whole is not old:
             new = np.flatnonzero(whole.part < 0)
             some = replace(grid, lanes=new)
-            whole = extended(path, whole, _manifest(some, runner, some.coords(), options.token) if new.size else None)
+            added = manifest_of(some, runner, some.coords(), options.token, segment) if new.size else None
+            whole = extended(path, whole, added)
         last = whole.parts[-1]
         if not isinstance(last, Store):
             raise OtherSweepError(f"the store {path} belongs to a sweep of several programs: name another folder")
-        return Part(runner_of(whole.lanes_of_last()), last, whole)
+        return Part(source.runner(whole.lanes_of_last(), carried), last, whole, segment)
     except BaseException:
         runner.close()
         raise
 
 
-def _along(design: Design, box: Box, given: Mapping[str, Any]) -> tuple[Coordinates, dict[str, Any]]:
+def along(design: Design, box: Box, given: Mapping[str, Any]) -> tuple[Coordinates, dict[str, Any]]:
     """Return the coordinates of a design's axes in one of its boxes: those it has, and those that were given."""
     rows = dict(zip(box.over, box.rows, strict=True))
     taken = {name: slice(None) if row is None else row for name, row in rows.items()}
@@ -197,7 +257,7 @@ def _along(design: Design, box: Box, given: Mapping[str, Any]) -> tuple[Coordina
     return known, ours
 
 
-def _joined(design: Design, parts: list[Part], given: Mapping[str, Any]) -> Joined:
+def joined_parts(design: Design, parts: list[Part], given: Mapping[str, Any]) -> Joined:
     """Join the parts of a design: the whole's layout, and where each of its lanes is."""
     manifests = [part.whole.manifest for part in parts]
     dims = {name: design.sizes.get(name, size) for name, size in manifests[0].dims.items()}
@@ -205,11 +265,11 @@ def _joined(design: Design, parts: list[Part], given: Mapping[str, Any]) -> Join
     plain = {name: first[name] for name in dims if name not in design.sizes}
     numbered = {name: (name, np.arange(size)) for name, size in design.sizes.items()}
     outputs = union([manifest.outputs for manifest in manifests])
-    labels = _labels(dims, outputs, {**numbered, **plain, **design.coords}, given)
+    labels = labels_of(dims, outputs, {**numbered, **plain, **design.coords}, given)
     labels = {name: labels[name] for name in [*dims, *labels]}
     names = dict.fromkeys(name for manifest in manifests for name in manifest.identity)
     identity = {name: _shared([manifest.identity.get(name, "") for manifest in manifests]) for name in names}
-    identity["grid"] = _digest(labels, " ".join(manifest.sweep for manifest in manifests))
+    identity["grid"] = digest_of(labels, " ".join(manifest.sweep for manifest in manifests))
     shown = {"grid": " x ".join(f"{name} ({size})" for name, size in dims.items())}
     part, place = (np.empty(tuple(dims.values()), kind) for kind in (np.int32, np.int64))
     for number, (box, manifest) in enumerate(zip(design.boxes, manifests, strict=True)):
@@ -243,14 +303,15 @@ def _check_free(path: Path, parts: list[str]) -> None:
         raise ValueError(f"the folder {path} holds other files ({sorted(others)[0]}): name an empty one")
 
 
-def _digest(labels: Coordinates, of: str) -> str:
+def digest_of(labels: Coordinates, of: str) -> str:
+    """Return a hash of coordinates, and of what they belong to."""
     digest = hashlib.sha256(of.encode())
     for name, (dim, values) in labels.items():
         digest.update(f"{name} {dim} {values.dtype.str} {values.shape}".encode() + values.tobytes())
     return digest.hexdigest()
 
 
-def _labels(
+def labels_of(
     dims: Mapping[str, int], outputs: Mapping[str, Variable], known: Coordinates, coords: Mapping[str, Any]
 ) -> dict[str, tuple[str, np.ndarray]]:
     """Return all coordinates, each with its dimension: those of the axes and the given ones."""
@@ -285,8 +346,12 @@ def _check_callbacks(manifest: Manifest) -> None:
         )
 
 
-def _manifest(grid: Grid, runner: ChunkRunner, labels: Coordinates, token: str | None = None) -> Manifest:
-    identity = {**runner.identity, **({"token": token} if token else {}), "grid": _digest(labels, grid.digest())}
+def manifest_of(
+    grid: Grid, runner: ChunkRunner, labels: Coordinates, token: str | None = None, segment: int = 0
+) -> Manifest:
+    """Return the manifest of the results of a runner."""
+    named = {**({"token": token} if token else {}), **({SEGMENT: str(segment)} if segment else {})}
+    identity = {**runner.identity, **named, "grid": digest_of(labels, grid.digest())}
     return Manifest(
         identity=identity,
         dims=grid.dims,

@@ -7,11 +7,13 @@ with `shard_map` the gradients of zero-initialised biases were summed over devic
 JAX divides a CPU are the same cores, so one of them is enough, and one compilation.
 """
 
+import copy
 import hashlib
 import platform as machine
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from queue import SimpleQueue
@@ -30,7 +32,9 @@ from jaxreg.lab.sweeps.grid import Grid, plain
 from jaxreg.lab.sweeps.lanes import BATCHED, IN_TURN, arrangement
 from jaxreg.lab.sweeps.manifest import Chunks, Variable
 from jaxreg.lab.sweeps.outputs import Arrays, Run, describe, evaluate
+from jaxreg.lab.sweeps.segments import STATE, advance, first_state
 from jaxreg.lab.sweeps.splits import is_split
+from jaxreg.lab.sweeps.structures import Structure
 
 _ALONE = threading.Lock()
 """Held by a chunk on a CPU whose program calls LAPACK (as `jnp.linalg.qr` does): with jaxlib 0.10, two such chunks at
@@ -70,6 +74,8 @@ class Program:
         spread: Least number of chunks; by default one for each that runs at once.
         operands: Name -> pytree of arrays that all lanes share. Only their shapes and types are read here.
         arranged: `BATCHED` or `IN_TURN`; by default what suits a CPU, and batched if `chunk` is given.
+        begin: Function of the axes that returns the first state, if `run` is one segment of a run: it then takes a
+            state by name too, and returns the next one before its outputs.
 
     Raises:
         TypeError: If `run` does not return a mapping of arrays, or closes over a traced value.
@@ -85,6 +91,7 @@ class Program:
         spread: int | None = None,
         operands: Mapping[str, Any] | None = None,
         arranged: str | None = None,
+        begin: Run | None = None,
     ) -> None:
         self.grid = grid
         self._x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
@@ -95,8 +102,12 @@ class Program:
         self._owners = [number for number, axis in enumerate(grid.axes) for _ in axis.leaves]
         point = [_struct(leaf.shape[1:], leaf.dtype) for leaf in self._leaves]
         self._operands = jax.tree.map(lambda array: _struct(array.shape, array.dtype), dict(operands or {}))
-        self._traced = jax.jit(lambda point, operands: self._lane(run, point, operands)).trace(point, self._operands)
-        if len(self._traced.jaxpr.in_avals) > len(point) + len(jax.tree.leaves(self._operands)):
+        self._carried = [] if begin is None else self._state(begin, point)
+        if begin is not None:
+            run = advance(run, self._structure)
+        lane = jax.jit(lambda *arguments: self._lane(run, *arguments))
+        self._traced = lane.trace(point, self._operands, self._carried)
+        if len(self._traced.jaxpr.in_avals) > len(point) + len(jax.tree.leaves((self._operands, self._carried))):
             raise TypeError(
                 "run closes over a value that jit, grad or vmap is tracing: call sweep outside of them, or make that "
                 "value an axis"
@@ -126,12 +137,24 @@ class Program:
             self.chunk = -(-self.chunk // 2)
         self._width = self.chunk
         self.names_cores = True
+        self._begin = begin and Program(first_state(begin), grid, self.chunk, devices)
+        if self._begin:
+            self._begin._options = self._options
+
+    def on(self, lanes: np.ndarray) -> "Program":
+        """Return this program, compiled or not, for some of its lanes."""
+        part = copy.copy(self)
+        part.grid = replace(self.grid, lanes=lanes)
+        part._begin = self._begin and self._begin.on(lanes)
+        return part
 
     def compile_as(self, compiled: str) -> None:
         """Take the options that a store says it was compiled with, which depend on the number of lanes else."""
         for options in ({}, _QUICKLY, _REUSED):
             if _written(options) == compiled:
                 self._options = options
+        if self._begin:
+            self._begin.compile_as(compiled)
 
     @property
     def workers(self) -> int:
@@ -156,6 +179,8 @@ class Program:
             digest.update(np.asarray(plain(constant)).tobytes())
         device = self.devices[0]
         callbacks = find_callbacks(self._first.jaxpr.jaxpr, self._text)
+        begin = self._begin.identity if self._begin else {}
+        callbacks += [begin["callbacks"]] if "callbacks" in begin else []
         return {
             "program": digest.hexdigest(),
             "jaxreg": jaxreg.__version__,
@@ -166,6 +191,7 @@ class Program:
             **({"lanes": self.arranged} if self.arranged != BATCHED else {}),
             **({"cores": str(cores())} if self._is_split else {}),
             **({"callbacks": ", ".join(callbacks)} if callbacks else {}),
+            **({"begin": begin["program"]} if begin else {}),
         }
 
     @property
@@ -193,7 +219,9 @@ class Program:
         with self._settings():
             self._load(0, self.chunk)
 
-    def compute(self, number: int, operands: Mapping[str, Any] | None = None) -> tuple[Arrays, int]:
+    def compute(
+        self, number: int, operands: Mapping[str, Any] | None = None, state: Arrays | None = None
+    ) -> tuple[Arrays, int]:
         """Run one chunk on the next free device.
 
         If the device's memory runs out, the chunk is cut in halves, and so are all that follow.
@@ -201,6 +229,7 @@ class Program:
         Args:
             number: Number of the chunk.
             operands: Values of the operands.
+            state: Name -> values, lanes first, of the state that a segment takes; by default the first one.
 
         Returns:
             The outputs, lanes first, without padding; and how many lanes ran together.
@@ -209,14 +238,16 @@ class Program:
             MemoryError: If not even one lane fits.
         """
         lanes = np.array(self.chunks.lanes(number))
+        if self._begin is not None and state is None:
+            state, _ = self._begin.compute(number)
         slot = self._slots.get()
         try:
             while True:
                 width = self._width
-                pieces = np.split(lanes, range(width, len(lanes), width))
+                pieces = np.split(np.arange(len(lanes)), range(width, len(lanes), width))
                 try:
                     with self._settings():
-                        parts = [self._call(slot, piece, width, operands or {}) for piece in pieces]
+                        parts = [self._call(slot, lanes, piece, width, operands or {}, state) for piece in pieces]
                     break
                 except jax.errors.JaxRuntimeError as error:
                     if "RESOURCE_EXHAUSTED" not in str(error):
@@ -235,12 +266,32 @@ class Program:
         with jax.enable_x64(self._x64), jax.debug_nans(False), jax.debug_infs(False), jax.transfer_guard("allow"):
             yield
 
-    def _lane(self, run: Run, point: Sequence[Any], operands: Mapping[str, Any]) -> list[Any]:
-        entries = {
+    def _state(self, begin: Run, point: Sequence[Any]) -> list[Any]:
+        """Note the structure of the first state, and return the shapes of its arrays as they are stored."""
+        found: list[Structure] = []
+
+        def noted(**entries: Any) -> Any:
+            state = begin(**entries)
+            found.append(Structure.of(state))
+            return state
+
+        def first(point: Sequence[Any]) -> list[Any]:
+            flat = evaluate(first_state(noted), self._entries(point))
+            return [labelled.values for labelled in flat.values()]
+
+        shapes = jax.eval_shape(first, point)
+        self._structure = found[0]
+        return [_struct(shape.shape, shape.dtype) for shape in shapes]
+
+    def _entries(self, point: Sequence[Any]) -> dict[str, Any]:
+        return {
             axis.name: axis.entry([leaf for leaf, owner in zip(point, self._owners, strict=True) if owner == number])
             for number, axis in enumerate(self.grid.axes)
         }
-        flat = evaluate(run, {**entries, **operands})
+
+    def _lane(self, run: Run, point: Sequence[Any], operands: Mapping[str, Any], state: list[Any]) -> list[Any]:
+        carried = {STATE: state} if state else {}
+        flat = evaluate(run, {**self._entries(point), **operands, **carried})
         self.outputs = describe(flat, self.grid)
         return [labelled.values for labelled in flat.values()]
 
@@ -252,27 +303,30 @@ class Program:
             return _struct(array.shape, array.dtype, here)
 
         def chunk(leaves: list[jax.Array], indices: tuple[jax.Array, ...], *arguments: Any) -> Any:
-            large, operands = arguments or ((), {})
+            large, operands, *state = arguments or ((), {})
             consts = dict(enumerate(traced.consts)) | dict(zip(self._large, large, strict=True))
             lane = jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(traced.jaxpr, list(consts.values())))
 
-            def one(index: tuple[jax.Array, ...]) -> Any:
+            def one(index: tuple[jax.Array, ...], *state: list[jax.Array]) -> Any:
                 point = (leaf[index[owner]] for owner, leaf in zip(self._owners, leaves, strict=True))
-                return lane(*point, *jax.tree.leaves(operands))
+                return lane(*point, *jax.tree.leaves(operands), *jax.tree.leaves(state))
 
-            return jax.lax.map(one, indices) if self.arranged == IN_TURN else jax.vmap(one)(indices)
+            if self.arranged != IN_TURN:
+                return jax.vmap(one)(indices, *state)
+            return jax.lax.map(lambda row: one(*row), (indices, *state)) if state else jax.lax.map(one, indices)
 
         leaves = [placed(leaf) for leaf in self._leaves]
         indices = tuple(_struct((width,), np.int32, here) for _ in self.grid.axes)
         large = [placed(traced.consts[place]) for place in self._large]
         with self._settings():
-            arguments = self._arguments(large, jax.tree.map(placed, self._operands))
+            rows = [_struct((width, *shape.shape), shape.dtype, here) for shape in self._carried]
+            arguments = self._arguments(large, jax.tree.map(placed, self._operands), rows)
             whole = jax.jit(chunk).trace(leaves, indices, *arguments)
             return _Lowering(whole.jaxpr, whole.lower())
 
-    def _arguments(self, large: list[Any], operands: Mapping[str, Any]) -> list[Any]:
+    def _arguments(self, large: list[Any], operands: Mapping[str, Any], state: list[Any]) -> list[Any]:
         """Return the arguments after axes and indices: none where there are none, which names sweeps stored so far."""
-        return [large, operands] if large or operands else []
+        return [large, operands, *([state] if state else [])] if large or operands or state else []
 
     def _load(self, slot: int, width: int) -> tuple[Any, list[jax.Array], list[jax.Array]]:
         """Return the program on one device, compiled once, with the axes there and its large constants."""
@@ -291,13 +345,22 @@ class Program:
         on_cpu = self.devices[0].platform == "cpu"
         return _ALONE if on_cpu and "@lapack_" in self._text else nullcontext()
 
-    def _call(self, slot: int, lanes: np.ndarray, width: int, operands: Mapping[str, Any]) -> Arrays:
+    def _call(
+        self,
+        slot: int,
+        lanes: np.ndarray,
+        piece: np.ndarray,
+        width: int,
+        operands: Mapping[str, Any],
+        state: Arrays | None,
+    ) -> Arrays:
         compiled, leaves, large = self._load(slot, width)
-        padded = np.minimum(lanes[0] + np.arange(width), lanes[-1])
-        arguments = self._arguments(large, jax.device_put(operands, self.devices[slot]))
+        padded = np.minimum(piece[0] + np.arange(width), piece[-1])
+        carried = [rows[padded] for rows in (state or {}).values()]
+        arguments = self._arguments(large, jax.device_put(operands, self.devices[slot]), carried)
         with self._turn:
-            rows = [np.asarray(row) for row in compiled(leaves, self.grid.indices(padded), *arguments)]
-        return {name: row[: len(lanes)] for name, row in zip(self.outputs, rows, strict=True)}
+            rows = [np.asarray(row) for row in compiled(leaves, self.grid.indices(lanes[padded]), *arguments)]
+        return {name: row[: len(piece)] for name, row in zip(self.outputs, rows, strict=True)}
 
 
 def _written(options: Mapping[str, Any]) -> str:

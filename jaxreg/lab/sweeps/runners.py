@@ -1,11 +1,12 @@
 """Runners of chunks: threads of this process, or the workers of an executor."""
 
 import contextlib
+import copy
 import hashlib
 import pickle
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
@@ -18,6 +19,7 @@ from jaxreg.lab.sweeps.grid import make_grid
 from jaxreg.lab.sweeps.manifest import Variable
 from jaxreg.lab.sweeps.outputs import Arrays, Run
 from jaxreg.lab.sweeps.program import Program
+from jaxreg.lab.sweeps.segments import is_state
 
 _SPREAD = 64
 """Least number of chunks, as an executor does not say how many workers it has."""
@@ -34,12 +36,20 @@ class ChunkResult(NamedTuple):
     identity: Mapping[str, str]
 
 
+Carried = Callable[[int], Arrays | None]
+"""Function that returns the state at which a chunk of a segment begins, or None for the first one."""
+
+
 class ChunkRunner(Protocol):
     """A runner of the chunks of one sweep."""
 
     @property
     def outputs(self) -> Mapping[str, Variable]:
         """The layout of a lane's outputs."""
+
+    @property
+    def states(self) -> frozenset[str]:
+        """Names of the arrays of a lane's state, if the runner's program is a segment."""
 
     @property
     def chunk(self) -> int:
@@ -69,14 +79,18 @@ class LocalRunner:
     Args:
         program: The program.
         operands: Values of its operands, if it has any.
+        carried: States at which chunks begin, if it is a segment.
     """
 
-    def __init__(self, program: Program, operands: Mapping[str, Any] | None = None) -> None:
-        self.outputs, self.chunk = program.outputs, program.chunk
+    def __init__(
+        self, program: Program, operands: Mapping[str, Any] | None = None, carried: Carried | None = None
+    ) -> None:
+        self.outputs, self.states = _apart(program.outputs)
+        self.chunk = program.chunk
         self.identity = program.identity | ({"operands": _digest(operands)} if operands else {})
         self.most = 2 * program.workers
         self._program = program
-        self._operands = operands
+        self._operands, self._carried = operands, carried
         self._pool = ThreadPoolExecutor(program.workers, thread_name_prefix="sweep")
 
     def start(self) -> None:
@@ -85,11 +99,20 @@ class LocalRunner:
 
     def submit(self, number: int) -> Future[ChunkResult]:
         """Start a chunk."""
-        return self._pool.submit(lambda: ChunkResult(*self._program.compute(number, self._operands), self.identity))
+        return self._pool.submit(self._compute, number)
+
+    def _compute(self, number: int) -> ChunkResult:
+        state = self._carried(number) if self._carried else None
+        return ChunkResult(*self._program.compute(number, self._operands, state), self.identity)
 
     def close(self) -> None:
         """Start no more chunks; those that run already may finish."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _apart(outputs: Mapping[str, Variable]) -> tuple[dict[str, Variable], frozenset[str]]:
+    """Return the outputs of a program, and the names of the arrays of its state."""
+    return {name: v for name, v in outputs.items() if not is_state(name)}, frozenset(filter(is_state, outputs))
 
 
 def _digest(operands: Mapping[str, Any]) -> str:
@@ -112,6 +135,7 @@ class ExecutorRunner:
         chunk: Lanes per chunk.
         lanes: Numbers of the lanes to run, if not all.
         arranged: Arrangement of the lanes of a chunk, as `Program` takes it.
+        begin: Function that returns the first state, if `run` is a segment.
     """
 
     def __init__(
@@ -123,22 +147,32 @@ class ExecutorRunner:
         chunk: int | None,
         lanes: np.ndarray | None = None,
         arranged: str | None = None,
+        begin: Run | None = None,
     ) -> None:
         self._executor = executor
-        self._payload = _pack((run, dict(over), zipped, lanes, bool(jax.config.jax_enable_x64)))  # type: ignore[attr-defined]
+        self._carried: Carried | None = None
+        self._payload = _pack((run, dict(over), zipped, lanes, bool(jax.config.jax_enable_x64), begin))  # type: ignore[attr-defined]
         with _interrupts_held_back():
             job = executor.submit(_described, self._payload, chunk, arranged)
-        self.outputs, self.chunk, self._arranged, self.identity = job.result()
-        lane = sum(variable.nbytes for variable in self.outputs.values())
+        outputs, self.chunk, self._arranged, self.identity = job.result()
+        lane = sum(variable.nbytes for variable in outputs.values())
+        self.outputs, self.states = _apart(outputs)
         self.most = max(16, min(1024, _IN_FLIGHT // max(1, lane * self.chunk)))
+
+    def going_on(self, carried: Carried | None) -> "ExecutorRunner":
+        """Return a runner of another segment, which begins at other states."""
+        runner = copy.copy(self)
+        runner._carried = carried
+        return runner
 
     def start(self) -> None:
         """Do nothing: each worker compiles with its first chunk."""
 
     def submit(self, number: int) -> Future[ChunkResult]:
         """Start a chunk."""
+        state = self._carried(number) if self._carried else None
         with _interrupts_held_back():
-            job = self._executor.submit(_computed, self._payload, self.chunk, self._arranged, number)
+            job = self._executor.submit(_computed, self._payload, self.chunk, self._arranged, number, state)
         return job if isinstance(job, Future) else _awaited(job)
 
     def close(self) -> None:
@@ -196,10 +230,10 @@ _building = threading.Lock()
 
 @lru_cache(maxsize=2)
 def _build(payload: bytes, chunk: int | None, arranged: str | None) -> Program:
-    run, over, zipped, lanes, x64 = pickle.loads(payload)
+    run, over, zipped, lanes, x64, begin = pickle.loads(payload)
     with jax.enable_x64(x64):
         grid = replace(make_grid(over, zipped=zipped), lanes=lanes)
-        return Program(run, grid, chunk, spread=_SPREAD, arranged=arranged)
+        return Program(run, grid, chunk, spread=_SPREAD, arranged=arranged, begin=begin)
 
 
 def _described(
@@ -210,7 +244,7 @@ def _described(
     return program.outputs, program.chunk, program.arranged, program.identity
 
 
-def _computed(payload: bytes, chunk: int, arranged: str, number: int) -> ChunkResult:
+def _computed(payload: bytes, chunk: int, arranged: str, number: int, state: Arrays | None) -> ChunkResult:
     with _building:
         program = _build(payload, chunk, arranged)
-    return ChunkResult(*program.compute(number), program.identity)
+    return ChunkResult(*program.compute(number, state=state), program.identity)

@@ -25,6 +25,7 @@ from jaxreg.lab.atomic_files import _write, retried
 from jaxreg.lab.sweeps.claims import Claims
 from jaxreg.lab.sweeps.dataset import Coordinates
 from jaxreg.lab.sweeps.manifest import MOST_BYTES, DamagedError, Manifest
+from jaxreg.lab.sweeps.segments import is_state
 
 MANIFEST = "manifest.json"
 COORDS = "coords.npz"
@@ -83,13 +84,38 @@ class Store:
 
         Args:
             number: Number of the chunk.
-            arrays: Its outputs, lanes first.
+            arrays: Its outputs and, of a segment, the state at its end, lanes first.
             width: Number of lanes that ran together.
 
         Raises:
             OSError: If the disk is full or the folder cannot be written; the files that were there are untouched.
         """
-        _write_sealed(self.file(number), {**arrays, "": np.asarray(width)}, self.manifest.sweep)
+        outputs = {name: array for name, array in arrays.items() if not is_state(name)}
+        if len(outputs) < len(arrays):  # the state first: a chunk that is there can go on
+            state = {name: array for name, array in arrays.items() if is_state(name)}
+            _write_sealed(self._checkpoint(number), state, self.manifest.sweep)
+        _write_sealed(self.file(number), {**outputs, "": np.asarray(width)}, self.manifest.sweep)
+
+    def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
+        """Return the state at the end of a chunk, or None if it is missing or damaged.
+
+        Args:
+            number: Number of the chunk.
+            names: Names of its arrays.
+        """
+        return _read_sealed(self._checkpoint(number), self.manifest.sweep, names)
+
+    def forget_states(self) -> None:
+        """Remove the states of all chunks."""
+        for file in self.path.glob("state-*.npz"):
+            file.unlink(missing_ok=True)
+
+    def drop(self, number: int) -> None:
+        """Remove a chunk, so that it is computed again."""
+        self.file(number).unlink(missing_ok=True)
+
+    def _checkpoint(self, number: int) -> Path:
+        return self.path / f"state-{number:08d}.npz"
 
     def read(self, number: int) -> dict[str, np.ndarray] | None:
         """Return a chunk's arrays, or None if it is missing or damaged in any way."""
@@ -240,7 +266,7 @@ def _check_free(store: Store) -> None:
     if not store.path.exists():
         return
     names = {entry.name for entry in store.path.iterdir() if not entry.name.startswith(".")}
-    chunks = {name for name in names if name.startswith("chunk-") and name.endswith(".npz")}
+    chunks = {name for name in names if name.startswith(("chunk-", "state-")) and name.endswith(".npz")}
     if others := names - chunks - {MANIFEST, COORDS}:
         raise ValueError(f"the folder {store.path} holds other files ({sorted(others)[0]}): name an empty one")
     if chunks and all(store.read(number) is None for number in range(len(store.manifest.chunks))):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxreg.lab.sweeps.joined import needed_chunks, open_any
+from jaxreg.lab.sweeps.joined import Joined, needed_chunks, open_any
 from jaxreg.lab.sweeps.progress import count_diverged
 
 _RECENT = 32
@@ -52,7 +52,7 @@ class Watch:
             ValueError: If it is damaged.
         """
         store = open_any(self.path)
-        self.lanes = store.manifest.lanes
+        self.lanes = store.manifest.lanes - (store.stopped if isinstance(store, Joined) else 0)
         scalars = [
             name for name, v in store.manifest.outputs.items() if not v.shape and np.dtype(v.dtype).kind in "iuf"
         ]

@@ -1,0 +1,136 @@
+"""Runs in segments: a state of each run is carried from one segment to the next, and stored as a checkpoint."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg.lab.sweeps.outputs import named
+from jaxreg.lab.sweeps.structures import Structure
+
+STATE = " state"
+"""First part of the names of the arrays of a state. No name of an output begins with a space."""
+SEGMENT = "segment"
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Segments of a long run, for `sweep(run, over, segments=…)`.
+
+    `run` takes a ``state`` besides the axes, and returns the state at the end of a segment and its outputs, which get
+    the dimension ``segment``. The states of all runs are stored at the end of each segment. A sweep that is killed
+    loses the segment that it is in. With a larger `count` a finished sweep goes on.
+
+    Args:
+        begin: Function that returns the first state, any tree of arrays. It takes the axes that it names.
+        count: Number of segments.
+        halve: Output, one number per run. After segments 1, 2, 4, 8, … the half of the runs in which it is lowest
+            goes on (successive halving). Outputs of stopped runs are NaN; the coordinate ``segments`` tells how
+            many segments each run has.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxreg.lab import sweep
+        >>> def run(state, rate):
+        ...     state = state - rate * state
+        ...     return state, {"loss": state**2}
+        >>> found = sweep(run, {"rate": [0.1, 0.5]}, segments=Segments(lambda: jnp.array(1.0), 3), progress=False)
+        >>> found["loss"].sel(rate=0.5).values.tolist()
+        [0.25, 0.0625, 0.015625]
+
+    Reference: Jamieson and Talwalkar (2016), Non-stochastic best arm identification and hyperparameter optimization.
+    """
+
+    begin: Callable[..., Any]
+    count: int
+    halve: str | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.begin):
+            raise TypeError(f"begin must be a function that returns the first state, got {self.begin!r}")
+        count = self.count
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+            raise ValueError(f"count must be a positive number of segments, got {count!r}")
+        if not isinstance(self.halve, str | None):
+            raise TypeError(f"halve must be the name of an output, or None to stop no run, got {self.halve!r}")
+
+    def halves(self, number: int) -> bool:
+        """Tell whether runs are stopped after a segment, counted from 1."""
+        return self.halve is not None and number & (number - 1) == 0
+
+
+def first_state(begin: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
+    """Return a function of a point with the arrays of the first state as outputs."""
+    return lambda **point: {STATE: _arrays(begin(**point))}
+
+
+def advance(run: Callable[..., Any], state: Structure) -> Callable[..., dict[str, Any]]:
+    """Return a function of a point and the arrays of a state with the outputs and the arrays of the next state.
+
+    Args:
+        run: Function of a state and a point.
+        state: Structure of the state.
+    """
+
+    def one(**point: Any) -> dict[str, Any]:
+        found = run(state=_restored(state, point.pop(STATE)), **point)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise TypeError(f"run with segments must return a state and its outputs, got {type(found).__name__}")
+        after, outputs = found
+        _check_same(state, Structure.of(after))
+        flat = named(outputs)
+        if not flat:
+            raise TypeError("run returns no array: give it an output, as (state, {'loss': loss})")
+        return {**flat, STATE: _arrays(after)}
+
+    return one
+
+
+def _arrays(state: Any) -> list[Any]:
+    arrays = [leaf for leaf in jax.tree.leaves(state) if _is_array(leaf)]
+    if not arrays:
+        raise TypeError(f"begin must return a tree of arrays, got {state!r}")
+    return arrays
+
+
+def _is_array(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") or isinstance(leaf, bool | int | float | complex)
+
+
+def _restored(state: Structure, arrays: list[Any]) -> Any:
+    """Return the tree that arrays of a state were made of: random keys and narrow types are what they were."""
+    left = iter(arrays)
+    leaves = [_as(leaf, next(left)) if isinstance(leaf, jax.ShapeDtypeStruct) else leaf for _, leaf in state.leaves]
+    return jax.tree.unflatten(state.tree, leaves)
+
+
+def _as(leaf: Any, array: Any) -> Any:
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(array, impl=leaf.dtype._impl.name)
+    return array.astype(leaf.dtype)
+
+
+def _check_same(state: Structure, after: Structure) -> None:
+    if state.tree != after.tree:
+        raise TypeError(f"run must return a state like the one it takes, {state.tree}, got {after.tree}")
+    for (name, before), (_, now) in zip(state.leaves, after.leaves, strict=True):
+        if isinstance(before, jax.ShapeDtypeStruct) and (before.shape, before.dtype) != (now.shape, now.dtype):
+            place = f" at {name!r}" if name else ""
+            raise TypeError(
+                f"run must return a state like the one it takes: {before.dtype}{list(before.shape)}{place} became "
+                f"{now.dtype}{list(now.shape)}"
+            )
+
+
+def is_state(name: str) -> bool:
+    """Tell whether an array of a chunk belongs to the state, not to the outputs."""
+    return name.startswith(STATE)
+
+
+def best_half(losses: np.ndarray) -> np.ndarray:
+    """Return the places of the lower half of losses, in order. NaN is the worst; of equal ones the first goes on."""
+    ranked = np.argsort(np.where(np.isnan(losses), np.inf, losses), kind="stable")
+    return np.sort(ranked[: max(1, len(losses) // 2)])
