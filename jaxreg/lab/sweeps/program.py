@@ -40,17 +40,17 @@ _ALONE = threading.Lock()
 """Held by a chunk on a CPU whose program calls LAPACK (as `jnp.linalg.qr` does): with jaxlib 0.10, two such chunks at
 once came to a stop, each waiting for good."""
 _QUICKLY = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
-"""On a CPU this halves the seconds of a compilation and doubles those of the run."""
+"""On a CPU this halves the seconds of a compilation and multiplies those of the run by 1 to 3."""
 _REUSED = {"xla_backend_optimization_level": 1}
-"""On a CPU, for a program with operands, which runs more than once: it compiles in three quarters of the time, and the
-search's program runs as fast."""
+"""On a CPU, for a program with operands, which runs more than once, and for one with some work: it compiles in three
+quarters of the time, and runs as fast or takes up to a quarter longer."""
 _LARGE = 2**26
 """Bytes from which on a constant is made an operand: XLA spends seconds on one so large, and the compiled program that
 holds it is kept on disk."""
 _EVEN = 16
 """Chunks for each that runs at once, where lanes run in turn: no core then waits long for the others at the end."""
-_LITTLE = 5e10
-"""Bytes that all lanes write together, before fusion, in the time that a quick compilation saves."""
+_LITTLE, _SOME = 1.5e9, 5e10
+"""Bytes that all lanes write together, before fusion, in the time that `_QUICKLY` or `_REUSED` saves."""
 
 
 class _Lowering(NamedTuple):
@@ -112,10 +112,11 @@ class Program:
                 "run closes over a value that jit, grad or vmap is tracing: call sweep outside of them, or make that "
                 "value an axis"
             )
-        little = traffic(self._traced.jaxpr.jaxpr) * grid.size < _LITTLE
+        written = traffic(self._traced.jaxpr.jaxpr) * grid.size
         self._options: Mapping[str, Any] = {}
         if self.devices[0].platform == "cpu":
-            self._options = _REUSED if operands else _QUICKLY if little else {}
+            few = _QUICKLY if written < _LITTLE else _REUSED if written < _SOME else {}
+            self._options = _REUSED if operands else few
         consts = enumerate(self._traced.jaxpr.consts)
         self._large = [place for place, array in consts if getattr(array, "nbytes", 0) >= _LARGE]
         self._lowerings: dict[int, _Lowering] = {}
