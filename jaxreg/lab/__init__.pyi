@@ -28,6 +28,7 @@ from jaxreg.lab.studies import Study as Study
 from jaxreg.lab.studies import open_study as open_study
 from jaxreg.lab.studies import run_study as run_study
 from jaxreg.lab.sweeps import Segments as Segments
+from jaxreg.lab.sweeps import best as best
 from jaxreg.lab.sweeps import choices as choices
 from jaxreg.lab.sweeps import integers as integers
 from jaxreg.lab.sweeps import log_uniform as log_uniform

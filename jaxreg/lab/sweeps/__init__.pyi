@@ -7,6 +7,7 @@ from jaxreg.lab.sweeps.designs import samples as samples
 from jaxreg.lab.sweeps.designs import uniform as uniform
 from jaxreg.lab.sweeps.engine import sweep as sweep
 from jaxreg.lab.sweeps.joined import open_store as open_store
+from jaxreg.lab.sweeps.keeping import best as best
 from jaxreg.lab.sweeps.loggers import to_mlflow as to_mlflow
 from jaxreg.lab.sweeps.loggers import to_tensorboard as to_tensorboard
 from jaxreg.lab.sweeps.loggers import to_wandb as to_wandb

@@ -17,6 +17,7 @@ from jaxreg.lab.sweeps.boxes import cut
 from jaxreg.lab.sweeps.claims import Claims, Unshared
 from jaxreg.lab.sweeps.designs import Over
 from jaxreg.lab.sweeps.interrupt import Interrupt
+from jaxreg.lab.sweeps.keeping import Best, Keeper
 from jaxreg.lab.sweeps.memory import InMemoryStore
 from jaxreg.lab.sweeps.options import OnChunk, SweepOptions
 from jaxreg.lab.sweeps.outputs import Run
@@ -48,6 +49,7 @@ def sweep(
     on_chunk: OnChunk | None = None,
     token: str | None = None,
     segments: Segments | None = None,
+    keep: Best | None = None,
 ) -> xr.Dataset:
     """Evaluate `run` at every point of a grid.
 
@@ -71,6 +73,7 @@ def sweep(
         token: Version of what `run` calls outside of JAX, such as by `jax.pure_callback`. A store needs it, since it is
             not in the program.
         segments: First state and number of segments, for long runs that are checkpointed: see `Segments`.
+        keep: Rule by which large outputs are kept for some runs only: see `best`.
 
     Returns:
         The dataset: the axes, then inner dimensions. With a store, values are read when they are used.
@@ -86,9 +89,8 @@ def sweep(
         >>> ds["power"].sel(x=2.0).values.tolist()
         [2.0, 4.0, 8.0]
     """
-    return prepare(
-        run, over, store, SweepOptions(coords, chunk, executor, devices, progress, zipped, on_chunk, token, segments)
-    )()
+    options = SweepOptions(coords, chunk, executor, devices, progress, zipped, on_chunk, token, segments, keep)
+    return prepare(run, over, store, options)()
 
 
 def prepare(
@@ -156,11 +158,7 @@ def _prepared(arranged: Arranged, options: SweepOptions) -> Callable[[], xr.Data
 
     def finish() -> xr.Dataset:
         try:
-            for part, after in zip_longest(parts, parts[1:]):
-                if after is not None:  # it compiles while this one runs
-                    after.start()
-                _fill(part, options)
-                part.runner.close()
+            _fill_all(parts, options)
         finally:
             arranged.close()
         if jax.process_count() > 1:
@@ -183,9 +181,7 @@ def _prepared_segments(segmented: SegmentedSweep, options: SweepOptions) -> Call
                 while segment < segmented.segments.count:
                     parts = segmented.parts(segment)
                     try:
-                        for part in parts:
-                            _fill(part, options, shown)
-                            part.runner.close()
+                        _fill_all(parts, options, shown)
                     except LostStateError as error:
                         if segmented.recover(error, segment):
                             log.warning("%s: it is computed again", error)
@@ -200,12 +196,27 @@ def _prepared_segments(segmented: SegmentedSweep, options: SweepOptions) -> Call
     return finish
 
 
-def _fill(part: Part, options: SweepOptions, shown: Progress | None = None) -> None:
+def _fill_all(parts: list[Part], options: SweepOptions, shown: Progress | None = None) -> None:
+    """Compute the missing chunks of the parts of a sweep, or of a segment."""
+    keeper = Keeper(store for part in parts for store in part.whole.stores())
+    for _ in range(2):
+        for part, after in zip_longest(parts, parts[1:]):
+            if after is not None:  # it compiles while this one runs
+                after.start()
+            _fill(part, options, keeper, shown)
+        if not keeper.finish():
+            break
+    for part in parts:
+        part.runner.close()
+
+
+def _fill(part: Part, options: SweepOptions, keeper: Keeper, shown: Progress | None = None) -> None:
     """Compute the missing chunks of this process's share.
 
     Args:
         part: The part.
         options: Options of the sweep.
+        keeper: The best runs so far.
         shown: Progress of which the part is a share; by default it has its own.
     """
     runner, store = part.runner, part.store
@@ -222,6 +233,7 @@ def _fill(part: Part, options: SweepOptions, shown: Progress | None = None) -> N
     with Interrupt() as interrupt, progress as shown, store.claims() as claims:
         for number, result in _finished(runner, store, claims, missing, interrupt):
             if result is None:
+                keeper.note(store, number)
                 shown.skip(len(chunks.lanes(number)))
                 continue
             if result.identity != runner.identity:
@@ -234,6 +246,7 @@ def _fill(part: Part, options: SweepOptions, shown: Progress | None = None) -> N
             except OSError as error:
                 error.add_note(store.describe("make room, or name another folder, and run it again"))
                 raise
+            keeper.note(store, number)
             claims.release(number)
             outputs = {name: result.arrays[name] for name in runner.outputs}
             shown.advance(number, outputs)

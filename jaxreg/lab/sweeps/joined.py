@@ -17,6 +17,7 @@ from xarray.backends import BackendEntrypoint
 
 from jaxreg.lab.atomic_files import _write
 from jaxreg.lab.sweeps.dataset import Coordinates, Read, dataset, with_missing
+from jaxreg.lab.sweeps.keeping import Keeping
 from jaxreg.lab.sweeps.manifest import DamagedError, Manifest, Variable
 from jaxreg.lab.sweeps.store import Store, _read_manifest, _read_sealed, _write_sealed, local_folder, open_folder
 
@@ -53,6 +54,9 @@ class Chunked(Protocol):
 
     def file(self, number: int) -> Path:
         """Return the path of a chunk, whether or not it is there."""
+
+    def stores(self) -> list[Keeping]:
+        """Return the stores that it consists of, none of which is joined."""
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
         """Return the state at the end of a chunk, or None if it is missing or damaged."""
@@ -134,6 +138,10 @@ class Joined:
         """Return the path of a chunk, whether or not it is there."""
         part, own = self._own(number)
         return part.file(own)
+
+    def stores(self) -> list[Keeping]:
+        """Return the stores that it consists of, none of which is joined."""
+        return [store for part in self.parts for store in part.stores()]
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
         """Return the state at the end of a chunk, or None if it is missing or damaged."""

@@ -172,6 +172,12 @@ def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
     _expect(_count(content["chunk"]) and content["chunk"] < 2**31, "chunk", "1 to 2**31 - 1 lanes", content)
     outputs = {name: _variable(name, value) for name, value in content["outputs"].items()}
     _expect(bool(outputs), "outputs", "at least one", content)
+    _expect(
+        "keep" not in content["identity"] or _is_rule(content["identity"]["keep"], outputs),
+        "identity",
+        "a rule of which outputs are kept",
+        content,
+    )
     sizes = dict(dims)
     for name, output in outputs.items():
         _expect(name not in dims and dims.keys().isdisjoint(output.dims), "outputs", "names that no axis has", content)
@@ -198,6 +204,16 @@ def _variable(name: str, value: Any) -> Variable:
     ):
         raise DamagedError(f"is damaged: output {name[:40]!r} is {str(value)[:80]}, which no sweep has")
     return Variable(tuple(value["dims"]), tuple(value["shape"]), value["dtype"])
+
+
+def _is_rule(text: str, outputs: Mapping[str, Variable]) -> bool:
+    """Tell whether a text is a rule of which runs keep large outputs, as `jaxreg.lab.sweeps.keeping` writes it."""
+    try:
+        count, by, names = json.loads(text)
+        large = [outputs[name] for name in names]
+        return _count(count) and by not in names and not outputs[by].shape and all(v.dtype[0] in "fc" for v in large)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
 
 
 def _printable(value: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxreg.lab.sweeps.claims import Unshared
 from jaxreg.lab.sweeps.dataset import Coordinates
+from jaxreg.lab.sweeps.keeping import Keeping, filled, rule_of, split
 from jaxreg.lab.sweeps.manifest import Manifest
 from jaxreg.lab.sweeps.segments import is_state
 
@@ -24,6 +25,8 @@ class InMemoryStore:
     def __init__(self, manifest: Manifest, coords: Coordinates) -> None:
         self.manifest = manifest
         self._coords = coords
+        self._rule = rule_of(manifest)
+        self._best: dict[int, dict[str, np.ndarray]] = {}
         self._chunks: dict[int, dict[str, np.ndarray]] = {}
         self._states: dict[int, dict[str, np.ndarray]] = {}
 
@@ -50,11 +53,30 @@ class InMemoryStore:
 
     def read(self, number: int) -> dict[str, np.ndarray] | None:
         """Return a chunk, or None if it is not there."""
+        small = self.small(number)
+        return small if small is None or self._rule is None else filled(self.manifest, small, self.kept(number))
+
+    def small(self, number: int) -> dict[str, np.ndarray] | None:
+        """Return the outputs of a chunk that all lanes keep."""
         return self._chunks.get(number)
+
+    def kept(self, number: int) -> dict[str, np.ndarray] | None:
+        """Return the large outputs that a chunk keeps, with their rows."""
+        return self._best.get(number)
+
+    def keep(self, number: int, arrays: Mapping[str, np.ndarray] | None) -> None:
+        """Replace the large outputs that a chunk keeps; None removes them."""
+        self._best.pop(number, None)
+        if arrays is not None:
+            self._best[number] = dict(arrays)
 
     def write(self, number: int, arrays: Mapping[str, np.ndarray], width: int) -> None:
         """Keep a chunk."""
-        self._chunks[number] = {name: array for name, array in arrays.items() if not is_state(name)}
+        outputs = {name: array for name, array in arrays.items() if not is_state(name)}
+        if self._rule is not None:
+            outputs, large = split(self._rule, outputs)
+            self.keep(number, large)
+        self._chunks[number] = outputs
         self._states[number] = {name: array for name, array in arrays.items() if is_state(name)}
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
@@ -64,6 +86,10 @@ class InMemoryStore:
     def forget_states(self) -> None:
         """Drop the states of all chunks."""
         self._states.clear()
+
+    def stores(self) -> list[Keeping]:
+        """Return this store, in a list."""
+        return [self]
 
     def drop(self, number: int) -> None:
         """Drop a chunk, so that it is computed again."""

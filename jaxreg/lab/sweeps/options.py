@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxreg.lab.sweeps.keeping import Best
 from jaxreg.lab.sweeps.segments import Segments
 
 OnChunk = Callable[[dict[str, np.ndarray], dict[str, np.ndarray]], Any]
@@ -27,6 +28,7 @@ class SweepOptions:
     on_chunk: OnChunk | None = None
     token: str | None = None
     segments: Segments | None = None
+    keep: Best | None = None
 
     def __post_init__(self) -> None:
         chunk, executor = self.chunk, self.executor
@@ -38,6 +40,10 @@ class SweepOptions:
             raise TypeError(f"on_chunk must be a function of points and arrays, got {self.on_chunk!r}")
         if self.token is not None and not (isinstance(self.token, str) and self.token and self.token.isprintable()):
             raise ValueError(f"token must be a printable text, such as '1', got {self.token!r}")
+        if not isinstance(self.keep, Best | None):
+            raise TypeError(f"keep must be best(count, by), got {self.keep!r}")
+        if self.keep is not None and jax.process_count() > 1:
+            raise ValueError("keep doesn't work under jax.distributed: let processes share a store instead")
         if not isinstance(self.segments, Segments | None):
             raise TypeError(f"segments must be Segments(begin, count), got {self.segments!r}")
         devices = self.devices if isinstance(self.devices, Iterable | None) else (self.devices,)

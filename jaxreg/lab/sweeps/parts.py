@@ -10,10 +10,11 @@ import numpy as np
 import xarray as xr
 
 from jaxreg.lab.sweeps.boxes import Box, Design
-from jaxreg.lab.sweeps.dataset import Coordinates
+from jaxreg.lab.sweeps.dataset import Coordinates, with_missing
 from jaxreg.lab.sweeps.grid import SOME, Grid, make_grid, storable
 from jaxreg.lab.sweeps.growth import cut_labels, extended, newest, resumed, rows_there, take_over
 from jaxreg.lab.sweeps.joined import JOINED, Chunked, Joined, as_dataset, union, write_joined
+from jaxreg.lab.sweeps.keeping import rule_of
 from jaxreg.lab.sweeps.lanes import BATCHED
 from jaxreg.lab.sweeps.manifest import Manifest, Variable
 from jaxreg.lab.sweeps.memory import InMemoryStore
@@ -68,7 +69,8 @@ class Arranged:
             if isinstance(part.store, InMemoryStore):
                 part.store.gather()
         found = as_dataset(self.whole)
-        return found.load() if isinstance(self.parts[0].store, InMemoryStore) else found
+        store = self.parts[0].store
+        return found.load() if isinstance(store, InMemoryStore) and rule_of(store.manifest) is None else found
 
     def close(self) -> None:
         """Start no more chunks."""
@@ -79,7 +81,7 @@ class Arranged:
 def alone(runner: ChunkRunner, grid: Grid) -> Arranged:
     """Arrange one program whose results stay in memory."""
     labels = labels_of(grid.dims, runner.outputs, grid.coords(), {})
-    store = InMemoryStore(manifest_of(grid, runner, labels), labels)
+    store = InMemoryStore(manifest_of(grid, runner, labels, SweepOptions()), labels)
     return Arranged([Part(runner, store, store)], store)
 
 
@@ -203,7 +205,7 @@ def placed(
     grid, runner = source.grid, source.runner(None, carried)
     try:
         labels = labels_of(grid.dims, runner.outputs, {**grid.coords(), **known}, given)
-        manifest = manifest_of(grid, runner, labels, options.token, segment)
+        manifest = manifest_of(grid, runner, labels, options, segment)
         if source.box.run.structure is not None:
             remember(manifest.sweep, [source.box.run.structure])
         if path is None:
@@ -219,7 +221,7 @@ def placed(
         else:
             rows = rows_there(old, labels, manifest.dims) if grows else None
             cut, along = (grid.take(rows), cut_labels(labels, rows)) if rows else (grid, labels)
-            smaller = rows and manifest_of(cut, source.runner_over(cut), along, options.token, segment)
+            smaller = rows and manifest_of(cut, source.runner_over(cut), along, options, segment)
             if not rows or not smaller or smaller.identity != old.manifest.identity:
                 raise OtherSweepError(
                     f"the store {path} belongs to another sweep: {difference(old.manifest, manifest)}"
@@ -228,7 +230,7 @@ def placed(
         if whole is not old:
             new = np.flatnonzero(whole.part < 0)
             some = replace(grid, lanes=new)
-            added = manifest_of(some, runner, some.coords(), options.token, segment) if new.size else None
+            added = manifest_of(some, runner, some.coords(), options, segment) if new.size else None
             whole = extended(path, whole, added)
         last = whole.parts[-1]
         if not isinstance(last, Store):
@@ -267,7 +269,7 @@ def joined_parts(design: Design, parts: list[Part], given: Mapping[str, Any]) ->
     outputs = union([manifest.outputs for manifest in manifests])
     labels = labels_of(dims, outputs, {**numbered, **plain, **design.coords}, given)
     labels = {name: labels[name] for name in [*dims, *labels]}
-    names = dict.fromkeys(name for manifest in manifests for name in manifest.identity)
+    names = dict.fromkeys(name for manifest in manifests for name in manifest.identity if name != "keep")
     identity = {name: _shared([manifest.identity.get(name, "") for manifest in manifests]) for name in names}
     identity["grid"] = digest_of(labels, " ".join(manifest.sweep for manifest in manifests))
     shown = {"grid": " x ".join(f"{name} ({size})" for name, size in dims.items())}
@@ -347,16 +349,21 @@ def _check_callbacks(manifest: Manifest) -> None:
 
 
 def manifest_of(
-    grid: Grid, runner: ChunkRunner, labels: Coordinates, token: str | None = None, segment: int = 0
+    grid: Grid, runner: ChunkRunner, labels: Coordinates, options: SweepOptions, segment: int = 0
 ) -> Manifest:
     """Return the manifest of the results of a runner."""
+    outputs, token = dict(runner.outputs), options.token
     named = {**({"token": token} if token else {}), **({SEGMENT: str(segment)} if segment else {})}
+    if options.keep is not None:
+        named["keep"] = options.keep.written(outputs)
+        for name in options.keep.large(outputs):
+            outputs[name] = replace(outputs[name], dtype=with_missing(outputs[name].dtype))
     identity = {**runner.identity, **named, "grid": digest_of(labels, grid.digest())}
     return Manifest(
         identity=identity,
         dims=grid.dims,
         chunk=runner.chunk,
         coords={name: dim for name, (dim, _) in labels.items()},
-        outputs=dict(runner.outputs),
+        outputs=outputs,
         attrs={**identity, "grid": grid.describe(), "chunk": runner.chunk, "numpy": np.__version__},
     )

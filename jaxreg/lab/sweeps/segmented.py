@@ -111,7 +111,7 @@ class SegmentedSweep:
     def dataset(self) -> xr.Dataset:
         """Return the dataset of the finished segments."""
         found = as_dataset(self.whole)
-        return found.load() if self._path is None else found
+        return found.load() if self._path is None and self._options.keep is None else found
 
     def close(self) -> None:
         """Start no more chunks."""
@@ -168,7 +168,7 @@ class SegmentedSweep:
         """Return the part of a segment that has only some runs."""
         runner = source.runner(lanes, carried)
         grid = replace(source.grid, lanes=lanes)
-        manifest = manifest_of(grid, runner, grid.coords(), self._options.token, segment)
+        manifest = manifest_of(grid, runner, grid.coords(), self._options, segment)
         store = InMemoryStore(manifest, grid.coords()) if path is None else create(path, manifest, {SOME: lanes})
         whole = before.whole
         part, place = np.full(whole.manifest.lanes, STOPPED, np.int32), np.zeros(whole.manifest.lanes, np.int64)
@@ -208,11 +208,13 @@ class SegmentedSweep:
             outputs = {name: replace(v, dtype=with_missing(v.dtype)) for name, v in outputs.items()}
         known: Coordinates = {**(base.coords() or {}), SEGMENT: (SEGMENT, np.arange(count))}
         labels = labels_of(dims, outputs, known, {SEGMENT: self._labels})
-        identity = {name: value for name, value in manifest.identity.items() if name != SEGMENT}
+        identity = {name: value for name, value in manifest.identity.items() if name not in (SEGMENT, "keep")}
         identity["grid"] = digest_of(labels, " ".join(store.manifest.sweep for store in stores))
         names = [self._folder(number, box) for number in range(len(self._parts)) for box in range(len(first))]
         shown = {"grid": " x ".join(f"{name} ({size})" for name, size in dims.items()), "parts": names}
-        attrs = {name: value for name, value in manifest.attrs.items() if name != SEGMENT} | identity | shown
+        attrs = (
+            {name: value for name, value in manifest.attrs.items() if name not in (SEGMENT, "keep")} | identity | shown
+        )
         coords = {name: dim for name, (dim, _) in labels.items()}
         whole = Manifest(identity, dims, manifest.chunk, coords, outputs, attrs)
         self._remember(whole, own)

@@ -24,6 +24,7 @@ import numpy as np
 from jaxreg.lab.atomic_files import _write, retried
 from jaxreg.lab.sweeps.claims import Claims
 from jaxreg.lab.sweeps.dataset import Coordinates
+from jaxreg.lab.sweeps.keeping import ROWS, Keeping, filled, rule_of, split
 from jaxreg.lab.sweeps.manifest import MOST_BYTES, DamagedError, Manifest
 from jaxreg.lab.sweeps.segments import is_state
 
@@ -48,6 +49,9 @@ class Store:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+        self._rule = rule_of(manifest)
+        large = self._rule.outputs if self._rule else ()
+        self._small = {name: variable for name, variable in manifest.outputs.items() if name not in large}
 
     @property
     def count(self) -> int:
@@ -68,7 +72,7 @@ class Store:
 
     def present(self) -> set[int]:
         """Return the numbers of the chunks of which there is a file that is large enough."""
-        lane = sum(variable.nbytes for variable in self.manifest.outputs.values())
+        lane = sum(variable.nbytes for variable in self._small.values())
         chunks, found = self.manifest.chunks, set()
         with os.scandir(self.path) as entries:
             for entry in entries:
@@ -94,6 +98,9 @@ class Store:
         if len(outputs) < len(arrays):  # the state first: a chunk that is there can go on
             state = {name: array for name, array in arrays.items() if is_state(name)}
             _write_sealed(self._checkpoint(number), state, self.manifest.sweep)
+        if self._rule is not None:
+            outputs, large = split(self._rule, outputs)
+            self.keep(number, large)
         _write_sealed(self.file(number), {**outputs, "": np.asarray(width)}, self.manifest.sweep)
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
@@ -110,6 +117,10 @@ class Store:
         for file in self.path.glob("state-*.npz"):
             file.unlink(missing_ok=True)
 
+    def stores(self) -> list[Keeping]:
+        """Return this store, in a list."""
+        return [self]
+
     def drop(self, number: int) -> None:
         """Remove a chunk, so that it is computed again."""
         self.file(number).unlink(missing_ok=True)
@@ -119,8 +130,28 @@ class Store:
 
     def read(self, number: int) -> dict[str, np.ndarray] | None:
         """Return a chunk's arrays, or None if it is missing or damaged in any way."""
+        small = self.small(number)
+        return small if small is None or self._rule is None else filled(self.manifest, small, self.kept(number))
+
+    def small(self, number: int) -> dict[str, np.ndarray] | None:
+        """Return the outputs of a chunk that all lanes keep, or None if it is missing or damaged."""
         arrays = self._read(number)
-        return None if arrays is None else {name: arrays[name] for name in self.manifest.outputs}
+        return None if arrays is None else {name: arrays[name] for name in self._small}
+
+    def kept(self, number: int) -> dict[str, np.ndarray] | None:
+        """Return the large outputs that a chunk keeps, with their rows, or None if they are missing or damaged."""
+        names = {ROWS, *(self._rule.outputs if self._rule else ())}
+        return _read_sealed(self._best(number), self.manifest.sweep, names)
+
+    def keep(self, number: int, arrays: Mapping[str, np.ndarray] | None) -> None:
+        """Replace the large outputs that a chunk keeps; None removes them."""
+        if arrays is None:
+            self._best(number).unlink(missing_ok=True)
+        else:
+            _write_sealed(self._best(number), arrays, self.manifest.sweep)
+
+    def _best(self, number: int) -> Path:
+        return self.path / f"best-{number:08d}.npz"
 
     def claims(self) -> Claims:
         """Return this process's claims on chunks."""
@@ -133,8 +164,8 @@ class Store:
 
     def _read(self, number: int) -> dict[str, np.ndarray] | None:
         length = len(self.manifest.chunks.lanes(number))
-        expected = {name: (length, *v.shape) for name, v in self.manifest.outputs.items()}
-        size = sum(length * variable.nbytes for variable in self.manifest.outputs.values())
+        expected = {name: (length, *v.shape) for name, v in self._small.items()}
+        size = sum(length * variable.nbytes for variable in self._small.values())
         limit = size + sum(2048 + 4 * len(name.encode()) for name in [*expected, ""])
         arrays = _read_sealed(self.file(number), self.manifest.sweep, {*expected, ""}, limit)
         if arrays is None or arrays[""].shape != () or arrays[""].dtype.kind not in "iu":
@@ -266,7 +297,7 @@ def _check_free(store: Store) -> None:
     if not store.path.exists():
         return
     names = {entry.name for entry in store.path.iterdir() if not entry.name.startswith(".")}
-    chunks = {name for name in names if name.startswith(("chunk-", "state-")) and name.endswith(".npz")}
+    chunks = {name for name in names if name.startswith(("chunk-", "state-", "best-")) and name.endswith(".npz")}
     if others := names - chunks - {MANIFEST, COORDS}:
         raise ValueError(f"the folder {store.path} holds other files ({sorted(others)[0]}): name an empty one")
     if chunks and all(store.read(number) is None for number in range(len(store.manifest.chunks))):

@@ -48,6 +48,10 @@ def _value(dataset: xr.Dataset, name: str, leaf: Any) -> Any:
     if name not in dataset:
         raise ValueError(f"the results have no output {name!r}; there are {', '.join(map(str, dataset.data_vars))}")
     values = dataset[name].values
+    if _is_missing(dataset, name, leaf, values):
+        raise ValueError(
+            f"output {name!r} of this lane is missing: keep=best(…) has left it out, or the run was stopped"
+        )
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(values.astype(np.uint32)), impl=leaf.dtype._impl.name)
     if values.ndim != len(leaf.shape) or any(
@@ -55,6 +59,13 @@ def _value(dataset: xr.Dataset, name: str, leaf: Any) -> Any:
     ):
         raise ValueError(f"output {name!r} of this lane has shape {values.shape}; expected {leaf.shape}")
     return jnp.asarray(values[tuple(map(slice, leaf.shape))]).astype(leaf.dtype)
+
+
+def _is_missing(dataset: xr.Dataset, name: str, leaf: Any, values: np.ndarray) -> bool:
+    """Tell whether a value is NaN because there is none, not because the run diverged."""
+    if not values.size or values.dtype.kind not in "fc" or not np.isnan(values).all():
+        return False
+    return not jnp.issubdtype(leaf.dtype, jnp.inexact) or f'"{name}"' in dataset.attrs.get("keep", "")
 
 
 _known: dict[str, tuple[np.ndarray | None, tuple[Structure, ...]]] = {}

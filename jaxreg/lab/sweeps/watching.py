@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxreg.lab.sweeps.joined import Joined, needed_chunks, open_any
+from jaxreg.lab.sweeps.keeping import rule_of
 from jaxreg.lab.sweeps.progress import count_diverged
 
 _RECENT = 32
@@ -56,6 +57,8 @@ class Watch:
         scalars = [
             name for name, v in store.manifest.outputs.items() if not v.shape and np.dtype(v.dtype).kind in "iuf"
         ]
+        rules = [rule for part in store.stores() if (rule := rule_of(part.manifest))]
+        kept = {name for rule in rules for name in rule.outputs}  # NaN in most runs, which have not diverged
         needed = needed_chunks(store)
         for number in sorted(store.present()):
             if number not in needed or store.file(number) in self._seen:
@@ -66,7 +69,7 @@ class Watch:
             lanes = len(next(iter(arrays.values())))
             self._seen[store.file(number)] = (store.file(number).stat().st_mtime, lanes)
             self.finished = min(self.finished + lanes, self.lanes)  # a chunk may hold lanes of a larger sweep
-            self.diverged += count_diverged(arrays)
+            self.diverged += count_diverged({name: values for name, values in arrays.items() if name not in kept})
             for name in scalars:
                 if name in arrays:
                     self.figures.setdefault(name, Figures()).add(arrays[name])
