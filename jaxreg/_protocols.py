@@ -177,7 +177,7 @@ class LinearMinimizable(Protocol):
     """A constraint to a bounded set with a linear minimisation oracle: argmin_z ⟨direction, z⟩ over the set."""
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point of the set farthest against `direction`."""
+        """Return a point z of the set that minimises ⟨direction, z⟩."""
 
 
 Rule = Callable[[jax.Array], Any]

@@ -27,13 +27,13 @@ def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
     Args:
         params: Tree of weight arrays.
-        rules: Which objects for which leaves; only their axes are read.
+        rules: Rules by path pattern, or one for all kernels. Only their axes are used.
 
     Returns:
         {path: norms}, in the shape of the leaf without the axes that are summed over; in float32 at least.
 
     Raises:
-        ValueError: If a pattern matches nothing or two claim one leaf.
+        ValueError: If a pattern matches no leaf or two patterns match one leaf.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -55,15 +55,15 @@ def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[
 
     Args:
         params: Tree of weight arrays.
-        rules: Which constraint for which leaves.
-        step: The step at which scheduled limits are read; needed only if there are any.
+        rules: Constraints by path pattern, or one for all kernels.
+        step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Returns:
         {path: scalar}; 0 where the constraint holds (an equality: to rounding). Leaves under one `jaxreg.TreeNorm`
         have the distance of all together.
 
     Raises:
-        ValueError: If a pattern matches nothing, two claim one leaf, or a limit is scheduled and no step is given.
+        ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -86,15 +86,15 @@ def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance:
 
     Args:
         params: Tree of weight arrays.
-        rules: Which constraint for which leaves.
-        step: The step at which scheduled limits are read; needed only if there are any.
+        rules: Constraints by path pattern, or one for all kernels.
+        step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
         tolerance: How near the limit is near enough, relative; the rounding of the leaf's dtype comes on top.
 
     Returns:
         {path: scalar between 0 and 1}.
 
     Raises:
-        ValueError: If a pattern matches nothing, two claim one leaf, or a limit is scheduled and no step is given.
+        ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -132,13 +132,13 @@ def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
     Args:
         params: Tree of weight arrays.
-        rules: Which objects for which leaves; only their patterns are read.
+        rules: Rules by path pattern, or one for all kernels. Only their patterns are used.
 
     Returns:
         {path: scalar between 0 and 1}.
 
     Raises:
-        ValueError: If a pattern matches nothing or two claim one leaf.
+        ValueError: If a pattern matches no leaf or two patterns match one leaf.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -154,15 +154,15 @@ def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str,
 
     Args:
         params: Tree of weight arrays.
-        rules: Which penalty for which leaves.
-        step: The step at which scheduled strengths are read; needed only if there are any.
+        rules: Penalties by path pattern, or one for all kernels.
+        step: Optimiser step at which to evaluate scheduled strengths. Needed only if there are schedules.
 
     Returns:
         {pattern: scalar}; a bare object stands under the kinds of kernels it is for.
 
     Raises:
-        ValueError: If a pattern matches nothing, two claim one leaf, or a strength is scheduled and no step is given.
-        TypeError: If a rule does not give a number.
+        ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled strength needs `step`.
+        TypeError: If a rule does not return a single number.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -184,14 +184,14 @@ def moves(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[str, 
 
     Args:
         params: Tree of weight arrays.
-        rules: Which constraint for which leaves.
-        step: The step at which scheduled limits are read; needed only if there are any.
+        rules: Constraints by path pattern, or one for all kernels.
+        step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Returns:
         {path: scalar}.
 
     Raises:
-        ValueError: If a pattern matches nothing, two claim one leaf, or a limit is scheduled and no step is given.
+        ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr

@@ -176,7 +176,7 @@ class MaxNorm(Constraint):
 
     Args:
         limit: Number above 0.
-        axis: Axes summed over in one norm; 0 by default, for convolutions too, as in Keras.
+        axis: Axes that one norm sums over. Default: 0, for convolutions too, as in Keras.
 
     Raises:
         ValueError: If the limit is 0, negative, infinite or NaN.
@@ -212,7 +212,7 @@ class MinMaxNorm(Constraint):
         min: Lower limit, at least 0.
         max: Upper limit, above 0.
         rate: Share of the way to the limits, above 0 and at most 1.
-        axis: Axes summed over in one norm; 0 by default, as in Keras.
+        axis: Axes that one norm sums over. Default: 0, as in Keras.
 
     Raises:
         ValueError: If `min` is negative, infinite or NaN, `max` is not above 0 or is infinite, or the rate is not in
@@ -255,7 +255,7 @@ class UnitNorm(Constraint):
     """Keras's UnitNorm: w_j / (ε + ‖w_j‖), which leaves a unit of zeros at zero.
 
     Args:
-        axis: Axes summed over in one norm; 0 by default, as in Keras.
+        axis: Axes that one norm sums over. Default: 0, as in Keras.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr

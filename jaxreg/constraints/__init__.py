@@ -1,4 +1,4 @@
-"""Constraints: callables from an array of weights to the nearest array in a set."""
+"""Constraints: callables that project an array of weights onto the nearest array of a set."""
 
 from jaxreg.constraints._bounds import Box, LinfBall, NonNeg
 from jaxreg.constraints._intersection import Intersection

@@ -1,4 +1,4 @@
-"""Constraints on single weights: lower and upper bounds. They have no axis, for every weight is a group of its own."""
+"""Constraints on single weights: lower and upper bounds. They have no axis, because every weight is its own group."""
 
 from typing import ClassVar
 
@@ -17,9 +17,9 @@ from jaxreg.constraints._norms import shrunk
 
 @partitioned()
 def clip(w: jax.Array, low: Number, high: Number) -> jax.Array:
-    """`w` between two bounds, read in float32 at least; a bound that the dtype of `w` lacks is rounded inwards."""
+    """Clip `w` at two bounds. A bound that the dtype of `w` cannot represent is rounded inwards."""
     floor, ceiling = bounds(w, low, high)
-    # Comparisons, not maximum and minimum: these flush subnormal weights to 0.
+    # Not `maximum` and `minimum`, which flush subnormal weights to 0.
     return jnp.where(w < floor, floor, jnp.where(w > ceiling, ceiling, w))
 
 
@@ -37,7 +37,7 @@ def bounds(w: jax.Array, low: Number, high: Number) -> tuple[jax.Array, jax.Arra
 
 @hyperparameters
 class NonNeg(Constraint):
-    """No negative weights: {w : w ≥ 0}, projected by max(w, 0).
+    """Set of arrays without negative weights: {w : w ≥ 0}, projected by max(w, 0).
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -61,17 +61,17 @@ class NonNeg(Constraint):
         return 0.0, np.inf
 
     def needs_order(self) -> bool:
-        """Return True: complex weights have no bounds."""
+        """Return True: bounds need real weights."""
         return True
 
 
 @hyperparameters
 class Box(Constraint):
-    """Every weight between two bounds: {w : low ≤ w ≤ high}, projected by clipping.
+    """Lower and upper bound on every weight: {w : low ≤ w ≤ high}, projected by clipping.
 
     Args:
-        low: Lower bound; a float, an array that broadcasts against the weights, or an Optax schedule. May be -inf.
-        high: Upper bound, at least `low`: one number, or an array as for `low`. May be inf.
+        low: Lower bound: a float, an array that broadcasts to the weights, or an Optax schedule. May be -inf.
+        high: Upper bound, at least `low`, of the same types. May be inf.
 
     Raises:
         ValueError: If a bound is NaN or `low` is above `high`.
@@ -82,7 +82,7 @@ class Box(Constraint):
         [-0.5   0.25  1.  ]
 
     Reference:
-        Optax `projections.projection_box`, which flushes subnormal weights and rounds bounds to nearest.
+        Optax `projections.projection_box`, which flushes subnormal weights to 0 and rounds bounds to nearest.
     """
 
     low: Number
@@ -93,15 +93,15 @@ class Box(Constraint):
         check(self, "low", "[-inf, inf]")
         check(self, "high", "[-inf, inf]")
         if known(self.low, self.high) and np.any(np.asarray(self.low) > np.asarray(self.high)):
-            raise ValueError(f"Box: low is {self.low} and high is {self.high}; expected high of at least low")
+            raise ValueError(f"Box: low is {self.low} and high is {self.high}; expected high to be at least low")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set; a weight between the bounds comes back bit for bit."""
+        """Return the nearest array in the set. Weights between the bounds are returned bit for bit."""
         refuse_complex(self, w)
         return clip(w, self.low, self.high)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the point of the set farthest against `direction`, argmin_z ⟨direction, z⟩; needs finite bounds."""
+        """Return the point z of the set that minimises ⟨direction, z⟩. The bounds must be finite."""
         x = wide(direction)
         low, high = (jnp.asarray(bound, x.dtype) for bound in self.bounds())
         ends = jnp.where(x > 0, low, jnp.where(x < 0, high, jnp.abs(x)))
@@ -112,16 +112,18 @@ class Box(Constraint):
         return self.low, self.high
 
     def needs_order(self) -> bool:
-        """Return True: complex weights have no bounds."""
+        """Return True: bounds need real weights."""
         return True
 
 
 @hyperparameters
 class LinfBall(Constraint):
-    """No weight larger than `radius`: {w : max|w| ≤ radius}, projected by clipping; complex ones keep their phase.
+    """Limit on the magnitude of every weight: {w : max|w| ≤ radius}, projected by clipping.
+
+    Complex weights keep their phase.
 
     Args:
-        radius: Number of at least 0; a float, an array or an Optax schedule. Infinity means no constraint.
+        radius: Non-negative number: a float, an array or an Optax schedule. Infinity means no constraint.
 
     Raises:
         ValueError: If the radius is negative or NaN.
@@ -142,14 +144,14 @@ class LinfBall(Constraint):
         check(self, "radius", "[0, inf]")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set; a weight in it comes back bit for bit."""
+        """Return the nearest array in the set. Weights within the radius are returned bit for bit."""
         if jnp.iscomplexobj(w):
             limit = jnp.asarray(self.radius, real_dtype(wide(w)))
             return from_pairs(shrunk(to_pairs(wide(w)), limit[..., None], (w.ndim,)))
         return clip(w, *self.bounds())
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """The point of the set farthest against `direction`, argmin_z ⟨direction, z⟩: -radius · sign(direction)."""
+        """Return the point z of the set that minimises ⟨direction, z⟩: -radius · sign(direction)."""
         x = wide(direction)
         return self((-as_wide(self.radius, x) * jnp.sign(x)).astype(direction.dtype))
 

@@ -1,7 +1,8 @@
-"""Bounds on each weight and limits on the norm of each group at once: the nearest point, exactly, by one multiplier.
+"""Exact projection onto bounds on each weight together with limits on the norm of each group, by one multiplier.
 
-Among the points of a box with norm c, the one nearest to x is the one of largest inner product with x. Wherever
-y(t) = clip(t x) has norm c for some t ≥ 0, it is y(t): it minimises the Lagrangian over the box. ‖y(t)‖ grows with t.
+Among the points of a box with norm c, the nearest to x is the one with the largest inner product with x. If
+y(t) = clip(t x) has norm c for some t ≥ 0, then y(t) is that point, because it minimises the Lagrangian over the box.
+‖y(t)‖ grows with t.
 """
 
 import jax
@@ -14,7 +15,7 @@ from jaxreg._precision import eps, inwards, outwards, wide
 from jaxreg.constraints._bounds import bounds
 
 HALVINGS = 42
-"""Halvings of log t, from 88 e-folds either side of 1 to the precision of float32."""
+"""Bisections of log t, which starts in [-88, 88] and ends at the precision of float32."""
 
 
 def nearest_in_shell(
@@ -22,11 +23,11 @@ def nearest_in_shell(
 ) -> jax.Array:
     """Return the nearest array with every weight in `box` and the norm of every group over `axes` in `norm`.
 
-    The box holds exactly; the norm to rounding, and an upper limit that stands alone exactly. If no norm in the box is
-    large or small enough, its farthest or nearest corner is given; limits that can be looked at are refused before.
+    The box holds exactly, the norm up to rounding. An upper limit without a lower one holds exactly. If the norms in
+    the box are all too small or all too large, the farthest or nearest corner of the box is returned.
 
     Raises:
-        ValueError: If the limits are known and no group of this size fulfils them.
+        ValueError: If no group of this size can satisfy the limits, and they are not traced.
     """
     if w.size == 0:
         return w
@@ -37,7 +38,7 @@ def nearest_in_shell(
     smallest, largest = (per_row(limit, wide(w), axes) for limit in norm)
     start = jnp.clip(x, lows, highs)
     norms = row_norms(start)
-    slack = jnp.asarray(rounding(wide(w), axes), x.dtype)  # of two plain numbers, `where` may choose in float64
+    slack = jnp.asarray(rounding(wide(w), axes), x.dtype)  # `where` on two plain numbers may return float64
     narrow = smallest * (1 + 3 * slack) >= largest
     tolerance = jnp.where(narrow, slack + eps(w.dtype) / 2, 0)
     above, below = norms > largest * (1 + tolerance), norms < smallest * (1 - tolerance)
@@ -73,20 +74,20 @@ def _refuse_empty(w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, 
     slack = 1 + rounding(wide(w), axes) + eps(w.dtype)
     if np.any(most * slack < smallest):
         each, needed = float(np.max(sizes)), float(np.max(smallest))
-        advice = f"it takes {np.ceil(needed**2 / each**2 - 1e-6):.0f} of {each:g}" if each > 0 else "all are held at 0"
+        wanted = f"at least {np.ceil(needed**2 / each**2 - 1e-6):.0f} of {each:g}" if each > 0 else "nonzero bounds"
         raise ValueError(
-            f"no {count} weights within these bounds have a norm of {needed:g}: {advice}; "
-            "widen the bounds, lower the norm or group more weights"
+            f"{count} weights within these bounds cannot have a norm of {needed:g}; expected {wanted}. Widen the "
+            "bounds, lower the norm or group more weights"
         )
     if np.any(least > largest * slack):
         raise ValueError(
-            f"{count} weights within these bounds have a norm of {float(np.max(least)):g} at least; expected one of "
-            f"{float(np.min(largest)):g} at most: widen the bounds, raise the norm or group fewer weights"
+            f"{count} weights within these bounds have a norm of at least {float(np.max(least)):g}; expected a norm of "
+            f"at most {float(np.min(largest)):g}. Widen the bounds, raise the norm or group fewer weights"
         )
 
 
 def _on_unit_sphere(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Array:
-    # Rows of norm 1 within the bounds, nearest to the rows x: no weight is larger than the norm.
+    # Rows of norm 1 within the bounds, nearest to the rows x. No weight exceeds 1, so the bounds are clipped there.
     lows, highs = jnp.clip(lows, -1, 1), jnp.clip(highs, -1, 1)
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=1, keepdims=True))
     x = x / jnp.where(largest > 0, largest, 1)
@@ -94,7 +95,7 @@ def _on_unit_sphere(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Arra
     y = t * x
     free = (y > lows) & (y < highs) & (x != 0)
     held = jnp.where(free, 0, jnp.clip(y, lows, highs))
-    # At the halvings' end the set of free weights is known, and the multiplier with it.
+    # After the bisection the set of free weights is known, so the multiplier has a closed form.
     rest = 1 - jnp.sum(jnp.square(held), axis=1, keepdims=True)
     length = row_norms(jnp.where(free, x, 0))
     solvable = (rest > 0) & (length > 0)
@@ -106,7 +107,7 @@ def _on_unit_sphere(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Arra
 
 
 def _multiplier(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Array:
-    # t with ‖clip(t x)‖ = 1, by halving its logarithm.
+    # t with ‖clip(t x)‖ = 1, by bisection of its logarithm.
     def halve(_: int, between: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         less, more = between
         middle = (less + more) / 2
@@ -119,9 +120,9 @@ def _multiplier(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Array:
 
 
 def _beyond(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Array:
-    # Every weight at the bound on its own side gives too small a norm. Then weights that are 0 grow, which costs no
-    # inner product; and after them weights go over to the farther bound, those that lose the least first. The
-    # loss is concave in the squares, so all of them but one go the whole way (with equal bounds this is exact).
+    # For rows whose norm is too small even with every weight at the bound on its own side. First, weights of 0 grow,
+    # which costs no inner product. Then weights cross over to the farther bound, those that lose the least first. The
+    # loss is concave in the squares, so all of them but one cross fully (this is exact for equal bounds).
     far = jnp.where(jnp.abs(highs) >= jnp.abs(lows), highs, lows)
     side = jnp.where(far >= 0, 1, -1)
     near = jnp.where(far == highs, lows, highs)
@@ -135,14 +136,14 @@ def _beyond(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Array:
     before = jnp.cumsum(jnp.take_along_axis(gains, order, axis=1), axis=1)
     before = jnp.take_along_axis(before, jnp.argsort(order, axis=1), axis=1) - gains
     left = rest - before
-    left = jnp.clip(jnp.where(left > 8 * eps(x.dtype), left, 0), 0, gains)  # the root would blow rounding up
+    left = jnp.clip(jnp.where(left > 8 * eps(x.dtype), left, 0), 0, gains)  # the root would amplify rounding
     crossed = jnp.where(left > 0, side * root(near**2 + left), near)
     return jnp.where(agreeing, far, jnp.where(zero, even, crossed))
 
 
 @jax.custom_jvp
 def root(square: jax.Array) -> jax.Array:
-    """Return the square root, with the derivative 0 at 0."""
+    """Return the square root, with derivative 0 at 0."""
     return jnp.sqrt(square)
 
 

@@ -1,4 +1,4 @@
-"""Several constraints at once: the nearest point of the sets' intersection."""
+"""Intersections of several constraints, with exact projections where a closed form is known."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
@@ -22,28 +22,35 @@ from jaxreg.constraints._sections import nearest_of_sum_and_norm, nearest_of_sum
 Part = Callable[[jax.Array], jax.Array]
 
 ITERATIONS = 200
-"""Rounds of Dykstra's algorithm; those after the last change cost time and change nothing."""
+"""Rounds of Dykstra's algorithm. Rounds after convergence change nothing."""
 
 
 @hyperparameters
 class Intersection(Constraint):
-    """Several constraints at once: {w : w in every set}, projected onto the nearest point of all.
+    """Intersection of several constraints, projected onto the nearest point that is in every set.
 
-    Exact where there is a closed form: bounds with bounds; bounds with limits on the norms of the same groups
-    (`UnitNorm` and `MinMaxNorm` too, though they are not convex); `Simplex` or `SumTo` with bounds; `SumTo` with limits
-    on the norms of the same groups (zero mean and unit norm); `NonNeg` with `L1Ball`; `Sparse` or `NMSparse` with
-    `NonNeg`, `L1Ball`, `MaxNorm`, `MaxRMS` or `Simplex`, of the same groups or larger ones. Other convex sets by
-    Dykstra's algorithm: 200 rounds; then the last part holds exactly, the others as far as the rounds have led.
+    The projection is exact for these combinations:
+
+    - bounds (`NonNeg`, `Box`, `LinfBall`) with bounds
+    - bounds with limits on the norms of the same groups, including the non-convex `UnitNorm` and `MinMaxNorm`
+    - `Simplex` or `SumTo` with bounds
+    - `SumTo` with limits on the norms of the same groups, such as zero mean and unit norm
+    - `NonNeg` with `L1Ball`
+    - `Sparse` or `NMSparse` with `NonNeg`, `L1Ball`, `MaxNorm`, `MaxRMS` or `Simplex` of the same or larger groups
+
+    All other convex sets are combined by 200 rounds of Dykstra's algorithm. The last part then holds exactly, and the
+    others up to the convergence of the algorithm.
 
     Args:
-        *parts: Constraints, or functions that project onto a convex set. An intersection counts as its parts.
-        axis: The axes of a group for the parts that leave theirs open.
+        *parts: Constraints, or functions that project onto a convex set. The parts of a nested intersection are used
+            one by one.
+        axis: Axes of one group, for the parts that do not name axes themselves.
 
     Raises:
-        TypeError: If a part is not callable, needs many arrays at once, or is not convex and in no closed form (where
-            that is for groups of other axes, when the array is seen).
-        ValueError: If there are no parts, a `MinMaxNorm` has another rate than 1, for this goes the whole way, or, when
-            the array is seen, known limits leave no common point.
+        TypeError: If a part is not callable or constrains several arrays jointly. Also if a part is not convex and no
+            exact projection is known; when called, if that depends on the axes of the groups.
+        ValueError: If there are no parts, or the rate of a `MinMaxNorm` is not 1. When called, if the sets have no
+            common point and their limits are not traced.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -62,22 +69,22 @@ class Intersection(Constraint):
     def __init__(self, *parts: Part, axis: Axis = None) -> None:
         if not parts:
             raise ValueError(
-                "Intersection: there are no parts; expected constraints: Intersection(UnitNorm(), NonNeg())"
+                "Intersection: there are no parts; expected constraints, as in Intersection(UnitNorm(), NonNeg())"
             )
         sets: list[Any] = []
         for part in parts:
             refuse_class(part, "Intersection")
             refuse_other(part, Constraint, "Intersection: a part", "jaxreg.penalize")
             if not callable(part) or facts(part).joint:
-                raise TypeError(f"Intersection: a part is {part!r}; expected a constraint on one array")
-            # A set that is not convex must be seen in an inner one too, whose rounds would be many for each of these.
+                raise TypeError(f"Intersection: a part is {part!r}; expected a constraint on a single array")
+            # Flatten nested intersections: non-convex parts must be seen, and nested Dykstra rounds would multiply.
             sets += facts(part).sets() or [part]
         for part in sets:
             rate = facts(part).rate
             if known(rate) and np.any(np.asarray(rate) != 1):
                 raise ValueError(
-                    f"Intersection: the rate of {type(part).__name__} is {rate}; expected 1, for this goes the whole "
-                    "way"
+                    f"Intersection: the rate of {type(part).__name__} is {rate}; expected 1, because an intersection "
+                    "always projects fully"
                 )
         object.__setattr__(self, "parts", tuple(map(as_node, sets)))
         object.__setattr__(self, "axis", axis)
@@ -85,7 +92,7 @@ class Intersection(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in every set; `w` itself, bit for bit, where it is in all."""
+        """Return the nearest array that is in every set. An array already in all sets is returned bit for bit."""
         if w.size == 0:
             return w
         boxes, cones, others = self._by_form()
@@ -97,7 +104,7 @@ class Intersection(Constraint):
         if cones and others and facts(others[0]).section:
             return nearest_sparse_shares(w, cones[0], others[0], group_axes(w.ndim, facts(others[0]).axis))
         if cones or (len(others) == 1 and facts(others[0]).ball and _all_cones(boxes)):
-            for part in [*boxes, *cones, *others]:  # cones first, then a ball about their tip
+            for part in [*boxes, *cones, *others]:  # cones first, then a ball centred at 0
                 w = part(w)
             return w
         if not others:
@@ -118,7 +125,7 @@ class Intersection(Constraint):
         return nearest_of_sum_in_box(w, facts(section).group_sum(), self.bounds(), axes)
 
     def sets(self) -> tuple[Any, ...]:
-        """Return the parts, with the axis of all where they leave theirs open."""
+        """Return the parts, with `axis` filled in for parts that do not name axes."""
         fill = [self.axis is not None and facts(part).axis is None for part in self.parts]
         return tuple(
             as_node(facts(part).with_axis(self.axis)) if is_open else part
@@ -126,15 +133,15 @@ class Intersection(Constraint):
         )
 
     def map_rules(self, function: Callable[[Any], Any]) -> "Intersection":
-        """Return the intersection of what `function` makes of each part."""
+        """Apply `function` to each part and return the intersection of the results."""
         return Intersection(*map(function, self.parts), axis=self.axis)
 
     def with_axis(self, axis: Axis) -> "Intersection":
-        """Return the same sets, for groups over `axis` where a part leaves its axis open."""
+        """Return the same intersection with `axis` for the parts that do not name axes."""
         return Intersection(*self.parts, axis=axis)
 
     def needs_order(self) -> bool:
-        """Return whether a part does."""
+        """Return whether a part needs the order of real numbers."""
         return any(facts(part).needs_order() for part in self.parts)
 
     def bounds(self) -> Limits:
@@ -142,7 +149,7 @@ class Intersection(Constraint):
         return _common([facts(part).bounds() for part in self.sets()], "bounds")
 
     def _of_complex(self, w: jax.Array) -> jax.Array:
-        # Closed forms with bounds are for real weights; norms are those of the pairs of parts.
+        # Closed forms with bounds need real weights. Norms of complex weights are those of (real, imaginary) pairs.
         sets = self.sets()
         if all(facts(part).shell for part in sets) and self._has_closed_form(w.ndim):
             axes = group_axes(w.ndim, facts(sets[0]).axis)
@@ -153,20 +160,20 @@ class Intersection(Constraint):
         for part in sets:
             if not facts(part).convex:
                 raise TypeError(
-                    f"Intersection: {part!r} is not convex; expected convex sets, or norms of the same groups, for "
-                    "complex weights"
+                    f"Intersection: {part!r} is not convex; expected convex sets, or norms of the same groups, "
+                    "because the weights are complex"
                 )
         return _dykstra(sets, w)
 
     def _by_form(self) -> tuple[list[Any], list[Any], list[Any]]:
-        # Bounds, cones of other kinds, and the rest.
+        # (bounds, cones that are not bounds, all others)
         sets = self.sets()
         boxes = [part for part in sets if facts(part).box]
         cones = [part for part in sets if facts(part).cone and not facts(part).box]
         return boxes, cones, [part for part in sets if not facts(part).box and not facts(part).cone]
 
     def _has_closed_form(self, ndim: int | None = None) -> bool:
-        # Refuses sets that need one and have none. Axes are alike or not once their number is known.
+        # Raises for non-convex sets without a closed form. Axes can be compared once the number of axes is known.
         boxes, cones, others = self._by_form()
         if cones:
             closed = len(cones) == 1 and _all_cones(boxes) and len(others) <= 1
@@ -188,9 +195,9 @@ class Intersection(Constraint):
         for part in [] if closed else self.parts:
             if not facts(part).convex:
                 beside = (
-                    "it beside NonNeg, and one L1Ball, MaxNorm, MaxRMS or Simplex of the same or larger groups, only"
+                    "it only with NonNeg and one L1Ball, MaxNorm, MaxRMS or Simplex of the same or larger groups"
                     if facts(part).cone
-                    else "convex sets, or norms and bounds of the same groups, or norms and one SumTo, only"
+                    else "convex sets, or norms and bounds of the same groups, or norms and one SumTo"
                 )
                 raise TypeError(f"Intersection: {type(innermost(part)).__name__} is not convex; expected {beside}")
         return closed
@@ -218,12 +225,13 @@ def _common(limits: Iterable[Limits | None], what: str) -> Limits:
     xp: Any = np if known(*lows, *highs) else jnp
     low, high = reduce(xp.maximum, lows), reduce(xp.minimum, highs)
     if xp is np:
-        with np.errstate(over="ignore"):  # in float32, for a limit that was rounded to it meets one that was not
+        with np.errstate(over="ignore"):  # in float32, so that a limit rounded to it still meets the exact one
             apart = np.asarray(low, np.float32) > np.asarray(high, np.float32)
         if np.any(apart):
             above, under = (np.broadcast_to(limit, apart.shape).flat[np.argmax(apart)] for limit in (low, high))
             raise ValueError(
-                f"Intersection: the {what} leave nothing between {above:g} and {under:g}; expected sets that meet"
+                f"Intersection: the {what} must be at least {above:g} and at most {under:g}; expected sets with common "
+                "points"
             )
     return low, high
 
@@ -239,8 +247,9 @@ def _refuse_totals(parts: Sequence[Any], bounds: Limits, w: jax.Array) -> None:
         slack = 1e-6 * np.abs(total)
         if np.any((total > count * high + slack) | (total < count * low - slack)):
             raise ValueError(
-                f"Intersection: a total is {value}; expected one from {count * low:g} to {count * high:g}, the "
-                f"sums of {count} weights from {low:g} to {high:g}: widen the bounds, or change the total"
+                f"Intersection: a total is {value}; expected a total between {count * low:g} and {count * high:g}, "
+                f"because the groups have {count} weights between {low:g} and {high:g}. Widen the bounds, or change "
+                "the total"
             )
 
 
@@ -252,7 +261,7 @@ def _dykstra(parts: Sequence[Part], w: jax.Array) -> jax.Array:
         later = []
         for part, correction in zip(parts, corrections, strict=True):
             before = x + correction
-            # A correction of 0 must not flush subnormal weights either.
+            # Adding a correction of 0 would flush subnormal weights.
             before = jnp.where(correction == 0, x, before)
             x = part(before)
             later.append(before - x)
@@ -261,6 +270,6 @@ def _dykstra(parts: Sequence[Part], w: jax.Array) -> jax.Array:
     x, _ = jax.lax.fori_loop(0, ITERATIONS, round_of_parts, (x, tuple(jnp.zeros_like(x) for _ in parts)))
     inside = jnp.all(jnp.stack([jnp.all(part(w) == w) for part in parts]))
     ends = x.astype(w.dtype)
-    for part in parts:  # what rounding to a narrower dtype has led out
+    for part in parts:  # rounding to a narrower dtype may have left a set
         ends = part(ends)
     return jnp.where(inside, w, ends)

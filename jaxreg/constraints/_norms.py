@@ -1,8 +1,8 @@
-"""Constraints on norms: a weight array -> the nearest one in a set, in the same shape and dtype.
+"""Constraints on norms of groups of weights. They keep shape and dtype.
 
-Each is a pytree whose limits are leaves. An `axis` says which axes are summed over in one norm, as in Keras; by default
-these are the incoming weights of one unit: every axis but the last, or the whole of a vector. `jaxreg.project`
-knows more, for it sees where in the tree an array lies (see `jaxreg.explain`).
+Each constraint is a pytree whose leaves are its limits. `axis` holds the axes that one norm sums over, as in Keras. The
+default for a single array is every axis but the last, or the whole of a vector. `jaxreg.project` also sees the place of
+an array in its tree, and infers the fan-in axes from it (see `jaxreg.explain`).
 """
 
 import dataclasses
@@ -23,15 +23,15 @@ from jaxreg._protocols import Constraint, Limits
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def shrunk(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return `x` with no norm over `axes` above the limit."""
-    # In one pass over it for the norms and one for the rest: without a branch, which
-    # would keep XLA on CPUs from updating weights in place, where a fresh copy costs more than all of the arithmetic.
+    """Scale the groups of `x` down so that no norm over `axes` exceeds the limit."""
+    # One pass for the norms and one for the rest, without a branch. A branch keeps XLA on CPUs from updating weights in
+    # place, and a fresh copy costs more than all of the arithmetic.
     factor, _ = _shrinking(x, limit, axes)
     return jnp.where(factor < 1, x * factor, x)
 
 
 def _shrinking(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    # What each group has to be multiplied by to end in the set, 1 where it is, and to end at norm 1.
+    # Two factors per group: the one that moves it into the set (1 if it is inside), and the one to norm 1.
     scale = scale_for(limit, group_size(x.shape, axes))
     squares = jnp.sum(jnp.square(x * scale), axes, keepdims=True)
     outside = jnp.sqrt(squares) > limit * scale
@@ -51,7 +51,7 @@ def _shrunk_jvp(axes: tuple[int, ...], primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def _held(w: jax.Array, direction: jax.Array, nearest: jax.Array, narrow: jax.Array, *rate: jax.Array) -> jax.Array:
-    # `w` where its norms hold. On a sphere it moves as the projection does around it: along the sphere, never off it.
+    # `w`, for groups inside the limits. On a sphere its derivative is that of the projection: along the sphere only.
     return w
 
 
@@ -66,15 +66,15 @@ def _held_jvp(primals: Any, tangents: Any) -> Any:
 
 @hyperparameters
 class MaxNorm(Constraint):
-    """Norm of each group at most `limit`: {w : ‖w_j‖ ≤ limit}, projected by w_j · min(1, limit / ‖w_j‖).
+    """Upper limit on the norm of each group: {w : ‖w_j‖ ≤ limit}, projected by w_j · min(1, limit / ‖w_j‖).
 
     Args:
-        limit: Number above 0, or one a group; a float, an array or an Optax schedule. Infinity means no constraint. A
-            group whose norm is more than 10^30 limits becomes 0.
-        axis: Axes summed over in one norm; by default those of the incoming weights of one unit.
+        limit: Positive number, or one per group: a float, an array or an Optax schedule. Infinity means no constraint.
+            A group whose norm exceeds 10^30 · limit becomes 0.
+        axis: Axes that one norm sums over. Default: the fan-in axes, one norm per unit.
 
     Raises:
-        ValueError: If the limit is 0, negative or NaN or, when called, is neither one number nor one a group.
+        ValueError: If the limit is 0, negative or NaN. When called, if it is neither one number nor one per group.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -84,7 +84,7 @@ class MaxNorm(Constraint):
          [0.8 0.4]]
 
     Reference:
-        Srivastava et al., Dropout, 2014; Keras `constraints.MaxNorm`, whose ε this one does without.
+        Srivastava et al., Dropout, 2014; Keras `constraints.MaxNorm`, but without its ε.
     """
 
     limit: Number
@@ -96,7 +96,7 @@ class MaxNorm(Constraint):
         check(self, "limit", "(0, inf]")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        """Return the nearest array in the set. Groups already in the set are returned bit for bit."""
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         limit = jnp.asarray(limit_of_groups(self.limit, x, axes), real_dtype(x))
         if jnp.iscomplexobj(x):
@@ -105,7 +105,7 @@ class MaxNorm(Constraint):
         return inwards(shrunk(x, limit, axes), w.dtype)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the point of the set farthest against `direction`: -limit · d_j / ‖d_j‖, and 0 where d_j is 0."""
+        """Return the point z of the set that minimises ⟨direction, z⟩: -limit · d_j / ‖d_j‖, and 0 where d_j is 0."""
         x, axes = wide(direction), group_axes(direction.ndim, self.axis)
         norms, limit = group_norms(x, axes), limit_of_groups(self.limit, x, axes)
         return inwards(-(x / jnp.where(norms == 0, 1, norms)) * (limit * (1 - rounding(x, axes))), direction.dtype)
@@ -118,16 +118,16 @@ class MaxNorm(Constraint):
 
 @hyperparameters
 class MaxRMS(Constraint):
-    """Root mean square of each group at most `limit`: {w : ‖w_j‖ ≤ limit · √n}, n weights in a group.
+    """Upper limit on the root mean square of each group: {w : ‖w_j‖ ≤ limit · √n} with n weights per group.
 
-    `MaxNorm` with a limit that grows with the fan-in, so that one limit does for layers of every width.
+    This is `MaxNorm` with a limit that grows with the fan-in. So the same limit works for layers of every width.
 
     Args:
-        limit: Number above 0, or one a group; a float, an array or an Optax schedule. Infinity means no constraint.
-        axis: Axes summed over in one mean; by default those of the incoming weights of one unit.
+        limit: Positive number, or one per group: a float, an array or an Optax schedule. Infinity means no constraint.
+        axis: Axes that one mean covers. Default: the fan-in axes, one mean per unit.
 
     Raises:
-        ValueError: If the limit is 0, negative or NaN or, when called, is neither one number nor one a group.
+        ValueError: If the limit is 0, negative or NaN. When called, if it is neither one number nor one per group.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -149,15 +149,15 @@ class MaxRMS(Constraint):
         check(self, "limit", "(0, inf]")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        """Return the nearest array in the set. Groups already in the set are returned bit for bit."""
         return self.as_max_norm(w)(w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the point of the set farthest against `direction`, as for `MaxNorm`."""
+        """Return the point z of the set that minimises ⟨direction, z⟩, as for `MaxNorm`."""
         return self.as_max_norm(direction).lmo(direction)
 
     def as_max_norm(self, w: jax.Array) -> MaxNorm:
-        """Return the same set for arrays of the shape of `w`, by its norm."""
+        """Return the `MaxNorm` that is the same set for arrays of the shape of `w`."""
         axes = group_axes(w.ndim, self.axis)
         count, limit = group_size(w.shape, axes), limit_of_groups(self.limit, wide(w), axes)
         return MaxNorm(limit * float(np.sqrt(max(count, 1))), self.axis)
@@ -169,20 +169,20 @@ class MaxRMS(Constraint):
 
 @hyperparameters
 class MinMaxNorm(Constraint):
-    """Norm of each group between two limits: {w : min ≤ ‖w_j‖ ≤ max}, approached by `rate`.
+    """Lower and upper limit on the norm of each group: {w : min ≤ ‖w_j‖ ≤ max}, approached by `rate`.
 
-    A group of norm n goes to norm rate · clip(n, min, max) + (1 - rate) · n. A group of zeros has no direction; all
-    of its weights become equal, a nearest point like any other.
+    A group of norm n gets the norm rate · clip(n, min, max) + (1 - rate) · n. A group of zeros has no direction. All
+    points of norm `min` are then equally near, and the one with equal weights is taken.
 
     Args:
-        min: Lower limit, at least 0, or one a group; a float, an array or an Optax schedule.
-        max: Upper limit, above 0 and at least `min`, in the same form.
-        rate: Share of the way to the set, above 0 and at most 1, in the same form.
-        axis: Axes summed over in one norm; by default those of the incoming weights of one unit.
+        min: Lower limit, at least 0, or one per group: a float, an array or an Optax schedule.
+        max: Upper limit, above 0 and at least `min`, of the same types.
+        rate: Share of the way to the set, above 0 and at most 1, of the same types.
+        axis: Axes that one norm sums over. Default: the fan-in axes, one norm per unit.
 
     Raises:
-        ValueError: If `min` is negative, infinite or NaN, `max` is not above 0 or is under `min`, or the rate is not in
-            (0, 1]; when called, if one is an array that has not one number a group.
+        ValueError: If `min` is negative, infinite or NaN, `max` is not above 0 or is under `min`, or `rate` is not in
+            (0, 1]. When called, if an array among them does not have one number per group.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -192,7 +192,7 @@ class MinMaxNorm(Constraint):
          [3.  0. ]]
 
     Reference:
-        Keras `constraints.MinMaxNorm`, whose ε this one does without.
+        Keras `constraints.MinMaxNorm`, but without its ε.
     """
 
     min: Number
@@ -207,23 +207,23 @@ class MinMaxNorm(Constraint):
         check(self, "max", "(0, inf]")
         check(self, "rate", "(0, 1]")
         if known(self.min, self.max) and np.any(np.asarray(self.min) > np.asarray(self.max)):
-            raise ValueError(f"MinMaxNorm: min is {self.min} and max is {self.max}; expected max of at least min")
+            raise ValueError(f"MinMaxNorm: min is {self.min} and max is {self.max}; expected max to be at least min")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """`w` with each norm moved towards the limits; `w` itself, bit for bit, where they hold."""
+        """Move each norm towards the limits. Groups within the limits are returned bit for bit."""
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         norms = group_norms(x, axes)
         limits = (limit_of_groups(limit, x, axes) for limit in (self.min, self.max, self.rate))
-        # As arrays: of two plain numbers, `where` may choose in float64.
+        # As arrays, because `where` on two plain numbers may return float64.
         least, most, rate, slack = (jnp.asarray(value, real_dtype(x)) for value in (*limits, rounding(x, axes)))
-        # Between limits that lie apart there is room to round inwards; limits that meet hold to rounding only.
+        # Limits with a gap between them leave room to round inwards. Equal limits hold only to rounding.
         narrow = least * (1 + 3 * slack) >= most
         tolerance = jnp.where(narrow, slack + eps(w.dtype) / 2, 0)
         above, below = norms > most * (1 + tolerance), norms < least * (1 - tolerance)
         nearest = jnp.where(above, most, least) * jnp.where(narrow, 1, jnp.where(above, 1 - slack, 1 + slack))
         goal = jnp.where(above | below, rate * nearest + (1 - rate) * norms, 1)
-        # Divide before scaling: the reciprocal of a subnormal norm overflows, and its square in the derivative long
-        # before; the norm held fixed leaves one of 1 to differentiate.
+        # Divide before scaling: the reciprocal of a subnormal norm overflows, and so does its square in the derivative.
+        # After division by the constant norm, the norm to differentiate is 1.
         safe = jnp.where(norms > 0, norms, 1)
         fixed = jax.lax.stop_gradient(safe)
         even = float(1 / np.sqrt(max(group_size(w.shape, axes), 1)))
@@ -231,11 +231,11 @@ class MinMaxNorm(Constraint):
         moved = direction * goal
         rounded = jnp.where(above, inwards(moved, w.dtype), outwards(moved, w.dtype))
         rounded = jnp.where(narrow | (rate < 1), moved.astype(w.dtype), rounded)
-        partly = () if isinstance(self.rate, int | float) and self.rate == 1 else (rate,)  # an operand more, if needed
+        partly = () if isinstance(self.rate, int | float) and self.rate == 1 else (rate,)  # passed only if needed
         return jnp.where(above | below, rounded, _held(w, direction, nearest, narrow, *partly))
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point of the set farthest against `direction`: -max · d_j / ‖d_j‖."""
+        """Return a point z of the set that minimises ⟨direction, z⟩: -max · d_j / ‖d_j‖."""
         return MinMaxNorm(self.max, self.max, axis=self.axis)(-direction)
 
     def norm_limits(self, w: jax.Array) -> Limits:
@@ -244,18 +244,19 @@ class MinMaxNorm(Constraint):
         return limit_of_groups(self.min, wide(w), axes), limit_of_groups(self.max, wide(w), axes)
 
     def whole_way(self) -> Any:
-        """Return the same limits, reached in one call."""
+        """Return the same constraint with rate 1, which reaches its limits in one call."""
         return dataclasses.replace(self, rate=1.0)
 
 
 @hyperparameters
 class UnitNorm(Constraint):
-    """Norm of each group exactly 1: {w : ‖w_j‖ = 1}, projected by w_j / ‖w_j‖.
+    """Unit norm of each group: {w : ‖w_j‖ = 1}, projected by w_j / ‖w_j‖.
 
-    A group of zeros has no direction; all of its weights become equal, a nearest point like any other.
+    A group of zeros has no direction. All points of norm 1 are then equally near, and the one with equal weights is
+    returned.
 
     Args:
-        axis: Axes summed over in one norm; by default those of the incoming weights of one unit.
+        axis: Axes that one norm sums over. Default: the fan-in axes, one norm per unit.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -264,7 +265,7 @@ class UnitNorm(Constraint):
          [0.8 1. ]]
 
     Reference:
-        Keras `constraints.UnitNorm`, whose ε this one does without.
+        Keras `constraints.UnitNorm`, but without its ε.
     """
 
     axis: Axis = static(default=None)
@@ -272,11 +273,11 @@ class UnitNorm(Constraint):
     convex: ClassVar[bool] = False
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set; `w` itself, bit for bit, where each norm is 1 to rounding."""
+        """Return the nearest array in the set. Groups whose norm is 1 up to rounding are returned bit for bit."""
         return MinMaxNorm(1.0, 1.0, axis=self.axis)(w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point of the set farthest against `direction`: the one nearest to -direction."""
+        """Return a point z of the set that minimises ⟨direction, z⟩: the one nearest to -direction."""
         return self(-direction)
 
     def norm_limits(self, w: jax.Array) -> Limits:

@@ -1,8 +1,8 @@
-"""The sum of each group beside bounds on each weight or limits on the norm of each group: the nearest point, exactly.
+"""Exact projections onto a fixed sum of each group together with bounds on its weights or limits on its norm.
 
-With bounds: the point of a box with sum c nearest to x is clip(x - θ), for the Lagrangian of the sum splits into the
-weights; its sum falls as θ grows. With norms: the points of sum c and norm r are a sphere about (c/n, …, c/n) in a
-hyperplane, and the nearest lies in the direction in which x differs from its mean.
+With bounds: the point of a box with sum c nearest to x is clip(x - θ), because the Lagrangian splits into single
+weights. The sum falls as θ grows. With norms: the points with sum c and norm r form a sphere around (c/n, …, c/n) in a
+hyperplane. The nearest of them lies in the direction of x minus its mean.
 """
 
 from typing import Any
@@ -20,13 +20,13 @@ from jaxreg.constraints._box_and_norm import root, row_norms
 from jaxreg.constraints._sums import sum_tolerance
 
 HALVINGS = 60
-"""Of the interval that holds θ, to the precision of float64 or, for wide bounds, beside it: Newton's steps follow."""
+"""Bisections of the interval that holds θ, close to the precision of float64. Newton steps follow."""
 
 
 def nearest_of_sum_in_box(w: jax.Array, total: Number, box: Limits, axes: tuple[int, ...]) -> jax.Array:
     """Return the nearest array with every weight in `box` and the sum `total` in every group over `axes`.
 
-    The box holds exactly, the sum to rounding.
+    The box holds exactly, the sum up to rounding.
     """
     low, high = (jnp.broadcast_to(b, w.shape) for b in bounds(w, *box))
     x, lows, highs = (to_rows(wide(a), axes) for a in (w, low, high))
@@ -34,7 +34,7 @@ def nearest_of_sum_in_box(w: jax.Array, total: Number, box: Limits, axes: tuple[
     off = jnp.abs(jnp.sum(x, axis=1, keepdims=True) - totals)
     inside = (off <= sum_tolerance(x, w, axes)) & jnp.all((x >= lows) & (x <= highs), axis=1, keepdims=True)
     y = x - _shift(*(jax.lax.stop_gradient(a) for a in (x, lows, highs, totals)))
-    for _ in range(3):  # Newton's steps: exact once the free weights are known, and with the derivative of the root
+    for _ in range(3):  # Newton steps: exact once the free weights are known, with the derivative of the root
         free = jnp.sum((y > lows) & (y < highs), axis=1, keepdims=True, dtype=x.dtype)
         surplus = jnp.sum(jnp.clip(y, lows, highs), axis=1, keepdims=True) - totals
         y = y - surplus / jnp.maximum(free, 1)
@@ -43,9 +43,9 @@ def nearest_of_sum_in_box(w: jax.Array, total: Number, box: Limits, axes: tuple[
 
 
 def _shift(x: jax.Array, lows: jax.Array, highs: jax.Array, totals: jax.Array) -> jax.Array:
-    # θ with Σ clip(x - θ) = total, by halving.
+    # θ with Σ clip(x - θ) = total, by bisection.
     sizes = jnp.maximum(*(jnp.where(jnp.isfinite(bound), jnp.abs(bound), 0) for bound in (lows, highs)))
-    reach = jnp.abs(totals) + jnp.sum(sizes, axis=1, keepdims=True)  # from where on the sum is too large, or too small
+    reach = jnp.abs(totals) + jnp.sum(sizes, axis=1, keepdims=True)  # beyond it the sum is too large or too small
 
     def halve(_: int, between: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         less, more = between
@@ -60,10 +60,11 @@ def _shift(x: jax.Array, lows: jax.Array, highs: jax.Array, totals: jax.Array) -
 def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tuple[int, ...]) -> jax.Array:
     """Return the nearest array with the sum `total` and a norm within `norm` in every group over `axes`.
 
-    Sum and lower limit hold to rounding. Equal weights have no direction; the first two then differ from the rest.
+    The sum and the lower limit hold up to rounding. A group of equal weights has no direction from its mean; its first
+    two weights then differ from the rest.
 
     Raises:
-        ValueError: If the limits are known and no group has such a sum and norm.
+        ValueError: If no group can have such a sum and norm, and the limits are not traced.
     """
     x = to_rows(wide(w), axes)
     size = x.shape[1]
@@ -73,8 +74,8 @@ def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tup
         least = farthest / np.sqrt(size)
         if least > most * (1 + 1e-6):
             raise ValueError(
-                f"{size} weights of sum {farthest:g} have a norm of {least:g} at least; expected one of {most:g} at "
-                "most: raise the norm, or bring the sum nearer to 0"
+                f"{size} weights of sum {farthest:g} have a norm of at least {least:g}; expected a norm of at most "
+                f"{most:g}. Raise the norm, or bring the sum nearer to 0"
             )
     slack = jnp.asarray(rounding(wide(w), axes), x.dtype)
     narrow = smallest * (1 + 3 * slack) >= largest
@@ -84,7 +85,7 @@ def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tup
     inside = (norms <= largest * (1 + tolerance)) & (norms >= smallest * (1 - tolerance))
     inside = inside & (off <= sum_tolerance(x, w, axes))
     away = x - jax.lax.stop_gradient(x[:, :1])
-    for _ in range(3):  # what the sum of large weights rounds off, the next round takes away
+    for _ in range(3):  # each round removes the rounding error of the one before
         away = away - jnp.mean(away, axis=1, keepdims=True)
     lengths, center = _norms(away), totals / size
     room = jnp.where(narrow, 0, 2 * slack + jnp.where(w.dtype == x.dtype, 0, eps(w.dtype)))
@@ -98,18 +99,18 @@ def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tup
 
 
 def nearest_sparse_shares(w: jax.Array, sparse: Any, simplex: Any, axes: tuple[int, ...]) -> jax.Array:
-    """Return the nearest array of the simplex that has the zeros of `sparse`: the largest values stay, signs counted.
+    """Return the nearest array of the simplex that is also in `sparse`: the largest values stay, negative ones last.
 
-    `sparse` compares magnitudes, so it sees the weights above the smallest of their group.
+    `sparse` compares magnitudes. So it is applied to the differences from the smallest weight of each group.
     """
     inside = jnp.all((sparse(w) == w) & (simplex(w) == w), axes, keepdims=True)
     x = wide(jax.lax.stop_gradient(w))
     above = x - jnp.min(x, axes, keepdims=True)
-    above = above + jnp.max(above, axes, keepdims=True) + 1  # none of them 0, which would count as a zero
+    above = above + jnp.max(above, axes, keepdims=True) + 1  # no 0 among them, which would count as a zero
     kept = sparse(above) != 0
     return jnp.where(inside, w, jnp.where(kept, simplex(jnp.where(kept, w, -jnp.inf)), 0))
 
 
 def _norms(rows: jax.Array) -> jax.Array:
-    # `row_norms` takes NaN for no length; a row with NaN in it has none that is known.
+    # `row_norms` is 0 for NaN; here a row with NaN has norm NaN.
     return jnp.where(jnp.any(jnp.isnan(rows), axis=1, keepdims=True), jnp.nan, row_norms(rows))

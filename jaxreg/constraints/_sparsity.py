@@ -1,7 +1,7 @@
-"""Constraints that count: how many weights of a group may be other than 0. The largest stay as they are.
+"""Sparsity constraints: keep the largest weights of each group and set the rest to zero.
 
-Sets that are not convex: unions of subspaces. A weight at 0 still gets its gradient, and comes back once a step would
-make it one of the largest.
+The sets are unions of subspaces, and not convex. A weight at 0 still gets its gradient. It becomes nonzero again when
+an optimiser step would make it one of the largest.
 """
 
 import operator
@@ -20,15 +20,15 @@ from jaxreg._sharding import partitioned
 
 
 def _sizes(rows: jax.Array) -> jax.Array:
-    # Compared as integers, whose order is theirs: processors may take subnormal numbers for 0.
+    # Compared as integers, which have the same order: processors may treat subnormal numbers as 0.
     sizes = jnp.abs(jax.lax.stop_gradient(rows))
     return jax.lax.bitcast_convert_type(sizes, f"int{8 * sizes.dtype.itemsize}")
 
 
 def _kept_of_rows(rows: jax.Array, count: jax.Array) -> jax.Array:
-    # Whether each is one of the `count` largest of its row, the first of equal ones, or 0 already. The smallest that
-    # stays is found bit by bit, and where there are more of its size than room so is their last place: passes over the
-    # weights, which take 0.16 ms for 64 x 128 of them where a sort takes 0.4.
+    # True for the `count` largest of each row, the first of equal ones, and for zeros. The smallest size that stays is
+    # found bit by bit. If more weights than fit have that size, so is the last place that stays. These passes over the
+    # weights take 0.16 ms for 64 x 128 of them, a sort 0.4 ms.
     sizes, size = _sizes(rows), rows.shape[1]
     bits = 8 * sizes.dtype.itemsize - 1
     places = jax.lax.broadcasted_iota(jnp.int32, sizes.shape, 1)
@@ -46,7 +46,7 @@ def _kept_of_rows(rows: jax.Array, count: jax.Array) -> jax.Array:
 
 
 def _largest(holds: Callable[[jax.Array], jax.Array], bits: Any, zeros: jax.Array) -> jax.Array:
-    # The largest numbers of so many bits for which it holds, as it does for all below them and for 0.
+    # The largest numbers with so many bits for which `holds` is true. It is true for all smaller numbers.
     def set_bit(i: jax.Array, found: jax.Array) -> jax.Array:
         higher = found | (jnp.ones_like(found) << (bits - 1 - i).astype(found.dtype))
         return jnp.where(holds(higher), higher, found)
@@ -56,19 +56,20 @@ def _largest(holds: Callable[[jax.Array], jax.Array], bits: Any, zeros: jax.Arra
 
 @hyperparameters
 class Sparse(Constraint):
-    """A share of each group's weights is 0: {w : at least sparsity · n of n weights of w_j are 0}; the largest stay.
+    """Share of zeros in each group: at least sparsity · n of its n weights are 0. The largest weights are kept.
 
-    Magnitude pruning in every step. With a schedule that rises, weights go bit by bit while the others adapt. It takes
-    some thirty passes over the weights: for large ones, `jaxreg.project(rules, every=10)`.
+    With `jaxreg.project` this is magnitude pruning after every optimiser step. A rising schedule prunes gradually, so
+    that the remaining weights can adapt. A projection takes about thirty passes over the weights. To save time on
+    large arrays, use `jaxreg.project(rules, every=10)`.
 
     Args:
-        sparsity: Number from 0 to 1; a float, an array (one for all groups, or one a group) or an Optax schedule. The
-            number of zeros is rounded to the nearest whole number, halves to the even one.
-        axis: Axes of one group; by default those of the incoming weights of one unit, so that no unit loses more of
-            them than another. All axes of an array, as (0, 1), compare all of its weights.
+        sparsity: Number from 0 to 1: a float, an array (one number, or one per group) or an Optax schedule. The number
+            of zeros is rounded to the nearest integer, halves to the even one.
+        axis: Axes of one group. Default: the fan-in axes, so that all units have equally many zeros. All axes of an
+            array, such as (0, 1), make the whole array one group.
 
     Raises:
-        ValueError: If the sparsity is negative, above 1 or NaN, or an axis is not one of the array's.
+        ValueError: If the sparsity is negative, above 1 or NaN, or an axis is out of range for the array.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -91,7 +92,7 @@ class Sparse(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        """Return the nearest array in the set. Groups already in the set are returned bit for bit."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -102,20 +103,21 @@ class Sparse(Constraint):
 
 @hyperparameters
 class NMSparse(Constraint):
-    """At most `n` of each `m` weights in a row are not 0 (N:M sparsity); the largest stay.
+    """N:M sparsity: at most `n` of each `m` consecutive weights are nonzero. The largest weights are kept.
 
-    2:4 is what the sparse tensor cores of GPUs compute with. The weights of a group are cut into runs of `m` in their
-    order in the array, along the last of the named axes first.
+    Sparse tensor cores of GPUs use 2:4. The weights of a group are cut into runs of `m`, in the order of the array with
+    the last axis of the group varying fastest.
 
     Args:
-        n: How many of a run may be other than 0, from 0 to `m`.
-        m: Length of a run, a divisor of the number of weights in a group.
-        axis: Axes of one group; by default those of the incoming weights of one unit. Name the axis of the inputs alone
-            where it is not the last of those: in convolutions of Equinox and PyTorch it is 1.
+        n: Largest number of nonzero weights in a run, from 0 to `m`.
+        m: Length of a run. It must divide the number of weights in a group.
+        axis: Axes of one group. Default: the fan-in axes, one group per unit. For convolutions of Equinox and PyTorch,
+            pass the input axis 1, because it is not the last fan-in axis there.
 
     Raises:
-        TypeError: If `n` or `m` is no whole number.
-        ValueError: If they are out of range, an axis is not one of the array's, or `m` does not divide its groups.
+        TypeError: If `n` or `m` is not an integer.
+        ValueError: If `n` or `m` is out of range. When called, if an axis is out of range for the array, or if `m` does
+            not divide the number of weights in a group.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -143,19 +145,19 @@ class NMSparse(Constraint):
                 ) from None
         if not 0 <= self.n <= self.m or self.m < 1:
             raise ValueError(
-                f"NMSparse: n is {self.n} and m is {self.m}; expected m of at least 1 and n from 0 to m, as in "
+                f"NMSparse: n is {self.n} and m is {self.m}; expected m to be at least 1, and n between 0 and m, as in "
                 "NMSparse(2, 4)"
             )
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        """Return the nearest array in the set. Groups already in the set are returned bit for bit."""
         axes = group_axes(w.ndim, self.axis)
         size = group_size(w.shape, axes)
         if size % self.m:
             raise ValueError(
-                f"NMSparse: weights of shape {w.shape} have {size} in a group over the axes {axes}; expected a "
-                f"multiple of m = {self.m}: leave this array out of the rules, or choose another axis"
+                f"NMSparse: weights of shape {w.shape} have groups of {size} over the axes {axes}; expected a multiple "
+                f"of m = {self.m}. Remove this array from the rules, or choose another axis"
             )
         if w.size == 0:
             return w

@@ -17,7 +17,7 @@ from jaxreg._singular_values import clipped, clipped_by_products, lowered, polar
 
 
 def _slack(matrix: jax.Array, w: jax.Array) -> float:
-    # The rounding of an SVD, and what rounding to a narrower dtype does to singular values.
+    # The rounding error of an SVD, and that of singular values after a cast to a narrower dtype.
     return eps(matrix.dtype) * (10 + float(max(matrix.shape)) ** 0.5) + _narrowing(matrix, w)
 
 
@@ -27,16 +27,17 @@ def _narrowing(matrix: jax.Array, w: jax.Array) -> float:
 
 @hyperparameters
 class SpectralNorm(Constraint):
-    """Largest singular value at most `limit`: {W : σ₁(W) ≤ limit}, projected by clipping the singular values.
+    """Upper limit on the spectral norm: {W : σ₁(W) ≤ limit}, projected by clipping the singular values.
 
-    A Dense layer is then Lipschitz with constant `limit`. Of a convolution W has the filters as columns; as its windows
-    overlap, the layer may stretch inputs by up to √(height · width) · `limit`.
+    A Dense layer is then Lipschitz with constant `limit`. For a convolution, the columns of W are the filters. Because
+    windows overlap, the Lipschitz constant of the layer is at most √(height · width) · `limit`.
 
     Args:
-        limit: Number above 0; a float, an array or an Optax schedule.
-        axis: The incoming axes, the rows of the matrix; by default every axis but the last.
-        fast: Matrix products instead of an SVD, for GPUs and TPUs: the nearest point to 3e-4 of the limit, for
-            weights of norm up to a few limits; from far outside it leads into the set, not to the nearest point.
+        limit: Positive number: a float, an array or an Optax schedule.
+        axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
+        fast: Whether to use matrix products instead of an SVD, for GPUs and TPUs. For weights of norm up to a few
+            limits, the result is within 3e-4 · `limit` of the nearest point. For much larger weights it is in the set,
+            but not the nearest point.
 
     Raises:
         ValueError: If the limit is 0, negative, infinite or NaN.
@@ -62,7 +63,7 @@ class SpectralNorm(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        """Return the nearest array in the set. An array already in the set is returned bit for bit."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -71,7 +72,7 @@ class SpectralNorm(Constraint):
         inner = limit * (1 - _slack(matrix, w) - 2e-4 * self.fast)
         if self.fast:
             nearest = clipped_by_products(matrix, inner)
-            # Rounding to a narrower dtype moves every entry, and all of the singular values a little.
+            # Rounding to a narrower dtype moves every entry, and with it all singular values a little.
             moved = 1e-4 + _narrowing(matrix, w) * min(matrix.shape) ** 0.5
             inside = jnp.linalg.norm(nearest - matrix) <= moved * limit
         else:
@@ -81,7 +82,7 @@ class SpectralNorm(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the farthest point against `direction`: -limit · U Vᵀ, with zero singular values left at zero."""
+        """Return the point that minimises ⟨direction, z⟩: -limit · U Vᵀ, with zero singular values left at zero."""
         if direction.size == 0:
             return direction
         axes = group_axes(direction.ndim, self.axis)
@@ -98,15 +99,15 @@ class SpectralNorm(Constraint):
 
 @hyperparameters
 class Orthonormal(Constraint):
-    """Every singular value 1: {W : Wᵀ W = I}, or W Wᵀ = I where there are fewer inputs than units; the polar factor.
+    """Orthonormal columns, {W : Wᵀ W = I}, or orthonormal rows, W Wᵀ = I, if there are fewer inputs than units.
 
-    The set is not convex. A singular value of 0 has no nearest direction: by SVD it gets one, a nearest point like any
-    other; with `fast` it stays 0.
+    All singular values become 1; the projection is the polar factor. The set is not convex. For a singular value of 0
+    all directions are equally near. The SVD picks one of them. With `fast`, the singular value stays 0.
 
     Args:
-        axis: The incoming axes, the rows of the matrix; by default every axis but the last.
-        fast: Matrix products instead of an SVD, for GPUs and TPUs: right to 1e-5 where the singular values are
-            within a factor of 1,000 of each other, smaller ones grow to at most 1.
+        axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
+        fast: Whether to use matrix products instead of an SVD, for GPUs and TPUs. The error is at most 1e-5 if the
+            singular values are within a factor of 1,000 of each other. Smaller ones grow, to at most 1.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -125,7 +126,7 @@ class Orthonormal(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set; `w` itself, bit for bit, where its singular values are 1 to rounding."""
+        """Return the nearest array in the set. If it equals `w` up to rounding, `w` is returned bit for bit."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -133,7 +134,7 @@ class Orthonormal(Constraint):
         slack = _slack(matrix, w)
         if self.fast:
             nearest = polar_by_products(matrix)
-            slack += _narrowing(matrix, w) * (min(matrix.shape) ** 0.5 - 1)  # the distance is over all of them
+            slack += _narrowing(matrix, w) * (min(matrix.shape) ** 0.5 - 1)  # its distance sums over all of them
             tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
             gram = jnp.matmul(adjoint(tall), tall, precision=jax.lax.Precision.HIGHEST)
             off = jnp.linalg.norm(gram - jnp.eye(len(gram), dtype=gram.dtype)) / 2  # |σ² - 1| is 2 |σ - 1| near 1
@@ -144,19 +145,19 @@ class Orthonormal(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point of the set farthest against `direction`: the one nearest to -direction."""
+        """Return a point z of the set that minimises ⟨direction, z⟩: the projection of -direction."""
         return self(-direction)
 
 
 @hyperparameters
 class NuclearBall(Constraint):
-    """Sum of the singular values at most `radius`: {W : Σ σ_i ≤ radius}; weights of low rank.
+    """Upper limit on the nuclear norm: {W : Σ σ_i ≤ radius}. It gives weights of low rank.
 
-    Projected by bringing the singular values to the nearest ones of that sum.
+    The projection lowers all singular values by one number, stopping at 0, until their sum is `radius`.
 
     Args:
-        radius: Number above 0; a float, an array or an Optax schedule.
-        axis: The incoming axes, the rows of the matrix; by default every axis but the last.
+        radius: Positive number: a float, an array or an Optax schedule.
+        axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
 
     Raises:
         ValueError: If the radius is 0, negative, infinite or NaN.
@@ -181,7 +182,7 @@ class NuclearBall(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        """Return the nearest array in the set. An array already in the set is returned bit for bit."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -193,7 +194,7 @@ class NuclearBall(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point of the set farthest against `direction`, of rank 1: -radius · u₁ v₁ᵀ, and 0 where it is 0."""
+        """Return a point z of the set that minimises ⟨direction, z⟩: -radius · u₁ v₁ᵀ, or 0 if `direction` is 0."""
         if direction.size == 0:
             return direction
         axes = group_axes(direction.ndim, self.axis)
@@ -202,33 +203,33 @@ class NuclearBall(Constraint):
         return from_rows(end, direction.shape, axes).astype(direction.dtype)
 
     def _share(self, w: jax.Array) -> float:
-        # The rounding of an SVD and of the product, and what rounding to a narrower dtype does to every value.
+        # The rounding errors of an SVD, of the product and of a cast to a narrower dtype.
         narrower = eps(w.dtype) * min(w.shape, default=1) if w.dtype != wide(w).dtype else 0
         return 1 - 4 * rounding(wide(w), tuple(range(w.ndim))) - narrower
 
 
 HALVINGS = 40
-"""Of the interval that holds the strength, to beyond the precision of float32."""
+"""Bisections of the interval that holds the strength, to beyond the precision of float32."""
 
 
 @hyperparameters
 class SoftSpectralCap(Constraint):
-    """Largest singular value at most `limit` after every step, softly: σ ← y + α y³ with y = σ - α σ³.
+    """Soft upper limit on the spectral norm after every optimiser step: σ ← y + α y³ with y = σ - α σ³.
 
-    A map for `jaxreg.project` that is no projection: it costs two products of matrices and no SVD, and bends singular
-    values the more the larger they are. α is such that weights of norm `limit` that a step has taken to
-    `limit` + `step` come back to `limit`. So if no step is longer than `step` in spectral norm, as Muon's and those of
-    `jaxreg.steepest` with `SpectralNorm` are, weights that start under the limit stay under it. Singular values beyond
-    2.8 limits would grow: bring a start in by `jaxreg.projected` with `SpectralNorm` first.
+    Used with `jaxreg.project`, though it is not a projection. It needs only matrix products, no SVD, and shrinks large
+    singular values more than small ones. α is chosen so that a singular value of `limit + step` is mapped back to
+    `limit`. So weights that start below the limit stay below it if no optimiser step exceeds `step` in spectral norm.
+    Muon and `jaxreg.steepest` with `SpectralNorm` take such steps. Singular values above 2.8 · `limit` would grow.
+    Project initial weights that large with `jaxreg.projected` and `SpectralNorm` first.
 
     Args:
-        limit: Number above 0; a float, an array or an Optax schedule.
-        step: The largest singular value that one step may have: learning rate times the limit of `steepest`; above 0
-            and at most a quarter of `limit`, for beyond that larger singular values would end under smaller ones.
-        axis: The incoming axes, the rows of the matrix; by default every axis but the last.
+        limit: Positive number: a float, an array or an Optax schedule.
+        step: Largest spectral norm of one optimiser step, such as the learning rate times the limit of `steepest`. It
+            is above 0 and at most `limit / 4`, so that the order of the singular values is kept.
+        axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
 
     Raises:
-        ValueError: If a number is 0, negative, infinite or NaN, or the step is more than a quarter of the limit.
+        ValueError: If `limit` or `step` is 0, negative, infinite or NaN, or if `step` is more than `limit / 4`.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -251,12 +252,12 @@ class SoftSpectralCap(Constraint):
         if known(self.limit, self.step) and np.any(4 * np.asarray(self.step) > np.asarray(self.limit)):
             raise ValueError(
                 f"SoftSpectralCap: step is {self.step} and limit is {self.limit}; expected a step of at most a quarter "
-                "of the limit: lower the learning rate, or use SpectralNorm"
+                "of the limit. Lower the learning rate, or use SpectralNorm"
             )
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """`w` with bent singular values, in its shape and dtype."""
+        """Map the singular values of `w`, keeping its shape and dtype."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -282,7 +283,7 @@ class SoftSpectralCap(Constraint):
             return jnp.where(above, s, low), jnp.where(above, high, s)
 
         ends = jnp.zeros_like(far), jnp.ones_like(far)
-        # The upper end: rather too much than too little. Its derivative is that of the root, which halving has not.
+        # The upper end, so that it shrinks enough. Bisection has no derivative, so that of the root is added.
         s = jax.lax.stop_gradient(jax.lax.fori_loop(0, HALVINGS, halve, ends)[1])
         slope = (1 - s) ** 3 - 3 * s * (1 - s) ** 2 - 1
         return (s + (share - jax.lax.stop_gradient(share)) / slope) / far**2

@@ -1,4 +1,4 @@
-"""Constraints on the norm of a whole array, and of many arrays together."""
+"""Constraints on the norm of a whole array, and on the joint norm of several arrays."""
 
 from typing import Any, ClassVar
 
@@ -15,13 +15,13 @@ from jaxreg.constraints._norms import MinMaxNorm
 
 @hyperparameters
 class FrobeniusSphere(Constraint):
-    """Norm of a layer's array exactly `radius`: {W : ‖W‖_F = radius}, projected by W · radius / ‖W‖_F.
+    """Fixed Frobenius norm of a layer's weights: {W : ‖W‖_F = radius}, projected by W · radius / ‖W‖_F.
 
-    As a rule on a stack of layers, each layer has a sphere of its own. An array of zeros has no direction; all of its
-    weights become equal, a nearest point like any other.
+    Applied to a stack of layers, each layer is projected onto its own sphere. An array of zeros has no direction. Every
+    point of the sphere is then equally near, and the one with equal weights is returned.
 
     Args:
-        radius: Number above 0; a float, an Optax schedule, or an array: one number, or one per layer of a stack.
+        radius: Positive number: a float, an Optax schedule, or an array with one number or one per layer of a stack.
 
     Raises:
         ValueError: If the radius is 0, negative, infinite or NaN.
@@ -33,7 +33,7 @@ class FrobeniusSphere(Constraint):
          [0. 8.]]
 
     Reference:
-        Optax `projections.projection_l2_sphere`, which is NaN at 0.
+        Optax `projections.projection_l2_sphere`, which returns NaN for zeros.
     """
 
     radius: Number
@@ -44,18 +44,18 @@ class FrobeniusSphere(Constraint):
         check(self, "radius", "(0, inf)")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set; `w` itself, bit for bit, where the norm holds to rounding."""
+        """Return the nearest array in the set. If its norm is right up to rounding, `w` is returned bit for bit."""
         return MinMaxNorm(self.radius, self.radius, axis=tuple(range(w.ndim)))(w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point of the set farthest against `direction`: the one nearest to -direction."""
+        """Return a point z of the set that minimises ⟨direction, z⟩: the projection of -direction."""
         return self(-direction)
 
 
 def tree_norm(tree: Any) -> jax.Array:
-    """The Euclidean norm of all weights of a tree together, a scalar in float32 (float64 where a leaf is).
+    """Return the Euclidean norm of all weights of a tree, a scalar in float32 (float64 if a leaf is float64).
 
-    Unlike `optax.global_norm` it takes squares in float32 at least, and of no number that they overflow at.
+    Unlike `optax.global_norm`, it accumulates in float32 or wider and does not overflow.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -68,15 +68,15 @@ def tree_norm(tree: Any) -> jax.Array:
 
 @hyperparameters
 class TreeNorm(Constraint):
-    """Norm of all arrays together exactly `radius`: {W₁ … W_k : Σ ‖W_i‖² = radius²}, by one factor for all.
+    """Fixed joint norm of several arrays: {W₁ … W_k : Σ ‖W_i‖² = radius²}, projected by one common factor.
 
-    Called on a tree of arrays it gives a tree like it. Every rule works on all leaves that its pattern claims; this one
-    works on them as one vector, and a bare one on all kernels. Two patterns are two norms, even of one object. A tree
-    of zeros has no direction; all of its weights become equal.
+    It maps a tree of arrays to a tree of the same structure. In a mapping of rules, all leaves that its pattern matches
+    are treated as one vector. Without a mapping, that vector holds all kernels. Two patterns have two separate norms,
+    even if they share one object. A tree of zeros has no direction, and the point with equal weights is returned.
 
     Args:
-        radius: Number above 0; a float, an array or an Optax schedule. To hold a model at a share of its initial norm,
-            `share * jr.tree_norm(params)`.
+        radius: Positive number: a float, an array or an Optax schedule. Use `share * jr.tree_norm(params)` to keep a
+            model at a share of its initial norm.
 
     Raises:
         ValueError: If the radius is 0, negative, infinite or NaN.
@@ -99,18 +99,18 @@ class TreeNorm(Constraint):
         check(self, "radius", "(0, inf)")
 
     def __call__(self, tree: Any) -> Any:
-        """Return the nearest tree in the set; every leaf itself, bit for bit, where the norm holds to rounding."""
+        """Return the nearest tree in the set. If the norm is right up to rounding, it is returned bit for bit."""
         leaves, structure = jax.tree.flatten(tree)
         count = sum(leaf.size for leaf in leaves)
         if count == 0:
             return tree
-        limit_of_groups(self.radius, leaves[0], tuple(range(leaves[0].ndim)))  # refuses more than one number
+        limit_of_groups(self.radius, leaves[0], tuple(range(leaves[0].ndim)))  # raises if there is more than one number
         norm = tree_norm(leaves)
-        # Every leaf rounds to half an ulp of its dtype; the sum of squares of the largest one is the least exact.
+        # Every leaf rounds to half an ulp of its dtype. The sum of squares of the largest leaf is the least exact.
         slack = max(rounding(wide(leaf), tuple(range(leaf.ndim))) + eps(leaf.dtype) / 2 for leaf in leaves)
         inside = jnp.abs(norm - self.radius) <= slack * self.radius
-        safe = jnp.where(norm == 0, 1, norm)  # a norm that is not a number stays so, and makes all leaves so
-        fixed = jax.lax.stop_gradient(safe)  # leaves a norm of 1 to differentiate, whose square does not underflow
+        safe = jnp.where(norm == 0, 1, norm)  # a NaN norm stays NaN, and makes all leaves NaN
+        fixed = jax.lax.stop_gradient(safe)  # the norm to differentiate is then 1, whose square does not underflow
         even = count**-0.5
         directions = [jnp.where(norm == 0, even, (wide(leaf) / fixed) / (safe / fixed)) for leaf in leaves]
         moved = [
@@ -120,5 +120,5 @@ class TreeNorm(Constraint):
         return jax.tree.unflatten(structure, ends)
 
     def lmo(self, direction: Any) -> Any:
-        """Return a tree of the set farthest against the tree `direction`: the one nearest to -direction."""
+        """Return a tree z of the set that minimises ⟨direction, z⟩: the projection of -direction."""
         return self(jax.tree.map(jnp.negative, direction))

@@ -1,7 +1,7 @@
-"""Constraints on sums: simplex, hyperplane and L1 ball of each group, a row of a matrix; and what is dual to the last.
+"""Constraints on the sum of each group: simplex, hyperplane and L1 ball. Groups are the rows of a matrix.
 
-A row is shifted so that its largest weight is 0 (adding one number to all weights changes no projection on a set of
-fixed sum), which is safe at 0 and at 1e30.
+Adding one number to all weights of a row does not change its projection onto a set of fixed sum. So rows are shifted
+until their largest weight is 0, which is exact for weights around 0 and around 1e30.
 """
 
 from typing import ClassVar
@@ -18,14 +18,14 @@ from jaxreg._sharding import partitioned
 
 
 def _largest(rows: jax.Array) -> jax.Array:
-    # 1 at the first largest entry of each row, 0 elsewhere; what is not a number stays so.
+    # 1 at the first largest entry of each row, 0 elsewhere. NaN stays NaN.
     return jnp.where(jnp.isnan(rows), rows, jax.nn.one_hot(jnp.argmax(rows, axis=1), rows.shape[1], dtype=rows.dtype))
 
 
 def sum_tolerance(x: jax.Array, w: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return by how much the sums of the rows of `x`, the groups of `w`, may be off: what its weights round off.
+    """Return the rounding error that the sums of the rows of `x`, the groups of `w`, may have.
 
-    Each weight rounds to its dtype once, to half an ulp, and by the smallest subnormal at the least.
+    Each weight rounds to its dtype once: by half an ulp, or by the smallest subnormal if that is larger.
     """
     sizes = jnp.sum(jnp.abs(x), axis=1, keepdims=True)
     relative = rounding(w, axes) if x.dtype == w.dtype else eps(w.dtype)
@@ -34,11 +34,11 @@ def sum_tolerance(x: jax.Array, w: jax.Array, axes: tuple[int, ...]) -> jax.Arra
 
 @hyperparameters
 class Simplex(Constraint):
-    """No negative weight, and each group's sum `total`: {w : w ≥ 0, Σ w_j = total}; weights as shares.
+    """Non-negative weights with a fixed sum per group: {w : w ≥ 0, Σ w_j = total}.
 
     Args:
-        total: Number of at least 0; a float, an array or an Optax schedule.
-        axis: Axes summed over in one sum; by default those of the incoming weights of one unit.
+        total: Non-negative number: a float, an array or an Optax schedule.
+        axis: Axes that one sum covers. Default: the fan-in axes, one sum per unit.
 
     Raises:
         ValueError: If the total is negative, infinite or NaN.
@@ -49,8 +49,8 @@ class Simplex(Constraint):
         [0.25 0.75 0.  ]
 
     Reference:
-        Duchi et al., Efficient projections onto the l1-ball, 2008; of one vector, Optax
-        `projections.projection_simplex`.
+        Duchi et al., Efficient projections onto the l1-ball, 2008; Optax `projections.projection_simplex` for one
+        vector.
     """
 
     total: Number
@@ -62,7 +62,7 @@ class Simplex(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set; `w` itself, bit for bit, where the sum holds to rounding."""
+        """Return the nearest array in the set. Groups already in it, up to rounding, are returned bit for bit."""
         refuse_complex(self, w)
         if w.size == 0:
             return w
@@ -77,7 +77,7 @@ class Simplex(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point of the set farthest against `direction`: all of a group's total where d_j is smallest."""
+        """Return a point z of the set that minimises ⟨direction, z⟩: `total` at the smallest entry of each group."""
         if direction.size == 0:
             return direction
         axes = group_axes(direction.ndim, self.axis)
@@ -94,19 +94,19 @@ class Simplex(Constraint):
         return 0.0, float("inf")
 
     def needs_order(self) -> bool:
-        """Return True: shares are real."""
+        """Return True: the simplex needs real weights."""
         return True
 
 
 @hyperparameters
 class SumTo(Constraint):
-    """Each group's sum `total`, of whatever sign its weights are: {w : Σ w_j = total}, projected by a common shift.
+    """Fixed sum of each group, with weights of either sign: {w : Σ w_j = total}, projected by a common shift.
 
-    A total of 0 is the zero mean of weight standardisation.
+    With total 0 each group has mean 0, as in weight standardisation.
 
     Args:
-        total: Any finite number; a float, an array or an Optax schedule.
-        axis: Axes summed over in one sum; by default those of the incoming weights of one unit.
+        total: Finite number: a float, an array or an Optax schedule.
+        axis: Axes that one sum covers. Default: the fan-in axes, one sum per unit.
 
     Raises:
         ValueError: If the total is infinite or NaN.
@@ -129,16 +129,16 @@ class SumTo(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set; `w` itself, bit for bit, where the sum holds to rounding."""
+        """Return the nearest array in the set. Groups already in it, up to rounding, are returned bit for bit."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
         x = to_rows(wide(w), axes)
         totals = per_row(self.total, wide(w), axes)
         off = jnp.abs(jnp.sum(x, axis=1, keepdims=True) - totals)
-        # From some weight of the group as origin: of weights of 1e30 that differ by little, the difference is exact.
+        # Measured from one weight of the group: the small differences between weights of 1e30 are exact.
         moved = x - jax.lax.stop_gradient(x[:, :1])
-        for _ in range(3):  # what the sum of large weights rounds off, the next round takes away
+        for _ in range(3):  # each round removes the rounding error of the one before
             moved = moved + (totals / x.shape[1] - jnp.mean(moved, axis=1, keepdims=True))
         inside, own, nearest = off <= sum_tolerance(x, w, axes), to_rows(w, axes), moved.astype(w.dtype)
         rows = jnp.where(inside, held(own, nearest), nearest)
@@ -149,17 +149,17 @@ class SumTo(Constraint):
         return self.total
 
     def non_negative(self) -> Simplex:
-        """Return the simplex of the same total."""
+        """Return the simplex with the same total."""
         return Simplex(self.total, self.axis)
 
 
 @hyperparameters
 class L1Ball(Constraint):
-    """Sum of absolute values of each group at most `radius`: {w : ‖w_j‖₁ ≤ radius}; gives exact zeros.
+    """Upper limit on the L1 norm of each group: {w : ‖w_j‖₁ ≤ radius}. It gives weights that are exactly 0.
 
     Args:
-        radius: Number of at least 0; a float, an array or an Optax schedule. Infinity means no constraint.
-        axis: Axes summed over in one sum; by default those of the incoming weights of one unit.
+        radius: Non-negative number: a float, an array or an Optax schedule. Infinity means no constraint.
+        axis: Axes that one sum covers. Default: the fan-in axes, one sum per unit.
 
     Raises:
         ValueError: If the radius is negative or NaN.
@@ -182,7 +182,7 @@ class L1Ball(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set; `w` itself, bit for bit, where it is in it."""
+        """Return the nearest array in the set. Groups already in the set are returned bit for bit."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -196,7 +196,7 @@ class L1Ball(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """A point of the set farthest against `direction`: ±radius where |d_j| is largest, and 0 where d_j is 0."""
+        """Return a point z of the set that minimises ⟨direction, z⟩: per group, ±radius at the largest |d|, else 0."""
         if direction.size == 0:
             return direction
         axes = group_axes(direction.ndim, self.axis)

@@ -1,4 +1,4 @@
-"""Penalties: callables from an array of weights to a cost, with a proximal step where one is known."""
+"""Penalties: callables that map an array of weights to its cost. Most have a proximal step."""
 
 from jaxreg.penalties._elementwise import L1, L1L2, L2, MCP, Lp
 from jaxreg.penalties._groups import GroupLasso, Linf

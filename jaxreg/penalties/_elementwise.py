@@ -1,9 +1,8 @@
-"""Penalties: a weight array -> its cost, and its proximal step.
+"""Penalties on single weights, with their proximal steps.
 
-Each is a pytree whose hyperparameters are leaves. `penalty(w)` is a scalar in float32 (float64 for float64
-weights); `penalty.prox(w, step)` is argmin_z penalty(z) + Σ (z - w)² / (2 step), in the shape and dtype of `w`. The
-step is one number, or an array with one for each weight: the step of an adaptive optimiser (see
-`jaxreg.proximal_adam`).
+Each penalty is a pytree whose leaves are its hyperparameters. `penalty(w)` is a scalar in float32 (float64 for float64
+weights). `penalty.prox(w, step)` is argmin_z penalty(z) + Σ (z - w)² / (2 step), in the shape and dtype of `w`. `step`
+is one number, or an array with one step size per weight, as in an adaptive optimiser (see `jaxreg.proximal_adam`).
 """
 
 import jax
@@ -26,7 +25,7 @@ class L1(Penalty):
     """Sum of absolute values: strength · Σ|w|, with gradient 0 at 0.
 
     Args:
-        strength: Number of at least 0; a float, an array or an Optax schedule.
+        strength: Non-negative number: a float, an array or an Optax schedule.
 
     Raises:
         ValueError: If the strength is negative, infinite or NaN.
@@ -52,7 +51,7 @@ class L1(Penalty):
         return as_wide(self.strength, x) * jnp.sum(magnitudes(x))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: every weight `step` · strength nearer to 0, and no further."""
+        """Return the proximal step: move every weight towards 0 by `step` · strength, stopping at 0."""
         x = wide(w)
         return _soft_threshold(x, as_wide(step, x) * as_wide(self.strength, x)).astype(w.dtype)
 
@@ -61,10 +60,10 @@ class L1(Penalty):
 class L2(Penalty):
     """Sum of squares: strength · Σw², without a factor ½, as in Keras.
 
-    A coupled decay of 2 · strength has the same gradient.
+    Coupled weight decay d has the same gradient if d = 2 · strength.
 
     Args:
-        strength: Number of at least 0; a float, an array or an Optax schedule.
+        strength: Non-negative number: a float, an array or an Optax schedule.
 
     Raises:
         ValueError: If the strength is negative, infinite or NaN.
@@ -100,8 +99,8 @@ class L1L2(Penalty):
     """Sum of absolute values and of squares (elastic net): l1 · Σ|w| + l2 · Σw².
 
     Args:
-        l1: Strength of the absolute values, at least 0; a float, an array or an Optax schedule.
-        l2: Strength of the squares, in the same form.
+        l1: Strength of the absolute values, at least 0: a float, an array or an Optax schedule.
+        l2: Strength of the squares, at least 0: a float, an array or an Optax schedule.
 
     Raises:
         ValueError: If a strength is negative, infinite or NaN.
@@ -128,7 +127,7 @@ class L1L2(Penalty):
         return L1(self.l1)(w) + L2(self.l2)(w)
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: that of the absolute values, then that of the squares."""
+        """Return the proximal step: a soft threshold at `step` · l1, then division by 1 + 2 · `step` · l2."""
         x = wide(w)
         step, l1, l2 = (as_wide(value, x) for value in (step, self.l1, self.l2))
         return (_soft_threshold(x, step * l1) / (1 + 2 * step * l2)).astype(w.dtype)
@@ -138,15 +137,15 @@ class L1L2(Penalty):
 class Lp(Penalty):
     """Sum of p-th powers of absolute values: strength · Σ|w|^p, with gradient 0 at 0.
 
-    Below p = 1 the slope grows without limit near 0, and at 1 it jumps there: `jaxreg.p_norm_decay` takes a bounded
-    step in its place.
+    For p < 1 the gradient grows without limit near 0. For p = 1 it jumps at 0. `jaxreg.p_norm_decay` takes bounded
+    steps for such powers.
 
     Args:
-        strength: Number of at least 0; a float, an array or an Optax schedule.
-        p: The power, above 0 and at most 2, in the same form.
+        strength: Non-negative number: a float, an array or an Optax schedule.
+        p: Power, above 0 and at most 2: a float, an array or an Optax schedule.
 
     Raises:
-        ValueError: If the strength is negative, infinite or NaN, or p is not in (0, 2].
+        ValueError: If the strength is negative, infinite or NaN, or `p` is not in (0, 2].
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -173,13 +172,13 @@ class Lp(Penalty):
 
 @hyperparameters
 class MCP(Penalty):
-    """Absolute values that level off (minimax concave penalty): Σ strength · a - a² / 2γ, a = min(|w|, γ · strength).
+    """Minimax concave penalty: Σ strength · a - a² / 2γ with a = min(|w|, γ · strength).
 
-    As sparse as L1, without its pull on large weights: from γ · strength on they are free. Not convex.
+    It sets weights to 0 as L1 does, but does not shrink weights larger than γ · strength. It is not convex.
 
     Args:
-        strength: Number of at least 0, the slope beside 0; a float, an array or an Optax schedule.
-        gamma: γ, above 0, in the same form; the larger it is, the more like L1.
+        strength: Slope of the penalty next to 0, at least 0: a float, an array or an Optax schedule.
+        gamma: γ, above 0: a float, an array or an Optax schedule. A larger γ makes the penalty more similar to L1.
 
     Raises:
         ValueError: If the strength is negative, infinite or NaN, or γ is not above 0 and finite.
@@ -209,9 +208,9 @@ class MCP(Penalty):
         return jnp.sum(sizes * (strength - sizes / (2 * gamma)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step, a firm threshold: 0 up to step · strength, and `w` itself from γ · strength on.
+        """Return the proximal step, a firm threshold: 0 up to step · strength, unchanged from γ · strength on.
 
-        From a step of γ on there is nothing between the two: a hard threshold, at strength · √(step · γ).
+        If `step` is at least γ, it is a hard threshold at strength · √(step · γ).
         """
         x = wide(w)
         step, strength, gamma = (as_wide(value, x) for value in (step, self.strength, self.gamma))

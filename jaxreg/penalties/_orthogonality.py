@@ -1,4 +1,4 @@
-"""Penalty on the distance of a kernel from orthonormal columns."""
+"""Penalty on the distance of a kernel from a matrix with orthonormal columns."""
 
 from typing import ClassVar
 
@@ -16,17 +16,18 @@ from jaxreg._sharding import partitioned
 
 @hyperparameters
 class Orthogonal(Penalty):
-    """Distance of the columns from orthonormal ones: strength · ‖WᵀW - I‖² = strength · Σ (σ_i² - 1)².
+    """Deviation of the columns from orthonormality: strength · ‖WᵀW - I‖² = strength · Σ (σ_i² - 1)².
 
-    A matrix with more columns than rows cannot have orthonormal columns; there its rows are meant: ‖WWᵀ - I‖², which
-    has the same gradient. Not convex; no proximal step. For Keras's formula see `jaxreg.keras`.
+    A matrix with more columns than rows cannot have orthonormal columns. Its rows are penalised instead: ‖WWᵀ - I‖²,
+    which has the same gradient. The penalty is not convex and has no proximal step. For Keras's formula see
+    `jaxreg.keras.OrthogonalRegularizer`.
 
     Args:
-        strength: Number of at least 0; a float, an array or an Optax schedule.
-        axis: Axes of the incoming weights of one unit, a column of W; by default every axis but the last.
+        strength: Non-negative number: a float, an array or an Optax schedule.
+        axis: Fan-in axes, which hold the weights of one unit (a column of W). Default: every axis but the last.
 
     Raises:
-        ValueError: If the strength is negative, infinite or NaN, or an axis is not one of the array's.
+        ValueError: If the strength is negative, infinite or NaN, or an axis is out of range for the array.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr

@@ -1,4 +1,4 @@
-"""Penalties measured from other weights than 0."""
+"""Penalties on the difference from reference weights."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,19 +13,19 @@ from jaxreg._protocols import Cost, Penalty, Proximable, facts, innermost, refus
 
 @hyperparameters
 class ToReference(Penalty):
-    """Penalty measured from a reference instead of 0: penalty(w - reference).
+    """Penalty on the difference from reference weights: penalty(w - reference).
 
-    With L2 it is strength · Σ(w - w_ref)²: L2-SP, where the reference is the pre-trained weights, and L2-init, where it
-    is the initial ones. With L1 most weights stay at the reference. `jaxreg.to_reference` makes one for each leaf of
-    a tree.
+    With L2 it is strength · Σ(w - w_ref)². This is L2-SP if the reference holds the pre-trained weights, and L2-init
+    if it holds the initial weights. With L1 most weights stay exactly at the reference. `jaxreg.to_reference` makes
+    one `ToReference` per leaf of a tree.
 
     Args:
-        penalty: A penalty of this package, its strength included.
-        reference: Array of the shape of the weights.
+        penalty: Penalty of this package, such as `L2(0.001)`.
+        reference: Array with the shape of the weights.
 
     Raises:
-        TypeError: If `penalty` is not one of this package's.
-        ValueError: When called, if the weights have another shape than the reference.
+        TypeError: If `penalty` is not a penalty of this package.
+        ValueError: When called, if the weights do not have the shape of the reference.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -49,7 +49,7 @@ class ToReference(Penalty):
     def _away(self, w: jax.Array) -> jax.Array:
         if jnp.shape(self.reference) != w.shape:
             raise ValueError(
-                f"ToReference: the weights have shape {w.shape}; expected that of the reference, "
+                f"ToReference: the weights have shape {w.shape}; expected the shape of the reference, "
                 f"{jnp.shape(self.reference)}"
             )
         return wide(w) - jnp.asarray(self.reference, wide(w).dtype)
@@ -59,12 +59,14 @@ class ToReference(Penalty):
         return self.penalty(self._away(w))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: that of the penalty, towards the reference."""
+        """Return the proximal step of the penalty, towards the reference instead of 0."""
         if not isinstance(innermost(self.penalty), Proximable):
-            raise TypeError(f"ToReference: {self.penalty!r} has no proximal step; use it in jaxreg.penalize or decay")
+            raise TypeError(
+                f"ToReference: {self.penalty!r} has no proximal step; use it in jaxreg.penalize or jaxreg.decay"
+            )
         away = self._away(w)
         left = self.penalty.prox(away, step)
-        # Adding the reference again would move weights that the penalty leaves alone.
+        # Adding the reference back would round, and so move weights that the penalty leaves unchanged.
         return jnp.where(left == away, wide(w), jnp.asarray(self.reference, away.dtype) + left).astype(w.dtype)
 
     def wrapped_rule(self) -> Any:
@@ -72,9 +74,9 @@ class ToReference(Penalty):
         return self.penalty
 
     def needs_order(self) -> bool:
-        """Return whether the penalty does."""
+        """Return whether the penalty needs the order of real numbers."""
         return facts(self.penalty).needs_order()
 
     def map_rules(self, function: Callable[[Any], Any]) -> "ToReference":
-        """Return what `function` makes of the penalty, measured from the same reference."""
+        """Apply `function` to the penalty and keep the reference."""
         return ToReference(function(self.penalty), self.reference)

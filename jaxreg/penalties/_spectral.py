@@ -1,4 +1,4 @@
-"""Penalties of singular values."""
+"""Penalties on the singular values of a kernel."""
 
 from typing import ClassVar
 
@@ -21,7 +21,7 @@ def _largest_singular_value(matrix: jax.Array) -> jax.Array:
 
 @_largest_singular_value.defjvp
 def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    # u₁ v₁ᵀ is a subgradient where the largest value is repeated, and at 0; the derivative of JAX's SVD is NaN there.
+    # u₁ v₁ᵀ is a subgradient at 0 and where the largest value is repeated. JAX's derivative of the SVD is NaN there.
     (matrix,), (change,) = primals, tangents
     left, values, right = jnp.linalg.svd(matrix, full_matrices=False)
     return values[0], jnp.real(jnp.conj(left[:, 0]) @ change @ jnp.conj(right[0]))
@@ -32,11 +32,11 @@ class Spectral(Penalty):
     """Square of the largest singular value: strength/2 · σ₁(W)².
 
     Args:
-        strength: Number of at least 0; a float, an array or an Optax schedule.
-        axis: Axes of the incoming weights of one unit, a column of W; by default every axis but the last.
+        strength: Non-negative number: a float, an array or an Optax schedule.
+        axis: Fan-in axes, which hold the weights of one unit (a column of W). Default: every axis but the last.
 
     Raises:
-        ValueError: If the strength is negative, infinite or NaN, or an axis is not one of the array's.
+        ValueError: If the strength is negative, infinite or NaN, or an axis is out of range for the array.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -66,10 +66,10 @@ class Spectral(Penalty):
 
     @partitioned()
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: singular values above c become c, the others and all singular vectors stay.
+        """Return the proximal step: clip the singular values at c and keep the singular vectors.
 
-        c solves step · strength · c = Σ max(σ_i - c, 0): what is taken from the values held at c is the penalty's pull.
-        If the k largest are above it, c = (σ₁ + … + σ_k) / (step · strength + k); any other k gives a smaller quotient.
+        c solves step · strength · c = Σ max(σ_i - c, 0). If the k largest singular values exceed c, then
+        c = (σ₁ + … + σ_k) / (step · strength + k). Any other k gives a smaller quotient.
         """
         refuse_steps(self, step)
         x = wide(w)
@@ -86,14 +86,14 @@ class Spectral(Penalty):
 
 @hyperparameters
 class Nuclear(Penalty):
-    """Sum of the singular values (nuclear norm): strength · Σ σ_i; weights of low rank.
+    """Nuclear norm, the sum of the singular values: strength · Σ σ_i. It favours weights of low rank.
 
     Args:
-        strength: Number of at least 0; a float, an array or an Optax schedule.
-        axis: Axes of the incoming weights of one unit, a column of W; by default every axis but the last.
+        strength: Non-negative number: a float, an array or an Optax schedule.
+        axis: Fan-in axes, which hold the weights of one unit (a column of W). Default: every axis but the last.
 
     Raises:
-        ValueError: If the strength is negative, infinite or NaN, or an axis is not one of the array's.
+        ValueError: If the strength is negative, infinite or NaN, or an axis is out of range for the array.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -121,13 +121,13 @@ class Nuclear(Penalty):
 
     @partitioned()
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: every singular value `step` · strength nearer to 0, and no further."""
+        """Return the proximal step: lower every singular value by `step` · strength, stopping at 0."""
         refuse_steps(self, step)
         if w.size == 0:
             return w
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         matrix = to_rows(x, axes)
         by = jnp.asarray(as_wide(step, x) * limit_of_groups(self.strength, matrix, (0, 1)), real_dtype(x))
-        taken, largest = clipped(matrix, by)  # what is left is 0 where all of a singular value is taken
+        taken, largest = clipped(matrix, by)  # `left` has 0 for singular values up to `by`
         left = x - from_rows(taken, w.shape, axes)
-        return jnp.where(largest <= by, 0, left).astype(w.dtype)  # where all are, to the last bit
+        return jnp.where(largest <= by, 0, left).astype(w.dtype)  # exactly 0 if all singular values are

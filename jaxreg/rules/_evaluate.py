@@ -33,12 +33,12 @@ def penalty(params: Tree, rules: PenaltyRules, step: jax.Array | int | None = No
 
     Args:
         params: Tree of weight arrays.
-        rules: Which penalty for which leaves; see `jaxreg.explain`.
-        step: The step at which scheduled strengths are read; needed only if there are any.
+        rules: Penalties by path pattern, or one for all kernels; see `jaxreg.explain`.
+        step: Optimiser step at which to evaluate scheduled strengths. Needed only if there are schedules.
 
     Raises:
-        ValueError: If a pattern matches nothing, two claim one leaf, or a strength is scheduled and no step is given.
-        TypeError: If a rule does not give a number.
+        ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled strength needs `step`.
+        TypeError: If a rule does not return a single number.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -175,14 +175,14 @@ def projected(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
 
     Args:
         params: Tree of weight arrays.
-        rules: Which constraint for which leaves; see `jaxreg.explain`.
-        step: The step at which scheduled limits are read; needed only if there are any.
+        rules: Constraints by path pattern, or one for all kernels; see `jaxreg.explain`.
+        step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Returns:
         A tree like `params`; what is in its set comes back bit for bit.
 
     Raises:
-        ValueError: If a pattern matches nothing, two claim one leaf, or a limit is scheduled and no step is given.
+        ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.
         TypeError: If a rule does not keep the shape.
 
     Example:
@@ -212,8 +212,8 @@ def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax
     Args:
         params: Tree of weight arrays.
         updates: Tree of the same structure, what the optimiser adds.
-        rules: Which constraint for which leaves; see `jaxreg.explain`.
-        step: The step at which scheduled limits are read; needed only if there are any.
+        rules: Constraints by path pattern, or one for all kernels; see `jaxreg.explain`.
+        step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr

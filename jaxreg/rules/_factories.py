@@ -21,7 +21,7 @@ def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
 
     Args:
         reference: Tree like the parameters: the pre-trained weights (L2-SP) or the initial ones (L2-init).
-        rules: Which penalty for which leaves; see `jaxreg.explain`.
+        rules: Penalties by path pattern, or one for all kernels; see `jaxreg.explain`.
 
     Returns:
         A rule for each leaf that `rules` name, {its path: the penalty of its distance from the reference}, for
@@ -29,7 +29,7 @@ def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
         not be donated; large ones are for an argument of the jitted step, as a closure would make them constants.
 
     Raises:
-        ValueError: If a pattern matches nothing or two claim one leaf.
+        ValueError: If a pattern matches no leaf or two patterns match one leaf.
         TypeError: If a rule is not a penalty of this package.
 
     Example:

@@ -48,7 +48,7 @@ class FixedBound:
     """One bound for every leaf: κ = `value`.
 
     Args:
-        value: Number of at least 0; a float or an array. It bounds the penalty of the whole leaf.
+        value: Non-negative number: a float or an array. It bounds the penalty of the whole leaf.
 
     Example:
         >>> import jaxreg as jr
@@ -75,7 +75,7 @@ class InitialBound:
     """A share of the penalty of the initial weights: κ = `factor` · R(w₀).
 
     Args:
-        factor: Number of at least 0; a float or an array.
+        factor: Non-negative number: a float or an array.
 
     Example:
         >>> import jaxreg as jr
@@ -198,8 +198,8 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
         `params`.
 
     Raises:
-        ValueError: If the rate is not above 0; at `init`, if a pattern matches nothing or two claim one leaf; at
-            `update`, without `params`.
+        ValueError: If the rate is not above 0. At `init`, if a pattern matches no leaf or two patterns match one leaf.
+            At `update`, if `params` is missing.
         TypeError: If `bound` is none of these.
 
     Example:

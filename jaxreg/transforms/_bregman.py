@@ -40,8 +40,8 @@ def bregman(rules: PenaltyRules, delta: Number = 1.0) -> optax.GradientTransform
         A transformation whose state is a `BregmanState`, and whose update needs `params`.
 
     Raises:
-        ValueError: If δ is not above 0; at `init`, if a pattern matches nothing or two claim one leaf; at `update`,
-            without `params`.
+        ValueError: If δ is not above 0. At `init`, if a pattern matches no leaf or two patterns match one leaf. At
+            `update`, if `params` is missing.
         TypeError: At `update`, if a rule has no proximal step.
 
     Example:

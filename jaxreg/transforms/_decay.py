@@ -35,13 +35,14 @@ def decay(rules: PenaltyRules) -> optax.GradientTransformation:
     decay is towards a reference.
 
     Args:
-        rules: Which penalty for which leaves; strengths are floats, arrays or Optax schedules.
+        rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.
 
     Returns:
-        A transformation whose state is the number of updates made, and whose update needs `params`.
+        A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches nothing or two claim one leaf; at `update`, without `params`.
+        ValueError: At `init`, if a pattern matches no leaf or two patterns match one leaf. At `update`, if `params` is
+            missing.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr, optax
@@ -67,7 +68,7 @@ def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransf
     Stands before the learning rate. The form of the paper on AdamW: another peak leaves the decay as it is.
 
     Args:
-        rules: Which penalty for which leaves; strengths are floats, arrays or Optax schedules.
+        rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.
         peak: The largest learning rate of the schedule, above 0; a float or an array.
 
     Example:
@@ -96,7 +97,7 @@ def corrected_decay(rules: PenaltyRules, learning_rate: Number, peak: Number) ->
     normalisation and their gradient drift; of size η² it keeps them steady.
 
     Args:
-        rules: Which penalty for which leaves; strengths are floats, arrays or Optax schedules.
+        rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.
         learning_rate: η, the same that is behind it in the chain; a float, an array or an Optax schedule.
         peak: The largest learning rate of the schedule, above 0; a float or an array.
 
@@ -128,7 +129,7 @@ def cautious_decay(rules: PenaltyRules) -> optax.GradientTransformation:
     ends. Where u is exactly 0 it pulls: among minima of equal loss it goes on to smaller weights.
 
     Args:
-        rules: Which penalty for which leaves; strengths are floats, arrays or Optax schedules.
+        rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr

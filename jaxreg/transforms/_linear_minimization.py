@@ -30,13 +30,15 @@ def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation
     d at the rate r is this with `LinfBall(1 / d)` at the rate r d; Muon is the same with `SpectralNorm(1 / d)`.
 
     Args:
-        rules: Which constraint with an `lmo` for which leaves; limits are floats, arrays or Optax schedules.
+        rules: Constraints that have an `lmo`, by path pattern, or one for all kernels. Limits are floats, arrays or
+            Optax schedules.
 
     Returns:
-        A transformation whose state is the number of updates made, and whose update needs `params`.
+        A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches nothing or two claim one leaf; at `update`, without `params`.
+        ValueError: At `init`, if a pattern matches no leaf or two patterns match one leaf. At `update`, if `params` is
+            missing.
         TypeError: At `update`, if a rule has no `lmo`.
 
     Example:
@@ -66,13 +68,15 @@ def steepest(rules: ConstraintRules) -> optax.GradientTransformation:
     size of u; a group whose u is 0 stays. Nothing bounds the weights: that takes `jaxreg.project` behind it.
 
     Args:
-        rules: Which constraint with an `lmo` for which leaves; limits are floats, arrays or Optax schedules.
+        rules: Constraints that have an `lmo`, by path pattern, or one for all kernels. Limits are floats, arrays or
+            Optax schedules.
 
     Returns:
-        A transformation whose state is the number of updates made, and whose update needs `params`.
+        A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches nothing or two claim one leaf; at `update`, without `params`.
+        ValueError: At `init`, if a pattern matches no leaf or two patterns match one leaf. At `update`, if `params` is
+            missing.
         TypeError: At `update`, if a rule has no `lmo`.
 
     Example:

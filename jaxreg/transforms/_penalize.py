@@ -18,13 +18,14 @@ def penalize(rules: PenaltyRules) -> optax.GradientTransformation:
     Complex weights need the conjugate of `jax.grad`'s gradient, as in all of Optax; the conjugate is what is added.
 
     Args:
-        rules: Which penalty for which leaves; strengths are floats, arrays or Optax schedules.
+        rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.
 
     Returns:
-        A transformation whose state is the number of updates made, and whose update needs `params`.
+        A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches nothing or two claim one leaf; at `update`, without `params`.
+        ValueError: At `init`, if a pattern matches no leaf or two patterns match one leaf. At `update`, if `params` is
+            missing.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxreg as jr, optax

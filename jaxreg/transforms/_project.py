@@ -20,15 +20,15 @@ def project(rules: ConstraintRules, every: int = 1) -> optax.GradientTransformat
     weights are as they are: `jaxreg.projected` makes a feasible start of them.
 
     Args:
-        rules: Which constraint for which leaves; limits are floats, arrays or Optax schedules.
+        rules: Constraints by path pattern, or one for all kernels. Limits are floats, arrays or Optax schedules.
         every: Project at every `every`-th update only.
 
     Returns:
-        A transformation whose state is the number of updates made, and whose update needs `params`.
+        A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches nothing or two claim one leaf; at `update`, without `params`; if
-            `every` is under 1.
+        ValueError: If `every` is under 1. At `init`, if a pattern matches no leaf or two patterns match one leaf. At
+            `update`, if `params` is missing.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr, optax

@@ -34,11 +34,11 @@ def proximal(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransf
         learning_rate: η, the same that is before it in the chain, at least 0; a float, an array or an Optax schedule.
 
     Returns:
-        A transformation whose state is the number of updates made, and whose update needs `params`.
+        A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: If a number is out of its range; at `init`, if a pattern matches nothing or two claim one leaf; at
-            `update`, without `params`.
+        ValueError: If a number is out of range. At `init`, if a pattern matches no leaf or two patterns match one leaf.
+            At `update`, if `params` is missing.
         TypeError: At `update`, if a rule has no proximal step.
 
     Example:
@@ -82,8 +82,8 @@ def proximal_adam(
         A whole optimiser, learning rate and sign included; its state is that of `optax.scale_by_adam`.
 
     Raises:
-        ValueError: If a number is out of its range; at `init`, if a pattern matches nothing or two claim one leaf; at
-            `update`, without `params`.
+        ValueError: If a number is out of range. At `init`, if a pattern matches no leaf or two patterns match one leaf.
+            At `update`, if `params` is missing.
         TypeError: At `update`, if a rule has no proximal step.
 
     Example:

@@ -450,7 +450,7 @@ def test_bad_references_are_refused_in_words():
     for wrong in (lambda w: w.sum(), 0.1):
         with pytest.raises(TypeError, match=r"expected a penalty such as jaxreg.L2"):
             jr.ToReference(wrong, jnp.ones(3))
-    with pytest.raises(ValueError, match=r"\(2,\); expected that of the reference, \(3,\)"):
+    with pytest.raises(ValueError, match=r"\(2,\); expected the shape of the reference, \(3,\)"):
         jr.ToReference(jr.L2(0.1), jnp.ones(3))(jnp.ones(2))
 
 
