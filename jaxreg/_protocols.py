@@ -180,6 +180,14 @@ class LinearMinimizable(Protocol):
         """Return a point z of the set that minimises ⟨direction, z⟩."""
 
 
+@runtime_checkable
+class DualBounded(Protocol):
+    """A convex penalty with the minimum of itself plus a linear function: what `jaxreg.solve` takes its gap from."""
+
+    def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
+        """Return min over u of ⟨slope, u⟩ + penalty(u), among u whose penalty is at most `budget`; or a lower bound."""
+
+
 Rule = Callable[[jax.Array], Any]
 """A penalty, a constraint, or any function of one array of weights."""
 
@@ -216,6 +224,10 @@ class Opaque(Facts):
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return the farthest point of the rule's set."""
         return self.rule.lmo(direction)
+
+    def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
+        """Return the minimum of the rule plus a linear function."""
+        return self.rule.linear_minimum(slope, budget)
 
     def with_axis(self, axis: Axis) -> Any:
         """Return the rule for groups over `axis`: by its own method, or as a dataclass."""

@@ -22,7 +22,7 @@ FLOORS = [
     "_singular_values",
     "penalties constraints keras",
     "rules",
-    "transforms diagnostics",
+    "transforms diagnostics solvers",
     "jaxreg",
     "lab.labelled lab.atomic_files lab.stats lab.tabular lab.layers lab.data",
     "lab.sweeps lab.plots lab.models lab.datasets lab.weights lab.population lab.hypergradient",

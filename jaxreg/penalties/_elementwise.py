@@ -20,6 +20,26 @@ def _soft_threshold(x: jax.Array, threshold: jax.Array) -> jax.Array:
     return jnp.sign(x) * jnp.maximum(jnp.abs(x) - threshold, 0)
 
 
+def of_norm(dual: jax.Array, strength: Number, budget: Number) -> jax.Array:
+    """Return min over u of ⟨slope, u⟩ + strength · norm(u) where that cost is at most `budget`.
+
+    Args:
+        dual: The dual norm of the slope, the largest inner product with a point of norm 1.
+        strength: Of the norm.
+        budget: Largest cost of u.
+    """
+    none = strength <= 0
+    over = jnp.maximum(dual / jnp.where(none, 1, strength) - 1, 0)
+    bound = jnp.where(over > 0, -budget * jnp.where(over > 0, over, 1), 0)
+    return jnp.where(none, jnp.where(dual > 0, -jnp.inf, 0), bound).astype(dual.dtype)
+
+
+def _of_squares(total: jax.Array, strength: Number) -> jax.Array:
+    # The minimum of ⟨slope, u⟩ + strength · Σu², from the sum of squares of the slope.
+    none = strength <= 0
+    return jnp.where(none, jnp.where(total > 0, -jnp.inf, 0), -total / (4 * jnp.where(none, 1, strength)))
+
+
 @hyperparameters
 class L1(Penalty):
     """Sum of absolute values: strength · Σ|w|, with gradient 0 at 0.
@@ -54,6 +74,11 @@ class L1(Penalty):
         """Return the proximal step: move every weight towards 0 by `step` · strength, stopping at 0."""
         x = wide(w)
         return _soft_threshold(x, as_wide(step, x) * as_wide(self.strength, x)).astype(w.dtype)
+
+    def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
+        """Return min over u of ⟨slope, u⟩ + penalty(u), among u whose penalty is at most `budget`."""
+        x = wide(slope)
+        return of_norm(jnp.max(jnp.abs(x), initial=0), as_wide(self.strength, x), budget)
 
 
 @hyperparameters
@@ -93,6 +118,11 @@ class L2(Penalty):
         x = wide(w)
         return (x / (1 + 2 * as_wide(step, x) * as_wide(self.strength, x))).astype(w.dtype)
 
+    def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
+        """Return min over u of ⟨slope, u⟩ + penalty(u), among u whose penalty is at most `budget`."""
+        x = wide(slope)
+        return _of_squares(jnp.sum(squares(x)), as_wide(self.strength, x))
+
 
 @hyperparameters
 class L1L2(Penalty):
@@ -131,6 +161,14 @@ class L1L2(Penalty):
         x = wide(w)
         step, l1, l2 = (as_wide(value, x) for value in (step, self.l1, self.l2))
         return (_soft_threshold(x, step * l1) / (1 + 2 * step * l2)).astype(w.dtype)
+
+    def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
+        """Return min over u of ⟨slope, u⟩ + penalty(u), among u whose penalty is at most `budget`."""
+        # Each part left out gives a bound; the larger one is the minimum where the other strength is 0.
+        x = wide(slope)
+        excess = _soft_threshold(jnp.abs(x), as_wide(self.l1, x))
+        without_l2 = L1(self.l1).linear_minimum(slope, budget)
+        return jnp.maximum(_of_squares(jnp.sum(jnp.square(excess)), as_wide(self.l2, x)), without_l2)
 
 
 @hyperparameters

@@ -69,6 +69,11 @@ class ToReference(Penalty):
         # Adding the reference back would round, and so move weights that the penalty leaves unchanged.
         return jnp.where(left == away, wide(w), jnp.asarray(self.reference, away.dtype) + left).astype(w.dtype)
 
+    def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
+        """Return the minimum of the penalty plus a linear function of the weights."""
+        reference = jnp.asarray(self.reference, wide(slope).dtype)
+        return jnp.real(jnp.vdot(slope, reference)) + self.penalty.linear_minimum(slope, budget)
+
     def wrapped_rule(self) -> Any:
         """Return the penalty."""
         return self.penalty

@@ -12,6 +12,7 @@ from jaxreg._precision import as_wide, real_dtype, wide
 from jaxreg._protocols import Cost, Penalty
 from jaxreg._sharding import partitioned
 from jaxreg._singular_values import clipped, sum_of_values
+from jaxreg.penalties._elementwise import of_norm
 
 
 @jax.custom_jvp
@@ -83,6 +84,17 @@ class Spectral(Penalty):
         excess = jnp.maximum(values - jnp.max(held), 0)[None]
         return (x - from_rows(jnp.matmul(left * excess, right, precision="highest"), w.shape, axes)).astype(w.dtype)
 
+    @partitioned(number=True)
+    def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
+        """Return min over u of ⟨slope, u⟩ + penalty(u), among u whose penalty is at most `budget`."""
+        # The conjugate of a norm's square is that of its dual norm, the sum of the singular values.
+        x = wide(slope)
+        total = sum_of_values(to_rows(x, group_axes(slope.ndim, self.axis))) if x.size else jnp.zeros(())
+        strength = as_wide(self.strength, x)
+        none = strength <= 0
+        least = -jnp.square(total) / (2 * jnp.where(none, 1, strength))
+        return jnp.where(none, jnp.where(total > 0, -jnp.inf, 0), least)
+
 
 @hyperparameters
 class Nuclear(Penalty):
@@ -131,3 +143,11 @@ class Nuclear(Penalty):
         taken, largest = clipped(matrix, by)  # `left` has 0 for singular values up to `by`
         left = x - from_rows(taken, w.shape, axes)
         return jnp.where(largest <= by, 0, left).astype(w.dtype)  # exactly 0 if all singular values are
+
+    @partitioned(number=True)
+    def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
+        """Return min over u of ⟨slope, u⟩ + penalty(u), among u whose penalty is at most `budget`."""
+        x = wide(slope)
+        rows = to_rows(x, group_axes(slope.ndim, self.axis))
+        largest = _largest_singular_value(rows) if x.size else jnp.zeros(())
+        return of_norm(largest, as_wide(self.strength, x), budget)

@@ -42,6 +42,10 @@ class EachLayer(Facts):
         """Return the farthest point of the set for each layer."""
         return self._on_each(lambda rule, layer: rule.lmo(layer), direction)
 
+    def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
+        """Return the sum of the layers' minima, each with the whole budget."""
+        return self._on_each(lambda rule, layer: rule.linear_minimum(layer, budget), slope)
+
     def bounds(self) -> Limits | None:
         """Return the lower and the upper bound of every weight."""
         return facts(self.rule).bounds()
