@@ -230,7 +230,13 @@ _building = threading.Lock()
 
 @lru_cache(maxsize=2)
 def _build(payload: bytes, chunk: int | None, arranged: str | None) -> Program:
-    run, over, zipped, lanes, x64, begin = pickle.loads(payload)
+    try:
+        run, over, zipped, lanes, x64, begin = pickle.loads(payload)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"a worker can't import {error.name!r}, which run needs: give the file to the workers, with Dask by "
+            f"client.upload_file('{error.name}.py'), install it there, or define run in the script itself"
+        ) from None
     with jax.enable_x64(x64):
         grid = replace(make_grid(over, zipped=zipped), lanes=lanes)
         return Program(run, grid, chunk, spread=_SPREAD, arranged=arranged, begin=begin)
