@@ -45,6 +45,8 @@ def setup(app: Any) -> None:
 def write_api(folder: Path) -> None:
     """Write a page per public object, and one per module that lists them.
 
+    Only the modules are in the table of contents: it stands beside every page, and each entry makes every page slower.
+
     Args:
         folder: Folder of the pages.
     """
@@ -53,14 +55,16 @@ def write_api(folder: Path) -> None:
     modules = []
     for package in (jaxreg, jaxreg.lab):
         for module in CATALOGUE["sections"](package):
-            names = []
+            page = f"module.{module.__name__}"
+            lines = []
             for name in module.__all__:
                 path = CATALOGUE["shortest"](package, module, name)
-                names.append(f"{name} <{path}>")
-                pages[path] = f"# {name}\n\n" + described(module, name, path)
+                lines.append(f"- [{name}]({path}.md): {CATALOGUE['sentence'](module, name)}\n")
+                head = f"---\norphan: true\n---\n\n# {name}\n\nOf [{module.__name__}]({page}.md).\n\n"
+                pages[path] = head + described(module, name, path)
             title = f"# {module.__name__}\n\n{CATALOGUE['first_sentence'](module.__doc__)}\n\n"
-            pages[f"module.{module.__name__}"] = title + toctree(names)
-            modules.append(f"module.{module.__name__}")
+            pages[page] = title + "".join(lines)
+            modules.append(page)
     pages["index"] += "\n" + toctree(modules)
     for stale in set(folder.glob("*.md")) - {folder / f"{name}.md" for name in pages}:
         stale.unlink()
