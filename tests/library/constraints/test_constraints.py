@@ -367,14 +367,16 @@ def test_an_array_of_limits_has_one_for_each_group(name, shape, axis):
     make, w = BY_LIMIT[name], weights(shape, 16, 2.0)
     limits = np.abs(np.mean(w, axis, keepdims=True)) + 0.5
     alone = np.moveaxis(w, axis, range(np.size(axis))).reshape(-1, limits.size)
-    ends = np.stack([make(float(c))(jnp.asarray(one)) for c, one in zip(limits.ravel(), alone.T, strict=True)], axis=-1)
+    one_group = jax.jit(lambda limit, w: make(limit)(w))
+    ends = np.stack([one_group(c, one) for c, one in zip(limits.ravel(), alone.T, strict=True)], axis=-1)
     for several in (limits, limits.squeeze(axis), jnp.asarray(limits.squeeze(axis))):
-        found = make(several, axis=axis)(jnp.asarray(w))
+        found = jax.jit(make(several, axis=axis))(w)
         np.testing.assert_allclose(np.moveaxis(found, axis, range(np.size(axis))).reshape(ends.shape), ends, rtol=2e-6)
     oracle = getattr(make(1.0), "lmo", None)
     if oracle is not None:
-        ends = [make(float(c)).lmo(jnp.asarray(one)) for c, one in zip(limits.ravel(), alone.T, strict=True)]
-        found = np.moveaxis(make(several, axis=axis).lmo(w), axis, range(np.size(axis))).reshape(alone.shape)
+        one_group = jax.jit(lambda limit, w: make(limit).lmo(w))
+        ends = [one_group(c, one) for c, one in zip(limits.ravel(), alone.T, strict=True)]
+        found = np.moveaxis(jax.jit(make(several, axis=axis).lmo)(w), axis, range(np.size(axis))).reshape(alone.shape)
         np.testing.assert_allclose(found, np.stack(ends, axis=-1), rtol=2e-6)
 
 

@@ -28,7 +28,7 @@ def solved(x, bounds, constraints, start):
 
 
 def test_the_readers_case_norm_1_and_every_weight_in_0_to_0_05():
-    both = jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05))
+    both = jax.jit(jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05)))
     kernel = jnp.asarray(RNG.normal(size=(500, 3)), jnp.float32)
     for dtype in (jnp.float32, jnp.float16, jnp.bfloat16):
         end = both(kernel.astype(dtype))
@@ -40,9 +40,9 @@ def test_the_readers_case_norm_1_and_every_weight_in_0_to_0_05():
 
 
 def test_the_readers_case_takes_400_weights():
-    both = jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05))
+    both = jax.jit(jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05)))
     with pytest.raises(ValueError, match=r"399 weights .* cannot have a norm of 1; expected at least 400 of 0\.05"):
-        jax.jit(lambda w: both(w))(jnp.ones((399, 2)))
+        both(jnp.ones((399, 2)))
     np.testing.assert_allclose(both(-jnp.ones((400, 2))), 0.05, rtol=1e-4)
 
 
@@ -65,7 +65,7 @@ def test_no_corner_and_no_point_of_a_fine_grid_on_box_and_sphere_is_nearer(box):
 
 
 def test_negative_weights_all_over_leave_the_largest_one_of_norm_1():
-    both = jr.Intersection(jr.NonNeg(), jr.UnitNorm())
+    both = jax.jit(jr.Intersection(jr.NonNeg(), jr.UnitNorm()))
     np.testing.assert_allclose(both(jnp.array([-3.0, -0.5, -2.0])), [0, 1, 0])
     np.testing.assert_allclose(both(jnp.zeros(4)), [0.5] * 4)
 
@@ -73,10 +73,10 @@ def test_negative_weights_all_over_leave_the_largest_one_of_norm_1():
 @pytest.mark.parametrize("seed", range(3))
 def test_dykstra_finds_what_scipy_finds(seed):
     x = np.random.default_rng(seed).normal(size=5).astype(np.float32)
-    end = jr.Intersection(jr.SumTo(1.0), jr.Box(-0.1, 0.5))(jnp.asarray(x))
+    end = jax.jit(jr.Intersection(jr.SumTo(1.0), jr.Box(-0.1, 0.5)))(x)
     total = {"type": "eq", "fun": lambda z: z.sum() - 1}
     np.testing.assert_allclose(end, solved(x, [(-0.1, 0.5)] * 5, [total], np.full(5, 0.2)), atol=2e-4)
-    end = jr.Intersection(jr.L1Ball(1.0), jr.MaxNorm(0.7))(jnp.asarray(x))
+    end = jax.jit(jr.Intersection(jr.L1Ball(1.0), jr.MaxNorm(0.7)))(x)
     # The L1 ball by x = p - q with p, q ≥ 0.
     found = minimize(
         lambda z: np.sum((z[:5] - z[5:] - x) ** 2),
@@ -124,7 +124,7 @@ def test_a_simplex_within_bounds_of_each_weight_is_what_scipy_finds():
     x, high = rng.normal(size=12), rng.uniform(0.05, 0.4, 12)
     rules = [{"type": "eq", "fun": lambda z: z.sum() - 1, "jac": lambda z: np.ones(12)}]
     with jax.enable_x64(True):
-        end = jr.Intersection(jr.Simplex(1.0), jr.Box(0.0, high))(x)
+        end = jax.jit(jr.Intersection(jr.Simplex(1.0), jr.Box(0.0, high)))(x)
     np.testing.assert_allclose(
         end, solved(x, [*zip(np.zeros(12), high, strict=True)], rules, high / high.sum()), atol=1e-6
     )
@@ -140,7 +140,7 @@ def test_a_sum_with_limits_on_the_norm_is_reached_along_the_difference_from_the_
         {"type": "ineq", "fun": lambda z: high**2 - z @ z},
         {"type": "ineq", "fun": lambda z: z @ z - low**2},
     ]
-    both = jr.Intersection(jr.SumTo(total), jr.MinMaxNorm(low, high))
+    both = jax.jit(jr.Intersection(jr.SumTo(total), jr.MinMaxNorm(low, high)))
     with jax.enable_x64(True):
         end = np.asarray(both(x))
     np.testing.assert_allclose(end, solved(x, None, rules, end + 0.01 * x), atol=2e-5)
@@ -150,7 +150,7 @@ def test_a_sum_with_limits_on_the_norm_is_reached_along_the_difference_from_the_
 
 
 def test_equal_weights_get_zero_mean_and_unit_norm_and_a_norm_that_the_sum_leaves_no_room_for_is_refused():
-    both = jr.Intersection(jr.UnitNorm(), jr.SumTo(0.0))
+    both = jax.jit(jr.Intersection(jr.UnitNorm(), jr.SumTo(0.0)))
     end = np.asarray(both(np.ones((4, 2), np.float32)))
     np.testing.assert_allclose([end.sum(0), np.linalg.norm(end, axis=0)], [[0, 0], [1, 1]], atol=1e-6)
     with pytest.raises(ValueError, match=r"sum 3 have a norm of at least 1\.5; expected a norm of at most 1"):
@@ -174,9 +174,10 @@ def test_bounds_that_meet_in_float32_meet(number):
 def test_rules_fill_in_the_axis_that_the_parts_leave_open():
     params = {"dense": {"kernel": jnp.asarray(RNG.normal(size=(4, 3)), jnp.float32)}}
     both = jr.Intersection(jr.MaxNorm(1.0, axis=1), jr.NonNeg())
-    rows = jr.projected(params, {jr.KERNELS: both})["dense"]["kernel"]
+    rows = jax.jit(lambda params: jr.projected(params, {jr.KERNELS: both}))(params)["dense"]["kernel"]
     assert np.linalg.norm(rows, axis=1).max() <= 1
-    open_axis = jr.projected(params, {jr.KERNELS: jr.Intersection(jr.UnitNorm(), jr.NonNeg())})["dense"]["kernel"]
+    rules = {jr.KERNELS: jr.Intersection(jr.UnitNorm(), jr.NonNeg())}
+    open_axis = jax.jit(lambda params: jr.projected(params, rules))(params)["dense"]["kernel"]
     np.testing.assert_allclose(np.linalg.norm(open_axis, axis=0), 1, atol=1e-6)
 
 
@@ -188,29 +189,30 @@ def test_limits_of_a_norm_may_be_traced_and_come_in_any_type_of_number(rate):
     def end(rate):
         return jr.Intersection(jr.MinMaxNorm(0.5, 1.0, rate=rate), jr.NonNeg())(x)
 
-    found = jax.jit(end)(1.0) if isinstance(rate, str) else end(rate)
-    np.testing.assert_allclose(found, both(x), rtol=1e-6)
-    np.testing.assert_allclose(jax.jit(lambda both: both(x))(both), both(x), rtol=1e-6)
+    found = jax.jit(end)(1.0) if isinstance(rate, str) else jax.jit(lambda: end(rate))()
+    wanted = jax.jit(both)(x)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(lambda both: both(x))(both), wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("one", "other"), [(-2, 0), ((0,), 0), ((0, 2), (-1, 0)), (None, (0, 1))])
 def test_one_set_of_axes_may_be_written_in_several_ways(one, other):
     x = jnp.asarray(RNG.normal(size=(5, 3) if one == -2 else (5, 3, 2)), jnp.float32)
-    end = jr.Intersection(jr.UnitNorm(axis=one), jr.MinMaxNorm(0.5, 1.0, axis=other), jr.NonNeg())(x)
-    np.testing.assert_allclose(end, jr.Intersection(jr.UnitNorm(axis=other), jr.NonNeg())(x), atol=1e-6)
+    end = jax.jit(jr.Intersection(jr.UnitNorm(axis=one), jr.MinMaxNorm(0.5, 1.0, axis=other), jr.NonNeg()))(x)
+    np.testing.assert_allclose(end, jax.jit(jr.Intersection(jr.UnitNorm(axis=other), jr.NonNeg()))(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("bound", [(0.3, 0.1, 1.0), (2.1, 0.0, 0.7)])  # 3 · 0.1 is above 0.3, and 3 · 0.7 under 2.1
 def test_a_total_that_the_bounds_reach_to_rounding_is_reached(bound):
     total, low, high = bound
-    end = jr.Intersection(jr.SumTo(total), jr.Box(low, high))(jnp.ones(3))
+    end = jax.jit(jr.Intersection(jr.SumTo(total), jr.Box(low, high)))(jnp.ones(3))
     np.testing.assert_allclose(end, total / 3, rtol=1e-5)
 
 
 def test_an_intersection_in_another_counts_as_its_parts():
     x, inner = jnp.asarray(RNG.normal(size=(6, 3)), jnp.float32), jr.Intersection(jr.UnitNorm(), jr.NonNeg())
-    end = jr.Intersection(jr.Intersection(jr.MaxNorm(1.0), jr.Sparse(0.5), axis=1), jr.NonNeg())(x)
-    wanted = jr.Intersection(jr.MaxNorm(1.0, axis=1), jr.Sparse(0.5, axis=1), jr.NonNeg())(x)
+    end = jax.jit(jr.Intersection(jr.Intersection(jr.MaxNorm(1.0), jr.Sparse(0.5), axis=1), jr.NonNeg()))(x)
+    wanted = jax.jit(jr.Intersection(jr.MaxNorm(1.0, axis=1), jr.Sparse(0.5, axis=1), jr.NonNeg()))(x)
     np.testing.assert_array_equal(end, wanted)
     with pytest.raises(TypeError, match="UnitNorm is not convex"):
         jr.Intersection(inner, jr.L1Ball(1.0))
@@ -268,14 +270,15 @@ def shares_on(support, w, total):
 )
 def test_sparse_shares_are_the_nearest_of_all_supports(sparse, allowed):
     w = np.concatenate([RNG.normal(size=(6, 20)), np.tile([3.0, -2.0, -9.0, 0.5, -1.0, -1.5], (2, 1)).T], axis=1)
-    got = np.asarray(jr.Intersection(sparse, jr.Simplex(2.0))(jnp.asarray(w, jnp.float32)))
+    both = jax.jit(jr.Intersection(sparse, jr.Simplex(2.0)))
+    got = np.asarray(both(w.astype(np.float32)))
     supports = [list(s) for s in itertools.combinations(range(6), 3) if allowed(s)]
     for column, point in zip(w.T, got.T, strict=True):
         points = [shares_on(support, column, 2.0) for support in supports]
         nearest = min(np.linalg.norm(each - column) for each in points)
         assert min(np.abs(each - point).max() for each in points) < 1e-5
         np.testing.assert_allclose(np.linalg.norm(point - column), nearest, rtol=1e-6)
-    np.testing.assert_array_equal(jr.Intersection(sparse, jr.Simplex(2.0))(jnp.asarray(got)), got)
+    np.testing.assert_array_equal(both(got), got)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -284,8 +287,10 @@ def test_sparse_shares_are_the_nearest_of_all_supports(sparse, allowed):
 )
 def test_closed_forms_end_in_every_set(parts, dtype):
     params, rules = {"kernel": jnp.asarray(RNG.normal(size=(500, 20)), dtype)}, {"kernel": jr.Intersection(*parts)}
-    assert not jr.feasible(params, rules)
-    assert jr.feasible(jr.projected(params, rules), rules)
+    end = jax.jit(lambda params: jr.projected(params, rules))(params)
+    holds = jax.jit(lambda params: jr.feasible(params, rules))
+    assert not holds(params)
+    assert holds(end)
 
 
 @pytest.mark.parametrize(
