@@ -18,6 +18,8 @@ FLAGS = {  # by version, as an XLA that has given a flag up would end the proces
 if (version := ".".join(jax.__version__.split(".")[:2])) in FLAGS:
     os.environ.setdefault("XLA_FLAGS", FLAGS[version])
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # scikit-learn's; the tests have a process for each core
+
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 ):  # as in the background of a script; the tests' own processes inherit it

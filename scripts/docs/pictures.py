@@ -1,12 +1,13 @@
-"""The pictures of README.md, drawn from what its own code finds.
+"""The pictures of README.md and of docs/plots.md, drawn by their own code or from what it finds.
 
     python scripts/docs/pictures.py
 
-It runs the README's Python blocks and takes half a minute. The pictures have no background, and their greys can be read
+It runs the Python blocks of both and takes a minute. The pictures have no background, and their greys can be read
 on white and on black.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,21 @@ from matplotlib.figure import Figure
 import jaxreg as jr
 from jaxreg.lab import stats
 from jaxreg.lab.plots import style
+from jaxreg.lab.plots.theme import BLACK
+from jaxreg.lab.plots.theme import BLUE as THEME_BLUE
+from jaxreg.lab.plots.theme import GREY as THEME_GREY
 from jaxreg.lab.report.svg import svg
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "docs" / "pictures"
 GREY, BLUE, ORANGE, GREEN = "#858585", "#3d8fd1", "#d98a00", "#1fa37c"  # 3 : 1 or more on white and on #0d1117
+
+
+def recoloured(document: str) -> str:
+    """Return a picture in colours that can be read on white and on black."""
+    for colour, seen in ((BLACK, GREY), (THEME_GREY, GREY), (THEME_BLUE, BLUE)):
+        document = re.sub(rf"(?<=: ){colour}\b", seen, document, flags=re.IGNORECASE)
+    return document.replace("<svg ", f'<svg fill="{GREY}" ', 1)  # what has no colour is black
 
 
 def axes() -> tuple[Figure, Axes]:
@@ -88,9 +99,25 @@ def table(names: dict[str, Any]) -> Figure:
     return figure
 
 
+def blocks_of(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def plots() -> Iterator[tuple[str, Figure]]:
+    page = ROOT / "docs" / "plots.md"
+    pictures = re.findall(r"\(pictures/plots/(\w+)\.svg\)", page.read_text("utf-8"))
+    first, *rest = blocks_of(page)
+    names: dict[str, Any] = {}
+    exec(first, names)
+    for block, picture in zip(rest, pictures, strict=True):
+        exec(block, names)
+        names["ax"].figure.set_size_inches(6, 3)
+        yield picture, names["ax"].figure
+
+
 def main() -> None:
-    OUT.mkdir(exist_ok=True)
-    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (OUT / "plots").mkdir(parents=True, exist_ok=True)
+    blocks = blocks_of(ROOT / "README.md")
     names: dict[str, Any] = {}
     muted = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), GREY)
     with style(), rc_context({**muted, "grid.color": GREY, "grid.alpha": 0.25}):
@@ -98,6 +125,10 @@ def main() -> None:
             exec(block, names)
             path = OUT / f"{draw.__name__}.svg"
             path.write_text(svg(draw(names), draw.__name__), "utf-8")
+            print(path.relative_to(ROOT))
+        for name, figure in plots():
+            path = OUT / "plots" / f"{name}.svg"
+            path.write_text(recoloured(svg(figure, name)), "utf-8")
             print(path.relative_to(ROOT))
 
 

@@ -18,7 +18,7 @@ from jaxreg.lab.cli.studies import find_study
 ROOT = Path(__file__).parents[2]
 PROSE = runpy.run_path(str(ROOT / "scripts" / "docs" / "prose.py"))
 RUN = runpy.run_path(str(ROOT / "scripts" / "docs" / "run_pages.py"))["run"]
-GUIDES = ("start", "which-when", "rules", "own-rules", "from", "recipes", "frameworks", "compare", "atlas")
+GUIDES = ("start", "which-when", "rules", "own-rules", "from", "recipes", "frameworks", "compare", "plots", "atlas")
 PAGES = [
     "README.md",
     *(f"docs/{name}.md" for name in GUIDES),

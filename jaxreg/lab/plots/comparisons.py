@@ -5,17 +5,17 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from jaxreg.lab.plots.theme import BLACK, BLUE, GREY, axis_label, legend
+from jaxreg.lab.plots.theme import BLACK, BLUE, GREY, axes, axis_label, legend
 from jaxreg.lab.stats.comparisons import Paired
 
 
 def paired_differences(
-    ax: Axes, differences: xr.DataArray, result: Paired, *, lower_is_better: bool = False, ylabel: str = ""
+    ax: Axes | None, differences: xr.DataArray, result: Paired, *, lower_is_better: bool = False, ylabel: str = ""
 ) -> Axes:
     """Draw every paired difference, sorted, with their mean and its interval.
 
     Args:
-        ax: Axes to draw into.
+        ax: Axes to draw into. None makes a figure with one pair of axes.
         differences: Differences from `stats.differences(a, b)`: one number per draw (or per seed).
         result: Result of `stats.paired(a, b)`.
         lower_is_better: Whether less is better, as for a loss.
@@ -36,6 +36,7 @@ def paired_differences(
         >>> ax.get_legend_handles_labels()[1][:2]
         ['better: 1', 'equal: 1']
     """
+    ax = axes(ax)
     better = -differences.values if lower_is_better else differences.values
     groups = (better > 0, better == 0, better < 0)
     if tuple(int(g.sum()) for g in groups) != (result.wins, result.ties, result.losses):

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from jaxreg.lab.plots.theme import BLUE, COLOURS, VERMILION, axis_label, legend
+from jaxreg.lab.plots.theme import BLUE, COLOURS, VERMILION, axes, axis_label, legend
 
 FEW = 8
 QUANTILES = (0.1, 0.9)
@@ -49,11 +49,13 @@ def spread(lanes: np.ndarray) -> Spread:
     return Spread(*result)
 
 
-def curve(ax: Axes, values: xr.DataArray, *, colour: str, label: str, linestyle: str = "-", ylabel: str = "") -> Axes:
+def curve(
+    ax: Axes | None, values: xr.DataArray, *, colour: str, label: str, linestyle: str = "-", ylabel: str = ""
+) -> Axes:
     """Draw one quantity over the epochs, with its spread over runs.
 
     Args:
-        ax: Axes to draw into.
+        ax: Axes to draw into. None makes a figure with one pair of axes.
         values: Dimension `epoch`; every other dimension holds runs.
         colour: Colour of the line and its band.
         label: Label in the legend; the number of diverged runs is added to it.
@@ -73,6 +75,7 @@ def curve(ax: Axes, values: xr.DataArray, *, colour: str, label: str, linestyle:
         >>> ax.get_ylabel()
         'loss'
     """
+    ax = axes(ax)
     epochs, lanes = _lanes(values)
     drawn = spread(lanes)
     ax.plot(
@@ -94,7 +97,7 @@ def curve(ax: Axes, values: xr.DataArray, *, colour: str, label: str, linestyle:
 
 
 def learning_curves(
-    ax: Axes,
+    ax: Axes | None,
     train: xr.DataArray,
     test: xr.DataArray,
     *,
@@ -108,7 +111,7 @@ def learning_curves(
     `colours=(GREY, GREY)` for the baseline.
 
     Args:
-        ax: Axes to draw into.
+        ax: Axes to draw into. None makes a figure with one pair of axes.
         train: Dimension `epoch`; every other dimension holds runs.
         test: Same on the test data.
         name: Name of the recipe, for the legend.
@@ -128,18 +131,19 @@ def learning_curves(
         >>> ax.get_legend_handles_labels()[1]
         ['L2(0.001), train', 'L2(0.001), test']
     """
+    ax = axes(ax)
     before = f"{name}, " if name else ""
     curve(ax, train, colour=colours[0], label=f"{before}train", linestyle="--", ylabel=ylabel)
     return curve(ax, test, colour=colours[1], label=f"{before}test", ylabel=ylabel)
 
 
-def weight_norms(ax: Axes, sweep: xr.Dataset, *, name: str = "", linestyle: str = "-") -> Axes:
+def weight_norms(ax: Axes | None, sweep: xr.Dataset, *, name: str = "", linestyle: str = "-") -> Axes:
     """Draw the norm of every kernel over the epochs, one colour per kernel.
 
     For two recipes call it twice on the same axes, with a name and a line style each.
 
     Args:
-        ax: Axes to draw into.
+        ax: Axes to draw into. None makes a figure with one pair of axes.
         sweep: Dataset with variables `norm/<path>`; dimension `epoch`, all others hold runs.
         name: Name of the recipe, for the legend.
         linestyle: Line style of Matplotlib.
@@ -156,6 +160,7 @@ def weight_norms(ax: Axes, sweep: xr.Dataset, *, name: str = "", linestyle: str 
         >>> weight_norms(Figure().add_subplot(), sweep).get_legend_handles_labels()[1]
         ['hidden/kernel']
     """
+    ax = axes(ax)
     norms = {str(key): values for key, values in sweep.data_vars.items() if str(key).startswith("norm/")}
     if not norms:
         raise ValueError(
@@ -170,11 +175,11 @@ def weight_norms(ax: Axes, sweep: xr.Dataset, *, name: str = "", linestyle: str 
     return ax
 
 
-def violation(ax: Axes, values: xr.DataArray, *, name: str = "violation", colour: str = VERMILION) -> Axes:
+def violation(ax: Axes | None, values: xr.DataArray, *, name: str = "violation", colour: str = VERMILION) -> Axes:
     """Draw how far the weights are outside their constraint over the epochs; 0 is feasible.
 
     Args:
-        ax: Axes to draw into.
+        ax: Axes to draw into. None makes a figure with one pair of axes.
         values: Dimension `epoch`; every other dimension holds runs. In units of the weights.
         name: Name of the recipe, for the legend.
         colour: Colour of the line and its band.
@@ -191,6 +196,7 @@ def violation(ax: Axes, values: xr.DataArray, *, name: str = "violation", colour
         >>> violation(Figure().add_subplot(), outside).get_ylabel()
         'largest violation (weight units)'
     """
+    ax = axes(ax)
     ax.axhline(0.0, color="black", linewidth=0.8)
     curve(ax, values, colour=colour, label=name, ylabel=axis_label("violation"))
     if not np.nanmax(values.values, initial=0.0) > 0:

@@ -7,14 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike
 
-from jaxreg.lab.plots.theme import BLACK, BLUE, GREY
+from jaxreg.lab.plots.theme import BLACK, BLUE, GREY, axes
 
 _TICKS = ((4, 5), (6, 3), (99, 2))
 """Letters of the longest label under the axis, and steps between labels that have room beside each other."""
 
 
 def forest(
-    ax: Axes,
+    ax: Axes | None,
     labels: Sequence[str],
     changes: ArrayLike,
     *,
@@ -29,7 +29,7 @@ def forest(
     axes with a shared vertical axis make one plot of several measures.
 
     Args:
-        ax: Axes to draw into.
+        ax: Axes to draw into. None makes a figure with one pair of axes.
         labels: Names of the recipes.
         changes: Shape (recipes, 3): mean, lower end and upper end; NaN where they are not known.
         rows: Height of each recipe, growing downwards; 0, 1, 2, … by default.
@@ -50,6 +50,7 @@ def forest(
         >>> [label.get_text() for label in ax.get_yticklabels()]
         ['L2', 'L1']
     """
+    ax = axes(ax)
     values = np.asarray(changes, dtype=np.float64)
     if values.shape != (len(labels), 3) or (rows and len(rows) != len(labels)):
         raise ValueError(

@@ -5,16 +5,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from numpy.typing import ArrayLike
 
-from jaxreg.lab.plots.theme import BLACK, BLUE, GREY, legend
+from jaxreg.lab.plots.theme import BLACK, BLUE, GREY, axes, legend
 
 _LEVELS = (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1)
 
 
-def data(ax: Axes, points: ArrayLike, labels: ArrayLike, *, name: str = "", hollow: bool = False) -> Axes:
+def data(ax: Axes | None, points: ArrayLike, labels: ArrayLike, *, name: str = "", hollow: bool = False) -> Axes:
     """Draw the points of two classes, each with its own shape and shade.
 
     Args:
-        ax: Axes to draw into.
+        ax: Axes to draw into. None makes a figure with one pair of axes.
         points: Shape (n, 2).
         labels: Shape (n,), 0 or 1.
         name: Name of the set, for the legend, e.g. `"train"`.
@@ -32,6 +32,7 @@ def data(ax: Axes, points: ArrayLike, labels: ArrayLike, *, name: str = "", holl
         >>> ax.get_legend_handles_labels()[1]
         ['train, class 0', 'train, class 1']
     """
+    ax = axes(ax)
     x, y = _two_classes(points, labels)
     size = float(np.clip(4000 / max(len(x), 1), 4, 26))
     for place, (marker, colour) in enumerate((("o", BLACK), ("^", GREY))):
@@ -53,13 +54,13 @@ def data(ax: Axes, points: ArrayLike, labels: ArrayLike, *, name: str = "", holl
     return ax
 
 
-def decision_surface(ax: Axes, x: ArrayLike, y: ArrayLike, probability: ArrayLike) -> Axes:
+def decision_surface(ax: Axes | None, x: ArrayLike, y: ArrayLike, probability: ArrayLike) -> Axes:
     """Draw predicted probabilities of class 1 as shades of grey, and the boundary at ½.
 
     Call it before `data`, which draws the points over it.
 
     Args:
-        ax: Axes to draw into.
+        ax: Axes to draw into. None makes a figure with one pair of axes.
         x: Shape (columns,), ascending values of the first feature.
         y: Shape (rows,), ascending values of the second feature.
         probability: Shape (rows, columns), of class 1 at every (x, y).
@@ -76,6 +77,7 @@ def decision_surface(ax: Axes, x: ArrayLike, y: ArrayLike, probability: ArrayLik
         >>> ax.get_xlabel()
         'first feature'
     """
+    ax = axes(ax)
     across, up, p = (np.asarray(v, dtype=np.float64) for v in (x, y, probability))
     if p.shape != (up.size, across.size) or min(p.shape) < 2:
         raise ValueError(
@@ -102,7 +104,7 @@ def decision_surface(ax: Axes, x: ArrayLike, y: ArrayLike, probability: ArrayLik
 
 
 def weight_histograms(
-    ax: Axes,
+    ax: Axes | None,
     before: ArrayLike,
     after: ArrayLike,
     *,
@@ -114,7 +116,7 @@ def weight_histograms(
     Weights that are exactly 0 are counted in the legend and left out of the bars, which they would dwarf.
 
     Args:
-        ax: Axes to draw into.
+        ax: Axes to draw into. None makes a figure with one pair of axes.
         before: Weights, any shape.
         after: Weights, any shape.
         names: Names of the two, for the legend.
@@ -132,6 +134,7 @@ def weight_histograms(
         >>> ax.get_legend_handles_labels()[1]
         ['before', 'after: 50 % are exactly 0, not drawn']
     """
+    ax = axes(ax)
     sides = [np.asarray(w, dtype=np.float64).ravel() for w in (before, after)]
     for name, w in zip(names, sides, strict=True):
         if not w.size or not np.isfinite(w).all():

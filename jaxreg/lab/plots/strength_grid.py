@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.patches import Rectangle
 
-from jaxreg.lab.plots.theme import VERMILION, axis_label
+from jaxreg.lab.plots.theme import VERMILION, axes, axis_label
 
 # More cells a side than this are too small for a number each; then only so many of them get a label.
 _CELLS = 8
@@ -16,7 +16,7 @@ _LABELS = 6
 
 
 def heat_map(
-    ax: Axes,
+    ax: Axes | None,
     values: xr.DataArray,
     x: Hashable,
     y: Hashable,
@@ -28,7 +28,7 @@ def heat_map(
     A cell with a diverged run has no mean: it is left grey and says how many diverged.
 
     Args:
-        ax: Axes to draw into.
+        ax: Axes to draw into. None makes a figure with one pair of axes.
         values: One number per run over two dimensions of strengths; all other dimensions hold runs.
         x: Dimension of the horizontal axis.
         y: Dimension of the vertical axis.
@@ -47,6 +47,7 @@ def heat_map(
         >>> heat_map(Figure().add_subplot(), accuracy, "l2", "l1").get_xlabel()
         'strength l2'
     """
+    ax = axes(ax)
     if not {x, y} <= set(values.dims) or "epoch" in values.dims:
         raise ValueError(f"a heat map needs the dimensions {x!r} and {y!r}, and an epoch selected: got {values.dims}")
     ordered = values.transpose(y, x, ...).astype(np.float64)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from jaxreg.lab.plots.epochs import FEW, Spread, shown, spread, with_diverged
-from jaxreg.lab.plots.theme import BLACK, BLUE, GREEN, GREY, axis_label, legend
+from jaxreg.lab.plots.theme import BLACK, BLUE, GREEN, GREY, axes, axis_label, legend
 
 # More strengths than this are too many to label one by one: then only the powers of ten are.
 _TICKS = 8
@@ -30,7 +30,7 @@ class StrengthPath(NamedTuple):
 
 
 def strength_path(
-    ax: Axes,
+    ax: Axes | None,
     train: xr.DataArray,
     test: xr.DataArray,
     *,
@@ -42,7 +42,7 @@ def strength_path(
     """Draw train (dashed) and test (solid) against the strength, with the spread over runs.
 
     Args:
-        ax: Axes to draw into.
+        ax: Axes to draw into. None makes a figure with one pair of axes.
         train: One number per run, with a coordinate `strength` along one dimension; all other dimensions
             hold runs. Strength 0 or NaN is the baseline.
         test: Same on the test data.
@@ -67,6 +67,7 @@ def strength_path(
         >>> ax.get_legend_handles_labels()[1]
         ['train', 'test', 'chosen: 0.001']
     """
+    ax = axes(ax)
     paths = along(train), along(test)
     left = _left(paths[0])
     for path, label, colour, dashes in zip(paths, ("train", "test"), colours, ("--", "-"), strict=True):
@@ -80,7 +81,7 @@ def strength_path(
 
 
 def sparsity_path(
-    ax: Axes,
+    ax: Axes | None,
     zeros: xr.DataArray,
     *,
     name: str = "weights",
@@ -92,7 +93,7 @@ def sparsity_path(
     For several kernels or methods call it again on the same axes, with a name and a colour each.
 
     Args:
-        ax: Axes to draw into.
+        ax: Axes to draw into. None makes a figure with one pair of axes.
         zeros: Share between 0 and 1, one number per run, with a coordinate `strength` along one dimension.
         name: Name of the weights or the method, for the legend.
         chosen: Strength to mark.
@@ -110,6 +111,7 @@ def sparsity_path(
         >>> sparsity_path(Figure().add_subplot(), zeros, name="hidden/kernel").get_ylabel()
         'weights that are exactly 0 (%)'
     """
+    ax = axes(ax)
     if ((zeros < 0) | (zeros > 1)).any():
         raise ValueError(
             f"zeros: got numbers from {float(zeros.min()):g} to {float(zeros.max()):g}, expected shares between 0 and 1"

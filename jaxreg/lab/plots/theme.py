@@ -9,6 +9,7 @@ import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
@@ -74,6 +75,15 @@ def style() -> AbstractContextManager[None]:
             "savefig.dpi": 160,
         }
     )
+
+
+def axes(ax: Axes | None) -> Axes:
+    """Return the axes, or those of a new figure if there are none: `ax.figure` then saves or shows it.
+
+    Args:
+        ax: Axes, or None.
+    """
+    return Figure(layout="constrained").add_subplot() if ax is None else ax
 
 
 def axis_label(name: Hashable | None) -> str:
