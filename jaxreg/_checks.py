@@ -1,4 +1,4 @@
-"""Checks of arguments, each with a sentence that says what was given and what was expected."""
+"""Checks of arguments. Each error says what was given and what was expected."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from jaxreg._hyperparameters import Number, known
 
 
 class Interval:
-    """The numbers between two ends, written as in mathematics: `Interval("[0, inf)")`.
+    """Interval of numbers in mathematical notation: `Interval("[0, inf)")`.
 
-    A square bracket takes the end in, a round one leaves it out; infinity in a square bracket is allowed.
+    A square bracket includes its end, a round one excludes it. `inf]` allows infinity.
     """
 
     def __init__(self, text: str) -> None:
@@ -21,7 +21,7 @@ class Interval:
         self.closed = text[0] == "[", text[-1] == "]"
 
     def outside(self, numbers: np.ndarray) -> np.ndarray:
-        """Return which of the numbers are not in the interval; those that are not a number are not."""
+        """Return a boolean array: True for numbers outside the interval and for NaN."""
         above = numbers >= self.low if self.closed[0] else numbers > self.low
         under = numbers <= self.high if self.closed[1] else numbers < self.high
         return np.asarray(~(above & under))
@@ -39,7 +39,7 @@ class Interval:
 def check(owner: object, name: str, within: str) -> None:
     """Raise unless the hyperparameter `name` of `owner` is a number, or an array of numbers, within an interval.
 
-    Traced values and schedules cannot be looked at, and pass.
+    Traced values and schedules have no known value, and are accepted.
     """
     check_number(getattr(owner, name), f"{type(owner).__name__}: {name}", within)
 
@@ -50,12 +50,12 @@ def check_number(value: Number, what: str, within: str) -> None:
         return
     interval = Interval(within)
     try:
-        # NumPy would read "3" as 3; a list is a tree of its own to JAX.
+        # NumPy would read "3" as 3. To JAX, a list is a pytree of several leaves.
         numbers = None if isinstance(value, str | None | list | tuple) else np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         numbers = None
     if numbers is None:
-        arrays = ", or an array of such" if isinstance(value, list | tuple) else ""
+        arrays = ", or an array of such numbers" if isinstance(value, list | tuple) else ""
         raise TypeError(f"{what} is {value!r}; expected {interval}{arrays}")
     wrong = numbers[interval.outside(numbers)]
     if wrong.size:
@@ -63,9 +63,9 @@ def check_number(value: Number, what: str, within: str) -> None:
 
 
 def check_integer(value: Any, what: str, low: int, advice: str = "") -> int:
-    """Return `value` as a whole number; raise unless it is one of at least `low`. `what` names it in the error.
+    """Return `value` as an int. Raise unless it is an integer of at least `low`. `what` names it in the error.
 
-    NumPy's whole numbers are taken too. True and False are not, nor are JAX's arrays, which may be traced.
+    NumPy integers are accepted. Booleans are not, and neither are JAX arrays, which may be traced.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
         raise ValueError(f"{what} is {value!r}; expected a whole number of at least {low}{advice}")
@@ -79,15 +79,17 @@ def refuse_class(value: object, what: str) -> None:
 
 
 def refuse_complex(rule: object, w: jax.Array) -> None:
-    """Refuse complex weights, for which `rule` has no meaning."""
+    """Raise if the weights are complex, for a `rule` that needs real ones."""
     if jnp.iscomplexobj(w):
-        raise TypeError(f"{rule!r} got weights of type {w.dtype}; expected real ones: complex numbers have no order")
+        raise TypeError(
+            f"{rule!r} got weights of type {w.dtype}; expected real weights, because complex numbers have no order"
+        )
 
 
 def refuse_steps(penalty: object, step: Number) -> None:
-    """Refuse a step for each weight, for which the proximal step of `penalty` has no closed form."""
+    """Raise if `step` has one value per weight: the proximal step of `penalty` then has no closed form."""
     if jnp.ndim(step):
         raise ValueError(
-            f"{type(penalty).__name__}: the step has shape {jnp.shape(step)}; expected one number, for with a step for "
-            "each weight there is no closed form: use it in jaxreg.proximal, jaxreg.penalize or jaxreg.decay"
+            f"{type(penalty).__name__}: the step has shape {jnp.shape(step)}; expected one number, because there is no "
+            "closed form for one step per weight. Use the penalty in jaxreg.proximal, jaxreg.penalize or jaxreg.decay"
         )

@@ -1,7 +1,7 @@
-"""Complex weights: as pairs of real ones, and the conjugate transpose.
+"""Complex weights: conversion to pairs of real numbers, squared magnitudes and the conjugate transpose.
 
-JAX's gradient of a real function of complex weights is the conjugate of the direction in which it grows fastest.
-Optax adds updates as they are: gradients are conjugated before they reach a chain, and those of penalties are too.
+JAX's gradient of a real function of complex weights is the conjugate of the direction of steepest ascent. Optax adds
+updates unchanged. So users conjugate their gradients before a chain, and the gradients of penalties are conjugated too.
 """
 
 import jax
@@ -9,12 +9,12 @@ import jax.numpy as jnp
 
 
 def to_pairs(x: jax.Array) -> jax.Array:
-    """Return real and imaginary parts along a new last axis: norms over it too are those of the complex array."""
+    """Stack real and imaginary parts along a new last axis. Norms that include it equal those of the complex array."""
     return jnp.stack([jnp.real(x), jnp.imag(x)], axis=-1)
 
 
 def from_pairs(pairs: jax.Array) -> jax.Array:
-    """Return the complex array of which `pairs` are the parts."""
+    """Return the complex array whose real and imaginary parts are `pairs`."""
     return jax.lax.complex(pairs[..., 0], pairs[..., 1])
 
 

@@ -1,4 +1,4 @@
-"""Groups of weights: the axes that make one, their norms, and how far rounding reaches."""
+"""Groups of weights: the axes of a group, norms of groups, and bounds on rounding errors."""
 
 import math
 from functools import partial
@@ -14,20 +14,20 @@ from jaxreg._precision import as_wide, eps, real_dtype, tiny
 
 
 def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
-    """The axes of one group of weights: `axis`, or the incoming weights of a unit in an (…, inputs, units) array.
+    """Return the axes of one group: `axis`, or the fan-in axes of an (…, inputs, units) array if it is None.
 
     Raises:
-        ValueError: If an axis is not one of the array's.
-        TypeError: If it is no whole number.
+        ValueError: If an axis is out of range or repeated.
+        TypeError: If an axis is not an integer.
     """
     if axis is None:
         return tuple(range(ndim - 1)) if ndim > 1 else tuple(range(ndim))
     axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
     if any(isinstance(a, bool) or not isinstance(a, int | np.integer) for a in axes):
-        raise TypeError(f"axis is {axis!r}; expected a whole number, or a tuple of such")
+        raise TypeError(f"axis is {axis!r}; expected a whole number, or a tuple of whole numbers")
     if any(not -ndim <= a < ndim for a in axes) or len({a % max(ndim, 1) for a in axes}) != len(axes):
         raise ValueError(
-            f"axis is {axis} on an array of {ndim} axes; expected different numbers from {-ndim} to {ndim - 1}"
+            f"axis is {axis} for an array with {ndim} axes; expected distinct integers between {-ndim} and {ndim - 1}"
         )
     return tuple(a % ndim for a in axes)
 
@@ -37,9 +37,9 @@ def group_size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
     return int(np.prod([shape[a] for a in axes], dtype=int))
 
 
-@partial(jax.jit, static_argnames="axes")  # outside of jit, the branches would be compiled anew at every call
+@partial(jax.jit, static_argnames="axes")  # without jit, the branches would be compiled at every call
 def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Euclidean norms over `axes` (kept, with length 1), without overflow or underflow, with gradient 0 at 0."""
+    """Return Euclidean norms over `axes` (kept, with length 1), safe from overflow, with gradient 0 at 0."""
     if jnp.iscomplexobj(x):
         return group_norms(to_pairs(x), (*axes, x.ndim))[..., 0]
     squares = jnp.sum(jnp.square(x), axes, keepdims=True)
@@ -50,7 +50,7 @@ def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
         scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
         sums = jnp.sum(jnp.square(x / scale), axes, keepdims=True)
         norms = jnp.where(sums > 0, scale * jnp.sqrt(jnp.where(sums > 0, sums, 1)), 0)
-        return jnp.where(jnp.isfinite(largest), norms, largest)  # not a number, or infinite, as its largest entry is
+        return jnp.where(jnp.isfinite(largest), norms, largest)  # NaN or infinite if the largest entry is
 
     def direct(x: jax.Array) -> jax.Array:
         return jnp.sqrt(jnp.where(plain, squares, 1))
@@ -60,12 +60,12 @@ def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 def magnitudes(x: jax.Array) -> jax.Array:
     """Return absolute values, with gradient 0 at 0."""
-    # jax.grad(jnp.abs)(0.) is 1, which lets Adam kick every zero weight; the sign held fixed gives 0.
+    # jax.grad(jnp.abs)(0.) is 1, and Adam would move every zero weight. With the sign held fixed the gradient is 0.
     return group_norms(x, ()) if jnp.iscomplexobj(x) else x * jax.lax.stop_gradient(jnp.sign(x))
 
 
 def directions(x: jax.Array) -> jax.Array:
-    """Return the sign of each number, a constant to derivatives; of a complex one x / |x|, and 0 of 0."""
+    """Return the sign of each number, constant under differentiation; x / |x| if it is complex."""
     if not jnp.iscomplexobj(x):
         return jax.lax.stop_gradient(jnp.sign(x))
     sizes = group_norms(x, ())
@@ -73,10 +73,10 @@ def directions(x: jax.Array) -> jax.Array:
 
 
 def scale_for(limit: jax.Array, count: int) -> jax.Array:
-    """Return a power of 2 that makes squares of `count` numbers safe to compare with `limit`, all of them times it.
+    """Return a power of 2 to multiply `limit` and `count` numbers by, so that their squares can be compared safely.
 
-    limit · scale is so small that groups of up to 10^30 limits have squares, and so large that what underflows is less
-    than rounding: one sum does where `group_norms` needs to see first how large the numbers are.
+    With it the squares of numbers up to 10^30 · limit do not overflow, and what underflows is less than rounding. So
+    one sum is enough, while `group_norms` must first find the largest number.
     """
     dtype = limit.dtype
     held = jnp.clip(limit, tiny(dtype), jnp.finfo(dtype).max)  # type: ignore[no-untyped-call]
@@ -85,16 +85,16 @@ def scale_for(limit: jax.Array, count: int) -> jax.Array:
 
 
 def rounding(x: jax.Array, axes: tuple[int, ...]) -> float:
-    """What a norm or a sum over `axes` may be off by, relative to it, once its group has been rescaled.
+    """Return the relative rounding error that a norm or a sum over `axes` may have after its group was rescaled.
 
-    Each product rounds a few times; the rounding of a sum of N terms grows like √N in the worst order of summation,
-    and no further than that of some ten thousand terms, for XLA sums long axes block by block.
+    Each product rounds a few times. The rounding error of a sum of N terms grows like √N in the worst order of
+    summation, up to about ten thousand terms, because XLA sums long axes in blocks.
     """
     return eps(x.dtype) * (4 + min(float(np.sqrt(group_size(x.shape, axes))) / 4, 32))
 
 
 def to_rows(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return the groups of `x` as the rows of a matrix, (groups, weights in one)."""
+    """Return the groups of `x` as the rows of a matrix of shape (groups, weights per group)."""
     last = tuple(range(x.ndim - len(axes), x.ndim))
     return jnp.moveaxis(x, axes, last).reshape(-1, group_size(x.shape, axes))
 
@@ -107,12 +107,12 @@ def from_rows(rows: jax.Array, shape: tuple[int, ...], axes: tuple[int, ...]) ->
 
 
 def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Number:
-    """Return a limit beside the groups of `x` over `axes`, each of which has length 1 in it; a single number as it is.
+    """Broadcast a limit to the groups of `x`, with length 1 along `axes`. A single number is returned unchanged.
 
     Args:
-        limit: One number, or one a group: an array that broadcasts to the shape of `x` without the axes.
-        x: The weights, whose dtype an array of limits gets.
-        axes: The axes of one group.
+        limit: One number, or one per group: an array that broadcasts to the shape of `x` without `axes`.
+        x: Weights. An array of limits is cast to their dtype.
+        axes: Axes of one group.
 
     Raises:
         ValueError: If the limit is an array of another shape.
@@ -124,32 +124,32 @@ def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Numbe
     groups = tuple(n for a, n in enumerate(x.shape) if a not in axes)
     for shape in (groups, kept):
         if len(given) <= len(shape) and all(n in (1, m) for n, m in zip(given[::-1], shape[::-1], strict=False)):
-            xp: Any = np if known(limit) else jnp  # so that it can be looked at inside of jit too
+            xp: Any = np if known(limit) else jnp  # NumPy, so that the value is known inside jit too
             return xp.broadcast_to(xp.asarray(limit, real_dtype(x)), shape).reshape(kept)
     raise ValueError(
         f"a limit has shape {given} for weights of shape {x.shape} in groups over the axes {axes}; expected one "
-        f"number, or one a group, in shape {groups}"
+        f"number, or one per group in shape {groups}"
     )
 
 
 def per_row(limit: Any, x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return a limit, one number or one a group, as a column beside the rows of `to_rows`."""
+    """Return a limit, one number or one per group, as a column that matches the rows of `to_rows`."""
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
     return to_rows(jnp.broadcast_to(jnp.asarray(limit_of_groups(limit, x, axes), real_dtype(x)), kept), axes)
 
 
 def simplex_rows(rows: jax.Array, totals: jax.Array) -> jax.Array:
-    """Return each row's nearest point with no negative entry and the sum `totals`, a column of at least 0."""
+    """Return the nearest point of each row without negative entries and with the sum in the column `totals` (≥ 0)."""
     positive = totals > 0
     goals = jnp.where(positive, totals, 1)
     scale, largest = jax.lax.stop_gradient((goals, jnp.max(rows, axis=1, keepdims=True)))
-    # What lies more than the total under the largest ends at 0 wherever it is.
+    # Entries more than the total below the largest end at 0, at any distance.
     unit = jnp.maximum(rows - largest, -scale) / scale
-    # The sum is 1 at the level max_k (u₁ + … + u_k - 1) / k, u in falling order; the weights above it are held.
+    # The sum is 1 at the level max_k (u₁ + … + u_k - 1) / k, u in descending order. The weights above it are held.
     sums = jnp.cumsum(jnp.sort(jax.lax.stop_gradient(unit), axis=1, descending=True), axis=1)
     level = jnp.max((sums - 1) / jnp.arange(1, rows.shape[1] + 1, dtype=rows.dtype)[None], axis=1, keepdims=True)
-    held = ~(unit <= level)  # what is not a number stays so
-    for _ in range(2):  # what rounding leaves of the sum, the second round takes away
+    held = ~(unit <= level)  # NaN stays NaN
+    for _ in range(2):  # the second round removes the rounding error of the first
         count = jnp.sum(held, axis=1, keepdims=True, dtype=rows.dtype)
         surplus = jnp.sum(jnp.where(held, unit, 0), axis=1, keepdims=True) - goals / scale
         unit = unit - surplus / jnp.maximum(count, 1)

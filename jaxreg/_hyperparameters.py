@@ -1,4 +1,4 @@
-"""How penalties and constraints are made: frozen dataclasses that are pytrees of their hyperparameters."""
+"""Base of penalties and constraints: frozen dataclasses that are pytrees of their hyperparameters."""
 
 import dataclasses
 import math
@@ -9,26 +9,26 @@ import jax
 import numpy as np
 
 Number = Any
-"""A hyperparameter: a float, an array (one value a lane under `jax.vmap`) or an Optax schedule."""
+"""A hyperparameter: a float, an array (one value per run under `jax.vmap`) or an Optax schedule."""
 Axis = int | tuple[int, ...] | None
-"""Axes of one group of weights; None to fill in those of one unit's incoming weights."""
+"""Axes of one group of weights. None stands for the fan-in axes, which are filled in later."""
 T = TypeVar("T")
 
 
 def static(default: Any = dataclasses.MISSING) -> Any:
-    """Return a field that is part of the structure of the pytree: hashable, and not traced."""
+    """Return a dataclass field that belongs to the structure of the pytree: hashable and not traced."""
     return dataclasses.field(default=default, metadata={"static": True})
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
 def hyperparameters(cls: type[T]) -> type[T]:
-    """Make `cls` a frozen dataclass and a pytree whose leaves are its fields, but for the `static` ones.
+    """Make `cls` a frozen dataclass and a pytree whose leaves are its fields, except `static` ones.
 
-    It prints as the code that makes it, defaults left out. Two objects are equal if their hyperparameters are, arrays
-    included.
+    Its repr is the code that creates it, without defaults. Two objects are equal if all hyperparameters are, including
+    arrays.
 
-    Unlike `jax.tree_util.register_dataclass`, rebuilding from leaves does not call the constructor: a
-    gradient with respect to a strength is a negative strength, and must not be refused as one.
+    Unlike `jax.tree_util.register_dataclass`, rebuilding from leaves does not call the constructor. A gradient with
+    respect to a strength may be negative, and must not be rejected as a negative strength.
     """
     cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
     cls.__repr__ = written  # type: ignore[method-assign]
@@ -53,10 +53,10 @@ def hyperparameters(cls: type[T]) -> type[T]:
 
 
 def written(obj: Any, without: Sequence[str] = ()) -> str:
-    """Return the code that makes `obj`, but for the fields `without` and those that have their default.
+    """Return the code that creates `obj`, without the fields in `without` and those with their default value.
 
-    A field is written without its name if it is the only one that has no default, or the only one that is traced. An
-    array stands there by its shape.
+    A field is written without its name if it is the only one without a default, or the only traced one. An array is
+    shown by its shape.
     """
     fields = dataclasses.fields(obj)
     required = [field.name for field in fields if field.default is dataclasses.MISSING]
@@ -83,7 +83,7 @@ def _written_value(value: Any, without: Sequence[str]) -> str:
     if isinstance(value, np.ndarray | np.generic | jax.Array):
         if value.ndim:
             return f"array of {value.shape}"
-        # The digits of its own precision: 0.1, not 0.10000000149.
+        # Digits of its own precision: 0.1, not 0.10000000149.
         value = float(str(value)) if np.issubdtype(value.dtype, np.floating) else value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return f"float('{value}')"
@@ -91,7 +91,7 @@ def _written_value(value: Any, without: Sequence[str]) -> str:
 
 
 def _key(value: Any) -> Any:
-    # What tells a hyperparameter from another: a traced one is like itself alone.
+    # The value that hyperparameters are compared by. A traced one equals only itself.
     if isinstance(value, jax.core.Tracer):
         return id(value)
     if isinstance(value, np.ndarray | np.generic | jax.Array):
@@ -113,22 +113,22 @@ def _hash(self: Any) -> int:
 
 
 def known(*values: Number) -> bool:
-    """Whether every value is a number or an array that can be looked at: neither traced nor a schedule."""
+    """Return whether every value is a number or an array, neither traced nor a schedule."""
     return not any(callable(value) or isinstance(value, jax.core.Tracer) for value in values)
 
 
 def at_step(obj: Any, step: jax.Array | int) -> Any:
-    """`obj` with every schedule among its hyperparameters replaced by the schedule's value at `step`."""
+    """Replace every schedule among the hyperparameters of `obj` by its value at `step`."""
     if jax.tree_util.all_leaves([obj]):
         return obj
     return jax.tree.map(lambda leaf: leaf(step) if isinstance(leaf, Callable) else leaf, obj)  # type: ignore[arg-type]
 
 
 def rate_at(learning_rate: Number, count: jax.Array) -> Any:
-    """Return the learning rate of the update after `count` others."""
+    """Return the learning rate at update `count`, counted from 0."""
     return learning_rate(count) if callable(learning_rate) else learning_rate
 
 
 def scheduled(obj: Any) -> bool:
-    """Whether a hyperparameter of `obj` is a schedule."""
+    """Return whether a hyperparameter of `obj` is a schedule."""
     return not jax.tree_util.all_leaves([obj]) and any(callable(leaf) for leaf in jax.tree.leaves(obj))

@@ -1,7 +1,7 @@
-"""Package contents that are imported at first use (PEP 562), read from the package's stub.
+"""Lazy imports of a package's contents at first use (PEP 562), with names read from the package's stub.
 
-`import jaxreg` then costs milliseconds, and a command that only reads stored results never loads JAX. The stub,
-`__init__.pyi`, is the only list of names: type checkers and editors read the same one.
+So `import jaxreg` takes milliseconds, and a command that only reads stored results never loads JAX. The stub,
+`__init__.pyi`, is the only list of names. Type checkers and editors read it too.
 """
 
 import ast
@@ -16,8 +16,8 @@ def attach(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], 
     """Return `__all__`, `__getattr__` and `__dir__` of a package whose stub imports its public names.
 
     Args:
-        package: Its name. `from package import module` in the stub names a submodule; `from module import *` names
-            what the `__all__` of that module lists, which is read without importing it.
+        package: Name of the package. In its stub, `from package import module` names a submodule, and
+            `from module import *` names the contents of the module's `__all__`, which is read without an import.
     """
     homes = _homes(package)
 

@@ -1,4 +1,4 @@
-"""Floating-point precision: the dtype norms are taken in, machine limits, and directed rounding."""
+"""Floating-point precision: the dtype for norms, machine limits and directed rounding."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from jaxreg._hyperparameters import Number
 
 
 def wide(w: jax.Array) -> jax.Array:
-    """`w` in float32, or in its own dtype where that is wider: the precision in which norms are taken."""
+    """Cast `w` to float32 unless its dtype is wider. Norms are computed in this precision."""
     wider = jnp.issubdtype(w.dtype, jnp.inexact) and w.dtype.itemsize > 4
     return w.astype(w.dtype if wider else jnp.float32)
 
 
 def real_dtype(x: jax.Array) -> Any:
-    """Return the dtype of `x`, or of its parts where it is complex."""
+    """Return the dtype of `x`, or of its real part if it is complex."""
     return x.real.dtype if jnp.iscomplexobj(x) else x.dtype
 
 
@@ -30,12 +30,12 @@ def eps(dtype: Any) -> float:
 
 
 def tiny(dtype: Any) -> float:
-    """Return the smallest number of `dtype` that is not subnormal: processors may take what is smaller for 0."""
+    """Return the smallest normal number of `dtype`. Processors may treat smaller numbers as 0."""
     return float(jnp.finfo(dtype).tiny)  # type: ignore[no-untyped-call]
 
 
 def inwards(x: jax.Array, dtype: Any) -> jax.Array:
-    """`x` in `dtype`, rounded towards zero: out of no set that shrinking entries do not lead out of."""
+    """Cast `x` to `dtype`, rounding towards zero, so that a point of a set closed under shrinking stays in it."""
     rounded = x.astype(dtype)
     if rounded.dtype == x.dtype:
         return rounded
@@ -44,7 +44,7 @@ def inwards(x: jax.Array, dtype: Any) -> jax.Array:
 
 
 def outwards(x: jax.Array, dtype: Any) -> jax.Array:
-    """`x` in `dtype`, rounded away from zero."""
+    """Cast `x` to `dtype`, rounding away from zero."""
     rounded = x.astype(dtype)
     if rounded.dtype == x.dtype:
         return rounded
@@ -54,7 +54,7 @@ def outwards(x: jax.Array, dtype: Any) -> jax.Array:
 
 @jax.custom_jvp
 def beside(x: jax.Array, goal: jax.Array) -> jax.Array:
-    """Return the number next to `x` towards `goal`, with the slope of `x`: an ulp more or less is none."""
+    """Return the next representable number after `x` towards `goal`. It differentiates like the identity."""
     return jnp.nextafter(x, goal)
 
 
@@ -65,7 +65,7 @@ def _beside_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[An
 
 @jax.custom_jvp
 def held(w: jax.Array, nearest: jax.Array) -> jax.Array:
-    """Return `w`, a point of a set without an inside, with the derivative of its projection `nearest`."""
+    """Return `w`, a point of a set without interior, with the derivative of its projection `nearest`."""
     return w
 
 

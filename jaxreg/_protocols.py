@@ -1,21 +1,21 @@
-"""What penalties, constraints and rules are, and what they may say about themselves.
+"""Protocols of penalties, constraints and rules, and their optional attributes.
 
 A penalty is a callable from an array of weights to one number. A constraint is a callable from an array of weights to
-the nearest array of a set, in the same shape and dtype. A rule is either of them, for the leaves that a pattern names.
-A plain function is enough for each.
+the nearest array of a set, in the same shape and dtype. A rule is a penalty or a constraint for the leaves that match a
+pattern. A plain function is enough for each.
 
-An object may say more, by attributes and methods under the names that `Facts` lists. Whatever it leaves out has the
-default there, so that a class of your own needs no base class, only what is true of it:
+An object may have more attributes and methods, under the names that `Facts` lists. Missing ones have the default there.
+So a class of your own needs no base class, only the attributes that apply to it:
 
-- `axis`, the axes of one group of weights; None if the place of an array in its tree is to decide. A class that is no
-  dataclass also has `with_axis`.
-- `prox(w, step)` of a penalty (`Proximable`), for `jaxreg.proximal` and its like; `lmo(direction)` of a constraint
-  (`LinearMinimizable`), for `jaxreg.steepest` and its like.
-- `matrix` and `joint`, if a group is a whole layer, or all leaves together.
-- Of a constraint, what `jaxreg.Intersection` has to know to find the nearest point exactly, or at all.
+- `axis`: axes of one group of weights, or None to infer them from the place of an array in its tree. A class that is
+  not a dataclass also needs `with_axis`.
+- `prox(w, step)` of a penalty (`Proximable`), for `jaxreg.proximal` and similar transformations.
+- `lmo(direction)` of a constraint (`LinearMinimizable`), for `jaxreg.steepest` and similar transformations.
+- `matrix` if a group is a whole layer, and `joint` if it is all leaves together.
+- For a constraint, the attributes that `jaxreg.Intersection` needs to find the nearest point.
 
-Those of this package derive from `Penalty` or `Constraint`: so each function can refuse the other kind by name, and a
-type checker gives a mapping of several a type that says which they are.
+The classes of this package derive from `Penalty` or `Constraint`. So each function can reject the other kind by name,
+and type checkers infer the right type for a mapping of several rules.
 """
 
 import dataclasses
@@ -30,28 +30,28 @@ import numpy as np
 from jaxreg._hyperparameters import Axis, Number
 
 Tree = Any
-"""A pytree of arrays: the parameters as the framework hands them out."""
+"""A pytree of arrays: the parameters as the framework provides them."""
 
 Limits = tuple[Number, Number]
 """A lower and an upper limit."""
 
 Cost = jax.Array | np.ndarray
-"""One number, in an array without axes. Ours are JAX's; NumPy's in the type sets a penalty apart from a constraint."""
+"""One number, in an array without axes. NumPy's type is included so that type checkers distinguish the two kinds."""
 
 
 class Facts:
-    """What a rule may say about itself, with the defaults: those of a function that looks at one array.
+    """Optional attributes and methods of a rule, with the defaults of a function of one array.
 
     Attributes:
-        axis: Axes of one group of weights; None if yet to be filled in, () if every weight is looked at for itself.
-        matrix: All weights of a layer are one matrix or one vector. A stack of layers is taken layer by layer.
-        joint: The rule takes the list of all arrays that its pattern names, and makes a list of them.
-        convex: The set is convex, so that Dykstra's algorithm finds the nearest point of several.
-        box: The set is all that lies within `bounds()`.
-        cone: The projection keeps each weight or makes it 0, by order and sign alone: a ball can follow it.
-        shell: The set is all whose groups have norms within `norm_limits(w)`.
-        section: The set is all within `bounds()` whose groups have the sum `group_sum()`.
-        ball: The set holds norms that neither signs nor order change, about 0: cones can go before it.
+        axis: Axes of one group of weights; None if still to be filled in, () if every weight is its own group.
+        matrix: The weights of a layer form one matrix or vector. A stack of layers is processed layer by layer.
+        joint: The rule maps the list of all arrays that match its pattern to a list of arrays.
+        convex: The set is convex, so that Dykstra's algorithm can combine it with others.
+        box: The set contains all arrays within `bounds()`.
+        cone: The projection keeps each weight or sets it to 0, depending only on order and sign. A ball can follow it.
+        shell: The set contains all arrays whose groups have norms within `norm_limits(w)`.
+        section: The set contains all arrays within `bounds()` whose groups have the sum `group_sum()`.
+        ball: The set is a ball around 0 of a norm that does not depend on signs and order. A cone can come before it.
         rate: Share of the way to the set that one call goes.
     """
 
@@ -71,15 +71,15 @@ class Facts:
         return dataclasses.replace(self, axis=axis)  # type: ignore[type-var]
 
     def sets(self) -> tuple[Any, ...]:
-        """Return the constraints whose common points are the set, unless it is one of its own."""
+        """Return the constraints that the set is the intersection of; empty if it is a single constraint."""
         return ()
 
     def whole_way(self) -> Any:
-        """Return the constraint that reaches its set in one call."""
+        """Return the same constraint with rate 1, which reaches its set in one call."""
         return self
 
     def bounds(self) -> Limits | None:
-        """Return the bounds that every weight of the set obeys."""
+        """Return the bounds on every weight of the set."""
         return None
 
     def norm_limits(self, w: jax.Array) -> Limits | None:
@@ -91,24 +91,24 @@ class Facts:
         return None
 
     def non_negative(self) -> Any:
-        """Return the constraint to the points of the set without negative weights, if it has a closed form."""
+        """Return the constraint on the non-negative points of the set, if its projection has a closed form."""
         return None
 
     def needs_order(self) -> bool:
-        """Return whether the rule needs the order of real numbers, and so has no meaning for complex weights."""
+        """Return whether the rule needs the order of real numbers, so that complex weights are rejected."""
         return False
 
     def wrapped_rule(self) -> Any:
-        """Return the rule inside, if this one changes what it sees: it has a `prox` or `lmo` if that one has."""
+        """Return the wrapped rule, if this is a wrapper. It has a `prox` or `lmo` if the wrapped rule has."""
         return None
 
     def map_rules(self, function: Callable[[Any], Any]) -> Any:
-        """Return the same with what `function` makes of each rule inside."""
+        """Apply `function` to each wrapped rule and return the new wrapper."""
         return self
 
 
 class _Rule(Facts):
-    """A rule of this package, which Keras can call on its variables and store with a layer."""
+    """A rule of this package, which Keras can call on its variables and save with a layer."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -116,7 +116,7 @@ class _Rule(Facts):
             cls.__call__ = _of_arrays(vars(cls)["__call__"])  # type: ignore[method-assign]
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make the rule, for the configuration of a Keras layer.
+        """Return the constructor arguments of the rule, for the configuration of a Keras layer.
 
         Raises:
             TypeError: If an argument is a schedule or another rule.
@@ -125,8 +125,8 @@ class _Rule(Facts):
         for name, value in config.items():
             if any(map(callable, jax.tree.leaves(value, is_leaf=callable))):
                 raise TypeError(
-                    f"{self!r} can't be stored with a Keras layer, for its {name} is more than numbers; expected a "
-                    "rule of numbers: save the weights alone, or name it in custom_objects as a function"
+                    f"{self!r} can't be saved with a Keras layer, because its {name} holds a schedule or a rule; "
+                    "expected numbers. Save only the weights, or pass a function around the rule in custom_objects"
                 )
             if isinstance(value, np.ndarray | np.generic | jax.Array):
                 config[name] = np.asarray(value).tolist()
@@ -134,13 +134,13 @@ class _Rule(Facts):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """Make the rule from what `get_config` returned."""
+        """Create the rule from the result of `get_config`."""
         lists = {name: value for name, value in config.items() if isinstance(value, list)}
         return cls(**config | {name: tuple(v) if name == "axis" else np.asarray(v) for name, v in lists.items()})
 
 
 def _of_arrays(call: Callable[..., Any]) -> Callable[..., Any]:
-    # Keras and NNX hand over variables, which JAX reads as arrays.
+    # Keras and NNX pass variables, which JAX reads as arrays.
     @wraps(call)
     def on_array(self: Any, w: Any) -> Any:
         return call(self, jnp.asarray(w) if hasattr(w, "__jax_array__") else w)
@@ -149,7 +149,7 @@ def _of_arrays(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Penalty(_Rule):
-    """A callable from an array of weights to its cost, one number."""
+    """Base class of penalties: callables from an array of weights to its cost, one number."""
 
     def __call__(self, w: jax.Array, /) -> Cost:
         """Return the cost of `w`."""
@@ -157,7 +157,7 @@ class Penalty(_Rule):
 
 
 class Constraint(_Rule):
-    """A callable from an array of weights to the nearest array of a set."""
+    """Base class of constraints: callables from an array of weights to the nearest array of a set."""
 
     def __call__(self, w: jax.Array, /) -> jax.Array:
         """Return the nearest array in the set."""
@@ -169,12 +169,12 @@ class Proximable(Protocol):
     """A penalty with a proximal step: argmin_z penalty(z) + Σ (z - w)² / (2 step)."""
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step from `w`; `step` is one number, or an array of one per weight."""
+        """Return the proximal step from `w`. `step` is one number, or an array with one value per weight."""
 
 
 @runtime_checkable
 class LinearMinimizable(Protocol):
-    """A constraint to a bounded set with a linear minimisation oracle: argmin_z ⟨direction, z⟩ over the set."""
+    """A constraint to a bounded set with a linear minimisation oracle: argmin of ⟨direction, z⟩ over z in the set."""
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return a point z of the set that minimises ⟨direction, z⟩."""
@@ -193,22 +193,22 @@ Rule = Callable[[jax.Array], Any]
 
 # The key of a `Mapping` is invariant to type checkers: {KERNELS: …, "output/.*": …} has keys `Kind | str`, not `str`.
 Rules = Mapping[Any, Rule] | Rule
-"""Rules by pattern, {pattern: object}, or one object for all kernels."""
+"""Rules by path pattern, {pattern: rule}, or one rule for all kernels."""
 
 PenaltyRules = Mapping[Any, Callable[[jax.Array], Cost | float]] | Callable[[jax.Array], Cost | float]
-"""Penalties by pattern, or one for all kernels."""
+"""Penalties by path pattern, or one for all kernels."""
 
 ConstraintRules = Mapping[Any, Callable[[jax.Array], jax.Array]] | Callable[[jax.Array], jax.Array]
-"""Constraints by pattern, or one for all kernels."""
+"""Constraints by path pattern, or one for all kernels."""
 
 
 @jax.tree_util.register_static
 class Opaque(Facts):
-    """A callable that derives from neither class: its own attributes, else the defaults, and no leaves in a pytree."""
+    """A wrapper of a callable that derives from neither class, with its attributes or the defaults, without leaves."""
 
     def __init__(self, rule: Any) -> None:
         self.rule = rule
-        # A function around a rule, as `jax.vmap` makes it, has copies of its attributes, which are for other arrays.
+        # A function around a rule, such as `jax.vmap` returns, has copies of attributes that are for other arrays.
         if not hasattr(rule, "__wrapped__"):
             names = [name for name in vars(Facts) if not name.startswith("_") and name != "with_axis"]
             vars(self).update({name: getattr(rule, name) for name in names if hasattr(rule, name)})
@@ -222,7 +222,7 @@ class Opaque(Facts):
         return self.rule.prox(w, step)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the farthest point of the rule's set."""
+        """Return the point z of the rule's set that minimises ⟨direction, z⟩."""
         return self.rule.lmo(direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
@@ -230,7 +230,7 @@ class Opaque(Facts):
         return self.rule.linear_minimum(slope, budget)
 
     def with_axis(self, axis: Axis) -> Any:
-        """Return the rule for groups over `axis`: by its own method, or as a dataclass."""
+        """Return the rule for groups over `axis`, by its own `with_axis` or as a dataclass."""
         own = hasattr(self.rule, "with_axis")
         return self.rule.with_axis(axis) if own else dataclasses.replace(self.rule, axis=axis)
 
@@ -249,23 +249,23 @@ class Opaque(Facts):
 
 
 def facts(rule: Any) -> Facts:
-    """Return what a rule says about itself, defaults included; no other place looks for its attributes."""
+    """Return a rule with all attributes, defaults included. Rules are always read through this function."""
     return rule if isinstance(rule, Facts) else Opaque(rule)
 
 
 def has_groups(rule: Any) -> bool:
-    """Return whether a rule looks at groups of weights, over axes that it has or leaves open."""
+    """Return whether a rule works on groups of weights, with given axes or axes still to be filled in."""
     axis = facts(rule).axis
     return not isinstance(axis, tuple | list) or len(axis) > 0
 
 
 def as_node(rule: Any) -> Any:
-    """Return a rule that a pytree can hold: a bare callable in one would be taken for a schedule."""
+    """Return a rule that a pytree can hold. A bare callable in a pytree would count as a schedule."""
     return Opaque(rule) if jax.tree_util.all_leaves([rule]) else rule
 
 
 def innermost(rule: Any) -> Any:
-    """Return the rule inside all those that wrap another: the one to ask for a `prox` or an `lmo`."""
+    """Return the innermost wrapped rule, which decides whether there is a `prox` or an `lmo`."""
     inside = rule.rule if isinstance(rule, Opaque) else facts(rule).wrapped_rule()
     return rule if inside is None else innermost(inside)
 

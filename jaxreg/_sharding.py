@@ -10,10 +10,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def partitioned(number: bool = False) -> Callable[[F], F]:
-    """Leave it to XLA how a function works on an array whose axes are explicitly sharded, as it is with any other.
+    """Run a function on explicitly sharded arrays with automatic sharding inside.
 
-    JAX has no sort and no singular values of such an array. The result lies as the array does, the first one among the
-    arguments, or everywhere if it is a `number`.
+    JAX has no sort and no SVD for explicitly sharded arrays. The result is sharded like the first array among the
+    arguments. A result that is a `number` is replicated.
     """
 
     def decorate(function: F) -> F:

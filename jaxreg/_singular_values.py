@@ -1,8 +1,8 @@
-"""Functions of the singular values of a matrix: clipped, lowered to a sum, or all 1; by SVD, and by products alone.
+"""Functions of the singular values of a matrix: clip them, lower their sum, set all to 1; by SVD or matrix products.
 
-A matrix is U diag(s) Vᵀ, with the conjugate of V where it is complex. The derivatives of the SVD itself are infinite
-where singular values meet or vanish; those of U diag(f(s)) Vᵀ are not, and are written out here (Daleckii and Krein's
-formula, for odd functions).
+A matrix is U diag(s) Vᵀ, with the conjugate of V if it is complex. The derivatives of the SVD itself are infinite where
+singular values coincide or vanish. Those of U diag(f(s)) Vᵀ are finite, and are written out here (formula of Daleckii
+and Krein for odd functions).
 """
 
 from typing import Any
@@ -14,9 +14,9 @@ from jaxreg._complex import adjoint
 from jaxreg._groups import simplex_rows
 from jaxreg._precision import eps, tiny
 
-# Odd polynomials a x + b x³ + c x⁵, each the best approximation of 1 on the interval to which those before it take
-# [10⁻³, 1]: seven leave 5e-10 of error there, the last three bring what is smaller nearer (Amsel et al., The Polar
-# Express, 2025, whose composition this is; the coefficients are from Remez's algorithm, for this interval).
+# Odd polynomials a x + b x³ + c x⁵ that are composed (Amsel et al., The Polar Express, 2025). Each is the best
+# approximation of 1 on the interval onto which those before it map [10⁻³, 1]. Seven leave an error of 5e-10 there. The
+# last three improve smaller singular values. The coefficients come from Remez's algorithm for this interval.
 STEPS = (
     (8.470328803848073, -25.108074706661885, 18.62927559911802),
     (4.1828341832939415, -3.1087011098892425, 0.5806066813500494),
@@ -32,7 +32,7 @@ STEPS = (
 
 
 def _scaled(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    # Squares of 1e30 overflow, those of 1e-30 underflow.
+    # Squares of 1e30 overflow, and squares of 1e-30 underflow.
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), initial=0))
     scale = jnp.where(largest > tiny(x.dtype), largest, 1)
     return x / scale, scale
@@ -44,7 +44,7 @@ def _product(a: jax.Array, b: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def clipped(x: jax.Array, limit: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """`x`, a matrix, with its singular values clipped at `limit`, and the largest of them before that."""
+    """Clip the singular values of the matrix `x` at `limit`. Also return the largest one before clipping."""
     return _clipped(x, limit)[:2]
 
 
@@ -66,9 +66,9 @@ def _clipped_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def lowered(x: jax.Array, total: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """`x`, a matrix, with one number off its singular values, none under 0, so that their sum is `total`; and the sum.
+    """Lower all singular values of the matrix `x` by one number, stopping at 0, until their sum is `total`.
 
-    Where the sum is less, the number is 0.
+    A matrix whose sum is smaller is returned unchanged. Also return the sum before.
     """
     return _lowered(x, total)[:2]
 
@@ -87,7 +87,7 @@ def _lowered_jvp(primals: Any, tangents: Any) -> Any:
     dx, dtotal = tangents
     free = inside | (values > 0)
     ds = jnp.sum(jnp.real(_product(adjoint(u), dx) * jnp.conj(vt)), axis=1)
-    # Those above 0 share what their sum changes by, and what `total` does.
+    # The values above 0 share the change of their sum and of `total` equally.
     shared = (dtotal - jnp.sum(jnp.where(free, ds, 0))) / jnp.sum(free, dtype=s.dtype)
     moved = _free_along(u, s, vt, values, free, dx) + jnp.where(inside, 0, shared) * _product(
         jnp.where(free[None], u, 0), vt
@@ -97,7 +97,7 @@ def _lowered_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def sum_of_values(x: jax.Array) -> jax.Array:
-    """Return the sum of the singular values of `x`, a matrix; the derivative in those of 0 is given as 0."""
+    """Return the sum of the singular values of the matrix `x`. Its derivative in values of 0 is defined as 0."""
     return jnp.sum(jnp.linalg.svd(x, compute_uv=False))
 
 
@@ -110,7 +110,7 @@ def _sum_of_values_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def _directions(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    # U Vᵀ without the singular values of 0, the slope of their sum; and the sum.
+    # U Vᵀ without singular values of 0, which is the gradient of their sum; and the sum.
     u, s, vt = jnp.linalg.svd(x, full_matrices=False)
     return _product(jnp.where(s > s[0] * eps(s.dtype), u, 0), vt), jnp.sum(s)
 
@@ -123,7 +123,7 @@ def _directions_jvp(primals: Any, tangents: Any) -> Any:
     held = s > s[0] * eps(s.dtype)
     inverse = jnp.where(held, 1 / jnp.where(held, s, 1), 0)
     one, both = held[:, None] ^ held[None, :], held[:, None] & held[None, :]
-    slopes = jnp.where(one, jnp.maximum(inverse[:, None], inverse[None, :]), 0)  # of one that is 0, 1 / the other
+    slopes = jnp.where(one, jnp.maximum(inverse[:, None], inverse[None, :]), 0)  # if one is 0, 1 / the other
     means = jnp.where(both, 2 / jnp.where(both, s[:, None] + s[None, :], 1), slopes)
     return (directions, total), (
         _along(u, vt, slopes, means, inverse, dx),
@@ -133,9 +133,9 @@ def _directions_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def polar(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """U Vᵀ, the nearest matrix whose singular values are 1, and the farthest that a singular value of `x` is from 1.
+    """Return U Vᵀ, the nearest matrix with all singular values 1, and the largest distance of one of `x` from 1.
 
-    A singular value of 0 has no nearest direction, and gets one; the derivative in it is given as 0.
+    For a singular value of 0 all directions are equally near, and one is taken. Its derivative is defined as 0.
     """
     return _polar(x)[:2]
 
@@ -161,8 +161,8 @@ def _polar_jvp(primals: Any, tangents: Any) -> Any:
 def _along(
     u: jax.Array, vt: jax.Array, slopes: jax.Array, means: jax.Array, ratios: jax.Array, dx: jax.Array
 ) -> jax.Array:
-    # The derivative of U f(s) Vᵀ along dx: the symmetric part of Uᵀ dx V by (f_i - f_j)/(s_i - s_j), the skew one
-    # by (f_i + f_j)/(s_i + s_j), and what lies outside of the spaces of U and V by f/s.
+    # The derivative of U f(s) Vᵀ along dx. It scales the symmetric part of Uᵀ dx V by (f_i - f_j)/(s_i - s_j), the skew
+    # part by (f_i + f_j)/(s_i + s_j), and the part outside the spaces of U and V by f/s.
     inner = _product(_product(adjoint(u), dx), adjoint(vt))
     symmetric, skew = (inner + adjoint(inner)) / 2, (inner - adjoint(inner)) / 2
     left = _product(dx, adjoint(vt)) - _product(u, inner)
@@ -174,11 +174,11 @@ def _along(
 def _free_along(
     u: jax.Array, s: jax.Array, vt: jax.Array, values: jax.Array, free: jax.Array, dx: jax.Array
 ) -> jax.Array:
-    # The derivative for f with slope 1 in the singular values that are `free`, and constant in the others.
+    # The derivative for an f with slope 1 at the `free` singular values and slope 0 at the others.
     slope = free.astype(s.dtype)
     alike = free[:, None] == free[None, :]
     gaps = jnp.where(alike, 1, s[:, None] - s[None, :])
-    # Where one of two is free it is between: rounding must not lead out, however near to each other they are.
+    # If one of two is free, the quotient is in [0, 1]. Clip it, because rounding may leave the interval.
     slopes = jnp.where(alike, slope, jnp.clip((values[:, None] - values[None, :]) / gaps, 0, 1))
     sums = s[:, None] + s[None, :]
     means = jnp.where(sums > 0, (values[:, None] + values[None, :]) / jnp.where(sums > 0, sums, 1), slope)
@@ -187,16 +187,16 @@ def _free_along(
 
 
 def polar_by_products(x: jax.Array) -> jax.Array:
-    """U Vᵀ by matrix products: right to 1e-5 for singular values above a thousandth of the largest, less than 1 below.
+    """Return U Vᵀ by matrix products, which GPUs and TPUs compute far faster than an SVD.
 
-    Five passes over the smaller side a step, which GPUs and TPUs do far faster than an SVD.
+    Singular values above a thousandth of the largest become 1 up to 1e-5. Smaller ones end below 1.
     """
     if x.shape[0] < x.shape[1]:
         return polar_by_products(x.T).T
     y, _ = _scaled(x)
     gram = _product(adjoint(y), y)
-    # (Σ s⁸)^⅛, a bound of the largest singular value that is nearer than the Frobenius norm.
-    fourth = jnp.linalg.norm(_product(gram, gram) / float(x.size) ** 2)  # as an integer, the square passes int32
+    # (Σ s⁸)^⅛, a tighter bound of the largest singular value than the Frobenius norm.
+    fourth = jnp.linalg.norm(_product(gram, gram) / float(x.size) ** 2)  # an integer square would overflow int32
     bound = jax.lax.stop_gradient(jnp.sqrt(jnp.sqrt(fourth))) * x.size**0.5
     y = y / jnp.where(bound > 0, bound * 1.00001, 1)
     for a, b, c in STEPS:
@@ -206,10 +206,10 @@ def polar_by_products(x: jax.Array) -> jax.Array:
 
 
 def clipped_by_products(x: jax.Array, limit: jax.Array) -> jax.Array:
-    """`x` with its singular values clipped at `limit` by matrix products, to about 1e-4 of it.
+    """Clip the singular values of `x` at `limit` by matrix products, with an error of about 1e-4 · limit.
 
-    With O = U Vᵀ and S the sign of Oᵀ X - I, it is (X + O - (X - O) S) / 2 at limit 1: where O is not exact, for small
-    singular values, O falls out. From 30 times the limit on, the difference is lost in rounding, and it is O itself.
+    With O = U Vᵀ and S the sign of Oᵀ X - I, the result at limit 1 is (X + O - (X - O) S) / 2. O is inexact for small
+    singular values, but cancels there. From 30 times the limit on, rounding hides the difference, and O is returned.
     """
     if x.shape[0] < x.shape[1]:
         return clipped_by_products(x.T, limit).T

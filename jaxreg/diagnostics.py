@@ -1,7 +1,7 @@
-"""What a training does to its weights: pure functions of parameters and rules, for use inside `jax.jit` and `jax.vmap`.
+"""Diagnostics of weights under rules: pure functions that work inside `jax.jit` and `jax.vmap`.
 
-Each returns a dictionary with one array for each leaf that has a rule, under the leaf's path; `penalties`
-one for each pattern. Leaves without a rule are left out.
+Each function returns a dictionary from the path of a leaf to an array, for the leaves that have a rule. `penalties`
+returns one entry per pattern instead.
 """
 
 from typing import Any
@@ -23,14 +23,14 @@ Step = jax.Array | int | None
 
 
 def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
-    """The Euclidean norm of each group of weights: one a unit, unless the rule has another `axis`.
+    """Return the Euclidean norm of each group of weights: one per unit, unless the rule has another `axis`.
 
     Args:
         params: Tree of weight arrays.
         rules: Rules by path pattern, or one for all kernels. Only their axes are used.
 
     Returns:
-        {path: norms}, in the shape of the leaf without the axes that are summed over; in float32 at least.
+        {path: norms}, with the shape of the leaf without the summed axes, in float32 or wider.
 
     Raises:
         ValueError: If a pattern matches no leaf or two patterns match one leaf.
@@ -51,7 +51,7 @@ def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
 
 def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[str, jax.Array]:
-    """How far each leaf is from its constraint: the largest Euclidean distance of a group from its set.
+    """Return the distance of each leaf from its constraint: the largest Euclidean distance of a group from the set.
 
     Args:
         params: Tree of weight arrays.
@@ -59,8 +59,8 @@ def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Returns:
-        {path: scalar}; 0 where the constraint holds (an equality: to rounding). Leaves under one `jaxreg.TreeNorm`
-        have the distance of all together.
+        {path: scalar}. It is 0 if the constraint holds, equalities up to rounding. All leaves under one
+        `jaxreg.TreeNorm` get their joint distance.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.
@@ -79,16 +79,16 @@ def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[
 
 
 def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance: float = 1e-3) -> dict[str, jax.Array]:
-    """The share of units that their constraint holds at a limit, or of weights, where it is one on each weight.
+    """Return the share of groups at the limit of their constraint. For bounds on single weights, a group is a weight.
 
-    A group counts if making it longer or shorter by `tolerance`, relative to its norm, leads out of the set; a weight
-    if the same holds for it. Groups that are outside count.
+    A group counts if scaling it by 1 + `tolerance` or by 1 - `tolerance` moves it out of the set. Groups outside the
+    set also count.
 
     Args:
         params: Tree of weight arrays.
         rules: Constraints by path pattern, or one for all kernels.
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
-        tolerance: How near the limit is near enough, relative; the rounding of the leaf's dtype comes on top.
+        tolerance: Relative distance from the limit that still counts. The rounding error of the dtype is added.
 
     Returns:
         {path: scalar between 0 and 1}.
@@ -108,7 +108,7 @@ def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance:
         axes = rule_axes(rule, arrays[0].ndim)
         reach = tolerance + 2 * max(float(eps(w.dtype)) for w in arrays)
         wides = [wide(w) for w in arrays]
-        # A weight of 0 has no length: a step that is small beside any other weight stands in for it.
+        # A weight of 0 cannot be scaled. It is moved by a small number instead.
         moved = [reach * (x if axes is not None else jnp.abs(x) + 1e-6) for x in wides]
         longer = distance(rule, members, [x + move for x, move in zip(wides, moved, strict=True)], step)
         shorter = distance(rule, members, [x - move for x, move in zip(wides, moved, strict=True)], step)
@@ -123,12 +123,12 @@ def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance:
 
 
 def _share(which: jax.Array) -> jax.Array:
-    # Of none it is 0.
+    # 0 for an empty array.
     return jnp.sum(which, dtype=jnp.float32) / max(which.size, 1)
 
 
 def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:
-    """The share of weights that are exactly 0.
+    """Return the share of weights that are exactly 0.
 
     Args:
         params: Tree of weight arrays.
@@ -150,7 +150,7 @@ def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
 
 def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str, jax.Array]:
-    """The penalty of each rule apart: their sum is `jaxreg.penalty`.
+    """Return the penalty of each rule separately. They add up to `jaxreg.penalty`.
 
     Args:
         params: Tree of weight arrays.
@@ -158,7 +158,7 @@ def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str,
         step: Optimiser step at which to evaluate scheduled strengths. Needed only if there are schedules.
 
     Returns:
-        {pattern: scalar}; a bare object stands under the kinds of kernels it is for.
+        {pattern: scalar}. A penalty without a pattern is listed under the kinds of kernels in the tree.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled strength needs `step`.
@@ -178,9 +178,9 @@ def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str,
 
 
 def moves(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[str, jax.Array]:
-    """How far the projection moves each leaf: the Euclidean distance of the whole array from its projection.
+    """Return how far the projection moves each leaf: the Euclidean distance of the array from its projection.
 
-    In a training, `params` is where the optimiser leads, before it is projected.
+    During training, pass the weights after the optimiser step and before the projection.
 
     Args:
         params: Tree of weight arrays.

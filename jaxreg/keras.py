@@ -1,6 +1,6 @@
-"""Keras's own formulas, ε and all, for parity with trainings made there: only where asked for by name.
+"""Keras's own formulas, including its ε, for results that equal those of Keras 3.15.
 
-Everywhere else jaxreg is exact; here the figures are those of Keras 3.15, traps included.
+Use them only to reproduce Keras. All other parts of jaxreg compute exact projections and penalties.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ EPSILON = 1e-7
 
 
 class AdamState(NamedTuple):
-    """The number of updates made, and the running means of the gradient and of its square."""
+    """State of `adam`: number of updates, and running means of the gradient and of its square."""
 
     count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
     mean: Any
@@ -33,18 +33,18 @@ class AdamState(NamedTuple):
 def adam(
     learning_rate: Number = 1e-3, b1: Number = 0.9, b2: Number = 0.999, epsilon: Number = EPSILON
 ) -> optax.GradientTransformation:
-    """Keras's Adam: w ← w - η √(1 - b2ᵗ) / (1 - b1ᵗ) · m / (√v + ε), with ε outside of the bias correction.
+    """Return Keras's Adam: w ← w - η √(1 - b2ᵗ) / (1 - b1ᵗ) · m / (√v + ε), with ε outside the bias correction.
 
-    `optax.adam(eps=1e-7)` corrects v before it adds ε, and drifts from Keras by 1e-4 in 100 steps.
+    `optax.adam(eps=1e-7)` corrects v before it adds ε. Its weights differ from Keras's by 1e-4 after 100 steps.
 
     Args:
         learning_rate: η; a float, an array or an Optax schedule.
-        b1: Decay of the mean of the gradient, in [0, 1).
-        b2: Decay of the mean of its square, in [0, 1).
+        b1: Decay rate of the mean of the gradient, in [0, 1).
+        b2: Decay rate of the mean of the squared gradient, in [0, 1).
         epsilon: ε, at least 0.
 
     Returns:
-        A transformation; its update is complete, learning rate and sign included.
+        A complete optimiser. Its updates include the learning rate and the sign.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -81,22 +81,22 @@ def adamw(
     b2: Number = 0.999,
     epsilon: Number = EPSILON,
 ) -> optax.GradientTransformation:
-    """Keras's AdamW: its Adam after w ← w - η λ w, on every weight, biases included.
+    """Return Keras's AdamW: w ← w - η λ w for every weight, including biases, and then Keras's Adam.
 
-    For Keras's `exclude_from_weight_decay` give those weights to `adam`, by `optax.partition`.
+    To reproduce Keras's `exclude_from_weight_decay`, use `optax.partition` with `adam` for the excluded weights.
 
     Args:
         learning_rate: η; a float, an array or an Optax schedule.
         weight_decay: λ, multiplied by the current learning rate.
-        b1: Decay of the mean of the gradient, in [0, 1).
-        b2: Decay of the mean of its square, in [0, 1).
+        b1: Decay rate of the mean of the gradient, in [0, 1).
+        b2: Decay rate of the mean of the squared gradient, in [0, 1).
         epsilon: ε, at least 0.
 
     Returns:
-        A transformation whose update needs `params`, and is complete, learning rate and sign included.
+        A complete optimiser. Its updates include the learning rate and the sign. Its `update` needs `params`.
 
     Raises:
-        ValueError: At `update`, without `params`.
+        ValueError: At `update`, if `params` is missing.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -112,7 +112,7 @@ def adamw(
 
     def update(updates: Any, state: AdamState, params: Any = None) -> tuple[Any, AdamState]:
         if params is None:
-            raise ValueError("jaxreg.keras.adamw got no params; expected update(grads, state, params): pass them")
+            raise ValueError("jaxreg.keras.adamw got no params; call update(grads, state, params) with the parameters")
         rate = rate_at(learning_rate, state.count)
         steps, after = step.update(updates, state)
         return jax.tree.map(lambda s, w: (s - w * weight_decay * rate).astype(s.dtype), steps, params), after
@@ -122,18 +122,18 @@ def adamw(
 
 @hyperparameters
 class OrthogonalRegularizer(Penalty):
-    """Keras's penalty on vectors that are not orthogonal: factor · mean over pairs of |cos(v_i, v_j)|.
+    """Keras's penalty on non-orthogonal vectors: factor · mean of |cos(v_i, v_j)| over all pairs.
 
-    The vectors are the rows or the columns of a matrix. One of zeros counts as orthogonal to all others, and gets
-    gradient 0 (Keras gives NaN); a single vector costs 0.
+    The vectors are the rows or the columns of a matrix. A vector of zeros counts as orthogonal to all others and gets
+    gradient 0, where Keras returns NaN. A single vector costs 0.
 
     Args:
         factor: Strength, at least 0.
-        mode: "rows" or "columns".
+        mode: Vectors to compare, "rows" or "columns".
 
     Raises:
-        ValueError: If the factor is negative, infinite or NaN, the mode is another, or, when called, the array is
-            not a matrix.
+        ValueError: If `factor` is negative, infinite or NaN, or `mode` is neither "rows" nor "columns". When called, if
+            the array is not a matrix.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -158,11 +158,11 @@ class OrthogonalRegularizer(Penalty):
         """Return the cost of `w`, a scalar."""
         if w.ndim != 2:
             raise ValueError(
-                f"OrthogonalRegularizer got weights of shape {w.shape}; expected a matrix: name its path in the rules"
+                f"OrthogonalRegularizer got weights of shape {w.shape}; expected a matrix. Name its path in the rules"
             )
         vectors = w if self.mode == "rows" else w.T
         lengths = jnp.sum(squares(vectors), axis=1, keepdims=True)
-        # The square root of 0 has no gradient: keep it out of the branch that is taken.
+        # The gradient of the square root is infinite at 0, so 0 must not reach it.
         inverse = jnp.where(lengths > 0, jax.lax.rsqrt(jnp.where(lengths > 0, lengths, 1)), 0)
         unit = vectors * jnp.minimum(inverse, 1 / EPSILON)
         count = len(vectors)
@@ -172,10 +172,10 @@ class OrthogonalRegularizer(Penalty):
 
 @hyperparameters
 class MaxNorm(Constraint):
-    """Keras's MaxNorm: w_j · clip(‖w_j‖, 0, limit) / (ε + ‖w_j‖); not the identity inside the ball.
+    """Keras's MaxNorm: w_j · clip(‖w_j‖, 0, limit) / (ε + ‖w_j‖). It changes weights below the limit too.
 
     Args:
-        limit: Number above 0.
+        limit: Positive number.
         axis: Axes that one norm sums over. Default: 0, for convolutions too, as in Keras.
 
     Raises:
@@ -199,7 +199,7 @@ class MaxNorm(Constraint):
         check(self, "limit", "(0, inf)")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """What Keras makes of `w`."""
+        """Apply Keras's formula to `w`."""
         norms = jnp.sqrt(jnp.sum(squares(w), self.axis, keepdims=True))
         return w * (jnp.clip(norms, 0, self.limit) / (EPSILON + norms))
 
@@ -240,19 +240,19 @@ class MinMaxNorm(Constraint):
         check(self, "rate", "(0, 1]")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """What Keras makes of `w`."""
+        """Apply Keras's formula to `w`."""
         norms = jnp.sqrt(jnp.sum(squares(w), self.axis, keepdims=True))
         goal = self.rate * jnp.clip(norms, self.min, self.max) + (1 - self.rate) * norms
         return w * (goal / (EPSILON + norms))
 
     def whole_way(self) -> Any:
-        """Return the same limits, reached in one call."""
+        """Return the same constraint with rate 1, which reaches its limits in one call."""
         return dataclasses.replace(self, rate=1.0)
 
 
 @hyperparameters
 class UnitNorm(Constraint):
-    """Keras's UnitNorm: w_j / (ε + ‖w_j‖), which leaves a unit of zeros at zero.
+    """Keras's UnitNorm: w_j / (ε + ‖w_j‖). A unit of zeros stays zero.
 
     Args:
         axis: Axes that one norm sums over. Default: 0, as in Keras.
@@ -270,5 +270,5 @@ class UnitNorm(Constraint):
     axis: Axis = static(default=0)
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """What Keras makes of `w`."""
+        """Apply Keras's formula to `w`."""
         return w / (EPSILON + jnp.sqrt(jnp.sum(squares(w), self.axis, keepdims=True)))

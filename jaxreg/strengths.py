@@ -1,7 +1,7 @@
-"""What a strength of L2 or of weight decay can mean, and how to turn one meaning into another.
+"""Conversion of weight-decay strengths between the conventions of libraries and papers.
 
-Libraries and papers give one name to six numbers. Each is the share of a weight that one step takes away, up to factors
-that the table here writes down: 2 or 1, the learning rate, the number of steps.
+Six different numbers are called weight decay. Each is the share by which one optimiser step shrinks a weight, up to
+factors that the table below lists: 2 or 1, the learning rate, and the number of steps.
 """
 
 import enum
@@ -14,18 +14,18 @@ __all__ = ["Meaning", "convert_strength"]
 
 
 class Meaning(enum.Enum):
-    """What a strength multiplies, and who means it so."""
+    """Convention for a weight-decay strength: the term that it multiplies, and who uses it."""
 
     SQUARES = "strength · Σw² as a penalty: jaxreg.L2, Keras's L2"
     HALF_SQUARES = "strength/2 · Σw² as a penalty, coupled decay: weight_decay of PyTorch's SGD and Adam"
     LR_SCALED = "decoupled, times the learning rate: AdamW of PyTorch, Optax and Keras"
-    INDEPENDENT = "decoupled, times schedule/peak alone: the paper on AdamW; jaxreg.independent_decay with half of it"
+    INDEPENDENT = "decoupled, times schedule/peak: the paper on AdamW; jaxreg.independent_decay takes half of it"
     NORMALISED = "independent, times the square root of the number of steps: the appendix of that paper"
     CORRECTED = "decoupled, times the square of the learning rate, over its peak: AdamC"
 
 
 class _Share(NamedTuple):
-    """The share of a weight that a step at the peak takes: strength · factor · peak^rate · steps^time."""
+    """Share by which a step at the peak shrinks a weight: strength · factor · peak^rate · steps^time."""
 
     factor: float
     rate: float
@@ -45,25 +45,26 @@ _SHARES = {
 def convert_strength(
     strength: Number, have: Meaning, want: Meaning, *, peak: Number | None = None, steps: Number | None = None
 ) -> Number:
-    """The strength that, meant as `want`, takes as much of a weight a step as `strength` does, meant as `have`.
+    """Convert a weight-decay strength between conventions so that one step shrinks a weight equally.
 
-    Equal at the peak of the learning rate, and at each step where it is constant; under a schedule the meanings part,
-    for some follow it, some its square. The two penalties are as they act under plain gradient descent, or decoupled
-    in `jaxreg.decay`: coupled behind an adaptive optimiser no strength makes them equal to the others.
+    The result is exact at the peak of the learning rate, and at every step if the learning rate is constant. Under a
+    schedule conventions differ, because some follow the schedule and some its square. `SQUARES` and `HALF_SQUARES`
+    are for plain gradient descent, or for `jaxreg.decay`. If such a penalty is coupled to an adaptive optimiser, no
+    strength makes it equal to the other conventions.
 
     Args:
-        strength: A float or an array.
-        have: What `strength` means.
-        want: What the result shall mean.
-        peak: The largest learning rate; needed if one meaning has the learning rate in it and the other has not.
-        steps: The number of steps of the training; needed if one meaning is normalised and the other is not.
+        strength: Strength to convert: a float or an array.
+        have: Convention of `strength`.
+        want: Convention of the result.
+        peak: Largest learning rate. Needed if only one of the conventions includes the learning rate.
+        steps: Number of optimiser steps of the training. Needed if only one of the conventions is `NORMALISED`.
 
     Returns:
-        The strength, in the type of `strength`.
+        The converted strength, with the type of `strength`.
 
     Raises:
-        ValueError: If the peak or the number of steps is needed and was not given, or is not above 0.
-        TypeError: If a meaning is none.
+        ValueError: If `peak` or `steps` is needed and missing, or is not above 0.
+        TypeError: If `have` or `want` is not a `Meaning`.
 
     Example:
         >>> import jaxreg as jr
@@ -90,6 +91,6 @@ def convert_strength(
 
 def _given(value: Number | None, name: str, have: Meaning, want: Meaning) -> Number:
     if value is None:
-        raise ValueError(f"convert_strength from {have.name} to {want.name} got no {name}; expected {name}=…")
+        raise ValueError(f"convert_strength from {have.name} to {want.name} got no {name}; pass {name}=…")
     check_number(value, f"convert_strength: {name}", "(0, inf)")
     return value

@@ -67,7 +67,7 @@ class Watch:
 def require_params(params: Tree | None, name: str) -> None:
     """Refuse an update without parameters."""
     if params is None:
-        raise ValueError(f"jaxreg.{name} got no params; expected update(grads, state, params): pass the parameters")
+        raise ValueError(f"jaxreg.{name} got no params; call update(grads, state, params) with the parameters")
 
 
 def leaves_like(params: Tree, tree: Tree) -> list[Any]:

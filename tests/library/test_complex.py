@@ -170,7 +170,7 @@ def test_rules_that_need_an_order_refuse(rule):
         with pytest.raises(ValueError, match=r"parameter kernel is of type complex128, and .* needs an order") as error:
             use(params)
         assert repr(rule) in str(error.value)
-    with pytest.raises(TypeError, match="expected real ones"):
+    with pytest.raises(TypeError, match="expected real weights"):
         rule(params["kernel"])
 
 

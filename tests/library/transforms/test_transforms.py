@@ -178,7 +178,7 @@ def test_bad_use_is_refused_in_words(make, rule):
         make({"hiden/kernel": rule}).init(params)
     with pytest.raises(ValueError, match="hidden/kernel is claimed by"):
         make({"hidden/.*": rule, ".*/kernel": rule}).init(params)
-    with pytest.raises(ValueError, match="pass the parameters"):
+    with pytest.raises(ValueError, match="with the parameters"):
         make(rule).update(params, make(rule).init(params))
 
 
