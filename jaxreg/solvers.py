@@ -39,7 +39,7 @@ GROWTH = 1.02
 class Solution(NamedTuple):
     """Result of `jaxreg.solve`.
 
-    Attributes:
+    Args:
         params: Tree like the start: the weights found.
         value: The loss plus the penalties, a scalar.
         gap: Bound of how far the value is above the minimum; infinite where there is none.
