@@ -1,4 +1,4 @@
-"""Plots of trainings, each drawn into Matplotlib axes."""
+"""Plots of training runs, in Matplotlib axes that you pass in."""
 
 from jaxreg.lab.plots.comparisons import paired_differences
 from jaxreg.lab.plots.epochs import curve, learning_curves, violation, weight_norms

@@ -12,20 +12,20 @@ from jaxreg.lab.stats.comparisons import Paired
 def paired_differences(
     ax: Axes | None, differences: xr.DataArray, result: Paired, *, lower_is_better: bool = False, ylabel: str = ""
 ) -> Axes:
-    """Draw every paired difference, sorted, with their mean and its interval.
+    """Plot all paired differences in sorted order, with their mean and its interval.
 
     Args:
-        ax: Axes to draw into. None makes a figure with one pair of axes.
+        ax: Axes to plot into. None makes a figure with one pair of axes.
         differences: Differences from `stats.differences(a, b)`: one number per draw (or per seed).
         result: Result of `stats.paired(a, b)`.
-        lower_is_better: Whether less is better, as for a loss.
-        ylabel: Label of the vertical axis; by the name of the differences if empty.
+        lower_is_better: Whether lower values are better, as for a loss.
+        ylabel: Label of the vertical axis; made from the name of the differences if empty.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: If the differences are not those that the result was made from.
+        ValueError: If `differences` and `result` are not from the same comparison.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -41,9 +41,9 @@ def paired_differences(
     groups = (better > 0, better == 0, better < 0)
     if tuple(int(g.sum()) for g in groups) != (result.wins, result.ties, result.losses):
         raise ValueError(
-            f"paired differences: got {differences.size} differences with "
-            f"{'/'.join(str(int(g.sum())) for g in groups)} wins/ties/losses and a result with "
-            f"{result.wins}/{result.ties}/{result.losses}, expected both of the same comparison"
+            f"paired_differences: the differences have {'/'.join(str(int(g.sum())) for g in groups)} wins/ties/losses "
+            f"and the result has {result.wins}/{result.ties}/{result.losses}; expected differences and result of the "
+            "same comparison"
         )
     order = np.argsort(differences.values, kind="stable")
     rank = np.empty_like(order)

@@ -1,7 +1,7 @@
-"""Plots over the epochs: learning curves, weight norms, violation.
+"""Plots against the epoch: learning curves, weight norms, violation.
 
-A curve of few runs is drawn as the mean and every run; of many, as the mean and the band that holds the middle 80 % of
-the runs. Runs that diverged leave both from that epoch on, and are counted in the legend.
+A few runs are plotted as their mean and one thin line per run. Many runs are plotted as their mean and a band with the
+middle 80 % of the runs. A diverged run is dropped from the epoch at which it diverged, and the legend counts such runs.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ QUANTILES = (0.1, 0.9)
 
 
 class Spread(NamedTuple):
-    """Mean and middle 80 % of runs: arrays of shape (points,), NaN where no run is finite."""
+    """Mean and middle 80 % of the runs: arrays of shape (points,), NaN at a point without a finite run."""
 
     mean: np.ndarray
     low: np.ndarray
@@ -25,10 +25,10 @@ class Spread(NamedTuple):
 
 
 def spread(lanes: np.ndarray) -> Spread:
-    """Summarise runs point by point: the mean, and the ends of the middle 80 %, of the finite ones.
+    """Compute the mean and the ends of the middle 80 % of the finite runs at each point.
 
     Args:
-        lanes: Values of shape (lanes, points).
+        lanes: Values of shape (runs, points).
 
     Returns:
         A `Spread`.
@@ -52,15 +52,15 @@ def spread(lanes: np.ndarray) -> Spread:
 def curve(
     ax: Axes | None, values: xr.DataArray, *, colour: str, label: str, linestyle: str = "-", ylabel: str = ""
 ) -> Axes:
-    """Draw one quantity over the epochs, with its spread over runs.
+    """Plot a quantity against the epoch, with its spread across runs.
 
     Args:
-        ax: Axes to draw into. None makes a figure with one pair of axes.
-        values: Dimension `epoch`; every other dimension holds runs.
+        ax: Axes to plot into. None makes a figure with one pair of axes.
+        values: Values with a dimension `epoch`; all other dimensions hold runs.
         colour: Colour of the line and its band.
         label: Label in the legend; the number of diverged runs is added to it.
-        linestyle: Line style of Matplotlib.
-        ylabel: Label of the vertical axis; by the name of the values if empty.
+        linestyle: Matplotlib line style.
+        ylabel: Label of the vertical axis; made from the name of the values if empty.
 
     Returns:
         The same axes.
@@ -105,18 +105,18 @@ def learning_curves(
     colours: tuple[str, str] = (BLUE, BLUE),
     ylabel: str = "",
 ) -> Axes:
-    """Draw train (dashed) and test (solid) over the epochs.
+    """Plot training values (dashed) and test values (solid) against the epoch.
 
-    For two recipes call it twice on the same axes, with a name and one colour each, such as
+    To compare two recipes, call the function twice on the same axes. Give each recipe its own name and colours, such as
     `colours=(GREY, GREY)` for the baseline.
 
     Args:
-        ax: Axes to draw into. None makes a figure with one pair of axes.
-        train: Dimension `epoch`; every other dimension holds runs.
-        test: Same on the test data.
-        name: Name of the recipe, for the legend.
-        colours: Colours of train and of test.
-        ylabel: Label of the vertical axis; by the name of the values if empty.
+        ax: Axes to plot into. None makes a figure with one pair of axes.
+        train: Training values with a dimension `epoch`; all other dimensions hold runs.
+        test: Test values with the same dimensions.
+        name: Name of the recipe in the legend.
+        colours: Colours of the training and the test curve.
+        ylabel: Label of the vertical axis; made from the name of the values if empty.
 
     Returns:
         The same axes.
@@ -138,21 +138,21 @@ def learning_curves(
 
 
 def weight_norms(ax: Axes | None, sweep: xr.Dataset, *, name: str = "", linestyle: str = "-") -> Axes:
-    """Draw the norm of every kernel over the epochs, one colour per kernel.
+    """Plot the norm of every kernel against the epoch, one colour per kernel.
 
-    For two recipes call it twice on the same axes, with a name and a line style each.
+    To compare two recipes, call the function twice on the same axes. Give each recipe its own name and line style.
 
     Args:
-        ax: Axes to draw into. None makes a figure with one pair of axes.
-        sweep: Dataset with variables `norm/<path>`; dimension `epoch`, all others hold runs.
-        name: Name of the recipe, for the legend.
-        linestyle: Line style of Matplotlib.
+        ax: Axes to plot into. None makes a figure with one pair of axes.
+        sweep: Dataset with variables `norm/<path>` along `epoch`; all other dimensions hold runs.
+        name: Name of the recipe in the legend.
+        linestyle: Matplotlib line style.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: If the sweep has no such variable.
+        ValueError: If the sweep has no variable `norm/<path>`.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -164,8 +164,9 @@ def weight_norms(ax: Axes | None, sweep: xr.Dataset, *, name: str = "", linestyl
     norms = {str(key): values for key, values in sweep.data_vars.items() if str(key).startswith("norm/")}
     if not norms:
         raise ValueError(
-            f"no weight norms to draw: got variables {sorted(map(str, sweep.data_vars))}, expected some named "
-            f"'norm/<path of the kernel>', as a training sweep stores them"
+            f"weight_norms got a sweep with the variables {sorted(map(str, sweep.data_vars))}; expected variables "
+            f"named "
+            f"'norm/<path of the kernel>', which a training sweep stores"
         )
     before = f"{name}, " if name else ""
     for place, (key, values) in enumerate(norms.items()):
@@ -176,12 +177,13 @@ def weight_norms(ax: Axes | None, sweep: xr.Dataset, *, name: str = "", linestyl
 
 
 def violation(ax: Axes | None, values: xr.DataArray, *, name: str = "violation", colour: str = VERMILION) -> Axes:
-    """Draw how far the weights are outside their constraint over the epochs; 0 is feasible.
+    """Plot the constraint violation against the epoch; 0 means that the weights are feasible.
 
     Args:
-        ax: Axes to draw into. None makes a figure with one pair of axes.
-        values: Dimension `epoch`; every other dimension holds runs. In units of the weights.
-        name: Name of the recipe, for the legend.
+        ax: Axes to plot into. None makes a figure with one pair of axes.
+        values: Distance of the weights from their constraint, in weight units, with a dimension `epoch`. All other
+            dimensions hold runs.
+        name: Name of the recipe in the legend.
         colour: Colour of the line and its band.
 
     Returns:
@@ -205,32 +207,32 @@ def violation(ax: Axes | None, values: xr.DataArray, *, name: str = "violation",
 
 
 def shown(lanes: int) -> str:
-    """Return the title of a legend that says how so many runs are drawn.
+    """Return the legend title that explains how a number of runs is plotted.
 
     Args:
         lanes: Number of runs.
 
     Returns:
-        A few words; none for a single lane, which stands for itself.
+        The title; empty for a single run.
 
     Example:
         >>> shown(64)
-        'mean and middle 80 % of 64 lanes'
+        'mean and middle 80 % of 64 runs'
     """
     if lanes == 1:
         return ""
-    return f"mean and each of {lanes} lanes" if lanes <= FEW else f"mean and middle 80 % of {lanes:,} lanes"
+    return f"mean and each of {lanes} runs" if lanes <= FEW else f"mean and middle 80 % of {lanes:,} runs"
 
 
 def with_diverged(label: str, lanes: np.ndarray) -> str:
-    """Add to a label the number of runs that diverged.
+    """Append the number of diverged runs to a label.
 
     Args:
         label: Label in the legend.
-        lanes: Values of shape (lanes, points).
+        lanes: Values of shape (runs, points).
 
     Returns:
-        The label, unchanged if every lane is finite.
+        The label, unchanged if every run is finite.
 
     Example:
         >>> with_diverged("test", np.array([[1.0, np.nan], [1.0, 2.0]]))
@@ -242,6 +244,6 @@ def with_diverged(label: str, lanes: np.ndarray) -> str:
 
 def _lanes(values: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     if "epoch" not in values.dims:
-        raise ValueError(f"a curve needs a value per epoch: got dimensions {values.dims}, expected 'epoch' among them")
+        raise ValueError(f"the values have dimensions {values.dims}; expected 'epoch' among them, a value per epoch")
     ordered = values.transpose(..., "epoch")
     return values["epoch"].values, ordered.values.reshape(-1, values.sizes["epoch"]).astype(np.float64)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from jaxreg.lab.plots.theme import BLACK, BLUE, GREY, axes
 
 _TICKS = ((4, 5), (6, 3), (99, 2))
-"""Letters of the longest label under the axis, and steps between labels that have room beside each other."""
+"""Longest label under the axis, in letters, and the number of intervals between ticks for which the labels fit."""
 
 
 def forest(
@@ -23,25 +23,25 @@ def forest(
     span: tuple[float, float] | None = None,
     xlabel: str = "",
 ) -> Axes:
-    """Draw the change that each recipe makes against a baseline, with its interval, the first recipe on top.
+    """Plot the change of each recipe relative to a baseline, with its interval, the first recipe on top.
 
-    A filled point has an interval without 0. What lies outside of `span` is cut off and marked with an arrow. Calls on
-    axes with a shared vertical axis make one plot of several measures.
+    A filled point means that the interval excludes 0. An interval that extends beyond `span` is cut off and ends in an
+    arrow. To show several metrics side by side, call the function once per metric, on axes with a shared vertical axis.
 
     Args:
-        ax: Axes to draw into. None makes a figure with one pair of axes.
+        ax: Axes to plot into. None makes a figure with one pair of axes.
         labels: Names of the recipes.
-        changes: Shape (recipes, 3): mean, lower end and upper end; NaN where they are not known.
-        rows: Height of each recipe, growing downwards; 0, 1, 2, … by default.
-        chosen: Recipe to draw in colour.
-        span: Ends of the horizontal axis; all is shown by default.
+        changes: Mean, lower end and upper end of each change, of shape (recipes, 3); NaN if unknown.
+        rows: Vertical position of each recipe, increasing downwards; 0, 1, 2, … by default.
+        chosen: Recipe to highlight in colour.
+        span: Limits of the horizontal axis; by default all intervals fit.
         xlabel: Label of the horizontal axis.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: If the changes are not three numbers per label, or the rows not one per label.
+        ValueError: If there are not three numbers per label, or not one row per label.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -54,8 +54,9 @@ def forest(
     values = np.asarray(changes, dtype=np.float64)
     if values.shape != (len(labels), 3) or (rows and len(rows) != len(labels)):
         raise ValueError(
-            f"forest: got changes of shape {values.shape} and {len(rows)} rows for {len(labels)} labels; expected "
-            f"shape ({len(labels)}, 3), the mean and both ends of each, and no row or one for each"
+            f"forest got changes of shape {values.shape} and {len(rows)} rows for {len(labels)} labels; expected "
+            f"changes of shape ({len(labels)}, 3), the mean and both ends of each interval, and one row per label or "
+            f"none"
         )
     rows = list(rows) or list(map(float, range(len(labels))))
     known = np.append(values[np.isfinite(values)], 0.0)

@@ -11,20 +11,20 @@ _LEVELS = (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1)
 
 
 def data(ax: Axes | None, points: ArrayLike, labels: ArrayLike, *, name: str = "", hollow: bool = False) -> Axes:
-    """Draw the points of two classes, each with its own shape and shade.
+    """Plot the points of two classes, each class with its own marker and shade.
 
     Args:
-        ax: Axes to draw into. None makes a figure with one pair of axes.
-        points: Shape (n, 2).
-        labels: Shape (n,), 0 or 1.
-        name: Name of the set, for the legend, e.g. `"train"`.
-        hollow: Whether to draw outlines only, e.g. for test data over train data.
+        ax: Axes to plot into. None makes a figure with one pair of axes.
+        points: Points of shape (n, 2).
+        labels: Class of each point, of shape (n,), 0 or 1.
+        name: Name of the data in the legend, e.g. `"train"`.
+        hollow: Whether to plot only outlines, e.g. for test data on top of training data.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: For shapes that do not fit, or labels other than 0 and 1.
+        ValueError: If the shapes do not match, or a label is neither 0 nor 1.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -55,21 +55,21 @@ def data(ax: Axes | None, points: ArrayLike, labels: ArrayLike, *, name: str = "
 
 
 def decision_surface(ax: Axes | None, x: ArrayLike, y: ArrayLike, probability: ArrayLike) -> Axes:
-    """Draw predicted probabilities of class 1 as shades of grey, and the boundary at ½.
+    """Plot predicted probabilities of class 1 as shades of grey, with the decision boundary at ½.
 
-    Call it before `data`, which draws the points over it.
+    Call it before `data`, so that the points are plotted on top.
 
     Args:
-        ax: Axes to draw into. None makes a figure with one pair of axes.
-        x: Shape (columns,), ascending values of the first feature.
-        y: Shape (rows,), ascending values of the second feature.
-        probability: Shape (rows, columns), of class 1 at every (x, y).
+        ax: Axes to plot into. None makes a figure with one pair of axes.
+        x: Ascending values of the first feature, of shape (columns,).
+        y: Ascending values of the second feature, of shape (rows,).
+        probability: Probability of class 1 at every (x, y), of shape (rows, columns).
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: For shapes that do not fit, or numbers outside 0…1, as a diverged model predicts.
+        ValueError: If the shapes do not match, or a probability is not between 0 and 1, as after divergence.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -81,13 +81,13 @@ def decision_surface(ax: Axes | None, x: ArrayLike, y: ArrayLike, probability: A
     across, up, p = (np.asarray(v, dtype=np.float64) for v in (x, y, probability))
     if p.shape != (up.size, across.size) or min(p.shape) < 2:
         raise ValueError(
-            f"decision surface: got {across.size} values of x, {up.size} of y and probabilities of shape "
-            f"{p.shape}, expected shape (rows, columns) = ({up.size}, {across.size}), at least 2 by 2"
+            f"decision_surface got {across.size} values of x, {up.size} of y and probabilities of shape "
+            f"{p.shape}; expected shape (rows, columns) = ({up.size}, {across.size}), at least 2 by 2"
         )
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError(
-            f"decision surface: {int((~((p >= 0) & (p <= 1))).sum())} of {p.size} predictions are not "
-            f"probabilities; expected numbers from 0 to 1 of a model that did not diverge"
+            f"decision_surface: {int((~((p >= 0) & (p <= 1))).sum())} of {p.size} predictions are no "
+            f"probabilities; expected numbers from 0 to 1. Plot a model that did not diverge"
         )
     clear = (*to_rgb(GREY), 0.0)
     shades = LinearSegmentedColormap.from_list("class 1", [clear, (*clear[:3], 0.5)])
@@ -111,22 +111,23 @@ def weight_histograms(
     names: tuple[str, str] = ("before", "after"),
     colours: tuple[str, str] = (GREY, BLUE),
 ) -> Axes:
-    """Draw histograms of the weights before and after, or without and with.
+    """Plot two histograms of weights, such as before and after training.
 
-    Weights that are exactly 0 are counted in the legend and left out of the bars, which they would dwarf.
+    Weights that are exactly 0 are not part of the bars, because their bar would be far higher than all others. The
+    legend says how many there are.
 
     Args:
-        ax: Axes to draw into. None makes a figure with one pair of axes.
-        before: Weights, any shape.
-        after: Weights, any shape.
-        names: Names of the two, for the legend.
-        colours: Colours of the two.
+        ax: Axes to plot into. None makes a figure with one pair of axes.
+        before: First weights, of any shape.
+        after: Second weights, of any shape.
+        names: Names of the two in the legend.
+        colours: Colours of the two histograms.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: For no weights, or weights that are not finite.
+        ValueError: If there are no weights, or a weight is not finite.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -139,15 +140,15 @@ def weight_histograms(
     for name, w in zip(names, sides, strict=True):
         if not w.size or not np.isfinite(w).all():
             raise ValueError(
-                f"weights {name!r}: got {w.size} weights of which {int((~np.isfinite(w)).sum())} are not finite, "
-                f"expected finite weights of a model that did not diverge"
+                f"weights {name!r} has {w.size} weights, of which {int((~np.isfinite(w)).sum())} are not finite; "
+                f"expected at least one weight, all of them finite. Plot a model that did not diverge"
             )
     kept = [w[w != 0] for w in sides]
     count = int(np.clip(np.sqrt(max(w.size for w in kept)), 8, 60))
     edges = np.histogram_bin_edges(np.concatenate(kept), bins=count)
     for name, colour, fill, w, rest in zip(names, colours, (True, False), sides, kept, strict=True):
         zeros = 1 - rest.size / w.size
-        label = f"{name}: {100 * zeros:.0f} % are exactly 0, not drawn" if zeros else name
+        label = f"{name}: {100 * zeros:.0f} % are exactly 0, not plotted" if zeros else name
         share = 100 * np.histogram(rest, edges)[0] / w.size
         ax.stairs(share, edges, fill=fill, color=colour, alpha=0.45 if fill else 1, linewidth=1.6, label=label)
     ax.set_xlabel("weight")
@@ -162,7 +163,7 @@ def _two_classes(points: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.n
     x, y = np.asarray(points, dtype=np.float64), np.asarray(labels).squeeze()
     y = y.reshape(-1)
     if x.ndim != 2 or x.shape[1] != 2 or len(x) != len(y):
-        raise ValueError(f"points and labels: got shapes {x.shape} and {np.shape(labels)}, expected (n, 2) and (n,)")
+        raise ValueError(f"points and labels have shapes {x.shape} and {np.shape(labels)}; expected (n, 2) and (n,)")
     if not np.isin(y, (0, 1)).all():
-        raise ValueError(f"labels: got {np.unique(y).tolist()}, expected 0 and 1 only")
+        raise ValueError(f"the labels are {np.unique(y).tolist()}; expected only 0 and 1")
     return x, y.astype(int)

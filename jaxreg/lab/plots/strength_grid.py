@@ -1,4 +1,4 @@
-"""Plot over two strengths at once."""
+"""Plot of a metric against two strengths."""
 
 from collections.abc import Hashable
 
@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from jaxreg.lab.plots.theme import VERMILION, axes, axis_label
 
-# More cells a side than this are too small for a number each; then only so many of them get a label.
+# With more cells per side, cells show no numbers, and each axis gets only so many labels.
 _CELLS = 8
 _LABELS = 6
 
@@ -23,22 +23,22 @@ def heat_map(
     *,
     chosen: tuple[float, float] | None = None,
 ) -> Axes:
-    """Draw the mean over runs for every pair of two strengths, with a colour bar beside the axes.
+    """Plot the mean across runs for every pair of two strengths, with a colour bar next to the axes.
 
-    A cell with a diverged run has no mean: it is left grey and says how many diverged.
+    A cell with a diverged run has no mean. It is grey and shows the number of diverged runs.
 
     Args:
-        ax: Axes to draw into. None makes a figure with one pair of axes.
-        values: One number per run over two dimensions of strengths; all other dimensions hold runs.
-        x: Dimension of the horizontal axis.
-        y: Dimension of the vertical axis.
-        chosen: Pair (x, y) to frame.
+        ax: Axes to plot into. None makes a figure with one pair of axes.
+        values: One number per run, with a dimension for each of the two strengths; all other dimensions hold runs.
+        x: Dimension on the horizontal axis.
+        y: Dimension on the vertical axis.
+        chosen: Pair (x, y) whose cell gets a frame.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: If a dimension is missing, `epoch` is not selected, or the chosen pair is not there.
+        ValueError: If a dimension is missing, no epoch is selected, or the chosen pair is not in the grid.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -49,7 +49,11 @@ def heat_map(
     """
     ax = axes(ax)
     if not {x, y} <= set(values.dims) or "epoch" in values.dims:
-        raise ValueError(f"a heat map needs the dimensions {x!r} and {y!r}, and an epoch selected: got {values.dims}")
+        raise ValueError(
+            f"heat_map got values with the dimensions {values.dims}; expected {x!r} and {y!r} among them, and no "
+            f"'epoch'. "
+            "Select an epoch first, e.g. .isel(epoch=-1)"
+        )
     ordered = values.transpose(y, x, ...).astype(np.float64)
     cells = ordered.values.reshape(*ordered.shape[:2], -1)
     dead = (~np.isfinite(cells)).sum(axis=2)
@@ -84,8 +88,6 @@ def _write_cells(ax: Axes, mesh: QuadMesh, mean: np.ndarray, dead: np.ndarray) -
 def _frame(ax: Axes, xs: np.ndarray, ys: np.ndarray, chosen: tuple[float, float]) -> None:
     columns, rows = (np.flatnonzero(np.isclose(v, c, rtol=1e-5)) for v, c in zip((xs, ys), chosen, strict=True))
     if not (columns.size and rows.size):
-        raise ValueError(
-            f"chosen: got {chosen}, which is not in the grid of {xs.tolist()} across and {ys.tolist()} upwards"
-        )
+        raise ValueError(f"chosen is {chosen}; expected a pair of one of {xs.tolist()} and one of {ys.tolist()}")
     corner = (float(columns[0]), float(rows[0]))
     ax.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=VERMILION, linewidth=2.5, label="chosen", zorder=3))

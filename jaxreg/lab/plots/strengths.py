@@ -1,7 +1,7 @@
-"""Plots over the strength of a penalty: train and test, sparsity.
+"""Plots against the strength of a penalty: training and test values, sparsity.
 
-The strength is drawn on a logarithmic axis. A recipe without a penalty stands at its left end under the label 0, and a
-dotted line carries its level across.
+The strength axis is logarithmic. The baseline, a recipe without a penalty, is at its left end with the label 0. A
+dotted line extends the baseline's level across the plot.
 """
 
 from collections.abc import Hashable, Sequence
@@ -15,14 +15,14 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from jaxreg.lab.plots.epochs import FEW, Spread, shown, spread, with_diverged
 from jaxreg.lab.plots.theme import BLACK, BLUE, GREEN, GREY, axes, axis_label, legend
 
-# More strengths than this are too many to label one by one: then only the powers of ten are.
+# With more strengths than this only the powers of ten get a label.
 _TICKS = 8
 _XLABEL = "strength of the penalty (logarithmic)"
-_CHARACTER, _SPACE = 0.075, 0.06  # inches: of a label, and between two
+_CHARACTER, _SPACE = 0.075, 0.06  # inches: width of a letter of a label, and space between two labels
 
 
 class StrengthPath(NamedTuple):
-    """Runs sorted by strength; the runs without a penalty, if any, apart."""
+    """Runs sorted by strength, and separately the runs without a penalty, if there are any."""
 
     strength: np.ndarray  # (points,), ascending, positive
     lanes: np.ndarray  # (lanes, points)
@@ -39,24 +39,24 @@ def strength_path(
     xlabel: str = _XLABEL,
     ylabel: str = "",
 ) -> Axes:
-    """Draw train (dashed) and test (solid) against the strength, with the spread over runs.
+    """Plot training values (dashed) and test values (solid) against the strength, with the spread across runs.
 
     Args:
-        ax: Axes to draw into. None makes a figure with one pair of axes.
-        train: One number per run, with a coordinate `strength` along one dimension; all other dimensions
-            hold runs. Strength 0 or NaN is the baseline.
-        test: Same on the test data.
+        ax: Axes to plot into. None makes a figure with one pair of axes.
+        train: One number per run, with a coordinate `strength` along one dimension; all other dimensions hold runs.
+            Strength 0 or NaN marks the baseline.
+        test: Test values with the same labels.
         chosen: Strength to mark.
-        colours: Colours of train and of test.
+        colours: Colours of the training and the test curve.
         xlabel: Label of the horizontal axis.
-        ylabel: Label of the vertical axis; by the name of the values if empty.
+        ylabel: Label of the vertical axis; made from the name of the values if empty.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: For values over epochs or of several methods, which are to be selected first; for
-            strengths that repeat or are negative; for a chosen strength that is not on the path.
+        ValueError: If the values have several epochs or methods (select one first), a strength is repeated or negative,
+            or the chosen strength is not on the path.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -88,14 +88,14 @@ def sparsity_path(
     chosen: float | None = None,
     colour: str = GREEN,
 ) -> Axes:
-    """Draw the share of weights that are exactly 0 against the strength, with the spread over runs.
+    """Plot the share of weights that are exactly 0 against the strength, with the spread across runs.
 
-    For several kernels or methods call it again on the same axes, with a name and a colour each.
+    For several kernels or methods, call the function once for each on the same axes, with its own name and colour.
 
     Args:
-        ax: Axes to draw into. None makes a figure with one pair of axes.
+        ax: Axes to plot into. None makes a figure with one pair of axes.
         zeros: Share between 0 and 1, one number per run, with a coordinate `strength` along one dimension.
-        name: Name of the weights or the method, for the legend.
+        name: Name of the weights or the method in the legend.
         chosen: Strength to mark.
         colour: Colour of the line and its band.
 
@@ -103,7 +103,7 @@ def sparsity_path(
         The same axes.
 
     Raises:
-        ValueError: As `strength_path` does; for shares outside 0…1.
+        ValueError: For the same reasons as in `strength_path`, or if a share is not between 0 and 1.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -114,7 +114,7 @@ def sparsity_path(
     ax = axes(ax)
     if ((zeros < 0) | (zeros > 1)).any():
         raise ValueError(
-            f"zeros: got numbers from {float(zeros.min()):g} to {float(zeros.max()):g}, expected shares between 0 and 1"
+            f"zeros has numbers from {float(zeros.min()):g} to {float(zeros.max()):g}; expected shares between 0 and 1"
         )
     path = along(100 * zeros)
     left = _left(path)
@@ -129,16 +129,16 @@ def sparsity_path(
 
 
 def along(values: xr.DataArray) -> StrengthPath:
-    """Sort one number per run by strength, and set the runs without a penalty apart.
+    """Sort the runs by strength, and separate the runs without a penalty.
 
     Args:
-        values: With a coordinate `strength` along one dimension; all other dimensions hold runs.
+        values: One number per run, with a coordinate `strength` along one dimension; all other dimensions hold runs.
 
     Returns:
         A `StrengthPath`.
 
     Raises:
-        ValueError: As `strength_path` does.
+        ValueError: For the same reasons as in `strength_path`.
 
     Example:
         >>> along(xr.DataArray([0.8, 0.9], dims="strength", coords={"strength": [0.1, 0.01]})).lanes
@@ -146,12 +146,14 @@ def along(values: xr.DataArray) -> StrengthPath:
     """
     if "strength" not in values.coords or values["strength"].ndim != 1:
         raise ValueError(
-            f"a strength path needs a coordinate 'strength' along one dimension: got dimensions {values.dims} "
+            f"a strength path needs a coordinate 'strength' along one dimension; the values have dimensions "
+            f"{values.dims} "
             f"and coordinates {list(map(str, values.coords))}"
         )
     if "epoch" in values.dims:
         raise ValueError(
-            f"a strength path has one number per run: got dimensions {values.dims}; select an epoch first, "
+            f"a strength path needs one number per run; the values have dimensions {values.dims}. Select an epoch "
+            f"first, "
             f"e.g. .isel(epoch=-1)"
         )
     dim = values["strength"].dims[0]
@@ -168,8 +170,8 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
     """Mark the chosen strength with a vertical line.
 
     Args:
-        ax: Axes to draw into.
-        path: StrengthPath that was drawn.
+        ax: Axes to plot into.
+        path: StrengthPath that was plotted.
         chosen: One of its strengths, or 0 for the baseline.
 
     Returns:
@@ -189,7 +191,7 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
         at = np.array([_left(path)])
     if not at.size:
         raise ValueError(
-            f"chosen: got {chosen:g}, which is not on the path; expected one of "
+            f"chosen is {chosen:g}, which is not on the path; expected one of "
             f"{[float(f'{s:g}') for s in path.strength]}" + (" or 0" if path.baseline is not None else "")
         )
     ax.axvline(at[0], color=BLUE, linestyle=":", linewidth=1.4, label=f"chosen: {chosen:.3g}", zorder=1)
@@ -197,11 +199,11 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
 
 
 def strength_axis(ax: Axes, path: StrengthPath, left: float | None, label: str = _XLABEL) -> Axes:
-    """Make the horizontal axis that of a strength: logarithmic, with the baseline at the left under 0.
+    """Make the horizontal axis logarithmic for a strength, with the baseline at its left end under the label 0.
 
     Args:
         ax: Axes to change.
-        path: StrengthPath that was drawn.
+        path: StrengthPath that was plotted.
         left: Position of the baseline, if there is one.
         label: Label of the axis.
 
@@ -233,13 +235,13 @@ def strength_axis(ax: Axes, path: StrengthPath, left: float | None, label: str =
 
 def _check(values: xr.DataArray, strength: np.ndarray, dim: Hashable) -> None:
     if (strength < 0).any() or not np.isfinite(strength).all():
-        raise ValueError(f"strength: got {strength.tolist()}, expected finite numbers that are not negative")
+        raise ValueError(f"the strengths are {strength.tolist()}; expected finite numbers, at least 0")
     methods = set(values["method"].values[strength > 0]) if "method" in values.coords else set()
     if len(methods) > 1 or len(np.unique(strength)) < strength.size:
         raise ValueError(
-            f"a strength path is of one method, each strength once: got methods {sorted(map(str, methods))} and "
-            f"strengths {strength.tolist()} (0 has none); select one method first, e.g. "
-            f".sel({dim}=values.method.isin(['none', 'L2']))"
+            f"a strength path needs one method, and each strength once; the values have methods "
+            f"{sorted(map(str, methods))} and strengths {strength.tolist()}, where 0 has no method. Select one method "
+            f"first, e.g. .sel({dim}=values.method.isin(['none', 'L2']))"
         )
 
 
@@ -250,13 +252,13 @@ def _left(path: StrengthPath) -> float | None:
 
 
 def _gap(path: StrengthPath) -> float:
-    # What the baseline stands left of the strengths: a third of their range, between a factor of 2 and of 10.
+    # Distance of the baseline from the strengths: a third of their range, but at least a factor of 2, at most 10.
     decades = np.log10(path.strength[-1] / path.strength[0]) if path.strength.size else 0
     return float(10 ** np.clip(decades / 3, 0.3, 1))
 
 
 def _labels(ax: Axes, places: Sequence[float], left: float | None) -> dict[float, str]:
-    # A label that would run into the one before it is left out.
+    # A label that would overlap the one before it is dropped.
     low, high = np.log10(ax.get_xlim())
     inches = ax.get_window_extent().width / ax.figure.dpi / (high - low)
     labels: dict[float, str] = {}

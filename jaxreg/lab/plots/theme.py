@@ -1,4 +1,4 @@
-"""Look of every plot: colours that the colour-blind and printers can distinguish, units on the axes."""
+"""Style of all plots: colours for colour-blind readers and grey printers, and units on the axes."""
 
 from collections.abc import Hashable
 from contextlib import AbstractContextManager
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-# Okabe and Ito (2008), without the yellow, which is lost on white paper. Neighbours differ in lightness.
+# Okabe and Ito (2008), without yellow, which is invisible on white paper. Neighbours differ in lightness.
 BLUE = "#0072B2"
 ORANGE = "#E69F00"
 GREEN = "#009E73"
@@ -23,12 +23,12 @@ PURPLE = "#CC79A7"
 BLACK = "#000000"
 GREY = "#767676"
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, BLACK)
-"""The colours of the curves of one picture, in the order in which they are used."""
+"""Colours of the curves in a plot, in order of use."""
 
 _INSIDE = 3  # entries of a legend that fit inside the axes
-_LABEL_HEIGHT = 0.42  # inches that the ticks and the label under the axes take
+_LABEL_HEIGHT = 0.42  # inches for the ticks and the label under the axes
 _LINE_HEIGHT, _CHARACTER = 0.15, 0.062  # inches of a line of small text, and of a letter in it
-_LONGEST = 30  # letters of a label beside a line
+_LONGEST = 30  # letters of a label next to a line
 
 _UNITS = {
     "loss": "loss",
@@ -40,7 +40,7 @@ _UNITS = {
 
 
 def style() -> AbstractContextManager[None]:
-    """Set the look of the figures made inside a `with` block, and of nothing else.
+    """Return a context manager that sets the plot style inside a `with` block.
 
     Returns:
         A context manager.
@@ -93,7 +93,7 @@ def axis_label(name: Hashable | None) -> str:
         name: Name of the variable, such as `"test_accuracy"` or `"norm/hidden/kernel"`.
 
     Returns:
-        The quantity and its unit; the name itself where it is not one of a sweep's own variables.
+        The quantity and its unit, or the name itself if it is not a variable of a training sweep.
 
     Example:
         >>> axis_label("test_loss")
@@ -106,21 +106,21 @@ def axis_label(name: Hashable | None) -> str:
 
 
 def legend(ax: Axes, title: str = "", *, below: bool = False) -> None:
-    """Draw the legend of whatever has a label by now, so that calls can be layered on one axes.
+    """Add a legend with all labels so far. Call it again after more curves were added to the axes.
 
     Args:
         ax: Axes with the plot.
         title: Meaning of the bands and points.
-        below: Whether to put it under the axes, where more than three entries go anyway: inside they would hide the
-            curves.
+        below: Whether to place the legend below the axes. A legend with more than three entries is always placed there,
+            because it would hide the curves.
 
     Example:
         >>> from matplotlib.figure import Figure
         >>> ax = Figure().add_subplot()
         >>> _ = ax.plot([0, 1], label="train")
-        >>> legend(ax, "mean of 3 lanes")
+        >>> legend(ax, "mean of 3 runs")
         >>> ax.get_legend().get_title().get_text()
-        'mean of 3 lanes'
+        'mean of 3 runs'
     """
     entries = len(ax.get_legend_handles_labels()[1])
     place: dict[str, Any] = {}
@@ -134,17 +134,17 @@ def legend(ax: Axes, title: str = "", *, below: bool = False) -> None:
             drawn = ax.legend(title=title or None, alignment="left", **place | {"ncols": 1})
         for handle in drawn.legend_handles:
             if isinstance(handle, PathCollection):
-                handle.set_sizes([24.0])  # the points of ten thousand draws are too small for a key
+                handle.set_sizes([24.0])  # the points of ten thousand draws are too small for a legend
 
 
 def label_lines(ax: Axes) -> float:
-    """Write the label of each line beside its right end, in place of a legend.
+    """Write the label of each line next to its right end, instead of a legend.
 
     Args:
-        ax: Axes with lines, whose limits are final.
+        ax: Axes with lines and with their final limits.
 
     Returns:
-        Inches that the labels take at the right of the axes.
+        Width in inches that the labels need at the right of the axes.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -179,7 +179,7 @@ def _shortened(line: Line2D) -> str:
 
 
 def _apart(heights: list[float], gap: float) -> list[float]:
-    """Move sorted heights between 0 and 1 apart by `gap` at least, from below, then down from the top."""
+    """Move sorted heights in [0, 1] so that neighbours differ by at least `gap`: first upwards, then down from 1."""
     moved: list[float] = []
     for height in heights:
         moved.append(max(height, moved[-1] + gap) if moved else height)

@@ -1,7 +1,7 @@
-"""Paired comparisons over shared draws and seeds: whether a is better than b, by how much, how surely.
+"""Paired comparisons on shared draws and seeds: the mean difference, its interval and how often a beats b.
 
-Both sides are trained on the same draws from the same seeds, so that what the draws have in common cancels. Differences
-are a − b throughout.
+Both sides are trained on the same draws and from the same seeds, so effects that both sides share cancel. All
+differences are a − b.
 """
 
 from collections.abc import Hashable, Sequence
@@ -28,16 +28,16 @@ class Paired:
 
     Attributes:
         mean: Mean of the differences a − b.
-        low: Lower end of the interval of the mean; NaN if there is one unit only.
+        low: Lower end of the interval of the mean; NaN if there is only one unit.
         high: Upper end.
-        sd: Standard deviation of the differences over the units (n − 1); NaN if there is one unit only.
-        wins: Units in which a is better than b.
-        ties: Units in which they are equal to the precision of float32.
-        losses: Units in which b is better.
-        n: Number of units.
+        sd: Standard deviation of the differences across units (n − 1); NaN if there is only one unit.
+        wins: Number of units in which a is better than b.
+        ties: Number of units in which a and b are equal to the precision of float32.
+        losses: Number of units in which b is better than a.
+        n: Number of units: draws, or seeds if there is one draw.
         unit: Dimension of the units, `"draw"` or `"seed"`.
         confidence: Confidence of the interval.
-        diverged: Names of the runs left out because a or b was not finite there.
+        diverged: Names of the runs that were dropped because a or b was not finite.
     """
 
     mean: float
@@ -81,12 +81,13 @@ def paired(
     Args:
         a: One number per run, e.g. `sweep.test_accuracy.sel(recipe="L2(0.001)").isel(epoch=-1)`.
         b: Baseline, with the same labels.
-        over: Dimensions to average over, the outermost unit first: the draws are the units, with
-            the seeds of a draw averaged first; with one draw only, the seeds are.
-        lower_is_better: Whether less is better, as for a loss. Wins and losses change places, the difference stays
-            a − b.
-        drop_diverged: Whether to leave out, and name, the pairs in which a side is not finite, instead of refusing
-            them. The result then speaks of the draws on which both trained; if there is none, of 0 units.
+        over: Dimensions to average over, outermost unit first. The seeds of a draw are averaged first, and the draws
+            are the units. With only one draw, the seeds are the units.
+        lower_is_better: Whether lower values are better, as for a loss. This swaps wins and losses; the mean difference
+            stays a − b.
+        drop_diverged: Whether to drop pairs in which a or b is not finite instead of raising an error. Their names are
+            in `diverged`. The result then describes only the draws on which both sides trained; it has n = 0 if there
+            are none.
         confidence: Confidence of the interval.
         resamples: Number of bootstrap resamples.
         seed: Seed of the bootstrap; the same seed gives the same interval.
@@ -95,8 +96,8 @@ def paired(
         A `Paired`.
 
     Raises:
-        ValueError: If runs are not finite (they are named), labels differ, or dimensions are
-            neither averaged nor selected.
+        ValueError: If a run is not finite (the error names it), if the labels differ, or if a dimension is neither
+            averaged over nor selected.
 
     Example:
         >>> with_l2 = xr.DataArray([0.93, 0.91, 0.95, 0.90], dims="draw")
@@ -129,11 +130,11 @@ def paired(
 
 
 MEANINGFUL = 0.75
-"""The probability of outperforming above which a better recipe is worth having (Bouthillier and others, 2021)."""
+"""Probability of outperforming from which a better recipe counts as meaningful (Bouthillier and others, 2021)."""
 
 
 class Verdict(StrEnum):
-    """Verdict on a probability of outperforming and its interval."""
+    """Verdict on the probability that a outperforms b, and on its interval."""
 
     NOT_SIGNIFICANT = "not significantly better"
     NOT_MEANINGFUL = "significant but not meaningful"
@@ -145,12 +146,12 @@ class Outperforming:
     """Result of `outperforms`.
 
     Attributes:
-        probability: That a is better than b on a fresh draw; a tie counts one half.
-        low: Lower end of its interval.
+        probability: Probability that a is better than b on a new draw; a tie counts one half.
+        low: Lower end of the interval of the probability.
         high: Upper end.
         n: Number of units.
         verdict: Significant if `low` is above 0.5, meaningful if `high` is also above 0.75.
-        diverged: Names of the runs left out because a or b was not finite there.
+        diverged: Names of the runs that were dropped because a or b was not finite.
     """
 
     probability: float
@@ -170,23 +171,23 @@ def outperforms(
     drop_diverged: bool = False,
     confidence: float = 0.95,
 ) -> Outperforming:
-    """Estimate how often a beats b on a fresh draw, and say whether that is significant and meaningful.
+    """Estimate how often a beats b on a new draw, and judge if that is significant and meaningful.
 
-    The interval is Wilson's. The verdict is about a being better; for the reverse exchange the sides.
+    The interval is Wilson's. The verdict only covers "a is better than b"; swap a and b to test the opposite.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.
         b: Baseline, with the same labels.
-        over: Dimensions to average over, the outermost unit first.
-        lower_is_better: Whether less is better, as for a loss.
-        drop_diverged: Whether to leave out, and name, the pairs in which a side is not finite.
+        over: Dimensions to average over, outermost unit first.
+        lower_is_better: Whether lower values are better, as for a loss.
+        drop_diverged: Whether to drop pairs in which a or b is not finite; their names are in `diverged`.
         confidence: Confidence of the interval.
 
     Returns:
         An `Outperforming`.
 
     Raises:
-        ValueError: As `paired` does.
+        ValueError: For the same reasons as in `paired`.
 
     Example:
         >>> a = xr.DataArray(np.r_[np.ones(22), np.zeros(7)], dims="draw")
@@ -214,20 +215,20 @@ def outperforms(
 def wilcoxon(
     a: xr.DataArray, b: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop_diverged: bool = False
 ) -> float:
-    """Test by Wilcoxon's signed ranks that the paired differences a − b lie symmetrically about 0.
+    """Test with Wilcoxon's signed-rank test if the paired differences a − b are symmetric around 0.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.
         b: Baseline, with the same labels.
-        over: Dimensions to average over, the outermost unit first.
-        drop_diverged: Whether to leave out the pairs in which a side is not finite.
+        over: Dimensions to average over, outermost unit first.
+        drop_diverged: Whether to drop pairs in which a or b is not finite.
 
     Returns:
-        The two-sided p-value; 1 if there is no difference at all, or no pair is left. Ties with 0 are
-        left out, as Wilcoxon did, and differences that agree to 5 digits share a rank.
+        The two-sided p-value. It is 1 if all differences are 0 or no pair is left. As in Wilcoxon's original test,
+        differences of 0 are dropped. Differences that agree to 5 digits share a rank.
 
     Raises:
-        ValueError: As `paired` does.
+        ValueError: For the same reasons as in `paired`.
 
     Example:
         >>> wilcoxon(xr.DataArray([1.0, 2.0, 3.0, 4.0, 5.0], dims="draw"), xr.DataArray(np.zeros(5), dims="draw"))
@@ -248,12 +249,12 @@ class Resampled:
 
     Attributes:
         mean: Mean of the differences a − b.
-        low: Lower end of its corrected interval.
+        low: Lower end of the corrected interval of the mean.
         high: Upper end.
-        t: The corrected statistic.
-        p: Its two-sided p-value.
+        t: Corrected t statistic.
+        p: Two-sided p-value of `t`.
         n: Number of splits.
-        diverged: Names of the runs left out because a or b was not finite there.
+        diverged: Names of the runs that were dropped because a or b was not finite.
     """
 
     mean: float
@@ -275,25 +276,27 @@ def nadeau_bengio(
     drop_diverged: bool = False,
     confidence: float = 0.95,
 ) -> Resampled:
-    """Compare a with b over splits of one data set, which overlap and so are not independent.
+    """Compare a with b on overlapping splits of one data set, with a corrected t-test.
 
-    Student's t with the variance of the mean taken as sd² (1/J + n_test/n_train) over J splits. The plain
-    sd²/J, and every bootstrap, would be far too sure of itself here: for fresh draws use `paired`.
+    Splits of one data set share rows, so their results are not independent. The test is Student's t with sd² (1/J +
+    n_test/n_train) as the variance of the mean of J splits. The usual sd²/J, and every bootstrap, would give intervals
+    that are far too narrow. If each draw is new data, use `paired`.
 
     Args:
-        a: One number per run; the first of `over` with several entries holds the splits.
+        a: One number per run. The first dimension of `over` with more than one entry holds the splits.
         b: Baseline, on the same splits.
-        n_train: Rows that each split trains on.
-        n_test: Rows that each split tests on.
-        over: Dimensions to average over, the splits first.
-        drop_diverged: Whether to leave out, and name, the pairs in which a side is not finite.
+        n_train: Number of training rows per split.
+        n_test: Number of test rows per split.
+        over: Dimensions to average over, splits first.
+        drop_diverged: Whether to drop pairs in which a or b is not finite; their names are in `diverged`.
         confidence: Confidence of the interval.
 
     Returns:
         A `Resampled`.
 
     Raises:
-        ValueError: For fewer than two splits, sizes below 1 or a confidence outside (0, 1); as `paired` does.
+        ValueError: If there are fewer than two splits, a size is below 1 or the confidence is not between 0 and 1. Also
+            for the same reasons as in `paired`.
 
     Example:
         >>> a = xr.DataArray([0.92, 0.95, 0.90, 0.93], dims="draw")
@@ -305,10 +308,13 @@ def nadeau_bengio(
     """
     check_confidence(confidence)
     if n_train < 1 or n_test < 1:
-        raise ValueError(f"n_train, n_test: got {n_train} and {n_test}, expected the rows of a split, at least 1")
+        raise ValueError(
+            f"n_train and n_test are {n_train} and {n_test}; expected the number of training and of test rows per "
+            "split, at least 1 each"
+        )
     gap = differences(a, b, over, drop_diverged=drop_diverged).values
     if gap.size < 2:
-        raise ValueError(f"a comparison over splits needs at least 2 of them: got {gap.size}")
+        raise ValueError(f"nadeau_bengio got {gap.size} split; expected at least 2")
     mean, n = float(gap.mean()), gap.size
     sd = 0.0 if constant(gap) else float(gap.std(ddof=1))
     se = sd * float(np.sqrt(1 / n + n_test / n_train))

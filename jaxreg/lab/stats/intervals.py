@@ -1,4 +1,4 @@
-"""Intervals of means and of shares, built on SciPy: how sure a figure is that a few draws gave."""
+"""Confidence intervals of means and proportions, built on SciPy."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -10,34 +10,34 @@ from scipy import stats as scipy_stats
 
 from jaxreg.lab.stats.lanes import OVER, finite, per_unit, refuse
 
-# Below this, even the extremes of all resamples, the smallest and the largest value, are no 95 % interval.
+# With fewer values, even the range of all resamples, from the smallest to the largest value, is no 95 % interval.
 _FEW = 8
 
 
 def mean_interval(
     values: np.ndarray, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute a bootstrap interval (BCa) of a mean, widened so that it holds its confidence with few values.
+    """Compute a BCa bootstrap interval of a mean, widened so that its coverage holds for few values.
 
-    A bootstrap of n values is too narrow by √((n − 1)/n) and ignores that their spread is itself
-    estimated. As Hesterberg advises, the nominal level is therefore raised so that for symmetric data
-    the ends lie where Student's t puts them; BCa then corrects for skewness. In simulations of 95 %
-    intervals this covers 93–96 % at 32 and 64 values, for normal, discrete and exponential values;
-    heavy tails (Student's t with 3 degrees of freedom, log-normal) still get 90–93 %. Resamples of fewer
-    than 8 values are too few to say anything about a tail: there the interval is Student's t.
+    A plain bootstrap of n values is too narrow by √((n − 1)/n), and it ignores that the spread is estimated from the
+    same values. Following Hesterberg, the nominal level is raised so that for symmetric data the ends are those of
+    Student's t. BCa then corrects for skewness.
+    In simulations, 95 % intervals cover 93–96 % for 32 and 64 values that are normal, discrete or exponential. For
+    heavy tails (Student's t with 3 degrees of freedom, log-normal) they cover 90–93 %. Fewer than 8 values are too few
+    for a bootstrap; their interval is that of Student's t.
 
     Args:
-        values: Shape (..., n), independent along the last axis, finite.
+        values: Finite numbers of shape (..., n), independent along the last axis.
         confidence: Confidence of the interval.
         resamples: Number of bootstrap resamples.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Returns:
-        Lower and upper ends, each of shape (...). Where all n values are equal both ends are that value;
-        with one value they are NaN.
+        Lower and upper ends, each of shape (...). If all n values are equal, both ends are that value. With one value
+        both ends are NaN.
 
     Raises:
-        ValueError: For a confidence outside (0, 1), or no values.
+        ValueError: If the confidence is not between 0 and 1, or there are no values.
 
     Example:
         >>> low, high = mean_interval(np.arange(32.0))
@@ -50,7 +50,7 @@ def mean_interval(
     n = x.shape[-1] if x.ndim else 0
     check_confidence(confidence)
     if n == 0:
-        raise ValueError(f"values: got shape {x.shape}, expected at least one value on the last axis")
+        raise ValueError(f"values has shape {x.shape}; expected at least one value on the last axis")
     if n == 1:
         return np.full(x.shape[:-1], np.nan), np.full(x.shape[:-1], np.nan)
     mean = x.mean(axis=-1)
@@ -73,7 +73,7 @@ def mean_interval(
 
 
 def constant(values: np.ndarray) -> np.ndarray:
-    """Return whether values are all the same, up to rounding in float64, along the last axis.
+    """Check along the last axis if all values are equal, up to rounding in float64.
 
     Args:
         values: Shape (..., n).
@@ -89,29 +89,29 @@ def constant(values: np.ndarray) -> np.ndarray:
 
 
 def check_confidence(confidence: float) -> None:
-    """Raise if a number is not a confidence, such as 95 for 95 %.
+    """Raise if a confidence is not between 0 and 1, such as 95 instead of 0.95.
 
     Args:
-        confidence: Of an interval.
+        confidence: Confidence of an interval.
 
     Raises:
-        ValueError: For a number that is not between 0 and 1.
+        ValueError: If the number is not between 0 and 1.
 
     Example:
         >>> check_confidence(0.95)
     """
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence: got {confidence}, expected a number between 0 and 1, such as 0.95")
+        raise ValueError(f"confidence is {confidence}; expected a number between 0 and 1, such as 0.95")
 
 
 def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Compute Wilson's interval of a share among n independent units.
+    """Compute Wilson's interval of a proportion of n independent units.
 
-    Unlike a bootstrap it does not collapse when every unit agrees: 3 wins of 3 prove little. With ties
-    counted as halves it is a little wide, as a half varies less than a win or a loss does.
+    Unlike a bootstrap interval, it keeps its width if all units agree: 3 wins of 3 are weak evidence. If ties count one
+    half, the interval is slightly too wide, because a half varies less than a win or a loss.
 
     Args:
-        share: Between 0 and 1.
+        share: Proportion, between 0 and 1.
         n: Number of units.
         confidence: Confidence of the interval.
 
@@ -119,7 +119,7 @@ def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[f
         Lower and upper end.
 
     Raises:
-        ValueError: For a share outside 0…1, no units, or a confidence outside (0, 1).
+        ValueError: If the share is not between 0 and 1, there are no units, or the confidence is not between 0 and 1.
 
     Example:
         >>> [round(end, 3) for end in share_interval(1.0, 3)]
@@ -129,7 +129,7 @@ def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[f
     """
     check_confidence(confidence)
     if not (0 <= share <= 1 and n >= 1):
-        raise ValueError(f"share, n: got {share} of {n} units, expected a number from 0 to 1, of at least 1 unit")
+        raise ValueError(f"share is {share} of {n} units; expected a number from 0 to 1, of at least 1 unit")
     z2 = scipy_stats.norm.ppf((1 + confidence) / 2) ** 2
     middle = (share * n + z2 / 2) / (n + z2)
     half = np.sqrt(z2) / (n + z2) * np.sqrt(n * share * (1 - share) + z2 / 4)
@@ -142,7 +142,7 @@ class InterquartileMean:
 
     Attributes:
         value: Mean of the middle half of all units of all strata.
-        low: Lower end of its interval.
+        low: Lower end of the interval of the value.
         high: Upper end.
         n: Number of units in each stratum.
         strata: Number of strata.
@@ -164,25 +164,27 @@ def interquartile_mean(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> InterquartileMean:
-    """Compute the mean of the middle half of the units of several data sets, with a stratified bootstrap interval.
+    """Compute the interquartile mean of several data sets, with a stratified bootstrap interval.
 
-    The units of all data sets are pooled, a quarter is cut off at each end, and the rest is averaged.
-    Resampling happens inside each data set, so that every resample has as many units of each. In simulations of three
-    data sets with 10 and with 32 draws each, 95 % intervals cover 93 %; with 5, 3 and 2 draws 90, 84 and 76 %.
+    The units of all data sets are pooled, the lowest and the highest quarter are dropped, and the rest is averaged. The
+    bootstrap resamples within each data set, so each resample has the same number of units per data set. In simulations
+    of three data sets with 10 or 32 draws each, 95 % intervals cover 93 %. With 5, 3 and 2 draws they cover 90, 84 and
+    76 %.
 
     Args:
-        values: One number per run, on scales that may be pooled, e.g. accuracies.
-        over: Dimensions to average over, the outermost unit first.
-        strata: The dimension of the data sets; without it there is one.
+        values: One number per run, on a scale that all data sets share, such as accuracies.
+        over: Dimensions to average over, outermost unit first.
+        strata: Dimension of the data sets. Without this dimension, all runs are one data set.
         confidence: Confidence of the interval.
         resamples: Number of bootstrap resamples.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Returns:
         An `InterquartileMean`.
 
     Raises:
-        ValueError: For lanes that are not finite, fewer than two units in a data set, or a confidence outside (0, 1).
+        ValueError: If a run is not finite, a data set has fewer than two units, or the confidence is not between 0 and
+            1.
 
     Example:
         >>> values = xr.DataArray([[1.0, 2.0, 3.0, 90.0], [1.0, 2.0, 3.0, 4.0]], dims=("dataset", "draw"))
@@ -198,8 +200,8 @@ def interquartile_mean(
     n = len(groups[0])
     if n < 2:
         raise ValueError(
-            f"an interquartile mean with an interval needs draws to resample: got {n} unit in each data set, "
-            f"expected at least 2"
+            f"interquartile_mean got {n} unit per data set; expected at least 2 draws per data set, which its interval "
+            "resamples"
         )
 
     def pooled(*samples: np.ndarray, axis: int) -> Any:

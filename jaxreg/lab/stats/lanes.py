@@ -1,10 +1,10 @@
-"""Runs of a stored sweep as the statistics see them: diverged ones, and independent units.
+"""Runs of a stored sweep as the statistics see them: diverged runs, and independent units.
 
-Runs that share a draw of the data are not independent of each other. So the draws are the units of every mean and
-interval, and the seeds inside a draw are averaged first. With one draw only, the seeds are the units, and the result is
-about that one data set.
+Runs that share a draw of the data are not independent. So the draws are the units of every mean and interval, and the
+seeds of a draw are averaged first. With only one draw the seeds are the units, and the result holds for that one data
+set only.
 
-A run that diverged is named wherever it matters and is never averaged silently.
+Statistics never average a diverged run silently: they raise an error that names it, or drop it and return its name.
 """
 
 from collections.abc import Hashable, Sequence
@@ -14,15 +14,15 @@ import xarray as xr
 
 OVER = ("draw", "seed")
 
-# Sweeps are stored in float32, so means that agree to a few of its last digits are the same result.
+# Sweeps are stored in float32, so two means that agree up to the last few digits are the same result.
 TIE = 4 * float(np.finfo(np.float32).eps)
 
 
 def diverged(dataset: xr.Dataset) -> tuple[str, ...]:
-    """Return the names of the runs of a sweep that diverged.
+    """Return the names of the diverged runs of a sweep.
 
     Args:
-        dataset: A stored training sweep with the variable `diverged_at` (an epoch, or -1).
+        dataset: Stored training sweep with the variable `diverged_at` (an epoch, or -1).
 
     Returns:
         One name per run, such as `"recipe=L2(0.1), seed=0, draw=3"`, in the order of the dataset.
@@ -39,17 +39,17 @@ def diverged(dataset: xr.Dataset) -> tuple[str, ...]:
 
 
 def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
-    """Replace every figure of a diverged run by NaN, from the epoch on at which it diverged.
+    """Replace all numbers of a diverged run by NaN, from the epoch at which it diverged.
 
-    The accuracy of a diverged model is a finite number that means nothing. Blanked, the run is refused and named by
-    every statistic.
+    A diverged model still has an accuracy, a finite number without meaning. With NaN instead, every statistic raises an
+    error that names the run.
 
     Args:
-        dataset: A stored training sweep with the variable `diverged_at` (an epoch, or -1). Variables
-            without an `epoch` dimension are taken to be measured at the end.
+        dataset: Stored training sweep with the variable `diverged_at` (an epoch, or -1). Variables without an `epoch`
+            dimension are assumed to be measured after the last epoch.
 
     Returns:
-        The dataset with floating-point variables blanked; the others are as they were.
+        The dataset with NaN in its floating-point variables; other variables are unchanged.
 
     Raises:
         ValueError: If the dataset has no `diverged_at`.
@@ -72,10 +72,10 @@ def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def named(flags: xr.DataArray) -> tuple[str, ...]:
-    """Return the names of the true entries of a boolean array, by their labels along every dimension.
+    """Return the names of the true entries of a boolean array, made from their labels along every dimension.
 
     Args:
-        flags: A boolean array; a dimension without labels is named by position.
+        flags: Boolean array. A dimension without labels is named by position.
 
     Returns:
         One name per entry, such as `"draw=3, seed=0"`.
@@ -91,7 +91,7 @@ def named(flags: xr.DataArray) -> tuple[str, ...]:
 
 
 def finite(values: xr.DataArray) -> xr.DataArray:
-    """Return whether each entry is a finite number.
+    """Check which entries are finite.
 
     Args:
         values: Any numbers.
@@ -112,13 +112,13 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
 
     Args:
         values: One number per run.
-        over: Dimensions to average over, the outermost unit first.
+        over: Dimensions to average over, outermost unit first.
 
     Returns:
-        A dimension of `values`: `"draw"` when there are several draws, `"seed"` when there is one.
+        A dimension of `values`: `"draw"` if there are several draws, `"seed"` if there is one.
 
     Raises:
-        ValueError: If `values` has none of these dimensions, or a longer one that is not among them.
+        ValueError: If `values` has none of these dimensions, or another dimension with more than one entry.
 
     Example:
         >>> unit(xr.DataArray(np.zeros((4, 3)), dims=("draw", "seed")))
@@ -129,32 +129,33 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
     present = [dim for dim in over if dim in values.dims]
     if not present:
         raise ValueError(
-            f"no dimension to average over: got dimensions {values.dims}, expected at least one of "
-            f"{tuple(over)}; name the dimensions with over=(...)"
+            f"the values have dimensions {values.dims}, of which none is averaged over; expected at least one of "
+            f"{tuple(over)}. Name the dimensions to average over with over=(...)"
         )
     left = [dim for dim in values.dims if dim not in over and values.sizes[dim] > 1]
     if left:
         raise ValueError(
-            f"dimension {left[0]!r} has {values.sizes[left[0]]} entries and is not averaged: got dimensions "
-            f"{values.dims}, expected only {tuple(over)}; select one entry first, e.g. .isel({left[0]}=-1)"
+            f"dimension {left[0]!r} has {values.sizes[left[0]]} entries and is not averaged over: the values have "
+            f"dimensions {values.dims}; expected only {tuple(over)}. Select one entry first, e.g. .isel({left[0]}=-1)"
         )
     return str(next((dim for dim in present if values.sizes[dim] > 1), present[0]))
 
 
 def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: bool = False) -> xr.DataArray:
-    """Average the runs inside each unit: one number per draw (or a seed, if there is one draw).
+    """Average the runs of each unit, to one number per draw (or per seed if there is one draw).
 
     Args:
         values: One number per run.
-        over: Dimensions to average over, the outermost unit first.
-        drop: Leave lanes that are not finite out instead of refusing them. Whoever asks for it also
-            reports their names (`named(~finite(values))`).
+        over: Dimensions to average over, outermost unit first.
+        drop: Whether to drop runs that are not finite instead of raising an error. The caller must then report their
+            names (`named(~finite(values))`).
 
     Returns:
-        Float64 numbers along one dimension; units in which no lane is left are gone.
+        Float64 numbers along one dimension. Units without a finite run are dropped.
 
     Raises:
-        ValueError: For a lane that is not finite, naming it; if no lane is left; and as `unit` does.
+        ValueError: If a run is not finite (the error names it), if no run is left, or for the same reasons as in
+            `unit`.
 
     Example:
         >>> per_unit(xr.DataArray([[1.0, 3.0], [5.0, 7.0]], dims=("draw", "seed"))).values
@@ -169,27 +170,27 @@ def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: boo
     means = lanes.where(~bad).mean(inner, skipna=True) if inner else lanes.where(~bad)
     means = means.dropna(along)
     if means.size == 0:
-        raise ValueError(f"no finite lane is left of {bad.size}: got only diverged ones, expected at least one")
+        raise ValueError(f"all {bad.size} runs diverged; expected at least one finite run")
     return means
 
 
 def differences(
     a: xr.DataArray, b: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop_diverged: bool = False
 ) -> xr.DataArray:
-    """Compute the paired differences a − b, one per unit: the numbers behind every comparison.
+    """Compute the paired differences a − b, one per unit, on which every comparison is based.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.
-        b: The other side.
-        over: Dimensions to average over, the outermost unit first.
-        drop_diverged: Whether to leave out the pairs in which a side is not finite, instead of refusing them.
+        b: Baseline, with the same labels.
+        over: Dimensions to average over, outermost unit first.
+        drop_diverged: Whether to drop pairs in which a or b is not finite instead of raising an error.
 
     Returns:
         Float64 differences along the unit's dimension. Differences within rounding (4 ulp of float32)
         are exactly 0.
 
     Raises:
-        ValueError: If the sides have different labels or dimensions; for lanes that are not finite.
+        ValueError: If a and b have different labels or dimensions, or a run is not finite.
 
     Example:
         >>> a = xr.DataArray([[0.9, 0.7], [0.8, 0.8]], dims=("draw", "seed"))
@@ -206,17 +207,17 @@ def differences(
 
 
 def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
-    """Return the names of the runs that `differences` leaves out with `drop_diverged`.
+    """Return the names of the runs that `differences` drops with `drop_diverged`.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.
-        b: The other side.
+        b: Baseline, with the same labels.
 
     Returns:
-        One name per pair in which a side is not finite.
+        One name per pair in which a or b is not finite.
 
     Raises:
-        ValueError: If the sides have different labels or dimensions.
+        ValueError: If a and b have different labels or dimensions.
 
     Example:
         >>> left_out(xr.DataArray([1.0, np.nan], dims="draw"), xr.DataArray([1.0, 1.0], dims="draw"))
@@ -227,13 +228,13 @@ def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
 
 
 def refuse(bad: xr.DataArray) -> None:
-    """Raise if there are runs that cannot be averaged, naming the first few.
+    """Raise if a run is not finite, naming the first few of them.
 
     Args:
-        bad: True where a lane is not finite.
+        bad: True for each run that is not finite.
 
     Raises:
-        ValueError: If any is.
+        ValueError: If any entry is true.
 
     Example:
         >>> refuse(xr.DataArray([False, False], dims="draw"))
@@ -242,16 +243,16 @@ def refuse(bad: xr.DataArray) -> None:
     if names:
         shown = "; ".join(names[:5]) + (" …" if len(names) > 5 else "")
         raise ValueError(
-            f"{len(names)} of {bad.size} lanes are not finite: {shown}. Expected finite numbers, because a "
-            f"diverged lane has no mean: report it, or leave it out with drop_diverged=True where there is one"
+            f"{len(names)} of {bad.size} runs are not finite: {shown}. Expected finite numbers, because a "
+            f"diverged run has no mean: report the run, or drop it with drop_diverged=True if the function has it"
         )
 
 
 def _diverged_at(dataset: xr.Dataset) -> xr.DataArray:
     if "diverged_at" not in dataset:
         raise ValueError(
-            f"the dataset has no variable 'diverged_at': got {sorted(map(str, dataset.data_vars))}, expected "
-            f"a training sweep, which stores the epoch at which each lane diverged (-1 if it did not)"
+            f"the dataset has no variable 'diverged_at': it has {sorted(map(str, dataset.data_vars))}; expected "
+            f"a training sweep, which stores the epoch at which each run diverged (-1 if it did not)"
         )
     return dataset["diverged_at"]
 
@@ -259,13 +260,13 @@ def _diverged_at(dataset: xr.Dataset) -> xr.DataArray:
 def _aligned(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     if set(a.dims) != set(b.dims):
         raise ValueError(
-            f"the sides of a paired comparison differ in their dimensions: got {a.dims} and {b.dims}, "
-            f"expected the same draws and seeds on both; select one recipe and one epoch on each side"
+            f"a and b of a paired comparison have different dimensions, {a.dims} and {b.dims}; "
+            f"expected the same draws and seeds in both. Select one recipe and one epoch of each"
         )
     try:
         return xr.align(a.astype(np.float64), b.astype(np.float64).transpose(*a.dims), join="exact")
     except ValueError as error:
         raise ValueError(
-            f"the sides of a paired comparison were not run on the same lanes: got {dict(a.sizes)} and "
-            f"{dict(b.sizes)} with labels that differ, expected the same draws and seeds on both ({error})"
+            f"a and b of a paired comparison have different runs: sizes {dict(a.sizes)} and "
+            f"{dict(b.sizes)} with different labels; expected the same draws and seeds in both ({error})"
         ) from error

@@ -1,4 +1,4 @@
-"""Many comparisons at once: p-values adjusted for how many claims were looked at."""
+"""P-values adjusted for multiple comparisons."""
 
 import numpy as np
 import xarray as xr
@@ -6,16 +6,16 @@ from scipy import stats as scipy_stats
 
 
 def holm(p: xr.DataArray) -> xr.DataArray:
-    """Adjust the p-values of a few claims, so that the chance of any false one stays at the level.
+    """Adjust p-values by Holm's method, which limits the probability of even one false claim (family-wise error).
 
     Args:
-        p: p-values, any dimensions; all of them belong to one family.
+        p: p-values of one family of tests, of any shape.
 
     Returns:
-        Adjusted p-values with the same labels: claim what is below 0.05.
+        Adjusted p-values with the same labels. Claims with a value below 0.05 are significant at 5 %.
 
     Raises:
-        ValueError: For numbers outside 0…1.
+        ValueError: If a number is not between 0 and 1.
 
     Example:
         >>> holm(xr.DataArray([0.01, 0.04, 0.03], dims="recipe")).values
@@ -32,16 +32,16 @@ def holm(p: xr.DataArray) -> xr.DataArray:
 
 
 def benjamini_hochberg(p: xr.DataArray) -> xr.DataArray:
-    """Adjust the p-values of a whole sweep, so that the share of false ones among the claims stays small.
+    """Adjust p-values by Benjamini and Hochberg's method, which limits the false discovery rate.
 
     Args:
-        p: p-values, any dimensions; all of them belong to one family.
+        p: p-values of one family of tests, of any shape.
 
     Returns:
-        Adjusted p-values with the same labels: of those below 0.05, about 5 % are false.
+        Adjusted p-values with the same labels. Among the claims with a value below 0.05, about 5 % are false.
 
     Raises:
-        ValueError: For numbers outside 0…1.
+        ValueError: If a number is not between 0 and 1.
 
     Example:
         >>> benjamini_hochberg(xr.DataArray([0.01, 0.04, 0.03], dims="recipe")).values
@@ -56,5 +56,5 @@ def benjamini_hochberg(p: xr.DataArray) -> xr.DataArray:
 def _probabilities(p: xr.DataArray) -> np.ndarray:
     flat = p.values.astype(np.float64).ravel()
     if not ((flat >= 0) & (flat <= 1)).all():
-        raise ValueError(f"p-values: got {flat.tolist()}, expected numbers from 0 to 1")
+        raise ValueError(f"the p-values are {flat.tolist()}; expected numbers from 0 to 1")
     return flat

@@ -1,4 +1,4 @@
-"""Number of draws needed for an interval of a given width."""
+"""Number of draws needed to detect a difference."""
 
 from collections.abc import Callable
 from math import ceil, sqrt
@@ -8,19 +8,19 @@ from scipy import stats as scipy_stats
 
 
 def draws_for_mean(effect: float, sd: float, *, alpha: float = 0.05, power: float = 0.95) -> int:
-    """Compute the number of draws with which a paired t-test detects a mean difference.
+    """Compute the number of draws that a paired t-test needs to detect a mean difference.
 
     Args:
-        effect: The mean difference worth detecting.
-        sd: Standard deviation of the paired differences, e.g. `paired(...).sd` of a pilot.
-        alpha: Level of the two-sided test.
-        power: Probability of detecting the effect if it is there.
+        effect: Smallest mean difference worth detecting.
+        sd: Standard deviation of the paired differences, e.g. `paired(...).sd` of a pilot run.
+        alpha: Significance level of the two-sided test.
+        power: Probability of detecting the effect if it exists.
 
     Returns:
-        The smallest sufficient number.
+        The smallest number of draws with that power.
 
     Raises:
-        ValueError: For an effect of 0 or an sd that is not positive, or probabilities outside (0, 1).
+        ValueError: If the effect is 0, the sd is not positive, or a probability is not between 0 and 1.
 
     Example:
         >>> draws_for_mean(0.5, 1.0, power=0.8)
@@ -30,7 +30,7 @@ def draws_for_mean(effect: float, sd: float, *, alpha: float = 0.05, power: floa
     """
     _check_probabilities(alpha, power)
     if not (effect and sd > 0 and np.isfinite([effect, sd]).all()):
-        raise ValueError(f"effect, sd: got {effect} and {sd}, expected an effect other than 0 and a positive sd")
+        raise ValueError(f"effect and sd are {effect} and {sd}; expected a nonzero effect and a positive sd")
     size = abs(effect) / sd
 
     def enough(n: int) -> bool:
@@ -43,22 +43,22 @@ def draws_for_mean(effect: float, sd: float, *, alpha: float = 0.05, power: floa
 
 
 def draws_for_probability(probability: float = 0.75, *, alpha: float = 0.05, power: float = 0.95) -> int:
-    """Compute the number of draws that distinguish a probability of outperforming from one half.
+    """Compute the number of draws needed to distinguish a probability of outperforming from one half.
 
-    Noether's approximation for the one-sided test, as used for learning algorithms: 29 draws for 0.75 at
-    5 % and 5 %. `outperforms` asks for more certainty (both ends of its interval): with those 29 draws it
-    calls a probability of 0.75 significant in 83 % of the cases.
+    Uses Noether's approximation for the one-sided test, as is common when comparing learning algorithms. It gives 29
+    draws for a probability of 0.75 at alpha = 5 % and power = 95 %. `outperforms` is stricter, because it uses a
+    two-sided interval. With 29 draws it calls a probability of 0.75 significant in 83 % of cases.
 
     Args:
-        probability: Of outperforming that is worth detecting, not one half.
-        alpha: Level of the one-sided test.
-        power: Probability of detecting it.
+        probability: Probability of outperforming worth detecting, other than one half.
+        alpha: Significance level of the one-sided test.
+        power: Probability of detecting the difference if it exists.
 
     Returns:
         The number of draws.
 
     Raises:
-        ValueError: For a probability of one half, or probabilities outside (0, 1).
+        ValueError: If the probability is one half, or a probability is not between 0 and 1.
 
     Example:
         >>> draws_for_probability(0.75)
@@ -68,7 +68,7 @@ def draws_for_probability(probability: float = 0.75, *, alpha: float = 0.05, pow
     """
     _check_probabilities(alpha, power, probability)
     if probability == 0.5:
-        raise ValueError("probability: got 0.5, which is no difference; expected e.g. 0.75")
+        raise ValueError("probability is 0.5, which means no difference; expected another number, e.g. 0.75")
     z = scipy_stats.norm.ppf(1 - alpha) + scipy_stats.norm.ppf(power)
     return ceil(z**2 / (6 * (probability - 0.5) ** 2))
 
@@ -86,4 +86,4 @@ def _smallest(enough: Callable[[int], bool], start: int) -> int:
 
 def _check_probabilities(*values: float) -> None:
     if not all(0 < value < 1 for value in values):
-        raise ValueError(f"alpha, power, probability: got {values}, expected numbers between 0 and 1")
+        raise ValueError(f"alpha, power and probability are {values}; expected numbers between 0 and 1")

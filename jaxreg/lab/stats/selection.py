@@ -1,4 +1,4 @@
-"""Selection of a strength on validation data, with the test data read once."""
+"""Selection of a strength on validation data, so that test data is read only once."""
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -17,12 +17,12 @@ class OneStandardError:
 
     Attributes:
         strength: The strongest strength within one standard error of the best.
-        label: Its label along the dimension, e.g. the recipe.
+        label: Label of that strength along the dimension, e.g. the recipe.
         best: The strength with the best mean.
-        best_mean: That mean.
-        standard_error: Of that mean, over the units.
+        best_mean: Mean at the strength `best`.
+        standard_error: Standard error of `best_mean` across units.
         n: Number of units.
-        diverged: Names of the lanes that are not finite; a strength with such a lane cannot be chosen.
+        diverged: Names of the runs that are not finite. A strength with such a run cannot be chosen.
     """
 
     strength: float
@@ -37,19 +37,20 @@ class OneStandardError:
 def one_standard_error(
     values: xr.DataArray, over: Sequence[Hashable] = OVER, *, lower_is_better: bool = False
 ) -> OneStandardError:
-    """Choose the strongest strength whose mean is within one standard error of the best one.
+    """Choose the strongest strength whose mean is within one standard error of the best mean.
 
     Args:
-        values: One number per run on validation data, with a coordinate `strength` along one dimension
-            (NaN counts as 0); larger is simpler.
-        over: Dimensions to average over, the outermost unit first.
-        lower_is_better: Whether less is better, as for a loss.
+        values: One number per run on validation data, with a coordinate `strength` along one dimension. NaN counts as
+            strength 0. A larger strength must mean a simpler model.
+        over: Dimensions to average over, outermost unit first.
+        lower_is_better: Whether lower values are better, as for a loss.
 
     Returns:
         A `OneStandardError`.
 
     Raises:
-        ValueError: Without the coordinate, with one unit only, or if every strength has diverged lanes.
+        ValueError: If the coordinate `strength` is missing, there is only one unit, or every strength has a diverged
+            run.
 
     Example:
         >>> loss = xr.DataArray(
@@ -65,12 +66,15 @@ def one_standard_error(
     dim, strength = _strengths(values)
     usable = np.flatnonzero(finite(values).all([d for d in values.dims if d != dim]).values)
     if not usable.size:
-        raise ValueError(f"every strength has lanes that are not finite: {'; '.join(named(~finite(values))[:5])}")
+        raise ValueError(
+            f"every strength has runs that are not finite, such as {'; '.join(named(~finite(values))[:5])}; expected "
+            "at least one strength whose runs are all finite"
+        )
     means, errors = [], []
     for place in usable:
         units = per_unit(values.isel({dim: place}), over)
         if units.size < 2:
-            raise ValueError(f"a standard error needs at least 2 draws: got {dict(values.sizes)}")
+            raise ValueError(f"a standard error needs at least 2 draws; the values have sizes {dict(values.sizes)}")
         means.append(float(units.mean()))
         errors.append(float(units.std(ddof=1)) / np.sqrt(units.size))
     score = -np.array(means) if lower_is_better else np.array(means)
@@ -91,18 +95,18 @@ def one_standard_error(
 
 @dataclass(frozen=True, eq=False)
 class NestedChoice:
-    """Result of `nested_choice`: the choices, and their test figures.
+    """Result of `nested_choice`: the choice for each draw, and its test values.
 
     Attributes:
-        chosen: The label chosen on each unit's validation data, along the unit's dimension.
-        test: The test figures of what was chosen, one per run: ready for `paired` against a baseline.
-        tally: How often each label was chosen, most often first.
-        mean: Mean of `test` over the units; NaN if a chosen lane is not finite on the test data.
-        best_of_grid: Mean test figure of the entry that is best on the test data itself. Nobody can
-            achieve it without looking; it is here to be shown as what it is.
-        best_of_grid_label: The label of that entry.
-        diverged: Names of the validation lanes that are not finite; on a unit with such a lane that
-            entry is not chosen.
+        chosen: Label chosen on the validation data of each unit, along the unit's dimension.
+        test: Test values of the chosen entries, one per run. Compare them with a baseline by `paired`.
+        tally: Number of times each label was chosen, the most frequent first.
+        mean: Mean of `test` across units; NaN if a chosen run is not finite on the test data.
+        best_of_grid: Mean test value of the entry that is best on the test data itself. It is too optimistic, because
+            choosing this entry needs the test data.
+        best_of_grid_label: Label of that entry.
+        diverged: Names of the validation runs that are not finite. An entry is not chosen for a unit in which it has
+            such a run.
     """
 
     chosen: xr.DataArray
@@ -130,21 +134,21 @@ def nested_choice(
     *,
     lower_is_better: bool = False,
 ) -> NestedChoice:
-    """Choose the strength inside each draw on validation data, then read the test data once.
+    """Choose a strength on the validation data of each draw, and return its test values.
 
     The seeds of a draw are averaged before the choice. A tie goes to the stronger strength.
 
     Args:
         validation: One number per run, with a coordinate `strength` along one dimension (NaN counts as 0).
-        test: The same lanes on test data.
-        over: Dimensions that hold runs, the outermost unit first.
-        lower_is_better: Whether less is better, as for a loss.
+        test: The same runs on test data.
+        over: Dimensions that hold runs, outermost unit first.
+        lower_is_better: Whether lower values are better, as for a loss.
 
     Returns:
         A `NestedChoice`.
 
     Raises:
-        ValueError: Without the coordinate, for labels that differ, or if on some unit every entry diverged.
+        ValueError: If the coordinate `strength` is missing, the labels differ, or all entries of a unit diverged.
 
     Example:
         >>> grid = {"strength": [0.0, 0.01], "draw": [0, 1]}
@@ -161,8 +165,8 @@ def nested_choice(
         validation, test = xr.align(validation, test, join="exact")
     except ValueError as error:
         raise ValueError(
-            f"validation and test are not of the same lanes: got {dict(validation.sizes)} and "
-            f"{dict(test.sizes)} with labels that differ, expected the same ({error})"
+            f"validation and test have different runs: sizes {dict(validation.sizes)} and "
+            f"{dict(test.sizes)} with different labels; expected the same runs in both ({error})"
         ) from error
     along = unit(validation.isel({dim: 0}), over)
     inner = [d for d in validation.dims if d not in (dim, along)]
@@ -191,7 +195,7 @@ def _best(mean: xr.DataArray, strength: np.ndarray, lower_is_better: bool) -> np
     usable = np.isfinite(mean.values)
     if not usable.any(axis=1).all():
         raise ValueError(
-            f"nothing to choose from: every entry has lanes that are not finite on "
+            f"no strength can be chosen, because every strength has runs that are not finite on "
             f"{'; '.join(named(~finite(mean).any(str(mean.dims[1])))[:5])}"
         )
     score = np.where(usable, -mean.values if lower_is_better else mean.values, -np.inf)
@@ -203,7 +207,7 @@ def _best(mean: xr.DataArray, strength: np.ndarray, lower_is_better: bool) -> np
 def _strengths(values: xr.DataArray) -> tuple[str, np.ndarray]:
     if "strength" not in values.coords or values["strength"].ndim != 1:
         raise ValueError(
-            f"choosing a strength needs a coordinate 'strength' along one dimension: got dimensions "
+            f"choosing a strength needs a coordinate 'strength' along one dimension; the values have dimensions "
             f"{values.dims} and coordinates {list(map(str, values.coords))}"
         )
     strength = np.nan_to_num(values["strength"].values.astype(np.float64), nan=0.0)

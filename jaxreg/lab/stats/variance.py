@@ -1,4 +1,4 @@
-"""Variance between runs, split into that of draws and that of seeds."""
+"""Variance between runs, split into the variance between draws and between seeds."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class VarianceSplit:
     Attributes:
         draw: Variance between draws of the data.
         seed: Variance between seeds of the initialisation.
-        residual: What is left: how differently the seeds fare on different draws.
+        residual: Remaining variance: the interaction of draws and seeds.
         n_draws: Number of draws.
         n_seeds: Number of seeds.
     """
@@ -28,18 +28,18 @@ class VarianceSplit:
 
     @property
     def total(self) -> float:
-        """Variance of one lane with a fresh draw and a fresh seed."""
+        """Variance of one run with a new draw and a new seed."""
         return self.draw + self.seed + self.residual
 
 
 def variance_split(values: xr.DataArray, *, draw: str = "draw", seed: str = "seed") -> VarianceSplit:
-    """Split the variance of runs into draw, seed and residual: two-way random effects, one run per cell.
+    """Split the variance of runs into draw, seed and residual, by two-way random effects with one run per cell.
 
-    y = mean + draw effect + seed effect + residual, estimated from the mean squares of the two-way table.
-    A variance that comes out negative, as one near 0 does half of the time, is given as 0.
+    The model is y = mean + draw effect + seed effect + residual, estimated from the mean squares of the two-way table.
+    A negative estimate is replaced by 0. If the true variance is near 0, about half of all estimates are negative.
 
     Args:
-        values: One number per run, over draws and seeds that are fully crossed.
+        values: One number per run, for every combination of draw and seed.
         draw: Name of the dimension of draws.
         seed: Name of the dimension of seeds.
 
@@ -47,7 +47,7 @@ def variance_split(values: xr.DataArray, *, draw: str = "draw", seed: str = "see
         A `VarianceSplit`.
 
     Raises:
-        ValueError: For other dimensions, fewer than two draws or seeds, or a lane that is not finite.
+        ValueError: If there are other dimensions, fewer than two draws or seeds, or a run that is not finite.
 
     Example:
         >>> by_draw = xr.DataArray([1.0, 2.0, 3.0], dims="draw")
@@ -60,8 +60,8 @@ def variance_split(values: xr.DataArray, *, draw: str = "draw", seed: str = "see
     lanes = values.squeeze([dim for dim in values.dims if dim not in (draw, seed) and values.sizes[dim] == 1])
     if set(lanes.dims) != {draw, seed} or min(lanes.shape) < 2:
         raise ValueError(
-            f"a split of the variance needs at least 2 draws crossed with 2 seeds: got {dict(values.sizes)}, "
-            f"expected only {draw!r} and {seed!r}; select one recipe and one epoch first"
+            f"variance_split got values of sizes {dict(values.sizes)}; expected only {draw!r} and {seed!r}, with at "
+            f"least 2 entries each. Select one recipe and one epoch first"
         )
     refuse(~finite(lanes))
     table = lanes.transpose(draw, seed).values.astype(np.float64)

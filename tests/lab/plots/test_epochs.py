@@ -122,7 +122,7 @@ def test_one_colour_a_kernel(ax):
             assert (line.get_color(), line.get_linestyle()) == (colour, dashes)
     assert ax.get_ylabel() == "Frobenius norm (weight units)"
     assert ax.get_ylim()[0] == 0
-    with pytest.raises(ValueError, match=r"no weight norms to draw: got variables \['test_loss'\]"):
+    with pytest.raises(ValueError, match=r"weight_norms got a sweep with the variables \['test_loss'\]"):
         epochs.weight_norms(ax, sweep[["test_loss"]])
 
 
@@ -141,13 +141,13 @@ def test_violation_has_its_zero_line_and_shows_a_flat_zero_as_one(ax, scale):
 
 
 def test_the_legend_says_what_stands_for_the_lanes(ax):
-    for n, words in ((1, ""), (8, "mean and each of 8 lanes"), (10_000, "mean and middle 80 % of 10,000 lanes")):
+    for n, words in ((1, ""), (8, "mean and each of 8 runs"), (10_000, "mean and middle 80 % of 10,000 runs")):
         epochs.curve(ax, lanes(n), colour=theme.BLUE, label=str(n))
         assert ax.get_legend().get_title().get_text() == words
 
 
 def test_values_without_epochs_are_refused(ax):
-    with pytest.raises(ValueError, match=r"needs a value per epoch: got dimensions \('draw', 'seed'\)"):
+    with pytest.raises(ValueError, match=r"the values have dimensions \('draw', 'seed'\); expected 'epoch'"):
         epochs.curve(ax, lanes(3).isel(epoch=-1), colour=theme.BLUE, label="test")
 
 

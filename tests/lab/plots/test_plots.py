@@ -67,7 +67,7 @@ def test_data_that_are_not_two_classes_in_the_plane_are_refused(ax):
         plots.data(ax, np.zeros((4, 3)), np.zeros(4))
     with pytest.raises(ValueError, match=r"expected \(n, 2\) and \(n,\)"):
         plots.data(ax, np.zeros((4, 2)), np.zeros(3))
-    with pytest.raises(ValueError, match=r"labels: got \[0, 2\], expected 0 and 1"):
+    with pytest.raises(ValueError, match=r"the labels are \[0, 2\]; expected only 0 and 1"):
         plots.data(ax, np.zeros((2, 2)), [0, 2])
 
 
@@ -94,7 +94,7 @@ def test_a_surface_without_a_boundary_has_no_line(ax, level):
 def test_a_surface_that_does_not_fit_or_is_no_probability_is_refused(ax):
     with pytest.raises(ValueError, match=r"expected shape \(rows, columns\) = \(2, 3\)"):
         plots.decision_surface(ax, [0, 1, 2], [0, 1], np.zeros((3, 2)))
-    with pytest.raises(ValueError, match="2 of 4 predictions are not probabilities"):
+    with pytest.raises(ValueError, match="2 of 4 predictions are no probabilities"):
         plots.decision_surface(ax, [0, 1], [0, 1], [[0.1, np.nan], [1.5, 0.2]])
 
 
@@ -124,9 +124,9 @@ def test_exact_zeros_are_said_and_not_drawn(ax):
 
 
 def test_weights_of_a_diverged_model_are_refused(ax):
-    with pytest.raises(ValueError, match="weights 'after': got 2 weights of which 1 are not finite"):
+    with pytest.raises(ValueError, match="weights 'after' has 2 weights, of which 1 are not finite"):
         plots.weight_histograms(ax, [1.0], [1.0, np.nan])
-    with pytest.raises(ValueError, match="weights 'before': got 0 weights"):
+    with pytest.raises(ValueError, match="weights 'before' has 0 weights"):
         plots.weight_histograms(ax, [], [1.0])
 
 
@@ -175,9 +175,9 @@ def test_pairs_left_out_are_counted(ax):
 
 def test_differences_of_another_comparison_are_refused(ax):
     a, b = sides(30)
-    with pytest.raises(ValueError, match="expected both of the same comparison"):
+    with pytest.raises(ValueError, match="differences and result of the same comparison"):
         plots.paired_differences(ax, stats.differences(*sides(30, key=1)), stats.paired(a, b))
-    with pytest.raises(ValueError, match="expected both of the same comparison"):
+    with pytest.raises(ValueError, match="differences and result of the same comparison"):
         plots.paired_differences(ax, stats.differences(a, b), stats.paired(a, b), lower_is_better=True)
 
 
@@ -236,7 +236,9 @@ def test_labels_of_a_forest_plot_do_not_run_into_each_other(ax, scale):
 
 
 def test_a_forest_plot_of_other_shapes_is_refused(ax):
-    with pytest.raises(ValueError, match=r"changes of shape \(4, 3\) and 0 rows for 2 labels; expected shape \(2, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"changes of shape \(4, 3\) and 0 rows for 2 labels; expected changes of shape \(2, 3\)"
+    ):
         plots.forest(ax, ["a", "b"], CHANGES)
     with pytest.raises(ValueError, match="and 1 rows for 4 labels"):
         plots.forest(ax, list("abcd"), CHANGES, rows=[0])

@@ -76,9 +76,9 @@ def test_a_grid_where_all_diverged_is_drawn_as_that(ax):
 
 def test_what_is_no_grid_is_refused(ax):
     values = grid([0.0, 1e-3], [0.0, 1e-2])
-    with pytest.raises(ValueError, match="needs the dimensions 'l1' and 'rate'"):
+    with pytest.raises(ValueError, match="expected 'l1' and 'rate' among them"):
         strength_grid.heat_map(ax, values, "l1", "rate")
-    with pytest.raises(ValueError, match="an epoch selected"):
+    with pytest.raises(ValueError, match="Select an epoch first"):
         strength_grid.heat_map(ax, values.expand_dims(epoch=3), "l1", "l2")
-    with pytest.raises(ValueError, match=r"chosen: got \(0.5, 0.0\), which is not in the grid"):
+    with pytest.raises(ValueError, match=r"chosen is \(0.5, 0.0\); expected a pair"):
         strength_grid.heat_map(ax, values, "l1", "l2", chosen=(0.5, 0.0))

@@ -113,9 +113,9 @@ def test_the_chosen_strength_is_marked_where_it_is(ax):
     np.testing.assert_allclose(labelled(ax, "chosen: 0.001").get_xdata(), 0.001)
     strengths.strength_path(ax, values, values, chosen=0)
     np.testing.assert_allclose(labelled(ax, "chosen: 0").get_xdata(), 1e-5)
-    with pytest.raises(ValueError, match=r"got 0.5, .*one of \[0.0001, 0.001, 0.01, 0.1\] or 0"):
+    with pytest.raises(ValueError, match=r"chosen is 0.5, .*one of \[0.0001, 0.001, 0.01, 0.1\] or 0"):
         strengths.strength_path(ax, values, values, chosen=0.5)
-    with pytest.raises(ValueError, match="chosen: got 0,"):
+    with pytest.raises(ValueError, match="chosen is 0,"):
         strengths.strength_path(ax, values[1:], values[1:], chosen=0)
 
 
@@ -158,11 +158,11 @@ def test_what_is_no_path_is_refused(ax):
     mixed = good.assign_coords(method=("recipe", ["none", "L1", "L1", "L2", "L2"]))
     cases = {
         "needs a coordinate 'strength'": good.drop_vars("strength"),
-        r"select an epoch first": good.expand_dims(epoch=3),
+        r"Select an epoch first": good.expand_dims(epoch=3),
         r"methods \['L1', 'L2'\]": mixed,
         r"each strength once": path(3, strength=[0.1, 0.1]),
         r"each strength once.*": path(3, strength=[np.nan, 0.0, 0.1]),
-        "not negative": path(3, strength=[-1.0, 0.1]),
+        "at least 0": path(3, strength=[-1.0, 0.1]),
     }
     for message, values in cases.items():
         with pytest.raises(ValueError, match=message):

@@ -83,7 +83,7 @@ def test_a_long_legend_stands_clear_of_the_axes_at_any_size(height):
         for i in range(5):
             ax.plot([0, 1], [0, i], label=f"recipe {i}")
         ax.set_xlabel("epoch")
-        theme.legend(ax, "mean and middle 80 % of 64 lanes")
+        theme.legend(ax, "mean and middle 80 % of 64 runs")
         figure.draw_without_rendering()
     box = ax.get_legend().get_window_extent()
     assert box.y1 < ax.xaxis.label.get_window_extent().y0 + 2

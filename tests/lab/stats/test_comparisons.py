@@ -115,7 +115,7 @@ def test_diverged_lanes_are_refused_by_name_or_left_out_and_named():
     b[4, 1], b[7, :] = np.nan, np.inf
     functions = (stats.paired, stats.outperforms, stats.wilcoxon)
     for function in functions:
-        with pytest.raises(ValueError, match="3 of 20 lanes are not finite: draw=4, seed=1; draw=7, seed=0"):
+        with pytest.raises(ValueError, match="3 of 20 runs are not finite: draw=4, seed=1; draw=7, seed=0"):
             function(a, b)
     result = stats.paired(a, b, drop_diverged=True)
     assert result.n == 9
@@ -136,7 +136,7 @@ def test_of_lanes_that_all_diverged_nothing_is_known_and_all_are_named():
     assert (share.n, share.verdict, share.diverged) == (0, "not significantly better", found.diverged)
     assert stats.wilcoxon(a * np.nan, b, drop_diverged=True) == 1.0
     for function in (stats.paired, stats.outperforms, stats.wilcoxon):
-        with pytest.raises(ValueError, match="6 of 6 lanes are not finite"):
+        with pytest.raises(ValueError, match="6 of 6 runs are not finite"):
             function(a * np.nan, b)
 
 
@@ -256,5 +256,5 @@ def test_nadeau_bengio_at_its_edges():
     with pytest.raises(ValueError, match="at least 2"):
         stats.nadeau_bengio(a.isel(draw=[0]), a.isel(draw=[0]), n_train=30, n_test=70)
     for rows in ({"n_train": 0, "n_test": 70}, {"n_train": 30, "n_test": 0}):
-        with pytest.raises(ValueError, match="expected the rows of a split"):
+        with pytest.raises(ValueError, match="expected the number of training and of test rows"):
             stats.nadeau_bengio(a, a, **rows)

@@ -42,7 +42,7 @@ def test_other_dimensions_are_refused_by_name_unless_they_hold_one_entry():
     assert lanes.per_unit(values.expand_dims(epoch=1)).sizes == {"draw": 5}
     with pytest.raises(ValueError, match=r"'epoch' has 2 entries.*\.isel\(epoch=-1\)"):
         lanes.per_unit(values.expand_dims(epoch=2))
-    with pytest.raises(ValueError, match="no dimension to average over"):
+    with pytest.raises(ValueError, match="of which none is averaged over"):
         lanes.per_unit(values, over=("fold",))
 
 
@@ -51,17 +51,17 @@ def test_a_lane_that_is_not_finite_is_named_and_refused_or_left_out(bad):
     values = sweep(4, 2)
     values[1, 0] = bad
     values[2, :] = bad
-    with pytest.raises(ValueError, match=r"3 of 8 lanes.*draw=11, seed=10; draw=12, seed=10; draw=12, seed=11"):
+    with pytest.raises(ValueError, match=r"3 of 8 runs.*draw=11, seed=10; draw=12, seed=10; draw=12, seed=11"):
         lanes.per_unit(values)
     kept = lanes.per_unit(values, drop=True)
     assert kept.draw.values.tolist() == [10, 11, 13]
     np.testing.assert_allclose(kept.values[1], values.values[1, 1])
-    with pytest.raises(ValueError, match="no finite lane is left of 8"):
+    with pytest.raises(ValueError, match="all 8 runs diverged"):
         lanes.per_unit(values * np.nan, drop=True)
 
 
 def test_a_long_list_of_diverged_lanes_is_cut_in_the_message_but_counted():
-    with pytest.raises(ValueError, match=r"60 of 60 lanes .*…") as error:
+    with pytest.raises(ValueError, match=r"60 of 60 runs .*…") as error:
         lanes.per_unit(sweep(20, 3) * np.nan)
     assert len(str(error.value)) < 400
 
@@ -102,7 +102,7 @@ def test_masking_blanks_a_lane_from_its_epoch_on_and_no_other():
 
 def test_a_dataset_without_the_variable_says_so():
     for function in (lanes.diverged, lanes.mask_diverged):
-        with pytest.raises(ValueError, match=r"no variable 'diverged_at': got \['loss'\]"):
+        with pytest.raises(ValueError, match=r"no variable 'diverged_at': it has \['loss'\]"):
             function(xr.Dataset({"loss": ("draw", [1.0])}))
 
 
@@ -124,15 +124,15 @@ def test_a_pair_counts_only_where_both_sides_are_finite():
     assert left.draw.values.tolist() == [11, 12]
     np.testing.assert_allclose(left.values, a.values[1:, 0] - b.values[1:, 0])
     assert lanes.left_out(a, b) == ("draw=10, seed=10", "draw=10, seed=11", "draw=11, seed=11", "draw=12, seed=11")
-    with pytest.raises(ValueError, match="4 of 6 lanes"):
+    with pytest.raises(ValueError, match="4 of 6 runs"):
         lanes.differences(a, b)
 
 
 def test_sides_from_other_lanes_are_refused():
     a = sweep(4, 2)
-    with pytest.raises(ValueError, match="not run on the same lanes"):
+    with pytest.raises(ValueError, match="have different runs"):
         lanes.differences(a, a.isel(draw=slice(3)))
-    with pytest.raises(ValueError, match="not run on the same lanes"):
+    with pytest.raises(ValueError, match="have different runs"):
         lanes.differences(a, a.assign_coords(draw=[0, 1, 2, 3]))
-    with pytest.raises(ValueError, match="differ in their dimensions"):
+    with pytest.raises(ValueError, match="have different dimensions"):
         lanes.differences(a, a.isel(seed=0))

@@ -51,7 +51,7 @@ def test_a_strength_with_a_diverged_lane_is_named_and_not_chosen():
     found = selection.one_standard_error(values)
     assert found.diverged == ("recipe=L2(0.001), draw=2, seed=1",)
     assert (found.strength, found.best) == (0.01, 0.01)
-    with pytest.raises(ValueError, match="every strength has lanes that are not finite"):
+    with pytest.raises(ValueError, match="every strength has runs that are not finite"):
         selection.one_standard_error(values * np.nan)
 
 
@@ -124,7 +124,7 @@ def test_an_entry_that_diverged_on_a_draw_is_not_chosen_there():
     assert found.chosen.values.tolist() == ["L2(0.001)"] * 2 + ["L2(0.01)"] + ["L2(0.001)"] * 5
     assert found.diverged == ("recipe=L2(0.001), draw=2, seed=1",)
     validation[:, 4] = np.nan
-    with pytest.raises(ValueError, match=r"nothing to choose from.*draw=4"):
+    with pytest.raises(ValueError, match=r"no strength can be chosen.*draw=4"):
         selection.nested_choice(validation, test)
 
 
@@ -139,5 +139,5 @@ def test_a_chosen_lane_that_diverged_on_the_test_data_shows():
 
 def test_with_one_draw_the_choice_is_made_per_seed_and_other_lanes_are_refused():
     assert selection.nested_choice(accuracies(1, 6), accuracies(1, 6)).chosen.dims == ("seed",)
-    with pytest.raises(ValueError, match="not of the same lanes"):
+    with pytest.raises(ValueError, match="have different runs"):
         selection.nested_choice(accuracies(), accuracies(7))

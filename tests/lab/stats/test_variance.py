@@ -51,9 +51,9 @@ def test_a_variance_is_never_negative():
 
 def test_what_cannot_be_split_is_refused():
     for values in (table([[1.0, 2.0]]), table(RATINGS).isel(seed=0), table(RATINGS).expand_dims(epoch=2)):
-        with pytest.raises(ValueError, match="at least 2 draws crossed with 2 seeds"):
+        with pytest.raises(ValueError, match="at least 2 entries each"):
             variance.variance_split(values)
-    with pytest.raises(ValueError, match="1 of 4 lanes are not finite: draw=1, seed=0"):
+    with pytest.raises(ValueError, match="1 of 4 runs are not finite: draw=1, seed=0"):
         variance.variance_split(table([[1.0, 2.0], [np.nan, 3.0]]))
 
 
@@ -102,7 +102,7 @@ def test_29_draws_for_three_in_four():
 
 
 def test_nonsense_is_refused():
-    with pytest.raises(ValueError, match=r"0\.5, which is no difference"):
+    with pytest.raises(ValueError, match=r"0\.5, which means no difference"):
         sample_size.draws_for_probability(0.5)
     for function in (
         lambda: sample_size.draws_for_probability(1.0),
@@ -111,5 +111,5 @@ def test_nonsense_is_refused():
         with pytest.raises(ValueError, match="expected numbers between 0 and 1"):
             function()
     for effect, sd in ((0.0, 1.0), (1.0, 0.0), (1.0, -1.0), (np.nan, 1.0)):
-        with pytest.raises(ValueError, match="expected an effect other than 0 and a positive sd"):
+        with pytest.raises(ValueError, match="expected a nonzero effect and a positive sd"):
             sample_size.draws_for_mean(effect, sd)
