@@ -1,4 +1,4 @@
-"""The laboratory: thousands of trainings in one compiled program, kept on disk as labelled arrays."""
+"""The laboratory: train thousands of models in one compiled program and store the results as labelled arrays."""
 
 from jaxreg._lazy import attach
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Write files atomically: the whole file, or nothing."""
 
 import contextlib
 import errno
@@ -12,42 +12,42 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _PASSING = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ETIMEDOUT, getattr(errno, "ESTALE", errno.EIO)}
-"""Errors that a network file system may give once and not again."""
+"""Errors of a network file system that may not happen again on a second try."""
 _PAUSES = (0.05, 0.2, 0.8, 2.0)
 """Seconds to wait before each further try."""
 _GUARDED = 5.0
-"""Seconds after which the folder that guards a new file is taken to be left behind."""
+"""Age in seconds at which the folder that locks a new file counts as left over from a process that ended."""
 _IMPOSSIBLE = {errno.EPERM, errno.EACCES, errno.EINVAL, errno.EBADF, errno.EISDIR, errno.ENOSYS, errno.EMLINK} | {
     *(getattr(errno, name, errno.EINVAL) for name in ("ENOTSUP", "EOPNOTSUPP"))
 }
-"""Errors of a file system that has no hard links, or can't flush a folder, such as FAT or a mounted bucket."""
+"""Errors of file systems without hard links or without a flush of folders, such as FAT or a mounted bucket."""
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
-    """Write a file, whole or not at all; its folder is made if needed.
+    """Write a file atomically: the whole file, or nothing. Its folder is created if needed.
 
     Args:
-        file: Where to.
-        content: Text, which becomes UTF-8, or bytes.
+        file: Path of the file.
+        content: Text, written as UTF-8, or bytes.
 
     Raises:
-        ValueError: If a folder has that name, or something else that is no file, such as a pipe.
-        OSError: If it can't be written; the file is as it was.
+        ValueError: If the path is a folder, or something else that is not a file, such as a pipe.
+        OSError: If the file cannot be written; an existing file is unchanged.
     """
     if file.is_dir():
-        raise ValueError(f"{file} is a folder; expected a file, or a name that is free")
+        raise ValueError(f"{file} is a folder; expected a file, or a path that does not exist")
     if file.exists() and not file.is_file():  # a rename would replace /dev/null by a file
-        raise ValueError(f"{file} is a device or a pipe; expected a file, or a name that is free")
-    file = file.resolve()  # what a link points to, not the link, which would be lost
+        raise ValueError(f"{file} is a device or a pipe; expected a file, or a path that does not exist")
+    file = file.resolve()  # write the target of a link, instead of replacing the link
     file.parent.mkdir(parents=True, exist_ok=True)
     _write(file, content.encode() if isinstance(content, str) else content)
 
 
 def retried(function: Callable[[], T]) -> T:
-    """Call a function of files again if a network file system fails for a moment.
+    """Call a function on files again if a network file system fails temporarily.
 
     Args:
-        function: Function without arguments, which may be called several times.
+        function: Function without arguments that may be called several times.
     """
     for pause in _PAUSES:
         try:
@@ -60,8 +60,8 @@ def retried(function: Callable[[], T]) -> T:
 
 
 def _write(path: Path, content: bytes | memoryview, *, new: bool = False) -> None:
-    """Make `path` hold `content`, whole or not at all; if `new`, leave a file that is there already."""
-    # All of it again: after a failed flush, a second one of the same file may succeed with nothing on disk.
+    """Write `content` to `path` atomically; if `new`, keep a file that exists already."""
+    # The whole write is repeated: after a failed flush, a second flush may succeed with nothing on disk.
     retried(lambda: _write_once(path, content, new))
 
 
@@ -83,7 +83,7 @@ def _write_once(path: Path, content: bytes | memoryview, new: bool) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
-            error.filename = str(path)  # a full disk names none, and the temporary name means nothing to a reader
+            error.filename = str(path)  # a full disk gives no name, and the temporary name would confuse the reader
         raise
     try:
         with _opened(path.parent, os.O_RDONLY) as folder:
@@ -94,7 +94,7 @@ def _write_once(path: Path, content: bytes | memoryview, new: bool) -> None:
 
 
 def _link(temporary: Path, path: Path) -> None:
-    """Give a file its name, unless there is one of that name already."""
+    """Give a file its final name, unless that name exists already."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -106,7 +106,7 @@ def _link(temporary: Path, path: Path) -> None:
 
 
 def _rename_alone(temporary: Path, path: Path) -> None:
-    """Do what `os.link` does without hard links: a folder, which one process only can make, keeps others out."""
+    """Do the same as `os.link` without hard links: only one process can create the folder that acts as a lock."""
     guard = path.with_name(f".{path.name}.guard.tmp")
     until = time.monotonic() + _GUARDED
     while True:
@@ -114,7 +114,7 @@ def _rename_alone(temporary: Path, path: Path) -> None:
             guard.mkdir()
             break
         except FileExistsError:
-            if time.monotonic() > until:  # its process has ended
+            if time.monotonic() > until:  # the process that made the folder has ended
                 break
             time.sleep(0.02)
     try:

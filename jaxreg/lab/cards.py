@@ -1,4 +1,4 @@
-"""How objects look in a notebook and at a prompt: small tables, and a few words instead of all their numbers."""
+"""Display of objects in notebooks and at the prompt: small tables, and short summaries instead of all numbers."""
 
 from collections.abc import Sequence
 from html import escape
@@ -8,13 +8,13 @@ _MOST = 3
 
 
 def card(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], marked: str = "") -> str:
-    """Return a table as HTML, the first column to the left and numbers to the right.
+    """Return a table as HTML, with the first column left-aligned and numbers right-aligned.
 
     Args:
-        title: Words above the table.
-        columns: Names of the columns; none if the rows speak for themselves.
+        title: Caption of the table.
+        columns: Names of the columns; empty for no header.
         rows: Cells, as text.
-        marked: First cell of the row that stands out.
+        marked: First cell of the row to highlight.
 
     Example:
         >>> card("a < b", [], [["mean", "0.5"]])[:38]
@@ -35,7 +35,7 @@ def drawn_by(module: str, value: object) -> str:
     """Return the HTML that the function `notebook` of a module makes of a value.
 
     Args:
-        module: Name of the module. It is imported when a notebook shows the value: what can be shown need not know how.
+        module: Name of the module. It is imported only when a notebook shows the value.
         value: Value to show.
     """
     html: str = import_module(module).notebook(value)
@@ -43,7 +43,7 @@ def drawn_by(module: str, value: object) -> str:
 
 
 def short(value: object) -> str:
-    """Return a number with four digits, the start of a long tuple, anything else as it prints.
+    """Return a number with four digits, the first entries of a long tuple, or the repr of anything else.
 
     Args:
         value: Value to show.

@@ -11,16 +11,18 @@ __all__ = ["Data", "parted", "splits", "standardised"]
 class Data(NamedTuple):
     """Training, test and validation rows of each draw.
 
-    A part that has weights but no rows of its own is the training rows, with weights of their own.
+    A part with weights but without rows of its own uses the training rows, with its own weights.
 
     Args:
-        x_train: Inputs, of shape (draws, rows, …): features, steps and features, or places and channels.
-        y_train: Targets, of shape (draws, rows): classes 0 and 1, or from 0 as integers, or numbers.
+        x_train: Inputs, of shape (draws, rows, …). The remaining axes are features; or steps and features; or places
+            and channels.
+        y_train: Targets, of shape (draws, rows): classes 0 and 1, integer classes from 0, or numbers.
         x_test: Inputs to test on, of shape (draws, test rows, …), or None.
         y_test: Targets to test on, of shape (draws, test rows), or None.
-        x_validation: Inputs on which a strength may be chosen, or None.
-        y_validation: Targets on which a strength may be chosen, or None.
-        w_train: Weight of each training row, of shape (draws, rows), 0 for one that is left out; None for 1 each.
+        x_validation: Inputs for the choice of a strength, or None.
+        y_validation: Targets for the choice of a strength, or None.
+        w_train: Weight of each training row, of shape (draws, rows); a row of weight 0 is ignored. None for equal
+            weights.
         w_test: Weight of each test row, of shape (draws, test rows), or None.
         w_validation: Weight of each validation row, of shape (draws, validation rows), or None.
     """
@@ -41,7 +43,7 @@ class Data(NamedTuple):
         return f"Data({', '.join(shapes)})"
 
     def rows(self) -> dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
-        """Return all inputs and targets once, by the names of the parts that they serve."""
+        """Return inputs and targets without repetition; each key is a tuple of the parts that use these rows."""
         weights = self.weights()
         own = {"test": (self.x_test, self.y_test), "validation": (self.x_validation, self.y_validation)}
         shared = [part for part, (x, _) in own.items() if x is None and weights[part] is not None]
@@ -52,16 +54,16 @@ class Data(NamedTuple):
         return rows
 
     def parts(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Return inputs and targets by the name of their part: train, test and, if there are any, validation."""
+        """Return inputs and targets of each part by its name: train, test and, if it exists, validation."""
         return {part: rows for parts, rows in self.rows().items() for part in parts}
 
     def weights(self) -> dict[str, np.ndarray | None]:
-        """Return the weights of each part's rows, or None if all count alike."""
+        """Return the weights of the rows of each part, or None for equal weights."""
         return {"train": self.w_train, "test": self.w_test, "validation": self.w_validation}
 
 
 def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
-    """Split the rows of each draw, of shape (draws, rows, …): the first train, the next validate, the rest test."""
+    """Split the rows of each draw, of shape (draws, rows, …), into training, validation and test rows."""
     split = [train, train + validation]
     (x_train, x_validation, x_test), (y_train, y_validation, y_test) = (np.split(array, split, 1) for array in (x, y))
     if not validation:
@@ -70,19 +72,19 @@ def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
 
 
 def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, validation: int = 0) -> Data:
-    """Draw splits of given rows: each shuffles them anew; the first train, the next validate, the rest test.
+    """Shuffle given rows once per draw and split them into training, validation and test rows, in this order.
 
-    Every draw holds a copy of all rows.
+    Each draw holds a copy of all rows.
 
     Args:
         x: Inputs, of shape (rows, …).
         y: Targets, of shape (rows,); integers stay integers.
         states: Seed of each draw, for `numpy.random.default_rng`.
-        train: Training rows per draw.
-        validation: Rows per draw on which a strength may be chosen.
+        train: Number of training rows per draw.
+        validation: Number of validation rows per draw, for the choice of a strength.
 
     Raises:
-        ValueError: If there is no draw, no row to train or test on, or `x` and `y` differ in rows.
+        ValueError: If there are no draws, no training or test rows, or `x` and `y` have different numbers of rows.
 
     Example:
         >>> data = splits(np.zeros((10, 3)), np.arange(10), states=range(4), train=6)
@@ -91,11 +93,11 @@ def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, vali
     """
     states = list(states)
     if len(x) != len(y):
-        raise ValueError(f"splits got {len(x)} rows of inputs and {len(y)} targets; expected as many")
+        raise ValueError(f"splits got {len(x)} rows of inputs and {len(y)} targets; expected one target per row")
     if not states or train < 1 or validation < 0 or train + validation >= len(x):
         raise ValueError(
-            f"splits: {len(states)} draws of {len(x)} rows, {train} to train and {validation} to validate; expected at "
-            "least 1 draw, and 1 row to train and to test"
+            f"splits got {len(states)} draws of {len(x)} rows, with {train} training and {validation} validation rows; "
+            "expected at least 1 draw, 1 training row and 1 test row"
         )
     orders = [np.random.default_rng(state).permutation(len(x)) for state in states]
     kind = np.int32 if np.issubdtype(np.asarray(y).dtype, np.integer) else np.float32
@@ -104,14 +106,15 @@ def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, vali
 
 
 def standardised(data: Data, targets: bool = False) -> Data:
-    """Standardise each feature by its mean and standard deviation over the training rows of its draw.
+    """Standardise each feature by its mean and standard deviation on the training rows of the same draw.
 
-    Validation and test rows are scaled by the training rows' figures, so that nothing of them leaks into training. A
+    Validation and test rows are scaled by the same numbers, so that no information from them leaks into the training. A
     feature that is constant in the training rows is only centred.
 
     Args:
         data: Data to standardise.
-        targets: Whether to standardise the targets too; their unit is then the standard deviation of the training rows.
+        targets: Whether to standardise the targets too. Their unit is then their standard deviation on the training
+            rows.
 
     Example:
         >>> data = standardised(splits(np.arange(8.0)[:, None], np.zeros(8), states=[0], train=4))
@@ -128,6 +131,6 @@ def standardised(data: Data, targets: bool = False) -> Data:
 
 
 def _figures(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    # Of each draw and feature; in double precision, so that a large constant has deviation 0.
+    # Mean and deviation per draw and feature. In double precision, so that a large constant has deviation 0.
     mean, scale = (np.asarray(f(rows, axis=1, keepdims=True, dtype=np.float64)) for f in (np.mean, np.std))
     return mean, np.where(scale > 0, scale, 1)

@@ -1,4 +1,4 @@
-"""Real data: scikit-learn's own small sets, the sunspots of three centuries, and any set of OpenML."""
+"""Data: scikit-learn's small data sets, the yearly sunspot numbers, and any data set of OpenML."""
 
 import warnings
 from collections.abc import Iterable
@@ -25,29 +25,29 @@ __all__ = [
 
 
 def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: int = 0, noise: float = 0.2) -> Data:
-    """Draw scikit-learn's two moons; the first rows of each draw train, the next validate, the rest test.
+    """Generate scikit-learn's two moons, split into training, validation and test rows, in this order.
 
     Args:
         states: `random_state` of each draw.
-        train: Training rows per draw.
-        test: Test rows per draw.
-        validation: Rows per draw on which a strength may be chosen.
+        train: Number of training rows per draw.
+        test: Number of test rows per draw.
+        validation: Number of validation rows per draw, for the choice of a strength.
         noise: Standard deviation of the noise.
 
     Raises:
-        ValueError: If there is no draw, or no row to train or test on.
+        ValueError: If there are no draws, or no training or test rows.
 
     Example:
         >>> moons(range(2), test=70).x_test.shape
         (2, 70, 2)
     """
-    from sklearn.datasets import make_moons  # here: scikit-learn takes longer to import than all else together
+    from sklearn.datasets import make_moons  # here: scikit-learn takes longer to import than everything else together
 
     states = list(states)
     if not states or train < 1 or test < 1 or validation < 0:
         raise ValueError(
-            f"moons: {len(states)} draws of {train} rows to train, {validation} to validate, {test} to test; "
-            "expected at least 1 draw and 1 row to train and to test"
+            f"moons got {len(states)} draws with {train} training, {validation} validation and {test} test rows; "
+            "expected at least 1 draw, 1 training row and 1 test row"
         )
     draws = [make_moons(n_samples=train + validation + test, noise=noise, random_state=state) for state in states]
     x = np.stack([points for points, _ in draws]).astype(np.float32)
@@ -56,17 +56,17 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
 
 
 def tutorial_moons() -> Data:
-    """Return the tutorials' data, one draw: 100 moons with noise 0.2 and random state 1, 30 to train and 70 to test."""
+    """Return the tutorials' data as one draw: 100 moons (noise 0.2, random state 1), 30 to train and 70 to test."""
     return moons([1], train=30, test=70)
 
 
 def digits(states: Iterable[int], train: int = 1000, validation: int = 0) -> Data:
-    """Draw splits of scikit-learn's 1797 handwritten digits: images of 8 by 8 grey values from 0 to 1, ten classes.
+    """Load scikit-learn's 1797 handwritten digits: 8 by 8 grey values from 0 to 1, ten classes, split anew per draw.
 
     Args:
-        states: Seed of each draw, as for `splits`.
-        train: Training rows per draw.
-        validation: Rows per draw on which a strength may be chosen.
+        states: Seed of each draw, as in `splits`.
+        train: Number of training rows per draw.
+        validation: Number of validation rows per draw, for the choice of a strength.
 
     Returns:
         Inputs of shape (draws, rows, 8, 8, 1) and integer targets; about 0.5 MB per draw.
@@ -82,18 +82,18 @@ def digits(states: Iterable[int], train: int = 1000, validation: int = 0) -> Dat
 
 
 def digits_by_row(states: Iterable[int], train: int = 1000, validation: int = 0) -> Data:
-    """Draw splits of `digits` as sequences of rows: 8 steps of 8 features, of shape (draws, rows, 8, 8)."""
+    """Load `digits` as sequences of pixel rows: 8 steps of 8 features, of shape (draws, rows, 8, 8)."""
     data = digits(states, train, validation)
     return data._replace(**{f"x_{part}": x[..., 0] for part, (x, _) in data.parts().items()})
 
 
 def breast_cancer(states: Iterable[int], train: int = 300, validation: int = 0) -> Data:
-    """Draw splits of scikit-learn's 569 breast tumours: 30 measures, standardised; class 1 is benign.
+    """Load scikit-learn's 569 breast tumours: 30 standardised measurements, class 1 is benign; split anew per draw.
 
     Args:
-        states: Seed of each draw, as for `splits`.
-        train: Training rows per draw.
-        validation: Rows per draw on which a strength may be chosen.
+        states: Seed of each draw, as in `splits`.
+        train: Number of training rows per draw.
+        validation: Number of validation rows per draw, for the choice of a strength.
     """
     from sklearn.datasets import load_breast_cancer
 
@@ -102,14 +102,15 @@ def breast_cancer(states: Iterable[int], train: int = 300, validation: int = 0) 
 
 
 def diabetes(states: Iterable[int], train: int = 250, validation: int = 0) -> Data:
-    """Draw splits of scikit-learn's 442 diabetes patients: 10 measures, and the progression after a year; standardised.
+    """Load scikit-learn's 442 diabetes patients: 10 measurements to predict the disease progression after a year.
 
-    An error of 1 is a standard deviation of the progression among the training rows.
+    Inputs and targets are standardised: an error of 1 is one standard deviation of the progression on the training
+    rows. Each draw splits the patients anew.
 
     Args:
-        states: Seed of each draw, as for `splits`.
-        train: Training rows per draw.
-        validation: Rows per draw on which a strength may be chosen.
+        states: Seed of each draw, as in `splits`.
+        train: Number of training rows per draw.
+        validation: Number of validation rows per draw, for the choice of a strength.
     """
     from sklearn.datasets import load_diabetes
 
@@ -118,14 +119,14 @@ def diabetes(states: Iterable[int], train: int = 250, validation: int = 0) -> Da
 
 
 def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return every window of a series, of shape (windows, length, 1), and the value after each, of shape (windows,).
+    """Return all windows of a series, of shape (windows, length, 1), and the value after each, of shape (windows,).
 
     Args:
-        series: Values at even distances, of shape (steps,).
-        length: Steps per window.
+        series: Equally spaced values, of shape (steps,).
+        length: Number of steps per window.
 
     Raises:
-        ValueError: If the series is not a vector longer than a window.
+        ValueError: If the series is not one-dimensional, or not longer than a window.
 
     Example:
         >>> x, y = windows(np.array([1.0, 2.0, 3.0, 4.0]), length=2)
@@ -133,12 +134,14 @@ def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
         ([[1.0, 2.0], [2.0, 3.0]], [3.0, 4.0])
     """
     if series.ndim != 1 or not 1 <= length < len(series):
-        raise ValueError(f"windows of {length} steps of a series of shape {series.shape}; expected a longer vector")
+        raise ValueError(
+            f"windows got a length of {length} and a series of shape {series.shape}; expected a longer vector"
+        )
     return np.lib.stride_tricks.sliding_window_view(series, length)[:-1, :, None], series[length:]
 
 
 def yearly_sunspots() -> tuple[np.ndarray, np.ndarray]:
-    """Return the years from 1700 to 2008 and the mean sunspot number of each.
+    """Return the years from 1700 to 2008 and the mean sunspot number of each year.
 
     Reference:
         National Geophysical Data Center (NOAA), public domain, as in statsmodels.
@@ -149,21 +152,21 @@ def yearly_sunspots() -> tuple[np.ndarray, np.ndarray]:
 
 
 def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: int = 80, validation: int = 0) -> Data:
-    """Draw splits of the yearly sunspot numbers, to be predicted from the `length` years before.
+    """Load windows of the yearly sunspot numbers: predict a year from the `length` years before it.
 
-    A draw is a span of years that starts where its seed says: its first years train, the next validate, the last
-    test, so that nothing is learnt from the future. The numbers are standardised by the mean and the standard
-    deviation of the years seen in training.
+    A draw is a random span of years: its first years are for training, the next for validation and the last for test,
+    so that the model never learns from the future. The numbers are standardised by the mean and the standard deviation
+    of the training years.
 
     Args:
-        states: The seed of each draw, for `numpy.random.default_rng`.
-        length: Years a window.
-        train: Training windows a draw.
-        test: Test windows a draw.
-        validation: Windows a draw on which a strength may be chosen.
+        states: Seed of the start of each draw, for `numpy.random.default_rng`.
+        length: Number of years per window.
+        train: Number of training windows per draw.
+        test: Number of test windows per draw.
+        validation: Number of validation windows per draw, for the choice of a strength.
 
     Raises:
-        ValueError: If there is no draw, no window to train or test on, or the span is longer than the record.
+        ValueError: If there are no draws, no training or test windows, or the span is longer than the record.
 
     Example:
         >>> data = sunspots(range(3))
@@ -174,8 +177,10 @@ def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: in
     span = length + train + validation + test
     if not states or min(length, train, test) < 1 or validation < 0 or span > len(numbers):
         raise ValueError(
-            f"sunspots: {len(states)} draws of windows of {length} years, {train} to train, {validation} to validate, "
-            f"{test} to test; expected at least 1 of each but validation, and at most {len(numbers)} years in all"
+            f"sunspots got {len(states)} draws of windows of {length} years, with {train} training, {validation} "
+            f"validation "
+            f"and {test} test windows; expected at least 1 of each except validation, and at most {len(numbers)} years "
+            f"in all"
         )
     parts = []
     for state in states:
@@ -188,40 +193,43 @@ def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: in
 
 
 def openml(data_id: int, folder: str | Path | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Load inputs and targets of a data set of openml.org, by its number there; for `splits`.
+    """Load inputs and targets of a data set from openml.org, e.g. for `splits`.
 
-    Classes become integers from 0 in the order of their names; so do the categories of a feature,
-    and what is missing is NaN. A set is fetched once and then read from `folder`.
+    Classes and categorical features become integers from 0, in the order of their names. Missing values become NaN. A
+    data set is downloaded once and then read from `folder`.
 
     Args:
-        data_id: Its number, which stands for one version for good.
-        folder: Where sets are kept; scikit-learn's data folder if None.
+        data_id: Number of the data set on openml.org. A number always means the same version.
+        folder: Folder for downloaded data sets; scikit-learn's data folder if None.
 
     Returns:
         Inputs of shape (rows, features), float32; targets of shape (rows,), int32 for classes and float32 for numbers.
 
     Raises:
-        ConnectionError: If the set is not in the folder and there is no way to openml.org.
-        ValueError: If there is no such set, or it has no single target or sparse inputs.
+        ConnectionError: If the data set is not in the folder and openml.org cannot be reached.
+        ValueError: If the data set does not exist, has no single target, or has sparse inputs.
     """
     from sklearn.datasets import fetch_openml
 
     home = None if folder is None else str(folder)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "A network error occurred")  # the exception says it
+            warnings.filterwarnings("ignore", "A network error occurred")  # the exception says the same
             found = fetch_openml(data_id=data_id, data_home=home, as_frame=False, parser="liac-arff", n_retries=1)
     except HTTPError:
         raise
     except OSError as error:
         raise ConnectionError(
             f"OpenML's data set {data_id} is not in {folder or 'the data folder of scikit-learn'}, and openml.org "
-            f"could not be reached ({error}): fetch it where there is a network and copy the folder, or take a set "
-            "that needs none, such as digits, breast_cancer, diabetes or sunspots"
+            f"could not be reached ({error}). Download it on a machine with network access and copy the folder, or use "
+            f"a data "
+            "set that comes with scikit-learn or jaxreg, such as digits, breast_cancer, diabetes or sunspots"
         ) from None
     x, y = found.data, found.target
     if not isinstance(x, np.ndarray) or y is None or y.ndim != 1:
-        raise ValueError(f"OpenML's data set {data_id} has no single target or sparse inputs; expected a plain table")
+        raise ValueError(
+            f"OpenML's data set {data_id} has sparse inputs or no single target; expected a dense table with one target"
+        )
     if y.dtype == object:
         return x.astype(np.float32), np.unique(y.astype(str), return_inverse=True)[1].astype(np.int32)
     return x.astype(np.float32), y.astype(np.float32)

@@ -1,8 +1,9 @@
 """Learned strengths: the gradient of a validation loss with respect to the logarithms of the strengths.
 
-Forward mode carries one tangent per strength through the whole training. It is exact for any optimiser, and its memory
-does not grow with the number of steps; its cost grows with the number of strengths. The implicit way looks only at the
-end of the training, where the training loss is at a minimum, and solves one linear system for all strengths.
+Forward mode carries one tangent per strength through the whole training. It is exact for any optimiser. Its memory does
+not grow with the number of optimiser steps, but its cost grows with the number of strengths. Implicit differentiation
+uses only the end of the training, where the training loss is at a minimum. It solves one linear system for all
+strengths.
 """
 
 from collections.abc import Callable
@@ -16,21 +17,21 @@ from jax.flatten_util import ravel_pytree
 __all__ = ["Tuned", "conjugate_gradients", "forward", "implicit", "neumann", "tune"]
 
 Loss = Callable[[Any], jax.Array]
-"""Logarithms of strengths, a pytree -> a scalar, such as the last validation loss of `jaxreg.lab.fit`."""
+"""Function that maps a pytree of logarithms of strengths to a scalar, such as the last validation loss of a run."""
 
 Solve = Callable[[Callable[[Any], Any], Any], Any]
-"""(a linear map H of a tree, a tree b) -> the tree x with H x = b."""
+"""Function of a linear map H on trees and a tree b that returns the tree x with H x = b."""
 
 
 def forward(loss: Loss, logs: Any) -> tuple[jax.Array, Any]:
-    """Compute the loss and its gradient, by one tangent per strength carried along with the training.
+    """Compute the loss and its gradient by forward mode, with one tangent per strength.
 
     Args:
-        loss: Function, logarithms of the strengths -> a scalar; `jax.lax` loops of any kind may be inside.
-        logs: Logarithms of the strengths: numbers or arrays in a pytree.
+        loss: Function of the logarithms of the strengths that returns a scalar; it may contain any loops of `jax.lax`.
+        logs: Logarithms of the strengths: a pytree of numbers or arrays.
 
     Returns:
-        The loss, and a tree like `logs`.
+        The loss, and its gradient as a tree like `logs`.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxreg as jr
@@ -65,14 +66,15 @@ def implicit(
     """Compute the gradient of the validation loss at a minimum of the training loss: -∂²L/∂s∂w H⁻¹ ∇V, H = ∂²L/∂w².
 
     Args:
-        train_loss: Function, (parameters, logarithms of the strengths) -> the scalar minimised, penalty included.
-        validation_loss: Function, parameters -> a scalar.
+        train_loss: Function of (parameters, logarithms of the strengths) that returns the minimised scalar, with the
+            penalty.
+        validation_loss: Function of the parameters that returns a scalar.
         params: Minimum of the training loss.
-        logs: Logarithms of the strengths there.
-        solve: `conjugate_gradients()` or `neumann(…)`; any function that solves H x = b for trees.
+        logs: Logarithms of the strengths at which `params` is the minimum.
+        solve: `conjugate_gradients()`, `neumann(…)` or another function that solves H x = b for trees.
 
     Returns:
-        A tree like `logs`.
+        The gradient, as a tree like `logs`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -94,7 +96,7 @@ def implicit(
 
 
 def conjugate_gradients(steps: int = 100, tolerance: float = 1e-6) -> Solve:
-    """Solve H x = b by conjugate gradients: exact after as many steps as there are weights, where H is positive.
+    """Solve H x = b by conjugate gradients; exact for positive definite H if there is one step per weight.
 
     Args:
         steps: Largest number of products with H.
@@ -107,11 +109,11 @@ def conjugate_gradients(steps: int = 100, tolerance: float = 1e-6) -> Solve:
 def neumann(rate: float, terms: int = 100) -> Solve:
     """Solve H x = b by the first terms of Neumann's series: rate · Σ (1 - rate · H)^k b.
 
-    It is what so many steps of gradient descent with that rate have seen of the curvature; for directions that they
-    have not converged in it falls short of H⁻¹, safely.
+    The result contains the curvature that this number of gradient descent steps with this rate would have seen. In
+    directions that have not converged yet, the result is smaller than H⁻¹ b, which is the safe side.
 
     Args:
-        rate: Step size, below 2 over the largest curvature.
+        rate: Step size, below 2 divided by the largest curvature.
         terms: Number of terms.
     """
 
@@ -131,10 +133,10 @@ class Tuned(NamedTuple):
     """Result of `tune`.
 
     Args:
-        logs: Logarithms of the strengths with the smallest loss of all that were tried.
-        loss: Loss of these strengths.
-        path: Logarithms that were tried, with a leading axis of length `steps`.
-        losses: Their losses, of shape (steps,).
+        logs: Logarithms of the strengths with the smallest loss among all that were tried.
+        loss: Loss at `logs`.
+        path: All logarithms that were tried, with a leading axis of length `steps`.
+        losses: Loss at each of them, of shape (steps,).
     """
 
     logs: Any
@@ -144,15 +146,16 @@ class Tuned(NamedTuple):
 
 
 def tune(loss: Loss, logs: Any, steps: int = 10, optimizer: optax.GradientTransformation | None = None) -> Tuned:
-    """Follow the gradient of `forward` from `logs` on, a training a step, all inside one program.
+    """Tune strengths by gradient descent with `forward`: one whole training per step, all in one compiled program.
 
-    A pure function of `logs`: `jax.vmap` over seeds and draws tunes each of them for itself.
+    A pure function of `logs`, so `jax.vmap` over seeds and draws tunes each of them separately.
 
     Args:
-        loss: As for `forward`.
-        logs: Where to start.
+        loss: Function of the logarithms of the strengths, as in `forward`.
+        logs: Logarithms of the strengths at the start.
         steps: Number of trainings.
-        optimizer: Of the logarithms; by default Adam with short memories, whose steps are about 1: a factor of e.
+        optimizer: Optimiser of the logarithms. The default is Adam with short memories, whose steps are about 1, a
+            factor of e in strength.
 
     Example:
         >>> import jax.numpy as jnp
@@ -166,7 +169,7 @@ def tune(loss: Loss, logs: Any, steps: int = 10, optimizer: optax.GradientTransf
     def step(carry: Any, _: None) -> tuple[Any, tuple[Any, jax.Array]]:
         logs, state = carry
         value, slope = forward(loss, logs)
-        slope = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0), slope)  # a diverged training says nothing
+        slope = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0), slope)  # diverged trainings give no gradient
         updates, state = optimizer.update(slope, state, logs)
         return (optax.apply_updates(logs, updates), state), (logs, value)
 

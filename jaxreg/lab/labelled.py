@@ -12,13 +12,13 @@ __all__ = ["Labelled"]
 @partial(jax.tree_util.register_dataclass, data_fields=["values"], meta_fields=["dims"])
 @dataclass(frozen=True)
 class Labelled:
-    """An array with a name for each of its dimensions.
+    """An array with named dimensions.
 
-    A pytree: `values` is its leaf and `dims` is static, so it passes through jit, vmap and scan.
+    A pytree whose leaf is `values`; `dims` is static. So it passes through jit, vmap and scan.
 
     Args:
         values: Array of rank ``len(dims)``.
-        dims: Names of its dimensions, outermost first.
+        dims: Names of the dimensions, outermost first.
 
     Example:
         >>> import jax.numpy as jnp

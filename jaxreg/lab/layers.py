@@ -1,7 +1,8 @@
-"""Layers with Keras's weights, names and initial values, written for many lanes at once: convolution, LSTM and GRU.
+"""Layers with Keras's weights, names and initial values, fast for many runs at once: convolution, LSTM and GRU.
 
-Under `jax.vmap` over lanes each lane has kernels of its own. A product of matrices with a lane axis stays one; a
-convolution becomes a grouped one, which CPUs do slowly: so the convolution here is a product too.
+Under `jax.vmap` over runs, each run has its own kernels. A matrix product with an additional run axis is still a matrix
+product. A convolution would become a grouped convolution, which is slow on CPUs, so the convolution here is written as
+a matrix product.
 """
 
 from collections.abc import Sequence
@@ -17,42 +18,43 @@ __all__ = ["Conv", "Dense", "GRULayer", "LSTMLayer", "orthogonal"]
 _glorot = nn.initializers.glorot_uniform()
 
 FEW = 4
-"""Features of a layer's inputs up to which the layer is computed from columns of features."""
+"""Number of input features up to which the layer is computed from separate columns of features."""
 
 
 class Dense(nn.Module):
     """Keras's Dense layer without an activation.
 
     Args:
-        units: Units, the outputs of a row.
+        units: Number of units, which is the number of outputs per row.
     """
 
     units: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Inputs of shape (rows, features) -> (rows, units)."""
+        """Map inputs of shape (rows, features) to outputs of shape (rows, units)."""
         kernel = self.param("kernel", _glorot, (x.shape[-1], self.units))
         bias = self.param("bias", nn.initializers.zeros, (self.units,))
         if x.shape[-1] > FEW:
             return x @ kernel + bias
-        # The gradient of a kernel of few rows is a product of few rows with many columns, for which XLA on a CPU has no
-        # quick form unless its left side lies transposed in memory: 2.5 against 0.8 µs for 30 rows, 2 features and 500
-        # units. The bias as one row more of the kernel saves a pass over the outputs forwards and one backwards.
+        # The gradient of a kernel with few rows multiplies few rows by many columns. XLA on a CPU is fast at this only
+        # if the left factor is transposed in memory: 0.8 instead of 2.5 µs for 30 rows, 2 features and 500 units. With
+        # the bias as an additional row of the kernel, the forward and the backward pass each read the outputs one time
+        # less.
         filled = jnp.concatenate([x, jnp.ones((len(x), 1), x.dtype)], axis=1)
         columns = jax.lax.optimization_barrier(filled.T)  # type: ignore[no-untyped-call]
         return jnp.einsum("fr,fu->ru", columns, jnp.concatenate([kernel, bias[None]]))
 
 
 class Conv(nn.Module):
-    """Convolution without padding, at every place: Keras's Conv1D and Conv2D by the length of `window`.
+    """Convolution without padding, at every place; Keras's Conv1D or Conv2D, depending on the length of `window`.
 
     Args:
-        filters: Filters, the outputs at each place.
-        window: Shape of a filter over the places.
+        filters: Number of filters, which is the number of outputs at each place.
+        window: Size of a filter along each axis of places.
 
     Raises:
-        ValueError: When called, if the inputs have another rank than the window needs, or are smaller than it.
+        ValueError: When called, if the inputs have the wrong rank for the window, or are smaller than the window.
     """
 
     filters: int
@@ -60,16 +62,16 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Inputs of shape (rows, *places, channels) -> (rows, *places - window + 1, filters)."""
+        """Map inputs of shape (rows, *places, channels) to outputs of shape (rows, *places - window + 1, filters)."""
         places = x.shape[1:-1]
         if len(places) != len(self.window) or any(p < w for p, w in zip(places, self.window, strict=True)):
             raise ValueError(
                 f"Conv got inputs of shape {x.shape} for a window of {tuple(self.window)}; expected (rows, places, …, "
-                "channels) with as many axes of places as the window has, none shorter than it"
+                "channels), with one axis of places per entry of the window, none shorter than that entry"
             )
         kernel = self.param("kernel", _glorot, (*self.window, x.shape[-1], self.filters))
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
-        # Each place's neighbours side by side: 5 to 20 times quicker than `lax.conv` for 16 lanes on a CPU.
+        # Gather the neighbours of each place: 5 to 20 times faster than `lax.conv` for 16 runs on a CPU.
         sizes = [p - w + 1 for p, w in zip(places, self.window, strict=True)]
         moved = [
             x[(slice(None), *(slice(start, start + size) for start, size in zip(starts, sizes, strict=True)))]
@@ -79,21 +81,22 @@ class Conv(nn.Module):
 
 
 class LSTMLayer(nn.Module):
-    """Keras's LSTM: gates i, f, c, o side by side in one kernel, one recurrent kernel and one bias.
+    """Keras's LSTM: gates in the order i, f, c, o, in one kernel, one recurrent kernel and one bias.
 
     Args:
-        units: Units, the size of the state.
+        units: Number of units, the size of the state.
     """
 
     units: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Inputs of shape (rows, steps, features) -> outputs of shape (rows, steps, units), and the last of them."""
+        """Map inputs of shape (rows, steps, features) to the outputs (rows, steps, units) and the last output."""
         kernel, recurrent_kernel = _kernels(self, x, self.units, gates=4)
         bias = self.param("bias", _open_forget_gate, (4 * self.units,))
 
-        # The inputs meet their kernel step by step: their product at once, kept and cut up, took 1.5 times as long.
+        # The inputs are multiplied by their kernel one step at a time. One product for all steps took 1.5 times as
+        # long.
         def step(state: tuple[jax.Array, jax.Array], row: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
             hidden, cell = state
             i, f, c, o = jnp.split(row @ kernel + hidden @ recurrent_kernel + bias, 4, axis=-1)
@@ -107,17 +110,17 @@ class LSTMLayer(nn.Module):
 
 
 class GRULayer(nn.Module):
-    """Keras's GRU with `reset_after=True`: gates z, r, h side by side, a bias for the inputs and one for the state.
+    """Keras's GRU with `reset_after=True`: gates in the order z, r, h, separate biases for inputs and state.
 
     Args:
-        units: Units, the size of the state.
+        units: Number of units, the size of the state.
     """
 
     units: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Inputs of shape (rows, steps, features) -> outputs of shape (rows, steps, units), and the last of them."""
+        """Map inputs of shape (rows, steps, features) to the outputs (rows, steps, units) and the last output."""
         kernel, recurrent_kernel = _kernels(self, x, self.units, gates=3)
         bias = self.param("bias", nn.initializers.zeros, (2, 3 * self.units))
 
@@ -137,8 +140,9 @@ class GRULayer(nn.Module):
 def _kernels(layer: nn.Module, x: jax.Array, units: int, gates: int) -> tuple[jax.Array, jax.Array]:
     if x.ndim != 3:
         raise ValueError(
-            f"{type(layer).__name__} got inputs of shape {x.shape}; expected (rows, steps, features): give a series of "
-            "single values a last axis of 1"
+            f"{type(layer).__name__} got inputs of shape {x.shape}; expected (rows, steps, features). Add a last axis "
+            f"of "
+            "size 1 to a series of single values"
         )
     return (
         layer.param("kernel", _glorot, (x.shape[-1], gates * units)),
@@ -147,16 +151,16 @@ def _kernels(layer: nn.Module, x: jax.Array, units: int, gates: int) -> tuple[ja
 
 
 def orthogonal(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> jax.Array:
-    """Random orthonormal rows, uniform over all such matrices.
+    """Return a random matrix with orthonormal rows, uniformly distributed over all such matrices.
 
-    They are the columns of `jax.random.orthogonal`, to rounding. That one calls LAPACK, and chunks of lanes that do so
-    take turns (see `jaxreg.lab.program`). This is Gram and Schmidt's method, each row cleared of those before it twice:
-    once leaves an error of the condition number's size.
+    The rows are the columns of `jax.random.orthogonal` up to rounding. That function calls LAPACK, which chunks of runs
+    cannot use at the same time (see `jaxreg.lab.program`). This function uses Gram and Schmidt's method and subtracts
+    the earlier rows twice from each row: doing so once leaves an error proportional to the condition number.
 
     Args:
-        key: The randomness.
-        shape: (rows, columns), no more rows than columns.
-        dtype: Of the matrix.
+        key: Random key.
+        shape: Numbers of rows and columns, with at most as many rows as columns.
+        dtype: Type of the matrix.
     """
     vectors = jax.random.normal(key, shape[::-1], dtype).T
 
@@ -170,6 +174,6 @@ def orthogonal(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32)
 
 
 def _open_forget_gate(key: jax.Array, shape: tuple[int, ...], dtype: type = jnp.float32) -> jax.Array:
-    # Keras's `unit_forget_bias`: at the start the cell keeps what it holds.
+    # Keras's `unit_forget_bias`: at the start, the cell keeps its content.
     gates = jnp.array([0, 1, 0, 0], dtype)
     return jnp.repeat(gates, shape[0] // 4)

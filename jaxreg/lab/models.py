@@ -1,7 +1,8 @@
 """Models: pairs of pure functions, made from modules of Flax Linen, Flax NNX or Equinox.
 
-The networks below have Keras's initial weights: Glorot-uniform kernels, orthogonal recurrent kernels, zero biases, and
-1 in the bias of an LSTM's forget gate. Their outputs are linear: Keras's sigmoid and softmax belong to the loss here.
+The networks in this module have Keras's initial weights: Glorot-uniform kernels, orthogonal recurrent kernels, zero
+biases, and 1 in the bias of an LSTM's forget gate. Their outputs are linear. Keras's sigmoid and softmax are part of
+the loss here.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,11 +18,11 @@ __all__ = ["CNN", "GRU", "LSTM", "MLP", "Model", "equinox", "linen", "nnx"]
 
 
 class Model(NamedTuple):
-    """A model as two pure functions: one makes its parameters, one its outputs.
+    """A model as two pure functions: one makes the parameters, one computes the outputs.
 
     Args:
-        init: Function, key -> the tree of parameters.
-        apply: Function, (parameters, inputs of shape (rows, …)) -> outputs of shape (rows, outputs).
+        init: Function that takes a random key and returns the tree of parameters.
+        apply: Function of (parameters, inputs of shape (rows, …)) that returns outputs of shape (rows, outputs).
     """
 
     init: Callable[[jax.Array], Any]
@@ -29,14 +30,14 @@ class Model(NamedTuple):
 
 
 def linen(module: nn.Module, inputs: Sequence[int]) -> Model:
-    """Make a `Model` from a Flax Linen module that has parameters and no other collection.
+    """Make a `Model` from a Flax Linen module that has only parameters and no other collections.
 
     Args:
-        module: Module whose call takes inputs of shape (rows, *inputs).
+        module: Module that takes inputs of shape (rows, *inputs).
         inputs: Shape of one row of the inputs.
 
     Raises:
-        ValueError: At `init`, if the module has another collection than parameters.
+        ValueError: When `init` is called, if the module has a collection other than parameters.
 
     Example:
         >>> import jax
@@ -58,13 +59,13 @@ def linen(module: nn.Module, inputs: Sequence[int]) -> Model:
 
 
 def nnx(make: Callable[[Any], Any]) -> Model:
-    """Make a `Model` from a Flax NNX module that has parameters and no other state.
+    """Make a `Model` from a Flax NNX module that has only parameters and no other state.
 
     Args:
-        make: Function, `nnx.Rngs` -> the module, whose call takes inputs of shape (rows, …).
+        make: Function that takes `nnx.Rngs` and returns the module, which takes inputs of shape (rows, …).
 
     Raises:
-        ValueError: If the module has other state than parameters.
+        ValueError: If the module has state other than parameters.
 
     Example:
         >>> import jax
@@ -95,10 +96,11 @@ def equinox(make: Callable[[jax.Array], Any]) -> Model:
     """Make a `Model` from an Equinox module whose arrays are all parameters.
 
     Args:
-        make: Function, key -> the module, whose call takes one row of the inputs, as Equinox's own layers do.
+        make: Function that takes a random key and returns the module, which takes one row of the inputs, as Equinox's
+            layers do.
 
     Raises:
-        ValueError: If an array of the module is not of floating-point numbers.
+        ValueError: If an array of the module does not hold floating-point numbers.
 
     Example:
         >>> import equinox as eqx, jax
@@ -130,15 +132,15 @@ def _is_inexact(leaf: Any) -> bool:
 def _only_parameters(adapter: str, others: Sequence[str]) -> None:
     if others:
         raise ValueError(
-            f"{adapter}: the module holds {', '.join(others)} beside its parameters; expected parameters alone: leave "
-            "out dropout and batch statistics"
+            f"{adapter}: the module holds {', '.join(others)} next to its parameters; expected only parameters. Remove "
+            "dropout and batch statistics from the module"
         )
 
 
 class MLP(nn.Module):
-    """The tutorials' network: one hidden layer of ReLU units, Glorot-uniform kernels, zero biases, linear outputs.
+    """The tutorials' network: one hidden layer of ReLU units, Glorot-uniform kernels, zero biases and linear outputs.
 
-    For two classes it has one output, the logit of the second; Keras's sigmoid belongs to the loss here.
+    For two classes it has one output, the logit of the second class. Keras's sigmoid is part of the loss here.
     """
 
     hidden: int = 500
@@ -146,20 +148,20 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Inputs of shape (rows, features) -> outputs of shape (rows, outputs)."""
+        """Map inputs of shape (rows, features) to outputs of shape (rows, outputs)."""
         x = nn.relu(Dense(self.hidden, name="hidden")(x))
         return Dense(self.outputs, name="output")(x)
 
 
 class CNN(nn.Module):
-    """Convolutions with ReLU, without padding, then a linear layer on all that the last one makes.
+    """Convolutions with ReLU and without padding, then a linear layer on the flattened result.
 
-    Its weights are `conv/kernel`, `conv/bias`, `conv_1/kernel`, …, `output/kernel` and `output/bias`.
+    The weights are `conv/kernel`, `conv/bias`, `conv_1/kernel`, …, `output/kernel` and `output/bias`.
 
     Args:
-        filters: Filters of each convolution.
-        window: Shape of a filter, in as many dimensions as the inputs have: (3,) is Keras's Conv1D, (3, 3) its Conv2D.
-        outputs: Outputs a row.
+        filters: Number of filters of each convolution.
+        window: Size of a filter along each axis of places: (3,) is Keras's Conv1D, (3, 3) its Conv2D.
+        outputs: Number of outputs per row.
 
     Raises:
         ValueError: When called, if the inputs do not fit the window.
@@ -178,25 +180,26 @@ class CNN(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Inputs of shape (rows, *places, channels) -> outputs of shape (rows, outputs)."""
+        """Map inputs of shape (rows, *places, channels) to outputs of shape (rows, outputs)."""
         for number, filters in enumerate(self.filters):
             x = nn.relu(Conv(filters, tuple(self.window), name=_numbered("conv", number))(x))
         return Dense(self.outputs, name="output")(x.reshape(len(x), -1))
 
 
 class LSTM(nn.Module):
-    """LSTM layers, each reading what the one before it made, then a linear layer on the last state.
+    """A stack of LSTM layers, then a linear layer on the last state.
 
-    Its weights are `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`, with the gates i, f, c, o beside each other
-    as in Keras; `lstm_1/…` are those of the second layer; `lstm/forward/…` and `lstm/backward/…` if bidirectional.
+    The weights of the first layer are `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`, with the gates in Keras's
+    order i, f, c, o. Those of the second layer are `lstm_1/…`. A bidirectional layer has `lstm/forward/…` and
+    `lstm/backward/…`.
 
     Args:
-        units: Units of each layer, of each direction.
-        outputs: Outputs a row.
-        bidirectional: Whether each layer also reads from the end to the start.
+        units: Number of units of each layer, per direction.
+        outputs: Number of outputs per row.
+        bidirectional: Whether each layer also reads the sequence backwards.
 
     Raises:
-        ValueError: When called, if the inputs have another rank than 3.
+        ValueError: When called, if the inputs do not have three axes.
 
     Example:
         >>> import jax
@@ -215,23 +218,24 @@ class LSTM(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Inputs of shape (rows, steps, features) -> outputs of shape (rows, outputs)."""
+        """Map inputs of shape (rows, steps, features) to outputs of shape (rows, outputs)."""
         return Dense(self.outputs, name="output")(_read(x, LSTMLayer, "lstm", self.units, self.bidirectional))
 
 
 class GRU(nn.Module):
-    """GRU layers, each reading what the one before it made, then a linear layer on the last state.
+    """A stack of GRU layers, then a linear layer on the last state.
 
-    Its weights are `gru/kernel`, `gru/recurrent_kernel` and `gru/bias`, with the gates z, r, h beside each other as in
-    Keras (`reset_after=True`, its default), whose bias has a row for the inputs and one for the state.
+    The weights of the first layer are `gru/kernel`, `gru/recurrent_kernel` and `gru/bias`, with the gates in Keras's
+    order z, r, h. As in Keras with its default `reset_after=True`, the bias has one row for the inputs and one for the
+    state.
 
     Args:
-        units: Units of each layer, of each direction.
-        outputs: Outputs a row.
-        bidirectional: Whether each layer also reads from the end to the start.
+        units: Number of units of each layer, per direction.
+        outputs: Number of outputs per row.
+        bidirectional: Whether each layer also reads the sequence backwards.
 
     Raises:
-        ValueError: When called, if the inputs have another rank than 3.
+        ValueError: When called, if the inputs do not have three axes.
 
     Reference:
         Cho et al., Learning phrase representations using RNN encoder-decoder, 2014; Keras 3.15 `layers.GRU`.
@@ -243,7 +247,7 @@ class GRU(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Inputs of shape (rows, steps, features) -> outputs of shape (rows, outputs)."""
+        """Map inputs of shape (rows, steps, features) to outputs of shape (rows, outputs)."""
         return Dense(self.outputs, name="output")(_read(x, GRULayer, "gru", self.units, self.bidirectional))
 
 
@@ -261,7 +265,7 @@ class _BothWays(nn.Module):
 def _read(
     x: jax.Array, layer: Callable[..., nn.Module], name: str, units: Sequence[int], bidirectional: bool
 ) -> jax.Array:
-    # The last states of the last layer. To be called inside a module, which holds the layers made here.
+    # Returns the last states of the last layer. Call it inside a module, which then holds the layers made here.
     last = x
     for number, size in enumerate(units):
         of = _numbered(name, number)

@@ -1,8 +1,8 @@
-"""Searches over many lanes at once, as operations on the lane axis: paths, successive halving, populations.
+"""Searches over strengths with many runs at once: paths, successive halving, populations.
 
-A lane is an entry along the leading axis of every leaf of a pytree. What trains is `advance`, a pure function of one
-lane, mapped here over all of them: (state, strengths) -> the state after some more training. What measures is `loss`,
-a pure function of one state.
+A run is an entry along the leading axis of every leaf of a pytree. `advance` trains one run: it maps (state, strengths)
+to the state after some more training. `loss` measures one run: it maps a state to a scalar. The functions below map
+both over all runs.
 """
 
 import dataclasses
@@ -29,15 +29,16 @@ __all__ = [
 Advance = Callable[[Any, Any], Any]
 
 HALVINGS = 60
-"""Of an interval of 120 e-folds: to the precision of float32."""
+"""Number of bisections of an interval of 120 e-folds, down to the precision of float32."""
 
 
 def zeroing_strength(rule: Any, gradient: jax.Array) -> jax.Array:
-    """Return the smallest strength at which weights of 0 stay 0: the start of a regularisation path.
+    """Return the smallest strength at which zero weights stay zero, the start of a regularisation path.
 
     Args:
-        rule: A penalty with a proximal step and a `strength`, whose own value doesn't matter, such as `L1(1.0)`.
-        gradient: Gradient of the loss with respect to the weights, where they are 0.
+        rule: Penalty with a proximal step and a `strength`, such as `L1(1.0)`; the value of its strength does not
+            matter.
+        gradient: Gradient of the loss with respect to the weights, at weights of 0.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -59,15 +60,16 @@ def zeroing_strength(rule: Any, gradient: jax.Array) -> jax.Array:
 
 
 def warm_path(advance: Advance, state: Any, strengths: jax.Array) -> Any:
-    """Train at one strength after the other, each from the end of the one before.
+    """Train at one strength after the other, starting each training from the weights of the one before.
 
     Args:
-        advance: (state, strength) -> the state after some training, enough from a warm start.
-        state: Start of the first: weights of 0, for strengths that fall from `zeroing_strength` on.
-        strengths: Strengths in order, an array or a pytree of arrays.
+        advance: Function of (state, strength) that returns the state after a training, long enough for a warm start.
+        state: State at the start of the first training: zero weights, if the strengths decrease from
+            `zeroing_strength`.
+        strengths: Strengths in order: an array or a pytree of arrays.
 
     Returns:
-        The state at the end of each, along a leading axis.
+        The state at the end of each training, along a leading axis.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -85,13 +87,13 @@ def warm_path(advance: Advance, state: Any, strengths: jax.Array) -> Any:
 
 
 class Survivors(NamedTuple):
-    """Lanes left by `successive_halving` or `population_training`, best first.
+    """Runs that remain after `successive_halving` or `population_training`, best first.
 
     Args:
-        state: State of each lane, along a leading axis.
-        strengths: Strengths of each lane.
-        losses: Loss of each lane, of shape (lanes,).
-        lanes: Number of each lane among those that began.
+        state: State of each run, along a leading axis.
+        strengths: Strengths of each run.
+        losses: Loss of each run, of shape (runs,).
+        lanes: Index of each run among the runs at the start.
     """
 
     state: Any
@@ -103,17 +105,17 @@ class Survivors(NamedTuple):
 def successive_halving(
     advance: Advance, loss: Callable[[Any], jax.Array], state: Any, strengths: Any, rungs: int, keep: float = 0.5
 ) -> Survivors:
-    """Train all lanes for a while and go on with the best of them, `rungs` times.
+    """Train all runs for a while and continue with the best of them, `rungs` times.
 
-    Lanes that diverged count as the worst. With `keep` a half each rung costs half of the one before.
+    Diverged runs count as the worst. With `keep=0.5` each rung costs half as much as the one before it.
 
     Args:
-        advance: Function of one lane, (state, strengths) -> the state after one rung's training.
-        loss: Function of one lane, state -> the validation loss.
-        state: State of all lanes, along a leading axis.
-        strengths: Strengths of all lanes, along a leading axis.
-        rungs: Number of trainings; no lanes are dropped after the last.
-        keep: Share of the lanes that goes on, in (0, 1); at least one does.
+        advance: Function of the (state, strengths) of one run that returns the state after the training of a rung.
+        loss: Function of the state of one run that returns the validation loss.
+        state: State of all runs, along a leading axis.
+        strengths: Strengths of all runs, along a leading axis.
+        rungs: Number of rungs; no run is dropped after the last rung.
+        keep: Share of runs that continue, between 0 and 1; at least one run continues.
 
     Example:
         >>> import jax.numpy as jnp
@@ -145,17 +147,17 @@ def population_training(
     share: float = 0.25,
     spread: Number = 0.7,
 ) -> Survivors:
-    """Train a population; after each round the worst lanes become copies of the best, with strengths moved at random.
+    """Train a population: after each round the worst runs become copies of the best, with randomly changed strengths.
 
     Args:
-        advance: Function of one lane, (state, logarithms of strengths) -> the state after one round's training.
-        loss: Function of one lane, state -> the validation loss.
-        state: State of all lanes, along a leading axis.
-        logs: Logarithms of the strengths of all lanes, along a leading axis.
-        key: Key for the moves.
-        rounds: Number of trainings; nothing moves after the last.
-        share: Share of the lanes that are replaced, at most a half.
-        spread: Standard deviation of a move, in e-folds.
+        advance: Function of the (state, logarithms of strengths) of one run that returns the state after a round.
+        loss: Function of the state of one run that returns the validation loss.
+        state: State of all runs, along a leading axis.
+        logs: Logarithms of the strengths of all runs, along a leading axis.
+        key: Random key for the changes.
+        rounds: Number of rounds; nothing changes after the last round.
+        share: Share of runs that are replaced, at most one half.
+        spread: Standard deviation of a change, in e-folds.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -167,7 +169,7 @@ def population_training(
     Reference: Jaderberg et al. (2017), Population based training of neural networks.
     """
     if not 0 < share <= 0.5:
-        raise ValueError(f"population_training: share is {share}; expected one above 0 and at most a half")
+        raise ValueError(f"population_training: share is {share}; expected a share above 0 and at most 0.5")
     count = len(jax.tree.leaves(state)[0])
     moved = max(1, int(share * count))
 
@@ -191,11 +193,11 @@ def population_training(
 
 
 class Points(NamedTuple):
-    """Points that a search over strengths has tried, best first.
+    """Points that a search over strengths has evaluated, best first.
 
     Args:
         logs: Logarithms of strengths, along a leading axis.
-        losses: Loss of each point, of shape (points,); infinite if its training diverged.
+        losses: Loss of each point, of shape (points,); infinite for a diverged training.
     """
 
     logs: Any
@@ -210,17 +212,18 @@ def closing_in(
     count: int,
     ends: tuple[Number, Number],
 ) -> Points:
-    """Try clouds of new points around the best ones so far, each cloud narrower than the one before.
+    """Sample new points around the best ones so far, several times and with a smaller spread each time.
 
-    A step along a slope asks for a loss that is smooth; this does not.
+    Unlike gradient descent, this also works if the loss is not smooth.
 
     Args:
-        loss: Function of one lane, logarithms of strengths -> the validation loss of a whole training.
-        met: Points to begin with; as many go on after each cloud.
-        key: Key for the moves.
-        spreads: Standard deviation of the moves of each cloud, in e-folds.
-        count: Points per cloud, dealt out among those met.
-        ends: The least and the largest logarithm; what would lie beyond is moved there.
+        loss: Function of the logarithms of the strengths of one run that returns the validation loss of a whole
+            training.
+        met: Points to start with. The same number of points is kept after each round.
+        key: Random key for the new points.
+        spreads: Standard deviation of the new points in each round, in e-folds.
+        count: Number of new points per round, distributed over the points kept so far.
+        ends: Smallest and largest logarithm; new points beyond them are clipped.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -240,7 +243,7 @@ def closing_in(
 
 
 def evaluated(loss: Callable[[Any], jax.Array], logs: Any, keep: int) -> Points:
-    """Return the `keep` best of the points `logs`, each a lane, best first; those that diverged are the worst."""
+    """Evaluate the points `logs` and return the `keep` best, best first; diverged points count as the worst."""
     return _first(Points(logs, _ranked(jax.vmap(loss)(logs))), keep)
 
 

@@ -1,7 +1,7 @@
-"""Loading and saving weights: parameters as arrays by path, in .npz, safetensors or CSV, and Keras's layouts.
+"""Load and save weights as arrays by path, in .npz, safetensors or CSV files and in Keras's layouts.
 
-Every file holds {path: array}, with the paths of `jaxreg.paths` (`lstm/recurrent_kernel`). `filled` puts such arrays
-into the place of a model's own, whatever the framework, so weights from elsewhere go in by the same door:
+Every file holds arrays by path, with the paths of `jaxreg.paths`, such as `lstm/recurrent_kernel`. `filled` puts such
+arrays into the parameters of a model of any framework, so weights from all sources are loaded in the same way:
 
     params = filled(params, load_csv("folder"))
     params = from_keras(params, {w.path: numpy.asarray(w) for w in keras_model.weights})
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 Arrays = Mapping[str, Any]
-"""{path of a weight: its array}."""
+"""Array of each weight, by its path."""
 
 
 def named(params: Tree) -> dict[str, np.ndarray]:
@@ -52,15 +52,15 @@ def named(params: Tree) -> dict[str, np.ndarray]:
 
 
 def filled(like: Tree, arrays: Arrays) -> Tree:
-    """Return `like` with each leaf replaced by the array of its path, in the leaf's dtype.
+    """Return `like` with each leaf replaced by the array at the same path, in the leaf's dtype.
 
     Args:
         like: Parameters, or their shapes (`jax.eval_shape(model.init, key)`).
-        arrays: The arrays by path, in the shapes of `like`, or as the matrices that CSV files hold: all axes but the
-            last flattened; a bias as a row or a column.
+        arrays: Arrays by path. Their shapes are those of `like`, or those of the matrices in CSV files: all axes except
+            the last are flattened, and a bias is a row or a column.
 
     Raises:
-        ValueError: If a weight is missing, has another shape, or is not one of `like`'s.
+        ValueError: If a weight is missing, has the wrong shape, or does not exist in `like`.
         TypeError: If an array is not of real numbers.
 
     Example:
@@ -72,8 +72,9 @@ def filled(like: Tree, arrays: Arrays) -> Tree:
     missing, unknown = ({leaf.path for leaf in places} - set(arrays), set(arrays) - {leaf.path for leaf in places})
     if missing or unknown:
         raise ValueError(
-            f"the weights lack {_listed(missing)} and hold {_listed(unknown)} beside those of the model; expected "
-            f"exactly {_listed({leaf.path for leaf in places})}: rename them, or choose the model that they are of"
+            f"the weights do not fit the model: {_listed(missing)} missing, {_listed(unknown)} unknown; expected "
+            f"exactly {_listed({leaf.path for leaf in places})}. Rename the weights, or use the model that they belong "
+            f"to"
         )
     values = [_fitted(leaf.path, np.asarray(arrays[leaf.path]), leaf.array) for leaf in places]
     return jax.tree.unflatten(jax.tree.structure(like), values)
@@ -82,12 +83,12 @@ def filled(like: Tree, arrays: Arrays) -> Tree:
 def to_keras(params: Tree) -> dict[str, np.ndarray]:
     """Return the weights in Keras's layouts, by path, such as `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`.
 
-    Dense layers, convolutions and this laboratory's own LSTM and GRU have Keras's layout already. Flax Linen's
-    `LSTMCell` and `OptimizedLSTMCell` (ii, if, ig, io, hi, hf, hg, ho) are joined to the gates i, f, c, o, its
-    `GRUCell` (ir, iz, in, hr, hz, hn) to z, r, h.
+    Dense layers, convolutions and the LSTM and GRU of `jaxreg.lab` have Keras's layout already. The gates of Flax
+    Linen's `LSTMCell` and `OptimizedLSTMCell` (ii, if, ig, io, hi, hf, hg, ho) are joined in the order i, f, c, o.
+    Those of its `GRUCell` (ir, iz, in, hr, hz, hn) are joined in the order z, r, h.
 
     Args:
-        params: A tree of dicts, as Flax's.
+        params: Tree of dicts, such as Flax's parameters.
 
     Example:
         >>> import jax
@@ -100,17 +101,18 @@ def to_keras(params: Tree) -> dict[str, np.ndarray]:
 
 
 def from_keras(like: Tree, arrays: Arrays) -> Tree:
-    """Return `like` with the weights of a Keras model: the inverse of `to_keras`.
+    """Return `like` with the weights of a Keras model; the inverse of `to_keras`.
 
-    A Keras path is matched by its end, without the steps that name a cell or a direction's layer:
+    A Keras path is matched by its last parts, without the parts that name a cell or the layer of a direction. So
     `sequential/lstm/forward_lstm/lstm_cell/kernel` is `lstm/forward/kernel`.
 
     Args:
-        like: Parameters of a Flax model whose layers have the names of the Keras model's, or their shapes.
-        arrays: The weights by their path in Keras: `{w.path: numpy.asarray(w) for w in keras_model.weights}`.
+        like: Parameters of a Flax model whose layers have the same names as in the Keras model, or the shapes of the
+            parameters.
+        arrays: Weights by their path in Keras: `{w.path: numpy.asarray(w) for w in keras_model.weights}`.
 
     Raises:
-        ValueError: If a weight is missing, has another shape, or is not one of `like`'s.
+        ValueError: If a weight is missing, has the wrong shape, or does not exist in `like`.
 
     Example:
         >>> import jax, numpy as np
@@ -129,7 +131,7 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
         ends = [tidy[start.end() :] for start in re.finditer(r"^|/", tidy)]
         name = next((end for end in ends if end in wanted), tidy)
         if name in found:
-            raise ValueError(f"two weights are for {name}, one of them {path}; expected one: leave out the other")
+            raise ValueError(f"two weights match {name}, one of them {path}; expected one. Remove the other")
         found[name] = array
     return like_cells(like, filled(shapes, found))
 
@@ -138,30 +140,30 @@ def save_npz(file: str | Path, params: Tree) -> None:
     """Save the leaves of `params` as NumPy's .npz, by path.
 
     Raises:
-        ValueError: If a leaf has a dtype that the format does not know, such as bfloat16.
+        ValueError: If a leaf has a dtype that .npz does not support, such as bfloat16.
     """
     arrays = named(params)
     for path, array in arrays.items():
-        if array.dtype.kind == "V":  # NumPy would keep its bytes and forget what they are
+        if array.dtype.kind == "V":  # NumPy would store its bytes without their type
             raise ValueError(f"{path} is of type {array.dtype}, which .npz cannot hold; use save_safetensors")
     with Path(file).open("wb") as to:
         np.savez(to, **arrays)  # type: ignore[arg-type]
 
 
 def load_npz(file: str | Path) -> dict[str, np.ndarray]:
-    """Load the arrays of an .npz file by path; pickled objects are refused.
+    """Load the arrays of an .npz file by path; a file with pickled objects is an error.
 
     Raises:
-        ValueError: If it is another file, or holds objects.
+        ValueError: If the file has another format or is incomplete, or holds pickled objects.
     """
     if not zipfile.is_zipfile(file):
-        raise ValueError(f"{file} is no .npz file, or not a whole one; expected what numpy.savez writes")
+        raise ValueError(f"{file} is no .npz file, or is incomplete; expected a file written by numpy.savez")
     with np.load(file, allow_pickle=False) as arrays:
         return {path: arrays[path] for path in arrays.files}
 
 
 def save_safetensors(file: str | Path, params: Tree) -> None:
-    """Save the leaves of `params` as safetensors, by path, in any dtype, bfloat16 too."""
+    """Save the leaves of `params` as safetensors, by path, in any dtype including bfloat16."""
     safetensors.numpy.save_file({path: np.asarray(a, order="C") for path, a in named(params).items()}, file)
 
 
@@ -169,19 +171,19 @@ def load_safetensors(file: str | Path) -> dict[str, np.ndarray]:
     """Load the arrays of a safetensors file by path.
 
     Raises:
-        ValueError: If it is another file, or not a whole one.
+        ValueError: If the file has another format or is incomplete.
     """
     try:
         return safetensors.numpy.load_file(file)
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{file} is no safetensors file, or not a whole one: {error}") from None
+        raise ValueError(f"{file} is no safetensors file, or is incomplete: {error}") from None
 
 
 def save_csv(folder: str | Path, params: Tree) -> None:
-    """Save each leaf of `params` as a file of plain numbers, `folder/<path>.csv`: a column for each unit.
+    """Save each leaf of `params` as a CSV file of numbers, `folder/<path>.csv`, with one column per unit.
 
-    All axes but the last are flattened into the lines of the file; a bias has one number per line. The numbers have as
-    many digits as it takes to read the same ones back.
+    All axes except the last are flattened into the lines of the file. A bias has one number per line. Numbers have
+    enough digits to be read back exactly.
     """
     for path, array in named(params).items():
         file = Path(folder) / f"{path}.csv"
@@ -191,14 +193,16 @@ def save_csv(folder: str | Path, params: Tree) -> None:
 
 
 def load_csv(folder: str | Path) -> dict[str, np.ndarray]:
-    """Load the matrices of the .csv files below a folder, by path; `filled` gives them the shapes of a model's weights.
+    """Load the matrices of all .csv files below a folder, by path; `filled` reshapes them to a model's weights.
 
     Raises:
-        ValueError: If there is no such file, or one holds something else than rows of numbers.
+        ValueError: If there is no .csv file, or a file holds something other than rows of numbers.
     """
     files = sorted(Path(folder).rglob("*.csv"))
     if not files:
-        raise ValueError(f"{folder} holds no .csv file; expected a file a weight, such as {folder}/output/kernel.csv")
+        raise ValueError(
+            f"{folder} holds no .csv file; expected one file per weight, such as {folder}/output/kernel.csv"
+        )
     return {file.relative_to(folder).with_suffix("").as_posix(): _numbers(file) for file in files}
 
 
@@ -210,7 +214,7 @@ def _numbers(file: Path) -> np.ndarray:
     try:
         return np.loadtxt(file, delimiter=",", ndmin=2)
     except ValueError as error:
-        raise ValueError(f"{file}: {error}; expected rows of numbers with commas between them, no heading") from None
+        raise ValueError(f"{file}: {error}; expected rows of numbers separated by commas, with no heading") from None
 
 
 def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -244,7 +248,7 @@ def fused(params: Node) -> Node:
 
 
 def like_cells(like: Node, params: Node) -> Node:
-    """Return `params` in the layout of `like`, the inverse of `fused`: splits cells where `like` has Flax Linen's."""
+    """Return `params` in the layout of `like`, the inverse of `fused`: split the cells that are split in `like`."""
     if not isinstance(like, Mapping):
         return params
     cell = _cell(like)
@@ -267,7 +271,7 @@ def _split_lstm(weights: Node) -> Node:
 
 
 def _join_gru(cell: Node) -> Node:
-    # Flax has no bias of the state for the gates: it would only be added to that of the inputs.
+    # Flax has no bias of the state for the gates, because it would only be added to the bias of the inputs.
     state = cell["hn"]["bias"]
     none = jnp.zeros_like(state)
     inputs = [cell[f"i{gate}"]["bias"] for gate in "zrn"]

@@ -182,13 +182,13 @@ def test_openml_without_a_network_says_so(tmp_path, no_network):
 
 BAD = {
     "no draw": (lambda: splits(ROWS, ROWS, [], 5), "0 draws of 20 rows"),
-    "no test": (lambda: splits(ROWS, ROWS, [0], 15, 5), "15 to train and 5 to validate; expected"),
-    "no train": (lambda: splits(ROWS, ROWS, [0], 0), "0 to train"),
+    "no test": (lambda: splits(ROWS, ROWS, [0], 15, 5), "15 training and 5 validation rows; expected"),
+    "no train": (lambda: splits(ROWS, ROWS, [0], 0), "with 0 training"),
     "rows": (lambda: splits(ROWS, ROWS[:3], [0], 2), "20 rows of inputs and 3 targets"),
-    "digits": (lambda: digits([0], train=1797), "1797 to train"),
-    "moons": (lambda: moons([0], train=0), "0 rows to train"),
+    "digits": (lambda: digits([0], train=1797), "with 1797 training"),
+    "moons": (lambda: moons([0], train=0), "with 0 training"),
     "sunspots": (lambda: sunspots([0], train=300), "at most 309 years in all"),
-    "window": (lambda: windows(ROWS, 20), r"windows of 20 steps of a series of shape \(20,\)"),
+    "window": (lambda: windows(ROWS, 20), r"windows got a length of 20 and a series of shape \(20,\)"),
     "matrix": (lambda: windows(ROWS[:, None], 2), "expected a longer vector"),
 }
 

@@ -88,7 +88,7 @@ def test_a_population_copies_the_best_over_the_worst_and_moves_the_strengths_of_
     assert set(np.asarray(logs).tolist()[1:]) <= set(np.asarray(one.strengths).tolist())
     copied = np.asarray(one.strengths)[np.asarray(one.lanes) == 3]
     assert len(set(copied.tolist())) == 2
-    with pytest.raises(ValueError, match=r"share is 0\.9; expected one above 0 and at most a half"):
+    with pytest.raises(ValueError, match=r"share is 0\.9; expected a share above 0 and at most 0\.5"):
         population_training(lambda w, s: w, lambda w: w, jnp.zeros(4), logs, jax.random.key(0), 1, share=0.9)
 
 

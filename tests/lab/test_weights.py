@@ -172,8 +172,8 @@ def test_weights_go_into_a_model_of_another_framework():
 LIKE = {"output": {"kernel": np.zeros((3, 2), np.float32), "bias": np.zeros(2, np.float32)}}
 FITTING = {"output/kernel": np.ones((3, 2)), "output/bias": np.ones(2)}
 BAD = {
-    "missing": ({"output/kernel": np.ones((3, 2))}, ValueError, "lack output/bias and hold nothing beside"),
-    "unknown": (FITTING | {"hidden/bias": np.ones(1)}, ValueError, "lack nothing and hold hidden/bias beside"),
+    "missing": ({"output/kernel": np.ones((3, 2))}, ValueError, "output/bias missing, nothing unknown"),
+    "unknown": (FITTING | {"hidden/bias": np.ones(1)}, ValueError, "nothing missing, hidden/bias unknown"),
     "shape": (FITTING | {"output/bias": np.ones(3)}, ValueError, r"output/bias has shape \(3,\); expected \(2,\)"),
     "turned": (FITTING | {"output/kernel": np.ones((2, 3))}, ValueError, "that of the model's: transpose it"),
     "text": (FITTING | {"output/bias": np.array(["a", "b"])}, TypeError, "output/bias is of type <U1"),
@@ -189,7 +189,7 @@ def test_weights_that_do_not_fit_are_refused(case):
 
 
 def test_two_weights_for_one_place_are_refused():
-    with pytest.raises(ValueError, match="two weights are for output/bias, one of them b/output/bias"):
+    with pytest.raises(ValueError, match="two weights match output/bias, one of them b/output/bias"):
         weights.from_keras(LIKE, {"output/kernel": np.ones((3, 2)), "a/output/bias": np.ones(2), "b/output/bias": 0})
 
 

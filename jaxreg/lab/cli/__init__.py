@@ -1,6 +1,6 @@
-"""The command `jaxreg`: parse, call, print.
+"""The command `jaxreg`: parse the arguments, call a function, print the result.
 
-A command imports what it needs when it is called, so that `jaxreg --help` does not wait for JAX.
+Each command imports its modules when it is called, so that `jaxreg --help` does not wait for JAX.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 try:
     import tyro
 except ImportError:
-    sys.exit("jaxreg: the command needs the laboratory: pip install 'jaxreg[lab]'")
+    sys.exit("jaxreg: this command needs additional packages. Run: pip install 'jaxreg[lab]'")
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional
 
@@ -30,30 +30,31 @@ def _shown(words: str, metavar: str, default: str) -> Any:
     return tyro.conf.arg(help=words, metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
-Json = Annotated[bool, tyro.conf.arg(help="Print JSON, for machines.")]
+Json = Annotated[bool, tyro.conf.arg(help="Print JSON instead of text.")]
 Names = Annotated[
     tuple[str, ...],
     tyro.conf.arg(
-        help="Names of the columns, for a file without a heading.",
+        help="Column names, for a file without a header row.",
         metavar="NAME [NAME …]",
-        help_behavior_hint="(default: those of the heading, or c1, c2, …)",
+        help_behavior_hint="(default: those of the header row, or c1, c2, …)",
     ),
 ]
 
 
 @dataclasses.dataclass(frozen=True)
 class List:
-    """List the case studies that can be run from here, and the results that are stored here.
+    """List the case studies that you can run and the results that are stored in this folder.
 
-    Case studies are the files in ./experiments, or in the clone that jaxreg is installed from, that define a STUDY.
+    Case studies are files that define a STUDY. They are in ./experiments, or in the clone that jaxreg is installed
+    from.
 
-    For instance: jaxreg list
+    Example: jaxreg list
     """
 
     json: Json = False
 
     def __call__(self) -> None:
-        """Print what there is."""
+        """Print the lists."""
         from jaxreg.lab.cli import studies
 
         studies.list_all(self.json)
@@ -61,15 +62,15 @@ class List:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Train every recipe of case studies over seeds and draws, print the tables and write the report.
+    """Train every recipe of one or more case studies, print the tables and write the report.
 
-    The same command again reads what is there and goes on from where it was stopped.
+    Finished results are reused: run the same command again to continue after an interruption.
 
-    For instance: jaxreg run weight_regularization --quick
+    Example: jaxreg run weight_regularization --quick
 
-    Several, set against each other: jaxreg run weight_regularization weight_constraints --draws 256
+    Compare several studies: jaxreg run weight_regularization weight_constraints --draws 256
 
-    Your own: jaxreg run my/study.py --out my/results
+    Run your own study: jaxreg run my/study.py --out my/results
     """
 
     names: Annotated[
@@ -77,18 +78,18 @@ class Run:
         tyro.conf.arg(
             metavar="NAME [NAME …]",
             help_behavior_hint="",
-            help="A file with a STUDY (FILE.py), or its name in ./experiments: see list.",
+            help="File that defines a STUDY (FILE.py), or name of a study printed by `jaxreg list`.",
         ),
     ]
-    quick: Annotated[bool, tyro.conf.arg(help="A trial of seconds: few seeds, draws and epochs.")] = False
-    seeds: Annotated[int | None, _shown("Initialisations of the weights.", "N", "the study's own")] = None
-    draws: Annotated[int | None, _shown("Draws of the data.", "N", "the study's own")] = None
-    epochs: Annotated[int | None, _shown("Epochs of each training.", "N", "the study's own")] = None
+    quick: Annotated[bool, tyro.conf.arg(help="Run a trial of seconds, with few seeds, draws and epochs.")] = False
+    seeds: Annotated[int | None, _shown("Number of weight initialisations.", "N", "the study's own")] = None
+    draws: Annotated[int | None, _shown("Number of draws of the data.", "N", "the study's own")] = None
+    epochs: Annotated[int | None, _shown("Number of epochs per training.", "N", "the study's own")] = None
     out: Annotated[Path | None, _shown("Folder for the results.", "FOLDER", "results, or results/quick")] = None
     json: Json = False
 
     def __call__(self) -> None:
-        """Run them."""
+        """Run the studies."""
         from jaxreg.lab.cli import studies
 
         asked = {"seeds": self.seeds, "draws": self.draws, "epochs": self.epochs}
@@ -98,27 +99,27 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Write the report of stored results: one HTML file that needs no network, or Markdown with pictures beside it.
+    """Write a report of stored results: one HTML file that works offline, or Markdown with separate pictures.
 
-    For instance: jaxreg report results/weight_regularization
+    Example: jaxreg report results/weight_regularization
 
-    Several, set against each other: jaxreg report results/weight_regularization results/weight_constraints
+    Compare several results: jaxreg report results/weight_regularization results/weight_constraints
 
-    Any sweep of trainings, as Markdown: jaxreg report my/sweep --format markdown
+    Report a training sweep as Markdown: jaxreg report my/sweep --format markdown
     """
 
     stores: Annotated[
         Positional[tuple[Path, ...]],
         tyro.conf.arg(
-            metavar="STORE [STORE …]", help_behavior_hint="", help="Folders of case studies, or of training sweeps."
+            metavar="STORE [STORE …]", help_behavior_hint="", help="Folders of case studies or training sweeps."
         ),
     ]
-    format: Annotated[Literal["html", "markdown"], tyro.conf.arg(help="What to write.")] = "html"
-    out: Annotated[Path | None, _shown("The file.", "FILE", "report.html or .md beside the results")] = None
+    format: Annotated[Literal["html", "markdown"], tyro.conf.arg(help="Format of the report.")] = "html"
+    out: Annotated[Path | None, _shown("File to write.", "FILE", "report.html or .md in the results folder")] = None
     json: Json = False
 
     def __call__(self) -> None:
-        """Write it."""
+        """Write the report."""
         from jaxreg.lab.cli import studies
 
         studies.write_report(self.stores, self.format, self.out, as_json=self.json)
@@ -128,18 +129,16 @@ class Report:
 class Show:
     """Print the tables of stored results.
 
-    For instance: jaxreg show results/weight_regularization
+    Example: jaxreg show results/weight_regularization
 
-    Every number with the call that gives it: jaxreg show results/weight_regularization --json
+    Print each number with the call that computes it: jaxreg show results/weight_regularization --json
     """
 
-    store: Annotated[
-        Positional[Path], tyro.conf.arg(metavar="STORE", help="Folder of a case study, or of a training sweep.")
-    ]
+    store: Annotated[Positional[Path], tyro.conf.arg(metavar="STORE", help="Folder of a case study or training sweep.")]
     json: Json = False
 
     def __call__(self) -> None:
-        """Print them."""
+        """Print the tables."""
         from jaxreg.lab.cli import studies
 
         studies.show(self.store, as_json=self.json)
@@ -147,19 +146,19 @@ class Show:
 
 @dataclasses.dataclass(frozen=True)
 class Watch:
-    """Show how far a sweep is: runs, speed, time left and the figures of its outputs so far.
+    """Show the progress of a sweep: finished runs, speed, time left and statistics of the outputs so far.
 
-    In a terminal the table is renewed until the sweep is finished; Ctrl-C ends it and leaves the sweep alone.
+    In a terminal the table is updated until the sweep is finished. Ctrl-C stops the display, not the sweep.
 
-    For instance: jaxreg watch results/ridge
+    Example: jaxreg watch results/ridge
     """
 
     store: Annotated[Positional[Path], tyro.conf.arg(metavar="STORE", help="Folder of a sweep.")]
-    every: Annotated[float, tyro.conf.arg(metavar="SECONDS", help="Seconds between two looks.")] = 2.0
+    every: Annotated[float, tyro.conf.arg(metavar="SECONDS", help="Seconds between updates.")] = 2.0
     json: Json = False
 
     def __call__(self) -> None:
-        """Show it."""
+        """Show the progress."""
         from jaxreg.lab.cli import watch
 
         watch.watch(self.store, self.every, as_json=self.json)
@@ -167,60 +166,65 @@ class Watch:
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """Find the regulariser, and its strength, for a net on a table of your own, and fit it.
+    """Find the best regulariser and its strength for a neural network on your table, and fit the network.
 
-    Tries no regulariser, L1, L2, both, decay, group lasso, MaxNorm, UnitNorm and early stopping by repeated nested
-    cross-validation, says what to use and how sure that is, and writes report, model and trainings. The same command
-    again goes on from where it was stopped.
+    Compares no regulariser, L1, L2, both, decay, group lasso, MaxNorm, UnitNorm and early stopping by repeated nested
+    cross-validation. Prints which one to use and how certain the choice is. Writes the report, the model and all
+    trainings. Run the same command again to continue after an interruption.
 
-    For instance: jaxreg search patients.csv --target diagnosis
+    Example: jaxreg search patients.csv --target diagnosis
 
-    Within a minute, the target as a number: jaxreg search houses.csv --target price --task regression --budget 60s
+    Regression within a minute: jaxreg search houses.csv --target price --task regression --budget 60s
     """
 
     table: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE", help="A .csv, .xlsx, .npz or .parquet file.")]
-    target: Annotated[str, tyro.conf.arg(metavar="COLUMN", help="Column to predict.")]
+    target: Annotated[str, tyro.conf.arg(metavar="COLUMN", help="Name of the column to predict.")]
     task: Annotated[
         Literal["classification", "regression"] | None,
-        tyro.conf.arg(help="Whether it is a class or a number.", help_behavior_hint="(default: told from the column)"),
+        tyro.conf.arg(help="Type of the target.", help_behavior_hint="(default: inferred from the column)"),
     ] = None
-    budget: Annotated[str | None, _shown("Time that it may take, such as 60s, 5m or 1h.", "TIME", "2 repeats")] = None
+    budget: Annotated[str | None, _shown("Time limit, such as 60s, 5m or 1h.", "TIME", "none, with 2 repeats")] = None
     leave_out: Annotated[
         tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]],
         tyro.conf.arg(
-            help="Columns that are no inputs, such as names and numbers of rows.",
+            help="Columns to ignore, such as names and row numbers.",
             metavar="COLUMN [COLUMN …]",
             help_behavior_hint="",
         ),
     ] = ()
     names: Names = ()
     groups: Annotated[
-        str | None, _shown("Column that is equal in rows that belong together, as those of a person.", "COLUMN", "none")
+        str | None,
+        _shown("Column that identifies related rows, such as a patient number.", "COLUMN", "none"),
     ] = None
     time: Annotated[
-        str | None, _shown("Column that tells when: later rows are predicted from earlier ones.", "COLUMN", "none")
+        str | None,
+        _shown("Column with the time of each row, to predict later rows from earlier ones.", "COLUMN", "none"),
     ] = None
-    balanced: Annotated[bool, tyro.conf.arg(help="Let each class count as much, however many rows it has.")] = False
+    balanced: Annotated[bool, tyro.conf.arg(help="Give all classes the same weight, however many rows each has.")] = (
+        False
+    )
     quick: Annotated[
-        bool, tyro.conf.arg(help="Every other strength only, and one repeat unless --budget allows more.")
+        bool, tyro.conf.arg(help="Try only every other strength, with one repeat unless --budget allows more.")
     ] = False
-    epochs: Annotated[int | None, _shown("Epochs of each training.", "N", "by the number of rows")] = None
-    hidden: Annotated[tuple[int, ...], _shown("Units of each hidden layer.", "N [N …]", "32")] = ()
+    epochs: Annotated[int | None, _shown("Number of epochs per training.", "N", "depends on the number of rows")] = None
+    hidden: Annotated[tuple[int, ...], _shown("Number of units of each hidden layer.", "N [N …]", "32")] = ()
     any_model: Annotated[
-        bool, tyro.conf.arg(help="Keep a linear model, boosted trees or a forest as the model if that is better.")
+        bool,
+        tyro.conf.arg(help="Keep a linear model, boosted trees or a random forest if it is better than the nets."),
     ] = False
-    seed: Annotated[int, tyro.conf.arg(help="Of folds and initial weights.")] = 0
-    out: Annotated[Path | None, _shown("Folder for all that is written.", "FOLDER", "TABLE-search")] = None
+    seed: Annotated[int, tyro.conf.arg(help="Seed for folds and initial weights.")] = 0
+    out: Annotated[Path | None, _shown("Folder for all files that are written.", "FOLDER", "TABLE-search")] = None
     json: Json = False
 
     def __call__(self) -> None:
-        """Search."""
+        """Run the search."""
         from jaxreg.lab.tabular import TableError, prepare
 
         if not all(self.leave_out):
-            raise ValueError("--leave-out names no column; expected one or more behind it")
+            raise ValueError("--leave-out is empty; expected one or more column names after it")
         leave_out = tuple(name for names in self.leave_out for name in names)
-        # A table is judged before JAX is imported, which takes longer.
+        # Check the table before importing JAX, which takes longer.
         try:
             table = prepare(
                 self.table,
@@ -234,7 +238,7 @@ class Search:
         except TableError as error:
             if error.leave_out:
                 again = shlex.join(["jaxreg", *sys.argv[1:], "--leave-out", *error.leave_out])
-                error.add_note(f"without such columns it is {again}")
+                error.add_note(f"without these columns, the command is {again}")
             raise
 
         from jaxreg.lab.cli import search
@@ -255,20 +259,20 @@ class Search:
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """Predict the target of each row of a table with a model that search wrote; prints CSV.
+    """Predict the target of each row of a table with a model that `jaxreg search` wrote, and print CSV.
 
-    Columns are found by their names, in any order.
+    Columns are found by name, in any order.
 
-    For instance: jaxreg predict patients-search/model.safetensors new.csv
+    Example: jaxreg predict patients-search/model.safetensors new.csv
     """
 
-    model: Annotated[Positional[Path], tyro.conf.arg(metavar="MODEL", help="A model.safetensors, or its folder.")]
+    model: Annotated[Positional[Path], tyro.conf.arg(metavar="MODEL", help="File model.safetensors, or its folder.")]
     table: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE", help="A .csv, .xlsx, .npz or .parquet file.")]
     names: Names = ()
-    out: Annotated[Path | None, _shown("The file.", "FILE", "printed")] = None
+    out: Annotated[Path | None, _shown("File to write.", "FILE", "print to the terminal")] = None
 
     def __call__(self) -> None:
-        """Predict."""
+        """Print or write the predictions."""
         from jaxreg.lab.cli import predict
 
         predict.predict(self.model, self.table, self.out, self.names)
@@ -276,15 +280,15 @@ class Predict:
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """Print the versions of jaxreg and of what its results depend on.
+    """Print the versions of jaxreg and of the packages that affect its results.
 
-    For instance: jaxreg version --json
+    Example: jaxreg version --json
     """
 
     json: Json = False
 
     def __call__(self) -> None:
-        """Print them."""
+        """Print the versions."""
         import platform
         from importlib.metadata import version
 
@@ -293,30 +297,30 @@ class Version:
         print(json.dumps(found) if self.json else "\n".join(f"{name} {value}" for name, value in found.items()))
 
 
-_DESCRIPTION = """Weight regularisation and weight constraints, and a laboratory that tells which of them helps.
+_DESCRIPTION = """Weight regularisation and weight constraints, and a laboratory that finds out which of them helps.
 
 Start with: jaxreg run weight_regularization --quick
 
 With your own table: jaxreg search data.csv --target y
 
-Version: jaxreg --version; with those that results depend on: jaxreg version
+Version: jaxreg --version. Versions of all packages that affect results: jaxreg version
 
 Completion: jaxreg --tyro-write-completion bash ~/.local/share/bash-completion/completions/jaxreg (or zsh)
 
-Exit codes: 0 done; 2 bad input, with one line that says what is wrong; 130 stopped with Ctrl-C."""
+Exit codes: 0 done; 2 bad input, explained in one line; 130 stopped by Ctrl-C."""
 
 
 def _check_filled(arguments: Sequence[str]) -> None:
-    # An empty name would be that of the folder one is in.
+    # An empty name would mean the current folder.
     for before, argument in zip(["", *arguments], arguments, strict=False):
         option = re.fullmatch(r"(--[\w-]+)=", argument)
         if option or not argument:
             what = option[1] if option else before if before.startswith("--") else "an argument"
-            raise ValueError(f"{what} is empty; expected a value: is a variable of the shell not set?")
+            raise ValueError(f"{what} is empty; expected a value. Check that your shell variable is set")
 
 
 def _strike_again(unraised: Any) -> None:
-    # Python drops what is raised in a callback, such as JAX's own at a garbage collection: that Ctrl-C comes again.
+    # Python drops exceptions raised in a callback, such as JAX's own at a garbage collection. So send Ctrl-C again.
     if isinstance(unraised.exc_value, KeyboardInterrupt):
         threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,)).start()
     else:
@@ -324,10 +328,10 @@ def _strike_again(unraised: Any) -> None:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Parse the command line and run the command."""
     sys.unraisablehook = _strike_again
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # without UTF-8, a character is printed as its number
+        sys.stdout.reconfigure(errors="backslashreplace")  # without UTF-8, print a character as its number
     if sys.argv[1:] == ["--version"]:
         print(f"jaxreg {jaxreg.__version__}")
         return
@@ -342,9 +346,9 @@ def main() -> None:
             )
             command()
         finally:
-            if sys.stdout is not None:  # as it is where the shell has closed it
+            if sys.stdout is not None:  # None if the shell has closed it
                 sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as head, has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (ValueError, OSError) as error:

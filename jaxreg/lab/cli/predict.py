@@ -10,20 +10,20 @@ from jaxreg.lab.tabular.files import read
 
 
 def predict(model: Path, file: Path, out: Path | None, names: Sequence[str] = ()) -> None:
-    """Predict the target for each row of a table: as CSV, printed or written.
+    """Predict the target of each row of a table, and print or write CSV.
 
     Args:
-        model: What a search wrote.
-        file: The table, with the model's columns by name, in any order.
-        out: The file to write; printed if None.
-        names: Names of the columns, for a table without a heading.
+        model: Model file that a search wrote, or its folder.
+        file: Table with the model's columns by name, in any order.
+        out: File to write; prints if None.
+        names: Column names, for a table without a header row.
     """
     if model.is_dir():
         model = model / "model.safetensors"
     loaded = fitted_model.load(model)
     for given in (model, file):
         if out is not None and out.exists() and given.exists() and out.samefile(given):
-            raise ValueError(f"--out {out} is {given}, which would be lost; name another file")
+            raise ValueError(f"--out {out} is {given}, which would be overwritten. Name another file")
     columns = read(file, loaded.encoding.kinds, names=names)
     x, notes = loaded.encoding(columns)
     for note in [*columns.notes, *notes]:

@@ -44,25 +44,25 @@ def search_table(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Search the regulariser for a table, print the verdict, write report, model and trainings.
+    """Search for the best regulariser on a table, print the verdict, and write report, model and trainings.
 
     Args:
-        table: The table.
-        budget: Seconds that the search may take, or None.
-        quick: Whether to try every other strength only, once.
-        epochs: Epochs of each training, or None for as many as suit the number of rows.
-        hidden: Units of each hidden layer; none for the plan's own.
-        any_model: Whether to keep a model of another kind if that is better.
-        balanced: Whether each class counts as much.
+        table: Table with inputs and target.
+        budget: Time limit in seconds, or None.
+        quick: Whether to try only every other strength, with one repeat.
+        epochs: Number of epochs per training; None chooses it from the number of rows.
+        hidden: Number of units of each hidden layer; empty for the plan's default.
+        any_model: Whether to keep another kind of model if it is better.
+        balanced: Whether all classes have the same weight.
         seed: Seed for the folds and the initial weights.
-        out: Folder for the files that are written, or None for one beside the table.
+        out: Folder for the files that are written; None for a folder next to the table.
         as_json: Whether to print JSON.
     """
     start = time.perf_counter()
     file, x, wanted = table.file, table.x, table.target
     notes = [*table.notes, *([] if table.groups is not None or table.time is not None else _repeats(x))]
     if balanced:
-        notes.append("each class counts as much, however many rows it has: the accuracy is the mean over classes")
+        notes.append("all classes have the same weight: the accuracy is the mean of the accuracies of the classes")
     if not as_json:
         classes = f": {', '.join(map(spoken, wanted.classes))}" if wanted.classes else ""
         size = f"{len(x)} rows, {x.shape[1]} inputs, {wanted.task} of {table.name}{classes}"
@@ -70,7 +70,7 @@ def search_table(
     kind = CLASSES if wanted.classes else NUMBERS
     check(wanted.y, kind, Plan.folds)
     if balanced and not wanted.classes:
-        raise ValueError(f"--balanced goes with classes; {table.name} is a number: leave --balanced out")
+        raise ValueError(f"--balanced needs a target with classes, but {table.name} is a number. Remove --balanced")
     out = out or file.with_name(f"{file.stem}-search")
     command = shlex.join(["jaxreg", *sys.argv[1:]])
     weights = len(wanted.y) / len(wanted.classes) / np.bincount(wanted.y)[wanted.y] if balanced else None
@@ -91,10 +91,10 @@ def search_table(
             any_model=any_model,
             blocks=None if quick else table.encoding.blocks,
         )
-    except OtherSweepError:  # of the same rows and options, as the plan was
+    except OtherSweepError:  # the rows and options are the same, because the plan was
         raise ValueError(
-            f"{out} holds trainings by another version of jaxreg or of JAX, or on another kind of device, which don't "
-            "go with new ones; name another folder with --out, or delete it"
+            f"{out} holds trainings by another version of jaxreg or JAX, or on another kind of device, which cannot be "
+            "combined with new ones. Name another folder with --out, or delete this folder"
         ) from None
     source = Source("search", found)
     told = search_report.summary(source) | {"notes": notes, "file": str(file), "command": command}
@@ -150,7 +150,7 @@ def _plan(
     epochs: int | None,
     hidden: Sequence[int],
 ) -> Plan:
-    """Return the plan of a search: that of the same search before, if there was one, as its trainings fit no other."""
+    """Return the plan of a search, or the stored plan of the same search, which its stored trainings need."""
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(each).tobytes() for each in rows)).hexdigest()
     request = {"rows": digest, "quick": quick, "seed": seed, "budget": budget}
     request |= ({} if epochs is None else {"epochs": epochs}) | ({"hidden": [*hidden]} if hidden else {})
@@ -161,14 +161,16 @@ def _plan(
             if kept["request"] == request:
                 return Plan(**kept["plan"])
         except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{place} is damaged: delete the folder {out}, or name another with --out") from None
+            raise ValueError(
+                f"{place} is damaged. Delete the folder {out}, or name another folder with --out"
+            ) from None
         raise ValueError(
-            f"{out} holds a search of other rows or with other options; name another folder with --out, or delete it"
+            f"{out} holds a search with other rows or options. Name another folder with --out, or delete this folder"
         )
     if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file; name a folder")
+        raise ValueError(f"--out {out} is a file; expected a folder")
     if out.exists() and any(out.iterdir()):
-        raise ValueError(f"the folder {out} holds other files; name an empty one with --out")
+        raise ValueError(f"the folder {out} holds other files; expected an empty folder. Name one with --out")
     plan = planned(rows[0].shape, budget, quick=quick, seed=seed, epochs=epochs, hidden=hidden)
     try:
         write_whole(place, json.dumps({"request": request, "plan": dataclasses.asdict(plan)}))
@@ -182,20 +184,20 @@ def _repeats(x: np.ndarray) -> list[str]:
     different, often = different_inputs(x, Plan.folds)
     if different == len(x):
         return []
-    told = f"{len(x)} rows have {different} different inputs: "
+    told = f"{len(x)} rows have {different} distinct inputs: "
     if often:
-        return [told + "equal ones are dealt to the folds one by one, as new rows will mostly be like them"]
-    return [told + "equal ones stay in one fold, so that none is tested on what it was trained on"]
+        return [told + "equal rows are assigned to folds one by one, because most new rows will equal known rows"]
+    return [told + "equal rows stay in one fold, so that no net is tested on rows that it was trained on"]
 
 
 def seconds(words: str | None) -> float | None:
-    """The seconds of a duration such as 60s, 2m or 1h.
+    """Return the seconds of a duration such as 60s, 2m or 1h.
 
     Args:
-        words: The duration, or None.
+        words: Duration as text, or None.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If the text is not a duration.
 
     Example:
         >>> seconds("2m")

@@ -1,4 +1,4 @@
-"""Commands on case studies: list, run, report and show. Each imports what it needs when it is called."""
+"""The commands on case studies: list, run, report and show. Each imports its modules when it is called."""
 
 import ast
 import dataclasses
@@ -25,13 +25,13 @@ _VERDICT = "verdict.txt"
 def run(
     names: Sequence[str], size: Mapping[str, int], out: Path | None, *, quick: bool = False, as_json: bool = False
 ) -> None:
-    """Run case studies, print their tables and write one report of them.
+    """Run case studies, print their tables and write one report of all of them.
 
     Args:
-        names: Files with a `STUDY`, or names of experiments.
-        size: Fields of `Size` that replace the study's own.
-        out: Folder for the results; each study gets a folder of its name there.
-        quick: Whether to start from the study's trial size instead of its full one.
+        names: Files that define a `STUDY`, or names of experiments.
+        size: Fields of `Size` that replace those of the study.
+        out: Folder for the results, with one folder per study.
+        quick: Whether to use the study's trial size instead of its full size.
         as_json: Whether to print JSON instead of tables.
     """
     from jaxreg.lab.report.compose import beside, write
@@ -44,12 +44,15 @@ def run(
     start = time.perf_counter()
     studies = [find_study(name) for name in names]
     if not studies:
-        raise ValueError(f"no case study named; there are {', '.join(experiments()) or 'none here'}")
+        raise ValueError(
+            f"no case study given; expected one or more of "
+            f"{', '.join(experiments()) or 'your own files that define a STUDY'}"
+        )
     for study in studies:
         if not any(NONE in arm.labels() for arm in study.arms):
             raise ValueError(
-                f"study {study.name} has no recipe labelled {NONE}, to which its tables compare the others; expected a "
-                "strength 0 of a penalty, an infinite limit, or an Arm of that name"
+                f"study {study.name} has no recipe labelled {NONE}, with which its tables compare all others; expected "
+                "a penalty of strength 0, an infinite limit, or an Arm with that name"
             )
     sizes = [dataclasses.replace(study.quick if quick else study.size, **size) for study in studies]
     folder = out or Path("results/quick" if quick else "results")
@@ -75,18 +78,18 @@ def run(
 def write_report(
     stores: Sequence[Path], form: Literal["html", "markdown"], out: Path | None, *, as_json: bool = False
 ) -> None:
-    """Write the report of stored results and print its path.
+    """Write a report of stored results and print its path.
 
     Args:
-        stores: Folders of case studies or of training sweeps.
-        form: Format to write.
-        out: File to write; beside the results by default.
+        stores: Folders of case studies or training sweeps.
+        form: Format of the report.
+        out: File to write; by default in the results folder.
         as_json: Whether to print JSON.
     """
     from jaxreg.lab.report.compose import report
 
     if not stores:
-        raise ValueError("no store named; expected the folder of a case study or of a training sweep")
+        raise ValueError("no store given; expected the folder of a case study or training sweep")
     page = str(report(stores, out, form).resolve())
     print(json.dumps({"report": page}) if as_json else page)
 
@@ -95,8 +98,8 @@ def show(store: Path, *, as_json: bool = False) -> None:
     """Print the tables of stored results.
 
     Args:
-        store: Folder of a case study or of a training sweep.
-        as_json: Whether to print JSON, every number with the call that gives it.
+        store: Folder of a case study or training sweep.
+        as_json: Whether to print JSON, with the call that computes each number.
     """
     from jaxreg.lab.report import tables
     from jaxreg.lab.report.document import as_plain
@@ -116,7 +119,7 @@ def show(store: Path, *, as_json: bool = False) -> None:
 
 
 def list_all(as_json: bool = False) -> None:
-    """Print the case studies that can be run and the results that are stored under ./results.
+    """Print the case studies that can be run, and the results that are stored below ./results.
 
     Args:
         as_json: Whether to print JSON.
@@ -134,7 +137,7 @@ def list_all(as_json: bool = False) -> None:
 
 
 def _keep_verdicts(sources: "Mapping[Path, Source]") -> None:
-    """Keep the advice of each case study beside its results, for `jaxreg list`, which computes nothing."""
+    """Store the advice of each case study next to its results, so that `jaxreg list` need not compute it."""
     from jaxreg.lab.report.verdict import advice
 
     for store, source in sources.items():
@@ -142,20 +145,20 @@ def _keep_verdicts(sources: "Mapping[Path, Source]") -> None:
 
 
 def _stored(file: Path) -> dict[str, str]:
-    """Describe stored results by what is on disk, without opening them.
+    """Describe stored results from their files, without opening the stores.
 
     Args:
-        file: The `study.json` of the results.
+        file: File `study.json` of the results.
     """
     folder = file.parent
     date = datetime.fromtimestamp(file.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
     kept = folder / _VERDICT
-    told = kept.read_text("utf-8", "replace").strip() if kept.is_file() else f"verdict by jaxreg show {folder}"
+    told = kept.read_text("utf-8", "replace").strip() if kept.is_file() else f"for the verdict: jaxreg show {folder}"
     return {"folder": str(folder), "date": date, "size": _size(folder), "verdict": told}
 
 
 def _size(folder: Path) -> str:
-    """Count the recipes, seeds, draws and epochs of stored results by the manifests of their sweeps."""
+    """Return the numbers of recipes, seeds, draws and epochs of stored results, read from their manifests."""
     try:
         manifests = [json.loads(file.read_text("utf-8")) for file in sorted(folder.glob("fresh/*/manifest.json"))]
         recipes = sum(each["dims"].get("strength", 1) for each in manifests)
@@ -167,7 +170,7 @@ def _size(folder: Path) -> str:
 
 
 def experiments() -> dict[str, Path]:
-    """Return {name: file} of the case studies in ./experiments, or else of those that come with jaxreg."""
+    """Return the files of the case studies by name: those in ./experiments, or else those that come with jaxreg."""
     package = Path(jaxreg.__file__).parent
     for folder in (Path("experiments"), package.parent / "experiments", package / "experiments"):
         files = sorted([*folder.glob("*.py"), *folder.glob("studies/*.py")])
@@ -177,7 +180,7 @@ def experiments() -> dict[str, Path]:
 
 
 def find_study(name: str) -> "Study":
-    """Return the `STUDY` of a file or of an experiment.
+    """Return the `STUDY` that a file or an experiment defines.
 
     Args:
         name: Path that ends in ".py", or name of an experiment.
@@ -189,8 +192,8 @@ def find_study(name: str) -> "Study":
 
     file = Path(name) if name.endswith(".py") else experiments().get(name)
     if file is None or not file.is_file():
-        names = ", ".join(experiments()) or "none here: run it in a clone, or give the path of a file with a STUDY"
-        raise ValueError(f"no case study {name!r}; there are {names}")
+        names = ", ".join(experiments()) or "none in this folder. Give the path of a file that defines a STUDY"
+        raise ValueError(f"there is no case study {name!r}; the known ones are {names}")
     study = runpy.run_path(str(file)).get("STUDY")
     if not isinstance(study, Study):
         raise ValueError(f"{file} defines no STUDY; expected STUDY = jaxreg.lab.Study(...)")

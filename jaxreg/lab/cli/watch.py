@@ -1,4 +1,4 @@
-"""The command `jaxreg watch`: a table of a sweep under way."""
+"""The command `jaxreg watch`: a table of a running sweep."""
 
 import json
 import sys
@@ -15,12 +15,12 @@ from jaxreg.lab.sweeps.watching import Watch
 
 
 def watch(path: Path, every: float, *, as_json: bool = False) -> None:
-    """Show a store until it is finished; once, if standard output is no terminal.
+    """Show the progress of a sweep until it is finished, or only once if standard output is not a terminal.
 
     Args:
         path: Folder of the store.
-        every: Seconds between two looks.
-        as_json: Whether to print what there is as JSON, once.
+        every: Seconds between updates.
+        as_json: Whether to print the current state once, as JSON.
     """
     if not every > 0:
         raise ValueError(f"--every is {every}; expected a positive number of seconds")

@@ -1,4 +1,4 @@
-"""Case studies: recipes and claims, trained over seeds and draws, stored and read back."""
+"""Case studies: train recipes on many seeds and draws, store the results and test claims about them."""
 
 from jaxreg._lazy import attach
 

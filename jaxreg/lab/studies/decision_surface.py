@@ -1,4 +1,4 @@
-"""Decision surface of a model of two features: its probabilities on a grid that holds the data."""
+"""Decision surface of a model with two features: its probabilities on a grid that covers the data."""
 
 import math
 from typing import NamedTuple
@@ -18,18 +18,18 @@ _MOST_WEIGHTS = 10_000
 
 
 class Window(NamedTuple):
-    """Grid on which a model of two features is evaluated.
+    """Grid on which a model with two features is evaluated.
 
     Args:
-        x1: Values of the first feature, ascending.
-        x2: Values of the second feature, ascending.
+        x1: Ascending values of the first feature.
+        x2: Ascending values of the second feature.
     """
 
     x1: np.ndarray
     x2: np.ndarray
 
     def probability(self, model: Model, params: Tree) -> Labelled:
-        """Return the probability of class 1 at each point of the grid, of shape (x2, x1).
+        """Return the probability of class 1 at each grid point, of shape (x2, x1).
 
         Args:
             model: Model with one logit.
@@ -41,14 +41,14 @@ class Window(NamedTuple):
 
 
 def window(model: Model, data: Data) -> Window | None:
-    """Return a grid with all points of the data in it.
+    """Return a grid that covers all points of the data, or None.
 
-    None unless the model has two features and one logit, and for more than 10,000 weights: the final weights of all
-    lanes would take more room than everything else.
+    The result is None unless the model has two features and one logit. It is also None for more than 10,000 weights,
+    because the surface needs the final weights of all runs, which would take more space than all other results.
 
     Args:
         model: Model to evaluate.
-        data: Data that the model is trained on.
+        data: Data on which the model is trained.
 
     Example:
         >>> from jaxreg.lab import MLP, linen, tutorial_moons

@@ -1,4 +1,4 @@
-"""A case study on disk: a store for each arm and kind of data, and `study.json`, which describes them."""
+"""A case study on disk: one store per arm and kind of data, and `study.json`, which describes the study."""
 
 import dataclasses
 import json
@@ -23,14 +23,15 @@ _FILE = "study.json"
 
 
 class ArmRecord(NamedTuple):
-    """One kind of regulariser, as it is stored.
+    """One kind of regulariser in a stored case study.
 
     Args:
         method: Name of the regulariser.
-        strengths: Strengths, empty if it has none; each a number, or several numbers if a recipe takes several.
+        strengths: Strengths to try, empty if there are none. Each is a number, or a list of numbers if the recipe takes
+            several.
         labels: Label of each recipe.
-        quantity: Meaning of a strength: "strength" of a penalty, "limit" of a constraint.
-        code: Code that gives each recipe.
+        quantity: Meaning of a strength: "strength" for a penalty, "limit" for a constraint.
+        code: Python code of each recipe's regulariser.
     """
 
     method: str
@@ -41,7 +42,7 @@ class ArmRecord(NamedTuple):
 
     @property
     def numbers(self) -> list[float]:
-        """One number per recipe: its strength, NaN if it has none or several."""
+        """Strength of each recipe as one number; NaN if the recipe has no strength or several."""
         return [s if isinstance(s, int | float) else float("nan") for s in self.strengths or [()]]
 
 
@@ -49,13 +50,13 @@ class Claim(NamedTuple):
     """A statement about two recipes, to be tested on draws of the data.
 
     Args:
-        words: The statement in words.
-        recipe: Label of the recipe that the statement is about.
-        against: Label of the recipe that it is compared with.
-        variable: Variable compared at the end of the training: "test_accuracy", "norm/hidden/kernel", or one of the
-            study's outputs.
-        sign: 1 for a larger value, -1 for a smaller one, 0 for the same.
-        margin: Largest difference that does not count, in the units of the variable.
+        words: The claim in words.
+        recipe: Label of the recipe that the claim is about.
+        against: Label of the recipe to compare it with.
+        variable: Variable to compare at the end of the training: "test_accuracy", "norm/hidden/kernel", or one of the
+            study's own outputs.
+        sign: 1 if the claim says larger, -1 if smaller, 0 if equal.
+        margin: Largest difference that is ignored, in the units of the variable.
     """
 
     words: str
@@ -68,17 +69,17 @@ class Claim(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class StudyInfo:
-    """Facts that a case study states and its results repeat.
+    """Description of a case study, stored with its results.
 
     Args:
         name: Name of the study and of its folder.
-        title: One line for people.
-        published: Label -> published accuracy on the training and on the test rows.
-        highlights: Labels of the recipes that the pictures set beside the baseline.
-        grid: Method whose strengths are drawn; empty for none.
-        claims: Statements to test on the draws.
-        source: Origin of the published figures.
-        drawn_from: Rows that every draw is taken from, such as "1,797 digits"; empty if each draw is new data.
+        title: Title, in one line.
+        published: Published accuracy on training and test rows, by recipe label.
+        highlights: Labels of the recipes that are plotted next to the baseline.
+        grid: Method whose strengths are plotted; empty for none.
+        claims: Claims to test on the draws.
+        source: Source of the published accuracies.
+        drawn_from: Rows that all draws are sampled from, such as "1,797 digits"; empty if each draw is new data.
     """
 
     name: str
@@ -94,16 +95,16 @@ class StudyInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Record(StudyInfo):
-    """A case study as `study.json` holds it: everything beside the numbers.
+    """Content of `study.json`: everything about a case study except its numbers.
 
     Args:
         arms: Arms of the study.
-        epochs: Epochs of the whole training; after another number the figures are not comparable.
-        command: Command that made the results.
+        epochs: Number of epochs per training. Results with other numbers of epochs are not comparable.
+        command: Command that produced the results.
         loss: Name of the loss.
         unit: Unit of the loss.
-        points: Part ("train", "test") -> rows of (first feature, second feature, class) of the data of many seeds, if
-            it has two features.
+        points: Rows of (first feature, second feature, class) for each part, "train" and "test", of the data that is
+            trained from many seeds. Only for data with two features.
     """
 
     arms: Sequence[ArmRecord]
@@ -115,7 +116,7 @@ class Record(StudyInfo):
 
     @property
     def draws(self) -> str:
-        """The draws in words."""
+        """Description of the draws, such as "fresh draws of the data"."""
         return f"draws from the same {self.drawn_from}" if self.drawn_from else "fresh draws of the data"
 
     def arm(self, method: str) -> ArmRecord:
@@ -124,13 +125,13 @@ class Record(StudyInfo):
 
 
 class StudyResults(NamedTuple):
-    """A case study read back.
+    """Stored results of a case study.
 
     Args:
-        record: Everything beside the numbers.
-        published: Dataset over many seeds on one draw of the data, the published one, with the dimensions recipe, seed,
-            draw and epoch; None if the study has no such part.
-        fresh: Dataset over the draws of the data, with the same dimensions.
+        record: Everything about the study except its numbers.
+        published: Dataset of many seeds on one draw of the data, the published one, with the dimensions recipe, seed,
+            draw and epoch. None if the study has no such draw.
+        fresh: Dataset of the draws of the data, with the same dimensions.
     """
 
     record: Record
@@ -152,12 +153,12 @@ def store_folder(folder: Path, kind: str, method: str) -> Path:
 
 
 def write_record(record: Record, folder: Path) -> None:
-    """Write `study.json` into `folder`, whole or not at all."""
+    """Write `study.json` into `folder` atomically: the whole file, or nothing."""
     write_whole(folder / _FILE, json.dumps(dataclasses.asdict(record), indent=1) + "\n")
 
 
 def is_study(folder: Path) -> bool:
-    """Return whether a folder holds a case study, finished or not."""
+    """Check if a folder holds a case study, finished or unfinished."""
     return (folder / _FILE).exists()
 
 
@@ -173,7 +174,7 @@ def open_study(folder: Path) -> StudyResults:
         record = Record(**fields | {"arms": arms, "claims": claims})
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"{folder} holds no case study that can be read ({error}); run one with --out {folder}"
+            f"{folder} holds no readable case study ({error}); run a study with --out {folder} first"
         ) from error
     seeds = _joined(record, folder, PUBLISHED) if (folder / PUBLISHED).is_dir() else None
     return StudyResults(record, seeds, _joined(record, folder, FRESH))
@@ -195,14 +196,14 @@ def _recipes(arm: ArmRecord, results: xr.Dataset) -> xr.Dataset:
 
 
 def open_sweep(folder: str | Path) -> xr.Dataset:
-    """Read a stored training sweep, with its axes other than seed and draw flattened into one dimension `recipe`.
+    """Read a stored training sweep, with all axes except seed and draw flattened into one dimension `recipe`.
 
-    Args:
+    folder: Folder of a sweep that calls `jaxreg.lab.fit` or a training function of your own.
         folder: Store of a sweep over a training, such as `jaxreg.lab.fit` or a function of your own.
 
     Raises:
         FileNotFoundError: If the folder holds no store.
-        ValueError: If the store is damaged, not finished, or holds no trainings.
+        ValueError: If the store is damaged or unfinished, or the sweep returns no test loss.
 
     Example:
         >>> import tempfile
@@ -218,18 +219,19 @@ def open_sweep(folder: str | Path) -> xr.Dataset:
 
 
 def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
-    """Flatten the axes of a sweep of trainings other than seed and draw into one dimension `recipe`.
+    """Flatten all axes of a training sweep except seed and draw into one dimension `recipe`.
 
-    A setting is labelled by its axes, such as "l2=0.001". A single axis of numbers also becomes the coordinate
-    `strength`, and its 0 is labelled "none", the baseline.
+    Each combination gets a label made of its axes, such as "l2=0.001". If there is a single numeric axis, it also
+    becomes the coordinate `strength`, and its value 0 gets the label "none", the baseline.
 
     Args:
-        sweep: Results of `jaxreg.lab.sweep`. Losses are named `test_loss`, `train_loss` and `validation_loss`, or
-            `test`, `train` and `validation`. A run without `diverged_at` diverged if its test loss is not finite.
-        name: Name of the sweep in errors.
+        sweep: Results of `jaxreg.lab.sweep`. The losses must be named `test_loss`, `train_loss` and `validation_loss`,
+            or `test`, `train` and `validation`. Without a variable `diverged_at`, a run with a non-finite test loss
+            counts as diverged.
+        name: Name of the sweep in error messages.
 
     Raises:
-        ValueError: If there is no loss on test rows.
+        ValueError: If the sweep has no loss on test rows.
 
     Example:
         >>> losses = xr.DataArray([[0.5, 0.4], [0.3, 0.2]], dims=("l2", "draw"), coords={"l2": [0.0, 0.1]})
@@ -240,8 +242,8 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
     dataset = dataset.rename({part: f"{part}_loss" for part in ("train", "test", "validation") if part in dataset})
     if "test_loss" not in dataset:
         raise ValueError(
-            f"{name} holds {', '.join(map(str, sweep)) or 'nothing'}; expected a sweep of trainings that return a "
-            "loss on test rows: name it test_loss, or test"
+            f"{name} holds {', '.join(map(str, sweep)) or 'nothing'}; expected a sweep whose function returns a loss "
+            "on test rows. Name this output test_loss, or test"
         )
     if "diverged_at" not in dataset:
         loss = dataset["test_loss"]

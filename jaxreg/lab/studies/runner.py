@@ -1,9 +1,9 @@
-"""Running a case study: a sweep for each arm and kind of data.
+"""Running a case study: one sweep per arm and kind of data.
 
-Every recipe is trained on many draws of the data and, where there is a published draw or another one to look at, on
-that from many initialisations. All recipes share seeds and draws, so that comparisons are paired. Each lane of a recipe
-has initial weights and an order of the rows of its own: were they those of one seed in all draws, the draws would not
-be independent, and an interval over them would leave out what another seed would have given.
+Every recipe is trained on many draws of the data. If the study has a single draw to look at, such as the published one,
+every recipe is also trained on it from many initialisations. All recipes share seeds and draws, so that comparisons are
+paired. Within a recipe, each run has its own initial weights and its own order of rows. If all draws shared one
+initialisation, they would not be independent, and an interval would ignore the variation between initialisations.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,20 +30,20 @@ from jaxreg.rules._matching import leaves
 
 
 def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyResults:
-    """Train every recipe of `study`, or read what an earlier call left in `out`.
+    """Train every recipe of `study`, or read the results if an earlier call left them in `out`.
 
     Args:
         study: Study to run.
         size: Number of seeds, draws and epochs.
-        out: Folder for the stores, one for each arm and kind of data.
-        command: Command that runs the study again, to be stored with the results.
+        out: Folder for the stores, one per arm and kind of data.
+        command: Command that runs the study again; it is stored with the results.
 
     Returns:
-        The curves of `jaxreg.lab.fit` on the data of many seeds and on the draws, as `open_study` reads them.
+        The curves of `jaxreg.lab.fit` on the single draw and on the many draws, as returned by `open_study`.
 
     Raises:
-        ValueError: If `out` holds other results or is a file, the data has another number of draws, or a claim is about
-            a variable that is not measured. Raised before anything is trained.
+        ValueError: If `out` holds other results or is a file, if the data has the wrong number of draws, or if a claim
+            uses a variable that is not measured. Raised before anything is trained.
     """
     if not isinstance(study, Study) or not isinstance(size, Size):
         raise ValueError(
@@ -51,7 +51,7 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
         )
     out = Path(out)
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file; expected a folder, or a name that is free: choose another --out")
+        raise ValueError(f"{out} is a file; expected a folder, or a path that does not exist. Choose another --out")
     fresh = _of_draws("draws", study.draws(size.draws), size.draws)
     seeds, draws = np.arange(size.seeds if study.data is None else 1), np.arange(size.draws)
     conditions = [_Condition(FRESH, fresh, {"seed": seeds, "draw": draws}, points=10)]
@@ -62,7 +62,7 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
     record = study.record(command)
     ready: Callable[[], xr.Dataset] | None = None
     for prepared in chain(_prepared(study, conditions, size.epochs, out), [None]):
-        if ready is not None:  # it runs while the next one, which is prepared, compiles
+        if ready is not None:  # it runs while the next one compiles, which is prepared already
             ready()
         ready = prepared
     write_record(record, out)
@@ -70,7 +70,7 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
 
 
 def _of_draws(what: str, data: Any, count: int) -> Data:
-    # A draw beyond the last one would be the last one again: JAX clamps indices.
+    # JAX clamps indices: a draw after the last one would silently be the last one again.
     if not isinstance(data, Data) or len(data.x_train) != count:
         found = f"{len(data.x_train)} draws" if isinstance(data, Data) else repr(data)
         raise ValueError(f"{what} of the study: got {found}; expected a Data whose arrays hold {count} draws")
@@ -78,7 +78,7 @@ def _of_draws(what: str, data: Any, count: int) -> Data:
 
 
 class _Condition(NamedTuple):
-    """Data that every arm is trained on, with the axes of the sweep, the points of a curve and the decision window."""
+    """One kind of data for every arm, with the axes of the sweep, the points of a curve and the decision window."""
 
     kind: str
     data: Data
@@ -109,7 +109,7 @@ def _prepared(
         measured = open_folder(store).manifest.outputs
         if unknown := sorted({claim.variable for claim in study.claims} - measured.keys()):
             raise ValueError(
-                f"study {study.name} has a claim about {', '.join(unknown)}; expected what is measured: "
+                f"study {study.name} has a claim about {', '.join(unknown)}, which is not measured; expected one of "
                 f"{', '.join(measured)}"
             )
         yield ready
@@ -124,14 +124,14 @@ def _lane(
         recipe = arm.recipe(strength) if one else arm.recipe(*strength)
         lane = fit(problem, recipe, jax.random.fold_in(jax.random.key(seed), draw), draw, keep=True)
         params = _parameters(problem.model, lane)
-        if places is None:  # the weights of all lanes would take more room than all else
+        if places is None:  # the weights of all runs would take more space than all other results
             lane = {name: values for name, values in lane.items() if not name.startswith("params/")}
         else:
             lane["probability"] = places.probability(problem.model, params)
         more = further(params) if further else {}
         if not isinstance(more, Mapping) or lane.keys() & more.keys():
-            taken = f", of which {', '.join(lane)} are taken" if isinstance(more, Mapping) else ""
-            raise ValueError(f"outputs gives {more!r}; expected a dict of numbers by names of its own{taken}")
+            taken = f". {', '.join(lane)} are taken" if isinstance(more, Mapping) else ""
+            raise ValueError(f"outputs returned {more!r}; expected a dict of numbers with new names{taken}")
         return lane | dict(more)
 
     return run
@@ -144,5 +144,5 @@ def _parameters(model: Model, lane: Mapping[str, Any]) -> Tree:
 
 
 def _divisor(epochs: int, points: int) -> int:
-    # The largest step that divides the epochs and leaves at least as many points, if the epochs allow it.
+    # The largest divisor of the number of epochs that gives at least `points` points, if there are that many epochs.
     return next(step for step in range(max(epochs // points, 1), 0, -1) if epochs % step == 0)

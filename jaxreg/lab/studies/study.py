@@ -1,4 +1,4 @@
-"""Case studies as data: recipes, their strengths, and the claims and figures they are compared with."""
+"""Definition of a case study: recipes, their strengths, claims and published accuracies."""
 
 import dataclasses
 import inspect
@@ -24,20 +24,22 @@ Strength = float | tuple[float, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One kind of regulariser at all of its strengths: one compiled program of a study.
+    """One kind of regulariser at all of its strengths, trained in one compiled program.
 
     Args:
         method: Name of the regulariser.
-        recipe: Function, strength -> recipe, of as many traced numbers as a strength has; of none without strengths.
-        strengths: Strengths to try, each a number or a tuple of numbers. Strength 0 of a penalty and an infinite limit
-            leave every weight as it is: they are the baseline and are labelled "none".
-        label: Format of a recipe's label, given the strength; or the labels themselves, "none" for the baseline.
-        quantity: Meaning of a strength: "strength" of a penalty, "limit" of a constraint.
-        model: Model to train instead of the study's, with weights of the same shapes.
+        recipe: Function that returns the `Recipe` of a strength. It takes as many traced numbers as a strength has, or
+            no arguments if there are no strengths.
+        strengths: Strengths to try, each a number or a tuple of numbers. A penalty of strength 0 and an infinite limit
+            change no weight; they are the baseline and get the label "none".
+        label: Format string for the label of a recipe, filled in with the strength, or a list of labels. The baseline's
+            label in such a list is "none".
+        quantity: Meaning of a strength: "strength" for a penalty, "limit" for a constraint.
+        model: Model to train instead of the study's model, with weights of the same shapes.
 
     Raises:
-        ValueError: If the method cannot be the name of a folder, a strength is not a number, or the labels or the
-            recipe's arguments do not fit the strengths.
+        ValueError: If the method cannot be a folder name, a strength is not a number, or the labels or the recipe's
+            arguments do not match the strengths.
     """
 
     method: str
@@ -50,9 +52,12 @@ class Arm:
     def __post_init__(self) -> None:
         method, strengths = self.method, self.strengths
         if not isinstance(method, str) or method in ("", "..") or Path(method).name != method:
-            raise ValueError(f"an arm's method is {method!r}; expected a name that a folder can have")
+            raise ValueError(f"an arm's method is {method!r}; expected a name that can be a folder name")
         if not callable(self.recipe):
-            raise ValueError(f"arm {method}: recipe is {self.recipe!r}; expected a function, strength -> Recipe")
+            raise ValueError(
+                f"arm {method}: recipe is {self.recipe!r}; expected a function that takes a strength and returns a "
+                "Recipe"
+            )
         if isinstance(strengths, str) or not np.iterable(strengths):
             raise ValueError(f"arm {method}: strengths is {strengths!r}; expected a sequence, such as ({strengths!r},)")
         strengths = _plain(tuple(strengths))
@@ -60,27 +65,27 @@ class Arm:
             if not all(map(_is_number, _numbers(strength))):
                 raise ValueError(f"arm {method}: a strength is {strength!r}; expected a number, or a tuple of numbers")
         if len({np.shape(strength) for strength in strengths}) > 1:
-            raise ValueError(f"arm {method}: strengths is {strengths!r}; expected as many numbers in each")
+            raise ValueError(f"arm {method}: strengths is {strengths!r}; expected the same number of numbers in each")
         object.__setattr__(self, "strengths", strengths)
         count = len(_numbers(strengths[0])) if strengths else 0
         try:
             inspect.signature(self.recipe).bind(*range(count))
         except TypeError as error:
             raise ValueError(
-                f"arm {method}: recipe can't be called with {count} numbers ({error}); expected a function of the "
-                "numbers of a strength, or of nothing if there are no strengths"
+                f"arm {method}: recipe can't be called with {count} numbers ({error}); expected a function with one "
+                "argument per number of a strength, or without arguments if there are no strengths"
             ) from None
         try:
             labels = self.labels()
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"arm {method}: label is {self.label!r}, which can't be filled in ({error}); expected such as "
-                f"{method + '({0:g})'!r}, or a list with a label for each strength"
+                f"arm {method}: label is {self.label!r}, which can't be filled in ({error}); expected a format such as "
+                f"{method + '({0:g})'!r}, or a list with one label per strength"
             ) from None
         if len(labels) != max(len(strengths), 1):
             raise ValueError(
-                f"arm {method}: {len(labels)} labels for {len(strengths)} strengths; expected one each, "
-                f"or one if there are no strengths"
+                f"arm {method}: {len(labels)} labels for {len(strengths)} strengths; expected one label per strength, "
+                f"or one label if there are no strengths"
             )
 
     def labels(self) -> list[str]:
@@ -93,7 +98,7 @@ class Arm:
         return named or [self.label or self.method]
 
     def record(self) -> ArmRecord:
-        """Return the arm as `study.json` holds it."""
+        """Return the arm in the form in which `study.json` stores it."""
         labels = self.labels()
         recipes = [
             Recipe() if label == NONE else self.recipe(*_numbers(s))
@@ -101,21 +106,21 @@ class Arm:
         ]
         for recipe in recipes:
             if not isinstance(recipe, Recipe):
-                raise ValueError(f"arm {self.method}: its recipe gives {recipe!r}; expected a jaxreg.lab.Recipe")
+                raise ValueError(f"arm {self.method}: its recipe returned {recipe!r}; expected a jaxreg.lab.Recipe")
         return ArmRecord(self.method, tuple(self.strengths), labels, self.quantity, list(map(_code, recipes)))
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Size of a run of a study: seeds, draws of the data and epochs.
+    """Number of seeds, draws and epochs of a case study.
 
     Args:
-        seeds: Number of initialisations on the data of many seeds, or on each draw if the study has no such data.
+        seeds: Number of initialisations on the single draw of `Study.data`, or on each draw if `data` is None.
         draws: Number of draws of the data.
-        epochs: Number of epochs of each training.
+        epochs: Number of epochs per training.
 
     Raises:
-        ValueError: If a number is not a whole one of at least 1.
+        ValueError: If a number is not an integer of at least 1.
     """
 
     seeds: int = 32
@@ -124,35 +129,36 @@ class Size:
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
-            object.__setattr__(self, name, check_integer(value, name, 1))  # as `study.json` can hold it
+            object.__setattr__(self, name, check_integer(value, name, 1))  # in a form that `study.json` can store
 
 
 @dataclasses.dataclass(frozen=True)
 class Study(StudyInfo):
-    """A case study: the model, the data, the arms, and the claims about them.
+    """A case study: the model, the data, the arms, and the claims to test.
 
     Args:
         name: Name of the study and of its folder.
-        title: One line for people.
+        title: Title, in one line.
         model: Model to train.
-        draws: Function, number of draws -> that many draws of the data.
-        arms: Arms to compare; one of them holds the baseline.
-        task: Task to learn.
-        data: One draw of the data to train on from many seeds, such as a published one; None to do without.
-        outputs: Function, final weights -> name -> a number to store and show beside the curves.
-        batch_size: Rows per step.
-        size: Full size of the study.
-        quick: Size of a trial.
-        published: Label -> published accuracy on the training and on the test rows of `data`.
-        highlights: Labels of the recipes that the pictures set beside the baseline.
-        grid: Method whose strengths are drawn; empty for none.
-        claims: Statements to test on the draws.
-        source: Origin of the published figures.
-        drawn_from: Rows that every draw is taken from, such as "1,797 digits"; empty if each draw is new data.
+        draws: Function that takes a number of draws and returns that many draws of the data.
+        arms: Arms to compare; one of them must contain the baseline.
+        task: Kind of problem: `BINARY`, `CLASSES` or `NUMBERS`.
+        data: One draw of the data to train on from many seeds, such as a published one; None if there is no such draw.
+        outputs: Function that takes the final weights and returns named numbers, which are stored and shown with the
+            curves.
+        batch_size: Number of rows per optimiser step.
+        size: Size of a full run.
+        quick: Size of a trial run.
+        published: Published accuracy on the training and the test rows of `data`, by recipe label.
+        highlights: Labels of the recipes that are plotted next to the baseline.
+        grid: Method whose strengths are plotted; empty for none.
+        claims: Claims to test on the draws.
+        source: Source of the published accuracies.
+        drawn_from: Rows that all draws are sampled from, such as "1,797 digits"; empty if each draw is new data.
 
     Raises:
-        ValueError: If a field is of the wrong type, two arms or two recipes share a name, or a label is mentioned that
-            no recipe has.
+        ValueError: If a field has the wrong type, two arms or two recipes have the same name, or a label does not
+            belong to any recipe.
     """
 
     model: Model
@@ -171,26 +177,32 @@ class Study(StudyInfo):
                 what = f"{name} is a {type(value).__name__}"
                 raise ValueError(f"study {self.name}: {what}; expected a jaxreg.lab.{kind.__name__}")
         if not callable(self.draws):
-            raise ValueError(f"study {self.name}: draws is {self.draws!r}; expected a function, number -> Data")
+            raise ValueError(
+                f"study {self.name}: draws is {self.draws!r}; expected a function that takes a number of draws and "
+                "returns a Data"
+            )
         if not self.arms or not all(isinstance(arm, Arm) for arm in self.arms):
-            raise ValueError(f"study {self.name}: arms is {self.arms!r}; expected a sequence of Arm, one at least")
+            raise ValueError(f"study {self.name}: arms is {self.arms!r}; expected a sequence with at least one Arm")
         labels = [label for arm in self.arms for label in arm.labels()]
         for what, names in (("arms", [arm.method for arm in self.arms]), ("recipes", labels)):
             if twice := sorted({name for name in names if names.count(name) > 1}):
-                expected = "a name of its own for each"
+                expected = "a distinct name for each"
                 expected += ", and strength 0 or an infinite limit in one arm alone" if NONE in twice else ""
                 raise ValueError(f"study {self.name} has two {what} named {', '.join(twice)}; expected {expected}")
         named = {*self.highlights, *self.published, *(c.recipe for c in self.claims), *(c.against for c in self.claims)}
         if unknown := sorted(named.difference(labels, {NONE})):
-            raise ValueError(f"study {self.name} speaks of {', '.join(unknown)}; its recipes are {', '.join(labels)}")
+            raise ValueError(
+                f"study {self.name} mentions {', '.join(unknown)}, which is no label of its recipes; expected one of "
+                f"{', '.join(labels)}"
+            )
         words = [claim.words for claim in self.claims]
         if len(set(words)) < len(words):
-            raise ValueError(f"study {self.name} has two claims in the same words; expected words of its own for each")
+            raise ValueError(f"study {self.name} has two claims with the same words; expected distinct words for each")
         if self.grid and self.grid not in [arm.method for arm in self.arms]:
-            raise ValueError(f"study {self.name}: grid is {self.grid!r}; expected the method of one of its arms")
+            raise ValueError(f"study {self.name}: grid is {self.grid!r}; expected the method of an arm")
 
     def record(self, command: str) -> Record:
-        """Return the study as `study.json` holds it.
+        """Return the study in the form in which `study.json` stores it.
 
         Args:
             command: Command that runs the study again.
@@ -213,7 +225,7 @@ def _points(data: Data) -> dict[str, list[list[float]]]:
 
 
 def _plain(strength: Any) -> Any:
-    # As `study.json` can hold it.
+    # In a form that `study.json` can store.
     if isinstance(strength, np.ndarray | np.generic | jax.Array):
         strength = strength.tolist()
     return tuple(map(_plain, strength)) if isinstance(strength, list | tuple) else strength
@@ -228,7 +240,7 @@ def _numbers(strength: Strength) -> tuple[float, ...]:
 
 
 def _code(recipe: Recipe) -> str:
-    # What of a recipe is regularisation, as a person writes it; empty if it can't be written with numbers alone.
+    # Code of the regularisers, as a person would write it; empty if it needs more than numbers.
     links = [
         ("penalize", recipe.penalties, ()),
         ("decay", recipe.decays, ()),

@@ -1,8 +1,8 @@
-"""Figures of a report, each one call on a dataset read back from disk.
+"""Numbers of a report, each computed by one call on a dataset read from disk.
 
-A report shows no other numbers than these, attributes of what is stored, and counts, and quotes the call of each.
-Datasets have the dimension `recipe`, as those of `open_study` and `open_sweep` do. Figures are of the last epoch, and
-leave diverged runs out.
+A report shows only these numbers, attributes of the stored datasets and counts, and quotes the call that gives each
+number. Datasets need the dimension `recipe`, as those of `open_study` and `open_sweep` have. Numbers are of the last
+epoch and without diverged runs.
 """
 
 from collections.abc import Hashable
@@ -52,7 +52,7 @@ _RECIPE = ("recipe", "method", "strength")
 
 
 class Finding(StrEnum):
-    """Outcome of a claim on the draws."""
+    """Result of testing a claim on the draws."""
 
     HOLDS = "holds"
     OPEN = "not shown"
@@ -60,56 +60,56 @@ class Finding(StrEnum):
 
 
 def final(dataset: xr.Dataset, recipe: Hashable, variable: str) -> xr.DataArray:
-    """Return one number per run of one recipe at the last epoch, NaN for a run that diverged.
+    """Return the last value of each run of a recipe, NaN for a diverged run.
 
     Args:
-        dataset: Sweep with recipes.
+        dataset: Dataset with the dimension `recipe`.
         recipe: Label of the recipe.
         variable: Name of the variable, such as `"test_accuracy"`.
 
     Raises:
-        ValueError: If there is no such recipe or variable.
+        ValueError: If the dataset has no such recipe or variable.
     """
     for what, name, names in (("recipe", recipe, dataset["recipe"].values), ("variable", variable, dataset)):
         if name not in names:
-            raise ValueError(f"no {what} {name!r}; there are {', '.join(map(str, names))}")
+            raise ValueError(f"there is no {what} {name!r}; expected one of {', '.join(map(str, names))}")
     return _last(dataset.sel(recipe=recipe), variable).drop_vars(_RECIPE, errors="ignore")
 
 
 def mean(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
-    """Return the mean over the runs of a recipe that did not diverge."""
+    """Return the mean across the runs of a recipe, without diverged runs."""
     return float(final(dataset, recipe, variable).astype(np.float64).mean())
 
 
 def ranked(dataset: xr.Dataset, variable: str = "test_loss") -> list[str]:
-    """Return all recipes, the lowest mean first and those whose runs all diverged last."""
+    """Return all recipes from the lowest mean to the highest; recipes whose runs all diverged come last."""
     means = np.array([mean(dataset, recipe, variable) for recipe in dataset["recipe"].values])
     return [str(recipe) for recipe in dataset["recipe"].values[np.argsort(means, kind="stable")]]
 
 
 def sd(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
-    """Return the standard deviation (n − 1) over the runs of a recipe that did not diverge; NaN for fewer than two."""
+    """Return the standard deviation (n − 1) across the finite runs of a recipe; NaN for fewer than two runs."""
     lanes = final(dataset, recipe, variable).astype(np.float64)
     return float(lanes.std(ddof=1)) if int(lanes.notnull().sum()) > 1 else float("nan")
 
 
 def low(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
-    """Return the 10th percentile over the runs of a recipe that did not diverge."""
+    """Return the 10th percentile across the runs of a recipe, without diverged runs."""
     return _quantile(dataset, recipe, variable, 0.1)
 
 
 def high(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
-    """Return the 90th percentile over the runs of a recipe that did not diverge."""
+    """Return the 90th percentile across the runs of a recipe, without diverged runs."""
     return _quantile(dataset, recipe, variable, 0.9)
 
 
 def lower_is_better(variable: str) -> bool:
-    """Return whether less of a variable is better, as it is for all but accuracies."""
+    """Return True if lower values of a variable are better, as for all variables except accuracies."""
     return not variable.endswith("accuracy")
 
 
 def gain(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> stats.Paired:
-    """Compare a recipe with the baseline, paired on the same draws and seeds."""
+    """Compare a recipe with the baseline on the same draws and seeds."""
     return against(dataset, recipe, dataset, baseline, variable)
 
 
@@ -119,26 +119,26 @@ def outperforms(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: 
 
 
 def lanes(dataset: xr.Dataset, dim: str) -> int:
-    """Return the number of seeds, draws or other entries of a dimension."""
+    """Return the number of entries of a dimension, such as seeds or draws."""
     return int(dataset.sizes[dim])
 
 
 def last_epoch(dataset: xr.Dataset) -> int:
-    """Return the number of epochs of each run."""
+    """Return the number of epochs per run."""
     return int(dataset["epoch"][-1])
 
 
 def lost(dataset: xr.Dataset) -> int:
-    """Return the number of runs that diverged."""
+    """Return the number of diverged runs."""
     return len(stats.diverged(dataset))
 
 
 def choice(dataset: xr.Dataset, variable: str = "loss") -> stats.NestedChoice:
-    """Choose a recipe in each draw by the loss on its validation rows, and read its test rows once.
+    """Choose a recipe in each draw by its validation loss, and return the test values of the chosen recipes.
 
     Args:
         dataset: Draws with validation rows.
-        variable: Metric to read on the test rows, such as "loss" or "accuracy".
+        variable: Metric on the test rows, such as "loss" or "accuracy".
     """
     validation, test = (_last(dataset, name) for name in ("validation_loss", f"test_{variable}"))
     if lower_is_better(f"test_{variable}"):
@@ -147,9 +147,9 @@ def choice(dataset: xr.Dataset, variable: str = "loss") -> stats.NestedChoice:
 
 
 def recommended(dataset: xr.Dataset) -> str:
-    """Return the recipe that is chosen in most draws.
+    """Return the recipe that has the best validation loss in most draws.
 
-    The mean over the draws would follow the few in which a recipe is far off, whatever it costs in all the others.
+    The recipe with the best mean could depend on a few draws in which other recipes are far worse.
 
     Args:
         dataset: Draws with validation rows.
@@ -158,46 +158,47 @@ def recommended(dataset: xr.Dataset) -> str:
 
 
 def choice_gain(dataset: xr.Dataset, variable: str, baseline: Hashable = NONE) -> stats.Paired:
-    """Compare the test rows of what is chosen in each draw on its validation rows with those of the baseline."""
+    """Compare the recipe with the best validation loss, chosen separately in each draw, with the baseline."""
     name = f"test_{variable}"
     sides = choice(dataset, variable).test, final(dataset, baseline, name)
     return stats.paired(*sides, lower_is_better=lower_is_better(name), drop_diverged=True)
 
 
 def choice_outperforms(dataset: xr.Dataset, variable: str, baseline: Hashable = NONE) -> stats.Outperforming:
-    """Estimate how often choosing in each draw on its validation rows beats the baseline."""
+    """Estimate how often the recipe with the best validation loss, chosen in each draw, beats the baseline."""
     name = f"test_{variable}"
     sides = choice(dataset, variable).test, final(dataset, baseline, name)
     return stats.outperforms(*sides, lower_is_better=lower_is_better(name), drop_diverged=True)
 
 
 def times_chosen(dataset: xr.Dataset, recipe: str) -> int:
-    """Return the number of draws in which a recipe is the one chosen on the validation rows."""
+    """Return the number of draws in which a recipe has the best validation loss."""
     return choice(dataset).tally.get(recipe, 0)
 
 
 def published(study: StudyResults, recipe: str, part: str) -> float:
-    """Return the published accuracy of a recipe on the training or the test rows; NaN if none was published."""
+    """Return the published accuracy of a recipe on the training or test rows; NaN if it is not published."""
     train, test = study.record.published.get(recipe, (float("nan"), float("nan")))
     return {"train": train, "test": test}[part]
 
 
 def published_gain(study: StudyResults, recipe: str) -> float:
-    """Return the published test accuracy of a recipe minus that of the baseline; NaN if one was not published."""
+    """Return the published test accuracy of a recipe minus that of the baseline; NaN if one is not published."""
     return published(study, recipe, "test") - published(study, NONE, "test")
 
 
 def share_of_published(study: StudyResults, recipe: str) -> float:
-    """Return the gain in accuracy over the draws as a share of that on the published data; NaN without such a gain."""
+    """Return the gain in accuracy on the draws divided by the published gain; NaN if no gain is published."""
     if study.published is None or not (theirs := gain(study.published, recipe, "test_accuracy").mean):
         return float("nan")
     return gain(study.fresh, recipe, "test_accuracy").mean / theirs
 
 
 def finding(study: StudyResults, claim: Claim) -> Finding:
-    """Judge a claim by the interval of the paired difference over the draws.
+    """Test a claim by the confidence interval of the paired difference across the draws.
 
-    A claim of more or less holds if the whole interval lies beyond the margin, a claim of the same if it lies within.
+    A claim that a value is larger or smaller holds if the whole interval is beyond the margin. A claim that two values
+    are equal holds if the whole interval is within the margin.
     """
     change = gain(study.fresh, claim.recipe, claim.variable, claim.against)
     if not change.low <= change.high:  # one draw has no interval
@@ -211,19 +212,19 @@ def finding(study: StudyResults, claim: Claim) -> Finding:
 
 
 def margin(study: StudyResults, words: str) -> float:
-    """Return the largest difference that does not count in a claim, by its words."""
+    """Return the margin of a claim, the largest difference that is ignored, given the words of the claim."""
     return next(claim.margin for claim in study.record.claims if claim.words == words)
 
 
 def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:
-    """Return the share of the baseline's mean loss, or errors, that a recipe saves; NaN if the baseline has none."""
+    """Return the relative reduction of the baseline's mean loss or errors by a recipe; NaN if the baseline has none."""
     ends = [mean(dataset, name, variable) for name in (recipe, baseline)]
     after, before = ends if lower_is_better(variable) else [1 - end for end in ends]
     return 1 - after / before if before else float("nan")
 
 
 def one_in(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:
-    """Return n if a recipe saves, or adds, one n-th of the baseline's mean loss or errors; infinite for no change."""
+    """Return n if a recipe changes the baseline's mean loss or errors by one n-th; infinite for no change."""
     share = abs(reduction(dataset, recipe, variable, baseline))
     return 1 / share if share else float("inf")
 
@@ -231,7 +232,7 @@ def one_in(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hasha
 def against(
     dataset: xr.Dataset, recipe: Hashable, other: xr.Dataset, other_recipe: Hashable, variable: str
 ) -> stats.Paired:
-    """Compare a recipe of one study with a recipe of another one on the same draws and seeds."""
+    """Compare a recipe of one study with a recipe of another study on the same draws and seeds."""
     sides = final(dataset, recipe, variable), final(other, other_recipe, variable)
     return stats.paired(*sides, lower_is_better=lower_is_better(variable), drop_diverged=True)
 
@@ -239,13 +240,13 @@ def against(
 def beats(
     dataset: xr.Dataset, recipe: Hashable, other: xr.Dataset, other_recipe: Hashable, variable: str
 ) -> stats.Outperforming:
-    """Estimate how often a recipe of one study beats a recipe of another one on the same draws and seeds."""
+    """Estimate how often a recipe of one study beats a recipe of another study on the same draws and seeds."""
     sides = final(dataset, recipe, variable), final(other, other_recipe, variable)
     return stats.outperforms(*sides, lower_is_better=lower_is_better(variable), drop_diverged=True)
 
 
 def same_draws(dataset: xr.Dataset, other: xr.Dataset) -> bool:
-    """Return whether two sweeps share draws and seeds: their baselines then start alike."""
+    """Check if two sweeps have the same draws and seeds, so that their baselines start with the same values."""
     sides = (each["test_loss"].sel(recipe=NONE).isel(epoch=0).drop_vars(_RECIPE) for each in (dataset, other))
     try:
         one, two = xr.align(*sides, join="exact")
@@ -255,12 +256,12 @@ def same_draws(dataset: xr.Dataset, other: xr.Dataset) -> bool:
 
 
 def compared(dataset: xr.Dataset) -> int:
-    """Return the number of recipes beside the baseline."""
+    """Return the number of recipes without the baseline."""
     return int((dataset["recipe"] != NONE).sum())
 
 
 def significant(dataset: xr.Dataset, variable: str) -> int:
-    """Count the recipes that differ from the baseline at 5 % by Wilcoxon's test, after Holm's correction."""
+    """Count the recipes that differ from the baseline at the 5 % level (Wilcoxon's test, Holm's correction)."""
     baseline = final(dataset, NONE, variable)
     others = [recipe for recipe in dataset["recipe"].values if recipe != NONE]
     p = [stats.wilcoxon(final(dataset, recipe, variable), baseline, drop_diverged=True) for recipe in others]
@@ -268,7 +269,7 @@ def significant(dataset: xr.Dataset, variable: str) -> int:
 
 
 def first_kernel(dataset: xr.Dataset) -> str:
-    """Return the path of the first kernel whose norm is stored, or an empty string."""
+    """Return the path of the first kernel whose norm is stored, or an empty string if there is none."""
     return next((str(name).removeprefix("norm/") for name in dataset if str(name).startswith("norm/")), "")
 
 
@@ -280,5 +281,5 @@ def _quantile(dataset: xr.Dataset, recipe: Hashable, variable: str, share: float
 
 def _last(dataset: xr.Dataset, variable: str) -> xr.DataArray:
     last = dataset[[variable, "diverged_at"]].isel(epoch=-1, missing_dims="ignore")
-    # As float64, in which integers can be blanked too.
+    # In float64, because integers cannot be NaN.
     return stats.mask_diverged(last.astype(np.float64))[variable]

@@ -1,4 +1,4 @@
-"""Training: the problem that all runs share, the recipe that tells them apart, and the loop."""
+"""Training: `Problem` (static, shared by all runs), `Recipe` (traced, swept) and the training loop."""
 
 from jaxreg.lab.training.loop import State, advance, begin, fit
 from jaxreg.lab.training.metrics import (

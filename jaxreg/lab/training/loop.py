@@ -1,7 +1,7 @@
-"""The one training loop: a lane is a pure function of (problem, recipe, key).
+"""The training loop: each run is a pure function of (problem, recipe, key).
 
-The problem holds model, data, loss, epochs and batch size, and is static. The recipe is swept, and all its numbers are
-traced. Nothing here does I/O, and a lane that diverges says so in its result.
+The problem is static: model, data, loss, number of epochs and batch size. The recipe is swept, and all its numbers are
+traced. The loop does no I/O. The result of a diverged run says when it diverged.
 """
 
 from collections.abc import Callable
@@ -29,23 +29,29 @@ from jaxreg.rules._matching import leaves
 def fit(
     problem: Problem, recipe: Recipe, key: jax.Array, draw: jax.Array | int = 0, keep: bool = False
 ) -> dict[str, Any]:
-    """Train one lane: one model by one recipe, on one draw of the data, from one key.
+    """Train a model with one recipe, on one draw of the data, from one random key.
 
     Args:
-        problem: The part that all lanes share; static.
-        recipe: The part that is swept; traced.
-        key: Random key of the initialisation and of the shuffling.
-        draw: Number of the draw of the data.
+        problem: Part that all runs share; static.
+        recipe: Part that is swept; traced.
+        key: Random key for the initialisation and the shuffling.
+        draw: Index of the draw of the data.
         keep: Whether to return the final parameters too.
 
     Raises:
-        ValueError: If `problem` or `recipe` is of another kind, or there is no such draw (if it is not traced).
+        ValueError: If `problem` or `recipe` has the wrong type, or there is no such draw. A traced `draw` is not
+            checked.
 
     Returns:
-        Curves along `epoch` (`problem.recorded`): `train_loss`, `test_loss` (and `validation_loss`, if there are rows
-        for it) and the same for each metric, all without the penalty; `penalty`; `violation`; `norm/<path>`, the
-        Frobenius norm of each kernel. And `diverged_at`: the first epoch with a non-finite loss, counting the
-        evaluation after the last epoch; -1 if none. With `keep`, `params/<path>` for each leaf.
+        A dict of arrays. These are curves along `epoch` (`problem.recorded`):
+
+        - `train_loss`, `test_loss` and, if there are validation rows, `validation_loss`, without the penalty.
+        - The same for each metric, such as `test_accuracy`.
+        - `penalty` and `violation`.
+        - `norm/<path>`, the Frobenius norm of each kernel.
+
+        `diverged_at` is the first epoch with a non-finite loss, or -1. The evaluation after the last epoch counts.
+        With `keep`, the dict also has `params/<path>` for each leaf.
 
     Example:
         >>> import jax, jaxreg as jr
@@ -81,13 +87,13 @@ def fit(
         return _train(problem, recipe, key, state, last - problem.record_every, problem.record_every, data)
 
     def record(state: State, last: jax.Array) -> tuple[State, dict[str, jax.Array]]:
-        # The first point is that of the initial weights: no training, so that the program holds `measure` once.
+        # The first point, of the initial weights, comes from the same loop, so that `measure` is compiled only once.
         state = jax.lax.cond(last > 0, train, lambda state, _: state, state, last)
         return state, measure(state.params, last * steps_an_epoch)
 
     last, curves = jax.lax.scan(record, begin(problem, recipe, key), jnp.asarray(problem.recorded, jnp.int32))
     result: dict[str, Any] = {name: Labelled(values, ("epoch",)) for name, values in curves.items()}
-    # The last step may be the one that blows up: no epoch behind it would tell.
+    # The last optimiser step may be the one that diverges, and no later epoch would notice it.
     lost = (last.diverged_at < 0) & ~jnp.isfinite(curves["train_loss"][-1])
     result["diverged_at"] = jnp.where(lost, problem.epochs, last.diverged_at)
     if keep:
@@ -96,11 +102,11 @@ def fit(
 
 
 class State(NamedTuple):
-    """A lane between two epochs.
+    """State of a run between two epochs.
 
     Args:
         params: Tree of weight arrays.
-        chain: The state of the recipe's Optax chain.
+        chain: State of the recipe's Optax chain.
         diverged_at: First epoch with a non-finite loss, or -1.
     """
 
@@ -110,7 +116,7 @@ class State(NamedTuple):
 
 
 def begin(problem: Problem, recipe: Recipe, key: jax.Array) -> State:
-    """Return the state of a lane before its first epoch."""
+    """Return the state of a run before its first epoch."""
     params = problem.model.init(jax.random.split(key)[0])
     return State(params, recipe.transformation().init(params), jnp.full((), -1, jnp.int32))
 
@@ -124,16 +130,16 @@ def advance(
     epochs: int,
     draw: jax.Array | int = 0,
 ) -> State:
-    """Train a lane for some more epochs: `fit` in parts, between which strengths may change and lanes end.
+    """Continue a run for some epochs, as a part of `fit`; strengths may change between parts, and runs may be stopped.
 
     Args:
-        problem: The problem of `begin`; its own `epochs` do not matter.
-        recipe: The recipe of `begin`, with the same rules; its numbers may be others.
-        key: The key of `begin`.
+        problem: Problem passed to `begin`; its `epochs` is ignored.
+        recipe: Recipe with the same rules as the one passed to `begin`; its numbers may be different.
+        key: Key passed to `begin`.
         state: State after `trained` epochs.
         trained: Number of epochs so far.
         epochs: Number of epochs to add.
-        draw: Number of the draw of the data.
+        draw: Index of the draw of the data.
 
     Example:
         >>> import jax
@@ -150,8 +156,10 @@ def advance(
 
 
 def _of_draw(problem: Problem, draw: jax.Array | int) -> Any:  # a Data of arrays of JAX
-    if known(draw) and not 0 <= int(draw) < len(problem.data.x_train):  # JAX would take the last one
-        raise ValueError(f"draw is {draw}; expected one of the {len(problem.data.x_train)} of the data, from 0")
+    if known(draw) and not 0 <= int(draw) < len(problem.data.x_train):  # JAX would silently use the last draw
+        raise ValueError(
+            f"draw is {draw}; expected an index of the {len(problem.data.x_train)} draws of the data, from 0"
+        )
     return Data._make(None if array is None else jnp.asarray(array)[draw] for array in problem.data)
 
 
@@ -171,14 +179,15 @@ def _train(
 
     def mean_loss(params: Tree, x: jax.Array, y: jax.Array, weights: jax.Array | None) -> jax.Array:
         losses = problem.loss(problem.model.apply(params, x), y)
-        if losses.shape != y.shape[:1]:  # padded rows have to be left out one by one
+        if losses.shape != y.shape[:1]:  # padded rows must be excluded one by one
             raise ValueError(
-                f"the loss of {y.shape[0]} rows has shape {losses.shape}; expected a value a row, ({y.shape[0]},)"
+                f"the loss of {y.shape[0]} rows has shape {losses.shape}; expected one value per row, ({y.shape[0]},)"
             )
         if weights is None:
             return jnp.mean(losses)
-        # By how many of its rows count, not by their weights: batches would count alike however heavy their rows are,
-        # and their mean would not be that of all rows. A batch may hold rows of weight 0 only: its loss is 0.
+        # A batch counts by its number of real rows, not by their weights. Otherwise all batches would count equally,
+        # however heavy their rows, and the mean would not be that of all rows. A batch may only hold rows of weight 0;
+        # its loss is 0.
         loss = jnp.sum(losses * weights)
         total = jnp.sum(weights) if data.w_train is None else mean_weight * jnp.sum(weights > 0)
         return loss / jnp.maximum(total, tiny(losses.dtype))
@@ -206,17 +215,19 @@ def _train(
 def _mean(name: str, values: jax.Array, rows: int, weights: jax.Array | np.ndarray | None) -> jax.Array:
     if values.shape not in ((), (rows,)):
         raise ValueError(
-            f"{name} of {rows} rows has shape {values.shape}; expected a value a row, or one for all of them"
+            f"{name} of {rows} rows has shape {values.shape}; expected one value per row, or one value for all rows"
         )
     if weights is None:
         return jnp.mean(values)
     if values.shape != weights.shape:
-        raise ValueError(f"{name} gives one number for all rows, and the rows have weights; expected a value a row")
+        raise ValueError(
+            f"{name} returns one number for all rows, but the rows have weights; expected one value per row"
+        )
     return jnp.sum(values * weights) / jnp.sum(weights)
 
 
 def _in_blocks(apply: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    # The activations of thousands of rows leave the cache: blocks of 256 took a quarter of the time on a CPU.
+    # The activations of thousands of rows do not fit the cache: blocks of 256 rows took a quarter of the time on a CPU.
     count = -(-len(x) // 256)
     if count == 1:
         return apply(x)
@@ -227,7 +238,7 @@ def _in_blocks(apply: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Arr
 
 
 def _batches(data: Data, problem: Problem, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array] | None:
-    # The last batch is filled up with rows of weight 0. None: one batch holds all rows, in their order.
+    # The last batch is padded with rows of weight 0. Returns None if one batch holds all rows, in their order.
     rows, size = data.y_train.shape[0], problem.batch_size
     if rows <= size:
         return None

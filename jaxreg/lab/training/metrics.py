@@ -1,7 +1,7 @@
-"""Losses and metrics: one value per row, or one for all rows if that is not the mean over the rows.
+"""Losses and metrics: functions with one value per row, or with one value for all rows.
 
-A loss has one value per row. A metric may have either: the equal error rate ranks all rows against each other, and the
-root of a mean is not the mean of roots.
+A loss has one value per row. A metric that is no mean across rows has one value for all rows. Examples are the equal
+error rate, which ranks all rows, and the root mean squared error.
 """
 
 from collections.abc import Callable
@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import optax
 
 Measure = Callable[[jax.Array, jax.Array], jax.Array]
-"""Function of outputs, of shape (rows, outputs), and targets, of shape (rows,) or (rows, outputs). It returns one value
-per row, or one number."""
+"""Function of outputs and targets. It returns one value per row, or one value for all rows. Outputs have shape (rows,
+outputs), and targets have shape (rows,) or (rows, outputs)."""
 
 
 def binary_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Compute the cross-entropy in nats of each row, for one logit per row and targets 0 and 1.
+    """Compute the cross-entropy of each row in nats, for one logit per row and targets 0 and 1.
 
     Raises:
         ValueError: If there is not one output per row and one target per row.
@@ -25,7 +25,7 @@ def binary_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def binary_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Return 1 for each row whose logit has the sign of its class, 0 for the others; targets are 0 and 1.
+    """Return 1 for each row whose logit has the sign of its class and 0 for all others; targets are 0 and 1.
 
     Raises:
         ValueError: If there is not one output per row and one target per row.
@@ -34,13 +34,13 @@ def binary_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def categorical_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Compute the cross-entropy in nats of each row, for one logit per class and the class as an integer from 0.
+    """Compute the cross-entropy of each row in nats, for one logit per class and integer classes from 0.
 
-    Keras's `sparse_categorical_crossentropy`, of logits.
+    The same as Keras's `sparse_categorical_crossentropy` with `from_logits=True`.
 
     Args:
         outputs: Logits, of shape (rows, classes).
-        targets: The class of each row, of shape (rows,); integers.
+        targets: Class of each row as an integer, of shape (rows,).
 
     Raises:
         ValueError: If there are fewer than two outputs per row, or not one target per row.
@@ -56,11 +56,11 @@ def categorical_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Arr
 
 
 def categorical_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Return 1 for each row whose largest logit is that of its class, 0 for the others.
+    """Return 1 for each row whose largest logit is that of its class, and 0 for all others.
 
     Args:
         outputs: Logits, of shape (rows, classes).
-        targets: The class of each row, of shape (rows,); integers.
+        targets: Class of each row as an integer, of shape (rows,).
 
     Raises:
         ValueError: If there are fewer than two outputs per row, or not one target per row.
@@ -71,7 +71,7 @@ def categorical_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Compute the squared error of each row, averaged over its outputs: as a loss, the mean squared error.
+    """Compute the squared error of each row, averaged over its outputs; as a loss, this is the mean squared error.
 
     Args:
         outputs: Predictions, of shape (rows, outputs).
@@ -86,16 +86,16 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
         [4. 0.]
     """
     wanted = targets[:, None] if targets.ndim == 1 else targets
-    if outputs.shape != wanted.shape:  # broadcasting would compare every row with every other
+    if outputs.shape != wanted.shape:  # otherwise broadcasting would compare all pairs of rows
         raise ValueError(
             f"squared_error got outputs of shape {outputs.shape} and targets of shape {targets.shape}; expected "
-            "as many outputs a row as targets a row"
+            "the same number of outputs and targets per row"
         )
     return jnp.mean(jnp.square(outputs - wanted), axis=-1)
 
 
 def root_mean_squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Compute the root of the mean squared error over all rows, in the units of the targets: one number.
+    """Compute the root mean squared error of all rows, in the units of the targets.
 
     Args:
         outputs: Predictions, of shape (rows, outputs).
@@ -115,12 +115,12 @@ def root_mean_squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array
 def equal_error_rate(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """Compute the equal error rate: the error at the threshold where false positive and false negative rates are equal.
 
-    One number for all rows: each output is ranked against the others, so any increasing function of the outputs, such
-    as the sigmoid, leaves it unchanged. Between two thresholds the ROC curve is a straight line, across ties too. NaN
-    if a class has no rows or an output is NaN.
+    Each output is ranked among the outputs of all rows, so the result is one number for all rows. Any increasing
+    function of the outputs, such as the sigmoid, leaves it unchanged. The ROC curve is linear between two thresholds,
+    also across ties. The result is NaN if a class has no rows or an output is NaN.
 
     Args:
-        outputs: Logits or any scores of class 1, of shape (rows, 1).
+        outputs: Logits or other scores of class 1, of shape (rows, 1).
         targets: Classes 0 and 1, of shape (rows,).
 
     Raises:
@@ -138,7 +138,7 @@ def equal_error_rate(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     scores = _single(outputs, targets, "equal_error_rate")
     order = jnp.argsort(-scores)
     positive = (targets[order] > 0.5).astype(jnp.float32)
-    # A threshold lets in all of a tie or none of it: each row counts to the end of its tie.
+    # A threshold includes all rows of a tie or none of them, so each row counts at the end of its tie.
     ends = jnp.searchsorted(-scores[order], -scores[order], side="right") - 1
     accepted = jnp.cumsum(1 - positive)[ends] / jnp.sum(1 - positive)
     rejected = 1 - jnp.cumsum(positive)[ends] / jnp.sum(positive)
@@ -154,7 +154,7 @@ def _single(outputs: jax.Array, targets: jax.Array, name: str) -> jax.Array:
     if outputs.shape != (*targets.shape, 1):
         raise ValueError(
             f"{name} got outputs of shape {outputs.shape} and targets of shape {targets.shape}; expected (rows, 1) and "
-            "(rows,): for more classes take categorical_cross_entropy and categorical_accuracy"
+            "(rows,). Use categorical_cross_entropy and categorical_accuracy for more than two classes"
         )
     return outputs[:, 0]
 

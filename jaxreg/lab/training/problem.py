@@ -1,4 +1,4 @@
-"""`Problem`: what all runs of a sweep share, static."""
+"""`Problem`: the static part of a training, which all runs of a sweep share."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,23 +15,24 @@ from jaxreg.lab.training.metrics import Measure, binary_accuracy, binary_cross_e
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
-    """What every lane of a sweep shares: the model, the data, the loss and how long it trains.
+    """The static part of a training, shared by all runs of a sweep: model, data, loss and number of epochs.
 
     Args:
-        model: The model.
+        model: Model to train.
         data: Training and test rows of one or many draws.
         epochs: Number of passes over the training rows.
-        loss: Measure with one value per row; its mean over the rows is minimised.
-        metrics: Name -> measure, reported for each part of the data like the loss. Its values are one per row, of which
-            the mean is taken, or one for all rows.
-        batch_size: Rows per step; the rows are shuffled in each epoch unless one batch holds them all.
-        record_every: Epochs between two points of the curves; it divides `epochs`.
-        shuffle: Whether the rows are shuffled; False takes them in their order, as a time series may need.
+        loss: Function with one value per row; the mean across rows is minimised.
+        metrics: Functions by name, reported like the loss for each part of the data. A function may return one value
+            per row, which are averaged, or one value for all rows.
+        batch_size: Number of rows per optimiser step. The rows are shuffled in each epoch unless one batch holds all of
+            them.
+        record_every: Number of epochs between two points of the curves; must divide `epochs`.
+        shuffle: Whether to shuffle the rows; False keeps their order, e.g. for a time series.
 
     Raises:
-        ValueError: If a field is of another kind, a number is not positive, `record_every` does not divide `epochs`, a
-            metric is named "loss", or the data holds NaN or infinity or arrays whose numbers of rows differ. Data that
-            is traced is not looked into.
+        ValueError: If a field has the wrong type, a number is not positive, `record_every` does not divide `epochs`, or
+            a metric is named "loss". Also if the data holds NaN or infinity, or inputs and targets have different
+            numbers of rows. Traced data is not checked.
     """
 
     model: Model
@@ -49,26 +50,32 @@ class Problem:
                 raise ValueError(f"Problem: {name} is a {type(found).__name__}; expected a jaxreg.lab.{kind.__name__}")
         for name, array in self.data._asdict().items():
             if array is not None and not hasattr(array, "shape"):
-                raise ValueError(f"Problem: {name} is a {type(array).__name__}; expected an array, (draws, rows, …)")
+                raise ValueError(
+                    f"Problem: {name} is a {type(array).__name__}; expected an array of shape (draws, rows, …)"
+                )
         if not isinstance(self.metrics, Mapping):
-            raise ValueError(f"Problem: metrics is {self.metrics!r}; expected a dict, name -> function")
+            raise ValueError(f"Problem: metrics is {self.metrics!r}; expected a dict from name to function")
         for name, measure in {"loss": self.loss, **self.metrics}.items():
             if not callable(measure):
                 raise ValueError(
-                    f"Problem: {name} is {measure!r}; expected a function, (outputs, targets) -> a value a row"
+                    f"Problem: {name} is {measure!r}; expected a function of (outputs, targets) with one value per row"
                 )
         if "loss" in self.metrics:
-            raise ValueError("Problem: a metric is named 'loss', as the loss's own curve; expected another name")
+            raise ValueError(
+                "Problem: a metric is named 'loss', which is the name of the loss's curve; expected another name"
+            )
         for name in ("epochs", "batch_size", "record_every"):
             check_integer(getattr(self, name), f"Problem: {name}", 1)
         if self.epochs % self.record_every:
             raise ValueError(
-                f"Problem: record_every is {self.record_every} and epochs {self.epochs}; expected a divisor of epochs"
+                f"Problem: record_every is {self.record_every} and epochs is {self.epochs}; expected a divisor of "
+                f"epochs"
             )
         if "test" not in self.data.parts():
             raise ValueError(
-                "Problem: the data has neither test rows nor w_test; expected x_test and y_test, or weights that make "
-                "training rows test rows"
+                "Problem: the data has neither test rows nor w_test; expected x_test and y_test, or w_test, the "
+                "weights with "
+                "which training rows count as test rows"
             )
         weights = self.data.weights()
         for part, (x, y) in self.data.parts().items():
@@ -78,15 +85,15 @@ class Problem:
                 )
             w = weights[part]
             if w is not None and w.shape != y.shape[:2]:
-                raise ValueError(f"Problem: w_{part} has shape {w.shape}; expected {y.shape[:2]}, a number a row")
+                raise ValueError(f"Problem: w_{part} has shape {w.shape}; expected {y.shape[:2]}, one number per row")
             for name, array in ((f"x_{part}", x), (f"y_{part}", y), (f"w_{part}", w)):
                 if array is None or not known(array):
                     continue
                 bad = np.argwhere(~np.isfinite(array))
                 if len(bad):
                     raise ValueError(
-                        f"Problem: {name} holds {array[tuple(bad[0])]} at {tuple(map(int, bad[0]))}, one of "
-                        f"{len(bad)} such values; expected finite numbers: drop or impute those rows"
+                        f"Problem: {name} holds {array[tuple(bad[0])]} at {tuple(map(int, bad[0]))} and "
+                        f"{len(bad)} such values in all; expected finite numbers. Drop or impute those rows"
                     )
 
     def _repr_html_(self) -> str:
@@ -96,5 +103,5 @@ class Problem:
 
     @property
     def recorded(self) -> np.ndarray:
-        """The epochs at which the curves have a point, 0 being the initial weights."""
+        """Epochs at which the curves have a point; epoch 0 is the initial weights."""
         return np.arange(0, self.epochs + 1, self.record_every)

@@ -1,4 +1,4 @@
-"""`Recipe`: all numbers that a sweep may vary, traced."""
+"""`Recipe`: the traced part of a training, with all numbers that a sweep may vary."""
 
 from collections.abc import Callable
 
@@ -14,15 +14,16 @@ from jaxreg.lab.cards import card
 
 @hyperparameters
 class Recipe:
-    """Rules, optimiser and learning rate of a lane: a pytree, so that an array instead of a number makes a sweep.
+    """Rules, optimiser and learning rate of a run: a pytree whose numbers can be arrays for a sweep.
 
     Args:
-        penalties: Rules for `jaxreg.penalize`, or None: penalties by their gradient, ahead of the optimiser.
+        penalties: Rules for `jaxreg.penalize`, or None: the penalty's gradient is added before the optimiser.
         constraints: Rules for `jaxreg.project`, or None.
         learning_rate: A float, an array or an Optax schedule.
-        optimizer: learning rate -> Optax transformation; Keras's Adam by default. Static.
-        decays: Rules for `jaxreg.decay`, or None: decoupled decay, in AdamW's place whatever the optimiser.
-        proximals: Rules for `jaxreg.proximal`, or None: penalties by their proximal step, behind the optimiser.
+        optimizer: Function that takes the learning rate and returns an Optax transformation; Keras's Adam by default.
+            Static.
+        decays: Rules for `jaxreg.decay`, or None: decoupled weight decay as in AdamW, with any optimiser.
+        proximals: Rules for `jaxreg.proximal`, or None: penalties by their proximal step, after the optimiser.
 
     Example:
         >>> import jaxreg as jr
@@ -46,7 +47,7 @@ class Recipe:
         return card("Recipe", [], [[name, getattr(value, "__name__", repr(value))] for name, value in given.items()])
 
     def transformation(self) -> optax.GradientTransformation:
-        """Return the Optax chain: penalties, optimiser with the decay beside it, proximal steps, constraints."""
+        """Return the Optax chain: penalties, optimiser with decoupled decay, proximal steps, constraints."""
         return jr.regularize(
             self.optimizer(self.learning_rate),
             self.learning_rate,
@@ -57,11 +58,11 @@ class Recipe:
         )
 
     def penalty(self, params: Tree, step: jax.Array | int | None = None) -> jax.Array:
-        """Return the sum of all penalties, those taken by their proximal step included: a scalar.
+        """Return the sum of all penalties as a scalar, including those applied by a proximal step.
 
         Args:
             params: Tree of weight arrays.
-            step: Step at which scheduled strengths are read.
+            step: Optimiser step at which scheduled strengths are evaluated.
         """
         rules = [rules for rules in (self.penalties, self.proximals) if rules is not None]
         return sum((jr.penalty(params, each, step) for each in rules), jnp.zeros(()))

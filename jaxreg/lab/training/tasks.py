@@ -1,4 +1,4 @@
-"""Kinds of problems: the loss, the metrics beside it, and how people speak of the loss."""
+"""Kinds of problems, such as binary classification: their loss, metrics and wording."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -15,11 +15,11 @@ from jaxreg.lab.training.metrics import (
 
 
 class Task(NamedTuple):
-    """A kind of problem.
+    """A kind of problem, such as binary classification.
 
     Args:
-        loss: Measure that is minimised.
-        metrics: Name -> measure that is reported beside it.
+        loss: Function that is minimised.
+        metrics: Functions by name that are reported next to the loss.
         words: Name of the loss in a sentence.
         unit: Unit of the loss; empty if it has none.
         classes: Whether the targets are classes; they are numbers otherwise.
@@ -38,15 +38,15 @@ class Task(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name in files and on the command line."""
+        """Name in files and on the command line."""
         return "classification" if self.classes else "regression"
 
 
 BINARY = Task(binary_cross_entropy, {"accuracy": binary_accuracy}, "cross-entropy", "nats", classes=True)
-"""Two classes, 0 and 1, predicted by one logit."""
+"""Binary classification: classes 0 and 1, predicted by one logit."""
 
 CLASSES = Task(categorical_cross_entropy, {"accuracy": categorical_accuracy}, "cross-entropy", "nats", classes=True)
-"""Two classes or more, integers from 0, predicted by one logit each."""
+"""Classification: two or more classes, integers from 0, predicted by one logit each."""
 
 NUMBERS = Task(squared_error, {"rmse": root_mean_squared_error}, "squared error", "", classes=False)
-"""Numbers: regression."""
+"""Regression."""

@@ -64,7 +64,7 @@ def test_help_has_every_command_and_an_example(tmp_path):
 def test_every_command_has_help_with_an_example(command, tmp_path):
     done = jaxreg(command, "--help", cwd=tmp_path)
     assert done.returncode == 0
-    assert f"For instance: jaxreg {command}" in done.stdout
+    assert f"Example: jaxreg {command}" in done.stdout
 
 
 HEAVY = {"jax", "flax", "optax", "sklearn", "matplotlib", "scipy", "xarray", "numpy"}
@@ -156,7 +156,7 @@ def test_the_list_names_results_without_a_verdict_and_results_that_are_not_finis
     monkeypatch.chdir(tmp_path)
     studies.list_all(as_json=True)
     half, old = json.loads(capsys.readouterr().out)["stored"]
-    assert (old["size"], old["verdict"]) == ("3 recipes, 1 seed, 4 draws", "verdict by jaxreg show results/old")
+    assert (old["size"], old["verdict"]) == ("3 recipes, 1 seed, 4 draws", "for the verdict: jaxreg show results/old")
     assert half["size"] == "not finished"
 
 
@@ -222,8 +222,8 @@ def test_versions_are_those_that_are_installed(tmp_path):
 REFUSED = {
     "no command": ((), "Expected one of"),
     "an unknown command": (("walk",), "walk"),
-    "an unknown study": (("run", "nothing"), "no case study 'nothing'; there are"),
-    "no study": (("run",), "no case study named; there are"),
+    "an unknown study": (("run", "nothing"), "no case study 'nothing'; the known ones are"),
+    "no study": (("run",), "no case study given; expected one or more of"),
     "a file without a study": (("run", "other.py"), "defines no STUDY"),
     "a word for a number": (("run", "mine.py", "--epochs", "many"), "many"),
     "seeds 0": (("run", "mine.py", "--seeds", 0), "seeds is 0; expected a whole number of at least 1"),
@@ -304,7 +304,7 @@ def test_a_home_that_is_read_only_is_no_obstacle(tmp_path, caplog):
 def test_bad_input_leaves_no_traceback(tmp_path):
     done = jaxreg("run", "nothing", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("jaxreg: no case study 'nothing'; there are")
+    assert done.stderr.startswith("jaxreg: no case study 'nothing'; the known ones are")
     assert done.stderr.count("\n") == 1
 
 

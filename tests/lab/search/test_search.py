@@ -665,12 +665,18 @@ def test_a_terminal_without_utf_8_is_told_letters_by_their_number(tmp_path):
 
 
 REFUSED = {
-    "a file as folder": (("search", "houses.csv", "--target", "price", "--out", "few.csv"), "few.csv is a file; name"),
+    "a file as folder": (
+        ("search", "houses.csv", "--target", "price", "--out", "few.csv"),
+        "few.csv is a file; expected a folder",
+    ),
     "no place": (
         ("search", "houses.csv", "--target", "price", "--out", "few.csv/a"),
         "few.csv/a'; name another folder with --out",
     ),
-    "its table": (("predict", "model", "houses.csv", "--out", "houses.csv"), "is houses.csv, which would be lost"),
+    "its table": (
+        ("predict", "model", "houses.csv", "--out", "houses.csv"),
+        "is houses.csv, which would be overwritten",
+    ),
     "no file": (("search", "none.csv", "--target", "price"), "there is no file none.csv"),
     "no column": (("search", "houses.csv", "--target", "prize"), "there is no column 'prize'"),
     "folder": (("search", ".", "--target", "price"), "is a folder; expected a file"),
@@ -679,7 +685,7 @@ REFUSED = {
         ("search", "houses.csv", "--target", "price", "--leave-out", "day", "--leave-out", "size"),
         "--leave-out names 'day'; there are",
     ),
-    "nothing left out": (("search", "houses.csv", "--target", "price", "--leave-out"), "--leave-out names no column"),
+    "nothing left out": (("search", "houses.csv", "--target", "price", "--leave-out"), "--leave-out is empty"),
     "target left out": (("search", "houses.csv", "--target", "price", "--leave-out", "price"), "the target, 'price'"),
     "budget": (("search", "houses.csv", "--target", "price", "--budget", "soon"), "the budget is 'soon'"),
     "few rows": (("search", "few.csv", "--target", "price"), "4 rows of few.csv have a target; expected 5 at least"),

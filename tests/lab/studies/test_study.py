@@ -230,7 +230,7 @@ def test_a_study_is_read_back_with_its_recipes_labelled(tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "x"}'])
 def test_a_folder_that_holds_no_study_is_named(tmp_path, text):
     (tmp_path / "study.json").write_text(text)
-    with pytest.raises(ValueError, match="holds no case study that can be read"):
+    with pytest.raises(ValueError, match="holds no readable case study"):
         open_study(tmp_path)
 
 
@@ -279,9 +279,9 @@ def test_regression_over_draws_and_seeds_with_several_strengths_a_recipe_and_a_m
 
 
 def test_a_study_that_speaks_of_no_recipe_of_its_own_is_refused():
-    with pytest.raises(ValueError, match=r"speaks of L2\(1\); its recipes are none, L2\(0.001\)"):
+    with pytest.raises(ValueError, match=r"mentions L2\(1\), which is no .*; expected one of none, L2\(0.001\)"):
         dataclasses.replace(study(), claims=[Claim("it helps", "L2(1)")])
-    with pytest.raises(ValueError, match="grid is 'L1'; expected the method of one of its arms"):
+    with pytest.raises(ValueError, match="grid is 'L1'; expected the method of an arm"):
         dataclasses.replace(study(), grid="L1")
 
 
@@ -296,17 +296,23 @@ WRONG = {
         lambda: study(l2((0.0,)), Arm("limit", lambda c: Recipe(constraints={HIDDEN: jr.MaxNorm(c)}), (jnp.inf,))),
         "has two recipes named none; expected .*, and strength 0 or an infinite limit in one arm alone",
     ),
-    "no arm": (lambda: dataclasses.replace(study(), arms=[]), "arms is .*; expected a sequence of Arm, one at least"),
+    "no arm": (lambda: dataclasses.replace(study(), arms=[]), "arms is .*; expected a sequence with at least one Arm"),
     "a method out of the folder": (lambda: Arm("../../x", l2((0.1,)).recipe), "method is '../../x'; expected a name"),
     "no method": (lambda: Arm("", l2((0.1,)).recipe), "method is ''; expected a name"),
     "a recipe in place of a function": (lambda: Arm("a", Recipe()), r"recipe is Recipe.*; expected a function"),
-    "a strength too few": (lambda: l2(()), r"recipe can't be called with 0 numbers \(.*'s'\); expected a function of"),
+    "a strength too few": (
+        lambda: l2(()),
+        r"recipe can't be called with 0 numbers \(.*'s'\); expected a function with",
+    ),
     "a number too many": (lambda: Arm("a", lambda: Recipe(), (0.1,)), "recipe can't be called with 1 numbers"),
     "one strength": (lambda: l2(0.1), r"strengths is 0.1; expected a sequence, such as \(0.1,\)"),
     "a word": (lambda: l2((0.0, "a")), "a strength is 'a'; expected a number, or a tuple of numbers"),
     "NaN": (lambda: l2((0.0, math.nan)), "a strength is nan; expected a number"),
-    "one number and two": (lambda: l2((0.0, (1.0, 2.0))), "expected as many numbers in each"),
-    "labels for others": (lambda: l2((0.0, 0.1), label=["none"]), "1 labels for 2 strengths; expected one each"),
+    "one number and two": (lambda: l2((0.0, (1.0, 2.0))), "expected the same number of numbers in each"),
+    "labels for others": (
+        lambda: l2((0.0, 0.1), label=["none"]),
+        "1 labels for 2 strengths; expected one label per strength",
+    ),
     "a label for two numbers": (lambda: l2((0.1,), label="x{1}"), r"label is 'x\{1\}', which can't be filled in"),
     "a net in place of a model": (
         lambda: dataclasses.replace(study(), model=MLP()),
@@ -331,9 +337,12 @@ UNTRAINABLE = {
     "more draws than asked for": ({"draws": lambda count: moons(range(3), test=50)}, "got 3 draws; .* hold 2 draws"),
     "no data": ({"draws": lambda count: None}, "draws of the study: got None; expected a Data"),
     "many published draws": ({"data": moons(range(2), test=50)}, "data of the study: got 2 draws; .* hold 1 draws"),
-    "a claim about nothing": ({"claims": [Claim("x", "L2(0.001)", variable="test_f1")]}, "about test_f1; expected"),
-    "a penalty in place of a recipe": ({"arms": [Arm("a", lambda s: jr.L2(s), (0.1,))]}, "gives L2.*; expected a"),
-    "an output of a curve's name": ({"outputs": lambda p: {"test_loss": jnp.zeros(())}}, "by names of its own"),
+    "a claim about nothing": (
+        {"claims": [Claim("x", "L2(0.001)", variable="test_f1")]},
+        "about test_f1, which is not measured; expected",
+    ),
+    "a penalty in place of a recipe": ({"arms": [Arm("a", lambda s: jr.L2(s), (0.1,))]}, "returned L2.*; expected a"),
+    "an output of a curve's name": ({"outputs": lambda p: {"test_loss": jnp.zeros(())}}, "with new names"),
     "an output without a name": ({"outputs": lambda p: jnp.zeros(())}, "expected a dict of numbers"),
 }
 

@@ -234,6 +234,6 @@ def test_show_says_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "study.json").write_bytes(b"[" * 10**6)
     for name in ("store", "study"):
-        with pytest.raises(ValueError, match=r"damaged|holds no case study that can be read") as caught:
+        with pytest.raises(ValueError, match=r"damaged|holds no readable case study") as caught:
             show(tmp_path / name)
         assert "\n" not in str(caught.value)

@@ -412,7 +412,8 @@ def test_jax_is_not_imported_before_a_table_is_judged(tmp_path, rows):
     if refused:
         assert done.stderr == (
             "jaxreg: column 'y', the target, holds one class only, x: nothing can be learnt from it; column 'city' is "
-            "empty in all 6 rows: leave it out by --leave-out; without such columns it is jaxreg search t.csv --target "
+            "empty in all 6 rows: leave it out by --leave-out; without these columns, the command is jaxreg search "
+            "t.csv --target "
             "y --leave-out city\n"
         )
 

@@ -256,9 +256,9 @@ def test_a_metric_of_all_rows_sees_them_together():
 
 
 def test_a_loss_that_is_no_value_a_row_is_refused():
-    with pytest.raises(ValueError, match=r"the loss of 30 rows has shape \(\); expected a value a row, \(30,\)"):
+    with pytest.raises(ValueError, match=r"the loss of 30 rows has shape \(\); expected one value per row, \(30,\)"):
         final(problem(loss=lambda outputs, y: jnp.mean(outputs[:, 0] - y)), Recipe())
-    message = r"three of 30 rows has shape \(3,\); expected a value a row, or one for all of them"
+    message = r"three of 30 rows has shape \(3,\); expected one value per row, or one value for all rows"
     with pytest.raises(ValueError, match=message):
         final(problem(metrics={"three": lambda outputs, y: jnp.zeros(3)}), Recipe())
 
@@ -441,11 +441,11 @@ BAD = {
     "no test rows": ({"data": tutorial_moons()._replace(x_test=None)}, "neither test rows nor w_test; expected x_test"),
     "no model": ({"model": MLP(hidden=4)}, "model is a MLP; expected a jaxreg.lab.Model"),
     "no loss": ({"loss": None}, "loss is None; expected a function"),
-    "no metrics": ({"metrics": None}, "metrics is None; expected a dict, name -> function"),
+    "no metrics": ({"metrics": None}, "metrics is None; expected a dict from name to function"),
     "a metric named loss": ({"metrics": {"loss": binary_accuracy}}, "a metric is named 'loss'"),
     "batch -1": ({"batch_size": -1}, "batch_size is -1"),
-    "record": ({"record_every": 7}, "record_every is 7 and epochs 100; expected a divisor"),
-    "nan": ({"data": bad_data(np.nan)}, r"x_train holds nan at \(0, 3, 1\), one of 1"),
+    "record": ({"record_every": 7}, "record_every is 7 and epochs is 100; expected a divisor"),
+    "nan": ({"data": bad_data(np.nan)}, r"x_train holds nan at \(0, 3, 1\) and 1 such"),
     "inf": ({"data": bad_data(np.inf)}, r"x_train holds inf at \(0, 3, 1\)"),
     "rows": ({"data": tutorial_moons()._replace(y_test=np.zeros((1, 5)))}, r"y_test \(1, 5\)"),
 }
@@ -461,7 +461,7 @@ def test_bad_problems_are_refused(case):
 def test_a_draw_that_is_not_there_and_other_things_than_problems_are_refused():
     problem = Problem(linen(MLP(hidden=4), (2,)), moons(range(2), test=5), epochs=1)
     for draw in (2, -1):
-        with pytest.raises(ValueError, match=f"draw is {draw}; expected one of the 2 of the data, from 0"):
+        with pytest.raises(ValueError, match=f"draw is {draw}; expected an index of the 2 draws of the data, from 0"):
             fit(problem, Recipe(), jax.random.key(0), draw)
     with pytest.raises(ValueError, match="fit got a Problem and a L2; expected a Problem and a Recipe"):
         fit(problem, jr.L2(0.1), jax.random.key(0))

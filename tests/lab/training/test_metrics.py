@@ -94,7 +94,7 @@ BAD = {
     "one class": (metrics.categorical_accuracy, (5, 1), np.zeros(5, int), ValueError, "at least 2 classes"),
     "one hot": (metrics.categorical_cross_entropy, (5, 3), np.zeros((5, 3), int), ValueError, r"and \(rows,\)"),
     "float labels": (metrics.categorical_cross_entropy, (5, 3), np.zeros(5), TypeError, "expected integers"),
-    "broadcast": (metrics.squared_error, (5, 2), np.zeros(5), ValueError, "as many outputs a row"),
+    "broadcast": (metrics.squared_error, (5, 2), np.zeros(5), ValueError, "the same number of outputs"),
     "no column": (metrics.equal_error_rate, (5, 2), np.zeros(5), ValueError, "equal_error_rate got"),
 }
 
