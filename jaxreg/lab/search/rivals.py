@@ -1,5 +1,7 @@
 """Other models on the same folds: a regularised linear model, boosted trees and a forest, all of scikit-learn."""
 
+import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,15 +12,22 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.linear_model import LogisticRegression, RidgeCV
+from threadpoolctl import threadpool_limits
 
 from jaxreg.lab.search.fitted_model import LEAST, Arrays
 from jaxreg.lab.search.folds import FIRST
+from jaxreg.lab.sweeps.chunk_size import cores
 
 LINEAR, BOOSTING, FOREST = "linear model", "boosted trees", "forest"
 KINDS = (LINEAR, BOOSTING, FOREST)
 
 TREES = 100
 """Trees of a forest, and rounds of boosting for a number or two classes."""
+
+
+_ALONE = threadpool_limits.wrap(limits=1, user_api="openmp")
+"""Runs a function with one thread of OpenMP: several wait for each other in a loop, and on a busy machine a small fit
+takes them 80 times as long."""
 
 
 class Rivals(NamedTuple):
@@ -48,28 +57,31 @@ def judged_rivals(
         forward: Whether each fold is predicted from those before it.
     """
     first = FIRST if forward else 0
-    found = np.empty((2, len(KINDS), int(dealt.max()) + 1 - first))
-    for fold in range(found.shape[2]):
+    folds = int(dealt.max()) + 1 - first
+
+    @_ALONE
+    def judge(kind: str, fold: int) -> tuple[float, float]:
         test = dealt == first + fold
         train = dealt < first + fold if forward else ~test
+        if classes and len(np.unique(y[train])) < 2:
+            return np.nan, np.nan
         truth, share = y[test], w[test] / w[test].sum()
-        for kind, name in enumerate(KINDS):
-            if classes and len(np.unique(y[train])) < 2:
-                found[:, kind, fold] = np.nan
-                continue
-            model = fitted(name, x[train], y[train], w[train], classes, seed)
-            if not classes:
-                loss = share @ np.square(model.predict(x[test]) - truth)
-                spread = share @ np.square(truth - share @ truth)
-                found[:, kind, fold] = (1 - loss / spread if spread > 0 else np.nan), loss
-                continue
-            given = np.zeros((len(truth), classes))
-            given[:, model.classes_.astype(int)] = model.predict_proba(x[test])
-            right = given[np.arange(len(truth)), truth.astype(int)]
-            found[:, kind, fold] = share @ (given.argmax(axis=1) == truth), share @ -np.log(np.maximum(right, LEAST))
-    return Rivals(*found)
+        model = fitted(kind, x[train], y[train], w[train], classes, seed)
+        if not classes:
+            loss = share @ np.square(model.predict(x[test]) - truth)
+            spread = share @ np.square(truth - share @ truth)
+            return (1 - loss / spread if spread > 0 else np.nan), loss
+        given = np.zeros((len(truth), classes))
+        given[:, model.classes_.astype(int)] = model.predict_proba(x[test])
+        right = given[np.arange(len(truth)), truth.astype(int)]
+        return share @ (given.argmax(axis=1) == truth), share @ -np.log(np.maximum(right, LEAST))
+
+    with ThreadPoolExecutor(cores()) as threads:
+        found = list(threads.map(judge, *zip(*itertools.product(KINDS, range(folds)), strict=True)))
+    return Rivals(*np.array(found).T.reshape(2, len(KINDS), folds))
 
 
+@_ALONE
 def fitted(kind: str, x: np.ndarray, y: np.ndarray, w: np.ndarray, classes: int, seed: int) -> Any:
     """Return a fitted model of scikit-learn.
 
@@ -81,7 +93,7 @@ def fitted(kind: str, x: np.ndarray, y: np.ndarray, w: np.ndarray, classes: int,
         classes: Number of classes; 0 for numbers.
         seed: Seed of the model.
     """
-    forest = {"n_estimators": TREES, "random_state": seed, "n_jobs": -1}
+    forest = {"n_estimators": TREES, "random_state": seed}
     # A round of boosting makes a tree for each class.
     boosting = {"max_iter": max(20, 2 * TREES // max(2, classes)), "early_stopping": False, "random_state": seed}
     if kind == LINEAR:
