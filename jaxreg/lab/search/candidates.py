@@ -160,8 +160,8 @@ class Shape:
 SMALL = (32,)
 """Units of the hidden layer of the first net of a search, unless others are asked for."""
 
-SHAPES = (Shape(SMALL, "quantiles"), Shape((64, 64), "pieces"))
-"""Nets and codings that are tried beside the first net."""
+OTHER = Shape((32, 32), "pieces")
+"""Net and coding that are tried beside the first net."""
 
 
 PULLS: dict[str, tuple[Mapping[str, float], tuple[float, ...]]] = {
@@ -182,7 +182,7 @@ SELDOM: dict[str, tuple[float, ...]] = {
     "group lasso": (0.03, 0.6),
     "MaxNorm": (2.0,),
 }
-"""Strengths that are left out where other nets are tried; so is every other number of epochs."""
+"""Strengths that are left out where another net is tried; so is every other number of epochs."""
 
 LIMITS = (0.25, 0.5, 1.0, 2.0)
 """Limits of MaxNorm to try, for inputs of variance 1: a hidden unit starts with a norm near 1."""
@@ -203,13 +203,11 @@ def shaped(methods: Sequence[str], shape: Shape) -> list[Candidate]:
     """
     if "decay" not in methods:
         return []
-    strengths = SHAPED if shape.hidden == SMALL else SHAPED[1:]
-    decays = [Candidate("decay", strength, strength, Knobs(decay=strength), shape) for strength in strengths]
-    return [Candidate(NONE, None, 0.0, Knobs(), shape), *decays]
+    return [Candidate(NONE, None, 0.0, Knobs(), shape), Candidate("decay", SHAPED, SHAPED, Knobs(decay=SHAPED), shape)]
 
 
-SHAPED = (0.5, 2.0)
-"""Strengths of decay to try on other nets than the first; on larger ones the last."""
+SHAPED = 2.0
+"""Strength of decay to try on another net than the first."""
 
 
 def candidates(
@@ -222,7 +220,7 @@ def candidates(
         epochs: Epochs of a training.
         steps: Steps per epoch.
         quick: Whether to try every other strength only.
-        fewer: Whether to leave out `SELDOM`, as other nets are tried too.
+        fewer: Whether to leave out `SELDOM`, as another net is tried too.
 
     Raises:
         ValueError: If there is no method of a name.

@@ -1,4 +1,4 @@
-"""Codings of numbers for a net: by their quantiles, or as pieces of a line, as maps with the knots that they have.
+"""Codings of numbers for a net: by their quantiles and as pieces of a line, as maps with the knots that they have.
 
 A coding makes each input of the net from one input of the table by a function that is linear between knots. It knows
 inputs only, no targets.
@@ -10,28 +10,27 @@ from typing import Literal
 
 import numpy as np
 
-Coding = Literal["plain", "quantiles", "pieces"]
-"""Numbers as they are, by normal scores of their quantiles, or by those and as pieces of a line."""
+Coding = Literal["plain", "pieces"]
+"""Numbers as they are, or by normal scores of their quantiles and as pieces of a line."""
 
 KNOTS = 33
 """Knots of a map to normal scores."""
 
 MOST_PIECES = 8
-PIECED = 96
+PIECED = 48
 """Inputs that all pieces of a table make, at most."""
 
 _FAR = 1e6
 """Standard deviations from the mean where a map ends that changes nothing."""
 
 
-def learn(x: np.ndarray, w: np.ndarray, numbers: np.ndarray, coding: Coding) -> dict[str, np.ndarray]:
-    """Return the maps of a coding: `source`, the input that each takes, and its `knots` and `heights` there.
+def learn(x: np.ndarray, w: np.ndarray, numbers: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the maps of a coding by pieces: `source`, the input that each takes, and its `knots` and `heights` there.
 
     Args:
         x: Standardised inputs, of shape (rows, inputs).
         w: Weight of each row.
         numbers: Whether each input has more than two values; the others stay as they are.
-        coding: The coding.
 
     Returns:
         Arrays of shape (coded,), (coded, KNOTS) and (coded, KNOTS); the quantiles come first, in the order of `x`.
@@ -40,7 +39,7 @@ def learn(x: np.ndarray, w: np.ndarray, numbers: np.ndarray, coding: Coding) -> 
     scores = [_scores(x[:, at], w) if numbers[at] else (line, line) for at in range(x.shape[1])]
     found = [(at, *each) for at, each in enumerate(scores)]
     count = min(MOST_PIECES, PIECED // max(1, int(numbers.sum())))
-    if coding == "pieces" and count > 1:
+    if count > 1:
         for at in np.flatnonzero(numbers):
             edges = np.unique(_quantiles(x[:, at], w, np.linspace(0, 1, count + 1)))
             for low, high in itertools.pairwise(edges):

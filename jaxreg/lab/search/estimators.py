@@ -112,8 +112,8 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
 
     Args:
         methods: Names out of `jaxreg.lab.search.candidates.METHODS`; None for all of them.
-        hidden_layer_sizes: Units of each hidden layer, a number for one layer; None for 32, and for other nets and
-            codings of numbers beside it (`jaxreg.lab.search.candidates.SHAPES`), unless the search is quick.
+        hidden_layer_sizes: Units of each hidden layer, a number for one layer; None for 32, and for another net on
+            coded numbers beside it (`jaxreg.lab.search.candidates.OTHER`), unless the search is quick.
         epochs: Passes over the rows; None for as many as see 120,000 rows, 20 at least and 500 at most.
         learning_rate: Learning rate of Adam for three quarters of the steps; then it falls to 0.
         folds: Number of folds of the cross-validation.

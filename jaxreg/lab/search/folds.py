@@ -21,7 +21,7 @@ from jaxreg.lab.data import Data
 from jaxreg.lab.search.candidates import Candidate, Knobs
 from jaxreg.lab.search.net import layer_names, model
 from jaxreg.lab.sweeps.chunk_size import chunk_width, cores
-from jaxreg.lab.sweeps.engine import prepare, prepare_program
+from jaxreg.lab.sweeps.engine import prepare_program
 from jaxreg.lab.sweeps.grid import make_grid
 from jaxreg.lab.sweeps.options import SweepOptions
 from jaxreg.lab.sweeps.program import Program
@@ -218,33 +218,27 @@ def prepare_training(
 ) -> Callable[[], dict[str, np.ndarray]]:
     """Prepare the training of every candidate on every split: compile its program in the background.
 
-    With a store it is a sweep whose program holds the table, which names it: it goes on from the trainings that are
-    there. Without one the table is an operand of a program that is kept for the next table of that size, as an
-    estimator in a cross-validation is fitted again and again.
+    The table is an operand of a program that is kept for the next table of that size, as an estimator in a
+    cross-validation is fitted again and again. With a store it goes on from the trainings that are there.
 
     Args:
         setting: The static part of a training.
         table: The rows.
         tried: The candidates.
         parts: The splits.
-        store: Folder of the sweep, or None.
+        store: Folder to keep finished trainings in, or None.
 
     Returns:
         A function that trains them: name -> array of shape (candidates, splits, …), with the names of `lane`.
     """
     tried, parts = tuple(tried), tuple(parts)
-    if store is None:
-        structs = tuple((array.shape, array.dtype) for array in table)
-        run = prepare_program(_program(setting, tried, parts, structs), {"table": table})
-    else:
-        new = find_manifest(store) is None
-        options = SweepOptions(
-            coords={"candidate": [candidate.label for candidate in tried]},
-            chunk=_width(setting, table.x.shape[0], len(tried) * len(parts)) if new else None,
-        )
-        run = prepare(
-            lambda candidate, split: lane(setting, table, candidate, split), _axes(tried, parts), store, options
-        )
+    structs = tuple((array.shape, array.dtype) for array in table)
+    width, options = _width(setting, table.x.shape[0], len(tried) * len(parts)), None
+    if store is not None:
+        options = SweepOptions(coords={"candidate": [candidate.label for candidate in tried]})
+        # Trainings from a machine with another number of cores go on as they are.
+        width = old.chunk if (old := find_manifest(store)) else width
+    run = prepare_program(_program(setting, tried, parts, structs, width), {"table": table}, store, options)
     return lambda: {str(name): values.values for name, values in run().load().data_vars.items()}
 
 
@@ -268,13 +262,16 @@ def train(
 
 @lru_cache(maxsize=32)
 def _program(
-    setting: Setting, tried: tuple[Candidate, ...], parts: tuple[Split, ...], structs: tuple[Any, ...]
+    setting: Setting,
+    tried: tuple[Candidate, ...],
+    parts: tuple[Split, ...],
+    structs: tuple[Any, ...],
+    width: int | None,
 ) -> Program:
     def run(table: PaddedRows, candidate: Knobs, split: Split) -> dict[str, Any]:
         return lane(setting, table, candidate, split)
 
     table = PaddedRows(*(np.empty(*struct) for struct in structs))
-    width = _width(setting, table.x.shape[0], len(tried) * len(parts))
     return Program(run, make_grid(_axes(tried, parts)), width, operands={"table": table})
 
 

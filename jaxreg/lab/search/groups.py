@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxreg.lab.search.candidates import SHAPES, Candidate, Shape, shaped
+from jaxreg.lab.search.candidates import OTHER, Candidate, Shape, shaped
 from jaxreg.lab.search.codings import coded, learn
 from jaxreg.lab.search.folds import PaddedRows, Setting, Split, prepare_training
 from jaxreg.lab.search.plan import Plan, rounded
@@ -30,7 +30,7 @@ class Group:
 
 
 def grouped(plan: Plan, setting: Setting, table: PaddedRows, tried: Sequence[Candidate]) -> list[Group]:
-    """Return the group of the first net, and those of other nets and codings if the plan leaves them open.
+    """Return the group of the first net, and that of another net and coding if the plan leaves them open.
 
     Args:
         plan: The plan.
@@ -38,27 +38,26 @@ def grouped(plan: Plan, setting: Setting, table: PaddedRows, tried: Sequence[Can
         table: The rows.
         tried: The candidates of the first net.
     """
-    groups = [Group(setting, table, tuple(tried))]
+    first = Group(setting, table, tuple(tried))
     inputs = int(table.inputs)
     numbers = table.scaled[:inputs] > 0
-    for shape in SHAPES if plan.open else ():
-        others = shaped(plan.methods, shape if numbers.any() else Shape(shape.hidden, "plain"))
-        if not others or (shape.hidden == setting.hidden and not numbers.any()):
-            continue
-        maps = learn(table.x[:, :inputs].astype(np.float64), table.w, numbers, shape.coding) if numbers.any() else {}
-        other = table
-        if maps:
-            x = coded(maps, table.x[:, :inputs].astype(np.float64))
-            fill = rounded(x.shape[1] + 1, 8) - 1 - x.shape[1]
-            scaled = np.zeros(x.shape[1] + fill, np.float32)
-            scaled[:inputs] = numbers
-            other = table._replace(
-                x=np.where(table.w[:, None] > 0, np.pad(x, [(0, 0), (0, fill)]), 0).astype(np.float32),
-                scaled=scaled,
-                inputs=np.float32(x.shape[1]),
-            )
-        groups.append(Group(dataclasses.replace(setting, hidden=shape.hidden), other, tuple(others), maps))
-    return groups
+    others = shaped(plan.methods, OTHER if numbers.any() else Shape(OTHER.hidden, "plain")) if plan.open else []
+    if not others:
+        return [first]
+    maps: dict[str, np.ndarray] = {}
+    if numbers.any():
+        plain = table.x[:, :inputs].astype(np.float64)
+        maps = learn(plain, table.w, numbers)
+        x = coded(maps, plain)
+        fill = rounded(x.shape[1] + 1, 8) - 1 - x.shape[1]
+        scaled = np.zeros(x.shape[1] + fill, np.float32)
+        scaled[:inputs] = numbers
+        table = table._replace(
+            x=np.where(table.w[:, None] > 0, np.pad(x, [(0, 0), (0, fill)]), 0).astype(np.float32),
+            scaled=scaled,
+            inputs=np.float32(x.shape[1]),
+        )
+    return [first, Group(dataclasses.replace(setting, hidden=OTHER.hidden), table, tuple(others), maps)]
 
 
 def trained(groups: Sequence[Group], parts: Sequence[Split], store: Path | None = None) -> list[dict[str, np.ndarray]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxreg._checks import check_integer
-from jaxreg.lab.search.candidates import METHODS, SHAPES, SMALL, Candidate, candidates, shaped
+from jaxreg.lab.search.candidates import METHODS, OTHER, SMALL, Candidate, candidates, shaped
 from jaxreg.lab.search.folds import Setting, nested_splits, searched_task
 from jaxreg.lab.sweeps.chunk_size import cores
 
@@ -22,8 +22,8 @@ class Plan:
 
     Args:
         methods: Names out of `jaxreg.lab.search.candidates.METHODS`.
-        hidden: Units of each hidden layer, a number for one layer; None for 32 units with all methods, and other nets
-            and codings of numbers with decay (`jaxreg.lab.search.candidates.SHAPES`), unless the search is quick.
+        hidden: Units of each hidden layer, a number for one layer; None for 32 units with all methods, and another net
+            on coded numbers with decay (`jaxreg.lab.search.candidates.OTHER`), unless the search is quick.
         epochs: Passes over the rows; None for as many as see 120,000 rows, 20 at least and 500 at most.
         learning_rate: Learning rate of Adam for three quarters of the steps; then it falls to 0.
         folds: Number of folds of the cross-validation.
@@ -139,7 +139,7 @@ def _seconds(shape: tuple[int, ...], plan: Plan) -> float:
     sizes = (shape[1] + 1, *setting.hidden, 2)
     weights = sum(before * after for before, after in itertools.pairwise(sizes))
     lane = 4e-6 * steps + setting.epochs * rows * weights * 6 / 3e10
-    others = sum(len(shaped(plan.methods, shape)) * len(shape.hidden) ** 2 for shape in SHAPES if plan.open)
+    others = 4 * len(shaped(plan.methods, OTHER)) if plan.open else 0
     nets = (len(tried) + others) * len(nested_splits(plan.repeats, plan.folds))
     return 15 + nets * lane / cores()
 

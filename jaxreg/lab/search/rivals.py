@@ -2,6 +2,7 @@
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.linear_model import LogisticRegression, RidgeCV
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from jaxreg.lab.search.fitted_model import LEAST, Arrays
 from jaxreg.lab.search.folds import FIRST
@@ -23,11 +24,6 @@ KINDS = (LINEAR, BOOSTING, FOREST)
 
 TREES = 100
 """Trees of a forest, and rounds of boosting for a number or two classes."""
-
-
-_ALONE = threadpool_limits.wrap(limits=1, user_api="openmp")
-"""Runs a function with one thread of OpenMP: several wait for each other in a loop, and on a busy machine a small fit
-takes them 80 times as long."""
 
 
 class Rivals(NamedTuple):
@@ -59,7 +55,6 @@ def judged_rivals(
     first = FIRST if forward else 0
     folds = int(dealt.max()) + 1 - first
 
-    @_ALONE
     def judge(kind: str, fold: int) -> tuple[float, float]:
         test = dealt == first + fold
         train = dealt < first + fold if forward else ~test
@@ -67,12 +62,14 @@ def judged_rivals(
             return np.nan, np.nan
         truth, share = y[test], w[test] / w[test].sum()
         model = fitted(kind, x[train], y[train], w[train], classes, seed)
+        with _one_thread():
+            predicted = model.predict_proba(x[test]) if classes else model.predict(x[test])
         if not classes:
-            loss = share @ np.square(model.predict(x[test]) - truth)
+            loss = share @ np.square(predicted - truth)
             spread = share @ np.square(truth - share @ truth)
             return (1 - loss / spread if spread > 0 else np.nan), loss
         given = np.zeros((len(truth), classes))
-        given[:, model.classes_.astype(int)] = model.predict_proba(x[test])
+        given[:, model.classes_.astype(int)] = predicted
         right = given[np.arange(len(truth)), truth.astype(int)]
         return share @ (given.argmax(axis=1) == truth), share @ -np.log(np.maximum(right, LEAST))
 
@@ -81,7 +78,6 @@ def judged_rivals(
     return Rivals(*np.array(found).T.reshape(2, len(KINDS), folds))
 
 
-@_ALONE
 def fitted(kind: str, x: np.ndarray, y: np.ndarray, w: np.ndarray, classes: int, seed: int) -> Any:
     """Return a fitted model of scikit-learn.
 
@@ -102,7 +98,14 @@ def fitted(kind: str, x: np.ndarray, y: np.ndarray, w: np.ndarray, classes: int,
         model = HistGradientBoostingClassifier(**boosting) if classes else HistGradientBoostingRegressor(**boosting)
     else:
         model = RandomForestClassifier(**forest) if classes else RandomForestRegressor(**forest)
-    return model.fit(x, y, sample_weight=w)
+    # With weights, binning for boosted trees takes ten times as long as all the rest of a small fit.
+    with _one_thread():
+        return model.fit(x, y, sample_weight=None if (w == w[0]).all() else w)
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    # Threads of OpenMP wait for each other in a loop: on a busy machine a small fit takes several 80 times as long.
+    return threadpool_limits(1, user_api="openmp")
 
 
 def arrays_of(kind: str, model: Any) -> Arrays:

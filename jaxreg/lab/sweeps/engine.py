@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import AbstractContextManager, nullcontext
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -139,17 +140,25 @@ def compute(program: Program, operands: Mapping[str, Any]) -> xr.Dataset:
     return prepare_program(program, operands)()
 
 
-def prepare_program(program: Program, operands: Mapping[str, Any]) -> Callable[[], xr.Dataset]:
+def prepare_program(
+    program: Program,
+    operands: Mapping[str, Any],
+    store: Path | None = None,
+    options: SweepOptions | None = None,
+) -> Callable[[], xr.Dataset]:
     """Prepare `compute`: compile the program in the background.
 
     Args:
         program: The program, which may have run on other operands before.
         operands: Values of its operands.
+        store: Folder to keep finished chunks in, or None to keep them in memory.
+        options: Coordinates, progress and `on_chunk`; by default no progress is shown.
 
     Returns:
         A function that runs the chunks, once, and returns the dataset.
     """
-    return _prepared(alone(LocalRunner(program, operands), program.grid), SweepOptions(progress=False))
+    options = options or SweepOptions(progress=False)
+    return _prepared(alone(LocalRunner(program, operands), program.grid, store, options), options)
 
 
 def _prepared(arranged: Arranged, options: SweepOptions) -> Callable[[], xr.Dataset]:

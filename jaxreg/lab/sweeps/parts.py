@@ -78,10 +78,20 @@ class Arranged:
             part.runner.close()
 
 
-def alone(runner: ChunkRunner, grid: Grid) -> Arranged:
-    """Arrange one program whose results stay in memory."""
-    labels = labels_of(grid.dims, runner.outputs, grid.coords(), {})
-    store = InMemoryStore(manifest_of(grid, runner, labels, SweepOptions()), labels)
+def alone(runner: ChunkRunner, grid: Grid, path: Path | None, options: SweepOptions) -> Arranged:
+    """Arrange one program that is there already, such as one with operands.
+
+    Args:
+        runner: Runner of its chunks.
+        grid: Its lanes.
+        path: Folder of the store, or None to keep results in memory.
+        options: Options of the sweep.
+    """
+    labels = labels_of(grid.dims, runner.outputs, grid.coords(), options.coords or {})
+    manifest = manifest_of(grid, runner, labels, options)
+    store: Store | InMemoryStore = InMemoryStore(manifest, labels)
+    if path is not None:
+        store = create(path, manifest, {name: values for name, (_, values) in labels.items()})
     return Arranged([Part(runner, store, store)], store)
 
 

@@ -26,7 +26,7 @@ from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.candidates import FOREVER, METHODS, Candidate, Knobs, Rate, candidates
 from jaxreg.lab.search.dealing import deal
 from jaxreg.lab.search.fitted_model import Net, load, save
-from jaxreg.lab.search.folds import BATCH, PaddedRows, Setting, Split, nested_splits, searched_task, train
+from jaxreg.lab.search.folds import BATCH, PaddedRows, Setting, Split, _program, nested_splits, searched_task, train
 from jaxreg.lab.search.nested import Estimate, choose, nested
 from jaxreg.lab.search.plan import planned
 from jaxreg.lab.search.report import _sure, summary
@@ -589,6 +589,7 @@ def test_trainings_of_another_version_are_not_gone_on_with(folder, monkeypatch, 
     capsys.readouterr()
     before = {file: file.read_bytes() for file in (folder / "houses-search").rglob("*") if file.is_file()}
     monkeypatch.setattr("jaxreg.lab.search.candidates.CONSTANT", 0.5)  # a version whose learning rate falls for longer
+    _program.cache_clear()
     with pytest.raises(SystemExit):
         jaxreg(monkeypatch, *options)
     said = capsys.readouterr().err

@@ -7,12 +7,13 @@ import sys
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
 from jaxreg.lab import CLASSES, NUMBERS
 from jaxreg.lab.cli import main
 from jaxreg.lab.search import Plan, open_search, search
-from jaxreg.lab.search.candidates import METHODS, SHAPES, SMALL, Candidate, Knobs, Shape, candidates, shaped
+from jaxreg.lab.search.candidates import METHODS, OTHER, Candidate, Knobs, Shape, candidates, shaped
 from jaxreg.lab.search.codings import KNOTS, MOST_PIECES, coded, learn
 from jaxreg.lab.search.fitted_model import LEAST, Net, Trees, load
 from jaxreg.lab.search.folds import nested_splits
@@ -30,8 +31,7 @@ def skewed(rows=200):
 
 def test_quantiles_are_normal_scores_and_leave_two_values_as_they_are():
     x, w, numbers = skewed()
-    made = coded(learn(x, w, numbers, "quantiles"), x)
-    assert made.shape == x.shape
+    made = coded(learn(x, w, numbers), x)
     np.testing.assert_allclose(made[:, 1], x[:, 1], atol=1e-9)
     scores = stats.norm.ppf((stats.rankdata(x[:, 0]) - 0.5) / len(x))
     np.testing.assert_allclose(made[:, 0], scores / scores.std(), atol=0.15)
@@ -43,7 +43,7 @@ def test_quantiles_are_normal_scores_and_leave_two_values_as_they_are():
 
 def test_pieces_go_from_minus_1_to_1_between_neighbouring_quantiles():
     x, w, numbers = skewed()
-    maps = learn(x, w, numbers, "pieces")
+    maps = learn(x, w, numbers)
     made = coded(maps, x)
     assert maps["source"].tolist() == [0, 1, 2, *[0] * MOST_PIECES, *[2] * 3]
     edges = np.quantile(x[:, 0], np.linspace(0, 1, MOST_PIECES + 1), method="inverted_cdf")
@@ -55,22 +55,22 @@ def test_pieces_go_from_minus_1_to_1_between_neighbouring_quantiles():
 def test_a_coding_is_that_of_rows_given_as_often_as_they_weigh():
     x, _, numbers = skewed(50)
     w = np.random.default_rng(1).integers(1, 4, 50)
-    one = learn(x, w, numbers, "pieces")
-    other = learn(np.repeat(x, w, axis=0), np.ones(w.sum()), numbers, "pieces")
+    one = learn(x, w, numbers)
+    other = learn(np.repeat(x, w, axis=0), np.ones(w.sum()), numbers)
     for name in one:
         np.testing.assert_allclose(one[name], other[name], rtol=1e-9, atol=1e-9)
 
 
 def test_many_numbers_are_cut_in_few_pieces_or_none():
     rng = np.random.default_rng(0)
-    for count, pieces in ((5, MOST_PIECES), (16, 6), (32, 3), (50, 0)):
-        maps = learn(rng.normal(size=(99, count)), np.ones(99), np.ones(count, bool), "pieces")
+    for count, pieces in ((5, MOST_PIECES), (16, 3), (24, 2), (30, 0)):
+        maps = learn(rng.normal(size=(99, count)), np.ones(99), np.ones(count, bool))
         assert len(maps["source"]) == count * (1 + pieces)
         assert maps["knots"].shape == (len(maps["source"]), KNOTS)
 
 
 def test_of_each_net_the_best_candidate_worth_having_is_taken_and_of_these_the_best():
-    other = SHAPES[1]
+    other = OTHER
     tried = [Candidate("none", None, 0.0, Knobs(), shape) for shape in (None, other)]
     tried[1:1] = [Candidate("L2", 0.1, 0.1, Knobs(l2=0.1))]
     tried += [Candidate("decay", 1.0, 1.0, Knobs(decay=1.0), other)]
@@ -101,14 +101,13 @@ def test_other_nets_are_tried_unless_one_is_asked_for_or_the_search_is_quick():
     assert Plan().open
     assert not Plan(hidden=32).open
     assert not Plan(quick=True).open
-    assert shaped(["L2"], SHAPES[0]) == []
-    assert [each.label for each in shaped(METHODS, Shape((64, 64), "pieces"))] == [
-        "none, 64-64 on pieces", "decay(2), 64-64 on pieces"
+    assert shaped(["L2"], OTHER) == []
+    assert [each.label for each in shaped(METHODS, OTHER)] == [
+        "none, 32-32 on pieces", "decay(2), 32-32 on pieces"
     ]  # fmt: skip
     full, fewer = (candidates(METHODS, 100, 1, fewer=fewer) for fewer in (False, True))
     assert {each.method for each in fewer} == set(METHODS)
     assert {each.label for each in fewer} < {each.label for each in full}
-    assert {shape.hidden for shape in SHAPES} > {SMALL}
 
 
 @pytest.mark.parametrize("classes", [0, 2, 3])
@@ -129,7 +128,7 @@ def test_models_of_scikit_learn_are_the_same_as_arrays(kind, classes):
         np.testing.assert_allclose(net(raw)[:, 0], model.predict(x), rtol=1e-5, atol=1e-5)
 
 
-def test_models_are_judged_on_folds_that_they_have_not_seen():
+def test_models_are_judged_on_folds_that_they_have_not_seen_with_one_thread_each(monkeypatch):
     rng = np.random.default_rng(0)
     x, y, w = rng.normal(size=(60, 3)), rng.integers(0, 2, 60), rng.integers(1, 3, 60).astype(float)
     dealt = np.arange(60) % 3
@@ -140,7 +139,15 @@ def test_models_are_judged_on_folds_that_they_have_not_seen():
     assert found.score[at, 1] == pytest.approx(np.average(forest.predict(x[test]) == y[test], weights=w[test]))
     right = np.maximum(forest.predict_proba(x[test])[np.arange(20), y[test]], LEAST)
     assert found.loss[at, 1] == pytest.approx(np.average(-np.log(right), weights=w[test]))
+    threads: list[int] = []
+    counted = HistGradientBoostingRegressor.fit
+    monkeypatch.setattr(
+        HistGradientBoostingRegressor,
+        "fit",
+        lambda self, *rows, **given: threads.append(_openmp_effective_n_threads()) or counted(self, *rows, **given),
+    )
     numbers = judged_rivals(x, x[:, 0], w, dealt, 0, 5)
+    assert threads == [1] * 3
     assert numbers.score[KINDS.index(LINEAR)].min() > 0.999
 
 
@@ -167,7 +174,7 @@ def test_a_default_search_is_read_back_with_all_its_nets_and_other_models(steps,
     jaxreg(monkeypatch, "search", "steps.csv", "--target", "y", "--epochs", "20", "--json")
     told = json.loads(capsys.readouterr().out)
     stored = open_search(steps / "steps-search")
-    assert {each.shape for each in stored.tried} == {None, *SHAPES}
+    assert {each.shape for each in stored.tried} == {None, OTHER}
     assert stored.chosen.label == told["chosen"]["label"]
     assert stored.found.score.mean == pytest.approx(told["accuracy"]["mean"])
     gain = told["other_models"][FOREST]["mean"]
@@ -203,4 +210,4 @@ def test_the_order_of_rows_changes_nothing_with_codings_either():
     one, other = (search(x[each], y[each], NUMBERS, plan) for each in (np.arange(40), order))
     np.testing.assert_array_equal(one.net(x), other.net(x))
     words = search(rng.integers(0, 2, (40, 3)).astype(float), (y > 0).astype(int), CLASSES, plan)
-    assert [each.shape for each in words.tried if each.shape] == [Shape((64, 64), "plain")] * 2
+    assert [each.shape for each in words.tried if each.shape] == [Shape((32, 32), "plain")] * 2
