@@ -1,4 +1,4 @@
-"""Building blocks of the transformations: how a change is made for each leaf and each rule."""
+"""Building blocks of the transformations: apply a change to the update of each leaf that has a rule."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -15,20 +15,20 @@ from jaxreg.rules._matching import Leaf, assign, refuse_others
 from jaxreg.transforms._exact_update import landing
 
 Change = Callable[[Rule, Leaf, jax.Array, jax.Array], jax.Array]
-"""(rule, leaf, its incoming update, number of updates so far) -> the update handed on."""
+"""(rule, leaf, incoming update of the leaf, number of updates so far) -> outgoing update."""
 ChangeOfMatch = Callable[[Rule, list[Leaf], list[jax.Array], jax.Array], list[jax.Array]]
-"""The same for all leaves of a claim (see `jaxreg.trees.grouped`)."""
+"""The same for all leaves of a match (see `jaxreg.rules._evaluate.grouped`)."""
 
 
 class StepState(NamedTuple):
-    """The number of updates made so far, at which schedules are read."""
+    """State of a transformation: number of updates so far, at which schedules are evaluated."""
 
     count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Link:
-    """A transformation of this package as a part of a chain, as `jaxreg.check` sees it."""
+    """A transformation of this package in a chain, as recorded for `jaxreg.check`."""
 
     name: str
     rules: Rules
@@ -36,9 +36,9 @@ class Link:
 
 
 class Watch:
-    """Within it, updates record the links that they pass, and leave some of them out.
+    """Context in which updates record the links of the chain and skip some of them.
 
-    An Optax chain does not show its links. A dry run finds them, and tells what one does by leaving it out.
+    An Optax chain does not expose its links. A dry run finds them, and skipping a link shows its effect.
     """
 
     _active: ContextVar["Watch | None"] = ContextVar("watch", default=None)
@@ -56,7 +56,7 @@ class Watch:
 
     @classmethod
     def leaves_out(cls, link: Link) -> bool:
-        """Record that an update passes `link`, and return whether it is to be left out."""
+        """Record that an update passes `link`, and return whether to skip it."""
         watch = cls._active.get()
         if watch is None:
             return False
@@ -65,7 +65,7 @@ class Watch:
 
 
 def require_params(params: Tree | None, name: str) -> None:
-    """Refuse an update without parameters."""
+    """Raise if an update is called without parameters."""
     if params is None:
         raise ValueError(f"jaxreg.{name} got no params; call update(grads, state, params) with the parameters")
 
@@ -77,7 +77,7 @@ def leaves_like(params: Tree, tree: Tree) -> list[Any]:
 
 
 def map_updates(updates: Tree, params: Tree, rules: Rules, count: jax.Array, change: ChangeOfMatch) -> Tree:
-    """`updates` with `change` made to those of the leaves that `rules` name; an update of None stays None."""
+    """Apply `change` to the updates of the leaves that have a rule. An update of None stays None."""
     steps = leaves_like(params, updates)
     for rule, places, leaves in grouped(params, rules):
         if any(steps[place] is not None for place in places):
@@ -89,7 +89,7 @@ def map_updates(updates: Tree, params: Tree, rules: Rules, count: jax.Array, cha
 
 
 def per_leaf(change: Change) -> ChangeOfMatch:
-    """`change` made to one leaf after the other."""
+    """Apply `change` to one leaf after the other."""
 
     def change_all(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
         return [change(rule, leaf, step, count) for leaf, step in zip(leaves, steps, strict=True)]
@@ -98,7 +98,7 @@ def per_leaf(change: Change) -> ChangeOfMatch:
 
 
 def with_penalties(name: str, rules: PenaltyRules, change: Change) -> optax.GradientTransformation:
-    """Return the transformation `name`, which makes `change` to the update of each leaf that has a penalty."""
+    """Return the transformation `name`, which applies `change` to the update of each leaf that has a penalty."""
     refuse_constraints(rules, name)
     return _by_match(Link(name, rules), per_leaf(change))
 
@@ -106,19 +106,19 @@ def with_penalties(name: str, rules: PenaltyRules, change: Change) -> optax.Grad
 def with_constraints(
     name: str, rules: ConstraintRules, change: ChangeOfMatch, every: int = 1
 ) -> optax.GradientTransformation:
-    """Return the transformation `name`, which makes `change` to the updates of all leaves that have a constraint."""
+    """Return the transformation `name`, which applies `change` to the updates of all leaves that have a constraint."""
     refuse_others(rules, Constraint, name, "jaxreg.penalize, jaxreg.decay or jaxreg.proximal")
     return _by_match(Link(name, rules, every), change)
 
 
 def refuse_constraints(rules: PenaltyRules, name: str) -> None:
-    """Raise if there is a constraint among the penalties of the transformation `name`."""
+    """Raise if the penalties for the transformation `name` include a constraint."""
     refuse_others(rules, Penalty, name, "jaxreg.project")
 
 
 def _by_match(link: Link, change: ChangeOfMatch) -> optax.GradientTransformation:
     def init(params: Tree) -> StepState:
-        assign(params, link.rules)  # refuse bad rules before anything is compiled
+        assign(params, link.rules)  # raise for bad rules before anything is compiled
         return StepState(jnp.zeros((), jnp.int32))
 
     def update(updates: Tree, state: StepState, params: Tree | None = None) -> tuple[Tree, StepState]:
@@ -132,10 +132,10 @@ def _by_match(link: Link, change: ChangeOfMatch) -> optax.GradientTransformation
 
 
 def update_towards(leaf: Leaf, update: jax.Array, move: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """Return the update that leads where `move` takes the point that `update` would lead to."""
+    """Return the update that ends at `move(point)`, where `point` is the end of `update`."""
     return landing(leaf.array, move(after_update(leaf, update)), update.dtype)
 
 
 def after_update(leaf: Leaf, update: jax.Array) -> jax.Array:
-    """Return the point that `update` leads to."""
+    """Return the leaf after `update`."""
     return (leaf.array + update).astype(leaf.array.dtype)

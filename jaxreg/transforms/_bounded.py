@@ -1,4 +1,4 @@
-"""Bounds on penalties, kept by a multiplier for each leaf that finds its own strength."""
+"""Bounds on the penalty of each leaf, enforced by a multiplier per leaf that adapts during training."""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -18,7 +18,7 @@ from jaxreg.transforms._exact_update import landing
 
 
 class Bounded(NamedTuple):
-    """What is known of one leaf: its multiplier μ, its bound κ (infinite until it is set), what the bound remembers."""
+    """State for one leaf: multiplier μ, bound κ (infinite until set) and the bound's own state."""
 
     multiplier: jax.Array
     bound: jax.Array
@@ -26,7 +26,7 @@ class Bounded(NamedTuple):
 
 
 class BoundedState(NamedTuple):
-    """The number of updates made, and what is known of each leaf that has a rule: {its path: `Bounded`}."""
+    """State of `bounded`: number of updates, and {path: `Bounded`} for the leaves that have a rule."""
 
     count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
     leaves: Any
@@ -34,18 +34,18 @@ class BoundedState(NamedTuple):
 
 @runtime_checkable
 class Bound(Protocol):
-    """How a bound is set: from the initial value of the penalty, or from a later one."""
+    """Way to set a bound, from the initial value of the penalty or from a later one."""
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """The bound, infinite if yet to be set, and what to remember, given the penalty of the initial weights."""
+        """Return the bound (infinite if not yet set) and its state, given the penalty of the initial weights."""
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the same after the `step`-th update, given the penalty of the weights there."""
+        """Return bound and state after the `step`-th update, given the penalty of the weights after it."""
 
 
 @hyperparameters
 class FixedBound:
-    """One bound for every leaf: κ = `value`.
+    """Same fixed bound for every leaf: κ = `value`.
 
     Args:
         value: Non-negative number: a float or an array. It bounds the penalty of the whole leaf.
@@ -66,13 +66,13 @@ class FixedBound:
         return jnp.asarray(self.value, jnp.result_type(value, float)), ()
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """As it was."""
+        """Return the bound unchanged."""
         return bound, memory
 
 
 @hyperparameters
 class InitialBound:
-    """A share of the penalty of the initial weights: κ = `factor` · R(w₀).
+    """Bound relative to the penalty of the initial weights: κ = `factor` · R(w₀).
 
     Args:
         factor: Non-negative number: a float or an array.
@@ -89,20 +89,20 @@ class InitialBound:
         check(self, "factor", "[0, inf)")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """Return a share of the value."""
+        """Return `factor` times the value."""
         return jnp.asarray(self.factor * value, jnp.result_type(value, float)), ()
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """As it was."""
+        """Return the bound unchanged."""
         return bound, memory
 
 
 @hyperparameters
 class WarmBound:
-    """The penalty of the weights after a warm-up: κ = R(w) after `steps` updates; no bound before.
+    """Bound at the penalty of the weights after a warm-up: κ = R(w) after `steps` updates, and no bound before.
 
     Args:
-        steps: Number of updates, a whole one of at least 1; a number or an array.
+        steps: Number of updates of the warm-up, an integer of at least 1: a number or an array.
 
     Example:
         >>> import jaxreg as jr
@@ -117,25 +117,25 @@ class WarmBound:
         _refuse_fractions(self, "steps")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """None yet."""
+        """Return an infinite bound."""
         return jnp.full_like(jnp.asarray(value), jnp.inf), ()
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the value, if this is the step."""
+        """Return the value at the end of the warm-up, else the bound unchanged."""
         return jnp.where(step == self.steps, value, bound), memory
 
 
 @hyperparameters
 class InflectionBound:
-    """The penalty where its growth first slows down: κ = R(w) at the first inflection of its running mean.
+    """Bound at the penalty where its growth first slows down: κ = R(w) at the first inflection of its running mean.
 
-    The running mean is taken of every `every`-th value, from the first one on; the source's starts at 0, where even a
-    constant penalty seems to grow ever more slowly. The inflection is where the mean grows by less than the time
-    before, from the fourth value on.
+    The running mean includes every `every`-th value and starts at the first of them. (In the paper it starts at 0, so
+    even for a constant penalty its growth slows down.) The inflection is the first value, from the fourth on, at which
+    the mean grows by less than at the value before.
 
     Args:
-        every: Updates between two values, a whole number of at least 1; a number or an array.
-        memory: Share of the running mean that stays, in [0, 1).
+        every: Updates between two values, an integer of at least 1: a number or an array.
+        memory: Weight of the old running mean in the new one, in [0, 1).
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -156,12 +156,12 @@ class InflectionBound:
         check(self, "memory", "[0, 1)")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """None yet; the running mean, how much it grew last, and the number of values seen."""
+        """Return an infinite bound and the state: the running mean, its last growth and the number of values."""
         zero = jnp.zeros_like(jnp.asarray(value))
         return jnp.full_like(zero, jnp.inf), (zero, zero, jnp.zeros((), jnp.int32))
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the value, if the mean grew by less than the time before for the first time."""
+        """Return the value at the first inflection of the running mean, else the bound unchanged."""
         mean, growth, seen = memory
         looks = step % self.every == 0
         now = jnp.where(seen == 0, value, self.memory * mean + (1 - self.memory) * value).astype(mean.dtype)
@@ -173,7 +173,7 @@ class InflectionBound:
 
 
 def _refuse_fractions(owner: object, name: str) -> None:
-    # Updates are counted: what is no whole number is never reached.
+    # Updates are counted, so a fractional number would never be reached.
     value = getattr(owner, name)
     if known(value) and np.any(np.asarray(value) % 1 != 0):
         raise ValueError(f"{type(owner).__name__}: {name} is {value}; expected a whole number of at least 1")
@@ -182,25 +182,27 @@ def _refuse_fractions(owner: object, name: str) -> None:
 def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.GradientTransformation:
     """Keep the penalty R of each leaf under a bound κ: μ ← max(0, μ + rate/n · (R(w) - κ)), w ← w - μ ∇R(w).
 
-    Constrained parameter regularisation. Stands behind the learning rate, and acts on the point w that the step leads
-    to; n is the number of weights of the leaf. Where the bound holds with room to spare the multiplier μ falls to 0
-    and nothing happens; where it doesn't, μ grows until it does. Behind SGD with a small rate η the multiplier of the
-    bound for the loss (KKT) is μ / η. The bound holds in the end, not at each step, and at the point that steps lead to
-    before they are pulled back: the weights of `L2` end under it by a share of 4 μ.
+    This is constrained parameter regularisation. Put it after the learning rate in the chain. It acts on w, the weights
+    after the optimiser step; n is the number of weights of the leaf.
+
+    While the penalty is below the bound, the multiplier μ falls to 0 and the weights are not changed. While it is above
+    the bound, μ grows. After SGD with a small learning rate η, the Lagrange multiplier of the bound for the loss is
+    μ / η. The bound is reached in the end, not at each step. It is measured before the pull of μ, so for `L2` the final
+    penalty is below the bound, by a relative 4 μ.
 
     Args:
-        rules: Which penalty for which leaves; `L2(1.0)` for a bound on ‖w‖².
-        bound: Where the bounds come from: `FixedBound`, `InitialBound`, `WarmBound` or `InflectionBound`.
-        rate: How fast the multiplier follows, above 0; a float or an array. Too fast for the learning rate it swings.
+        rules: Penalties by path pattern, or one for all kernels. `L2(1.0)` gives a bound on ‖w‖².
+        bound: Way to set the bounds: `FixedBound`, `InitialBound`, `WarmBound` or `InflectionBound`.
+        rate: Speed of the multiplier, above 0: a float or an array. If it is too high, μ oscillates.
 
     Returns:
-        A transformation whose state is a `BoundedState`, with the multipliers and bounds, and whose update needs
+        A gradient transformation. Its state is a `BoundedState` with the multipliers and bounds. Its `update` needs
         `params`.
 
     Raises:
         ValueError: If the rate is not above 0. At `init`, if a pattern matches no leaf or two patterns match one leaf.
             At `update`, if `params` is missing.
-        TypeError: If `bound` is none of these.
+        TypeError: If `bound` is not a bound.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxreg as jr, optax
@@ -230,7 +232,7 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
 
     def init(params: Tree) -> BoundedState:
         count = jnp.zeros((), jnp.int32)
-        if type(params).__name__ == "_ParamsPlaceholder":  # of optax.tree_map_params, which asks where parameters are
+        if type(params).__name__ == "_ParamsPlaceholder":  # from optax.tree_map_params
             return BoundedState(count, jnp.zeros(()))
         found = {}
         for leaf, rule in assign(params, rules):

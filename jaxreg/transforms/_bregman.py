@@ -1,4 +1,4 @@
-"""Linearised Bregman iterations: weights start at 0 and enter one after the other, the most useful first."""
+"""Linearised Bregman iterations: weights start at 0 and become nonzero one by one, the most useful first."""
 
 from typing import Any, NamedTuple
 
@@ -17,27 +17,30 @@ from jaxreg.transforms._exact_update import landing
 
 
 class BregmanState(NamedTuple):
-    """The number of updates made, and the dual weights v of each parameter (0 where there is no rule)."""
+    """State of `bregman`: number of updates, and the dual weights v of each parameter (0 without a rule)."""
 
     count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
     dual: Any
 
 
 def bregman(rules: PenaltyRules, delta: Number = 1.0) -> optax.GradientTransformation:
-    """Bregman iterations: collect steps in dual weights v and read weights off them: v ← v + step, w ← prox(δ v).
+    """Accumulate optimiser steps in dual weights v and compute the weights from them: v ← v + step, w ← prox(δ v).
 
-    Stands behind the learning rate: LinBreg behind `optax.sgd`, with momentum or without, AdaBreg behind
-    `optax.adam`. The proximal step is that of δ · penalty: with `L1(strength)` a weight is 0 until its steps add up to
-    the strength, and once it is not it is not shrunk: the strength says when weights enter, not how large they get. So
-    start from few weights that are not 0, and stop before too many are. v starts at w / δ + the gradient of the
-    penalty, where w is the proximal step's own result.
+    Put it after the learning rate in the chain. After `optax.sgd`, with or without momentum, this is LinBreg. After
+    `optax.adam` it is AdaBreg. The proximal step is that of δ · penalty.
+
+    With `L1(strength)` a weight stays 0 until its accumulated steps exceed the strength, and is not shrunk once it is
+    nonzero. So the strength decides when a weight becomes nonzero, not how large it gets. Start with few nonzero
+    weights, and stop before there are too many. v starts at w / δ plus the gradient of the penalty, so that the first
+    weights are the initial ones.
 
     Args:
-        rules: Which penalty with a proximal step for which leaves; strengths are floats or arrays, or Optax schedules.
-        delta: δ, above 0: the scale from dual to primal weights. The effective learning rate is δ times the one before.
+        rules: Penalties with a proximal step, by path pattern, or one for all kernels. Strengths are floats, arrays or
+            Optax schedules.
+        delta: δ, above 0: factor from dual weights to weights. The effective learning rate is δ times the optimiser's.
 
     Returns:
-        A transformation whose state is a `BregmanState`, and whose update needs `params`.
+        A gradient transformation. Its state is a `BregmanState`. Its `update` needs `params`.
 
     Raises:
         ValueError: If δ is not above 0. At `init`, if a pattern matches no leaf or two patterns match one leaf. At

@@ -1,4 +1,4 @@
-"""A dry run of a chain: whether each of its links does what it is there for."""
+"""A dry run of a chain, which checks that each of its links works as intended."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -16,32 +16,36 @@ from jaxreg.transforms._base import Link, Watch
 
 ARGUMENTS = {"penalize": "penalties", "proximal": "proximals"}
 BESIDE = ("decay", "independent_decay", "corrected_decay")
-"""Links whose pull stands beside the optimiser's direction, the same whatever the gradient is."""
+"""Links that add a pull to the optimiser's direction. The pull does not depend on the gradient."""
 PULLS = (*ARGUMENTS, *BESIDE, "cautious_decay", "p_norm_decay")
 
 FAR = 100.0
-"""Weights of this size lie outside of any set that matters, so that a constraint that holds was enforced."""
+"""Scale of the weights of the dry run: outside any relevant set, so that a constraint that holds was enforced."""
 MET = 1e-2
-"""A distance from a set that rounding may leave to weights of that size, in bfloat16 too."""
+"""Largest distance from a set that rounding may leave at that scale, including bfloat16."""
 
 
 def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = None) -> list[str]:
-    """Report what a chain does wrong, seen in two dry-run steps: one sentence per fault, none if it is right.
+    """Check an optimiser chain in a dry run of two steps, and return one sentence per fault.
 
-    A wrong order of links trains without an error. A dry run finds updates that climb the loss (a learning rate whose
-    sign is applied twice, or not at all), several optimisers in one chain, a constraint that is not met behind the
-    chain, and a penalty or decay that makes weights grow, that an adaptive optimiser rescales, or that changes nothing.
+    A chain with a wrong order of links trains without an error. The dry run finds:
+
+    - updates that increase the loss, because the sign of the learning rate is applied twice or not at all
+    - several optimisers in one chain
+    - a constraint that does not hold after the chain
+    - a penalty or decay that makes weights grow, is rescaled by an adaptive optimiser, or changes nothing
 
     Args:
-        tx: An optimiser with links of jaxreg in it. `jaxreg.regularize` makes one that is right.
-        params: Parameters it is for. They are not changed: the dry run takes random weights of their shapes.
-        rules: Penalties that the chain must lower and constraints that it must meet, beside those of its own links.
+        tx: Optimiser with transformations of jaxreg in it. `jaxreg.regularize` builds one without faults.
+        params: Parameters of the model. They are not changed, because the dry run uses random weights of their shapes.
+        rules: Further penalties that the chain must lower and constraints that must hold after it, in addition to the
+            rules of its own links.
 
     Returns:
-        One sentence per fault.
+        One sentence per fault; an empty list if there is none.
 
     Raises:
-        ValueError: If a pattern of `rules` or of a link matches nothing, or two claim one parameter.
+        ValueError: If a pattern of `rules` or of a link matches no leaf, or two patterns match one leaf.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr, optax
@@ -64,9 +68,9 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
 
 
 class _DryRun:
-    """Steps of a chain from random weights, with some of its links left out.
+    """Optimiser steps of a chain from random weights, with some of its links skipped.
 
-    With all other links of jaxreg left out, what one of them does shows in the weights behind the whole chain.
+    With all other links of jaxreg skipped, the weights after the chain show the effect of a single link.
     """
 
     def __init__(self, tx: optax.GradientTransformation, params: Tree) -> None:
@@ -78,7 +82,7 @@ class _DryRun:
         self.links = [link for link in watch.links if link.name in ("project", *PULLS)]
 
     def moved(self, gradient: Tree, only: Sequence[Link], steps: int = 2, start: Tree | None = None) -> Tree:
-        """Return the weights after some steps of the chain with the links of `only`, and no others of jaxreg."""
+        """Return the weights after some optimiser steps with the links in `only`, and no other links of jaxreg."""
         params = self.start if start is None else start
         with Watch(without=[link for link in self.links if link not in only]):
             state = self.tx.init(params)
@@ -88,11 +92,11 @@ class _DryRun:
         return params
 
     def effect(self, link: Link, gradient: Tree, steps: int) -> Tree:
-        """Return how much further weights move with `link` than without."""
+        """Return the difference that `link` makes to the weights."""
         return _minus(self.moved(gradient, [link], steps), self.moved(gradient, [], steps))
 
     def optimizer(self) -> list[str]:
-        """Report updates that do not go against the gradient."""
+        """Report updates that do not follow the negative gradient."""
         against = jax.tree.map(jnp.negative, self.gradient)
         along = _dot(_minus(self.moved(self.gradient, [], 1), self.moved(against, [], 1)), self.gradient)
         if along < 0:
@@ -101,18 +105,18 @@ class _DryRun:
                 []
                 if turns == 1
                 else [
-                    f"The updates change their sign {turns} times on their way through the chain: give it one finished "
+                    f"The updates change their sign {turns} times in the chain; expected once. Use one complete "
                     "optimiser, not several"
                 ]
             )
         what = "do not depend on the gradient" if along == 0 else "follow the gradient uphill"
         return [
-            f"The updates {what}: give the chain one finished optimiser, such as optax.adam(1e-3), or end it in one "
-            "optax.scale_by_learning_rate, not both"
+            f"The updates {what}; expected them to follow the negative gradient. Use one complete optimiser in the "
+            "chain, such as optax.adam(1e-3), or one optax.scale_by_learning_rate at its end, not both"
         ]
 
     def _turns(self) -> int:
-        # How often links turn the updates from uphill to downhill or back: once, in the optimiser.
+        # How often links flip the sign of the updates along the gradient. Once is right: in the optimiser.
         against = jax.tree.map(jnp.negative, self.gradient)
         with Watch(without=self.links):
             stages = [
@@ -123,12 +127,12 @@ class _DryRun:
         return sum(before * after < 0 for before, after in pairwise(signs))
 
     def pull(self, link: Link) -> list[str]:
-        """Report a penalty or decay that does not pull weights to where it is smaller."""
-        place = f"put it in its place by jaxreg.regularize(optimizer, {ARGUMENTS.get(link.name, 'decays')}=...)"
+        """Report a penalty or decay that does not move weights to smaller penalties."""
+        place = f"use jaxreg.regularize(optimizer, {ARGUMENTS.get(link.name, 'decays')}=...), which places it correctly"
         effect = self.effect(link, self.none, 2)
         for path, slope, change in self._slopes(link.rules, effect):
             if not jnp.any(change):
-                return [f"jaxreg.{link.name} changes nothing of {path!r}: {place}"]
+                return [f"jaxreg.{link.name} does not change the weights of {path!r}: {place}"]
             if jnp.real(jnp.vdot(slope, change)) >= 0:
                 return [f"jaxreg.{link.name} makes the weights of {path!r} grow: {place}"]
         if link.name in BESIDE:
@@ -136,22 +140,22 @@ class _DryRun:
             apart = _minus(still, moving)
             if _dot(apart, apart) > 1e-4 * _dot(still, still):
                 return [
-                    f"jaxreg.{link.name} is rescaled by a link behind it, an adaptive optimiser or a clipping, so it "
-                    f"acts as jaxreg.penalize would: {place}"
+                    f"jaxreg.{link.name} is rescaled by a later link, such as an adaptive optimiser or clipping, so it "
+                    f"works like jaxreg.penalize: {place}"
                 ]
         return []
 
     def penalties(self, rules: Rules) -> list[str]:
-        """Report penalties that the whole chain does not lower where the loss has no gradient."""
+        """Report penalties that the whole chain does not lower when the gradient of the loss is 0."""
         change = _minus(self.moved(self.none, self.links), self.start)
         return [
-            f"The chain does not lower the penalty of {path!r}: add it by jaxreg.regularize(optimizer, penalties=...)"
+            f"The chain does not lower the penalty of {path!r}: add it with jaxreg.regularize(optimizer, penalties=...)"
             for path, slope, moved in self._slopes(rules, change)
             if jnp.real(jnp.vdot(slope, moved)) >= 0
         ]
 
     def constraints(self, rules: Rules) -> list[str]:
-        """Report a constraint that weights far outside of it do not meet after the chain's steps."""
+        """Report a constraint that does not hold after optimiser steps from weights far outside its set."""
         every = max((link.every for link in self.links), default=1)
         steps = every * -(-2 // every)
         for sign in (FAR, -FAR):
@@ -161,20 +165,20 @@ class _DryRun:
                 away = jnp.max(distance(rule, found, [leaf.array for leaf in found], steps - 1), initial=0)
                 if not away <= MET and not _partial(rule):
                     return [
-                        f"{rule!r} of {', '.join(repr(leaf.path) for leaf in found)} is not met behind the chain: put "
-                        "jaxreg.project last, or use jaxreg.regularize(optimizer, constraints=...)"
+                        f"{rule!r} for {', '.join(repr(leaf.path) for leaf in found)} does not hold after the chain: "
+                        "put jaxreg.project last, or use jaxreg.regularize(optimizer, constraints=...)"
                     ]
         return []
 
     def _slopes(self, rules: Rules, change: Tree) -> list[tuple[str, jax.Array, jax.Array]]:
-        # (path, gradient of the penalty, change) of each array that a penalty pulls at all.
+        # (path, gradient of the penalty, change) for each array with a nonzero gradient of the penalty.
         slopes = jax.tree.map(jnp.conj, jax.grad(lambda params: penalty(params, rules, 0))(self.start))
         arrays = zip(leaves(self.start), jax.tree.leaves(slopes), jax.tree.leaves(change), strict=True)
         return [(leaf.path, slope, moved) for leaf, slope, moved in arrays if jnp.any(slope)]
 
 
 def _stages(update: Callable[..., Any], updates: Tree, state: Any, params: Tree) -> list[Tree]:
-    # The updates behind each link of a chain: Optax keeps the links in the closure of the chain's update.
+    # The updates after each link of a chain. Optax keeps the links in the closure of the chain's update.
     links = inspect.getclosurevars(update).nonlocals.get("update_fns") if inspect.isfunction(update) else None
     if links is None:
         return [update(updates, state, params)[0]]
@@ -196,7 +200,7 @@ def _by_kind(rules: Rules, params: Tree) -> tuple[dict[str, Rule], dict[str, Rul
 
 
 def _partial(rule: Rule) -> bool:
-    # One step goes a share of the way only, such as MinMaxNorm with a rate.
+    # One step goes only a share of the way, as for MinMaxNorm with a rate.
     return bool(facts(rule).rate != 1.0)
 
 

@@ -1,15 +1,14 @@
-"""Decoupled decay: the pull of a penalty beside the optimiser's direction, not through it.
+"""Decoupled decay: the gradient of a penalty is added to the optimiser's direction, without being rescaled by it.
 
-A link of the chain that stands behind the optimiser's scaling and before the learning rate, in AdamW's place:
+Put it after the optimiser's scaling and before the learning rate, like the decay in AdamW:
 
     optax.chain(optax.scale_by_adam(), jaxreg.decay(rules), optax.scale_by_learning_rate(rate))
 
-The pull is the gradient of the penalty, whatever the penalty. That of `L2(strength)`, strength · Σw², is
-2 · strength · w: **AdamW with `weight_decay` d, in Optax and PyTorch, is `decay(L2(d / 2))`.** What else a strength can
-mean is in `jaxreg.convert_strength`. The proximal form of decay, w ← (w - ηu) / (1 + ηd), is `jaxreg.proximal` with
-`L2(d / 2)`.
+The gradient of `L2(strength)`, strength · Σw², is 2 · strength · w. So **AdamW with `weight_decay` d, in Optax and
+PyTorch, is `decay(L2(d / 2))`.** `jaxreg.convert_strength` converts other conventions. The proximal form of decay,
+w ← (w - ηu) / (1 + ηd), is `jaxreg.proximal` with `L2(d / 2)`.
 
-In the formulas w are the weights, u is the optimiser's direction, η the learning rate and g the penalty's gradient.
+In the formulas, w are the weights, u the optimiser's direction, η the learning rate and g the gradient of the penalty.
 """
 
 from typing import Any
@@ -29,10 +28,10 @@ from jaxreg.transforms._base import update_towards, with_penalties
 
 
 def decay(rules: PenaltyRules) -> optax.GradientTransformation:
-    """Decoupled decay as in AdamW: w ← w - η (u + g), for any penalty.
+    """Add the gradient g of any penalty to the optimiser's direction u, decoupled as in AdamW: w ← w - η (u + g).
 
-    Stands before the learning rate. With `L2(d / 2)` it is AdamW's `weight_decay` d; with `jaxreg.to_reference` the
-    decay is towards a reference.
+    Put it before the learning rate η in the chain. With `L2(d / 2)` it is AdamW's `weight_decay` d. With
+    `jaxreg.to_reference` weights decay towards a reference.
 
     Args:
         rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.
@@ -63,13 +62,14 @@ def decay(rules: PenaltyRules) -> optax.GradientTransformation:
 
 
 def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransformation:
-    """Decoupled decay whose size follows the schedule but not the learning rate: w ← w - ηu - (η/peak) g.
+    """Decay weights in proportion to the schedule, not to the peak learning rate: w ← w - ηu - (η/peak) g.
 
-    Stands before the learning rate. The form of the paper on AdamW: another peak leaves the decay as it is.
+    Put it before the learning rate η in the chain. This is the form in the AdamW paper: changing the peak learning rate
+    does not change the decay.
 
     Args:
         rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.
-        peak: The largest learning rate of the schedule, above 0; a float or an array.
+        peak: Largest learning rate of the schedule, above 0: a float or an array.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr, optax
@@ -91,15 +91,16 @@ def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransf
 
 
 def corrected_decay(rules: PenaltyRules, learning_rate: Number, peak: Number) -> optax.GradientTransformation:
-    """Decoupled decay with the square of the schedule: w ← w - ηu - (η²/peak) g.
+    """Decay weights in proportion to the square of the schedule: w ← w - ηu - (η²/peak) g.
 
-    Stands before the learning rate. Late in a schedule AdamW's decay, of size η, lets the norm of weights under
-    normalisation and their gradient drift; of size η² it keeps them steady.
+    Put it before the learning rate η in the chain. It is meant for weights followed by a normalisation. AdamW's decay,
+    proportional to η, lets their norm and gradient drift late in a schedule. A decay proportional to η² keeps both
+    steady.
 
     Args:
         rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.
-        learning_rate: η, the same that is behind it in the chain; a float, an array or an Optax schedule.
-        peak: The largest learning rate of the schedule, above 0; a float or an array.
+        learning_rate: η, the learning rate that follows in the chain: a float, an array or an Optax schedule.
+        peak: Largest learning rate of the schedule, above 0: a float or an array.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr, optax
@@ -123,10 +124,11 @@ def corrected_decay(rules: PenaltyRules, learning_rate: Number, peak: Number) ->
 
 
 def cautious_decay(rules: PenaltyRules) -> optax.GradientTransformation:
-    """Decoupled decay of those weights alone that the optimiser moves the same way: w ← w - η (u + g · [u g ≥ 0]).
+    """Decay only weights whose decay agrees in sign with the optimiser's direction: w ← w - η (u + g · [u g ≥ 0]).
 
-    Stands before the learning rate. It never works against the optimiser, so a single minimum of the loss is where it
-    ends. Where u is exactly 0 it pulls: among minima of equal loss it goes on to smaller weights.
+    Put it before the learning rate η in the chain. The decay never works against the optimiser, so it does not shift an
+    isolated minimum of the loss. It is applied if u is exactly 0. So among minima of equal loss it moves to smaller
+    weights.
 
     Args:
         rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.
@@ -151,15 +153,18 @@ def cautious_decay(rules: PenaltyRules) -> optax.GradientTransformation:
 
 
 def p_norm_decay(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransformation:
-    """Decay towards a small p-norm: w ← (w - ηu) a / (a + p · η · strength), with a = |w|^(2 - p) before the step.
+    """Decay weights towards a small p-norm: w ← (w - ηu) a / (a + p · η · strength) with a = |w|^(2 - p).
 
-    Stands behind the learning rate. The proximal step of the parabola that touches strength · Σ|w|^p at the weights:
-    below p = 2 it drives small weights to 0, where the gradient of the penalty would blow up, and a weight at 0 stays
-    there. With p = 2 it is `jaxreg.proximal` with `L2(strength)`.
+    `a` is computed from the weights before the step. Put the transformation after the learning rate η in the chain.
+
+    It is the proximal step of the parabola that touches strength · Σ|w|^p at the weights. For p < 2 it drives small
+    weights to 0 with bounded steps, even where the gradient of the penalty is unbounded. A weight at 0 stays 0. With
+    p = 2 it equals `jaxreg.proximal` with `L2(strength)`.
 
     Args:
-        rules: Which `jaxreg.Lp` for which leaves; strengths and powers are floats, arrays or Optax schedules.
-        learning_rate: η, the same that is before it in the chain; a float, an array or an Optax schedule.
+        rules: `jaxreg.Lp` penalties by path pattern, or one for all kernels. Strengths and powers are floats, arrays or
+            Optax schedules.
+        learning_rate: η, the learning rate of the optimiser before it: a float, an array or an Optax schedule.
 
     Raises:
         TypeError: At `update`, if a rule is not a `jaxreg.Lp`.
@@ -179,7 +184,7 @@ def p_norm_decay(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTr
 
     def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
         if not isinstance(rule, Lp):
-            raise TypeError(f"the rule {rule!r} for {leaf.path} is no jaxreg.Lp; expected jaxreg.Lp(strength, p)")
+            raise TypeError(f"the rule {rule!r} for {leaf.path} is not a jaxreg.Lp; expected jaxreg.Lp(strength, p)")
         norm: Any = at_rule(rule, count)
         weight = jnp.power(jnp.abs(wide(leaf.array)), 2 - norm.p)
         total = weight + norm.p * rate_at(learning_rate, count) * norm.strength

@@ -1,4 +1,4 @@
-"""From where the weights are to where they must land: the step that floating-point addition takes there."""
+"""Compute the update for which `params + update` rounds to the projected point."""
 
 from typing import Any
 
@@ -12,20 +12,19 @@ from jaxreg.constraints._bounds import clip
 
 
 def landing(start: jax.Array, goal: jax.Array, dtype: Any, rule: Any = None) -> jax.Array:
-    """Return the step, in `dtype`, for which start + step lands on `goal`, or beside it on the side of 0.
+    """Return the step in `dtype` for which start + step rounds to `goal`, or to its neighbour on the side of 0.
 
-    If any step in this dtype leads to the goal, this one does. Elsewhere the sum rounds and may end an ulp off the
-    goal. Where it does, one ulp more or less of the step may end on it; if neither does, the one that ends on the
-    side of 0 is taken, still inside every set that contains w with any entry brought nearer to 0. Bounds come
-    first: both miss them only if the start is so far out that its ulp is wider than they are, and then the next
-    step lands.
+    A step in this dtype that reaches the goal exactly is returned if there is one. Otherwise the sum may end an ulp off
+    the goal. Then a step that is one ulp larger or smaller may reach it. If it does not, the step that ends nearer
+    to 0 is returned, so that the end stays in any set closed under shrinking. Bounds take precedence. Both steps miss
+    the bounds only if the start is so far out that its ulp is wider than the bounds. Then the next update reaches them.
 
     Args:
-        start: The weights as they are.
-        goal: Where they must land, in the same shape and dtype.
-        dtype: Of the step.
-        rule: The constraint that the goal obeys, schedules read; if it has `bounds`, a step that ends within them is
-            preferred.
+        start: Current weights.
+        goal: Weights to reach, in the same shape and dtype.
+        dtype: Dtype of the step.
+        rule: Constraint that the goal satisfies, with schedules evaluated. If it has `bounds`, a step that ends within
+            them is preferred.
     """
     if jnp.iscomplexobj(start):
         pairs = to_pairs(start), to_pairs(goal)

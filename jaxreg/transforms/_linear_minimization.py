@@ -1,9 +1,13 @@
-"""Steps towards the farthest point of a set against the gradient: conditional gradient, steepest descent, spheres.
+"""Optimiser steps from a linear minimisation oracle: conditional gradient, steepest descent and steps on spheres.
 
-Where a constraint has `lmo(direction)`, a point z of its set that minimises ⟨direction, z⟩ (a linear minimisation
-oracle), these links replace the optimiser's direction u by it. They stand before the learning rate η. What
-the set is decides what the step is: the sign of u for `LinfBall` (signSGD, Lion), U Vᵀ for `SpectralNorm` (Muon), u
-of unit length, unit by unit, for `MaxNorm`. Adam needs no place in such a chain; a running mean of the gradient does:
+A linear minimisation oracle, `lmo(direction)` of a constraint, returns a point z of its set that minimises
+⟨direction, z⟩. These transformations replace the optimiser's direction u by it. The set determines the step:
+
+- `LinfBall`: the sign of u, as in signSGD and Lion
+- `SpectralNorm`: U Vᵀ, as in Muon
+- `MaxNorm`: u with each unit scaled to norm 1
+
+Put them before the learning rate η in the chain. Use them with a running mean of the gradient, not with Adam:
 
     optax.chain(optax.ema(0.9, debias=False), jaxreg.conditional_gradient(rules), optax.scale_by_learning_rate(rate))
 """
@@ -23,11 +27,13 @@ from jaxreg.transforms._project import project
 
 
 def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation:
-    """Go a share of the way to the farthest point of the set against u: w ← (1 - η) w + η · lmo(u).
+    """Move a share η of the way to the point that minimises ⟨u, z⟩ (Frank-Wolfe): w ← (1 - η) w + η · lmo(u).
 
-    Stands before the learning rate, which is the share, in [0, 1]. From a start in a convex set every step stays in it
-    with no projection (see `jaxreg.projected` for the start). Decoupled decay is built in: signSGD with AdamW's decay
-    d at the rate r is this with `LinfBall(1 / d)` at the rate r d; Muon is the same with `SpectralNorm(1 / d)`.
+    Put it before the learning rate η in the chain, which is in [0, 1]. If the weights start in a convex set, every step
+    stays in it without a projection. `jaxreg.projected` gives such a start.
+
+    Decoupled decay is built in. SignSGD with learning rate r and decay d is this method with `LinfBall(1 / d)` and
+    learning rate r · d. For Muon, use `SpectralNorm(1 / d)`.
 
     Args:
         rules: Constraints that have an `lmo`, by path pattern, or one for all kernels. Limits are floats, arrays or
@@ -62,10 +68,11 @@ def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation
 
 
 def steepest(rules: ConstraintRules) -> optax.GradientTransformation:
-    """Replace u by the step of one size that falls fastest along it: w ← w + η · lmo(u), for balls and spheres.
+    """Replace the direction u by steepest descent in the norm of the constraint: w ← w + η · lmo(u).
 
-    Stands before the learning rate. The limit of the constraint is the size of the step, in its own norm, whatever the
-    size of u; a group whose u is 0 stays. Nothing bounds the weights: that takes `jaxreg.project` behind it.
+    Put it before the learning rate η in the chain. It is for balls and spheres. The limit of the constraint is the size
+    of the step in its norm, independent of the size of u. A group with u = 0 is not moved. The weights themselves are
+    not bounded. To bound them, put `jaxreg.project` after the learning rate.
 
     Args:
         rules: Constraints that have an `lmo`, by path pattern, or one for all kernels. Limits are floats, arrays or
@@ -105,15 +112,15 @@ def steepest(rules: ConstraintRules) -> optax.GradientTransformation:
 
 
 def hyperball(rules: ConstraintRules, learning_rate: Number) -> optax.GradientTransformation:
-    """Steps that keep the norm, of a length that is a share of it: w ← R · unit(w - η R · unit(u)), unit(x) = x / ‖x‖.
+    """Take optimiser steps on a sphere of radius R: w ← R · unit(w - η R · unit(u)) with unit(x) = x / ‖x‖.
 
-    Replaces the learning rate and the constraint. Stands behind `optax.scale_by_adam` or another direction.
-    The learning rate is the angle of a step, in radians while it is small, for weights of every size; there is nothing
-    left for a decay to do.
+    Put it at the end of the chain, after `optax.scale_by_adam` or another direction u. It includes the learning rate
+    and the projection. A small learning rate is the angle of a step in radians, independent of the size of the
+    weights. Weight decay is not needed, because the norm is fixed.
 
     Args:
-        rules: Which sphere for which leaves, such as `jaxreg.initial_spheres` gives.
-        learning_rate: η; a float, an array or an Optax schedule. Leaves without a rule are moved by it too.
+        rules: Spheres by path pattern, such as the rules of `jaxreg.initial_spheres`.
+        learning_rate: η: a float, an array or an Optax schedule. It also applies to leaves without a rule.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr, optax

@@ -1,4 +1,4 @@
-"""Coupled regularisation: the penalty's gradient joins that of the loss."""
+"""Coupled regularisation: the gradient of the penalty is added to the gradient of the loss."""
 
 import jax
 import optax
@@ -12,10 +12,11 @@ from jaxreg.transforms._base import with_penalties
 def penalize(rules: PenaltyRules) -> optax.GradientTransformation:
     """Add the gradient of the penalties to the incoming gradient: coupled regularisation, Keras's `kernel_regularizer`.
 
-    The first link of a chain: an adaptive optimiser behind it rescales the penalty's gradient with the loss's. The
-    loss itself stays free of the penalty; `jaxreg.penalty` gives its value.
+    Put it first in the chain. An adaptive optimiser after it rescales the gradient of the penalty together with that of
+    the loss. The loss does not include the penalty; `jaxreg.penalty` returns its value.
 
-    Complex weights need the conjugate of `jax.grad`'s gradient, as in all of Optax; the conjugate is what is added.
+    For complex weights, pass the conjugate of the gradient of `jax.grad`, as for all Optax optimisers. The conjugate
+    gradient of the penalty is added to it.
 
     Args:
         rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.

@@ -1,4 +1,4 @@
-"""Projection after each update, as Keras's `kernel_constraint`."""
+"""Projection after each update, like Keras's `kernel_constraint`."""
 
 import jax
 import optax
@@ -12,16 +12,16 @@ from jaxreg.transforms._exact_update import landing
 
 
 def project(rules: ConstraintRules, every: int = 1) -> optax.GradientTransformation:
-    """Make each step end on the nearest point of the constraints: Keras's `kernel_constraint`.
+    """Project the weights after each optimiser step onto the constraints: Keras's `kernel_constraint`.
 
-    The last link of a chain, behind the learning rate: it sees `params + updates`, the point that the step would reach,
-    and hands on the update that leads to its projection. Where floating-point addition cannot reach that point
-    exactly, `optax.apply_updates` ends beside it on the inner side, for bounds and for upper limits of a norm. Initial
-    weights are as they are: `jaxreg.projected` makes a feasible start of them.
+    Put it last in the chain, after the learning rate. It projects `params + updates` and returns the update that leads
+    there. If floating-point addition cannot reach that point exactly, `optax.apply_updates` ends next to it.
+    For bounds and upper limits of a norm, it then ends on the inner side. Initial weights are not projected; use
+    `jaxreg.projected` for them.
 
     Args:
         rules: Constraints by path pattern, or one for all kernels. Limits are floats, arrays or Optax schedules.
-        every: Project at every `every`-th update only.
+        every: Number of updates from one projection to the next, at least 1.
 
     Returns:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
@@ -38,7 +38,7 @@ def project(rules: ConstraintRules, every: int = 1) -> optax.GradientTransformat
         >>> print(np.asarray(optax.apply_updates(params, updates)["kernel"]).ravel().round(5))
         [0.6 0.8]
     """
-    advice = ' (for optax.inject_hyperparams, name it: static_args=("every",))'
+    advice = ' (with optax.inject_hyperparams, pass static_args=("every",))'
     every = check_integer(every, "jaxreg.project: every", 1, advice)
 
     def change(rule: Rule, leaves: list[Leaf], updates: list[jax.Array], count: jax.Array) -> list[jax.Array]:

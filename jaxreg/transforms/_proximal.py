@@ -1,4 +1,4 @@
-"""Proximal steps as Optax transformations: what penalties with a kink need for weights that are exactly 0."""
+"""Proximal steps as Optax transformations. With penalties such as L1 they set weights exactly to 0."""
 
 import jax
 import jax.numpy as jnp
@@ -22,16 +22,18 @@ from jaxreg.transforms._base import (
 
 
 def proximal(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransformation:
-    """Follow each step by the proximal step of the penalties: w ← argmin_z η · penalty(z) + ‖z - (w - ηu)‖² / 2.
+    """Apply the proximal step of the penalties after each update: w ← argmin_z η · penalty(z) + ‖z - (w - ηu)‖² / 2.
 
-    Stands behind the learning rate. Behind SGD it minimises loss + penalty, where L1 and the group lasso give
-    weights that are exactly 0 after `optax.apply_updates`. Behind Adam, whose step for each weight is its own, it has
-    another minimum, as AdamW has: for that of loss + penalty take `jaxreg.proximal_adam`. With `L2(d / 2)` it is the
-    proximal form of AdamW's decay d: w ← (w - ηu) / (1 + ηd).
+    Put it after the learning rate η in the chain. After SGD, it minimises loss + penalty. L1 and the group lasso then
+    give weights that are exactly 0 after `optax.apply_updates`. After Adam, it converges to a different point, because
+    Adam has a separate step size per weight. To minimise loss + penalty with Adam, use `jaxreg.proximal_adam`. With
+    `L2(d / 2)` it is the proximal form of AdamW's decay d: w ← (w - ηu) / (1 + ηd).
 
     Args:
-        rules: Which penalty with a proximal step for which leaves; strengths are floats, arrays or Optax schedules.
-        learning_rate: η, the same that is before it in the chain, at least 0; a float, an array or an Optax schedule.
+        rules: Penalties with a proximal step, by path pattern, or one for all kernels. Strengths are floats, arrays or
+            Optax schedules.
+        learning_rate: η, the learning rate of the optimiser before it, at least 0: a float, an array or an Optax
+            schedule.
 
     Returns:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
@@ -64,22 +66,24 @@ def proximal(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransf
 def proximal_adam(
     rules: PenaltyRules, learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8
 ) -> optax.GradientTransformation:
-    """Adam for loss + penalty, the penalty by its proximal step in Adam's own metric.
+    """Return Adam for loss + penalty, with the proximal step of the penalty in Adam's own metric.
 
-    With d_i = √v_i + eps, the divisor of Adam's step, it goes from the point x that Adam reaches to
-    argmin_z η · penalty(z) + Σ d_i (z_i - x_i)² / 2: each weight has the step η / d_i. Its fixed points are those of
-    loss + penalty; the plain proximal step behind Adam has others. L1 becomes a threshold for each weight; a group has
-    no closed form and gets the root of an equation, by Newton's method.
+    Let x be the weights after Adam's step and d_i = √v_i + eps its divisor. The result is
+    argmin_z η · penalty(z) + Σ d_i (z_i - x_i)² / 2, so each weight has the step size η / d_i. Its fixed points are
+    those of loss + penalty; `jaxreg.proximal` after Adam has other ones. For L1 this is a threshold per weight. For
+    groups, it is the root of an equation, which Newton's method finds.
 
     Args:
-        rules: Which penalty with a proximal step for each weight for which leaves (not `Spectral` or `Nuclear`).
-        learning_rate: η, at least 0; a float, an array or an Optax schedule.
-        b1: Decay of the mean of the gradient, in [0, 1).
-        b2: Decay of the mean of its square, in [0, 1).
-        eps: Added to the root of v, above 0.
+        rules: Penalties whose proximal step accepts one step size per weight (not `Spectral` or `Nuclear`), by path
+            pattern, or one for all kernels.
+        learning_rate: η, at least 0: a float, an array or an Optax schedule.
+        b1: Decay rate of the mean of the gradient, in [0, 1).
+        b2: Decay rate of the mean of the squared gradient, in [0, 1).
+        eps: Number that is added to √v, above 0.
 
     Returns:
-        A whole optimiser, learning rate and sign included; its state is that of `optax.scale_by_adam`.
+        A complete optimiser. Its updates include the learning rate and the sign. Its state is that of
+        `optax.scale_by_adam`.
 
     Raises:
         ValueError: If a number is out of range. At `init`, if a pattern matches no leaf or two patterns match one leaf.
@@ -116,7 +120,7 @@ def proximal_adam(
         steps = jax.tree.map(lambda u: (-rate * u).astype(u.dtype), directions)
         paths = [leaf.path for leaf, _ in assign(params, rules)]
         squares = dict(zip(paths, leaves_like(params, after.nu), strict=True))
-        share = 1 - jnp.asarray(b2, jnp.float32) ** after.count  # Adam's correction for a start at 0
+        share = 1 - jnp.asarray(b2, jnp.float32) ** after.count  # Adam's bias correction
 
         def change(rule: Rule, leaf: Leaf, step: jax.Array, count: jax.Array) -> jax.Array:
             size = rate / (jnp.sqrt(wide(squares[leaf.path]) / share) + eps)

@@ -1,4 +1,4 @@
-"""The chain in its right order, around any finished optimiser."""
+"""A chain in the right order around any complete optimiser."""
 
 from typing import Any
 
@@ -23,27 +23,27 @@ def regularize(
     proximals: PenaltyRules | None = None,
     constraints: ConstraintRules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Put penalties, decay, proximal steps and constraints around an optimiser, each in its place in the chain.
+    """Add penalties, decay, proximal steps and constraints to an optimiser, each at the right place in the chain.
 
-    Penalties come before the optimiser, decay beside it, proximal steps and then constraints behind it. Every wrong
-    order trains too, without an error; this function leaves none to choose.
+    Penalties come before the optimiser. Decay is added to its updates. Proximal steps come after it, constraints last.
+    A chain in a wrong order also trains, without an error. This function always uses the right order.
 
     Args:
-        optimizer: A finished optimiser, whose updates are added to the parameters: `optax.adam(1e-3)`, `optax.adamw`,
-            a chain that ends in `optax.scale_by_learning_rate`.
-        learning_rate: That of the optimiser, needed for `decays` and `proximals`, which are scaled by it: a float, an
-            array or an Optax schedule.
-        penalties: Rules for `jaxreg.penalize`: coupled, Keras's `kernel_regularizer`.
+        optimizer: Complete optimiser, whose updates are ready to be added to the parameters. Examples are
+            `optax.adam(1e-3)` and a chain that ends in `optax.scale_by_learning_rate`.
+        learning_rate: Learning rate of the optimiser: a float, an array or an Optax schedule. Needed for `decays` and
+            `proximals`, which are scaled by it.
+        penalties: Rules for `jaxreg.penalize`: coupled, like Keras's `kernel_regularizer`.
         decays: Rules for `jaxreg.decay`: decoupled, as in AdamW. `L2(d / 2)` is AdamW's `weight_decay` d.
-        proximals: Rules for `jaxreg.proximal`: exact zeros.
-        constraints: Rules for `jaxreg.project`: Keras's `kernel_constraint`.
+        proximals: Rules for `jaxreg.proximal`, which gives exact zeros.
+        constraints: Rules for `jaxreg.project`, like Keras's `kernel_constraint`.
 
     Returns:
-        A finished optimiser. Its `update` needs `params`, and hands extra arguments on to `optimizer`.
+        A complete optimiser. Its `update` needs `params`, and passes extra arguments to `optimizer`.
 
     Raises:
-        ValueError: If `decays` or `proximals` are given without a learning rate; at `init`, if a pattern matches
-            nothing or two claim one parameter.
+        ValueError: If `decays` or `proximals` are given without a learning rate. At `init`, if a pattern matches no
+            leaf or two patterns match one leaf.
         TypeError: If `optimizer` is not an Optax transformation.
 
     Example:
@@ -56,14 +56,14 @@ def regularize(
     """
     if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
         raise TypeError(
-            f"jaxreg.regularize: optimizer is {optimizer!r}; expected a finished Optax optimiser, such as "
+            f"jaxreg.regularize: optimizer is {optimizer!r}; expected a complete Optax optimiser, such as "
             "optax.adam(1e-3)"
         )
     for name, rules in (("decays", decays), ("proximals", proximals)):
         if rules is not None and learning_rate is None:
             raise ValueError(
-                f"jaxreg.regularize: {name} are scaled by the learning rate, and none is given; pass learning_rate=, "
-                "that of the optimiser"
+                f"jaxreg.regularize: {name} are scaled by the learning rate, which is missing; pass the optimiser's as "
+                "learning_rate="
             )
     links: list[optax.GradientTransformation] = [optax.with_extra_args_support(optimizer)]
     if decays is not None:
@@ -80,7 +80,7 @@ def regularize(
 def _beside(
     optimizer: optax.GradientTransformation, pull: optax.GradientTransformation
 ) -> optax.GradientTransformationExtraArgs:
-    # A finished optimiser has applied learning rate and sign: the decay makes a step of its own, which is added.
+    # The optimiser has already applied learning rate and sign. So the decay computes its own step, which is added.
     def init(params: Tree) -> Any:
         return optimizer.init(params), pull.init(params)
 

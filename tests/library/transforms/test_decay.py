@@ -143,7 +143,7 @@ def test_p_norm_decay_keeps_zeros_and_refuses_other_rules():
         assert moved[0, 0] == 0
         assert np.all(np.abs(moved) <= np.abs(params["kernel"]))
     tx = jr.p_norm_decay(jr.L2(0.1), 0.1)
-    with pytest.raises(TypeError, match=r"L2.*kernel is no jaxreg.Lp"):
+    with pytest.raises(TypeError, match=r"L2.*kernel is not a jaxreg.Lp"):
         tx.update(params, tx.init(params), params)
 
 

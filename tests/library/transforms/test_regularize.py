@@ -76,11 +76,11 @@ def test_without_rules_it_is_the_optimiser():
 
 @pytest.mark.parametrize("name", ["decays", "proximals"])
 def test_what_is_scaled_by_the_learning_rate_needs_it(name):
-    with pytest.raises(ValueError, match=f"{name} are scaled by the learning rate.*pass learning_rate="):
+    with pytest.raises(ValueError, match=f"{name} are scaled by the learning rate.*as learning_rate="):
         jr.regularize(optax.adam(RATE), **{name: jr.L2(1.0)})
 
 
 @pytest.mark.parametrize("optimizer", [0.1, optax.adam, None])
 def test_an_optimiser_that_is_none_is_refused(optimizer):
-    with pytest.raises(TypeError, match="expected a finished Optax optimiser"):
+    with pytest.raises(TypeError, match="expected a complete Optax optimiser"):
         jr.regularize(optimizer)
