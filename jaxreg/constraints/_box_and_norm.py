@@ -5,6 +5,9 @@ y(t) = clip(t x) has norm c for some t ≥ 0, then y(t) is that point, because i
 ‖y(t)‖ grows with t.
 """
 
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +16,8 @@ from jaxreg._groups import from_rows, group_size, per_row, rounding, to_rows
 from jaxreg._hyperparameters import Number, known
 from jaxreg._precision import eps, inwards, outwards, wide
 from jaxreg.constraints._bounds import bounds
+
+Rows = tuple[jax.Array, ...]
 
 HALVINGS = 42
 """Bisections of log t, which starts in [-88, 88] and ends at the precision of float32."""
@@ -49,7 +54,35 @@ def nearest_in_shell(
     rounded = jnp.where(narrow, moved.astype(w.dtype), rounded)
     values = from_rows(jnp.where(above | below, rounded, start.astype(w.dtype)), w.shape, axes)
     kept = from_rows(jnp.broadcast_to(~above & ~below, x.shape), w.shape, axes) & (w >= low) & (w <= high)
-    return jnp.where(kept, w, jnp.clip(values, low, high))
+    nearest = jnp.where(kept, w, jnp.clip(values, low, high))
+    return _moving(nearest, (x, lows, highs), (smallest, largest), (above, below, narrow), axes)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(4,))
+def _moving(nearest: jax.Array, rows: Rows, limits: Rows, outside: Rows, axes: tuple[int, ...]) -> jax.Array:
+    # `nearest`, with the derivative of the projection wherever it has one. Halvings have none of their own.
+    return nearest
+
+
+@_moving.defjvp
+def _moving_jvp(axes: tuple[int, ...], primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    # Weights at a bound move with it. On a sphere the free ones are t times those of x, and have the norm that the
+    # others leave them: y_F = t x_F and |y_F|^2 = c^2 - |y_B|^2. Of a weight in the box that lies on a bound, taken to
+    # be free, as of a row without one direction, taken to be held, there is no derivative.
+    nearest, (x, lows, highs), limits, (above, below, narrow) = primals
+    _, (moved, lowered, raised), grown, _ = tangents
+    y, beyond = to_rows(wide(nearest), axes), above | below
+    free = jnp.where(beyond, (y > lows) & (y < highs), (x >= lows) & (x <= highs))
+    bound = jnp.where(free, 0, jnp.where(y <= lows, lowered, raised))
+    length, before = (row_norms(jnp.where(free, rows, 0)) for rows in (y, x))
+    size = jnp.where(length > 0, length, 1)
+    unit = jnp.where(free, y / size, 0)
+    ratio = jnp.where(before > 0, length / jnp.where(before > 0, before, 1), 0)
+    norm, growth = (jnp.where(above, upper, lower) for lower, upper in (limits, grown))
+    longer = norm / size * growth - jnp.sum(y / size * bound, axis=1, keepdims=True)
+    turned = ratio * (moved - unit * jnp.sum(unit * moved, axis=1, keepdims=True)) + unit * longer
+    change = jnp.where(free, jnp.where(beyond | narrow, turned, moved), bound)
+    return nearest, from_rows(change.astype(nearest.dtype), nearest.shape, axes)
 
 
 def row_norms(rows: jax.Array) -> jax.Array:

@@ -91,11 +91,12 @@ def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tup
     room = jnp.where(narrow, 0, 2 * slack + jnp.where(w.dtype == x.dtype, 0, eps(w.dtype)))
     squares = (jnp.square(limit) - center * totals for limit in (smallest * (1 + room), largest * (1 - room)))
     low, high = (root(jnp.maximum(square, 0)) for square in squares)
-    goals = jnp.clip(lengths, low, high)
+    # A sphere has no length left to differentiate.
+    goals = jnp.where(narrow | (lengths > high), high, jnp.where(lengths < low, low, lengths))
     first = jnp.zeros(size, x.dtype).at[:2].set(jnp.array([1, -1], x.dtype)[:size])[None] * 0.5**0.5
     direction = jnp.where(lengths == 0, first, away / jnp.where(lengths == 0, 1, lengths))
     nearest = from_rows((center + direction * goals).astype(w.dtype), w.shape, axes)
-    return jnp.where(from_rows(jnp.broadcast_to(inside, x.shape), w.shape, axes), w, nearest)
+    return jnp.where(from_rows(jnp.broadcast_to(inside, x.shape), w.shape, axes), held(w, nearest), nearest)
 
 
 def nearest_sparse_shares(w: jax.Array, sparse: Any, simplex: Any, axes: tuple[int, ...]) -> jax.Array:

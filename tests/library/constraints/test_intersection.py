@@ -342,3 +342,31 @@ def test_closed_forms_end_in_every_set(parts, dtype):
 def test_bad_input_is_refused_in_a_sentence(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        jr.Intersection(jr.SumTo(0.5), jr.UnitNorm()),
+        jr.Intersection(jr.UnitNorm(), jr.Box(-2.0, 0.7)),
+        jr.Intersection(jr.MinMaxNorm(1.0, 1.0), jr.NonNeg()),
+    ],
+    ids=["sum and norm", "norm and box", "norm and signs"],
+)
+def test_derivatives_on_and_off_a_set_are_those_of_finite_differences(rule):
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(11)
+        moved = jax.jit(lambda rule, w, turned, by: jax.jvp(lambda rule, w: rule(w), (rule, w), (turned, by)))
+        still, one = jax.tree.map(np.zeros_like, rule), jax.tree.map(np.ones_like, rule)
+        off = rng.normal(size=(6, 4)) + 0.3
+        on = np.asarray(moved(rule, off, still, off)[0])
+        np.testing.assert_array_equal(moved(rule, on, still, on)[0], on)
+        assert not np.array_equal(on, off)
+        for w in (off, on):
+            # On a bound there is no derivative, so what lies on one stays; one other than 0 holds the whole unit.
+            by = np.where((w == 0) | np.any(w == 0.7, axis=0), 0.0, rng.normal(size=w.shape))
+            ahead, behind = (np.asarray(moved(rule, w + step * by, still, by)[0]) for step in (1e-6, -1e-6))
+            np.testing.assert_allclose(moved(rule, w, still, by)[1], (ahead - behind) / 2e-6, atol=1e-7)
+        more, less = (jax.tree.map(lambda leaf, s=s: leaf + s, rule) for s in (1e-6, -1e-6))
+        ahead, behind = (np.asarray(moved(r, off, still, off)[0]) for r in (more, less))
+        np.testing.assert_allclose(moved(rule, off, one, 0 * off)[1], (ahead - behind) / 2e-6, atol=1e-7)
