@@ -1,4 +1,4 @@
-"""Sweeps: a function over the product of named axes, in chunks that are stored as they finish."""
+"""Sweeps: evaluate a function at every combination of named axes, in chunks that are stored as they finish."""
 
 from jaxreg._lazy import attach
 

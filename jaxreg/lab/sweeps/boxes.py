@@ -112,19 +112,21 @@ def cut(run: Run, over: Any, *, zipped: bool = False, begin: Run | None = None) 
     if isinstance(over, Points) or _is_table(over):
         over = {POINT: over}
     if not isinstance(over, Mapping) or not over:
-        raise ValueError("over names no axis: give at least one, such as over={'seed': range(10)}")
+        raise ValueError("`over` is empty; give it at least one axis, such as over={'seed': range(10)}")
     over = {name: _table(name, entries) if _is_table(entries) else entries for name, entries in over.items()}
     if zipped and any(map(_special, over.values())):
         if any(isinstance(entries, Points) for entries in over.values()):
-            raise ValueError("zipped=True takes lists and arrays: leave it out, as points(…) are already one axis")
+            raise ValueError(
+                "zipped=True needs lists or arrays, but points(…) are one axis already: remove zipped=True"
+            )
         over, zipped = {LANE: Points(over)}, False
     taken = _parameters(run)
     axes = [_read(name, entries, taken) for name, entries in over.items()]
     arguments = [argument for axis in axes for argument in axis.arguments]
     if twice := {argument for argument in arguments if arguments.count(argument) > 1}:
-        raise ValueError(f"{sorted(twice)[0]!r} is given twice: name each axis and each setting of points once")
+        raise ValueError(f"{sorted(twice)[0]!r} is given twice; expected each axis and each setting of points once")
     if begin is not None and (clash := {"state", "segment"} & {*over, *arguments}):
-        raise ValueError(f"{sorted(clash)[0]!r} is the name of an axis, and segments use it: rename the axis")
+        raise ValueError(f"{sorted(clash)[0]!r} is the name of an axis, but segments use this name: rename the axis")
     first = begin and _first(begin, arguments)
     if all(isinstance(name, str) and name.isidentifier() for name in arguments):  # others make_grid refuses
         check_arguments(run, [*(["state"] if begin else []), *arguments])
@@ -186,7 +188,7 @@ def _read(name: Any, entries: Any, taken: frozenset[str]) -> _Axis:
     if not isinstance(entries, Points):
         return _Axis(name, None, {name: list(entries)})
     if name in entries.settings and name != LANE:
-        raise ValueError(f"axis {name!r} has a setting of its own name: rename the axis")
+        raise ValueError(f"axis {name!r} has a setting with the same name: rename the axis")
     columns = {setting: _column(setting, values) for setting, values in entries.settings.items()}
     return _Axis(name, None, columns, together=name in taken and not taken & columns.keys())
 
@@ -298,7 +300,10 @@ def _table(name: Any, table: Any) -> Points:
     """Return the rows of a DataFrame as points. Missing values are None."""
     for column in table.columns:
         if not isinstance(column, str) or not column.isidentifier():
-            raise ValueError(f"axis {name!r} has a column {column!r}, which can't be an argument of run: rename it")
+            raise ValueError(
+                f"axis {name!r} has a column {column!r}, which can't be the name of an argument of run: rename the "
+                f"column"
+            )
     return Points({column: [_present(value) for value in table[column].to_list()] for column in table.columns})
 
 

@@ -1,4 +1,4 @@
-"""Compilation of programs, and JAX's cache of them on disk, with which a second start compiles nothing."""
+"""Compilation of programs, and JAX's cache of compiled programs on disk."""
 
 import contextlib
 import logging
@@ -16,15 +16,17 @@ _gone: set[str] = set()
 
 
 def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path:
-    """Keep compiled programs on disk, even those that compiled quickly.
+    """Store compiled programs on disk, including those that compile quickly.
 
-    Empty files, which a process killed while writing leaves behind and JAX never replaces, are removed.
+    Removes empty cache files, which a process that was killed while writing leaves behind and which JAX never replaces.
 
     Args:
-        folder: The folder; by default ``JAX_COMPILATION_CACHE_DIR``, or ``jaxreg/compiled`` in the user's cache.
+        folder: Cache folder; by default ``JAX_COMPILATION_CACHE_DIR``, or ``jaxreg/compiled`` in the user's cache
+            folder.
 
     Returns:
-        The folder. If it cannot be made, such as in a home that is read-only, nothing is kept, with a warning.
+        The folder. If the folder cannot be created, e.g. in a read-only home, nothing is stored and a warning is
+        logged.
 
     Example:
         >>> import tempfile
@@ -38,7 +40,7 @@ def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        log.warning("compiled programs are not kept: %s; name another folder in JAX_COMPILATION_CACHE_DIR", error)
+        log.warning("compiled programs are not stored: %s; set JAX_COMPILATION_CACHE_DIR to another folder", error)
         return path
     for entry in path.glob("*-cache"):
         with contextlib.suppress(OSError):

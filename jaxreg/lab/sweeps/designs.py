@@ -1,7 +1,7 @@
-"""Designs: axes of settings that belong together, of choices by name, and of values that change the program.
+"""Designs of sweeps: axes of settings that belong together, of named choices, and of random samples.
 
-JAX compiles one program for values that it can trace. Entries that it can't trace (a choice, a size, None) get one
-program each: see `jaxreg.lab.sweeps.boxes`.
+JAX compiles one program for all values that it can trace. Each entry that it cannot trace, such as a choice, a size or
+None, needs a separate program: see `jaxreg.lab.sweeps.boxes`.
 """
 
 import math
@@ -15,16 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 
 Distribution = Callable[[jax.Array, tuple[int, ...]], jax.Array]
-"""A function of a random key and a shape, as those of `jax.random` are."""
+"""Function of a random key and a shape, like the functions of `jax.random`."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One entry of an axis that has a name and its own compiled program.
+    """One entry of an axis, with a label and a separate compiled program.
 
     Args:
-        label: Name or number, the coordinate of the entry.
-        value: Value that `run` gets: any Python object.
+        label: Name or number, used as the coordinate of the entry.
+        value: Value passed to `run`: any Python object.
     """
 
     label: str | int | float | bool
@@ -32,19 +32,19 @@ class Choice:
 
 
 def choices(*values: Any, **named: Any) -> tuple[Choice, ...]:
-    """Make an axis of values that JAX does not trace: functions, sizes, names.
+    """Make an axis of values that JAX does not trace, such as functions, sizes and names.
 
-    Each gets a compiled program of its own, and the results are joined along the axis.
+    Each value gets a separate compiled program. The results are joined along the axis.
 
     Args:
-        values: Numbers, strings or functions; each is its own label, a function by its name.
+        values: Numbers, strings or functions. Each is its own label; the label of a function is its name.
         named: Label -> any value.
 
     Returns:
         The entries of the axis.
 
     Raises:
-        ValueError: If no value is given, two share a label, or a value needs a name.
+        ValueError: If no value is given, two values share a label, or a value needs a label.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -58,9 +58,11 @@ def choices(*values: Any, **named: Any) -> tuple[Choice, ...]:
     entries += [Choice(name, value) for name, value in named.items()]
     labels = [str(entry.label) for entry in entries]
     if not entries:
-        raise ValueError("choices got no value: name at least one, as choices(adam=optax.adam)")
+        raise ValueError("choices got no value; expected at least one, such as choices(adam=optax.adam)")
     if twice := {label for label in labels if labels.count(label) > 1}:
-        raise ValueError(f"choices has {sorted(twice)[0]!r} twice: give each value its own name, as choices(a=…, b=…)")
+        raise ValueError(
+            f"choices has {sorted(twice)[0]!r} twice; give each value a distinct label, as in choices(a=…, b=…)"
+        )
     return tuple(entries)
 
 
@@ -71,13 +73,13 @@ def _label(value: Any) -> Any:
         return _label(value.item())
     name = getattr(value, "__name__", "<")
     if "<" in name:
-        raise ValueError(f"choices got {value!r}, which has no name: give it one, as choices(name=…)")
+        raise ValueError(f"choices got {value!r}, which has no name; give it a label, as in choices(label=…)")
     return name
 
 
 @dataclass(frozen=True)
 class Points:
-    """Settings that belong together, row by row: one axis of a sweep; see `points` and `samples`.
+    """Settings that belong together, row by row; one axis of a sweep. Made by `points` and `samples`.
 
     Args:
         settings: Argument of `run` -> its values, one per row.
@@ -96,7 +98,7 @@ class Points:
         return self.size
 
     def __add__(self, other: "Points") -> "Points":
-        """Join two sets of rows. A setting that one of them lacks is None there."""
+        """Join two sets of rows. A setting that only one of them has is None in the rows of the other."""
         if not isinstance(other, Points):
             return NotImplemented
         names = dict.fromkeys([*self.settings, *other.settings])
@@ -122,7 +124,7 @@ def _size(name: str, values: Any) -> int:
 
 
 class Table(Protocol):
-    """A DataFrame: its columns are settings, its rows are points."""
+    """A DataFrame whose columns are settings and whose rows are points."""
 
     @property
     def columns(self) -> Any:
@@ -133,21 +135,22 @@ class Table(Protocol):
 
 
 Over = Mapping[str, Any] | Points | Table
-"""What a sweep varies: axes by name, or one axis of points."""
+"""Axes of a sweep: by name, or a single axis of points."""
 
 
 def points(**settings: Any) -> Points:
     """Make one axis of settings that belong together, such as pairs of a learning rate and a decay.
 
     Args:
-        settings: Argument of `run` -> its values, one per point. None stands for a setting that is off, and a string
-            or a `Choice` is not traced; each of these gets a program of its own.
+        settings: Argument of `run` -> its values, one per point. None means that a setting is off. None, strings and
+            `Choice` are not traced, so each of them gets a separate compiled program.
 
     Returns:
-        The points. `points(...) + points(...)` joins two sets; a setting that one of them lacks is None there.
+        The points. `points(...) + points(...)` joins two sets. A setting that only one set has is None in the rows of
+        the other.
 
     Raises:
-        ValueError: If the lengths differ.
+        ValueError: If the settings have different numbers of values.
 
     Example:
         >>> from jaxreg.lab import points, sweep
@@ -160,19 +163,19 @@ def points(**settings: Any) -> Points:
 
 
 def samples(count: int, key: jax.Array | int, /, **settings: Any) -> Points:
-    """Draw points at random. More of them with the same key begin with the same points.
+    """Sample points at random. With the same key, a larger sample starts with the points of a smaller one.
 
     Args:
         count: Number of points.
-        key: Random key, or a seed.
-        settings: Argument of `run` -> `uniform(...)`, `log_uniform(...)`, `integers(...)`, a function of a key and a
-            shape such as `jax.random.normal`, or a sequence, of which each point gets a random entry.
+        key: Random key or integer seed.
+        settings: Argument of `run` -> its distribution: `uniform(...)`, `log_uniform(...)`, `integers(...)` or a
+            function of a key and a shape, such as `jax.random.normal`. From a sequence, each point gets a random entry.
 
     Returns:
         The points.
 
     Raises:
-        ValueError: If a setting is none of these, or the number is not positive.
+        ValueError: If a setting has another type, or `count` is not positive.
 
     Example:
         >>> from jaxreg.lab import log_uniform, samples
@@ -181,7 +184,7 @@ def samples(count: int, key: jax.Array | int, /, **settings: Any) -> Points:
         (64, True)
     """
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-        raise ValueError(f"samples takes a positive number of points first, got {count!r}")
+        raise ValueError(f"count is {count!r}; expected a positive number of points")
     key = jax.random.key(key) if isinstance(key, int | np.integer) else key
     return Points({name: _drawn(name, setting, count, key) for name, setting in settings.items()})
 
@@ -190,29 +193,29 @@ def _drawn(name: str, setting: Any, count: int, key: jax.Array) -> Any:
     chosen = isinstance(setting, Sequence | np.ndarray | jax.Array) and not isinstance(setting, str | bytes)
     if not (chosen and len(setting)) and not callable(setting):
         raise ValueError(
-            f"setting {name!r} is {setting!r}; expected a sequence to choose from, or a distribution such as "
+            f"setting {name!r} is {setting!r}; expected a sequence of values, or a distribution such as "
             "log_uniform(1e-4, 1e-1)"
         )
     if any(setting is maker for maker in (uniform, log_uniform, integers)):
         raise ValueError(
-            f"setting {name!r} is the function {setting.__name__}; give it bounds, as {setting.__name__}(1, 9)"
+            f"setting {name!r} is the function {setting.__name__}; call it with bounds, as in {setting.__name__}(1, 9)"
         )
     draw = integers(0, len(setting)) if chosen else setting
-    # A key per setting and point: neither another setting nor more points change what is drawn.
+    # Each setting and point has its own key, so that other settings or more points do not change its value.
     own = jax.random.fold_in(key, zlib.crc32(name.encode()) & 0x7FFFFFFF)
     drawn = np.asarray(jax.vmap(lambda row: draw(jax.random.fold_in(own, row), ()))(jnp.arange(count)))
     return [setting[place] for place in drawn] if chosen else drawn
 
 
 def uniform(low: float, high: float) -> Distribution:
-    """Return the uniform distribution between two numbers, for `samples`.
+    """Return a uniform distribution between two numbers, for `samples`.
 
     Args:
-        low: Least value.
-        high: Upper bound, not included.
+        low: Smallest value.
+        high: Upper bound, which is excluded.
 
     Raises:
-        ValueError: If the bounds are not finite, or not in this order.
+        ValueError: If a bound is not finite, or `low` is not below `high`.
 
     Example:
         >>> from jaxreg.lab import samples, uniform
@@ -224,14 +227,14 @@ def uniform(low: float, high: float) -> Distribution:
 
 
 def log_uniform(low: float, high: float) -> Distribution:
-    """Return the distribution whose logarithm is uniform between two positive numbers, for `samples`.
+    """Return a log-uniform distribution between two positive numbers, for `samples`: the logarithm is uniform.
 
     Args:
-        low: Least value, above 0.
+        low: Smallest value, above 0.
         high: Largest value.
 
     Raises:
-        ValueError: If the bounds are not finite and positive, or not in this order.
+        ValueError: If a bound is not finite and positive, or `low` is not below `high`.
 
     Example:
         >>> from jaxreg.lab import log_uniform, samples
@@ -246,11 +249,11 @@ def log_uniform(low: float, high: float) -> Distribution:
 
 
 def integers(low: int, high: int) -> Distribution:
-    """Return the uniform distribution on the integers from `low` to `high - 1`, for `samples`.
+    """Return a uniform distribution over the integers from `low` to `high - 1`, for `samples`.
 
     Args:
-        low: Least integer.
-        high: Upper bound, not included.
+        low: Smallest integer.
+        high: Upper bound, which is excluded.
 
     Raises:
         ValueError: If `high` is not above `low`.

@@ -1,4 +1,4 @@
-"""Any pure function over any grid: lanes in chunks, chunks over devices and machines, nothing lost."""
+"""Evaluate a pure function on a grid, in chunks of runs that are distributed over devices and machines."""
 
 import logging
 import os
@@ -54,36 +54,38 @@ def sweep(
 ) -> xr.Dataset:
     """Evaluate `run` at every point of a grid.
 
-    `run` is traced once and compiled once, for `chunk` lanes, and run chunk after chunk on every device.
+    `run` is traced and compiled once, for `chunk` runs at a time. Then chunk after chunk runs on every device.
 
     Args:
-        run: Pure function of one point: it takes each axis by name (a scalar, or an entry of a pytree) and
-            returns a dict of arrays or trees. Nested names are joined by ``/``; an array may be `Labelled`.
-        over: Axis name -> its values; see `make_grid`. Also `points`, `samples` or a DataFrame, whose settings `run`
-            takes by name; `choices`; and None for what is off.
-        store: Folder to keep finished chunks in. The same call again goes on from the chunks that are there.
-        coords: Name of an inner dimension or an axis -> its coordinate values.
-        chunk: Lanes that run together on one device, and lanes per file; by default as many as suit the device, or
-            as the store has. The same chunk gives the same bits.
-        executor: Executor that runs the chunks; by default they run in this process, on its devices.
+        run: Pure function of one point. It takes each axis by name, as a scalar or as an entry of a pytree. It returns
+            a dict of arrays or trees of arrays. Nested names are joined by ``/``; an array may be `Labelled`.
+        over: Axes of the grid: axis name -> its values, as in `make_grid`. A value may be one of `choices`, or None
+            for a setting that is off. `points`, `samples` or a DataFrame also work; `run` takes their settings by name.
+        store: Folder for finished chunks. Calling `sweep` again with the same arguments reuses these chunks.
+        coords: Name of an axis or an inner dimension -> its coordinate values.
+        chunk: Number of runs that are computed together on one device and stored in one file. By default the number of
+            an existing store, or a number that fits the device. The same number gives bit-identical results.
+        executor: Executor that computes the chunks. By default they are computed in this process, on its devices.
         devices: Devices to use; by default all accelerators, or all cores of the CPU.
-        progress: Whether to show progress on standard error; by default if that is a terminal or this is a notebook.
-        zipped: Whether to take the axes entry by entry, along one dimension ``lane``.
-        on_chunk: Function ``on_chunk(points, arrays)`` that gets each chunk once it is computed and stored, such as a
-            logger: coordinate -> values and output -> values, one row per run. Called in this process, one at a time.
-        token: Version of what `run` calls outside of JAX, such as by `jax.pure_callback`. A store needs it, since it is
-            not in the program.
-        segments: First state and number of segments, for long runs that are checkpointed: see `Segments`.
-        keep: Rule by which large outputs are kept for some runs only: see `best`.
+        progress: Whether to show progress on standard error. By default it is shown in terminals and notebooks.
+        zipped: Whether to combine the axes entry by entry, along one dimension ``lane``, instead of as a product.
+        on_chunk: Function ``on_chunk(points, arrays)`` that is called with each chunk after it is stored, such as a
+            logger. It gets coordinate -> values and output -> values, with one row per run. It is called in this
+            process, for one chunk at a time.
+        token: Version of the code that `run` calls outside of JAX, e.g. by `jax.pure_callback`. A store needs it,
+            because the compiled program does not contain that code.
+        segments: First state and number of segments, for long runs with checkpoints: see `Segments`.
+        keep: Rule that keeps large outputs for some runs only: see `best`.
 
     Returns:
-        The dataset: the axes, then inner dimensions. With a store, values are read when they are used.
+        A dataset whose dimensions are the axes, then the inner dimensions. With a store, values are read when they are
+        used.
 
     Raises:
-        ValueError: If an axis, name or store is bad; always before anything is compiled.
-        TypeError: If `run` does not fit the axes, or returns something that is not an array.
-        MemoryError: If a single lane does not fit the device.
-        OSError: If the store cannot be written; the files on disk stay.
+        ValueError: If an axis, a name or the store is invalid. Raised before anything is compiled.
+        TypeError: If `run` does not take the axes as arguments, or returns something other than arrays.
+        MemoryError: If not even one run fits into the memory of the device.
+        OSError: If the store cannot be written. Files on disk are kept.
 
     Example:
         >>> ds = sweep(lambda x, k: {"power": x**k}, {"x": [1.0, 2.0], "k": [1, 2, 3]}, progress=False)
@@ -100,22 +102,22 @@ def prepare(
     store: str | os.PathLike[str] | None = None,
     options: SweepOptions | None = None,
 ) -> Callable[[], xr.Dataset]:
-    """Prepare a sweep: check it, make its store, and compile it in the background.
+    """Prepare a sweep: check the arguments, create the store, and compile in the background.
 
     Args:
         run: Function of one point.
-        over: The axes.
-        store: Folder to keep finished chunks in.
-        options: The other arguments of `sweep`.
+        over: Axes of the grid.
+        store: Folder for finished chunks.
+        options: All other arguments of `sweep`.
 
     Returns:
-        A function that runs the chunks, once, and returns the dataset.
+        A function that computes the chunks, once, and returns the dataset.
     """
     options = options or SweepOptions()
     segments = options.segments
     design = cut(run, over, zipped=options.zipped, begin=segments.begin if segments else None)
     if store is not None and (not isinstance(store, str | os.PathLike) or not os.fspath(store)):
-        raise ValueError(f"store is {store!r}; expected the path of a folder, or None to keep nothing on disk")
+        raise ValueError(f"store is {store!r}; expected the path of a folder, or None to store nothing on disk")
     folder = None if store is None else local_folder(store)
     if segments is not None:
         return _prepared_segments(SegmentedSweep(design, folder, options), options)
@@ -123,10 +125,10 @@ def prepare(
 
 
 def compute(program: Program, operands: Mapping[str, Any]) -> xr.Dataset:
-    """Run all chunks of a program on its operands, without a store.
+    """Compute all chunks of a program for some operands, without a store.
 
     Args:
-        program: The program, which may have run on other operands before.
+        program: Program, which may have been run with other operands before.
         operands: Values of its operands.
 
     Example:
@@ -149,13 +151,13 @@ def prepare_program(
     """Prepare `compute`: compile the program in the background.
 
     Args:
-        program: The program, which may have run on other operands before.
+        program: Program, which may have been run with other operands before.
         operands: Values of its operands.
         store: Folder to keep finished chunks in, or None to keep them in memory.
         options: Coordinates, progress and `on_chunk`; by default no progress is shown.
 
     Returns:
-        A function that runs the chunks, once, and returns the dataset.
+        A function that computes the chunks, once, and returns the dataset.
     """
     options = options or SweepOptions(progress=False)
     return _prepared(alone(LocalRunner(program, operands), program.grid, store, options), options)
@@ -193,7 +195,7 @@ def _prepared_segments(segmented: SegmentedSweep, options: SweepOptions) -> Call
                         _fill_all(parts, options, shown)
                     except LostStateError as error:
                         if segmented.recover(error, segment):
-                            log.warning("%s: it is computed again", error)
+                            log.warning("%s: this chunk is computed again", error)
                             segment -= 1
                         continue
                     segmented.finished(segment)
@@ -253,7 +255,7 @@ def _fill(part: Part, options: SweepOptions, keeper: Keeper, shown: Progress | N
             try:
                 store.write(number, result.arrays, result.width)
             except OSError as error:
-                error.add_note(store.describe("make room, or name another folder, and run it again"))
+                error.add_note(store.describe("free some space, or use another folder, and run the same sweep again"))
                 raise
             keeper.note(store, number)
             claims.release(number)
@@ -262,7 +264,7 @@ def _fill(part: Part, options: SweepOptions, keeper: Keeper, shown: Progress | N
             if options.on_chunk is not None:
                 options.on_chunk(part.points(number), outputs)
     if interrupt.requested:
-        raise KeyboardInterrupt(store.describe("run the same again to go on from there"))
+        raise KeyboardInterrupt(store.describe("run the same sweep again to continue"))
 
 
 def _finished(

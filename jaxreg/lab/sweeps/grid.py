@@ -1,4 +1,4 @@
-"""Named axes and the lanes they span.
+"""Named axes and the grid of runs that they span.
 
 An axis is a pytree whose leaves share a leading length; a lane is one entry of each axis. Lanes are numbered
 in row-major order (the last axis runs fastest), so any lane can be found from its number alone and the
@@ -125,33 +125,33 @@ class Grid:
 
 
 def make_grid(over: Mapping[str, Any], *, zipped: bool = False) -> Grid:
-    """Read the axes of a sweep.
+    """Make the grid of a sweep from its axes.
 
     Args:
-        over: Axis name -> its entries. A list, tuple or range holds one entry per element: numbers, arrays of
-            one shape, or pytrees of one structure. An array, or a pytree whose leaves share a leading axis
-            (a dict, a registered dataclass), is already stacked.
-        zipped: Whether to take the axes entry by entry instead of their product.
+        over: Axis name -> its entries. A list, tuple or range has one entry per element: numbers, arrays with the same
+            shape, or pytrees with the same structure. An array is stacked already: its entries are along the first
+            axis. So is a pytree such as a dict or a registered dataclass, whose leaves share a first axis.
+        zipped: Whether to combine the axes entry by entry instead of as a product.
 
     Returns:
-        The grid. The coordinate of an axis of numbers is those numbers; of any other axis, the index.
+        The grid. The coordinate of a numeric axis is its values; that of any other axis is the index.
 
     Raises:
-        ValueError: If an axis is empty, ragged, holds NaN or is too long; or zipped lengths differ.
-        TypeError: If an axis holds something that JAX cannot trace.
+        ValueError: If an axis is empty, ragged or too long, or contains NaN; or if zipped axes have different lengths.
+        TypeError: If an axis contains something that JAX cannot trace.
 
     Example:
         >>> make_grid({"l2": [0.0, 1e-3], "seed": range(50)}).describe()
         'l2 (2) x seed (50)'
     """
     if not over:
-        raise ValueError("over names no axis: give at least one, such as over={'seed': range(10)}")
+        raise ValueError("`over` is empty; give it at least one axis, such as over={'seed': range(10)}")
     grid = Grid(tuple(_axis(name, entries) for name, entries in over.items()), zipped)
     sizes = {axis.name: axis.size for axis in grid.axes}
     if zipped and len(set(sizes.values())) > 1:
-        raise ValueError(f"zipped axes must be equally long, got {sizes}")
+        raise ValueError(f"the zipped axes have the lengths {sizes}; expected equal lengths")
     if grid.size >= 2**63:
-        raise ValueError(f"the axes span {grid.size:.1e} lanes and 2**63 - 1 can be counted, got {sizes}: use fewer")
+        raise ValueError(f"the axes {sizes} span {grid.size:.1e} runs; expected at most 2**63 - 1. Use fewer values")
     if max(sizes.values()) >= 2**31:
         raise ValueError(f"an axis may have at most 2**31 - 1 entries, got {sizes}")
     return grid
@@ -170,7 +170,7 @@ def _axis(name: object, entries: Any) -> Axis:
     stacked = stack(name, entries)
     leaves, structure = jax.tree.flatten(stacked)
     if not leaves or any(np.shape(leaf)[:1] == (0,) for leaf in leaves):
-        raise ValueError(f"axis {name!r} is empty: give it at least one value or leave it out")
+        raise ValueError(f"axis {name!r} is empty: give it at least one value or remove it")
     keys = tuple(_key_name(leaf) for leaf in leaves)
     arrays = tuple(traceable(name, leaf) for leaf in leaves)
     lengths = {array.shape[0] if array.ndim else None for array in arrays}
@@ -186,7 +186,7 @@ def _axis(name: object, entries: Any) -> Axis:
 
 
 def check_apart(name: str, values: np.ndarray, narrow: np.ndarray, *, from_zero_only: bool = False) -> None:
-    """Refuse numbers that differ from each other or from 0, but not for the program: it would run one of them twice."""
+    """Raise if two numbers are equal in the program's type, or become 0: the program would run one of them twice."""
     found, first = np.unique(values, return_index=True)
     seen = narrow[first]
     same = np.flatnonzero(seen[1:] == seen[:-1])[: 0 if from_zero_only else None]
@@ -194,8 +194,8 @@ def check_apart(name: str, values: np.ndarray, narrow: np.ndarray, *, from_zero_
     if same.size or zero.size:
         pair = [*found[same[0] : same[0] + 2]] if same.size else [0.0, found[zero[0]]]
         raise ValueError(
-            f"axis {name!r} holds {pair[1]}, which is {pair[0]} in {narrow.dtype}: sweep numbers that it tells apart, "
-            "or call jax.config.update('jax_enable_x64', True) first"
+            f"axis {name!r} holds {pair[1]}, which is {pair[0]} in {narrow.dtype}: use values that differ in "
+            f"{narrow.dtype}, or call jax.config.update('jax_enable_x64', True) first"
         )
 
 
@@ -217,11 +217,11 @@ def stack(name: str, entries: Any) -> Any:
     if not isinstance(entries, list | tuple) or hasattr(entries, "_fields"):
         return entries
     if not entries:
-        raise ValueError(f"axis {name!r} is empty: give it at least one value or leave it out")
+        raise ValueError(f"axis {name!r} is empty: give it at least one value or remove it")
     structures = {jax.tree.structure(entry) for entry in entries}
     if len(structures) > 1:
         raise ValueError(
-            f"the entries of axis {name!r} differ in structure: give each a name and a program of its own, as "
+            f"the entries of axis {name!r} differ in structure: give each a label and a separate program, as in "
             "jaxreg.lab.choices(a=…, b=…)"
         )
     try:
@@ -251,12 +251,12 @@ def traceable(name: str, leaf: Any) -> np.ndarray:
     if _key_name(leaf):
         return np.asarray(plain(leaf))
     if np.ma.is_masked(leaf):
-        raise ValueError(f"axis {name!r} has masked values: give it those to sweep, as axis.compressed()")
+        raise ValueError(f"axis {name!r} has masked values: remove them, as in axis.compressed()")
     array = np.asarray(leaf)
     if array.dtype != bool and (array.dtype.kind == "m" or not jnp.issubdtype(array.dtype, np.number)):
         raise TypeError(
-            f"axis {name!r} holds {array.dtype} values such as {array.flat[0]!r}, which can't be traced: write "
-            "jaxreg.lab.choices(…) for an axis whose entries get a program each"
+            f"axis {name!r} holds {array.dtype} values such as {array.flat[0]!r}, which can't be traced: use "
+            "jaxreg.lab.choices(…), which compiles a separate program for each entry"
         )
     if array.dtype.kind in "fc" and np.isnan(array).any():
         raise ValueError(f"axis {name!r} holds NaN: every value of an axis must be a number")
@@ -273,7 +273,7 @@ def narrowed(what: str, array: np.ndarray) -> np.ndarray:
         array: Array of any type that JAX has.
 
     Raises:
-        ValueError: If a value lies beyond that width: JAX would wrap it around, or make it infinite.
+        ValueError: If a value does not fit into that width. JAX would wrap it around or make it infinite.
     """
     with np.errstate(over="ignore"):
         narrow = array.astype(jax.dtypes.canonicalize_dtype(array.dtype))

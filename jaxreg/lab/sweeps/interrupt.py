@@ -10,9 +10,9 @@ log = logging.getLogger("jaxreg.sweep")
 
 
 class Interrupt:
-    """While this context is open, the first Ctrl-C sets `requested`; a second one interrupts as ever.
+    """Context in which the first Ctrl-C only sets `requested`, and a second Ctrl-C interrupts as usual.
 
-    Outside of the main thread, where Python handles no signals, it does nothing.
+    Outside of the main thread it does nothing, because Python handles signals only there.
     """
 
     def __init__(self) -> None:
@@ -33,4 +33,4 @@ class Interrupt:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        log.warning("stopping after the chunks under way; Ctrl-C again drops them")
+        log.warning("stopping after the chunks that are running; press Ctrl-C again to drop these chunks")

@@ -318,18 +318,18 @@ def open_store(path: str | Path, *, partial: bool = False) -> xr.Dataset:
 
     Args:
         path: Folder of the store.
-        partial: Whether to open a sweep that is not finished. Values of lanes that are not there yet are NaN (integers
-            become float64, truth values float32). The coordinate `finished` tells which lanes are there or were stopped
-            in an earlier segment, the attributes
-            `finished` and `unfinished` how many. What is finished later is not seen: open it again.
+        partial: Whether to open an unfinished sweep. Values of missing runs are NaN; integers become float64 and
+            booleans float32. The coordinate `finished` is true for runs that are finished, or that were stopped in an
+            earlier segment. The attributes `finished` and `unfinished` count the runs. Open the store again to see runs
+            that finish later.
 
     Returns:
-        The dataset. Values are read when they are used, and each chunk is verified when it is read:
-        `Dataset.load` reads all of them, a selection only the chunks it needs.
+        A dataset whose values are read when they are used. Each chunk is verified when it is read. `Dataset.load` reads
+        all chunks, a selection only the chunks that it needs.
 
     Raises:
-        FileNotFoundError: If there is no store.
-        ValueError: If the store is damaged or not finished; reading a damaged chunk later raises this too.
+        FileNotFoundError: If the folder holds no store.
+        ValueError: If the store is damaged or unfinished. Reading a damaged chunk later raises this error too.
 
     Example:
         >>> import tempfile

@@ -52,15 +52,16 @@ class Best:
 
 
 def best(count: int, by: str, outputs: str | Sequence[str] = ()) -> Best:
-    """Keep large outputs of the best runs only, for `sweep(…, keep=best(8, "loss"))`.
+    """Return a rule that keeps large outputs only for the best runs, for `sweep(…, keep=best(8, "loss"))`.
 
-    In the results, they are NaN for all other runs. In a sweep of segments, each segment keeps its own.
+    In the results, the large outputs of all other runs are NaN. In a sweep with segments, the rule applies to each
+    segment separately.
 
     Args:
-        count: Number of runs.
-        by: Output with one number per run; the lowest are the best.
-        outputs: Names of the outputs, or of trees of outputs, that only the best keep; by default all arrays. Outputs
-            that are one number per run are kept for all runs.
+        count: Number of runs whose large outputs are kept.
+        by: Output with one number per run; lower is better.
+        outputs: Names of the large outputs, or of trees of outputs. By default these are all outputs that are arrays.
+            An output with one number per run is always kept for all runs.
 
     Example:
         >>> import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Loggers for `sweep(..., on_chunk=…)`: one run of an experiment tracker per run of the sweep."""
+"""Loggers for `sweep(..., on_chunk=…)`, which log each run of a sweep to an experiment tracker."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -37,10 +37,10 @@ def _package(name: str) -> Any:
 
 
 def to_tensorboard(folder: str | Path) -> OnChunk:
-    """Return a logger that writes event files for TensorBoard, one folder per run. Needs tensorboardX.
+    """Return a logger that writes event files for TensorBoard, one folder per run. Requires tensorboardX.
 
     Args:
-        folder: Folder of the runs, TensorBoard's ``--logdir``.
+        folder: Folder for the runs, TensorBoard's ``--logdir``.
 
     Example:
         >>> from jaxreg.lab import sweep
@@ -58,10 +58,10 @@ def to_tensorboard(folder: str | Path) -> OnChunk:
 
 
 def to_mlflow(experiment: str, tracking_uri: str | None = None) -> OnChunk:
-    """Return a logger that writes runs of MLflow. Needs mlflow or mlflow-skinny.
+    """Return a logger that writes to MLflow, one MLflow run per run. Requires mlflow or mlflow-skinny.
 
     Args:
-        experiment: Name of the experiment, which is made if needed.
+        experiment: Name of the experiment, which is created if needed.
         tracking_uri: Address of the tracking server or database; by default MLflow's own setting.
 
     Example:
@@ -85,7 +85,7 @@ def to_mlflow(experiment: str, tracking_uri: str | None = None) -> OnChunk:
 
 
 def to_wandb(project: str, **options: Any) -> OnChunk:
-    """Return a logger that writes runs of Weights & Biases. Needs wandb.
+    """Return a logger that writes to Weights & Biases, one W&B run per run. Requires wandb.
 
     Args:
         project: Name of the project.

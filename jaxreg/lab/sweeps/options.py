@@ -33,7 +33,7 @@ class SweepOptions:
     def __post_init__(self) -> None:
         chunk, executor = self.chunk, self.executor
         if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int | np.integer) or chunk < 1):
-            raise ValueError(f"chunk must be a positive number of lanes, got {chunk!r}")
+            raise ValueError(f"chunk must be a positive number of runs, got {chunk!r}")
         if self.coords is not None and not isinstance(self.coords, Mapping):
             raise TypeError(f"coords must be a dict of name -> values, got {self.coords!r}")
         if self.on_chunk is not None and not callable(self.on_chunk):
@@ -43,7 +43,7 @@ class SweepOptions:
         if not isinstance(self.keep, Best | None):
             raise TypeError(f"keep must be best(count, by), got {self.keep!r}")
         if self.keep is not None and jax.process_count() > 1:
-            raise ValueError("keep doesn't work under jax.distributed: let processes share a store instead")
+            raise ValueError("keep doesn't work with jax.distributed: let several processes share a store instead")
         if not isinstance(self.segments, Segments | None):
             raise TypeError(f"segments must be Segments(begin, count), got {self.segments!r}")
         devices = self.devices if isinstance(self.devices, Iterable | None) else (self.devices,)
@@ -56,6 +56,6 @@ class SweepOptions:
         context = getattr(executor, "_mp_context", None)
         if isinstance(executor, ProcessPoolExecutor) and context is not None and context.get_start_method() == "fork":
             raise ValueError(
-                "executor forks this process, and JAX's threads don't live on in the copies, which hang: write "
+                "executor forks this process, but JAX's threads do not exist in a forked process, which hangs: use "
                 "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
             )

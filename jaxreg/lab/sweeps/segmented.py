@@ -61,9 +61,11 @@ class SegmentedSweep:
         self._labels = given.pop(SEGMENT, range(1, self.segments.count + 1))
         self._options = replace(options, coords=given)
         if jax.process_count() > 1:
-            raise ValueError("segments don't run under jax.distributed: let processes share a store instead")
+            raise ValueError("segments don't work with jax.distributed: let several processes share a store instead")
         if self.segments.halve is not None and len(design.boxes) > 1:
-            raise ValueError("halve compares the runs of one program: leave choices and None out of the axes, or halve")
+            raise ValueError(
+                "halve needs runs of a single program: remove choices and None from the axes, or remove halve"
+            )
         if path is not None:
             _check_free(path)
         self._sources = [

@@ -1,4 +1,4 @@
-"""Runs in segments: a state of each run is carried from one segment to the next, and stored as a checkpoint."""
+"""Long runs in segments: the state of each run is passed from one segment to the next, and stored as a checkpoint."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ SEGMENT = "segment"
 
 @dataclass(frozen=True)
 class Segments:
-    """Segments of a long run, for `sweep(run, over, segments=…)`.
+    """Segments of long runs, for `sweep(run, over, segments=…)`.
 
-    `run` takes a ``state`` besides the axes, and returns the state at the end of a segment and its outputs, which get
-    the dimension ``segment``. The states of all runs are stored at the end of each segment. A sweep that is killed
-    loses the segment that it is in. With a larger `count` a finished sweep goes on.
+    `run` takes a ``state`` in addition to the axes. It returns the state at the end of the segment, and its outputs,
+    which get the dimension ``segment``. The states of all runs are stored at the end of each segment, so a sweep that
+    is killed only loses its current segment. Increase `count` to continue a finished sweep.
 
     Args:
-        begin: Function that returns the first state, any tree of arrays. It takes the axes that it names.
+        begin: Function that returns the first state, any tree of arrays. Its arguments are axes of the sweep.
         count: Number of segments.
-        halve: Output, one number per run. After segments 1, 2, 4, 8, … the half of the runs in which it is lowest
-            goes on (successive halving). Outputs of stopped runs are NaN; the coordinate ``segments`` tells how
-            many segments each run has.
+        halve: Output with one number per run. After segments 1, 2, 4, 8, … only the half of the runs with the lowest
+            values continues (successive halving). Outputs of stopped runs are NaN. The coordinate ``segments`` is the
+            number of segments of each run.
 
     Example:
         >>> import jax.numpy as jnp

@@ -207,13 +207,13 @@ def local_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def find_manifest(path: Path) -> Manifest | None:
-    """The manifest of a folder, or None if there is none that can be read.
+    """Return the manifest of a folder, or None if it has no readable manifest.
 
     Raises:
-        ValueError: `path` is a file, or the manifest is of another format.
+        ValueError: If `path` is a file, or the manifest has another format.
     """
     if path.exists() and not path.is_dir():
-        raise ValueError(f"the store {path} is a file: name a folder")
+        raise ValueError(f"the store {path} is a file; expected a folder")
     if path.is_symlink() and not path.exists():
         raise ValueError(f"the store {path} is a link to {os.readlink(path)}, which is not there: name a folder")
     try:
@@ -221,16 +221,16 @@ def find_manifest(path: Path) -> Manifest | None:
     except (FileNotFoundError, DamagedError):
         return None
     except NotADirectoryError:
-        raise ValueError(f"the store {path} can't be made: {_file_in(path)} is a file, so name another") from None
+        raise ValueError(f"the store {path} can't be made: {_file_in(path)} is a file. Use another folder") from None
     except IsADirectoryError:
-        raise ValueError(f"{path / MANIFEST} is a folder: name another store") from None
+        raise ValueError(f"{path / MANIFEST} is a folder; expected a file. Use another folder for the store") from None
     except ValueError as error:
         raise ValueError(f"{path / MANIFEST} {error}") from None
 
 
 def _read_manifest(file: Path) -> Manifest:
     if not stat.S_ISREG(mode := file.stat().st_mode) and not stat.S_ISDIR(mode):  # a pipe would be waited for
-        raise ValueError("is a device or a pipe: name another store")
+        raise ValueError("is a device or a pipe; expected a file. Use another folder for the store")
 
     def read() -> bytes:
         with file.open("rb") as opened:
@@ -244,17 +244,17 @@ def _file_in(path: Path) -> Path:
 
 
 def create(path: Path, manifest: Manifest, coords: Mapping[str, np.ndarray]) -> Store:
-    """Open the store of a sweep, making the folder or what is missing in it.
+    """Open the store of a sweep; create its folder, or files that are missing in it.
 
     Args:
-        path: the folder.
-        manifest: what it must hold.
-        coords: the values of the coordinates.
+        path: Folder of the store.
+        manifest: Manifest that the store must have.
+        coords: Values of the coordinates.
 
     Raises:
-        OtherSweepError: the folder is another sweep's.
-        ValueError: it holds other files.
-        OSError: it can't be made or written.
+        OtherSweepError: If the folder belongs to another sweep.
+        ValueError: If the folder holds other files.
+        OSError: If the folder cannot be created or written.
     """
     store = Store(path, manifest)
     found = find_manifest(path)
@@ -274,16 +274,16 @@ def create(path: Path, manifest: Manifest, coords: Mapping[str, np.ndarray]) -> 
 
 
 def open_folder(path: Path) -> Store:
-    """Open a store that is there.
+    """Open an existing store.
 
     Raises:
-        FileNotFoundError: no such folder, or no manifest in it.
-        ValueError: its manifest is damaged.
+        FileNotFoundError: If there is no such folder, or no manifest in it.
+        ValueError: If the manifest is damaged.
     """
     try:
         return Store(path, _read_manifest(path / MANIFEST))
     except NotADirectoryError:
-        raise ValueError(f"the store {path} is a file: name a folder") from None
+        raise ValueError(f"the store {path} is a file; expected a folder") from None
     except FileNotFoundError:
         raise FileNotFoundError(f"no store at {path}: there is no {MANIFEST}") from None
     except DamagedError as error:
@@ -299,7 +299,7 @@ def _check_free(store: Store) -> None:
     names = {entry.name for entry in store.path.iterdir() if not entry.name.startswith(".")}
     chunks = {name for name in names if name.startswith(("chunk-", "state-", "best-")) and name.endswith(".npz")}
     if others := names - chunks - {MANIFEST, COORDS}:
-        raise ValueError(f"the folder {store.path} holds other files ({sorted(others)[0]}): name an empty one")
+        raise ValueError(f"the folder {store.path} holds other files ({sorted(others)[0]}): use an empty folder")
     if chunks and all(store.read(number) is None for number in range(len(store.manifest.chunks))):
         raise ValueError(
             f"the store {store.path} has no readable {MANIFEST} and none of its {len(chunks)} chunks is of this "

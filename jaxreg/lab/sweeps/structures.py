@@ -50,7 +50,7 @@ def _value(dataset: xr.Dataset, name: str, leaf: Any) -> Any:
     values = dataset[name].values
     if _is_missing(dataset, name, leaf, values):
         raise ValueError(
-            f"output {name!r} of this lane is missing: keep=best(…) has left it out, or the run was stopped"
+            f"output {name!r} of this lane is missing: keep=best(…) did not keep it, or the run was stopped"
         )
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(values.astype(np.uint32)), impl=leaf.dtype._impl.name)
@@ -84,20 +84,20 @@ def remember(sweep: str, structures: Sequence[Structure], part: np.ndarray | Non
 
 
 def unflatten(dataset: xr.Dataset, lane: int | Mapping[str, Any], like: Any = None) -> Any:
-    """Return the outputs of one lane as the tree that `run` returned.
+    """Return the outputs of one run as the tree that `run` returned.
 
     Args:
         dataset: Results of a sweep, as `sweep` or `open_store` returns them.
-        lane: Number of the lane, counted with the last axis fastest; or axis -> coordinate value.
-        like: Tree with the wanted structure, such as ``{"params": params}``; its leaves are arrays or their shapes.
-            By default the structure that `run` returned in this process. After `open_store` in another process, give
-            this, or make the same call of `sweep` again, which reads the store.
+        lane: Index of the run, with the last axis varying fastest; or axis -> coordinate value.
+        like: Tree with the same structure, such as ``{"params": params}``, whose leaves are arrays or shapes. By
+            default the structure that `run` returned in this process. In another process, pass this argument, or call
+            `sweep` again with the same arguments, which reads the store.
 
     Returns:
-        The tree, with arrays of JAX. Random keys are keys again.
+        The tree, with JAX arrays. Random keys become keys again.
 
     Raises:
-        ValueError: If the structure is not known, or `lane` names no lane or several.
+        ValueError: If the structure is unknown, or `lane` matches no run or several runs.
 
     Example:
         >>> import jax.numpy as jnp, optax
@@ -115,12 +115,12 @@ def unflatten(dataset: xr.Dataset, lane: int | Mapping[str, Any], like: Any = No
     if isinstance(lane, Mapping):
         index = _found(dataset, lane, sizes)
     elif isinstance(lane, bool) or not isinstance(lane, int | np.integer) or not 0 <= lane < total:
-        raise ValueError(f"lane is {lane!r}; expected a number from 0 to {total - 1}, or a dict of axis -> value")
+        raise ValueError(f"lane is {lane!r}; expected an index from 0 to {total - 1}, or a dict from axis to value")
     else:
         index = [int(row) for row in np.unravel_index(lane, tuple(sizes.values()))]
     here = dataset.isel(dict(zip(sizes, index, strict=True)))
     if "finished" in here.coords and not here.coords["finished"].item():
-        raise ValueError(f"the lane {lane} is not finished: run the same sweep again to complete it")
+        raise ValueError(f"run {lane} is not finished: call the same sweep again to complete it")
     return _structure(dataset, like, index, tuple(sizes.values())).filled(here)
 
 
@@ -131,7 +131,7 @@ def _found(dataset: xr.Dataset, lane: Mapping[str, Any], sizes: Mapping[str, int
         coordinate = dataset[name] if name in dataset.coords or name in sizes else None
         if coordinate is None or len(coordinate.dims) != 1 or coordinate.dims[0] not in sizes:
             raise ValueError(
-                f"lane names {name!r}, which is neither an axis nor a setting; there are {', '.join(sizes)}"
+                f"lane names {name!r}, which is neither an axis nor a setting; expected one of {', '.join(sizes)}"
             )
         values = coordinate.values
         same = values == value
@@ -142,8 +142,8 @@ def _found(dataset: xr.Dataset, lane: Mapping[str, Any], sizes: Mapping[str, int
         left[str(coordinate.dims[0])] &= same
     for dim, rows in left.items():
         if rows.sum() != 1:
-            found = "no lane" if not rows.any() else f"{rows.sum()} entries of {dim!r}"
-            raise ValueError(f"{dict(lane)} matches {found}: name values that exactly one lane has")
+            found = "no run" if not rows.any() else f"{rows.sum()} entries of {dim!r}"
+            raise ValueError(f"{dict(lane)} matches {found}; expected values that match exactly one run")
     return [int(rows.argmax()) for rows in left.values()]
 
 
@@ -153,7 +153,7 @@ def _structure(dataset: xr.Dataset, like: Any, index: list[int], shape: tuple[in
     part, structures = _known.get(dataset.attrs.get("sweep", ""), (None, ()))
     if not structures or (part is not None and part.size != np.prod(shape)):
         raise ValueError(
-            "the structure of the outputs is not known in this process: give like=, a tree of that structure, or make "
-            "the same call of sweep again, which reads its store"
+            "the structure of the outputs is unknown in this process: pass like=, a tree with that structure, or call "
+            "the same sweep again, which reads its store"
         )
     return structures[0 if part is None else part[np.ravel_multi_index(index, shape)]]

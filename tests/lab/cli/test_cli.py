@@ -297,7 +297,7 @@ def test_a_home_that_is_read_only_is_no_obstacle(tmp_path, caplog):
     before = jax.config.jax_compilation_cache_dir
     (tmp_path / "file").touch()
     keep_compiled(tmp_path / "file" / "compiled")
-    assert "compiled programs are not kept" in caplog.text
+    assert "compiled programs are not stored" in caplog.text
     assert jax.config.jax_compilation_cache_dir == before
 
 

@@ -169,18 +169,24 @@ BAD: list[tuple[str, Any, Any, type, str]] = [
     ("NaN", lambda a: {"y": a}, lambda: points(a=[1.0, np.nan]), ValueError, "holds NaN"),
     ("float32", lambda a: {"y": a}, lambda: points(a=[0.0, 1e-60]), ValueError, "which is 0.0 in float32"),
     ("twice", lambda a: {"y": a}, lambda: {"a": [1.0], "p": points(a=[1.0])}, ValueError, "'a' is given twice"),
-    ("own name", lambda a: {"y": a}, lambda: {"a": points(a=[1.0])}, ValueError, "of its own name: rename"),
+    ("own name", lambda a: {"y": a}, lambda: {"a": points(a=[1.0])}, ValueError, "with the same name: rename"),
     ("not taken", lambda a: {"y": a}, lambda: points(a=[1], b=[2]), TypeError, "doesn't take the axes"),
     ("output", lambda a: {"a": a}, lambda: points(a=[1]), ValueError, "'a' is the name of a setting and of an output"),
     ("column", lambda a: {"y": a}, lambda: pd.DataFrame({"a b": [1]}), ValueError, "column 'a b'"),
-    ("zipped", lambda a: {"y": a}, lambda: {"p": points(a=[1])}, ValueError, "zipped=True takes lists"),
+    ("zipped", lambda a: {"y": a}, lambda: {"p": points(a=[1])}, ValueError, "zipped=True needs lists"),
     ("no choice", lambda a: {"y": a}, lambda: {"a": choices()}, ValueError, "no value"),
-    ("no name", lambda a: {"y": a}, lambda: {"a": choices(lambda x: x)}, ValueError, "has no name: give it one"),
+    ("no name", lambda a: {"y": a}, lambda: {"a": choices(lambda x: x)}, ValueError, "has no name; give it a label"),
     ("same name", lambda a: {"y": a}, lambda: {"a": choices(1, 1)}, ValueError, "has '1' twice"),
-    ("no distribution", lambda a: {"y": a}, lambda: samples(3, 0, a=0.1), ValueError, "expected a sequence to choose"),
+    ("no distribution", lambda a: {"y": a}, lambda: samples(3, 0, a=0.1), ValueError, "expected a sequence of values"),
     ("count", lambda a: {"y": a}, lambda: samples(0, 0, a=[1]), ValueError, "positive number of points"),
     ("bounds", lambda a: {"y": a}, lambda: samples(2, 0, a=uniform(2, 1)), ValueError, "the lower one first"),
-    ("uncalled", lambda a: {"y": a}, lambda: samples(2, 0, a=uniform), ValueError, "give it bounds, as uniform"),
+    (
+        "uncalled",
+        lambda a: {"y": a},
+        lambda: samples(2, 0, a=uniform),
+        ValueError,
+        "call it with bounds, as in uniform",
+    ),
     ("halves", lambda a: {"y": a}, lambda: samples(2, 0, a=integers(0.5, 3)), ValueError, "needs whole numbers"),
     ("log of 0", lambda a: {"y": a}, lambda: samples(2, 0, a=log_uniform(0, 1)), ValueError, "positive bounds"),
     (
@@ -266,9 +272,9 @@ def test_trees_of_several_programs_are_each_lane_s_own() -> None:
     ("lane", "message"),
     [
         (9, "from 0 to 5"),
-        ({"lr": 0.3, "seed": 1}, "matches no lane"),
+        ({"lr": 0.3, "seed": 1}, "matches no run"),
         ({"lr": 0.1}, "3 entries of 'seed'"),
-        ({"lr": "0.1", "seed": 1}, "matches no lane"),
+        ({"lr": "0.1", "seed": 1}, "matches no run"),
         ({"rate": 1}, "names 'rate', which is neither an axis"),
     ],
 )
@@ -280,7 +286,7 @@ def test_a_lane_that_is_not_there_is_said(lane: Any, message: str) -> None:
 
 def test_a_structure_that_is_not_known_is_asked_for() -> None:
     dataset = xr.Dataset({"y": ("x", np.ones(2))}, attrs={"grid": "x (2)", "sweep": "unknown"})
-    with pytest.raises(ValueError, match="give like="):
+    with pytest.raises(ValueError, match="pass like="):
         unflatten(dataset, 0)
     assert unflatten(dataset, 1, like={"y": jnp.zeros(())})["y"] == 1.0
 

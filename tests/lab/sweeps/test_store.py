@@ -174,7 +174,7 @@ def test_a_file_or_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds other files \(notes\.txt\)"):
         create(tmp_path, MINE, COORD_VALUES)
     for open_it in (lambda p: create(p, MINE, COORD_VALUES), open_folder):
-        with pytest.raises(ValueError, match="is a file: name a folder"):
+        with pytest.raises(ValueError, match="is a file; expected a folder"):
             open_it(tmp_path / "notes.txt")
     with pytest.raises(ValueError, match=r"inside/it can't be made: .*notes\.txt is a file"):
         create(tmp_path / "notes.txt" / "inside" / "it", MINE, COORD_VALUES)
