@@ -35,7 +35,8 @@ def verdict(sources: Sequence[Source]) -> list[Block]:
     blocks: list[Block] = [Paragraph(advice(best), lead=True)]
     blocks += [Paragraph(_trial(source), note=True) for source in sources if not comparable(source)][:1]
     if (label := chosen(fresh)) != NONE and fresh.find(summaries.gain, label, LOSS).data.n:
-        blocks += evidence(fresh, label, best.data.record.draws)
+        blocks += [Paragraph(_why(fresh, label)), *evidence(fresh, label, best.data.record.draws)]
+        blocks.append(Paragraph(["Measured on this problem only: ", Quoted(best.data.record.title), "."], note=True))
     notes = [Paragraph(note, note=True) for note in (*_few(best), *_edges(best))]
     return [*blocks, *_code(best), *notes]
 
@@ -138,6 +139,18 @@ def _unadvised(source: Source) -> Text:
         return [Code(tried), " is chosen most often on the validation rows; ", beside]
     found = "improves one measure and worsens another" if 1 in moved(fresh) else "is not shown to help"
     return [Code(tried), ", chosen most often on the validation rows, ", found, without]
+
+
+def _why(fresh: Source, label: str) -> Text:
+    """Say how often the validation rows chose a recipe, and the one chosen next to it."""
+    tally = {name: fresh.find(summaries.times_chosen, name) for name in fresh.data["recipe"].values.tolist()}
+    draws = fresh.find(summaries.lanes, "draw").number(form="d")
+    told: list[Piece] = ["Why this one: the validation rows chose ", Code(label), " in "]
+    told += [tally.pop(label).number(form="d"), " of ", draws, " draws"]
+    second = max(tally, key=lambda name: tally[name].data)
+    if tally[second].data:
+        told += [", and ", Code(second), " in ", tally[second].number(form="d")]
+    return [*told, "."]
 
 
 def _code(source: Source) -> list[Block]:

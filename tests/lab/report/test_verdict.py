@@ -341,3 +341,17 @@ def test_claims_are_held_against_the_fresh_draws(tmp_path):
             assert row["compared"] == f"{claim.recipe} against {claim.against}"
     assert rows["as accurate, to within four points"]["in"] == "accuracy to within 4 points"
     assert rows["less loss by half a nat"]["in"] == "cross-entropy by more than 0.5 nats"
+
+
+def test_the_reader_learns_how_often_the_validation_rows_chose_what_is_advised_and_on_which_problem(tmp_path):
+    folder = make_study(tmp_path / "study", loss={1e-3: -0.005, 1e-2: -0.008})
+    study = open_study(folder)
+    losses = study.fresh["validation_loss"].isel(epoch=-1).squeeze("seed").transpose("recipe", "draw")
+    times = np.bincount(losses.values.argmin(axis=0), minlength=losses.sizes["recipe"])
+    order = np.argsort(-times)
+    first, second = losses["recipe"].values[order[:2]]
+    assert times[order[1]] > 0
+    sentence = f"the validation rows chose {first} in {times[order[0]]} of 64 draws, and {second} in {times[order[1]]}."
+    text = told(folder)[1]
+    assert sentence in text
+    assert f"Measured on this problem only: {study.record.title}." in text
