@@ -30,7 +30,7 @@ def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
         rules: Rules by path pattern, or one for all kernels. Only their axes are used.
 
     Returns:
-        {path: norms}, with the shape of the leaf without the summed axes, in float32 or wider.
+        A dict from path to norms, with the shape of the leaf without the summed axes, in float32 or wider.
 
     Raises:
         ValueError: If a pattern matches no leaf or two patterns match one leaf.
@@ -59,7 +59,7 @@ def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Returns:
-        {path: scalar}. It is 0 if the constraint holds, equalities up to rounding. All leaves under one
+        A dict from path to a scalar. It is 0 if the constraint holds, equalities up to rounding. All leaves under one
         `jaxreg.TreeNorm` get their joint distance.
 
     Raises:
@@ -91,7 +91,7 @@ def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance:
         tolerance: Relative distance from the limit that still counts. The rounding error of the dtype is added.
 
     Returns:
-        {path: scalar between 0 and 1}.
+        A dict from path to a scalar between 0 and 1.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.
@@ -135,7 +135,7 @@ def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:
         rules: Rules by path pattern, or one for all kernels. Only their patterns are used.
 
     Returns:
-        {path: scalar between 0 and 1}.
+        A dict from path to a scalar between 0 and 1.
 
     Raises:
         ValueError: If a pattern matches no leaf or two patterns match one leaf.
@@ -158,7 +158,7 @@ def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str,
         step: Optimiser step at which to evaluate scheduled strengths. Needed only if there are schedules.
 
     Returns:
-        {pattern: scalar}. A penalty without a pattern is listed under the kinds of kernels in the tree.
+        A dict from pattern to a scalar. A penalty without a pattern is listed under the kinds of kernels in the tree.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled strength needs `step`.
@@ -188,7 +188,7 @@ def moves(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[str, 
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Returns:
-        {path: scalar}.
+        A dict from path to a scalar.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.

@@ -77,7 +77,7 @@ def initial_boxes(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> 
         share: Share of the largest magnitude, at least 0; a float or an array.
 
     Returns:
-        {path: `Box`} with one rule per leaf. A stack of layers has one bound per layer.
+        A dict from path to `Box`, one rule per leaf. A stack of layers has one bound per layer.
 
     Raises:
         ValueError: If the pattern matches nothing.

@@ -30,12 +30,14 @@ def regularize(
 
     Args:
         optimizer: Complete optimiser, whose updates are ready to be added to the parameters. Examples are
-            `optax.adam(1e-3)` and a chain that ends in `optax.scale_by_learning_rate`.
+            `optax.adam(1e-3)` and a chain that ends in `optax.scale_by_learning_rate`. With `decays` it should not
+            decay itself: `optax.adamw` would decay a second time.
         learning_rate: Learning rate of the optimiser: a float, an array or an Optax schedule. Needed for `decays` and
             `proximals`, which are scaled by it.
         penalties: Rules for `jaxreg.penalize`: coupled, like Keras's `kernel_regularizer`.
         decays: Rules for `jaxreg.decay`: decoupled, as in AdamW. `L2(d / 2)` is AdamW's `weight_decay` d.
-        proximals: Rules for `jaxreg.proximal`, which gives exact zeros.
+        proximals: Rules for `jaxreg.proximal`, which gives exact zeros with SGD. With Adam, `jaxreg.proximal_adam` as
+            the optimiser gives more of them.
         constraints: Rules for `jaxreg.project`, like Keras's `kernel_constraint`.
 
     Returns:
