@@ -1,9 +1,25 @@
 """Penalties: callables that map an array of weights to its cost. Most have a proximal step."""
 
-from jaxreg.penalties._elementwise import L1, L1L2, L2, MCP, Lp
+from jaxreg.penalties._elementwise import L1, L1L2, L2, MCP, SCAD, Huber, LogSum, Lp
 from jaxreg.penalties._groups import GroupLasso, Linf
 from jaxreg.penalties._orthogonality import Orthogonal
-from jaxreg.penalties._reference import ToReference
+from jaxreg.penalties._reference import ToReference, Wasserstein
 from jaxreg.penalties._spectral import Nuclear, Spectral
 
-__all__ = ["L1", "L1L2", "L2", "MCP", "GroupLasso", "Linf", "Lp", "Nuclear", "Orthogonal", "Spectral", "ToReference"]
+__all__ = [
+    "L1",
+    "L1L2",
+    "L2",
+    "MCP",
+    "SCAD",
+    "GroupLasso",
+    "Huber",
+    "Linf",
+    "LogSum",
+    "Lp",
+    "Nuclear",
+    "Orthogonal",
+    "Spectral",
+    "ToReference",
+    "Wasserstein",
+]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxreg._checks import check
 from jaxreg._complex import squares
-from jaxreg._groups import magnitudes
+from jaxreg._groups import directions, magnitudes
 from jaxreg._hyperparameters import Number, hyperparameters
 from jaxreg._precision import as_wide, wide
 from jaxreg._protocols import Cost, Penalty
@@ -256,3 +256,168 @@ class MCP(Penalty):
         between = _soft_threshold(x, step * strength) / jnp.where(hard, 1, 1 - step / gamma)
         free = jnp.abs(x) > strength * jnp.where(hard, jnp.sqrt(step * gamma), gamma)
         return jnp.where(free, x, jnp.where(hard, 0, between)).astype(w.dtype)
+
+
+@hyperparameters
+class Huber(Penalty):
+    """Squares of small weights, absolute values of large ones: strength · Σ h(w), h = w²/2 up to δ, then δ (|w| - δ/2).
+
+    Its pull grows with a weight up to δ and no further. `jaxreg.decay(Huber(d, δ))` is AdamHD with a decay of d; with a
+    large δ it is AdamW with the same d.
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+        delta: δ, above 0, in the same form.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or δ is not above 0 and finite.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> w = jnp.array([-3.0, 0.5])
+        >>> print(jr.Huber(1.0, delta=1.0)(w), jr.Huber(1.0, delta=1.0).prox(w, 1.0))
+        2.625 [-2.    0.25]
+
+    Reference:
+        Huber, Robust estimation of a location parameter, 1964; Guo and Fan, AdamHD: decoupled Huber decay
+        regularization for language model pre-training, 2025.
+    """
+
+    strength: Number
+    delta: Number = 1.0
+
+    def __post_init__(self) -> None:
+        check(self, "strength", "[0, inf)")
+        check(self, "delta", "(0, inf)")
+
+    def __call__(self, w: jax.Array) -> Cost:
+        """Return the cost of `w`, a scalar."""
+        x = wide(w)
+        sizes = magnitudes(x)
+        near = jnp.minimum(sizes, as_wide(self.delta, x))
+        return as_wide(self.strength, x) * jnp.sum(near * (sizes - near / 2))
+
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """Return the proximal step: that of ½ strength · Σw², but no weight moves by more than step · strength · δ."""
+        x = wide(w)
+        reach = as_wide(step, x) * as_wide(self.strength, x)
+        sizes = magnitudes(x)
+        return (directions(x) * (sizes - reach * jnp.minimum(sizes / (1 + reach), as_wide(self.delta, x)))).astype(
+            w.dtype
+        )
+
+
+@hyperparameters
+class SCAD(Penalty):
+    """Absolute values that level off smoothly (smoothly clipped absolute deviation), with s = strength.
+
+    Its slope is s up to |w| = s, falls linearly to 0 at γ · s, and stays 0: Σ s |w|, then Σ (2 γ s |w| - w² - s²) /
+    (2 (γ - 1)), then s² (γ + 1) / 2. As sparse as L1, without its pull on large weights. Not convex.
+
+    Args:
+        strength: Number of at least 0, the slope beside 0; a float, an array or an Optax schedule.
+        gamma: γ, above 2, in the same form.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or γ is not above 2 and finite.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> w = jnp.array([-5.0, 2.5, 1.5, 0.5])
+        >>> print(np.asarray(jr.SCAD(1.0).prox(w, 1.0)).round(3))
+        [-5.     1.794  0.5    0.   ]
+
+    Reference:
+        Fan and Li, Variable selection via nonconcave penalized likelihood and its oracle properties, 2001.
+    """
+
+    strength: Number
+    gamma: Number = 3.7
+
+    def __post_init__(self) -> None:
+        check(self, "strength", "[0, inf)")
+        check(self, "gamma", "(2, inf)")
+
+    def __call__(self, w: jax.Array) -> Cost:
+        """Return the cost of `w`, a scalar."""
+        x = wide(w)
+        return jnp.sum(_clipped_deviation(magnitudes(x), as_wide(self.strength, x), as_wide(self.gamma, x)))
+
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """Return the proximal step: a soft threshold, `w` itself from γ · strength on, and a line between.
+
+        From a step of γ - 1 on there is no line, but the better one of the two.
+        """
+        x = wide(w)
+        step, strength, gamma = (as_wide(value, x) for value in (step, self.strength, self.gamma))
+        sizes = magnitudes(x)
+        steep = step >= gamma - 1
+        soft = jnp.minimum(jnp.maximum(sizes - step * strength, 0), jnp.maximum(strength, 0))
+        line = ((gamma - 1) * sizes - step * gamma * strength) / jnp.where(steep, 1, gamma - 1 - step)
+        gentle = jnp.where(sizes > strength * (1 + step), line, jnp.maximum(sizes - step * strength, 0))
+        free = jnp.maximum(sizes, gamma * strength)
+
+        def objective(z: jax.Array) -> jax.Array:
+            return step * _clipped_deviation(z, strength, gamma) + jnp.square(z - sizes) / 2
+
+        better = jnp.where(objective(soft) < objective(free), soft, free)
+        gentle = jnp.where(sizes > gamma * strength, sizes, gentle)
+        return (directions(x) * jnp.where(steep, better, gentle)).astype(w.dtype)
+
+
+def _clipped_deviation(sizes: jax.Array, strength: Number, gamma: Number) -> jax.Array:
+    near = jnp.minimum(sizes, gamma * strength)  # the cost stays as it is from there on
+    bent = (2 * gamma * strength * near - jnp.square(near) - jnp.square(strength)) / (2 * (gamma - 1))
+    return jnp.where(near <= strength, strength * near, bent)
+
+
+@hyperparameters
+class LogSum(Penalty):
+    """Logarithms of absolute values: strength · Σ log(1 + |w| / ε), with gradient 0 at 0.
+
+    Its slope falls from strength/ε beside 0 as 1 / (ε + |w|): sparser than L1, with less pull on large weights. Not
+    convex.
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+        epsilon: ε, above 0, in the same form: the size from which on a weight counts as large.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN, or ε is not above 0 and finite.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> w = jnp.array([-3.0, 0.5])
+        >>> print(np.asarray(jr.LogSum(1.0, epsilon=1.0).prox(w, 1.0)).round(4))
+        [-2.7321  0.    ]
+
+    Reference:
+        Candès, Wakin and Boyd, Enhancing sparsity by reweighted ℓ1 minimization, 2008.
+    """
+
+    strength: Number
+    epsilon: Number = 1.0
+
+    def __post_init__(self) -> None:
+        check(self, "strength", "[0, inf)")
+        check(self, "epsilon", "(0, inf)")
+
+    def __call__(self, w: jax.Array) -> Cost:
+        """Return the cost of `w`, a scalar."""
+        x = wide(w)
+        return as_wide(self.strength, x) * jnp.sum(jnp.log1p(magnitudes(x) / as_wide(self.epsilon, x)))
+
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """Return the proximal step: 0 or the larger root of (z - |w|) (ε + z) + step · strength = 0."""
+        x = wide(w)
+        epsilon = as_wide(self.epsilon, x)
+        reach = as_wide(step, x) * as_wide(self.strength, x)
+        sizes = magnitudes(x)
+        far = sizes + epsilon
+        share = 4 * reach / far / far
+        solvable = share < 1
+        taken = far * share / (2 + 2 * jnp.sqrt(jnp.where(solvable, 1 - share, 1)))
+        root = jnp.maximum(sizes - taken, 0)
+        better = reach * jnp.log1p(root / epsilon) + jnp.square(taken) / 2 <= jnp.square(sizes) / 2
+        kept = jnp.where(solvable & better, root, 0)
+        return (directions(x) * jnp.where(jnp.isnan(sizes), sizes, kept)).astype(w.dtype)

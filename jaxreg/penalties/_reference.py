@@ -6,9 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxreg._hyperparameters import Number, hyperparameters
-from jaxreg._precision import wide
+from jaxreg._checks import check, refuse_complex, refuse_steps
+from jaxreg._groups import from_rows, to_rows
+from jaxreg._hyperparameters import Number, hyperparameters, static
+from jaxreg._precision import as_wide, wide
 from jaxreg._protocols import Cost, Penalty, Proximable, facts, innermost, refuse_other
+from jaxreg._sharding import partitioned
 
 
 @hyperparameters
@@ -85,3 +88,73 @@ class ToReference(Penalty):
     def map_rules(self, function: Callable[[Any], Any]) -> "ToReference":
         """Apply `function` to the penalty and keep the reference."""
         return ToReference(function(self.penalty), self.reference)
+
+
+@hyperparameters
+class Wasserstein(Penalty):
+    """Squared distance from the distribution of reference weights: strength · Σ (sort(w) - sort(reference))².
+
+    Weights may trade places for free; their values as a whole stay near those of the reference, such as the initial
+    ones, with which the network could learn. `jaxreg.initial_distributions` makes one per leaf of a tree. Not convex.
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+        reference: Array with the shape of the weights.
+        layers: Axes that count the layers of a stack; each layer is sorted by itself.
+
+    Raises:
+        ValueError: If the strength is negative, infinite or NaN; when called, if the weights do not have the shape of
+            the reference.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> near = jr.Wasserstein(0.5, jnp.array([0.0, 1.0, 2.0]))
+        >>> print(near(jnp.array([2.0, 0.0, 1.0])), near.prox(jnp.array([4.0, 0.0, 1.0]), 1.0))
+        0.0 [3. 0. 1.]
+
+    Reference:
+        Lewandowski et al., Directions of curvature as an explanation for loss of plasticity, 2023.
+    """
+
+    strength: Number
+    reference: jax.Array
+    layers: tuple[int, ...] = static(default=())
+
+    def __post_init__(self) -> None:
+        check(self, "strength", "[0, inf)")
+
+    def __call__(self, w: jax.Array) -> Cost:
+        """Return the cost of `w`, a scalar."""
+        x = wide(w)
+        return as_wide(self.strength, x) * jnp.sum(jnp.square(x - self._of_same_rank(w)))
+
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """Return the proximal step: each weight towards the weight of the reference that has its rank."""
+        refuse_steps(self, step)
+        x, aims = wide(w), self._of_same_rank(w)
+        share = 2 * as_wide(step, x) * as_wide(self.strength, x)
+        return (x + share / (1 + share) * (aims - x)).astype(w.dtype)
+
+    def needs_order(self) -> bool:
+        """Return True: complex weights have no ranks."""
+        return True
+
+    def _of_same_rank(self, w: jax.Array) -> jax.Array:
+        # The reference's weights in the order of `w`: a constant, as the ranks do not change around a point.
+        refuse_complex(self, w)
+        if jnp.shape(self.reference) != w.shape:
+            raise ValueError(
+                f"Wasserstein: the weights have shape {w.shape}; expected the shape of the reference, "
+                f"{jnp.shape(self.reference)}"
+            )
+        axes = tuple(a for a in range(w.ndim) if a not in self.layers)
+        return _matched(jax.lax.stop_gradient(w), jnp.asarray(self.reference), axes)
+
+
+@partitioned()
+def _matched(w: jax.Array, reference: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    if w.size == 0:
+        return wide(w)
+    rows, aims = (to_rows(wide(array), axes) for array in (w, reference))
+    ranks = jnp.argsort(jnp.argsort(rows, axis=1), axis=1)
+    return from_rows(jnp.take_along_axis(jnp.sort(aims, axis=1), ranks, axis=1), w.shape, axes)

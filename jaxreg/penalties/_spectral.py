@@ -46,15 +46,18 @@ class Spectral(Penalty):
         4.5 [2.  2.  0.5]
 
     Reference:
-        Yoshida and Miyato, Spectral norm regularization for improving the generalizability of deep learning, 2017.
+        Yoshida and Miyato, Spectral norm regularization for improving the generalizability of deep learning, 2017;
+        Lewandowski et al., Learning continually by spectral regularization, 2024, for the target of 1.
     """
 
     strength: Number
     axis: Axis = static(default=None)
+    target: Number = 0.0
     matrix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self, "strength", "[0, inf)")
+        check(self, "target", "[0, inf)")
 
     @partitioned(number=True)
     def __call__(self, w: jax.Array) -> Cost:
@@ -63,7 +66,8 @@ class Spectral(Penalty):
         if not x.size:
             return as_wide(self.strength, x) * jnp.zeros((), real_dtype(x))
         rows = to_rows(x, group_axes(w.ndim, self.axis))
-        return as_wide(self.strength, x) / 2 * jnp.square(_largest_singular_value(rows))
+        away = _largest_singular_value(rows) - as_wide(self.target, x)
+        return as_wide(self.strength, x) / 2 * jnp.square(away)
 
     @partitioned()
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
@@ -80,8 +84,11 @@ class Spectral(Penalty):
         matrix = to_rows(x, axes)
         left, values, right = jnp.linalg.svd(matrix, full_matrices=False)
         pull = as_wide(step, x) * limit_of_groups(self.strength, matrix, (0, 1))
-        held = jnp.cumsum(values) / (pull + jnp.arange(1, values.size + 1, dtype=values.dtype))
-        excess = jnp.maximum(values - jnp.max(held), 0)[None]
+        target = limit_of_groups(self.target, matrix, (0, 1))
+        held = (jnp.cumsum(values) + pull * target) / (pull + jnp.arange(1, values.size + 1, dtype=values.dtype))
+        excess = jnp.maximum(values - jnp.max(held), 0)
+        # The largest moves by its share of the way to the target, whichever side it is on.
+        excess = jnp.where(values[0] < target, jnp.zeros_like(excess).at[0].set(values[0] - held[0]), excess)[None]
         return (x - from_rows(jnp.matmul(left * excess, right, precision="highest"), w.shape, axes)).astype(w.dtype)
 
     @partitioned(number=True)
@@ -93,7 +100,8 @@ class Spectral(Penalty):
         strength = as_wide(self.strength, x)
         none = strength <= 0
         least = -jnp.square(total) / (2 * jnp.where(none, 1, strength))
-        return jnp.where(none, jnp.where(total > 0, -jnp.inf, 0), least)
+        least = jnp.where(none, jnp.where(total > 0, -jnp.inf, 0), least)
+        return jnp.where(as_wide(self.target, x) == 0, least, -jnp.inf)  # no bound where it is not convex
 
 
 @hyperparameters

@@ -2,7 +2,7 @@
 
 from jaxreg.rules._evaluate import apply_updates, feasible, penalty, projected, violation
 from jaxreg.rules._explain import explain
-from jaxreg.rules._factories import initial_boxes, initial_spheres, to_reference
+from jaxreg.rules._factories import initial_boxes, initial_distributions, initial_spheres, to_reference
 from jaxreg.rules._frameworks import BIASES, EMBEDDINGS, KERNELS, RECURRENT_KERNELS
 from jaxreg.rules._matching import optional
 
@@ -15,6 +15,7 @@ __all__ = [
     "explain",
     "feasible",
     "initial_boxes",
+    "initial_distributions",
     "initial_spheres",
     "optional",
     "penalty",

@@ -11,7 +11,7 @@ from jaxreg._precision import wide
 from jaxreg._protocols import Rules, Tree
 from jaxreg.constraints._bounds import Box
 from jaxreg.constraints._spheres import FrobeniusSphere
-from jaxreg.penalties._reference import ToReference
+from jaxreg.penalties._reference import ToReference, Wasserstein
 from jaxreg.rules._frameworks import KERNELS
 from jaxreg.rules._matching import Leaf, assign
 
@@ -42,6 +42,33 @@ def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
     """
     claimed = [(leaf, rule) for leaf, rule in assign(reference, rules) if rule is not None]
     return {leaf.path: ToReference(rule, leaf.array) for leaf, rule in claimed}
+
+
+def initial_distributions(params: Tree, strength: Number, pattern: str = KERNELS) -> dict[str, Wasserstein]:
+    """Return rules that keep the distribution of each layer's weights near the one that it has.
+
+    Args:
+        params: Tree of weight arrays, such as the initial ones.
+        strength: Strength of each penalty, at least 0; a float, an array or an Optax schedule.
+        pattern: Pattern of the leaves.
+
+    Returns:
+        {path: `Wasserstein`} with one rule per leaf, which holds the array of `params` itself. Each layer of a stack
+        has a distribution of its own.
+
+    Raises:
+        ValueError: If the pattern matches nothing, or the strength is negative, infinite or NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> start = {"hidden": {"kernel": jnp.array([[1.0], [2.0]]), "bias": jnp.zeros(1)}}
+        >>> rules = jr.initial_distributions(start, strength=0.5)
+        >>> now = {"hidden": {"kernel": jnp.array([[4.0], [1.0]]), "bias": jnp.ones(1)}}
+        >>> print(jr.penalty(start, rules), jr.penalty(now, rules))
+        0.0 2.0
+    """
+    matched = [leaf for leaf, rule in assign(params, {pattern: lambda w: w}) if rule is not None]
+    return {leaf.path: Wasserstein(strength, leaf.array, leaf.layers) for leaf in matched}
 
 
 def initial_spheres(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, FrobeniusSphere]:

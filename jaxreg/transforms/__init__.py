@@ -9,6 +9,7 @@ from jaxreg.transforms._penalize import penalize
 from jaxreg.transforms._project import project
 from jaxreg.transforms._proximal import proximal, proximal_adam
 from jaxreg.transforms._regularize import regularize
+from jaxreg.transforms._shrink_and_perturb import shrink_and_perturb
 
 __all__ = [
     "FixedBound",
@@ -30,5 +31,6 @@ __all__ = [
     "proximal",
     "proximal_adam",
     "regularize",
+    "shrink_and_perturb",
     "steepest",
 ]

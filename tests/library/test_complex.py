@@ -69,6 +69,11 @@ COSTS = {
     jr.L1L2(0.5, 0.25): 0.5 * SIZES.sum() + 0.25 * (SIZES**2).sum(),
     jr.Lp(0.5, 1.5): 0.5 * (SIZES**1.5).sum(),
     jr.MCP(1.0, 3.0): np.where(SIZES < 3, SIZES - SIZES**2 / 6, 1.5).sum(),
+    jr.Huber(0.5, 1.0): 0.5 * np.where(SIZES < 1, SIZES**2 / 2, SIZES - 0.5).sum(),
+    jr.SCAD(0.1, 3.0): np.select(
+        [SIZES <= 0.1, SIZES < 0.3], [0.1 * SIZES, (0.6 * SIZES - SIZES**2 - 0.01) / 4], 0.02
+    ).sum(),
+    jr.LogSum(0.5, 2.0): 0.5 * np.log1p(SIZES / 2).sum(),
     jr.GroupLasso(0.5): 0.5 * 2 * np.linalg.norm(W, axis=0).sum(),
     jr.Linf(0.5): 0.5 * SIZES.max(0).sum(),
     jr.Spectral(0.5): 0.25 * np.linalg.norm(W, 2) ** 2,
@@ -95,7 +100,7 @@ ORDERED = [
 
 
 def test_every_rule_is_known_for_complex_weights():
-    seen = {type(rule) for rule in [*NEAREST, *COSTS, *PROX, *ORDERED]} | {jr.TreeNorm}
+    seen = {type(rule) for rule in [*NEAREST, *COSTS, *PROX, *ORDERED]} | {jr.TreeNorm, jr.Wasserstein}
     rules = {getattr(package, name) for package in (constraints, penalties) for name in package.__all__}
     assert rules - {jr.tree_norm} <= seen
 
@@ -172,6 +177,11 @@ def test_rules_that_need_an_order_refuse(rule):
         assert repr(rule) in str(error.value)
     with pytest.raises(TypeError, match="expected real weights"):
         rule(params["kernel"])
+
+
+def test_complex_weights_have_no_ranks():
+    with pytest.raises(TypeError, match="expected real ones"):
+        jr.Wasserstein(1.0, jnp.ones((4, 3)))(jnp.asarray(W))
 
 
 def test_a_chain_of_all_links_by_hand():

@@ -57,6 +57,10 @@ PENALTIES = {
     "L1L2": (jr.L1L2(0.1, 0.1), EACH),
     "Lp": (jr.Lp(0.1, 1.5), EACH),
     "MCP": (jr.MCP(0.1), EACH),
+    "Huber": (jr.Huber(0.1), EACH),
+    "SCAD": (jr.SCAD(0.1), EACH),
+    "LogSum": (jr.LogSum(0.1), EACH),
+    "Wasserstein": (jr.Wasserstein(0.1, np.ones(SHAPE, np.float32)), WHOLE),
     "GroupLasso": (jr.GroupLasso(0.1), COLUMN),
     "Linf": (jr.Linf(0.1), COLUMN),
     "Nuclear": (jr.Nuclear(0.1), WHOLE),
@@ -79,7 +83,7 @@ def maps():
     for name, (rule, axes) in PENALTIES.items():
         if hasattr(rule, "prox"):
             found[f"{name}, prox"] = lambda w, rule=rule: rule.prox(w, STEP), axes
-            if name not in ("Nuclear", "Spectral"):
+            if name not in ("Nuclear", "Spectral", "Wasserstein"):
                 found[f"{name}, prox by weight"] = lambda w, rule=rule: rule.prox(w, STEPS), axes
         found[f"{name}, gradient"] = jax.grad(rule), axes
     return found
@@ -161,7 +165,7 @@ def test_derivatives_by_every_hyperparameter_are_those_of_finite_differences(nam
         calls = {"call": lambda rule: rule(w)}
         if hasattr(rule, "prox"):
             calls["prox"] = lambda rule: rule.prox(w, STEP)
-            if name not in ("Nuclear", "Spectral"):
+            if name not in ("Nuclear", "Spectral", "Wasserstein"):
                 calls["prox by weight"] = lambda rule: rule.prox(w, STEPS.astype(np.float64))
         if hasattr(rule, "lmo"):
             calls["lmo"] = lambda rule: rule.lmo(w)

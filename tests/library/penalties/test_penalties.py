@@ -74,6 +74,12 @@ def levelling_off(a: np.ndarray, s: float, gamma: float) -> np.ndarray:
     return np.where(a <= gamma * s, s * a - a**2 / (2 * gamma), gamma * s**2 / 2)
 
 
+def smoothly_clipped(a: np.ndarray, s: float, gamma: float) -> np.ndarray:
+    # The integral from 0 on of the slope s, then (γ s - a) / (γ - 1), then 0.
+    end = np.clip(a, s, gamma * s)
+    return s * np.minimum(a, s) + (gamma * s * (end - s) - (end**2 - s**2) / 2) / (gamma - 1)
+
+
 def largest_singular_value(w: np.ndarray) -> float:
     return np.linalg.norm(columns(w), 2) if w.size else 0.0
 
@@ -115,6 +121,13 @@ CASES = {
         lambda w, s: s * np.linalg.svd(columns(w), compute_uv=False).sum() if w.size else 0.0,
         into_spectral_ball,  # the conjugate is the indicator of σ₁ ≤ s
     ),
+    "Huber": Case(
+        lambda s: jr.Huber(s, 0.8),
+        lambda w, s: s * np.where(np.abs(w) <= 0.8, w**2 / 2, 0.8 * (np.abs(w) - 0.4)).sum(),
+        lambda x, s: np.clip(x / (1 + 1 / s), -0.8 * s, 0.8 * s),  # the conjugate is Σy² / 2s within the box
+    ),
+    "SCAD": Case(jr.SCAD, lambda w, s: smoothly_clipped(np.abs(w), s, 3.7).sum()),
+    "LogSum": Case(lambda s: jr.LogSum(s, 0.5), lambda w, s: s * np.log1p(np.abs(w) / 0.5).sum()),
     "MCP": Case(jr.MCP, lambda w, s: levelling_off(np.abs(w), s, 3.0).sum()),
     "Spectral": Case(jr.Spectral, lambda w, s: s / 2 * largest_singular_value(w) ** 2, towards_nuclear),
     "Orthogonal": Case(jr.Orthogonal, lambda w, s: s * off_orthonormal(w), largest=1e8),
@@ -481,3 +494,66 @@ def test_prox_lowers_its_objective_for_any_weights(name, w, s, t):
     assert np.isfinite(near).all()
     assert np.linalg.norm(near) <= np.linalg.norm(w.astype(np.float64)) * (1 + 1e-5) + 1e-30
     assert after <= before * (1 + 1e-4) + 1e-30
+
+
+@pytest.mark.parametrize("target", [1.0, 2.5, 9.0])
+def test_the_largest_singular_value_is_drawn_to_the_target(target):
+    w, built = draw((5, 3)), jr.Spectral(0.6, target=target)
+    with jax.enable_x64(True):
+        found, slope = jax.jit(jax.value_and_grad(built))(jnp.asarray(w))
+        near = np.asarray(jax.jit(lambda w: built.prox(w, 2.0))(jnp.asarray(w)))
+    u, sigma, v = np.linalg.svd(w, full_matrices=False)
+    np.testing.assert_allclose(found, 0.3 * (sigma[0] - target) ** 2)
+    np.testing.assert_allclose(slope, 0.6 * (sigma[0] - target) * np.outer(u[:, 0], v[0]), atol=1e-12)
+
+    def objective(values):
+        return 0.3 * (values.max() - target) ** 2 + np.sum((values - sigma) ** 2) / 4
+
+    starts = [sigma, np.minimum(sigma, sigma[1]), sigma + np.eye(3)[0]]
+    best = min(scipy.optimize.minimize(objective, s, method="Nelder-Mead", tol=1e-12).fun for s in starts)
+    np.testing.assert_allclose(objective(np.linalg.svd(near, compute_uv=False)), best, rtol=1e-6)
+    np.testing.assert_allclose(np.abs(u.T @ near @ v.T - np.diag(np.diag(u.T @ near @ v.T))), 0, atol=1e-12)
+
+
+def test_the_distribution_of_weights_is_drawn_to_the_references():
+    w, reference = draw((4, 3)), 2 * draw((4, 3), 1)
+    built = jr.Wasserstein(0.3, jnp.asarray(reference, jnp.float32))
+    x = jnp.asarray(w, jnp.float32)
+    apart = np.sort(w.ravel()) - np.sort(reference.ravel())
+    np.testing.assert_allclose(built(x), 0.3 * np.sum(apart**2), rtol=1e-5)
+    # Each order of the reference is a distance too, and the least of all is the cost.
+    orders = [np.random.default_rng(i).permutation(12) for i in range(200)]
+    assert all(0.3 * np.sum((w.ravel() - reference.ravel()[order]) ** 2) >= built(x) - 1e-5 for order in orders)
+    slope = np.asarray(jax.grad(built)(x)).ravel()[np.argsort(w.ravel())]
+    np.testing.assert_allclose(slope, 0.6 * apart, rtol=1e-4, atol=1e-6)
+    near = built.prox(x, 2.0)
+    np.testing.assert_allclose(np.sort(near.ravel()), np.sort(w.ravel()) - apart * 1.2 / 2.2, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(np.argsort(near.ravel()), np.argsort(w.ravel()))
+    np.testing.assert_array_equal(built.prox(x[::-1], 2.0), near[::-1])
+
+
+def test_each_layer_of_a_stack_has_a_distribution_of_its_own():
+    start = {"layers": {"kernel": jnp.asarray(draw((3, 4, 2)), jnp.bfloat16), "bias": jnp.zeros((3, 2), jnp.bfloat16)}}
+    rules = jr.initial_distributions(start, 0.5)
+    moved = {"layers": {"kernel": start["layers"]["kernel"][:, ::-1], "bias": start["layers"]["bias"]}}
+    swapped = {"layers": {"kernel": start["layers"]["kernel"][::-1], "bias": start["layers"]["bias"]}}
+    assert jr.penalty(start, rules) == 0
+    assert jr.penalty(moved, rules) == 0
+    assert jr.penalty(swapped, rules) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: jr.Huber(0.1, 0.0), ValueError, "delta is 0"),
+        (lambda: jr.SCAD(0.1, 2.0), ValueError, "gamma is 2; expected a number above 2"),
+        (lambda: jr.LogSum(0.1, -1.0), ValueError, "epsilon is -1"),
+        (lambda: jr.Spectral(0.1, target=-1.0), ValueError, "target is -1"),
+        (lambda: jr.Wasserstein(-0.1, jnp.ones(3)), ValueError, "strength is -0.1"),
+        (lambda: jr.Wasserstein(0.1, jnp.ones(3))(jnp.ones(2)), ValueError, r"\(2,\); expected the shape"),
+        (lambda: jr.Wasserstein(0.1, jnp.ones(3)).prox(jnp.ones(3), jnp.ones(3)), ValueError, "expected one number"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
