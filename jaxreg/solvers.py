@@ -1,4 +1,4 @@
-"""Minimisers of a loss with penalties or constraints, solved to a tolerance instead of trained for a while."""
+"""Minimisation of a loss with penalties or constraints, up to a tolerance."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -31,21 +31,21 @@ Loss = Callable[[Any], jax.Array]
 Group = tuple[Rule, list[int], list[Leaf]]
 
 STEPS_PER_CHECK = 10
-"""Steps between two looks at the gap: under `jax.vmap` each look costs every lane a step."""
+"""Steps between two evaluations of the gap. Under `jax.vmap` each evaluation costs every run about one step."""
 GROWTH = 1.02
-"""Growth of an accepted step size. A refusal halves it, so that one step in 36 is spent on trying longer ones."""
+"""Growth of the step size after an accepted step. A rejected step halves it, which happens about once in 36 steps."""
 
 
 class Solution(NamedTuple):
     """Result of `jaxreg.solve`.
 
     Args:
-        params: Tree like the start: the weights found.
-        value: The loss plus the penalties, a scalar.
-        gap: Bound of how far the value is above the minimum; infinite where there is none.
-        residual: Norm of the proximal gradient step over its size, 0 at a minimum.
-        steps: Number of steps made, those refused by the line search included.
-        converged: Whether the gap, or the residual where there is no gap, is within the tolerance.
+        params: Minimiser, a tree like the start.
+        value: Loss plus penalties at the minimiser, a scalar.
+        gap: Upper bound on the difference between `value` and the minimum; infinite if there is no bound.
+        residual: Norm of the proximal gradient step divided by the step size; 0 at a minimum.
+        steps: Number of steps, including those that the line search rejected.
+        converged: Whether the gap is within the tolerance, or the residual if the gap is infinite.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -63,7 +63,7 @@ class Solution(NamedTuple):
 
 
 class _State(NamedTuple):
-    # Accepted weights and the slope of the loss there, the extrapolated point, momentum and size of the next step.
+    # Accepted weights with the gradient of the loss, and the extrapolated point, momentum and size of the next step.
     weights: list[jax.Array]
     slopes: list[jax.Array]
     ahead: list[jax.Array]
@@ -81,36 +81,38 @@ def solve(
     max_steps: int = 10_000,
     floor: Number = 0.0,
 ) -> Solution:
-    """Minimise loss + penalties, within the constraints, by accelerated proximal gradient steps.
+    """Minimise loss + penalties subject to the constraints, by accelerated proximal gradient steps.
 
-    FISTA with a backtracking line search, and a restart wherever momentum points uphill. It stops when the duality gap
-    is at most `tolerance`. Where a rule has no gap, as one that is not convex, the residual takes its place. Works
-    under `jax.jit` and `jax.vmap`: map it over strengths, folds or starts to solve thousands of problems in one
-    program.
+    The method is FISTA with a backtracking line search and a restart whenever the momentum points uphill. It stops when
+    the duality gap is at most `tolerance`. If a rule has no gap, for example because it is not convex, it stops at the
+    residual instead. It works under `jax.jit` and `jax.vmap`. Use `vmap` over strengths, folds or starts to solve
+    thousands of problems together.
 
-    The solution has derivatives with respect to strengths, limits and everything else that `loss` and `rules` depend
-    on, by the implicit function theorem. They are right where the minimum is unique, and take a dense matrix with a row
-    for each weight. Value, gap and counts have none.
+    The solution can be differentiated with respect to strengths, limits and all other inputs of `loss` and `rules`, by
+    the implicit function theorem. The derivatives are right if the minimum is unique. They need a dense matrix with one
+    row per weight. `value`, `gap` and `steps` have no derivatives.
 
-    The gap is a bound if the loss is convex and nowhere below `floor`. A leaf without a rule adds the norm of its
-    gradient times one plus its own norm, as nothing says how far off its best value is. In float32 a gap below about
-    1e-5 of the value is lost in rounding: set `jax.config.update("jax_enable_x64", True)`, or a larger tolerance.
+    The gap is a valid bound if the loss is convex and at least `floor` everywhere. For a leaf without a rule the
+    distance to the minimum is unknown. Such a leaf adds the norm of its gradient times (1 + the norm of the leaf). In
+    float32, a gap below about 1e-5 of the value is lost in rounding. For smaller gaps, set
+    `jax.config.update("jax_enable_x64", True)`.
 
     Args:
-        loss: Function of a tree like `params` that returns one number; differentiable, and convex for a global minimum.
-        rules: Which penalty with a proximal step, or which constraint, for which leaves; see `jaxreg.explain`.
+        loss: Differentiable function from a tree like `params` to one number. It must be convex for a global minimum.
+        rules: Penalties with a proximal step, or constraints, by path pattern, or one for all kernels; see
+            `jaxreg.explain`.
         params: Tree of weight arrays to start at.
-        tolerance: Largest gap or residual to stop at, at least 0; a float or an array.
-        max_steps: Most steps; the count is checked at every tenth.
-        floor: Number that the loss is nowhere below. One near its minimum without rules, such as the residual of least
-            squares, makes the gap smaller and the stop sooner.
+        tolerance: Gap or residual to stop at, at least 0: a float or an array.
+        max_steps: Maximum number of steps. It is checked at every tenth step.
+        floor: Lower bound of the loss. A bound near the minimum of the loss without rules, such as the residual of
+            least squares, gives a smaller gap and so an earlier stop.
 
     Returns:
-        A `Solution`. If `converged` is False, it is the last point.
+        A `Solution`. If `converged` is False, it holds the last point.
 
     Raises:
-        ValueError: If a number is out of its range, a pattern matches nothing, two claim one leaf, or a strength is a
-            schedule.
+        ValueError: If a number is out of range, a pattern matches no leaf, two patterns match one leaf, or a strength
+            is a schedule.
         TypeError: If the loss does not return one real number, or a rule is a penalty without a proximal step.
 
     Example:
@@ -141,7 +143,7 @@ def solve(
     def iterate(_: Any, start: list[jax.Array]) -> tuple[list[jax.Array], Any]:
         return problem.run(first._replace(weights=start), tolerance, max_steps)
 
-    size = jax.lax.stop_gradient(first.size)  # where a step of any size stays, that of every size does
+    size = jax.lax.stop_gradient(first.size)  # a fixed point for one step size is one for all
     weights, (value, gap, residual, steps) = jax.lax.custom_root(
         lambda w: _minus(w, problem.step(w, problem.slopes(w), size)), start, iterate, _solve_linear, has_aux=True
     )
@@ -173,7 +175,7 @@ class _Problem:
         return ends
 
     def start(self, weights: list[jax.Array]) -> _State:
-        # The curvature along the slope bounds the step that can be right; the line search finds the rest.
+        # The curvature along the gradient gives an upper bound of the step size. The line search reduces it.
         slopes = self.slopes(weights)
         length = _norm(slopes)
         reach = 0.01 * jnp.maximum(_norm(weights), 1)
@@ -188,8 +190,8 @@ class _Problem:
         end = self.step(state.ahead, slopes, state.size)
         after = self.slopes(end)
         moved, bent = _minus(end, state.ahead), _minus(after, slopes)
-        # Half of ⟨bent, moved⟩ is what the loss of a parabola lies above its tangent. Differences of the loss itself
-        # would be lost in rounding long before those of its slope.
+        # For a parabola, half of ⟨bent, moved⟩ is the difference between the loss and its tangent. Differences of the
+        # loss itself would be lost in rounding much earlier than differences of its gradient.
         length = _norm(moved)
         noise = 4 * eps(length.dtype) * (_norm(slopes) + _norm(after)) * length
         accepted = _inner(bent, moved) <= jnp.square(length) / state.size + noise
@@ -208,7 +210,7 @@ class _Problem:
         def going(carry: tuple[_State, Any]) -> jax.Array:
             state, (_, gap, residual) = carry
             error = jnp.where(jnp.isfinite(gap), gap, residual)
-            return (error > tolerance) & (state.steps < max_steps)  # one that is not a number ends it
+            return (error > tolerance) & (state.steps < max_steps)  # NaN ends the loop
 
         def several(carry: tuple[_State, Any]) -> tuple[_State, Any]:
             state = jax.lax.fori_loop(0, STEPS_PER_CHECK, self.advance, carry[0])
@@ -232,10 +234,10 @@ class _Problem:
     def gap(
         self, weights: list[jax.Array], slopes: list[jax.Array], value: jax.Array, costs: dict[int, jax.Array]
     ) -> jax.Array:
-        """Return value - min over u of the loss's tangent and the penalties, for penalties that a minimum can have.
+        """Return value - min over u of the tangent of the loss plus the penalties.
 
-        The loss lies above its tangent, so the minimum is no smaller than that of the tangent. The penalties there are
-        no larger than the value here less the floor of the loss.
+        The loss lies above its tangent, so the minimum is at least that of the tangent. The search can be limited to
+        penalties of at most value - floor, because a minimum has no larger ones.
         """
         room = value - self.floor
         budget = jnp.where(room >= 0, room, jnp.inf)
@@ -281,14 +283,14 @@ def _checked_groups(params: Tree, rules: Rules) -> list[Group]:
     groups = grouped(params, rules)
     for rule, _, leaves in groups:
         arrays = [leaf.array for leaf in leaves]
-        at_rule(rule, None)  # refuses schedules
+        at_rule(rule, None)  # raises for schedules
         if not (isinstance(innermost(rule), Proximable) or _is_constraint(rule, arrays)):
-            prox_leaf(rule, leaves[0], arrays[0], 1.0, None)  # says so
+            prox_leaf(rule, leaves[0], arrays[0], 1.0, None)  # raises
     return groups
 
 
 def _is_constraint(rule: Rule, arrays: list[jax.Array]) -> bool:
-    # A bare function is known by what it returns: a penalty gives a number.
+    # A bare function is recognised by its result: a penalty returns one number.
     inside = innermost(rule)
     if isinstance(inside, Penalty | Constraint):
         return isinstance(inside, Constraint)

@@ -1,4 +1,4 @@
-"""Rules: which parameters get which penalty or constraint, and what that gives."""
+"""Rules that map parameters to penalties or constraints, and functions that apply them to a tree."""
 
 from jaxreg.rules._evaluate import apply_updates, feasible, penalty, projected, violation
 from jaxreg.rules._explain import explain

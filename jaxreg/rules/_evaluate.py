@@ -1,4 +1,4 @@
-"""Rules on a whole parameter tree: its penalty, its projection, and how far it is from the constraints."""
+"""Rules on a whole parameter tree: its penalty, its projection and its distance from the constraints."""
 
 from collections.abc import Callable, Mapping
 from functools import reduce
@@ -29,7 +29,7 @@ from jaxreg.rules._matching import Leaf, matches
 
 
 def penalty(params: Tree, rules: PenaltyRules, step: jax.Array | int | None = None) -> jax.Array:
-    """The sum of the penalties of `params`, a scalar in float32 (float64 where a leaf is).
+    """Return the sum of the penalties of `params`, a scalar in float32 (float64 if a leaf is float64).
 
     Args:
         params: Tree of weight arrays.
@@ -51,23 +51,23 @@ def penalty(params: Tree, rules: PenaltyRules, step: jax.Array | int | None = No
 
 
 def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
-    """Return the penalty of one leaf, a scalar; refuses a rule that gives anything else."""
+    """Return the penalty of one leaf, a scalar. Raise if the rule returns anything else."""
     array = jnp.asarray(leaf.array)
     value = jnp.asarray(at_rule(rule, step)(array))
     if value.shape != ():
         raise TypeError(
-            f"the rule {rule!r} for {leaf.path} gives an array of shape {value.shape}; expected a penalty, "
-            "which gives one number (constraints go to jaxreg.project)"
+            f"the rule {rule!r} for {leaf.path} gives an array of shape {value.shape}; expected a penalty, which "
+            "returns one number (constraints go to jaxreg.project)"
         )
-    return value.astype(real_dtype(wide(array)))  # a strength may be wider than the weights
+    return value.astype(real_dtype(wide(array)))  # the strength may have a wider dtype than the weights
 
 
 def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
     """Return (rule, places among the leaves, leaves) for each leaf, or once for all leaves of a `joint` rule.
 
-    `jaxreg.TreeNorm` is joint: it makes a list of arrays of a list of arrays. Leaves are grouped by pattern, not by
-    object identity, because `jax.jit` does not preserve identity; a bare object is one group for all kernels, recurrent
-    ones included.
+    `jaxreg.TreeNorm` is joint: it maps a list of arrays to a list of arrays. Leaves are grouped by pattern, not by
+    object identity, because `jax.jit` does not preserve identity. A rule without a pattern is one group for all
+    kernels, including recurrent ones.
     """
     found: dict[Any, tuple[Rule, list[int], list[Leaf]]] = {}
     for place, (leaf, pattern, rule) in enumerate(matches(params, rules)):
@@ -75,13 +75,13 @@ def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf
             key = (pattern if isinstance(rules, Mapping) else "") if facts(rule).joint else place
             _, places, leaves = found.setdefault(key, (rule, [], []))
             places.append(place)
-            # NumPy's float64 in the precision that JAX will compute in.
+            # NumPy's float64 is cast to the precision that JAX computes in.
             leaves.append(leaf._replace(array=jnp.asarray(leaf.array)))
     return list(found.values())
 
 
 def penalized(params: Tree, rules: PenaltyRules, name: str) -> list[tuple[Leaf, str, Rule]]:
-    """Return (leaf, pattern, penalty) for each leaf that has one. `name` is that of the function in the error."""
+    """Return (leaf, pattern, penalty) for each leaf that has a penalty. `name` is the function named in the error."""
     found = [
         (leaf, pattern, rule)
         for leaf, pattern, rule in matches(params, rules)
@@ -94,7 +94,7 @@ def penalized(params: Tree, rules: PenaltyRules, name: str) -> list[tuple[Leaf, 
 
 
 def constrained(params: Tree, rules: ConstraintRules, name: str) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return what `grouped` does. `name` is that of the function in the error."""
+    """Return the result of `grouped`. Raise if a rule is a penalty. `name` is the function named in the error."""
     groups = grouped(params, rules)
     for rule, _, leaves in groups:
         place = f"jaxreg.{name}: the rule for {leaves[0].path}"
@@ -103,15 +103,15 @@ def constrained(params: Tree, rules: ConstraintRules, name: str) -> list[tuple[R
 
 
 def penalty_gradient(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
-    """Return the direction in which the penalty of one leaf grows fastest, in its shape and dtype.
+    """Return the gradient of the penalty of one leaf, in its shape and dtype.
 
-    For complex weights it is the conjugate of JAX's gradient, as optimisers of Optax need it.
+    For complex weights it is the conjugate of JAX's gradient, which Optax optimisers need.
     """
     return jnp.conj(jax.grad(lambda w: cost(rule, leaf._replace(array=w), step))(leaf.array))
 
 
 def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Array | int | None) -> jax.Array:
-    """Return the proximal step of `size` from `array`, an array like the leaf; refuses a rule that has none."""
+    """Return the proximal step of `size` from `array`, an array like the leaf. Raise if the rule has none."""
     if not isinstance(innermost(rule), Proximable):
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} has no proximal step; expected a penalty with a method prox(w, step) "
@@ -123,7 +123,7 @@ def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Arr
 def minimize_leaves(
     rule: Rule, leaves: list[Leaf], directions: list[jax.Array], step: jax.Array | int | None
 ) -> list[jax.Array]:
-    """Return the points of the set farthest against `directions`, for the leaves of one match."""
+    """Return the points z of the set that minimise ⟨direction, z⟩, for the leaves of one match."""
     if not isinstance(innermost(rule), LinearMinimizable):
         raise TypeError(
             f"the rule {rule!r} for {leaves[0].path} has no lmo; expected a constraint on a bounded set, such as "
@@ -137,32 +137,32 @@ def minimize_leaves(
 def project_leaves(
     rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None
 ) -> list[jax.Array]:
-    """`arrays`, in the places of the leaves of one claim, projected."""
+    """Project `arrays`, which stand in for the leaves of one match."""
     constraint = at_rule(rule, step)
     try:
         values = constraint(arrays) if facts(rule).joint else [constraint(arrays[0])]
     except (TypeError, ValueError) as error:
         if type(error) not in (TypeError, ValueError):
-            raise  # JAX's own, which cannot be made of a sentence
+            raise  # a subclass of JAX's own, which takes other arguments than a message
         raise type(error)(f"the rule {rule!r} for {leaves[0].path}: {error}") from error
     return [like_leaf(rule, *triple) for triple in zip(leaves, arrays, values, strict=True)]
 
 
 def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array:
-    """Return what a rule made of `array` in the dtype of `array`; refuses another shape."""
+    """Cast the result of a rule to the dtype of `array`. Raise if it has a different shape."""
     if jnp.shape(value) != array.shape:
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} gives shape {jnp.shape(value)} for weights of shape {array.shape}; "
-            "expected one that keeps the shape, with numbers for its hyperparameters, or arrays that broadcast against "
-            "the weights (penalties go to jaxreg.penalize)"
+            "expected a rule that keeps the shape, with numbers or arrays that broadcast to the weights as "
+            "hyperparameters (penalties go to jaxreg.penalize)"
         )
     return jnp.asarray(value).astype(array.dtype)
 
 
 def distance(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None) -> jax.Array:
-    """Return the distance of each group from its set, with `arrays` in the places of the leaves of one claim.
+    """Return the distance of each group from its set, with `arrays` in place of the leaves of one match.
 
-    One distance of all arrays where the rule works on them together.
+    A joint rule has a single distance for all arrays.
     """
     if not facts(rule).joint:
         return distances(at_rule(rule, step), arrays[0])
@@ -171,7 +171,7 @@ def distance(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.
 
 
 def projected(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> Tree:
-    """`params` with every rule's constraint applied: a feasible start, or averaged weights as they should be read.
+    """Return `params` projected onto the constraints, such as a feasible start or projected averaged weights.
 
     Args:
         params: Tree of weight arrays.
@@ -179,11 +179,11 @@ def projected(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Returns:
-        A tree like `params`; what is in its set comes back bit for bit.
+        A tree like `params`. Weights already in their set are returned bit for bit.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.
-        TypeError: If a rule does not keep the shape.
+        TypeError: If a rule changes the shape of an array.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -205,13 +205,13 @@ def _project(params: Tree, rules: ConstraintRules, step: jax.Array | int | None,
 
 
 def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> Tree:
-    """`params` plus `updates`, projected in one step: exactly the projected point, without a second rounding.
+    """Return the projection of `params` + `updates`, exactly and without a second rounding.
 
-    Use it instead of `optax.apply_updates` when the chain has no `jaxreg.project`.
+    Use it instead of `optax.apply_updates` if the chain has no `jaxreg.project`.
 
     Args:
         params: Tree of weight arrays.
-        updates: Tree of the same structure, what the optimiser adds.
+        updates: Tree of the same structure, with the updates of the optimiser.
         rules: Constraints by path pattern, or one for all kernels; see `jaxreg.explain`.
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
@@ -226,10 +226,10 @@ def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax
 
 
 def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> jax.Array:
-    """How far `params` are from their constraints: the largest Euclidean distance of a group from its set, a scalar.
+    """Return the largest Euclidean distance of a group of `params` from the set of its constraint, a scalar.
 
-    0 means that every constraint holds (equalities to rounding). The groups are those of the constraint's `axis`;
-    where it has none, as for `NonNeg`, every weight is one.
+    It is 0 if every constraint holds, equalities up to rounding. Groups are defined by the `axis` of the constraint.
+    For a constraint without `axis`, such as `NonNeg`, every weight is a group.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -251,7 +251,7 @@ def _largest_distance(params: Tree, rules: ConstraintRules, step: jax.Array | in
 def feasible(
     params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None, tolerance: float = 0.0
 ) -> jax.Array:
-    """Whether every constraint holds on `params`, to `tolerance` (an absolute distance): a boolean scalar.
+    """Return whether `params` satisfy every constraint up to `tolerance`, an absolute distance.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -262,7 +262,7 @@ def feasible(
 
 
 def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:
-    """Return the rule with its schedules read at `step`; refuses a scheduled rule where there is no step."""
+    """Return the rule with its schedules evaluated at `step`. Raise if there are schedules and no step."""
     if step is not None:
         return at_step(rule, step)
     if scheduled(rule):
@@ -273,8 +273,8 @@ def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:
 def distances(constraint: Callable[[jax.Array], jax.Array], w: jax.Array) -> jax.Array:
     """Return the Euclidean distance of each group of `w`, or of each weight, from the set of `constraint`.
 
-    For an intersection it is at least the largest distance from one of its sets, which may have no point in common, or
-    none that its projection has come to yet.
+    For an intersection it is at least the largest distance from one of its sets. The sets may have no common point, or
+    the projection may not have converged.
     """
     moved = wide(w) - wide(facts(constraint).whole_way()(w))
     if facts(constraint).matrix:

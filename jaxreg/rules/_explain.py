@@ -1,4 +1,4 @@
-"""What rules will do to a parameter tree, as a table: a dry run that computes nothing."""
+"""Tables of the rules that apply to a parameter tree, without any computation."""
 
 import dataclasses
 import math
@@ -16,19 +16,19 @@ HEADINGS = ("path", "shape", "dtype", "kind", "rule", "axes", "norms", "inferred
 
 
 class Row(NamedTuple):
-    """One leaf of a parameter tree, and what its rule does.
+    """Row of the table of `jaxreg.explain`: one leaf of a parameter tree and its rule.
 
     Attributes:
-        path: The leaf's path, as patterns match it.
-        shape: The leaf's shape.
-        dtype: The name of the leaf's dtype; of its type, if it is no array.
-        kind: What the leaf is to its layer.
-        rule: The object for it, its `axis` filled in; None where no pattern claims the leaf.
-        axes: The axes that are summed over in one norm; None where the rule looks at each weight for itself.
-        norms: Number of norms (of sums, of matrices); None if there is no rule.
-        source: Evidence that the axes were inferred from: "name" (of the leaf or its layer on the path), "class" (of
-            the node), "box" (names of axes), "bias" (its shape) or "default"; None where the rule does not ask.
-        doubt: Why the tree does not tell for certain; empty where it does.
+        path: Path of the leaf, which patterns are matched against.
+        shape: Shape of the leaf.
+        dtype: Name of the dtype of the leaf, or of its type if it is not an array.
+        kind: Role of the leaf in its layer: kernel, recurrent kernel, bias, embedding or other.
+        rule: Rule for the leaf, with its `axis` filled in; None if no pattern matches the leaf.
+        axes: Axes of one group, such as those that one norm sums over; None if every weight is its own group.
+        norms: Number of groups (norms, sums or matrices); None if there is no rule.
+        source: Evidence for the axes: "name" (of the leaf, or of its layer in the path), "class" (of the node), "box"
+            (names of axes), "bias" (shape of the bias) or "default". None if the rule does not need inferred axes.
+        doubt: Reason why the inference is ambiguous; empty if it is not.
     """
 
     path: str
@@ -42,7 +42,7 @@ class Row(NamedTuple):
     doubt: str
 
     def cells(self) -> tuple[str, ...]:
-        """Return the row as it is printed."""
+        """Return the cells of the printed row."""
         rule = "-" if self.rule is None else _shown(self.rule)
         numbers = ("-" if value is None else str(value) for value in (self.axes, self.norms))
         evidence = "-" if self.source is None else f"{self.source}, ambiguous" if self.doubt else self.source
@@ -50,13 +50,13 @@ class Row(NamedTuple):
 
     @property
     def passed_over(self) -> bool:
-        """Whether no rule claims the leaf though it has two or more axes and is no bias, as weights of layers are."""
+        """Return whether no rule matches the leaf although it has two or more axes and is not a bias."""
         return self.rule is None and len(self.shape) > 1 and self.kind is not Kind.BIASES
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """The rows of `jaxreg.explain`, one per leaf: iterate over them, or print the table and the remarks under it."""
+    """Table of `jaxreg.explain` with one row per leaf. It can be printed, with remarks, and iterated over."""
 
     rows: tuple[Row, ...]
 
@@ -75,11 +75,11 @@ class Table:
     __repr__ = __str__
 
     def remarks(self) -> list[str]:
-        """Return a line for leaves that the tree leaves ambiguous, and one for those that no rule claims."""
+        """Return one line for ambiguous leaves and one for weights that no rule matches, if there are any."""
         doubtful = [f"{row.path} ({row.doubt})" for row in self.rows if row.doubt]
         passed_over = [row.path for row in self.rows if row.passed_over]
-        lines = [("Ambiguous, pass axis or a path: ", "; ", doubtful)]
-        lines += [("Of two or more axes, and claimed by no rule: ", ", ", passed_over)]
+        lines = [("Ambiguous; pass axis, or use a path as pattern: ", "; ", doubtful)]
+        lines += [("Two or more axes, but no rule: ", ", ", passed_over)]
         return [start + _some(items, between) for start, between, items in lines if items]
 
     def _repr_markdown_(self) -> str:
@@ -89,24 +89,24 @@ class Table:
 
 
 def explain(params: Tree, rules: Rules, strict: bool = False) -> Table:
-    """Tabulate the rule of each leaf, its axes, and the evidence for them; leaves without a rule are included.
+    """Return a table of all leaves with their rules, the axes of a group and the evidence for these axes.
 
-    It looks at paths, classes, names of axes, shapes and dtypes only, so that the tree may come from `jax.eval_shape`.
+    Leaves without a rule are included. Only paths, classes, names of axes, shapes and dtypes are read, so the tree may
+    come from `jax.eval_shape`.
 
     Args:
         params: Tree of weight arrays, or of `jax.ShapeDtypeStruct`.
-        rules: Which penalty or constraint for which leaves: a mapping from path pattern to object, or one object
-            for all kernels, recurrent ones included.
-        strict: Whether to refuse a tree that leaves a rule's axes ambiguous, or leaves of two or more axes that no
-            rule claims.
+        rules: Penalties or constraints: a mapping from path pattern to rule, or one rule for all kernels, including
+            recurrent ones.
+        strict: Whether to raise if the axes of a rule are ambiguous, or if a leaf with two or more axes has no rule.
 
     Returns:
-        The table; it prints itself, and iterates over its rows.
+        The table. Print it, or iterate over its rows.
 
     Raises:
-        ValueError: If a pattern matches nothing, two equally exact ones claim one leaf, a leaf is not of
-            floating-point numbers, an axis is not one of the leaf's, or `strict` refuses the tree.
-        TypeError: If the rules are not a mapping of callables, or one.
+        ValueError: If a pattern matches no leaf, or two equally exact patterns match one leaf. Also if a leaf with a
+            rule does not hold floating-point numbers, an axis is out of range, or `strict` finds a problem.
+        TypeError: If the rules are neither a callable nor a mapping of callables.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -120,7 +120,7 @@ def explain(params: Tree, rules: Rules, strict: bool = False) -> Table:
     given = rules if isinstance(rules, Mapping) else dict.fromkeys([match.pattern for match in found], rules)
     table = Table(tuple(_row(match, given.get(match.pattern)) for match in found))
     if strict and (remarks := table.remarks()):
-        raise ValueError(f"{' '.join(remarks)}; expected neither with strict=True")
+        raise ValueError(f"{' '.join(remarks)}; expected no such leaves with strict=True")
     return table
 
 
@@ -136,7 +136,7 @@ def _row(match: Match, given: Rule | None) -> Row:
     asks = _leaves_axes_open(given)
     doubts = [inferred.doubt] if isinstance(pattern, Kind) and inferred.doubt else []
     if asks and (others := _other_groups(leaf, rule)):
-        doubts.append(f"over {' or '.join(map(str, others))} as well")
+        doubts.append(f"axes may also be {' or '.join(map(str, others))}")
     source = inferred.source if asks or doubts else None
     return Row(leaf.path, shape, dtype, leaf.kind, rule, axes, norms, source, " and ".join(doubts))
 
@@ -149,7 +149,7 @@ def _leaves_axes_open(rule: Rule) -> bool:
 
 
 def _other_groups(leaf: Leaf, rule: Rule) -> list[tuple[int, ...]]:
-    # The axes of other readings that would give this rule other groups.
+    # Axes of other readings that would give this rule different groups.
     shape = tuple(leaf.array.shape)
     found: dict[tuple[int, ...], None] = {}
     by_layer = isinstance(rule, EachLayer) or of_matrices(rule)
@@ -167,7 +167,7 @@ def _some(items: list[str], between: str) -> str:
 
 
 def _shown(rule: Rule) -> str:
-    # Axes have a column of their own.
+    # Axes have their own column.
     if dataclasses.is_dataclass(rule):
         return written(rule, without=["axis"])
     return getattr(rule, "__name__", type(rule).__name__)

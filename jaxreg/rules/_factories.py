@@ -1,4 +1,4 @@
-"""Rules made from parameters: an anchor at their values, spheres at their norms, boxes at their largest magnitudes."""
+"""Rules made from parameters: penalties around their values, spheres at their norms, boxes at their magnitudes."""
 
 from collections.abc import Callable
 
@@ -17,16 +17,16 @@ from jaxreg.rules._matching import Leaf, assign
 
 
 def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
-    """Make rules that measure penalties from the weights of another tree instead of 0, as L2-SP and L2-init do.
+    """Return rules that penalise the difference from the weights of another tree, as in L2-SP and L2-init.
 
     Args:
-        reference: Tree like the parameters: the pre-trained weights (L2-SP) or the initial ones (L2-init).
+        reference: Tree like the parameters, with the pre-trained weights (L2-SP) or the initial weights (L2-init).
         rules: Penalties by path pattern, or one for all kernels; see `jaxreg.explain`.
 
     Returns:
-        A rule for each leaf that `rules` name, {its path: the penalty of its distance from the reference}, for
-        `jaxreg.penalty`, `penalize`, `decay` and `proximal`. It holds the arrays of `reference` themselves, which must
-        not be donated; large ones are for an argument of the jitted step, as a closure would make them constants.
+        A dict from path to `ToReference`, for each leaf that `rules` match. Use it in `jaxreg.penalty`, `penalize`,
+        `decay` and `proximal`. The rules hold the arrays of `reference` themselves, so do not donate these. Pass rules
+        with large arrays as an argument of the jitted function, because a closure would turn the arrays into constants.
 
     Raises:
         ValueError: If a pattern matches no leaf or two patterns match one leaf.
@@ -45,19 +45,19 @@ def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
 
 
 def initial_distributions(params: Tree, strength: Number, pattern: str = KERNELS) -> dict[str, Wasserstein]:
-    """Return rules that keep the distribution of each layer's weights near the one that it has.
+    """Return rules that keep the distribution of each layer's weights near its current distribution.
 
     Args:
         params: Tree of weight arrays, such as the initial ones.
-        strength: Strength of each penalty, at least 0; a float, an array or an Optax schedule.
+        strength: Strength of each penalty, at least 0: a float, an array or an Optax schedule.
         pattern: Pattern of the leaves.
 
     Returns:
-        {path: `Wasserstein`} with one rule per leaf, which holds the array of `params` itself. Each layer of a stack
-        has a distribution of its own.
+        A dict from path to `Wasserstein`, one rule per leaf. The rules hold the arrays of `params` themselves. Each
+        layer of a stack has its own distribution.
 
     Raises:
-        ValueError: If the pattern matches nothing, or the strength is negative, infinite or NaN.
+        ValueError: If the pattern matches no leaf, or the strength is negative, infinite or NaN.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -72,18 +72,18 @@ def initial_distributions(params: Tree, strength: Number, pattern: str = KERNELS
 
 
 def initial_spheres(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, FrobeniusSphere]:
-    """Return rules that hold each layer at a share of the norm that it has: {path of its leaf: `FrobeniusSphere`}.
+    """Return rules that keep each layer at a share of its current norm: {path of a leaf: `FrobeniusSphere`}.
 
     Args:
         params: Tree of weight arrays, such as the initial ones; traced or not.
         pattern: Pattern of the leaves.
-        share: Share of the norm, above 0; a float or an array.
+        share: Share of the norm, above 0: a float or an array.
 
     Returns:
         One rule per leaf. A stack of layers has one radius per layer.
 
     Raises:
-        ValueError: If the pattern matches nothing, or a known norm is 0.
+        ValueError: If the pattern matches no leaf, or a norm is 0 and not traced.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -96,18 +96,18 @@ def initial_spheres(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -
 
 
 def initial_boxes(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, Box]:
-    """Return rules that hold each layer's weights within a share of the largest magnitude that one of them has.
+    """Return rules that bound the weights of each layer by a share of their largest magnitude: {path: `Box`}.
 
     Args:
         params: Tree of weight arrays, such as the initial ones; traced or not.
         pattern: Pattern of the leaves.
-        share: Share of the largest magnitude, at least 0; a float or an array.
+        share: Share of the largest magnitude, at least 0: a float or an array.
 
     Returns:
         A dict from path to `Box`, one rule per leaf. A stack of layers has one bound per layer.
 
     Raises:
-        ValueError: If the pattern matches nothing.
+        ValueError: If the pattern matches no leaf.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -117,7 +117,7 @@ def initial_boxes(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> 
 
     Reference:
         Elsayed et al., Weight clipping for deep continual and reinforcement learning, 2024: bounds in proportion to
-        those that weights are drawn within.
+        those of the initial distribution.
     """
     largest = _of_each_layer(params, pattern, lambda w, axes: jnp.max(jnp.abs(w), axes, keepdims=True, initial=0))
     bounds = [(leaf, share * (most if leaf.layers else jnp.squeeze(most))) for leaf, most in largest]
@@ -127,7 +127,7 @@ def initial_boxes(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> 
 def _of_each_layer(
     params: Tree, pattern: str, measure: Callable[[jax.Array, tuple[int, ...]], jax.Array]
 ) -> list[tuple[Leaf, jax.Array]]:
-    # A number per layer of each leaf, the axes of the layer kept with length 1.
+    # One number per layer of each leaf. The axes of the layer are kept with length 1.
     matched = [leaf for leaf, rule in assign(params, {pattern: lambda w: w}) if rule is not None]
     return [(leaf, measure(leaf.array, _axes_of_layer(leaf))) for leaf in matched]
 

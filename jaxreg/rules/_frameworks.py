@@ -1,9 +1,14 @@
-"""What a leaf is to its layer, and which of its axes are the incoming weights of one unit: told from the tree alone.
+"""Infer the role of a leaf (kernel, bias, …) and its fan-in axes from the parameter tree.
 
-The names are those of Flax Linen, Flax NNX, Equinox, Haiku, Keras and PyTorch; named arrays are those of haliax and
-penzai. Evidence counts in this order: names of the layer on the path and the class of the node; names of axes that a
-box carries; the shape of the bias beside the leaf; the layout that the leaf's own name usually has. What they leave
-open is reported with the reading that was taken.
+Known names are those of Flax Linen, Flax NNX, Equinox, Haiku, Keras and PyTorch, and named arrays of haliax and penzai.
+Evidence is used in this order:
+
+1. the name of the layer in the path, and the class of the node
+2. names of axes in a box around the array
+3. the shape of the bias next to the leaf
+4. the layout that is usual for the name of the leaf
+
+If several readings remain, the first is used and the others are reported.
 """
 
 import enum
@@ -25,7 +30,7 @@ from jaxreg.rules._layouts import (
 
 
 class Kind(enum.StrEnum):
-    """What a leaf is to its layer; usable as a pattern."""
+    """Role of a leaf in its layer. It can be used as a pattern in rules."""
 
     KERNELS = "<kernels>"
     RECURRENT_KERNELS = "<recurrent kernels>"
@@ -38,16 +43,16 @@ class Kind(enum.StrEnum):
 
 
 KERNELS: Kind = Kind.KERNELS
-"""The weights between a layer's inputs and its units: of dense layers, convolutions, attention and recurrent layers."""
+"""Weights from the inputs to the units of a layer, in dense layers, convolutions, attention and recurrent layers."""
 
 RECURRENT_KERNELS: Kind = Kind.RECURRENT_KERNELS
-"""The weights between a recurrent layer's state and its units."""
+"""Weights from the state to the units of a recurrent layer."""
 
 BIASES: Kind = Kind.BIASES
-"""The offsets of units; not that of a normalisation layer."""
+"""Offsets of units, without those of normalisation layers."""
 
 EMBEDDINGS: Kind = Kind.EMBEDDINGS
-"""The tables of embeddings, of which one row is one unit."""
+"""Embedding tables, in which each row is a unit."""
 
 _KERNEL = re.compile(
     r"kernel|w|w_i|weight|weight_ih(_l\d+\w*)?|(in|[qkv])_proj_weight|depthwise_kernel|pointwise_kernel"
@@ -72,15 +77,15 @@ _LAYERS_OF = re.compile(r"(equinox|flax\.nnx|haliax|penzai)\.nn\b.*")  # the mod
 
 
 class Place(NamedTuple):
-    """Where a leaf lies: the names on its path, and what is around it.
+    """Place of a leaf in its tree: the names in its path, and the leaves around it.
 
     Attributes:
-        names: Steps of the path from the root to the leaf, without those that lead into a wrapper of the array.
+        names: Keys of the path from the root to the leaf, without keys inside a wrapper of the array.
         shape: Shape of the leaf.
-        beside: {name: shape} of the leaves under the same parent, this one included.
-        layers: {name: {name: shape}} of the leaves under the nodes beside the parent, itself included.
-        owner: The parent itself; None if no path leads to it.
-        axis_names: Names of the leaf's axes, None for an axis without; empty if the tree has no names.
+        beside: {name: shape} of the leaves with the same parent, including this one.
+        layers: {name: {name: shape}} of the leaves of the parent and its siblings.
+        owner: Parent node; None if it cannot be reached by the path.
+        axis_names: Names of the axes of the leaf, None for an unnamed axis; empty if the tree has no names.
     """
 
     names: tuple[str, ...]
@@ -92,31 +97,31 @@ class Place(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return the last step of the path."""
+        """Return the last key of the path."""
         return self.names[-1] if self.names else ""
 
     @property
     def layer(self) -> str:
-        """Return the step before the last."""
+        """Return the second-last key of the path."""
         return self.names[-2] if len(self.names) > 1 else ""
 
     @property
     def owner_class(self) -> str:
-        """Return the framework's class that the parent is of, itself or by inheritance; empty for any other."""
+        """Return the name of the framework class that the parent is or inherits from; empty if there is none."""
         bases = type(self.owner).__mro__
         return next((base.__name__ for base in bases if _LAYERS_OF.fullmatch(base.__module__)), "")
 
 
 class Inference(NamedTuple):
-    """What was inferred of a leaf.
+    """Result of the inference for a leaf.
 
     Attributes:
-        kind: What the leaf is to its layer.
-        axes: Axes of the incoming weights of one unit.
+        kind: Role of the leaf in its layer.
+        axes: Fan-in axes, which hold the incoming weights of one unit.
         layers: Axes that count the layers of a stack.
-        source: The evidence: "name", "class", "box", "bias" or "default".
-        others: Readings that fit as well.
-        doubt: Why the kind itself is uncertain; empty if it is not.
+        source: Evidence: "name", "class", "box", "bias" or "default".
+        others: Other readings that also fit.
+        doubt: Reason why the kind is uncertain; empty if it is not.
     """
 
     kind: Kind
@@ -128,13 +133,13 @@ class Inference(NamedTuple):
 
 
 def is_weight(name: Any) -> bool:
-    """Return whether a step of a path is the name of a weight, a bias or a table."""
+    """Return whether a key of a path is the name of a weight, a bias or an embedding table."""
     known = (_KERNEL, _RECURRENT, _BIAS, _EMBEDDING, _NAMED_WEIGHTS)
     return isinstance(name, str) and any(pattern.fullmatch(name) for pattern in known)
 
 
 def infer(place: Place) -> Inference:
-    """Return what the leaf is to its layer, the axes of one unit's weights, and the evidence."""
+    """Infer the role of a leaf and its fan-in axes, with the evidence."""
     kind = _kind_of(place)
     ndim = len(place.shape)
     everything = tuple(range(ndim))
@@ -163,8 +168,8 @@ def _kind_of(place: Place) -> Kind:
 
 
 def _in_norm(place: Place) -> bool:
-    # A normalisation layer has a scale, or (in Equinox and PyTorch) a weight of the shape of its bias, or only its name
-    # or its class to tell.
+    # A normalisation layer is recognised by a scale, by a weight with the shape of its bias (Equinox, PyTorch), or by
+    # the name or class of the layer.
     weight = place.beside.get("weight", (0, 0))
     if "scale" in place.beside or len(weight) < 2 or weight == place.beside.get("bias"):
         return True
@@ -179,9 +184,9 @@ def _weights_beside(place: Place) -> list[str]:
 
 
 def _in_recurrent_layer(place: Place) -> bool:
-    # Flax's cells hold a Dense a gate (ii … ho, ir … hn, i and h), a convolution for all gates (ih, hh) or a Dense
-    # (dense_i, dense_h); Haiku's convolutional cells have input_to_hidden and hidden_to_hidden, and its
-    # VanillaRNN linear for the inputs and linear_1 for the state.
+    # Flax's cells have a Dense per gate (ii … ho, ir … hn, i and h), or a convolution (ih, hh) or a Dense (dense_i,
+    # dense_h) for all gates. Haiku's convolutional cells have input_to_hidden and hidden_to_hidden. Its VanillaRNN has
+    # linear for the inputs and linear_1 for the state.
     layer, layers = place.layer, place.layers
     if layer == "dense_h":
         return "dense_i" in layers
@@ -194,7 +199,7 @@ def _in_recurrent_layer(place: Place) -> bool:
 
 
 def _by_named_axes(place: Place) -> Reading | None:
-    # haliax's layers say In and Out (and Spatial, Embed), penzai's in_axis_names, out_axis_names and vocabulary_axis.
+    # haliax's layers have In and Out (and Spatial, Embed), penzai's in_axis_names, out_axis_names, vocabulary_axis.
     inputs = _names_of(place.owner, "In", "Spatial", "Embed", "in_axis_names")
     units = _names_of(place.owner, "Out", "Vocab", "out_axis_names", "vocabulary_axis")
     if not place.axis_names or not inputs | units:
@@ -214,7 +219,7 @@ def _names_of(owner: Any, *attributes: str) -> set[Any]:
 
 
 def _of_weight(place: Place) -> tuple[Axes, Axes, str, tuple[Reading, ...]]:
-    # The readings that the evidence leaves, taken in its order: the first kind of it that leaves one is the source.
+    # Readings that fit the evidence, in its order. The source is the first kind of evidence that a reading fits.
     shape, bias, stacked_on = place.shape, _bias_beside(place), _stacked_on(place)
     layouts = _by_class(place)
     source = "default" if layouts is None else "class" if place.owner_class else "name"
@@ -229,9 +234,7 @@ def _of_weight(place: Place) -> tuple[Axes, Axes, str, tuple[Reading, ...]]:
     found = known(stacked_on=stacked_on) or known()
     if bias is not None and (source == "default" or _differ(shape, found)):
         fitting = known(bias, stacked_on=stacked_on)
-        if (
-            not fitting and source == "default"
-        ):  # of no layout that this name has elsewhere: the bias has the units' axes
+        if not fitting and source == "default":  # an unusual layout for this name: the bias has the axes of the units
             fitting = readings(shape, any_contraction(len(shape)), bias)
         if fitting:
             return *fitting[0], "bias", tuple(fitting[1:])
@@ -246,7 +249,7 @@ def _differ(shape: Shape, found: list[Reading]) -> bool:
 
 
 def _by_class(place: Place) -> list[str] | None:
-    # The layouts of the layer that the node's class or the path names; None for any other.
+    # Layouts of the layer named by the class of the node or by the path; None for an unknown layer.
     first = _UNITS_FIRST.fullmatch(place.name) is not None
     dense = ["oi" if first else "io"]
     layer = _plain(place.owner_class or place.layer)
@@ -275,7 +278,7 @@ def _of_convolution(place: Place, told: re.Match[str], first: bool) -> list[str]
     window = getattr(place.owner, "kernel_size", None)
     space = len(window) if isinstance(window, tuple) else told["space"]
     if told["how"] == "depthwise" and place.name == "kernel":
-        after = ["oo"]  # of Keras; in Haiku and Flax it is a grouped convolution
+        after = ["oo"]  # in Keras; in Haiku and Flax it is a grouped convolution
     elif told["late"]:  # of Keras and Haiku
         after = ["oi"]
     elif told["early"] and not first:  # of Flax
@@ -299,7 +302,7 @@ def _of_attention(place: Place) -> list[str] | None:
 
 
 def _by_name(place: Place) -> list[str]:
-    # The layouts that a leaf of this name has somewhere, the likeliest first.
+    # Layouts that a leaf of this name has in some layer, the likeliest first.
     ndim = len(place.shape)
     if _UNITS_FIRST.fullmatch(place.name):
         if ndim == 2:
@@ -312,13 +315,13 @@ def _by_name(place: Place) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    # A class and the names that frameworks make of it, alike: Conv2DTranspose, conv2d_transpose_1, conv2_d_transpose.
+    # One spelling for a class and its layer names: Conv2DTranspose, conv2d_transpose_1, conv2_d_transpose.
     lifted = re.sub(r"^(Scan|Vmap|Checkpoint|Remat)(?=[A-Z])", "", name)
     return re.sub(r"(_\d+)$", "", lifted).replace("_", "").lower()
 
 
 def _bias_beside(place: Place) -> Shape | None:
-    # The shape of the bias; a gate without one has the shape of another gate's.
+    # Shape of the bias. A gate without a bias gets the shape of the bias of another gate.
     wanted = "b" if place.name in ("w", "w_i", "w_h") else "bias"
     if wanted in place.beside:
         bias = place.beside[wanted]
@@ -331,7 +334,7 @@ def _bias_beside(place: Place) -> Shape | None:
 
 
 def _stacked_on(place: Place) -> Axes | None:
-    # The axes that count layers, where something names them.
+    # Axes that count layers, if they are named.
     named = tuple(a for a, name in enumerate(place.axis_names) if name and _STACK_OF_AXES.fullmatch(name))
     if named:
         return named
@@ -340,7 +343,7 @@ def _stacked_on(place: Place) -> Axes | None:
 
 
 def _sizes(place: Place) -> dict[str, Shape]:
-    # Those that an Equinox or NNX layer remembers, whatever stacks it.
+    # Sizes that an Equinox or NNX layer stores, stacked or not.
     owner = place.owner
     if not place.owner_class:
         return {}
@@ -363,7 +366,7 @@ def _sizes(place: Place) -> dict[str, Shape]:
 
 
 def _beside_single_layers(place: Place) -> bool:
-    # A stack adds an axis to every leaf of its layers: beside a bias or a scale of one axis there is none.
+    # A stack adds an axis to every leaf of its layers. So a neighbouring bias or scale with one axis means no stack.
     if any(map(_LIFTED.fullmatch, place.names)):
         return False
     around = [place.beside, *place.layers.values()]
@@ -388,4 +391,4 @@ def _of_bias(place: Place) -> Inference:
     if own is not None:
         return split(everything[: max(len(everything) - own, 0)], "class")
     alone = len(place.beside) == 1 and _by_class(place) is None
-    return split((), "name", "no weight lies beside it, so that it may be the offset of a norm" if alone else "")
+    return split((), "name", "no weight is next to it, so it may be the offset of a norm" if alone else "")

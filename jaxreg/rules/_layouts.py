@@ -1,9 +1,9 @@
-"""Readings of a weight's shape: which axes hold the inputs of a unit, and which count the layers of a stack.
+"""Readings of the shape of a weight: its fan-in axes, and the axes that count the layers of a stack.
 
-A layout names the axes of one layer by a letter each: `s` the window of a convolution, `i` inputs, `o` units, `p`
-positions or groups with a weight of their own. A stack adds axes that count its layers, at the same place of every
-leaf. A reading is a layout with the places of those axes. What is known of a leaf, such as the shape of its bias, rules
-readings out; those that remain agree on the axes, or the leaf is ambiguous.
+A layout is a string with one letter per axis of a layer: `s` for the window of a convolution, `i` for inputs, `o` for
+units, `p` for positions or groups that have their own weights. A stack adds axes that count its layers, at the same
+place in every leaf. A reading is a layout with the places of these axes. Known facts, such as the shape of the bias,
+exclude readings. If the remaining readings disagree on the axes, the leaf is ambiguous.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ Axes = tuple[int, ...]
 
 
 class Reading(NamedTuple):
-    """The axes that hold the incoming weights of one unit, and those that count the layers of a stack."""
+    """Fan-in axes of a weight, and the axes that count the layers of a stack."""
 
     axes: Axes
     layers: Axes = ()
@@ -31,12 +31,12 @@ def readings(
     stacked_on: Axes | None = None,
     in_front: bool = False,
 ) -> list[Reading]:
-    """Return the readings of a weight of `shape` that fit what is known, the likeliest first.
+    """Return the readings of a weight of `shape` that fit the known facts, the likeliest first.
 
     Args:
         shape: Shape of the weight.
-        layouts: Layouts of one layer that its name or class allows, the likeliest first.
-        bias: Shape of the bias beside it; None if there is none.
+        layouts: Layouts of one layer that are possible for its name or class, the likeliest first.
+        bias: Shape of the bias next to it; None if there is none.
         sizes: Known sizes of the axes of inputs (`i`) and of units (`o`).
         stacked_on: Axes that count layers, if known.
         in_front: Whether those axes are the first ones.
@@ -44,7 +44,7 @@ def readings(
     return list(_readings(shape, tuple(layouts), bias, tuple((sizes or {}).items()), stacked_on, in_front))
 
 
-@lru_cache(maxsize=4096)  # a network has few shapes, and rules look at its tree at each call outside of jit
+@lru_cache(maxsize=4096)  # a network has few shapes, and outside jit the tree is read at each call
 def _readings(
     shape: Shape,
     layouts: tuple[str, ...],
@@ -58,7 +58,7 @@ def _readings(
         extra = len(shape) - len(layout)
         if extra < 0 or (stacked_on is not None and len(stacked_on) != extra):
             continue
-        # `nn.scan` and `vmap` put the axis first or second; each level of a nested stack adds one.
+        # `nn.scan` and `vmap` put the axis first or second. Each level of a nested stack adds one.
         places = combinations(range(extra if in_front else extra + 1), extra) if stacked_on is None else [stacked_on]
         for stack in places:
             kept = [a for a in range(len(shape)) if a not in stack]
@@ -84,12 +84,12 @@ def _fits(bias: Shape, shape: Shape, letters: Mapping[int, str], stack: Axes) ->
 
 
 def same_groups(shape: Shape, one: Axes, other: Axes) -> bool:
-    """Return whether two sets of axes make the same groups: axes of length 1 change none."""
+    """Return whether two sets of axes give the same groups. Axes of length 1 make no difference."""
     return {a for a in one if shape[a] != 1} == {a for a in other if shape[a] != 1}
 
 
 def windows(around: str, most: int, letter: str = "s", before: bool = True) -> list[str]:
-    """Return the layouts of convolutions over one to `most` axes of space, the most first."""
+    """Return the layouts of convolutions with one to `most` spatial axes, the most first."""
     return [letter * n + around if before else around + letter * n for n in range(most, 0, -1)]
 
 
@@ -104,6 +104,6 @@ def general_contraction(ndim: int) -> list[str]:
 
 
 def any_contraction(ndim: int) -> list[str]:
-    """Return the layouts of an einsum: every axis is summed over or kept; units that come last first."""
+    """Return the layouts of an einsum, whose axes are summed over or kept. Layouts with the units last come first."""
     mixed = {"".join(letters) for letters in product("io", repeat=ndim)} - {"i" * ndim, "o" * ndim}
     return sorted(mixed, key=lambda layout: (layout.count("o"), layout.rstrip("o").count("o")))

@@ -1,10 +1,15 @@
-"""Which leaves of a parameter tree a rule is for, and which axes of a leaf are the incoming weights of one unit.
+"""Match rules to the leaves of a parameter tree, and fill in the fan-in axes of each leaf.
 
-Rules are a mapping from path pattern to object, or a bare object for all kernels, recurrent ones included. A pattern
-is the path of a leaf as it is listed (`hidden/kernel`), a regular expression that must match a whole path, or one of
-the kinds `KERNELS`, `RECURRENT_KERNELS`, `BIASES` and `EMBEDDINGS`, which know how Flax Linen, Flax NNX, Equinox,
-Haiku, Keras and PyTorch name their weights. The more exact pattern wins: a path before a regular expression before a
-kind. The offset of a normalisation layer counts as no bias, and no kind claims its scale.
+Rules are a mapping from path pattern to rule, or one rule for all kernels, including recurrent ones. A pattern is one
+of:
+
+- the path of a leaf (`hidden/kernel`)
+- a regular expression that must match a whole path
+- one of the kinds `KERNELS`, `RECURRENT_KERNELS`, `BIASES` and `EMBEDDINGS`, which know the names of weights in Flax
+  Linen, Flax NNX, Equinox, Haiku, Keras and PyTorch
+
+The most exact pattern wins: a path before a regular expression, and a regular expression before a kind. Kinds do not
+match the scale and the offset of normalisation layers.
 """
 
 import re
@@ -33,7 +38,7 @@ _WRAPPERS = (jax.tree_util.GetAttrKey("value"), jax.tree_util.GetAttrKey("raw_va
 
 
 class Leaf(NamedTuple):
-    """A leaf of a parameter tree: its path, the array, and what was inferred of it."""
+    """A leaf of a parameter tree: its path, its array and the inferred role and axes."""
 
     path: str
     array: Any
@@ -41,17 +46,17 @@ class Leaf(NamedTuple):
 
     @property
     def kind(self) -> Kind:
-        """What the leaf is to its layer."""
+        """Role of the leaf in its layer."""
         return self.inferred.kind
 
     @property
     def axes(self) -> tuple[int, ...]:
-        """The axes of one unit's incoming weights."""
+        """Fan-in axes, which hold the incoming weights of one unit."""
         return self.inferred.axes
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The axes that count the layers of a stack."""
+        """Axes that count the layers of a stack."""
         return self.inferred.layers
 
 
@@ -59,7 +64,7 @@ def leaves(params: Tree) -> list[Leaf]:
     """Return the leaves of `params` in the order of `jax.tree.leaves`, with path, kind and axes.
 
     Raises:
-        ValueError: If two leaves have one path.
+        ValueError: If two leaves have the same path.
     """
     entries = _unwrapped(params, jax.tree_util.tree_leaves_with_path(params))
     entries = [_of_variable(path, leaf) for path, leaf in entries]
@@ -67,14 +72,14 @@ def leaves(params: Tree) -> list[Leaf]:
     path, count = Counter(map("/".join, steps)).most_common(1)[0] if steps else ("", 0)
     if count > 1:
         raise ValueError(
-            f"{count} parameters have the path {path!r}; expected a path each: rename a key with a / in it"
+            f"{count} parameters have the path {path!r}; expected distinct paths. Rename a key that contains a slash"
         )
     places = [_place(params, path, names, array) for names, (path, array) in zip(steps, entries, strict=True)]
     beside: dict[tuple[str, ...], dict[str, tuple[int, ...]]] = {}  # the leaves under a path
     layers: dict[tuple[str, ...], dict[str, dict[str, tuple[int, ...]]]] = {}  # the layers under a path
     for place, _ in places:
         names, around = place.names, beside.setdefault(place.names[:-1], {})
-        if len(place.shape) >= len(around.get(place.name, ())):  # of several in one wrapper, the one with most axes
+        if len(place.shape) >= len(around.get(place.name, ())):  # the leaf with the most axes in one wrapper
             around[place.name] = place.shape
         layers.setdefault(names[:-2], {}).update(dict.fromkeys(names[-2:-1], around))
     found = []
@@ -84,13 +89,13 @@ def leaves(params: Tree) -> list[Leaf]:
         if wrapper and not jnp.issubdtype(getattr(array, "dtype", bool), jnp.inexact):
             inferred = inferred._replace(kind=Kind.OTHERS)  # a mask
         elif wrapper and not place.axis_names:
-            inferred = inferred._replace(doubt=f"{wrapper} stands between it and the weight that the layer uses")
+            inferred = inferred._replace(doubt=f"{wrapper} wraps it, so the layer may use a different weight")
         found.append(Leaf("/".join(step), array, inferred))
     return found
 
 
 class OptionalPattern(str):
-    """A pattern that may match nothing: equal to the one inside, and in one order with others, as keys of a tree."""
+    """A pattern that may match no leaf. It compares like the plain pattern, as keys of a pytree must be sortable."""
 
     pattern: str
 
@@ -104,10 +109,10 @@ class OptionalPattern(str):
 
 
 def optional(pattern: str) -> str:
-    """Return a key for rules that may match no parameter, where any other key raises.
+    """Return a key for rules that may match no parameter. Other keys raise an error in this case.
 
     Args:
-        pattern: A path pattern or a kind.
+        pattern: Path pattern or kind.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -119,7 +124,7 @@ def optional(pattern: str) -> str:
 
 
 class Match(NamedTuple):
-    """A leaf with the pattern and the rule for it, both None where there is none."""
+    """A leaf with its pattern and its rule. Both are None for a leaf without a rule."""
 
     leaf: Leaf
     pattern: str | None
@@ -127,17 +132,18 @@ class Match(NamedTuple):
 
 
 def assign(params: Tree, rules: Rules) -> list[tuple[Leaf, Rule | None]]:
-    """Return each leaf of `params` with the rule for it, or None; the rule's `axis` filled in where it was left open.
+    """Return each leaf of `params` with its rule, or with None. An open `axis` of the rule is filled in.
 
     Raises:
-        ValueError: If a pattern matches no leaf, two claim one leaf, or a leaf is not of floating-point numbers.
-        TypeError: If the rules are not a mapping of callables, or one.
+        ValueError: If a pattern matches no leaf, two patterns match one leaf, or a leaf with a rule does not hold
+            floating-point numbers.
+        TypeError: If the rules are neither a callable nor a mapping of callables.
     """
     return [(match.leaf, match.rule) for match in matches(params, rules)]
 
 
 def matches(params: Tree, rules: Rules) -> list[Match]:
-    """As `assign`, with the pattern that claims each leaf."""
+    """Return each leaf with its pattern and its rule, as `assign` does."""
     found = leaves(params)
     patterns = _patterns(found, rules)
     optionals = {key.pattern for key in rules if isinstance(key, OptionalPattern)} if isinstance(rules, Mapping) else ()
@@ -153,9 +159,9 @@ def matches(params: Tree, rules: Rules) -> list[Match]:
         places = exact or [i for i, leaf in enumerate(found) if _matches(pattern, leaf)]
         if not places and pattern not in optionals and not _shows_a_part(params):
             raise ValueError(
-                f"pattern {_shown(pattern)} matches no parameter; expected a path, a regular expression for a whole "
-                f"path, or a kind such as jaxreg.KERNELS: drop it, or choose from the paths there are: {_listed(found)}"
-                f"{_without_names(params)}"
+                f"pattern {_shown(pattern)} matches no parameter; expected a path, a regular expression for a "
+                "whole path, or a kind such as jaxreg.KERNELS. Remove it, or choose from the paths there are: "
+                f"{_listed(found)}{_without_names(params)}"
             )
         for i in places:
             claimed[i].append(pattern)
@@ -164,14 +170,14 @@ def matches(params: Tree, rules: Rules) -> list[Match]:
 
 
 def rule_axes(rule: Rule, ndim: int) -> tuple[int, ...] | None:
-    """Return the axes of one group of weights that `rule` looks at together; None if it looks at each weight alone."""
+    """Return the axes of one group of weights of `rule`; None if every weight is its own group."""
     if facts(rule).matrix or facts(rule).joint:
         return tuple(range(ndim))
     return group_axes(ndim, facts(rule).axis) if has_groups(rule) else None
 
 
 def refuse_others(rules: Rules, expected: type[Penalty] | type[Constraint], name: str, instead: str) -> None:
-    """Raise if `rules` hold a constraint where jaxreg's function `name` expects penalties, or the reverse."""
+    """Raise if `rules` contain a constraint where the function `name` expects penalties, or the reverse."""
     for pattern, rule in rules.items() if isinstance(rules, Mapping) else [(None, rules)]:
         place = "the rule" if pattern is None else f"the rule for {_shown(pattern)}"
         refuse_other(rule, expected, f"jaxreg.{name}: {place}", instead)
@@ -182,15 +188,15 @@ def _patterns(found: list[Leaf], rules: Rules) -> Mapping[str, Rule]:
         return {key.pattern if isinstance(key, OptionalPattern) else key: rule for key, rule in rules.items()}
     if not callable(rules):
         raise TypeError(
-            f"rules are {rules!r}; expected a mapping from path pattern to object, or one object (in a mapping for "
-            f"optax.inject_hyperparams, which takes a callable for a schedule){_of_several(rules)}"
+            f"rules are {rules!r}; expected a mapping from path pattern to rule, or one rule (in a mapping for "
+            f"optax.inject_hyperparams, which treats a callable as a schedule){_of_several(rules)}"
         )
     kinds = {leaf.kind for leaf in found}
     return dict.fromkeys([kind for kind in (KERNELS, RECURRENT_KERNELS) if kind in kinds] or [KERNELS], rules)
 
 
 def _most_exact(leaf: Leaf, by: list[str]) -> list[str]:
-    # A path as it is listed comes before a regular expression, and that before a kind.
+    # A path takes precedence over a regular expression, and a regular expression over a kind.
     exact = [pattern for pattern in by if pattern == leaf.path and not isinstance(pattern, Kind)]
     return exact or [pattern for pattern in by if not isinstance(pattern, Kind)] or by
 
@@ -200,20 +206,20 @@ def _match(leaf: Leaf, by: list[str], patterns: Mapping[str, Rule], found: list[
         return Match(leaf, None, None)
     if len(by) > 1:
         raise ValueError(
-            f"parameter {leaf.path} is claimed by {' and '.join(map(_shown, by))}; expected one rule a parameter: "
-            f"narrow one of the patterns (the paths are: {_listed(found)})"
+            f"parameter {leaf.path} is claimed by {' and '.join(map(_shown, by))}; expected one rule per parameter. "
+            f"Narrow one of the patterns (the paths are: {_listed(found)})"
         )
     if not jnp.issubdtype(getattr(leaf.array, "dtype", bool), jnp.inexact):
         what = getattr(leaf.array, "dtype", type(leaf.array).__name__)
         raise ValueError(
-            f"parameter {leaf.path} is of type {what}; expected an array of floating-point numbers under "
-            f"{_shown(by[0])}: narrow the pattern, or make it one"
+            f"parameter {leaf.path} is of type {what}; expected an array of floating-point numbers for the pattern "
+            f"{_shown(by[0])}. Narrow the pattern, or convert the parameter"
         )
     rule = patterns[by[0]]
     if jnp.iscomplexobj(leaf.array) and facts(rule).needs_order():
         raise ValueError(
             f"parameter {leaf.path} is of type {leaf.array.dtype}, and {rule!r} needs an order of numbers; expected "
-            "real weights, or a rule for magnitudes, such as MaxNorm, L2 or L1"
+            "real weights, or a rule on magnitudes, such as MaxNorm, L2 or L1"
         )
     return Match(leaf, by[0], _on_axes(rule, leaf))
 
@@ -221,11 +227,11 @@ def _match(leaf: Leaf, by: list[str], patterns: Mapping[str, Rule], found: list[
 def _of_several(rules: Any) -> str:
     if not isinstance(rules, list | tuple):
         return ""
-    return ": several constraints at once are jaxreg.Intersection(…, …), several penalties a link of the chain each"
+    return ". For several constraints at once use jaxreg.Intersection(…, …), for several penalties one link each"
 
 
 def _shows_a_part(params: Tree) -> bool:
-    # Optax puts nodes of its own, without children, where it masks parameters or stands in for them.
+    # Optax puts its own nodes, without children, in place of masked parameters and placeholders.
     def is_optax(node: Any) -> bool:
         return type(node).__module__.startswith("optax.")
 
@@ -233,7 +239,7 @@ def _shows_a_part(params: Tree) -> bool:
 
 
 def _on_axes(rule: Rule, leaf: Leaf) -> Rule:
-    # The rule for this leaf: its axes filled in where it leaves them open, layer by layer on a stack of matrices.
+    # The rule for this leaf, with open axes filled in, applied layer by layer to a stack of matrices.
     if facts(rule).wrapped_rule() is not None:
         return facts(rule).map_rules(lambda inside: _on_axes(inside, leaf))
     if leaf.layers and of_matrices(rule):
@@ -249,15 +255,15 @@ def _on_axes(rule: Rule, leaf: Leaf) -> Rule:
 
 
 def _of_one_layer(rule: Rule, leaf: Leaf, one: tuple[int, ...]) -> Rule:
-    # The rule with the axes that it has, or gets, in the stack counted as those of one layer, `one`.
+    # The rule with its axes, given or filled in, renumbered from the stack to a single layer with the axes `one`.
     if not has_groups(rule):
         return rule
     axis = facts(rule).axis
     axes = leaf.axes if axis is None else group_axes(leaf.array.ndim, axis)
     if not set(axes) <= set(one):
         raise ValueError(
-            f"the rule {rule!r} for {leaf.path}: axis is {axis}; expected axes of one layer, out of {one}, for a set "
-            "beside one of singular values"
+            f"the rule {rule!r} for {leaf.path}: axis is {axis}; expected axes of one layer, out of {one}, because the "
+            "rule also constrains singular values"
         )
     closed = facts(rule).map_rules(
         lambda part: part if facts(part).axis is None or not has_groups(part) else _of_one_layer(part, leaf, one)
@@ -288,7 +294,7 @@ def _listed(found: list[Leaf]) -> str:
 
 
 def _without_names(params: Tree) -> str:
-    # A list of values, as Keras's `stateless_call` takes, says of none what it is.
+    # A list of values, as for Keras's `stateless_call`, has no names.
     named = not isinstance(params, list | tuple) or any(hasattr(value, "path") for value in params)
     if named or not jax.tree_util.all_leaves(params):
         return ""
@@ -296,7 +302,7 @@ def _without_names(params: Tree) -> str:
 
 
 def _unwrapped(params: Tree, entries: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    # An NNX variable, or a box of Linen's in a dictionary, is a node of its own around the array, and nothing else.
+    # An NNX variable, or a Linen box in a dictionary, is only a node around the array.
     inside = Counter(path[:-1] for path, _ in entries)
 
     def wrapped(path: tuple[Any, ...]) -> bool:
@@ -308,7 +314,7 @@ def _unwrapped(params: Tree, entries: list[tuple[Any, Any]]) -> list[tuple[Any, 
 
 
 def _of_variable(path: tuple[Any, ...], leaf: Any) -> tuple[tuple[Any, ...], Any]:
-    # A variable of Keras knows its path, which stands for its place in a list, and holds the array.
+    # A Keras variable has a path, which replaces its index in a list, and holds the array.
     if not hasattr(leaf, "__jax_array__") or not isinstance(getattr(leaf, "path", None), str):
         return path, leaf
     listed = not path or isinstance(path[-1], jax.tree_util.SequenceKey)
@@ -316,7 +322,7 @@ def _of_variable(path: tuple[Any, ...], leaf: Any) -> tuple[tuple[Any, ...], Any
 
 
 def _steps(path: tuple[Any, ...]) -> tuple[str, ...]:
-    # A key may hold several names, as Haiku's "vanilla_rnn/linear".
+    # A key may hold several names, such as Haiku's "vanilla_rnn/linear".
     return tuple(name for key in path for name in jax.tree_util.keystr((key,), simple=True).split("/"))
 
 
@@ -325,7 +331,7 @@ def _shape(array: Any) -> tuple[int, ...]:
 
 
 def _place(params: Tree, path: tuple[Any, ...], steps: tuple[str, ...], array: Any) -> tuple[Place, str]:
-    # Where a leaf lies, seen from the layer that it is a weight of, and the class of what wraps it, empty without.
+    # The place of a leaf, relative to its layer, and the class of its wrapper, empty if there is none.
     nodes = [params]
     for key in path:
         nodes.append(_child(nodes[-1], key))
@@ -335,7 +341,7 @@ def _place(params: Tree, path: tuple[Any, ...], steps: tuple[str, ...], array: A
         if is_weight(name) and _wraps(node, nodes[depth:-1], path[depth:]):
             keys, wrapper = path[:depth], node
             break
-    # PyTorch's flat names, such as "encoder.0.weight", hold several steps; the path is left as it is.
+    # PyTorch's flat names, such as "encoder.0.weight", hold several keys. The path is not changed.
     names = tuple(part for step in _steps(keys) for part in step.split("."))
     owner = nodes[len(keys) - 1] if keys else None
     labelled = [node for node in nodes[:-1] if isinstance(getattr(node, "label", None), str)]  # a parameter of penzai
@@ -346,7 +352,7 @@ def _place(params: Tree, path: tuple[Any, ...], steps: tuple[str, ...], array: A
 
 
 def _wraps(node: Any, inside: list[Any], keys: tuple[Any, ...]) -> bool:
-    # Whether the node at the name of a weight holds it under steps that say nothing: args/1, value/data_array.
+    # Whether the node with the name of a weight holds the array under keys without meaning: args/1, value/data_array.
     if not keys or node is None or isinstance(node, dict | list | tuple):
         return False
     for parent, step in zip(inside, _steps(keys), strict=True):
@@ -357,7 +363,7 @@ def _wraps(node: Any, inside: list[Any], keys: tuple[Any, ...]) -> bool:
 
 
 def _axis_names(node: Any, shape: tuple[int, ...]) -> tuple[str | None, ...]:
-    # The names that a box or a named array has for the axes of its array: of NNX, of Linen, of haliax, of penzai.
+    # Names of axes in a box or a named array of NNX, Linen, haliax or penzai.
     metadata = node.get_metadata() if _is_variable(node) else {}
     given = [metadata.get(name) for name in ("out_sharding", "sharding_names", "sharding")]
     given += [] if metadata else [getattr(node, name, None) for name in ("names", "axes", "named_axes")]
@@ -369,7 +375,7 @@ def _axis_names(node: Any, shape: tuple[int, ...]) -> tuple[str | None, ...]:
 
 
 def _node(params: Tree, path: tuple[Any, ...]) -> Any:
-    # What lies at a path; None where its keys don't lead to it.
+    # The node at a path; None if it cannot be reached by the keys.
     node = params
     for key in path:
         node = _child(node, key)
@@ -379,10 +385,10 @@ def _node(params: Tree, path: tuple[Any, ...]) -> Any:
 def _child(node: Any, key: Any) -> Any:
     try:
         return getattr(node, key.name) if hasattr(key, "name") else node[getattr(key, "idx", getattr(key, "key", None))]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # a node is indexed as it likes
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # indexing differs between nodes
         return None
 
 
 def _is_variable(node: Any) -> bool:
-    # Whether it is one of Flax NNX, which the library does without.
+    # Whether it is a variable of Flax NNX. The library does not import Flax.
     return any(base.__name__ == "Variable" and base.__module__.startswith("flax.") for base in type(node).__mro__)

@@ -1,4 +1,4 @@
-"""Rules for one matrix, on a stack of layers: an array some of whose axes count them."""
+"""Rules for one matrix, applied to a stack of layers: an array with axes that count the layers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,26 +12,26 @@ from jaxreg._protocols import Facts, Limits, facts, has_groups
 
 
 def of_matrices(rule: Any) -> bool:
-    """Return whether `rule` looks at the weights of a layer as one matrix or vector, and has no axes of its own."""
+    """Return whether `rule` treats the weights of a layer as one matrix or vector, without given axes."""
     is_matrix = facts(rule).matrix or any(map(of_matrices, facts(rule).sets()))
     return is_matrix and (facts(rule).axis is None or not has_groups(rule))
 
 
 @hyperparameters
 class EachLayer(Facts):
-    """A rule on each layer of a stack; the cost of a penalty is the sum of theirs.
+    """A rule that is applied to each layer of a stack. The cost of a penalty is the sum over the layers.
 
     Args:
-        rule: Penalty or constraint, its axes those of one layer. Hyperparameters of a matrix rule are shared by the
-            layers, or arrays of one per layer.
-        axis: Axes of one layer: those that do not count layers.
+        rule: Penalty or constraint, with the axes of a single layer. Hyperparameters of a matrix rule are shared by all
+            layers, or arrays with one value per layer.
+        axis: Axes of one layer, which are those that do not count layers.
     """
 
     rule: Any
     axis: tuple[int, ...] = static()
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Apply the rule to each layer of `w`; sum the costs of a penalty."""
+        """Apply the rule to each layer of `w`, and sum the costs of a penalty."""
         return self._on_each(lambda rule, layer: rule(layer), w)
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
@@ -39,7 +39,7 @@ class EachLayer(Facts):
         return self._on_each(lambda rule, layer: rule.prox(layer, step), w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the farthest point of the set for each layer."""
+        """Return the point z of the set that minimises ⟨direction, z⟩, for each layer."""
         return self._on_each(lambda rule, layer: rule.lmo(layer), direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
@@ -51,7 +51,7 @@ class EachLayer(Facts):
         return facts(self.rule).bounds()
 
     def sets(self) -> tuple[Any, ...]:
-        """Return the parts of an intersection, each on each layer."""
+        """Return the parts of an intersection, each applied to every layer."""
         return tuple(EachLayer(part, self.axis) for part in facts(self.rule).sets())
 
     def wrapped_rule(self) -> Any:
@@ -59,11 +59,11 @@ class EachLayer(Facts):
         return self.rule
 
     def needs_order(self) -> bool:
-        """Return whether the rule for one layer does."""
+        """Return whether the rule needs the order of real numbers."""
         return facts(self.rule).needs_order()
 
     def map_rules(self, function: Callable[[Any], Any]) -> "EachLayer":
-        """Return what `function` makes of the rule, on each layer."""
+        """Apply `function` to the rule and keep the axes."""
         return EachLayer(function(self.rule), self.axis)
 
     def _on_each(self, function: Callable[[Any, jax.Array], jax.Array], w: jax.Array) -> jax.Array:

@@ -72,5 +72,5 @@ def test_a_list_of_values_has_no_paths():
 def test_a_penalty_is_no_constraint_and_a_list_no_rule():
     with pytest.raises(TypeError, match=r"model/dense/kernel is L2.* a penalty; expected a constraint"):
         jr.feasible(VARIABLES, {jr.KERNELS: jr.L2(1.0)})
-    with pytest.raises(TypeError, match=r"several constraints at once are jaxreg.Intersection"):
+    with pytest.raises(TypeError, match=r"several constraints at once use jaxreg.Intersection"):
         jr.project({jr.KERNELS: [jr.MaxNorm(1.0), jr.NonNeg()]}).init(VARIABLES)

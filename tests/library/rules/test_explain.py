@@ -120,12 +120,12 @@ STACK = {
 def test_what_the_tree_leaves_open_is_said_under_the_table():
     table = jr.explain(STACK, jr.MaxNorm(1.0))
     (doubtful, passed_over) = str(table).splitlines()[-2:]
-    assert doubtful.startswith("Ambiguous, pass axis or a path: layers/kernel (over (1,)")
-    assert passed_over == "Of two or more axes, and claimed by no rule: pos"
+    assert doubtful.startswith("Ambiguous; pass axis, or use a path as pattern: layers/kernel (axes may also be (1,)")
+    assert passed_over == "Two or more axes, but no rule: pos"
     rows = {row.path: row for row in table}
     assert rows["layers/kernel"].cells()[-1] == "default, ambiguous"
     assert (rows["head/kernel"].source, rows["head/kernel"].doubt) == ("default", "")
-    with pytest.raises(ValueError, match=r"^Ambiguous.*claimed by no rule: pos; expected neither with strict=True"):
+    with pytest.raises(ValueError, match=r"^Ambiguous.*but no rule: pos; expected no such leaves with strict=True"):
         jr.explain(STACK, jr.MaxNorm(1.0), strict=True)
     assert table._repr_markdown_().splitlines()[-1] == passed_over
 

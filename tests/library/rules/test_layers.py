@@ -138,7 +138,7 @@ def test_the_issue_by_name():
     masked = ROWS["paramax masked onto 5"]
     assert masked["weight/args/0"].rule is None
     assert masked["weight/args/1"].axes == (1,)
-    assert "Parameterize stands between" in masked["weight/args/1"].doubt
+    assert "Parameterize wraps it" in masked["weight/args/1"].doubt
 
 
 def test_every_framework_has_its_share():

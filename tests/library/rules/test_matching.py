@@ -320,7 +320,7 @@ def test_an_nnx_module_is_differentiated_as_its_state_is():
 def test_two_leaves_with_one_path_are_refused():
     params = {"a": {"b": {"kernel": jnp.ones((2, 2))}}, "a/b": {"kernel": jnp.ones((3, 3))}}
     for use in (jr.bregman(jr.L1(0.1)).init, jr.project(LIMIT).init, lambda p: jr.to_reference(p, jr.L2(0.1))):
-        with pytest.raises(ValueError, match="2 parameters have the path 'a/b/kernel'; expected a path each: rename"):
+        with pytest.raises(ValueError, match="2 parameters have the path 'a/b/kernel'; expected distinct paths"):
             use(params)
 
 
@@ -353,7 +353,7 @@ def test_penalties_are_matched_before_anything_is_compiled():
 
 @pytest.mark.parametrize("wrap", [lambda rule: rule, lambda rule: {"b/kernel": rule}], ids=["bare", "mapping"])
 def test_several_constraints_for_one_leaf_are_told_of_intersection(wrap):
-    with pytest.raises(TypeError, match=r"MaxNorm.*NonNeg.*several constraints at once are jaxreg\.Intersection"):
+    with pytest.raises(TypeError, match=r"MaxNorm.*NonNeg.*several constraints at once use jaxreg\.Intersection"):
         jr.projected({"b": {"kernel": jnp.ones((2, 2))}}, wrap([jr.MaxNorm(1.0), jr.NonNeg()]))
 
 
