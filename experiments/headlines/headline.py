@@ -14,6 +14,7 @@ from pathlib import Path
 
 import jax
 import xarray as xr
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from jaxreg.lab.plots.theme import style
@@ -59,8 +60,8 @@ def headline(
         os.replace(temporary, asked.out / FILE)
         known = xr.load_dataset(asked.out / FILE, engine="scipy")
     try:
-        with style():
-            tell(known).savefig(asked.out / f"{name}.svg")
+        with style(), rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+            tell(known).savefig(asked.out / f"{name}.svg", metadata={"Date": None, "Creator": None})
         print(f"picture: {asked.out / name}.svg")
         if not asked.read:
             print(f"dataset: {asked.out / FILE}; {time.process_time():.0f} s of processor time in this run")

@@ -154,7 +154,7 @@ def tell(found: xr.Dataset) -> Figure:
             f"by {edge:+.2f} [{low:+.2f}, {high:+.2f}]"
         )
         ax = figure.add_subplot(2, 2, number + 1)
-        heat_map(ax, losses, "rate", "decay", chosen=(rate, decay))
+        heat_map(ax, losses, "rate", "decay", chosen=(rate, decay)).collections[0].set_rasterized(True)
         ax.set(title=meaning, xlabel="learning rate", ylabel="decay")
     return figure
 

@@ -34,7 +34,7 @@ def told(name: str) -> tuple[str, str]:
         name: Name of the study.
     """
     rows = (ROOT / "experiments" / "README.md").read_text("utf-8")
-    found = re.search(rf"^\| \[{name}\]\(.+?\) \| (.+?) \| (.+?) \| `jaxreg", rows, re.MULTILINE)
+    found = re.search(rf"^\| \[{name}\]\(.+?\).*? \| (.+?) \| (.+?) \| `jaxreg", rows, re.MULTILINE)
     assert found is not None, name
     return found[1], found[2]
 
