@@ -182,10 +182,10 @@ class LinearMinimizable(Protocol):
 
 @runtime_checkable
 class DualBounded(Protocol):
-    """A convex penalty with the minimum of itself plus a linear function: what `jaxreg.solve` takes its gap from."""
+    """A convex penalty that can minimise itself plus a linear function, from which `jaxreg.solve` computes its gap."""
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return min over u of ⟨slope, u⟩ + penalty(u), among u whose penalty is at most `budget`; or a lower bound."""
+        """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`, or a lower bound of it."""
 
 
 Rule = Callable[[jax.Array], Any]

@@ -45,7 +45,7 @@ class Solution(NamedTuple):
         gap: Upper bound on the difference between `value` and the minimum; infinite if there is no bound.
         residual: Norm of the proximal gradient step divided by the step size; 0 at a minimum.
         steps: Number of steps, including those that the line search rejected.
-        converged: Whether the gap is within the tolerance, or the residual if the gap is infinite.
+        converged: True if the gap is within the tolerance, or the residual if the gap is infinite.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr

@@ -35,7 +35,7 @@ class SpectralNorm(Constraint):
     Args:
         limit: Positive number: a float, an array or an Optax schedule.
         axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
-        fast: Whether to use matrix products instead of an SVD, for GPUs and TPUs. For weights of norm up to a few
+        fast: If True, use matrix products instead of an SVD, for GPUs and TPUs. For weights of norm up to a few
             limits, the result is within 3e-4 · `limit` of the nearest point. For much larger weights it is in the set,
             but not the nearest point.
 
@@ -106,7 +106,7 @@ class Orthonormal(Constraint):
 
     Args:
         axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
-        fast: Whether to use matrix products instead of an SVD, for GPUs and TPUs. The error is at most 1e-5 if the
+        fast: If True, use matrix products instead of an SVD, for GPUs and TPUs. The error is at most 1e-5 if the
             singular values are within a factor of 1,000 of each other. Smaller ones grow, to at most 1.
 
     Example:

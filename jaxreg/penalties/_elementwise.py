@@ -21,12 +21,12 @@ def _soft_threshold(x: jax.Array, threshold: jax.Array) -> jax.Array:
 
 
 def of_norm(dual: jax.Array, strength: Number, budget: Number) -> jax.Array:
-    """Return min over u of ⟨slope, u⟩ + strength · norm(u) where that cost is at most `budget`.
+    """Return the minimum of ⟨slope, u⟩ + strength · norm(u) over u with strength · norm(u) ≤ `budget`.
 
     Args:
-        dual: The dual norm of the slope, the largest inner product with a point of norm 1.
-        strength: Of the norm.
-        budget: Largest cost of u.
+        dual: Dual norm of the slope: its largest inner product with a point of norm 1.
+        strength: Strength of the norm.
+        budget: Upper limit of strength · norm(u).
     """
     none = strength <= 0
     over = jnp.maximum(dual / jnp.where(none, 1, strength) - 1, 0)
@@ -76,7 +76,7 @@ class L1(Penalty):
         return _soft_threshold(x, as_wide(step, x) * as_wide(self.strength, x)).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return min over u of ⟨slope, u⟩ + penalty(u), among u whose penalty is at most `budget`."""
+        """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`."""
         x = wide(slope)
         return of_norm(jnp.max(jnp.abs(x), initial=0), as_wide(self.strength, x), budget)
 
@@ -119,7 +119,7 @@ class L2(Penalty):
         return (x / (1 + 2 * as_wide(step, x) * as_wide(self.strength, x))).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return min over u of ⟨slope, u⟩ + penalty(u), among u whose penalty is at most `budget`."""
+        """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`."""
         x = wide(slope)
         return _of_squares(jnp.sum(squares(x)), as_wide(self.strength, x))
 
@@ -163,8 +163,8 @@ class L1L2(Penalty):
         return (_soft_threshold(x, step * l1) / (1 + 2 * step * l2)).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return min over u of ⟨slope, u⟩ + penalty(u), among u whose penalty is at most `budget`."""
-        # Each part left out gives a bound; the larger one is the minimum where the other strength is 0.
+        """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`."""
+        # Dropping either part gives a lower bound. The larger one is the minimum if one of the strengths is 0.
         x = wide(slope)
         excess = _soft_threshold(jnp.abs(x), as_wide(self.l1, x))
         without_l2 = L1(self.l1).linear_minimum(slope, budget)
@@ -260,14 +260,14 @@ class MCP(Penalty):
 
 @hyperparameters
 class Huber(Penalty):
-    """Squares of small weights, absolute values of large ones: strength · Σ h(w), h = w²/2 up to δ, then δ (|w| - δ/2).
+    """Huber penalty, quadratic up to δ and linear beyond: strength · Σ h(w) with h = w²/2, or δ (|w| - δ/2) if |w| > δ.
 
-    Its pull grows with a weight up to δ and no further. `jaxreg.decay(Huber(d, δ))` is AdamHD with a decay of d; with a
-    large δ it is AdamW with the same d.
+    The gradient grows with the weight up to δ, and is constant beyond. `jaxreg.decay(Huber(d, δ))` is AdamHD with
+    weight decay d. With a large δ it is AdamW with weight decay d.
 
     Args:
-        strength: Number of at least 0; a float, an array or an Optax schedule.
-        delta: δ, above 0, in the same form.
+        strength: Non-negative number: a float, an array or an Optax schedule.
+        delta: δ, above 0: a float, an array or an Optax schedule.
 
     Raises:
         ValueError: If the strength is negative, infinite or NaN, or δ is not above 0 and finite.
@@ -298,7 +298,7 @@ class Huber(Penalty):
         return as_wide(self.strength, x) * jnp.sum(near * (sizes - near / 2))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: that of ½ strength · Σw², but no weight moves by more than step · strength · δ."""
+        """Return the proximal step of ½ strength · Σw², with moves of at most step · strength · δ per weight."""
         x = wide(w)
         reach = as_wide(step, x) * as_wide(self.strength, x)
         sizes = magnitudes(x)
@@ -309,14 +309,20 @@ class Huber(Penalty):
 
 @hyperparameters
 class SCAD(Penalty):
-    """Absolute values that level off smoothly (smoothly clipped absolute deviation), with s = strength.
+    """Smoothly clipped absolute deviation (SCAD): like L1 for small weights and constant for large ones.
 
-    Its slope is s up to |w| = s, falls linearly to 0 at γ · s, and stays 0: Σ s |w|, then Σ (2 γ s |w| - w² - s²) /
-    (2 (γ - 1)), then s² (γ + 1) / 2. As sparse as L1, without its pull on large weights. Not convex.
+    With s = strength, the cost of a weight is
+
+    - s |w| if |w| ≤ s
+    - (2 γ s |w| - w² - s²) / (2 (γ - 1)) if s < |w| ≤ γ s
+    - s² (γ + 1) / 2 if |w| > γ s
+
+    So its slope is s up to |w| = s, then falls linearly, and is 0 from γ s on. The penalty sets weights to 0 as L1
+    does, but does not shrink large weights. It is not convex.
 
     Args:
-        strength: Number of at least 0, the slope beside 0; a float, an array or an Optax schedule.
-        gamma: γ, above 2, in the same form.
+        strength: Slope of the penalty next to 0, at least 0: a float, an array or an Optax schedule.
+        gamma: γ, above 2: a float, an array or an Optax schedule.
 
     Raises:
         ValueError: If the strength is negative, infinite or NaN, or γ is not above 2 and finite.
@@ -344,9 +350,9 @@ class SCAD(Penalty):
         return jnp.sum(_clipped_deviation(magnitudes(x), as_wide(self.strength, x), as_wide(self.gamma, x)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: a soft threshold, `w` itself from γ · strength on, and a line between.
+        """Return the proximal step: a soft threshold, unchanged from γ · strength on, and linear in between.
 
-        From a step of γ - 1 on there is no line, but the better one of the two.
+        If `step` is at least γ - 1, there is no linear part, and the better of the other two is taken.
         """
         x = wide(w)
         step, strength, gamma = (as_wide(value, x) for value in (step, self.strength, self.gamma))
@@ -366,21 +372,21 @@ class SCAD(Penalty):
 
 
 def _clipped_deviation(sizes: jax.Array, strength: Number, gamma: Number) -> jax.Array:
-    near = jnp.minimum(sizes, gamma * strength)  # the cost stays as it is from there on
+    near = jnp.minimum(sizes, gamma * strength)  # the cost is constant from there on
     bent = (2 * gamma * strength * near - jnp.square(near) - jnp.square(strength)) / (2 * (gamma - 1))
     return jnp.where(near <= strength, strength * near, bent)
 
 
 @hyperparameters
 class LogSum(Penalty):
-    """Logarithms of absolute values: strength · Σ log(1 + |w| / ε), with gradient 0 at 0.
+    """Sum of logarithms of absolute values: strength · Σ log(1 + |w| / ε), with gradient 0 at 0.
 
-    Its slope falls from strength/ε beside 0 as 1 / (ε + |w|): sparser than L1, with less pull on large weights. Not
-    convex.
+    Its slope is strength / (ε + |w|), which falls from strength/ε next to 0. So it gives more zeros than L1, and
+    shrinks large weights less. It is not convex.
 
     Args:
-        strength: Number of at least 0; a float, an array or an Optax schedule.
-        epsilon: ε, above 0, in the same form: the size from which on a weight counts as large.
+        strength: Non-negative number: a float, an array or an Optax schedule.
+        epsilon: ε, above 0: a float, an array or an Optax schedule. Weights larger than ε are shrunk less.
 
     Raises:
         ValueError: If the strength is negative, infinite or NaN, or ε is not above 0 and finite.

@@ -67,7 +67,7 @@ class GroupLasso(Penalty):
         return (x * left).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return min over u of ⟨slope, u⟩ + penalty(u), among u whose penalty is at most `budget`."""
+        """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`."""
         x, axes = wide(slope), group_axes(slope.ndim, self.axis)
         dual = jnp.max(group_norms(x, axes), initial=0)
         return of_norm(dual, as_wide(self.strength, x) * _root_size(slope, axes), budget)
@@ -167,6 +167,6 @@ class Linf(Penalty):
         return from_rows(rows, w.shape, axes).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return min over u of ⟨slope, u⟩ + penalty(u), among u whose penalty is at most `budget`."""
+        """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`."""
         x, axes = wide(slope), group_axes(slope.ndim, self.axis)
         return of_norm(jnp.max(jnp.sum(jnp.abs(x), axes), initial=0), as_wide(self.strength, x), budget)

@@ -73,7 +73,7 @@ class ToReference(Penalty):
         return jnp.where(left == away, wide(w), jnp.asarray(self.reference, away.dtype) + left).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of the penalty plus a linear function of the weights."""
+        """Return the minimum of the penalty plus ⟨slope, u⟩ over u, or a lower bound of it."""
         reference = jnp.asarray(self.reference, wide(slope).dtype)
         return jnp.real(jnp.vdot(slope, reference)) + self.penalty.linear_minimum(slope, budget)
 
@@ -94,16 +94,17 @@ class ToReference(Penalty):
 class Wasserstein(Penalty):
     """Squared distance from the distribution of reference weights: strength · Σ (sort(w) - sort(reference))².
 
-    Weights may trade places for free; their values as a whole stay near those of the reference, such as the initial
-    ones, with which the network could learn. `jaxreg.initial_distributions` makes one per leaf of a tree. Not convex.
+    A permutation of the weights costs nothing. Only their distribution stays near that of the reference, such as the
+    initial weights, which are known to be trainable. `jaxreg.initial_distributions` makes one penalty per leaf of a
+    tree. The penalty is not convex.
 
     Args:
-        strength: Number of at least 0; a float, an array or an Optax schedule.
+        strength: Non-negative number: a float, an array or an Optax schedule.
         reference: Array with the shape of the weights.
-        layers: Axes that count the layers of a stack; each layer is sorted by itself.
+        layers: Axes that count the layers of a stack. Each layer is sorted separately.
 
     Raises:
-        ValueError: If the strength is negative, infinite or NaN; when called, if the weights do not have the shape of
+        ValueError: If the strength is negative, infinite or NaN. When called, if the weights do not have the shape of
             the reference.
 
     Example:
@@ -129,7 +130,7 @@ class Wasserstein(Penalty):
         return as_wide(self.strength, x) * jnp.sum(jnp.square(x - self._of_same_rank(w)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: each weight towards the weight of the reference that has its rank."""
+        """Return the proximal step: move each weight towards the reference weight of the same rank."""
         refuse_steps(self, step)
         x, aims = wide(w), self._of_same_rank(w)
         share = 2 * as_wide(step, x) * as_wide(self.strength, x)
@@ -140,7 +141,7 @@ class Wasserstein(Penalty):
         return True
 
     def _of_same_rank(self, w: jax.Array) -> jax.Array:
-        # The reference's weights in the order of `w`: a constant, as the ranks do not change around a point.
+        # The reference weights in the order of `w`. They are constant, because ranks do not change near a point.
         refuse_complex(self, w)
         if jnp.shape(self.reference) != w.shape:
             raise ValueError(

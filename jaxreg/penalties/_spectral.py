@@ -30,14 +30,17 @@ def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array,
 
 @hyperparameters
 class Spectral(Penalty):
-    """Square of the largest singular value: strength/2 · σ₁(W)².
+    """Squared distance of the largest singular value from a target: strength/2 · (σ₁(W) - target)².
+
+    With target 0 it is the squared spectral norm and convex. With a target above 0 it is not convex.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
         axis: Fan-in axes, which hold the weights of one unit (a column of W). Default: every axis but the last.
+        target: Largest singular value that costs nothing, at least 0: a float, an array or an Optax schedule.
 
     Raises:
-        ValueError: If the strength is negative, infinite or NaN, or an axis is out of range for the array.
+        ValueError: If `strength` or `target` is negative, infinite or NaN, or an axis is out of range for the array.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -73,8 +76,9 @@ class Spectral(Penalty):
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """Return the proximal step: clip the singular values at c and keep the singular vectors.
 
-        c solves step · strength · c = Σ max(σ_i - c, 0). If the k largest singular values exceed c, then
-        c = (σ₁ + … + σ_k) / (step · strength + k). Any other k gives a smaller quotient.
+        With s = step · strength, c solves s · (c - target) = Σ max(σ_i - c, 0). If the k largest singular values exceed
+        c, then c = (σ₁ + … + σ_k + s · target) / (s + k). Any other k gives a smaller quotient. If σ₁ is below the
+        target, only σ₁ moves: up, to (σ₁ + s · target) / (s + 1).
         """
         refuse_steps(self, step)
         x = wide(w)
@@ -87,21 +91,21 @@ class Spectral(Penalty):
         target = limit_of_groups(self.target, matrix, (0, 1))
         held = (jnp.cumsum(values) + pull * target) / (pull + jnp.arange(1, values.size + 1, dtype=values.dtype))
         excess = jnp.maximum(values - jnp.max(held), 0)
-        # The largest moves by its share of the way to the target, whichever side it is on.
+        # A largest value below the target moves up, by the same share of the way.
         excess = jnp.where(values[0] < target, jnp.zeros_like(excess).at[0].set(values[0] - held[0]), excess)[None]
         return (x - from_rows(jnp.matmul(left * excess, right, precision="highest"), w.shape, axes)).astype(w.dtype)
 
     @partitioned(number=True)
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return min over u of ⟨slope, u⟩ + penalty(u), among u whose penalty is at most `budget`."""
-        # The conjugate of a norm's square is that of its dual norm, the sum of the singular values.
+        """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`."""
+        # The conjugate of the square of a norm is the square of its dual norm, the sum of the singular values.
         x = wide(slope)
         total = sum_of_values(to_rows(x, group_axes(slope.ndim, self.axis))) if x.size else jnp.zeros(())
         strength = as_wide(self.strength, x)
         none = strength <= 0
         least = -jnp.square(total) / (2 * jnp.where(none, 1, strength))
         least = jnp.where(none, jnp.where(total > 0, -jnp.inf, 0), least)
-        return jnp.where(as_wide(self.target, x) == 0, least, -jnp.inf)  # no bound where it is not convex
+        return jnp.where(as_wide(self.target, x) == 0, least, -jnp.inf)  # there is no bound if it is not convex
 
 
 @hyperparameters
@@ -154,7 +158,7 @@ class Nuclear(Penalty):
 
     @partitioned(number=True)
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return min over u of ⟨slope, u⟩ + penalty(u), among u whose penalty is at most `budget`."""
+        """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`."""
         x = wide(slope)
         rows = to_rows(x, group_axes(slope.ndim, self.axis))
         largest = _largest_singular_value(rows) if x.size else jnp.zeros(())

@@ -98,7 +98,7 @@ def explain(params: Tree, rules: Rules, strict: bool = False) -> Table:
         params: Tree of weight arrays, or of `jax.ShapeDtypeStruct`.
         rules: Penalties or constraints: a mapping from path pattern to rule, or one rule for all kernels, including
             recurrent ones.
-        strict: Whether to raise if the axes of a rule are ambiguous, or if a leaf with two or more axes has no rule.
+        strict: If True, raise if the axes of a rule are ambiguous, or if a leaf with two or more axes has no rule.
 
     Returns:
         The table. Print it, or iterate over its rows.

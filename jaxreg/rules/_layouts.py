@@ -39,7 +39,7 @@ def readings(
         bias: Shape of the bias next to it; None if there is none.
         sizes: Known sizes of the axes of inputs (`i`) and of units (`o`).
         stacked_on: Axes that count layers, if known.
-        in_front: Whether those axes are the first ones.
+        in_front: True if the axes that count layers are the first ones.
     """
     return list(_readings(shape, tuple(layouts), bias, tuple((sizes or {}).items()), stacked_on, in_front))
 

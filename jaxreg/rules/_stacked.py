@@ -43,7 +43,7 @@ class EachLayer(Facts):
         return self._on_each(lambda rule, layer: rule.lmo(layer), direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the sum of the layers' minima, each with the whole budget."""
+        """Return the sum of the minima of the layers, each with the whole budget."""
         return self._on_each(lambda rule, layer: rule.linear_minimum(layer, budget), slope)
 
     def bounds(self) -> Limits | None:

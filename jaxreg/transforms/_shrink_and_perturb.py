@@ -1,4 +1,4 @@
-"""Warm starts that learn like fresh ones."""
+"""Warm starts that train as well as fresh initial weights."""
 
 import jax
 import jax.numpy as jnp
@@ -9,23 +9,23 @@ from jaxreg._protocols import Tree
 
 
 def shrink_and_perturb(params: Tree, fresh: Tree, shrink: Number = 0.4, perturb: Number = 0.1) -> Tree:
-    """Return shrink · params + perturb · fresh: a warm start that goes on learning when new data arrive.
+    """Return shrink · params + perturb · fresh, a warm start for training on new data.
 
-    A network trained further on more data ends worse than one trained from scratch. Shrunk weights with some noise keep
-    what was learned and regain the gradients of a fresh start. Call it before each new phase of a training, and start
-    the optimiser anew.
+    A network that is trained further on more data generalises worse than one trained from scratch. Shrinking the
+    weights and adding noise keeps what was learned, and restores the gradients of fresh weights. Call it before each
+    new phase of training, and reset the optimiser state.
 
     Args:
         params: Tree of trained weights.
-        fresh: Tree like it: weights drawn anew by the model's own initialisers, with another key each time.
-        shrink: Share of the trained weights, from 0 to 1; a float or an array.
-        perturb: Share of the fresh weights, at least 0; a float or an array.
+        fresh: Tree like `params` with new initial weights, from the model's initialisers and a new random key.
+        shrink: Factor of the trained weights, from 0 to 1: a float or an array.
+        perturb: Factor of the fresh weights, at least 0: a float or an array.
 
     Returns:
-        A tree like `params`, in its dtypes. Leaves that are not of floating point stay as they are.
+        A tree like `params`, with its dtypes. Leaves that do not hold floating-point numbers are unchanged.
 
     Raises:
-        ValueError: If a number is out of its range, or the trees differ in structure or shapes.
+        ValueError: If a number is out of range, or the trees differ in structure or shapes.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -41,8 +41,8 @@ def shrink_and_perturb(params: Tree, fresh: Tree, shrink: Number = 0.4, perturb:
     here, there = (jax.tree.map(jnp.shape, tree) for tree in (params, fresh))
     if here != there:
         raise ValueError(
-            f"jaxreg.shrink_and_perturb: params have the shapes {here} and fresh {there}; expected the same tree, "
-            "drawn anew by the same model"
+            f"jaxreg.shrink_and_perturb: params have the shapes {here} and fresh {there}; expected the same shapes. "
+            "Initialise fresh with the same model"
         )
 
     def mixed(trained: jax.Array, drawn: jax.Array) -> jax.Array:
