@@ -41,8 +41,8 @@ def shrink_and_perturb(params: Tree, fresh: Tree, shrink: Number = 0.4, perturb:
     here, there = (jax.tree.map(jnp.shape, tree) for tree in (params, fresh))
     if here != there:
         raise ValueError(
-            f"jaxreg.shrink_and_perturb: params have the shapes {here} and fresh {there}; expected the same shapes. "
-            "Initialise fresh with the same model"
+            f"jaxreg.shrink_and_perturb: params have the shapes {here} and fresh {there}; expected the same tree. "
+            "Initialise fresh with the same model as params"
         )
 
     def mixed(trained: jax.Array, drawn: jax.Array) -> jax.Array:
