@@ -23,12 +23,13 @@ from jaxreg.lab.sweeps.memory import InMemoryStore
 from jaxreg.lab.sweeps.options import OnChunk, SweepOptions
 from jaxreg.lab.sweeps.outputs import Run
 from jaxreg.lab.sweeps.parts import Arranged, Part, alone, arrange
+from jaxreg.lab.sweeps.places import Place, place_of
 from jaxreg.lab.sweeps.program import Program
 from jaxreg.lab.sweeps.progress import Progress
 from jaxreg.lab.sweeps.runners import ChunkResult, ChunkRunner, LocalRunner
 from jaxreg.lab.sweeps.segmented import LostStateError, SegmentedSweep
 from jaxreg.lab.sweeps.segments import Segments
-from jaxreg.lab.sweeps.store import Store, local_folder
+from jaxreg.lab.sweeps.store import Store
 
 log = logging.getLogger("jaxreg.sweep")
 
@@ -61,7 +62,8 @@ def sweep(
             a dict of arrays or trees of arrays. Nested names are joined by ``/``; an array may be `Labelled`.
         over: Axes of the grid: axis name -> its values, as in `make_grid`. A value may be one of `choices`, or None
             for a setting that is off. `points`, `samples` or a DataFrame also work; `run` takes their settings by name.
-        store: Folder for finished chunks. Calling `sweep` again with the same arguments reuses these chunks.
+        store: Folder for finished chunks, or an address such as ``s3://bucket/ridge``. Calling `sweep` again with the
+            same arguments reuses these chunks.
         coords: Name of an axis or an inner dimension -> its coordinate values.
         chunk: Number of runs that are computed together on one device and stored in one file. By default the number of
             an existing store, or a number that fits the device. The same number gives bit-identical results.
@@ -118,10 +120,11 @@ def prepare(
     design = cut(run, over, zipped=options.zipped, begin=segments.begin if segments else None)
     if store is not None and (not isinstance(store, str | os.PathLike) or not os.fspath(store)):
         raise ValueError(f"store is {store!r}; expected the path of a folder, or None to store nothing on disk")
-    folder = None if store is None else local_folder(store)
-    if segments is not None:
-        return _prepared_segments(SegmentedSweep(design, folder, options), options)
-    return _prepared(arrange(design, folder, options), options)
+    place = place_of(store)
+    with place.named():
+        if segments is not None:
+            return _prepared_segments(SegmentedSweep(design, place.path, options), options, place)
+        return _prepared(arrange(design, place.path, options), options, place)
 
 
 def compute(program: Program, operands: Mapping[str, Any]) -> xr.Dataset:
@@ -160,16 +163,18 @@ def prepare_program(
         A function that computes the chunks, once, and returns the dataset.
     """
     options = options or SweepOptions(progress=False)
-    return _prepared(alone(LocalRunner(program, operands), program.grid, store, options), options)
+    return _prepared(alone(LocalRunner(program, operands), program.grid, store, options), options, Place(None))
 
 
-def _prepared(arranged: Arranged, options: SweepOptions) -> Callable[[], xr.Dataset]:
+def _prepared(arranged: Arranged, options: SweepOptions, place: Place) -> Callable[[], xr.Dataset]:
+    place.push()
     parts = arranged.parts
     parts[0].start()
 
     def finish() -> xr.Dataset:
         try:
-            _fill_all(parts, options)
+            with place.named():
+                _fill_all(parts, options, place)
         finally:
             arranged.close()
         if jax.process_count() > 1:
@@ -181,24 +186,26 @@ def _prepared(arranged: Arranged, options: SweepOptions) -> Callable[[], xr.Data
     return finish
 
 
-def _prepared_segments(segmented: SegmentedSweep, options: SweepOptions) -> Callable[[], xr.Dataset]:
+def _prepared_segments(segmented: SegmentedSweep, options: SweepOptions, place: Place) -> Callable[[], xr.Dataset]:
+    place.push()
     for part in segmented.parts(0):
         part.start()
 
     def finish() -> xr.Dataset:
         segment = 0
         try:
-            with Progress(segmented.lanes, 0, options.progress) as shown:
+            with place.named(), Progress(segmented.lanes, 0, options.progress) as shown:
                 while segment < segmented.segments.count:
                     parts = segmented.parts(segment)
                     try:
-                        _fill_all(parts, options, shown)
+                        _fill_all(parts, options, place, shown)
                     except LostStateError as error:
                         if segmented.recover(error, segment):
                             log.warning("%s: this chunk is computed again", error)
                             segment -= 1
                         continue
                     segmented.finished(segment)
+                    place.push()
                     segment += 1
         finally:
             segmented.close()
@@ -207,27 +214,30 @@ def _prepared_segments(segmented: SegmentedSweep, options: SweepOptions) -> Call
     return finish
 
 
-def _fill_all(parts: list[Part], options: SweepOptions, shown: Progress | None = None) -> None:
+def _fill_all(parts: list[Part], options: SweepOptions, place: Place, shown: Progress | None = None) -> None:
     """Compute the missing chunks of the parts of a sweep, or of a segment."""
     keeper = Keeper(store for part in parts for store in part.whole.stores())
     for _ in range(2):
         for part, after in zip_longest(parts, parts[1:]):
             if after is not None:  # it compiles while this one runs
                 after.start()
-            _fill(part, options, keeper, shown)
-        if not keeper.finish():
+            _fill(part, options, keeper, place, shown)
+        lost = keeper.finish()
+        place.push()
+        if not lost:
             break
     for part in parts:
         part.runner.close()
 
 
-def _fill(part: Part, options: SweepOptions, keeper: Keeper, shown: Progress | None = None) -> None:
+def _fill(part: Part, options: SweepOptions, keeper: Keeper, place: Place, shown: Progress | None = None) -> None:
     """Compute the missing chunks of this process's share.
 
     Args:
         part: The part.
         options: Options of the sweep.
         keeper: The best runs so far.
+        place: Place of the store.
         shown: Progress of which the part is a share; by default it has its own.
     """
     runner, store = part.runner, part.store
@@ -254,6 +264,7 @@ def _fill(part: Part, options: SweepOptions, keeper: Keeper, shown: Progress | N
                 log.warning("device memory ran out: %d lanes run together from chunk %d on", width, number)
             try:
                 store.write(number, result.arrays, result.width)
+                place.push()
             except OSError as error:
                 error.add_note(store.describe("free some space, or use another folder, and run the same sweep again"))
                 raise

@@ -19,7 +19,8 @@ from jaxreg.lab.atomic_files import _write
 from jaxreg.lab.sweeps.dataset import Coordinates, Read, dataset, with_missing
 from jaxreg.lab.sweeps.keeping import Keeping
 from jaxreg.lab.sweeps.manifest import DamagedError, Manifest, Variable
-from jaxreg.lab.sweeps.store import Store, _read_manifest, _read_sealed, _write_sealed, local_folder, open_folder
+from jaxreg.lab.sweeps.places import place_of
+from jaxreg.lab.sweeps.store import Store, _read_manifest, _read_sealed, _write_sealed, open_folder
 
 JOINED = "joined.json"
 STOPPED = -2
@@ -317,7 +318,7 @@ def open_store(path: str | Path, *, partial: bool = False) -> xr.Dataset:
     """Open the results of a sweep.
 
     Args:
-        path: Folder of the store.
+        path: Folder or address of the store. From an address all files are downloaded first.
         partial: Whether to open an unfinished sweep. Values of missing runs are NaN; integers become float64 and
             booleans float32. The coordinate `finished` is true for runs that are finished, or that were stopped in an
             earlier segment. The attributes `finished` and `unfinished` count the runs. Open the store again to see runs
@@ -339,7 +340,9 @@ def open_store(path: str | Path, *, partial: bool = False) -> xr.Dataset:
         ...     open_store(folder)["square"].sel(x=3.0).item()
         9.0
     """
-    return xr.open_dataset(local_folder(path), engine=_Entrypoint, partial=partial)
+    place = place_of(path)
+    with place.named():
+        return xr.open_dataset(str(place.path), engine=_Entrypoint, partial=partial)
 
 
 class _Entrypoint(BackendEntrypoint):

@@ -202,7 +202,10 @@ def local_folder(path: str | os.PathLike[str]) -> Path:
         ValueError: If it is an address, such as ``s3://bucket/store``.
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", os.fspath(path)):  # one letter is a drive of Windows
-        raise ValueError(f"the store {path} is an address; expected a folder: mount it, or copy a finished store there")
+        raise ValueError(
+            f"the store {path} is an address; expected a folder, or a text that begins with s3://, gs://, az:// or "
+            "memory://"
+        )
     return Path(path).expanduser()
 
 

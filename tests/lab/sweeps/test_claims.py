@@ -126,12 +126,3 @@ def test_a_file_system_without_hard_links_holds_stores(
 
 def _refuse() -> None:
     raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-
-
-@pytest.mark.parametrize("address", ["s3://bucket/x", "gs://bucket/x", "memory://x", Path("s3://bucket/x")])
-def test_an_address_is_no_folder(address: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for call in (lambda: sweep(lambda x: {"y": x}, {"x": [1.0]}, address), lambda: open_store(address)):
-        with pytest.raises(ValueError, match="is an address; expected a folder: mount it, or copy a finished store"):
-            call()
-    assert not list(tmp_path.iterdir())

@@ -67,7 +67,7 @@ def test_optuna_asks_and_is_told(tmp_path: Path) -> None:
     optuna = pytest.importorskip("optuna")
     optuna.logging.disable_default_handler()
     page = (Path(__file__).parents[3] / "docs" / "sweep.md").read_text()
-    (block,) = re.findall(r"```py\n(import optuna.*?)```", page, re.DOTALL)
+    block, halved = re.findall(r"```py\n((?:import optuna|from jaxreg.lab import Segments).*?)```", page, re.DOTALL)
     names: dict[str, Any] = {"train": lambda lr, momentum: {"loss": abs(lr - 0.1) + (momentum - 0.5) ** 2}}
     exec(block, names)
     trials = names["study"].trials
@@ -77,6 +77,14 @@ def test_optuna_asks_and_is_told(tmp_path: Path) -> None:
         assert trial.value == pytest.approx(expected, rel=1e-4, abs=1e-6)
     later, first = ([trial.value for trial in part] for part in (trials[32:], trials[:16]))
     assert np.mean(later) < np.mean(first)
+    names["begin"] = lambda seed: 8.0 + seed
+    names["hundred_steps"] = lambda state, lr, seed: (state / 2, {"loss": abs(lr - 0.1) + state / 2})
+    exec(halved, names)
+    trials = names["study"].trials
+    for at in range(0, 64, 8):
+        far = np.argsort([abs(trial.params["lr"] - 0.1) for trial in trials[at : at + 8]], kind="stable")
+        assert [trials[at + int(place)].last_step for place in far] == [3, 3, 1, 1, 0, 0, 0, 0]
+        assert [trials[at + int(place)].state.name for place in far] == ["COMPLETE"] * 2 + ["PRUNED"] * 6
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,138 @@
+"""Places of stores: a folder, or an address such as ``s3://bucket/ridge``.
+
+A store at an address is worked on in a temporary folder. What is there is downloaded first, and each file is uploaded
+as soon as it is written, in the order of writing. Such services show a file whole or not at all, so that a chunk that
+is there is finished. They have no claims: processes that share an address compute the same chunks, with the same bytes.
+"""
+
+import atexit
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxreg.lab.sweeps.store import local_folder
+
+_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "memory": "fsspec"}
+"""Scheme -> the package that knows it. All of them replace a file at once; not so ``ftp``, ``sftp`` or ``http``."""
+
+
+class Place:
+    """A folder.
+
+    Args:
+        path: The folder, or None for results in memory.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+
+    def push(self) -> None:
+        """Make what was written count: here it does already."""
+
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """Name the place in errors as the caller did."""
+        yield
+
+
+class Mirror(Place):
+    """A temporary folder with a copy of what is at an address.
+
+    Args:
+        address: The address.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._files, self._root = _file_system(address)
+        temporary = tempfile.mkdtemp(prefix="jaxreg-")
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)  # datasets read from it until then
+        super().__init__(Path(temporary, "store"))
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._pull()
+
+    def push(self) -> None:
+        """Upload what was written since the last call, and remove what was removed."""
+        now = self._local()
+        for name in sorted(now.keys(), key=lambda name: now[name]):  # a state before its chunk, as it was written
+            if self._seen.get(name) != now[name]:
+                self._files.put_file(str(self._folder / name), f"{self._root}/{name}")
+        for name in self._seen.keys() - now.keys():
+            with contextlib.suppress(FileNotFoundError):
+                self._files.rm_file(f"{self._root}/{name}")
+        self._seen = now
+
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """Name the address in errors, not the temporary folder."""
+        try:
+            yield
+        except BaseException as error:
+            error.args = tuple(
+                one.replace(str(self._folder), self._address) if isinstance(one, str) else one for one in error.args
+            )
+            raise
+
+    @property
+    def _folder(self) -> Path:
+        assert self.path is not None
+        return self.path
+
+    def _pull(self) -> None:
+        self._files.invalidate_cache()
+        for remote in self._files.find(self._root):
+            name = remote.removeprefix(self._root).lstrip("/")
+            if name and ".." not in Path(name).parts:
+                (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
+                self._files.get_file(remote, str(self._folder / name))
+        self._seen = self._local()
+
+    def _local(self) -> dict[str, tuple[int, int]]:
+        """Return time and size of each file. Claims and files that are being written begin with a dot."""
+        files = [file for file in self._folder.rglob("*") if file.is_file() and not file.name.startswith(".")]
+        return {file.relative_to(self._folder).as_posix(): _mark(file) for file in files}
+
+
+def place_of(store: str | os.PathLike[str] | None) -> Place:
+    """Return the place of a store.
+
+    Args:
+        store: Folder, address, or None.
+
+    Raises:
+        ValueError: If it is an address of a kind that can't replace a file at once.
+        ModuleNotFoundError: If the package that knows the address is not installed.
+    """
+    if store is None:
+        return Place(None)
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://.", store) if isinstance(store, str) else None
+    if not isinstance(store, str) or found is None or found[1] not in _PACKAGES:
+        return Place(local_folder(store))
+    if jax.process_count() > 1:
+        raise ValueError(f"the store {store} is an address; expected a folder that the processes share")
+    return Mirror(store.rstrip("/"))
+
+
+def _file_system(address: str) -> tuple[Any, str]:
+    try:
+        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+
+        files, root = url_to_fs(address, use_listings_cache=False)
+    except ImportError:
+        package = _PACKAGES[address.partition("://")[0]]
+        raise ModuleNotFoundError(
+            f"the store {address} needs {package}, which is not installed: pip install {package}"
+        ) from None
+    return files, str(root).rstrip("/")
+
+
+def _mark(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_mtime_ns, found.st_size
