@@ -12,6 +12,7 @@ import shlex
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -219,6 +220,7 @@ class Search:
 
     def __call__(self) -> None:
         """Run the search."""
+        started = time.perf_counter()  # a budget counts the import of JAX
         from jaxreg.lab.tabular import TableError, prepare
 
         if not all(self.leave_out):
@@ -245,6 +247,7 @@ class Search:
 
         search.search_table(
             table,
+            started=started,
             budget=search.seconds(self.budget),
             quick=self.quick,
             epochs=self.epochs,

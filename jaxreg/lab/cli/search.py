@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import re
 import shlex
 import sys
@@ -20,8 +21,9 @@ from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.terminal import print_blocks, print_forest, print_table
 from jaxreg.lab.search import report as search_report
 from jaxreg.lab.search.changes import forest
+from jaxreg.lab.search.clock import Clock
 from jaxreg.lab.search.fitted_model import save
-from jaxreg.lab.search.plan import Plan, planned
+from jaxreg.lab.search.plan import COMPILATION, START, Plan, planned
 from jaxreg.lab.search.rows import check, different_inputs
 from jaxreg.lab.search.run import Search, fitted_model, search
 from jaxreg.lab.sweeps.compilation import keep_compiled
@@ -34,6 +36,7 @@ from jaxreg.lab.training.tasks import CLASSES, NUMBERS
 def search_table(
     table: Prepared,
     *,
+    started: float,
     budget: float | None,
     quick: bool,
     epochs: int | None,
@@ -48,6 +51,7 @@ def search_table(
 
     Args:
         table: Table with inputs and target.
+        started: When the command started, by `time.perf_counter`.
         budget: Time limit in seconds, or None.
         quick: Whether to try only every other strength, with one repeat.
         epochs: Number of epochs per training; None chooses it from the number of rows.
@@ -60,6 +64,17 @@ def search_table(
     """
     start = time.perf_counter()
     file, x, wanted = table.file, table.x, table.target
+    left = None
+    if budget is not None:
+        took = start - started
+        slowness = max(1.0, took / START)  # of a machine that others use too
+        left = (budget - took) / slowness
+        if left < COMPILATION:
+            raise ValueError(
+                f"the budget of {budget:g} s is too short: starting took {took:.0f} s, and at that speed compiling and "
+                f"training take {slowness * COMPILATION:.0f} s at least: give --budget "
+                f"{math.ceil(took + 2 * slowness * COMPILATION)}s"
+            )
     notes = [*table.notes, *([] if table.groups is not None or table.time is not None else _repeats(x))]
     if balanced:
         notes.append("all classes have the same weight: the accuracy is the mean of the accuracies of the classes")
@@ -75,7 +90,9 @@ def search_table(
     command = shlex.join(["jaxreg", *sys.argv[1:]])
     weights = len(wanted.y) / len(wanted.classes) / np.bincount(wanted.y)[wanted.y] if balanced else None
     apart = [each for each in (table.groups, table.time, weights) if each is not None]
-    plan = _plan(out, [x, wanted.y, *apart], quick=quick, seed=seed, budget=budget, epochs=epochs, hidden=hidden)
+    plan = _plan(
+        out, [x, wanted.y, *apart], quick=quick, seed=seed, budget=budget, left=left, epochs=epochs, hidden=hidden
+    )
     keep_compiled()
     try:
         found = search(
@@ -90,6 +107,7 @@ def search_table(
             rivals=not quick or any_model,
             any_model=any_model,
             blocks=None if quick else table.encoding.blocks,
+            clock=None if budget is None else Clock(budget, started),
         )
     except OtherSweepError:  # the rows and options are the same, because the plan was
         raise ValueError(
@@ -99,8 +117,12 @@ def search_table(
     source = Source("search", found)
     told = search_report.summary(source) | {"notes": notes, "file": str(file), "command": command}
     told |= _details(found, table)
+    if budget is not None:
+        told["left_out"] = _left_out(found, quick=quick, asked=epochs, usual=Plan().passes(len(x))[0])
     save(out / "model.safetensors", fitted_model(found, table))
-    write_whole(out / "folds.json", json.dumps(search_report.folds(found), allow_nan=False) + "\n")
+    write_whole(
+        out / "folds.json", json.dumps(search_report.folds(found, apart=budget is not None), allow_nan=False) + "\n"
+    )
     write_whole(out / "verdict.json", json.dumps(told, indent=1, allow_nan=False) + "\n")
     write_whole(
         out / "report.html",
@@ -118,7 +140,10 @@ def search_table(
     print_forest(forest(source))
     if "importance" in told:
         print(f"Most important: {', '.join(list(told['importance'])[:5])} (permuted on the outer folds)")
-    late = f", over the budget of {budget:g} s" if budget and seconds > budget else ""
+    late = f", over the budget of {budget:g} s" if budget and time.perf_counter() - started > budget else ""
+    if budget is not None:
+        count = f"{found.plan.repeats} repeat{'s' if found.plan.repeats > 1 else ''} within the budget"
+        print(f"{count}; left out for it: {', '.join(told['left_out']) or 'nothing'}")
     print(f"{told['nets']} nets in {seconds:.0f} s{late}. Report, model, verdict and trainings are in {out.resolve()}")
 
 
@@ -147,6 +172,7 @@ def _plan(
     quick: bool,
     seed: int,
     budget: float | None,
+    left: float | None,
     epochs: int | None,
     hidden: Sequence[int],
 ) -> Plan:
@@ -171,13 +197,26 @@ def _plan(
         raise ValueError(f"--out {out} is a file; expected a folder")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"the folder {out} holds other files; expected an empty folder. Name one with --out")
-    plan = planned(rows[0].shape, budget, quick=quick, seed=seed, epochs=epochs, hidden=hidden)
+    plan = planned(rows[0].shape, left, quick=quick, seed=seed, epochs=epochs, hidden=hidden)
     try:
         write_whole(place, json.dumps({"request": request, "plan": dataclasses.asdict(plan)}))
     except OSError as error:
         error.add_note("name another folder with --out")
         raise
     return plan
+
+
+def _left_out(found: Search, *, quick: bool, asked: int | None, usual: int) -> list[str]:
+    """Return what was left out for a budget."""
+    plan = found.plan
+    left = [] if quick or not plan.quick else ["every other strength"]
+    if not (quick or plan.hidden) and all(each.shape is None for each in found.tried):
+        left.append("another net on coded numbers")
+    if not asked and plan.epochs and plan.epochs < usual:
+        left.append(f"{usual - plan.epochs} of {usual} epochs")
+    if plan.repeats < Plan.repeats and not quick:
+        left.append("a second repeat")
+    return left
 
 
 def _repeats(x: np.ndarray) -> list[str]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxreg.lab.data import Data
 from jaxreg.lab.search.candidates import Candidate, Knobs
+from jaxreg.lab.search.clock import Clock
 from jaxreg.lab.search.net import layer_names, model
 from jaxreg.lab.sweeps.chunk_size import chunk_width, cores
 from jaxreg.lab.sweeps.engine import prepare_program
@@ -214,7 +215,12 @@ def lane(setting: Setting, table: PaddedRows, knobs: Knobs, split: Split) -> dic
 
 
 def prepare_training(
-    setting: Setting, table: PaddedRows, tried: Sequence[Candidate], parts: Sequence[Split], store: Path | None = None
+    setting: Setting,
+    table: PaddedRows,
+    tried: Sequence[Candidate],
+    parts: Sequence[Split],
+    store: Path | None = None,
+    clock: Clock | None = None,
 ) -> Callable[[], dict[str, np.ndarray]]:
     """Prepare the training of every candidate on every split: compile its program in the background.
 
@@ -227,18 +233,23 @@ def prepare_training(
         tried: The candidates.
         parts: The splits.
         store: Folder to keep finished trainings in, or None.
+        clock: The clock that times the chunks, or None.
 
     Returns:
         A function that trains them: name -> array of shape (candidates, splits, …), with the names of `lane`.
     """
     tried, parts = tuple(tried), tuple(parts)
     structs = tuple((array.shape, array.dtype) for array in table)
-    width, options = _width(setting, table.x.shape[0], len(tried) * len(parts)), None
-    if store is not None:
-        options = SweepOptions(coords={"candidate": [candidate.label for candidate in tried]})
-        # Trainings from a machine with another number of cores go on as they are.
-        width = old.chunk if (old := find_manifest(store)) else width
-    run = prepare_program(_program(setting, tried, parts, structs, width), {"table": table}, store, options)
+    width = _width(setting, table.x.shape[0], len(tried) * len(parts))
+    if store is not None and (old := find_manifest(store)):
+        width = old.chunk  # trainings from a machine with another number of cores go on as they are
+    program = _program(setting, tried, parts, structs, width)
+    options = SweepOptions(
+        coords=None if store is None else {"candidate": [candidate.label for candidate in tried]},
+        progress=None if store is not None else False,
+        on_chunk=None if clock is None else clock.watch(len(program.chunks), program.workers),
+    )
+    run = prepare_program(program, {"table": table}, store, options)
     return lambda: {str(name): values.values for name, values in run().load().data_vars.items()}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxreg.lab.search.candidates import OTHER, Candidate, Shape, shaped
+from jaxreg.lab.search.clock import Clock, TooShortError
 from jaxreg.lab.search.codings import coded, learn
 from jaxreg.lab.search.folds import PaddedRows, Setting, Split, prepare_training
 from jaxreg.lab.search.plan import Plan, rounded
@@ -60,18 +61,55 @@ def grouped(plan: Plan, setting: Setting, table: PaddedRows, tried: Sequence[Can
     return [first, Group(dataclasses.replace(setting, hidden=OTHER.hidden), table, tuple(others), maps)]
 
 
-def trained(groups: Sequence[Group], parts: Sequence[Split], store: Path | None = None) -> list[dict[str, np.ndarray]]:
+def trained(
+    groups: Sequence[Group], parts: Sequence[Split], store: Path | None = None, clock: Clock | None = None
+) -> list[dict[str, np.ndarray]]:
     """Train all groups, and return the results of each.
 
     Args:
         groups: The groups. All of their programs compile at once.
         parts: The splits.
         store: Folder of the sweep of the first group, or None; those of others lie beside it.
+        clock: The clock that times the chunks, or None. Groups after the first are left out if they do not fit.
     """
     first = None if store is None else Path(store)
     folders = [first and (first.with_name(f"{first.name}-{place}") if place else first) for place in range(len(groups))]
     runs = [
-        prepare_training(group.setting, group.table, group.tried, parts, folder)
+        prepare_training(group.setting, group.table, group.tried, parts, folder, clock)
         for group, folder in zip(groups, folders, strict=True)
     ]
-    return [run() for run in runs]
+    results = [runs[0]()]
+    for run in runs[1:]:
+        if clock is not None and not clock.fits():
+            break
+        try:
+            results.append(run())
+        except TooShortError:
+            break
+    return results
+
+
+def repeat_folder(store: Path, repeat: int) -> Path:
+    """Return the folder of a repeat that a search with a budget trains by itself.
+
+    Args:
+        store: Folder of the first repeat.
+        repeat: Number of the repeat, from 0.
+    """
+    return store if repeat == 0 else store.with_name(f"{store.name}-repeat-{repeat + 1}")
+
+
+def joined(repeats: Sequence[dict[str, np.ndarray]], *, forward: bool) -> dict[str, np.ndarray]:
+    """Join the results of repeats, each with its training on all rows at the end, in the order of the splits of all.
+
+    Args:
+        repeats: Name -> array of shape (candidates, splits, …), for each repeat.
+        forward: Whether folds are predicted from those before them, where each repeat trains on all rows.
+    """
+    whole = repeats if forward else repeats[:1]
+
+    def join(name: str) -> np.ndarray:
+        left_out = [each[name][:, :-1] for each in repeats]
+        return np.concatenate([*left_out, *(each[name][:, -1:] for each in whole)], axis=1)
+
+    return {name: join(name) for name in repeats[0]}

@@ -110,11 +110,13 @@ def planned(
     epochs: int | None = None,
     hidden: Sequence[int] = (),
 ) -> Plan:
-    """Plan a search: as many repeats as a budget allows, and fewer strengths and epochs if it allows not one.
+    """Plan a search: one repeat, with fewer strengths and epochs if a budget seems to allow not all of them.
+
+    Without a budget there are two repeats, or one of a quick search. With one, the clock counts the repeats.
 
     Args:
         shape: Rows and inputs.
-        budget: Seconds on the clock that the search may take, or None.
+        budget: Seconds that are left for compiling and training, or None.
         quick: Whether to try every other strength only, once.
         seed: Seed of the plan.
         epochs: Epochs of the plan, whatever the budget; None for the plan's own.
@@ -123,17 +125,25 @@ def planned(
     plan = Plan(hidden=tuple(hidden) or None, epochs=epochs, quick=quick, repeats=1 if quick else 2, seed=seed)
     if budget is None:
         return plan
-    ladder = [dataclasses.replace(plan, repeats=repeats) for repeats in range(10, 0, -1)]
-    quickly = dataclasses.replace(plan, repeats=1, quick=True)
+    plan = dataclasses.replace(plan, repeats=1)
+    quickly = dataclasses.replace(plan, quick=True)
     most, _ = plan.passes(shape[0])
     shorter = [most // part // 10 * 10 or most // part for part in (1, 2, 4, 8, 16)]  # 30 steps at least
+    ladder = [plan]
     ladder += [quickly] if epochs else [dataclasses.replace(quickly, epochs=count) for count in shorter]
     return next((rung for rung in ladder if _seconds(shape, rung) <= budget), ladder[-1])
 
 
+START = 3.0
+"""Seconds that a process takes to import everything on a free machine."""
+
+COMPILATION = 6.0
+"""Seconds that a process takes to compile the programs of a search on a free machine, and to say what was found."""
+
+
 def _seconds(shape: tuple[int, ...], plan: Plan) -> float:
-    # Half as much again as measured on a core of a shared server: what a process takes to start and compile, then a
-    # step's fixed cost and its arithmetic.
+    # Half as much again as measured on a core of a shared server: what a process takes to compile, then a step's fixed
+    # cost and its arithmetic.
     setting, tried, rows = planned_for(plan, 0, shape[0])
     steps = setting.epochs * setting.steps(rows)
     sizes = (shape[1] + 1, *setting.hidden, 2)
@@ -141,7 +151,7 @@ def _seconds(shape: tuple[int, ...], plan: Plan) -> float:
     lane = 4e-6 * steps + setting.epochs * rows * weights * 6 / 3e10
     others = 4 * len(shaped(plan.methods, OTHER)) if plan.open else 0
     nets = (len(tried) + others) * len(nested_splits(plan.repeats, plan.folds))
-    return 15 + nets * lane / cores()
+    return COMPILATION + nets * lane / cores()
 
 
 def rounded(count: int, step: int) -> int:

@@ -196,17 +196,19 @@ def summary(source: Source) -> dict[str, Any]:
     }
 
 
-def folds(found: Search) -> dict[str, Any]:
+def folds(found: Search, *, apart: bool) -> dict[str, Any]:
     """Return the means of nets on the outer folds as plain JSON, for `jaxreg.lab.search.open_search`.
 
     Args:
         found: The search.
+        apart: Whether each repeat was trained by itself, in a folder of its own.
     """
     assert found.outer is not None
     shapes = dict.fromkeys(each.shape for each in found.tried if each.shape is not None)
     told: dict[str, Any] = {name: _plain(values) for name, values in found.outer._asdict().items()}
     others = None if found.rivals is None else {n: _plain(values) for n, values in found.rivals._asdict().items()}
     return told | {
+        "repeats": found.plan.repeats if apart else 1,
         "shapes": [dataclasses.asdict(shape) for shape in shapes],
         "rivals": others,
         "constant": None if found.constant is None else {n: _plain(v) for n, v in found.constant._asdict().items()},

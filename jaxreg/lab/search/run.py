@@ -9,12 +9,13 @@ import numpy as np
 
 from jaxreg.lab.cards import drawn_by
 from jaxreg.lab.search.candidates import Candidate
+from jaxreg.lab.search.clock import MOST_REPEATS, Clock
 from jaxreg.lab.search.constants import constants
 from jaxreg.lab.search.dealing import deal, deal_groups, deal_time
 from jaxreg.lab.search.details import Details, details
 from jaxreg.lab.search.fitted_model import FittedModel, Net, Trees
 from jaxreg.lab.search.folds import PaddedRows, Setting, Split, forward_splits, nested_splits
-from jaxreg.lab.search.groups import Group, grouped, trained
+from jaxreg.lab.search.groups import Group, grouped, joined, repeat_folder, trained
 from jaxreg.lab.search.means import Scales, mean_net, on_outer_folds, scales
 from jaxreg.lab.search.nested import Nested, OuterFolds, nested, outer_splits
 from jaxreg.lab.search.plan import Plan, planned_for, rounded
@@ -114,6 +115,7 @@ def search(
     rivals: bool = False,
     any_model: bool = False,
     blocks: Sequence[Sequence[int]] | None = None,
+    clock: Clock | None = None,
 ) -> Search:
     """Search for a regulariser and its strength.
 
@@ -138,6 +140,8 @@ def search(
         any_model: Whether to hand back the model of the best score, whichever it is.
         blocks: Places of the inputs to permute together for `Search.details`, such as those of one column; None for no
             details.
+        clock: The clock of a search with a budget, which takes as many repeats as there is time for; None for those of
+            the plan.
 
     Example:
         >>> import numpy as np, pandas as pd
@@ -175,13 +179,19 @@ def search(
     rng = np.random.default_rng(plan.seed)
     forward = time is not None
     setting = dataclasses.replace(setting, forward=forward)
-    if forward:
-        dealt = np.stack([deal_time(group, plan.folds)] * plan.repeats)
-    elif groups is not None:
-        dealt = np.stack([deal_groups(y, group, plan.folds, rng, classes=classes > 0) for _ in range(plan.repeats)])
-    else:
+
+    count = plan.folds
+
+    def dealt_anew() -> np.ndarray:
+        if forward:
+            return deal_time(group, count)
+        if groups is not None:
+            return deal_groups(y, group, count, rng, classes=classes > 0)
         heaviest = np.lexsort((-w, group))[np.searchsorted(np.sort(group), np.arange(group.max() + 1))]
-        dealt = np.stack([deal(y[heaviest], plan.folds, rng, classes=classes > 0)[group] for _ in range(plan.repeats)])
+        return deal(y[heaviest], count, rng, classes=classes > 0)[group]
+
+    plan = plan if clock is None else dataclasses.replace(plan, repeats=1)
+    dealt = np.stack([dealt_anew() for _ in range(plan.repeats)])
     kind = np.int32 if classes > 2 else np.float32
     table = PaddedRows(
         x=np.pad((x - mean) / scale, [(0, fill), (0, width - x.shape[1])]).astype(np.float32),
@@ -192,9 +202,27 @@ def search(
         folds=np.pad(dealt, [(0, 0), (0, fill)], constant_values=-2).astype(np.int32),
         seed=np.int32(plan.seed),
     )
-    parts = (forward_splits if forward else nested_splits)(plan.repeats, plan.folds)
+    splits = forward_splits if forward else nested_splits
+    parts = splits(plan.repeats, plan.folds)
     kinds = grouped(plan, setting, table, tried)
-    results = trained(kinds, parts, store)
+    results = trained(kinds, parts, store, clock)
+    kinds = kinds[: len(results)]
+    figures = {"mean": mean, "scale": scale, "target": np.array(units)}
+    plain = table.x[: len(x), : x.shape[1]], table.y[: len(x)], table.w[: len(x)]
+    others = judged_rivals(*plain, dealt[0], classes, plan.seed, forward=forward) if rivals or any_model else None
+    repeats = [results]
+    while clock is not None and clock.fits() and len(repeats) < MOST_REPEATS:
+        at, more = len(repeats), dealt_anew()[None]
+        seed = int(np.random.default_rng([plan.seed, at]).integers(2**31))
+        anew = [_dealt(kind, more, fill, seed) for kind in kinds]
+        repeats.append(trained(anew, parts, store and repeat_folder(store, at)))
+        dealt = np.concatenate([dealt, more])
+    if len(repeats) > 1:
+        plan = dataclasses.replace(plan, repeats=len(repeats))
+        parts = splits(plan.repeats, plan.folds)
+        kinds = [_dealt(kind, dealt, fill, plan.seed) for kind in kinds]
+        table = table._replace(folds=kinds[0].table.folds)
+        results = [joined(each, forward=forward) for each in zip(*repeats, strict=True)]
     scaled = [[scales(kind.setting, kind.table, part) for part in parts] for kind in kinds]
     each = [
         on_outer_folds(kind.setting, kind.table, parts, own, lanes)
@@ -206,9 +234,6 @@ def search(
     lanes = {name: np.concatenate([lanes[name] for lanes in results]) for name in curves}
     spread = np.zeros(0) if task.classes else _spread(table, parts)
     found = judged(tried, parts, lanes, spread, len(x), outer)
-    figures = {"mean": mean, "scale": scale, "target": np.array(units)}
-    plain = table.x[: len(x), : x.shape[1]], table.y[: len(x)], table.w[: len(x)]
-    others = judged_rivals(*plain, dealt[0], classes, plan.seed, forward=forward) if rivals or any_model else None
     constant = constants(setting, table, parts)
     kept = NETS
     if any_model and others is not None:
@@ -229,6 +254,11 @@ def search(
         ]
         told = details(picked, [parts[at] for at in folds], table, blocks, classes=classes)
     return Search(plan, setting, tried, parts, lanes, spread, outer, others, constant, found, net, kept, len(x), told)
+
+
+def _dealt(group: Group, dealt: np.ndarray, fill: int, seed: int) -> Group:
+    folds = np.pad(dealt, [(0, 0), (0, fill)], constant_values=-2).astype(np.int32)
+    return dataclasses.replace(group, table=group.table._replace(folds=folds, seed=np.int32(seed)))
 
 
 def _plain(inputs: int) -> dict[str, np.ndarray]:

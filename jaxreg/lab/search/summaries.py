@@ -9,6 +9,7 @@ import numpy as np
 from jaxreg.lab.search.candidates import CONSTANT, Shape, shaped
 from jaxreg.lab.search.fitted_model import load
 from jaxreg.lab.search.folds import forward_splits, nested_splits
+from jaxreg.lab.search.groups import joined, repeat_folder
 from jaxreg.lab.search.nested import Estimate, OuterFolds, estimate, outer_splits
 from jaxreg.lab.search.plan import Plan, planned_for
 from jaxreg.lab.search.rivals import KINDS, Rivals
@@ -71,10 +72,12 @@ def open_search(folder: Path) -> Search:
         if kept_folds["rivals"]:
             rivals = Rivals(*(np.array(kept_folds["rivals"][name], np.float64) for name in Rivals._fields))
         stores += [folder / f"trainings-{place}" for place in range(1, 1 + len(kept_folds["shapes"]))]
-    stored = [open_store(place).load() for place in stores]
-    curves = [str(name) for name in stored[0].data_vars if not str(name).startswith("params/")]
-    lanes = {name: np.concatenate([each[name].values for each in stored]) for name in curves}
     forward = outer is not None and bool(kept_folds["forward"])
+    repeats = 1 if outer is None else kept_folds.get("repeats", 1)
+    stored = [[_curves(_of_repeat(place, repeat)) for repeat in range(repeats)] for place in stores]
+    each = [joined(found, forward=forward) if repeats > 1 else found[0] for found in stored]
+    lanes = {name: np.concatenate([group[name] for group in each]) for name in each[0]}
+    kept = dataclasses.replace(kept, repeats=max(kept.repeats, repeats))
     setting = dataclasses.replace(setting, forward=forward)
     parts = (forward_splits if forward else nested_splits)(kept.repeats, kept.folds)
     spread = np.array(verdict["spread"], np.float64)
@@ -94,6 +97,18 @@ def open_search(folder: Path) -> Search:
         verdict.get("model", NETS),
         verdict["rows"],
     )
+
+
+def _of_repeat(store: Path, repeat: int) -> Path:
+    # The folder of another net has its number at the end.
+    name, _, number = store.name.partition("-")
+    first = repeat_folder(store.with_name(name), repeat)
+    return first.with_name(f"{first.name}-{number}") if number else first
+
+
+def _curves(store: Path) -> dict[str, np.ndarray]:
+    loaded = open_store(store).load()
+    return {str(name): loaded[name].values for name in loaded.data_vars if not str(name).startswith("params/")}
 
 
 def loss_change(search: Search) -> Estimate:

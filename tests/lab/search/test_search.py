@@ -1,6 +1,7 @@
 """The search: what its folds leave out, what it chooses, and what its command reads and writes."""
 
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from jaxreg.lab.models import MLP, Model
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.candidates import FOREVER, METHODS, Candidate, Knobs, Rate, candidates
+from jaxreg.lab.search.clock import Clock
 from jaxreg.lab.search.dealing import deal
 from jaxreg.lab.search.fitted_model import Net, load, save
 from jaxreg.lab.search.folds import BATCH, PaddedRows, Setting, Split, _program, nested_splits, searched_task, train
@@ -416,11 +418,49 @@ def test_none_is_kept_unless_a_regulariser_is_worth_having():
         choose(TRIED, diverged * np.nan)
 
 
-def test_a_budget_buys_repeats_then_fewer_strengths():
-    repeats = [planned((569, 30), seconds).repeats for seconds in (1, 60, 600)]
-    assert repeats == sorted(repeats)
-    assert planned((569, 30), 1).quick
+def test_a_short_budget_allows_fewer_strengths():
+    assert [planned((569, 30), seconds).quick for seconds in (1, 60, 600)] == [True, False, False]
     assert planned((569, 30), None) == Plan()
+
+
+def test_a_clock_counts_repeats_by_what_chunks_take_and_refuses_a_budget_that_one_does_not_fit():
+    now = [0.0]
+    clock = Clock(20, 0, lambda: now[0])
+    watches = [clock.watch(chunks=4, at_once=1) for _ in range(2)]
+    for second in (6, 7, 8, 9):  # six seconds of compilation, then one per chunk
+        now[0] = second
+        watches[0]({}, {})
+    assert clock.repeat == pytest.approx(4)
+    assert clock.fits()
+    now[0] = 20 - 4 - clock.finish + 0.01
+    assert not clock.fits()
+    slow = Clock(20, 0, lambda: now[0]).watch(chunks=10, at_once=1)
+    now[0] = 6
+    slow({}, {})
+    now[0] = 8
+    slow({}, {})
+    now[0] = 10  # seven more take 14 seconds
+    with pytest.raises(ValueError, match=r"budget of 20 s is too short for one repeat, .* 26 s on .*--budget 32s"):
+        slow({}, {})
+
+
+def test_repeats_by_the_clock_are_those_of_a_search_that_plans_them(folder):
+    """The seeds differ, so a search by the clock is compared with itself, read back, and with the folds it deals."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 2))
+    y = x[:, 0] + rng.normal(size=40)
+    now = itertools.chain([0.0] * 3, itertools.repeat(100.0))
+    clock = Clock(50, 0, lambda: next(now))
+    clock.watch = lambda chunks, at_once: None
+    plan = Plan(methods=("L2",), quick=True, hidden=4, epochs=4, folds=3)
+    found = search(x, y, NUMBERS, plan, store=folder / "trainings", clock=clock)
+    assert found.plan.repeats == 4
+    assert [tuple(map(int, split)) for split in found.parts] == [tuple(split) for split in nested_splits(4, 3)]
+    alone = search(x, y, NUMBERS, dataclasses.replace(plan, repeats=1))
+    np.testing.assert_allclose(found.lanes["test_loss"][:, :6], alone.lanes["test_loss"][:, :6], rtol=1e-5)
+    np.testing.assert_allclose(found.lanes["test_loss"][:, -1], alone.lanes["test_loss"][:, -1], rtol=1e-5)
+    first, second = found.lanes["test_loss"][:, 3:6], found.lanes["test_loss"][:, 9:12]
+    assert not np.isclose(first, second).any()
 
 
 def test_a_budget_shortens_trainings_but_to_30_steps_at_least():

@@ -211,3 +211,29 @@ def test_the_order_of_rows_changes_nothing_with_codings_either():
     np.testing.assert_array_equal(one.net(x), other.net(x))
     words = search(rng.integers(0, 2, (40, 3)).astype(float), (y > 0).astype(int), CLASSES, plan)
     assert [each.shape for each in words.tried if each.shape] == [Shape((32, 32), "plain")] * 2
+
+
+def test_repeats_by_the_clock_are_read_back_and_a_net_that_does_not_fit_is_left_out(steps, monkeypatch, capsys):
+    monkeypatch.chdir(steps)
+    monkeypatch.setattr("jaxreg.lab.cli.search.START", 1e6)
+    monkeypatch.setattr("jaxreg.lab.search.run.MOST_REPEATS", 3)
+    options = ["search", "steps.csv", "--target", "y", "--epochs", "20", "--json", "--budget", "1000s"]
+    for out, fits, repeats in (("all", True, 3), ("one", False, 1)):
+        monkeypatch.setattr("jaxreg.lab.search.clock.Clock.fits", lambda self, fits=fits: fits)
+        jaxreg(monkeypatch, *options, "--out", out)
+        told = json.loads(capsys.readouterr().out)
+        stored = open_search(steps / out)
+        assert stored.plan.repeats == repeats
+        assert {each.shape for each in stored.tried} == ({None, OTHER} if fits else {None})
+        assert len(stored.found.picks) == 5 * repeats
+        assert stored.chosen.label == told["chosen"]["label"]
+        assert stored.found.score.mean == pytest.approx(told["accuracy"]["mean"])
+        assert told["left_out"] == ([] if fits else ["another net on coded numbers", "a second repeat"])
+
+
+def test_a_budget_that_starting_takes_is_refused_at_once(steps, monkeypatch, capsys):
+    monkeypatch.chdir(steps)
+    with pytest.raises(SystemExit):
+        jaxreg(monkeypatch, "search", "steps.csv", "--target", "y", "--budget", "2s", "--out", "short")
+    assert "the budget of 2 s is too short: starting took" in capsys.readouterr().err
+    assert not (steps / "short").exists()
