@@ -72,7 +72,10 @@ def written(obj: Any, without: Sequence[str] = ()) -> str:
             parts += [_written_value(part, without) for part in value]
         else:
             parts.append(_written_value(value, without))
-    return f"{type(obj).__name__}({', '.join(parts)})"
+    module = type(obj).__module__
+    public = module.startswith("jaxreg.") and "._" not in module  # as in jr.keras.MaxNorm
+    home = module.removeprefix("jaxreg.") + "." if public else ""
+    return f"{home}{type(obj).__name__}({', '.join(parts)})"
 
 
 def _written_value(value: Any, without: Sequence[str]) -> str:

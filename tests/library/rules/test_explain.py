@@ -94,7 +94,7 @@ def test_axes_and_number_of_norms(rule, axes, norms):
         (jr.SpectralNorm(1.0, fast=True), "SpectralNorm(1.0, fast=True)"),
         (jr.SpectralNorm(1.0), "SpectralNorm(1.0)"),
         (jr.NMSparse(2, 4), "NMSparse(n=2, m=4)"),
-        (jr.keras.OrthogonalRegularizer(0.1, mode="columns"), "OrthogonalRegularizer(0.1, mode='columns')"),
+        (jr.keras.OrthogonalRegularizer(0.1, mode="columns"), "keras.OrthogonalRegularizer(0.1, mode='columns')"),
     ],
     ids=str,
 )
