@@ -78,6 +78,11 @@ class Box:
     label: str
     begin: Bound | None = None
 
+    @property
+    def chosen(self) -> bool:
+        """Whether the box is for some values of an axis that is not traced."""
+        return any(self.run.fixed.values())
+
 
 @dataclass(frozen=True)
 class Design:

@@ -57,14 +57,20 @@ def cut_labels(labels: Coordinates, rows: Mapping[str, np.ndarray]) -> Coordinat
     """Return the coordinates of some entries of each dimension, as the smaller sweep has them."""
     cut = {}
     for name, (dim, values) in labels.items():
-        taken = values[rows[dim]] if dim in rows else values
-        if values.dtype.kind == "U":
-            taken = np.array(taken.tolist())  # as wide as its longest
+        taken = as_wide_as_needed(values[rows[dim]] if dim in rows else values)
         described = any(along == dim and other != name for other, (along, _) in labels.items())
         if name == dim and described and np.array_equal(values, np.arange(len(values))):
             taken = np.arange(len(taken))
         cut[name] = (dim, taken)
     return cut
+
+
+def as_wide_as_needed(values: np.ndarray) -> np.ndarray:
+    """Return an array of strings as wide as its longest one, any other as it is.
+
+    Longer names of other entries must not change the identity of those that are there.
+    """
+    return np.array(values.tolist()) if values.dtype.kind == "U" else values
 
 
 def take_over(old: Chunked, rows: Mapping[str, np.ndarray], manifest: Manifest, coords: Coordinates) -> Joined:

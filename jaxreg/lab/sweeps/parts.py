@@ -12,7 +12,7 @@ import xarray as xr
 from jaxreg.lab.sweeps.boxes import Box, Design
 from jaxreg.lab.sweeps.dataset import Coordinates, with_missing
 from jaxreg.lab.sweeps.grid import SOME, Grid, make_grid, storable
-from jaxreg.lab.sweeps.growth import cut_labels, extended, newest, resumed, rows_there, take_over
+from jaxreg.lab.sweeps.growth import as_wide_as_needed, cut_labels, extended, newest, resumed, rows_there, take_over
 from jaxreg.lab.sweeps.joined import JOINED, Chunked, Joined, as_dataset, union, write_joined
 from jaxreg.lab.sweeps.keeping import rule_of
 from jaxreg.lab.sweeps.lanes import BATCHED
@@ -103,7 +103,8 @@ def arrange(design: Design, path: Path | None, options: SweepOptions) -> Arrange
         path: Folder of the store, or None to keep results in memory.
         options: Options of the sweep.
     """
-    if len(design.boxes) == 1:
+    flat = path is None or design.zipped or not design.boxes[0].chosen or find_manifest(path) is not None
+    if len(design.boxes) == 1 and flat:  # one choice has a folder of its own, so that others can be added
         part = _part(design.boxes[0], design.coords, options.coords or {}, path, design.zipped, options)
         return Arranged([part], part.whole)
     if path is not None:
@@ -255,7 +256,7 @@ def along(design: Design, box: Box, given: Mapping[str, Any]) -> tuple[Coordinat
     """Return the coordinates of a design's axes in one of its boxes: those it has, and those that were given."""
     rows = dict(zip(box.over, box.rows, strict=True))
     taken = {name: slice(None) if row is None else row for name, row in rows.items()}
-    known = {name: (dim, values[taken[dim]]) for name, (dim, values) in design.coords.items()}
+    known = {name: (dim, as_wide_as_needed(values[taken[dim]])) for name, (dim, values) in design.coords.items()}
     ours: dict[str, Any] = {}
     for name, values in given.items():
         dim = design.coords[name][0] if name in design.coords else name
@@ -265,7 +266,7 @@ def along(design: Design, box: Box, given: Mapping[str, Any]) -> tuple[Coordinat
         elif len(values) != design.sizes[dim]:
             raise ValueError(f"coords[{name!r}] has length {len(values)} and must have {design.sizes[dim]}")
         else:
-            ours[name] = np.asarray(values)[row]
+            ours[name] = as_wide_as_needed(np.asarray(values)[row])
     return known, ours
 
 

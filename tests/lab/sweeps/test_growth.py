@@ -111,6 +111,24 @@ GROWN: dict[str, tuple[Any, Any, Any, int]] = {
         {"act": choices(jnp.sin, jnp.tanh, jnp.cos), "seed": range(4)},
         12 - 4,
     ),
+    "choices of names of several lengths": (
+        lambda o, seed: {"y": 1.0 * seed * len(o)},
+        {"o": choices("sgd", "adam"), "seed": range(2)},
+        {"o": choices("sgd", "adam", "momentum"), "seed": range(4)},
+        12 - 4,
+    ),
+    "one choice, then others": (
+        lambda o, seed: {"y": 1.0 * seed * len(o)},
+        {"o": choices("sgd"), "seed": range(2)},
+        {"o": choices("adam", "sgd"), "seed": range(3)},
+        6 - 2,
+    ),
+    "points with names": (
+        lambda o, lr, seed: {"y": lr * seed * len(o)},
+        {"config": points(o=["sgd", "adam"], lr=[0.1, 0.2]), "seed": range(2)},
+        {"config": points(o=["sgd", "adam", "momentum"], lr=[0.1, 0.2, 0.3]), "seed": range(3)},
+        9 - 4,
+    ),
 }
 
 
