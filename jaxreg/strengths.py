@@ -1,11 +1,18 @@
 """Conversion of weight-decay strengths between the conventions of libraries and papers.
 
-Six different numbers are called weight decay. Each is the share by which one optimiser step shrinks a weight, up to
-factors that the table below lists: 2 or 1, the learning rate, and the number of steps.
+Many different numbers are called weight decay. Each stands for the share by which one optimiser step shrinks a weight,
+up to factors that the table below lists: 2 or 1, the learning rate, the number of steps, and the width. Some are a time
+or an angle instead of a share.
 """
 
 import enum
+import math
+from collections.abc import Callable
 from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jaxreg._checks import check_number
 from jaxreg._hyperparameters import Number
@@ -22,28 +29,55 @@ class Meaning(enum.Enum):
     INDEPENDENT = "decoupled, times schedule/peak: the paper on AdamW; jaxreg.independent_decay takes half of it"
     NORMALISED = "independent, times the square root of the number of steps: the appendix of that paper"
     CORRECTED = "decoupled, times the square of the learning rate, over its peak: AdamC"
+    SQUARED_LR = "decoupled, times the square of the learning rate: PaLM"
+    WIDTH_SCALED = "decoupled, times the learning rate and the square root of the width: transfer across widths"
+    TIME_SCALE = "number of steps in which a weight shrinks by a factor of e, to first order: 1 / share"
+    HALF_LIFE = "number of steps in which a weight shrinks by half"
+    ROTATION = "angle in radians by which AdamW turns weights per step in equilibrium: the root of 2 · share"
 
 
 class _Share(NamedTuple):
-    """Share by which a step at the peak shrinks a weight: strength · factor · peak^rate · steps^time."""
+    """Share by which a step at the peak shrinks a weight: amount · factor · peak^rate · steps^time · width^root.
 
-    factor: float
-    rate: float
-    time: float
+    The amount is the strength itself, or what `amount` makes of it; `strength` is the inverse.
+    """
+
+    factor: float = 1
+    rate: float = 1
+    time: float = 0
+    width: float = 0
+    amount: Callable[[Number], Number] | None = None
+    strength: Callable[[Number], Number] | None = None
+
+
+def _halving(share: Number) -> Number:
+    log1p = jnp.log1p if isinstance(share, jax.Array) else np.log1p
+    return -math.log(2) / log1p(-share)
 
 
 _SHARES = {
-    Meaning.SQUARES: _Share(2, 1, 0),
-    Meaning.HALF_SQUARES: _Share(1, 1, 0),
-    Meaning.LR_SCALED: _Share(1, 1, 0),
-    Meaning.INDEPENDENT: _Share(1, 0, 0),
-    Meaning.NORMALISED: _Share(1, 0, -0.5),
-    Meaning.CORRECTED: _Share(1, 1, 0),
+    Meaning.SQUARES: _Share(factor=2),
+    Meaning.HALF_SQUARES: _Share(),
+    Meaning.LR_SCALED: _Share(),
+    Meaning.INDEPENDENT: _Share(rate=0),
+    Meaning.NORMALISED: _Share(rate=0, time=-0.5),
+    Meaning.CORRECTED: _Share(),
+    Meaning.SQUARED_LR: _Share(rate=2),
+    Meaning.WIDTH_SCALED: _Share(width=0.5),
+    Meaning.TIME_SCALE: _Share(rate=0, amount=lambda steps: 1 / steps, strength=lambda share: 1 / share),
+    Meaning.HALF_LIFE: _Share(rate=0, amount=lambda steps: 1 - 0.5 ** (1 / steps), strength=_halving),
+    Meaning.ROTATION: _Share(rate=0, amount=lambda angle: angle**2 / 2, strength=lambda share: (2 * share) ** 0.5),
 }
 
 
 def convert_strength(
-    strength: Number, have: Meaning, want: Meaning, *, peak: Number | None = None, steps: Number | None = None
+    strength: Number,
+    have: Meaning,
+    want: Meaning,
+    *,
+    peak: Number | None = None,
+    steps: Number | None = None,
+    width: Number | None = None,
 ) -> Number:
     """Convert a weight-decay strength between conventions so that one step shrinks a weight equally.
 
@@ -53,17 +87,19 @@ def convert_strength(
     strength makes it equal to the other conventions.
 
     Args:
-        strength: Strength to convert: a float or an array.
+        strength: Strength to convert: a float or an array; above 0 if one of the conventions is a time.
         have: Convention of `strength`.
         want: Convention of the result.
         peak: Largest learning rate. Needed if only one of the conventions includes the learning rate.
         steps: Number of optimiser steps of the training. Needed if only one of the conventions is `NORMALISED`.
+        width: Number of inputs of the layer. Needed if only one of the conventions is `WIDTH_SCALED`.
 
     Returns:
         The converted strength, with the type of `strength`.
 
     Raises:
-        ValueError: If `peak` or `steps` is needed and missing, or is not above 0.
+        ValueError: If `peak`, `steps` or `width` is needed and missing, or is not above 0, or a strength of 0 has no
+            time.
         TypeError: If `have` or `want` is not a `Meaning`.
 
     Example:
@@ -72,21 +108,32 @@ def convert_strength(
         0.005
         >>> jr.convert_strength(0.5, jr.Meaning.NORMALISED, jr.Meaning.LR_SCALED, peak=0.01, steps=10_000)
         0.5
+        >>> jr.convert_strength(0.1, jr.Meaning.LR_SCALED, jr.Meaning.TIME_SCALE, peak=0.001)  # in steps
+        10000.0
 
     Reference:
-        Loshchilov and Hutter, Decoupled weight decay regularization, 2019, appendix B.
+        Loshchilov and Hutter, Decoupled weight decay regularization, 2019, appendix B; Chowdhery et al., PaLM, 2022;
+        Wang and Aitchison, How to set AdamW's weight decay as you scale model and dataset size, 2024 (time scale);
+        Kosson, Messmer and Jaggi, Rotational equilibrium, 2023 (rotation); Fan et al., Robust layerwise scaling rules
+        by proper weight decay tuning, 2025 (width).
     """
     for name, meaning in (("have", have), ("want", want)):
         if not isinstance(meaning, Meaning):
             names = ", ".join(known.name for known in Meaning)
             raise TypeError(f"convert_strength: {name} is {meaning!r}; expected a jaxreg.Meaning, one of {names}")
     source, target = _SHARES[have], _SHARES[want]
-    converted = strength * (source.factor / target.factor)
+    timed = {Meaning.TIME_SCALE, Meaning.HALF_LIFE}
+    if have != want and timed & {have, want}:
+        check_number(strength, f"convert_strength from {have.name} to {want.name}: strength", "(0, inf)")
+    amount = strength if source.amount is None else source.amount(strength)
+    converted = amount * (source.factor / target.factor)
     if source.rate != target.rate:
         converted = converted * _given(peak, "peak", have, want) ** (source.rate - target.rate)
     if source.time != target.time:
         converted = converted * _given(steps, "steps", have, want) ** (source.time - target.time)
-    return converted
+    if source.width != target.width:
+        converted = converted * _given(width, "width", have, want) ** (source.width - target.width)
+    return converted if target.strength is None else target.strength(converted)
 
 
 def _given(value: Number | None, name: str, have: Meaning, want: Meaning) -> Number:

@@ -1,7 +1,7 @@
 """Penalties: callables that map an array of weights to its cost. Most have a proximal step."""
 
 from jaxreg.penalties._elementwise import L1, L1L2, L2, MCP, SCAD, Huber, LogSum, Lp
-from jaxreg.penalties._groups import GroupLasso, Linf
+from jaxreg.penalties._groups import GroupLasso, Linf, NormTarget
 from jaxreg.penalties._orthogonality import Orthogonal
 from jaxreg.penalties._reference import ToReference, Wasserstein
 from jaxreg.penalties._spectral import Nuclear, Spectral
@@ -17,6 +17,7 @@ __all__ = [
     "Linf",
     "LogSum",
     "Lp",
+    "NormTarget",
     "Nuclear",
     "Orthogonal",
     "Spectral",

@@ -5,10 +5,10 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxreg._checks import check
-from jaxreg._groups import from_rows, group_axes, group_norms, group_size, magnitudes, to_rows
+from jaxreg._checks import check, refuse_steps
+from jaxreg._groups import from_rows, group_axes, group_norms, group_size, limit_of_groups, magnitudes, to_rows
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, static
-from jaxreg._precision import as_wide, real_dtype, wide
+from jaxreg._precision import as_wide, real_dtype, tiny, wide
 from jaxreg._protocols import Cost, Penalty
 from jaxreg._sharding import partitioned
 from jaxreg.penalties._elementwise import of_norm
@@ -170,3 +170,55 @@ class Linf(Penalty):
         """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`."""
         x, axes = wide(slope), group_axes(slope.ndim, self.axis)
         return of_norm(jnp.max(jnp.sum(jnp.abs(x), axes), initial=0), as_wide(self.strength, x), budget)
+
+
+@hyperparameters
+class NormTarget(Penalty):
+    """Squared distance of each group's norm from a target: strength/2 · Σ_g (‖w_g‖ - target)².
+
+    Under `jaxreg.decay` it is decay towards a norm instead of 0, AdamWN: its pull is strength · (1 - target / ‖w‖) w. A
+    group of zeros has no direction, and stays. Not convex.
+
+    Args:
+        strength: Number of at least 0; a float, an array or an Optax schedule.
+        target: Norm of at least 0, or one per group, in the same form.
+        axis: Axes of one group. Default: those of the incoming weights of one unit.
+
+    Raises:
+        ValueError: If a number is negative, infinite or NaN, or an axis is out of range for the array.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> w = jnp.array([[3.0, 0.3], [4.0, 0.4]])
+        >>> print(np.asarray(jr.NormTarget(1.0, target=1.0).prox(w, 1.0)).round(4))
+        [[1.8  0.45]
+         [2.4  0.6 ]]
+
+    Reference:
+        Loshchilov, Weight norm control, 2023 (AdamWN).
+    """
+
+    strength: Number
+    target: Number
+    axis: Axis = static(default=None)
+
+    def __post_init__(self) -> None:
+        check(self, "strength", "[0, inf)")
+        check(self, "target", "[0, inf)")
+
+    def __call__(self, w: jax.Array) -> Cost:
+        """Return the cost of `w`, a scalar."""
+        x, axes = wide(w), group_axes(w.ndim, self.axis)
+        away = group_norms(x, axes) - limit_of_groups(self.target, x, axes)
+        return as_wide(self.strength, x) / 2 * jnp.sum(jnp.square(away))
+
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """Return the proximal step: each norm n becomes (n + step · strength · target) / (1 + step · strength)."""
+        refuse_steps(self, step)
+        x, axes = wide(w), group_axes(w.ndim, self.axis)
+        norms = group_norms(x, axes)
+        reach = as_wide(step, x) * as_wide(self.strength, x)
+        taken = reach / (1 + reach) * (norms - limit_of_groups(self.target, x, axes))
+        # The reciprocal of a subnormal norm overflows: such a group counts as zeros.
+        long = norms > tiny(x.dtype)
+        return jnp.where(long, x - x / jnp.where(long, norms, 1) * taken, x).astype(w.dtype)

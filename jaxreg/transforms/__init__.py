@@ -8,6 +8,7 @@ from jaxreg.transforms._linear_minimization import conditional_gradient, hyperba
 from jaxreg.transforms._penalize import penalize
 from jaxreg.transforms._project import project
 from jaxreg.transforms._proximal import proximal, proximal_adam
+from jaxreg.transforms._qk_clip import qk_clip
 from jaxreg.transforms._regularize import regularize
 from jaxreg.transforms._shrink_and_perturb import shrink_and_perturb
 
@@ -30,6 +31,7 @@ __all__ = [
     "project",
     "proximal",
     "proximal_adam",
+    "qk_clip",
     "regularize",
     "shrink_and_perturb",
     "steepest",

@@ -63,6 +63,7 @@ PENALTIES = {
     "Wasserstein": (jr.Wasserstein(0.1, np.ones(SHAPE, np.float32)), WHOLE),
     "GroupLasso": (jr.GroupLasso(0.1), COLUMN),
     "Linf": (jr.Linf(0.1), COLUMN),
+    "NormTarget": (jr.NormTarget(0.1, 2.0), COLUMN),
     "Nuclear": (jr.Nuclear(0.1), WHOLE),
     "Spectral": (jr.Spectral(0.1), WHOLE),
     "Orthogonal": (jr.Orthogonal(0.1), WHOLE),
@@ -83,7 +84,7 @@ def maps():
     for name, (rule, axes) in PENALTIES.items():
         if hasattr(rule, "prox"):
             found[f"{name}, prox"] = lambda w, rule=rule: rule.prox(w, STEP), axes
-            if name not in ("Nuclear", "Spectral", "Wasserstein"):
+            if name not in ("Nuclear", "Spectral", "Wasserstein", "NormTarget"):
                 found[f"{name}, prox by weight"] = lambda w, rule=rule: rule.prox(w, STEPS), axes
         found[f"{name}, gradient"] = jax.grad(rule), axes
     return found
@@ -165,7 +166,7 @@ def test_derivatives_by_every_hyperparameter_are_those_of_finite_differences(nam
         calls = {"call": lambda rule: rule(w)}
         if hasattr(rule, "prox"):
             calls["prox"] = lambda rule: rule.prox(w, STEP)
-            if name not in ("Nuclear", "Spectral", "Wasserstein"):
+            if name not in ("Nuclear", "Spectral", "Wasserstein", "NormTarget"):
                 calls["prox by weight"] = lambda rule: rule.prox(w, STEPS.astype(np.float64))
         if hasattr(rule, "lmo"):
             calls["lmo"] = lambda rule: rule.lmo(w)

@@ -128,6 +128,11 @@ CASES = {
     ),
     "SCAD": Case(jr.SCAD, lambda w, s: smoothly_clipped(np.abs(w), s, 3.7).sum()),
     "LogSum": Case(lambda s: jr.LogSum(s, 0.5), lambda w, s: s * np.log1p(np.abs(w) / 0.5).sum()),
+    "NormTarget": Case(
+        lambda s: jr.NormTarget(s, 1.5),
+        lambda w, s: s / 2 * np.square(np.linalg.norm(columns(w), axis=0) - 1.5).sum(),
+        largest=1e15,
+    ),
     "MCP": Case(jr.MCP, lambda w, s: levelling_off(np.abs(w), s, 3.0).sum()),
     "Spectral": Case(jr.Spectral, lambda w, s: s / 2 * largest_singular_value(w) ** 2, towards_nuclear),
     "Orthogonal": Case(jr.Orthogonal, lambda w, s: s * off_orthonormal(w), largest=1e8),
@@ -272,7 +277,7 @@ def test_prox_minimises_its_objective(name, shape):
             assert_minimal(name, w, np.asarray(prox(jnp.asarray(w), step)), step)
 
 
-@pytest.mark.parametrize("name", [name for name in PROXIMAL if name not in ("Spectral", "Nuclear")])
+@pytest.mark.parametrize("name", [name for name in PROXIMAL if name not in ("Spectral", "Nuclear", "NormTarget")])
 @pytest.mark.parametrize("shape", FULL, ids=str)
 def test_prox_with_a_step_for_each_weight_minimises_its_objective(name, shape):
     w = draw(shape)

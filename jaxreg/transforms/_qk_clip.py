@@ -1,0 +1,108 @@
+"""Clipping of attention logits through the weights that make them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxreg._checks import check_number
+from jaxreg._hyperparameters import Number, rate_at
+from jaxreg._precision import wide
+from jaxreg._protocols import Tree
+from jaxreg.rules._matching import Leaf, leaves
+from jaxreg.transforms._base import StepState, after_update, leaves_like, require_params
+from jaxreg.transforms._exact_update import landing
+
+
+def qk_clip(
+    pairs: Mapping[str, str], threshold: Number = 100.0, axis: int = -2
+) -> optax.GradientTransformationExtraArgs:
+    """Shrink the query and key kernels of attention heads whose logits exceed a threshold: QK-clip of MuonClip.
+
+    The last link of a chain. Where the largest logit S of a head in the step's batch is above the threshold τ, both
+    kernels of that head end √(τ / S) times as large, so that the same inputs would give logits of at most τ. Other
+    heads stay. `update` takes the largest logits as an extra argument: `tx.update(grads, state, params,
+    max_logits={path of the query kernel: array})`, with one number per head, or of shape (layers, heads) for a stack
+    of layers along the first axis.
+
+    Args:
+        pairs: {path of a query kernel: path of its key kernel}, as `jaxreg.explain` lists them.
+        threshold: τ, above 0; a float, an array or an Optax schedule.
+        axis: Axis of the kernels that holds the heads, counted from the end. It may have several entries per head, as
+            axis -1 of a kernel (inputs, heads · size) has.
+
+    Returns:
+        A transformation whose state is the number of updates made, and whose update needs `params` and `max_logits`.
+
+    Raises:
+        ValueError: If the threshold is not above 0, the axis is not counted from the end, a path is not in the tree, or
+            `update` gets no logits for a pair or logits of another shape than the heads.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr, optax
+        >>> params = {"query": jnp.ones((3, 2, 4)), "key": jnp.ones((3, 2, 4))}
+        >>> tx = optax.chain(optax.sgd(0.1), jr.qk_clip({"query": "key"}, threshold=100.0))
+        >>> zeros = {name: jnp.zeros((3, 2, 4)) for name in params}
+        >>> logits = {"query": jnp.array([50.0, 400.0])}
+        >>> updates, _ = tx.update(zeros, tx.init(params), params, max_logits=logits)
+        >>> print(optax.apply_updates(params, updates)["key"][0, :, 0])
+        [1.  0.5]
+
+    Reference:
+        Kimi Team, Kimi K2: open agentic intelligence, 2025.
+    """
+    check_number(threshold, "jaxreg.qk_clip: threshold", "(0, inf)")
+    if isinstance(axis, bool) or not isinstance(axis, int) or axis >= 0:
+        raise ValueError(f"jaxreg.qk_clip: axis is {axis!r}; expected a negative number, counted from the end")
+
+    def places(params: Tree) -> dict[str, tuple[int, Leaf]]:
+        found = {leaf.path: (place, leaf) for place, leaf in enumerate(leaves(params))}
+        missing = [path for pair in pairs.items() for path in pair if path not in found]
+        if missing:
+            raise ValueError(f"jaxreg.qk_clip: no parameter {missing[0]!r}; there are {', '.join(found)}")
+        return found
+
+    def init(params: Tree) -> StepState:
+        places(params)
+        return StepState(jnp.zeros((), jnp.int32))
+
+    def update(
+        updates: Tree, state: StepState, params: Tree | None = None, *, max_logits: Any = None, **extra: Any
+    ) -> tuple[Tree, StepState]:
+        require_params(params, "qk_clip")
+        for query in pairs:
+            if not isinstance(max_logits, Mapping) or query not in max_logits:
+                raise ValueError(f"jaxreg.qk_clip got no logits of {query!r}; pass max_logits={{{query!r}: array}}")
+        found, steps = places(params), leaves_like(params, updates)
+        limit = rate_at(threshold, state.count)
+        for query, key in pairs.items():
+            logits = wide(jnp.asarray(max_logits[query]))
+            shares = jnp.sqrt(jnp.where(logits > limit, limit / jnp.where(logits > limit, logits, 1), 1))
+            for path in (query, key):
+                place, leaf = found[path]
+                step = jnp.zeros_like(leaf.array) if steps[place] is None else steps[place]
+                there = after_update(leaf, step)
+                goal = _scaled(path, there, shares, axis)
+                steps[place] = jnp.where(goal == there, step, landing(leaf.array, goal, step.dtype))
+        made = jax.tree.unflatten(jax.tree.structure(params), steps)
+        return made, StepState(optax.safe_increment(state.count))
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _scaled(path: str, w: jax.Array, shares: jax.Array, axis: int) -> jax.Array:
+    heads = shares.shape[-1] if shares.ndim else 0
+    length = w.shape[axis] if -axis <= w.ndim else 0
+    if shares.ndim not in (1, 2) or not heads or length % heads or (shares.ndim == 2 and len(shares) != len(w)):
+        raise ValueError(
+            f"jaxreg.qk_clip: the logits of {path!r} have shape {shares.shape} for weights of shape {w.shape}; "
+            f"expected one per head along axis {axis}, or (layers, heads)"
+        )
+    each = jnp.repeat(shares, length // heads, axis=-1)
+    shape = [1] * w.ndim
+    shape[axis] = length
+    if shares.ndim == 2:
+        shape[0] = len(w)
+    return (wide(w) * each.reshape(shape)).astype(w.dtype)
