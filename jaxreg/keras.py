@@ -38,7 +38,7 @@ def adam(
     `optax.adam(eps=1e-7)` corrects v before it adds ε. Its weights differ from Keras's by 1e-4 after 100 steps.
 
     Args:
-        learning_rate: η; a float, an array or an Optax schedule.
+        learning_rate: η: a float, an array or an Optax schedule.
         b1: Decay rate of the mean of the gradient, in [0, 1).
         b2: Decay rate of the mean of the squared gradient, in [0, 1).
         epsilon: ε, at least 0.
@@ -86,7 +86,7 @@ def adamw(
     To reproduce Keras's `exclude_from_weight_decay`, use `optax.partition` with `adam` for the excluded weights.
 
     Args:
-        learning_rate: η; a float, an array or an Optax schedule.
+        learning_rate: η: a float, an array or an Optax schedule.
         weight_decay: λ, multiplied by the current learning rate.
         b1: Decay rate of the mean of the gradient, in [0, 1).
         b2: Decay rate of the mean of the squared gradient, in [0, 1).
@@ -158,7 +158,7 @@ class OrthogonalRegularizer(Penalty):
         """Return the cost of `w`, a scalar."""
         if w.ndim != 2:
             raise ValueError(
-                f"OrthogonalRegularizer got weights of shape {w.shape}; expected a matrix. Name its path in the rules"
+                f"OrthogonalRegularizer got weights of shape {w.shape}; expected a matrix; use the path of one"
             )
         vectors = w if self.mode == "rows" else w.T
         lengths = jnp.sum(squares(vectors), axis=1, keepdims=True)

@@ -71,7 +71,7 @@ class Box(Constraint):
 
     Args:
         low: Lower bound: a float, an array that broadcasts to the weights, or an Optax schedule. May be -inf.
-        high: Upper bound, at least `low`, of the same types. May be inf.
+        high: Upper bound, at least `low`: the same types as `low`. May be inf.
 
     Raises:
         ValueError: If a bound is NaN or `low` is above `high`.

@@ -42,7 +42,7 @@ class Intersection(Constraint):
     others up to the convergence of the algorithm: `jaxreg.violation` returns the distance that is left.
 
     Derivatives are those of the nearest point. Where the set has no interior, they run along the set. The projection is
-    not differentiable at a weight of the set that lies on a bound. There it is treated as free.
+    not differentiable at a weight of the set that lies on a bound. Such a weight is treated as free.
 
     Args:
         *parts: Constraints, or functions that project onto a convex set. The parts of a nested intersection are used
@@ -51,7 +51,7 @@ class Intersection(Constraint):
 
     Raises:
         TypeError: If a part is not callable or constrains several arrays jointly. Also if a part is not convex and no
-            exact projection is known; when called, if that depends on the axes of the groups.
+            exact projection is known. Where that depends on the axes of the groups, the error comes when called.
         ValueError: If there are no parts, or the rate of a `MinMaxNorm` is not 1. When called, if the sets have no
             common point and their limits are not traced.
 

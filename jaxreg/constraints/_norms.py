@@ -176,8 +176,8 @@ class MinMaxNorm(Constraint):
 
     Args:
         min: Lower limit, at least 0, or one per group: a float, an array or an Optax schedule.
-        max: Upper limit, above 0 and at least `min`, of the same types.
-        rate: Share of the way to the set, above 0 and at most 1, of the same types.
+        max: Upper limit, above 0 and at least `min`: the same types as `min`.
+        rate: Share of the way to the set, above 0 and at most 1: the same types as `min`.
         axis: Axes that one norm sums over. Default: the fan-in axes, one norm per unit.
 
     Raises:

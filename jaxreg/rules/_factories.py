@@ -50,7 +50,7 @@ def initial_distributions(params: Tree, strength: Number, pattern: str = KERNELS
     Args:
         params: Tree of weight arrays, such as the initial ones.
         strength: Strength of each penalty, at least 0: a float, an array or an Optax schedule.
-        pattern: Pattern of the leaves.
+        pattern: Pattern that the leaves match: a path, a regular expression or a kind.
 
     Returns:
         A dict from path to `Wasserstein`, one rule per leaf. The rules hold the arrays of `params` themselves. Each
@@ -72,15 +72,15 @@ def initial_distributions(params: Tree, strength: Number, pattern: str = KERNELS
 
 
 def initial_spheres(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, FrobeniusSphere]:
-    """Return rules that keep each layer at a share of its current norm: {path of a leaf: `FrobeniusSphere`}.
+    """Return rules that keep each layer at a share of its current norm.
 
     Args:
         params: Tree of weight arrays, such as the initial ones; traced or not.
-        pattern: Pattern of the leaves.
+        pattern: Pattern that the leaves match: a path, a regular expression or a kind.
         share: Share of the norm, above 0: a float or an array.
 
     Returns:
-        One rule per leaf. A stack of layers has one radius per layer.
+        A dict from path to `FrobeniusSphere`, one rule per leaf. A stack of layers has one radius per layer.
 
     Raises:
         ValueError: If the pattern matches no leaf, or a norm is 0 and not traced.
@@ -96,11 +96,11 @@ def initial_spheres(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -
 
 
 def initial_boxes(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, Box]:
-    """Return rules that bound the weights of each layer by a share of their largest magnitude: {path: `Box`}.
+    """Return rules that bound the weights of each layer by a share of their largest magnitude.
 
     Args:
         params: Tree of weight arrays, such as the initial ones; traced or not.
-        pattern: Pattern of the leaves.
+        pattern: Pattern that the leaves match: a path, a regular expression or a kind.
         share: Share of the largest magnitude, at least 0: a float or an array.
 
     Returns:

@@ -188,8 +188,9 @@ def _patterns(found: list[Leaf], rules: Rules) -> Mapping[str, Rule]:
         return {key.pattern if isinstance(key, OptionalPattern) else key: rule for key, rule in rules.items()}
     if not callable(rules):
         raise TypeError(
-            f"rules are {rules!r}; expected a mapping from path pattern to rule, or one rule (in a mapping for "
-            f"optax.inject_hyperparams, which treats a callable as a schedule){_of_several(rules)}"
+            f"rules are {rules!r}; expected a mapping from path pattern to rule, or one rule. With "
+            "optax.inject_hyperparams pass a mapping, because it treats a single rule as a schedule"
+            f"{_of_several(rules)}"
         )
     kinds = {leaf.kind for leaf in found}
     return dict.fromkeys([kind for kind in (KERNELS, RECURRENT_KERNELS) if kind in kinds] or [KERNELS], rules)

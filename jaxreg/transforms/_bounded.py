@@ -185,10 +185,10 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
     This is constrained parameter regularisation. Put it after the learning rate in the chain. It acts on w, the weights
     after the optimiser step; n is the number of weights of the leaf.
 
-    While the penalty is below the bound, the multiplier μ falls to 0 and the weights are not changed. While it is above
-    the bound, μ grows. After SGD with a small learning rate η, the Lagrange multiplier of the bound for the loss is
-    μ / η. The bound is reached in the end, not at each step. It is measured before the pull of μ, so for `L2` the final
-    penalty is below the bound, by a relative 4 μ.
+    While the penalty is above the bound, the multiplier μ grows. While it is below the bound, μ falls, and at μ = 0 the
+    weights are not changed. After SGD with a small learning rate η, the Lagrange multiplier of the bound for the loss
+    is μ / η. The bound is reached in the end, not at each step. It is measured before the pull of μ, so for `L2` the
+    final penalty is below the bound, by a share of about 4 μ.
 
     Args:
         rules: Penalties by path pattern, or one for all kernels. `L2(1.0)` gives a bound on ‖w‖².

@@ -16,7 +16,7 @@ def penalize(rules: PenaltyRules) -> optax.GradientTransformation:
     the loss. The loss does not include the penalty; `jaxreg.penalty` returns its value.
 
     For complex weights, pass the conjugate of the gradient of `jax.grad`, as for all Optax optimisers. The conjugate
-    gradient of the penalty is added to it.
+    of the penalty's gradient is added to it.
 
     Args:
         rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.

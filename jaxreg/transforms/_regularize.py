@@ -64,8 +64,8 @@ def regularize(
     for name, rules in (("decays", decays), ("proximals", proximals)):
         if rules is not None and learning_rate is None:
             raise ValueError(
-                f"jaxreg.regularize: {name} are scaled by the learning rate, which is missing; pass the optimiser's as "
-                "learning_rate="
+                f"jaxreg.regularize: {name} are scaled by the learning rate, which is missing; pass learning_rate=, "
+                "the learning rate of the optimiser"
             )
     links: list[optax.GradientTransformation] = [optax.with_extra_args_support(optimizer)]
     if decays is not None:

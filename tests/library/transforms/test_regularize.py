@@ -76,7 +76,7 @@ def test_without_rules_it_is_the_optimiser():
 
 @pytest.mark.parametrize("name", ["decays", "proximals"])
 def test_what_is_scaled_by_the_learning_rate_needs_it(name):
-    with pytest.raises(ValueError, match=f"{name} are scaled by the learning rate.*as learning_rate="):
+    with pytest.raises(ValueError, match=f"{name} are scaled by the learning rate.*pass learning_rate="):
         jr.regularize(optax.adam(RATE), **{name: jr.L2(1.0)})
 
 
