@@ -1,4 +1,4 @@
-"""Search for the regulariser of a net on a table, by nested cross-validation."""
+"""Search for the best regulariser of a neural network on a table, by nested cross-validation."""
 
 from jaxreg._lazy import attach
 

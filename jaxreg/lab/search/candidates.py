@@ -26,16 +26,16 @@ FOREVER = 2**31 - 1
 
 @hyperparameters
 class Knobs:
-    """Strengths of all regularisers of a training.
+    """Strengths of all regularisers in one training.
 
     Args:
-        l1: Strength of `jaxreg.L1`, by its proximal step.
-        l2: Strength of `jaxreg.L2`, by its gradient.
-        decay: Strength of decoupled decay.
-        group: Strength of `jaxreg.GroupLasso` on the inputs, by its proximal step.
-        low: Least norm of a hidden unit's incoming weights.
-        high: Largest norm of them.
-        stop: Steps after which the weights stay as they are.
+        l1: Strength of `jaxreg.L1`, applied by its proximal step.
+        l2: Strength of `jaxreg.L2`, applied by its gradient.
+        decay: Strength of decoupled weight decay.
+        group: Strength of `jaxreg.GroupLasso` on the inputs, applied by its proximal step.
+        low: Smallest allowed norm of a hidden unit's incoming weights.
+        high: Largest allowed norm of a hidden unit's incoming weights.
+        stop: Number of optimiser steps after which the weights stop changing.
     """
 
     l1: Number = 0.0
@@ -50,8 +50,8 @@ class Knobs:
         """Return the recipe of a training.
 
         Args:
-            learning_rate: Learning rate at first.
-            steps: Number of steps of the training.
+            learning_rate: Initial learning rate.
+            steps: Number of optimiser steps of the training.
             hidden: Number of hidden layers.
         """
         deeper = [f"hidden_{place}/kernel" for place in range(2, hidden + 1)]
@@ -71,7 +71,7 @@ class SparseGroups:
 
     Args:
         l1: Strength of the absolute values, at least 0.
-        group: Strength of the norms, at least 0; n weights leave an input.
+        group: Strength of the norms, at least 0; n is the number of weights of an input.
 
     Reference:
         Simon et al., A sparse-group lasso, 2013: the proximal step is that of the absolute values, then of the norms.
@@ -95,12 +95,12 @@ CONSTANT = 0.75
 
 @hyperparameters
 class Rate:
-    """A learning rate that is constant at first and falls in a line to 0 at the last step; 0 from an earlier stop on.
+    """A learning rate that is constant at first, then decreases linearly to 0; 0 after an early stop.
 
     Args:
-        rate: Learning rate at first.
-        steps: Number of steps of a training.
-        stop: Step after which nothing moves: early stopping, traced.
+        rate: Initial learning rate.
+        steps: Number of optimiser steps of a training.
+        stop: Number of optimiser steps after which the rate is 0 (early stopping); traced.
     """
 
     rate: Number
@@ -115,14 +115,14 @@ class Rate:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """One way to train.
+    """A regulariser with a strength, and the network that it trains.
 
     Args:
         method: Name of the method.
-        shown: Strength, limit or number of epochs in its label; None if it has none.
-        strength: Strength to compare candidates of one method by: larger is simpler.
+        shown: Strength, limit or number of epochs that its label shows; None if it has none.
+        strength: Strength for comparing candidates of the same method; larger means simpler.
         knobs: Strengths of all regularisers.
-        shape: Net that is trained, and coding of the numbers it is given; None for the first of a search.
+        shape: Network and coding of its numeric inputs; None for the first network of a search.
     """
 
     method: str
@@ -133,18 +133,18 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """The method and its strength, such as `L2(0.01)`, and the net if it is not the first of a search."""
+        """Method and strength, such as `L2(0.01)`, and the network if it is not the first one of a search."""
         name = self.method if self.shown is None else f"{self.method}({self.shown:g})"
         return name if self.shape is None else f"{name}, {self.shape.label}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """Net, and coding of the numbers that it is given.
+    """Hidden layers of a network, and the coding of its numeric inputs.
 
     Args:
-        hidden: Units of each hidden layer.
-        coding: Coding of the numbers.
+        hidden: Number of units of each hidden layer.
+        coding: Coding of the numeric inputs.
     """
 
     hidden: tuple[int, ...]
@@ -152,16 +152,16 @@ class Shape:
 
     @property
     def label(self) -> str:
-        """The units, and the coding if there is one, such as `64-64 on pieces`."""
+        """Numbers of units, and the coding if there is one, such as `64-64 on pieces`."""
         units = "-".join(map(str, self.hidden))
         return units if self.coding == "plain" else f"{units} on {self.coding}"
 
 
 SMALL = (32,)
-"""Units of the hidden layer of the first net of a search, unless others are asked for."""
+"""Number of units of the hidden layer of the first network, by default."""
 
 OTHER = Shape((32, 32), "pieces")
-"""Net and coding that are tried beside the first net."""
+"""Network and coding that are tried in addition to the first network."""
 
 
 PULLS: dict[str, tuple[Mapping[str, float], tuple[float, ...]]] = {
@@ -226,7 +226,7 @@ def candidates(
         ValueError: If there is no method of a name.
     """
     if unknown := [name for name in methods if name not in METHODS]:
-        raise ValueError(f"there is no method {unknown[0]!r}; expected some of {', '.join(METHODS)}")
+        raise ValueError(f"there is no method {unknown[0]!r}; expected one or more of {', '.join(METHODS)}")
     first, step = (1, 2) if quick else (0, 1)
     tried = [Candidate(NONE, None, 0.0, Knobs())]
     for method, (factors, strengths) in PULLS.items():

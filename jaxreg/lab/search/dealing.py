@@ -1,4 +1,4 @@
-"""Rows dealt to folds: one by one, by groups or by time."""
+"""Assignment of rows to folds: one by one, by groups or by time."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from jaxreg.lab.search.folds import FIRST
 
 
 def deal_groups(y: np.ndarray, group: np.ndarray, folds: int, rng: np.random.Generator, *, classes: bool) -> np.ndarray:
-    """Deal groups of rows to folds so that sizes, and shares of each class, are about the same.
+    """Assign groups of rows to folds so that the folds have similar sizes and similar shares of each class.
 
     Args:
         y: Targets, of shape (rows,).
@@ -28,7 +28,7 @@ def deal_groups(y: np.ndarray, group: np.ndarray, folds: int, rng: np.random.Gen
     """
     names, place = np.unique(group, return_inverse=True)
     if len(names) < folds:
-        raise ValueError(f"there are {len(names)} groups for {folds} folds; expected as many at least")
+        raise ValueError(f"there are {len(names)} groups for {folds} folds; expected at least one group per fold")
     kinds = np.unique(y, return_inverse=True)[1] if classes else np.zeros(len(y), int)
     counts = np.zeros((len(names), kinds.max() + 1))
     np.add.at(counts, (place.ravel(), kinds.ravel()), 1)
@@ -44,24 +44,24 @@ def deal_groups(y: np.ndarray, group: np.ndarray, folds: int, rng: np.random.Gen
 
 
 def deal_time(time: np.ndarray, folds: int) -> np.ndarray:
-    """Deal rows to forward folds by time, rows of one moment to one fold.
+    """Assign rows to folds in the order of time; rows with the same time get the same fold.
 
     Args:
-        time: Moment of each row.
+        time: Time of each row.
         folds: Number of outer folds.
 
     Raises:
-        ValueError: If there are too few different moments.
+        ValueError: If there are too few distinct times.
     """
     count = FIRST + folds
     dealt = np.searchsorted(np.sort(time), time) * count // len(time)
     if len(np.unique(dealt)) < count:
-        raise ValueError(f"the rows cannot be dealt to {count} folds by time: too many of them have one moment")
+        raise ValueError(f"the rows have too few distinct times for {count} folds; expected more times, or fewer folds")
     return np.asarray(dealt, np.int32)
 
 
 def deal(y: np.ndarray, folds: int, rng: np.random.Generator, *, classes: bool) -> np.ndarray:
-    """Deal rows to folds so that their sizes differ by at most 1, and those of each class too.
+    """Assign rows to folds so that their sizes, and the numbers of rows per class, differ by at most 1.
 
     Args:
         y: Targets, of shape (rows,).

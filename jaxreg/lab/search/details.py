@@ -1,4 +1,4 @@
-"""What the outer folds show of the model beside its score: each class, and each input permuted."""
+"""Details of the model on the outer folds: the score of each class, and the importance of each input."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ class Details:
     """Details on the outer folds of the first repeat.
 
     Attributes:
-        recall: Share of the rows of each class that are predicted right; empty for numbers.
-        auc: Area under the curve of each class against the rest; NaN where a class fills all rows or none.
-        importance: Loss that permuting each block of inputs adds.
+        recall: Share of rows predicted correctly, per class; empty for regression.
+        auc: Area under the ROC curve of each class against all others; NaN if a class has all rows or none.
+        importance: Increase of the loss when each block of inputs is permuted.
     """
 
     recall: np.ndarray

@@ -1,4 +1,4 @@
-"""The search as scikit-learn estimators: nets that find their own regulariser inside `fit`."""
+"""The search as scikit-learn estimators: networks that find their own regulariser inside `fit`."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -49,7 +49,7 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         state = self.random_state
         seed = state if isinstance(state, int | np.integer) else check_random_state(state).randint(2**31 - 1)
         if isinstance(self.methods, str) or (self.methods is not None and not np.iterable(self.methods)):
-            raise ValueError(f"methods is {self.methods!r}; expected several names, such as ['L2']")
+            raise ValueError(f"methods is {self.methods!r}; expected a list of names, such as ['L2']")
         plan = Plan(
             methods=METHODS if self.methods is None else self.methods,
             hidden=self.hidden_layer_sizes,
@@ -93,41 +93,47 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         if isinstance(self.inputs_, Frame):
             if not is_frame(x):
-                raise ValueError(f"X is a {type(x).__name__}; expected a data frame as in fit")
+                raise ValueError(f"X is a {type(x).__name__}; expected a data frame, as was passed to fit")
             validate_data(self, x, skip_check_array=True, reset=False)
             return self.inputs_(x)
         return self.inputs_(validate_data(self, x, reset=False, **_NUMBERS))
 
 
 class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[misc]
-    """A classifier, a mean of nets of ReLU units, that finds its own regulariser.
+    """A neural-network classifier that finds its own regulariser, by nested cross-validation.
 
-    Every regulariser is tried at every strength on every fold of a repeated nested cross-validation. The choice follows
-    the rule of one standard error. The model is the mean of the nets of the choice that were trained on all rows and on
-    all but one fold. Inputs are standardised inside each fold. The order of the rows changes nothing. A row given twice
-    is the same as one of weight 2, unless most inputs of a table repeat.
+    `fit` tries every regulariser at every strength on every fold of a repeated nested cross-validation. It chooses by
+    the one-standard-error rule. The networks of the chosen candidate are trained on all rows and on all rows except one
+    fold each. The model averages their outputs.
 
-    Inputs may be sparse. Numbers may be missing: they get the median, and an input more says where. Columns of a data
-    frame that hold words are encoded as those of a file are.
+    Inputs are standardised inside each fold. The order of the rows does not matter. A repeated row counts the same as a
+    row of weight 2, unless most rows of the table are repeated.
+
+    Inputs may be sparse. Missing numbers are replaced by the median, and an additional input marks them. Text columns
+    of a data frame are encoded as in `jaxreg search`.
 
     Args:
-        methods: Names out of `jaxreg.lab.search.candidates.METHODS`; None for all of them.
-        hidden_layer_sizes: Units of each hidden layer, a number for one layer; None for 32, and for another net on
-            coded numbers beside it (`jaxreg.lab.search.candidates.OTHER`), unless the search is quick.
-        epochs: Passes over the rows; None for as many as see 120,000 rows, 20 at least and 500 at most.
-        learning_rate: Learning rate of Adam for three quarters of the steps; then it falls to 0.
+        methods: Names from `jaxreg.lab.search.candidates.METHODS`; None for all of them.
+        hidden_layer_sizes: Number of units of each hidden layer; an integer for one layer. None tries one layer of 32
+            units and, unless `quick` is given, another network on coded numbers (`jaxreg.lab.search.candidates.OTHER`).
+        epochs: Number of passes over the rows. None chooses it so that a training sees 120,000 rows, but at least 20
+            and at most 500 passes.
+        learning_rate: Learning rate of Adam. It is constant for three quarters of the training, then decreases to 0.
         folds: Number of folds of the cross-validation.
-        repeats: Number of times that the rows are dealt to folds.
-        quick: Whether to try every other strength only.
-        random_state: A whole number, a `numpy.random.RandomState`, or None for a random seed.
+        repeats: Number of cross-validations, each with another assignment of rows to folds.
+        quick: Whether to try only every other strength.
+        random_state: An integer, a `numpy.random.RandomState`, or None for a random seed.
 
     Attributes:
-        best_params_: `method` and `strength` (a limit for MaxNorm, epochs for early stopping) of the net that is kept.
-        best_score_: Its mean score over the outer folds, which it was chosen by: too optimistic.
-        outer_score_: The mean score of the whole procedure on outer folds that neither chose nor trained: the score to
-            expect on new rows.
-        outer_error_: Its standard error.
-        cv_results_: Each candidate's `params` and its score on each outer fold, as scikit-learn's searches have them.
+        best_params_: `method` and `strength` of the chosen candidate. The strength is a limit for MaxNorm, a number of
+            epochs for early stopping.
+        best_score_: Mean score of the chosen candidate on the outer folds. It is too optimistic, because the choice
+            used these folds.
+        outer_score_: Mean score of the whole procedure on outer folds that were used neither for training nor for the
+            choice. This is the score to expect on new rows.
+        outer_error_: Standard error of `outer_score_`.
+        cv_results_: `params` of each candidate and its score on each outer fold, in the format of scikit-learn's
+            searches.
         search_: The whole result, a `jaxreg.lab.search.Search`.
 
     Example:
@@ -142,22 +148,22 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
     _task = CLASSES
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
-        """Search on rows `X`, of shape (rows, inputs), with classes `y`; each counts `sample_weight`, 1 by default.
+        """Search on the inputs `X`, of shape (rows, inputs), and the classes `y`, with optional weights per row.
 
-        Rows of equal `groups` stay in one fold of the search.
+        Rows with the same value of `groups` stay in the same fold.
         """
         _check_there(y)
         x, y = self._learnt(X, y)
         check_classification_targets(y)
-        # A class whose rows all have weight 0 is not there.
+        # A class whose rows all have weight 0 does not exist.
         kept = y if sample_weight is None else y[_check_sample_weight(sample_weight, x) != 0]
         self.classes_ = np.unique(kept)
         places = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
         return self._search(x, places, sample_weight, groups)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each of `classes_`, for each row of `X`."""
-        inputs = self._inputs(X)  # refuses an estimator that is not fitted
+        """Return the probability of each of `classes_` for each row of `X`, of shape (rows, classes)."""
+        inputs = self._inputs(X)  # raises if the estimator is not fitted
         return self.search_.net.probabilities(inputs)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -167,9 +173,9 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
 
 
 class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]
-    """A regressor, a mean of nets of ReLU units, that finds its own regulariser.
+    """A neural-network regressor that finds its own regulariser, by nested cross-validation.
 
-    Arguments and attributes are those of `RegularizedMLPClassifier`; the score is R².
+    It has the arguments and attributes of `RegularizedMLPClassifier`. Its score is R².
 
     Example:
         >>> from sklearn.datasets import load_diabetes
@@ -183,15 +189,15 @@ class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]
     _task = NUMBERS
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
-        """Search on rows `X`, of shape (rows, inputs), with numbers `y`; each counts `sample_weight`, 1 by default.
+        """Search on the inputs `X`, of shape (rows, inputs), and the numbers `y`, with optional weights per row.
 
-        Rows of equal `groups` stay in one fold of the search.
+        Rows with the same value of `groups` stay in the same fold.
         """
         x, y = self._learnt(X, y)
         return self._search(x, y, sample_weight, groups)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the number of each row of `X`."""
+        """Return the predicted number for each row of `X`."""
         inputs = self._inputs(X)
         return self.search_.net(inputs)[:, 0]
 
@@ -201,19 +207,19 @@ def _codes(groups: Any, rows: int) -> np.ndarray | None:
         return None
     codes = np.unique(column_or_1d(groups), return_inverse=True)[1].ravel()
     if len(codes) != rows:
-        raise ValueError(f"groups has {len(codes)} values for {rows} rows; expected one for each")
+        raise ValueError(f"groups has {len(codes)} values for {rows} rows; expected one value per row")
     return codes
 
 
 def _check_there(y: Any) -> None:
-    # What is missing can't be sorted among words; NaN in numbers is refused by scikit-learn.
+    # Missing values cannot be sorted among text. scikit-learn raises an error for NaN among numbers.
     cells = np.asarray(y, dtype=object)
     if cells.ndim != 1:
         return
     if missing := [row for row, cell in enumerate(cells) if cell is None or type(cell).__name__ == "NAType"]:
         raise ValueError(
-            f"y has no class in {len(missing)} of {len(cells)} rows, the first of them y[{missing[0]}]; expected one "
-            "in each: leave those rows out"
+            f"y has no class in {len(missing)} of {len(cells)} rows, the first of which is y[{missing[0]}]; expected a "
+            "class in each row. Remove those rows"
         )
 
 

@@ -1,4 +1,4 @@
-"""Fitted nets in NumPy, for predictions without JAX."""
+"""Fitted networks in NumPy, for predictions without JAX."""
 
 import csv
 import dataclasses
@@ -21,12 +21,12 @@ Arrays = dict[str, np.ndarray]
 """Name -> array."""
 
 LEAST = 1e-6
-"""The least probability of a class: no table shows that one is impossible."""
+"""Smallest probability of a class, because no table can show that a class is impossible."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Net:
-    """The mean of fitted nets in NumPy: of their probabilities for classes, of their outputs for a number.
+    """The mean of fitted networks in NumPy: of their probabilities for classes, of their outputs for regression.
 
     Each is x ↦ relu(… relu(((x − mean) / scale) W₁ + b₁) …) W + b, for a number in the target's units.
 
@@ -132,7 +132,7 @@ the first that can tell it."""
 
 @dataclasses.dataclass(frozen=True)
 class FittedModel:
-    """A net with everything that it takes to use it on a file.
+    """A fitted network with all information needed to apply it to a table.
 
     Args:
         net: The nets, or the trees that were better.
@@ -152,7 +152,7 @@ class FittedModel:
 
     @property
     def version(self) -> int:
-        """The first version of the format that can tell it."""
+        """First version of the format that can store this model."""
         arrays = self.net.arrays
         one = {name for name in arrays if "/" in name} == _FIRST and arrays["output/kernel"].ndim == 2
         return self.encoding.version if one else FORMAT
@@ -179,7 +179,7 @@ class FittedModel:
 
 
 def save(file: Path, model: FittedModel) -> None:
-    """Write a model.
+    """Write a model to a file.
 
     Args:
         file: Path of the file.
@@ -199,19 +199,19 @@ def save(file: Path, model: FittedModel) -> None:
 
 
 def load(file: Path) -> FittedModel:
-    """Read a model.
+    """Read a model from a file.
 
     Args:
         file: Path of a file that `save` wrote.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no model of jaxreg's, is damaged, or comes from a newer version.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is not a model written by jaxreg, is damaged, or was written by a newer version.
     """
     if file.is_dir():
         raise ValueError(f"{file} is a folder; expected the file of a model, such as {file / 'model.safetensors'}")
     if not file.exists():
-        raise FileNotFoundError(f"there is no file {file}; expected what jaxreg search wrote, its folder or its model")
+        raise FileNotFoundError(f"there is no file {file}; expected a model that jaxreg search wrote, or its folder")
     try:
         with safetensors.safe_open(file, "numpy") as opened:
             header = opened.metadata() or {}
@@ -223,18 +223,21 @@ def load(file: Path) -> FittedModel:
     except _NewerError as newer:
         raise ValueError(f"{file} is a model of format {newer}; this version reads {FORMAT}: update jaxreg") from None
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"{file} is no model of jaxreg's, or not a whole one: {error}") from None
+        raise ValueError(f"{file} is no jaxreg model, or is incomplete: {error}") from None
     if "jaxreg" not in header:
-        raise ValueError(f"{file} holds arrays but no model of jaxreg's; expected what jaxreg search wrote")
+        raise ValueError(f"{file} holds arrays but no jaxreg model; expected a file written by jaxreg search")
     if header.get("sha256") != _digest(arrays, header["jaxreg"]):
-        raise ValueError(f"{file} is damaged: it doesn't hold what was written to it; search again or copy it again")
+        raise ValueError(
+            f"{file} is damaged: its content has changed since it was written. Run the search again or copy the file "
+            f"again"
+        )
     facts = json.loads(header["jaxreg"])
     encoding = Encoding(tuple(map(Column.from_json, facts["encoding"])))
     classes = tuple(facts["classes"])
     net = Trees(arrays) if "trees/root" in arrays else Net(arrays)
     model = FittedModel(net, encoding, facts["target"], facts["task"], classes, facts["about"])
     if version != str(model.version):
-        raise ValueError(f"{file} is damaged: it says format {version!r}; search again or copy it again")
+        raise ValueError(f"{file} is damaged: its format is {version!r}. Run the search again or copy the file again")
     return model
 
 

@@ -1,4 +1,4 @@
-"""Inputs of the estimators: dense or sparse numbers, some of them missing, or a data frame with words."""
+"""Inputs of the estimators: dense or sparse numbers that may be missing, or a data frame with text columns."""
 
 import dataclasses
 from typing import Any, Self

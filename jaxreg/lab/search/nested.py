@@ -1,4 +1,4 @@
-"""Nested cross-validation from the losses of its trainings: the choice, how often it is made, and how good it is."""
+"""Nested cross-validation, computed from the losses of its trainings: the choice, its frequency, and its score."""
 
 import dataclasses
 from collections import Counter
@@ -12,7 +12,7 @@ from jaxreg.lab.search.folds import FIRST, Split
 from jaxreg.lab.stats.intervals import share_interval
 
 WORTH = 0.02
-"""Share of the loss that a regulariser has to save."""
+"""Relative reduction of the loss that a regulariser must reach to be chosen."""
 
 _ONE_ERROR = 0.6827
 """The confidence of one standard error to both sides."""
@@ -20,11 +20,11 @@ _ONE_ERROR = 0.6827
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A mean over outer folds.
+    """A mean across outer folds.
 
     Attributes:
-        mean: Mean over the folds.
-        error: Its standard error, with the variance of folds that share training rows (Nadeau and Bengio).
+        mean: Mean across the folds.
+        error: Standard error of the mean, corrected for folds that share training rows (Nadeau and Bengio).
         n: Number of folds, over all repeats.
     """
 
@@ -52,16 +52,18 @@ class Nested:
     """The result of nested cross-validation.
 
     Attributes:
-        chosen: Place of the candidate that is chosen from all rows.
-        picks: Place of the candidate chosen inside each outer fold, without it.
-        score: Score of the whole procedure, choice included, on outer folds that neither chose nor trained.
-        loss: Loss of the whole procedure on these folds.
-        score_gain: Score of the procedure minus that of no regulariser on the same outer folds.
-        loss_gain: Loss of no regulariser minus that of the procedure on the same outer folds.
+        chosen: Index of the candidate chosen from all rows.
+        picks: Index of the candidate chosen for each outer fold, without that fold.
+        score: Score of the whole procedure, including the choice, on outer folds used neither for training nor for the
+            choice.
+        loss: Loss of the whole procedure on the same folds.
+        score_gain: Score of the procedure minus the score without a regulariser, on the same outer folds.
+        loss_gain: Loss without a regulariser minus the loss of the procedure, on the same outer folds.
         picked_scores: Score of the procedure on each outer fold.
         scores: Score of each candidate on each outer fold, of shape (candidates, folds).
         losses: Loss of each candidate on each outer fold, of shape (candidates, folds).
-        rivals: Methods of the best net whose best candidate is within a standard error of the best of all.
+        rivals: Methods of the best network whose best candidate is within a standard error of the best candidate of
+            all.
     """
 
     chosen: int
@@ -76,7 +78,7 @@ class Nested:
     rivals: tuple[str, ...]
 
     def tally(self, tried: Sequence[Candidate]) -> dict[str, int]:
-        """Count how often each method was chosen inside an outer fold, most often first."""
+        """Count how often each method was chosen in the outer folds, the most frequent method first."""
         return dict(Counter(tried[place].method for place in self.picks).most_common())
 
 
@@ -199,7 +201,9 @@ def choose(tried: Sequence[Candidate], losses: np.ndarray) -> int:
     """
     means = _means(losses)
     if not np.isfinite(means).any():
-        raise ValueError("every candidate diverged on some fold: scale the target, or lower the learning rate")
+        raise ValueError(
+            "every candidate diverged on at least one fold. Scale the target, or use a smaller learning rate"
+        )
     shapes = dict.fromkeys(each.shape for each in tried)
     picks = [_choice(tried, losses, [at for at, each in enumerate(tried) if each.shape == shape]) for shape in shapes]
     return min(picks, key=means.__getitem__)

@@ -1,4 +1,4 @@
-"""`Plan` of a search: methods, folds, repeats and epochs, planned for a size and a budget."""
+"""`Plan` of a search: methods, folds, repeats and epochs, chosen for a table size and a time budget."""
 
 import dataclasses
 import itertools
@@ -18,21 +18,23 @@ ROWS_SEEN = 120_000
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The methods, folds, repeats and epochs of a search.
+    """Settings of a search: methods, folds, repeats and epochs.
 
     Args:
-        methods: Names out of `jaxreg.lab.search.candidates.METHODS`.
-        hidden: Units of each hidden layer, a number for one layer; None for 32 units with all methods, and another net
-            on coded numbers with decay (`jaxreg.lab.search.candidates.OTHER`), unless the search is quick.
-        epochs: Passes over the rows; None for as many as see 120,000 rows, 20 at least and 500 at most.
-        learning_rate: Learning rate of Adam for three quarters of the steps; then it falls to 0.
+        methods: Names from `jaxreg.lab.search.candidates.METHODS`.
+        hidden: Number of units of each hidden layer; an integer for one layer. None tries one layer of 32 units with
+            all methods and, unless `quick` is given, another network on coded numbers with decay
+            (`jaxreg.lab.search.candidates.OTHER`).
+        epochs: Number of passes over the rows. None chooses it so that a training sees 120,000 rows, but at least 20
+            and at most 500 passes.
+        learning_rate: Learning rate of Adam. It is constant for three quarters of the training, then decreases to 0.
         folds: Number of folds of the cross-validation.
-        repeats: Number of times that the rows are dealt to folds, each with new initial weights.
-        quick: Whether to try every other strength only.
+        repeats: Number of cross-validations, each with another assignment of rows to folds and new initial weights.
+        quick: Whether to try only every other strength.
         seed: Seed for folds, initial weights and the order of the rows.
 
     Raises:
-        ValueError: If a number is out of its range.
+        ValueError: If an argument is out of its range.
     """
 
     methods: Sequence[str] = METHODS
@@ -69,16 +71,16 @@ class Plan:
 
     @property
     def open(self) -> bool:
-        """Whether other nets are tried than the first."""
+        """Whether the search tries networks other than the first one."""
         return self.hidden is None and not self.quick
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The units of each hidden layer of the first net."""
+        """Number of units of each hidden layer of the first network."""
         return SMALL if self.hidden is None else tuple(self.hidden)  # type: ignore[arg-type]
 
     def passes(self, rows: int) -> tuple[int, int]:
-        """Return the epochs for a table of so many rows, and the points of a curve, which divide them."""
+        """Return the number of epochs for a number of rows, and the number of points of a curve, which divides it."""
         epochs = self.epochs or 10 * round(min(max(ROWS_SEEN / rows, 20), MOST_EPOCHS) / 10)
         return epochs, next(points for points in range(10, 0, -1) if epochs % points == 0)
 
@@ -110,17 +112,18 @@ def planned(
     epochs: int | None = None,
     hidden: Sequence[int] = (),
 ) -> Plan:
-    """Plan a search: one repeat, with fewer strengths and epochs if a budget seems to allow not all of them.
+    """Plan a search: one repeat, with fewer strengths and epochs if a time budget seems too short for all of them.
 
-    Without a budget there are two repeats, or one of a quick search. With one, the clock counts the repeats.
+    Without a budget there are two repeats, or one for a quick search. With a budget, the clock decides how many repeats
+    follow.
 
     Args:
-        shape: Rows and inputs.
-        budget: Seconds that are left for compiling and training, or None.
-        quick: Whether to try every other strength only, once.
+        shape: Number of rows and number of inputs.
+        budget: Seconds left for compiling and training, or None.
+        quick: Whether to try only every other strength, with one repeat.
         seed: Seed of the plan.
-        epochs: Epochs of the plan, whatever the budget; None for the plan's own.
-        hidden: Units of each hidden layer; none for the plan's own.
+        epochs: Number of epochs, whatever the budget; None chooses it.
+        hidden: Number of units of each hidden layer; empty for the default.
     """
     plan = Plan(hidden=tuple(hidden) or None, epochs=epochs, quick=quick, repeats=1 if quick else 2, seed=seed)
     if budget is None:

@@ -47,7 +47,7 @@ _LOSS = {"classification": "cross-entropy", "regression": "squared error (share 
 
 
 def verdict(source: Source) -> list[Text]:
-    """What to do, how sure that is, and what to expect: a sentence each.
+    """Return the verdict: a sentence each on what to do, how certain it is, and what to expect.
 
     Args:
         source: The search.
@@ -102,7 +102,7 @@ def verdict(source: Source) -> list[Text]:
 
 
 def table(source: Source) -> Table:
-    """The best candidate of each method and the chosen one, the least loss first.
+    """Return a table of the best candidate of each method and of the chosen one, sorted by loss.
 
     Args:
         source: The search.
@@ -130,14 +130,14 @@ def _candidates(source: Source, places: Sequence[int], words: str) -> Table:
 
 
 def blocks(source: Source, folder: Path, name: str, notes: Sequence[str], command: str) -> list[Block]:
-    """The page of a search.
+    """Return the blocks of the report page of a search.
 
     Args:
         source: The search.
-        folder: Where it is kept.
-        name: Of the table.
-        notes: What was noticed in reading it.
-        command: What was run.
+        folder: Folder of the search.
+        name: Name of the table.
+        notes: Notes from reading the table.
+        command: Command that ran the search.
     """
     first, *rest = verdict(source)
     made: list[Text] = [["Command: ", Code(command)], _sizes(source), ["Versions: ", Code(_versions())]]
@@ -170,7 +170,7 @@ def notebook(search: Search) -> str:
 
 
 def summary(source: Source) -> dict[str, Any]:
-    """The same as plain JSON.
+    """Return the verdict as plain JSON.
 
     Args:
         source: The search.

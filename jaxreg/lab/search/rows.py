@@ -1,4 +1,4 @@
-"""Rows of a search: checks, and which of them must stay in one fold."""
+"""Rows of a search: checks, and which rows must stay in the same fold."""
 
 from typing import Any
 
@@ -9,10 +9,11 @@ from jaxreg.lab.training.tasks import Task
 
 
 def different_inputs(x: np.ndarray, folds: int) -> tuple[int, bool]:
-    """Count the different inputs of a table, and tell whether they repeat so often that each row is dealt by itself.
+    """Count the distinct inputs of a table, and check if they repeat often.
 
-    New rows of such a table will mostly have known inputs, so that an estimate without them would be of another task.
-    Inputs repeat often if there are more than `OFTEN` rows for each of them, or fewer of them than folds.
+    If inputs repeat often, most new rows will have known inputs. A score on folds without known inputs would then
+    belong to another task, so rows are assigned to folds one by one. Inputs repeat often if there are more than `OFTEN`
+    rows per distinct input, or fewer distinct inputs than folds.
 
     Args:
         x: Inputs, of shape (rows, inputs).
@@ -27,7 +28,7 @@ def _often(different: int, rows: int, folds: int) -> bool:
 
 
 OFTEN = 5
-"""Rows for each different input from which on the inputs of a table repeat often."""
+"""Number of rows per distinct input above which the inputs of a table repeat often."""
 
 
 def _rows(
@@ -37,14 +38,16 @@ def _rows(
     folds: int,
     apart: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    # Inputs, targets and weights in an order of their own, and the group of each, which stays in one fold. With a
-    # number for each row that tells it apart from others, such as that of its group, that comes back in this order.
+    # Sorts inputs, targets and weights, and returns the group of each row, which stays in one fold. If each row has a
+    # number in `apart`, such as its group, that number is returned in the same order instead.
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     for name, values in (("an input", x), ("a target", y)):
         if np.isnan(values).any():
-            raise ValueError(f"{name} is NaN; expected numbers: fill the gaps, or search a data frame")
+            raise ValueError(f"{name} is NaN; expected numbers. Fill in missing values, or search a data frame")
         if values.size and (largest := np.abs(values).max()) > LARGEST:
-            raise ValueError(f"{name} is as large as {largest:g}; expected numbers up to {LARGEST:g}: scale them down")
+            raise ValueError(
+                f"{name} is as large as {largest:g}; expected numbers up to {LARGEST:g}. Scale the values down"
+            )
     w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
     if apart is not None:
         kept = np.flatnonzero(w > 0)
@@ -62,7 +65,7 @@ def _rows(
 
 
 def check(y: np.ndarray, task: Task, folds: int) -> None:
-    """Refuse a target that nothing can be learnt from.
+    """Raise if a target is too small or constant.
 
     Args:
         y: Target of each row.
@@ -70,14 +73,14 @@ def check(y: np.ndarray, task: Task, folds: int) -> None:
         folds: Number of folds of the cross-validation.
 
     Raises:
-        ValueError: If there are fewer rows than folds, or all have one target.
+        ValueError: If there are fewer rows than folds, or all rows have the same target.
     """
     if len(y) < folds:
-        raise ValueError(f"there are n_samples={len(y)} rows for {folds} folds; expected as many at least")
+        raise ValueError(f"there are n_samples={len(y)} rows for {folds} folds; expected at least one row per fold")
     if len(np.unique(y)) < 2:
         if task.classes:
-            raise ValueError("the target holds one class only; expected two different classes at least")
-        raise ValueError(f"the target holds {y[0]:g} in every row; expected two different numbers at least")
+            raise ValueError("the target holds only one class; expected at least two classes")
+        raise ValueError(f"the target holds {y[0]:g} in every row; expected at least two distinct numbers")
 
 
 def _figures(

@@ -1,4 +1,4 @@
-"""The search for a regulariser and its strength for a net on a table, and the net that it returns."""
+"""The search for a regulariser and its strength on a table, and the network that it returns."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -34,22 +34,22 @@ class Search:
 
     Attributes:
         plan: The plan.
-        setting: The static part of all trainings.
+        setting: Static part of all trainings.
         tried: The candidates.
         parts: The splits.
-        lanes: The curves of every training: name -> array of shape (candidates, splits, …).
-        spread: The variance of the target on the fold `test` of each split, in which R² counts; empty for classes.
-        outer: The means of nets of each candidate on each outer fold; None if the model is a single net.
+        lanes: Curves of all trainings: name -> array of shape (candidates, splits, …).
+        spread: Variance of the target on the fold `test` of each split, needed for R²; empty for classes.
+        outer: Averaged networks of each candidate on each outer fold; None if the model is a single network.
         rivals: Other models on the outer folds of the first repeat; None if they were not tried.
         constant: Baseline that always predicts the most frequent class, or the mean, on each outer fold; None if it was
             not tried.
-        found: The choice, and estimates of how good it is.
-        net: The model: the mean of nets of the chosen candidate, one of all rows and those that leave out a fold; or
-            the other model that is kept.
+        found: The choice and its estimated scores.
+        net: The model: the mean of the networks of the chosen candidate that were trained on all rows and on all rows
+            except one fold each. Another kind of model if `any_model` chose it.
         kept: Kind of the model: `NETS`, or one of `jaxreg.lab.search.rivals.KINDS`.
-        rows: Number of rows that were trained on; equal ones that stay in one fold count once.
-        details: Score of each class and importance of the inputs; None if they were not asked for.
-        model: The model for data frames; None if arrays were searched.
+        rows: Number of training rows; equal rows that stay in one fold count once.
+        details: Score of each class and importance of the inputs; None if `blocks` was not given.
+        model: The model for data frames; None if the search was given arrays.
     """
 
     plan: Plan
@@ -80,24 +80,26 @@ class Search:
 
     @property
     def chosen(self) -> Candidate:
-        """The candidate that was chosen from all rows."""
+        """The candidate chosen from all rows."""
         return self.tried[self.found.chosen]
 
     def predict(self, frame: Any) -> np.ndarray:
-        """Return the class or the number of each row of a data frame, in which columns are found by their names."""
+        """Return the predicted class or number of each row of a data frame; columns are found by name."""
         if self.model is None:
-            raise ValueError("this search was given arrays: call its net, or search a data frame")
+            raise ValueError(
+                "this search was given arrays, not a data frame. Call its `net` with an array, or search a data frame"
+            )
         return self.model.predict(self.model.encoding(columns_of(frame))[0])
 
     def predict_proba(self, frame: Any) -> np.ndarray:
         """Return the probability of each class for each row of a data frame, of shape (rows, classes)."""
         if self.model is None or not self.model.classes:
-            raise ValueError("probabilities need a search of a data frame with classes: this was none")
+            raise ValueError("predict_proba needs a search of a data frame with a target of classes")
         return self.net.probabilities(self.model.encoding(columns_of(frame))[0])
 
     @property
     def diverged(self) -> int:
-        """The number of trainings that diverged."""
+        """Number of trainings that diverged."""
         return int((self.lanes["diverged_at"] >= 0).sum())
 
 
@@ -117,31 +119,31 @@ def search(
     blocks: Sequence[Sequence[int]] | None = None,
     clock: Clock | None = None,
 ) -> Search:
-    """Search for a regulariser and its strength.
+    """Search for the best regulariser and its strength on a table.
 
-    Rows of equal inputs stay in one fold, so that they never stand on both sides of a split. Those with equal targets
-    too are one row that counts for all of them: a weight of 2 is the same as a row given twice. If most inputs repeat,
-    so that new data would mostly contain known inputs (see `different_inputs`), rows are dealt to folds individually.
-    With `groups` or `time`, these alone decide which rows stay together.
-    The order of the rows does not matter.
+    Rows with equal inputs stay in one fold, so that no network is tested on inputs that it was trained on. Rows with
+    equal inputs and targets are merged into one row with their total weight. If most inputs repeat, so that most new
+    rows will have known inputs, rows are assigned to folds one by one (see `different_inputs`). With `groups` or
+    `time`, only these decide which rows stay together. The order of the rows does not matter.
 
     Args:
-        x: Inputs, of shape (rows, inputs), finite; or a data frame with words and missing cells, and a `target`.
-        y: Targets, of shape (rows,): numbers, or classes as integers from 0; None with a data frame.
-        task: `NUMBERS`, `BINARY` or `CLASSES` of `jaxreg.lab`; two classes take one logit by either of them. With a
-            data frame, None infers it from the target.
+        x: Finite inputs, of shape (rows, inputs). Or a data frame, which may have text and missing cells; it needs
+            `target`.
+        y: Targets, of shape (rows,): numbers, or classes as integers from 0. None with a data frame.
+        task: `NUMBERS`, `BINARY` or `CLASSES` of `jaxreg.lab`. Two classes have a single logit with either task. With a
+            data frame, None infers the task from the target.
         plan: Methods, folds, repeats and epochs.
-        target: Name of the column of a data frame to predict.
-        weights: Weight of each row; 1 each if None.
-        groups: Number of the group of each row, or name of a column: rows of one group stay in one fold.
-        time: Moment of each row, or name of a column: each fold is predicted from those before it.
-        store: Folder for finished trainings, which are used again.
-        rivals: Whether to judge other models on the same folds (`jaxreg.lab.search.rivals`).
-        any_model: Whether to hand back the model of the best score, whichever it is.
-        blocks: Places of the inputs to permute together for `Search.details`, such as those of one column; None for no
-            details.
-        clock: The clock of a search with a budget, which takes as many repeats as there is time for; None for those of
-            the plan.
+        target: Name of the data frame's column to predict.
+        weights: Weight of each row; None for equal weights.
+        groups: Group number of each row, or the name of a column. Rows of one group stay in one fold.
+        time: Time of each row, or the name of a column. Each fold is predicted from the folds before it.
+        store: Folder for finished trainings, which a later call reuses.
+        rivals: Whether to evaluate other models on the same folds (`jaxreg.lab.search.rivals`).
+        any_model: Whether to return the model with the best score, whatever its kind.
+        blocks: Indices of inputs that are permuted together for `Search.details`, such as those of one column; None for
+            no details.
+        clock: Clock of a search with a time budget, which takes as many repeats as fit; None takes the plan's number of
+            repeats.
 
     Example:
         >>> import numpy as np, pandas as pd
@@ -153,14 +155,14 @@ def search(
         ((40,), True)
 
     Raises:
-        ValueError: If the task is none of these, there are fewer rows than folds, one class only, a target that is
-            constant, or a number that is too large for float32.
+        ValueError: If the task is unknown, there are fewer rows than folds, the target is constant or has a single
+            class, or a number is too large for float32.
     """
     if target is not None:
         _check_frame(y=y, weights=weights, blocks=blocks, groups=groups, time=time)
         return _of_frame(x, target, task, plan, groups, time, store=store, rivals=rivals, any_model=any_model)
     if y is None:
-        raise ValueError("y is None; expected the target of each row, or target=NAME with a data frame")
+        raise ValueError("y is None; expected the target of each row. With a data frame, pass target=NAME")
     if task not in (NUMBERS, BINARY, CLASSES):
         raise ValueError(f"task is {task!r}; expected NUMBERS, BINARY or CLASSES of jaxreg.lab")
     plan = plan or Plan()
@@ -170,7 +172,7 @@ def search(
     check(y, task, plan.folds)
     classes = int(y.max()) + 1 if task.classes else 0
     if task == BINARY and classes > 2:
-        raise ValueError(f"task is BINARY, and there are {classes} classes; expected CLASSES")
+        raise ValueError(f"task is BINARY, but there are {classes} classes; expected CLASSES")
     two = np.array([np.isin(column, (column.min(), column.max())).all() for column in x.T])
     mean, scale, units = _figures(x, y, w, two, task)
     setting, tried, rows = planned_for(plan, classes, len(x))
@@ -271,7 +273,7 @@ def _check_frame(**given: Any) -> None:
             if not isinstance(value, str | None):
                 raise ValueError(f"{name} is a {type(value).__name__}; expected the name of a column of the data frame")
         elif value is not None:
-            raise ValueError(f"{name} goes with arrays; a data frame brings its own: leave it out, or search arrays")
+            raise ValueError(f"{name} is only for arrays, but a data frame is given. Remove {name}, or search arrays")
 
 
 def _apart(*, groups: Any, time: Any, rows: int) -> np.ndarray | None:
@@ -281,9 +283,7 @@ def _apart(*, groups: Any, time: Any, rows: int) -> np.ndarray | None:
             continue
         values = np.asarray(given)
         if values.shape != (rows,):
-            raise ValueError(
-                f"{name} has shape {values.shape} for {rows} rows of an array; expected one value for each"
-            )
+            raise ValueError(f"{name} has shape {values.shape} for {rows} rows of an array; expected one value per row")
         return np.unique(values, return_inverse=True)[1].ravel()
     return None
 

@@ -1,4 +1,4 @@
-"""Figures of a search, each one call on what is read back from its folder."""
+"""Numbers of a search, each computed by one call on what is read from its folder."""
 
 import dataclasses
 import json
@@ -41,13 +41,13 @@ __all__ = [
 
 
 def open_search(folder: Path) -> Search:
-    """Read what `jaxreg search` wrote, and judge its trainings anew.
+    """Read the results of `jaxreg search` and evaluate its trainings again.
 
     Args:
         folder: Folder of the search.
 
     Raises:
-        FileNotFoundError: If the folder does not exist, or the search is not finished.
+        FileNotFoundError: If the folder does not exist, or the search is unfinished.
         ValueError: If the search is damaged.
     """
     plan, verdict = (json.loads((folder / name).read_text("utf-8")) for name in ("plan.json", "verdict.json"))
@@ -56,7 +56,7 @@ def open_search(folder: Path) -> Search:
     setting, tried, _ = planned_for(kept, len(model.classes), verdict["rows"])
     stores = [folder / "trainings"]
     outer = rivals = constant = None
-    # Without it, the search was one whose model is a single net.
+    # A search without this file has a single network as its model.
     if (folder / "folds.json").exists():
         kept_folds = json.loads((folder / "folds.json").read_text("utf-8"))
         outer = OuterFolds(*(np.array(kept_folds[name], np.float64) for name in OuterFolds._fields))
@@ -112,123 +112,123 @@ def _curves(store: Path) -> dict[str, np.ndarray]:
 
 
 def loss_change(search: Search) -> Estimate:
-    """Return the loss of the whole procedure minus that of no regulariser, on the same outer folds."""
+    """Return the loss of the whole procedure minus the loss without a regulariser, on the same outer folds."""
     gain = search.found.loss_gain
     return dataclasses.replace(gain, mean=0.0 - gain.mean)
 
 
 def loss_saved(search: Search) -> float:
-    """Return the share of the loss without a regulariser that the whole procedure saves on the outer folds."""
+    """Return the relative reduction of the loss by the whole procedure, compared with no regulariser."""
     gain = search.found.loss_gain.mean
     return float(gain / (search.found.loss.mean + gain))
 
 
 def errors_saved(search: Search) -> float:
-    """Return the share of the errors without a regulariser that the whole procedure saves; NaN if there are none."""
+    """Return the relative reduction of the errors by the whole procedure; NaN if there are no errors to reduce."""
     gain = search.found.score_gain.mean
     errors = 1 - (search.found.score.mean - gain)
     return float(gain / errors) if errors else float("nan")
 
 
 def one_error_in(search: Search) -> float:
-    """Return n if the whole procedure saves, or adds, one n-th of the errors; infinite for no change."""
+    """Return n if the whole procedure changes the number of errors by one n-th; infinite for no change."""
     share = abs(errors_saved(search))
     return 1 / share if share else float("inf")
 
 
 def times_picked(search: Search, method: str) -> int:
-    """Return the number of outer folds in which a method was chosen without them."""
+    """Return the number of outer folds for which a method was chosen."""
     return search.found.tally(search.tried).get(method, 0)
 
 
 def mean_score(search: Search, candidate: str) -> float:
-    """Return the mean score of a candidate over the outer folds, by its label."""
+    """Return the mean score of a candidate across the outer folds."""
     return float(search.found.scores[_place(search, candidate)].mean())
 
 
 def mean_loss(search: Search, candidate: str) -> float:
-    """Return the mean loss of a candidate over the outer folds."""
+    """Return the mean loss of a candidate across the outer folds."""
     return float(search.found.losses[_place(search, candidate)].mean())
 
 
 def loss_gain(search: Search, candidate: str) -> float:
-    """Return the mean loss of no regulariser minus that of a candidate."""
+    """Return the mean loss without a regulariser minus the mean loss of a candidate."""
     return float(_gains(search, candidate).mean())
 
 
 def change_in_loss(search: Search, candidate: str) -> Estimate:
-    """Return the loss of a candidate minus that of no regulariser, over the outer folds."""
+    """Return the loss of a candidate minus the loss without a regulariser, across the outer folds."""
     return estimate(-_gains(search, candidate), 1 / (search.plan.folds - 1))
 
 
 def change_in_score(search: Search, candidate: str) -> Estimate:
-    """Return the score of a candidate minus that of no regulariser, over the outer folds."""
+    """Return the score of a candidate minus the score without a regulariser, across the outer folds."""
     scores = search.found.scores
     return estimate(scores[_place(search, candidate)] - scores[0], 1 / (search.plan.folds - 1))
 
 
 def best_candidate(search: Search) -> str:
-    """Return the label of the candidate with the least mean loss over the outer folds."""
+    """Return the label of the candidate with the lowest mean loss across the outer folds."""
     means = search.found.losses.mean(axis=1)
     return search.tried[int(np.nanargmin(means))].label
 
 
 def win_rate(search: Search, candidate: str) -> float:
-    """Return the share of the outer folds on which a candidate has less loss than no regulariser; a tie is a half."""
+    """Return the share of outer folds in which a candidate has a lower loss than no regulariser; ties count ½."""
     gains = _gains(search, candidate)  # NaN if a training diverged
     return float(((1 + np.sign(gains)) / 2).mean())
 
 
 def still_falls(search: Search, candidate: str) -> float:
-    """Return the least share by which the loss fell to one of the last three points before the learning rate falls."""
+    """Return the smallest relative decrease of the loss to one of the last three points before learning-rate decay."""
     outer = outer_splits(search.parts)
     last = int(CONSTANT * search.setting.points)
     curve = search.lanes["test_loss"][_place(search, candidate), outer, last - 3 : last + 1].mean(axis=0)
-    # A single fall may be that of a spike before it, which Adam makes on batches.
+    # One decrease alone may follow a spike, which Adam sometimes causes on batches.
     return float((1 - curve[1:] / curve[:-1]).min())
 
 
 def rival_gain(search: Search, kind: str) -> Estimate:
-    """Return the score of another model minus that of the nets, on the outer folds of the first repeat."""
+    """Return the score of another model minus the score of the networks, on the outer folds of the first repeat."""
     assert search.rivals is not None
     mine = search.found.picked_scores[: search.plan.folds]
     return estimate(search.rivals.score[KINDS.index(kind)] - mine, 1 / (search.plan.folds - 1))
 
 
 def score_over_constant(search: Search) -> Estimate:
-    """Return the score of the procedure minus that of always naming the most frequent class, or the mean."""
+    """Return the score of the procedure minus the score of always predicting the most frequent class, or the mean."""
     assert search.constant is not None
     return estimate(search.found.picked_scores - search.constant.score, 1 / (search.plan.folds - 1))
 
 
 def loss_over_constant(search: Search) -> Estimate:
-    """Return the loss of always naming the shares of the classes, or the mean, minus that of the procedure."""
+    """Return the loss of always predicting the class shares, or the mean, minus the loss of the procedure."""
     assert search.constant is not None
     mine = search.found.losses[list(search.found.picks), np.arange(len(search.found.picks))]
     return estimate(search.constant.loss - mine, 1 / (search.plan.folds - 1))
 
 
 def averaged(search: Search) -> int:
-    """Return the number of nets whose mean is the model, if none of them diverged."""
+    """Return the number of networks that the model averages, if none of them diverged."""
     if search.setting.forward:
         return search.plan.repeats
     return 1 + search.plan.repeats * search.plan.folds if search.outer is not None else 1
 
 
 def units(search: Search, layer: str) -> int:
-    """Return the number of units of a hidden layer, counted from 1."""
+    """Return the number of units of a hidden layer; layers are counted from 1."""
     return search.setting.hidden[int(layer) - 1]
 
 
 def nets(search: Search) -> int:
-    """Return the number of nets trained: every candidate on every split."""
+    """Return the number of trained networks: every candidate on every split."""
     return len(search.tried) * len(search.parts)
 
 
 def _place(search: Search, candidate: str) -> int:
     labels = [each.label for each in search.tried]
     if candidate not in labels:
-        raise ValueError(f"no candidate {candidate!r}; there are {', '.join(labels)}")
+        raise ValueError(f"there is no candidate {candidate!r}; expected one of {', '.join(labels)}")
     return labels.index(candidate)
 
 

@@ -64,7 +64,7 @@ def test_classes_that_are_missing_are_named(missing):
     x, y = blobs()
     words = np.array(["no", "yes"], object)[y]
     words[[4, 7]] = missing
-    with pytest.raises(ValueError, match=r"y has no class in 2 of 90 rows, the first of them y\[4\]; expected one in"):
+    with pytest.raises(ValueError, match=r"y has no class in 2 of 90 rows, the first of which is y\[4\]; expected a"):
         RegularizedMLPClassifier(**SMALL).fit(x, words)
 
 
@@ -72,8 +72,8 @@ def test_classes_that_are_missing_are_named(missing):
     ("change", "message"),
     [
         ({"methods": ["dropout"]}, "there is no method 'dropout'; expected some of none, L1"),
-        ({"methods": "L2"}, r"methods is 'L2'; expected several names, such as \['L2'\]"),
-        ({"methods": 3}, r"methods is 3; expected several names, such as \['L2'\]"),
+        ({"methods": "L2"}, r"methods is 'L2'; expected a list of names, such as \['L2'\]"),
+        ({"methods": 3}, r"methods is 3; expected a list of names, such as \['L2'\]"),
         ({"quick": "no"}, "quick is 'no'; expected True or False"),
         ({"learning_rate": "a"}, "learning_rate is 'a'; expected a number above 0"),
         ({"hidden_layer_sizes": 0}, "hidden is 0; expected a whole number of at least 1"),
@@ -118,6 +118,6 @@ def test_words_of_a_data_frame_are_inputs():
     found = net.predict(frame)
     assert np.corrcoef(found, y)[0, 1] > 0.9
     np.testing.assert_array_equal(net.predict(frame.iloc[::-1]), found[::-1])
-    with pytest.raises(ValueError, match="X is a ndarray; expected a data frame as in fit"):
+    with pytest.raises(ValueError, match="X is a ndarray; expected a data frame, as was passed to fit"):
         net.predict(frame.to_numpy())
     assert GridSearchCV(net, {"methods": [("L2",)]}, cv=2).fit(frame, y).best_score_ > 0.5

@@ -208,7 +208,7 @@ def test_a_second_table_of_one_size_compiles_nothing(monkeypatch):
 
 @pytest.mark.parametrize(
     ("task", "sentence"),
-    [("classification", "task is 'classification'; expected NUMBERS, BINARY or"), (BINARY, "and there are 3 classes")],
+    [("classification", "task is 'classification'; expected NUMBERS, BINARY or"), (BINARY, "but there are 3 classes")],
 )
 def test_other_tasks_are_refused(task, sentence):
     with pytest.raises(ValueError, match=sentence):
@@ -217,7 +217,7 @@ def test_other_tasks_are_refused(task, sentence):
 
 @pytest.mark.parametrize("task", [CLASSES, NUMBERS])
 def test_rows_that_all_count_nothing_are_refused(task):
-    with pytest.raises(ValueError, match="there are n_samples=0 rows for 5 folds; expected as many at least"):
+    with pytest.raises(ValueError, match="there are n_samples=0 rows for 5 folds; expected at least one row per fold"):
         search(np.arange(12.0).reshape(6, 2), np.array([0, 1] * 3), task, weights=np.zeros(6))
 
 
@@ -341,7 +341,7 @@ def test_a_loss_that_falls_is_a_gain_and_a_change_below_0():
     assert [mean_loss(read, each.label) for each in TRIED] == pytest.approx([0.5, 0.3, 0.4, 0.45])
     assert [mean_score(read, each.label) for each in TRIED] == pytest.approx([0.5, 0.7, 0.6, 0.55])
     assert loss_change(read).mean == pytest.approx(-0.2)
-    with pytest.raises(ValueError, match=r"no candidate 'L3'; there are none, L2\(0\.001\)"):
+    with pytest.raises(ValueError, match=r"no candidate 'L3'; expected one of none, L2\(0\.001\)"):
         loss_gain(read, "L3")
 
 
@@ -734,7 +734,7 @@ REFUSED = {
     "taken": (("search", "houses.csv", "--target", "price", "--out", "taken"), "taken holds other files"),
     "seed": (("search", "houses.csv", "--target", "price", "--seed", "-1"), "seed is -1; expected a whole number"),
     "no model": (("predict", "none.safetensors", "houses.csv"), "there is no file none.safetensors"),
-    "other model": (("predict", "houses.csv", "houses.csv"), "is no model of jaxreg's"),
+    "other model": (("predict", "houses.csv", "houses.csv"), "is no jaxreg model"),
 }
 
 
