@@ -1,4 +1,4 @@
-"""Tables of data: files read into columns, and columns encoded as inputs and target."""
+"""Tables: read files into columns, and encode columns as inputs and target."""
 
 from jaxreg.lab.tabular.columns import Columns
 from jaxreg.lab.tabular.encoding import Encoding, Target, TaskName, learn, target

@@ -11,13 +11,13 @@ LARGEST = 1e38
 
 
 class Columns(dict[str, np.ndarray]):
-    """Name -> float64 numbers, NaN where one is missing, or an object array of words as written, None where blank.
+    """Columns of a table by name: float64 numbers with NaN for missing cells, or text with None for blank cells.
 
     Attributes:
-        notes: What to tell about the file they come from.
-        problems: What is wrong with it.
-        decimal: Decimal mark of its numbers, if some of them tell.
-        headed: Whether the file names its columns.
+        notes: Notes about the file, for the user.
+        problems: Problems of the file.
+        decimal: Decimal mark of the numbers, if it can be inferred.
+        headed: Whether the file has a header row.
     """
 
     notes: tuple[str, ...] = ()
@@ -59,14 +59,14 @@ def name_problems(names: Sequence[str], unread: Collection[int], name: str) -> t
         if place in unread:
             continue
         if not column:
-            problems.append(f"column {place + 1} of {name} has no name; name it, or delete it")
+            problems.append(f"column {place + 1} of {name} has no name; give it a name, or delete it")
         elif column in seen:
             problems.append(
-                f"columns {seen[column] + 1} and {place + 1} of {name} are both named {column!r}; rename one"
+                f"columns {seen[column] + 1} and {place + 1} of {name} are both named {column!r}; rename one of them"
             )
         else:
             seen[column] = place
-    more = f"{len(problems) - 8} more columns of {name} have no name of their own"
+    more = f"{len(problems) - 8} more columns of {name} have no name or a repeated name"
     return (*problems[:8], more) if len(problems) > 8 else tuple(problems)
 
 

@@ -32,11 +32,13 @@ def rows(raw: bytes, name: str) -> tuple[list[list[str]], str, list[str]]:
     text, notes = decoded(raw, name)
     text = text.strip("\n\r")
     if not text.strip():
-        raise ValueError(f"{name} holds blank lines only; expected a heading and rows")
+        raise ValueError(f"{name} holds only blank lines; expected a header row and data rows")
     said = re.match(r'"?sep=([^\n\r])"?[,;\t ]*[\n\r]+', text, re.IGNORECASE)  # for Excel
     text = text[said.end() :] if said else text
     if not text.strip():
-        raise ValueError(f"{name} holds the line {said[0].strip() if said else ''!r} only; expected a heading and rows")
+        raise ValueError(
+            f"{name} holds the line {said[0].strip() if said else ''!r} only; expected a header row and data rows"
+        )
     sample = "".join(itertools.islice(io.StringIO(text[:_GLANCE], newline=""), _SAMPLE))
     quote = _quote(sample)
     delimiter = said[1] if said else max(_DELIMITERS, key=lambda mark: _fits(sample, mark, quote))
@@ -44,7 +46,7 @@ def rows(raw: bytes, name: str) -> tuple[list[list[str]], str, list[str]]:
     try:
         table = list(reader)
     except csv.Error as error:
-        raise ValueError(f"{name} is no CSV file from line {reader.line_num} on: {error}") from None
+        raise ValueError(f"{name} is no valid CSV file at line {reader.line_num}: {error}") from None
     # A blank line is a missing cell where there is one column, and nothing where there are several.
     table = [row or [""] for row in table] if len(table[0]) == 1 else [row for row in table if row]
     return table, delimiter, notes
@@ -105,7 +107,7 @@ def decoded(raw: bytes, name: str) -> tuple[str, list[str]]:
             try:
                 text = raw.decode(encoding).removeprefix("\ufeff")
             except UnicodeDecodeError:
-                raise ValueError(f"{name} is no whole text in UTF-16; save it as CSV in UTF-8") from None
+                raise ValueError(f"{name} is no complete text in UTF-16; save it as CSV in UTF-8") from None
             return _without_zeros(text, name), []
     try:
         return _without_zeros(raw.decode("utf-8-sig"), name), []
@@ -117,13 +119,13 @@ def decoded(raw: bytes, name: str) -> tuple[str, list[str]]:
             text = raw.decode("latin-1")
         text = _without_zeros(text, name)
         sign = text[error.start : error.start + 1]
-        return text, [f"{name} is not in UTF-8: read as Latin-1, by which line {line} holds {sign!r}"]
+        return text, [f"{name} is not in UTF-8. It is read as Latin-1, so that line {line} contains {sign!r}"]
 
 
 def _without_zeros(text: str, name: str) -> str:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise ValueError(f"{name} holds a zero byte in line {line}: it is no text; save it as CSV in UTF-8")
+        raise ValueError(f"{name} holds a zero byte in line {line}, so it is no text file; save it as CSV in UTF-8")
     return text
 
 
@@ -141,7 +143,9 @@ def unpacked(raw: bytes, name: str) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
             content = file.read(_LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{name} is packed by gzip and damaged: {error}") from None
+        raise ValueError(f"{name} is a damaged gzip file: {error}") from None
     if len(content) > _LARGEST:
-        raise ValueError(f"{name} holds more than {_LARGEST} bytes when unpacked; expected less: sample its rows")
+        raise ValueError(
+            f"{name} holds more than {_LARGEST} bytes when decompressed; expected fewer. Use a sample of its rows"
+        )
     return content

@@ -1,7 +1,7 @@
-"""Columns as the inputs and the target of a net: numbers, words as ones and zeros, and what is missing.
+"""Encoding of columns as inputs and target of a network: numbers, one-hot categories and missing cells.
 
-An encoding is learnt once and kept as plain JSON with the model; columns are found by their names, in any order.
-Numbers stay as they are here: the search standardises them inside each fold.
+An encoding is learnt once and stored with the model as plain JSON. Columns are found by name, in any order. Numbers are
+not scaled here; the search standardises them inside each fold.
 """
 
 import dataclasses
@@ -17,12 +17,12 @@ from jaxreg.lab.tabular.numerals import KINDS, CellError, Numbers, is_missing, n
 from jaxreg.lab.tabular.readings import Reading, Words
 
 TaskName = Literal["classification", "regression"]
-"""Kind of a target: a class or a number."""
-"""What the target is: a class or a number."""
+"""Type of a target: classes or numbers."""
+"""Description of a target of each type."""
 MOST_CATEGORIES = 100
 MOST_CLASSES = 100
 WHOLE_CLASSES = 20
-"""Whole numbers with at most so many different values are taken for classes."""
+"""Integers with at most this many distinct values are treated as classes."""
 FEW_ROWS = 5
 """A class of fewer rows is missing from some fold of the search."""
 _OLD_BLANKS = ("", "?", "n/a", "na", "nan", "none", "null")
@@ -31,14 +31,14 @@ _OLD_BLANKS = ("", "?", "n/a", "na", "nan", "none", "null")
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """How one column is encoded.
+    """Encoding of one column.
 
     Args:
-        name: Its name.
-        fill: Value of a missing cell: the median of its numbers, or the most frequent of its words.
-        categories: Its words, each of which becomes an input; of numbers, the words among them.
-        reading: How its cells are read.
-        missing: Whether cells were missing in training: an input tells which are.
+        name: Name of the column.
+        fill: Value for missing cells: the median of the numbers, or the most frequent category.
+        categories: Distinct text values, each of which becomes an input; in a column of numbers, the text among them.
+        reading: How cells are converted to numbers.
+        missing: Whether cells were missing in training; an additional input then marks missing cells.
     """
 
     name: str
@@ -143,10 +143,10 @@ def different(values: np.ndarray) -> tuple[list[str], np.ndarray]:
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """How the columns of a table become inputs.
+    """Encoding of the columns of a table as inputs.
 
     Args:
-        columns: One each, in the order of the inputs.
+        columns: Encoding of each column, in the order of the inputs.
     """
 
     columns: tuple[Column, ...]
@@ -158,7 +158,7 @@ class Encoding:
 
     @property
     def inputs(self) -> list[str]:
-        """The name of each input."""
+        """Name of each input."""
         one = np.zeros(1)
         return [
             input_
@@ -168,7 +168,7 @@ class Encoding:
 
     @property
     def blocks(self) -> list[list[int]]:
-        """The places of the inputs of each column."""
+        """Indices of the inputs of each column."""
         one = np.zeros(1)
         sizes = [
             len(column.inputs(np.full(1, None) if isinstance(column.reading, Words) else one * np.nan)[0])
@@ -179,17 +179,17 @@ class Encoding:
 
     @property
     def kinds(self) -> dict[str, bool]:
-        """Whether each column holds words."""
+        """Whether each column holds text."""
         return {column.name: isinstance(column.reading, Words) for column in self.columns}
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
-        """Return inputs of shape (rows, inputs), and what to tell about them.
+        """Return inputs of shape (rows, inputs), and notes about them.
 
         Args:
-            columns: A table with these columns by name, in any order, among others.
+            columns: Table with these columns by name, in any order; other columns are ignored.
 
         Raises:
-            ValueError: If a column is missing, or holds words where there were numbers.
+            ValueError: If a column is missing, or holds text where the training had numbers.
         """
         places = {column.name: find(columns, column.name) for column in self.columns}
         if absent := [name for name, place in places.items() if place is None]:
@@ -206,20 +206,20 @@ class Encoding:
                 continue
             parts += found.values()
             if missing:
-                notes.append(f"{column.name}: {missing} missing cells are taken for {column.fill}")
+                notes.append(f"{column.name}: {missing} missing cells are replaced by {column.fill}")
             if unknown:
-                notes.append(f"{column.name}: {unknown} cells hold words that were not there in training")
+                notes.append(f"{column.name}: {unknown} cells hold values that did not occur in training")
         if problems:
             raise ValueError("; ".join(problems[:8]))
         return np.stack(parts, axis=1).astype(np.float64), notes
 
 
 class Problem(NamedTuple):
-    """What is wrong with a table.
+    """A problem of a table.
 
     Args:
-        sentence: It in words.
-        leave_out: The column to leave out, if that helps.
+        sentence: Description of the problem.
+        leave_out: Column to leave out, if that solves the problem.
     """
 
     sentence: str
@@ -227,12 +227,12 @@ class Problem(NamedTuple):
 
 
 class Learnt(NamedTuple):
-    """An encoding with what there is to tell about it.
+    """An encoding with notes and problems.
 
     Args:
         encoding: The encoding of all columns that can be inputs.
-        notes: What to tell about them, one line per column.
-        problems: What is wrong with the others.
+        notes: Notes for the user, one line per column.
+        problems: Problems of all other columns.
     """
 
     encoding: Encoding
@@ -241,14 +241,14 @@ class Learnt(NamedTuple):
 
 
 def learn(columns: Mapping[str, np.ndarray], leave_out: str) -> Encoding:
-    """Return the encoding of every column but one.
+    """Return the encoding of all columns except the target.
 
     Args:
-        columns: The table.
-        leave_out: The target's name.
+        columns: Table.
+        leave_out: Name of the target.
 
     Raises:
-        ValueError: If a column is empty or cannot be read, there is none, or one has too many different words.
+        ValueError: If a column is empty, cannot be read or has too many distinct values, or there is no column.
     """
     learnt = examine(columns, leave_out)
     if learnt.problems:
@@ -257,11 +257,11 @@ def learn(columns: Mapping[str, np.ndarray], leave_out: str) -> Encoding:
 
 
 def examine(columns: Mapping[str, np.ndarray], leave_out: str) -> Learnt:
-    """Return the encoding of every column but one, with everything that there is to tell about them.
+    """Return the encoding of all columns except the target, with notes and problems.
 
     Args:
-        columns: The table.
-        leave_out: The target's name.
+        columns: Table.
+        leave_out: Name of the target.
     """
     learnt: list[Column] = []
     notes: list[str] = []
@@ -283,7 +283,11 @@ def examine(columns: Mapping[str, np.ndarray], leave_out: str) -> Learnt:
         learnt += [column] if column else []
     if not learnt and not problems:
         beside = " but names" if notes else ""
-        problems.append(Problem(f"the table has no column beside {leave_out!r}{beside}; expected one to predict from"))
+        problems.append(
+            Problem(
+                f"the table has no column except {leave_out!r}{beside}; expected at least one column to predict from"
+            )
+        )
     return Learnt(Encoding(tuple(learnt)), notes, problems)
 
 
@@ -291,7 +295,7 @@ def _learnt(name: str, values: np.ndarray, decimal: str | None) -> tuple[Column 
     if values.dtype != object:
         there = values[~np.isnan(values)]
         if not len(there):
-            raise ValueError(f"column {name!r} is empty in all {len(values)} rows: leave it out by --leave-out")
+            raise ValueError(f"column {name!r} is empty in all {len(values)} rows: ignore it with --leave-out")
         column = Column(name, float(np.median(there)), missing=len(there) < len(values))
         return column, [f"{name}: {_gaps(len(values) - len(there), column)}"] if column.missing else []
     words, codes = different(values)
@@ -300,21 +304,21 @@ def _learnt(name: str, values: np.ndarray, decimal: str | None) -> tuple[Column 
     of_row = np.append(numbers, np.nan)[codes]
     missing = np.append(marks, True)[codes]
     if missing.all():
-        raise ValueError(f"column {name!r} is empty in all {len(values)} rows: leave it out by --leave-out")
+        raise ValueError(f"column {name!r} is empty in all {len(values)} rows: ignore it with --leave-out")
     strays = [word for word, number, mark in zip(words, numbers, marks, strict=True) if np.isnan(number) and not mark]
     counts = np.bincount(codes[codes >= 0], minlength=len(words))
     if isinstance(reading, Words):
         numbered = int((~np.isnan(Numbers().numbers(words))).sum())
         if len(words) > KINDS and 2 * len(words) > max(counts.sum(), 4 * numbered):
-            return None, [f"{name}: {len(words)} different words in {counts.sum()} rows, as names have: left out"]
+            return None, [f"{name}: {len(words)} distinct values in {counts.sum()} rows, like names: ignored"]
         if len(words) > MOST_CATEGORIES:
             raise ValueError(
-                f"column {name!r} holds {len(words)} different words, such as {_short(words[0])}; expected at most "
-                f"{MOST_CATEGORIES} categories: group them, or leave it out by --leave-out"
+                f"column {name!r} holds {len(words)} distinct values, such as {_short(words[0])}; expected at most "
+                f"{MOST_CATEGORIES} categories: merge categories, or ignore the column with --leave-out"
             )
         categories = tuple(sorted(words))
         fill: float | str = max(categories, key=lambda word: counts[words.index(word)])
-        told = [f"{len(words)} different words, each an input{_odd(words, counts, codes)}"]
+        told = [f"{len(words)} distinct values, one input each{_odd(words, counts, codes)}"]
     else:
         categories = tuple(sorted(strays))
         there = of_row[~np.isnan(of_row)]
@@ -325,7 +329,9 @@ def _learnt(name: str, values: np.ndarray, decimal: str | None) -> tuple[Column 
         if strays:
             rows = int(np.isin(codes, [words.index(word) for word in strays]).sum())
             row = int(np.flatnonzero(codes == words.index(strays[0]))[0])
-            told.append(f"{rows} cells hold words, such as {_short(strays[0])} in row {row + 1}: inputs of their own")
+            told.append(
+                f"{rows} cells hold text, such as {_short(strays[0])} in row {row + 1}: one input for each text"
+            )
         marked = [word for word, mark in zip(words, marks, strict=True) if mark]
         told += [f"{', '.join(map(repr, marked[:3]))} count as missing"] if marked else []
     column = Column(name, fill, categories, reading, bool(missing.any()))
@@ -336,12 +342,12 @@ def _learnt(name: str, values: np.ndarray, decimal: str | None) -> tuple[Column 
 def _gaps(count: int, column: Column) -> str:
     cells = f"{count} missing cells" if count != 1 else "1 missing cell"
     if isinstance(column.reading, Words):
-        return f"{cells}, an input of {'their' if count != 1 else 'its'} own"
-    return f"{cells}, taken for {column.fill:g} and told by an input of {'their' if count != 1 else 'its'} own"
+        return f"{cells}, marked by an input"
+    return f"{cells}, replaced by {column.fill:g} and marked by an input"
 
 
 def _odd(words: Sequence[str], counts: np.ndarray, codes: np.ndarray) -> str:
-    """Tell which cell keeps a column of numbers from being one."""
+    """Return a note on the cell that keeps a column from being numeric."""
     odd = np.array([numeral(word) is None and not is_missing(word) for word in words])
     strays = int(counts[odd].sum())
     if not strays or 2 * strays > len(codes):
@@ -356,11 +362,11 @@ class Target:
     """The target of a table.
 
     Args:
-        y: Numbers, or the place of each row's class, of shape (rows,); rows without a target are left out.
-        rows: Which rows of the table those are.
-        task: What is to be learnt.
+        y: Numbers, or the index of each row's class, of shape (rows,); rows without a target are left out.
+        rows: Indices of the table's rows that have a target.
+        task: Type of the target.
         classes: The classes in order; empty for numbers.
-        notes: What to tell about it.
+        notes: Notes for the user.
     """
 
     y: np.ndarray
@@ -374,15 +380,16 @@ def target(columns: Mapping[str, np.ndarray], name: str, task: TaskName | None =
     """Read the target column.
 
     Args:
-        columns: The table.
-        name: Of the target.
-        task: What is to be learnt; told from the column if None: words, and whole numbers with few values, are classes.
+        columns: Table.
+        name: Name of the target.
+        task: Type of the target. None infers it from the column: text, and integers with few distinct values, are
+            classes.
 
     Raises:
-        ValueError: If there is no such column, it is constant, or it holds words where numbers are wanted.
+        ValueError: If the column does not exist or is constant, or holds text where numbers are expected.
     """
     if name not in columns:
-        raise ValueError(f"there is no column {name!r}; there are {listed(list(columns))}")
+        raise ValueError(f"there is no column {name!r}; expected one of {listed(list(columns))}")
     values, notes = _target_values(columns, name, task)
     words = values.dtype == object
     there = np.array([cell is not None for cell in values], bool) if words else ~np.isnan(values)
@@ -395,18 +402,18 @@ def target(columns: Mapping[str, np.ndarray], name: str, task: TaskName | None =
     if task is None:
         task = "classification" if words or whole else "regression"
         if whole:
-            notes.append(f"{name} has {len(distinct)} different whole numbers: taken for classes, as by --task")
+            notes.append(f"{name} has {len(distinct)} distinct integers: treated as classes, as with --task")
     if missing := len(values) - len(rows):
-        notes.append(f"{missing} rows have no {name} and are left out")
+        notes.append(f"{missing} rows have no {name} and are ignored")
     if len(distinct) < 2:
-        what = "one class only" if task == "classification" else "one number only"
+        what = "only one class" if task == "classification" else "only one number"
         raise ValueError(f"column {name!r}, the target, holds {what}, {distinct[0]}: nothing can be learnt from it")
     if task == "regression":
         return Target(kept.astype(np.float64), rows, task, (), tuple(notes))
     if len(distinct) > MOST_CLASSES:
         raise ValueError(
-            f"column {name!r}, the target, holds {len(distinct)} different classes; expected at most {MOST_CLASSES}"
-            + ("" if words else ": are they numbers? then say --task regression")
+            f"column {name!r}, the target, holds {len(distinct)} distinct classes; expected at most {MOST_CLASSES}"
+            + ("" if words else ". If they are numbers, use --task regression")
         )
     places = np.searchsorted(distinct, kept.astype(str) if words else kept)
     classes = tuple(str(each) if words else float(each) for each in distinct)
@@ -414,7 +421,7 @@ def target(columns: Mapping[str, np.ndarray], name: str, task: TaskName | None =
     counts = np.bincount(places)
     if rare := [f"{spoken(classes[k])} ({counts[k]})" for k in np.flatnonzero(counts < FEW_ROWS)]:
         notes.append(
-            f"{name} has classes of fewer than {FEW_ROWS} rows, too few to learn or to judge by: {', '.join(rare[:8])}"
+            f"{name} has classes of fewer than {FEW_ROWS} rows, too few for training and testing: {', '.join(rare[:8])}"
         )
     if odd := [word for word in classes if isinstance(word, str) and is_missing(word)]:
         notes.append(f"{name}: {', '.join(map(repr, odd))} counts as a class; delete such cells if they are missing")
@@ -443,8 +450,8 @@ def _target_values(columns: Mapping[str, np.ndarray], name: str, task: TaskName 
     odd = np.flatnonzero(np.isnan(numbers) & ~marks)
     if isinstance(reading, Dates) and task != "classification":
         raise ValueError(
-            f"column {name!r}, the target, holds dates, such as {words[0]!r}; expected classes or numbers: turn them "
-            "into such, as the days since another date"
+            f"column {name!r}, the target, holds dates, such as {words[0]!r}; expected classes or numbers. Convert the "
+            "dates, e.g. to days since a fixed date"
         )
     if not isinstance(reading, Words) and not len(odd):
         return numbers, [f"{name}: {'; '.join([f'read as {reading.told}', *told])}"]
@@ -455,7 +462,7 @@ def _target_values(columns: Mapping[str, np.ndarray], name: str, task: TaskName 
 
 
 def spoken(each: str | float) -> str:
-    """A class or a word as it is written: whole numbers without a point.
+    """Return a class or text value as it is written; integers have no decimal point.
 
     Args:
         each: The class.
@@ -470,11 +477,11 @@ def spoken(each: str | float) -> str:
 
 
 def alike(name: str, words: Sequence[str | float]) -> list[str]:
-    """What to tell about words that differ in capitals only: they stay different, and are rarely meant so.
+    """Return notes on values that differ only in capital letters; they stay distinct, which is rarely intended.
 
     Args:
-        name: Of the column.
-        words: Its different words.
+        name: Name of the column.
+        words: Distinct values of the column.
 
     Example:
         >>> alike("smoker", ["Yes", "no", "yes"])
@@ -485,7 +492,7 @@ def alike(name: str, words: Sequence[str | float]) -> list[str]:
         if isinstance(word, str):
             same.setdefault(word.casefold(), []).append(word)
     groups = [" and ".join(map(repr, group)) for group in same.values() if len(group) > 1]
-    return [f"{name}: {group} differ in capitals only and are taken for different words" for group in groups[:3]]
+    return [f"{name}: {group} differ only in capital letters and are treated as distinct" for group in groups[:3]]
 
 
 def _short(word: str) -> str:
@@ -493,10 +500,10 @@ def _short(word: str) -> str:
 
 
 def listed(names: list[str]) -> str:
-    """The first names of a list, and how many more there are.
+    """Return the first names of a list, and the number of further names.
 
     Args:
-        names: All of them.
+        names: All names.
 
     Example:
         >>> listed(["age", "city"])

@@ -1,4 +1,4 @@
-"""Rows of an Excel sheet, by openpyxl, of which nothing is imported before such a file is read."""
+"""Rows of an Excel sheet, read by openpyxl, which is imported only when an Excel file is read."""
 
 import datetime
 import importlib
@@ -21,19 +21,19 @@ def rows(raw: bytes, name: str) -> tuple[list[list[str]], list[str]]:
     Raises:
         ValueError: If it is no workbook, is damaged, is too large, or if there is no openpyxl.
     """
-    damaged = f"{name} is no Excel workbook, or not a whole one; expected an .xlsx file: save it as such, or as CSV"
+    damaged = f"{name} is no Excel workbook, or is incomplete; expected an .xlsx file. Save it as .xlsx or as CSV"
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             size = sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError):
         raise ValueError(damaged) from None
     if size > _LARGEST:
-        raise ValueError(f"{name} holds {size} bytes when unpacked; expected {_LARGEST} at most: save it as CSV")
+        raise ValueError(f"{name} holds {size} bytes when decompressed; expected at most {_LARGEST}. Save it as CSV")
     try:
         openpyxl = importlib.import_module("openpyxl")
     except ImportError:
         raise ValueError(
-            f"reading {name} needs openpyxl: pip install 'jaxreg[excel]', or save the sheet as CSV"
+            f"reading {name} needs openpyxl. Run: pip install 'jaxreg[excel]', or save the sheet as CSV"
         ) from None
     try:
         book = openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
@@ -45,10 +45,10 @@ def rows(raw: bytes, name: str) -> tuple[list[list[str]], list[str]]:
     table = [row for row in table if any(row)]
     width = max((place + 1 for row in table for place, cell in enumerate(row) if cell), default=0)
     if not width:
-        raise ValueError(f"the sheet {sheet.title!r} of {name} is empty; expected a heading and rows")
+        raise ValueError(f"the sheet {sheet.title!r} of {name} is empty; expected a header row and data rows")
     table = [[*row, *[""] * width][:width] for row in table]
     names = [each.title for each in sheets]
-    note = f"{name} has {len(names)} sheets, {', '.join(map(repr, names[:8]))}: {sheet.title!r} is read"
+    note = f"{name} has {len(names)} sheets, {', '.join(map(repr, names[:8]))}: only {sheet.title!r} is read"
     return table, [note] if len(names) > 1 else []
 
 

@@ -1,4 +1,4 @@
-"""`read`: a table from a CSV, Excel, .npz or Parquet file."""
+"""`read`: read a table from a CSV, Excel, .npz or Parquet file."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,15 +20,15 @@ def read(
     """Read the columns of a file.
 
     Args:
-        file: Ends in .csv, .tsv, .txt, .data, .xlsx, .npz or .parquet; may be packed by gzip.
-        wanted: Name -> whether it holds words, even where all of a file's look like numbers, such as 02134; what other
-            columns hold is not looked at. None where no column is known yet.
-        without: Columns that are not looked at either.
-        names: Names of the columns of a text file or a sheet, for one without a heading.
+        file: Path that ends in .csv, .tsv, .txt, .data, .xlsx, .npz or .parquet; it may be compressed by gzip.
+        wanted: Column name -> whether the column holds text, even if all its cells look like numbers, such as 02134.
+            Other columns are not read. None reads all columns.
+        without: Further columns that are not read.
+        names: Column names, for a text file or sheet without a header row.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no table: the sentence says what was found, where, and what to do.
+        ValueError: If the file is no table. The error says what was found, where, and what to do.
     """
     columns = opened(file, wanted, without, names)
     if columns.problems:
@@ -42,7 +42,7 @@ def opened(
     without: Collection[str] = (),
     names: Sequence[str] = (),
 ) -> Columns:
-    """Read the columns of a file, with the problems that are in them instead of an error.
+    """Read the columns of a file, and return its problems instead of raising them.
 
     Args:
         file: As `read` takes it.
@@ -55,7 +55,7 @@ def opened(
         ValueError: If it has no columns at all.
     """
     if file.is_dir():
-        raise ValueError(f"{file} is a folder; expected a file: {_KNOWN}")
+        raise ValueError(f"{file} is a folder; expected a file with {_KNOWN}")
     if not file.exists():
         raise FileNotFoundError(f"there is no file {file}")
     return loaded(file.read_bytes(), file.name, wanted, without, names)
@@ -68,11 +68,11 @@ def parsed(
     without: Collection[str] = (),
     names: Sequence[str] = (),
 ) -> Columns:
-    """Read the columns in the bytes of a file.
+    """Read the columns from the bytes of a file.
 
     Args:
-        raw: All of it.
-        name: The name of the file, for its ending and for what is said of it.
+        raw: Content of the file.
+        name: Name of the file, for its ending and for error messages.
         wanted: As `read` takes it.
         without: As `read` takes it.
         names: As `read` takes it.
@@ -93,11 +93,11 @@ def loaded(
     without: Collection[str] = (),
     names: Sequence[str] = (),
 ) -> Columns:
-    """Read the columns in the bytes of a file, with the problems that are in them instead of an error.
+    """Read the columns from the bytes of a file, and return its problems instead of raising them.
 
     Args:
-        raw: All of it.
-        name: The name of the file, for its ending and for what is said of it.
+        raw: Content of the file.
+        name: Name of the file, for its ending and for error messages.
         wanted: As `read` takes it.
         without: As `read` takes it.
         names: As `read` takes it.
@@ -111,7 +111,7 @@ def loaded(
     if raw[:2] == b"\x1f\x8b":
         raw = csv.unpacked(raw, name)
     if raw[:1] == b"\x80" or ending in (".pkl", ".pickle", ".joblib"):
-        raise ValueError(f"{name} is a pickle, which can run any code when it is read; expected {_KNOWN}: save it so")
+        raise ValueError(f"{name} is a pickle, which can run any code when it is read; expected {_KNOWN}")
     if ending in _TEXT:
         rows, delimiter, notes = csv.rows(raw, name)
         columns = named(rows, name, wanted, without, names, delimiter)
@@ -123,11 +123,11 @@ def loaded(
     elif ending not in _TYPED:
         raise ValueError(f"{name} ends in {Path(name).suffix!r}; expected {_KNOWN}")
     elif names:
-        raise ValueError(f"--names goes with text files and sheets; {name} names its columns itself: leave --names out")
+        raise ValueError(f"--names is for text files and sheets, but {name} has column names already. Remove --names")
     else:
         columns = _TYPED[ending](raw, name, wanted, without)
     if not columns.problems and (not columns or not len(next(iter(columns.values())))):
-        raise ValueError(f"{name} holds a heading and no rows; expected rows")
+        raise ValueError(f"{name} holds a header row and no data rows; expected data rows")
     columns.problems = (*columns.problems, *_infinite(columns, name, wanted, without))
     return columns
 

@@ -1,4 +1,4 @@
-"""Data frames of pandas as columns, without importing pandas."""
+"""Pandas data frames as columns, without importing pandas."""
 
 from typing import Any
 
@@ -18,18 +18,18 @@ def has_words(table: Any) -> bool:
 
 
 def columns_of(frame: Any) -> Columns:
-    """Return the columns of a data frame: numbers, NaN where one is missing, or words, None where one is missing.
+    """Return the columns of a data frame: numbers with NaN, or text with None, for missing cells.
 
     Args:
-        frame: A data frame of pandas.
+        frame: Pandas data frame.
 
     Raises:
-        ValueError: If two columns have one name.
+        ValueError: If two columns have the same name.
     """
     names = [str(name) for name in frame.columns]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"two columns of the data frame are named {twice!r}; rename one")
+        raise ValueError(f"two columns of the data frame are named {twice!r}; rename one of them")
     return Columns({name: _cells(frame.iloc[:, place]) for place, name in enumerate(names)})
 
 

@@ -1,4 +1,4 @@
-"""Rows of cells as named columns: the heading found, given or made up."""
+"""Rows of cells as named columns: the names are read from a header row, given, or made up."""
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
@@ -48,26 +48,30 @@ def named(
         heading, width = ["", *heading], width + 1
     for number, row in enumerate(body, 1):
         if len(row) != width:
-            what = "heading" if headed else "first row"
-            raise ValueError(f"row {number} of {name} has {len(row)} cells and the {what} {width}; expected as many")
+            what = "header row" if headed else "first row"
+            raise ValueError(
+                f"row {number} of {name} has {len(row)} cells, but the {what} has {width}; expected the same number"
+            )
     columns = dict(enumerate(zip(*body, strict=True)))
     unnamed = {place for place, cells in columns.items() if not (heading and heading[place]) and _nothing(place, cells)}
     notes = []
     if names:
         places = [place for place in range(width) if len(names) == width or place not in unnamed]
         if len(names) != len(places):
-            raise ValueError(f"--names gives {len(names)} names and {name} has {width} columns; expected as many")
+            raise ValueError(
+                f"--names has {len(names)} names, but {name} has {width} columns; expected one name per column"
+            )
         given = dict(zip(places, map(str.strip, names), strict=True))
         if headed:
-            notes.append(f"{name}: --names stands for its heading {', '.join(map(repr, heading[:8]))}")
+            notes.append(f"{name}: --names replaces its header row {', '.join(map(repr, heading[:8]))}")
         heading = [given.get(place, "") for place in range(width)]
         unnamed -= given.keys()
     elif not headed:
         heading = [f"c{place + 1}" for place in range(width)]
         unnamed = set()
         notes.append(
-            f"{name} has no heading, as its first row looks like data: its columns are called c1 to c{width}; "
-            "--names gives them others"
+            f"{name} has no header row, because its first row looks like data. Its columns are called c1 to c{width}; "
+            "use --names to name them"
         )
     unread = {place for place, column in enumerate(heading) if _unread(column, wanted, without)} | unnamed
     # Columns that are not looked at may share a name, or have none.

@@ -18,21 +18,21 @@ def _npz(raw: bytes, name: str, wanted: Mapping[str, bool] | None, without: Coll
                 key = member.filename.removesuffix(".npy")
                 arrays[key] = _member(archive, member, name, unread=_unread(key, wanted, without))
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, KeyError, zipfile.zlib.error):  # type: ignore[attr-defined]
-        raise ValueError(f"{name} is no .npz file, or not a whole one; expected what numpy.savez writes") from None
+        raise ValueError(f"{name} is no .npz file, or is incomplete; expected a file written by numpy.savez") from None
     columns = Columns()
     for key, array in arrays.items():
         flat = {key: array} if array.ndim == 1 else {f"{key}.{i}": column for i, column in enumerate(array.T)}
         for column, values in flat.items():
             if column in columns:
-                raise ValueError(f"two columns of {name} are named {column!r}; rename one")
+                raise ValueError(f"two columns of {name} are named {column!r}; rename one of them")
             columns[column] = values
     if len(lengths := {len(values) for values in columns.values()}) > 1:
-        raise ValueError(f"the arrays of {name} have {sorted(lengths)} rows; expected as many in each")
+        raise ValueError(f"the arrays of {name} have {sorted(lengths)} rows; expected the same number in each")
     return columns
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, *, unread: bool) -> np.ndarray:
-    whole = f"{name} is no .npz file, or not a whole one; expected what numpy.savez writes"
+    whole = f"{name} is no .npz file, or is incomplete; expected a file written by numpy.savez"
     if member.compress_size * 1100 < member.file_size:  # more than deflate can do
         raise ValueError(whole)
     with archive.open(member) as file:

@@ -52,11 +52,11 @@ def group_codes(name: str, values: np.ndarray) -> np.ndarray:
     blank = np.array([cell is None for cell in values]) if values.dtype == object else np.isnan(values)
     if blank.any():
         row = int(np.flatnonzero(blank)[0]) + 1
-        raise ValueError(f"column {name!r}, of the groups, is blank in row {row}; expected a value in each row")
+        raise ValueError(f"column {name!r}, given by --groups, is blank in row {row}; expected a value in each row")
     different, codes = np.unique(values.astype(str) if values.dtype == object else values, return_inverse=True)
     if len(different) in (1, len(values)):
-        told = "another value in each row" if len(different) > 1 else "one value only"
-        raise ValueError(f"column {name!r}, of the groups, has {told}; expected one value for each group of rows")
+        told = "a different value in each row" if len(different) > 1 else "one value only"
+        raise ValueError(f"column {name!r}, given by --groups, has {told}; expected one value per group of rows")
     return codes.ravel()
 
 
@@ -79,6 +79,7 @@ def moments(name: str, values: np.ndarray, decimal: str | None = None) -> np.nda
     if np.isnan(numbers).any():
         row = int(np.flatnonzero(np.isnan(numbers))[0])
         raise ValueError(
-            f"row {row + 1}, column {name!r}, of the time, is {values[row]!r}; expected numbers, dates or times only"
+            f"row {row + 1}, column {name!r}, given by --time, is {values[row]!r}; expected only numbers, dates or "
+            f"times"
         )
     return numbers

@@ -1,4 +1,4 @@
-"""The columns of a Parquet file, by pyarrow, of which nothing is imported before such a file is read.
+"""Columns of a Parquet file, read by pyarrow, which is imported only when a Parquet file is read.
 
 Its types say what a column is: numbers stay numbers; booleans, strings, dates and categories are text, as in a CSV
 file. What
@@ -37,12 +37,12 @@ def columns(raw: bytes, name: str, unread: Callable[[str], bool]) -> list[tuple[
             words; or if there is no pyarrow.
     """
     if len(raw) < 12 or raw[:4] != _MARK or raw[-4:] != _MARK:
-        raise ValueError(f"{name} is no Parquet file, or not a whole one: it lacks the mark at its start or end")
+        raise ValueError(f"{name} is no Parquet file, or is incomplete: the marker at its start or end is missing")
     try:
         arrow, parquet = (importlib.import_module(module) for module in ("pyarrow", "pyarrow.parquet"))
     except ImportError:
         raise ValueError(
-            f"reading {name} needs pyarrow: pip install 'jaxreg[parquet]', or save the table as CSV"
+            f"reading {name} needs pyarrow. Run: pip install 'jaxreg[parquet]', or save the table as CSV"
         ) from None
     try:
         file = parquet.ParquetFile(io.BytesIO(raw), thrift_string_size_limit=_SMALL, thrift_container_size_limit=_SMALL)
@@ -51,14 +51,14 @@ def columns(raw: bytes, name: str, unread: Callable[[str], bool]) -> list[tuple[
     except Exception as error:
         raise _damaged(name, error) from None
     if size > MOST_CELLS:
-        raise ValueError(f"{name} holds {size} cells by its own account; expected {MOST_CELLS} at most")
+        raise ValueError(f"{name} declares {size} cells; expected at most {MOST_CELLS}")
     for field in fields:
         if unread(field.name):
             continue
         if not _is_numbers(arrow.types, field.type) and not _is_words(arrow.types, field.type):
             raise ValueError(
                 f"column {field.name!r} of {name} is of type {_short(field.type)}; expected numbers, strings, "
-                "dates, categories or booleans: turn it into such, or leave it out by --leave-out"
+                "dates, categories or booleans: convert it, or ignore it with --leave-out"
             )
     try:
         table = file.read(use_threads=False)
@@ -110,7 +110,7 @@ def _cells(arrow: Any, column: Any) -> np.ndarray | Sequence[str]:
 
 
 def _damaged(name: str, error: Exception) -> ValueError:
-    return ValueError(f"{name} is no Parquet file, or not a whole one: {_short(error) or type(error).__name__}")
+    return ValueError(f"{name} is no Parquet file, or is incomplete: {_short(error) or type(error).__name__}")
 
 
 def _short(what: object) -> str:

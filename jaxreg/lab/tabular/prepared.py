@@ -1,4 +1,4 @@
-"""`prepare`: a file as inputs and target, with all that there is to tell, or all its problems in one answer."""
+"""`prepare`: read a file as inputs and target, with all notes, or with all its problems in one error."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ class Prepared:
     """A table as inputs and target.
 
     Args:
-        file: Where it comes from.
+        file: Path of the file.
         name: Name of the target.
         x: Inputs, of shape (rows, inputs).
         target: The target.
-        encoding: How columns became inputs.
-        notes: What to tell about the table.
-        groups: Number of the group of each row, if rows belong together.
-        time: Moment of each row, if later rows are to be predicted from earlier ones.
+        encoding: Encoding of the columns as inputs.
+        notes: Notes about the table, for the user.
+        groups: Group number of each row, if rows belong together.
+        time: Time of each row, if later rows are predicted from earlier ones.
     """
 
     file: Path
@@ -39,11 +39,11 @@ class Prepared:
 
 
 class TableError(ValueError):
-    """A table that cannot be used as it is.
+    """A table that cannot be used, with all its problems.
 
     Args:
-        sentences: What is wrong with it.
-        leave_out: Columns whose leaving out would help.
+        sentences: Description of each problem.
+        leave_out: Columns to leave out to solve problems.
     """
 
     def __init__(self, sentences: Sequence[str], leave_out: Sequence[str]):
@@ -64,17 +64,17 @@ def prepare(
     """Read a table and encode its columns.
 
     Args:
-        file: The table.
+        file: Path of the table.
         name: Name of the target.
-        task: What is to be learnt; told from the target if None.
-        leave_out: Names of columns to leave out of the inputs.
-        names: Names of the columns, for a file without a heading.
-        groups: Name of a column that is equal in rows that belong together, such as those of one person; no input.
-        time: Name of a column that tells when a row was measured; no input.
+        task: Type of the target; None infers it from the target.
+        leave_out: Names of columns that are not used as inputs.
+        names: Column names, for a file without a header row.
+        groups: Name of a column that is equal in rows that belong together, such as those of one person; not an input.
+        time: Name of a column with the time of each row; not an input.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        TableError: If the table cannot be used: with all that is wrong with it.
+        TableError: If the table cannot be used. The error lists all problems.
     """
     columns = opened(file, without=leave_out, names=names)
     return prepare_columns(columns, file, name, task, leave_out=leave_out, groups=groups, time=time)
@@ -93,21 +93,21 @@ def prepare_columns(
     """Encode the columns of a table, as `prepare` does.
 
     Args:
-        columns: The table.
+        columns: Table.
         file: Path of the file, or a name for the table.
         name: Name of the target.
-        task: What is to be learnt; told from the target if None.
-        leave_out: Names of columns to leave out of the inputs.
-        groups: Name of a column that is equal in rows that belong together; no input.
-        time: Name of a column that tells when a row was measured; no input.
+        task: Type of the target; None infers it from the target.
+        leave_out: Names of columns that are not used as inputs.
+        groups: Name of a column that is equal in rows that belong together; not an input.
+        time: Name of a column with the time of each row; not an input.
 
     Raises:
-        TableError: If the table cannot be used: with all that is wrong with it.
+        TableError: If the table cannot be used. The error lists all problems.
     """
     problems = [Problem(sentence) for sentence in columns.problems]
     for given in leave_out:
         if (known := find(columns, given)) is None:
-            problems.append(Problem(f"--leave-out names {given!r}; there are {listed(list(columns))}"))
+            problems.append(Problem(f"--leave-out names {given!r}; expected names among {listed(list(columns))}"))
         elif known == find(columns, name):
             problems.append(Problem(f"--leave-out names the target, {known!r}; expected other columns"))
         else:
@@ -118,7 +118,7 @@ def prepare_columns(
         if asked is None:
             continue
         if (place := find(columns, asked)) is None:
-            problems.append(Problem(f"{option} names {asked!r}; there are {listed(list(columns))}"))
+            problems.append(Problem(f"{option} names {asked!r}; expected one of {listed(list(columns))}"))
         elif place == known:
             problems.append(Problem(f"{option} names the target, {known!r}; expected another column"))
         else:
@@ -128,7 +128,7 @@ def prepare_columns(
         wanted = target(columns, known or name, task)
         if len(wanted.rows) < FEW_ROWS:
             problems.append(
-                Problem(f"{len(wanted.rows)} rows of {file.name} have a target; expected {FEW_ROWS} at least")
+                Problem(f"{len(wanted.rows)} rows of {file.name} have a target; expected at least {FEW_ROWS}")
             )
     except ValueError as error:
         problems.append(Problem(str(error) + _way_out(columns, known, file.name)))
@@ -148,7 +148,7 @@ def prepare_columns(
     x, _ = learnt.encoding(rows)
     notes = [*columns.notes, *wanted.notes, *learnt.notes, *_counting(columns, learnt.encoding)]
     notes += [
-        f"{column} alone tells {known} in all {len(x)} rows: is it known before {known} is? If not, leave it out by "
+        f"{column} alone determines {known} in all {len(x)} rows. If it is not known before {known}, ignore it with "
         "--leave-out"
         for column in leaks(columns, learnt.encoding, wanted)
     ]
@@ -162,9 +162,9 @@ def _depending(share: float | None) -> list[str]:
     if share is None:
         return []
     return [
-        f"rows that follow each other are alike (their distance is {share:.2f} of that of others): if they belong "
-        "together, as those of one person or one day do, name the column that tells by --groups or --time; else the "
-        "estimate is too good"
+        f"neighbouring rows are alike (their distance is {share:.2f} of the distance of other rows). If they belong "
+        "together, e.g. because they are of one person or one day, name the column of persons or days with --groups or "
+        "--time. Otherwise the estimated score is too high"
     ]
 
 
@@ -173,8 +173,8 @@ def _way_out(columns: Columns, known: str | None, name: str) -> str:
         return ""
     made_up = " ".join(list(columns)[:8])
     return (
-        f": {name} has no heading, as its first row looks like data; name its target by one of these, or its columns "
-        f"by --names {made_up}{' …' if len(columns) > 8 else ''}"
+        f". {name} has no header row, because its first row looks like data. Use one of these names for the target, or "
+        f"name the columns with --names {made_up}{' …' if len(columns) > 8 else ''}"
     )
 
 
@@ -182,7 +182,7 @@ def _counting(columns: Columns, encoding: Encoding) -> list[str]:
     # Where rows are sorted by the target, their number tells it, and no new row will be so numbered.
     names = [column.name for column in encoding.columns if columns[column.name].dtype != object]
     return [
-        f"{name} counts the rows: leave it out by --leave-out, unless their order means something"
+        f"{name} counts the rows: ignore it with --leave-out, unless the order of the rows matters"
         for name in names
         if len(columns[name]) > 2 and (np.diff(columns[name]) == 1).all()
     ]

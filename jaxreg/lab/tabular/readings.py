@@ -93,7 +93,8 @@ def judged(words: Sequence[str], decimal: str | None = None) -> tuple[Reading, l
         return reading, notes
     if count > _MOSTLY * len(there) and count > KINDS:
         raise CellError(
-            strays[0], f"and {count} different others are numbers; expected a number, or nothing where it is missing"
+            strays[0],
+            f"but {count} other distinct values are numbers; expected a number, or a blank cell if it is missing",
         )
     return Words(), []
 

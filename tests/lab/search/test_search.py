@@ -597,7 +597,7 @@ def test_a_search_writes_what_predict_reads_and_goes_on_where_it_was(folder, mon
     assert told["task"] == "regression"
     assert told["R²"]["mean"] > 0.8
     assert "size: 1 missing cell, taken for" in told["notes"][0]
-    assert told["notes"][1] == "colour: 2 different words, each an input"
+    assert told["notes"][1] == "colour: 2 distinct values, one input each"
     page = Page((out / "report.html").read_text("utf-8"))
     assert len(page.numbers) > 80
     recompute(page)
@@ -664,7 +664,7 @@ def test_classes_and_codes_are_written_as_they_are(folder, monkeypatch, capsys):
     )
     printed = capsys.readouterr().out
     assert "classification of sku: 1000001, 20240101" in printed
-    assert "zip: 3 different words, each an input" in printed
+    assert "zip: 3 distinct values, one input each" in printed
     told = []
     for rows in ("02134,0.5\n10001,0.5\n", "02134,0.5\nK1A,0.5\n"):
         (folder / "new.csv").write_text("zip,size\n" + rows)
@@ -685,7 +685,7 @@ def test_what_cannot_be_told_is_null_and_said(folder, monkeypatch, capsys):
         raise AssertionError(f"{name} is no JSON")
 
     told = json.loads(capsys.readouterr().out, parse_constant=refuse)
-    assert told["notes"] == ["x counts the rows: leave it out by --leave-out, unless their order means something"]
+    assert told["notes"] == ["x counts the rows: ignore it with --leave-out, unless the order of the rows matters"]
     json.loads((folder / "five-search" / "verdict.json").read_text(), parse_constant=refuse)
     assert told["R²"]["mean"] is None
     assert any("it takes two rows" in sentence for sentence in told["verdict"])
@@ -721,15 +721,18 @@ REFUSED = {
     "no file": (("search", "none.csv", "--target", "price"), "there is no file none.csv"),
     "no column": (("search", "houses.csv", "--target", "prize"), "there is no column 'prize'"),
     "folder": (("search", ".", "--target", "price"), "is a folder; expected a file"),
-    "left out": (("search", "houses.csv", "--target", "price", "--leave-out", "size", "day"), "names 'day'; there are"),
+    "left out": (
+        ("search", "houses.csv", "--target", "price", "--leave-out", "size", "day"),
+        "names 'day'; expected names among",
+    ),
     "left out twice": (
         ("search", "houses.csv", "--target", "price", "--leave-out", "day", "--leave-out", "size"),
-        "--leave-out names 'day'; there are",
+        "--leave-out names 'day'; expected names among",
     ),
     "nothing left out": (("search", "houses.csv", "--target", "price", "--leave-out"), "--leave-out is empty"),
     "target left out": (("search", "houses.csv", "--target", "price", "--leave-out", "price"), "the target, 'price'"),
     "budget": (("search", "houses.csv", "--target", "price", "--budget", "soon"), "the budget is 'soon'"),
-    "few rows": (("search", "few.csv", "--target", "price"), "4 rows of few.csv have a target; expected 5 at least"),
+    "few rows": (("search", "few.csv", "--target", "price"), "4 rows of few.csv have a target; expected at least 5"),
     "text": (("search", "houses.csv", "--target", "colour", "--task", "regression"), "row 1, column 'colour'"),
     "taken": (("search", "houses.csv", "--target", "price", "--out", "taken"), "taken holds other files"),
     "seed": (("search", "houses.csv", "--target", "price", "--seed", "-1"), "seed is -1; expected a whole number"),

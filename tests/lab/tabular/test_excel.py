@@ -51,14 +51,14 @@ def test_the_first_of_several_sheets_is_read_and_told():
         frame().to_excel(book, sheet_name="people", index=False)
         frame().to_excel(book, sheet_name="notes", index=False)
     found = prepared(buffer.getvalue(), name="t.xlsx")
-    assert found.notes[0] == "t.xlsx has 2 sheets, 'people', 'notes': 'people' is read"
+    assert found.notes[0] == "t.xlsx has 2 sheets, 'people', 'notes': only 'people' is read"
 
 
 def test_without_openpyxl_it_is_asked_for(monkeypatch):
     file = io.BytesIO()
     np.savez(file, x=[1])  # a zip archive, as a workbook is
     monkeypatch.setitem(sys.modules, "openpyxl", None)
-    assert "needs openpyxl: pip install 'jaxreg[excel]'" in outcome(parsed, file.getvalue(), "t.xlsx")[1]
+    assert "needs openpyxl. Run: pip install 'jaxreg[excel]'" in outcome(parsed, file.getvalue(), "t.xlsx")[1]
 
 
 def test_mutated_sheets_are_read_or_refused_in_one_sentence():

@@ -44,9 +44,9 @@ def test_a_table_is_encoded_as_by_the_transformers_of_scikit_learn():
     ]
     assert notes == []
     assert learnt.notes == [
-        "age: 1 missing cell, taken for 39 and told by an input of its own",
-        "city: 2 different words, each an input; 1 missing cell, an input of its own",
-        "weight: 1 missing cell, taken for 70.5 and told by an input of its own",
+        "age: 1 missing cell, replaced by 39 and marked by an input",
+        "city: 2 distinct values, one input each; 1 missing cell, marked by an input",
+        "weight: 1 missing cell, replaced by 70.5 and marked by an input",
     ]
 
 
@@ -101,11 +101,11 @@ def column(cell):
 
 REFUSED = {
     "empty": (b"", "t.csv", "t.csv is empty"),
-    "blank": (b"\n\n", "t.csv", "holds blank lines only"),
-    "heading": (b"x,y\n", "t.csv", "holds a heading and no rows"),
-    "no column": (b"x,z\n1,2\n", "t.csv", "there is no column 'y'; there are 'x', 'z'"),
-    "one class": (b"x,y\n1,a\n2,a\n", "t.csv", "the target, holds one class only, a"),
-    "constant": (b"x,y\n1,2.5\n2,2.5\n", "t.csv", "the target, holds one number only, 2.5"),
+    "blank": (b"\n\n", "t.csv", "holds only blank lines"),
+    "heading": (b"x,y\n", "t.csv", "holds a header row and no data rows"),
+    "no column": (b"x,z\n1,2\n", "t.csv", "there is no column 'y'; expected one of 'x', 'z'"),
+    "one class": (b"x,y\n1,a\n2,a\n", "t.csv", "the target, holds only one class, a"),
+    "constant": (b"x,y\n1,2.5\n2,2.5\n", "t.csv", "the target, holds only one number, 2.5"),
     "all missing": (b"x,z,y\n1,,1\n2,NA,0\n", "t.csv", "column 'z' is empty in all 2 rows"),
     "target missing": (b"x,y\n1,\n2,NA\n", "t.csv", "column 'y', the target, is empty in all 2 rows"),
     "duplicate": (b"x,x,y\n1,2,3\n", "t.csv", "columns 1 and 2 of t.csv are both named 'x'"),
@@ -115,27 +115,27 @@ REFUSED = {
     "unnamed, all": (b",\n1,\n2,\n", "t.csv", "column 1 of t.csv has no name"),
     "infinite": (b"x,y\n1,0\ninf,1\n", "t.csv", "row 2, column 'x' of t.csv is inf; expected a finite number"),
     "too large": (b"x,y\n1,0\n-1e300,1\n", "t.csv", "row 2, column 'x' of t.csv is -1e+300"),
-    "ragged": (b"x,y\n1,0\n1,2,3\n", "t.csv", "row 2 of t.csv has 3 cells and the heading 2"),
-    "quote": (b'x,y\n1,"0\n', "t.csv", "is no CSV file from line 2 on"),
+    "ragged": (b"x,y\n1,0\n1,2,3\n", "t.csv", "row 2 of t.csv has 3 cells, but the header row has 2"),
+    "quote": (b'x,y\n1,"0\n', "t.csv", "is no valid CSV file at line 2"),
     "zero": (b"x,y\n1,\0\n", "t.csv", "zero byte in line 2"),
-    "categories": (f"x,w,y\n{many}".encode(), "t.csv", "column 'w' holds 40000 different words, such as 'word0'"),
+    "categories": (f"x,w,y\n{many}".encode(), "t.csv", "column 'w' holds 40000 distinct values, such as 'word0'"),
     "many categories": (
         f"v,w,x,y\n{''.join(f'a{row % 101},b{row % 101},2,{row % 2}' + chr(10) for row in range(202))}".encode(),
         "t.csv",
-        "column 'v' holds 101 different words, such as 'a0'; expected at most 100 categories: group them, or leave it "
-        "out by --leave-out; column 'w' holds 101 different words, such as 'b0'",
+        "column 'v' holds 101 distinct values, such as 'a0'; expected at most 100 categories: merge categories, or "
+        "ignore the column with --leave-out; column 'w' holds 101 distinct values, such as 'b0'",
     ),
     "several empty": (
         b"x,z,y\n,,1\n,NA,0\n",
         "t.csv",
-        "column 'x' is empty in all 2 rows: leave it out by --leave-out; column 'z' is",
+        "column 'x' is empty in all 2 rows: ignore it with --leave-out; column 'z' is",
     ),
-    "no heading": (b"1,2\n3,4\n5,6\n", "t.csv", "there is no column 'y'; there are 'c1', 'c2'"),
+    "no heading": (b"1,2\n3,4\n5,6\n", "t.csv", "there is no column 'y'; expected one of 'c1', 'c2'"),
     "pickle": (pickle.dumps([1]), "t.csv", "t.csv is a pickle, which can run any code"),
     "pickle by name": (b"x", "t.pkl", "t.pkl is a pickle"),
     "ending": (b"x", "t.xls", "t.xls ends in '.xls'; expected a table as .csv, .xlsx, .npz or .parquet"),
-    "sheet": (b"PK\3\4 and then nothing", "t.xlsx", "t.xlsx is no Excel workbook, or not a whole one"),
-    "packed and cut": (gzip.compress(b"x,y\n1,2\n")[:-9], "t.csv.gz", "t.csv.gz is packed by gzip and damaged"),
+    "sheet": (b"PK\3\4 and then nothing", "t.xlsx", "t.xlsx is no Excel workbook, or is incomplete"),
+    "packed and cut": (gzip.compress(b"x,y\n1,2\n")[:-9], "t.csv.gz", "t.csv.gz is a damaged gzip file"),
     "pickle, packed": (gzip.compress(pickle.dumps([1])), "t.csv", "t.csv is a pickle"),
     "currencies": ("x,y\n$5,1\n€7,0\n".encode(), "t.csv", "row 2, column 'x' is '€7', and another cell is '$5'"),
     "many words among numbers": (
@@ -144,20 +144,20 @@ REFUSED = {
             + "".join(f"{cell},{len(str(cell)) % 2}\n" for cell in [*range(500), *(f"w{row}" for row in range(13))])
         ).encode(),
         "t.csv",
-        "row 501, column 'x' is 'w0', and 500 different others are numbers; expected a number",
+        "row 501, column 'x' is 'w0', but 500 other distinct values are numbers; expected a number",
     ),
     "dates to predict": (
         column("2024-01-{0:02};1").replace(b"x;y", b"y;x"),
         "t.csv",
         "the target, holds dates, such as",
     ),
-    "parquet": (b"PAR1 and then nothing", "t.parquet", "no Parquet file, or not a whole one"),
-    "npz": (npz(x=np.zeros(9))[:-30], "t.npz", "no .npz file, or not a whole one"),
+    "parquet": (b"PAR1 and then nothing", "t.parquet", "no Parquet file, or is incomplete"),
+    "npz": (npz(x=np.zeros(9))[:-30], "t.npz", "no .npz file, or is incomplete"),
     "objects": (npz(x=np.array([None, 1], dtype=object)), "t.npz", "is of type object; expected numbers"),
     "cube": (npz(x=np.zeros((2, 2, 2))), "t.npz", "(2, 2, 2); expected (rows,) or (rows, columns)"),
     "lengths": (npz(x=np.zeros(2), y=np.zeros(3)), "t.npz", r"have [2, 3] rows"),
     "twice": (npz(**{"x": np.zeros((2, 2)), "x.1": np.zeros(2)}), "t.npz", "two columns of t.npz are named 'x.1'"),
-    "only target": (b"y\n1\n0\n", "t.csv", "no column beside 'y'"),
+    "only target": (b"y\n1\n0\n", "t.csv", "no column except 'y'"),
 }
 
 
@@ -232,10 +232,10 @@ def test_as_many_words_and_classes_as_are_allowed_are_and_one_more_is_not():
     assert told(encoding.WHOLE_CLASSES, "{}") == "classification"
     assert told(encoding.WHOLE_CLASSES + 1, "{}") == "regression"
     assert told(encoding.MOST_CATEGORIES, "w{}") == "classification"
-    with pytest.raises(ValueError, match="holds 101 different classes; expected at most 100"):
+    with pytest.raises(ValueError, match="holds 101 distinct classes; expected at most 100"):
         told(encoding.MOST_CLASSES + 1, "w{}")
     columns = parsed(("x,y\n" + "".join(f"w{row % 101},1\n" for row in range(202))).encode(), "t.csv")
-    with pytest.raises(ValueError, match="column 'x' holds 101 different words"):
+    with pytest.raises(ValueError, match="column 'x' holds 101 distinct values"):
         encoding.learn(columns, "y")
 
 
@@ -244,8 +244,8 @@ def test_words_that_were_not_there_in_training_are_told_and_numbers_of_a_typed_f
     inputs, notes = learnt({"code": np.array([1.0, 2.5, 7.0, np.nan])})
     np.testing.assert_array_equal(inputs, [[1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 0, 0]])
     assert notes == [
-        "code: 1 missing cells are taken for 1",
-        "code: 1 cells hold words that were not there in training",
+        "code: 1 missing cells are replaced by 1",
+        "code: 1 cells hold values that did not occur in training",
     ]
 
 
@@ -277,12 +277,12 @@ def test_columns_are_found_by_name_in_any_order_and_missing_ones_named():
 def test_words_that_differ_in_capitals_only_are_told():
     columns = parsed(b"a,y\nYes,ill\nyes,Ill\nno,well\n", "t.csv")
     assert encoding.target(columns, "y").notes == (
-        "y: 'Ill' and 'ill' differ in capitals only and are taken for different words",
-        "y has classes of fewer than 5 rows, too few to learn or to judge by: Ill (1), ill (1), well (1)",
+        "y: 'Ill' and 'ill' differ only in capital letters and are treated as distinct",
+        "y has classes of fewer than 5 rows, too few for training and testing: Ill (1), ill (1), well (1)",
         "y is Ill, the most frequent class, in 33.3% of rows",
     )
     assert encoding.examine(columns, "y").notes[1:] == [
-        "a: 'Yes' and 'yes' differ in capitals only and are taken for different words"
+        "a: 'Yes' and 'yes' differ only in capital letters and are treated as distinct"
     ]
 
 
@@ -387,9 +387,9 @@ def test_models_of_the_first_format_predict_as_they_did(tmp_path):
     inputs, notes = model.encoding(parsed(rows, "t.csv", model.encoding.kinds))
     np.testing.assert_array_equal(inputs, [[31, 1, 0], [39, 0, 1], [45, 0, 1], [39, 0, 1], [1, 0, 0]])
     assert notes == [
-        "age: 2 missing cells are taken for 39.0",
-        "city: 3 missing cells are taken for Ulm",
-        "city: 1 cells hold words that were not there in training",
+        "age: 2 missing cells are replaced by 39.0",
+        "city: 3 missing cells are replaced by Ulm",
+        "city: 1 cells hold values that did not occur in training",
     ]
     model_file.save(again, model)
     with safetensors.safe_open(again, "numpy") as opened:
@@ -411,8 +411,8 @@ def test_jax_is_not_imported_before_a_table_is_judged(tmp_path, rows):
     assert done.stdout.split() == ["2" if refused else "judged", "False", "False"]
     if refused:
         assert done.stderr == (
-            "jaxreg: column 'y', the target, holds one class only, x: nothing can be learnt from it; column 'city' is "
-            "empty in all 6 rows: leave it out by --leave-out; without these columns, the command is jaxreg search "
+            "jaxreg: column 'y', the target, holds only one class, x: nothing can be learnt from it; column 'city' is "
+            "empty in all 6 rows: ignore it with --leave-out; without these columns, the command is jaxreg search "
             "t.csv --target "
             "y --leave-out city\n"
         )

@@ -58,12 +58,12 @@ def test_a_table_of_neighbours_is_pointed_at_unless_a_column_tells(tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"groups": "whom"}, "--groups names 'whom'; there are 'who', 'x', 'hole', 'y'"),
+        ({"groups": "whom"}, "--groups names 'whom'; expected one of 'who', 'x', 'hole', 'y'"),
         ({"groups": "y"}, "--groups names the target, 'y'"),
-        ({"groups": "x"}, "column 'x', of the groups, has another value in each row"),
-        ({"time": "who"}, "row 1, column 'who', of the time, is 'A'; expected numbers, dates or times only"),
-        ({"groups": "hole"}, "column 'hole', of the groups, is blank in row 4"),
-        ({"time": "hole"}, "row 4, column 'hole', of the time, is"),
+        ({"groups": "x"}, "column 'x', given by --groups, has a different value in each row"),
+        ({"time": "who"}, "row 1, column 'who', given by --time, is 'A'; expected only numbers, dates or times"),
+        ({"groups": "hole"}, "column 'hole', given by --groups, is blank in row 4"),
+        ({"time": "hole"}, "row 4, column 'hole', given by --time, is"),
     ],
 )
 def test_columns_that_tell_nothing_are_refused(options, sentence, tmp_path):

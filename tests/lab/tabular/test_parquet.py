@@ -105,7 +105,7 @@ REFUSED = {
     "bytes": (pa.array([b"x"]), "is of type binary; expected numbers, strings"),
     "duration": (pa.array([datetime.timedelta(1)]), "is of type duration[us]; expected numbers, strings, dates"),
     "infinite": (pa.array([np.inf]), "row 1, column 'x' of t.parquet is inf; expected a finite number"),
-    "no rows": (pa.array([], pa.int64()), "holds a heading and no rows"),
+    "no rows": (pa.array([], pa.int64()), "holds a header row and no data rows"),
 }
 
 
@@ -133,13 +133,13 @@ def test_a_size_that_is_only_said_is_not_made():
     file = raw({f"x{place}": pa.array(np.zeros(2**22, bool)) for place in range(48)})
     assert len(file) < 2**21
     sentence = outcome(parsed, file, "t.parquet")[1]
-    assert sentence == f"t.parquet holds {48 * 2**22} cells by its own account; expected {parquet.MOST_CELLS} at most"
+    assert sentence == f"t.parquet declares {48 * 2**22} cells; expected at most {parquet.MOST_CELLS}"
 
 
 def test_without_pyarrow_it_is_asked_for(monkeypatch):
     file = raw({"x": [1]})
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert "needs pyarrow: pip install 'jaxreg[parquet]'" in outcome(parsed, file, "t.parquet")[1]
+    assert "needs pyarrow. Run: pip install 'jaxreg[parquet]'" in outcome(parsed, file, "t.parquet")[1]
 
 
 @pytest.mark.parametrize("compression", ["snappy", "none"])

@@ -152,7 +152,7 @@ def test_dialects_are_one_table(variant):
     np.testing.assert_array_equal(found.x[:, 2:], towns[:, None] == ["Köln", "Ulm", "Zürich"])
     expected = heads[:3] if headed else names[:3] or ["c1", "c2", "c3"]
     assert [column.name for column in found.encoding.columns] == expected
-    assert any("has no heading" in note for note in found.notes) == (not headed and not names)
+    assert any("has no header row" in note for note in found.notes) == (not headed and not names)
 
 
 @pytest.mark.parametrize("variant", range(VARIANTS))
@@ -189,7 +189,7 @@ def test_numbers_with_a_few_words_are_both(variant):
     expected = [np.where(kind == 0, numbers, np.median(numbers[kind == 0])), *(kind == place for place in order)]
     np.testing.assert_array_equal(found.x, np.column_stack(expected))
     (note,) = (note for note in found.notes if note.startswith("x: "))
-    assert f"'{words[0]}' in row 1: inputs of their own" in note
+    assert f"'{words[0]}' in row 1: one input for each text" in note
 
 
 @pytest.mark.parametrize(
@@ -239,13 +239,13 @@ def test_names_of_rows_and_leaks_and_rare_classes_are_told():
     found = prepared(text)
     assert [column.name for column in found.encoding.columns] == ["x", "copy"]
     told = "\n".join(found.notes)
-    assert "name: 61 different words in 61 rows, as names have: left out" in told
-    assert "copy alone tells y in all 61 rows" in told
+    assert "name: 61 distinct values in 61 rows, like names: ignored" in told
+    assert "copy alone determines y in all 61 rows" in told
     assert "x alone" not in told
-    assert "y has classes of fewer than 5 rows, too few to learn or to judge by: 2 (1)" in told
+    assert "y has classes of fewer than 5 rows, too few for training and testing: 2 (1)" in told
     y = rng.random(60)
     money = prepared("x,euros,y\n" + "".join(f"{a:.4f},{1.1 * b + 3:.6f},{b:.6f}\n" for a, b in zip(x, y, strict=True)))
-    assert [note.split()[0] for note in money.notes if "alone tells y" in note] == ["euros"]
+    assert [note.split()[0] for note in money.notes if "alone determines y" in note] == ["euros"]
 
 
 def test_all_problems_are_told_at_once(tmp_path):
@@ -255,9 +255,9 @@ def test_all_problems_are_told_at_once(tmp_path):
     said = str(refused.value)
     for part in (
         "columns 3 and 5 of t.csv are both named 'n'",
-        "--leave-out names 'id'; there are",
+        "--leave-out names 'id'; expected names among",
         "there is no column 'why'",
-        "column 'code' holds 120 different words",
+        "column 'code' holds 120 distinct values",
         "column 'empty' is empty in all 400 rows",
         "row 2, column 'price' is '€1', and another cell is '$0'; expected one currency",
     ):
