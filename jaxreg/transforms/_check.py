@@ -21,12 +21,17 @@ PULLS = (*ARGUMENTS, *BESIDE, "cautious_decay", "p_norm_decay")
 
 FAR = 100.0
 """Scale of the weights of the dry run: outside any relevant set, so that a constraint that holds was enforced."""
+IDLE, CLIMBING = 32, 4
+"""Largest numbers of steps that an optimiser may wait or climb before it descends.
+
+Accumulation of gradients, a warm-up from 0 and some optimisers wait; sharpness-aware minimisation climbs first.
+"""
 MET = 1e-2
 """Largest distance from a set that rounding may leave at that scale, including bfloat16."""
 
 
 def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = None) -> list[str]:
-    """Check an optimiser chain in a dry run of two steps, and return one sentence per fault.
+    """Check an optimiser chain in a dry run, and return one sentence per fault.
 
     A chain with a wrong order of links trains without an error. The dry run finds:
 
@@ -34,6 +39,9 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     - several optimisers in one chain
     - a constraint that does not hold after the chain
     - a penalty or decay that makes weights grow, is rescaled by an adaptive optimiser, or changes nothing
+
+    It takes two steps, or more if the optimiser waits before it descends. An optimiser that waits for more than 32
+    steps is reported.
 
     Args:
         tx: Optimiser with transformations of jaxreg in it. `jaxreg.regularize` builds one without faults.
@@ -80,16 +88,35 @@ class _DryRun:
         with Watch() as watch:
             tx.update(self.none, tx.init(self.start), self.start)
         self.links = [link for link in watch.links if link.name in ("project", *PULLS)]
+        self.gradients = (self.gradient, jax.tree.map(jnp.negative, self.gradient))
+        self._wait()
 
-    def moved(self, gradient: Tree, only: Sequence[Link], steps: int = 2, start: Tree | None = None) -> Tree:
+    def _wait(self) -> None:
+        # `first`: the step behind which weights have gone down the gradient. `points`: weights and state before it,
+        # for the gradient and its negative. `along`: how far both are apart along the gradient.
+        with Watch(without=self.links):
+            points = [(self.start, self.tx.init(self.start))] * 2
+            for step in range(1, IDLE + 1):
+                before, points = points, [self._step(*pair) for pair in zip(self.gradients, points, strict=True)]
+                along = _dot(_minus(points[0][0], points[1][0]), self.gradient)
+                if step == 1 or along < 0 or (along > 0 and self.along == 0):
+                    self.first, self.along, self.points = step, along, before
+                if along < 0 or (along > 0 and step >= CLIMBING):
+                    break
+
+    def _step(self, gradient: Tree, point: tuple[Tree, Any]) -> tuple[Tree, Any]:
+        params, state = point
+        updates, state = self.tx.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state
+
+    def moved(self, gradient: Tree, only: Sequence[Link], steps: int, start: Tree | None = None) -> Tree:
         """Return the weights after some optimiser steps with the links in `only`, and no other links of jaxreg."""
         params = self.start if start is None else start
         with Watch(without=[link for link in self.links if link not in only]):
-            state = self.tx.init(params)
+            point = params, self.tx.init(params)
             for _ in range(steps):
-                updates, state = self.tx.update(gradient, state, params)
-                params = optax.apply_updates(params, updates)
-        return params
+                point = self._step(gradient, point)
+        return point[0]
 
     def effect(self, link: Link, gradient: Tree, steps: int) -> Tree:
         """Return the difference that `link` makes to the weights."""
@@ -97,9 +124,7 @@ class _DryRun:
 
     def optimizer(self) -> list[str]:
         """Report updates that do not follow the negative gradient."""
-        against = jax.tree.map(jnp.negative, self.gradient)
-        along = _dot(_minus(self.moved(self.gradient, [], 1), self.moved(against, [], 1)), self.gradient)
-        if along < 0:
+        if self.along < 0:
             turns = self._turns()
             return (
                 []
@@ -109,7 +134,7 @@ class _DryRun:
                     "optimiser, not several"
                 ]
             )
-        what = "do not depend on the gradient" if along == 0 else "follow the gradient uphill"
+        what = "do not depend on the gradient" if self.along == 0 else "follow the gradient uphill"
         return [
             f"The updates {what}; expected them to follow the negative gradient. Use one complete optimiser in the "
             "chain, such as optax.adam(1e-3), or one optax.scale_by_learning_rate at its end, not both"
@@ -117,10 +142,10 @@ class _DryRun:
 
     def _turns(self) -> int:
         # How often links flip the sign of the updates along the gradient. Once is right: in the optimiser.
-        against = jax.tree.map(jnp.negative, self.gradient)
         with Watch(without=self.links):
             stages = [
-                _stages(self.tx.update, g, self.tx.init(self.start), self.start) for g in (self.gradient, against)
+                _stages(self.tx.update, gradient, state, params)
+                for gradient, (params, state) in zip(self.gradients, self.points, strict=True)
             ]
         slopes = [float(_dot(_minus(up, down), self.gradient)) for up, down in zip(*stages, strict=True)]
         signs = [1.0, *(slope for slope in slopes if slope)]
@@ -129,14 +154,14 @@ class _DryRun:
     def pull(self, link: Link) -> list[str]:
         """Report a penalty or decay that does not move weights to smaller penalties."""
         place = f"use jaxreg.regularize(optimizer, {ARGUMENTS.get(link.name, 'decays')}=...), which places it correctly"
-        effect = self.effect(link, self.none, 2)
+        effect = self.effect(link, self.none, self.first + 1)
         for path, slope, change in self._slopes(link.rules, effect):
             if not jnp.any(change):
                 return [f"jaxreg.{link.name} does not change the weights of {path!r}: {place}"]
             if jnp.real(jnp.vdot(slope, change)) >= 0:
                 return [f"jaxreg.{link.name} makes the weights of {path!r} grow: {place}"]
         if link.name in BESIDE:
-            still, moving = self.effect(link, self.none, 1), self.effect(link, self.gradient, 1)
+            still, moving = (self.effect(link, g, self.first) for g in (self.none, self.gradient))
             apart = _minus(still, moving)
             if _dot(apart, apart) > 1e-4 * _dot(still, still):
                 return [
@@ -147,7 +172,7 @@ class _DryRun:
 
     def penalties(self, rules: Rules) -> list[str]:
         """Report penalties that the whole chain does not lower when the gradient of the loss is 0."""
-        change = _minus(self.moved(self.none, self.links), self.start)
+        change = _minus(self.moved(self.none, self.links, self.first + 1), self.start)
         return [
             f"The chain does not lower the penalty of {path!r}: add it with jaxreg.regularize(optimizer, penalties=...)"
             for path, slope, moved in self._slopes(rules, change)
@@ -156,7 +181,7 @@ class _DryRun:
 
     def constraints(self, rules: Rules) -> list[str]:
         """Report a constraint that does not hold after optimiser steps from weights far outside its set."""
-        every = max((link.every for link in self.links), default=1)
+        every = self.first * max((link.every for link in self.links), default=1)
         steps = every * -(-2 // every)
         for sign in (FAR, -FAR):
             far = jax.tree.map(lambda w, s=sign: (s * w).astype(w.dtype), self.start)

@@ -161,3 +161,33 @@ def test_nothing_is_left_behind_by_a_dry_run():
     params = {"kernel": jnp.full((3, 2), 5.0)}
     updates, _ = tx.update({"kernel": jnp.zeros((3, 2))}, tx.init(params), params)
     assert (np.linalg.norm(optax.apply_updates(params, updates)["kernel"], axis=0) <= 1).all()
+
+
+WAITING = {
+    "warm-up from 0": optax.sgd(optax.linear_schedule(0.0, RATE, 5)),
+    "adopt": optax.contrib.adopt(RATE),
+    "schedule-free": optax.contrib.schedule_free_sgd(RATE, warmup_steps=3),
+    "sharpness-aware": optax.contrib.sam(optax.sgd(RATE), optax.sgd(0.05), sync_period=3),
+}
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_an_optimiser_that_waits_or_climbs_first_is_right_unless_its_links_are_in_a_wrong_order(name):
+    slow = WAITING[name]
+    right = optax.chain(jr.penalize(jr.L2(STRENGTH)), slow, jr.project(jr.MaxNorm(LIMIT), every=2))
+    assert jr.check(right, PARAMS, jr.MaxNorm(LIMIT)) == []
+    (fault,) = jr.check(optax.chain(slow, jr.decay(jr.L2(STRENGTH))), PARAMS)
+    assert "makes the weights of 'kernel' grow" in fault
+
+
+def test_an_optimiser_that_waits_and_then_climbs_is_reported():
+    (fault,) = jr.check(optax.chain(WAITING["warm-up from 0"], optax.scale(-1.0)), PARAMS)
+    assert "uphill" in fault
+
+
+def test_accumulated_steps_are_checked_where_they_are_made():
+    links = jr.penalize(jr.L2(STRENGTH)), optax.sgd(RATE), jr.project(jr.MaxNorm(LIMIT))
+    right, wrong = (optax.MultiSteps(optax.chain(*order), 2) for order in (links, (links[1], links[0], links[2])))
+    assert jr.check(right.gradient_transformation(), PARAMS, jr.MaxNorm(LIMIT)) == []
+    (fault,) = jr.check(wrong.gradient_transformation(), PARAMS)
+    assert "jaxreg.penalize makes the weights of 'kernel' grow" in fault
