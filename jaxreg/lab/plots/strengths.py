@@ -34,6 +34,7 @@ def strength_path(
     train: xr.DataArray,
     test: xr.DataArray,
     *,
+    name: str = "",
     chosen: float | None = None,
     colours: tuple[str, str] = (BLACK, BLACK),
     xlabel: str = _XLABEL,
@@ -41,11 +42,14 @@ def strength_path(
 ) -> Axes:
     """Plot training values (dashed) and test values (solid) against the strength, with the spread across runs.
 
+    To compare two methods, call the function twice on the same axes, with a name and colours for each.
+
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
         train: One number per run, with a coordinate `strength` along one dimension; all other dimensions hold runs.
             Strength 0 or NaN marks the baseline.
         test: Test values with the same labels.
+        name: Name of the method in the legend.
         chosen: Strength to mark.
         colours: Colours of the training and the test curve.
         xlabel: Label of the horizontal axis.
@@ -70,8 +74,9 @@ def strength_path(
     ax = axes(ax)
     paths = along(train), along(test)
     left = _left(paths[0])
+    before = f"{name}, " if name else ""
     for path, label, colour, dashes in zip(paths, ("train", "test"), colours, ("--", "-"), strict=True):
-        _draw(ax, path, left, label=label, colour=colour, linestyle=dashes)
+        _draw(ax, path, left, label=before + label, colour=colour, linestyle=dashes)
     if chosen is not None:
         mark(ax, paths[1], chosen)
     strength_axis(ax, paths[1], left, xlabel)

@@ -180,3 +180,10 @@ def test_sparsity_is_a_percentage_over_the_strength(ax, n):
     assert ax.get_ylim()[1] >= 100
     with pytest.raises(ValueError, match="expected shares between 0 and 1"):
         strengths.sparsity_path(ax, 100 * zeros)
+
+
+def test_two_methods_on_one_pair_of_axes_have_their_names_in_the_legend(ax):
+    for key, name in enumerate(("L1", "L2")):
+        strengths.strength_path(ax, path(5, key), path(5, key + 2), name=name)
+    words = ax.get_legend_handles_labels()[1]
+    assert [word for word in words if "L" in word] == ["L1, train", "L1, test", "L2, train", "L2, test"]
