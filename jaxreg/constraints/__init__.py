@@ -4,15 +4,16 @@ from jaxreg.constraints._bounds import Box, LinfBall, NonNeg
 from jaxreg.constraints._intersection import Intersection
 from jaxreg.constraints._norms import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
 from jaxreg.constraints._sparsity import NMSparse, Sparse
-from jaxreg.constraints._spectral import NuclearBall, Orthonormal, SoftSpectralCap, SpectralNorm
+from jaxreg.constraints._spectral import NuclearBall, Orthonormal, PositiveSemidefinite, SoftSpectralCap, SpectralNorm
 from jaxreg.constraints._spheres import FrobeniusSphere, TreeNorm, tree_norm
-from jaxreg.constraints._sums import L1Ball, Simplex, SumTo
+from jaxreg.constraints._sums import L1Ball, L1Sphere, Simplex, SumTo
 
 __all__ = [
     "Box",
     "FrobeniusSphere",
     "Intersection",
     "L1Ball",
+    "L1Sphere",
     "LinfBall",
     "MaxNorm",
     "MaxRMS",
@@ -21,6 +22,7 @@ __all__ = [
     "NonNeg",
     "NuclearBall",
     "Orthonormal",
+    "PositiveSemidefinite",
     "Simplex",
     "SoftSpectralCap",
     "Sparse",

@@ -10,7 +10,7 @@ from jaxreg._checks import check
 from jaxreg._complex import adjoint
 from jaxreg._groups import from_rows, group_axes, limit_of_groups, rounding, to_rows
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, known, static
-from jaxreg._precision import as_wide, eps, held, real_dtype, wide
+from jaxreg._precision import as_wide, eps, held, real_dtype, tiny, wide
 from jaxreg._protocols import Constraint
 from jaxreg._sharding import partitioned
 from jaxreg._singular_values import clipped, clipped_by_products, lowered, polar, polar_by_products
@@ -287,3 +287,51 @@ class SoftSpectralCap(Constraint):
         s = jax.lax.stop_gradient(jax.lax.fori_loop(0, HALVINGS, halve, ends)[1])
         slope = (1 - s) ** 3 - 3 * s * (1 - s) ** 2 - 1
         return (s + (share - jax.lax.stop_gradient(share)) / slope) / far**2
+
+
+@hyperparameters
+class PositiveSemidefinite(Constraint):
+    """Symmetric matrices without negative eigenvalues: {W : W = Wᵀ, xᵀ W x ≥ 0 for all x}; Hermitian if complex.
+
+    For kernels with as many inputs as units, such as covariances and metrics. Projected by setting the negative
+    eigenvalues of (W + Wᵀ) / 2 to 0. The set holds to rounding.
+
+    Args:
+        axis: Fan-in axes, which hold the weights of one unit. Default: every axis but the last.
+
+    Raises:
+        ValueError: When called, if there are not as many inputs as units.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> print(np.asarray(jr.PositiveSemidefinite()(jnp.array([[0.0, 3.0], [1.0, 0.0]]))).round(4))
+        [[1. 1.]
+         [1. 1.]]
+
+    Reference:
+        Higham, Computing a nearest symmetric positive semidefinite matrix, 1988.
+    """
+
+    axis: Axis = static(default=None)
+    matrix: ClassVar[bool] = True
+
+    @partitioned()
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """Return the nearest array in the set; `w` itself, bit for bit, where it is in it to rounding."""
+        axes = group_axes(w.ndim, self.axis)
+        matrix = to_rows(wide(w), axes)
+        if len(matrix) != matrix.shape[1]:
+            raise ValueError(
+                f"PositiveSemidefinite: the weights of shape {w.shape} are a matrix of {matrix.shape[1]} inputs and "
+                f"{len(matrix)} units; expected as many inputs as units"
+            )
+        if w.size == 0:
+            return w
+        symmetric = (matrix + adjoint(matrix)) / 2
+        signs, _ = polar(symmetric)  # with it, |W| = W · signs has derivatives where eigenvalues meet
+        sizes = jnp.matmul(symmetric, signs, precision="highest")
+        nearest = (symmetric + (sizes + adjoint(sizes)) / 2) / 2
+        scale = jnp.maximum(jnp.max(jnp.abs(matrix)), tiny(real_dtype(matrix)))
+        moved, size = (jnp.linalg.norm(part / scale) for part in (matrix - nearest, matrix))
+        inside = (moved <= 4 * _slack(matrix, w) * size) & jnp.all(matrix == adjoint(matrix))
+        return jnp.where(inside, w, from_rows(nearest, w.shape, axes).astype(w.dtype))

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg._checks import check, refuse_complex
-from jaxreg._groups import directions, from_rows, group_axes, per_row, rounding, simplex_rows, to_rows
+from jaxreg._groups import directions, from_rows, group_axes, magnitudes, per_row, rounding, simplex_rows, to_rows
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, static
 from jaxreg._precision import eps, held, inwards, tiny, wide
 from jaxreg._protocols import Constraint, Limits
@@ -203,3 +203,50 @@ class L1Ball(Constraint):
         x = to_rows(wide(direction), axes)
         rows = -per_row(self.radius, wide(direction), axes) * _largest(jnp.abs(x)) * jnp.sign(x)
         return from_rows(inwards(rows, direction.dtype), direction.shape, axes)
+
+
+@hyperparameters
+class L1Sphere(Constraint):
+    """Fixed sum of absolute values per group: {w : ‖w_j‖₁ = radius}; gives exact zeros.
+
+    Unlike `L1Ball` it also pushes short groups outwards, by the same amount for each weight. A weight of 0 counts as
+    positive there.
+
+    Args:
+        radius: Number above 0; a float, an array or an Optax schedule.
+        axis: Axes of one sum. Default: those of the incoming weights of one unit.
+
+    Raises:
+        ValueError: If the radius is 0, negative, infinite or NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> print(np.asarray(jr.L1Sphere(1.0)(jnp.array([[-0.75, -0.1], [1.25, 0.3]]))).round(5))
+        [[-0.25 -0.4 ]
+         [ 0.75  0.6 ]]
+
+    Reference:
+        Optax `projections.projection_l1_sphere`, which is NaN at radius 0.
+    """
+
+    radius: Number
+    axis: Axis = static(default=None)
+    convex: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check(self, "radius", "(0, inf)")
+
+    @partitioned()
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """Return the nearest array in the set; `w` itself, bit for bit, where the sum holds to rounding."""
+        if w.size == 0:
+            return w
+        axes = group_axes(w.ndim, self.axis)
+        x = to_rows(wide(w), axes)
+        radii = per_row(self.radius, wide(w), axes)
+        sizes = magnitudes(x)
+        off = jnp.abs(jnp.sum(sizes, axis=1, keepdims=True) - radii)
+        nearest = (jnp.where(x == 0, 1, directions(x)) * simplex_rows(sizes, radii)).astype(w.dtype)
+        own = to_rows(w, axes)
+        rows = jnp.where(off <= sum_tolerance(x, w, axes), held(own, nearest), nearest)
+        return from_rows(rows, w.shape, axes)

@@ -52,6 +52,7 @@ NEAREST = {
     jr.FrobeniusSphere(2.0): W * 2 / np.linalg.norm(W),
     jr.LinfBall(0.7): PHASES * np.minimum(SIZES, 0.7),
     jr.L1Ball(1.0): PHASES * np.transpose([onto_sum(column, 1.0) for column in SIZES.T]),
+    jr.L1Sphere(1.0): PHASES * np.transpose([onto_sum(column, 1.0) for column in SIZES.T]),
     jr.SumTo(0.5): W + (0.5 - W.sum(0)) / 4,
     jr.Sparse(0.5): sparse(),
     jr.NMSparse(2, 4): sparse(),
@@ -102,7 +103,11 @@ ORDERED = [
 
 
 def test_every_rule_is_known_for_complex_weights():
-    seen = {type(rule) for rule in [*NEAREST, *COSTS, *PROX, *ORDERED]} | {jr.TreeNorm, jr.Wasserstein}
+    seen = {type(rule) for rule in [*NEAREST, *COSTS, *PROX, *ORDERED]} | {
+        jr.TreeNorm,
+        jr.Wasserstein,
+        jr.PositiveSemidefinite,
+    }
     rules = {getattr(package, name) for package in (constraints, penalties) for name in package.__all__}
     assert rules - {jr.tree_norm} <= seen
 
@@ -179,6 +184,14 @@ def test_rules_that_need_an_order_refuse(rule):
         assert repr(rule) in str(error.value)
     with pytest.raises(TypeError, match="expected real weights"):
         rule(params["kernel"])
+
+
+def test_the_nearest_hermitian_matrix_without_negative_eigenvalues():
+    square = W[:3]
+    values, vectors = np.linalg.eigh((square + square.conj().T) / 2)
+    assert values[0] < 0 < values[-1]
+    expected = vectors * np.maximum(values, 0) @ vectors.conj().T
+    np.testing.assert_allclose(jr.PositiveSemidefinite()(jnp.asarray(square)), expected, atol=1e-12)
 
 
 def test_complex_weights_have_no_ranks():

@@ -82,6 +82,7 @@ CASES = {
         jr.SumTo, lambda w, c: float(np.max((abs(incoming(w).sum(0) - c)) / (abs(incoming(w)).sum(0) + c))), ulps=2
     ),
     "L1Ball": Case(jr.L1Ball, lambda w, c: over(abs(incoming(w)).sum(0), c)),
+    "L1Sphere": Case(jr.L1Sphere, lambda w, c: off(abs(incoming(w)).sum(0) / c, 1), ulps=2, convex=False),
     "SpectralNorm": Case(jr.SpectralNorm, lambda w, c: over(singular(w), c), exactness=1e-5),
     "SpectralNorm fast": Case(
         lambda c: jr.SpectralNorm(c, fast=True), lambda w, c: over(singular(w), c), exactness=1e-3

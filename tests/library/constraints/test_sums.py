@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.optimize import brentq, minimize
+from scipy.optimize import brentq, linprog, minimize
 
 import jaxreg as jr
 
@@ -90,3 +90,35 @@ def test_what_is_not_a_number_is_not_made_one():
         end = make(1.0)(w)
         assert np.isnan(end[0, 0])
         np.testing.assert_array_equal(end[:, 1], make(1.0)(w[:, 1]))
+
+
+def test_the_l1_sphere_is_met_at_its_nearest_corner_or_face():
+    # Brute force: the nearest point of each of the 2⁶ faces, found by SciPy's way of the simplex on its orthant.
+    for scale in (0.05, 1.0, 5.0):
+        x = scale * X
+        end = np.asarray(jr.L1Sphere(1.5)(jnp.asarray(x)))
+        np.testing.assert_allclose(np.abs(end).sum(), 1.5, rtol=1e-6)
+        faces = [np.array(signs) for signs in np.ndindex(*[2] * 6)]
+        nearest = min(np.linalg.norm((s := 2 * face - 1) * solved(s * x, [(0, None)] * 6, 1.5) - x) for face in faces)
+        np.testing.assert_allclose(np.linalg.norm(end - x), nearest, atol=1e-5)
+    np.testing.assert_allclose(jr.L1Sphere(3.0)(jnp.zeros(6)), 0.5, rtol=1e-6)
+
+
+def test_shares_by_row_and_by_column_are_dykstras_intersection():
+    # The Birkhoff polytope, and transport between given totals.
+    w = np.random.default_rng(4).normal(size=(4, 4)).astype(np.float32)
+    rows, columns = np.array([1.0, 2.0, 0.5, 0.5]), np.array([0.5, 1.5, 1.0, 1.0])
+    for by_row, by_column in ((np.ones(4), np.ones(4)), (rows, columns)):
+        both = jr.Intersection(
+            jr.Simplex(jnp.asarray(by_row, jnp.float32), axis=1),
+            jr.Simplex(jnp.asarray(by_column, jnp.float32), axis=0),
+        )
+        end = np.asarray(jax.jit(both)(w), np.float64)
+        np.testing.assert_allclose(end.sum(1), by_row, atol=1e-5)
+        np.testing.assert_allclose(end.sum(0), by_column, atol=1e-5)
+        # No corner of the set lies on the side of `w`: ⟨w - P(w), z - P(w)⟩ is 0 at most, by a linear program.
+        sums = [np.kron(np.eye(4), np.ones(4)), np.kron(np.ones(4), np.eye(4))]
+        away = (w - end).ravel()
+        best = -linprog(-away, A_eq=np.concatenate(sums), b_eq=np.concatenate([by_row, by_column])).fun
+        assert end.min() >= 0
+        assert best - away @ end.ravel() <= 1e-4
