@@ -1,11 +1,12 @@
 """The search as scikit-learn estimators: networks that find their own regulariser inside `fit`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import assert_all_finite, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -123,6 +124,8 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
         repeats: Number of cross-validations, each with another assignment of rows to folds.
         quick: Whether to try only every other strength.
         random_state: An integer, a `numpy.random.RandomState`, or None for a random seed.
+        class_weight: Class -> weight of each of its rows, multiplied by `sample_weight`; "balanced" gives all classes
+            the same total weight. None weights all rows equally.
 
     Attributes:
         best_params_: `method` and `strength` of the chosen candidate. The strength is a limit for MaxNorm, a number of
@@ -147,6 +150,31 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
 
     _task = CLASSES
 
+    def __init__(
+        self,
+        methods: Sequence[str] | None = None,
+        *,
+        hidden_layer_sizes: int | Sequence[int] | None = None,
+        epochs: int | None = None,
+        learning_rate: float = 0.01,
+        folds: int = 5,
+        repeats: int = 2,
+        quick: bool = False,
+        random_state: Any = 0,
+        class_weight: Mapping[Any, float] | str | None = None,
+    ) -> None:
+        super().__init__(
+            methods,
+            hidden_layer_sizes=hidden_layer_sizes,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            folds=folds,
+            repeats=repeats,
+            quick=quick,
+            random_state=random_state,
+        )
+        self.class_weight = class_weight
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Search on the inputs `X`, of shape (rows, inputs), and the classes `y`, with optional weights per row.
 
@@ -159,6 +187,8 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
         kept = y if sample_weight is None else y[_check_sample_weight(sample_weight, x) != 0]
         self.classes_ = np.unique(kept)
         places = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
+        if self.class_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, x) * compute_sample_weight(self.class_weight, y)
         return self._search(x, places, sample_weight, groups)
 
     def predict_proba(self, X: Any) -> np.ndarray:

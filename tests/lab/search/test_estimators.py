@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from jaxreg.lab import RegularizedMLPClassifier, RegularizedMLPRegressor
@@ -121,3 +121,23 @@ def test_words_of_a_data_frame_are_inputs():
     with pytest.raises(ValueError, match="X is a ndarray; expected a data frame, as was passed to fit"):
         net.predict(frame.to_numpy())
     assert GridSearchCV(net, {"methods": [("L2",)]}, cv=2).fit(frame, y).best_score_ > 0.5
+
+
+def test_weights_of_classes_are_weights_of_their_rows():
+    x, y = blobs()
+    x, y = x[: 30 + y[30:].argmax()], y[: 30 + y[30:].argmax()]
+    y[:5], share = 0, np.random.default_rng(0).integers(1, 3, len(y))
+    names = np.array(["no", "yes"])[y]
+    counts = np.bincount(y)
+    for given, weight in (({"yes": 3}, np.array([1, 3])), ("balanced", len(y) / 2 / counts)):
+        one = RegularizedMLPClassifier(**SMALL, class_weight=given).fit(x, names, share)
+        other = RegularizedMLPClassifier(**SMALL).fit(x, names, share * weight[y])
+        np.testing.assert_allclose(one.predict_proba(x), other.predict_proba(x))
+    with pytest.raises(ValueError, match="class_weight"):
+        RegularizedMLPClassifier(**SMALL, class_weight="even").fit(x, names)
+
+
+def test_one_hot_columns_of_a_pipeline_are_inputs():
+    words = np.array(["a", "b", "c"])[np.arange(60) % 3]
+    pipeline = make_pipeline(OneHotEncoder(), RegularizedMLPClassifier(**SMALL)).fit(words[:, None], words == "b")
+    assert pipeline.score(words[:, None], words == "b") == 1
