@@ -193,7 +193,7 @@ def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: in
 
 
 def openml(data_id: int, folder: str | Path | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Load inputs and targets of a data set from openml.org, e.g. for `splits`.
+    """Load the inputs and targets of a data set from openml.org.
 
     Classes and categorical features become integers from 0, in the order of their names. Missing values become NaN. A
     data set is downloaded once and then read from `folder`.

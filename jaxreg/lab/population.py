@@ -243,7 +243,7 @@ def closing_in(
 
 
 def evaluated(loss: Callable[[Any], jax.Array], logs: Any, keep: int) -> Points:
-    """Evaluate the points `logs` and return the `keep` best, best first; diverged points count as the worst."""
+    """Evaluate the points `logs` and return the `keep` best ones, best first; diverged points count as the worst."""
     return _first(Points(logs, _ranked(jax.vmap(loss)(logs))), keep)
 
 

@@ -1,4 +1,4 @@
-"""Reports of results, as one HTML page or as Markdown. The package can be called: it is its function `report`."""
+"""Reports of results, as one HTML page or as Markdown. Call the package itself: `jaxreg.lab.report(results)`."""
 
 import sys
 from pathlib import Path
@@ -11,10 +11,10 @@ __all__, __getattr__, __dir__ = attach(__name__)
 
 
 class _Callable(ModuleType):
-    """A package that is called as its function: `jaxreg.lab.report(found)`."""
+    """A package that can be called like its function: `jaxreg.lab.report(results)`."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Path:
-        """Write a report, as `jaxreg.lab.report.report` does."""
+        """Write a report; the same as `jaxreg.lab.report.report`."""
         written: Path = self.report(*arguments, **options)
         return written
 

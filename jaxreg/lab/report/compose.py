@@ -1,4 +1,4 @@
-"""The report of stored results: the verdict in words, then tables, pictures and the origin of each."""
+"""The report of stored results: the verdict in words, then tables, plots and how the results were made."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -52,20 +52,19 @@ def report(
     out: Path | str | None = None,
     form: Literal["html", "markdown"] = "html",
 ) -> Path:
-    """Write one report of results.
+    """Write a report of stored results, as one HTML page or as Markdown.
 
-    Args:
-        results: Folder of a case study or of a training sweep; several, of one kind; or the dataset that
-            `jaxreg.lab.sweep` returned. Case studies are compared with each other.
-        out: File to write: by default `report.html` or `report.md` in the folder of the results, or in this one for a
-            dataset, which is kept beside its report as a `.nc` file.
-        form: A self-contained page, or Markdown with its pictures in a folder beside it.
+    results: Folder of a case study or of a training sweep; several folders of one kind; or the dataset that
+    `jaxreg.lab.sweep` returned. Several case studies are compared with each other.
+        out: File to write. By default `report.html` or `report.md` in the folder of the results. For a dataset, the
+            default is in the current folder, and the dataset is saved next to the report as a `.nc` file.
+        form: `"html"` for a self-contained page, `"markdown"` for Markdown with its pictures in a folder next to it.
 
     Returns:
-        The file.
+        Path of the report.
 
     Raises:
-        ValueError: If a folder holds no finished results, case studies and sweeps are mixed, or a dataset holds no loss
+        ValueError: If a folder holds no finished results, case studies and sweeps are mixed, or a dataset has no loss
             on test rows.
         FileNotFoundError: If a folder does not exist.
 
@@ -90,7 +89,7 @@ def report(
 
 
 def beside(folders: Sequence[Path]) -> Path:
-    """Return the folder for a report: that of the results, or the one that holds them all.
+    """Return the folder for a report: the folder of the results, or the common parent of several results.
 
     Args:
         folders: Folders of the results.
@@ -102,9 +101,9 @@ def write(sources: Mapping[Path, Source], out: Path, form: Literal["html", "mark
     """Write a report of results that are open already.
 
     Args:
-        sources: Folder -> its results, as `opened` gives them.
+        sources: Results by folder, as `opened` returns them.
         out: File to write.
-        form: Format, as `report` takes it.
+        form: Format, as in `report`.
     """
     title, blocks = compose(sources)
     if form == "html":
@@ -121,7 +120,7 @@ def compose(sources: Mapping[Path, Source]) -> tuple[str, list[Block]]:
     """Return the title and the blocks of a report.
 
     Args:
-        sources: Folder -> its results.
+        sources: Results by folder.
     """
     results = list(sources.values())
     if isinstance(results[0].data, StudyResults):
@@ -136,7 +135,7 @@ def compose(sources: Mapping[Path, Source]) -> tuple[str, list[Block]]:
 
 
 def notebook(results: StudyResults) -> str:
-    """Return the first screen of the report on a case study as HTML for a notebook.
+    """Return the verdict of a case study as HTML for a notebook.
 
     Args:
         results: Case study.
@@ -205,7 +204,7 @@ def _pictures(source: Source, *, titled: bool) -> list[Block]:
 
 
 def _walk(source: Source, label: str) -> Block:
-    """Return the walk along the strengths, from the recipe to use or else from the baseline."""
+    """Return a slider along the strengths, starting at the recommended recipe or else at the baseline."""
     results: StudyResults = source.data
     stops = pictures.stops(results)
     arm = results.record.arm(results.record.grid)

@@ -1,4 +1,4 @@
-"""Blocks of a report, in any format: sentences, tables, pictures, and a walk along the strengths."""
+"""Blocks of a report, in any format: sentences, tables, pictures, and a slider along the strengths."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ from jaxreg.lab.report.provenance import QuotedNumber
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """Text that is not prose: a label, a command, a call.
+    """Text that is not prose, such as a label, a command or a call.
 
     Args:
         text: Text as it is.
@@ -24,7 +24,7 @@ class Code:
 
 @dataclasses.dataclass(frozen=True)
 class Quoted:
-    """Words by somebody else that the report repeats, such as a title.
+    """Words that the report quotes, such as a title.
 
     Args:
         text: Text as it is.
@@ -38,12 +38,12 @@ class Quoted:
 
 Piece = str | QuotedNumber | Code | Quoted
 Text = Sequence[Piece]
-"""A sentence: words, numbers, labels, and words that were given."""
+"""A sentence: words, numbers, labels, and quoted words."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Heading:
-    """A heading: level 1 is the title, 2 a part, 3 a section of it."""
+    """A heading: level 1 is the title, 2 a part, 3 a section."""
 
     text: Text
     level: int = 2
@@ -51,7 +51,7 @@ class Heading:
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
-    """A paragraph: the lead is for readers in a hurry, a note is set smaller."""
+    """A paragraph; a lead is emphasised, a note is set smaller."""
 
     text: Text
     lead: bool = False
@@ -67,14 +67,14 @@ class Bullets:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table; the first cell of a row names it, and the marked rows stand out.
+    """A table; the first cell of a row names the row, and marked rows are highlighted.
 
     Args:
         caption: Title, with the meaning of the numbers.
         columns: Names of the columns.
         rows: Cells, row by row.
-        marked: Names of the rows that stand out.
-        optional: Columns to leave out where there is no room for all, the first of them first.
+        marked: Names of the highlighted rows.
+        optional: Columns to drop if the table is too wide; the first one is dropped first.
     """
 
     caption: Text
@@ -89,10 +89,10 @@ class Picture:
     """A picture.
 
     Args:
-        name: Name among those of the report.
-        title: What is seen, in a few words.
-        caption: How it is drawn.
-        svg: The picture.
+        name: Name of the picture, unique in the report.
+        title: Main message of the picture, in a few words.
+        caption: Meaning of lines and colours.
+        svg: The picture as SVG.
     """
 
     name: str
@@ -103,14 +103,14 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Pictures side by side where there is room."""
+    """Pictures side by side if there is enough space."""
 
     pictures: Sequence[Picture]
 
 
 @dataclasses.dataclass(frozen=True)
 class Stop:
-    """One stop of a walk: its label, a sentence on it, and its pictures."""
+    """One position of a slider: its label, a sentence and its pictures."""
 
     label: str
     text: Text
@@ -119,15 +119,15 @@ class Stop:
 
 @dataclasses.dataclass(frozen=True)
 class Walk:
-    """A walk along the strengths of one method, one stop at a time.
+    """A slider along the strengths of one method, with one position per strength.
 
     Args:
         name: Name on the page.
-        what: What is walked along.
-        stops: Stops, the weakest strength first.
-        start: Place of the first stop to show.
-        ticks: Short name of each stop, for the scale of the slider.
-        shared: Pictures of all stops, in which groups named `stop-<place>` mark one of them.
+        what: Description of the slider.
+        stops: Positions, the weakest strength first.
+        start: Index of the first position to show.
+        ticks: Short name of each position, for the scale of the slider.
+        shared: Pictures that all positions share, in which groups named `stop-<place>` mark one position.
     """
 
     name: str
@@ -140,14 +140,14 @@ class Walk:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """Lines to be typed or kept as they are."""
+    """Lines of code or text that are shown as they are."""
 
     text: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Details:
-    """Blocks that belong together; folded away under their title unless opened, and printed if asked for."""
+    """Blocks under a title that can be folded away; shown in the terminal only if `printed`."""
 
     title: str
     blocks: Sequence["Block"]
@@ -156,7 +156,7 @@ class Details:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """The verdict: blocks to read first, and a picture beside them."""
+    """The verdict: blocks to read first, and a picture next to them."""
 
     blocks: Sequence["Block"]
     picture: Picture | None = None
@@ -166,7 +166,7 @@ Block = Heading | Paragraph | Bullets | Table | Pictures | Walk | Listing | Deta
 
 
 def numbers(content: Any) -> list[QuotedNumber]:
-    """Return every number in blocks or sentences, in their order.
+    """Return every number in blocks or sentences, in order.
 
     Args:
         content: A block, or a sequence of blocks, sentences or parts of one.
@@ -180,18 +180,18 @@ def numbers(content: Any) -> list[QuotedNumber]:
 
 
 def in_words(table: Table, place: int) -> bool:
-    """Return whether a column of a table holds words instead of numbers.
+    """Check if a column of a table holds words instead of numbers.
 
     Args:
         table: Table.
-        place: Place of the column.
+        place: Index of the column.
     """
     first = [row[place][0] for row in table.rows if row[place]]
     return place == 0 or any(not isinstance(piece, QuotedNumber) for piece in first)
 
 
 def recomputing(blocks: Sequence[Block], lines: Sequence[str]) -> Block:
-    """Return a table of every number in some blocks with its call.
+    """Return a table of every number in some blocks, with the call that computes it.
 
     Args:
         blocks: Blocks with the numbers.
@@ -199,13 +199,13 @@ def recomputing(blocks: Sequence[Block], lines: Sequence[str]) -> Block:
     """
     calls = {number.call: number for number in numbers(blocks)}
     rows: list[Sequence[Text]] = [[[number], [Code(call)]] for call, number in calls.items()]
-    how: Text = ["Point at a number to see the call that gives it. After these lines each of the calls runs as it is:"]
+    how: Text = ["Point at a number to see the call that computes it. After these lines, each call runs as it is:"]
     table = Table(["Every number here and its call"], ["number", "call"], rows)
     return Details("Recompute any number", [Paragraph(how), Listing("\n".join(lines)), table])
 
 
 def as_plain(table: Table) -> dict[str, Any]:
-    """Return a table as JSON can hold it, every number with its call.
+    """Return a table in the form of JSON, with the call of every number.
 
     Args:
         table: Table to convert.

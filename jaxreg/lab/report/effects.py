@@ -1,4 +1,4 @@
-"""Changes that recipes make against the baseline, in the order and the units of every table and picture."""
+"""Changes of recipes relative to the baseline, in the order and units that all tables and plots use."""
 
 import math
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import NONE
 
 _GAP = 0.6  # rows between two groups
-_NOTHING = 1e-9  # a change as small as this is one of rounding
-_BEYOND = 1.5  # the worse side of the axis, as a multiple of the better one
+_NOTHING = 1e-9  # changes up to this size are rounding errors
+_BEYOND = 1.5  # length of the worse side of the axis, relative to the better side
 
 
 class Measure(NamedTuple):
-    """One measure of a forest plot.
+    """One metric of a forest plot.
 
     Args:
-        what: Name, unit and format.
-        lower: Whether less is better.
+        what: Name, unit and format of the metric.
+        lower: Whether lower values are better.
     """
 
     what: Quantity
@@ -37,14 +37,14 @@ class Measure(NamedTuple):
 
 
 class Effects(NamedTuple):
-    """Changes of every recipe against the baseline.
+    """Changes of every recipe relative to the baseline.
 
     Args:
-        measures: Measures.
-        labels: Recipes, by method, their strengths rising.
+        measures: Metrics of the plot.
+        labels: Recipes, ordered by method and strength.
         groups: Method of each recipe.
-        changes: Shape (measures, recipes, 3): mean and ends of the interval, in the unit of each measure.
-        chosen: Recipe that is advised; empty if none is.
+        changes: Mean and ends of the interval, in the unit of each metric, of shape (metrics, recipes, 3).
+        chosen: Recommended recipe; empty if there is none.
     """
 
     measures: Sequence[Measure]
@@ -55,7 +55,7 @@ class Effects(NamedTuple):
 
 
 def labels(dataset: xr.Dataset) -> list[str]:
-    """Return the recipes of a dataset: the baseline, then method by method, strengths rising.
+    """Return the recipes of a dataset: the baseline, then all methods, each with increasing strengths.
 
     Args:
         dataset: Sweep with recipes.
@@ -72,11 +72,11 @@ def labels(dataset: xr.Dataset) -> list[str]:
 
 
 def effects(sources: Sequence[Source], chosen: str) -> Effects:
-    """Collect the changes of all recipes of some datasets that measure the same.
+    """Collect the changes of all recipes of datasets with the same metrics.
 
     Args:
         sources: Datasets with recipes and a baseline.
-        chosen: Recipe that is advised; empty if none is.
+        chosen: Recommended recipe; empty if there is none.
     """
     first = sources[0].data
     names = [f"test_{name}" for name in reversed(measured(first))]
@@ -99,7 +99,7 @@ def effects(sources: Sequence[Source], chosen: str) -> Effects:
 
 
 def alike(source: Source, other: Source) -> bool:
-    """Return whether two datasets measure the same, in the same units.
+    """Check if two datasets have the same metrics, in the same units.
 
     Args:
         source: Dataset with recipes.
@@ -112,7 +112,7 @@ def alike(source: Source, other: Source) -> bool:
 
 
 def row_places(groups: Sequence[str]) -> list[float]:
-    """Return the height of each row: 1 apart, with a gap between groups.
+    """Return the vertical position of each row: 1 apart, with a gap between groups.
 
     Args:
         groups: Group of each row.
@@ -126,11 +126,11 @@ def row_places(groups: Sequence[str]) -> list[float]:
 
 
 def span(changes: np.ndarray, *, lower_is_better: bool) -> tuple[float, float]:
-    """Return the ends of the horizontal axis: all that is better, and of what is worse as much as it takes to see it.
+    """Return the limits of the horizontal axis: all better values, and only as much of the worse side as is needed.
 
     Args:
-        changes: Shape (recipes, 3): mean, lower end and upper end.
-        lower_is_better: Whether less is better.
+        changes: Mean, lower end and upper end, of shape (recipes, 3).
+        lower_is_better: Whether lower values are better.
 
     Example:
         >>> span(np.array([[-1.0, -2.0, 0.5], [9.0, 8.0, 10.0]]), lower_is_better=True)

@@ -1,4 +1,4 @@
-"""Evidence for a recipe: what it changes against the baseline, by how much, and in how many draws."""
+"""Evidence for a recipe: its change relative to the baseline, and in how many draws it is better."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ LOSS = "test_loss"
 
 
 def measures(fresh: Source) -> list[str]:
-    """Return what was measured on test rows, the loss first.
+    """Return the metrics on test rows, the loss first.
 
     Args:
         fresh: Dataset over draws.
@@ -22,7 +22,7 @@ def measures(fresh: Source) -> list[str]:
 
 
 def chosen(fresh: Source) -> str:
-    """Return the recipe chosen most often on validation rows, or the baseline if there are none.
+    """Return the recipe chosen most often on validation rows, or the baseline if there are no validation rows.
 
     Args:
         fresh: Dataset over draws.
@@ -31,7 +31,7 @@ def chosen(fresh: Source) -> str:
 
 
 def moved(fresh: Source) -> list[int]:
-    """Return for each measure 1 if the recipe chosen most often surely improves it, −1 if it worsens it, else 0.
+    """Return 1 for each metric that the most chosen recipe significantly improves, −1 if it worsens it, else 0.
 
     Args:
         fresh: Dataset over draws.
@@ -41,7 +41,7 @@ def moved(fresh: Source) -> list[int]:
 
 
 def improvements(fresh: Source, recipe: str) -> Text:
-    """Say in plain words what a recipe surely changes, such as "halves the test loss and makes one error in 15 fewer".
+    """Describe what a recipe significantly changes, such as "halves the test loss and makes one error in 15 fewer".
 
     Args:
         fresh: Dataset over draws.
@@ -55,12 +55,12 @@ def improvements(fresh: Source, recipe: str) -> Text:
 
 
 def evidence(fresh: Source, recipe: str, draws: str) -> list[Block]:
-    """Return in how many draws a recipe is better than the baseline, and a table of both.
+    """Return a sentence on how many draws a recipe is better in, and a table of recipe and baseline.
 
     Args:
         fresh: Dataset over draws.
         recipe: Label of the recipe.
-        draws: Draws in words.
+        draws: Description of the draws.
     """
     gains = [fresh.find(summaries.gain, recipe, name) for name in measures(fresh)]
     units = f" {draws}" if gains[0].data.unit == "draw" else " seeds"
@@ -80,7 +80,7 @@ def evidence(fresh: Source, recipe: str, draws: str) -> list[Block]:
 
 
 def advised_setting(sweep: Source) -> str:
-    """Return the setting of a sweep chosen most often on validation rows, or else the one with the least test loss.
+    """Return the setting of a sweep chosen most often on validation rows, or else the one with the lowest test loss.
 
     Args:
         sweep: Dataset of `by_recipe`.
@@ -89,7 +89,7 @@ def advised_setting(sweep: Source) -> str:
 
 
 def sweep_verdict(sweep: Source) -> list[Block]:
-    """Return the verdict on a sweep: its best setting, what that changes, and how sure it is.
+    """Return the verdict on a sweep: its best setting, the change that it makes, and how certain it is.
 
     Args:
         sweep: Dataset of `by_recipe`.

@@ -1,4 +1,4 @@
-"""The forest plot of a report: every recipe against the baseline, a panel per measure."""
+"""The forest plot of a report: every recipe compared with the baseline, one panel per metric."""
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ _CAPTION = (
 
 
 def forest_picture(effects: Effects, name: str) -> Picture:
-    """Draw the changes of all recipes against the baseline with their intervals.
+    """Plot the changes of all recipes relative to the baseline, with their intervals.
 
     Args:
         effects: Changes.
@@ -52,7 +52,7 @@ def forest_picture(effects: Effects, name: str) -> Picture:
 
 
 def _headed(ax: Axes, measure: Measure) -> None:
-    """Write the measure above its panel, and the better direction on the side it is at."""
+    """Write the metric above its panel, with an arrow towards better values."""
     arrow, side = ("\N{LEFTWARDS ARROW} better", "left") if measure.lower else ("better \N{RIGHTWARDS ARROW}", "right")
     ax.set_title(f"test {measure.what.words}", loc="right" if measure.lower else "left")
     at = 0 if measure.lower else 1

@@ -65,7 +65,7 @@ def html(title: str, blocks: Sequence[Block]) -> str:
 
 
 def fragment(blocks: Sequence[Block]) -> str:
-    """Write blocks as a part of somebody else's page, such as a notebook, with styles that reach no further.
+    """Write blocks as a part of another page, such as a notebook, with styles that only apply to this part.
 
     Args:
         blocks: Blocks of the part.

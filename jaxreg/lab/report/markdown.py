@@ -1,4 +1,4 @@
-"""A report as Markdown: the same words and tables, the pictures as files beside it."""
+"""A report as Markdown: the same words and tables, with the pictures as separate files."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ def markdown(blocks: Sequence[Block], pictures: str) -> str:
 
 
 def drawn(blocks: Sequence[Block]) -> list[Picture]:
-    """Return the pictures of the blocks, which `markdown` refers to by their names."""
+    """Return the pictures of the blocks, which `markdown` refers to by name."""
     gathered: list[Picture] = []
     for block in blocks:
         match block:
@@ -98,7 +98,7 @@ def _text(text: Text) -> str:
 
 
 def _plain(text: str) -> str:
-    # Whatever would be markup: labels and titles come from files.
+    # Escape everything that would be markup, because labels and titles come from files.
     return "".join(f"\\{letter}" if letter in r"\`*_[]<>#|" else letter for letter in text.replace("\n", " "))
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a case study and of a sweep, drawn from stored results alone.
+"""Plots of a case study and of a sweep, made only from stored results.
 
 One language in all of them: grey is the baseline, the accent colour is the recipe that is advised, everything else is
 black. Training rows are dashed or filled, test rows solid or hollow; classes differ by their shapes.
@@ -34,7 +34,7 @@ _KERNELS: tuple[Any, ...] = ("-", (0, (1, 1)), (0, (5, 1, 1, 1)))
 
 
 def data(results: StudyResults) -> list[Picture]:
-    """Draw the published data; nothing unless they have two features."""
+    """Plot the published data; returns nothing unless the data has two features."""
     if not results.record.points:
         return []
     counts = {part: len(rows) for part, rows in results.record.points.items()}
@@ -46,7 +46,7 @@ def data(results: StudyResults) -> list[Picture]:
 
 
 def learning(results: StudyResults, recipe: str) -> list[Picture]:
-    """Draw learning curves of the baseline and of a recipe: metrics on published data, the loss everywhere."""
+    """Plot learning curves of the baseline and of a recipe: metrics on published data, the loss everywhere."""
     return [
         _picture(
             f"{results.record.name}-curves-{kind}-{name}",
@@ -61,11 +61,11 @@ def learning(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def grid(results: StudyResults, chosen: str) -> list[Picture]:
-    """Draw train and test against the strengths of the study's `grid`, with a mark for each stop of a walk.
+    """Plot training and test values against the strengths of the study's `grid`, with a mark for each slider position.
 
     Args:
         results: Case study.
-        chosen: Recipe whose mark is seen at first.
+        chosen: Recipe whose mark is visible at first.
     """
     if not results.record.grid or np.isnan(results.record.arm(results.record.grid).numbers).any():
         return []
@@ -95,7 +95,7 @@ def grid(results: StudyResults, chosen: str) -> list[Picture]:
 
 
 def norms(results: StudyResults, recipe: str) -> list[Picture]:
-    """Draw weight norms of the baseline and of a recipe, a line style per kernel."""
+    """Plot weight norms of the baseline and of a recipe, one line style per kernel."""
     dataset = results.fresh if results.published is None else results.published
     kernels = [str(name) for name in dataset if str(name).startswith("norm/")]
 
@@ -113,12 +113,12 @@ def norms(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def one_draw(results: StudyResults) -> str:
-    """Name the data of many seeds."""
+    """Return the name of the data that is trained from many seeds."""
     return "the published data" if results.record.published else "one draw of the data"
 
 
 def differences(results: StudyResults, recipe: str) -> list[Picture]:
-    """Draw the change of a recipe against the baseline in every draw."""
+    """Plot the change of a recipe relative to the baseline in every draw."""
 
     def draw(ax: Axes, variable: str) -> None:
         what = quantity(results.fresh, variable)
@@ -143,14 +143,14 @@ def differences(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def stops(results: StudyResults) -> list[str]:
-    """Return the recipes of the walk: the baseline, then the strengths of the drawn method, ascending."""
+    """Return the recipes of the slider: the baseline, then the increasing strengths of the plotted method."""
     arm = results.record.arm(results.record.grid)
     order = np.argsort(arm.numbers, kind="stable")
     return [NONE, *(arm.labels[place] for place in order if arm.labels[place] != NONE)]
 
 
 def stop(results: StudyResults, recipe: str, chosen: str) -> list[Picture]:
-    """Draw surface, curves and weights of one recipe, from many seeds on one draw, or else on all draws."""
+    """Plot surface, curves and weights of one recipe, from many seeds on one draw, or else on all draws."""
     dataset = results.fresh if results.published is None else results.published
     walk = dataset.isel(recipe=_on_grid(results, dataset))
     lanes, baseline = walk.sel(recipe=recipe), walk.sel(recipe=NONE)
@@ -190,7 +190,7 @@ def stop(results: StudyResults, recipe: str, chosen: str) -> list[Picture]:
 
 
 def sweep(dataset: xr.Dataset, name: str, recipes: Sequence[str]) -> list[Picture]:
-    """Draw a training sweep: learning curves of some recipes, and the path along their strength."""
+    """Plot a training sweep: learning curves of some recipes, and the metrics against the strength."""
     strength = dataset["strength"].values
     path = len(set(strength)) == strength.size > 1 and np.isfinite(strength).all() and (strength >= 0).all()
     drawn = []
@@ -266,7 +266,7 @@ def _compared(ax: Axes, dataset: xr.Dataset, recipes: Sequence[str], name: str) 
 
 
 def _frame(ax: Axes, curves: Sequence[Any]) -> None:
-    """Set the vertical axis to what happens after the first epochs, in which everything is still far off."""
+    """Fit the vertical axis to the values after the first epochs, which are far off."""
     start = min(max(1, len(curves[0].mean) // 20), len(curves[0].mean) - 1)
     known = np.concatenate([np.ravel([curve.low[start:], curve.high[start:]]) for curve in curves])
     known = known[np.isfinite(known)]

@@ -1,4 +1,4 @@
-"""Numbers that carry the Python expression that computes them again from stored results."""
+"""Numbers with the Python expression that computes them from stored results."""
 
 import dataclasses
 import math
@@ -15,12 +15,12 @@ MINUS = "\N{MINUS SIGN}"
 
 @dataclasses.dataclass(frozen=True)
 class QuotedNumber:
-    """A number as it is shown, with its origin.
+    """A displayed number with the expression that computes it.
 
     Args:
-        value: Number in full.
-        text: Number as it is shown.
-        call: Python expression that gives `value`, in terms of the report's source and the package's functions.
+        value: Exact number.
+        text: Number as it is displayed.
+        call: Python expression that computes `value`, using the report's source and the package's functions.
     """
 
     value: float
@@ -32,11 +32,11 @@ class QuotedNumber:
 
 
 def shown(value: float, form: str) -> str:
-    """Return a number as it is shown: NaN as a dash, and zero without a sign.
+    """Return a number as text; NaN becomes a dash, and zero has no sign.
 
     Args:
         value: Number.
-        form: Format specification, as `format` takes it.
+        form: Format specification, as for `format`.
 
     Example:
         >>> shown(-0.001, "+.2f"), shown(0.126, "+.2f")
@@ -48,7 +48,7 @@ def shown(value: float, form: str) -> str:
 
 
 class Source:
-    """A value with the Python expression that gives it.
+    """A value with the Python expression that computes it.
 
     Args:
         name: Python expression, such as `"weight_regularization.fresh"`.
@@ -69,11 +69,11 @@ class Source:
         self._parts: dict[str, Source] = {}
 
     def find(self, function: Callable[..., Any], *arguments: "str | Source") -> "Source":
-        """Call a function on the value, once per choice of arguments.
+        """Call a function on the value; repeated calls with the same arguments are cached.
 
         Args:
             function: Function of the value and the arguments.
-            arguments: Further arguments: strings, or sources that stand for their values.
+            arguments: Further arguments: strings, or sources, which are replaced by their values.
         """
         words = [argument.name if isinstance(argument, Source) else repr(argument) for argument in arguments]
         call = f"{function.__name__}({', '.join([self.name, *words])})"
@@ -83,7 +83,7 @@ class Source:
         return self._parts[call]
 
     def at(self, path: str) -> "Source":
-        """Return an attribute of the value as a source, the same object each time.
+        """Return an attribute of the value as a source; repeated calls return the same object.
 
         Args:
             path: Name of the attribute, or a dotted path such as `"setting.epochs"`.
@@ -94,11 +94,11 @@ class Source:
         return self._parts[first].at(rest) if rest else self._parts[first]
 
     def number(self, path: str = "", form: str = ".3f", times: float = 1) -> QuotedNumber:
-        """Return the value, or a number inside it, as it is shown.
+        """Return the value, or a number inside it, as a displayed number.
 
         Args:
-            path: Path of the number among the attributes of the value; the value itself if empty.
-            form: Format specification, as `format` takes it; NaN is shown as a dash.
+            path: Path of the number among the attributes of the value; empty for the value itself.
+            form: Format specification, as for `format`; NaN is shown as a dash.
             times: Factor, such as 100 for per cent.
         """
         if path:
@@ -108,10 +108,10 @@ class Source:
 
 
 def opened(folders: Sequence[Path]) -> dict[Path, Source]:
-    """Open stored results, each under a name of its own.
+    """Open stored results, each under a distinct name.
 
     Args:
-        folders: Folders of case studies or of training sweeps, not of both.
+        folders: Folders of case studies, or of training sweeps; both cannot be mixed.
 
     Raises:
         ValueError: If a folder holds no finished results, or case studies and sweeps are mixed.
@@ -119,7 +119,9 @@ def opened(folders: Sequence[Path]) -> dict[Path, Source]:
     """
     studies = [is_study(folder) for folder in folders]
     if any(studies) and not all(studies):
-        raise ValueError("case studies and other sweeps don't go into one report: make one of each")
+        raise ValueError(
+            "one report cannot hold both case studies and other sweeps. Write a separate report for each kind"
+        )
     names = [re.sub(r"\W", "_", folder.resolve().name) for folder in folders]
     names = [name if name.isidentifier() else f"_{name}" for name in names]
     if len(set(names)) < len(names):

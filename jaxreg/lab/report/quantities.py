@@ -1,4 +1,4 @@
-"""Words, units and digits for the variables of a sweep."""
+"""Names, units and number formats for the variables of a sweep."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ class Quantity(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Name with the unit of a value: shares are in per cent, their differences in points."""
+        """Name with the unit of a value; shares are in per cent, and their differences in points."""
         unit = "%" if self.times == 100 else self.unit
         return f"{self.words} ({unit})" if unit else self.words
 
@@ -64,7 +64,7 @@ def quantity(dataset: xr.Dataset, variable: str) -> Quantity:
 
 
 def measured(dataset: Mapping[Hashable, Any]) -> list[str]:
-    """Return what was measured on test rows: the metrics, which training rows have too, then the loss.
+    """Return the metrics on test rows: those that training rows have too, then the loss.
 
     Example:
         >>> measured(xr.Dataset({"test_loss": 1.0, "train_loss": 1.0, "test_accuracy": 1.0, "train_accuracy": 1.0}))

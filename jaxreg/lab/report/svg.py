@@ -1,4 +1,4 @@
-"""Pictures inside a page: Matplotlib's SVG, reproducible to the byte, in the page's own colours."""
+"""Plots inside a page: Matplotlib's SVG, reproducible byte by byte, in the colours of the page."""
 
 import io
 import re
@@ -24,13 +24,13 @@ _COLOURS = {
 
 
 def svg(figure: Figure, name: str, hints: Sequence[str] = (), *, seen: int | None = None) -> str:
-    """Write a figure as an SVG document: text as text, without a date or random identifiers.
+    """Write a figure as an SVG document, with text as text, and without a date or random identifiers.
 
     Args:
         figure: Figure to write.
         name: Name of the picture, unique on its page.
-        hints: Words to show when one points at the artists named `hint-0`, `hint-1`, …
-        seen: Place of the one artist among those named `mark-0`, `mark-1`, … that is visible.
+        hints: Tooltips of the artists named `hint-0`, `hint-1`, …
+        seen: Index of the only visible artist among those named `mark-0`, `mark-1`, …
     """
     buffer = io.StringIO()
     with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
@@ -48,7 +48,7 @@ def svg(figure: Figure, name: str, hints: Sequence[str] = (), *, seen: int | Non
 
 
 def inline(document: str, name: str, title: str) -> str:
-    """Turn an SVG document into an element of a page: unique identifiers, the page's colours, a title to be read out.
+    """Turn an SVG document into an element of a page: unique identifiers, the page's colours, and a title.
 
     Args:
         document: Document that `svg` wrote.
@@ -77,7 +77,7 @@ def _rounded(path: re.Match[str]) -> str:
 
 
 def _shared_style(group: re.Match[str]) -> str:
-    """Write the style of points that all look alike once, on their group."""
+    """Write the style of points that all look the same only once, on their group."""
     styles = set(re.findall(r' style="[^"]*"', group[0]))
     if len(styles) != 1:
         return group[0]

@@ -1,4 +1,4 @@
-"""Tables of a case study and of a sweep: figures of each recipe, beside those published."""
+"""Tables of a case study and of a sweep: numbers of each recipe, next to the published numbers."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,10 +22,10 @@ _MEANING = "mean, and in brackets the middle four fifths of the "
 
 
 def published_table(source: Source) -> Table:
-    """Return a table of one draw of the data and many seeds, one row per recipe: published figures, if any, and ours.
+    """Return a table of one draw and many seeds, one row per recipe: published accuracies, if any, and ours.
 
     Args:
-        source: `StudyResults` that have such a part.
+        source: `StudyResults` that have such a draw.
     """
     study, record = source.at("published"), source.data.record
     *metrics, loss = measured(study.data)
@@ -54,7 +54,7 @@ def published_table(source: Source) -> Table:
 
 
 def fresh_table(source: Source) -> Table:
-    """Return a table over the draws, one row per recipe: metrics and loss, each with its change against the baseline.
+    """Return a table of the draws, one row per recipe: metrics and loss, each with its change from the baseline.
 
     Args:
         source: `StudyResults`.
@@ -89,7 +89,7 @@ def weights_table(source: Source) -> Table:
 
 
 def claims_table(sources: Sequence[Source]) -> Table:
-    """Return a table of the claims of some studies, one row each, with the findings.
+    """Return a table of the claims of studies, one row each, with the results of the tests.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -114,7 +114,7 @@ def claims_table(sources: Sequence[Source]) -> Table:
 
 
 def published_gains_table(sources: Sequence[Source]) -> Table | None:
-    """Return a table of published gains in accuracy beside those over the draws; None if there are none to compare.
+    """Return a table of published gains in accuracy next to the gains on the draws; None without published gains.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -144,7 +144,7 @@ def published_gains_table(sources: Sequence[Source]) -> Table | None:
 
 
 def sweep_table(source: Source) -> Table:
-    """Return a table of any training sweep, one row per setting, the best ones alone if there are too many.
+    """Return a table of a training sweep, one row per setting; only the best ones if there are too many.
 
     Args:
         source: Dataset of `open_sweep`.
@@ -185,7 +185,7 @@ def parts(source: Source) -> list[Source]:
 
 
 def diverged_note(sources: Sequence[Source]) -> Text:
-    """Say how many runs diverged, and which."""
+    """Return a sentence on how many runs diverged, and which."""
     names = [name for source in sources for name in stats.diverged(source.data)]
     if not names:
         return ["No run diverged."]
@@ -197,7 +197,7 @@ def diverged_note(sources: Sequence[Source]) -> Text:
 
 
 def reach_note(source: Source) -> Text:
-    """Say what the intervals do not cover if all draws are taken from the same rows.
+    """Return a sentence on the limits of the intervals if all draws are taken from the same rows.
 
     Args:
         source: `StudyResults`.

@@ -1,4 +1,4 @@
-"""Verdicts, tables and forest plots in a terminal, as wide as it is: columns are left out, words are never cut."""
+"""Verdicts, tables and forest plots in the terminal. Columns are dropped if it is too narrow; words are never cut."""
 
 import os
 import textwrap
@@ -21,7 +21,7 @@ _MARK = " <"
 
 
 def terminal() -> Console:
-    """Return the terminal; a file or a pipe is 180 columns wide, unless COLUMNS says otherwise."""
+    """Return the terminal; a file or a pipe counts as 180 columns wide, unless COLUMNS is set."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 180
@@ -58,7 +58,7 @@ def print_blocks(blocks: Sequence[Block]) -> None:
     """Print paragraphs, tables and listings.
 
     Args:
-        blocks: Blocks; those of other kinds are left out.
+        blocks: Blocks; other kinds of blocks are skipped.
     """
     console = terminal()
     for block in blocks:
@@ -72,7 +72,7 @@ def print_blocks(blocks: Sequence[Block]) -> None:
 
 
 def print_words(text: Text, *, bold: bool = False) -> None:
-    """Print a sentence, broken between words in a terminal, as one line into a file or a pipe."""
+    """Print a sentence, wrapped in a terminal and as one line in a file or a pipe."""
     console = terminal()
     width = min(console.width, _LONGEST) if console.is_terminal or "COLUMNS" in os.environ else 0
     lines = _wrapped(_plain(text), width) if width else [_plain(text)]
@@ -81,21 +81,21 @@ def print_words(text: Text, *, bold: bool = False) -> None:
 
 
 def print_table(table: Table) -> None:
-    """Print a table: marked rows are bold and end in an arrow."""
+    """Print a table; marked rows are bold and end in an arrow."""
     console = terminal()
     for line in table_lines(table, console.width):
         console.print(Line(line, "bold" if line.endswith(_MARK) else ""))
 
 
 def table_lines(table: Table, width: int) -> list[str]:
-    """Lay a table out in lines of at most `width` characters, by leaving columns out.
+    """Format a table as lines of at most `width` characters, by dropping columns.
 
     Args:
         table: Table.
         width: Characters per line.
 
     Returns:
-        Caption, heading and rows, and last the names of the columns that are left out.
+        Caption, header and rows, then the names of the dropped columns.
 
     Example:
         >>> table = Table(["Losses"], ["recipe", "loss", "spread"], [[["L2"], ["0.25"], ["0.01"]]], optional=["spread"])
@@ -119,11 +119,11 @@ def table_lines(table: Table, width: int) -> list[str]:
             mark = _MARK if name in table.marked and part == 0 else ""
             lines.append((" " * _BETWEEN).join(cells).rstrip() + mark)
     left = [name for place, name in enumerate(names) if place not in kept]
-    return [*lines, *_wrapped(f"Left out for want of room: {', '.join(left)}", width)] if left else lines
+    return [*lines, *_wrapped(f"Not shown for lack of space: {', '.join(left)}", width)] if left else lines
 
 
 def print_forest(effects: Effects) -> None:
-    """Print the change of every recipe with its interval, a panel per measure.
+    """Print the change of every recipe with its interval, one panel per metric.
 
     Args:
         effects: Changes.
@@ -135,14 +135,14 @@ def print_forest(effects: Effects) -> None:
 
 
 def forest_lines(effects: Effects, width: int) -> list[str]:
-    """Draw a forest plot in characters.
+    """Format a forest plot as text.
 
     Args:
         effects: Changes.
         width: Characters per line.
 
     Returns:
-        A heading, and a line per recipe: its interval as a bar, ● for a mean that is surely not 0 and ○ for others.
+        A header, and a line per recipe: its interval as a bar, with ● for a mean whose interval excludes 0, else ○.
     """
     names = max(map(len, [*effects.labels, NONE]), default=0)
     panels = list(zip(effects.measures, effects.changes, strict=True))

@@ -1,4 +1,4 @@
-"""Titles of pictures: what is seen in them, read off the figures that they show."""
+"""Titles of plots: their main message, derived from the numbers that they show."""
 
 import math
 
@@ -9,16 +9,16 @@ from jaxreg.lab.report.quantities import quantity
 from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import NONE
 
-_RISE = 1.05  # times its least value, from which on a loss is said to rise again
+_RISE = 1.05  # times its smallest value; a loss above that is said to rise again
 
 
 def learned(dataset: xr.Dataset, recipe: str, name: str) -> str:
-    """Say how the test curves of the baseline and of a recipe end.
+    """Describe how the test curves of the baseline and of a recipe end.
 
     Args:
         dataset: Runs of both.
-        recipe: Recipe beside the baseline, or the baseline itself.
-        name: Measure, such as "loss" or "accuracy".
+        recipe: Recipe to compare with the baseline, or the baseline itself.
+        name: Metric, such as "loss" or "accuracy".
     """
     words = f"test {quantity(dataset, f'test_{name}').words}"
     if name == "loss":
@@ -37,7 +37,7 @@ def best_at(dataset: xr.Dataset, name: str) -> str:
 
     Args:
         dataset: Runs of recipes of one method.
-        name: Measure, such as "loss" or "accuracy".
+        name: Metric, such as "loss" or "accuracy".
     """
     variable = f"test_{name}"
     means = {str(label): summaries.mean(dataset, label, variable) for label in dataset["recipe"].values}
@@ -52,12 +52,12 @@ def best_at(dataset: xr.Dataset, name: str) -> str:
 
 
 def often(gain: stats.Paired, recipe: str, words: str) -> str:
-    """Say in how many draws a recipe is better than the baseline.
+    """Describe in how many draws a recipe is better than the baseline.
 
     Args:
         gain: Comparison with the baseline.
         recipe: Label of the recipe.
-        words: Name of the measure.
+        words: Name of the metric.
     """
     if gain.wins == gain.n:
         how = f"better in every {gain.unit}"
@@ -71,11 +71,11 @@ def often(gain: stats.Paired, recipe: str, words: str) -> str:
 
 
 def heavier(dataset: xr.Dataset, recipe: str) -> str:
-    """Say whether a recipe makes the first kernel smaller.
+    """Describe whether a recipe makes the first kernel smaller.
 
     Args:
         dataset: Runs with weight norms.
-        recipe: Recipe beside the baseline.
+        recipe: Recipe to compare with the baseline.
     """
     kernel = summaries.first_kernel(dataset)
     ours, theirs = (summaries.mean(dataset, label, f"norm/{kernel}") for label in (recipe, NONE))

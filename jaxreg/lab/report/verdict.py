@@ -1,6 +1,6 @@
-"""The verdict on case studies in words: the recipe to use, its certainty, and the rest of a published gain.
+"""The verdict on case studies in words: the recipe to use, how certain it is, and what is left of a published gain.
 
-Each sentence is chosen by the figures it quotes, so that it says no more than they do.
+Each sentence is chosen by the numbers that it quotes, so that it claims no more than they show.
 """
 
 import math
@@ -25,7 +25,7 @@ _PLACES = {
 
 
 def verdict(sources: Sequence[Source]) -> list[Block]:
-    """Return the verdict on case studies: the advice, its size, how sure it is, its code, and what to beware of.
+    """Return the verdict on case studies: the advice, its effect, its certainty, its code, and warnings.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -42,7 +42,7 @@ def verdict(sources: Sequence[Source]) -> list[Block]:
 
 
 def forest_of(sources: Sequence[Source]) -> Effects:
-    """Return the changes of all recipes of the studies that measure what the best one does.
+    """Return the changes of all recipes of the studies that have the same metrics as the best study.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -54,7 +54,7 @@ def forest_of(sources: Sequence[Source]) -> Effects:
 
 
 def ranked(sources: Sequence[Source]) -> list[Source]:
-    """Return case studies, the one whose advice does best first.
+    """Return case studies, sorted so that the study with the best advice comes first.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -63,7 +63,7 @@ def ranked(sources: Sequence[Source]) -> list[Source]:
 
 
 def reasons(sources: Sequence[Source]) -> list[Text]:
-    """Say how the advice was chosen, and against what.
+    """Return sentences on how the advice was chosen, and on what it was compared with.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -77,18 +77,18 @@ def reasons(sources: Sequence[Source]) -> list[Text]:
 
 
 def advised(source: Source) -> str:
-    """Return the recipe chosen most often on validation rows if it improves a metric and worsens none, else none."""
+    """Return the recipe chosen most often on validation rows, if it improves a metric and worsens none, else "none"."""
     moves = moved(source.at("fresh"))
     return chosen(source.at("fresh")) if 1 in moves and -1 not in moves else NONE
 
 
 def comparable(source: Source) -> bool:
-    """Return whether the runs were as long as the study's full ones, such as the published ones."""
+    """Check if the runs were as long as the study's full runs, so that they are comparable with the published ones."""
     return bool(summaries.last_epoch(source.data.fresh) == source.data.record.epochs)
 
 
 def _beaten(source: Source, sources: Sequence[Source]) -> float:
-    """Add up how often the advice of the others is better on the validation rows of the same draws."""
+    """Return how often the advice of other studies is better on validation rows of the same draws, as a sum."""
     mine = source.at("fresh").data
     if advised(source) == NONE:
         return float(len(sources))
@@ -109,7 +109,7 @@ def _trial(source: Source) -> Text:
 
 
 def advice(source: Source) -> Text:
-    """Return the recipe to use and the size of what it changes, in one sentence.
+    """Return a sentence with the recipe to use and the size of its effect.
 
     Args:
         source: `StudyResults`.
@@ -128,7 +128,7 @@ def advice(source: Source) -> Text:
 
 
 def _unadvised(source: Source) -> Text:
-    """Say why no recipe is recommended."""
+    """Return a sentence on why no recipe is recommended."""
     fresh = source.at("fresh")
     tried = chosen(fresh)
     without = "." if _few(source) else ": train without a regulariser."
@@ -142,7 +142,7 @@ def _unadvised(source: Source) -> Text:
 
 
 def _why(fresh: Source, label: str) -> Text:
-    """Say how often the validation rows chose a recipe, and the one chosen next to it."""
+    """Return a sentence on how often validation chose a recipe, and which recipe came next."""
     tally = {name: fresh.find(summaries.times_chosen, name) for name in fresh.data["recipe"].values.tolist()}
     draws = fresh.find(summaries.lanes, "draw").number(form="d")
     told: list[Piece] = ["Why this one: the validation rows chose ", Code(label), " in "]

@@ -17,13 +17,13 @@ _PARTS = (
     (0.72, 0.78, "three quarters"),
 )
 _HALVES = ((0.43, 0.47, "nearly halves"), (0.47, 0.53, "halves"), (0.53, 0.64, "more than halves"))
-"""Least and largest share that a word stands for."""
+"""Smallest and largest reduction for which each word is used."""
 _LITTLE = 0.005
-_SMALLEST = 1e-6  # difference that is shown with digits of its own
+_SMALLEST = 1e-6  # smallest difference that is shown in the usual format
 
 
 def size(fresh: Source, recipe: str, variable: str) -> Text:
-    """Say in plain words how much a recipe changes a measure, such as "halves the test loss".
+    """Describe how much a recipe changes a metric, such as "halves the test loss".
 
     Args:
         fresh: Dataset over draws.
@@ -32,7 +32,7 @@ def size(fresh: Source, recipe: str, variable: str) -> Text:
     """
     saved = fresh.find(summaries.reduction, recipe, variable)
     what = _named(fresh, variable)
-    # A share of a loss that can be negative says nothing.
+    # A relative change of a loss that can be negative has no meaning.
     positive = variable.endswith("accuracy") or fresh.find(summaries.mean, NONE, variable).data > 0
     if not math.isfinite(saved.data) or not positive:
         unit = quantity(fresh.data, variable)
@@ -44,10 +44,10 @@ def size(fresh: Source, recipe: str, variable: str) -> Text:
 
 
 def less_loss(saved: Source, what: str) -> Text:
-    """Say how much of a loss is saved, such as "halves the test loss".
+    """Describe the relative reduction of a loss, such as "halves the test loss".
 
     Args:
-        saved: Share of it; negative if there is more of it.
+        saved: Relative reduction; negative for an increase.
         what: Name of the loss, with its article.
     """
     if abs(saved.data) < _LITTLE:
@@ -61,11 +61,11 @@ def less_loss(saved: Source, what: str) -> Text:
 
 
 def fewer_errors(saved: Source, one_in: Source) -> Text:
-    """Say how many errors are saved, such as "makes one error in 15 fewer".
+    """Describe the relative reduction of errors, such as "makes one error in 15 fewer".
 
     Args:
-        saved: Share of them; negative if there are more.
-        one_in: How many errors there are to one that is saved or added.
+        saved: Relative reduction; negative for an increase.
+        one_in: Number of errors per error that is saved or added.
     """
     if abs(saved.data) < _LITTLE:
         return ["hardly changes the number of errors"]
@@ -79,7 +79,7 @@ def fewer_errors(saved: Source, one_in: Source) -> Text:
 
 
 def change(fresh: Source, recipe: str, variable: str) -> Text:
-    """Describe the change of a recipe against the baseline: the mean, its interval, and how often it is better.
+    """Describe the change of a recipe from the baseline: the mean, its interval, and how often it is better.
 
     Args:
         fresh: Dataset over draws.
@@ -107,7 +107,7 @@ def difference(result: Source, dataset: xr.Dataset, variable: str, *, unit: bool
 
 
 def counted(source: Source, claim: Claim) -> Text:
-    """Describe the variable of a claim, and the difference in it that counts."""
+    """Describe the variable of a claim, and its margin."""
     what = quantity(source.data.fresh, claim.variable)
     if not claim.margin and claim.sign:
         return [Quoted(what.words)]
@@ -118,14 +118,14 @@ def counted(source: Source, claim: Claim) -> Text:
 
 def share_of_units(share: Source, paired: Source) -> Text:
     """Describe how often a recipe is better: the share of the draws, or of the seeds, and its interval."""
-    # With a digit, for an end just above one half is not to be read as one half.
+    # One decimal, so that an end just above one half is not shown as one half.
     low, high = (share.number(field, ".1f", 100) for field in ("low", "high"))
     middle = share.number("probability", ".0f", 100)
     return [middle, f" % of the {paired.data.unit}s (", low, " to ", high, " %)"]
 
 
 def _form(result: Source, dataset: xr.Dataset, variable: str) -> str:
-    """Return the format of a difference: with as many digits as it takes to see that its interval leaves out 0."""
+    """Return the format of a difference, with enough digits to show that its interval excludes 0."""
     what, paired = quantity(dataset, variable), result.data
     nearest = what.times * min(abs(paired.low), abs(paired.high))
     known = what.form.endswith("f") and paired.low * paired.high > 0  # NaN is not

@@ -180,7 +180,7 @@ def win_rate(search: Search, candidate: str) -> float:
 
 
 def still_falls(search: Search, candidate: str) -> float:
-    """Return the smallest relative decrease of the loss to one of the last three points before learning-rate decay."""
+    """Return the smallest relative decrease of the loss among the last three points before the learning rate decays."""
     outer = outer_splits(search.parts)
     last = int(CONSTANT * search.setting.points)
     curve = search.lanes["test_loss"][_place(search, candidate), outer, last - 3 : last + 1].mean(axis=0)

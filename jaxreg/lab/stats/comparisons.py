@@ -1,4 +1,4 @@
-"""Paired comparisons on shared draws and seeds: the mean difference, its interval and how often a beats b.
+"""Paired comparisons on shared draws and seeds: the mean difference, its interval and how often `a` beats `b`.
 
 Both sides are trained on the same draws and from the same seeds, so effects that both sides share cancel. All
 differences are a − b.
@@ -31,13 +31,13 @@ class Paired:
         low: Lower end of the interval of the mean; NaN if there is only one unit.
         high: Upper end.
         sd: Standard deviation of the differences across units (n − 1); NaN if there is only one unit.
-        wins: Number of units in which a is better than b.
-        ties: Number of units in which a and b are equal to the precision of float32.
-        losses: Number of units in which b is better than a.
+        wins: Number of units in which `a` is better than `b`.
+        ties: Number of units in which `a` and `b` are equal to the precision of float32.
+        losses: Number of units in which `b` is better than `a`.
         n: Number of units: draws, or seeds if there is one draw.
         unit: Dimension of the units, `"draw"` or `"seed"`.
         confidence: Confidence of the interval.
-        diverged: Names of the runs that were dropped because a or b was not finite.
+        diverged: Names of the runs that were dropped because `a` or `b` was not finite.
     """
 
     mean: float
@@ -76,7 +76,7 @@ def paired(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Paired:
-    """Compare a with b on the same draws and seeds: mean difference, interval, wins and losses.
+    """Compare `a` with `b` on the same draws and seeds: mean difference, interval, wins and losses.
 
     Args:
         a: One number per run, e.g. `sweep.test_accuracy.sel(recipe="L2(0.001)").isel(epoch=-1)`.
@@ -85,8 +85,8 @@ def paired(
             are the units. With only one draw, the seeds are the units.
         lower_is_better: Whether lower values are better, as for a loss. This swaps wins and losses; the mean difference
             stays a − b.
-        drop_diverged: Whether to drop pairs in which a or b is not finite instead of raising an error. Their names are
-            in `diverged`. The result then describes only the draws on which both sides trained; it has n = 0 if there
+        drop_diverged: Whether to drop pairs in which `a` or `b` is not finite instead of raising an error. Their names
+            are in `diverged`. The result then describes only the draws on which both sides trained; it has n = 0 if there
             are none.
         confidence: Confidence of the interval.
         resamples: Number of bootstrap resamples.
@@ -130,11 +130,11 @@ def paired(
 
 
 MEANINGFUL = 0.75
-"""Probability of outperforming from which a better recipe counts as meaningful (Bouthillier and others, 2021)."""
+"""Probability of outperforming above which a recipe is meaningfully better (Bouthillier and others, 2021)."""
 
 
 class Verdict(StrEnum):
-    """Verdict on the probability that a outperforms b, and on its interval."""
+    """Verdict on the probability that `a` outperforms `b`, and on its interval."""
 
     NOT_SIGNIFICANT = "not significantly better"
     NOT_MEANINGFUL = "significant but not meaningful"
@@ -146,12 +146,12 @@ class Outperforming:
     """Result of `outperforms`.
 
     Attributes:
-        probability: Probability that a is better than b on a new draw; a tie counts one half.
+        probability: Probability that `a` is better than `b` on a new draw; a tie counts one half.
         low: Lower end of the interval of the probability.
         high: Upper end.
         n: Number of units.
         verdict: Significant if `low` is above 0.5, meaningful if `high` is also above 0.75.
-        diverged: Names of the runs that were dropped because a or b was not finite.
+        diverged: Names of the runs that were dropped because `a` or `b` was not finite.
     """
 
     probability: float
@@ -171,16 +171,16 @@ def outperforms(
     drop_diverged: bool = False,
     confidence: float = 0.95,
 ) -> Outperforming:
-    """Estimate how often a beats b on a new draw, and judge if that is significant and meaningful.
+    """Estimate how often `a` beats `b` on a new draw, and judge if that is significant and meaningful.
 
-    The interval is Wilson's. The verdict only covers "a is better than b"; swap a and b to test the opposite.
+    The interval is Wilson's. The verdict only covers "`a` is better than `b`"; swap `a` and `b` to test the opposite.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.
         b: Baseline, with the same labels.
         over: Dimensions to average over, outermost unit first.
         lower_is_better: Whether lower values are better, as for a loss.
-        drop_diverged: Whether to drop pairs in which a or b is not finite; their names are in `diverged`.
+        drop_diverged: Whether to drop pairs in which `a` or `b` is not finite; their names are in `diverged`.
         confidence: Confidence of the interval.
 
     Returns:
@@ -221,7 +221,7 @@ def wilcoxon(
         a: One number per run, on the same draws and seeds as `b`.
         b: Baseline, with the same labels.
         over: Dimensions to average over, outermost unit first.
-        drop_diverged: Whether to drop pairs in which a or b is not finite.
+        drop_diverged: Whether to drop pairs in which `a` or `b` is not finite.
 
     Returns:
         The two-sided p-value. It is 1 if all differences are 0 or no pair is left. As in Wilcoxon's original test,
@@ -254,7 +254,7 @@ class Resampled:
         t: Corrected t statistic.
         p: Two-sided p-value of `t`.
         n: Number of splits.
-        diverged: Names of the runs that were dropped because a or b was not finite.
+        diverged: Names of the runs that were dropped because `a` or `b` was not finite.
     """
 
     mean: float
@@ -276,7 +276,7 @@ def nadeau_bengio(
     drop_diverged: bool = False,
     confidence: float = 0.95,
 ) -> Resampled:
-    """Compare a with b on overlapping splits of one data set, with a corrected t-test.
+    """Compare `a` with `b` on overlapping splits of one data set, with a corrected t-test.
 
     Splits of one data set share rows, so their results are not independent. The test is Student's t with sd² (1/J +
     n_test/n_train) as the variance of the mean of J splits. The usual sd²/J, and every bootstrap, would give intervals
@@ -288,7 +288,7 @@ def nadeau_bengio(
         n_train: Number of training rows per split.
         n_test: Number of test rows per split.
         over: Dimensions to average over, splits first.
-        drop_diverged: Whether to drop pairs in which a or b is not finite; their names are in `diverged`.
+        drop_diverged: Whether to drop pairs in which `a` or `b` is not finite; their names are in `diverged`.
         confidence: Confidence of the interval.
 
     Returns:

@@ -183,14 +183,14 @@ def differences(
         a: One number per run, on the same draws and seeds as `b`.
         b: Baseline, with the same labels.
         over: Dimensions to average over, outermost unit first.
-        drop_diverged: Whether to drop pairs in which a or b is not finite instead of raising an error.
+        drop_diverged: Whether to drop pairs in which `a` or `b` is not finite instead of raising an error.
 
     Returns:
         Float64 differences along the unit's dimension. Differences within rounding (4 ulp of float32)
         are exactly 0.
 
     Raises:
-        ValueError: If a and b have different labels or dimensions, or a run is not finite.
+        ValueError: If `a` and `b` have different labels or dimensions, or a run is not finite.
 
     Example:
         >>> a = xr.DataArray([[0.9, 0.7], [0.8, 0.8]], dims=("draw", "seed"))
@@ -214,10 +214,10 @@ def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
         b: Baseline, with the same labels.
 
     Returns:
-        One name per pair in which a or b is not finite.
+        One name per pair in which `a` or `b` is not finite.
 
     Raises:
-        ValueError: If a and b have different labels or dimensions.
+        ValueError: If `a` and `b` have different labels or dimensions.
 
     Example:
         >>> left_out(xr.DataArray([1.0, np.nan], dims="draw"), xr.DataArray([1.0, 1.0], dims="draw"))
@@ -260,13 +260,13 @@ def _diverged_at(dataset: xr.Dataset) -> xr.DataArray:
 def _aligned(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     if set(a.dims) != set(b.dims):
         raise ValueError(
-            f"a and b of a paired comparison have different dimensions, {a.dims} and {b.dims}; "
+            f"the sides `a` and `b` of a paired comparison have different dimensions, {a.dims} and {b.dims}; "
             f"expected the same draws and seeds in both. Select one recipe and one epoch of each"
         )
     try:
         return xr.align(a.astype(np.float64), b.astype(np.float64).transpose(*a.dims), join="exact")
     except ValueError as error:
         raise ValueError(
-            f"a and b of a paired comparison have different runs: sizes {dict(a.sizes)} and "
+            f"the sides `a` and `b` of a paired comparison have different runs: sizes {dict(a.sizes)} and "
             f"{dict(b.sizes)} with different labels; expected the same draws and seeds in both ({error})"
         ) from error

@@ -256,7 +256,7 @@ def same_draws(dataset: xr.Dataset, other: xr.Dataset) -> bool:
 
 
 def compared(dataset: xr.Dataset) -> int:
-    """Return the number of recipes without the baseline."""
+    """Return the number of recipes, not counting the baseline."""
     return int((dataset["recipe"] != NONE).sum())
 
 

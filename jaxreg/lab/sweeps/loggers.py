@@ -37,7 +37,7 @@ def _package(name: str) -> Any:
 
 
 def to_tensorboard(folder: str | Path) -> OnChunk:
-    """Return a logger that writes event files for TensorBoard, one folder per run. Requires tensorboardX.
+    """Return a logger that writes event files for TensorBoard, one folder per run of the sweep. Requires tensorboardX.
 
     Args:
         folder: Folder for the runs, TensorBoard's ``--logdir``.
@@ -58,7 +58,7 @@ def to_tensorboard(folder: str | Path) -> OnChunk:
 
 
 def to_mlflow(experiment: str, tracking_uri: str | None = None) -> OnChunk:
-    """Return a logger that writes to MLflow, one MLflow run per run. Requires mlflow or mlflow-skinny.
+    """Return a logger that writes each run of a sweep to MLflow. Requires mlflow or mlflow-skinny.
 
     Args:
         experiment: Name of the experiment, which is created if needed.
@@ -85,7 +85,7 @@ def to_mlflow(experiment: str, tracking_uri: str | None = None) -> OnChunk:
 
 
 def to_wandb(project: str, **options: Any) -> OnChunk:
-    """Return a logger that writes to Weights & Biases, one W&B run per run. Requires wandb.
+    """Return a logger that writes each run of a sweep to Weights & Biases. Requires wandb.
 
     Args:
         project: Name of the project.

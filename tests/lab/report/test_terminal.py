@@ -34,7 +34,7 @@ def test_tables_fit_by_leaving_columns_out_and_never_by_cutting_words(source, wi
         lines = terminal.table_lines(table, width)
         assert max(map(len, lines)) <= width
         caption = "".join(map(str, table.caption)).replace(",", "")
-        said = {"Left", "out", "for", "want", "of", "room:", "<", *caption.split()}
+        said = {"Not", "shown", "for", "lack", "of", "space:", "<", *caption.split()}
         said |= {word.rstrip(",") for column in table.columns for word in str(column).split()}
         shown = {word.rstrip(",") for line in lines for word in line.split()}
         assert shown <= said | {word.rstrip(",") for word in words(table)}
@@ -44,7 +44,7 @@ def test_tables_fit_by_leaving_columns_out_and_never_by_cutting_words(source, wi
 def test_a_wide_terminal_shows_every_column(source):
     for table in tables.contents(source)[1]:
         text = "\n".join(terminal.table_lines(table, 250))
-        assert "Left out" not in text
+        assert "Not shown" not in text
         assert all(word in text for column in table.columns for word in column.split())
 
 
@@ -53,7 +53,7 @@ def test_columns_leave_in_the_order_of_the_table():
         [], ["recipe", "first", "second", "third"], [[["L2"], ["11111"], ["22222"], ["33333"]]], [], ["second"]
     )
     for width, left in ((22, "second"), (15, "second, third")):
-        assert " ".join(terminal.table_lines(table, width)).endswith(f"Left out for want of room: {left}")
+        assert " ".join(terminal.table_lines(table, width)).endswith(f"Not shown for lack of space: {left}")
 
 
 def test_sentences_are_broken_between_words_and_marked_rows_end_in_an_arrow():
