@@ -85,9 +85,9 @@ def paired(
             are the units. With only one draw, the seeds are the units.
         lower_is_better: Whether lower values are better, as for a loss. This swaps wins and losses; the mean difference
             stays a − b.
-        drop_diverged: Whether to drop pairs in which `a` or `b` is not finite instead of raising an error. Their names
-            are in `diverged`. The result then describes only the draws on which both sides trained; it has n = 0 if there
-            are none.
+        drop_diverged: Whether to drop pairs in which `a` or `b` is not finite instead of raising an error. Their
+            names are in `diverged`. The result then describes only the draws on which both sides trained; it has n =
+            0 if there are none.
         confidence: Confidence of the interval.
         resamples: Number of bootstrap resamples.
         seed: Seed of the bootstrap; the same seed gives the same interval.
