@@ -1,8 +1,8 @@
 """Conversion of weight-decay strengths between the conventions of libraries and papers.
 
-Many different numbers are called weight decay. Each stands for the share by which one optimiser step shrinks a weight,
-up to factors that the table below lists: 2 or 1, the learning rate, the number of steps, and the width. Some are a time
-or an angle instead of a share.
+Many different numbers are called weight decay. Each defines the share by which one optimiser step shrinks a weight, up
+to the factors in the table below: 2 or 1, the learning rate, the number of steps, and the width. Some are a time or an
+angle instead of a share.
 """
 
 import enum
@@ -39,7 +39,7 @@ class Meaning(enum.Enum):
 class _Share(NamedTuple):
     """Share by which a step at the peak shrinks a weight: amount · factor · peak^rate · steps^time · width^root.
 
-    The amount is the strength itself, or what `amount` makes of it; `strength` is the inverse.
+    The amount is the strength itself, or `amount(strength)` if that is given. `strength` is the inverse function.
     """
 
     factor: float = 1
@@ -87,7 +87,7 @@ def convert_strength(
     strength makes it equal to the other conventions.
 
     Args:
-        strength: Strength to convert: a float or an array; above 0 if one of the conventions is a time.
+        strength: Strength to convert: a float or an array. It must be above 0 if one of the conventions is a time.
         have: Convention of `strength`.
         want: Convention of the result.
         peak: Largest learning rate. Needed if only one of the conventions includes the learning rate.
@@ -98,8 +98,8 @@ def convert_strength(
         The converted strength, with the type of `strength`.
 
     Raises:
-        ValueError: If `peak`, `steps` or `width` is needed and missing, or is not above 0, or a strength of 0 has no
-            time.
+        ValueError: If `peak`, `steps` or `width` is needed and missing, or is not above 0. Also if a strength of 0 is
+            converted to or from a time.
         TypeError: If `have` or `want` is not a `Meaning`.
 
     Example:

@@ -176,16 +176,16 @@ class Linf(Penalty):
 class NormTarget(Penalty):
     """Squared distance of each group's norm from a target: strength/2 · Σ_g (‖w_g‖ - target)².
 
-    Under `jaxreg.decay` it is decay towards a norm instead of 0, AdamWN: its pull is strength · (1 - target / ‖w‖) w. A
-    group of zeros has no direction, and stays. Not convex.
+    With `jaxreg.decay` weights decay towards a norm instead of 0, as in AdamWN. The gradient is
+    strength · (1 - target / ‖w‖) w. A group of zeros has no direction and stays zero. The penalty is not convex.
 
     Args:
-        strength: Number of at least 0; a float, an array or an Optax schedule.
-        target: Norm of at least 0, or one per group, in the same form.
-        axis: Axes of one group. Default: those of the incoming weights of one unit.
+        strength: Non-negative number: a float, an array or an Optax schedule.
+        target: Norm with cost 0, at least 0, or one per group: a float, an array or an Optax schedule.
+        axis: Axes of one group. Default: the fan-in axes, one group per unit.
 
     Raises:
-        ValueError: If a number is negative, infinite or NaN, or an axis is out of range for the array.
+        ValueError: If `strength` or `target` is negative, infinite or NaN, or an axis is out of range for the array.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -219,6 +219,6 @@ class NormTarget(Penalty):
         norms = group_norms(x, axes)
         reach = as_wide(step, x) * as_wide(self.strength, x)
         taken = reach / (1 + reach) * (norms - limit_of_groups(self.target, x, axes))
-        # The reciprocal of a subnormal norm overflows: such a group counts as zeros.
+        # The reciprocal of a subnormal norm overflows, so such a group counts as zeros.
         long = norms > tiny(x.dtype)
         return jnp.where(long, x - x / jnp.where(long, norms, 1) * taken, x).astype(w.dtype)

@@ -22,9 +22,9 @@ PULLS = (*ARGUMENTS, *BESIDE, "cautious_decay", "p_norm_decay")
 FAR = 100.0
 """Scale of the weights of the dry run: outside any relevant set, so that a constraint that holds was enforced."""
 IDLE, CLIMBING = 32, 4
-"""Largest numbers of steps that an optimiser may wait or climb before it descends.
+"""Largest numbers of optimiser steps without movement, and uphill, before the first descent.
 
-Accumulation of gradients, a warm-up from 0 and some optimisers wait; sharpness-aware minimisation climbs first.
+Gradient accumulation and a warm-up from 0 start without movement. Sharpness-aware minimisation starts uphill.
 """
 MET = 1e-2
 """Largest distance from a set that rounding may leave at that scale, including bfloat16."""
@@ -40,8 +40,8 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     - a constraint that does not hold after the chain
     - a penalty or decay that makes weights grow, is rescaled by an adaptive optimiser, or changes nothing
 
-    It takes two steps, or more if the optimiser waits before it descends. An optimiser that waits for more than 32
-    steps is reported.
+    The dry run takes two optimiser steps, or more if the first ones do not descend, as with gradient accumulation. An
+    optimiser that does not move the weights in 32 steps is reported.
 
     Args:
         tx: Optimiser with transformations of jaxreg in it. `jaxreg.regularize` builds one without faults.
@@ -92,8 +92,8 @@ class _DryRun:
         self._wait()
 
     def _wait(self) -> None:
-        # `first`: the step behind which weights have gone down the gradient. `points`: weights and state before it,
-        # for the gradient and its negative. `along`: how far both are apart along the gradient.
+        # `first`: first step that moves the weights against the gradient. `points`: weights and state before it, for
+        # the gradient and its negative. `along`: difference between the two along the gradient.
         with Watch(without=self.links):
             points = [(self.start, self.tx.init(self.start))] * 2
             for step in range(1, IDLE + 1):

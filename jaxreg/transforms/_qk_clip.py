@@ -1,4 +1,4 @@
-"""Clipping of attention logits through the weights that make them."""
+"""Clipping of attention logits by shrinking the query and key weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,24 +21,26 @@ def qk_clip(
 ) -> optax.GradientTransformationExtraArgs:
     """Shrink the query and key kernels of attention heads whose logits exceed a threshold: QK-clip of MuonClip.
 
-    The last link of a chain. Where the largest logit S of a head in the step's batch is above the threshold τ, both
-    kernels of that head end √(τ / S) times as large, so that the same inputs would give logits of at most τ. Other
-    heads stay. `update` takes the largest logits as an extra argument: `tx.update(grads, state, params,
-    max_logits={path of the query kernel: array})`, with one number per head, or of shape (layers, heads) for a stack
-    of layers along the first axis.
+    Put it last in the chain. Let S be the largest logit of a head in the current batch. If S exceeds the threshold τ,
+    both kernels of the head are multiplied by √(τ / S). The same inputs then give logits of at most τ. Other heads are
+    not changed.
+
+    Pass the largest logits to `update` as an extra argument, under the path of the query kernel:
+    `tx.update(grads, state, params, max_logits={path: array})`. The array has one number per head. For a stack of
+    layers along the first axis it has the shape (layers, heads).
 
     Args:
-        pairs: {path of a query kernel: path of its key kernel}, as `jaxreg.explain` lists them.
-        threshold: τ, above 0; a float, an array or an Optax schedule.
-        axis: Axis of the kernels that holds the heads, counted from the end. It may have several entries per head, as
-            axis -1 of a kernel (inputs, heads · size) has.
+        pairs: Dict from the path of a query kernel to the path of its key kernel. `jaxreg.explain` lists the paths.
+        threshold: τ, above 0: a float, an array or an Optax schedule.
+        axis: Axis of the kernels that holds the heads, as a negative number. It may hold several entries per head, such
+            as axis -1 of a kernel of shape (inputs, heads · size).
 
     Returns:
-        A transformation whose state is the number of updates made, and whose update needs `params` and `max_logits`.
+        A gradient transformation. Its state counts the updates. Its `update` needs `params` and `max_logits`.
 
     Raises:
-        ValueError: If the threshold is not above 0, the axis is not counted from the end, a path is not in the tree, or
-            `update` gets no logits for a pair or logits of another shape than the heads.
+        ValueError: If the threshold is not above 0, the axis is not negative, or a path is not in the tree. At
+            `update`, if the logits of a pair are missing or their shape does not fit the heads.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr, optax
@@ -61,7 +63,9 @@ def qk_clip(
         found = {leaf.path: (place, leaf) for place, leaf in enumerate(leaves(params))}
         missing = [path for pair in pairs.items() for path in pair if path not in found]
         if missing:
-            raise ValueError(f"jaxreg.qk_clip: no parameter {missing[0]!r}; there are {', '.join(found)}")
+            raise ValueError(
+                f"jaxreg.qk_clip: there is no parameter {missing[0]!r}; expected one of {', '.join(found)}"
+            )
         return found
 
     def init(params: Tree) -> StepState:
