@@ -1,5 +1,6 @@
 """Rules for one matrix on a stack of layers: each law holds of the stack as it does of its layers, one by one."""
 
+import re
 from functools import partial
 
 import jax
@@ -117,6 +118,28 @@ def test_a_stack_may_be_spread_over_devices_with_explicit_axes(spec):
     assert after.sharding.is_equivalent_to(spread["kernel"].sharding, 3)
     np.testing.assert_allclose(after, jr.projected(STACK, jr.SpectralNorm(0.5))["kernel"], atol=1e-6)
     np.testing.assert_allclose(cost, jr.penalty(STACK, jr.Spectral(0.5)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "within", "axes"),
+    [("SpectralNorm", 0, "Auto"), ("SpectralNorm, fast", 1e-5, "Explicit"), ("Orthonormal, fast", 1e-5, "Auto")],
+)
+def test_layers_on_different_devices_are_projected_without_communication(name, within, axes):
+    fast = {"SpectralNorm, fast": jr.SpectralNorm(0.5, fast=True), "Orthonormal, fast": jr.Orthonormal(fast=True)}
+    tx = jr.project((CONSTRAINTS | fast)[name])
+    mesh = jax.make_mesh((4,), ("layers",), axis_types=(AxisType[axes],))
+    kernel = jax.random.normal(jax.random.key(1), (8, INPUTS, UNITS))
+    whole = {"kernel": kernel, "bias": jnp.zeros((8, UNITS))}
+    spread = jax.device_put(whole, jax.sharding.NamedSharding(mesh, PartitionSpec("layers")))
+
+    @jax.jit
+    def step(params):
+        updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+        return optax.apply_updates(params, updates)["kernel"]
+
+    text = step.lower(spread).compile().as_text()
+    assert not re.findall("all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter", text)
+    np.testing.assert_allclose(step(spread), step(whole), rtol=0, atol=within)
 
 
 def test_norms_stay_those_of_the_units():
