@@ -13,7 +13,7 @@ from jaxreg.lab.search.run import Search
 
 
 def curves(found: Search) -> Picture:
-    """Draw the losses of the baseline and of the chosen candidate over the epochs.
+    """Plot the losses of the baseline and of the chosen candidate against the epoch.
 
     Args:
         found: The search.

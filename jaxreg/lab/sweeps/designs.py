@@ -91,7 +91,9 @@ class Points:
     def __post_init__(self) -> None:
         sizes = {name: _size(name, values) for name, values in self.settings.items()}
         if not sizes or len(set(sizes.values())) > 1 or not all(sizes.values()):
-            raise ValueError(f"points must have settings of one length, at least 1, got {sizes or 'none'}")
+            raise ValueError(
+                f"the settings of points have lengths {sizes or 'none'}; expected equal lengths, at least 1"
+            )
         object.__setattr__(self, "size", next(iter(sizes.values())))
 
     def __len__(self) -> int:

@@ -153,7 +153,7 @@ def make_grid(over: Mapping[str, Any], *, zipped: bool = False) -> Grid:
     if grid.size >= 2**63:
         raise ValueError(f"the axes {sizes} span {grid.size:.1e} runs; expected at most 2**63 - 1. Use fewer values")
     if max(sizes.values()) >= 2**31:
-        raise ValueError(f"an axis may have at most 2**31 - 1 entries, got {sizes}")
+        raise ValueError(f"the axes have {sizes} entries; expected at most 2**31 - 1 each")
     return grid
 
 
@@ -176,7 +176,9 @@ def _axis(name: object, entries: Any) -> Axis:
     lengths = {array.shape[0] if array.ndim else None for array in arrays}
     if len(lengths) > 1 or None in lengths:
         shapes = [array.shape for array in arrays]
-        raise ValueError(f"the leaves of axis {name!r} must share their leading axis, got shapes {shapes}")
+        raise ValueError(
+            f"the leaves of axis {name!r} have shapes {shapes}; expected the same length along the first axis"
+        )
     size = arrays[0].shape[0]
     numbers = len(arrays) == 1 and arrays[0].ndim == 1 and leaves[0] is stacked and keys == (None,)
     if numbers:

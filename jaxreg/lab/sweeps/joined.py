@@ -371,7 +371,7 @@ def _reader(store: Chunked) -> Read:
         arrays = store.read(number)
         if arrays is None:
             state = "damaged" if store.has(number) else "gone"
-            raise ValueError(f"{store.file(number)} is {state}: run the same sweep again to compute it anew")
+            raise ValueError(f"{store.file(number)} is {state}: run the same sweep again to compute it")
         return arrays
 
     return read

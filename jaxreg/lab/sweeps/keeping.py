@@ -39,7 +39,7 @@ class Best:
         found = [name for name in outputs for given in self.outputs if name == given or name.startswith(f"{given}/")]
         for given in self.outputs:
             if not any(name == given or name.startswith(f"{given}/") for name in found):
-                raise ValueError(f"best names the output {given!r}; there are {', '.join(outputs)}")
+                raise ValueError(f"best names the output {given!r}; expected outputs among {', '.join(outputs)}")
         return tuple(name for name in dict.fromkeys(found) if name != self.by)
 
     def written(self, outputs: Mapping[str, Variable]) -> str:

@@ -245,7 +245,9 @@ def placed(
             whole = extended(path, whole, added)
         last = whole.parts[-1]
         if not isinstance(last, Store):
-            raise OtherSweepError(f"the store {path} belongs to a sweep of several programs: name another folder")
+            raise OtherSweepError(
+                f"the store {path} belongs to a sweep with several compiled programs: use another folder"
+            )
         return Part(source.runner(whole.lanes_of_last(), carried), last, whole, segment)
     except BaseException:
         runner.close()
@@ -308,12 +310,12 @@ def _shared(values: list[str]) -> str:
 def _check_free(path: Path, parts: list[str]) -> None:
     """Refuse a folder that holds something else than stores of programs."""
     if find_manifest(path) is not None:
-        raise OtherSweepError(f"the store {path} belongs to a sweep of one program: name another folder")
+        raise OtherSweepError(f"the store {path} belongs to a sweep with a single compiled program: use another folder")
     if not path.exists() or (path / JOINED).exists():
         return
     others = {entry.name for entry in path.iterdir() if not entry.name.startswith((".", "joined-"))} - set(parts)
     if others:
-        raise ValueError(f"the folder {path} holds other files ({sorted(others)[0]}): name an empty one")
+        raise ValueError(f"the folder {path} holds other files ({sorted(others)[0]}): use an empty folder")
 
 
 def digest_of(labels: Coordinates, of: str) -> str:
@@ -341,7 +343,7 @@ def labels_of(
         except ValueError:
             raise ValueError(f"coords[{name!r}] is ragged: give it one value an entry of {name!r}") from None
         if dim not in sizes:
-            raise ValueError(f"coords names {name!r}, which is no dimension: there are {sorted(sizes)}")
+            raise ValueError(f"coords names {name!r}, which is no dimension; expected one of {sorted(sizes)}")
         if array.shape != (sizes[dim],):
             raise ValueError(f"coords[{name!r}] has shape {array.shape} and must have ({sizes[dim]},)")
         if array.dtype == object:
@@ -355,7 +357,8 @@ def _check_callbacks(manifest: Manifest) -> None:
     if "callbacks" in manifest.identity and "token" not in manifest.identity:
         raise ValueError(
             f"run calls a function outside of JAX ({manifest.identity['callbacks']}), and a store can't tell whether "
-            "it is still the same: name its version, as token='1', and change that with it; or leave store out"
+            "that function is still the same. Pass its version, as token='1', and change it with the function; or "
+            "remove store"
         )
 
 

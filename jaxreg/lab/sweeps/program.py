@@ -255,7 +255,7 @@ class Program:
                         raise
                     reason = str(error).split("\n")[0]
                 if width == 1:
-                    raise MemoryError(f"one lane doesn't fit the memory of {self.devices[slot]}: {reason}")
+                    raise MemoryError(f"a single run does not fit into the memory of {self.devices[slot]}: {reason}")
                 self._width = min(self._width, -(-width // 2))
         finally:
             self._slots.put(slot)

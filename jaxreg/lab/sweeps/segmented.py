@@ -277,9 +277,9 @@ def _rows(
 def _check_free(path: Path) -> None:
     """Refuse a folder that holds something else than segments."""
     if find_manifest(path) is not None:
-        raise OtherSweepError(f"the store {path} belongs to a sweep without segments: name another folder")
+        raise OtherSweepError(f"the store {path} belongs to a sweep without segments: use another folder")
     if not path.exists():
         return
     names = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith((".", "joined-", "segment-")))
     if others := [name for name in names if name != JOINED]:
-        raise ValueError(f"the folder {path} holds other files ({others[0]}): name an empty one")
+        raise ValueError(f"the folder {path} holds other files ({others[0]}): use an empty folder")

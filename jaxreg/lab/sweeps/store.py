@@ -218,7 +218,7 @@ def find_manifest(path: Path) -> Manifest | None:
     if path.exists() and not path.is_dir():
         raise ValueError(f"the store {path} is a file; expected a folder")
     if path.is_symlink() and not path.exists():
-        raise ValueError(f"the store {path} is a link to {os.readlink(path)}, which is not there: name a folder")
+        raise ValueError(f"the store {path} is a link to {os.readlink(path)}, which does not exist; expected a folder")
     try:
         return _read_manifest(path / MANIFEST)
     except (FileNotFoundError, DamagedError):
@@ -305,8 +305,8 @@ def _check_free(store: Store) -> None:
         raise ValueError(f"the folder {store.path} holds other files ({sorted(others)[0]}): use an empty folder")
     if chunks and all(store.read(number) is None for number in range(len(store.manifest.chunks))):
         raise ValueError(
-            f"the store {store.path} has no readable {MANIFEST} and none of its {len(chunks)} chunks is of this "
-            "sweep: name another folder, or delete this one"
+            f"the store {store.path} has no readable {MANIFEST} and none of its {len(chunks)} chunks belongs to "
+            "this sweep: use another folder, or delete this one"
         )
 
 

@@ -46,18 +46,20 @@ def _value(dataset: xr.Dataset, name: str, leaf: Any) -> Any:
     if not isinstance(leaf, jax.ShapeDtypeStruct):
         return leaf
     if name not in dataset:
-        raise ValueError(f"the results have no output {name!r}; there are {', '.join(map(str, dataset.data_vars))}")
+        raise ValueError(
+            f"the results have no output {name!r}; expected one of {', '.join(map(str, dataset.data_vars))}"
+        )
     values = dataset[name].values
     if _is_missing(dataset, name, leaf, values):
         raise ValueError(
-            f"output {name!r} of this lane is missing: keep=best(…) did not keep it, or the run was stopped"
+            f"output {name!r} of this run is missing: keep=best(…) did not keep it, or the run was stopped"
         )
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(values.astype(np.uint32)), impl=leaf.dtype._impl.name)
     if values.ndim != len(leaf.shape) or any(
         size < wanted for size, wanted in zip(values.shape, leaf.shape, strict=True)
     ):
-        raise ValueError(f"output {name!r} of this lane has shape {values.shape}; expected {leaf.shape}")
+        raise ValueError(f"output {name!r} of this run has shape {values.shape}; expected {leaf.shape}")
     return jnp.asarray(values[tuple(map(slice, leaf.shape))]).astype(leaf.dtype)
 
 

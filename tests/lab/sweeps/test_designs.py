@@ -156,12 +156,18 @@ def test_a_choice_more_computes_only_its_own_lanes(tmp_path: Path, caplog: pytes
     with pytest.raises(ValueError, match="belongs to another sweep"):
         sweep(lambda x: {"y": x}, {"x": [1.0]}, tmp_path / "s")
     sweep(lambda x: {"y": x}, {"x": [1.0]}, tmp_path / "plain")
-    with pytest.raises(ValueError, match="belongs to a sweep of one program"):
+    with pytest.raises(ValueError, match="belongs to a sweep with a single compiled program"):
         sweep(run, {"n": choices(2, 3), "x": [1.0, 2.0]}, tmp_path / "plain")
 
 
 BAD: list[tuple[str, Any, Any, type, str]] = [
-    ("lengths", lambda a, b: {"y": a}, lambda: points(a=[1, 2], b=[1]), ValueError, "settings of one length.*'b': 1"),
+    (
+        "lengths",
+        lambda a, b: {"y": a},
+        lambda: points(a=[1, 2], b=[1]),
+        ValueError,
+        "settings of points have lengths .*'b': 1",
+    ),
     ("no settings", lambda a: {"y": a}, lambda: points(), ValueError, "got none"),
     ("empty", lambda a: {"y": a}, lambda: points(a=[]), ValueError, "at least 1"),
     ("a number", lambda a: {"y": a}, lambda: points(a=1.0), ValueError, r"'a' must be a sequence.*write \[1.0\]"),

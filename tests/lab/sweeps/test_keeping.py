@@ -94,7 +94,10 @@ def test_a_rule_that_does_not_fit_is_refused_in_a_sentence() -> None:
     for keep, words in (
         (best(4, "los"), r"best ranks by 'los'; expected .* such as \['loss'\]"),
         (best(4, "curve"), "best ranks by 'curve'"),
-        (best(4, "loss", "weights"), "best names the output 'weights'; there are loss, net/w, net/n, curve"),
+        (
+            best(4, "loss", "weights"),
+            "best names the output 'weights'; expected outputs among loss, net/w, net/n, curve",
+        ),
     ):
         with pytest.raises(ValueError, match=words):
             sweep(run, runs(2), keep=keep)
