@@ -291,16 +291,17 @@ class SoftSpectralCap(Constraint):
 
 @hyperparameters
 class PositiveSemidefinite(Constraint):
-    """Symmetric matrices without negative eigenvalues: {W : W = Wᵀ, xᵀ W x ≥ 0 for all x}; Hermitian if complex.
+    """Symmetric matrices without negative eigenvalues: {W : W = Wᵀ, xᵀ W x ≥ 0 for all x}.
 
-    For kernels with as many inputs as units, such as covariances and metrics. Projected by setting the negative
-    eigenvalues of (W + Wᵀ) / 2 to 0. The set holds to rounding.
+    The projection sets the negative eigenvalues of (W + Wᵀ) / 2 to 0. The constraint is for kernels with as many inputs
+    as units, such as covariances and metrics. Complex matrices become Hermitian. The result is in the set up to
+    rounding.
 
     Args:
         axis: Fan-in axes, which hold the weights of one unit. Default: every axis but the last.
 
     Raises:
-        ValueError: When called, if there are not as many inputs as units.
+        ValueError: When called, if the number of inputs is not the number of units.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -317,7 +318,7 @@ class PositiveSemidefinite(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set; `w` itself, bit for bit, where it is in it to rounding."""
+        """Return the nearest array in the set. An array already in it, up to rounding, is returned bit for bit."""
         axes = group_axes(w.ndim, self.axis)
         matrix = to_rows(wide(w), axes)
         if len(matrix) != matrix.shape[1]:
@@ -328,7 +329,7 @@ class PositiveSemidefinite(Constraint):
         if w.size == 0:
             return w
         symmetric = (matrix + adjoint(matrix)) / 2
-        signs, _ = polar(symmetric)  # with it, |W| = W · signs has derivatives where eigenvalues meet
+        signs, _ = polar(symmetric)  # with them, |W| = W · signs is differentiable where eigenvalues coincide
         sizes = jnp.matmul(symmetric, signs, precision="highest")
         nearest = (symmetric + (sizes + adjoint(sizes)) / 2) / 2
         scale = jnp.maximum(jnp.max(jnp.abs(matrix)), tiny(real_dtype(matrix)))

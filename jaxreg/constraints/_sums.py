@@ -207,14 +207,14 @@ class L1Ball(Constraint):
 
 @hyperparameters
 class L1Sphere(Constraint):
-    """Fixed sum of absolute values per group: {w : ‖w_j‖₁ = radius}; gives exact zeros.
+    """Fixed L1 norm of each group: {w : ‖w_j‖₁ = radius}. It gives weights that are exactly 0.
 
-    Unlike `L1Ball` it also pushes short groups outwards, by the same amount for each weight. A weight of 0 counts as
-    positive there.
+    Unlike `L1Ball`, it also moves groups with a smaller L1 norm outwards. All weights of such a group grow by the same
+    amount, and a weight of 0 becomes positive. The set is not convex.
 
     Args:
-        radius: Number above 0; a float, an array or an Optax schedule.
-        axis: Axes of one sum. Default: those of the incoming weights of one unit.
+        radius: Positive number: a float, an array or an Optax schedule.
+        axis: Axes that one sum covers. Default: the fan-in axes, one sum per unit.
 
     Raises:
         ValueError: If the radius is 0, negative, infinite or NaN.
@@ -226,7 +226,7 @@ class L1Sphere(Constraint):
          [ 0.75  0.6 ]]
 
     Reference:
-        Optax `projections.projection_l1_sphere`, which is NaN at radius 0.
+        Optax `projections.projection_l1_sphere`, which returns NaN for radius 0.
     """
 
     radius: Number
@@ -238,7 +238,7 @@ class L1Sphere(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set; `w` itself, bit for bit, where the sum holds to rounding."""
+        """Return the nearest array in the set. Groups already in it, up to rounding, are returned bit for bit."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
