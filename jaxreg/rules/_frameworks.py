@@ -279,6 +279,10 @@ def _of_convolution(place: Place, told: re.Match[str], first: bool) -> list[str]
     space = len(window) if isinstance(window, tuple) else told["space"]
     if told["how"] == "depthwise" and place.name == "kernel":
         after = ["oo"]  # in Keras; in Haiku and Flax it is a grouped convolution
+    elif first and not place.owner_class and (told["early"] or told["late"]):
+        # PyTorch's, or Equinox's without its class. A bias that fits only the latter may be that of PyTorch's groups.
+        bias = _bias_beside(place)
+        after = ["io", "oi"] if bias is None or bias[-1:] == place.shape[len(bias) : len(bias) + 1] else []
     elif told["late"]:  # of Keras and Haiku
         after = ["oi"]
     elif told["early"] and not first:  # of Flax

@@ -146,3 +146,18 @@ def test_every_framework_has_its_share():
     large = {"linen", "nnx", "equinox", "haiku", "keras", "torch"}
     assert counts.keys() == large | {"haliax", "penzai", "paramax", "flowjax", "e3nn_jax"}
     assert min(counts[name] for name in large) >= 100
+
+
+@pytest.mark.parametrize("name", ["conv_transpose2d", "conv2d_transpose", "up/ConvTranspose2d_0"])
+def test_a_transposed_convolution_of_pytorch_is_not_read_as_one_of_equinox(name):
+    """Its weight is (inputs, units, window), that of Equinox (units, inputs, window)."""
+
+    def row(*shape, bias=None):
+        tree = {"weight": jnp.zeros(shape)} | ({} if bias is None else {"bias": jnp.zeros(bias)})
+        (row,) = (row for row in jr.explain({name: tree}, jr.MaxNorm(1.0)) if row.path.endswith("weight"))
+        return row
+
+    assert (row(4, 5, 3, 3, bias=5).axes, row(4, 5, 3, 3, bias=5).doubt) == ((0, 2, 3), "")
+    assert "(1, 2, 3)" in row(4, 4, 3, 3, bias=4).doubt
+    assert "(1, 2, 3)" in row(4, 5, 3, 3).doubt
+    assert row(4, 2, 3, 3, bias=4).doubt  # two groups, whose units have inputs of their own
