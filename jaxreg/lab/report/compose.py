@@ -156,7 +156,9 @@ def _studies(title: str, sources: Sequence[Source]) -> list[Block]:
     gains = tables.published_gains_table(sources)
     if claimed or gains:
         blocks.append(Heading(["Claims"]))
-        blocks += [tables.claims_table(claimed), Paragraph([_MARKS], note=True)] if claimed else []
+        if claimed:
+            blocks += [Paragraph(tables.claims_summary(claimed)), Paragraph([_MARKS], note=True)]
+            blocks.append(tables.claims_table(claimed))
         blocks += [gains] if gains else []
     blocks.append(Heading(["Tables"]))
     for source in sources:

@@ -41,7 +41,7 @@ def moved(fresh: Source) -> list[int]:
 
 
 def improvements(fresh: Source, recipe: str) -> Text:
-    """Describe what a recipe significantly changes, such as "halves the test loss and makes one error in 15 fewer".
+    """Describe what a recipe significantly changes, such as "halves the test loss and avoids one error in 15".
 
     Args:
         fresh: Dataset over draws.

@@ -113,6 +113,26 @@ def claims_table(sources: Sequence[Source]) -> Table:
     return Table([*caption, " % intervals"], columns, rows, optional=["compared", "in"])
 
 
+def claims_summary(sources: Sequence[Source]) -> Text:
+    """Say which claims of some studies are contradicted, which are not shown, and that the others hold.
+
+    Args:
+        sources: Case studies, each a `StudyResults`.
+    """
+    found: dict[Finding, list[str]] = {Finding.CONTRADICTED: [], Finding.OPEN: [], Finding.HOLDS: []}
+    for source in sources:
+        for claim in source.data.record.claims:
+            found[summaries.finding(source.data, claim)].append(claim.words)
+    held = found.pop(Finding.HOLDS)
+    told: list[Piece] = []
+    for finding, words in found.items():
+        for place, word in enumerate(words):
+            told += ["; " if place else f"{finding.capitalize()}: ", Quoted(word)]
+        told += [". "] if words else []
+    others = "The other claims hold." if told else "All claims hold."
+    return [*told, others if held else "No claim is shown to hold."]
+
+
 def published_gains_table(sources: Sequence[Source]) -> Table | None:
     """Return a table of published gains in accuracy next to the gains on the draws; None without published gains.
 

@@ -12,7 +12,7 @@ from jaxreg.lab.report.effects import Effects, alike, effects
 from jaxreg.lab.report.evidence import LOSS, chosen, evidence, improvements, measures, moved
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.quantities import quantity
-from jaxreg.lab.report.wording import change, interval, share_of_units
+from jaxreg.lab.report.wording import change, difference, interval, share_of_units
 from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import NONE, ArmRecord, Record
 
@@ -145,12 +145,25 @@ def _why(fresh: Source, label: str) -> Text:
     """Return a sentence on how often validation chose a recipe, and which recipe came next."""
     tally = {name: fresh.find(summaries.times_chosen, name) for name in fresh.data["recipe"].values.tolist()}
     draws = fresh.find(summaries.lanes, "draw").number(form="d")
-    told: list[Piece] = ["Why this one: the validation rows chose ", Code(label), " in "]
+    told: list[Piece] = ["Why this one: the loss on the validation rows is lowest with ", Code(label), " in "]
     told += [tally.pop(label).number(form="d"), " of ", draws, " draws"]
     second = max(tally, key=lambda name: tally[name].data)
-    if tally[second].data:
-        told += [", and ", Code(second), " in ", tally[second].number(form="d")]
-    return [*told, "."]
+    if not tally[second].data:
+        return [*told, "."]
+    told += [" and with ", Code(second), " in ", tally[second].number(form="d"), ". "]
+    apart: list[Piece] = []
+    for name in measures(fresh):
+        change = fresh.find(summaries.gain, second, name, label)
+        if change.data.low > 0 or change.data.high < 0:
+            what = quantity(fresh.data, name)
+            apart += [
+                " and " if apart else "",
+                f"test {what.words} by ",
+                *difference(change, fresh.data, name, unit=True),
+            ]
+    if not apart:
+        return [*told, "The two are not shown to differ."]
+    return [*told, Code(second), " instead changes ", *apart, "."]
 
 
 def _code(source: Source) -> list[Block]:

@@ -61,7 +61,7 @@ def less_loss(saved: Source, what: str) -> Text:
 
 
 def fewer_errors(saved: Source, one_in: Source) -> Text:
-    """Describe the relative reduction of errors, such as "makes one error in 15 fewer".
+    """Describe the relative reduction of errors, such as "avoids one error in 15".
 
     Args:
         saved: Relative reduction; negative for an increase.
@@ -72,10 +72,10 @@ def fewer_errors(saved: Source, one_in: Source) -> Text:
     for least, most, verb in _HALVES:
         if least <= saved.data < most:
             return [f"{verb} the errors"]
-    more = "fewer" if saved.data > 0 else "more"
     if abs(saved.data) < _HALVES[0][0]:
-        return ["makes one error in ", one_in.number(form=".0f"), f" {more}"]
-    return ["makes ", _percent(saved), f" % {more} errors"]
+        ending = "" if saved.data > 0 else " more"
+        return ["avoids " if saved.data > 0 else "makes ", "one error in ", one_in.number(form=".0f"), ending]
+    return ["makes ", _percent(saved), f" % {'fewer' if saved.data > 0 else 'more'} errors"]
 
 
 def change(fresh: Source, recipe: str, variable: str) -> Text:

@@ -40,7 +40,7 @@ CASES = {
         {},
         "L2(0.01)",
         [
-            "Use L2 with strength 0.01: it halves the test loss and makes one error in ",
+            "Use L2 with strength 0.01: it halves the test loss and avoids one error in ",
             "How sure: of 64 fresh draws of the data, the test loss is lower in 64 and the test accuracy is higher in",
             "jr.penalize",
             "significant and meaningful",
@@ -251,7 +251,7 @@ def test_the_size_of_a_change_of_loss_is_told_in_words(before, after, said):
     ("before", "after", "said"),
     [
         (0.9, 0.95, "halves the errors"),
-        (0.9, 0.91, "makes one error in 10 fewer"),
+        (0.9, 0.91, "avoids one error in 10"),
         (0.9, 0.89, "makes one error in 10 more"),
         (0.9, 0.98, "makes 80 % fewer errors"),
         (0.9, 0.9001, "hardly changes the number of errors"),
@@ -351,7 +351,29 @@ def test_the_reader_learns_how_often_the_validation_rows_chose_what_is_advised_a
     order = np.argsort(-times)
     first, second = losses["recipe"].values[order[:2]]
     assert times[order[1]] > 0
-    sentence = f"the validation rows chose {first} in {times[order[0]]} of 64 draws, and {second} in {times[order[1]]}."
+    sentence = f"is lowest with {first} in {times[order[0]]} of 64 draws and with {second} in {times[order[1]]}. "
     text = told(folder)[1]
     assert sentence in text
+    assert f"{second} instead changes test cross-entropy by +0.00" in text
     assert f"Measured on this problem only: {study.record.title}." in text
+
+
+@pytest.mark.parametrize(
+    ("effects", "expected"),
+    [
+        (
+            {1e-3: -0.3, 1e-2: 0.2},
+            "Contradicted: it helps; it is the same. Not shown: it is a lot. The other claims hold.",
+        ),
+        ({1e-3: -0.3, 1e-2: -0.3}, "Not shown: it is a lot. The other claims hold."),
+    ],
+)
+def test_claims_that_do_not_hold_are_named_before_the_table(effects, expected, tmp_path):
+    claims = [
+        Claim("it lowers the loss", "L2(0.001)", variable="test_loss", sign=-1),
+        Claim("it helps", "L2(0.01)", variable="test_loss", sign=-1),
+        Claim("it is a lot", "L2(0.001)", variable="test_loss", sign=-1, margin=0.3),
+        Claim("it is the same", "L2(0.01)", "L2(0.001)", "test_loss", 0, 0.1),
+    ]
+    folder = make_study(tmp_path / "study", loss=effects, claims=claims)
+    assert plain(tables.claims_summary([Source("study", open_study(folder))])) == expected
