@@ -114,6 +114,7 @@ def search_table(
             f"{out} holds trainings by another version of jaxreg or JAX, or on another kind of device, which cannot be "
             "combined with new ones. Name another folder with --out, or delete this folder"
         ) from None
+    found = dataclasses.replace(found, columns=tuple(column.name for column in table.encoding.columns))
     source = Source("search", found)
     told = search_report.summary(source) | {"notes": notes, "file": str(file), "command": command}
     told |= _details(found, table)

@@ -13,7 +13,6 @@ from jaxreg.lab.report.document import (
     Block,
     Bullets,
     Code,
-    Details,
     Heading,
     Paragraph,
     Pictures,
@@ -23,6 +22,7 @@ from jaxreg.lab.report.document import (
     Text,
     recomputing,
 )
+from jaxreg.lab.report.document import Details as Folded
 from jaxreg.lab.report.forest import forest_picture
 from jaxreg.lab.report.html import fragment
 from jaxreg.lab.report.provenance import QuotedNumber, Source
@@ -30,6 +30,7 @@ from jaxreg.lab.report.wording import fewer_errors, less_loss
 from jaxreg.lab.search import summaries
 from jaxreg.lab.search.candidates import NONE
 from jaxreg.lab.search.changes import forest
+from jaxreg.lab.search.details import Details
 from jaxreg.lab.search.nested import WORTH, Estimate
 from jaxreg.lab.search.pictures import curves
 from jaxreg.lab.search.remarks import nothing_told, remarks
@@ -38,6 +39,9 @@ from jaxreg.lab.search.run import Search
 
 _POINTS = 5
 """Points of a curve after that of the initial weights from which on the last three are its end."""
+
+_COLUMNS = 10
+"""Columns whose importance the page shows."""
 
 _SHOWN = 2
 """Standard errors that the gain of choosing has to be above 0 on the outer folds for a regulariser to be named."""
@@ -148,13 +152,26 @@ def blocks(source: Source, folder: Path, name: str, notes: Sequence[str], comman
     if notes:
         parts += [Heading(["What was noticed in the table"]), Bullets([[Quoted(note)] for note in notes])]
     everything = _candidates(source, range(len(source.data.tried)), "Every candidate, strengths rising")
-    parts += [Heading(["Candidates"]), table(source), Details("Every candidate", [everything], printed=True)]
+    if source.data.details is not None and source.data.columns:
+        parts += [Heading(["Importance of columns"]), _importances(source)]
+    parts += [Heading(["Candidates"]), table(source), Folded("Every candidate", [everything], printed=True)]
     parts += [Pictures([curves(source.data)]), Heading(["How it was made"]), Bullets(made)]
     opening = [
         "from pathlib import Path", "", "from jaxreg.lab.search import *", "",
         f"{source.name} = open_search(Path({str(folder)!r}))",
     ]  # fmt: skip
     return [*parts, recomputing(parts, opening)]
+
+
+def _importances(source: Source) -> Table:
+    found: Search = source.data
+    gains = {name: source.find(summaries.importance, name) for name in found.columns}
+    known = [name for name in gains if np.isfinite(gains[name].data.mean)]
+    order = sorted(known, key=lambda name: -gains[name].data.mean)[:_COLUMNS]
+    caption = f"Loss added by permuting a column on the outer folds, ± a standard error: the {len(order)} largest"
+    return Table(
+        [caption], ["column", "added loss"], [[[Quoted(name)], _spread(gains[name], "+.3f")] for name in order]
+    )
 
 
 def notebook(search: Search) -> str:
@@ -213,6 +230,16 @@ def folds(found: Search, *, apart: bool) -> dict[str, Any]:
         "rivals": others,
         "constant": None if found.constant is None else {n: _plain(v) for n, v in found.constant._asdict().items()},
         "forward": found.setting.forward,
+        "details": None if found.details is None or not found.columns else _told(found.details),
+        "columns": list(found.columns),
+    }
+
+
+def _told(details: Details) -> dict[str, Any]:
+    return {
+        "recall": _plain(details.recall),
+        "auc": _plain(details.auc),
+        "importance": [_known(each) for each in details.importance],
     }
 
 

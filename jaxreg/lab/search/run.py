@@ -50,6 +50,7 @@ class Search:
         rows: Number of training rows; equal rows that stay in one fold count once.
         details: Score of each class and importance of the inputs; None if `blocks` was not given.
         model: The model for data frames; None if the search was given arrays.
+        columns: Names of the columns whose importance `details` has; empty if it is not known.
     """
 
     plan: Plan
@@ -67,6 +68,7 @@ class Search:
     rows: int
     details: Details | None = None
     model: FittedModel | None = None
+    columns: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         loss, gain = self.found.loss, self.found.loss_gain

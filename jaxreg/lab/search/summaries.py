@@ -3,10 +3,12 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jaxreg.lab.search.candidates import CONSTANT, Shape, shaped
+from jaxreg.lab.search.details import Details
 from jaxreg.lab.search.fitted_model import load
 from jaxreg.lab.search.folds import forward_splits, nested_splits
 from jaxreg.lab.search.groups import joined, repeat_folder
@@ -22,6 +24,7 @@ __all__ = [
     "change_in_loss",
     "change_in_score",
     "errors_saved",
+    "importance",
     "loss_change",
     "loss_gain",
     "loss_over_constant",
@@ -96,7 +99,20 @@ def open_search(folder: Path) -> Search:
         model.net,
         verdict.get("model", NETS),
         verdict["rows"],
+        None if outer is None else _details(kept_folds.get("details")),
+        columns=() if outer is None else tuple(kept_folds.get("columns", ())),
     )
+
+
+def _details(told: dict[str, Any] | None) -> Details | None:
+    if told is None:
+        return None
+    recall, auc = (np.array(told[name], np.float64) for name in ("recall", "auc"))
+    return Details(recall, auc, [_estimate(**each) for each in told["importance"]])
+
+
+def _estimate(mean: float | None, error: float | None, n: int) -> Estimate:
+    return Estimate(np.nan if mean is None else mean, np.nan if error is None else error, n)
 
 
 def _of_repeat(store: Path, repeat: int) -> Path:
@@ -134,6 +150,13 @@ def one_error_in(search: Search) -> float:
     """Return n if the whole procedure changes the number of errors by one n-th; infinite for no change."""
     share = abs(errors_saved(search))
     return 1 / share if share else float("inf")
+
+
+def importance(search: Search, column: str) -> Estimate:
+    """Return the loss that permuting a column adds on the outer folds of the first repeat, by its name."""
+    if search.details is None or column not in search.columns:
+        raise ValueError(f"the importance of a column {column!r} is not known; there are {list(search.columns)}")
+    return search.details.importance[search.columns.index(column)]
 
 
 def times_picked(search: Search, method: str) -> int:

@@ -12,7 +12,7 @@ from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
 from jaxreg.lab import CLASSES, NUMBERS
 from jaxreg.lab.cli import main
-from jaxreg.lab.search import Plan, open_search, search
+from jaxreg.lab.search import Plan, importance, open_search, search
 from jaxreg.lab.search.candidates import METHODS, OTHER, Candidate, Knobs, Shape, candidates, shaped
 from jaxreg.lab.search.codings import KNOTS, MOST_PIECES, coded, learn
 from jaxreg.lab.search.fitted_model import LEAST, Net, Trees, load
@@ -182,6 +182,10 @@ def test_a_default_search_is_read_back_with_all_its_nets_and_other_models(steps,
     assert gain == pytest.approx(np.mean(stored.rivals.score[KINDS.index(FOREST)] - mine))
     assert any("forest" in sentence for sentence in told["verdict"])
     assert set(told["importance"]) == {"a", "b"}
+    assert importance(stored, "b").mean == pytest.approx(told["importance"]["b"]["mean"])
+    assert "Importance of columns" in (steps / "steps-search" / "report.html").read_text("utf-8")
+    with pytest.raises(ValueError, match="importance of a column 'c'"):
+        importance(stored, "c")
     assert set(told["classes"]) == {"no", "yes"}
     assert 0 <= told["classes"]["no"]["recall"] <= 1
     jaxreg(monkeypatch, "predict", "steps-search", "steps.csv")
