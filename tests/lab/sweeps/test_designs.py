@@ -168,7 +168,7 @@ BAD: list[tuple[str, Any, Any, type, str]] = [
         ValueError,
         "settings of points have lengths .*'b': 1",
     ),
-    ("no settings", lambda a: {"y": a}, lambda: points(), ValueError, "got none"),
+    ("no settings", lambda a: {"y": a}, lambda: points(), ValueError, "have lengths none"),
     ("empty", lambda a: {"y": a}, lambda: points(a=[]), ValueError, "at least 1"),
     ("a number", lambda a: {"y": a}, lambda: points(a=1.0), ValueError, r"'a' must be a sequence.*write \[1.0\]"),
     ("a string", lambda a: {"y": a}, lambda: points(a="relu"), ValueError, "'a' must be a sequence"),
