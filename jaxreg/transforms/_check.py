@@ -95,11 +95,12 @@ class _DryRun:
         # `first`: first step that moves the weights against the gradient. `points`: weights and state before it, for
         # the gradient and its negative. `along`: difference between the two along the gradient.
         with Watch(without=self.links):
-            points = [(self.start, self.tx.init(self.start))] * 2
+            self.first, self.along = 1, jnp.zeros(())
+            self.points = points = [(self.start, self.tx.init(self.start))] * 2
             for step in range(1, IDLE + 1):
                 before, points = points, [self._step(*pair) for pair in zip(self.gradients, points, strict=True)]
                 along = _dot(_minus(points[0][0], points[1][0]), self.gradient)
-                if step == 1 or along < 0 or (along > 0 and self.along == 0):
+                if along < 0 or (along > 0 and self.along == 0):
                     self.first, self.along, self.points = step, along, before
                 if along < 0 or (along > 0 and step >= CLIMBING):
                     break
