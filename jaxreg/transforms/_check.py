@@ -155,8 +155,10 @@ class _DryRun:
     def pull(self, link: Link) -> list[str]:
         """Report a penalty or decay that does not move weights to smaller penalties."""
         place = f"use jaxreg.regularize(optimizer, {ARGUMENTS.get(link.name, 'decays')}=...), which places it correctly"
-        effect = self.effect(link, self.none, self.first + 1)
-        for path, slope, change in self._slopes(link.rules, effect):
+        early, late = (self._slopes(link.rules, self.effect(link, self.none, self.first + more)) for more in (0, 1))
+        for (path, slope, change), (_, _, later) in zip(early, late, strict=True):
+            # A pull can overshoot where another link has set the weights to 0 already, so its first effect counts.
+            change = change if jnp.any(change) else later
             if not jnp.any(change):
                 return [f"jaxreg.{link.name} does not change the weights of {path!r}: {place}"]
             if jnp.real(jnp.vdot(slope, change)) >= 0:

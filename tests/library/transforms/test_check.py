@@ -191,3 +191,10 @@ def test_accumulated_steps_are_checked_where_they_are_made():
     assert jr.check(right.gradient_transformation(), PARAMS, jr.MaxNorm(LIMIT)) == []
     (fault,) = jr.check(wrong.gradient_transformation(), PARAMS)
     assert "jaxreg.penalize makes the weights of 'kernel' grow" in fault
+
+
+@pytest.mark.parametrize("strength", [1e-6, 1e-2, 1.0])
+def test_decay_beside_an_optimiser_that_makes_zeros_is_right(strength):
+    inner = jr.proximal_adam(jr.L1(strength), RATE)
+    tx = jr.regularize(inner, RATE, decays=jr.L2(STRENGTH), constraints=jr.MaxNorm(LIMIT))
+    assert jr.check(tx, {"kernel": jnp.ones((3, 2))}) == []
