@@ -71,7 +71,8 @@ class Box(Constraint):
 
     Args:
         low: Lower bound: a float, an array that broadcasts to the weights, or an Optax schedule. May be -inf.
-        high: Upper bound, at least `low`: the same types as `low`. May be inf.
+        high: Upper bound, at least `low`: a float, an array that broadcasts to the weights, or an Optax schedule. May
+            be inf.
 
     Raises:
         ValueError: If a bound is NaN or `low` is above `high`.
@@ -82,7 +83,8 @@ class Box(Constraint):
         [-0.5   0.25  1.  ]
 
     Reference:
-        Optax `projections.projection_box`, which flushes subnormal weights to 0 and rounds bounds to nearest.
+        Optax `projections.projection_box`. Unlike `Box`, it flushes subnormal weights to 0 and may round bounds
+        outwards.
     """
 
     low: Number

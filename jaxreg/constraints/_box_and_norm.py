@@ -107,15 +107,16 @@ def _refuse_empty(w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, 
     slack = 1 + rounding(wide(w), axes) + eps(w.dtype)
     if np.any(most * slack < smallest):
         each, needed = float(np.max(sizes)), float(np.max(smallest))
-        wanted = f"at least {np.ceil(needed**2 / each**2 - 1e-6):.0f} of {each:g}" if each > 0 else "nonzero bounds"
+        wanted = f"at least {np.ceil(needed**2 / each**2 - 1e-6):.0f} weights" if each > 0 else "nonzero bounds"
         raise ValueError(
-            f"{count} weights within these bounds cannot have a norm of {needed:g}; expected {wanted}. Widen the "
-            "bounds, lower the norm or group more weights"
+            f"{count} weights of magnitude {each:g} or less cannot have a norm of {needed:g}; expected {wanted}. Widen "
+            "the bounds, lower the norm, or choose an axis with more weights per group"
         )
     if np.any(least > largest * slack):
         raise ValueError(
             f"{count} weights within these bounds have a norm of at least {float(np.max(least)):g}; expected a norm of "
-            f"at most {float(np.min(largest)):g}. Widen the bounds, raise the norm or group fewer weights"
+            f"at most {float(np.min(largest)):g}. Widen the bounds, raise the limit on the norm, or choose an axis "
+            "with fewer weights per group"
         )
 
 

@@ -27,33 +27,36 @@ ITERATIONS = 200
 
 @hyperparameters
 class Intersection(Constraint):
-    """Intersection of several constraints, projected onto the nearest point that is in every set.
+    """Intersection of several constraints. The projection is the nearest array that lies in every set.
 
     The projection is exact for these combinations:
 
     - bounds (`NonNeg`, `Box`, `LinfBall`) with bounds
-    - bounds with limits on the norms of the same groups, including the non-convex `UnitNorm` and `MinMaxNorm`
+    - bounds with limits on the norms of the same groups of weights, including the non-convex `UnitNorm` and
+      `MinMaxNorm`
     - `Simplex` or `SumTo` with bounds
     - `SumTo` with limits on the norms of the same groups, such as zero mean and unit norm
     - `NonNeg` with `L1Ball`
     - `Sparse` or `NMSparse` with `NonNeg`, `L1Ball`, `MaxNorm`, `MaxRMS` or `Simplex` of the same or larger groups
 
-    All other convex sets are combined by 200 rounds of Dykstra's algorithm. The last part then holds exactly, and the
-    others up to the convergence of the algorithm: `jaxreg.violation` returns the distance that is left.
+    Other combinations of convex sets use 200 rounds of Dykstra's algorithm. The last constraint then holds exactly. The
+    others hold up to the convergence of the algorithm. `jaxreg.violation` returns the remaining distance.
 
-    Derivatives are those of the nearest point. Where the set has no interior, they run along the set. The projection is
-    not differentiable at a weight of the set that lies on a bound. Such a weight is treated as free.
+    Derivatives are those of the projection. For a set without interior, such as a sphere, the result moves only along
+    the set. The projection is not differentiable where a weight of an array in the set equals its bound. Its derivative
+    there is that of a weight between the bounds.
 
     Args:
-        *parts: Constraints, or functions that project onto a convex set. The parts of a nested intersection are used
-            one by one.
-        axis: Axes of one group, for the parts that do not name axes themselves.
+        *parts: Constraints, or functions that project onto a convex set. An intersection among them is replaced by its
+            parts.
+        axis: Axes of one group of weights, for parts without an `axis` of their own.
 
     Raises:
         TypeError: If a part is not callable or constrains several arrays jointly. Also if a part is not convex and no
-            exact projection is known. Where that depends on the axes of the groups, the error comes when called.
+            exact projection is known. If this depends on the axes of the groups, the error is raised when the
+            intersection is called.
         ValueError: If there are no parts, or the rate of a `MinMaxNorm` is not 1. When called, if the sets have no
-            common point and their limits are not traced.
+            common point. This is checked only for limits that are not traced.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -95,7 +98,7 @@ class Intersection(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array that is in every set. An array already in all sets is returned bit for bit."""
+        """Return the nearest array that lies in every set. An array already in all sets is returned bit for bit."""
         if w.size == 0:
             return w
         boxes, cones, others = self._by_form()
@@ -149,7 +152,7 @@ class Intersection(Constraint):
 
     def bounds(self) -> Limits:
         """Return the lower and the upper bound of every weight."""
-        return _common([facts(part).bounds() for part in self.sets()], "bounds")
+        return _common([facts(part).bounds() for part in self.sets()], "weights")
 
     def _of_complex(self, w: jax.Array) -> jax.Array:
         # Closed forms with bounds need real weights. Norms of complex weights are those of (real, imaginary) pairs.
@@ -163,8 +166,8 @@ class Intersection(Constraint):
         for part in sets:
             if not facts(part).convex:
                 raise TypeError(
-                    f"Intersection: {part!r} is not convex; expected convex sets, or norms of the same groups, "
-                    "because the weights are complex"
+                    f"Intersection: {part!r} is not convex; expected only convex sets, or only norms of the same "
+                    "groups, for complex weights"
                 )
         return _dykstra(sets, w)
 
@@ -197,12 +200,12 @@ class Intersection(Constraint):
             )
         for part in [] if closed else self.parts:
             if not facts(part).convex:
-                beside = (
-                    "it only with NonNeg and one L1Ball, MaxNorm, MaxRMS or Simplex of the same or larger groups"
+                expected = (
+                    "no other parts than NonNeg and one L1Ball, MaxNorm, MaxRMS or Simplex of the same or larger groups"
                     if facts(part).cone
-                    else "convex sets, or norms and bounds of the same groups, or norms and one SumTo"
+                    else "only convex sets, only norms and bounds of the same groups, or only norms and one SumTo"
                 )
-                raise TypeError(f"Intersection: {type(innermost(part)).__name__} is not convex; expected {beside}")
+                raise TypeError(f"Intersection: {type(innermost(part)).__name__} is not convex; expected {expected}")
         return closed
 
 
@@ -233,8 +236,8 @@ def _common(limits: Iterable[Limits | None], what: str) -> Limits:
         if np.any(apart):
             above, under = (np.broadcast_to(limit, apart.shape).flat[np.argmax(apart)] for limit in (low, high))
             raise ValueError(
-                f"Intersection: the {what} must be at least {above:g} and at most {under:g}; expected sets with common "
-                "points"
+                f"Intersection: the {what} must be at least {above:g} and at most {under:g}, which is impossible; "
+                "expected sets with common points"
             )
     return low, high
 
@@ -251,7 +254,7 @@ def _refuse_totals(parts: Sequence[Any], bounds: Limits, w: jax.Array) -> None:
         if np.any((total > count * high + slack) | (total < count * low - slack)):
             raise ValueError(
                 f"Intersection: a total is {value}; expected a total between {count * low:g} and {count * high:g}, "
-                f"because the groups have {count} weights between {low:g} and {high:g}. Widen the bounds, or change "
+                f"because each group has {count} weights between {low:g} and {high:g}. Widen the bounds, or change "
                 "the total"
             )
 

@@ -68,13 +68,16 @@ def _held_jvp(primals: Any, tangents: Any) -> Any:
 class MaxNorm(Constraint):
     """Upper limit on the norm of each group: {w : ‖w_j‖ ≤ limit}, projected by w_j · min(1, limit / ‖w_j‖).
 
+    By default, each group w_j holds the incoming weights of one unit.
+
     Args:
         limit: Positive number, or one per group: a float, an array or an Optax schedule. Infinity means no constraint.
             A group whose norm exceeds 10^30 · limit becomes 0.
         axis: Axes that one norm sums over. Default: the fan-in axes, one norm per unit.
 
     Raises:
-        ValueError: If the limit is 0, negative or NaN. When called, if it is neither one number nor one per group.
+        ValueError: If the limit is 0, negative or NaN. When called, if the limit is neither one number nor one number
+            per group.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -120,14 +123,16 @@ class MaxNorm(Constraint):
 class MaxRMS(Constraint):
     """Upper limit on the root mean square of each group: {w : ‖w_j‖ ≤ limit · √n} with n weights per group.
 
-    This is `MaxNorm` with a limit that grows with the fan-in. So the same limit works for layers of every width.
+    By default, each group w_j holds the incoming weights of one unit. The constraint equals `MaxNorm` with limit · √n.
+    So one value of `limit` suits layers of any width.
 
     Args:
         limit: Positive number, or one per group: a float, an array or an Optax schedule. Infinity means no constraint.
         axis: Axes that one mean covers. Default: the fan-in axes, one mean per unit.
 
     Raises:
-        ValueError: If the limit is 0, negative or NaN. When called, if it is neither one number nor one per group.
+        ValueError: If the limit is 0, negative or NaN. When called, if the limit is neither one number nor one number
+            per group.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -169,20 +174,21 @@ class MaxRMS(Constraint):
 
 @hyperparameters
 class MinMaxNorm(Constraint):
-    """Lower and upper limit on the norm of each group: {w : min ≤ ‖w_j‖ ≤ max}, approached by `rate`.
+    """Lower and upper limit on the norm of each group: {w : min ≤ ‖w_j‖ ≤ max}.
 
-    A group of norm n gets the norm rate · clip(n, min, max) + (1 - rate) · n. A group of zeros has no direction. All
-    points of norm `min` are then equally near, and the one with equal weights is taken.
+    By default, each group w_j holds the incoming weights of one unit. One call changes the norm n of a group to
+    rate · clip(n, min, max) + (1 - rate) · n. A group of zeros has no direction, so all its weights get the same value.
 
     Args:
         min: Lower limit, at least 0, or one per group: a float, an array or an Optax schedule.
-        max: Upper limit, above 0 and at least `min`: the same types as `min`.
-        rate: Share of the way to the set, above 0 and at most 1: the same types as `min`.
+        max: Upper limit, above 0 and at least `min`, or one per group: a float, an array or an Optax schedule.
+        rate: Share of the way to the set that one call goes, above 0 and at most 1: a float, an array or an Optax
+            schedule.
         axis: Axes that one norm sums over. Default: the fan-in axes, one norm per unit.
 
     Raises:
         ValueError: If `min` is negative, infinite or NaN, `max` is not above 0 or is under `min`, or `rate` is not in
-            (0, 1]. When called, if an array among them does not have one number per group.
+            (0, 1]. When called, if one of them is an array of another shape than one number per group.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -252,8 +258,8 @@ class MinMaxNorm(Constraint):
 class UnitNorm(Constraint):
     """Unit norm of each group: {w : ‖w_j‖ = 1}, projected by w_j / ‖w_j‖.
 
-    A group of zeros has no direction. All points of norm 1 are then equally near, and the one with equal weights is
-    returned.
+    By default, each group w_j holds the incoming weights of one unit. A group of zeros has no direction, so all its
+    weights get the same value.
 
     Args:
         axis: Axes that one norm sums over. Default: the fan-in axes, one norm per unit.

@@ -75,7 +75,7 @@ def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tup
         if least > most * (1 + 1e-6):
             raise ValueError(
                 f"{size} weights of sum {farthest:g} have a norm of at least {least:g}; expected a norm of at most "
-                f"{most:g}. Raise the norm, or bring the sum nearer to 0"
+                f"{most:g}. Raise the limit on the norm, or choose a sum closer to 0"
             )
     slack = jnp.asarray(rounding(wide(w), axes), x.dtype)
     narrow = smallest * (1 + 3 * slack) >= largest

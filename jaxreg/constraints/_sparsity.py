@@ -64,7 +64,7 @@ class Sparse(Constraint):
 
     Args:
         sparsity: Number from 0 to 1: a float, an array (one number, or one per group) or an Optax schedule. The number
-            of zeros is rounded to the nearest integer, halves to the even one.
+            of zeros is rounded to the nearest integer, and to the even one if two are equally near.
         axis: Axes of one group. Default: the fan-in axes, so that all units have equally many zeros. All axes of an
             array, such as (0, 1), make the whole array one group.
 
@@ -105,8 +105,8 @@ class Sparse(Constraint):
 class NMSparse(Constraint):
     """N:M sparsity: at most `n` of each `m` consecutive weights are nonzero. The largest weights are kept.
 
-    Sparse tensor cores of GPUs use 2:4. The weights of a group are cut into runs of `m`, in the order of the array with
-    the last axis of the group varying fastest.
+    Sparse tensor cores of GPUs need 2:4 sparsity. Each group of weights is split into runs of `m` consecutive weights.
+    The order in a group is row-major: its last axis varies fastest.
 
     Args:
         n: Largest number of nonzero weights in a run, from 0 to `m`.
@@ -156,8 +156,8 @@ class NMSparse(Constraint):
         size = group_size(w.shape, axes)
         if size % self.m:
             raise ValueError(
-                f"NMSparse: weights of shape {w.shape} have groups of {size} over the axes {axes}; expected a multiple "
-                f"of m = {self.m}. Remove this array from the rules, or choose another axis"
+                f"NMSparse: weights of shape {w.shape} have groups of {size} weights over the axes {axes}; expected a "
+                f"multiple of m = {self.m}. Remove this array from the rules, or choose another axis"
             )
         if w.size == 0:
             return w

@@ -30,14 +30,15 @@ class SpectralNorm(Constraint):
     """Upper limit on the spectral norm: {W : σ₁(W) ≤ limit}, projected by clipping the singular values.
 
     A Dense layer is then Lipschitz with constant `limit`. For a convolution, the columns of W are the filters. Because
-    windows overlap, the Lipschitz constant of the layer is at most √(height · width) · `limit`.
+    windows overlap, the Lipschitz constant of the layer may be larger than `limit`. It is at most
+    √(height · width) · `limit`.
 
     Args:
         limit: Positive number: a float, an array or an Optax schedule.
         axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
-        fast: If True, use matrix products instead of an SVD, for GPUs and TPUs. For weights of norm up to a few
-            limits, the result is within 3e-4 · `limit` of the nearest point. For much larger weights it is in the set,
-            but not the nearest point.
+        fast: If True, use matrix products instead of an SVD, for GPUs and TPUs. If the norm of the weights is at most a
+            few times `limit`, the result is within 3e-4 · `limit` of the nearest point. For much larger weights, the
+            result lies in the set but is not the nearest point.
 
     Raises:
         ValueError: If the limit is 0, negative, infinite or NaN.
@@ -101,13 +102,14 @@ class SpectralNorm(Constraint):
 class Orthonormal(Constraint):
     """Orthonormal columns, {W : Wᵀ W = I}, or orthonormal rows, W Wᵀ = I, if there are fewer inputs than units.
 
-    All singular values become 1; the projection is the polar factor. The set is not convex. For a singular value of 0
-    all directions are equally near. The SVD picks one of them. With `fast`, the singular value stays 0.
+    The projection is the polar factor of W: it sets all singular values to 1. For a singular value of 0, the nearest
+    point is not unique, and the SVD picks one. With `fast`, such a singular value stays 0. The set is not convex.
 
     Args:
         axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
         fast: If True, use matrix products instead of an SVD, for GPUs and TPUs. The error is at most 1e-5 if the
-            singular values are within a factor of 1,000 of each other. Smaller ones grow, to at most 1.
+            singular values are within a factor of 1,000 of each other. Singular values below this range grow, but may
+            end below 1.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -153,7 +155,7 @@ class Orthonormal(Constraint):
 class NuclearBall(Constraint):
     """Upper limit on the nuclear norm: {W : Σ σ_i ≤ radius}. It gives weights of low rank.
 
-    The projection lowers all singular values by one number, stopping at 0, until their sum is `radius`.
+    The projection lowers all singular values by the same amount, but not below 0, so that their sum becomes `radius`.
 
     Args:
         radius: Positive number: a float, an array or an Optax schedule.
@@ -216,16 +218,17 @@ HALVINGS = 40
 class SoftSpectralCap(Constraint):
     """Soft upper limit on the spectral norm after every optimiser step: σ ← y + α y³ with y = σ - α σ³.
 
-    Used with `jaxreg.project`, though it is not a projection. It needs only matrix products, no SVD, and shrinks large
-    singular values more than small ones. α is chosen so that a singular value of `limit + step` is mapped back to
+    Use it with `jaxreg.project`, although it is not a projection. It needs only matrix products, no SVD, and shrinks
+    large singular values more than small ones. α is chosen so that a singular value of `limit + step` is mapped to
     `limit`. So weights that start below the limit stay below it if no optimiser step exceeds `step` in spectral norm.
-    Muon and `jaxreg.steepest` with `SpectralNorm` take such steps. Singular values above 2.8 · `limit` would grow.
-    Project initial weights that large with `jaxreg.projected` and `SpectralNorm` first.
+    Muon and `jaxreg.steepest` with `SpectralNorm` take such steps. Singular values above 2.8 · `limit` would grow. If
+    initial weights have such singular values, project them first with `jaxreg.projected` and `SpectralNorm`.
 
     Args:
         limit: Positive number: a float, an array or an Optax schedule.
-        step: Largest spectral norm of one optimiser step, such as the learning rate times the limit of `steepest`. It
-            is above 0 and at most `limit / 4`, so that the order of the singular values is kept.
+        step: Largest spectral norm of one optimiser step, such as the learning rate times the limit of the constraint
+            in `jaxreg.steepest`. It is above 0 and at most `limit / 4`. Then larger singular values stay larger than
+            smaller ones.
         axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
 
     Raises:
@@ -294,8 +297,8 @@ class PositiveSemidefinite(Constraint):
     """Symmetric matrices without negative eigenvalues: {W : W = Wᵀ, xᵀ W x ≥ 0 for all x}.
 
     The projection sets the negative eigenvalues of (W + Wᵀ) / 2 to 0. The constraint is for kernels with as many inputs
-    as units, such as covariances and metrics. Complex matrices become Hermitian. The result is in the set up to
-    rounding.
+    as units, such as covariances and metrics. Complex matrices become Hermitian. Up to rounding, the result lies in the
+    set.
 
     Args:
         axis: Fan-in axes, which hold the weights of one unit. Default: every axis but the last.

@@ -17,8 +17,8 @@ from jaxreg.constraints._norms import MinMaxNorm
 class FrobeniusSphere(Constraint):
     """Fixed Frobenius norm of a layer's weights: {W : ‖W‖_F = radius}, projected by W · radius / ‖W‖_F.
 
-    Applied to a stack of layers, each layer is projected onto its own sphere. An array of zeros has no direction. Every
-    point of the sphere is then equally near, and the one with equal weights is returned.
+    In a stack of layers, each layer is projected onto its own sphere. An array of zeros has no direction, so all its
+    weights get the same value.
 
     Args:
         radius: Positive number: a float, an Optax schedule, or an array with one number or one per layer of a stack.
@@ -68,11 +68,11 @@ def tree_norm(tree: Any) -> jax.Array:
 
 @hyperparameters
 class TreeNorm(Constraint):
-    """Fixed joint norm of several arrays: {W₁ … W_k : Σ ‖W_i‖² = radius²}, projected by one common factor.
+    """Fixed joint norm of several arrays: {W₁ … W_k : Σ ‖W_i‖² = radius²}, projected by one factor for all arrays.
 
-    It maps a tree of arrays to a tree of the same structure. In a mapping of rules, all leaves that its pattern matches
-    are treated as one vector. Without a mapping, that vector holds all kernels. Two patterns have two separate norms,
-    even if they share one object. A tree of zeros has no direction, and the point with equal weights is returned.
+    It maps a tree of arrays to a tree of the same structure. In a mapping of rules, all leaves that match its pattern
+    form one vector. Without a mapping, all kernels form one vector. If two patterns share one `TreeNorm` object, each
+    pattern still has a norm of its own. A tree of zeros has no direction, so all its weights get the same value.
 
     Args:
         radius: Positive number: a float, an array or an Optax schedule. Use `share * jr.tree_norm(params)` to keep a
@@ -99,7 +99,7 @@ class TreeNorm(Constraint):
         check(self, "radius", "(0, inf)")
 
     def __call__(self, tree: Any) -> Any:
-        """Return the nearest tree in the set. If the norm is right up to rounding, it is returned bit for bit."""
+        """Return the nearest tree in the set. If the norm is right up to rounding, `tree` is returned bit for bit."""
         leaves, structure = jax.tree.flatten(tree)
         count = sum(leaf.size for leaf in leaves)
         if count == 0:

@@ -36,6 +36,8 @@ def sum_tolerance(x: jax.Array, w: jax.Array, axes: tuple[int, ...]) -> jax.Arra
 class Simplex(Constraint):
     """Non-negative weights with a fixed sum per group: {w : w ≥ 0, Σ w_j = total}.
 
+    By default, each group w_j holds the incoming weights of one unit.
+
     Args:
         total: Non-negative number: a float, an array or an Optax schedule.
         axis: Axes that one sum covers. Default: the fan-in axes, one sum per unit.
@@ -100,9 +102,10 @@ class Simplex(Constraint):
 
 @hyperparameters
 class SumTo(Constraint):
-    """Fixed sum of each group, with weights of either sign: {w : Σ w_j = total}, projected by a common shift.
+    """Fixed sum of each group, with weights of either sign: {w : Σ w_j = total}, projected by one shift per group.
 
-    With total 0 each group has mean 0, as in weight standardisation.
+    By default, each group w_j holds the incoming weights of one unit. With total 0 each group has mean 0, as in weight
+    standardisation.
 
     Args:
         total: Finite number: a float, an array or an Optax schedule.
@@ -155,7 +158,9 @@ class SumTo(Constraint):
 
 @hyperparameters
 class L1Ball(Constraint):
-    """Upper limit on the L1 norm of each group: {w : ‖w_j‖₁ ≤ radius}. It gives weights that are exactly 0.
+    """Upper limit on the L1 norm of each group: {w : ‖w_j‖₁ ≤ radius}. The projection sets small weights to exactly 0.
+
+    By default, each group w_j holds the incoming weights of one unit.
 
     Args:
         radius: Non-negative number: a float, an array or an Optax schedule. Infinity means no constraint.
@@ -207,10 +212,11 @@ class L1Ball(Constraint):
 
 @hyperparameters
 class L1Sphere(Constraint):
-    """Fixed L1 norm of each group: {w : ‖w_j‖₁ = radius}. It gives weights that are exactly 0.
+    """Fixed L1 norm of each group: {w : ‖w_j‖₁ = radius}.
 
-    Unlike `L1Ball`, it also moves groups with a smaller L1 norm outwards. All weights of such a group grow by the same
-    amount, and a weight of 0 becomes positive. The set is not convex.
+    By default, each group w_j holds the incoming weights of one unit. A group with a larger L1 norm is projected as by
+    `L1Ball`, so small weights become exactly 0. In a group with a smaller L1 norm, the magnitudes of all weights grow
+    by the same amount, and a weight of 0 becomes positive. The set is not convex.
 
     Args:
         radius: Positive number: a float, an array or an Optax schedule.

@@ -215,7 +215,7 @@ class MCP(Penalty):
     It sets weights to 0 as L1 does, but does not shrink weights larger than γ · strength. It is not convex.
 
     Args:
-        strength: Slope of the penalty next to 0, at least 0: a float, an array or an Optax schedule.
+        strength: Slope of the penalty just above 0, at least 0: a float, an array or an Optax schedule.
         gamma: γ, above 0: a float, an array or an Optax schedule. A larger γ makes the penalty more similar to L1.
 
     Raises:
@@ -246,9 +246,10 @@ class MCP(Penalty):
         return jnp.sum(sizes * (strength - sizes / (2 * gamma)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step, a firm threshold: 0 up to step · strength, unchanged from γ · strength on.
+        """Return the proximal step: 0 for weights up to step · strength, and w for weights from γ · strength on.
 
-        If `step` is at least γ, it is a hard threshold at strength · √(step · γ).
+        In between it is linear (a firm threshold). If `step` is at least γ, the proximal step is a hard threshold at
+        strength · √(step · γ).
         """
         x = wide(w)
         step, strength, gamma = (as_wide(value, x) for value in (step, self.strength, self.gamma))
@@ -262,8 +263,8 @@ class MCP(Penalty):
 class Huber(Penalty):
     """Huber penalty, quadratic up to δ and linear beyond: strength · Σ h(w) with h = w²/2, or δ (|w| - δ/2) if |w| > δ.
 
-    The gradient grows with the weight up to δ, and is constant beyond. `jaxreg.decay(Huber(d, δ))` is AdamHD with
-    weight decay d. With a large δ it is AdamW with weight decay d.
+    The gradient grows with the weight up to δ, and is constant beyond. With Adam, `jaxreg.decay(Huber(d, δ))` gives
+    AdamHD with weight decay d. If δ is larger than all weights, it gives AdamW with weight decay d.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
@@ -321,7 +322,7 @@ class SCAD(Penalty):
     does, but does not shrink large weights. It is not convex.
 
     Args:
-        strength: Slope of the penalty next to 0, at least 0: a float, an array or an Optax schedule.
+        strength: Slope of the penalty just above 0, at least 0: a float, an array or an Optax schedule.
         gamma: γ, above 2: a float, an array or an Optax schedule.
 
     Raises:
@@ -350,7 +351,7 @@ class SCAD(Penalty):
         return jnp.sum(_clipped_deviation(magnitudes(x), as_wide(self.strength, x), as_wide(self.gamma, x)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: a soft threshold, unchanged from γ · strength on, and linear in between.
+        """Return the proximal step: a soft threshold for small weights, w from γ · strength on, and linear in between.
 
         If `step` is at least γ - 1, there is no linear part, and the better of the other two is taken.
         """
@@ -381,12 +382,12 @@ def _clipped_deviation(sizes: jax.Array, strength: Number, gamma: Number) -> jax
 class LogSum(Penalty):
     """Sum of logarithms of absolute values: strength · Σ log(1 + |w| / ε), with gradient 0 at 0.
 
-    Its slope is strength / (ε + |w|), which falls from strength/ε next to 0. So it gives more zeros than L1, and
-    shrinks large weights less. It is not convex.
+    Its slope, strength / (ε + |w|), is largest near 0. So compared with L1, it sets more weights to 0 and shrinks large
+    weights less. It is not convex.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
-        epsilon: ε, above 0: a float, an array or an Optax schedule. Weights larger than ε are shrunk less.
+        epsilon: ε, above 0: a float, an array or an Optax schedule. At |w| = ε the slope is half of that near 0.
 
     Raises:
         ValueError: If the strength is negative, infinite or NaN, or ε is not above 0 and finite.

@@ -21,8 +21,9 @@ NEWTON_STEPS = 12
 class GroupLasso(Penalty):
     """Sum of the norms of groups of weights: strength · Σ_g √|g| · ‖w_g‖, with gradient 0 at a group of zeros.
 
-    It sets whole groups to zero. The axis decides what a group is: a unit by default, an input with the last axis, a
-    slice of a filter with axes (0, 1).
+    Its proximal step sets whole groups to zero. By default, a group holds the incoming weights of one unit. With the
+    last axis of a dense kernel, a group holds the outgoing weights of one input. With axes (0, 1) of a 2D convolution,
+    a group is the window of one filter for one input channel.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
@@ -112,10 +113,11 @@ def _shrink_in_metric(x: jax.Array, reach: jax.Array, axes: tuple[int, ...]) -> 
 
 @hyperparameters
 class Linf(Penalty):
-    """Sum of the largest absolute values of groups: strength · Σ_g max|w_g|, with gradient 0 at a group of zeros.
+    """Sum over groups of the largest absolute value: strength · Σ_g max|w_g|, with gradient 0 at a group of zeros.
 
-    It makes the largest weights of a group equal, so the group has a small range. This suits quantisation with one
-    scale per group. `LinfBall` is the corresponding constraint.
+    By default, a group holds the incoming weights of one unit. The penalty makes the largest weights of a group equal
+    in magnitude, so the group has a small range. This suits quantisation with one scale per group. `LinfBall` is the
+    corresponding constraint.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
@@ -176,12 +178,13 @@ class Linf(Penalty):
 class NormTarget(Penalty):
     """Squared distance of each group's norm from a target: strength/2 · Σ_g (‖w_g‖ - target)².
 
-    With `jaxreg.decay` weights decay towards a norm instead of 0, as in AdamWN. The gradient is
-    strength · (1 - target / ‖w‖) w. A group of zeros has no direction and stays zero. The penalty is not convex.
+    By default, a group holds the incoming weights of one unit. With `jaxreg.decay`, its norm decays towards the target
+    instead of 0, as in AdamWN. The gradient of a group is strength · (1 - target / ‖w‖) w. A group of zeros has no
+    direction and stays zero. The penalty is not convex.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
-        target: Norm with cost 0, at least 0, or one per group: a float, an array or an Optax schedule.
+        target: Norm that costs nothing, at least 0, or one per group: a float, an array or an Optax schedule.
         axis: Axes of one group. Default: the fan-in axes, one group per unit.
 
     Raises:

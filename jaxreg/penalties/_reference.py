@@ -94,9 +94,9 @@ class ToReference(Penalty):
 class Wasserstein(Penalty):
     """Squared distance from the distribution of reference weights: strength · Σ (sort(w) - sort(reference))².
 
-    A permutation of the weights costs nothing. Only their distribution stays near that of the reference, such as the
-    initial weights, which are known to be trainable. `jaxreg.initial_distributions` makes one penalty per leaf of a
-    tree. The penalty is not convex.
+    Permuting the weights does not change the cost. The penalty keeps only the distribution of the weights near the
+    distribution of the reference. The reference may hold the initial weights, which are known to be trainable.
+    `jaxreg.initial_distributions` makes one penalty per leaf of a tree. The penalty is not convex.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.

@@ -32,7 +32,8 @@ def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array,
 class Spectral(Penalty):
     """Squared distance of the largest singular value from a target: strength/2 · (σ₁(W) - target)².
 
-    With target 0 it is the squared spectral norm and convex. With a target above 0 it is not convex.
+    With target 0 the penalty is strength/2 times the squared spectral norm, and it is convex. With a target above 0 it
+    is not convex.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.

@@ -41,7 +41,7 @@ def test_the_readers_case_norm_1_and_every_weight_in_0_to_0_05():
 
 def test_the_readers_case_takes_400_weights():
     both = jax.jit(jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05)))
-    with pytest.raises(ValueError, match=r"399 weights .* cannot have a norm of 1; expected at least 400 of 0\.05"):
+    with pytest.raises(ValueError, match=r"399 weights of magnitude 0\.05 .* norm of 1; expected at least 400 weights"):
         both(jnp.ones((399, 2)))
     np.testing.assert_allclose(both(-jnp.ones((400, 2))), 0.05, rtol=1e-4)
 
@@ -308,7 +308,7 @@ def test_closed_forms_end_in_every_set(parts, dtype):
         (
             lambda: jr.Intersection(jr.UnitNorm(axis=0), jr.MaxNorm(1.0, axis=1))(jnp.ones((2, 2))),
             TypeError,
-            "UnitNorm is not convex; expected convex sets, or norms and bounds of the same groups",
+            "UnitNorm is not convex; expected only convex sets, only norms and bounds of the same groups",
         ),
         (
             lambda: jr.Intersection(jr.MinMaxNorm(0.5, 1.0, rate=np.float32(0.5)), jr.NonNeg()),
@@ -329,7 +329,7 @@ def test_closed_forms_end_in_every_set(parts, dtype):
         (
             lambda: jr.Intersection(jr.Box(jnp.array([0.1, 0.5]), 1), jr.LinfBall(np.float32(0.25)))(jnp.ones((3, 2))),
             ValueError,
-            "the bounds must be at least 0.5 and at most 0.25",
+            "the weights must be at least 0.5 and at most 0.25",
         ),
         (
             lambda: jr.Intersection(jr.MaxNorm(np.array([2.0, 0.5])), jr.MinMaxNorm(1.0, 3.0))(jnp.ones((3, 2))),
