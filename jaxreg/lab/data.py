@@ -11,7 +11,7 @@ __all__ = ["Data", "parted", "splits", "standardised"]
 class Data(NamedTuple):
     """Training, test and validation rows of each draw.
 
-    A part with weights but without rows of its own uses the training rows, with its own weights.
+    If the test or validation part has weights but no rows, it uses the training rows with these weights.
 
     Args:
         x_train: Inputs, of shape (draws, rows, …). The remaining axes are features; or steps and features; or places
@@ -108,8 +108,8 @@ def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, vali
 def standardised(data: Data, targets: bool = False) -> Data:
     """Standardise each feature by its mean and standard deviation on the training rows of the same draw.
 
-    Validation and test rows are scaled by the same numbers, so that no information from them leaks into the training. A
-    feature that is constant in the training rows is only centred.
+    The validation and test rows are standardised with the mean and standard deviation of the training rows, so that the
+    training uses no information about them. A feature that is constant in the training rows is only centred.
 
     Args:
         data: Data to standardise.

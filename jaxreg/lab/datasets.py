@@ -61,7 +61,7 @@ def tutorial_moons() -> Data:
 
 
 def digits(states: Iterable[int], train: int = 1000, validation: int = 0) -> Data:
-    """Load scikit-learn's 1797 handwritten digits: 8 by 8 grey values from 0 to 1, ten classes, split anew per draw.
+    """Load scikit-learn's 1797 handwritten digits: 8 by 8 grey values from 0 to 1, ten classes, a new split per draw.
 
     Args:
         states: Seed of each draw, as in `splits`.
@@ -88,7 +88,7 @@ def digits_by_row(states: Iterable[int], train: int = 1000, validation: int = 0)
 
 
 def breast_cancer(states: Iterable[int], train: int = 300, validation: int = 0) -> Data:
-    """Load scikit-learn's 569 breast tumours: 30 standardised measurements, class 1 is benign; split anew per draw.
+    """Load scikit-learn's 569 breast tumours: 30 standardised measurements, class 1 is benign; a new split per draw.
 
     Args:
         states: Seed of each draw, as in `splits`.
@@ -119,7 +119,7 @@ def diabetes(states: Iterable[int], train: int = 250, validation: int = 0) -> Da
 
 
 def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return all windows of a series, of shape (windows, length, 1), and the value after each, of shape (windows,).
+    """Return all windows of a series, of shape (windows, length, 1), and the next value of each, of shape (windows,).
 
     Args:
         series: Equally spaced values, of shape (steps,).
@@ -135,7 +135,8 @@ def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     """
     if series.ndim != 1 or not 1 <= length < len(series):
         raise ValueError(
-            f"windows got a length of {length} and a series of shape {series.shape}; expected a longer vector"
+            f"windows got a length of {length} and a series of shape {series.shape}; expected a one-dimensional "
+            "series with more values than the length"
         )
     return np.lib.stride_tricks.sliding_window_view(series, length)[:-1, :, None], series[length:]
 
@@ -221,9 +222,9 @@ def openml(data_id: int, folder: str | Path | None = None) -> tuple[np.ndarray, 
     except OSError as error:
         raise ConnectionError(
             f"OpenML's data set {data_id} is not in {folder or 'the data folder of scikit-learn'}, and openml.org "
-            f"could not be reached ({error}). Download it on a machine with network access and copy the folder, or use "
-            f"a data "
-            "set that comes with scikit-learn or jaxreg, such as digits, breast_cancer, diabetes or sunspots"
+            f"could not be reached ({error}). Download the data set on a machine with network access and copy the "
+            "folder. Or use a data set that comes with scikit-learn or jaxreg, such as digits, breast_cancer, diabetes "
+            "or sunspots"
         ) from None
     x, y = found.data, found.target
     if not isinstance(x, np.ndarray) or y is None or y.ndim != 1:

@@ -24,10 +24,12 @@ Solve = Callable[[Callable[[Any], Any], Any], Any]
 
 
 def forward(loss: Loss, logs: Any) -> tuple[jax.Array, Any]:
-    """Compute the loss and its gradient by forward mode, with one tangent per strength.
+    """Compute a loss and its gradient with respect to the logarithms of the strengths, by forward mode.
+
+    Each strength needs one tangent.
 
     Args:
-        loss: Function of the logarithms of the strengths that returns a scalar; it may contain any loops of `jax.lax`.
+        loss: Function that takes `logs` and returns a scalar. It may contain any loops of `jax.lax`.
         logs: Logarithms of the strengths: a pytree of numbers or arrays.
 
     Returns:
@@ -63,15 +65,18 @@ def implicit(
     logs: Any,
     solve: Solve,
 ) -> Any:
-    """Compute the gradient of the validation loss at a minimum of the training loss: -∂²L/∂s∂w H⁻¹ ∇V, H = ∂²L/∂w².
+    """Compute the gradient of the validation loss V with respect to the logarithms s of the strengths.
+
+    At a minimum of the training loss L in the weights w, it is -∂²L/∂s∂w H⁻¹ ∇V, with H = ∂²L/∂w².
 
     Args:
-        train_loss: Function of (parameters, logarithms of the strengths) that returns the minimised scalar, with the
-            penalty.
+        train_loss: Function of (parameters, logarithms of the strengths). It returns the scalar that the training
+            minimises, penalty included.
         validation_loss: Function of the parameters that returns a scalar.
         params: Minimum of the training loss.
         logs: Logarithms of the strengths at which `params` is the minimum.
-        solve: `conjugate_gradients()`, `neumann(…)` or another function that solves H x = b for trees.
+        solve: `conjugate_gradients()`, `neumann(…)` or another function of H and b that returns the solution x of H x =
+            b. Both b and x are trees.
 
     Returns:
         The gradient, as a tree like `logs`.
@@ -96,7 +101,9 @@ def implicit(
 
 
 def conjugate_gradients(steps: int = 100, tolerance: float = 1e-6) -> Solve:
-    """Solve H x = b by conjugate gradients; exact for positive definite H if there is one step per weight.
+    """Return a function that solves H x = b with conjugate gradients, for the argument `solve` of `implicit`.
+
+    For a positive definite H, the solution is exact if `steps` is at least the number of weights.
 
     Args:
         steps: Largest number of products with H.
@@ -107,10 +114,12 @@ def conjugate_gradients(steps: int = 100, tolerance: float = 1e-6) -> Solve:
 
 
 def neumann(rate: float, terms: int = 100) -> Solve:
-    """Solve H x = b by the first terms of Neumann's series: rate · Σ (1 - rate · H)^k b.
+    """Return a function that solves H x = b approximately: rate · Σ (1 - rate · H)^k b, Neumann's series.
 
-    The result contains the curvature that this number of gradient descent steps with this rate would have seen. In
-    directions that have not converged yet, the result is smaller than H⁻¹ b, which is the safe side.
+    Use it as the argument `solve` of `implicit`.
+
+    The sum is the x that gradient descent on xᵀHx / 2 - bᵀx reaches from 0 after `terms` steps. In directions in which
+    the sum has not converged, it is smaller than H⁻¹ b, so the strengths change too little rather than too much.
 
     Args:
         rate: Step size, below 2 divided by the largest curvature.
@@ -136,7 +145,7 @@ class Tuned(NamedTuple):
         logs: Logarithms of the strengths with the smallest loss among all that were tried.
         loss: Loss at `logs`.
         path: All logarithms that were tried, with a leading axis of length `steps`.
-        losses: Loss at each of them, of shape (steps,).
+        losses: Loss at each entry of `path`, of shape (steps,).
     """
 
     logs: Any
@@ -146,9 +155,12 @@ class Tuned(NamedTuple):
 
 
 def tune(loss: Loss, logs: Any, steps: int = 10, optimizer: optax.GradientTransformation | None = None) -> Tuned:
-    """Tune strengths by gradient descent with `forward`: one whole training per step, all in one compiled program.
+    """Tune strengths by gradient descent on their logarithms, with one whole training per step.
 
-    A pure function of `logs`, so `jax.vmap` over seeds and draws tunes each of them separately.
+    The gradients are computed by `forward`. All trainings are one loop of `jax.lax`, so they compile to one program.
+
+    `tune` is a pure function of `logs`, the logarithms of the strengths. Use `jax.vmap` to tune the strengths
+    separately for each seed and draw.
 
     Args:
         loss: Function of the logarithms of the strengths, as in `forward`.

@@ -67,7 +67,7 @@ class Conv(nn.Module):
         if len(places) != len(self.window) or any(p < w for p, w in zip(places, self.window, strict=True)):
             raise ValueError(
                 f"Conv got inputs of shape {x.shape} for a window of {tuple(self.window)}; expected (rows, places, …, "
-                "channels), with one axis of places per entry of the window, none shorter than that entry"
+                "channels): one axis of places per entry of the window, at least as long as this entry"
             )
         kernel = self.param("kernel", _glorot, (*self.window, x.shape[-1], self.filters))
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
@@ -153,9 +153,10 @@ def _kernels(layer: nn.Module, x: jax.Array, units: int, gates: int) -> tuple[ja
 def orthogonal(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> jax.Array:
     """Return a random matrix with orthonormal rows, uniformly distributed over all such matrices.
 
-    The rows are the columns of `jax.random.orthogonal` up to rounding. That function calls LAPACK, which chunks of runs
-    cannot use at the same time (see `jaxreg.lab.program`). This function uses Gram and Schmidt's method and subtracts
-    the earlier rows twice from each row: doing so once leaves an error proportional to the condition number.
+    Up to rounding, the matrix is the transpose of the result of `jax.random.orthogonal`. The function of JAX calls
+    LAPACK, which chunks of runs cannot use at the same time (see `jaxreg.lab.program`). This function uses Gram and
+    Schmidt's method instead. It removes from each row its components along the earlier rows, twice: a single pass
+    leaves an error proportional to the condition number.
 
     Args:
         key: Random key.

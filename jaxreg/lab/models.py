@@ -140,7 +140,8 @@ def _only_parameters(adapter: str, others: Sequence[str]) -> None:
 class MLP(nn.Module):
     """The tutorials' network: one hidden layer of ReLU units, Glorot-uniform kernels, zero biases and linear outputs.
 
-    For two classes it has one output, the logit of the second class. Keras's sigmoid is part of the loss here.
+    For two classes it has one output, the logit of the second class. The sigmoid that Keras puts on this output is part
+    of the loss here.
     """
 
     hidden: int = 500

@@ -60,10 +60,11 @@ def zeroing_strength(rule: Any, gradient: jax.Array) -> jax.Array:
 
 
 def warm_path(advance: Advance, state: Any, strengths: jax.Array) -> Any:
-    """Train at one strength after the other, starting each training from the weights of the one before.
+    """Train at one strength after the other, starting each training from the final weights of the previous one.
 
     Args:
-        advance: Function of (state, strength) that returns the state after a training, long enough for a warm start.
+        advance: Function of (state, strength) that trains and returns the new state. Each training starts from trained
+            weights, so it can be short.
         state: State at the start of the first training: zero weights, if the strengths decrease from
             `zeroing_strength`.
         strengths: Strengths in order: an array or a pytree of arrays.
@@ -105,9 +106,9 @@ class Survivors(NamedTuple):
 def successive_halving(
     advance: Advance, loss: Callable[[Any], jax.Array], state: Any, strengths: Any, rungs: int, keep: float = 0.5
 ) -> Survivors:
-    """Train all runs for a while and continue with the best of them, `rungs` times.
+    """Train many runs in several rounds (rungs), and continue with only the best runs after each round.
 
-    Diverged runs count as the worst. With `keep=0.5` each rung costs half as much as the one before it.
+    Diverged runs count as the worst. With `keep=0.5`, each rung trains half as many runs as the rung before.
 
     Args:
         advance: Function of the (state, strengths) of one run that returns the state after the training of a rung.
@@ -147,7 +148,7 @@ def population_training(
     share: float = 0.25,
     spread: Number = 0.7,
 ) -> Survivors:
-    """Train a population: after each round the worst runs become copies of the best, with randomly changed strengths.
+    """Train runs in rounds, replacing the worst runs by copies of the best with randomly changed strengths.
 
     Args:
         advance: Function of the (state, logarithms of strengths) of one run that returns the state after a round.
@@ -212,9 +213,9 @@ def closing_in(
     count: int,
     ends: tuple[Number, Number],
 ) -> Points:
-    """Sample new points around the best ones so far, several times and with a smaller spread each time.
+    """Search in rounds: each round samples new points near the best points so far, with a smaller spread.
 
-    Unlike gradient descent, this also works if the loss is not smooth.
+    Unlike gradient descent, this search also works for a loss that is not smooth.
 
     Args:
         loss: Function of the logarithms of the strengths of one run that returns the validation loss of a whole

@@ -41,7 +41,7 @@ Arrays = Mapping[str, Any]
 
 
 def named(params: Tree) -> dict[str, np.ndarray]:
-    """Return the leaves of `params` by path.
+    """Return the leaves of `params` as a dict from path to array.
 
     Example:
         >>> import jax.numpy as jnp
@@ -81,11 +81,13 @@ def filled(like: Tree, arrays: Arrays) -> Tree:
 
 
 def to_keras(params: Tree) -> dict[str, np.ndarray]:
-    """Return the weights in Keras's layouts, by path, such as `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`.
+    """Return the weights in Keras's layouts, as a dict from path to array.
+
+    The paths are such as `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`.
 
     Dense layers, convolutions and the LSTM and GRU of `jaxreg.lab` have Keras's layout already. The gates of Flax
-    Linen's `LSTMCell` and `OptimizedLSTMCell` (ii, if, ig, io, hi, hf, hg, ho) are joined in the order i, f, c, o.
-    Those of its `GRUCell` (ir, iz, in, hr, hz, hn) are joined in the order z, r, h.
+    Linen's `LSTMCell` and `OptimizedLSTMCell` (ii, if, ig, io, hi, hf, hg, ho) are joined in the order i, f, c, o. The
+    gates of Linen's `GRUCell` (ir, iz, in, hr, hz, hn) are joined in the order z, r, h.
 
     Args:
         params: Tree of dicts, such as Flax's parameters.
@@ -131,13 +133,13 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
         ends = [tidy[start.end() :] for start in re.finditer(r"^|/", tidy)]
         name = next((end for end in ends if end in wanted), tidy)
         if name in found:
-            raise ValueError(f"two weights match {name}, one of them {path}; expected one. Remove the other")
+            raise ValueError(f"two weights match {name}; expected only one. Remove {path} or the other weight")
         found[name] = array
     return like_cells(like, filled(shapes, found))
 
 
 def save_npz(file: str | Path, params: Tree) -> None:
-    """Save the leaves of `params` as NumPy's .npz, by path.
+    """Save the leaves of `params` in an .npz file of NumPy, each under its path.
 
     Raises:
         ValueError: If a leaf has a dtype that .npz does not support, such as bfloat16.
@@ -151,7 +153,7 @@ def save_npz(file: str | Path, params: Tree) -> None:
 
 
 def load_npz(file: str | Path) -> dict[str, np.ndarray]:
-    """Load the arrays of an .npz file by path; a file with pickled objects is an error.
+    """Load the arrays of an .npz file as a dict from path to array. Pickled objects are not read.
 
     Raises:
         ValueError: If the file has another format or is incomplete, or holds pickled objects.
@@ -163,12 +165,12 @@ def load_npz(file: str | Path) -> dict[str, np.ndarray]:
 
 
 def save_safetensors(file: str | Path, params: Tree) -> None:
-    """Save the leaves of `params` as safetensors, by path, in any dtype including bfloat16."""
+    """Save the leaves of `params` in a safetensors file, each under its path, in any dtype including bfloat16."""
     safetensors.numpy.save_file({path: np.asarray(a, order="C") for path, a in named(params).items()}, file)
 
 
 def load_safetensors(file: str | Path) -> dict[str, np.ndarray]:
-    """Load the arrays of a safetensors file by path.
+    """Load the arrays of a safetensors file as a dict from path to array.
 
     Raises:
         ValueError: If the file has another format or is incomplete.
@@ -193,7 +195,9 @@ def save_csv(folder: str | Path, params: Tree) -> None:
 
 
 def load_csv(folder: str | Path) -> dict[str, np.ndarray]:
-    """Load the matrices of all .csv files below a folder, by path; `filled` reshapes them to a model's weights.
+    """Load all .csv files below a folder as a dict from path to matrix.
+
+    The function `filled` reshapes the matrices to the weights of a model.
 
     Raises:
         ValueError: If there is no .csv file, or a file holds something other than rows of numbers.

@@ -189,7 +189,7 @@ BAD = {
     "moons": (lambda: moons([0], train=0), "with 0 training"),
     "sunspots": (lambda: sunspots([0], train=300), "at most 309 years in all"),
     "window": (lambda: windows(ROWS, 20), r"windows got a length of 20 and a series of shape \(20,\)"),
-    "matrix": (lambda: windows(ROWS[:, None], 2), "expected a longer vector"),
+    "matrix": (lambda: windows(ROWS[:, None], 2), "expected a one-dimensional series"),
 }
 
 

@@ -71,8 +71,8 @@ def search_table(
         left = (budget - took) / slowness
         if left < COMPILATION:
             raise ValueError(
-                f"the budget of {budget:g} s is too short: starting took {took:.0f} s, and at that speed compiling and "
-                f"training take {slowness * COMPILATION:.0f} s at least: give --budget "
+                f"the budget of {budget:g} s is too short. Starting took {took:.0f} s; at this speed, compiling and "
+                f"training take at least {slowness * COMPILATION:.0f} s. Give --budget "
                 f"{math.ceil(took + 2 * slowness * COMPILATION)}s"
             )
     notes = [*table.notes, *([] if table.groups is not None or table.time is not None else _repeats(x))]
@@ -85,7 +85,9 @@ def search_table(
     kind = CLASSES if wanted.classes else NUMBERS
     check(wanted.y, kind, Plan.folds)
     if balanced and not wanted.classes:
-        raise ValueError(f"--balanced needs a target with classes, but {table.name} is a number. Remove --balanced")
+        raise ValueError(
+            f"--balanced is given, but the target {table.name} is a number; expected classes. Remove --balanced"
+        )
     out = out or file.with_name(f"{file.stem}-search")
     command = shlex.join(["jaxreg", *sys.argv[1:]])
     weights = len(wanted.y) / len(wanted.classes) / np.bincount(wanted.y)[wanted.y] if balanced else None

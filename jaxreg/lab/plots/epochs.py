@@ -244,6 +244,6 @@ def with_diverged(label: str, lanes: np.ndarray) -> str:
 
 def _lanes(values: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     if "epoch" not in values.dims:
-        raise ValueError(f"the values have dimensions {values.dims}; expected 'epoch' among them, a value per epoch")
+        raise ValueError(f"the values have dimensions {values.dims}; expected 'epoch' among them")
     ordered = values.transpose(..., "epoch")
     return values["epoch"].values, ordered.values.reshape(-1, values.sizes["epoch"]).astype(np.float64)

@@ -55,8 +55,8 @@ def forest(
     if values.shape != (len(labels), 3) or (rows and len(rows) != len(labels)):
         raise ValueError(
             f"forest got changes of shape {values.shape} and {len(rows)} rows for {len(labels)} labels; expected "
-            f"changes of shape ({len(labels)}, 3), the mean and both ends of each interval, and one row per label or "
-            f"none"
+            f"changes of shape ({len(labels)}, 3), the mean and both ends of each interval, and one number in `rows` "
+            f"per label, or no `rows`"
         )
     rows = list(rows) or list(map(float, range(len(labels))))
     known = np.append(values[np.isfinite(values)], 0.0)

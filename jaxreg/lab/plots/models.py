@@ -86,7 +86,7 @@ def decision_surface(ax: Axes | None, x: ArrayLike, y: ArrayLike, probability: A
         )
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError(
-            f"decision_surface: {int((~((p >= 0) & (p <= 1))).sum())} of {p.size} predictions are no "
+            f"decision_surface: {int((~((p >= 0) & (p <= 1))).sum())} of {p.size} predictions are not "
             f"probabilities; expected numbers from 0 to 1. Plot a model that did not diverge"
         )
     clear = (*to_rgb(GREY), 0.0)
@@ -113,8 +113,8 @@ def weight_histograms(
 ) -> Axes:
     """Plot two histograms of weights, such as before and after training.
 
-    Weights that are exactly 0 are not part of the bars, because their bar would be far higher than all others. The
-    legend says how many there are.
+    Weights that are exactly 0 are not plotted, because their bar would be far higher than all other bars. The legend
+    gives the number of these weights.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.

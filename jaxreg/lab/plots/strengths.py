@@ -244,8 +244,8 @@ def _check(values: xr.DataArray, strength: np.ndarray, dim: Hashable) -> None:
     methods = set(values["method"].values[strength > 0]) if "method" in values.coords else set()
     if len(methods) > 1 or len(np.unique(strength)) < strength.size:
         raise ValueError(
-            f"a strength path needs one method, and each strength once; the values have methods "
-            f"{sorted(map(str, methods))} and strengths {strength.tolist()}, where 0 has no method. Select one method "
+            f"the values have the methods {sorted(map(str, methods))} and the strengths {strength.tolist()}; expected "
+            f"a single method, besides the baseline of strength 0, and each strength once. Select one method "
             f"first, e.g. .sel({dim}=values.method.isin(['none', 'L2']))"
         )
 

@@ -78,7 +78,9 @@ def style() -> AbstractContextManager[None]:
 
 
 def axes(ax: Axes | None) -> Axes:
-    """Return the axes, or those of a new figure if there are none: `ax.figure` then saves or shows it.
+    """Return `ax`, or the axes of a new figure if `ax` is None.
+
+    Save or show the new figure with the attribute `figure` of the axes.
 
     Args:
         ax: Axes, or None.

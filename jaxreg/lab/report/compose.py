@@ -54,8 +54,9 @@ def report(
 ) -> Path:
     """Write a report of stored results, as one HTML page or as Markdown.
 
-    results: Folder of a case study or of a training sweep; several folders of one kind; or the dataset that
-    `jaxreg.lab.sweep` returned. Several case studies are compared with each other.
+    Args:
+        results: Folder of a case study or of a training sweep, or several folders of one kind, or the dataset that
+            `jaxreg.lab.sweep` returned. Several case studies are compared with each other.
         out: File to write. By default `report.html` or `report.md` in the folder of the results. For a dataset, the
             default is in the current folder, and the dataset is saved next to the report as a `.nc` file.
         form: `"html"` for a self-contained page, `"markdown"` for Markdown with its pictures in a folder next to it.

@@ -74,8 +74,8 @@ class Clock:
             needed = now - self._start + (chunks - done) * each + self.finish
             if done > 2 * at_once and needed > 1.1 * self.budget:
                 raise TooShortError(
-                    f"the budget of {self.budget:g} s is too short for one repeat, which will end after about "
-                    f"{needed:.0f} s on this machine: give --budget {math.ceil(1.2 * needed)}s, or fewer --epochs"
+                    f"the budget of {self.budget:g} s is too short: the first repeat would end after about "
+                    f"{needed:.0f} s on this machine. Give --budget {math.ceil(1.2 * needed)}s, or fewer --epochs"
                 )
 
         return told

@@ -28,7 +28,9 @@ def deal_groups(y: np.ndarray, group: np.ndarray, folds: int, rng: np.random.Gen
     """
     names, place = np.unique(group, return_inverse=True)
     if len(names) < folds:
-        raise ValueError(f"there are {len(names)} groups for {folds} folds; expected at least one group per fold")
+        raise ValueError(
+            f"there are {len(names)} groups of rows for {folds} folds; expected at least one group per fold"
+        )
     kinds = np.unique(y, return_inverse=True)[1] if classes else np.zeros(len(y), int)
     counts = np.zeros((len(names), kinds.max() + 1))
     np.add.at(counts, (place.ravel(), kinds.ravel()), 1)

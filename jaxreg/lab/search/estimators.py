@@ -103,12 +103,12 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
 class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[misc]
     """A neural-network classifier that finds its own regulariser, by nested cross-validation.
 
-    `fit` tries every regulariser at every strength on every fold of a repeated nested cross-validation. It chooses by
-    the one-standard-error rule. The networks of the chosen candidate are trained on all rows and on all rows except one
-    fold each. The model averages their outputs.
+    `fit` tries every candidate, a regulariser with a strength, on every fold of a repeated nested cross-validation. It
+    chooses a candidate by the one-standard-error rule. The model averages the outputs of several networks of this
+    candidate. They are trained on all rows, or on all rows except one fold.
 
-    Inputs are standardised inside each fold. The order of the rows does not matter. A repeated row counts the same as a
-    row of weight 2, unless most rows of the table are repeated.
+    Inputs are standardised inside each fold. The order of the rows does not matter. A row that occurs twice counts the
+    same as one row of weight 2, unless most rows of the table are repeated.
 
     Inputs may be sparse. Missing numbers are replaced by the median, and an additional input marks them. Text columns
     of a data frame are encoded as in `jaxreg search`.
@@ -117,8 +117,8 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
         methods: Names from `jaxreg.lab.search.candidates.METHODS`; None for all of them.
         hidden_layer_sizes: Number of units of each hidden layer; an integer for one layer. None tries one layer of 32
             units and, unless `quick` is given, another network on coded numbers (`jaxreg.lab.search.candidates.OTHER`).
-        epochs: Number of passes over the rows. None chooses it so that a training sees 120,000 rows, but at least 20
-            and at most 500 passes.
+        epochs: Number of passes over the rows. None chooses the number so that a training sees 120,000 rows, but at
+            least 20 and at most 500 passes.
         learning_rate: Learning rate of Adam. It is constant for three quarters of the training, then decreases to 0.
         folds: Number of folds of the cross-validation.
         repeats: Number of cross-validations, each with another assignment of rows to folds.
@@ -130,8 +130,8 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
     Attributes:
         best_params_: `method` and `strength` of the chosen candidate. The strength is a limit for MaxNorm, a number of
             epochs for early stopping.
-        best_score_: Mean score of the chosen candidate on the outer folds. It is too optimistic, because the choice
-            used these folds.
+        best_score_: Mean score of the chosen candidate on the outer folds. This score is too optimistic, because the
+            choice used these folds.
         outer_score_: Mean score of the whole procedure on outer folds that were used neither for training nor for the
             choice. This is the score to expect on new rows.
         outer_error_: Standard error of `outer_score_`.
@@ -205,7 +205,7 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
 class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]
     """A neural-network regressor that finds its own regulariser, by nested cross-validation.
 
-    It has the arguments and attributes of `RegularizedMLPClassifier`. Its score is R².
+    It has the arguments and attributes of `RegularizedMLPClassifier`. The score of a regressor is R².
 
     Example:
         >>> from sklearn.datasets import load_diabetes
@@ -248,7 +248,7 @@ def _check_there(y: Any) -> None:
         return
     if missing := [row for row, cell in enumerate(cells) if cell is None or type(cell).__name__ == "NAType"]:
         raise ValueError(
-            f"y has no class in {len(missing)} of {len(cells)} rows, the first of which is y[{missing[0]}]; expected a "
+            f"y has no class in {len(missing)} of {len(cells)} rows, first in y[{missing[0]}]; expected a "
             "class in each row. Remove those rows"
         )
 

@@ -221,9 +221,11 @@ def load(file: Path) -> FittedModel:
                 raise _NewerError(version)
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except _NewerError as newer:
-        raise ValueError(f"{file} is a model of format {newer}; this version reads {FORMAT}: update jaxreg") from None
+        raise ValueError(
+            f"{file} has format {newer}; this version of jaxreg reads up to {FORMAT}. Update jaxreg"
+        ) from None
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"{file} is no jaxreg model, or is incomplete: {error}") from None
+        raise ValueError(f"{file} is not a jaxreg model, or is incomplete: {error}") from None
     if "jaxreg" not in header:
         raise ValueError(f"{file} holds arrays but no jaxreg model; expected a file written by jaxreg search")
     if header.get("sha256") != _digest(arrays, header["jaxreg"]):

@@ -25,8 +25,8 @@ class Plan:
         hidden: Number of units of each hidden layer; an integer for one layer. None tries one layer of 32 units with
             all methods and, unless `quick` is given, another network on coded numbers with decay
             (`jaxreg.lab.search.candidates.OTHER`).
-        epochs: Number of passes over the rows. None chooses it so that a training sees 120,000 rows, but at least 20
-            and at most 500 passes.
+        epochs: Number of passes over the rows. None chooses the number so that a training sees 120,000 rows, but at
+            least 20 and at most 500 passes.
         learning_rate: Learning rate of Adam. It is constant for three quarters of the training, then decreases to 0.
         folds: Number of folds of the cross-validation.
         repeats: Number of cross-validations, each with another assignment of rows to folds and new initial weights.

@@ -83,11 +83,11 @@ def paired(
         b: Baseline, with the same labels.
         over: Dimensions to average over, outermost unit first. The seeds of a draw are averaged first, and the draws
             are the units. With only one draw, the seeds are the units.
-        lower_is_better: Whether lower values are better, as for a loss. This swaps wins and losses; the mean difference
-            stays a − b.
-        drop_diverged: Whether to drop pairs in which `a` or `b` is not finite instead of raising an error. Their
-            names are in `diverged`. The result then describes only the draws on which both sides trained; it has n =
-            0 if there are none.
+        lower_is_better: Whether lower values are better, as for a loss. This decides which side wins in a unit. The
+            mean difference is a − b in either case.
+        drop_diverged: Whether to drop pairs in which `a` or `b` is not finite instead of raising an error. The names of
+            the dropped runs are in `diverged`. The result then describes only the draws in which neither side diverged.
+            If there is no such draw, n is 0.
         confidence: Confidence of the interval.
         resamples: Number of bootstrap resamples.
         seed: Seed of the bootstrap; the same seed gives the same interval.
@@ -134,7 +134,7 @@ MEANINGFUL = 0.75
 
 
 class Verdict(StrEnum):
-    """Verdict on the probability that `a` outperforms `b`, and on its interval."""
+    """Verdict on whether `a` is significantly and meaningfully better than `b`."""
 
     NOT_SIGNIFICANT = "not significantly better"
     NOT_MEANINGFUL = "significant but not meaningful"
@@ -171,9 +171,10 @@ def outperforms(
     drop_diverged: bool = False,
     confidence: float = 0.95,
 ) -> Outperforming:
-    """Estimate how often `a` beats `b` on a new draw, and judge if that is significant and meaningful.
+    """Estimate how often `a` beats `b` on a new draw, and judge whether it is significantly more than half.
 
-    The interval is Wilson's. The verdict only covers "`a` is better than `b`"; swap `a` and `b` to test the opposite.
+    The verdict also says whether the difference is meaningful. The interval of the probability is Wilson's. The verdict
+    only covers "`a` is better than `b`"; swap `a` and `b` to test the opposite.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.
@@ -215,7 +216,7 @@ def outperforms(
 def wilcoxon(
     a: xr.DataArray, b: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop_diverged: bool = False
 ) -> float:
-    """Test with Wilcoxon's signed-rank test if the paired differences a − b are symmetric around 0.
+    """Test whether the paired differences a − b are symmetric around 0, by Wilcoxon's signed-rank test.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.

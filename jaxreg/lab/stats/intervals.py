@@ -17,14 +17,13 @@ _FEW = 8
 def mean_interval(
     values: np.ndarray, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute a BCa bootstrap interval of a mean, widened so that its coverage holds for few values.
+    """Compute a BCa bootstrap interval of a mean, widened to keep its coverage if there are few values.
 
     A plain bootstrap of n values is too narrow by √((n − 1)/n), and it ignores that the spread is estimated from the
-    same values. Following Hesterberg, the nominal level is raised so that for symmetric data the ends are those of
-    Student's t. BCa then corrects for skewness.
-    In simulations, 95 % intervals cover 93–96 % for 32 and 64 values that are normal, discrete or exponential. For
-    heavy tails (Student's t with 3 degrees of freedom, log-normal) they cover 90–93 %. Fewer than 8 values are too few
-    for a bootstrap; their interval is that of Student's t.
+    same values. Following Hesterberg, the nominal level is raised so that the interval of symmetric data equals
+    Student's t interval. BCa then corrects for skewness. In simulations, 95 % intervals cover 93–96 % for 32 and 64
+    values that are normal, discrete or exponential. For heavy tails (Student's t with 3 degrees of freedom, log-normal)
+    they cover 90–93 %. With fewer than 8 values, the bootstrap is not used and Student's t interval is returned.
 
     Args:
         values: Finite numbers of shape (..., n), independent along the last axis.
@@ -107,8 +106,9 @@ def check_confidence(confidence: float) -> None:
 def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Compute Wilson's interval of a proportion of n independent units.
 
-    Unlike a bootstrap interval, it keeps its width if all units agree: 3 wins of 3 are weak evidence. If ties count one
-    half, the interval is slightly too wide, because a half varies less than a win or a loss.
+    If all units agree, a bootstrap interval shrinks to a point. Wilson's interval stays wide, because 3 wins in 3 units
+    are weak evidence. If ties count one half, the interval is slightly too wide, because a half varies less than a win
+    or a loss.
 
     Args:
         share: Proportion, between 0 and 1.
@@ -129,7 +129,7 @@ def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[f
     """
     check_confidence(confidence)
     if not (0 <= share <= 1 and n >= 1):
-        raise ValueError(f"share is {share} of {n} units; expected a number from 0 to 1, of at least 1 unit")
+        raise ValueError(f"share is {share} and n is {n}; expected a share from 0 to 1, and at least 1 unit")
     z2 = scipy_stats.norm.ppf((1 + confidence) / 2) ** 2
     middle = (share * n + z2 / 2) / (n + z2)
     half = np.sqrt(z2) / (n + z2) * np.sqrt(n * share * (1 - share) + z2 / 4)
@@ -141,11 +141,11 @@ class InterquartileMean:
     """Result of `interquartile_mean`.
 
     Attributes:
-        value: Mean of the middle half of all units of all strata.
+        value: Mean of the middle half of the units, pooled over all strata.
         low: Lower end of the interval of the value.
         high: Upper end.
         n: Number of units in each stratum.
-        strata: Number of strata.
+        strata: Number of strata (data sets).
     """
 
     value: float
@@ -168,8 +168,8 @@ def interquartile_mean(
 
     The units of all data sets are pooled, the lowest and the highest quarter are dropped, and the rest is averaged. The
     bootstrap resamples within each data set, so each resample has the same number of units per data set. In simulations
-    of three data sets with 10 or 32 draws each, 95 % intervals cover 93 %. With 5, 3 and 2 draws they cover 90, 84 and
-    76 %.
+    of three data sets with 10 or 32 draws each, 95 % intervals contain the true value in 93 % of cases. With 5, 3 and 2
+    draws, they contain it in 90, 84 and 76 % of cases.
 
     Args:
         values: One number per run, on a scale that all data sets share, such as accuracies.
@@ -200,8 +200,8 @@ def interquartile_mean(
     n = len(groups[0])
     if n < 2:
         raise ValueError(
-            f"interquartile_mean got {n} unit per data set; expected at least 2 draws per data set, which its interval "
-            "resamples"
+            f"interquartile_mean got {n} unit per data set; expected at least 2 draws per data set, because the "
+            "bootstrap resamples them"
         )
 
     def pooled(*samples: np.ndarray, axis: int) -> Any:

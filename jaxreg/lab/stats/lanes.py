@@ -41,8 +41,8 @@ def diverged(dataset: xr.Dataset) -> tuple[str, ...]:
 def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
     """Replace all numbers of a diverged run by NaN, from the epoch at which it diverged.
 
-    A diverged model still has an accuracy, a finite number without meaning. With NaN instead, every statistic raises an
-    error that names the run.
+    A diverged model still has an accuracy: a finite number, but a meaningless one. With NaN instead, every statistic
+    raises an error that names the run.
 
     Args:
         dataset: Stored training sweep with the variable `diverged_at` (an epoch, or -1). Variables without an `epoch`
@@ -129,14 +129,14 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
     present = [dim for dim in over if dim in values.dims]
     if not present:
         raise ValueError(
-            f"the values have dimensions {values.dims}, of which none is averaged over; expected at least one of "
-            f"{tuple(over)}. Name the dimensions to average over with over=(...)"
+            f"the values have dimensions {values.dims}; expected at least one of {tuple(over)}, the dimensions to "
+            f"average over. Name other dimensions with over=(...)"
         )
     left = [dim for dim in values.dims if dim not in over and values.sizes[dim] > 1]
     if left:
         raise ValueError(
-            f"dimension {left[0]!r} has {values.sizes[left[0]]} entries and is not averaged over: the values have "
-            f"dimensions {values.dims}; expected only {tuple(over)}. Select one entry first, e.g. .isel({left[0]}=-1)"
+            f"dimension {left[0]!r} has {values.sizes[left[0]]} entries, but only the dimensions {tuple(over)} are "
+            f"averaged over; expected a single entry. Select one entry first, e.g. .isel({left[0]}=-1)"
         )
     return str(next((dim for dim in present if values.sizes[dim] > 1), present[0]))
 
@@ -177,7 +177,9 @@ def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: boo
 def differences(
     a: xr.DataArray, b: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop_diverged: bool = False
 ) -> xr.DataArray:
-    """Compute the paired differences a − b, one per unit, on which every comparison is based.
+    """Compute the paired differences a − b, one per unit: a draw, or a seed if there is only one draw.
+
+    All comparisons of `jaxreg.lab.stats` use these differences.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.
@@ -243,8 +245,9 @@ def refuse(bad: xr.DataArray) -> None:
     if names:
         shown = "; ".join(names[:5]) + (" …" if len(names) > 5 else "")
         raise ValueError(
-            f"{len(names)} of {bad.size} runs are not finite: {shown}. Expected finite numbers, because a "
-            f"diverged run has no mean: report the run, or drop it with drop_diverged=True if the function has it"
+            f"{len(names)} of {bad.size} runs are not finite: {shown}. Expected finite numbers, because "
+            f"diverged runs have no mean. Report these runs, or drop them with drop_diverged=True if the function has "
+            f"this argument"
         )
 
 

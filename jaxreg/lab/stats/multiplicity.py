@@ -6,7 +6,7 @@ from scipy import stats as scipy_stats
 
 
 def holm(p: xr.DataArray) -> xr.DataArray:
-    """Adjust p-values by Holm's method, which limits the probability of even one false claim (family-wise error).
+    """Adjust p-values by Holm's method, which limits the probability of one or more false claims (family-wise error).
 
     Args:
         p: p-values of one family of tests, of any shape.

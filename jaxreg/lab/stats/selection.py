@@ -16,7 +16,7 @@ class OneStandardError:
     """Result of `one_standard_error`. Numbers are in the units of the values.
 
     Attributes:
-        strength: The strongest strength within one standard error of the best.
+        strength: The strongest strength whose mean is within one standard error of `best_mean`.
         label: Label of that strength along the dimension, e.g. the recipe.
         best: The strength with the best mean.
         best_mean: Mean at the strength `best`.
@@ -102,11 +102,11 @@ class NestedChoice:
         test: Test values of the chosen entries, one per run. Compare them with a baseline by `paired`.
         tally: Number of times each label was chosen, the most frequent first.
         mean: Mean of `test` across units; NaN if a chosen run is not finite on the test data.
-        best_of_grid: Mean test value of the entry that is best on the test data itself. It is too optimistic, because
-            choosing this entry needs the test data.
-        best_of_grid_label: Label of that entry.
-        diverged: Names of the validation runs that are not finite. An entry is not chosen for a unit in which it has
-            such a run.
+        best_of_grid: Mean test value of the entry that is best on the test data itself. This value is too optimistic,
+            because choosing this entry needs the test data.
+        best_of_grid_label: Label of the entry whose mean is `best_of_grid`.
+        diverged: Names of the validation runs that are not finite. An entry with such a run in a unit is not chosen for
+            this unit.
     """
 
     chosen: xr.DataArray
@@ -134,7 +134,7 @@ def nested_choice(
     *,
     lower_is_better: bool = False,
 ) -> NestedChoice:
-    """Choose a strength on the validation data of each draw, and return its test values.
+    """Choose a strength for each draw on its validation data, and return the test values of the choices.
 
     The seeds of a draw are averaged before the choice. A tie goes to the stronger strength.
 
@@ -195,8 +195,9 @@ def _best(mean: xr.DataArray, strength: np.ndarray, lower_is_better: bool) -> np
     usable = np.isfinite(mean.values)
     if not usable.any(axis=1).all():
         raise ValueError(
-            f"no strength can be chosen, because every strength has runs that are not finite on "
-            f"{'; '.join(named(~finite(mean).any(str(mean.dims[1])))[:5])}"
+            f"every strength has runs that are not finite in "
+            f"{'; '.join(named(~finite(mean).any(str(mean.dims[1])))[:5])}; expected at least one strength whose runs "
+            "are all finite"
         )
     score = np.where(usable, -mean.values if lower_is_better else mean.values, -np.inf)
     top = score.max(axis=1, keepdims=True)

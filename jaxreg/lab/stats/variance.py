@@ -33,7 +33,9 @@ class VarianceSplit:
 
 
 def variance_split(values: xr.DataArray, *, draw: str = "draw", seed: str = "seed") -> VarianceSplit:
-    """Split the variance of runs into draw, seed and residual, by two-way random effects with one run per cell.
+    """Split the variance of runs into the parts of draws, of seeds and of the rest, by two-way random effects.
+
+    There is one run per combination of a draw and a seed.
 
     The model is y = mean + draw effect + seed effect + residual, estimated from the mean squares of the two-way table.
     A negative estimate is replaced by 0. If the true variance is near 0, about half of all estimates are negative.

@@ -129,8 +129,8 @@ class StudyResults(NamedTuple):
 
     Args:
         record: Everything about the study except its numbers.
-        published: Dataset of many seeds on one draw of the data, the published one, with the dimensions recipe, seed,
-            draw and epoch. None if the study has no such draw.
+        published: Dataset of many seeds on a single draw of the data, such as a published data set. Its dimensions are
+            recipe, seed, draw and epoch. None if the study has no such draw.
         fresh: Dataset of the draws of the data, with the same dimensions.
     """
 
@@ -198,8 +198,8 @@ def _recipes(arm: ArmRecord, results: xr.Dataset) -> xr.Dataset:
 def open_sweep(folder: str | Path) -> xr.Dataset:
     """Read a stored training sweep, with all axes except seed and draw flattened into one dimension `recipe`.
 
-    folder: Folder of a sweep that calls `jaxreg.lab.fit` or a training function of your own.
-        folder: Store of a sweep over a training, such as `jaxreg.lab.fit` or a function of your own.
+    Args:
+        folder: Store of a sweep whose function is a training: `jaxreg.lab.fit` or a function of your own.
 
     Raises:
         FileNotFoundError: If the folder holds no store.

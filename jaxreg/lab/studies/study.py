@@ -65,7 +65,9 @@ class Arm:
             if not all(map(_is_number, _numbers(strength))):
                 raise ValueError(f"arm {method}: a strength is {strength!r}; expected a number, or a tuple of numbers")
         if len({np.shape(strength) for strength in strengths}) > 1:
-            raise ValueError(f"arm {method}: strengths is {strengths!r}; expected the same number of numbers in each")
+            raise ValueError(
+                f"arm {method}: strengths is {strengths!r}; expected the same number of values in each strength"
+            )
         object.__setattr__(self, "strengths", strengths)
         count = len(_numbers(strengths[0])) if strengths else 0
         try:
@@ -192,7 +194,7 @@ class Study(StudyInfo):
         named = {*self.highlights, *self.published, *(c.recipe for c in self.claims), *(c.against for c in self.claims)}
         if unknown := sorted(named.difference(labels, {NONE})):
             raise ValueError(
-                f"study {self.name} mentions {', '.join(unknown)}, which is no label of its recipes; expected one of "
+                f"study {self.name} mentions {', '.join(unknown)}, which is not the label of a recipe; expected one of "
                 f"{', '.join(labels)}"
             )
         words = [claim.words for claim in self.claims]

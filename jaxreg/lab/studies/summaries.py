@@ -60,7 +60,7 @@ class Finding(StrEnum):
 
 
 def final(dataset: xr.Dataset, recipe: Hashable, variable: str) -> xr.DataArray:
-    """Return the last value of each run of a recipe, NaN for a diverged run.
+    """Return the final value of a variable for each run of a recipe; NaN for a diverged run.
 
     Args:
         dataset: Dataset with the dimension `recipe`.
@@ -77,29 +77,32 @@ def final(dataset: xr.Dataset, recipe: Hashable, variable: str) -> xr.DataArray:
 
 
 def mean(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
-    """Return the mean across the runs of a recipe, without diverged runs."""
+    """Return the mean of the final values of a variable across the runs of a recipe that did not diverge."""
     return float(final(dataset, recipe, variable).astype(np.float64).mean())
 
 
 def ranked(dataset: xr.Dataset, variable: str = "test_loss") -> list[str]:
-    """Return all recipes from the lowest mean to the highest; recipes whose runs all diverged come last."""
+    """Return all recipes, sorted by the mean of a variable; recipes whose runs all diverged come last."""
     means = np.array([mean(dataset, recipe, variable) for recipe in dataset["recipe"].values])
     return [str(recipe) for recipe in dataset["recipe"].values[np.argsort(means, kind="stable")]]
 
 
 def sd(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
-    """Return the standard deviation (n − 1) across the finite runs of a recipe; NaN for fewer than two runs."""
+    """Return the standard deviation (n − 1) of the final values of a variable across the finite runs of a recipe.
+
+    The result is NaN if fewer than two runs are finite.
+    """
     lanes = final(dataset, recipe, variable).astype(np.float64)
     return float(lanes.std(ddof=1)) if int(lanes.notnull().sum()) > 1 else float("nan")
 
 
 def low(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
-    """Return the 10th percentile across the runs of a recipe, without diverged runs."""
+    """Return the 10th percentile of the final values of a variable across the finite runs of a recipe."""
     return _quantile(dataset, recipe, variable, 0.1)
 
 
 def high(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
-    """Return the 90th percentile across the runs of a recipe, without diverged runs."""
+    """Return the 90th percentile of the final values of a variable across the finite runs of a recipe."""
     return _quantile(dataset, recipe, variable, 0.9)
 
 
@@ -134,7 +137,7 @@ def lost(dataset: xr.Dataset) -> int:
 
 
 def choice(dataset: xr.Dataset, variable: str = "loss") -> stats.NestedChoice:
-    """Choose a recipe in each draw by its validation loss, and return the test values of the chosen recipes.
+    """Choose the recipe with the lowest validation loss in each draw, and return its test values.
 
     Args:
         dataset: Draws with validation rows.
@@ -147,9 +150,9 @@ def choice(dataset: xr.Dataset, variable: str = "loss") -> stats.NestedChoice:
 
 
 def recommended(dataset: xr.Dataset) -> str:
-    """Return the recipe that has the best validation loss in most draws.
+    """Return the recipe that has the lowest validation loss in the largest number of draws.
 
-    The recipe with the best mean could depend on a few draws in which other recipes are far worse.
+    The mean validation losses are not compared, because a few draws with very large losses could decide.
 
     Args:
         dataset: Draws with validation rows.
@@ -158,21 +161,21 @@ def recommended(dataset: xr.Dataset) -> str:
 
 
 def choice_gain(dataset: xr.Dataset, variable: str, baseline: Hashable = NONE) -> stats.Paired:
-    """Compare the recipe with the best validation loss, chosen separately in each draw, with the baseline."""
+    """Choose the recipe with the lowest validation loss in each draw, and compare the choices with the baseline."""
     name = f"test_{variable}"
     sides = choice(dataset, variable).test, final(dataset, baseline, name)
     return stats.paired(*sides, lower_is_better=lower_is_better(name), drop_diverged=True)
 
 
 def choice_outperforms(dataset: xr.Dataset, variable: str, baseline: Hashable = NONE) -> stats.Outperforming:
-    """Estimate how often the recipe with the best validation loss, chosen in each draw, beats the baseline."""
+    """Estimate how often the recipe with the lowest validation loss in a draw beats the baseline in this draw."""
     name = f"test_{variable}"
     sides = choice(dataset, variable).test, final(dataset, baseline, name)
     return stats.outperforms(*sides, lower_is_better=lower_is_better(name), drop_diverged=True)
 
 
 def times_chosen(dataset: xr.Dataset, recipe: str) -> int:
-    """Return the number of draws in which a recipe has the best validation loss."""
+    """Return the number of draws in which a recipe has the lowest validation loss."""
     return choice(dataset).tally.get(recipe, 0)
 
 
@@ -183,7 +186,10 @@ def published(study: StudyResults, recipe: str, part: str) -> float:
 
 
 def published_gain(study: StudyResults, recipe: str) -> float:
-    """Return the published test accuracy of a recipe minus that of the baseline; NaN if one is not published."""
+    """Return the published test accuracy of a recipe minus the published test accuracy of the baseline.
+
+    The result is NaN if one of the two is not published.
+    """
     return published(study, recipe, "test") - published(study, NONE, "test")
 
 
@@ -195,7 +201,7 @@ def share_of_published(study: StudyResults, recipe: str) -> float:
 
 
 def finding(study: StudyResults, claim: Claim) -> Finding:
-    """Test a claim by the confidence interval of the paired difference across the draws.
+    """Test a claim with the confidence interval of the paired difference across the draws.
 
     A claim that a value is larger or smaller holds if the whole interval is beyond the margin. A claim that two values
     are equal holds if the whole interval is within the margin.
@@ -212,19 +218,22 @@ def finding(study: StudyResults, claim: Claim) -> Finding:
 
 
 def margin(study: StudyResults, words: str) -> float:
-    """Return the margin of a claim, the largest difference that is ignored, given the words of the claim."""
+    """Find a claim by its words and return its margin: the largest difference that is ignored."""
     return next(claim.margin for claim in study.record.claims if claim.words == words)
 
 
 def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:
-    """Return the relative reduction of the baseline's mean loss or errors by a recipe; NaN if the baseline has none."""
+    """Return by what fraction a recipe lowers the baseline's mean loss, or its mean error rate for an accuracy.
+
+    The result is NaN if the baseline's mean is 0.
+    """
     ends = [mean(dataset, name, variable) for name in (recipe, baseline)]
     after, before = ends if lower_is_better(variable) else [1 - end for end in ends]
     return 1 - after / before if before else float("nan")
 
 
 def one_in(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:
-    """Return n if a recipe changes the baseline's mean loss or errors by one n-th; infinite for no change."""
+    """Return n if a recipe changes the baseline's mean loss or error rate by 1/n; infinity for no change."""
     share = abs(reduction(dataset, recipe, variable, baseline))
     return 1 / share if share else float("inf")
 
@@ -246,7 +255,10 @@ def beats(
 
 
 def same_draws(dataset: xr.Dataset, other: xr.Dataset) -> bool:
-    """Check if two sweeps have the same draws and seeds, so that their baselines start with the same values."""
+    """Check whether two sweeps use the same draws and seeds.
+
+    If they do, their baselines start from the same values.
+    """
     sides = (each["test_loss"].sel(recipe=NONE).isel(epoch=0).drop_vars(_RECIPE) for each in (dataset, other))
     try:
         one, two = xr.align(*sides, join="exact")

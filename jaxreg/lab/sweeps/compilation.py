@@ -18,7 +18,7 @@ _gone: set[str] = set()
 def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path:
     """Store compiled programs on disk, including those that compile quickly.
 
-    Removes empty cache files, which a process that was killed while writing leaves behind and which JAX never replaces.
+    Also removes empty cache files. They are left when a process is killed while writing, and JAX never replaces them.
 
     Args:
         folder: Cache folder; by default ``JAX_COMPILATION_CACHE_DIR``, or ``jaxreg/compiled`` in the user's cache

@@ -148,8 +148,8 @@ def points(**settings: Any) -> Points:
             `Choice` are not traced, so each of them gets a separate compiled program.
 
     Returns:
-        The points. `points(...) + points(...)` joins two sets. A setting that only one set has is None in the rows of
-        the other.
+        The points. `points(...) + points(...)` joins two sets. If only one set has a setting, this setting is None in
+        the rows of the other set.
 
     Raises:
         ValueError: If the settings have different numbers of values.
@@ -171,7 +171,8 @@ def samples(count: int, key: jax.Array | int, /, **settings: Any) -> Points:
         count: Number of points.
         key: Random key or integer seed.
         settings: Argument of `run` -> its distribution: `uniform(...)`, `log_uniform(...)`, `integers(...)` or a
-            function of a key and a shape, such as `jax.random.normal`. From a sequence, each point gets a random entry.
+            function of a key and a shape, such as `jax.random.normal`. A sequence of values also works: each point gets
+            one of the values at random.
 
     Returns:
         The points.

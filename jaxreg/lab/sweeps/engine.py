@@ -55,7 +55,8 @@ def sweep(
 ) -> xr.Dataset:
     """Evaluate `run` at every point of a grid.
 
-    `run` is traced and compiled once, for `chunk` runs at a time. Then chunk after chunk runs on every device.
+    `run` is traced and compiled once, for `chunk` runs at a time. The devices then compute one chunk of runs after
+    another.
 
     Args:
         run: Pure function of one point. It takes each axis by name, as a scalar or as an entry of a pytree. It returns
@@ -65,8 +66,9 @@ def sweep(
         store: Folder for finished chunks, or an address such as ``s3://bucket/ridge``. Calling `sweep` again with the
             same arguments reuses these chunks.
         coords: Name of an axis or an inner dimension -> its coordinate values.
-        chunk: Number of runs that are computed together on one device and stored in one file. By default the number of
-            an existing store, or a number that fits the device. The same number gives bit-identical results.
+        chunk: Number of runs that are computed together on one device and stored in one file. By default, the number
+            that an existing store was made with, or a number that suits the device. The same number gives bit-identical
+            results.
         executor: Executor that computes the chunks. By default they are computed in this process, on its devices.
         devices: Devices to use; by default all accelerators, or all cores of the CPU.
         progress: Whether to show progress on standard error. By default it is shown in terminals and notebooks.
@@ -258,10 +260,12 @@ def _fill(part: Part, options: SweepOptions, keeper: Keeper, place: Place, shown
                 shown.skip(len(chunks.lanes(number)))
                 continue
             if result.identity != runner.identity:
-                raise ValueError(f"a worker runs another program: {_differing(result.identity, runner.identity)}")
+                raise ValueError(f"a worker compiled another program: {_differing(result.identity, runner.identity)}")
             if result.width < width:
                 width = result.width
-                log.warning("device memory ran out: %d lanes run together from chunk %d on", width, number)
+                log.warning(
+                    "device memory ran out: from now on, %d runs are computed together (chunk %d)", width, number
+                )
             try:
                 store.write(number, result.arrays, result.width)
                 place.push()

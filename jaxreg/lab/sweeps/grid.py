@@ -223,7 +223,7 @@ def stack(name: str, entries: Any) -> Any:
     structures = {jax.tree.structure(entry) for entry in entries}
     if len(structures) > 1:
         raise ValueError(
-            f"the entries of axis {name!r} differ in structure: give each a label and a separate program, as in "
+            f"the entries of axis {name!r} differ in structure: give each entry a label and a separate program, as in "
             "jaxreg.lab.choices(a=…, b=…)"
         )
     try:
@@ -244,7 +244,9 @@ def plain(array: Any) -> Any:
 
 def _host(leaf: Any) -> np.ndarray:
     if _key_name(leaf):
-        raise ValueError("stack random keys into one array first: jax.random.split(key, n) is an axis")
+        raise ValueError(
+            "an axis is a list of random keys; expected one array of keys, such as jax.random.split(key, n)"
+        )
     return np.asarray(leaf)
 
 
@@ -287,7 +289,7 @@ def narrowed(what: str, array: np.ndarray) -> np.ndarray:
         return narrow
     if lost.any():
         raise ValueError(
-            f"{what} holds {kind} beyond {narrow.dtype}, such as {array[lost].flat[0]}: use smaller ones, or call "
+            f"{what} holds {kind} beyond {narrow.dtype}, such as {array[lost].flat[0]}: use smaller {kind}, or call "
             "jax.config.update('jax_enable_x64', True) first"
         )
     return narrow

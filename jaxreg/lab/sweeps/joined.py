@@ -224,7 +224,7 @@ def find_joined(path: Path) -> Joined | None:
         return None
     except (DamagedError, IsADirectoryError):
         raise ValueError(
-            f"{path / JOINED} is damaged: delete it and run the same sweep again to mend the store"
+            f"{path / JOINED} is damaged: delete it and run the same sweep again to repair the store"
         ) from None
     names = manifest.attrs.get("parts")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
@@ -232,7 +232,7 @@ def find_joined(path: Path) -> Joined | None:
     names_there = manifest.coords.keys() | {_PART, _PLACE}
     arrays = _read_sealed(_map_file(path, manifest), _seal_of(manifest), names_there)
     if arrays is None or not _fits(arrays, manifest, len(names)):
-        raise ValueError(f"{_map_file(path, manifest)} is damaged: run the same sweep again to mend the store")
+        raise ValueError(f"{_map_file(path, manifest)} is damaged: run the same sweep again to repair the store")
     part, place = arrays.pop(_PART), arrays.pop(_PLACE)
     coords = {name: (manifest.coords[name], values) for name, values in arrays.items()}
     parts = [_open_part(path, name) for name in names]
@@ -250,7 +250,7 @@ def _open_part(path: Path, name: str) -> Chunked:
     if name == ".":
         return open_folder(path)
     if Path(name).name != name:
-        raise ValueError(f"{path / JOINED} is damaged: its part {name!r} is no folder of the store")
+        raise ValueError(f"{path / JOINED} is damaged: its part {name!r} is not a folder of the store")
     return open_any(path / name)
 
 
@@ -293,7 +293,7 @@ def as_dataset(store: Chunked, *, partial: bool = False) -> xr.Dataset:
     attrs = {name: value for name, value in manifest.attrs.items() if name != "parts"}
     coords = store.coords()
     if coords is None:
-        raise ValueError("the coordinates of the store are damaged: run the same sweep again to mend them")
+        raise ValueError("the coordinates of the store are damaged: run the same sweep again to repair them")
     if isinstance(store, Joined) and store.stopped:
         trained = (store.part >= 0).reshape(tuple(manifest.dims.values())).sum(-1)
         coords = {**coords, "segments": (tuple(manifest.dims)[:-1], trained)}  # type: ignore[dict-item]
@@ -318,7 +318,7 @@ def open_store(path: str | Path, *, partial: bool = False) -> xr.Dataset:
     """Open the results of a sweep.
 
     Args:
-        path: Folder or address of the store. From an address all files are downloaded first.
+        path: Folder or address of the store. If it is an address, all files are downloaded first.
         partial: Whether to open an unfinished sweep. Values of missing runs are NaN; integers become float64 and
             booleans float32. The coordinate `finished` is true for runs that are finished, or that were stopped in an
             earlier segment. The attributes `finished` and `unfinished` count the runs. Open the store again to see runs
@@ -326,7 +326,7 @@ def open_store(path: str | Path, *, partial: bool = False) -> xr.Dataset:
 
     Returns:
         A dataset whose values are read when they are used. Each chunk is verified when it is read. `Dataset.load` reads
-        all chunks, a selection only the chunks that it needs.
+        all chunks. A selection such as `.sel(…)` reads only the chunks that it needs.
 
     Raises:
         FileNotFoundError: If the folder holds no store.
@@ -356,10 +356,10 @@ class _Entrypoint(BackendEntrypoint):
         if missing and not partial:
             raise ValueError(
                 f"{missing} of {len(needed)} chunks of {path} are missing: run the same sweep again to complete it, or "
-                "open what is there with partial=True"
+                "open the finished runs with partial=True"
             )
         if store.coords() is None:
-            raise ValueError(f"the coordinates of {path} are damaged: run the same sweep again to mend them")
+            raise ValueError(f"the coordinates of {path} are damaged: run the same sweep again to repair them")
         return as_dataset(store, partial=partial).drop_vars(drop_variables or ())
 
 
@@ -371,7 +371,7 @@ def _reader(store: Chunked) -> Read:
         arrays = store.read(number)
         if arrays is None:
             state = "damaged" if store.has(number) else "gone"
-            raise ValueError(f"{store.file(number)} is {state}: run the same sweep again to compute it")
+            raise ValueError(f"{store.file(number)} is {state}: run the same sweep again to compute this chunk")
         return arrays
 
     return read

@@ -33,13 +33,15 @@ class Best:
         """
         if self.by not in outputs or outputs[self.by].shape or np.dtype(outputs[self.by].dtype).kind not in "iuf":
             one = [name for name, v in outputs.items() if not v.shape]
-            raise ValueError(f"best ranks by {self.by!r}; expected an output with one number per run, such as {one}")
+            raise ValueError(
+                f"best(): can't rank the runs by {self.by!r}; expected an output with one number per run, such as {one}"
+            )
         if not self.outputs:
             return tuple(name for name, variable in outputs.items() if variable.shape)
         found = [name for name in outputs for given in self.outputs if name == given or name.startswith(f"{given}/")]
         for given in self.outputs:
             if not any(name == given or name.startswith(f"{given}/") for name in found):
-                raise ValueError(f"best names the output {given!r}; expected outputs among {', '.join(outputs)}")
+                raise ValueError(f"best(): there is no output {given!r}; expected one or more of {', '.join(outputs)}")
         return tuple(name for name in dict.fromkeys(found) if name != self.by)
 
     def written(self, outputs: Mapping[str, Variable]) -> str:
@@ -52,7 +54,7 @@ class Best:
 
 
 def best(count: int, by: str, outputs: str | Sequence[str] = ()) -> Best:
-    """Return a rule that keeps large outputs only for the best runs, for `sweep(…, keep=best(8, "loss"))`.
+    """Make a rule to store large outputs only for the best runs, as in `sweep(…, keep=best(8, "loss"))`.
 
     In the results, the large outputs of all other runs are NaN. In a sweep with segments, the rule applies to each
     segment separately.
@@ -60,8 +62,8 @@ def best(count: int, by: str, outputs: str | Sequence[str] = ()) -> Best:
     Args:
         count: Number of runs whose large outputs are kept.
         by: Output with one number per run; lower is better.
-        outputs: Names of the large outputs, or of trees of outputs. By default these are all outputs that are arrays.
-            An output with one number per run is always kept for all runs.
+        outputs: Names of the large outputs, or of trees of outputs. By default, all outputs that are arrays, not single
+            numbers. The output `by` is kept for all runs.
 
     Example:
         >>> import jax.numpy as jnp

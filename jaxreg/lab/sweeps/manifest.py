@@ -19,7 +19,7 @@ _DTYPES = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8,
 
 
 class DamagedError(ValueError):
-    """A file that does not hold the bytes that were written to it."""
+    """Error for a stored file whose content has changed since it was written."""
 
 
 @dataclass(frozen=True)

@@ -52,10 +52,12 @@ class SweepOptions:
                 f"devices must be a list of JAX devices, got {self.devices!r}: write devices=jax.devices('cpu')"
             )
         if not hasattr(executor, "submit") and executor is not None:
-            raise TypeError(f"executor must have a method submit, as those of concurrent.futures, got {executor!r}")
+            raise TypeError(
+                f"executor must have a method submit, like the executors of concurrent.futures, got {executor!r}"
+            )
         context = getattr(executor, "_mp_context", None)
         if isinstance(executor, ProcessPoolExecutor) and context is not None and context.get_start_method() == "fork":
             raise ValueError(
-                "executor forks this process, but JAX's threads do not exist in a forked process, which hangs: use "
+                "executor forks this process, and a forked process hangs because it lacks JAX's threads: use "
                 "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
             )

@@ -84,7 +84,9 @@ def describe(flat: Mapping[str, Labelled], grid: Grid) -> dict[str, Variable]:
     for name, labelled in flat.items():
         if taken := set(labelled.dims) & (axes | flat.keys()):
             what = sorted(taken)[0]
-            raise ValueError(f"output {name!r} has a dimension {what!r}, the name of an axis or output: rename it")
+            raise ValueError(
+                f"output {name!r} has a dimension {what!r}, also the name of an axis or output: rename the dimension"
+            )
         for dim, length in zip(labelled.dims, labelled.values.shape, strict=True):
             if lengths.setdefault(dim, length) != length:
                 raise ValueError(
@@ -120,7 +122,7 @@ def _flatten(outputs: Mapping[Any, Any], prefix: str) -> dict[str, Labelled]:
         name = f"{prefix}/{key}" if prefix else key
         inner = _flatten(value, name) if isinstance(value, Mapping) else _leaves(name, value)
         if taken := flat.keys() & inner.keys():
-            raise ValueError(f"run returns {sorted(taken)[0]!r} twice, as nested names are joined by '/'")
+            raise ValueError(f"run returns {sorted(taken)[0]!r} twice, because nested names are joined with '/'")
         flat |= inner
     return flat
 
@@ -133,7 +135,7 @@ def _leaves(name: str, value: Any) -> dict[str, Labelled]:
         if path and callable(leaf):
             continue
         if inner in found:
-            raise ValueError(f"run returns {inner!r} twice, as nested names are joined by '/'")
+            raise ValueError(f"run returns {inner!r} twice, because nested names are joined with '/'")
         found[inner] = _labelled(inner, leaf)
     return found
 
@@ -162,7 +164,7 @@ def _labelled(name: str, value: Any) -> Labelled:
         raise TypeError(f"output {name!r} is {type(values).__name__} and must be an array, or a tree of arrays")
     dims = value.dims if isinstance(value, Labelled) else tuple(f"{name}_{i}" for i in range(values.ndim))
     if len(dims) != values.ndim or len(set(dims)) != len(dims):
-        raise ValueError(f"output {name!r} has shape {values.shape}, which needs as many names, and has {dims}")
+        raise ValueError(f"output {name!r} has shape {values.shape} and dimensions {dims}; expected one name per axis")
     return Labelled(values, dims)
 
 

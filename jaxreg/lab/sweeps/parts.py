@@ -341,9 +341,9 @@ def labels_of(
         try:
             array = np.asarray(values)
         except ValueError:
-            raise ValueError(f"coords[{name!r}] is ragged: give it one value an entry of {name!r}") from None
+            raise ValueError(f"coords[{name!r}] is ragged: give it one value per entry of {name!r}") from None
         if dim not in sizes:
-            raise ValueError(f"coords names {name!r}, which is no dimension; expected one of {sorted(sizes)}")
+            raise ValueError(f"coords names {name!r}, which is not a dimension; expected one of {sorted(sizes)}")
         if array.shape != (sizes[dim],):
             raise ValueError(f"coords[{name!r}] has shape {array.shape} and must have ({sizes[dim]},)")
         if array.dtype == object:
@@ -356,9 +356,9 @@ def _check_callbacks(manifest: Manifest) -> None:
     """Refuse to keep the results of a program that calls what its identity does not tell apart."""
     if "callbacks" in manifest.identity and "token" not in manifest.identity:
         raise ValueError(
-            f"run calls a function outside of JAX ({manifest.identity['callbacks']}), and a store can't tell whether "
-            "that function is still the same. Pass its version, as token='1', and change it with the function; or "
-            "remove store"
+            f"run calls a function outside of JAX ({manifest.identity['callbacks']}), and a store can't notice "
+            "when that function changes. Pass a version of the function, such as token='1', and change the version "
+            "together with the function; or remove store"
         )
 
 

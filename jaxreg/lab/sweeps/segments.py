@@ -27,9 +27,9 @@ class Segments:
     Args:
         begin: Function that returns the first state, any tree of arrays. Its arguments are axes of the sweep.
         count: Number of segments.
-        halve: Output with one number per run. After segments 1, 2, 4, 8, … only the half of the runs with the lowest
-            values continues (successive halving). Outputs of stopped runs are NaN. The coordinate ``segments`` is the
-            number of segments of each run.
+        halve: Output with one number per run. After segments 1, 2, 4, 8, … only the better half of the runs continues:
+            those with the lowest values of this output (successive halving). Outputs of stopped runs are NaN. The
+            coordinate ``segments`` is the number of segments of each run.
 
     Example:
         >>> import jax.numpy as jnp

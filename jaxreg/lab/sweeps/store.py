@@ -35,7 +35,7 @@ _STALE = 3600.0
 
 
 class OtherSweepError(ValueError):
-    """A store that holds the results of another sweep."""
+    """Error for a store that holds the results of another sweep."""
 
 
 class Store:
@@ -290,7 +290,7 @@ def open_folder(path: Path) -> Store:
     except FileNotFoundError:
         raise FileNotFoundError(f"no store at {path}: there is no {MANIFEST}") from None
     except DamagedError as error:
-        raise ValueError(f"{path / MANIFEST} {error}: run the same sweep again to mend the store") from None
+        raise ValueError(f"{path / MANIFEST} {error}: run the same sweep again to repair the store") from None
     except ValueError as error:
         raise ValueError(f"{path / MANIFEST} {error}") from None
 

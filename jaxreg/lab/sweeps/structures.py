@@ -92,8 +92,8 @@ def unflatten(dataset: xr.Dataset, lane: int | Mapping[str, Any], like: Any = No
         dataset: Results of a sweep, as `sweep` or `open_store` returns them.
         lane: Index of the run, with the last axis varying fastest; or axis -> coordinate value.
         like: Tree with the same structure, such as ``{"params": params}``, whose leaves are arrays or shapes. By
-            default the structure that `run` returned in this process. In another process, pass this argument, or call
-            `sweep` again with the same arguments, which reads the store.
+            default the structure that `run` returned in this process. In another process, pass `like`, or first call
+            `sweep` again with the same arguments and store.
 
     Returns:
         The tree, with JAX arrays. Random keys become keys again.
@@ -155,7 +155,7 @@ def _structure(dataset: xr.Dataset, like: Any, index: list[int], shape: tuple[in
     part, structures = _known.get(dataset.attrs.get("sweep", ""), (None, ()))
     if not structures or (part is not None and part.size != np.prod(shape)):
         raise ValueError(
-            "the structure of the outputs is unknown in this process: pass like=, a tree with that structure, or call "
-            "the same sweep again, which reads its store"
+            "the structure of the outputs is unknown in this process: pass like=, a tree with the same "
+            "structure, or call the same sweep again, which reads its store"
         )
     return structures[0 if part is None else part[np.ravel_multi_index(index, shape)]]

@@ -130,7 +130,10 @@ def advance(
     epochs: int,
     draw: jax.Array | int = 0,
 ) -> State:
-    """Continue a run for some epochs, as a part of `fit`; strengths may change between parts, and runs may be stopped.
+    """Continue a training for some epochs.
+
+    Several calls, one after another, train like one call of `fit`. Between the calls, strengths may change and runs may
+    be stopped.
 
     Args:
         problem: Problem passed to `begin`; its `epochs` is ignored.

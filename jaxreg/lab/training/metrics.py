@@ -18,6 +18,8 @@ outputs), and targets have shape (rows,) or (rows, outputs)."""
 def binary_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """Compute the cross-entropy of each row in nats, for one logit per row and targets 0 and 1.
 
+    The sigmoid that Keras's models put on the output is part of this loss.
+
     Raises:
         ValueError: If there is not one output per row and one target per row.
     """
@@ -25,7 +27,7 @@ def binary_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def binary_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Return 1 for each row whose logit has the sign of its class and 0 for all others; targets are 0 and 1.
+    """Return 1 for each correctly classified row (logit positive for target 1, negative for target 0), else 0.
 
     Raises:
         ValueError: If there is not one output per row and one target per row.
@@ -36,7 +38,7 @@ def binary_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 def categorical_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """Compute the cross-entropy of each row in nats, for one logit per class and integer classes from 0.
 
-    The same as Keras's `sparse_categorical_crossentropy` with `from_logits=True`.
+    The result is that of Keras's `sparse_categorical_crossentropy` with `from_logits=True`.
 
     Args:
         outputs: Logits, of shape (rows, classes).
@@ -56,7 +58,7 @@ def categorical_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Arr
 
 
 def categorical_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Return 1 for each row whose largest logit is that of its class, and 0 for all others.
+    """Return 1 for each correctly classified row (the logit of its class is the largest), else 0.
 
     Args:
         outputs: Logits, of shape (rows, classes).
@@ -113,11 +115,12 @@ def root_mean_squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array
 
 
 def equal_error_rate(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Compute the equal error rate: the error at the threshold where false positive and false negative rates are equal.
+    """Compute the equal error rate: the false positive rate at the threshold where it equals the false negative rate.
 
-    Each output is ranked among the outputs of all rows, so the result is one number for all rows. Any increasing
-    function of the outputs, such as the sigmoid, leaves it unchanged. The ROC curve is linear between two thresholds,
-    also across ties. The result is NaN if a class has no rows or an output is NaN.
+    Each output is ranked among the outputs of all rows, so the result is one number for all rows. Applying an
+    increasing function to the outputs, such as the sigmoid, does not change the result. The ROC curve is interpolated
+    linearly between neighbouring thresholds, and across tied outputs. The result is NaN if a class has no rows or an
+    output is NaN.
 
     Args:
         outputs: Logits or other scores of class 1, of shape (rows, 1).

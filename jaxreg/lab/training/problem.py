@@ -22,8 +22,8 @@ class Problem:
         data: Training and test rows of one or many draws.
         epochs: Number of passes over the training rows.
         loss: Function with one value per row; the mean across rows is minimised.
-        metrics: Functions by name, reported like the loss for each part of the data. A function may return one value
-            per row, which are averaged, or one value for all rows.
+        metrics: Functions by name, reported like the loss for each part of the data. A function returns one value per
+            row, to be averaged across rows, or one value for all rows.
         batch_size: Number of rows per optimiser step. The rows are shuffled in each epoch unless one batch holds all of
             them.
         record_every: Number of epochs between two points of the curves; must divide `epochs`.
@@ -73,9 +73,8 @@ class Problem:
             )
         if "test" not in self.data.parts():
             raise ValueError(
-                "Problem: the data has neither test rows nor w_test; expected x_test and y_test, or w_test, the "
-                "weights with "
-                "which training rows count as test rows"
+                "Problem: the data has neither test rows nor w_test; expected x_test and y_test, or w_test, "
+                "weights that make training rows count as test rows"
             )
         weights = self.data.weights()
         for part, (x, y) in self.data.parts().items():

@@ -94,7 +94,7 @@ def test_a_surface_without_a_boundary_has_no_line(ax, level):
 def test_a_surface_that_does_not_fit_or_is_no_probability_is_refused(ax):
     with pytest.raises(ValueError, match=r"expected shape \(rows, columns\) = \(2, 3\)"):
         plots.decision_surface(ax, [0, 1, 2], [0, 1], np.zeros((3, 2)))
-    with pytest.raises(ValueError, match="2 of 4 predictions are no probabilities"):
+    with pytest.raises(ValueError, match="2 of 4 predictions are not probabilities"):
         plots.decision_surface(ax, [0, 1], [0, 1], [[0.1, np.nan], [1.5, 0.2]])
 
 

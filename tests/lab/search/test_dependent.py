@@ -43,7 +43,9 @@ def test_groups_stay_in_one_fold_and_folds_are_even(classes):
 
 def test_too_few_groups_or_moments_are_refused():
     x, y, person = people(count=2)
-    with pytest.raises(ValueError, match="there are 2 groups for 3 folds; expected at least one group per fold"):
+    with pytest.raises(
+        ValueError, match="there are 2 groups of rows for 3 folds; expected at least one group per fold"
+    ):
         search(x, y, CLASSES, Plan(**SMALL), groups=person)
     with pytest.raises(ValueError, match="too few distinct times for 6 folds"):
         search(x, y, CLASSES, Plan(**SMALL), time=person)

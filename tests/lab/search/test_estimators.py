@@ -64,7 +64,7 @@ def test_classes_that_are_missing_are_named(missing):
     x, y = blobs()
     words = np.array(["no", "yes"], object)[y]
     words[[4, 7]] = missing
-    with pytest.raises(ValueError, match=r"y has no class in 2 of 90 rows, the first of which is y\[4\]; expected a"):
+    with pytest.raises(ValueError, match=r"y has no class in 2 of 90 rows, first in y\[4\]; expected a"):
         RegularizedMLPClassifier(**SMALL).fit(x, words)
 
 

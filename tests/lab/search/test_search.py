@@ -440,7 +440,7 @@ def test_a_clock_counts_repeats_by_what_chunks_take_and_refuses_a_budget_that_on
     now[0] = 8
     slow({}, {})
     now[0] = 10  # seven more take 14 seconds
-    with pytest.raises(ValueError, match=r"budget of 20 s is too short for one repeat, .* 26 s on .*--budget 32s"):
+    with pytest.raises(ValueError, match=r"budget of 20 s is too short: .* 26 s on .*--budget 32s"):
         slow({}, {})
 
 
@@ -737,7 +737,7 @@ REFUSED = {
     "taken": (("search", "houses.csv", "--target", "price", "--out", "taken"), "taken holds other files"),
     "seed": (("search", "houses.csv", "--target", "price", "--seed", "-1"), "seed is -1; expected a whole number"),
     "no model": (("predict", "none.safetensors", "houses.csv"), "there is no file none.safetensors"),
-    "other model": (("predict", "houses.csv", "houses.csv"), "is no jaxreg model"),
+    "other model": (("predict", "houses.csv", "houses.csv"), "is not a jaxreg model"),
 }
 
 

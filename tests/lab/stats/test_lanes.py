@@ -42,7 +42,7 @@ def test_other_dimensions_are_refused_by_name_unless_they_hold_one_entry():
     assert lanes.per_unit(values.expand_dims(epoch=1)).sizes == {"draw": 5}
     with pytest.raises(ValueError, match=r"'epoch' has 2 entries.*\.isel\(epoch=-1\)"):
         lanes.per_unit(values.expand_dims(epoch=2))
-    with pytest.raises(ValueError, match="of which none is averaged over"):
+    with pytest.raises(ValueError, match="the dimensions to average over"):
         lanes.per_unit(values, over=("fold",))
 
 

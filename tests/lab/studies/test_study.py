@@ -308,7 +308,7 @@ WRONG = {
     "one strength": (lambda: l2(0.1), r"strengths is 0.1; expected a sequence, such as \(0.1,\)"),
     "a word": (lambda: l2((0.0, "a")), "a strength is 'a'; expected a number, or a tuple of numbers"),
     "NaN": (lambda: l2((0.0, math.nan)), "a strength is nan; expected a number"),
-    "one number and two": (lambda: l2((0.0, (1.0, 2.0))), "expected the same number of numbers in each"),
+    "one number and two": (lambda: l2((0.0, (1.0, 2.0))), "expected the same number of values in each"),
     "labels for others": (
         lambda: l2((0.0, 0.1), label=["none"]),
         "1 labels for 2 strengths; expected one label per strength",

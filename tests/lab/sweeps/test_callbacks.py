@@ -64,7 +64,7 @@ def test_a_program_that_calls_python_is_kept_under_a_token_only(twice: Any, exec
     def run(x: Any) -> dict[str, Any]:
         return {"y": twice(x)}
 
-    with pytest.raises(ValueError, match=r"outside of JAX \(\w+_callback\), and a store can't tell .* token='1'"):
+    with pytest.raises(ValueError, match=r"outside of JAX \(\w+_callback\), and a store can't notice .* token='1'"):
         sweep(run, AXIS, tmp_path / "store", executor=executor)
     assert not list(tmp_path.iterdir())
     for options in ({}, {"store": tmp_path / "store", "token": "1"}):
