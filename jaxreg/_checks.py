@@ -90,6 +90,7 @@ def refuse_steps(penalty: object, step: Number) -> None:
     """Raise if `step` has one value per weight: the proximal step of `penalty` then has no closed form."""
     if jnp.ndim(step):
         raise ValueError(
-            f"{type(penalty).__name__}: the step has shape {jnp.shape(step)}; expected one number, because there is no "
-            "closed form for one step per weight. Use the penalty in jaxreg.proximal, jaxreg.penalize or jaxreg.decay"
+            f"{type(penalty).__name__}: the step size has shape {jnp.shape(step)}; expected one number, because the "
+            "proximal step has no closed form with one step size per weight. Use the penalty in jaxreg.proximal, "
+            "jaxreg.penalize or jaxreg.decay"
         )

@@ -128,7 +128,7 @@ def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Numbe
             return xp.broadcast_to(xp.asarray(limit, real_dtype(x)), shape).reshape(kept)
     raise ValueError(
         f"a limit has shape {given} for weights of shape {x.shape} in groups over the axes {axes}; expected one "
-        f"number, or one per group in shape {groups}"
+        f"number, or an array of shape {groups} with one number per group"
     )
 
 

@@ -126,7 +126,8 @@ class _Rule(Facts):
             if any(map(callable, jax.tree.leaves(value, is_leaf=callable))):
                 raise TypeError(
                     f"{self!r} can't be saved with a Keras layer, because its {name} holds a schedule or a rule; "
-                    "expected numbers. Save only the weights, or pass a function around the rule in custom_objects"
+                    "expected numbers. Save only the weights, or wrap the rule in a function and pass that function in "
+                    "custom_objects"
                 )
             if isinstance(value, np.ndarray | np.generic | jax.Array):
                 config[name] = np.asarray(value).tolist()
@@ -174,7 +175,7 @@ class Proximable(Protocol):
 
 @runtime_checkable
 class LinearMinimizable(Protocol):
-    """A constraint to a bounded set with a linear minimisation oracle: argmin of ⟨direction, z⟩ over z in the set."""
+    """A constraint on a bounded set with a linear minimisation oracle: argmin of ⟨direction, z⟩ over z in the set."""
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return a point z of the set that minimises ⟨direction, z⟩."""
@@ -275,7 +276,7 @@ def refuse_other(rule: object, expected: type[Penalty] | type[Constraint], what:
     other = Penalty if expected is Constraint else Constraint
     if isinstance(rule, other):
         raise TypeError(
-            f"{what} is {rule!r}, a {_noun(other)}; expected a {_noun(expected)} (a {_noun(other)} goes to {instead})"
+            f"{what} is {rule!r}, a {_noun(other)}; expected a {_noun(expected)}. Use a {_noun(other)} in {instead}"
         )
 
 

@@ -79,10 +79,10 @@ def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[
 
 
 def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance: float = 1e-3) -> dict[str, jax.Array]:
-    """Return the share of groups at the limit of their constraint. For bounds on single weights, a group is a weight.
+    """Return the share of groups of weights that are at the limit of their constraint.
 
-    A group counts if scaling it by 1 + `tolerance` or by 1 - `tolerance` moves it out of the set. Groups outside the
-    set also count.
+    For bounds on single weights, each weight is a group. A group is at the limit if scaling it by 1 + `tolerance` or by
+    1 - `tolerance` moves it out of the set. Groups outside the set also count.
 
     Args:
         params: Tree of weight arrays.
@@ -158,7 +158,7 @@ def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str,
         step: Optimiser step at which to evaluate scheduled strengths. Needed only if there are schedules.
 
     Returns:
-        A dict from pattern to a scalar. A penalty without a pattern is listed under the kinds of kernels in the tree.
+        A dict from pattern to a scalar. If `rules` is a single penalty, the keys are the kinds of kernels in the tree.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled strength needs `step`.

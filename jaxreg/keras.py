@@ -158,7 +158,7 @@ class OrthogonalRegularizer(Penalty):
         """Return the cost of `w`, a scalar."""
         if w.ndim != 2:
             raise ValueError(
-                f"OrthogonalRegularizer got weights of shape {w.shape}; expected a matrix; use the path of one"
+                f"OrthogonalRegularizer got weights of shape {w.shape}; expected a matrix. Use the path of a matrix"
             )
         vectors = w if self.mode == "rows" else w.T
         lengths = jnp.sum(squares(vectors), axis=1, keepdims=True)

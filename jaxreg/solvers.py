@@ -45,7 +45,7 @@ class Solution(NamedTuple):
         gap: Upper bound on the difference between `value` and the minimum; infinite if there is no bound.
         residual: Norm of the proximal gradient step divided by the step size; 0 at a minimum.
         steps: Number of steps, including those that the line search rejected.
-        converged: True if the gap is within the tolerance, or the residual if the gap is infinite.
+        converged: True if the gap is at most the tolerance. If the gap is infinite, the residual is compared instead.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -84,13 +84,13 @@ def solve(
     """Minimise loss + penalties subject to the constraints, by accelerated proximal gradient steps.
 
     The method is FISTA with a backtracking line search and a restart whenever the momentum points uphill. It stops when
-    the duality gap is at most `tolerance`. If a rule has no gap, for example because it is not convex, it stops at the
-    residual instead. It works under `jax.jit` and `jax.vmap`. Use `vmap` over strengths, folds or starts to solve
-    thousands of problems together.
+    the duality gap is at most `tolerance`. If a rule has no gap, for example because it is not convex, the method stops
+    when the residual is at most `tolerance`. It works under `jax.jit` and `jax.vmap`. Use `vmap` over strengths, folds
+    or starts to solve thousands of problems together.
 
     The solution can be differentiated with respect to strengths, limits and all other inputs of `loss` and `rules`, by
-    the implicit function theorem. The derivatives are right if the minimum is unique. They need a dense matrix with one
-    row per weight. `value`, `gap` and `steps` have no derivatives.
+    the implicit function theorem. The derivatives are correct if the minimum is unique. They need a dense matrix with
+    one row per weight. `value`, `gap` and `steps` have no derivatives.
 
     The gap is a valid bound if the loss is convex and at least `floor` everywhere. For a leaf without a rule the
     distance to the minimum is unknown. Such a leaf adds the norm of its gradient times (1 + the norm of the leaf). In
@@ -104,8 +104,8 @@ def solve(
         params: Tree of weight arrays to start at.
         tolerance: Gap or residual to stop at, at least 0: a float or an array.
         max_steps: Maximum number of steps. It is checked at every tenth step.
-        floor: Lower bound of the loss. A bound near the minimum of the loss without rules, such as the residual of
-            least squares, gives a smaller gap and so an earlier stop.
+        floor: Lower bound of the loss. A bound near the minimum of the loss without rules, such as the smallest sum of
+            squares in a regression, gives a smaller gap and so an earlier stop.
 
     Returns:
         A `Solution`. If `converged` is False, it holds the last point.
@@ -273,8 +273,8 @@ def _checked(loss: Loss, structure: Any, start: list[jax.Array]) -> Loss:
     given = jax.eval_shape(of_leaves, start)
     if given.shape != () or not jnp.issubdtype(given.dtype, jnp.floating):
         raise TypeError(
-            f"jaxreg.solve: the loss returns shape {given.shape} of {given.dtype}; expected one real number, such as "
-            "the mean over the rows"
+            f"jaxreg.solve: the loss returns an array of shape {given.shape} and type {given.dtype}; expected one real "
+            "number, such as the mean over the rows"
         )
     return of_leaves
 

@@ -82,9 +82,9 @@ def convert_strength(
     """Convert a weight-decay strength between conventions so that one step shrinks a weight equally.
 
     The result is exact at the peak of the learning rate, and at every step if the learning rate is constant. Under a
-    schedule conventions differ, because some follow the schedule and some its square. `SQUARES` and `HALF_SQUARES`
-    are for plain gradient descent, or for `jaxreg.decay`. If such a penalty is coupled to an adaptive optimiser, no
-    strength makes it equal to the other conventions.
+    schedule, conventions differ, because some decays follow the schedule and others its square. `SQUARES` and
+    `HALF_SQUARES` are for plain gradient descent, or for `jaxreg.decay`. If such a penalty is coupled to an adaptive
+    optimiser, no strength makes it equal to the other conventions.
 
     Args:
         strength: Strength to convert: a float or an array. It must be above 0 if one of the conventions is a time.

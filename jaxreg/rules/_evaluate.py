@@ -56,8 +56,8 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
     value = jnp.asarray(at_rule(rule, step)(array))
     if value.shape != ():
         raise TypeError(
-            f"the rule {rule!r} for {leaf.path} gives an array of shape {value.shape}; expected a penalty, which "
-            "returns one number (constraints go to jaxreg.project)"
+            f"the rule {rule!r} for {leaf.path} returns an array of shape {value.shape}; expected a penalty, which "
+            "returns one number. Use constraints in jaxreg.project"
         )
     return value.astype(real_dtype(wide(array)))  # the strength may have a wider dtype than the weights
 
@@ -114,8 +114,8 @@ def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Arr
     """Return the proximal step of `size` from `array`, an array like the leaf. Raise if the rule has none."""
     if not isinstance(innermost(rule), Proximable):
         raise TypeError(
-            f"the rule {rule!r} for {leaf.path} has no proximal step; expected a penalty with a method prox(w, step) "
-            "(others go to jaxreg.penalize or jaxreg.decay, constraints to jaxreg.project)"
+            f"the rule {rule!r} for {leaf.path} has no proximal step; expected a penalty with a method prox(w, step). "
+            "Use other penalties in jaxreg.penalize or jaxreg.decay, and constraints in jaxreg.project"
         )
     return like_leaf(rule, leaf, array, at_rule(rule, step).prox(array, size))
 
@@ -152,9 +152,9 @@ def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array
     """Cast the result of a rule to the dtype of `array`. Raise if it has a different shape."""
     if jnp.shape(value) != array.shape:
         raise TypeError(
-            f"the rule {rule!r} for {leaf.path} gives shape {jnp.shape(value)} for weights of shape {array.shape}; "
-            "expected a rule that keeps the shape, with numbers or arrays that broadcast to the weights as "
-            "hyperparameters (penalties go to jaxreg.penalize)"
+            f"the rule {rule!r} for {leaf.path} returns shape {jnp.shape(value)} for weights of shape {array.shape}; "
+            "expected the shape of the weights. Use numbers, or arrays that broadcast to the weights, as its "
+            "hyperparameters. Use penalties in jaxreg.penalize"
         )
     return jnp.asarray(value).astype(array.dtype)
 
@@ -171,7 +171,7 @@ def distance(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.
 
 
 def projected(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> Tree:
-    """Return `params` projected onto the constraints, such as a feasible start or projected averaged weights.
+    """Return `params` projected onto the constraints, for example initial weights or averaged weights.
 
     Args:
         params: Tree of weight arrays.
@@ -205,7 +205,7 @@ def _project(params: Tree, rules: ConstraintRules, step: jax.Array | int | None,
 
 
 def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> Tree:
-    """Return the projection of `params` + `updates`, exactly and without a second rounding.
+    """Add `updates` to `params` and project the sum onto the constraints, without a second rounding.
 
     Use it instead of `optax.apply_updates` if the chain has no `jaxreg.project`.
 
@@ -226,10 +226,11 @@ def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax
 
 
 def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> jax.Array:
-    """Return the largest Euclidean distance of a group of `params` from the set of its constraint, a scalar.
+    """Return the largest Euclidean distance of a group of weights from the set of its constraint, a scalar.
 
-    It is 0 if every constraint holds, equalities up to rounding. Groups are defined by the `axis` of the constraint.
-    For a constraint without `axis`, such as `NonNeg`, every weight is a group.
+    The result is 0 if every constraint holds. Equality constraints need to hold only up to rounding. The `axis` of a
+    constraint defines its groups of weights. For a constraint without `axis`, such as `NonNeg`, every weight is a
+    group.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -251,7 +252,7 @@ def _largest_distance(params: Tree, rules: ConstraintRules, step: jax.Array | in
 def feasible(
     params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None, tolerance: float = 0.0
 ) -> jax.Array:
-    """Return whether `params` satisfy every constraint up to `tolerance`, an absolute distance.
+    """Return whether the distance of `params` from every constraint is at most `tolerance`.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -266,7 +267,7 @@ def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:
     if step is not None:
         return at_step(rule, step)
     if scheduled(rule):
-        raise ValueError(f"the rule {rule!r} has a scheduled hyperparameter; pass the step at which to read it")
+        raise ValueError(f"the rule {rule!r} has a schedule; pass step=, the optimiser step at which to evaluate it")
     return rule
 
 

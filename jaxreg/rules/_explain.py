@@ -24,11 +24,13 @@ class Row(NamedTuple):
         dtype: Name of the dtype of the leaf, or of its type if it is not an array.
         kind: Role of the leaf in its layer: kernel, recurrent kernel, bias, embedding or other.
         rule: Rule for the leaf, with its `axis` filled in; None if no pattern matches the leaf.
-        axes: Axes of one group, such as those that one norm sums over; None if every weight is its own group.
+        axes: Axes of one group of weights, for example the axes that one norm sums over; None if every weight is its
+            own group.
         norms: Number of groups (norms, sums or matrices); None if there is no rule.
-        source: Evidence for the axes: "name" (of the leaf, or of its layer in the path), "class" (of the node), "box"
-            (names of axes), "bias" (shape of the bias) or "default". None if the rule does not need inferred axes.
-        doubt: Reason why the inference is ambiguous; empty if it is not.
+        source: Origin of the inferred axes: "name" (of the leaf, or of its layer in the path), "class" (of the node),
+            "box" (names of axes), "bias" (shape of the bias) or "default". None if the rule does not need inferred
+            axes.
+        doubt: Reason why the inferred axes are ambiguous; empty if they are not.
     """
 
     path: str
@@ -56,7 +58,7 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Table of `jaxreg.explain` with one row per leaf. It can be printed, with remarks, and iterated over."""
+    """Table of `jaxreg.explain` with one row per leaf. It can be printed and iterated over."""
 
     rows: tuple[Row, ...]
 
@@ -89,7 +91,7 @@ class Table:
 
 
 def explain(params: Tree, rules: Rules, strict: bool = False) -> Table:
-    """Return a table of all leaves with their rules, the axes of a group and the evidence for these axes.
+    """Return a table of leaves: the rule of each, the axes of one group of weights, and how they were determined.
 
     Leaves without a rule are included. Only paths, classes, names of axes, shapes and dtypes are read, so the tree may
     come from `jax.eval_shape`.

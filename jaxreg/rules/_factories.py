@@ -24,9 +24,10 @@ def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
         rules: Penalties by path pattern, or one for all kernels; see `jaxreg.explain`.
 
     Returns:
-        A dict from path to `ToReference`, for each leaf that `rules` match. Use it in `jaxreg.penalty`, `penalize`,
-        `decay` and `proximal`. The rules hold the arrays of `reference` themselves, so do not donate these. Pass rules
-        with large arrays as an argument of the jitted function, because a closure would turn the arrays into constants.
+        A dict from path to `ToReference`, for each leaf that `rules` match. Use the dict in `jaxreg.penalty`,
+        `penalize`, `decay` and `proximal`. The rules share the arrays of `reference`, so do not donate these arrays to
+        a jitted function. Pass rules with large arrays as an argument of the jitted function, because a closure would
+        turn the arrays into constants.
 
     Raises:
         ValueError: If a pattern matches no leaf or two patterns match one leaf.
@@ -53,8 +54,8 @@ def initial_distributions(params: Tree, strength: Number, pattern: str = KERNELS
         pattern: Pattern that the leaves match: a path, a regular expression or a kind.
 
     Returns:
-        A dict from path to `Wasserstein`, one rule per leaf. The rules hold the arrays of `params` themselves. Each
-        layer of a stack has its own distribution.
+        A dict from path to `Wasserstein`, one rule per leaf. The rules share the arrays of `params`. Each layer of a
+        stack has its own distribution.
 
     Raises:
         ValueError: If the pattern matches no leaf, or the strength is negative, infinite or NaN.
@@ -72,7 +73,7 @@ def initial_distributions(params: Tree, strength: Number, pattern: str = KERNELS
 
 
 def initial_spheres(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, FrobeniusSphere]:
-    """Return rules that keep each layer at a share of its current norm.
+    """Return rules that fix the norm of each layer's weights at a share of its current value.
 
     Args:
         params: Tree of weight arrays, such as the initial ones; traced or not.
@@ -96,7 +97,7 @@ def initial_spheres(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -
 
 
 def initial_boxes(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, Box]:
-    """Return rules that bound the weights of each layer by a share of their largest magnitude.
+    """Return rules that limit the magnitudes in each layer to a share of its current largest magnitude.
 
     Args:
         params: Tree of weight arrays, such as the initial ones; traced or not.

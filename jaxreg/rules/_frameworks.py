@@ -395,4 +395,4 @@ def _of_bias(place: Place) -> Inference:
     if own is not None:
         return split(everything[: max(len(everything) - own, 0)], "class")
     alone = len(place.beside) == 1 and _by_class(place) is None
-    return split((), "name", "no weight is next to it, so it may be the offset of a norm" if alone else "")
+    return split((), "name", "no weight is next to it, so it may belong to a normalisation layer" if alone else "")

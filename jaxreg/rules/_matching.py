@@ -109,7 +109,7 @@ class OptionalPattern(str):
 
 
 def optional(pattern: str) -> str:
-    """Return a key for rules that may match no parameter. Other keys raise an error in this case.
+    """Return a pattern for rules that may match no parameter, where any other pattern raises an error.
 
     Args:
         pattern: Path pattern or kind.
@@ -160,7 +160,7 @@ def matches(params: Tree, rules: Rules) -> list[Match]:
         if not places and pattern not in optionals and not _shows_a_part(params):
             raise ValueError(
                 f"pattern {_shown(pattern)} matches no parameter; expected a path, a regular expression for a "
-                "whole path, or a kind such as jaxreg.KERNELS. Remove it, or choose from the paths there are: "
+                "whole path, or a kind such as jaxreg.KERNELS. Remove the pattern, or choose from the existing paths: "
                 f"{_listed(found)}{_without_names(params)}"
             )
         for i in places:
@@ -189,7 +189,7 @@ def _patterns(found: list[Leaf], rules: Rules) -> Mapping[str, Rule]:
     if not callable(rules):
         raise TypeError(
             f"rules are {rules!r}; expected a mapping from path pattern to rule, or one rule. With "
-            "optax.inject_hyperparams pass a mapping, because it treats a single rule as a schedule"
+            "optax.inject_hyperparams pass a mapping, because Optax treats a single rule as a schedule"
             f"{_of_several(rules)}"
         )
     kinds = {leaf.kind for leaf in found}
@@ -207,8 +207,8 @@ def _match(leaf: Leaf, by: list[str], patterns: Mapping[str, Rule], found: list[
         return Match(leaf, None, None)
     if len(by) > 1:
         raise ValueError(
-            f"parameter {leaf.path} is claimed by {' and '.join(map(_shown, by))}; expected one rule per parameter. "
-            f"Narrow one of the patterns (the paths are: {_listed(found)})"
+            f"parameter {leaf.path} matches the patterns {' and '.join(map(_shown, by))}; expected one rule per "
+            f"parameter. Narrow one of the patterns (the paths are: {_listed(found)})"
         )
     if not jnp.issubdtype(getattr(leaf.array, "dtype", bool), jnp.inexact):
         what = getattr(leaf.array, "dtype", type(leaf.array).__name__)
@@ -219,7 +219,7 @@ def _match(leaf: Leaf, by: list[str], patterns: Mapping[str, Rule], found: list[
     rule = patterns[by[0]]
     if jnp.iscomplexobj(leaf.array) and facts(rule).needs_order():
         raise ValueError(
-            f"parameter {leaf.path} is of type {leaf.array.dtype}, and {rule!r} needs an order of numbers; expected "
+            f"parameter {leaf.path} is of type {leaf.array.dtype}, and {rule!r} works only for real numbers; expected "
             "real weights, or a rule on magnitudes, such as MaxNorm, L2 or L1"
         )
     return Match(leaf, by[0], _on_axes(rule, leaf))
@@ -228,7 +228,7 @@ def _match(leaf: Leaf, by: list[str], patterns: Mapping[str, Rule], found: list[
 def _of_several(rules: Any) -> str:
     if not isinstance(rules, list | tuple):
         return ""
-    return ". For several constraints at once use jaxreg.Intersection(…, …), for several penalties one link each"
+    return ". Combine several constraints with jaxreg.Intersection(…, …). Put several penalties into one link each"
 
 
 def _shows_a_part(params: Tree) -> bool:
@@ -263,7 +263,7 @@ def _of_one_layer(rule: Rule, leaf: Leaf, one: tuple[int, ...]) -> Rule:
     axes = leaf.axes if axis is None else group_axes(leaf.array.ndim, axis)
     if not set(axes) <= set(one):
         raise ValueError(
-            f"the rule {rule!r} for {leaf.path}: axis is {axis}; expected axes of one layer, out of {one}, because the "
+            f"the rule {rule!r} for {leaf.path}: axis is {axis}; expected axes of one layer, from {one}, because the "
             "rule also constrains singular values"
         )
     closed = facts(rule).map_rules(

@@ -127,11 +127,11 @@ class WarmBound:
 
 @hyperparameters
 class InflectionBound:
-    """Bound at the penalty where its growth first slows down: κ = R(w) at the first inflection of its running mean.
+    """Bound set when the growth of the penalty first slows down: κ = R(w) at the first inflection of a running mean.
 
-    The running mean includes every `every`-th value and starts at the first of them. (In the paper it starts at 0, so
-    even for a constant penalty its growth slows down.) The inflection is the first value, from the fourth on, at which
-    the mean grows by less than at the value before.
+    The running mean takes the value of R(w) after every `every` updates, and starts at the first such value. (In the
+    paper the mean starts at 0, so its growth slows down even for a constant penalty.) The inflection is the first
+    value, from the fourth on, at which the mean grows less than at the previous value.
 
     Args:
         every: Updates between two values, an integer of at least 1: a number or an array.
@@ -182,13 +182,13 @@ def _refuse_fractions(owner: object, name: str) -> None:
 def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.GradientTransformation:
     """Keep the penalty R of each leaf under a bound κ: μ ← max(0, μ + rate/n · (R(w) - κ)), w ← w - μ ∇R(w).
 
-    This is constrained parameter regularisation. Put it after the learning rate in the chain. It acts on w, the weights
-    after the optimiser step; n is the number of weights of the leaf.
+    This is constrained parameter regularisation (CPR). Put it after the learning rate in the chain. In the formula, w
+    are the weights of a leaf after the optimiser step, and n is their number.
 
     While the penalty is above the bound, the multiplier μ grows. While it is below the bound, μ falls, and at μ = 0 the
-    weights are not changed. After SGD with a small learning rate η, the Lagrange multiplier of the bound for the loss
-    is μ / η. The bound is reached in the end, not at each step. It is measured before the pull of μ, so for `L2` the
-    final penalty is below the bound, by a share of about 4 μ.
+    weights are not changed. After SGD with a small learning rate η, μ / η is the Lagrange multiplier of the bound. The
+    penalty meets the bound at the end of training, but may exceed it before. R(w) is measured before μ ∇R(w) is
+    subtracted. So with `L2(1.0)` the final penalty is below the bound, by a share of about 4 μ.
 
     Args:
         rules: Penalties by path pattern, or one for all kernels. `L2(1.0)` gives a bound on ‖w‖².

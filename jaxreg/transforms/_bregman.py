@@ -27,17 +27,18 @@ def bregman(rules: PenaltyRules, delta: Number = 1.0) -> optax.GradientTransform
     """Accumulate optimiser steps in dual weights v and compute the weights from them: v ← v + step, w ← prox(δ v).
 
     Put it after the learning rate in the chain. After `optax.sgd`, with or without momentum, this is LinBreg. After
-    `optax.adam` it is AdaBreg. The proximal step is that of δ · penalty.
+    `optax.adam` it is AdaBreg. In the formula, prox is the proximal step of δ · penalty.
 
     With `L1(strength)` a weight stays 0 until its accumulated steps exceed the strength, and is not shrunk once it is
     nonzero. So the strength decides when a weight becomes nonzero, not how large it gets. Start with few nonzero
-    weights, and stop before there are too many. v starts at w / δ plus the gradient of the penalty, so that the first
-    weights are the initial ones.
+    weights, and stop before there are too many. v starts at w / δ plus the gradient of the penalty, so that prox(δ v)
+    returns the initial weights.
 
     Args:
         rules: Penalties with a proximal step, by path pattern, or one for all kernels. Strengths are floats, arrays or
             Optax schedules.
-        delta: δ, above 0: factor from dual weights to weights. The effective learning rate is δ times the optimiser's.
+        delta: δ, above 0: factor from dual weights to weights. The effective learning rate is δ times the learning rate
+            of the optimiser.
 
     Returns:
         A gradient transformation. Its state is a `BregmanState`. Its `update` needs `params`.

@@ -46,8 +46,8 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     Args:
         tx: Optimiser with transformations of jaxreg in it. `jaxreg.regularize` builds one without faults.
         params: Parameters of the model. They are not changed, because the dry run uses random weights of their shapes.
-        rules: Further penalties that the chain must lower and constraints that must hold after it, in addition to the
-            rules of its own links.
+        rules: Penalties that the chain must lower, and constraints that must hold after the chain. The rules of the
+            transformations in the chain are always checked.
 
     Returns:
         One sentence per fault; an empty list if there is none.

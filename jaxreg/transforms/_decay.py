@@ -93,9 +93,9 @@ def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransf
 def corrected_decay(rules: PenaltyRules, learning_rate: Number, peak: Number) -> optax.GradientTransformation:
     """Decay weights in proportion to the square of the schedule: w ← w - ηu - (η²/peak) g.
 
-    Put it before the learning rate η in the chain. It is meant for weights followed by a normalisation. AdamW's decay,
-    proportional to η, lets their norm and gradient drift late in a schedule. A decay proportional to η² keeps both
-    steady.
+    Put it before the learning rate η in the chain. Use it for layers that are followed by a normalisation layer. Late
+    in a schedule, AdamW's decay, which is proportional to η, lets the norms and gradients of these weights drift. A
+    decay proportional to η² keeps norms and gradients steady.
 
     Args:
         rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.
@@ -127,8 +127,8 @@ def cautious_decay(rules: PenaltyRules) -> optax.GradientTransformation:
     """Decay only weights whose decay agrees in sign with the optimiser's direction: w ← w - η (u + g · [u g ≥ 0]).
 
     Put it before the learning rate η in the chain. The decay never works against the optimiser, so it does not shift an
-    isolated minimum of the loss. It is applied if u is exactly 0. So among minima of equal loss it moves to smaller
-    weights.
+    isolated minimum of the loss. Where u is exactly 0, the decay is applied. So among minima of equal loss, training
+    moves to smaller weights.
 
     Args:
         rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.
@@ -157,14 +157,14 @@ def p_norm_decay(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTr
 
     `a` is computed from the weights before the step. Put the transformation after the learning rate η in the chain.
 
-    It is the proximal step of the parabola that touches strength · Σ|w|^p at the weights. For p < 2 it drives small
-    weights to 0 with bounded steps, even where the gradient of the penalty is unbounded. A weight at 0 stays 0. With
-    p = 2 it equals `jaxreg.proximal` with `L2(strength)`.
+    The decay is the proximal step of the parabola that touches strength · Σ|w|^p at these weights. For p < 2 it drives
+    small weights to 0 with bounded steps, even where the gradient of the penalty is unbounded. A weight at 0 stays 0.
+    With p = 2 it equals `jaxreg.proximal` with `L2(strength)`.
 
     Args:
         rules: `jaxreg.Lp` penalties by path pattern, or one for all kernels. Strengths and powers are floats, arrays or
             Optax schedules.
-        learning_rate: η, the learning rate of the optimiser before it: a float, an array or an Optax schedule.
+        learning_rate: η, the learning rate of the optimiser: a float, an array or an Optax schedule.
 
     Raises:
         TypeError: At `update`, if a rule is not a `jaxreg.Lp`.

@@ -29,8 +29,9 @@ from jaxreg.transforms._project import project
 def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation:
     """Move a share η of the way to the point that minimises ⟨u, z⟩ (Frank-Wolfe): w ← (1 - η) w + η · lmo(u).
 
-    Put it before the learning rate η in the chain, which is in [0, 1]. If the weights start in a convex set, every step
-    stays in it without a projection. `jaxreg.projected` gives such a start.
+    Put it before the learning rate η in the chain. η must be in [0, 1]. If the set is convex and contains the initial
+    weights, it contains the weights after every step, without a projection. `jaxreg.projected` returns such initial
+    weights.
 
     Decoupled decay is built in. SignSGD with learning rate r and decay d is this method with `LinfBall(1 / d)` and
     learning rate r · d. For Muon, use `SpectralNorm(1 / d)`.
@@ -70,9 +71,9 @@ def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation
 def steepest(rules: ConstraintRules) -> optax.GradientTransformation:
     """Replace the direction u by steepest descent in the norm of the constraint: w ← w + η · lmo(u).
 
-    Put it before the learning rate η in the chain. It is for balls and spheres. The limit of the constraint is the size
-    of the step in its norm, independent of the size of u. A group with u = 0 is not moved. The weights themselves are
-    not bounded. To bound them, put `jaxreg.project` after the learning rate.
+    Put it before the learning rate η in the chain. The constraint must be a ball or a sphere. Its limit times η is the
+    norm of each step, whatever the size of u. A group of weights with u = 0 is not moved. Unlike the steps, the weights
+    are not bounded. To bound them, put `jaxreg.project` after the learning rate.
 
     Args:
         rules: Constraints that have an `lmo`, by path pattern, or one for all kernels. Limits are floats, arrays or
@@ -114,8 +115,8 @@ def steepest(rules: ConstraintRules) -> optax.GradientTransformation:
 def hyperball(rules: ConstraintRules, learning_rate: Number) -> optax.GradientTransformation:
     """Take optimiser steps on a sphere of radius R: w ← R · unit(w - η R · unit(u)) with unit(x) = x / ‖x‖.
 
-    Put it at the end of the chain, after `optax.scale_by_adam` or another direction u. It includes the learning rate
-    and the projection. A small learning rate is the angle of a step in radians, independent of the size of the
+    Put it at the end of the chain, after `optax.scale_by_adam` or another direction u. It applies the learning rate and
+    the projection itself. A small learning rate equals the angle of a step in radians, whatever the norm of the
     weights. Weight decay is not needed, because the norm is fixed.
 
     Args:

@@ -12,11 +12,11 @@ from jaxreg.transforms._base import with_penalties
 def penalize(rules: PenaltyRules) -> optax.GradientTransformation:
     """Add the gradient of the penalties to the incoming gradient: coupled regularisation, Keras's `kernel_regularizer`.
 
-    Put it first in the chain. An adaptive optimiser after it rescales the gradient of the penalty together with that of
-    the loss. The loss does not include the penalty; `jaxreg.penalty` returns its value.
+    Put it first in the chain. An adaptive optimiser then rescales the sum of both gradients. The value of the loss does
+    not include the penalty. `jaxreg.penalty` returns the value of the penalty.
 
-    For complex weights, pass the conjugate of the gradient of `jax.grad`, as for all Optax optimisers. The conjugate
-    of the penalty's gradient is added to it.
+    For complex weights, pass the conjugate of the gradient of `jax.grad`, as for all Optax optimisers. The penalty's
+    gradient is conjugated too before it is added.
 
     Args:
         rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.

@@ -14,10 +14,10 @@ from jaxreg.transforms._exact_update import landing
 def project(rules: ConstraintRules, every: int = 1) -> optax.GradientTransformation:
     """Project the weights after each optimiser step onto the constraints: Keras's `kernel_constraint`.
 
-    Put it last in the chain, after the learning rate. It projects `params + updates` and returns the update that leads
-    there. If floating-point addition cannot reach that point exactly, `optax.apply_updates` ends next to it.
-    For bounds and upper limits of a norm, it then ends on the inner side. Initial weights are not projected; use
-    `jaxreg.projected` for them.
+    Put it last in the chain, after the learning rate. It projects `params + updates` and returns the update from
+    `params` to the projection. If floating-point addition cannot reach the projection exactly, `optax.apply_updates`
+    returns a neighbouring floating-point number. For bounds and upper limits of a norm, this number lies inside the
+    set. Initial weights are not projected; use `jaxreg.projected` for them.
 
     Args:
         rules: Constraints by path pattern, or one for all kernels. Limits are floats, arrays or Optax schedules.

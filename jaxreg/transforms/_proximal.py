@@ -26,14 +26,13 @@ def proximal(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransf
 
     Put it after the learning rate η in the chain. After SGD, it minimises loss + penalty. L1 and the group lasso then
     give weights that are exactly 0 after `optax.apply_updates`. After Adam, it converges to a different point, because
-    Adam has a separate step size per weight. To minimise loss + penalty with Adam, use `jaxreg.proximal_adam`. With
-    `L2(d / 2)` it is the proximal form of AdamW's decay d: w ← (w - ηu) / (1 + ηd).
+    Adam has a separate step size per weight. To minimise loss + penalty with Adam, use `jaxreg.proximal_adam`. After
+    Adam, `L2(d / 2)` gives the proximal form of AdamW's decay d: w ← (w - ηu) / (1 + ηd).
 
     Args:
         rules: Penalties with a proximal step, by path pattern, or one for all kernels. Strengths are floats, arrays or
             Optax schedules.
-        learning_rate: η, the learning rate of the optimiser before it, at least 0: a float, an array or an Optax
-            schedule.
+        learning_rate: η, the learning rate of the optimiser, at least 0: a float, an array or an Optax schedule.
 
     Returns:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
@@ -68,10 +67,10 @@ def proximal_adam(
 ) -> optax.GradientTransformation:
     """Return Adam for loss + penalty, with the proximal step of the penalty in Adam's own metric.
 
-    Let x be the weights after Adam's step and d_i = √v_i + eps its divisor. The result is
-    argmin_z η · penalty(z) + Σ d_i (z_i - x_i)² / 2, so each weight has the step size η / d_i. Its fixed points are
-    those of loss + penalty; `jaxreg.proximal` after Adam has other ones. For L1 this is a threshold per weight. For
-    groups, it is the root of an equation, which Newton's method finds.
+    Let x be the weights after Adam's step, and d_i = √v_i + eps the divisor in this step. The result is
+    argmin_z η · penalty(z) + Σ d_i (z_i - x_i)² / 2, so each weight has the step size η / d_i. Training converges to a
+    stationary point of loss + penalty. With `jaxreg.proximal` after Adam, it converges to a different point. For `L1`,
+    the proximal step is a soft threshold per weight. For `GroupLasso`, it is computed by Newton's method.
 
     Args:
         rules: Penalties whose proximal step accepts one step size per weight (not `Spectral` or `Nuclear`), by path

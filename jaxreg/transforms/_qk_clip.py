@@ -102,7 +102,7 @@ def _scaled(path: str, w: jax.Array, shares: jax.Array, axis: int) -> jax.Array:
     if shares.ndim not in (1, 2) or not heads or length % heads or (shares.ndim == 2 and len(shares) != len(w)):
         raise ValueError(
             f"jaxreg.qk_clip: the logits of {path!r} have shape {shares.shape} for weights of shape {w.shape}; "
-            f"expected one per head along axis {axis}, or (layers, heads)"
+            f"expected one number per head along axis {axis}, or an array of shape (layers, heads)"
         )
     each = jnp.repeat(shares, length // heads, axis=-1)
     shape = [1] * w.ndim

@@ -25,19 +25,20 @@ def regularize(
 ) -> optax.GradientTransformationExtraArgs:
     """Add penalties, decay, proximal steps and constraints to an optimiser, each at the right place in the chain.
 
-    Penalties come before the optimiser. Decay is added to its updates. Proximal steps come after it, constraints last.
-    A chain in a wrong order also trains, without an error. This function always uses the right order.
+    Penalties come before the optimiser. Decay is added to the optimiser's updates. Proximal steps come after the
+    optimiser, and constraints come last. A chain in a wrong order trains without an error, but this function always
+    uses the right order.
 
     Args:
         optimizer: Complete optimiser, whose updates are ready to be added to the parameters. Examples are
-            `optax.adam(1e-3)` and a chain that ends in `optax.scale_by_learning_rate`. With `decays` it should not
-            decay itself: `optax.adamw` would decay a second time.
+            `optax.adam(1e-3)` and a chain that ends in `optax.scale_by_learning_rate`. If you pass `decays`, use an
+            optimiser without decay, because `optax.adamw` would decay a second time.
         learning_rate: Learning rate of the optimiser: a float, an array or an Optax schedule. Needed for `decays` and
             `proximals`, which are scaled by it.
         penalties: Rules for `jaxreg.penalize`: coupled, like Keras's `kernel_regularizer`.
         decays: Rules for `jaxreg.decay`: decoupled, as in AdamW. `L2(d / 2)` is AdamW's `weight_decay` d.
         proximals: Rules for `jaxreg.proximal`, which gives exact zeros with SGD. With Adam, `jaxreg.proximal_adam` as
-            the optimiser gives more of them.
+            the optimiser gives more zeros.
         constraints: Rules for `jaxreg.project`, like Keras's `kernel_constraint`.
 
     Returns:

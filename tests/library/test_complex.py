@@ -179,7 +179,9 @@ def test_derivatives_of_projections(rule):
 def test_rules_that_need_an_order_refuse(rule):
     params = {"kernel": jnp.asarray(W)}
     for use in (jr.project(rule).init, *(lambda p, f=f: f(p, rule) for f in (jr.explain, jr.feasible, jr.projected))):
-        with pytest.raises(ValueError, match=r"parameter kernel is of type complex128, and .* needs an order") as error:
+        with pytest.raises(
+            ValueError, match=r"parameter kernel is of type complex128, and .* works only for real numbers"
+        ) as error:
             use(params)
         assert repr(rule) in str(error.value)
     with pytest.raises(TypeError, match="expected real weights"):

@@ -106,7 +106,7 @@ def test_schedules_are_read_at_the_step():
         assert move["hidden/kernel"] == pytest.approx(np.hypot(4, 1) if step else 0, abs=1e-5)
         assert far["hidden/kernel"] == pytest.approx(step, abs=1e-5)
         assert cost["hidden/kernel"] == pytest.approx(step * 9.7)
-    with pytest.raises(ValueError, match="pass the step at which to read it"):
+    with pytest.raises(ValueError, match="pass step=, the optimiser step"):
         diagnostics.at_limit(PARAMS, limit)
 
 

@@ -65,12 +65,12 @@ def test_a_chain_on_a_list_of_variables():
 
 
 def test_a_list_of_values_has_no_paths():
-    with pytest.raises(ValueError, match=r"the paths there are: 0, 1 \(a list has no names; for Keras, pass {v.path"):
+    with pytest.raises(ValueError, match=r"the existing paths: 0, 1 \(a list has no names; for Keras, pass {v.path"):
         jr.explain([v.value for v in VARIABLES], jr.MaxNorm(1.0))
 
 
 def test_a_penalty_is_no_constraint_and_a_list_no_rule():
     with pytest.raises(TypeError, match=r"model/dense/kernel is L2.* a penalty; expected a constraint"):
         jr.feasible(VARIABLES, {jr.KERNELS: jr.L2(1.0)})
-    with pytest.raises(TypeError, match=r"several constraints at once use jaxreg.Intersection"):
+    with pytest.raises(TypeError, match=r"Combine several constraints with jaxreg.Intersection"):
         jr.project({jr.KERNELS: [jr.MaxNorm(1.0), jr.NonNeg()]}).init(VARIABLES)

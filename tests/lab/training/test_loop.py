@@ -469,7 +469,7 @@ def test_a_draw_that_is_not_there_and_other_things_than_problems_are_refused():
 
 def test_a_rule_that_matches_nothing_is_refused_before_compiling():
     with pytest.raises(
-        ValueError, match=r"'hiden/kernel' matches no parameter.*the paths there are: hidden/bias, hidden/kernel"
+        ValueError, match=r"'hiden/kernel' matches no parameter.*the existing paths: hidden/bias, hidden/kernel"
     ):
         sweep(
             lambda seed: fit(problem(), Recipe(penalties={"hiden/kernel": jr.L2(0.1)}), jax.random.key(seed)),

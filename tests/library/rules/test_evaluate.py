@@ -35,7 +35,7 @@ TAKES_RULES = {
     ("rules", "said"),
     [
         ({"hiden/kernel": jr.NonNeg()}, r"'hiden/kernel' matches no parameter.*hidden/bias, hidden/kernel"),
-        ({".*/kernel": jr.NonNeg(), "hidden/.*": jr.NonNeg()}, "hidden/kernel is claimed by.*kernel.*hidden/"),
+        ({".*/kernel": jr.NonNeg(), "hidden/.*": jr.NonNeg()}, "hidden/kernel matches the patterns.*kernel.*hidden/"),
         ({jr.RECURRENT_KERNELS: jr.NonNeg()}, "RECURRENT_KERNELS matches no parameter"),
     ],
 )
@@ -61,7 +61,7 @@ def test_a_penalty_can_be_any_function_of_an_array():
 def test_scheduled_strengths_are_read_at_the_step():
     params, rules = tree(), jr.L2(lambda step: 0.1 * step)
     np.testing.assert_allclose(jr.penalty(params, rules, step=3), jr.penalty(params, jr.L2(0.3)), rtol=1e-6)
-    with pytest.raises(ValueError, match="pass the step"):
+    with pytest.raises(ValueError, match="pass step="):
         jr.penalty(params, rules)
 
 

@@ -246,7 +246,7 @@ REFUSED = {
     "two claims": (
         {".*/kernel": LIMIT, "output/.*": LIMIT},
         ValueError,
-        r"output/kernel is claimed by '\.\*/kernel' and 'output/\.\*'; expected one rule.*embed/embedding",
+        r"output/kernel matches the patterns '\.\*/kernel' and 'output/\.\*'; expected one rule.*embed/embedding",
     ),
     "not a pattern": ({3: LIMIT}, TypeError, "pattern is 3; expected a string"),
     "not a regular expression": ({"(": LIMIT}, ValueError, r"'\(' is not a regular expression"),
@@ -286,7 +286,7 @@ def test_a_rule_is_for_arrays_of_floating_point_numbers(leaf, what):
 
 def test_an_empty_tree_has_nothing_to_claim():
     assert assign({}, {}) == []
-    with pytest.raises(ValueError, match="the paths there are: none at all"):
+    with pytest.raises(ValueError, match="the existing paths: none at all"):
         assign({}, LIMIT)
 
 
@@ -326,7 +326,7 @@ def test_two_leaves_with_one_path_are_refused():
 
 def test_a_tree_that_is_one_array_has_an_empty_path():
     w = jnp.ones((3, 3))
-    with pytest.raises(ValueError, match=r"choose from the paths there are: '' \(the tree is one array\)"):
+    with pytest.raises(ValueError, match=r"choose from the existing paths: '' \(the tree is one array\)"):
         jr.penalty(w, jr.L2(0.1))
     np.testing.assert_allclose(jr.penalty(w, {"": jr.L2(0.1)}), 0.9, rtol=1e-6)
 
@@ -353,7 +353,7 @@ def test_penalties_are_matched_before_anything_is_compiled():
 
 @pytest.mark.parametrize("wrap", [lambda rule: rule, lambda rule: {"b/kernel": rule}], ids=["bare", "mapping"])
 def test_several_constraints_for_one_leaf_are_told_of_intersection(wrap):
-    with pytest.raises(TypeError, match=r"MaxNorm.*NonNeg.*several constraints at once use jaxreg\.Intersection"):
+    with pytest.raises(TypeError, match=r"MaxNorm.*NonNeg.*several constraints with jaxreg\.Intersection"):
         jr.projected({"b": {"kernel": jnp.ones((2, 2))}}, wrap([jr.MaxNorm(1.0), jr.NonNeg()]))
 
 
