@@ -106,7 +106,7 @@ class Survivors(NamedTuple):
 def successive_halving(
     advance: Advance, loss: Callable[[Any], jax.Array], state: Any, strengths: Any, rungs: int, keep: float = 0.5
 ) -> Survivors:
-    """Train many runs in several rounds (rungs), and continue with only the best runs after each round.
+    """Train many runs in several rounds (rungs), and drop the worst runs after each round except the last.
 
     Diverged runs count as the worst. With `keep=0.5`, each rung trains half as many runs as the rung before.
 

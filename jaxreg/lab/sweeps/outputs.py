@@ -164,7 +164,9 @@ def _labelled(name: str, value: Any) -> Labelled:
         raise TypeError(f"output {name!r} is {type(values).__name__} and must be an array, or a tree of arrays")
     dims = value.dims if isinstance(value, Labelled) else tuple(f"{name}_{i}" for i in range(values.ndim))
     if len(dims) != values.ndim or len(set(dims)) != len(dims):
-        raise ValueError(f"output {name!r} has shape {values.shape} and dimensions {dims}; expected one name per axis")
+        raise ValueError(
+            f"output {name!r} has shape {values.shape} and dimensions {dims}; expected one distinct name per axis"
+        )
     return Labelled(values, dims)
 
 

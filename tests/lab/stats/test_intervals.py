@@ -152,7 +152,7 @@ def test_what_is_no_confidence_is_refused_everywhere(confidence):
 
 @pytest.mark.parametrize(("share", "n"), [(1.2, 30), (-0.1, 30), (np.nan, 30), (0.5, 0)])
 def test_what_is_no_share_is_refused(share, n):
-    with pytest.raises(ValueError, match="expected a number from 0 to 1, of at least 1 unit"):
+    with pytest.raises(ValueError, match="expected a share from 0 to 1, and at least 1 unit"):
         intervals.share_interval(share, n)
 
 
