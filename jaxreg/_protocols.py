@@ -86,6 +86,10 @@ class Facts:
         """Return the limits on the norms of the groups of `w`."""
         return None
 
+    def operator_bound(self, places: int) -> Number | None:
+        """Return an upper bound on the operator norm of a layer whose window has `places` places, 1 if it is dense."""
+        return None
+
     def group_sum(self) -> Number | None:
         """Return the sum that every group of the set has."""
         return None

@@ -1,6 +1,7 @@
 """Constraints: callables that project an array of weights onto the nearest array of a set."""
 
 from jaxreg.constraints._bounds import Box, LinfBall, NonNeg
+from jaxreg.constraints._convolution import ConvNorm, conv_norm
 from jaxreg.constraints._intersection import Intersection
 from jaxreg.constraints._norms import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
 from jaxreg.constraints._sparsity import NMSparse, Sparse
@@ -10,6 +11,7 @@ from jaxreg.constraints._sums import L1Ball, L1Sphere, Simplex, SumTo
 
 __all__ = [
     "Box",
+    "ConvNorm",
     "FrobeniusSphere",
     "Intersection",
     "L1Ball",
@@ -30,5 +32,6 @@ __all__ = [
     "SumTo",
     "TreeNorm",
     "UnitNorm",
+    "conv_norm",
     "tree_norm",
 ]

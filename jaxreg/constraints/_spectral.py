@@ -97,6 +97,10 @@ class SpectralNorm(Constraint):
             ends = jnp.where(jnp.isfinite(s[0]), ends, jnp.nan)
         return from_rows((-inner * ends).T, direction.shape, axes).astype(direction.dtype)
 
+    def operator_bound(self, places: int) -> Number:
+        """Return the limit of the layer: each input of a convolution is in as many windows as the window has places."""
+        return self.limit * places**0.5
+
 
 @hyperparameters
 class Orthonormal(Constraint):
@@ -149,6 +153,10 @@ class Orthonormal(Constraint):
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return a point z of the set that minimises ⟨direction, z⟩: the projection of -direction."""
         return self(-direction)
+
+    def operator_bound(self, places: int) -> Number:
+        """Return the limit of the layer: each input of a convolution is in as many windows as the window has places."""
+        return places**0.5
 
 
 @hyperparameters
@@ -203,6 +211,10 @@ class NuclearBall(Constraint):
         u, s, vt = jnp.linalg.svd(to_rows(wide(direction), axes), full_matrices=False)
         end = -as_wide(self.radius, u) * self._share(direction) * jnp.where(s[0] == 0, 0, jnp.outer(u[:, 0], vt[0]))
         return from_rows(end, direction.shape, axes).astype(direction.dtype)
+
+    def operator_bound(self, places: int) -> Number:
+        """Return the limit of the layer: each input of a convolution is in as many windows as the window has places."""
+        return self.radius * places**0.5
 
     def _share(self, w: jax.Array) -> float:
         # The rounding errors of an SVD, of the product and of a cast to a narrower dtype.

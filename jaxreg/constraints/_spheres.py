@@ -51,6 +51,10 @@ class FrobeniusSphere(Constraint):
         """Return a point z of the set that minimises ⟨direction, z⟩: the projection of -direction."""
         return self(-direction)
 
+    def operator_bound(self, places: int) -> Number:
+        """Return the limit of the layer: each input of a convolution is in as many windows as the window has places."""
+        return self.radius * places**0.5
+
 
 def tree_norm(tree: Any) -> jax.Array:
     """Return the Euclidean norm of all weights of a tree, a scalar in float32 (float64 if a leaf is float64).

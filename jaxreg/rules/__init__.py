@@ -4,6 +4,7 @@ from jaxreg.rules._evaluate import apply_updates, feasible, penalty, projected, 
 from jaxreg.rules._explain import explain
 from jaxreg.rules._factories import initial_boxes, initial_distributions, initial_spheres, to_reference
 from jaxreg.rules._frameworks import BIASES, EMBEDDINGS, KERNELS, RECURRENT_KERNELS
+from jaxreg.rules._lipschitz import lipschitz
 from jaxreg.rules._matching import optional
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "initial_boxes",
     "initial_distributions",
     "initial_spheres",
+    "lipschitz",
     "optional",
     "penalty",
     "projected",

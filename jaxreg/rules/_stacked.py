@@ -50,6 +50,10 @@ class EachLayer(Facts):
         """Return the lower and the upper bound of every weight."""
         return facts(self.rule).bounds()
 
+    def operator_bound(self, places: int) -> Number | None:
+        """Return an upper bound on the operator norm of each layer."""
+        return facts(self.rule).operator_bound(places)
+
     def sets(self) -> tuple[Any, ...]:
         """Return the parts of an intersection, each applied to every layer."""
         return tuple(EachLayer(part, self.axis) for part in facts(self.rule).sets())

@@ -107,9 +107,10 @@ def test_every_rule_is_known_for_complex_weights():
         jr.TreeNorm,
         jr.Wasserstein,
         jr.PositiveSemidefinite,
+        jr.ConvNorm,
     }
     rules = {getattr(package, name) for package in (constraints, penalties) for name in package.__all__}
-    assert rules - {jr.tree_norm} <= seen
+    assert rules - {jr.tree_norm, jr.conv_norm} <= seen
 
 
 @pytest.mark.parametrize("rule", [rule for rule, want in NEAREST.items() if want is not None], ids=repr)

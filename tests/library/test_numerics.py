@@ -102,8 +102,10 @@ def weights():
 def test_the_tables_hold_every_rule():
     named = {type(rule).__name__ for rule, _ in VALUES.values()}
     assert named >= {*constraints.__all__, *penalties.__all__} - {
+        "ConvNorm",  # of kernels with a window
         "PositiveSemidefinite",  # of square matrices alone
         "TreeNorm",
+        "conv_norm",
         "tree_norm",
     }
 

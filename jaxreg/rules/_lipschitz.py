@@ -1,0 +1,98 @@
+"""Lipschitz bound of a network from the limits that its constraints enforce."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg._hyperparameters import known
+from jaxreg._protocols import ConstraintRules, Tree, facts
+from jaxreg.rules._evaluate import at_rule, constrained
+from jaxreg.rules._frameworks import Kind
+from jaxreg.rules._matching import Leaf, leaves
+
+
+def lipschitz(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> jax.Array:
+    """Return a Lipschitz bound of a network of dense layers and convolutions: the product of the limits of its layers.
+
+    For inputs x and y, ‖f(x) - f(y)‖ ≤ bound · ‖x - y‖, if the weights are in their sets, up to rounding. The layers
+    follow each other, those of a stack too, and between them are only functions with slopes between -1 and 1, such as
+    ReLU, tanh or max-pooling without overlap. Branches, such as residual connections, are not covered.
+
+    The limit of a layer is that of `ConvNorm`. `SpectralNorm`, `Orthonormal`, `NuclearBall`, `FrobeniusSphere`, limits
+    on norms and bounds on weights limit the kernel as a matrix. For a convolution, they give √window times as much,
+    because each input is in that many windows. For an intersection, the smallest limit of its parts counts.
+
+    Args:
+        params: Tree of weight arrays. Only paths and shapes are used.
+        rules: Constraints by path pattern, or one for all kernels. Each kernel needs one.
+        step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: If a kernel has no rule that limits its norm, or a leaf is neither a kernel nor a bias.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"conv": {"kernel": jnp.ones((3, 3, 1, 4))}, "output": {"kernel": jnp.ones((256, 2))}}
+        >>> rules = {"conv/kernel": jr.ConvNorm(2.0, size=(8, 8)), "output/kernel": jr.SpectralNorm(0.5)}
+        >>> print(jr.lipschitz(params, rules).round(3))
+        1.0
+
+    Reference:
+        Gouk et al., Regularisation of neural networks by enforcing Lipschitz continuity, 2021.
+    """
+    limits = {}
+    for rule, _, members in constrained(params, rules, "lipschitz"):
+        for leaf in members:
+            limits[leaf.path] = _limit(at_rule(rule, step), leaf)
+    total = jnp.ones(())
+    for leaf in leaves(params):
+        if leaf.kind == Kind.KERNELS:
+            limit = limits.get(leaf.path)
+            if limit is None or (known(limit) and np.any(np.isinf(limit))):
+                raise ValueError(
+                    f"jaxreg.lipschitz: no rule limits the norm of {leaf.path}; expected SpectralNorm, ConvNorm or "
+                    "another constraint to a bounded set for each kernel"
+                )
+            counts = tuple(leaf.array.shape[a] for a in leaf.layers)
+            total = total * jnp.prod(jnp.broadcast_to(jnp.asarray(limit, jnp.result_type(float)), counts))
+        elif leaf.kind != Kind.BIASES:
+            raise ValueError(
+                f"jaxreg.lipschitz: {leaf.path} is of the kind {leaf.kind!r}; expected only kernels and biases, of "
+                "dense layers and convolutions"
+            )
+    return total
+
+
+def _limit(rule: Any, leaf: Leaf) -> Any:
+    """Return an upper bound of the operator norm of the layer, or of each layer of a stack; None if unknown."""
+    rule = facts(rule)
+    parts = [limit for limit in (_limit(part, leaf) for part in rule.sets()) if limit is not None]
+    if parts:
+        return jnp.min(jnp.stack(jnp.broadcast_arrays(*parts)), axis=0)
+    if not known(rule.rate) or np.any(np.asarray(rule.rate) != 1):  # one call does not reach the set
+        return None
+    # The window of a convolution: the fan-in axes without that of the inputs, if one axis is that of the units.
+    shape, within = leaf.array.shape, leaf.axes
+    units = [a for a in range(len(shape)) if a not in (*within, *leaf.layers)]
+    window = within[1:] if units and within and units[0] < min(within) else within[:-1]
+    places = int(np.prod([shape[a] for a in window])) if len(units) == 1 else 1
+    limit = rule.operator_bound(places)
+    if limit is not None:
+        return limit
+    layer = tuple(a for a in range(len(shape)) if a not in leaf.layers)
+    norms, bounds = rule.norm_limits(leaf.array), rule.bounds()
+    if norms is not None:
+        axes = tuple(range(len(shape))) if rule.axis is None else rule.axis
+        groups = tuple(1 if a in np.atleast_1d(axes) % len(shape) else n for a, n in enumerate(shape))
+        squares = jnp.sum(jnp.broadcast_to(jnp.square(norms[1]), groups), axis=layer)
+    elif bounds is not None:
+        largest = jnp.maximum(jnp.abs(jnp.asarray(bounds[0])), jnp.abs(jnp.asarray(bounds[1])))
+        squares = jnp.sum(jnp.broadcast_to(jnp.square(largest), shape), axis=layer)
+    else:
+        return None
+    return jnp.sqrt(places * squares)
