@@ -27,7 +27,7 @@ def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
     Args:
         params: Tree of weight arrays.
-        rules: Rules by path pattern, or one for all kernels. Only their axes are used.
+        rules: Rules by path pattern, or one rule for all kernels. Only their axes are used.
 
     Returns:
         A dict from path to norms, with the shape of the leaf without the summed axes, in float32 or wider.
@@ -55,7 +55,7 @@ def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[
 
     Args:
         params: Tree of weight arrays.
-        rules: Constraints by path pattern, or one for all kernels.
+        rules: Constraints by path pattern, or one constraint for all kernels.
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Returns:
@@ -86,7 +86,7 @@ def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance:
 
     Args:
         params: Tree of weight arrays.
-        rules: Constraints by path pattern, or one for all kernels.
+        rules: Constraints by path pattern, or one constraint for all kernels.
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
         tolerance: Relative distance from the limit that still counts. The rounding error of the dtype is added.
 
@@ -132,7 +132,7 @@ def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
     Args:
         params: Tree of weight arrays.
-        rules: Rules by path pattern, or one for all kernels. Only their patterns are used.
+        rules: Rules by path pattern, or one rule for all kernels. Only their patterns are used.
 
     Returns:
         A dict from path to a scalar between 0 and 1.
@@ -154,7 +154,7 @@ def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str,
 
     Args:
         params: Tree of weight arrays.
-        rules: Penalties by path pattern, or one for all kernels.
+        rules: Penalties by path pattern, or one penalty for all kernels.
         step: Optimiser step at which to evaluate scheduled strengths. Needed only if there are schedules.
 
     Returns:
@@ -184,7 +184,7 @@ def moves(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[str, 
 
     Args:
         params: Tree of weight arrays.
-        rules: Constraints by path pattern, or one for all kernels.
+        rules: Constraints by path pattern, or one constraint for all kernels.
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Returns:

@@ -87,7 +87,8 @@ def convert_strength(
     optimiser, no strength makes it equal to the other conventions.
 
     Args:
-        strength: Strength to convert: a float or an array. It must be above 0 if one of the conventions is a time.
+        strength: Strength to convert: a float or an array. It must be above 0 if `have` or `want` is `TIME_SCALE` or
+            `HALF_LIFE`.
         have: Convention of `strength`.
         want: Convention of the result.
         peak: Largest learning rate. Needed if only one of the conventions includes the learning rate.
@@ -99,7 +100,7 @@ def convert_strength(
 
     Raises:
         ValueError: If `peak`, `steps` or `width` is needed and missing, or is not above 0. Also if a strength of 0 is
-            converted to or from a time.
+            converted to or from `TIME_SCALE` or `HALF_LIFE`.
         TypeError: If `have` or `want` is not a `Meaning`.
 
     Example:

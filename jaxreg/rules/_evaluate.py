@@ -33,7 +33,7 @@ def penalty(params: Tree, rules: PenaltyRules, step: jax.Array | int | None = No
 
     Args:
         params: Tree of weight arrays.
-        rules: Penalties by path pattern, or one for all kernels; see `jaxreg.explain`.
+        rules: Penalties by path pattern, or one penalty for all kernels; see `jaxreg.explain`.
         step: Optimiser step at which to evaluate scheduled strengths. Needed only if there are schedules.
 
     Raises:
@@ -175,7 +175,7 @@ def projected(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
 
     Args:
         params: Tree of weight arrays.
-        rules: Constraints by path pattern, or one for all kernels; see `jaxreg.explain`.
+        rules: Constraints by path pattern, or one constraint for all kernels; see `jaxreg.explain`.
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Returns:
@@ -212,7 +212,7 @@ def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax
     Args:
         params: Tree of weight arrays.
         updates: Tree of the same structure, with the updates of the optimiser.
-        rules: Constraints by path pattern, or one for all kernels; see `jaxreg.explain`.
+        rules: Constraints by path pattern, or one constraint for all kernels; see `jaxreg.explain`.
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Example:

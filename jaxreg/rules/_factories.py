@@ -21,7 +21,7 @@ def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
 
     Args:
         reference: Tree like the parameters, with the pre-trained weights (L2-SP) or the initial weights (L2-init).
-        rules: Penalties by path pattern, or one for all kernels; see `jaxreg.explain`.
+        rules: Penalties by path pattern, or one penalty for all kernels; see `jaxreg.explain`.
 
     Returns:
         A dict from path to `ToReference`, for each leaf that `rules` match. Use the dict in `jaxreg.penalty`,

@@ -99,7 +99,7 @@ class InitialBound:
 
 @hyperparameters
 class WarmBound:
-    """Bound at the penalty of the weights after a warm-up: κ = R(w) after `steps` updates, and no bound before.
+    """Bound that is set after a warm-up: κ = R(w) after `steps` updates, and no bound before.
 
     Args:
         steps: Number of updates of the warm-up, an integer of at least 1: a number or an array.
@@ -191,7 +191,7 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
     subtracted. So with `L2(1.0)` the final penalty is below the bound, by a share of about 4 μ.
 
     Args:
-        rules: Penalties by path pattern, or one for all kernels. `L2(1.0)` gives a bound on ‖w‖².
+        rules: Penalties by path pattern, or one penalty for all kernels. `L2(1.0)` gives a bound on ‖w‖².
         bound: Way to set the bounds: `FixedBound`, `InitialBound`, `WarmBound` or `InflectionBound`.
         rate: Speed of the multiplier, above 0: a float or an array. If it is too high, μ oscillates.
 

@@ -33,7 +33,7 @@ MET = 1e-2
 def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = None) -> list[str]:
     """Check an optimiser chain in a dry run, and return one sentence per fault.
 
-    A chain with a wrong order of links trains without an error. The dry run finds:
+    A chain whose transformations are in the wrong order trains without an error. The dry run finds:
 
     - updates that increase the loss, because the sign of the learning rate is applied twice or not at all
     - several optimisers in one chain
@@ -44,7 +44,7 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     optimiser that does not move the weights in 32 steps is reported.
 
     Args:
-        tx: Optimiser with transformations of jaxreg in it. `jaxreg.regularize` builds one without faults.
+        tx: Optimiser chain that contains transformations of jaxreg. `jaxreg.regularize` builds a chain without faults.
         params: Parameters of the model. They are not changed, because the dry run uses random weights of their shapes.
         rules: Penalties that the chain must lower, and constraints that must hold after the chain. The rules of the
             transformations in the chain are always checked.
@@ -53,7 +53,8 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
         One sentence per fault; an empty list if there is none.
 
     Raises:
-        ValueError: If a pattern of `rules` or of a link matches no leaf, or two patterns match one leaf.
+        ValueError: If a pattern of `rules`, or of a transformation in the chain, matches no leaf, or two patterns match
+            one leaf.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr, optax
@@ -168,8 +169,8 @@ class _DryRun:
             apart = _minus(still, moving)
             if _dot(apart, apart) > 1e-4 * _dot(still, still):
                 return [
-                    f"jaxreg.{link.name} is rescaled by a later link, such as an adaptive optimiser or clipping, so it "
-                    f"works like jaxreg.penalize: {place}"
+                    f"jaxreg.{link.name} is rescaled by a later transformation, such as an adaptive optimiser or "
+                    f"clipping, so it works like jaxreg.penalize: {place}"
                 ]
         return []
 

@@ -34,7 +34,8 @@ def decay(rules: PenaltyRules) -> optax.GradientTransformation:
     `jaxreg.to_reference` weights decay towards a reference.
 
     Args:
-        rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.
+        rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
+            schedules.
 
     Returns:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
@@ -68,7 +69,8 @@ def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransf
     does not change the decay.
 
     Args:
-        rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.
+        rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
+            schedules.
         peak: Largest learning rate of the schedule, above 0: a float or an array.
 
     Example:
@@ -98,7 +100,8 @@ def corrected_decay(rules: PenaltyRules, learning_rate: Number, peak: Number) ->
     decay proportional to η² keeps norms and gradients steady.
 
     Args:
-        rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.
+        rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
+            schedules.
         learning_rate: η, the learning rate that follows in the chain: a float, an array or an Optax schedule.
         peak: Largest learning rate of the schedule, above 0: a float or an array.
 
@@ -131,7 +134,8 @@ def cautious_decay(rules: PenaltyRules) -> optax.GradientTransformation:
     moves to smaller weights.
 
     Args:
-        rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.
+        rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
+            schedules.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr

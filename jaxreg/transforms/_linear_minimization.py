@@ -27,11 +27,11 @@ from jaxreg.transforms._project import project
 
 
 def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation:
-    """Move a share η of the way to the point that minimises ⟨u, z⟩ (Frank-Wolfe): w ← (1 - η) w + η · lmo(u).
+    """Move a share η of the way to the point z of the set that minimises ⟨u, z⟩: w ← (1 - η) w + η · lmo(u).
 
-    Put it before the learning rate η in the chain. η must be in [0, 1]. If the set is convex and contains the initial
-    weights, it contains the weights after every step, without a projection. `jaxreg.projected` returns such initial
-    weights.
+    This is the Frank-Wolfe method. Put it before the learning rate η in the chain. η must be in [0, 1]. If the set is
+    convex and contains the initial weights, it contains the weights after every step, without a projection.
+    `jaxreg.projected` returns such initial weights.
 
     Decoupled decay is built in. SignSGD with learning rate r and decay d is this method with `LinfBall(1 / d)` and
     learning rate r · d. For Muon, use `SpectralNorm(1 / d)`.

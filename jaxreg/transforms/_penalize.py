@@ -19,7 +19,8 @@ def penalize(rules: PenaltyRules) -> optax.GradientTransformation:
     gradient is conjugated too before it is added.
 
     Args:
-        rules: Penalties by path pattern, or one for all kernels. Strengths are floats, arrays or Optax schedules.
+        rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
+            schedules.
 
     Returns:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.

@@ -20,7 +20,8 @@ def project(rules: ConstraintRules, every: int = 1) -> optax.GradientTransformat
     set. Initial weights are not projected; use `jaxreg.projected` for them.
 
     Args:
-        rules: Constraints by path pattern, or one for all kernels. Limits are floats, arrays or Optax schedules.
+        rules: Constraints by path pattern, or one constraint for all kernels. Limits are floats, arrays or Optax
+            schedules.
         every: Number of updates from one projection to the next, at least 1.
 
     Returns:
