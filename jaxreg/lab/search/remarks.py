@@ -54,6 +54,11 @@ def remarks(source: Source, score: str) -> list[Text]:
     """
     found: Search = source.data
     told = [_against(source, score)] if found.rivals is not None else []
+    if found.rivals is None and found.constant is not None:
+        told.append([
+            "No linear model, boosted trees or forest were tried. To compare with them, search without ",
+            Code("--quick"), ", or with ", Code("rivals=True"), " from Python.",
+        ])  # fmt: skip
     if found.found.score.mean > PERFECT:
         told.append([
             f"Check the columns first: {score} ", source.at("found.score").number("mean"), " is too good to be true, "

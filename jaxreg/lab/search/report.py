@@ -174,6 +174,15 @@ def _importances(source: Source) -> Table:
     )
 
 
+def sentences(search: Search) -> list[str]:
+    """Return the verdict as plain sentences.
+
+    Args:
+        search: The search.
+    """
+    return ["".join(map(str, sentence)) for sentence in verdict(Source("search", search))]
+
+
 def notebook(search: Search) -> str:
     """Return the verdict and the forest plot as HTML for a notebook.
 

@@ -37,6 +37,12 @@ class Rivals(NamedTuple):
     score: np.ndarray
     loss: np.ndarray
 
+    def __repr__(self) -> str:
+        """Show the mean score and loss of each model."""
+        names = KINDS if len(self.score) == len(KINDS) and self.score.ndim > 1 else ("constant",)
+        means = zip(names, np.atleast_2d(self.score).mean(axis=1), np.atleast_2d(self.loss).mean(axis=1), strict=True)
+        return f"Rivals({', '.join(f'{name}: score {score:.4g}, loss {loss:.4g}' for name, score, loss in means)})"
+
 
 def judged_rivals(
     x: np.ndarray, y: np.ndarray, w: np.ndarray, dealt: np.ndarray, classes: int, seed: int, *, forward: bool = False

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class Search:
         kept: Kind of the model: `NETS`, or one of `jaxreg.lab.search.rivals.KINDS`.
         rows: Number of training rows; equal rows that stay in one fold count once.
         details: Score of each class and importance of the inputs; None if `blocks` was not given.
-        model: The model for data frames; None if the search was given arrays.
+        model: The model for data frames and tables read from files; None if the search was given arrays.
         columns: Names of the columns whose importance `details` has; empty if it is not known.
     """
 
@@ -79,6 +80,11 @@ class Search:
 
     def _repr_html_(self) -> str:
         return drawn_by("jaxreg.lab.search.report", self)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict that `jaxreg search` prints, a sentence per line."""
+        return "\n".join(import_module("jaxreg.lab.search.report").sentences(self))
 
     @property
     def chosen(self) -> Candidate:

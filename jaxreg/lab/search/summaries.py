@@ -100,6 +100,7 @@ def open_search(folder: Path) -> Search:
         verdict.get("model", NETS),
         verdict["rows"],
         None if outer is None else _details(kept_folds.get("details")),
+        model=model,
         columns=() if outer is None else tuple(kept_folds.get("columns", ())),
     )
 

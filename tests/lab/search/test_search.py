@@ -145,6 +145,7 @@ def test_inputs_that_come_back_are_in_every_fold():
     assert found.rows == 1000
     assert abs(found.found.score.mean - best) < 0.02
     assert abs(found.found.scores[0].mean() - best) < 0.02
+    assert "No linear model, boosted trees or forest were tried." in found.verdict
 
 
 def test_equal_rows_are_gathered_in_little_more_room_than_they_take():

@@ -5,6 +5,7 @@ import json
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
@@ -189,7 +190,11 @@ def test_a_default_search_is_read_back_with_all_its_nets_and_other_models(steps,
     assert set(told["classes"]) == {"no", "yes"}
     assert 0 <= told["classes"]["no"]["recall"] <= 1
     jaxreg(monkeypatch, "predict", "steps-search", "steps.csv")
-    assert capsys.readouterr().out.count("\n") == 121
+    printed = capsys.readouterr().out.splitlines()[1:]
+    assert stored.verdict.split("\n") == told["verdict"]
+    assert stored.predict(pd.read_csv("steps.csv")).tolist() == [line.split(",")[0] for line in printed]
+    score = np.mean(stored.rivals.score[KINDS.index(FOREST)])
+    assert f"forest: score {score:.4g}" in repr(stored.rivals)
 
 
 def test_a_better_model_is_kept_if_it_may_be(steps, monkeypatch, capsys):
