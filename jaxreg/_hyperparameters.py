@@ -73,8 +73,7 @@ def written(obj: Any, without: Sequence[str] = ()) -> str:
         else:
             parts.append(_written_value(value, without))
     module = type(obj).__module__
-    public = module.startswith("jaxreg.") and "._" not in module  # as in jr.keras.MaxNorm
-    home = module.removeprefix("jaxreg.") + "." if public else ""
+    home = "keras." if module == "jaxreg.keras" else ""  # two rules of one name: jr.MaxNorm and jr.keras.MaxNorm
     return f"{home}{type(obj).__name__}({', '.join(parts)})"
 
 

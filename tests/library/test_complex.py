@@ -198,7 +198,7 @@ def test_the_nearest_hermitian_matrix_without_negative_eigenvalues():
 
 
 def test_complex_weights_have_no_ranks():
-    with pytest.raises(TypeError, match="expected real ones"):
+    with pytest.raises(TypeError, match="expected real weights"):
         jr.Wasserstein(1.0, jnp.ones((4, 3)))(jnp.asarray(W))
 
 

@@ -1,5 +1,7 @@
 """Every rule against what numbers can do to it: NaN in one group, and JAX's strict settings."""
 
+import math
+
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
@@ -61,7 +63,7 @@ PENALTIES = {
     "Huber": (jr.Huber(0.1), EACH),
     "SCAD": (jr.SCAD(0.1), EACH),
     "LogSum": (jr.LogSum(0.1), EACH),
-    "Wasserstein": (jr.Wasserstein(0.1, np.ones(SHAPE, np.float32)), WHOLE),
+    "Wasserstein": (jr.Wasserstein(0.1, np.linspace(-1, 1, math.prod(SHAPE), dtype=np.float32).reshape(SHAPE)), WHOLE),
     "GroupLasso": (jr.GroupLasso(0.1), COLUMN),
     "Linf": (jr.Linf(0.1), COLUMN),
     "NormTarget": (jr.NormTarget(0.1, 2.0), COLUMN),

@@ -133,7 +133,7 @@ def weight_histograms(
         >>> from matplotlib.figure import Figure
         >>> ax = weight_histograms(Figure().add_subplot(), [0.5, -0.5], [0.0, 0.2])
         >>> ax.get_legend_handles_labels()[1]
-        ['before', 'after: 50 % are exactly 0, not drawn']
+        ['before', 'after: 50 % are exactly 0, not plotted']
     """
     ax = axes(ax)
     sides = [np.asarray(w, dtype=np.float64).ravel() for w in (before, after)]

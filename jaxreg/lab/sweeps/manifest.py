@@ -11,6 +11,8 @@ from typing import Any, Self
 import numpy as np
 
 FORMAT = 1
+STATE = " state"
+"""First part of the names of the arrays of a state. No name of an output begins with a space."""
 MOST_BYTES = 2**24
 _DTYPES = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))} | {
     *("float16", "float32", "float64", "complex64", "complex128")
@@ -20,6 +22,11 @@ _DTYPES = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8,
 
 class DamagedError(ValueError):
     """Error for a stored file whose content has changed since it was written."""
+
+
+def is_state(name: str) -> bool:
+    """Tell whether an array of a chunk belongs to the state, not to the outputs."""
+    return name.startswith(STATE)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ import numpy as np
 from jaxreg.lab.sweeps.claims import Unshared
 from jaxreg.lab.sweeps.dataset import Coordinates
 from jaxreg.lab.sweeps.keeping import Keeping, filled, rule_of, split
-from jaxreg.lab.sweeps.manifest import Manifest
-from jaxreg.lab.sweeps.segments import is_state
+from jaxreg.lab.sweeps.manifest import Manifest, is_state
 
 
 class InMemoryStore:

@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from jaxreg.lab.sweeps.store import local_folder
 
 _PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "memory": "fsspec"}
@@ -115,6 +113,8 @@ def place_of(store: str | os.PathLike[str] | None) -> Place:
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://.", store) if isinstance(store, str) else None
     if not isinstance(store, str) or found is None or found[1] not in _PACKAGES:
         return Place(local_folder(store))
+    import jax  # only here: who reads a folder need not load it
+
     if jax.process_count() > 1:
         raise ValueError(f"the store {store} is an address; expected a folder that the processes share")
     return Mirror(store.rstrip("/"))

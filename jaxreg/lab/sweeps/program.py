@@ -30,9 +30,9 @@ from jaxreg.lab.sweeps.chunk_size import cores, default_width, device_memory, tr
 from jaxreg.lab.sweeps.compilation import compile_with
 from jaxreg.lab.sweeps.grid import Grid, plain
 from jaxreg.lab.sweeps.lanes import BATCHED, IN_TURN, arrangement
-from jaxreg.lab.sweeps.manifest import Chunks, Variable
+from jaxreg.lab.sweeps.manifest import STATE, Chunks, Variable
 from jaxreg.lab.sweeps.outputs import Arrays, Run, describe, evaluate
-from jaxreg.lab.sweeps.segments import STATE, advance, first_state
+from jaxreg.lab.sweeps.segments import advance, first_state
 from jaxreg.lab.sweeps.splits import is_split
 from jaxreg.lab.sweeps.structures import Structure
 

@@ -16,10 +16,9 @@ import jax
 import numpy as np
 
 from jaxreg.lab.sweeps.grid import make_grid
-from jaxreg.lab.sweeps.manifest import Variable
+from jaxreg.lab.sweeps.manifest import Variable, is_state
 from jaxreg.lab.sweeps.outputs import Arrays, Run
 from jaxreg.lab.sweeps.program import Program
-from jaxreg.lab.sweeps.segments import is_state
 
 _SPREAD = 64
 """Least number of chunks, as an executor does not say how many workers it has."""

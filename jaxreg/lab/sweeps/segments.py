@@ -8,11 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg.lab.sweeps.manifest import STATE
 from jaxreg.lab.sweeps.outputs import named
 from jaxreg.lab.sweeps.structures import Structure
 
-STATE = " state"
-"""First part of the names of the arrays of a state. No name of an output begins with a space."""
 SEGMENT = "segment"
 
 
@@ -123,11 +122,6 @@ def _check_same(state: Structure, after: Structure) -> None:
                 f"run must return a state like the one it takes: {before.dtype}{list(before.shape)}{place} became "
                 f"{now.dtype}{list(now.shape)}"
             )
-
-
-def is_state(name: str) -> bool:
-    """Tell whether an array of a chunk belongs to the state, not to the outputs."""
-    return name.startswith(STATE)
 
 
 def best_half(losses: np.ndarray) -> np.ndarray:

@@ -25,8 +25,7 @@ from jaxreg.lab.atomic_files import _write, retried
 from jaxreg.lab.sweeps.claims import Claims
 from jaxreg.lab.sweeps.dataset import Coordinates
 from jaxreg.lab.sweeps.keeping import ROWS, Keeping, filled, rule_of, split
-from jaxreg.lab.sweeps.manifest import MOST_BYTES, DamagedError, Manifest
-from jaxreg.lab.sweeps.segments import is_state
+from jaxreg.lab.sweeps.manifest import MOST_BYTES, DamagedError, Manifest, is_state
 
 MANIFEST = "manifest.json"
 COORDS = "coords.npz"

@@ -485,7 +485,7 @@ def alike(name: str, words: Sequence[str | float]) -> list[str]:
 
     Example:
         >>> alike("smoker", ["Yes", "no", "yes"])
-        ["smoker: 'Yes' and 'yes' differ in capitals only and are taken for different words"]
+        ["smoker: 'Yes' and 'yes' differ only in capital letters and are treated as distinct"]
     """
     same: dict[str, list[str]] = {}
     for word in words:

@@ -304,7 +304,7 @@ def test_a_home_that_is_read_only_is_no_obstacle(tmp_path, caplog):
 def test_bad_input_leaves_no_traceback(tmp_path):
     done = jaxreg("run", "nothing", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("jaxreg: no case study 'nothing'; the known ones are")
+    assert done.stderr.startswith("jaxreg: there is no case study 'nothing'; the known ones are")
     assert done.stderr.count("\n") == 1
 
 

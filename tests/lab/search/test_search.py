@@ -597,7 +597,7 @@ def test_a_search_writes_what_predict_reads_and_goes_on_where_it_was(folder, mon
     }  # fmt: skip
     assert told["task"] == "regression"
     assert told["R²"]["mean"] > 0.8
-    assert "size: 1 missing cell, taken for" in told["notes"][0]
+    assert "size: 1 missing cell, replaced by" in told["notes"][0]
     assert told["notes"][1] == "colour: 2 distinct values, one input each"
     page = Page((out / "report.html").read_text("utf-8"))
     assert len(page.numbers) > 80

@@ -52,7 +52,9 @@ FIGURE = re.compile("[+\N{MINUS SIGN}]?[0-9]+(?:[.][0-9]+)?")
 @pytest.mark.parametrize("row", STUDIES, ids=NAMES)
 def test_the_figures_of_a_row_are_those_of_its_page(row):
     name = COMMAND.search(row).group(1)
-    assert row.startswith(f"| [{name}](../docs/studies/{name}.md) | ")
+    assert row.startswith(f"| [{name}](../docs/studies/{name}.md)")
+    for picture in re.findall(r'src="../([^"]+)"', row):
+        assert (ROOT / picture).is_file()
     page = (ROOT / "docs" / "studies" / f"{name}.md").read_text("utf-8")
     assert f"`jaxreg run {name}`" in page
     _, claim, found, _ = (cell.strip() for cell in row.strip("| ").split(" | "))
