@@ -220,10 +220,10 @@ def test_every_start_ends_where_the_convex_minimum_is_whatever_its_scale():
     ("arguments", "error", "words"),
     [
         ((3.0, {".*": jr.L1(0.1)}), TypeError, "loss is 3.0; expected a function"),
-        ((lambda w: w, {".*": jr.L1(0.1)}), TypeError, r"shape \(8, 1\) of float32; expected one real number"),
+        ((lambda w: w, {".*": jr.L1(0.1)}), TypeError, r"shape \(8, 1\) and type float32; expected one real number"),
         ((squares, {".*": jr.Orthogonal(0.1)}), TypeError, r"Orthogonal\(.*\) for .*has no proximal step"),
         ((squares, {".*": lambda w: jnp.sum(w**4)}), TypeError, "has no proximal step"),
-        ((squares, {".*": jr.L1(lambda step: 0.1)}), ValueError, "scheduled"),
+        ((squares, {".*": jr.L1(lambda step: 0.1)}), ValueError, "has a schedule"),
         ((squares, {"bias": jr.L1(0.1)}), ValueError, "matches no parameter"),
     ],
 )
