@@ -279,7 +279,7 @@ def test_regression_over_draws_and_seeds_with_several_strengths_a_recipe_and_a_m
 
 
 def test_a_study_that_speaks_of_no_recipe_of_its_own_is_refused():
-    with pytest.raises(ValueError, match=r"mentions L2\(1\), which is no .*; expected one of none, L2\(0.001\)"):
+    with pytest.raises(ValueError, match=r"mentions L2\(1\), which is not .*; expected one of none, L2\(0.001\)"):
         dataclasses.replace(study(), claims=[Claim("it helps", "L2(1)")])
     with pytest.raises(ValueError, match="grid is 'L1'; expected the method of an arm"):
         dataclasses.replace(study(), grid="L1")
