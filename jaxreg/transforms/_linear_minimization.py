@@ -19,7 +19,8 @@ import optax
 from jaxreg._groups import group_norms
 from jaxreg._hyperparameters import Number
 from jaxreg._precision import wide
-from jaxreg._protocols import ConstraintRules, Rule
+from jaxreg._protocols import ConstraintRules, Rule, facts
+from jaxreg.constraints._spheres import tree_norm
 from jaxreg.rules._evaluate import minimize_leaves
 from jaxreg.rules._matching import Leaf, rule_axes
 from jaxreg.transforms._base import with_constraints
@@ -135,3 +136,52 @@ def hyperball(rules: ConstraintRules, learning_rate: Number) -> optax.GradientTr
         Wen et al., Fantastic pretraining optimizers and where to find them II: hyperball optimization, 2026.
     """
     return optax.chain(steepest(rules), optax.scale_by_learning_rate(learning_rate), project(rules))
+
+
+def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
+    """Remove the part of the direction along the weights: u ← u - ⟨u, w⟩ w / ‖w‖², for each group of weights.
+
+    For weights on spheres, that part changes only the norm, which the projection undoes. Put it first in the chain, so
+    that a momentum does not collect it. Groups of zeros keep their direction.
+
+    Args:
+        rules: Spheres by path pattern, such as the rules of `jaxreg.initial_spheres`. Only their groups are used.
+
+    Returns:
+        A gradient transformation. Its state counts the updates. Its `update` needs `params`.
+
+    Raises:
+        ValueError: At `init`, if a pattern matches no leaf or two patterns match one leaf. At `update`, if `params` is
+            missing.
+        TypeError: At `update`, if a rule has no groups, such as `Box`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"kernel": jnp.array([[2.0], [0.0]])}
+        >>> tx = jr.tangent(jr.UnitNorm())
+        >>> updates, _ = tx.update({"kernel": jnp.array([[5.0], [3.0]])}, tx.init(params), params)
+        >>> print(updates["kernel"].ravel())
+        [0. 3.]
+
+    Reference:
+        Absil, Mahony and Sepulchre, Optimization algorithms on matrix manifolds, 2008, section 3.6.
+    """
+
+    def change(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
+        units, alongs = [], []
+        for leaf, u in zip(leaves, steps, strict=True):
+            axes = rule_axes(rule, u.ndim)
+            if axes is None:
+                raise TypeError(
+                    f"jaxreg.tangent: the rule for {leaf.path} is {rule!r}, which has no groups of weights; expected a "
+                    "sphere, such as FrobeniusSphere or UnitNorm"
+                )
+            w = wide(leaf.array)
+            norm = tree_norm([leaf.array for leaf in leaves]) if facts(rule).joint else group_norms(w, axes)
+            units.append(w / jnp.where(norm > 0, norm, 1))
+            alongs.append(jnp.sum(jnp.real(jnp.conj(units[-1]) * wide(u)), axes, keepdims=True))
+        if facts(rule).joint:
+            alongs = [jnp.sum(jnp.stack([along.reshape(()) for along in alongs]))] * len(leaves)
+        return [(wide(u) - a * unit).astype(u.dtype) for u, a, unit in zip(steps, alongs, units, strict=True)]
+
+    return with_constraints("tangent", rules, change)

@@ -147,3 +147,26 @@ def test_a_set_without_an_oracle_is_refused_in_words(make):
         tx.update(START, tx.init(START), START)
     with pytest.raises(ValueError, match="got no params"):
         tx.update(START, tx.init(START))
+
+
+def test_a_tangent_has_no_part_along_the_weights():
+    params = {"layers": {"kernel": jnp.asarray(RNG.normal(size=(2, 4, 3)), jnp.float32), "bias": jnp.zeros((2, 3))}}
+    given = jax.tree.map(lambda w: jnp.asarray(RNG.normal(size=w.shape), jnp.float32), params)
+    w, u = (np.asarray(tree["layers"]["kernel"], float) for tree in (params, given))
+    groups = {  # the weights of a layer, of a unit, and of all together
+        (1, 2): jr.FrobeniusSphere(1.0),
+        (1,): jr.UnitNorm(),
+        (0, 1, 2): {jr.KERNELS: jr.TreeNorm(1.0)},
+    }
+    for axes, rules in groups.items():
+        tx = jr.tangent(rules)
+        found = tx.update(given, tx.init(params), params)[0]["layers"]
+        along = np.sum(w * u, axes, keepdims=True) / np.sum(w * w, axes, keepdims=True)
+        np.testing.assert_allclose(found["kernel"], u - along * w, atol=1e-5)
+        np.testing.assert_array_equal(found["bias"], given["layers"]["bias"])
+    bias = jr.tangent({"layers/bias": jr.FrobeniusSphere(1.0)})  # zeros have no direction
+    np.testing.assert_array_equal(
+        bias.update(given, bias.init(params), params)[0]["layers"]["bias"], given["layers"]["bias"]
+    )
+    with pytest.raises(TypeError, match="no groups of weights"):
+        jr.tangent(jr.Box(-1.0, 1.0)).update(given, bias.init(params), params)
