@@ -22,11 +22,11 @@ from jaxreg.lab.search.candidates import Candidate, Knobs
 from jaxreg.lab.search.clock import Clock
 from jaxreg.lab.search.net import layer_names, model
 from jaxreg.lab.sweeps.chunk_size import chunk_width, cores
-from jaxreg.lab.sweeps.engine import prepare_program
+from jaxreg.lab.sweeps.engine import prepare, prepare_program
 from jaxreg.lab.sweeps.grid import make_grid
 from jaxreg.lab.sweeps.options import SweepOptions
 from jaxreg.lab.sweeps.program import Program
-from jaxreg.lab.sweeps.store import find_manifest
+from jaxreg.lab.sweeps.store import OtherSweepError, find_manifest
 from jaxreg.lab.training.loop import fit
 from jaxreg.lab.training.problem import Problem
 from jaxreg.lab.training.tasks import BINARY, CLASSES, NUMBERS, Task
@@ -249,7 +249,11 @@ def prepare_training(
         progress=None if store is not None else False,
         on_chunk=None if clock is None else clock.watch(len(program.chunks), program.workers),
     )
-    run = prepare_program(program, {"table": table}, store, options)
+    try:
+        run = prepare_program(program, {"table": table}, store, options)
+    except OtherSweepError:  # a store made when programs still held their table
+        axes = _axes(tried, parts)
+        run = prepare(lambda candidate, split: lane(setting, table, candidate, split), axes, store, options)
     return lambda: {str(name): values.values for name, values in run().load().data_vars.items()}
 
 
