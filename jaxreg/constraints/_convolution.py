@@ -52,8 +52,8 @@ def conv_norm(
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
         >>> mean = jnp.full((3, 3, 1, 1), 1 / 9)
-        >>> print(jr.conv_norm(mean, (8, 8), "CIRCULAR").round(3), jr.conv_norm(mean, (8, 8)).round(3))
-        1.0 0.922
+        >>> print(f"{jr.conv_norm(mean, (8, 8), 'CIRCULAR'):.2f} {jr.conv_norm(mean, (8, 8)):.2f}")
+        1.00 0.92
 
     Reference:
         Sedghi, Gupta and Long, The singular values of convolutional layers, 2019; Knyazev, Toward the optimal

@@ -25,6 +25,7 @@ LINKS = {
     "project": lambda: jr.project(MAX_NORM),
     "conditional_gradient": lambda: jr.conditional_gradient(MAX_NORM),
     "steepest": lambda: jr.steepest(MAX_NORM),
+    "tangent": lambda: jr.tangent({"a/kernel": jr.FrobeniusSphere(1.0)}),
     "hyperball": lambda: jr.hyperball({"a/kernel": jr.FrobeniusSphere(1.0)}, 0.1),
     "regularize": lambda: jr.regularize(optax.adam(0.1), penalties=L2, constraints=MAX_NORM),
 }
