@@ -181,10 +181,11 @@ def _stretched_most(image: Callable[[jax.Array], jax.Array], shape: tuple[int, .
 
 @hyperparameters
 class ConvNorm(Constraint):
-    """Upper limit on the operator norm of a convolution: {K : ‖conv K‖ ≤ limit}. A larger kernel is scaled down.
+    """Upper limit on the operator norm of a convolution: {K : ‖conv K‖ ≤ limit}.
 
-    The layer is then Lipschitz with constant `limit`, on inputs of `size`. Scaling does not give the nearest point of
-    the set, but keeps the direction. `jaxreg.conv_norm` computes the norm. The result is 1e-4 below the limit.
+    A kernel whose norm exceeds the limit is scaled down to a norm of 0.9999 · limit. Scaling keeps the
+    direction of the kernel, but does not give the nearest point of the set. The layer is then Lipschitz with constant
+    `limit`, on inputs of `size`. `jaxreg.conv_norm` computes the norm.
 
     Args:
         limit: Positive number: a float, an array or an Optax schedule.

@@ -63,7 +63,7 @@ class Data(NamedTuple):
 
 
 def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
-    """Split the rows of each draw, of shape (draws, rows, …), into training, validation and test rows."""
+    """Split arrays of shape (draws, rows, …) along their rows into training, validation and test parts."""
     split = [train, train + validation]
     (x_train, x_validation, x_test), (y_train, y_validation, y_test) = (np.split(array, split, 1) for array in (x, y))
     if not validation:

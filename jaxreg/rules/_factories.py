@@ -73,7 +73,7 @@ def initial_distributions(params: Tree, strength: Number, pattern: str = KERNELS
 
 
 def initial_spheres(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, FrobeniusSphere]:
-    """Return rules that fix the norm of each layer's weights at a share of its current value.
+    """Return rules that keep the norm of each layer's weights at a fixed fraction of the norm in `params`.
 
     Args:
         params: Tree of weight arrays, such as the initial ones; traced or not.

@@ -109,7 +109,7 @@ class OptionalPattern(str):
 
 
 def optional(pattern: str) -> str:
-    """Return a pattern for rules that may match no parameter, where any other pattern raises an error.
+    """Return a pattern that is allowed to match nothing; any other pattern raises an error then.
 
     Args:
         pattern: Path pattern or kind.

@@ -41,8 +41,8 @@ def shrink_and_perturb(params: Tree, fresh: Tree, shrink: Number = 0.4, perturb:
     here, there = (jax.tree.map(jnp.shape, tree) for tree in (params, fresh))
     if here != there:
         raise ValueError(
-            f"jaxreg.shrink_and_perturb: params have the shapes {here} and fresh {there}; expected the same tree. "
-            "Initialise fresh with the same model as params"
+            f"jaxreg.shrink_and_perturb: `params` has the shapes {here}, but `fresh` has {there}; expected the "
+            "same tree. Create `fresh` with the model that `params` belongs to"
         )
 
     def mixed(trained: jax.Array, drawn: jax.Array) -> jax.Array:

@@ -103,9 +103,9 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
 class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[misc]
     """A neural-network classifier that finds its own regulariser, by nested cross-validation.
 
-    `fit` tries every candidate, a regulariser with a strength, on every fold of a repeated nested cross-validation. It
-    chooses a candidate by the one-standard-error rule. The model averages the outputs of several networks of this
-    candidate. They are trained on all rows, or on all rows except one fold.
+    A candidate is a regulariser with a strength. `fit` tries each candidate on every fold of a repeated nested
+    cross-validation, and chooses one by the one-standard-error rule. The model is the mean of several networks of this
+    candidate: one trained on all rows, and one for each fold, trained on all other rows.
 
     Inputs are standardised inside each fold. The order of the rows does not matter. A row that occurs twice counts the
     same as one row of weight 2, unless most rows of the table are repeated.

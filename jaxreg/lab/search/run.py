@@ -102,7 +102,7 @@ class Search:
     def predict_proba(self, frame: Any) -> np.ndarray:
         """Return the probability of each class for each row of a data frame, of shape (rows, classes)."""
         if self.model is None or not self.model.classes:
-            raise ValueError("predict_proba needs a search of a data frame with a target of classes")
+            raise ValueError("predict_proba works only for a search of a data frame whose target holds classes")
         return self.net.probabilities(self.model.encoding(columns_of(frame))[0])
 
     @property
@@ -130,9 +130,10 @@ def search(
     """Search for the best regulariser and its strength on a table.
 
     Rows with equal inputs stay in one fold, so that no network is tested on inputs that it was trained on. Rows with
-    equal inputs and targets are merged into one row with their total weight. If most inputs repeat, so that most new
-    rows will have known inputs, rows are assigned to folds one by one (see `different_inputs`). With `groups` or
-    `time`, only these decide which rows stay together. The order of the rows does not matter.
+    equal inputs and targets are merged into one row with their total weight. If most inputs
+    repeat, most future rows will have inputs that were already seen in training. Then rows with equal inputs may fall
+    into different folds (see `different_inputs`). If `groups` or `time` is given, it alone decides which rows stay
+    together. The order of the rows does not matter.
 
     Args:
         x: Finite inputs, of shape (rows, inputs). Or a data frame, which may have text and missing cells; it needs

@@ -44,7 +44,7 @@ __all__ = [
 
 
 def open_search(folder: Path) -> Search:
-    """Read the results of `jaxreg search` and evaluate its trainings again.
+    """Read the results of `jaxreg search` and recompute the scores of its stored trainings.
 
     Args:
         folder: Folder of the search.

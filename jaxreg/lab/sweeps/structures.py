@@ -86,7 +86,7 @@ def remember(sweep: str, structures: Sequence[Structure], part: np.ndarray | Non
 
 
 def unflatten(dataset: xr.Dataset, lane: int | Mapping[str, Any], like: Any = None) -> Any:
-    """Return the outputs of one run as the tree that `run` returned.
+    """Return the outputs of one training in the tree structure that your function returns.
 
     Args:
         dataset: Results of a sweep, as `sweep` or `open_store` returns them.

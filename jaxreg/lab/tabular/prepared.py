@@ -39,7 +39,7 @@ class Prepared:
 
 
 class TableError(ValueError):
-    """A table that cannot be used, with all its problems.
+    """Error for a table that cannot be used. The message lists every problem found.
 
     Args:
         sentences: Description of each problem.
