@@ -381,7 +381,8 @@ def test_an_array_of_limits_has_one_for_each_group(name, shape, axis):
         np.testing.assert_allclose(found, np.stack(ends, axis=-1), rtol=2e-6)
 
 
-ANY = arrays(np.float32, (6, 2), elements=st.floats(-(2.0**99), 2.0**99, width=32))
+# Without its fusion emitters, which the tests leave out, XLA takes numbers below 1.2e-38 for 0 where it compares them.
+ANY = arrays(np.float32, (6, 2), elements=st.floats(-(2.0**99), 2.0**99, width=32, allow_subnormal=False))
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if "fast" not in name and name != "LinfBall and SumTo"])
