@@ -1,7 +1,8 @@
-"""The candidates of a search: ways to regularise a net, each with its strengths.
+"""Candidates of a search: each one is a regularisation method with a strength.
 
-All of them are one recipe. Penalties of strength 0, limits of 0 and infinity and a stop that never comes change
-nothing. So candidates differ in seven traced numbers, and all train in one compiled program.
+All candidates share one recipe, which contains every regulariser. A regulariser is switched off by a strength of 0, by
+a norm limit of 0 or infinity, or by an early stop after the end of the training. So candidates differ only in the seven
+numbers of `Knobs`. These numbers are traced, so that one compiled program trains all candidates of one network.
 """
 
 import dataclasses
@@ -67,14 +68,16 @@ class Knobs:
 
 @hyperparameters
 class SparseGroups:
-    """Absolute values and norms of the weights of each input: l1 · Σ|w| + group · Σ_i √n ‖w_i‖ (sparse group lasso).
+    """Sparse group lasso, with the weights w_i of each input as one group: l1 · Σ|w| + group · Σ_i √n ‖w_i‖.
+
+    n is the number of weights of an input. The proximal step of L1 is applied first, then the step of the group lasso.
 
     Args:
-        l1: Strength of the absolute values, at least 0.
-        group: Strength of the norms, at least 0; n is the number of weights of an input.
+        l1: Strength of the sum of absolute values, at least 0.
+        group: Strength of the sum of norms, at least 0.
 
     Reference:
-        Simon et al., A sparse-group lasso, 2013: the proximal step is that of the absolute values, then of the norms.
+        Simon et al., A sparse-group lasso, 2013.
     """
 
     l1: Number
@@ -85,17 +88,19 @@ class SparseGroups:
         return jr.L1(self.l1)(w) + jr.GroupLasso(self.group, axis=-1)(w)
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step."""
+        """Return the result of the proximal step of size `step` at `w`."""
         return jr.GroupLasso(self.group, axis=-1).prox(jr.L1(self.l1).prox(w, step), step)
 
 
 CONSTANT = 0.75
-"""Share of the steps at a constant learning rate."""
+"""Share of the optimiser steps before the learning rate starts to decrease."""
 
 
 @hyperparameters
 class Rate:
-    """A learning rate that is constant at first, then decreases linearly to 0; 0 after an early stop.
+    """A learning rate that is constant for three quarters of the training, then decreases linearly to 0.
+
+    After an early stop the rate is 0.
 
     Args:
         rate: Initial learning rate.
@@ -108,7 +113,7 @@ class Rate:
     stop: Number
 
     def __call__(self, count: jax.Array) -> Any:
-        """Return the learning rate after `count` steps."""
+        """Return the learning rate after `count` optimiser steps."""
         left = 1 - count / self.steps
         return jnp.where(count < self.stop, self.rate * jnp.minimum(1.0, left / (1 - CONSTANT)), 0.0)
 
@@ -119,8 +124,8 @@ class Candidate:
 
     Args:
         method: Name of the method.
-        shown: Strength, limit or number of epochs that its label shows; None if it has none.
-        strength: Strength for comparing candidates of the same method; larger means simpler.
+        shown: Number in the label: strength, limit or number of epochs. None if the method has no such number.
+        strength: Strength for comparing candidates of the same method; a larger one gives a simpler network.
         knobs: Strengths of all regularisers.
         shape: Network and coding of its numeric inputs; None for the first network of a search.
     """
@@ -133,7 +138,7 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Method and strength, such as `L2(0.01)`, and the network if it is not the first one of a search."""
+        """Method and strength, such as `L2(0.01)`, followed by the network if it is not the first of a search."""
         name = self.method if self.shown is None else f"{self.method}({self.shown:g})"
         return name if self.shape is None else f"{name}, {self.shape.label}"
 
@@ -152,16 +157,16 @@ class Shape:
 
     @property
     def label(self) -> str:
-        """Numbers of units, and the coding if there is one, such as `64-64 on pieces`."""
+        """Numbers of units, such as `64-64`, followed by the coding if it is not plain: `64-64 on pieces`."""
         units = "-".join(map(str, self.hidden))
         return units if self.coding == "plain" else f"{units} on {self.coding}"
 
 
 SMALL = (32,)
-"""Number of units of the hidden layer of the first network, by default."""
+"""Default number of units of the hidden layer of the first network."""
 
 OTHER = Shape((32, 32), "pieces")
-"""Network and coding that are tried in addition to the first network."""
+"""Second network of a search, with the coding of its numeric inputs."""
 
 
 PULLS: dict[str, tuple[Mapping[str, float], tuple[float, ...]]] = {
@@ -171,8 +176,8 @@ PULLS: dict[str, tuple[Mapping[str, float], tuple[float, ...]]] = {
     "decay": ({"decay": 1}, (0.03, 0.1, 0.3, 1.0, 3.0)),
     "group lasso": ({"group": 1}, (0.03, 0.1, 0.3, 0.6, 1.0)),
 }
-"""Method -> the knobs that it sets, each as a multiple of the strength, and the strengths to try. Those of L1 lie about
-30 times above those of L2; L1L2 keeps that ratio."""
+"""Method -> its fields of `Knobs` with their multiples of the strength, and the strengths to try. Useful strengths of
+L1 are about 30 times larger than those of L2, so L1L2 uses this ratio."""
 
 SELDOM: dict[str, tuple[float, ...]] = {
     "L1": (0.03, 0.6),
@@ -182,24 +187,26 @@ SELDOM: dict[str, tuple[float, ...]] = {
     "group lasso": (0.03, 0.6),
     "MaxNorm": (2.0,),
 }
-"""Strengths that are left out where another net is tried; so is every other number of epochs."""
+"""Strengths that are not tried if a second network is tried. Every other number of epochs is not tried either."""
 
 LIMITS = (0.25, 0.5, 1.0, 2.0)
-"""Limits of MaxNorm to try, for inputs of variance 1: a hidden unit starts with a norm near 1."""
+"""Limits of MaxNorm to try. They suit inputs of variance 1, with which a hidden unit starts with a norm near 1."""
 
 STOPS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
-"""Shares of the epochs after which early stopping stops."""
+"""Shares of the epochs after which the candidates of early stopping stop."""
 
 METHODS = (NONE, *PULLS, "MaxNorm", "UnitNorm", "early stopping")
-"""Every method, in the order of tables."""
+"""Names of all methods, in the order in which they are tried."""
 
 
 def shaped(methods: Sequence[str], shape: Shape) -> list[Candidate]:
-    """Return the candidates of another net, with and without decay; none if decay is not to be tried.
+    """Return two candidates for another network: no regulariser, and decay.
+
+    The list is empty if `methods` does not contain decay.
 
     Args:
-        methods: Names out of `METHODS`.
-        shape: The net.
+        methods: Names from `METHODS`.
+        shape: The network.
     """
     if "decay" not in methods:
         return []
@@ -207,23 +214,23 @@ def shaped(methods: Sequence[str], shape: Shape) -> list[Candidate]:
 
 
 SHAPED = 2.0
-"""Strength of decay to try on another net than the first."""
+"""Strength of decay for networks other than the first one."""
 
 
 def candidates(
     methods: Sequence[str], epochs: int, steps: int, *, quick: bool = False, fewer: bool = False
 ) -> list[Candidate]:
-    """Return the candidates of some methods; the first is always no regulariser, to compare the others with.
+    """Return the candidates of some methods. The first candidate is always the one without a regulariser.
 
     Args:
-        methods: Names out of `METHODS`.
-        epochs: Epochs of a training.
-        steps: Steps per epoch.
-        quick: Whether to try every other strength only.
-        fewer: Whether to leave out `SELDOM`, as another net is tried too.
+        methods: Names from `METHODS`.
+        epochs: Number of epochs of a training.
+        steps: Number of optimiser steps per epoch.
+        quick: Whether to try only every other strength.
+        fewer: Whether to omit the strengths in `SELDOM`, because another network is tried too.
 
     Raises:
-        ValueError: If there is no method of a name.
+        ValueError: If a name is not in `METHODS`.
     """
     if unknown := [name for name in methods if name not in METHODS]:
         raise ValueError(f"there is no method {unknown[0]!r}; expected one or more of {', '.join(METHODS)}")

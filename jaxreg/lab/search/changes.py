@@ -1,4 +1,4 @@
-"""Changes that the candidates of a search make, as a forest plot shows them."""
+"""Changes in loss and score by the candidates of a search, for a forest plot."""
 
 import numpy as np
 
@@ -10,11 +10,13 @@ from jaxreg.lab.search.candidates import NONE
 from jaxreg.lab.search.run import Search
 
 ERRORS = 2
-"""Standard errors to both sides of a mean."""
+"""Length of each arm of an interval, in standard errors."""
 
 
 def forest(source: Source) -> Effects:
-    """The change in loss and in score that each candidate makes, with two standard errors to both sides.
+    """Return the change in loss and in score of each candidate, each as mean ± two standard errors.
+
+    Changes are measured against the first candidate, which has no regulariser.
 
     Args:
         source: The search.

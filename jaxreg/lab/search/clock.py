@@ -1,4 +1,4 @@
-"""The clock of a search with a budget: chunks of trainings are timed, and repeats follow while there is time."""
+"""Clock of a search with a time budget: measures the time per chunk of trainings and decides on further repeats."""
 
 import math
 import time
@@ -6,22 +6,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 FINISH = 1.5
-"""Seconds that the choice, the model and the report take at the end, on a free machine."""
+"""Seconds for the choice, the model and the report at the end of a search, on an idle machine."""
 
 MOST_REPEATS = 100
 
 
 class TooShortError(ValueError):
-    """A budget that one repeat does not fit."""
+    """Error for a time budget that is too short for one repeat of the cross-validation."""
 
 
 class Clock:
-    """Deadline of a search.
+    """Clock of a search with a time budget.
 
     Args:
         budget: Seconds that the search may take.
-        start: When it started.
-        now: Function that returns the time.
+        start: Time at which the search started, in seconds.
+        now: Function that returns the current time in seconds.
 
     Example:
         >>> times = iter([3.0, 4.0, 5.0, 6.0])
@@ -41,7 +41,7 @@ class Clock:
 
     @property
     def finish(self) -> float:
-        """Seconds to keep for the end of the search."""
+        """Seconds to reserve for the work after the last training."""
         return FINISH + 0.02 * self.budget
 
     def fits(self) -> bool:
@@ -49,16 +49,14 @@ class Clock:
         return self._now() - self._start + self.repeat + self.finish <= self.budget
 
     def watch(self, chunks: int, at_once: int) -> Callable[[Mapping[str, Any], Mapping[str, Any]], None]:
-        """Return a function to call after each chunk of the first repeat, which refuses a budget that is too short.
+        """Return a callback that measures the first repeat; call it after each chunk of one compiled program.
 
-        What the chunks of several programs take adds up to `repeat`.
+        The callback raises `TooShortError` if the first repeat will not end within the budget. It also adds the
+        estimated time of all chunks of its program to the attribute `repeat`.
 
         Args:
-            chunks: Number of chunks of a program.
+            chunks: Number of chunks of the program.
             at_once: Number of chunks that run at the same time.
-
-        Raises:
-            TooShortError: If the first repeat will not end in time.
         """
         before, done, first = self.repeat, 0, math.nan
 
@@ -68,14 +66,14 @@ class Clock:
             if done == 1:
                 first = now
                 return
-            # The first chunk ends after the compilation, of which the others know nothing.
+            # The time of the first chunk includes the compilation, so it does not count.
             each = (now - first) / (done - 1)
             self.repeat = before + chunks * each
             needed = now - self._start + (chunks - done) * each + self.finish
             if done > 2 * at_once and needed > 1.1 * self.budget:
                 raise TooShortError(
-                    f"the budget of {self.budget:g} s is too short: the first repeat would end after about "
-                    f"{needed:.0f} s on this machine. Give --budget {math.ceil(1.2 * needed)}s, or fewer --epochs"
+                    f"the budget of {self.budget:g} s is too short: a search with one repeat takes about "
+                    f"{needed:.0f} s on this machine. Use --budget {math.ceil(1.2 * needed)}s, or fewer --epochs"
                 )
 
         return told

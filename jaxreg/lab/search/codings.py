@@ -1,7 +1,10 @@
-"""Codings of numbers for a net: by their quantiles and as pieces of a line, as maps with the knots that they have.
+"""Codings of numeric inputs for a network.
 
-A coding makes each input of the net from one input of the table by a function that is linear between knots. It knows
-inputs only, no targets.
+A coding computes each input of the network from one input of the table by a piecewise linear function. The bends of
+this function are called knots. A coding is learnt from inputs only, without targets. `pieces` replaces each number by:
+
+- its normal score, computed from the quantiles of the column
+- its position inside each of several intervals of the column's range (pieces)
 """
 
 import itertools
@@ -11,29 +14,31 @@ from typing import Literal
 import numpy as np
 
 Coding = Literal["plain", "pieces"]
-"""Numbers as they are, or by normal scores of their quantiles and as pieces of a line."""
+"""`plain` keeps numbers unchanged. `pieces` replaces each by its normal score and its position inside each interval."""
 
 KNOTS = 33
-"""Knots of a map to normal scores."""
+"""Number of knots of each piecewise linear function."""
 
 MOST_PIECES = 8
 PIECED = 48
-"""Inputs that all pieces of a table make, at most."""
+"""Largest number of inputs that the pieces of all columns together may add."""
 
 _FAR = 1e6
-"""Standard deviations from the mean where a map ends that changes nothing."""
+"""Last knot of the identity function, in standard deviations from the mean."""
 
 
 def learn(x: np.ndarray, w: np.ndarray, numbers: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the maps of a coding by pieces: `source`, the input that each takes, and its `knots` and `heights` there.
+    """Learn the coding `pieces` from inputs.
 
     Args:
         x: Standardised inputs, of shape (rows, inputs).
         w: Weight of each row.
-        numbers: Whether each input has more than two values; the others stay as they are.
+        numbers: Whether each input has more than two values. Other inputs stay unchanged.
 
     Returns:
-        Arrays of shape (coded,), (coded, KNOTS) and (coded, KNOTS); the quantiles come first, in the order of `x`.
+        Three arrays with one entry per coded input: `source`, the index of its input in `x`, of shape (coded,);
+        `knots`, the positions of the bends, and `heights`, the values there, both of shape (coded, KNOTS). The normal
+        scores come first, in the order of `x`, then the pieces.
     """
     line = np.linspace(-_FAR, _FAR, KNOTS)
     scores = [_scores(x[:, at], w) if numbers[at] else (line, line) for at in range(x.shape[1])]
@@ -49,10 +54,10 @@ def learn(x: np.ndarray, w: np.ndarray, numbers: np.ndarray) -> dict[str, np.nda
 
 
 def coded(maps: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """Return the inputs of the net, of shape (rows, coded).
+    """Apply a coding: return the inputs of the network, of shape (rows, coded).
 
     Args:
-        maps: What `learn` returned.
+        maps: Arrays that `learn` returned.
         x: Standardised inputs, of shape (rows, inputs).
     """
     triples = zip(maps["source"], maps["knots"], maps["heights"], strict=True)
@@ -60,7 +65,7 @@ def coded(maps: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
 
 
 def _ranks(values: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    # Different values in order, and the share of the weight below the middle of each.
+    # Sorted distinct values, and for each the share of smaller rows plus half the share of equal rows, by weight.
     different, places = np.unique(values, return_inverse=True)
     weight = np.bincount(places.ravel(), weights=w)
     return different, (np.cumsum(weight) - weight / 2) / weight.sum()
@@ -73,7 +78,7 @@ def _quantiles(values: np.ndarray, w: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 
 def _scores(values: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    # Knots that are evenly spaced in normal scores, so that the ends have some.
+    # Knots evenly spaced in normal scores, so that the tails get knots too.
     different, shares = _ranks(values, w)
     normal = NormalDist()
     heights = np.linspace(normal.inv_cdf(shares[0]), normal.inv_cdf(shares[-1]), KNOTS)

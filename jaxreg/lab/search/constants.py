@@ -1,4 +1,4 @@
-"""The model without inputs on the same folds: the classes with their shares, or the mean."""
+"""Baseline without inputs: always predict the shares of the classes, or the mean of the target."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,14 @@ from jaxreg.lab.search.rivals import Rivals
 
 
 def constants(setting: Setting, table: PaddedRows, parts: Sequence[Split]) -> Rivals:
-    """Return its score and loss on each outer fold, of shape (folds,).
+    """Return the score and the loss of the baseline on each outer fold, of shape (folds,).
+
+    The shares of the classes, or the mean, are those of the training rows of that fold.
 
     Args:
-        setting: The static part of the trainings.
-        table: The rows.
-        parts: The splits.
+        setting: Static settings of the trainings.
+        table: Rows of the table.
+        parts: All splits of the cross-validation.
     """
     found, y = [], table.y
     for at in outer_splits(parts):

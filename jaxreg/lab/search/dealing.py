@@ -1,4 +1,4 @@
-"""Assignment of rows to folds: one by one, by groups or by time."""
+"""Assignment of rows to folds: row by row, by groups of rows, or by time."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from jaxreg.lab.search.folds import FIRST
 
 
 def deal_groups(y: np.ndarray, group: np.ndarray, folds: int, rng: np.random.Generator, *, classes: bool) -> np.ndarray:
-    """Assign groups of rows to folds so that the folds have similar sizes and similar shares of each class.
+    """Assign groups of rows to folds. The folds get similar sizes and similar shares of each class.
 
     Args:
         y: Targets, of shape (rows,).
@@ -34,7 +34,7 @@ def deal_groups(y: np.ndarray, group: np.ndarray, folds: int, rng: np.random.Gen
     kinds = np.unique(y, return_inverse=True)[1] if classes else np.zeros(len(y), int)
     counts = np.zeros((len(names), kinds.max() + 1))
     np.add.at(counts, (place.ravel(), kinds.ravel()), 1)
-    # Shares of each class, and of all rows: where classes tie, the smaller fold takes a group.
+    # The last column counts all rows: if two folds fit equally well by class, the smaller fold gets the group.
     counts = np.column_stack([counts, counts.sum(axis=1)]) / [*counts.sum(axis=0), counts.sum()]
     held, fold = np.zeros((folds, counts.shape[1])), np.empty(len(names), np.int32)
     shuffled = rng.permutation(len(names))
@@ -46,11 +46,11 @@ def deal_groups(y: np.ndarray, group: np.ndarray, folds: int, rng: np.random.Gen
 
 
 def deal_time(time: np.ndarray, folds: int) -> np.ndarray:
-    """Assign rows to folds in the order of time; rows with the same time get the same fold.
+    """Assign rows to folds in the order of time. Rows with the same time get the same fold.
 
     Args:
         time: Time of each row.
-        folds: Number of outer folds.
+        folds: Number of outer folds; `FIRST` further folds come before them.
 
     Raises:
         ValueError: If there are too few distinct times.
@@ -58,7 +58,9 @@ def deal_time(time: np.ndarray, folds: int) -> np.ndarray:
     count = FIRST + folds
     dealt = np.searchsorted(np.sort(time), time) * count // len(time)
     if len(np.unique(dealt)) < count:
-        raise ValueError(f"the rows have too few distinct times for {count} folds; expected more times, or fewer folds")
+        raise ValueError(
+            f"the rows have too few distinct times for {count} folds. Use more distinct times or fewer folds"
+        )
     return np.asarray(dealt, np.int32)
 
 

@@ -1,4 +1,4 @@
-"""Details of the model on the outer folds: the score of each class, and the importance of each input."""
+"""Recall and AUC of each class, and importance of each input, measured on the outer folds."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from jaxreg.lab.search.folds import PaddedRows, Split
 from jaxreg.lab.search.nested import Estimate, estimate
 
 MOST_ROWS = 2000
-"""Rows of a fold that are permuted at most."""
+"""Largest number of rows of a fold for which inputs are permuted."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Details:
-    """Details on the outer folds of the first repeat.
+    """Recall, AUC and importance on the outer folds of the first repeat.
 
     Attributes:
-        recall: Share of rows predicted correctly, per class; empty for regression.
-        auc: Area under the ROC curve of each class against all others; NaN if a class has all rows or none.
-        importance: Increase of the loss when each block of inputs is permuted.
+        recall: Share of each class's rows that are predicted correctly; empty for regression.
+        auc: Area under the ROC curve of each class against all other classes; NaN if a class has all rows or no row.
+        importance: Increase of the loss when a block of inputs is permuted, for each block.
     """
 
     recall: np.ndarray
@@ -32,14 +32,14 @@ class Details:
 def details(
     nets: Sequence[Net], splits: Sequence[Split], table: PaddedRows, blocks: Sequence[Sequence[int]], *, classes: int
 ) -> Details:
-    """Judge the nets of each outer fold on it.
+    """Evaluate the mean of the networks of each outer fold on the rows of this fold.
 
     Args:
-        nets: Nets of each outer fold, for inputs and targets as the table has them.
-        splits: The outer folds of the first repeat.
-        table: The rows.
-        blocks: Places of the inputs that are permuted together, such as those of one column.
-        classes: Number of classes; 0 for numbers.
+        nets: Networks of each outer fold. They use the scales of `table` for inputs and target.
+        splits: Splits of the outer folds of the first repeat.
+        table: Rows of the table.
+        blocks: Indices of inputs that are permuted together, such as the inputs of one column.
+        classes: Number of classes; 0 for regression.
     """
     added = np.zeros((len(blocks), len(splits)))
     rng = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from jaxreg.lab.tabular.frames import has_words, is_frame
 from jaxreg.lab.training.tasks import CLASSES, NUMBERS, Task
 
 _NUMBERS: dict[str, Any] = {"dtype": np.float64, "accept_sparse": ("csr", "csc"), "ensure_all_finite": "allow-nan"}
-"""The numbers that an estimator takes."""
+"""Options of scikit-learn's `validate_data` for numeric inputs."""
 
 
 class _Searching(BaseEstimator):  # type: ignore[misc]
@@ -77,7 +77,7 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _learnt(self, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        # The inputs of the nets, and the target as an array.
+        # Return the inputs of the networks, and the target as an array.
         numeric = isinstance(self, RegressorMixin)
         if has_words(x):
             validate_data(self, x, skip_check_array=True)
@@ -94,7 +94,7 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         if isinstance(self.inputs_, Frame):
             if not is_frame(x):
-                raise ValueError(f"X is a {type(x).__name__}; expected a data frame, as was passed to fit")
+                raise ValueError(f"X is a {type(x).__name__}; expected a data frame, because fit was given one")
             validate_data(self, x, skip_check_array=True, reset=False)
             return self.inputs_(x)
         return self.inputs_(validate_data(self, x, reset=False, **_NUMBERS))
@@ -183,7 +183,7 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
         _check_there(y)
         x, y = self._learnt(X, y)
         check_classification_targets(y)
-        # A class whose rows all have weight 0 does not exist.
+        # Ignore a class whose rows all have weight 0.
         kept = y if sample_weight is None else y[_check_sample_weight(sample_weight, x) != 0]
         self.classes_ = np.unique(kept)
         places = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
@@ -254,10 +254,10 @@ def _check_there(y: Any) -> None:
 
 
 def cv_results(found: Search) -> dict[str, Any]:
-    """Return the scores of all candidates on the outer folds, in the form of `GridSearchCV.cv_results_`.
+    """Return the scores of all candidates on the outer folds, with the keys of `GridSearchCV.cv_results_`.
 
     Args:
-        found: The search.
+        found: Result of the search.
     """
     scores = found.found.scores
     params = [_params(found, place) for place in range(len(found.tried))]

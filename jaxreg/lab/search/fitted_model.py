@@ -1,4 +1,4 @@
-"""Fitted networks in NumPy, for predictions without JAX."""
+"""Fitted networks and trees in NumPy, for predictions without JAX."""
 
 import csv
 import dataclasses
@@ -21,31 +21,36 @@ Arrays = dict[str, np.ndarray]
 """Name -> array."""
 
 LEAST = 1e-6
-"""Smallest probability of a class, because no table can show that a class is impossible."""
+"""Smallest probability that a model predicts, because no table can show that a class is impossible."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Net:
-    """The mean of fitted networks in NumPy: of their probabilities for classes, of their outputs for regression.
+    """Mean of fitted networks in NumPy. It averages probabilities for classes, and outputs for regression.
 
-    Each is x ↦ relu(… relu(((x − mean) / scale) W₁ + b₁) …) W + b, for a number in the target's units.
+    Each network computes x ↦ relu(… relu(((x − mean) / scale) W₁ + b₁) …) W + b. For regression, this output is
+    multiplied by the scale of the target, and the mean of the target is added.
 
     Args:
-        arrays: `mean` and `scale` of the inputs; `target`, the mean and the scale of the target; `kernel` and `bias` of
-            the layers `hidden`, `hidden_2`, …, `output`, all nets along the first axis. A single net may lack that.
-            `coding/source`, `coding/knots` and `coding/heights`, if numbers are coded (`jaxreg.lab.search.codings`).
+        arrays: Name -> array:
+
+            - `mean` and `scale`: mean and scale of each input
+            - `target`: mean and scale of the target
+            - `kernel` and `bias` of each layer, such as `hidden/kernel`; the layers are `hidden`, `hidden_2`, …,
+              `output`. The first axis numbers the networks; a single network may have no such axis.
+            - `coding/source`, `coding/knots` and `coding/heights`: the coding (`jaxreg.lab.search.codings`), if any
     """
 
     arrays: dict[str, np.ndarray]
 
     @property
     def nets(self) -> int:
-        """The number of nets."""
+        """Number of networks in the mean."""
         kernel = self.arrays["output/kernel"]
         return len(kernel) if kernel.ndim == 3 else 1
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Return the mean outputs, of shape (rows, outputs), for inputs of shape (rows, inputs)."""
+        """Return the mean output of the networks, of shape (rows, outputs), for inputs of shape (rows, inputs)."""
         return np.asarray(sum(self.each(x)) / self.nets)
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
@@ -54,7 +59,11 @@ class Net:
         return np.asarray(mean / mean.sum(axis=1, keepdims=True))
 
     def each(self, x: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the outputs of each net, of shape (rows, outputs), for inputs of shape (rows, inputs)."""
+        """Yield the outputs of one network after another, each of shape (rows, outputs).
+
+        Args:
+            x: Inputs, of shape (rows, inputs).
+        """
         arrays = self.arrays
         inputs = (np.asarray(x, np.float64) - arrays["mean"]) / arrays["scale"]
         if "coding/source" in arrays:
@@ -72,18 +81,25 @@ class Net:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trees:
-    """A forest, or boosted trees, in NumPy: the sum of a leaf of each tree.
+    """A forest, or boosted trees, in NumPy. The output is the sum of the value of one leaf per tree.
 
     Args:
-        arrays: `mean` and `scale` of the inputs; `target`; `trees/root`, the first node of each tree; `trees/left` and
-            `trees/right`, the nodes behind each, -1 for leaves; the input `trees/feature` that goes to the left up to
-            `trees/threshold`; `trees/value` of each node, `trees/start`, and whether these are `trees/logits`.
+        arrays: Name -> array. The nodes of all trees are numbered together:
+
+            - `mean` and `scale`: mean and scale of each input
+            - `target`: mean and scale of the target
+            - `trees/root`: number of the first node of each tree
+            - `trees/left` and `trees/right`: numbers of the two next nodes of each node; -1 for a leaf
+            - `trees/feature` and `trees/threshold`: a row goes to the left if this input is at most the threshold
+            - `trees/value`: value of each node
+            - `trees/start`: number to which the values are added
+            - `trees/logits`: whether the sum is a logit instead of a probability or a number
     """
 
     arrays: Arrays
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Return outputs of shape (rows, outputs) for inputs of shape (rows, inputs)."""
+        """Return the outputs, of shape (rows, outputs), for inputs of shape (rows, inputs)."""
         arrays = self.arrays
         inputs = ((np.asarray(x, np.float64) - arrays["mean"]) / arrays["scale"]).astype(np.float32)
         rows = np.arange(len(inputs))
@@ -111,10 +127,10 @@ def _layers(arrays: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def shares(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities of shape (rows, classes).
+    """Convert logits to probabilities, of shape (rows, classes).
 
     Args:
-        logits: Logits, of shape (rows, classes), or (rows, 1): those of the second of two classes.
+        logits: Logits, of shape (rows, classes). Two classes may have shape (rows, 1), the logit of the second class.
     """
     if logits.shape[1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
@@ -123,24 +139,24 @@ def shares(logits: np.ndarray) -> np.ndarray:
 
 
 _FIRST = {f"{layer}/{part}" for layer in ("hidden", "output") for part in ("kernel", "bias")}
-"""Arrays of the nets of the first two versions."""
+"""Names of the weight arrays in formats 1 and 2."""
 
 FORMAT = 3
-"""The newest version of the format: 1 has no readings of columns, 2 one net of one hidden layer. A model is written in
-the first that can tell it."""
+"""Number of the newest file format. Format 1 stores no readings of columns. Formats 1 and 2 store a single network with
+one hidden layer. A model is written in the lowest format that can store it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FittedModel:
-    """A fitted network with all information needed to apply it to a table.
+    """A fitted model with all information needed to apply it to a table.
 
     Args:
-        net: The nets, or the trees that were better.
-        encoding: Encoding of columns as its inputs.
-        target: Name of the column that it predicts.
-        task: Kind of the target.
-        classes: The classes in order; empty for numbers.
-        about: Further facts, such as the regulariser: plain JSON.
+        net: The networks, or the trees.
+        encoding: Encoding of the table's columns as inputs of the model.
+        target: Name of the column that the model predicts.
+        task: Type of the target: classification or regression.
+        classes: Classes in the order of the probabilities; empty for regression.
+        about: Further information as plain JSON, such as the regulariser.
     """
 
     net: Net | Trees
@@ -152,19 +168,22 @@ class FittedModel:
 
     @property
     def version(self) -> int:
-        """First version of the format that can store this model."""
+        """Lowest file format that can store this model."""
         arrays = self.net.arrays
         one = {name for name in arrays if "/" in name} == _FIRST and arrays["output/kernel"].ndim == 2
         return self.encoding.version if one else FORMAT
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Return the class or the number of each row, of shape (rows,), for inputs of shape (rows, inputs)."""
+        """Predict the class or the number of each row, of shape (rows,), for inputs of shape (rows, inputs)."""
         if not self.classes:
             return np.asarray(self.net(x)[:, 0])
         return np.array(self.classes)[np.argmax(self.net.probabilities(x), axis=1)]
 
     def table(self, x: np.ndarray) -> str:
-        """Return the predictions for inputs as CSV: the class and the probability of each, or the number."""
+        """Return the predictions for inputs of shape (rows, inputs) as CSV.
+
+        A row of the result contains the predicted class and the probability of each class, or the predicted number.
+        """
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
         if not self.classes:
@@ -211,18 +230,18 @@ def load(file: Path) -> FittedModel:
     if file.is_dir():
         raise ValueError(f"{file} is a folder; expected the file of a model, such as {file / 'model.safetensors'}")
     if not file.exists():
-        raise FileNotFoundError(f"there is no file {file}; expected a model that jaxreg search wrote, or its folder")
+        raise FileNotFoundError(f"there is no file {file}; expected a model written by jaxreg search, or its folder")
     try:
         with safetensors.safe_open(file, "numpy") as opened:
             header = opened.metadata() or {}
-            # Another version may have other arrays and words: ask for the version before anything else is read.
+            # Check the format first: a newer format may have other arrays and fields.
             version = header.get("format", "")
             if "jaxreg" in header and version.isdecimal() and int(version) > FORMAT:
                 raise _NewerError(version)
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except _NewerError as newer:
         raise ValueError(
-            f"{file} has format {newer}; this version of jaxreg reads up to {FORMAT}. Update jaxreg"
+            f"{file} has model format {newer}, but this version of jaxreg reads formats up to {FORMAT}. Update jaxreg"
         ) from None
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{file} is not a jaxreg model, or is incomplete: {error}") from None
@@ -239,7 +258,10 @@ def load(file: Path) -> FittedModel:
     net = Trees(arrays) if "trees/root" in arrays else Net(arrays)
     model = FittedModel(net, encoding, facts["target"], facts["task"], classes, facts["about"])
     if version != str(model.version):
-        raise ValueError(f"{file} is damaged: its format is {version!r}. Run the search again or copy the file again")
+        raise ValueError(
+            f"{file} is damaged: its format number is {version!r}, but its content has format {model.version}. Run the "
+            f"search again or copy the file again"
+        )
     return model
 
 

@@ -1,9 +1,14 @@
-"""Rows of one table as folds, and every training on all but one or two of them as a lane.
+"""Trainings of nested cross-validation: one lane per candidate and split.
 
-Two folds i and j are left out of a training that serves the inner validation of both: it is validated on j where i is
-the outer fold, and on i where j is. With one fold left out it is the outer training, with none the final one. So
-nested cross-validation of k folds takes k (k + 1) / 2 trainings a candidate in place of k². Which rows are left
-out is a matter of weights: all lanes share the inputs, and one program trains them all.
+A split leaves out two folds, one fold or none:
+
+- Two folds i and j: validates on fold j if i is the outer fold, and on fold i if j is the outer fold. One training
+  serves both purposes.
+- One fold: tests on this outer fold.
+- No fold: trains the final network on all rows.
+
+So k folds need k (k + 1) / 2 trainings per candidate and repeat instead of k². A row that is left out has weight 0. All
+lanes share the inputs, so that one compiled program trains all of them.
 """
 
 import dataclasses
@@ -32,22 +37,23 @@ from jaxreg.lab.training.problem import Problem
 from jaxreg.lab.training.tasks import BINARY, CLASSES, NUMBERS, Task
 
 BATCH = 128
-"""Rows a step, where there are as many: nets are better than with whole tables as batches, by a quarter of the loss
-where the target is rough, and take 1.2 to 1.7 times as long (`scripts/search/search_training.py`)."""
+"""Largest number of rows per optimiser step. Compared with full batches, training takes 1.2 to 1.7 times as long and
+the networks are better. The loss is a quarter lower if the target is a rough function
+(`scripts/search/search_training.py`)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """The static part of all trainings of a search, for which its program is compiled.
+    """Static settings of all trainings of one network. A change of them needs another compiled program.
 
     Args:
         task: Loss and metrics.
-        outputs: Outputs of the net: 1 for a number or two classes.
-        hidden: Units of each hidden layer.
+        outputs: Number of outputs of the network; 1 for regression and for two classes.
+        hidden: Number of units of each hidden layer.
         epochs: Number of passes over the rows.
-        learning_rate: Learning rate of Adam before its decay (`jaxreg.lab.search.candidates.Rate`).
-        points: Points of a curve after that of the initial weights; it divides `epochs`.
-        forward: Whether a training sees only the folds before the one that it leaves out.
+        learning_rate: Learning rate of Adam before it decays (`jaxreg.lab.search.candidates.Rate`).
+        points: Number of points of a learning curve, without the one before training. It must divide `epochs`.
+        forward: Whether a training uses only the folds before the fold that it leaves out.
     """
 
     task: Task = dataclasses.field(hash=False)
@@ -60,23 +66,23 @@ class Setting:
 
     @property
     def weights(self) -> tuple[str, ...]:
-        """The path of each array of the net's weights."""
+        """Path of each weight array of the network."""
         return tuple(f"{name}/{part}" for name in layer_names(self.hidden) for part in ("kernel", "bias"))
 
     def batch(self, rows: int) -> int:
-        """Return the number of rows per step."""
+        """Return the number of rows per optimiser step."""
         return min(rows, BATCH)
 
     def steps(self, rows: int) -> int:
-        """Return the number of steps per epoch."""
+        """Return the number of optimiser steps per epoch."""
         return -(-rows // self.batch(rows))
 
 
 def searched_task(classes: int) -> Task:
-    """Return the task of a table: so many classes, or a number if there are none.
+    """Return the loss and metrics for a number of classes.
 
     Args:
-        classes: Number of classes, 0 for numbers.
+        classes: Number of classes; 0 for regression.
     """
     if classes > 2:
         return CLASSES
@@ -84,21 +90,22 @@ def searched_task(classes: int) -> Task:
 
 
 def _cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    # `binary_cross_entropy` where a target is 0 or 1 and nothing between: half as many exponentials, a tenth of a step.
-    # The last term is NaN for an infinite logit, of which softplus would make a perfect one.
+    # Binary cross-entropy for targets that are exactly 0 or 1. It needs half as many exponentials as the general
+    # `binary_cross_entropy`, which saves a tenth of the time of an optimiser step. The last term makes the loss NaN for
+    # an infinite logit, for which softplus could return a loss of 0.
     return jax.nn.softplus((1 - 2 * targets) * outputs[:, 0]) + 0 * outputs[:, 0]
 
 
 class PaddedRows(NamedTuple):
-    """Rows of a table, padded to a size that tables of about as many rows share.
+    """Rows of a table, padded so that tables of similar size have the same shape and share a compiled program.
 
     Args:
-        x: Inputs, of shape (rows, inputs), standardised over all rows; 0 in padding.
+        x: Inputs, of shape (rows, inputs), standardised over all rows; padded with 0.
         y: Targets, of shape (rows,).
-        w: Weight of each row; 0 for padding.
-        scaled: 1 for each input that is brought to variance 1, 0 for one that is centred only, of shape (inputs,).
+        w: Weight of each row; 0 for a padding row.
+        scaled: 1 for each input that is standardised, 0 for each input that is only centred; of shape (inputs,).
         inputs: Number of inputs without padding.
-        folds: Fold of each row for each repeat, of shape (repeats, rows).
+        folds: Index of each row's fold in each repeat, of shape (repeats, rows).
         seed: Seed for the initial weights and the order of the rows.
     """
 
@@ -112,7 +119,7 @@ class PaddedRows(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The folds that a training leaves out: two different ones, one twice, or -1 for none."""
+    """The folds that a training leaves out: two distinct folds, the same fold twice, or -1 twice for no fold."""
 
     repeat: Any
     test: Any
@@ -120,10 +127,10 @@ class Split(NamedTuple):
 
 
 def nested_splits(repeats: int, folds: int) -> list[Split]:
-    """Return every split of nested cross-validation; the last leaves nothing out.
+    """Return all splits of nested cross-validation. The last split leaves no fold out.
 
     Args:
-        repeats: Number of times that the rows are dealt to folds.
+        repeats: Number of repeats, each with another assignment of rows to folds.
         folds: Number of folds.
 
     Example:
@@ -138,16 +145,18 @@ def nested_splits(repeats: int, folds: int) -> list[Split]:
 
 
 FIRST = 3
-"""The first outer fold of forward folds: the choice inside it has two folds to be made by."""
+"""Index of the first outer fold if later rows are predicted from earlier rows. Folds 1 and 2 serve its inner choice."""
 
 
 def forward_splits(repeats: int, folds: int) -> list[Split]:
-    """Return every split of forward folds, each of which is predicted from those before it; the last has all rows.
+    """Return all splits for predicting later rows from earlier rows.
 
-    The choice inside an outer fold, the first of which is number `FIRST`, is made by the folds before it.
+    Each fold after the first is predicted from the folds before it. The outer folds start with number `FIRST`. The
+    choice for an outer fold uses the losses on the folds 1, 2, … before it. The last splits, one per repeat, train on
+    all rows.
 
     Args:
-        repeats: Number of initial weights.
+        repeats: Number of repeats, each with other initial weights.
         folds: Number of outer folds.
     """
     ahead = [Split(repeat, fold, fold) for repeat in range(repeats) for fold in range(1, FIRST + folds)]
@@ -155,13 +164,13 @@ def forward_splits(repeats: int, folds: int) -> list[Split]:
 
 
 def trained_on(dealt: Any, w: Any, split: Split, *, forward: bool) -> Any:
-    """Return the weight of each row in a training.
+    """Return the weight of each row in a training; 0 for rows that are left out.
 
     Args:
         dealt: Fold of each row, of shape (rows,).
         w: Weight of each row.
         split: The folds that the training leaves out.
-        forward: Whether the folds behind them are left out too.
+        forward: Whether the training also leaves out all later folds.
     """
     if forward:
         return w * ((dealt < split.test) | (split.test < 0))
@@ -172,14 +181,14 @@ def lane(setting: Setting, table: PaddedRows, knobs: Knobs, split: Split) -> dic
     """Train one candidate on one split.
 
     Args:
-        setting: The static part.
-        table: The rows.
+        setting: Static settings.
+        table: Rows of the table.
         knobs: Strengths of the regularisers.
-        split: The folds that are left out.
+        split: The folds that the training leaves out.
 
     Returns:
-        The result of `fit`: curves on the training rows, on the fold `test` and on the fold `validation` (on all rows
-        if none is left out), and the weights.
+        Learning curves and weights, as returned by `fit`. The curves are those of the training rows, of the fold `test`
+        and of the fold `validation`. If no fold is left out, `test` and `validation` are all rows.
     """
     dealt = jnp.asarray(table.folds)[split.repeat]
     w = jnp.asarray(table.w)
@@ -222,27 +231,29 @@ def prepare_training(
     store: Path | None = None,
     clock: Clock | None = None,
 ) -> Callable[[], dict[str, np.ndarray]]:
-    """Prepare the training of every candidate on every split: compile its program in the background.
+    """Prepare the training of every candidate on every split, and start to compile its program in the background.
 
-    The table is an operand of a program that is kept for the next table of that size, as an estimator in a
-    cross-validation is fitted again and again. With a store it goes on from the trainings that are there.
+    The compiled program stays in memory and is reused for the next table with the same padded shape. This helps if an
+    estimator is fitted several times, as in a cross-validation. With a `store`, trainings that it already contains are
+    not repeated.
 
     Args:
-        setting: The static part of a training.
-        table: The rows.
+        setting: Static settings.
+        table: Rows of the table.
         tried: The candidates.
         parts: The splits.
-        store: Folder to keep finished trainings in, or None.
-        clock: The clock that times the chunks, or None.
+        store: Folder for finished trainings, or None.
+        clock: Clock that measures the time of the chunks, or None.
 
     Returns:
-        A function that trains them: name -> array of shape (candidates, splits, …), with the names of `lane`.
+        A function that trains all of them. It returns name -> array of shape (candidates, splits, …), with the names
+        that `lane` returns.
     """
     tried, parts = tuple(tried), tuple(parts)
     structs = tuple((array.shape, array.dtype) for array in table)
     width = _width(setting, table.x.shape[0], len(tried) * len(parts))
     if store is not None and (old := find_manifest(store)):
-        width = old.chunk  # trainings from a machine with another number of cores go on as they are
+        width = old.chunk  # keep the chunk size of a store from a machine with another number of cores
     program = _program(setting, tried, parts, structs, width)
     options = SweepOptions(
         coords=None if store is None else {"candidate": [candidate.label for candidate in tried]},
@@ -251,7 +262,7 @@ def prepare_training(
     )
     try:
         run = prepare_program(program, {"table": table}, store, options)
-    except OtherSweepError:  # a store made when programs still held their table
+    except OtherSweepError:  # the store is from a version whose programs contained the table as a constant
         axes = _axes(tried, parts)
         run = prepare(lambda candidate, split: lane(setting, table, candidate, split), axes, store, options)
     return lambda: {str(name): values.values for name, values in run().load().data_vars.items()}
@@ -263,14 +274,14 @@ def train(
     """Train every candidate on every split.
 
     Args:
-        setting: The static part of a training.
-        table: The rows.
+        setting: Static settings.
+        table: Rows of the table.
         tried: The candidates.
         parts: The splits.
-        store: Folder of the sweep, or None.
+        store: Folder for finished trainings, or None.
 
     Returns:
-        Name -> array of shape (candidates, splits, …), with the names of `lane`.
+        Name -> array of shape (candidates, splits, …), with the names that `lane` returns.
     """
     return prepare_training(setting, table, tried, parts, store)()
 
@@ -297,7 +308,7 @@ def _axes(tried: Sequence[Candidate], parts: Sequence[Split]) -> dict[str, Any]:
 
 
 def _width(setting: Setting, rows: int, lanes: int) -> int | None:
-    # A lane keeps the activations of a batch, forward and back: the program's own estimate counts, for each lane, the
-    # table too, which all of them share.
+    # Bytes per lane: the activations of a batch and their gradients. XLA's own estimate cannot be used, because it adds
+    # the table to each lane, although all lanes share the table.
     lane = 8 * sum(setting.hidden) * setting.batch(rows)
     return chunk_width(lane, lanes, cores()) if jax.default_backend() == "cpu" else None

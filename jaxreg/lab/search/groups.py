@@ -1,4 +1,4 @@
-"""Groups of candidates that train one kind of net, each by a program of its own, on one coding of the same rows."""
+"""Groups of candidates with the same network and coding. Each group is trained by one compiled program."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from jaxreg.lab.search.plan import Plan, rounded
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Group:
-    """Candidates of one net.
+    """Candidates with the same network and coding.
 
     Args:
-        setting: The static part of their trainings.
-        table: The rows, with the inputs of the net.
+        setting: Static settings of the trainings.
+        table: Rows of the table, with the coded inputs.
         tried: The candidates.
-        maps: Maps from standardised inputs to those of the net; empty if they are the same.
+        maps: Coding as learnt by `jaxreg.lab.search.codings.learn`; empty if inputs are not coded.
     """
 
     setting: Setting
@@ -31,13 +31,13 @@ class Group:
 
 
 def grouped(plan: Plan, setting: Setting, table: PaddedRows, tried: Sequence[Candidate]) -> list[Group]:
-    """Return the group of the first net, and that of another net and coding if the plan leaves them open.
+    """Return the group of the first network and, if `plan.open`, the group of a second network on coded inputs.
 
     Args:
-        plan: The plan.
-        setting: The static part of the trainings of the first net.
-        table: The rows.
-        tried: The candidates of the first net.
+        plan: Plan of the search.
+        setting: Static settings of the trainings of the first network.
+        table: Rows of the table.
+        tried: Candidates of the first network.
     """
     first = Group(setting, table, tuple(tried))
     inputs = int(table.inputs)
@@ -64,13 +64,15 @@ def grouped(plan: Plan, setting: Setting, table: PaddedRows, tried: Sequence[Can
 def trained(
     groups: Sequence[Group], parts: Sequence[Split], store: Path | None = None, clock: Clock | None = None
 ) -> list[dict[str, np.ndarray]]:
-    """Train all groups, and return the results of each.
+    """Train all groups one after another, and return the results of each group.
 
     Args:
-        groups: The groups. All of their programs compile at once.
+        groups: The groups. Their programs are compiled at the same time.
         parts: The splits.
-        store: Folder of the sweep of the first group, or None; those of others lie beside it.
-        clock: The clock that times the chunks, or None. Groups after the first are left out if they do not fit.
+        store: Folder for finished trainings of the first group, or None. Folders of further groups are created next to
+            it.
+        clock: Clock of a search with a time budget, or None. Groups after the first are skipped if the time that is
+            left is too short for them.
     """
     first = None if store is None else Path(store)
     folders = [first and (first.with_name(f"{first.name}-{place}") if place else first) for place in range(len(groups))]
@@ -90,7 +92,7 @@ def trained(
 
 
 def repeat_folder(store: Path, repeat: int) -> Path:
-    """Return the folder of a repeat that a search with a budget trains by itself.
+    """Return the folder for the trainings of one repeat of a search with a time budget.
 
     Args:
         store: Folder of the first repeat.
@@ -100,11 +102,14 @@ def repeat_folder(store: Path, repeat: int) -> Path:
 
 
 def joined(repeats: Sequence[dict[str, np.ndarray]], *, forward: bool) -> dict[str, np.ndarray]:
-    """Join the results of repeats, each with its training on all rows at the end, in the order of the splits of all.
+    """Join the results of several repeats, in the order of the splits of all repeats together.
+
+    The last split of each repeat trains on all rows. These trainings are moved to the end.
 
     Args:
         repeats: Name -> array of shape (candidates, splits, …), for each repeat.
-        forward: Whether folds are predicted from those before them, where each repeat trains on all rows.
+        forward: Whether each fold is predicted from the folds before it. If so, the trainings on all rows of all
+            repeats are kept; otherwise only the one of the first repeat.
     """
     whole = repeats if forward else repeats[:1]
 

@@ -1,4 +1,4 @@
-"""Inputs of the estimators: dense or sparse numbers that may be missing, or a data frame with text columns."""
+"""Conversion of the inputs of the estimators: numeric arrays with missing values, or data frames with text."""
 
 import dataclasses
 from typing import Any, Self
@@ -12,11 +12,11 @@ from jaxreg.lab.tabular.frames import columns_of
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Numbers:
-    """Numbers. Missing ones get the median of their column, and an extra column marks them.
+    """Encoding of numeric inputs. A missing number becomes the median of its column, and an extra column marks it.
 
     Args:
         fill: Median of each column.
-        gaps: Whether numbers were missing in each column.
+        gaps: Whether each column had missing numbers when the encoding was learnt.
     """
 
     fill: np.ndarray
@@ -24,14 +24,14 @@ class Numbers:
 
     @classmethod
     def learn(cls, x: Any) -> Self:
-        """Return the filling of an array of shape (rows, inputs), dense or sparse."""
+        """Learn the encoding of a dense or sparse array of shape (rows, inputs)."""
         dense = _dense(x)
         gaps = np.isnan(dense)
         fill = [np.median(column[~gap]) if not gap.all() else 0.0 for column, gap in zip(dense.T, gaps.T, strict=True)]
         return cls(np.array(fill), gaps.any(axis=0))
 
     def __call__(self, x: Any) -> np.ndarray:
-        """Return the inputs of shape (rows, inputs and columns with gaps)."""
+        """Encode an array: return its columns, followed by one column of 0 and 1 per column with missing numbers."""
         dense = _dense(x)
         gaps = np.isnan(dense)
         return np.concatenate([np.where(gaps, self.fill, dense), gaps[:, self.gaps]], axis=1)
@@ -39,21 +39,21 @@ class Numbers:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
-    """Columns of a data frame, encoded as those of a file are.
+    """Encoding of the columns of a data frame. It is the same as for the columns of a file.
 
     Args:
-        encoding: The encoding.
+        encoding: Encoding of all columns.
     """
 
     encoding: Encoding
 
     @classmethod
     def learn(cls, frame: Any) -> Self:
-        """Return the encoding of a data frame."""
+        """Learn the encoding of a data frame."""
         return cls(learn(columns_of(frame), ""))
 
     def __call__(self, frame: Any) -> np.ndarray:
-        """Return the inputs of shape (rows, inputs)."""
+        """Encode a data frame: return inputs of shape (rows, inputs)."""
         return self.encoding(columns_of(frame))[0]
 
 

@@ -1,8 +1,11 @@
-"""The mean of nets of one candidate: as the model, and on the folds that none of its nets has seen.
+"""Means of several networks of one candidate.
 
-The trainings that leave out a fold of a repeat are one on all other rows and one for each inner fold. Their mean is
-judged on that fold. The model is the mean of the net of all rows and of those that leave out one fold each, so that its
-nets see more rows than those of the estimate, and there are more of them.
+- On an outer fold: the mean of all networks of that repeat that were trained without this fold. One network was trained
+  on all other rows. Each of the others was trained without one more fold.
+- As the model: the mean of the network trained on all rows and of the networks trained without one fold.
+
+So the model averages more networks, and networks of more rows, than the means that are tested on the outer folds. If
+later rows are predicted from earlier rows, a mean contains one network per repeat.
 """
 
 from collections.abc import Sequence
@@ -15,15 +18,15 @@ from jaxreg.lab.search.folds import PaddedRows, Setting, Split, trained_on
 from jaxreg.lab.search.nested import OuterFolds, outer_splits
 
 Arrays = dict[str, np.ndarray]
-"""Path -> weights; those of several nets have an axis more, the first."""
+"""Path -> weights. For several networks, the first axis of each array numbers the networks."""
 
 
 class Scales(NamedTuple):
-    """Standardisation of inputs and target by the rows of one training.
+    """Means and standard deviations of inputs and target over the rows of one training.
 
     Args:
         mean: Mean of each input.
-        scale: Standard deviation of each input, 1 for those that are centred only.
+        scale: Standard deviation of each input; 1 for an input that is only centred.
         middle: Mean of the target; 0 for classes.
         spread: Standard deviation of the target; 1 for classes.
     """
@@ -35,12 +38,12 @@ class Scales(NamedTuple):
 
 
 def scales(setting: Setting, table: PaddedRows, split: Split) -> Scales:
-    """Return the standardisation that a training applies.
+    """Return the means and standard deviations by which a training standardises inputs and target.
 
     Args:
-        setting: The static part of the training.
-        table: The rows.
-        split: The folds that it left out.
+        setting: Static settings of the training.
+        table: Rows of the table.
+        split: The folds that the training left out.
     """
     w = trained_on(table.folds[split.repeat], table.w.astype(np.float64), split, forward=setting.forward)
     rows, x = w / w.sum(), table.x.astype(np.float64)
@@ -61,15 +64,17 @@ def mean_net(
     place: int,
     outer: Split | None = None,
 ) -> Arrays:
-    """Return the nets of a candidate whose mean is the model, or is judged on an outer fold.
+    """Return the weights of the networks of one candidate that are averaged.
+
+    Diverged networks are left out. The standardisation of inputs and target is multiplied into the weights.
 
     Args:
-        setting: The static part of the trainings.
+        setting: Static settings of the trainings.
         parts: The splits.
-        scaled: The scales of each split, which are folded into the weights here.
-        lanes: Results of all trainings with their weights, as `jaxreg.lab.search.folds.train` returns them.
-        place: Place of the candidate.
-        outer: The outer fold, or None for the model. Nets that diverged are left out.
+        scaled: Means and standard deviations of each split.
+        lanes: Curves and weights of all trainings, as returned by `jaxreg.lab.search.folds.train`.
+        place: Index of the candidate.
+        outer: Split of the outer fold on which the mean is tested; None for the mean that is the model.
     """
     if setting.forward:
         wanted = -1 if outer is None else outer.test
@@ -98,14 +103,14 @@ def on_outer_folds(
     scaled: Sequence[Scales],
     lanes: dict[str, np.ndarray],
 ) -> OuterFolds:
-    """Return scores, losses and ambiguities of the means of nets of each candidate on each outer fold.
+    """Evaluate the mean of the networks of each candidate on each outer fold.
 
     Args:
-        setting: The static part of the trainings.
-        table: The rows.
+        setting: Static settings of the trainings.
+        table: Rows of the table.
         parts: The splits.
-        scaled: The scales of each split.
-        lanes: Results of all trainings with their weights.
+        scaled: Means and standard deviations of each split.
+        lanes: Curves and weights of all trainings.
     """
     found = []
     for at in outer_splits(parts):
@@ -123,14 +128,15 @@ def on_outer_folds(
 
 
 def _numbers(given: Sequence[np.ndarray], y: np.ndarray, share: np.ndarray) -> tuple[float, float, float]:
-    # The squared error of a mean is the mean squared error less the variance (Krogh and Vedelsby, 1995).
+    # The squared error of the mean of several predictions is the mean of their squared errors minus their variance
+    # (Krogh and Vedelsby, 1995).
     numbers = np.stack([each[:, 0] for each in given])
     mean = numbers.mean(axis=0)
     return np.nan, float(share @ np.square(mean - y)), float(share @ numbers.var(axis=0))
 
 
 def _classes(given: Sequence[np.ndarray], y: np.ndarray, share: np.ndarray) -> tuple[float, float, float]:
-    # So of the cross-entropy, in expectation over what the mean predicts.
+    # The same decomposition for the cross-entropy. It holds in expectation over the classes that the mean predicts.
     each = np.maximum(np.stack(list(map(shares, given))), LEAST)
     mean = each.mean(axis=0)
     gaps = (mean * (np.log(mean) - np.log(each).mean(axis=0))).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Nested cross-validation, computed from the losses of its trainings: the choice, its frequency, and its score."""
+"""Nested cross-validation from the losses of finished trainings: the choice of a candidate and its expected score."""
 
 import dataclasses
 from collections import Counter
@@ -15,16 +15,16 @@ WORTH = 0.02
 """Relative reduction of the loss that a regulariser must reach to be chosen."""
 
 _ONE_ERROR = 0.6827
-"""The confidence of one standard error to both sides."""
+"""Probability of an interval of one standard error on both sides of the mean, for a normal distribution."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A mean across outer folds.
+    """Mean over the outer folds, with its standard error.
 
     Attributes:
-        mean: Mean across the folds.
-        error: Standard error of the mean, corrected for folds that share training rows (Nadeau and Bengio).
+        mean: Mean over the folds.
+        error: Standard error of the mean. It is corrected for training rows that the folds share (Nadeau and Bengio).
         n: Number of folds, over all repeats.
     """
 
@@ -34,12 +34,13 @@ class Estimate:
 
 
 class OuterFolds(NamedTuple):
-    """The means of nets of each candidate on each outer fold: arrays of shape (candidates, folds).
+    """Results of the averaged networks of each candidate on each outer fold: arrays of shape (candidates, folds).
 
     Args:
-        score: Scores of the means; NaN for numbers, of whose losses they follow.
-        loss: Losses of the means.
-        ambiguity: How much less the loss of a mean is than that of its nets, told without the fold's targets.
+        score: Score of the mean of the networks. NaN for regression, where it is computed from the loss.
+        loss: Loss of the mean of the networks.
+        ambiguity: Average loss of the single networks minus the loss of their mean. It is estimated from the
+            predictions alone, without the targets of the fold.
     """
 
     score: np.ndarray
@@ -53,7 +54,7 @@ class Nested:
 
     Attributes:
         chosen: Index of the candidate chosen from all rows.
-        picks: Index of the candidate chosen for each outer fold, without that fold.
+        picks: Index of the candidate chosen for each outer fold. The choice does not use the rows of that fold.
         score: Score of the whole procedure, including the choice, on outer folds used neither for training nor for the
             choice.
         loss: Loss of the whole procedure on the same folds.
@@ -62,8 +63,8 @@ class Nested:
         picked_scores: Score of the procedure on each outer fold.
         scores: Score of each candidate on each outer fold, of shape (candidates, folds).
         losses: Loss of each candidate on each outer fold, of shape (candidates, folds).
-        rivals: Methods of the best network whose best candidate is within a standard error of the best candidate of
-            all.
+        rivals: Methods whose best candidate has a mean loss within one standard error of the lowest one. Only
+            candidates of the network with the lowest mean loss count.
     """
 
     chosen: int
@@ -78,27 +79,28 @@ class Nested:
     rivals: tuple[str, ...]
 
     def tally(self, tried: Sequence[Candidate]) -> dict[str, int]:
-        """Count how often each method was chosen in the outer folds, the most frequent method first."""
+        """Return the number of outer folds for which each method was chosen, the most frequent method first."""
         return dict(Counter(tried[place].method for place in self.picks).most_common())
 
 
 def outer_splits(parts: Sequence[Split]) -> list[int]:
-    """Return the places of the splits that leave one fold out, to be judged on it.
+    """Return the indices of the splits that leave out one outer fold and are tested on it.
 
     Args:
-        parts: The splits, as `jaxreg.lab.search.folds.nested_splits` or `forward_splits` orders them.
+        parts: The splits, in the order of `jaxreg.lab.search.folds.nested_splits` or `forward_splits`.
     """
     first = FIRST if is_forward(parts) else 0
     return [at for at, part in enumerate(parts) if part.test == part.validation >= first]
 
 
 def is_forward(parts: Sequence[Split]) -> bool:
-    """Return whether folds are predicted from those before them."""
+    """Return whether each fold is predicted from the folds before it."""
     return all(part.test == part.validation for part in parts)
 
 
 def _inner(parts: Sequence[Split], outer: Split) -> list[tuple[int, bool]]:
-    # The splits that serve a choice inside an outer fold, and whether they do by their fold `test`.
+    # Indices of the splits that the choice for an outer fold uses. True: it uses the loss on the fold `test`. False: it
+    # uses the loss on the fold `validation`.
     if is_forward(parts):
         return [
             (at, True) for at, part in enumerate(parts) if part.repeat == outer.repeat and 0 < part.test < outer.test
@@ -119,23 +121,24 @@ def nested(
     rows: int = 0,
     outer: OuterFolds | None = None,
 ) -> Nested:
-    """Evaluate nested cross-validation.
+    """Choose a candidate by nested cross-validation, and estimate the score of this procedure.
 
-    Inside an outer fold, a candidate is judged by the losses of its nets on the inner folds, less the ambiguity of its
-    mean on the outer fold, which takes no targets of that fold.
+    The choice for an outer fold compares candidates by their losses on the inner folds, minus the ambiguity of the
+    averaged networks on the outer fold. The ambiguity needs no targets of the outer fold.
 
     Args:
-        tried: The candidates, the first of each net without a regulariser.
-        parts: The splits, as `jaxreg.lab.search.folds.nested_splits` or `forward_splits` orders them.
+        tried: The candidates. The first candidate of each network has no regulariser.
+        parts: The splits, in the order of `jaxreg.lab.search.folds.nested_splits` or `forward_splits`.
         test: Loss on the fold `test` of each split, of shape (candidates, splits); NaN if the training diverged.
         validation: Loss on the fold `validation` of each split, of shape (candidates, splits).
         score: Score on the fold `test` of each split, of shape (candidates, splits).
-        rows: Number of rows, if the score is a share of them: its standard error is then at least the binomial one,
-            half of Wilson's interval. Stratified folds hide that error if a net predicts one class for all rows.
-        outer: The means of nets on the outer folds; single nets if None.
+        rows: Number of rows if the score is a share of rows, such as the accuracy; otherwise 0. If given, the standard
+            error of the score is at least the binomial one (half of Wilson's interval). Stratified folds would hide
+            this error if a network predicts the same class for all rows.
+        outer: Results of the averaged networks on the outer folds; None for single networks.
 
     Raises:
-        ValueError: If every candidate diverged on some training.
+        ValueError: If each candidate has a training that diverged.
     """
     places, diverged = outer_splits(parts), np.isnan(test)
     if outer is None:
@@ -151,7 +154,7 @@ def nested(
     lost = diverged[:, whole].any(axis=1, keepdims=True)
     chosen = choose(tried, np.where(lost, np.nan, losses))
     at, plain = np.arange(len(places)), [unregularised(tried, pick) for pick in picks]
-    # Rows that judge for each row that trains.
+    # Ratio of test rows to training rows.
     forward = [1 / parts[place].test for place in places] if is_forward(parts) else []
     ratio = float(np.mean(forward)) if forward else 1 / max(part.test for part in parts)
     score_of_all = estimate(scores[picks, at], ratio)
@@ -173,28 +176,33 @@ def nested(
 
 
 def unregularised(tried: Sequence[Candidate], place: int) -> int:
-    """Return the place of the candidate without a regulariser that trains the same net.
+    """Return the index of the candidate that has the same network and no regulariser.
 
     Args:
         tried: The candidates.
-        place: Place of a candidate.
+        place: Index of a candidate.
     """
     return next(at for at, each in enumerate(tried) if each.shape == tried[place].shape and each.method == NONE)
 
 
 def choose(tried: Sequence[Candidate], losses: np.ndarray) -> int:
-    """Return the place of the candidate to take.
+    """Return the index of the chosen candidate, by the one-standard-error rule.
 
-    Of each net it is no regulariser, unless its best candidate beats that by more than one standard error of their
-    paired difference, and by 2 % of its loss. Otherwise it is the method of the best, with the strongest strength
-    whose paired difference to that method's best is within one standard error. Of these it is the one of least loss.
+    First, one candidate is chosen for each network:
+
+    - No regulariser is chosen, unless the best candidate lowers the mean loss by more than one standard error of the
+      paired difference, and by more than 2 %.
+    - Otherwise, the method of the best candidate is chosen. Its strength is the largest one for which the mean loss
+      exceeds the lowest mean loss by at most one standard error of the paired difference.
+
+    Then the network whose chosen candidate has the lowest mean loss is chosen.
 
     Args:
-        tried: The candidates, the first of each net without a regulariser.
-        losses: Of shape (candidates, folds); not finite where a lane diverged.
+        tried: The candidates. The first candidate of each network has no regulariser.
+        losses: Losses, of shape (candidates, folds); not finite if the training diverged.
 
     Raises:
-        ValueError: If every candidate diverged.
+        ValueError: If every candidate diverged on at least one fold.
 
     Reference:
         Breiman et al., Classification and regression trees, 1984.
@@ -249,7 +257,8 @@ def estimate(values: np.ndarray, ratio: float) -> Estimate:
 
     Args:
         values: One number per fold.
-        ratio: Size of a fold relative to the rows that its nets train on (Nadeau and Bengio), 0 for independent folds.
+        ratio: Number of test rows per training row of a fold, for the correction of Nadeau and Bengio; 0 for no
+            correction.
     """
     values = np.asarray(values, np.float64)
     spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")

@@ -1,4 +1,4 @@
-"""The net of one training: inputs standardised by its rows, hidden layers of ReLU units, linear outputs."""
+"""Network of a training: inputs standardised over its training rows, hidden layers of ReLU units, linear outputs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ def layer_names(hidden: Sequence[int]) -> list[str]:
     """Return the name of each layer.
 
     Args:
-        hidden: Units of each hidden layer.
+        hidden: Number of units of each hidden layer.
 
     Example:
         >>> layer_names((64, 32))
@@ -25,10 +25,12 @@ def layer_names(hidden: Sequence[int]) -> list[str]:
 
 
 class Layers(nn.Module):
-    """Hidden layers of ReLU units, Glorot-uniform kernels, zero biases, linear outputs.
+    """Flax module: hidden layers of ReLU units, followed by linear outputs.
+
+    Kernels start with Glorot-uniform values, and biases start at zero.
 
     Args:
-        hidden: Units of each hidden layer.
+        hidden: Number of units of each hidden layer.
         outputs: Number of outputs.
     """
 
@@ -37,7 +39,7 @@ class Layers(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Inputs of shape (rows, inputs) -> outputs of shape (rows, outputs)."""
+        """Return outputs of shape (rows, outputs) for inputs of shape (rows, inputs)."""
         *names, last = layer_names(self.hidden)
         for name, units in zip(names, self.hidden, strict=True):
             x = nn.relu(Dense(units, name=name)(x))
@@ -45,15 +47,17 @@ class Layers(nn.Module):
 
 
 def model(hidden: tuple[int, ...], outputs: int, table: Any, w: jax.Array, repeat: Any, *, numbers: bool) -> Model:
-    """Return the net on inputs that are standardised by the rows of one training, folded into the first layer.
+    """Return the network of one training, which standardises inputs and numeric targets over its training rows.
+
+    The standardisation is multiplied into the weights of the first layer.
 
     Args:
-        hidden: Units of each hidden layer.
+        hidden: Number of units of each hidden layer.
         outputs: Number of outputs.
-        table: The rows, a `jaxreg.lab.search.folds.PaddedRows`.
+        table: Rows of the table, a `jaxreg.lab.search.folds.PaddedRows`.
         w: Weight of each row in this training.
-        repeat: Number of the repeat, each of which has initial weights of its own.
-        numbers: Whether the target is a number, which is standardised too.
+        repeat: Number of the repeat. Each repeat has other initial weights.
+        numbers: Whether the target is a number. If so, it is standardised too.
     """
     size, rows = table.x.shape[1], w / jnp.sum(w)
     net = linen(Layers(hidden, outputs), (size,))
@@ -64,15 +68,16 @@ def model(hidden: tuple[int, ...], outputs: int, table: Any, w: jax.Array, repea
     present = (jnp.arange(size) < table.inputs)[:, None]
 
     def init(key: jax.Array) -> Any:
-        # Glorot's limit counts the inputs without padding; every repeat has initial weights of its own.
+        # Glorot's limit counts inputs without padding. Each repeat has other initial weights.
         params = net.init(jax.random.fold_in(key, repeat))
         limit = jnp.sqrt((size + hidden[0]) / (table.inputs + hidden[0]))
         params["hidden"]["kernel"] = jnp.where(present, params["hidden"]["kernel"] * limit, 0)
         return params
 
     def apply(params: Any, inputs: jax.Array) -> jax.Array:
-        # Units first, and the bias as the weight of one input more: on a CPU, XLA then neither moves the activations
-        # about nor sums them for the bias, which took 40 % of a step.
+        # The activations have units on their first axis, and the bias is the weight of an additional input of ones. On
+        # a CPU, XLA then needs no transposed copy and no separate sum for the bias, which took 40 % of an optimiser
+        # step.
         kernel, output = params["hidden"]["kernel"] / scale[:, None], params["output"]
         kernel = jnp.concatenate([kernel, (params["hidden"]["bias"] - mean @ kernel)[None]])
         ones = jnp.ones((len(inputs), 1), inputs.dtype)

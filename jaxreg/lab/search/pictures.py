@@ -1,4 +1,4 @@
-"""Pictures of a search: the change that each candidate makes, and curves of the chosen one."""
+"""Picture of the learning curves of a search."""
 
 import numpy as np
 from matplotlib import rc_context
@@ -13,10 +13,10 @@ from jaxreg.lab.search.run import Search
 
 
 def curves(found: Search) -> Picture:
-    """Plot the losses of the baseline and of the chosen candidate against the epoch.
+    """Plot the losses of the chosen candidate, and of the first one without a regulariser, against the epoch.
 
     Args:
-        found: The search.
+        found: Result of the search.
     """
     with style(), rc_context({"figure.constrained_layout.use": False}):
         figure = Figure(figsize=(6.4, 3.6))
@@ -32,17 +32,17 @@ def curves(found: Search) -> Picture:
         ax.set_xlabel("epoch")
         ax.set_ylabel("loss")
         figure.subplots_adjust(right=1 - (0.1 + label_lines(ax)) / 6.4, left=0.12, bottom=0.15, top=0.97)
-        caption = "Dashed: training rows; solid: outer folds. Means over the folds, logarithmic."
+        caption = "Dashed lines: training rows. Solid lines: outer folds. Means over the folds, on a logarithmic axis."
         return Picture("curves", "Loss while training", caption, svg(figure, "curves"))
 
 
 def _readable(ax: Axes) -> None:
-    # A logarithmic axis with numbers: losses seldom span a power of ten.
+    # Losses rarely span a power of ten, so the logarithmic axis needs labels between the powers.
     ax.set_yscale("log")
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
     low, high = ax.get_ylim()
-    if high < 4 * low:  # too little for more than one of 1, 2 and 5
+    if high < 4 * low:  # the range may contain only one of the ticks 1, 2 and 5
         ax.yaxis.set_major_locator(FixedLocator(list(MaxNLocator(5).tick_values(low, high))))
         ax.set_ylim(low, high)

@@ -13,7 +13,7 @@ from jaxreg.lab.sweeps.chunk_size import cores
 
 MOST_EPOCHS = 500
 ROWS_SEEN = 120_000
-"""Rows that a training sees in all, if the number of epochs is not given."""
+"""Number of epochs times number of rows of a training, if the number of epochs is not given."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,20 +80,23 @@ class Plan:
         return SMALL if self.hidden is None else tuple(self.hidden)  # type: ignore[arg-type]
 
     def passes(self, rows: int) -> tuple[int, int]:
-        """Return the number of epochs for a number of rows, and the number of points of a curve, which divides it."""
+        """Return the number of epochs for a number of rows, and the number of points of a learning curve.
+
+        The number of points divides the number of epochs.
+        """
         epochs = self.epochs or 10 * round(min(max(ROWS_SEEN / rows, 20), MOST_EPOCHS) / 10)
         return epochs, next(points for points in range(10, 0, -1) if epochs % points == 0)
 
 
 def planned_for(plan: Plan, classes: int, rows: int) -> tuple[Setting, list[Candidate], int]:
-    """Return the static part of the trainings of a table, the candidates, and the rows that it is padded to.
+    """Return the static settings of the trainings, the candidates, and the number of rows after padding.
 
     Args:
-        plan: The plan.
-        classes: Number of classes; 0 for a number as target.
-        rows: Number of different rows.
+        plan: Plan of the search.
+        classes: Number of classes; 0 for regression.
+        rows: Number of distinct rows.
     """
-    # Sizes that many tables share, for few programs.
+    # Few distinct padded sizes, so that tables of similar size share compiled programs.
     filled = rounded(rows, 128 if rows <= 256 else max(64, 2 ** (int(np.log2(rows)) - 3)))
     epochs, points = plan.passes(rows)
     setting = Setting(
@@ -112,17 +115,17 @@ def planned(
     epochs: int | None = None,
     hidden: Sequence[int] = (),
 ) -> Plan:
-    """Plan a search: one repeat, with fewer strengths and epochs if a time budget seems too short for all of them.
+    """Plan a search for a table size and a time budget.
 
-    Without a budget there are two repeats, or one for a quick search. With a budget, the clock decides how many repeats
-    follow.
+    Without a budget, the plan has two repeats, or one if `quick`. With a budget, it has one repeat, and has fewer
+    strengths and epochs if the time seems too short. The clock decides later how many further repeats follow.
 
     Args:
-        shape: Number of rows and number of inputs.
-        budget: Seconds left for compiling and training, or None.
+        shape: Number of rows and number of inputs of the table.
+        budget: Seconds for compiling and training, or None.
         quick: Whether to try only every other strength, with one repeat.
         seed: Seed of the plan.
-        epochs: Number of epochs, whatever the budget; None chooses it.
+        epochs: Number of epochs, which the budget does not change; None chooses it.
         hidden: Number of units of each hidden layer; empty for the default.
     """
     plan = Plan(hidden=tuple(hidden) or None, epochs=epochs, quick=quick, repeats=1 if quick else 2, seed=seed)
@@ -131,22 +134,22 @@ def planned(
     plan = dataclasses.replace(plan, repeats=1)
     quickly = dataclasses.replace(plan, quick=True)
     most, _ = plan.passes(shape[0])
-    shorter = [most // part // 10 * 10 or most // part for part in (1, 2, 4, 8, 16)]  # 30 steps at least
+    shorter = [most // part // 10 * 10 or most // part for part in (1, 2, 4, 8, 16)]  # at least 30 steps
     ladder = [plan]
     ladder += [quickly] if epochs else [dataclasses.replace(quickly, epochs=count) for count in shorter]
     return next((rung for rung in ladder if _seconds(shape, rung) <= budget), ladder[-1])
 
 
 START = 3.0
-"""Seconds that a process takes to import everything on a free machine."""
+"""Seconds to start Python and import all modules, on an idle machine."""
 
 COMPILATION = 6.0
-"""Seconds that a process takes to compile the programs of a search on a free machine, and to say what was found."""
+"""Seconds to compile the programs of a search and to write its results, on an idle machine."""
 
 
 def _seconds(shape: tuple[int, ...], plan: Plan) -> float:
-    # Half as much again as measured on a core of a shared server: what a process takes to compile, then a step's fixed
-    # cost and its arithmetic.
+    # Compilation, plus a fixed time and the arithmetic of each optimiser step. The constants are 1.5 times the values
+    # measured on one core of a shared server.
     setting, tried, rows = planned_for(plan, 0, shape[0])
     steps = setting.epochs * setting.steps(rows)
     sizes = (shape[1] + 1, *setting.hidden, 2)
@@ -158,5 +161,5 @@ def _seconds(shape: tuple[int, ...], plan: Plan) -> float:
 
 
 def rounded(count: int, step: int) -> int:
-    """Return the least multiple of `step` that is not below `count`."""
+    """Round `count` up to a multiple of `step`."""
     return -(-count // step) * step

@@ -1,4 +1,4 @@
-"""Other models on the same folds: a regularised linear model, boosted trees and a forest, all of scikit-learn."""
+"""Models of scikit-learn on the same folds: a regularised linear model, boosted trees and a random forest."""
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
@@ -23,14 +23,15 @@ LINEAR, BOOSTING, FOREST = "linear model", "boosted trees", "forest"
 KINDS = (LINEAR, BOOSTING, FOREST)
 
 TREES = 100
-"""Trees of a forest, and rounds of boosting for a number or two classes."""
+"""Number of trees of a random forest, and of boosting rounds for regression and two classes."""
 
 
 class Rivals(NamedTuple):
-    """Scores and losses of other models on outer folds.
+    """Scores and losses of other models on the outer folds.
 
     Args:
-        score: Scores; those of `KINDS` have shape (`KINDS`, folds of the first repeat).
+        score: Scores. For the models in `KINDS`, the shape is (models, folds of the first repeat). For the baseline of
+            `jaxreg.lab.search.constants`, it is (folds of all repeats,).
         loss: Losses, of the same shape.
     """
 
@@ -47,16 +48,16 @@ class Rivals(NamedTuple):
 def judged_rivals(
     x: np.ndarray, y: np.ndarray, w: np.ndarray, dealt: np.ndarray, classes: int, seed: int, *, forward: bool = False
 ) -> Rivals:
-    """Fit each kind of model on all rows but a fold, and judge it on that fold.
+    """Evaluate each model in `KINDS` on each fold, after fitting it on the rows of other folds.
 
     Args:
         x: Standardised inputs, of shape (rows, inputs).
         y: Targets: standardised numbers, or classes from 0.
         w: Weight of each row.
         dealt: Fold of each row.
-        classes: Number of classes; 0 for numbers.
+        classes: Number of classes; 0 for regression.
         seed: Seed of the models.
-        forward: Whether each fold is predicted from those before it.
+        forward: Whether each fold is predicted only from the folds before it. If so, only outer folds are evaluated.
     """
     first = FIRST if forward else 0
     folds = int(dealt.max()) + 1 - first
@@ -85,18 +86,18 @@ def judged_rivals(
 
 
 def fitted(kind: str, x: np.ndarray, y: np.ndarray, w: np.ndarray, classes: int, seed: int) -> Any:
-    """Return a fitted model of scikit-learn.
+    """Fit a model of scikit-learn.
 
     Args:
-        kind: Name out of `KINDS`.
+        kind: Name from `KINDS`.
         x: Standardised inputs, of shape (rows, inputs).
         y: Targets.
         w: Weight of each row.
-        classes: Number of classes; 0 for numbers.
+        classes: Number of classes; 0 for regression.
         seed: Seed of the model.
     """
     forest = {"n_estimators": TREES, "random_state": seed}
-    # A round of boosting makes a tree for each class.
+    # For more than two classes, each boosting round adds one tree per class.
     boosting = {"max_iter": max(20, 2 * TREES // max(2, classes)), "early_stopping": False, "random_state": seed}
     if kind == LINEAR:
         model = LogisticRegression(max_iter=300, tol=1e-3) if classes else RidgeCV(np.logspace(-3, 4, 15))
@@ -104,22 +105,24 @@ def fitted(kind: str, x: np.ndarray, y: np.ndarray, w: np.ndarray, classes: int,
         model = HistGradientBoostingClassifier(**boosting) if classes else HistGradientBoostingRegressor(**boosting)
     else:
         model = RandomForestClassifier(**forest) if classes else RandomForestRegressor(**forest)
-    # With weights, binning for boosted trees takes ten times as long as all the rest of a small fit.
+    # Pass no equal weights: with weights, the binning of boosted trees takes ten times as long as the rest of a small
+    # fit.
     with _one_thread():
         return model.fit(x, y, sample_weight=None if (w == w[0]).all() else w)
 
 
 def _one_thread() -> AbstractContextManager[Any]:
-    # Threads of OpenMP wait for each other in a loop: on a busy machine a small fit takes several 80 times as long.
+    # OpenMP threads wait for each other in a busy loop. On a busy machine, a small fit with several threads took 80
+    # times as long as with one.
     return threadpool_limits(1, user_api="openmp")
 
 
 def arrays_of(kind: str, model: Any) -> Arrays:
-    """Return a fitted model as arrays, which `Net` and `Trees` of `jaxreg.lab.search.fitted_model` take.
+    """Convert a fitted model to the arrays of `Net` or `Trees` in `jaxreg.lab.search.fitted_model`.
 
     Args:
-        kind: Name out of `KINDS`.
-        model: What `fitted` returned.
+        kind: Name from `KINDS`.
+        model: Model of scikit-learn, returned by `fitted`.
     """
     if kind == LINEAR:
         return {"output/kernel": np.atleast_2d(model.coef_).T, "output/bias": np.atleast_1d(model.intercept_)}
@@ -141,7 +144,7 @@ def arrays_of(kind: str, model: Any) -> Arrays:
 
 
 def _joined(columns: list[Any], values: list[np.ndarray], start: np.ndarray, *, logits: bool) -> Arrays:
-    # The nodes of all trees in one array, each tree from its root on.
+    # Put the nodes of all trees into one array, one tree after another, each starting with its root.
     sizes = [len(each) for each in values]
     roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32)
     made = {"feature": np.int32, "threshold": np.float64, "left": np.int32, "right": np.int32}

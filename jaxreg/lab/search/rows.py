@@ -1,4 +1,4 @@
-"""Rows of a search: checks, and which rows must stay in the same fold."""
+"""Preparation of the rows of a search: checks, merging of equal rows, and groups that must stay in one fold."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from jaxreg.lab.training.tasks import Task
 
 
 def different_inputs(x: np.ndarray, folds: int) -> tuple[int, bool]:
-    """Count the distinct inputs of a table, and check if they repeat often.
+    """Count the distinct input rows of a table, and check if they repeat often.
 
-    If inputs repeat often, most new rows will have known inputs. A score on folds without known inputs would then
-    belong to another task, so rows are assigned to folds one by one. Inputs repeat often if there are more than `OFTEN`
-    rows per distinct input, or fewer distinct inputs than folds.
+    They repeat often if there are more than `OFTEN` rows per distinct input row, or fewer distinct input rows than
+    folds. Then most new rows will have inputs that occurred in training, and the score should be measured on such rows.
+    So equal rows may be assigned to distinct folds. Otherwise, equal rows stay in one fold.
 
     Args:
         x: Inputs, of shape (rows, inputs).
@@ -28,7 +28,7 @@ def _often(different: int, rows: int, folds: int) -> bool:
 
 
 OFTEN = 5
-"""Number of rows per distinct input above which the inputs of a table repeat often."""
+"""Number of rows per distinct input row above which the inputs of a table count as often repeated."""
 
 
 def _rows(
@@ -38,8 +38,8 @@ def _rows(
     folds: int,
     apart: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    # Sorts inputs, targets and weights, and returns the group of each row, which stays in one fold. If each row has a
-    # number in `apart`, such as its group, that number is returned in the same order instead.
+    # Return sorted inputs, targets and weights, and the number of the group of each row. A group stays in one fold. If
+    # `apart` is given, its numbers are returned in the same order instead, such as the groups that the user named.
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     for name, values in (("an input", x), ("a target", y)):
         if np.isnan(values).any():
@@ -65,11 +65,11 @@ def _rows(
 
 
 def check(y: np.ndarray, task: Task, folds: int) -> None:
-    """Raise if a target is too small or constant.
+    """Raise if a target has too few rows or is constant.
 
     Args:
         y: Target of each row.
-        task: Kind of the target.
+        task: Loss and metrics of the target.
         folds: Number of folds of the cross-validation.
 
     Raises:
@@ -99,6 +99,6 @@ def _figures(
 
 
 def _deviation(share: np.ndarray, gaps: np.ndarray) -> Any:
-    # By powers of 2, which change no bit, so that squares of tiny numbers are not 0.
+    # Divide by a power of 2, which is exact, so that squares of tiny numbers do not underflow to 0.
     unit = np.ldexp(1.0, np.frexp(np.abs(gaps).max(axis=0))[1])
     return unit * np.sqrt(share @ np.square(gaps / unit))

@@ -118,7 +118,7 @@ def test_words_of_a_data_frame_are_inputs():
     found = net.predict(frame)
     assert np.corrcoef(found, y)[0, 1] > 0.9
     np.testing.assert_array_equal(net.predict(frame.iloc[::-1]), found[::-1])
-    with pytest.raises(ValueError, match="X is a ndarray; expected a data frame, as was passed to fit"):
+    with pytest.raises(ValueError, match="X is a ndarray; expected a data frame, because fit was given one"):
         net.predict(frame.to_numpy())
     assert GridSearchCV(net, {"methods": [("L2",)]}, cv=2).fit(frame, y).best_score_ > 0.5
 
