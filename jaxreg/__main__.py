@@ -1,4 +1,4 @@
-"""`python -m jaxreg`: the command `jaxreg`."""
+"""Entry point of `python -m jaxreg`, which runs the command `jaxreg`."""
 
 from jaxreg.lab.cli import main
 

@@ -12,7 +12,7 @@ from jaxreg._hyperparameters import Number, known
 class Interval:
     """Interval of numbers in mathematical notation: `Interval("[0, inf)")`.
 
-    A square bracket includes its end, a round one excludes it. `inf]` allows infinity.
+    A square bracket includes the end next to it, and a round bracket excludes it. `inf]` allows infinity.
     """
 
     def __init__(self, text: str) -> None:
@@ -39,13 +39,16 @@ class Interval:
 def check(owner: object, name: str, within: str) -> None:
     """Raise unless the hyperparameter `name` of `owner` is a number, or an array of numbers, within an interval.
 
-    Traced values and schedules have no known value, and are accepted.
+    Traced values and schedules are accepted, because their numbers are not known yet.
     """
     check_number(getattr(owner, name), f"{type(owner).__name__}: {name}", within)
 
 
 def check_number(value: Number, what: str, within: str) -> None:
-    """Raise unless `value` is a number, or an array of numbers, within an interval. `what` names it in the error."""
+    """Raise unless `value` is a number, or an array of numbers, within an interval.
+
+    `what` names the value in the error.
+    """
     if not known(value):
         return
     interval = Interval(within)
@@ -63,9 +66,11 @@ def check_number(value: Number, what: str, within: str) -> None:
 
 
 def check_integer(value: Any, what: str, low: int, advice: str = "") -> int:
-    """Return `value` as an int. Raise unless it is an integer of at least `low`. `what` names it in the error.
+    """Return `value` as an int. Raise unless it is an integer of at least `low`.
 
-    NumPy integers are accepted. Booleans are not, and neither are JAX arrays, which may be traced.
+    `what` names the value in the error, and `advice` is added to the error.
+
+    NumPy integers are accepted. Booleans are rejected. JAX arrays are rejected too, because they may be traced.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
         raise ValueError(f"{what} is {value!r}; expected a whole number of at least {low}{advice}")
@@ -75,11 +80,11 @@ def check_integer(value: Any, what: str, low: int, advice: str = "") -> int:
 def refuse_class(value: object, what: str) -> None:
     """Raise if a class was passed instead of an instance. `what` names the argument in the error."""
     if isinstance(value, type):
-        raise TypeError(f"{what}: {value.__name__} is a class; write {value.__name__}(...)")
+        raise TypeError(f"{what}: {value.__name__} is a class; expected an instance. Write {value.__name__}(...)")
 
 
 def refuse_complex(rule: object, w: jax.Array) -> None:
-    """Raise if the weights are complex, for a `rule` that needs real ones."""
+    """Raise if the weights `w` are complex. `rule` needs real weights, and the error names it."""
     if jnp.iscomplexobj(w):
         raise TypeError(
             f"{rule!r} got weights of type {w.dtype}; expected real weights, because complex numbers have no order"
@@ -87,7 +92,10 @@ def refuse_complex(rule: object, w: jax.Array) -> None:
 
 
 def refuse_steps(penalty: object, step: Number) -> None:
-    """Raise if `step` has one value per weight: the proximal step of `penalty` then has no closed form."""
+    """Raise if `step` is an array with one step size per weight.
+
+    For such an array the proximal step of `penalty` has no closed form.
+    """
     if jnp.ndim(step):
         raise ValueError(
             f"{type(penalty).__name__}: the step size has shape {jnp.shape(step)}; expected one number, because the "

@@ -14,7 +14,10 @@ from jaxreg._precision import as_wide, eps, real_dtype, tiny
 
 
 def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
-    """Return the axes of one group: `axis`, or the fan-in axes of an (…, inputs, units) array if it is None.
+    """Return the axes of one group of weights as a tuple of non-negative integers.
+
+    If `axis` is None, they are the fan-in axes of an array of shape (…, inputs, units): every axis but the last. A
+    vector is one group.
 
     Raises:
         ValueError: If an axis is out of range or repeated.
@@ -39,7 +42,10 @@ def group_size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
 
 @partial(jax.jit, static_argnames="axes")  # without jit, the branches would be compiled at every call
 def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return Euclidean norms over `axes` (kept, with length 1), safe from overflow, with gradient 0 at 0."""
+    """Return Euclidean norms over `axes`, which are kept with length 1.
+
+    The squares of large numbers do not overflow. The gradient of the norm of zeros is 0.
+    """
     if jnp.iscomplexobj(x):
         return group_norms(to_pairs(x), (*axes, x.ndim))[..., 0]
     squares = jnp.sum(jnp.square(x), axes, keepdims=True)
@@ -65,7 +71,10 @@ def magnitudes(x: jax.Array) -> jax.Array:
 
 
 def directions(x: jax.Array) -> jax.Array:
-    """Return the sign of each number, constant under differentiation; x / |x| if it is complex."""
+    """Return the sign of each number, or x / |x| for a complex number x.
+
+    Signs of real numbers are constants under differentiation.
+    """
     if not jnp.iscomplexobj(x):
         return jax.lax.stop_gradient(jnp.sign(x))
     sizes = group_norms(x, ())
@@ -73,10 +82,11 @@ def directions(x: jax.Array) -> jax.Array:
 
 
 def scale_for(limit: jax.Array, count: int) -> jax.Array:
-    """Return a power of 2 to multiply `limit` and `count` numbers by, so that their squares can be compared safely.
+    """Return a power of 2 by which a group of `count` numbers and its `limit` are multiplied before they are squared.
 
-    With it the squares of numbers up to 10^30 · limit do not overflow, and what underflows is less than rounding. So
-    one sum is enough, while `group_norms` must first find the largest number.
+    After the multiplication, the squares of numbers up to 10^30 · limit do not overflow. Squares that underflow change
+    the sum of squares by less than its rounding error. So the norm needs only one pass over the numbers, while
+    `group_norms` must first find the largest number.
     """
     dtype = limit.dtype
     held = jnp.clip(limit, tiny(dtype), jnp.finfo(dtype).max)  # type: ignore[no-untyped-call]
@@ -85,10 +95,10 @@ def scale_for(limit: jax.Array, count: int) -> jax.Array:
 
 
 def rounding(x: jax.Array, axes: tuple[int, ...]) -> float:
-    """Return the relative rounding error that a norm or a sum over `axes` may have after its group was rescaled.
+    """Return the largest relative rounding error of a norm or a sum over `axes` of a group that was rescaled.
 
-    Each product rounds a few times. The rounding error of a sum of N terms grows like √N in the worst order of
-    summation, up to about ten thousand terms, because XLA sums long axes in blocks.
+    Each product rounds a few times. In the worst order of summation, the rounding error of a sum of N terms grows like
+    √N, but only up to N = 16,384, because XLA sums long axes in blocks.
     """
     return eps(x.dtype) * (4 + min(float(np.sqrt(group_size(x.shape, axes))) / 4, 32))
 
@@ -107,7 +117,7 @@ def from_rows(rows: jax.Array, shape: tuple[int, ...], axes: tuple[int, ...]) ->
 
 
 def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Number:
-    """Broadcast a limit to the groups of `x`, with length 1 along `axes`. A single number is returned unchanged.
+    """Broadcast a limit to the groups of `x`, with length 1 along `axes`. A single number stays a single number.
 
     Args:
         limit: One number, or one per group: an array that broadcasts to the shape of `x` without `axes`.
@@ -127,19 +137,25 @@ def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Numbe
             xp: Any = np if known(limit) else jnp  # NumPy, so that the value is known inside jit too
             return xp.broadcast_to(xp.asarray(limit, real_dtype(x)), shape).reshape(kept)
     raise ValueError(
-        f"a limit has shape {given} for weights of shape {x.shape} in groups over the axes {axes}; expected one "
+        f"a limit has shape {given} for weights of shape {x.shape} with groups over the axes {axes}; expected one "
         f"number, or an array of shape {groups} with one number per group"
     )
 
 
 def per_row(limit: Any, x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return a limit, one number or one per group, as a column that matches the rows of `to_rows`."""
+    """Return a limit as a column with one number per row of `to_rows`.
+
+    The limit is one number for all groups, or an array with one number per group.
+    """
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
     return to_rows(jnp.broadcast_to(jnp.asarray(limit_of_groups(limit, x, axes), real_dtype(x)), kept), axes)
 
 
 def simplex_rows(rows: jax.Array, totals: jax.Array) -> jax.Array:
-    """Return the nearest point of each row without negative entries and with the sum in the column `totals` (≥ 0)."""
+    """Return the nearest non-negative row to each row, with a given sum.
+
+    The column `totals` contains the sums, which must be at least 0.
+    """
     positive = totals > 0
     goals = jnp.where(positive, totals, 1)
     scale, largest = jax.lax.stop_gradient((goals, jnp.max(rows, axis=1, keepdims=True)))

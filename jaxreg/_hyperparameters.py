@@ -11,12 +11,12 @@ import numpy as np
 Number = Any
 """A hyperparameter: a float, an array (one value per run under `jax.vmap`) or an Optax schedule."""
 Axis = int | tuple[int, ...] | None
-"""Axes of one group of weights. None stands for the fan-in axes, which are filled in later."""
+"""Axes of one group of weights. None stands for the fan-in axes, which are inferred from the parameter tree later."""
 T = TypeVar("T")
 
 
 def static(default: Any = dataclasses.MISSING) -> Any:
-    """Return a dataclass field that belongs to the structure of the pytree: hashable and not traced."""
+    """Return a dataclass field for a hashable value that is part of the pytree's structure and is not traced."""
     return dataclasses.field(default=default, metadata={"static": True})
 
 
@@ -24,11 +24,12 @@ def static(default: Any = dataclasses.MISSING) -> Any:
 def hyperparameters(cls: type[T]) -> type[T]:
     """Make `cls` a frozen dataclass and a pytree whose leaves are its fields, except `static` ones.
 
-    Its repr is the code that creates it, without defaults. Two objects are equal if all hyperparameters are, including
-    arrays.
+    The repr of an object is the code that creates it, without arguments that have their default value. Two objects are
+    equal if all their hyperparameters are equal, including arrays.
 
-    Unlike `jax.tree_util.register_dataclass`, rebuilding from leaves does not call the constructor. A gradient with
-    respect to a strength may be negative, and must not be rejected as a negative strength.
+    When JAX rebuilds an object from its leaves, it does not call the constructor, unlike with
+    `jax.tree_util.register_dataclass`. The leaves may be gradients with respect to strengths. A negative gradient must
+    not be rejected as a negative strength.
     """
     cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
     cls.__repr__ = written  # type: ignore[method-assign]
@@ -53,10 +54,12 @@ def hyperparameters(cls: type[T]) -> type[T]:
 
 
 def written(obj: Any, without: Sequence[str] = ()) -> str:
-    """Return the code that creates `obj`, without the fields in `without` and those with their default value.
+    """Return the code that creates `obj`.
 
-    A field is written without its name if it is the only one without a default, or the only traced one. An array is
-    shown by its shape.
+    The fields in `without` and fields with their default value are omitted.
+
+    If there is only one required field, it is written without its name. If no field is required, this applies to the
+    only traced field. An array is shown by its shape.
     """
     fields = dataclasses.fields(obj)
     required = [field.name for field in fields if field.default is dataclasses.MISSING]

@@ -16,8 +16,9 @@ def attach(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], 
     """Return `__all__`, `__getattr__` and `__dir__` of a package whose stub imports its public names.
 
     Args:
-        package: Name of the package. In its stub, `from package import module` names a submodule, and
-            `from module import *` names the contents of the module's `__all__`, which is read without an import.
+        package: Name of the package. In the stub, `from package import module` names a submodule.
+            `from module import *` stands for the names in the module's `__all__`, which is read from the source without
+            an import.
     """
     homes = _homes(package)
 
@@ -52,7 +53,7 @@ def _listed(module: str) -> list[str]:
         for statement in statements:
             if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__":
                 return ast.literal_eval(statement.value)
-    raise ValueError(f"{module} lists no __all__")
+    raise ValueError(f"module {module} has no __all__; expected a list of the names that it exports")
 
 
 def _statements(package: str, file: str) -> list[ast.stmt]:

@@ -20,7 +20,10 @@ def real_dtype(x: jax.Array) -> Any:
 
 
 def as_wide(value: Number, x: jax.Array) -> Number:
-    """Cast a hyperparameter with a dtype to that of `x`, so that NumPy's float64 does not widen the computation."""
+    """Cast a hyperparameter that is an array to the real dtype of `x`. Return a Python number unchanged.
+
+    Without the cast, a float64 of NumPy would widen the computation.
+    """
     return value.astype(real_dtype(x)) if hasattr(value, "astype") else value
 
 
@@ -35,7 +38,11 @@ def tiny(dtype: Any) -> float:
 
 
 def inwards(x: jax.Array, dtype: Any) -> jax.Array:
-    """Cast `x` to `dtype`, rounding towards zero, so that a point of a set closed under shrinking stays in it."""
+    """Cast `x` to `dtype`, rounding towards zero.
+
+    So a point of a ball stays in the ball. The same holds for every set that contains all points obtained by shrinking
+    entries of its points.
+    """
     rounded = x.astype(dtype)
     if rounded.dtype == x.dtype:
         return rounded
@@ -54,7 +61,7 @@ def outwards(x: jax.Array, dtype: Any) -> jax.Array:
 
 @jax.custom_jvp
 def beside(x: jax.Array, goal: jax.Array) -> jax.Array:
-    """Return the next representable number after `x` towards `goal`. It differentiates like the identity."""
+    """Return the next representable number after `x` towards `goal`. Its derivative with respect to `x` is 1."""
     return jnp.nextafter(x, goal)
 
 
@@ -65,7 +72,10 @@ def _beside_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[An
 
 @jax.custom_jvp
 def held(w: jax.Array, nearest: jax.Array) -> jax.Array:
-    """Return `w`, a point of a set without interior, with the derivative of its projection `nearest`."""
+    """Return `w` with the derivative of `nearest`.
+
+    `nearest` is the projection of `w` onto a set without interior, such as a sphere, and `w` lies in the set.
+    """
     return w
 
 

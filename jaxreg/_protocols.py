@@ -1,21 +1,23 @@
 """Protocols of penalties, constraints and rules, and their optional attributes.
 
-A penalty is a callable from an array of weights to one number. A constraint is a callable from an array of weights to
-the nearest array of a set, in the same shape and dtype. A rule is a penalty or a constraint for the leaves that match a
-pattern. A plain function is enough for each.
+A penalty is a callable that maps an array of weights to one number. A constraint is a callable that maps an array of
+weights to the nearest array of a set, with the same shape and dtype. A rule is a penalty or a constraint for the leaves
+that match a pattern. Plain functions can be penalties and constraints.
 
-An object may have more attributes and methods, under the names that `Facts` lists. Missing ones have the default there.
-So a class of your own needs no base class, only the attributes that apply to it:
+A penalty or a constraint may also have the attributes and methods of `Facts`. If an attribute is missing, the default
+in `Facts` is used. So your own class needs no base class, only the attributes that apply to it:
 
-- `axis`: axes of one group of weights, or None to infer them from the place of an array in its tree. A class that is
-  not a dataclass also needs `with_axis`.
+- `axis`: axes of one group of weights, or None to infer them from the path and the shape of an array in its tree. A
+  class that is not a dataclass also needs `with_axis`.
 - `prox(w, step)` of a penalty (`Proximable`), for `jaxreg.proximal` and similar transformations.
 - `lmo(direction)` of a constraint (`LinearMinimizable`), for `jaxreg.steepest` and similar transformations.
-- `matrix` if a group is a whole layer, and `joint` if it is all leaves together.
-- For a constraint, the attributes that `jaxreg.Intersection` needs to find the nearest point.
+- `matrix`, if one group contains all weights of a layer
+- `joint`, if one group contains all leaves that match the pattern
+- `convex`, `box`, `cone`, `shell`, `section` and `ball` of a constraint. `jaxreg.Intersection` uses them to choose how
+  to compute the nearest point.
 
-The classes of this package derive from `Penalty` or `Constraint`. So each function can reject the other kind by name,
-and type checkers infer the right type for a mapping of several rules.
+The classes of this package derive from `Penalty` or `Constraint`. So a function that needs constraints can reject
+penalties, and the reverse. Type checkers can also infer the right type for a mapping of several rules.
 """
 
 import dataclasses
@@ -36,23 +38,26 @@ Limits = tuple[Number, Number]
 """A lower and an upper limit."""
 
 Cost = jax.Array | np.ndarray
-"""One number, in an array without axes. NumPy's type is included so that type checkers distinguish the two kinds."""
+"""One number, in an array without axes. With NumPy's type, type checkers can distinguish penalties from constraints."""
 
 
 class Facts:
-    """Optional attributes and methods of a rule, with the defaults of a function of one array.
+    """Optional attributes and methods of a rule. The defaults are those of a plain function of one array.
 
     Attributes:
-        axis: Axes of one group of weights; None if still to be filled in, () if every weight is its own group.
-        matrix: The weights of a layer form one matrix or vector. A stack of layers is processed layer by layer.
-        joint: The rule maps the list of all arrays that match its pattern to a list of arrays.
-        convex: The set is convex, so that Dykstra's algorithm can combine it with others.
-        box: The set contains all arrays within `bounds()`.
-        cone: The projection keeps each weight or sets it to 0, depending only on order and sign. A ball can follow it.
-        shell: The set contains all arrays whose groups have norms within `norm_limits(w)`.
-        section: The set contains all arrays within `bounds()` whose groups have the sum `group_sum()`.
-        ball: The set is a ball around 0 of a norm that does not depend on signs and order. A cone can come before it.
-        rate: Share of the way to the set that one call goes.
+        axis: Axes of one group of weights. It is None if they are still to be inferred from the tree, and () if every
+            weight is its own group.
+        matrix: True if the weights of a layer form one matrix or vector. A stack of layers is processed layer by layer.
+        joint: True if the rule maps the list of all arrays that match its pattern to a list of arrays.
+        convex: True if the set is convex. Dykstra's algorithm can combine convex sets.
+        box: True if the set consists of all arrays within `bounds()`.
+        cone: True if the projection keeps each weight or sets it to 0, and the choice depends only on the order and the
+            signs of the weights. Projecting onto this set and then onto a `ball` gives the nearest point of both.
+        shell: True if the set consists of all arrays whose groups have norms within `norm_limits(w)`.
+        section: True if the set consists of all arrays within `bounds()` whose groups have the sum `group_sum()`.
+        ball: True if the set is a ball around 0, for a norm that does not depend on the signs and the order of the
+            weights.
+        rate: Share of the distance to the set that one call covers.
     """
 
     axis: Axis = ()
@@ -71,7 +76,7 @@ class Facts:
         return dataclasses.replace(self, axis=axis)  # type: ignore[type-var]
 
     def sets(self) -> tuple[Any, ...]:
-        """Return the constraints that the set is the intersection of; empty if it is a single constraint."""
+        """Return the parts of an intersection of constraints; empty if this is not an intersection."""
         return ()
 
     def whole_way(self) -> Any:
@@ -79,40 +84,46 @@ class Facts:
         return self
 
     def bounds(self) -> Limits | None:
-        """Return the bounds on every weight of the set."""
+        """Return the lower and the upper bound of every weight; None if there are none."""
         return None
 
     def norm_limits(self, w: jax.Array) -> Limits | None:
-        """Return the limits on the norms of the groups of `w`."""
+        """Return the lower and the upper limit on the norms of the groups of `w`; None if there are none."""
         return None
 
     def operator_bound(self, places: int) -> Number | None:
-        """Return an upper bound on the operator norm of a layer whose window has `places` places, 1 if it is dense."""
+        """Return an upper bound on the operator norm of a layer; None if it is unknown.
+
+        `places` is the number of positions in the window of a convolution, and 1 for a dense layer.
+        """
         return None
 
     def group_sum(self) -> Number | None:
-        """Return the sum that every group of the set has."""
+        """Return the sum that the set prescribes for every group; None if there is none."""
         return None
 
     def non_negative(self) -> Any:
-        """Return the constraint on the non-negative points of the set, if its projection has a closed form."""
+        """Return the constraint onto the non-negative arrays of the set; None if its projection has no closed form."""
         return None
 
     def needs_order(self) -> bool:
-        """Return whether the rule needs the order of real numbers, so that complex weights are rejected."""
+        """Return whether the rule needs real weights. If it does, complex weights are rejected."""
         return False
 
     def wrapped_rule(self) -> Any:
-        """Return the wrapped rule, if this is a wrapper. It has a `prox` or `lmo` if the wrapped rule has."""
+        """Return the wrapped rule if this object is a wrapper, else None.
+
+        The `prox` and `lmo` of a wrapper can be used only if the wrapped rule has these methods.
+        """
         return None
 
     def map_rules(self, function: Callable[[Any], Any]) -> Any:
-        """Apply `function` to each wrapped rule and return the new wrapper."""
+        """Apply `function` to each wrapped rule and return a new wrapper. A rule that wraps nothing returns itself."""
         return self
 
 
 class _Rule(Facts):
-    """A rule of this package, which Keras can call on its variables and save with a layer."""
+    """Base class of the rules of this package. Keras can call them on its variables and save them with a layer."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -129,9 +140,9 @@ class _Rule(Facts):
         for name, value in config.items():
             if any(map(callable, jax.tree.leaves(value, is_leaf=callable))):
                 raise TypeError(
-                    f"{self!r} can't be saved with a Keras layer, because its {name} holds a schedule or a rule; "
-                    "expected numbers. Save only the weights, or wrap the rule in a function and pass that function in "
-                    "custom_objects"
+                    f"{self!r} can't be saved with a Keras layer, because its {name} contains a schedule or a rule; "
+                    "expected numbers. Save only the weights of the model, or use a function that calls the rule as "
+                    "the layer's regularizer or constraint and pass this function in custom_objects"
                 )
             if isinstance(value, np.ndarray | np.generic | jax.Array):
                 config[name] = np.asarray(value).tolist()
@@ -187,7 +198,10 @@ class LinearMinimizable(Protocol):
 
 @runtime_checkable
 class DualBounded(Protocol):
-    """A convex penalty that can minimise itself plus a linear function, from which `jaxreg.solve` computes its gap."""
+    """A convex penalty for which the minimum of penalty + linear function is known.
+
+    `jaxreg.solve` computes its duality gap from this minimum.
+    """
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
         """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`, or a lower bound of it."""
@@ -209,7 +223,10 @@ ConstraintRules = Mapping[Any, Callable[[jax.Array], jax.Array]] | Callable[[jax
 
 @jax.tree_util.register_static
 class Opaque(Facts):
-    """A wrapper of a callable that derives from neither class, with its attributes or the defaults, without leaves."""
+    """Wrapper of a callable that derives from neither `Penalty` nor `Constraint`. It is a pytree without leaves.
+
+    It has the attributes of `Facts`: those of the callable where it has them, and otherwise the defaults.
+    """
 
     def __init__(self, rule: Any) -> None:
         self.rule = rule
@@ -235,7 +252,7 @@ class Opaque(Facts):
         return self.rule.linear_minimum(slope, budget)
 
     def with_axis(self, axis: Axis) -> Any:
-        """Return the rule for groups over `axis`, by its own `with_axis` or as a dataclass."""
+        """Return the rule for groups over `axis`, by its own `with_axis` or else by `dataclasses.replace`."""
         own = hasattr(self.rule, "with_axis")
         return self.rule.with_axis(axis) if own else dataclasses.replace(self.rule, axis=axis)
 
@@ -254,29 +271,35 @@ class Opaque(Facts):
 
 
 def facts(rule: Any) -> Facts:
-    """Return a rule with all attributes, defaults included. Rules are always read through this function."""
+    """Return the rule as an object that has all attributes of `Facts`. Read the attributes of rules only through it."""
     return rule if isinstance(rule, Facts) else Opaque(rule)
 
 
 def has_groups(rule: Any) -> bool:
-    """Return whether a rule works on groups of weights, with given axes or axes still to be filled in."""
+    """Return whether a rule works on groups of weights. It does not if every weight is its own group."""
     axis = facts(rule).axis
     return not isinstance(axis, tuple | list) or len(axis) > 0
 
 
 def as_node(rule: Any) -> Any:
-    """Return a rule that a pytree can hold. A bare callable in a pytree would count as a schedule."""
+    """Return the rule, wrapped in `Opaque` if it is a bare callable.
+
+    A bare callable among the leaves of a pytree would count as a schedule.
+    """
     return Opaque(rule) if jax.tree_util.all_leaves([rule]) else rule
 
 
 def innermost(rule: Any) -> Any:
-    """Return the innermost wrapped rule, which decides whether there is a `prox` or an `lmo`."""
+    """Return the rule inside all wrappers. The wrappers have a `prox` or an `lmo` only if this rule has one."""
     inside = rule.rule if isinstance(rule, Opaque) else facts(rule).wrapped_rule()
     return rule if inside is None else innermost(inside)
 
 
 def refuse_other(rule: object, expected: type[Penalty] | type[Constraint], what: str, instead: str) -> None:
-    """Raise if a constraint was passed as a penalty, or the reverse. `instead` says where it belongs."""
+    """Raise if a constraint was passed as a penalty, or the reverse.
+
+    In the error, `what` names the argument, and `instead` names the functions to which the rule can be passed.
+    """
     other = Penalty if expected is Constraint else Constraint
     if isinstance(rule, other):
         raise TypeError(

@@ -10,10 +10,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def partitioned(number: bool = False) -> Callable[[F], F]:
-    """Run a function on explicitly sharded arrays with automatic sharding inside.
+    """Return a decorator for functions on explicitly sharded arrays. Inside the function, sharding is automatic.
 
     JAX has no sort and no SVD for explicitly sharded arrays. The result is sharded like the first array among the
-    arguments. A result that is a `number` is replicated.
+    arguments. If `number` is True, the result is one number, which is replicated on all devices.
     """
 
     def decorate(function: F) -> F:

@@ -1,8 +1,8 @@
-"""Functions of the singular values of a matrix: clip them, lower their sum, set all to 1; by SVD or matrix products.
+"""Functions that clip the singular values of a matrix, lower their sum or set all to 1, by SVD or matrix products.
 
-A matrix is U diag(s) Vᵀ, with the conjugate of V if it is complex. The derivatives of the SVD itself are infinite where
-singular values coincide or vanish. Those of U diag(f(s)) Vᵀ are finite, and are written out here (formula of Daleckii
-and Krein for odd functions).
+A matrix is written as U diag(s) Vᵀ. If it is complex, Vᵀ stands for the conjugate transpose. The derivatives of U and V
+are infinite where singular values coincide or are 0. The derivatives of U diag(f(s)) Vᵀ are finite. They are
+implemented here by the formula of Daleckii and Krein for odd functions f.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ def _product(a: jax.Array, b: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def clipped(x: jax.Array, limit: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Clip the singular values of the matrix `x` at `limit`. Also return the largest one before clipping."""
+    """Clip the singular values of the matrix `x` at `limit`. Also return the largest singular value of `x`."""
     return _clipped(x, limit)[:2]
 
 
@@ -66,9 +66,10 @@ def _clipped_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def lowered(x: jax.Array, total: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Lower all singular values of the matrix `x` by one number, stopping at 0, until their sum is `total`.
+    """Lower all singular values of the matrix `x` by the same amount, but not below 0, to get the sum `total`.
 
-    A matrix whose sum is smaller is returned unchanged. Also return the sum before.
+    If their sum is at most `total`, the singular values are not changed. Also return the sum of the singular values of
+    `x`.
     """
     return _lowered(x, total)[:2]
 
@@ -97,7 +98,7 @@ def _lowered_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def sum_of_values(x: jax.Array) -> jax.Array:
-    """Return the sum of the singular values of the matrix `x`. Its derivative in values of 0 is defined as 0."""
+    """Return the sum of the singular values of the matrix `x`. Singular values of 0 add nothing to its derivative."""
     return jnp.sum(jnp.linalg.svd(x, compute_uv=False))
 
 
@@ -133,9 +134,10 @@ def _directions_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def polar(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return U Vᵀ, the nearest matrix with all singular values 1, and the largest distance of one of `x` from 1.
+    """Return U Vᵀ, which is the nearest matrix to `x` with all singular values 1.
 
-    For a singular value of 0 all directions are equally near, and one is taken. Its derivative is defined as 0.
+    Also return the largest distance of a singular value of `x` from 1. For singular values of 0 the nearest matrix is
+    not unique, and the SVD picks one. There the derivative is defined as 0.
     """
     return _polar(x)[:2]
 
@@ -189,7 +191,8 @@ def _free_along(
 def polar_by_products(x: jax.Array) -> jax.Array:
     """Return U Vᵀ by matrix products, which GPUs and TPUs compute far faster than an SVD.
 
-    Singular values above a thousandth of the largest become 1 up to 1e-5. Smaller ones end below 1.
+    Singular values above a thousandth of the largest one become 1, with an error of at most 1e-5. Smaller singular
+    values may end below 1.
     """
     if x.shape[0] < x.shape[1]:
         return polar_by_products(x.T).T
@@ -208,8 +211,9 @@ def polar_by_products(x: jax.Array) -> jax.Array:
 def clipped_by_products(x: jax.Array, limit: jax.Array) -> jax.Array:
     """Clip the singular values of `x` at `limit` by matrix products, with an error of about 1e-4 · limit.
 
-    With O = U Vᵀ and S the sign of Oᵀ X - I, the result at limit 1 is (X + O - (X - O) S) / 2. O is inexact for small
-    singular values, but cancels there. From 30 times the limit on, rounding hides the difference, and O is returned.
+    For limit 1 the result is (X + O - (X - O) S) / 2. Here O is U Vᵀ, and S is Oᵀ X - I with its eigenvalues replaced
+    by their signs. O is inexact for small singular values, but cancels there. If the root mean square of the singular
+    values exceeds 30 · limit, rounding would hide the difference X - O, so limit · O is returned.
     """
     if x.shape[0] < x.shape[1]:
         return clipped_by_products(x.T, limit).T

@@ -83,7 +83,7 @@ class Box(Constraint):
         [-0.5   0.25  1.  ]
 
     Reference:
-        Optax `projections.projection_box`. Unlike `Box`, it flushes subnormal weights to 0 and may round bounds
+        Optax `projections.projection_box`. Unlike `Box`, this function sets subnormal weights to 0 and may round bounds
         outwards.
     """
 

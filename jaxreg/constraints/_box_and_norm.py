@@ -1,8 +1,8 @@
-"""Exact projection onto bounds on each weight together with limits on the norm of each group, by one multiplier.
+"""Exact projection onto a set with bounds on each weight and with limits on the norm of each group.
 
-Among the points of a box with norm c, the nearest to x is the one with the largest inner product with x. If
-y(t) = clip(t x) has norm c for some t ≥ 0, then y(t) is that point, because it minimises the Lagrangian over the box.
-‖y(t)‖ grows with t.
+Among the points with norm c in a box, the nearest one to x is the one with the largest inner product with x. If y(t) =
+clip(t x) has norm c for some t ≥ 0, then y(t) is the nearest point, because it minimises the Lagrangian over the box.
+‖y(t)‖ grows with t, so bisection finds the multiplier t.
 """
 
 from functools import partial
@@ -20,19 +20,20 @@ from jaxreg.constraints._bounds import bounds
 Rows = tuple[jax.Array, ...]
 
 HALVINGS = 42
-"""Bisections of log t, which starts in [-88, 88] and ends at the precision of float32."""
+"""Number of bisections of the interval for log t, from [-88, 88] to the precision of float32."""
 
 
 def nearest_in_shell(
     w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, Number], axes: tuple[int, ...]
 ) -> jax.Array:
-    """Return the nearest array with every weight in `box` and the norm of every group over `axes` in `norm`.
+    """Return the nearest array with every weight within `box` and the norm of every group over `axes` within `norm`.
 
-    The box holds exactly, the norm up to rounding. An upper limit without a lower one holds exactly. If the norms in
-    the box are all too small or all too large, the farthest or nearest corner of the box is returned.
+    The bounds hold exactly, and the limits on the norm hold up to rounding. An upper limit without a lower limit holds
+    exactly. If all points of the box have a too small norm, the point with the largest norm is returned. If all have a
+    too large norm, the point with the smallest norm is returned.
 
     Raises:
-        ValueError: If no group of this size can satisfy the limits, and they are not traced.
+        ValueError: If no group of this size can satisfy the bounds and the limits. Traced values are not checked.
     """
     if w.size == 0:
         return w
@@ -67,8 +68,8 @@ def _moving(nearest: jax.Array, rows: Rows, limits: Rows, outside: Rows, axes: t
 @_moving.defjvp
 def _moving_jvp(axes: tuple[int, ...], primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     # Weights at a bound move with it. On a sphere the free ones are t times those of x, and have the norm that the
-    # others leave them: y_F = t x_F and |y_F|^2 = c^2 - |y_B|^2. Of a weight in the box that lies on a bound, taken to
-    # be free, as of a row without one direction, taken to be held, there is no derivative.
+    # others leave them: y_F = t x_F and |y_F|^2 = c^2 - |y_B|^2. There is no derivative for a weight that equals its
+    # bound, and none for a row without a direction. Such a weight is treated as free, and such a row as held.
     nearest, (x, lows, highs), limits, (above, below, narrow) = primals
     _, (moved, lowered, raised), grown, _ = tangents
     y, beyond = to_rows(wide(nearest), axes), above | below
@@ -86,7 +87,7 @@ def _moving_jvp(axes: tuple[int, ...], primals: Any, tangents: Any) -> tuple[jax
 
 
 def row_norms(rows: jax.Array) -> jax.Array:
-    """Return the norm of each row, in a column."""
+    """Return a column with the norm of each row."""
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(rows), axis=1, keepdims=True))
     scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
     squares = jnp.sum(jnp.square(rows / scale), axis=1, keepdims=True)
@@ -107,16 +108,16 @@ def _refuse_empty(w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, 
     slack = 1 + rounding(wide(w), axes) + eps(w.dtype)
     if np.any(most * slack < smallest):
         each, needed = float(np.max(sizes)), float(np.max(smallest))
-        wanted = f"at least {np.ceil(needed**2 / each**2 - 1e-6):.0f} weights" if each > 0 else "nonzero bounds"
+        wanted = f"at least {np.ceil(needed**2 / each**2 - 1e-6):.0f} weights" if each > 0 else "bounds other than 0"
         raise ValueError(
-            f"{count} weights of magnitude {each:g} or less cannot have a norm of {needed:g}; expected {wanted}. Widen "
-            "the bounds, lower the norm, or choose an axis with more weights per group"
+            f"a group of {count} weights of magnitude {each:g} or less cannot have a norm of {needed:g}; expected "
+            f"{wanted}. Widen the bounds, lower the norm, or choose an axis with more weights per group"
         )
     if np.any(least > largest * slack):
         raise ValueError(
-            f"{count} weights within these bounds have a norm of at least {float(np.max(least)):g}; expected a norm of "
-            f"at most {float(np.min(largest)):g}. Widen the bounds, raise the limit on the norm, or choose an axis "
-            "with fewer weights per group"
+            f"the limit on the norm is {float(np.min(largest)):g}; expected at least {float(np.max(least)):g}, because "
+            f"{count} weights within the bounds have no smaller norm. Widen the bounds, raise the limit, or choose an "
+            "axis with fewer weights per group"
         )
 
 

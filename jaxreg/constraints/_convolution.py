@@ -1,4 +1,4 @@
-"""Operator norm of a convolution, and its upper limit as a constraint."""
+"""Operator norm of a convolution, and a constraint that limits it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,10 +18,10 @@ from jaxreg._sharding import partitioned
 Padding = str | tuple[tuple[int, int], ...]
 
 RESIDUAL = 5e-5
-"""Relative residual at which the iteration stops. The squared norm has at most this relative error then."""
+"""Relative residual at which the iteration stops. The relative error of the squared norm is then at most as large."""
 ITERATIONS = 500
 LOWERED = 1e-4
-"""Share by which `ConvNorm` stays below its limit, because the norm has an error of this size."""
+"""Share by which `ConvNorm` stays below its limit, because the computed norm has a relative error of this size."""
 
 
 @partitioned(number=True)
@@ -30,24 +30,27 @@ def conv_norm(
 ) -> jax.Array:
     """Return the operator norm of a convolution, the largest factor by which it stretches an image.
 
-    With circular padding and stride 1 it is exact: the largest singular value of the Fourier transform of the kernel,
-    an (inputs, units) matrix at each frequency. Otherwise it comes from an iteration (LOBPCG on AᵀA), with a relative
-    error of at most 1e-4. The spectral norm of the kernel as a matrix is another number: see the page on Lipschitz
-    bounds in the documentation. For a convolution in groups of channels the result is an upper bound.
+    With circular padding and stride 1 the result is exact. The Fourier transform of the kernel is an (inputs, units)
+    matrix at each frequency, and the result is the largest singular value of these matrices. Otherwise, an iteration
+    (LOBPCG on AᵀA, with the matrix A of the convolution) computes the norm with a relative error of at most 1e-4. The
+    spectral norm of the kernel as a matrix is a different number; see the page on Lipschitz bounds in the
+    documentation. For a convolution in groups of channels the result is an upper bound.
 
-    As a penalty, use a function of one array, such as `lambda w: 0.01 * jr.conv_norm(w, (32, 32)) ** 2`.
+    To penalise the norm, use a function of one array as the penalty, such as
+    `lambda w: 0.01 * jr.conv_norm(w, (32, 32)) ** 2`.
 
     Args:
         kernel: Weights of shape (*window, inputs, units), such as (height, width, inputs, units).
-        size: Places of the input along each axis of the window, such as (height, width) of the image.
+        size: Size of the input along each axis of the window, such as (height, width) of the image.
         padding: "CIRCULAR", "SAME" or "VALID", or a (before, after) pair of zeros for each axis of the window.
-        strides: Steps of the window: one for all axes, or one for each.
+        strides: Strides of the window: one number for all axes, or one per axis.
 
     Returns:
         A scalar in float32 (float64 if the kernel is float64), differentiable with respect to the kernel.
 
     Raises:
-        ValueError: If `size`, `padding` or `strides` does not fit the window, or no place of the input is left.
+        ValueError: If `size`, `padding` or `strides` does not fit the window, or the window is larger than the padded
+            input.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -100,19 +103,22 @@ def _checked(
                 f"for each axis of the window {window}"
             )
         for number in numbers:
-            check_integer(number, f"conv_norm: {name} holds a number that", 1)
+            check_integer(number, f"conv_norm: an entry of {name}", 1)
     if isinstance(padding, str):
         padding = padding.upper()
         if padding not in ("CIRCULAR", "SAME", "VALID"):
-            raise ValueError(f"conv_norm: padding is {padding!r}; expected 'CIRCULAR', 'SAME', 'VALID' or pairs")
+            raise ValueError(
+                f"conv_norm: padding is {padding!r}; expected 'CIRCULAR', 'SAME', 'VALID' or a (before, after) pair of "
+                "zeros for each axis of the window"
+            )
         added = [0] * len(window) if padding == "VALID" else list(window)
     else:
         padding = tuple((int(before), int(after)) for before, after in padding)
         added = [sum(pair) for pair in padding]
     if len(added) != len(window) or any(n + more < k for n, more, k in zip(size, added, window, strict=True)):
         raise ValueError(
-            f"conv_norm: padding {padding!r} and size {size} leave no place for the window {window}; expected one pair "
-            "of numbers for each axis of the window, and a size with padding that is at least that of the window"
+            f"conv_norm: padding is {padding!r} and size is {size} for a window of shape {window}; expected one pair "
+            "of numbers for each axis of the window, and a padded input that is at least as large as the window"
         )
     return size, padding, strides
 
@@ -142,9 +148,10 @@ def _convolve(kernel: jax.Array, x: jax.Array, padding: Padding, strides: tuple[
 
 
 def _stretched_most(image: Callable[[jax.Array], jax.Array], shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """Return the array of norm 1 that the linear function `image` of a batch stretches most, without a derivative.
+    """Return the x of norm 1 for which the norm of `image(x)` is largest. The result has no derivative.
 
-    Each round takes the best combination of the last one, of the gradient and of the last move.
+    `image` is a linear function of a batch of arrays. Each round combines the previous x, the gradient and the previous
+    change of x, with the factors for which the norm is largest.
     """
 
     def images(columns: jax.Array) -> jax.Array:
@@ -183,16 +190,16 @@ def _stretched_most(image: Callable[[jax.Array], jax.Array], shape: tuple[int, .
 class ConvNorm(Constraint):
     """Upper limit on the operator norm of a convolution: {K : ‖conv K‖ ≤ limit}.
 
-    A kernel whose norm exceeds the limit is scaled down to a norm of 0.9999 · limit. Scaling keeps the
-    direction of the kernel, but does not give the nearest point of the set. The layer is then Lipschitz with constant
-    `limit`, on inputs of `size`. `jaxreg.conv_norm` computes the norm.
+    A kernel whose norm exceeds the limit is scaled down to a norm of 0.9999 · limit. The layer is then Lipschitz with
+    constant `limit`, on inputs of `size`. Scaling keeps the direction of the kernel, but does not give the nearest
+    point of the set. `jaxreg.conv_norm` computes the norm.
 
     Args:
         limit: Positive number: a float, an array or an Optax schedule.
-        size: Places of the input along each axis of the window, such as (height, width) of the image.
+        size: Size of the input along each axis of the window, such as (height, width) of the image.
         padding: "CIRCULAR", "SAME" or "VALID", or a (before, after) pair of zeros for each axis of the window.
-        strides: Steps of the window: one for all axes, or one for each.
-        axis: Fan-in axes, which are those of the window and of the inputs. Default: every axis but the last. If the
+        strides: Strides of the window: one number for all axes, or one per axis.
+        axis: Fan-in axes, which are the axes of the window and of the inputs. Default: every axis but the last. If the
             units come first, the inputs come second, as in PyTorch and Equinox.
 
     Raises:
@@ -229,8 +236,8 @@ class ConvNorm(Constraint):
         units = tuple(a for a in range(w.ndim) if a not in axes)
         if len(units) != 1:
             raise ValueError(
-                f"ConvNorm: axis is {self.axis} for weights of shape {w.shape}; expected every axis but that of the "
-                "units, and weights with a window, inputs and units"
+                f"ConvNorm: axis is {self.axis} for weights of shape {w.shape}; expected every axis but the one of the "
+                "units, and weights with axes for a window, inputs and units"
             )
         window = axes[1:] if units == (0,) else axes[:-1]
         inputs = axes[:1] if units == (0,) else axes[-1:]
@@ -243,5 +250,5 @@ class ConvNorm(Constraint):
         return jnp.where(inside, w, scaled.astype(w.dtype))
 
     def operator_bound(self, places: int) -> Number:
-        """Return the limit, with the error of the computed norm."""
+        """Return the limit, increased by the relative error of the computed norm."""
         return self.limit * (1 + LOWERED)

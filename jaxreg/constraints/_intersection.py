@@ -40,15 +40,16 @@ class Intersection(Constraint):
     - `Sparse` or `NMSparse` with `NonNeg`, `L1Ball`, `MaxNorm`, `MaxRMS` or `Simplex` of the same or larger groups
 
     Other combinations of convex sets use 200 rounds of Dykstra's algorithm. The last constraint then holds exactly. The
-    others hold up to the convergence of the algorithm. `jaxreg.violation` returns the remaining distance.
+    other constraints hold only as far as the algorithm has converged. `jaxreg.violation` returns the remaining
+    distance.
 
-    Derivatives are those of the projection. For a set without interior, such as a sphere, the result moves only along
-    the set. The projection is not differentiable where a weight of an array in the set equals its bound. Its derivative
-    there is that of a weight between the bounds.
+    The intersection differentiates like the projection. For a set without interior, such as a sphere, the derivative of
+    the result is tangent to the set. For an array in the set, the projection is not differentiable at a weight that
+    equals its bound. Such a weight has the derivative of a weight between the bounds.
 
     Args:
-        *parts: Constraints, or functions that project onto a convex set. An intersection among them is replaced by its
-            parts.
+        *parts: Constraints, or functions that project onto a convex set. If a part is an intersection, its own parts
+            are used.
         axis: Axes of one group of weights, for parts without an `axis` of their own.
 
     Raises:
@@ -90,7 +91,7 @@ class Intersection(Constraint):
             if known(rate) and np.any(np.asarray(rate) != 1):
                 raise ValueError(
                     f"Intersection: the rate of {type(part).__name__} is {rate}; expected 1, because an intersection "
-                    "always projects fully"
+                    "always returns the nearest array in its sets"
                 )
         object.__setattr__(self, "parts", tuple(map(as_node, sets)))
         object.__setattr__(self, "axis", axis)
@@ -131,7 +132,7 @@ class Intersection(Constraint):
         return nearest_of_sum_in_box(w, facts(section).group_sum(), self.bounds(), axes)
 
     def sets(self) -> tuple[Any, ...]:
-        """Return the parts, with `axis` filled in for parts that do not name axes."""
+        """Return the parts. A part whose own `axis` is None gets the `axis` of the intersection."""
         fill = [self.axis is not None and facts(part).axis is None for part in self.parts]
         return tuple(
             as_node(facts(part).with_axis(self.axis)) if is_open else part
@@ -143,11 +144,11 @@ class Intersection(Constraint):
         return Intersection(*map(function, self.parts), axis=self.axis)
 
     def with_axis(self, axis: Axis) -> "Intersection":
-        """Return the same intersection with `axis` for the parts that do not name axes."""
+        """Return the same intersection with `axis` for the parts whose own `axis` is None."""
         return Intersection(*self.parts, axis=axis)
 
     def needs_order(self) -> bool:
-        """Return whether a part needs the order of real numbers."""
+        """Return whether a part needs real weights."""
         return any(facts(part).needs_order() for part in self.parts)
 
     def bounds(self) -> Limits:
@@ -166,8 +167,8 @@ class Intersection(Constraint):
         for part in sets:
             if not facts(part).convex:
                 raise TypeError(
-                    f"Intersection: {part!r} is not convex; expected only convex sets, or only norms of the same "
-                    "groups, for complex weights"
+                    f"Intersection: {part!r} is not convex; for complex weights, expected only convex sets, or only "
+                    "limits on the norms of the same groups"
                 )
         return _dykstra(sets, w)
 
@@ -201,9 +202,10 @@ class Intersection(Constraint):
         for part in [] if closed else self.parts:
             if not facts(part).convex:
                 expected = (
-                    "no other parts than NonNeg and one L1Ball, MaxNorm, MaxRMS or Simplex of the same or larger groups"
+                    "as other parts only NonNeg and one L1Ball, MaxNorm, MaxRMS or Simplex of the same or larger groups"
                     if facts(part).cone
-                    else "only convex sets, only norms and bounds of the same groups, or only norms and one SumTo"
+                    else "only convex sets, only norms and bounds of the same groups, or only norms and one SumTo, "
+                    "all of the same groups"
                 )
                 raise TypeError(f"Intersection: {type(innermost(part)).__name__} is not convex; expected {expected}")
         return closed
@@ -236,8 +238,8 @@ def _common(limits: Iterable[Limits | None], what: str) -> Limits:
         if np.any(apart):
             above, under = (np.broadcast_to(limit, apart.shape).flat[np.argmax(apart)] for limit in (low, high))
             raise ValueError(
-                f"Intersection: the {what} must be at least {above:g} and at most {under:g}, which is impossible; "
-                "expected sets with common points"
+                f"Intersection: the parts need {what} of at least {above:g} and at most {under:g}; expected parts that "
+                "one array can satisfy. Change one of these limits"
             )
     return low, high
 

@@ -1,8 +1,9 @@
 """Constraints on norms of groups of weights. They keep shape and dtype.
 
-Each constraint is a pytree whose leaves are its limits. `axis` holds the axes that one norm sums over, as in Keras. The
-default for a single array is every axis but the last, or the whole of a vector. `jaxreg.project` also sees the place of
-an array in its tree, and infers the fan-in axes from it (see `jaxreg.explain`).
+Each constraint is a pytree whose leaves are its limits. `axis` contains the axes that one norm sums over, as in Keras.
+When a constraint is called with a single array, the default is every axis but the last. A vector is one group.
+`jaxreg.project` infers the fan-in axes from the path and the shape of an array in its tree instead (see
+`jaxreg.explain`).
 """
 
 import dataclasses
@@ -114,7 +115,7 @@ class MaxNorm(Constraint):
         return inwards(-(x / jnp.where(norms == 0, 1, norms)) * (limit * (1 - rounding(x, axes))), direction.dtype)
 
     def norm_limits(self, w: jax.Array) -> Limits:
-        """Return the limits on the norms of the groups of `w`."""
+        """Return the lower and the upper limit on the norms of the groups of `w`."""
         axes = group_axes(w.ndim, self.axis)
         return limit_of_groups(0.0, wide(w), axes), limit_of_groups(self.limit, wide(w), axes)
 
@@ -128,7 +129,7 @@ class MaxRMS(Constraint):
 
     Args:
         limit: Positive number, or one per group: a float, an array or an Optax schedule. Infinity means no constraint.
-        axis: Axes that one mean covers. Default: the fan-in axes, one mean per unit.
+        axis: Axes that one mean is taken over. Default: the fan-in axes, one mean per unit.
 
     Raises:
         ValueError: If the limit is 0, negative or NaN. When called, if the limit is neither one number nor one number
@@ -168,7 +169,7 @@ class MaxRMS(Constraint):
         return MaxNorm(limit * float(np.sqrt(max(count, 1))), self.axis)
 
     def norm_limits(self, w: jax.Array) -> Limits:
-        """Return the limits on the norms of the groups of `w`."""
+        """Return the lower and the upper limit on the norms of the groups of `w`."""
         return self.as_max_norm(w).norm_limits(w)
 
 
@@ -182,13 +183,13 @@ class MinMaxNorm(Constraint):
     Args:
         min: Lower limit, at least 0, or one per group: a float, an array or an Optax schedule.
         max: Upper limit, above 0 and at least `min`, or one per group: a float, an array or an Optax schedule.
-        rate: Share of the way to the set that one call goes, above 0 and at most 1: a float, an array or an Optax
-            schedule.
+        rate: Share of the distance to the limits that one call covers, above 0 and at most 1: a float, an array or an
+            Optax schedule.
         axis: Axes that one norm sums over. Default: the fan-in axes, one norm per unit.
 
     Raises:
         ValueError: If `min` is negative, infinite or NaN, `max` is not above 0 or is under `min`, or `rate` is not in
-            (0, 1]. When called, if one of them is an array of another shape than one number per group.
+            (0, 1]. When called, if one of them is an array that does not have one number per group.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -245,7 +246,7 @@ class MinMaxNorm(Constraint):
         return MinMaxNorm(self.max, self.max, axis=self.axis)(-direction)
 
     def norm_limits(self, w: jax.Array) -> Limits:
-        """Return the limits on the norms of the groups of `w`."""
+        """Return the lower and the upper limit on the norms of the groups of `w`."""
         axes = group_axes(w.ndim, self.axis)
         return limit_of_groups(self.min, wide(w), axes), limit_of_groups(self.max, wide(w), axes)
 
@@ -287,5 +288,5 @@ class UnitNorm(Constraint):
         return self(-direction)
 
     def norm_limits(self, w: jax.Array) -> Limits:
-        """Return the limits on the norms of the groups of `w`."""
+        """Return the lower and the upper limit on the norms of the groups of `w`."""
         return 1.0, 1.0

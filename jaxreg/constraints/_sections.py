@@ -1,8 +1,8 @@
-"""Exact projections onto a fixed sum of each group together with bounds on its weights or limits on its norm.
+"""Exact projections onto a set with a fixed sum per group, and with bounds on weights or limits on norms.
 
-With bounds: the point of a box with sum c nearest to x is clip(x - θ), because the Lagrangian splits into single
-weights. The sum falls as θ grows. With norms: the points with sum c and norm r form a sphere around (c/n, …, c/n) in a
-hyperplane. The nearest of them lies in the direction of x minus its mean.
+With bounds, the nearest point of sum c in a box is clip(x - θ), because the Lagrangian splits into single weights. Its
+sum falls as θ grows, so bisection finds θ. With norms, the points with sum c and norm r form a sphere around (c/n, …,
+c/n) in a hyperplane. From this center, the nearest point to x lies in the direction of x minus its mean.
 """
 
 from typing import Any
@@ -20,13 +20,13 @@ from jaxreg.constraints._box_and_norm import root, row_norms
 from jaxreg.constraints._sums import sum_tolerance
 
 HALVINGS = 60
-"""Bisections of the interval that holds θ, close to the precision of float64. Newton steps follow."""
+"""Number of bisections of the interval that contains θ, to almost the precision of float64. Newton steps follow."""
 
 
 def nearest_of_sum_in_box(w: jax.Array, total: Number, box: Limits, axes: tuple[int, ...]) -> jax.Array:
     """Return the nearest array with every weight in `box` and the sum `total` in every group over `axes`.
 
-    The box holds exactly, the sum up to rounding.
+    The bounds hold exactly, and the sum holds up to rounding.
     """
     low, high = (jnp.broadcast_to(b, w.shape) for b in bounds(w, *box))
     x, lows, highs = (to_rows(wide(a), axes) for a in (w, low, high))
@@ -60,11 +60,11 @@ def _shift(x: jax.Array, lows: jax.Array, highs: jax.Array, totals: jax.Array) -
 def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tuple[int, ...]) -> jax.Array:
     """Return the nearest array with the sum `total` and a norm within `norm` in every group over `axes`.
 
-    The sum and the lower limit hold up to rounding. A group of equal weights has no direction from its mean; its first
-    two weights then differ from the rest.
+    The sum and the lower limit hold up to rounding. If all weights of a group are equal, no direction from their mean
+    is the nearest. Then only the first two weights move away from the mean.
 
     Raises:
-        ValueError: If no group can have such a sum and norm, and the limits are not traced.
+        ValueError: If no group can have such a sum and norm. Traced values are not checked.
     """
     x = to_rows(wide(w), axes)
     size = x.shape[1]
@@ -74,8 +74,8 @@ def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tup
         least = farthest / np.sqrt(size)
         if least > most * (1 + 1e-6):
             raise ValueError(
-                f"{size} weights of sum {farthest:g} have a norm of at least {least:g}; expected a norm of at most "
-                f"{most:g}. Raise the limit on the norm, or choose a sum closer to 0"
+                f"the limit on the norm is {most:g}; expected at least {least:g}, because {size} weights whose sum is "
+                f"{farthest:g} or {-farthest:g} have no smaller norm. Raise the limit, or choose a sum closer to 0"
             )
     slack = jnp.asarray(rounding(wide(w), axes), x.dtype)
     narrow = smallest * (1 + 3 * slack) >= largest
@@ -100,9 +100,10 @@ def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tup
 
 
 def nearest_sparse_shares(w: jax.Array, sparse: Any, simplex: Any, axes: tuple[int, ...]) -> jax.Array:
-    """Return the nearest array of the simplex that is also in `sparse`: the largest values stay, negative ones last.
+    """Return the nearest array that is in `simplex` and in `sparse`.
 
-    `sparse` compares magnitudes. So it is applied to the differences from the smallest weight of each group.
+    The largest values of each group stay nonzero, so negative weights become 0 first. `sparse` compares magnitudes
+    instead of values. So it is applied to the differences from the smallest weight of each group.
     """
     inside = jnp.all((sparse(w) == w) & (simplex(w) == w), axes, keepdims=True)
     x = wide(jax.lax.stop_gradient(w))

@@ -1,7 +1,7 @@
 """Sparsity constraints: keep the largest weights of each group and set the rest to zero.
 
-The sets are unions of subspaces, and not convex. A weight at 0 still gets its gradient. It becomes nonzero again when
-an optimiser step would make it one of the largest.
+The sets are unions of subspaces, which are not convex. A weight of 0 still gets its gradient. It becomes nonzero again
+when an optimiser step makes it one of the largest weights of its group.
 """
 
 import operator
@@ -65,8 +65,8 @@ class Sparse(Constraint):
     Args:
         sparsity: Number from 0 to 1: a float, an array (one number, or one per group) or an Optax schedule. The number
             of zeros is rounded to the nearest integer, and to the even one if two are equally near.
-        axis: Axes of one group. Default: the fan-in axes, so that all units have equally many zeros. All axes of an
-            array, such as (0, 1), make the whole array one group.
+        axis: Axes of one group. Default: the fan-in axes, so that every unit has the same number of zeros. All axes of
+            an array, such as (0, 1), make the whole array one group.
 
     Raises:
         ValueError: If the sparsity is negative, above 1 or NaN, or an axis is out of range for the array.
@@ -105,12 +105,12 @@ class Sparse(Constraint):
 class NMSparse(Constraint):
     """N:M sparsity: at most `n` of each `m` consecutive weights are nonzero. The largest weights are kept.
 
-    Sparse tensor cores of GPUs need 2:4 sparsity. Each group of weights is split into runs of `m` consecutive weights.
-    The order in a group is row-major: its last axis varies fastest.
+    Sparse tensor cores of GPUs need 2:4 sparsity. Each group of weights is split into blocks of `m` consecutive
+    weights. The weights of a group are in row-major order: the last axis varies fastest.
 
     Args:
-        n: Largest number of nonzero weights in a run, from 0 to `m`.
-        m: Length of a run. It must divide the number of weights in a group.
+        n: Largest number of nonzero weights in a block, from 0 to `m`.
+        m: Length of a block. It must divide the number of weights in a group.
         axis: Axes of one group. Default: the fan-in axes, one group per unit. For convolutions of Equinox and PyTorch,
             pass the input axis 1, because it is not the last fan-in axis there.
 

@@ -98,7 +98,7 @@ class SpectralNorm(Constraint):
         return from_rows((-inner * ends).T, direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return the limit of the layer: each input of a convolution is in as many windows as the window has places."""
+        """Return limit · √`places`, because each input of a convolution is in `places` windows."""
         return self.limit * places**0.5
 
 
@@ -155,7 +155,7 @@ class Orthonormal(Constraint):
         return self(-direction)
 
     def operator_bound(self, places: int) -> Number:
-        """Return the limit of the layer: each input of a convolution is in as many windows as the window has places."""
+        """Return √`places`, because each input of a convolution is in `places` windows."""
         return places**0.5
 
 
@@ -213,7 +213,7 @@ class NuclearBall(Constraint):
         return from_rows(end, direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return the limit of the layer: each input of a convolution is in as many windows as the window has places."""
+        """Return radius · √`places`, because each input of a convolution is in `places` windows."""
         return self.radius * places**0.5
 
     def _share(self, w: jax.Array) -> float:
@@ -223,7 +223,7 @@ class NuclearBall(Constraint):
 
 
 HALVINGS = 40
-"""Bisections of the interval that holds the strength, to beyond the precision of float32."""
+"""Number of bisections of the interval that contains the strength, enough for the precision of float32."""
 
 
 @hyperparameters
@@ -239,8 +239,8 @@ class SoftSpectralCap(Constraint):
     Args:
         limit: Positive number: a float, an array or an Optax schedule.
         step: Largest spectral norm of one optimiser step, such as the learning rate times the limit of the constraint
-            in `jaxreg.steepest`. It is above 0 and at most `limit / 4`. Then larger singular values stay larger than
-            smaller ones.
+            in `jaxreg.steepest`. It must be above 0 and at most `limit / 4`, so that the order of the singular values
+            does not change.
         axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
 
     Raises:
@@ -287,7 +287,10 @@ class SoftSpectralCap(Constraint):
 
     @property
     def strength(self) -> jax.Array:
-        """α: with s = α (limit + step)², the root of (1 - s) (1 + s (1 - s)²) = limit / (limit + step) in [0, 1]."""
+        """Strength α of the map, for which a singular value of `limit + step` becomes `limit`.
+
+        α is s / (limit + step)², where s is the root of (1 - s) (1 + s (1 - s)²) = limit / (limit + step) in [0, 1].
+        """
         far = jnp.asarray(self.limit + self.step, jnp.result_type(float))
         share = self.limit / far
 
@@ -338,7 +341,7 @@ class PositiveSemidefinite(Constraint):
         matrix = to_rows(wide(w), axes)
         if len(matrix) != matrix.shape[1]:
             raise ValueError(
-                f"PositiveSemidefinite: the weights of shape {w.shape} are a matrix of {matrix.shape[1]} inputs and "
+                f"PositiveSemidefinite: the weights of shape {w.shape} form a matrix of {matrix.shape[1]} inputs and "
                 f"{len(matrix)} units; expected as many inputs as units"
             )
         if w.size == 0:

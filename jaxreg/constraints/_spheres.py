@@ -52,7 +52,7 @@ class FrobeniusSphere(Constraint):
         return self(-direction)
 
     def operator_bound(self, places: int) -> Number:
-        """Return the limit of the layer: each input of a convolution is in as many windows as the window has places."""
+        """Return radius · √`places`, because each input of a convolution is in `places` windows."""
         return self.radius * places**0.5
 
 

@@ -1,7 +1,8 @@
 """Constraints on the sum of each group: simplex, hyperplane and L1 ball. Groups are the rows of a matrix.
 
-Adding one number to all weights of a row does not change its projection onto a set of fixed sum. So rows are shifted
-until their largest weight is 0, which is exact for weights around 0 and around 1e30.
+The projection of a row onto a set of fixed sum does not change if the same number is added to all its weights. So rows
+are shifted until one of their weights is 0. After that, the projection is as precise for weights near 1e30 as for
+weights near 0.
 """
 
 from typing import ClassVar
@@ -23,9 +24,10 @@ def _largest(rows: jax.Array) -> jax.Array:
 
 
 def sum_tolerance(x: jax.Array, w: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return the rounding error that the sums of the rows of `x`, the groups of `w`, may have.
+    """Return the largest rounding error of the sum of each row of `x`. The rows are the groups of `w`.
 
-    Each weight rounds to its dtype once: by half an ulp, or by the smallest subnormal if that is larger.
+    Each weight was rounded to the dtype of `w` once. The error is half an ulp, or the smallest subnormal number if that
+    is larger.
     """
     sizes = jnp.sum(jnp.abs(x), axis=1, keepdims=True)
     relative = rounding(w, axes) if x.dtype == w.dtype else eps(w.dtype)
@@ -79,7 +81,10 @@ class Simplex(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z of the set that minimises ⟨direction, z⟩: `total` at the smallest entry of each group."""
+        """Return a point z of the set that minimises ⟨direction, z⟩.
+
+        In each group, z is `total` at the smallest entry of `direction`, and 0 elsewhere.
+        """
         if direction.size == 0:
             return direction
         axes = group_axes(direction.ndim, self.axis)
@@ -201,7 +206,10 @@ class L1Ball(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z of the set that minimises ⟨direction, z⟩: per group, ±radius at the largest |d|, else 0."""
+        """Return a point z of the set that minimises ⟨direction, z⟩.
+
+        In each group, z is -radius · sign(d) at the entry d of `direction` with the largest magnitude, and 0 elsewhere.
+        """
         if direction.size == 0:
             return direction
         axes = group_axes(direction.ndim, self.axis)

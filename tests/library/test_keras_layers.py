@@ -42,7 +42,7 @@ def test_configuration(rule):
 @pytest.mark.parametrize("rule", [jr.MaxNorm(lambda step: 1.0), jr.Intersection(jr.MaxNorm(1.0), jr.NonNeg())])
 def test_what_a_configuration_cannot_hold(rule):
     with pytest.raises(
-        TypeError, match=r"can't be saved with a Keras layer, because its (limit|parts) holds a schedule or a rule"
+        TypeError, match=r"can't be saved with a Keras layer, because its (limit|parts) contains a schedule or a rule"
     ):
         rule.get_config()
 

@@ -153,7 +153,9 @@ def test_equal_weights_get_zero_mean_and_unit_norm_and_a_norm_that_the_sum_leave
     both = jax.jit(jr.Intersection(jr.UnitNorm(), jr.SumTo(0.0)))
     end = np.asarray(both(np.ones((4, 2), np.float32)))
     np.testing.assert_allclose([end.sum(0), np.linalg.norm(end, axis=0)], [[0, 0], [1, 1]], atol=1e-6)
-    with pytest.raises(ValueError, match=r"sum 3 have a norm of at least 1\.5; expected a norm of at most 1"):
+    with pytest.raises(
+        ValueError, match=r"limit on the norm is 1; expected at least 1\.5, because 4 weights whose sum is 3 or -3"
+    ):
         jr.Intersection(jr.SumTo(3.0), jr.MaxNorm(1.0))(np.ones(4, np.float32))
 
 
@@ -301,7 +303,7 @@ def test_closed_forms_end_in_every_set(parts, dtype):
         (
             lambda: jr.Intersection(jr.UnitNorm, jr.NonNeg()),
             TypeError,
-            r"UnitNorm is a class; write UnitNorm\(\.\.\.\)",
+            r"UnitNorm is a class; expected an instance. Write UnitNorm\(\.\.\.\)",
         ),
         (lambda: jr.Intersection(jr.TreeNorm(1.0)), TypeError, "a constraint on a single array"),
         (lambda: jr.Intersection(jr.UnitNorm(), jr.Simplex(1.0)), TypeError, "UnitNorm is not convex"),
@@ -329,14 +331,18 @@ def test_closed_forms_end_in_every_set(parts, dtype):
         (
             lambda: jr.Intersection(jr.Box(jnp.array([0.1, 0.5]), 1), jr.LinfBall(np.float32(0.25)))(jnp.ones((3, 2))),
             ValueError,
-            "the weights must be at least 0.5 and at most 0.25",
+            "the parts need weights of at least 0.5 and at most 0.25",
         ),
         (
             lambda: jr.Intersection(jr.MaxNorm(np.array([2.0, 0.5])), jr.MinMaxNorm(1.0, 3.0))(jnp.ones((3, 2))),
             ValueError,
-            "the norms must be at least 1 and at most 0.5",
+            "the parts need norms of at least 1 and at most 0.5",
         ),
-        (lambda: jr.Intersection(jr.MaxNorm(1.0), jr.Box(1, 2))(jnp.ones(4)), ValueError, "a norm of at least 2"),
+        (
+            lambda: jr.Intersection(jr.MaxNorm(1.0), jr.Box(1, 2))(jnp.ones(4)),
+            ValueError,
+            "limit on the norm is 1; expected at least 2",
+        ),
     ],
 )
 def test_bad_input_is_refused_in_a_sentence(make, error, words):

@@ -254,9 +254,13 @@ REFUSED = {
     "a class for an object": (
         {jr.KERNELS: jr.UnitNorm},
         TypeError,
-        r"KERNELS: UnitNorm is a class; write UnitNorm\(\.\.\.\)",
+        r"KERNELS: UnitNorm is a class; expected an instance. Write UnitNorm\(\.\.\.\)",
     ),
-    "a class for a bare object": (jr.NonNeg, TypeError, r"NonNeg is a class; write NonNeg\(\.\.\.\)"),
+    "a class for a bare object": (
+        jr.NonNeg,
+        TypeError,
+        r"NonNeg is a class; expected an instance. Write NonNeg\(\.\.\.\)",
+    ),
     "not rules": (0.01, TypeError, "rules are 0.01; expected a mapping"),
     "an axis too many": (
         {"output/bias": jr.MaxNorm(1.0, axis=1)},
