@@ -1,4 +1,4 @@
-"""Sentences of a verdict on what the outer folds show beside the regulariser: what to do first, then the evidence."""
+"""Sentences of the verdict about other models, suspicious scores and the range of strengths that were tried."""
 
 import numpy as np
 
@@ -10,26 +10,28 @@ from jaxreg.lab.search.rivals import BOOSTING, FOREST, KINDS, LINEAR
 from jaxreg.lab.search.run import NETS, Search
 
 SURE = 2
-"""Standard errors beyond which a difference is shown."""
+"""Number of standard errors above which a difference counts as significant."""
 
 PERFECT = 0.999
-"""A score beyond which a table may give the target away."""
+"""Score above which the columns may contain the target itself."""
 
 _NAMES = {LINEAR: "A linear model", BOOSTING: "Boosted trees", FOREST: "A forest"}
 
 
 def steps(gain: Estimate) -> float:
-    """Return how many standard errors a gain is away from nothing; NaN if that is not known."""
+    """Return the number of standard errors between a gain and 0; NaN if the gain is unknown."""
     if gain.mean == 0 or np.isnan(gain.mean):
         return gain.mean
     return gain.mean / gain.error if gain.error > 0 else float(np.copysign(np.inf, gain.mean))
 
 
 def nothing_told(source: Source, score: str) -> Text | None:
-    """Return the sentence that the columns do not tell the target, or None if they do or it is not known.
+    """Return a sentence if the networks do not clearly predict better than a constant; otherwise None.
+
+    Also None if the constant was not evaluated.
 
     Args:
-        source: The search.
+        source: Result of the search.
         score: Name of the score.
     """
     found: Search = source.data
@@ -40,35 +42,35 @@ def nothing_told(source: Source, score: str) -> Text | None:
         return None
     other = "always predicting the most frequent class" if found.setting.task.classes else "always predicting the mean"
     return [
-        f"Use no model: these columns do not predict the target. Against {other}, a net has {score} ",
-        *_spread(gains[0]), ", which may be chance: find more informative columns, or more rows.",
+        f"Use no model: these columns do not predict the target. Compared with {other}, the change in {score} is ",
+        *_spread(gains[0]), ", which is no significant improvement. Find more informative columns, or more rows.",
     ]  # fmt: skip
 
 
 def remarks(source: Source, score: str) -> list[Text]:
-    """Return a sentence each on other models, on a score too good to be true and on strengths at the edge.
+    """Return sentences about other models, a suspiciously high score, and a choice of the largest strength.
 
     Args:
-        source: The search.
+        source: Result of the search.
         score: Name of the score.
     """
     found: Search = source.data
     told = [_against(source, score)] if found.rivals is not None else []
     if found.rivals is None and found.constant is not None:
         told.append([
-            "No linear model, boosted trees or forest were tried. To compare with them, search without ",
-            Code("--quick"), ", or with ", Code("rivals=True"), " from Python.",
+            "A linear model, boosted trees and a random forest were not compared. To compare them, search without ",
+            Code("--quick"), ", or pass ", Code("rivals=True"), " in Python.",
         ])  # fmt: skip
     if found.found.score.mean > PERFECT:
         told.append([
             f"Check the columns first: {score} ", source.at("found.score").number("mean"), " is too good to be true, "
-            "unless the target follows from them. Is each of them known before the target?",
+            "unless the columns determine the target. Leave out columns that are only known after the target.",
         ])  # fmt: skip
     return told + ([_at_the_edge(found)] if at_the_edge(found) else [])
 
 
 def at_the_edge(found: Search) -> bool:
-    """Return whether the chosen strength is the strongest that was tried of its method, and no other was as good."""
+    """Return whether the chosen candidate is the strongest of its method and also the one with the lowest loss."""
     mine = [at for at, each in enumerate(found.tried) if (each.method, each.shape) == _kind(found)]
     strongest = max(mine, key=lambda at: found.tried[at].strength)
     means = found.found.losses.mean(axis=1)
@@ -81,8 +83,8 @@ def _kind(found: Search) -> tuple[str, object]:
 
 def _at_the_edge(found: Search) -> Text:
     return [
-        "Try fewer inputs or more rows: ", Code(found.chosen.label), " is the strongest that was tried, and a stronger "
-        "one may be better still.",
+        "Try fewer inputs or more rows. ", Code(found.chosen.label), " is the strongest candidate of its method that "
+        "was tried, and it has the lowest loss of this method. An even stronger one may be better.",
     ]  # fmt: skip
 
 
@@ -91,15 +93,16 @@ def _against(source: Source, score: str) -> Text:
     best = max(KINDS, key=lambda kind: np.nan_to_num(gains[kind].data.mean, nan=-np.inf))
     gain: Estimate = gains[best].data
     others: list[Text] = [[f", {kind} ", gains[kind].number("mean", "+.3f")] for kind in KINDS if kind != best]
-    rest: Text = [f"{score} ", *_spread(gains[best]), *(piece for each in others for piece in each)]
-    if source.data.kept != NETS:
-        are = f"{_NAMES[best]} {'are' if best == BOOSTING else 'is'}"
-        return [f"{are} better than the nets on the same folds, and kept as the model: ", *rest, "."]
-    if not gain.mean > 0:
-        return [f"No other model is better on the same folds: {best} ", *rest, "."]
+    change: Text = [f"Change in {score} compared with the nets on the same folds: {best} ", *_spread(gains[best])]
+    rest: Text = [*change, *(piece for each in others for piece in each), "."]
     be = "are" if best == BOOSTING else "is"
-    lead = f"{be} better here: use that by " if steps(gain) > 1 else "may be better here: try "
-    return [f"{_NAMES[best]} {lead}", Code("--any-model"), ". On the same folds: ", *rest, "."]
+    if source.data.kept != NETS:
+        return [f"{_NAMES[best]} {be} better than the nets here, and {be} used as the model. ", *rest]
+    if not gain.mean > 0:
+        return ["No other model is better than the nets here. ", *rest]
+    lead = f"{be} better than the nets here. To use" if steps(gain) > 1 else "may be better than the nets here. To try"
+    other = "them" if best == BOOSTING else "it"
+    return [f"{_NAMES[best]} {lead} {other}, pass ", Code("--any-model"), ". ", *rest]
 
 
 def _spread(estimate: Source) -> Text:

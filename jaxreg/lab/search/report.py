@@ -1,4 +1,4 @@
-"""What a search found in words, as tables and as a page."""
+"""Results of a search as sentences, tables, JSON and a report page."""
 
 import dataclasses
 import platform
@@ -38,23 +38,24 @@ from jaxreg.lab.search.rivals import KINDS
 from jaxreg.lab.search.run import Search
 
 _POINTS = 5
-"""Points of a curve after that of the initial weights from which on the last three are its end."""
+"""Smallest number of points of a learning curve for a statement about its last points."""
 
 _COLUMNS = 10
-"""Columns whose importance the page shows."""
+"""Largest number of columns in the table of importances."""
 
 _SHOWN = 2
-"""Standard errors that the gain of choosing has to be above 0 on the outer folds for a regulariser to be named."""
+"""Number of standard errors by which a gain on the outer folds must exceed 0 before the verdict recommends a
+regulariser."""
 
 _SCORE = {"classification": "accuracy", "regression": "R²"}
 _LOSS = {"classification": "cross-entropy", "regression": "squared error (share of the target's variance)"}
 
 
 def verdict(source: Source) -> list[Text]:
-    """Return the verdict: a sentence each on what to do, how certain it is, and what to expect.
+    """Return the sentences of the verdict: the recommendation, its certainty, and the expected score.
 
     Args:
-        source: The search.
+        source: Result of the search.
     """
     found: Search = source.data
     nested, task = found.found, found.setting.task.name
@@ -62,61 +63,65 @@ def verdict(source: Source) -> list[Text]:
     method = found.chosen.method
     estimates, outer = source.at("found"), _outer_folds(source)
     told: list[Text] = [
-        ["Use no regulariser: no candidate reduces the loss by more than one standard error and two per cent."]
+        ["Use no regulariser: no candidate reduces the loss by more than one standard error and more than 2 %."]
     ]
     if method != NONE:
         advice: Text = [Code(found.chosen.label), f": {_MEANING[method]}."]
-        told = [["Use ", *advice], ["It ", *_size(source), "."]]
+        told = [["Use ", *advice], ["Compared with no regulariser, this choice ", *_size(source), "."]]
         if not (_steps(nested.loss_gain) > _SHOWN and method in nested.tally(found.tried)):
-            told = [["No regulariser is shown to help here. If you must take one, take ", *advice]]
+            told = [["The outer folds do not show that a regulariser helps. If you want one, use ", *advice]]
         told.append(_why(source))
     if (nothing := nothing_told(source, score)) is not None:
         told = [nothing]
     told.append([
         f"Expected on new rows: {score} ", *_spread(estimates.at("score")), f", {loss} ",
-        *_spread(estimates.at("loss")), " (± a standard error, over ", outer, " folds that neither chose nor trained).",
+        *_spread(estimates.at("loss")), ". The number after ± is the standard error over ", outer, " outer folds, "
+        "which were used neither for training nor for the choice.",
     ])  # fmt: skip
     told.append([
-        f"Against no regulariser on the same folds: {score} ", *_spread(estimates.at("score_gain"), "+.3f"),
+        f"Change compared with no regulariser: {score} ", *_spread(estimates.at("score_gain"), "+.3f"),
         f" ({_sure(nested.score_gain)}), {loss} ", *_spread(source.find(summaries.loss_change), "+.3f"),
         f" ({_sure(nested.loss_gain)}).",
     ])  # fmt: skip
     if np.isnan(nested.score.mean):
-        told.append([f"{score} is not known: it takes two rows of different targets in each fold."])
+        told.append([f"{score} is unknown, because each outer fold needs at least two rows with distinct targets."])
     counts = {name: source.find(summaries.times_picked, name) for name in nested.tally(found.tried)}
     times = [
         [Code(name), " ", count.number(form="d"), " times" if count.data > 1 else " time"]
         for name, count in counts.items()
     ]
-    told.append(["Chosen inside the ", outer, " outer folds: ", *_joined(times), "."])
+    told.append(["Methods chosen for the ", outer, " outer folds: ", *_joined(times), "."])
     if rivals := [name for name in nested.rivals if name != method]:
-        told.append(["Statistically tied with the best: ", *_joined([[Code(name)] for name in rivals]), "."])
-    enough = found.setting.points >= _POINTS and method != "early stopping"  # which stops before the rate falls
+        others = _joined([[Code(name)] for name in rivals])
+        told.append(["Other methods within one standard error of the lowest loss: ", *others, "."])
+    # Early stopping ends before the learning rate decreases.
+    enough = found.setting.points >= _POINTS and method != "early stopping"
     if enough and (falls := source.find(summaries.still_falls, found.chosen.label)).data > WORTH:
         told.append([
-            "When its learning rate began to fall, the loss of ", Code(found.chosen.label), " on these folds still "
-            "fell, by ", falls.number(form=".0f", times=100), " % or more to each of the last three points of its "
-            "curve: more epochs may change the choice and save more; set them by ", Code("--epochs"), ".",
+            "More epochs may lower the loss and change the choice. Set them with ", Code("--epochs"), ". The loss of ",
+            Code(found.chosen.label), " on the outer folds was still falling when the learning rate began to decrease: "
+            "by ", falls.number(form=".0f", times=100), " % or more between the last four points of its curve.",
         ])  # fmt: skip
     told += remarks(source, score)
     if found.diverged:
         lost = source.at("diverged").number(form="d")
-        told.append([lost, " trainings diverged; a candidate is not chosen where one of its own did."])
+        trainings = " trainings diverged" if found.diverged > 1 else " training diverged"
+        told.append([lost, trainings, ". A candidate is not chosen if a training needed for its choice diverged."])
     return told
 
 
 def table(source: Source) -> Table:
-    """Return a table of the best candidate of each method and of the chosen one, sorted by loss.
+    """Return a table with the best candidate of each method and the chosen candidate, sorted by loss.
 
     Args:
-        source: The search.
+        source: Result of the search.
     """
     found: Search = source.data
     means = found.found.losses.mean(axis=1)
     order = sorted(range(len(found.tried)), key=lambda at: (not np.isfinite(means[at]), means[at]))
     best = {found.tried[at].method: at for at in reversed(order)}
     shown = [at for at in order if best[found.tried[at].method] == at or at == found.found.chosen]
-    return _candidates(source, shown, "Best candidate of each method, the least loss first")
+    return _candidates(source, shown, "Best candidate of each method, the lowest loss first")
 
 
 def _candidates(source: Source, places: Sequence[int], words: str) -> Table:
@@ -128,7 +133,8 @@ def _candidates(source: Source, places: Sequence[int], words: str) -> Table:
         share = source.find(summaries.win_rate, label).number(form=".0f", times=100)
         cells: list[Text] = [_spread(change, "+.3f"), [share, " %"]] if place else [[], []]
         rows.append([[Code(label)], [loss], cells[0], cells[1], [score]])
-    caption: Text = [f"{words}: means over ", _outer_folds(source), " outer folds, changes ± a standard error"]
+    rest = " outer folds. Changes are compared with no regulariser, ± one standard error"
+    caption: Text = [f"{words}. Means over ", _outer_folds(source), rest]
     columns = ["candidate", "loss", "change in loss", "better in", _SCORE[source.data.setting.task.name]]
     return Table(caption, columns, rows, [source.data.chosen.label], ["better in"])
 
@@ -137,10 +143,10 @@ def blocks(source: Source, folder: Path, name: str, notes: Sequence[str], comman
     """Return the blocks of the report page of a search.
 
     Args:
-        source: The search.
+        source: Result of the search.
         folder: Folder of the search.
         name: Name of the table.
-        notes: Notes from reading the table.
+        notes: Notes about the table.
         command: Command that ran the search.
     """
     first, *rest = verdict(source)
@@ -150,8 +156,8 @@ def blocks(source: Source, folder: Path, name: str, notes: Sequence[str], comman
         Summary([Paragraph(first, lead=True), *map(Paragraph, rest)], forest_picture(forest(source), "forest")),
     ]
     if notes:
-        parts += [Heading(["What was noticed in the table"]), Bullets([[Quoted(note)] for note in notes])]
-    everything = _candidates(source, range(len(source.data.tried)), "Every candidate, strengths rising")
+        parts += [Heading(["Notes about the table"]), Bullets([[Quoted(note)] for note in notes])]
+    everything = _candidates(source, range(len(source.data.tried)), "All candidates, by method")
     if source.data.details is not None and source.data.columns:
         parts += [Heading(["Importance of columns"]), _importances(source)]
     parts += [Heading(["Candidates"]), table(source), Folded("Every candidate", [everything], printed=True)]
@@ -168,9 +174,10 @@ def _importances(source: Source) -> Table:
     gains = {name: source.find(summaries.importance, name) for name in found.columns}
     known = [name for name in gains if np.isfinite(gains[name].data.mean)]
     order = sorted(known, key=lambda name: -gains[name].data.mean)[:_COLUMNS]
-    caption = f"Loss added by permuting a column on the outer folds, ± a standard error: the {len(order)} largest"
+    caption = f"Columns with the largest importance ({len(order)}): increase of the loss on the outer folds when the "
+    caption += "column is permuted, ± one standard error"
     return Table(
-        [caption], ["column", "added loss"], [[[Quoted(name)], _spread(gains[name], "+.3f")] for name in order]
+        [caption], ["column", "increase of loss"], [[[Quoted(name)], _spread(gains[name], "+.3f")] for name in order]
     )
 
 
@@ -178,16 +185,16 @@ def sentences(search: Search) -> list[str]:
     """Return the verdict as plain sentences.
 
     Args:
-        search: The search.
+        search: Result of the search.
     """
     return ["".join(map(str, sentence)) for sentence in verdict(Source("search", search))]
 
 
 def notebook(search: Search) -> str:
-    """Return the verdict and the forest plot as HTML for a notebook.
+    """Return the verdict, the table and the forest plot as HTML for a notebook.
 
     Args:
-        search: The search.
+        search: Result of the search.
     """
     source = Source("search", search)
     first, *rest = verdict(source)
@@ -199,7 +206,7 @@ def summary(source: Source) -> dict[str, Any]:
     """Return the verdict as plain JSON.
 
     Args:
-        source: The search.
+        source: Result of the search.
     """
     found: Search = source.data
     nested = found.found
@@ -223,11 +230,11 @@ def summary(source: Source) -> dict[str, Any]:
 
 
 def folds(found: Search, *, apart: bool) -> dict[str, Any]:
-    """Return the means of nets on the outer folds as plain JSON, for `jaxreg.lab.search.open_search`.
+    """Return the results on the outer folds as plain JSON, from which `jaxreg.lab.search.open_search` reads them.
 
     Args:
-        found: The search.
-        apart: Whether each repeat was trained by itself, in a folder of its own.
+        found: Result of the search.
+        apart: Whether the trainings of each repeat are in a separate folder.
     """
     assert found.outer is not None
     shapes = dict.fromkeys(each.shape for each in found.tried if each.shape is not None)
@@ -253,19 +260,19 @@ def _told(details: Details) -> dict[str, Any]:
 
 
 _MEANING = {
-    "L1": "a penalty on absolute weights, which empties those that don't matter",
-    "L2": "a penalty on squared weights",
-    "L1L2": "a penalty on absolute and on squared weights",
+    "L1": "a penalty on the absolute values of the weights, which sets unimportant weights to 0",
+    "L2": "a penalty on the squares of the weights",
+    "L1L2": "a penalty on the absolute values and the squares of the weights",
     "decay": "decoupled weight decay, as in AdamW",
-    "group lasso": "a penalty that empties whole inputs",
-    "MaxNorm": "a limit on the norm of each hidden unit's weights",
-    "UnitNorm": "each hidden unit's weights at norm 1",
-    "early stopping": "so many epochs and no more",
+    "group lasso": "a penalty that can set all weights of an input to 0",
+    "MaxNorm": "an upper limit on the norm of each hidden unit's incoming weights",
+    "UnitNorm": "the incoming weights of each hidden unit are scaled to norm 1",
+    "early stopping": "stop the training after this number of epochs",
 }
 
 
 def _size(source: Source) -> Text:
-    """Say in plain words what the whole procedure saves on the outer folds."""
+    """Describe the change in loss and errors by the procedure on the outer folds, such as "halves the loss"."""
     told = [less_loss(source.find(summaries.loss_saved), "the loss")]
     gain, saved = source.data.found.score_gain, source.find(summaries.errors_saved)
     if source.data.setting.task.classes and np.isfinite(saved.data) and abs(_steps(gain)) > _SHOWN:
@@ -274,12 +281,17 @@ def _size(source: Source) -> Text:
 
 
 def _why(source: Source) -> Text:
-    """Say why the chosen candidate is the one of its method, and its method that of all."""
-    label, best = source.data.chosen.label, source.find(summaries.best_candidate).data
-    if label == best:
-        return [Code(label), " has the least loss, and no stronger one is within a standard error of it."]
-    rule = " is the strongest of its method within one standard error of "
-    return [Code(label), rule, Code(best), ", which has the least loss: what is stronger is simpler."]
+    """Explain why this candidate was chosen."""
+    chosen, label = source.data.chosen, source.find(summaries.best_candidate).data
+    best = next(each for each in source.data.tried if each.label == label)
+    if chosen == best:
+        start: Text = [Code(label), " has the lowest loss of all candidates. "]
+        return [*start, "No stronger candidate of its method is within one standard error of this loss."]
+    if chosen.shape != best.shape:
+        start = [Code(label), " has the lowest loss of all candidates. For its net, a simpler candidate is preferred. "]
+        return [*start, Code(chosen.label), " has the lowest loss of the candidates that are preferred for each net."]
+    start = [Code(label), " has the lowest loss of all candidates. ", Code(chosen.label), " is preferred: it is the "]
+    return [*start, "strongest candidate of its method within one standard error of this loss."]
 
 
 def _known(estimate: Estimate) -> dict[str, float | None]:
@@ -296,7 +308,7 @@ def _or_none(value: float) -> float | None:
 
 
 def _steps(gain: Estimate) -> float:
-    # How many standard errors it is away from nothing; NaN where that is not known.
+    # Number of standard errors between the gain and 0; NaN if the gain is unknown.
     if gain.mean == 0 or np.isnan(gain.mean):
         return gain.mean
     return gain.mean / gain.error if gain.error > 0 else float(np.copysign(np.inf, gain.mean))
@@ -305,12 +317,13 @@ def _steps(gain: Estimate) -> float:
 def _sure(gain: Estimate) -> str:
     steps = _steps(gain)
     if np.isnan(steps):
-        return "not known"
+        return "unknown"
     if gain.mean == gain.error == 0:
         return "no change"
     if abs(steps) <= 1:
-        return "no gain beyond chance" if steps >= 0 else "no loss beyond chance"
-    return f"a {'gain' if steps > 0 else 'loss'} that is {'sure' if abs(steps) > _SHOWN else 'likely'}"
+        return "within one standard error of 0"
+    size = "two standard errors" if abs(steps) > _SHOWN else "one standard error"
+    return f"{'better' if steps > 0 else 'worse'} by more than {size}"
 
 
 def _spread(estimate: Source, form: str = ".3f") -> Text:
@@ -334,9 +347,10 @@ def _sizes(source: Source) -> Text:
     units = _joined([[source.find(summaries.units, str(layer)).number(form="d")] for layer in layers])
     return [
         candidates, " candidates, ", trainings, " trainings each: ", source.find(summaries.nets).number(form="d"),
-        " nets of ", *units, " hidden units, ", epochs, " epochs, on ", rows, " rows; ", folds, " folds, ", repeats,
-        " repeats" if source.data.plan.repeats > 1 else " repeat", ", seed ", seed, "; the mean of ",
-        source.find(summaries.averaged).number(form="d"), " nets is taken",
+        " trained nets. Hidden units of the first net: ", *units, ". Epochs: ", epochs, ". Rows: ", rows,
+        ". Cross-validation: ", folds, " folds, ", repeats,
+        " repeats" if source.data.plan.repeats > 1 else " repeat", ", seed ", seed, ". Nets averaged: ",
+        source.find(summaries.averaged).number(form="d"),
     ]  # fmt: skip
 
 

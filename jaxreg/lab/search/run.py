@@ -26,7 +26,7 @@ from jaxreg.lab.tabular import Prepared, TaskName, columns_of, prepare_columns
 from jaxreg.lab.training.tasks import BINARY, CLASSES, NUMBERS, Task
 
 NETS = "nets"
-"""Kind of the model, unless another one is better and `any_model` is given."""
+"""Name of the usual model, a mean of networks. `any_model` allows models of another type."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,11 +34,11 @@ class Search:
     """The result of a search.
 
     Attributes:
-        plan: The plan.
-        setting: Static part of all trainings.
+        plan: Methods, folds, repeats and epochs.
+        setting: Static settings of the trainings of the first network.
         tried: The candidates.
-        parts: The splits.
-        lanes: Curves of all trainings: name -> array of shape (candidates, splits, …).
+        parts: The splits of the cross-validation.
+        lanes: Learning curves of all trainings: name -> array of shape (candidates, splits, …).
         spread: Variance of the target on the fold `test` of each split, needed for R²; empty for classes.
         outer: Averaged networks of each candidate on each outer fold; None if the model is a single network.
         rivals: Other models on the outer folds of the first repeat; None if they were not tried.
@@ -47,11 +47,11 @@ class Search:
         found: The choice and its estimated scores.
         net: The model: the mean of the networks of the chosen candidate that were trained on all rows and on all rows
             except one fold each. Another kind of model if `any_model` chose it.
-        kept: Kind of the model: `NETS`, or one of `jaxreg.lab.search.rivals.KINDS`.
-        rows: Number of training rows; equal rows that stay in one fold count once.
+        kept: Type of the model: `NETS`, or one of `jaxreg.lab.search.rivals.KINDS`.
+        rows: Number of training rows. Rows with equal inputs and targets count once if they were merged.
         details: Score of each class and importance of the inputs; None if `blocks` was not given.
         model: The model for data frames and tables read from files; None if the search was given arrays.
-        columns: Names of the columns whose importance `details` has; empty if it is not known.
+        columns: Names of the columns in `details.importance`; empty if they are unknown.
     """
 
     plan: Plan
@@ -83,16 +83,16 @@ class Search:
 
     @property
     def verdict(self) -> str:
-        """The verdict that `jaxreg search` prints, a sentence per line."""
+        """Verdict that `jaxreg search` prints, with one statement per line."""
         return "\n".join(import_module("jaxreg.lab.search.report").sentences(self))
 
     @property
     def chosen(self) -> Candidate:
-        """The candidate chosen from all rows."""
+        """Candidate that was chosen from all rows."""
         return self.tried[self.found.chosen]
 
     def predict(self, frame: Any) -> np.ndarray:
-        """Return the predicted class or number of each row of a data frame; columns are found by name."""
+        """Predict the class or the number of each row of a data frame. Columns are found by name, in any order."""
         if self.model is None:
             raise ValueError(
                 "this search was given arrays, not a data frame. Call its `net` with an array, or search a data frame"
@@ -100,7 +100,7 @@ class Search:
         return self.model.predict(self.model.encoding(columns_of(frame))[0])
 
     def predict_proba(self, frame: Any) -> np.ndarray:
-        """Return the probability of each class for each row of a data frame, of shape (rows, classes)."""
+        """Predict the probability of each class for each row of a data frame, of shape (rows, classes)."""
         if self.model is None or not self.model.classes:
             raise ValueError("predict_proba works only for a search of a data frame whose target holds classes")
         return self.net.probabilities(self.model.encoding(columns_of(frame))[0])
@@ -130,9 +130,9 @@ def search(
     """Search for the best regulariser and its strength on a table.
 
     Rows with equal inputs stay in one fold, so that no network is tested on inputs that it was trained on. Rows with
-    equal inputs and targets are merged into one row with their total weight. If most inputs
-    repeat, most future rows will have inputs that were already seen in training. Then rows with equal inputs may fall
-    into different folds (see `different_inputs`). If `groups` or `time` is given, it alone decides which rows stay
+    equal inputs and targets are merged into one row with their total weight. If most inputs repeat, most future rows
+    will have inputs that occurred in training. Then rows with equal inputs may be in distinct folds, and are not merged
+    (`jaxreg.lab.search.rows.different_inputs`). If `groups` or `time` is given, it alone decides which rows stay
     together. The order of the rows does not matter.
 
     Args:
@@ -148,11 +148,11 @@ def search(
         time: Time of each row, or the name of a column. Each fold is predicted from the folds before it.
         store: Folder for finished trainings, which a later call reuses.
         rivals: Whether to evaluate other models on the same folds (`jaxreg.lab.search.rivals`).
-        any_model: Whether to return the model with the best score, whatever its kind.
-        blocks: Indices of inputs that are permuted together for `Search.details`, such as those of one column; None for
-            no details.
-        clock: Clock of a search with a time budget, which takes as many repeats as fit; None takes the plan's number of
-            repeats.
+        any_model: Whether the model may be a linear model, boosted trees or a random forest, if its score is higher.
+        blocks: Indices of inputs that are permuted together for `Search.details`, such as the inputs of one column.
+            None for no details.
+        clock: Clock of a search with a time budget, which makes as many repeats as fit in the budget. None for the
+            number of repeats in `plan`.
 
     Example:
         >>> import numpy as np, pandas as pd
@@ -164,8 +164,8 @@ def search(
         ((40,), True)
 
     Raises:
-        ValueError: If the task is unknown, there are fewer rows than folds, the target is constant or has a single
-            class, or a number is too large for float32.
+        ValueError: If the task is unknown, there are fewer rows than folds, all targets are equal, or a number is too
+            large for float32.
     """
     if target is not None:
         _check_frame(y=y, weights=weights, blocks=blocks, groups=groups, time=time)
@@ -176,16 +176,16 @@ def search(
         raise ValueError(f"task is {task!r}; expected NUMBERS, BINARY or CLASSES of jaxreg.lab")
     plan = plan or Plan()
     if groups is not None and time is not None:
-        raise ValueError("both groups and time are given; expected one of them")
+        raise ValueError("both groups and time are given; expected only one. Remove groups or time")
     x, y, w, group = _rows(x, y, weights, plan.folds, _apart(groups=groups, time=time, rows=len(y)))
     check(y, task, plan.folds)
     classes = int(y.max()) + 1 if task.classes else 0
     if task == BINARY and classes > 2:
-        raise ValueError(f"task is BINARY, but there are {classes} classes; expected CLASSES")
+        raise ValueError(f"task is BINARY, but there are {classes} classes; expected two. Use CLASSES")
     two = np.array([np.isin(column, (column.min(), column.max())).all() for column in x.T])
     mean, scale, units = _figures(x, y, w, two, task)
     setting, tried, rows = planned_for(plan, classes, len(x))
-    # Inputs by eights, one of them for the bias: tables of about as many share a program.
+    # Pad the inputs and the bias to a multiple of eight, so that tables of similar width share a compiled program.
     width, fill = rounded(x.shape[1] + 1, 8) - 1, rows - len(x)
     rng = np.random.default_rng(plan.seed)
     forward = time is not None
@@ -282,11 +282,11 @@ def _check_frame(**given: Any) -> None:
             if not isinstance(value, str | None):
                 raise ValueError(f"{name} is a {type(value).__name__}; expected the name of a column of the data frame")
         elif value is not None:
-            raise ValueError(f"{name} is only for arrays, but a data frame is given. Remove {name}, or search arrays")
+            raise ValueError(f"{name} is only for arrays, but a data frame is given. Remove {name}, or pass arrays")
 
 
 def _apart(*, groups: Any, time: Any, rows: int) -> np.ndarray | None:
-    # The group, or the moment, of each row by its place among all: a number, whatever its type was.
+    # Replace the groups or times of the rows by integers from 0 in the same order, whatever their type was.
     for name, given in (("groups", groups), ("time", time)):
         if given is None:
             continue
@@ -309,11 +309,11 @@ def _of_frame(
 
 
 def fitted_model(found: Search, table: Prepared) -> FittedModel:
-    """Return the model of a search with everything that it takes to use it on other tables.
+    """Return the model of a search with the encoding of the table, so that it can predict rows of other tables.
 
     Args:
-        found: The search.
-        table: The table that was searched.
+        found: Result of the search.
+        table: Table of the search.
     """
     about = {"chosen": found.chosen.label, "model": found.kept}
     return FittedModel(found.net, table.encoding, table.name, table.target.task, table.target.classes, about)
@@ -345,15 +345,15 @@ def judged(
     rows: int,
     outer: OuterFolds | None = None,
 ) -> Nested:
-    """Choose a candidate by the curves of all trainings, and estimate how good it is.
+    """Choose a candidate by the learning curves of all trainings, and estimate its score.
 
     Args:
         tried: The candidates.
         parts: The splits.
-        lanes: Curves, as `jaxreg.lab.search.folds.train` returns them.
+        lanes: Learning curves, as returned by `jaxreg.lab.search.folds.train`.
         spread: Variance of the target on the fold `test` of each split; empty for classes.
         rows: Number of rows.
-        outer: The means of nets on the outer folds; single nets if None.
+        outer: Results of the averaged networks on the outer folds; None for single networks.
     """
     test, validation = _losses(lanes, "test"), _losses(lanes, "validation")
     if not len(spread):

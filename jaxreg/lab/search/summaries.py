@@ -1,4 +1,4 @@
-"""Numbers of a search, each computed by one call on what is read from its folder."""
+"""Functions that compute one number of the report each, from a search that `open_search` has read."""
 
 import dataclasses
 import json
@@ -59,7 +59,7 @@ def open_search(folder: Path) -> Search:
     setting, tried, _ = planned_for(kept, len(model.classes), verdict["rows"])
     stores = [folder / "trainings"]
     outer = rivals = constant = None
-    # A search without this file has a single network as its model.
+    # Older searches, whose model is a single network, have no such file.
     if (folder / "folds.json").exists():
         kept_folds = json.loads((folder / "folds.json").read_text("utf-8"))
         outer = OuterFolds(*(np.array(kept_folds[name], np.float64) for name in OuterFolds._fields))
@@ -117,7 +117,7 @@ def _estimate(mean: float | None, error: float | None, n: int) -> Estimate:
 
 
 def _of_repeat(store: Path, repeat: int) -> Path:
-    # The folder of another net has its number at the end.
+    # The folder name of every network but the first ends with the number of the network.
     name, _, number = store.name.partition("-")
     first = repeat_folder(store.with_name(name), repeat)
     return first.with_name(f"{first.name}-{number}") if number else first
@@ -129,34 +129,42 @@ def _curves(store: Path) -> dict[str, np.ndarray]:
 
 
 def loss_change(search: Search) -> Estimate:
-    """Return the loss of the whole procedure minus the loss without a regulariser, on the same outer folds."""
+    """Return the loss of the procedure on the outer folds minus the loss without a regulariser."""
     gain = search.found.loss_gain
     return dataclasses.replace(gain, mean=0.0 - gain.mean)
 
 
 def loss_saved(search: Search) -> float:
-    """Return the relative reduction of the loss by the whole procedure, compared with no regulariser."""
+    """Return the relative reduction of the loss by the procedure, compared with no regulariser."""
     gain = search.found.loss_gain.mean
     return float(gain / (search.found.loss.mean + gain))
 
 
 def errors_saved(search: Search) -> float:
-    """Return the relative reduction of the errors by the whole procedure; NaN if there are no errors to reduce."""
+    """Return the relative reduction of the error rate by the procedure, compared with no regulariser.
+
+    NaN if there are no errors without a regulariser.
+    """
     gain = search.found.score_gain.mean
     errors = 1 - (search.found.score.mean - gain)
     return float(gain / errors) if errors else float("nan")
 
 
 def one_error_in(search: Search) -> float:
-    """Return n if the whole procedure changes the number of errors by one n-th; infinite for no change."""
+    """Return n if the procedure changes the number of errors by 1/n; infinite for no change."""
     share = abs(errors_saved(search))
     return 1 / share if share else float("inf")
 
 
 def importance(search: Search, column: str) -> Estimate:
-    """Return the loss that permuting a column adds on the outer folds of the first repeat, by its name."""
+    """Return the increase of the loss on the outer folds of the first repeat when a column is permuted.
+
+    Raises:
+        ValueError: If the importance of the column is unknown.
+    """
     if search.details is None or column not in search.columns:
-        raise ValueError(f"the importance of a column {column!r} is not known; there are {list(search.columns)}")
+        known = ", ".join(map(repr, search.columns)) or "a search with importances, which --quick skips"
+        raise ValueError(f"the importance of column {column!r} is unknown; expected {known}")
     return search.details.importance[search.columns.index(column)]
 
 
@@ -204,16 +212,24 @@ def win_rate(search: Search, candidate: str) -> float:
 
 
 def still_falls(search: Search, candidate: str) -> float:
-    """Return the smallest relative decrease of the loss among the last three points before the learning rate decays."""
+    """Return the smallest of the last three relative decreases of the loss before the learning rate decays.
+
+    The decreases are those between neighbouring points of the mean learning curve on the outer folds.
+    """
     outer = outer_splits(search.parts)
     last = int(CONSTANT * search.setting.points)
     curve = search.lanes["test_loss"][_place(search, candidate), outer, last - 3 : last + 1].mean(axis=0)
-    # One decrease alone may follow a spike, which Adam sometimes causes on batches.
+    # A single decrease may only undo a spike of the loss, which training on batches sometimes causes.
     return float((1 - curve[1:] / curve[:-1]).min())
 
 
 def rival_gain(search: Search, kind: str) -> Estimate:
-    """Return the score of another model minus the score of the networks, on the outer folds of the first repeat."""
+    """Return the score of another model minus the score of the networks on the outer folds of the first repeat.
+
+    Args:
+        search: Result of the search.
+        kind: Name of the other model, from `jaxreg.lab.search.rivals.KINDS`.
+    """
     assert search.rivals is not None
     mine = search.found.picked_scores[: search.plan.folds]
     return estimate(search.rivals.score[KINDS.index(kind)] - mine, 1 / (search.plan.folds - 1))
@@ -233,19 +249,19 @@ def loss_over_constant(search: Search) -> Estimate:
 
 
 def averaged(search: Search) -> int:
-    """Return the number of networks that the model averages, if none of them diverged."""
+    """Return the number of networks in the mean that is the model, if no network diverged."""
     if search.setting.forward:
         return search.plan.repeats
     return 1 + search.plan.repeats * search.plan.folds if search.outer is not None else 1
 
 
 def units(search: Search, layer: str) -> int:
-    """Return the number of units of a hidden layer; layers are counted from 1."""
+    """Return the number of units of a hidden layer of the first network. Layers are numbered from 1."""
     return search.setting.hidden[int(layer) - 1]
 
 
 def nets(search: Search) -> int:
-    """Return the number of trained networks: every candidate on every split."""
+    """Return the number of trained networks, one for each candidate and split."""
     return len(search.tried) * len(search.parts)
 
 

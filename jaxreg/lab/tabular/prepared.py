@@ -182,7 +182,7 @@ def _counting(columns: Columns, encoding: Encoding) -> list[str]:
     # Where rows are sorted by the target, their number tells it, and no new row will be so numbered.
     names = [column.name for column in encoding.columns if columns[column.name].dtype != object]
     return [
-        f"{name} counts the rows: ignore it with --leave-out, unless the order of the rows matters"
+        f"{name} numbers the rows. Ignore it with --leave-out, unless the order of the rows matters"
         for name in names
         if len(columns[name]) > 2 and (np.diff(columns[name]) == 1).all()
     ]

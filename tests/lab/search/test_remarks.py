@@ -9,7 +9,8 @@ import pytest
 from jaxreg.lab import CLASSES
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import Plan, search
-from jaxreg.lab.search.report import summary
+from jaxreg.lab.search.candidates import OTHER
+from jaxreg.lab.search.report import _why, summary
 from jaxreg.lab.search.rivals import KINDS, Rivals
 
 
@@ -46,7 +47,7 @@ def test_the_most_frequent_class_is_judged_on_each_fold(noise):
 def test_columns_that_do_not_tell_are_said_to_first(noise):
     lead = told(noise)[0]
     assert lead.startswith(
-        "Use no model: these columns do not predict the target. Against always predicting the most frequent"
+        "Use no model: these columns do not predict the target. Compared with always predicting the most frequent"
     )
     assert "Use" not in told(noise)[1]
 
@@ -59,15 +60,15 @@ def test_columns_tell_if_the_score_or_the_loss_is_better_beyond_chance(noise, wh
         folds = np.arange(10)
         losses = np.tile(noise.constant.loss - 0.1 + 0.01 * (folds % 2), (len(noise.tried), 1))
         better = changed(noise, losses=losses)
-    assert not any("do not tell" in sentence for sentence in told(better))
+    assert not any("do not predict" in sentence for sentence in told(better))
 
 
 @pytest.mark.parametrize(
     ("gain", "wobble", "words"),
     [
-        (0.1, 0.01, "A forest is better here: use that by --any-model. On the same folds: accuracy +0.1"),
-        (0.01, 0.05, "A forest may be better here: try --any-model. On the same folds: accuracy +0.0"),
-        (-0.1, 0.01, "No other model is better on the same folds: forest accuracy -0.1"),
+        (0.1, 0.01, "A forest is better than the nets here. To use it, pass --any-model. +0.1"),
+        (0.01, 0.05, "A forest may be better than the nets here. To try it, pass --any-model. +0.0"),
+        (-0.1, 0.01, "No other model is better than the nets here. -0.1"),
     ],
 )
 def test_the_best_other_model_is_told_with_its_gain(noise, gain, wobble, words):
@@ -76,12 +77,11 @@ def test_the_best_other_model_is_told_with_its_gain(noise, gain, wobble, words):
     score[KINDS.index("forest")] = mine + gain + wobble * np.array([1, -1, 1, -1, 0])
     other = dataclasses.replace(noise, rivals=Rivals(score, score))
     sentence = next(each for each in told(other) if "orest" in each)
-    assert sentence.replace("\N{MINUS SIGN}", "-").startswith(words)
+    change = "Change in accuracy compared with the nets on the same folds: forest "
+    assert sentence.replace("\N{MINUS SIGN}", "-").replace(change, "").startswith(words)
     assert "linear model \N{MINUS SIGN}0.300" in sentence or "linear model -0.300" in sentence
     kept = dataclasses.replace(other, kept="forest")
-    assert any(
-        "A forest is better than the nets on the same folds, and kept as the model" in each for each in told(kept)
-    )
+    assert any("A forest is better than the nets here, and is used as the model. Change" in each for each in told(kept))
 
 
 def test_a_score_too_good_to_be_true_is_pointed_at(noise):
@@ -96,6 +96,26 @@ def test_the_strongest_strength_is_pointed_at_if_it_is_the_best(noise):
     losses[strongest] = losses.min() - 0.1
     edge = changed(noise, losses=losses, chosen=strongest)
     label = noise.tried[strongest].label
-    assert any(f"{label} is the strongest that was tried" in each for each in told(edge))
+    assert any(f"{label} is the strongest candidate of its method that was tried" in each for each in told(edge))
     losses[strongest - 1] = losses.min() - 0.1
     assert not any("is the strongest" in each for each in told(changed(noise, losses=losses, chosen=strongest)))
+
+
+@pytest.mark.parametrize("case", ["lowest", "stronger", "other net"])
+def test_the_sentence_on_the_choice_names_the_rule_that_decided(noise, case):
+    """The last candidate, or with "lowest" the one before it, is chosen; that one has the lowest loss."""
+    *tried, best, chosen = noise.tried
+    if case == "other net":
+        best = dataclasses.replace(best, shape=OTHER)
+    losses = np.array([[0.5] * 10] * len(tried) + [[0.3] * 10, [0.31] * 10])
+    at = len(tried) + (case != "lowest")
+    result = dataclasses.replace(changed(noise, losses=losses, chosen=at), tried=[*tried, best, chosen])
+    sentence = "".join(map(str, _why(Source("search", result))))
+    assert sentence.startswith(f"{best.label} has the lowest loss of all candidates. ")
+    assert ("No stronger candidate of its method" in sentence) == (case == "lowest")
+    assert (f"{chosen.label} is preferred: it is the strongest candidate of its method" in sentence) == (
+        case == "stronger"
+    )
+    assert (f"{chosen.label} has the lowest loss of the candidates that are preferred for each net" in sentence) == (
+        case == "other net"
+    )

@@ -308,16 +308,16 @@ def test_what_diverged_where_it_is_to_serve_is_not_chosen(where):
 
 
 WORDS = {
-    "sure": (0.03, 0.01, "a gain that is sure"),
-    "likely": (0.015, 0.01, "a gain that is likely"),
-    "little": (0.009, 0.01, "no gain beyond chance"),
-    "little lost": (-0.009, 0.01, "no loss beyond chance"),
-    "lost": (-0.015, 0.01, "a loss that is likely"),
-    "surely lost": (-0.03, 0.01, "a loss that is sure"),
+    "sure": (0.03, 0.01, "better by more than two standard errors"),
+    "likely": (0.015, 0.01, "better by more than one standard error"),
+    "little": (0.009, 0.01, "within one standard error of 0"),
+    "little lost": (-0.009, 0.01, "within one standard error of 0"),
+    "lost": (-0.015, 0.01, "worse by more than one standard error"),
+    "surely lost": (-0.03, 0.01, "worse by more than two standard errors"),
     "nothing": (0.0, 0.0, "no change"),
-    "nothing on average": (0.0, 0.01, "no gain beyond chance"),
-    "the same in each fold": (-0.01, 0.0, "a loss that is sure"),
-    "unknown": (np.nan, np.nan, "not known"),
+    "nothing on average": (0.0, 0.01, "within one standard error of 0"),
+    "the same in each fold": (-0.01, 0.0, "worse by more than two standard errors"),
+    "unknown": (np.nan, np.nan, "unknown"),
 }
 
 
@@ -482,7 +482,7 @@ def test_a_training_that_had_not_come_to_its_end_is_told(epochs, ended):
     result = search(x, x @ [1, 1] + 0.5 * rng.normal(size=60), NUMBERS, plan)
     curves = result.lanes["test_loss"][result.found.chosen, [3, 4, 5]]  # the parts that leave out one fold
     fell = min(100 * (1 - curves[:, at].sum() / curves[:, at - 1].sum()) for at in (5, 6, 7))
-    told = [sentence for sentence in summary(Source("search", result))["verdict"] if "still fell" in sentence]
+    told = [sentence for sentence in summary(Source("search", result))["verdict"] if "still falling" in sentence]
     assert (fell > 2) == (not ended)
     assert len(told) == (not ended)
     assert all(f"by {fell:.0f} %" in sentence and "--epochs" in sentence for sentence in told)
@@ -509,7 +509,7 @@ def test_a_method_is_named_only_if_the_outer_folds_show_that_choosing_it_helps(c
     if case == "shown":
         assert lead.startswith(f"Use {label}: ")
     else:
-        assert lead.startswith(f"No regulariser is shown to help here. If you must take one, take {label}: ")
+        assert lead.startswith(f"The outer folds do not show that a regulariser helps. If you want one, use {label}: ")
 
 
 @pytest.fixture(scope="module")
@@ -686,11 +686,11 @@ def test_what_cannot_be_told_is_null_and_said(folder, monkeypatch, capsys):
         raise AssertionError(f"{name} is no JSON")
 
     told = json.loads(capsys.readouterr().out, parse_constant=refuse)
-    assert told["notes"] == ["x counts the rows: ignore it with --leave-out, unless the order of the rows matters"]
+    assert told["notes"] == ["x numbers the rows. Ignore it with --leave-out, unless the order of the rows matters"]
     json.loads((folder / "five-search" / "verdict.json").read_text(), parse_constant=refuse)
     assert told["R²"]["mean"] is None
-    assert any("it takes two rows" in sentence for sentence in told["verdict"])
-    assert any("R² \u2013 ± \u2013 (not known), squared error" in sentence for sentence in told["verdict"])
+    assert any("R² is unknown" in sentence for sentence in told["verdict"])
+    assert any("R² \u2013 ± \u2013 (unknown), squared error" in sentence for sentence in told["verdict"])
     assert open_search(folder / "five-search").chosen.label == told["chosen"]["label"]
 
 
