@@ -12,15 +12,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _PASSING = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ETIMEDOUT, getattr(errno, "ESTALE", errno.EIO)}
-"""Errors of a network file system that may not happen again on a second try."""
+"""Error numbers of network file systems that often do not return on a second try."""
 _PAUSES = (0.05, 0.2, 0.8, 2.0)
-"""Seconds to wait before each further try."""
+"""Seconds to wait before the second, third, fourth and fifth try."""
 _GUARDED = 5.0
-"""Age in seconds at which the folder that locks a new file counts as left over from a process that ended."""
+"""Seconds to wait for the folder that locks a new file. A folder that is still there was left by a killed process."""
 _IMPOSSIBLE = {errno.EPERM, errno.EACCES, errno.EINVAL, errno.EBADF, errno.EISDIR, errno.ENOSYS, errno.EMLINK} | {
     *(getattr(errno, name, errno.EINVAL) for name in ("ENOTSUP", "EOPNOTSUPP"))
 }
-"""Errors of file systems without hard links or without a flush of folders, such as FAT or a mounted bucket."""
+"""Error numbers of file systems that cannot make hard links or flush folders, such as FAT or a mounted bucket."""
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
@@ -44,7 +44,7 @@ def write_whole(file: Path, content: str | bytes) -> None:
 
 
 def retried(function: Callable[[], T]) -> T:
-    """Call a function on files again if a network file system fails temporarily.
+    """Call a function on files, and call it up to four more times after temporary errors of a network file system.
 
     Args:
         function: Function without arguments that may be called several times.
@@ -60,7 +60,7 @@ def retried(function: Callable[[], T]) -> T:
 
 
 def _write(path: Path, content: bytes | memoryview, *, new: bool = False) -> None:
-    """Write `content` to `path` atomically; if `new`, keep a file that exists already."""
+    """Write `content` to `path` atomically. If `new` is true, leave an existing file unchanged."""
     # The whole write is repeated: after a failed flush, a second flush may succeed with nothing on disk.
     retried(lambda: _write_once(path, content, new))
 
@@ -94,7 +94,7 @@ def _write_once(path: Path, content: bytes | memoryview, new: bool) -> None:
 
 
 def _link(temporary: Path, path: Path) -> None:
-    """Give a file its final name, unless that name exists already."""
+    """Give the temporary file the name `path`, unless a file of that name exists already."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -106,7 +106,10 @@ def _link(temporary: Path, path: Path) -> None:
 
 
 def _rename_alone(temporary: Path, path: Path) -> None:
-    """Do the same as `os.link` without hard links: only one process can create the folder that acts as a lock."""
+    """Rename the temporary file to `path` unless `path` exists, on file systems without hard links.
+
+    A folder acts as a lock, because only one process can create it.
+    """
     guard = path.with_name(f".{path.name}.guard.tmp")
     until = time.monotonic() + _GUARDED
     while True:

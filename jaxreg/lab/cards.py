@@ -1,4 +1,4 @@
-"""Display of objects in notebooks and at the prompt: small tables, and short summaries instead of all numbers."""
+"""Show results in notebooks and at the Python prompt, as small tables and short texts instead of all numbers."""
 
 from collections.abc import Sequence
 from html import escape
@@ -32,10 +32,10 @@ def card(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], mark
 
 
 def drawn_by(module: str, value: object) -> str:
-    """Return the HTML that the function `notebook` of a module makes of a value.
+    """Return `module.notebook(value)`, which is HTML that shows a value in a notebook.
 
     Args:
-        module: Name of the module. It is imported only when a notebook shows the value.
+        module: Name of a module with a function `notebook`. The module is imported only when a value is shown.
         value: Value to show.
     """
     html: str = import_module(module).notebook(value)
@@ -43,7 +43,10 @@ def drawn_by(module: str, value: object) -> str:
 
 
 def short(value: object) -> str:
-    """Return a number with four digits, the first entries of a long tuple, or the repr of anything else.
+    """Return a short text for a value.
+
+    A float is shown with four digits. A tuple with more than three entries is shown by its first three entries and
+    their number. Anything else is shown by its `repr`.
 
     Args:
         value: Value to show.

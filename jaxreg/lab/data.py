@@ -11,11 +11,11 @@ __all__ = ["Data", "parted", "splits", "standardised"]
 class Data(NamedTuple):
     """Training, test and validation rows of each draw.
 
-    If the test or validation part has weights but no rows, it uses the training rows with these weights.
+    The test or the validation part can have weights without rows. It then uses the training rows with these weights.
 
     Args:
-        x_train: Inputs, of shape (draws, rows, …). The remaining axes are features; or steps and features; or places
-            and channels.
+        x_train: Inputs, of shape (draws, rows, …). The remaining axes are (features), (steps, features) or
+            (height, width, channels).
         y_train: Targets, of shape (draws, rows): classes 0 and 1, integer classes from 0, or numbers.
         x_test: Inputs to test on, of shape (draws, test rows, …), or None.
         y_test: Targets to test on, of shape (draws, test rows), or None.
@@ -43,7 +43,7 @@ class Data(NamedTuple):
         return f"Data({', '.join(shapes)})"
 
     def rows(self) -> dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
-        """Return inputs and targets without repetition; each key is a tuple of the parts that use these rows."""
+        """Return each set of rows once, as inputs and targets, by a tuple of the names of the parts that use it."""
         weights = self.weights()
         own = {"test": (self.x_test, self.y_test), "validation": (self.x_validation, self.y_validation)}
         shared = [part for part, (x, _) in own.items() if x is None and weights[part] is not None]
@@ -54,16 +54,16 @@ class Data(NamedTuple):
         return rows
 
     def parts(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Return inputs and targets of each part by its name: train, test and, if it exists, validation."""
+        """Return the inputs and targets of each part, by its name: train, test and, if there is one, validation."""
         return {part: rows for parts, rows in self.rows().items() for part in parts}
 
     def weights(self) -> dict[str, np.ndarray | None]:
-        """Return the weights of the rows of each part, or None for equal weights."""
+        """Return the weights of the rows of each part, by its name; None means equal weights."""
         return {"train": self.w_train, "test": self.w_test, "validation": self.w_validation}
 
 
 def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
-    """Split arrays of shape (draws, rows, …) along their rows into training, validation and test parts."""
+    """Split inputs and targets of shape (draws, rows, …) into training, validation and test rows, in this order."""
     split = [train, train + validation]
     (x_train, x_validation, x_test), (y_train, y_validation, y_test) = (np.split(array, split, 1) for array in (x, y))
     if not validation:

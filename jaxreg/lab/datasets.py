@@ -1,4 +1,4 @@
-"""Data: scikit-learn's small data sets, the yearly sunspot numbers, and any data set of OpenML."""
+"""Data sets: scikit-learn's small ones, the yearly sunspot numbers, and all data sets of OpenML."""
 
 import warnings
 from collections.abc import Iterable
@@ -179,9 +179,8 @@ def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: in
     if not states or min(length, train, test) < 1 or validation < 0 or span > len(numbers):
         raise ValueError(
             f"sunspots got {len(states)} draws of windows of {length} years, with {train} training, {validation} "
-            f"validation "
-            f"and {test} test windows; expected at least 1 of each except validation, and at most {len(numbers)} years "
-            f"in all"
+            f"validation and {test} test windows; expected at least 1 draw, 1 year per window, 1 training window and 1 "
+            f"test window. A draw needs {span} years, and the record has {len(numbers)}"
         )
     parts = []
     for state in states:
@@ -222,9 +221,8 @@ def openml(data_id: int, folder: str | Path | None = None) -> tuple[np.ndarray, 
     except OSError as error:
         raise ConnectionError(
             f"OpenML's data set {data_id} is not in {folder or 'the data folder of scikit-learn'}, and openml.org "
-            f"could not be reached ({error}). Download the data set on a machine with network access and copy the "
-            "folder. Or use a data set that comes with scikit-learn or jaxreg, such as digits, breast_cancer, diabetes "
-            "or sunspots"
+            f"could not be reached ({error}). Download the data set on a machine with network access and copy its "
+            "folder, or use a data set that needs no download: digits, breast_cancer, diabetes or sunspots"
         ) from None
     x, y = found.data, found.target
     if not isinstance(x, np.ndarray) or y is None or y.ndim != 1:

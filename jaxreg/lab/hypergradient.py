@@ -26,7 +26,7 @@ Solve = Callable[[Callable[[Any], Any], Any], Any]
 def forward(loss: Loss, logs: Any) -> tuple[jax.Array, Any]:
     """Compute a loss and its gradient with respect to the logarithms of the strengths, by forward mode.
 
-    Each strength needs one tangent.
+    The whole training is differentiated once per strength, so the cost grows with the number of strengths.
 
     Args:
         loss: Function that takes `logs` and returns a scalar. It may contain any loops of `jax.lax`.
@@ -67,7 +67,7 @@ def implicit(
 ) -> Any:
     """Compute the gradient of the validation loss V with respect to the logarithms s of the strengths.
 
-    At a minimum of the training loss L in the weights w, it is -∂²L/∂s∂w H⁻¹ ∇V, with H = ∂²L/∂w².
+    At weights w that minimise the training loss L, the gradient is -∂²L/∂s∂w H⁻¹ ∇V, with H = ∂²L/∂w².
 
     Args:
         train_loss: Function of (parameters, logarithms of the strengths). It returns the scalar that the training
@@ -101,9 +101,9 @@ def implicit(
 
 
 def conjugate_gradients(steps: int = 100, tolerance: float = 1e-6) -> Solve:
-    """Return a function that solves H x = b with conjugate gradients, for the argument `solve` of `implicit`.
+    """Return a function that solves H x = b by conjugate gradients, for the argument `solve` of `implicit`.
 
-    For a positive definite H, the solution is exact if `steps` is at least the number of weights.
+    For a positive definite H and without rounding errors, as many steps as there are weights give the exact solution.
 
     Args:
         steps: Largest number of products with H.
@@ -118,8 +118,9 @@ def neumann(rate: float, terms: int = 100) -> Solve:
 
     Use it as the argument `solve` of `implicit`.
 
-    The sum is the x that gradient descent on xᵀHx / 2 - bᵀx reaches from 0 after `terms` steps. In directions in which
-    the sum has not converged, it is smaller than H⁻¹ b, so the strengths change too little rather than too much.
+    The sum is the x that gradient descent on xᵀHx / 2 - bᵀx reaches from 0 after `terms` steps. If
+    `rate` is below 1 divided by the largest curvature, the sum is not larger than H⁻¹ b in any direction of curvature.
+    Too few terms then change the strengths too little rather than too much.
 
     Args:
         rate: Step size, below 2 divided by the largest curvature.
@@ -155,7 +156,7 @@ class Tuned(NamedTuple):
 
 
 def tune(loss: Loss, logs: Any, steps: int = 10, optimizer: optax.GradientTransformation | None = None) -> Tuned:
-    """Tune strengths by gradient descent on their logarithms, with one whole training per step.
+    """Tune strengths by gradient descent on their logarithms, with one entire training per update.
 
     The gradients are computed by `forward`. All trainings are one loop of `jax.lax`, so they compile to one program.
 
@@ -166,8 +167,8 @@ def tune(loss: Loss, logs: Any, steps: int = 10, optimizer: optax.GradientTransf
         loss: Function of the logarithms of the strengths, as in `forward`.
         logs: Logarithms of the strengths at the start.
         steps: Number of trainings.
-        optimizer: Optimiser of the logarithms. The default is Adam with short memories, whose steps are about 1, a
-            factor of e in strength.
+        optimizer: Optimiser of the logarithms. The default is Adam with a learning rate of 1, b1 = 0.5 and b2 = 0.7. An
+            update changes each strength by a factor of about e.
 
     Example:
         >>> import jax.numpy as jnp

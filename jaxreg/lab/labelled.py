@@ -14,7 +14,8 @@ __all__ = ["Labelled"]
 class Labelled:
     """An array with named dimensions.
 
-    A pytree whose leaf is `values`; `dims` is static. So it passes through jit, vmap and scan.
+    The object is a pytree with one leaf, `values`; `dims` is static. It can be passed to and returned from functions
+    under jit, vmap and scan.
 
     Args:
         values: Array of rank ``len(dims)``.

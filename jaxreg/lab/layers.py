@@ -1,8 +1,8 @@
-"""Layers with Keras's weights, names and initial values, fast for many runs at once: convolution, LSTM and GRU.
+"""Dense, convolution, LSTM and GRU layers with the weights, names and initial values of Keras.
 
-Under `jax.vmap` over runs, each run has its own kernels. A matrix product with an additional run axis is still a matrix
-product. A convolution would become a grouped convolution, which is slow on CPUs, so the convolution here is written as
-a matrix product.
+The layers are written for many runs that are trained together. Under `jax.vmap` over runs, each run
+has its own kernels. A matrix product with an additional run axis is still a matrix product. A convolution would become
+a grouped convolution, which is slow on CPUs, so the convolution here is written as a matrix product.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ __all__ = ["Conv", "Dense", "GRULayer", "LSTMLayer", "orthogonal"]
 _glorot = nn.initializers.glorot_uniform()
 
 FEW = 4
-"""Number of input features up to which the layer is computed from separate columns of features."""
+"""Largest number of input features for which `Dense` uses a matrix product that is faster for few features."""
 
 
 class Dense(nn.Module):
@@ -47,11 +47,11 @@ class Dense(nn.Module):
 
 
 class Conv(nn.Module):
-    """Convolution without padding, at every place; Keras's Conv1D or Conv2D, depending on the length of `window`.
+    """Convolution without padding and with stride 1, as in Keras's Conv1D and Conv2D.
 
     Args:
-        filters: Number of filters, which is the number of outputs at each place.
-        window: Size of a filter along each axis of places.
+        filters: Number of filters, which is the number of output channels.
+        window: Size of a filter along each spatial axis: one number for Conv1D, two for Conv2D.
 
     Raises:
         ValueError: When called, if the inputs have the wrong rank for the window, or are smaller than the window.
@@ -66,8 +66,8 @@ class Conv(nn.Module):
         places = x.shape[1:-1]
         if len(places) != len(self.window) or any(p < w for p, w in zip(places, self.window, strict=True)):
             raise ValueError(
-                f"Conv got inputs of shape {x.shape} for a window of {tuple(self.window)}; expected (rows, places, …, "
-                "channels): one axis of places per entry of the window, at least as long as this entry"
+                f"Conv got inputs of shape {x.shape} for a window of {tuple(self.window)}; expected (rows, …, "
+                "channels), with one spatial axis per entry of the window and at least as long as this entry"
             )
         kernel = self.param("kernel", _glorot, (*self.window, x.shape[-1], self.filters))
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
@@ -141,8 +141,7 @@ def _kernels(layer: nn.Module, x: jax.Array, units: int, gates: int) -> tuple[ja
     if x.ndim != 3:
         raise ValueError(
             f"{type(layer).__name__} got inputs of shape {x.shape}; expected (rows, steps, features). Add a last axis "
-            f"of "
-            "size 1 to a series of single values"
+            "of size 1 to a series of single values"
         )
     return (
         layer.param("kernel", _glorot, (x.shape[-1], gates * units)),
@@ -153,10 +152,10 @@ def _kernels(layer: nn.Module, x: jax.Array, units: int, gates: int) -> tuple[ja
 def orthogonal(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> jax.Array:
     """Return a random matrix with orthonormal rows, uniformly distributed over all such matrices.
 
-    Up to rounding, the matrix is the transpose of the result of `jax.random.orthogonal`. The function of JAX calls
-    LAPACK, which chunks of runs cannot use at the same time (see `jaxreg.lab.program`). This function uses Gram and
-    Schmidt's method instead. It removes from each row its components along the earlier rows, twice: a single pass
-    leaves an error proportional to the condition number.
+    Up to rounding, the matrix is the transpose of the result of `jax.random.orthogonal`. JAX's function calls
+    LAPACK, which several compiled programs cannot use at the same time (see `jaxreg.lab.sweeps.program`). This function
+    uses Gram and Schmidt's method instead: it removes from each row its components along the earlier rows. It does so
+    twice, because a single pass leaves an error proportional to the condition number.
 
     Args:
         key: Random key.

@@ -132,7 +132,7 @@ def _is_inexact(leaf: Any) -> bool:
 def _only_parameters(adapter: str, others: Sequence[str]) -> None:
     if others:
         raise ValueError(
-            f"{adapter}: the module holds {', '.join(others)} next to its parameters; expected only parameters. Remove "
+            f"{adapter}: the module has {', '.join(others)} besides its parameters; expected only parameters. Remove "
             "dropout and batch statistics from the module"
         )
 
@@ -161,7 +161,7 @@ class CNN(nn.Module):
 
     Args:
         filters: Number of filters of each convolution.
-        window: Size of a filter along each axis of places: (3,) is Keras's Conv1D, (3, 3) its Conv2D.
+        window: Size of a filter along each spatial axis: (3,) as in Keras's Conv1D, (3, 3) as in its Conv2D.
         outputs: Number of outputs per row.
 
     Raises:

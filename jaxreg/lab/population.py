@@ -29,7 +29,7 @@ __all__ = [
 Advance = Callable[[Any, Any], Any]
 
 HALVINGS = 60
-"""Number of bisections of an interval of 120 e-folds, down to the precision of float32."""
+"""Number of times that an interval of 120 e-folds is halved to reach the precision of float32."""
 
 
 def zeroing_strength(rule: Any, gradient: jax.Array) -> jax.Array:
@@ -155,9 +155,9 @@ def population_training(
         loss: Function of the state of one run that returns the validation loss.
         state: State of all runs, along a leading axis.
         logs: Logarithms of the strengths of all runs, along a leading axis.
-        key: Random key for the changes.
+        key: Random key for the changes of the strengths.
         rounds: Number of rounds; nothing changes after the last round.
-        share: Share of runs that are replaced, at most one half.
+        share: Share of runs that are replaced after each round, at most one half.
         spread: Standard deviation of a change, in e-folds.
 
     Example:

@@ -1,7 +1,8 @@
 """Load and save weights as arrays by path, in .npz, safetensors or CSV files and in Keras's layouts.
 
-Every file holds arrays by path, with the paths of `jaxreg.paths`, such as `lstm/recurrent_kernel`. `filled` puts such
-arrays into the parameters of a model of any framework, so weights from all sources are loaded in the same way:
+A file contains one array per weight. An array is found by the path of its weight, such as `lstm/recurrent_kernel`; see
+`jaxreg.paths`. `filled` puts such arrays into the parameters of a model of any framework, so weights from all sources
+are loaded in the same way:
 
     params = filled(params, load_csv("folder"))
     params = from_keras(params, {w.path: numpy.asarray(w) for w in keras_model.weights})
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 Arrays = Mapping[str, Any]
-"""Array of each weight, by its path."""
+"""Dict from the path of a weight to its array."""
 
 
 def named(params: Tree) -> dict[str, np.ndarray]:
@@ -56,12 +57,12 @@ def filled(like: Tree, arrays: Arrays) -> Tree:
 
     Args:
         like: Parameters, or their shapes (`jax.eval_shape(model.init, key)`).
-        arrays: Arrays by path. Their shapes are those of `like`, or those of the matrices in CSV files: all axes except
-            the last are flattened, and a bias is a row or a column.
+        arrays: Dict from path to array. An array has the shape of its leaf in `like`, or the shape of its matrix in a
+            CSV file. In such a matrix all axes except the last are flattened, and a bias is a row or a column.
 
     Raises:
         ValueError: If a weight is missing, has the wrong shape, or does not exist in `like`.
-        TypeError: If an array is not of real numbers.
+        TypeError: If an array does not contain real numbers.
 
     Example:
         >>> import numpy as np
@@ -83,7 +84,7 @@ def filled(like: Tree, arrays: Arrays) -> Tree:
 def to_keras(params: Tree) -> dict[str, np.ndarray]:
     """Return the weights in Keras's layouts, as a dict from path to array.
 
-    The paths are such as `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`.
+    Examples of paths are `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`.
 
     Dense layers, convolutions and the LSTM and GRU of `jaxreg.lab` have Keras's layout already. The gates of Flax
     Linen's `LSTMCell` and `OptimizedLSTMCell` (ii, if, ig, io, hi, hf, hg, ho) are joined in the order i, f, c, o. The
@@ -105,8 +106,9 @@ def to_keras(params: Tree) -> dict[str, np.ndarray]:
 def from_keras(like: Tree, arrays: Arrays) -> Tree:
     """Return `like` with the weights of a Keras model; the inverse of `to_keras`.
 
-    A Keras path is matched by its last parts, without the parts that name a cell or the layer of a direction. So
-    `sequential/lstm/forward_lstm/lstm_cell/kernel` is `lstm/forward/kernel`.
+    A Keras path is shortened before it is matched. The first parts that `like` does not have and the names of cells are
+    removed, and `forward_lstm` becomes `forward`. So `sequential/lstm/forward_lstm/lstm_cell/kernel` is matched with
+    `lstm/forward/kernel`.
 
     Args:
         like: Parameters of a Flax model whose layers have the same names as in the Keras model, or the shapes of the
@@ -147,7 +149,7 @@ def save_npz(file: str | Path, params: Tree) -> None:
     arrays = named(params)
     for path, array in arrays.items():
         if array.dtype.kind == "V":  # NumPy would store its bytes without their type
-            raise ValueError(f"{path} is of type {array.dtype}, which .npz cannot hold; use save_safetensors")
+            raise ValueError(f"{path} has dtype {array.dtype}, which .npz cannot hold. Use save_safetensors")
     with Path(file).open("wb") as to:
         np.savez(to, **arrays)  # type: ignore[arg-type]
 
@@ -159,7 +161,7 @@ def load_npz(file: str | Path) -> dict[str, np.ndarray]:
         ValueError: If the file has another format or is incomplete, or holds pickled objects.
     """
     if not zipfile.is_zipfile(file):
-        raise ValueError(f"{file} is no .npz file, or is incomplete; expected a file written by numpy.savez")
+        raise ValueError(f"{file} is not a .npz file or is incomplete; expected a file written by numpy.savez")
     with np.load(file, allow_pickle=False) as arrays:
         return {path: arrays[path] for path in arrays.files}
 
@@ -178,7 +180,7 @@ def load_safetensors(file: str | Path) -> dict[str, np.ndarray]:
     try:
         return safetensors.numpy.load_file(file)
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{file} is no safetensors file, or is incomplete: {error}") from None
+        raise ValueError(f"{file} is not a safetensors file or is incomplete: {error}") from None
 
 
 def save_csv(folder: str | Path, params: Tree) -> None:
@@ -205,7 +207,7 @@ def load_csv(folder: str | Path) -> dict[str, np.ndarray]:
     files = sorted(Path(folder).rglob("*.csv"))
     if not files:
         raise ValueError(
-            f"{folder} holds no .csv file; expected one file per weight, such as {folder}/output/kernel.csv"
+            f"{folder} contains no .csv file; expected one file per weight, such as {folder}/output/kernel.csv"
         )
     return {file.relative_to(folder).with_suffix("").as_posix(): _numbers(file) for file in files}
 
@@ -227,11 +229,11 @@ def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def _fitted(path: str, array: np.ndarray, like: Any) -> jax.Array:
     if not jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.kind not in "iub":
-        raise TypeError(f"{path} is of type {array.dtype}; expected real numbers")
+        raise TypeError(f"{path} has dtype {array.dtype}; expected an array of real numbers")
     row = (1, math.prod(like.shape)) if len(like.shape) < 2 else None
     if array.shape not in (like.shape, _matrix(like.shape), row):
-        turned = ": transpose it" if array.T.shape == like.shape else ""
-        raise ValueError(f"{path} has shape {array.shape}; expected {like.shape}, that of the model's{turned}")
+        turned = ". Transpose the array" if array.T.shape == like.shape else ""
+        raise ValueError(f"{path} has shape {array.shape}; expected {like.shape}, its shape in the model{turned}")
     return jnp.asarray(array.reshape(like.shape), like.dtype)
 
 
@@ -240,11 +242,11 @@ def _listed(paths: set[str]) -> str:
 
 
 Node = Any
-"""A tree of dicts."""
+"""Nested dicts of arrays."""
 
 
 def fused(params: Node) -> Node:
-    """Return `params` with the cells of Flax Linen in Keras's layout: kernel, recurrent_kernel and bias."""
+    """Return `params` with each LSTM or GRU cell of Flax Linen as Keras's kernel, recurrent_kernel and bias."""
     if not isinstance(params, Mapping):
         return params
     cell = _cell(params)
@@ -252,7 +254,7 @@ def fused(params: Node) -> Node:
 
 
 def like_cells(like: Node, params: Node) -> Node:
-    """Return `params` in the layout of `like`, the inverse of `fused`: split the cells that are split in `like`."""
+    """Undo `fused`: split the weights of a cell into one layer per gate wherever `like` has such a cell."""
     if not isinstance(like, Mapping):
         return params
     cell = _cell(like)

@@ -174,9 +174,9 @@ class Counted(eqx.Module):
 
 
 BAD = {
-    "linen": (lambda: linen(Normed(), (2,)).init(jax.random.key(0)), "linen: the module holds batch_stats"),
-    "nnx": (lambda: nnx(lambda rngs: flax_nnx.BatchNorm(2, rngs=rngs)), "nnx: the module holds mean, var"),
-    "equinox": (lambda: equinox(lambda key: Counted(jnp.arange(3))), r"equinox: the module holds \.count"),
+    "linen": (lambda: linen(Normed(), (2,)).init(jax.random.key(0)), "linen: the module has batch_stats"),
+    "nnx": (lambda: nnx(lambda rngs: flax_nnx.BatchNorm(2, rngs=rngs)), "nnx: the module has mean, var"),
+    "equinox": (lambda: equinox(lambda key: Counted(jnp.arange(3))), r"equinox: the module has \.count"),
     "conv rank": (lambda: linen(CNN(window=(3,)), (8, 8, 1)).init(jax.random.key(0)), r"a window of \(3,\)"),
     "conv size": (lambda: linen(CNN(), (8, 2, 1)).init(jax.random.key(0)), "at least as long as this entry"),
     "lstm rank": (lambda: linen(LSTM(), (8,)).init(jax.random.key(0)), r"LSTMLayer got inputs of shape \(1, 8\)"),

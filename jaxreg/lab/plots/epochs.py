@@ -1,7 +1,8 @@
 """Plots against the epoch: learning curves, weight norms, violation.
 
 A few runs are plotted as their mean and one thin line per run. Many runs are plotted as their mean and a band with the
-middle 80 % of the runs. A diverged run is dropped from the epoch at which it diverged, and the legend counts such runs.
+middle 80 % of the runs. A diverged run is left out from the epoch at which it diverged onwards. The legend gives the
+number of these runs.
 """
 
 from typing import NamedTuple
@@ -165,8 +166,7 @@ def weight_norms(ax: Axes | None, sweep: xr.Dataset, *, name: str = "", linestyl
     if not norms:
         raise ValueError(
             f"weight_norms got a sweep with the variables {sorted(map(str, sweep.data_vars))}; expected variables "
-            f"named "
-            f"'norm/<path of the kernel>', which a training sweep stores"
+            f"named 'norm/<path of the kernel>', which a training sweep stores"
         )
     before = f"{name}, " if name else ""
     for place, (key, values) in enumerate(norms.items()):

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from jaxreg.lab.plots.theme import BLACK, BLUE, GREY, axes
 
 _TICKS = ((4, 5), (6, 3), (99, 2))
-"""Longest label under the axis, in letters, and the number of intervals between ticks for which the labels fit."""
+"""Number of intervals between ticks for which the labels fit, by the length in letters of the longest label."""
 
 
 def forest(

@@ -152,14 +152,12 @@ def along(values: xr.DataArray) -> StrengthPath:
     if "strength" not in values.coords or values["strength"].ndim != 1:
         raise ValueError(
             f"a strength path needs a coordinate 'strength' along one dimension; the values have dimensions "
-            f"{values.dims} "
-            f"and coordinates {list(map(str, values.coords))}"
+            f"{values.dims} and coordinates {list(map(str, values.coords))}"
         )
     if "epoch" in values.dims:
         raise ValueError(
             f"a strength path needs one number per run; the values have dimensions {values.dims}. Select an epoch "
-            f"first, "
-            f"e.g. .isel(epoch=-1)"
+            f"first, e.g. .isel(epoch=-1)"
         )
     dim = values["strength"].dims[0]
     strength = np.nan_to_num(values["strength"].values.astype(np.float64), nan=0.0)
@@ -177,7 +175,7 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
     Args:
         ax: Axes to plot into.
         path: StrengthPath that was plotted.
-        chosen: One of its strengths, or 0 for the baseline.
+        chosen: Strength of `path` to mark, or 0 for the baseline.
 
     Returns:
         The same axes.

@@ -1,4 +1,4 @@
-"""Style of all plots: colours for colour-blind readers and grey printers, and units on the axes."""
+"""Style of all plots: axis labels with units, and colours that also work in grey and for colour-blind readers."""
 
 from collections.abc import Hashable
 from contextlib import AbstractContextManager
@@ -181,7 +181,10 @@ def _shortened(line: Line2D) -> str:
 
 
 def _apart(heights: list[float], gap: float) -> list[float]:
-    """Move sorted heights in [0, 1] so that neighbours differ by at least `gap`: first upwards, then down from 1."""
+    """Return sorted heights in [0, 1], moved so that neighbours differ by at least `gap`.
+
+    Heights are moved upwards. Heights that are then above 1 are moved down again.
+    """
     moved: list[float] = []
     for height in heights:
         moved.append(max(height, moved[-1] + gap) if moved else height)

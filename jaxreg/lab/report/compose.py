@@ -38,12 +38,13 @@ from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import NONE, StudyResults, by_recipe
 
 _VERSIONS = ("jaxreg", "jax", "jaxlib", "numpy", "platform")
-_MARKS = "✓ the draws bear it out. ✗ the draws contradict it. ? the draws do not decide it."
+_MARKS = "✓: the draws support the claim. ✗: the draws contradict the claim. ?: the draws do not decide."
 _WORDS = (
-    "An interval holds the mean change with the confidence that it names. A recipe is significantly better if the "
-    "interval of how often it wins, a tie as half a win, lies above one half, and meaningfully so if that reaches "
-    "beyond three quarters. "
-    "A draw is one sampling of the data, a seed one initialisation of the weights; changes are paired on both."
+    "Each interval contains the mean change with the confidence that is given with it. A recipe is significantly "
+    "better if it wins in more than half of the draws beyond chance: the whole interval of its share of wins is above "
+    "one half. A tie counts as half a win. A recipe is also meaningfully better if this interval reaches above three "
+    "quarters. A draw is one sample of the data, and a seed is one initialisation of the weights. A change is always "
+    "the difference between two recipes on the same draw and the same seed."
 )
 
 
@@ -167,16 +168,20 @@ def _studies(title: str, sources: Sequence[Source]) -> list[Block]:
     blocks.append(Heading(["Pictures"]))
     for source in sources:
         blocks += _pictures(source, titled=len(sources) > 1)
-    chosen = Details("How it was chosen, and against what", [Bullets(reasons(sources)), Paragraph([_WORDS])], True)
+    chosen = Details(
+        "How the recipe was chosen, and what it was compared with",
+        [Bullets(reasons(sources)), Paragraph([_WORDS])],
+        True,
+    )
     made: list[Text] = []
     for source in sources:
         record = source.data.record
-        made.append([Quoted(record.title), ", by the command ", Code(record.command or "from Python")])
+        made.append([Quoted(record.title), *([", command: ", Code(record.command)] if record.command else [])])
         made += [["Published: ", Quoted(record.source), "."]] if record.source else []
         made += _made(tables.parts(source))
     return [
         *blocks,
-        Heading(["How it was made"]),
+        Heading(["How the results were made"]),
         chosen,
         Details("Commands, grids and versions", [Bullets(made)], True),
     ]
@@ -207,7 +212,7 @@ def _pictures(source: Source, *, titled: bool) -> list[Block]:
 
 
 def _walk(source: Source, label: str) -> Block:
-    """Return a slider along the strengths, starting at the recommended recipe or else at the baseline."""
+    """Return a slider along the strengths. It starts at the recommended recipe, or else at the baseline."""
     results: StudyResults = source.data
     stops = pictures.stops(results)
     arm = results.record.arm(results.record.grid)
@@ -218,8 +223,8 @@ def _walk(source: Source, label: str) -> Block:
         parts: list[Piece] = [f"test {what.label} "]
         if study.data is not None:
             parts += [study.find(summaries.mean, recipe, LOSS).number(form=what.level)]
-            parts += [f" with {pictures.one_draw(results)}, "]
-        parts += [fresh.find(summaries.mean, recipe, LOSS).number(form=what.level), " over the draws"]
+            parts += [f" on {pictures.one_draw(results)}, "]
+        parts += [fresh.find(summaries.mean, recipe, LOSS).number(form=what.level), " on average over the draws"]
         if recipe != NONE:
             parts += [": ", *change(fresh, recipe, LOSS)]
         return [*parts, "."]
@@ -228,7 +233,7 @@ def _walk(source: Source, label: str) -> Block:
     ticks = [NONE if stop == NONE else f"{numbers[stop]:g}" for stop in stops]
     return Walk(
         f"{source.name}-walk",
-        [f"Move along the {arm.quantity} of ", Code(arm.method), ": "],
+        [f"Choose the {arm.quantity} of ", Code(arm.method), ": "],
         [Stop(recipe, told(recipe), pictures.stop(results, recipe, label)) for recipe in stops],
         stops.index(label) if label in stops else 0,
         ticks if "nan" not in ticks else stops,
@@ -243,8 +248,8 @@ def _corrected(fresh: Source) -> Text:
         what = quantity(fresh.data, f"test_{name}").words
         differing = fresh.find(summaries.significant, f"test_{name}")
         told += [" and " if place else "", differing.number(form="d")]
-        told += [f" differs in {what}" if differing.data == 1 else f" differ in {what}"]
-    return [*told, " beyond chance, looking at all of them at once (Wilcoxon's test, Holm's correction)."]
+        told += [f" differs significantly in {what}" if differing.data == 1 else f" differ significantly in {what}"]
+    return [*told, " (Wilcoxon's test, with Holm's correction for the number of recipes)."]
 
 
 def _sweep(source: Source, folder: Path) -> list[Block]:
@@ -257,14 +262,14 @@ def _sweep(source: Source, folder: Path) -> list[Block]:
     recipes = [one for one in dict.fromkeys((NONE, label)) if one in names]
     drawings = pictures.sweep(dataset, source.name, recipes)
     blocks += [tables.sweep_table(source), Paragraph(tables.diverged_note([source]), note=True), Pictures(drawings)]
-    return [*blocks, Details("How it was made", [Bullets(_made([source]))])]
+    return [*blocks, Details("How the results were made", [Bullets(_made([source]))])]
 
 
 def _made(sources: Sequence[Source]) -> list[Text]:
     told: list[Text] = []
     for source in sources:
         sizes = ", ".join(f"{dim} ({size})" for dim, size in source.data["diverged_at"].sizes.items())
-        told.append([Code(source.name), ", the grid: ", Code(sizes)])
+        told.append([Code(source.name), ", the axes and their sizes: ", Code(sizes)])
     attrs = sources[0].data.attrs
     told.append(["Versions: ", Code(", ".join(f"{name} {attrs[name]}" for name in _VERSIONS if name in attrs))])
     return told

@@ -10,10 +10,10 @@ from jaxreg.lab.report.provenance import QuotedNumber
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """Text that is not prose, such as a label, a command or a call.
+    """Code inside a sentence, such as a label, a command or a call.
 
     Args:
-        text: Text as it is.
+        text: The code.
     """
 
     text: str
@@ -24,10 +24,10 @@ class Code:
 
 @dataclasses.dataclass(frozen=True)
 class Quoted:
-    """Words that the report quotes, such as a title.
+    """Words that the report quotes, such as the title of a study.
 
     Args:
-        text: Text as it is.
+        text: The words.
     """
 
     text: str
@@ -43,7 +43,7 @@ Text = Sequence[Piece]
 
 @dataclasses.dataclass(frozen=True)
 class Heading:
-    """A heading: level 1 is the title, 2 a part, 3 a section."""
+    """A heading. Level 1 is the title of the report, level 2 a part and level 3 a section."""
 
     text: Text
     level: int = 2
@@ -51,7 +51,7 @@ class Heading:
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
-    """A paragraph; a lead is emphasised, a note is set smaller."""
+    """A paragraph. A lead is emphasised, and a note has smaller letters."""
 
     text: Text
     lead: bool = False
@@ -67,7 +67,7 @@ class Bullets:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table; the first cell of a row names the row, and marked rows are highlighted.
+    """A table. The first cell of a row is the name of the row.
 
     Args:
         caption: Title, with the meaning of the numbers.
@@ -122,12 +122,13 @@ class Walk:
     """A slider along the strengths of one method, with one position per strength.
 
     Args:
-        name: Name on the page.
-        what: Description of the slider.
-        stops: Positions, the weakest strength first.
+        name: Name of the slider, unique on the page.
+        what: Text in front of the slider.
+        stops: Positions of the slider: the baseline, then increasing strengths.
         start: Index of the first position to show.
         ticks: Short name of each position, for the scale of the slider.
-        shared: Pictures that all positions share, in which groups named `stop-<place>` mark one position.
+        shared: Pictures that are shown at all positions. Their SVG group `mark-<index>` is visible only at the position
+            of this index.
     """
 
     name: str
@@ -140,14 +141,14 @@ class Walk:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """Lines of code or text that are shown as they are."""
+    """Lines of code or text that are shown unchanged."""
 
     text: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Details:
-    """Blocks under a title that can be folded away; shown in the terminal only if `printed`."""
+    """Blocks under a title that can be folded away. A page on paper contains them only if `printed` is true."""
 
     title: str
     blocks: Sequence["Block"]
@@ -156,7 +157,7 @@ class Details:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """The verdict: blocks to read first, and a picture next to them."""
+    """The verdict, which is read first: blocks, and a picture next to them."""
 
     blocks: Sequence["Block"]
     picture: Picture | None = None
@@ -169,7 +170,7 @@ def numbers(content: Any) -> list[QuotedNumber]:
     """Return every number in blocks or sentences, in order.
 
     Args:
-        content: A block, or a sequence of blocks, sentences or parts of one.
+        content: A block, a sentence, a piece of a sentence, or a sequence of these.
     """
     if isinstance(content, QuotedNumber):
         return [content]
@@ -191,7 +192,7 @@ def in_words(table: Table, place: int) -> bool:
 
 
 def recomputing(blocks: Sequence[Block], lines: Sequence[str]) -> Block:
-    """Return a table of every number in some blocks, with the call that computes it.
+    """Return a section with a table of all numbers in some blocks and the calls that compute them.
 
     Args:
         blocks: Blocks with the numbers.
@@ -199,13 +200,13 @@ def recomputing(blocks: Sequence[Block], lines: Sequence[str]) -> Block:
     """
     calls = {number.call: number for number in numbers(blocks)}
     rows: list[Sequence[Text]] = [[[number], [Code(call)]] for call, number in calls.items()]
-    how: Text = ["Point at a number to see the call that computes it. After these lines, each call runs as it is:"]
-    table = Table(["Every number here and its call"], ["number", "call"], rows)
+    how: Text = ["Point at a number of this report to see the call that computes it. Run these lines, then any call:"]
+    table = Table(["Every number of this report and the call that computes it"], ["number", "call"], rows)
     return Details("Recompute any number", [Paragraph(how), Listing("\n".join(lines)), table])
 
 
 def as_plain(table: Table) -> dict[str, Any]:
-    """Return a table in the form of JSON, with the call of every number.
+    """Return a table as a dict for JSON, with the call that computes each number.
 
     Args:
         table: Table to convert.

@@ -112,7 +112,7 @@ def alike(source: Source, other: Source) -> bool:
 
 
 def row_places(groups: Sequence[str]) -> list[float]:
-    """Return the vertical position of each row: 1 apart, with a gap between groups.
+    """Return the vertical position of each row. Rows are 1 apart, with an additional gap between groups.
 
     Args:
         groups: Group of each row.
@@ -126,7 +126,7 @@ def row_places(groups: Sequence[str]) -> list[float]:
 
 
 def span(changes: np.ndarray, *, lower_is_better: bool) -> tuple[float, float]:
-    """Return the limits of the horizontal axis: all better values, and only as much of the worse side as is needed.
+    """Return limits of the horizontal axis that show all improvements, but not all of a very large worsening.
 
     Args:
         changes: Mean, lower end and upper end, of shape (recipes, 3).

@@ -31,7 +31,9 @@ def chosen(fresh: Source) -> str:
 
 
 def moved(fresh: Source) -> list[int]:
-    """Return 1 for each metric that the most chosen recipe significantly improves, −1 if it worsens it, else 0.
+    """Return the direction in which the recipe chosen most often changes each metric.
+
+    The number is 1 for a significant improvement, −1 for a significant worsening, and else 0.
 
     Args:
         fresh: Dataset over draws.
@@ -55,7 +57,7 @@ def improvements(fresh: Source, recipe: str) -> Text:
 
 
 def evidence(fresh: Source, recipe: str, draws: str) -> list[Block]:
-    """Return a sentence on how many draws a recipe is better in, and a table of recipe and baseline.
+    """Return a sentence on the number of draws in which a recipe is better, and a table with recipe and baseline.
 
     Args:
         fresh: Dataset over draws.
@@ -75,7 +77,8 @@ def evidence(fresh: Source, recipe: str, draws: str) -> list[Block]:
         means = [fresh.find(summaries.mean, label, name) for label in (NONE, recipe)]
         cells = [[mean.number(form=what.level, times=what.times)] for mean in means]
         rows.append([[what.label], *cells, difference(gain, fresh.data, name, unit=True)])
-    caption: Text = ["Means over them; changes with their ", gains[0].number("confidence", ".0f", 100), " % intervals"]
+    over, confidence = gains[0].data.unit, gains[0].number("confidence", ".0f", 100)
+    caption: Text = [f"Means over the {over}s, and changes with ", confidence, " % intervals"]
     return [Paragraph([*told, "."]), Table(caption, ["test rows", Code(NONE), Code(recipe), "change"], rows)]
 
 
@@ -96,17 +99,19 @@ def sweep_verdict(sweep: Source) -> list[Block]:
     """
     label, what = advised_setting(sweep), quantity(sweep.data, LOSS)
     loss = sweep.find(summaries.mean, label, LOSS).number(form=what.level)
-    why = "chosen most often on the validation rows" if _validated(sweep) else "the lowest of all settings"
+    why = ". It was chosen most often on the validation rows" if _validated(sweep) else ", the lowest of all settings"
     if label == NONE or NONE not in sweep.data["recipe"].values:
-        blocks: list[Block] = [Paragraph([Code(label), f" has a test {what.words} of ", loss, f", {why}."], lead=True)]
+        blocks: list[Block] = [Paragraph([Code(label), f" has a test {what.words} of ", loss, f"{why}."], lead=True)]
     else:
         found = improvements(sweep, label) or ["is not shown to change anything"]
         draws = "draws" if sweep.data.sizes.get("draw", 1) > 1 else "seeds"
         lead: Text = [Code(label), " ", *found, "."]
-        reason: Text = [f"Its test {what.words} is ", loss, f", {why}."]
+        reason: Text = [f"Its test {what.words} is ", loss, f"{why}."]
         blocks = [Paragraph(lead, lead=True), Paragraph(reason), *evidence(sweep, label, draws)]
     if not _validated(sweep):
-        warning = "It was found on the rows it is tested on, so it looks better than it is: choose on validation rows."
+        warning = (
+            "This setting was chosen on the test rows, so its result is too optimistic. Choose on validation rows."
+        )
         blocks.append(Paragraph([warning], note=True))
     return blocks
 
@@ -117,7 +122,10 @@ def _validated(sweep: Source) -> bool:
 
 
 def _direction(fresh: Source, recipe: str, variable: str) -> int:
-    """Return 1 if a recipe is surely better than the baseline, in size and in how often, −1 if worse, else 0."""
+    """Return 1 if a recipe is significantly better than the baseline, −1 if significantly worse, else 0.
+
+    Both the mean change and the share of draws in which the recipe is better must be significant.
+    """
     paired, share = (fresh.find(f, recipe, variable).data for f in (summaries.gain, summaries.outperforms))
     low, high = (-paired.high, -paired.low) if summaries.lower_is_better(variable) else (paired.low, paired.high)
     if low > 0 and share.low > 0.5:

@@ -1,4 +1,4 @@
-"""A report as one self-contained HTML file: no network, a strict content policy, light and dark."""
+"""A report as one HTML file that loads nothing from the network and has a light and a dark theme."""
 
 import base64
 import hashlib
@@ -32,7 +32,7 @@ _SCRIPT = files("jaxreg.lab.report").joinpath("page.js").read_text("utf-8")
 
 
 def html(title: str, blocks: Sequence[Block]) -> str:
-    """Write blocks as a page.
+    """Return blocks as an HTML page.
 
     Args:
         title: Title of the window.
@@ -65,7 +65,7 @@ def html(title: str, blocks: Sequence[Block]) -> str:
 
 
 def fragment(blocks: Sequence[Block]) -> str:
-    """Write blocks as a part of another page, such as a notebook, with styles that only apply to this part.
+    """Return blocks as HTML for a part of another page, such as a notebook. The styles apply only to this part.
 
     Args:
         blocks: Blocks of the part.
@@ -140,7 +140,7 @@ def _table(table: Table) -> str:
 
 
 def _kind(table: Table, place: int) -> str:
-    """Return the class of a column: whether it can be left out, and whether it holds words."""
+    """Return the CSS classes of a column: "optional" if it can be left out, "words" if it contains words."""
     kinds = ["optional"] * (str(table.columns[place]) in table.optional) + ["words"] * in_words(table, place)
     return f' class="{" ".join(kinds)}"' if kinds else ""
 

@@ -20,7 +20,7 @@ from jaxreg.lab.report.document import (
 
 
 def markdown(blocks: Sequence[Block], pictures: str) -> str:
-    """Write blocks as Markdown.
+    """Return blocks as Markdown.
 
     Args:
         blocks: Blocks of the report.

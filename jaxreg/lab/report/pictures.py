@@ -1,7 +1,8 @@
 """Plots of a case study and of a sweep, made only from stored results.
 
-One language in all of them: grey is the baseline, the accent colour is the recipe that is advised, everything else is
-black. Training rows are dashed or filled, test rows solid or hollow; classes differ by their shapes.
+All plots use the same colours and markers. The baseline is grey, the recommended recipe is blue, and everything else is
+black. Training rows have dashed lines or filled markers, test rows have solid lines or hollow markers. Each class has
+its own marker.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,23 +31,25 @@ from jaxreg.lab.studies.results import FRESH, NONE, PUBLISHED, StudyResults
 _WIDTH, _HEIGHT = 4.2, 3.0
 _LEFT, _RIGHT, _BOTTOM, _TOP = 0.66, 0.1, 0.48, 0.12
 _KERNELS: tuple[Any, ...] = ("-", (0, (1, 1)), (0, (5, 1, 1, 1)))
-"""Line styles of kernels: none of them is that of training rows."""
+"""Line styles of the kernels. Dashes are left out, because they mark training rows."""
 
 
 def data(results: StudyResults) -> list[Picture]:
-    """Plot the published data; returns nothing unless the data has two features."""
+    """Plot the single draw of the data. Returns an empty list unless the data has two features."""
     if not results.record.points:
         return []
     counts = {part: len(rows) for part, rows in results.record.points.items()}
     title = "Few training rows, many test rows" if 2 * counts.get("train", 0) < counts.get("test", 0) else "The data"
-    caption = (
-        f"{_capital(one_draw(results))}: circles are class 0, triangles class 1; training rows filled, test hollow."
-    )
+    markers = "circles are class 0, triangles class 1. Training rows are filled, test rows hollow."
+    caption = f"{_capital(one_draw(results))}: {markers}"
     return [_picture(f"{results.record.name}-data", title, caption, partial(_points, results=results))]
 
 
 def learning(results: StudyResults, recipe: str) -> list[Picture]:
-    """Plot learning curves of the baseline and of a recipe: metrics on published data, the loss everywhere."""
+    """Plot learning curves of the baseline and of a recipe.
+
+    The loss is that on the many draws. Other metrics are those on the single draw, if there is one.
+    """
     return [
         _picture(
             f"{results.record.name}-curves-{kind}-{name}",
@@ -136,7 +139,9 @@ def differences(results: StudyResults, recipe: str) -> list[Picture]:
         gain = summaries.gain(results.fresh, recipe, f"test_{name}")
         if gain.n:
             title = often(gain, recipe, quantity(results.fresh, f"test_{name}").words)
-            caption = f"Each {gain.unit}, sorted: ▲ better, ▼ worse than {NONE}. Dashed: the mean and its interval."
+            caption = (
+                f"Each {gain.unit}, sorted: ▲ better, ▼ worse than {NONE}. Dashed line: the mean; band: its interval."
+            )
             picture = f"{results.record.name}-draws-{name}"
             pictures.append(_picture(picture, title, caption, partial(draw, variable=f"test_{name}")))
     return pictures
@@ -150,7 +155,10 @@ def stops(results: StudyResults) -> list[str]:
 
 
 def stop(results: StudyResults, recipe: str, chosen: str) -> list[Picture]:
-    """Plot surface, curves and weights of one recipe, from many seeds on one draw, or else on all draws."""
+    """Plot decision surface, learning curves and weights of one recipe, for one position of the slider.
+
+    The runs are those on the single draw. Without a single draw, they are those on the many draws.
+    """
     dataset = results.fresh if results.published is None else results.published
     walk = dataset.isel(recipe=_on_grid(results, dataset))
     lanes, baseline = walk.sel(recipe=recipe), walk.sel(recipe=NONE)
@@ -182,7 +190,9 @@ def stop(results: StudyResults, recipe: str, chosen: str) -> list[Picture]:
     caption = f"Dashed: training rows; solid: test rows. {_runs(walk)}"
     drawn = [_picture(f"{name}-curves", learned(walk, recipe, "loss"), caption, curves, labelled=True)]
     if "probability" in walk:
-        caption = "First seed. Shaded: class 1; the line is the boundary; training rows."
+        caption = (
+            "First seed, training rows. A darker grey is a higher probability of class 1; the line is the boundary."
+        )
         drawn.insert(0, _picture(f"{name}-surface", f"Decision surface of {recipe}", caption, surface))
         caption = f"First seed. Filled: {NONE}; outline: {recipe}." if recipe != NONE else "First seed."
         drawn.append(_picture(f"{name}-weights", "Weights of the first kernel after training", caption, weights))
@@ -266,7 +276,7 @@ def _compared(ax: Axes, dataset: xr.Dataset, recipes: Sequence[str], name: str) 
 
 
 def _frame(ax: Axes, curves: Sequence[Any]) -> None:
-    """Fit the vertical axis to the values after the first epochs, which are far off."""
+    """Fit the vertical axis to the values after the first epochs, because the first values are much larger."""
     start = min(max(1, len(curves[0].mean) // 20), len(curves[0].mean) - 1)
     known = np.concatenate([np.ravel([curve.low[start:], curve.high[start:]]) for curve in curves])
     known = known[np.isfinite(known)]

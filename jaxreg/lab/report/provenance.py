@@ -120,7 +120,7 @@ def opened(folders: Sequence[Path]) -> dict[Path, Source]:
     studies = [is_study(folder) for folder in folders]
     if any(studies) and not all(studies):
         raise ValueError(
-            "one report cannot hold both case studies and other sweeps. Write a separate report for each kind"
+            "the folders hold both case studies and training sweeps; expected only one of the two. Write two reports"
         )
     names = [re.sub(r"\W", "_", folder.resolve().name) for folder in folders]
     names = [name if name.isidentifier() else f"_{name}" for name in names]

@@ -15,9 +15,9 @@ class Quantity(NamedTuple):
     Args:
         words: Name in words.
         unit: Unit of a difference; empty if it has none.
-        form: Format of a difference, as `format` takes it.
-        times: Factor of a value and of a difference.
-        level: Format of a value.
+        form: Format specification of a difference, as for `format`.
+        times: Factor by which values and differences are multiplied before they are shown.
+        level: Format specification of a value, as for `format`.
     """
 
     words: str
@@ -28,7 +28,7 @@ class Quantity(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Name with the unit of a value; shares are in per cent, and their differences in points."""
+        """Name with the unit of a value. The unit of a share is per cent, and that of its differences is points."""
         unit = "%" if self.times == 100 else self.unit
         return f"{self.words} ({unit})" if unit else self.words
 
@@ -64,7 +64,7 @@ def quantity(dataset: xr.Dataset, variable: str) -> Quantity:
 
 
 def measured(dataset: Mapping[Hashable, Any]) -> list[str]:
-    """Return the metrics on test rows: those that training rows have too, then the loss.
+    """Return the names of the metrics that both training and test rows have, and then the loss.
 
     Example:
         >>> measured(xr.Dataset({"test_loss": 1.0, "train_loss": 1.0, "test_accuracy": 1.0, "train_accuracy": 1.0}))

@@ -1,4 +1,4 @@
-"""Plots inside a page: Matplotlib's SVG, reproducible byte by byte, in the colours of the page."""
+"""Write Matplotlib figures as SVG for a page: with the page's colours, and the same bytes each time."""
 
 import io
 import re
@@ -53,7 +53,7 @@ def inline(document: str, name: str, title: str) -> str:
     Args:
         document: Document that `svg` wrote.
         name: Name of the picture, unique on the page.
-        title: Caption, escaped already.
+        title: Caption, already escaped for HTML.
     """
     element = document[document.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)

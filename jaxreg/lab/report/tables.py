@@ -18,11 +18,11 @@ from jaxreg.lab.studies.summaries import Finding
 MOST_ROWS = 40
 _ACCURACY = "test_accuracy"
 _MARKS = {Finding.HOLDS: "✓", Finding.CONTRADICTED: "✗", Finding.OPEN: "?"}
-_MEANING = "mean, and in brackets the middle four fifths of the "
+_MEANING = "mean, and in brackets the range of the middle four fifths of the "
 
 
 def published_table(source: Source) -> Table:
-    """Return a table of one draw and many seeds, one row per recipe: published accuracies, if any, and ours.
+    """Return a table of the runs on the single draw, one row per recipe, next to the published accuracies.
 
     Args:
         source: `StudyResults` that have such a draw.
@@ -68,7 +68,7 @@ def fresh_table(source: Source) -> Table:
     caption = [*caption, f": mean over {_lanes(fresh)}"]
     if NONE in fresh.data["recipe"].values:
         confidence = fresh.find(summaries.gain, NONE, LOSS).number("confidence", ".0f", 100)
-        caption = [*caption, "; changes against ", Code(NONE), ", paired, with their ", confidence, " % intervals"]
+        caption = [*caption, "; paired changes against ", Code(NONE), " with ", confidence, " % intervals"]
     return _compared(caption, fresh, labels(fresh.data), [advised(source)])
 
 
@@ -108,13 +108,13 @@ def claims_table(sources: Sequence[Source]) -> Table:
     first = sources[0].data.record.claims[0]
     drawn = sources[0].at("fresh")
     change = drawn.find(summaries.gain, first.recipe, first.variable, first.against)
-    caption: Text = ["Which claims hold on the draws: differences with their ", change.number("confidence", ".0f", 100)]
-    columns = ["claim", "finding", "compared", "in", "difference"]
-    return Table([*caption, " % intervals"], columns, rows, optional=["compared", "in"])
+    caption: Text = ["Which claims hold on the draws: differences with ", change.number("confidence", ".0f", 100)]
+    columns = ["claim", "finding", "compared", "variable", "difference"]
+    return Table([*caption, " % intervals"], columns, rows, optional=["compared", "variable"])
 
 
 def claims_summary(sources: Sequence[Source]) -> Text:
-    """Say which claims of some studies are contradicted, which are not shown, and that the others hold.
+    """Return sentences that list the contradicted claims and the claims that are not shown.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -134,7 +134,7 @@ def claims_summary(sources: Sequence[Source]) -> Text:
 
 
 def published_gains_table(sources: Sequence[Source]) -> Table | None:
-    """Return a table of published gains in accuracy next to the gains on the draws; None without published gains.
+    """Return a table of published and measured gains in accuracy; None without published gains.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -156,10 +156,8 @@ def published_gains_table(sources: Sequence[Source]) -> Table | None:
             rows.append([[Code(label)], [theirs], [ours], over, *shares])
     if not rows:
         return None
-    columns = ["recipe", "published", "repeated", "over the draws", "left of it", "fewer errors", "less loss"]
-    caption = [
-        "What is left of the published gains in accuracy, in points: repeated on the published data, and over ours"
-    ]
+    columns = ["recipe", "published", "repeated", "draws", "draws / repeated", "fewer errors", "less loss"]
+    caption = ["Gains in accuracy, in points: published, repeated on the published data, and measured on many draws"]
     return Table(caption, columns, rows, optional=["less loss", "fewer errors", "repeated"])
 
 
@@ -209,11 +207,11 @@ def diverged_note(sources: Sequence[Source]) -> Text:
     names = [name for source in sources for name in stats.diverged(source.data)]
     if not names:
         return ["No run diverged."]
-    told: list[Piece] = []
-    for source in sources:
-        told += [source.find(summaries.lost).number(form="d"), " runs of ", Code(source.name), ", "]
+    told: list[Piece] = ["Diverged runs are left out: "]
+    for place, source in enumerate(sources):
+        told += [" and " if place else "", source.find(summaries.lost).number(form="d"), " of ", Code(source.name)]
     shown = "; ".join(names[:20]) + (" …" if len(names) > 20 else "")
-    return [*told, "diverged and are left out: ", Code(shown), "."]
+    return [*told, ". They are: ", Code(shown), "."]
 
 
 def reach_note(source: Source) -> Text:
@@ -225,10 +223,8 @@ def reach_note(source: Source) -> Text:
     rows = source.data.record.drawn_from
     if not rows:
         return []
-    reach = (
-        "the intervals are over such draws and over initial weights. Over new data of this kind they would be wider."
-    )
-    return [" Every draw is taken from the same ", Quoted(rows), f": {reach}"]
+    reach = "The intervals cover the variation between such draws and between initial weights. For new data they would "
+    return [" Every draw is taken from the same ", Quoted(rows), f". {reach}be wider."]
 
 
 def _compared(caption: Text, source: Source, recipes: Sequence[str], marked: Sequence[str]) -> Table:
@@ -277,7 +273,10 @@ def _mean(source: Source, variable: str, label: str) -> Text:
 
 
 def _spread(source: Source, variable: str, label: str) -> Text:
-    """Return the mean, and where the middle 80 % of the runs lie: a spread to both sides could be below 0."""
+    """Return the mean and the range of the middle 80 % of the runs.
+
+    Mean ± standard deviation could contain impossible values, such as a loss below 0.
+    """
     what = quantity(source.data, variable)
     mean, low, high = (
         source.find(figure, label, variable).number(form=what.level, times=what.times)

@@ -1,4 +1,4 @@
-"""Verdicts, tables and forest plots in the terminal. Columns are dropped if it is too narrow; words are never cut."""
+"""Print verdicts, tables and forest plots. Columns are dropped in a narrow terminal; words are never cut."""
 
 import os
 import textwrap
@@ -21,7 +21,7 @@ _MARK = " <"
 
 
 def terminal() -> Console:
-    """Return the terminal; a file or a pipe counts as 180 columns wide, unless COLUMNS is set."""
+    """Return the console to print to. A file or a pipe is 180 columns wide, unless COLUMNS is set."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 180
@@ -142,7 +142,7 @@ def forest_lines(effects: Effects, width: int) -> list[str]:
         width: Characters per line.
 
     Returns:
-        A header, and a line per recipe: its interval as a bar, with ● for a mean whose interval excludes 0, else ○.
+        A header, and one line per recipe with its interval as a bar. The mean is ● if the interval excludes 0, else ○.
     """
     names = max(map(len, [*effects.labels, NONE]), default=0)
     panels = list(zip(effects.measures, effects.changes, strict=True))
@@ -204,7 +204,7 @@ def _prose(table: Table, place: int) -> bool:
 
 
 def _width(table: Table, place: int) -> int:
-    """Return the width that a column takes: its longest cell, or word of its heading."""
+    """Return the width of a column: its longest cell, or the longest word of its heading."""
     words = [len(word) for word in str(table.columns[place]).split()]
     return max([*words, *(len(_plain(row[place])) for row in table.rows)], default=0)
 
@@ -215,7 +215,7 @@ def _least(table: Table, kept: Sequence[int]) -> int:
 
 
 def _column(table: Table, place: int, spare: int) -> list[list[str]]:
-    """Return heading and cells of a column, each as lines of one width."""
+    """Return the heading and the cells of a column, each as a list of lines of the same width."""
     width = _width(table, place)
     if _prose(table, place):
         width = min(width, _PROSE + max(spare, 0))

@@ -24,7 +24,7 @@ def learned(dataset: xr.Dataset, recipe: str, name: str) -> str:
     if name == "loss":
         rises = {label: _rises(dataset, label) for label in dict.fromkeys((NONE, recipe))}
         if rises[NONE] and not rises[recipe]:
-            return f"Without a regulariser the {words} rises again, with {recipe} it does not"
+            return f"Without a regulariser the {words} rises again; with {recipe} it does not"
         if rises[NONE] and rises[recipe]:
             return f"The {words} rises again" + ("" if recipe == NONE else f", {_compared(dataset, recipe, name)}")
     if recipe == NONE:
@@ -83,7 +83,7 @@ def heavier(dataset: xr.Dataset, recipe: str) -> str:
         return "Weight norms over the epochs"
     if abs(ours - theirs) < 0.02 * theirs:
         return f"{recipe} hardly changes the norm of {kernel}"
-    return f"{recipe} makes {kernel} {'smaller' if ours < theirs else 'larger'}"
+    return f"{recipe} makes the norm of {kernel} {'smaller' if ours < theirs else 'larger'}"
 
 
 def _rises(dataset: xr.Dataset, label: str) -> bool:

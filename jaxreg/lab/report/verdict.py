@@ -1,6 +1,6 @@
 """The verdict on case studies in words: the recipe to use, how certain it is, and what is left of a published gain.
 
-Each sentence is chosen by the numbers that it quotes, so that it claims no more than they show.
+The numbers decide which sentences are written, so that no sentence claims more than its numbers show.
 """
 
 import math
@@ -19,7 +19,7 @@ from jaxreg.lab.studies.results import NONE, ArmRecord, Record
 _PLACES = {
     "penalize": "first",
     "decay": "between the optimiser's direction and the learning rate",
-    "proximal": "behind the learning rate",
+    "proximal": "after the learning rate",
     "project": "last",
 }
 
@@ -83,12 +83,16 @@ def advised(source: Source) -> str:
 
 
 def comparable(source: Source) -> bool:
-    """Check if the runs were as long as the study's full runs, so that they are comparable with the published ones."""
+    """Check if the runs have as many epochs as full runs of the study, so that published numbers are comparable."""
     return bool(summaries.last_epoch(source.data.fresh) == source.data.record.epochs)
 
 
 def _beaten(source: Source, sources: Sequence[Source]) -> float:
-    """Return how often the advice of other studies is better on validation rows of the same draws, as a sum."""
+    """Return how often the recommended recipes of other studies beat the one of this study, as a sum of probabilities.
+
+    They are compared by validation loss, and only on the same draws. A study without a recommended recipe gets the
+    number of studies, so that it comes last.
+    """
     mine = source.at("fresh").data
     if advised(source) == NONE:
         return float(len(sources))
@@ -102,10 +106,8 @@ def _trial(source: Source) -> Text:
     full = source.at("record.epochs").number(form="d")
     told: list[Piece] = ["A trial run: ", ran, " epochs instead of ", full, ". "]
     if source.data.record.published:
-        told.append("Its figures are not comparable with the published ones, and what it advises ")
-    else:
-        told.append("What it says ")
-    return [*told, "holds for so short a training only."]
+        told.append("Its numbers are not comparable with the published ones. ")
+    return [*told, "Its advice holds only for such a short training."]
 
 
 def advice(source: Source) -> Text:
@@ -116,7 +118,7 @@ def advice(source: Source) -> Text:
     """
     label = advised(source)
     if "validation_loss" not in source.data.fresh:
-        return ["No recipe can be recommended: there are no validation rows to choose one by."]
+        return ["No recipe can be recommended, because there are no validation rows to choose one on."]
     if label == NONE:
         return _unadvised(source)
     arm = _arm(source, label)
@@ -135,14 +137,14 @@ def _unadvised(source: Source) -> Text:
     if tried == NONE:
         return ["On the validation rows no recipe is chosen more often than ", Code(NONE), without]
     if not fresh.find(summaries.gain, tried, LOSS).data.n:
-        beside = "every training beside it without a regulariser diverged."
-        return [Code(tried), " is chosen most often on the validation rows; ", beside]
-    found = "improves one measure and worsens another" if 1 in moved(fresh) else "is not shown to help"
+        apart = " is chosen most often on the validation rows, but there is no draw in which neither it nor "
+        return [Code(tried), apart, Code(NONE), " diverged."]
+    found = "improves one metric and worsens another" if 1 in moved(fresh) else "is not shown to help"
     return [Code(tried), ", chosen most often on the validation rows, ", found, without]
 
 
 def _why(fresh: Source, label: str) -> Text:
-    """Return a sentence on how often validation chose a recipe, and which recipe came next."""
+    """Return a sentence on how often a recipe was chosen on validation rows, and which recipe came second."""
     tally = {name: fresh.find(summaries.times_chosen, name) for name in fresh.data["recipe"].values.tolist()}
     draws = fresh.find(summaries.lanes, "draw").number(form="d")
     told: list[Piece] = ["Why this one: the loss on the validation rows is lowest with ", Code(label), " in "]
@@ -163,7 +165,7 @@ def _why(fresh: Source, label: str) -> Text:
             ]
     if not apart:
         return [*told, "The two are not shown to differ."]
-    return [*told, Code(second), " instead changes ", *apart, "."]
+    return [*told, "Using ", Code(second), " instead changes ", *apart, "."]
 
 
 def _code(source: Source) -> list[Block]:
@@ -182,7 +184,7 @@ def _code(source: Source) -> list[Block]:
 def _over(source: Source) -> Text:
     fresh, draws = source.at("fresh"), source.data.record.draws
     count = fresh.find(summaries.lanes, "draw").number(form="d")
-    return ["Over ", count, f" {draws}, ", Code(chosen(fresh)), " against ", Code(NONE), ":"]
+    return ["On ", count, f" {draws}, ", Code(chosen(fresh)), " compared with ", Code(NONE), ":"]
 
 
 def _changes(source: Source) -> list[Text]:
@@ -204,9 +206,9 @@ def _chosen(source: Source) -> list[Text]:
     label = fresh.find(summaries.recommended).data
     picked, draws = fresh.find(summaries.times_chosen, label), fresh.find(summaries.lanes, "draw")
     loss = quantity(fresh.data, LOSS).words
-    told: list[Piece] = [f"The {loss} of each draw's validation rows chose it: ", Code(label)]
-    told += [" in ", picked.number(form="d"), " of ", draws.number(form="d"), " draws, no other more often. "]
-    told += ["Choosing so anew in each draw and reading its test rows once: "]
+    told: list[Piece] = [f"In each draw, the recipe with the lowest {loss} on the validation rows is chosen. "]
+    told += [Code(label), " is chosen in ", picked.number(form="d"), " of ", draws.number(form="d")]
+    told += [" draws, and no other recipe in more. Mean change by the recipes chosen in this way: "]
     for place, name in enumerate(measures(fresh)):
         part = name.removeprefix("test_")
         told += ["; " if place else "", f"test {quantity(fresh.data, name).words} "]
@@ -225,8 +227,8 @@ def _edges(source: Source) -> list[Text]:
     mine = _number(arm, label)
     if len(tried) < 2 or mine not in (tried[0], tried[-1]):
         return []
-    end = "smallest" if mine == tried[0] else "largest"
-    return [[Code(label), f" has the {end} {arm.quantity} tried: one beyond it may do better yet."]]
+    end, beyond = ("smallest", "smaller") if mine == tried[0] else ("largest", "larger")
+    return [[Code(label), f" has the {end} {arm.quantity} that was tried. A {beyond} one may be better."]]
 
 
 def _few(source: Source) -> list[Text]:
@@ -235,16 +237,16 @@ def _few(source: Source) -> list[Text]:
     if draws.data >= needed.data:
         return []
     few, enough = draws.number(form="d"), needed.number(form="d")
-    return [[few, " draws are few: it takes ", enough, " to see that a recipe wins in three of four."]]
+    return [[few, " draws are few: it takes ", enough, " draws to show that a recipe wins in three of four draws."]]
 
 
 def _other(best: Source, other: Source) -> list[Text]:
     label, mine = advised(other), advised(best)
     fresh, ours = other.at("fresh"), best.at("fresh")
-    told: list[Piece] = ["Of the ", Quoted(other.data.record.title), ": "]
+    told: list[Piece] = ["In the study “", Quoted(other.data.record.title), "”, "]
     if label == NONE:
         return [[*told, "no recipe is recommended."]]
-    told += [Code(label), " does best: "]
+    told += [Code(label), " is recommended. Its mean change: "]
     for place, name in enumerate(measures(fresh)):
         change = fresh.find(summaries.gain, label, name)
         told += [
@@ -255,13 +257,16 @@ def _other(best: Source, other: Source) -> list[Text]:
     if summaries.same_draws(ours.data, fresh.data):
         head, share = (ours.find(f, mine, fresh, label, LOSS) for f in (summaries.against, summaries.beats))
         told += [
-            ". On the same draws ",
+            ". On the same draws, the test ",
+            quantity(fresh.data, LOSS).words,
+            " of ",
             Code(mine),
-            " has ",
+            " minus that of ",
+            Code(label),
+            " is ",
             *interval(head, fresh.data, LOSS),
-            f" of {quantity(fresh.data, LOSS).words} against it and is",
         ]
-        told += [" better in ", *share_of_units(share, head)]
+        told += [". ", Code(mine), " is better in ", *share_of_units(share, head)]
     return [[*told, "."]]
 
 

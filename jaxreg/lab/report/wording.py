@@ -17,7 +17,7 @@ _PARTS = (
     (0.72, 0.78, "three quarters"),
 )
 _HALVES = ((0.43, 0.47, "nearly halves"), (0.47, 0.53, "halves"), (0.53, 0.64, "more than halves"))
-"""Smallest and largest reduction for which each word is used."""
+"""Smallest and largest relative reduction for which each phrase is used."""
 _LITTLE = 0.005
 _SMALLEST = 1e-6  # smallest difference that is shown in the usual format
 
@@ -113,7 +113,7 @@ def counted(source: Source, claim: Claim) -> Text:
         return [Quoted(what.words)]
     least = source.find(summaries.margin, claim.words).number(form="g", times=what.times)
     unit = f" {what.unit}" if what.unit else ""
-    return [Quoted(what.words), " by more than " if claim.sign else " to within ", least, unit]
+    return [Quoted(what.words), " by more than " if claim.sign else ", equal to within ", least, unit]
 
 
 def share_of_units(share: Source, paired: Source) -> Text:

@@ -174,7 +174,7 @@ def outperforms(
     """Estimate how often `a` beats `b` on a new draw, and judge whether it is significantly more than half.
 
     The verdict also says whether the difference is meaningful. The interval of the probability is Wilson's. The verdict
-    only covers "`a` is better than `b`"; swap `a` and `b` to test the opposite.
+    is only about `a` being better than `b`; swap `a` and `b` to test the opposite.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.

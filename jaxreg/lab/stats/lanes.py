@@ -1,4 +1,4 @@
-"""Runs of a stored sweep as the statistics see them: diverged runs, and independent units.
+"""Find the diverged runs of a stored sweep, and average the runs of each independent unit.
 
 Runs that share a draw of the data are not independent. So the draws are the units of every mean and interval, and the
 seeds of a draw are averaged first. With only one draw the seeds are the units, and the result holds for that one data
@@ -72,7 +72,7 @@ def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def named(flags: xr.DataArray) -> tuple[str, ...]:
-    """Return the names of the true entries of a boolean array, made from their labels along every dimension.
+    """Return a name for each true entry of a boolean array, made from the labels of the entry along all dimensions.
 
     Args:
         flags: Boolean array. A dimension without labels is named by position.

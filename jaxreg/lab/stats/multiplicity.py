@@ -38,7 +38,8 @@ def benjamini_hochberg(p: xr.DataArray) -> xr.DataArray:
         p: p-values of one family of tests, of any shape.
 
     Returns:
-        Adjusted p-values with the same labels. Among the claims with a value below 0.05, about 5 % are false.
+        Adjusted p-values with the same labels. Among the claims with a value below 0.05, at most
+        5 % are expected to be false.
 
     Raises:
         ValueError: If a number is not between 0 and 1.

@@ -124,7 +124,7 @@ class NestedChoice:
     def _repr_html_(self) -> str:
         units = sum(self.tally.values())
         rows = [[str(label), f"{count} of {units}"] for label, count in self.tally.items()]
-        return card(f"Chosen on validation data; mean test figure {short(self.mean)}", ["chosen", "times"], rows)
+        return card(f"Chosen on validation data; mean on test data: {short(self.mean)}", ["chosen", "times"], rows)
 
 
 def nested_choice(

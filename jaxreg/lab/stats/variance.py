@@ -15,7 +15,7 @@ class VarianceSplit:
     Attributes:
         draw: Variance between draws of the data.
         seed: Variance between seeds of the initialisation.
-        residual: Remaining variance: the interaction of draws and seeds.
+        residual: Remaining variance, which is the interaction of draws and seeds.
         n_draws: Number of draws.
         n_seeds: Number of seeds.
     """
@@ -33,11 +33,11 @@ class VarianceSplit:
 
 
 def variance_split(values: xr.DataArray, *, draw: str = "draw", seed: str = "seed") -> VarianceSplit:
-    """Split the variance of runs into the parts of draws, of seeds and of the rest, by two-way random effects.
+    """Split the variance of runs into variance between draws, variance between seeds, and a remainder.
 
-    There is one run per combination of a draw and a seed.
+    The model is y = mean + draw effect + seed effect + residual, with random effects and one run per combination of a
+    draw and a seed. It is estimated from the mean squares of the two-way table.
 
-    The model is y = mean + draw effect + seed effect + residual, estimated from the mean squares of the two-way table.
     A negative estimate is replaced by 0. If the true variance is near 0, about half of all estimates are negative.
 
     Args:

@@ -1,4 +1,9 @@
-"""A case study on disk: one store per arm and kind of data, and `study.json`, which describes the study."""
+"""Case studies on disk.
+
+The folder of a study contains `study.json`, which describes the study, and the stores of its sweeps. The store
+`fresh/<method>` has the runs of one arm on many draws of the data. If the study has a single draw with many seeds, the
+runs on this draw are in `published/<method>`.
+"""
 
 import dataclasses
 import json
@@ -23,7 +28,7 @@ _FILE = "study.json"
 
 
 class ArmRecord(NamedTuple):
-    """One kind of regulariser in a stored case study.
+    """A regulariser of a stored case study, with all its strengths.
 
     Args:
         method: Name of the regulariser.
@@ -42,7 +47,7 @@ class ArmRecord(NamedTuple):
 
     @property
     def numbers(self) -> list[float]:
-        """Strength of each recipe as one number; NaN if the recipe has no strength or several."""
+        """Strength of each recipe as one number; NaN if a recipe has no strength or more than one."""
         return [s if isinstance(s, int | float) else float("nan") for s in self.strengths or [()]]
 
 
@@ -56,7 +61,7 @@ class Claim(NamedTuple):
         variable: Variable to compare at the end of the training: "test_accuracy", "norm/hidden/kernel", or one of the
             study's own outputs.
         sign: 1 if the claim says larger, -1 if smaller, 0 if equal.
-        margin: Largest difference that is ignored, in the units of the variable.
+        margin: Size up to which a difference is ignored, in the units of the variable.
     """
 
     words: str
@@ -103,8 +108,8 @@ class Record(StudyInfo):
         command: Command that produced the results.
         loss: Name of the loss.
         unit: Unit of the loss.
-        points: Rows of (first feature, second feature, class) for each part, "train" and "test", of the data that is
-            trained from many seeds. Only for data with two features.
+        points: Points of the single draw, for plots: rows of (first feature, second feature, class) by part, such as
+            "train". Empty if there is no such draw or the data does not have two features.
     """
 
     arms: Sequence[ArmRecord]
@@ -199,7 +204,7 @@ def open_sweep(folder: str | Path) -> xr.Dataset:
     """Read a stored training sweep, with all axes except seed and draw flattened into one dimension `recipe`.
 
     Args:
-        folder: Store of a sweep whose function is a training: `jaxreg.lab.fit` or a function of your own.
+        folder: Folder of a sweep whose function trains a model: `jaxreg.lab.fit` or a function of your own.
 
     Raises:
         FileNotFoundError: If the folder holds no store.

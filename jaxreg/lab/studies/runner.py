@@ -1,7 +1,7 @@
-"""Running a case study: one sweep per arm and kind of data.
+"""Run a case study: train all recipes on many draws of the data, and store the results.
 
-Every recipe is trained on many draws of the data. If the study has a single draw to look at, such as the published one,
-every recipe is also trained on it from many initialisations. All recipes share seeds and draws, so that comparisons are
+If the study has a single draw of special interest, such as published data, every recipe is also trained on this draw
+from many initialisations. All recipes share seeds and draws, so that comparisons are
 paired. Within a recipe, each run has its own initial weights and its own order of rows. If all draws shared one
 initialisation, they would not be independent, and an interval would ignore the variation between initialisations.
 """
@@ -35,7 +35,7 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
     Args:
         study: Study to run.
         size: Number of seeds, draws and epochs.
-        out: Folder for the stores, one per arm and kind of data.
+        out: Folder for the results.
         command: Command that runs the study again; it is stored with the results.
 
     Returns:
@@ -73,12 +73,20 @@ def _of_draws(what: str, data: Any, count: int) -> Data:
     # JAX clamps indices: a draw after the last one would silently be the last one again.
     if not isinstance(data, Data) or len(data.x_train) != count:
         found = f"{len(data.x_train)} draws" if isinstance(data, Data) else repr(data)
-        raise ValueError(f"{what} of the study: got {found}; expected a Data whose arrays hold {count} draws")
+        raise ValueError(f"the field `{what}` of the study gave {found}; expected a Data with {count} draws")
     return data
 
 
 class _Condition(NamedTuple):
-    """One kind of data for every arm, with the axes of the sweep, the points of a curve and the decision window."""
+    """Data on which every arm is trained, and the settings of these sweeps.
+
+    Args:
+        kind: `FRESH` for many draws, `PUBLISHED` for the single draw with many seeds.
+        data: Data of the draws.
+        over: Seeds and draws of the sweep.
+        points: Smallest number of epochs to record, if the training has that many.
+        window: Grid for the decision surface, or None.
+    """
 
     kind: str
     data: Data
@@ -130,8 +138,8 @@ def _lane(
             lane["probability"] = places.probability(problem.model, params)
         more = further(params) if further else {}
         if not isinstance(more, Mapping) or lane.keys() & more.keys():
-            taken = f". {', '.join(lane)} are taken" if isinstance(more, Mapping) else ""
-            raise ValueError(f"outputs returned {more!r}; expected a dict of numbers with new names{taken}")
+            taken = f". Names in use: {', '.join(lane)}" if isinstance(more, Mapping) else ""
+            raise ValueError(f"outputs returned {more!r}; expected a dict from new names to numbers{taken}")
         return lane | dict(more)
 
     return run

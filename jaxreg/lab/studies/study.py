@@ -24,7 +24,7 @@ Strength = float | tuple[float, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One kind of regulariser at all of its strengths, trained in one compiled program.
+    """A regulariser with all its strengths, trained in one compiled program.
 
     Args:
         method: Name of the regulariser.
@@ -32,8 +32,8 @@ class Arm:
             no arguments if there are no strengths.
         strengths: Strengths to try, each a number or a tuple of numbers. A penalty of strength 0 and an infinite limit
             change no weight; they are the baseline and get the label "none".
-        label: Format string for the label of a recipe, filled in with the strength, or a list of labels. The baseline's
-            label in such a list is "none".
+        label: Format string for the label of a recipe, filled in with the strength, or a list of labels. A list must
+            name the baseline "none".
         quantity: Meaning of a strength: "strength" for a penalty, "limit" for a constraint.
         model: Model to train instead of the study's model, with weights of the same shapes.
 
@@ -52,7 +52,7 @@ class Arm:
     def __post_init__(self) -> None:
         method, strengths = self.method, self.strengths
         if not isinstance(method, str) or method in ("", "..") or Path(method).name != method:
-            raise ValueError(f"an arm's method is {method!r}; expected a name that can be a folder name")
+            raise ValueError(f"an arm's method is {method!r}; expected a text that can be used as the name of a folder")
         if not callable(self.recipe):
             raise ValueError(
                 f"arm {method}: recipe is {self.recipe!r}; expected a function that takes a strength and returns a "
@@ -144,8 +144,8 @@ class Study(StudyInfo):
         model: Model to train.
         draws: Function that takes a number of draws and returns that many draws of the data.
         arms: Arms to compare; one of them must contain the baseline.
-        task: Kind of problem: `BINARY`, `CLASSES` or `NUMBERS`.
-        data: One draw of the data to train on from many seeds, such as a published one; None if there is no such draw.
+        task: Type of the targets, with its loss and metrics: `BINARY`, `CLASSES` or `NUMBERS`.
+        data: Single draw of the data on which every recipe is trained from many seeds, such as published data; or None.
         outputs: Function that takes the final weights and returns named numbers, which are stored and shown with the
             curves.
         batch_size: Number of rows per optimiser step.
@@ -188,8 +188,8 @@ class Study(StudyInfo):
         labels = [label for arm in self.arms for label in arm.labels()]
         for what, names in (("arms", [arm.method for arm in self.arms]), ("recipes", labels)):
             if twice := sorted({name for name in names if names.count(name) > 1}):
-                expected = "a distinct name for each"
-                expected += ", and strength 0 or an infinite limit in one arm alone" if NONE in twice else ""
+                expected = "different names"
+                expected += ", and strength 0 or an infinite limit in only one arm" if NONE in twice else ""
                 raise ValueError(f"study {self.name} has two {what} named {', '.join(twice)}; expected {expected}")
         named = {*self.highlights, *self.published, *(c.recipe for c in self.claims), *(c.against for c in self.claims)}
         if unknown := sorted(named.difference(labels, {NONE})):
@@ -199,9 +199,9 @@ class Study(StudyInfo):
             )
         words = [claim.words for claim in self.claims]
         if len(set(words)) < len(words):
-            raise ValueError(f"study {self.name} has two claims with the same words; expected distinct words for each")
+            raise ValueError(f"study {self.name} has two claims with the same words; expected different words")
         if self.grid and self.grid not in [arm.method for arm in self.arms]:
-            raise ValueError(f"study {self.name}: grid is {self.grid!r}; expected the method of an arm")
+            raise ValueError(f"study {self.name}: grid is {self.grid!r}; expected the method of one of its arms")
 
     def record(self, command: str) -> Record:
         """Return the study in the form in which `study.json` stores it.

@@ -1,8 +1,8 @@
-"""Numbers of a report, each computed by one call on a dataset read from disk.
+"""Functions that compute the numbers of a report from stored datasets.
 
-A report shows only these numbers, attributes of the stored datasets and counts, and quotes the call that gives each
-number. Datasets need the dimension `recipe`, as those of `open_study` and `open_sweep` have. Numbers are of the last
-epoch and without diverged runs.
+A report shows numbers computed by these functions, and attributes and sizes of the datasets. It quotes the call behind
+each number. The functions need datasets with the dimension `recipe`, such as those of `open_study` and `open_sweep`.
+They use the last epoch and ignore diverged runs.
 """
 
 from collections.abc import Hashable
@@ -72,7 +72,7 @@ def final(dataset: xr.Dataset, recipe: Hashable, variable: str) -> xr.DataArray:
     """
     for what, name, names in (("recipe", recipe, dataset["recipe"].values), ("variable", variable, dataset)):
         if name not in names:
-            raise ValueError(f"there is no {what} {name!r}; expected one of {', '.join(map(str, names))}")
+            raise ValueError(f"the dataset has no {what} {name!r}; expected one of {', '.join(map(str, names))}")
     return _last(dataset.sel(recipe=recipe), variable).drop_vars(_RECIPE, errors="ignore")
 
 
@@ -194,7 +194,10 @@ def published_gain(study: StudyResults, recipe: str) -> float:
 
 
 def share_of_published(study: StudyResults, recipe: str) -> float:
-    """Return the gain in accuracy on the draws divided by the published gain; NaN if no gain is published."""
+    """Return the gain in accuracy on the draws divided by the gain measured on the published data.
+
+    The result is NaN without published data, or if the gain measured on the published data is 0.
+    """
     if study.published is None or not (theirs := gain(study.published, recipe, "test_accuracy").mean):
         return float("nan")
     return gain(study.fresh, recipe, "test_accuracy").mean / theirs
@@ -203,8 +206,9 @@ def share_of_published(study: StudyResults, recipe: str) -> float:
 def finding(study: StudyResults, claim: Claim) -> Finding:
     """Test a claim with the confidence interval of the paired difference across the draws.
 
-    A claim that a value is larger or smaller holds if the whole interval is beyond the margin. A claim that two values
-    are equal holds if the whole interval is within the margin.
+    A claim that a value is larger or smaller holds if the whole interval is beyond the margin. It is contradicted if no
+    part of the interval is beyond the margin. A claim that two values are equal holds if the whole interval is within
+    the margin. It is contradicted if the whole interval is outside. All other claims are not shown.
     """
     change = gain(study.fresh, claim.recipe, claim.variable, claim.against)
     if not change.low <= change.high:  # one draw has no interval
@@ -218,14 +222,15 @@ def finding(study: StudyResults, claim: Claim) -> Finding:
 
 
 def margin(study: StudyResults, words: str) -> float:
-    """Find a claim by its words and return its margin: the largest difference that is ignored."""
+    """Find a claim by its words and return its margin: the size up to which a difference is ignored."""
     return next(claim.margin for claim in study.record.claims if claim.words == words)
 
 
 def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:
-    """Return by what fraction a recipe lowers the baseline's mean loss, or its mean error rate for an accuracy.
+    """Return the fraction by which a recipe lowers the baseline's mean loss.
 
-    The result is NaN if the baseline's mean is 0.
+    For an accuracy, return the fraction by which the recipe lowers the baseline's mean error rate. The result is NaN if
+    the baseline's mean is 0.
     """
     ends = [mean(dataset, name, variable) for name in (recipe, baseline)]
     after, before = ends if lower_is_better(variable) else [1 - end for end in ends]
@@ -233,7 +238,7 @@ def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Ha
 
 
 def one_in(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:
-    """Return n if a recipe changes the baseline's mean loss or error rate by 1/n; infinity for no change."""
+    """Return 1 divided by the size of `reduction`, such as 15 for one error in 15; infinity for no change."""
     share = abs(reduction(dataset, recipe, variable, baseline))
     return 1 / share if share else float("inf")
 
@@ -255,9 +260,9 @@ def beats(
 
 
 def same_draws(dataset: xr.Dataset, other: xr.Dataset) -> bool:
-    """Check whether two sweeps use the same draws and seeds.
+    """Check whether the baselines of two sweeps have the same test losses at the first recorded epoch.
 
-    If they do, their baselines start from the same values.
+    If they do, the sweeps use the same draws and seeds.
     """
     sides = (each["test_loss"].sel(recipe=NONE).isel(epoch=0).drop_vars(_RECIPE) for each in (dataset, other))
     try:

@@ -99,7 +99,7 @@ def test_a_recipe_that_diverged_on_every_draw_has_dashes_and_a_note(lost, study)
     assert "nan" not in "".join(page.words)
     rows = {str(row[0][0]): row for row in tables.fresh_table(source).rows}
     assert "".join(map(str, rows["L2(0.001)"][2])) == "\N{EN DASH} (\N{EN DASH} to \N{EN DASH})"
-    assert "diverged and are left out" in "".join(map(str, tables.diverged_note(tables.parts(source))))
+    assert "Diverged runs are left out: " in "".join(map(str, tables.diverged_note(tables.parts(source))))
     assert summaries.significant(fresh, "test_loss") == (1 if lost != "none" else 0)
 
 

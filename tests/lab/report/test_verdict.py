@@ -50,8 +50,8 @@ CASES = {
         {"accuracy": {1e-3: -0.03, 1e-2: -0.03}},
         "none",
         [
-            "L2(0.01), chosen most often on the validation rows, improves one measure and worsens another: train",
-            "Over 64 fresh draws of the data, L2(0.01) against none:",
+            "L2(0.01), chosen most often on the validation rows, improves one metric and worsens another: train",
+            "On 64 fresh draws of the data, L2(0.01) compared with none:",
         ],
     ),
     "harms the loss": (
@@ -71,9 +71,13 @@ CASES = {
     ),
     "few draws": ({"draws": 8}, "L2(0.01)", ["8 draws are few: it takes 29"]),
     "a trial run": ({"epochs": 20}, "L2(0.01)", ["A trial run: 20 epochs instead of 100", "not comparable"]),
-    "no validation rows": ({"validation": False}, "none", ["there are no validation rows to choose one by"]),
-    "best at the end": ({}, "L2(0.01)", ["L2(0.01) has the largest strength tried"]),
-    "best inside": ({"loss": {1e-3: -0.3, 1e-2: -0.1}}, "L2(0.001)", ["L2(0.001) has the smallest strength tried"]),
+    "no validation rows": ({"validation": False}, "none", ["there are no validation rows to choose one on"]),
+    "best at the end": ({}, "L2(0.01)", ["L2(0.01) has the largest strength that was tried"]),
+    "best inside": (
+        {"loss": {1e-3: -0.3, 1e-2: -0.1}},
+        "L2(0.001)",
+        ["L2(0.001) has the smallest strength that was tried"],
+    ),
 }
 
 
@@ -116,7 +120,7 @@ def test_of_recipes_that_were_not_chosen_nothing_is_said(tmp_path):
     assert summaries.gain(source.data.fresh, "L2(0.001)", "test_loss").high < 0
     assert "No recipe" not in words(source)
     assert words(source).startswith(
-        "L2(0.01), chosen most often on the validation rows, improves one measure and worsens"
+        "L2(0.01), chosen most often on the validation rows, improves one metric and worsens"
     )
 
 
@@ -129,7 +133,9 @@ def test_what_helps_in_most_draws_and_harms_more_in_a_few_is_not_advised(tmp_pat
 
 def test_what_always_diverged_is_not_advised(tmp_path):
     source = changed(make_study(tmp_path / "study"), diverged_at={"none": 50})
-    assert words(source).startswith("L2(0.01) is chosen most often on the validation rows; every training beside it")
+    assert words(source).startswith(
+        "L2(0.01) is chosen most often on the validation rows, but there is no draw in which"
+    )
     assert "train without" not in words(source)
 
 
@@ -170,7 +176,7 @@ def test_a_recipe_of_another_name_is_advised_by_it(tmp_path):
     [
         ("jr.penalize({}),\njr.project({})", "In an Optax chain, penalize first, project last:"),
         ("jr.project({})", "In an Optax chain, project last:"),
-        ("jr.proximal({}, 0.1)", "In an Optax chain, proximal behind the learning rate:"),
+        ("jr.proximal({}, 0.1)", "In an Optax chain, proximal after the learning rate:"),
         (
             "jr.decay({})",
             "In an Optax chain, decay between the optimiser's direction and the learning rate:",
@@ -198,8 +204,8 @@ def test_the_published_gain_is_set_against_that_on_fresh_draws(tmp_path):
     (row,) = gains(Source("study", open_study(make_study(tmp_path / "study"))))
     gained = 100 * (0.006 + 0.001 * float(NOISE[2, :64].mean()))
     assert (row["recipe"], row["published"], row["repeated"]) == ("L2(0.001)", "+2.90", "+2.86")
-    assert row["over the draws"].startswith(f"{gained:+.2f} (")
-    assert row["left of it"] == f"{100 * gained / 2.86:.0f} %"
+    assert row["draws"].startswith(f"{gained:+.2f} (")
+    assert row["draws / repeated"] == f"{100 * gained / 2.86:.0f} %"
 
 
 @pytest.mark.parametrize("drawn_from", ["", "100 moons"])
@@ -296,7 +302,7 @@ def test_of_two_studies_the_better_is_advised_and_the_other_named(tmp_path):
     for order in ((weak, strong), (strong, weak)):
         _, text = told(*order)
         assert text.startswith("Use L2 with strength 0.01: ")
-        assert "Of the weak ones: W(0.01) does best" in text
+        assert "In the study “weak ones”, W(0.01) is recommended." in text
         assert "better in 100 % of the draws" in text
 
 
@@ -339,8 +345,8 @@ def test_claims_are_held_against_the_fresh_draws(tmp_path):
             row = rows[claim.words]
             assert row["finding"] == marks[finding]
             assert row["compared"] == f"{claim.recipe} against {claim.against}"
-    assert rows["as accurate, to within four points"]["in"] == "accuracy to within 4 points"
-    assert rows["less loss by half a nat"]["in"] == "cross-entropy by more than 0.5 nats"
+    assert rows["as accurate, to within four points"]["variable"] == "accuracy, equal to within 4 points"
+    assert rows["less loss by half a nat"]["variable"] == "cross-entropy by more than 0.5 nats"
 
 
 def test_the_reader_learns_how_often_the_validation_rows_chose_what_is_advised_and_on_which_problem(tmp_path):

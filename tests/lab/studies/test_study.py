@@ -281,7 +281,7 @@ def test_regression_over_draws_and_seeds_with_several_strengths_a_recipe_and_a_m
 def test_a_study_that_speaks_of_no_recipe_of_its_own_is_refused():
     with pytest.raises(ValueError, match=r"mentions L2\(1\), which is not .*; expected one of none, L2\(0.001\)"):
         dataclasses.replace(study(), claims=[Claim("it helps", "L2(1)")])
-    with pytest.raises(ValueError, match="grid is 'L1'; expected the method of an arm"):
+    with pytest.raises(ValueError, match="grid is 'L1'; expected the method of one of its arms"):
         dataclasses.replace(study(), grid="L1")
 
 
@@ -294,11 +294,11 @@ WRONG = {
     "a strength twice": (lambda: study(l2((0.0, 0.1, 0.1))), r"has two recipes named L2\(0.1\)"),
     "two baselines": (
         lambda: study(l2((0.0,)), Arm("limit", lambda c: Recipe(constraints={HIDDEN: jr.MaxNorm(c)}), (jnp.inf,))),
-        "has two recipes named none; expected .*, and strength 0 or an infinite limit in one arm alone",
+        "has two recipes named none; expected .*, and strength 0 or an infinite limit in only one arm",
     ),
     "no arm": (lambda: dataclasses.replace(study(), arms=[]), "arms is .*; expected a sequence with at least one Arm"),
-    "a method out of the folder": (lambda: Arm("../../x", l2((0.1,)).recipe), "method is '../../x'; expected a name"),
-    "no method": (lambda: Arm("", l2((0.1,)).recipe), "method is ''; expected a name"),
+    "a method out of the folder": (lambda: Arm("../../x", l2((0.1,)).recipe), "method is '../../x'; expected a text"),
+    "no method": (lambda: Arm("", l2((0.1,)).recipe), "method is ''; expected a text"),
     "a recipe in place of a function": (lambda: Arm("a", Recipe()), r"recipe is Recipe.*; expected a function"),
     "a strength too few": (
         lambda: l2(()),
@@ -333,17 +333,26 @@ def test_a_study_that_can_not_be_is_refused_when_it_is_made(case):
 
 
 UNTRAINABLE = {
-    "fewer draws than asked for": ({"draws": lambda count: moons(range(count - 1), test=50)}, "got 1 draws; .* hold 2"),
-    "more draws than asked for": ({"draws": lambda count: moons(range(3), test=50)}, "got 3 draws; .* hold 2 draws"),
-    "no data": ({"draws": lambda count: None}, "draws of the study: got None; expected a Data"),
-    "many published draws": ({"data": moons(range(2), test=50)}, "data of the study: got 2 draws; .* hold 1 draws"),
+    "fewer draws than asked for": (
+        {"draws": lambda count: moons(range(count - 1), test=50)},
+        "gave 1 draws; .* with 2 draws",
+    ),
+    "more draws than asked for": ({"draws": lambda count: moons(range(3), test=50)}, "gave 3 draws; .* with 2 draws"),
+    "no data": ({"draws": lambda count: None}, "field `draws` of the study gave None; expected a Data"),
+    "many published draws": (
+        {"data": moons(range(2), test=50)},
+        "field `data` of the study gave 2 draws; .* with 1 draws",
+    ),
     "a claim about nothing": (
         {"claims": [Claim("x", "L2(0.001)", variable="test_f1")]},
         "about test_f1, which is not measured; expected",
     ),
     "a penalty in place of a recipe": ({"arms": [Arm("a", lambda s: jr.L2(s), (0.1,))]}, "returned L2.*; expected a"),
-    "an output of a curve's name": ({"outputs": lambda p: {"test_loss": jnp.zeros(())}}, "with new names"),
-    "an output without a name": ({"outputs": lambda p: jnp.zeros(())}, "expected a dict of numbers"),
+    "an output of a curve's name": (
+        {"outputs": lambda p: {"test_loss": jnp.zeros(())}},
+        "expected a dict from new names to numbers",
+    ),
+    "an output without a name": ({"outputs": lambda p: jnp.zeros(())}, "expected a dict from new names"),
 }
 
 
@@ -424,7 +433,9 @@ def test_draws_from_the_same_rows_are_called_so(tmp_path):
     found = run_study(small(drawn_from="100 moons"), Size(seeds=1, draws=3, epochs=1), tmp_path)
     _, (table, *_), note = tables.contents(Source("small", found))
     assert "".join(map(str, table.caption)).startswith("3 draws from the same 100 moons, 1 epochs")
-    told = "Every draw is taken from the same 100 moons: the intervals are over such draws and over initial weights."
+    told = (
+        "Every draw is taken from the same 100 moons. The intervals cover the variation between such draws and between"
+    )
     assert told in "".join(map(str, note))
     page = report([tmp_path], tmp_path / "report.html").read_text("utf-8")
     words = re.sub(r"<(code|pre|script|style|details)\b.*?</\1>|<[^>]*>", "", page, flags=re.DOTALL)
