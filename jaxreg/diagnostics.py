@@ -59,8 +59,8 @@ def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Returns:
-        A dict from path to a scalar. It is 0 if the constraint holds, equalities up to rounding. All leaves under one
-        `jaxreg.TreeNorm` get their joint distance.
+        A dict from path to a scalar. The scalar is 0 if the constraint holds. Equality constraints need to hold only up
+        to rounding. All leaves under one `jaxreg.TreeNorm` get the same number, their joint distance.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.

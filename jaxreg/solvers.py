@@ -31,16 +31,16 @@ Loss = Callable[[Any], jax.Array]
 Group = tuple[Rule, list[int], list[Leaf]]
 
 STEPS_PER_CHECK = 10
-"""Steps between two evaluations of the gap. Under `jax.vmap` each evaluation costs every run about one step."""
+"""Steps between two evaluations of the gap. Each evaluation costs about as much as one step."""
 GROWTH = 1.02
-"""Growth of the step size after an accepted step. A rejected step halves it, which happens about once in 36 steps."""
+"""Growth of the step size after an accepted step. About one step in 36 is rejected, which halves the step size."""
 
 
 class Solution(NamedTuple):
     """Result of `jaxreg.solve`.
 
     Args:
-        params: Minimiser, a tree like the start.
+        params: Minimiser, a tree like the initial weights.
         value: Loss plus penalties at the minimiser, a scalar.
         gap: Upper bound on the difference between `value` and the minimum; infinite if there is no bound.
         residual: Norm of the proximal gradient step divided by the step size; 0 at a minimum.
@@ -92,9 +92,9 @@ def solve(
     the implicit function theorem. The derivatives are correct if the minimum is unique. They need a dense matrix with
     one row per weight. `value`, `gap` and `steps` have no derivatives.
 
-    The gap is a valid bound if the loss is convex and at least `floor` everywhere. For a leaf without a rule the
-    distance to the minimum is unknown. Such a leaf adds the norm of its gradient times (1 + the norm of the leaf). In
-    float32, a gap below about 1e-5 of the value is lost in rounding. For smaller gaps, set
+    The gap is a valid bound if the loss is convex and at least `floor` everywhere. For a leaf without a rule, the
+    distance to the minimum is unknown. Such a leaf adds the norm of its gradient times (1 + the norm of the leaf) to
+    the gap, as an estimate. In float32, a gap below about 1e-5 of the value is lost in rounding. For smaller gaps, set
     `jax.config.update("jax_enable_x64", True)`.
 
     Args:
@@ -154,7 +154,7 @@ def solve(
 
 
 class _Problem:
-    """A loss on lists of leaves, and the rules for them."""
+    """A loss as a function of a list of leaves, and the rules for these leaves."""
 
     def __init__(self, loss: Loss, groups: list[Group], floor: Number) -> None:
         self.loss, self.groups, self.floor = loss, groups, floor
@@ -234,10 +234,14 @@ class _Problem:
     def gap(
         self, weights: list[jax.Array], slopes: list[jax.Array], value: jax.Array, costs: dict[int, jax.Array]
     ) -> jax.Array:
-        """Return value - min over u of the tangent of the loss plus the penalties.
+        """Return an upper bound on the difference between `value` and the minimum of loss + penalties.
 
-        The loss lies above its tangent, so the minimum is at least that of the tangent. The search can be limited to
-        penalties of at most value - floor, because a minimum has no larger ones.
+        It is `value` minus the minimum of tangent + penalties, where the tangent is the linear approximation of the
+        loss. It is infinite if a rule has no such minimum.
+
+        A convex loss is nowhere below its tangent, so this is an upper bound. The minimum is taken only over points
+        with penalties of at most value - floor, because the penalties at the minimum of loss + penalties are not
+        larger.
         """
         room = value - self.floor
         budget = jnp.where(room >= 0, room, jnp.inf)

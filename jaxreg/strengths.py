@@ -1,8 +1,8 @@
 """Conversion of weight-decay strengths between the conventions of libraries and papers.
 
-Many different numbers are called weight decay. Each defines the share by which one optimiser step shrinks a weight, up
-to the factors in the table below: 2 or 1, the learning rate, the number of steps, and the width. Some are a time or an
-angle instead of a share.
+Libraries and papers call many different numbers weight decay. Each number determines the share by which one optimiser
+step shrinks a weight. To get this share, most of the numbers are multiplied by factors: 2, the learning rate, the
+number of steps or the width. The table `_SHARES` lists the factors. Some of the numbers are a time or an angle instead.
 """
 
 import enum
@@ -21,25 +21,31 @@ __all__ = ["Meaning", "convert_strength"]
 
 
 class Meaning(enum.Enum):
-    """Convention for a weight-decay strength: the term that it multiplies, and who uses it."""
+    """Convention for a weight-decay strength: how it shrinks the weights, and who uses it."""
 
-    SQUARES = "strength · Σw² as a penalty: jaxreg.L2, Keras's L2"
-    HALF_SQUARES = "strength/2 · Σw² as a penalty, coupled decay: weight_decay of PyTorch's SGD and Adam"
-    LR_SCALED = "decoupled, times the learning rate: AdamW of PyTorch, Optax and Keras"
-    INDEPENDENT = "decoupled, times schedule/peak: the paper on AdamW; jaxreg.independent_decay takes half of it"
-    NORMALISED = "independent, times the square root of the number of steps: the appendix of that paper"
-    CORRECTED = "decoupled, times the square of the learning rate, over its peak: AdamC"
-    SQUARED_LR = "decoupled, times the square of the learning rate: PaLM"
-    WIDTH_SCALED = "decoupled, times the learning rate and the square root of the width: transfer across widths"
-    TIME_SCALE = "number of steps in which a weight shrinks by a factor of e, to first order: 1 / share"
+    SQUARES = "penalty of strength · Σw²: jaxreg.L2, Keras's L2"
+    HALF_SQUARES = "penalty of strength/2 · Σw², coupled decay: weight_decay of PyTorch's SGD and Adam"
+    LR_SCALED = "decoupled decay by strength · learning rate: AdamW of PyTorch, Optax and Keras"
+    INDEPENDENT = (
+        "decoupled decay by strength · schedule/peak: the AdamW paper; jaxreg.independent_decay with L2(strength / 2)"
+    )
+    NORMALISED = "decoupled decay by strength / √steps · schedule/peak: the appendix of the AdamW paper"
+    CORRECTED = "decoupled decay by strength · (learning rate)² / peak: AdamC"
+    SQUARED_LR = "decoupled decay by strength · (learning rate)²: PaLM"
+    WIDTH_SCALED = "decoupled decay by strength · learning rate · √width: transfer across widths"
+    TIME_SCALE = "number of steps in which a weight shrinks by about a factor of e: 1 / share per step"
     HALF_LIFE = "number of steps in which a weight shrinks by half"
-    ROTATION = "angle in radians by which AdamW turns weights per step in equilibrium: the root of 2 · share"
+    ROTATION = "angle in radians by which one step of AdamW rotates the weights in equilibrium: √(2 · share per step)"
 
 
 class _Share(NamedTuple):
-    """Share by which a step at the peak shrinks a weight: amount · factor · peak^rate · steps^time · width^root.
+    """Formula for the share by which one step at the peak learning rate shrinks a weight.
 
-    The amount is the strength itself, or `amount(strength)` if that is given. `strength` is the inverse function.
+    The share is amount · factor · P^rate · T^time · N^width, with the peak learning rate P, the number of steps T and
+    the number of inputs N.
+
+    The amount is the strength itself, or `amount(strength)` if that function is given. `strength` is the inverse of
+    `amount`.
     """
 
     factor: float = 1

@@ -246,10 +246,10 @@ class MCP(Penalty):
         return jnp.sum(sizes * (strength - sizes / (2 * gamma)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: 0 for weights up to step · strength, and w for weights from γ · strength on.
+        """Return the proximal step: 0 if |w| is at most step · strength, and w if |w| is at least γ · strength.
 
-        In between it is linear (a firm threshold). If `step` is at least γ, the proximal step is a hard threshold at
-        strength · √(step · γ).
+        Between these magnitudes it is linear (a firm threshold). If `step` is at least γ, the proximal step is a hard
+        threshold at strength · √(step · γ).
         """
         x = wide(w)
         step, strength, gamma = (as_wide(value, x) for value in (step, self.strength, self.gamma))
@@ -299,7 +299,7 @@ class Huber(Penalty):
         return as_wide(self.strength, x) * jnp.sum(near * (sizes - near / 2))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step of ½ strength · Σw², with moves of at most step · strength · δ per weight."""
+        """Return the proximal step of ½ strength · Σw², but move no weight by more than step · strength · δ."""
         x = wide(w)
         reach = as_wide(step, x) * as_wide(self.strength, x)
         sizes = magnitudes(x)
@@ -351,9 +351,10 @@ class SCAD(Penalty):
         return jnp.sum(_clipped_deviation(magnitudes(x), as_wide(self.strength, x), as_wide(self.gamma, x)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: a soft threshold for small weights, w from γ · strength on, and linear in between.
+        """Return the proximal step: a soft threshold for small weights, and w if |w| is at least γ · strength.
 
-        If `step` is at least γ - 1, there is no linear part, and the better of the other two is taken.
+        Between the two it is linear. If `step` is at least γ - 1, there is no linear part. Then the result is the soft
+        threshold or w, whichever has the smaller objective.
         """
         x = wide(w)
         step, strength, gamma = (as_wide(value, x) for value in (step, self.strength, self.gamma))

@@ -14,7 +14,7 @@ from jaxreg._sharding import partitioned
 from jaxreg.penalties._elementwise import of_norm
 
 NEWTON_STEPS = 12
-"""Newton steps for the norm of a group in an adaptive metric. None of 48,000 random groups needed more than 10."""
+"""Newton steps for the norm of a group with one step size per weight. At most 10 were needed in 48,000 random cases."""
 
 
 @hyperparameters
@@ -79,7 +79,7 @@ def _root_size(w: jax.Array, axes: tuple[int, ...]) -> float:
 
 
 def _shrink_in_metric(x: jax.Array, reach: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return the minimum over z of ‖z_g‖ + Σ (z_i - x_i)² / (2 reach_i), group by group.
+    """Return the z that minimises ‖z_g‖ + Σ (z_i - x_i)² / (2 reach_i) for each group g.
 
     With θ = ‖z_g‖ the optimality condition is z_i = x_i θ / (θ + reach_i). So θ is the root of φ(θ) = 1, where
     φ(θ) = Σ x_i² / (θ + reach_i)². If φ(0) ≤ 1 there is no root, and z_g is 0. As φ^(-1/2) is concave, Newton's
@@ -184,7 +184,8 @@ class NormTarget(Penalty):
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
-        target: Norm that costs nothing, at least 0, or one per group: a float, an array or an Optax schedule.
+        target: Norm at which the penalty is 0: one number of at least 0, or one per group: a float, an array or an
+            Optax schedule.
         axis: Axes of one group. Default: the fan-in axes, one group per unit.
 
     Raises:

@@ -65,7 +65,8 @@ class ToReference(Penalty):
         """Return the proximal step of the penalty, towards the reference instead of 0."""
         if not isinstance(innermost(self.penalty), Proximable):
             raise TypeError(
-                f"ToReference: {self.penalty!r} has no proximal step; use it in jaxreg.penalize or jaxreg.decay"
+                f"ToReference: the penalty {self.penalty!r} has no proximal step; expected a penalty with a method "
+                "prox(w, step). Use other penalties in jaxreg.penalize or jaxreg.decay"
             )
         away = self._away(w)
         left = self.penalty.prox(away, step)
@@ -82,7 +83,7 @@ class ToReference(Penalty):
         return self.penalty
 
     def needs_order(self) -> bool:
-        """Return whether the penalty needs the order of real numbers."""
+        """Return whether the penalty needs real weights."""
         return facts(self.penalty).needs_order()
 
     def map_rules(self, function: Callable[[Any], Any]) -> "ToReference":
@@ -95,8 +96,9 @@ class Wasserstein(Penalty):
     """Squared distance from the distribution of reference weights: strength · Σ (sort(w) - sort(reference))².
 
     Permuting the weights does not change the cost. The penalty keeps only the distribution of the weights near the
-    distribution of the reference. The reference may hold the initial weights, which are known to be trainable.
-    `jaxreg.initial_distributions` makes one penalty per leaf of a tree. The penalty is not convex.
+    distribution of the reference. The initial weights are a useful reference, because a network with these weights is
+    known to be trainable. `jaxreg.initial_distributions` makes one penalty per leaf of a tree. The penalty is not
+    convex.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
@@ -137,7 +139,7 @@ class Wasserstein(Penalty):
         return (x + share / (1 + share) * (aims - x)).astype(w.dtype)
 
     def needs_order(self) -> bool:
-        """Return True: complex weights have no ranks."""
+        """Return True, because complex weights cannot be sorted."""
         return True
 
     def _of_same_rank(self, w: jax.Array) -> jax.Array:

@@ -38,7 +38,7 @@ class Spectral(Penalty):
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
         axis: Fan-in axes, which hold the weights of one unit (a column of W). Default: every axis but the last.
-        target: Largest singular value that costs nothing, at least 0: a float, an array or an Optax schedule.
+        target: Largest singular value at which the penalty is 0, at least 0: a float, an array or an Optax schedule.
 
     Raises:
         ValueError: If `strength` or `target` is negative, infinite or NaN, or an axis is out of range for the array.
@@ -79,7 +79,7 @@ class Spectral(Penalty):
 
         With s = step · strength, c solves s · (c - target) = Σ max(σ_i - c, 0). If the k largest singular values exceed
         c, then c = (σ₁ + … + σ_k + s · target) / (s + k). Any other k gives a smaller quotient. If σ₁ is below the
-        target, only σ₁ moves: up, to (σ₁ + s · target) / (s + 1).
+        target, only σ₁ changes. It rises to (σ₁ + s · target) / (s + 1).
         """
         refuse_steps(self, step)
         x = wide(w)

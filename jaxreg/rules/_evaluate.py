@@ -63,11 +63,11 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
 
 
 def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return (rule, places among the leaves, leaves) for each leaf, or once for all leaves of a `joint` rule.
+    """Return (rule, indices of leaves, leaves) for each leaf with a rule, or once for all leaves of a `joint` rule.
 
-    `jaxreg.TreeNorm` is joint: it maps a list of arrays to a list of arrays. Leaves are grouped by pattern, not by
-    object identity, because `jax.jit` does not preserve identity. A rule without a pattern is one group for all
-    kernels, including recurrent ones.
+    A joint rule, such as `jaxreg.TreeNorm`, maps a list of arrays to a list of arrays. Its leaves are grouped by
+    pattern, not by object identity, because `jax.jit` does not preserve identity. If `rules` is a single joint rule,
+    all kernels form one group, including recurrent kernels.
     """
     found: dict[Any, tuple[Rule, list[int], list[Leaf]]] = {}
     for place, (leaf, pattern, rule) in enumerate(matches(params, rules)):
@@ -81,7 +81,10 @@ def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf
 
 
 def penalized(params: Tree, rules: PenaltyRules, name: str) -> list[tuple[Leaf, str, Rule]]:
-    """Return (leaf, pattern, penalty) for each leaf that has a penalty. `name` is the function named in the error."""
+    """Return (leaf, pattern, penalty) for each leaf that has a penalty.
+
+    Raise if a rule is a constraint. `name` is the function to name in the error.
+    """
     found = [
         (leaf, pattern, rule)
         for leaf, pattern, rule in matches(params, rules)
@@ -94,7 +97,7 @@ def penalized(params: Tree, rules: PenaltyRules, name: str) -> list[tuple[Leaf, 
 
 
 def constrained(params: Tree, rules: ConstraintRules, name: str) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return the result of `grouped`. Raise if a rule is a penalty. `name` is the function named in the error."""
+    """Return the result of `grouped`. Raise if a rule is a penalty. `name` is the function to name in the error."""
     groups = grouped(params, rules)
     for rule, _, leaves in groups:
         place = f"jaxreg.{name}: the rule for {leaves[0].path}"
@@ -111,7 +114,10 @@ def penalty_gradient(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> ja
 
 
 def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Array | int | None) -> jax.Array:
-    """Return the proximal step of `size` from `array`, an array like the leaf. Raise if the rule has none."""
+    """Return the proximal step from `array` with the step size `size`. Raise if the rule has no proximal step.
+
+    `array` has the shape and the dtype of the leaf.
+    """
     if not isinstance(innermost(rule), Proximable):
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} has no proximal step; expected a penalty with a method prox(w, step). "
@@ -123,11 +129,14 @@ def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Arr
 def minimize_leaves(
     rule: Rule, leaves: list[Leaf], directions: list[jax.Array], step: jax.Array | int | None
 ) -> list[jax.Array]:
-    """Return the points z of the set that minimise ⟨direction, z⟩, for the leaves of one match."""
+    """Return the points z of the set that minimise ⟨direction, z⟩, one per leaf.
+
+    `rule` and `leaves` are an entry of `grouped`, and `directions` has one array per leaf.
+    """
     if not isinstance(innermost(rule), LinearMinimizable):
         raise TypeError(
-            f"the rule {rule!r} for {leaves[0].path} has no lmo; expected a constraint on a bounded set, such as "
-            "LinfBall, L1Ball, MaxNorm, SpectralNorm or Simplex"
+            f"the rule {rule!r} for {leaves[0].path} has no method lmo; expected a constraint on a bounded set, such "
+            "as LinfBall, L1Ball, MaxNorm, SpectralNorm or Simplex"
         )
     lmo = at_rule(rule, step).lmo
     ends = lmo(directions) if facts(rule).joint else [lmo(directions[0])]
@@ -137,7 +146,10 @@ def minimize_leaves(
 def project_leaves(
     rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None
 ) -> list[jax.Array]:
-    """Project `arrays`, which stand in for the leaves of one match."""
+    """Return the projection of each of the `arrays`, which replace the arrays of the leaves.
+
+    `rule` and `leaves` are an entry of `grouped`.
+    """
     constraint = at_rule(rule, step)
     try:
         values = constraint(arrays) if facts(rule).joint else [constraint(arrays[0])]
@@ -152,17 +164,20 @@ def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array
     """Cast the result of a rule to the dtype of `array`. Raise if it has a different shape."""
     if jnp.shape(value) != array.shape:
         raise TypeError(
-            f"the rule {rule!r} for {leaf.path} returns shape {jnp.shape(value)} for weights of shape {array.shape}; "
-            "expected the shape of the weights. Use numbers, or arrays that broadcast to the weights, as its "
-            "hyperparameters. Use penalties in jaxreg.penalize"
+            f"the rule {rule!r} for {leaf.path} returns an array of shape {jnp.shape(value)} for weights of shape "
+            f"{array.shape}; expected the shape of the weights. For its hyperparameters, use numbers, or arrays that "
+            "broadcast to the weights. Use penalties in jaxreg.penalize"
         )
     return jnp.asarray(value).astype(array.dtype)
 
 
 def distance(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None) -> jax.Array:
-    """Return the distance of each group from its set, with `arrays` in place of the leaves of one match.
+    """Return the distance of each group of weights from the set of `rule`.
 
-    A joint rule has a single distance for all arrays.
+    `rule` and `leaves` are an entry of `grouped`. The distances are those of `arrays`, which replace the arrays of the
+    leaves.
+
+    A joint rule has one distance for all arrays together.
     """
     if not facts(rule).joint:
         return distances(at_rule(rule, step), arrays[0])
@@ -205,9 +220,10 @@ def _project(params: Tree, rules: ConstraintRules, step: jax.Array | int | None,
 
 
 def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> Tree:
-    """Add `updates` to `params` and project the sum onto the constraints, without a second rounding.
+    """Add `updates` to `params` and project the sum onto the constraints.
 
-    Use it instead of `optax.apply_updates` if the chain has no `jaxreg.project`.
+    Use it instead of `optax.apply_updates` if the chain has no `jaxreg.project`. The result is the projection itself.
+    With `jaxreg.project` the projection is turned into an update, and adding the update rounds a second time.
 
     Args:
         params: Tree of weight arrays.
@@ -267,15 +283,17 @@ def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:
     if step is not None:
         return at_step(rule, step)
     if scheduled(rule):
-        raise ValueError(f"the rule {rule!r} has a schedule; pass step=, the optimiser step at which to evaluate it")
+        raise ValueError(
+            f"the rule {rule!r} has a schedule, and step is missing; pass step=, the optimiser step to evaluate it at"
+        )
     return rule
 
 
 def distances(constraint: Callable[[jax.Array], jax.Array], w: jax.Array) -> jax.Array:
     """Return the Euclidean distance of each group of `w`, or of each weight, from the set of `constraint`.
 
-    For an intersection it is at least the largest distance from one of its sets. The sets may have no common point, or
-    the projection may not have converged.
+    For an intersection, the result is at least the largest distance from one of its sets. The distance from the
+    computed projection alone can be too small, if the sets have no common point or the projection has not converged.
     """
     moved = wide(w) - wide(facts(constraint).whole_way()(w))
     if facts(constraint).matrix:

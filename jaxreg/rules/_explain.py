@@ -26,11 +26,11 @@ class Row(NamedTuple):
         rule: Rule for the leaf, with its `axis` filled in; None if no pattern matches the leaf.
         axes: Axes of one group of weights, for example the axes that one norm sums over; None if every weight is its
             own group.
-        norms: Number of groups (norms, sums or matrices); None if there is no rule.
+        norms: Number of groups (norms, sums or matrices); None if `axes` is None.
         source: Origin of the inferred axes: "name" (of the leaf, or of its layer in the path), "class" (of the node),
             "box" (names of axes), "bias" (shape of the bias) or "default". None if the rule does not need inferred
             axes.
-        doubt: Reason why the inferred axes are ambiguous; empty if they are not.
+        doubt: Reason why the inferred axes or the role may be wrong; empty if there is none.
     """
 
     path: str
@@ -77,7 +77,7 @@ class Table:
     __repr__ = __str__
 
     def remarks(self) -> list[str]:
-        """Return one line for ambiguous leaves and one for weights that no rule matches, if there are any."""
+        """Return a line that lists ambiguous leaves, and a line that lists weights without a rule, if there are any."""
         doubtful = [f"{row.path} ({row.doubt})" for row in self.rows if row.doubt]
         passed_over = [row.path for row in self.rows if row.passed_over]
         lines = [("Ambiguous; pass axis, or use a path as pattern: ", "; ", doubtful)]
@@ -91,7 +91,7 @@ class Table:
 
 
 def explain(params: Tree, rules: Rules, strict: bool = False) -> Table:
-    """Return a table of leaves: the rule of each, the axes of one group of weights, and how they were determined.
+    """Return a table with the rule of each leaf, the axes of one group of weights, and how the axes were inferred.
 
     Leaves without a rule are included. Only paths, classes, names of axes, shapes and dtypes are read, so the tree may
     come from `jax.eval_shape`.
@@ -106,8 +106,8 @@ def explain(params: Tree, rules: Rules, strict: bool = False) -> Table:
         The table. Print it, or iterate over its rows.
 
     Raises:
-        ValueError: If a pattern matches no leaf, or two equally exact patterns match one leaf. Also if a leaf with a
-            rule does not hold floating-point numbers, an axis is out of range, or `strict` finds a problem.
+        ValueError: If a pattern matches no leaf, or two patterns of the same precedence match one leaf. Also if a leaf
+            with a rule does not hold floating-point numbers, an axis is out of range, or `strict` finds a problem.
         TypeError: If the rules are neither a callable nor a mapping of callables.
 
     Example:

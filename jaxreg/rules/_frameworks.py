@@ -1,14 +1,14 @@
 """Infer the role of a leaf (kernel, bias, …) and its fan-in axes from the parameter tree.
 
-Known names are those of Flax Linen, Flax NNX, Equinox, Haiku, Keras and PyTorch, and named arrays of haliax and penzai.
-Evidence is used in this order:
+The module knows the names of weights in Flax Linen, Flax NNX, Equinox, Haiku, Keras and PyTorch, and the named arrays
+of haliax and penzai. It uses evidence in this order:
 
 1. the name of the layer in the path, and the class of the node
-2. names of axes in a box around the array
+2. names of axes in a box, an object that wraps the array
 3. the shape of the bias next to the leaf
-4. the layout that is usual for the name of the leaf
+4. the usual layout for the name of the leaf
 
-If several readings remain, the first is used and the others are reported.
+If several readings of the shape remain possible, the first one is used, and `jaxreg.explain` reports the others.
 """
 
 import enum
@@ -49,7 +49,7 @@ RECURRENT_KERNELS: Kind = Kind.RECURRENT_KERNELS
 """Weights from the state to the units of a recurrent layer."""
 
 BIASES: Kind = Kind.BIASES
-"""Offsets of units, without those of normalisation layers."""
+"""Offsets of units, except those of normalisation layers."""
 
 EMBEDDINGS: Kind = Kind.EMBEDDINGS
 """Embedding tables, in which each row is a unit."""
@@ -83,7 +83,7 @@ class Place(NamedTuple):
         names: Keys of the path from the root to the leaf, without keys inside a wrapper of the array.
         shape: Shape of the leaf.
         beside: {name: shape} of the leaves with the same parent, including this one.
-        layers: {name: {name: shape}} of the leaves of the parent and its siblings.
+        layers: {layer: {name: shape}} of the leaves of the parent and of each of its siblings.
         owner: Parent node; None if it cannot be reached by the path.
         axis_names: Names of the axes of the leaf, None for an unnamed axis; empty if the tree has no names.
     """
@@ -120,7 +120,7 @@ class Inference(NamedTuple):
         axes: Fan-in axes, which hold the incoming weights of one unit.
         layers: Axes that count the layers of a stack.
         source: Evidence: "name", "class", "box", "bias" or "default".
-        others: Other readings that also fit.
+        others: Other readings of the shape that also fit the evidence.
         doubt: Reason why the kind is uncertain; empty if it is not.
     """
 

@@ -1,9 +1,15 @@
-"""Readings of the shape of a weight: its fan-in axes, and the axes that count the layers of a stack.
+"""Readings of the shape of a weight: the possible fan-in axes, and the axes that count the layers of a stack.
 
-A layout is a string with one letter per axis of a layer: `s` for the window of a convolution, `i` for inputs, `o` for
-units, `p` for positions or groups that have their own weights. A stack adds axes that count its layers, at the same
-place in every leaf. A reading is a layout with the places of these axes. Known facts, such as the shape of the bias,
-exclude readings. If the remaining readings disagree on the axes, the leaf is ambiguous.
+A layout is a string with one letter per axis of a layer:
+
+- `s` for the window of a convolution
+- `i` for inputs
+- `o` for units
+- `p` for positions or groups that have their own weights
+
+A stack of layers has additional axes that count its layers, at the same positions in the shape of every leaf. A reading
+is a layout together with these positions. Known facts, such as the shape of the bias, exclude some readings. If the
+remaining readings have different fan-in axes, the leaf is ambiguous.
 """
 
 from collections.abc import Iterable, Mapping
@@ -38,7 +44,7 @@ def readings(
         layouts: Layouts of one layer that are possible for its name or class, the likeliest first.
         bias: Shape of the bias next to it; None if there is none.
         sizes: Known sizes of the axes of inputs (`i`) and of units (`o`).
-        stacked_on: Axes that count layers, if known.
+        stacked_on: Axes that count layers; None if unknown.
         in_front: True if the axes that count layers are the first ones.
     """
     return list(_readings(shape, tuple(layouts), bias, tuple((sizes or {}).items()), stacked_on, in_front))
@@ -84,17 +90,23 @@ def _fits(bias: Shape, shape: Shape, letters: Mapping[int, str], stack: Axes) ->
 
 
 def same_groups(shape: Shape, one: Axes, other: Axes) -> bool:
-    """Return whether two sets of axes give the same groups. Axes of length 1 make no difference."""
+    """Return whether two sets of axes give the same groups of weights. Axes of length 1 make no difference."""
     return {a for a in one if shape[a] != 1} == {a for a in other if shape[a] != 1}
 
 
 def windows(around: str, most: int, letter: str = "s", before: bool = True) -> list[str]:
-    """Return the layouts of convolutions with one to `most` spatial axes, the most first."""
+    """Return the layouts of convolutions with `most` spatial axes, then with fewer, down to one.
+
+    `around` has the letters of the other axes. The spatial axes have the letter `letter` and come before or after them.
+    """
     return [letter * n + around if before else around + letter * n for n in range(most, 0, -1)]
 
 
 def general_contraction(ndim: int) -> list[str]:
-    """Return the layouts (groups …, inputs …, units …) of up to `ndim` axes, the most inputs first."""
+    """Return the layouts (groups …, inputs …, units …) of two to `ndim` axes.
+
+    Layouts with more axes come first. Among them, those with fewer groups come first, and then those with more inputs.
+    """
     return [
         "p" * groups + "i" * inputs + "o" * (n - groups - inputs)
         for n in range(ndim, 1, -1)
@@ -104,6 +116,9 @@ def general_contraction(ndim: int) -> list[str]:
 
 
 def any_contraction(ndim: int) -> list[str]:
-    """Return the layouts of an einsum, whose axes are summed over or kept. Layouts with the units last come first."""
+    """Return the layouts of an einsum, which sums over some axes (inputs) and keeps the others (units).
+
+    Layouts with fewer units come first. Among them, those with more units at the end come first.
+    """
     mixed = {"".join(letters) for letters in product("io", repeat=ndim)} - {"i" * ndim, "o" * ndim}
     return sorted(mixed, key=lambda layout: (layout.count("o"), layout.rstrip("o").count("o")))

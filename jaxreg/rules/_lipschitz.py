@@ -16,17 +16,19 @@ from jaxreg.rules._matching import Leaf, leaves
 def lipschitz(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> jax.Array:
     """Return a Lipschitz bound of a network of dense layers and convolutions: the product of the limits of its layers.
 
-    For inputs x and y, ‖f(x) - f(y)‖ ≤ bound · ‖x - y‖, if the weights are in their sets, up to rounding. The layers
-    follow each other, those of a stack too, and between them are only functions with slopes between -1 and 1, such as
-    ReLU, tanh or max-pooling without overlap. Branches, such as residual connections, are not covered.
+    For inputs x and y, ‖f(x) - f(y)‖ ≤ bound · ‖x - y‖, up to rounding, if the weights satisfy their constraints. The
+    layers must follow one another, including the layers of a stack. Between them, only functions with slopes between -1
+    and 1 are allowed, such as ReLU, tanh or max-pooling without overlap. Branches, such as residual connections, are
+    not covered.
 
-    The limit of a layer is that of `ConvNorm`. `SpectralNorm`, `Orthonormal`, `NuclearBall`, `FrobeniusSphere`, limits
-    on norms and bounds on weights limit the kernel as a matrix. For a convolution, they give √window times as much,
-    because each input is in that many windows. For an intersection, the smallest limit of its parts counts.
+    With `ConvNorm`, the limit of a layer is the limit of the constraint. `SpectralNorm`, `Orthonormal`, `NuclearBall`,
+    `FrobeniusSphere`, limits on norms and bounds on weights limit the kernel as a matrix. For a convolution whose
+    window has k positions, the limit of the layer is √k times this limit, because each input is in k windows. For an
+    intersection, the smallest limit of its parts is used.
 
     Args:
         params: Tree of weight arrays. Only paths and shapes are used.
-        rules: Constraints by path pattern, or one for all kernels. Each kernel needs one.
+        rules: Constraints by path pattern, or one for all kernels. Each kernel needs a constraint.
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Returns:
@@ -62,14 +64,14 @@ def lipschitz(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
             total = total * jnp.prod(jnp.broadcast_to(jnp.asarray(limit, jnp.result_type(float)), counts))
         elif leaf.kind != Kind.BIASES:
             raise ValueError(
-                f"jaxreg.lipschitz: {leaf.path} is of the kind {leaf.kind!r}; expected only kernels and biases, of "
-                "dense layers and convolutions"
+                f"jaxreg.lipschitz: parameter {leaf.path} is of the kind {leaf.kind!r}; expected only kernels and "
+                "biases of dense layers and convolutions"
             )
     return total
 
 
 def _limit(rule: Any, leaf: Leaf) -> Any:
-    """Return an upper bound of the operator norm of the layer, or of each layer of a stack; None if unknown."""
+    """Return an upper bound of the operator norm of the layer, or of each layer of a stack; None if it is unknown."""
     rule = facts(rule)
     parts = [limit for limit in (_limit(part, leaf) for part in rule.sets()) if limit is not None]
     if parts:

@@ -8,8 +8,8 @@ of:
 - one of the kinds `KERNELS`, `RECURRENT_KERNELS`, `BIASES` and `EMBEDDINGS`, which know the names of weights in Flax
   Linen, Flax NNX, Equinox, Haiku, Keras and PyTorch
 
-The most exact pattern wins: a path before a regular expression, and a regular expression before a kind. Kinds do not
-match the scale and the offset of normalisation layers.
+If several patterns match a leaf, a path takes precedence over a regular expression, and a regular expression over a
+kind. Kinds do not match the scale and the offset of normalisation layers.
 """
 
 import re
@@ -95,7 +95,7 @@ def leaves(params: Tree) -> list[Leaf]:
 
 
 class OptionalPattern(str):
-    """A pattern that may match no leaf. It compares like the plain pattern, as keys of a pytree must be sortable."""
+    """A pattern that may match no leaf. It is a string, because JAX must be able to sort the patterns of a mapping."""
 
     pattern: str
 
@@ -109,7 +109,7 @@ class OptionalPattern(str):
 
 
 def optional(pattern: str) -> str:
-    """Return a pattern that is allowed to match nothing; any other pattern raises an error then.
+    """Return a pattern that may match no leaf. Other patterns that match no leaf raise an error.
 
     Args:
         pattern: Path pattern or kind.
@@ -132,7 +132,9 @@ class Match(NamedTuple):
 
 
 def assign(params: Tree, rules: Rules) -> list[tuple[Leaf, Rule | None]]:
-    """Return each leaf of `params` with its rule, or with None. An open `axis` of the rule is filled in.
+    """Return each leaf of `params` with its rule, or with None if it has no rule.
+
+    If the `axis` of the rule is None, it is replaced by the fan-in axes of the leaf.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a leaf with a rule does not hold
@@ -263,8 +265,8 @@ def _of_one_layer(rule: Rule, leaf: Leaf, one: tuple[int, ...]) -> Rule:
     axes = leaf.axes if axis is None else group_axes(leaf.array.ndim, axis)
     if not set(axes) <= set(one):
         raise ValueError(
-            f"the rule {rule!r} for {leaf.path}: axis is {axis}; expected axes of one layer, from {one}, because the "
-            "rule also constrains singular values"
+            f"the rule {rule!r} for {leaf.path}: axis is {axis}; expected only axes in {one}, which are the axes of "
+            "one layer, because the rule also constrains singular values"
         )
     closed = facts(rule).map_rules(
         lambda part: part if facts(part).axis is None or not has_groups(part) else _of_one_layer(part, leaf, one)

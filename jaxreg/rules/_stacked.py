@@ -1,4 +1,4 @@
-"""Rules for one matrix, applied to a stack of layers: an array with axes that count the layers."""
+"""Rules for one matrix, applied to each layer of a stack, which is an array with axes that count the layers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from jaxreg._protocols import Facts, Limits, facts, has_groups
 
 
 def of_matrices(rule: Any) -> bool:
-    """Return whether `rule` treats the weights of a layer as one matrix or vector, without given axes."""
+    """Return whether `rule` treats the weights of a layer as one matrix or vector, and its `axis` was not set."""
     is_matrix = facts(rule).matrix or any(map(of_matrices, facts(rule).sets()))
     return is_matrix and (facts(rule).axis is None or not has_groups(rule))
 
@@ -22,9 +22,9 @@ class EachLayer(Facts):
     """A rule that is applied to each layer of a stack. The cost of a penalty is the sum over the layers.
 
     Args:
-        rule: Penalty or constraint, with the axes of a single layer. Hyperparameters of a matrix rule are shared by all
-            layers, or arrays with one value per layer.
-        axis: Axes of one layer, which are those that do not count layers.
+        rule: Penalty or constraint, whose `axis` counts the axes of a single layer. A hyperparameter of a matrix rule
+            is either shared by all layers, or an array with one value per layer.
+        axis: Axes of the stack that belong to one layer. The other axes count layers.
     """
 
     rule: Any
@@ -39,11 +39,11 @@ class EachLayer(Facts):
         return self._on_each(lambda rule, layer: rule.prox(layer, step), w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the point z of the set that minimises ⟨direction, z⟩, for each layer."""
+        """Return for each layer the point z of the set that minimises ⟨direction, z⟩."""
         return self._on_each(lambda rule, layer: rule.lmo(layer), direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the sum of the minima of the layers, each with the whole budget."""
+        """Return the sum of the minima of the layers. For each layer, the penalty may be as large as `budget`."""
         return self._on_each(lambda rule, layer: rule.linear_minimum(layer, budget), slope)
 
     def bounds(self) -> Limits | None:
@@ -63,7 +63,7 @@ class EachLayer(Facts):
         return self.rule
 
     def needs_order(self) -> bool:
-        """Return whether the rule needs the order of real numbers."""
+        """Return whether the rule needs real weights."""
         return facts(self.rule).needs_order()
 
     def map_rules(self, function: Callable[[Any], Any]) -> "EachLayer":

@@ -17,7 +17,7 @@ from jaxreg.transforms._exact_update import landing
 Change = Callable[[Rule, Leaf, jax.Array, jax.Array], jax.Array]
 """(rule, leaf, incoming update of the leaf, number of updates so far) -> outgoing update."""
 ChangeOfMatch = Callable[[Rule, list[Leaf], list[jax.Array], jax.Array], list[jax.Array]]
-"""The same for all leaves of a match (see `jaxreg.rules._evaluate.grouped`)."""
+"""Like `Change`, for all leaves of an entry of `jaxreg.rules._evaluate.grouped`."""
 
 
 class StepState(NamedTuple):
@@ -38,7 +38,8 @@ class Link:
 class Watch:
     """Context in which updates record the links of the chain and skip some of them.
 
-    An Optax chain does not expose its links. A dry run finds them, and skipping a link shows its effect.
+    An Optax chain does not list its links, which are the transformations in it. An update within this context lists
+    them. An update that skips a link shows the effect of the link.
     """
 
     _active: ContextVar["Watch | None"] = ContextVar("watch", default=None)
@@ -71,7 +72,7 @@ def require_params(params: Tree | None, name: str) -> None:
 
 
 def leaves_like(params: Tree, tree: Tree) -> list[Any]:
-    """Return the part of `tree` at each leaf of `params`, None included."""
+    """Return the part of `tree` at the place of each leaf of `params`. The part may be None."""
     structure: Any = jax.tree.structure(params)
     return structure.flatten_up_to(tree)
 
@@ -132,7 +133,7 @@ def _by_match(link: Link, change: ChangeOfMatch) -> optax.GradientTransformation
 
 
 def update_towards(leaf: Leaf, update: jax.Array, move: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """Return the update that ends at `move(point)`, where `point` is the end of `update`."""
+    """Return the update that leads from the leaf to `move(w)`, where w are the weights after `update`."""
     return landing(leaf.array, move(after_update(leaf, update)), update.dtype)
 
 

@@ -18,7 +18,7 @@ from jaxreg.transforms._exact_update import landing
 
 
 class Bounded(NamedTuple):
-    """State for one leaf: multiplier μ, bound κ (infinite until set) and the bound's own state."""
+    """State for one leaf: the multiplier μ, the bound κ (infinite until it is set) and the state of the `Bound`."""
 
     multiplier: jax.Array
     bound: jax.Array
@@ -37,10 +37,10 @@ class Bound(Protocol):
     """Way to set a bound, from the initial value of the penalty or from a later one."""
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the bound (infinite if not yet set) and its state, given the penalty of the initial weights."""
+        """Return the bound (infinite if not yet set) and its state. `value` is the penalty of the initial weights."""
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return bound and state after the `step`-th update, given the penalty of the weights after it."""
+        """Return the bound and its state after update number `step`. `value` is the penalty after this update."""
 
 
 @hyperparameters
@@ -62,7 +62,7 @@ class FixedBound:
         check(self, "value", "[0, inf)")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the value."""
+        """Return the fixed bound."""
         return jnp.asarray(self.value, jnp.result_type(value, float)), ()
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
@@ -89,7 +89,7 @@ class InitialBound:
         check(self, "factor", "[0, inf)")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """Return `factor` times the value."""
+        """Return `factor` times the penalty of the initial weights."""
         return jnp.asarray(self.factor * value, jnp.result_type(value, float)), ()
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
@@ -121,7 +121,7 @@ class WarmBound:
         return jnp.full_like(jnp.asarray(value), jnp.inf), ()
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the value at the end of the warm-up, else the bound unchanged."""
+        """Return the penalty as the bound if the warm-up ends at this update, else return the bound unchanged."""
         return jnp.where(step == self.steps, value, bound), memory
 
 
@@ -129,12 +129,12 @@ class WarmBound:
 class InflectionBound:
     """Bound set when the growth of the penalty first slows down: κ = R(w) at the first inflection of a running mean.
 
-    The running mean takes the value of R(w) after every `every` updates, and starts at the first such value. (In the
-    paper the mean starts at 0, so its growth slows down even for a constant penalty.) The inflection is the first
-    value, from the fourth on, at which the mean grows less than at the previous value.
+    R(w) is measured once in every `every` updates. The running mean of the measurements starts at the first one. (In
+    the paper the mean starts at 0, so its growth slows down even for a constant penalty.) The inflection is the first
+    measurement, from the fourth on, at which the mean grows less than at the previous measurement.
 
     Args:
-        every: Updates between two values, an integer of at least 1: a number or an array.
+        every: Number of updates from one measurement to the next, an integer of at least 1: a number or an array.
         memory: Weight of the old running mean in the new one, in [0, 1).
 
     Example:
@@ -156,12 +156,12 @@ class InflectionBound:
         check(self, "memory", "[0, 1)")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """Return an infinite bound and the state: the running mean, its last growth and the number of values."""
+        """Return an infinite bound and the state: the running mean, its last growth, the number of measurements."""
         zero = jnp.zeros_like(jnp.asarray(value))
         return jnp.full_like(zero, jnp.inf), (zero, zero, jnp.zeros((), jnp.int32))
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the value at the first inflection of the running mean, else the bound unchanged."""
+        """Return the penalty as the bound at the first inflection of the running mean, else the bound unchanged."""
         mean, growth, seen = memory
         looks = step % self.every == 0
         now = jnp.where(seen == 0, value, self.memory * mean + (1 - self.memory) * value).astype(mean.dtype)

@@ -16,18 +16,18 @@ from jaxreg.transforms._base import Link, Watch
 
 ARGUMENTS = {"penalize": "penalties", "proximal": "proximals"}
 BESIDE = ("decay", "independent_decay", "corrected_decay")
-"""Links that add a pull to the optimiser's direction. The pull does not depend on the gradient."""
+"""Links that add a decay to the optimiser's direction. The decay does not depend on the gradient of the loss."""
 PULLS = (*ARGUMENTS, *BESIDE, "cautious_decay", "p_norm_decay")
 
 FAR = 100.0
-"""Scale of the weights of the dry run: outside any relevant set, so that a constraint that holds was enforced."""
+"""Scale of weights far outside any relevant set. If a constraint holds afterwards, the chain has enforced it."""
 IDLE, CLIMBING = 32, 4
-"""Largest numbers of optimiser steps without movement, and uphill, before the first descent.
+"""Largest number of optimiser steps that leave the weights unchanged, and of steps uphill, before the first descent.
 
 Gradient accumulation and a warm-up from 0 start without movement. Sharpness-aware minimisation starts uphill.
 """
 MET = 1e-2
-"""Largest distance from a set that rounding may leave at that scale, including bfloat16."""
+"""Largest distance from a set that rounding errors may cause for weights of scale `FAR`, also in bfloat16."""
 
 
 def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = None) -> list[str]:
@@ -77,9 +77,9 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
 
 
 class _DryRun:
-    """Optimiser steps of a chain from random weights, with some of its links skipped.
+    """Optimiser steps of a chain from random weights. The links of jaxreg in the chain can be skipped.
 
-    With all other links of jaxreg skipped, the weights after the chain show the effect of a single link.
+    If all links of jaxreg but one are skipped, the weights after the steps show the effect of this link.
     """
 
     def __init__(self, tx: optax.GradientTransformation, params: Tree) -> None:
@@ -112,7 +112,7 @@ class _DryRun:
         return optax.apply_updates(params, updates), state
 
     def moved(self, gradient: Tree, only: Sequence[Link], steps: int, start: Tree | None = None) -> Tree:
-        """Return the weights after some optimiser steps with the links in `only`, and no other links of jaxreg."""
+        """Return the weights after `steps` optimiser steps. All links of jaxreg that are not in `only` are skipped."""
         params = self.start if start is None else start
         with Watch(without=[link for link in self.links if link not in only]):
             point = params, self.tx.init(params)
@@ -121,7 +121,7 @@ class _DryRun:
         return point[0]
 
     def effect(self, link: Link, gradient: Tree, steps: int) -> Tree:
-        """Return the difference that `link` makes to the weights."""
+        """Return the weights after `steps` optimiser steps with `link` minus the weights without `link`."""
         return _minus(self.moved(gradient, [link], steps), self.moved(gradient, [], steps))
 
     def optimizer(self) -> list[str]:

@@ -12,19 +12,25 @@ from jaxreg.constraints._bounds import clip
 
 
 def landing(start: jax.Array, goal: jax.Array, dtype: Any, rule: Any = None) -> jax.Array:
-    """Return the step in `dtype` for which start + step rounds to `goal`, or to its neighbour on the side of 0.
+    """Return the update in `dtype` for which start + update rounds to `goal`, or to its neighbour on the side of 0.
 
-    A step in this dtype that reaches the goal exactly is returned if there is one. Otherwise the sum may end an ulp off
-    the goal. Then a step that is one ulp larger or smaller may reach it. If it does not, the step that ends nearer
-    to 0 is returned, so that the end stays in any set closed under shrinking. Bounds take precedence. Both steps miss
-    the bounds only if the start is so far out that its ulp is wider than the bounds. Then the next update reaches them.
+    There are two candidates: the rounded difference goal - start, and its neighbour that moves the end towards the
+    goal.
+
+    - If one of them reaches the goal exactly, it is returned.
+    - Otherwise the candidate that ends nearer to 0 is returned. So the end stays in every set that contains all points
+      obtained by shrinking entries of its points, such as a ball.
+    - If `rule` has bounds and only one candidate ends within them, this candidate is returned.
+
+    Both candidates miss the bounds only if the spacing of floating-point numbers at `start` is wider than the bounds.
+    Then the next update reaches the bounds.
 
     Args:
         start: Current weights.
         goal: Weights to reach, in the same shape and dtype.
-        dtype: Dtype of the step.
-        rule: Constraint that the goal satisfies, with schedules evaluated. If it has `bounds`, a step that ends within
-            them is preferred.
+        dtype: Dtype of the update.
+        rule: Constraint that the goal satisfies, with schedules evaluated. If it has `bounds`, an update that ends
+            within them is preferred.
     """
     if jnp.iscomplexobj(start):
         pairs = to_pairs(start), to_pairs(goal)

@@ -1,7 +1,8 @@
 """Optimiser steps from a linear minimisation oracle: conditional gradient, steepest descent and steps on spheres.
 
-A linear minimisation oracle, `lmo(direction)` of a constraint, returns a point z of its set that minimises
-⟨direction, z⟩. These transformations replace the optimiser's direction u by it. The set determines the step:
+A linear minimisation oracle is the method `lmo(direction)` of a constraint. It returns a point z of the set that
+minimises ⟨direction, z⟩. For the optimiser's direction u, the transformations move the weights by or towards this
+point. The set determines the direction of the step:
 
 - `LinfBall`: the sign of u, as in signSGD and Lion
 - `SpectralNorm`: U Vᵀ, as in Muon
@@ -73,8 +74,8 @@ def steepest(rules: ConstraintRules) -> optax.GradientTransformation:
     """Replace the direction u by steepest descent in the norm of the constraint: w ← w + η · lmo(u).
 
     Put it before the learning rate η in the chain. The constraint must be a ball or a sphere. Its limit times η is the
-    norm of each step, whatever the size of u. A group of weights with u = 0 is not moved. Unlike the steps, the weights
-    are not bounded. To bound them, put `jaxreg.project` after the learning rate.
+    norm of each step, whatever the size of u. A group of weights with u = 0 is not moved. The constraint limits the
+    steps, not the weights. To limit the weights, put `jaxreg.project` after the learning rate.
 
     Args:
         rules: Constraints that have an `lmo`, by path pattern, or one for all kernels. Limits are floats, arrays or
@@ -139,10 +140,11 @@ def hyperball(rules: ConstraintRules, learning_rate: Number) -> optax.GradientTr
 
 
 def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
-    """Remove the part of the direction along the weights: u ← u - ⟨u, w⟩ w / ‖w‖², for each group of weights.
+    """Remove from the direction its component along the weights: u ← u - ⟨u, w⟩ w / ‖w‖², for each group of weights.
 
-    For weights on spheres, that part changes only the norm, which the projection undoes. Put it first in the chain, so
-    that a momentum does not collect it. Groups of zeros keep their direction.
+    For weights on spheres, this component changes only the norm, and the projection undoes the change. Put the
+    transformation first in the chain, so that momentum does not accumulate the component. Groups of zeros keep their
+    direction.
 
     Args:
         rules: Spheres by path pattern, such as the rules of `jaxreg.initial_spheres`. Only their groups are used.

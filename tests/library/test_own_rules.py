@@ -181,7 +181,7 @@ def test_a_penalty_that_is_no_dataclass_works_on_each_layer(params):
 
 
 def test_what_a_rule_lacks_is_said():
-    with pytest.raises(TypeError, match=r"Spread.*kernel has no lmo; expected a constraint on a bounded set"):
+    with pytest.raises(TypeError, match=r"Spread.*kernel has no method lmo; expected a constraint on a bounded set"):
         after(jr.steepest(Spread(0.1)), LAYER, LAYER["kernel"])
     for params in (LAYER, STACK):
         with pytest.raises(TypeError, match=r"kernel has no proximal step; expected a penalty with a method prox"):

@@ -143,7 +143,7 @@ def test_initial_spheres_trace_and_take_a_share():
 @pytest.mark.parametrize("make", [jr.conditional_gradient, jr.steepest])
 def test_a_set_without_an_oracle_is_refused_in_words(make):
     tx = make({"kernel": jr.NonNeg()})
-    with pytest.raises(TypeError, match=r"NonNeg.*kernel has no lmo; expected a constraint on a bounded set"):
+    with pytest.raises(TypeError, match=r"NonNeg.*kernel has no method lmo; expected a constraint on a bounded set"):
         tx.update(START, tx.init(START), START)
     with pytest.raises(ValueError, match="got no params"):
         tx.update(START, tx.init(START))
