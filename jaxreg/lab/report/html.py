@@ -98,7 +98,7 @@ def _block(block: Block) -> str:
             kind = ' class="printed"' if printed else ""
             return f"<details{kind}><summary>{escape(title)}</summary>\n{_all(inner)}\n</details>"
         case Summary(inner, picture):
-            beside = _picture(picture) if picture else ""
+            beside = _picture(picture, scrolls=True) if picture else ""
             return f'<section class="verdict" aria-label="Verdict">\n<div>{_all(inner)}</div>\n{beside}</section>'
 
 
@@ -149,10 +149,12 @@ def _pictures(pictures: Sequence[Picture]) -> str:
     return '<div class="pictures">' + "\n".join(map(_picture, pictures)) + "</div>"
 
 
-def _picture(picture: Picture) -> str:
+def _picture(picture: Picture, scrolls: bool = False) -> str:
+    # On a phone the picture of the verdict scrolls sideways: with a tabindex the arrow keys can scroll it too.
+    focus = ' tabindex="0"' if scrolls else ""
     title, caption = escape(picture.title), escape(picture.caption)
     head = f"<figcaption><b>{title}</b> <span>{caption}</span></figcaption>"
-    return f"<figure>{head}{inline(picture.svg, picture.name, f'{title}. {caption}')}</figure>"
+    return f"<figure{focus}>{head}{inline(picture.svg, picture.name, f'{title}. {caption}')}</figure>"
 
 
 def _walk(walk: Walk) -> str:

@@ -2,11 +2,16 @@
 
 Batched lanes share the cost of starting an operation, which matters if the operation is small. If it is large, a batch
 gains nothing, and what `vmap` makes of it may be slower: transposed products, grouped convolutions, both branches.
+
+Lanes that call LAPACK, as `jnp.linalg.qr` does, run one after the other. jaxlib 0.10 spreads a batch of factorisations
+over the threads of XLA, and the thread that asks for it waits. If every thread waits in this way, none is left to do
+the work, and the program never ends: https://github.com/PyAutoLabs/PyAutoFit/issues/1530 describes such a case.
 """
 
 from typing import Any
 
 from jaxreg.lab.sweeps.chunk_size import bodies, executions, traffic
+from jaxreg.lab.sweeps.splits import factorizes
 
 BATCHED = "batched"
 IN_TURN = "in turn"
@@ -31,6 +36,8 @@ def arrangement(jaxpr: Any) -> str:
     """
     if _is_marked(jaxpr):
         return BATCHED
+    if factorizes(jaxpr):
+        return IN_TURN
     return IN_TURN if traffic(jaxpr) >= _LARGE * executions(jaxpr) else BATCHED
 
 

@@ -33,12 +33,12 @@ from jaxreg.lab.sweeps.lanes import BATCHED, IN_TURN, arrangement
 from jaxreg.lab.sweeps.manifest import STATE, Chunks, Variable
 from jaxreg.lab.sweeps.outputs import Arrays, Run, describe, evaluate
 from jaxreg.lab.sweeps.segments import advance, first_state
-from jaxreg.lab.sweeps.splits import is_split
+from jaxreg.lab.sweeps.splits import factorizes, is_split
 from jaxreg.lab.sweeps.structures import Structure
 
 _ALONE = threading.Lock()
-"""Held by a chunk on a CPU whose program calls LAPACK (as `jnp.linalg.qr` does): with jaxlib 0.10, two such chunks at
-once came to a stop, each waiting for good."""
+"""Held by a chunk on a CPU whose program gives LAPACK stacks of matrices: with jaxlib 0.10, two such chunks that ran
+together stopped, each waiting for good (see `jaxreg.lab.sweeps.lanes`)."""
 _QUICKLY = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
 """On a CPU this halves the seconds of a compilation and multiplies those of the run by 1 to 3."""
 _REUSED = {"xla_backend_optimization_level": 1}
@@ -128,7 +128,8 @@ class Program:
                 self._slots.put(number)
         memory = device_memory(self.devices[0])
         free = memory is None and chunk is None and not operands
-        self.arranged = arranged or (arrangement(self._traced.jaxpr.jaxpr) if free else BATCHED)
+        lapack = memory is None and factorizes(self._traced.jaxpr.jaxpr)
+        self.arranged = arranged or (arrangement(self._traced.jaxpr.jaxpr) if free or lapack else BATCHED)
         least = spread or self.workers * jax.process_count()
         self.chunk = chunk or default_width(self._traced.jaxpr.jaxpr, grid.size, least, memory)
         if chunk is None and self.arranged == IN_TURN:
@@ -344,7 +345,8 @@ class Program:
     @cached_property
     def _turn(self) -> AbstractContextManager[Any]:
         on_cpu = self.devices[0].platform == "cpu"
-        return _ALONE if on_cpu and "@lapack_" in self._text else nullcontext()
+        stacks = self.arranged == BATCHED or factorizes(self._traced.jaxpr.jaxpr, stacks=True)
+        return _ALONE if on_cpu and stacks and "@lapack_" in self._text else nullcontext()
 
     def _call(
         self,

@@ -13,7 +13,10 @@ from jaxreg.lab.sweeps.chunk_size import bodies
 _PRODUCT, _SUMMED, _LARGEST = 2**20, 2**10, 2**24
 _SUM = 2**15
 _ROWS = 128
-_FACTORIZATIONS = ("cholesky", "lu", "geqrf", "householder", "eig", "svd", "triangular_solve", "hessenberg", "schur")
+_FACTORIZATIONS = frozenset(
+    "cholesky eig eigh geqp3 geqrf hessenberg householder_product lu ormqr qr schur svd triangular_solve "
+    "tridiagonal".split()
+)
 
 
 def is_split(jaxpr: Any) -> bool:
@@ -31,11 +34,39 @@ def is_split(jaxpr: Any) -> bool:
     return any(_is_large(equation) or any(map(is_split, bodies(equation))) for equation in jaxpr.eqns)
 
 
+def factorizes(jaxpr: Any, stacks: bool = False) -> bool:
+    """Return whether a traced lane factorises a matrix or solves a system, which LAPACK does on a CPU.
+
+    Args:
+        jaxpr: A traced lane, ``traced.jaxpr.jaxpr``.
+        stacks: Whether only stacks of matrices count, arrays of more than two axes.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> lane = jax.jit(jnp.linalg.qr).trace(jnp.zeros((3, 3))).jaxpr.jaxpr
+        >>> factorizes(lane), factorizes(lane, stacks=True)
+        (True, False)
+    """
+    return any(
+        (_is_factorization(equation) and (not stacks or any(len(shape) > 2 for shape in _shapes(equation))))
+        or any(factorizes(body, stacks) for body in bodies(equation))
+        for equation in jaxpr.eqns
+    )
+
+
+def _is_factorization(equation: Any) -> bool:
+    return equation.primitive.name in _FACTORIZATIONS
+
+
+def _shapes(equation: Any) -> list[tuple[int, ...]]:
+    return [getattr(var.aval, "shape", ()) for var in equation.invars]
+
+
 def _is_large(equation: Any) -> bool:
-    name, shapes = equation.primitive.name, [getattr(var.aval, "shape", ()) for var in equation.invars]
+    name, shapes = equation.primitive.name, _shapes(equation)
     if name in ("reduce_sum", "reduce_prod", "reduce"):
         return math.prod(shapes[0]) > _SUM
-    if any(part in name for part in _FACTORIZATIONS):
+    if _is_factorization(equation):
         return any(len(shape) > 1 and max(shape[-2:]) >= _ROWS for shape in shapes)
     if name == "dot_general":
         (contracted, _), _ = equation.params["dimension_numbers"]

@@ -30,7 +30,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 
 from jaxreg.lab.labelled import Labelled
-from jaxreg.lab.sweeps import program
+from jaxreg.lab.sweeps import program, splits
 from jaxreg.lab.sweeps.chunk_size import CACHE, MOST, default_width, peak, traffic, working_set
 from jaxreg.lab.sweeps.compilation import compile_with
 from jaxreg.lab.sweeps.engine import compute, sweep
@@ -324,24 +324,42 @@ def test_a_chunk_is_halved_until_its_compiled_program_fits_the_memory(monkeypatc
     assert analysis.output_size_in_bytes + analysis.temp_size_in_bytes >= memory
 
 
-def test_chunks_that_call_lapack_take_turns() -> None:
-    # In a process of its own with a time limit: without turns, these chunks wait for each other for good.
+def test_lanes_that_call_lapack_do_not_wait_for_each_other() -> None:
+    # In a process of its own with a time limit: batched, these lanes wait for each other for good in every second run.
     code = """
         import sys
         import jax, jax.numpy as jnp, numpy as np
         from jaxreg.lab import sweep
 
         def run(seed):
-            kernel = jax.random.orthogonal(jax.random.key(seed), 16, m=64)  # by `jnp.linalg.qr`
-            return {"gram": kernel @ kernel.T}
+            keys = jax.random.split(jax.random.key(seed), 3)
+            kernels = [jax.random.orthogonal(key, 32) for key in keys]  # by `jnp.linalg.qr`
+            return {"gram": jnp.stack([kernel @ kernel.T for kernel in kernels])}
 
-        gram = sweep(run, {"seed": np.arange(1024)}, chunk=16)["gram"].values
-        print(np.abs(gram - np.eye(16)).max())
+        gram = sweep(run, {"seed": np.arange(1024)}, chunk=8)["gram"].values
+        print(np.abs(gram - np.eye(32)).max())
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], env=ENVIRONMENT, capture_output=True, text=True, timeout=300
     )
     assert float(done.stdout) < 1e-5, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (jnp.linalg.qr, True),
+        (jnp.linalg.eigvals, True),
+        (jnp.linalg.det, True),
+        (jax.scipy.linalg.expm, True),
+        (lambda x: jax.random.orthogonal(jax.random.key(0), 5) + x[0, 0], True),
+        (lambda x: jax.lax.scan(lambda c, _: (jnp.linalg.svd(c)[0], None), x, None, 2)[0], True),
+        (lambda x: jnp.sqrt(x) @ x, False),
+    ],
+)
+def test_lapack_is_found_before_lowering(function: Any, expected: bool) -> None:
+    traced = jax.jit(function).trace(jnp.eye(5))
+    assert splits.factorizes(traced.jaxpr.jaxpr) is expected is ("@lapack_" in traced.lower().as_text())
 
 
 # Faults
