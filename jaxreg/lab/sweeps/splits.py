@@ -14,8 +14,22 @@ _PRODUCT, _SUMMED, _LARGEST = 2**20, 2**10, 2**24
 _SUM = 2**15
 _ROWS = 128
 _FACTORIZATIONS = frozenset(
-    "cholesky eig eigh geqp3 geqrf hessenberg householder_product lu ormqr qr schur svd triangular_solve "
-    "tridiagonal".split()
+    [
+        "cholesky",
+        "eig",
+        "eigh",
+        "geqp3",
+        "geqrf",
+        "hessenberg",
+        "householder_product",
+        "lu",
+        "ormqr",
+        "qr",
+        "schur",
+        "svd",
+        "triangular_solve",
+        "tridiagonal",
+    ]
 )
 
 
