@@ -26,7 +26,7 @@ FLOORS = [
     "jaxreg",
     "lab.labelled lab.atomic_files lab.stats lab.tabular lab.layers lab.data",
     "lab.sweeps lab.plots lab.models lab.datasets lab.weights lab.population lab.hypergradient",
-    "lab.training",
+    "lab.training lab.widths",
     "lab.studies",
     "lab.report",
     "lab.search",

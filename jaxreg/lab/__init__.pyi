@@ -52,3 +52,4 @@ from jaxreg.lab.training import equal_error_rate as equal_error_rate
 from jaxreg.lab.training import fit as fit
 from jaxreg.lab.training import root_mean_squared_error as root_mean_squared_error
 from jaxreg.lab.training import squared_error as squared_error
+from jaxreg.lab.widths import any_width as any_width
