@@ -37,7 +37,7 @@ class Interval:
 
 
 def check(owner: object, name: str, within: str) -> None:
-    """Raise unless the hyperparameter `name` of `owner` is a number, or an array of numbers, within an interval.
+    """Raise unless the hyperparameter `name` of `owner` is a number in an interval, or an array of such numbers.
 
     Traced values and schedules are accepted, because their numbers are not known yet.
     """
@@ -45,7 +45,7 @@ def check(owner: object, name: str, within: str) -> None:
 
 
 def check_number(value: Number, what: str, within: str) -> None:
-    """Raise unless `value` is a number, or an array of numbers, within an interval.
+    """Raise unless `value` is a number within an interval, or an array of such numbers.
 
     `what` names the value in the error.
     """

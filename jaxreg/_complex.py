@@ -18,7 +18,7 @@ def to_pairs(x: jax.Array) -> jax.Array:
 
 
 def from_pairs(pairs: jax.Array) -> jax.Array:
-    """Return the complex array whose real and imaginary parts lie along the last axis of `pairs`."""
+    """Return the complex array whose real and imaginary parts are stacked along the last axis of `pairs`."""
     return jax.lax.complex(pairs[..., 0], pairs[..., 1])
 
 

@@ -98,7 +98,7 @@ def rounding(x: jax.Array, axes: tuple[int, ...]) -> float:
     """Return the largest relative rounding error of a norm or a sum over `axes` of a group that was rescaled.
 
     Each product rounds a few times. In the worst order of summation, the rounding error of a sum of N terms grows like
-    √N, but only up to N = 16,384, because XLA sums long axes in blocks.
+    √N. It stops growing at N = 16,384, because XLA sums long axes in blocks.
     """
     return eps(x.dtype) * (4 + min(float(np.sqrt(group_size(x.shape, axes))) / 4, 32))
 

@@ -185,7 +185,7 @@ class Proximable(Protocol):
     """A penalty with a proximal step: argmin_z penalty(z) + Σ (z - w)² / (2 step)."""
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step from `w`. `step` is one number, or an array with one value per weight."""
+        """Return the proximal step from `w`. The step size `step` is one number, or an array with one per weight."""
 
 
 @runtime_checkable

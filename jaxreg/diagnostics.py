@@ -81,8 +81,8 @@ def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[
 def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance: float = 1e-3) -> dict[str, jax.Array]:
     """Return the share of groups of weights that are at the limit of their constraint.
 
-    For bounds on single weights, each weight is a group. A group is at the limit if scaling it by 1 + `tolerance` or by
-    1 - `tolerance` moves it out of the set. Groups outside the set also count.
+    For bounds on single weights, each weight is a group. A group is at the limit if it leaves the set when it is scaled
+    by 1 + `tolerance` or by 1 - `tolerance`. Groups outside the set also count.
 
     Args:
         params: Tree of weight arrays.

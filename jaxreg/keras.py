@@ -1,4 +1,4 @@
-"""Keras's own formulas, including its ε, for results that equal those of Keras 3.15.
+"""Keras's own formulas, including its ε. Their results equal those of Keras 3.15.
 
 Use them only to reproduce Keras. All other parts of jaxreg compute exact projections and penalties.
 """
@@ -124,8 +124,8 @@ def adamw(
 class OrthogonalRegularizer(Penalty):
     """Keras's penalty on non-orthogonal vectors: factor · mean of |cos(v_i, v_j)| over all pairs.
 
-    The vectors are the rows or the columns of a matrix. A vector of zeros counts as orthogonal to all others and gets
-    gradient 0, where Keras returns NaN. A single vector costs 0.
+    The vectors are the rows or the columns of a matrix. A vector of zeros counts as orthogonal to all others, and its
+    gradient is 0. Keras returns NaN for it. A single vector costs 0.
 
     Args:
         factor: Strength, at least 0.

@@ -104,11 +104,11 @@ def solve(
         params: Tree of weight arrays to start at.
         tolerance: Gap or residual to stop at, at least 0: a float or an array.
         max_steps: Maximum number of steps. It is checked at every tenth step.
-        floor: Lower bound of the loss. A bound near the minimum of the loss without rules, such as the smallest sum of
-            squares in a regression, gives a smaller gap and so an earlier stop.
+        floor: Lower bound of the loss. A bound near the minimum of the loss without rules makes the gap smaller, so the
+            method stops earlier. An example is the smallest sum of squares in a regression.
 
     Returns:
-        A `Solution`. If `converged` is False, it holds the last point.
+        A `Solution`. If `converged` is False, it contains the last weights.
 
     Raises:
         ValueError: If a number is out of range, a pattern matches no leaf, two patterns match one leaf, or a strength

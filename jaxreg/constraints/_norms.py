@@ -69,7 +69,7 @@ def _held_jvp(primals: Any, tangents: Any) -> Any:
 class MaxNorm(Constraint):
     """Upper limit on the norm of each group: {w : ‖w_j‖ ≤ limit}, projected by w_j · min(1, limit / ‖w_j‖).
 
-    By default, each group w_j holds the incoming weights of one unit.
+    By default, each group w_j consists of the incoming weights of one unit.
 
     Args:
         limit: Positive number, or one per group: a float, an array or an Optax schedule. Infinity means no constraint.
@@ -124,8 +124,8 @@ class MaxNorm(Constraint):
 class MaxRMS(Constraint):
     """Upper limit on the root mean square of each group: {w : ‖w_j‖ ≤ limit · √n} with n weights per group.
 
-    By default, each group w_j holds the incoming weights of one unit. The constraint equals `MaxNorm` with limit · √n.
-    So one value of `limit` suits layers of any width.
+    By default, each group w_j consists of the incoming weights of one unit. The constraint equals `MaxNorm` with limit
+    · √n. So one value of `limit` suits layers of any width.
 
     Args:
         limit: Positive number, or one per group: a float, an array or an Optax schedule. Infinity means no constraint.
@@ -177,7 +177,7 @@ class MaxRMS(Constraint):
 class MinMaxNorm(Constraint):
     """Lower and upper limit on the norm of each group: {w : min ≤ ‖w_j‖ ≤ max}.
 
-    By default, each group w_j holds the incoming weights of one unit. One call changes the norm n of a group to
+    By default, each group w_j consists of the incoming weights of one unit. One call changes the norm n of a group to
     rate · clip(n, min, max) + (1 - rate) · n. A group of zeros has no direction, so all its weights get the same value.
 
     Args:
@@ -259,8 +259,8 @@ class MinMaxNorm(Constraint):
 class UnitNorm(Constraint):
     """Unit norm of each group: {w : ‖w_j‖ = 1}, projected by w_j / ‖w_j‖.
 
-    By default, each group w_j holds the incoming weights of one unit. A group of zeros has no direction, so all its
-    weights get the same value.
+    By default, each group w_j consists of the incoming weights of one unit. A group of zeros has no direction, so all
+    its weights get the same value.
 
     Args:
         axis: Axes that one norm sums over. Default: the fan-in axes, one norm per unit.

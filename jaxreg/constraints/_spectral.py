@@ -316,7 +316,7 @@ class PositiveSemidefinite(Constraint):
     set.
 
     Args:
-        axis: Fan-in axes, which hold the weights of one unit. Default: every axis but the last.
+        axis: Fan-in axes, which contain the weights of one unit. Default: every axis but the last.
 
     Raises:
         ValueError: When called, if the number of inputs is not the number of units.

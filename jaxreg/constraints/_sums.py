@@ -38,7 +38,7 @@ def sum_tolerance(x: jax.Array, w: jax.Array, axes: tuple[int, ...]) -> jax.Arra
 class Simplex(Constraint):
     """Non-negative weights with a fixed sum per group: {w : w ≥ 0, Σ w_j = total}.
 
-    By default, each group w_j holds the incoming weights of one unit.
+    By default, each group w_j consists of the incoming weights of one unit.
 
     Args:
         total: Non-negative number: a float, an array or an Optax schedule.
@@ -109,8 +109,8 @@ class Simplex(Constraint):
 class SumTo(Constraint):
     """Fixed sum of each group, with weights of either sign: {w : Σ w_j = total}, projected by one shift per group.
 
-    By default, each group w_j holds the incoming weights of one unit. With total 0 each group has mean 0, as in weight
-    standardisation.
+    By default, each group w_j consists of the incoming weights of one unit. With total 0 each group has mean 0, as in
+    weight standardisation.
 
     Args:
         total: Finite number: a float, an array or an Optax schedule.
@@ -165,7 +165,7 @@ class SumTo(Constraint):
 class L1Ball(Constraint):
     """Upper limit on the L1 norm of each group: {w : ‖w_j‖₁ ≤ radius}. The projection sets small weights to exactly 0.
 
-    By default, each group w_j holds the incoming weights of one unit.
+    By default, each group w_j consists of the incoming weights of one unit.
 
     Args:
         radius: Non-negative number: a float, an array or an Optax schedule. Infinity means no constraint.
@@ -222,9 +222,9 @@ class L1Ball(Constraint):
 class L1Sphere(Constraint):
     """Fixed L1 norm of each group: {w : ‖w_j‖₁ = radius}.
 
-    By default, each group w_j holds the incoming weights of one unit. A group with a larger L1 norm is projected as by
-    `L1Ball`, so small weights become exactly 0. In a group with a smaller L1 norm, the magnitudes of all weights grow
-    by the same amount, and a weight of 0 becomes positive. The set is not convex.
+    By default, each group w_j consists of the incoming weights of one unit. A group with a larger L1 norm is projected
+    as by `L1Ball`, so small weights become exactly 0. In a group with a smaller L1 norm, the magnitudes of all weights
+    grow by the same amount, and a weight of 0 becomes positive. The set is not convex.
 
     Args:
         radius: Positive number: a float, an array or an Optax schedule.

@@ -1,8 +1,9 @@
 """Penalties on single weights, with their proximal steps.
 
 Each penalty is a pytree whose leaves are its hyperparameters. `penalty(w)` is a scalar in float32 (float64 for float64
-weights). `penalty.prox(w, step)` is argmin_z penalty(z) + Σ (z - w)² / (2 step), in the shape and dtype of `w`. `step`
-is one number, or an array with one step size per weight, as in an adaptive optimiser (see `jaxreg.proximal_adam`).
+weights). `penalty.prox(w, step)` is argmin_z penalty(z) + Σ (z - w)² / (2 step), in the shape and dtype of `w`. The
+step size `step` is one number, or an array with one number per weight, as in an adaptive optimiser (see
+`jaxreg.proximal_adam`).
 """
 
 import jax

@@ -21,9 +21,9 @@ NEWTON_STEPS = 12
 class GroupLasso(Penalty):
     """Sum of the norms of groups of weights: strength · Σ_g √|g| · ‖w_g‖, with gradient 0 at a group of zeros.
 
-    Its proximal step sets whole groups to zero. By default, a group holds the incoming weights of one unit. With the
-    last axis of a dense kernel, a group holds the outgoing weights of one input. With axes (0, 1) of a 2D convolution,
-    a group is the window of one filter for one input channel.
+    Its proximal step sets whole groups to zero. By default, a group consists of the incoming weights of one unit. With
+    the last axis of a dense kernel, a group consists of the outgoing weights of one input. With axes (0, 1) of a 2D
+    convolution, a group is the window of one filter for one input channel.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
@@ -115,9 +115,9 @@ def _shrink_in_metric(x: jax.Array, reach: jax.Array, axes: tuple[int, ...]) -> 
 class Linf(Penalty):
     """Sum over groups of the largest absolute value: strength · Σ_g max|w_g|, with gradient 0 at a group of zeros.
 
-    By default, a group holds the incoming weights of one unit. The penalty makes the largest weights of a group equal
-    in magnitude, so the group has a small range. This suits quantisation with one scale per group. `LinfBall` is the
-    corresponding constraint.
+    By default, a group consists of the incoming weights of one unit. The penalty makes the largest weights of a group
+    equal in magnitude, so the group has a small range. This suits quantisation with one scale per group. `LinfBall` is
+    the corresponding constraint.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
@@ -178,9 +178,9 @@ class Linf(Penalty):
 class NormTarget(Penalty):
     """Squared distance of each group's norm from a target: strength/2 · Σ_g (‖w_g‖ - target)².
 
-    By default, a group holds the incoming weights of one unit. With `jaxreg.decay`, its norm decays towards the target
-    instead of 0, as in AdamWN. The gradient of a group is strength · (1 - target / ‖w‖) w. A group of zeros has no
-    direction and stays zero. The penalty is not convex.
+    By default, a group consists of the incoming weights of one unit. With `jaxreg.decay`, its norm decays towards the
+    target instead of 0, as in AdamWN. The gradient of a group is strength · (1 - target / ‖w‖) w. A group of zeros has
+    no direction and stays zero. The penalty is not convex.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.

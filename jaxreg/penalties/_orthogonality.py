@@ -24,7 +24,7 @@ class Orthogonal(Penalty):
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
-        axis: Fan-in axes, which hold the weights of one unit (a column of W). Default: every axis but the last.
+        axis: Fan-in axes, which contain the weights of one unit (a column of W). Default: every axis but the last.
 
     Raises:
         ValueError: If the strength is negative, infinite or NaN, or an axis is out of range for the array.

@@ -18,8 +18,8 @@ from jaxreg._sharding import partitioned
 class ToReference(Penalty):
     """Penalty on the difference from reference weights: penalty(w - reference).
 
-    With L2 it is strength · Σ(w - w_ref)². This is L2-SP if the reference holds the pre-trained weights, and L2-init
-    if it holds the initial weights. With L1 most weights stay exactly at the reference. `jaxreg.to_reference` makes
+    With L2 it is strength · Σ(w - w_ref)². This is L2-SP if the reference contains the pre-trained weights, and L2-init
+    if it contains the initial weights. With L1 most weights stay equal to the reference. `jaxreg.to_reference` makes
     one `ToReference` per leaf of a tree.
 
     Args:

@@ -63,7 +63,7 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
 
 
 def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return (rule, indices of leaves, leaves) for each leaf with a rule, or once for all leaves of a `joint` rule.
+    """Return a list of (rule, indices of leaves, leaves): one entry per leaf with a rule, or per `joint` rule.
 
     A joint rule, such as `jaxreg.TreeNorm`, maps a list of arrays to a list of arrays. Its leaves are grouped by
     pattern, not by object identity, because `jax.jit` does not preserve identity. If `rules` is a single joint rule,

@@ -107,7 +107,7 @@ def explain(params: Tree, rules: Rules, strict: bool = False) -> Table:
 
     Raises:
         ValueError: If a pattern matches no leaf, or two patterns of the same precedence match one leaf. Also if a leaf
-            with a rule does not hold floating-point numbers, an axis is out of range, or `strict` finds a problem.
+            with a rule does not contain floating-point numbers, an axis is out of range, or `strict` finds a problem.
         TypeError: If the rules are neither a callable nor a mapping of callables.
 
     Example:

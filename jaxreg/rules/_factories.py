@@ -1,4 +1,4 @@
-"""Rules made from parameters: penalties around their values, spheres at their norms, boxes at their magnitudes."""
+"""Functions that make rules from parameters: from their values, distributions, norms or magnitudes."""
 
 from collections.abc import Callable
 
@@ -46,7 +46,7 @@ def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
 
 
 def initial_distributions(params: Tree, strength: Number, pattern: str = KERNELS) -> dict[str, Wasserstein]:
-    """Return rules that keep the distribution of each layer's weights near its current distribution.
+    """Return rules that keep the distribution of each layer's weights near the distribution in `params`.
 
     Args:
         params: Tree of weight arrays, such as the initial ones.
@@ -97,7 +97,7 @@ def initial_spheres(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -
 
 
 def initial_boxes(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, Box]:
-    """Return rules that limit the magnitudes in each layer to a share of its current largest magnitude.
+    """Return rules that limit the magnitudes of each layer's weights to a share of the largest magnitude in `params`.
 
     Args:
         params: Tree of weight arrays, such as the initial ones; traced or not.

@@ -117,7 +117,7 @@ class Inference(NamedTuple):
 
     Attributes:
         kind: Role of the leaf in its layer.
-        axes: Fan-in axes, which hold the incoming weights of one unit.
+        axes: Fan-in axes, which contain the incoming weights of one unit.
         layers: Axes that count the layers of a stack.
         source: Evidence: "name", "class", "box", "bias" or "default".
         others: Other readings of the shape that also fit the evidence.

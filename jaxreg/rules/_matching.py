@@ -51,7 +51,7 @@ class Leaf(NamedTuple):
 
     @property
     def axes(self) -> tuple[int, ...]:
-        """Fan-in axes, which hold the incoming weights of one unit."""
+        """Fan-in axes, which contain the incoming weights of one unit."""
         return self.inferred.axes
 
     @property
@@ -137,7 +137,7 @@ def assign(params: Tree, rules: Rules) -> list[tuple[Leaf, Rule | None]]:
     If the `axis` of the rule is None, it is replaced by the fan-in axes of the leaf.
 
     Raises:
-        ValueError: If a pattern matches no leaf, two patterns match one leaf, or a leaf with a rule does not hold
+        ValueError: If a pattern matches no leaf, two patterns match one leaf, or a leaf with a rule does not contain
             floating-point numbers.
         TypeError: If the rules are neither a callable nor a mapping of callables.
     """

@@ -72,7 +72,7 @@ def require_params(params: Tree | None, name: str) -> None:
 
 
 def leaves_like(params: Tree, tree: Tree) -> list[Any]:
-    """Return the part of `tree` at the place of each leaf of `params`. The part may be None."""
+    """Return, for each leaf of `params`, the part of `tree` with the same path. The part may be None."""
     structure: Any = jax.tree.structure(params)
     return structure.flatten_up_to(tree)
 

@@ -1,4 +1,4 @@
-"""Bounds on the penalty of each leaf, enforced by a multiplier per leaf that adapts during training."""
+"""Bounds on the penalty of each leaf. A multiplier per leaf enforces the bound and adapts during training."""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -34,7 +34,7 @@ class BoundedState(NamedTuple):
 
 @runtime_checkable
 class Bound(Protocol):
-    """Way to set a bound, from the initial value of the penalty or from a later one."""
+    """Method that sets the bound, from the initial value of the penalty or from a later value."""
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
         """Return the bound (infinite if not yet set) and its state. `value` is the penalty of the initial weights."""
@@ -48,7 +48,7 @@ class FixedBound:
     """Same fixed bound for every leaf: κ = `value`.
 
     Args:
-        value: Non-negative number: a float or an array. It bounds the penalty of the whole leaf.
+        value: Non-negative number: a float or an array. It limits the penalty of an entire leaf.
 
     Example:
         >>> import jaxreg as jr
@@ -127,7 +127,7 @@ class WarmBound:
 
 @hyperparameters
 class InflectionBound:
-    """Bound set when the growth of the penalty first slows down: κ = R(w) at the first inflection of a running mean.
+    """Bound that is set when the penalty first grows more slowly: κ = R(w) at the first inflection of a running mean.
 
     R(w) is measured once in every `every` updates. The running mean of the measurements starts at the first one. (In
     the paper the mean starts at 0, so its growth slows down even for a constant penalty.) The inflection is the first
@@ -192,7 +192,7 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. `L2(1.0)` gives a bound on ‖w‖².
-        bound: Way to set the bounds: `FixedBound`, `InitialBound`, `WarmBound` or `InflectionBound`.
+        bound: Method that sets the bounds: `FixedBound`, `InitialBound`, `WarmBound` or `InflectionBound`.
         rate: Speed of the multiplier, above 0: a float or an array. If it is too high, μ oscillates.
 
     Returns:

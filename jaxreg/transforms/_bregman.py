@@ -1,4 +1,4 @@
-"""Linearised Bregman iterations: weights start at 0 and become nonzero one by one, the most useful first."""
+"""Linearised Bregman iterations. Weights start at 0 and become nonzero one by one. The most useful come first."""
 
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ def bregman(rules: PenaltyRules, delta: Number = 1.0) -> optax.GradientTransform
     `optax.adam` it is AdaBreg. In the formula, prox is the proximal step of δ · penalty.
 
     With `L1(strength)` a weight stays 0 until its accumulated steps exceed the strength, and is not shrunk once it is
-    nonzero. So the strength decides when a weight becomes nonzero, not how large it gets. Start with few nonzero
+    nonzero. So the strength determines when a weight becomes nonzero, but not how large it gets. Start with few nonzero
     weights, and stop before there are too many. v starts at w / δ plus the gradient of the penalty, so that prox(δ v)
     returns the initial weights.
 

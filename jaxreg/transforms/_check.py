@@ -1,4 +1,4 @@
-"""A dry run of a chain, which checks that each of its links works as intended."""
+"""Dry run of an optimiser chain, which checks that each link in the chain works as intended."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +40,8 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     - a constraint that does not hold after the chain
     - a penalty or decay that makes weights grow, is rescaled by an adaptive optimiser, or changes nothing
 
-    The dry run takes two optimiser steps, or more if the first ones do not descend, as with gradient accumulation. An
-    optimiser that does not move the weights in 32 steps is reported.
+    The dry run makes two optimiser steps. It makes more if the first steps do not decrease the loss, as with gradient
+    accumulation. An optimiser that does not move the weights in 32 steps is reported.
 
     Args:
         tx: Optimiser chain that contains transformations of jaxreg. `jaxreg.regularize` builds a chain without faults.
@@ -154,7 +154,7 @@ class _DryRun:
         return sum(before * after < 0 for before, after in pairwise(signs))
 
     def pull(self, link: Link) -> list[str]:
-        """Report a penalty or decay that does not move weights to smaller penalties."""
+        """Report a transformation with penalties that does not make the penalties smaller."""
         place = f"use jaxreg.regularize(optimizer, {ARGUMENTS.get(link.name, 'decays')}=...), which places it correctly"
         early, late = (self._slopes(link.rules, self.effect(link, self.none, self.first + more)) for more in (0, 1))
         for (path, slope, change), (_, _, later) in zip(early, late, strict=True):

@@ -130,8 +130,8 @@ def cautious_decay(rules: PenaltyRules) -> optax.GradientTransformation:
     """Decay only weights whose decay agrees in sign with the optimiser's direction: w ← w - η (u + g · [u g ≥ 0]).
 
     Put it before the learning rate η in the chain. The decay never works against the optimiser, so it does not shift an
-    isolated minimum of the loss. Where u is exactly 0, the decay is applied. So among minima of equal loss, training
-    moves to smaller weights.
+    isolated minimum of the loss. If u is exactly 0 for a weight, the decay is applied. So if several minima have the
+    same loss, training moves to smaller weights.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax

@@ -117,9 +117,9 @@ def steepest(rules: ConstraintRules) -> optax.GradientTransformation:
 def hyperball(rules: ConstraintRules, learning_rate: Number) -> optax.GradientTransformation:
     """Take optimiser steps on a sphere of radius R: w ← R · unit(w - η R · unit(u)) with unit(x) = x / ‖x‖.
 
-    Put it at the end of the chain, after `optax.scale_by_adam` or another direction u. It applies the learning rate and
-    the projection itself. A small learning rate equals the angle of a step in radians, whatever the norm of the
-    weights. Weight decay is not needed, because the norm is fixed.
+    Put it at the end of the chain, after `optax.scale_by_adam` or another transformation that returns a direction u. It
+    applies the learning rate and the projection itself. A small learning rate equals the angle of a step in radians,
+    whatever the norm of the weights. Weight decay is not needed, because the norm is fixed.
 
     Args:
         rules: Spheres by path pattern, such as the rules of `jaxreg.initial_spheres`.

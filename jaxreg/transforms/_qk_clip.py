@@ -32,8 +32,8 @@ def qk_clip(
     Args:
         pairs: Dict from the path of a query kernel to the path of its key kernel. `jaxreg.explain` lists the paths.
         threshold: τ, above 0: a float, an array or an Optax schedule.
-        axis: Axis of the kernels that holds the heads, as a negative number. It may hold several entries per head, such
-            as axis -1 of a kernel of shape (inputs, heads · size).
+        axis: Axis of the kernels that contains the heads, as a negative number. It may have several entries per head,
+            such as axis -1 of a kernel of shape (inputs, heads · size).
 
     Returns:
         A gradient transformation. Its state counts the updates. Its `update` needs `params` and `max_logits`.

@@ -1,4 +1,4 @@
-"""A chain in the right order around any complete optimiser."""
+"""An optimiser chain with all transformations in the right order."""
 
 from typing import Any
 
@@ -26,8 +26,8 @@ def regularize(
     """Add penalties, decay, proximal steps and constraints to an optimiser, each at the right place in the chain.
 
     Penalties come before the optimiser. Decay is added to the optimiser's updates. Proximal steps come after the
-    optimiser, and constraints come last. A chain in a wrong order trains without an error, but this function always
-    uses the right order.
+    optimiser, and constraints come last. A chain in a wrong order trains without an error, so a wrong order is easily
+    missed. This function always uses the right order.
 
     Args:
         optimizer: Complete optimiser, whose updates are ready to be added to the parameters. Examples are

@@ -22,7 +22,7 @@ def shrink_and_perturb(params: Tree, fresh: Tree, shrink: Number = 0.4, perturb:
         perturb: Factor of the fresh weights, at least 0: a float or an array.
 
     Returns:
-        A tree like `params`, with its dtypes. Leaves that do not hold floating-point numbers are unchanged.
+        A tree like `params`, with its dtypes. Leaves that do not contain floating-point numbers are unchanged.
 
     Raises:
         ValueError: If a number is out of range, or the trees differ in structure or shapes.
