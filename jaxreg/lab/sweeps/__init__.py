@@ -1,4 +1,4 @@
-"""Sweeps: evaluate a function at every combination of named axes, in chunks that are stored as they finish."""
+"""Sweeps: evaluate a function at every combination of named axes, and store the results in chunks."""
 
 from jaxreg._lazy import attach
 

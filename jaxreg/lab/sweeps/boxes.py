@@ -1,7 +1,8 @@
-"""A design cut into boxes, each a product of plain axes that one program can run.
+"""Division of a sweep into boxes, each a grid of traced values that one compiled program can evaluate.
 
-The rows of an axis that share their choices, and are None in the same settings, need one program. A box takes one such
-group of rows of each axis. A sweep of plain axes is a single box.
+An axis may have entries that JAX can't trace: choices and None. Rows of the axis with the same choices, and with None
+in the same settings, form a group that shares a compiled program. A box combines one group of each axis. A sweep
+without choices and None has a single box.
 """
 
 import contextlib
@@ -22,18 +23,19 @@ from jaxreg.lab.sweeps.outputs import Run, check_arguments
 from jaxreg.lab.sweeps.structures import Structure
 
 POINT = "point"
-"""The axis of points that are given alone."""
+"""Name of the axis if `over` is a single set of points, which has no name of its own."""
 
 
 @dataclass
 class Bound:
-    """A function of plain axes that calls `run` with its settings, and remembers the structure of its outputs.
+    """Function of the axes of a box, which passes the settings to `run` and records the structure of the outputs.
 
     Args:
-        run: Function of the settings.
-        fixed: Axis -> the settings that are not traced in this box, for each axis that is no plain argument.
-        together: The axes whose settings `run` takes as one dict.
-        taken: Names that `run` is given, by default all.
+        run: Function of one point, with the settings as keyword arguments.
+        fixed: Axis -> the settings that are not traced, with their values in this box. An axis of traced values only
+            has no entry.
+        together: Names of the axes whose settings are passed to `run` as one dict.
+        taken: Names of the arguments that are passed to `run`; None passes all of them.
     """
 
     run: Run
@@ -62,14 +64,14 @@ class Bound:
 
 @dataclass(frozen=True)
 class Box:
-    """One program's share of a design: its function, its plain axes, and the rows of each axis that it has.
+    """Part of a sweep that one compiled program evaluates.
 
     Args:
-        run: The function.
-        over: The axes.
-        rows: Rows of each axis, None for all.
-        label: Name of the folder of its store.
-        begin: Function that returns the first state, if the program is a segment.
+        run: Function of the axes of the box.
+        over: Axis -> its traced values in this box, or row numbers if no setting of the axis is traced.
+        rows: For each axis, the row numbers that belong to this box; None for all rows.
+        label: Name of the folder that stores the results of the box.
+        begin: Function that returns the first state, if the sweep has segments.
     """
 
     run: Bound
@@ -80,19 +82,19 @@ class Box:
 
     @property
     def chosen(self) -> bool:
-        """Whether the box is for some values of an axis that is not traced."""
+        """Whether a setting of the box is not traced, so that its other values are in other boxes."""
         return any(self.run.fixed.values())
 
 
 @dataclass(frozen=True)
 class Design:
-    """The boxes of a sweep, with the sizes and coordinates of the axes that are not plain.
+    """All boxes of a sweep, with the sizes and coordinates of its axes of points or choices.
 
     Args:
         boxes: The boxes.
-        sizes: Axis -> number of its rows.
-        coords: Coordinate -> its axis and values.
-        zipped: Whether the axes are taken entry by entry.
+        sizes: Axis of points or choices -> its number of rows.
+        coords: Name of a coordinate -> its axis and its values.
+        zipped: Whether the axes are combined entry by entry instead of as a product.
     """
 
     boxes: tuple[Box, ...]
@@ -102,36 +104,40 @@ class Design:
 
 
 def cut(run: Run, over: Any, *, zipped: bool = False, begin: Run | None = None) -> Design:
-    """Cut a design into boxes.
+    """Divide the axes of a sweep into boxes.
 
     Args:
         run: Function of one point.
-        over: Axis -> its entries; or points, or a table, which are one axis.
-        zipped: Whether the axes are taken entry by entry.
-        begin: Function that returns the first state, if `run` is a segment and takes a state.
+        over: Axis -> its entries. Points or a DataFrame without a name are a single axis.
+        zipped: Whether the axes are combined entry by entry instead of as a product.
+        begin: Function that returns the first state, if the sweep has segments. `run` then takes an argument `state`.
 
     Raises:
-        ValueError: If a setting is given twice, or an axis is bad.
-        TypeError: If `run` does not take the settings.
+        ValueError: If two axes or settings have the same name, or an axis is invalid.
+        TypeError: If `run` does not take the axes and settings as arguments.
     """
     if isinstance(over, Points) or _is_table(over):
         over = {POINT: over}
     if not isinstance(over, Mapping) or not over:
-        raise ValueError("`over` is empty; give it at least one axis, such as over={'seed': range(10)}")
+        got = "empty" if isinstance(over, Mapping) else f"a {type(over).__name__}"
+        raise ValueError(f"`over` is {got}; expected a dict with at least one axis, such as over={{'seed': range(10)}}")
     over = {name: _table(name, entries) if _is_table(entries) else entries for name, entries in over.items()}
     if zipped and any(map(_special, over.values())):
         if any(isinstance(entries, Points) for entries in over.values()):
             raise ValueError(
-                "zipped=True needs lists or arrays, but points(…) are one axis already: remove zipped=True"
+                "zipped=True combines lists or arrays, but points(…) are combined row by row already: remove zipped"
             )
         over, zipped = {LANE: Points(over)}, False
     taken = _parameters(run)
     axes = [_read(name, entries, taken) for name, entries in over.items()]
     arguments = [argument for axis in axes for argument in axis.arguments]
     if twice := {argument for argument in arguments if arguments.count(argument) > 1}:
-        raise ValueError(f"{sorted(twice)[0]!r} is given twice; expected each axis and each setting of points once")
+        raise ValueError(f"{sorted(twice)[0]!r} is given twice, as the name of an axis or setting: rename one of them")
     if begin is not None and (clash := {"state", "segment"} & {*over, *arguments}):
-        raise ValueError(f"{sorted(clash)[0]!r} is the name of an axis, but segments use this name: rename the axis")
+        raise ValueError(
+            f"{sorted(clash)[0]!r} is the name of an axis or setting, but segments use this name: rename the axis or "
+            "setting"
+        )
     first = begin and _first(begin, arguments)
     if all(isinstance(name, str) and name.isidentifier() for name in arguments):  # others make_grid refuses
         check_arguments(run, [*(["state"] if begin else []), *arguments])
@@ -143,7 +149,7 @@ def cut(run: Run, over: Any, *, zipped: bool = False, begin: Run | None = None) 
 
 @dataclass(frozen=True)
 class _Axis:
-    """An axis as it is given (`entries`), or the columns of its settings."""
+    """One axis of a sweep: its traced entries, or, for points and choices, one column of values per setting."""
 
     name: str
     entries: Any
@@ -156,17 +162,17 @@ class _Axis:
 
     @property
     def size(self) -> int:
-        """Number of rows of the columns."""
+        """Number of rows, which is the same in all columns."""
         return _length(next(iter((self.columns or {}).values())))
 
     def coords(self) -> Iterator[tuple[str, tuple[str, np.ndarray]]]:
-        """Yield the coordinates of the settings that have one."""
+        """Yield the coordinate of each setting whose values are numbers or have labels."""
         for setting, column in (self.columns or {}).items():
             if (values := _coordinate(setting, column)) is not None:
                 yield setting, (self.name, values)
 
     def groups(self) -> list[tuple[np.ndarray | None, dict[str, Choice]]]:
-        """Return the rows that share a program, and what is fixed there."""
+        """Return the groups of rows that share a compiled program, each with its settings that are not traced."""
         if self.columns is None:
             return [(None, {})]
         kinds: dict[tuple[Any, ...], list[int]] = {}
@@ -199,14 +205,14 @@ def _read(name: Any, entries: Any, taken: frozenset[str]) -> _Axis:
 
 
 def _special(entries: Any) -> bool:
-    """Tell whether an axis is more than traced entries."""
+    """Tell whether an axis consists of points, or has a choice or None among its entries."""
     if isinstance(entries, list | tuple) and not hasattr(entries, "_fields"):
         return any(entry is None or isinstance(entry, Choice) for entry in entries)
     return isinstance(entries, Points)
 
 
 def _column(name: str, values: Any) -> Any:
-    """Return a setting as stacked arrays, or as a list if some of its entries are not traced."""
+    """Return the values of a setting as stacked arrays, or as a list if some of the values are not traced."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "OUST":
         values = values.tolist()
     if isinstance(values, list | tuple) and not hasattr(values, "_fields"):
@@ -217,7 +223,7 @@ def _column(name: str, values: Any) -> Any:
 
 
 def _kind(entry: Any) -> Any:
-    """Return what tells the program of an entry from others; nothing for one that is traced."""
+    """Return a key that is equal for entries that share a compiled program: False for a traced entry."""
     return ("choice", type(entry.label), entry.label) if isinstance(entry, Choice) else entry is None and "None"
 
 
@@ -278,7 +284,7 @@ def _rows(name: str, column: Any, rows: np.ndarray) -> Any:
 
 
 def _first(begin: Run, arguments: list[str]) -> Bound:
-    """Return the function that returns the first state, which takes the arguments that it names."""
+    """Wrap `begin` so that it gets only the arguments in its signature."""
     try:
         named = inspect.signature(begin).parameters
     except (TypeError, ValueError):
@@ -302,12 +308,12 @@ def _is_table(entries: Any) -> bool:
 
 
 def _table(name: Any, table: Any) -> Points:
-    """Return the rows of a DataFrame as points. Missing values are None."""
+    """Convert a DataFrame to points, one per row. Missing values become None."""
     for column in table.columns:
         if not isinstance(column, str) or not column.isidentifier():
             raise ValueError(
-                f"axis {name!r} has a column {column!r}, which can't be the name of an argument of run: rename the "
-                f"column"
+                f"the DataFrame of axis {name!r} has a column {column!r}, which can't be the name of an argument of "
+                "run: rename the column to a Python identifier"
             )
     return Points({column: [_present(value) for value in table[column].to_list()] for column in table.columns})
 

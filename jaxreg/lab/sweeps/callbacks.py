@@ -1,4 +1,4 @@
-"""Calls of Python from inside a compiled program, which its text does not tell apart."""
+"""Detection of calls from a compiled program to code outside of JAX, which is not part of the program's text."""
 
 import re
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ from jaxreg.lab.sweeps.chunk_size import bodies
 
 
 def find_callbacks(jaxpr: Any, text: str) -> list[str]:
-    """Return the primitives of a program whose results come from outside of it, such as ``pure_callback``.
+    """Return the primitives of a program that get results from code outside of JAX, such as ``pure_callback``.
 
-    A foreign function (`jax.ffi.ffi_call`) counts too. `jax.debug.print` and `jax.debug.callback` return nothing, so no
-    result depends on them.
+    Foreign functions (`jax.ffi.ffi_call`) are included. `jax.debug.print` and `jax.debug.callback` are not included,
+    because no result depends on them.
 
     Args:
         jaxpr: The traced program.
-        text: The lowered program. It shows calls that the lowering rule of a primitive adds.
+        text: Text of the lowered program. It also contains calls that JAX adds when it lowers a primitive.
 
     Example:
         >>> import jax

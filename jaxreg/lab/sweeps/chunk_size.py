@@ -1,4 +1,4 @@
-"""Width of chunks: the number of lanes that run together."""
+"""Choice of the chunk width: the number of lanes that are computed together."""
 
 import os
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ import jax
 import numpy as np
 
 CACHE = 2**21
-"""Bytes of second-level cache that a core is taken to have, as on current servers and laptops."""
+"""Assumed size of a core's second-level cache in bytes, typical of current servers and laptops."""
 
 MOST = 2**16
 
 _UNKNOWN = 100
-"""Steps that a loop is taken to make if their number is known only when it runs."""
+"""Assumed number of iterations of a loop whose number of iterations is not known before it runs."""
 
 
 def cores() -> int:
@@ -22,11 +22,11 @@ def cores() -> int:
 
 
 def working_set(jaxpr: Any) -> int:
-    """Return the most bytes alive at once in the loop of a traced function that writes the most.
+    """Return the peak memory, in bytes, of the loop of a traced function that writes the most bytes.
 
-    Without a loop, the whole function counts. A loop touches its working set in every step, so that has to be near the
-    core; the arrays of a rarer loop, such as an evaluation, are touched once. The scanned inputs and outputs of an
-    outermost loop are also touched once; those of a nested loop, such as an LSTM's over time, count.
+    For a function without loops, this is the peak memory of the entire function. A loop uses its memory again in every
+    iteration, so this memory should fit into the cache. Scanned inputs and outputs are included for nested loops only,
+    such as the loop of an LSTM over time. An outermost loop reads or writes each row of them only once.
 
     Args:
         jaxpr: A traced function, ``traced.jaxpr.jaxpr``.
@@ -36,7 +36,7 @@ def working_set(jaxpr: Any) -> int:
 
 
 def traffic(jaxpr: Any) -> int:
-    """Return the bytes that a traced function writes in all, without fusion: a rough measure of its time.
+    """Return the total bytes that a traced function writes if XLA fuses nothing, as a rough measure of its run time.
 
     Args:
         jaxpr: A traced function.
@@ -45,7 +45,7 @@ def traffic(jaxpr: Any) -> int:
 
 
 def executions(jaxpr: Any) -> int:
-    """Return how many operations a traced function runs in all, those in loops as often as they run.
+    """Return how many operations a traced function executes. An operation in a loop counts once per iteration.
 
     Args:
         jaxpr: A traced function.
@@ -59,7 +59,7 @@ def executions(jaxpr: Any) -> int:
 
 
 def peak(jaxpr: Any) -> int:
-    """Return the most bytes alive at once in a traced function, without fusion.
+    """Return the peak memory of a traced function in bytes, if XLA fuses nothing.
 
     Args:
         jaxpr: A traced function.
@@ -83,32 +83,34 @@ def peak(jaxpr: Any) -> int:
 
 
 def chunk_width(lane: int, lanes: int, workers: int, room: int = CACHE) -> int:
-    """Return how many lanes to run together.
+    """Return how many lanes to compute together in one chunk.
 
     Args:
-        lane: Bytes that a lane keeps in use.
-        lanes: Number of lanes in all.
-        workers: Number of chunks that run at once.
-        room: Bytes that a chunk may keep in use: on a CPU, a core's second-level cache.
+        lane: Bytes of memory that one lane uses.
+        lanes: Total number of lanes.
+        workers: Number of chunks that are computed at the same time.
+        room: Bytes of memory that one chunk may use; by default a core's second-level cache.
 
     Returns:
-        A power of two, or an equal share of the lanes if that is less, so that every worker has a chunk.
+        The largest power of two that fits into `room`. It is reduced to an equal share of the lanes per worker, so that
+        every worker has a chunk.
     """
     return int(min(-(-lanes // workers), MOST, 2 ** (max(1, room // max(1, lane)).bit_length() - 1)))
 
 
 def default_width(jaxpr: Any, lanes: int, workers: int, memory: int | None) -> int:
-    """Return how many lanes of a traced function to run together.
+    """Return how many lanes of a traced function to compute together in one chunk.
 
-    On an accelerator they fit half of the device's memory (the compiled program then tells whether they do); on a CPU
-    their working sets fit a core's second-level cache. Fusion is taken to halve the bytes in use: XLA's own analysis
-    of the tutorials' 2-500-1 MLP under Adam has 207 of these 384 kB per lane.
+    On an accelerator, the lanes should fit into half of the device's memory; `Program` checks the size again after
+    compilation. On a CPU, the working sets of the lanes should fit into a core's second-level cache. The estimate
+    assumes that fusion halves the memory. For the tutorials' 2-500-1 MLP with Adam, it is 384 kB per lane without
+    fusion, and XLA reports 207 kB.
 
     Args:
-        jaxpr: One traced lane.
-        lanes: Number of lanes in all.
-        workers: Number of chunks that run at once.
-        memory: Bytes of the device's memory, None on a CPU.
+        jaxpr: Traced function of one lane.
+        lanes: Total number of lanes.
+        workers: Number of chunks that are computed at the same time.
+        memory: Memory of the device in bytes; None on a CPU.
     """
     if memory is None:
         return chunk_width(working_set(jaxpr) // 2, lanes, workers)
@@ -116,7 +118,7 @@ def default_width(jaxpr: Any, lanes: int, workers: int, memory: int | None) -> i
 
 
 def device_memory(device: jax.Device) -> int | None:
-    """Return the bytes of an accelerator that JAX may use, or None if it does not say, as on a CPU.
+    """Return how many bytes of an accelerator's memory JAX may use, or None if this is not known, as on a CPU.
 
     Args:
         device: The device.
@@ -126,7 +128,7 @@ def device_memory(device: jax.Device) -> int | None:
 
 
 def _loops(jaxpr: Any, times: int = 1) -> list[tuple[int, int]]:
-    """Return for each loop, inner loops apart, the bytes written in all steps and the most bytes alive at once."""
+    """Return, for each loop, the bytes that all iterations write outside of inner loops, and the peak memory."""
     loops = []
     for equation in jaxpr.eqns:
         looped = equation.primitive.name in ("scan", "while")
@@ -139,7 +141,7 @@ def _loops(jaxpr: Any, times: int = 1) -> list[tuple[int, int]]:
 
 
 def _rows(equation: Any, body: Any) -> int:
-    """Return the bytes of the arrays that a scan takes or makes row by row: they have an axis more than the row."""
+    """Return the bytes of the arrays of which a scan reads or writes one row per iteration."""
     if equation.primitive.name != "scan":
         return 0
     pairs = [*zip(equation.invars, body.invars, strict=False), *zip(equation.outvars, body.outvars, strict=False)]
@@ -147,7 +149,7 @@ def _rows(equation: Any, body: Any) -> int:
 
 
 def _written(jaxpr: Any) -> int:
-    """Return the bytes that one call writes outside of its loops."""
+    """Return the bytes that one call of a traced function writes outside of its loops."""
     total = 0
     for equation in jaxpr.eqns:
         if equation.primitive.name not in ("scan", "while"):
@@ -156,7 +158,7 @@ def _written(jaxpr: Any) -> int:
 
 
 def bodies(equation: Any) -> list[Any]:
-    """Return the functions inside of an equation, such as the body of a loop.
+    """Return the traced functions that an equation contains, such as the body of a loop.
 
     Args:
         equation: Equation of a traced function.

@@ -1,9 +1,12 @@
-"""Claims: files by which processes that share a store compute different chunks.
+"""Claims: lock files that keep processes with a shared store from computing the same chunk twice.
 
-A claim is a file beside its chunk, made by one process only (``O_EXCL``). Its owner touches it every few seconds while
-it computes, and removes it when the chunk is stored. A claim is stale, and taken over, if its owner ran on this machine
-and has ended, or if it has not been touched for a minute. Claims only save work: two processes that compute one chunk
-store the same bytes.
+A process claims a chunk by creating a file in the folder of the store. The flag ``O_EXCL`` lets only one process create
+the file. This process touches the file every few seconds while it computes, and removes the file when the chunk is
+stored.
+
+Another process takes over a claim that is stale. A claim is stale if its process ran on this machine and has ended, or
+if the file was not touched for a minute. Claims only save work, because two processes that compute the same chunk store
+the same bytes.
 """
 
 import contextlib
@@ -17,11 +20,11 @@ from typing import Any, Self
 _TOUCHED = 5.0
 """Seconds between two touches of a claim."""
 _STALE = 60.0
-"""Seconds without a touch after which a claim is stale, by the clock of the file system."""
+"""A claim that was not touched for this many seconds is stale. The clock of the file system is used."""
 
 
 class Claims:
-    """Claims of this process on chunks of a store, released when this context ends.
+    """Context manager for the claims of this process on chunks of a store. All claims are removed at its end.
 
     Args:
         folder: Folder of the store.
@@ -43,7 +46,7 @@ class Claims:
             self.release(number)
 
     def take(self, number: int) -> bool:
-        """Claim a chunk, unless another process has a claim on it that is not stale.
+        """Claim a chunk. Return False if another process has a claim on this chunk that is not stale.
 
         Args:
             number: Number of the chunk.
@@ -62,7 +65,7 @@ class Claims:
         return True
 
     def release(self, number: int) -> None:
-        """Give a claim up.
+        """Remove the claim of this process on a chunk.
 
         Args:
             number: Number of the chunk.
@@ -101,7 +104,7 @@ class Claims:
         return True
 
     def _now(self) -> float:
-        """Return the time by the clock of the file system, which may be another machine's."""
+        """Return the time on the clock of the file system, which may be on another machine."""
         probe = self._folder / f".clock.{uuid.uuid4().hex}.tmp"
         probe.touch()
         try:
@@ -117,7 +120,7 @@ class Claims:
 
 
 class Unshared:
-    """Stand-in for `Claims` if no other process shares the chunks."""
+    """Replacement for `Claims` if no other process uses the store."""
 
     def __enter__(self) -> Self:
         return self
@@ -133,7 +136,7 @@ class Unshared:
 
 
 def _machine() -> str:
-    """Return a name for this boot of the machine and for this process namespace: each container has its own."""
+    """Return a name that identifies this boot of the machine and this container (its process namespace)."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"

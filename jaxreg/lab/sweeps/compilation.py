@@ -12,13 +12,14 @@ import jax
 log = logging.getLogger("jaxreg.compiled")
 
 _gone: set[str] = set()
-"""Options that this version of XLA turned out not to have."""
+"""Names of options that the installed version of XLA has rejected as unknown."""
 
 
 def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path:
     """Store compiled programs on disk, including those that compile quickly.
 
-    Also removes empty cache files. They are left when a process is killed while writing, and JAX never replaces them.
+    Empty files in the cache are removed. A process that is killed while it writes leaves such a file, and JAX never
+    replaces it.
 
     Args:
         folder: Cache folder; by default ``JAX_COMPILATION_CACHE_DIR``, or ``jaxreg/compiled`` in the user's cache
@@ -57,11 +58,11 @@ def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path:
 
 
 def compile_with(lowered: Any, options: Mapping[str, Any]) -> Any:
-    """Compile with those options of XLA that this version knows.
+    """Compile a lowered program. Options that the installed version of XLA does not know are ignored.
 
     Args:
         lowered: Result of `jax.jit(…).lower(…)`.
-        options: Name -> value.
+        options: Name of an XLA option -> its value.
 
     Returns:
         The compiled program.

@@ -1,4 +1,4 @@
-"""The chunks of a sweep as a labelled dataset, each read when its values are asked for."""
+"""Results of a sweep as a labelled dataset, which reads each chunk when its values are used."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,20 +13,21 @@ from jaxreg.lab.sweeps.manifest import Manifest, Variable
 Read = Callable[[int], Mapping[str, np.ndarray]]
 """Function that returns the arrays of a chunk by its number."""
 Find = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Function that returns the chunk of each lane, -1 if none, and its place there."""
+"""Function from lane numbers to the chunk of each lane (-1 if it is missing) and its position in the chunk."""
 Coordinates = Mapping[str, tuple[str, np.ndarray]]
-"""Name -> the dimension that a coordinate lies along, and its values."""
+"""Name of a coordinate -> its dimension and its values."""
 
 
 def dataset(manifest: Manifest, coords: Coordinates, read: Read, find: Find | None = None) -> xr.Dataset:
-    """Return the dataset of a sweep, whose values are read when they are used.
+    """Return the results of a sweep as a dataset whose values are read when they are used.
 
     Args:
         manifest: Layout of the results.
-        coords: The coordinates.
-        read: Function that returns the arrays of a chunk by its number.
-        find: Function that finds lanes in chunks, if they are not in their order or if some are missing. Values that
-            are missing, in a lane or at the end of a dimension, are NaN, and integers become numbers that can be.
+        coords: Coordinates of the results.
+        read: Function from the number of a chunk to the arrays of the chunk.
+        find: Function that returns the chunk of each lane, and its position in the chunk. By default, all lanes are
+            stored in order. Missing lanes are filled with NaN, and so is the end of a dimension that is shorter in some
+            lanes. The types in `manifest` must then be able to represent NaN.
     """
     variables = {}
     for name, variable in manifest.outputs.items():
@@ -36,13 +37,13 @@ def dataset(manifest: Manifest, coords: Coordinates, read: Read, find: Find | No
 
 
 def with_missing(dtype: str) -> str:
-    """Return the type that holds all values of another one, and NaN."""
+    """Return the type in which missing values of `dtype` are NaN: float32 for booleans, float64 for integers."""
     kind = np.dtype(dtype).kind
     return dtype if kind in "fc" else "float32" if kind == "b" else "float64"
 
 
 class _Lanes(BackendArray):
-    """One variable over the whole grid, of which only the chunks that are asked for are read."""
+    """One output for all lanes of the grid. Indexing reads only the chunks that it needs."""
 
     def __init__(self, manifest: Manifest, name: str, variable: Variable, read: Read, find: Find | None) -> None:
         self.shape = (*manifest.dims.values(), *variable.shape)
@@ -69,7 +70,7 @@ class _Lanes(BackendArray):
 
 
 def _padded(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Fill the lanes of a smaller program up to a shape."""
+    """Pad the values of each lane to a shape, with NaN at the end of each dimension."""
     if values.shape[1:] == shape:
         return values
     padded = np.full((len(values), *shape), np.nan, with_missing(values.dtype.name))
@@ -78,7 +79,7 @@ def _padded(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _take(values: np.ndarray, inner: tuple[Any, ...]) -> np.ndarray:
-    """Index each dimension after the first by its own key."""
+    """Index each dimension after the first with its own key."""
     for dim in reversed(range(len(inner))):
         values = values[(slice(None),) * (dim + 1) + (inner[dim],)]
     return values

@@ -1,6 +1,6 @@
-"""Designs of sweeps: axes of settings that belong together, of named choices, and of random samples.
+"""Axes of a sweep beyond plain lists: points with several settings, named choices, and random samples.
 
-JAX compiles one program for all values that it can trace. Each entry that it cannot trace, such as a choice, a size or
+JAX compiles one program for all values that it can trace. Each value that it can't trace, such as a function, a size or
 None, needs a separate program: see `jaxreg.lab.sweeps.boxes`.
 """
 
@@ -44,7 +44,7 @@ def choices(*values: Any, **named: Any) -> tuple[Choice, ...]:
         The entries of the axis.
 
     Raises:
-        ValueError: If no value is given, two values share a label, or a value needs a label.
+        ValueError: If no value is given, two values have the same label, or a value has neither a name nor a label.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -61,7 +61,8 @@ def choices(*values: Any, **named: Any) -> tuple[Choice, ...]:
         raise ValueError("choices got no value; expected at least one, such as choices(adam=optax.adam)")
     if twice := {label for label in labels if labels.count(label) > 1}:
         raise ValueError(
-            f"choices has {sorted(twice)[0]!r} twice; give each value a distinct label, as in choices(a=…, b=…)"
+            f"choices has two values with the label {sorted(twice)[0]!r}; expected distinct labels, as in "
+            "choices(a=…, b=…)"
         )
     return tuple(entries)
 
@@ -79,7 +80,7 @@ def _label(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Points:
-    """Settings that belong together, row by row; one axis of a sweep. Made by `points` and `samples`.
+    """One axis of a sweep with several settings per row. Made by `points` and `samples`.
 
     Args:
         settings: Argument of `run` -> its values, one per row.
@@ -92,7 +93,7 @@ class Points:
         sizes = {name: _size(name, values) for name, values in self.settings.items()}
         if not sizes or len(set(sizes.values())) > 1 or not all(sizes.values()):
             raise ValueError(
-                f"the settings of points have lengths {sizes or 'none'}; expected equal lengths, at least 1"
+                f"the settings of points have lengths {sizes or 'none'}; expected equal lengths of at least 1"
             )
         object.__setattr__(self, "size", next(iter(sizes.values())))
 
@@ -100,7 +101,7 @@ class Points:
         return self.size
 
     def __add__(self, other: "Points") -> "Points":
-        """Join two sets of rows. A setting that only one of them has is None in the rows of the other."""
+        """Append the rows of `other`. A setting that only one of the two has is None in the rows of the other one."""
         if not isinstance(other, Points):
             return NotImplemented
         names = dict.fromkeys([*self.settings, *other.settings])
@@ -137,11 +138,11 @@ class Table(Protocol):
 
 
 Over = Mapping[str, Any] | Points | Table
-"""Axes of a sweep: by name, or a single axis of points."""
+"""Axes of a sweep: axis name -> its entries; or points or a DataFrame, which are a single axis."""
 
 
 def points(**settings: Any) -> Points:
-    """Make one axis of settings that belong together, such as pairs of a learning rate and a decay.
+    """Make one axis with several settings per point, such as pairs of a learning rate and a decay.
 
     Args:
         settings: Argument of `run` -> its values, one per point. None means that a setting is off. None, strings and
@@ -178,7 +179,7 @@ def samples(count: int, key: jax.Array | int, /, **settings: Any) -> Points:
         The points.
 
     Raises:
-        ValueError: If a setting has another type, or `count` is not positive.
+        ValueError: If a setting is neither a distribution nor a sequence, or `count` is not a positive integer.
 
     Example:
         >>> from jaxreg.lab import log_uniform, samples

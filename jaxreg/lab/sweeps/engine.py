@@ -59,10 +59,11 @@ def sweep(
     another.
 
     Args:
-        run: Pure function of one point. It takes each axis by name, as a scalar or as an entry of a pytree. It returns
-            a dict of arrays or trees of arrays. Nested names are joined by ``/``; an array may be `Labelled`.
-        over: Axes of the grid: axis name -> its values, as in `make_grid`. A value may be one of `choices`, or None
-            for a setting that is off. `points`, `samples` or a DataFrame also work; `run` takes their settings by name.
+        run: Pure function of one point. Each axis is an argument with the name of the axis: a scalar, or one entry of a
+            pytree. The function returns a dict of arrays or trees of arrays. Nested names are joined by ``/``. An array
+            may be `Labelled`.
+        over: Axes of the grid: axis name -> its values, as in `make_grid`. A value may be one of `choices`, or None for
+            a setting that is off. `points`, `samples` or a DataFrame also work; their settings are arguments of `run`.
         store: Folder for finished chunks, or an address such as ``s3://bucket/ridge``. Calling `sweep` again with the
             same arguments reuses these chunks.
         coords: Name of an axis or an inner dimension -> its coordinate values.
@@ -82,11 +83,11 @@ def sweep(
         keep: Rule that keeps large outputs for some runs only: see `best`.
 
     Returns:
-        A dataset whose dimensions are the axes, then the inner dimensions. With a store, values are read when they are
-        used.
+        A dataset whose dimensions are the axes, followed by the dimensions of each output. With a store, values are
+        read when they are used.
 
     Raises:
-        ValueError: If an axis, a name or the store is invalid. Raised before anything is compiled.
+        ValueError: If an axis, a name or the store is invalid. Raised before anything is computed.
         TypeError: If `run` does not take the axes as arguments, or returns something other than arrays.
         MemoryError: If not even one run fits into the memory of the device.
         OSError: If the store cannot be written. Files on disk are kept.
@@ -115,7 +116,7 @@ def prepare(
         options: All other arguments of `sweep`.
 
     Returns:
-        A function that computes the chunks, once, and returns the dataset.
+        A function without arguments that computes the chunks and returns the dataset. It can be called once.
     """
     options = options or SweepOptions()
     segments = options.segments
@@ -130,11 +131,11 @@ def prepare(
 
 
 def compute(program: Program, operands: Mapping[str, Any]) -> xr.Dataset:
-    """Compute all chunks of a program for some operands, without a store.
+    """Compute all chunks of a program for the given operands, without a store.
 
     Args:
         program: Program, which may have been run with other operands before.
-        operands: Values of its operands.
+        operands: Name of an operand -> its value.
 
     Example:
         >>> import numpy as np
@@ -157,12 +158,12 @@ def prepare_program(
 
     Args:
         program: Program, which may have been run with other operands before.
-        operands: Values of its operands.
+        operands: Name of an operand -> its value.
         store: Folder to keep finished chunks in, or None to keep them in memory.
         options: Coordinates, progress and `on_chunk`; by default no progress is shown.
 
     Returns:
-        A function that computes the chunks, once, and returns the dataset.
+        A function without arguments that computes the chunks and returns the dataset. It can be called once.
     """
     options = options or SweepOptions(progress=False)
     return _prepared(alone(LocalRunner(program, operands), program.grid, store, options), options, Place(None))
@@ -203,7 +204,7 @@ def _prepared_segments(segmented: SegmentedSweep, options: SweepOptions, place: 
                         _fill_all(parts, options, place, shown)
                     except LostStateError as error:
                         if segmented.recover(error, segment):
-                            log.warning("%s: this chunk is computed again", error)
+                            log.warning("%s: its chunk is computed again", error)
                             segment -= 1
                         continue
                     segmented.finished(segment)
@@ -217,7 +218,7 @@ def _prepared_segments(segmented: SegmentedSweep, options: SweepOptions, place: 
 
 
 def _fill_all(parts: list[Part], options: SweepOptions, place: Place, shown: Progress | None = None) -> None:
-    """Compute the missing chunks of the parts of a sweep, or of a segment."""
+    """Compute the missing chunks of all parts of a sweep, or of one segment."""
     keeper = Keeper(store for part in parts for store in part.whole.stores())
     for _ in range(2):
         for part, after in zip_longest(parts, parts[1:]):
@@ -233,14 +234,14 @@ def _fill_all(parts: list[Part], options: SweepOptions, place: Place, shown: Pro
 
 
 def _fill(part: Part, options: SweepOptions, keeper: Keeper, place: Place, shown: Progress | None = None) -> None:
-    """Compute the missing chunks of this process's share.
+    """Compute the missing chunks of one part of a sweep, as far as they belong to this process.
 
     Args:
-        part: The part.
+        part: Part of the sweep.
         options: Options of the sweep.
-        keeper: The best runs so far.
-        place: Place of the store.
-        shown: Progress of which the part is a share; by default it has its own.
+        keeper: Record of the best runs so far.
+        place: Location of the store.
+        shown: Progress bar of the entire sweep; by default, the part has a progress bar of its own.
     """
     runner, store = part.runner, part.store
     chunks = store.manifest.chunks
@@ -260,7 +261,10 @@ def _fill(part: Part, options: SweepOptions, keeper: Keeper, place: Place, shown
                 shown.skip(len(chunks.lanes(number)))
                 continue
             if result.identity != runner.identity:
-                raise ValueError(f"a worker compiled another program: {_differing(result.identity, runner.identity)}")
+                raise ValueError(
+                    f"two workers compiled different programs: {_differing(result.identity, runner.identity)}. Use "
+                    "workers with the same hardware and packages"
+                )
             if result.width < width:
                 width = result.width
                 log.warning(
@@ -289,10 +293,10 @@ def _finished(
     missing: list[int],
     interrupt: Interrupt,
 ) -> Iterator[tuple[int, ChunkResult | None]]:
-    """Yield chunks in the order in which they finish, with a bounded number of them under way.
+    """Submit the missing chunks, a limited number at the same time, and yield each chunk when it is finished.
 
-    Another process may share the store. The chunks that it has finished come without a result. Those that it has
-    claimed are tried again until they are finished, or its claim is stale.
+    Another process may use the same store. A chunk that this process has finished is yielded with None as its result. A
+    chunk that it has claimed is tried again later, until the chunk is finished or the claim is stale.
     """
     waiting = deque(missing)
     running: dict[Future[ChunkResult], int] = {}
@@ -326,7 +330,7 @@ def _finished(
                 except (Exception, KeyboardInterrupt) as error:
                     if not interrupt.requested:
                         raise
-                    log.warning("chunk %d is dropped: %r", number, error)  # Ctrl-C may have ended its worker
+                    log.warning("chunk %d is not stored: %r", number, error)  # Ctrl-C may have ended its worker
                 else:
                     yield number, result
     finally:
@@ -336,4 +340,4 @@ def _finished(
 
 def _differing(theirs: Mapping[str, str], first: Mapping[str, str]) -> str:
     names = [name for name in first if theirs.get(name) != first[name]]
-    return "; ".join(f"{name} is {theirs.get(name)} there and was {first[name]} before" for name in names)
+    return "; ".join(f"{name} is {first[name]} on the first and {theirs.get(name)} on the second" for name in names)

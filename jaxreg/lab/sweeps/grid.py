@@ -1,8 +1,8 @@
-"""Named axes and the grid of runs that they span.
+"""Named axes, and the grid of all combinations of their entries.
 
-An axis is a pytree whose leaves share a leading length; a lane is one entry of each axis. Lanes are numbered
-in row-major order (the last axis runs fastest), so any lane can be found from its number alone and the
-product is never written out.
+An axis is a pytree whose leaves have the same length along their first dimension. A lane is one combination: one entry
+of each axis. Lanes are numbered in row-major order, so the last axis varies fastest. The entries of a lane follow from
+its number, so a list of all lanes is never created.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ import numpy as np
 
 LANE = "lane"
 SOME = " lane"
-"""Dimension of lanes of which each is named by its number. No name of an output begins with a space."""
+"""Dimension of a selection of lanes, whose coordinate is the lane number. No axis has a name with a space."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One named axis: stacked leaves, the structure of an entry, and the coordinate to show for it."""
+    """One named axis: the stacked leaves of its entries, their tree structure, and the coordinate for the results."""
 
     name: str
     leaves: tuple[np.ndarray, ...]
@@ -33,7 +33,7 @@ class Axis:
 
     @property
     def size(self) -> int:
-        """The number of entries."""
+        """Number of entries."""
         return len(self.coordinate)
 
     def take(self, rows: np.ndarray) -> "Axis":
@@ -44,7 +44,7 @@ class Axis:
         return replace(self, leaves=leaves, coordinate=self.coordinate[rows] if numbers else np.arange(len(rows)))
 
     def entry(self, leaves: Sequence[Any]) -> Any:
-        """Return one entry of the axis from the corresponding slice of each leaf."""
+        """Build one entry of the axis from one row of each leaf."""
         wrapped = [
             leaf if key is None else jax.random.wrap_key_data(leaf, impl=key)
             for leaf, key in zip(leaves, self.keys, strict=True)
@@ -65,12 +65,12 @@ class Axis:
 
 @dataclass(frozen=True)
 class Grid:
-    """The lanes spanned by named axes: their product, or entry by entry if zipped; or some of these lanes.
+    """Grid of lanes: all combinations of the entries of named axes, or a selection of these lanes.
 
     Args:
-        axes: The axes.
-        zipped: Whether they are taken entry by entry.
-        lanes: Numbers of the lanes, if not all.
+        axes: Named axes.
+        zipped: Whether the axes are combined entry by entry instead of as a product.
+        lanes: Numbers of the selected lanes; None for all lanes.
     """
 
     axes: tuple[Axis, ...]
@@ -79,7 +79,7 @@ class Grid:
 
     @property
     def dims(self) -> dict[str, int]:
-        """The dimensions of the result and their sizes."""
+        """Dimensions of the results and their sizes."""
         return self._spanned if self.lanes is None else {SOME: len(self.lanes)}
 
     @property
@@ -90,11 +90,11 @@ class Grid:
 
     @property
     def size(self) -> int:
-        """The number of lanes."""
+        """Number of lanes."""
         return math.prod(self.dims.values())
 
     def indices(self, lanes: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return which entry of each axis the given lanes take: one int32 array per axis."""
+        """Return, for each axis, the index of its entry in each of the given lanes, as an int32 array."""
         lanes = lanes if self.lanes is None else self.lanes[lanes]
         if self.zipped:
             return tuple(lanes.astype(np.int32) for _ in self.axes)
@@ -102,17 +102,17 @@ class Grid:
         return tuple(index.astype(np.int32) for index in np.unravel_index(lanes, shape))
 
     def coords(self) -> dict[str, tuple[str, np.ndarray]]:
-        """Return the coordinates of the axes, each with the dimension it lies along."""
+        """Return the coordinates of the axes, each with its dimension."""
         if self.lanes is not None:
             return {SOME: (SOME, self.lanes)}
         return {axis.name: (LANE if self.zipped else axis.name, axis.coordinate) for axis in self.axes}
 
     def describe(self) -> str:
-        """Return the grid in words, such as ``l2 (3) x seed (100)``."""
+        """Return the axes and their sizes as text, such as ``l2 (3) x seed (100)``."""
         return (" + " if self.zipped else " x ").join(f"{axis.name} ({axis.size})" for axis in self.axes)
 
     def take(self, rows: Mapping[str, np.ndarray]) -> "Grid":
-        """Return the grid of some entries of each dimension."""
+        """Return the grid with only the given entries of each dimension."""
         axes = tuple(axis.take(rows[LANE if self.zipped else axis.name]) for axis in self.axes)
         return Grid(axes, self.zipped)
 
@@ -129,12 +129,13 @@ def make_grid(over: Mapping[str, Any], *, zipped: bool = False) -> Grid:
 
     Args:
         over: Axis name -> its entries. A list, tuple or range has one entry per element: numbers, arrays with the same
-            shape, or pytrees with the same structure. An array is stacked already: its entries are along the first
-            axis. So is a pytree such as a dict or a registered dataclass, whose leaves share a first axis.
+            shape, or pytrees with the same structure. The entries of an array are its rows. The entries of any other
+            pytree, such as a dict or a registered dataclass, are the rows of its leaves.
         zipped: Whether to combine the axes entry by entry instead of as a product.
 
     Returns:
-        The grid. The coordinate of a numeric axis is its values; that of any other axis is the index.
+        The grid. The coordinate of a numeric axis is its values. Any other axis has the index of the entry as
+        coordinate.
 
     Raises:
         ValueError: If an axis is empty, ragged or too long, or contains NaN; or if zipped axes have different lengths.
@@ -145,7 +146,7 @@ def make_grid(over: Mapping[str, Any], *, zipped: bool = False) -> Grid:
         'l2 (2) x seed (50)'
     """
     if not over:
-        raise ValueError("`over` is empty; give it at least one axis, such as over={'seed': range(10)}")
+        raise ValueError("`over` is empty; expected a dict with at least one axis, such as over={'seed': range(10)}")
     grid = Grid(tuple(_axis(name, entries) for name, entries in over.items()), zipped)
     sizes = {axis.name: axis.size for axis in grid.axes}
     if zipped and len(set(sizes.values())) > 1:
@@ -188,7 +189,10 @@ def _axis(name: object, entries: Any) -> Axis:
 
 
 def check_apart(name: str, values: np.ndarray, narrow: np.ndarray, *, from_zero_only: bool = False) -> None:
-    """Raise if two numbers are equal in the program's type, or become 0: the program would run one of them twice."""
+    """Raise if two numbers become equal in the type that the program uses, or a number becomes 0.
+
+    The program would otherwise compute the same run twice. `from_zero_only` checks only for numbers that become 0.
+    """
     found, first = np.unique(values, return_index=True)
     seen = narrow[first]
     same = np.flatnonzero(seen[1:] == seen[:-1])[: 0 if from_zero_only else None]
@@ -196,13 +200,13 @@ def check_apart(name: str, values: np.ndarray, narrow: np.ndarray, *, from_zero_
     if same.size or zero.size:
         pair = [*found[same[0] : same[0] + 2]] if same.size else [0.0, found[zero[0]]]
         raise ValueError(
-            f"axis {name!r} holds {pair[1]}, which is {pair[0]} in {narrow.dtype}: use values that differ in "
+            f"axis {name!r} holds {pair[1]}, which is {pair[0]} in {narrow.dtype}. Use values that differ in "
             f"{narrow.dtype}, or call jax.config.update('jax_enable_x64', True) first"
         )
 
 
 def storable(array: np.ndarray) -> np.ndarray:
-    """Return a coordinate as files and pandas can hold it: narrow types widened exactly, objects as text."""
+    """Convert a coordinate to a type that files and pandas support: wider numbers for narrow ones, text for objects."""
     if array.dtype.kind in "OT":  # objects, or NumPy's strings of any length, which it saves as objects
         return array.astype(object).astype(np.str_)
     if array.dtype == np.float16 or (array.dtype.isbuiltin == 2 and jnp.issubdtype(array.dtype, np.floating)):
@@ -211,7 +215,7 @@ def storable(array: np.ndarray) -> np.ndarray:
 
 
 def stack(name: str, entries: Any) -> Any:
-    """Return a sequence of entries as one pytree with a leading axis; anything else as it is."""
+    """Stack a list, tuple or range of entries along a new first axis. Return anything else unchanged."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(entries)):
         raise TypeError(f"axis {name!r} holds a value that jit, grad or vmap is tracing: call sweep outside of them")
     if isinstance(entries, range):
@@ -238,7 +242,7 @@ def _key_name(leaf: Any) -> str | None:
 
 
 def plain(array: Any) -> Any:
-    """Return an array as it is; of random keys, the integers they consist of."""
+    """Return random keys as the integers that they consist of, and any other array unchanged."""
     return jax.random.key_data(array) if _key_name(array) else array
 
 
@@ -251,7 +255,10 @@ def _host(leaf: Any) -> np.ndarray:
 
 
 def traceable(name: str, leaf: Any) -> np.ndarray:
-    """Return a leaf as the NumPy array that the program gets: in JAX's own width, with nothing lost by that."""
+    """Convert a leaf of an axis to the NumPy array that the program gets, in a type that JAX computes in.
+
+    Raises an error if a value is masked or NaN, can't be traced, or is out of range for this type.
+    """
     if _key_name(leaf):
         return np.asarray(plain(leaf))
     if np.ma.is_masked(leaf):
@@ -270,14 +277,14 @@ def traceable(name: str, leaf: Any) -> np.ndarray:
 
 
 def narrowed(what: str, array: np.ndarray) -> np.ndarray:
-    """Cast an array to the width that JAX computes in.
+    """Cast a 64-bit array to 32 bits, unless JAX is set to compute in 64 bits.
 
     Args:
-        what: Name of the array, for the error.
-        array: Array of any type that JAX has.
+        what: Name of the array, for the error message.
+        array: Array of any type that JAX supports.
 
     Raises:
-        ValueError: If a value does not fit into that width. JAX would wrap it around or make it infinite.
+        ValueError: If a value is out of range for 32 bits. JAX would wrap it around or replace it by infinity.
     """
     with np.errstate(over="ignore"):
         narrow = array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
@@ -289,7 +296,7 @@ def narrowed(what: str, array: np.ndarray) -> np.ndarray:
         return narrow
     if lost.any():
         raise ValueError(
-            f"{what} holds {kind} beyond {narrow.dtype}, such as {array[lost].flat[0]}: use smaller {kind}, or call "
+            f"{what} holds {kind} beyond {narrow.dtype}, such as {array[lost].flat[0]}. Use smaller {kind}, or call "
             "jax.config.update('jax_enable_x64', True) first"
         )
     return narrow

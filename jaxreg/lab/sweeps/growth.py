@@ -1,8 +1,8 @@
-"""A sweep that takes over the lanes of a smaller one, and computes only those that are new.
+"""Growth of a stored sweep: a larger sweep reuses the lanes of a smaller one and computes only the new lanes.
 
-The store of the smaller sweep stays as it is. It is recognised by its own identity, which the new sweep has too if its
-axes are cut down to the entries there. The new lanes are a store of their own beside it, and ``joined.json`` says where
-each lane of the whole is (`jaxreg.lab.sweeps.joined`).
+The store of the smaller sweep is not changed. To recognise it, the larger sweep is reduced to the entries of the
+smaller one. Both must then have the same identity. The new lanes get a separate store in a subfolder. ``joined.json``
+lists the store of each lane of the larger sweep (`jaxreg.lab.sweeps.joined`).
 """
 
 import contextlib
@@ -20,15 +20,16 @@ from jaxreg.lab.sweeps.store import create, open_folder
 
 
 def rows_there(old: Chunked, here: Coordinates, dims: Mapping[str, int]) -> dict[str, np.ndarray] | None:
-    """Find the entries of a smaller sweep in a larger one by their coordinates.
+    """Find the entries of a smaller sweep in a larger sweep by their coordinates.
 
     Args:
         old: The smaller sweep.
-        here: Coordinates of the larger one.
-        dims: Dimensions of the larger grid.
+        here: Coordinates of the larger sweep.
+        dims: Dimensions of the larger sweep and their sizes.
 
     Returns:
-        Dimension -> for each entry there, its number here; or None if an entry there is not here.
+        Dimension -> for each entry of the smaller sweep, its index in the larger one. None if an entry is missing in
+        the larger sweep, or the dimensions differ.
     """
     there = old.coords()
     if there is None or list(old.manifest.dims) != list(dims):
@@ -54,7 +55,7 @@ def _keys(coords: Coordinates, names: list[str]) -> list[tuple[str, ...]]:
 
 
 def cut_labels(labels: Coordinates, rows: Mapping[str, np.ndarray]) -> Coordinates:
-    """Return the coordinates of some entries of each dimension, as the smaller sweep has them."""
+    """Reduce the coordinates of a larger sweep to the given entries, as the smaller sweep stores them."""
     cut = {}
     for name, (dim, values) in labels.items():
         taken = as_wide_as_needed(values[rows[dim]] if dim in rows else values)
@@ -66,21 +67,21 @@ def cut_labels(labels: Coordinates, rows: Mapping[str, np.ndarray]) -> Coordinat
 
 
 def as_wide_as_needed(values: np.ndarray) -> np.ndarray:
-    """Return an array of strings as wide as its longest one, any other as it is.
+    """Reduce the width of an array of strings to its longest string. Return any other array unchanged.
 
-    Longer names of other entries must not change the identity of those that are there.
+    Otherwise, the long name of a new entry would change the identity of the stored entries.
     """
     return np.array(values.tolist()) if values.dtype.kind == "U" else values
 
 
 def take_over(old: Chunked, rows: Mapping[str, np.ndarray], manifest: Manifest, coords: Coordinates) -> Joined:
-    """Return the whole with the finished lanes of a smaller sweep; the part of all other lanes is -1.
+    """Return a larger sweep with the stored lanes of a smaller one. All other lanes are marked as missing.
 
     Args:
         old: The smaller sweep.
-        rows: Dimension -> for each entry of the smaller sweep, its number in the whole.
-        manifest: Manifest of the whole.
-        coords: Coordinates of the whole.
+        rows: Dimension -> for each entry of the smaller sweep, its index in the larger one.
+        manifest: Manifest of the larger sweep.
+        coords: Coordinates of the larger sweep.
     """
     shape = tuple(manifest.dims.values())
     lanes = np.ravel_multi_index(np.ix_(*rows.values()), shape).ravel()
@@ -94,24 +95,24 @@ def take_over(old: Chunked, rows: Mapping[str, np.ndarray], manifest: Manifest, 
 
 
 def without(whole: Joined, lanes: np.ndarray) -> Joined:
-    """Return a whole without some of its lanes, told by a truth value per lane."""
+    """Return joined stores with some lanes marked as missing. `lanes` has True for each of these lanes."""
     part = np.where(lanes, -1, whole.part).astype(np.int32)
     return Joined(whole.manifest, whole.coords(), whole.parts, part, whole.place)
 
 
 def resumed(old: Joined) -> Joined:
-    """Return a sweep that has grown as it is, but for lanes of its earlier stores that can't be read any more."""
+    """Return a grown sweep to be continued. If an earlier store has lost lanes, these lanes are marked as missing."""
     lost = old.unreadable(len(old.parts) - 1)
     return without(old, lost | old.unreadable(len(old.parts))) if lost.any() else old
 
 
 def extended(path: Path, whole: Joined, manifest: Manifest | None) -> Joined:
-    """Give the lanes that are nowhere a store, as the last part, and write down where all lanes are.
+    """Create a store for the missing lanes as the last part, and write the files that join all parts.
 
     Args:
         path: Folder of the store.
-        whole: The lanes that there are.
-        manifest: Manifest of a store of the others, or None if there are none.
+        whole: Larger sweep with its existing parts.
+        manifest: Manifest for the store of the missing lanes, or None if no lane is missing.
     """
     if manifest is not None:
         lanes = np.flatnonzero(whole.part < 0)
@@ -126,7 +127,7 @@ def extended(path: Path, whole: Joined, manifest: Manifest | None) -> Joined:
 
 
 def newest(path: Path) -> Chunked | None:
-    """Return what a folder holds: a sweep that has grown, a plain one, or nothing that can be read."""
+    """Open the results in a folder: joined stores, or a single store. Return None if neither can be read."""
     for find in (find_joined, open_folder):
         with contextlib.suppress(FileNotFoundError, ValueError):
             if (found := find(path)) is not None:
