@@ -11,7 +11,7 @@ from xarray.core import indexing
 from jaxreg.lab.sweeps.manifest import Manifest, Variable
 
 Read = Callable[[int], Mapping[str, np.ndarray]]
-"""Function that returns the arrays of a chunk by its number."""
+"""Function from the number of a chunk to the arrays of the chunk."""
 Find = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Function from lane numbers to the chunk of each lane (-1 if it is missing) and its position in the chunk."""
 Coordinates = Mapping[str, tuple[str, np.ndarray]]

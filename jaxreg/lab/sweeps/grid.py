@@ -1,4 +1,4 @@
-"""Named axes, and the grid of all combinations of their entries.
+"""Named axes, and the grid of the combinations of their entries.
 
 An axis is a pytree whose leaves have the same length along their first dimension. A lane is one combination: one entry
 of each axis. Lanes are numbered in row-major order, so the last axis varies fastest. The entries of a lane follow from
@@ -65,7 +65,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Grid:
-    """Grid of lanes: all combinations of the entries of named axes, or a selection of these lanes.
+    """Grid of lanes: the combinations of the entries of named axes, or a selection of these lanes.
 
     Args:
         axes: Named axes.

@@ -1,4 +1,4 @@
-"""Ctrl-C as a request to stop, so that it never strikes in the middle of a write."""
+"""Handling of Ctrl-C as a request to stop, so that it does not interrupt the writing of a file."""
 
 import logging
 import signal
@@ -10,9 +10,9 @@ log = logging.getLogger("jaxreg.sweep")
 
 
 class Interrupt:
-    """Context in which the first Ctrl-C only sets `requested`, and a second Ctrl-C interrupts as usual.
+    """Context manager in which the first Ctrl-C only sets `requested`, and a second Ctrl-C interrupts as usual.
 
-    Outside of the main thread it does nothing, because Python handles signals only there.
+    The context has no effect outside of the main thread, because Python handles signals only in the main thread.
     """
 
     def __init__(self) -> None:
@@ -33,4 +33,4 @@ class Interrupt:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        log.warning("stopping after the chunks that are running; press Ctrl-C again to drop these chunks")
+        log.warning("stopping after the chunks that are being computed; press Ctrl-C again to stop now and lose them")

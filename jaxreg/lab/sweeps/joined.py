@@ -1,8 +1,8 @@
-"""Stores of several programs, or of a sweep that has grown, read as one.
+"""Several stores that are read as one: those of several programs, or of a sweep that has grown.
 
-``joined.json`` is the manifest of the whole; its attribute ``parts`` names the folders of the stores that it consists
-of, in order ("." is the folder itself). ``joined-<hash>.npz`` holds the coordinates of the whole, and for each lane
-which store it is in and which of that store's lanes it is. Each part is a store like any other.
+``joined.json`` is the manifest of the joined results. Its attribute ``parts`` lists the folders of the stores in order;
+"." is the folder of ``joined.json`` itself. ``joined-<hash>.npz`` contains the coordinates, the number of the store of
+each lane, and the lane number inside of this store. Each part is a complete store.
 """
 
 from collections.abc import Sequence, Set
@@ -24,14 +24,14 @@ from jaxreg.lab.sweeps.store import Store, _read_manifest, _read_sealed, _write_
 
 JOINED = "joined.json"
 STOPPED = -2
-"""Part of a lane of a segment that comes after the run was stopped."""
+"""Part number of a lane that is never computed, because its run was stopped in an earlier segment."""
 _PART, _PLACE = " part", " place"  # no name of a coordinate begins with a space
 _KEPT = 2**28
-"""Bytes of chunks that a dataset keeps in memory, so that not every variable reads all chunks again."""
+"""Bytes of recent chunks that a dataset keeps in memory, so that reading several outputs reads a chunk only once."""
 
 
 class Chunked(Protocol):
-    """Results in numbered chunks: a store, in a folder or in memory, or several joined."""
+    """Interface of results in numbered chunks: a store in a folder, a store in memory, or joined stores."""
 
     @property
     def manifest(self) -> Manifest:
@@ -42,25 +42,25 @@ class Chunked(Protocol):
         """Number of chunks."""
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the number of the chunk that holds each lane, and the place of the lane in that chunk."""
+        """Return the number of the chunk that contains each lane, and the position of the lane in this chunk."""
 
     def has(self, number: int) -> bool:
-        """Tell whether a chunk is there."""
+        """Tell whether a chunk is stored."""
 
     def present(self) -> set[int]:
-        """Return the numbers of the chunks that are there."""
+        """Return the numbers of the stored chunks."""
 
     def read(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return a chunk's arrays, or None if it is missing or damaged."""
+        """Return the arrays of a chunk, or None if the chunk is missing or damaged."""
 
     def file(self, number: int) -> Path:
-        """Return the path of a chunk, whether or not it is there."""
+        """Return the path of a chunk, whether or not the file exists."""
 
     def stores(self) -> list[Keeping]:
-        """Return the stores that it consists of, none of which is joined."""
+        """Return all single stores. Joined stores are replaced by their parts."""
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
-        """Return the state at the end of a chunk, or None if it is missing or damaged."""
+        """Return the final states of the runs in a chunk, or None if the states are missing or damaged."""
 
     def forget_states(self) -> None:
         """Remove the states of all chunks."""
@@ -73,12 +73,12 @@ class Chunked(Protocol):
 
 
 class Joined:
-    """Several stores as one.
+    """Several stores that are read as one.
 
     Args:
-        manifest: Layout of the whole.
-        coords: Its coordinates.
-        parts: The stores.
+        manifest: Layout of the joined results.
+        coords: Coordinates of the joined results.
+        parts: Stores that are joined.
         part: Store of each lane.
         place: Lane of each lane in its store.
     """
@@ -93,9 +93,9 @@ class Joined:
         self.count = int(self._starts[-1])
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the number of the chunk that holds each lane, and the place of the lane in that chunk.
+        """Return the number of the chunk that contains each lane, and the position of the lane in this chunk.
 
-        The number is -1 for a lane that is nowhere, and `STOPPED` for one that is not to be.
+        The chunk number is -1 for a missing lane, and `STOPPED` for a lane that is never computed.
         """
         numbers, places = np.where(self.part[lanes] == STOPPED, STOPPED, -1), np.zeros(lanes.shape, int)
         for number, part in enumerate(self.parts):
@@ -105,47 +105,47 @@ class Joined:
         return numbers, places
 
     def unreadable(self, parts: int) -> np.ndarray:
-        """Tell for each lane whether it is in one of the first so many parts, and its chunk is missing or damaged."""
+        """Tell for each lane of the first `parts` stores whether its chunk is missing or damaged; False elsewhere."""
         numbers, _ = self.find(np.arange(self.manifest.lanes))
         needed = np.unique(numbers[(numbers >= 0) & (self.part < parts)])
         return np.isin(numbers, [number for number in needed if self.read(int(number)) is None])
 
     @property
     def stopped(self) -> int:
-        """Number of lanes that are not to be: segments of runs that were stopped before."""
+        """Number of lanes that are never computed, because their runs were stopped in an earlier segment."""
         return int((self.part == STOPPED).sum())
 
     def lanes_of_last(self) -> np.ndarray:
-        """Return the lanes of the last part, in their order there."""
+        """Return the lane numbers of the last part, in the order in which it stores them."""
         lanes = np.flatnonzero(self.part == len(self.parts) - 1)
         return lanes[np.argsort(self.place[lanes])]
 
     def has(self, number: int) -> bool:
-        """Tell whether a chunk is there."""
+        """Tell whether a chunk is stored."""
         part, own = self._own(number)
         return part.has(own)
 
     def present(self) -> set[int]:
-        """Return the numbers of the chunks that are there."""
+        """Return the numbers of the stored chunks."""
         starts = map(int, self._starts)
         return {start + number for start, part in zip(starts, self.parts, strict=False) for number in part.present()}
 
     def read(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return a chunk's arrays, or None if it is missing or damaged."""
+        """Return the arrays of a chunk, or None if the chunk is missing or damaged."""
         part, own = self._own(number)
         return part.read(own)
 
     def file(self, number: int) -> Path:
-        """Return the path of a chunk, whether or not it is there."""
+        """Return the path of a chunk, whether or not the file exists."""
         part, own = self._own(number)
         return part.file(own)
 
     def stores(self) -> list[Keeping]:
-        """Return the stores that it consists of, none of which is joined."""
+        """Return all single stores. Joined stores are replaced by their parts."""
         return [store for part in self.parts for store in part.stores()]
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
-        """Return the state at the end of a chunk, or None if it is missing or damaged."""
+        """Return the final states of the runs in a chunk, or None if the states are missing or damaged."""
         part, own = self._own(number)
         return part.state(own, names)
 
@@ -169,19 +169,22 @@ class Joined:
 
 
 def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
-    """Return the layout that holds the outputs of several programs.
+    """Return a layout that can contain the outputs of several programs.
 
-    A dimension has its largest length. What is missing in a program, or shorter there, is filled with NaN.
+    Each dimension gets its largest length among the programs. Where an output is missing or shorter, it is filled with
+    NaN.
 
     Raises:
-        ValueError: If an output has other dimensions in one program than in another.
+        ValueError: If the names or lengths of dimensions contradict each other.
     """
     joined: dict[str, Variable] = {}
     for name in dict.fromkeys(name for one in outputs for name in one):
         found = [one[name] for one in outputs if name in one]
         if len({variable.dims for variable in found}) > 1:
             dims = " and ".join(sorted({str(variable.dims) for variable in found}))
-            raise ValueError(f"output {name!r} has the dimensions {dims}: give it the same dimensions in every program")
+            raise ValueError(
+                f"output {name!r} has the dimensions {dims} in different programs: give it the same dimensions in all"
+            )
         dtype = np.result_type(*(np.dtype(variable.dtype) for variable in found)).name
         gaps = len(found) < len(outputs) or len({variable.shape for variable in found}) > 1
         shape = tuple(max(sizes) for sizes in zip(*(variable.shape for variable in found), strict=True))
@@ -191,20 +194,21 @@ def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
         for dim, length in zip(variable.dims, variable.shape, strict=True):
             if lengths.setdefault(dim, length) != length:
                 raise ValueError(
-                    f"dimension {dim!r} has length {length} in output {name!r} and {lengths[dim]} in another"
+                    f"dimension {dim!r} has length {length} in output {name!r} and {lengths[dim]} in another output: "
+                    "give the two dimensions different names"
                 )
     return joined
 
 
 def write_joined(path: Path, manifest: Manifest, coords: Coordinates, part: np.ndarray, place: np.ndarray) -> None:
-    """Write the files that join stores into one.
+    """Write the two files that join stores: ``joined.json``, and the store of each lane.
 
     Args:
-        path: The folder, which is made if needed.
-        manifest: Manifest of the whole, with the folders of the stores as the attribute ``parts``.
-        coords: Coordinates of the whole.
-        part: Store of each lane.
-        place: Lane of each lane in its store.
+        path: Folder of the joined stores, which is created if needed.
+        manifest: Manifest of the joined results. Its attribute ``parts`` lists the folders of the stores.
+        coords: Coordinates of the joined results.
+        part: Number of the store of each lane; -1 for a missing lane.
+        place: Lane number of each lane inside of its store.
     """
     path.mkdir(parents=True, exist_ok=True)
     arrays = {name: values for name, (_, values) in coords.items()}
@@ -213,10 +217,10 @@ def write_joined(path: Path, manifest: Manifest, coords: Coordinates, part: np.n
 
 
 def find_joined(path: Path) -> Joined | None:
-    """Return the joined stores of a folder, or None if it has no ``joined.json``.
+    """Return the joined stores of a folder, or None if the folder has no ``joined.json``.
 
     Raises:
-        ValueError: If a file of it is damaged.
+        ValueError: If one of the files that join the stores is damaged.
     """
     try:
         manifest = _read_manifest(path / JOINED)
@@ -224,11 +228,13 @@ def find_joined(path: Path) -> Joined | None:
         return None
     except (DamagedError, IsADirectoryError):
         raise ValueError(
-            f"{path / JOINED} is damaged: delete it and run the same sweep again to repair the store"
+            f"{path / JOINED} is damaged: delete this file and run the same sweep again to repair the store"
         ) from None
     names = manifest.attrs.get("parts")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{path / JOINED} is damaged: it names no parts")
+        raise ValueError(
+            f"{path / JOINED} is damaged, as it lists no stores: delete this file and run the same sweep again"
+        )
     names_there = manifest.coords.keys() | {_PART, _PLACE}
     arrays = _read_sealed(_map_file(path, manifest), _seal_of(manifest), names_there)
     if arrays is None or not _fits(arrays, manifest, len(names)):
@@ -240,7 +246,7 @@ def find_joined(path: Path) -> Joined | None:
 
 
 def _fits(arrays: dict[str, np.ndarray], manifest: Manifest, parts: int) -> bool:
-    """Tell whether coordinates and the places of lanes are those of a manifest."""
+    """Tell whether the store and the lane number of each lane are valid for a manifest."""
     part, place = arrays[_PART], arrays[_PLACE]
     whole = part.shape == place.shape == (manifest.lanes,) and part.dtype == np.int32 and place.dtype == np.int64
     return whole and bool((part >= STOPPED).all() and (part < parts).all() and (place >= 0).all())
@@ -250,24 +256,27 @@ def _open_part(path: Path, name: str) -> Chunked:
     if name == ".":
         return open_folder(path)
     if Path(name).name != name:
-        raise ValueError(f"{path / JOINED} is damaged: its part {name!r} is not a folder of the store")
+        raise ValueError(
+            f"{path / JOINED} is damaged, as {name!r} is not the name of a folder: delete this file and run the same "
+            "sweep again"
+        )
     return open_any(path / name)
 
 
 def open_any(path: Path) -> Chunked:
-    """Open a store, or stores that are joined."""
+    """Open a single store or joined stores."""
     return find_joined(path) or open_folder(path)
 
 
 def absolute(store: Chunked) -> Chunked:
-    """Return a store that is read from any working directory."""
+    """Return a store with an absolute path, so that it can be read after a change of the working directory."""
     if isinstance(store, Joined):
         return Joined(store.manifest, store.coords(), [absolute(part) for part in store.parts], store.part, store.place)
     return Store(store.path.absolute(), store.manifest) if isinstance(store, Store) else store
 
 
 def needed_chunks(store: Chunked) -> range | set[int]:
-    """Return the numbers of the chunks that hold the lanes of a store, -1 for lanes that are nowhere."""
+    """Return the numbers of all chunks that contain lanes of a store. -1 is included if a lane is missing."""
     if not isinstance(store, Joined):
         return range(store.count)  # not written out: a manifest may claim any number of lanes
     return set(np.unique(store.find(np.arange(store.manifest.lanes))[0]).tolist()) - {STOPPED}
@@ -282,11 +291,11 @@ def _seal_of(manifest: Manifest) -> str:
 
 
 def as_dataset(store: Chunked, *, partial: bool = False) -> xr.Dataset:
-    """Return the dataset of chunks, read when values are used.
+    """Return stored results as a dataset whose values are read when they are used.
 
     Args:
-        store: The chunks.
-        partial: Whether to leave out what is missing: see `open_store`.
+        store: Stored results.
+        partial: Whether chunks may be missing: see `open_store`.
     """
     store = absolute(store)  # values are read later, maybe from another working directory
     manifest, find = store.manifest, store.find
@@ -319,7 +328,7 @@ def open_store(path: str | Path, *, partial: bool = False) -> xr.Dataset:
 
     Args:
         path: Folder or address of the store. If it is an address, all files are downloaded first.
-        partial: Whether to open an unfinished sweep. Values of missing runs are NaN; integers become float64 and
+        partial: Whether the sweep may be unfinished. Values of missing runs are NaN, so integers become float64 and
             booleans float32. The coordinate `finished` is true for runs that are finished, or that were stopped in an
             earlier segment. The attributes `finished` and `unfinished` count the runs. Open the store again to see runs
             that finish later.
@@ -346,7 +355,7 @@ def open_store(path: str | Path, *, partial: bool = False) -> xr.Dataset:
 
 
 class _Entrypoint(BackendEntrypoint):
-    """A store as xarray opens it: lazily, and chunks that have been read are kept."""
+    """Backend with which xarray opens a store. Values are read when they are used."""
 
     def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None, partial: bool = False) -> xr.Dataset:
         path = Path(filename_or_obj)

@@ -1,7 +1,8 @@
-"""Large outputs that are kept for the best runs only.
+"""Large outputs that are stored for the best runs only.
 
-Beside a chunk lies ``best-<number>.npz`` with the large outputs of its best runs, as many as are kept in all. When
-better runs are finished elsewhere, it is removed. What is left at the end are the best runs of all.
+A chunk has a second file, ``best-<number>.npz``, with the large outputs of the best runs of this chunk. The file is
+removed as soon as none of these runs is among the best runs of the entire sweep. At the end, only the large outputs of
+the best runs are left.
 """
 
 import json
@@ -14,22 +15,22 @@ import numpy as np
 from jaxreg.lab.sweeps.manifest import Manifest, Variable
 
 ROWS = " rows"
-"""Name of the rows of a chunk whose large outputs are kept."""
+"""Name of the array with the row numbers of the runs whose large outputs are stored."""
 
 
 @dataclass(frozen=True)
 class Best:
-    """Rule of which runs keep their large outputs; see `best`."""
+    """Rule for the runs whose large outputs are stored: see `best`."""
 
     count: int
     by: str
     outputs: tuple[str, ...] = ()
 
     def large(self, outputs: Mapping[str, Variable]) -> tuple[str, ...]:
-        """Return the names of the outputs that only the best runs keep.
+        """Return the names of the outputs that are stored for the best runs only.
 
         Raises:
-            ValueError: If one that was named, or that ranks the runs, is not there.
+            ValueError: If a named output does not exist, or `by` is not an output with one number per run.
         """
         if self.by not in outputs or outputs[self.by].shape or np.dtype(outputs[self.by].dtype).kind not in "iuf":
             one = [name for name, v in outputs.items() if not v.shape]
@@ -45,11 +46,11 @@ class Best:
         return tuple(name for name in dict.fromkeys(found) if name != self.by)
 
     def written(self, outputs: Mapping[str, Variable]) -> str:
-        """Return the rule as the manifest has it."""
+        """Return the rule as text for the manifest."""
         return json.dumps([self.count, self.by, self.large(outputs)])
 
     def rows(self, values: np.ndarray) -> np.ndarray:
-        """Return the rows of the lowest values, the lowest first."""
+        """Return the row numbers of the `count` lowest values, lowest first. NaN counts as infinity."""
         return np.argsort(np.where(np.isnan(values), np.inf, values), kind="stable")[: self.count]
 
 
@@ -64,6 +65,10 @@ def best(count: int, by: str, outputs: str | Sequence[str] = ()) -> Best:
         by: Output with one number per run; lower is better.
         outputs: Names of the large outputs, or of trees of outputs. By default, all outputs that are arrays, not single
             numbers. The output `by` is kept for all runs.
+
+    Raises:
+        ValueError: If `count` is not a positive integer.
+        TypeError: If `by` is not a string.
 
     Example:
         >>> import jax.numpy as jnp
@@ -82,7 +87,7 @@ def best(count: int, by: str, outputs: str | Sequence[str] = ()) -> Best:
 
 
 def rule_of(manifest: Manifest) -> Best | None:
-    """Return the rule of a store, with the names of all outputs that it is for; None if all runs keep all."""
+    """Read the rule of a store from its manifest. Return None if all outputs of all runs are stored."""
     if "keep" not in manifest.identity:
         return None
     count, by, outputs = json.loads(manifest.identity["keep"])
@@ -90,33 +95,33 @@ def rule_of(manifest: Manifest) -> Best | None:
 
 
 class Keeping(Protocol):
-    """A store whose chunks keep large outputs of some runs."""
+    """Interface of a store that can keep large outputs for some runs only."""
 
     @property
     def manifest(self) -> Manifest:
         """Layout of the results."""
 
     def present(self) -> set[int]:
-        """Return the numbers of the chunks that are there."""
+        """Return the numbers of the stored chunks."""
 
     def small(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the outputs of a chunk that all runs keep."""
+        """Return the outputs of a chunk that are stored for all runs."""
 
     def kept(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the large outputs that a chunk keeps, with their rows."""
+        """Return the large outputs of the best runs of a chunk, with the row numbers of these runs."""
 
     def keep(self, number: int, arrays: Mapping[str, np.ndarray] | None) -> None:
-        """Replace the large outputs that a chunk keeps; None removes them."""
+        """Replace the stored large outputs of a chunk. None removes them."""
 
     def drop(self, number: int) -> None:
         """Remove a chunk, so that it is computed again."""
 
 
 class Keeper:
-    """The best runs so far, over all stores of a sweep.
+    """Record of the best runs so far, across all stores of a sweep.
 
     Args:
-        stores: The stores.
+        stores: All stores of the sweep.
     """
 
     def __init__(self, stores: Iterable[Keeping]) -> None:
@@ -127,7 +132,7 @@ class Keeper:
                 self.note(store, number)
 
     def note(self, store: Keeping, number: int) -> None:
-        """Take in a finished chunk, and remove what is no longer among the best."""
+        """Add the runs of a finished chunk. Remove the large outputs of chunks that have none of the best runs."""
         rule = rule_of(store.manifest)
         if rule is None or (arrays := store.small(number)) is None:
             return
@@ -138,7 +143,13 @@ class Keeper:
             self._stores[where[0]].keep(where[1], None)
 
     def finish(self) -> bool:
-        """Keep exactly the best runs. Drop the chunks of those that are lost, and tell whether there are any."""
+        """Remove the large outputs of all runs but the best ones.
+
+        If large outputs of one of the best runs are lost, its chunk is removed, so that it is computed again.
+
+        Returns:
+            True if a chunk was removed.
+        """
         lost = False
         for place, number in sorted({run[1:3] for run in self._best}):
             store, rows = self._stores[place], sorted(run[3] for run in self._best if run[1:3] == (place, number))
@@ -154,7 +165,7 @@ class Keeper:
 
 
 def split(rule: Best, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return the outputs of a chunk that all of its runs keep, and the large ones of its best runs with their rows."""
+    """Split the outputs of a chunk into those stored for all runs, and the large outputs of its best runs."""
     rows = np.sort(rule.rows(arrays[rule.by]))
     large = {ROWS: rows} | {name: arrays[name][rows] for name in rule.outputs}
     return {name: values for name, values in arrays.items() if name not in rule.outputs}, large
@@ -163,7 +174,7 @@ def split(rule: Best, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.nd
 def filled(
     manifest: Manifest, small: Mapping[str, np.ndarray], kept: Mapping[str, np.ndarray] | None
 ) -> dict[str, np.ndarray]:
-    """Return all outputs of a chunk; large ones of runs that do not keep them are NaN."""
+    """Return all outputs of a chunk. Large outputs that are not stored are NaN."""
     length = len(next(iter(small.values())))
     arrays = dict(small)
     for name, variable in manifest.outputs.items():

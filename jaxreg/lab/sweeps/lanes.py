@@ -1,11 +1,12 @@
-"""The lanes of a chunk on a CPU: batched by `vmap`, or one after the other.
+"""Arrangement of the lanes of a chunk on a CPU: batched by `vmap`, or computed one after the other.
 
-Batched lanes share the cost of starting an operation, which matters if the operation is small. If it is large, a batch
-gains nothing, and what `vmap` makes of it may be slower: transposed products, grouped convolutions, both branches.
+Batched lanes share the cost of starting an operation, which saves time if the operations are small. For large
+operations, a batch saves nothing and can be slower. `vmap` then transposes matrix products, uses grouped convolutions,
+and evaluates both branches of a condition.
 
-Lanes that call LAPACK, as `jnp.linalg.qr` does, run one after the other. jaxlib 0.10 spreads a batch of factorisations
-over the threads of XLA, and the thread that asks for it waits. If every thread waits in this way, none is left to do
-the work, and the program never ends: https://github.com/PyAutoLabs/PyAutoFit/issues/1530 describes such a case.
+Lanes that call LAPACK, as `jnp.linalg.qr` does, are always computed one after the other. jaxlib 0.10 distributes a
+batch of factorisations to the threads of XLA, while the calling thread waits. If every thread is waiting, the program
+never ends. https://github.com/PyAutoLabs/PyAutoFit/issues/1530 describes such a case.
 """
 
 from typing import Any
@@ -16,17 +17,17 @@ from jaxreg.lab.sweeps.splits import factorizes
 BATCHED = "batched"
 IN_TURN = "in turn"
 TOGETHER = "jaxreg.together"
-"""Name of a `jax.named_scope` around code whose operations are written to be batched, such as those of `fit`."""
+"""Name of a `jax.named_scope` that marks code whose lanes are always batched, such as the code of `fit`."""
 
 _LARGE = 2048
-"""Bytes that an operation of a lane writes on average, from which on lanes run one after the other."""
+"""If an operation of a lane writes at least this many bytes on average, the lanes are computed one after the other."""
 
 
 def arrangement(jaxpr: Any) -> str:
-    """Return how lanes of a traced function run fastest: `BATCHED` or `IN_TURN`.
+    """Return the arrangement in which the lanes of a traced function are faster: `BATCHED` or `IN_TURN`.
 
     Args:
-        jaxpr: A traced lane, ``traced.jaxpr.jaxpr``.
+        jaxpr: Traced function of one lane, ``traced.jaxpr.jaxpr``.
 
     Example:
         >>> import jax, jax.numpy as jnp

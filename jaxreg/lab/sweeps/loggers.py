@@ -14,7 +14,7 @@ Row = tuple[dict[str, Any], list[tuple[str, int, float]]]
 
 
 def _rows(points: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Iterator[Row]:
-    """Yield the settings of each run, and its figures: name, step and value. A curve has one per step."""
+    """Yield the settings of each run, and its results as (name, index, value). A curve has one value per index."""
     figures = {name: values for name, values in arrays.items() if values.ndim <= 2 and values.dtype.kind in "biuf"}
     for row in range(len(next(iter(arrays.values())))):
         settings = {name: values[row].item() for name, values in points.items()}

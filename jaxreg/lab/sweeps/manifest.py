@@ -1,4 +1,4 @@
-"""Layout of the results of a sweep: variables, lanes in chunks, and the manifest that a store begins with."""
+"""Layout of the results of a sweep: its outputs, its chunks, and the manifest file of a store."""
 
 import hashlib
 import json
@@ -12,12 +12,12 @@ import numpy as np
 
 FORMAT = 1
 STATE = " state"
-"""First part of the names of the arrays of a state. No name of an output begins with a space."""
+"""Prefix of the names of the arrays of a state. The space avoids a clash with the names of outputs."""
 MOST_BYTES = 2**24
 _DTYPES = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))} | {
     *("float16", "float32", "float64", "complex64", "complex128")
 }
-"""Types that JAX shares with NumPy: the outputs of a sweep are widened to them."""
+"""Types that both JAX and NumPy have. Outputs of other types are converted to one of these types."""
 
 
 class DamagedError(ValueError):
@@ -31,7 +31,7 @@ def is_state(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Chunks:
-    """The lanes of a sweep in chunks of one width, of which the last may be shorter.
+    """Division of the lanes of a sweep into chunks of equal width. The last chunk may be shorter.
 
     Args:
         size: Number of lanes.
@@ -51,17 +51,17 @@ class Chunks:
         return -(-self.size // self.width)
 
     def lanes(self, number: int) -> range:
-        """Return the lanes of one chunk."""
+        """Return the lane numbers of one chunk."""
         return range(number * self.width, min((number + 1) * self.width, self.size))
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the number of the chunk that holds each lane, and the place of the lane in that chunk."""
+        """Return the number of the chunk that contains each lane, and the position of the lane in this chunk."""
         return np.divmod(lanes, self.width)
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One output of a lane: its inner dimensions, their sizes, its type."""
+    """Layout of one output of a lane: its dimensions, their sizes and its type."""
 
     dims: tuple[str, ...]
     shape: tuple[int, ...]
@@ -78,11 +78,11 @@ class Manifest:
     """Description of the results of a sweep: their origin and their layout.
 
     Args:
-        identity: Name -> everything that the bits depend on (program, grid, versions, platform).
-        dims: Dimensions of the grid and their sizes, slowest first.
+        identity: Everything that can change the bits of the results, by name: program, grid, versions, platform.
+        dims: Dimensions of the grid and their sizes. The last dimension varies fastest.
         chunk: Lanes per chunk.
-        coords: Coordinate -> the dimension it lies along; the values are in ``coords.npz``.
-        outputs: Variable -> its inner layout.
+        coords: Name of a coordinate -> its dimension. The values are in ``coords.npz``.
+        outputs: Name of an output -> its layout.
         attrs: Attributes of the dataset.
     """
 
@@ -95,50 +95,50 @@ class Manifest:
 
     @cached_property
     def sweep(self) -> str:
-        """The hash that names this sweep."""
+        """Hash of the identity and the chunk width, which identifies the sweep."""
         text = json.dumps({"format": FORMAT, "chunk": self.chunk, **self.identity}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def layout(self) -> tuple[Any, ...]:
-        """Dimensions, coordinates and outputs, which follow from the sweep."""
+        """Dimensions, coordinates and outputs, which are equal for manifests of the same sweep."""
         return self.dims, self.coords, self.outputs
 
     @property
     def lanes(self) -> int:
-        """The number of lanes."""
+        """Number of lanes."""
         return math.prod(self.dims.values())
 
     @property
     def chunks(self) -> Chunks:
-        """The lanes in chunks."""
+        """Division of the lanes into chunks."""
         return Chunks(self.lanes, self.chunk)
 
     def encode(self) -> bytes:
-        """Return the manifest as JSON with its own checksum."""
+        """Return the manifest as JSON text that includes a checksum."""
         content = {"format": FORMAT, "sweep": self.sweep, **asdict(self)}
         checksum = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return (json.dumps({"checksum": checksum, **content}, indent=1) + "\n").encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
-        """Read what `encode` wrote.
+        """Read a manifest from the text that `encode` returns.
 
         Raises:
-            DamagedError: If it is not JSON, not as it was written, or describes what no sweep has.
-            ValueError: If it has another format.
+            DamagedError: If the text is not JSON, does not match its checksum, or has values that no sweep can have.
+            ValueError: If the text has another version of the format.
         """
         content = _parsed(raw)
         if type(content["format"]) is int and content["format"] != FORMAT:
-            raise ValueError(f"has format {content['format']}; this version reads {FORMAT}")
+            raise ValueError(f"has format {content['format']}; expected {FORMAT}, the format of this version of jaxreg")
         found = cls(**_checked(content))
         if found.sweep != content["sweep"]:
-            raise DamagedError("is damaged: its sweep is not the hash of its identity")
+            raise DamagedError("is damaged: its entry 'sweep' is not the hash of its identity")
         return found
 
 
 def _parsed(raw: bytes) -> dict[str, Any]:
-    """Return the content of a manifest whose checksum is right."""
+    """Parse the JSON text of a manifest, and check its size and its checksum."""
     if len(raw) > MOST_BYTES:
         raise DamagedError(f"is damaged: it has more than {MOST_BYTES} bytes")
     try:
@@ -164,34 +164,38 @@ def _refuse(number: str) -> None:
 
 
 def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a manifest as they are in memory; nothing is allocated by their sizes."""
+    """Check the fields of a manifest and return them as arguments of `Manifest`.
+
+    Allocates no arrays, because a damaged manifest may state sizes that exceed the memory.
+    """
     if content.keys() != {"format", "sweep", *Manifest.__dataclass_fields__}:
-        raise DamagedError(f"is damaged: it holds {', '.join(content)[:80]}")
+        raise DamagedError(f"is damaged: its entries are {', '.join(content)[:80]}; expected those of a manifest")
     _expect(type(content["format"]) is int, "format", "an integer", content)
     for name in ("identity", "dims", "coords", "outputs", "attrs"):
         named = isinstance(content[name], dict) and all(map(_printable, content[name]))
         _expect(named, name, "names with values", content)
     for name in ("identity", "coords"):
-        _expect(all(map(_printable, content[name].values())), name, "names with texts", content)
+        _expect(all(map(_printable, content[name].values())), name, "names with text values", content)
     dims, coords = content["dims"], content["coords"]
-    _expect(bool(dims) and all(map(_count, dims.values())), "dims", "names with sizes from 1 on", content)
+    _expect(bool(dims) and all(map(_count, dims.values())), "dims", "names with sizes of at least 1", content)
     _expect(math.prod(dims.values()) < 2**63, "dims", "fewer than 2**63 lanes", content)
     _expect(_count(content["chunk"]) and content["chunk"] < 2**31, "chunk", "1 to 2**31 - 1 lanes", content)
     outputs = {name: _variable(name, value) for name, value in content["outputs"].items()}
-    _expect(bool(outputs), "outputs", "at least one", content)
+    _expect(bool(outputs), "outputs", "at least one output", content)
     _expect(
         "keep" not in content["identity"] or _is_rule(content["identity"]["keep"], outputs),
         "identity",
-        "a rule of which outputs are kept",
+        "a valid rule for large outputs",
         content,
     )
     sizes = dict(dims)
     for name, output in outputs.items():
-        _expect(name not in dims and dims.keys().isdisjoint(output.dims), "outputs", "names that no axis has", content)
+        clash = name in dims or not dims.keys().isdisjoint(output.dims)
+        _expect(not clash, "outputs", "names that differ from those of the axes", content)
         for dim, size in zip(output.dims, output.shape, strict=True):
-            _expect(sizes.setdefault(dim, size) == size, "outputs", "one size for each dimension", content)
+            _expect(sizes.setdefault(dim, size) == size, "outputs", "one size per dimension", content)
     _expect(set(coords.values()) <= sizes.keys(), "coords", "names with dimensions", content)
-    _expect(set(coords.values()) >= dims.keys(), "coords", "a coordinate along each of dims", content)
+    _expect(set(coords.values()) >= dims.keys(), "coords", "a coordinate for each dimension of the grid", content)
     lane = sum(output.nbytes for output in outputs.values())
     _expect(lane * math.prod(dims.values()) < 2**63, "outputs", "fewer than 2**63 bytes", content)
     return {name: content[name] for name in Manifest.__dataclass_fields__} | {"outputs": outputs}
@@ -209,12 +213,14 @@ def _variable(name: str, value: Any) -> Variable:
         or len(value["dims"]) != len(value["shape"])
         or len(set(value["dims"])) != len(value["dims"])
     ):
-        raise DamagedError(f"is damaged: output {name[:40]!r} is {str(value)[:80]}, which no sweep has")
+        raise DamagedError(
+            f"is damaged: output {name[:40]!r} is {str(value)[:80]}; expected valid dims, shape and dtype"
+        )
     return Variable(tuple(value["dims"]), tuple(value["shape"]), value["dtype"])
 
 
 def _is_rule(text: str, outputs: Mapping[str, Variable]) -> bool:
-    """Tell whether a text is a rule of which runs keep large outputs, as `jaxreg.lab.sweeps.keeping` writes it."""
+    """Tell whether a text is a valid rule for large outputs, as `Best.written` returns it."""
     try:
         count, by, names = json.loads(text)
         large = [outputs[name] for name in names]

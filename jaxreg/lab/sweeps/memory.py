@@ -1,4 +1,4 @@
-"""The chunks of a sweep that keeps no store."""
+"""Results in memory, for a sweep without a store."""
 
 import io
 from collections.abc import Mapping, Set
@@ -18,7 +18,7 @@ class InMemoryStore:
 
     Args:
         manifest: Layout of the results.
-        coords: The coordinates.
+        coords: Coordinates of the results.
     """
 
     def __init__(self, manifest: Manifest, coords: Coordinates) -> None:
@@ -35,42 +35,42 @@ class InMemoryStore:
         return len(self.manifest.chunks)
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the number of the chunk that holds each lane, and the place of the lane in that chunk."""
+        """Return the number of the chunk that contains each lane, and the position of the lane in this chunk."""
         return self.manifest.chunks.find(lanes)
 
     def file(self, number: int) -> Path:
-        """Return the name of a chunk for errors."""
+        """Return a name for a chunk, for error messages."""
         return Path(f"chunk {number}")
 
     def has(self, number: int) -> bool:
-        """Tell whether a chunk is there."""
+        """Tell whether a chunk is finished."""
         return number in self._chunks
 
     def present(self) -> set[int]:
-        """Return the numbers of the chunks that are there."""
+        """Return the numbers of the finished chunks."""
         return set(self._chunks)
 
     def read(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return a chunk, or None if it is not there."""
+        """Return the arrays of a chunk, or None if the chunk is missing."""
         small = self.small(number)
         return small if small is None or self._rule is None else filled(self.manifest, small, self.kept(number))
 
     def small(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the outputs of a chunk that all lanes keep."""
+        """Return the outputs of a chunk that are kept for all lanes, or None if the chunk is missing."""
         return self._chunks.get(number)
 
     def kept(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the large outputs that a chunk keeps, with their rows."""
+        """Return the large outputs of the best runs of a chunk, with the row numbers of these runs."""
         return self._best.get(number)
 
     def keep(self, number: int, arrays: Mapping[str, np.ndarray] | None) -> None:
-        """Replace the large outputs that a chunk keeps; None removes them."""
+        """Replace the large outputs of a chunk. None removes them."""
         self._best.pop(number, None)
         if arrays is not None:
             self._best[number] = dict(arrays)
 
     def write(self, number: int, arrays: Mapping[str, np.ndarray], width: int) -> None:
-        """Keep a chunk."""
+        """Keep a finished chunk in memory."""
         outputs = {name: array for name, array in arrays.items() if not is_state(name)}
         if self._rule is not None:
             outputs, large = split(self._rule, outputs)
@@ -79,27 +79,27 @@ class InMemoryStore:
         self._states[number] = {name: array for name, array in arrays.items() if is_state(name)}
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
-        """Return the state at the end of a chunk."""
+        """Return the final states of the runs in a chunk."""
         return self._states.get(number)
 
     def forget_states(self) -> None:
-        """Drop the states of all chunks."""
+        """Remove the states of all chunks."""
         self._states.clear()
 
     def stores(self) -> list[Keeping]:
-        """Return this store, in a list."""
+        """Return a list that contains only this store."""
         return [self]
 
     def drop(self, number: int) -> None:
-        """Drop a chunk, so that it is computed again."""
+        """Remove a chunk, so that it is computed again."""
         self._chunks.pop(number, None)
 
     def claims(self) -> Unshared:
-        """Return claims that are always granted."""
+        """Return a replacement for claims, with which this process computes every chunk."""
         return Unshared()
 
     def describe(self, advice: str) -> str:
-        """Say that nothing is left of a sweep that stops early."""
+        """Return the message for a sweep that stops early: nothing is kept."""
         return "stopped; nothing is kept without a store"
 
     def coords(self) -> Coordinates:
@@ -107,7 +107,7 @@ class InMemoryStore:
         return self._coords
 
     def gather(self) -> None:
-        """Get the chunks of the other processes of `jax.distributed`."""
+        """Collect the chunks of all other processes of `jax.distributed`."""
         if jax.process_count() == 1:
             return
         from jax.experimental import multihost_utils

@@ -12,12 +12,12 @@ from jaxreg.lab.sweeps.keeping import Best
 from jaxreg.lab.sweeps.segments import Segments
 
 OnChunk = Callable[[dict[str, np.ndarray], dict[str, np.ndarray]], Any]
-"""Function that gets a finished chunk: coordinate -> its values, and output -> its values, one row per lane."""
+"""Function of the coordinates and the outputs of a finished chunk: two dicts of arrays with one row per run."""
 
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """The options of `sweep`, checked."""
+    """Optional arguments of `sweep`."""
 
     coords: Mapping[str, Any] | None = None
     chunk: int | None = None

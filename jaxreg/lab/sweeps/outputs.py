@@ -1,4 +1,4 @@
-"""Outputs of one lane: names, dimensions and types, checked while it is traced."""
+"""Names, dimensions and types of the outputs of one lane, checked while the lane is traced."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -17,15 +17,15 @@ Run = Callable[..., Any]
 
 
 def check_arguments(run: Run, names: Iterable[str], what: str = "run") -> None:
-    """Check that a function takes its arguments by name.
+    """Check that a function accepts the axes of a sweep as keyword arguments.
 
     Args:
         run: Function of one point.
         names: Names of the axes, or of the settings of their points.
-        what: Name of the function, for the error.
+        what: Name of the function, for the error message.
 
     Raises:
-        TypeError: If it is not a function, or takes other arguments.
+        TypeError: If `run` is not a function, or does not accept these arguments.
     """
     names = list(names)
     try:
@@ -41,41 +41,41 @@ def check_arguments(run: Run, names: Iterable[str], what: str = "run") -> None:
 
 
 def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
-    """Return the outputs of `run` at a traced point, under flat names.
+    """Evaluate `run` at a traced point, and return its outputs as a flat dict.
 
     Args:
         run: Function of one point.
         point: Name of an axis or operand -> its value.
 
     Returns:
-        Name (nested keys, fields and places joined by ``/``) -> labelled array. An array without labels has the
-        dimensions ``<name>_0``, ``<name>_1``, …; bfloat16 and other types that NumPy lacks are widened exactly, and
-        random keys are the integers that they consist of.
+        Name -> labelled array. The name joins nested keys, fields and list indices by ``/``. An array without labels
+        gets the dimensions ``<name>_0``, ``<name>_1``, and so on. Types that NumPy lacks, such as bfloat16, are widened
+        exactly. Random keys become the integers that they consist of.
 
     Raises:
-        TypeError: If `run` cannot be traced, or returns something that is not arrays by names.
-        ValueError: If a name is taken twice, or an array has other dimensions than its labels.
+        TypeError: If `run` can't be traced, or does not return named arrays.
+        ValueError: If two outputs get the same name, or the labels of an array do not match its dimensions.
     """
     try:
         outputs = run(**point)
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         reason = str(error).split("\n")[0]
-        raise TypeError(f"run can't be traced, as it needs the value of a traced array: {reason}") from error
+        raise TypeError(f"run can't be traced, because it needs the value of a traced array: {reason}") from error
     flat = {name: _native(name, labelled) for name, labelled in _flatten(named(outputs), "").items()}
     if not flat:
-        raise TypeError("run returns no array: give it an output, as {'loss': loss}")
+        raise TypeError("run returns no array: return an output, such as {'loss': loss}")
     return flat
 
 
 def describe(flat: Mapping[str, Labelled], grid: Grid) -> dict[str, Variable]:
-    """Return the layout of the outputs; their names and sizes must agree with each other and the grid.
+    """Check the names and sizes of the outputs, and return their layout.
 
     Args:
-        flat: Outputs of a lane.
-        grid: The lanes.
+        flat: Name of an output of one lane -> labelled array.
+        grid: Grid of the sweep.
 
     Raises:
-        ValueError: If a name is taken, or one dimension has two lengths.
+        ValueError: If two of the axes, outputs and dimensions have the same name, or a dimension has two lengths.
     """
     axes = {axis.name for axis in grid.axes} | set(grid.dims)
     if taken := axes & flat.keys():
@@ -85,13 +85,13 @@ def describe(flat: Mapping[str, Labelled], grid: Grid) -> dict[str, Variable]:
         if taken := set(labelled.dims) & (axes | flat.keys()):
             what = sorted(taken)[0]
             raise ValueError(
-                f"output {name!r} has a dimension {what!r}, also the name of an axis or output: rename the dimension"
+                f"dimension {what!r} of output {name!r} is also the name of an axis or output: rename the dimension"
             )
         for dim, length in zip(labelled.dims, labelled.values.shape, strict=True):
             if lengths.setdefault(dim, length) != length:
                 raise ValueError(
-                    f"dimension {dim!r} has length {length} in output {name!r} and {lengths[dim]} in another: "
-                    "give them different names"
+                    f"dimension {dim!r} has length {length} in output {name!r} and {lengths[dim]} in another output: "
+                    "give the two dimensions different names"
                 )
     return {
         name: Variable(labelled.dims, tuple(labelled.values.shape), labelled.values.dtype.name)
@@ -100,7 +100,7 @@ def describe(flat: Mapping[str, Labelled], grid: Grid) -> dict[str, Variable]:
 
 
 def named(outputs: Any) -> Mapping[Any, Any]:
-    """Return what a run returned as a mapping: it is one, or an object with named fields."""
+    """Return the outputs of `run` as a mapping. An object with named fields is converted to a mapping."""
     if isinstance(outputs, Mapping):
         return outputs
     children = jax.tree_util.tree_flatten_with_path(outputs, is_leaf=lambda node: node is not outputs)[0]
@@ -113,7 +113,7 @@ def named(outputs: Any) -> Mapping[Any, Any]:
 def _flatten(outputs: Mapping[Any, Any], prefix: str) -> dict[str, Labelled]:
     flat: dict[str, Labelled] = {}
     if not outputs:
-        raise TypeError(f"run returns an empty dict{prefix and f' at {prefix!r}'}: give it an output")
+        raise TypeError(f"run returns an empty dict{prefix and f' at {prefix!r}'}: add an output to it")
     for key, value in outputs.items():
         if not isinstance(key, str) or not key:
             raise TypeError(f"run returns an output named {key!r}: the names of outputs must be strings")
@@ -122,20 +122,24 @@ def _flatten(outputs: Mapping[Any, Any], prefix: str) -> dict[str, Labelled]:
         name = f"{prefix}/{key}" if prefix else key
         inner = _flatten(value, name) if isinstance(value, Mapping) else _leaves(name, value)
         if taken := flat.keys() & inner.keys():
-            raise ValueError(f"run returns {sorted(taken)[0]!r} twice, because nested names are joined with '/'")
+            raise ValueError(
+                f"run returns {sorted(taken)[0]!r} twice, because nested names are joined with '/': rename one output"
+            )
         flat |= inner
     return flat
 
 
 def _leaves(name: str, value: Any) -> dict[str, Labelled]:
-    """Return the arrays of a tree. Functions in it, such as the activation of an Equinox module, are left out."""
+    """Return the arrays of a tree by name. Functions, such as the activation of an Equinox module, are skipped."""
     found: dict[str, Labelled] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(value, is_leaf=is_labelled)[0]:
         inner = "/".join([name, *map(key_name, path)])
         if path and callable(leaf):
             continue
         if inner in found:
-            raise ValueError(f"run returns {inner!r} twice, because nested names are joined with '/'")
+            raise ValueError(
+                f"run returns {inner!r} twice, because nested names are joined with '/': rename one output"
+            )
         found[inner] = _labelled(inner, leaf)
     return found
 
@@ -146,7 +150,7 @@ def is_labelled(node: Any) -> bool:
 
 
 def key_name(key: Any) -> str:
-    """Return one step of a path into a tree as it stands in the name of an output."""
+    """Return one key of a path in a tree as text, for the name of an output."""
     for attribute in ("name", "key", "idx"):
         if hasattr(key, attribute):
             return str(getattr(key, attribute))
@@ -161,7 +165,9 @@ def _labelled(name: str, value: Any) -> Labelled:
         not isinstance(values, jax.Array | np.ndarray | np.generic)
         or str(getattr(values.dtype, "kind", "V")) in "OSUMm"
     ):
-        raise TypeError(f"output {name!r} is {type(values).__name__} and must be an array, or a tree of arrays")
+        raise TypeError(
+            f"output {name!r} is a {type(values).__name__}; it must be an array of numbers, or a tree of such arrays"
+        )
     dims = value.dims if isinstance(value, Labelled) else tuple(f"{name}_{i}" for i in range(values.ndim))
     if len(dims) != values.ndim or len(set(dims)) != len(dims):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The programs and stores of a sweep: one part per box of its design."""
+"""Parts of a sweep: the compiled program and the store of each box (see `jaxreg.lab.sweeps.boxes`)."""
 
 import hashlib
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from jaxreg.lab.sweeps.structures import remember
 
 @dataclass(frozen=True)
 class Part:
-    """A program's runner, the store of the chunks that it runs, and all results of the program."""
+    """One box of a sweep: the runner of its program, the store for new chunks, and all results, old and new."""
 
     runner: ChunkRunner
     store: Store | InMemoryStore
@@ -36,13 +36,13 @@ class Part:
     segment: int = 0
 
     def lanes(self, number: int) -> np.ndarray:
-        """Return the numbers of the lanes of a chunk, among all of the program."""
+        """Return the lane numbers of a chunk, counted among all lanes of the program."""
         lanes = np.array(self.store.manifest.chunks.lanes(number))
         own = self.store.coords() or {}
         return own[SOME][1][lanes] if SOME in own else lanes
 
     def points(self, number: int) -> dict[str, np.ndarray]:
-        """Return the coordinates of the lanes of a chunk. An axis that has settings is not numbered beside them."""
+        """Return the coordinates of the lanes of a chunk. An axis of points is described by its settings only."""
         lanes, dims = self.lanes(number), self.whole.manifest.dims
         places = dict(zip(dims, np.unravel_index(lanes, tuple(dims.values())), strict=True))
         there = {name: (dim, values) for name, (dim, values) in (self.whole.coords() or {}).items() if dim in places}
@@ -51,20 +51,20 @@ class Part:
         return points | ({SEGMENT: np.full(len(lanes), self.segment)} if self.segment else {})
 
     def start(self) -> None:
-        """Compile ahead of the first chunk, if a chunk is missing."""
+        """Start to compile in the background if a chunk is missing."""
         if len(self.store.present()) < self.store.count:
             self.runner.start()
 
 
 @dataclass(frozen=True)
 class Arranged:
-    """The parts of a sweep, and what they are together once they are finished."""
+    """All parts of a sweep, and their joined results."""
 
     parts: list[Part]
     whole: Chunked
 
     def dataset(self) -> xr.Dataset:
-        """Return the dataset of the finished parts; with a store, values are read when they are used."""
+        """Return the results of all parts as a dataset. With a store, values are read when they are used."""
         for part in self.parts:
             if isinstance(part.store, InMemoryStore):
                 part.store.gather()
@@ -73,17 +73,17 @@ class Arranged:
         return found.load() if isinstance(store, InMemoryStore) and rule_of(store.manifest) is None else found
 
     def close(self) -> None:
-        """Start no more chunks."""
+        """Cancel the chunks that have not started."""
         for part in self.parts:
             part.runner.close()
 
 
 def alone(runner: ChunkRunner, grid: Grid, path: Path | None, options: SweepOptions) -> Arranged:
-    """Arrange one program that is there already, such as one with operands.
+    """Create the store of a single program that exists already, such as a program with operands.
 
     Args:
-        runner: Runner of its chunks.
-        grid: Its lanes.
+        runner: Runner of the program.
+        grid: Grid of the program.
         path: Folder of the store, or None to keep results in memory.
         options: Options of the sweep.
     """
@@ -96,10 +96,10 @@ def alone(runner: ChunkRunner, grid: Grid, path: Path | None, options: SweepOpti
 
 
 def arrange(design: Design, path: Path | None, options: SweepOptions) -> Arranged:
-    """Trace the programs of a design and open or make their stores; nothing is compiled.
+    """Trace the program of each box, and open or create its store. On a CPU, nothing is compiled.
 
     Args:
-        design: The boxes.
+        design: Boxes of the sweep.
         path: Folder of the store, or None to keep results in memory.
         options: Options of the sweep.
     """
@@ -129,13 +129,13 @@ def arrange(design: Design, path: Path | None, options: SweepOptions) -> Arrange
 
 
 class Source:
-    """The program of a box: for all of its lanes, or for some.
+    """Source of runners for the program of one box, with all of its lanes or a selection.
 
     Args:
-        box: The box.
-        zipped: Whether its axes are taken entry by entry.
+        box: Box of the sweep.
+        zipped: Whether the axes are combined entry by entry instead of as a product.
         options: Options of the sweep.
-        old: Results that the store has, whose chunks and compilation are taken over.
+        old: Existing results in the store, whose chunk width and compiler options are used again.
     """
 
     def __init__(self, box: Box, zipped: bool, options: SweepOptions, old: Chunked | None) -> None:
@@ -150,18 +150,18 @@ class Source:
         self._first = self._program(self.grid) if options.executor is None else self._sent(None)
 
     def runner(self, lanes: np.ndarray | None = None, carried: Carried | None = None) -> ChunkRunner:
-        """Return a runner of all lanes, or of some.
+        """Return a runner for all lanes, or for a selection.
 
         Args:
-            lanes: Numbers of the lanes, if not all.
-            carried: States at which chunks begin, for a segment after the first.
+            lanes: Numbers of the selected lanes; None for all lanes.
+            carried: Function that returns the state at which a chunk begins; None for the first segment.
         """
         if isinstance(self._first, Program):
             return LocalRunner(self._first if lanes is None else self._first.on(lanes), None, carried)
         return (self._first if lanes is None else self._sent(lanes)).going_on(carried)
 
     def runner_over(self, grid: Grid) -> ChunkRunner:
-        """Return a runner of the same function over other entries of the axes, for its identity."""
+        """Return a runner of the same function on another grid, which is used for its identity only."""
         return LocalRunner(self._program(grid))
 
     def _program(self, grid: Grid) -> Program:
@@ -200,17 +200,17 @@ def placed(
     carried: Carried | None = None,
     grows: bool = True,
 ) -> Part:
-    """Open or make the store of a program, and take over what is there of it.
+    """Open or create the store of a program. Stored chunks are used again.
 
     Args:
-        source: The program.
-        known: Coordinates of its axes.
-        given: Coordinates that the caller gave.
+        source: Source of runners for the program.
+        known: Coordinates of the axes.
+        given: Coordinates that the user passed to `sweep`.
         path: Folder of the store, or None to keep results in memory.
         options: Options of the sweep.
         segment: Number of the segment, counted from 1; 0 for a sweep without segments.
-        carried: States at which its chunks begin.
-        grows: Whether a smaller sweep may be taken over.
+        carried: Function that returns the state at which a chunk begins; None for the first segment.
+        grows: Whether the stored results of a smaller sweep may be used again.
     """
     old = None if path is None else newest(path)
     grid, runner = source.grid, source.runner(None, carried)
@@ -255,7 +255,7 @@ def placed(
 
 
 def along(design: Design, box: Box, given: Mapping[str, Any]) -> tuple[Coordinates, dict[str, Any]]:
-    """Return the coordinates of a design's axes in one of its boxes: those it has, and those that were given."""
+    """Return the coordinates of one box: those of the axes, and those that the user passed to `sweep`."""
     rows = dict(zip(box.over, box.rows, strict=True))
     taken = {name: slice(None) if row is None else row for name, row in rows.items()}
     known = {name: (dim, as_wide_as_needed(values[taken[dim]])) for name, (dim, values) in design.coords.items()}
@@ -266,14 +266,14 @@ def along(design: Design, box: Box, given: Mapping[str, Any]) -> tuple[Coordinat
         if row is None:
             ours |= {name: values} if dim in rows else {}
         elif len(values) != design.sizes[dim]:
-            raise ValueError(f"coords[{name!r}] has length {len(values)} and must have {design.sizes[dim]}")
+            raise ValueError(f"coords[{name!r}] has length {len(values)}; expected {design.sizes[dim]}")
         else:
             ours[name] = as_wide_as_needed(np.asarray(values)[row])
     return known, ours
 
 
 def joined_parts(design: Design, parts: list[Part], given: Mapping[str, Any]) -> Joined:
-    """Join the parts of a design: the whole's layout, and where each of its lanes is."""
+    """Join the parts of a sweep: find the joint layout, and the store of each lane."""
     manifests = [part.whole.manifest for part in parts]
     dims = {name: design.sizes.get(name, size) for name, size in manifests[0].dims.items()}
     first = parts[0].whole.coords() or {}
@@ -303,12 +303,12 @@ def joined_parts(design: Design, parts: list[Part], given: Mapping[str, Any]) ->
 
 
 def _shared(values: list[str]) -> str:
-    """Return what all values are, or a hash of them."""
+    """Return the common value if all values are equal, otherwise a hash of all values."""
     return values[0] if len(set(values)) == 1 else hashlib.sha256(" ".join(values).encode()).hexdigest()
 
 
 def _check_free(path: Path, parts: list[str]) -> None:
-    """Refuse a folder that holds something else than stores of programs."""
+    """Raise if a folder contains anything other than the stores of the given parts."""
     if find_manifest(path) is not None:
         raise OtherSweepError(f"the store {path} belongs to a sweep with a single compiled program: use another folder")
     if not path.exists() or (path / JOINED).exists():
@@ -319,7 +319,7 @@ def _check_free(path: Path, parts: list[str]) -> None:
 
 
 def digest_of(labels: Coordinates, of: str) -> str:
-    """Return a hash of coordinates, and of what they belong to."""
+    """Return a hash of coordinates and of the text `of`."""
     digest = hashlib.sha256(of.encode())
     for name, (dim, values) in labels.items():
         digest.update(f"{name} {dim} {values.dtype.str} {values.shape}".encode() + values.tobytes())
@@ -329,7 +329,7 @@ def digest_of(labels: Coordinates, of: str) -> str:
 def labels_of(
     dims: Mapping[str, int], outputs: Mapping[str, Variable], known: Coordinates, coords: Mapping[str, Any]
 ) -> dict[str, tuple[str, np.ndarray]]:
-    """Return all coordinates, each with its dimension: those of the axes and the given ones."""
+    """Return the coordinates of the axes and those that the user passed, each with its dimension."""
     labels = dict(known)
     sizes = dict(dims)
     if taken := labels.keys() & {*outputs, *(dim for output in outputs.values() for dim in output.dims)}:
@@ -345,7 +345,7 @@ def labels_of(
         if dim not in sizes:
             raise ValueError(f"coords names {name!r}, which is not a dimension; expected one of {sorted(sizes)}")
         if array.shape != (sizes[dim],):
-            raise ValueError(f"coords[{name!r}] has shape {array.shape} and must have ({sizes[dim]},)")
+            raise ValueError(f"coords[{name!r}] has shape {array.shape}; expected ({sizes[dim]},)")
         if array.dtype == object:
             array = xr.Variable(dim, array).values  # Python's datetimes become NumPy's
         labels[name] = (dim, storable(array))
@@ -353,7 +353,7 @@ def labels_of(
 
 
 def _check_callbacks(manifest: Manifest) -> None:
-    """Refuse to keep the results of a program that calls what its identity does not tell apart."""
+    """Raise if a program with a store calls code outside of JAX, and the user passed no `token`."""
     if "callbacks" in manifest.identity and "token" not in manifest.identity:
         raise ValueError(
             f"run calls a function outside of JAX ({manifest.identity['callbacks']}), and a store can't notice "
@@ -365,7 +365,7 @@ def _check_callbacks(manifest: Manifest) -> None:
 def manifest_of(
     grid: Grid, runner: ChunkRunner, labels: Coordinates, options: SweepOptions, segment: int = 0
 ) -> Manifest:
-    """Return the manifest of the results of a runner."""
+    """Return the manifest for the results of a runner."""
     outputs, token = dict(runner.outputs), options.token
     named = {**({"token": token} if token else {}), **({SEGMENT: str(segment)} if segment else {})}
     if options.keep is not None:

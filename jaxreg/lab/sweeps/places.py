@@ -1,8 +1,9 @@
-"""Places of stores: a folder, or an address such as ``s3://bucket/ridge``.
+"""Location of a store: a folder, or an address such as ``s3://bucket/ridge``.
 
-A store at an address is worked on in a temporary folder. What is there is downloaded first, and each file is uploaded
-as soon as it is written, in the order of writing. Such services show a file whole or not at all, so that a chunk that
-is there is finished. They have no claims: processes that share an address compute the same chunks, with the same bytes.
+For an address, a temporary folder holds a copy of the store. Existing files are downloaded first. Each file is uploaded
+as soon as it is written, in the order of writing. These services replace a file in a single operation, so an uploaded
+chunk is always complete. An address has no claims, so processes that share an address all compute the same chunks, with
+the same bytes.
 """
 
 import atexit
@@ -18,33 +19,33 @@ from typing import Any
 from jaxreg.lab.sweeps.store import local_folder
 
 _PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "memory": "fsspec"}
-"""Scheme -> the package that knows it. All of them replace a file at once; not so ``ftp``, ``sftp`` or ``http``."""
+"""Scheme of an address -> its package. Unlike ``ftp`` or ``http``, these replace a file in a single operation."""
 
 
 class Place:
-    """A folder.
+    """Location of a store in a folder, or of results in memory.
 
     Args:
-        path: The folder, or None for results in memory.
+        path: Folder of the store, or None for results in memory.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
 
     def push(self) -> None:
-        """Make what was written count: here it does already."""
+        """Upload new files. Does nothing for a folder."""
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """Name the place in errors as the caller did."""
+        """Context in which error messages name the location as the user did."""
         yield
 
 
 class Mirror(Place):
-    """A temporary folder with a copy of what is at an address.
+    """Temporary folder with a copy of the store at an address.
 
     Args:
-        address: The address.
+        address: Address of the store.
     """
 
     def __init__(self, address: str) -> None:
@@ -57,7 +58,7 @@ class Mirror(Place):
         self._pull()
 
     def push(self) -> None:
-        """Upload what was written since the last call, and remove what was removed."""
+        """Upload the files written since the last call, and remove deleted files at the address."""
         now = self._local()
         for name in sorted(now.keys(), key=lambda name: now[name]):  # a state before its chunk, as it was written
             if self._seen.get(name) != now[name]:
@@ -69,7 +70,7 @@ class Mirror(Place):
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """Name the address in errors, not the temporary folder."""
+        """Context in which error messages name the address instead of the temporary folder."""
         try:
             yield
         except BaseException as error:
@@ -93,20 +94,20 @@ class Mirror(Place):
         self._seen = self._local()
 
     def _local(self) -> dict[str, tuple[int, int]]:
-        """Return time and size of each file. Claims and files that are being written begin with a dot."""
+        """Return the time and size of each file, except claims and unfinished files, whose names begin with a dot."""
         files = [file for file in self._folder.rglob("*") if file.is_file() and not file.name.startswith(".")]
         return {file.relative_to(self._folder).as_posix(): _mark(file) for file in files}
 
 
 def place_of(store: str | os.PathLike[str] | None) -> Place:
-    """Return the place of a store.
+    """Return the location of a store.
 
     Args:
-        store: Folder, address, or None.
+        store: Folder or address of the store, or None for results in memory.
 
     Raises:
-        ValueError: If it is an address of a kind that can't replace a file at once.
-        ModuleNotFoundError: If the package that knows the address is not installed.
+        ValueError: If `store` is an address that is not supported, or any address with `jax.distributed`.
+        ModuleNotFoundError: If the package for this type of address is not installed.
     """
     if store is None:
         return Place(None)
@@ -116,7 +117,7 @@ def place_of(store: str | os.PathLike[str] | None) -> Place:
     import jax  # only here: who reads a folder need not load it
 
     if jax.process_count() > 1:
-        raise ValueError(f"the store {store} is an address; expected a folder that the processes share")
+        raise ValueError(f"the store {store} is an address; jax.distributed needs a folder that all processes share")
     return Mirror(store.rstrip("/"))
 
 

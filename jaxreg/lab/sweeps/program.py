@@ -1,10 +1,13 @@
-"""One function over one grid: traced once, and compiled for chunks of one width.
+"""Program of a sweep: one function on one grid, traced once and compiled for chunks of one width.
 
-A chunk is one call of one program on one device. On an accelerator one chunk runs at a time; on a CPU one a
-core, as threads on the same compiled program: XLA's own threads gain nothing on programs this small. Each
-device has the program to itself: partitioned over two devices it gives other last bits than on one, and
-with `shard_map` the gradients of zero-initialised biases were summed over devices. The devices into which
-JAX divides a CPU are the same cores, so one of them is enough, and one compilation.
+A chunk is one call of the compiled program on one device. An accelerator computes one chunk at a time. A CPU computes
+one chunk per core, in threads that call the same compiled program. XLA's own threads do not make programs this small
+faster.
+
+A chunk is never divided between devices. The last bits would depend on the number of devices. With `shard_map`, the
+gradients of zero-initialised biases were also summed across devices. If JAX divides a CPU into several devices, only
+the first one is used by default. All of these devices share the same cores, and a single device needs a single
+compilation.
 """
 
 import copy
@@ -37,49 +40,51 @@ from jaxreg.lab.sweeps.splits import factorizes, is_split
 from jaxreg.lab.sweeps.structures import Structure
 
 _ALONE = threading.Lock()
-"""Held by a chunk on a CPU whose program gives LAPACK stacks of matrices: with jaxlib 0.10, two such chunks that ran
-together stopped, each waiting for good (see `jaxreg.lab.sweeps.lanes`)."""
+"""Lock for chunks on a CPU whose program gives LAPACK stacks of matrices. With jaxlib 0.10, two such chunks at the same
+time ended in a deadlock (see `jaxreg.lab.sweeps.lanes`)."""
 _QUICKLY = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
-"""On a CPU this halves the seconds of a compilation and multiplies those of the run by 1 to 3."""
+"""Compiler options for little work on a CPU: half the compilation time, up to 3 times the run time."""
 _REUSED = {"xla_backend_optimization_level": 1}
-"""On a CPU, for a program with operands, which runs more than once, and for one with some work: it compiles in three
-quarters of the time, and runs as fast or takes up to a quarter longer."""
+"""Compiler options for more work on a CPU, and for programs with operands, which are called more than once. The
+compilation takes three quarters of the time, and the run time grows by up to a quarter."""
 _LARGE = 2**26
-"""Bytes from which on a constant is made an operand: XLA spends seconds on one so large, and the compiled program that
-holds it is kept on disk."""
+"""Constants of at least this many bytes are passed to the program as arguments. As part of the program, such a constant
+would cost XLA seconds, and be stored on disk with the compiled program."""
 _EVEN = 16
-"""Chunks for each that runs at once, where lanes run in turn: no core then waits long for the others at the end."""
+"""Chunks per worker, if lanes are computed one after the other. Many small chunks keep all cores busy until the end."""
 _LITTLE, _SOME = 1.5e9, 5e10
-"""Bytes that all lanes write together, before fusion, in the time that `_QUICKLY` or `_REUSED` saves."""
+"""Below this many bytes, written by all lanes without fusion, `_QUICKLY` or `_REUSED` saves more time than it costs."""
 
 
 class _Lowering(NamedTuple):
-    """A program for chunks of one width: as JAX traced it, lanes batched, and lowered."""
+    """A program for chunks of one width, after tracing and after lowering."""
 
     jaxpr: Any
     lowered: Any
 
 
 class Program:
-    """A function over a grid, compiled for chunks of one width.
+    """Function on a grid, compiled for chunks of one width.
 
-    Arrays that `run` closes over are constants of the program. Operands are arguments of it, so that one program serves
-    many arrays of the same shapes; constants of 64 MB and more are made operands too.
+    Arrays that `run` closes over are constants of the program. Operands are passed as arguments instead, so that the
+    program can be called again with other arrays of the same shapes. Constants of at least 64 MiB are also passed as
+    arguments.
 
     Args:
-        run: Function of one point; it takes the axes (`check_arguments`) and the operands by name.
-        grid: The lanes.
+        run: Function of one point. The axes and the operands are its keyword arguments.
+        grid: Grid of lanes.
         chunk: Lanes per chunk; by default as many as suit the device.
         devices: Devices to use; by default this process's accelerators, or its CPU.
-        spread: Least number of chunks; by default one for each that runs at once.
-        operands: Name -> pytree of arrays that all lanes share. Only their shapes and types are read here.
-        arranged: `BATCHED` or `IN_TURN`; by default what suits a CPU, and batched if `chunk` is given.
-        begin: Function of the axes that returns the first state, if `run` is one segment of a run: it then takes a
-            state by name too, and returns the next one before its outputs.
+        spread: Minimum number of chunks if `chunk` is not given; by default one chunk per worker.
+        operands: Name -> pytree of arrays that all lanes share. Only their shapes and types are used here.
+        arranged: `BATCHED` or `IN_TURN`. By default the faster one on a CPU, and `BATCHED` on an accelerator. Also
+            `BATCHED` if `chunk` or `operands` is given.
+        begin: Function of the axes that returns the first state, if the sweep has segments. `run` then takes an
+            argument `state`, and returns the next state and its outputs.
 
     Raises:
         TypeError: If `run` does not return a mapping of arrays, or closes over a traced value.
-        ValueError: If two outputs disagree on a dimension, or a name is taken.
+        ValueError: If two of the axes, outputs and dimensions have the same name, or a dimension has two lengths.
     """
 
     def __init__(
@@ -144,14 +149,14 @@ class Program:
             self._begin._options = self._options
 
     def on(self, lanes: np.ndarray) -> "Program":
-        """Return this program, compiled or not, for some of its lanes."""
+        """Return a copy of this program for some of its lanes. A compiled program is used again."""
         part = copy.copy(self)
         part.grid = replace(self.grid, lanes=lanes)
         part._begin = self._begin and self._begin.on(lanes)
         return part
 
     def compile_as(self, compiled: str) -> None:
-        """Take the options that a store says it was compiled with, which depend on the number of lanes else."""
+        """Use the compiler options of an existing store. By default, the options depend on the number of lanes."""
         for options in ({}, _QUICKLY, _REUSED):
             if _written(options) == compiled:
                 self._options = options
@@ -160,21 +165,21 @@ class Program:
 
     @property
     def workers(self) -> int:
-        """Number of chunks that run at once in this process."""
+        """Number of chunks that this process computes at the same time."""
         if self.devices[0].platform != "cpu":
             return len(self.devices)
         return len(self.devices) * max(1, cores() // len(self.devices))
 
     @property
     def chunks(self) -> Chunks:
-        """The lanes in chunks."""
+        """Division of the lanes into chunks."""
         return Chunks(self.grid.size, self.chunk)
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """Name -> everything that the bits of a chunk depend on but its width and the values of axes and operands.
+        """Everything that can change the bits of a chunk, by name, except its width and the values of the arguments.
 
-        The program is a hash of its lowered text: operations, shapes, and every constant `run` closes over.
+        The entry ``program`` is a hash of the lowered program: its operations, its shapes, and all constants.
         """
         digest = hashlib.sha256(self._text.encode())
         for constant in self._traced.jaxpr.consts:
@@ -198,7 +203,10 @@ class Program:
 
     @property
     def _is_split(self) -> bool:
-        """Whether the number of cores may change bits, and the store does not date from before it was recorded."""
+        """Whether the number of cores can change the bits of a chunk, and is therefore part of the identity.
+
+        False for a store from a version that did not record the number of cores.
+        """
         return self.names_cores and self.devices[0].platform == "cpu" and is_split(self._traced.jaxpr.jaxpr)
 
     @cached_property
@@ -212,32 +220,33 @@ class Program:
         return self._lowerings[self.chunk]
 
     def _needed(self) -> int:
-        """Return the bytes of device memory that a chunk takes, by the compiled program's own account."""
+        """Return the bytes of device memory that a chunk needs, as reported by the compiled program."""
         analysis = self._load(0, self.chunk)[0].memory_analysis()
         return int(analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes)
 
     def load(self) -> None:
-        """Compile for the first device, if that has not been done."""
+        """Compile the program for the first device, unless it is compiled already."""
         with self._settings():
             self._load(0, self.chunk)
 
     def compute(
         self, number: int, operands: Mapping[str, Any] | None = None, state: Arrays | None = None
     ) -> tuple[Arrays, int]:
-        """Run one chunk on the next free device.
+        """Compute one chunk on the next free device.
 
-        If the device's memory runs out, the chunk is cut in halves, and so are all that follow.
+        If the device runs out of memory, the chunk is divided into halves until it fits. Later chunks are divided in
+        the same way.
 
         Args:
             number: Number of the chunk.
-            operands: Values of the operands.
-            state: Name -> values, lanes first, of the state that a segment takes; by default the first one.
+            operands: Name of an operand -> its value.
+            state: State at which the segment begins: name -> array with one row per lane. By default the first state.
 
         Returns:
-            The outputs, lanes first, without padding; and how many lanes ran together.
+            The outputs, with one row per lane, and how many lanes were computed together.
 
         Raises:
-            MemoryError: If not even one lane fits.
+            MemoryError: If not even a single lane fits into the memory of the device.
         """
         lanes = np.array(self.chunks.lanes(number))
         if self._begin is not None and state is None:
@@ -264,12 +273,12 @@ class Program:
 
     @contextmanager
     def _settings(self) -> Iterator[None]:
-        """Set for this thread the precision of the one that made the program; and NaN is a result like any other."""
+        """Context with the precision that was set when the program was created, and no errors for NaN or infinity."""
         with jax.enable_x64(self._x64), jax.debug_nans(False), jax.debug_infs(False), jax.transfer_guard("allow"):
             yield
 
     def _state(self, begin: Run, point: Sequence[Any]) -> list[Any]:
-        """Note the structure of the first state, and return the shapes of its arrays as they are stored."""
+        """Record the tree structure of the first state, and return the shapes of its arrays as they are stored."""
         found: list[Structure] = []
 
         def noted(**entries: Any) -> Any:
@@ -327,11 +336,14 @@ class Program:
             return _Lowering(whole.jaxpr, whole.lower())
 
     def _arguments(self, large: list[Any], operands: Mapping[str, Any], state: list[Any]) -> list[Any]:
-        """Return the arguments after axes and indices: none where there are none, which names sweeps stored so far."""
+        """Return the arguments of the program that follow the axes and the indices.
+
+        The list is empty if there are none of them. Empty arguments would change the identity of stored sweeps.
+        """
         return [large, operands, *([state] if state else [])] if large or operands or state else []
 
     def _load(self, slot: int, width: int) -> tuple[Any, list[jax.Array], list[jax.Array]]:
-        """Return the program on one device, compiled once, with the axes there and its large constants."""
+        """Return the compiled program for one device, with the axes and large constants on this device."""
         with self._locks[slot]:
             if (slot, width) not in self._loaded:
                 first = (slot, width) == (0, self.chunk)

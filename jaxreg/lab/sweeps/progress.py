@@ -16,7 +16,8 @@ log = logging.getLogger("jaxreg.sweep")
 def count_diverged(arrays: Mapping[str, np.ndarray]) -> int:
     """Count the lanes that diverged.
 
-    A lane has diverged if its `diverged_at` is 0 or more, or, in a sweep without it, if an output is not finite.
+    A lane has diverged if its output `diverged_at` is 0 or more. Without this output, a lane has diverged if any of its
+    outputs is NaN or infinite.
 
     Args:
         arrays: Outputs with lanes along the first axis.
@@ -36,19 +37,19 @@ def _any_in_lane(flags: np.ndarray) -> np.ndarray:
 
 
 class _Rate(ProgressColumn):
-    """Lanes per second, computed when the bar is drawn and not with every chunk: it goes through the last thousand."""
+    """Runs per second. Only computed when the bar is displayed, because Rich averages up to 1,000 recent chunks."""
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.finished_speed or task.speed or 0.0:.3g} lanes/s")
+        return Text(f"{task.finished_speed or task.speed or 0.0:.3g} runs/s")
 
 
 class Progress:
-    """A bar on standard error between chunks, and a log line per chunk.
+    """Progress bar on standard error, and one log line per chunk.
 
     Args:
-        total: Number of lanes in all.
-        done: Number of lanes that are there already.
-        show: Whether to show the bar; None shows it if standard error is a terminal or this is a notebook.
+        total: Total number of lanes.
+        done: Number of lanes that are already finished.
+        show: Whether to show the bar. None shows it in a terminal or a notebook.
     """
 
     def __init__(self, total: int, done: int, show: bool | None) -> None:
@@ -66,7 +67,7 @@ class Progress:
             console=console,
             disable=not visible,
         )
-        self._task = self._bar.add_task("lanes", total=self._total, completed=done, diverged=0)
+        self._task = self._bar.add_task("runs", total=self._total, completed=done, diverged=0)
 
     def __enter__(self) -> Self:
         if not self._bar.disable:
@@ -78,16 +79,16 @@ class Progress:
             self._bar.stop()
 
     def skip(self, lanes: int) -> None:
-        """Note the lanes of a chunk that another process has finished."""
+        """Add lanes that are already finished, for example by another process."""
         self._lanes += lanes
         self._bar.update(self._task, advance=lanes)
 
     def advance(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Note a finished chunk."""
+        """Add the lanes of a chunk that this process has finished."""
         lanes = len(next(iter(arrays.values())))
         self._lanes += lanes
         self._diverged += count_diverged(arrays)
         self._bar.update(self._task, advance=lanes, diverged=self._diverged)
         log.info(
-            "chunk %d: %d lanes, %d of %d done, %d diverged", number, lanes, self._lanes, self._total, self._diverged
+            "chunk %d: %d runs, %d of %d done, %d diverged", number, lanes, self._lanes, self._total, self._diverged
         )

@@ -1,4 +1,4 @@
-"""Runners of chunks: threads of this process, or the workers of an executor."""
+"""Runners, which compute chunks in threads of this process or on the workers of an executor."""
 
 import contextlib
 import copy
@@ -21,14 +21,14 @@ from jaxreg.lab.sweeps.outputs import Arrays, Run
 from jaxreg.lab.sweeps.program import Program
 
 _SPREAD = 64
-"""Least number of chunks, as an executor does not say how many workers it has."""
+"""Minimum number of chunks on an executor, because its number of workers is not known."""
 
 _IN_FLIGHT = 2**29
-"""Bytes of results that are under way at once."""
+"""Maximum size in bytes of the results of all chunks that are submitted and not yet stored."""
 
 
 class ChunkResult(NamedTuple):
-    """A finished chunk: its outputs, the number of lanes that ran together, the identity of the program."""
+    """Finished chunk: its outputs, how many lanes were computed together, and the identity of the program."""
 
     arrays: Arrays
     width: int
@@ -36,19 +36,19 @@ class ChunkResult(NamedTuple):
 
 
 Carried = Callable[[int], Arrays | None]
-"""Function that returns the state at which a chunk of a segment begins, or None for the first one."""
+"""Function from the number of a chunk to the state at which it begins, or None in the first segment."""
 
 
 class ChunkRunner(Protocol):
-    """A runner of the chunks of one sweep."""
+    """Interface of a runner, which computes the chunks of one program."""
 
     @property
     def outputs(self) -> Mapping[str, Variable]:
-        """The layout of a lane's outputs."""
+        """Layout of the outputs of one lane."""
 
     @property
     def states(self) -> frozenset[str]:
-        """Names of the arrays of a lane's state, if the runner's program is a segment."""
+        """Names of the arrays in the state of a lane; empty for a sweep without segments."""
 
     @property
     def chunk(self) -> int:
@@ -56,29 +56,29 @@ class ChunkRunner(Protocol):
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """Name -> everything that the bits of a chunk depend on but its lanes."""
+        """Everything that can change the bits of a chunk, by name, except the lanes in the chunk."""
 
     @property
     def most(self) -> int:
-        """The number of chunks to have under way at once."""
+        """Maximum number of chunks that are submitted and not yet stored."""
 
     def start(self) -> None:
-        """Compile ahead of the first chunk, if other work can go on meanwhile."""
+        """Start to compile in the background, if the runner can do so."""
 
     def submit(self, number: int) -> Future[ChunkResult]:
-        """Start a chunk."""
+        """Submit a chunk, and return a future for its result."""
 
     def close(self) -> None:
-        """Start no more chunks; those that run already may finish."""
+        """Cancel the chunks that have not started. Running chunks may finish."""
 
 
 class LocalRunner:
-    """Threads of this process, one per device, or on a CPU one per core.
+    """Runner with threads of this process: one thread per accelerator, or one per core on a CPU.
 
     Args:
-        program: The program.
-        operands: Values of its operands, if it has any.
-        carried: States at which chunks begin, if it is a segment.
+        program: Program to compute.
+        operands: Name of an operand -> its value, for a program with operands.
+        carried: Function that returns the state at which a chunk begins; None for the first segment.
     """
 
     def __init__(
@@ -93,11 +93,11 @@ class LocalRunner:
         self._pool = ThreadPoolExecutor(program.workers, thread_name_prefix="sweep")
 
     def start(self) -> None:
-        """Compile ahead of the first chunk. Errors are ignored here; the first chunk raises them again."""
+        """Start to compile in the background. Errors are ignored here, because the first chunk raises them again."""
         self._pool.submit(self._program.load)
 
     def submit(self, number: int) -> Future[ChunkResult]:
-        """Start a chunk."""
+        """Submit a chunk, and return a future for its result."""
         return self._pool.submit(self._compute, number)
 
     def _compute(self, number: int) -> ChunkResult:
@@ -105,12 +105,12 @@ class LocalRunner:
         return ChunkResult(*self._program.compute(number, self._operands, state), self.identity)
 
     def close(self) -> None:
-        """Start no more chunks; those that run already may finish."""
+        """Cancel the chunks that have not started. Running chunks may finish."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _apart(outputs: Mapping[str, Variable]) -> tuple[dict[str, Variable], frozenset[str]]:
-    """Return the outputs of a program, and the names of the arrays of its state."""
+    """Separate the outputs of a program from its state. Return the outputs and the names of the state's arrays."""
     return {name: v for name, v in outputs.items() if not is_state(name)}, frozenset(filter(is_state, outputs))
 
 
@@ -122,19 +122,20 @@ def _digest(operands: Mapping[str, Any]) -> str:
 
 
 class ExecutorRunner:
-    """Any `concurrent.futures` executor: each of its workers traces and compiles for itself.
+    """Runner with the workers of a `concurrent.futures` executor. Each worker traces and compiles the program.
 
-    `run` and the axes travel to the workers and results travel back, so no file system is shared.
+    `run` and the axes are sent to the workers, and the results are sent back. A shared file system is not needed.
 
     Args:
-        executor: Executor such as Dask's ``client.get_executor()``, or a `ProcessPoolExecutor` that spawns.
+        executor: Executor such as Dask's ``client.get_executor()``, or a `ProcessPoolExecutor` that spawns its
+            processes.
         run: Function of one point.
-        over: The axes.
-        zipped: Whether they are taken entry by entry.
+        over: Axes of the grid.
+        zipped: Whether the axes are combined entry by entry instead of as a product.
         chunk: Lanes per chunk.
-        lanes: Numbers of the lanes to run, if not all.
-        arranged: Arrangement of the lanes of a chunk, as `Program` takes it.
-        begin: Function that returns the first state, if `run` is a segment.
+        lanes: Numbers of the lanes to compute; None for all lanes.
+        arranged: Arrangement of the lanes of a chunk: see `Program`.
+        begin: Function that returns the first state, if the sweep has segments.
     """
 
     def __init__(
@@ -159,30 +160,30 @@ class ExecutorRunner:
         self.most = max(16, min(1024, _IN_FLIGHT // max(1, lane * self.chunk)))
 
     def going_on(self, carried: Carried | None) -> "ExecutorRunner":
-        """Return a runner of another segment, which begins at other states."""
+        """Return a runner for another segment, whose chunks begin at the states from `carried`."""
         runner = copy.copy(self)
         runner._carried = carried
         return runner
 
     def start(self) -> None:
-        """Do nothing: each worker compiles with its first chunk."""
+        """Do nothing: each worker compiles the program when it gets its first chunk."""
 
     def submit(self, number: int) -> Future[ChunkResult]:
-        """Start a chunk."""
+        """Submit a chunk, and return a future for its result."""
         state = self._carried(number) if self._carried else None
         with _interrupts_held_back():
             job = self._executor.submit(_computed, self._payload, self.chunk, self._arranged, number, state)
         return job if isinstance(job, Future) else _awaited(job)
 
     def close(self) -> None:
-        """Leave the executor to the caller, who made it."""
+        """Do nothing: the user who created the executor closes it."""
 
 
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Block SIGINT while submitting; worker processes started meanwhile inherit the block.
+    """Block SIGINT while a chunk is submitted. Worker processes that start meanwhile inherit the block.
 
-    A terminal sends Ctrl-C to workers too, which would drop their chunks or, if they have none yet, the whole pool.
+    A terminal also sends Ctrl-C to the workers. A worker would lose its chunk, and an idle worker would break the pool.
     """
     if not hasattr(signal, "pthread_sigmask"):  # as on Windows
         yield
@@ -195,7 +196,7 @@ def _interrupts_held_back() -> Iterator[None]:
 
 
 def _awaited(job: Any) -> Future[ChunkResult]:
-    """Return Python's own kind of future for a job of an executor with futures of its own, such as submitit's."""
+    """Wrap a job of an executor with another class of futures, such as submitit, in a `concurrent.futures.Future`."""
     future: Future[ChunkResult] = Future()
 
     def watch() -> None:

@@ -1,8 +1,8 @@
-"""A sweep in segments: one store per segment, whose chunks begin at the states that the one before has stored.
+"""Sweep in segments: one store per segment. A segment begins at the states that the previous segment stored.
 
-``segment-00000``, ``segment-00001``, … are stores like any other. Beside a chunk lies the state at its end, which is
-removed when the next segment is finished. ``joined.json`` joins the stores along the dimension ``segment``. A state
-that is lost before it is used is made again, by computing its chunk once more from the state before.
+``segment-00000``, ``segment-00001``, … are complete stores. A chunk has a second file with the final states of its
+runs, which is removed when the next segment is finished. ``joined.json`` joins the stores along the dimension
+``segment``. If states are lost before they are used, their chunk is computed again from the previous states.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,13 +31,13 @@ from jaxreg.lab.sweeps.structures import remember
 
 
 class LostStateError(Exception):
-    """States at which a chunk begins can't be read.
+    """Error for a chunk that can't be computed, because the states at which it begins can't be read.
 
     Args:
-        part: Part of the chunk.
+        part: Part of the sweep to which the chunk belongs.
         number: Number of the chunk.
-        before: Results of the segment before.
-        lost: Its chunks whose states are lost.
+        before: Results of the previous segment.
+        lost: Numbers of the chunks of the previous segment whose states are lost.
     """
 
     def __init__(self, part: Part, number: int, before: Chunked, lost: list[int]) -> None:
@@ -46,10 +46,10 @@ class LostStateError(Exception):
 
 
 class SegmentedSweep:
-    """The segments of a sweep, each a part per program.
+    """All segments of a sweep. Each segment has one part per compiled program.
 
     Args:
-        design: The design.
+        design: Boxes of the sweep.
         path: Folder of the store, or None to keep results in memory.
         options: Options of the sweep.
     """
@@ -64,7 +64,7 @@ class SegmentedSweep:
             raise ValueError("segments don't work with jax.distributed: let several processes share a store instead")
         if self.segments.halve is not None and len(design.boxes) > 1:
             raise ValueError(
-                "halve needs runs of a single program: remove choices and None from the axes, or remove halve"
+                "halve needs runs of a single program: remove choices and None from the axes, or pass halve=None"
             )
         if path is not None:
             _check_free(path)
@@ -79,7 +79,7 @@ class SegmentedSweep:
 
     @property
     def lanes(self) -> int:
-        """Number of segments of all runs together."""
+        """Total number of segments that are computed, summed across the runs."""
         runs, total = sum(part.whole.manifest.lanes for part in self._parts[0]), 0
         for segment in range(self.segments.count):
             runs = max(1, runs // 2) if segment and self.segments.halves(segment) else runs
@@ -87,7 +87,7 @@ class SegmentedSweep:
         return total
 
     def parts(self, segment: int) -> list[Part]:
-        """Return the parts of a segment, counted from 0, whose predecessor is finished."""
+        """Return the parts of a segment, counted from 0. The previous segment must be finished."""
         if segment == len(self._parts):
             self._parts.append(self._made(segment))
             while len(self._parts) < self.segments.count and self._known(len(self._parts)):
@@ -96,12 +96,17 @@ class SegmentedSweep:
         return self._parts[segment]
 
     def finished(self, segment: int) -> None:
-        """Remove the states that a finished segment began with."""
+        """Remove the states at which a finished segment began."""
         for part in self._parts[segment - 1] if segment else ():
             part.whole.forget_states()
 
     def recover(self, error: LostStateError, segment: int) -> bool:
-        """Tell whether a chunk of the segment before has to be computed again, and prepare that."""
+        """Prepare to compute lost states again.
+
+        Returns:
+            True if chunks of the previous segment must be computed again. False if another process has finished the
+            chunk that needed the lost states.
+        """
         again = error.part.store.read(error.number) is None  # another process may have finished it meanwhile
         for number in error.lost if again else ():
             error.before.drop(number)
@@ -111,12 +116,12 @@ class SegmentedSweep:
         return again
 
     def dataset(self) -> xr.Dataset:
-        """Return the dataset of the finished segments."""
+        """Return the results of all segments as a dataset."""
         found = as_dataset(self.whole)
         return found.load() if self._path is None and self._options.keep is None else found
 
     def close(self) -> None:
-        """Start no more chunks."""
+        """Cancel the chunks that have not started."""
         for parts in self._parts:
             for part in parts:
                 part.runner.close()
@@ -129,7 +134,7 @@ class SegmentedSweep:
         return None if self._path is None else newest(self._path / self._folder(0, box))
 
     def _known(self, segment: int) -> bool:
-        """Tell whether it is known which runs a segment has before the one before it is finished."""
+        """Tell whether the runs of a segment are known before the previous segment is finished."""
         return not (segment and self.segments.halves(segment))
 
     def _made(self, segment: int) -> list[Part]:
@@ -154,7 +159,7 @@ class SegmentedSweep:
         return part
 
     def _going_on(self, segment: int) -> np.ndarray | None:
-        """Return the runs that a segment has, or None for all."""
+        """Return the numbers of the runs that continue in a segment, or None for all runs."""
         before = self._parts[segment - 1][0]
         own = before.store.coords() or {}
         lanes = own[SOME][1] if SOME in own and self.segments.halve else None
@@ -167,7 +172,7 @@ class SegmentedSweep:
     def _some(
         self, source: Source, before: Part, lanes: np.ndarray, path: Path | None, segment: int, carried: Carried | None
     ) -> Part:
-        """Return the part of a segment that has only some runs."""
+        """Return the part of a segment in which only the given runs continue."""
         runner = source.runner(lanes, carried)
         grid = replace(source.grid, lanes=lanes)
         manifest = manifest_of(grid, runner, grid.coords(), self._options, segment)
@@ -186,7 +191,7 @@ class SegmentedSweep:
             raise ValueError(f"halve is {halve!r}; expected an output with one number per run, such as {one}")
 
     def _joined(self) -> Joined:
-        """Join the segments that are known: the layout of the whole, and where each run of each segment is."""
+        """Join the segments whose runs are known: find the joint layout, and the store of each run in each segment."""
         design, count, first = self._design, self.segments.count, self._parts[0]
         base = first[0].whole if len(first) == 1 else joined_parts(design, first, self._options.coords or {})
         manifest, shape = base.manifest, (base.manifest.lanes, count)
@@ -226,7 +231,7 @@ class SegmentedSweep:
         return joined
 
     def _has_more(self, names: list[str]) -> bool:
-        """Tell whether the store has these segments and further ones."""
+        """Tell whether the store has these segments and later ones."""
         try:
             found = find_joined(self._path) if self._path else None
         except (ValueError, FileNotFoundError):
@@ -241,7 +246,7 @@ class SegmentedSweep:
 
 
 def _carried(parts: list[Part], before: Part) -> Carried:
-    """Return a function that reads the states at which a chunk begins; its part comes into the list later."""
+    """Return a function that reads the states at which a chunk begins. The caller adds its part to `parts` later."""
 
     def carried(number: int) -> Arrays:
         (part,) = parts
@@ -257,7 +262,7 @@ def _carried(parts: list[Part], before: Part) -> Carried:
 def _rows(
     whole: Chunked, lanes: np.ndarray, read: Callable[[int], Mapping[str, np.ndarray] | None]
 ) -> tuple[dict[str, Any], list[int]]:
-    """Return the arrays of some runs, and the chunks that can't be read."""
+    """Return the arrays of the given runs, and the numbers of the chunks that can't be read."""
     numbers, places = whole.find(lanes)
     found: dict[str, np.ndarray] = {}
     lost = []
@@ -275,7 +280,7 @@ def _rows(
 
 
 def _check_free(path: Path) -> None:
-    """Refuse a folder that holds something else than segments."""
+    """Raise if a folder contains anything other than segments."""
     if find_manifest(path) is not None:
         raise OtherSweepError(f"the store {path} belongs to a sweep without segments: use another folder")
     if not path.exists():

@@ -57,21 +57,21 @@ class Segments:
             raise TypeError(f"halve must be the name of an output, or None to stop no run, got {self.halve!r}")
 
     def halves(self, number: int) -> bool:
-        """Tell whether runs are stopped after a segment, counted from 1."""
+        """Tell whether half of the runs are stopped after a segment. Segments are counted from 1."""
         return self.halve is not None and number & (number - 1) == 0
 
 
 def first_state(begin: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
-    """Return a function of a point with the arrays of the first state as outputs."""
+    """Wrap `begin` as a function of one point whose outputs are the arrays of the first state."""
     return lambda **point: {STATE: _arrays(begin(**point))}
 
 
 def advance(run: Callable[..., Any], state: Structure) -> Callable[..., dict[str, Any]]:
-    """Return a function of a point and the arrays of a state with the outputs and the arrays of the next state.
+    """Wrap `run` as a function whose state is a list of arrays, both in its arguments and in its outputs.
 
     Args:
         run: Function of a state and a point.
-        state: Structure of the state.
+        state: Tree structure of the state.
     """
 
     def one(**point: Any) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def advance(run: Callable[..., Any], state: Structure) -> Callable[..., dict[str
         _check_same(state, Structure.of(after))
         flat = named(outputs)
         if not flat:
-            raise TypeError("run returns no array: give it an output, as (state, {'loss': loss})")
+            raise TypeError("run returns no array: return an output with the state, as in (state, {'loss': loss})")
         return {**flat, STATE: _arrays(after)}
 
     return one
@@ -100,7 +100,7 @@ def _is_array(leaf: Any) -> bool:
 
 
 def _restored(state: Structure, arrays: list[Any]) -> Any:
-    """Return the tree that arrays of a state were made of: random keys and narrow types are what they were."""
+    """Rebuild the tree of a state from its stored arrays. Random keys and narrow types are restored."""
     left = iter(arrays)
     leaves = [_as(leaf, next(left)) if isinstance(leaf, jax.ShapeDtypeStruct) else leaf for _, leaf in state.leaves]
     return jax.tree.unflatten(state.tree, leaves)
@@ -114,17 +114,21 @@ def _as(leaf: Any, array: Any) -> Any:
 
 def _check_same(state: Structure, after: Structure) -> None:
     if state.tree != after.tree:
-        raise TypeError(f"run must return a state like the one it takes, {state.tree}, got {after.tree}")
+        raise TypeError(f"run must return a state with the structure of its argument, {state.tree}, got {after.tree}")
     for (name, before), (_, now) in zip(state.leaves, after.leaves, strict=True):
         if isinstance(before, jax.ShapeDtypeStruct) and (before.shape, before.dtype) != (now.shape, now.dtype):
             place = f" at {name!r}" if name else ""
             raise TypeError(
-                f"run must return a state like the one it takes: {before.dtype}{list(before.shape)}{place} became "
+                f"run must return a state with the shapes and types of its argument, but "
+                f"{before.dtype}{list(before.shape)}{place} became "
                 f"{now.dtype}{list(now.shape)}"
             )
 
 
 def best_half(losses: np.ndarray) -> np.ndarray:
-    """Return the places of the lower half of losses, in order. NaN is the worst; of equal ones the first goes on."""
+    """Return the indices of the lower half of the losses, in ascending order.
+
+    NaN counts as the highest loss. Of equal losses, the first ones belong to the lower half.
+    """
     ranked = np.argsort(np.where(np.isnan(losses), np.inf, losses), kind="stable")
     return np.sort(ranked[: max(1, len(losses) // 2)])

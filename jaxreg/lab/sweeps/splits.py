@@ -1,8 +1,15 @@
-"""Operations so large that XLA, or LAPACK, cuts them into parts by the number of cores: their last bits depend on it.
+"""Detection of large operations whose last bits depend on the number of cores, among which XLA or LAPACK divides them.
 
-The limits come from jaxlib 0.10.2 on one and two cores. Sums of more than 32,768 numbers, products of 6 million
-multiplications that sum over 10,000, or of 36 million over 330, and factorisations of 220 rows had other last bits.
-Products of 40 million that sum over 512, of 26 million over 1,024, and factorisations of 200 rows had not.
+The limits come from measurements with jaxlib 0.10.2 on one and two cores. The last bits differed for:
+
+- sums of more than 32,768 numbers
+- matrix products with 6 million multiplications and sums of 10,000 terms, or with 36 million and sums of 330
+- factorisations of matrices with 220 rows
+
+The last bits were equal for:
+
+- matrix products with 40 million multiplications and sums of 512 terms, or with 26 million and sums of 1,024
+- factorisations of matrices with 200 rows
 """
 
 import math
@@ -34,10 +41,10 @@ _FACTORIZATIONS = frozenset(
 
 
 def is_split(jaxpr: Any) -> bool:
-    """Return whether the bits of a traced lane may depend on the number of cores.
+    """Tell whether the bits of the results of a lane may depend on the number of cores.
 
     Args:
-        jaxpr: A traced lane, ``traced.jaxpr.jaxpr``.
+        jaxpr: Traced function of one lane, ``traced.jaxpr.jaxpr``.
 
     Example:
         >>> import jax, jax.numpy as jnp

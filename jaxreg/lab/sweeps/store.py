@@ -1,11 +1,13 @@
-"""A folder of finished chunks that is safe to kill at any moment.
+"""Store: a folder of finished chunks, which stays valid if the process is killed at any moment.
 
-``manifest.json`` says what was run, ``coords.npz`` holds the coordinates, and each finished chunk is one
-``.npz``. A file is written under a temporary name, flushed, renamed, and its folder flushed: it is there
-whole or not at all. The last 64 bytes of an ``.npz`` (its zip comment, so that NumPy reads it as ever) are
-the SHA-256 of the sweep's hash, the file's name and all bytes before them: a chunk that is torn, altered,
-renamed or of another sweep does not verify and counts as not there. Nothing is parsed before it verifies,
-and nothing is pickled.
+``manifest.json`` describes the sweep, ``coords.npz`` contains the coordinates, and each finished chunk is one ``.npz``
+file. A file is written under a temporary name, flushed and renamed, and then its folder is flushed. The file is
+therefore either complete or missing.
+
+The last 64 bytes of an ``.npz`` file are a checksum: the SHA-256 of the sweep's hash, the name of the file and all
+other bytes. They are stored as the zip comment, which NumPy ignores. A chunk that is incomplete, altered, renamed or
+from another sweep does not match its checksum and counts as missing. An ``.npz`` file is not parsed before its checksum
+is verified, and nothing is pickled.
 """
 
 import contextlib
@@ -38,10 +40,10 @@ class OtherSweepError(ValueError):
 
 
 class Store:
-    """Finished chunks in a folder.
+    """Store of finished chunks in a folder.
 
     Args:
-        path: The folder.
+        path: Folder of the store.
         manifest: Layout of the results.
     """
 
@@ -58,19 +60,19 @@ class Store:
         return len(self.manifest.chunks)
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the number of the chunk that holds each lane, and the place of the lane in that chunk."""
+        """Return the number of the chunk that contains each lane, and the position of the lane in this chunk."""
         return self.manifest.chunks.find(lanes)
 
     def file(self, number: int) -> Path:
-        """Return the path of a chunk, whether or not it is there."""
+        """Return the path of a chunk, whether or not the file exists."""
         return self.path / f"chunk-{number:08d}.npz"
 
     def has(self, number: int) -> bool:
-        """Tell whether there is a file for a chunk, whole or not."""
+        """Tell whether the file of a chunk exists, even if it is damaged."""
         return self.file(number).exists()
 
     def present(self) -> set[int]:
-        """Return the numbers of the chunks of which there is a file that is large enough."""
+        """Return the numbers of the chunks whose files exist and are large enough."""
         lane = sum(variable.nbytes for variable in self._small.values())
         chunks, found = self.manifest.chunks, set()
         with os.scandir(self.path) as entries:
@@ -83,15 +85,15 @@ class Store:
         return found
 
     def write(self, number: int, arrays: Mapping[str, np.ndarray], width: int) -> None:
-        """Write a finished chunk to disk, whole.
+        """Write a finished chunk to disk.
 
         Args:
             number: Number of the chunk.
-            arrays: Its outputs and, of a segment, the state at its end, lanes first.
-            width: Number of lanes that ran together.
+            arrays: Outputs of the chunk, and its final states in a sweep with segments, with one row per lane.
+            width: Number of lanes that were computed together.
 
         Raises:
-            OSError: If the disk is full or the folder cannot be written; the files that were there are untouched.
+            OSError: If the disk is full or the folder cannot be written. Existing files are not changed.
         """
         outputs = {name: array for name, array in arrays.items() if not is_state(name)}
         if len(outputs) < len(arrays):  # the state first: a chunk that is there can go on
@@ -103,11 +105,11 @@ class Store:
         _write_sealed(self.file(number), {**outputs, "": np.asarray(width)}, self.manifest.sweep)
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
-        """Return the state at the end of a chunk, or None if it is missing or damaged.
+        """Return the final states of the runs in a chunk, or None if the states are missing or damaged.
 
         Args:
             number: Number of the chunk.
-            names: Names of its arrays.
+            names: Names of the arrays of the state.
         """
         return _read_sealed(self._checkpoint(number), self.manifest.sweep, names)
 
@@ -117,7 +119,7 @@ class Store:
             file.unlink(missing_ok=True)
 
     def stores(self) -> list[Keeping]:
-        """Return this store, in a list."""
+        """Return a list that contains only this store."""
         return [self]
 
     def drop(self, number: int) -> None:
@@ -128,22 +130,25 @@ class Store:
         return self.path / f"state-{number:08d}.npz"
 
     def read(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return a chunk's arrays, or None if it is missing or damaged in any way."""
+        """Return the arrays of a chunk, or None if the chunk is missing or damaged."""
         small = self.small(number)
         return small if small is None or self._rule is None else filled(self.manifest, small, self.kept(number))
 
     def small(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the outputs of a chunk that all lanes keep, or None if it is missing or damaged."""
+        """Return the outputs of a chunk that are stored for all lanes, or None if the chunk is missing or damaged."""
         arrays = self._read(number)
         return None if arrays is None else {name: arrays[name] for name in self._small}
 
     def kept(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the large outputs that a chunk keeps, with their rows, or None if they are missing or damaged."""
+        """Return the large outputs of the best runs of a chunk, with the row numbers of these runs.
+
+        Returns None if the file is missing or damaged.
+        """
         names = {ROWS, *(self._rule.outputs if self._rule else ())}
         return _read_sealed(self._best(number), self.manifest.sweep, names)
 
     def keep(self, number: int, arrays: Mapping[str, np.ndarray] | None) -> None:
-        """Replace the large outputs that a chunk keeps; None removes them."""
+        """Replace the stored large outputs of a chunk. None removes them."""
         if arrays is None:
             self._best(number).unlink(missing_ok=True)
         else:
@@ -153,11 +158,11 @@ class Store:
         return self.path / f"best-{number:08d}.npz"
 
     def claims(self) -> Claims:
-        """Return this process's claims on chunks."""
+        """Return the context manager for the claims of this process."""
         return Claims(self.path)
 
     def width(self, number: int) -> int | None:
-        """Return how many lanes of a chunk ran together: fewer than it has if memory ran out."""
+        """Return how many lanes of a chunk were computed together: not all of its lanes if memory ran out."""
         arrays = self._read(number)
         return None if arrays is None else int(arrays[""])
 
@@ -186,7 +191,7 @@ class Store:
         return {name: (dims[name], values) for name, values in arrays.items()}
 
     def describe(self, advice: str) -> str:
-        """Say how much is there of a sweep that stops early, and how to go on."""
+        """Return the message for a sweep that stops early: the number of finished chunks, and advice to the user."""
         there = len(self.present())
         return f"stopped with {there} of {len(self.manifest.chunks)} chunks in {self.path}: {advice}"
 
@@ -198,7 +203,7 @@ def local_folder(path: str | os.PathLike[str]) -> Path:
         path: Path, which may begin with ``~``.
 
     Raises:
-        ValueError: If it is an address, such as ``s3://bucket/store``.
+        ValueError: If `path` is an address that is not supported, such as ``ftp://host/store``.
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", os.fspath(path)):  # one letter is a drive of Windows
         raise ValueError(
@@ -209,10 +214,10 @@ def local_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def find_manifest(path: Path) -> Manifest | None:
-    """Return the manifest of a folder, or None if it has no readable manifest.
+    """Return the manifest of a folder, or None if the folder has no readable manifest.
 
     Raises:
-        ValueError: If `path` is a file, or the manifest has another format.
+        ValueError: If `path` is a file, or the manifest has another version of the format.
     """
     if path.exists() and not path.is_dir():
         raise ValueError(f"the store {path} is a file; expected a folder")
@@ -246,7 +251,7 @@ def _file_in(path: Path) -> Path:
 
 
 def create(path: Path, manifest: Manifest, coords: Mapping[str, np.ndarray]) -> Store:
-    """Open the store of a sweep; create its folder, or files that are missing in it.
+    """Open the store of a sweep. A missing folder and missing files are created.
 
     Args:
         path: Folder of the store.
@@ -279,7 +284,7 @@ def open_folder(path: Path) -> Store:
     """Open an existing store.
 
     Raises:
-        FileNotFoundError: If there is no such folder, or no manifest in it.
+        FileNotFoundError: If the folder or its manifest does not exist.
         ValueError: If the manifest is damaged.
     """
     try:
@@ -295,7 +300,7 @@ def open_folder(path: Path) -> Store:
 
 
 def _check_free(store: Store) -> None:
-    """A folder without a readable manifest may be used if it is empty or its chunks are this sweep's."""
+    """Raise if a folder without a readable manifest contains other files, or only chunks of other sweeps."""
     if not store.path.exists():
         return
     names = {entry.name for entry in store.path.iterdir() if not entry.name.startswith(".")}
@@ -310,9 +315,9 @@ def _check_free(store: Store) -> None:
 
 
 def difference(found: Manifest | None, wanted: Manifest) -> str:
-    """Say in which parts of their identity two sweeps differ."""
+    """Return a sentence that lists the differences between the identities of two sweeps."""
     if found is None:
-        return "another process is writing it"
+        return "another process is creating it"
     theirs = {**found.identity, "chunk": found.chunk}
     ours = {**wanted.identity, "chunk": wanted.chunk}
     parts = []
@@ -320,11 +325,11 @@ def difference(found: Manifest | None, wanted: Manifest) -> str:
         there, here = theirs.get(name), ours.get(name)
         if there != here and name == "grid":
             there, here = found.attrs.get("grid"), wanted.attrs.get("grid")
-            same = "its axes or coordinates have other values"
-            parts.append(f"grid is {there} there and " + (same if there == here else f"{here} here"))
+            same = f"grid is {there} in both, but an axis or coordinate has other values"
+            parts.append(same if there == here else f"grid is {there} in the store and {here} in this sweep")
         elif there != here:
-            parts.append(f"{name} is {str(there)[:40]} there and {str(here)[:40]} here")
-    return "; ".join(parts) + ". Name another folder, or run that sweep again"
+            parts.append(f"{name} is {str(there)[:40]} in the store and {str(here)[:40]} in this sweep")
+    return "; ".join(parts) + ". Use another folder, or run the sweep of the store again"
 
 
 def _seal(path: Path, sweep: str, body: bytes | memoryview) -> bytes:
@@ -334,7 +339,7 @@ def _seal(path: Path, sweep: str, body: bytes | memoryview) -> bytes:
 
 
 def _write_sealed(path: Path, arrays: Mapping[str, np.ndarray], sweep: str) -> None:
-    """An uncompressed .npz whose bytes depend on nothing but its arrays, sealed by its zip comment."""
+    """Write an uncompressed ``.npz`` file without time stamps, with a checksum as its zip comment."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
@@ -375,7 +380,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
 
 
 def _clear_stale(path: Path) -> None:
-    """Remove temporary files and claims that a killed process left: those of live ones are seconds old."""
+    """Remove temporary files and claims of killed processes: those that were not changed for an hour."""
     for entry in path.glob(".*.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - entry.stat().st_mtime > _STALE:

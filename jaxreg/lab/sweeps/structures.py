@@ -1,4 +1,4 @@
-"""Outputs of a lane as the tree that `run` returned: optimiser states, modules, random keys."""
+"""Conversion of stored outputs back to the tree that `run` returned, such as a module or an optimiser state."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,19 +17,22 @@ from jaxreg.lab.sweeps.outputs import is_labelled, key_name
 
 @dataclass(frozen=True)
 class Structure:
-    """Tree that a run returns: its definition, and each leaf's name with its shape and type, or the leaf itself."""
+    """Structure of the tree that `run` returns: its definition, and the name, shape and type of each array.
+
+    A leaf that is not an array is stored itself.
+    """
 
     tree: Any
     leaves: tuple[tuple[str, Any], ...]
 
     @classmethod
     def of(cls, outputs: Any) -> "Structure":
-        """Describe a tree of arrays, traced or not."""
+        """Return the structure of a tree of arrays, which may be traced."""
         found, tree = jax.tree_util.tree_flatten_with_path(outputs, is_leaf=is_labelled)
         return cls(tree, tuple(("/".join(map(key_name, path)), _described(leaf)) for path, leaf in found))
 
     def filled(self, dataset: xr.Dataset) -> Any:
-        """Return the tree with the values of a dataset of one lane."""
+        """Return the tree with the values from a dataset of a single lane."""
         return jax.tree.unflatten(self.tree, [_value(dataset, name, leaf) for name, leaf in self.leaves])
 
 
@@ -64,29 +67,29 @@ def _value(dataset: xr.Dataset, name: str, leaf: Any) -> Any:
 
 
 def _is_missing(dataset: xr.Dataset, name: str, leaf: Any, values: np.ndarray) -> bool:
-    """Tell whether a value is NaN because there is none, not because the run diverged."""
+    """Tell whether a value is NaN because it was not stored, not because the run diverged."""
     if not values.size or values.dtype.kind not in "fc" or not np.isnan(values).all():
         return False
     return not jnp.issubdtype(leaf.dtype, jnp.inexact) or f'"{name}"' in dataset.attrs.get("keep", "")
 
 
 _known: dict[str, tuple[np.ndarray | None, tuple[Structure, ...]]] = {}
-"""Hash of a sweep of this process -> which structure each lane has, if they differ, and the structures."""
+"""Hash of a sweep -> the structures of its outputs, and the index of each lane's structure if there are several."""
 
 
 def remember(sweep: str, structures: Sequence[Structure], part: np.ndarray | None = None) -> None:
-    """Keep the structure of a sweep's outputs while the process lives.
+    """Remember the structures of the outputs of a sweep until the process ends.
 
     Args:
         sweep: Hash of the sweep.
-        structures: The structures of its programs.
-        part: Program of each lane, if there are several.
+        structures: Structure of the outputs of each compiled program of the sweep.
+        part: Index of the program of each lane; None for a single program.
     """
     _known[sweep] = part, tuple(structures)
 
 
 def unflatten(dataset: xr.Dataset, lane: int | Mapping[str, Any], like: Any = None) -> Any:
-    """Return the outputs of one training in the tree structure that your function returns.
+    """Return the outputs of one run as the tree that your function returned.
 
     Args:
         dataset: Results of a sweep, as `sweep` or `open_store` returns them.
@@ -127,7 +130,7 @@ def unflatten(dataset: xr.Dataset, lane: int | Mapping[str, Any], like: Any = No
 
 
 def _found(dataset: xr.Dataset, lane: Mapping[str, Any], sizes: Mapping[str, int]) -> list[int]:
-    """Return the row of each axis at the given values of coordinates, of which it must have one."""
+    """Return the index along each axis of the single run whose coordinates have the given values."""
     left = {dim: np.ones(size, bool) for dim, size in sizes.items()}
     for name, value in lane.items():
         coordinate = dataset[name] if name in dataset.coords or name in sizes else None
@@ -155,7 +158,7 @@ def _structure(dataset: xr.Dataset, like: Any, index: list[int], shape: tuple[in
     part, structures = _known.get(dataset.attrs.get("sweep", ""), (None, ()))
     if not structures or (part is not None and part.size != np.prod(shape)):
         raise ValueError(
-            "the structure of the outputs is unknown in this process: pass like=, a tree with the same "
-            "structure, or call the same sweep again, which reads its store"
+            "the structure of the outputs is unknown in this process: pass a tree with the same structure as like=, "
+            "or call the same sweep again, which reads its store"
         )
     return structures[0 if part is None else part[np.ravel_multi_index(index, shape)]]

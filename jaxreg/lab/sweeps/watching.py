@@ -1,4 +1,4 @@
-"""A sweep watched from outside: how much of its store is there, how fast it grows, and its figures so far."""
+"""Progress of a sweep in another process, read from its store: finished runs, speed, and statistics of the outputs."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ _RECENT = 32
 
 @dataclass
 class Figures:
-    """Sum, extremes and number of the finite values of one output."""
+    """Count, sum, minimum and maximum of the finite values of one output."""
 
     count: int = 0
     total: float = 0.0
@@ -23,7 +23,7 @@ class Figures:
     high: float = -np.inf
 
     def add(self, values: np.ndarray) -> None:
-        """Take in the values of a chunk."""
+        """Add the values of a chunk."""
         values = values[np.isfinite(values)].astype(float)
         if values.size:
             self.count, self.total = self.count + values.size, self.total + float(values.sum())
@@ -32,7 +32,7 @@ class Figures:
 
 @dataclass
 class Watch:
-    """A store that may be written while it is watched. Each chunk is read once.
+    """Statistics of a store that another process may be writing. Each chunk is read once.
 
     Args:
         path: Folder of the store.
@@ -50,7 +50,7 @@ class Watch:
 
         Raises:
             FileNotFoundError: If there is no store.
-            ValueError: If it is damaged.
+            ValueError: If the store is damaged.
         """
         store = open_any(self.path)
         self.lanes = store.manifest.lanes - (store.stopped if isinstance(store, Joined) else 0)
@@ -76,18 +76,18 @@ class Watch:
 
     @property
     def speed(self) -> float:
-        """Lanes per second over the last chunks, 0 if that is not known."""
+        """Finished lanes per second, measured with the most recent chunks; 0 if not known yet."""
         recent = sorted(self._seen.values())[-_RECENT:]
         seconds = recent[-1][0] - recent[0][0] if len(recent) > 1 else 0.0
         return sum(lanes for _, lanes in recent[1:]) / seconds if seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """Predicted seconds until the sweep is finished, or None if that is not known."""
+        """Predicted seconds until the sweep is finished, or None if not known yet."""
         left = self.lanes - self.finished
         return 0.0 if left <= 0 else left / self.speed if self.speed else None
 
     @property
     def latest(self) -> float | None:
-        """Time at which the last chunk was written, in seconds since 1970, or None."""
+        """Time at which the last chunk was written, in seconds since 1970; None if there is no chunk."""
         return max((time for time, _ in self._seen.values()), default=None)

@@ -1,7 +1,8 @@
 """The training loop: each run is a pure function of (problem, recipe, key).
 
 The problem is static: model, data, loss, number of epochs and batch size. The recipe is swept, and all its numbers are
-traced. The loop does no I/O. The result of a diverged run says when it diverged.
+traced. The loop reads and writes no files. A diverged run raises no error, and its result includes the epoch at which
+it diverged.
 """
 
 from collections.abc import Callable
@@ -32,26 +33,26 @@ def fit(
     """Train a model with one recipe, on one draw of the data, from one random key.
 
     Args:
-        problem: Part that all runs share; static.
-        recipe: Part that is swept; traced.
+        problem: Static part of the training, which all runs share.
+        recipe: Traced part of the training, which a sweep varies.
         key: Random key for the initialisation and the shuffling.
         draw: Index of the draw of the data.
         keep: Whether to return the final parameters too.
 
     Raises:
-        ValueError: If `problem` or `recipe` has the wrong type, or there is no such draw. A traced `draw` is not
-            checked.
+        ValueError: If `problem` or `recipe` has the wrong type, or the data has no draw with this index. A traced
+            `draw` is not checked.
 
     Returns:
-        A dict of arrays. These are curves along `epoch` (`problem.recorded`):
+        A dict of arrays. The following ones are curves along `epoch`, with the points `problem.recorded`:
 
         - `train_loss`, `test_loss` and, if there are validation rows, `validation_loss`, without the penalty.
         - The same for each metric, such as `test_accuracy`.
         - `penalty` and `violation`.
         - `norm/<path>`, the Frobenius norm of each kernel.
 
-        `diverged_at` is the first epoch with a non-finite loss, or -1. The evaluation after the last epoch counts.
-        With `keep`, the dict also has `params/<path>` for each leaf.
+        `diverged_at` is the first epoch with a loss that is NaN or infinite, or -1. The evaluation after the last epoch
+        is included. With `keep`, the dict also has `params/<path>` for each leaf.
 
     Example:
         >>> import jax, jaxreg as jr
@@ -107,7 +108,7 @@ class State(NamedTuple):
     Args:
         params: Tree of weight arrays.
         chain: State of the recipe's Optax chain.
-        diverged_at: First epoch with a non-finite loss, or -1.
+        diverged_at: First epoch with a loss that is NaN or infinite, or -1.
     """
 
     params: Tree
@@ -132,8 +133,8 @@ def advance(
 ) -> State:
     """Continue a training for some epochs.
 
-    Several calls, one after another, train like one call of `fit`. Between the calls, strengths may change and runs may
-    be stopped.
+    Several calls in sequence give the same training as one call of `fit`. Between the calls, strengths may be changed
+    and runs may be stopped.
 
     Args:
         problem: Problem passed to `begin`; its `epochs` is ignored.
@@ -161,7 +162,7 @@ def advance(
 def _of_draw(problem: Problem, draw: jax.Array | int) -> Any:  # a Data of arrays of JAX
     if known(draw) and not 0 <= int(draw) < len(problem.data.x_train):  # JAX would silently use the last draw
         raise ValueError(
-            f"draw is {draw}; expected an index of the {len(problem.data.x_train)} draws of the data, from 0"
+            f"draw is {draw}; expected an index from 0 to {len(problem.data.x_train) - 1}, one per draw of the data"
         )
     return Data._make(None if array is None else jnp.asarray(array)[draw] for array in problem.data)
 

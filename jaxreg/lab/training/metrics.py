@@ -1,7 +1,7 @@
 """Losses and metrics: functions with one value per row, or with one value for all rows.
 
-A loss has one value per row. A metric that is no mean across rows has one value for all rows. Examples are the equal
-error rate, which ranks all rows, and the root mean squared error.
+A loss returns one value per row. A metric that is not a mean across rows returns one value for all rows. Examples are
+the equal error rate, which ranks all rows, and the root mean squared error.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ outputs), and targets have shape (rows,) or (rows, outputs)."""
 def binary_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """Compute the cross-entropy of each row in nats, for one logit per row and targets 0 and 1.
 
-    The sigmoid that Keras's models put on the output is part of this loss.
+    This loss includes the sigmoid, which Keras's models apply to their output.
 
     Raises:
         ValueError: If there is not one output per row and one target per row.

@@ -21,9 +21,9 @@ class Problem:
         model: Model to train.
         data: Training and test rows of one or many draws.
         epochs: Number of passes over the training rows.
-        loss: Function with one value per row; the mean across rows is minimised.
-        metrics: Functions by name, reported like the loss for each part of the data. A function returns one value per
-            row, to be averaged across rows, or one value for all rows.
+        loss: Function that returns one value per row. The mean across rows is minimised.
+        metrics: Name -> function. Metrics are reported like the loss, for each part of the data. A function returns one
+            value per row, to be averaged across rows, or one value for all rows.
         batch_size: Number of rows per optimiser step. The rows are shuffled in each epoch unless one batch holds all of
             them.
         record_every: Number of epochs between two points of the curves; must divide `epochs`.
@@ -91,8 +91,9 @@ class Problem:
                 bad = np.argwhere(~np.isfinite(array))
                 if len(bad):
                     raise ValueError(
-                        f"Problem: {name} holds {array[tuple(bad[0])]} at {tuple(map(int, bad[0]))} and "
-                        f"{len(bad)} such values in all; expected finite numbers. Drop or impute those rows"
+                        f"Problem: {name} holds {array[tuple(bad[0])]} at index {tuple(map(int, bad[0]))}, and "
+                        f"{len(bad)} NaN or infinite values in all; expected finite numbers. Drop these rows or "
+                        "impute the values"
                     )
 
     def _repr_html_(self) -> str:

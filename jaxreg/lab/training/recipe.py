@@ -17,13 +17,13 @@ class Recipe:
     """Rules, optimiser and learning rate of a run: a pytree whose numbers can be arrays for a sweep.
 
     Args:
-        penalties: Rules for `jaxreg.penalize`, or None: the penalty's gradient is added before the optimiser.
+        penalties: Rules for `jaxreg.penalize`, or None. The gradient of a penalty is added before the optimiser.
         constraints: Rules for `jaxreg.project`, or None.
         learning_rate: A float, an array or an Optax schedule.
         optimizer: Function that takes the learning rate and returns an Optax transformation; Keras's Adam by default.
             Static.
-        decays: Rules for `jaxreg.decay`, or None: decoupled weight decay as in AdamW, with any optimiser.
-        proximals: Rules for `jaxreg.proximal`, or None: penalties by their proximal step, after the optimiser.
+        decays: Rules for `jaxreg.decay`, or None. They apply decoupled weight decay as in AdamW, with any optimiser.
+        proximals: Rules for `jaxreg.proximal`, or None. They apply the proximal step of a penalty after the optimiser.
 
     Example:
         >>> import jaxreg as jr

@@ -20,9 +20,9 @@ class Task(NamedTuple):
     Args:
         loss: Function that is minimised.
         metrics: Functions by name that are reported next to the loss.
-        words: Name of the loss in a sentence.
+        words: Name of the loss, as it appears in a sentence of a report.
         unit: Unit of the loss; empty if it has none.
-        classes: Whether the targets are classes; they are numbers otherwise.
+        classes: Whether the targets are classes. If False, they are numbers.
 
     Example:
         >>> from jaxreg.lab import BINARY, equal_error_rate
@@ -38,7 +38,7 @@ class Task(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name in files and on the command line."""
+        """Name of the task in files and on the command line."""
         return "classification" if self.classes else "regression"
 
 

@@ -77,7 +77,7 @@ def test_another_token_is_another_sweep(tmp_path: Path) -> None:
         store, token = tmp_path / str(factor), f"times {factor}"
         found = sweep(lambda x, by=factor: {"y": pure(x, by)}, AXIS, store, token=token)
         assert found["y"].values.tolist() == [factor, 2 * factor]
-        with pytest.raises(ValueError, match=f"token is times {factor} there and 4 here"):
+        with pytest.raises(ValueError, match=f"token is times {factor} in the store and 4 in this sweep"):
             sweep(lambda x, by=factor: {"y": pure(x, by)}, AXIS, store, token="4")
 
 

@@ -179,10 +179,10 @@ BAD: list[tuple[str, Any, Any, type, str]] = [
     ("not taken", lambda a: {"y": a}, lambda: points(a=[1], b=[2]), TypeError, "doesn't take the axes"),
     ("output", lambda a: {"a": a}, lambda: points(a=[1]), ValueError, "'a' is the name of a setting and of an output"),
     ("column", lambda a: {"y": a}, lambda: pd.DataFrame({"a b": [1]}), ValueError, "column 'a b'"),
-    ("zipped", lambda a: {"y": a}, lambda: {"p": points(a=[1])}, ValueError, "zipped=True needs lists"),
+    ("zipped", lambda a: {"y": a}, lambda: {"p": points(a=[1])}, ValueError, "zipped=True combines lists"),
     ("no choice", lambda a: {"y": a}, lambda: {"a": choices()}, ValueError, "no value"),
     ("no name", lambda a: {"y": a}, lambda: {"a": choices(lambda x: x)}, ValueError, "has no name; give it a label"),
-    ("same name", lambda a: {"y": a}, lambda: {"a": choices(1, 1)}, ValueError, "has '1' twice"),
+    ("same name", lambda a: {"y": a}, lambda: {"a": choices(1, 1)}, ValueError, "two values with the label '1'"),
     ("no distribution", lambda a: {"y": a}, lambda: samples(3, 0, a=0.1), ValueError, "expected a sequence of values"),
     ("count", lambda a: {"y": a}, lambda: samples(0, 0, a=[1]), ValueError, "positive number of points"),
     ("bounds", lambda a: {"y": a}, lambda: samples(2, 0, a=uniform(2, 1)), ValueError, "the lower one first"),
@@ -292,7 +292,7 @@ def test_a_lane_that_is_not_there_is_said(lane: Any, message: str) -> None:
 
 def test_a_structure_that_is_not_known_is_asked_for() -> None:
     dataset = xr.Dataset({"y": ("x", np.ones(2))}, attrs={"grid": "x (2)", "sweep": "unknown"})
-    with pytest.raises(ValueError, match="pass like="):
+    with pytest.raises(ValueError, match="as like="):
         unflatten(dataset, 0)
     assert unflatten(dataset, 1, like={"y": jnp.zeros(())})["y"] == 1.0
 

@@ -451,7 +451,7 @@ BAD: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], type, s
     ("chunk 0", square, {"x": [1.0]}, {"chunk": 0}, ValueError, "chunk must be a positive"),
     ("chunk 1.5", square, {"x": [1.0]}, {"chunk": 1.5}, ValueError, "chunk must be a positive"),
     ("unknown coords", square, {"x": [1.0]}, {"coords": {"epoch": [1]}}, ValueError, "not a dimension"),
-    ("short coords", square, {"x": [1.0]}, {"coords": {"x": [1, 2]}}, ValueError, r"must have \(1,\)"),
+    ("short coords", square, {"x": [1.0]}, {"coords": {"x": [1, 2]}}, ValueError, r"has shape \(2,\); expected \(1,\)"),
     ("ragged coords", square, {"x": [1.0]}, {"coords": {"x": [[1], [1, 2]]}}, ValueError, "is ragged"),
     ("a list of coords", square, {"x": [1.0]}, {"coords": ["x"]}, TypeError, "coords must be a dict"),
     ("a name as device", square, {"x": [1.0]}, {"devices": "cpu"}, TypeError, "a list of JAX devices, got 'cpu'"),
@@ -467,7 +467,7 @@ BAD: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], type, s
     ("a number as executor", square, {"x": [1.0]}, {"executor": 3}, TypeError, "must have a method submit"),
     ("no dict", lambda x: x, {"x": [1.0]}, {}, TypeError, "must return a dict of arrays"),
     ("empty dict", lambda x: {}, {"x": [1.0]}, {}, TypeError, "empty dict"),
-    ("returns a string", lambda x: {"y": "a"}, {"x": [1.0]}, {}, TypeError, "output 'y' is str and must be"),
+    ("returns a string", lambda x: {"y": "a"}, {"x": [1.0]}, {}, TypeError, "output 'y' is a str; it must be"),
     ("returns strings", lambda x: {"y": np.array(["a"])}, {"x": [1.0]}, {}, TypeError, "must be an array"),
     ("returns a day", lambda x: {"y": np.datetime64("2026-01-01")}, {"x": [1.0]}, {}, TypeError, "must be an array"),
     ("returns None", lambda x: {"y": None}, {"x": [1.0]}, {}, TypeError, "returns no array"),
@@ -491,7 +491,7 @@ BAD: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], type, s
         "distinct name",
     ),
     ("label is an output", lambda x: {"y": Labelled(x[None], ("z",)), "z": x}, {"x": [1]}, {}, ValueError, "sion 'z'"),
-    ("label is an axis", lambda x: {"y": Labelled(x[None], ("x",))}, {"x": [1.0]}, {}, ValueError, "a dimension 'x'"),
+    ("label is an axis", lambda x: {"y": Labelled(x[None], ("x",))}, {"x": [1.0]}, {}, ValueError, "dimension 'x' of"),
     (
         "two lengths",
         lambda x: {"y": Labelled(jnp.ones(2), ("e",)), "z": Labelled(jnp.ones(3), ("e",))},
@@ -606,9 +606,9 @@ def test_a_sweep_goes_on_from_what_is_there(tmp_path: Path, caplog: pytest.LogCa
     [
         (lambda scale, seed: walk(scale * 2, seed), WALKS, {}, "program is"),
         (walk, {**WALKS, "scale": [0.1, 1.0, 11.0]}, {}, r"grid is scale \(3\) x seed \(7\)"),
-        (walk, {**WALKS, "seed": range(6)}, {}, r"and scale \(3\) x seed \(6\) here"),
-        (walk, WALKS, {"chunk": 5}, "chunk is 4 there and 5 here"),
-        (walk, WALKS, {"coords": {"step": range(5)}}, "grid is .* there and its axes or coordinates have other values"),
+        (walk, {**WALKS, "seed": range(6)}, {}, r"and scale \(3\) x seed \(6\) in this sweep"),
+        (walk, WALKS, {"chunk": 5}, "chunk is 4 in the store and 5 in this sweep"),
+        (walk, WALKS, {"coords": {"step": range(5)}}, "in both, but an axis or coordinate has other values"),
     ],
 )
 def test_another_sweeps_store_is_refused(
@@ -630,7 +630,7 @@ def test_a_bar_is_shown_on_request_only(capsys: pytest.CaptureFixture[str]) -> N
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "3/3" in shown.err
-    assert "lanes/s" in shown.err
+    assert "runs/s" in shown.err
     assert "1 diverged" in shown.err
 
 

@@ -153,12 +153,12 @@ def test_a_damaged_or_missing_file_is_mended_or_refused(store: Store) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"identity": {**MINE.identity, "program": "q"}}, "program is p there and q here"),
-        ({"identity": {**MINE.identity, "jax": "2"}}, "jax is 1 there and 2 here"),
-        ({"chunk": 5}, "chunk is 4 there and 5 here"),
+        ({"identity": {**MINE.identity, "program": "q"}}, "program is p in the store and q in this sweep"),
+        ({"identity": {**MINE.identity, "jax": "2"}}, "jax is 1 in the store and 2 in this sweep"),
+        ({"chunk": 5}, "chunk is 4 in the store and 5 in this sweep"),
         (
             {"identity": {**MINE.identity, "grid": "h"}, "attrs": {"grid": "l2 (3) x seed (3)"}},
-            r"grid is l2 \(2\) x seed \(3\) there and l2 \(3\) x seed \(3\) here",
+            r"grid is l2 \(2\) x seed \(3\) in the store and l2 \(3\) x seed \(3\) in this sweep",
         ),
     ],
 )
