@@ -4,9 +4,9 @@ Batched lanes share the cost of starting an operation, which saves time if the o
 operations, a batch saves nothing and can be slower. `vmap` then transposes matrix products, uses grouped convolutions,
 and evaluates both branches of a condition.
 
-Lanes that call LAPACK, as `jnp.linalg.qr` does, are always computed one after the other. jaxlib 0.10 distributes a
-batch of factorisations to the threads of XLA, while the calling thread waits. If every thread is waiting, the program
-never ends. https://github.com/PyAutoLabs/PyAutoFit/issues/1530 describes such a case.
+Lanes that call LAPACK, as `jnp.linalg.qr` does, are computed one after the other, unless `TOGETHER` marks their code.
+jaxlib 0.10 distributes a batch of factorisations to the threads of XLA, while the calling thread waits. If every thread
+is waiting, the program never ends. https://github.com/PyAutoLabs/PyAutoFit/issues/1530 describes such a case.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ _LARGE = 2048
 
 
 def arrangement(jaxpr: Any) -> str:
-    """Return the arrangement in which the lanes of a traced function are faster: `BATCHED` or `IN_TURN`.
+    """Return how the lanes of a traced function should be computed on a CPU: `BATCHED` or `IN_TURN`.
 
     Args:
         jaxpr: Traced function of one lane, ``traced.jaxpr.jaxpr``.

@@ -56,11 +56,11 @@ def is_split(jaxpr: Any) -> bool:
 
 
 def factorizes(jaxpr: Any, stacks: bool = False) -> bool:
-    """Return whether a traced lane factorises a matrix or solves a system, which LAPACK does on a CPU.
+    """Tell whether a lane factorises a matrix or solves a linear system, for which JAX calls LAPACK on a CPU.
 
     Args:
-        jaxpr: A traced lane, ``traced.jaxpr.jaxpr``.
-        stacks: Whether only stacks of matrices count, arrays of more than two axes.
+        jaxpr: Traced function of one lane, ``traced.jaxpr.jaxpr``.
+        stacks: Whether to count only stacks of matrices, which are arrays with more than two axes.
 
     Example:
         >>> import jax, jax.numpy as jnp
