@@ -83,10 +83,10 @@ def solve(
 ) -> Solution:
     """Minimise loss + penalties subject to the constraints, by accelerated proximal gradient steps.
 
-    The method is FISTA with a backtracking line search and a restart whenever the momentum points uphill. It stops when
-    the duality gap is at most `tolerance`. If a rule has no gap, for example because it is not convex, the method stops
-    when the residual is at most `tolerance`. It works under `jax.jit` and `jax.vmap`. Use `vmap` over strengths, folds
-    or initial weights to solve thousands of problems together.
+    The method is FISTA with a backtracking line search and a restart whenever the momentum points in a direction of
+    increasing loss. It stops when the duality gap is at most `tolerance`. If a rule has no gap, for example because it
+    is not convex, the method stops when the residual is at most `tolerance`. It works under `jax.jit` and `jax.vmap`.
+    Use `vmap` over strengths, folds or initial weights to solve thousands of problems together.
 
     The solution can be differentiated with respect to strengths, limits and all other inputs of `loss` and `rules`, by
     the implicit function theorem. The derivatives are correct if the minimum is unique. They need a dense matrix with

@@ -74,9 +74,10 @@ def tree_norm(tree: Any) -> jax.Array:
 class TreeNorm(Constraint):
     """Fixed joint norm of several arrays: {W₁ … W_k : Σ ‖W_i‖² = radius²}, projected by one factor for all arrays.
 
-    It maps a tree of arrays to a tree of the same structure. In a mapping of rules, all leaves that match its pattern
-    form one vector. Without a mapping, all kernels form one vector. If two patterns share one `TreeNorm` object, each
-    pattern still has a norm of its own. A tree of zeros has no direction, so all its weights get the same value.
+    The constraint maps a tree of arrays to a tree of the same structure. In a mapping from patterns to rules, all
+    leaves that match the pattern of the constraint form one vector. Without a mapping, all kernels form one vector. If
+    two patterns share one `TreeNorm` object, each pattern still has its own norm. A tree of zeros has no direction, so
+    all its weights get the same value.
 
     Args:
         radius: Positive number: a float, an array or an Optax schedule. Use `share * jr.tree_norm(params)` to keep a

@@ -389,7 +389,7 @@ class LogSum(Penalty):
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
-        epsilon: ε, above 0: a float, an array or an Optax schedule. At |w| = ε the slope is half of that near 0.
+        epsilon: ε, above 0: a float, an array or an Optax schedule. At |w| = ε the slope is half of the slope near 0.
 
     Raises:
         ValueError: If the strength is negative, infinite or NaN, or ε is not above 0 and finite.

@@ -5,7 +5,7 @@ of:
 
 - the path of a leaf (`hidden/kernel`)
 - a regular expression that must match a whole path
-- one of the kinds `KERNELS`, `RECURRENT_KERNELS`, `BIASES` and `EMBEDDINGS`, which know the names of weights in Flax
+- one of the kinds `KERNELS`, `RECURRENT_KERNELS`, `BIASES` and `EMBEDDINGS`, which match weights by their names in Flax
   Linen, Flax NNX, Equinox, Haiku, Keras and PyTorch
 
 If several patterns match a leaf, a path takes precedence over a regular expression, and a regular expression over a

@@ -29,7 +29,7 @@ from jaxreg.transforms._project import project
 
 
 def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation:
-    """Move a share η of the way to the point z of the set that minimises ⟨u, z⟩: w ← (1 - η) w + η · lmo(u).
+    """Move by the share η towards the point z of the set that minimises ⟨u, z⟩: w ← (1 - η) w + η · lmo(u).
 
     This is the Frank-Wolfe method. Put it before the learning rate η in the chain. η must be in [0, 1]. If the set is
     convex and contains the initial weights, it contains the weights after every step, without a projection.
