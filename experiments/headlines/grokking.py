@@ -1,11 +1,12 @@
-"""Grokking on modular addition, and its removal by holding the norm of all weights.
+"""Grokking on modular addition, and how holding the norm of all weights removes it.
 
-Claim: with decay 1 a one-layer transformer knows the training pairs of a + b mod 113 thousands of steps before the
-others; with the initial weights × 0.8 and their norm held there, it learns both at about step 300 (Liu et al.,
-Omnigrok, 2022, one run each). Here: the step at which 95 % of the test pairs are right, over seeds, each with a split
-of its own.
-Command: python experiments/headlines/grokking.py (half an hour of one core; --seeds, --shares, --steps,
---free-steps and --out change its size and place).
+Claim: with decay 1, a one-layer transformer learns the training pairs of a + b mod 113 thousands of steps before the
+test pairs. If the initial weights are multiplied by 0.8 and their norm is held there, it learns both at about step 300
+(Liu et al., Omnigrok, 2022, one run each). Measured here: the step at which 95 % of the test pairs are right, for
+several seeds, each with its own split of the pairs.
+
+Command: python experiments/headlines/grokking.py (half an hour on one core; --seeds, --shares, --steps and --free-steps
+change the size, --out the folder).
 """
 
 import argparse
@@ -40,7 +41,10 @@ def _heads(rows: jax.Array) -> jax.Array:
 
 
 def transformer(p: int = P, width: int = 128, hidden: int = 512) -> Model:
-    """The source's network, read at the last of its three places (a, b, =): no layer norm, ReLU, normal weights."""
+    """Return the network of the source: a transformer without layer norm, with ReLU and normal initial weights.
+
+    The sequence is (a, b, =). The outputs are those at the last position.
+    """
     shapes = {
         "embedding": (p + 1, width),
         "places": (3, width),
@@ -88,7 +92,7 @@ def transformer(p: int = P, width: int = 128, hidden: int = 512) -> Model:
 
 
 def pairs(draws: int, p: int = P, share: float = 0.3) -> Data:
-    """All p² pairs with their sum, split at random once a draw."""
+    """Return all p² pairs and their sums mod p, split at random into training and test rows in each draw."""
     x = np.stack(np.meshgrid(np.arange(p), np.arange(p), indexing="ij"), 2).reshape(-1, 2).astype(np.int32)
     y = (x.sum(axis=1) % p).astype(np.int32)
     orders = np.stack([np.random.default_rng(draw).permutation(len(x)) for draw in range(draws)])
@@ -97,7 +101,7 @@ def pairs(draws: int, p: int = P, share: float = 0.3) -> Data:
 
 
 def problem(draws: int, steps: int, every: int, p: int = P, width: int = 128, hidden: int = 512) -> Problem:
-    """All training pairs are one batch: an epoch is a step."""
+    """Return the problem with all training pairs as one batch, so that an epoch is one step."""
     return Problem(
         transformer(p, width, hidden),
         pairs(draws, p),
@@ -110,7 +114,7 @@ def problem(draws: int, steps: int, every: int, p: int = P, width: int = 128, hi
 
 
 def held(what: str, task: Problem, seed: jax.Array, share: jax.Array) -> dict[str, Any]:
-    """One lane with a norm held at a share of its initial one, without decay."""
+    """Train without decay, with the norm of the weights held at a share of the initial norm."""
     key = jax.random.key(seed)
     rules = RULES[what](task.model.init(jax.random.split(key)[0]), share)
     recipe = Recipe(constraints=rules, optimizer=partial(optax.adam, b2=0.98))
@@ -118,19 +122,19 @@ def held(what: str, task: Problem, seed: jax.Array, share: jax.Array) -> dict[st
 
 
 def free(task: Problem, seed: jax.Array, decay: jax.Array) -> dict[str, Any]:
-    """One lane with AdamW."""
+    """Train with AdamW, without a constraint."""
     recipe = Recipe(decays={".*": jr.L2(decay / 2)}, optimizer=partial(optax.adam, b2=0.98))
     return fit(task, recipe, jax.random.key(seed), seed)
 
 
 def arrival(accuracy: xr.DataArray, level: float = 0.95) -> xr.DataArray:
-    """The first recorded step at which an accuracy is at least `level`; infinite if there is none."""
+    """Return the first recorded step at which an accuracy is at least `level`, or infinity."""
     there = accuracy >= level
     return there.idxmax("epoch").where(there.any("epoch"), np.inf)
 
 
 def trained(asked: argparse.Namespace) -> xr.Dataset:
-    """The accuracies of every arm, each over its seeds and its own steps; NaN where an arm has none."""
+    """Return the accuracies of all arms. Seeds and steps that an arm does not have are NaN."""
     arms = {}
 
     def arm(name: str, run: Any, seeds: int, steps: int, every: int, strength: str, value: float) -> None:
@@ -149,18 +153,18 @@ def trained(asked: argparse.Namespace) -> xr.Dataset:
 
 
 def tell(found: xr.Dataset) -> Figure:
-    """Print when each arm arrives and draw it."""
+    """Print the step at which each arm has learnt the pairs, and return the picture."""
     arrivals = {}
     for name in found["arm"].values.tolist():
         lanes = found.sel(arm=name).dropna("seed", how="all").dropna("epoch", how="all")
         steps = {part: np.sort(arrival(lanes[f"{part}_accuracy"]).values) for part in ("train", "test")}
         arrivals[name] = steps["test"]
         median, first, last = np.median(steps["test"]), *steps["test"][[0, -1]]
-        words = "AdamW, decay 1" if name == FREE else f"norm of {name} of the initial one"
+        words = "AdamW, decay 1" if name == FREE else f"norm of {name} times the initial norm"
         print(
             f"{words}, {lanes.sizes['seed']} seed{'s' * (lanes.sizes['seed'] > 1)}, {int(lanes['epoch'][-1])} steps: "
-            f"95 % of the train pairs at step {np.median(steps['train']):g}, of the test pairs at "
-            f"{median:g} (median; {first:g} to {last:g})"
+            f"95 % of the training pairs are right at step {np.median(steps['train']):g}, "
+            f"95 % of the test pairs at step {median:g} (medians; test pairs from {first:g} to {last:g})"
         )
     if FREE in arrivals:
         for name, arrived in arrivals.items():
@@ -172,12 +176,12 @@ def tell(found: xr.Dataset) -> Figure:
         ax = figure.add_subplot(1, 3, number + 1)
         lanes = found.sel(arm=name).dropna("seed", how="all").dropna("epoch", how="all")
         learning_curves(ax, lanes["train_accuracy"], lanes["test_accuracy"])
-        ax.set(title=name if name == FREE else f"norm of {name} of the initial one", xscale="log", xlabel="step")
+        ax.set(title=name if name == FREE else f"norm of {name} times the initial norm", xscale="log", xlabel="step")
     ax = figure.add_subplot(1, 3, 3)
-    late = found["epoch"].values.max() * 2  # where those are drawn that never arrive
+    late = found["epoch"].values.max() * 2  # position in the plot of runs that never reach 95 %
     for place, arrived in enumerate(arrivals.values()):
         ax.plot(np.minimum(arrived, late), np.full(len(arrived), place), "o", color=BLUE, alpha=0.6)
-    ax.axvline(late, color=GREY, linestyle=":", label="not within the run")
+    ax.axvline(late, color=GREY, linestyle=":", label="not reached")
     ax.set(xscale="log", xlabel="step at which 95 % of the test pairs are right", yticks=range(len(arrivals)))
     ax.set_yticklabels(arrivals)
     ax.invert_yaxis()
@@ -188,8 +192,10 @@ def tell(found: xr.Dataset) -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=1000, help="of the lanes with a norm held")
-    parser.add_argument("--free-steps", type=int, default=6000, help="of the one lane with decay 1 alone; 0: none")
+    parser.add_argument("--steps", type=int, default=1000, help="number of steps of the runs whose norm is held")
+    parser.add_argument(
+        "--free-steps", type=int, default=6000, help="number of steps of the run with decay 1; 0 to leave it out"
+    )
     parser.add_argument("--shares", type=float, nargs="+", default=[0.8, 0.6])
     headline(parser, "grokking", trained, tell)
 

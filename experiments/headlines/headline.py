@@ -1,8 +1,8 @@
-"""What a headline experiment does beside its own: train, or read what was stored; keep it as one file; tell it.
+"""The common part of all headline experiments: train or read stored results, save them as one file, and print them.
 
-The stores of its sweeps go on where they stopped, on the machine and with the versions that began them. The file is
-what is left of them for people: a labelled dataset that any netCDF reader opens, and that the same command prints and
-draws again anywhere, without training.
+An interrupted experiment continues from the stores of its sweeps. This needs the same machine and versions as before.
+The final file is a labelled dataset that any netCDF reader opens. The same command prints it and draws its picture on
+any machine, without training.
 """
 
 import argparse
@@ -33,18 +33,17 @@ def headline(
     """Run one headline experiment from its command line.
 
     Args:
-        parser: With the options that change its size; `--out` and `--read` are added here.
-        name: Of its folder under `results`.
-        train: The options -> the numbers, from sweeps stored in `out`.
-        tell: The numbers -> a picture, and printed lines on the way. It sees nothing else, so what it says comes from
-            the file.
-        arguments: Of the command line; by default those of the process.
+        parser: Parser with the options that change the size of the experiment. `--out` and `--read` are added to it.
+        name: Name of the experiment and of its folder under `results`.
+        train: Function that takes the options, trains, and returns the results. It stores its sweeps in `out`.
+        tell: Function that takes the results as read from the file, prints them, and returns a picture.
+        arguments: Arguments of the command line; those of the process if None.
 
     Raises:
-        SystemExit: With code 2, and one sentence, if there is no such dataset to read or the folder is a file.
+        SystemExit: With code 2 and a message, if the dataset to read does not exist or the folder is a file.
     """
-    parser.add_argument("--out", type=Path, default=Path("results") / name, help="folder of the results")
-    parser.add_argument("--read", type=Path, help="a stored dataset to print and draw from, without training")
+    parser.add_argument("--out", type=Path, default=Path("results") / name, help="folder for the results")
+    parser.add_argument("--read", type=Path, help="stored dataset to print and to draw, without training")
     asked = parser.parse_args(arguments)
     known = _read(parser, name, asked.read) if asked.read else None
     try:
@@ -66,7 +65,7 @@ def headline(
         if not asked.read:
             print(f"dataset: {asked.out / FILE}; {time.process_time():.0f} s of processor time in this run")
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as head, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 

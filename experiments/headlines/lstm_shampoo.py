@@ -1,12 +1,20 @@
-"""Weight regularisation of an LSTM on a real series of 36 months: over seeds, strengths, places and series like it.
+"""Weight regularisation of an LSTM on a series of 36 months, and on many similar series.
 
-Claim: forecasting shampoo sales, L1, L2 or both of 0.01 on an LSTM's input kernel lower the test RMSE from 91.6 to
-82.1, 82.1 and 80.5; on the bias they change little, on the recurrent kernel they raise it (J. Brownlee, How to Use
-Weight Regularization with LSTM Networks for Time Series Forecasting in Python, 2017: `PUBLISHED`, means of 30 runs).
-Its procedure: months 1 to 24 train, 25 to 36 test, each forecast from the change of the month before, all
-changes scaled to -1 … 1; three units (its text says one), rows in their order in batches of 4, 1000 epochs, and a state
-that stays from one batch to the next and starts from zero in each epoch.
-Command: python experiments/headlines/lstm_shampoo.py (--seeds, --draws, --out change size, place).
+Claim: in forecasts of shampoo sales, L1, L2 or both of 0.01 on the input kernel of an LSTM lower the test RMSE from
+91.6 to 82.1, 82.1 and 80.5. On the bias they change little, and on the recurrent kernel they raise it (J. Brownlee, How
+to Use Weight Regularization with LSTM Networks for Time Series Forecasting in Python, 2017: `PUBLISHED`, means of 30
+runs).
+
+The procedure is that of the source:
+
+- months 1 to 24 are for training and months 25 to 36 for testing
+- each change is forecast from the change of the month before
+- all changes are scaled to -1 … 1
+- the LSTM has three units (the text of the source says one)
+- 1000 epochs with batches of 4 rows, in the order of the months
+- the state is passed from one batch to the next and starts from zero in each epoch
+
+Command: python experiments/headlines/lstm_shampoo.py (--seeds and --draws change the size, --out the folder).
 """
 
 import argparse
@@ -48,9 +56,9 @@ class Series(NamedTuple):
     """Series to train on, of shape (series, months).
 
     Args:
-        data: Rows of scaled changes: each one's history and what comes next.
-        units: Sales that a scaled change of 1 stands for, one a series.
-        naive: RMSE of the forecast that nothing changes, in sales, one a series.
+        data: Rows of scaled changes. The input of a row is its history, and its target is the next change.
+        units: Sales that a scaled change of 1 stands for, one number per series.
+        naive: RMSE in sales of the forecast of no change, one number per series.
     """
 
     data: Data
@@ -59,9 +67,10 @@ class Series(NamedTuple):
 
 
 def histories(numbers: np.ndarray) -> np.ndarray:
-    """What a stateful LSTM that reads SLOTS rows at a time has read by each row, of shape (rows, steps, 2).
+    """Return all numbers that a stateful LSTM with batches of SLOTS rows has read up to each row.
 
-    Row i follows row i - SLOTS. The last axis is the number and a 1, or two zeros before the first.
+    Row i continues the state of row i - SLOTS. The shape is (rows, steps, 2). An entry of the last axis is a number and
+    a 1, or two zeros before the first number.
     """
     steps = -(-len(numbers) // SLOTS)
     read = np.zeros((len(numbers), steps, 2))
@@ -72,7 +81,7 @@ def histories(numbers: np.ndarray) -> np.ndarray:
 
 
 def prepared(sales: np.ndarray) -> Series:
-    """The source's preparation: differences, pairs of neighbours, each column scaled by its training rows."""
+    """Prepare sales as in the source: pair each change with the next one, and scale both by the training rows."""
     draws, units = [], []
     for changes in np.diff(sales):
         pairs = np.stack([changes[:-1], changes[1:]], 1)
@@ -86,7 +95,10 @@ def prepared(sales: np.ndarray) -> Series:
 
 
 def series_like_it(draws: int) -> np.ndarray:
-    """Series of an autoregression of order 1 of the changes of log sales, with the real one's residuals drawn anew."""
+    """Simulate series that resemble the sales: an autoregression of order 1 of the changes of log sales.
+
+    The noise is resampled from the residuals of the real series.
+    """
     changes = np.diff(np.log(SALES))
     slope, level = np.polyfit(changes[:-1], changes[1:], 1)
     residuals = changes[1:] - slope * changes[:-1] - level
@@ -102,9 +114,9 @@ def series_like_it(draws: int) -> np.ndarray:
 def stateful(units: int = 3) -> Model:
     """Keras's LSTM with a state that stays between batches, and a linear output.
 
-    A row brings what was read before it. Its state is computed from that with the weights of now, which have moved by
-    a few thousandths since the batches of the same epoch in which Keras computed it. No gradient flows through the
-    state, there or here.
+    A row contains its history, and its state is computed from the history with the current weights. Keras computes the
+    state in the earlier batches of the epoch, with weights that differ by a few thousandths. In both cases no gradient
+    flows through the state.
     """
     network = linen(LSTM(units=(units,)), inputs=(1, 1))
 
@@ -117,7 +129,7 @@ def stateful(units: int = 3) -> Model:
             gates = number @ weights["kernel"] + hidden @ weights["recurrent_kernel"] + weights["bias"]
             i, f, c, o = jnp.split(gates, 4, axis=-1)
             cell = there * (jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(c))
-            return (jax.nn.sigmoid(o) * jnp.tanh(cell), cell), None  # of a cell of 0 the output is 0 too
+            return (jax.nn.sigmoid(o) * jnp.tanh(cell), cell), None  # the output of a cell of 0 is 0 too
 
         start = jnp.zeros((len(x), units))
         state, _ = jax.lax.scan(step, (start, start), jnp.swapaxes(x[:, :-1], 0, 1))
@@ -128,7 +140,7 @@ def stateful(units: int = 3) -> Model:
 
 
 def problem(series: Series, epochs: int = EPOCHS) -> Problem:
-    """The source's, but for what is swept."""
+    """Return the problem of the source. Penalties are arguments of the sweep."""
     return Problem(
         stateful(),
         series.data,
@@ -144,7 +156,7 @@ def problem(series: Series, epochs: int = EPOCHS) -> Problem:
 def lane(
     task: Problem, place: jax.Array, kind: jax.Array, strength: jax.Array, seed: jax.Array, draw: jax.Array | int
 ) -> dict[str, Any]:
-    """One training; `place` holds a 1 where the penalty goes, `kind` a 1 for L1 and one for L2."""
+    """Train once. `place` is one-hot for the regularised weights; `kind` has a 1 for L1 and a 1 for L2 if used."""
     penalties = {
         path: jr.L1L2(strength * place[number] * kind[0], strength * place[number] * kind[1])
         for number, path in enumerate(PLACES.values())
@@ -153,7 +165,7 @@ def lane(
 
 
 def trained(asked: argparse.Namespace) -> xr.Dataset:
-    """The real series from many seeds; and many series like it, from a seed each."""
+    """Train on the real series from many seeds, and on many similar series from one seed each."""
     real, others = prepared(SALES[None]), prepared(series_like_it(asked.draws))
     grid = {"place": np.eye(len(PLACES)), "kind": np.array(list(KINDS.values())), "strength": STRENGTHS}
     names = {"place": list(PLACES), "kind": list(KINDS)}
@@ -175,7 +187,7 @@ def trained(asked: argparse.Namespace) -> xr.Dataset:
 
 
 def references() -> dict[str, float]:
-    """RMSE of what needs no network: no change, the mean change, and a line through the same 20 rows."""
+    """Return the RMSE of three forecasts without a network: no change, the mean change, and a fitted line."""
     series = prepared(SALES[None])
     data, units = series.data, series.units[0]
     x, y = data.x_train[0, :, -1, 0], data.y_train[0]
@@ -192,7 +204,8 @@ def tell(found: xr.Dataset) -> Figure:
     ends, share = found["test_rmse"].isel(epoch=-1), found["share"]
     none, line = ends.sel(strength=0, place="kernel", kind="L2", drop=True), simple["a line"]
     low, high = mean_interval(none.values)
-    print(f"shampoo sales, {ends.sizes['seed']} seeds, {share.sizes['draw']} series like it. Test RMSE, strength 0.01:")
+    print(f"shampoo sales, {ends.sizes['seed']} seeds, {share.sizes['draw']} similar series, 95 % intervals")
+    print("test RMSE with strength 0.01:")
     print(f"none: {float(none.mean()):.1f} [{low:.1f}, {high:.1f}], sd {float(none.std(ddof=1)):.1f}")
     for place, (before, after) in PUBLISHED.items():
         for kind, rmse in after.items():
@@ -203,7 +216,7 @@ def tell(found: xr.Dataset) -> Figure:
             print(
                 f"{kind:4s} on the {place}: {float(here.mean()):.1f} (published {rmse:.1f}), change {change.mean:+.1f} "
                 f"[{change.low:+.1f}, {change.high:+.1f}] (published {rmse - before:+.1f}), better in "
-                f"{change.wins / change.n:.0%} of the seeds; series like it: {100 * like.mean:+.1f} "
+                f"{change.wins / change.n:.0%} of the seeds; similar series: {100 * like.mean:+.1f} "
                 f"[{100 * like.low:+.1f}, {100 * like.high:+.1f}] % of the RMSE of no change, better in "
                 f"{like.wins / like.n:.0%}"
             )
@@ -211,7 +224,8 @@ def tell(found: xr.Dataset) -> Figure:
         rows = [f"{kind} {float(ends.sel(place='kernel', kind=kind, strength=strength).mean()):.1f}" for kind in KINDS]
         print(f"kernel, {strength:g}: " + ", ".join(rows))
     curve = found["test_rmse"].sel(strength=0, place="kernel", kind="L2").mean("seed")
-    print(f"none is best at epoch {int(curve.idxmin()):d}: {float(curve.min()):.1f}; a line: {line:.1f}")
+    lowest = f"{float(curve.min()):.1f}; fitted line: {line:.1f}"
+    print(f"without a penalty, the test RMSE is lowest at epoch {int(curve.idxmin()):d}: {lowest}")
     return _drawn(found, line)
 
 
@@ -245,7 +259,7 @@ def _drawn(found: xr.Dataset, line: float) -> Figure:
         here = share.sel(place=place, kind="L2").transpose("strength", "draw")
         _band(ax, places, 100 * (here - here.sel(strength=0)).values, colour, place)
     ax.axhline(0, color="black", linewidth=0.8)
-    ax.set(xlabel="strength of L2", ylabel="change (% of the RMSE of no change)", title="series like it")
+    ax.set(xlabel="strength of L2", ylabel="change (% of the RMSE of no change)", title="similar series")
     ax.set_xticks(places, [f"{s:g}" for s in found["strength"].values])
     legend(ax, below=True)
     return figure

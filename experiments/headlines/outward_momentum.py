@@ -1,9 +1,11 @@
-"""Does it help to take the outward part of the momentum away where a projection holds the weights?
+"""Momentum that points out of a constraint set: does it help to remove it after each projection?
 
-A projection moves the weights and leaves the momentum of the optimiser as it was, pointing out of the set; the next
-steps push outwards again, and are undone again. The alternative tried here: wherever a step is cut, group by group, the
-part of Adam's mean of the gradient that leads along what was cut off is taken away. No published figure.
-Command: python experiments/headlines/outward_momentum.py (--draws, --out change its size and place).
+A projection moves the weights back into the set, but leaves the momentum of the optimiser unchanged. The momentum still
+points out of the set, so the next updates push the weights out again and are projected again. The alternative: if an
+update of a group is cut off by the projection, the part of Adam's mean gradient that leads in the direction of the cut
+is removed. No figure is published.
+
+Command: python experiments/headlines/outward_momentum.py (--draws changes the number of draws, --out the folder).
 """
 
 import argparse
@@ -26,7 +28,10 @@ CONSTRAINTS = {"MaxNorm(0.5)": jr.MaxNorm(0.5, axis=0), "MaxNorm(1)": jr.MaxNorm
 
 
 def without_outward(rate: Any, limit: Any) -> optax.GradientTransformation:
-    """Adam, projected on `limit`, whose mean of the gradient keeps no part along what a projection cut off."""
+    """Return Adam with projection onto `limit` that removes outward momentum.
+
+    After a projection, the part of Adam's mean gradient in the direction of the cut is removed.
+    """
     adam = jr.keras.adam(rate)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
@@ -62,7 +67,7 @@ def _with_mean(state: Any, kernel: jax.Array) -> Any:
 
 
 def lane(problem: Problem, limit: Any, removed: bool, rate: jax.Array, draw: jax.Array) -> dict[str, Any]:
-    """One training on a draw of the moons."""
+    """Train once on a draw of the moons."""
     rules = {"hidden/kernel": limit}
     if removed:
         recipe = Recipe(learning_rate=rate, optimizer=lambda rate: without_outward(rate, limit))
@@ -96,7 +101,10 @@ def main() -> None:
                 low, high = mean_interval(change)
                 mean = float(kept[what].sel(rate=rate).mean())
                 words.append(f"{what} {mean:.4f}, {change.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
-            print(f"{name}, rate {rate:g}, {asked.draws} draws, kept, and change if removed: " + "; ".join(words))
+            print(
+                f"{name}, rate {rate:g}, {asked.draws} draws; with outward momentum, and change without it: "
+                + "; ".join(words)
+            )
 
 
 if __name__ == "__main__":

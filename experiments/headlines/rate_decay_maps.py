@@ -1,12 +1,16 @@
-"""Maps over learning rate and decay on digits, under four meanings of decay.
+"""Maps of the test loss over learning rate and decay, on digits, for four definitions of decay.
 
-Claim: under AdamW's decay, of size learning rate × decay, the best decay falls as the learning rate grows; under the
-independent one it doesn't (Loshchilov and Hutter, Decoupled weight decay regularization, 2019, figures 1 and 2: the
-basins of SGD and Adam on CIFAR-10, no numbers). The corrected one (Defazio, 2025) differs from AdamW's late in a
-schedule only. Here it is the other way round: the best decay stays where it is under AdamW's and grows with the rate
-under the independent one. A training here is 60 steps on one batch, so that decay works through the sum of its steps.
-Decay is AdamW's d at the learning rate 0.01 for all four, so the maps agree along that column where they can.
-Command: python experiments/headlines/rate_decay_maps.py (--side, --draws, --out change size and place).
+Claim: under AdamW's decay, which is multiplied by the learning rate, the best decay falls as the learning rate grows.
+Under independent decay it does not (Loshchilov and Hutter, Decoupled weight decay regularization, 2019, figures 1 and
+2: pictures of SGD and Adam on CIFAR-10, without numbers). The corrected decay (Defazio, 2025) differs from AdamW's only
+late in a schedule.
+
+The result here is the opposite: the best decay is constant under AdamW's decay and grows with the learning rate under
+independent decay. A training here has 60 steps on one batch, so the effect of the decay depends on the sum of its
+steps. For all four definitions, a decay d has the same effect as AdamW's d at the learning rate 0.01, where this is
+possible. So the maps agree in the column of this learning rate.
+
+Command: python experiments/headlines/rate_decay_maps.py (--side and --draws change the size, --out the folder).
 """
 
 import argparse
@@ -31,7 +35,7 @@ EPOCHS, REFERENCE = 60, 0.01
 
 
 def problem(draws: int) -> Problem:
-    """100 digits to train a network of 32 hidden units on, one batch an epoch, the rest to test."""
+    """Return the problem: a network of 32 hidden units, 100 training digits in one batch, all others for testing."""
     model = linen(MLP(hidden=32, outputs=10), inputs=(64,))
     data = digits(range(draws), train=100)
     data = data._replace(**{f"x_{part}": x.reshape(*x.shape[:2], 64) for part, (x, _) in data.parts().items()})
@@ -71,7 +75,7 @@ MEANINGS: dict[str, Callable[[Any, Any, Any], Recipe]] = {
 
 
 def lane(meaning: str, task: Problem, rate: jax.Array, decay: jax.Array, draw: jax.Array) -> dict[str, Any]:
-    """One training, under a learning rate that falls to 0 along a cosine."""
+    """Train once, with a learning rate that falls to 0 along a cosine."""
 
     def schedule(step: jax.Array) -> jax.Array:
         return rate * (1 + jnp.cos(jnp.pi * step / EPOCHS)) / 2
@@ -84,9 +88,10 @@ CHANCE = float(np.log(10))
 
 
 def best_slope(losses: xr.DataArray) -> float:
-    """How many decades the best decay moves for each decade of the rate, where it gains 0.01 nats on the smallest.
+    """Return by how many decades the best decay changes per decade of the learning rate.
 
-    It has no interval: the best of a flat row jumps from draw to draw.
+    Only learning rates at which the best decay gains 0.01 nats on the smallest decay are used. The result has no
+    interval, because for some learning rates the loss is nearly flat and its minimum jumps from draw to draw.
     """
     mean = losses.mean("draw").transpose("rate", "decay")
     useful = (mean.isel(decay=0) - mean.min("decay") > 0.01).values & (mean.argmin("decay") > 0).values
@@ -97,7 +102,10 @@ def best_slope(losses: xr.DataArray) -> float:
 
 
 def edge_slope(losses: xr.DataArray) -> float:
-    """The same of the decay that leaves half of what the best one of the same rate learns, for rates from 0.01 on."""
+    """Return by how many decades the edge of the good decays changes per decade of the learning rate, from 0.01 on.
+
+    The edge is the decay at which the loss is halfway between the best loss of the learning rate and chance.
+    """
     mean = losses.mean("draw").transpose("rate", "decay").sel(rate=slice(0.0099, None))
     decays, edges = np.log10(mean["decay"].values), []
     for row in mean.values:
@@ -113,7 +121,7 @@ def edge_slope(losses: xr.DataArray) -> float:
 
 
 def interval(slope: Callable[[xr.DataArray], float], losses: xr.DataArray) -> tuple[float, float, float]:
-    """A slope of the mean over draws, and the bootstrap interval of the jackknife's pseudo-values."""
+    """Return the slope of the mean over draws, and a bootstrap interval from the pseudo-values of a jackknife."""
     whole, draws = slope(losses), losses.sizes["draw"]
     without = [slope(losses.isel(draw=np.delete(np.arange(draws), draw))) for draw in range(draws)]
     low, high = mean_interval(draws * whole - (draws - 1) * np.array(without))
@@ -136,7 +144,7 @@ def tell(found: xr.Dataset) -> Figure:
     figure = Figure(figsize=(10, 7.5), layout="constrained")
     for number, meaning in enumerate(found["meaning"].values.tolist()):
         here = found.sel(meaning=meaning)
-        # A lane that blew up is as bad as one that guesses: it must not hide all others in a mean or a scale.
+        # A diverged run counts as chance, so that it does not dominate the mean or the colour scale.
         losses = here["test_loss"].where(here["test_loss"] < CHANCE, CHANCE).rename("test_loss")
         mean = losses.mean("draw")
         place = mean.argmin(["rate", "decay"])
@@ -146,12 +154,12 @@ def tell(found: xr.Dataset) -> Figure:
         print(
             f"{meaning:11s} best test loss {lowest.mean():.4f} ± {lowest.std(ddof=1) / len(lowest) ** 0.5:.4f}, "
             f"accuracy {accuracies.mean():.4f}, at rate {rate:.2g} and decay {decay:.2g}; "
-            f"{int((~np.isfinite(here['test_loss'])).sum())} lanes diverged"
+            f"{int((~np.isfinite(here['test_loss'])).sum())} runs diverged"
         )
         edge, low, high = interval(edge_slope, losses)
         print(
-            f"{'':11s} a decade of the rate moves the best decay by {best_slope(losses):+z.2f} decades, the edge "
-            f"by {edge:+.2f} [{low:+.2f}, {high:+.2f}]"
+            f"{'':11s} per decade of the rate, the best decay changes by {best_slope(losses):+z.2f} decades and "
+            f"the edge by {edge:+.2f} [{low:+.2f}, {high:+.2f}]"
         )
         ax = figure.add_subplot(2, 2, number + 1)
         heat_map(ax, losses, "rate", "decay", chosen=(rate, decay)).collections[0].set_rasterized(True)

@@ -1,15 +1,28 @@
-"""Strengths chosen in one program, against a grid of equal reach.
+"""Search for three strengths in one compiled program, compared with a grid over the same range.
 
-Question: three strengths (L1 and L2 of the hidden kernel, L2 of the output kernel) are to be chosen on as many rows as
-train. How do other searches between 1e-6 and 1 compare with a grid of all 7³ powers of ten? At a third of its cost:
-hypergradients, behind 3³ coarse points and three clouds around the best of them; slopes or clouds alone; points at
-random. With the grid's number of epochs: successive halving of 728 lanes, a population, warm-started paths over a finer
-L1. A search is judged by the best validation loss that it meets; the test loss there says what it is worth.
-Slopes are exact and yet poor guides here: under an L1 the last steps of Adam make the loss rough, and on draws 0 to 2
-they hardly correlate with differences over a tenth of a decade (0.9 where L2 alone matters). Behind clouds they do no
-more than another cloud does.
-Command: python experiments/headlines/strength_tuning.py (ten minutes on one core; --draws, --out change its size and
-place, --read tells of a stored run).
+Question: how do other searches compare with a grid of all 7³ combinations of powers of ten between 1e-6 and 1? The
+three strengths are L1 and L2 of the hidden kernel, and L2 of the output kernel. They are chosen on as many validation
+rows as there are training rows.
+
+Searches at about a third of the cost of the grid:
+
+- hypergradients: 3³ coarse points, three rounds of new points near the best ones ("clouds"), then gradient descent
+- slopes (gradient descent) alone, and clouds alone
+- random points
+
+Searches with as many epochs as the grid:
+
+- successive halving of 728 runs
+- population-based training
+- warm-started paths over a finer grid of L1
+
+A search is judged by the best validation loss that it finds; the test loss at the same strengths is reported too. The
+gradients are exact but of little use here. Under L1 the last steps of Adam make the loss rough. On draws 0 to 2 the
+gradients hardly correlate with differences of the loss over a tenth of a decade (the correlation is 0.9 for problems
+where only L2 matters). After clouds they improve the result no more than another cloud does.
+
+Command: python experiments/headlines/strength_tuning.py (ten minutes on one core; --draws changes the number of draws,
+--out the folder; --read prints a stored result).
 """
 
 import argparse
@@ -51,7 +64,7 @@ from jaxreg.lab.stats.intervals import mean_interval
 from jaxreg.lab.training.loop import State, advance, begin
 
 FIRST, EPOCHS, RATE = 1000, 300, 0.01
-"""The searches were made on draws 0 to 11; what they are judged by begins at `FIRST`."""
+"""The searches were designed on draws 0 to 11. The draws on which they are judged begin at `FIRST`."""
 
 SIDE, CHUNK = 7, 49
 LOGS = np.log(np.geomspace(1e-6, 1.0, SIDE))
@@ -66,7 +79,7 @@ def _flat(data: Any) -> Any:
 
 
 def problems(draws: int, first: int = FIRST) -> dict[str, Problem]:
-    """Networks of one hidden layer, overfitted to few rows; as many rows validate. All rows are one batch."""
+    """Return the problems: networks with one hidden layer on few training rows, with all rows in one batch."""
 
     def task(data: Any, loss: Any, outputs: int = 1) -> Problem:
         flat = _flat(data)
@@ -100,7 +113,7 @@ class Lane(NamedTuple):
         return jax.random.key(FIRST + self.draw)
 
     def outcome(self, logs: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The validation and the test loss at the end of one training, under an elastic net and an L2."""
+        """Train once, and return the validation and the test loss at the end."""
         curves = fit(self.problem, recipe(logs), self.key, self.draw)
         return curves["validation_loss"].values[-1], curves["test_loss"].values[-1]
 
@@ -108,7 +121,7 @@ class Lane(NamedTuple):
         return self.outcome(logs)[0]
 
     def advanced(self, epochs: int) -> Callable[[State, jax.Array], State]:
-        # One batch holds all rows, so that it doesn't matter how many epochs lie behind: nothing is shuffled.
+        # One batch holds all rows, so nothing is shuffled, and the number of earlier epochs does not matter.
         return lambda state, logs: advance(self.problem, recipe(logs), self.key, state, 0, epochs, self.draw)
 
     def begun(self, lanes: int) -> State:
@@ -129,7 +142,7 @@ def _random(lane: Lane, count: int) -> jax.Array:
 
 
 Found = tuple[jax.Array, jax.Array, jax.Array]
-"""(validation loss, test loss, logarithms of the strengths) of the best that a search met."""
+"""(validation loss, test loss, logarithms of the strengths) of the best point that a search evaluated."""
 
 
 def by_grid(lane: Lane, points: jax.Array | None = None) -> Found:
@@ -140,12 +153,12 @@ def by_grid(lane: Lane, points: jax.Array | None = None) -> Found:
 
 
 def by_hypergradients(lane: Lane) -> Found:
-    """Clouds first, and from the best that they met a few steps along the slope."""
+    """Search by clouds, then by a few steps of gradient descent from the best point."""
     return _along_slopes(lane, _clouds(lane, CLOUDS), 0.5, TRAININGS)
 
 
 def by_slopes(lane: Lane) -> Found:
-    """Steps along the slope from the best of the coarse points."""
+    """Search by gradient descent from the best of the coarse points."""
     return _along_slopes(lane, evaluated(lane.validation, _cube(COARSE), 1), 1.0, 10)
 
 
@@ -185,7 +198,10 @@ def by_population(lane: Lane) -> Found:
 
 
 def by_paths(lane: Lane) -> Found:
-    """For each pair of L2's strengths a training under an L1 that grows: weights of 0 are no start for a network."""
+    """Search along one path per pair of L2 strengths. On a path, L1 grows.
+
+    L1 does not decrease from the strength at which all weights are 0, because a network cannot learn from zero weights.
+    """
     l1, pairs = jnp.linspace(*ENDS, STAGES), np.stack(np.meshgrid(LOGS, LOGS), 2).reshape(-1, 2)
     points = jax.vmap(lambda pair: jnp.column_stack([l1, jnp.tile(pair, (STAGES, 1))]))(jnp.asarray(pairs, jnp.float32))
     states = jax.vmap(lambda start, path: warm_path(lane.advanced(EPOCHS // 2), start, path))(
@@ -213,9 +229,10 @@ SEARCHES: dict[str, Callable[[Lane], Found]] = {
 
 
 def timed(search: Callable[[Lane], Found], problem: Problem, draws: int) -> tuple[Any, float]:
-    """What a search found on each draw, and its CPU seconds, compilation apart.
+    """Return the result of a search on each draw, and its CPU seconds without compilation.
 
-    A draw after the other, so that the lanes of none leave the cache: all of them at once took twice the time.
+    The draws are searched one after another. All draws together take twice as long, because they do not fit into the
+    cache.
     """
     lanes = jnp.arange(draws)
     program = jax.jit(lambda lanes: jax.lax.map(lambda draw: search(Lane(problem, draw)), lanes)).lower(lanes).compile()
@@ -225,7 +242,7 @@ def timed(search: Callable[[Lane], Found], problem: Problem, draws: int) -> tupl
 
 
 def compared(problem: Problem, draws: int) -> xr.Dataset:
-    """What each search found on each draw, and its seconds."""
+    """Return the result of each search on each draw, and the CPU seconds of each search."""
     found = {}
     for name, search in SEARCHES.items():
         (validation, test, logs), seconds = timed(search, problem, draws)
@@ -243,7 +260,7 @@ def compared(problem: Problem, draws: int) -> xr.Dataset:
 def trained(asked: argparse.Namespace) -> xr.Dataset:
     found = {}
     for name, problem in problems(asked.draws).items():
-        file = asked.out / f"{name.replace(' ', '_')}_{asked.draws}.nc"  # what is there is not trained again
+        file = asked.out / f"{name.replace(' ', '_')}_{asked.draws}.nc"  # finished problems are not trained again
         if not file.exists():
             compared(problem, asked.draws).to_netcdf(file, engine="scipy")
         found[name] = xr.load_dataset(file, engine="scipy")
@@ -258,27 +275,29 @@ def tell(found: xr.Dataset) -> Figure:
         level = grid.sel(problem=problem)
         print(
             f"{problem}, {found.sizes['draw']} draws; grid: validation loss {level['validation_loss'].mean():.4f}, "
-            f"test loss {level['test_loss'].mean():.4f}, {float(level['seconds']):.1f} s"
+            f"test loss {level['test_loss'].mean():.4f}, {float(level['seconds']):.1f} s. Changes with 95 % intervals:"
         )
         for search in gains["search"].values:
             here = gains.sel(problem=problem, search=search)
             said = [f"{name} loss {_interval(here[f'{name}_loss'].values)}" for name in ("validation", "test")]
             print(
-                f"  {search:14s} {'; '.join(said)}; no worse on {int((here['validation_loss'] <= 0).sum())}; "
-                f"{float(cost.sel(problem=problem, search=search)):.2f} of the cost"
+                f"  {search:14s} {'; '.join(said)}; no worse than the grid on "
+                f"{int((here['validation_loss'] <= 0).sum())} draws; "
+                f"{float(cost.sel(problem=problem, search=search)):.2f} of its cost"
             )
     means = gains["validation_loss"].mean("draw")
     for search in gains["search"].values:
         share = cost.sel(search=search)
         print(
-            f"{search}: the mean validation loss is the grid's or less on {int((means.sel(search=search) <= 0).sum())} "
-            f"of {len(means)} problems, at {share.min():.2f} to {share.max():.2f} of its cost"
+            f"{search}: the mean validation loss is at most that of the grid on "
+            f"{int((means.sel(search=search) <= 0).sum())} of {len(means)} problems, "
+            f"at {share.min():.2f} to {share.max():.2f} of its cost"
         )
     tests = gains["test_loss"].stack(change=("search", "problem")).transpose("change", "draw")
     values = [wilcoxon(xr.DataArray(row, dims="draw"), xr.DataArray(0 * row, dims="draw")) for row in tests.values]
     sure = tests["change"].values[holm(xr.DataArray(values, dims="change")) < 0.05]
     told = ", ".join(f"{search} on {problem}" for search, problem in sure) or "none"
-    print(f"test loss, beyond chance where all {len(values)} changes are looked at at once (Wilcoxon, Holm): {told}")
+    print(f"significant changes of the test loss, of {len(values)} (Wilcoxon's test, Holm's correction): {told}")
     return _drawn(gains["validation_loss"])
 
 

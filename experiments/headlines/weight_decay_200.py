@@ -1,9 +1,11 @@
-"""Weight decay in 200 dimensions: the norms of one run of a textbook as draws from a population.
+"""Weight decay in 200 dimensions: the norms of one run in a textbook, repeated on many draws.
 
-Claim: fitted to 20 points in 200 dimensions from N(0, 1) weights, a linear model keeps a norm near √180 = 13.42 without
-decay, for it never leaves the directions that no point has, and ends at about 0.038 with λ = 3 (Zhang et al., Dive
-into Deep Learning, section on weight decay: batches of 1, learning rate 0.003, 100 epochs, one run each).
-Command: python experiments/headlines/weight_decay_200.py (--draws, --out change its size and place).
+Claim: a linear model is fitted to 20 points in 200 dimensions from N(0, 1) weights. Without decay its norm stays near
+√180 = 13.42, because the weights do not change in the 180 directions that no point has. With λ = 3 the norm ends at
+about 0.038 (Zhang et al., Dive into Deep Learning, section on weight decay: batches of 1, learning rate 0.003, 100
+epochs, one run each).
+
+Command: python experiments/headlines/weight_decay_200.py (--draws changes the number of draws, --out the folder).
 """
 
 import argparse
@@ -28,7 +30,7 @@ ENDS = {"norm": "norm/kernel", "train_loss": "train_loss", "test_loss": "test_lo
 
 
 def points(draws: int) -> Data:
-    """Targets 0.05 + Σ 0.01 x_i with noise of standard deviation 0.01."""
+    """Return points with targets 0.05 + Σ 0.01 x_i and noise of standard deviation 0.01."""
     random = np.random.default_rng(0)
     x = random.normal(size=(draws, POINTS + TESTS, DIMENSIONS)).astype(np.float32)
     y = (0.05 + 0.01 * x.sum(axis=2) + 0.01 * random.normal(size=x.shape[:2])).astype(np.float32)
@@ -44,13 +46,13 @@ def _half_square(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def problem(draws: int, epochs: int = 100) -> Problem:
-    """The textbook's."""
+    """Return the problem of the textbook."""
     model = Model(_init, lambda params, x: x @ params["kernel"] + params["bias"])
     return Problem(model, points(draws), epochs, _half_square, {}, batch_size=1, record_every=epochs)
 
 
 def lane(task: Problem, decay: jax.Array, draw: jax.Array) -> dict[str, Any]:
-    """One run: the loss of the book is half the squared error + λ/2 ‖w‖²."""
+    """Train once. The loss of the book is half the squared error + λ/2 ‖w‖²."""
     recipe = Recipe(penalties={"kernel": jr.L2(decay / 2)}, learning_rate=0.003, optimizer=optax.sgd)
     return fit(task, recipe, jax.random.key(draw), draw)
 
@@ -69,8 +71,9 @@ def tell(found: xr.Dataset) -> Figure:
         low, high = mean_interval(norms)
         beside = f", {norms.mean() / 180**0.5 - 1:+.2%} of √180" if decay == 0 else ""
         print(
-            f"λ = {decay:g}, {len(norms)} draws: ‖w‖ {norms.mean():.4f} [{low:.4f}, {high:.4f}]{beside}, from "
-            f"{norms.min():.4f} to {norms.max():.4f}; test loss {float(here['test_loss'].mean()):.4f}"
+            f"λ = {decay:g}, {len(norms)} draws: ‖w‖ {norms.mean():.4f} (95 % interval [{low:.4f}, "
+            f"{high:.4f}]){beside}, "
+            f"from {norms.min():.4f} to {norms.max():.4f}; test loss {float(here['test_loss'].mean()):.4f}"
         )
     figure = Figure(figsize=(8, 3), layout="constrained")
     for number, (decay, colour) in enumerate(((0.0, BLUE), (3.0, ORANGE))):

@@ -1,8 +1,9 @@
-"""What each axis of a norm constraint means on a Conv2D kernel, and constraints on its kernel and bias.
+"""Norm constraints on a Conv2D: the meaning of each axis of the kernel, and limits on kernel and bias.
 
-Claim: a constraint's default axis makes one norm a filter (J. Brownlee's tutorial on weight constraints puts
-max_norm(3) on the kernel and the bias of a Conv2D). Keras's default, axis 0, does not: there the norms are of columns
-of 3 weights, and a filter has 3 of them; (0, 1, 2), the default here, is one norm a filter.
+Claim: the default axis of a constraint gives one norm per filter. J. Brownlee's tutorial on weight constraints puts
+max_norm(3) on the kernel and the bias of a Conv2D. Keras's default axis, 0, does not give one norm per filter: a norm
+there covers a column of 3 weights, and a filter has 3 such columns per input channel. The default here, axes (0, 1, 2),
+gives one norm per filter.
 Command: jaxreg run axis_conv
 """
 
@@ -17,7 +18,7 @@ from jaxreg.lab import CLASSES, CNN, Arm, Claim, Recipe, Size, Study, digits, li
 
 
 def largest(params: Any) -> dict[str, jax.Array]:
-    """The largest norm of a filter, and of a column of one."""
+    """Return the largest norm of a filter, and the largest norm of a column of a filter."""
     kernel = params["conv"]["kernel"]
     return {
         "largest_filter": jnp.sqrt(jnp.square(kernel).sum((0, 1, 2))).max(),
@@ -59,14 +60,20 @@ STUDY = Study(
     claims=[
         Claim("Keras's axis 0 lets filters grow beyond the limit", "axis 0, 0.5", "filter 0.5", "largest_filter", 1),
         Claim(
-            "max_norm(3) on kernel and bias changes nothing here",
+            "max_norm(3) on kernel and bias changes nothing",
             "filter 3, bias 3",
             variable="test_loss",
             sign=0,
             margin=0.02,
         ),
-        Claim("a limit of 0.5 a filter raises the test accuracy", "filter 0.5"),
-        Claim("per filter does as well as Keras's axis 0", "filter 0.5", "axis 0, 0.5", sign=0, margin=0.01),
+        Claim("a limit of 0.5 per filter raises the test accuracy", "filter 0.5"),
+        Claim(
+            "a limit per filter is as accurate as one over Keras's axis 0",
+            "filter 0.5",
+            "axis 0, 0.5",
+            sign=0,
+            margin=0.01,
+        ),
         Claim("a limit on the biases makes no difference", "bias 0.1", sign=0, margin=0.01),
     ],
     outputs=largest,

@@ -1,8 +1,9 @@
-"""What each axis of a norm constraint means on a Dense kernel.
+"""Norm constraints on a Dense kernel: the meaning of each axis.
 
-Claim: the default axis, 0, is right for a Dense layer: one norm a unit (Keras's documentation, and a reader's question
-under J. Brownlee's tutorial on weight constraints). Axis 1 is one norm an input, (0, 1) one norm of the kernel. The
-limits give each axis the same budget: all units at 0.25 are a kernel of norm 5.6, or two inputs of norm 4.
+Claim: the default axis, 0, is right for a Dense layer, because it gives one norm per unit (Keras's documentation, and a
+reader's question under J. Brownlee's tutorial on weight constraints). Axis 1 gives one norm per input, and axes (0, 1)
+give one norm of the entire kernel. The limits allow the same total: 500 units of norm 0.25 make a kernel of norm 5.6,
+and so do two inputs of norm 4.
 Command: jaxreg run axis_dense
 """
 
@@ -17,7 +18,7 @@ from jaxreg.lab import MLP, Arm, Claim, Recipe, Size, Study, linen, moons
 
 
 def largest(params: Any) -> dict[str, jax.Array]:
-    """The largest norm of the weights into a unit, and of those out of an input."""
+    """Return the largest norm of the weights into a unit, and the largest norm of the weights out of an input."""
     kernel = params["hidden"]["kernel"]
     return {
         "largest_into_a_unit": jnp.linalg.norm(kernel, axis=0).max(),
@@ -61,23 +62,28 @@ STUDY = Study(
             sign=0,
             margin=0.02,
         ),
-        Claim("over axis 1 the same limit binds", "input, axis 1, 3", variable="norm/hidden/kernel", sign=-1),
-        Claim("per unit does better than per input", "unit, axis 0, 0.25", "input, axis 1, 4"),
         Claim(
-            "per unit does better than per input, in cross-entropy",
+            "a limit of 3 over axis 1 makes the weights smaller",
+            "input, axis 1, 3",
+            variable="norm/hidden/kernel",
+            sign=-1,
+        ),
+        Claim("a limit per unit is more accurate than one per input", "unit, axis 0, 0.25", "input, axis 1, 4"),
+        Claim(
+            "a limit per unit has a lower cross-entropy than one per input",
             "unit, axis 0, 0.25",
             "input, axis 1, 4",
             "test_loss",
             -1,
         ),
         Claim(
-            "per unit does better than the whole, in cross-entropy",
+            "a limit per unit has a lower cross-entropy than one on the whole kernel",
             "unit, axis 0, 0.25",
             "whole, axis (0, 1), 5.6",
             "test_loss",
             -1,
         ),
-        Claim("per unit raises the test accuracy", "unit, axis 0, 0.25"),
+        Claim("a limit per unit raises the test accuracy", "unit, axis 0, 0.25"),
     ],
     outputs=largest,
     highlights=["unit, axis 0, 0.25", "input, axis 1, 4", "whole, axis (0, 1), 5.6"],

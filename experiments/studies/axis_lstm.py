@@ -1,8 +1,8 @@
-"""Constraints on an LSTM's kernel, recurrent kernel and bias, each its own, and what each axis means there.
+"""Norm constraints on an LSTM: separate limits on kernel, recurrent kernel and bias, and the meaning of each axis.
 
-Claim: an LSTM takes a constraint each on its kernel, its recurrent kernel and its bias (J. Brownlee's tutorial on
-weight constraints). The default axis, 0, is one norm a unit and gate; axis 1 is one norm an input of all units and
-gates.
+Claim: an LSTM accepts one constraint on its kernel, one on its recurrent kernel and one on its bias (J. Brownlee's
+tutorial on weight constraints). The default axis, 0, gives one norm per unit and gate. Axis 1 gives one norm per input,
+which covers all units and gates.
 Command: jaxreg run axis_lstm
 """
 
@@ -17,7 +17,7 @@ from jaxreg.lab import CLASSES, LSTM, Arm, Claim, Recipe, Size, Study, digits_by
 
 
 def largest(params: Any) -> dict[str, jax.Array]:
-    """The largest norm of the recurrent weights into a gate, and of those out of a unit."""
+    """Return the largest norms of the recurrent weights into a gate and out of a unit."""
     kernel = params["lstm"]["recurrent_kernel"]
     return {
         "largest_into_a_gate": jnp.linalg.norm(kernel, axis=0).max(),
@@ -56,7 +56,11 @@ STUDY = Study(
     ],
     claims=[
         Claim(
-            "axis 1 lets gates grow beyond the limit", "recurrent, axis 1, 2", "recurrent 1", "largest_into_a_gate", 1
+            "a limit over axis 1 lets gates grow beyond it",
+            "recurrent, axis 1, 2",
+            "recurrent 1",
+            "largest_into_a_gate",
+            1,
         ),
         Claim("max_norm(1) on the kernel makes no difference", "kernel 1", sign=0, margin=0.01),
         Claim("max_norm(1) on the recurrent kernel makes no difference", "recurrent 1", sign=0, margin=0.01),

@@ -1,9 +1,9 @@
-"""The decay of well-known convolutional networks, on the digits, on kernels, biases and both.
+"""Weight decay of well-known convolutional networks, on the digits: on the kernels, or on kernels and biases.
 
-Claim: AlexNet and VGG use 5e-4, Inception V3 4e-5, Xception 1e-5 (the settings that J. Brownlee's tutorial on weight
-decay lists). Those papers mean decay as ½ strength · Σw², whose step is scaled by the learning rate: here that penalty
-in the loss, which is L2 at half the strength, under Adam as in the tutorials. 1e-2 is beside them to show where an
-effect begins.
+Claim: AlexNet and VGG use a decay of 5e-4, Inception V3 4e-5 and Xception 1e-5 (listed in J. Brownlee's tutorial on
+weight decay). In these papers the decay is the penalty ½ strength · Σw², whose update is multiplied by the learning
+rate. Here this penalty is L2 at half the strength, in the loss, with Adam as in the tutorials. A decay of 1e-2 is added
+to show where an effect begins.
 Command: jaxreg run cnn_presets
 """
 
@@ -32,12 +32,12 @@ STUDY = Study(
         )
     ],
     claims=[
-        Claim("AlexNet's and VGG's raises the test accuracy", ALEXNET, margin=0.001),
-        Claim("Inception V3's raises the test accuracy", "Inception V3 4e-5, kernel", margin=0.001),
-        Claim("Xception's raises the test accuracy", "Xception 1e-5, kernel", margin=0.001),
-        Claim("AlexNet's and VGG's lowers the loss", ALEXNET, variable="test_loss", sign=-1, margin=0.005),
-        Claim("with the biases there is no difference", f"{ALEXNET} and bias", ALEXNET, "test_loss", 0, 0.005),
-        Claim("1e-2 lowers the loss", "1e-2, kernel", variable="test_loss", sign=-1, margin=0.005),
+        Claim("the decay of AlexNet and VGG raises the test accuracy", ALEXNET, margin=0.001),
+        Claim("the decay of Inception V3 raises the test accuracy", "Inception V3 4e-5, kernel", margin=0.001),
+        Claim("the decay of Xception raises the test accuracy", "Xception 1e-5, kernel", margin=0.001),
+        Claim("the decay of AlexNet and VGG lowers the loss", ALEXNET, variable="test_loss", sign=-1, margin=0.005),
+        Claim("decay on the biases as well makes no difference", f"{ALEXNET} and bias", ALEXNET, "test_loss", 0, 0.005),
+        Claim("a decay of 1e-2 lowers the loss", "1e-2, kernel", variable="test_loss", sign=-1, margin=0.005),
     ],
     highlights=[ALEXNET, "1e-2, kernel"],
     size=Size(seeds=1, draws=32, epochs=100),

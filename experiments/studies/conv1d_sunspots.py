@@ -1,8 +1,8 @@
 """L2 on the kernel and the bias of a Conv1D, on a time series.
 
-Claim: a Conv1D takes a regulariser each on its kernel and its bias, such as L2 of 0.01 (J. Brownlee's tutorial on
-weight decay). Next year's sunspots from the 12 years before; the error is in standard deviations of the years seen in
-training, and less of it is better.
+Claim: a Conv1D accepts one regulariser on its kernel and one on its bias, such as L2 of 0.01 (J. Brownlee's tutorial on
+weight decay). The network predicts the sunspots of a year from the 12 years before. The error is in standard deviations
+of the training years; lower is better.
 Command: jaxreg run conv1d_sunspots
 """
 
@@ -27,9 +27,9 @@ STUDY = Study(
         )
     ],
     claims=[
-        Claim("0.01 on the kernel lowers the error", "kernel 0.01", variable="test_rmse", sign=-1, margin=0.005),
-        Claim("0.01 on the bias lowers the error", "bias 0.01", variable="test_rmse", sign=-1, margin=0.005),
-        Claim("0.01 on both lowers the error", "both 0.01", variable="test_rmse", sign=-1, margin=0.005),
+        Claim("L2 of 0.01 on the kernel lowers the error", "kernel 0.01", variable="test_rmse", sign=-1, margin=0.005),
+        Claim("L2 of 0.01 on the bias lowers the error", "bias 0.01", variable="test_rmse", sign=-1, margin=0.005),
+        Claim("L2 of 0.01 on both lowers the error", "both 0.01", variable="test_rmse", sign=-1, margin=0.005),
     ],
     highlights=["kernel 0.01", "both 0.01"],
     size=Size(seeds=1, draws=32, epochs=100),

@@ -1,8 +1,9 @@
-"""Decay raised in steps, with the decision surface before and after.
+"""Weight decay that is raised in steps, with the decision surface before and after.
 
-Claim: without decay until epoch 1,200, then 1e-5, from epoch 2,500 on 1e-4, and 1e-3 for a last 400 makes the decision
-surface smoother (Reed and Marks, Neural Smithing, p. 270, as told in J. Brownlee's tutorial on weight decay). Each
-recipe is the same training, stopped at another epoch by a learning rate of 0; the last one has the whole schedule.
+Claim: raising the decay in steps makes the decision surface smoother. There is no decay until epoch 1,200, then a decay
+of 1e-5, from epoch 2,500 one of 1e-4, and one of 1e-3 for the last 400 epochs (Reed and Marks, Neural Smithing, p. 270,
+quoted in J. Brownlee's tutorial on weight decay). All recipes are the same training. A learning rate of 0 stops each of
+them at a different epoch; only the last one has the complete schedule.
 Command: jaxreg run decay_in_steps
 """
 
@@ -28,7 +29,7 @@ def recipe(share: Any, stop: Any) -> Recipe:
 
 
 def steepness(params: Any) -> dict[str, jax.Array]:
-    """Mean length of the gradient of the logit where the points lie: less is smoother."""
+    """Return the mean length of the gradient of the logit on a grid around the data; smaller is smoother."""
     places = jnp.stack(jnp.meshgrid(jnp.linspace(-1.5, 2.5, 30), jnp.linspace(-1.0, 1.5, 20)), -1).reshape(-1, 2)
     slopes = jax.vmap(jax.grad(lambda x: MODEL.apply(params, x[None])[0, 0]))(places)
     return {"steepness": jnp.linalg.norm(slopes, axis=1).mean()}
@@ -50,9 +51,9 @@ STUDY = Study(
         )
     ],
     claims=[
-        Claim("the surface is smoother after than without decay", "1e-3, after", variable="steepness", sign=-1),
-        Claim("the surface is smoother after than before", "1e-3, after", "before, at 1200", "steepness", -1),
-        Claim("the last 400 epochs at 1e-3 make it smoother", "1e-3, after", "1e-4, at 3600", "steepness", -1),
+        Claim("the surface is smoother with decay than without", "1e-3, after", variable="steepness", sign=-1),
+        Claim("the surface is smoother after the decay than before", "1e-3, after", "before, at 1200", "steepness", -1),
+        Claim("the last 400 epochs at 1e-3 make the surface smoother", "1e-3, after", "1e-4, at 3600", "steepness", -1),
         Claim("decay in steps raises the test accuracy", "1e-3, after"),
     ],
     outputs=steepness,

@@ -1,8 +1,9 @@
-"""One limit for all layers, or limits that grow with the number of incoming weights.
+"""One norm limit for all layers, or limits that grow with the number of incoming weights.
 
-Claim: the norm should depend on the number of incoming weights, 500 or 10 (a reader's question under J. Brownlee's
-tutorial on weight constraints, left open there). In 2-500-10-1 the units have 2, 500 and 10 incoming weights: max_norm
-holds all norms at one limit, max_rms at a limit times the root of that number.
+Claim: the limit should depend on the number of incoming weights of a unit, 500 or 10 (an unanswered reader's question
+under J. Brownlee's tutorial on weight constraints). In the network 2-500-10-1, units have 2, 500 and 10 incoming
+weights. max_norm has the same limit for all norms. The limit of max_rms is multiplied by the square root of this
+number.
 Command: jaxreg run fan_in
 """
 
@@ -33,10 +34,16 @@ STUDY = Study(
         ),
     ],
     claims=[
-        Claim("one limit for all raises the test accuracy", "max_norm(1)"),
+        Claim("one limit for all layers raises the test accuracy", "max_norm(1)"),
         Claim("a limit that grows with the fan-in raises the test accuracy", "max_rms(0.2)"),
-        Claim("it does better than one limit for all", "max_rms(0.2)", "max_norm(1)"),
-        Claim("it does better, in cross-entropy", "max_rms(0.2)", "max_norm(1)", "test_loss", -1),
+        Claim("a limit that grows is more accurate than one limit for all", "max_rms(0.2)", "max_norm(1)"),
+        Claim(
+            "a limit that grows has a lower cross-entropy than one limit for all",
+            "max_rms(0.2)",
+            "max_norm(1)",
+            "test_loss",
+            -1,
+        ),
     ],
     highlights=["max_norm(1)", "max_rms(0.2)"],
     grid="max_norm",

@@ -1,8 +1,8 @@
-"""Gradient clipping is not a weight constraint.
+"""Gradient clipping compared with a weight constraint.
 
-Claim: clipping the gradient and constraining the weights are different things (a reader's question under J. Brownlee's
-tutorial on weight constraints). Clipped steps still add up to any norm, and Adam divides the size of the gradient out
-again; a constraint holds the norm.
+Claim: clipping the gradient and constraining the weights have different effects (a reader's question under J.
+Brownlee's tutorial on weight constraints). Clipped updates can still add up to weights of any norm, and Adam divides by
+the size of the gradient, which undoes the clipping. A constraint limits the norm itself.
 Command: jaxreg run gradient_clipping
 """
 
@@ -35,10 +35,24 @@ STUDY = Study(
         ),
     ],
     claims=[
-        Claim("a constraint makes the norm less", "max_norm(0.1)", variable="norm/hidden/kernel", sign=-1),
-        Claim("clipping at 0.1 makes the norm less", "clipping(0.1)", variable="norm/hidden/kernel", sign=-1),
-        Claim("clipping does what the constraint does", "clipping(0.1)", "max_norm(0.1)", "norm/hidden/kernel", 0, 0.5),
-        Claim("and in cross-entropy", "clipping(0.1)", "max_norm(0.1)", "test_loss", 0, 0.02),
+        Claim("a constraint makes the norm smaller", "max_norm(0.1)", variable="norm/hidden/kernel", sign=-1),
+        Claim("clipping at 0.1 makes the norm smaller", "clipping(0.1)", variable="norm/hidden/kernel", sign=-1),
+        Claim(
+            "clipping and the constraint give the same norm",
+            "clipping(0.1)",
+            "max_norm(0.1)",
+            "norm/hidden/kernel",
+            0,
+            0.5,
+        ),
+        Claim(
+            "clipping and the constraint give the same cross-entropy",
+            "clipping(0.1)",
+            "max_norm(0.1)",
+            "test_loss",
+            0,
+            0.02,
+        ),
         Claim("clipping at 0.1 raises the test accuracy", "clipping(0.1)"),
         Claim("max_norm(0.1) lowers the cross-entropy", "max_norm(0.1)", variable="test_loss", sign=-1),
     ],

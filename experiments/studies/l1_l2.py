@@ -1,7 +1,7 @@
-"""L1 and both together beside L2, on a finer grid around the best decade.
+"""L1, L2 and both together, with a finer grid of strengths around the best power of ten.
 
-Claim: L1 and L1L2 are worth trying beside L2, and so is a finer grid inside the best order of magnitude; each of them
-shrinks the weights (the extensions that J. Brownlee's tutorial on weight decay proposes; no figures published).
+Claim: L1 and L1L2 are worth trying in addition to L2, and so is a finer grid around the best power of ten. All of them
+shrink the weights (extensions that J. Brownlee's tutorial on weight decay proposes; no figures published).
 Command: jaxreg run l1_l2
 """
 
@@ -35,9 +35,9 @@ STUDY = Study(
         Claim("L2 shrinks the weights", "L2(0.001)", variable="norm/hidden/kernel", sign=-1),
         Claim("L1 shrinks the weights", "L1(0.001)", variable="norm/hidden/kernel", sign=-1),
         Claim("L1 raises the test accuracy", "L1(0.001)"),
-        Claim("both together raise the test accuracy", "L1L2(0.0001, 0.001)"),
-        Claim("inside the best decade there is a better strength than at its end", "L2(0.003)", "L2(0.001)"),
-        Claim("the same, in cross-entropy", "L2(0.003)", "L2(0.001)", "test_loss", -1),
+        Claim("L1 and L2 together raise the test accuracy", "L1L2(0.0001, 0.001)"),
+        Claim("L2 of 0.003 is more accurate than L2 of 0.001", "L2(0.003)", "L2(0.001)"),
+        Claim("L2 of 0.003 has a lower cross-entropy than L2 of 0.001", "L2(0.003)", "L2(0.001)", "test_loss", -1),
     ],
     highlights=["L2(0.003)", "L1(0.001)", "L1L2(0.0001, 0.001)"],
     grid="L2",

@@ -1,7 +1,7 @@
-"""Which weights to regularise: hidden kernel, output kernel, biases, each alone and all together.
+"""Regularised weights: hidden kernel, output kernel and biases, each alone and all together.
 
-Claim: the output layer and the biases are worth regularising too, and "all layers" is a sound default (extensions and
-answers in J. Brownlee's tutorials on weight decay and weight constraints; no figures published).
+Claim: the output layer and the biases are worth regularising too, and regularising all layers is a sound default
+(extensions and answers in J. Brownlee's tutorials on weight decay and weight constraints; no figures published).
 Command: jaxreg run layers
 """
 
@@ -48,8 +48,14 @@ STUDY = Study(
     claims=[
         Claim("an L2 on the output kernel alone raises the test accuracy", "L2 output"),
         Claim("an L2 on the biases alone raises the test accuracy", "L2 biases"),
-        Claim("all layers do better than the hidden kernel alone", "L2 all", "L2 hidden"),
-        Claim("the same, in cross-entropy", "L2 all", "L2 hidden", "test_loss", -1),
+        Claim("L2 on all weights is more accurate than L2 on the hidden kernel alone", "L2 all", "L2 hidden"),
+        Claim(
+            "L2 on all weights has a lower cross-entropy than on the hidden kernel alone",
+            "L2 all",
+            "L2 hidden",
+            "test_loss",
+            -1,
+        ),
         Claim("max_norm(3) on all weights raises the test accuracy", "max_norm(3) all"),
         Claim("max_norm(1) on all weights raises the test accuracy", "max_norm(1) all"),
     ],

@@ -1,8 +1,9 @@
-"""max_norm with limits from 1 to 4, and what tells max_norm(1) from unit_norm.
+"""max_norm with limits from 1 to 4, and the difference between max_norm(1) and unit_norm.
 
-Claim: limits from 1 to 4 are worth trying; max_norm(1) lets norms below 1 be, unit_norm and min_max_norm(1, 1) do not
-and are the same (J. Brownlee's tutorial on weight constraints; no figures published). On both kernels: the 2 incoming
-weights of a hidden unit stay below such limits, the 500 of the output reach them.
+Claim: limits from 1 to 4 are worth trying. max_norm(1) leaves norms below 1 unchanged. unit_norm and min_max_norm(1, 1)
+change them and are the same (J. Brownlee's tutorial on weight constraints; no figures published). The constraints are
+on both kernels. The 2 incoming weights of a hidden unit stay below such limits; the 500 weights of the output reach
+them.
 Command: jaxreg run max_norm
 """
 
@@ -17,7 +18,7 @@ from jaxreg.lab import MLP, Arm, Claim, Recipe, Size, Study, linen, moons
 
 
 def norms(params: Any) -> dict[str, jax.Array]:
-    """Of the incoming weights of every unit."""
+    """Return the smallest and the largest norm of the incoming weights of a unit, over all units."""
     units = jnp.concatenate([jnp.linalg.norm(layer["kernel"], axis=0) for layer in params.values()])
     return {"smallest_norm": units.min(), "largest_norm": units.max()}
 
@@ -44,11 +45,11 @@ STUDY = Study(
         ),
     ],
     claims=[
-        Claim("max_norm(1) lets norms below 1 be", "max_norm(1)", "unit_norm", "smallest_norm", -1),
-        Claim("so their accuracies differ", "unit_norm", "max_norm(1)", "test_accuracy", 1),
-        Claim("min_max_norm(1, 1) is unit_norm", "min_max_norm(1, 1)", "unit_norm", "test_loss", 0),
+        Claim("max_norm(1) leaves norms below 1 unchanged", "max_norm(1)", "unit_norm", "smallest_norm", -1),
+        Claim("unit_norm is more accurate than max_norm(1)", "unit_norm", "max_norm(1)", "test_accuracy", 1),
+        Claim("min_max_norm(1, 1) is the same as unit_norm", "min_max_norm(1, 1)", "unit_norm", "test_loss", 0),
         Claim(
-            "at a rate of 0.01 norms stray from 1",
+            "at a rate of 0.01 the largest norm exceeds 1",
             "min_max_norm(1, 1, rate 0.01)",
             "unit_norm",
             "largest_norm",

@@ -1,8 +1,8 @@
-"""Penalty against constraint at matched norm.
+"""A penalty compared with a constraint that gives the same norm.
 
-Claim: a penalty and a constraint reach the same on the same problem, 0.943 both in one run each (a reader's question
-under J. Brownlee's tutorial on weight constraints). Here the constraint is on the norm of the whole kernel, and its
-limits are the norms that the penalties end at, so that both leave as much weight.
+Claim: a penalty and a constraint reach the same accuracy on the same problem, 0.943 in one run each (a reader's
+question under J. Brownlee's tutorial on weight constraints). Here the constraint limits the norm of the entire kernel.
+Its limits are the norms with which the trainings with a penalty end, so that both leave weights of the same size.
 Command: jaxreg run penalty_or_constraint
 """
 
@@ -29,11 +29,27 @@ STUDY = Study(
         ),
     ],
     claims=[
-        Claim("the norms match", "L2(0.001)", "max_norm(3.6)", "norm/hidden/kernel", 0, 0.5),
+        Claim("penalty and constraint give the same norm", "L2(0.001)", "max_norm(3.6)", "norm/hidden/kernel", 0, 0.5),
         Claim("penalty and constraint reach the same accuracy", "L2(0.001)", "max_norm(3.6)", sign=0, margin=0.005),
-        Claim("the same, in cross-entropy", "L2(0.001)", "max_norm(3.6)", "test_loss", 0, 0.02),
-        Claim("the same, in equal error rate", "L2(0.001)", "max_norm(3.6)", "test_equal_error_rate", 0, 0.005),
-        Claim("the same at the next smaller norm, in cross-entropy", "L2(0.01)", "max_norm(1.7)", "test_loss", 0, 0.02),
+        Claim(
+            "penalty and constraint reach the same cross-entropy", "L2(0.001)", "max_norm(3.6)", "test_loss", 0, 0.02
+        ),
+        Claim(
+            "penalty and constraint reach the same equal error rate",
+            "L2(0.001)",
+            "max_norm(3.6)",
+            "test_equal_error_rate",
+            0,
+            0.005,
+        ),
+        Claim(
+            "at the next smaller norm they reach the same cross-entropy",
+            "L2(0.01)",
+            "max_norm(1.7)",
+            "test_loss",
+            0,
+            0.02,
+        ),
     ],
     highlights=["L2(0.001)", "max_norm(3.6)"],
     grid="L2",

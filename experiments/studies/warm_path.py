@@ -1,8 +1,8 @@
-"""One training with ever stronger decay, over many seeds at once.
+"""One training with a growing weight decay, compared with a new training for each strength.
 
-Claim: a fitted model may be trained on with a decay of 1e-6, then 1e-5, and so on, instead of a new training for
-each strength (an extension that J. Brownlee's tutorial on weight decay proposes; no figures published). Each recipe of
-the path is the same training, stopped after another stage by a learning rate of 0.
+Claim: a fitted model can be trained further with a decay of 1e-6, then 1e-5, and so on, instead of a new training for
+each strength (an extension that J. Brownlee's tutorial on weight decay proposes; no figures published). All recipes of
+the path are the same training. A learning rate of 0 stops each of them after a different stage.
 Command: jaxreg run warm_path
 """
 
@@ -50,14 +50,23 @@ STUDY = Study(
     ],
     claims=[
         Claim(
-            "the path reaches what a new training at 0.001 does, in accuracy",
+            "the path to 0.001 is as accurate as a new training",
             "path to 0.001",
             "L2(0.001)",
             sign=0,
             margin=0.005,
         ),
-        Claim("the same at 0.001, in cross-entropy", "path to 0.001", "L2(0.001)", "test_loss", 0, 0.02),
-        Claim("the same at 0.01, in cross-entropy", "path to 0.01", "L2(0.01)", "test_loss", 0, 0.02),
+        Claim(
+            "the path to 0.001 has the cross-entropy of a new training",
+            "path to 0.001",
+            "L2(0.001)",
+            "test_loss",
+            0,
+            0.02,
+        ),
+        Claim(
+            "the path to 0.01 has the cross-entropy of a new training", "path to 0.01", "L2(0.01)", "test_loss", 0, 0.02
+        ),
         Claim("the path to 0.01 raises the test accuracy", "path to 0.01"),
     ],
     highlights=["L2(0.01)", "path to 0.01"],

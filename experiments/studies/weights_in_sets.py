@@ -1,8 +1,8 @@
-"""A norm of 1 with all weights in 0 … 0.05 at once, and weights that sum to one.
+"""Several constraints on one kernel: a norm of 1 with all weights between 0 and 0.05, and weights that sum to one.
 
-Claim: both can be asked of a layer (readers' questions under J. Brownlee's tutorial on weight constraints, which Keras
-answers with one constraint a layer only). On the output kernel: its 500 weights of at most 0.05 can have a norm of 1,
-and each of them a share of one sum.
+Claim: a layer can satisfy both (readers' questions under J. Brownlee's tutorial on weight constraints; Keras accepts
+only one constraint per weight array). The constraints are on the output kernel. Its 500 weights of at most 0.05 can
+have a norm of 1, or each be a share of a sum of one.
 Command: jaxreg run weights_in_sets
 """
 
@@ -17,7 +17,7 @@ from jaxreg.lab import MLP, Arm, Claim, Recipe, Size, Study, linen, moons
 
 
 def weights(params: Any) -> dict[str, jax.Array]:
-    """What the constraints are about."""
+    """Return the norm, the sum, the smallest and the largest weight, and the share of zeros of the output kernel."""
     kernel = params["output"]["kernel"]
     found = {"norm": jnp.linalg.norm(kernel), "sum": kernel.sum(), "smallest": kernel.min(), "largest": kernel.max()}
     return found | {"share_at_zero": jnp.mean(kernel == 0)}
@@ -54,11 +54,17 @@ STUDY = Study(
         ),
     ],
     claims=[
-        Claim("the two at once make the norm less", "norm 1 in box(0, 0.05)", variable="norm", sign=-1),
-        Claim("they cost accuracy against none", "norm 1 in box(0, 0.05)", sign=-1),
-        Claim("the norm costs nothing beside the box", "norm 1 in box(0, 0.05)", "box(0, 0.05)", sign=0, margin=0.005),
+        Claim("both constraints together make the norm smaller", "norm 1 in box(0, 0.05)", variable="norm", sign=-1),
+        Claim("both constraints together cost accuracy", "norm 1 in box(0, 0.05)", sign=-1),
+        Claim(
+            "a norm of 1 in addition to the box costs nothing",
+            "norm 1 in box(0, 0.05)",
+            "box(0, 0.05)",
+            sign=0,
+            margin=0.005,
+        ),
         Claim("weights that sum to one cost nothing", "sum_to(1)", sign=0, margin=0.005),
-        Claim("shares of one, none negative, cost accuracy", "simplex(1)", sign=-1),
+        Claim("nonnegative weights that sum to one cost accuracy", "simplex(1)", sign=-1),
     ],
     outputs=weights,
     highlights=["norm 1 in box(0, 0.05)", "simplex(1)", "sum_to(1)"],

@@ -1,6 +1,6 @@
-"""Make the weights that lie beside this file: those of an LSTM trained on sine waves, in files of plain numbers.
+"""Make the weights in this folder: an LSTM trained on sine waves, in CSV files of numbers.
 
-Command: python experiments/lstm_weights/make.py
+Command: python experiments/studies/lstm_weights/make.py
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from jaxreg.lab.weights import filled, save_csv
 
 
 def main() -> None:
-    """Train on windows of noisy waves of 9 to 13 steps, and save."""
+    """Train on windows of noisy sine waves with periods of 9 to 13 steps, and save the weights."""
     model, rng = linen(LSTM(units=(8,)), inputs=(12, 1)), np.random.default_rng(0)
     waves = [np.sin(2 * np.pi * (np.arange(60) / rng.uniform(9, 13) + rng.random())) * 1.4 for _ in range(12)]
     parts = [windows(wave + rng.normal(0, 0.2, wave.shape), 12) for wave in waves]
