@@ -32,8 +32,8 @@ class Bound:
 
     Args:
         run: Function of one point, with the settings as keyword arguments.
-        fixed: Axis -> the settings that are not traced, with their values in this box. An axis of traced values only
-            has no entry.
+        fixed: Axis -> the settings that are not traced, with their values in this box. An axis that is neither points
+            nor choices has no entry.
         together: Names of the axes whose settings are passed to `run` as one dict.
         taken: Names of the arguments that are passed to `run`; None passes all of them.
     """
@@ -82,7 +82,7 @@ class Box:
 
     @property
     def chosen(self) -> bool:
-        """Whether a setting of the box is not traced, so that its other values are in other boxes."""
+        """Whether the box has settings that are not traced. Other values of these settings belong to other boxes."""
         return any(self.run.fixed.values())
 
 

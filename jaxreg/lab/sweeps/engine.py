@@ -55,8 +55,8 @@ def sweep(
 ) -> xr.Dataset:
     """Evaluate `run` at every point of a grid.
 
-    `run` is traced and compiled once, for `chunk` runs at a time. The devices then compute one chunk of runs after
-    another.
+    `run` is traced and compiled once for all values that JAX can trace, and separately for each of `choices`. The
+    compiled program computes a chunk of runs together. The devices compute one chunk after another.
 
     Args:
         run: Pure function of one point. Each axis is an argument with the name of the axis: a scalar, or one entry of a
@@ -66,7 +66,7 @@ def sweep(
             a setting that is off. `points`, `samples` or a DataFrame also work; their settings are arguments of `run`.
         store: Folder for finished chunks, or an address such as ``s3://bucket/ridge``. Calling `sweep` again with the
             same arguments reuses these chunks.
-        coords: Name of an axis or an inner dimension -> its coordinate values.
+        coords: Name of an axis, or of a dimension of an output -> its coordinate values.
         chunk: Number of runs that are computed together on one device and stored in one file. By default, the number
             that an existing store was made with, or a number that suits the device. The same number gives bit-identical
             results.
@@ -154,7 +154,7 @@ def prepare_program(
     store: Path | None = None,
     options: SweepOptions | None = None,
 ) -> Callable[[], xr.Dataset]:
-    """Prepare `compute`: compile the program in the background.
+    """Prepare to compute the chunks of a program: compile the program in the background.
 
     Args:
         program: Program, which may have been run with other operands before.
@@ -234,7 +234,7 @@ def _fill_all(parts: list[Part], options: SweepOptions, place: Place, shown: Pro
 
 
 def _fill(part: Part, options: SweepOptions, keeper: Keeper, place: Place, shown: Progress | None = None) -> None:
-    """Compute the missing chunks of one part of a sweep, as far as they belong to this process.
+    """Compute the share of this process of the missing chunks of one part of a sweep.
 
     Args:
         part: Part of the sweep.

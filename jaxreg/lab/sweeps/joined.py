@@ -79,8 +79,8 @@ class Joined:
         manifest: Layout of the joined results.
         coords: Coordinates of the joined results.
         parts: Stores that are joined.
-        part: Store of each lane.
-        place: Lane of each lane in its store.
+        part: Number of the store of each lane; -1 for a missing lane.
+        place: Lane number of each lane inside of its store.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Joined:
         return numbers, places
 
     def unreadable(self, parts: int) -> np.ndarray:
-        """Tell for each lane of the first `parts` stores whether its chunk is missing or damaged; False elsewhere."""
+        """Return a boolean per lane: True if its chunk, in one of the first `parts` stores, is missing or damaged."""
         numbers, _ = self.find(np.arange(self.manifest.lanes))
         needed = np.unique(numbers[(numbers >= 0) & (self.part < parts)])
         return np.isin(numbers, [number for number in needed if self.read(int(number)) is None])
@@ -175,7 +175,7 @@ def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
     NaN.
 
     Raises:
-        ValueError: If the names or lengths of dimensions contradict each other.
+        ValueError: If an output has different dimensions in two programs, or a dimension has two lengths.
     """
     joined: dict[str, Variable] = {}
     for name in dict.fromkeys(name for one in outputs for name in one):
@@ -183,7 +183,7 @@ def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
         if len({variable.dims for variable in found}) > 1:
             dims = " and ".join(sorted({str(variable.dims) for variable in found}))
             raise ValueError(
-                f"output {name!r} has the dimensions {dims} in different programs: give it the same dimensions in all"
+                f"output {name!r} has the dimensions {dims} in different programs: give it the same ones in every one"
             )
         dtype = np.result_type(*(np.dtype(variable.dtype) for variable in found)).name
         gaps = len(found) < len(outputs) or len({variable.shape for variable in found}) > 1
@@ -201,7 +201,7 @@ def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
 
 
 def write_joined(path: Path, manifest: Manifest, coords: Coordinates, part: np.ndarray, place: np.ndarray) -> None:
-    """Write the two files that join stores: ``joined.json``, and the store of each lane.
+    """Write the two files that join stores: ``joined.json`` and ``joined-<hash>.npz``.
 
     Args:
         path: Folder of the joined stores, which is created if needed.
@@ -379,7 +379,7 @@ def _reader(store: Chunked) -> Read:
     def read(number: int) -> dict[str, np.ndarray]:
         arrays = store.read(number)
         if arrays is None:
-            state = "damaged" if store.has(number) else "gone"
+            state = "damaged" if store.has(number) else "missing"
             raise ValueError(f"{store.file(number)} is {state}: run the same sweep again to compute this chunk")
         return arrays
 

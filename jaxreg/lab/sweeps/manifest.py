@@ -160,7 +160,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(number: str) -> None:
-    raise ValueError(f"{number} is no JSON")
+    raise ValueError(f"{number} is not valid JSON")
 
 
 def _checked(content: Mapping[str, Any]) -> dict[str, Any]:

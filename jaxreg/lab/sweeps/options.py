@@ -1,4 +1,4 @@
-"""The options of `sweep`, checked."""
+"""Optional arguments of `sweep`, whose values are checked."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor

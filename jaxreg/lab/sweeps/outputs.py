@@ -21,7 +21,7 @@ def check_arguments(run: Run, names: Iterable[str], what: str = "run") -> None:
 
     Args:
         run: Function of one point.
-        names: Names of the axes, or of the settings of their points.
+        names: Names of the axes, and of the settings of points.
         what: Name of the function, for the error message.
 
     Raises:

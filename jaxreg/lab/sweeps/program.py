@@ -78,7 +78,7 @@ class Program:
         spread: Minimum number of chunks if `chunk` is not given; by default one chunk per worker.
         operands: Name -> pytree of arrays that all lanes share. Only their shapes and types are used here.
         arranged: `BATCHED` or `IN_TURN`. By default the result of `arrangement` on a CPU, and `BATCHED` on an
-            accelerator. Also `BATCHED` if `chunk` or `operands` is given.
+            accelerator. Also `BATCHED` if `chunk` or `operands` is given, unless the program calls LAPACK.
         begin: Function of the axes that returns the first state, if the sweep has segments. `run` then takes an
             argument `state`, and returns the next state and its outputs.
 

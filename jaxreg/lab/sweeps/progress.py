@@ -1,4 +1,4 @@
-"""Progress of a running sweep: lanes per second, time left, diverged lanes."""
+"""Progress of a running sweep: finished runs, runs per second, time left and diverged runs."""
 
 import logging
 from collections.abc import Mapping

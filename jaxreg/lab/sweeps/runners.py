@@ -183,7 +183,8 @@ class ExecutorRunner:
 def _interrupts_held_back() -> Iterator[None]:
     """Block SIGINT while a chunk is submitted. Worker processes that start meanwhile inherit the block.
 
-    A terminal also sends Ctrl-C to the workers. A worker would lose its chunk, and an idle worker would break the pool.
+    A terminal also sends Ctrl-C to the workers. A busy worker would lose its chunk, and an idle one would stop the
+    pool.
     """
     if not hasattr(signal, "pthread_sigmask"):  # as on Windows
         yield

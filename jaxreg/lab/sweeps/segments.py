@@ -114,7 +114,9 @@ def _as(leaf: Any, array: Any) -> Any:
 
 def _check_same(state: Structure, after: Structure) -> None:
     if state.tree != after.tree:
-        raise TypeError(f"run must return a state with the structure of its argument, {state.tree}, got {after.tree}")
+        raise TypeError(
+            f"run must return a state with the structure of its argument; expected {state.tree}, got {after.tree}"
+        )
     for (name, before), (_, now) in zip(state.leaves, after.leaves, strict=True):
         if isinstance(before, jax.ShapeDtypeStruct) and (before.shape, before.dtype) != (now.shape, now.dtype):
             place = f" at {name!r}" if name else ""

@@ -1,4 +1,4 @@
-"""Detection of large operations whose last bits depend on the number of cores, among which XLA or LAPACK divides them.
+"""Detection of operations that XLA or LAPACK divides among cores, so that the number of cores changes the last bits.
 
 The limits come from measurements with jaxlib 0.10.2 on one and two cores. The last bits differed for:
 

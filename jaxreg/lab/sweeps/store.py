@@ -162,7 +162,7 @@ class Store:
         return Claims(self.path)
 
     def width(self, number: int) -> int | None:
-        """Return how many lanes of a chunk were computed together: not all of its lanes if memory ran out."""
+        """Return how many lanes of a chunk were computed together. This can be fewer than all if memory ran out."""
         arrays = self._read(number)
         return None if arrays is None else int(arrays[""])
 

@@ -10,7 +10,7 @@ from jaxreg.lab.sweeps.keeping import rule_of
 from jaxreg.lab.sweeps.progress import count_diverged
 
 _RECENT = 32
-"""Number of recent chunks over which the speed is measured."""
+"""Number of recent chunks from which the speed is computed."""
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Watch:
 
     @property
     def speed(self) -> float:
-        """Finished lanes per second, measured with the most recent chunks; 0 if not known yet."""
+        """Finished lanes per second, computed from the most recent chunks; 0 if not known yet."""
         recent = sorted(self._seen.values())[-_RECENT:]
         seconds = recent[-1][0] - recent[0][0] if len(recent) > 1 else 0.0
         return sum(lanes for _, lanes in recent[1:]) / seconds if seconds > 0 else 0.0

@@ -131,7 +131,7 @@ def advance(
     epochs: int,
     draw: jax.Array | int = 0,
 ) -> State:
-    """Continue a training for some epochs.
+    """Continue the training of a run for some epochs.
 
     Several calls in sequence give the same training as one call of `fit`. Between the calls, strengths may be changed
     and runs may be stopped.

@@ -568,7 +568,7 @@ def test_a_store_is_read_from_another_working_directory_until_it_is_moved(
         assert dataset["y"].values.tolist() == [1.0, 4.0, 9.0]
     unread = open_store("../relative")
     (tmp_path / "relative").rename(tmp_path / "moved")
-    with pytest.raises(ValueError, match=r"relative/chunk-00000000\.npz is gone: run the same sweep again"):
+    with pytest.raises(ValueError, match=r"relative/chunk-00000000\.npz is missing: run the same sweep again"):
         unread.load()
     assert open_store("../moved")["y"].values.tolist() == [1.0, 4.0, 9.0]
 
