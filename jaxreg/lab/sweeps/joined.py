@@ -183,7 +183,8 @@ def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
         if len({variable.dims for variable in found}) > 1:
             dims = " and ".join(sorted({str(variable.dims) for variable in found}))
             raise ValueError(
-                f"output {name!r} has the dimensions {dims} in different programs: give it the same ones in every one"
+                f"output {name!r} has the dimensions {dims} in different programs: give it the same dimensions in "
+                "every program"
             )
         dtype = np.result_type(*(np.dtype(variable.dtype) for variable in found)).name
         gaps = len(found) < len(outputs) or len({variable.shape for variable in found}) > 1
