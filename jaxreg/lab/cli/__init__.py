@@ -1,6 +1,6 @@
-"""The command `jaxreg`: parse the arguments, call a function, print the result.
+"""The command `jaxreg`: parses the command line and calls the function of a subcommand.
 
-Each command imports its modules when it is called, so that `jaxreg --help` does not wait for JAX.
+Each subcommand imports its modules only when it is called, so that `jaxreg --help` does not import JAX.
 """
 
 import dataclasses
@@ -37,17 +37,17 @@ Names = Annotated[
     tyro.conf.arg(
         help="Column names, for a file without a header row.",
         metavar="NAME [NAME …]",
-        help_behavior_hint="(default: those of the header row, or c1, c2, …)",
+        help_behavior_hint="(default: the names in the header row, or c1, c2, …)",
     ),
 ]
 
 
 @dataclasses.dataclass(frozen=True)
 class List:
-    """List the case studies that you can run and the results that are stored in this folder.
+    """List the case studies that you can run, and the results that are stored in ./results.
 
-    Case studies are files that define a STUDY. They are in ./experiments, or in the clone that jaxreg is installed
-    from.
+    Case studies are Python files that define a STUDY. They are read from ./experiments. If it contains none, those that
+    come with jaxreg are listed.
 
     Example: jaxreg list
     """
@@ -65,7 +65,7 @@ class List:
 class Run:
     """Train every recipe of one or more case studies, print the tables and write the report.
 
-    Finished results are reused: run the same command again to continue after an interruption.
+    Finished results are reused. Run the same command again to continue after an interruption.
 
     Example: jaxreg run weight_regularization --quick
 
@@ -79,14 +79,16 @@ class Run:
         tyro.conf.arg(
             metavar="NAME [NAME …]",
             help_behavior_hint="",
-            help="File that defines a STUDY (FILE.py), or name of a study printed by `jaxreg list`.",
+            help="Name of a study that `jaxreg list` prints, or path of a Python file that defines a STUDY.",
         ),
     ]
-    quick: Annotated[bool, tyro.conf.arg(help="Run a trial of seconds, with few seeds, draws and epochs.")] = False
-    seeds: Annotated[int | None, _shown("Number of weight initialisations.", "N", "the study's own")] = None
-    draws: Annotated[int | None, _shown("Number of draws of the data.", "N", "the study's own")] = None
-    epochs: Annotated[int | None, _shown("Number of epochs per training.", "N", "the study's own")] = None
-    out: Annotated[Path | None, _shown("Folder for the results.", "FOLDER", "results, or results/quick")] = None
+    quick: Annotated[bool, tyro.conf.arg(help="Run a short trial with few seeds, draws and epochs.")] = False
+    seeds: Annotated[int | None, _shown("Number of weight initialisations.", "N", "number in the study")] = None
+    draws: Annotated[int | None, _shown("Number of random draws of the data.", "N", "number in the study")] = None
+    epochs: Annotated[int | None, _shown("Number of epochs per training.", "N", "number in the study")] = None
+    out: Annotated[Path | None, _shown("Folder for the results.", "FOLDER", "results; with --quick results/quick")] = (
+        None
+    )
     json: Json = False
 
     def __call__(self) -> None:
@@ -100,7 +102,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Write a report of stored results: one HTML file that works offline, or Markdown with separate pictures.
+    """Write a report of stored results, as one HTML file that works offline or as Markdown with separate pictures.
 
     Example: jaxreg report results/weight_regularization
 
@@ -116,7 +118,9 @@ class Report:
         ),
     ]
     format: Annotated[Literal["html", "markdown"], tyro.conf.arg(help="Format of the report.")] = "html"
-    out: Annotated[Path | None, _shown("File to write.", "FILE", "report.html or .md in the results folder")] = None
+    out: Annotated[
+        Path | None, _shown("File of the report.", "FILE", "report.html or report.md in the results folder")
+    ] = None
     json: Json = False
 
     def __call__(self) -> None:
@@ -147,9 +151,9 @@ class Show:
 
 @dataclasses.dataclass(frozen=True)
 class Watch:
-    """Show the progress of a sweep: finished runs, speed, time left and statistics of the outputs so far.
+    """Show the progress of a sweep: finished runs, speed, time left and statistics of the finished runs.
 
-    In a terminal the table is updated until the sweep is finished. Ctrl-C stops the display, not the sweep.
+    In a terminal, the table is updated until the sweep is finished. Ctrl-C stops the display, but not the sweep.
 
     Example: jaxreg watch results/ridge
     """
@@ -169,26 +173,28 @@ class Watch:
 class Search:
     """Find the best regulariser and its strength for a neural network on your table, and fit the network.
 
-    Compares no regulariser, L1, L2, both, decay, group lasso, MaxNorm, UnitNorm and early stopping by repeated nested
-    cross-validation. Prints which one to use and how certain the choice is. Writes the report, the model and all
-    trainings. Run the same command again to continue after an interruption.
+    Compares no regulariser, L1, L2, L1 with L2, decoupled weight decay, group lasso, MaxNorm, UnitNorm and early
+    stopping by repeated nested cross-validation. Prints which regulariser to use and how certain this choice is. Writes
+    a report, the model and all trainings. Run the same command again to continue after an interruption.
 
     Example: jaxreg search patients.csv --target diagnosis
 
-    Regression within a minute: jaxreg search houses.csv --target price --task regression --budget 60s
+    Predict a number, within a minute: jaxreg search houses.csv --target price --task regression --budget 60s
     """
 
-    table: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE", help="A .csv, .xlsx, .npz or .parquet file.")]
+    table: Annotated[
+        Positional[Path], tyro.conf.arg(metavar="TABLE", help="Table as a .csv, .xlsx, .npz or .parquet file.")
+    ]
     target: Annotated[str, tyro.conf.arg(metavar="COLUMN", help="Name of the column to predict.")]
     task: Annotated[
         Literal["classification", "regression"] | None,
         tyro.conf.arg(help="Type of the target.", help_behavior_hint="(default: inferred from the column)"),
     ] = None
-    budget: Annotated[str | None, _shown("Time limit, such as 60s, 5m or 1h.", "TIME", "none, with 2 repeats")] = None
+    budget: Annotated[str | None, _shown("Time limit, such as 60s, 5m or 1h.", "TIME", "no limit, 2 repeats")] = None
     leave_out: Annotated[
         tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]],
         tyro.conf.arg(
-            help="Columns to ignore, such as names and row numbers.",
+            help="Columns that are not inputs, such as names or row numbers.",
             metavar="COLUMN [COLUMN …]",
             help_behavior_hint="",
         ),
@@ -196,23 +202,32 @@ class Search:
     names: Names = ()
     groups: Annotated[
         str | None,
-        _shown("Column that identifies related rows, such as a patient number.", "COLUMN", "none"),
+        _shown("Column that is equal in related rows, such as the patient number.", "COLUMN", "rows are unrelated"),
     ] = None
     time: Annotated[
         str | None,
-        _shown("Column with the time of each row, to predict later rows from earlier ones.", "COLUMN", "none"),
+        _shown("Column with the time of each row. Later rows are predicted from earlier rows.", "COLUMN", "no times"),
     ] = None
     balanced: Annotated[bool, tyro.conf.arg(help="Give all classes the same weight, however many rows each has.")] = (
         False
     )
     quick: Annotated[
-        bool, tyro.conf.arg(help="Try only every other strength, with one repeat unless --budget allows more.")
+        bool,
+        tyro.conf.arg(
+            help="Try every other strength of one net, and no other models. One repeat, or more with --budget."
+        ),
     ] = False
-    epochs: Annotated[int | None, _shown("Number of epochs per training.", "N", "depends on the number of rows")] = None
-    hidden: Annotated[tuple[int, ...], _shown("Number of units of each hidden layer.", "N [N …]", "32")] = ()
+    epochs: Annotated[int | None, _shown("Number of epochs per training.", "N", "fewer for more rows, 20 to 500")] = (
+        None
+    )
+    hidden: Annotated[
+        tuple[int, ...], _shown("Number of units of each hidden layer.", "N [N …]", "32; a second net is tried too")
+    ] = ()
     any_model: Annotated[
         bool,
-        tyro.conf.arg(help="Keep a linear model, boosted trees or a random forest if it is better than the nets."),
+        tyro.conf.arg(
+            help="Use a linear model, boosted trees or a random forest if one of them is better than the nets."
+        ),
     ] = False
     seed: Annotated[int, tyro.conf.arg(help="Seed for folds and initial weights.")] = 0
     out: Annotated[Path | None, _shown("Folder for all files that are written.", "FOLDER", "TABLE-search")] = None
@@ -220,11 +235,11 @@ class Search:
 
     def __call__(self) -> None:
         """Run the search."""
-        started = time.perf_counter()  # a budget counts the import of JAX
+        started = time.perf_counter()  # the budget includes the import of JAX
         from jaxreg.lab.tabular import TableError, prepare
 
         if not all(self.leave_out):
-            raise ValueError("--leave-out is empty; expected one or more column names after it")
+            raise ValueError("--leave-out has no value; expected one or more column names")
         leave_out = tuple(name for names in self.leave_out for name in names)
         # Check the table before importing JAX, which takes longer.
         try:
@@ -240,7 +255,7 @@ class Search:
         except TableError as error:
             if error.leave_out:
                 again = shlex.join(["jaxreg", *sys.argv[1:], "--leave-out", *error.leave_out])
-                error.add_note(f"without these columns, the command is {again}")
+                error.add_note(f"to run without these columns: {again}")
             raise
 
         from jaxreg.lab.cli import search
@@ -262,17 +277,19 @@ class Search:
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """Predict the target of each row of a table with a model that `jaxreg search` wrote, and print CSV.
+    """Predict the target of each row of a table with a model from `jaxreg search`, and print CSV.
 
-    Columns are found by name, in any order.
+    The columns of the table are found by name, in any order.
 
     Example: jaxreg predict patients-search/model.safetensors new.csv
     """
 
     model: Annotated[Positional[Path], tyro.conf.arg(metavar="MODEL", help="File model.safetensors, or its folder.")]
-    table: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE", help="A .csv, .xlsx, .npz or .parquet file.")]
+    table: Annotated[
+        Positional[Path], tyro.conf.arg(metavar="TABLE", help="Table as a .csv, .xlsx, .npz or .parquet file.")
+    ]
     names: Names = ()
-    out: Annotated[Path | None, _shown("File to write.", "FILE", "print to the terminal")] = None
+    out: Annotated[Path | None, _shown("CSV file for the predictions.", "FILE", "print to the terminal")] = None
 
     def __call__(self) -> None:
         """Print or write the predictions."""
@@ -300,7 +317,7 @@ class Version:
         print(json.dumps(found) if self.json else "\n".join(f"{name} {value}" for name, value in found.items()))
 
 
-_DESCRIPTION = """Weight regularisation and weight constraints, and a laboratory that finds out which of them helps.
+_DESCRIPTION = """Weight regularisation and weight constraints: compare them in case studies or on your own table.
 
 Start with: jaxreg run weight_regularization --quick
 
@@ -310,11 +327,11 @@ Version: jaxreg --version. Versions of all packages that affect results: jaxreg 
 
 Completion: jaxreg --tyro-write-completion bash ~/.local/share/bash-completion/completions/jaxreg (or zsh)
 
-Exit codes: 0 done; 2 bad input, explained in one line; 130 stopped by Ctrl-C."""
+Exit codes: 0 for success, 2 for bad input (explained in one line), 130 if stopped by Ctrl-C."""
 
 
 def _check_filled(arguments: Sequence[str]) -> None:
-    # An empty name would mean the current folder.
+    # An empty path would mean the current folder.
     for before, argument in zip(["", *arguments], arguments, strict=False):
         option = re.fullmatch(r"(--[\w-]+)=", argument)
         if option or not argument:
@@ -323,7 +340,8 @@ def _check_filled(arguments: Sequence[str]) -> None:
 
 
 def _strike_again(unraised: Any) -> None:
-    # Python drops exceptions raised in a callback, such as JAX's own at a garbage collection. So send Ctrl-C again.
+    # Python discards exceptions that are raised in callbacks, such as those of JAX during garbage collection. If Ctrl-C
+    # arrived there, send it again.
     if isinstance(unraised.exc_value, KeyboardInterrupt):
         threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,)).start()
     else:
@@ -334,7 +352,7 @@ def main() -> None:
     """Parse the command line and run the command."""
     sys.unraisablehook = _strike_again
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # without UTF-8, print a character as its number
+        sys.stdout.reconfigure(errors="backslashreplace")  # terminals without UTF-8 show the number of a character
     if sys.argv[1:] == ["--version"]:
         print(f"jaxreg {jaxreg.__version__}")
         return
@@ -349,7 +367,7 @@ def main() -> None:
             )
             command()
         finally:
-            if sys.stdout is not None:  # None if the shell has closed it
+            if sys.stdout is not None:  # None if the shell closed the standard output
                 sys.stdout.flush()
     except BrokenPipeError:  # the reader of the output, such as head, has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -359,4 +377,4 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt as stop:
         print(f"jaxreg: {str(stop) or 'stopped'}", file=sys.stderr, flush=True)
-        os._exit(130)  # sys.exit would wait for the chunks that a second Ctrl-C drops
+        os._exit(130)  # sys.exit would wait for running chunks, which a second Ctrl-C should stop

@@ -1,4 +1,4 @@
-"""The command `jaxreg predict`, without JAX."""
+"""The command `jaxreg predict`. It does not import JAX."""
 
 import sys
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ def predict(model: Path, file: Path, out: Path | None, names: Sequence[str] = ()
     """Predict the target of each row of a table, and print or write CSV.
 
     Args:
-        model: Model file that a search wrote, or its folder.
-        file: Table with the model's columns by name, in any order.
-        out: File to write; prints if None.
+        model: Model file written by a search, or its folder.
+        file: Table with the columns that the model needs, in any order.
+        out: File to write; None prints to the terminal.
         names: Column names, for a table without a header row.
     """
     if model.is_dir():

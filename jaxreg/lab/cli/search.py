@@ -51,7 +51,7 @@ def search_table(
 
     Args:
         table: Table with inputs and target.
-        started: When the command started, by `time.perf_counter`.
+        started: Start time of the command, measured by `time.perf_counter`.
         budget: Time limit in seconds, or None.
         quick: Whether to try only every other strength, with one repeat.
         epochs: Number of epochs per training; None chooses it from the number of rows.
@@ -67,17 +67,17 @@ def search_table(
     left = None
     if budget is not None:
         took = start - started
-        slowness = max(1.0, took / START)  # of a machine that others use too
+        slowness = max(1.0, took / START)  # above 1 on a busy machine
         left = (budget - took) / slowness
         if left < COMPILATION:
             raise ValueError(
-                f"the budget of {budget:g} s is too short. Starting took {took:.0f} s; at this speed, compiling and "
-                f"training take at least {slowness * COMPILATION:.0f} s. Give --budget "
+                f"the budget of {budget:g} s is too short. Starting took {took:.0f} s. At this speed, compiling and "
+                f"training take at least {slowness * COMPILATION:.0f} s. Use --budget "
                 f"{math.ceil(took + 2 * slowness * COMPILATION)}s"
             )
     notes = [*table.notes, *([] if table.groups is not None or table.time is not None else _repeats(x))]
     if balanced:
-        notes.append("all classes have the same weight: the accuracy is the mean of the accuracies of the classes")
+        notes.append("all classes have the same weight, so the accuracy is the mean of the accuracies of the classes")
     if not as_json:
         classes = f": {', '.join(map(spoken, wanted.classes))}" if wanted.classes else ""
         size = f"{len(x)} rows, {x.shape[1]} inputs, {wanted.task} of {table.name}{classes}"
@@ -85,9 +85,7 @@ def search_table(
     kind = CLASSES if wanted.classes else NUMBERS
     check(wanted.y, kind, Plan.folds)
     if balanced and not wanted.classes:
-        raise ValueError(
-            f"--balanced is given, but the target {table.name} is a number; expected classes. Remove --balanced"
-        )
+        raise ValueError(f"--balanced needs classes, but the target {table.name} contains numbers. Remove --balanced")
     out = out or file.with_name(f"{file.stem}-search")
     command = shlex.join(["jaxreg", *sys.argv[1:]])
     weights = len(wanted.y) / len(wanted.classes) / np.bincount(wanted.y)[wanted.y] if balanced else None
@@ -111,10 +109,10 @@ def search_table(
             blocks=None if quick else table.encoding.blocks,
             clock=None if budget is None else Clock(budget, started),
         )
-    except OtherSweepError:  # the rows and options are the same, because the plan was
+    except OtherSweepError:  # rows and options are equal, because `_plan` has compared them
         raise ValueError(
-            f"{out} holds trainings by another version of jaxreg or JAX, or on another kind of device, which cannot be "
-            "combined with new ones. Name another folder with --out, or delete this folder"
+            f"{out} contains trainings from another version of jaxreg or JAX, or from another type of device, which "
+            "cannot be combined with new trainings. Name another folder with --out, or delete this folder"
         ) from None
     found = dataclasses.replace(found, columns=tuple(column.name for column in table.encoding.columns))
     source = Source("search", found)
@@ -142,16 +140,18 @@ def search_table(
     print_blocks([Paragraph(sentence, lead=not place) for place, sentence in enumerate(search_report.verdict(source))])
     print_forest(forest(source))
     if "importance" in told:
-        print(f"Most important: {', '.join(list(told['importance'])[:5])} (permuted on the outer folds)")
+        columns = ", ".join(list(told["importance"])[:5])
+        print(f"Most important columns, by the increase of the loss when a column is permuted: {columns}")
     late = f", over the budget of {budget:g} s" if budget and time.perf_counter() - started > budget else ""
     if budget is not None:
         count = f"{found.plan.repeats} repeat{'s' if found.plan.repeats > 1 else ''} within the budget"
-        print(f"{count}; left out for it: {', '.join(told['left_out']) or 'nothing'}")
-    print(f"{told['nets']} nets in {seconds:.0f} s{late}. Report, model, verdict and trainings are in {out.resolve()}")
+        print(f"{count}. Omitted to save time: {', '.join(told['left_out']) or 'nothing'}")
+    print(f"Trained {told['nets']} nets in {seconds:.0f} s{late}.")
+    print(f"Report, model, verdict and trainings are in {out.resolve()}")
 
 
 def _details(found: Search, table: Prepared) -> dict[str, Any]:
-    """Return the details of a search by the names of columns and classes, the most important column first."""
+    """Return importances by column name, the largest first, and recall and AUC by class, as plain JSON."""
     if found.details is None:
         return {}
     names = [column.name for column in table.encoding.columns]
@@ -179,7 +179,11 @@ def _plan(
     epochs: int | None,
     hidden: Sequence[int],
 ) -> Plan:
-    """Return the plan of a search, or the stored plan of the same search, which its stored trainings need."""
+    """Return a new plan, or the stored plan if the folder contains an earlier run of the same search.
+
+    Raises:
+        ValueError: If the folder contains another search or other files.
+    """
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(each).tobytes() for each in rows)).hexdigest()
     request = {"rows": digest, "quick": quick, "seed": seed, "budget": budget}
     request |= ({} if epochs is None else {"epochs": epochs}) | ({"hidden": [*hidden]} if hidden else {})
@@ -191,15 +195,15 @@ def _plan(
                 return Plan(**kept["plan"])
         except (ValueError, KeyError, TypeError):
             raise ValueError(
-                f"{place} is damaged. Delete the folder {out}, or name another folder with --out"
+                f"the file {place} is damaged. Delete the folder {out}, or name another folder with --out"
             ) from None
         raise ValueError(
-            f"{out} holds a search with other rows or options. Name another folder with --out, or delete this folder"
+            f"{out} contains a search with other rows or options. Name another folder with --out, or delete this folder"
         )
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; expected a folder")
     if out.exists() and any(out.iterdir()):
-        raise ValueError(f"the folder {out} holds other files; expected an empty folder. Name one with --out")
+        raise ValueError(f"the folder {out} contains other files; expected an empty folder. Name one with --out")
     plan = planned(rows[0].shape, left, quick=quick, seed=seed, epochs=epochs, hidden=hidden)
     try:
         write_whole(place, json.dumps({"request": request, "plan": dataclasses.asdict(plan)}))
@@ -210,7 +214,7 @@ def _plan(
 
 
 def _left_out(found: Search, *, quick: bool, asked: int | None, usual: int) -> list[str]:
-    """Return what was left out for a budget."""
+    """Return descriptions of the parts of a search that were omitted to fit the budget."""
     plan = found.plan
     left = [] if quick or not plan.quick else ["every other strength"]
     if not (quick or plan.hidden) and all(each.shape is None for each in found.tried):
@@ -226,14 +230,14 @@ def _repeats(x: np.ndarray) -> list[str]:
     different, often = different_inputs(x, Plan.folds)
     if different == len(x):
         return []
-    told = f"{len(x)} rows have {different} distinct inputs: "
+    told = f"{len(x)} rows have {different} distinct inputs. Rows with equal inputs "
     if often:
-        return [told + "equal rows are assigned to folds one by one, because most new rows will equal known rows"]
-    return [told + "equal rows stay in one fold, so that no net is tested on rows that it was trained on"]
+        return [told + "may be in distinct folds, because most new rows will equal known rows"]
+    return [told + "stay in one fold, so that no net is tested on inputs that it was trained on"]
 
 
 def seconds(words: str | None) -> float | None:
-    """Return the seconds of a duration such as 60s, 2m or 1h.
+    """Convert a duration such as 60s, 2m or 1h to seconds; None stays None.
 
     Args:
         words: Duration as text, or None.

@@ -1,4 +1,4 @@
-"""The commands on case studies: list, run, report and show. Each imports its modules when it is called."""
+"""The commands for case studies: list, run, report and show. Each imports its modules only when it is called."""
 
 import ast
 import dataclasses
@@ -28,8 +28,8 @@ def run(
     """Run case studies, print their tables and write one report of all of them.
 
     Args:
-        names: Files that define a `STUDY`, or names of experiments.
-        size: Fields of `Size` that replace those of the study.
+        names: Names of case studies, or Python files that define a `STUDY`.
+        size: Numbers of seeds, draws or epochs that replace the numbers of the study: field of `Size` -> number.
         out: Folder for the results, with one folder per study.
         quick: Whether to use the study's trial size instead of its full size.
         as_json: Whether to print JSON instead of tables.
@@ -51,8 +51,8 @@ def run(
     for study in studies:
         if not any(NONE in arm.labels() for arm in study.arms):
             raise ValueError(
-                f"study {study.name} has no recipe labelled {NONE}, with which its tables compare all others; expected "
-                "a penalty of strength 0, an infinite limit, or an Arm with that name"
+                f"study {study.name} has no recipe labelled {NONE}, but its tables compare all recipes with that one. "
+                f"Add a penalty of strength 0, an infinite limit, or an Arm named {NONE!r}"
             )
     sizes = [dataclasses.replace(study.quick if quick else study.size, **size) for study in studies]
     folder = out or Path("results/quick" if quick else "results")
@@ -72,18 +72,18 @@ def run(
         print(json.dumps({"results": stores, "report": str(page), "seconds": time.perf_counter() - start}))
     else:
         print_verdict(list(sources.values()))
-        print(f"\n{time.perf_counter() - start:.0f} s. Results are in {folder.resolve()}; the report is\n{page}")
+        print(f"\n{time.perf_counter() - start:.0f} s. Results are in {folder.resolve()}. The report is\n{page}")
 
 
 def write_report(
     stores: Sequence[Path], form: Literal["html", "markdown"], out: Path | None, *, as_json: bool = False
 ) -> None:
-    """Write a report of stored results and print its path.
+    """Write a report of stored results and print the path of the report.
 
     Args:
         stores: Folders of case studies or training sweeps.
         form: Format of the report.
-        out: File to write; by default in the results folder.
+        out: File to write; None for a file in the results folder.
         as_json: Whether to print JSON.
     """
     from jaxreg.lab.report.compose import report
@@ -99,7 +99,7 @@ def show(store: Path, *, as_json: bool = False) -> None:
 
     Args:
         store: Folder of a case study or training sweep.
-        as_json: Whether to print JSON, with the call that computes each number.
+        as_json: Whether to print JSON. It contains the Python call that computes each number.
     """
     from jaxreg.lab.report import tables
     from jaxreg.lab.report.document import as_plain
@@ -137,7 +137,7 @@ def list_all(as_json: bool = False) -> None:
 
 
 def _keep_verdicts(sources: "Mapping[Path, Source]") -> None:
-    """Store the advice of each case study next to its results, so that `jaxreg list` need not compute it."""
+    """Write the advice of each case study to a file in its results, from which `jaxreg list` reads it."""
     from jaxreg.lab.report.verdict import advice
 
     for store, source in sources.items():
@@ -145,7 +145,7 @@ def _keep_verdicts(sources: "Mapping[Path, Source]") -> None:
 
 
 def _stored(file: Path) -> dict[str, str]:
-    """Describe stored results from their files, without opening the stores.
+    """Return folder, date, size and verdict of stored results, read from small files.
 
     Args:
         file: File `study.json` of the results.
@@ -153,24 +153,38 @@ def _stored(file: Path) -> dict[str, str]:
     folder = file.parent
     date = datetime.fromtimestamp(file.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
     kept = folder / _VERDICT
-    told = kept.read_text("utf-8", "replace").strip() if kept.is_file() else f"for the verdict: jaxreg show {folder}"
+    told = (
+        kept.read_text("utf-8", "replace").strip()
+        if kept.is_file()
+        else f"to see the verdict, run jaxreg show {folder}"
+    )
     return {"folder": str(folder), "date": date, "size": _size(folder), "verdict": told}
 
 
 def _size(folder: Path) -> str:
-    """Return the numbers of recipes, seeds, draws and epochs of stored results, read from their manifests."""
+    """Return the numbers of recipes, seeds and draws of stored results as text, read from their manifests."""
     try:
         manifests = [json.loads(file.read_text("utf-8")) for file in sorted(folder.glob("fresh/*/manifest.json"))]
         recipes = sum(each["dims"].get("strength", 1) for each in manifests)
         dims = manifests[0]["dims"]
         sizes = {"recipe": recipes, "seed": dims["seed"], "draw": dims["draw"]}
         return ", ".join(f"{count} {name}{'s' * (count > 1)}" for name, count in sizes.items())
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):  # damaged, or not there yet
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+    ):  # a manifest is damaged or does not exist yet
         return "not finished"
 
 
 def experiments() -> dict[str, Path]:
-    """Return the files of the case studies by name: those in ./experiments, or else those that come with jaxreg."""
+    """Return the file of each case study by name.
+
+    Case studies are in ./experiments. If it contains none, those that come with jaxreg are returned.
+    """
     package = Path(jaxreg.__file__).parent
     for folder in (Path("experiments"), package.parent / "experiments", package / "experiments"):
         files = sorted([*folder.glob("*.py"), *folder.glob("studies/*.py")])
@@ -180,10 +194,10 @@ def experiments() -> dict[str, Path]:
 
 
 def find_study(name: str) -> "Study":
-    """Return the `STUDY` that a file or an experiment defines.
+    """Return the `STUDY` of a case study.
 
     Args:
-        name: Path that ends in ".py", or name of an experiment.
+        name: Name of a case study, or path of a file that ends in ".py".
 
     Raises:
         ValueError: If the file or its `STUDY` does not exist.
@@ -192,8 +206,8 @@ def find_study(name: str) -> "Study":
 
     file = Path(name) if name.endswith(".py") else experiments().get(name)
     if file is None or not file.is_file():
-        names = ", ".join(experiments()) or "none in this folder. Give the path of a file that defines a STUDY"
-        raise ValueError(f"there is no case study {name!r}; the known ones are {names}")
+        names = ", ".join(experiments()) or "the path of a Python file that defines a STUDY"
+        raise ValueError(f"there is no case study {name!r}; expected {names}")
     study = runpy.run_path(str(file)).get("STUDY")
     if not isinstance(study, Study):
         raise ValueError(f"{file} defines no STUDY; expected STUDY = jaxreg.lab.Study(...)")
@@ -204,7 +218,7 @@ def _defines_study(file: Path) -> bool:
     try:
         body = ast.parse(file.read_text("utf-8")).body
     except (SyntaxError, ValueError) as error:  # not Python, or not text
-        print(f"jaxreg: skipped {file}, which is not Python: {error}", file=sys.stderr)
+        print(f"jaxreg: skipped {file}, because it is not valid Python: {error}", file=sys.stderr)
         return False
     targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
     return any(isinstance(target, ast.Name) and target.id == "STUDY" for target in targets)

@@ -1,4 +1,4 @@
-"""The command `jaxreg watch`: a table of a running sweep."""
+"""The command `jaxreg watch`: shows the progress of a running sweep as a table."""
 
 import json
 import sys
@@ -15,10 +15,10 @@ from jaxreg.lab.sweeps.watching import Watch
 
 
 def watch(path: Path, every: float, *, as_json: bool = False) -> None:
-    """Show the progress of a sweep until it is finished, or only once if standard output is not a terminal.
+    """Show the progress of a sweep until it is finished, or only once if the output is not a terminal.
 
     Args:
-        path: Folder of the store.
+        path: Folder of the sweep.
         every: Seconds between updates.
         as_json: Whether to print the current state once, as JSON.
     """

@@ -1,4 +1,4 @@
-"""Columns of a table: checks of their names, and cells as plain numbers or as the words that they are."""
+"""Columns of a table: checks of column names, and conversion of cells to plain numbers or text."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 from jaxreg.lab.tabular.numerals import decimal_mark, is_missing, numeral
 
 LARGEST = 1e38
-"""Numbers beyond it are no float32."""
+"""Largest absolute value of a number, because float32 cannot store values above 3.4e38."""
 
 
 class Columns(dict[str, np.ndarray]):
@@ -27,16 +27,16 @@ class Columns(dict[str, np.ndarray]):
 
 
 def plain_name(name: str) -> str:
-    """Return a name without the spaces around it, and with single ones inside."""
+    """Return a name without spaces at its ends, and with single spaces between its words."""
     return " ".join(name.split())
 
 
 def find(names: Collection[str], name: str) -> str | None:
-    """Return the one of `names` that `name` is but for spaces, or None.
+    """Return the column name that equals `name` if spaces are ignored, or None.
 
     Args:
-        names: Names of columns.
-        name: A name as typed or copied.
+        names: Names of all columns.
+        name: Name that the user typed or copied.
     """
     return name if name in names else next((each for each in names if plain_name(each) == plain_name(name)), None)
 
@@ -46,12 +46,12 @@ def _unread(column: str, wanted: Mapping[str, bool] | None, without: Collection[
 
 
 def name_problems(names: Sequence[str], unread: Collection[int], name: str) -> tuple[str, ...]:
-    """Return what is wrong with the names of columns: some are empty, or the same.
+    """Return a sentence for each column name that is empty or repeated.
 
     Args:
         names: Names of all columns.
-        unread: Places of those that are not looked at.
-        name: The name of the file.
+        unread: Indices of columns that are not read; their names are not checked.
+        name: Name of the file.
     """
     seen: dict[str, int] = {}
     problems = []
@@ -59,10 +59,10 @@ def name_problems(names: Sequence[str], unread: Collection[int], name: str) -> t
         if place in unread:
             continue
         if not column:
-            problems.append(f"column {place + 1} of {name} has no name; give it a name, or delete it")
+            problems.append(f"column {place + 1} of {name} has no name. Give it a name, or delete it")
         elif column in seen:
             problems.append(
-                f"columns {seen[column] + 1} and {place + 1} of {name} are both named {column!r}; rename one of them"
+                f"columns {seen[column] + 1} and {place + 1} of {name} are both named {column!r}. Rename one of them"
             )
         else:
             seen[column] = place
@@ -71,21 +71,24 @@ def name_problems(names: Sequence[str], unread: Collection[int], name: str) -> t
 
 
 def _nothing(place: int, cells: Sequence[str]) -> bool:
-    """Whether a column without a name is the index that pandas and R add in front, or what ends of commas leave."""
+    """Return whether a column without a name can be dropped.
+
+    It can be dropped if it is the index that pandas and R write as first column, or if all its cells are blank.
+    """
     index = place == 0 and len(set(cells)) == len(cells) and all(map(str.isdecimal, cells))
     return index or not any(map(str.strip, cells))
 
 
 def typed(cells: Sequence[str]) -> np.ndarray:
-    """Return the cells of a column as numbers, if all are plain ones or missing, else as words.
+    """Return the cells of a column as float64 if each is a plain number or missing, otherwise as text.
 
     Args:
-        cells: Cells as written.
+        cells: Text of each cell.
     """
     raw = np.array(cells, dtype=object)
     try:
         numbers = raw.astype(np.float64)
-        if not np.isnan(numbers).any() and "_" not in "".join(cells):  # Python reads 1_000
+        if not np.isnan(numbers).any() and "_" not in "".join(cells):  # Python also accepts 1_000
             return numbers
     except ValueError:
         pass
@@ -100,35 +103,35 @@ def typed(cells: Sequence[str]) -> np.ndarray:
 
 def _number(word: str) -> float | None:
     try:
-        # Python reads 1_000.
+        # Python also accepts 1_000.
         return None if "_" in word else float(word)
     except ValueError:
         return np.nan if is_missing(word) else None
 
 
 def words_of(cells: Sequence[str]) -> np.ndarray:
-    """Return the cells of a column as words, None where one is blank.
+    """Return the cells of a column as text, with None for each blank cell.
 
     Args:
-        cells: Cells as written.
+        cells: Text of each cell.
     """
     return np.array([cell.strip() or None for cell in cells], dtype=object)
 
 
 def read_cells(column: str, cells: Sequence[str], wanted: Mapping[str, bool] | None) -> np.ndarray:
-    """Return the cells of a column: as words if it is known to hold words, else as `typed` does.
+    """Return the cells of a column as text if `wanted` says so, otherwise as `typed` returns them.
 
     Args:
-        column: Its name.
-        cells: Cells as written.
-        wanted: Name -> whether a column holds words, if that is known.
+        column: Name of the column.
+        cells: Text of each cell.
+        wanted: Column name -> whether the column contains text; None if that is unknown.
     """
     known = None if wanted is None else find(wanted, column)
     return words_of(cells) if wanted is not None and known is not None and wanted[known] else typed(cells)
 
 
 def decimal_comma(columns: Mapping[str, np.ndarray]) -> bool:
-    """Return whether some column of a file must be read with decimal commas."""
+    """Return whether at least one column of a file has numbers with a decimal comma."""
     return any(
         decimal_mark([each for word in set(values[:1000]) if word is not None and (each := numeral(word))]) == ","
         for values in columns.values()

@@ -1,4 +1,4 @@
-"""Text of CSV files as rows of cells, whatever its encoding, delimiter and quotes."""
+"""Reader of CSV files that infers the encoding, the delimiter and the quotes."""
 
 import csv
 import gzip
@@ -12,32 +12,32 @@ from typing import Any
 from jaxreg.lab.tabular.numerals import numeral
 
 _DELIMITERS = "\t;|, "
-"""A semicolon goes before a comma, which may be a decimal mark."""
+"""Delimiters in order of preference. A semicolon comes before a comma, because the comma may be a decimal mark."""
 _SAMPLE = 100
 _GLANCE = 1_000_000
 _LARGEST = 2**32
-"""Bytes of a file when unpacked."""
+"""Largest size of a decompressed file, in bytes."""
 
 
 def rows(raw: bytes, name: str) -> tuple[list[list[str]], str, list[str]]:
-    """Return the cells of each row, the delimiter, and what to tell about them.
+    """Return the cells of each row, the delimiter, and notes for the user.
 
     Args:
-        raw: All of the file.
-        name: Its name, for what is said of it.
+        raw: Content of the file.
+        name: Name of the file, for messages.
 
     Raises:
-        ValueError: If it is no text or no CSV file.
+        ValueError: If the file is not text, or not a valid CSV file.
     """
     text, notes = decoded(raw, name)
     text = text.strip("\n\r")
     if not text.strip():
         raise ValueError(f"{name} holds only blank lines; expected a header row and data rows")
-    said = re.match(r'"?sep=([^\n\r])"?[,;\t ]*[\n\r]+', text, re.IGNORECASE)  # for Excel
+    said = re.match(r'"?sep=([^\n\r])"?[,;\t ]*[\n\r]+', text, re.IGNORECASE)  # Excel uses this line
     text = text[said.end() :] if said else text
     if not text.strip():
         raise ValueError(
-            f"{name} holds the line {said[0].strip() if said else ''!r} only; expected a header row and data rows"
+            f"{name} contains only the line {said[0].strip() if said else ''!r}; expected a header row and data rows"
         )
     sample = "".join(itertools.islice(io.StringIO(text[:_GLANCE], newline=""), _SAMPLE))
     quote = _quote(sample)
@@ -46,15 +46,15 @@ def rows(raw: bytes, name: str) -> tuple[list[list[str]], str, list[str]]:
     try:
         table = list(reader)
     except csv.Error as error:
-        raise ValueError(f"{name} is no valid CSV file at line {reader.line_num}: {error}") from None
-    # A blank line is a missing cell where there is one column, and nothing where there are several.
+        raise ValueError(f"{name} is not a valid CSV file: line {reader.line_num}, {error}") from None
+    # In a file with one column, a blank line is a missing cell. Otherwise blank lines are ignored.
     table = [row or [""] for row in table] if len(table[0]) == 1 else [row for row in table if row]
     return table, delimiter, notes
 
 
 def _reader(text: str, delimiter: str, quote: str) -> Any:
     spaces = delimiter == " "
-    if spaces:  # as many as there are
+    if spaces:  # any number of spaces separates two cells
         text = re.sub(r"[ \t]+$", "", text.replace("\t", " "), flags=re.MULTILINE)
     lines = io.StringIO(text, newline="")
     return csv.reader(lines, delimiter=delimiter, quotechar=quote, skipinitialspace=spaces, strict=True)
@@ -67,7 +67,7 @@ def _quote(sample: str) -> str:
 
 
 def _fits(sample: str, delimiter: str, quote: str) -> tuple[float, float, int]:
-    # A name may hold a comma that no row below has, such as "length, mm" among semicolons.
+    # The header row may have more commas than the rows below, such as in "length, mm" between semicolons.
     heading, *more = [row for row in _some(sample, delimiter, quote) if row] or [[]]
     width = len(heading)
     share = sum(len(row) in (width, width + 1) for row in more) / len(more) if more else 0.0
@@ -78,7 +78,7 @@ def _fits(sample: str, delimiter: str, quote: str) -> tuple[float, float, int]:
 
 
 def _some(sample: str, delimiter: str, quote: str) -> Iterator[list[str]]:
-    # A sample may end inside a cell.
+    # The end of the sample may be inside a quoted cell.
     try:
         yield from _reader(sample, delimiter, quote)
     except csv.Error:
@@ -86,20 +86,20 @@ def _some(sample: str, delimiter: str, quote: str) -> Iterator[list[str]]:
 
 
 def _tabular(table: Sequence[Sequence[str]]) -> bool:
-    """Return whether rows between spaces are cells and no sentences."""
+    """Return whether rows that were split at spaces are cells of a table, not sentences."""
     cells = [cell for row in table[1:] for cell in row]
     return len(table[-1]) > 1 and sum(numeral(cell) is not None for cell in cells) >= len(cells) / 2
 
 
 def decoded(raw: bytes, name: str) -> tuple[str, list[str]]:
-    """Return the text of a file and what to tell about its encoding.
+    """Return the text of a file, and notes about its encoding for the user.
 
     Args:
-        raw: All of the file.
-        name: Its name, for what is said of it.
+        raw: Content of the file.
+        name: Name of the file, for messages.
 
     Raises:
-        ValueError: If it is no text.
+        ValueError: If the content is not text.
     """
     for encoding, zeros in (("utf-16-le", raw[1:2000:2]), ("utf-16-be", raw[:2000:2])):
         marked = raw.startswith({"utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}[encoding])
@@ -107,7 +107,7 @@ def decoded(raw: bytes, name: str) -> tuple[str, list[str]]:
             try:
                 text = raw.decode(encoding).removeprefix("\ufeff")
             except UnicodeDecodeError:
-                raise ValueError(f"{name} is no complete text in UTF-16; save it as CSV in UTF-8") from None
+                raise ValueError(f"{name} is not complete UTF-16 text. Save it as CSV in UTF-8") from None
             return _without_zeros(text, name), []
     try:
         return _without_zeros(raw.decode("utf-8-sig"), name), []
@@ -119,25 +119,25 @@ def decoded(raw: bytes, name: str) -> tuple[str, list[str]]:
             text = raw.decode("latin-1")
         text = _without_zeros(text, name)
         sign = text[error.start : error.start + 1]
-        return text, [f"{name} is not in UTF-8. It is read as Latin-1, so that line {line} contains {sign!r}"]
+        return text, [f"{name} is not in UTF-8. It was read as Latin-1: check that line {line} should contain {sign!r}"]
 
 
 def _without_zeros(text: str, name: str) -> str:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise ValueError(f"{name} holds a zero byte in line {line}, so it is no text file; save it as CSV in UTF-8")
+        raise ValueError(f"{name} contains a zero byte in line {line}, so it is not text. Save it as CSV in UTF-8")
     return text
 
 
 def unpacked(raw: bytes, name: str) -> bytes:
-    """Return what gzip packed.
+    """Decompress the content of a gzip file.
 
     Args:
-        raw: All of the file.
-        name: Its name, for what is said of it.
+        raw: Content of the file.
+        name: Name of the file, for messages.
 
     Raises:
-        ValueError: If it is damaged or too large.
+        ValueError: If the file is damaged or too large.
     """
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
@@ -146,6 +146,6 @@ def unpacked(raw: bytes, name: str) -> bytes:
         raise ValueError(f"{name} is a damaged gzip file: {error}") from None
     if len(content) > _LARGEST:
         raise ValueError(
-            f"{name} holds more than {_LARGEST} bytes when decompressed; expected fewer. Use a sample of its rows"
+            f"{name} has more than {_LARGEST} bytes when decompressed; expected fewer. Use a sample of its rows"
         )
     return content

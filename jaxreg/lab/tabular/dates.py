@@ -1,4 +1,4 @@
-"""Dates and times of day as numbers since and as parts that come back: season, weekday and hour."""
+"""Dates, times of day and durations as numeric inputs, including season, weekday and hour."""
 
 import dataclasses
 import datetime
@@ -36,16 +36,16 @@ _DATES = [re.compile(rf"{_WEEKDAY}{day}(?:(?:t|,? )(?P<clock>{_CLOCK.replace('?P
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _YEAR = 365.2425
 _PIVOT = 69
-"""Years of two digits below it are of this century, as in C and Python."""
+"""Two-digit years below this number are in this century, as in C and Python."""
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _ORDERS = {"dmy": ", day.month.year", "mdy": ", month/day/year", "": ""}
 
 
 def hours(word: str) -> float:
-    """Return the hours of a time or a duration, NaN if a cell is neither.
+    """Return a time of day or a duration in hours; NaN if a cell is neither.
 
     Args:
-        word: The cell.
+        word: Text of the cell.
 
     Example:
         >>> hours("6:30"), hours("6:30 PM")
@@ -69,11 +69,12 @@ def _hours(found: dict[str, str | None], c: str = "") -> float:
 
 
 def days(word: str, order: str) -> float:
-    """Return the days from 1970 to a date, with the time of day as their fraction; NaN if a cell is no date.
+    """Return a date in days since the start of 1970, with the time of day as fraction; NaN if a cell is not a date.
 
     Args:
-        word: The cell.
-        order: `dmy` or `mdy`, for dates of digits that begin with no year; "" if there are none.
+        word: Text of the cell.
+        order: Order of day, month and year in dates such as 2/1/1970: `dmy` or `mdy`. "" if the column has no such
+            dates.
 
     Example:
         >>> days("2.1.1970", "dmy"), days("Feb 1, 1970 6:00", "dmy")
@@ -109,11 +110,12 @@ def _month(name: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Dates:
-    """Cells as days since 1970.
+    """Reading of cells as dates, in days since the start of 1970.
 
     Args:
-        order: `dmy` or `mdy`, for dates of digits that begin with no year; "" if there are none.
-        parts: What besides the days is an input: `year`, `weekday`, `day`.
+        order: Order of day, month and year in dates such as 2/1/1970: `dmy` or `mdy`. "" if the column has no such
+            dates.
+        parts: Additional inputs: `year` for the season, `weekday`, and `day` for the hour.
     """
 
     order: str
@@ -121,16 +123,21 @@ class Dates:
 
     @property
     def told(self) -> str:
-        """The reading in words."""
+        """Description of the reading for the user."""
         names = {"year": "the season", "weekday": "the weekday", "day": "the hour"}
-        return f"dates{_ORDERS[self.order]}: inputs are {', '.join(['the days', *(names[p] for p in self.parts)])}"
+        inputs = ", ".join(["the days since 1970", *(names[part] for part in self.parts)])
+        return f"dates{_ORDERS[self.order]}. The inputs are {inputs}"
 
     def numbers(self, words: Sequence[str], decimal: str | None = None) -> np.ndarray:
-        """Return the days of each cell, NaN for one that is no date."""
+        """Return each cell in days since the start of 1970; NaN for a cell that is not a date."""
         return np.array([days(word, self.order) for word in words])
 
     def varied(self, values: np.ndarray) -> "Dates":
-        """Return this reading with those parts that tell something of dates."""
+        """Return this reading with the additional inputs that vary among some dates.
+
+        Args:
+            values: Dates of a column, in days since the start of 1970.
+        """
         span, whole = np.ptp(values), np.floor(values)
         kept = {
             "year": span > 60,
@@ -140,7 +147,7 @@ class Dates:
         return dataclasses.replace(self, parts=tuple(part for part, told in kept.items() if told))
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the inputs by name that are made of a column's dates."""
+        """Return the inputs of a column of dates: name of the input -> one value per row."""
         made = {name: values}
         if "year" in self.parts:
             made |= _circle(f"{name}, season", values / _YEAR)
@@ -154,38 +161,43 @@ class Dates:
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """Cells as hours.
+    """Reading of cells as times of day or durations, in hours.
 
     Args:
-        clock: Whether they are times of day, which come back, and no durations.
+        clock: Whether the cells are times of day. If not, they are durations.
     """
 
     clock: bool
 
     @property
     def told(self) -> str:
-        """The reading in words."""
+        """Description of the reading for the user."""
         return "times of day, in hours" if self.clock else "durations, in hours"
 
     def numbers(self, words: Sequence[str], decimal: str | None = None) -> np.ndarray:
-        """Return the hours of each cell, NaN for one that is no time."""
+        """Return each cell in hours; NaN for a cell that is neither a time of day nor a duration."""
         return np.array([hours(word) for word in words])
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the inputs by name that are made of a column's times."""
+        """Return the inputs of a column of times: name of the input -> one value per row."""
         return {name: values} | (_circle(f"{name}, hour", values / 24) if self.clock else {})
 
 
 def _circle(name: str, turns: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the place on a circle, on which the last moment of a day or a year is next to the first."""
+    """Return sine and cosine of a periodic value, so that the end of a day or year is near its start.
+
+    Args:
+        name: Name of the value.
+        turns: Value in periods; 1 is a full day or year.
+    """
     return {f"{name} ({part})": wave(2 * np.pi * turns) for part, wave in (("sine", np.sin), ("cosine", np.cos))}
 
 
 def judged(words: Sequence[str]) -> Dates | Times | None:
-    """Return how the different cells of a column are read as dates or times, or None if they are not.
+    """Return the reading of a column as dates or times; None if it contains neither.
 
     Args:
-        words: Different cells in the order in which they come, none of them missing; some may be no date.
+        words: Distinct cells in the order of the rows, without missing cells. Some may be other text.
     """
     by_order = {order: np.array([days(word, order) for word in words]) for order in ("dmy", "mdy")}
     count = {order: int((~np.isnan(found)).sum()) for order, found in by_order.items()}
@@ -195,7 +207,7 @@ def judged(words: Sequence[str]) -> Dates | Times | None:
             return Dates("")
         if count["dmy"] != count["mdy"]:
             return Dates(max(count, key=count.__getitem__))
-        # Rows are often in the order of time; else a slash is American.
+        # If both orders are possible: rows are often sorted by time, and dates with slashes are often American.
         back = {order: int((np.diff(found[~np.isnan(found)]) < 0).sum()) for order, found in by_order.items()}
         if back["dmy"] != back["mdy"]:
             return Dates(min(back, key=back.__getitem__))

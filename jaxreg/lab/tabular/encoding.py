@@ -1,7 +1,7 @@
 """Encoding of columns as inputs and target of a network: numbers, one-hot categories and missing cells.
 
 An encoding is learnt once and stored with the model as plain JSON. Columns are found by name, in any order. Numbers are
-not scaled here; the search standardises them inside each fold.
+not scaled here. The search standardises them inside each fold.
 """
 
 import dataclasses
@@ -18,15 +18,14 @@ from jaxreg.lab.tabular.readings import Reading, Words
 
 TaskName = Literal["classification", "regression"]
 """Type of a target: classes or numbers."""
-"""Description of a target of each type."""
 MOST_CATEGORIES = 100
 MOST_CLASSES = 100
 WHOLE_CLASSES = 20
 """Integers with at most this many distinct values are treated as classes."""
 FEW_ROWS = 5
-"""A class of fewer rows is missing from some fold of the search."""
+"""Smallest number of rows of a class for which each fold can contain one of them."""
 _OLD_BLANKS = ("", "?", "n/a", "na", "nan", "none", "null")
-"""Words that count as missing where an encoding has no readings."""
+"""Words that count as missing in an encoding of the first format, which has no readings."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +35,9 @@ class Column:
     Args:
         name: Name of the column.
         fill: Value for missing cells: the median of the numbers, or the most frequent category.
-        categories: Distinct text values, each of which becomes an input; in a column of numbers, the text among them.
-        reading: How cells are converted to numbers.
-        missing: Whether cells were missing in training; an additional input then marks missing cells.
+        categories: Distinct text values. Each becomes an input. A column of numbers may contain some text values too.
+        reading: Conversion of cells to numbers.
+        missing: Whether the column had missing cells in training. If so, an additional input marks missing cells.
     """
 
     name: str
@@ -48,22 +47,22 @@ class Column:
     missing: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return the column as plain JSON, without a reading if none is needed."""
+        """Return the encoding as plain JSON, in the first format if possible."""
         told: dict[str, Any] = {"name": self.name, "fill": self.fill, "categories": self.categories}
         return told if self.plain else told | {"reading": readings.to_json(self.reading), "missing": self.missing}
 
     @property
     def plain(self) -> bool:
-        """Whether the first version of the format, without readings, can tell the column."""
+        """Whether the first file format, which has no readings, can store this encoding."""
         first = Words(_OLD_BLANKS) if self.categories else Numbers()
         return self.reading == first and not self.missing
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> "Column":
-        """Return the column that `to_json` wrote.
+        """Return the encoding from the JSON that `to_json` returned.
 
         Args:
-            told: Its JSON, of any version.
+            told: JSON in any format.
         """
         categories = tuple(told["categories"])
         if "reading" not in told:
@@ -71,14 +70,18 @@ class Column:
         return cls(told["name"], told["fill"], categories, readings.from_json(told["reading"]), told["missing"])
 
     def inputs(self, values: np.ndarray, decimal: str | None = None) -> tuple[dict[str, np.ndarray], int, int]:
-        """Return the inputs by name, how many cells are missing unexpectedly, and how many hold unknown words.
+        """Encode the cells of this column.
 
         Args:
             values: Cells of the column.
-            decimal: Decimal mark of the file they come from, if it is known.
+            decimal: Decimal mark of the file, if it is known.
+
+        Returns:
+            Three values: name of the input -> one value per row; the number of missing cells, if no cell was missing
+            in training; and the number of cells with text that did not occur in training.
 
         Raises:
-            ValueError: If a cell is no number where all were in training.
+            ValueError: If a cell contains text, but the column contained only numbers in training.
         """
         cells = _Cells.of(values, self.reading, decimal)
         places = {word: place for place, word in enumerate(self.categories)}
@@ -110,7 +113,14 @@ _ONE = {kind: f"a {kind.__name__.lower().removesuffix('s')}" for kind in (Words,
 
 
 class _Cells(NamedTuple):
-    """The different cells of a column, their numbers, whether they count as missing, and the place of each row's."""
+    """The distinct cells of a column.
+
+    Args:
+        words: Text of each distinct cell; empty for a column of float64.
+        numbers: Number of each distinct cell, or NaN.
+        marks: Whether each distinct cell counts as missing.
+        codes: Index of the distinct cell of each row; -1 for a blank cell.
+    """
 
     words: Sequence[str]
     numbers: np.ndarray
@@ -129,10 +139,10 @@ class _Cells(NamedTuple):
 
 
 def different(values: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Return the different words of a column in the order in which they come, and the place of each row's, -1 if blank.
+    """Return the distinct text values of a column, and the index of each row's value; -1 for a blank cell.
 
     Args:
-        values: Cells of the column. Those of a file that has types may be numbers.
+        values: Cells of the column, as text with None, or as float64 with NaN, for blank cells.
     """
     if values.dtype != object:
         values = np.array([None if np.isnan(cell) else spoken(cell) for cell in values], dtype=object)
@@ -153,7 +163,7 @@ class Encoding:
 
     @property
     def version(self) -> int:
-        """The first version of the format that can tell it: 1 has no readings."""
+        """Lowest file format that can store this encoding. Format 1 has no readings."""
         return 1 if all(column.plain for column in self.columns) else 2
 
     @property
@@ -179,7 +189,7 @@ class Encoding:
 
     @property
     def kinds(self) -> dict[str, bool]:
-        """Whether each column holds text."""
+        """Column name -> whether the column contains text."""
         return {column.name: isinstance(column.reading, Words) for column in self.columns}
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
@@ -193,7 +203,8 @@ class Encoding:
         """
         places = {column.name: find(columns, column.name) for column in self.columns}
         if absent := [name for name, place in places.items() if place is None]:
-            raise ValueError(f"the table lacks the column {listed(absent)}; it has {listed(list(columns))}")
+            columns_ = "column" if len(absent) == 1 else "columns"
+            raise ValueError(f"the table lacks the {columns_} {listed(absent)}; it has {listed(list(columns))}")
         parts: list[np.ndarray] = []
         notes, problems = [], []
         for column in self.columns:
@@ -206,9 +217,11 @@ class Encoding:
                 continue
             parts += found.values()
             if missing:
-                notes.append(f"{column.name}: {missing} missing cells are replaced by {column.fill}")
+                cells = "1 missing cell is" if missing == 1 else f"{missing} missing cells are"
+                notes.append(f"{column.name}: {cells} replaced by {column.fill}")
             if unknown:
-                notes.append(f"{column.name}: {unknown} cells hold values that did not occur in training")
+                cells = "1 cell contains a value" if unknown == 1 else f"{unknown} cells contain values"
+                notes.append(f"{column.name}: {cells} that did not occur in training")
         if problems:
             raise ValueError("; ".join(problems[:8]))
         return np.stack(parts, axis=1).astype(np.float64), notes
@@ -282,7 +295,7 @@ def examine(columns: Mapping[str, np.ndarray], leave_out: str) -> Learnt:
         notes += told
         learnt += [column] if column else []
     if not learnt and not problems:
-        beside = " but names" if notes else ""
+        beside = " and columns of names, which are ignored" if notes else ""
         problems.append(
             Problem(
                 f"the table has no column except {leave_out!r}{beside}; expected at least one column to predict from"
@@ -310,11 +323,14 @@ def _learnt(name: str, values: np.ndarray, decimal: str | None) -> tuple[Column 
     if isinstance(reading, Words):
         numbered = int((~np.isnan(Numbers().numbers(words))).sum())
         if len(words) > KINDS and 2 * len(words) > max(counts.sum(), 4 * numbered):
-            return None, [f"{name}: {len(words)} distinct values in {counts.sum()} rows, like names: ignored"]
+            note = (
+                f"{name}: ignored, because {len(words)} distinct values in {counts.sum()} rows look like names or ids"
+            )
+            return None, [note]
         if len(words) > MOST_CATEGORIES:
             raise ValueError(
                 f"column {name!r} holds {len(words)} distinct values, such as {_short(words[0])}; expected at most "
-                f"{MOST_CATEGORIES} categories: merge categories, or ignore the column with --leave-out"
+                f"{MOST_CATEGORIES} categories. Merge categories, or ignore the column with --leave-out"
             )
         categories = tuple(sorted(words))
         fill: float | str = max(categories, key=lambda word: counts[words.index(word)])
@@ -347,14 +363,14 @@ def _gaps(count: int, column: Column) -> str:
 
 
 def _odd(words: Sequence[str], counts: np.ndarray, codes: np.ndarray) -> str:
-    """Return a note on the cell that keeps a column from being numeric."""
+    """Return a note if a few cells with text prevent a column from being read as numbers; otherwise ""."""
     odd = np.array([numeral(word) is None and not is_missing(word) for word in words])
     strays = int(counts[odd].sum())
     if not strays or 2 * strays > len(codes):
         return ""
     row = int(np.flatnonzero(np.isin(codes, np.flatnonzero(odd)))[0])
     numbers = f"{len(codes) - strays} of {len(codes)} cells are numbers or missing"
-    return f"; {numbers}, row {row + 1} is {_short(words[codes[row]])}"
+    return f"; {numbers}, but row {row + 1} is {_short(words[codes[row]])}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -362,10 +378,10 @@ class Target:
     """The target of a table.
 
     Args:
-        y: Numbers, or the index of each row's class, of shape (rows,); rows without a target are left out.
-        rows: Indices of the table's rows that have a target.
+        y: Number, or index of the class, of each row that has a target, of shape (rows,).
+        rows: Indices of these rows in the table.
         task: Type of the target.
-        classes: The classes in order; empty for numbers.
+        classes: The classes, sorted; empty for regression.
         notes: Notes for the user.
     """
 
@@ -386,7 +402,8 @@ def target(columns: Mapping[str, np.ndarray], name: str, task: TaskName | None =
             classes.
 
     Raises:
-        ValueError: If the column does not exist or is constant, or holds text where numbers are expected.
+        ValueError: If the column does not exist, is empty or constant, has too many classes, or contains text although
+            `task` is regression.
     """
     if name not in columns:
         raise ValueError(f"there is no column {name!r}; expected one of {listed(list(columns))}")
@@ -402,12 +419,13 @@ def target(columns: Mapping[str, np.ndarray], name: str, task: TaskName | None =
     if task is None:
         task = "classification" if words or whole else "regression"
         if whole:
-            notes.append(f"{name} has {len(distinct)} distinct integers: treated as classes, as with --task")
+            note = f"{name} has {len(distinct)} distinct integers, which are used as classes"
+            notes.append(f"{note}. To use them as numbers, set --task regression")
     if missing := len(values) - len(rows):
         notes.append(f"{missing} rows have no {name} and are ignored")
     if len(distinct) < 2:
         what = "only one class" if task == "classification" else "only one number"
-        raise ValueError(f"column {name!r}, the target, holds {what}, {distinct[0]}: nothing can be learnt from it")
+        raise ValueError(f"column {name!r}, the target, holds {what}, {distinct[0]}; expected at least two")
     if task == "regression":
         return Target(kept.astype(np.float64), rows, task, (), tuple(notes))
     if len(distinct) > MOST_CLASSES:
@@ -421,10 +439,11 @@ def target(columns: Mapping[str, np.ndarray], name: str, task: TaskName | None =
     counts = np.bincount(places)
     if rare := [f"{spoken(classes[k])} ({counts[k]})" for k in np.flatnonzero(counts < FEW_ROWS)]:
         notes.append(
-            f"{name} has classes of fewer than {FEW_ROWS} rows, too few for training and testing: {', '.join(rare[:8])}"
+            f"{name} has classes with fewer than {FEW_ROWS} rows, too few for training and testing: "
+            f"{', '.join(rare[:8])}"
         )
     if odd := [word for word in classes if isinstance(word, str) and is_missing(word)]:
-        notes.append(f"{name}: {', '.join(map(repr, odd))} counts as a class; delete such cells if they are missing")
+        notes.append(f"{name}: {', '.join(map(repr, odd))} counts as a class. If it means missing, blank these cells")
     most = int(np.argmax(counts))
     notes.append(
         f"{name} is {spoken(classes[most])}, the most frequent class, in {counts[most] / len(rows):.1%} of rows"
@@ -462,7 +481,7 @@ def _target_values(columns: Mapping[str, np.ndarray], name: str, task: TaskName 
 
 
 def spoken(each: str | float) -> str:
-    """Return a class or text value as it is written; integers have no decimal point.
+    """Return a class or text value as text. Whole numbers get no decimal point.
 
     Args:
         each: The class.
@@ -477,7 +496,7 @@ def spoken(each: str | float) -> str:
 
 
 def alike(name: str, words: Sequence[str | float]) -> list[str]:
-    """Return notes on values that differ only in capital letters; they stay distinct, which is rarely intended.
+    """Return notes about values that differ only in capital letters. They stay distinct, which is rarely intended.
 
     Args:
         name: Name of the column.
@@ -500,7 +519,7 @@ def _short(word: str) -> str:
 
 
 def listed(names: list[str]) -> str:
-    """Return the first names of a list, and the number of further names.
+    """Return up to eight names as text, followed by the number of further names.
 
     Args:
         names: All names.

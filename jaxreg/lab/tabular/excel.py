@@ -1,4 +1,4 @@
-"""Rows of an Excel sheet, read by openpyxl, which is imported only when an Excel file is read."""
+"""Reader of Excel sheets. It imports openpyxl only when an Excel file is read."""
 
 import datetime
 import importlib
@@ -8,27 +8,27 @@ import zipfile
 from jaxreg.lab.tabular.encoding import spoken
 
 _LARGEST = 2**31
-"""Bytes of a workbook when unpacked."""
+"""Largest size of a decompressed workbook, in bytes."""
 
 
 def rows(raw: bytes, name: str) -> tuple[list[list[str]], list[str]]:
-    """Return the cells of each row of the first sheet as text, and what to tell about them.
+    """Return the cells of each row of the first visible sheet as text, and notes for the user.
 
     Args:
-        raw: All of the file.
-        name: Its name, for what is said of it.
+        raw: Content of the file.
+        name: Name of the file, for messages.
 
     Raises:
-        ValueError: If it is no workbook, is damaged, is too large, or if there is no openpyxl.
+        ValueError: If the file is not a workbook, is damaged or too large, or if openpyxl is not installed.
     """
-    damaged = f"{name} is no Excel workbook, or is incomplete; expected an .xlsx file. Save it as .xlsx or as CSV"
+    damaged = f"{name} is not an Excel workbook, or is incomplete; expected an .xlsx file. Save it as .xlsx or as CSV"
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             size = sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError):
         raise ValueError(damaged) from None
     if size > _LARGEST:
-        raise ValueError(f"{name} holds {size} bytes when decompressed; expected at most {_LARGEST}. Save it as CSV")
+        raise ValueError(f"{name} has {size} bytes when decompressed; expected at most {_LARGEST}. Save it as CSV")
     try:
         openpyxl = importlib.import_module("openpyxl")
     except ImportError:
@@ -48,7 +48,7 @@ def rows(raw: bytes, name: str) -> tuple[list[list[str]], list[str]]:
         raise ValueError(f"the sheet {sheet.title!r} of {name} is empty; expected a header row and data rows")
     table = [[*row, *[""] * width][:width] for row in table]
     names = [each.title for each in sheets]
-    note = f"{name} has {len(names)} sheets, {', '.join(map(repr, names[:8]))}: only {sheet.title!r} is read"
+    note = f"{name} has {len(names)} sheets, {', '.join(map(repr, names[:8]))}. Only {sheet.title!r} is read"
     return table, [note] if len(names) > 1 else []
 
 

@@ -28,7 +28,7 @@ def read(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no table. The error says what was found, where, and what to do.
+        ValueError: If the file is not a table. The message contains the place of the problem and what to do.
     """
     columns = opened(file, wanted, without, names)
     if columns.problems:
@@ -42,22 +42,22 @@ def opened(
     without: Collection[str] = (),
     names: Sequence[str] = (),
 ) -> Columns:
-    """Read the columns of a file, and return its problems instead of raising them.
+    """Read the columns of a file. Problems of single columns are returned as `Columns.problems` instead of raised.
 
     Args:
-        file: As `read` takes it.
-        wanted: As `read` takes it.
-        without: As `read` takes it.
-        names: As `read` takes it.
+        file: Path of the file, as for `read`.
+        wanted: Columns to read, as for `read`.
+        without: Columns not to read, as for `read`.
+        names: Column names, as for `read`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it has no columns at all.
+        ValueError: If the file is not a table.
     """
     if file.is_dir():
         raise ValueError(f"{file} is a folder; expected a file with {_KNOWN}")
     if not file.exists():
-        raise FileNotFoundError(f"there is no file {file}")
+        raise FileNotFoundError(f"there is no file {file}; expected {_KNOWN}")
     return loaded(file.read_bytes(), file.name, wanted, without, names)
 
 
@@ -72,13 +72,13 @@ def parsed(
 
     Args:
         raw: Content of the file.
-        name: Name of the file, for its ending and for error messages.
-        wanted: As `read` takes it.
-        without: As `read` takes it.
-        names: As `read` takes it.
+        name: Name of the file. Its ending determines the format; messages contain the name.
+        wanted: Columns to read, as for `read`.
+        without: Columns not to read, as for `read`.
+        names: Column names, as for `read`.
 
     Raises:
-        ValueError: As `read` does.
+        ValueError: If the content is not a table.
     """
     columns = loaded(raw, name, wanted, without, names)
     if columns.problems:
@@ -93,17 +93,17 @@ def loaded(
     without: Collection[str] = (),
     names: Sequence[str] = (),
 ) -> Columns:
-    """Read the columns from the bytes of a file, and return its problems instead of raising them.
+    """Read the columns from the bytes of a file. Problems of single columns are returned as `Columns.problems`.
 
     Args:
         raw: Content of the file.
-        name: Name of the file, for its ending and for error messages.
-        wanted: As `read` takes it.
-        without: As `read` takes it.
-        names: As `read` takes it.
+        name: Name of the file. Its ending determines the format; messages contain the name.
+        wanted: Columns to read, as for `read`.
+        without: Columns not to read, as for `read`.
+        names: Column names, as for `read`.
 
     Raises:
-        ValueError: If it has no columns at all.
+        ValueError: If the content is not a table.
     """
     if not raw:
         raise ValueError(f"{name} is empty; expected {_KNOWN}")
@@ -127,7 +127,7 @@ def loaded(
     else:
         columns = _TYPED[ending](raw, name, wanted, without)
     if not columns.problems and (not columns or not len(next(iter(columns.values())))):
-        raise ValueError(f"{name} holds a header row and no data rows; expected data rows")
+        raise ValueError(f"{name} has column names but no data rows; expected at least one data row")
     columns.problems = (*columns.problems, *_infinite(columns, name, wanted, without))
     return columns
 

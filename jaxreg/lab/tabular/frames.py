@@ -1,4 +1,4 @@
-"""Pandas data frames as columns, without importing pandas."""
+"""Conversion of pandas data frames to columns, without importing pandas."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from jaxreg.lab.tabular.columns import Columns
 
 
 def is_frame(table: Any) -> bool:
-    """Return whether a table is a data frame of pandas."""
+    """Return whether an object is a pandas data frame."""
     return hasattr(table, "dtypes") and hasattr(table, "columns") and hasattr(table, "isna")
 
 
 def has_words(table: Any) -> bool:
-    """Return whether a table is a data frame with columns that are not numbers."""
+    """Return whether an object is a pandas data frame with at least one column that is not numeric."""
     return is_frame(table) and not all(_numeric(kind) for kind in table.dtypes)
 
 
 def columns_of(frame: Any) -> Columns:
-    """Return the columns of a data frame: numbers with NaN, or text with None, for missing cells.
+    """Return the columns of a data frame. Missing cells are NaN among numbers and None among text.
 
     Args:
         frame: Pandas data frame.
@@ -29,7 +29,7 @@ def columns_of(frame: Any) -> Columns:
     names = [str(name) for name in frame.columns]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"two columns of the data frame are named {twice!r}; rename one of them")
+        raise ValueError(f"two columns of the data frame are named {twice!r}. Rename one of them")
     return Columns({name: _cells(frame.iloc[:, place]) for place, name in enumerate(names)})
 
 

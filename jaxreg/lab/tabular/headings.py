@@ -1,4 +1,4 @@
-"""Rows of cells as named columns: the names are read from a header row, given, or made up."""
+"""Conversion of rows of cells to named columns. Names come from the header row, from the user, or are c1, c2, …."""
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
@@ -31,20 +31,20 @@ def named(
     """Return the columns of a table of text.
 
     Args:
-        table: The cells of each row, the heading among them if there is one.
-        name: The name of the file, for what is said of it.
-        wanted: Name -> whether a column holds words; the others are not looked at. None for all.
-        without: Columns that are not looked at.
-        names: Names of the columns, in place of a heading; empty where the file has one.
-        delimiter: Mark between the cells.
+        table: Cells of each row, including the header row if there is one.
+        name: Name of the file, for messages.
+        wanted: Column name -> whether the column contains text. Other columns are not read. None reads all columns.
+        without: Further columns that are not read.
+        names: Column names that replace a header row; empty to use the header row.
+        delimiter: Character between the cells.
 
     Raises:
-        ValueError: If a row has too many or too few cells, or columns lack a name or share one.
+        ValueError: If a row has too many or too few cells, or the number of `names` is wrong.
     """
     headed = _has_heading(table)
     heading, body = ([cell.strip() for cell in table[0]], table[1:]) if headed else ([], table)
     width = len(table[0])
-    if headed and body and {len(row) for row in body} == {width + 1}:  # R names rows without a heading
+    if headed and body and {len(row) for row in body} == {width + 1}:  # R writes row names without a column name
         heading, width = ["", *heading], width + 1
     for number, row in enumerate(body, 1):
         if len(row) != width:
@@ -74,7 +74,7 @@ def named(
             "use --names to name them"
         )
     unread = {place for place, column in enumerate(heading) if _unread(column, wanted, without)} | unnamed
-    # Columns that are not looked at may share a name, or have none.
+    # Columns that are not read may share a name or have no name.
     found = Columns()
     for place, cells in columns.items():
         if column := heading[place]:
@@ -88,7 +88,13 @@ def named(
 
 
 def _settle_decimals(found: Columns, read: Mapping[str, Sequence[str]], delimiter: str) -> None:
-    """Keep numbers such as 1.234 as written where other columns of the file have decimal commas."""
+    """Set the decimal mark of the file, and undo the reading of 1.234 as a decimal number if the mark is a comma.
+
+    Args:
+        found: Columns of the file, which are changed.
+        read: Text of the cells of each column that is read.
+        delimiter: Character between the cells.
+    """
     texts = {name: found[name] for name in read}
     if decimal_comma(texts):
         found.decimal = ","
@@ -104,7 +110,7 @@ def _settle_decimals(found: Columns, read: Mapping[str, Sequence[str]], delimite
 
 
 def _has_heading(table: Sequence[Sequence[str]]) -> bool:
-    """Return whether the first row names the columns: told from how it differs from the rows below."""
+    """Return whether the first row is a header row, judged by its differences from the rows below."""
     first, body = [cell.strip() for cell in table[0]], table[1 : 1 + _SAMPLE]
     if not body:
         return True
@@ -132,7 +138,7 @@ def _is_numeric(cell: str) -> bool:
 
 
 def _counts(numbers: Sequence[str]) -> bool:
-    """Return whether numbers in a heading are names: 0, 1, 2, … as pandas makes them up, or years."""
+    """Return whether numbers in the first row are column names: 0, 1, 2, … as pandas writes them, or rising years."""
     if len(numbers) < 2 or not all(map(str.isdecimal, numbers)):
         return False
     whole = list(map(int, numbers))

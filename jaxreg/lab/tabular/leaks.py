@@ -1,4 +1,4 @@
-"""Columns that alone determine the target, as a copy of it does."""
+"""Search for columns that alone determine the target, such as a copy of the target."""
 
 from collections.abc import Mapping
 
@@ -12,12 +12,12 @@ _GLANCE = 1000
 
 
 def leaks(columns: Mapping[str, np.ndarray], encoding: Encoding, target: Target) -> list[str]:
-    """Return the names of columns that determine the target in all rows, beyond chance.
+    """Return the names of columns that alone determine the target in all rows, unless this may be chance.
 
     Args:
-        columns: The table.
-        encoding: The encoding of its inputs.
-        target: The target.
+        columns: Table.
+        encoding: Encoding of its columns as inputs.
+        target: Target of the table.
     """
     found = []
     agree = _ranks_agree if target.task == "regression" else _classes_agree
@@ -33,7 +33,13 @@ def leaks(columns: Mapping[str, np.ndarray], encoding: Encoding, target: Target)
 
 
 def _ranks_agree(cells: np.ndarray, y: np.ndarray, *, beyond_chance: bool) -> bool:
-    """Return whether a column's numbers rise or fall with the target in all rows, and are more than a few."""
+    """Return whether the target is a monotonic function of a column's numbers.
+
+    Args:
+        cells: Inputs of the column, of shape (rows, inputs); only the first one is used.
+        y: Target of each row.
+        beyond_chance: Whether column and target must also have more than a few distinct numbers.
+    """
     x = cells[:, 0]
     if beyond_chance and min(len(np.unique(x)), len(np.unique(y))) <= KINDS:
         return False
@@ -43,7 +49,14 @@ def _ranks_agree(cells: np.ndarray, y: np.ndarray, *, beyond_chance: bool) -> bo
 
 
 def _classes_agree(cells: np.ndarray, y: np.ndarray, *, beyond_chance: bool) -> bool:
-    """Return whether rows of equal cells have one class, or each class is one range of a column's numbers."""
+    """Return whether rows with equal cells always have the same class.
+
+    Args:
+        cells: Inputs of the column, of shape (rows, inputs).
+        y: Class of each row.
+        beyond_chance: Whether this agreement must also be too improbable to be chance. It is improbable if many rows
+            share their cells, or if each class is one range of the column's numbers.
+    """
     share = np.bincount(y) / len(y)
     unit = cells[:, 0] if cells.shape[1] == 1 else cells @ np.arange(1.0, cells.shape[1] + 1)
     _, group, size = np.unique(unit, return_inverse=True, return_counts=True)

@@ -1,4 +1,4 @@
-"""Reader of tables in NumPy's .npz files."""
+"""Reader of NumPy's .npz files as tables."""
 
 import io
 import math
@@ -18,22 +18,26 @@ def _npz(raw: bytes, name: str, wanted: Mapping[str, bool] | None, without: Coll
                 key = member.filename.removesuffix(".npy")
                 arrays[key] = _member(archive, member, name, unread=_unread(key, wanted, without))
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, KeyError, zipfile.zlib.error):  # type: ignore[attr-defined]
-        raise ValueError(f"{name} is no .npz file, or is incomplete; expected a file written by numpy.savez") from None
+        raise ValueError(_damaged(name)) from None
     columns = Columns()
     for key, array in arrays.items():
         flat = {key: array} if array.ndim == 1 else {f"{key}.{i}": column for i, column in enumerate(array.T)}
         for column, values in flat.items():
             if column in columns:
-                raise ValueError(f"two columns of {name} are named {column!r}; rename one of them")
+                raise ValueError(f"two columns of {name} are named {column!r}. Rename one of them")
             columns[column] = values
     if len(lengths := {len(values) for values in columns.values()}) > 1:
-        raise ValueError(f"the arrays of {name} have {sorted(lengths)} rows; expected the same number in each")
+        raise ValueError(f"the arrays of {name} have {sorted(lengths)} rows; expected the same number of rows in each")
     return columns
 
 
+def _damaged(name: str) -> str:
+    return f"{name} is not an .npz file, or is incomplete; expected a file written by numpy.savez"
+
+
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, *, unread: bool) -> np.ndarray:
-    whole = f"{name} is no .npz file, or is incomplete; expected a file written by numpy.savez"
-    if member.compress_size * 1100 < member.file_size:  # more than deflate can do
+    whole = _damaged(name)
+    if member.compress_size * 1100 < member.file_size:  # deflate compresses by a factor of at most 1032
         raise ValueError(whole)
     with archive.open(member) as file:
         try:

@@ -1,4 +1,4 @@
-"""Numbers as people write them: with units, currencies, thousands and decimal marks, typographic signs and limits."""
+"""Reader of numbers as people write them, such as "1.234,50 €", "5 kg", "69 %", "−3" and "<5"."""
 
 import dataclasses
 import re
@@ -12,7 +12,7 @@ _BLANKS = (
     "#value! #wert! #div/0! #ref! #bezug! #name? #null! #num! #zahl!"
 )
 MISSING = frozenset({*_BLANKS.split(), "", "k. a.", "n. a."})
-"""Cells, in lower case and with plain signs, that stand for a missing number."""
+"""Cells that mean a missing number, in lower case and as returned by `plain`."""
 
 _SIGNS = str.maketrans(
     dict.fromkeys("\u2212\u2013\u2014\u2012\ufe63\uff0d", "-")  # minus and dashes
@@ -25,7 +25,7 @@ _CURRENCY = rf"(?:US|AU?|CA?|R|HK|NZ|S)?[{_MARK}]|{_CODES.replace(' ', '|')}|Rs\
 _CELL = re.compile(
     rf"(?P<bracket>\()?(?P<limit>[<>≤≥~≈]=? ?|ca\. ?)?(?P<sign>[+-]?) ?(?P<currency>{_CURRENCY})? ?(?P<inner>-?)"
     r"(?P<digits>\d(?:[\d.,']| (?=\d))*|[.,]\d+)(?P<power>[eE][+-]?\d+)?(?P<beyond>\+)?(?P<behind>-(?= ?[$€£]?$))? ?"
-    # A unit holds digits behind letters only, as in m2 and kg/m3.
+    # A unit may contain digits only after letters, as in m2 and kg/m3.
     rf"(?P<unit>(?:[^\W\d_]|[%‰°{_MARK}\"'\u2033\u2032])(?:[^\d()]|(?<=[^\W\d_^])\d(?!\d)|\([^\d()]*\))*)?(?(bracket)\))"
 )
 _WHOLE = {
@@ -35,7 +35,8 @@ _WHOLE = {
 _LONGEST_UNIT = 24
 _FEW = 0.05
 KINDS = 12
-"""Different numbers that may be names of a few kinds, such as months; different words that may stand among numbers."""
+"""Largest number of distinct numbers that may be categories, such as months. Also the largest number of distinct text
+values that a column of numbers may contain."""
 _FAMILIES: tuple[Mapping[str, float], ...] = (
     {"": 1.0, "k": 1e3, "K": 1e3, "m": 1e6, "M": 1e6, "B": 1e9, "bn": 1e9, "T": 1e12}
     | {"Tsd": 1e3, "Mio": 1e6, "Mrd": 1e9, "thousand": 1e3, "million": 1e6, "billion": 1e9},
@@ -46,25 +47,25 @@ _FAMILIES: tuple[Mapping[str, float], ...] = (
     {"ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0},
     {"KB": 1e3, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12},
 )
-"""Units that are multiples of each other: a column may mix those of one family."""
+"""Families of units, with the factor of each unit. A column may mix the units of one family."""
 
 
 def plain(word: str) -> str:
-    """Return a cell with the keyboard's signs in place of typographic ones."""
+    """Replace typographic minus signs, spaces and apostrophes in a cell by those of a keyboard."""
     return " ".join(word.translate(_SIGNS).split())
 
 
 def is_missing(word: str) -> bool:
-    """Return whether a cell stands for a missing number."""
+    """Return whether a cell means a missing number."""
     return plain(word).lower() in MISSING
 
 
 class CellError(ValueError):
-    """A cell that does not go with the others of its column.
+    """Error for a cell that does not match the other cells of its column.
 
     Args:
-        cell: The cell.
-        reason: What is wrong with it, and what to do.
+        cell: Text of the cell.
+        reason: Description of the problem, and what to do.
     """
 
     def __init__(self, cell: str, reason: str):
@@ -74,15 +75,15 @@ class CellError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Numeral:
-    """A number as it is written.
+    """Parts of a number as it is written in a cell.
 
     Args:
-        digits: Digits, and the marks between them.
+        digits: Digits with decimal and thousands marks.
         sign: 1 or -1.
         power: Exponent, such as `e-5`, or "".
-        currency: Currency in front of or behind it, or "".
-        unit: Any other word behind it, or "".
-        limit: Whether it is a limit, such as `<5`.
+        currency: Currency before or after the digits, or "".
+        unit: Other text after the digits, or "".
+        limit: Whether the number is a limit, such as `<5`.
     """
 
     digits: str
@@ -93,7 +94,7 @@ class Numeral:
     limit: bool
 
     def value(self, decimal: str) -> float | None:
-        """Return the number if `decimal` is its decimal mark; None if it cannot be."""
+        """Return the value of the number with a given decimal mark; None if the digits do not fit this mark."""
         if not _WHOLE[decimal].fullmatch(self.digits):
             return None
         kept = "".join(mark for mark in self.digits if mark == decimal or mark not in ".,' ")
@@ -101,10 +102,10 @@ class Numeral:
 
 
 def numeral(word: str) -> Numeral | None:
-    """Return the parts of a number, or None if a cell is something else.
+    """Split a cell into the parts of a number; return None if the cell is not a number.
 
     Args:
-        word: The cell.
+        word: Text of the cell.
 
     Example:
         >>> numeral("−1.234,5 €")
@@ -124,19 +125,19 @@ def numeral(word: str) -> Numeral | None:
 
 
 def decimal_mark(numerals: Collection[Numeral]) -> str | None:
-    """Return the decimal mark that more of the numbers allow, None where as many allow a comma as a point."""
+    """Return the decimal mark, comma or point, that fits more of the numbers; None if both fit equally many."""
     allowed = {mark: sum(bool(_WHOLE[mark].fullmatch(each.digits)) for each in numerals) for mark in ".,"}
     return None if allowed["."] == allowed[","] else max(allowed, key=allowed.__getitem__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Numbers:
-    """Cells as numbers.
+    """Reading of cells as numbers.
 
     Args:
-        decimal: Decimal mark, where the cells themselves do not tell.
-        currency: Currency that cells may bear, or "".
-        units: Unit that cells may bear -> its factor.
+        decimal: Decimal mark for cells that fit both marks.
+        currency: Currency that cells may have, or "".
+        units: Unit that cells may have -> factor of this unit.
     """
 
     decimal: str = "."
@@ -145,17 +146,17 @@ class Numbers:
 
     @property
     def told(self) -> str:
-        """The reading in words."""
+        """Description of the reading for the user."""
         multiples = set(self.units.values()) != {1.0}
         named = [self.currency, *({} if multiples else self.units)]
         return " ".join(["numbers", *(f"in {name}" for name in named if name)])
 
     def numbers(self, words: Sequence[str], decimal: str | None = None) -> np.ndarray:
-        """Return the number of each cell, NaN for one that is none.
+        """Return the number of each cell; NaN for a cell that is not a number.
 
         Args:
-            words: Cells.
-            decimal: Decimal mark of the file they come from, if it is known.
+            words: Text of the cells.
+            decimal: Decimal mark of the file, if it is known.
         """
         found = [numeral(word) for word in words]
         there = [each for each in found if each is not None]
@@ -169,19 +170,19 @@ class Numbers:
         return value * self.units[each.unit]
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the inputs by name that are made of a column's numbers."""
+        """Return the inputs of a column of numbers: name of the input -> one value per row."""
         return {name: values}
 
 
 def judged(words: Sequence[str], decimal: str | None) -> tuple[Numbers, list[str]] | None:
-    """Return how the different cells of a column are read as numbers and what to tell, or None if they are not.
+    """Return the reading of a column as numbers and notes for the user; None if the cells do not form one.
 
     Args:
-        words: Different cells, none of them missing; some may be no number.
+        words: Distinct cells, without missing cells. Some may be other text.
         decimal: Decimal mark of the file, if it is known.
 
     Raises:
-        CellError: If they bear different currencies.
+        CellError: If the cells have more than one currency.
     """
     found = {word: each for word in words if (each := numeral(word)) is not None}
     if not found:
@@ -200,21 +201,21 @@ def judged(words: Sequence[str], decimal: str | None) -> tuple[Numbers, list[str
         return None
     notes = []
     if any(mark == "," and "," in each.digits for each in found.values()):
-        notes.append("with a comma before the decimals")
+        notes.append("with decimal commas")
     grouped = (word for word, each in found.items() if len(_MARKS.findall(each.digits)) > (mark in each.digits))
     if thousands := next(grouped, ""):
         value = reading.numbers([thousands], mark)[0]
-        notes.append(f"{thousands!r} is {value:.12g}")
+        notes.append(f"{thousands!r} is read as {value:.12g}")
     if len(set(factors.values())) > 1:
         word = next(word for word, each in found.items() if factors.get(each.unit, 1) != 1)
-        notes.append(f"{word!r} is {reading.numbers([word], mark)[0]:.12g}")
+        notes.append(f"{word!r} is read as {reading.numbers([word], mark)[0]:.12g}")
     if limit := next((word for word, each in found.items() if each.limit), ""):
-        notes.append(f"{limit!r} is {reading.numbers([limit], mark)[0]:.12g}")
+        notes.append(f"{limit!r} is read as {reading.numbers([limit], mark)[0]:.12g}")
     return reading, notes
 
 
 def _coincide(found: Mapping[str, Numeral], reading: Numbers) -> bool:
-    """Return whether a limit is another cell's number, as in <30 and 30+, which are names of kinds."""
+    """Return whether a limit has the same number as another cell, as in <30 and 30+, which are names of categories."""
     limits = [word for word, each in found.items() if each.limit]
     values = dict(zip(found, reading.numbers(list(found)), strict=True))
     return any(list(values.values()).count(values[word]) > 1 for word in limits)
@@ -224,10 +225,17 @@ _MARKS = re.compile(r"[.,' ]")
 
 
 def _factors(units: Mapping[str, int], money: bool) -> Mapping[str, float] | None:
-    """Return the factor of each unit, None if they do not go together; a unit of a few cells, as in 1O, is a slip."""
+    """Return unit -> factor for the units of a column; None if the units do not belong together.
+
+    A unit that occurs in few cells is treated as a typing error, such as the letter O in 1O.
+
+    Args:
+        units: Unit -> number of distinct cells with this unit.
+        money: Whether cells have a currency.
+    """
     total = sum(units.values())
     for family in _FAMILIES:
-        # A single 12B among numbers is a house, 1.2B dollars are money.
+        # A single 12B among plain numbers is a house number, but $1.2B is money.
         if (
             len(units) > 1
             and all(unit in family for unit in units)

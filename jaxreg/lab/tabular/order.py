@@ -1,4 +1,4 @@
-"""Rows that depend on each other, told from the table alone."""
+"""Dependence between rows: a test whether neighbouring rows are similar, and columns that give groups or times."""
 
 import numpy as np
 
@@ -6,17 +6,19 @@ from jaxreg.lab.tabular import readings
 from jaxreg.lab.tabular.readings import Words
 
 ALIKE = 0.6
-"""Share of the distance between any two rows of a like target below which neighbours in the file are alike."""
+"""Neighbouring rows are similar if their distance, relative to random pairs of rows, is below this number."""
 
 _BINS = 5
 _LEAST = 30
-"""Rows that tell it at least."""
+"""Smallest number of rows for this test."""
 
 
 def neighbours_alike(x: np.ndarray, y: np.ndarray, *, classes: bool) -> float | None:
-    """Return how far neighbours in a file lie apart, as a share of other pairs of rows, if they are alike; else None.
+    """Return the relative distance of neighbouring rows if they are similar; otherwise None.
 
-    Pairs are of one class, or of one fifth of the numbers, as a file may be sorted by its target.
+    The relative distance is the median distance of neighbouring rows, divided by the median distance of random pairs of
+    rows. A file may be sorted by its target. So both rows of a pair have the same class, or targets in the same fifth
+    of all numbers.
 
     Args:
         x: Inputs, of shape (rows, inputs).
@@ -40,14 +42,14 @@ def neighbours_alike(x: np.ndarray, y: np.ndarray, *, classes: bool) -> float | 
 
 
 def group_codes(name: str, values: np.ndarray) -> np.ndarray:
-    """Return the number of the group of each row.
+    """Return the group of each row as an integer from 0.
 
     Args:
-        name: Name of the column.
-        values: Its cells.
+        name: Name of the column that gives the groups.
+        values: Cells of this column.
 
     Raises:
-        ValueError: If a cell is blank, or all are different or the same.
+        ValueError: If a cell is blank, all cells are equal, or no two cells are equal.
     """
     blank = np.array([cell is None for cell in values]) if values.dtype == object else np.isnan(values)
     if blank.any():
@@ -55,21 +57,21 @@ def group_codes(name: str, values: np.ndarray) -> np.ndarray:
         raise ValueError(f"column {name!r}, given by --groups, is blank in row {row}; expected a value in each row")
     different, codes = np.unique(values.astype(str) if values.dtype == object else values, return_inverse=True)
     if len(different) in (1, len(values)):
-        told = "a different value in each row" if len(different) > 1 else "one value only"
+        told = "a different value in each row" if len(different) > 1 else "the same value in each row"
         raise ValueError(f"column {name!r}, given by --groups, has {told}; expected one value per group of rows")
     return codes.ravel()
 
 
 def moments(name: str, values: np.ndarray, decimal: str | None = None) -> np.ndarray:
-    """Return the moment of each row as a number.
+    """Return the time of each row as a number.
 
     Args:
-        name: Name of the column.
-        values: Its cells: numbers, dates or times.
+        name: Name of the column that gives the times.
+        values: Cells of this column: numbers, dates or times.
         decimal: Decimal mark of the file, if it is known.
 
     Raises:
-        ValueError: If a cell is none of these.
+        ValueError: If a cell is not a number, a date or a time.
     """
     numbers = values
     if values.dtype == object:

@@ -1,8 +1,7 @@
-"""Columns of a Parquet file, read by pyarrow, which is imported only when a Parquet file is read.
+"""Reader of Parquet files. It imports pyarrow only when a Parquet file is read.
 
-Its types say what a column is: numbers stay numbers; booleans, strings, dates and categories are text, as in a CSV
-file. What
-a file says of its own size is looked at before anything of that size is made.
+The types in the file determine the columns. Numbers stay numbers. Booleans, strings, dates and categories become text,
+as in a CSV file. The size that the file declares is checked before memory is allocated.
 """
 
 import importlib
@@ -13,31 +12,32 @@ from typing import Any
 import numpy as np
 
 MOST_CELLS = 200_000_000
-"""Cells of a table: 1.6 GB of numbers."""
+"""Largest number of cells of a table; as float64 they take 1.6 GB."""
 
 _MARK = b"PAR1"
 _SMALL = 2**24
-"""Bytes of one piece of text in a footer, and entries of one list in it."""
+"""Largest number of bytes of a string, and of entries of a list, in the footer of a file."""
 _INDEX = "__index_level_"
-"""How pandas names an index without a name: the numbers of rows, which are nothing to learn from."""
+"""Start of the name that pandas gives to an index without a name. Such an index numbers the rows and is not read."""
 
 
 def columns(raw: bytes, name: str, unread: Callable[[str], bool]) -> list[tuple[str, np.ndarray | Sequence[str]]]:
-    """The name of each column with its float64 numbers, NaN where one is missing, or its words, "" where one is.
+    """Return the name and the cells of each column.
 
-    A column that is not to be read has no words.
+    Cells are float64 numbers with NaN for missing cells, or text with "" for missing cells. All cells of a column that
+    is not read are "".
 
     Args:
-        raw: All of the file.
-        name: Its name, for what is said of it.
-        unread: Whether a column of a name is not to be read, whatever its type.
+        raw: Content of the file.
+        name: Name of the file, for messages.
+        unread: Function that returns whether a column name should not be read.
 
     Raises:
-        ValueError: If it is no Parquet file, is damaged, is too large, or has a column that is neither numbers nor
-            words; or if there is no pyarrow.
+        ValueError: If the file is not a Parquet file, is damaged or too large, has a column that is neither numbers nor
+            text, or if pyarrow is not installed.
     """
     if len(raw) < 12 or raw[:4] != _MARK or raw[-4:] != _MARK:
-        raise ValueError(f"{name} is no Parquet file, or is incomplete: the marker at its start or end is missing")
+        raise ValueError(f"{name} is not a Parquet file, or is incomplete: the marker at its start or end is missing")
     try:
         arrow, parquet = (importlib.import_module(module) for module in ("pyarrow", "pyarrow.parquet"))
     except ImportError:
@@ -58,7 +58,7 @@ def columns(raw: bytes, name: str, unread: Callable[[str], bool]) -> list[tuple[
         if not _is_numbers(arrow.types, field.type) and not _is_words(arrow.types, field.type):
             raise ValueError(
                 f"column {field.name!r} of {name} is of type {_short(field.type)}; expected numbers, strings, "
-                "dates, categories or booleans: convert it, or ignore it with --leave-out"
+                "dates, categories or booleans. Convert the column, or ignore it with --leave-out"
             )
     try:
         table = file.read(use_threads=False)
@@ -73,9 +73,9 @@ def columns(raw: bytes, name: str, unread: Callable[[str], bool]) -> list[tuple[
 
 
 def _size(metadata: Any) -> int:
-    """Cells, or the bytes of all groups of rows over eight, if those are more.
+    """Return the number of cells of a file, or the number of float64 that its declared size can store, if larger.
 
-    Nothing is asked of a single column: pyarrow ends the process where a damaged footer lacks one.
+    Single columns are not read here, because pyarrow crashes if a damaged footer lacks one.
     """
     groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
     rows = max(metadata.num_rows, sum(group.num_rows for group in groups))
@@ -110,7 +110,7 @@ def _cells(arrow: Any, column: Any) -> np.ndarray | Sequence[str]:
 
 
 def _damaged(name: str, error: Exception) -> ValueError:
-    return ValueError(f"{name} is no Parquet file, or is incomplete: {_short(error) or type(error).__name__}")
+    return ValueError(f"{name} is not a Parquet file, or is incomplete: {_short(error) or type(error).__name__}")
 
 
 def _short(what: object) -> str:

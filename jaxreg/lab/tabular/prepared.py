@@ -1,4 +1,4 @@
-"""`prepare`: read a file as inputs and target, with all notes, or with all its problems in one error."""
+"""`prepare`: read a file as inputs and target. All problems of the file are reported in one error."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ class Prepared:
         target: The target.
         encoding: Encoding of the columns as inputs.
         notes: Notes about the table, for the user.
-        groups: Group number of each row, if rows belong together.
-        time: Time of each row, if later rows are predicted from earlier ones.
+        groups: Group number of each row; None without groups. Rows of one group belong together.
+        time: Time of each row; None without times. Later rows are predicted from earlier rows.
     """
 
     file: Path
@@ -42,8 +42,8 @@ class TableError(ValueError):
     """Error for a table that cannot be used. The message lists every problem found.
 
     Args:
-        sentences: Description of each problem.
-        leave_out: Columns to leave out to solve problems.
+        sentences: One sentence per problem.
+        leave_out: Columns without which some of the problems disappear.
     """
 
     def __init__(self, sentences: Sequence[str], leave_out: Sequence[str]):
@@ -69,8 +69,9 @@ def prepare(
         task: Type of the target; None infers it from the target.
         leave_out: Names of columns that are not used as inputs.
         names: Column names, for a file without a header row.
-        groups: Name of a column that is equal in rows that belong together, such as those of one person; not an input.
-        time: Name of a column with the time of each row; not an input.
+        groups: Name of a column whose value is equal in rows that belong together, such as the rows of one person. The
+            column is not an input.
+        time: Name of a column with the time of each row. The column is not an input.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -98,8 +99,8 @@ def prepare_columns(
         name: Name of the target.
         task: Type of the target; None infers it from the target.
         leave_out: Names of columns that are not used as inputs.
-        groups: Name of a column that is equal in rows that belong together; not an input.
-        time: Name of a column with the time of each row; not an input.
+        groups: Name of a column whose value is equal in rows that belong together. The column is not an input.
+        time: Name of a column with the time of each row. The column is not an input.
 
     Raises:
         TableError: If the table cannot be used. The error lists all problems.
@@ -148,8 +149,8 @@ def prepare_columns(
     x, _ = learnt.encoding(rows)
     notes = [*columns.notes, *wanted.notes, *learnt.notes, *_counting(columns, learnt.encoding)]
     notes += [
-        f"{column} alone determines {known} in all {len(x)} rows. If it is not known before {known}, ignore it with "
-        "--leave-out"
+        f"{column} alone determines {known} in all {len(x)} rows. If {column} is only known after {known}, ignore it "
+        "with --leave-out"
         for column in leaks(columns, learnt.encoding, wanted)
     ]
     codes, moment = (None if each is None else each[wanted.rows] for each in (codes, moment))
@@ -162,8 +163,8 @@ def _depending(share: float | None) -> list[str]:
     if share is None:
         return []
     return [
-        f"neighbouring rows are alike (their distance is {share:.2f} of the distance of other rows). If they belong "
-        "together, e.g. because they are of one person or one day, name the column of persons or days with --groups or "
+        f"neighbouring rows are alike: their distance is {share:.2f} times the distance of random rows. If such rows "
+        "belong together, such as rows of one person or one day, name the column of persons or days with --groups or "
         "--time. Otherwise the estimated score is too high"
     ]
 
@@ -179,7 +180,7 @@ def _way_out(columns: Columns, known: str | None, name: str) -> str:
 
 
 def _counting(columns: Columns, encoding: Encoding) -> list[str]:
-    # Where rows are sorted by the target, their number tells it, and no new row will be so numbered.
+    # If rows are sorted by the target, their numbers predict it, but the numbers of new rows will not.
     names = [column.name for column in encoding.columns if columns[column.name].dtype != object]
     return [
         f"{name} numbers the rows. Ignore it with --leave-out, unless the order of the rows matters"

@@ -1,6 +1,6 @@
-"""How the cells of a column are read, told from the whole column: as words, numbers, dates or times.
+"""Readings of a column: its cells are words, numbers, dates or times. The reading is inferred from all cells.
 
-Every reading gives a number for a cell, or none; cells without one are words, each with an input of its own.
+A reading converts a cell to a number. Each distinct cell that is not a number is a word and gets its own input.
 """
 
 import dataclasses
@@ -19,25 +19,25 @@ _GLANCE = 100
 
 @dataclasses.dataclass(frozen=True)
 class Words:
-    """Cells as words.
+    """Reading of cells as words.
 
     Args:
-        blanks: Words, in lower case, that count as missing.
+        blanks: Words that count as missing, in lower case.
     """
 
     blanks: tuple[str, ...] = ()
 
     @property
     def told(self) -> str:
-        """The reading in words."""
+        """Description of the reading for the user."""
         return "words"
 
     def numbers(self, words: Sequence[str], decimal: str | None = None) -> np.ndarray:
-        """Return NaN for each cell: a word is no number."""
+        """Return NaN for each cell, because words are not numbers."""
         return np.full(len(words), np.nan)
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return an empty mapping: words are one-hot encoded instead."""
+        """Return an empty mapping, because words are one-hot encoded elsewhere."""
         return {}
 
 
@@ -51,17 +51,17 @@ def to_json(reading: Reading) -> dict[str, Any]:
 
 
 def from_json(told: Mapping[str, Any]) -> Reading:
-    """Return the reading that `to_json` wrote."""
+    """Return the reading from the JSON that `to_json` returned."""
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items() if key != "kind"}
     return _KINDS[told["kind"]](**values)
 
 
 def missing(reading: Reading, words: Sequence[str]) -> np.ndarray:
-    """Return which cells, none of them blank, count as missing where a column is so read.
+    """Return whether each cell counts as missing.
 
     Args:
-        reading: The reading.
-        words: Cells.
+        reading: Reading of the column.
+        words: Text of the cells, without blank cells.
     """
     if isinstance(reading, Words):
         return np.array([word.lower() in reading.blanks for word in words], bool)
@@ -69,14 +69,14 @@ def missing(reading: Reading, words: Sequence[str]) -> np.ndarray:
 
 
 def judged(words: Sequence[str], decimal: str | None = None) -> tuple[Reading, list[str]]:
-    """Return how a column is read, told from its different cells, and what to tell about it.
+    """Infer the reading of a column from its distinct cells, and return it with notes for the user.
 
     Args:
-        words: Its different cells in the order in which they come, none of them blank.
+        words: Distinct cells in the order of the rows, without blank cells.
         decimal: Decimal mark of the file, if it is known.
 
     Raises:
-        CellError: If it holds different currencies, or numbers and too many words.
+        CellError: If the column has more than one currency, or is mostly numbers but also contains many words.
 
     Example:
         >>> judged(["12 %", "7 %", "n/a"])

@@ -122,8 +122,8 @@ def test_the_list_skips_a_file_that_is_not_python_and_says_so(tmp_path):
     assert done.returncode == 0, done.stderr
     assert [study["name"] for study in json.loads(done.stdout)["studies"]] == ["mine"]
     first, second = done.stderr.splitlines()
-    assert first.startswith("jaxreg: skipped experiments/notes.py, which is not Python: ")
-    assert second.startswith("jaxreg: skipped experiments/photo.py, which is not Python: ")
+    assert first.startswith("jaxreg: skipped experiments/notes.py, because it is not valid Python: ")
+    assert second.startswith("jaxreg: skipped experiments/photo.py, because it is not valid Python: ")
 
 
 def test_a_run_hands_machines_its_results_and_its_report(ran):
@@ -156,7 +156,10 @@ def test_the_list_names_results_without_a_verdict_and_results_that_are_not_finis
     monkeypatch.chdir(tmp_path)
     studies.list_all(as_json=True)
     half, old = json.loads(capsys.readouterr().out)["stored"]
-    assert (old["size"], old["verdict"]) == ("3 recipes, 1 seed, 4 draws", "for the verdict: jaxreg show results/old")
+    assert (old["size"], old["verdict"]) == (
+        "3 recipes, 1 seed, 4 draws",
+        "to see the verdict, run jaxreg show results/old",
+    )
     assert half["size"] == "not finished"
 
 
@@ -222,7 +225,7 @@ def test_versions_are_those_that_are_installed(tmp_path):
 REFUSED = {
     "no command": ((), "Expected one of"),
     "an unknown command": (("walk",), "walk"),
-    "an unknown study": (("run", "nothing"), "no case study 'nothing'; the known ones are"),
+    "an unknown study": (("run", "nothing"), "no case study 'nothing'; expected "),
     "no study": (("run",), "no case study given; expected one or more of"),
     "a file without a study": (("run", "other.py"), "defines no STUDY"),
     "a word for a number": (("run", "mine.py", "--epochs", "many"), "many"),
@@ -304,7 +307,7 @@ def test_a_home_that_is_read_only_is_no_obstacle(tmp_path, caplog):
 def test_bad_input_leaves_no_traceback(tmp_path):
     done = jaxreg("run", "nothing", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("jaxreg: there is no case study 'nothing'; the known ones are")
+    assert done.stderr.startswith("jaxreg: there is no case study 'nothing'; expected ")
     assert done.stderr.count("\n") == 1
 
 

@@ -634,7 +634,7 @@ def test_trainings_of_another_version_are_not_gone_on_with(folder, monkeypatch, 
     with pytest.raises(SystemExit):
         jaxreg(monkeypatch, *options)
     said = capsys.readouterr().err
-    assert said.startswith("jaxreg: houses-search holds trainings by another version of jaxreg")
+    assert said.startswith("jaxreg: houses-search contains trainings from another version of jaxreg")
     assert said.count("\n") == 1
     assert {file: file.read_bytes() for file in before} == before
 
@@ -730,12 +730,12 @@ REFUSED = {
         ("search", "houses.csv", "--target", "price", "--leave-out", "day", "--leave-out", "size"),
         "--leave-out names 'day'; expected names among",
     ),
-    "nothing left out": (("search", "houses.csv", "--target", "price", "--leave-out"), "--leave-out is empty"),
+    "nothing left out": (("search", "houses.csv", "--target", "price", "--leave-out"), "--leave-out has no value"),
     "target left out": (("search", "houses.csv", "--target", "price", "--leave-out", "price"), "the target, 'price'"),
     "budget": (("search", "houses.csv", "--target", "price", "--budget", "soon"), "the budget is 'soon'"),
     "few rows": (("search", "few.csv", "--target", "price"), "4 rows of few.csv have a target; expected at least 5"),
     "text": (("search", "houses.csv", "--target", "colour", "--task", "regression"), "row 1, column 'colour'"),
-    "taken": (("search", "houses.csv", "--target", "price", "--out", "taken"), "taken holds other files"),
+    "taken": (("search", "houses.csv", "--target", "price", "--out", "taken"), "taken contains other files"),
     "seed": (("search", "houses.csv", "--target", "price", "--seed", "-1"), "seed is -1; expected a whole number"),
     "no model": (("predict", "none.safetensors", "houses.csv"), "there is no file none.safetensors"),
     "other model": (("predict", "houses.csv", "houses.csv"), "is not a jaxreg model"),

@@ -51,7 +51,7 @@ def test_the_first_of_several_sheets_is_read_and_told():
         frame().to_excel(book, sheet_name="people", index=False)
         frame().to_excel(book, sheet_name="notes", index=False)
     found = prepared(buffer.getvalue(), name="t.xlsx")
-    assert found.notes[0] == "t.xlsx has 2 sheets, 'people', 'notes': only 'people' is read"
+    assert found.notes[0] == "t.xlsx has 2 sheets, 'people', 'notes'. Only 'people' is read"
 
 
 def test_without_openpyxl_it_is_asked_for(monkeypatch):

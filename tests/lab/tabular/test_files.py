@@ -102,7 +102,7 @@ def column(cell):
 REFUSED = {
     "empty": (b"", "t.csv", "t.csv is empty"),
     "blank": (b"\n\n", "t.csv", "holds only blank lines"),
-    "heading": (b"x,y\n", "t.csv", "holds a header row and no data rows"),
+    "heading": (b"x,y\n", "t.csv", "has column names but no data rows"),
     "no column": (b"x,z\n1,2\n", "t.csv", "there is no column 'y'; expected one of 'x', 'z'"),
     "one class": (b"x,y\n1,a\n2,a\n", "t.csv", "the target, holds only one class, a"),
     "constant": (b"x,y\n1,2.5\n2,2.5\n", "t.csv", "the target, holds only one number, 2.5"),
@@ -116,13 +116,13 @@ REFUSED = {
     "infinite": (b"x,y\n1,0\ninf,1\n", "t.csv", "row 2, column 'x' of t.csv is inf; expected a finite number"),
     "too large": (b"x,y\n1,0\n-1e300,1\n", "t.csv", "row 2, column 'x' of t.csv is -1e+300"),
     "ragged": (b"x,y\n1,0\n1,2,3\n", "t.csv", "row 2 of t.csv has 3 cells, but the header row has 2"),
-    "quote": (b'x,y\n1,"0\n', "t.csv", "is no valid CSV file at line 2"),
+    "quote": (b'x,y\n1,"0\n', "t.csv", "is not a valid CSV file: line 2"),
     "zero": (b"x,y\n1,\0\n", "t.csv", "zero byte in line 2"),
     "categories": (f"x,w,y\n{many}".encode(), "t.csv", "column 'w' holds 40000 distinct values, such as 'word0'"),
     "many categories": (
         f"v,w,x,y\n{''.join(f'a{row % 101},b{row % 101},2,{row % 2}' + chr(10) for row in range(202))}".encode(),
         "t.csv",
-        "column 'v' holds 101 distinct values, such as 'a0'; expected at most 100 categories: merge categories, or "
+        "column 'v' holds 101 distinct values, such as 'a0'; expected at most 100 categories. Merge categories, or "
         "ignore the column with --leave-out; column 'w' holds 101 distinct values, such as 'b0'",
     ),
     "several empty": (
@@ -134,7 +134,7 @@ REFUSED = {
     "pickle": (pickle.dumps([1]), "t.csv", "t.csv is a pickle, which can run any code"),
     "pickle by name": (b"x", "t.pkl", "t.pkl is a pickle"),
     "ending": (b"x", "t.xls", "t.xls ends in '.xls'; expected a table as .csv, .xlsx, .npz or .parquet"),
-    "sheet": (b"PK\3\4 and then nothing", "t.xlsx", "t.xlsx is no Excel workbook, or is incomplete"),
+    "sheet": (b"PK\3\4 and then nothing", "t.xlsx", "t.xlsx is not an Excel workbook, or is incomplete"),
     "packed and cut": (gzip.compress(b"x,y\n1,2\n")[:-9], "t.csv.gz", "t.csv.gz is a damaged gzip file"),
     "pickle, packed": (gzip.compress(pickle.dumps([1])), "t.csv", "t.csv is a pickle"),
     "currencies": ("x,y\n$5,1\n€7,0\n".encode(), "t.csv", "row 2, column 'x' is '€7', and another cell is '$5'"),
@@ -151,8 +151,8 @@ REFUSED = {
         "t.csv",
         "the target, holds dates, such as",
     ),
-    "parquet": (b"PAR1 and then nothing", "t.parquet", "no Parquet file, or is incomplete"),
-    "npz": (npz(x=np.zeros(9))[:-30], "t.npz", "no .npz file, or is incomplete"),
+    "parquet": (b"PAR1 and then nothing", "t.parquet", "not a Parquet file, or is incomplete"),
+    "npz": (npz(x=np.zeros(9))[:-30], "t.npz", "not an .npz file, or is incomplete"),
     "objects": (npz(x=np.array([None, 1], dtype=object)), "t.npz", "is of type object; expected numbers"),
     "cube": (npz(x=np.zeros((2, 2, 2))), "t.npz", "(2, 2, 2); expected (rows,) or (rows, columns)"),
     "lengths": (npz(x=np.zeros(2), y=np.zeros(3)), "t.npz", r"have [2, 3] rows"),
@@ -244,8 +244,8 @@ def test_words_that_were_not_there_in_training_are_told_and_numbers_of_a_typed_f
     inputs, notes = learnt({"code": np.array([1.0, 2.5, 7.0, np.nan])})
     np.testing.assert_array_equal(inputs, [[1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 0, 0]])
     assert notes == [
-        "code: 1 missing cells are replaced by 1",
-        "code: 1 cells hold values that did not occur in training",
+        "code: 1 missing cell is replaced by 1",
+        "code: 1 cell contains a value that did not occur in training",
     ]
 
 
@@ -278,7 +278,7 @@ def test_words_that_differ_in_capitals_only_are_told():
     columns = parsed(b"a,y\nYes,ill\nyes,Ill\nno,well\n", "t.csv")
     assert encoding.target(columns, "y").notes == (
         "y: 'Ill' and 'ill' differ only in capital letters and are treated as distinct",
-        "y has classes of fewer than 5 rows, too few for training and testing: Ill (1), ill (1), well (1)",
+        "y has classes with fewer than 5 rows, too few for training and testing: Ill (1), ill (1), well (1)",
         "y is Ill, the most frequent class, in 33.3% of rows",
     )
     assert encoding.examine(columns, "y").notes[1:] == [
@@ -328,7 +328,7 @@ def test_damaged_newer_and_other_models_are_refused(tmp_path):
         (changed, "is damaged"),
         (turned, "is damaged"),
         (raw[:-9], "or is incomplete"),
-        (newer, "format 7; this version"),
+        (newer, "model format 7, but this version"),
         (safetensors.numpy.save({"w": np.zeros(2)}, {"format": "7"}), "holds arrays but no jaxreg model"),
     ):
         file.write_bytes(content)
@@ -389,7 +389,7 @@ def test_models_of_the_first_format_predict_as_they_did(tmp_path):
     assert notes == [
         "age: 2 missing cells are replaced by 39.0",
         "city: 3 missing cells are replaced by Ulm",
-        "city: 1 cells hold values that did not occur in training",
+        "city: 1 cell contains a value that did not occur in training",
     ]
     model_file.save(again, model)
     with safetensors.safe_open(again, "numpy") as opened:
@@ -411,8 +411,8 @@ def test_jax_is_not_imported_before_a_table_is_judged(tmp_path, rows):
     assert done.stdout.split() == ["2" if refused else "judged", "False", "False"]
     if refused:
         assert done.stderr == (
-            "jaxreg: column 'y', the target, holds only one class, x: nothing can be learnt from it; column 'city' is "
-            "empty in all 6 rows: ignore it with --leave-out; without these columns, the command is jaxreg search "
+            "jaxreg: column 'y', the target, holds only one class, x; expected at least two; column 'city' is "
+            "empty in all 6 rows: ignore it with --leave-out; to run without these columns: jaxreg search "
             "t.csv --target "
             "y --leave-out city\n"
         )

@@ -105,7 +105,7 @@ REFUSED = {
     "bytes": (pa.array([b"x"]), "is of type binary; expected numbers, strings"),
     "duration": (pa.array([datetime.timedelta(1)]), "is of type duration[us]; expected numbers, strings, dates"),
     "infinite": (pa.array([np.inf]), "row 1, column 'x' of t.parquet is inf; expected a finite number"),
-    "no rows": (pa.array([], pa.int64()), "holds a header row and no data rows"),
+    "no rows": (pa.array([], pa.int64()), "has column names but no data rows"),
 }
 
 

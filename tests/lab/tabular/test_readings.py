@@ -239,10 +239,10 @@ def test_names_of_rows_and_leaks_and_rare_classes_are_told():
     found = prepared(text)
     assert [column.name for column in found.encoding.columns] == ["x", "copy"]
     told = "\n".join(found.notes)
-    assert "name: 61 distinct values in 61 rows, like names: ignored" in told
+    assert "name: ignored, because 61 distinct values in 61 rows look like names or ids" in told
     assert "copy alone determines y in all 61 rows" in told
     assert "x alone" not in told
-    assert "y has classes of fewer than 5 rows, too few for training and testing: 2 (1)" in told
+    assert "y has classes with fewer than 5 rows, too few for training and testing: 2 (1)" in told
     y = rng.random(60)
     money = prepared("x,euros,y\n" + "".join(f"{a:.4f},{1.1 * b + 3:.6f},{b:.6f}\n" for a, b in zip(x, y, strict=True)))
     assert [note.split()[0] for note in money.notes if "alone determines y" in note] == ["euros"]
