@@ -46,7 +46,7 @@ class Search:
             not tried.
         found: The choice and its estimated scores.
         net: The model: the mean of the networks of the chosen candidate that were trained on all rows and on all rows
-            except one fold each. Another kind of model if `any_model` chose it.
+            except one fold each. If `any_model` chose a model of another type, that model.
         kept: Type of the model: `NETS`, or one of `jaxreg.lab.search.rivals.KINDS`.
         rows: Number of training rows. Rows with equal inputs and targets count once if they were merged.
         details: Score of each class and importance of the inputs; None if `blocks` was not given.

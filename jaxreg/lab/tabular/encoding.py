@@ -199,7 +199,7 @@ class Encoding:
             columns: Table with these columns by name, in any order; other columns are ignored.
 
         Raises:
-            ValueError: If a column is missing, or holds text where the training had numbers.
+            ValueError: If a column is missing, or contains text although it contained only numbers in training.
         """
         places = {column.name: find(columns, column.name) for column in self.columns}
         if absent := [name for name, place in places.items() if place is None]:
@@ -261,7 +261,7 @@ def learn(columns: Mapping[str, np.ndarray], leave_out: str) -> Encoding:
         leave_out: Name of the target.
 
     Raises:
-        ValueError: If a column is empty, cannot be read or has too many distinct values, or there is no column.
+        ValueError: If a column is empty, cannot be read or has too many distinct values, or no column can be an input.
     """
     learnt = examine(columns, leave_out)
     if learnt.problems:

@@ -35,7 +35,7 @@ _WHOLE = {
 _LONGEST_UNIT = 24
 _FEW = 0.05
 KINDS = 12
-"""Largest number of distinct numbers that may be categories, such as months. Also the largest number of distinct text
+"""Largest number of distinct numbers that may be categories, such as months, and largest number of distinct text
 values that a column of numbers may contain."""
 _FAMILIES: tuple[Mapping[str, float], ...] = (
     {"": 1.0, "k": 1e3, "K": 1e3, "m": 1e6, "M": 1e6, "B": 1e9, "bn": 1e9, "T": 1e12}
