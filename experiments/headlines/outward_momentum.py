@@ -1,9 +1,9 @@
 """Momentum that points out of a constraint set: does it help to remove it after each projection?
 
 A projection moves the weights back into the set, but leaves the momentum of the optimiser unchanged. The momentum still
-points out of the set, so the next updates push the weights out again and are projected again. The alternative: if an
-update of a group is cut off by the projection, the part of Adam's mean gradient that leads in the direction of the cut
-is removed. No figure is published.
+points out of the set, so the next updates push the weights out again and are projected again. The alternative tested
+here acts on each group whose update is cut off by the projection: it removes the part of Adam's mean gradient that
+leads in the direction of the cut. No figure is published.
 
 Command: python experiments/headlines/outward_momentum.py (--draws changes the number of draws, --out the folder).
 """

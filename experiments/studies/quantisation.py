@@ -21,7 +21,8 @@ MODEL = linen(MLP(hidden=500), inputs=(2,))
 def in_8_bits(params: Any) -> dict[str, jax.Array]:
     """Return the errors that rounding to 8 bits makes, and the share of weights at the limit.
 
-    The error of the hidden kernel is a root mean square, that of the probabilities a mean absolute difference.
+    The error of the hidden kernel is a root mean square. The error of the probabilities is a mean absolute
+    difference.
     """
 
     def rounded(w: jax.Array) -> jax.Array:

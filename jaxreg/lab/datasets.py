@@ -105,7 +105,7 @@ def diabetes(states: Iterable[int], train: int = 250, validation: int = 0) -> Da
     """Load scikit-learn's 442 diabetes patients: 10 measurements to predict the disease progression after a year.
 
     Inputs and targets are standardised: an error of 1 is one standard deviation of the progression on the training
-    rows. Each draw splits the patients anew.
+    rows. Each draw is a new random split of the patients.
 
     Args:
         states: Seed of each draw, as in `splits`.
@@ -155,8 +155,8 @@ def yearly_sunspots() -> tuple[np.ndarray, np.ndarray]:
 def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: int = 80, validation: int = 0) -> Data:
     """Load windows of the yearly sunspot numbers: predict a year from the `length` years before it.
 
-    A draw is a random span of years: its first years are for training, the next for validation and the last for test,
-    so that the model never learns from the future. The numbers are standardised by the mean and the standard deviation
+    A draw is a random span of years. Its first years are for training, the next for validation and the last for test.
+    So the model never learns from the future. The numbers are standardised by the mean and the standard deviation
     of the training years.
 
     Args:

@@ -1,4 +1,4 @@
-"""Searches over strengths with many runs at once: paths, successive halving, populations.
+"""Searches over strengths that train many runs together: paths, successive halving, population-based training.
 
 A run is an entry along the leading axis of every leaf of a pytree. `advance` trains one run: it maps (state, strengths)
 to the state after some more training. `loss` measures one run: it maps a state to a scalar. The functions below map

@@ -1,8 +1,8 @@
-"""Networks of several widths in one compiled program: the missing units of a narrow network are units of zeros.
+"""Networks of several widths in one compiled program: a narrow network is padded with units whose weights are 0.
 
 A unit whose incoming and outgoing weights are 0 adds nothing to the outputs. Here the weights of such units are also
-masked, so their gradients are 0 and every common optimiser leaves them at 0. So all widths have arrays of one shape,
-and the width can be traced, like a strength.
+masked, so their gradients are 0 and every common optimiser leaves them at 0. So the arrays of all widths have the same
+shape, and the width can be traced, like a strength.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,30 +20,33 @@ __all__ = ["any_width"]
 
 
 def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[jax.Array | int], Model]:
-    """Make a function from a width, which may be traced, to a `Model` of that width.
+    """Return a function that makes a `Model` of a given width. The width may be traced.
 
-    All models have the parameters of the widest one. The model of a smaller width starts with the weights that
-    `make(width)` draws from the same key, filled up with zeros, and trains like it up to rounding. Each run costs as
-    much time as a run of the widest model.
+    The arrays of all models have the shapes of the widest model. A narrower model starts with the weights that
+    `make(width)` draws from the same key, padded with zeros. Except for rounding, it trains as the model of
+    `make(width)` does. Each run takes as much time as a run of the widest model.
 
     Several layers may depend on the width. An axis that grows with it must have k · width entries for a fixed k, in k
     blocks of `width` entries. This holds for the filters of a convolution and for the gates of an LSTM.
 
-    A rule acts on the arrays of the widest model. Its effect is that on the narrow model if it keeps zeros and does not
-    depend on the number of weights, like L1, L2, weight decay, `MaxNorm` and `NonNeg`. A rule that moves zeros, such as
-    `UnitNorm`, trains the same network if each unit is a group of its own, but `norm/…` counts the missing units too.
-    `MaxRMS`, sums such as `Simplex`, and shares of weights are not those of the narrow model.
+    A penalty or constraint acts on the padded arrays:
+
+    - L1, L2, weight decay, `MaxNorm` and `NonNeg` act as on the narrow model, because they keep zeros and do not depend
+      on the number of weights.
+    - `UnitNorm` and other rules that change zeros train the same network if each unit is a separate group. The stored
+      norms `norm/…` then contain the padding too.
+    - `MaxRMS`, `Simplex` and other rules that depend on the number of weights act differently than on the narrow model.
 
     Args:
         make: Function that takes a width and returns the model of that width, such as
             ``lambda units: linen(MLP(hidden=units), inputs=(2,))``.
-        widths: Widths that may be asked for, two or more.
+        widths: All widths that are used, two or more.
 
     Raises:
         ValueError: If there are fewer than two different widths, or an axis of the parameters does not grow in
-            proportion to the width. Also when a model is called, if its width is not one of `widths` or the outputs
-            change when units of zeros are added, as with a layer norm over units. A traced width that is not one of
-            `widths` gives NaN.
+            proportion to the width. The returned function raises if its width is not one of `widths`; a traced width
+            that is not one of them gives NaN. A model raises when it is called, if units of zeros change its outputs,
+            as in a layer norm over units.
 
     Returns:
         A function from a width to a `Model`.
@@ -110,7 +113,7 @@ class _Family:
         return tuple(blocks)
 
     def start(self, key: jax.Array, width: jax.Array | int) -> Any:
-        """Return the weights that the model of this width draws, filled up with zeros."""
+        """Return the initial weights of the model of this width, padded with zeros."""
         branches = [
             lambda key, model=model, width=width: self._filled(model.init(key), width)
             for model, width in zip(self.models, self.widths, strict=True)
@@ -131,7 +134,7 @@ class _Family:
         return jax.tree.unflatten(self._structure, list(leaves))
 
     def masked(self, params: Any, width: jax.Array | int) -> Any:
-        """Return the parameters with 0 for the missing units, so that these have no gradient either."""
+        """Return the parameters with the padding set to 0, so that the gradient of the padding is 0 too."""
 
         def masked(leaf: jax.Array, blocks: tuple[int, ...]) -> jax.Array:
             for axis, count in enumerate(blocks):
@@ -145,14 +148,14 @@ class _Family:
         return jax.tree.unflatten(self._structure, list(leaves))
 
     def check(self, x: jax.Array) -> None:
-        """Raise if the outputs for inputs of this shape change when units of zeros are added."""
+        """Raise if units of zeros change the outputs for inputs of this shape."""
         if x.shape[1:] in self._checked:
             return
         rows = np.random.default_rng(0).normal(size=(3, *x.shape[1:]))
 
         def outputs() -> list[jax.Array]:
             inputs = jnp.asarray(rows, x.dtype)
-            # The initial biases may be 0, which would hide what depends on them.
+            # Initial biases of 0 would hide a dependence on the biases.
             narrow = jax.tree.map(lambda leaf: leaf + 0.1, self.models[0].init(jax.random.key(0)))
             return [
                 self.models[0].apply(narrow, inputs),

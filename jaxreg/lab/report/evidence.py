@@ -22,7 +22,7 @@ def measures(fresh: Source) -> list[str]:
 
 
 def chosen(fresh: Source) -> str:
-    """Return the recipe chosen most often on validation rows, or the baseline if there are no validation rows.
+    """Return the recipe chosen most often on validation rows; without validation rows, return the baseline.
 
     Args:
         fresh: Dataset over draws.
@@ -83,7 +83,10 @@ def evidence(fresh: Source, recipe: str, draws: str) -> list[Block]:
 
 
 def advised_setting(sweep: Source) -> str:
-    """Return the setting of a sweep chosen most often on validation rows, or else the one with the lowest test loss.
+    """Return the recommended setting of a sweep.
+
+    It is the setting chosen most often on validation rows. Without validation rows, it is the setting with the lowest
+    test loss.
 
     Args:
         sweep: Dataset of `by_recipe`.

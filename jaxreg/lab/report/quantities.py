@@ -28,7 +28,7 @@ class Quantity(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Name with the unit of a value. The unit of a share is per cent, and that of its differences is points."""
+        """Name with the unit of a value. Accuracies are in per cent, and differences of accuracies in points."""
         unit = "%" if self.times == 100 else self.unit
         return f"{self.words} ({unit})" if unit else self.words
 

@@ -77,7 +77,10 @@ def reasons(sources: Sequence[Source]) -> list[Text]:
 
 
 def advised(source: Source) -> str:
-    """Return the recipe chosen most often on validation rows, if it improves a metric and worsens none, else "none"."""
+    """Return the recipe to recommend, or "none".
+
+    It is the recipe chosen most often on validation rows. It must significantly improve a metric and worsen no metric.
+    """
     moves = moved(source.at("fresh"))
     return chosen(source.at("fresh")) if 1 in moves and -1 not in moves else NONE
 
