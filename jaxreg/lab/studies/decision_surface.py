@@ -43,8 +43,8 @@ class Window(NamedTuple):
 def window(model: Model, data: Data) -> Window | None:
     """Return a grid that covers all points of the data, or None.
 
-    The result is None unless the model has two features and one logit. It is also None if the model has more than 10,000
-    weights. The surface needs the final weights of all runs, which would take more space than all other results.
+    The result is None unless the model has two features and one logit. It is also None if the model has more than
+    10,000 weights. The surface needs the final weights of all runs, which would take more space than all other results.
 
     Args:
         model: Model to evaluate.
