@@ -32,6 +32,10 @@ from jaxreg.lab.tabular.encoding import spoken
 from jaxreg.lab.tabular.prepared import Prepared
 from jaxreg.lab.training.tasks import CLASSES, NUMBERS
 
+MOST_SLOW = 3.0
+"""Slowness of a machine up to which the start of a process tells how long its end takes. A longer start was one that
+read the packages from a disk for the first time."""
+
 
 def search_table(
     table: Prepared,
@@ -64,7 +68,7 @@ def search_table(
     """
     start = time.perf_counter()
     file, x, wanted = table.file, table.x, table.target
-    left = None
+    left, slowness = None, 1.0
     if budget is not None:
         took = start - started
         slowness = max(1.0, took / START)  # above 1 on a busy machine
@@ -107,7 +111,7 @@ def search_table(
             rivals=not quick or any_model,
             any_model=any_model,
             blocks=None if quick else table.encoding.blocks,
-            clock=None if budget is None else Clock(budget, started),
+            clock=None if budget is None else Clock(budget, started, slowness=min(slowness, MOST_SLOW)),
         )
     except OtherSweepError:  # rows and options are equal, because `_plan` has compared them
         raise ValueError(

@@ -5,14 +5,21 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-FINISH = 1.5
-"""Seconds for the choice, the model and the report at the end of a search, on an idle machine."""
+FINISH = 2.0
+"""Seconds for the choice, the model, the report and the end of the process, on an idle machine."""
+
+GRACE = 0.05
+"""Share of the budget by which a repeat may end late, because its time is not known better in advance."""
 
 MOST_REPEATS = 100
 
 
 class TooShortError(ValueError):
     """Error for a time budget that is too short for one repeat of the cross-validation."""
+
+
+class TimeUpError(Exception):
+    """The end of a budget in the middle of a repeat."""
 
 
 class Clock:
@@ -22,6 +29,7 @@ class Clock:
         budget: Seconds that the search may take.
         start: Time at which the search started, in seconds.
         now: Function that returns the current time in seconds.
+        slowness: Time that this machine needs, as a multiple of the time of an idle one.
 
     Example:
         >>> times = iter([3.0, 4.0, 5.0, 6.0])
@@ -33,31 +41,52 @@ class Clock:
         True
     """
 
-    def __init__(self, budget: float, start: float, now: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, budget: float, start: float, now: Callable[[], float] = time.perf_counter, slowness: float = 1.0
+    ) -> None:
         self.budget = budget
         self._start = start
         self._now = now
         self.repeat = 0.0
+        self.finish = FINISH * slowness
+        self._begun: float | None = None
 
-    @property
-    def finish(self) -> float:
-        """Seconds to reserve for the work after the last training."""
-        return FINISH + 0.02 * self.budget
+    def left(self) -> float:
+        """Return the seconds until the work after the last training has to start."""
+        return self.budget - self.finish - (self._now() - self._start)
 
     def fits(self) -> bool:
         """Return whether there is time for one more repeat."""
-        return self._now() - self._start + self.repeat + self.finish <= self.budget
+        return self.repeat <= self.left() + GRACE * self.budget
+
+    @property
+    def first(self) -> bool:
+        """Whether no repeat after the first has begun."""
+        return self._begun is None
+
+    def begin(self) -> None:
+        """Begin a repeat after the first."""
+        self._begun = self._now()
+
+    def end(self) -> None:
+        """End this repeat; the next one will take as long."""
+        assert self._begun is not None
+        self.repeat = self._now() - self._begun
 
     def watch(self, chunks: int, at_once: int) -> Callable[[Mapping[str, Any], Mapping[str, Any]], None]:
-        """Return a callback that measures the first repeat; call it after each chunk of one compiled program.
+        """Return a callback; call it after each chunk of one compiled program.
 
-        The callback raises `TooShortError` if the first repeat will not end within the budget. It also adds the
-        estimated time of all chunks of its program to the attribute `repeat`.
+        In the first repeat, it raises `TooShortError` if the repeat will not end within the budget, and adds the
+        estimated time of all chunks of its program to the attribute `repeat`. In later repeats, it raises `TimeUpError`
+        when the time is up.
 
         Args:
             chunks: Number of chunks of the program.
             at_once: Number of chunks that run at the same time.
         """
+        if not self.first:
+            return self._stop
+
         before, done, first = self.repeat, 0, math.nan
 
         def told(points: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
@@ -77,3 +106,7 @@ class Clock:
                 )
 
         return told
+
+    def _stop(self, points: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+        if self.left() < -GRACE * self.budget:
+            raise TimeUpError

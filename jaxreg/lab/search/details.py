@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from jaxreg.lab.search.fitted_model import Net
+from jaxreg.lab.search.fitted_model import Net, Nets
 from jaxreg.lab.search.folds import PaddedRows, Split
 from jaxreg.lab.search.nested import Estimate, estimate
 
@@ -30,7 +30,12 @@ class Details:
 
 
 def details(
-    nets: Sequence[Net], splits: Sequence[Split], table: PaddedRows, blocks: Sequence[Sequence[int]], *, classes: int
+    nets: Sequence[Net | Nets],
+    splits: Sequence[Split],
+    table: PaddedRows,
+    blocks: Sequence[Sequence[int]],
+    *,
+    classes: int,
 ) -> Details:
     """Evaluate the mean of the networks of each outer fold on the rows of this fold.
 

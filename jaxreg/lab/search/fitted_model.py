@@ -80,6 +80,42 @@ class Net:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Nets:
+    """The mean of several kinds of networks, each with its own coding of the inputs.
+
+    Args:
+        members: The networks.
+    """
+
+    members: tuple[Net, ...]
+
+    @property
+    def arrays(self) -> Arrays:
+        """Arrays of all members: the names of `Net`, behind the number of the member."""
+        return {f"{at}/{name}": array for at, net in enumerate(self.members) for name, array in net.arrays.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> "Nets":
+        """Return the networks of such arrays."""
+        numbers = sorted({int(name.partition("/")[0]) for name in arrays})
+        each = [{n.partition("/")[2]: a for n, a in arrays.items() if n.startswith(f"{at}/")} for at in numbers]
+        return cls(tuple(map(Net, each)))
+
+    @property
+    def nets(self) -> int:
+        """The number of nets."""
+        return sum(net.nets for net in self.members)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Return the mean outputs, of shape (rows, outputs), for inputs of shape (rows, inputs)."""
+        return np.mean([net(x) for net in self.members], axis=0)
+
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
+        """Return the probability of each class, of shape (rows, classes), for inputs of shape (rows, inputs)."""
+        return np.mean([net.probabilities(x) for net in self.members], axis=0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Trees:
     """A forest, or boosted trees, in NumPy. The output is the sum of the value of one leaf per tree.
 
@@ -141,9 +177,9 @@ def shares(logits: np.ndarray) -> np.ndarray:
 _FIRST = {f"{layer}/{part}" for layer in ("hidden", "output") for part in ("kernel", "bias")}
 """Names of the weight arrays in formats 1 and 2."""
 
-FORMAT = 3
+FORMAT = 4
 """Number of the newest file format. Format 1 stores no readings of columns. Formats 1 and 2 store a single network with
-one hidden layer. A model is written in the lowest format that can store it."""
+one hidden layer, format 3 one kind of network. A model is written in the lowest format that can store it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +195,7 @@ class FittedModel:
         about: Further information as plain JSON, such as the regulariser.
     """
 
-    net: Net | Trees
+    net: Net | Nets | Trees
     encoding: Encoding
     target: str
     task: TaskName
@@ -170,8 +206,10 @@ class FittedModel:
     def version(self) -> int:
         """Lowest file format that can store this model."""
         arrays = self.net.arrays
+        if isinstance(self.net, Nets):
+            return FORMAT
         one = {name for name in arrays if "/" in name} == _FIRST and arrays["output/kernel"].ndim == 2
-        return self.encoding.version if one else FORMAT
+        return self.encoding.version if one else 3
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Predict the class or the number of each row, of shape (rows,), for inputs of shape (rows, inputs)."""
@@ -255,7 +293,8 @@ def load(file: Path) -> FittedModel:
     facts = json.loads(header["jaxreg"])
     encoding = Encoding(tuple(map(Column.from_json, facts["encoding"])))
     classes = tuple(facts["classes"])
-    net = Trees(arrays) if "trees/root" in arrays else Net(arrays)
+    kind = Trees if "trees/root" in arrays else Nets.from_arrays if "0/mean" in arrays else Net
+    net: Net | Nets | Trees = kind(arrays)
     model = FittedModel(net, encoding, facts["target"], facts["task"], classes, facts["about"])
     if version != str(model.version):
         raise ValueError(

@@ -82,7 +82,7 @@ def trained(
     ]
     results = [runs[0]()]
     for run in runs[1:]:
-        if clock is not None and not clock.fits():
+        if clock is not None and clock.first and not clock.fits():
             break
         try:
             results.append(run())

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxreg.lab.search.fitted_model import LEAST, Net, shares
+from jaxreg.lab.search.fitted_model import LEAST, Net, Nets, shares
 from jaxreg.lab.search.folds import PaddedRows, Setting, Split, trained_on
 from jaxreg.lab.search.nested import OuterFolds, outer_splits
 
@@ -125,6 +125,25 @@ def on_outer_folds(
             found.append(_classes(given, y, share) if setting.task.classes else _numbers(given, y, share))
     values = np.array(found).reshape(len(outer_splits(parts)), -1, 3)
     return OuterFolds(*values.transpose(2, 1, 0))
+
+
+def on_fold(net: Net | Nets, table: PaddedRows, split: Split, *, classes: bool) -> tuple[float, float]:
+    """Return the score and the loss of nets on the fold that a split leaves out; the score of numbers is NaN.
+
+    Args:
+        net: Nets for inputs and targets as the table has them.
+        table: The rows.
+        split: The split.
+        classes: Whether targets are classes.
+    """
+    mine = (table.folds[split.repeat] == split.test) & (table.w > 0)
+    x, y, w = table.x[mine, : int(table.inputs)], table.y[mine], table.w[mine].astype(np.float64)
+    share = w / w.sum()
+    if not classes:
+        return np.nan, float(share @ np.square(net(x)[:, 0] - y))
+    given = net.probabilities(x)
+    right = given[np.arange(len(y)), y.astype(int)]
+    return float(share @ (given.argmax(axis=1) == y)), float(share @ -np.log(right))
 
 
 def _numbers(given: Sequence[np.ndarray], y: np.ndarray, share: np.ndarray) -> tuple[float, float, float]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -54,13 +54,16 @@ class Nested:
 
     Attributes:
         chosen: Index of the candidate chosen from all rows.
+        members: Indices of the candidates whose networks the model averages, `chosen` first.
         picks: Index of the candidate chosen for each outer fold. The choice does not use the rows of that fold.
+        picked: Indices of the candidates that are averaged for each outer fold, that of `picks` first.
         score: Score of the whole procedure, including the choice, on outer folds used neither for training nor for the
             choice.
         loss: Loss of the whole procedure on the same folds.
         score_gain: Score of the procedure minus the score without a regulariser, on the same outer folds.
         loss_gain: Loss without a regulariser minus the loss of the procedure, on the same outer folds.
         picked_scores: Score of the procedure on each outer fold.
+        picked_losses: Loss of the procedure on each outer fold.
         scores: Score of each candidate on each outer fold, of shape (candidates, folds).
         losses: Loss of each candidate on each outer fold, of shape (candidates, folds).
         rivals: Methods whose best candidate has a mean loss within one standard error of the lowest one. Only
@@ -68,12 +71,15 @@ class Nested:
     """
 
     chosen: int
+    members: tuple[int, ...]
     picks: tuple[int, ...]
+    picked: tuple[tuple[int, ...], ...]
     score: Estimate
     loss: Estimate
     score_gain: Estimate
     loss_gain: Estimate
     picked_scores: np.ndarray
+    picked_losses: np.ndarray
     scores: np.ndarray
     losses: np.ndarray
     rivals: tuple[str, ...]
@@ -120,6 +126,7 @@ def nested(
     score: np.ndarray,
     rows: int = 0,
     outer: OuterFolds | None = None,
+    means: Callable[[int, tuple[int, ...]], tuple[float, float]] | None = None,
 ) -> Nested:
     """Choose a candidate by nested cross-validation, and estimate the score of this procedure.
 
@@ -136,6 +143,8 @@ def nested(
             error of the score is at least the binomial one (half of Wilson's interval). Stratified folds would hide
             this error if a network predicts the same class for all rows.
         outer: Results of the averaged networks on the outer folds; None for single networks.
+        means: Function that returns the score and the loss of the mean of several candidates, given the number of an
+            outer fold and their indices; None if the model is one candidate.
 
     Raises:
         ValueError: If each candidate has a training that diverged.
@@ -145,30 +154,42 @@ def nested(
         outer = OuterFolds(score[:, places], test[:, places], np.zeros((len(tried), len(places))))
     losses = np.where(diverged[:, places], np.nan, outer.loss)
     scores = np.where(diverged[:, places], np.nan, outer.score)
-    picks = []
-    for number, place in enumerate(places):
-        inner = [test[:, at] if by_test else validation[:, at] for at, by_test in _inner(parts, parts[place])]
-        means = np.stack(inner, axis=1) - outer.ambiguity[:, [number]]
-        picks.append(choose(tried, np.where(diverged[:, [place]], np.nan, means)))
-    whole = [at for at, part in enumerate(parts) if part.test < 0]
-    lost = diverged[:, whole].any(axis=1, keepdims=True)
-    chosen = choose(tried, np.where(lost, np.nan, losses))
-    at, plain = np.arange(len(places)), [unregularised(tried, pick) for pick in picks]
     # Ratio of test rows to training rows.
     forward = [1 / parts[place].test for place in places] if is_forward(parts) else []
     ratio = float(np.mean(forward)) if forward else 1 / max(part.test for part in parts)
-    score_of_all = estimate(scores[picks, at], ratio)
+    members = []
+    for number, place in enumerate(places):
+        inner = [test[:, at] if by_test else validation[:, at] for at, by_test in _inner(parts, parts[place])]
+        judged = np.stack(inner, axis=1) - outer.ambiguity[:, [number]]
+        members.append(chosen_members(tried, np.where(diverged[:, [place]], np.nan, judged), ratio))
+    whole = [at for at, part in enumerate(parts) if part.test < 0]
+    lost = diverged[:, whole].any(axis=1, keepdims=True)
+    of_all = chosen_members(tried, np.where(lost, np.nan, losses), ratio)
+    if means is None:
+        members, of_all = [each[:1] for each in members], of_all[:1]
+
+    def judge(number: int, them: tuple[int, ...]) -> tuple[float, float]:
+        if means is None or len(them) == 1 or np.isnan(losses[list(them), number]).any():
+            return scores[them[0], number], losses[them[0], number]
+        return means(number, them)
+
+    plain = [tuple(unregularised(tried, place) for place in each) for each in members]
+    mine, others = (np.array([judge(*pair) for pair in enumerate(each)]).T for each in (members, plain))
+    score_of_all = estimate(mine[0], ratio)
     if rows:
         low, high = share_interval(min(1.0, max(0.0, score_of_all.mean)), rows, confidence=_ONE_ERROR)
         score_of_all = dataclasses.replace(score_of_all, error=max(score_of_all.error, (high - low) / 2))
     return Nested(
-        chosen=chosen,
-        picks=tuple(picks),
+        chosen=of_all[0],
+        members=of_all,
+        picks=tuple(each[0] for each in members),
+        picked=tuple(members),
         score=score_of_all,
-        loss=estimate(losses[picks, at], ratio),
-        score_gain=estimate(scores[picks, at] - scores[plain, at], ratio),
-        loss_gain=estimate(losses[plain, at] - losses[picks, at], ratio),
-        picked_scores=scores[picks, at],
+        loss=estimate(mine[1], ratio),
+        score_gain=estimate(mine[0] - others[0], ratio),
+        loss_gain=estimate(others[1] - mine[1], ratio),
+        picked_scores=mine[0],
+        picked_losses=mine[1],
         scores=scores,
         losses=losses,
         rivals=_rivals(tried, losses, ratio),
@@ -183,6 +204,28 @@ def unregularised(tried: Sequence[Candidate], place: int) -> int:
         place: Index of a candidate.
     """
     return next(at for at, each in enumerate(tried) if each.shape == tried[place].shape and each.method == NONE)
+
+
+def chosen_members(tried: Sequence[Candidate], losses: np.ndarray, ratio: float) -> tuple[int, ...]:
+    """Return the places of the candidates whose nets the model averages, the one to take first.
+
+    There is one candidate for each net. One whose paired difference to the one to take is beyond a standard error is
+    left out.
+
+    Args:
+        tried: The candidates, the first of each net without a regulariser.
+        losses: Of shape (candidates, folds); not finite where a lane diverged.
+        ratio: Size of a fold relative to the rows that its nets train on, for the standard error.
+
+    Raises:
+        ValueError: If every candidate diverged.
+
+    Reference:
+        Breiman, Bagging predictors, 1996: the mean of models that are as good as each other is better than each.
+    """
+    best, picks = choose(tried, losses), _picks(tried, losses)
+    gaps = {place: estimate(losses[place] - losses[best], ratio) for place in picks if place != best}
+    return (best, *(place for place, gap in gaps.items() if gap.mean <= gap.error))
 
 
 def choose(tried: Sequence[Candidate], losses: np.ndarray) -> int:
@@ -212,9 +255,13 @@ def choose(tried: Sequence[Candidate], losses: np.ndarray) -> int:
         raise ValueError(
             "every candidate diverged on at least one fold. Scale the target, or use a smaller learning rate"
         )
+    return min(_picks(tried, losses), key=means.__getitem__)
+
+
+def _picks(tried: Sequence[Candidate], losses: np.ndarray) -> list[int]:
+    # One candidate for each net.
     shapes = dict.fromkeys(each.shape for each in tried)
-    picks = [_choice(tried, losses, [at for at, each in enumerate(tried) if each.shape == shape]) for shape in shapes]
-    return min(picks, key=means.__getitem__)
+    return [_choice(tried, losses, [at for at, each in enumerate(tried) if each.shape == shape]) for shape in shapes]
 
 
 def _choice(tried: Sequence[Candidate], losses: np.ndarray, places: list[int]) -> int:

@@ -71,6 +71,9 @@ def verdict(source: Source) -> list[Text]:
         if not (_steps(nested.loss_gain) > _SHOWN and method in nested.tally(found.tried)):
             told = [["The outer folds do not show that a regulariser helps. If you want one, use ", *advice]]
         told.append(_why(source))
+    if len(nested.members) > 1:
+        kinds = [[Code(found.tried[place].label)] for place in nested.members]
+        told.append(["The model averages the nets of ", *_joined(kinds, " and "), ": none is better than the other."])
     if (nothing := nothing_told(source, score)) is not None:
         told = [nothing]
     told.append([
@@ -248,6 +251,10 @@ def folds(found: Search, *, apart: bool) -> dict[str, Any]:
         "forward": found.setting.forward,
         "details": None if found.details is None or not found.columns else _told(found.details),
         "columns": list(found.columns),
+        "means": [
+            {"fold": fold, "members": list(members), "score": _or_none(score), "loss": loss}
+            for (fold, members), (score, loss) in (found.means or {}).items()
+        ],
     }
 
 

@@ -1,23 +1,24 @@
 """The search for a regulariser and its strength on a table, and the network that it returns."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from jaxreg.lab.cards import drawn_by
 from jaxreg.lab.search.candidates import Candidate
-from jaxreg.lab.search.clock import MOST_REPEATS, Clock
+from jaxreg.lab.search.clock import MOST_REPEATS, Clock, TimeUpError
 from jaxreg.lab.search.constants import constants
 from jaxreg.lab.search.dealing import deal, deal_groups, deal_time
 from jaxreg.lab.search.details import Details, details
-from jaxreg.lab.search.fitted_model import FittedModel, Net, Trees
+from jaxreg.lab.search.fitted_model import FittedModel, Net, Nets, Trees
 from jaxreg.lab.search.folds import PaddedRows, Setting, Split, forward_splits, nested_splits
 from jaxreg.lab.search.groups import Group, grouped, joined, repeat_folder, trained
-from jaxreg.lab.search.means import Scales, mean_net, on_outer_folds, scales
+from jaxreg.lab.search.means import Scales, mean_net, on_fold, on_outer_folds, scales
 from jaxreg.lab.search.nested import Nested, OuterFolds, nested, outer_splits
 from jaxreg.lab.search.plan import Plan, planned_for, rounded
 from jaxreg.lab.search.rivals import KINDS, LINEAR, Rivals, arrays_of, fitted, judged_rivals
@@ -46,12 +47,15 @@ class Search:
             not tried.
         found: The choice and its estimated scores.
         net: The model: the mean of the networks of the chosen candidate that were trained on all rows and on all rows
-            except one fold each. If `any_model` chose a model of another type, that model.
+            except one fold each. If the best candidate of another network is as good, its networks are in the mean too.
+            If `any_model` chose a model of another type, that model.
         kept: Type of the model: `NETS`, or one of `jaxreg.lab.search.rivals.KINDS`.
         rows: Number of training rows. Rows with equal inputs and targets count once if they were merged.
         details: Score of each class and importance of the inputs; None if `blocks` was not given.
         model: The model for data frames and tables read from files; None if the search was given arrays.
         columns: Names of the columns in `details.importance`; empty if they are unknown.
+        means: (number of an outer fold, indices of candidates) -> score and loss of the mean of these candidates there.
+            None if the model is one candidate.
     """
 
     plan: Plan
@@ -64,12 +68,13 @@ class Search:
     rivals: Rivals | None
     constant: Rivals | None
     found: Nested
-    net: Net | Trees
+    net: Net | Nets | Trees
     kept: str
     rows: int
     details: Details | None = None
     model: FittedModel | None = None
     columns: tuple[str, ...] = ()
+    means: Mapping[tuple[int, tuple[int, ...]], tuple[float, float]] | None = None
 
     def __repr__(self) -> str:
         loss, gain = self.found.loss, self.found.loss_gain
@@ -222,37 +227,54 @@ def search(
     plain = table.x[: len(x), : x.shape[1]], table.y[: len(x)], table.w[: len(x)]
     others = judged_rivals(*plain, dealt[0], classes, plan.seed, forward=forward) if rivals or any_model else None
     repeats = [results]
+    begun = perf_counter()
+    outer = _on_outer_folds(kinds, parts, results)
+    if clock is not None:
+        clock.repeat += perf_counter() - begun
     while clock is not None and clock.fits() and len(repeats) < MOST_REPEATS:
         at, more = len(repeats), dealt_anew()[None]
         seed = int(np.random.default_rng([plan.seed, at]).integers(2**31))
         anew = [_dealt(kind, more, fill, seed) for kind in kinds]
-        repeats.append(trained(anew, parts, store and repeat_folder(store, at)))
+        clock.begin()
+        try:
+            again = trained(anew, parts, store and repeat_folder(store, at), clock)
+        except TimeUpError:
+            break
+        repeats.append(again)
+        more_folds = _on_outer_folds(anew, parts, again)
+        outer = OuterFolds(*(np.concatenate(pair, axis=1) for pair in zip(outer, more_folds, strict=True)))
         dealt = np.concatenate([dealt, more])
+        clock.end()
     if len(repeats) > 1:
         plan = dataclasses.replace(plan, repeats=len(repeats))
         parts = splits(plan.repeats, plan.folds)
         kinds = [_dealt(kind, dealt, fill, plan.seed) for kind in kinds]
         table = table._replace(folds=kinds[0].table.folds)
         results = [joined(each, forward=forward) for each in zip(*repeats, strict=True)]
+        if forward:  # the repeats have the same folds, and the model is the mean of all
+            outer = _on_outer_folds(kinds, parts, results)
     scaled = [[scales(kind.setting, kind.table, part) for part in parts] for kind in kinds]
-    each = [
-        on_outer_folds(kind.setting, kind.table, parts, own, lanes)
-        for kind, own, lanes in zip(kinds, scaled, results, strict=True)
-    ]
-    outer = OuterFolds(*np.concatenate(each, axis=1))
     tried = [candidate for kind in kinds for candidate in kind.tried]
     curves = [name for name in results[0] if not name.startswith("params/")]
     lanes = {name: np.concatenate([lanes[name] for lanes in results]) for name in curves}
     spread = np.zeros(0) if task.classes else _spread(table, parts)
-    found = judged(tried, parts, lanes, spread, len(x), outer)
+    means: dict[tuple[int, tuple[int, ...]], tuple[float, float]] = {}
+
+    def mean_of(number: int, members: tuple[int, ...]) -> tuple[float, float]:
+        split = parts[outer_splits(parts)[number]]
+        net = _net(kinds, parts, scaled, results, members, _plain(x.shape[1]), split)
+        means[number, members] = on_fold(net, table, split, classes=classes > 0)
+        return means[number, members]
+
+    found = judged(tried, parts, lanes, spread, len(x), outer, mean_of)
     constant = constants(setting, table, parts)
     kept = NETS
     if any_model and others is not None:
         best = int(np.argmax(gaps := (others.score - found.picked_scores[: plan.folds]).mean(axis=1)))
         kept = KINDS[best] if gaps[best] > 0 else NETS
-    net: Net | Trees
+    net: Net | Nets | Trees
     if kept == NETS:
-        net = Net(_model(kinds, parts, scaled, results, found.chosen) | figures)
+        net = _net(kinds, parts, scaled, results, found.members, figures)
     else:
         arrays = arrays_of(kept, fitted(kept, *plain, classes, plan.seed)) | figures
         net = Net(arrays) if kept == LINEAR else Trees(arrays)
@@ -260,11 +282,23 @@ def search(
     if blocks is not None:
         folds = outer_splits(parts)[: plan.folds]
         picked = [
-            Net(_model(kinds, parts, scaled, results, pick, parts[at]) | _plain(x.shape[1]))
-            for pick, at in zip(found.picks, folds, strict=False)
+            _net(kinds, parts, scaled, results, each, _plain(x.shape[1]), parts[at])
+            for each, at in zip(found.picked, folds, strict=False)
         ]
         told = details(picked, [parts[at] for at in folds], table, blocks, classes=classes)
-    return Search(plan, setting, tried, parts, lanes, spread, outer, others, constant, found, net, kept, len(x), told)
+    return Search(
+        plan, setting, tried, parts, lanes, spread, outer, others, constant, found, net, kept, len(x), told, means=means
+    )
+
+
+def _on_outer_folds(
+    kinds: Sequence[Group], parts: Sequence[Split], results: Sequence[dict[str, np.ndarray]]
+) -> OuterFolds:
+    each = []
+    for kind, lanes in zip(kinds, results, strict=True):
+        scaled = [scales(kind.setting, kind.table, part) for part in parts]
+        each.append(on_outer_folds(kind.setting, kind.table, parts, scaled, lanes))
+    return OuterFolds(*np.concatenate(each, axis=1))
 
 
 def _dealt(group: Group, dealt: np.ndarray, fill: int, seed: int) -> Group:
@@ -319,6 +353,19 @@ def fitted_model(found: Search, table: Prepared) -> FittedModel:
     return FittedModel(found.net, table.encoding, table.name, table.target.task, table.target.classes, about)
 
 
+def _net(
+    kinds: Sequence[Group],
+    parts: Sequence[Split],
+    scaled: Sequence[Sequence[Scales]],
+    results: Sequence[dict[str, np.ndarray]],
+    members: Sequence[int],
+    figures: Mapping[str, np.ndarray],
+    outer: Split | None = None,
+) -> Net | Nets:
+    nets = [Net({**_model(kinds, parts, scaled, results, place, outer), **figures}) for place in members]
+    return nets[0] if len(nets) == 1 else Nets(tuple(nets))
+
+
 def _model(
     kinds: Sequence[Group],
     parts: Sequence[Split],
@@ -344,6 +391,7 @@ def judged(
     spread: np.ndarray,
     rows: int,
     outer: OuterFolds | None = None,
+    means: Callable[[int, tuple[int, ...]], tuple[float, float]] | None = None,
 ) -> Nested:
     """Choose a candidate by the learning curves of all trainings, and estimate its score.
 
@@ -354,15 +402,24 @@ def judged(
         spread: Variance of the target on the fold `test` of each split; empty for classes.
         rows: Number of rows.
         outer: Results of the averaged networks on the outer folds; None for single networks.
+        means: Function that returns the score and the loss of the mean of several candidates on an outer fold; None if
+            the model is one candidate.
     """
     test, validation = _losses(lanes, "test"), _losses(lanes, "validation")
     if not len(spread):
         scores = np.where(np.isfinite(test), lanes["test_accuracy"][..., -1], np.nan)
-        return nested(tried, parts, test, validation, scores, rows, outer)
+        return nested(tried, parts, test, validation, scores, rows, outer, means)
     spread = np.where(spread > 0, spread, np.nan)
     if outer is not None:
         outer = outer._replace(score=1 - outer.loss / spread[outer_splits(parts)])
-    return nested(tried, parts, test, validation, 1 - test / spread, 0, outer)
+    scored = None
+    if means is not None:
+
+        def scored(number: int, members: tuple[int, ...]) -> tuple[float, float]:
+            _, loss = means(number, members)
+            return 1 - loss / spread[outer_splits(parts)[number]], loss
+
+    return nested(tried, parts, test, validation, 1 - test / spread, 0, outer, scored)
 
 
 def _losses(lanes: dict[str, np.ndarray], part: str) -> np.ndarray:

@@ -58,7 +58,7 @@ def open_search(folder: Path) -> Search:
     model = load(folder / "model.safetensors")
     setting, tried, _ = planned_for(kept, len(model.classes), verdict["rows"])
     stores = [folder / "trainings"]
-    outer = rivals = constant = None
+    outer = rivals = constant = means = None
     # Older searches, whose model is a single network, have no such file.
     if (folder / "folds.json").exists():
         kept_folds = json.loads((folder / "folds.json").read_text("utf-8"))
@@ -72,6 +72,11 @@ def open_search(folder: Path) -> Search:
             ),
         ]
         constant = Rivals(*(np.array(kept_folds["constant"][name], np.float64) for name in Rivals._fields))
+        # A search without these has the networks of one candidate as its model.
+        if "means" in kept_folds:
+            means = {
+                (each["fold"], tuple(each["members"])): (each["score"], each["loss"]) for each in kept_folds["means"]
+            }
         if kept_folds["rivals"]:
             rivals = Rivals(*(np.array(kept_folds["rivals"][name], np.float64) for name in Rivals._fields))
         stores += [folder / f"trainings-{place}" for place in range(1, 1 + len(kept_folds["shapes"]))]
@@ -84,7 +89,8 @@ def open_search(folder: Path) -> Search:
     setting = dataclasses.replace(setting, forward=forward)
     parts = (forward_splits if forward else nested_splits)(kept.repeats, kept.folds)
     spread = np.array(verdict["spread"], np.float64)
-    found = judged(tried, parts, lanes, spread, verdict["rows"], outer)
+    mean_of = None if means is None else lambda number, members: means[number, members]
+    found = judged(tried, parts, lanes, spread, verdict["rows"], outer, mean_of)
     return Search(
         kept,
         setting,
@@ -102,6 +108,7 @@ def open_search(folder: Path) -> Search:
         None if outer is None else _details(kept_folds.get("details")),
         model=model,
         columns=() if outer is None else tuple(kept_folds.get("columns", ())),
+        means=means,
     )
 
 
@@ -244,15 +251,15 @@ def score_over_constant(search: Search) -> Estimate:
 def loss_over_constant(search: Search) -> Estimate:
     """Return the loss of always predicting the class shares, or the mean, minus the loss of the procedure."""
     assert search.constant is not None
-    mine = search.found.losses[list(search.found.picks), np.arange(len(search.found.picks))]
-    return estimate(search.constant.loss - mine, 1 / (search.plan.folds - 1))
+    return estimate(search.constant.loss - search.found.picked_losses, 1 / (search.plan.folds - 1))
 
 
 def averaged(search: Search) -> int:
     """Return the number of networks in the mean that is the model, if no network diverged."""
+    kinds = len(search.found.members)
     if search.setting.forward:
-        return search.plan.repeats
-    return 1 + search.plan.repeats * search.plan.folds if search.outer is not None else 1
+        return kinds * search.plan.repeats
+    return kinds * (1 + search.plan.repeats * search.plan.folds) if search.outer is not None else 1
 
 
 def units(search: Search, layer: str) -> int:
