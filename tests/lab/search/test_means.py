@@ -9,7 +9,7 @@ from helpers.tables import a_model
 from jaxreg.lab import CLASSES, NUMBERS
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.candidates import Candidate, Knobs
-from jaxreg.lab.search.fitted_model import LEAST, Net, load, save
+from jaxreg.lab.search.fitted_model import LEAST, Net, Nets, load, save
 from jaxreg.lab.search.folds import PaddedRows, Setting, Split, nested_splits, searched_task, train
 from jaxreg.lab.search.means import mean_net, on_outer_folds, scales
 
@@ -137,6 +137,20 @@ def test_files_hold_one_net_or_several_of_any_layers(tmp_path):
     np.testing.assert_allclose(
         Net(several).probabilities(x), np.mean([net.probabilities(x) for net in single], axis=0), rtol=1e-6
     )
+
+
+def test_files_hold_several_kinds_of_nets(tmp_path):
+    model = a_model()
+    rng, arrays = np.random.default_rng(0), dict(model.net.arrays)
+    deeper = {"hidden_2/kernel": rng.normal(size=(3, 4)), "hidden_2/bias": rng.normal(size=4)}
+    members = (Net(arrays), Net(arrays | deeper | {"output/kernel": rng.normal(size=(4, 1))}))
+    save(tmp_path / "model.safetensors", dataclasses.replace(model, net=Nets(members)))
+    again = load(tmp_path / "model.safetensors").net
+    x = rng.normal(size=(5, 7))
+    np.testing.assert_allclose(again(x), (members[0](x) + members[1](x)) / 2)
+    each = [net.probabilities(x) for net in members]
+    np.testing.assert_allclose(again.probabilities(x), (each[0] + each[1]) / 2)
+    assert again.nets == 2
 
 
 @pytest.mark.parametrize("logit", [-800.0, 800.0])

@@ -25,7 +25,7 @@ from jaxreg.lab.models import MLP, Model
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.candidates import FOREVER, METHODS, Candidate, Knobs, Rate, candidates
-from jaxreg.lab.search.clock import Clock
+from jaxreg.lab.search.clock import Clock, TimeUpError
 from jaxreg.lab.search.dealing import deal
 from jaxreg.lab.search.fitted_model import Net, load, save
 from jaxreg.lab.search.folds import BATCH, PaddedRows, Setting, Split, _program, nested_splits, searched_task, train
@@ -433,7 +433,9 @@ def test_a_clock_counts_repeats_by_what_chunks_take_and_refuses_a_budget_that_on
         watches[0]({}, {})
     assert clock.repeat == pytest.approx(4)
     assert clock.fits()
-    now[0] = 20 - 4 - clock.finish + 0.01
+    now[0] = 20 - 4 - clock.finish  # a repeat may end late by a twentieth of the budget
+    assert clock.fits()
+    now[0] += 1.01
     assert not clock.fits()
     slow = Clock(20, 0, lambda: now[0]).watch(chunks=10, at_once=1)
     now[0] = 6
@@ -450,7 +452,7 @@ def test_repeats_by_the_clock_are_those_of_a_search_that_plans_them(folder):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 2))
     y = x[:, 0] + rng.normal(size=40)
-    now = itertools.chain([0.0] * 3, itertools.repeat(100.0))
+    now = itertools.chain([0.0] * 9, itertools.repeat(100.0))  # it is asked before, at the start and at the end
     clock = Clock(50, 0, lambda: next(now))
     clock.watch = lambda chunks, at_once: None
     plan = Plan(methods=("L2",), quick=True, hidden=4, epochs=4, folds=3)
@@ -462,6 +464,29 @@ def test_repeats_by_the_clock_are_those_of_a_search_that_plans_them(folder):
     np.testing.assert_allclose(found.lanes["test_loss"][:, -1], alone.lanes["test_loss"][:, -1], rtol=1e-5)
     first, second = found.lanes["test_loss"][:, 3:6], found.lanes["test_loss"][:, 9:12]
     assert not np.isclose(first, second).any()
+
+
+def test_a_repeat_that_takes_longer_than_the_first_is_given_up_at_the_end_of_the_budget():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 2))
+    y = x[:, 0] + rng.normal(size=40)
+    now, begun = [0.0], []
+
+    class Slowed(Clock):
+        def begin(self):
+            super().begin()
+            begun.append(now[0])
+            now[0] = 10 if len(begun) == 1 else 52.6  # the third repeat takes longer than the second
+
+    plan = Plan(methods=("L2",), quick=True, hidden=4, epochs=4, folds=3)
+    found = search(x, y, NUMBERS, plan, clock=Slowed(50, 0, lambda: now[0], slowness=0))
+    assert (found.plan.repeats, begun) == (2, [0, 10])
+    assert len(found.found.picks) == 6
+    late = Clock(50, 0, lambda: now[0])
+    late.begin()
+    now[0] = 52.6 - late.finish
+    with pytest.raises(TimeUpError):
+        late.watch(chunks=4, at_once=1)({}, {})
 
 
 def test_a_budget_shortens_trainings_but_to_30_steps_at_least():

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
 from jaxreg.lab import CLASSES, NUMBERS
@@ -16,9 +17,10 @@ from jaxreg.lab.cli import main
 from jaxreg.lab.search import Plan, importance, open_search, search
 from jaxreg.lab.search.candidates import METHODS, OTHER, Candidate, Knobs, Shape, candidates, shaped
 from jaxreg.lab.search.codings import KNOTS, MOST_PIECES, coded, learn
-from jaxreg.lab.search.fitted_model import LEAST, Net, Trees, load
-from jaxreg.lab.search.folds import nested_splits
-from jaxreg.lab.search.nested import OuterFolds, choose, nested, unregularised
+from jaxreg.lab.search.fitted_model import LEAST, Net, Nets, Trees, load
+from jaxreg.lab.search.folds import PaddedRows, Split, nested_splits
+from jaxreg.lab.search.means import on_fold
+from jaxreg.lab.search.nested import OuterFolds, choose, chosen_members, nested, unregularised
 from jaxreg.lab.search.rivals import BOOSTING, FOREST, KINDS, LINEAR, arrays_of, fitted, judged_rivals
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
@@ -81,6 +83,62 @@ def test_of_each_net_the_best_candidate_worth_having_is_taken_and_of_these_the_b
     assert choose(tried, np.array([0.5, 0.4, 0.45, 0.42])[:, None] + noise) == 1
     assert choose(tried, np.array([0.5, 0.4, 0.45, 0.3])[:, None] + noise) == 3
     assert [unregularised(tried, place) for place in range(4)] == [0, 0, 2, 2]
+
+
+def test_of_two_kinds_of_nets_both_are_averaged_if_neither_is_better():
+    """The procedure is judged by the mean on each outer fold, and so are its nets without a regulariser."""
+    tried = [Candidate("none", None, 0.0, Knobs(), shape) for shape in (None, OTHER)]
+    tried += [Candidate("decay", 1.0, 1.0, Knobs(decay=1.0), OTHER)]
+    noise = np.array([0.03, -0.02, 0.01, -0.02])
+    tied, apart = (np.stack([0.4 + noise, 0.5 - noise, 0.4 - gap * np.ones(4)]) for gap in (0.001, 0.1))
+    assert chosen_members(tried, tied, 0.25) == (2, 0)
+    assert chosen_members(tried, apart, 0.25) == (2,)
+    parts = nested_splits(1, 4)
+    rng = np.random.default_rng(0)
+    losses = np.array([0.4, 0.5, 0.401])[:, None] + rng.normal(0, [[0.02], [0.01], [0.01]], (3, len(parts)))
+    asked = []
+
+    def means(fold, members):
+        asked.append((fold, members))
+        return 0.9 - 0.1 * (1 in members), 0.2 + 0.01 * fold + 0.05 * (1 in members)
+
+    found = nested(tried, parts, losses, losses, 1 - losses, means=means)
+    assert found.members in ((0, 2), (2, 0))
+    both = [fold for fold, members in enumerate(found.picked) if len(members) == 2]
+    assert {fold for fold, _ in asked} == set(both) != set()
+    for fold in both:
+        assert found.picked_losses[fold] == 0.2 + 0.01 * fold
+        assert found.picked_scores[fold] == 0.9
+    outer = losses[:, [at for at, part in enumerate(parts) if part.test == part.validation >= 0]]
+    gains = [0.05 if fold in both else outer[0, fold] - outer[members[0], fold] if members[0] != 2 else
+             outer[1, fold] - outer[2, fold] for fold, members in enumerate(found.picked)]  # fmt: skip
+    assert found.loss_gain.mean == pytest.approx(np.mean(gains))
+    alone = nested(tried, parts, losses, losses, 1 - losses)
+    assert (len(alone.members), set(map(len, alone.picked))) == (1, {1})
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_a_mean_of_nets_is_judged_on_a_fold_as_by_scikit_learn(classes):
+    rng = np.random.default_rng(0)
+    outputs, rows = max(classes, 1), 40
+    x, w, dealt = rng.normal(size=(rows, 2)), rng.integers(1, 4, rows), np.arange(rows) % 3
+    y = rng.integers(0, classes, rows) if classes else rng.normal(size=rows)
+    table = PaddedRows(x, y, w, np.ones(2), np.float32(2), dealt[None], 0)
+    plain = {"mean": np.zeros(2), "scale": np.ones(2), "target": np.array([0.0, 1.0])}
+    members = [
+        Net({"output/kernel": rng.normal(size=(nets, 2, outputs)), "output/bias": np.zeros((nets, outputs)), **plain})
+        for nets in (2, 3)
+    ]
+    score, loss = on_fold(Nets(tuple(members)), table, Split(0, 1, 1), classes=bool(classes))
+    mine = dealt == 1
+    if not classes:
+        given = np.mean([net(x[mine])[:, 0] for net in members], axis=0)
+        assert np.isnan(score)
+        assert loss == pytest.approx(mean_squared_error(y[mine], given, sample_weight=w[mine]))
+        return
+    given = np.mean([net.probabilities(x[mine]) for net in members], axis=0)
+    assert loss == pytest.approx(log_loss(y[mine], given, sample_weight=w[mine], labels=range(classes)))
+    assert score == pytest.approx(accuracy_score(y[mine], given.argmax(axis=1), sample_weight=w[mine]))
 
 
 def test_inside_an_outer_fold_losses_count_less_the_ambiguity_of_the_mean():
@@ -171,6 +229,7 @@ def jaxreg(monkeypatch, *options):
 
 def test_a_default_search_is_read_back_with_all_its_nets_and_other_models(steps, monkeypatch, capsys):
     monkeypatch.chdir(steps)
+    monkeypatch.setattr("jaxreg.lab.search.nested.chosen_members", lambda tried, losses, ratio: (len(tried) - 1, 0))
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(steps / "compiled"))
     jaxreg(monkeypatch, "search", "steps.csv", "--target", "y", "--epochs", "20", "--json")
     told = json.loads(capsys.readouterr().out)
@@ -182,6 +241,9 @@ def test_a_default_search_is_read_back_with_all_its_nets_and_other_models(steps,
     mine = stored.found.picked_scores[:5]
     assert gain == pytest.approx(np.mean(stored.rivals.score[KINDS.index(FOREST)] - mine))
     assert any("forest" in sentence for sentence in told["verdict"])
+    assert any("averages the nets of" in sentence for sentence in told["verdict"])
+    assert stored.found.members == (len(stored.tried) - 1, 0)
+    assert isinstance(stored.net, Nets)
     assert set(told["importance"]) == {"a", "b"}
     assert importance(stored, "b").mean == pytest.approx(told["importance"]["b"]["mean"])
     assert "Importance of columns" in (steps / "steps-search" / "report.html").read_text("utf-8")
