@@ -176,7 +176,8 @@ def _studies(title: str, sources: Sequence[Source]) -> list[Block]:
     made: list[Text] = []
     for source in sources:
         record = source.data.record
-        made.append([Quoted(record.title), *([", command: ", Code(record.command)] if record.command else [])])
+        command: list[Piece] = [", command: ", Code(record.command)] if record.command else []
+        made.append([Quoted(record.title), *command])
         made += [["Published: ", Quoted(record.source), "."]] if record.source else []
         made += _made(tables.parts(source))
     return [
