@@ -160,14 +160,15 @@ class OrthogonalRegularizer(Penalty):
             raise ValueError(
                 f"OrthogonalRegularizer got weights of shape {w.shape}; expected a matrix. Use the path of a matrix"
             )
-        vectors = w if self.mode == "rows" else w.T
+        x = wide(w)
+        vectors = x if self.mode == "rows" else x.T
         lengths = jnp.sum(squares(vectors), axis=1, keepdims=True)
         # The gradient of the square root is infinite at 0, so 0 must not reach it.
         inverse = jnp.where(lengths > 0, jax.lax.rsqrt(jnp.where(lengths > 0, lengths, 1)), 0)
         unit = vectors * jnp.minimum(inverse, 1 / EPSILON)
         count = len(vectors)
-        others = (unit @ adjoint(unit)) * (1 - jnp.eye(count, dtype=w.dtype))
-        return as_wide(self.factor, wide(w)) * 0.5 * jnp.sum(jnp.abs(others)) / max(count * (count - 1) / 2, 1)
+        others = (unit @ adjoint(unit)) * (1 - jnp.eye(count, dtype=x.dtype))
+        return as_wide(self.factor, x) * 0.5 * jnp.sum(jnp.abs(others)) / max(count * (count - 1) / 2, 1)
 
 
 @hyperparameters
@@ -200,8 +201,9 @@ class MaxNorm(Constraint):
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """Apply Keras's formula to `w`."""
-        norms = jnp.sqrt(jnp.sum(squares(w), self.axis, keepdims=True))
-        return w * (jnp.clip(norms, 0, self.limit) / (EPSILON + norms))
+        x = wide(w)
+        norms = jnp.sqrt(jnp.sum(squares(x), self.axis, keepdims=True))
+        return (x * (jnp.clip(norms, 0, self.limit) / (EPSILON + norms))).astype(w.dtype)
 
 
 @hyperparameters
@@ -241,9 +243,10 @@ class MinMaxNorm(Constraint):
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """Apply Keras's formula to `w`."""
-        norms = jnp.sqrt(jnp.sum(squares(w), self.axis, keepdims=True))
+        x = wide(w)
+        norms = jnp.sqrt(jnp.sum(squares(x), self.axis, keepdims=True))
         goal = self.rate * jnp.clip(norms, self.min, self.max) + (1 - self.rate) * norms
-        return w * (goal / (EPSILON + norms))
+        return (x * (goal / (EPSILON + norms))).astype(w.dtype)
 
     def whole_way(self) -> Any:
         """Return the same constraint with rate 1, which reaches its limits in one call."""
@@ -271,4 +274,5 @@ class UnitNorm(Constraint):
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """Apply Keras's formula to `w`."""
-        return w / (EPSILON + jnp.sqrt(jnp.sum(squares(w), self.axis, keepdims=True)))
+        x = wide(w)
+        return (x / (EPSILON + jnp.sqrt(jnp.sum(squares(x), self.axis, keepdims=True)))).astype(w.dtype)

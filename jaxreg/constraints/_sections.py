@@ -36,10 +36,16 @@ def nearest_of_sum_in_box(w: jax.Array, total: Number, box: Limits, axes: tuple[
     y = x - _shift(*(jax.lax.stop_gradient(a) for a in (x, lows, highs, totals)))
     for _ in range(3):  # Newton steps: exact once the free weights are known, with the derivative of the root
         free = jnp.sum((y > lows) & (y < highs), axis=1, keepdims=True, dtype=x.dtype)
-        surplus = jnp.sum(jnp.clip(y, lows, highs), axis=1, keepdims=True) - totals
+        surplus = jnp.sum(_within(y, lows, highs), axis=1, keepdims=True) - totals
         y = y - surplus / jnp.maximum(free, 1)
-    nearest = from_rows(jnp.clip(y, lows, highs).astype(w.dtype), w.shape, axes)
+    nearest = from_rows(_within(y, lows, highs).astype(w.dtype), w.shape, axes)
     return jnp.where(from_rows(jnp.broadcast_to(inside, x.shape), w.shape, axes), held(w, nearest), nearest)
+
+
+def _within(y: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Array:
+    # A weight at its bound moves with the bound. The derivative of jnp.clip is a mean of both sides there, and a corner
+    # of the box that has the sum makes such ties.
+    return jnp.where(y >= highs, highs, jnp.where(y <= lows, lows, y))
 
 
 def _shift(x: jax.Array, lows: jax.Array, highs: jax.Array, totals: jax.Array) -> jax.Array:

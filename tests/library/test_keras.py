@@ -158,6 +158,18 @@ def test_orthogonal_regularizer_refuses_what_it_cannot_read():
     assert jr.keras.OrthogonalRegularizer(0.1)(jnp.ones((1, 4))) == 0
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [jr.keras.MaxNorm(1.0), jr.keras.MinMaxNorm(5.0, 6.0), jr.keras.UnitNorm(), jr.keras.OrthogonalRegularizer(0.1)],
+    ids=repr,
+)
+def test_rules_of_keras_round_narrow_weights_once(rule):
+    w = jnp.asarray(np.random.default_rng(0).normal(size=(16, 4)), jnp.bfloat16)
+    found, exact = (jax.jit(rule)(weights) for weights in (w, w.astype(jnp.float32)))
+    assert found.dtype == (jnp.bfloat16 if found.ndim else jnp.float32)
+    np.testing.assert_array_equal(found, exact.astype(found.dtype))
+
+
 def test_adamw_needs_the_parameters():
     tx = jr.keras.adamw()
     with pytest.raises(ValueError, match="got no params"):

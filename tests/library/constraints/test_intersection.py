@@ -119,6 +119,12 @@ def test_a_sum_within_bounds_is_reached_by_one_shift_of_all_weights(total, low, 
         np.testing.assert_allclose(both(w), exact, atol=1e-12)
 
 
+def test_a_corner_of_the_box_that_has_the_sum_stays_while_weights_move():
+    slope = jax.jit(jax.jacobian(jr.Intersection(jr.SumTo(1.0), jr.Box(0.0, 1.0))))
+    for w in ([5.0, -1.0, -1.0], [-2.0, 0.1, 3.0]):
+        np.testing.assert_array_equal(slope(jnp.array(w)), np.zeros((3, 3)))
+
+
 def test_a_simplex_within_bounds_of_each_weight_is_what_scipy_finds():
     rng = np.random.default_rng(5)
     x, high = rng.normal(size=12), rng.uniform(0.05, 0.4, 12)
