@@ -13,14 +13,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 import xarray as xr
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from scipy.stats import nct, t
 
 from jaxreg.lab.plots.theme import style
+from jaxreg.lab.stats.intervals import mean_interval
 from jaxreg.lab.sweeps.compilation import keep_compiled
 
 FILE = "found.nc"
+RESAMPLES = 2000
 
 
 def headline(
@@ -78,3 +82,25 @@ def _read(parser: argparse.ArgumentParser, name: str, file: Path) -> xr.Dataset:
     if found.attrs.get("experiment") != name:
         parser.error(f"--read {file}: got a dataset of {found.attrs.get('experiment')}; expected one of {name}")
     return found
+
+
+def mean_of(values: np.ndarray, digits: int = 3) -> str:
+    """Return the mean of independent values with its 95 % interval, as text."""
+    low, high = mean_interval(values, resamples=RESAMPLES)
+    return f"{values.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def changed(what: str, differences: np.ndarray, digits: int = 3) -> str:
+    """Return a sentence about paired differences: their mean and interval, and whether that excludes 0."""
+    low, high = mean_interval(differences, resamples=RESAMPLES)
+    sure = "beyond chance" if low > 0 or high < 0 else "not shown"
+    return f"{what} by {differences.mean():+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}], {sure}"
+
+
+def detectable(differences: np.ndarray, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Return the smallest mean difference that a paired t-test on as many units sees with this power."""
+    n = len(differences)
+    critical = t.ppf(1 - alpha / 2, n - 1)
+    shifts = np.linspace(0, 10, 10_001)
+    reached = nct.sf(critical, n - 1, shifts) + nct.cdf(-critical, n - 1, shifts)
+    return float(shifts[np.argmax(reached >= power)] * np.std(differences, ddof=1) / n**0.5)

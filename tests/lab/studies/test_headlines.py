@@ -6,6 +6,7 @@ import runpy
 import shlex
 import sys
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import jax
@@ -15,7 +16,7 @@ import optax
 import pytest
 import xarray as xr
 from headline import headline
-from scipy.stats import ttest_rel, wilcoxon
+from scipy.stats import ttest_1samp, ttest_rel, wilcoxon
 
 from jaxreg.lab import categorical_cross_entropy
 
@@ -216,6 +217,7 @@ SMALL = {
     "rate_decay_maps": "--side 4 --draws 2",
     "strength_tuning": "--draws 2",
     "grokking": "--seeds 2 --steps 20 --free-steps 50",
+    "width_descent": "--draws 2 --epochs 20",
 }
 
 
@@ -233,6 +235,9 @@ def test_a_headline_trains_in_a_small_form_and_is_told_again_from_its_dataset(na
         monkeypatch.setitem(names, "POINTS", (481,))
         monkeypatch.setitem(names, "FEATURES", (20,))
         monkeypatch.setitem(names, "WIDTHS", (3,))
+    if name == "width_descent":
+        monkeypatch.setitem(names, "ROWS", (10, 20))
+        monkeypatch.setitem(names, "WIDTHS", (1, 3))
     if name == "grokking":
         real = loaded["problem"]
         monkeypatch.setitem(names, "RULES", {"all weights": loaded["RULES"]["all weights"]})
@@ -298,6 +303,10 @@ def test_every_headline_has_a_row():
         ]
 
 
+WHOLE_SENTENCES = ["width_descent"]
+"""Headlines whose pages say nothing but sentences that their command prints."""
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: cells(row)[0][:40])
 def test_the_figures_of_a_row_are_printed_from_its_stored_dataset(row, tmp_path, monkeypatch, capsys):
     _, said, command = cells(row)
@@ -306,6 +315,9 @@ def test_the_figures_of_a_row_are_printed_from_its_stored_dataset(row, tmp_path,
     printed = told(Path(script).stem, [*arguments, "--out", str(tmp_path)], monkeypatch, capsys).replace(
         "-", "\N{MINUS SIGN}"
     )
+    if Path(script).stem in WHOLE_SENTENCES:
+        sentences = [line[2:] for line in found(Path(script).stem).splitlines() if line.startswith("- ")]
+        assert [line for line in sentences if line.replace("-", "\N{MINUS SIGN}") not in printed.splitlines()] == []
     figures = NUMBER.findall(found(Path(script).stem))
     assert len(figures) >= 4
     shown = set(NUMBER.findall(printed))
@@ -367,3 +379,39 @@ def test_the_networks_peak_is_low_but_there():
     for width in (1, 150):
         assert ttest_rel(best.sel(width=4), best.sel(width=width), alternative="greater").pvalue < 1e-6
     assert float(best.mean("draw").sel(width=4)) < 0.1 * float(risk.sel(net_strength=0).mean("draw").max())
+
+
+def test_the_peak_of_the_width_and_its_cure_are_scipys():
+    """Peaks, and the losses with the L2 that validation rows choose, by loops and paired t-tests."""
+    stored = xr.load_dataset(EXPERIMENTS / "headlines" / "stored" / "width_descent.nc", engine="scipy")
+    assert stored["test_loss"].size >= 1000
+    losses = stored["test_loss"].astype(float)
+    for run, rows in product(stored["run"].values, stored["rows"].values):
+        free = losses.sel(run=run, rows=rows, strength=0).values
+        peak = free.mean(1).argmax()
+        assert 0.9 < (12 * stored["width"].values[peak] + 1) / rows < 1.3  # 10 inputs, a bias and an output per unit
+        for other in (0, -1):
+            assert ttest_rel(free[peak], free[other], alternative="greater").pvalue < 0.025
+        chosen = (
+            stored["validation_loss"].sel(run=run, rows=rows).transpose("width", "draw", "strength").values.argmin(2)
+        )
+        cured = losses.sel(run=run, rows=rows).transpose("width", "draw", "strength").values
+        ends = [[cured[width, draw, choice] for draw, choice in enumerate(chosen[width])] for width in (0, -1)]
+        assert (ttest_rel(ends[1], ends[0], alternative="greater").pvalue < 0.025) == (rows == 160)
+
+
+def test_noisy_labels_are_flipped_in_training_only():
+    data = experiment("width_descent")["noisy_labels"](4, 400)
+    for draw in range(4):
+        rule = np.linalg.lstsq(data.x_test[draw], data.y_test[draw])[0]
+        wrong = np.mean(np.sign(data.x_train[draw] @ rule) != data.y_train[draw])
+        assert 0.12 < wrong < 0.3
+        assert np.mean(np.sign(data.x_validation[draw] @ rule) != data.y_validation[draw]) < 0.07
+
+
+def test_what_a_study_could_have_seen_is_what_a_t_test_sees():
+    random = np.random.default_rng(0)
+    seen = runpy.run_path(str(EXPERIMENTS / "headlines" / "headline.py"))["detectable"](random.normal(size=12))
+    scale = np.std(np.random.default_rng(0).normal(size=12), ddof=1)
+    tests = ttest_1samp(random.normal(seen / scale, 1, size=(4000, 12)), 0, axis=1)
+    assert 0.77 < np.mean(tests.pvalue < 0.05) < 0.83
