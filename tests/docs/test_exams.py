@@ -13,9 +13,9 @@ def suite(file):
     """(name, tests, tests that are expected to fail, {case not in scope: reason}), without importing any library."""
     tree = ast.parse(file.read_text("utf-8"))
     facts = {
-        node.targets[0].id: ast.literal_eval(node.value)
+        ast.unparse(node.targets[0]): ast.literal_eval(node.value)
         for node in tree.body
-        if isinstance(node, ast.Assign) and node.targets[0].id in ("SUITE", "NOT_IN_SCOPE")
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("SUITE", "NOT_IN_SCOPE")
     }
     tests = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
     marks = {test.name: " ".join(map(ast.unparse, test.decorator_list)) for test in tests}
