@@ -102,6 +102,13 @@ class Facts:
         """Return the sum that the set prescribes for every group; None if there is none."""
         return None
 
+    def weighted_sum(self) -> tuple[Number, Number] | None:
+        """Return (normal, offset) if the set consists of all arrays with ⟨normal, w_j⟩ = offset; None if it does not.
+
+        `w_j` are the groups of weights.
+        """
+        return None
+
     def non_negative(self) -> Any:
         """Return the constraint onto the non-negative arrays of the set; None if its projection has no closed form."""
         return None

@@ -3,6 +3,7 @@
 from jaxreg.constraints._bounds import Box, LinfBall, NonNeg
 from jaxreg.constraints._convolution import ConvNorm, conv_norm
 from jaxreg.constraints._intersection import Intersection
+from jaxreg.constraints._linear import Affine, HalfSpace, Hyperplane
 from jaxreg.constraints._norms import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
 from jaxreg.constraints._sparsity import NMSparse, Sparse
 from jaxreg.constraints._spectral import NuclearBall, Orthonormal, PositiveSemidefinite, SoftSpectralCap, SpectralNorm
@@ -10,9 +11,12 @@ from jaxreg.constraints._spheres import FrobeniusSphere, TreeNorm, tree_norm
 from jaxreg.constraints._sums import L1Ball, L1Sphere, Simplex, SumTo
 
 __all__ = [
+    "Affine",
     "Box",
     "ConvNorm",
     "FrobeniusSphere",
+    "HalfSpace",
+    "Hyperplane",
     "Intersection",
     "L1Ball",
     "L1Sphere",

@@ -17,7 +17,12 @@ from jaxreg._protocols import Constraint, Limits, as_node, facts, innermost, ref
 from jaxreg._sharding import partitioned
 from jaxreg.constraints._bounds import clip
 from jaxreg.constraints._box_and_norm import nearest_in_shell
-from jaxreg.constraints._sections import nearest_of_sum_and_norm, nearest_of_sum_in_box, nearest_sparse_shares
+from jaxreg.constraints._sections import (
+    nearest_of_sum_and_norm,
+    nearest_of_sum_in_box,
+    nearest_of_weighted_sum_in_box,
+    nearest_sparse_shares,
+)
 
 Part = Callable[[jax.Array], jax.Array]
 
@@ -34,7 +39,7 @@ class Intersection(Constraint):
     - bounds (`NonNeg`, `Box`, `LinfBall`) with bounds
     - bounds with limits on the norms of the same groups of weights, including the non-convex `UnitNorm` and
       `MinMaxNorm`
-    - `Simplex` or `SumTo` with bounds
+    - `Simplex`, `SumTo` or `Hyperplane` with bounds
     - `SumTo` with limits on the norms of the same groups, such as zero mean and unit norm
     - `NonNeg` with `L1Ball`
     - `Sparse` or `NMSparse` with `NonNeg`, `L1Ball`, `MaxNorm`, `MaxRMS` or `Simplex` of the same or larger groups
@@ -126,6 +131,8 @@ class Intersection(Constraint):
             return nearest_of_sum_and_norm(w, facts(section).group_sum(), limits, axes)
         if not boxes:
             return section(w)
+        if (weighted := facts(section).weighted_sum()) is not None:
+            return nearest_of_weighted_sum_in_box(w, *weighted, self.bounds(), axes)
         _refuse_totals(self.sets(), self.bounds(), w)
         if _all_cones(boxes) and facts(section).non_negative() is not None:
             return facts(section).non_negative()(w)
@@ -189,8 +196,10 @@ class Intersection(Constraint):
             )
         elif len(others) == 1 and not facts(others[0]).shell:
             closed = bool(boxes) and _all_cones(boxes)
-            closed = facts(others[0]).section or (
-                closed and (facts(others[0]).ball or facts(others[0]).non_negative() is not None)
+            closed = (
+                facts(others[0]).section
+                or facts(others[0]).weighted_sum() is not None
+                or (closed and (facts(others[0]).ball or facts(others[0]).non_negative() is not None))
             )
         else:
             sections = [part for part in others if facts(part).section and facts(part).bounds() is None]

@@ -1,8 +1,9 @@
 """Exact projections onto a set with a fixed sum per group, and with bounds on weights or limits on norms.
 
 With bounds, the nearest point of sum c in a box is clip(x - θ), because the Lagrangian splits into single weights. Its
-sum falls as θ grows, so bisection finds θ. With norms, the points with sum c and norm r form a sphere around (c/n, …,
-c/n) in a hyperplane. From this center, the nearest point to x lies in the direction of x minus its mean.
+sum falls as θ grows, so bisection finds θ. For a weighted sum ⟨a, w⟩ = c it is clip(x - θ a). With norms, the points
+with sum c and norm r form a sphere around (c/n, …, c/n) in a hyperplane. From this center, the nearest point to x lies
+in the direction of x minus its mean.
 """
 
 from typing import Any
@@ -11,13 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg._groups import from_rows, per_row, rounding, to_rows
+from jaxreg._groups import from_rows, group_size, limit_of_groups, per_row, rounding, to_rows
 from jaxreg._hyperparameters import Number, known
 from jaxreg._precision import eps, held, wide
 from jaxreg._protocols import Limits
 from jaxreg.constraints._bounds import bounds
 from jaxreg.constraints._box_and_norm import root, row_norms
-from jaxreg.constraints._sums import sum_tolerance
+from jaxreg.constraints._linear import plane
+from jaxreg.constraints._sums import sum_tolerance, tolerance_of_sums
 
 HALVINGS = 60
 """Number of bisections of the interval that contains θ, to almost the precision of float64. Newton steps follow."""
@@ -56,11 +58,77 @@ def _shift(x: jax.Array, lows: jax.Array, highs: jax.Array, totals: jax.Array) -
     def halve(_: int, between: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         less, more = between
         middle = less + (more - less) / 2
-        too_large = jnp.sum(jnp.clip(x - middle, lows, highs), axis=1, keepdims=True) > totals
+        too_large = jnp.sum(jnp.clip(x - middle * a, lows, highs), axis=1, keepdims=True) > totals
         return jnp.where(too_large, middle, less), jnp.where(too_large, more, middle)
 
     ends = jnp.min(x, axis=1, keepdims=True) - reach, jnp.max(x, axis=1, keepdims=True) + reach
     return jax.lax.fori_loop(0, HALVINGS, halve, ends)[1]
+
+
+def nearest_of_weighted_sum_in_box(
+    w: jax.Array, normal: Number, offset: Number, box: Limits, axes: tuple[int, ...]
+) -> jax.Array:
+    """Return the nearest array with every weight in `box` and ⟨normal, w_j⟩ = offset in every group over `axes`.
+
+    The bounds hold exactly, and the weighted sum holds up to rounding.
+
+    Raises:
+        ValueError: If no weights within the bounds have such a sum. Traced values are not checked.
+    """
+    low, high = (jnp.broadcast_to(b, w.shape) for b in bounds(w, *box))
+    x, lows, highs = (to_rows(wide(b), axes) for b in (w, low, high))
+    a, offsets = plane(normal, offset, w, axes)
+    if known(normal, offset, *box):
+        _refuse_far(normal, offset, box, w, axes)
+    sizes = jnp.sum(jnp.abs(a * x), axis=1, keepdims=True)
+    off = jnp.abs(jnp.sum(a * x, axis=1, keepdims=True) - offsets)
+    inside = off <= tolerance_of_sums(sizes, x.shape[1], w, axes)
+    inside = inside & jnp.all((x >= lows) & (x <= highs), axis=1, keepdims=True)
+    y = x - a * _shift_along(*(jax.lax.stop_gradient(b) for b in (x, a, lows, highs, offsets)))
+    for _ in range(3):  # Newton steps: exact once the free weights are known, with the derivative of the root
+        squares = jnp.sum(jnp.where((y > lows) & (y < highs), jnp.square(a), 0), axis=1, keepdims=True)
+        surplus = jnp.sum(a * jnp.clip(y, lows, highs), axis=1, keepdims=True) - offsets
+        y = y - a * jnp.where(squares > 0, surplus / jnp.where(squares > 0, squares, 1), 0)
+    nearest = from_rows(jnp.clip(y, lows, highs).astype(w.dtype), w.shape, axes)
+    return jnp.where(from_rows(jnp.broadcast_to(inside, x.shape), w.shape, axes), held(w, nearest), nearest)
+
+
+def _shift_along(x: jax.Array, a: jax.Array, lows: jax.Array, highs: jax.Array, offsets: jax.Array) -> jax.Array:
+    # θ with ⟨a, clip(x - θ a)⟩ = offset, by bisection between the smallest and the largest θ at which a weight meets a
+    # bound. Beyond them the sum is linear, so the Newton steps go on from there.
+    slopes = jnp.where(a == 0, 1, a)
+    meets = [jnp.where(jnp.isfinite(b) & (a != 0), (x - b) / slopes, jnp.nan) for b in (lows, highs)]
+    found = jnp.nan_to_num(jnp.concatenate(meets, axis=1))
+
+    def halve(_: int, between: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        less, more = between
+        middle = less + (more - less) / 2
+        too_large = jnp.sum(a * jnp.clip(x - middle * a, lows, highs), axis=1, keepdims=True) > offsets
+        return jnp.where(too_large, middle, less), jnp.where(too_large, more, middle)
+
+    ends = jnp.min(found, axis=1, keepdims=True), jnp.max(found, axis=1, keepdims=True)
+    return jax.lax.fori_loop(0, HALVINGS, halve, ends)[1]
+
+
+def _refuse_far(normal: Number, offset: Number, box: Limits, w: jax.Array, axes: tuple[int, ...]) -> None:
+    last = tuple(range(w.ndim - len(axes), w.ndim))
+    count = group_size(w.shape, axes)
+
+    def rows(values: Number) -> np.ndarray:  # in NumPy, so that the values are known inside jit too
+        return np.moveaxis(np.broadcast_to(np.asarray(values, float), w.shape), axes, last).reshape(-1, count)
+
+    a = np.asarray(normal, float)[None] if np.shape(normal) == (count,) else rows(normal)
+    with np.errstate(invalid="ignore"):  # 0 · inf
+        ends = [np.where(a == 0, 0, a * rows(bound)) for bound in box]
+    least, most = (np.sum(choose(*ends), axis=1) for choose in (np.minimum, np.maximum))
+    offsets = np.reshape(limit_of_groups(offset, wide(w), axes), -1).astype(float)
+    slack = 1e-6 * np.abs(offsets)
+    if np.any((offsets > most + slack) | (offsets < least - slack)):
+        raise ValueError(
+            f"Intersection: an offset is {offsets.flat[0]:g}; expected an offset between {np.max(least):g} and "
+            f"{np.min(most):g}, because weights within the bounds have no other weighted sum. Widen the bounds, or "
+            "change the offset"
+        )
 
 
 def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tuple[int, ...]) -> jax.Array:

@@ -24,14 +24,18 @@ def _largest(rows: jax.Array) -> jax.Array:
 
 
 def sum_tolerance(x: jax.Array, w: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return the largest rounding error of the sum of each row of `x`. The rows are the groups of `w`.
+    """Return the largest rounding error of the sum of each row of `x`. The rows are the groups of `w`."""
+    return tolerance_of_sums(jnp.sum(jnp.abs(x), axis=1, keepdims=True), x.shape[1], w, axes)
+
+
+def tolerance_of_sums(sizes: jax.Array, count: int, w: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """Return the largest rounding error of sums of `count` terms whose absolute values add up to `sizes`.
 
     Each weight was rounded to the dtype of `w` once. The error is half an ulp, or the smallest subnormal number if that
     is larger.
     """
-    sizes = jnp.sum(jnp.abs(x), axis=1, keepdims=True)
-    relative = rounding(w, axes) if x.dtype == w.dtype else eps(w.dtype)
-    return sizes * relative + x.shape[1] * tiny(w.dtype) * eps(w.dtype)
+    relative = rounding(w, axes) if wide(w).dtype == w.dtype else eps(w.dtype)
+    return sizes * relative + count * tiny(w.dtype) * eps(w.dtype)
 
 
 @hyperparameters

@@ -54,6 +54,10 @@ NEAREST = {
     jr.L1Ball(1.0): PHASES * np.transpose([onto_sum(column, 1.0) for column in SIZES.T]),
     jr.L1Sphere(1.0): PHASES * np.transpose([onto_sum(column, 1.0) for column in SIZES.T]),
     jr.SumTo(0.5): W + (0.5 - W.sum(0)) / 4,
+    jr.Hyperplane(np.array([1.0, 2, 0, -2]), 0.5): W + np.outer([1, 2, 0, -2], 0.5 - np.array([1, 2, 0, -2]) @ W) / 9,
+    jr.Affine(np.array([[1.0, 1, 1, 1], [1, -1, 0, 0]]), np.array([0.5, 0.0])): W
+    + (0.5 - W.sum(0)) / 4
+    - np.outer([0.5, -0.5, 0, 0], W[0] - W[1]),
     jr.Sparse(0.5): sparse(),
     jr.NMSparse(2, 4): sparse(),
     jr.SpectralNorm(1.0): with_values(lambda s: np.minimum(s, 1.0)),
@@ -97,6 +101,7 @@ ORDERED = [
     jr.NonNeg(),
     jr.Box(-1.0, 1.0),
     jr.Simplex(1.0),
+    jr.HalfSpace(np.ones(4), 0.0),
     jr.Intersection(jr.MaxNorm(1.0), jr.NonNeg()),
     jr.initial_boxes({"kernel": W})["kernel"],
 ]

@@ -15,6 +15,7 @@ SHAPE = (6, 4)
 WHOLE = (0, 1)  # the axes of one group
 COLUMN = (0,)
 EACH = ()
+NORMAL = np.array([1.0, -0.5, 2.0, 0.0, 0.25, -1.5], np.float32)
 
 # {name: (rule, the axes of its groups)}
 CONSTRAINTS = {
@@ -30,6 +31,13 @@ CONSTRAINTS = {
     "LinfBall": (jr.LinfBall(0.5), EACH),
     "Simplex": (jr.Simplex(1.0), COLUMN),
     "SumTo": (jr.SumTo(0.5), COLUMN),
+    "Hyperplane": (jr.Hyperplane(NORMAL, 0.5), COLUMN),
+    "HalfSpace": (jr.HalfSpace(NORMAL, -0.5), COLUMN),
+    "Affine": (jr.Affine(np.stack([NORMAL, NORMAL**2]), 0.5), COLUMN),
+    "Intersection of Hyperplane and Box": (
+        jr.Intersection(jr.Hyperplane(NORMAL, 0.5), jr.Box(-1.0, 1.0)),
+        COLUMN,
+    ),
     "L1Ball": (jr.L1Ball(1.0), COLUMN),
     "L1Sphere": (jr.L1Sphere(1.0), COLUMN),
     "SpectralNorm": (jr.SpectralNorm(1.0), WHOLE),

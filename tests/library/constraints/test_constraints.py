@@ -62,6 +62,17 @@ class Case:
     convex: bool = True
     exactness: float = 3e-6  # relative, of the nearest point in float32
     run: int = 1  # what the number of weights in a group is a multiple of
+    count: int | None = None  # the only number of weights in a group
+
+
+NORMAL = np.array([1.0, -0.5, 2.0, 0.0, 0.25, -1.5], np.float32)
+EQUATIONS = np.stack([NORMAL, np.ones(6, np.float32) / 128, NORMAL + 3]).astype(np.float32)  # of rank 2
+
+
+def off_plane(w, normals, offset):
+    """How far weighted sums are off, relative to the terms in them."""
+    terms = np.tensordot(np.abs(normals), np.abs(incoming(w)), 1)
+    return float(np.max(np.abs(np.tensordot(normals, incoming(w), 1) - offset) / (terms + np.abs(offset))))
 
 
 CASES = {
@@ -80,6 +91,14 @@ CASES = {
     "Simplex": Case(jr.Simplex, lambda w, c: np.inf if np.any(w < 0) else off(incoming(w).sum(0) / c, 1), ulps=2),
     "SumTo": Case(
         jr.SumTo, lambda w, c: float(np.max((abs(incoming(w).sum(0) - c)) / (abs(incoming(w)).sum(0) + c))), ulps=2
+    ),
+    "Hyperplane": Case(lambda c: jr.Hyperplane(NORMAL, c), lambda w, c: off_plane(w, NORMAL, c), ulps=2, count=6),
+    "HalfSpace": Case(lambda c: jr.HalfSpace(NORMAL, c), lambda w, c: over(NORMAL @ incoming(w), c), count=6),
+    "Affine": Case(
+        lambda c: jr.Affine(EQUATIONS, c * np.float32([1, 1 / 64, 7])),
+        lambda w, c: off_plane(w, EQUATIONS, c * np.array([[1], [1 / 64], [7]])),
+        ulps=6,
+        count=6,
     ),
     "L1Ball": Case(jr.L1Ball, lambda w, c: over(abs(incoming(w)).sum(0), c)),
     "L1Sphere": Case(jr.L1Sphere, lambda w, c: off(abs(incoming(w)).sum(0) / c, 1), ulps=2, convex=False),
@@ -170,8 +189,9 @@ def test_feasible_and_idempotent_in_its_own_dtype(case, dtype):
 
 @TABLE
 def test_every_shape(case):
-    for shape in [(), (5,), (3, 2, 2, 3), (0, 4)]:
-        if np.prod(shape[:-1] or shape) % case.run:
+    for shape in [(), (5,), (3, 2, 2, 3), (0, 4), *([(3, 2, 2)] if case.count else [])]:
+        size = int(np.prod(shape[:-1] or shape))
+        if size % case.run or case.count not in (None, size):
             continue
         w = jnp.asarray(weights(shape, 2, 3.0))
         project = jax.jit(case.make(2.0))
@@ -270,7 +290,7 @@ def test_loop_and_vmap_and_jit_agree_over_values_and_limits(case):
 @TABLE
 def test_sharded_weights_end_like_whole_ones_and_stay_where_they_are(case, axes):
     mesh = jax.make_mesh((2, 2), ("rows", "columns"), axis_types=(jax.sharding.AxisType[axes],) * 2)
-    w = weights((8, 4), 9, 2.0)
+    w = weights(SHAPE, 9, 2.0)
     project = jax.jit(case.make(1.5))
     whole = project(jnp.asarray(w))
     sharded = jax.device_put(w, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("rows", "columns")))
@@ -417,6 +437,13 @@ def test_any_weights_at_all(name):
         (lambda: jr.LinfBall(-1.0), ValueError, "radius is -1"),
         (lambda: jr.Simplex(-1.0), ValueError, "total is -1"),
         (lambda: jr.SumTo(float("inf")), ValueError, "total is inf"),
+        (lambda: jr.Hyperplane(np.zeros(3), 0.0), ValueError, "the normal is 0; expected at least one coefficient"),
+        (lambda: jr.HalfSpace([1.0, 2.0], 0.0), TypeError, r"normal is \[1.0, 2.0\]; .* an array of such numbers"),
+        (lambda: jr.HalfSpace(np.ones(3), 0.0)(jnp.ones((2, 3))), ValueError, r"shape \(3,\) .* expected shape \(2,\)"),
+        (lambda: jr.Affine(np.ones(3), 0.0), ValueError, r"coefficients have shape \(3,\).* use Hyperplane"),
+        (lambda: jr.Affine(np.ones((2, 3)), np.array([1.0, 2.0])), ValueError, "no weights satisfy all 2 equations"),
+        (lambda: jr.Affine(np.ones((1, 3)), 1.0)(jnp.ones((2, 4))), ValueError, "expected 2 columns"),
+        (lambda: jr.Affine(np.eye(3), np.ones(2)), ValueError, r"target has shape \(2,\) for 3 equations"),
         (lambda: jr.L1Ball(-1.0), ValueError, "radius is -1"),
         (lambda: jr.Sparse(1.5), ValueError, "sparsity is 1.5; expected a number of at least 0 and at most 1"),
         (lambda: jr.NMSparse(2.5, 4), TypeError, "n is 2.5; expected a whole number"),

@@ -155,6 +155,44 @@ def test_a_sum_with_limits_on_the_norm_is_reached_along_the_difference_from_the_
     np.testing.assert_array_equal(both(narrow), narrow)
 
 
+@pytest.mark.parametrize("high", [0.5, np.inf])
+def test_a_box_section_is_where_scipy_finds_it_in_every_dtype_and_for_many_offsets_at_once(high):
+    normal = np.array([1.0, -0.5, 2.0, 0.0, 0.25, -1.5, 3.0], np.float32)
+    x, offsets = np.random.default_rng(9).normal(size=(7, 2)).astype(np.float32), np.float32([-0.9, 0.1, 1.2])
+
+    def section(offset, w):
+        return jr.Intersection(jr.Hyperplane(normal, offset), jr.Box(-0.25, high))(w)
+
+    for dtype in (jnp.float32, jnp.bfloat16, jnp.float16):
+        precision, narrow = float(jnp.finfo(dtype).eps), jnp.asarray(x, dtype)
+        ends = jax.jit(jax.vmap(section, (0, None)))(offsets, narrow)
+        assert ends.dtype == dtype
+        for end, offset in zip(np.asarray(ends, float), offsets, strict=True):
+            assert end.min() >= -0.25
+            assert end.max() <= high
+            np.testing.assert_allclose(normal @ end, offset, atol=4 * precision)
+            rules = [{"type": "eq", "fun": lambda z, offset=offset: normal @ z - offset}]
+            for before, after in zip(np.asarray(narrow, float).T, end.T, strict=True):
+                expected = solved(before, [(-0.25, high)] * 7, rules, np.zeros(7))
+                np.testing.assert_allclose(after, expected, atol=1e-5 + 2 * precision)
+    with pytest.raises(ValueError, match=r"an offset is 9; expected an offset between -2\.5625 and 3\.625"):
+        jr.Intersection(jr.Hyperplane(normal, 9.0), jr.Box(-0.25, 0.5))(x)
+
+
+def test_a_polyhedron_is_where_scipy_finds_it():
+    x = np.random.default_rng(10).normal(size=5).astype(np.float32)
+    sides, lengths = np.random.default_rng(11).normal(size=(3, 5)).astype(np.float32), np.float32([-0.5, 0.2, 0.3])
+    flat = np.stack([np.ones(5), np.arange(5.0)]).astype(np.float32)
+    parts = [jr.HalfSpace(side, length) for side, length in zip(sides, lengths, strict=True)]
+    end = np.asarray(jax.jit(jr.Intersection(*parts, jr.Affine(flat, np.float32([1.0, 0.5]))))(x))
+    rules = [
+        {"type": "ineq", "fun": lambda z: lengths - sides @ z},
+        {"type": "eq", "fun": lambda z: flat @ z - np.array([1.0, 0.5])},
+    ]
+    np.testing.assert_allclose(end, solved(x, None, rules, np.zeros(5)), atol=1e-5)
+    np.testing.assert_allclose(flat @ end, [1.0, 0.5], atol=1e-6)
+
+
 def test_equal_weights_get_zero_mean_and_unit_norm_and_a_norm_that_the_sum_leaves_no_room_for_is_refused():
     both = jax.jit(jr.Intersection(jr.UnitNorm(), jr.SumTo(0.0)))
     end = np.asarray(both(np.ones((4, 2), np.float32)))
