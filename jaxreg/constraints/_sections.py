@@ -58,7 +58,7 @@ def _shift(x: jax.Array, lows: jax.Array, highs: jax.Array, totals: jax.Array) -
     def halve(_: int, between: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         less, more = between
         middle = less + (more - less) / 2
-        too_large = jnp.sum(jnp.clip(x - middle * a, lows, highs), axis=1, keepdims=True) > totals
+        too_large = jnp.sum(jnp.clip(x - middle, lows, highs), axis=1, keepdims=True) > totals
         return jnp.where(too_large, middle, less), jnp.where(too_large, more, middle)
 
     ends = jnp.min(x, axis=1, keepdims=True) - reach, jnp.max(x, axis=1, keepdims=True) + reach
