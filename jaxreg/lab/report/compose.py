@@ -42,9 +42,11 @@ _MARKS = "✓: the draws support the claim. ✗: the draws contradict the claim.
 _WORDS = (
     "Each interval contains the mean change with the confidence that is given with it. A recipe is significantly "
     "better if it wins in more than half of the draws beyond chance: the whole interval of its share of wins is above "
-    "one half. A tie counts as half a win. A recipe is also meaningfully better if this interval reaches above three "
-    "quarters. A draw is one sample of the data, and a seed is one initialisation of the weights. A change is always "
-    "the difference between two recipes on the same draw and the same seed."
+    "one half. A tie counts as half a win. A recipe is also meaningfully better if it may win in three of four draws: "
+    "the interval reaches above three quarters. This says how often it wins, not by how much. “Chosen in” counts the "
+    "draws in which a recipe has the lowest validation loss of its study; of equal ones, the first counts. A draw is "
+    "one sample of the data, and a seed is one initialisation of the weights. A change is always the difference "
+    "between two recipes on the same draw and the same seed."
 )
 
 
@@ -150,8 +152,16 @@ def _first_screen(sources: Sequence[Source]) -> Summary:
     return Summary(verdict(sources), forest_picture(forest_of(sources), "forest") if baseline else None)
 
 
+def _titles(titles: Sequence[str]) -> str:
+    """Join titles of the form "change, problem"; a problem that all share is written once, in front."""
+    changes, _, problems = zip(*(title.partition(", ") for title in titles), strict=True)
+    if len(titles) > 1 and len(set(problems)) == 1 and problems[0]:
+        return f"{problems[0]}: {'; '.join(changes)}"
+    return "; ".join(titles)
+
+
 def _studies(title: str, sources: Sequence[Source]) -> list[Block]:
-    titles = "; ".join(source.data.record.title for source in sources)
+    titles = _titles([source.data.record.title for source in sources])
     blocks: list[Block] = [Heading([title], 1), Paragraph([Quoted(titles)], note=True)]
     blocks.append(_first_screen(sources))
     claimed = [source for source in sources if source.data.record.claims]

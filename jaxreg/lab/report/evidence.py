@@ -73,12 +73,15 @@ def evidence(fresh: Source, recipe: str, draws: str) -> list[Block]:
         lower = summaries.lower_is_better(name) == (direction >= 0)
         words = "loss" if name == LOSS else what.words
         told += [" and " if rows else " ", f"the test {words} is {'lower' if lower else 'higher'} in "]
-        told += [gain.number("losses" if direction < 0 else "wins", "d"), "" if direction else ", which may be chance"]
+        told += [gain.number("losses" if direction < 0 else "wins", "d")]
+        told += [" (equal in ", gain.number("ties", "d"), ")"] if gain.data.ties else []
+        told += [] if direction else [", which may be chance"]
         means = [fresh.find(summaries.mean, label, name) for label in (NONE, recipe)]
         cells = [[mean.number(form=what.level, times=what.times)] for mean in means]
         rows.append([[what.label], *cells, difference(gain, fresh.data, name, unit=True)])
     over, confidence = gains[0].data.unit, gains[0].number("confidence", ".0f", 100)
-    caption: Text = [f"Means over the {over}s, and changes with ", confidence, " % intervals"]
+    each = ", each a new sample of the data," if over == "draw" else ""
+    caption: Text = [f"Means over the {over}s{each} and changes with ", confidence, " % intervals"]
     return [Paragraph([*told, "."]), Table(caption, ["test rows", Code(NONE), Code(recipe), "change"], rows)]
 
 

@@ -9,6 +9,7 @@ from jaxreg.lab.report.quantities import quantity
 from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import NONE
 
+_ONE_DRAW = " (one draw of the data)"
 _RISE = 1.05  # times its smallest value; a loss above that is said to rise again
 
 
@@ -21,15 +22,18 @@ def learned(dataset: xr.Dataset, recipe: str, name: str) -> str:
         name: Metric, such as "loss" or "accuracy".
     """
     words = f"test {quantity(dataset, f'test_{name}').words}"
+    one = _ONE_DRAW if dataset.sizes.get("draw", 1) == 1 else ""
     if name == "loss":
         rises = {label: _rises(dataset, label) for label in dict.fromkeys((NONE, recipe))}
         if rises[NONE] and not rises[recipe]:
-            return f"Without a regulariser the {words} rises again; with {recipe} it does not"
+            return f"Without a regulariser the {words} rises again; with {recipe} it does not{one}"
         if rises[NONE] and rises[recipe]:
-            return f"The {words} rises again" + ("" if recipe == NONE else f", {_compared(dataset, recipe, name)}")
+            return (
+                f"The {words} rises again" + ("" if recipe == NONE else f", {_compared(dataset, recipe, name)}") + one
+            )
     if recipe == NONE:
         return f"{_capital(words)} over the epochs"
-    return f"{_capital(words)} ends {_compared(dataset, recipe, name)}"
+    return f"{_capital(words)} ends {_compared(dataset, recipe, name)}{one}"
 
 
 def best_at(dataset: xr.Dataset, name: str) -> str:
@@ -48,7 +52,7 @@ def best_at(dataset: xr.Dataset, name: str) -> str:
     best = (
         min(known, key=known.__getitem__) if summaries.lower_is_better(variable) else max(known, key=known.__getitem__)
     )
-    return f"{words} is best with {best}"
+    return f"{words} is best with {best}{_ONE_DRAW if dataset.sizes.get('draw', 1) == 1 else ''}"
 
 
 def often(gain: stats.Paired, recipe: str, words: str) -> str:

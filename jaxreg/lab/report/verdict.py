@@ -16,13 +16,6 @@ from jaxreg.lab.report.wording import change, difference, interval, share_of_uni
 from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import NONE, ArmRecord, Record
 
-_PLACES = {
-    "penalize": "first",
-    "decay": "between the optimiser's direction and the learning rate",
-    "proximal": "after the learning rate",
-    "project": "last",
-}
-
 
 def verdict(sources: Sequence[Source]) -> list[Block]:
     """Return the verdict on case studies: the advice, its effect, its certainty, its code, and warnings.
@@ -150,12 +143,13 @@ def _why(fresh: Source, label: str) -> Text:
     """Return a sentence on how often a recipe was chosen on validation rows, and which recipe came second."""
     tally = {name: fresh.find(summaries.times_chosen, name) for name in fresh.data["recipe"].values.tolist()}
     draws = fresh.find(summaries.lanes, "draw").number(form="d")
-    told: list[Piece] = ["Why this one: the loss on the validation rows is lowest with ", Code(label), " in "]
+    told: list[Piece] = ["Why this one: ", Code(label), " has the lowest loss on the validation rows in "]
     told += [tally.pop(label).number(form="d"), " of ", draws, " draws"]
     second = max(tally, key=lambda name: tally[name].data)
     if not tally[second].data:
         return [*told, "."]
-    told += [" and with ", Code(second), " in ", tally[second].number(form="d"), ". "]
+    told += [", more often than any other recipe. Next comes ", Code(second), " with "]
+    told += [tally[second].number(form="d"), ". "]
     apart: list[Piece] = []
     for name in measures(fresh):
         change = fresh.find(summaries.gain, second, name, label)
@@ -168,7 +162,7 @@ def _why(fresh: Source, label: str) -> Text:
             ]
     if not apart:
         return [*told, "The two are not shown to differ."]
-    return [*told, "Using ", Code(second), " instead changes ", *apart, "."]
+    return [*told, "Using ", Code(second), " instead of ", Code(label), " changes the ", *apart, "."]
 
 
 def _code(source: Source) -> list[Block]:
@@ -176,12 +170,16 @@ def _code(source: Source) -> list[Block]:
     code = "" if label == NONE else _recipe_code(source, label)
     if not code:
         return []
-    used = [name for name in _PLACES if f"jr.{name}(" in code]
-    told: list[Piece] = ["In an Optax chain"]
-    for name in used:
-        told += [", ", Code(name), f" {_PLACES[name]}"]
-    told.append(":")
-    return [Paragraph(told), Listing(f"import jaxreg as jr\n\n{code}")]
+    if "jr.decay(" in code:
+        told: list[Piece] = ["In an Optax chain, ", Code("decay"), " goes between the optimiser's direction and "]
+        told += ["the learning rate. The links are, in this order:"]
+        return [Paragraph(told), Listing(f"import jaxreg as jr\n\n{code}")]
+    links = code.split(",\n")
+    before = [link for link in links if link.startswith("jr.penalize(")]
+    after = [link for link in links if link not in before]
+    chain = "".join(f"    {link},\n" for link in (*before, "optimizer", *after))
+    written = f"import jaxreg as jr\nimport optax\n\noptax.chain(\n{chain})"
+    return [Paragraph(["In your training, around your own Optax ", Code("optimizer"), ":"]), Listing(written)]
 
 
 def _over(source: Source) -> Text:

@@ -111,6 +111,8 @@ def counted(source: Source, claim: Claim) -> Text:
     what = quantity(source.data.fresh, claim.variable)
     if not claim.margin and claim.sign:
         return [Quoted(what.words)]
+    if not claim.margin:
+        return [Quoted(what.words), ", equal"]
     least = source.find(summaries.margin, claim.words).number(form="g", times=what.times)
     unit = f" {what.unit}" if what.unit else ""
     return [Quoted(what.words), " by more than " if claim.sign else ", equal to within ", least, unit]

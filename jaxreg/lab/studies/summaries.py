@@ -55,7 +55,7 @@ class Finding(StrEnum):
     """Result of testing a claim on the draws."""
 
     HOLDS = "holds"
-    OPEN = "not shown"
+    OPEN = "not decided"
     CONTRADICTED = "contradicted"
 
 
@@ -208,7 +208,7 @@ def finding(study: StudyResults, claim: Claim) -> Finding:
 
     A claim that a value is larger or smaller holds if the whole interval is beyond the margin. It is contradicted if no
     part of the interval is beyond the margin. A claim that two values are equal holds if the whole interval is within
-    the margin. It is contradicted if the whole interval is outside. All other claims are not shown.
+    the margin. It is contradicted if the whole interval is outside. All other claims are not decided.
     """
     change = gain(study.fresh, claim.recipe, claim.variable, claim.against)
     if not change.low <= change.high:  # one draw has no interval
