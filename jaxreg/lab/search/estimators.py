@@ -14,6 +14,7 @@ from jaxreg.lab.search.candidates import METHODS
 from jaxreg.lab.search.inputs import Frame, Numbers
 from jaxreg.lab.search.plan import Plan
 from jaxreg.lab.search.run import Search, search
+from jaxreg.lab.search.splitters import folds_of
 from jaxreg.lab.tabular.frames import has_words, is_frame
 from jaxreg.lab.training.tasks import CLASSES, NUMBERS, Task
 
@@ -45,7 +46,7 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         self.quick = quick
         self.random_state = random_state
 
-    def _search(self, x: np.ndarray, y: np.ndarray, sample_weight: Any, groups: Any) -> Self:
+    def _search(self, x: np.ndarray, y: np.ndarray, sample_weight: Any, groups: Any, cv: Any) -> Self:
         weights = _check_sample_weight(sample_weight, x, ensure_non_negative=True)
         state = self.random_state
         seed = state if isinstance(state, int | np.integer) else check_random_state(state).randint(2**31 - 1)
@@ -61,7 +62,12 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
             quick=self.quick,
             seed=int(seed),
         )
-        found = search(x, y, self._task, plan, weights=weights, groups=_codes(groups, len(x)))
+        codes = _codes(groups, len(x))
+        if cv is None:
+            found = search(x, y, self._task, plan, weights=weights, groups=codes)
+        else:
+            folds = folds_of(cv, y, codes, classes=self._task is CLASSES)
+            found = search(x, y, self._task, plan, weights=weights, folds=folds)
         self.search_: Search = found
         self.best_params_ = _params(found, found.found.chosen)
         self.best_index_ = found.found.chosen
@@ -175,10 +181,12 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
         )
         self.class_weight = class_weight
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, cv: Any = None) -> Self:
         """Search on the inputs `X`, of shape (rows, inputs), and the classes `y`, with optional weights per row.
 
-        Rows with the same value of `groups` stay in the same fold.
+        Rows with the same value of `groups` stay in the same fold. `cv` replaces `folds` and `repeats`: a splitter of
+        scikit-learn, which gets `groups`, a number of folds, or an iterable of (train, test) index arrays. Its splits
+        must test each row once per repeat.
         """
         _check_there(y)
         x, y = self._learnt(X, y)
@@ -189,7 +197,7 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
         places = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
         if self.class_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, x) * compute_sample_weight(self.class_weight, y)
-        return self._search(x, places, sample_weight, groups)
+        return self._search(x, places, sample_weight, groups, cv)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each of `classes_` for each row of `X`, of shape (rows, classes)."""
@@ -218,13 +226,15 @@ class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]
 
     _task = NUMBERS
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, cv: Any = None) -> Self:
         """Search on the inputs `X`, of shape (rows, inputs), and the numbers `y`, with optional weights per row.
 
-        Rows with the same value of `groups` stay in the same fold.
+        Rows with the same value of `groups` stay in the same fold. `cv` replaces `folds` and `repeats`: a splitter of
+        scikit-learn, which gets `groups`, a number of folds, or an iterable of (train, test) index arrays. Its splits
+        must test each row once per repeat.
         """
         x, y = self._learnt(X, y)
-        return self._search(x, y, sample_weight, groups)
+        return self._search(x, y, sample_weight, groups, cv)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the predicted number for each row of `X`."""

@@ -16,7 +16,7 @@ from jaxreg.lab.search.constants import constants
 from jaxreg.lab.search.dealing import deal, deal_groups, deal_time
 from jaxreg.lab.search.details import Details, details
 from jaxreg.lab.search.fitted_model import FittedModel, Net, Nets, Trees
-from jaxreg.lab.search.folds import PaddedRows, Setting, Split, forward_splits, nested_splits
+from jaxreg.lab.search.folds import FIRST, PaddedRows, Setting, Split, forward_splits, nested_splits
 from jaxreg.lab.search.groups import Group, grouped, joined, repeat_folder, trained
 from jaxreg.lab.search.means import Scales, mean_net, on_fold, on_outer_folds, scales
 from jaxreg.lab.search.nested import Nested, OuterFolds, nested, outer_splits
@@ -126,6 +126,7 @@ def search(
     weights: np.ndarray | None = None,
     groups: np.ndarray | str | None = None,
     time: np.ndarray | str | None = None,
+    folds: np.ndarray | None = None,
     store: Path | None = None,
     rivals: bool = False,
     any_model: bool = False,
@@ -151,6 +152,8 @@ def search(
         weights: Weight of each row; None for equal weights.
         groups: Group number of each row, or the name of a column. Rows of one group stay in one fold.
         time: Time of each row, or the name of a column. Each fold is predicted from the folds before it.
+        folds: Fold of each row for each repeat, of shape (repeats, rows), from 0. It replaces the folds and repeats of
+            the plan. Not for data frames.
         store: Folder for finished trainings, which a later call reuses.
         rivals: Whether to evaluate other models on the same folds (`jaxreg.lab.search.rivals`).
         any_model: Whether the model may be a linear model, boosted trees or a random forest, if its score is higher.
@@ -173,16 +176,24 @@ def search(
             large for float32.
     """
     if target is not None:
-        _check_frame(y=y, weights=weights, blocks=blocks, groups=groups, time=time)
+        _check_frame(y=y, weights=weights, blocks=blocks, folds=folds, groups=groups, time=time)
         return _of_frame(x, target, task, plan, groups, time, store=store, rivals=rivals, any_model=any_model)
     if y is None:
         raise ValueError("y is None; expected the target of each row. With a data frame, pass target=NAME")
     if task not in (NUMBERS, BINARY, CLASSES):
         raise ValueError(f"task is {task!r}; expected NUMBERS, BINARY or CLASSES of jaxreg.lab")
     plan = plan or Plan()
-    if groups is not None and time is not None:
-        raise ValueError("both groups and time are given; expected only one. Remove groups or time")
-    x, y, w, group = _rows(x, y, weights, plan.folds, _apart(groups=groups, time=time, rows=len(y)))
+    given = [name for name, each in (("groups", groups), ("time", time), ("folds", folds)) if each is not None]
+    if len(given) > 1:
+        raise ValueError(
+            f"both {given[0]} and {given[1]} are given; expected only one. Remove {given[0]} or {given[1]}"
+        )
+    patterns = np.zeros((0, 0), np.int32)
+    apart = _apart(groups=groups, time=time, rows=len(y))
+    if folds is not None:
+        patterns, apart = np.unique(folds, axis=1, return_inverse=True)
+        plan = dataclasses.replace(plan, folds=int(patterns.max()) + 1, repeats=len(patterns))
+    x, y, w, group = _rows(x, y, weights, plan.folds, None if apart is None else apart.ravel())
     check(y, task, plan.folds)
     classes = int(y.max()) + 1 if task.classes else 0
     if task == BINARY and classes > 2:
@@ -207,7 +218,9 @@ def search(
         return deal(y[heaviest], count, rng, classes=classes > 0)[group]
 
     plan = plan if clock is None else dataclasses.replace(plan, repeats=1)
-    dealt = np.stack([dealt_anew() for _ in range(plan.repeats)])
+    dealt = patterns[:, group] if folds is not None else np.stack([dealt_anew() for _ in range(plan.repeats)])
+    if min(len(np.unique(each)) for each in dealt) < (FIRST if forward else 0) + plan.folds:
+        raise ValueError("a fold has no row with a weight above 0; expected rows in each fold")
     kind = np.int32 if classes > 2 else np.float32
     table = PaddedRows(
         x=np.pad((x - mean) / scale, [(0, fill), (0, width - x.shape[1])]).astype(np.float32),

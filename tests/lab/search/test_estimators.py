@@ -4,11 +4,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import make_classification
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.dummy import DummyClassifier
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    RepeatedKFold,
+    ShuffleSplit,
+    TimeSeriesSplit,
+    check_cv,
+    cross_val_score,
+)
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from jaxreg.lab import RegularizedMLPClassifier, RegularizedMLPRegressor
@@ -37,6 +48,58 @@ def test_neither_the_order_of_rows_nor_repeats_in_place_of_weights_change_anythi
     other = RegularizedMLPClassifier(**SMALL).fit(np.repeat(x, weights, axis=0), np.repeat(y, weights))
     np.testing.assert_array_equal(one.predict_proba(x), other.predict_proba(x))
     assert one.cv_results_["mean_test_score"].tolist() == other.cv_results_["mean_test_score"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("cv", "groups"),
+    [
+        (RepeatedKFold(n_splits=3, n_repeats=2, random_state=1), None),
+        (GroupKFold(3), np.repeat(np.arange(9), 10)),
+        (list(KFold(3, shuffle=True, random_state=0).split(np.zeros((90, 1)))), None),
+        (3, None),
+    ],
+    ids=["repeats", "groups", "iterable", "number"],
+)
+def test_folds_are_those_of_a_splitter(cv, groups):
+    """The baseline of the most frequent class is judged on the same folds by scikit-learn."""
+    x, y = blobs()
+    y = np.where(np.arange(90) < 70, y, 1)  # folds differ in their classes
+    found = RegularizedMLPClassifier(**SMALL).fit(x, y, groups=groups, cv=cv).search_
+    splits = list(check_cv(cv, y, classifier=True).split(x, y, groups))
+    expected = [
+        np.mean(y[test] == DummyClassifier().fit(x[train], y[train]).predict(x[test])) for train, test in splits
+    ]
+    assert (found.plan.repeats, found.plan.folds) == (len(splits) // 3, 3)
+    np.testing.assert_allclose(sorted(found.constant.score), sorted(expected), rtol=1e-6)
+
+
+def test_groups_are_routed_through_a_pipeline_as_scikit_learn_routes_them():
+    x, y = blobs()
+    groups = np.repeat(list("abcdefghi"), 10)
+    with config_context(enable_metadata_routing=True):
+        net = RegularizedMLPClassifier(**SMALL).set_fit_request(groups=True, cv=True)
+        routed = make_pipeline(FunctionTransformer(), net).fit(x, y, groups=groups, cv=GroupKFold(3))
+    alone = RegularizedMLPClassifier(**SMALL).fit(x, y, groups=groups, cv=GroupKFold(3))
+    np.testing.assert_array_equal(routed[-1].search_.found.losses, alone.search_.found.losses)
+    other = RegularizedMLPClassifier(**SMALL).fit(x, y)
+    assert not np.array_equal(other.search_.found.losses, alone.search_.found.losses)
+
+
+@pytest.mark.parametrize(
+    ("cv", "sentence"),
+    [
+        (TimeSeriesSplit(3), "split 1 of cv does not train on all rows that it does not test"),
+        (ShuffleSplit(20, random_state=0), "of cv tests a row that an earlier split tests"),
+        (KFold(2), "cv has 2 folds; expected at least 3"),
+        ([(np.arange(30, 90), np.arange(30)), (np.r_[0:30, 60:90], np.arange(30, 60))], "does not test each row once"),
+        (0.3, "cv is 0.3; expected a splitter"),
+    ],
+    ids=["time", "shuffle", "two", "part", "share"],
+)
+def test_splits_that_a_nested_choice_cannot_use_are_refused(cv, sentence):
+    x, y = blobs()
+    with pytest.raises(ValueError, match=sentence):
+        RegularizedMLPClassifier(**SMALL).fit(x, y, cv=cv)
 
 
 def test_it_stands_in_pipelines_and_cross_validations_and_can_be_cloned():

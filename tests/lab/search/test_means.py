@@ -1,15 +1,16 @@
 """The mean of nets: as the model, on the folds that none of its nets has seen, and in files."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from helpers.tables import a_model
 
 from jaxreg.lab import CLASSES, NUMBERS
-from jaxreg.lab.search import Plan, search
+from jaxreg.lab.search import Plan, search, to_flax
 from jaxreg.lab.search.candidates import Candidate, Knobs
-from jaxreg.lab.search.fitted_model import LEAST, Net, Nets, load, save
+from jaxreg.lab.search.fitted_model import LEAST, Net, Nets, Trees, load, save
 from jaxreg.lab.search.folds import PaddedRows, Setting, Split, nested_splits, searched_task, train
 from jaxreg.lab.search.means import mean_net, on_outer_folds, scales
 
@@ -151,6 +152,27 @@ def test_files_hold_several_kinds_of_nets(tmp_path):
     each = [net.probabilities(x) for net in members]
     np.testing.assert_allclose(again.probabilities(x), (each[0] + each[1]) / 2)
     assert again.nets == 2
+
+
+@pytest.mark.parametrize(("task", "outputs", "nets"), [(NUMBERS, 1, 2), (CLASSES, 1, 0), (CLASSES, 3, 2)])
+def test_a_flax_module_predicts_as_the_model_does(task, outputs, nets):
+    rng = np.random.default_rng(0)
+    sizes = {"hidden": (4, 5), "hidden_2": (5, 3), "output": (3, outputs)}
+    several = (nets,) if nets else ()
+    arrays = {f"{name}/kernel": rng.normal(size=(*several, *size)) for name, size in sizes.items()}
+    arrays |= {f"{name}/bias": rng.normal(size=(*several, size[1])) for name, size in sizes.items()}
+    target = [2.0, 3.0] if task is NUMBERS else [0.0, 1.0]
+    net = Net(arrays | {"mean": rng.normal(size=4), "scale": rng.uniform(1, 2, 4), "target": np.array(target)})
+    module, variables = to_flax(SimpleNamespace(net=net, kept="nets", setting=SimpleNamespace(task=task)))
+    x = rng.normal(size=(6, 4))
+    expected = net.probabilities(x) if task is CLASSES else net(x)
+    np.testing.assert_allclose(module.apply(variables, x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_trees_are_no_flax_module():
+    arrays = {"trees/root": np.zeros(1, int), "trees/left": np.full(1, -1), "mean": np.zeros(1), "scale": np.ones(1)}
+    with pytest.raises(ValueError, match="the model of this search is a forest; expected networks"):
+        to_flax(SimpleNamespace(net=Trees(arrays), kept="forest"))
 
 
 @pytest.mark.parametrize("logit", [-800.0, 800.0])

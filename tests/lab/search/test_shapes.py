@@ -14,7 +14,7 @@ from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
 from jaxreg.lab import CLASSES, NUMBERS
 from jaxreg.lab.cli import main
-from jaxreg.lab.search import Plan, importance, open_search, search
+from jaxreg.lab.search import Plan, importance, open_search, search, to_flax
 from jaxreg.lab.search.candidates import METHODS, OTHER, Candidate, Knobs, Shape, candidates, shaped
 from jaxreg.lab.search.codings import KNOTS, MOST_PIECES, coded, learn
 from jaxreg.lab.search.fitted_model import LEAST, Net, Nets, Trees, load
@@ -244,6 +244,9 @@ def test_a_default_search_is_read_back_with_all_its_nets_and_other_models(steps,
     assert any("averages the nets of" in sentence for sentence in told["verdict"])
     assert stored.found.members == (len(stored.tried) - 1, 0)
     assert isinstance(stored.net, Nets)
+    module, variables = to_flax(stored)
+    x = np.random.default_rng(0).lognormal(size=(9, 2))
+    np.testing.assert_allclose(module.apply(variables, x), stored.net.probabilities(x), atol=1e-5)
     assert set(told["importance"]) == {"a", "b"}
     assert importance(stored, "b").mean == pytest.approx(told["importance"]["b"]["mean"])
     assert "Importance of columns" in (steps / "steps-search" / "report.html").read_text("utf-8")

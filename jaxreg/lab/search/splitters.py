@@ -1,0 +1,58 @@
+"""Folds of a search that a splitter of scikit-learn assigns."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import check_cv
+
+
+def folds_of(cv: Any, y: np.ndarray, groups: Any = None, *, classes: bool) -> np.ndarray:
+    """Return the fold of each row for each repeat, of shape (repeats, rows).
+
+    Args:
+        cv: Splitter of scikit-learn, number of folds, or iterable of (train, test) index arrays.
+        y: Target of each row.
+        groups: Group of each row, which the splitter may need.
+        classes: Whether the targets are classes.
+
+    Raises:
+        ValueError: If the splits do not test each row once per repeat and train on all other rows, or there are fewer
+            than three of them per repeat.
+
+    Example:
+        >>> from sklearn.model_selection import GroupKFold
+        >>> folds_of(GroupKFold(3), np.zeros(6), [7, 7, 8, 8, 9, 9], classes=False).tolist()
+        [[2, 2, 1, 1, 0, 0]]
+    """
+    if not (isinstance(cv, int | np.integer) or hasattr(cv, "split") or isinstance(cv, Iterable)):
+        raise ValueError(
+            f"cv is {cv!r}; expected a splitter, a number of folds or an iterable of (train, test) indices"
+        )
+    rows = np.arange(len(y))
+    repeats: list[np.ndarray] = []
+    open_ = np.full(0, -1)
+    for number, (train, test) in enumerate(check_cv(cv, y, classifier=classes).split(rows[:, None], y, groups), 1):
+        if not (open_ < 0).any():
+            open_ = np.full(len(y), -1)
+            repeats.append(open_)
+        tested = np.isin(rows, rows[test])
+        if not np.array_equal(np.flatnonzero(~tested), np.sort(rows[train])):
+            raise ValueError(
+                f"split {number} of cv does not train on all rows that it does not test; expected a splitter such as "
+                "KFold or GroupKFold. To predict later rows from earlier ones, use search(..., time=...)"
+            )
+        if not tested.any() or (open_[tested] >= 0).any():
+            raise ValueError(
+                f"split {number} of cv tests {'no row' if not tested.any() else 'a row that an earlier split tests'}; "
+                "expected splits that test each row once, such as those of KFold or GroupKFold"
+            )
+        open_[tested] = open_.max() + 1
+    counts = {int(each.max()) + 1 for each in repeats}
+    if not repeats or (open_ < 0).any() or len(counts) > 1:
+        raise ValueError("cv does not test each row once; expected splits such as those of KFold or GroupKFold")
+    if max(counts) < 3:
+        raise ValueError(
+            f"cv has {max(counts)} folds; expected at least 3, because the choice inside an outer fold needs two others"
+        )
+    return np.stack(repeats).astype(np.int32)
