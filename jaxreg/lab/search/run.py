@@ -293,12 +293,12 @@ def search(
         net = Net(arrays) if kept == LINEAR else Trees(arrays)
     told = None
     if blocks is not None:
-        folds = outer_splits(parts)[: plan.folds]
+        first = outer_splits(parts)[: plan.folds]
         picked = [
             _net(kinds, parts, scaled, results, each, _plain(x.shape[1]), parts[at])
-            for each, at in zip(found.picked, folds, strict=False)
+            for each, at in zip(found.picked, first, strict=False)
         ]
-        told = details(picked, [parts[at] for at in folds], table, blocks, classes=classes)
+        told = details(picked, [parts[at] for at in first], table, blocks, classes=classes)
     return Search(
         plan, setting, tried, parts, lanes, spread, outer, others, constant, found, net, kept, len(x), told, means=means
     )
