@@ -2,7 +2,8 @@
 
 Batched lanes share the cost of starting an operation, which saves time if the operations are small. For large
 operations, a batch saves nothing and can be slower. `vmap` then transposes matrix products, uses grouped convolutions,
-and evaluates both branches of a condition.
+and evaluates both branches of a condition. If lanes are computed one after the other, slow operations are replaced by
+faster ones, as `jaxreg.lab.sweeps.rewriting` describes.
 
 Lanes that call LAPACK, as `jnp.linalg.qr` does, are computed one after the other, unless `TOGETHER` marks their code.
 jaxlib 0.10 distributes a batch of factorisations to the threads of XLA, while the calling thread waits. If every thread
@@ -11,23 +12,28 @@ is waiting, the program never ends. https://github.com/PyAutoLabs/PyAutoFit/issu
 
 from typing import Any
 
-from jaxreg.lab.sweeps.chunk_size import bodies, executions, traffic
+from jaxreg.lab.sweeps.chunk_size import bodies, executions, traffic, working_set
+from jaxreg.lab.sweeps.rewriting import has_convolutions, is_rewritable
 from jaxreg.lab.sweeps.splits import factorizes
 
 BATCHED = "batched"
 IN_TURN = "in turn"
+REWRITTEN = "in turn, rewritten"
 TOGETHER = "jaxreg.together"
 """Name of a `jax.named_scope` that marks code whose lanes are always batched, such as the code of `fit`."""
 
 _LARGE = 2048
 """If an operation of a lane writes at least this many bytes on average, the lanes are computed one after the other."""
+_SMALL = 2**17
+"""If the largest loop of a lane keeps at most this many bytes in use, lanes are batched in any case."""
 
 
-def arrangement(jaxpr: Any) -> str:
-    """Return how the lanes of a traced function should be computed on a CPU: `BATCHED` or `IN_TURN`.
+def arrangement(jaxpr: Any, free: bool = True) -> str:
+    """Return how the lanes of a traced function should be computed on a CPU: `BATCHED`, `IN_TURN` or `REWRITTEN`.
 
     Args:
         jaxpr: Traced function of one lane, ``traced.jaxpr.jaxpr``.
+        free: Whether large operations are a reason not to batch. Convolutions and LAPACK always are.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -35,11 +41,15 @@ def arrangement(jaxpr: Any) -> str:
         >>> [arrangement(jax.jit(lambda x: x @ jnp.sin(x)).trace(x).jaxpr.jaxpr) for x in (small, large)]
         ['batched', 'in turn']
     """
+    if has_convolutions(jaxpr, _LARGE):
+        return REWRITTEN
     if _is_marked(jaxpr):
         return BATCHED
     if factorizes(jaxpr):
         return IN_TURN
-    return IN_TURN if traffic(jaxpr) >= _LARGE * executions(jaxpr) else BATCHED
+    if not free or traffic(jaxpr) < _LARGE * executions(jaxpr) or working_set(jaxpr) <= _SMALL:
+        return BATCHED
+    return REWRITTEN if is_rewritable(jaxpr) else IN_TURN
 
 
 def _is_marked(jaxpr: Any) -> bool:

@@ -32,9 +32,10 @@ from jaxreg.lab.sweeps.callbacks import find_callbacks
 from jaxreg.lab.sweeps.chunk_size import cores, default_width, device_memory, traffic
 from jaxreg.lab.sweeps.compilation import compile_with
 from jaxreg.lab.sweeps.grid import Grid, plain
-from jaxreg.lab.sweeps.lanes import BATCHED, IN_TURN, arrangement
+from jaxreg.lab.sweeps.lanes import BATCHED, REWRITTEN, arrangement
 from jaxreg.lab.sweeps.manifest import STATE, Chunks, Variable
 from jaxreg.lab.sweeps.outputs import Arrays, Run, describe, evaluate
+from jaxreg.lab.sweeps.rewriting import evaluate as evaluate_rewritten
 from jaxreg.lab.sweeps.segments import advance, first_state
 from jaxreg.lab.sweeps.splits import factorizes, is_split
 from jaxreg.lab.sweeps.structures import Structure
@@ -77,8 +78,9 @@ class Program:
         devices: Devices to use; by default this process's accelerators, or its CPU.
         spread: Minimum number of chunks if `chunk` is not given; by default one chunk per worker.
         operands: Name -> pytree of arrays that all lanes share. Only their shapes and types are used here.
-        arranged: `BATCHED` or `IN_TURN`. By default the result of `arrangement` on a CPU, and `BATCHED` on an
-            accelerator. Also `BATCHED` if `chunk` or `operands` is given, unless the program calls LAPACK.
+        arranged: `BATCHED`, `IN_TURN` or `REWRITTEN`. By default the result of `arrangement` on a CPU, and `BATCHED`
+            on an accelerator. Also `BATCHED` if `chunk` or `operands` is given, unless the program has convolutions or
+            calls LAPACK.
         begin: Function of the axes that returns the first state, if the sweep has segments. `run` then takes an
             argument `state`, and returns the next state and its outputs.
 
@@ -132,12 +134,12 @@ class Program:
             for number in range(len(self.devices)):
                 self._slots.put(number)
         memory = device_memory(self.devices[0])
-        free = memory is None and chunk is None and not operands
-        lapack = memory is None and factorizes(self._traced.jaxpr.jaxpr)
-        self.arranged = arranged or (arrangement(self._traced.jaxpr.jaxpr) if free or lapack else BATCHED)
+        if arranged is None and memory is None:
+            arranged = arrangement(self._traced.jaxpr.jaxpr, free=chunk is None and not operands)
+        self.arranged = arranged or BATCHED
         least = spread or self.workers * jax.process_count()
         self.chunk = chunk or default_width(self._traced.jaxpr.jaxpr, grid.size, least, memory)
-        if chunk is None and self.arranged == IN_TURN:
+        if chunk is None and self.arranged != BATCHED:
             self.chunk = max(1, min(self.chunk, grid.size // (spread or _EVEN * least)))
         while chunk is None and memory is not None and self.chunk > 1 and self._needed() > memory:
             self._loaded.clear()
@@ -207,7 +209,8 @@ class Program:
 
         False for a store from a version that did not record the number of cores.
         """
-        return self.names_cores and self.devices[0].platform == "cpu" and is_split(self._traced.jaxpr.jaxpr)
+        traced = self._first if self.arranged == REWRITTEN else self._traced
+        return self.names_cores and self.devices[0].platform == "cpu" and is_split(traced.jaxpr.jaxpr)
 
     @cached_property
     def _text(self) -> str:
@@ -316,13 +319,18 @@ class Program:
         def chunk(leaves: list[jax.Array], indices: tuple[jax.Array, ...], *arguments: Any) -> Any:
             large, operands, *state = arguments or ((), {})
             consts = dict(enumerate(traced.consts)) | dict(zip(self._large, large, strict=True))
-            lane = jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(traced.jaxpr, list(consts.values())))
+            values = list(consts.values())
+            lane = jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(traced.jaxpr, values))
+            if self.arranged == REWRITTEN:
+
+                def lane(*arguments: Any) -> Any:
+                    return evaluate_rewritten(traced.jaxpr, values, arguments)
 
             def one(index: tuple[jax.Array, ...], *state: list[jax.Array]) -> Any:
                 point = (leaf[index[owner]] for owner, leaf in zip(self._owners, leaves, strict=True))
                 return lane(*point, *jax.tree.leaves(operands), *jax.tree.leaves(state))
 
-            if self.arranged != IN_TURN:
+            if self.arranged == BATCHED:
                 return jax.vmap(one)(indices, *state)
             return jax.lax.map(lambda row: one(*row), (indices, *state)) if state else jax.lax.map(one, indices)
 

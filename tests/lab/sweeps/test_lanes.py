@@ -15,7 +15,7 @@ from jaxreg.lab.sweeps import program
 from jaxreg.lab.sweeps.chunk_size import cores
 from jaxreg.lab.sweeps.engine import sweep
 from jaxreg.lab.sweeps.grid import make_grid
-from jaxreg.lab.sweeps.lanes import BATCHED, IN_TURN, TOGETHER
+from jaxreg.lab.sweeps.lanes import BATCHED, IN_TURN, REWRITTEN, TOGETHER
 from jaxreg.lab.sweeps.program import Program
 from jaxreg.lab.sweeps.store import open_folder
 
@@ -48,18 +48,54 @@ def decay(rate: Any, seed: Any) -> dict[str, Any]:
     return {"end": jax.lax.fori_loop(0, 100, lambda _, z: z - rate * z, 1.0 + seed)}
 
 
+def descend(rate: Any, seed: Any) -> dict[str, Any]:
+    """A net as in `train`, whose products are all fast."""
+    return {"end": jax.lax.fori_loop(0, 9, lambda _, z: jnp.tanh(z @ z), jnp.full((200, 200), rate + seed))}
+
+
+def convolved(rate: Any, seed: Any) -> dict[str, Any]:
+    """A convolution and its gradient."""
+    pictures = jnp.asarray(ROWS).reshape(16, 8, 8, 1)
+
+    def loss(kernel: Any) -> Any:
+        spec = ("NHWC", "HWIO", "NHWC")
+        return jnp.sum(jnp.sin(jax.lax.conv_general_dilated(pictures, kernel, (1, 1), "SAME", dimension_numbers=spec)))
+
+    return {"slope": jax.grad(loss)(jax.random.normal(jax.random.key(seed), (3, 3, 1, 4)) * rate)}
+
+
+def small(rate: Any, seed: Any) -> dict[str, Any]:
+    """Operations of 4 kB in a loop that keeps 60 kB in use."""
+
+    def step(centres: Any, _: None) -> Any:
+        far = ((ROWS[:, None] - centres) ** 2).sum(2)
+        return centres + rate * jnp.exp(-far).T @ ROWS, None
+
+    return {"centres": jax.lax.scan(step, seed + jnp.ones((4, 16)), None, 5)[0]}
+
+
 def trained(rate: Any, seed: Any) -> dict[str, Any]:
     """A net of the laboratory, whose operations are as large as those of `train`."""
     problem = Problem(linen(MLP(hidden=500), (2,)), tutorial_moons(), epochs=10, record_every=10)
     return fit(problem, Recipe(learning_rate=rate), jax.random.key(seed), 0)
 
 
-@pytest.mark.parametrize(("run", "lanes"), [(train, IN_TURN), (decay, BATCHED), (trained, BATCHED)])
+@pytest.mark.parametrize(
+    ("run", "lanes"),
+    [
+        (train, REWRITTEN),
+        (descend, IN_TURN),
+        (convolved, REWRITTEN),
+        (decay, BATCHED),
+        (small, BATCHED),
+        (trained, BATCHED),
+    ],
+)
 def test_large_operations_run_in_turn_but_those_of_fit(run: Any, lanes: str) -> None:
     program = Program(run, make_grid(AXES))
     assert program.arranged == lanes
     assert program.identity.get("lanes", BATCHED) == lanes
-    assert Program(run, make_grid(AXES), chunk=5).arranged == BATCHED
+    assert Program(run, make_grid(AXES), chunk=5).arranged == (REWRITTEN if run is convolved else BATCHED)
 
 
 def test_the_mark_of_fit_is_in_no_program() -> None:
@@ -74,7 +110,7 @@ def test_the_mark_of_fit_is_in_no_program() -> None:
     assert len(texts) == 1
 
 
-@pytest.mark.parametrize("run", [train, decay])
+@pytest.mark.parametrize("run", [train, convolved, decay])
 def test_a_sweep_is_a_loop_however_its_lanes_run(run: Any, tmp_path: Path) -> None:
     found = sweep(run, AXES, tmp_path)
     one = jax.jit(run)
@@ -86,7 +122,7 @@ def test_a_sweep_is_a_loop_however_its_lanes_run(run: Any, tmp_path: Path) -> No
 
 def test_a_store_keeps_the_arrangement_that_it_began_with(tmp_path: Path) -> None:
     here = sweep(train, AXES, tmp_path / "new").load()
-    assert open_folder(tmp_path / "new").manifest.identity["lanes"] == IN_TURN
+    assert open_folder(tmp_path / "new").manifest.identity["lanes"] == REWRITTEN
     (tmp_path / "new" / "chunk-00000003.npz").unlink()
     assert sweep(train, AXES, tmp_path / "new").load().identical(here)
     old = sweep(train, AXES, tmp_path / "old", chunk=4).load()
@@ -96,8 +132,17 @@ def test_a_store_keeps_the_arrangement_that_it_began_with(tmp_path: Path) -> Non
     assert "lanes" not in again.attrs
     with ThreadPoolExecutor(1) as executor:
         there = sweep(train, AXES, executor=executor)
-    assert there.attrs["lanes"] == IN_TURN
+    assert there.attrs["lanes"] == REWRITTEN
     np.testing.assert_array_equal(there["loss"], here["loss"])
+
+
+def test_a_store_from_before_programs_were_rewritten_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(program, "arrangement", lambda jaxpr, free: IN_TURN)
+        whole = sweep(train, AXES, tmp_path).load()
+    (tmp_path / "chunk-00000003.npz").unlink()
+    assert sweep(train, AXES, tmp_path).load().identical(whole)
+    assert whole.attrs["lanes"] == IN_TURN
 
 
 SPLIT = {

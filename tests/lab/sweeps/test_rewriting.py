@@ -1,0 +1,224 @@
+"""Rewritten functions return what XLA returns for the same functions as they are, in every position of an operation."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from scipy.signal import correlate
+
+from jaxreg.lab.sweeps.rewriting import evaluate, has_convolutions, is_rewritable
+
+RNG = np.random.default_rng(0)
+NHWC = ("NHWC", "HWIO", "NHWC")
+
+
+def drawn(*shape: int) -> np.ndarray:
+    """Random numbers."""
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def convolution(**options: Any) -> Any:
+    """A convolution and its gradients."""
+
+    def run(x: Any, kernel: Any) -> Any:
+        def outputs(x: Any, kernel: Any) -> Any:
+            return jax.lax.conv_general_dilated(x, kernel, **options)
+
+        found, back = jax.vjp(outputs, x, kernel)
+        return found, back(jnp.cos(found))
+
+    return run
+
+
+CONVOLUTIONS = {
+    "few channels": (
+        convolution(window_strides=(1, 1), padding="SAME", dimension_numbers=NHWC),
+        (3, 5, 6, 2),
+        (3, 3, 2, 4),
+    ),
+    "many channels": (
+        convolution(window_strides=(1, 1), padding="VALID", dimension_numbers=NHWC),
+        (2, 5, 6, 9),
+        (3, 2, 9, 10),
+    ),
+    "strides": (convolution(window_strides=(2, 3), padding="SAME", dimension_numbers=NHWC), (2, 7, 8, 3), (3, 3, 3, 9)),
+    "dilated": (
+        convolution(window_strides=(1, 2), padding="SAME", rhs_dilation=(2, 1), dimension_numbers=NHWC),
+        (2, 7, 8, 3),
+        (3, 2, 3, 9),
+    ),
+    "transposed": (
+        convolution(window_strides=(1, 1), padding=((2, 1), (1, 2)), lhs_dilation=(2, 2), dimension_numbers=NHWC),
+        (2, 4, 4, 9),
+        (3, 3, 9, 10),
+    ),
+    "channels first": (convolution(window_strides=(1, 1), padding="SAME"), (2, 3, 5, 6), (4, 3, 3, 3)),
+    "one axis": (
+        convolution(window_strides=(1,), padding="SAME", dimension_numbers=("NHC", "HIO", "NHC")),
+        (2, 9, 3),
+        (5, 3, 4),
+    ),
+    "three axes": (
+        convolution(window_strides=(1, 1, 1), padding="SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC")),
+        (2, 4, 3, 5, 2),
+        (2, 3, 2, 2, 3),
+    ),
+    "large window": (
+        convolution(window_strides=(1, 1), padding="SAME", dimension_numbers=NHWC),
+        (2, 8, 8, 2),
+        (6, 5, 2, 3),
+    ),
+}
+
+
+def rewritten(run: Any) -> Any:
+    """The function, traced and rewritten."""
+
+    def changed(*arguments: Any) -> Any:
+        closed, shapes = jax.make_jaxpr(run, return_shape=True)(*arguments)
+        assert is_rewritable(closed.jaxpr)
+        found = evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(arguments))
+        return jax.tree.unflatten(jax.tree.structure(shapes), found)
+
+    return changed
+
+
+def compare(found: Any, expected: Any) -> None:
+    """Compare trees of numbers."""
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-5)
+
+
+def test_convolutions_and_their_gradients_are_those_of_xla() -> None:
+    arguments = {name: (drawn(*x), drawn(*kernel)) for name, (_, x, kernel) in CONVOLUTIONS.items()}
+
+    def both(arguments: Any) -> Any:
+        return {
+            name: [way(run)(*arguments[name]) for way in (rewritten, lambda run: run)]
+            for name, (run, _, _) in CONVOLUTIONS.items()
+        }
+
+    for found, expected in jax.jit(both)(arguments).values():
+        compare(found, expected)
+
+
+def test_a_convolution_is_that_of_scipy() -> None:
+    x, kernel = drawn(7, 8), drawn(3, 3)
+    run, _, _ = CONVOLUTIONS["few channels"]
+    found, _ = jax.jit(rewritten(run))(x[None, :, :, None], kernel[:, :, None, None])
+    np.testing.assert_allclose(found[0, :, :, 0], correlate(x, kernel, "same"), atol=1e-5)
+
+
+@pytest.mark.parametrize("filters", [2, 9])
+def test_negative_padding_cuts(filters: int) -> None:
+    run = convolution(window_strides=(1, 1), padding=((-1, 1), (0, -2)), dimension_numbers=NHWC)
+    same = convolution(window_strides=(1, 1), padding=((0, 1), (0, 0)), dimension_numbers=NHWC)
+    x, kernel = drawn(2, 7, 8, 9), drawn(3, 3, 9, filters)
+    found, (_, slope) = jax.jit(rewritten(run))(x, kernel)
+    expected, (_, steepest) = jax.jit(same)(x[:, 1:, :-2], kernel)  # XLA:CPU itself reads foreign memory here
+    compare((found, slope), (expected, steepest))
+
+
+def test_convolutions_of_groups_and_of_few_digits_stay() -> None:
+    half = convolution(window_strides=(1, 1), padding="SAME", dimension_numbers=NHWC)
+    groups = convolution(window_strides=(1, 1), padding="SAME", dimension_numbers=NHWC, feature_group_count=2)
+    short = [jnp.zeros(shape, jnp.bfloat16) for shape in ((2, 5, 5, 4), (3, 3, 4, 4))]
+    assert not is_rewritable(jax.make_jaxpr(half)(*short).jaxpr)
+    assert not is_rewritable(jax.make_jaxpr(groups)(drawn(2, 5, 5, 4), drawn(3, 3, 2, 4)).jaxpr)
+
+
+@pytest.mark.parametrize("padding", ["VALID", "SAME"])
+def test_maxima_over_windows_send_gradients_to_the_first_largest_entry(padding: str) -> None:
+    x = RNG.integers(0, 3, (2, 7, 8, 3)).astype(np.float32)
+
+    def run(x: Any) -> Any:
+        found, back = jax.vjp(lambda x: nn.max_pool(x, (3, 2), (2, 2), padding), x)
+        return back(1 + jnp.arange(found.size, dtype=jnp.float32).reshape(found.shape))
+
+    np.testing.assert_array_equal(*jax.jit(lambda x: (rewritten(run)(x), run(x)))(x))
+
+
+def layer(p: Any, x: Any) -> Any:
+    """A layer of few features and one of few outputs."""
+    return jnp.tanh(x @ p["w"] + p["b"]) @ p["v"] + p["c"]
+
+
+PARAMS = {"w": drawn(3, 40), "b": drawn(40), "v": drawn(40, 5), "c": drawn(5)}
+ROWS = drawn(7, 2, 3)
+
+
+def remat(p: Any, x: Any) -> Any:
+    """Gradients of a layer whose values are computed twice."""
+    return jax.grad(lambda p: jnp.sum(jnp.sin(jax.checkpoint(layer)(p, x))))(p)
+
+
+def plain(p: Any, x: Any) -> Any:
+    """Gradients of a layer."""
+    return jax.grad(lambda p: jnp.sum(jnp.sin(layer(p, x))))(p)
+
+
+def looped(p: Any, x: Any) -> Any:
+    """Steps along gradients, in one kind of loop or the other."""
+
+    def step(p: Any, _: Any) -> Any:
+        return jax.tree.map(lambda p, g: p - 0.1 * g, p, plain(p, x)), p["c"]
+
+    p, seen = jax.lax.scan(step, p, None, 3)
+    return jax.lax.fori_loop(0, p["c"].size + jnp.int32(x[0, 0, 0] > 9), lambda _, p: step(p, None)[0], p), seen
+
+
+def branched(p: Any, x: Any) -> Any:
+    """Gradients in one branch, in a function of its own."""
+    return jax.lax.cond(x[0, 0, 0] > -9, jax.jit(plain), lambda p, _: p, p, x)
+
+
+@jax.custom_vjp
+def own(p: Any, x: Any) -> Any:
+    """A function with a gradient of its own."""
+    return layer(p, x)
+
+
+own.defvjp(lambda p, x: (layer(p, x), (p, x)), lambda kept, g: jax.vjp(layer, *kept)[1](2 * g))
+
+
+def given(p: Any, x: Any) -> Any:
+    """Gradients that a function gives itself."""
+    return own(p, x), jax.grad(lambda p: jnp.sum(jnp.sin(own(p, x))))(p)
+
+
+@pytest.mark.parametrize("run", [plain, remat, looped, branched, given])
+def test_products_over_rows_and_sums_over_them_are_those_of_xla(run: Any) -> None:
+    found, expected = jax.jit(lambda p, x: (rewritten(run)(p, x), run(p, x)))(PARAMS, ROWS)
+    compare(found, expected)
+
+
+def test_a_sum_before_its_product_and_one_without() -> None:
+    def run(x: Any, g: Any) -> Any:
+        early = g.sum(0)
+        return early, jnp.einsum("ru,rf->uf", g, x) * early[:, None], x.sum(0), jnp.einsum("rf,ru->fu", x, early + g)
+
+    x, g = drawn(9, 2), drawn(9, 30)
+    found = jax.jit(rewritten(run))(x, g)
+    early = g.sum(0)
+    compare(found, (early, g.T @ x * early[:, None], x.sum(0), x.T @ (early + g)))
+
+
+def test_callbacks_run_as_often_as_before() -> None:
+    seen = []
+
+    def run(x: Any, g: Any) -> Any:
+        jax.debug.callback(lambda total: seen.append(float(total)), x.sum())
+        return jnp.einsum("ru,rf->uf", g, x)
+
+    jax.device_get(jax.jit(rewritten(run))(np.ones((4, 2), np.float32), drawn(4, 30)))
+    jax.effects_barrier()  # type: ignore[no-untyped-call]
+    assert seen == [8.0]
+
+
+def test_small_convolutions_do_not_count() -> None:
+    run, x, kernel = CONVOLUTIONS["one axis"]
+    jaxpr = jax.make_jaxpr(jax.jit(run))(drawn(*x), drawn(*kernel)).jaxpr
+    assert [has_convolutions(jaxpr, least) for least in (288, 289)] == [True, False]
