@@ -148,8 +148,9 @@ class _Rule(Facts):
             if any(map(callable, jax.tree.leaves(value, is_leaf=callable))):
                 raise TypeError(
                     f"{self!r} can't be saved with a Keras layer, because its {name} contains a schedule or a rule; "
-                    "expected numbers. Save only the weights of the model, or use a function that calls the rule as "
-                    "the layer's regularizer or constraint and pass this function in custom_objects"
+                    "expected numbers. Save only the weights of the model. Or write a function that calls the rule, "
+                    "give this function to the layer as its regularizer or constraint, and pass it in custom_objects "
+                    "when loading"
                 )
             if isinstance(value, np.ndarray | np.generic | jax.Array):
                 config[name] = np.asarray(value).tolist()

@@ -89,8 +89,9 @@ def convert_strength(
 
     The result is exact at the peak of the learning rate, and at every step if the learning rate is constant. Under a
     schedule, conventions differ, because some decays follow the schedule and others its square. `SQUARES` and
-    `HALF_SQUARES` are for plain gradient descent, or for `jaxreg.decay`. If the gradient of such a penalty passes
-    through an adaptive optimiser, no strength makes the penalty equal to another convention.
+    `HALF_SQUARES` are for plain gradient descent, or for `jaxreg.decay`. If the gradient of a `SQUARES` or
+    `HALF_SQUARES` penalty passes through an adaptive optimiser such as Adam, no strength of another convention gives
+    the same training.
 
     Args:
         strength: Strength to convert: a float or an array. It must be above 0 if `have` or `want` is `TIME_SCALE` or

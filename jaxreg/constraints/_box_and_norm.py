@@ -115,9 +115,9 @@ def _refuse_empty(w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, 
         )
     if np.any(least > largest * slack):
         raise ValueError(
-            f"the limit on the norm is {float(np.min(largest)):g}; expected at least {float(np.max(least)):g}, because "
-            f"{count} weights within the bounds have no smaller norm. Widen the bounds, raise the limit, or choose an "
-            "axis with fewer weights per group"
+            f"the limit on the norm is {float(np.min(largest)):g}, but {count} weights within the bounds have a norm "
+            f"of at least {float(np.max(least)):g}. Raise the limit to this norm or more, widen the bounds, or choose "
+            "an axis with fewer weights per group"
         )
 
 

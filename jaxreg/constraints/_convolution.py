@@ -42,7 +42,8 @@ def conv_norm(
     Args:
         kernel: Weights of shape (*window, inputs, units), such as (height, width, inputs, units).
         size: Size of the input along each axis of the window, such as (height, width) of the image.
-        padding: "CIRCULAR", "SAME" or "VALID", or a (before, after) pair of zeros for each axis of the window.
+        padding: "CIRCULAR", "SAME" or "VALID", or for each axis of the window a pair (before, after): how many zeros to
+            add before and after the input.
         strides: Strides of the window: one number for all axes, or one per axis.
 
     Returns:
@@ -108,8 +109,8 @@ def _checked(
         padding = padding.upper()
         if padding not in ("CIRCULAR", "SAME", "VALID"):
             raise ValueError(
-                f"conv_norm: padding is {padding!r}; expected 'CIRCULAR', 'SAME', 'VALID' or a (before, after) pair of "
-                "zeros for each axis of the window"
+                f"conv_norm: padding is {padding!r}; expected 'CIRCULAR', 'SAME', 'VALID', or for each axis of the "
+                "window a pair (before, after): how many zeros to add before and after the input"
             )
         added = [0] * len(window) if padding == "VALID" else list(window)
     else:
@@ -117,8 +118,9 @@ def _checked(
         added = [sum(pair) for pair in padding]
     if len(added) != len(window) or any(n + more < k for n, more, k in zip(size, added, window, strict=True)):
         raise ValueError(
-            f"conv_norm: padding is {padding!r} and size is {size} for a window of shape {window}; expected one pair "
-            "of numbers for each axis of the window, and a padded input that is at least as large as the window"
+            f"conv_norm: padding is {padding!r}, the input size is {size} and the window has shape {window}; expected "
+            "one (before, after) pair for each axis of the window, and an input that is at least as large as the "
+            "window after padding"
         )
     return size, padding, strides
 
@@ -197,7 +199,8 @@ class ConvNorm(Constraint):
     Args:
         limit: Positive number: a float, an array or an Optax schedule.
         size: Size of the input along each axis of the window, such as (height, width) of the image.
-        padding: "CIRCULAR", "SAME" or "VALID", or a (before, after) pair of zeros for each axis of the window.
+        padding: "CIRCULAR", "SAME" or "VALID", or for each axis of the window a pair (before, after): how many zeros to
+            add before and after the input.
         strides: Strides of the window: one number for all axes, or one per axis.
         axis: Fan-in axes, which are the axes of the window and of the inputs. Default: every axis but the last. If the
             units come first, the inputs come second, as in PyTorch and Equinox.
@@ -236,8 +239,9 @@ class ConvNorm(Constraint):
         units = tuple(a for a in range(w.ndim) if a not in axes)
         if len(units) != 1:
             raise ValueError(
-                f"ConvNorm: axis is {self.axis} for weights of shape {w.shape}; expected every axis but the one of the "
-                "units, and weights with axes for a window, inputs and units"
+                f"ConvNorm: axis is {self.axis} for weights of shape {w.shape}; expected weights of shape (*window, "
+                "inputs, units) or (units, inputs, *window), and an `axis` that lists every axis except that of the "
+                "units"
             )
         window = axes[1:] if units == (0,) else axes[:-1]
         inputs = axes[:1] if units == (0,) else axes[-1:]

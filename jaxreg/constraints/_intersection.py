@@ -95,8 +95,9 @@ class Intersection(Constraint):
             rate = facts(part).rate
             if known(rate) and np.any(np.asarray(rate) != 1):
                 raise ValueError(
-                    f"Intersection: the rate of {type(part).__name__} is {rate}; expected 1, because an intersection "
-                    "always returns the nearest array in its sets"
+                    f"Intersection: {type(part).__name__} has rate {rate}; expected rate 1. A smaller rate projects "
+                    "only part of the way, but an intersection always projects fully, to the nearest array that lies "
+                    "in all of its sets"
                 )
         object.__setattr__(self, "parts", tuple(map(as_node, sets)))
         object.__setattr__(self, "axis", axis)
@@ -174,8 +175,8 @@ class Intersection(Constraint):
         for part in sets:
             if not facts(part).convex:
                 raise TypeError(
-                    f"Intersection: {part!r} is not convex; for complex weights, expected only convex sets, or only "
-                    "limits on the norms of the same groups"
+                    f"Intersection: {part!r} is not convex. With complex weights, the parts of an Intersection must "
+                    "either all be convex, or all be limits on the norms of the same groups"
                 )
         return _dykstra(sets, w)
 
@@ -247,8 +248,8 @@ def _common(limits: Iterable[Limits | None], what: str) -> Limits:
         if np.any(apart):
             above, under = (np.broadcast_to(limit, apart.shape).flat[np.argmax(apart)] for limit in (low, high))
             raise ValueError(
-                f"Intersection: the parts need {what} of at least {above:g} and at most {under:g}; expected parts that "
-                "one array can satisfy. Change one of these limits"
+                f"Intersection: the parts contradict each other. One requires {what} of at least {above:g}, another "
+                f"of at most {under:g}, and no array satisfies both. Change one of these limits"
             )
     return low, high
 

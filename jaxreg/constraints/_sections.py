@@ -125,9 +125,8 @@ def _refuse_far(normal: Number, offset: Number, box: Limits, w: jax.Array, axes:
     slack = 1e-6 * np.abs(offsets)
     if np.any((offsets > most + slack) | (offsets < least - slack)):
         raise ValueError(
-            f"Intersection: an offset is {offsets.flat[0]:g}; expected an offset between {np.max(least):g} and "
-            f"{np.min(most):g}, because weights within the bounds have no other weighted sum. Widen the bounds, or "
-            "change the offset"
+            f"Intersection: an offset is {offsets.flat[0]:g}, but weights within the bounds have a weighted sum "
+            f"between {np.max(least):g} and {np.min(most):g}. Widen the bounds, or change the offset"
         )
 
 
@@ -148,8 +147,8 @@ def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tup
         least = farthest / np.sqrt(size)
         if least > most * (1 + 1e-6):
             raise ValueError(
-                f"the limit on the norm is {most:g}; expected at least {least:g}, because {size} weights whose sum is "
-                f"{farthest:g} or {-farthest:g} have no smaller norm. Raise the limit, or choose a sum closer to 0"
+                f"the limit on the norm is {most:g}, but {size} weights with a sum of ±{farthest:g} have a norm of at "
+                f"least {least:g}. Raise the limit to this norm or more, or choose a sum closer to 0"
             )
     slack = jnp.asarray(rounding(wide(w), axes), x.dtype)
     narrow = smallest * (1 + 3 * slack) >= largest

@@ -56,11 +56,11 @@ def _largest(holds: Callable[[jax.Array], jax.Array], bits: Any, zeros: jax.Arra
 
 @hyperparameters
 class Sparse(Constraint):
-    """Share of zeros in each group: at least sparsity · n of its n weights are 0. The largest weights are kept.
+    """Minimum share of zeros in each group: in a group of n weights, at least sparsity · n weights are 0.
 
-    With `jaxreg.project` this is magnitude pruning after every optimiser step. A rising schedule prunes gradually, so
-    that the remaining weights can adapt. A projection takes about thirty passes over the weights. To save time on
-    large arrays, use `jaxreg.project(rules, every=10)`.
+    The weights of largest magnitude are kept. With `jaxreg.project` this is magnitude pruning after every optimiser
+    step. A rising schedule prunes gradually, so that the remaining weights can adapt. A projection takes about thirty
+    passes over the weights. To save time on large arrays, use `jaxreg.project(rules, every=10)`.
 
     Args:
         sparsity: Number from 0 to 1: a float, an array (one number, or one per group) or an Optax schedule. The number
@@ -103,7 +103,7 @@ class Sparse(Constraint):
 
 @hyperparameters
 class NMSparse(Constraint):
-    """N:M sparsity: at most `n` of each `m` consecutive weights are nonzero. The largest weights are kept.
+    """N:M sparsity: at most `n` of each `m` consecutive weights are nonzero. The largest magnitudes are kept.
 
     Sparse tensor cores of GPUs need 2:4 sparsity. Each group of weights is split into blocks of `m` consecutive
     weights. The weights of a group are in row-major order: the last axis varies fastest.

@@ -230,11 +230,12 @@ HALVINGS = 40
 class SoftSpectralCap(Constraint):
     """Soft upper limit on the spectral norm after every optimiser step: σ ← y + α y³ with y = σ - α σ³.
 
-    Use it with `jaxreg.project`, although it is not a projection. It needs only matrix products, no SVD, and shrinks
-    large singular values more than small ones. α is chosen so that a singular value of `limit + step` is mapped to
-    `limit`. So weights that start below the limit stay below it if no optimiser step exceeds `step` in spectral norm.
-    Muon and `jaxreg.steepest` with `SpectralNorm` take such steps. Singular values above 2.8 · `limit` would grow. If
-    initial weights have such singular values, project them first with `jaxreg.projected` and `SpectralNorm`.
+    Use it with `jaxreg.project`, although it is not a projection. It needs only matrix products, no SVD. Of the
+    singular values up to `limit + step` it shrinks large ones more than small ones. α is chosen so that a singular
+    value of `limit + step` is mapped to `limit`. So weights that start below the limit stay below it if no optimiser
+    step exceeds `step` in spectral norm. Muon and `jaxreg.steepest` with `SpectralNorm` take such steps. Singular
+    values above 2.8 · `limit` can be enlarged. If initial weights have such singular values, project them first with
+    `jaxreg.projected` and `SpectralNorm`.
 
     Args:
         limit: Positive number: a float, an array or an Optax schedule.

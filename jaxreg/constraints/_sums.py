@@ -40,9 +40,9 @@ def tolerance_of_sums(sizes: jax.Array, count: int, w: jax.Array, axes: tuple[in
 
 @hyperparameters
 class Simplex(Constraint):
-    """Non-negative weights with a fixed sum per group: {w : w ≥ 0, Σ w_j = total}.
+    """Non-negative weights with a fixed sum per group: {w : w ≥ 0, sum of each group = total}.
 
-    By default, each group w_j consists of the incoming weights of one unit.
+    By default, each group consists of the incoming weights of one unit.
 
     Args:
         total: Non-negative number: a float, an array or an Optax schedule.
@@ -111,10 +111,10 @@ class Simplex(Constraint):
 
 @hyperparameters
 class SumTo(Constraint):
-    """Fixed sum of each group, with weights of either sign: {w : Σ w_j = total}, projected by one shift per group.
+    """Fixed sum of each group, with weights of either sign: {w : sum of each group = total}.
 
-    By default, each group w_j consists of the incoming weights of one unit. With total 0 each group has mean 0, as in
-    weight standardisation.
+    The projection shifts all weights of a group by the same amount. By default, each group consists of the incoming
+    weights of one unit. With total 0 each group has mean 0, as in weight standardisation.
 
     Args:
         total: Finite number: a float, an array or an Optax schedule.

@@ -211,7 +211,7 @@ class Lp(Penalty):
 
 @hyperparameters
 class MCP(Penalty):
-    """Minimax concave penalty: Σ strength · a - a² / 2γ with a = min(|w|, γ · strength).
+    """Minimax concave penalty: Σ (strength · a - a² / (2γ)), where a = min(|w|, γ · strength).
 
     It sets weights to 0 as L1 does, but does not shrink weights larger than γ · strength. It is not convex.
 

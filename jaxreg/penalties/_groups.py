@@ -21,9 +21,9 @@ NEWTON_STEPS = 12
 class GroupLasso(Penalty):
     """Sum of the norms of groups of weights: strength · Σ_g √|g| · ‖w_g‖, with gradient 0 at a group of zeros.
 
-    Its proximal step sets whole groups to zero. By default, a group consists of the incoming weights of one unit. With
-    the last axis of a dense kernel, a group consists of the outgoing weights of one input. With axes (0, 1) of a 2D
-    convolution, a group is the window of one filter for one input channel.
+    Its proximal step sets entire groups to zero. By default, a group is the incoming weights of one unit. With
+    `axis=-1` on a dense kernel, a group is the outgoing weights of one input. With `axis=(0, 1)` on a 2D convolution
+    kernel, a group is the window of one filter for one input channel.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.

@@ -66,7 +66,7 @@ class ToReference(Penalty):
         if not isinstance(innermost(self.penalty), Proximable):
             raise TypeError(
                 f"ToReference: the penalty {self.penalty!r} has no proximal step; expected a penalty with a method "
-                "prox(w, step). Use other penalties in jaxreg.penalize or jaxreg.decay"
+                "prox(w, step). A penalty without this method can be used in jaxreg.penalize or jaxreg.decay"
             )
         away = self._away(w)
         left = self.penalty.prox(away, step)
@@ -95,10 +95,10 @@ class ToReference(Penalty):
 class Wasserstein(Penalty):
     """Squared distance from the distribution of reference weights: strength · Σ (sort(w) - sort(reference))².
 
-    Permuting the weights does not change the cost. The penalty keeps only the distribution of the weights near the
-    distribution of the reference. The initial weights are a useful reference, because a network with these weights is
-    known to be trainable. `jaxreg.initial_distributions` makes one penalty per leaf of a tree. The penalty is not
-    convex.
+    Permuting the weights does not change the cost. The penalty pulls the distribution of the weights towards the
+    distribution of the reference. Single weights may move far. The initial weights are a useful reference, because a
+    network with these weights is known to be trainable. `jaxreg.initial_distributions` makes one penalty per leaf of a
+    tree. The penalty is not convex.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.

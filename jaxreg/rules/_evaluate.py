@@ -57,7 +57,7 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
     if value.shape != ():
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} returns an array of shape {value.shape}; expected a penalty, which "
-            "returns one number. Use constraints in jaxreg.project"
+            "returns one number. A constraint belongs in jaxreg.project"
         )
     return value.astype(real_dtype(wide(array)))  # the strength may have a wider dtype than the weights
 
@@ -121,7 +121,8 @@ def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Arr
     if not isinstance(innermost(rule), Proximable):
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} has no proximal step; expected a penalty with a method prox(w, step). "
-            "Use other penalties in jaxreg.penalize or jaxreg.decay, and constraints in jaxreg.project"
+            "A penalty without this method can be used in jaxreg.penalize or jaxreg.decay, and a constraint in "
+            "jaxreg.project"
         )
     return like_leaf(rule, leaf, array, at_rule(rule, step).prox(array, size))
 
@@ -165,8 +166,8 @@ def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array
     if jnp.shape(value) != array.shape:
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} returns an array of shape {jnp.shape(value)} for weights of shape "
-            f"{array.shape}; expected the shape of the weights. For its hyperparameters, use numbers, or arrays that "
-            "broadcast to the weights. Use penalties in jaxreg.penalize"
+            f"{array.shape}; expected the shape of the weights. A hyperparameter that is an array must broadcast to "
+            "the weights. A penalty belongs in jaxreg.penalize"
         )
     return jnp.asarray(value).astype(array.dtype)
 
@@ -244,9 +245,9 @@ def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax
 def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> jax.Array:
     """Return the largest Euclidean distance of a group of weights from the set of its constraint, a scalar.
 
-    The result is 0 if every constraint holds. Equality constraints need to hold only up to rounding. The `axis` of a
-    constraint defines its groups of weights. For a constraint without `axis`, such as `NonNeg`, every weight is a
-    group.
+    The result is 0 if every constraint holds. For an equality constraint, a deviation within rounding error counts as
+    0. The `axis` of a constraint defines its groups of weights. For a constraint without `axis`, such as `NonNeg`,
+    every weight is a group.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr

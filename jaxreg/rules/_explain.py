@@ -91,10 +91,10 @@ class Table:
 
 
 def explain(params: Tree, rules: Rules, strict: bool = False) -> Table:
-    """Return a table with the rule of each leaf, the axes of one group of weights, and how the axes were inferred.
+    """Return a table with one row per leaf: its rule, and the axes over which its weights are grouped.
 
-    Leaves without a rule are included. Only paths, classes, names of axes, shapes and dtypes are read, so the tree may
-    come from `jax.eval_shape`.
+    The table also shows how these axes were inferred. Leaves without a rule are included. Only paths, classes, names of
+    axes, shapes and dtypes are read, so the tree may come from `jax.eval_shape`.
 
     Args:
         params: Tree of weight arrays, or of `jax.ShapeDtypeStruct`.

@@ -97,7 +97,7 @@ def initial_spheres(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -
 
 
 def initial_boxes(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, Box]:
-    """Return rules that limit the magnitudes of each layer's weights to a share of the largest magnitude in `params`.
+    """Return rules that limit each layer's weights to ±(share · the largest magnitude of this layer in `params`).
 
     Args:
         params: Tree of weight arrays, such as the initial ones; traced or not.

@@ -17,9 +17,9 @@ def lipschitz(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
     """Return a Lipschitz bound of a network of dense layers and convolutions: the product of the limits of its layers.
 
     For inputs x and y, ‖f(x) - f(y)‖ ≤ bound · ‖x - y‖, up to rounding, if the weights satisfy their constraints. The
-    layers must follow one another, including the layers of a stack. Between them, only functions with slopes between -1
-    and 1 are allowed, such as ReLU, tanh or max-pooling without overlap. Branches, such as residual connections, are
-    not covered.
+    layers must form one chain, in which each layer gets the output of the previous one. This also applies to layers
+    that are stored in one stacked array. Between the layers, only functions with slopes between -1 and 1 are allowed,
+    such as ReLU, tanh or max-pooling without overlap. Branches, such as residual connections, are not covered.
 
     With `ConvNorm`, the limit of a layer is the limit of the constraint. `SpectralNorm`, `Orthonormal`, `NuclearBall`,
     `FrobeniusSphere`, limits on norms and bounds on weights limit the kernel as a matrix. For a convolution whose
@@ -57,8 +57,8 @@ def lipschitz(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
             limit = limits.get(leaf.path)
             if limit is None or (known(limit) and np.any(np.isinf(limit))):
                 raise ValueError(
-                    f"jaxreg.lipschitz: no rule limits the norm of {leaf.path}; expected SpectralNorm, ConvNorm or "
-                    "another constraint to a bounded set for each kernel"
+                    f"jaxreg.lipschitz: no rule limits the norm of {leaf.path}; every kernel needs a constraint that "
+                    "bounds it, such as SpectralNorm or ConvNorm"
                 )
             counts = tuple(leaf.array.shape[a] for a in leaf.layers)
             total = total * jnp.prod(jnp.broadcast_to(jnp.asarray(limit, jnp.result_type(float)), counts))

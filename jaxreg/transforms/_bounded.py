@@ -45,7 +45,7 @@ class Bound(Protocol):
 
 @hyperparameters
 class FixedBound:
-    """Same fixed bound for every leaf: κ = `value`.
+    """Upper bound κ on the penalty R of a leaf, the same number for every leaf: κ = `value`.
 
     Args:
         value: Non-negative number: a float or an array. It limits the penalty of an entire leaf.
@@ -72,7 +72,7 @@ class FixedBound:
 
 @hyperparameters
 class InitialBound:
-    """Bound relative to the penalty of the initial weights: κ = `factor` · R(w₀).
+    """Upper bound κ on the penalty R, as a multiple of its value at the initial weights w₀: κ = `factor` · R(w₀).
 
     Args:
         factor: Non-negative number: a float or an array.
@@ -99,7 +99,7 @@ class InitialBound:
 
 @hyperparameters
 class WarmBound:
-    """Bound that is set after a warm-up: κ = R(w) after `steps` updates, and no bound before.
+    """Upper bound κ on the penalty R that is set after a warm-up: κ = R(w) after `steps` updates, no bound before.
 
     Args:
         steps: Number of updates of the warm-up, an integer of at least 1: a number or an array.
@@ -127,11 +127,12 @@ class WarmBound:
 
 @hyperparameters
 class InflectionBound:
-    """Bound that is set when the penalty first grows more slowly: κ = R(w) at the first inflection of a running mean.
+    """Bound κ that is set to the current penalty R(w) as soon as the running mean of the penalty grows more slowly.
 
     R(w) is measured once in every `every` updates. The running mean of the measurements starts at the first one. (In
-    the paper the mean starts at 0, so its growth slows down even for a constant penalty.) The inflection is the first
-    measurement, from the fourth on, at which the mean grows less than at the previous measurement.
+    the paper the mean starts at 0, so its growth slows down even for a constant penalty.) From the fourth measurement
+    on, each increase of the running mean is compared with the increase before it. At the first smaller increase, κ is
+    set.
 
     Args:
         every: Number of updates from one measurement to the next, an integer of at least 1: a number or an array.
@@ -180,10 +181,11 @@ def _refuse_fractions(owner: object, name: str) -> None:
 
 
 def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.GradientTransformation:
-    """Keep the penalty R of each leaf under a bound κ: μ ← max(0, μ + rate/n · (R(w) - κ)), w ← w - μ ∇R(w).
+    """Keep the penalty R of each leaf under a bound κ, by gradient steps on R with a multiplier μ.
 
-    This is constrained parameter regularisation (CPR). Put it after the learning rate in the chain. In the formula, w
-    are the weights of a leaf after the optimiser step, and n is their number.
+    After each optimiser step, μ ← max(0, μ + (rate / n) · (R(w) - κ)), then w ← w - μ ∇R(w). Here μ is the multiplier
+    of the leaf, w are its weights after the optimiser step, and n is the number of these weights. This is constrained
+    parameter regularisation (CPR). Put it after the learning rate in the chain.
 
     While the penalty is above the bound, the multiplier μ grows. While it is below the bound, μ falls, and at μ = 0 the
     weights are not changed. After SGD with a small learning rate η, μ / η is the Lagrange multiplier of the bound. The

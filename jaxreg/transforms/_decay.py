@@ -63,10 +63,11 @@ def decay(rules: PenaltyRules) -> optax.GradientTransformation:
 
 
 def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransformation:
-    """Decay weights in proportion to the schedule, not to the peak learning rate: w ← w - ηu - (η/peak) g.
+    """Scale the decay by the schedule η/peak instead of by η: w ← w - ηu - (η/peak) g.
 
-    Put it before the learning rate η in the chain. This is the form in the AdamW paper: changing the peak learning rate
-    does not change the decay.
+    η is the current learning rate, `peak` the largest one of the schedule, u the optimiser's direction and g the
+    gradient of the penalty. Put the transformation before the learning rate in the chain. This is the form in the AdamW
+    paper: changing the peak learning rate does not change the decay.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
@@ -93,11 +94,12 @@ def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransf
 
 
 def corrected_decay(rules: PenaltyRules, learning_rate: Number, peak: Number) -> optax.GradientTransformation:
-    """Decay weights in proportion to the square of the schedule: w ← w - ηu - (η²/peak) g.
+    """Scale the decay by the square of the learning rate, η²/peak, instead of by η: w ← w - ηu - (η²/peak) g.
 
-    Put it before the learning rate η in the chain. Use it for layers that are followed by a normalisation layer. Late
-    in a schedule, AdamW's decay, which is proportional to η, lets the norms and gradients of these weights drift. A
-    decay proportional to η² keeps norms and gradients steady.
+    η is the current learning rate, `peak` the largest one of the schedule, u the optimiser's direction and g the
+    gradient of the penalty. Put the transformation before the learning rate in the chain. Use it for layers that are
+    followed by a normalisation layer. Late in a schedule, AdamW's decay, which is proportional to η, lets the norms and
+    gradients of these weights drift. A decay proportional to η² keeps norms and gradients steady.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
@@ -127,11 +129,12 @@ def corrected_decay(rules: PenaltyRules, learning_rate: Number, peak: Number) ->
 
 
 def cautious_decay(rules: PenaltyRules) -> optax.GradientTransformation:
-    """Decay only weights whose decay agrees in sign with the optimiser's direction: w ← w - η (u + g · [u g ≥ 0]).
+    """Decay only the weights for which the decay g has the same sign as the optimiser's direction u.
 
-    Put it before the learning rate η in the chain. The decay never works against the optimiser, so it does not shift an
-    isolated minimum of the loss. If u is exactly 0 for a weight, the decay is applied. So if several minima have the
-    same loss, training moves to smaller weights.
+    w ← w - η (u + g) where u · g ≥ 0, and w ← w - η u elsewhere. Here η is the learning rate and g is the gradient of
+    the penalty. Put the transformation before the learning rate in the chain. The decay never works against the
+    optimiser, so it does not shift an isolated minimum of the loss. If u is exactly 0 for a weight, the decay is
+    applied. So if several minima have the same loss, training moves to smaller weights.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
@@ -157,9 +160,10 @@ def cautious_decay(rules: PenaltyRules) -> optax.GradientTransformation:
 
 
 def p_norm_decay(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransformation:
-    """Decay weights towards a small p-norm: w ← (w - ηu) a / (a + p · η · strength) with a = |w|^(2 - p).
+    """Decay weights towards a small p-norm: with a = |w|^(2 - p), w ← (w - ηu) · a / (a + p · η · strength).
 
-    `a` is computed from the weights before the step. Put the transformation after the learning rate η in the chain.
+    Here w are the weights before the step, u is the optimiser's direction and η the learning rate. Put the
+    transformation after the learning rate in the chain.
 
     The decay is the proximal step of the parabola that touches strength · Σ|w|^p at these weights. For p < 2 it drives
     small weights to 0 with bounded steps, even where the gradient of the penalty is unbounded. A weight at 0 stays 0.

@@ -29,10 +29,11 @@ from jaxreg.transforms._project import project
 
 
 def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation:
-    """Move by the share η towards the point z of the set that minimises ⟨u, z⟩: w ← (1 - η) w + η · lmo(u).
+    """Move the weights towards a point of the constraint set: w ← (1 - η) w + η · lmo(u).
 
-    This is the Frank-Wolfe method. Put it before the learning rate η in the chain. η must be in [0, 1]. If the set is
-    convex and contains the initial weights, it contains the weights after every step, without a projection.
+    lmo(u) is the point of the set with the smallest inner product with the optimiser's direction u, and η is the
+    learning rate. This is the Frank-Wolfe method. Put it before the learning rate in the chain. η must be in [0, 1]. If
+    the set is convex and contains the initial weights, it contains the weights after every step, without a projection.
     `jaxreg.projected` returns such initial weights.
 
     Decoupled decay is built in. SignSGD with learning rate r and decay d is this method with `LinfBall(1 / d)` and
@@ -73,9 +74,11 @@ def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation
 def steepest(rules: ConstraintRules) -> optax.GradientTransformation:
     """Replace the direction u by steepest descent in the norm of the constraint: w ← w + η · lmo(u).
 
-    Put it before the learning rate η in the chain. The constraint must be a ball or a sphere. Its limit times η is the
-    norm of each step, whatever the size of u. A group of weights with u = 0 is not moved. The constraint limits the
-    steps, not the weights. To limit the weights, put `jaxreg.project` after the learning rate.
+    lmo(u) is the point of the constraint set with the smallest inner product with u, and η is the learning rate. Put
+    the transformation before the learning rate in the chain. The constraint must be a ball or a sphere. Each step has
+    the norm η · limit, where `limit` is the radius of the ball or sphere, however large u is. A group of weights for
+    which u is 0 is not moved. The constraint limits the steps, not the weights. To limit the weights, put
+    `jaxreg.project` after the learning rate.
 
     Args:
         rules: Constraints that have an `lmo`, by path pattern, or one for all kernels. Limits are floats, arrays or
@@ -118,8 +121,8 @@ def hyperball(rules: ConstraintRules, learning_rate: Number) -> optax.GradientTr
     """Take optimiser steps on a sphere of radius R: w ← R · unit(w - η R · unit(u)) with unit(x) = x / ‖x‖.
 
     Put it at the end of the chain, after `optax.scale_by_adam` or another transformation that returns a direction u. It
-    applies the learning rate and the projection itself. A small learning rate equals the angle of a step in radians,
-    whatever the norm of the weights. Weight decay is not needed, because the norm is fixed.
+    applies the learning rate η and the projection itself. For small η, each step rotates the weights by at most about η
+    radians, whatever their norm. Weight decay is not needed, because the norm is fixed.
 
     Args:
         rules: Spheres by path pattern, such as the rules of `jaxreg.initial_spheres`.
@@ -140,7 +143,7 @@ def hyperball(rules: ConstraintRules, learning_rate: Number) -> optax.GradientTr
 
 
 def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
-    """Remove from the direction its component along the weights: u ← u - ⟨u, w⟩ w / ‖w‖², for each group of weights.
+    """Remove from the direction u its component along the weights: u ← u - ⟨u, w⟩ w / ‖w‖², for each group of weights.
 
     For weights on spheres, this component changes only the norm, and the projection undoes the change. Put the
     transformation first in the chain, so that momentum does not accumulate the component. Groups of zeros keep their

@@ -15,9 +15,9 @@ def project(rules: ConstraintRules, every: int = 1) -> optax.GradientTransformat
     """Project the weights after each optimiser step onto the constraints: Keras's `kernel_constraint`.
 
     Put it last in the chain, after the learning rate. It projects `params + updates` and returns the update from
-    `params` to the projection. If no update gives exactly the projection in floating-point addition,
-    `optax.apply_updates` returns a neighbouring floating-point number. For bounds and upper limits of a norm, this
-    number lies inside the set. Initial weights are not projected; use `jaxreg.projected` for them.
+    `params` to the projection. Because of rounding, adding this update to `params` can miss the projection.
+    `optax.apply_updates` then returns a neighbouring floating-point number. For bounds and upper limits of a norm, this
+    number is still inside the set. Initial weights are not projected; use `jaxreg.projected` for them.
 
     Args:
         rules: Constraints by path pattern, or one constraint for all kernels. Limits are floats, arrays or Optax

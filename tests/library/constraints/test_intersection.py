@@ -359,7 +359,7 @@ def test_closed_forms_end_in_every_set(parts, dtype):
         (
             lambda: jr.Intersection(jr.MinMaxNorm(0.5, 1.0, rate=np.float32(0.5)), jr.NonNeg()),
             ValueError,
-            r"the rate of MinMaxNorm is 0\.5; expected 1",
+            r"MinMaxNorm has rate 0\.5; expected rate 1",
         ),
         (
             lambda: jax.jit(lambda w: jr.Intersection(jr.Simplex(1.0), jr.LinfBall(0.01))(w))(jnp.ones((8, 1))),
@@ -375,12 +375,12 @@ def test_closed_forms_end_in_every_set(parts, dtype):
         (
             lambda: jr.Intersection(jr.Box(jnp.array([0.1, 0.5]), 1), jr.LinfBall(np.float32(0.25)))(jnp.ones((3, 2))),
             ValueError,
-            "the parts need weights of at least 0.5 and at most 0.25",
+            "requires weights of at least 0.5, another of at most 0.25",
         ),
         (
             lambda: jr.Intersection(jr.MaxNorm(np.array([2.0, 0.5])), jr.MinMaxNorm(1.0, 3.0))(jnp.ones((3, 2))),
             ValueError,
-            "the parts need norms of at least 1 and at most 0.5",
+            "requires norms of at least 1, another of at most 0.5",
         ),
         (
             lambda: jr.Intersection(jr.MaxNorm(1.0), jr.Box(1, 2))(jnp.ones(4)),
