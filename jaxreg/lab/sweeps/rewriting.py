@@ -18,8 +18,8 @@ from jax import lax
 
 _CALLS = ("jit", "pjit", "scan", "while", "cond", "checkpoint", "remat2", "custom_jvp_call", "custom_vjp_call")
 """Operations whose inner functions are rewritten too."""
-_NARROWER = 4
-"""Least ratio of the numbers of columns from which on a product is rewritten."""
+_NARROW, _WIDER = 16, 4
+"""Most columns of the narrower matrix, and how many times as many the other one has, for a product to be rewritten."""
 _FEW = 4
 """Number of columns up to which a product also computes the sums over the rows of the wider matrix."""
 _CHANNELS, _WINDOW = 8, 25
@@ -68,6 +68,7 @@ def evaluate(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> lis
     known: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
     products = _products_for_sums(jaxpr)
     sums = {id(equation): var for var, equation in products.items()}
+    permutations = _transposed(jaxpr)
     waiting: list[Any] = []
 
     def run_waiting() -> None:
@@ -93,10 +94,11 @@ def evaluate(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> lis
             known[result] = _convolve(left, right, equation.params)
         elif _is_pooling(equation):
             known[result] = _select(left, right, equation.params)
-        elif summed is None or summed in known:
-            known[result], _ = _multiply(left, right, equation, summed=False)
         else:
-            known[result], known[summed] = _multiply(left, right, equation, summed=True)
+            more = summed is not None and summed not in known
+            known[result], sums_found = _multiply(left, right, equation, more, permutations.get(result))
+            if more:
+                known[summed] = sums_found
     run_waiting()
     return [var.val if hasattr(var, "val") else known[var] for var in jaxpr.outvars]
 
@@ -155,8 +157,9 @@ def _product(equation: Any) -> tuple[int, int] | None:
         return None
     first, second = (prod(var.aval.shape[len(left) :]) for var in equation.invars)
     rows = prod(equation.invars[0].aval.shape[: len(left)])
-    unequal = max(first, second) >= _NARROWER * min(first, second)
-    return (first, second) if unequal and min(first, second, rows) > 1 else None
+    narrow, wide = sorted((first, second))
+    unequal = 1 < narrow <= _NARROW and wide >= _WIDER * narrow
+    return (first, second) if unequal and rows > 1 else None
 
 
 def _products_for_sums(jaxpr: Any) -> dict[Any, Any]:
@@ -177,23 +180,43 @@ def _products_for_sums(jaxpr: Any) -> dict[Any, Any]:
     return found
 
 
-def _multiply(left: Any, right: Any, equation: Any, summed: bool) -> tuple[Any, Any]:
-    """Return a product over rows and, if wanted, the sums over the rows of its wider factor."""
+def _transposed(jaxpr: Any) -> dict[Any, tuple[int, ...]]:
+    """Return the arrays that are transposed somewhere, and how."""
+    return {
+        equation.invars[0]: equation.params["permutation"]
+        for equation in jaxpr.eqns
+        if equation.primitive.name == "transpose" and not hasattr(equation.invars[0], "val")
+    }
+
+
+def _multiply(
+    left: Any, right: Any, equation: Any, summed: bool, permutation: tuple[int, ...] | None
+) -> tuple[Any, Any]:
+    """Return a product over rows and, if wanted, the sums over the rows of its wider factor.
+
+    Args:
+        left: Left factor, rows first.
+        right: Right factor, rows first.
+        equation: The product as it was.
+        summed: Whether to compute the sums.
+        permutation: The transpose that the product is passed to, if there is one.
+    """
     columns, params = _product(equation), equation.params
     assert columns is not None
     count = len(params["dimension_numbers"][0][0])
     swapped = columns[1] < columns[0]
-    wider = left if swapped else right
     first, second = (array.reshape(-1, size) for array, size in zip((left, right), columns, strict=True))
     narrow, wide = (second, first) if swapped else (first, second)
     if summed:
         narrow = jnp.concatenate([narrow, jnp.ones((len(narrow), 1), narrow.dtype)], axis=1)
-    # The barriers keep XLA from folding the transposes into the product, which would undo them.
     options = params["precision"], params["preferred_element_type"]
     found = lax.dot_general(_barrier(narrow.T), wide, (((1,), (0,)), ((), ())), *options)
-    found = _barrier(found) if swapped else found
-    sums = found[-1].reshape(wider.shape[count:]) if summed else None
+    sums = found[-1].reshape((left if swapped else right).shape[count:]) if summed else None
     found = found[:-1] if summed else found
+    axes, own = range(left.ndim + right.ndim - 2 * count), left.ndim - count
+    if swapped != (permutation is not None and tuple(permutation) == (*axes[own:], *axes[:own])):
+        # XLA would fold a transpose of the result into the product, and so undo the change.
+        found = jnp.stack(list(found), axis=1).T
     return (found.T if swapped else found).reshape(*left.shape[count:], *right.shape[count:]), sums
 
 
