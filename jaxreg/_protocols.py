@@ -11,6 +11,8 @@ in `Facts` is used. So your own class needs no base class, only the attributes t
   class that is not a dataclass also needs `with_axis`.
 - `prox(w, step)` of a penalty (`Proximable`), for `jaxreg.proximal` and similar transformations.
 - `lmo(direction)` of a constraint (`LinearMinimizable`), for `jaxreg.steepest` and similar transformations.
+- `tangent(w, direction)` of a constraint, for `jaxreg.tangent`, if a formula is cheaper than the derivative of the
+  projection
 - `matrix`, if one group contains all weights of a layer
 - `joint`, if one group contains all leaves that match the pattern
 - `convex`, `box`, `cone`, `shell`, `section` and `ball` of a constraint. `jaxreg.Intersection` uses them to choose how
@@ -108,6 +110,10 @@ class Facts:
         `w_j` are the groups of weights.
         """
         return None
+
+    def tangent(self, w: Any, direction: Any) -> Any:
+        """Return the part of `direction` along the set at its point `w`: the derivative of the projection."""
+        return jax.jvp(self, (w,), (direction,))[1]  # type: ignore[arg-type]
 
     def non_negative(self) -> Any:
         """Return the constraint onto the non-negative arrays of the set; None if its projection has no closed form."""

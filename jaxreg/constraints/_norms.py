@@ -65,6 +65,13 @@ def _held_jvp(primals: Any, tangents: Any) -> Any:
     return w, jnp.where(narrow, along.astype(w.dtype), moved)
 
 
+def off_radius(w: jax.Array, direction: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """Return `direction` without its component along `w`, for each group over `axes`. Groups of zeros keep theirs."""
+    norm = group_norms(w, axes)
+    unit = w / jnp.where(norm > 0, norm, 1)
+    return direction - jnp.sum(jnp.real(jnp.conj(unit) * direction), axes, keepdims=True) * unit
+
+
 @hyperparameters
 class MaxNorm(Constraint):
     """Upper limit on the norm of each group: {w : ‖w_j‖ ≤ limit}, projected by w_j · min(1, limit / ‖w_j‖).
@@ -286,6 +293,10 @@ class UnitNorm(Constraint):
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return a point z of the set that minimises ⟨direction, z⟩: the one nearest to -direction."""
         return self(-direction)
+
+    def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
+        """Return `direction` without its component along each group of `w`."""
+        return off_radius(w, direction, group_axes(w.ndim, self.axis))
 
     def norm_limits(self, w: jax.Array) -> Limits:
         """Return the lower and the upper limit on the norms of the groups of `w`."""

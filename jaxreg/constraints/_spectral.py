@@ -154,6 +154,17 @@ class Orthonormal(Constraint):
         """Return a point z of the set that minimises ⟨direction, z⟩: the projection of -direction."""
         return self(-direction)
 
+    @partitioned()
+    def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
+        """Return direction - W sym(Wᵀ direction) with sym(X) = (X + Xᵀ) / 2, for orthonormal W."""
+        axes = group_axes(w.ndim, self.axis)
+        x, u = (to_rows(array, axes) for array in (w, direction))
+        tall = len(x) < x.shape[1]  # more inputs than units
+        x, u = (x.T, u.T) if tall else (x, u)
+        inner = jnp.matmul(adjoint(x), u, precision="highest")
+        moved = u - jnp.matmul(x, (inner + adjoint(inner)) / 2, precision="highest")
+        return from_rows(moved.T if tall else moved, w.shape, axes)
+
     def operator_bound(self, places: int) -> Number:
         """Return √`places`, because each input of a convolution is in `places` windows."""
         return places**0.5

@@ -10,7 +10,7 @@ from jaxreg._groups import group_norms, limit_of_groups, rounding
 from jaxreg._hyperparameters import Number, hyperparameters
 from jaxreg._precision import eps, held, wide
 from jaxreg._protocols import Constraint
-from jaxreg.constraints._norms import MinMaxNorm
+from jaxreg.constraints._norms import MinMaxNorm, off_radius
 
 
 @hyperparameters
@@ -50,6 +50,10 @@ class FrobeniusSphere(Constraint):
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return a point z of the set that minimises ⟨direction, z⟩: the projection of -direction."""
         return self(-direction)
+
+    def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
+        """Return `direction` without its component along `w`."""
+        return off_radius(w, direction, tuple(range(w.ndim)))
 
     def operator_bound(self, places: int) -> Number:
         """Return radius · √`places`, because each input of a convolution is in `places` windows."""
@@ -127,3 +131,11 @@ class TreeNorm(Constraint):
     def lmo(self, direction: Any) -> Any:
         """Return a tree z of the set that minimises ⟨direction, z⟩: the projection of -direction."""
         return self(jax.tree.map(jnp.negative, direction))
+
+    def tangent(self, w: Any, direction: Any) -> Any:
+        """Return `direction` without its component along `w`, both trees of the same structure."""
+        norm = tree_norm(w)
+        units = jax.tree.map(lambda array: wide(array) / jnp.where(norm > 0, norm, 1), w)
+        products = jax.tree.map(lambda unit, u: jnp.sum(jnp.real(jnp.conj(unit) * u)), units, direction)
+        along = jnp.sum(jnp.stack(jax.tree.leaves(products)))
+        return jax.tree.map(lambda u, unit: u - along * unit, direction, units)

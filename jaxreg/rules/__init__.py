@@ -6,12 +6,14 @@ from jaxreg.rules._factories import initial_boxes, initial_distributions, initia
 from jaxreg.rules._frameworks import BIASES, EMBEDDINGS, KERNELS, RECURRENT_KERNELS
 from jaxreg.rules._lipschitz import lipschitz
 from jaxreg.rules._matching import optional
+from jaxreg.rules._reshaped import Reshaped
 
 __all__ = [
     "BIASES",
     "EMBEDDINGS",
     "KERNELS",
     "RECURRENT_KERNELS",
+    "Reshaped",
     "apply_updates",
     "explain",
     "feasible",

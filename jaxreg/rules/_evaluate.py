@@ -26,6 +26,7 @@ from jaxreg._protocols import (
 )
 from jaxreg.constraints._spheres import tree_norm
 from jaxreg.rules._matching import Leaf, matches
+from jaxreg.rules._reshaped import viewed
 
 
 def penalty(params: Tree, rules: PenaltyRules, step: jax.Array | int | None = None) -> jax.Array:
@@ -296,6 +297,7 @@ def distances(constraint: Callable[[jax.Array], jax.Array], w: jax.Array) -> jax
     For an intersection, the result is at least the largest distance from one of its sets. The distance from the
     computed projection alone can be too small, if the sets have no common point or the projection has not converged.
     """
+    constraint, w = viewed(constraint, w)
     moved = wide(w) - wide(facts(constraint).whole_way()(w))
     if facts(constraint).matrix:
         return group_norms(moved, tuple(range(w.ndim)))

@@ -1,19 +1,23 @@
 """Functions that make rules from parameters: from their values, distributions, norms or magnitudes."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxreg._groups import group_norms
-from jaxreg._hyperparameters import Number
+from jaxreg._checks import check_number
+from jaxreg._groups import group_axes, group_norms
+from jaxreg._hyperparameters import Axis, Number
 from jaxreg._precision import wide
 from jaxreg._protocols import Rules, Tree
 from jaxreg.constraints._bounds import Box
+from jaxreg.constraints._norms import MinMaxNorm
 from jaxreg.constraints._spheres import FrobeniusSphere
 from jaxreg.penalties._reference import ToReference, Wasserstein
 from jaxreg.rules._frameworks import KERNELS
 from jaxreg.rules._matching import Leaf, assign
+from jaxreg.rules._reshaped import Reshaped
 
 
 def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
@@ -72,19 +76,28 @@ def initial_distributions(params: Tree, strength: Number, pattern: str = KERNELS
     return {leaf.path: Wasserstein(strength, leaf.array, leaf.layers) for leaf in matched}
 
 
-def initial_spheres(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, FrobeniusSphere]:
+def initial_spheres(
+    params: Tree, pattern: str = KERNELS, share: Number = 1.0, axis: Axis = None, shape: tuple[int, ...] | None = None
+) -> dict[str, Any]:
     """Return rules that keep the norm of each layer's weights at a fixed fraction of the norm in `params`.
+
+    With `axis`, each group of weights keeps its own norm. For experts with kernels of shape (experts, inputs, units)
+    pass `axis=(1, 2)`. For heads in a kernel of shape (inputs, heads, size) pass `axis=(0, 2)`. If such a kernel has
+    the shape (inputs, heads · size), pass `shape=(-1, heads, size)` too.
 
     Args:
         params: Tree of weight arrays, such as the initial ones; traced or not.
         pattern: Pattern that the leaves match: a path, a regular expression or a kind.
         share: Share of the norm, above 0: a float or an array.
+        axis: Axes that one norm covers. Default: all axes of a layer.
+        shape: Shape to which `axis` refers, for the rule `Reshaped`. Default: the shape of the weights.
 
     Returns:
-        A dict from path to `FrobeniusSphere`, one rule per leaf. A stack of layers has one radius per layer.
+        A dict from path to rule, one rule per leaf: a `FrobeniusSphere`, with one radius per layer of a stack, or with
+        `axis` a `MinMaxNorm` with equal limits, one radius per group.
 
     Raises:
-        ValueError: If the pattern matches no leaf, or a norm is 0 and not traced.
+        ValueError: If the pattern matches no leaf, a norm is 0 and not traced, or `shape` is given without `axis`.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -92,8 +105,24 @@ def initial_spheres(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -
         >>> print({path: float(rule.radius) for path, rule in jr.initial_spheres(params, share=0.5).items()})
         {'hidden/kernel': 2.5}
     """
+    if axis is not None:
+        matched = [leaf for leaf, rule in assign(params, {pattern: lambda w: w}) if rule is not None]
+        return {leaf.path: _spheres_of_groups(leaf.array, share, axis, shape) for leaf in matched}
+    if shape is not None:
+        raise ValueError(
+            f"jaxreg.initial_spheres: shape is {shape} and axis is None; expected axis, the axes of a norm"
+        )
     norms = _of_each_layer(params, pattern, lambda w, axes: group_norms(wide(w), axes))
     return {leaf.path: FrobeniusSphere(share * jnp.squeeze(norm, _axes_of_layer(leaf))) for leaf, norm in norms}
+
+
+def _spheres_of_groups(array: Any, share: Number, axis: Axis, shape: tuple[int, ...] | None) -> Any:
+    w = jnp.asarray(array) if shape is None else Reshaped(lambda w: w, shape).view(jnp.asarray(array))
+    axes = group_axes(w.ndim, axis)
+    radius = share * jnp.squeeze(group_norms(wide(w), axes), axes)
+    check_number(radius, "jaxreg.initial_spheres: a norm", "(0, inf)")
+    sphere = MinMaxNorm(radius, radius, axis=axes)
+    return sphere if shape is None else Reshaped(sphere, shape)
 
 
 def initial_boxes(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, Box]:

@@ -42,6 +42,10 @@ class EachLayer(Facts):
         """Return for each layer the point z of the set that minimises ⟨direction, z⟩."""
         return self._on_each(lambda rule, layer: rule.lmo(layer), direction)
 
+    def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
+        """Return for each layer the part of `direction` along the set."""
+        return self._on_each(lambda rule, layer, u: facts(rule).tangent(layer, u), w, direction)
+
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
         """Return the sum of the minima of the layers. For each layer, the penalty may be as large as `budget`."""
         return self._on_each(lambda rule, layer: rule.linear_minimum(layer, budget), slope)
@@ -70,21 +74,23 @@ class EachLayer(Facts):
         """Apply `function` to the rule and keep the axes."""
         return EachLayer(function(self.rule), self.axis)
 
-    def _on_each(self, function: Callable[[Any, jax.Array], jax.Array], w: jax.Array) -> jax.Array:
+    def _on_each(self, function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+        w = arrays[0]
         layers = tuple(a for a in range(w.ndim) if a not in self.axis)
         front = tuple(range(len(layers)))
         counts = tuple(w.shape[a] for a in layers)
         values, structure = jax.tree.flatten(self.rule)
         own = [facts(self.rule).matrix and np.shape(value) == counts for value in values]  # one value per layer
 
-        def on_one(mapped: list[Any], layer: jax.Array) -> jax.Array:
+        def on_one(mapped: list[Any], *parts: jax.Array) -> jax.Array:
             given = iter(mapped)
             rule = jax.tree.unflatten(
                 structure, [next(given) if one else v for one, v in zip(own, values, strict=True)]
             )
-            return function(rule, layer)
+            return function(rule, *parts)
 
         for _ in layers:
             on_one = jax.vmap(on_one)
-        found = on_one([v for is_own, v in zip(own, values, strict=True) if is_own], jnp.moveaxis(w, layers, front))
+        moved = [jnp.moveaxis(array, layers, front) for array in arrays]
+        found = on_one([v for is_own, v in zip(own, values, strict=True) if is_own], *moved)
         return jnp.sum(found) if found.ndim == len(layers) else jnp.moveaxis(found, front, layers)

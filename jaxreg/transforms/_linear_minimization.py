@@ -17,14 +17,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxreg._checks import check_number
 from jaxreg._groups import group_norms
-from jaxreg._hyperparameters import Number
+from jaxreg._hyperparameters import Number, rate_at
 from jaxreg._precision import wide
-from jaxreg._protocols import ConstraintRules, Rule, facts
+from jaxreg._protocols import ConstraintRules, Rule, facts, has_groups, innermost
 from jaxreg.constraints._spheres import tree_norm
-from jaxreg.rules._evaluate import minimize_leaves
+from jaxreg.rules._evaluate import at_rule, minimize_leaves
 from jaxreg.rules._matching import Leaf, rule_axes
-from jaxreg.transforms._base import with_constraints
+from jaxreg.rules._reshaped import viewed
+from jaxreg.transforms._base import after_update, with_constraints
+from jaxreg.transforms._exact_update import landing
 from jaxreg.transforms._project import project
 
 
@@ -109,9 +112,10 @@ def steepest(rules: ConstraintRules) -> optax.GradientTransformation:
     def change(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
         moved = []
         for end, u in zip(minimize_leaves(rule, leaves, steps, count), steps, strict=True):
-            axes = rule_axes(rule, u.ndim)
-            still = u == 0 if axes is None else group_norms(wide(u), axes) == 0
-            moved.append(jnp.where(still, 0, -end))
+            inside, x = viewed(rule, u)
+            axes = rule_axes(inside, x.ndim)
+            still = x == 0 if axes is None else group_norms(wide(x), axes) == 0
+            moved.append(jnp.where(still, 0, -end.reshape(x.shape)).reshape(u.shape))
         return moved
 
     return with_constraints("steepest", rules, change)
@@ -143,14 +147,15 @@ def hyperball(rules: ConstraintRules, learning_rate: Number) -> optax.GradientTr
 
 
 def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
-    """Remove from the direction u its component along the weights: u ← u - ⟨u, w⟩ w / ‖w‖², for each group of weights.
+    """Remove from the direction u its part off the set: for spheres, u ← u - ⟨u, w⟩ w / ‖w‖² per group of weights.
 
-    For weights on spheres, this component changes only the norm, and the projection undoes the change. Put the
-    transformation first in the chain, so that momentum does not accumulate the component. Groups of zeros keep their
-    direction.
+    The projection would undo a step along this component. Put the transformation first in the chain, so that momentum
+    does not accumulate the component. Groups of zeros keep their direction. For `Orthonormal` it is
+    u ← u - W sym(Wᵀu) with sym(X) = (X + Xᵀ) / 2, for steps on the Stiefel manifold. For other constraints it is the
+    derivative of the projection.
 
     Args:
-        rules: Spheres by path pattern, such as the rules of `jaxreg.initial_spheres`. Only their groups are used.
+        rules: Constraints by path pattern, such as the rules of `jaxreg.initial_spheres`.
 
     Returns:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
@@ -169,24 +174,77 @@ def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
         [0. 3.]
 
     Reference:
-        Absil, Mahony and Sepulchre, Optimization algorithms on matrix manifolds, 2008, section 3.6.
+        Absil, Mahony and Sepulchre, Optimization algorithms on matrix manifolds, 2008, sections 3.5 and 3.6.
     """
 
     def change(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
-        units, alongs = [], []
-        for leaf, u in zip(leaves, steps, strict=True):
-            axes = rule_axes(rule, u.ndim)
-            if axes is None:
-                raise TypeError(
-                    f"jaxreg.tangent: the rule for {leaf.path} is {rule!r}, which has no groups of weights; expected a "
-                    "sphere, such as FrobeniusSphere or UnitNorm"
-                )
-            w = wide(leaf.array)
-            norm = tree_norm([leaf.array for leaf in leaves]) if facts(rule).joint else group_norms(w, axes)
-            units.append(w / jnp.where(norm > 0, norm, 1))
-            alongs.append(jnp.sum(jnp.real(jnp.conj(units[-1]) * wide(u)), axes, keepdims=True))
-        if facts(rule).joint:
-            alongs = [jnp.sum(jnp.stack([along.reshape(()) for along in alongs]))] * len(leaves)
-        return [(wide(u) - a * unit).astype(u.dtype) for u, a, unit in zip(steps, alongs, units, strict=True)]
+        _refuse_single_weights(rule, leaves[0], "tangent")
+        weights, directions = [wide(leaf.array) for leaf in leaves], [wide(u) for u in steps]
+        along = facts(at_rule(rule, count)).tangent
+        ends = along(weights, directions) if facts(rule).joint else [along(weights[0], directions[0])]
+        return [end.astype(u.dtype) for end, u in zip(ends, steps, strict=True)]
 
     return with_constraints("tangent", rules, change)
+
+
+def radial_brake(rules: ConstraintRules, outward: Number) -> optax.GradientTransformation:
+    """Slow down the growth of norms: ‖w‖ ← ‖w₋‖ + outward · (‖w‖ - ‖w₋‖) if a step has enlarged the norm ‖w₋‖.
+
+    Put it after the learning rate in the chain. It changes only the norm of each group of weights, not its direction.
+    With 1 it changes nothing. With 0 no norm grows. Steps that reduce a norm are not changed.
+
+    Args:
+        rules: Constraints by path pattern, such as the rules of `jaxreg.initial_spheres`. Only their groups are used.
+        outward: Share of the growth that is kept, from 0 to 1: a float, an array or an Optax schedule.
+
+    Returns:
+        A gradient transformation. Its state counts the updates. Its `update` needs `params`.
+
+    Raises:
+        ValueError: If `outward` is not from 0 to 1. At `init`, if a pattern matches no leaf or two patterns match one
+            leaf. At `update`, if `params` is missing.
+        TypeError: At `update`, if a rule has no groups, such as `Box`.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> params = {"kernel": jnp.array([[3.0], [4.0]])}
+        >>> tx = jr.radial_brake(jr.UnitNorm(), outward=0.5)
+        >>> updates, _ = tx.update({"kernel": jnp.array([[3.0], [4.0]])}, tx.init(params), params)
+        >>> print(np.asarray(params["kernel"] + updates["kernel"]).ravel().round(4))
+        [4.5 6. ]
+    """
+    check_number(outward, "jaxreg.radial_brake: outward", "[0, 1]")
+
+    def change(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
+        _refuse_single_weights(rule, leaves[0], "radial_brake")
+        start = [leaf.array for leaf in leaves]
+        there = [after_update(leaf, step) for leaf, step in zip(leaves, steps, strict=True)]
+        share, braked = rate_at(outward, count), []
+        for w, end, step, before, after in zip(
+            start, there, steps, _norms(rule, start), _norms(rule, there), strict=True
+        ):
+            goal = before + share * (after - before)
+            factor = jnp.where(after > before, goal / jnp.where(after > 0, after, 1), 1)
+            inner = viewed(rule, end)[1]
+            moved = (wide(inner) * factor).astype(end.dtype).reshape(end.shape)
+            braked.append(jnp.where(moved == end, step, landing(w, moved, step.dtype)))
+        return braked
+
+    return with_constraints("radial_brake", rules, change)
+
+
+def _norms(rule: Rule, arrays: list[jax.Array]) -> list[jax.Array]:
+    # The norm of each group, with length 1 along its axes.
+    if facts(rule).joint:
+        return [tree_norm(arrays)] * len(arrays)
+    inside, w = viewed(rule, arrays[0])
+    return [group_norms(wide(w), rule_axes(inside, w.ndim) or ())]
+
+
+def _refuse_single_weights(rule: Rule, leaf: Leaf, name: str) -> None:
+    inside = facts(innermost(rule))
+    if not (has_groups(inside) or inside.matrix or inside.joint):
+        raise TypeError(
+            f"jaxreg.{name}: the rule for {leaf.path} is {rule!r}, which has no groups of weights; expected a sphere, "
+            "such as FrobeniusSphere or UnitNorm"
+        )

@@ -170,3 +170,89 @@ def test_a_tangent_has_no_part_along_the_weights():
     )
     with pytest.raises(TypeError, match="no groups of weights"):
         jr.tangent(jr.Box(-1.0, 1.0)).update(given, bias.init(params), params)
+
+
+HEADS = {"query": {"kernel": jnp.asarray(RNG.normal(size=(5, 6)), jnp.float32)}}  # two heads of three
+
+
+def of_heads(tree):
+    return np.asarray(tree["query"]["kernel"], float).reshape(5, 2, 3)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_each_head_keeps_its_norm_and_turns_by_its_own_tangent(fused, dtype):
+    params = jax.tree.map(lambda w: (w if fused else w.reshape(5, 2, 3)).astype(dtype), HEADS)
+    given = jax.tree.map(lambda w: jnp.asarray(RNG.normal(size=w.shape), dtype), params)
+    rules = jr.initial_spheres(params, axis=(0, 2), shape=(-1, 2, 3) if fused else None)
+    assert jr.feasible(params, rules, tolerance=1e-6)
+    chained = optax.chain(jr.tangent(rules), jr.hyperball(rules, 0.1))
+
+    @jax.jit
+    def step(given):
+        along = jr.tangent(rules).update(given, jr.tangent(rules).init(params), params)[0]
+        updates = chained.update(given, chained.init(params), params)[0]
+        return along, optax.apply_updates(params, updates), jr.violation(params, {"query/kernel": sphere})
+
+    sphere = jr.UnitNorm(axis=(0, 2))
+    sphere = jr.Reshaped(sphere, (-1, 2, 3)) if fused else sphere
+    along, ended, worst = step(given)
+    w, u = of_heads(params), of_heads(given)
+    sizes = np.linalg.norm(w, axis=(0, 2), keepdims=True)
+    part = u - np.sum(w * u, (0, 2), keepdims=True) / sizes**2 * w
+    there = w - 0.1 * sizes * part / np.linalg.norm(part, axis=(0, 2), keepdims=True)
+    there *= sizes / np.linalg.norm(there, axis=(0, 2), keepdims=True)
+    within = 8 * float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(of_heads(along), part, atol=within)
+    np.testing.assert_allclose(of_heads(ended), there, atol=within)
+    np.testing.assert_allclose(worst, np.max(np.abs(sizes - 1)), rtol=within)
+
+
+def test_a_rule_in_another_shape_is_a_penalty_too_and_sees_all_its_weights():
+    lasso = jr.Reshaped(jr.GroupLasso(0.5, axis=(0, 2)), (5, 2, 3))
+    expected = 0.5 * np.sqrt(15) * np.linalg.norm(of_heads(HEADS), axis=(0, 2)).sum()
+    np.testing.assert_allclose(jr.penalty(HEADS, {"query/kernel": lasso}), expected, rtol=1e-6)
+    np.testing.assert_allclose(lasso.prox(HEADS["query"]["kernel"], 99.0), 0)
+    for shape, words in [((4, -1), "expected as many numbers"), ((-1, -1), "one may be -1"), (5, "a tuple of lengths")]:
+        with pytest.raises(ValueError, match=words):
+            jr.Reshaped(jr.UnitNorm(), shape)(jnp.ones((5, 6)))
+    with pytest.raises(ValueError, match="expected axis"):
+        jr.initial_spheres(HEADS, shape=(5, 2, 3))
+
+
+def test_the_tangent_of_a_stiefel_manifold_is_the_derivative_of_the_polar_factor():
+    def polar(w):
+        u, _, vt = np.linalg.svd(w, full_matrices=False)
+        return u @ vt
+
+    for shape in ((5, 3), (3, 5)):
+        stack = np.stack([polar(w) for w in RNG.normal(size=(2, *shape))])
+        moves, h = RNG.normal(size=stack.shape), 1e-5
+        expected = [(polar(w + h * u) - polar(w - h * u)) / (2 * h) for w, u in zip(stack, moves, strict=True)]
+        params, given = (
+            {"layers": {"kernel": jnp.asarray(a, jnp.float32), "bias": jnp.zeros((2, shape[1]))}}
+            for a in (stack, moves)
+        )
+        tx = jr.tangent(jr.Orthonormal())
+        found = tx.update(given, tx.init(params), params)[0]["layers"]["kernel"]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        inner = np.swapaxes(stack, 1, 2) @ np.asarray(found) if shape[0] > 3 else stack @ np.swapaxes(found, 1, 2)
+        np.testing.assert_allclose(inner, -np.swapaxes(inner, 1, 2), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_a_radial_brake_slows_norms_that_grow_for_every_share_at_once(dtype):
+    params = {"layers": {"kernel": jnp.asarray(RNG.normal(size=(3, 4, 2)), dtype), "bias": jnp.zeros((3, 2), dtype)}}
+    w, shares = np.asarray(params["layers"]["kernel"], float), jnp.array([0.0, 0.25, 1.0])
+    rest = jnp.asarray([1.0, -0.5, 0.0], dtype)[:, None, None]  # layers whose norm grows, falls and stays
+    given = jax.tree.map(lambda w: w * rest.reshape(-1, *[1] * (w.ndim - 1)), params)
+
+    def ended(share):
+        tx = jr.radial_brake(jr.FrobeniusSphere(1.0), share)
+        return optax.apply_updates(params, tx.update(given, tx.init(params), params)[0])["layers"]["kernel"]
+
+    for share, found in zip(shares, jax.jit(jax.vmap(ended))(shares), strict=True):
+        expected = w * np.array([1 + share, 0.5, 1])[:, None, None]
+        np.testing.assert_allclose(np.asarray(found, float), expected, rtol=2 * float(jnp.finfo(dtype).eps))
+    with pytest.raises(ValueError, match="outward is 2; expected a number of at least 0 and at most 1"):
+        jr.radial_brake(jr.UnitNorm(), 2.0)

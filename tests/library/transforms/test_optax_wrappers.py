@@ -26,6 +26,7 @@ LINKS = {
     "conditional_gradient": lambda: jr.conditional_gradient(MAX_NORM),
     "steepest": lambda: jr.steepest(MAX_NORM),
     "tangent": lambda: jr.tangent({"a/kernel": jr.FrobeniusSphere(1.0)}),
+    "radial_brake": lambda: jr.radial_brake({"a/kernel": jr.FrobeniusSphere(1.0)}, 0.5),
     "hyperball": lambda: jr.hyperball({"a/kernel": jr.FrobeniusSphere(1.0)}, 0.1),
     "regularize": lambda: jr.regularize(optax.adam(0.1), penalties=L2, constraints=MAX_NORM),
 }

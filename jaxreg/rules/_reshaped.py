@@ -1,0 +1,89 @@
+"""Rules for weights in another shape, such as attention kernels that keep all heads in one axis."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jaxreg._hyperparameters import Number, hyperparameters, static
+from jaxreg._protocols import Facts, as_node, facts
+
+
+@hyperparameters
+class Reshaped(Facts):
+    """Rule that sees the weights in another shape, for example with an axis for the heads of an attention kernel.
+
+    A kernel of shape (inputs, heads · size) has the shape (inputs, heads, size) for the rule. There, groups over the
+    axes (0, 2) are heads.
+
+    Args:
+        rule: Penalty or constraint. Its `axis` counts the axes of `shape`; None stands for every axis but the last.
+        shape: Shape with as many entries as the weights. One length may be -1, which is then inferred.
+
+    Raises:
+        ValueError: If `shape` is not a tuple of lengths above 0, of which one may be -1. When called, if the weights
+            cannot have this shape.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> heads = jr.Reshaped(jr.UnitNorm(axis=(0, 2)), shape=(-1, 2, 1))
+        >>> print(heads(jnp.array([[3.0, 0.0], [4.0, 2.0]])).round(4))
+        [[0.6 0. ]
+         [0.8 1. ]]
+    """
+
+    rule: Any
+    shape: tuple[int, ...] = static()
+
+    def __post_init__(self) -> None:
+        lengths = self.shape if isinstance(self.shape, tuple) else ()
+        if not lengths or any(not isinstance(n, int) or n == 0 or n < -1 for n in lengths) or lengths.count(-1) > 1:
+            raise ValueError(
+                f"Reshaped: shape is {self.shape!r}; expected a tuple of lengths above 0, of which one may be -1, such "
+                "as (-1, heads, size)"
+            )
+        object.__setattr__(self, "rule", as_node(self.rule))
+
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """Apply the rule to `w` in the other shape. An array that it returns has the shape of `w` again."""
+        return self._in_shape(self.rule, w)
+
+    def prox(self, w: jax.Array, step: Number) -> jax.Array:
+        """Return the proximal step of the rule."""
+        return self._in_shape(lambda x: self.rule.prox(x, step), w)
+
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """Return the point z of the set that minimises ⟨direction, z⟩."""
+        return self._in_shape(self.rule.lmo, direction)
+
+    def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
+        """Return the part of `direction` along the set at its point `w`."""
+        return self._in_shape(facts(self.rule).tangent, w, direction)
+
+    def needs_order(self) -> bool:
+        """Return whether the rule needs real weights."""
+        return facts(self.rule).needs_order()
+
+    def wrapped_rule(self) -> Any:
+        """Return the rule."""
+        return self.rule
+
+    def view(self, w: jax.Array) -> jax.Array:
+        """Return `w` in the shape of the rule."""
+        size = math.prod(n for n in self.shape if n > 0)
+        if w.size != size if -1 not in self.shape else w.size % size:
+            raise ValueError(
+                f"Reshaped: the weights have shape {w.shape}, which is {w.size} numbers; expected as many numbers as "
+                f"in the shape {self.shape}"
+            )
+        return w.reshape(self.shape)
+
+    def _in_shape(self, function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+        found = function(*map(self.view, arrays))
+        return found.reshape(arrays[0].shape) if found.size == arrays[0].size and found.ndim else found
+
+
+def viewed(rule: Any, array: jax.Array) -> tuple[Any, jax.Array]:
+    """Return the rule inside a `Reshaped` and the array in its shape. Return other rules and their arrays unchanged."""
+    return viewed(rule.rule, rule.view(array)) if isinstance(rule, Reshaped) else (rule, array)
