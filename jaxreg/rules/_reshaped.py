@@ -26,9 +26,9 @@ class Reshaped(Facts):
             cannot have this shape.
 
     Example:
-        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
         >>> heads = jr.Reshaped(jr.UnitNorm(axis=(0, 2)), shape=(-1, 2, 1))
-        >>> print(heads(jnp.array([[3.0, 0.0], [4.0, 2.0]])).round(4))
+        >>> print(np.asarray(heads(jnp.array([[3.0, 0.0], [4.0, 2.0]]))).round(4))
         [[0.6 0. ]
          [0.8 1. ]]
     """
