@@ -188,6 +188,12 @@ def _free_along(
     return _along(u, vt, slopes, means, ratios, dx)
 
 
+def norm_by_products(x: jax.Array) -> jax.Array:
+    """Return (Σ s⁸)^⅛, an upper bound of the largest singular value. For k singular values it is at most k^⅛ of it."""
+    gram = _product(adjoint(x), x)
+    return jnp.sqrt(jnp.sqrt(jnp.linalg.norm(_product(gram, gram))))
+
+
 def polar_by_products(x: jax.Array) -> jax.Array:
     """Return U Vᵀ by matrix products, which GPUs and TPUs compute far faster than an SVD.
 

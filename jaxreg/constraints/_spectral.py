@@ -13,7 +13,14 @@ from jaxreg._hyperparameters import Axis, Number, hyperparameters, known, static
 from jaxreg._precision import as_wide, eps, held, real_dtype, tiny, wide
 from jaxreg._protocols import Constraint
 from jaxreg._sharding import partitioned
-from jaxreg._singular_values import clipped, clipped_by_products, lowered, polar, polar_by_products
+from jaxreg._singular_values import (
+    clipped,
+    clipped_by_products,
+    lowered,
+    norm_by_products,
+    polar,
+    polar_by_products,
+)
 
 
 def _slack(matrix: jax.Array, w: jax.Array) -> float:
@@ -73,9 +80,10 @@ class SpectralNorm(Constraint):
         inner = limit * (1 - _slack(matrix, w) - 2e-4 * self.fast)
         if self.fast:
             nearest = clipped_by_products(matrix, inner)
-            # Rounding to a narrower dtype moves every entry, and with it all singular values a little.
-            moved = 1e-4 + _narrowing(matrix, w) * min(matrix.shape) ** 0.5
-            inside = jnp.linalg.norm(nearest - matrix) <= moved * limit
+            inside = jnp.linalg.norm(nearest - matrix) <= 1e-4 * limit
+            if matrix.dtype != w.dtype:  # rounding moves all singular values, so only the largest move counts
+                moved = (1e-4 + eps(w.dtype)) * min(matrix.shape) ** 0.125
+                inside = norm_by_products((nearest - matrix) / limit) <= moved
         else:
             nearest, largest = clipped(matrix, inner)
             inside = largest <= limit
@@ -140,10 +148,13 @@ class Orthonormal(Constraint):
         slack = _slack(matrix, w)
         if self.fast:
             nearest = polar_by_products(matrix)
-            slack += _narrowing(matrix, w) * (min(matrix.shape) ** 0.5 - 1)  # its distance sums over all of them
             tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
             gram = jnp.matmul(adjoint(tall), tall, precision=jax.lax.Precision.HIGHEST)
-            off = jnp.linalg.norm(gram - jnp.eye(len(gram), dtype=gram.dtype)) / 2  # |σ² - 1| is 2 |σ - 1| near 1
+            squares = gram - jnp.eye(len(gram), dtype=gram.dtype)
+            off = jnp.linalg.norm(squares) / 2  # |σ² - 1| is 2 |σ - 1| near 1
+            if matrix.dtype != w.dtype:
+                off = norm_by_products(squares) / 2
+                slack *= min(matrix.shape) ** 0.125
         else:
             nearest, off = polar(matrix)
         rounded = from_rows(nearest.T, w.shape, axes).astype(w.dtype)
@@ -211,7 +222,7 @@ class NuclearBall(Constraint):
         radius = jnp.asarray(limit_of_groups(self.radius, matrix, (0, 1)), real_dtype(matrix))
         nearest, total = lowered(matrix, radius * self._share(w))
         inside = total <= radius
-        return jnp.where(inside, w, from_rows(nearest, w.shape, axes).astype(w.dtype))
+        return jnp.where(inside, w, from_rows(_with_room(nearest, radius, w), w.shape, axes).astype(w.dtype))
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
@@ -220,17 +231,27 @@ class NuclearBall(Constraint):
             return direction
         axes = group_axes(direction.ndim, self.axis)
         u, s, vt = jnp.linalg.svd(to_rows(wide(direction), axes), full_matrices=False)
-        end = -as_wide(self.radius, u) * self._share(direction) * jnp.where(s[0] == 0, 0, jnp.outer(u[:, 0], vt[0]))
-        return from_rows(end, direction.shape, axes).astype(direction.dtype)
+        radius = jnp.asarray(as_wide(self.radius, u), real_dtype(u))
+        end = -radius * self._share(direction) * jnp.where(s[0] == 0, 0, jnp.outer(u[:, 0], vt[0]))
+        return from_rows(_with_room(end, radius, direction), direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
         """Return radius · √`places`, because each input of a convolution is in `places` windows."""
         return self.radius * places**0.5
 
     def _share(self, w: jax.Array) -> float:
-        # The rounding errors of an SVD, of the product and of a cast to a narrower dtype.
-        narrower = eps(w.dtype) * min(w.shape, default=1) if w.dtype != wide(w).dtype else 0
-        return 1 - 4 * rounding(wide(w), tuple(range(w.ndim))) - narrower
+        # The rounding errors of an SVD and of the product.
+        return 1 - 4 * rounding(wide(w), tuple(range(w.ndim)))
+
+
+def _with_room(matrix: jax.Array, radius: jax.Array, w: jax.Array) -> jax.Array:
+    # Shrink a matrix in the nuclear ball so that it is still there after a cast to the dtype of `w`. The cast adds
+    # errors of at most half an ulp per entry. The nuclear norm of k singular values is at most √k Frobenius norms.
+    if matrix.dtype == w.dtype:
+        return matrix
+    entries = jnp.linalg.norm(matrix) + tiny(w.dtype) * float(matrix.size) ** 0.5
+    added = eps(w.dtype) / 2 * float(min(matrix.shape)) ** 0.5 * entries
+    return matrix * jax.lax.stop_gradient(radius / (radius + added))
 
 
 HALVINGS = 40

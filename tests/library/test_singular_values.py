@@ -102,3 +102,31 @@ def test_derivatives_are_those_of_finite_differences(shape, function):
                 ends = (work(x + sign * 1e-6 * dx, 1.2 + sign * 1e-6 * dlimit) for sign in (1, -1))
                 numeric = np.subtract(*ends) / 2e-6
                 np.testing.assert_allclose(slopes(x, (dx, jnp.asarray(dlimit))), numeric, atol=1e-7)
+
+
+def matrix_of(values, rows, dtype):
+    """A matrix with these singular values, and with `rows` rows."""
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.normal(size=(n, len(values))))[0] for n in (rows, len(values)))
+    return jnp.asarray(left * values @ right.T, dtype)
+
+
+def singular_values(w):
+    return np.linalg.svd(np.asarray(w, np.float64), compute_uv=False)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_a_nuclear_ball_of_many_units_is_reached_by_narrow_weights(dtype):
+    w = jnp.asarray(np.random.default_rng(0).normal(size=(48, 40)), dtype)
+    radius = float(singular_values(w).sum() / 10)
+    ball = jr.NuclearBall(radius)
+    for end in (jax.jit(ball)(w), jax.jit(ball.lmo)(w)):
+        assert 0.97 * radius < singular_values(end).sum() <= radius
+
+
+@pytest.mark.parametrize("rule", [jr.SpectralNorm(1.0, fast=True), jr.Orthonormal(fast=True)], ids=repr)
+def test_one_singular_value_among_many_is_corrected_in_bfloat16(rule):
+    project = jax.jit(rule)
+    end = project(matrix_of(np.array([1.05] + 63 * [1.0]), 128, jnp.bfloat16))
+    assert singular_values(end).max() <= 1 + 2**-7
+    np.testing.assert_array_equal(project(end), end)
