@@ -27,7 +27,7 @@ IDLE, CLIMBING = 32, 4
 Gradient accumulation and a warm-up from 0 start without movement. Sharpness-aware minimisation starts uphill.
 """
 MET = 1e-2
-"""Largest distance from a set that rounding errors may cause for weights of scale `FAR`, also in bfloat16."""
+"""Largest distance from a set that rounding errors may cause for weights of scale `FAR`, also of a link in bfloat16."""
 
 
 def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = None) -> list[str]:
@@ -39,9 +39,13 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     - several optimisers in one chain
     - a constraint that does not hold after the chain
     - a penalty or decay that makes weights grow, is rescaled by an adaptive optimiser, or changes nothing
+    - a decay of weights that the optimiser itself decays in the same way, such as `optax.adamw`
 
-    The dry run makes two optimiser steps. It makes more if the first steps do not decrease the loss, as with gradient
-    accumulation. An optimiser that does not move the weights in 32 steps is reported.
+    The dry run cannot find a `learning_rate` of the decay that differs from that of the optimiser.
+
+    The dry run computes in float64, so that small learning rates have an effect. It makes two optimiser steps. It makes
+    more if the first steps do not decrease the loss, as with gradient accumulation. An optimiser that does not move the
+    weights in 32 steps is reported.
 
     Args:
         tx: Optimiser chain that contains transformations of jaxreg. `jaxreg.regularize` builds a chain without faults.
@@ -53,6 +57,7 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
         One sentence per fault; an empty list if there is none.
 
     Raises:
+        TypeError: If `tx` has no `init` and `update`.
         ValueError: If a pattern of `rules`, or of a transformation in the chain, matches no leaf, or two patterns match
             one leaf.
 
@@ -65,14 +70,20 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
         >>> print(fault.partition(":")[0])
         jaxreg.decay makes the weights of 'kernel' grow
     """
-    run = _DryRun(tx, params)
-    faults = run.optimizer()
-    for link in run.links:
-        faults += run.constraints(link.rules) if link.name == "project" else run.pull(link)
-    if rules is not None:
-        penalties, constraints = _by_kind(rules, run.start)
-        faults += run.constraints(constraints) if constraints else []
-        faults += run.penalties(penalties) if penalties else []
+    if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
+        raise TypeError(
+            f"tx is {type(tx).__name__}; expected an optax.GradientTransformation. Of an object that holds one, such as "
+            "nnx.Optimizer or TrainState, pass the attribute tx"
+        )
+    with jax.enable_x64(True):
+        run = _DryRun(tx, params)
+        faults = run.optimizer()
+        for link in run.links:
+            faults += run.constraints(link.rules) if link.name == "project" else run.pull(link)
+        if rules is not None:
+            penalties, constraints = _by_kind(rules, run.start)
+            faults += run.constraints(constraints) if constraints else []
+            faults += run.penalties(penalties) if penalties else []
     return faults
 
 
@@ -172,6 +183,13 @@ class _DryRun:
                     f"jaxreg.{link.name} is rescaled by a later transformation, such as an adaptive optimiser or "
                     f"clipping, so it works like jaxreg.penalize: {place}"
                 ]
+            own = self._slopes(link.rules, _minus(self.moved(self.none, [], self.first + 1), self.start))
+            for (path, _, change), (_, _, theirs) in zip(late, own, strict=True):
+                if _aligned(change, theirs):
+                    return [
+                        f"jaxreg.{link.name} decays the weights of {path!r}, which the optimiser itself decays in the "
+                        "same way, as optax.adamw does: use only one of the two"
+                    ]
         return []
 
     def penalties(self, rules: Rules) -> list[str]:
@@ -204,6 +222,11 @@ class _DryRun:
         slopes = jax.tree.map(jnp.conj, jax.grad(lambda params: penalty(params, rules, 0))(self.start))
         arrays = zip(leaves(self.start), jax.tree.leaves(slopes), jax.tree.leaves(change), strict=True)
         return [(leaf.path, slope, moved) for leaf, slope, moved in arrays if jnp.any(slope)]
+
+
+def _aligned(a: jax.Array, b: jax.Array) -> bool:
+    # Whether two changes have the same direction, to 1 % of their length.
+    return bool(jnp.real(jnp.vdot(a, b)) > 0.9999 * jnp.linalg.norm(a) * jnp.linalg.norm(b) > 0)
 
 
 def _stages(update: Callable[..., Any], updates: Tree, state: Any, params: Tree) -> list[Tree]:
@@ -240,7 +263,7 @@ def _random(params: Tree, seed: int) -> Tree:
     def draw(key: jax.Array, w: jax.Array) -> jax.Array:
         if not jnp.issubdtype(w.dtype, jnp.inexact):
             return w
-        return jax.random.normal(key, w.shape, w.dtype if jnp.iscomplexobj(w) else None).astype(w.dtype)
+        return jax.random.normal(key, w.shape, complex if jnp.iscomplexobj(w) else float)
 
     return jax.tree.unflatten(structure, list(map(draw, keys, map(jnp.asarray, flat))))
 

@@ -198,3 +198,32 @@ def test_decay_beside_an_optimiser_that_makes_zeros_is_right(strength):
     inner = jr.proximal_adam(jr.L1(strength), RATE)
     tx = jr.regularize(inner, RATE, decays=jr.L2(STRENGTH), constraints=jr.MaxNorm(LIMIT))
     assert jr.check(tx, {"kernel": jnp.ones((3, 2))}) == []
+
+
+def warm(peak, steps):
+    return optax.warmup_cosine_decay_schedule(0.0, peak, steps, 10 * steps)
+
+
+@pytest.mark.parametrize("rate", [warm(1e-2, 5000), warm(3e-4, 2000), 1e-7])
+def test_a_right_chain_is_right_at_rates_too_small_for_float32(rate):
+    """At 1e-7, decay changes a weight of 1 by 5e-10, and float32 has no number between 1 and 1 - 6e-8."""
+    chain = jr.regularize(optax.adam(rate), learning_rate=rate, decays=jr.L2(0.005), constraints=jr.MaxNorm(2.0))
+    assert jr.check(chain, PARAMS) == []
+
+
+def test_decay_of_weights_that_the_optimiser_decays_is_reported():
+    def around(penalty, **options):
+        return jr.regularize(optax.adamw(RATE, **options), learning_rate=RATE, decays={"kernel": penalty})
+
+    params = PARAMS | {"bias": jnp.zeros(2)}
+    (fault,) = jr.check(around(jr.L2(STRENGTH)), params)
+    assert fault.startswith("jaxreg.decay decays the weights of 'kernel', which the optimiser itself decays")
+    assert jr.check(around(jr.L2(STRENGTH), mask={"kernel": False, "bias": True}), params) == []
+    assert jr.check(around(jr.L1(STRENGTH)), params) == []
+
+
+def test_an_optimiser_that_wraps_a_chain_is_refused():
+    with pytest.raises(
+        TypeError, match=r"tx is dict; expected an optax\.GradientTransformation.* pass the attribute tx"
+    ):
+        jr.check({}, PARAMS)
