@@ -13,7 +13,7 @@ import resource
 import subprocess
 import sys
 import time
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 POINTS = 10
@@ -21,7 +21,7 @@ POINTS = 10
 LEAST = 4.0
 """Seconds to time at least."""
 
-POPULATIONS = (1, 8, 16, 64)
+POPULATIONS = (1, 4, 8, 16)
 """What an expert tries before a long run."""
 
 
@@ -56,15 +56,12 @@ def kernel(system: str) -> str:
 
 
 def ours(system: str, lanes: int, steps: int, folder: str) -> dict:
-    """Our sweep: the engine's own chunks on its own threads, after its one compilation."""
+    """Our sweep of the laboratory's own network."""
     import jax
     import numpy as np
 
     import jaxreg as jr
     from jaxreg.lab import Recipe, fit
-    from jaxreg.lab.sweeps.grid import make_grid
-    from jaxreg.lab.sweeps.program import Program
-    from jaxreg.lab.sweeps.runners import LocalRunner
 
     task = problem(system, steps)
 
@@ -73,8 +70,19 @@ def ours(system: str, lanes: int, steps: int, folder: str) -> dict:
         curves = fit(task, recipe, jax.random.key(seed), draw)
         return {name: curves[name] for name in ("test_loss", "test_accuracy", "train_loss", "train_accuracy")}
 
+    return swept(run, {"seed": np.arange(lanes), "draw": np.arange(1)})
+
+
+def swept(run, over) -> dict:
+    """Time a sweep: the engine's own chunks on its own threads, after its one compilation."""
+    import numpy as np
+
+    from jaxreg.lab.sweeps.grid import make_grid
+    from jaxreg.lab.sweeps.program import Program
+    from jaxreg.lab.sweeps.runners import LocalRunner
+
     begun = time.perf_counter()
-    program = Program(run, make_grid({"seed": np.arange(lanes), "draw": np.arange(1)}))
+    program = Program(run, make_grid(over))
     program.load()
     compiled = time.perf_counter() - begun
     runner = LocalRunner(program)
@@ -96,17 +104,10 @@ def ours(system: str, lanes: int, steps: int, folder: str) -> dict:
     }
 
 
-def by_hand(system: str, lanes: int, steps: int, folder: str) -> dict:
-    """What an expert writes: jit of vmap of scan over a population, the data shared, XLA's own threads.
-
-    The population is the quickest a lane of `POPULATIONS` in a tenth of the training, tried in the first round.
-    """
+def plain(system: str):
+    """Return the network as an expert writes it: a function of parameters and inputs."""
     import jax
     import jax.numpy as jnp
-    import numpy as np
-
-    task = problem(system, steps)
-    x, y, x_test, y_test = (jnp.asarray(a[0]) for a in task.data[:4])
 
     def mlp(p, x):
         hidden = jax.nn.relu(x @ p["hidden"]["kernel"] + p["hidden"]["bias"])
@@ -132,8 +133,73 @@ def by_hand(system: str, lanes: int, steps: int, folder: str) -> dict:
         (h, _), _ = jax.lax.scan(cell, (zeros, zeros), jnp.swapaxes(x, 0, 1))
         return h @ p["output"]["kernel"] + p["output"]["bias"]
 
-    apply = {"MLP": mlp, "CNN": cnn, "LSTM": lstm}[system]
-    first, second = kernel(system).split("/")
+    return {"MLP": mlp, "CNN": cnn, "LSTM": lstm}[system]
+
+
+def library(system: str, shape):
+    """Return the network in a library: initial parameters by key, outputs, and the kernel under L2.
+
+    The MLP is one of Flax NNX, the CNN one of Flax Linen, the LSTM one of Equinox.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    if system == "MLP":
+        from flax import nnx
+
+        class Net(nnx.Module):
+            def __init__(self, rngs):
+                self.hidden, self.output = nnx.Linear(2, 500, rngs=rngs), nnx.Linear(500, 1, rngs=rngs)
+
+            def __call__(self, x):
+                return self.output(nnx.relu(self.hidden(x)))
+
+        graph, _ = nnx.split(Net(nnx.Rngs(0)))
+        return (
+            lambda key: nnx.split(Net(nnx.Rngs(key)))[1],
+            lambda p, x: nnx.merge(graph, p)(x),
+            lambda p: p["hidden"]["kernel"][...],
+        )
+    if system == "CNN":
+        from flax import linen as nn
+
+        class Pictures(nn.Module):
+            @nn.compact
+            def __call__(self, x):
+                hidden = nn.relu(nn.Conv(16, (3, 3), padding="VALID", name="conv")(x))
+                return nn.Dense(10)(hidden.reshape(len(x), -1))
+
+        net = Pictures()
+        return (lambda key: net.init(key, jnp.zeros(shape)), net.apply, lambda p: p["params"]["conv"]["kernel"])
+    import equinox as eqx
+
+    class Rows(eqx.Module):
+        cell: eqx.nn.LSTMCell
+        output: eqx.nn.Linear
+
+        def __init__(self, key):
+            first, second = jax.random.split(key)
+            self.cell, self.output = eqx.nn.LSTMCell(8, 32, key=first), eqx.nn.Linear(32, 10, key=second)
+
+        def __call__(self, x):
+            start = (jnp.zeros(32), jnp.zeros(32))
+            (h, _), _ = jax.lax.scan(lambda state, row: (self.cell(row, state), None), start, x)
+            return self.output(h)
+
+    _, static = eqx.partition(Rows(jax.random.key(0)), eqx.is_array)
+    return (
+        lambda key: eqx.partition(Rows(key), eqx.is_array)[0],
+        lambda p, x: jax.vmap(eqx.combine(p, static))(x),
+        lambda p: p.cell.weight_ih,
+    )
+
+
+def training(task, steps: int, init, apply, penalized):
+    """Return the function of a seed that trains a network by hand and returns its curves."""
+    import jax
+    import jax.numpy as jnp
+
+    x, y, x_test, y_test = (jnp.asarray(a[0]) for a in task.data[:4])
 
     def cross_entropy(outputs, y):
         if outputs.shape[1] == 1:
@@ -145,7 +211,7 @@ def by_hand(system: str, lanes: int, steps: int, folder: str) -> dict:
         return jnp.mean((outputs[:, 0] > 0) == (y > 0.5) if outputs.shape[1] == 1 else outputs.argmax(1) == y)
 
     def objective(p):
-        return cross_entropy(apply(p, x), y) + 1e-3 * jnp.sum(p[first][second] ** 2)
+        return cross_entropy(apply(p, x), y) + 1e-3 * jnp.sum(penalized(p) ** 2)
 
     def step(carry, t):
         p, m, v = carry
@@ -160,35 +226,56 @@ def by_hand(system: str, lanes: int, steps: int, folder: str) -> dict:
         train, test = apply(carry[0], x), apply(carry[0], x_test)
         return carry, (cross_entropy(train, y), accuracy(train, y), cross_entropy(test, y_test), accuracy(test, y_test))
 
-    def compiled(population, steps):
-        def train(seed):
-            p = task.model.init(jax.random.split(jax.random.key(seed))[0])
-            zeros = jax.tree.map(jnp.zeros_like, p)
-            times = jnp.arange(1, steps + 1, dtype=jnp.float32).reshape(POINTS, -1)
-            return jax.lax.scan(span, (p, zeros, zeros), times)[1]
+    def train(seed):
+        p = init(jax.random.split(jax.random.key(seed))[0])
+        zeros = jax.tree.map(jnp.zeros_like, p)
+        times = jnp.arange(1, steps + 1, dtype=jnp.float32).reshape(POINTS, -1)
+        return jax.lax.scan(span, (p, zeros, zeros), times)[1]
 
+    return train
+
+
+def by_hand(system: str, lanes: int, steps: int, folder: str, threads: int = 1) -> dict:
+    """What an expert writes: jit of vmap of scan over a population, the data shared, on one thread or several.
+
+    The population is the quickest a lane of `POPULATIONS` in a tenth of the training, tried in the first round. A
+    thread uses XLA's own threads too.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    task = problem(system, steps)
+    first, second = kernel(system).split("/")
+
+    def compiled(population, steps):
+        train = training(task, steps, task.model.init, plain(system), lambda p: p[first][second])
         return jax.jit(jax.vmap(train)).lower(jnp.arange(population)).compile()
 
-    def tried(population):
-        program, seeds, seconds = compiled(population, steps // 10), jnp.arange(population), []
+    def called(program, pool, starts, size):
+        return list(pool.map(lambda low: jax.device_get(program(jnp.arange(low, low + size))), starts))
+
+    def tried(population, pool):
+        program, seconds = compiled(population, steps // 10), []
         for _ in range(3):
             start = time.perf_counter()
-            jax.block_until_ready(program(seeds))
+            called(program, pool, range(threads), population)
             seconds.append(time.perf_counter() - start)
-        return min(seconds) / population
+        return min(seconds) / population / threads
 
-    note = Path(folder, f"{system}.json")
-    if not note.exists():
-        note.write_text(json.dumps({population: 1e3 * tried(population) for population in POPULATIONS}))
-    trials = {int(population): ms for population, ms in json.loads(note.read_text()).items()}
-    size = min(lanes, min(trials, key=trials.get))
-    begun = time.perf_counter()
-    program = compiled(size, steps)
-    seconds_to_compile = time.perf_counter() - begun
-    jax.block_until_ready(program(jnp.arange(size)))
-    start = time.perf_counter()
-    found = [jax.device_get(program(jnp.arange(low, low + size))) for low in range(0, lanes, size)]
-    seconds = time.perf_counter() - start
+    with ThreadPoolExecutor(threads) as pool:
+        note = Path(folder, f"{system}-{threads}.json")
+        if not note.exists():
+            note.write_text(json.dumps({population: 1e3 * tried(population, pool) for population in POPULATIONS}))
+        trials = {int(population): ms for population, ms in json.loads(note.read_text()).items()}
+        size = min(lanes, min(trials, key=trials.get))
+        begun = time.perf_counter()
+        program = compiled(size, steps)
+        seconds_to_compile = time.perf_counter() - begun
+        called(program, pool, [0], size)
+        start = time.perf_counter()
+        found = called(program, pool, range(0, lanes, size), size)
+        seconds = time.perf_counter() - start
     losses = np.concatenate([part[2][:, -1] for part in found])
     return {
         "seconds": seconds,
@@ -197,6 +284,26 @@ def by_hand(system: str, lanes: int, steps: int, folder: str) -> dict:
         "trials": trials,
         "losses": losses[:16].tolist(),
     }
+
+
+def on_all_cores(system: str, lanes: int, steps: int, folder: str) -> dict:
+    """The same by an expert who starts a thread per core."""
+    from jaxreg.lab.sweeps.chunk_size import cores
+
+    return by_hand(system, lanes, steps, folder, cores())
+
+
+def of_a_library(system: str, lanes: int, steps: int, folder: str) -> dict:
+    """Our sweep of a network of another library, its training written by hand, its data in the closure."""
+    import numpy as np
+
+    task = problem(system, steps)
+    train = training(task, steps, *library(system, task.data.x_train[0][:1].shape))
+
+    def run(seed):
+        return dict(zip(("train_loss", "train_accuracy", "test_loss", "test_accuracy"), train(seed), strict=True))
+
+    return swept(run, {"seed": np.arange(lanes)})
 
 
 def limit(system: str, lanes: int, steps: int, folder: str) -> dict:
@@ -246,7 +353,14 @@ def peer(system: str, lanes: int, steps: int, folder: str) -> dict:
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()[-1])
 
 
-PROGRAMS = {"sweep": ours, "by hand": by_hand, "C limit": limit, "Keras fit": peer}
+PROGRAMS = {
+    "sweep": ours,
+    "sweep of a library's net": of_a_library,
+    "by hand": by_hand,
+    "by hand, all cores": on_all_cores,
+    "C limit": limit,
+    "Keras fit": peer,
+}
 
 
 def peak_memory() -> float:
