@@ -115,6 +115,13 @@ class Facts:
         """Return the part of `direction` along the set at its point `w`: the derivative of the projection."""
         return jax.jvp(self, (w,), (direction,))[1]  # type: ignore[arg-type]
 
+    def tangent_lmo(self, w: Any, direction: Any) -> Any:
+        """Return the point of the ball that minimises ⟨direction, z⟩ among directions along the set at its point `w`.
+
+        The default is `lmo` of the part along the set, which is right for spheres of Euclidean norms.
+        """
+        return self.lmo(self.tangent(w, direction))  # type: ignore[attr-defined]
+
     def non_negative(self) -> Any:
         """Return the constraint onto the non-negative arrays of the set; None if its projection has no closed form."""
         return None

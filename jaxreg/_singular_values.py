@@ -230,3 +230,12 @@ def clipped_by_products(x: jax.Array, limit: jax.Array) -> jax.Array:
     exact = limit * (y + o - _product(y - o, polar_by_products(excess))) / 2
     far = jnp.linalg.norm(y / jnp.maximum(jnp.max(jnp.abs(y), initial=0), 1)) * jnp.maximum(jnp.max(jnp.abs(y)), 1)
     return jnp.where(far > 30 * x.shape[1] ** 0.5, limit * o, exact)
+
+
+def matrix_sign(x: jax.Array, fast: bool) -> jax.Array:
+    """Return U Vᵀ without singular values of 0, by an SVD, or if `fast` by matrix products."""
+    if fast:
+        return polar_by_products(x)
+    u, s, vt = jnp.linalg.svd(x, full_matrices=False)
+    ends = jnp.where(s > eps(s.dtype) * max(x.shape) * s[0], u, 0) @ vt
+    return jnp.where(jnp.isfinite(s[0]), ends, jnp.nan)

@@ -6,7 +6,14 @@ from jaxreg.constraints._intersection import Intersection
 from jaxreg.constraints._linear import Affine, HalfSpace, Hyperplane
 from jaxreg.constraints._norms import MaxNorm, MaxRMS, MinMaxNorm, UnitNorm
 from jaxreg.constraints._sparsity import NMSparse, Sparse
-from jaxreg.constraints._spectral import NuclearBall, Orthonormal, PositiveSemidefinite, SoftSpectralCap, SpectralNorm
+from jaxreg.constraints._spectral import (
+    NuclearBall,
+    Orthonormal,
+    PositiveSemidefinite,
+    SoftSpectralCap,
+    SpectralNorm,
+    SpectralSphere,
+)
 from jaxreg.constraints._spheres import FrobeniusSphere, TreeNorm, tree_norm
 from jaxreg.constraints._sums import L1Ball, L1Sphere, Simplex, SumTo
 
@@ -33,6 +40,7 @@ __all__ = [
     "SoftSpectralCap",
     "Sparse",
     "SpectralNorm",
+    "SpectralSphere",
     "SumTo",
     "TreeNorm",
     "UnitNorm",

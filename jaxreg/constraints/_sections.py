@@ -87,9 +87,9 @@ def nearest_of_weighted_sum_in_box(
     y = x - a * _shift_along(*(jax.lax.stop_gradient(b) for b in (x, a, lows, highs, offsets)))
     for _ in range(3):  # Newton steps: exact once the free weights are known, with the derivative of the root
         squares = jnp.sum(jnp.where((y > lows) & (y < highs), jnp.square(a), 0), axis=1, keepdims=True)
-        surplus = jnp.sum(a * jnp.clip(y, lows, highs), axis=1, keepdims=True) - offsets
+        surplus = jnp.sum(a * _within(y, lows, highs), axis=1, keepdims=True) - offsets
         y = y - a * jnp.where(squares > 0, surplus / jnp.where(squares > 0, squares, 1), 0)
-    nearest = from_rows(jnp.clip(y, lows, highs).astype(w.dtype), w.shape, axes)
+    nearest = from_rows(_within(y, lows, highs).astype(w.dtype), w.shape, axes)
     return jnp.where(from_rows(jnp.broadcast_to(inside, x.shape), w.shape, axes), held(w, nearest), nearest)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxreg._checks import check
 from jaxreg._complex import adjoint
-from jaxreg._groups import from_rows, group_axes, limit_of_groups, rounding, to_rows
+from jaxreg._groups import from_rows, group_axes, group_norms, limit_of_groups, rounding, to_rows
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, known, static
 from jaxreg._precision import as_wide, eps, held, real_dtype, tiny, wide
 from jaxreg._protocols import Constraint
@@ -17,10 +17,14 @@ from jaxreg._singular_values import (
     clipped,
     clipped_by_products,
     lowered,
+    matrix_sign,
     norm_by_products,
     polar,
     polar_by_products,
 )
+
+HALVINGS = 40
+"""Number of bisections of the interval that contains a root, enough for the precision of float32."""
 
 
 def _slack(matrix: jax.Array, w: jax.Array) -> float:
@@ -97,17 +101,135 @@ class SpectralNorm(Constraint):
         axes = group_axes(direction.ndim, self.axis)
         matrix = to_rows(wide(direction), axes).T
         inner = as_wide(self.limit, matrix) * (1 - _slack(matrix, direction) - 2e-4 * self.fast)
-        if self.fast:
-            ends = polar_by_products(matrix)
-        else:
-            u, s, vt = jnp.linalg.svd(matrix, full_matrices=False)
-            ends = jnp.where(s > eps(s.dtype) * max(matrix.shape) * s[0], u, 0) @ vt
-            ends = jnp.where(jnp.isfinite(s[0]), ends, jnp.nan)
+        ends = matrix_sign(matrix, self.fast)
         return from_rows((-inner * ends).T, direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
         """Return limit · √`places`, because each input of a convolution is in `places` windows."""
         return self.limit * places**0.5
+
+
+@hyperparameters
+class SpectralSphere(Constraint):
+    """Fixed spectral norm: {W : σ₁(W) = radius · √(units / inputs)}, reached by W · radius · √(units / inputs) / σ₁(W).
+
+    With radius 1, an input and its output have the same root mean square at most, whatever the width of the layer. The
+    map keeps the ratios of all singular values. It is not the nearest array, which would change only the largest ones.
+    The set is not convex. An array of zeros has no direction, so all its weights get the same value.
+
+    `jaxreg.hyperball(rules, learning_rate, tangent=True)` is the spectral sphere optimiser (SSO). Without `tangent` it
+    is MuonSphere, which needs no search.
+
+    Args:
+        radius: Positive number, a multiple of √(units / inputs): a float, an array or an Optax schedule.
+        axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
+        fast: If True, use matrix products instead of SVDs in `lmo` and `tangent_lmo`, for GPUs and TPUs.
+
+    Raises:
+        ValueError: If the radius is 0, negative, infinite or NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> print(np.asarray(jr.SpectralSphere(1.0)(jnp.diag(jnp.array([4.0, 1.0])))).round(5))
+        [[1.   0.  ]
+         [0.   0.25]]
+
+    Reference:
+        Xie et al., Controlled LLM training on spectral sphere, 2026.
+    """
+
+    radius: Number = 1.0
+    axis: Axis = static(default=None)
+    fast: bool = static(default=False)
+    matrix: ClassVar[bool] = True
+    convex: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check(self, "radius", "(0, inf)")
+
+    @partitioned()
+    def __call__(self, w: jax.Array) -> jax.Array:
+        """Return `w` times one factor. If its spectral norm is right up to rounding, `w` is returned bit for bit."""
+        if w.size == 0:
+            return w
+        axes = group_axes(w.ndim, self.axis)
+        matrix = to_rows(wide(w), axes).T
+        goal = self._goal(matrix)
+        largest = clipped(matrix, goal)[1]
+        zero = largest == 0
+        moved = jnp.where(zero, w.size**-0.5, matrix / jnp.where(zero, 1, largest)) * goal
+        rounded = from_rows(moved.T, w.shape, axes).astype(w.dtype)
+        slack = _slack(matrix, w) + _narrowing(matrix, w) * (min(matrix.shape) ** 0.5 - 1)
+        return jnp.where(jnp.abs(largest - goal) <= slack * goal, held(w, rounded), rounded)
+
+    @partitioned()
+    def lmo(self, direction: jax.Array) -> jax.Array:
+        """Return the point that minimises ⟨direction, z⟩ over σ₁(z) ≤ radius: -U Vᵀ · radius · √(units / inputs).
+
+        Singular values of 0 stay 0.
+        """
+        if direction.size == 0:
+            return direction
+        axes = group_axes(direction.ndim, self.axis)
+        matrix = to_rows(wide(direction), axes).T
+        ends = -self._goal(matrix) * matrix_sign(matrix, self.fast)
+        return from_rows(ends.T, direction.shape, axes).astype(direction.dtype)
+
+    @partitioned()
+    def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
+        """Return direction - ⟨Θ, direction⟩ Θ with Θ = u₁ v₁ᵀ, the gradient of σ₁ at `w`."""
+        if w.size == 0:
+            return direction
+        axes = group_axes(w.ndim, self.axis)
+        theta, u = _steepest_ascent(to_rows(w, axes)), to_rows(direction, axes)
+        return from_rows(u - _product(theta, u) * theta, w.shape, axes)
+
+    @partitioned()
+    def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
+        """Return the point that minimises ⟨direction, z⟩ over σ₁(z) ≤ radius · √(units / inputs) and ⟨Θ, z⟩ = 0.
+
+        Θ = u₁ v₁ᵀ is the gradient of σ₁ at `w`. The point is a multiple of -msign(direction + μ Θ), where msign sets
+        all singular values to 1. ⟨Θ, msign(direction + μ Θ)⟩ grows with μ, so bisection finds μ. At a jump, the mean of
+        both sides that is orthogonal to Θ is returned.
+        """
+        if w.size == 0:
+            return direction
+        axes = group_axes(w.ndim, self.axis)
+        theta, x = (to_rows(array, axes).T for array in (w, direction))
+        theta, norm = _steepest_ascent(theta), group_norms(x, (0, 1))
+        x = x / jnp.where(norm > 0, norm, 1)
+
+        def step(mu: jax.Array) -> tuple[jax.Array, jax.Array]:
+            sign = matrix_sign(x + mu * theta, self.fast)
+            return sign, _product(theta, sign)
+
+        def halve(_: int, between: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            low, high = between
+            middle = (low + high) / 2
+            above = step(middle)[1] > 0
+            return jnp.where(above, low, middle), jnp.where(above, middle, high)
+
+        # ‖x + μ Θ‖_* is convex in μ, at least |μ| - ‖x‖_*, and ‖x‖_* at 0. So its minimum is at |μ| ≤ 2 ‖x‖_*.
+        end = jnp.full((), 2 * min(x.shape) ** 0.5, x.real.dtype)
+        (below, less), (above, more) = map(step, jax.lax.fori_loop(0, HALVINGS, halve, (-end, end)))
+        share = jnp.where(more > less, jnp.clip(more / jnp.where(more > less, more - less, 1), 0, 1), 0.5)
+        ends = -self._goal(x) * (share * below + (1 - share) * above)
+        return from_rows(ends.T, w.shape, axes)
+
+    def _goal(self, matrix: jax.Array) -> jax.Array:
+        inputs, units = matrix.shape
+        limit = jnp.asarray(limit_of_groups(self.radius, matrix, (0, 1)), real_dtype(matrix))
+        return limit.reshape(()) * (units / inputs) ** 0.5
+
+
+def _steepest_ascent(matrix: jax.Array) -> jax.Array:
+    # u₁ v₁ᵀ, the gradient of the largest singular value.
+    u, _, vt = jnp.linalg.svd(matrix, full_matrices=False)
+    return jnp.outer(u[:, 0], vt[0])
+
+
+def _product(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.real(jnp.conj(a) * b))
 
 
 @hyperparameters
@@ -252,10 +374,6 @@ def _with_room(matrix: jax.Array, radius: jax.Array, w: jax.Array) -> jax.Array:
     entries = jnp.linalg.norm(matrix) + tiny(w.dtype) * float(matrix.size) ** 0.5
     added = eps(w.dtype) / 2 * float(min(matrix.shape)) ** 0.5 * entries
     return matrix * jax.lax.stop_gradient(radius / (radius + added))
-
-
-HALVINGS = 40
-"""Number of bisections of the interval that contains the strength, enough for the precision of float32."""
 
 
 @hyperparameters

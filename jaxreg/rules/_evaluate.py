@@ -129,11 +129,12 @@ def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Arr
 
 
 def minimize_leaves(
-    rule: Rule, leaves: list[Leaf], directions: list[jax.Array], step: jax.Array | int | None
+    rule: Rule, leaves: list[Leaf], directions: list[jax.Array], step: jax.Array | int | None, tangent: bool = False
 ) -> list[jax.Array]:
     """Return the points z of the set that minimise ⟨direction, z⟩, one per leaf.
 
-    `rule` and `leaves` are an entry of `grouped`, and `directions` has one array per leaf.
+    `rule` and `leaves` are an entry of `grouped`, and `directions` has one array per leaf. With `tangent`, z is a
+    direction along the set at the weights.
     """
     if not isinstance(innermost(rule), LinearMinimizable):
         raise TypeError(
@@ -141,7 +142,13 @@ def minimize_leaves(
             "as LinfBall, L1Ball, MaxNorm, SpectralNorm or Simplex"
         )
     lmo = at_rule(rule, step).lmo
-    ends = lmo(directions) if facts(rule).joint else [lmo(directions[0])]
+    if tangent:
+        along = facts(at_rule(rule, step)).tangent_lmo
+        weights = [wide(leaf.array) for leaf in leaves]
+        moves = [wide(direction) for direction in directions]
+        ends = along(weights, moves) if facts(rule).joint else [along(weights[0], moves[0])]
+    else:
+        ends = lmo(directions) if facts(rule).joint else [lmo(directions[0])]
     return [like_leaf(rule, *triple) for triple in zip(leaves, directions, ends, strict=True)]
 
 

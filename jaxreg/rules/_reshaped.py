@@ -61,6 +61,10 @@ class Reshaped(Facts):
         """Return the part of `direction` along the set at its point `w`."""
         return self._in_shape(facts(self.rule).tangent, w, direction)
 
+    def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
+        """Return the point that minimises ⟨direction, z⟩ among directions along the set at its point `w`."""
+        return self._in_shape(facts(self.rule).tangent_lmo, w, direction)
+
     def needs_order(self) -> bool:
         """Return whether the rule needs real weights."""
         return facts(self.rule).needs_order()

@@ -46,6 +46,10 @@ class EachLayer(Facts):
         """Return for each layer the part of `direction` along the set."""
         return self._on_each(lambda rule, layer, u: facts(rule).tangent(layer, u), w, direction)
 
+    def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
+        """Return for each layer the point that minimises ⟨direction, z⟩ among directions along the set."""
+        return self._on_each(lambda rule, layer, u: facts(rule).tangent_lmo(layer, u), w, direction)
+
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
         """Return the sum of the minima of the layers. For each layer, the penalty may be as large as `budget`."""
         return self._on_each(lambda rule, layer: rule.linear_minimum(layer, budget), slope)

@@ -74,7 +74,7 @@ def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation
     return with_constraints("conditional_gradient", rules, change)
 
 
-def steepest(rules: ConstraintRules) -> optax.GradientTransformation:
+def steepest(rules: ConstraintRules, tangent: bool = False) -> optax.GradientTransformation:
     """Replace the direction u by steepest descent in the norm of the constraint: w ← w + η · lmo(u).
 
     lmo(u) is the point of the constraint set with the smallest inner product with u, and η is the learning rate. Put
@@ -86,6 +86,7 @@ def steepest(rules: ConstraintRules) -> optax.GradientTransformation:
     Args:
         rules: Constraints that have an `lmo`, by path pattern, or one for all kernels. Limits are floats, arrays or
             Optax schedules.
+        tangent: If True, only steps along the set at the weights count, which must lie in the set. Use it for spheres.
 
     Returns:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
@@ -111,7 +112,7 @@ def steepest(rules: ConstraintRules) -> optax.GradientTransformation:
 
     def change(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
         moved = []
-        for end, u in zip(minimize_leaves(rule, leaves, steps, count), steps, strict=True):
+        for end, u in zip(minimize_leaves(rule, leaves, steps, count, tangent), steps, strict=True):
             inside, x = viewed(rule, u)
             axes = rule_axes(inside, x.ndim)
             still = x == 0 if axes is None else group_norms(wide(x), axes) == 0
@@ -121,7 +122,7 @@ def steepest(rules: ConstraintRules) -> optax.GradientTransformation:
     return with_constraints("steepest", rules, change)
 
 
-def hyperball(rules: ConstraintRules, learning_rate: Number) -> optax.GradientTransformation:
+def hyperball(rules: ConstraintRules, learning_rate: Number, tangent: bool = False) -> optax.GradientTransformation:
     """Take optimiser steps on a sphere of radius R: w ← R · unit(w - η R · unit(u)) with unit(x) = x / ‖x‖.
 
     Put it at the end of the chain, after `optax.scale_by_adam` or another transformation that returns a direction u. It
@@ -131,6 +132,8 @@ def hyperball(rules: ConstraintRules, learning_rate: Number) -> optax.GradientTr
     Args:
         rules: Spheres by path pattern, such as the rules of `jaxreg.initial_spheres`.
         learning_rate: η: a float, an array or an Optax schedule. It also applies to leaves without a rule.
+        tangent: If True, take the steepest direction along the sphere. With `SpectralSphere` this is the spectral
+            sphere optimiser (SSO), and without `tangent` MuonSphere.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr, optax
@@ -141,9 +144,10 @@ def hyperball(rules: ConstraintRules, learning_rate: Number) -> optax.GradientTr
         5.0
 
     Reference:
-        Wen et al., Fantastic pretraining optimizers and where to find them II: hyperball optimization, 2026.
+        Wen et al., Fantastic pretraining optimizers and where to find them II: hyperball optimization, 2026; Xie et
+        al., Controlled LLM training on spectral sphere, 2026.
     """
-    return optax.chain(steepest(rules), optax.scale_by_learning_rate(learning_rate), project(rules))
+    return optax.chain(steepest(rules, tangent), optax.scale_by_learning_rate(learning_rate), project(rules))
 
 
 def tangent(rules: ConstraintRules) -> optax.GradientTransformation:

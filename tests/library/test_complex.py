@@ -61,6 +61,7 @@ NEAREST = {
     jr.Sparse(0.5): sparse(),
     jr.NMSparse(2, 4): sparse(),
     jr.SpectralNorm(1.0): with_values(lambda s: np.minimum(s, 1.0)),
+    jr.SpectralSphere(0.5): W * 0.5 * (3 / 4) ** 0.5 / np.linalg.norm(W, 2),
     jr.NuclearBall(2.0): with_values(lambda s: onto_sum(s, 2.0)),
     jr.Orthonormal(): with_values(np.ones_like),
     jr.SoftSpectralCap(9.0, 1.0): None,  # by its own strength, below

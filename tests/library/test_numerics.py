@@ -42,6 +42,7 @@ CONSTRAINTS = {
     "L1Sphere": (jr.L1Sphere(1.0), COLUMN),
     "SpectralNorm": (jr.SpectralNorm(1.0), WHOLE),
     "SpectralNorm fast": (jr.SpectralNorm(1.0, fast=True), WHOLE),
+    "SpectralSphere": (jr.SpectralSphere(0.5), WHOLE),
     "NuclearBall": (jr.NuclearBall(1.0), WHOLE),
     "Sparse": (jr.Sparse(0.5), COLUMN),
     "NMSparse": (jr.NMSparse(1, 2), COLUMN),

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.optimize import linprog
+from scipy.optimize import linprog, minimize_scalar
 
 import jaxreg as jr
 
@@ -104,3 +104,35 @@ def test_nearest_point_of_the_nuclear_ball():
     assert half.dtype == jnp.bfloat16
     assert singular(np.asarray(half, float)).sum() <= 1.5
     assert np.all(np.isfinite(slope))
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_on_the_spectral_sphere_the_steepest_step_along_it_attains_the_bound_of_its_dual(fast):
+    radii = jnp.array([0.5, 2.0])
+
+    def step(radius, w, d):
+        rule = jr.SpectralSphere(radius, fast=fast)
+        on = rule(w)
+        return on, rule.tangent(on, d), rule.tangent_lmo(on, d)
+
+    program = jax.jit(jax.vmap(step, (0, None, None)))
+    w, ties = RNG.normal(size=SHAPE), np.eye(*SHAPE)
+    for d in (DIRECTIONS[0], 1e-6 * DIRECTIONS[1], ties):
+        each = program(radii, jnp.asarray(w, jnp.float32), jnp.asarray(d, jnp.float32))
+        for radius, *found in zip(radii, *each, strict=True):
+            on, along, end = (np.asarray(array, float) for array in found)
+            goal = radius * (3 / 5) ** 0.5
+            u, s, vt = np.linalg.svd(on)
+            theta = np.outer(u[:, 0], vt[0])
+            np.testing.assert_allclose(s[0], goal, rtol=2e-6)
+            np.testing.assert_allclose(along, d - np.sum(theta * d) * theta, atol=1e-5)
+            assert singular(end)[0] <= goal * (1 + 1e-4)
+            assert abs(np.sum(theta * end)) <= 1e-5
+            np.testing.assert_allclose(np.sum(d * end), -goal * dual(d, theta), rtol=1e-3 if fast else 2e-5)
+
+
+def dual(d, theta):
+    """The largest ⟨d, z⟩ over σ₁(z) ≤ 1 with ⟨Θ, z⟩ = 0, which is min_μ ‖d + μ Θ‖_*."""
+    size = np.linalg.norm(d)
+    found = minimize_scalar(lambda mu: singular(d + size * mu * theta).sum(), bounds=(-4, 4), options={"xatol": 1e-9})
+    return found.fun

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxreg as jr
@@ -105,3 +106,43 @@ def test_on_orthonormal_matrices_the_projection_moves_along_them(fast):
     double = w.astype(float)
     even = double.T @ outer
     np.testing.assert_allclose(slope, outer - double @ (even + even.T) / 2, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_the_spectral_sphere_scales_each_layer_to_its_largest_singular_value(dtype):
+    w = jnp.asarray(np.random.default_rng(6).normal(size=(3, 6, 4)) * np.array([0.1, 3, 0])[:, None, None], dtype)
+    params = {"layers": {"kernel": w, "bias": jnp.zeros((3, 4), dtype)}}
+    project = jax.jit(lambda params: jr.projected(params, jr.SpectralSphere(2.0)))
+    ends = project(params)
+    assert np.asarray(project(ends)["layers"]["kernel"]).tobytes() == np.asarray(ends["layers"]["kernel"]).tobytes()
+    goal, within = 2 * (4 / 6) ** 0.5, 2 * float(jnp.finfo(dtype).eps)
+    for before, after in zip(np.asarray(w, float)[:2], np.asarray(ends["layers"]["kernel"], float)[:2], strict=True):
+        np.testing.assert_allclose(after, before * goal / np.linalg.norm(before, 2), rtol=within)
+    np.testing.assert_allclose(np.asarray(ends["layers"]["kernel"], float)[2], goal / 24**0.5, rtol=within)
+
+
+@pytest.mark.parametrize("tangent", [False, True])
+def test_a_spectral_sphere_is_kept_and_its_loss_falls(tangent):
+    keys = jax.random.split(jax.random.key(0), 3)
+    params = {"kernel": jax.random.normal(keys[0], (4, 3)), "bias": jnp.zeros(3)}
+    goal = 2 * jax.random.normal(keys[1], (4, 3))
+    rules = {"kernel": jr.SpectralSphere(1.0)}
+    params = jr.projected(params, rules)
+    tx = optax.chain(optax.trace(0.9), jr.hyperball(rules, 0.01, tangent=tangent))
+
+    def loss(params):
+        return jnp.sum((params["kernel"] - goal) ** 2)
+
+    @jax.jit
+    def train(params):
+        def step(_, carry):
+            params, state = carry
+            updates, state = tx.update(jax.grad(loss)(params), state, params)
+            return optax.apply_updates(params, updates), state
+
+        ended = jax.lax.fori_loop(0, 200, step, (params, tx.init(params)))[0]
+        return ended, loss(params), loss(ended)
+
+    ended, before, after = train(params)
+    np.testing.assert_allclose(np.linalg.norm(ended["kernel"], 2), (3 / 4) ** 0.5, rtol=1e-5)
+    assert after < 0.8 * before
