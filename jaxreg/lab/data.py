@@ -11,7 +11,8 @@ __all__ = ["Data", "parted", "splits", "standardised"]
 class Data(NamedTuple):
     """Training, test and validation rows of each draw.
 
-    The test or the validation part can have weights without rows. It then uses the training rows with these weights.
+    The test or validation part can consist of weights alone, with no rows of its own. That part is then the training
+    rows, weighted by these weights.
 
     Args:
         x_train: Inputs, of shape (draws, rows, …). The remaining axes are (features), (steps, features) or

@@ -82,7 +82,10 @@ def digits(states: Iterable[int], train: int = 1000, validation: int = 0) -> Dat
 
 
 def digits_by_row(states: Iterable[int], train: int = 1000, validation: int = 0) -> Data:
-    """Load `digits` as sequences of pixel rows: 8 steps of 8 features, of shape (draws, rows, 8, 8)."""
+    """Load `digits` with each image as a sequence: one step per pixel row, so 8 steps of 8 pixels.
+
+    The inputs have shape (draws, images, 8, 8). The arguments are those of `digits`.
+    """
     data = digits(states, train, validation)
     return data._replace(**{f"x_{part}": x[..., 0] for part, (x, _) in data.parts().items()})
 

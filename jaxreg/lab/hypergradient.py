@@ -67,7 +67,8 @@ def implicit(
 ) -> Any:
     """Compute the gradient of the validation loss V with respect to the logarithms s of the strengths.
 
-    At weights w that minimise the training loss L, the gradient is -∂²L/∂s∂w H⁻¹ ∇V, with H = ∂²L/∂w².
+    At weights w that minimise the training loss L, the gradient is -(∂²L/∂s∂w) · H⁻¹ · (∂V/∂w), with the Hessian H =
+    ∂²L/∂w².
 
     Args:
         train_loss: Function of (parameters, logarithms of the strengths). It returns the scalar that the training
@@ -103,7 +104,8 @@ def implicit(
 def conjugate_gradients(steps: int = 100, tolerance: float = 1e-6) -> Solve:
     """Return a function that solves H x = b by conjugate gradients, for the argument `solve` of `implicit`.
 
-    For a positive definite H and without rounding errors, as many steps as there are weights give the exact solution.
+    If H is positive definite and arithmetic is exact, the solution is exact after n steps, where n is the number of
+    weights.
 
     Args:
         steps: Largest number of products with H.

@@ -67,7 +67,8 @@ class Conv(nn.Module):
         if len(places) != len(self.window) or any(p < w for p, w in zip(places, self.window, strict=True)):
             raise ValueError(
                 f"Conv got inputs of shape {x.shape} for a window of {tuple(self.window)}; expected (rows, …, "
-                "channels), with one spatial axis per entry of the window and at least as long as this entry"
+                "channels), where … is one spatial axis for each entry of the window. Each spatial axis must be at "
+                "least as long as its entry"
             )
         kernel = self.param("kernel", _glorot, (*self.window, x.shape[-1], self.filters))
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))

@@ -33,7 +33,9 @@ HALVINGS = 60
 
 
 def zeroing_strength(rule: Any, gradient: jax.Array) -> jax.Array:
-    """Return the smallest strength at which zero weights stay zero, the start of a regularisation path.
+    """Return the smallest strength at which weights that start at zero stay zero.
+
+    A regularisation path starts at this strength.
 
     Args:
         rule: Penalty with a proximal step and a `strength`, such as `L1(1.0)`; the value of its strength does not
@@ -244,7 +246,11 @@ def closing_in(
 
 
 def evaluated(loss: Callable[[Any], jax.Array], logs: Any, keep: int) -> Points:
-    """Evaluate the points `logs` and return the `keep` best ones, best first; diverged points count as the worst."""
+    """Compute the loss at each point of `logs`, and return the `keep` points with the lowest losses, best first.
+
+    A point consists of the logarithms of the strengths of one run. `logs` has one point per entry of its leading axis.
+    A point whose training diverged counts as the worst.
+    """
     return _first(Points(logs, _ranked(jax.vmap(loss)(logs))), keep)
 
 

@@ -106,9 +106,9 @@ def to_keras(params: Tree) -> dict[str, np.ndarray]:
 def from_keras(like: Tree, arrays: Arrays) -> Tree:
     """Return `like` with the weights of a Keras model; the inverse of `to_keras`.
 
-    A Keras path is shortened before it is matched. The first parts that `like` does not have and the names of cells are
-    removed, and `forward_lstm` becomes `forward`. So `sequential/lstm/forward_lstm/lstm_cell/kernel` is matched with
-    `lstm/forward/kernel`.
+    A Keras path is shortened before it is matched. Names of cells are removed, `forward_lstm` becomes `forward`, and
+    leading parts are removed until the rest is a path in `like`. So `sequential/lstm/forward_lstm/lstm_cell/kernel` is
+    matched with `lstm/forward/kernel`.
 
     Args:
         like: Parameters of a Flax model whose layers have the same names as in the Keras model, or the shapes of the

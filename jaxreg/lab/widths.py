@@ -45,8 +45,8 @@ def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[
     Raises:
         ValueError: If there are fewer than two different widths, or an axis of the parameters does not grow in
             proportion to the width. The returned function raises if its width is not one of `widths`; a traced width
-            that is not one of them gives NaN. A model raises when it is called, if units of zeros change its outputs,
-            as in a layer norm over units.
+            that is not one of them gives NaN. A model raises when it is called, if units whose weights are all zero
+            change its outputs, as in a layer norm over units.
 
     Returns:
         A function from a width to a `Model`.
@@ -148,7 +148,7 @@ class _Family:
         return jax.tree.unflatten(self._structure, list(leaves))
 
     def check(self, x: jax.Array) -> None:
-        """Raise if units of zeros change the outputs for inputs of this shape."""
+        """Raise if units whose weights are all zero change the outputs for inputs of this shape."""
         if x.shape[1:] in self._checked:
             return
         rows = np.random.default_rng(0).normal(size=(3, *x.shape[1:]))
@@ -166,8 +166,8 @@ class _Family:
             own, padded = (np.asarray(found, float) for found in jax.jit(outputs)())
         if not np.allclose(own, padded, rtol=0, atol=0.01 * np.abs(own).max()):
             raise ValueError(
-                f"any_width: the outputs of the model of width {self.widths[0]} change when units of zeros are added "
-                f"up to width {self.widths[-1]}; expected layers that ignore such units, unlike a layer norm or a "
-                "softmax over units"
+                f"any_width: the outputs of the model of width {self.widths[0]} change when it is padded to width "
+                f"{self.widths[-1]} with units whose weights are all zero; expected layers that ignore such units. A "
+                "layer norm or a softmax over units does not"
             )
         self._checked.add(x.shape[1:])

@@ -190,7 +190,15 @@ class Search:
         Literal["classification", "regression"] | None,
         tyro.conf.arg(help="Type of the target.", help_behavior_hint="(default: inferred from the column)"),
     ] = None
-    budget: Annotated[str | None, _shown("Time limit, such as 60s, 5m or 1h.", "TIME", "no limit, 2 repeats")] = None
+    budget: Annotated[
+        str | None,
+        _shown(
+            "Time limit, such as 60s, 5m or 1h. Without it, the search makes 2 repeats of the cross-validation (1 with "
+            "--quick), however long they take.",
+            "TIME",
+            "no limit",
+        ),
+    ] = None
     leave_out: Annotated[
         tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]],
         tyro.conf.arg(
@@ -214,12 +222,13 @@ class Search:
     quick: Annotated[
         bool,
         tyro.conf.arg(
-            help="Try every other strength of one net, and no other models. One repeat, or more with --budget."
+            help="Try only one net, at every second strength, and no other models. Make one repeat, or more with "
+            "--budget."
         ),
     ] = False
-    epochs: Annotated[int | None, _shown("Number of epochs per training.", "N", "fewer for more rows, 20 to 500")] = (
-        None
-    )
+    epochs: Annotated[
+        int | None, _shown("Number of epochs per training.", "N", "20 to 500; the more rows, the fewer epochs")
+    ] = None
     hidden: Annotated[
         tuple[int, ...], _shown("Number of units of each hidden layer.", "N [N …]", "32; a second net is tried too")
     ] = ()

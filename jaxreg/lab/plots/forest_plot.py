@@ -54,9 +54,9 @@ def forest(
     values = np.asarray(changes, dtype=np.float64)
     if values.shape != (len(labels), 3) or (rows and len(rows) != len(labels)):
         raise ValueError(
-            f"forest got changes of shape {values.shape} and {len(rows)} rows for {len(labels)} labels; expected "
-            f"changes of shape ({len(labels)}, 3), the mean and both ends of each interval, and one number in `rows` "
-            f"per label, or no `rows`"
+            f"forest got `changes` of shape {values.shape} and {len(rows)} entries of `rows` for {len(labels)} "
+            f"labels; expected `changes` of shape ({len(labels)}, 3): each row holds the mean, the lower end and the "
+            "upper end. If `rows` is given, it needs one number per label"
         )
     rows = list(rows) or list(map(float, range(len(labels))))
     known = np.append(values[np.isfinite(values)], 0.0)

@@ -140,8 +140,8 @@ def weight_histograms(
     for name, w in zip(names, sides, strict=True):
         if not w.size or not np.isfinite(w).all():
             raise ValueError(
-                f"weights {name!r} has {w.size} weights, of which {int((~np.isfinite(w)).sum())} are not finite; "
-                f"expected at least one weight, all of them finite. Plot a model that did not diverge"
+                f"the array {name!r} has {w.size} weights, and {int((~np.isfinite(w)).sum())} of them are not finite; "
+                "expected at least one weight, and only finite ones. Plot a model that did not diverge"
             )
     kept = [w[w != 0] for w in sides]
     count = int(np.clip(np.sqrt(max(w.size for w in kept)), 8, 60))

@@ -88,6 +88,8 @@ def _write_cells(ax: Axes, mesh: QuadMesh, mean: np.ndarray, dead: np.ndarray) -
 def _frame(ax: Axes, xs: np.ndarray, ys: np.ndarray, chosen: tuple[float, float]) -> None:
     columns, rows = (np.flatnonzero(np.isclose(v, c, rtol=1e-5)) for v, c in zip((xs, ys), chosen, strict=True))
     if not (columns.size and rows.size):
-        raise ValueError(f"chosen is {chosen}; expected a pair of one of {xs.tolist()} and one of {ys.tolist()}")
+        raise ValueError(
+            f"`chosen` is {chosen}; expected a pair (x, y), with x from {xs.tolist()} and y from {ys.tolist()}"
+        )
     corner = (float(columns[0]), float(rows[0]))
     ax.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=VERMILION, linewidth=2.5, label="chosen", zorder=3))

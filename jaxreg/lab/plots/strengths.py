@@ -119,7 +119,8 @@ def sparsity_path(
     ax = axes(ax)
     if ((zeros < 0) | (zeros > 1)).any():
         raise ValueError(
-            f"zeros has numbers from {float(zeros.min()):g} to {float(zeros.max()):g}; expected shares between 0 and 1"
+            f"the values of `zeros` range from {float(zeros.min()):g} to {float(zeros.max()):g}; expected shares "
+            "between 0 and 1"
         )
     path = along(100 * zeros)
     left = _left(path)
@@ -243,8 +244,8 @@ def _check(values: xr.DataArray, strength: np.ndarray, dim: Hashable) -> None:
     if len(methods) > 1 or len(np.unique(strength)) < strength.size:
         raise ValueError(
             f"the values have the methods {sorted(map(str, methods))} and the strengths {strength.tolist()}; expected "
-            f"a single method, besides the baseline of strength 0, and each strength once. Select one method "
-            f"first, e.g. .sel({dim}=values.method.isin(['none', 'L2']))"
+            "one method, optionally with the baseline (strength 0), and no strength twice. Select one method first, "
+            f"e.g. .sel({dim}=values.method.isin(['none', 'L2']))"
         )
 
 

@@ -43,7 +43,10 @@ def _rows(
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     for name, values in (("an input", x), ("a target", y)):
         if np.isnan(values).any():
-            raise ValueError(f"{name} is NaN; expected numbers. Fill in missing values, or search a data frame")
+            raise ValueError(
+                f"{name} is NaN; expected numbers. Fill in the missing values, or pass a data frame instead of "
+                "arrays: missing values are handled there"
+            )
         if values.size and (largest := np.abs(values).max()) > LARGEST:
             raise ValueError(
                 f"{name} is as large as {largest:g}; expected numbers up to {LARGEST:g}. Scale the values down"

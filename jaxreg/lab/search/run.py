@@ -100,14 +100,17 @@ class Search:
         """Predict the class or the number of each row of a data frame. Columns are found by name, in any order."""
         if self.model is None:
             raise ValueError(
-                "this search was given arrays, not a data frame. Call its `net` with an array, or search a data frame"
+                "this search was run on arrays, so it can't predict for a data frame. Call its `net` with an array, "
+                "or run the search again on a data frame"
             )
         return self.model.predict(self.model.encoding(columns_of(frame))[0])
 
     def predict_proba(self, frame: Any) -> np.ndarray:
         """Predict the probability of each class for each row of a data frame, of shape (rows, classes)."""
         if self.model is None or not self.model.classes:
-            raise ValueError("predict_proba works only for a search of a data frame whose target holds classes")
+            raise ValueError(
+                "predict_proba works only if the search was run on a data frame whose target column holds classes"
+            )
         return self.net.probabilities(self.model.encoding(columns_of(frame))[0])
 
     @property
@@ -135,11 +138,11 @@ def search(
 ) -> Search:
     """Search for the best regulariser and its strength on a table.
 
-    Rows with equal inputs stay in one fold, so that no network is tested on inputs that it was trained on. Rows with
-    equal inputs and targets are merged into one row with their total weight. If most inputs repeat, most future rows
-    will have inputs that occurred in training. Then rows with equal inputs may be in distinct folds, and are not merged
-    (`jaxreg.lab.search.rows.different_inputs`). If `groups` or `time` is given, it alone decides which rows stay
-    together. The order of the rows does not matter.
+    By default, rows with equal inputs stay in one fold, so that no network is tested on inputs that it was trained on.
+    Rows with equal inputs and equal targets are merged into one row with their total weight. Exception: if most inputs
+    in the table repeat, most future rows will have inputs that occurred in training. Then rows with equal inputs may be
+    in distinct folds, and are not merged (`jaxreg.lab.search.rows.different_inputs`). If `groups` or `time` is given,
+    it alone decides which rows stay together. The order of the rows does not matter.
 
     Args:
         x: Finite inputs, of shape (rows, inputs). Or a data frame, which may have text and missing cells; it needs

@@ -142,13 +142,13 @@ def loss_change(search: Search) -> Estimate:
 
 
 def loss_saved(search: Search) -> float:
-    """Return the relative reduction of the loss by the procedure, compared with no regulariser."""
+    """Return the share of the unregularised loss that the procedure saves: (unregularised - loss) / unregularised."""
     gain = search.found.loss_gain.mean
     return float(gain / (search.found.loss.mean + gain))
 
 
 def errors_saved(search: Search) -> float:
-    """Return the relative reduction of the error rate by the procedure, compared with no regulariser.
+    """Return the share of the unregularised errors that the procedure saves: (unregularised - errors) / unregularised.
 
     NaN if there are no errors without a regulariser.
     """
@@ -158,7 +158,10 @@ def errors_saved(search: Search) -> float:
 
 
 def one_error_in(search: Search) -> float:
-    """Return n if the procedure changes the number of errors by 1/n; infinite for no change."""
+    """Return n if the procedure changes the number of errors by a fraction 1/n, that is, by one error in n.
+
+    For example, 15 means one error in 15. Return infinity if the number does not change.
+    """
     share = abs(errors_saved(search))
     return 1 / share if share else float("inf")
 
@@ -170,8 +173,9 @@ def importance(search: Search, column: str) -> Estimate:
         ValueError: If the importance of the column is unknown.
     """
     if search.details is None or column not in search.columns:
-        known = ", ".join(map(repr, search.columns)) or "a search with importances, which --quick skips"
-        raise ValueError(f"the importance of column {column!r} is unknown; expected {known}")
+        columns = "" if search.details is None else ", ".join(map(repr, search.columns))
+        expected = f"one of the columns {columns}" if columns else "a search with importances, which --quick skips"
+        raise ValueError(f"there is no importance for column {column!r}; expected {expected}")
     return search.details.importance[search.columns.index(column)]
 
 
@@ -213,15 +217,18 @@ def best_candidate(search: Search) -> str:
 
 
 def win_rate(search: Search, candidate: str) -> float:
-    """Return the share of outer folds in which a candidate has a lower loss than no regulariser; ties count ½."""
+    """Return the share of outer folds in which a candidate has a lower loss than training without a regulariser.
+
+    A tie counts one half.
+    """
     gains = _gains(search, candidate)  # NaN if a training diverged
     return float(((1 + np.sign(gains)) / 2).mean())
 
 
 def still_falls(search: Search, candidate: str) -> float:
-    """Return the smallest of the last three relative decreases of the loss before the learning rate decays.
+    """Return the smallest relative decrease of the loss in the last three intervals before the learning rate decays.
 
-    The decreases are those between neighbouring points of the mean learning curve on the outer folds.
+    An interval lies between two neighbouring points of the mean learning curve on the outer folds.
     """
     outer = outer_splits(search.parts)
     last = int(CONSTANT * search.setting.points)
@@ -243,19 +250,25 @@ def rival_gain(search: Search, kind: str) -> Estimate:
 
 
 def score_over_constant(search: Search) -> Estimate:
-    """Return the score of the procedure minus the score of always predicting the most frequent class, or the mean."""
+    """Return the score of the procedure minus the score of a constant prediction.
+
+    The constant prediction is the most frequent class for classification, and the mean of the target for regression.
+    """
     assert search.constant is not None
     return estimate(search.found.picked_scores - search.constant.score, 1 / (search.plan.folds - 1))
 
 
 def loss_over_constant(search: Search) -> Estimate:
-    """Return the loss of always predicting the class shares, or the mean, minus the loss of the procedure."""
+    """Return the loss of a constant prediction minus the loss of the procedure.
+
+    The constant prediction is the shares of the classes for classification, and the mean of the target for regression.
+    """
     assert search.constant is not None
     return estimate(search.constant.loss - search.found.picked_losses, 1 / (search.plan.folds - 1))
 
 
 def averaged(search: Search) -> int:
-    """Return the number of networks in the mean that is the model, if no network diverged."""
+    """Return how many networks the final model averages, assuming that none diverged."""
     kinds = len(search.found.members)
     if search.setting.forward:
         return kinds * search.plan.repeats

@@ -135,8 +135,9 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
     left = [dim for dim in values.dims if dim not in over and values.sizes[dim] > 1]
     if left:
         raise ValueError(
-            f"dimension {left[0]!r} has {values.sizes[left[0]]} entries, but only the dimensions {tuple(over)} are "
-            f"averaged over; expected a single entry. Select one entry first, e.g. .isel({left[0]}=-1)"
+            f"dimension {left[0]!r} has {values.sizes[left[0]]} entries and is not among the dimensions to average "
+            f"over, {tuple(over)}; such a dimension must have a single entry. Select one first, e.g. "
+            f".isel({left[0]}=-1)"
         )
     return str(next((dim for dim in present if values.sizes[dim] > 1), present[0]))
 
@@ -177,7 +178,7 @@ def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: boo
 def differences(
     a: xr.DataArray, b: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop_diverged: bool = False
 ) -> xr.DataArray:
-    """Compute the paired differences a − b, one per unit: a draw, or a seed if there is only one draw.
+    """Compute the paired differences a − b, one per draw, or one per seed if there is only one draw.
 
     All comparisons of `jaxreg.lab.stats` use these differences.
 
@@ -270,6 +271,6 @@ def _aligned(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArr
         return xr.align(a.astype(np.float64), b.astype(np.float64).transpose(*a.dims), join="exact")
     except ValueError as error:
         raise ValueError(
-            f"the sides `a` and `b` of a paired comparison have different runs: sizes {dict(a.sizes)} and "
-            f"{dict(b.sizes)} with different labels; expected the same draws and seeds in both ({error})"
+            "the sides `a` and `b` of a paired comparison must contain the same runs, but their sizes or labels "
+            f"differ: the sizes are {dict(a.sizes)} and {dict(b.sizes)} ({error})"
         ) from error

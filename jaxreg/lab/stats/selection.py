@@ -165,8 +165,8 @@ def nested_choice(
         validation, test = xr.align(validation, test, join="exact")
     except ValueError as error:
         raise ValueError(
-            f"validation and test have different runs: sizes {dict(validation.sizes)} and "
-            f"{dict(test.sizes)} with different labels; expected the same runs in both ({error})"
+            "`validation` and `test` must contain the same runs, but their sizes or labels differ: the sizes are "
+            f"{dict(validation.sizes)} and {dict(test.sizes)} ({error})"
         ) from error
     along = unit(validation.isel({dim: 0}), over)
     inner = [d for d in validation.dims if d not in (dim, along)]

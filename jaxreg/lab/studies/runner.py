@@ -139,7 +139,10 @@ def _lane(
         more = further(params) if further else {}
         if not isinstance(more, Mapping) or lane.keys() & more.keys():
             taken = f". Names in use: {', '.join(lane)}" if isinstance(more, Mapping) else ""
-            raise ValueError(f"outputs returned {more!r}; expected a dict from new names to numbers{taken}")
+            raise ValueError(
+                f"the function `outputs` returned {more!r}; expected a dict that maps names not yet in use to "
+                f"numbers{taken}"
+            )
         return lane | dict(more)
 
     return run

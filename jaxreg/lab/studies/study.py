@@ -66,23 +66,32 @@ class Arm:
                 raise ValueError(f"arm {method}: a strength is {strength!r}; expected a number, or a tuple of numbers")
         if len({np.shape(strength) for strength in strengths}) > 1:
             raise ValueError(
-                f"arm {method}: strengths is {strengths!r}; expected the same number of values in each strength"
+                f"arm {method}: `strengths` is {strengths!r}; expected entries of equal length, for example all plain "
+                "numbers or all pairs"
             )
         object.__setattr__(self, "strengths", strengths)
         count = len(_numbers(strengths[0])) if strengths else 0
         try:
             inspect.signature(self.recipe).bind(*range(count))
         except TypeError as error:
+            numbers = f"{count} number{'s' if count > 1 else ''}"
+            expected = (
+                f"Each strength of this arm consists of {numbers}, so `recipe` must take {count} argument"
+                f"{'s' if count > 1 else ''}"
+                if strengths
+                else "This arm has no strengths, so `recipe` must take no arguments"
+            )
             raise ValueError(
-                f"arm {method}: recipe can't be called with {count} numbers ({error}); expected a function with one "
-                "argument per number of a strength, or without arguments if there are no strengths"
+                f"arm {method}: `recipe` can't be called with {numbers if strengths else 'no arguments'} ({error}). "
+                f"{expected}"
             ) from None
         try:
             labels = self.labels()
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"arm {method}: label is {self.label!r}, which can't be filled in ({error}); expected a format such as "
-                f"{method + '({0:g})'!r}, or a list with one label per strength"
+                f"arm {method}: `label` is {self.label!r}, and the strengths can't be inserted into it with "
+                f"str.format ({error}); expected a format string such as {method + '({0:g})'!r}, or a list with one "
+                "label per strength"
             ) from None
         if len(labels) != max(len(strengths), 1):
             raise ValueError(
@@ -201,7 +210,9 @@ class Study(StudyInfo):
         if len(set(words)) < len(words):
             raise ValueError(f"study {self.name} has two claims with the same words; expected different words")
         if self.grid and self.grid not in [arm.method for arm in self.arms]:
-            raise ValueError(f"study {self.name}: grid is {self.grid!r}; expected the method of one of its arms")
+            raise ValueError(
+                f"study {self.name}: `grid` is {self.grid!r}; expected the name (`method`) of one of the study's arms"
+            )
 
     def record(self, command: str) -> Record:
         """Return the study in the form in which `study.json` stores it.

@@ -77,7 +77,7 @@ def final(dataset: xr.Dataset, recipe: Hashable, variable: str) -> xr.DataArray:
 
 
 def mean(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
-    """Return the mean of the final values of a variable across the runs of a recipe that did not diverge."""
+    """Return the mean final value of a variable over a recipe's runs, without the runs that diverged."""
     return float(final(dataset, recipe, variable).astype(np.float64).mean())
 
 
@@ -238,7 +238,10 @@ def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Ha
 
 
 def one_in(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:
-    """Return 1 divided by the size of `reduction`, such as 15 for one error in 15; infinity for no change."""
+    """Return n if a recipe changes the baseline's mean loss by a fraction 1/n, and infinity if it does not change it.
+
+    For an accuracy, it is the mean error rate that changes by 1/n. So 15 means that one error in 15 is saved or added.
+    """
     share = abs(reduction(dataset, recipe, variable, baseline))
     return 1 / share if share else float("inf")
 

@@ -198,10 +198,11 @@ def check_apart(name: str, values: np.ndarray, narrow: np.ndarray, *, from_zero_
     same = np.flatnonzero(seen[1:] == seen[:-1])[: 0 if from_zero_only else None]
     zero = np.flatnonzero((found != 0) & (seen == 0))
     if same.size or zero.size:
-        pair = [*found[same[0] : same[0] + 2]] if same.size else [0.0, found[zero[0]]]
+        low, high = found[same[0] : same[0] + 2] if same.size else (0.0, found[zero[0]])
+        lost = f"{low} and {high}, which round to the same" if same.size else f"{high}, which rounds to 0 as a"
         raise ValueError(
-            f"axis {name!r} holds {pair[1]}, which is {pair[0]} in {narrow.dtype}. Use values that differ in "
-            f"{narrow.dtype}, or call jax.config.update('jax_enable_x64', True) first"
+            f"axis {name!r} holds {lost} {narrow.dtype} number. Use values that remain distinct in {narrow.dtype}, or "
+            "call jax.config.update('jax_enable_x64', True) first"
         )
 
 
@@ -249,7 +250,7 @@ def plain(array: Any) -> Any:
 def _host(leaf: Any) -> np.ndarray:
     if _key_name(leaf):
         raise ValueError(
-            "an axis is a list of random keys; expected one array of keys, such as jax.random.split(key, n)"
+            "got a list of random keys as an axis; pass one array of keys instead, such as jax.random.split(key, n)"
         )
     return np.asarray(leaf)
 

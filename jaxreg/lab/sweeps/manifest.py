@@ -130,17 +130,22 @@ class Manifest:
         """
         content = _parsed(raw)
         if type(content["format"]) is int and content["format"] != FORMAT:
-            raise ValueError(f"has format {content['format']}; expected {FORMAT}, the format of this version of jaxreg")
+            raise ValueError(
+                f"the manifest has format {content['format']}; expected {FORMAT}, the format of this version of jaxreg"
+            )
         found = cls(**_checked(content))
         if found.sweep != content["sweep"]:
-            raise DamagedError("is damaged: its entry 'sweep' is not the hash of its identity")
+            raise DamagedError(
+                "the manifest is damaged: its entry 'sweep' should be the hash of its entries 'identity' and "
+                "'chunk', but differs from it"
+            )
         return found
 
 
 def _parsed(raw: bytes) -> dict[str, Any]:
     """Parse the JSON text of a manifest, and check its size and its checksum."""
     if len(raw) > MOST_BYTES:
-        raise DamagedError(f"is damaged: it has more than {MOST_BYTES} bytes")
+        raise DamagedError(f"the manifest is damaged: the file has more than {MOST_BYTES} bytes")
     try:
         content = json.loads(raw, object_pairs_hook=_distinct, parse_constant=_refuse)
         checksum = content.pop("checksum")
@@ -149,7 +154,7 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         intact = False
     if not intact:
-        raise DamagedError("is damaged")
+        raise DamagedError("the manifest is damaged: the file is not JSON, or differs from its checksum")
     return dict(content)
 
 
@@ -168,8 +173,12 @@ def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
 
     Allocates no arrays, because a damaged manifest may state sizes that exceed the memory.
     """
-    if content.keys() != {"format", "sweep", *Manifest.__dataclass_fields__}:
-        raise DamagedError(f"is damaged: its entries are {', '.join(content)[:80]}; expected those of a manifest")
+    names = {"format", "sweep", *Manifest.__dataclass_fields__}
+    if content.keys() != names:
+        raise DamagedError(
+            f"the manifest is damaged: it has the entries {', '.join(content)[:80]}; expected "
+            f"{', '.join(sorted(names))}"
+        )
     _expect(type(content["format"]) is int, "format", "an integer", content)
     for name in ("identity", "dims", "coords", "outputs", "attrs"):
         named = isinstance(content[name], dict) and all(map(_printable, content[name]))
@@ -214,7 +223,8 @@ def _variable(name: str, value: Any) -> Variable:
         or len(set(value["dims"])) != len(value["dims"])
     ):
         raise DamagedError(
-            f"is damaged: output {name[:40]!r} is {str(value)[:80]}; expected valid dims, shape and dtype"
+            f"the manifest is damaged: its entry for output {name[:40]!r} is {str(value)[:80]}; expected valid dims, "
+            "shape and dtype"
         )
     return Variable(tuple(value["dims"]), tuple(value["shape"]), value["dtype"])
 
@@ -239,4 +249,6 @@ def _count(value: Any, least: int = 1) -> bool:
 
 def _expect(right: bool, name: str, expected: str, content: Mapping[str, Any]) -> None:
     if not right:
-        raise DamagedError(f"is damaged: {name} is {str(content[name])[:80]!r}; expected {expected}")
+        raise DamagedError(
+            f"the manifest is damaged: its entry {name!r} is {str(content[name])[:80]!r}; expected {expected}"
+        )

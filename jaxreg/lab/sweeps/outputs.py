@@ -60,10 +60,10 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
         outputs = run(**point)
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         reason = str(error).split("\n")[0]
-        raise TypeError(f"run can't be traced, because it needs the value of a traced array: {reason}") from error
+        raise TypeError(f"`run` can't be traced, because it needs the value of a traced array: {reason}") from error
     flat = {name: _native(name, labelled) for name, labelled in _flatten(named(outputs), "").items()}
     if not flat:
-        raise TypeError("run returns no array: return an output, such as {'loss': loss}")
+        raise TypeError("`run` returns no array: return an output, such as {'loss': loss}")
     return flat
 
 
@@ -106,24 +106,24 @@ def named(outputs: Any) -> Mapping[Any, Any]:
     children = jax.tree_util.tree_flatten_with_path(outputs, is_leaf=lambda node: node is not outputs)[0]
     if not children or not all(path and isinstance(path[0], jax.tree_util.GetAttrKey) for path, _ in children):
         kind = type(outputs).__name__
-        raise TypeError(f"run must return a dict of arrays, got {kind}: return {{'loss': loss}}")
+        raise TypeError(f"`run` must return a dict of arrays, got {kind}: return {{'loss': loss}}")
     return {path[0].name: child for path, child in children}
 
 
 def _flatten(outputs: Mapping[Any, Any], prefix: str) -> dict[str, Labelled]:
     flat: dict[str, Labelled] = {}
     if not outputs:
-        raise TypeError(f"run returns an empty dict{prefix and f' at {prefix!r}'}: add an output to it")
+        raise TypeError(f"`run` returns an empty dict{prefix and f' at {prefix!r}'}: add an output to it")
     for key, value in outputs.items():
         if not isinstance(key, str) or not key:
-            raise TypeError(f"run returns an output named {key!r}: the names of outputs must be strings")
+            raise TypeError(f"`run` returns an output named {key!r}: the names of outputs must be strings")
         if not key.isprintable():
-            raise ValueError(f"run returns an output named {key!r}: use a name that can be printed")
+            raise ValueError(f"`run` returns an output named {key!r}: use a name that can be printed")
         name = f"{prefix}/{key}" if prefix else key
         inner = _flatten(value, name) if isinstance(value, Mapping) else _leaves(name, value)
         if taken := flat.keys() & inner.keys():
             raise ValueError(
-                f"run returns {sorted(taken)[0]!r} twice, because nested names are joined with '/': rename one output"
+                f"`run` returns {sorted(taken)[0]!r} twice, because nested names are joined with '/': rename one output"
             )
         flat |= inner
     return flat
@@ -138,7 +138,7 @@ def _leaves(name: str, value: Any) -> dict[str, Labelled]:
             continue
         if inner in found:
             raise ValueError(
-                f"run returns {inner!r} twice, because nested names are joined with '/': rename one output"
+                f"`run` returns {inner!r} twice, because nested names are joined with '/': rename one output"
             )
         found[inner] = _labelled(inner, leaf)
     return found

@@ -343,7 +343,9 @@ def labels_of(
         except ValueError:
             raise ValueError(f"coords[{name!r}] is ragged: give it one value per entry of {name!r}") from None
         if dim not in sizes:
-            raise ValueError(f"coords names {name!r}, which is not a dimension; expected one of {sorted(sizes)}")
+            raise ValueError(
+                f"`coords` has an entry {name!r}, which is not a dimension; expected one of {sorted(sizes)}"
+            )
         if array.shape != (sizes[dim],):
             raise ValueError(f"coords[{name!r}] has shape {array.shape}; expected ({sizes[dim]},)")
         if array.dtype == object:
@@ -356,9 +358,9 @@ def _check_callbacks(manifest: Manifest) -> None:
     """Raise if a program with a store calls code outside of JAX, and the user passed no `token`."""
     if "callbacks" in manifest.identity and "token" not in manifest.identity:
         raise ValueError(
-            f"run calls a function outside of JAX ({manifest.identity['callbacks']}), and a store can't notice "
-            "when that function changes. Pass a version of the function, such as token='1', and change the version "
-            "together with the function; or remove store"
+            f"`run` calls a Python function outside of JAX ({manifest.identity['callbacks']}), and a store can't "
+            "notice when that function changes. Pass a version label for it, such as token='1', and change the label "
+            "whenever you change the function; or remove `store`"
         )
 
 

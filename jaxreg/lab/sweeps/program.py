@@ -116,8 +116,8 @@ class Program:
         self._traced = lane.trace(point, self._operands, self._carried)
         if len(self._traced.jaxpr.in_avals) > len(point) + len(jax.tree.leaves((self._operands, self._carried))):
             raise TypeError(
-                "run closes over a value that jit, grad or vmap is tracing: call sweep outside of them, or make that "
-                "value an axis"
+                "`run` closes over a value that jit, grad or vmap is tracing: call sweep outside of them, or make "
+                "that value an axis"
             )
         written = traffic(self._traced.jaxpr.jaxpr) * grid.size
         self._options: Mapping[str, Any] = {}

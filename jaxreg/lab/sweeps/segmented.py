@@ -64,7 +64,8 @@ class SegmentedSweep:
             raise ValueError("segments don't work with jax.distributed: let several processes share a store instead")
         if self.segments.halve is not None and len(design.boxes) > 1:
             raise ValueError(
-                "halve needs runs of a single program: remove choices and None from the axes, or pass halve=None"
+                "`halve` works only if all runs use the same compiled program. Remove the axes made with "
+                "`choices(…)` and the axis values that are None, or switch halving off with halve=None"
             )
         if path is not None:
             _check_free(path)
@@ -188,7 +189,10 @@ class SegmentedSweep:
             return
         if halve not in outputs or outputs[halve].shape or np.dtype(outputs[halve].dtype).kind not in "iuf":
             one = [name for name, v in outputs.items() if not v.shape]
-            raise ValueError(f"halve is {halve!r}; expected an output with one number per run, such as {one}")
+            raise ValueError(
+                f"the argument halve is {halve!r}; expected the name of an output with one number per run, such as "
+                f"{one}"
+            )
 
     def _joined(self) -> Joined:
         """Join the segments whose runs are known: find the joint layout, and the store of each run in each segment."""

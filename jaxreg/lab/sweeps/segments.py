@@ -77,12 +77,12 @@ def advance(run: Callable[..., Any], state: Structure) -> Callable[..., dict[str
     def one(**point: Any) -> dict[str, Any]:
         found = run(state=_restored(state, point.pop(STATE)), **point)
         if not isinstance(found, tuple) or len(found) != 2:
-            raise TypeError(f"run with segments must return a state and its outputs, got {type(found).__name__}")
+            raise TypeError(f"`run` with segments must return a state and its outputs, got {type(found).__name__}")
         after, outputs = found
         _check_same(state, Structure.of(after))
         flat = named(outputs)
         if not flat:
-            raise TypeError("run returns no array: return an output with the state, as in (state, {'loss': loss})")
+            raise TypeError("`run` returns no array: return an output with the state, as in (state, {'loss': loss})")
         return {**flat, STATE: _arrays(after)}
 
     return one
@@ -115,13 +115,13 @@ def _as(leaf: Any, array: Any) -> Any:
 def _check_same(state: Structure, after: Structure) -> None:
     if state.tree != after.tree:
         raise TypeError(
-            f"run must return a state with the structure of its argument; expected {state.tree}, got {after.tree}"
+            f"`run` must return a state with the structure of its argument; expected {state.tree}, got {after.tree}"
         )
     for (name, before), (_, now) in zip(state.leaves, after.leaves, strict=True):
         if isinstance(before, jax.ShapeDtypeStruct) and (before.shape, before.dtype) != (now.shape, now.dtype):
             place = f" at {name!r}" if name else ""
             raise TypeError(
-                f"run must return a state with the shapes and types of its argument, but "
+                f"`run` must return a state with the shapes and types of its argument, but "
                 f"{before.dtype}{list(before.shape)}{place} became "
                 f"{now.dtype}{list(now.shape)}"
             )

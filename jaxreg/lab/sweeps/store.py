@@ -232,12 +232,14 @@ def find_manifest(path: Path) -> Manifest | None:
     except IsADirectoryError:
         raise ValueError(f"{path / MANIFEST} is a folder; expected a file. Use another folder for the store") from None
     except ValueError as error:
-        raise ValueError(f"{path / MANIFEST} {error}") from None
+        raise ValueError(f"{path / MANIFEST}: {error}") from None
 
 
 def _read_manifest(file: Path) -> Manifest:
     if not stat.S_ISREG(mode := file.stat().st_mode) and not stat.S_ISDIR(mode):  # a pipe would be waited for
-        raise ValueError("is a device or a pipe; expected a file. Use another folder for the store")
+        raise ValueError(
+            "the manifest is a device or a pipe; expected a regular file. Use another folder for the store"
+        )
 
     def read() -> bytes:
         with file.open("rb") as opened:
@@ -294,9 +296,9 @@ def open_folder(path: Path) -> Store:
     except FileNotFoundError:
         raise FileNotFoundError(f"no store at {path}: there is no {MANIFEST}") from None
     except DamagedError as error:
-        raise ValueError(f"{path / MANIFEST} {error}: run the same sweep again to repair the store") from None
+        raise ValueError(f"{path / MANIFEST}: {error}. Run the same sweep again to repair the store") from None
     except ValueError as error:
-        raise ValueError(f"{path / MANIFEST} {error}") from None
+        raise ValueError(f"{path / MANIFEST}: {error}") from None
 
 
 def _check_free(store: Store) -> None:

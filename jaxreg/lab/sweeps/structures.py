@@ -120,7 +120,7 @@ def unflatten(dataset: xr.Dataset, lane: int | Mapping[str, Any], like: Any = No
     if isinstance(lane, Mapping):
         index = _found(dataset, lane, sizes)
     elif isinstance(lane, bool) or not isinstance(lane, int | np.integer) or not 0 <= lane < total:
-        raise ValueError(f"lane is {lane!r}; expected an index from 0 to {total - 1}, or a dict from axis to value")
+        raise ValueError(f"`lane` is {lane!r}; expected an index from 0 to {total - 1}, or a dict from axis to value")
     else:
         index = [int(row) for row in np.unravel_index(lane, tuple(sizes.values()))]
     here = dataset.isel(dict(zip(sizes, index, strict=True)))
@@ -136,7 +136,8 @@ def _found(dataset: xr.Dataset, lane: Mapping[str, Any], sizes: Mapping[str, int
         coordinate = dataset[name] if name in dataset.coords or name in sizes else None
         if coordinate is None or len(coordinate.dims) != 1 or coordinate.dims[0] not in sizes:
             raise ValueError(
-                f"lane names {name!r}, which is neither an axis nor a setting; expected one of {', '.join(sizes)}"
+                f"`lane` has an entry {name!r}, which is neither an axis nor a setting; expected one of "
+                f"{', '.join(sizes)}"
             )
         values = coordinate.values
         same = values == value
@@ -158,7 +159,7 @@ def _structure(dataset: xr.Dataset, like: Any, index: list[int], shape: tuple[in
     part, structures = _known.get(dataset.attrs.get("sweep", ""), (None, ()))
     if not structures or (part is not None and part.size != np.prod(shape)):
         raise ValueError(
-            "the structure of the outputs is unknown in this process: pass a tree with the same structure as like=, "
-            "or call the same sweep again, which reads its store"
+            "the structure of the outputs is unknown in this process: set like= to a tree that has the structure of "
+            "the outputs, or call the same sweep again, which reads its results from the store"
         )
     return structures[0 if part is None else part[np.ravel_multi_index(index, shape)]]

@@ -73,8 +73,8 @@ class Problem:
             )
         if "test" not in self.data.parts():
             raise ValueError(
-                "Problem: the data has neither test rows nor w_test; expected x_test and y_test, or w_test, "
-                "weights that make training rows count as test rows"
+                "Problem: the data has no test rows. Pass x_test and y_test, or w_test (weights that select which "
+                "training rows also count as test rows)"
             )
         weights = self.data.weights()
         for part, (x, y) in self.data.parts().items():

@@ -126,7 +126,7 @@ def test_exact_zeros_are_said_and_not_drawn(ax):
 def test_weights_of_a_diverged_model_are_refused(ax):
     with pytest.raises(ValueError, match="weights 'after' has 2 weights, of which 1 are not finite"):
         plots.weight_histograms(ax, [1.0], [1.0, np.nan])
-    with pytest.raises(ValueError, match="weights 'before' has 0 weights"):
+    with pytest.raises(ValueError, match="the array 'before' has 0 weights"):
         plots.weight_histograms(ax, [], [1.0])
 
 

@@ -250,7 +250,7 @@ def test_a_default_search_is_read_back_with_all_its_nets_and_other_models(steps,
     assert set(told["importance"]) == {"a", "b"}
     assert importance(stored, "b").mean == pytest.approx(told["importance"]["b"]["mean"])
     assert "Importance of columns" in (steps / "steps-search" / "report.html").read_text("utf-8")
-    with pytest.raises(ValueError, match="importance of column 'c' is unknown; expected"):
+    with pytest.raises(ValueError, match="there is no importance for column 'c'; expected"):
         importance(stored, "c")
     assert set(told["classes"]) == {"no", "yes"}
     assert 0 <= told["classes"]["no"]["recall"] <= 1

@@ -139,5 +139,5 @@ def test_a_chosen_lane_that_diverged_on_the_test_data_shows():
 
 def test_with_one_draw_the_choice_is_made_per_seed_and_other_lanes_are_refused():
     assert selection.nested_choice(accuracies(1, 6), accuracies(1, 6)).chosen.dims == ("seed",)
-    with pytest.raises(ValueError, match="have different runs"):
+    with pytest.raises(ValueError, match="must contain the same runs, but their sizes or labels differ"):
         selection.nested_choice(accuracies(), accuracies(7))

@@ -281,7 +281,7 @@ def test_regression_over_draws_and_seeds_with_several_strengths_a_recipe_and_a_m
 def test_a_study_that_speaks_of_no_recipe_of_its_own_is_refused():
     with pytest.raises(ValueError, match=r"mentions L2\(1\), which is not .*; expected one of none, L2\(0.001\)"):
         dataclasses.replace(study(), claims=[Claim("it helps", "L2(1)")])
-    with pytest.raises(ValueError, match="grid is 'L1'; expected the method of one of its arms"):
+    with pytest.raises(ValueError, match="`grid` is 'L1'; expected the name"):
         dataclasses.replace(study(), grid="L1")
 
 
@@ -302,18 +302,24 @@ WRONG = {
     "a recipe in place of a function": (lambda: Arm("a", Recipe()), r"recipe is Recipe.*; expected a function"),
     "a strength too few": (
         lambda: l2(()),
-        r"recipe can't be called with 0 numbers \(.*'s'\); expected a function with",
+        r"`recipe` can't be called with no arguments \(.*'s'\)\. This arm has no strengths, so",
     ),
-    "a number too many": (lambda: Arm("a", lambda: Recipe(), (0.1,)), "recipe can't be called with 1 numbers"),
+    "a number too many": (
+        lambda: Arm("a", lambda: Recipe(), (0.1,)),
+        r"`recipe` can't be called with 1 number \(.*so `recipe` must take 1 argument$",
+    ),
     "one strength": (lambda: l2(0.1), r"strengths is 0.1; expected a sequence, such as \(0.1,\)"),
     "a word": (lambda: l2((0.0, "a")), "a strength is 'a'; expected a number, or a tuple of numbers"),
     "NaN": (lambda: l2((0.0, math.nan)), "a strength is nan; expected a number"),
-    "one number and two": (lambda: l2((0.0, (1.0, 2.0))), "expected the same number of values in each"),
+    "one number and two": (lambda: l2((0.0, (1.0, 2.0))), "expected entries of equal length"),
     "labels for others": (
         lambda: l2((0.0, 0.1), label=["none"]),
         "1 labels for 2 strengths; expected one label per strength",
     ),
-    "a label for two numbers": (lambda: l2((0.1,), label="x{1}"), r"label is 'x\{1\}', which can't be filled in"),
+    "a label for two numbers": (
+        lambda: l2((0.1,), label="x{1}"),
+        r"`label` is 'x\{1\}', and the strengths can't be inserted",
+    ),
     "a net in place of a model": (
         lambda: dataclasses.replace(study(), model=MLP()),
         "model is a MLP; expected a jaxreg.lab.M",

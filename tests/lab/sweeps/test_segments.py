@@ -136,7 +136,7 @@ def test_a_program_per_choice_runs_in_segments(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["sum"].sel(size=3, step=2.0), [6.0, 12.0, 18.0])
     assert open_store(tmp_path).equals(found)
     np.testing.assert_array_equal(unflatten(found, {"size": 1, "step": 2.0, "segment": 2})["state"], [4.0])
-    with pytest.raises(ValueError, match="halve needs runs of a single program"):
+    with pytest.raises(ValueError, match="`halve` works only if all runs use the same compiled program"):
         sweep(add, over, segments=Segments(segments.begin, 3, "sum"))
 
 
@@ -154,7 +154,7 @@ def test_what_segments_can_not_use_is_refused_in_a_sentence(tmp_path: Path) -> N
         sweep(lambda state, x: (state, {"y": x}), {"x": [1.0]}, segments=Segments(lambda: (), 2))
     with pytest.raises(ValueError, match="segments use this name"):
         sweep(lambda state, segment: (state, {"y": segment}), {"segment": [1.0]}, segments=start)
-    with pytest.raises(ValueError, match=r"halve is 'z'; expected .* such as \['y'\]"):
+    with pytest.raises(ValueError, match=r"the argument halve is 'z'; expected .* such as \['y'\]"):
         sweep(lambda state, x: (state, {"y": x}), {"x": [1.0]}, segments=Segments(start.begin, 2, "z"))
     with pytest.raises(ValueError, match="count must be a positive number"):
         Segments(start.begin, 0)

@@ -189,7 +189,9 @@ def test_only_a_file_is_replaced_and_what_a_link_points_to(tmp_path: Path) -> No
     """A rename over `/dev/null`, which its owner may do, would put a file there for the whole machine."""
     pipe, target, link = tmp_path / "pipe", tmp_path / "target", tmp_path / "link"
     os.mkfifo(pipe)
-    with pytest.raises(ValueError, match="pipe is a device or a pipe; expected a file, or a path that does not exist"):
+    with pytest.raises(
+        ValueError, match="pipe is a device or a pipe; expected a regular file, or a path that does not exist"
+    ):
         write_whole(pipe, "text")
     assert pipe.is_fifo()
     link.symlink_to(target)
