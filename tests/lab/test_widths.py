@@ -139,5 +139,5 @@ def test_widths_that_cannot_share_a_program_are_refused(make, widths, message):
 
 def test_a_layer_norm_over_units_is_refused():
     model = any_width(lambda width: linen(Normed(width), (2,)), WIDTHS)
-    with pytest.raises(ValueError, match="change when units of zeros are added"):
+    with pytest.raises(ValueError, match="change when it is padded to width 8"):
         jax.eval_shape(lambda width: model(width).apply(model(width).init(jax.random.key(0)), jnp.ones((4, 2))), 3)

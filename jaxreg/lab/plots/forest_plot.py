@@ -53,10 +53,11 @@ def forest(
     ax = axes(ax)
     values = np.asarray(changes, dtype=np.float64)
     if values.shape != (len(labels), 3) or (rows and len(rows) != len(labels)):
+        given = f" and `rows` of length {len(rows)}" if rows else ""
         raise ValueError(
-            f"forest got `changes` of shape {values.shape} and {len(rows)} entries of `rows` for {len(labels)} "
-            f"labels; expected `changes` of shape ({len(labels)}, 3): each row holds the mean, the lower end and the "
-            "upper end. If `rows` is given, it needs one number per label"
+            f"forest got `changes` of shape {values.shape}{given} for {len(labels)} labels; expected `changes` of "
+            f"shape ({len(labels)}, 3): each row holds the mean, the lower end and the upper end. If `rows` is given, "
+            "it needs one number per label"
         )
     rows = list(rows) or list(map(float, range(len(labels))))
     known = np.append(values[np.isfinite(values)], 0.0)

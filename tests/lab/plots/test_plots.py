@@ -124,7 +124,7 @@ def test_exact_zeros_are_said_and_not_drawn(ax):
 
 
 def test_weights_of_a_diverged_model_are_refused(ax):
-    with pytest.raises(ValueError, match="weights 'after' has 2 weights, of which 1 are not finite"):
+    with pytest.raises(ValueError, match="the array 'after' has 2 weights, and 1 of them are not finite"):
         plots.weight_histograms(ax, [1.0], [1.0, np.nan])
     with pytest.raises(ValueError, match="the array 'before' has 0 weights"):
         plots.weight_histograms(ax, [], [1.0])
@@ -237,10 +237,10 @@ def test_labels_of_a_forest_plot_do_not_run_into_each_other(ax, scale):
 
 def test_a_forest_plot_of_other_shapes_is_refused(ax):
     with pytest.raises(
-        ValueError, match=r"changes of shape \(4, 3\) and 0 rows for 2 labels; expected changes of shape \(2, 3\)"
+        ValueError, match=r"`changes` of shape \(4, 3\) for 2 labels; expected `changes` of shape \(2, 3\)"
     ):
         plots.forest(ax, ["a", "b"], CHANGES)
-    with pytest.raises(ValueError, match="and 1 rows for 4 labels"):
+    with pytest.raises(ValueError, match="and `rows` of length 1 for 4 labels"):
         plots.forest(ax, list("abcd"), CHANGES, rows=[0])
 
 

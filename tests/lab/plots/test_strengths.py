@@ -160,8 +160,8 @@ def test_what_is_no_path_is_refused(ax):
         "needs a coordinate 'strength'": good.drop_vars("strength"),
         r"Select an epoch first": good.expand_dims(epoch=3),
         r"methods \['L1', 'L2'\]": mixed,
-        r"each strength once": path(3, strength=[0.1, 0.1]),
-        r"each strength once.*": path(3, strength=[np.nan, 0.0, 0.1]),
+        "no strength twice": path(3, strength=[0.1, 0.1]),
+        "no strength twice.*": path(3, strength=[np.nan, 0.0, 0.1]),
         "at least 0": path(3, strength=[-1.0, 0.1]),
     }
     for message, values in cases.items():

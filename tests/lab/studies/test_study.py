@@ -356,9 +356,9 @@ UNTRAINABLE = {
     "a penalty in place of a recipe": ({"arms": [Arm("a", lambda s: jr.L2(s), (0.1,))]}, "returned L2.*; expected a"),
     "an output of a curve's name": (
         {"outputs": lambda p: {"test_loss": jnp.zeros(())}},
-        "expected a dict from new names to numbers",
+        "expected a dict that maps names not yet in use to numbers",
     ),
-    "an output without a name": ({"outputs": lambda p: jnp.zeros(())}, "expected a dict from new names"),
+    "an output without a name": ({"outputs": lambda p: jnp.zeros(())}, "expected a dict that maps names"),
 }
 
 
