@@ -409,7 +409,7 @@ BAD: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], type, s
     ("huge integers", square, {"x": [2**40]}, {}, ValueError, "integers beyond int32"),
     ("huge numbers", square, {"x": [1.0, 1e300]}, {}, ValueError, "numbers beyond float32, such as 1e.300"),
     ("tiny numbers", square, {"x": [1.0, 1e-60]}, {}, ValueError, "holds 1e-60, which rounds to 0 as a float32 number"),
-    ("equal in float32", square, {"x": [1.7e9, 1.7e9 + 1]}, {}, ValueError, "1700000000.0 and 1700000001.0, which round to the same float32"),
+    ("equal in float32", square, {"x": [1.7e9, 1.7e9 + 1]}, {}, ValueError, "1700000001.0, which round to"),
     ("masked", square, {"x": np.ma.array([1, 2, 3], mask=[0, 1, 0])}, {}, ValueError, "masked values"),
     ("durations", square, {"x": np.array([1, 2], "timedelta64[s]")}, {}, TypeError, "holds timedelta64.* can't be"),
     ("a generator", square, {"x": (x for x in [1.0])}, {}, TypeError, "'x' is a generator; expected a list"),
