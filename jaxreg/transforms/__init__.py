@@ -3,7 +3,7 @@
 from jaxreg.transforms._bounded import FixedBound, InflectionBound, InitialBound, WarmBound, bounded
 from jaxreg.transforms._bregman import bregman
 from jaxreg.transforms._check import check
-from jaxreg.transforms._decay import cautious_decay, corrected_decay, decay, independent_decay, p_norm_decay
+from jaxreg.transforms._decay import cautious_decay, corrected_decay, decay, independent_decay, mean_decay, p_norm_decay
 from jaxreg.transforms._linear_minimization import conditional_gradient, hyperball, radial_brake, steepest, tangent
 from jaxreg.transforms._penalize import penalize
 from jaxreg.transforms._project import project
@@ -26,6 +26,7 @@ __all__ = [
     "decay",
     "hyperball",
     "independent_decay",
+    "mean_decay",
     "p_norm_decay",
     "penalize",
     "project",

@@ -11,7 +11,7 @@ w ← (w - ηu) / (1 + ηd), is `jaxreg.proximal` with `L2(d / 2)`.
 In the formulas, w are the weights, u the optimiser's direction, η the learning rate and g the gradient of the penalty.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +20,19 @@ import optax
 from jaxreg._checks import check_number
 from jaxreg._hyperparameters import Number, rate_at
 from jaxreg._precision import wide
-from jaxreg._protocols import PenaltyRules, Rule
+from jaxreg._protocols import PenaltyRules, Rule, Tree
 from jaxreg.penalties._elementwise import Lp
 from jaxreg.rules._evaluate import at_rule, like_leaf, penalty_gradient
-from jaxreg.rules._matching import Leaf
-from jaxreg.transforms._base import update_towards, with_penalties
+from jaxreg.rules._matching import Leaf, assign
+from jaxreg.transforms._base import (
+    leaves_like,
+    map_updates,
+    per_leaf,
+    refuse_constraints,
+    require_params,
+    update_towards,
+    with_penalties,
+)
 
 
 def decay(rules: PenaltyRules) -> optax.GradientTransformation:
@@ -157,6 +165,74 @@ def cautious_decay(rules: PenaltyRules) -> optax.GradientTransformation:
         return update + jnp.where(agreement >= 0, pull, 0)
 
     return with_penalties("cautious_decay", rules, change)
+
+
+class MeanDecayState(NamedTuple):
+    """State of `mean_decay`: number of updates, and the running mean of the weights, a tree like the parameters.
+
+    For parameters without a penalty the tree contains 0.
+    """
+
+    count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
+    mean: Tree
+
+
+def mean_decay(rules: PenaltyRules, memory: Number) -> optax.GradientTransformation:
+    """Decay weights towards their running mean m: w ← w - η (u + g) with the gradient g of the penalty at w - m.
+
+    Put it before the learning rate η in the chain. After each update, m ← memory · m + (1 - memory) · w with the
+    weights w before the update. The mean starts at the initial weights. The decay damps the noise of the steps, without
+    a pull to 0 or to the initial weights. For a fixed reference, use `jaxreg.decay` with `jaxreg.to_reference`.
+
+    Args:
+        rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
+            schedules. With `L2(d / 2)` the decay is d · (w - m).
+        memory: Weight of the old mean, from 0 to 1: a float, an array or an Optax schedule. With 1 the mean stays at
+            the initial weights.
+
+    Returns:
+        A gradient transformation. Its state is a `MeanDecayState` with the mean of each parameter that has a penalty,
+        in float32 or wider. Its `update` needs `params`.
+
+    Raises:
+        ValueError: If `memory` is not from 0 to 1. At `init`, if a pattern matches no leaf or two patterns match one
+            leaf. At `update`, if `params` is missing.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxreg as jr
+        >>> params = {"kernel": jnp.array([[1.0], [-2.0]])}
+        >>> tx = jr.mean_decay(jr.L2(0.25), memory=0.9)
+        >>> state = tx.init({"kernel": jnp.zeros((2, 1))})
+        >>> updates, state = tx.update({"kernel": jnp.zeros((2, 1))}, state, params)
+        >>> print(updates["kernel"].ravel(), state.mean["kernel"].ravel())
+        [ 0.5 -1. ] [ 0.1 -0.2]
+
+    Reference:
+        Zhang, Choromanska and LeCun, Deep learning with elastic averaging SGD, 2015, for one worker.
+    """
+    refuse_constraints(rules, "mean_decay")
+    check_number(memory, "jaxreg.mean_decay: memory", "[0, 1]")
+
+    def init(params: Tree) -> MeanDecayState:
+        means = [jnp.zeros(()) if rule is None else wide(leaf.array) for leaf, rule in assign(params, rules)]
+        return MeanDecayState(jnp.zeros((), jnp.int32), jax.tree.unflatten(jax.tree.structure(params), means))
+
+    def update(updates: Tree, state: MeanDecayState, params: Tree | None = None) -> tuple[Tree, MeanDecayState]:
+        require_params(params, "mean_decay")
+        paths = [leaf.path for leaf, _ in assign(params, rules)]
+        means = dict(zip(paths, leaves_like(params, state.mean), strict=True))
+
+        def change(rule: Rule, leaf: Leaf, step: jax.Array, count: jax.Array) -> jax.Array:
+            away = wide(leaf.array) - means[leaf.path]
+            share = rate_at(memory, count)
+            means[leaf.path] = (means[leaf.path] + (1 - share) * away).astype(away.dtype)
+            return step + penalty_gradient(rule, leaf._replace(array=away), count).astype(step.dtype)
+
+        made = map_updates(updates, params, rules, state.count, per_leaf(change))
+        mean = jax.tree.unflatten(jax.tree.structure(params), [means[path] for path in paths])
+        return made, MeanDecayState(optax.safe_increment(state.count), mean)
+
+    return optax.GradientTransformation(init, update)
 
 
 def p_norm_decay(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransformation:

@@ -184,11 +184,44 @@ def test_cautious_decay_ends_where_the_loss_is_least(start):
     np.testing.assert_allclose(end(jr.decay(jr.L2(0.25))), 2 / 1.5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_decay_to_a_running_mean_follows_its_formula_for_every_memory_and_on_stacks(dtype):
+    rng, memories = np.random.default_rng(7), jnp.array([0.0, 0.9, 1.0])
+    start = {"layers": {"kernel": jnp.asarray(rng.normal(size=(2, 3, 2)), dtype), "bias": jnp.ones((2, 2), dtype)}}
+    directions = jnp.asarray(rng.normal(size=(STEPS, 2, 3, 2)), dtype)
+
+    def walked(memory):
+        tx = optax.chain(jr.mean_decay(jr.GroupLasso(0.5), memory), optax.scale_by_learning_rate(0.5))
+
+        def step(carry, direction):
+            params, state = carry
+            updates = {"layers": {"kernel": direction, "bias": jnp.zeros((2, 2), dtype)}}
+            updates, state = tx.update(updates, state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        (params, state), _ = jax.lax.scan(step, (start, tx.init(start)), directions)
+        return params["layers"]["kernel"], state[0].mean["layers"]["kernel"], params["layers"]["bias"]
+
+    for memory, *found in zip(memories, *jax.jit(jax.vmap(walked))(memories), strict=True):
+        w = m = np.asarray(start["layers"]["kernel"], np.float64)
+        for u in np.asarray(directions, np.float64):
+            norms = np.linalg.norm(w - m, axis=1, keepdims=True)
+            pull = 0.5 * np.sqrt(3) * (w - m) / np.where(norms > 0, norms, 1)
+            m, w = float(memory) * m + (1 - float(memory)) * w, w - 0.5 * (u + pull)
+        within = 10 * float(jnp.finfo(dtype).eps)
+        np.testing.assert_allclose(np.asarray(found[0], float), w, rtol=within, atol=within)
+        np.testing.assert_allclose(found[1], m, rtol=within, atol=within)
+        np.testing.assert_array_equal(found[2], 1)
+    with pytest.raises(ValueError, match=r"memory is 1\.5; expected a number of at least 0 and at most 1"):
+        jr.mean_decay(jr.L2(0.1), 1.5)
+
+
 LINKS = {
     "decay": lambda rules: jr.decay(rules),
     "independent_decay": lambda rules: jr.independent_decay(rules, 0.1),
     "corrected_decay": lambda rules: jr.corrected_decay(rules, 0.1, 0.1),
     "cautious_decay": lambda rules: jr.cautious_decay(rules),
+    "mean_decay": lambda rules: jr.mean_decay(rules, 0.9),
     "p_norm_decay": lambda rules: jr.p_norm_decay(rules, 0.1),
 }
 

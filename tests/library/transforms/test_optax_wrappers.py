@@ -17,6 +17,7 @@ LINKS = {
     "independent_decay": lambda: jr.independent_decay(L2, 0.1),
     "corrected_decay": lambda: jr.corrected_decay(L2, 0.1, 0.1),
     "cautious_decay": lambda: jr.cautious_decay(L2),
+    "mean_decay": lambda: jr.mean_decay(L2, 0.9),
     "p_norm_decay": lambda: jr.p_norm_decay({"a/kernel": jr.Lp(0.1, 1.0)}, 0.1),
     "proximal": lambda: jr.proximal(L2, 0.1),
     "proximal_adam": lambda: jr.proximal_adam(L2, 0.1),
@@ -48,7 +49,7 @@ def test_a_state_can_be_mapped_over(name):
     # Adam's two means, and what else a link keeps for each parameter.
     specs = jax.tree.map(lambda w: f"spec of {w.shape}", PARAMS)
     mapped = optax.tree_map_params(tx, lambda _, spec: spec, state, specs, transform_non_params=lambda _: None)
-    copies = 2 + 2 * (name in ("proximal_adam", "regularize")) + (name == "bregman")
+    copies = 2 + 2 * (name in ("proximal_adam", "regularize")) + (name in ("bregman", "mean_decay"))
     assert jax.tree.leaves(mapped) == copies * jax.tree.leaves(specs)
 
 
