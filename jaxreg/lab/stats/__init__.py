@@ -16,6 +16,7 @@ from jaxreg.lab.stats.lanes import differences, diverged, mask_diverged
 from jaxreg.lab.stats.multiplicity import benjamini_hochberg, holm
 from jaxreg.lab.stats.sample_size import draws_for_mean, draws_for_probability
 from jaxreg.lab.stats.selection import NestedChoice, OneStandardError, nested_choice, one_standard_error
+from jaxreg.lab.stats.survival import Survival, kaplan_meier
 from jaxreg.lab.stats.variance import VarianceSplit, variance_split
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Outperforming",
     "Paired",
     "Resampled",
+    "Survival",
     "VarianceSplit",
     "Verdict",
     "benjamini_hochberg",
@@ -35,6 +37,7 @@ __all__ = [
     "draws_for_probability",
     "holm",
     "interquartile_mean",
+    "kaplan_meier",
     "mask_diverged",
     "mean_interval",
     "nadeau_bengio",

@@ -18,6 +18,7 @@ import xarray as xr
 from headline import headline
 from scipy.stats import ttest_1samp, ttest_rel, wilcoxon
 
+import jaxreg as jr
 from jaxreg.lab import categorical_cross_entropy
 
 ROOT = Path(__file__).parents[3]
@@ -218,6 +219,7 @@ SMALL = {
     "strength_tuning": "--draws 2",
     "grokking": "--seeds 2 --steps 20 --free-steps 50",
     "width_descent": "--draws 2 --epochs 20",
+    "norm_axis": "--draws 2 --epochs 5",
 }
 
 
@@ -238,6 +240,9 @@ def test_a_headline_trains_in_a_small_form_and_is_told_again_from_its_dataset(na
     if name == "width_descent":
         monkeypatch.setitem(names, "ROWS", (10, 20))
         monkeypatch.setitem(names, "WIDTHS", (1, 3))
+    if name == "norm_axis":
+        monkeypatch.setitem(names, "NETWORKS", {"sunspots CNN": loaded["NETWORKS"]["sunspots CNN"]})
+        monkeypatch.setitem(names, "AXES", ("unit", "net"))
     if name == "grokking":
         real = loaded["problem"]
         monkeypatch.setitem(names, "RULES", {"all weights": loaded["RULES"]["all weights"]})
@@ -303,7 +308,7 @@ def test_every_headline_has_a_row():
         ]
 
 
-WHOLE_SENTENCES = ["width_descent"]
+WHOLE_SENTENCES = ["width_descent", "norm_axis"]
 """Headlines whose pages say nothing but sentences that their command prints."""
 
 
@@ -315,10 +320,13 @@ def test_the_figures_of_a_row_are_printed_from_its_stored_dataset(row, tmp_path,
     printed = told(Path(script).stem, [*arguments, "--out", str(tmp_path)], monkeypatch, capsys).replace(
         "-", "\N{MINUS SIGN}"
     )
+    page = found(Path(script).stem)
     if Path(script).stem in WHOLE_SENTENCES:
-        sentences = [line[2:] for line in found(Path(script).stem).splitlines() if line.startswith("- ")]
-        assert [line for line in sentences if line.replace("-", "\N{MINUS SIGN}") not in printed.splitlines()] == []
-    figures = NUMBER.findall(found(Path(script).stem))
+        page = page.replace("-", "\N{MINUS SIGN}")
+        sentences = [line[2:] for line in page.splitlines() if line.startswith("\N{MINUS SIGN} ")]
+        assert len(sentences) >= 4
+        assert [line for line in sentences if line not in printed.splitlines()] == []
+    figures = NUMBER.findall(page)
     assert len(figures) >= 4
     shown = set(NUMBER.findall(printed))
     assert [figure for figure in figures if figure.replace(",", "") not in shown] == []
@@ -415,3 +423,41 @@ def test_what_a_study_could_have_seen_is_what_a_t_test_sees():
     scale = np.std(np.random.default_rng(0).normal(size=12), ddof=1)
     tests = ttest_1samp(random.normal(seen / scale, 1, size=(4000, 12)), 0, axis=1)
     assert 0.77 < np.mean(tests.pvalue < 0.05) < 0.83
+
+
+def test_all_axes_of_a_norm_get_the_same_budget():
+    axis = experiment("norm_axis")
+    random = np.random.default_rng(0)
+    start = {"a/kernel": random.normal(size=(3, 3, 2, 5)), "b/kernel": random.normal(size=(6, 4))}
+    large = {path: {"kernel": jnp.asarray(100 * kernel)} for path, kernel in start.items()}
+    tree = {"a": large["a/kernel"], "b": large["b/kernel"]}
+    squares = {path: np.sum(np.square(kernel)) for path, kernel in start.items()}
+    for name, sums in (("unit", ((0, 1, 2), (0,))), ("input", ((0, 1, 3), (1,))), ("matrix", (None, None))):
+        held = jr.projected(tree, axis["rules"](name, jnp.float32(2), start))
+        for path, over in zip(start, sums, strict=True):
+            found = np.sum(np.square(held[path[0]]["kernel"]), axis=over)
+            np.testing.assert_allclose(found, 4 * squares[path] / found.size, rtol=1e-4)
+    whole = jr.projected(tree, axis["rules"]("net", jnp.float32(2), start))
+    total = sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(whole))
+    np.testing.assert_allclose(total, 4 * sum(squares.values()), rtol=1e-4)
+    small = jr.projected(tree, axis["rules"]("net", jnp.float32(1000), start))
+    np.testing.assert_array_equal(small["b"]["kernel"], tree["b"]["kernel"])
+
+
+def test_no_axis_is_better_or_worse_in_both_runs():
+    """Limits chosen by loops over the stored validation losses, and SciPy's t-tests with Holm's steps."""
+    stored = xr.load_dataset(EXPERIMENTS / "headlines" / "stored" / "norm_axis.nc", engine="scipy")
+    order = ("run", "axis", "network", "draw", "limit")
+    tests, validation = (stored[name].transpose(*order).values for name in ("test_loss", "validation_loss"))
+    assert tests.size >= 1000
+    assert not np.isnan(validation).any()
+    chosen = np.log(np.take_along_axis(tests, validation.argmin(-1)[..., None], -1)[..., 0].astype(float))
+    sure = []
+    for run in chosen:
+        changes = (run[1:] - run[:1]).reshape(-1, run.shape[-1])
+        p = ttest_1samp(changes, 0, axis=1).pvalue
+        place, signs = np.argsort(p), np.sign(changes.mean(1))
+        stop = next(n for n, index in enumerate(place) if p[index] * (len(p) - n) >= 0.05)
+        sure.append({(index, signs[index]) for index in place[:stop]})
+    assert [len(found) for found in sure] == [3, 1]
+    assert not sure[0] & sure[1]

@@ -1,0 +1,86 @@
+"""Survival curves: the share of runs that are still without an event, such as a collapse, after each time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats as scipy_stats
+
+from jaxreg.lab.stats.intervals import check_confidence
+
+
+@dataclass(frozen=True)
+class Survival:
+    """Result of `kaplan_meier`: a step function, 1 before the first time.
+
+    Attributes:
+        times: Times at which at least one run ended, by an event or otherwise, in increasing order.
+        share: Share of runs without an event after each time.
+        low: Lower end of the interval of each share; NaN while no event has happened, and once the share is 0.
+        high: Upper end.
+        at_risk: Number of runs without an event, and still observed, just before each time.
+        events: Number of events at each time.
+    """
+
+    times: np.ndarray
+    share: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    at_risk: np.ndarray
+    events: np.ndarray
+
+    @property
+    def median(self) -> float:
+        """First time after which at most half of the runs are without an event; infinite if there is none."""
+        below = self.share <= 0.5
+        return float(self.times[below][0]) if below.any() else float("inf")
+
+    def at(self, time: float) -> float:
+        """Return the share of runs without an event after `time`."""
+        before = self.times <= time
+        return float(self.share[before][-1]) if before.any() else 1.0
+
+
+def kaplan_meier(times: np.ndarray, observed: np.ndarray, *, confidence: float = 0.95) -> Survival:
+    """Estimate a survival curve from runs of which some ended without the event (censored).
+
+    The intervals are Greenwood's, on the scale log(-log(share)), so they lie between 0 and 1. They hold for each time
+    by itself.
+
+    Args:
+        times: Time of the event of each run, or of its end if there was no event. Shape (n,).
+        observed: True for each run with an event, False if it ended without one. Shape (n,).
+        confidence: Confidence of the intervals.
+
+    Returns:
+        A `Survival`.
+
+    Raises:
+        ValueError: If there are no runs, the shapes differ, a time is not finite, or the confidence is not between 0
+            and 1.
+
+    Example:
+        >>> found = kaplan_meier(np.array([3.0, 5.0, 5.0, 8.0]), np.array([True, True, False, False]))
+        >>> print(found.times, found.share, found.median)
+        [3. 5. 8.] [0.75 0.5  0.5 ] 5.0
+
+    Reference: Kaplan and Meier (1958), Journal of the American Statistical Association 53; Kalbfleisch and Prentice
+    (2002), The statistical analysis of failure time data, chapter 1.
+    """
+    check_confidence(confidence)
+    x, event = np.asarray(times, dtype=np.float64), np.asarray(observed, dtype=bool)
+    if x.ndim != 1 or not x.size or x.shape != event.shape or not np.isfinite(x).all():
+        raise ValueError(
+            f"kaplan_meier got times of shape {x.shape} and observed of shape {event.shape}; expected one finite time "
+            "and one boolean per run. Give a run without an event the time of its end"
+        )
+    ends, place = np.unique(x, return_inverse=True)
+    ended = np.bincount(place, minlength=len(ends))
+    events = np.bincount(place, weights=event, minlength=len(ends)).astype(int)
+    at_risk = x.size - np.concatenate([[0], np.cumsum(ended)[:-1]])
+    share = np.cumprod(1 - events / at_risk)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = np.cumsum(events / (at_risk * (at_risk - events)))
+        half = scipy_stats.norm.ppf((1 + confidence) / 2) * np.sqrt(variance) / np.abs(np.log(share))
+        low, high = share ** np.exp(half), share ** np.exp(-half)
+    known = (share > 0) & (share < 1)
+    return Survival(ends, share, np.where(known, low, np.nan), np.where(known, high, np.nan), at_risk, events)
