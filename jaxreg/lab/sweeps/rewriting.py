@@ -24,6 +24,8 @@ _FEW = 4
 """Number of columns up to which a product also computes the sums over the rows of the wider matrix."""
 _CHANNELS, _WINDOW = 8, 25
 """Most channels or filters, and largest size of the window, with which a convolution is a sum of shifted products."""
+_SPLIT, _TERMS = 8, 49
+"""Most groups of a convolution that are split into one convolution each, and most terms of one that is a sum."""
 _SPECS = (("NWC", "WIO", "NWC"), ("NHWC", "HWIO", "NHWC"), ("NDHWC", "DHWIO", "NDHWC"))
 
 
@@ -91,7 +93,7 @@ def evaluate(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> lis
         left, right = [var.val if hasattr(var, "val") else known[var] for var in equation.invars]
         result, summed = equation.outvars[0], sums.get(id(equation))
         if _is_convolution(equation):
-            known[result] = _convolve(left, right, equation.params)
+            known[result] = _convolve(left, right, equation)
         elif _is_pooling(equation):
             known[result] = _select(left, right, equation.params)
         else:
@@ -224,13 +226,27 @@ def _barrier(arrays: Any) -> Any:
     return lax.optimization_barrier(arrays)  # type: ignore[no-untyped-call]
 
 
+def _groups(params: Any) -> int:
+    return int(max(params["feature_group_count"], params["batch_group_count"]))
+
+
+def _terms(equation: Any) -> int:
+    """Return how many products of arrays a convolution of groups is the sum, or the list, of."""
+    params, (x, kernel) = equation.params, [var.aval.shape for var in equation.invars]
+    numbers, groups = params["dimension_numbers"], _groups(params)
+    if params["batch_group_count"] > 1:
+        places = prod(equation.outvars[0].aval.shape[axis] for axis in numbers.out_spec[2:])
+        return int(places * (x[numbers.lhs_spec[0]] // groups))
+    return int(prod(kernel) // kernel[numbers.rhs_spec[0]])
+
+
 def _is_convolution(equation: Any) -> bool:
-    return equation.primitive.name == "conv_general_dilated" and _is_real(equation) and _is_whole(equation.params)
-
-
-def _is_whole(params: Any) -> bool:
-    places = len(params["dimension_numbers"].lhs_spec) - 2
-    return params["feature_group_count"] == params["batch_group_count"] == 1 and 1 <= places <= len(_SPECS)
+    """Tell whether an equation is a convolution that is rewritten: one of many groups only if these are small."""
+    if equation.primitive.name != "conv_general_dilated" or not _is_real(equation):
+        return False
+    places = len(equation.params["dimension_numbers"].lhs_spec) - 2
+    few = _groups(equation.params) <= _SPLIT or _terms(equation) <= _TERMS
+    return few and 1 <= places <= len(_SPECS)
 
 
 def _is_real(equation: Any) -> bool:
@@ -238,27 +254,91 @@ def _is_real(equation: Any) -> bool:
     return all(var.aval.dtype in (jnp.float32, jnp.float64) for var in (*equation.invars, *equation.outvars))
 
 
-def _convolve(x: Any, kernel: Any, params: Any) -> Any:
+def _convolve(x: Any, kernel: Any, equation: Any) -> Any:
     """Return a convolution in the order of axes that Eigen expects, or by products."""
-    numbers = params["dimension_numbers"]
+    params, numbers = equation.params, equation.params["dimension_numbers"]
     batch, feature, *places = numbers.lhs_spec
     outputs, inputs, *window = numbers.rhs_spec
     x = jnp.transpose(x, (batch, *places, feature))
     kernel = jnp.transpose(kernel, (*window, inputs, outputs))
-    few = min(kernel.shape[-2:]) <= _CHANNELS or max(params["lhs_dilation"]) > 1
-    shifted = few and max(params["window_strides"]) == 1 and prod(kernel.shape[:-2]) <= _WINDOW
-    found = _shifted(x, kernel, params) if shifted else _ordered(x, kernel, params)
+    groups, axis = _groups(params), 0 if params["batch_group_count"] > 1 else -1
+    if groups > 1 and _terms(equation) <= _TERMS:
+        found = _kernels_of_groups(x, kernel, params) if axis == 0 else _by_groups(x, kernel, params)
+    else:
+        parts = zip(jnp.split(x, groups, axis), jnp.split(kernel, groups, -1), strict=True)
+        found = jnp.concatenate([_convolve_whole(*part, params) for part in parts], -1)
     batch, feature, *places = numbers.out_spec
     order = {axis: number for number, axis in enumerate((batch, *places, feature))}
     return jnp.transpose(found, [order[axis] for axis in range(found.ndim)])
+
+
+def _convolve_whole(x: Any, kernel: Any, params: Any) -> Any:
+    few = min(kernel.shape[-2:]) <= _CHANNELS or max(params["lhs_dilation"]) > 1
+    shifted = few and max(params["window_strides"]) == 1 and prod(kernel.shape[:-2]) <= _WINDOW
+    return _shifted(x, kernel, params) if shifted else _ordered(x, kernel, params)
+
+
+def _padded(x: Any, params: Any) -> Any:
+    rows = [(low, high, step - 1) for (low, high), step in zip(params["padding"], params["lhs_dilation"], strict=True)]
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *rows, (0, 0, 0)])
+
+
+def _cut(x: Any, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int]) -> Any:
+    """Return every so many places of an array, batch first and features last."""
+    ends = [start + (size - 1) * step + 1 for start, size, step in zip(starts, sizes, steps, strict=True)]
+    return lax.slice(x, (0, *starts, 0), (len(x), *ends, x.shape[-1]), (1, *steps, 1))
+
+
+def _counts(padded: Any, window: Sequence[int], params: Any) -> list[int]:
+    """Return how many places a convolution has along each axis."""
+    return [
+        (length - (size - 1) * apart - 1) // step + 1
+        for length, size, apart, step in zip(
+            padded.shape[1:-1], window, params["rhs_dilation"], params["window_strides"], strict=True
+        )
+    ]
+
+
+def _by_groups(x: Any, kernel: Any, params: Any) -> Any:
+    """Return a convolution of groups of few channels as a sum over the entries of the window and these channels."""
+    *window, channels, _ = kernel.shape
+    groups, steps, apart = _groups(params), params["window_strides"], params["rhs_dilation"]
+    padded = _padded(x, params)
+    sizes = _counts(padded, window, params)
+    total: Any = 0
+    for entry in product(*map(range, window)):
+        part = _cut(padded, [place * gap for place, gap in zip(entry, apart, strict=True)], sizes, steps)
+        part = part.reshape(*part.shape[:-1], groups, channels)
+        weights = kernel[entry].reshape(channels, groups, -1)
+        for channel in range(channels):
+            total += part[..., channel, None] * weights[channel]
+    return total.reshape(*total.shape[:-2], -1)
+
+
+def _kernels_of_groups(x: Any, kernel: Any, params: Any) -> Any:
+    """Return the gradient of the kernel of `_by_groups`: sums of products for each place and row of a group."""
+    *window, _, _ = kernel.shape
+    groups, steps, apart = _groups(params), params["window_strides"], params["rhs_dilation"]
+    padded = _padded(x, params)
+    sizes = _counts(padded, window, params)
+    rows = jnp.moveaxis(padded, 0, -1)  # places, features, rows
+    weights = jnp.reshape(kernel, (*kernel.shape[:-1], groups, -1))
+    own = rows.shape[-1] // groups
+    found = []
+    for number, entry in product(range(own), product(*map(range, sizes))):
+        starts = [place * step for place, step in zip(entry, steps, strict=True)]
+        ends = [start + (size - 1) * gap + 1 for start, size, gap in zip(starts, window, apart, strict=True)]
+        part = lax.slice(rows, (*starts, 0, 0), (*ends, *rows.shape[-2:]), (*apart, 1, 1))
+        part = part.reshape(*part.shape[:-1], groups, own)[..., number, None]
+        found.append(jnp.sum(part * weights, axis=tuple(range(len(window) + 1))).reshape(-1))
+    return jnp.stack(found).reshape(own, *sizes, -1)
 
 
 def _ordered(x: Any, kernel: Any, params: Any) -> Any:
     """Return a convolution whose operands are in order in memory: the barrier keeps XLA from changing it again."""
     padding, apart = list(params["padding"]), params["lhs_dilation"]
     if min(map(min, padding)) < 0:  # XLA:CPU of jaxlib 0.10 then reads foreign memory
-        rows = [(low, high, step - 1) for (low, high), step in zip(padding, apart, strict=True)]
-        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *rows, (0, 0, 0)])
+        x = _padded(x, params)
         padding, apart = [(0, 0)] * len(padding), [1] * len(padding)
     x, kernel = _barrier((x, kernel))
     return lax.conv_general_dilated(
