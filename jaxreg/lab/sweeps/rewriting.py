@@ -262,7 +262,8 @@ def _convolve(x: Any, kernel: Any, equation: Any) -> Any:
     x = jnp.transpose(x, (batch, *places, feature))
     kernel = jnp.transpose(kernel, (*window, inputs, outputs))
     groups, axis = _groups(params), 0 if params["batch_group_count"] > 1 else -1
-    if groups > 1 and _terms(equation) <= _TERMS:
+    summed = groups > 1 and _terms(equation) <= _TERMS
+    if summed and (axis != 0 or groups > _SPLIT or len(x) == groups):
         found = _kernels_of_groups(x, kernel, params) if axis == 0 else _by_groups(x, kernel, params)
     else:
         parts = zip(jnp.split(x, groups, axis), jnp.split(kernel, groups, -1), strict=True)
@@ -321,17 +322,18 @@ def _kernels_of_groups(x: Any, kernel: Any, params: Any) -> Any:
     groups, steps, apart = _groups(params), params["window_strides"], params["rhs_dilation"]
     padded = _padded(x, params)
     sizes = _counts(padded, window, params)
-    rows = jnp.moveaxis(padded, 0, -1)  # places, features, rows
-    weights = jnp.reshape(kernel, (*kernel.shape[:-1], groups, -1))
+    rows = jnp.swapaxes(padded, 0, -1)
+    weights = jnp.moveaxis(kernel, -2, 0)
+    weights = weights.reshape(*weights.shape[:-1], groups, -1)
     own = rows.shape[-1] // groups
     found = []
     for number, entry in product(range(own), product(*map(range, sizes))):
         starts = [place * step for place, step in zip(entry, steps, strict=True)]
-        ends = [start + (size - 1) * gap + 1 for start, size, gap in zip(starts, window, apart, strict=True)]
-        part = lax.slice(rows, (*starts, 0, 0), (*ends, *rows.shape[-2:]), (*apart, 1, 1))
+        part = _cut(rows, starts, window, apart)
         part = part.reshape(*part.shape[:-1], groups, own)[..., number, None]
-        found.append(jnp.sum(part * weights, axis=tuple(range(len(window) + 1))).reshape(-1))
-    return jnp.stack(found).reshape(own, *sizes, -1)
+        terms = (part * weights).reshape(-1, kernel.shape[-1])
+        found.append(jnp.ones((1, len(terms)), terms.dtype) @ terms)
+    return jnp.concatenate(found).reshape(own, *sizes, -1)
 
 
 def _ordered(x: Any, kernel: Any, params: Any) -> Any:
