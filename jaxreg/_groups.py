@@ -27,10 +27,10 @@ def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
         return tuple(range(ndim - 1)) if ndim > 1 else tuple(range(ndim))
     axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
     if any(isinstance(a, bool) or not isinstance(a, int | np.integer) for a in axes):
-        raise TypeError(f"axis is {axis!r}; expected a whole number, or a tuple of whole numbers")
+        raise TypeError(f"`axis` is {axis!r}; expected a whole number, or a tuple of whole numbers")
     if any(not -ndim <= a < ndim for a in axes) or len({a % max(ndim, 1) for a in axes}) != len(axes):
         raise ValueError(
-            f"axis is {axis} for an array with {ndim} axes; expected distinct integers between {-ndim} and {ndim - 1}"
+            f"`axis` is {axis} for an array with {ndim} axes; expected distinct integers between {-ndim} and {ndim - 1}"
         )
     return tuple(a % ndim for a in axes)
 

@@ -73,7 +73,7 @@ def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[
 
     def model(width: jax.Array | int) -> Model:
         if known(width) and int(width) not in ordered:
-            raise ValueError(f"width is {width}; expected one of {', '.join(map(str, ordered))}")
+            raise ValueError(f"`width` is {width}; expected one of {', '.join(map(str, ordered))}")
 
         def apply(params: Any, x: jax.Array) -> jax.Array:
             family.check(x)

@@ -265,7 +265,7 @@ def _of_one_layer(rule: Rule, leaf: Leaf, one: tuple[int, ...]) -> Rule:
     axes = leaf.axes if axis is None else group_axes(leaf.array.ndim, axis)
     if not set(axes) <= set(one):
         raise ValueError(
-            f"the rule {rule!r} for {leaf.path}: axis is {axis}; this rule also constrains singular values, so its "
+            f"the rule {rule!r} for {leaf.path}: `axis` is {axis}; this rule also constrains singular values, so its "
             f"groups must lie within one layer. Use only axes from {one}"
         )
     closed = facts(rule).map_rules(

@@ -72,8 +72,8 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     """
     if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
         raise TypeError(
-            f"tx is {type(tx).__name__}; expected an optax.GradientTransformation. Of an object that holds one, such "
-            "as nnx.Optimizer or TrainState, pass the attribute tx"
+            f"`tx` is {type(tx).__name__}; expected an optax.GradientTransformation. If an object such as "
+            "nnx.Optimizer or TrainState contains the transformation, pass the attribute tx of this object"
         )
     with jax.enable_x64(True):
         run = _DryRun(tx, params)

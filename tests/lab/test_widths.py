@@ -109,7 +109,7 @@ def test_the_structure_of_a_module_of_equinox_is_that_of_the_widest():
 
 def test_a_width_that_was_not_named_is_refused_or_not_a_number():
     model = any_width(own, WIDTHS)
-    with pytest.raises(ValueError, match=r"width is 5; expected one of 3, 8"):
+    with pytest.raises(ValueError, match=r"`width` is 5; expected one of 3, 8"):
         model(5)
     outside = jax.jit(lambda width: jax.tree.leaves(model(width).init(jax.random.key(0))))(5)
     assert all(np.isnan(leaf).all() for leaf in outside)

@@ -195,7 +195,7 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
         at = np.array([_left(path)])
     if not at.size:
         raise ValueError(
-            f"chosen is {chosen:g}, which is not on the path; expected one of "
+            f"`chosen` is {chosen:g}, which is not on the path; expected one of "
             f"{[float(f'{s:g}') for s in path.strength]}" + (" or 0" if path.baseline is not None else "")
         )
     ax.axvline(at[0], color=BLUE, linestyle=":", linewidth=1.4, label=f"chosen: {chosen:.3g}", zorder=1)

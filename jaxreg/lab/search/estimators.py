@@ -51,7 +51,7 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         state = self.random_state
         seed = state if isinstance(state, int | np.integer) else check_random_state(state).randint(2**31 - 1)
         if isinstance(self.methods, str) or (self.methods is not None and not np.iterable(self.methods)):
-            raise ValueError(f"methods is {self.methods!r}; expected a list of names, such as ['L2']")
+            raise ValueError(f"`methods` is {self.methods!r}; expected a list of names, such as ['L2']")
         plan = Plan(
             methods=METHODS if self.methods is None else self.methods,
             hidden=self.hidden_layer_sizes,
@@ -247,7 +247,7 @@ def _codes(groups: Any, rows: int) -> np.ndarray | None:
         return None
     codes = np.unique(column_or_1d(groups), return_inverse=True)[1].ravel()
     if len(codes) != rows:
-        raise ValueError(f"groups has {len(codes)} values for {rows} rows; expected one value per row")
+        raise ValueError(f"`groups` has {len(codes)} values for {rows} rows; expected one value per row")
     return codes
 
 

@@ -49,12 +49,12 @@ class Plan:
     def __post_init__(self) -> None:
         object.__setattr__(self, "methods", tuple(self.methods))
         if not isinstance(self.quick, bool | np.bool_):
-            raise ValueError(f"quick is {self.quick!r}; expected True or False")
+            raise ValueError(f"`quick` is {self.quick!r}; expected True or False")
         layers = (
             self.hidden if isinstance(self.hidden, Sequence) else (SMALL[0] if self.hidden is None else self.hidden,)
         )
         if not layers or isinstance(layers, str):
-            raise ValueError(f"hidden is {self.hidden!r}; expected the number of units of each hidden layer")
+            raise ValueError(f"`hidden` is {self.hidden!r}; expected the number of units of each hidden layer")
         for units in layers:
             check_integer(units, "hidden", 1)
         if self.hidden is not None:
@@ -65,9 +65,9 @@ class Plan:
                 continue
             check_integer(value, name, least)
         if not 0 <= self.seed < 2**31:
-            raise ValueError(f"seed is {self.seed!r}; expected a whole number from 0 to 2147483647")
+            raise ValueError(f"`seed` is {self.seed!r}; expected a whole number from 0 to 2147483647")
         if not isinstance(self.learning_rate, int | float | np.number) or not 0 < self.learning_rate < np.inf:
-            raise ValueError(f"learning_rate is {self.learning_rate!r}; expected a number above 0")
+            raise ValueError(f"`learning_rate` is {self.learning_rate!r}; expected a number above 0")
 
     @property
     def open(self) -> bool:

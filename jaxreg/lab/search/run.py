@@ -184,7 +184,7 @@ def search(
     if y is None:
         raise ValueError("y is None; expected the target of each row. With a data frame, pass target=NAME")
     if task not in (NUMBERS, BINARY, CLASSES):
-        raise ValueError(f"task is {task!r}; expected NUMBERS, BINARY or CLASSES of jaxreg.lab")
+        raise ValueError(f"`task` is {task!r}; expected NUMBERS, BINARY or CLASSES of jaxreg.lab")
     plan = plan or Plan()
     given = [name for name, each in (("groups", groups), ("time", time), ("folds", folds)) if each is not None]
     if len(given) > 1:

@@ -27,7 +27,7 @@ def folds_of(cv: Any, y: np.ndarray, groups: Any = None, *, classes: bool) -> np
     """
     if not (isinstance(cv, int | np.integer) or hasattr(cv, "split") or isinstance(cv, Iterable)):
         raise ValueError(
-            f"cv is {cv!r}; expected a splitter, a number of folds or an iterable of (train, test) indices"
+            f"`cv` is {cv!r}; expected a splitter, a number of folds or an iterable of (train, test) indices"
         )
     rows = np.arange(len(y))
     repeats: list[np.ndarray] = []
@@ -53,6 +53,7 @@ def folds_of(cv: Any, y: np.ndarray, groups: Any = None, *, classes: bool) -> np
         raise ValueError("cv does not test each row once; expected splits such as those of KFold or GroupKFold")
     if max(counts) < 3:
         raise ValueError(
-            f"cv has {max(counts)} folds; expected at least 3, because the choice inside an outer fold needs two others"
+            f"`cv` has {max(counts)} folds; expected at least 3, because the choice inside an outer fold needs two "
+            "others"
         )
     return np.stack(repeats).astype(np.int32)

@@ -1,4 +1,8 @@
-"""Functions that compute one number of the report each, from a search that `open_search` has read."""
+"""Functions that compute one number of the report each, from a search that `open_search` has read.
+
+The procedure is the entire search, including the choice of a candidate. Its scores and losses are those of the outer
+folds, which are used neither for training nor for the choice.
+"""
 
 import dataclasses
 import json

@@ -100,7 +100,7 @@ def check_confidence(confidence: float) -> None:
         >>> check_confidence(0.95)
     """
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; expected a number between 0 and 1, such as 0.95")
+        raise ValueError(f"`confidence` is {confidence}; expected a number between 0 and 1, such as 0.95")
 
 
 def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -129,7 +129,7 @@ def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[f
     """
     check_confidence(confidence)
     if not (0 <= share <= 1 and n >= 1):
-        raise ValueError(f"share is {share} and n is {n}; expected a share from 0 to 1, and at least 1 unit")
+        raise ValueError(f"`share` is {share} and `n` is {n}; expected a share from 0 to 1, and at least 1 unit")
     z2 = scipy_stats.norm.ppf((1 + confidence) / 2) ** 2
     middle = (share * n + z2 / 2) / (n + z2)
     half = np.sqrt(z2) / (n + z2) * np.sqrt(n * share * (1 - share) + z2 / 4)

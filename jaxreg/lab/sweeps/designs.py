@@ -188,7 +188,7 @@ def samples(count: int, key: jax.Array | int, /, **settings: Any) -> Points:
         (64, True)
     """
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-        raise ValueError(f"count is {count!r}; expected a positive number of points")
+        raise ValueError(f"`count` is {count!r}; expected a positive number of points")
     key = jax.random.key(key) if isinstance(key, int | np.integer) else key
     return Points({name: _drawn(name, setting, count, key) for name, setting in settings.items()})
 

@@ -122,7 +122,7 @@ def prepare(
     segments = options.segments
     design = cut(run, over, zipped=options.zipped, begin=segments.begin if segments else None)
     if store is not None and (not isinstance(store, str | os.PathLike) or not os.fspath(store)):
-        raise ValueError(f"store is {store!r}; expected the path of a folder, or None to store nothing on disk")
+        raise ValueError(f"`store` is {store!r}; expected the path of a folder, or None to store nothing on disk")
     place = place_of(store)
     with place.named():
         if segments is not None:

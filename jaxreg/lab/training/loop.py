@@ -162,7 +162,7 @@ def advance(
 def _of_draw(problem: Problem, draw: jax.Array | int) -> Any:  # a Data of arrays of JAX
     if known(draw) and not 0 <= int(draw) < len(problem.data.x_train):  # JAX would silently use the last draw
         raise ValueError(
-            f"draw is {draw}; expected an index from 0 to {len(problem.data.x_train) - 1}, one per draw of the data"
+            f"`draw` is {draw}; expected an index from 0 to {len(problem.data.x_train) - 1}, one per draw of the data"
         )
     return Data._make(None if array is None else jnp.asarray(array)[draw] for array in problem.data)
 

@@ -113,9 +113,9 @@ def test_the_chosen_strength_is_marked_where_it_is(ax):
     np.testing.assert_allclose(labelled(ax, "chosen: 0.001").get_xdata(), 0.001)
     strengths.strength_path(ax, values, values, chosen=0)
     np.testing.assert_allclose(labelled(ax, "chosen: 0").get_xdata(), 1e-5)
-    with pytest.raises(ValueError, match=r"chosen is 0.5, .*one of \[0.0001, 0.001, 0.01, 0.1\] or 0"):
+    with pytest.raises(ValueError, match=r"`chosen` is 0.5, .*one of \[0.0001, 0.001, 0.01, 0.1\] or 0"):
         strengths.strength_path(ax, values, values, chosen=0.5)
-    with pytest.raises(ValueError, match="chosen is 0,"):
+    with pytest.raises(ValueError, match="`chosen` is 0,"):
         strengths.strength_path(ax, values[1:], values[1:], chosen=0)
 
 

@@ -64,7 +64,7 @@ def test_the_score_is_that_of_new_people():
         methods=("L2",), quick=True, hidden_layer_sizes=(32,), epochs=300, folds=3, repeats=1
     ).fit(x, y, groups=np.array([f"P{each:02}" for each in person]))
     assert net.outer_score_ == pytest.approx(new)
-    with pytest.raises(ValueError, match="groups has 3 values for 192 rows"):
+    with pytest.raises(ValueError, match="`groups` has 3 values for 192 rows"):
         net.fit(x, y, groups=[1, 2, 3])
 
 

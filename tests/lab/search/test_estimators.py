@@ -90,9 +90,9 @@ def test_groups_are_routed_through_a_pipeline_as_scikit_learn_routes_them():
     [
         (TimeSeriesSplit(3), "split 1 of cv does not train on all rows that it does not test"),
         (ShuffleSplit(20, random_state=0), "of cv tests a row that an earlier split tests"),
-        (KFold(2), "cv has 2 folds; expected at least 3"),
+        (KFold(2), "`cv` has 2 folds; expected at least 3"),
         ([(np.arange(30, 90), np.arange(30)), (np.r_[0:30, 60:90], np.arange(30, 60))], "does not test each row once"),
-        (0.3, "cv is 0.3; expected a splitter"),
+        (0.3, "`cv` is 0.3; expected a splitter"),
     ],
     ids=["time", "shuffle", "two", "part", "share"],
 )
@@ -135,15 +135,15 @@ def test_classes_that_are_missing_are_named(missing):
     ("change", "message"),
     [
         ({"methods": ["dropout"]}, "there is no method 'dropout'; expected one or more of none, L1"),
-        ({"methods": "L2"}, r"methods is 'L2'; expected a list of names, such as \['L2'\]"),
-        ({"methods": 3}, r"methods is 3; expected a list of names, such as \['L2'\]"),
-        ({"quick": "no"}, "quick is 'no'; expected True or False"),
-        ({"learning_rate": "a"}, "learning_rate is 'a'; expected a number above 0"),
+        ({"methods": "L2"}, r"`methods` is 'L2'; expected a list of names, such as \['L2'\]"),
+        ({"methods": 3}, r"`methods` is 3; expected a list of names, such as \['L2'\]"),
+        ({"quick": "no"}, "`quick` is 'no'; expected True or False"),
+        ({"learning_rate": "a"}, "`learning_rate` is 'a'; expected a number above 0"),
         ({"hidden_layer_sizes": 0}, "hidden is 0; expected a whole number of at least 1"),
         ({"folds": 2}, "folds is 2; expected a whole number of at least 3"),
         ({"epochs": 1.5}, "epochs is 1.5; expected a whole number"),
-        ({"random_state": -1}, "seed is -1; expected a whole number from 0"),
-        ({"learning_rate": -1.0}, "learning_rate is -1.0; expected a number above 0"),
+        ({"random_state": -1}, "`seed` is -1; expected a whole number from 0"),
+        ({"learning_rate": -1.0}, "`learning_rate` is -1.0; expected a number above 0"),
     ],
 )
 def test_bad_arguments_are_refused(change, message):

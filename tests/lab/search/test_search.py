@@ -209,7 +209,10 @@ def test_a_second_table_of_one_size_compiles_nothing(monkeypatch):
 
 @pytest.mark.parametrize(
     ("task", "sentence"),
-    [("classification", "task is 'classification'; expected NUMBERS, BINARY or"), (BINARY, "but there are 3 classes")],
+    [
+        ("classification", "`task` is 'classification'; expected NUMBERS, BINARY or"),
+        (BINARY, "but there are 3 classes"),
+    ],
 )
 def test_other_tasks_are_refused(task, sentence):
     with pytest.raises(ValueError, match=sentence):
@@ -761,7 +764,7 @@ REFUSED = {
     "few rows": (("search", "few.csv", "--target", "price"), "4 rows of few.csv have a target; expected at least 5"),
     "text": (("search", "houses.csv", "--target", "colour", "--task", "regression"), "row 1, column 'colour'"),
     "taken": (("search", "houses.csv", "--target", "price", "--out", "taken"), "taken contains other files"),
-    "seed": (("search", "houses.csv", "--target", "price", "--seed", "-1"), "seed is -1; expected a whole number"),
+    "seed": (("search", "houses.csv", "--target", "price", "--seed", "-1"), "`seed` is -1; expected a whole number"),
     "no model": (("predict", "none.safetensors", "houses.csv"), "there is no file none.safetensors"),
     "other model": (("predict", "houses.csv", "houses.csv"), "is not a jaxreg model"),
 }

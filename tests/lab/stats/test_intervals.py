@@ -103,7 +103,7 @@ def test_one_value_has_no_interval_and_no_values_are_an_error():
     assert np.isnan(intervals.mean_interval(np.array([3.0]))).all()
     with pytest.raises(ValueError, match=r"shape \(0,\)"):
         intervals.mean_interval(np.array([]))
-    with pytest.raises(ValueError, match="confidence is 95"):
+    with pytest.raises(ValueError, match="`confidence` is 95"):
         intervals.mean_interval(np.arange(9.0), confidence=95)
 
 
@@ -146,7 +146,7 @@ def test_what_is_no_confidence_is_refused_everywhere(confidence):
         lambda: outperforms(values, 0 * values, confidence=confidence),
         lambda: nadeau_bengio(values, 0 * values, n_train=30, n_test=70, confidence=confidence),
     ):
-        with pytest.raises(ValueError, match=r"confidence is .*; expected a number between 0 and 1"):
+        with pytest.raises(ValueError, match=r"`confidence` is .*; expected a number between 0 and 1"):
             call()
 
 

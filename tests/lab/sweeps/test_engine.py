@@ -540,7 +540,7 @@ def test_values_that_a_transformation_traces_are_refused(transform: Any) -> None
 @pytest.mark.parametrize("store", ["", 3, b"folder", True])
 def test_a_store_is_named_by_a_path(store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=re.escape(f"store is {store!r}; expected the path of a folder")):
+    with pytest.raises(ValueError, match=re.escape(f"`store` is {store!r}; expected the path of a folder")):
         sweep(square, {"x": [1.0]}, store)
     assert not list(tmp_path.iterdir())
 

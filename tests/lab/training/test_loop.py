@@ -465,7 +465,7 @@ def test_a_draw_that_is_not_there_and_other_things_than_problems_are_refused():
     problem = Problem(linen(MLP(hidden=4), (2,)), moons(range(2), test=5), epochs=1)
     for draw in (2, -1):
         with pytest.raises(
-            ValueError, match=f"draw is {draw}; expected an index from 0 to 1, one per draw of the data"
+            ValueError, match=f"`draw` is {draw}; expected an index from 0 to 1, one per draw of the data"
         ):
             fit(problem, Recipe(), jax.random.key(0), draw)
     with pytest.raises(ValueError, match="fit got a Problem and a L2; expected a Problem and a Recipe"):

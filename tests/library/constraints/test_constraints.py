@@ -456,11 +456,11 @@ def test_any_weights_at_all(name):
         (lambda: jr.MaxNorm(np.ones(4), axis=1)(jnp.ones((3, 4))), ValueError, r"expected one number, or .* \(3,\)"),
         (lambda: jr.MinMaxNorm(np.ones(3), 2.0)(jnp.ones((3, 4))), ValueError, r"a limit has shape \(3,\)"),
         (lambda: jr.FrobeniusSphere(np.ones(3))(jnp.ones((3, 3))), ValueError, r"an array of shape \(\)"),
-        (lambda: jr.MaxNorm(1.0, axis=2)(jnp.ones((2, 2))), ValueError, "axis is 2 for an array with 2 axes"),
+        (lambda: jr.MaxNorm(1.0, axis=2)(jnp.ones((2, 2))), ValueError, "`axis` is 2 for an array with 2 axes"),
         (lambda: jr.Simplex(1.0, axis=(0, 0))(jnp.ones((2, 2))), ValueError, "distinct integers"),
-        (lambda: jr.SpectralNorm(1.0, axis=-3)(jnp.ones((2, 2))), ValueError, "axis is -3"),
-        (lambda: jr.SpectralNorm(1.0, True)(jnp.ones((2, 2))), TypeError, "axis is True; expected a whole number"),
-        (lambda: jr.MaxNorm(1.0, axis="in")(jnp.ones((2, 2))), TypeError, "axis is 'in'; expected a whole number"),
+        (lambda: jr.SpectralNorm(1.0, axis=-3)(jnp.ones((2, 2))), ValueError, "`axis` is -3"),
+        (lambda: jr.SpectralNorm(1.0, True)(jnp.ones((2, 2))), TypeError, "`axis` is True; expected a whole number"),
+        (lambda: jr.MaxNorm(1.0, axis="in")(jnp.ones((2, 2))), TypeError, "`axis` is 'in'; expected a whole number"),
     ],
 )
 def test_bad_input_is_refused_in_a_sentence(make, error, words):

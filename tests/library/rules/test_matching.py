@@ -265,9 +265,9 @@ REFUSED = {
     "an axis too many": (
         {"output/bias": jr.MaxNorm(1.0, axis=1)},
         ValueError,
-        r"for output/bias: axis is 1 for an array with 1 axes; expected",
+        r"for output/bias: `axis` is 1 for an array with 1 axes; expected",
     ),
-    "an axis that is none": ({"output/bias": jr.MaxNorm(1.0, axis="in")}, TypeError, "output/bias: axis is 'in'"),
+    "an axis that is none": ({"output/bias": jr.MaxNorm(1.0, axis="in")}, TypeError, "output/bias: `axis` is 'in'"),
 }
 
 
@@ -351,7 +351,7 @@ def test_rules_are_left_as_they_were():
 def test_penalties_are_matched_before_anything_is_compiled():
     with pytest.raises(ValueError, match=r"'hiden/kernel' matches no parameter.*embed/embedding, lstm/hi/bias"):
         jr.penalize({"hiden/kernel": jr.L2(0.1)}).init(network())
-    with pytest.raises(ValueError, match=r"for output/bias: axis is 1 for an array with 1 axes; expected"):
+    with pytest.raises(ValueError, match=r"for output/bias: `axis` is 1 for an array with 1 axes; expected"):
         jr.penalize({"output/bias": jr.GroupLasso(0.1, axis=1)}).init(network())
 
 

@@ -224,6 +224,6 @@ def test_decay_of_weights_that_the_optimiser_decays_is_reported():
 
 def test_an_optimiser_that_wraps_a_chain_is_refused():
     with pytest.raises(
-        TypeError, match=r"tx is dict; expected an optax\.GradientTransformation.* pass the attribute tx"
+        TypeError, match=r"`tx` is dict; expected an optax\.GradientTransformation.* pass the attribute tx"
     ):
         jr.check({}, PARAMS)
