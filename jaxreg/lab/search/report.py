@@ -63,7 +63,7 @@ def verdict(source: Source) -> list[Text]:
     method = found.chosen.method
     estimates, outer = source.at("found"), _outer_folds(source)
     told: list[Text] = [
-        ["Use no regulariser: no candidate reduces the loss by more than one standard error and more than 2 %."]
+        ["Use no regulariser: no candidate reduces the loss by more than one standard error and more than two per cent."]
     ]
     if method != NONE:
         advice: Text = [Code(found.chosen.label), f": {_MEANING[method]}."]
@@ -267,11 +267,11 @@ def _told(details: Details) -> dict[str, Any]:
 
 
 _MEANING = {
-    "L1": "a penalty on the absolute values of the weights, which sets unimportant weights to 0",
+    "L1": "a penalty on the absolute values of the weights, which sets unimportant weights to zero",
     "L2": "a penalty on the squares of the weights",
     "L1L2": "a penalty on the absolute values and the squares of the weights",
     "decay": "decoupled weight decay, as in AdamW",
-    "group lasso": "a penalty that can set all weights of an input to 0",
+    "group lasso": "a penalty that can set all weights of an input to zero",
     "MaxNorm": "an upper limit on the norm of each hidden unit's incoming weights",
     "UnitNorm": "the incoming weights of each hidden unit are scaled to norm 1",
     "early stopping": "stop the training after this number of epochs",
@@ -328,7 +328,7 @@ def _sure(gain: Estimate) -> str:
     if gain.mean == gain.error == 0:
         return "no change"
     if abs(steps) <= 1:
-        return "within one standard error of 0"
+        return "within one standard error of zero"
     size = "two standard errors" if abs(steps) > _SHOWN else "one standard error"
     return f"{'better' if steps > 0 else 'worse'} by more than {size}"
 

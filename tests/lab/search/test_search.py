@@ -145,7 +145,7 @@ def test_inputs_that_come_back_are_in_every_fold():
     assert found.rows == 1000
     assert abs(found.found.score.mean - best) < 0.02
     assert abs(found.found.scores[0].mean() - best) < 0.02
-    assert "No linear model, boosted trees or forest were tried." in found.verdict
+    assert "not compared. To compare them, search without --quick" in found.verdict
 
 
 def test_equal_rows_are_gathered_in_little_more_room_than_they_take():
@@ -313,12 +313,12 @@ def test_what_diverged_where_it_is_to_serve_is_not_chosen(where):
 WORDS = {
     "sure": (0.03, 0.01, "better by more than two standard errors"),
     "likely": (0.015, 0.01, "better by more than one standard error"),
-    "little": (0.009, 0.01, "within one standard error of 0"),
-    "little lost": (-0.009, 0.01, "within one standard error of 0"),
+    "little": (0.009, 0.01, "within one standard error of zero"),
+    "little lost": (-0.009, 0.01, "within one standard error of zero"),
     "lost": (-0.015, 0.01, "worse by more than one standard error"),
     "surely lost": (-0.03, 0.01, "worse by more than two standard errors"),
     "nothing": (0.0, 0.0, "no change"),
-    "nothing on average": (0.0, 0.01, "within one standard error of 0"),
+    "nothing on average": (0.0, 0.01, "within one standard error of zero"),
     "the same in each fold": (-0.01, 0.0, "worse by more than two standard errors"),
     "unknown": (np.nan, np.nan, "unknown"),
 }
