@@ -63,7 +63,7 @@ def verdict(source: Source) -> list[Text]:
     method = found.chosen.method
     estimates, outer = source.at("found"), _outer_folds(source)
     told: list[Text] = [
-        ["Use no regulariser: no candidate reduces the loss by more than one standard error and more than two per cent."]
+        ["Use no regulariser: no candidate reduces the loss by more than one standard error and by two per cent."]
     ]
     if method != NONE:
         advice: Text = [Code(found.chosen.label), f": {_MEANING[method]}."]
