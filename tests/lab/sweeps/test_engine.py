@@ -671,7 +671,7 @@ def test_what_can_not_travel_is_said() -> None:
         with lock:
             return {"y": x}
 
-    with ThreadPoolExecutor(1) as executor, pytest.raises(TypeError, match=r"can't be sent .*lock.* inside of run"):
+    with ThreadPoolExecutor(1) as executor, pytest.raises(TypeError, match=r"can't be sent .*lock.* inside of `run`"):
         sweep(run, {"x": [1.0]}, executor=executor)
 
 
