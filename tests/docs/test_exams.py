@@ -1,6 +1,7 @@
 """The page on exams counts the tests in tests/peers: one per case of another library, without those not in scope."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,12 @@ def test_the_page_has_a_table_of_all_suites(rows):
 def test_no_case_is_both_held_and_not_in_scope(file):
     _, tests, _, out = suite(file)
     assert not set(tests) & set(out)
+
+
+@pytest.mark.parametrize("file", SUITES, ids=lambda file: file.stem)
+def test_a_suite_names_the_version_that_is_installed(file):
+    script, lock = (ROOT / name for name in ("scripts/test_peers", "requirements.lock"))
+    pins = dict(re.findall(r"([a-z]+)==([0-9.]+)", script.read_text("utf-8")))
+    pins |= dict(re.findall(r"^(optax)==([0-9.]+)", lock.read_text("utf-8"), re.MULTILINE))
+    library = suite(file)[0].split(":")[0].lower().replace("pytorch", "torch")
+    assert f"({pins[library]})" in (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "")
