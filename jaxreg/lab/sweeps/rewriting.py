@@ -7,6 +7,7 @@ the matrix with fewer columns is on the left and transposed in memory.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from itertools import product
 from math import prod
 from typing import Any
@@ -35,7 +36,9 @@ def is_rewritable(jaxpr: Any) -> bool:
     Args:
         jaxpr: A traced function, ``traced.jaxpr.jaxpr``.
     """
-    return any(_is_slow(equation) or any(map(is_rewritable, _functions(equation))) for equation in jaxpr.eqns)
+    return bool(_sums_of_products(jaxpr)) or any(
+        _is_slow(equation) or any(map(is_rewritable, _functions(equation))) for equation in jaxpr.eqns
+    )
 
 
 def has_convolutions(jaxpr: Any, least: int) -> bool:
@@ -70,7 +73,7 @@ def evaluate(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> lis
     known: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
     products = _products_for_sums(jaxpr)
     sums = {id(equation): var for var, equation in products.items()}
-    permutations = _transposed(jaxpr)
+    permutations, turned = _transposed(jaxpr), _sums_of_products(jaxpr)
     waiting: list[Any] = []
 
     def run_waiting() -> None:
@@ -86,6 +89,10 @@ def evaluate(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> lis
             run_waiting()
             if all(hasattr(var, "val") or var in known for var in products[result].invars):
                 equation = products[result]
+        if result in turned:
+            run_waiting()
+            known[result] = reduce(lax.add, [_turned(part, known) for part in turned[result]])
+            continue
         if not _is_slow(equation):
             waiting.append(_inside(equation))
             continue
@@ -189,6 +196,40 @@ def _transposed(jaxpr: Any) -> dict[Any, tuple[int, ...]]:
         for equation in jaxpr.eqns
         if equation.primitive.name == "transpose" and not hasattr(equation.invars[0], "val")
     }
+
+
+def _sums_of_products(jaxpr: Any) -> dict[Any, list[Any]]:
+    """Return the transposes of sums of products, as of the gates of a cell under `vmap`, with these products.
+
+    XLA turns a product round instead of its result, but not a sum of products.
+    """
+    made = {var: equation for equation in jaxpr.eqns for var in equation.outvars}
+
+    def products(var: Any) -> list[Any] | None:
+        equation = None if hasattr(var, "val") else made.get(var)
+        if equation is None or not _is_real(equation):
+            return None
+        if equation.primitive.name in ("add", "add_any"):
+            parts = [products(operand) for operand in equation.invars]
+            return None if None in parts else [item for part in parts for item in part or ()]
+        plain = equation.primitive.name == "dot_general" and not any(equation.params["dimension_numbers"][1])
+        return [equation] if plain and len(var.aval.shape) == 2 and not _product(equation) else None
+
+    found = {}
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "transpose" and tuple(equation.params["permutation"]) == (1, 0):
+            summed = products(equation.invars[0])
+            if summed is not None and len(summed) > 1:
+                found[equation.outvars[0]] = summed
+    return found
+
+
+def _turned(equation: Any, known: dict[Any, Any]) -> Any:
+    """Return the transpose of a product."""
+    left, right = [var.val if hasattr(var, "val") else known[var] for var in equation.invars]
+    (first, second), _ = equation.params["dimension_numbers"]
+    options = equation.params["precision"], equation.params["preferred_element_type"]
+    return lax.dot_general(right, left, ((second, first), ((), ())), *options)
 
 
 def _multiply(

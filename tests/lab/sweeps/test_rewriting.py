@@ -214,7 +214,17 @@ def given(p: Any, x: Any) -> Any:
     return own(p, x), jax.grad(lambda p: jnp.sum(jnp.sin(own(p, x))))(p)
 
 
-@pytest.mark.parametrize("run", [plain, remat, looped, branched, given])
+def cells(p: Any, x: Any) -> Any:
+    """A sum of products per row, as in a recurrent cell, and another one that is used as it is as well."""
+
+    def sums(row: Any) -> Any:
+        return p["w"].T @ row + p["v"] @ (p["c"] * row[0]) + p["v"] @ p["c"]
+
+    wide = p["w"].T @ x[0].T + p["v"] @ jnp.ones((5, 2))
+    return jax.vmap(sums)(x[:, 0]), wide.T, jnp.sin(wide)
+
+
+@pytest.mark.parametrize("run", [plain, remat, looped, branched, given, cells])
 def test_products_over_rows_and_sums_over_them_are_those_of_xla(run: Any) -> None:
     found, expected = jax.jit(lambda p, x: (rewritten(run)(p, x), run(p, x)))(PARAMS, ROWS)
     compare(found, expected)
