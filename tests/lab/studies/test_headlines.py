@@ -220,6 +220,7 @@ SMALL = {
     "grokking": "--seeds 2 --steps 20 --free-steps 50",
     "width_descent": "--draws 2 --epochs 20",
     "norm_axis": "--draws 2 --epochs 5",
+    "plasticity": "--seeds 2 --tasks 3",
 }
 
 
@@ -243,6 +244,9 @@ def test_a_headline_trains_in_a_small_form_and_is_told_again_from_its_dataset(na
     if name == "norm_axis":
         monkeypatch.setitem(names, "NETWORKS", {"sunspots CNN": loaded["NETWORKS"]["sunspots CNN"]})
         monkeypatch.setitem(names, "AXES", ("unit", "net"))
+    if name == "plasticity":
+        monkeypatch.setitem(names, "METHODS", {method: loaded["METHODS"][method] for method in ("none", "L2")})
+        monkeypatch.setitem(names, "STEPS", 3)
     if name == "grokking":
         real = loaded["problem"]
         monkeypatch.setitem(names, "RULES", {"all weights": loaded["RULES"]["all weights"]})
@@ -308,7 +312,7 @@ def test_every_headline_has_a_row():
         ]
 
 
-WHOLE_SENTENCES = ["width_descent", "norm_axis"]
+WHOLE_SENTENCES = ["width_descent", "norm_axis", "plasticity"]
 """Headlines whose pages say nothing but sentences that their command prints."""
 
 
@@ -442,6 +446,64 @@ def test_all_axes_of_a_norm_get_the_same_budget():
     np.testing.assert_allclose(total, 4 * sum(squares.values()), rtol=1e-4)
     small = jr.projected(tree, axis["rules"]("net", jnp.float32(1000), start))
     np.testing.assert_array_equal(small["b"]["kernel"], tree["b"]["kernel"])
+
+
+def test_collapse_is_the_first_task_below_the_mark():
+    plasticity = experiment("plasticity")
+    rows = [[1.0, 0.9, 0.7, 0.9], [1.0, 1.0, 1.0, 1.0], [0.5, 1.0, 1.0, 1.0], [0.9, 0.8, 0.75, 0.74]]
+    curve = plasticity["survival"](xr.DataArray(rows, dims=("seed", "task")))
+    np.testing.assert_allclose(curve.times, [1, 3, 4])
+    np.testing.assert_allclose(curve.share, [0.75, 0.5, 0.25])
+
+
+def test_plasticity_a_lane_is_adam_on_one_task_after_the_other():
+    plasticity = experiment("plasticity")
+    names = plasticity["lane"].__globals__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(names, "STEPS", 20)
+        found = jax.jit(lambda: plasticity["lane"](2, "L2", jnp.float32(0.01), 3))()["accuracy"]
+    keys = jax.random.split(jax.random.key(3), 4)
+    x = np.asarray(jax.random.normal(keys[0], (32, 8)))
+    params = plasticity["Network"]().init(keys[1], x)["params"]
+    adam = optax.adam(0.01)
+
+    def loss(params, y):
+        hidden = x
+        for layer in ("Dense_0", "Dense_1"):
+            hidden = jnp.maximum(hidden @ params[layer]["kernel"] + params[layer]["bias"], 0)
+        logits = (hidden @ params["Dense_2"]["kernel"] + params["Dense_2"]["bias"])[:, 0]
+        decay = sum(jnp.sum(jnp.square(layer["kernel"])) for layer in params.values())
+        return jnp.mean(jnp.logaddexp(0, -logits * (2 * y - 1))) + 0.01 * decay, logits
+
+    @jax.jit
+    def step(params, state, y):
+        slopes, _ = jax.grad(loss, has_aux=True)(params, y)
+        updates, state = adam.update(slopes, state)
+        return optax.apply_updates(params, updates), state
+
+    state = adam.init(params)
+    for task in range(2):
+        y = jax.random.bernoulli(jax.random.fold_in(keys[2], task), shape=(32,)).astype(jnp.float32)
+        for _ in range(20):
+            params, state = step(params, state, y)
+        logits = jax.jit(loss)(params, y)[1]
+        np.testing.assert_allclose(found[task], np.mean((logits > 0) == (y > 0.5)), atol=1.5 / 32)
+
+
+def test_who_keeps_plasticity_is_scipys_answer():
+    """The last ten tasks by hand, from the numbers of right rows; strengths chosen in the other run."""
+    stored = xr.load_dataset(EXPERIMENTS / "headlines" / "stored" / "plasticity.nc", engine="scipy")
+    right = stored["right"].transpose("run", "rule", "level", "seed", "task").values.astype(float)
+    assert np.sum(right[..., 0] >= 0) >= 1000
+    names = stored["rule"].values.tolist()
+    last = np.where(right < 0, np.nan, right)[..., -10:].mean(-1) / 32
+    for judge in (0, 1):
+        means = np.nan_to_num(last[1 - judge].mean(-1), nan=-1)
+        kept = {name: last[judge, place, means[place].argmax()] for place, name in enumerate(names)}
+        assert kept["none"].mean() < 0.75
+        better = [name for name in names if name != "none" and wilcoxon(kept[name], kept["none"]).pvalue < 1e-3]
+        assert {"L2 to the start", "shrink and perturb"} <= set(better)
+        assert ttest_rel(kept["L2 to the start"], kept["L2"], alternative="greater").pvalue < 1e-3
 
 
 def test_no_axis_is_better_or_worse_in_both_runs():
