@@ -170,8 +170,8 @@ RUNS = ("First run", "Rerun from other seeds")
 def tell(found: xr.Dataset) -> Figure:
     draws, networks = found.sizes["draw"], found.sizes["network"]
     print(
-        f"{found['test_loss'].size} trainings of {networks} networks, {draws} draws in each of two runs; changes of "
-        "the logarithm of the test loss against max-norm per unit, 95 % intervals."
+        f"{found['test_loss'].size} trainings of {networks} networks, {draws} draws in each of two runs. Changes are "
+        "of the logarithm of the test loss against max-norm per unit, 95 % intervals."
     )
     sure = [_told(found.sel(run=run), words) for run, words in enumerate(RUNS)]
     for sign, verb in ((-1, "better"), (1, "worse")):

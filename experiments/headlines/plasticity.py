@@ -149,7 +149,7 @@ def tell(found: xr.Dataset) -> Figure:
     accuracy = accuracies(found)
     trainings, tasks = int((found["right"].isel(task=0) >= 0).sum()), found.sizes["task"]
     print(
-        f"{trainings} networks, {found.sizes['seed']} seeds in each of two runs, {tasks} tasks; means, 95 % intervals."
+        f"{trainings} networks, {found.sizes['seed']} seeds in each of two runs, {tasks} tasks. Means, 95 % intervals."
     )
     for chooser, judge in permutations(range(2)):
         _told(accuracy.sel(run=judge), levels(accuracy.sel(run=chooser)), RUNS[judge].capitalize())
@@ -167,24 +167,25 @@ def _told(accuracy: xr.DataArray, chosen: dict[str, int], words: str) -> None:
         curve = survival(accuracy.sel(rule=method, level=chosen[method]))
         strengths = METHODS[method][1]
         name = f"{method} {strengths[chosen[method]]:g}" if len(strengths) > 1 else method
-        half = "fewer than half collapse"
+        half = "Fewer than half collapse"
         if np.isfinite(curve.median):
-            half = f"half have collapsed by task {curve.median:.0f}"
+            half = f"Half have collapsed by task {curve.median:.0f}"
         print(
-            f"{words}, {name}: {mean_of(last(method))} on the last ten tasks; {half}; {curve.share[-1]:.0%} never "
+            f"{words}, {name}: {mean_of(last(method))} on the last ten tasks. {half}. {curve.share[-1]:.0%} never "
             "collapse."
         )
-    tests = [wilcoxon(last(method), last("none")).pvalue for method in others]
+    differences = [last(method) - last("none") for method in others]
+    tests = [wilcoxon(change).pvalue if change.any() else 1.0 for change in differences]
     sure = holm(xr.DataArray(tests, dims="rule")).values < 0.05
-    gains = [(last(method) - last("none")).mean() for method in others]
+    gains = [change.mean() for change in differences]
     for sign, verb in ((1, "raise"), (-1, "lower")):
         listed = [name for name, is_sure, gain in zip(others, sure, gains, strict=True) if is_sure and sign * gain > 0]
-        told = f"{len(listed)} of {len(others)} methods {verb} the accuracy on the last ten tasks"
-        print(f"{words}: {told} beyond chance (Wilcoxon, Holm): {', '.join(listed) or 'none'}.")
+        told = f"{len(listed)} of {len(others)} methods {verb} the last accuracy beyond chance (Wilcoxon, Holm)"
+        print(f"{words}: {told}. They are: {', '.join(listed) or 'none'}.")
     if "L2 to the start" in chosen:
         versus = changed("L2 to the start instead of to 0 changes it", last("L2 to the start") - last("L2"))
         print(f"{words}: {versus}.")
-    seen = np.median([detectable(last(method) - last("none")) for method in others])
+    seen = np.median([detectable(change) for change in differences])
     print(f"{words}, power: four of five such studies would see a change against none of {seen:.3f}.")
 
 

@@ -109,11 +109,11 @@ def tell(found: xr.Dataset) -> Figure:
         peaks.append((weights(peak) / rows, mean_interval(np.stack(sides), resamples=RESAMPLES)[0].min() > 0))
         print(
             f"{words}, {rows} rows, no penalty: the loss peaks at {peak} units ({weights(peak)} weights) with "
-            f"{mean_of(here.sel(width=peak).values)}, {changed('above 1 unit', sides[0])}, and "
-            f"{changed(f'above {last} units', sides[1])}."
+            f"{mean_of(here.sel(width=peak).values)}. {changed('This is above 1 unit', sides[0])}. "
+            f"{changed(f'It is above {last} units', sides[1])}."
         )
         print(
-            f"{words}, {rows} rows, L2: {mean_of(best.sel(width=peak).values)} at {peak} units; "
+            f"{words}, {rows} rows, L2: {mean_of(best.sel(width=peak).values)} at {peak} units. "
             f"{changed(f'{last} units instead of 1 change the loss', wider.values)}."
         )
         print(
@@ -134,8 +134,8 @@ def tell(found: xr.Dataset) -> Figure:
             for losses in (free, cured)
         ]
         print(
-            f"{words}, {worst} units, {large} rows instead of {small}: {changed('no penalty', changes[0])}; "
-            f"{changed('L2', changes[1])}."
+            f"{words}, {worst} units, {large} rows instead of {small}: {changed('no penalty', changes[0])}. "
+            f"{changed('With L2', changes[1])}."
         )
         steps = cured.sel(run=run).transpose("rows", "width", "draw").diff("width").values
         seen = np.median([detectable(step) for step in steps.reshape(-1, found.sizes["draw"])])
@@ -150,7 +150,7 @@ def _rises(losses: xr.DataArray) -> str:
     )
     sure = mean_interval(steps, resamples=RESAMPLES)[0].min(-1) > 0
     found = [
-        f"{a} to {b} units at {rows} rows ({', '.join(f'{step:+.3f}' for step in mean)})"
+        f"{a} to {b} units, {rows} rows ({', '.join(f'{step:+.3f}' for step in mean)})"
         for (rows, (a, b)), mean, rises in zip(
             product(losses["rows"].values.tolist(), pairwise(widths)),
             steps.mean(-1).reshape(-1, steps.shape[2]),
