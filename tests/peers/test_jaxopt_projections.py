@@ -10,14 +10,8 @@ from jaxopt import LBFGS, projection
 import jaxreg as jr
 
 SUITE = "JAXopt: projections"
-NOT_IN_SCOPE = {
-    "test_projection_hyperplane": "normals other than ones",
-    "test_projection_halfspace": "half-spaces; a function is a rule",
-    "test_projection_affine_set": "affine sets; a function is a rule",
-    "test_projection_polyhedron": "polyhedra, which need a quadratic program",
-    "test_projection_polyhedron_infeasible": "polyhedra, which need a quadratic program",
-    "test_projection_box_section": "weighted sums",
-}
+NOT_IN_SCOPE = {}
+NORMAL, EQUATIONS, SIDES = drawn(FAN_IN, seed=5), drawn(3, FAN_IN, seed=6), drawn(3, seed=7)
 TREE = {"a": -1.0, "b": {"c": 1.0, "d": (1.0, 3.0)}, "e": 2.0}
 
 
@@ -158,6 +152,48 @@ def test_projection_linf_ball():
     largest = float(np.max(np.abs(drawn())))
     for radius in (largest, largest / 2):
         agree(jr.LinfBall(radius), lambda w, radius=radius: projection.projection_linf_ball(w, radius))
+
+
+def test_projection_hyperplane():
+    agree(jr.Hyperplane(NORMAL, 0.5), per_unit(lambda w: projection.projection_hyperplane(w, (NORMAL, 0.5))))
+
+
+def test_projection_halfspace():
+    agree(jr.HalfSpace(NORMAL, 0.5), per_unit(lambda w: projection.projection_halfspace(w, (NORMAL, 0.5))))
+
+
+def test_projection_affine_set():
+    theirs = per_unit(lambda w: projection.projection_affine_set(w, (EQUATIONS, SIDES)))
+    agree(jr.Affine(EQUATIONS, SIDES), theirs, relative=2e-5)
+
+
+def test_projection_polyhedron():
+    sides, limits = drawn(2, FAN_IN, seed=8), drawn(2, seed=9)
+    parts = [jr.HalfSpace(side, limit) for side, limit in zip(sides, limits, strict=True)]
+    ours = jax.jit(jax.vmap(jr.Intersection(*parts, jr.Affine(EQUATIONS, SIDES))))
+
+    def theirs(w):
+        return projection.projection_polyhedron(w, (EQUATIONS, SIDES, sides, limits), check_feasible=False)
+
+    units = drawn(8, FAN_IN)
+    close(ours(units), jax.jit(jax.vmap(theirs))(units), 5e-3)  # OSQP stops at 1e-3
+
+
+def test_projection_polyhedron_infeasible():
+    # Here an empty set shows in the distance that is left.
+    apart = jr.Intersection(jr.HalfSpace(NORMAL, -1.0), jr.HalfSpace(-NORMAL, -1.0))
+    ended = jr.projected({"kernel": drawn(FAN_IN, 1)}, apart)
+    assert jr.violation(ended, apart) > 0.1
+    sides = np.stack([NORMAL, -NORMAL]), -np.ones(2, np.float32)
+    with pytest.raises(ValueError, match="empty"):
+        projection.projection_polyhedron(drawn(FAN_IN), (EQUATIONS, SIDES, *sides))
+
+
+def test_projection_box_section():
+    normal, low, high = np.abs(NORMAL) + 0.1, -np.abs(drawn(FAN_IN, seed=10)), np.abs(drawn(FAN_IN, seed=11))
+    theirs = per_unit(lambda w: projection.projection_box_section(w, (low, high, normal, 0.5)))
+    ours = jr.Intersection(jr.Hyperplane(normal, 0.5), jr.Box(low[:, None], high[:, None]))
+    agree(ours, theirs, relative=1e-4)
 
 
 def test_projection_box_section_infeasible():

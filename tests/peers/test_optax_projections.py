@@ -11,12 +11,7 @@ from optax import projections
 import jaxreg as jr
 
 SUITE = "Optax: projections"
-NOT_IN_SCOPE = {
-    "test_projection_vector": "projections onto a line",
-    "test_projection_hyperplane": "normals other than ones",
-    "test_projection_halfspace_1": "half-spaces; a function is a rule",
-    "test_projection_halfspace_2": "half-spaces; a function is a rule",
-}
+NOT_IN_SCOPE = {"test_projection_vector": "projections onto a line"}
 TREE = {"a": np.float32(-1.0), "b": {"c": np.float32(1.0), "d": (np.float32(1.0), np.float32(3.0))}}
 SHAPES = {"vector": drawn(3), "matrix": drawn(2, 3), "tree": (drawn(3), drawn(2, 2, seed=1))}
 
@@ -153,3 +148,20 @@ def test_projection_l2_ball_grad_at_zero():
 
 def test_projection_l1_ball_grad_at_zero():
     grad_at_zero(jr.L1Ball(1.0), projections.projection_l1_ball)
+
+
+NORMAL = drawn(FAN_IN, seed=5)
+
+
+def test_projection_hyperplane():
+    agree(jr.Hyperplane(NORMAL, 0.5), per_unit(lambda w: projections.projection_hyperplane(w, NORMAL, 0.5)))
+
+
+def test_projection_halfspace_1():
+    agree(jr.HalfSpace(NORMAL, 0.5), per_unit(lambda w: projections.projection_halfspace(w, NORMAL, 0.5)))
+
+
+def test_projection_halfspace_2():
+    inside = jr.HalfSpace(NORMAL, -1.0)(drawn(FAN_IN, UNITS))
+    close(per_unit(lambda w: projections.projection_halfspace(w, NORMAL, -1.0))(inside), inside, 3e-6)
+    np.testing.assert_array_equal(jr.HalfSpace(NORMAL, -1.0)(inside), inside)

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from helpers.exams import FAN_IN, UNITS, agree, close, drawn, unit_by_unit
+from pylops import MatrixMult
 from pyproximal import proximal
 
 import jaxreg as jr
@@ -13,9 +14,7 @@ NOT_IN_SCOPE = {
     "test_L10Ball": "a number of nonzero groups",
     "test_L10Ball_func": "a number of nonzero groups",
     "test_Simplex_engine": "names of engines",
-    "test_Affine": "affine sets; a function is a rule",
     "test_Hankel": "Hankel matrices",
-    "test_HalfSpace": "half-spaces; a function is a rule",
     "test_Intersection": "bounds on differences of channels",
 }
 TAU = 2.0
@@ -46,6 +45,17 @@ def projections_agree(ours, theirs, weights=None, *, units=True, **tolerance):
 
 def test_Box():
     projections_agree(jr.Box(-1.0, 1.0), proximal.Box(-1, 1))
+
+
+def test_Affine():
+    equations, sides = drawn(3, FAN_IN, seed=6), drawn(3, seed=7)
+    theirs = proximal.AffineSet(MatrixMult(equations), sides, niter=100)
+    projections_agree(jr.Affine(equations, sides), theirs, relative=1e-4)
+
+
+def test_HalfSpace():
+    normal = drawn(FAN_IN, seed=5)
+    projections_agree(jr.HalfSpace(normal, 0.5), proximal.HalfSpace(normal, 0.5))
 
 
 def test_EuclBall():
