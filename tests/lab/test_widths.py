@@ -73,7 +73,10 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+FIRST = "two layers of sigmoids"
+
+
+@pytest.mark.parametrize("name", [FIRST, *(pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES if n != FIRST)])
 def test_layers_of_many_kinds_have_the_outputs_and_gradients_of_their_own_width(name):
     make, inputs = FAMILIES[name]
     x, key = np.random.default_rng(0).normal(size=(5, *inputs)).astype(np.float32), jax.random.key(3)
