@@ -26,14 +26,14 @@ def mean_interval(
     they cover 90–93 %. With fewer than 8 values, the bootstrap is not used and Student's t interval is returned.
 
     Args:
-        values: Finite numbers of shape (..., n), independent along the last axis.
+        values: Numbers of shape (..., n), independent along the last axis.
         confidence: Confidence of the interval.
         resamples: Number of bootstrap resamples.
         seed: Seed of the bootstrap.
 
     Returns:
-        Lower and upper ends, each of shape (...). If all n values are equal, both ends are that value. With one value
-        both ends are NaN.
+        Lower and upper ends, each of shape (...). If all n values are equal, both ends are that value. With one value,
+        or if one of the n values is not finite, both ends are NaN.
 
     Raises:
         ValueError: If the confidence is not between 0 and 1, or there are no values.
@@ -52,7 +52,9 @@ def mean_interval(
         raise ValueError(f"values has shape {x.shape}; expected at least one value on the last axis")
     if n == 1:
         return np.full(x.shape[:-1], np.nan), np.full(x.shape[:-1], np.nan)
-    mean = x.mean(axis=-1)
+    finite = np.isfinite(x).all(axis=-1)
+    x = np.where(finite[..., None], x, 0.0)
+    mean = np.where(finite, x.mean(axis=-1), np.nan)
     same = constant(x)
     quantile = scipy_stats.t.ppf((1 + confidence) / 2, n - 1)
     if n < _FEW:

@@ -22,13 +22,14 @@ def diverged(dataset: xr.Dataset) -> tuple[str, ...]:
     """Return the names of the diverged runs of a sweep.
 
     Args:
-        dataset: Stored training sweep with the variable `diverged_at` (an epoch, or -1).
+        dataset: Dataset of a sweep. If it has the variable `diverged_at` (an epoch, or -1), this decides. Otherwise a
+            run has diverged if one of its outputs that are single numbers is NaN or infinite.
 
     Returns:
         One name per run, such as `"recipe=L2(0.1), seed=0, draw=3"`, in the order of the dataset.
 
     Raises:
-        ValueError: If the dataset has no `diverged_at`.
+        ValueError: If the dataset has neither `diverged_at` nor an output with one number per run.
 
     Example:
         >>> at = xr.DataArray([-1, 250], dims="seed", coords={"seed": [0, 1]})
@@ -45,14 +46,15 @@ def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
     raises an error that names the run.
 
     Args:
-        dataset: Stored training sweep with the variable `diverged_at` (an epoch, or -1). Variables without an `epoch`
-            dimension are assumed to be measured after the last epoch.
+        dataset: Dataset of a sweep. If it has the variable `diverged_at` (an epoch, or -1), this decides, and variables
+            without an `epoch` dimension are assumed to be measured after the last epoch. Otherwise a run has diverged,
+            as a whole, if one of its outputs that are single numbers is NaN or infinite.
 
     Returns:
         The dataset with NaN in its floating-point variables; other variables are unchanged.
 
     Raises:
-        ValueError: If the dataset has no `diverged_at`.
+        ValueError: If the dataset has neither `diverged_at` nor an output with one number per run.
 
     Example:
         >>> at = xr.DataArray([-1, 2], dims="seed")
@@ -65,7 +67,8 @@ def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
     def blank(values: xr.DataArray) -> xr.DataArray:
         if not (np.issubdtype(values.dtype, np.floating) and set(at.dims) <= set(values.dims)):
             return values
-        alive = (at < 0) | (values["epoch"] < at) if "epoch" in values.dims else at < 0
+        staged = "epoch" in values.dims and "diverged_at" in dataset
+        alive = (at < 0) | (values["epoch"] < at) if staged else at < 0
         return values.where(alive).transpose(*values.dims)
 
     return dataset.assign({name: blank(values) for name, values in dataset.data_vars.items()})
@@ -253,12 +256,19 @@ def refuse(bad: xr.DataArray) -> None:
 
 
 def _diverged_at(dataset: xr.Dataset) -> xr.DataArray:
-    if "diverged_at" not in dataset:
+    # The epoch at which each run diverged, or -1. Without such an output: 0 for a run with a number that is not finite.
+    if "diverged_at" in dataset:
+        return dataset["diverged_at"]
+    floating = [values for values in dataset.data_vars.values() if np.issubdtype(values.dtype, np.floating)]
+    runs = set.intersection(*(set(values.dims) for values in floating)) - {"epoch"} if floating else set()
+    single = [values for values in floating if set(values.dims) == runs]
+    if not single:
         raise ValueError(
-            f"the dataset has no variable 'diverged_at': it has {sorted(map(str, dataset.data_vars))}; expected "
-            f"a training sweep, which stores the epoch at which each run diverged (-1 if it did not)"
+            f"the dataset has the variables {sorted(map(str, dataset.data_vars))}; expected 'diverged_at', the epoch "
+            "at which each run diverged (-1 if it did not), or a floating-point variable with one number per run"
         )
-    return dataset["diverged_at"]
+    finite = np.logical_and.reduce([np.isfinite(values.transpose(*single[0].dims).values) for values in single])
+    return single[0].copy(data=np.where(finite, -1, 0))
 
 
 def _aligned(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -207,3 +209,14 @@ def test_interquartile_mean_refuses_what_it_cannot_resample_or_average():
     values[1, 2, 0] = np.nan
     with pytest.raises(ValueError, match="1 of 10 runs are not finite: dataset=1, draw=2, seed=0"):
         intervals.interquartile_mean(values)
+
+
+@pytest.mark.parametrize("n", [5, 20])
+def test_a_row_with_nan_has_no_interval_and_leaves_the_others(n):
+    rows = np.random.default_rng(0).normal(size=(2, n))
+    spoilt = np.vstack([rows[0], np.where(np.arange(n) == 2, np.nan, rows[1])])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        low, high = intervals.mean_interval(spoilt)
+    assert (low[0], high[0]) == tuple(end[0] for end in intervals.mean_interval(rows))
+    assert np.isnan([low[1], high[1]]).all()

@@ -136,3 +136,20 @@ def test_sides_from_other_lanes_are_refused():
         lanes.differences(a, a.assign_coords(draw=[0, 1, 2, 3]))
     with pytest.raises(ValueError, match="have different dimensions"):
         lanes.differences(a, a.isel(seed=0))
+
+
+def test_runs_of_a_function_without_diverged_at_diverge_where_a_number_is_not_finite():
+    loss = xr.DataArray([[0.1, np.nan], [np.inf, 0.2]], dims=("rate", "seed"), coords={"seed": [0, 1]})
+    error = xr.DataArray([[0.5, 0.5], [0.5, np.nan]], dims=("rate", "seed"))
+    curve = xr.DataArray(np.ones((2, 2, 3)), dims=("rate", "seed", "epoch"))
+    kept = xr.DataArray(np.full((2, 2, 4), np.nan), dims=("rate", "seed", "weight"))  # of runs that are not kept
+    found = xr.Dataset(
+        {"loss": loss, "error": error, "curve": curve, "params": kept, "steps": loss.fillna(0).astype(int)}
+    )
+    assert lanes.diverged(found) == ("rate=0, seed=1", "rate=1, seed=0", "rate=1, seed=1")
+    masked = lanes.mask_diverged(found)
+    np.testing.assert_array_equal(masked["loss"].isnull(), [[False, True], [True, True]])
+    np.testing.assert_array_equal(masked["curve"].isnull().all("epoch"), [[False, True], [True, True]])
+    assert masked["steps"].identical(found["steps"])
+    with pytest.raises(ValueError, match="or a floating-point variable with one number per run"):
+        lanes.diverged(xr.Dataset({"steps": found["steps"]}))
