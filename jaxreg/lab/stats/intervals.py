@@ -52,7 +52,7 @@ def mean_interval(
         raise ValueError(f"values has shape {x.shape}; expected at least one value on the last axis")
     if n == 1:
         return np.full(x.shape[:-1], np.nan), np.full(x.shape[:-1], np.nan)
-    finite = np.isfinite(x).all(axis=-1)
+    finite = np.asarray(np.isfinite(x).all(axis=-1))
     x = np.where(finite[..., None], x, 0.0)
     mean = np.where(finite, x.mean(axis=-1), np.nan)
     same = constant(x)
