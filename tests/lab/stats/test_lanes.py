@@ -137,6 +137,7 @@ def test_runs_of_a_function_without_diverged_at_diverge_where_a_number_is_not_fi
     error = xr.DataArray([[0.5, 0.5], [0.5, np.nan]], dims=("rate", "seed"))
     curve = xr.DataArray(np.ones((2, 2, 3)), dims=("rate", "seed", "epoch"))
     kept = xr.DataArray(np.full((2, 2, 4), np.nan), dims=("rate", "seed", "weight"))  # of runs that are not kept
+    steps = xr.DataArray([[1, 2], [3, 4]], dims=("rate", "seed"))
     found = xr.Dataset({"loss": loss, "error": error, "curve": curve, "params": kept, "steps": steps})
     assert lanes.diverged(found) == ("rate=0, seed=1", "rate=1, seed=0", "rate=1, seed=1")
     masked = lanes.mask_diverged(found)
