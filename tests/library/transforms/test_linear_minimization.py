@@ -179,8 +179,9 @@ def of_heads(tree):
     return np.asarray(tree["query"]["kernel"], float).reshape(5, 2, 3)
 
 
-@pytest.mark.parametrize("fused", [False, True])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize(
+    ("fused", "dtype"), [(False, jnp.float32), (True, jnp.float32), (True, jnp.bfloat16), (True, jnp.float16)]
+)
 def test_each_head_keeps_its_norm_and_turns_by_its_own_tangent(fused, dtype):
     params = jax.tree.map(lambda w: (w if fused else w.reshape(5, 2, 3)).astype(dtype), HEADS)
     given = jax.tree.map(lambda w: jnp.asarray(RNG.normal(size=w.shape), dtype), params)
