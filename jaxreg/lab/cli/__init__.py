@@ -235,7 +235,7 @@ class Search:
     any_model: Annotated[
         bool,
         tyro.conf.arg(
-            help="Use a linear model, boosted trees or a random forest if one of them is better than the nets."
+            help="Use a linear model, boosted trees or a random forest if its score is higher than that of the nets."
         ),
     ] = False
     seed: Annotated[int, tyro.conf.arg(help="Seed for folds and initial weights.")] = 0
@@ -289,7 +289,7 @@ class Search:
 class Predict:
     """Predict the target of each row of a table with a model from `jaxreg search`, and print CSV.
 
-    The columns of the table are found by name, in any order.
+    The columns of the table are found by name, in any order. Ids that the search ignored are copied to the output.
 
     Example: jaxreg predict patients-search/model.safetensors new.csv
     """

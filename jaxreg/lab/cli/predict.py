@@ -6,11 +6,14 @@ from pathlib import Path
 
 from jaxreg.lab.atomic_files import write_whole
 from jaxreg.lab.search import fitted_model
+from jaxreg.lab.tabular.columns import find
 from jaxreg.lab.tabular.files import read
 
 
 def predict(model: Path, file: Path, out: Path | None, names: Sequence[str] = ()) -> None:
-    """Predict the target of each row of a table, and print or write CSV.
+    """Predict the target of each row of a table, and print or write CSV, in the order of the rows.
+
+    Columns of ids, which the search ignored, are copied in front of the predictions.
 
     Args:
         model: Model file written by a search, or its folder.
@@ -24,11 +27,11 @@ def predict(model: Path, file: Path, out: Path | None, names: Sequence[str] = ()
     for given in (model, file):
         if out is not None and out.exists() and given.exists() and out.samefile(given):
             raise ValueError(f"--out {out} is {given}, which would be overwritten. Name another file")
-    columns = read(file, loaded.encoding.kinds, names=names)
+    columns = read(file, dict.fromkeys(loaded.ids, True) | loaded.encoding.kinds, names=names)
     x, notes = loaded.encoding(columns)
     for note in [*columns.notes, *notes]:
         print(f"jaxreg: {note}", file=sys.stderr)
-    text = loaded.table(x)
+    text = loaded.table(x, {name: columns[place] for name in loaded.ids if (place := find(columns, name)) is not None})
     if out is None:
         print(text, end="")
     else:

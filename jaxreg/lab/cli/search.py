@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -21,9 +22,9 @@ from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.terminal import print_blocks, print_forest, print_table
 from jaxreg.lab.search import report as search_report
 from jaxreg.lab.search.changes import forest
-from jaxreg.lab.search.clock import Clock
+from jaxreg.lab.search.clock import SPARE, Clock
 from jaxreg.lab.search.fitted_model import save
-from jaxreg.lab.search.plan import COMPILATION, START, Plan, planned
+from jaxreg.lab.search.plan import COMPILATION, START, Plan, plan_ladder, planned, training_seconds
 from jaxreg.lab.search.rows import check, different_inputs
 from jaxreg.lab.search.run import Search, fitted_model, search
 from jaxreg.lab.sweeps.compilation import keep_compiled
@@ -71,13 +72,13 @@ def search_table(
     left, slowness = None, 1.0
     if budget is not None:
         took = start - started
-        slowness = max(1.0, took / START)  # above 1 on a busy machine
+        slowness = min(MOST_SLOW, max(1.0, took / START))  # above 1 on a busy machine
         left = (budget - took) / slowness
         if left < COMPILATION:
+            least = took + slowness * COMPILATION
             raise ValueError(
-                f"the budget of {budget:g} s is too short. Starting took {took:.0f} s. At this speed, compiling and "
-                f"training take at least {slowness * COMPILATION:.0f} s. Use --budget "
-                f"{math.ceil(took + 2 * slowness * COMPILATION)}s"
+                f"the budget of {budget:g} s is too short. Starting took {took:.0f} s, and the shortest search ends "
+                f"after about {least:.0f} s. Use --budget {math.ceil(SPARE * least)}s, or --quick without --budget"
             )
     notes = [*table.notes, *([] if table.groups is not None or table.time is not None else _repeats(x))]
     if balanced:
@@ -94,9 +95,13 @@ def search_table(
     command = shlex.join(["jaxreg", *sys.argv[1:]])
     weights = len(wanted.y) / len(wanted.classes) / np.bincount(wanted.y)[wanted.y] if balanced else None
     apart = [each for each in (table.groups, table.time, weights) if each is not None]
-    plan = _plan(
-        out, [x, wanted.y, *apart], quick=quick, seed=seed, budget=budget, left=left, epochs=epochs, hidden=hidden
-    )
+    folder = _Folder(out)
+    ladder = plan_ladder(x.shape, quick=quick, seed=seed, epochs=epochs, hidden=hidden)
+    request = {"rows": _digest([x, wanted.y, *apart]), "quick": quick, "seed": seed, "budget": budget}
+    request |= ({} if epochs is None else {"epochs": epochs}) | ({"hidden": [*hidden]} if hidden else {})
+    plan = folder.begin(request, planned(x.shape, left, ladder), x.shape)
+    if not as_json and folder.told:
+        print(folder.told, flush=True)
     keep_compiled()
     try:
         found = search(
@@ -111,19 +116,25 @@ def search_table(
             rivals=not quick or any_model,
             any_model=any_model,
             blocks=None if quick else table.encoding.blocks,
-            clock=None if budget is None else Clock(budget, started, slowness=min(slowness, MOST_SLOW)),
+            clock=None
+            if budget is None
+            else Clock(budget, started, slowness=slowness, ladder=ladder, shortened=folder.replace),
         )
     except OtherSweepError:  # rows and options are equal, because `_plan` has compared them
         raise ValueError(
             f"{out} contains trainings from another version of jaxreg or JAX, or from another type of device, which "
             "cannot be combined with new trainings. Name another folder with --out, or delete this folder"
         ) from None
+    except ValueError:
+        folder.undo()
+        raise
     found = dataclasses.replace(found, columns=tuple(column.name for column in table.encoding.columns))
     source = Source("search", found)
     told = search_report.summary(source) | {"notes": notes, "file": str(file), "command": command}
     told |= _details(found, table)
     if budget is not None:
         told["left_out"] = _left_out(found, quick=quick, asked=epochs, usual=Plan().passes(len(x))[0])
+    replaced = _replaced(out, found)
     save(out / "model.safetensors", fitted_model(found, table))
     write_whole(
         out / "folds.json", json.dumps(search_report.folds(found, apart=budget is not None), allow_nan=False) + "\n"
@@ -140,7 +151,7 @@ def search_table(
         print(json.dumps(told | {"out": str(out.resolve()), "seconds": seconds}, allow_nan=False))
         return
     print_table(search_report.table(source))
-    print()
+    print("<: the chosen candidate\n")
     print_blocks([Paragraph(sentence, lead=not place) for place, sentence in enumerate(search_report.verdict(source))])
     print_forest(forest(source))
     if "importance" in told:
@@ -151,7 +162,19 @@ def search_table(
         count = f"{found.plan.repeats} repeat{'s' if found.plan.repeats > 1 else ''} within the budget"
         print(f"{count}. Omitted to save time: {', '.join(told['left_out']) or 'nothing'}")
     print(f"Trained {told['nets']} nets in {seconds:.0f} s{late}.")
+    if replaced:
+        print(replaced)
     print(f"Report, model, verdict and trainings are in {out.resolve()}")
+
+
+def _replaced(out: Path, found: Search) -> str:
+    """Return a sentence about the results of an earlier run in the folder that are replaced; empty for a new folder."""
+    place = out / "verdict.json"
+    if not place.exists():
+        return ""
+    before = json.loads(place.read_text("utf-8")).get("model", found.kept)
+    kinds = f". The model was of type {before}, now it is of type {found.kept}" if before != found.kept else ""
+    return f"Finished trainings of an earlier run were reused. Its report, verdict and model were replaced{kinds}."
 
 
 def _details(found: Search, table: Prepared) -> dict[str, Any]:
@@ -172,49 +195,105 @@ def _known(number: float) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _plan(
-    out: Path,
-    rows: Sequence[np.ndarray],
-    *,
-    quick: bool,
-    seed: int,
-    budget: float | None,
-    left: float | None,
-    epochs: int | None,
-    hidden: Sequence[int],
-) -> Plan:
-    """Return a new plan, or the stored plan if the folder contains an earlier run of the same search.
+def _digest(rows: Sequence[np.ndarray]) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(each).tobytes() for each in rows)).hexdigest()
 
-    Raises:
-        ValueError: If the folder contains another search or other files.
+
+class _Folder:
+    """Folder of a search, with the plan of its trainings.
+
+    Args:
+        out: Path of the folder.
     """
-    digest = hashlib.sha256(b"".join(np.ascontiguousarray(each).tobytes() for each in rows)).hexdigest()
-    request = {"rows": digest, "quick": quick, "seed": seed, "budget": budget}
-    request |= ({} if epochs is None else {"epochs": epochs}) | ({"hidden": [*hidden]} if hidden else {})
-    place = out / "plan.json"
-    if place.exists():
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.place = out, out / "plan.json"
+        self.told = ""
+        self._request: dict[str, Any] = {}
+        self._before: str | None = None
+        self._fresh = False
+
+    def begin(self, request: dict[str, Any], plan: Plan, shape: tuple[int, ...]) -> Plan:
+        """Store a plan, or return the stored plan if the folder contains an earlier run of the same search.
+
+        Two searches with different budgets are the same search. A budget of at least twice the time starts again if it
+        allows a longer plan.
+
+        Args:
+            request: Rows and options of the search.
+            plan: Plan of a new search.
+            shape: Number of rows and number of inputs.
+
+        Raises:
+            ValueError: If the folder contains another search or other files.
+        """
+        out, self._request = self.out, request
+        if self.place.exists():
+            text = self.place.read_text("utf-8")
+            try:
+                kept = json.loads(text)
+                before, stored = kept["request"], Plan(**kept["plan"])
+                other = _differences(before, request)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise ValueError(
+                    f"the file {self.place} is damaged. Delete the folder {out}, or name another folder with --out"
+                ) from None
+            if other:
+                raise ValueError(
+                    f"{out} contains a search with other {other}. Name another folder with --out, or delete this folder"
+                )
+            longer = training_seconds(shape, plan) > training_seconds(shape, stored)
+            if request["budget"] is None or not longer or request["budget"] < 2 * before["budget"]:
+                return stored
+            self._before = text
+            self.told = (
+                f"{out} contains a search with fewer strengths or epochs, for the budget of {before['budget']:g} s. "
+                "A longer one replaces it"
+            )
+        elif out.exists() and not out.is_dir():
+            raise ValueError(f"--out {out} is a file; expected a folder")
+        elif out.exists() and any(out.iterdir()):
+            raise ValueError(f"the folder {out} contains other files; expected an empty folder. Name one with --out")
         try:
-            kept = json.loads(place.read_text("utf-8"))
-            if kept["request"] == request:
-                return Plan(**kept["plan"])
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(
-                f"the file {place} is damaged. Delete the folder {out}, or name another folder with --out"
-            ) from None
-        raise ValueError(
-            f"{out} contains a search with other rows or options. Name another folder with --out, or delete this folder"
-        )
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file; expected a folder")
-    if out.exists() and any(out.iterdir()):
-        raise ValueError(f"the folder {out} contains other files; expected an empty folder. Name one with --out")
-    plan = planned(rows[0].shape, left, quick=quick, seed=seed, epochs=epochs, hidden=hidden)
-    try:
-        write_whole(place, json.dumps({"request": request, "plan": dataclasses.asdict(plan)}))
-    except OSError as error:
-        error.add_note("name another folder with --out")
-        raise
-    return plan
+            self.replace(plan)
+        except OSError as error:
+            error.add_note("name another folder with --out")
+            raise
+        self._fresh = True
+        return plan
+
+    def replace(self, plan: Plan) -> None:
+        """Store another plan, and remove the trainings of the plan before.
+
+        Args:
+            plan: The plan.
+        """
+        self._clear()
+        write_whole(self.place, json.dumps({"request": self._request, "plan": dataclasses.asdict(plan)}))
+
+    def undo(self) -> None:
+        """Remove the plan and the trainings of a search that failed, unless they are those of an earlier run."""
+        if not self._fresh:
+            return
+        self._clear()
+        if self._before is not None:
+            write_whole(self.place, self._before)
+            return
+        self.place.unlink()
+        if not any(self.out.iterdir()):
+            self.out.rmdir()
+
+    def _clear(self) -> None:
+        for trainings in self.out.glob("trainings*"):
+            shutil.rmtree(trainings)
+
+
+def _differences(before: dict[str, Any], request: dict[str, Any]) -> str:
+    """Return the names of what differs between two requests, such as "rows" or "options (--epochs)"."""
+    timed = [{**each, "budget": each["budget"] is not None} for each in (before, request)]
+    names = [name for name in {**before, **request} if timed[0].get(name) != timed[1].get(name)]
+    options = ", ".join(f"--{name}" for name in names if name != "rows")
+    return " and ".join([*(["rows"] if "rows" in names else []), *([f"options ({options})"] if options else [])])
 
 
 def _left_out(found: Search, *, quick: bool, asked: int | None, usual: int) -> list[str]:

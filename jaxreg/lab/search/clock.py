@@ -1,9 +1,12 @@
-"""Clock of a search with a time budget: measures the time per chunk of trainings and decides on further repeats."""
+"""Clock of a search with a time budget: times the chunks of trainings, and decides on a shorter plan and on repeats."""
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxreg.lab.search.plan import Plan
 
 FINISH = 2.0
 """Seconds for the choice, the model, the report and the end of the process, on an idle machine."""
@@ -11,11 +14,26 @@ FINISH = 2.0
 GRACE = 0.05
 """Share of the budget by which a repeat may end late, because its time is not known better in advance."""
 
+LATE = 0.25
+"""Share of the budget by which a search may end late if no shorter one would fit. A later one is refused."""
+
+SPARE = 1.2
+"""Factor between the measured time of a search and the budget that an error message advises."""
+
 MOST_REPEATS = 100
 
 
 class TooShortError(ValueError):
-    """Error for a time budget that is too short for one repeat of the cross-validation."""
+    """Error for a time budget that is too short for one repeat of the cross-validation.
+
+    Args:
+        message: Description for the user.
+        plan: A shorter search that fits, or None.
+    """
+
+    def __init__(self, message: str, plan: "Plan | None" = None) -> None:
+        super().__init__(message)
+        self.plan = plan
 
 
 class TimeUpError(Exception):
@@ -30,11 +48,19 @@ class Clock:
         start: Time at which the search started, in seconds.
         now: Function that returns the current time in seconds.
         slowness: Time that this machine needs, as a multiple of the time of an idle one.
+        ladder: Plans that take less time, the longest first. One of them replaces a plan that does not fit.
+        shortened: Function that is called with such a plan before its trainings start. It removes those of the plan
+            before.
+
+    Attributes:
+        shorter: Shorter plans, the longest first, each with the time of its trainings as a share of the present ones.
+        repeat: Seconds that a repeat takes.
 
     Example:
-        >>> times = iter([3.0, 4.0, 5.0, 6.0])
+        >>> times = iter([2.0, 3.0, 4.0, 5.0, 6.0])
         >>> clock = Clock(20, 0, lambda: next(times))
         >>> watch = clock.watch(chunks=4, at_once=1)
+        >>> watch.begin()
         >>> [watch({}, {}) for _ in range(3)], clock.repeat
         ([None, None, None], 4.0)
         >>> clock.fits()
@@ -42,9 +68,17 @@ class Clock:
     """
 
     def __init__(
-        self, budget: float, start: float, now: Callable[[], float] = time.perf_counter, slowness: float = 1.0
+        self,
+        budget: float,
+        start: float,
+        now: Callable[[], float] = time.perf_counter,
+        slowness: float = 1.0,
+        ladder: Sequence["Plan"] = (),
+        shortened: Callable[["Plan"], None] = lambda plan: None,
     ) -> None:
         self.budget = budget
+        self.ladder, self.shortened = ladder, shortened
+        self.shorter: Sequence[tuple[Plan, float]] = ()
         self._start = start
         self._now = now
         self.repeat = 0.0
@@ -73,40 +107,97 @@ class Clock:
         assert self._begun is not None
         self.repeat = self._now() - self._begun
 
-    def watch(self, chunks: int, at_once: int) -> Callable[[Mapping[str, Any], Mapping[str, Any]], None]:
-        """Return a callback; call it after each chunk of one compiled program.
-
-        In the first repeat, it raises `TooShortError` if the repeat will not end within the budget, and adds the
-        estimated time of all chunks of its program to the attribute `repeat`. In later repeats, it raises `TimeUpError`
-        when the time is up.
+    def watch(self, chunks: int, at_once: int, stored: int = 0) -> "Watch":
+        """Return a callback for one compiled program. Call it after each chunk.
 
         Args:
             chunks: Number of chunks of the program.
             at_once: Number of chunks that run at the same time.
+            stored: Number of chunks that are finished already.
         """
-        if not self.first:
-            return self._stop
+        return Watch(self, chunks, at_once, stored, self._now())
 
-        before, done, first = self.repeat, 0, math.nan
+    def late(self) -> bool:
+        """Return whether a repeat after the first is still running although the time is up."""
+        return not self.first and self.left() < -GRACE * self.budget
 
-        def told(points: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-            nonlocal done, first
-            now, done = self._now(), done + 1
-            if done == 1:
-                first = now
-                return
-            # The time of the first chunk includes the compilation, so it does not count.
-            each = (now - first) / (done - 1)
-            self.repeat = before + chunks * each
-            needed = now - self._start + (chunks - done) * each + self.finish
-            if done > 2 * at_once and needed > 1.1 * self.budget:
-                raise TooShortError(
-                    f"the budget of {self.budget:g} s is too short: a search with one repeat takes about "
-                    f"{needed:.0f} s on this machine. Use --budget {math.ceil(1.2 * needed)}s, or fewer --epochs"
-                )
+    def check(self, needed: float, training: float, compilation: float, *, extra: bool) -> None:
+        """Raise `TooShortError` if the first repeat takes too long, and a shorter plan fits or much time is missing.
 
-        return told
+        Args:
+            needed: Seconds from the start of the search until its end.
+            training: Seconds of all trainings of the first repeat.
+            compilation: Seconds of the compilation of their program.
+            extra: Whether these trainings are those of another network, without which the search can end.
+        """
+        elapsed = self._now() - self._start
+        if needed <= 1.1 * self.budget:
+            return
+        if extra:
+            raise TooShortError("the budget is too short for another network")
+        if elapsed > self.budget:
+            return
+        ends = [(plan, elapsed + compilation + share * training + self.finish) for plan, share in self.shorter]
+        plan = next((plan for plan, end in ends if end <= (1 + GRACE) * self.budget), None)
+        least = min([needed, *(end for _, end in ends)])
+        if plan is None and needed <= (1 + LATE) * self.budget:
+            return
+        raise TooShortError(
+            f"the budget of {self.budget:g} s is too short: a search with one repeat takes about {least:.0f} s on this "
+            f"machine. Use --budget {math.ceil(SPARE * least)}s",
+            plan,
+        )
 
-    def _stop(self, points: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-        if self.left() < -GRACE * self.budget:
-            raise TimeUpError
+
+class Watch:
+    """Callback of a `Clock` for the chunks of one compiled program.
+
+    In the first repeat, it adds the estimated time of all chunks to `Clock.repeat`, and calls `Clock.check`. In later
+    repeats, it raises `TimeUpError` when the time is up.
+
+    Args:
+        clock: The clock.
+        chunks: Number of chunks.
+        at_once: Number of chunks that run at the same time.
+        stored: Number of chunks that are finished already.
+        prepared: Number of seconds of the clock when the compilation began.
+    """
+
+    def __init__(self, clock: Clock, chunks: int, at_once: int, stored: int, prepared: float) -> None:
+        self._clock, self._chunks, self._at_once, self._stored = clock, chunks, at_once, stored
+        self._before, self._done = clock.repeat, 0
+        self._prepared = self._begun = prepared
+
+    @property
+    def pending(self) -> int:
+        """Number of chunks that are not finished."""
+        return self._chunks - self._stored - self._done
+
+    def begin(self) -> None:
+        """Note that the program is compiled, and that its chunks start."""
+        self._begun = self._clock._now()
+        self._before = self._clock.repeat
+
+    def __call__(self, points: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+        """Measure the time of a finished chunk.
+
+        Args:
+            points: Points of the chunk; not used.
+            arrays: Results of the chunk; not used.
+        """
+        clock = self._clock
+        if not clock.first:
+            if clock.late():
+                raise TimeUpError
+            return
+        self._done += 1
+        now = clock._now()
+        # Chunks that run at the same time end at nearly the same time.
+        finished = math.ceil(self._done / self._at_once)
+        round_ = (now - self._begun) / finished
+        training = round_ * math.ceil(self._chunks / self._at_once)
+        clock.repeat = self._before + training
+        if self.pending:
+            left = math.ceil((self._chunks - self._stored) / self._at_once) - finished
+            needed = now - clock._start + left * round_ + clock.finish
+            clock.check(needed, training, self._begun - self._prepared, extra=self._before > 0)

@@ -193,6 +193,7 @@ class FittedModel:
         task: Type of the target: classification or regression.
         classes: Classes in the order of the probabilities; empty for regression.
         about: Further information as plain JSON, such as the regulariser.
+        ids: Names of columns that are no inputs, such as ids. Tables of predictions contain them.
     """
 
     net: Net | Nets | Trees
@@ -201,6 +202,7 @@ class FittedModel:
     task: TaskName
     classes: tuple[str | float, ...]
     about: dict[str, Any]
+    ids: tuple[str, ...] = ()
 
     @property
     def version(self) -> int:
@@ -217,21 +219,26 @@ class FittedModel:
             return np.asarray(self.net(x)[:, 0])
         return np.array(self.classes)[np.argmax(self.net.probabilities(x), axis=1)]
 
-    def table(self, x: np.ndarray) -> str:
-        """Return the predictions for inputs of shape (rows, inputs) as CSV.
+    def table(self, x: np.ndarray, beside: Mapping[str, np.ndarray] | None = None) -> str:
+        """Return the predictions for inputs of shape (rows, inputs) as CSV, in the order of the rows.
 
         A row of the result contains the predicted class and the probability of each class, or the predicted number.
+
+        Args:
+            x: Inputs.
+            beside: Columns to write in front of the predictions: name -> cells, with None for blank cells.
         """
+        beside = beside or {}
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
-        if not self.classes:
-            rows.writerow([self.target])
-            rows.writerows([float(number)] for number in self.net(x)[:, 0])
-            return text.getvalue()
         names = list(map(spoken, self.classes))
-        shares = self.net.probabilities(x)
-        rows.writerow([self.target, *(f"probability of {name}" for name in names)])
-        rows.writerows([names[int(np.argmax(row))], *(round(float(share), 6) for share in row)] for row in shares)
+        rows.writerow([*beside, self.target, *(f"probability of {name}" for name in names)])
+        if self.classes:
+            shares = self.net.probabilities(x)
+            made = [[names[int(np.argmax(row))], *(round(float(share), 6) for share in row)] for row in shares]
+        else:
+            made = [[float(number)] for number in self.net(x)[:, 0]]
+        rows.writerows([*(cells[place] for cells in beside.values()), *row] for place, row in enumerate(made))
         return text.getvalue()
 
 
@@ -249,7 +256,7 @@ def save(file: Path, model: FittedModel) -> None:
         "task": model.task,
         "classes": model.classes,
         "about": model.about,
-    }
+    } | ({"ids": model.ids} if model.ids else {})
     text = json.dumps(facts)
     header = {"jaxreg": text, "format": str(model.version), "sha256": _digest(arrays, text)}
     write_whole(file, safetensors.numpy.save(arrays, header))
@@ -295,7 +302,9 @@ def load(file: Path) -> FittedModel:
     classes = tuple(facts["classes"])
     kind = Trees if "trees/root" in arrays else Nets.from_arrays if "0/mean" in arrays else Net
     net: Net | Nets | Trees = kind(arrays)
-    model = FittedModel(net, encoding, facts["target"], facts["task"], classes, facts["about"])
+    model = FittedModel(
+        net, encoding, facts["target"], facts["task"], classes, facts["about"], tuple(facts.get("ids", ()))
+    )
     if version != str(model.version):
         raise ValueError(
             f"{file} is damaged: its format number is {version!r}, but its content has format {model.version}. Run the "

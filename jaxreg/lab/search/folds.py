@@ -31,7 +31,7 @@ from jaxreg.lab.sweeps.engine import prepare, prepare_program
 from jaxreg.lab.sweeps.grid import make_grid
 from jaxreg.lab.sweeps.options import SweepOptions
 from jaxreg.lab.sweeps.program import Program
-from jaxreg.lab.sweeps.store import OtherSweepError, find_manifest
+from jaxreg.lab.sweeps.store import OtherSweepError, Store, find_manifest
 from jaxreg.lab.training.loop import fit
 from jaxreg.lab.training.problem import Problem
 from jaxreg.lab.training.tasks import BINARY, CLASSES, NUMBERS, Task
@@ -255,17 +255,28 @@ def prepare_training(
     if store is not None and (old := find_manifest(store)):
         width = old.chunk  # keep the chunk size of a store from a machine with another number of cores
     program = _program(setting, tried, parts, structs, width)
+    watch = None
+    if clock is not None:
+        stored = 0 if store is None or not old else len(Store(store, old).present())
+        watch = clock.watch(len(program.chunks), program.workers, stored)
     options = SweepOptions(
         coords=None if store is None else {"candidate": [candidate.label for candidate in tried]},
         progress=None if store is not None else False,
-        on_chunk=None if clock is None else clock.watch(len(program.chunks), program.workers),
+        on_chunk=watch,
     )
     try:
         run = prepare_program(program, {"table": table}, store, options)
     except OtherSweepError:  # the store is from a version whose programs contained the table as a constant
         axes = _axes(tried, parts)
         run = prepare(lambda candidate, split: lane(setting, table, candidate, split), axes, store, options)
-    return lambda: {str(name): values.values for name, values in run().load().data_vars.items()}
+
+    def finish() -> dict[str, np.ndarray]:
+        if watch is not None and watch.pending:
+            program.load()  # wait for the compilation, whose time is not that of a chunk
+            watch.begin()
+        return {str(name): values.values for name, values in run().load().data_vars.items()}
+
+    return finish
 
 
 def train(

@@ -177,8 +177,7 @@ def nested(
     mine, others = (np.array([judge(*pair) for pair in enumerate(each)]).T for each in (members, plain))
     score_of_all = estimate(mine[0], ratio)
     if rows:
-        low, high = share_interval(min(1.0, max(0.0, score_of_all.mean)), rows, confidence=_ONE_ERROR)
-        score_of_all = dataclasses.replace(score_of_all, error=max(score_of_all.error, (high - low) / 2))
+        score_of_all = at_least_binomial(score_of_all, rows)
     return Nested(
         chosen=of_all[0],
         members=of_all,
@@ -297,6 +296,17 @@ def _rivals(tried: Sequence[Candidate], losses: np.ndarray, ratio: float) -> tup
 
 def _means(losses: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(losses).all(axis=1), losses.astype(np.float64).mean(axis=1), np.inf)
+
+
+def at_least_binomial(share: Estimate, rows: int) -> Estimate:
+    """Return an estimated share of rows whose standard error is at least the binomial one, half of Wilson's interval.
+
+    Args:
+        share: Estimate of a share of rows, such as the accuracy.
+        rows: Number of rows.
+    """
+    low, high = share_interval(min(1.0, max(0.0, share.mean)), rows, confidence=_ONE_ERROR)
+    return dataclasses.replace(share, error=max(share.error, (high - low) / 2))
 
 
 def estimate(values: np.ndarray, ratio: float) -> Estimate:

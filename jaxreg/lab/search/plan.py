@@ -106,38 +106,45 @@ def planned_for(plan: Plan, classes: int, rows: int) -> tuple[Setting, list[Cand
     return setting, tried, filled
 
 
-def planned(
+def plan_ladder(
     shape: tuple[int, ...],
-    budget: float | None,
     *,
     quick: bool = False,
     seed: int = 0,
     epochs: int | None = None,
     hidden: Sequence[int] = (),
-) -> Plan:
-    """Plan a search for a table size and a time budget.
+) -> list[Plan]:
+    """Return plans for a table, the longest first: then every other strength of one network, then fewer epochs.
 
-    Without a budget, the plan has two repeats, or one if `quick`. With a budget, it has one repeat, and has fewer
-    strengths and epochs if the time seems too short. The clock decides later how many further repeats follow.
+    Args:
+        shape: Number of rows and number of inputs of the table.
+        quick: Whether to try only every other strength, with one repeat.
+        seed: Seed of the plans.
+        epochs: Number of epochs, which all plans have; None chooses it.
+        hidden: Number of units of each hidden layer; empty for the default.
+    """
+    plan = Plan(hidden=tuple(hidden) or None, epochs=epochs, quick=quick, repeats=1 if quick else 2, seed=seed)
+    quickly = dataclasses.replace(plan, quick=True, repeats=1)
+    most, _ = plan.passes(shape[0])
+    fewer = [most // part // 10 * 10 or most // part for part in (1, 2, 4, 8, 16)]  # at least 30 steps
+    return [plan, *([quickly] if epochs else [dataclasses.replace(quickly, epochs=count) for count in fewer])]
+
+
+def planned(shape: tuple[int, ...], budget: float | None, ladder: Sequence[Plan]) -> Plan:
+    """Return the first plan that fits a time budget.
+
+    Without a budget, it is the first one. With a budget, it has one repeat. The clock decides later how many further
+    repeats follow.
 
     Args:
         shape: Number of rows and number of inputs of the table.
         budget: Seconds for compiling and training, or None.
-        quick: Whether to try only every other strength, with one repeat.
-        seed: Seed of the plan.
-        epochs: Number of epochs, which the budget does not change; None chooses it.
-        hidden: Number of units of each hidden layer; empty for the default.
+        ladder: Plans, as returned by `plan_ladder`.
     """
-    plan = Plan(hidden=tuple(hidden) or None, epochs=epochs, quick=quick, repeats=1 if quick else 2, seed=seed)
     if budget is None:
-        return plan
-    plan = dataclasses.replace(plan, repeats=1)
-    quickly = dataclasses.replace(plan, quick=True)
-    most, _ = plan.passes(shape[0])
-    shorter = [most // part // 10 * 10 or most // part for part in (1, 2, 4, 8, 16)]  # at least 30 steps
-    ladder = [plan]
-    ladder += [quickly] if epochs else [dataclasses.replace(quickly, epochs=count) for count in shorter]
-    return next((rung for rung in ladder if _seconds(shape, rung) <= budget), ladder[-1])
+        return ladder[0]
+    single = [dataclasses.replace(plan, repeats=1) for plan in ladder]
+    return next((plan for plan in single if COMPILATION + training_seconds(shape, plan) <= budget), single[-1])
 
 
 START = 3.0
@@ -147,17 +154,24 @@ COMPILATION = 6.0
 """Seconds to compile the programs of a search and to write its results, on an idle machine."""
 
 
-def _seconds(shape: tuple[int, ...], plan: Plan) -> float:
-    # Compilation, plus a fixed time and the arithmetic of each optimiser step. The constants are 1.5 times the values
-    # measured on one core of a shared server.
+def training_seconds(shape: tuple[int, ...], plan: Plan, *, others: bool = True) -> float:
+    """Estimate the seconds of all trainings of a plan, on an idle machine.
+
+    Args:
+        shape: Number of rows and number of inputs of the table.
+        plan: The plan.
+        others: Whether to count the networks other than the first.
+    """
+    # A fixed time and the arithmetic of each optimiser step. The constants are 1.5 times the values measured on one
+    # core of a shared server.
     setting, tried, rows = planned_for(plan, 0, shape[0])
     steps = setting.epochs * setting.steps(rows)
     sizes = (shape[1] + 1, *setting.hidden, 2)
     weights = sum(before * after for before, after in itertools.pairwise(sizes))
     lane = 4e-6 * steps + setting.epochs * rows * weights * 6 / 3e10
-    others = 4 * len(shaped(plan.methods, OTHER)) if plan.open else 0
-    nets = (len(tried) + others) * len(nested_splits(plan.repeats, plan.folds))
-    return COMPILATION + nets * lane / cores()
+    more = 4 * len(shaped(plan.methods, OTHER)) if plan.open and others else 0
+    nets = (len(tried) + more) * len(nested_splits(plan.repeats, plan.folds))
+    return nets * lane / cores()
 
 
 def rounded(count: int, step: int) -> int:

@@ -47,6 +47,29 @@ def nothing_told(source: Source, score: str) -> Text | None:
     ]  # fmt: skip
 
 
+def kept_model(source: Source, score: str) -> Text:
+    """Return the advice to use the chosen model, if it is not a net.
+
+    Args:
+        source: Result of the search.
+        score: Name of the score.
+    """
+    kind = source.data.kept
+    name = kind if kind == BOOSTING else f"the {kind}"
+    return [f"Use {name}: {_comparison(kind, source.data, score)}. The model file contains it."]
+
+
+def _comparison(kind: str, found: Search, score: str) -> str:
+    # A model is better only if its score exceeds that of the nets by more than `SURE` standard errors.
+    they = "they are" if kind == BOOSTING else "it is"
+    if steps(summaries.rival_gain(found, kind)) > SURE:
+        return f"{they} better than the nets here"
+    if kind == LINEAR:
+        return "it is as good as the nets here, within two standard errors, and simpler"
+    have = "they have" if kind == BOOSTING else "it has"
+    return f"{have} a higher {score} than the nets here, but within two standard errors {they} only as good"
+
+
 def remarks(source: Source, score: str) -> list[Text]:
     """Return sentences about other models, a suspiciously high score, and a choice of the largest strength.
 
@@ -61,9 +84,9 @@ def remarks(source: Source, score: str) -> list[Text]:
             "A linear model, boosted trees and a random forest were not compared. To compare them, search without ",
             Code("--quick"), ", or pass ", Code("rivals=True"), " in Python.",
         ])  # fmt: skip
-    if found.found.score.mean > PERFECT:
+    if (reached := source.find(summaries.model_score)).data.mean > PERFECT:
         told.append([
-            f"Check the columns first: {score} ", source.at("found.score").number("mean"), " is too good to be true, "
+            f"Check the columns first: {score} ", reached.number("mean"), " is too good to be true, "
             "unless the columns determine the target. Leave out columns that are only known after the target.",
         ])  # fmt: skip
     return told + ([_at_the_edge(found)] if at_the_edge(found) else [])
@@ -91,18 +114,20 @@ def _at_the_edge(found: Search) -> Text:
 def _against(source: Source, score: str) -> Text:
     gains = {kind: source.find(summaries.rival_gain, kind) for kind in KINDS}
     best = max(KINDS, key=lambda kind: np.nan_to_num(gains[kind].data.mean, nan=-np.inf))
-    gain: Estimate = gains[best].data
-    others: list[Text] = [[f", {kind} ", gains[kind].number("mean", "+.3f")] for kind in KINDS if kind != best]
-    change: Text = [f"Change in {score} compared with the nets on the same folds: {best} ", *_spread(gains[best])]
-    rest: Text = [*change, *(piece for each in others for piece in each), "."]
-    be = "are" if best == BOOSTING else "is"
+    each: list[Text] = [[f"{', ' if place else ''}{kind} ", *_spread(gains[kind])] for place, kind in enumerate(KINDS)]
+    folds = gains[best].number("n", "d")
+    rest: Text = [f"Change in {score} compared with the nets on the same ", folds, " outer folds: "]
+    rest += [*(piece for one in each for piece in one), "."]
     if source.data.kept != NETS:
-        return [f"{_NAMES[best]} {be} better than the nets here, and {be} used as the model. ", *rest]
-    if not gain.mean > 0:
-        return ["No other model is better than the nets here. ", *rest]
-    lead = f"{be} better than the nets here. To use" if steps(gain) > 1 else "may be better than the nets here. To try"
-    other = "them" if best == BOOSTING else "it"
-    return [f"{_NAMES[best]} {lead} {other}, pass ", Code("--any-model"), ". ", *rest]
+        return rest
+    if gains[best].data.mean > 0:
+        them = "them" if best == BOOSTING else "it"
+        comparison = _comparison(best, source.data, score)
+        return [f"{_NAMES[best]}: {comparison}. To use {them}, pass ", Code("--any-model"), ". ", *rest]
+    lead = "No other model is better than the nets here."
+    if abs(steps(gains[LINEAR].data)) <= SURE:
+        lead += " A linear model is as good, within two standard errors, and simpler."
+    return [f"{lead} ", *rest]
 
 
 def _spread(estimate: Source) -> Text:

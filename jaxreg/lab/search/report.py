@@ -33,9 +33,9 @@ from jaxreg.lab.search.changes import forest
 from jaxreg.lab.search.details import Details
 from jaxreg.lab.search.nested import WORTH, Estimate
 from jaxreg.lab.search.pictures import curves
-from jaxreg.lab.search.remarks import nothing_told, remarks
+from jaxreg.lab.search.remarks import kept_model, nothing_told, remarks
 from jaxreg.lab.search.rivals import KINDS
-from jaxreg.lab.search.run import Search
+from jaxreg.lab.search.run import NETS, Search
 
 _POINTS = 5
 """Smallest number of points of a learning curve for a statement about its last points."""
@@ -62,31 +62,36 @@ def verdict(source: Source) -> list[Text]:
     score, loss = _SCORE[task], _LOSS[task]
     method = found.chosen.method
     estimates, outer = source.at("found"), _outer_folds(source)
+    other = found.kept != NETS
+    use = "For a net, use " if other else "Use "
     told: list[Text] = [
-        ["Use no regulariser: no candidate reduces the loss by more than one standard error and by two per cent."]
+        [use, "no regulariser: no candidate reduces the loss by more than one standard error and by two per cent."]
     ]
     if method != NONE:
         advice: Text = [Code(found.chosen.label), f": {_MEANING[method]}."]
-        told = [["Use ", *advice], ["Compared with no regulariser, this choice ", *_size(source), "."]]
+        probably = [" It mostly improves the probabilities, hardly the answers."] if _hardly_the_answers(found) else []
+        told = [[use, *advice, *probably], ["Compared with no regulariser, this choice ", *_size(source), "."]]
         if not (_steps(nested.loss_gain) > _SHOWN and method in nested.tally(found.tried)):
             told = [["The outer folds do not show that a regulariser helps. If you want one, use ", *advice]]
         told.append(_why(source))
     if len(nested.members) > 1:
         kinds = [[Code(found.tried[place].label)] for place in nested.members]
-        told.append(["The model averages the nets of ", *_joined(kinds, " and "), ": none is better than the other."])
+        whose = "The mean of nets averages" if other else "The model averages"
+        told.append([whose, " the nets of ", *_joined(kinds, " and "), ": none is better than the other."])
+    expected = _expected(source, score, loss)
     if (nothing := nothing_told(source, score)) is not None:
-        told = [nothing]
+        told = [nothing, *expected]
+    elif other:
+        told = [kept_model(source, score), *expected, *told]
+    else:
+        told += expected
     told.append([
-        f"Expected on new rows: {score} ", *_spread(estimates.at("score")), f", {loss} ",
-        *_spread(estimates.at("loss")), ". The number after ± is the standard error over ", outer, " outer folds, "
-        "which were used neither for training nor for the choice.",
-    ])  # fmt: skip
-    told.append([
-        f"Change compared with no regulariser: {score} ", *_spread(estimates.at("score_gain"), "+.3f"),
+        f"Change {'of the nets ' if other else ''}compared with no regulariser: {score} ",
+        *_spread(estimates.at("score_gain"), "+.3f"),
         f" ({_sure(nested.score_gain)}), {loss} ", *_spread(source.find(summaries.loss_change), "+.3f"),
         f" ({_sure(nested.loss_gain)}).",
     ])  # fmt: skip
-    if np.isnan(nested.score.mean):
+    if np.isnan(source.find(summaries.model_score).data.mean):
         told.append([f"{score} is unknown, because each outer fold needs at least two rows with distinct targets."])
     counts = {name: source.find(summaries.times_picked, name) for name in nested.tally(found.tried)}
     times = [
@@ -113,6 +118,39 @@ def verdict(source: Source) -> list[Text]:
     return told
 
 
+def _hardly_the_answers(found: Search) -> bool:
+    """Return whether the loss improves significantly, but the share of right answers does not."""
+    gains = found.found.loss_gain, found.found.score_gain
+    return bool(found.setting.task.classes and _steps(gains[0]) > _SHOWN and abs(_steps(gains[1])) <= _SHOWN)
+
+
+def _expected(source: Source, score: str, loss: str) -> list[Text]:
+    """Return sentences about the expected score of the model on new rows."""
+    found: Search = source.data
+    estimated, span = source.find(summaries.model_score), source.find(summaries.score_range)
+    whose = "the nets" if found.kept == NETS else f"the {found.kept}"
+    told: list[Text] = [[
+        f"Expected on new rows, for {whose}: {score} ", *_spread(estimated), f", {loss} ",
+        *_spread(source.find(summaries.model_loss)), ".",
+    ]]  # fmt: skip
+    if np.isfinite(span.data.low):
+        told[0] += [
+            " With a confidence of ", span.number("confidence", ".0f", 100), f" %, the {score} is between ",
+            span.number("low", ".2f"), " and ", span.number("high", ".2f"), ".",
+        ]  # fmt: skip
+    if found.setting.task.classes:
+        floor = ". That of the accuracy is at least the binomial one for this number of rows."
+    else:
+        floor = "."
+    told.append([
+        "The number after ± is the standard error over ", estimated.number("n", "d"), " outer folds, which were used "
+        "neither for training nor for the choice", floor,
+    ])  # fmt: skip
+    if found.kept != NETS:
+        told[1] += [" The type of the model was chosen on the same folds, so its score is slightly too good."]
+    return told
+
+
 def table(source: Source) -> Table:
     """Return a table with the best candidate of each method and the chosen candidate, sorted by loss.
 
@@ -136,7 +174,10 @@ def _candidates(source: Source, places: Sequence[int], words: str) -> Table:
         share = source.find(summaries.win_rate, label).number(form=".0f", times=100)
         cells: list[Text] = [_spread(change, "+.3f"), [share, " %"]] if place else [[], []]
         rows.append([[Code(label)], [loss], cells[0], cells[1], [score]])
-    rest = " outer folds. Changes are compared with no regulariser, ± one standard error"
+    rest = (
+        " outer folds. Changes are compared with no regulariser, ± one standard error. The column 'better in' is the "
+    )
+    rest += "share of folds with a lower loss"
     caption: Text = [f"{words}. Means over ", _outer_folds(source), rest]
     columns = ["candidate", "loss", "change in loss", "better in", _SCORE[source.data.setting.task.name]]
     return Table(caption, columns, rows, [source.data.chosen.label], ["better in"])
@@ -216,8 +257,8 @@ def summary(source: Source) -> dict[str, Any]:
     return {
         "chosen": {"label": found.chosen.label, "method": found.chosen.method, "strength": found.chosen.shown},
         "task": found.setting.task.name,
-        _SCORE[found.setting.task.name]: _known(nested.score),
-        "loss": _known(nested.loss),
+        _SCORE[found.setting.task.name]: _known(summaries.model_score(found)),
+        "loss": _known(summaries.model_loss(found)),
         "score_gain": _known(nested.score_gain),
         "loss_gain": _known(nested.loss_gain),
         "picks": nested.tally(found.tried),
@@ -273,7 +314,7 @@ _MEANING = {
     "decay": "decoupled weight decay, as in AdamW",
     "group lasso": "a penalty that can set all weights of an input to zero",
     "MaxNorm": "an upper limit on the norm of each hidden unit's incoming weights",
-    "UnitNorm": "the incoming weights of each hidden unit are scaled to norm 1",
+    "UnitNorm": "the incoming weights of each hidden unit are scaled to norm one",
     "early stopping": "stop the training after this number of epochs",
 }
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxreg.lab.cards import drawn_by
 from jaxreg.lab.search.candidates import Candidate
-from jaxreg.lab.search.clock import MOST_REPEATS, Clock, TimeUpError
+from jaxreg.lab.search.clock import MOST_REPEATS, Clock, TimeUpError, TooShortError
 from jaxreg.lab.search.constants import constants
 from jaxreg.lab.search.dealing import deal, deal_groups, deal_time
 from jaxreg.lab.search.details import Details, details
@@ -20,7 +20,7 @@ from jaxreg.lab.search.folds import FIRST, PaddedRows, Setting, Split, forward_s
 from jaxreg.lab.search.groups import Group, grouped, joined, repeat_folder, trained
 from jaxreg.lab.search.means import Scales, mean_net, on_fold, on_outer_folds, scales
 from jaxreg.lab.search.nested import Nested, OuterFolds, nested, outer_splits
-from jaxreg.lab.search.plan import Plan, planned_for, rounded
+from jaxreg.lab.search.plan import Plan, planned_for, rounded, training_seconds
 from jaxreg.lab.search.rivals import KINDS, LINEAR, Rivals, arrays_of, fitted, judged_rivals
 from jaxreg.lab.search.rows import _figures, _rows, check
 from jaxreg.lab.tabular import Prepared, TaskName, columns_of, prepare_columns
@@ -236,12 +236,28 @@ def search(
     )
     splits = forward_splits if forward else nested_splits
     parts = splits(plan.repeats, plan.folds)
-    kinds = grouped(plan, setting, table, tried)
-    results = trained(kinds, parts, store, clock)
+    plain = table.x[: len(x), : x.shape[1]], table.y[: len(x)], table.w[: len(x)]
+    # Before the trainings, so that a clock knows the time when it judges how many trainings fit.
+    others = judged_rivals(*plain, dealt[0], classes, plan.seed, forward=forward) if rivals or any_model else None
+    while True:
+        kinds = grouped(plan, setting, table, tried)
+        if clock is not None:
+            whole = training_seconds(x.shape, plan, others=False)
+            shares = [(each, training_seconds(x.shape, each) / whole) for each in clock.ladder]
+            clock.shorter = [(each, share) for each, share in shares if share < 1 and each != plan]
+        try:
+            results = trained(kinds, parts, store, clock)
+            break
+        except TooShortError as short:
+            if clock is None or short.plan is None:
+                raise
+            plan = short.plan
+            clock.repeat = 0.0
+            clock.shortened(plan)
+            setting, tried, _ = planned_for(plan, classes, len(x))
+            setting = dataclasses.replace(setting, forward=forward)
     kinds = kinds[: len(results)]
     figures = {"mean": mean, "scale": scale, "target": np.array(units)}
-    plain = table.x[: len(x), : x.shape[1]], table.y[: len(x)], table.w[: len(x)]
-    others = judged_rivals(*plain, dealt[0], classes, plan.seed, forward=forward) if rivals or any_model else None
     repeats = [results]
     begun = perf_counter()
     outer = _on_outer_folds(kinds, parts, results)
@@ -366,7 +382,7 @@ def fitted_model(found: Search, table: Prepared) -> FittedModel:
         table: Table of the search.
     """
     about = {"chosen": found.chosen.label, "model": found.kept}
-    return FittedModel(found.net, table.encoding, table.name, table.target.task, table.target.classes, about)
+    return FittedModel(found.net, table.encoding, table.name, table.target.task, table.target.classes, about, table.ids)
 
 
 def _net(

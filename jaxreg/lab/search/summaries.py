@@ -7,7 +7,8 @@ folds, which are used neither for training nor for the choice.
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from statistics import NormalDist
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from jaxreg.lab.search.details import Details
 from jaxreg.lab.search.fitted_model import load
 from jaxreg.lab.search.folds import forward_splits, nested_splits
 from jaxreg.lab.search.groups import joined, repeat_folder
-from jaxreg.lab.search.nested import Estimate, OuterFolds, estimate, outer_splits
+from jaxreg.lab.search.nested import Estimate, OuterFolds, at_least_binomial, estimate, outer_splits
 from jaxreg.lab.search.plan import Plan, planned_for
 from jaxreg.lab.search.rivals import KINDS, Rivals
 from jaxreg.lab.search.run import NETS, Search, judged
@@ -35,11 +36,14 @@ __all__ = [
     "loss_saved",
     "mean_loss",
     "mean_score",
+    "model_loss",
+    "model_score",
     "nets",
     "one_error_in",
     "open_search",
     "rival_gain",
     "score_over_constant",
+    "score_range",
     "still_falls",
     "times_picked",
     "units",
@@ -253,22 +257,62 @@ def rival_gain(search: Search, kind: str) -> Estimate:
     return estimate(search.rivals.score[KINDS.index(kind)] - mine, 1 / (search.plan.folds - 1))
 
 
+def model_score(search: Search) -> Estimate:
+    """Return the score of the model on the outer folds: that of the nets, or of the other model that was chosen."""
+    if search.kept == NETS:
+        return search.found.score
+    score = estimate(_on_folds(search)[0], 1 / (search.plan.folds - 1))
+    return at_least_binomial(score, search.rows) if search.setting.task.classes else score
+
+
+def model_loss(search: Search) -> Estimate:
+    """Return the loss of the model on the outer folds: that of the nets, or of the other model that was chosen."""
+    return search.found.loss if search.kept == NETS else estimate(_on_folds(search)[1], 1 / (search.plan.folds - 1))
+
+
+class ScoreRange(NamedTuple):
+    """Range of a score with the confidence that it contains the score."""
+
+    low: float
+    high: float
+    confidence: float
+
+
+def score_range(search: Search) -> ScoreRange:
+    """Return the range that contains the score of the model on new rows with a confidence of 95 %."""
+    score, confidence = model_score(search), 0.95
+    arm = NormalDist().inv_cdf((1 + confidence) / 2) * score.error
+    low, high = score.mean - arm, min(1.0, score.mean + arm)
+    return ScoreRange(max(0.0, low) if search.setting.task.classes else low, high, confidence)
+
+
 def score_over_constant(search: Search) -> Estimate:
-    """Return the score of the procedure minus the score of a constant prediction.
+    """Return the score of the model minus the score of a constant prediction.
 
     The constant prediction is the most frequent class for classification, and the mean of the target for regression.
     """
     assert search.constant is not None
-    return estimate(search.found.picked_scores - search.constant.score, 1 / (search.plan.folds - 1))
+    scores, _ = _on_folds(search)
+    return estimate(scores - search.constant.score[: len(scores)], 1 / (search.plan.folds - 1))
 
 
 def loss_over_constant(search: Search) -> Estimate:
-    """Return the loss of a constant prediction minus the loss of the procedure.
+    """Return the loss of a constant prediction minus the loss of the model.
 
     The constant prediction is the shares of the classes for classification, and the mean of the target for regression.
     """
     assert search.constant is not None
-    return estimate(search.constant.loss - search.found.picked_losses, 1 / (search.plan.folds - 1))
+    _, losses = _on_folds(search)
+    return estimate(search.constant.loss[: len(losses)] - losses, 1 / (search.plan.folds - 1))
+
+
+def _on_folds(search: Search) -> tuple[np.ndarray, np.ndarray]:
+    # Scores and losses of the model. Models other than nets have those of the first repeat only.
+    if search.kept == NETS:
+        return search.found.picked_scores, search.found.picked_losses
+    assert search.rivals is not None
+    kind = KINDS.index(search.kept)
+    return search.rivals.score[kind], search.rivals.loss[kind]
 
 
 def averaged(search: Search) -> int:

@@ -69,7 +69,7 @@ class Column:
             return cls(told["name"], told["fill"], categories, Words(_OLD_BLANKS) if categories else Numbers())
         return cls(told["name"], told["fill"], categories, readings.from_json(told["reading"]), told["missing"])
 
-    def inputs(self, values: np.ndarray, decimal: str | None = None) -> tuple[dict[str, np.ndarray], int, int]:
+    def inputs(self, values: np.ndarray, decimal: str | None = None) -> tuple[dict[str, np.ndarray], int, list[str]]:
         """Encode the cells of this column.
 
         Args:
@@ -78,7 +78,7 @@ class Column:
 
         Returns:
             Three values: name of the input -> one value per row; the number of missing cells, if no cell was missing
-            in training; and the number of cells with text that did not occur in training.
+            in training; and the text of each cell whose text did not occur in training.
 
         Raises:
             ValueError: If a cell contains text, but the column contained only numbers in training.
@@ -106,7 +106,7 @@ class Column:
         made |= {f"{self.name}={word}": ones[:, place] for word, place in places.items()}
         if self.missing:
             made[f"{self.name} is missing"] = blank | (unknown & (not isinstance(self.reading, Words)))
-        return made, 0 if self.missing else int(blank.sum()), int(unknown.sum())
+        return made, 0 if self.missing else int(blank.sum()), [cells.words[code] for code in cells.codes[unknown]]
 
 
 _ONE = {kind: f"a {kind.__name__.lower().removesuffix('s')}" for kind in (Words, Numbers, Dates, Times)}
@@ -220,8 +220,7 @@ class Encoding:
                 cells = "1 missing cell is" if missing == 1 else f"{missing} missing cells are"
                 notes.append(f"{column.name}: {cells} replaced by {column.fill}")
             if unknown:
-                cells = "1 cell contains a value" if unknown == 1 else f"{unknown} cells contain values"
-                notes.append(f"{column.name}: {cells} that did not occur in training")
+                notes.append(f"{column.name}: {_unknown(unknown, column)}")
         if problems:
             raise ValueError("; ".join(problems[:8]))
         return np.stack(parts, axis=1).astype(np.float64), notes
@@ -246,11 +245,13 @@ class Learnt(NamedTuple):
         encoding: The encoding of all columns that can be inputs.
         notes: Notes for the user, one line per column.
         problems: Problems of all other columns.
+        ids: Names of the columns that are ignored because they look like names or ids.
     """
 
     encoding: Encoding
     notes: list[str]
     problems: list[Problem]
+    ids: list[str]
 
 
 def learn(columns: Mapping[str, np.ndarray], leave_out: str) -> Encoding:
@@ -277,6 +278,7 @@ def examine(columns: Mapping[str, np.ndarray], leave_out: str) -> Learnt:
         leave_out: Name of the target.
     """
     learnt: list[Column] = []
+    ids: list[str] = []
     notes: list[str] = []
     problems: list[Problem] = []
     for name, values in columns.items():
@@ -293,7 +295,10 @@ def examine(columns: Mapping[str, np.ndarray], leave_out: str) -> Learnt:
             problems.append(Problem(str(error), name))
             continue
         notes += told
-        learnt += [column] if column else []
+        if column:
+            learnt.append(column)
+        else:
+            ids.append(name)
     if not learnt and not problems:
         beside = " and columns of names, which are ignored" if notes else ""
         problems.append(
@@ -301,7 +306,7 @@ def examine(columns: Mapping[str, np.ndarray], leave_out: str) -> Learnt:
                 f"the table has no column except {leave_out!r}{beside}; expected at least one column to predict from"
             )
         )
-    return Learnt(Encoding(tuple(learnt)), notes, problems)
+    return Learnt(Encoding(tuple(learnt)), notes, problems, ids)
 
 
 def _learnt(name: str, values: np.ndarray, decimal: str | None) -> tuple[Column | None, list[str]]:
@@ -353,6 +358,15 @@ def _learnt(name: str, values: np.ndarray, decimal: str | None) -> tuple[Column 
     column = Column(name, fill, categories, reading, bool(missing.any()))
     told += [_gaps(int(missing.sum()), column)] if column.missing else []
     return column, [f"{name}: {'; '.join(told)}", *alike(name, categories)]
+
+
+def _unknown(cells: Sequence[str], column: Column) -> str:
+    words = list(dict.fromkeys(cells))
+    shown = ", ".join(map(_short, words[:3])) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
+    found = f"{shown} in {len(cells)} cell{'s' if len(cells) > 1 else ''} did not occur in training"
+    if isinstance(column.reading, Words):
+        return f"{found}, and counts as none of the known categories"
+    return f"{found}, and is replaced by {column.fill:g}{' and marked as missing' if column.missing else ''}"
 
 
 def _gaps(count: int, column: Column) -> str:

@@ -26,6 +26,7 @@ class Prepared:
         notes: Notes about the table, for the user.
         groups: Group number of each row; None without groups. Rows of one group belong together.
         time: Time of each row; None without times. Later rows are predicted from earlier rows.
+        ids: Names of the columns that are ignored because they look like names or ids.
     """
 
     file: Path
@@ -36,6 +37,7 @@ class Prepared:
     notes: tuple[str, ...]
     groups: np.ndarray | None = None
     time: np.ndarray | None = None
+    ids: tuple[str, ...] = ()
 
 
 class TableError(ValueError):
@@ -156,7 +158,7 @@ def prepare_columns(
     codes, moment = (None if each is None else each[wanted.rows] for each in (codes, moment))
     if codes is None and moment is None:
         notes += _depending(neighbours_alike(x, wanted.y, classes=bool(wanted.classes)))
-    return Prepared(file, known, x, wanted, learnt.encoding, tuple(notes), codes, moment)
+    return Prepared(file, known, x, wanted, learnt.encoding, tuple(notes), codes, moment, tuple(learnt.ids))
 
 
 def _depending(share: float | None) -> list[str]:

@@ -5,11 +5,13 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from scipy import stats
 
 from jaxreg.lab import CLASSES
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.candidates import OTHER
+from jaxreg.lab.search.nested import Estimate
 from jaxreg.lab.search.report import _why, summary
 from jaxreg.lab.search.rivals import KINDS, Rivals
 
@@ -62,25 +64,64 @@ def test_columns_tell_if_the_score_or_the_loss_is_better_beyond_chance(noise, wh
     assert not any("do not predict" in sentence for sentence in told(better))
 
 
+def against(noise, kind, gain, wobble, others=-0.3):
+    """The search with scores of another model that differ from those of the nets by `gain`."""
+    mine = noise.found.picked_scores[:5]
+    score = np.stack([mine + others] * len(KINDS))
+    score[KINDS.index(kind)] = mine + gain + wobble * np.array([1, -1, 1, -1, 0])
+    return dataclasses.replace(noise, rivals=Rivals(score, 1 - score))
+
+
 @pytest.mark.parametrize(
-    ("gain", "wobble", "words"),
+    ("kind", "gain", "wobble", "words"),
     [
-        (0.1, 0.01, "A forest is better than the nets here. To use it, pass --any-model. +0.1"),
-        (0.01, 0.05, "A forest may be better than the nets here. To try it, pass --any-model. +0.0"),
-        (-0.1, 0.01, "No other model is better than the nets here. -0.1"),
+        ("forest", 0.1, 0.01, "A forest: it is better than the nets here. To use it, pass --any-model. "),
+        ("linear model", 0.1, 0.01, "A linear model: it is better than the nets here. To use it"),
+        (
+            "linear model",
+            0.008,
+            0.01,
+            "A linear model: it is as good as the nets here, within two standard errors",
+        ),
+        ("boosted trees", 0.01, 0.05, "Boosted trees: they have a higher accuracy than the nets here, but within two"),
+        ("forest", -0.1, 0.01, "No other model is better than the nets here. Change"),
+        ("linear model", -0.01, 0.05, "No other model is better than the nets here. A linear model is as good, within"),
     ],
 )
-def test_the_best_other_model_is_told_with_its_gain(noise, gain, wobble, words):
-    mine = noise.found.picked_scores[:5]
-    score = np.stack([mine - 0.3] * len(KINDS))
-    score[KINDS.index("forest")] = mine + gain + wobble * np.array([1, -1, 1, -1, 0])
-    other = dataclasses.replace(noise, rivals=Rivals(score, score))
-    sentence = next(each for each in told(other) if "orest" in each)
-    change = "Change in accuracy compared with the nets on the same folds: forest "
-    assert sentence.replace("\N{MINUS SIGN}", "-").replace(change, "").startswith(words)
-    assert "linear model \N{MINUS SIGN}0.300" in sentence or "linear model -0.300" in sentence
-    kept = dataclasses.replace(other, kept="forest")
-    assert any("A forest is better than the nets here, and is used as the model. Change" in each for each in told(kept))
+def test_the_best_other_model_is_better_only_beyond_two_standard_errors(noise, kind, gain, wobble, words):
+    sentence = next(each for each in told(against(noise, kind, gain, wobble)) if "on the same 5 outer folds" in each)
+    assert sentence.startswith(words)
+    assert sentence.count(" ± ") == len(KINDS)
+    assert f"{kind} {gain:+.3f} ± ".replace("-", "\N{MINUS SIGN}") in sentence
+
+
+def test_another_model_that_is_kept_comes_first_with_its_own_score(noise):
+    tells = dataclasses.replace(against(noise, "linear model", 0.05, 0.05), kept="linear model")
+    scores_of = tells.rivals.score[KINDS.index("linear model")]
+    tells = dataclasses.replace(
+        tells, constant=tells.constant._replace(score=np.resize(scores_of - [0.2, 0.21, 0.2, 0.21, 0.2], 10))
+    )
+    lead, expected, folds, *_ = told(tells)
+    assert lead.startswith("Use the linear model: it is as good as the nets here")
+    error = max(scores_of.std(ddof=1) * (1 / 5 + 1 / 4) ** 0.5, 0)
+    assert error > 0.045  # above the binomial one
+    mean = scores_of.mean()
+    assert expected.startswith(f"Expected on new rows, for the linear model: accuracy {mean:.3f} ± {error:.3f}, cross")
+    low, high = stats.norm(mean, error).interval(0.95)
+    assert expected.endswith(f"With a confidence of 95 %, the accuracy is between {low:.2f} and {high:.2f}.")
+    assert "over 5 outer folds" in folds
+    assert "at least the binomial one" in folds
+    assert any(each.startswith("For a net, use") or "If you want one, use" in each for each in told(tells))
+    assert summary(Source("search", tells))["accuracy"]["mean"] == pytest.approx(mean)
+
+
+def test_better_probabilities_without_better_answers_are_said_to_be_that(noise):
+    gains = {"loss_gain": Estimate(0.1, 0.01, 10), "score_gain": Estimate(0.01, 0.02, 10)}
+    losses = noise.found.losses - 0.1 * (np.arange(len(noise.tried)) == 1)[:, None]
+    common = {"losses": losses, "chosen": 1, "picks": (1,) * 10, "picked_scores": scores(noise, 0.2)}
+    words = "It mostly improves the probabilities, hardly the answers."
+    assert words in told(changed(noise, **common, **gains))[0]
+    assert words not in told(changed(noise, **common, **gains | {"score_gain": Estimate(0.1, 0.02, 10)}))[0]
 
 
 def test_a_score_too_good_to_be_true_is_pointed_at(noise):

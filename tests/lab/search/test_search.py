@@ -5,8 +5,10 @@ import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import time
 import tracemalloc
 from types import SimpleNamespace
 
@@ -25,12 +27,12 @@ from jaxreg.lab.models import MLP, Model
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.candidates import FOREVER, METHODS, Candidate, Knobs, Rate, candidates
-from jaxreg.lab.search.clock import Clock, TimeUpError
+from jaxreg.lab.search.clock import Clock, TimeUpError, TooShortError
 from jaxreg.lab.search.dealing import deal
-from jaxreg.lab.search.fitted_model import Net, load, save
+from jaxreg.lab.search.fitted_model import FittedModel, Net, load, save
 from jaxreg.lab.search.folds import BATCH, PaddedRows, Setting, Split, _program, nested_splits, searched_task, train
 from jaxreg.lab.search.nested import Estimate, choose, nested
-from jaxreg.lab.search.plan import planned
+from jaxreg.lab.search.plan import plan_ladder, planned
 from jaxreg.lab.search.report import _sure, summary
 from jaxreg.lab.search.rows import _rows
 from jaxreg.lab.search.summaries import (
@@ -42,6 +44,7 @@ from jaxreg.lab.search.summaries import (
     times_picked,
     win_rate,
 )
+from jaxreg.lab.tabular import prepare
 from jaxreg.lab.training.metrics import binary_cross_entropy
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
@@ -423,31 +426,58 @@ def test_none_is_kept_unless_a_regulariser_is_worth_having():
 
 
 def test_a_short_budget_allows_fewer_strengths():
-    assert [planned((569, 30), seconds).quick for seconds in (1, 60, 600)] == [True, False, False]
-    assert planned((569, 30), None) == Plan()
+    ladder = plan_ladder((569, 30))
+    assert [planned((569, 30), seconds, ladder).quick for seconds in (1, 60, 600)] == [True, False, False]
+    assert planned((569, 30), None, ladder) == Plan()
 
 
-def test_a_clock_counts_repeats_by_what_chunks_take_and_refuses_a_budget_that_one_does_not_fit():
+def test_a_clock_counts_repeats_by_what_chunks_take_without_their_compilation():
     now = [0.0]
     clock = Clock(20, 0, lambda: now[0])
-    watches = [clock.watch(chunks=4, at_once=1) for _ in range(2)]
-    for second in (6, 7, 8, 9):  # six seconds of compilation, then one per chunk
+    watch, _ = (clock.watch(chunks=4, at_once=1) for _ in range(2))
+    now[0] = 5
+    watch.begin()
+    for second in (6, 7, 8, 9):
         now[0] = second
-        watches[0]({}, {})
+        watch({}, {})
     assert clock.repeat == pytest.approx(4)
     assert clock.fits()
     now[0] = 20 - 4 - clock.finish  # a repeat may end late by a twentieth of the budget
     assert clock.fits()
     now[0] += 1.01
     assert not clock.fits()
-    slow = Clock(20, 0, lambda: now[0]).watch(chunks=10, at_once=1)
-    now[0] = 6
-    slow({}, {})
-    now[0] = 8
-    slow({}, {})
-    now[0] = 10  # seven more take 14 seconds
-    with pytest.raises(ValueError, match=r"budget of 20 s is too short: .* 26 s on .*--budget 32s"):
-        slow({}, {})
+
+
+@pytest.mark.parametrize(
+    ("shares", "stored", "plan", "message"),
+    [
+        (
+            [0.5, 0.3, 0.1],
+            0,
+            1,
+            "too short",
+        ),  # 6 s so far, 4 to compile, 30 % of 20 s, 2 at the end
+        ([0.5], 0, None, "a search with one repeat takes about 22 s on this machine. Use --budget 27s"),
+        ([], 0, None, "a search with one repeat takes about 26 s on this machine. Use --budget 32s"),
+        ([0.1], 4, "goes on", ""),  # three chunks are left
+    ],
+)
+def test_a_repeat_that_does_not_fit_is_shortened_or_refused_after_its_first_chunks(shares, stored, plan, message):
+    now = [0.0]
+    clock = Clock(17.5 if plan is None else 20, 0, lambda: now[0])
+    plans = [Plan(epochs=epochs) for epochs in range(1, 1 + len(shares))]
+    clock.shorter = list(zip(plans, shares, strict=True))
+    watch = clock.watch(chunks=20, at_once=2, stored=2 * stored)
+    now[0] = 4
+    watch.begin()
+    now[0] = 6  # two of 20 chunks
+    if plan == "goes on":
+        clock.budget = 21
+        watch({}, {})
+        return
+    with pytest.raises(TooShortError, match=message) as error:
+        watch({}, {})
+    assert error.value.plan == (None if plan is None else plans[plan])
 
 
 def test_repeats_by_the_clock_are_those_of_a_search_that_plans_them(folder):
@@ -457,7 +487,7 @@ def test_repeats_by_the_clock_are_those_of_a_search_that_plans_them(folder):
     y = x[:, 0] + rng.normal(size=40)
     now = itertools.chain([0.0] * 9, itertools.repeat(100.0))  # it is asked before, at the start and at the end
     clock = Clock(50, 0, lambda: next(now))
-    clock.watch = lambda chunks, at_once: None
+    clock.watch = lambda chunks, at_once, stored: None
     plan = Plan(methods=("L2",), quick=True, hidden=4, epochs=4, folds=3)
     found = search(x, y, NUMBERS, plan, store=folder / "trainings", clock=clock)
     assert found.plan.repeats == 4
@@ -494,12 +524,13 @@ def test_a_repeat_that_takes_longer_than_the_first_is_given_up_at_the_end_of_the
 
 def test_a_budget_shortens_trainings_but_to_30_steps_at_least():
     for rows in (5, 100, 128, 129, 256, 257, 569, 1000, 1500, 5000, 12_000, 100_000):
-        epochs = planned((rows, 30), 1).epochs
+        epochs = planned((rows, 30), 1, plan_ladder((rows, 30))).epochs
         assert 1 <= epochs <= Plan().passes(rows)[0] / 12
         assert epochs * -(-rows // BATCH) >= 30
-    assert planned((100_000, 320), 1).epochs == 1
+    assert planned((100_000, 320), 1, plan_ladder((100_000, 320))).epochs == 1
     for asked in (3, 25, 90):
-        assert planned((569, 30), 1, epochs=asked) == Plan(epochs=asked, quick=True, repeats=1)
+        ladder = plan_ladder((569, 30), epochs=asked)
+        assert planned((569, 30), 1, ladder) == Plan(epochs=asked, quick=True, repeats=1)
 
 
 @pytest.mark.parametrize(("epochs", "ended"), [(10, False), (200, True)])
@@ -639,6 +670,8 @@ def test_a_search_writes_what_predict_reads_and_goes_on_where_it_was(folder, mon
     jaxreg(monkeypatch, *options)
     printed = capsys.readouterr().out
     assert told["verdict"][0] in " ".join(printed.split())
+    assert "Finished trainings of an earlier run were reused. Its report, verdict and model were replaced." in printed
+    assert "<: the chosen candidate" in printed
     assert {file: file.stat().st_mtime_ns for file in (out / "trainings").iterdir()} == chunks
 
     rows = [line.split(",") for line in (folder / "houses.csv").read_text().splitlines()]
@@ -649,6 +682,77 @@ def test_a_search_writes_what_predict_reads_and_goes_on_where_it_was(folder, mon
     assert np.corrcoef(np.array(lines, float), price)[0, 1] > 0.9
     jaxreg(monkeypatch, "predict", out / "model.safetensors", "new.csv", "--out", "foretold.csv")
     assert (folder / "foretold.csv").read_text().splitlines() == [heading, *lines]
+
+
+def test_ids_that_a_search_ignored_stand_before_the_predictions(folder, monkeypatch, capsys):
+    rows = "".join(f"P{row},{row % 7},{row % 7 * 2}.5\n" for row in range(40))
+    (folder / "t.csv").write_text("person,a,y\n" + rows)
+    table = prepare(folder / "t.csv", "y")
+    assert table.ids == ("person",)
+    arrays = {"mean": np.zeros(1), "scale": np.ones(1), "target": np.array([0.0, 1.0])}
+    arrays |= {"output/kernel": np.eye(1), "output/bias": np.zeros(1)}
+    save(folder / "model.safetensors", FittedModel(Net(arrays), table.encoding, "y", "regression", (), {}, table.ids))
+    (folder / "new.csv").write_text("a,person\n3,007\n1,\n2,Q\n")
+    jaxreg(monkeypatch, "predict", "model.safetensors", "new.csv")
+    assert capsys.readouterr().out.splitlines() == ["person,y", "007,3.0", ",1.0", "Q,2.0"]
+    (folder / "new.csv").write_text("a\n3\n")
+    jaxreg(monkeypatch, "predict", "model.safetensors", "new.csv")
+    assert capsys.readouterr().out.splitlines() == ["y", "3.0"]
+
+
+def test_a_refused_budget_leaves_nothing_and_another_budget_goes_on(folder, monkeypatch, capsys):
+    table(folder / "houses.csv")
+    options = ["search", "houses.csv", "--target", "price", "--quick", "--epochs", "4", "--budget"]
+    monkeypatch.setattr("jaxreg.lab.search.run.MOST_REPEATS", 1)
+    with monkeypatch.context() as slow:
+        refuse = TooShortError("the budget of 50 s is too short")
+        slow.setattr("jaxreg.lab.search.clock.Watch.__call__", raising(refuse))
+        with pytest.raises(SystemExit):
+            jaxreg(monkeypatch, *options, "50s")
+    assert "the budget of 50 s is too short" in capsys.readouterr().err
+    assert not (folder / "houses-search").exists()
+    jaxreg(monkeypatch, *options, "100s")
+    trainings = folder / "houses-search" / "trainings"
+    before = {file: file.stat().st_mtime_ns for file in trainings.iterdir()}
+    jaxreg(monkeypatch, *options, "150s")
+    assert {file: file.stat().st_mtime_ns for file in trainings.iterdir()} == before
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        jaxreg(monkeypatch, *options[:-3], "--epochs", "8", "--budget", "150s")
+    assert "houses-search contains a search with other options (--epochs)" in capsys.readouterr().err
+
+
+def raising(error):
+    def call(*_):
+        raise error
+
+    return call
+
+
+def test_a_search_that_does_not_fit_goes_on_as_a_shorter_one(folder, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 2))
+    y = x[:, 0] + rng.normal(size=40)
+    plan = Plan(methods=("L2",), hidden=4, epochs=4, folds=3, repeats=1)
+    quick = dataclasses.replace(plan, quick=True)
+    told = []
+
+    def shortened(each):
+        told.append(each)
+        shutil.rmtree(folder / "trainings")
+
+    def check(clock, *_, extra):
+        if not told:
+            raise TooShortError("too long", clock.shorter[0][0])
+
+    monkeypatch.setattr("jaxreg.lab.search.run.MOST_REPEATS", 1)
+    monkeypatch.setattr("jaxreg.lab.search.folds.chunk_width", lambda *_: 5)
+    monkeypatch.setattr("jaxreg.lab.search.clock.Clock.check", check)
+    clock = Clock(1000, time.perf_counter(), ladder=[plan, quick], shortened=shortened)
+    found = search(x, y, NUMBERS, plan, store=folder / "trainings", clock=clock)
+    assert told == [quick] == [found.plan]
+    alone = search(x, y, NUMBERS, quick)
+    np.testing.assert_allclose(found.lanes["test_loss"], alone.lanes["test_loss"], rtol=1e-5)
 
 
 def test_trainings_of_another_version_are_not_gone_on_with(folder, monkeypatch, capsys):
@@ -719,6 +823,7 @@ def test_what_cannot_be_told_is_null_and_said(folder, monkeypatch, capsys):
     assert told["R²"]["mean"] is None
     assert any("R² is unknown" in sentence for sentence in told["verdict"])
     assert any("R² \u2013 ± \u2013 (unknown), squared error" in sentence for sentence in told["verdict"])
+    assert not any("confidence" in sentence for sentence in told["verdict"])
     assert open_search(folder / "five-search").chosen.label == told["chosen"]["label"]
 
 

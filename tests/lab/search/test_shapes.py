@@ -268,7 +268,9 @@ def test_a_better_model_is_kept_if_it_may_be(steps, monkeypatch, capsys):
     jaxreg(monkeypatch, *options, "--json")
     told = json.loads(capsys.readouterr().out)
     assert told["model"] in (FOREST, BOOSTING)
-    assert any("kept as the model" in sentence for sentence in told["verdict"])
+    assert told["verdict"][0].startswith(("Use the forest", "Use boosted trees"))
+    stored = open_search(steps / "any")
+    assert told["accuracy"]["mean"] == pytest.approx(stored.rivals.score[KINDS.index(told["model"])].mean())
     assert isinstance(load(steps / "any" / "model.safetensors").net, Trees)
     jaxreg(monkeypatch, "predict", "any", "steps.csv")
     rows = capsys.readouterr().out.splitlines()[1:]

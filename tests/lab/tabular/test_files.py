@@ -245,8 +245,15 @@ def test_words_that_were_not_there_in_training_are_told_and_numbers_of_a_typed_f
     np.testing.assert_array_equal(inputs, [[1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 0, 0]])
     assert notes == [
         "code: 1 missing cell is replaced by 1",
-        "code: 1 cell contains a value that did not occur in training",
+        "code: '7' in 1 cell did not occur in training, and counts as none of the known categories",
     ]
+
+
+def test_words_among_numbers_that_were_not_there_are_replaced_by_the_median():
+    rows = "\n".join([*map(str, range(20)), "unknown", "unknown"])
+    learnt = encoding.learn(parsed(f"a,y\n{rows.replace(chr(10), ',1' + chr(10))},1\n".encode(), "t.csv"), "y")
+    _, notes = learnt({"a": np.array(["3", "lost", "lost"], dtype=object)})
+    assert notes == ["a: 'lost' in 2 cells did not occur in training, and is replaced by 9.5"]
 
 
 def test_text_in_a_numeric_target_is_shown_with_its_row():
@@ -389,7 +396,7 @@ def test_models_of_the_first_format_predict_as_they_did(tmp_path):
     assert notes == [
         "age: 2 missing cells are replaced by 39.0",
         "city: 3 missing cells are replaced by Ulm",
-        "city: 1 cell contains a value that did not occur in training",
+        "city: 'Kiel' in 1 cell did not occur in training, and counts as none of the known categories",
     ]
     model_file.save(again, model)
     with safetensors.safe_open(again, "numpy") as opened:
