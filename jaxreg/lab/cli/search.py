@@ -33,6 +33,9 @@ from jaxreg.lab.tabular.encoding import spoken
 from jaxreg.lab.tabular.prepared import Prepared
 from jaxreg.lab.training.tasks import CLASSES, NUMBERS
 
+RIVALS = 1.0
+"""Seconds to judge the other models on a small table, on an idle machine."""
+
 MOST_SLOW = 3.0
 """Slowness of a machine up to which the start of a process tells how long its end takes. A longer start was one that
 read the packages from a disk for the first time."""
@@ -72,9 +75,10 @@ def search_table(
     left, slowness = None, 1.0
     if budget is not None:
         took = start - started
-        slowness = min(MOST_SLOW, max(1.0, took / START))  # above 1 on a busy machine
-        left = (budget - took) / slowness
-        if left < COMPILATION:
+        speed = max(1.0, took / START)  # above 1 on a busy machine
+        slowness = min(MOST_SLOW, speed)
+        left = (budget - took - slowness * (RIVALS if any_model or not quick else 0)) / speed
+        if (budget - took) / slowness < COMPILATION:
             least = took + slowness * COMPILATION
             raise ValueError(
                 f"the budget of {budget:g} s is too short. Starting took {took:.0f} s, and the shortest search ends "

@@ -135,13 +135,15 @@ class Clock:
             return
         if extra:
             raise TooShortError("the budget is too short for another network")
-        if elapsed > self.budget:
-            return
-        ends = [(plan, elapsed + compilation + share * training + self.finish) for plan, share in self.shorter]
+        # The cores still finish the chunks and the compilation of the plan that is given up, so count twice the time.
+        ends = [(plan, elapsed + 2 * compilation + share * training + self.finish) for plan, share in self.shorter]
         plan = next((plan for plan, end in ends if end <= (1 + GRACE) * self.budget), None)
         least = min([needed, *(end for _, end in ends)])
-        if plan is None and needed <= (1 + LATE) * self.budget:
-            return
+        if plan is None and (elapsed > self.budget or least <= (1 + LATE) * self.budget):
+            # Too late to refuse, or not worth it. The shortest plan limits the delay.
+            if not ends or ends[-1][1] > needed / SPARE:
+                return
+            plan = ends[-1][0]
         raise TooShortError(
             f"the budget of {self.budget:g} s is too short: a search with one repeat takes about {least:.0f} s on this "
             f"machine. Use --budget {math.ceil(SPARE * least)}s",

@@ -457,14 +457,15 @@ def test_a_clock_counts_repeats_by_what_chunks_take_without_their_compilation():
             1,
             "too short",
         ),  # 6 s so far, 4 to compile, 30 % of 20 s, 2 at the end
-        ([0.5], 0, None, "a search with one repeat takes about 22 s on this machine. Use --budget 27s"),
+        ([0.25], 0, None, "a search with one repeat takes about 21 s on this machine. Use --budget 26s"),
         ([], 0, None, "a search with one repeat takes about 26 s on this machine. Use --budget 32s"),
-        ([0.1], 4, "goes on", ""),  # three chunks are left
+        ([0.1], 4, "goes on", ""),  # six rounds are done or stored
+        ([0.9, 0.1], 0, "late", ""),  # too late to refuse
     ],
 )
 def test_a_repeat_that_does_not_fit_is_shortened_or_refused_after_its_first_chunks(shares, stored, plan, message):
     now = [0.0]
-    clock = Clock(17.5 if plan is None else 20, 0, lambda: now[0])
+    clock = Clock(16 if plan is None else 20, 0, lambda: now[0])
     plans = [Plan(epochs=epochs) for epochs in range(1, 1 + len(shares))]
     clock.shorter = list(zip(plans, shares, strict=True))
     watch = clock.watch(chunks=20, at_once=2, stored=2 * stored)
@@ -475,6 +476,8 @@ def test_a_repeat_that_does_not_fit_is_shortened_or_refused_after_its_first_chun
         clock.budget = 21
         watch({}, {})
         return
+    if plan == "late":
+        clock.budget, plan, message = 5, 1, "too short"
     with pytest.raises(TooShortError, match=message) as error:
         watch({}, {})
     assert error.value.plan == (None if plan is None else plans[plan])
