@@ -3,10 +3,10 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from jaxreg.lab.search.plan import Plan
+Plan = Any
+"""A `jaxreg.lab.search.plan.Plan`, whose module imports this one."""
 
 FINISH = 2.0
 """Seconds for the choice, the model, the report and the end of the process, on an idle machine."""
@@ -31,7 +31,7 @@ class TooShortError(ValueError):
         plan: A shorter search that fits, or None.
     """
 
-    def __init__(self, message: str, plan: "Plan | None" = None) -> None:
+    def __init__(self, message: str, plan: Plan | None = None) -> None:
         super().__init__(message)
         self.plan = plan
 
@@ -57,14 +57,15 @@ class Clock:
         repeat: Seconds that a repeat takes.
 
     Example:
-        >>> times = iter([2.0, 3.0, 4.0, 5.0, 6.0])
-        >>> clock = Clock(20, 0, lambda: next(times))
+        >>> seconds = [0.0]
+        >>> clock = Clock(20, 0, lambda: seconds[0])
         >>> watch = clock.watch(chunks=4, at_once=1)
+        >>> seconds[0] = 3.0
         >>> watch.begin()
-        >>> [watch({}, {}) for _ in range(3)], clock.repeat
-        ([None, None, None], 4.0)
-        >>> clock.fits()
-        True
+        >>> seconds[0] = 4.0
+        >>> watch({}, {})
+        >>> clock.repeat, clock.fits()
+        (4.0, True)
     """
 
     def __init__(
@@ -73,8 +74,8 @@ class Clock:
         start: float,
         now: Callable[[], float] = time.perf_counter,
         slowness: float = 1.0,
-        ladder: Sequence["Plan"] = (),
-        shortened: Callable[["Plan"], None] = lambda plan: None,
+        ladder: Sequence[Plan] = (),
+        shortened: Callable[[Plan], None] = lambda plan: None,
     ) -> None:
         self.budget = budget
         self.ladder, self.shortened = ladder, shortened

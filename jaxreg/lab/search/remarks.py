@@ -116,8 +116,8 @@ def _against(source: Source, score: str) -> Text:
     best = max(KINDS, key=lambda kind: np.nan_to_num(gains[kind].data.mean, nan=-np.inf))
     each: list[Text] = [[f"{', ' if place else ''}{kind} ", *_spread(gains[kind])] for place, kind in enumerate(KINDS)]
     folds = gains[best].number("n", "d")
-    rest: Text = [f"Change in {score} compared with the nets on the same ", folds, " outer folds: "]
-    rest += [*(piece for one in each for piece in one), "."]
+    pieces = [piece for one in each for piece in one]
+    rest: Text = [f"Change in {score} compared with the nets on the same ", folds, " outer folds: ", *pieces, "."]
     if source.data.kept != NETS:
         return rest
     if gains[best].data.mean > 0:

@@ -129,26 +129,24 @@ def _expected(source: Source, score: str, loss: str) -> list[Text]:
     found: Search = source.data
     estimated, span = source.find(summaries.model_score), source.find(summaries.score_range)
     whose = "the nets" if found.kept == NETS else f"the {found.kept}"
-    told: list[Text] = [[
-        f"Expected on new rows, for {whose}: {score} ", *_spread(estimated), f", {loss} ",
-        *_spread(source.find(summaries.model_loss)), ".",
-    ]]  # fmt: skip
+    between: Text = []
     if np.isfinite(span.data.low):
-        told[0] += [
+        between = [
             " With a confidence of ", span.number("confidence", ".0f", 100), f" %, the {score} is between ",
             span.number("low", ".2f"), " and ", span.number("high", ".2f"), ".",
         ]  # fmt: skip
-    if found.setting.task.classes:
-        floor = ". That of the accuracy is at least the binomial one for this number of rows."
-    else:
-        floor = "."
-    told.append([
+    expected: Text = [
+        f"Expected on new rows, for {whose}: {score} ", *_spread(estimated), f", {loss} ",
+        *_spread(source.find(summaries.model_loss)), ".", *between,
+    ]  # fmt: skip
+    floor = " That of the accuracy is at least the binomial one for this number of rows."
+    flattering = " The type of the model was chosen on the same folds, so its score is slightly too good."
+    error: Text = [
         "The number after ± is the standard error over ", estimated.number("n", "d"), " outer folds, which were used "
-        "neither for training nor for the choice", floor,
-    ])  # fmt: skip
-    if found.kept != NETS:
-        told[1] += [" The type of the model was chosen on the same folds, so its score is slightly too good."]
-    return told
+        "neither for training nor for the choice.", floor if found.setting.task.classes else "",
+        flattering if found.kept != NETS else "",
+    ]  # fmt: skip
+    return [expected, error]
 
 
 def table(source: Source) -> Table:

@@ -451,12 +451,7 @@ def test_a_clock_counts_repeats_by_what_chunks_take_without_their_compilation():
 @pytest.mark.parametrize(
     ("shares", "stored", "plan", "message"),
     [
-        (
-            [0.5, 0.3, 0.1],
-            0,
-            1,
-            "too short",
-        ),  # 6 s so far, 4 to compile, 30 % of 20 s, 2 at the end
+        ([0.5, 0.3, 0.1], 0, 2, "too short"),  # 6 s so far, 4 to compile, 30 % of 20 s, 2 at the end
         ([0.25], 0, None, "a search with one repeat takes about 21 s on this machine. Use --budget 26s"),
         ([], 0, None, "a search with one repeat takes about 26 s on this machine. Use --budget 32s"),
         ([0.1], 4, "goes on", ""),  # six rounds are done or stored
