@@ -27,6 +27,7 @@ from jaxreg.lab.sweeps.engine import sweep
 from jaxreg.lab.sweeps.grid import make_grid
 from jaxreg.lab.sweeps.program import Program
 from jaxreg.lab.sweeps.runners import LocalRunner
+from jaxreg.lab.sweeps.splits import factorizes
 
 WIDTH = 8
 """Points that are batched by hand."""
@@ -352,7 +353,10 @@ def by_hand(run, lanes, pool):
     rate, seed = (np.array(values) for values in zip(*pairs, strict=True))
     parts = [(rate[at : at + WIDTH], seed[at : at + WIDTH]) for at in range(0, lanes, WIDTH)]
     found = {}
-    for title, program, of in (("loop", run, pairs), (f"vmap {WIDTH}", jax.vmap(run), parts)):
+    ways = [("loop", run, pairs), (f"vmap {WIDTH}", jax.vmap(run), parts)]
+    if factorizes(jax.make_jaxpr(run)(*pairs[0]).jaxpr):
+        ways.pop()  # with jaxlib 0.10, a batch of several small factorisations can wait for good
+    for title, program, of in ways:
         compiled, compiling = timed(lambda program=program, of=of: jax.jit(program).lower(*of[0]).compile())
         jax.device_get(compiled(*of[0]))
 
@@ -385,6 +389,12 @@ def by_sweep(run, over):
     return (compiling, seconds), program
 
 
+def by_one(run, rates, seeds):
+    """The results of all points, one after the other."""
+    compiled = jax.jit(run)
+    return jax.tree.map(lambda *rows: np.stack(rows), *(compiled(*point) for point in zip(rates, seeds, strict=True)))
+
+
 def measure(name, rounds, pool):
     """Time the ways in turn, and compare the results of a sweep with those of plain `vmap`."""
     make, lanes = FUNCTIONS[name]
@@ -414,7 +424,7 @@ def measure(name, rounds, pool):
         }
     first, again = (sweep(run, over, progress=False) for _ in range(2))
     rate, seed = (np.array(values) for values in zip(*product(rates, seeds), strict=True))
-    batched = jax.jit(jax.vmap(run))(rate, seed)
+    batched = jax.jit(jax.vmap(run))(rate, seed) if "vmap" in " ".join(hands) else by_one(run, rate, seed)
     apart = [
         np.max(np.abs(first[out].values - value) / (1e-3 + np.abs(value)))
         for out, value in ((out, np.asarray(batched[out]).reshape(first[out].shape)) for out in batched)
