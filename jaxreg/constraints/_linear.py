@@ -79,7 +79,8 @@ class HalfSpace(Constraint):
     """Upper limit on a weighted sum of each group: {w : ⟨normal, w_j⟩ ≤ offset}.
 
     By default, each group w_j consists of the incoming weights of one unit. For a lower limit, change the signs of
-    `normal` and `offset`. An `Intersection` of several is a polyhedron.
+    `normal` and `offset`. An `Intersection` of several is a polyhedron. The limit holds up to the rounding of the
+    weights.
 
     Args:
         normal: Finite coefficients, not all 0: one per weight of a group (shape (n,), in the order of the group's

@@ -195,5 +195,5 @@ def test_hidden_layers_are_as_asked(hidden, kernels):
 
 @pytest.mark.parametrize("hidden", [(), "32", (32, 0), (8, 2.5)])
 def test_hidden_layers_that_are_none_are_refused(hidden):
-    with pytest.raises(ValueError, match=r"^hidden is"):
+    with pytest.raises(ValueError, match=r"^`?hidden`? is"):
         Plan(hidden=hidden)

@@ -47,5 +47,5 @@ def test_times_that_are_not_one_finite_number_per_run_are_refused(times, observe
 
 
 def test_a_confidence_in_percent_is_refused():
-    with pytest.raises(ValueError, match="confidence is 95"):
+    with pytest.raises(ValueError, match="`confidence` is 95"):
         kaplan_meier(np.ones(3), np.ones(3), confidence=95)

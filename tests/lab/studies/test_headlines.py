@@ -383,7 +383,7 @@ def test_which_test_losses_move_beyond_chance_is_scipys_answer(tmp_path, monkeyp
             break
         sure.append(name)
     printed = told("strength_tuning", ["--read", str(stored), "--out", str(tmp_path)], monkeypatch, capsys)
-    assert f"all {len(p)} changes are looked at at once (Wilcoxon, Holm): {', '.join(sure)}\n" in printed
+    assert f"of {len(p)} (Wilcoxon's test, Holm's correction): {', '.join(sure)}\n" in printed
     assert sure == ["paths on moons"]  # what the page of the headline says
 
 

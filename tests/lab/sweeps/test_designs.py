@@ -287,7 +287,7 @@ def test_trees_of_several_programs_are_each_lane_s_own() -> None:
         ({"lr": 0.3, "seed": 1}, "matches no run"),
         ({"lr": 0.1}, "3 entries of 'seed'"),
         ({"lr": "0.1", "seed": 1}, "matches no run"),
-        ({"rate": 1}, "names 'rate', which is neither an axis"),
+        ({"rate": 1}, "has an entry 'rate', which is neither an axis"),
     ],
 )
 def test_a_lane_that_is_not_there_is_said(lane: Any, message: str) -> None:
@@ -298,7 +298,7 @@ def test_a_lane_that_is_not_there_is_said(lane: Any, message: str) -> None:
 
 def test_a_structure_that_is_not_known_is_asked_for() -> None:
     dataset = xr.Dataset({"y": ("x", np.ones(2))}, attrs={"grid": "x (2)", "sweep": "unknown"})
-    with pytest.raises(ValueError, match="as like="):
+    with pytest.raises(ValueError, match="set like= to a tree"):
         unflatten(dataset, 0)
     assert unflatten(dataset, 1, like={"y": jnp.zeros(())})["y"] == 1.0
 

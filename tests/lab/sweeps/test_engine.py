@@ -710,7 +710,7 @@ def test_the_examples_of_the_documentation_run(tmp_path: Path, monkeypatch: pyte
     exec(blocks[1], names)
     assert dict(names["found"].sizes) == {"start": 3, "damping": 2, "time": 10}
     sizes = []
-    for block in blocks[2:10]:
+    for block in blocks[2:11]:
         exec(block, names)
         sizes.append(
             {
@@ -725,11 +725,12 @@ def test_the_examples_of_the_documentation_run(tmp_path: Path, monkeypatch: pyte
         {"row": 3, "seed": 8},
         {"lr": 1, "decay": 3},
         {"optimizer": 2, "size": 3, "lr": 2},
+        {"width": 5, "seed": 8},
         {"point": 32},
         {"point": 32},
     ]
     assert names["best"]["loss"] == names["found"]["loss"].min()
-    for block in blocks[10:]:
+    for block in blocks[11:]:
         if "ridge" in block and "Client" not in block:
             exec(block, names)
     assert open_store("results/ridge").sizes["draw"] == 120

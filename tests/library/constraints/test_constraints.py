@@ -92,7 +92,12 @@ CASES = {
     "SumTo": Case(
         jr.SumTo, lambda w, c: float(np.max((abs(incoming(w).sum(0) - c)) / (abs(incoming(w)).sum(0) + c))), ulps=2
     ),
-    "HalfSpace": Case(lambda c: jr.HalfSpace(NORMAL, c), lambda w, c: over(NORMAL @ incoming(w), c), count=6),
+    "HalfSpace": Case(
+        lambda c: jr.HalfSpace(NORMAL, c),
+        lambda w, c: over((NORMAL @ incoming(w) - c) / (np.abs(NORMAL) @ np.abs(incoming(w)) + c), 0),
+        ulps=2,
+        count=6,
+    ),
     "Affine": Case(
         lambda c: jr.Affine(EQUATIONS, c * np.float32([1, 1 / 64, 7])),
         lambda w, c: off_plane(w, EQUATIONS, c * np.array([[1], [1 / 64], [7]])),
