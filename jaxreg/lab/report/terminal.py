@@ -109,7 +109,11 @@ def table_lines(table: Table, width: int) -> list[str]:
     order += [place for place in reversed(kept[1:]) if place not in order]
     while len(kept) > 2 and _least(table, kept) + marks > width and order:
         kept.remove(order.pop(0))
-    columns = [_column(table, place, width - marks - _least(table, kept)) for place in kept]
+    columns: list[list[list[str]]] = []
+    spare = width - marks - _least(table, kept)
+    for place in kept:
+        columns.append(_column(table, place, spare))
+        spare -= len(columns[-1][0][0]) - _least(table, [place])
     lines = _wrapped(_plain(table.caption), width)
     firsts = ["", *(_plain(row[0]) for row in table.rows)]
     for name, row in zip(firsts, zip(*columns, strict=True), strict=True):

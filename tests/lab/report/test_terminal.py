@@ -41,6 +41,15 @@ def test_tables_fit_by_leaving_columns_out_and_never_by_cutting_words(source, wi
         assert all(word in shown for row in table.rows for word in "".join(map(str, row[0])).split())
 
 
+def test_two_columns_of_words_share_the_width():
+    words = "some words that fill a column of a table and go on for a while"
+    table = Table([], ["claim", "finding", "variable"], [[[Quoted(words)], [Code("holds")], [Quoted(words)]]])
+    for width in range(90, 150, 5):
+        lines = terminal.table_lines(table, width)
+        assert max(map(len, lines)) <= width
+        assert " ".join(lines).count("while") == 2
+
+
 def test_a_wide_terminal_shows_every_column(source):
     for table in tables.contents(source)[1]:
         text = "\n".join(terminal.table_lines(table, 250))
