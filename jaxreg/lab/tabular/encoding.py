@@ -10,11 +10,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jaxreg.lab.tabular import readings
+from jaxreg.lab.tabular import column_types
+from jaxreg.lab.tabular.column_types import Reading, Words
 from jaxreg.lab.tabular.columns import Columns, find
 from jaxreg.lab.tabular.dates import Dates, Times
 from jaxreg.lab.tabular.numerals import KINDS, CellError, Numbers, is_missing, numeral
-from jaxreg.lab.tabular.readings import Reading, Words
 
 TaskName = Literal["classification", "regression"]
 """Type of a target: classes or numbers."""
@@ -49,7 +49,7 @@ class Column:
     def to_json(self) -> dict[str, Any]:
         """Return the encoding as plain JSON, in the first format if possible."""
         told: dict[str, Any] = {"name": self.name, "fill": self.fill, "categories": self.categories}
-        return told if self.plain else told | {"reading": readings.to_json(self.reading), "missing": self.missing}
+        return told if self.plain else told | {"reading": column_types.to_json(self.reading), "missing": self.missing}
 
     @property
     def plain(self) -> bool:
@@ -67,7 +67,7 @@ class Column:
         categories = tuple(told["categories"])
         if "reading" not in told:
             return cls(told["name"], told["fill"], categories, Words(_OLD_BLANKS) if categories else Numbers())
-        return cls(told["name"], told["fill"], categories, readings.from_json(told["reading"]), told["missing"])
+        return cls(told["name"], told["fill"], categories, column_types.from_json(told["reading"]), told["missing"])
 
     def inputs(self, values: np.ndarray, decimal: str | None = None) -> tuple[dict[str, np.ndarray], int, list[str]]:
         """Encode the cells of this column.
@@ -135,7 +135,7 @@ class _Cells(NamedTuple):
             codes[~np.isnan(values)] = np.arange(len(numbers))
             return cls([], numbers, np.zeros(len(numbers), bool), codes)
         words, codes = different(values)
-        return cls(words, reading.numbers(words, decimal), readings.missing(reading, words), codes)
+        return cls(words, reading.numbers(words, decimal), column_types.missing(reading, words), codes)
 
 
 def different(values: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -317,8 +317,8 @@ def _learnt(name: str, values: np.ndarray, decimal: str | None) -> tuple[Column 
         column = Column(name, float(np.median(there)), missing=len(there) < len(values))
         return column, [f"{name}: {_gaps(len(values) - len(there), column)}"] if column.missing else []
     words, codes = different(values)
-    reading, told = readings.judged(words, decimal)
-    numbers, marks = reading.numbers(words, decimal), readings.missing(reading, words)
+    reading, told = column_types.judged(words, decimal)
+    numbers, marks = reading.numbers(words, decimal), column_types.missing(reading, words)
     of_row = np.append(numbers, np.nan)[codes]
     missing = np.append(marks, True)[codes]
     if missing.all():
@@ -472,14 +472,14 @@ def _target_values(columns: Mapping[str, np.ndarray], name: str, task: TaskName 
     words, codes = different(values)
     decimal = columns.decimal if isinstance(columns, Columns) else None
     try:
-        reading, told = readings.judged(words, decimal)
+        reading, told = column_types.judged(words, decimal)
     except CellError as error:
         if task == "classification":
             return values, []
         row = next(place for place, cell in enumerate(values) if cell == error.cell)
         raise ValueError(f"row {row + 1}, column {name!r}, the target, is {error}") from None
     numbers = np.append(reading.numbers(words, decimal), np.nan)[codes]
-    marks = np.append(readings.missing(reading, words), True)[codes]
+    marks = np.append(column_types.missing(reading, words), True)[codes]
     odd = np.flatnonzero(np.isnan(numbers) & ~marks)
     if isinstance(reading, Dates) and task != "classification":
         raise ValueError(

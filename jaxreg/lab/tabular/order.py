@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from jaxreg.lab.tabular import readings
-from jaxreg.lab.tabular.readings import Words
+from jaxreg.lab.tabular import column_types
+from jaxreg.lab.tabular.column_types import Words
 
 ALIKE = 0.6
 """Neighbouring rows are similar if their distance, relative to random pairs of rows, is below this number."""
@@ -76,7 +76,7 @@ def moments(name: str, values: np.ndarray, decimal: str | None = None) -> np.nda
     numbers = values
     if values.dtype == object:
         words = ["" if cell is None else str(cell) for cell in values]
-        reading, _ = readings.judged(list(dict.fromkeys(words)), decimal)
+        reading, _ = column_types.judged(list(dict.fromkeys(words)), decimal)
         numbers = np.full(len(words), np.nan) if isinstance(reading, Words) else reading.numbers(words, decimal)
     if np.isnan(numbers).any():
         row = int(np.flatnonzero(np.isnan(numbers))[0])
