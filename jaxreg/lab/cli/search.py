@@ -61,7 +61,7 @@ def search_table(
         table: Table with inputs and target.
         started: Start time of the command, measured by `time.perf_counter`.
         budget: Time limit in seconds, or None.
-        quick: Whether to try only every other strength, with one repeat.
+        quick: Whether to try only every second strength, with one repeat.
         epochs: Number of epochs per training; None chooses it from the number of rows.
         hidden: Number of units of each hidden layer; empty for the plan's default.
         any_model: Whether to keep another kind of model if it is better.
@@ -303,7 +303,7 @@ def _differences(before: dict[str, Any], request: dict[str, Any]) -> str:
 def _left_out(found: Search, *, quick: bool, asked: int | None, usual: int) -> list[str]:
     """Return descriptions of the parts of a search that were omitted to fit the budget."""
     plan = found.plan
-    left = [] if quick or not plan.quick else ["every other strength"]
+    left = [] if quick or not plan.quick else ["every second strength"]
     if not (quick or plan.hidden) and all(each.shape is None for each in found.tried):
         left.append("another net on coded numbers")
     if not asked and plan.epochs and plan.epochs < usual:

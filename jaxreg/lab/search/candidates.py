@@ -226,7 +226,7 @@ def candidates(
         methods: Names from `METHODS`.
         epochs: Number of epochs of a training.
         steps: Number of optimiser steps per epoch.
-        quick: Whether to try only every other strength.
+        quick: Whether to try only every second strength.
         fewer: Whether to omit the strengths in `SELDOM`, because another network is tried too.
 
     Raises:

@@ -128,7 +128,7 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
         learning_rate: Learning rate of Adam. It is constant for three quarters of the training, then decreases to 0.
         folds: Number of folds of the cross-validation.
         repeats: Number of cross-validations, each with another assignment of rows to folds.
-        quick: Whether to try only every other strength.
+        quick: Whether to try only every second strength.
         random_state: An integer, a `numpy.random.RandomState`, or None for a random seed.
         class_weight: Class -> weight of each of its rows, multiplied by `sample_weight`; "balanced" gives all classes
             the same total weight. None weights all rows equally.

@@ -193,7 +193,8 @@ class FittedModel:
         task: Type of the target: classification or regression.
         classes: Classes in the order of the probabilities; empty for regression.
         about: Further information as plain JSON, such as the regulariser.
-        ids: Names of columns that are no inputs, such as ids. Tables of predictions contain them.
+        ids: Names of columns that identify rows, such as customer numbers. The model does not use them; predictions
+            repeat them.
     """
 
     net: Net | Nets | Trees

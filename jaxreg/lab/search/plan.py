@@ -30,7 +30,7 @@ class Plan:
         learning_rate: Learning rate of Adam. It is constant for three quarters of the training, then decreases to 0.
         folds: Number of folds of the cross-validation.
         repeats: Number of cross-validations, each with another assignment of rows to folds and new initial weights.
-        quick: Whether to try only every other strength.
+        quick: Whether to try only every second strength.
         seed: Seed for folds, initial weights and the order of the rows.
 
     Raises:
@@ -114,11 +114,11 @@ def plan_ladder(
     epochs: int | None = None,
     hidden: Sequence[int] = (),
 ) -> list[Plan]:
-    """Return plans for a table, the longest first: then every other strength of one network, then fewer epochs.
+    """Return plans for a table, the longest first: then every second strength of one network, then fewer epochs.
 
     Args:
         shape: Number of rows and number of inputs of the table.
-        quick: Whether to try only every other strength, with one repeat.
+        quick: Whether to try only every second strength, with one repeat.
         seed: Seed of the plans.
         epochs: Number of epochs, which all plans have; None chooses it.
         hidden: Number of units of each hidden layer; empty for the default.
