@@ -20,7 +20,7 @@ FIRST = """
 import jax
 import jaxreg as jr
 from jaxreg.lab import MLP, Problem, Recipe, fit, linen, sweep, tutorial_moons
-from jaxreg.lab.compiled import keep_compiled
+from jaxreg.lab.sweeps import keep_compiled
 keep_compiled()
 problem = Problem(linen(MLP(hidden=500), (2,)), tutorial_moons(), 100, record_every=10)
 def run(seed):
