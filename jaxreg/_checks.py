@@ -37,7 +37,7 @@ class Interval:
 
 
 def check(owner: object, name: str, within: str) -> None:
-    """Raise unless the hyperparameter `name` of `owner` is a number in an interval, or an array of such numbers.
+    """Check that the hyperparameter `name` of `owner` is a number in an interval, or an array of such numbers.
 
     Traced values and schedules are accepted, because their numbers are not known yet.
     """
@@ -45,7 +45,7 @@ def check(owner: object, name: str, within: str) -> None:
 
 
 def check_number(value: Number, what: str, within: str) -> None:
-    """Raise unless `value` is a number within an interval, or an array of such numbers.
+    """Check that `value` is a number in an interval, or an array of such numbers.
 
     `what` names the value in the error.
     """
@@ -66,7 +66,7 @@ def check_number(value: Number, what: str, within: str) -> None:
 
 
 def check_integer(value: Any, what: str, low: int, advice: str = "") -> int:
-    """Return `value` as an int. Raise unless it is an integer of at least `low`.
+    """Check that `value` is a whole number of at least `low`, and return it as an int.
 
     `what` names the value in the error, and `advice` is added to the error.
 
@@ -84,7 +84,7 @@ def refuse_class(value: object, what: str) -> None:
 
 
 def refuse_complex(rule: object, w: jax.Array) -> None:
-    """Raise if the weights `w` are complex. `rule` needs real weights, and the error names it."""
+    """Raise an error that names `rule` if the weights `w` are complex, because this rule needs real weights."""
     if jnp.iscomplexobj(w):
         raise TypeError(
             f"{rule!r} got weights of type {w.dtype}; expected real weights, because complex numbers have no order"
@@ -92,7 +92,7 @@ def refuse_complex(rule: object, w: jax.Array) -> None:
 
 
 def refuse_steps(penalty: object, step: Number) -> None:
-    """Raise if `step` is an array with one step size per weight.
+    """Raise if the step size `step` is an array with one value per weight instead of a single number.
 
     For such an array the proximal step of `penalty` has no closed form.
     """

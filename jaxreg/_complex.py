@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 
 def to_pairs(x: jax.Array) -> jax.Array:
-    """Stack real and imaginary parts along a new last axis.
+    """Return the real and imaginary parts of a complex array, stacked along a new last axis.
 
     A norm over some axes of the complex array equals the norm of the result over these axes and the new one.
     """

@@ -36,13 +36,13 @@ def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
 
 
 def group_size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
-    """Return the number of weights in one group."""
+    """Return the number of weights in one group, which spans the axes `axes` of an array."""
     return int(np.prod([shape[a] for a in axes], dtype=int))
 
 
 @partial(jax.jit, static_argnames="axes")  # without jit, the branches would be compiled at every call
 def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return Euclidean norms over `axes`, which are kept with length 1.
+    """Return the Euclidean norm of each group of weights. The axes of a group are kept with length 1.
 
     The squares of large numbers do not overflow. The gradient of the norm of zeros is 0.
     """
@@ -82,7 +82,7 @@ def directions(x: jax.Array) -> jax.Array:
 
 
 def scale_for(limit: jax.Array, count: int) -> jax.Array:
-    """Return a power of 2 by which a group of `count` numbers and its `limit` are multiplied before they are squared.
+    """Return a power of 2 by which weights and limits are multiplied, so that their squares do not overflow.
 
     After the multiplication, the squares of numbers up to 10^30 · limit do not overflow. Squares that underflow change
     the sum of squares by less than its rounding error. So the norm needs only one pass over the numbers, while
@@ -95,7 +95,7 @@ def scale_for(limit: jax.Array, count: int) -> jax.Array:
 
 
 def rounding(x: jax.Array, axes: tuple[int, ...]) -> float:
-    """Return the largest relative rounding error of a norm or a sum over `axes` of a group that was rescaled.
+    """Return a bound on the relative rounding error of the norm or the sum of a group of weights.
 
     Each product rounds a few times. In the worst order of summation, the rounding error of a sum of N terms grows like
     √N. It stops growing at N = 16,384, because XLA sums long axes in blocks.
@@ -110,14 +110,14 @@ def to_rows(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 
 def from_rows(rows: jax.Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> jax.Array:
-    """Return the array of `shape` whose groups over `axes` are `rows`."""
+    """Return the array whose groups of weights are the rows of a matrix; the inverse of `to_rows`."""
     kept = [n for a, n in enumerate(shape) if a not in axes]
     last = tuple(range(len(kept), len(shape)))
     return jnp.moveaxis(rows.reshape(*kept, *(shape[a] for a in axes)), last, axes)
 
 
 def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Number:
-    """Broadcast a limit to the groups of `x`, with length 1 along `axes`. A single number stays a single number.
+    """Reshape a limit so that it broadcasts to the groups of the weights `x`. A single number stays a single number.
 
     Args:
         limit: One number, or one per group: an array that broadcasts to the shape of `x` without `axes`.
@@ -143,7 +143,7 @@ def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Numbe
 
 
 def per_row(limit: Any, x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return a limit as a column with one number per row of `to_rows`.
+    """Return a limit as a column with one number per group, to match the rows that `to_rows` returns.
 
     The limit is one number for all groups, or an array with one number per group.
     """
@@ -152,7 +152,7 @@ def per_row(limit: Any, x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 
 def simplex_rows(rows: jax.Array, totals: jax.Array) -> jax.Array:
-    """Return the nearest non-negative row to each row, with a given sum.
+    """Project each row of a matrix onto a simplex: the nearest row of non-negative numbers with a given sum.
 
     The column `totals` contains the sums, which must be at least 0.
     """

@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 def static(default: Any = dataclasses.MISSING) -> Any:
-    """Return a dataclass field for a hashable value that is part of the pytree's structure and is not traced."""
+    """Return a dataclass field whose hashable value belongs to the pytree's structure and is not traced by JAX."""
     return dataclasses.field(default=default, metadata={"static": True})
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
 def hyperparameters(cls: type[T]) -> type[T]:
-    """Make `cls` a frozen dataclass and a pytree whose leaves are its fields, except `static` ones.
+    """Turn a class into a frozen dataclass and a JAX pytree. All its fields are leaves, except those made by `static`.
 
     The repr of an object is the code that creates it, without arguments that have their default value. Two objects are
     equal if all their hyperparameters are equal, including arrays.
@@ -54,7 +54,7 @@ def hyperparameters(cls: type[T]) -> type[T]:
 
 
 def written(obj: Any, without: Sequence[str] = ()) -> str:
-    """Return the code that creates `obj`.
+    """Return the Python code that creates an object, such as `L2(0.01)`, for its `repr`.
 
     The fields in `without` and fields with their default value are omitted.
 
@@ -118,7 +118,7 @@ def _hash(self: Any) -> int:
 
 
 def known(*values: Number) -> bool:
-    """Return whether every value is a number or an array, neither traced nor a schedule."""
+    """Return whether every value is a concrete number or array, and none is a traced array or a schedule."""
     return not any(callable(value) or isinstance(value, jax.core.Tracer) for value in values)
 
 
@@ -130,7 +130,7 @@ def at_step(obj: Any, step: jax.Array | int) -> Any:
 
 
 def rate_at(learning_rate: Number, count: jax.Array) -> Any:
-    """Return the learning rate at update `count`, counted from 0."""
+    """Return the learning rate at optimiser step `count`, which is counted from 0."""
     return learning_rate(count) if callable(learning_rate) else learning_rate
 
 

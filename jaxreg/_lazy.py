@@ -13,7 +13,7 @@ from typing import Any
 
 
 def attach(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
-    """Return `__all__`, `__getattr__` and `__dir__` of a package whose stub imports its public names.
+    """Return `__all__`, `__getattr__` and `__dir__` for a package that imports its public names only when needed.
 
     Args:
         package: Name of the package. In the stub, `from package import module` names a submodule.
@@ -59,5 +59,5 @@ def _listed(module: str) -> list[str]:
 def _statements(package: str, file: str) -> list[ast.stmt]:
     source = pkgutil.get_data(package, file)
     if source is None:
-        raise FileNotFoundError(f"{package}: {file}")
+        raise FileNotFoundError(f"the package {package} has no file {file}")
     return ast.parse(source).body

@@ -44,7 +44,7 @@ Cost = jax.Array | np.ndarray
 
 
 class Facts:
-    """Optional attributes and methods of a rule. The defaults are those of a plain function of one array.
+    """Optional attributes and methods of a rule, which is a penalty or a constraint, and their default values.
 
     Attributes:
         axis: Axes of one group of weights. It is None if they are still to be inferred from the tree, and () if every
@@ -78,11 +78,11 @@ class Facts:
         return dataclasses.replace(self, axis=axis)  # type: ignore[type-var]
 
     def sets(self) -> tuple[Any, ...]:
-        """Return the parts of an intersection of constraints; empty if this is not an intersection."""
+        """Return the constraints of which this rule is an intersection; empty if it is not an intersection."""
         return ()
 
     def whole_way(self) -> Any:
-        """Return the same constraint with rate 1, which reaches its set in one call."""
+        """Return the same constraint with rate 1, so that one call moves the weights all the way into the set."""
         return self
 
     def bounds(self) -> Limits | None:
@@ -94,36 +94,36 @@ class Facts:
         return None
 
     def operator_bound(self, places: int) -> Number | None:
-        """Return an upper bound on the operator norm of a layer; None if it is unknown.
+        """Return an upper bound on the operator norm of a layer that satisfies the constraint; None if none is known.
 
         `places` is the number of positions in the window of a convolution, and 1 for a dense layer.
         """
         return None
 
     def group_sum(self) -> Number | None:
-        """Return the sum that the set prescribes for every group; None if there is none."""
+        """Return the sum that the constraint prescribes for every group of weights; None if it prescribes none."""
         return None
 
     def weighted_sum(self) -> tuple[Number, Number] | None:
-        """Return (normal, offset) if the set consists of all arrays with ⟨normal, w_j⟩ = offset; None if it does not.
+        """Return (normal, offset) if the constraint is ⟨normal, w_j⟩ = offset for every group w_j; None otherwise.
 
         `w_j` are the groups of weights.
         """
         return None
 
     def tangent(self, w: Any, direction: Any) -> Any:
-        """Return the part of `direction` along the set at its point `w`: the derivative of the projection."""
+        """Return the component of `direction` that is tangent to the constraint set at its point `w`."""
         return jax.jvp(self, (w,), (direction,))[1]  # type: ignore[arg-type]
 
     def tangent_lmo(self, w: Any, direction: Any) -> Any:
-        """Return the point of the ball that minimises ⟨direction, z⟩ among directions along the set at its point `w`.
+        """Return the z that minimises ⟨direction, z⟩ among the points of the ball that are tangent to the set at `w`.
 
         The default is `lmo` of the part along the set, which is right for spheres of Euclidean norms.
         """
         return self.lmo(self.tangent(w, direction))  # type: ignore[attr-defined]
 
     def non_negative(self) -> Any:
-        """Return the constraint onto the non-negative arrays of the set; None if its projection has no closed form."""
+        """Return the same constraint for non-negative weights only; None if its projection has no closed form."""
         return None
 
     def needs_order(self) -> bool:
@@ -186,7 +186,7 @@ def _of_arrays(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Penalty(_Rule):
-    """Base class of penalties: callables from an array of weights to its cost, one number."""
+    """Base class of penalties. A penalty maps an array of weights to its cost, which is one number."""
 
     def __call__(self, w: jax.Array, /) -> Cost:
         """Return the cost of `w`."""
@@ -194,7 +194,7 @@ class Penalty(_Rule):
 
 
 class Constraint(_Rule):
-    """Base class of constraints: callables from an array of weights to the nearest array of a set."""
+    """Base class of constraints. A constraint maps an array of weights to the nearest array that satisfies it."""
 
     def __call__(self, w: jax.Array, /) -> jax.Array:
         """Return the nearest array in the set."""
@@ -211,7 +211,7 @@ class Proximable(Protocol):
 
 @runtime_checkable
 class LinearMinimizable(Protocol):
-    """A constraint on a bounded set with a linear minimisation oracle: argmin of ⟨direction, z⟩ over z in the set."""
+    """A constraint on a bounded set with a method `lmo`, which minimises ⟨direction, z⟩ over points z of the set."""
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return a point z of the set that minimises ⟨direction, z⟩."""
@@ -219,7 +219,7 @@ class LinearMinimizable(Protocol):
 
 @runtime_checkable
 class DualBounded(Protocol):
-    """A convex penalty for which the minimum of penalty + linear function is known.
+    """A convex penalty R for which the minimum of R(u) + ⟨slope, u⟩ over u is known.
 
     `jaxreg.solve` computes its duality gap from this minimum.
     """
@@ -244,7 +244,7 @@ ConstraintRules = Mapping[Any, Callable[[jax.Array], jax.Array]] | Callable[[jax
 
 @jax.tree_util.register_static
 class Opaque(Facts):
-    """Wrapper of a callable that derives from neither `Penalty` nor `Constraint`. It is a pytree without leaves.
+    """Wrapper that lets any callable be used as a rule. JAX treats it as a pytree without leaves.
 
     It has the attributes of `Facts`: those of the callable where it has them, and otherwise the defaults.
     """
@@ -269,16 +269,16 @@ class Opaque(Facts):
         return self.rule.lmo(direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of the rule plus a linear function."""
+        """Return the minimum of the wrapped penalty plus a linear function of the weights."""
         return self.rule.linear_minimum(slope, budget)
 
     def with_axis(self, axis: Axis) -> Any:
-        """Return the rule for groups over `axis`, by its own `with_axis` or else by `dataclasses.replace`."""
+        """Return the rule for groups of weights over other axes."""
         own = hasattr(self.rule, "with_axis")
         return self.rule.with_axis(axis) if own else dataclasses.replace(self.rule, axis=axis)
 
     def map_rules(self, function: Callable[[Any], Any]) -> Any:
-        """Return the rule."""
+        """Return the wrapped callable unchanged, because it contains no further rules."""
         return self.rule
 
     def __eq__(self, other: object) -> bool:
@@ -292,18 +292,18 @@ class Opaque(Facts):
 
 
 def facts(rule: Any) -> Facts:
-    """Return the rule as an object that has all attributes of `Facts`. Read the attributes of rules only through it."""
+    """Return any rule as an object with all attributes of `Facts`. Always read the attributes of a rule through it."""
     return rule if isinstance(rule, Facts) else Opaque(rule)
 
 
 def has_groups(rule: Any) -> bool:
-    """Return whether a rule works on groups of weights. It does not if every weight is its own group."""
+    """Return whether a rule works on groups of weights, such as those of one unit, instead of on single weights."""
     axis = facts(rule).axis
     return not isinstance(axis, tuple | list) or len(axis) > 0
 
 
 def as_node(rule: Any) -> Any:
-    """Return the rule, wrapped in `Opaque` if it is a bare callable.
+    """Return the rule in a form that JAX accepts as a pytree node: a bare callable is wrapped in `Opaque`.
 
     A bare callable among the leaves of a pytree would count as a schedule.
     """
@@ -311,7 +311,7 @@ def as_node(rule: Any) -> Any:
 
 
 def innermost(rule: Any) -> Any:
-    """Return the rule inside all wrappers. The wrappers have a `prox` or an `lmo` only if this rule has one."""
+    """Return the rule inside all wrappers. The `prox` and `lmo` of a wrapper work only if this rule has them."""
     inside = rule.rule if isinstance(rule, Opaque) else facts(rule).wrapped_rule()
     return rule if inside is None else innermost(inside)
 

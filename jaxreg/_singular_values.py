@@ -44,7 +44,7 @@ def _product(a: jax.Array, b: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def clipped(x: jax.Array, limit: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Clip the singular values of the matrix `x` at `limit`. Also return the largest singular value of `x`."""
+    """Clip the singular values of the matrix `x` at `limit`, and also return its largest singular value."""
     return _clipped(x, limit)[:2]
 
 
@@ -66,7 +66,7 @@ def _clipped_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def lowered(x: jax.Array, total: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Lower all singular values of the matrix `x` by the same amount, but not below 0, to get the sum `total`.
+    """Lower all singular values of the matrix `x` by the same amount, stopping at 0, so that their sum is `total`.
 
     If their sum is at most `total`, the singular values are not changed. Also return the sum of the singular values of
     `x`.
@@ -134,7 +134,7 @@ def _directions_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def polar(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return U Vᵀ, which is the nearest matrix to `x` with all singular values 1.
+    """Return U Vᵀ from the SVD of the matrix `x`: the nearest matrix whose singular values are all 1.
 
     Also return the largest distance of a singular value of `x` from 1. For singular values of 0 the nearest matrix is
     not unique, and the SVD picks one. There the derivative is defined as 0.
@@ -189,13 +189,13 @@ def _free_along(
 
 
 def norm_by_products(x: jax.Array) -> jax.Array:
-    """Return (Σ s⁸)^⅛, an upper bound of the largest singular value. For k singular values it is at most k^⅛ of it."""
+    """Return (Σ s⁸)^⅛ for k singular values s. It is at least the largest one, and at most k^⅛ times as large."""
     gram = _product(adjoint(x), x)
     return jnp.sqrt(jnp.sqrt(jnp.linalg.norm(_product(gram, gram))))
 
 
 def polar_by_products(x: jax.Array) -> jax.Array:
-    """Return U Vᵀ by matrix products, which GPUs and TPUs compute far faster than an SVD.
+    """Return U Vᵀ from the SVD of a matrix, by matrix products, which GPUs and TPUs compute far faster than an SVD.
 
     Singular values above a thousandth of the largest one become 1, with an error of at most 1e-5. Smaller singular
     values may end below 1.
@@ -233,7 +233,7 @@ def clipped_by_products(x: jax.Array, limit: jax.Array) -> jax.Array:
 
 
 def matrix_sign(x: jax.Array, fast: bool) -> jax.Array:
-    """Return U Vᵀ without singular values of 0, by an SVD, or if `fast` by matrix products."""
+    """Return a matrix with its nonzero singular values set to 1, by an SVD, or by matrix products if `fast`."""
     if fast:
         return polar_by_products(x)
     u, s, vt = jnp.linalg.svd(x, full_matrices=False)

@@ -51,7 +51,7 @@ def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
 
 def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[str, jax.Array]:
-    """Return the distance of each leaf from its constraint: the largest Euclidean distance of a group from the set.
+    """Return the distance of each leaf from its constraint set: the largest Euclidean distance of any group.
 
     Args:
         params: Tree of weight arrays.
@@ -79,7 +79,7 @@ def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[
 
 
 def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance: float = 1e-3) -> dict[str, jax.Array]:
-    """Return the share of groups of weights that are at the limit of their constraint.
+    """Return the share of all groups of weights that lie at the limit of their constraint.
 
     For bounds on single weights, each weight is a group. A group is at the limit if it leaves the set when it is scaled
     by 1 + `tolerance` or by 1 - `tolerance`. Groups outside the set also count.
@@ -178,7 +178,7 @@ def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str,
 
 
 def moves(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[str, jax.Array]:
-    """Return how far the projection moves each leaf: the Euclidean distance of the array from its projection.
+    """Return how far projecting onto the constraints moves each leaf, as a Euclidean distance.
 
     During training, pass the weights after the optimiser step and before the projection.
 

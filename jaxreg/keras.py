@@ -249,7 +249,7 @@ class MinMaxNorm(Constraint):
         return (x * (goal / (EPSILON + norms))).astype(w.dtype)
 
     def whole_way(self) -> Any:
-        """Return the same constraint with rate 1, which reaches its limits in one call."""
+        """Return the same constraint with rate 1, so that one call moves the norms all the way to their limits."""
         return dataclasses.replace(self, rate=1.0)
 
 

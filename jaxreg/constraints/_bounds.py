@@ -24,7 +24,7 @@ def clip(w: jax.Array, low: Number, high: Number) -> jax.Array:
 
 
 def bounds(w: jax.Array, low: Number, high: Number) -> tuple[jax.Array, jax.Array]:
-    """Return the smallest and the largest number of the dtype of `w` between two bounds."""
+    """Round two bounds to the dtype of `w`: the lower bound up, and the upper bound down."""
     exact = wide(w).dtype
     lowest, highest = jnp.asarray(low, exact), jnp.asarray(high, exact)
     floor, ceiling = lowest.astype(w.dtype), highest.astype(w.dtype)
@@ -57,11 +57,11 @@ class NonNeg(Constraint):
         return jnp.where(w < 0, jnp.zeros_like(w), w)
 
     def bounds(self) -> Limits:
-        """Return the lower and the upper bound."""
+        """Return the lower and the upper bound of every weight."""
         return 0.0, np.inf
 
     def needs_order(self) -> bool:
-        """Return True: bounds need real weights."""
+        """Return True, because bounds are defined only for real weights."""
         return True
 
 
@@ -110,11 +110,11 @@ class Box(Constraint):
         return clip(ends.astype(direction.dtype), self.low, self.high)
 
     def bounds(self) -> Limits:
-        """Return the lower and the upper bound."""
+        """Return the lower and the upper bound of every weight."""
         return self.low, self.high
 
     def needs_order(self) -> bool:
-        """Return True: bounds need real weights."""
+        """Return True, because bounds are defined only for real weights."""
         return True
 
 
@@ -158,5 +158,5 @@ class LinfBall(Constraint):
         return self((-as_wide(self.radius, x) * jnp.sign(x)).astype(direction.dtype))
 
     def bounds(self) -> Limits:
-        """Return the lower and the upper bound."""
+        """Return the lower and the upper bound of every weight."""
         return -self.radius, self.radius

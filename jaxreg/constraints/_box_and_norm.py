@@ -26,7 +26,7 @@ HALVINGS = 42
 def nearest_in_shell(
     w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, Number], axes: tuple[int, ...]
 ) -> jax.Array:
-    """Return the nearest array with every weight within `box` and the norm of every group over `axes` within `norm`.
+    """Return the nearest array whose weights are within the bounds `box` and whose groups have norms within `norm`.
 
     The bounds hold exactly, and the limits on the norm hold up to rounding. An upper limit without a lower limit holds
     exactly. If all points of the box have a too small norm, the point with the largest norm is returned. If all have a
@@ -87,7 +87,7 @@ def _moving_jvp(axes: tuple[int, ...], primals: Any, tangents: Any) -> tuple[jax
 
 
 def row_norms(rows: jax.Array) -> jax.Array:
-    """Return a column with the norm of each row."""
+    """Return the Euclidean norm of each row of a matrix, as a column."""
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(rows), axis=1, keepdims=True))
     scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
     squares = jnp.sum(jnp.square(rows / scale), axis=1, keepdims=True)

@@ -28,7 +28,7 @@ LOWERED = 1e-4
 def conv_norm(
     kernel: jax.Array, size: tuple[int, ...], padding: Padding = "SAME", strides: int | tuple[int, ...] = 1
 ) -> jax.Array:
-    """Return the operator norm of a convolution, the largest factor by which it stretches an image.
+    """Return the operator norm of a convolution: the largest factor by which it stretches an image.
 
     With circular padding and stride 1 the result is exact. The Fourier transform of the kernel is an (inputs, units)
     matrix at each frequency, and the result is the largest singular value of these matrices. Otherwise, an iteration
@@ -254,5 +254,5 @@ class ConvNorm(Constraint):
         return jnp.where(inside, w, scaled.astype(w.dtype))
 
     def operator_bound(self, places: int) -> Number:
-        """Return the limit, increased by the relative error of the computed norm."""
+        """Return the limit on the operator norm, increased by the relative error with which the norm is computed."""
         return self.limit * (1 + LOWERED)

@@ -32,7 +32,7 @@ ITERATIONS = 200
 
 @hyperparameters
 class Intersection(Constraint):
-    """Intersection of several constraints. The projection is the nearest array that lies in every set.
+    """Intersection of several constraints. The projection is the nearest array that satisfies all of them.
 
     The projection is exact for these combinations:
 
@@ -140,7 +140,7 @@ class Intersection(Constraint):
         return nearest_of_sum_in_box(w, facts(section).group_sum(), self.bounds(), axes)
 
     def sets(self) -> tuple[Any, ...]:
-        """Return the parts. A part whose own `axis` is None gets the `axis` of the intersection."""
+        """Return the intersected constraints. Those without their own `axis` get the `axis` of the intersection."""
         fill = [self.axis is not None and facts(part).axis is None for part in self.parts]
         return tuple(
             as_node(facts(part).with_axis(self.axis)) if is_open else part
@@ -148,15 +148,15 @@ class Intersection(Constraint):
         )
 
     def map_rules(self, function: Callable[[Any], Any]) -> "Intersection":
-        """Apply `function` to each part and return the intersection of the results."""
+        """Apply `function` to each intersected constraint, and return the intersection of the results."""
         return Intersection(*map(function, self.parts), axis=self.axis)
 
     def with_axis(self, axis: Axis) -> "Intersection":
-        """Return the same intersection with `axis` for the parts whose own `axis` is None."""
+        """Return the same intersection with another `axis`, which its constraints without their own `axis` use."""
         return Intersection(*self.parts, axis=axis)
 
     def needs_order(self) -> bool:
-        """Return whether a part needs real weights."""
+        """Return whether one of the intersected constraints needs real weights."""
         return any(facts(part).needs_order() for part in self.parts)
 
     def bounds(self) -> Limits:
@@ -265,9 +265,9 @@ def _refuse_totals(parts: Sequence[Any], bounds: Limits, w: jax.Array) -> None:
         slack = 1e-6 * np.abs(total)
         if np.any((total > count * high + slack) | (total < count * low - slack)):
             raise ValueError(
-                f"Intersection: a total is {value}; expected a total between {count * low:g} and {count * high:g}, "
-                f"because each group has {count} weights between {low:g} and {high:g}. Widen the bounds, or change "
-                "the total"
+                f"Intersection: the required sum of a group is {value}; expected a sum between {count * low:g} and "
+                f"{count * high:g}, because each group has {count} weights between {low:g} and {high:g}. Widen the "
+                "bounds, or change the sum"
             )
 
 

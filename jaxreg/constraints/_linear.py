@@ -70,7 +70,7 @@ class Hyperplane(Constraint):
         return from_rows(rows, w.shape, axes)
 
     def weighted_sum(self) -> tuple[Number, Number]:
-        """Return the normal and the offset."""
+        """Return the normal and the offset of the hyperplane."""
         return self.normal, self.offset
 
 
@@ -125,7 +125,7 @@ class HalfSpace(Constraint):
         return from_rows(jnp.where(outside, nearest, to_rows(w, axes)), w.shape, axes)
 
     def needs_order(self) -> bool:
-        """Return True: an inequality needs real weights."""
+        """Return True, because an inequality is defined only for real weights."""
         return True
 
 
@@ -216,7 +216,7 @@ class Affine(Constraint):
 
 
 def plane(normal: Number, offset: Number, w: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    """Return the normal as rows, one per group or one for all, and the offset as a column with one number per group.
+    """Return the normal as a matrix, with one row per group or one row for all, and the offset as a column.
 
     Both are multiplied by one power of 2 per row, so that the largest coefficient is between 1/2 and 1.
 

@@ -24,7 +24,7 @@ from jaxreg._protocols import Constraint, Limits
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def shrunk(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Scale the groups of `x` down so that no norm over `axes` exceeds the limit."""
+    """Scale the groups of `x` down so that the norm of each group over `axes` is at most the limit."""
     # One pass for the norms and one for the rest, without a branch. A branch keeps XLA on CPUs from updating weights in
     # place, and a fresh copy costs more than all of the arithmetic.
     factor, _ = _shrinking(x, limit, axes)
@@ -66,7 +66,7 @@ def _held_jvp(primals: Any, tangents: Any) -> Any:
 
 
 def off_radius(w: jax.Array, direction: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return `direction` without its component along `w`, for each group over `axes`. Groups of zeros keep theirs."""
+    """Return `direction` without its component along `w`, group by group. It is unchanged where a group of `w` is 0."""
     norm = group_norms(w, axes)
     unit = w / jnp.where(norm > 0, norm, 1)
     return direction - jnp.sum(jnp.real(jnp.conj(unit) * direction), axes, keepdims=True) * unit
@@ -170,7 +170,7 @@ class MaxRMS(Constraint):
         return self.as_max_norm(direction).lmo(direction)
 
     def as_max_norm(self, w: jax.Array) -> MaxNorm:
-        """Return the `MaxNorm` that is the same set for arrays of the shape of `w`."""
+        """Return the `MaxNorm` that has the same effect on arrays of the shape of `w`."""
         axes = group_axes(w.ndim, self.axis)
         count, limit = group_size(w.shape, axes), limit_of_groups(self.limit, wide(w), axes)
         return MaxNorm(limit * float(np.sqrt(max(count, 1))), self.axis)
@@ -258,7 +258,7 @@ class MinMaxNorm(Constraint):
         return limit_of_groups(self.min, wide(w), axes), limit_of_groups(self.max, wide(w), axes)
 
     def whole_way(self) -> Any:
-        """Return the same constraint with rate 1, which reaches its limits in one call."""
+        """Return the same constraint with rate 1, so that one call moves the norms all the way to their limits."""
         return dataclasses.replace(self, rate=1.0)
 
 

@@ -105,13 +105,13 @@ class SpectralNorm(Constraint):
         return from_rows((-inner * ends).T, direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return limit · √`places`, because each input of a convolution is in `places` windows."""
+        """Return the bound limit · √`places`: each input of a convolution is in `places` windows."""
         return self.limit * places**0.5
 
 
 @hyperparameters
 class SpectralSphere(Constraint):
-    """Fixed spectral norm: {W : σ₁(W) = radius · √(units / inputs)}, reached by W · radius · √(units / inputs) / σ₁(W).
+    """Fixed spectral norm: {W : σ₁(W) = radius · √(units / inputs)}, reached by multiplying W by one number.
 
     With radius 1, an input and its output have the same root mean square at most, whatever the width of the layer. The
     map keeps the ratios of all singular values. It is not the nearest array, which would change only the largest ones.
@@ -299,7 +299,7 @@ class Orthonormal(Constraint):
         return from_rows(moved.T if tall else moved, w.shape, axes)
 
     def operator_bound(self, places: int) -> Number:
-        """Return √`places`, because each input of a convolution is in `places` windows."""
+        """Return the bound √`places`: each input of a convolution is in `places` windows."""
         return places**0.5
 
 
@@ -358,7 +358,7 @@ class NuclearBall(Constraint):
         return from_rows(_with_room(end, radius, direction), direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return radius · √`places`, because each input of a convolution is in `places` windows."""
+        """Return the bound radius · √`places`: each input of a convolution is in `places` windows."""
         return self.radius * places**0.5
 
     def _share(self, w: jax.Array) -> float:
@@ -378,7 +378,7 @@ def _with_room(matrix: jax.Array, radius: jax.Array, w: jax.Array) -> jax.Array:
 
 @hyperparameters
 class SoftSpectralCap(Constraint):
-    """Soft upper limit on the spectral norm after every optimiser step: σ ← y + α y³ with y = σ - α σ³.
+    """Soft upper limit on the spectral norm: every singular value σ becomes y + α y³, where y = σ - α σ³.
 
     Use it with `jaxreg.project`, although it is not a projection. It needs only matrix products, no SVD. Of the
     singular values up to `limit + step` it shrinks large ones more than small ones. α is chosen so that a singular
@@ -438,7 +438,7 @@ class SoftSpectralCap(Constraint):
 
     @property
     def strength(self) -> jax.Array:
-        """Strength α of the map, for which a singular value of `limit + step` becomes `limit`.
+        """Strength α of the soft limit: the number for which a singular value of `limit + step` becomes `limit`.
 
         α is s / (limit + step)², where s is the root of (1 - s) (1 + s (1 - s)²) = limit / (limit + step) in [0, 1].
         """
@@ -460,7 +460,7 @@ class SoftSpectralCap(Constraint):
 
 @hyperparameters
 class PositiveSemidefinite(Constraint):
-    """Symmetric matrices without negative eigenvalues: {W : W = Wᵀ, xᵀ W x ≥ 0 for all x}.
+    """Set of symmetric matrices without negative eigenvalues: {W : W = Wᵀ, xᵀ W x ≥ 0 for all x}.
 
     The projection sets the negative eigenvalues of (W + Wᵀ) / 2 to 0. The constraint is for kernels with as many inputs
     as units, such as covariances and metrics. Complex matrices become Hermitian. Up to rounding, the result lies in the

@@ -56,7 +56,7 @@ class FrobeniusSphere(Constraint):
         return off_radius(w, direction, tuple(range(w.ndim)))
 
     def operator_bound(self, places: int) -> Number:
-        """Return radius · √`places`, because each input of a convolution is in `places` windows."""
+        """Return the bound radius · √`places`: each input of a convolution is in `places` windows."""
         return self.radius * places**0.5
 
 

@@ -24,12 +24,12 @@ def _largest(rows: jax.Array) -> jax.Array:
 
 
 def sum_tolerance(x: jax.Array, w: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return the largest rounding error of the sum of each row of `x`. The rows are the groups of `w`."""
+    """Return a bound on the rounding error of the sum of each row of `x`. The rows are the groups of `w`."""
     return tolerance_of_sums(jnp.sum(jnp.abs(x), axis=1, keepdims=True), x.shape[1], w, axes)
 
 
 def tolerance_of_sums(sizes: jax.Array, count: int, w: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return the largest rounding error of sums of `count` terms whose absolute values add up to `sizes`.
+    """Return a bound on the rounding error of a sum of `count` terms whose absolute values add up to `sizes`.
 
     Each weight was rounded to the dtype of `w` once. The error is half an ulp, or the smallest subnormal number if that
     is larger.
@@ -97,7 +97,7 @@ class Simplex(Constraint):
         return from_rows(rows.astype(direction.dtype), direction.shape, axes)
 
     def group_sum(self) -> Number:
-        """Return the total."""
+        """Return the sum that every group of weights must have."""
         return self.total
 
     def bounds(self) -> Limits:
@@ -105,7 +105,7 @@ class Simplex(Constraint):
         return 0.0, float("inf")
 
     def needs_order(self) -> bool:
-        """Return True: the simplex needs real weights."""
+        """Return True, because the simplex is defined only for real weights."""
         return True
 
 
@@ -157,11 +157,11 @@ class SumTo(Constraint):
         return from_rows(rows, w.shape, axes)
 
     def group_sum(self) -> Number:
-        """Return the total."""
+        """Return the sum that every group of weights must have."""
         return self.total
 
     def non_negative(self) -> Simplex:
-        """Return the simplex with the same total."""
+        """Return the `Simplex` with the same sum: the same constraint for non-negative weights."""
         return Simplex(self.total, self.axis)
 
 

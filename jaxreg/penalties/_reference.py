@@ -79,7 +79,7 @@ class ToReference(Penalty):
         return jnp.real(jnp.vdot(slope, reference)) + self.penalty.linear_minimum(slope, budget)
 
     def wrapped_rule(self) -> Any:
-        """Return the penalty."""
+        """Return the penalty that is applied to the difference from the reference."""
         return self.penalty
 
     def needs_order(self) -> bool:
@@ -87,7 +87,7 @@ class ToReference(Penalty):
         return facts(self.penalty).needs_order()
 
     def map_rules(self, function: Callable[[Any], Any]) -> "ToReference":
-        """Apply `function` to the penalty and keep the reference."""
+        """Return the same rule with `function` applied to its penalty."""
         return ToReference(function(self.penalty), self.reference)
 
 

@@ -64,7 +64,7 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
 
 
 def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return a list of (rule, indices of leaves, leaves): one entry per leaf with a rule, or per `joint` rule.
+    """Return a list of (rule, indices of leaves, leaves). Leaves that share a `joint` rule form one entry.
 
     A joint rule, such as `jaxreg.TreeNorm`, maps a list of arrays to a list of arrays. Its leaves are grouped by
     pattern, not by object identity, because `jax.jit` does not preserve identity. If `rules` is a single joint rule,
@@ -82,7 +82,7 @@ def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf
 
 
 def penalized(params: Tree, rules: PenaltyRules, name: str) -> list[tuple[Leaf, str, Rule]]:
-    """Return (leaf, pattern, penalty) for each leaf that has a penalty.
+    """Return (leaf, pattern, penalty) for each leaf of `params` that has a penalty.
 
     Raise if a rule is a constraint. `name` is the function to name in the error.
     """
@@ -98,7 +98,7 @@ def penalized(params: Tree, rules: PenaltyRules, name: str) -> list[tuple[Leaf, 
 
 
 def constrained(params: Tree, rules: ConstraintRules, name: str) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return the result of `grouped`. Raise if a rule is a penalty. `name` is the function to name in the error."""
+    """Return the result of `grouped`. Raise if a rule is a penalty; the error names the calling function `name`."""
     groups = grouped(params, rules)
     for rule, _, leaves in groups:
         place = f"jaxreg.{name}: the rule for {leaves[0].path}"
@@ -131,7 +131,7 @@ def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Arr
 def minimize_leaves(
     rule: Rule, leaves: list[Leaf], directions: list[jax.Array], step: jax.Array | int | None, tangent: bool = False
 ) -> list[jax.Array]:
-    """Return the points z of the set that minimise ⟨direction, z⟩, one per leaf.
+    """Return, for each leaf, the point z of its constraint set that minimises ⟨direction, z⟩.
 
     `rule` and `leaves` are an entry of `grouped`, and `directions` has one array per leaf. With `tangent`, z is a
     direction along the set at the weights.
@@ -155,7 +155,7 @@ def minimize_leaves(
 def project_leaves(
     rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None
 ) -> list[jax.Array]:
-    """Return the projection of each of the `arrays`, which replace the arrays of the leaves.
+    """Project each of the `arrays` onto the constraint of the corresponding leaf.
 
     `rule` and `leaves` are an entry of `grouped`.
     """
@@ -181,7 +181,7 @@ def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array
 
 
 def distance(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None) -> jax.Array:
-    """Return the distance of each group of weights from the set of `rule`.
+    """Return the distance of each group of weights from the set of the constraint `rule`.
 
     `rule` and `leaves` are an entry of `grouped`. The distances are those of `arrays`, which replace the arrays of the
     leaves.
@@ -288,18 +288,19 @@ def feasible(
 
 
 def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:
-    """Return the rule with its schedules evaluated at `step`. Raise if there are schedules and no step."""
+    """Return the rule with its schedules replaced by their values at `step`. Raise if `step` is needed but None."""
     if step is not None:
         return at_step(rule, step)
     if scheduled(rule):
         raise ValueError(
-            f"the rule {rule!r} has a schedule, and step is missing; pass step=, the optimiser step to evaluate it at"
+            f"the rule {rule!r} has a schedule, and step is missing; pass step=, the optimiser step at "
+            "which the schedule is evaluated"
         )
     return rule
 
 
 def distances(constraint: Callable[[jax.Array], jax.Array], w: jax.Array) -> jax.Array:
-    """Return the Euclidean distance of each group of `w`, or of each weight, from the set of `constraint`.
+    """Return the Euclidean distance of each group of `w` from the set of a constraint; of each weight without groups.
 
     For an intersection, the result is at least the largest distance from one of its sets. The distance from the
     computed projection alone can be too small, if the sets have no common point or the projection has not converged.

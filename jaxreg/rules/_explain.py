@@ -77,7 +77,7 @@ class Table:
     __repr__ = __str__
 
     def remarks(self) -> list[str]:
-        """Return a line that lists ambiguous leaves, and a line that lists weights without a rule, if there are any."""
+        """Return a line about leaves with uncertain axes and a line about weights without a rule, if there are any."""
         doubtful = [f"{row.path} ({row.doubt})" for row in self.rows if row.doubt]
         passed_over = [row.path for row in self.rows if row.passed_over]
         lines = [("Ambiguous; pass axis, or use a path as pattern: ", "; ", doubtful)]

@@ -30,7 +30,7 @@ from jaxreg.rules._layouts import (
 
 
 class Kind(enum.StrEnum):
-    """Role of a leaf in its layer. It can be used as a pattern in rules."""
+    """Role of a parameter in its layer, such as kernel or bias. It can be used as a pattern in rules."""
 
     KERNELS = "<kernels>"
     RECURRENT_KERNELS = "<recurrent kernels>"
@@ -77,7 +77,7 @@ _LAYERS_OF = re.compile(r"(equinox|flax\.nnx|haliax|penzai)\.nn\b.*")  # the mod
 
 
 class Place(NamedTuple):
-    """Place of a leaf in its tree: the names in its path, and the leaves around it.
+    """Position of a parameter in its tree: the keys of its path, and the parameters next to it.
 
     Attributes:
         names: Keys of the path from the root to the leaf, without keys inside a wrapper of the array.
@@ -97,23 +97,23 @@ class Place(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return the last key of the path."""
+        """Return the last key of the parameter's path."""
         return self.names[-1] if self.names else ""
 
     @property
     def layer(self) -> str:
-        """Return the second-last key of the path."""
+        """Return the second-last key of the parameter's path, which is the name of its layer."""
         return self.names[-2] if len(self.names) > 1 else ""
 
     @property
     def owner_class(self) -> str:
-        """Return the name of the framework class that the parent is or inherits from; empty if there is none."""
+        """Return the name of the layer class of Flax, Equinox, … that holds the parameter; empty if it is unknown."""
         bases = type(self.owner).__mro__
         return next((base.__name__ for base in bases if _LAYERS_OF.fullmatch(base.__module__)), "")
 
 
 class Inference(NamedTuple):
-    """Result of the inference for a leaf.
+    """Role and fan-in axes that were inferred for a parameter, with the evidence.
 
     Attributes:
         kind: Role of the leaf in its layer.
@@ -139,7 +139,7 @@ def is_weight(name: Any) -> bool:
 
 
 def infer(place: Place) -> Inference:
-    """Infer the role of a leaf and its fan-in axes, with the evidence."""
+    """Infer the role of a parameter and its fan-in axes, and return them with the evidence."""
     kind = _kind_of(place)
     ndim = len(place.shape)
     everything = tuple(range(ndim))

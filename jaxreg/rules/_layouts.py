@@ -23,7 +23,7 @@ Axes = tuple[int, ...]
 
 
 class Reading(NamedTuple):
-    """Fan-in axes of a weight, and the axes that count the layers of a stack."""
+    """One interpretation of the axes of a weight: which are fan-in axes, and which count the layers of a stack."""
 
     axes: Axes
     layers: Axes = ()
@@ -37,7 +37,7 @@ def readings(
     stacked_on: Axes | None = None,
     in_front: bool = False,
 ) -> list[Reading]:
-    """Return the readings of a weight of `shape` that fit the known facts, the likeliest first.
+    """Return the interpretations of the axes of a weight that fit the known facts, the most likely one first.
 
     Args:
         shape: Shape of the weight.
@@ -95,7 +95,7 @@ def same_groups(shape: Shape, one: Axes, other: Axes) -> bool:
 
 
 def windows(around: str, most: int, letter: str = "s", before: bool = True) -> list[str]:
-    """Return the layouts of convolutions with `most` spatial axes, then with fewer, down to one.
+    """Return the axis layouts of convolutions with `most` spatial axes, then with fewer, down to one.
 
     `around` has the letters of the other axes. The spatial axes have the letter `letter` and come before or after them.
     """
@@ -103,7 +103,7 @@ def windows(around: str, most: int, letter: str = "s", before: bool = True) -> l
 
 
 def general_contraction(ndim: int) -> list[str]:
-    """Return the layouts (groups …, inputs …, units …) of two to `ndim` axes.
+    """Return the axis layouts of general linear layers, (groups …, inputs …, units …), with two to `ndim` axes.
 
     Layouts with more axes come first. Among them, those with fewer groups come first, and then those with more inputs.
     """
@@ -116,7 +116,7 @@ def general_contraction(ndim: int) -> list[str]:
 
 
 def any_contraction(ndim: int) -> list[str]:
-    """Return the layouts of an einsum, which sums over some axes (inputs) and keeps the others (units).
+    """Return the axis layouts of an einsum, which sums over some axes (inputs) and keeps the others (units).
 
     Layouts with fewer units come first. Among them, those with more units at the end come first.
     """

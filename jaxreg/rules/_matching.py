@@ -56,7 +56,7 @@ class Leaf(NamedTuple):
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Axes that count the layers of a stack."""
+        """Axes that count the layers of a stack, such as layers that `jax.lax.scan` or `jax.vmap` runs over."""
         return self.inferred.layers
 
 
@@ -179,7 +179,7 @@ def rule_axes(rule: Rule, ndim: int) -> tuple[int, ...] | None:
 
 
 def refuse_others(rules: Rules, expected: type[Penalty] | type[Constraint], name: str, instead: str) -> None:
-    """Raise if `rules` contain a constraint where the function `name` expects penalties, or the reverse."""
+    """Raise if `rules` contain a constraint although the function `name` expects penalties, or the reverse."""
     for pattern, rule in rules.items() if isinstance(rules, Mapping) else [(None, rules)]:
         place = "the rule" if pattern is None else f"the rule for {_shown(pattern)}"
         refuse_other(rule, expected, f"jaxreg.{name}: {place}", instead)

@@ -12,7 +12,7 @@ from jaxreg._protocols import Facts, as_node, facts
 
 @hyperparameters
 class Reshaped(Facts):
-    """Rule that sees the weights in another shape, for example with an axis for the heads of an attention kernel.
+    """Wrapper that applies a rule to reshaped weights, for example with an axis for the heads of an attention kernel.
 
     A kernel of shape (inputs, heads · size) has the shape (inputs, heads, size) for the rule. There, groups over the
     axes (0, 2) are heads.
@@ -50,7 +50,7 @@ class Reshaped(Facts):
         return self._in_shape(self.rule, w)
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step of the rule."""
+        """Return the proximal step of the wrapped rule."""
         return self._in_shape(lambda x: self.rule.prox(x, step), w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
@@ -70,11 +70,11 @@ class Reshaped(Facts):
         return facts(self.rule).needs_order()
 
     def wrapped_rule(self) -> Any:
-        """Return the rule."""
+        """Return the wrapped rule."""
         return self.rule
 
     def view(self, w: jax.Array) -> jax.Array:
-        """Return `w` in the shape of the rule."""
+        """Return the weights `w` in the shape that the wrapped rule expects."""
         size = math.prod(n for n in self.shape if n > 0)
         if w.size != size if -1 not in self.shape else w.size % size:
             raise ValueError(

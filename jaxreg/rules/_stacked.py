@@ -51,7 +51,7 @@ class EachLayer(Facts):
         return self._on_each(lambda rule, layer, u: facts(rule).tangent_lmo(layer, u), w, direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the sum of the minima of the layers. For each layer, the penalty may be as large as `budget`."""
+        """Return the sum of the minima of all layers. In each layer, the penalty may be as large as `budget`."""
         return self._on_each(lambda rule, layer: rule.linear_minimum(layer, budget), slope)
 
     def bounds(self) -> Limits | None:

@@ -21,14 +21,14 @@ ChangeOfMatch = Callable[[Rule, list[Leaf], list[jax.Array], jax.Array], list[ja
 
 
 class StepState(NamedTuple):
-    """State of a transformation: number of updates so far, at which schedules are evaluated."""
+    """State of a transformation: the number of updates so far, which is the step at which schedules are evaluated."""
 
     count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Link:
-    """A transformation of this package in a chain, as recorded for `jaxreg.check`."""
+    """A jaxreg transformation in an Optax chain, as recorded for `jaxreg.check`."""
 
     name: str
     rules: Rules
@@ -36,7 +36,7 @@ class Link:
 
 
 class Watch:
-    """Context in which updates record the links of the chain and skip some of them.
+    """Context manager that records the jaxreg transformations of an Optax chain and can skip some of them.
 
     An Optax chain does not list its links, which are the transformations in it. An update within this context lists
     them. An update that skips a link shows the effect of the link.
@@ -57,7 +57,7 @@ class Watch:
 
     @classmethod
     def leaves_out(cls, link: Link) -> bool:
-        """Record that an update passes `link`, and return whether to skip it."""
+        """Record that an update reaches the transformation `link`, and return whether to skip this transformation."""
         watch = cls._active.get()
         if watch is None:
             return False
@@ -90,7 +90,7 @@ def map_updates(updates: Tree, params: Tree, rules: Rules, count: jax.Array, cha
 
 
 def per_leaf(change: Change) -> ChangeOfMatch:
-    """Apply `change` to one leaf after the other."""
+    """Turn a function `change` of one leaf into a function that changes a list of leaves, one after the other."""
 
     def change_all(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
         return [change(rule, leaf, step, count) for leaf, step in zip(leaves, steps, strict=True)]
@@ -133,10 +133,10 @@ def _by_match(link: Link, change: ChangeOfMatch) -> optax.GradientTransformation
 
 
 def update_towards(leaf: Leaf, update: jax.Array, move: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """Return the update that leads from the leaf to `move(w)`, where w are the weights after `update`."""
+    """Return the update that leads from the current weights to `move(w)`, where w are the weights after `update`."""
     return landing(leaf.array, move(after_update(leaf, update)), update.dtype)
 
 
 def after_update(leaf: Leaf, update: jax.Array) -> jax.Array:
-    """Return the leaf after `update`."""
+    """Return the weights of the leaf after `update`."""
     return (leaf.array + update).astype(leaf.array.dtype)

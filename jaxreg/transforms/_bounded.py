@@ -34,10 +34,10 @@ class BoundedState(NamedTuple):
 
 @runtime_checkable
 class Bound(Protocol):
-    """Method that sets the bound, from the initial value of the penalty or from a later value."""
+    """Base class of methods that set the upper bound on a penalty, from its initial or a later value."""
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the bound (infinite if not yet set) and its state. `value` is the penalty of the initial weights."""
+        """Return the initial bound (infinite if not yet set) and the state. `value` is the initial penalty."""
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
         """Return the bound and its state after update number `step`. `value` is the penalty after this update."""
@@ -127,7 +127,7 @@ class WarmBound:
 
 @hyperparameters
 class InflectionBound:
-    """Bound κ that is set to the current penalty R(w) as soon as the running mean of the penalty grows more slowly.
+    """Upper bound κ that is set to the current penalty R(w) as soon as the growth of its running mean slows down.
 
     R(w) is measured once in every `every` updates. The running mean of the measurements starts at the first one. (In
     the paper the mean starts at 0, so its growth slows down even for a constant penalty.) From the fourth measurement

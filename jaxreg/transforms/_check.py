@@ -31,7 +31,7 @@ MET = 1e-2
 
 
 def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = None) -> list[str]:
-    """Check an optimiser chain in a dry run, and return one sentence per fault.
+    """Check an optimiser chain in a dry run, and return one sentence per mistake in the chain.
 
     A chain whose transformations are in the wrong order trains without an error. The dry run finds:
 
@@ -132,11 +132,11 @@ class _DryRun:
         return point[0]
 
     def effect(self, link: Link, gradient: Tree, steps: int) -> Tree:
-        """Return the weights after `steps` optimiser steps with `link` minus the weights without `link`."""
+        """Return the weights after `steps` optimiser steps minus those after the same steps without `link`."""
         return _minus(self.moved(gradient, [link], steps), self.moved(gradient, [], steps))
 
     def optimizer(self) -> list[str]:
-        """Report updates that do not follow the negative gradient."""
+        """Report a chain whose updates do not follow the negative gradient."""
         if self.along < 0:
             turns = self._turns()
             return (
@@ -165,7 +165,7 @@ class _DryRun:
         return sum(before * after < 0 for before, after in pairwise(signs))
 
     def pull(self, link: Link) -> list[str]:
-        """Report a transformation with penalties that does not make the penalties smaller."""
+        """Report a jaxreg transformation that does not make its penalties smaller."""
         place = f"use jaxreg.regularize(optimizer, {ARGUMENTS.get(link.name, 'decays')}=...), which places it correctly"
         early, late = (self._slopes(link.rules, self.effect(link, self.none, self.first + more)) for more in (0, 1))
         for (path, slope, change), (_, _, later) in zip(early, late, strict=True):

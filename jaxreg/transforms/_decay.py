@@ -71,7 +71,7 @@ def decay(rules: PenaltyRules) -> optax.GradientTransformation:
 
 
 def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransformation:
-    """Scale the decay by the schedule η/peak instead of by η: w ← w - ηu - (η/peak) g.
+    """Decay weights independently of the peak learning rate, by the schedule η/peak: w ← w - ηu - (η/peak) g.
 
     η is the current learning rate, `peak` the largest one of the schedule, u the optimiser's direction and g the
     gradient of the penalty. Put the transformation before the learning rate in the chain. This is the form in the AdamW
@@ -102,7 +102,7 @@ def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransf
 
 
 def corrected_decay(rules: PenaltyRules, learning_rate: Number, peak: Number) -> optax.GradientTransformation:
-    """Scale the decay by the square of the learning rate, η²/peak, instead of by η: w ← w - ηu - (η²/peak) g.
+    """Decay weights in proportion to the square of the learning rate η: w ← w - ηu - (η²/peak) g.
 
     η is the current learning rate, `peak` the largest one of the schedule, u the optimiser's direction and g the
     gradient of the penalty. Put the transformation before the learning rate in the chain. Use it for layers that are

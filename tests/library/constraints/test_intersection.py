@@ -365,12 +365,12 @@ def test_closed_forms_end_in_every_set(parts, dtype):
         (
             lambda: jax.jit(lambda w: jr.Intersection(jr.Simplex(1.0), jr.LinfBall(0.01))(w))(jnp.ones((8, 1))),
             ValueError,
-            "a total is 1.0; expected a total between 0 and 0.08, because .* 8 weights between 0 and 0.01",
+            "the required sum of a group is 1.0; .* between 0 and 0.08, because .* 8 weights between 0 and 0.01",
         ),
         (
             lambda: jr.Intersection(jr.SumTo(jnp.array([1.0, -3.0])), jr.Box(-1, 2))(jnp.ones((2, 2))),
             ValueError,
-            "expected a total between -2 and 4",
+            "expected a sum between -2 and 4",
         ),
         (
             lambda: jr.Intersection(jr.Box(0, 1), jr.Box(2, 3))(jnp.ones(2)),
