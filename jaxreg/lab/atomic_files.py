@@ -44,7 +44,7 @@ def write_whole(file: Path, content: str | bytes) -> None:
 
 
 def retried(function: Callable[[], T]) -> T:
-    """Call a function on files, and call it up to four more times after temporary errors of a network file system.
+    """Call a function that uses files. After a temporary error of a network file system, retry it up to four times.
 
     Args:
         function: Function without arguments that may be called several times.

@@ -32,7 +32,7 @@ def card(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], mark
 
 
 def drawn_by(module: str, value: object) -> str:
-    """Return `module.notebook(value)`, which is HTML that shows a value in a notebook.
+    """Return a value as HTML for a notebook, by calling the function `notebook` of a module.
 
     Args:
         module: Name of a module with a function `notebook`. The module is imported only when a value is shown.
@@ -43,7 +43,7 @@ def drawn_by(module: str, value: object) -> str:
 
 
 def short(value: object) -> str:
-    """Return a short text for a value.
+    """Return a value as short text: a float with four digits, and only the first entries of a long tuple.
 
     A float is shown with four digits. A tuple with more than three entries is shown by its first three entries and
     their number. Anything else is shown by its `repr`.

@@ -56,7 +56,7 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
 
 
 def tutorial_moons() -> Data:
-    """Return the tutorials' data as one draw: 100 moons (noise 0.2, random state 1), 30 to train and 70 to test."""
+    """Return the moons of the tutorials as a single draw: noise 0.2, random state 1, 30 training and 70 test points."""
     return moons([1], train=30, test=70)
 
 

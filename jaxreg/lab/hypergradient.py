@@ -24,7 +24,7 @@ Solve = Callable[[Callable[[Any], Any], Any], Any]
 
 
 def forward(loss: Loss, logs: Any) -> tuple[jax.Array, Any]:
-    """Compute a loss and its gradient with respect to the logarithms of the strengths, by forward mode.
+    """Compute a loss and its gradient with respect to the logarithms of the strengths, by forward-mode differentiation.
 
     The whole training is differentiated once per strength, so the cost grows with the number of strengths.
 
@@ -142,7 +142,7 @@ def neumann(rate: float, terms: int = 100) -> Solve:
 
 
 class Tuned(NamedTuple):
-    """Result of `tune`.
+    """Result of `tune`: the best strengths and all others that were tried, with their losses.
 
     Args:
         logs: Logarithms of the strengths with the smallest loss among all that were tried.

@@ -196,7 +196,7 @@ def population_training(
 
 
 class Points(NamedTuple):
-    """Points that a search over strengths has evaluated, best first.
+    """Points (sets of strengths) that a search has evaluated, with their losses, the best point first.
 
     Args:
         logs: Logarithms of strengths, along a leading axis.
@@ -246,7 +246,7 @@ def closing_in(
 
 
 def evaluated(loss: Callable[[Any], jax.Array], logs: Any, keep: int) -> Points:
-    """Compute the loss at each point of `logs`, and return the `keep` points with the lowest losses, best first.
+    """Compute the loss at each row of log strengths in `logs`, and return the `keep` points with the lowest losses.
 
     A point consists of the logarithms of the strengths of one run. `logs` has one point per entry of its leading axis.
     A point whose training diverged counts as the worst.

@@ -207,7 +207,7 @@ def violation(ax: Axes | None, values: xr.DataArray, *, name: str = "violation",
 
 
 def shown(lanes: int) -> str:
-    """Return the legend title that explains how a number of runs is plotted.
+    """Return the title of a legend, which says how many runs a plot shows, and that it shows their mean and spread.
 
     Args:
         lanes: Number of runs.

@@ -22,7 +22,7 @@ _CHARACTER, _SPACE = 0.075, 0.06  # inches: width of a letter of a label, and sp
 
 
 class StrengthPath(NamedTuple):
-    """Runs sorted by strength, and separately the runs without a penalty, if there are any."""
+    """Values of runs at increasing strengths, and separately the values of any runs without a penalty."""
 
     strength: np.ndarray  # (points,), ascending, positive
     lanes: np.ndarray  # (lanes, points)

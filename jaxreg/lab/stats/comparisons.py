@@ -24,7 +24,7 @@ from jaxreg.lab.stats.lanes import OVER, differences, left_out, unit
 
 @dataclass(frozen=True)
 class Paired:
-    """Result of `paired`. Numbers are in the units of the values compared.
+    """Result of `paired`: the mean difference and its interval, in the units of the values, and wins and losses.
 
     Attributes:
         mean: Mean of the differences a − b.
@@ -143,7 +143,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Outperforming:
-    """Result of `outperforms`.
+    """Result of `outperforms`: the probability that `a` is better than `b`, with its interval and a verdict.
 
     Attributes:
         probability: Probability that `a` is better than `b` on a new draw; a tie counts one half.
@@ -246,7 +246,7 @@ def wilcoxon(
 
 @dataclass(frozen=True)
 class Resampled:
-    """Result of `nadeau_bengio`.
+    """Result of `nadeau_bengio`: the mean difference with its corrected interval, t statistic and p-value.
 
     Attributes:
         mean: Mean of the differences a − b.

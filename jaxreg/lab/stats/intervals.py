@@ -140,7 +140,7 @@ def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[f
 
 @dataclass(frozen=True)
 class InterquartileMean:
-    """Result of `interquartile_mean`.
+    """Result of `interquartile_mean`: the mean of the middle half of the values, with its interval.
 
     Attributes:
         value: Mean of the middle half of the units, pooled over all strata.

@@ -94,7 +94,7 @@ def named(flags: xr.DataArray) -> tuple[str, ...]:
 
 
 def finite(values: xr.DataArray) -> xr.DataArray:
-    """Check which entries are finite.
+    """Check which entries of an array are finite.
 
     Args:
         values: Any numbers.
@@ -111,7 +111,7 @@ def finite(values: xr.DataArray) -> xr.DataArray:
 
 
 def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
-    """Return the dimension of the independent units: the first of `over` with more than one entry.
+    """Return the dimension whose entries are independent, such as draws: the first of `over` with more than one entry.
 
     Args:
         values: One number per run.
@@ -234,7 +234,7 @@ def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
 
 
 def refuse(bad: xr.DataArray) -> None:
-    """Raise if a run is not finite, naming the first few of them.
+    """Raise an error that names the first few runs that are not finite, if there are any.
 
     Args:
         bad: True for each run that is not finite.

@@ -13,7 +13,7 @@ from jaxreg.lab.stats.lanes import OVER, TIE, finite, named, per_unit, unit
 
 @dataclass(frozen=True)
 class OneStandardError:
-    """Result of `one_standard_error`. Numbers are in the units of the values.
+    """Result of `one_standard_error`: the chosen and the best strength. Means are in the units of the values.
 
     Attributes:
         strength: The strongest strength whose mean is within one standard error of `best_mean`.

@@ -10,7 +10,7 @@ from jaxreg.lab.stats.lanes import finite, refuse
 
 @dataclass(frozen=True)
 class VarianceSplit:
-    """Result of `variance_split`, in squared units of the values.
+    """Result of `variance_split`: variance between draws, between seeds, and the rest, in squared units of the values.
 
     Attributes:
         draw: Variance between draws of the data.

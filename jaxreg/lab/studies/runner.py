@@ -30,7 +30,7 @@ from jaxreg.rules._matching import leaves
 
 
 def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyResults:
-    """Train every recipe of `study`, or read the results if an earlier call left them in `out`.
+    """Train every recipe of `study` and store the results in the folder `out`, or read them if they are stored there.
 
     Args:
         study: Study to run.

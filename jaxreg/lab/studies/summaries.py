@@ -122,7 +122,7 @@ def outperforms(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: 
 
 
 def lanes(dataset: xr.Dataset, dim: str) -> int:
-    """Return the number of entries of a dimension, such as seeds or draws."""
+    """Return the length of a dimension of a dataset, such as the number of seeds or draws."""
     return int(dataset.sizes[dim])
 
 

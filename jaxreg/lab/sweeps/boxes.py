@@ -28,7 +28,7 @@ POINT = "point"
 
 @dataclass
 class Bound:
-    """Function of the axes of a box, which passes the settings to `run` and records the structure of the outputs.
+    """Wrapper of the user's function `run` that fills in the settings of a box that JAX does not trace.
 
     Args:
         run: Function of one point, with the settings as keyword arguments.
@@ -64,7 +64,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Box:
-    """Part of a sweep that one compiled program evaluates.
+    """Part of a sweep that one compiled program computes.
 
     Args:
         run: Function of the axes of the box.
@@ -82,13 +82,13 @@ class Box:
 
     @property
     def chosen(self) -> bool:
-        """Whether the box has settings that are not traced. Other values of these settings belong to other boxes."""
+        """Whether the box has settings that JAX does not trace, such as functions. They differ between the boxes."""
         return any(self.run.fixed.values())
 
 
 @dataclass(frozen=True)
 class Design:
-    """All boxes of a sweep, with the sizes and coordinates of its axes of points or choices.
+    """Division of a sweep into boxes, one per compiled program, with the sizes and coordinates of some of its axes.
 
     Args:
         boxes: The boxes.
@@ -104,7 +104,7 @@ class Design:
 
 
 def cut(run: Run, over: Any, *, zipped: bool = False, begin: Run | None = None) -> Design:
-    """Divide the axes of a sweep into boxes.
+    """Divide a sweep into boxes, each of which one compiled program can compute.
 
     Args:
         run: Function of one point.
@@ -162,7 +162,7 @@ class _Axis:
 
     @property
     def size(self) -> int:
-        """Number of rows, which is the same in all columns."""
+        """Number of rows of the axis, which is the same in all columns."""
         return _length(next(iter((self.columns or {}).values())))
 
     def coords(self) -> Iterator[tuple[str, tuple[str, np.ndarray]]]:
@@ -172,7 +172,7 @@ class _Axis:
                 yield setting, (self.name, values)
 
     def groups(self) -> list[tuple[np.ndarray | None, dict[str, Choice]]]:
-        """Return the groups of rows that share a compiled program, each with its settings that are not traced."""
+        """Return the groups of rows that one compiled program can compute, each with its untraced settings."""
         if self.columns is None:
             return [(None, {})]
         kinds: dict[tuple[Any, ...], list[int]] = {}

@@ -8,7 +8,7 @@ from jaxreg.lab.sweeps.chunk_size import bodies
 
 
 def find_callbacks(jaxpr: Any, text: str) -> list[str]:
-    """Return the primitives of a program that get results from code outside of JAX, such as ``pure_callback``.
+    """Return the names of operations in a traced function that call code outside of JAX, such as ``pure_callback``.
 
     Foreign functions (`jax.ffi.ffi_call`) are included. `jax.debug.print` and `jax.debug.callback` are not included,
     because no result depends on them.

@@ -22,7 +22,7 @@ def cores() -> int:
 
 
 def working_set(jaxpr: Any) -> int:
-    """Return the peak memory, in bytes, of the loop of a traced function that writes the most bytes.
+    """Return the peak memory, in bytes, of one loop in a traced function: the loop that writes the most bytes.
 
     For a function without loops, this is the peak memory of the entire function. A loop uses its memory again in every
     iteration, so this memory should fit into the cache. Scanned inputs and outputs are included for nested loops only,
@@ -83,7 +83,7 @@ def peak(jaxpr: Any) -> int:
 
 
 def chunk_width(lane: int, lanes: int, workers: int, room: int = CACHE) -> int:
-    """Return how many lanes to compute together in one chunk.
+    """Return how many runs of a sweep to compute together, as one chunk.
 
     Args:
         lane: Bytes of memory that one lane uses.
@@ -99,7 +99,7 @@ def chunk_width(lane: int, lanes: int, workers: int, room: int = CACHE) -> int:
 
 
 def default_width(jaxpr: Any, lanes: int, workers: int, memory: int | None) -> int:
-    """Return how many lanes of a traced function to compute together in one chunk.
+    """Return how many runs of a traced function to compute together, as one chunk.
 
     On an accelerator, the lanes should fit into half of the device's memory; `Program` checks the size again after
     compilation. On a CPU, the working sets of the lanes should fit into a core's second-level cache. The estimate
@@ -158,7 +158,7 @@ def _written(jaxpr: Any) -> int:
 
 
 def bodies(equation: Any) -> list[Any]:
-    """Return the traced functions that an equation contains, such as the body of a loop.
+    """Return the traced functions inside an equation of a jaxpr, such as the body of a loop.
 
     Args:
         equation: Equation of a traced function.

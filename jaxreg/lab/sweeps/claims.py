@@ -24,7 +24,7 @@ _STALE = 60.0
 
 
 class Claims:
-    """Context manager for the claims of this process on chunks of a store. All claims are removed at its end.
+    """Context manager in which this process claims chunks of a store, so that no other process computes them too.
 
     Args:
         folder: Folder of the store.
@@ -46,7 +46,7 @@ class Claims:
             self.release(number)
 
     def take(self, number: int) -> bool:
-        """Claim a chunk. Return False if another process has a claim on this chunk that is not stale.
+        """Claim a chunk for this process. Return False if another process has a recent claim on it.
 
         Args:
             number: Number of the chunk.
@@ -132,7 +132,7 @@ class Unshared:
         return True
 
     def release(self, number: int) -> None:
-        """Do nothing."""
+        """Do nothing, because this process needs no claims."""
 
 
 def _machine() -> str:

@@ -80,7 +80,7 @@ def _label(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Points:
-    """One axis of a sweep with several settings per row. Made by `points` and `samples`.
+    """One axis of a sweep that sets several arguments at once, as made by `points` and `samples`.
 
     Args:
         settings: Argument of `run` -> its values, one per row.
@@ -127,14 +127,14 @@ def _size(name: str, values: Any) -> int:
 
 
 class Table(Protocol):
-    """A DataFrame whose columns are settings and whose rows are points."""
+    """Interface of a DataFrame, such as that of pandas: columns are arguments of a sweep, and rows are its points."""
 
     @property
     def columns(self) -> Any:
         """Names of the columns."""
 
     def to_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the columns as a dict."""
+        """Return a dict from the name of each column to its values."""
 
 
 Over = Mapping[str, Any] | Points | Table
@@ -142,7 +142,7 @@ Over = Mapping[str, Any] | Points | Table
 
 
 def points(**settings: Any) -> Points:
-    """Make one axis with several settings per point, such as pairs of a learning rate and a decay.
+    """Make one axis of a sweep that sets several arguments at once, such as pairs of a learning rate and a decay.
 
     Args:
         settings: Argument of `run` -> its values, one per point. None means that a setting is off. None, strings and
@@ -166,7 +166,7 @@ def points(**settings: Any) -> Points:
 
 
 def samples(count: int, key: jax.Array | int, /, **settings: Any) -> Points:
-    """Sample points at random. With the same key, a larger sample starts with the points of a smaller one.
+    """Sample points of a sweep at random. With the same key, a larger sample starts with the points of a smaller one.
 
     Args:
         count: Number of points.

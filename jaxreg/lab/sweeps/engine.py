@@ -53,7 +53,7 @@ def sweep(
     segments: Segments | None = None,
     keep: Best | None = None,
 ) -> xr.Dataset:
-    """Evaluate `run` at every point of a grid.
+    """Evaluate the function `run` at every point of a grid of its arguments.
 
     `run` is traced and compiled once for all values that JAX can trace, and separately for each of `choices`. The
     compiled program computes a chunk of runs together. The devices compute one chunk after another.
@@ -131,7 +131,7 @@ def prepare(
 
 
 def compute(program: Program, operands: Mapping[str, Any]) -> xr.Dataset:
-    """Compute all chunks of a program for the given operands, without a store.
+    """Compute all runs of a compiled program for given operands, which are arrays that all runs share.
 
     Args:
         program: Program, which may have been run with other operands before.
@@ -154,7 +154,7 @@ def prepare_program(
     store: Path | None = None,
     options: SweepOptions | None = None,
 ) -> Callable[[], xr.Dataset]:
-    """Prepare to compute the chunks of a program: compile the program in the background.
+    """Prepare to compute all runs of a program, by compiling the program in the background.
 
     Args:
         program: Program, which may have been run with other operands before.

@@ -23,7 +23,7 @@ SOME = " lane"
 
 @dataclass(frozen=True)
 class Axis:
-    """One named axis: the stacked leaves of its entries, their tree structure, and the coordinate for the results."""
+    """One axis of a sweep: its values, stacked into arrays, and the coordinate that the results get."""
 
     name: str
     leaves: tuple[np.ndarray, ...]
@@ -33,7 +33,7 @@ class Axis:
 
     @property
     def size(self) -> int:
-        """Number of entries."""
+        """Number of entries of the axis."""
         return len(self.coordinate)
 
     def take(self, rows: np.ndarray) -> "Axis":
@@ -44,7 +44,7 @@ class Axis:
         return replace(self, leaves=leaves, coordinate=self.coordinate[rows] if numbers else np.arange(len(rows)))
 
     def entry(self, leaves: Sequence[Any]) -> Any:
-        """Build one entry of the axis from one row of each leaf."""
+        """Return one entry of the axis in its original tree structure, from one row of each stacked array."""
         wrapped = [
             leaf if key is None else jax.random.wrap_key_data(leaf, impl=key)
             for leaf, key in zip(leaves, self.keys, strict=True)
@@ -52,7 +52,7 @@ class Axis:
         return jax.tree.unflatten(self.structure, wrapped)
 
     def digest(self) -> str:
-        """Return a hash of the entries: names, shapes, types and every byte."""
+        """Return a hash of the axis: names, shapes, types and every byte of its entries."""
         # A function that is static in an entry prints its address, which is another in each process. The program's own
         # hash tells what the function does.
         structure = re.sub(r" at 0x[0-9a-f]+", "", str(self.structure))
@@ -65,7 +65,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Grid:
-    """Grid of lanes: the combinations of the entries of named axes, or a selection of these lanes.
+    """Grid of runs: all combinations of the entries of several axes, or a selection of these combinations.
 
     Args:
         axes: Named axes.
@@ -90,11 +90,11 @@ class Grid:
 
     @property
     def size(self) -> int:
-        """Number of lanes."""
+        """Number of runs in the grid."""
         return math.prod(self.dims.values())
 
     def indices(self, lanes: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return, for each axis, the index of its entry in each of the given lanes, as an int32 array."""
+        """Return, for each axis, the index of the entry that each of the given runs uses, as an int32 array."""
         lanes = lanes if self.lanes is None else self.lanes[lanes]
         if self.zipped:
             return tuple(lanes.astype(np.int32) for _ in self.axes)
@@ -102,7 +102,7 @@ class Grid:
         return tuple(index.astype(np.int32) for index in np.unravel_index(lanes, shape))
 
     def coords(self) -> dict[str, tuple[str, np.ndarray]]:
-        """Return the coordinates of the axes, each with its dimension."""
+        """Return the coordinates of the axes, as name -> (dimension, values)."""
         if self.lanes is not None:
             return {SOME: (SOME, self.lanes)}
         return {axis.name: (LANE if self.zipped else axis.name, axis.coordinate) for axis in self.axes}
@@ -117,7 +117,7 @@ class Grid:
         return Grid(axes, self.zipped)
 
     def digest(self) -> str:
-        """Return a hash of all axes."""
+        """Return a hash of the names and entries of all axes."""
         parts = [str(self.zipped), *(axis.digest() for axis in self.axes)]
         if self.lanes is not None:
             parts.append(hashlib.sha256(self.lanes.tobytes()).hexdigest())
@@ -189,7 +189,7 @@ def _axis(name: object, entries: Any) -> Axis:
 
 
 def check_apart(name: str, values: np.ndarray, narrow: np.ndarray, *, from_zero_only: bool = False) -> None:
-    """Raise if two numbers become equal in the type that the program uses, or a number becomes 0.
+    """Raise if the program's dtype is too narrow: two values of an axis become equal, or a value becomes 0.
 
     The program would otherwise compute the same run twice. `from_zero_only` checks only for numbers that become 0.
     """
@@ -207,7 +207,7 @@ def check_apart(name: str, values: np.ndarray, narrow: np.ndarray, *, from_zero_
 
 
 def storable(array: np.ndarray) -> np.ndarray:
-    """Convert a coordinate to a type that files and pandas support: wider numbers for narrow ones, text for objects."""
+    """Convert a coordinate to a type that files and pandas support: narrow numbers to wider ones, objects to text."""
     if array.dtype.kind in "OT":  # objects, or NumPy's strings of any length, which it saves as objects
         return array.astype(object).astype(np.str_)
     if array.dtype == np.float16 or (array.dtype.isbuiltin == 2 and jnp.issubdtype(array.dtype, np.floating)):

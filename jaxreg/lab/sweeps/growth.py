@@ -20,7 +20,7 @@ from jaxreg.lab.sweeps.store import create, open_folder
 
 
 def rows_there(old: Chunked, here: Coordinates, dims: Mapping[str, int]) -> dict[str, np.ndarray] | None:
-    """Find the entries of a smaller sweep in a larger sweep by their coordinates.
+    """Find the entries of a smaller sweep among those of a larger sweep, by comparing their coordinates.
 
     Args:
         old: The smaller sweep.
@@ -55,7 +55,7 @@ def _keys(coords: Coordinates, names: list[str]) -> list[tuple[str, ...]]:
 
 
 def cut_labels(labels: Coordinates, rows: Mapping[str, np.ndarray]) -> Coordinates:
-    """Reduce the coordinates of a larger sweep to the given entries, as the smaller sweep stores them."""
+    """Return the coordinates of some entries of a larger sweep, in the form in which the smaller sweep stores them."""
     cut = {}
     for name, (dim, values) in labels.items():
         taken = as_wide_as_needed(values[rows[dim]] if dim in rows else values)
@@ -67,7 +67,7 @@ def cut_labels(labels: Coordinates, rows: Mapping[str, np.ndarray]) -> Coordinat
 
 
 def as_wide_as_needed(values: np.ndarray) -> np.ndarray:
-    """Reduce the width of an array of strings to its longest string. Return any other array unchanged.
+    """Shorten the type of an array of strings to the longest string in it. Return any other array unchanged.
 
     Otherwise, the long name of a new entry would change the identity of the stored entries.
     """
@@ -75,7 +75,7 @@ def as_wide_as_needed(values: np.ndarray) -> np.ndarray:
 
 
 def take_over(old: Chunked, rows: Mapping[str, np.ndarray], manifest: Manifest, coords: Coordinates) -> Joined:
-    """Return a larger sweep with the stored lanes of a smaller one. All other lanes are marked as missing.
+    """Return a larger sweep that contains the stored runs of a smaller one. All other runs are marked as missing.
 
     Args:
         old: The smaller sweep.
@@ -95,19 +95,19 @@ def take_over(old: Chunked, rows: Mapping[str, np.ndarray], manifest: Manifest, 
 
 
 def without(whole: Joined, lanes: np.ndarray) -> Joined:
-    """Return joined stores with some lanes marked as missing. `lanes` has True for each of these lanes."""
+    """Return joined stores with some runs marked as missing. `lanes` is True for each of these runs."""
     part = np.where(lanes, -1, whole.part).astype(np.int32)
     return Joined(whole.manifest, whole.coords(), whole.parts, part, whole.place)
 
 
 def resumed(old: Joined) -> Joined:
-    """Return a grown sweep to be continued. If an earlier store has lost lanes, these lanes are marked as missing."""
+    """Return an enlarged sweep so that it can be continued. Runs whose files were lost are marked as missing."""
     lost = old.unreadable(len(old.parts) - 1)
     return without(old, lost | old.unreadable(len(old.parts))) if lost.any() else old
 
 
 def extended(path: Path, whole: Joined, manifest: Manifest | None) -> Joined:
-    """Create a store for the missing lanes as the last part, and write the files that join all parts.
+    """Create a store for the missing runs of an enlarged sweep, and write the files that join all of its stores.
 
     Args:
         path: Folder of the store.
@@ -127,7 +127,7 @@ def extended(path: Path, whole: Joined, manifest: Manifest | None) -> Joined:
 
 
 def newest(path: Path) -> Chunked | None:
-    """Open the results in a folder: joined stores, or a single store. Return None if neither can be read."""
+    """Open the results in a folder, whether joined stores or a single store. Return None if neither can be read."""
     for find in (find_joined, open_folder):
         with contextlib.suppress(FileNotFoundError, ValueError):
             if (found := find(path)) is not None:

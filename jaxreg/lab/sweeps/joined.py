@@ -31,18 +31,18 @@ _KEPT = 2**28
 
 
 class Chunked(Protocol):
-    """Interface of results in numbered chunks: a store in a folder, a store in memory, or joined stores."""
+    """Interface of the results of a sweep, in numbered chunks: a store in a folder or in memory, or joined stores."""
 
     @property
     def manifest(self) -> Manifest:
-        """Layout of the results."""
+        """Names, dimensions, shapes and types of the results."""
 
     @property
     def count(self) -> int:
         """Number of chunks."""
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the number of the chunk that contains each lane, and the position of the lane in this chunk."""
+        """Return, for each run, the number of the chunk that contains it, and the position of the run in this chunk."""
 
     def has(self, number: int) -> bool:
         """Tell whether a chunk is stored."""
@@ -54,22 +54,22 @@ class Chunked(Protocol):
         """Return the arrays of a chunk, or None if the chunk is missing or damaged."""
 
     def file(self, number: int) -> Path:
-        """Return the path of a chunk, whether or not the file exists."""
+        """Return the path of the file of a chunk, whether or not the file exists."""
 
     def stores(self) -> list[Keeping]:
-        """Return all single stores. Joined stores are replaced by their parts."""
+        """Return a list of all stores. Joined stores are replaced by the stores that they join."""
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
         """Return the final states of the runs in a chunk, or None if the states are missing or damaged."""
 
     def forget_states(self) -> None:
-        """Remove the states of all chunks."""
+        """Remove the stored final states of all runs."""
 
     def drop(self, number: int) -> None:
-        """Remove a chunk, so that it is computed again."""
+        """Remove a chunk from the store, so that it is computed again."""
 
     def coords(self) -> Coordinates | None:
-        """Return the coordinates, each with its dimension, or None if they are damaged."""
+        """Return the coordinates, as name -> (dimension, values), or None if they are damaged."""
 
 
 class Joined:
@@ -93,7 +93,7 @@ class Joined:
         self.count = int(self._starts[-1])
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the number of the chunk that contains each lane, and the position of the lane in this chunk.
+        """Return, for each run, the number of the chunk that contains it, and the position of the run in this chunk.
 
         The chunk number is -1 for a missing lane, and `STOPPED` for a lane that is never computed.
         """
@@ -105,18 +105,18 @@ class Joined:
         return numbers, places
 
     def unreadable(self, parts: int) -> np.ndarray:
-        """Return a boolean per lane: True if its chunk, in one of the first `parts` stores, is missing or damaged."""
+        """Return a boolean per run: True if its chunk is missing or damaged, and in one of the first `parts` stores."""
         numbers, _ = self.find(np.arange(self.manifest.lanes))
         needed = np.unique(numbers[(numbers >= 0) & (self.part < parts)])
         return np.isin(numbers, [number for number in needed if self.read(int(number)) is None])
 
     @property
     def stopped(self) -> int:
-        """Number of lanes that are never computed, because their runs were stopped in an earlier segment."""
+        """Number of runs that are never continued, because they were stopped in an earlier segment."""
         return int((self.part == STOPPED).sum())
 
     def lanes_of_last(self) -> np.ndarray:
-        """Return the lane numbers of the last part, in the order in which it stores them."""
+        """Return the numbers of the runs in the last store, in the order in which it stores them."""
         lanes = np.flatnonzero(self.part == len(self.parts) - 1)
         return lanes[np.argsort(self.place[lanes])]
 
@@ -136,12 +136,12 @@ class Joined:
         return part.read(own)
 
     def file(self, number: int) -> Path:
-        """Return the path of a chunk, whether or not the file exists."""
+        """Return the path of the file of a chunk, whether or not the file exists."""
         part, own = self._own(number)
         return part.file(own)
 
     def stores(self) -> list[Keeping]:
-        """Return all single stores. Joined stores are replaced by their parts."""
+        """Return a list of all stores. Joined stores are replaced by the stores that they join."""
         return [store for part in self.parts for store in part.stores()]
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
@@ -150,17 +150,17 @@ class Joined:
         return part.state(own, names)
 
     def forget_states(self) -> None:
-        """Remove the states of all chunks."""
+        """Remove the stored final states of all runs."""
         for part in self.parts:
             part.forget_states()
 
     def drop(self, number: int) -> None:
-        """Remove a chunk, so that it is computed again."""
+        """Remove a chunk from the store, so that it is computed again."""
         part, own = self._own(number)
         part.drop(own)
 
     def coords(self) -> Coordinates:
-        """Return the coordinates, each with its dimension."""
+        """Return the coordinates, as name -> (dimension, values)."""
         return self._coords
 
     def _own(self, number: int) -> tuple[Chunked, int]:
@@ -169,7 +169,7 @@ class Joined:
 
 
 def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
-    """Return a layout that can contain the outputs of several programs.
+    """Return the names, dimensions and types that fit the outputs of several programs together.
 
     Each dimension gets its largest length among the programs. Where an output is missing or shorter, it is filled with
     NaN.
@@ -270,14 +270,14 @@ def open_any(path: Path) -> Chunked:
 
 
 def absolute(store: Chunked) -> Chunked:
-    """Return a store with an absolute path, so that it can be read after a change of the working directory."""
+    """Return the store with an absolute path, so that it can be read after a change of the working directory."""
     if isinstance(store, Joined):
         return Joined(store.manifest, store.coords(), [absolute(part) for part in store.parts], store.part, store.place)
     return Store(store.path.absolute(), store.manifest) if isinstance(store, Store) else store
 
 
 def needed_chunks(store: Chunked) -> range | set[int]:
-    """Return the numbers of all chunks that contain lanes of a store. -1 is included if a lane is missing."""
+    """Return the numbers of all chunks that contain runs of a store. -1 is included if a run is missing."""
     if not isinstance(store, Joined):
         return range(store.count)  # not written out: a manifest may claim any number of lanes
     return set(np.unique(store.find(np.arange(store.manifest.lanes))[0]).tolist()) - {STOPPED}
@@ -292,7 +292,7 @@ def _seal_of(manifest: Manifest) -> str:
 
 
 def as_dataset(store: Chunked, *, partial: bool = False) -> xr.Dataset:
-    """Return stored results as a dataset whose values are read when they are used.
+    """Return stored results as an xarray dataset whose values are read from the store only when they are used.
 
     Args:
         store: Stored results.

@@ -20,7 +20,7 @@ ROWS = " rows"
 
 @dataclass(frozen=True)
 class Best:
-    """Rule for the runs whose large outputs are stored: see `best`."""
+    """Rule that stores large outputs only for the best runs of a sweep, as made by `best`."""
 
     count: int
     by: str
@@ -46,7 +46,7 @@ class Best:
         return tuple(name for name in dict.fromkeys(found) if name != self.by)
 
     def written(self, outputs: Mapping[str, Variable]) -> str:
-        """Return the rule as text for the manifest."""
+        """Return the rule as text, for the manifest of a store."""
         return json.dumps([self.count, self.by, self.large(outputs)])
 
     def rows(self, values: np.ndarray) -> np.ndarray:
@@ -99,13 +99,13 @@ class Keeping(Protocol):
 
     @property
     def manifest(self) -> Manifest:
-        """Layout of the results."""
+        """Names, dimensions, shapes and types of the results."""
 
     def present(self) -> set[int]:
         """Return the numbers of the stored chunks."""
 
     def small(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the outputs of a chunk that are stored for all runs."""
+        """Return those outputs of a chunk that are stored for all runs, not only for the best ones."""
 
     def kept(self, number: int) -> dict[str, np.ndarray] | None:
         """Return the large outputs of the best runs of a chunk, with the row numbers of these runs."""
@@ -114,7 +114,7 @@ class Keeping(Protocol):
         """Replace the stored large outputs of a chunk. None removes them."""
 
     def drop(self, number: int) -> None:
-        """Remove a chunk, so that it is computed again."""
+        """Remove a chunk from the store, so that it is computed again."""
 
 
 class Keeper:
@@ -165,7 +165,7 @@ class Keeper:
 
 
 def split(rule: Best, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Split the outputs of a chunk into those stored for all runs, and the large outputs of its best runs."""
+    """Split the outputs of a chunk into those that are stored for all runs, and the large outputs of its best runs."""
     rows = np.sort(rule.rows(arrays[rule.by]))
     large = {ROWS: rows} | {name: arrays[name][rows] for name in rule.outputs}
     return {name: values for name, values in arrays.items() if name not in rule.outputs}, large
@@ -174,7 +174,7 @@ def split(rule: Best, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.nd
 def filled(
     manifest: Manifest, small: Mapping[str, np.ndarray], kept: Mapping[str, np.ndarray] | None
 ) -> dict[str, np.ndarray]:
-    """Return all outputs of a chunk. Large outputs that are not stored are NaN."""
+    """Return all outputs of a chunk, with NaN for the large outputs that are not stored."""
     length = len(next(iter(small.values())))
     arrays = dict(small)
     for name, variable in manifest.outputs.items():

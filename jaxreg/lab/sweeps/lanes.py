@@ -29,7 +29,7 @@ _SMALL = 2**17
 
 
 def arrangement(jaxpr: Any, free: bool = True) -> str:
-    """Return how the lanes of a traced function should be computed on a CPU: `BATCHED`, `IN_TURN` or `REWRITTEN`.
+    """Return how to compute the runs of a traced function on a CPU: `BATCHED`, `IN_TURN` or `REWRITTEN`.
 
     Args:
         jaxpr: Traced function of one lane, ``traced.jaxpr.jaxpr``.

@@ -25,13 +25,13 @@ class DamagedError(ValueError):
 
 
 def is_state(name: str) -> bool:
-    """Tell whether an array of a chunk belongs to the state, not to the outputs."""
+    """Return whether an array in a chunk belongs to the state of the runs, not to their outputs."""
     return name.startswith(STATE)
 
 
 @dataclass(frozen=True)
 class Chunks:
-    """Division of the lanes of a sweep into chunks of equal width. The last chunk may be shorter.
+    """Division of the runs of a sweep into chunks of equal size. The last chunk may be smaller.
 
     Args:
         size: Number of lanes.
@@ -51,17 +51,17 @@ class Chunks:
         return -(-self.size // self.width)
 
     def lanes(self, number: int) -> range:
-        """Return the lane numbers of one chunk."""
+        """Return the numbers of the runs in one chunk."""
         return range(number * self.width, min((number + 1) * self.width, self.size))
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the number of the chunk that contains each lane, and the position of the lane in this chunk."""
+        """Return, for each run, the number of the chunk that contains it, and the position of the run in this chunk."""
         return np.divmod(lanes, self.width)
 
 
 @dataclass(frozen=True)
 class Variable:
-    """Layout of one output of a lane: its dimensions, their sizes and its type."""
+    """Dimensions, sizes and type of one output of a run."""
 
     dims: tuple[str, ...]
     shape: tuple[int, ...]
@@ -69,13 +69,13 @@ class Variable:
 
     @property
     def nbytes(self) -> int:
-        """Bytes per lane."""
+        """Size of this output in bytes per run."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Description of the results of a sweep: their origin and their layout.
+    """Description of the results of a sweep: how they were computed, and which arrays there are.
 
     Args:
         identity: Everything that can change the bits of the results, by name: program, grid, versions, platform.
@@ -95,27 +95,27 @@ class Manifest:
 
     @cached_property
     def sweep(self) -> str:
-        """Hash of the identity and the chunk width, which identifies the sweep."""
+        """Hash that identifies a sweep, from its number of runs per chunk and all else that can change its results."""
         text = json.dumps({"format": FORMAT, "chunk": self.chunk, **self.identity}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def layout(self) -> tuple[Any, ...]:
-        """Dimensions, coordinates and outputs, which are equal for manifests of the same sweep."""
+        """Dimensions, coordinates and outputs of the results, which are equal for manifests of the same sweep."""
         return self.dims, self.coords, self.outputs
 
     @property
     def lanes(self) -> int:
-        """Number of lanes."""
+        """Number of runs."""
         return math.prod(self.dims.values())
 
     @property
     def chunks(self) -> Chunks:
-        """Division of the lanes into chunks."""
+        """Division of the runs into chunks."""
         return Chunks(self.lanes, self.chunk)
 
     def encode(self) -> bytes:
-        """Return the manifest as JSON text that includes a checksum."""
+        """Return the manifest as JSON text with a checksum."""
         content = {"format": FORMAT, "sweep": self.sweep, **asdict(self)}
         checksum = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return (json.dumps({"checksum": checksum, **content}, indent=1) + "\n").encode()
@@ -160,7 +160,7 @@ def _parsed(raw: bytes) -> dict[str, Any]:
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) < len(pairs):
-        raise ValueError("two values have one name")
+        raise ValueError("the JSON has two values with the same name")
     return dict(pairs)
 
 

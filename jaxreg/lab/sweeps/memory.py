@@ -14,7 +14,7 @@ from jaxreg.lab.sweeps.manifest import Manifest, is_state
 
 
 class InMemoryStore:
-    """Finished chunks in memory, with the interface of `jaxreg.lab.sweeps.store.Store`.
+    """Store that keeps finished chunks in memory, with the interface of `jaxreg.lab.sweeps.store.Store`.
 
     Args:
         manifest: Layout of the results.
@@ -35,7 +35,7 @@ class InMemoryStore:
         return len(self.manifest.chunks)
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the number of the chunk that contains each lane, and the position of the lane in this chunk."""
+        """Return, for each run, the number of the chunk that contains it, and the position of the run in this chunk."""
         return self.manifest.chunks.find(lanes)
 
     def file(self, number: int) -> Path:
@@ -56,7 +56,7 @@ class InMemoryStore:
         return small if small is None or self._rule is None else filled(self.manifest, small, self.kept(number))
 
     def small(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the outputs of a chunk that are kept for all lanes, or None if the chunk is missing."""
+        """Return the outputs of a chunk that are kept for all runs, or None if the chunk is missing."""
         return self._chunks.get(number)
 
     def kept(self, number: int) -> dict[str, np.ndarray] | None:
@@ -64,7 +64,7 @@ class InMemoryStore:
         return self._best.get(number)
 
     def keep(self, number: int, arrays: Mapping[str, np.ndarray] | None) -> None:
-        """Replace the large outputs of a chunk. None removes them."""
+        """Replace the large outputs of a chunk that are kept in memory. None removes them."""
         self._best.pop(number, None)
         if arrays is not None:
             self._best[number] = dict(arrays)
@@ -79,11 +79,11 @@ class InMemoryStore:
         self._states[number] = {name: array for name, array in arrays.items() if is_state(name)}
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
-        """Return the final states of the runs in a chunk."""
+        """Return the final states of the runs in a chunk, at which the next segment begins."""
         return self._states.get(number)
 
     def forget_states(self) -> None:
-        """Remove the states of all chunks."""
+        """Remove the final states of all runs."""
         self._states.clear()
 
     def stores(self) -> list[Keeping]:
@@ -91,11 +91,11 @@ class InMemoryStore:
         return [self]
 
     def drop(self, number: int) -> None:
-        """Remove a chunk, so that it is computed again."""
+        """Remove a chunk from memory, so that it is computed again."""
         self._chunks.pop(number, None)
 
     def claims(self) -> Unshared:
-        """Return a replacement for claims, with which this process computes every chunk."""
+        """Return the object for claims on chunks. It lets this process compute every chunk."""
         return Unshared()
 
     def describe(self, advice: str) -> str:
@@ -103,7 +103,7 @@ class InMemoryStore:
         return "stopped; nothing is kept without a store"
 
     def coords(self) -> Coordinates:
-        """Return the coordinates, each with its dimension."""
+        """Return the coordinates, as name -> (dimension, values)."""
         return self._coords
 
     def gather(self) -> None:

@@ -41,7 +41,7 @@ def check_arguments(run: Run, names: Iterable[str], what: str = "run") -> None:
 
 
 def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
-    """Evaluate `run` at a traced point, and return its outputs as a flat dict.
+    """Evaluate the function `run` at a traced point, and return its outputs as a flat dict.
 
     Args:
         run: Function of one point.
@@ -68,7 +68,7 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
 
 
 def describe(flat: Mapping[str, Labelled], grid: Grid) -> dict[str, Variable]:
-    """Check the names and sizes of the outputs, and return their layout.
+    """Check the names and sizes of the outputs of `run`, and return their dimensions, shapes and types.
 
     Args:
         flat: Name of an output of one lane -> labelled array.
@@ -145,12 +145,12 @@ def _leaves(name: str, value: Any) -> dict[str, Labelled]:
 
 
 def is_labelled(node: Any) -> bool:
-    """Tell whether a node of a tree is an array with labels."""
+    """Return whether a node of a pytree is an array with named dimensions."""
     return isinstance(node, Labelled)
 
 
 def key_name(key: Any) -> str:
-    """Return one key of a path in a tree as text, for the name of an output."""
+    """Return one key of a path in a pytree as text, for the name of an output."""
     for attribute in ("name", "key", "idx"):
         if hasattr(key, attribute):
             return str(getattr(key, attribute))

@@ -28,7 +28,7 @@ from jaxreg.lab.sweeps.structures import remember
 
 @dataclass(frozen=True)
 class Part:
-    """One box of a sweep: the runner of its program, the store for new chunks, and all results, old and new."""
+    """The runs of a sweep that share one compiled program: the runner of the program, and the stores of the results."""
 
     runner: ChunkRunner
     store: Store | InMemoryStore
@@ -36,13 +36,13 @@ class Part:
     segment: int = 0
 
     def lanes(self, number: int) -> np.ndarray:
-        """Return the lane numbers of a chunk, counted among all lanes of the program."""
+        """Return the numbers of the runs in a chunk, counted among all runs of the program."""
         lanes = np.array(self.store.manifest.chunks.lanes(number))
         own = self.store.coords() or {}
         return own[SOME][1][lanes] if SOME in own else lanes
 
     def points(self, number: int) -> dict[str, np.ndarray]:
-        """Return the coordinates of the lanes of a chunk. An axis of points is described by its settings only."""
+        """Return the coordinates of the runs in a chunk. An axis made by `points` is described by its settings only."""
         lanes, dims = self.lanes(number), self.whole.manifest.dims
         places = dict(zip(dims, np.unravel_index(lanes, tuple(dims.values())), strict=True))
         there = {name: (dim, values) for name, (dim, values) in (self.whole.coords() or {}).items() if dim in places}
@@ -51,20 +51,20 @@ class Part:
         return points | ({SEGMENT: np.full(len(lanes), self.segment)} if self.segment else {})
 
     def start(self) -> None:
-        """Start to compile in the background if a chunk is missing."""
+        """Start to compile the program in the background if a chunk is missing."""
         if len(self.store.present()) < self.store.count:
             self.runner.start()
 
 
 @dataclass(frozen=True)
 class Arranged:
-    """All parts of a sweep, and their joined results."""
+    """All parts of a sweep, one per compiled program, and their joined results."""
 
     parts: list[Part]
     whole: Chunked
 
     def dataset(self) -> xr.Dataset:
-        """Return the results of all parts as a dataset. With a store, values are read when they are used."""
+        """Return the results of all parts as an xarray dataset. Stored values are read when they are used."""
         for part in self.parts:
             if isinstance(part.store, InMemoryStore):
                 part.store.gather()
@@ -79,7 +79,7 @@ class Arranged:
 
 
 def alone(runner: ChunkRunner, grid: Grid, path: Path | None, options: SweepOptions) -> Arranged:
-    """Create the store of a single program that exists already, such as a program with operands.
+    """Create the store for a single program that was made before, such as a program with operands.
 
     Args:
         runner: Runner of the program.
@@ -96,7 +96,7 @@ def alone(runner: ChunkRunner, grid: Grid, path: Path | None, options: SweepOpti
 
 
 def arrange(design: Design, path: Path | None, options: SweepOptions) -> Arranged:
-    """Trace the program of each box, and open or create its store. On a CPU, nothing is compiled.
+    """Trace all programs of a sweep, and open or create their stores. On a CPU, nothing is compiled yet.
 
     Args:
         design: Boxes of the sweep.
@@ -129,7 +129,7 @@ def arrange(design: Design, path: Path | None, options: SweepOptions) -> Arrange
 
 
 class Source:
-    """Source of runners for the program of one box, with all of its lanes or a selection.
+    """Maker of runners for one program of a sweep, for all of its runs or for a selection.
 
     Args:
         box: Box of the sweep.
@@ -150,7 +150,7 @@ class Source:
         self._first = self._program(self.grid) if options.executor is None else self._sent(None)
 
     def runner(self, lanes: np.ndarray | None = None, carried: Carried | None = None) -> ChunkRunner:
-        """Return a runner for all lanes, or for a selection.
+        """Return a runner for all runs of the program, or for a selection of them.
 
         Args:
             lanes: Numbers of the selected lanes; None for all lanes.
@@ -161,7 +161,7 @@ class Source:
         return (self._first if lanes is None else self._sent(lanes)).going_on(carried)
 
     def runner_over(self, grid: Grid) -> ChunkRunner:
-        """Return a runner of the same function on another grid, which is used for its identity only."""
+        """Return a runner of the same function on another grid. Only the identity of this runner is used."""
         return LocalRunner(self._program(grid))
 
     def _program(self, grid: Grid) -> Program:
@@ -200,7 +200,7 @@ def placed(
     carried: Carried | None = None,
     grows: bool = True,
 ) -> Part:
-    """Open or create the store of a program. Stored chunks are used again.
+    """Open or create the store for the results of a program. Chunks that it already contains are used again.
 
     Args:
         source: Source of runners for the program.
@@ -255,7 +255,7 @@ def placed(
 
 
 def along(design: Design, box: Box, given: Mapping[str, Any]) -> tuple[Coordinates, dict[str, Any]]:
-    """Return the coordinates of one box: those of the axes, and those that the user passed to `sweep`."""
+    """Return two dicts with the coordinates of a box: those of the axes, and those that the user passed to `sweep`."""
     rows = dict(zip(box.over, box.rows, strict=True))
     taken = {name: slice(None) if row is None else row for name, row in rows.items()}
     known = {name: (dim, as_wide_as_needed(values[taken[dim]])) for name, (dim, values) in design.coords.items()}
@@ -273,7 +273,7 @@ def along(design: Design, box: Box, given: Mapping[str, Any]) -> tuple[Coordinat
 
 
 def joined_parts(design: Design, parts: list[Part], given: Mapping[str, Any]) -> Joined:
-    """Join the parts of a sweep: find the joint layout, and the store of each lane."""
+    """Join the parts of a sweep: determine the dimensions of all results, and which store holds each run."""
     manifests = [part.whole.manifest for part in parts]
     dims = {name: design.sizes.get(name, size) for name, size in manifests[0].dims.items()}
     first = parts[0].whole.coords() or {}
@@ -329,7 +329,7 @@ def digest_of(labels: Coordinates, of: str) -> str:
 def labels_of(
     dims: Mapping[str, int], outputs: Mapping[str, Variable], known: Coordinates, coords: Mapping[str, Any]
 ) -> dict[str, tuple[str, np.ndarray]]:
-    """Return the coordinates of the axes and those that the user passed, each with its dimension."""
+    """Return the coordinates of the axes and those that the user passed, as name -> (dimension, values)."""
     labels = dict(known)
     sizes = dict(dims)
     if taken := labels.keys() & {*outputs, *(dim for output in outputs.values() for dim in output.dims)}:

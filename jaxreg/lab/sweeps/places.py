@@ -33,16 +33,16 @@ class Place:
         self.path = path
 
     def push(self) -> None:
-        """Upload new files. Does nothing for a folder."""
+        """Upload new files to the address of the store. Do nothing if the store is a folder."""
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """Context in which error messages name the location as the user did."""
+        """Context manager in which error messages name the store as the user did."""
         yield
 
 
 class Mirror(Place):
-    """Temporary folder with a copy of the store at an address.
+    """Temporary folder with a copy of a store at an address, such as s3://bucket/ridge.
 
     Args:
         address: Address of the store.
@@ -70,7 +70,7 @@ class Mirror(Place):
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """Context in which error messages name the address instead of the temporary folder."""
+        """Context manager in which error messages name the address of the store instead of the temporary folder."""
         try:
             yield
         except BaseException as error:
@@ -100,7 +100,7 @@ class Mirror(Place):
 
 
 def place_of(store: str | os.PathLike[str] | None) -> Place:
-    """Return the location of a store.
+    """Return the location of a store, from its path or address.
 
     Args:
         store: Folder or address of the store, or None for results in memory.

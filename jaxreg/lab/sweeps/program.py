@@ -65,7 +65,7 @@ class _Lowering(NamedTuple):
 
 
 class Program:
-    """Function on a grid, compiled for chunks of one width.
+    """Function that is compiled to compute the runs of a grid in chunks, with a fixed number of runs per chunk.
 
     Arrays that `run` closes over are constants of the program. Operands are passed as arguments instead, so that the
     program can be called again with other arrays of the same shapes. Constants of at least 64 MiB are also passed as
@@ -151,14 +151,14 @@ class Program:
             self._begin._options = self._options
 
     def on(self, lanes: np.ndarray) -> "Program":
-        """Return a copy of this program for some of its lanes. A compiled program is used again."""
+        """Return a copy of this program for some of its runs. The copy shares the compiled code."""
         part = copy.copy(self)
         part.grid = replace(self.grid, lanes=lanes)
         part._begin = self._begin and self._begin.on(lanes)
         return part
 
     def compile_as(self, compiled: str) -> None:
-        """Use the compiler options of an existing store. By default, the options depend on the number of lanes."""
+        """Use the compiler options of an existing store. By default, the options depend on the number of runs."""
         for options in ({}, _QUICKLY, _REUSED):
             if _written(options) == compiled:
                 self._options = options
@@ -174,12 +174,12 @@ class Program:
 
     @property
     def chunks(self) -> Chunks:
-        """Division of the lanes into chunks."""
+        """Division of the runs into chunks."""
         return Chunks(self.grid.size, self.chunk)
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """Everything that can change the bits of a chunk, by name, except its width and the values of the arguments.
+        """Everything that can change the results of a chunk, except its size and the values of the arguments.
 
         The entry ``program`` is a hash of the lowered program: its operations, its shapes, and all constants.
         """

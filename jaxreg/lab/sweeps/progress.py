@@ -14,7 +14,7 @@ log = logging.getLogger("jaxreg.sweep")
 
 
 def count_diverged(arrays: Mapping[str, np.ndarray]) -> int:
-    """Count the lanes that diverged.
+    """Count the runs that diverged.
 
     A lane has diverged if its output `diverged_at` is 0 or more. Without this output, a lane has diverged if any of its
     outputs is NaN or infinite.
@@ -79,12 +79,12 @@ class Progress:
             self._bar.stop()
 
     def skip(self, lanes: int) -> None:
-        """Add lanes that are already finished, for example by another process."""
+        """Add runs to the progress that were finished elsewhere, for example by another process."""
         self._lanes += lanes
         self._bar.update(self._task, advance=lanes)
 
     def advance(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Add the lanes of a chunk that this process has finished."""
+        """Add the runs of a chunk that this process has finished to the progress."""
         lanes = len(next(iter(arrays.values())))
         self._lanes += lanes
         self._diverged += count_diverged(arrays)

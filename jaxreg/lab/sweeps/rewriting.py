@@ -31,7 +31,7 @@ _SPECS = (("NWC", "WIO", "NWC"), ("NHWC", "HWIO", "NHWC"), ("NDHWC", "DHWIO", "N
 
 
 def is_rewritable(jaxpr: Any) -> bool:
-    """Tell whether a traced function has operations that `evaluate` replaces.
+    """Return whether a traced function has operations that `evaluate` replaces by faster ones.
 
     Args:
         jaxpr: A traced function, ``traced.jaxpr.jaxpr``.
@@ -42,7 +42,7 @@ def is_rewritable(jaxpr: Any) -> bool:
 
 
 def has_convolutions(jaxpr: Any, least: int) -> bool:
-    """Tell whether a traced function has convolutions that `evaluate` replaces.
+    """Return whether a traced function has convolutions that `evaluate` replaces by faster operations.
 
     Args:
         jaxpr: A traced function, ``traced.jaxpr.jaxpr``.
@@ -56,7 +56,7 @@ def has_convolutions(jaxpr: Any, least: int) -> bool:
 
 
 def evaluate(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
-    """Evaluate a traced function by faster operations.
+    """Evaluate a traced function, with some of its operations replaced by faster ones.
 
     Args:
         jaxpr: A traced function, ``traced.jaxpr.jaxpr``.

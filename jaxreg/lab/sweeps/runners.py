@@ -28,7 +28,7 @@ _IN_FLIGHT = 2**29
 
 
 class ChunkResult(NamedTuple):
-    """Finished chunk: its outputs, how many lanes were computed together, and the identity of the program."""
+    """A finished chunk: its outputs, how many runs were computed together, and the identity of the program."""
 
     arrays: Arrays
     width: int
@@ -40,40 +40,40 @@ Carried = Callable[[int], Arrays | None]
 
 
 class ChunkRunner(Protocol):
-    """Interface of a runner, which computes the chunks of one program."""
+    """Interface of objects that compute the chunks of one program."""
 
     @property
     def outputs(self) -> Mapping[str, Variable]:
-        """Layout of the outputs of one lane."""
+        """Dimensions, sizes and types of the outputs of one run, by name."""
 
     @property
     def states(self) -> frozenset[str]:
-        """Names of the arrays in the state of a lane; empty for a sweep without segments."""
+        """Names of the arrays in the state of a run; empty for a sweep without segments."""
 
     @property
     def chunk(self) -> int:
-        """Lanes per chunk."""
+        """Number of runs per chunk."""
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """Everything that can change the bits of a chunk, by name, except the lanes in the chunk."""
+        """Everything that can change the results of a chunk, except which runs it contains."""
 
     @property
     def most(self) -> int:
-        """Maximum number of chunks that are submitted and not yet stored."""
+        """Maximum number of chunks that may be submitted but not yet stored."""
 
     def start(self) -> None:
-        """Start to compile in the background, if the runner can do so."""
+        """Start to compile the program in the background, if the runner can do so."""
 
     def submit(self, number: int) -> Future[ChunkResult]:
-        """Submit a chunk, and return a future for its result."""
+        """Submit a chunk to be computed, and return a future for its result."""
 
     def close(self) -> None:
         """Cancel the chunks that have not started. Running chunks may finish."""
 
 
 class LocalRunner:
-    """Runner with threads of this process: one thread per accelerator, or one per core on a CPU.
+    """Runner that uses threads of this process: one thread per accelerator, or one per core on a CPU.
 
     Args:
         program: Program to compute.
@@ -93,11 +93,11 @@ class LocalRunner:
         self._pool = ThreadPoolExecutor(program.workers, thread_name_prefix="sweep")
 
     def start(self) -> None:
-        """Start to compile in the background. Errors are ignored here, because the first chunk raises them again."""
+        """Start to compile the program in the background. Errors are ignored: the first chunk raises them again."""
         self._pool.submit(self._program.load)
 
     def submit(self, number: int) -> Future[ChunkResult]:
-        """Submit a chunk, and return a future for its result."""
+        """Submit a chunk to be computed, and return a future for its result."""
         return self._pool.submit(self._compute, number)
 
     def _compute(self, number: int) -> ChunkResult:
@@ -122,7 +122,7 @@ def _digest(operands: Mapping[str, Any]) -> str:
 
 
 class ExecutorRunner:
-    """Runner with the workers of a `concurrent.futures` executor. Each worker traces and compiles the program.
+    """Runner that uses the workers of a `concurrent.futures` executor. Each worker traces and compiles the program.
 
     `run` and the axes are sent to the workers, and the results are sent back. A shared file system is not needed.
 
@@ -160,7 +160,7 @@ class ExecutorRunner:
         self.most = max(16, min(1024, _IN_FLIGHT // max(1, lane * self.chunk)))
 
     def going_on(self, carried: Carried | None) -> "ExecutorRunner":
-        """Return a runner for another segment, whose chunks begin at the states from `carried`."""
+        """Return a runner for another segment of the runs, which begins at the states that `carried` returns."""
         runner = copy.copy(self)
         runner._carried = carried
         return runner
@@ -169,7 +169,7 @@ class ExecutorRunner:
         """Do nothing: each worker compiles the program when it gets its first chunk."""
 
     def submit(self, number: int) -> Future[ChunkResult]:
-        """Submit a chunk, and return a future for its result."""
+        """Submit a chunk to be computed, and return a future for its result."""
         state = self._carried(number) if self._carried else None
         with _interrupts_held_back():
             job = self._executor.submit(_computed, self._payload, self.chunk, self._arranged, number, state)

@@ -31,7 +31,7 @@ from jaxreg.lab.sweeps.structures import remember
 
 
 class LostStateError(Exception):
-    """Error for a chunk that can't be computed, because the states at which it begins can't be read.
+    """Error for a chunk that can't be computed, because the stored states at which its runs begin can't be read.
 
     Args:
         part: Part of the sweep to which the chunk belongs.
@@ -46,7 +46,7 @@ class LostStateError(Exception):
 
 
 class SegmentedSweep:
-    """All segments of a sweep. Each segment has one part per compiled program.
+    """A sweep of long runs that are computed in segments, with one part per segment and compiled program.
 
     Args:
         design: Boxes of the sweep.
@@ -88,7 +88,7 @@ class SegmentedSweep:
         return total
 
     def parts(self, segment: int) -> list[Part]:
-        """Return the parts of a segment, counted from 0. The previous segment must be finished."""
+        """Return the parts of a segment, one per compiled program. The previous segment must be finished."""
         if segment == len(self._parts):
             self._parts.append(self._made(segment))
             while len(self._parts) < self.segments.count and self._known(len(self._parts)):
@@ -97,12 +97,12 @@ class SegmentedSweep:
         return self._parts[segment]
 
     def finished(self, segment: int) -> None:
-        """Remove the states at which a finished segment began."""
+        """Remove the stored states at which a finished segment began, because they are no longer needed."""
         for part in self._parts[segment - 1] if segment else ():
             part.whole.forget_states()
 
     def recover(self, error: LostStateError, segment: int) -> bool:
-        """Prepare to compute lost states again.
+        """Prepare to compute lost states of runs again.
 
         Returns:
             True if chunks of the previous segment must be computed again. False if another process has finished the

@@ -17,7 +17,7 @@ SEGMENT = "segment"
 
 @dataclass(frozen=True)
 class Segments:
-    """Segments of long runs, for `sweep(run, over, segments=…)`.
+    """Division of long runs into segments, for `sweep(run, over, segments=…)`.
 
     `run` takes a ``state`` in addition to the axes. It returns the state at the end of the segment, and its outputs,
     which get the dimension ``segment``. The states of all runs are stored at the end of each segment, so a sweep that
@@ -62,12 +62,12 @@ class Segments:
 
 
 def first_state(begin: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
-    """Wrap `begin` as a function of one point whose outputs are the arrays of the first state."""
+    """Wrap the function `begin` so that it returns the arrays of the first state of a run as outputs."""
     return lambda **point: {STATE: _arrays(begin(**point))}
 
 
 def advance(run: Callable[..., Any], state: Structure) -> Callable[..., dict[str, Any]]:
-    """Wrap `run` as a function whose state is a list of arrays, both in its arguments and in its outputs.
+    """Wrap the function `run` so that it takes and returns the state of a run as a list of arrays.
 
     Args:
         run: Function of a state and a point.

@@ -60,15 +60,15 @@ class Store:
         return len(self.manifest.chunks)
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the number of the chunk that contains each lane, and the position of the lane in this chunk."""
+        """Return, for each run, the number of the chunk that contains it, and the position of the run in this chunk."""
         return self.manifest.chunks.find(lanes)
 
     def file(self, number: int) -> Path:
-        """Return the path of a chunk, whether or not the file exists."""
+        """Return the path of the file of a chunk, whether or not the file exists."""
         return self.path / f"chunk-{number:08d}.npz"
 
     def has(self, number: int) -> bool:
-        """Tell whether the file of a chunk exists, even if it is damaged."""
+        """Return whether the file of a chunk exists, even if it is damaged."""
         return self.file(number).exists()
 
     def present(self) -> set[int]:
@@ -114,7 +114,7 @@ class Store:
         return _read_sealed(self._checkpoint(number), self.manifest.sweep, names)
 
     def forget_states(self) -> None:
-        """Remove the states of all chunks."""
+        """Remove the stored final states of all runs."""
         for file in self.path.glob("state-*.npz"):
             file.unlink(missing_ok=True)
 
@@ -123,7 +123,7 @@ class Store:
         return [self]
 
     def drop(self, number: int) -> None:
-        """Remove a chunk, so that it is computed again."""
+        """Remove a chunk from the store, so that it is computed again."""
         self.file(number).unlink(missing_ok=True)
 
     def _checkpoint(self, number: int) -> Path:
@@ -135,7 +135,7 @@ class Store:
         return small if small is None or self._rule is None else filled(self.manifest, small, self.kept(number))
 
     def small(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the outputs of a chunk that are stored for all lanes, or None if the chunk is missing or damaged."""
+        """Return the outputs of a chunk that are stored for all runs, or None if the chunk is missing or damaged."""
         arrays = self._read(number)
         return None if arrays is None else {name: arrays[name] for name in self._small}
 
@@ -158,11 +158,11 @@ class Store:
         return self.path / f"best-{number:08d}.npz"
 
     def claims(self) -> Claims:
-        """Return the context manager for the claims of this process."""
+        """Return the context manager with which this process claims chunks of the store."""
         return Claims(self.path)
 
     def width(self, number: int) -> int | None:
-        """Return how many lanes of a chunk were computed together. This can be fewer than all if memory ran out."""
+        """Return how many runs of a chunk were computed together. This can be fewer than all if memory ran out."""
         arrays = self._read(number)
         return None if arrays is None else int(arrays[""])
 
@@ -180,7 +180,7 @@ class Store:
         return arrays
 
     def coords(self) -> Coordinates | None:
-        """Return the coordinates, each with its dimension, or None if their file is damaged."""
+        """Return the coordinates, as name -> (dimension, values), or None if their file is damaged."""
         arrays = _read_sealed(self.path / COORDS, self.manifest.sweep, self.manifest.coords.keys())
         sizes = dict(self.manifest.dims)
         for output in self.manifest.outputs.values():

@@ -32,7 +32,7 @@ class Structure:
         return cls(tree, tuple(("/".join(map(key_name, path)), _described(leaf)) for path, leaf in found))
 
     def filled(self, dataset: xr.Dataset) -> Any:
-        """Return the tree with the values from a dataset of a single lane."""
+        """Return the tree of outputs, with the values from a dataset of a single run."""
         return jax.tree.unflatten(self.tree, [_value(dataset, name, leaf) for name, leaf in self.leaves])
 
 

@@ -23,7 +23,7 @@ class Figures:
     high: float = -np.inf
 
     def add(self, values: np.ndarray) -> None:
-        """Add the values of a chunk."""
+        """Add the values of this output from one chunk."""
         values = values[np.isfinite(values)].astype(float)
         if values.size:
             self.count, self.total = self.count + values.size, self.total + float(values.sum())
@@ -32,7 +32,7 @@ class Figures:
 
 @dataclass
 class Watch:
-    """Statistics of a store that another process may be writing. Each chunk is read once.
+    """Progress and statistics of a sweep, read from its store. Each chunk is read once.
 
     Args:
         path: Folder of the store.
@@ -76,7 +76,7 @@ class Watch:
 
     @property
     def speed(self) -> float:
-        """Finished lanes per second, computed from the most recent chunks; 0 if not known yet."""
+        """Number of finished runs per second, computed from the most recent chunks; 0 if not known yet."""
         recent = sorted(self._seen.values())[-_RECENT:]
         seconds = recent[-1][0] - recent[0][0] if len(recent) > 1 else 0.0
         return sum(lanes for _, lanes in recent[1:]) / seconds if seconds > 0 else 0.0
