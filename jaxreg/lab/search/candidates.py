@@ -48,7 +48,7 @@ class Knobs:
     stop: Number = FOREVER
 
     def recipe(self, learning_rate: float, steps: int, hidden: int = 1) -> Recipe:
-        """Return the recipe of a training.
+        """Return the `Recipe` (rules, optimiser and learning rate) of a training with these strengths.
 
         Args:
             learning_rate: Initial learning rate.
@@ -88,7 +88,7 @@ class SparseGroups:
         return jr.L1(self.l1)(w) + jr.GroupLasso(self.group, axis=-1)(w)
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the result of the proximal step of size `step` at `w`."""
+        """Return the proximal step from `w` with the step size `step`."""
         return jr.GroupLasso(self.group, axis=-1).prox(jr.L1(self.l1).prox(w, step), step)
 
 
@@ -120,7 +120,7 @@ class Rate:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A regulariser with a strength, and the network that it trains.
+    """One candidate of a search: a regulariser with a strength, and the network that it trains.
 
     Args:
         method: Name of the method.
@@ -138,14 +138,14 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Method and strength, such as `L2(0.01)`, followed by the network if it is not the first of a search."""
+        """Text for the candidate: method and strength, such as `L2(0.01)`, and any network other than the first."""
         name = self.method if self.shown is None else f"{self.method}({self.shown:g})"
         return name if self.shape is None else f"{name}, {self.shape.label}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """Hidden layers of a network, and the coding of its numeric inputs.
+    """Hidden layers of a network, and the preprocessing (coding) of its numeric inputs.
 
     Args:
         hidden: Number of units of each hidden layer.
@@ -157,7 +157,7 @@ class Shape:
 
     @property
     def label(self) -> str:
-        """Numbers of units, such as `64-64`, followed by the coding if it is not plain: `64-64 on pieces`."""
+        """Text for the network: units per layer, such as `64-64`, and the preprocessing of its inputs, if any."""
         units = "-".join(map(str, self.hidden))
         return units if self.coding == "plain" else f"{units} on {self.coding}"
 
@@ -200,7 +200,7 @@ METHODS = (NONE, *PULLS, "MaxNorm", "UnitNorm", "early stopping")
 
 
 def shaped(methods: Sequence[str], shape: Shape) -> list[Candidate]:
-    """Return two candidates for another network: no regulariser, and decay.
+    """Return two candidates for another network: one without a regulariser, and one with weight decay.
 
     The list is empty if `methods` does not contain decay.
 
@@ -220,7 +220,7 @@ SHAPED = 2.0
 def candidates(
     methods: Sequence[str], epochs: int, steps: int, *, quick: bool = False, fewer: bool = False
 ) -> list[Candidate]:
-    """Return the candidates of some methods. The first candidate is always the one without a regulariser.
+    """Return all candidates of the given methods. The first candidate is always the one without a regulariser.
 
     Args:
         methods: Names from `METHODS`.

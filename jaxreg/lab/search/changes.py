@@ -14,7 +14,7 @@ ERRORS = 2
 
 
 def forest(source: Source) -> Effects:
-    """Return the change in loss and in score of each candidate, each as mean ± two standard errors.
+    """Return how much each candidate changes loss and score, each as mean ± two standard errors.
 
     Changes are measured against the first candidate, which has no regulariser.
 

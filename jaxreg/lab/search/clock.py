@@ -37,11 +37,11 @@ class TooShortError(ValueError):
 
 
 class TimeUpError(Exception):
-    """The end of a budget in the middle of a repeat."""
+    """Error that stops a repeat of the cross-validation when the time budget is used up."""
 
 
 class Clock:
-    """Clock of a search with a time budget.
+    """Clock of a search with a time budget. It decides whether there is time for a further repeat.
 
     Args:
         budget: Seconds that the search may take.
@@ -87,29 +87,29 @@ class Clock:
         self._begun: float | None = None
 
     def left(self) -> float:
-        """Return the seconds until the work after the last training has to start."""
+        """Return the seconds left for training. Time for the work after the last training is already subtracted."""
         return self.budget - self.finish - (self._now() - self._start)
 
     def fits(self) -> bool:
-        """Return whether there is time for one more repeat."""
+        """Return whether there is time for one more repeat of the cross-validation."""
         return self.repeat <= self.left() + GRACE * self.budget
 
     @property
     def first(self) -> bool:
-        """Whether no repeat after the first has begun."""
+        """Whether the search is still in the first repeat of the cross-validation."""
         return self._begun is None
 
     def begin(self) -> None:
-        """Begin a repeat after the first."""
+        """Note that a further repeat of the cross-validation begins."""
         self._begun = self._now()
 
     def end(self) -> None:
-        """End this repeat; the next one will take as long."""
+        """Note that a further repeat of the cross-validation ends, and expect the next one to take as long."""
         assert self._begun is not None
         self.repeat = self._now() - self._begun
 
     def watch(self, chunks: int, at_once: int, stored: int = 0) -> "Watch":
-        """Return a callback for one compiled program. Call it after each chunk.
+        """Return the callback that is to be called after each chunk of trainings of one compiled program.
 
         Args:
             chunks: Number of chunks of the program.
@@ -119,11 +119,11 @@ class Clock:
         return Watch(self, chunks, at_once, stored, self._now())
 
     def late(self) -> bool:
-        """Return whether a repeat after the first is still running although the time is up."""
+        """Return whether the time is up while a repeat after the first one is still running."""
         return not self.first and self.left() < -GRACE * self.budget
 
     def check(self, needed: float, training: float, compilation: float, *, extra: bool) -> None:
-        """Raise `TooShortError` if the first repeat takes too long, and a shorter plan fits or much time is missing.
+        """Raise `TooShortError` if the first repeat takes too long, and stopping now is better than going on.
 
         Args:
             needed: Seconds from the start of the search until its end.
@@ -153,7 +153,7 @@ class Clock:
 
 
 class Watch:
-    """Callback of a `Clock` for the chunks of one compiled program.
+    """Callback that tells a `Clock` about each finished chunk of trainings of one compiled program.
 
     In the first repeat, it adds the estimated time of all chunks to `Clock.repeat`, and calls `Clock.check`. In later
     repeats, it raises `TimeUpError` when the time is up.
@@ -177,7 +177,7 @@ class Watch:
         return self._chunks - self._stored - self._done
 
     def begin(self) -> None:
-        """Note that the program is compiled, and that its chunks start."""
+        """Note that the program has been compiled, and that its first chunk starts."""
         self._begun = self._clock._now()
         self._before = self._clock.repeat
 

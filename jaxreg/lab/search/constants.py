@@ -11,7 +11,7 @@ from jaxreg.lab.search.rivals import Rivals
 
 
 def constants(setting: Setting, table: PaddedRows, parts: Sequence[Split]) -> Rivals:
-    """Return the score and the loss of the baseline on each outer fold, of shape (folds,).
+    """Return the score and the loss of a constant prediction on each outer fold, of shape (folds,).
 
     The shares of the classes, or the mean, are those of the training rows of that fold.
 

@@ -46,7 +46,7 @@ def deal_groups(y: np.ndarray, group: np.ndarray, folds: int, rng: np.random.Gen
 
 
 def deal_time(time: np.ndarray, folds: int) -> np.ndarray:
-    """Assign rows to folds in the order of time. Rows with the same time get the same fold.
+    """Assign rows to folds in the order of their times. Rows with the same time get the same fold.
 
     Args:
         time: Time of each row.

@@ -16,7 +16,7 @@ MOST_ROWS = 2000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Details:
-    """Recall, AUC and importance on the outer folds of the first repeat.
+    """Recall of each class, AUC and importance of each column, on the outer folds of the first repeat.
 
     Attributes:
         recall: Share of each class's rows that are predicted correctly; empty for regression.
@@ -37,7 +37,7 @@ def details(
     *,
     classes: int,
 ) -> Details:
-    """Evaluate the mean of the networks of each outer fold on the rows of this fold.
+    """Compute recall, AUC and importance: evaluate the averaged networks of each outer fold on the rows of this fold.
 
     Args:
         nets: Networks of each outer fold. They use the scales of `table` for inputs and target.

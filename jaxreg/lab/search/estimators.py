@@ -264,7 +264,7 @@ def _check_there(y: Any) -> None:
 
 
 def cv_results(found: Search) -> dict[str, Any]:
-    """Return the scores of all candidates on the outer folds, with the keys of `GridSearchCV.cv_results_`.
+    """Return the scores of all candidates on the outer folds, with the keys of scikit-learn's `cv_results_`.
 
     Args:
         found: Result of the search.

@@ -13,7 +13,7 @@ from jaxreg.lab.search.run import Search
 
 
 class FittedNets(nn.Module):
-    """The mean of fitted networks: probabilities of classes, or numbers in the units of the target.
+    """Flax module that averages fitted networks. It returns class probabilities, or numbers in the units of the target.
 
     Args:
         hidden: Number of units of each hidden layer, for each kind of network.
@@ -62,7 +62,7 @@ class FittedNets(nn.Module):
 
 
 def to_flax(search: Search) -> tuple[FittedNets, dict[str, Any]]:
-    """Return the model of a search as a Flax module and its variables.
+    """Return the fitted model of a search as a Flax module and its variables.
 
     The variables are `params`, all networks of a kind along the first axis, and `figures`, the scales and the coding of
     the inputs. The inputs are those of `search.net`; for a data frame, they are made by `search.model.encoding`.
@@ -85,7 +85,9 @@ def to_flax(search: Search) -> tuple[FittedNets, dict[str, Any]]:
     """
     members = search.net.members if isinstance(search.net, Nets) else (search.net,)
     if not all(isinstance(net, Net) and "hidden/kernel" in net.arrays for net in members):
-        raise ValueError(f"the model of this search is a {search.kept}; expected networks. Search without any_model")
+        raise ValueError(
+            f"the model of this search is a {search.kept}; expected networks. Run the search again without any_model"
+        )
     hidden, sizes, coded = [], [], []
     params: dict[str, Any] = {}
     figures: dict[str, Any] = {}

@@ -26,7 +26,7 @@ LEAST = 1e-6
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Net:
-    """Mean of fitted networks in NumPy. It averages probabilities for classes, and outputs for regression.
+    """Average of fitted networks in NumPy: of their probabilities for classes, of their outputs for regression.
 
     Each network computes x ↦ relu(… relu(((x − mean) / scale) W₁ + b₁) …) W + b. For regression, this output is
     multiplied by the scale of the target, and the mean of the target is added.
@@ -45,7 +45,7 @@ class Net:
 
     @property
     def nets(self) -> int:
-        """Number of networks in the mean."""
+        """Number of networks that are averaged."""
         kernel = self.arrays["output/kernel"]
         return len(kernel) if kernel.ndim == 3 else 1
 
@@ -81,7 +81,7 @@ class Net:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Nets:
-    """The mean of several kinds of networks, each with its own coding of the inputs.
+    """Average of networks of several kinds, each with its own preprocessing of the inputs.
 
     Args:
         members: The networks.
@@ -91,19 +91,19 @@ class Nets:
 
     @property
     def arrays(self) -> Arrays:
-        """Arrays of all members: the names of `Net`, behind the number of the member."""
+        """Arrays of all networks in one dict, with the number of the kind of network before each name."""
         return {f"{at}/{name}": array for at, net in enumerate(self.members) for name, array in net.arrays.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> "Nets":
-        """Return the networks of such arrays."""
+        """Create the networks from the dict that the attribute `arrays` contains."""
         numbers = sorted({int(name.partition("/")[0]) for name in arrays})
         each = [{n.partition("/")[2]: a for n, a in arrays.items() if n.startswith(f"{at}/")} for at in numbers]
         return cls(tuple(map(Net, each)))
 
     @property
     def nets(self) -> int:
-        """The number of nets."""
+        """Number of networks that are averaged."""
         return sum(net.nets for net in self.members)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -207,7 +207,7 @@ class FittedModel:
 
     @property
     def version(self) -> int:
-        """Lowest file format that can store this model."""
+        """Lowest version of the file format that can store this model."""
         arrays = self.net.arrays
         if isinstance(self.net, Nets):
             return FORMAT

@@ -79,7 +79,7 @@ class Setting:
 
 
 def searched_task(classes: int) -> Task:
-    """Return the loss and metrics for a number of classes.
+    """Return the loss and the metrics for a target with a given number of classes; 0 classes mean regression.
 
     Args:
         classes: Number of classes; 0 for regression.
@@ -119,7 +119,7 @@ class PaddedRows(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The folds that a training leaves out: two distinct folds, the same fold twice, or -1 twice for no fold."""
+    """The folds that a training leaves out. One fold is given twice, and -1 twice means that no fold is left out."""
 
     repeat: Any
     test: Any
@@ -164,7 +164,7 @@ def forward_splits(repeats: int, folds: int) -> list[Split]:
 
 
 def trained_on(dealt: Any, w: Any, split: Split, *, forward: bool) -> Any:
-    """Return the weight of each row in a training; 0 for rows that are left out.
+    """Return the weight of each row in a training. Rows of the folds that it leaves out get weight 0.
 
     Args:
         dealt: Fold of each row, of shape (rows,).

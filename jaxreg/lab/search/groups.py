@@ -15,7 +15,7 @@ from jaxreg.lab.search.plan import Plan, rounded
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Group:
-    """Candidates with the same network and coding.
+    """Candidates of a search that train the same network on the same inputs.
 
     Args:
         setting: Static settings of the trainings.
@@ -31,7 +31,7 @@ class Group:
 
 
 def grouped(plan: Plan, setting: Setting, table: PaddedRows, tried: Sequence[Candidate]) -> list[Group]:
-    """Return the group of the first network and, if `plan.open`, the group of a second network on coded inputs.
+    """Return the candidates in groups: those of the first network, and those of a second one if `plan.open`.
 
     Args:
         plan: Plan of the search.
@@ -64,7 +64,7 @@ def grouped(plan: Plan, setting: Setting, table: PaddedRows, tried: Sequence[Can
 def trained(
     groups: Sequence[Group], parts: Sequence[Split], store: Path | None = None, clock: Clock | None = None
 ) -> list[dict[str, np.ndarray]]:
-    """Train all groups one after another, and return the results of each group.
+    """Train the candidates of all groups, one group after another, and return the results of each group.
 
     Args:
         groups: The groups. Their programs are compiled at the same time.
@@ -102,7 +102,7 @@ def repeat_folder(store: Path, repeat: int) -> Path:
 
 
 def joined(repeats: Sequence[dict[str, np.ndarray]], *, forward: bool) -> dict[str, np.ndarray]:
-    """Join the results of several repeats, in the order of the splits of all repeats together.
+    """Join the training results of several repeats of the cross-validation.
 
     The last split of each repeat trains on all rows. These trainings are moved to the end.
 

@@ -64,7 +64,7 @@ def mean_net(
     place: int,
     outer: Split | None = None,
 ) -> Arrays:
-    """Return the weights of the networks of one candidate that are averaged.
+    """Return the weights of those networks of one candidate whose outputs are averaged.
 
     Diverged networks are left out. The standardisation of inputs and target is multiplied into the weights.
 
@@ -103,7 +103,7 @@ def on_outer_folds(
     scaled: Sequence[Scales],
     lanes: dict[str, np.ndarray],
 ) -> OuterFolds:
-    """Evaluate the mean of the networks of each candidate on each outer fold.
+    """Average the networks of each candidate for each outer fold, and evaluate the average on this fold.
 
     Args:
         setting: Static settings of the trainings.
@@ -128,7 +128,7 @@ def on_outer_folds(
 
 
 def on_fold(net: Net | Nets, table: PaddedRows, split: Split, *, classes: bool) -> tuple[float, float]:
-    """Return the score and the loss of nets on the fold that a split leaves out; the score of numbers is NaN.
+    """Return the score and the loss of networks on the fold that a split leaves out; for regression, the score is NaN.
 
     Args:
         net: Nets for inputs and targets as the table has them.

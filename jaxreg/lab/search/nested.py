@@ -20,7 +20,7 @@ _ONE_ERROR = 0.6827
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Mean over the outer folds, with its standard error.
+    """Mean of a score or loss over the outer folds, with its standard error.
 
     Attributes:
         mean: Mean over the folds.
@@ -34,7 +34,7 @@ class Estimate:
 
 
 class OuterFolds(NamedTuple):
-    """Results of the averaged networks of each candidate on each outer fold: arrays of shape (candidates, folds).
+    """Score and loss of each candidate's averaged networks on each outer fold: arrays of shape (candidates, folds).
 
     Args:
         score: Score of the mean of the networks. NaN for regression, where it is computed from the loss.
@@ -50,7 +50,7 @@ class OuterFolds(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Nested:
-    """The result of nested cross-validation.
+    """Result of nested cross-validation: the chosen candidate, and scores and losses on the outer folds.
 
     Attributes:
         chosen: Index of the candidate chosen from all rows.
@@ -206,7 +206,7 @@ def unregularised(tried: Sequence[Candidate], place: int) -> int:
 
 
 def chosen_members(tried: Sequence[Candidate], losses: np.ndarray, ratio: float) -> tuple[int, ...]:
-    """Return the places of the candidates whose nets the model averages, the one to take first.
+    """Return the indices of the candidates whose networks the final model averages, the chosen candidate first.
 
     There is one candidate for each net. One whose paired difference to the one to take is beyond a standard error is
     left out.
@@ -310,7 +310,7 @@ def at_least_binomial(share: Estimate, rows: int) -> Estimate:
 
 
 def estimate(values: np.ndarray, ratio: float) -> Estimate:
-    """Return the mean over folds and its standard error.
+    """Return the mean of a score or loss over the folds, and its standard error.
 
     Args:
         values: One number per fold.

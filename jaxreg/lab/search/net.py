@@ -12,7 +12,7 @@ from jaxreg.lab.models import Model, linen
 
 
 def layer_names(hidden: Sequence[int]) -> list[str]:
-    """Return the name of each layer.
+    """Return the name of each layer of the network.
 
     Args:
         hidden: Number of units of each hidden layer.

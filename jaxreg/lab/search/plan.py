@@ -71,7 +71,7 @@ class Plan:
 
     @property
     def open(self) -> bool:
-        """Whether the search tries networks other than the first one."""
+        """Whether the search tries a second network."""
         return self.hidden is None and not self.quick
 
     @property
@@ -80,7 +80,7 @@ class Plan:
         return SMALL if self.hidden is None else tuple(self.hidden)  # type: ignore[arg-type]
 
     def passes(self, rows: int) -> tuple[int, int]:
-        """Return the number of epochs for a number of rows, and the number of points of a learning curve.
+        """Return the number of epochs for a table with `rows` rows, and the number of points of a learning curve.
 
         The number of points divides the number of epochs.
         """
@@ -114,7 +114,7 @@ def plan_ladder(
     epochs: int | None = None,
     hidden: Sequence[int] = (),
 ) -> list[Plan]:
-    """Return plans for a table, the longest first: then every second strength of one network, then fewer epochs.
+    """Return plans for a table, from the longest to the shortest: with fewer strengths, then also with fewer epochs.
 
     Args:
         shape: Number of rows and number of inputs of the table.
@@ -131,7 +131,7 @@ def plan_ladder(
 
 
 def planned(shape: tuple[int, ...], budget: float | None, ladder: Sequence[Plan]) -> Plan:
-    """Return the first plan that fits a time budget.
+    """Return the first of several plans that fits a time budget.
 
     Without a budget, it is the first one. With a budget, it has one repeat. The clock decides later how many further
     repeats follow.

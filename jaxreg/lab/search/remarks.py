@@ -19,7 +19,7 @@ _NAMES = {LINEAR: "A linear model", BOOSTING: "Boosted trees", FOREST: "A forest
 
 
 def steps(gain: Estimate) -> float:
-    """Return the number of standard errors between a gain and 0; NaN if the gain is unknown."""
+    """Return a gain divided by its standard error; NaN if the gain is unknown."""
     if gain.mean == 0 or np.isnan(gain.mean):
         return gain.mean
     return gain.mean / gain.error if gain.error > 0 else float(np.copysign(np.inf, gain.mean))
@@ -48,7 +48,7 @@ def nothing_told(source: Source, score: str) -> Text | None:
 
 
 def kept_model(source: Source, score: str) -> Text:
-    """Return the advice to use the chosen model, if it is not a net.
+    """Return a sentence that recommends the chosen model, if it is not a neural network.
 
     Args:
         source: Result of the search.

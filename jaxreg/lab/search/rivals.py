@@ -48,7 +48,7 @@ class Rivals(NamedTuple):
 def judged_rivals(
     x: np.ndarray, y: np.ndarray, w: np.ndarray, dealt: np.ndarray, classes: int, seed: int, *, forward: bool = False
 ) -> Rivals:
-    """Evaluate each model in `KINDS` on each fold, after fitting it on the rows of other folds.
+    """Evaluate each model in `KINDS`, such as boosted trees, on each fold, after fitting it on the other folds.
 
     Args:
         x: Standardised inputs, of shape (rows, inputs).
@@ -86,7 +86,7 @@ def judged_rivals(
 
 
 def fitted(kind: str, x: np.ndarray, y: np.ndarray, w: np.ndarray, classes: int, seed: int) -> Any:
-    """Fit a model of scikit-learn.
+    """Fit a scikit-learn model, such as a random forest.
 
     Args:
         kind: Name from `KINDS`.

@@ -32,7 +32,7 @@ NETS = "nets"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Search:
-    """The result of a search.
+    """Result of a search: the chosen regulariser, its scores on the outer folds, and the fitted model.
 
     Attributes:
         plan: Methods, folds, repeats and epochs.
@@ -223,7 +223,7 @@ def search(
     plan = plan if clock is None else dataclasses.replace(plan, repeats=1)
     dealt = patterns[:, group] if folds is not None else np.stack([dealt_anew() for _ in range(plan.repeats)])
     if min(len(np.unique(each)) for each in dealt) < (FIRST if forward else 0) + plan.folds:
-        raise ValueError("a fold has no row with a weight above 0; expected rows in each fold")
+        raise ValueError("all rows of a fold have weight 0; expected a row with a weight above 0 in each fold")
     kind = np.int32 if classes > 2 else np.float32
     table = PaddedRows(
         x=np.pad((x - mean) / scale, [(0, fill), (0, width - x.shape[1])]).astype(np.float32),
@@ -375,7 +375,7 @@ def _of_frame(
 
 
 def fitted_model(found: Search, table: Prepared) -> FittedModel:
-    """Return the model of a search with the encoding of the table, so that it can predict rows of other tables.
+    """Return the model of a search together with the encoding of the table, so that it can predict other tables.
 
     Args:
         found: Result of the search.
@@ -425,7 +425,7 @@ def judged(
     outer: OuterFolds | None = None,
     means: Callable[[int, tuple[int, ...]], tuple[float, float]] | None = None,
 ) -> Nested:
-    """Choose a candidate by the learning curves of all trainings, and estimate its score.
+    """Choose a candidate from the learning curves of all trainings, and estimate the score of this choice.
 
     Args:
         tried: The candidates.

@@ -8,7 +8,7 @@ from sklearn.model_selection import check_cv
 
 
 def folds_of(cv: Any, y: np.ndarray, groups: Any = None, *, classes: bool) -> np.ndarray:
-    """Return the fold of each row for each repeat, of shape (repeats, rows).
+    """Return the fold number of each row for each repeat, of shape (repeats, rows), from a scikit-learn splitter.
 
     Args:
         cv: Splitter of scikit-learn, number of folds, or iterable of (train, test) index arrays.
@@ -39,7 +39,7 @@ def folds_of(cv: Any, y: np.ndarray, groups: Any = None, *, classes: bool) -> np
         tested = np.isin(rows, rows[test])
         if not np.array_equal(np.flatnonzero(~tested), np.sort(rows[train])):
             raise ValueError(
-                f"split {number} of cv does not train on all rows that it does not test; expected a splitter such as "
+                f"split {number} of cv does not use each row once, for training or for test; expected a splitter such as "
                 "KFold or GroupKFold. To predict later rows from earlier ones, use search(..., time=...)"
             )
         if not tested.any() or (open_[tested] >= 0).any():

@@ -144,19 +144,19 @@ def _curves(store: Path) -> dict[str, np.ndarray]:
 
 
 def loss_change(search: Search) -> Estimate:
-    """Return the loss of the procedure on the outer folds minus the loss without a regulariser."""
+    """Return the loss of the whole search on the outer folds minus the loss without a regulariser."""
     gain = search.found.loss_gain
     return dataclasses.replace(gain, mean=0.0 - gain.mean)
 
 
 def loss_saved(search: Search) -> float:
-    """Return the share of the unregularised loss that the procedure saves: (unregularised - loss) / unregularised."""
+    """Return the fraction by which the search lowers the loss that is reached without a regulariser."""
     gain = search.found.loss_gain.mean
     return float(gain / (search.found.loss.mean + gain))
 
 
 def errors_saved(search: Search) -> float:
-    """Return the share of the unregularised errors that the procedure saves: (unregularised - errors) / unregularised.
+    """Return the fraction by which the search lowers the number of errors that are made without a regulariser.
 
     NaN if there are no errors without a regulariser.
     """
@@ -166,7 +166,7 @@ def errors_saved(search: Search) -> float:
 
 
 def one_error_in(search: Search) -> float:
-    """Return n if the procedure changes the number of errors by a fraction 1/n, that is, by one error in n.
+    """Return n if the search changes the number of errors by a fraction 1/n, that is, by one error in n.
 
     For example, 15 means one error in 15. Return infinity if the number does not change.
     """
@@ -175,7 +175,7 @@ def one_error_in(search: Search) -> float:
 
 
 def importance(search: Search, column: str) -> Estimate:
-    """Return the increase of the loss on the outer folds of the first repeat when a column is permuted.
+    """Return how much the loss on the outer folds of the first repeat increases when a column is permuted.
 
     Raises:
         ValueError: If the importance of the column is unknown.
@@ -234,7 +234,7 @@ def win_rate(search: Search, candidate: str) -> float:
 
 
 def still_falls(search: Search, candidate: str) -> float:
-    """Return the smallest relative decrease of the loss in the last three intervals before the learning rate decays.
+    """Return how much the loss still falls before the learning rate decays: the smallest of the last three decreases.
 
     An interval lies between two neighbouring points of the mean learning curve on the outer folds.
     """
@@ -246,7 +246,7 @@ def still_falls(search: Search, candidate: str) -> float:
 
 
 def rival_gain(search: Search, kind: str) -> Estimate:
-    """Return the score of another model minus the score of the networks on the outer folds of the first repeat.
+    """Return the score of another model, such as boosted trees, minus the score of the networks on the same folds.
 
     Args:
         search: Result of the search.
@@ -316,7 +316,7 @@ def _on_folds(search: Search) -> tuple[np.ndarray, np.ndarray]:
 
 
 def averaged(search: Search) -> int:
-    """Return how many networks the final model averages, assuming that none diverged."""
+    """Return how many networks the final model averages if none of them diverged."""
     kinds = len(search.found.members)
     if search.setting.forward:
         return kinds * search.plan.repeats

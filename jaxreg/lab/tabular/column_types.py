@@ -1,6 +1,6 @@
-"""Readings of a column: its cells are words, numbers, dates or times. The reading is inferred from all cells.
+"""Types of a column: its cells are words, numbers, dates or times. The type is inferred from all cells.
 
-A reading converts a cell to a number. Each distinct cell that is not a number is a word and gets its own input.
+A column type converts a cell to a number. Each distinct cell that is not a number is a word and gets its own input.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ _GLANCE = 100
 
 @dataclasses.dataclass(frozen=True)
 class Words:
-    """Reading of cells as words.
+    """Column type of words: each distinct word is a category.
 
     Args:
         blanks: Words that count as missing, in lower case.
@@ -29,7 +29,7 @@ class Words:
 
     @property
     def told(self) -> str:
-        """Description of the reading for the user."""
+        """Description of the column type for the user, such as "words" or "times of day, in hours"."""
         return "words"
 
     def numbers(self, words: Sequence[str], decimal: str | None = None) -> np.ndarray:
@@ -37,7 +37,7 @@ class Words:
         return np.full(len(words), np.nan)
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return an empty mapping, because words are one-hot encoded elsewhere."""
+        """Return an empty dict. Words are one-hot encoded in `jaxreg.lab.tabular.encoding`."""
         return {}
 
 
@@ -46,21 +46,21 @@ _KINDS: Mapping[str, Callable[..., Reading]] = {kind.__name__: kind for kind in 
 
 
 def to_json(reading: Reading) -> dict[str, Any]:
-    """Return a reading as plain JSON."""
+    """Return a column type as a dict that can be written as JSON."""
     return {"kind": type(reading).__name__, **dataclasses.asdict(reading)}
 
 
 def from_json(told: Mapping[str, Any]) -> Reading:
-    """Return the reading from the JSON that `to_json` returned."""
+    """Return the column type from the dict that `to_json` returned."""
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items() if key != "kind"}
     return _KINDS[told["kind"]](**values)
 
 
 def missing(reading: Reading, words: Sequence[str]) -> np.ndarray:
-    """Return whether each cell counts as missing.
+    """Return a boolean per cell of a column: True if the cell counts as missing, such as "n/a".
 
     Args:
-        reading: Reading of the column.
+        reading: Type of the column.
         words: Text of the cells, without blank cells.
     """
     if isinstance(reading, Words):
@@ -69,7 +69,7 @@ def missing(reading: Reading, words: Sequence[str]) -> np.ndarray:
 
 
 def judged(words: Sequence[str], decimal: str | None = None) -> tuple[Reading, list[str]]:
-    """Infer the reading of a column from its distinct cells, and return it with notes for the user.
+    """Infer the type of a column (words, numbers, dates or times) from its cells. Also return notes for the user.
 
     Args:
         words: Distinct cells in the order of the rows, without blank cells.

@@ -27,7 +27,7 @@ class Columns(dict[str, np.ndarray]):
 
 
 def plain_name(name: str) -> str:
-    """Return a name without spaces at its ends, and with single spaces between its words."""
+    """Return a column name without spaces at its ends, and with single spaces between its words."""
     return " ".join(name.split())
 
 
@@ -119,7 +119,7 @@ def words_of(cells: Sequence[str]) -> np.ndarray:
 
 
 def read_cells(column: str, cells: Sequence[str], wanted: Mapping[str, bool] | None) -> np.ndarray:
-    """Return the cells of a column as text if `wanted` says so, otherwise as `typed` returns them.
+    """Return the cells of a column: as text if `wanted` says that it is text, otherwise as `typed` returns them.
 
     Args:
         column: Name of the column.
@@ -131,7 +131,7 @@ def read_cells(column: str, cells: Sequence[str], wanted: Mapping[str, bool] | N
 
 
 def decimal_comma(columns: Mapping[str, np.ndarray]) -> bool:
-    """Return whether at least one column of a file has numbers with a decimal comma."""
+    """Return whether at least one column of a table has numbers with a decimal comma."""
     return any(
         decimal_mark([each for word in set(values[:1000]) if word is not None and (each := numeral(word))]) == ","
         for values in columns.values()

@@ -20,7 +20,7 @@ _LARGEST = 2**32
 
 
 def rows(raw: bytes, name: str) -> tuple[list[list[str]], str, list[str]]:
-    """Return the cells of each row, the delimiter, and notes for the user.
+    """Return the cells of each row of a CSV file, the delimiter, and notes for the user.
 
     Args:
         raw: Content of the file.
@@ -92,7 +92,7 @@ def _tabular(table: Sequence[Sequence[str]]) -> bool:
 
 
 def decoded(raw: bytes, name: str) -> tuple[str, list[str]]:
-    """Return the text of a file, and notes about its encoding for the user.
+    """Return the text of a file from its bytes, and notes for the user about its encoding.
 
     Args:
         raw: Content of the file.

@@ -110,7 +110,7 @@ def _month(name: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Dates:
-    """Reading of cells as dates, in days since the start of 1970.
+    """Column type of dates, which are converted to days since the start of 1970.
 
     Args:
         order: Order of day, month and year in dates such as 2/1/1970: `dmy` or `mdy`. "" if the column has no such
@@ -123,7 +123,7 @@ class Dates:
 
     @property
     def told(self) -> str:
-        """Description of the reading for the user."""
+        """Description of the column type for the user, with the inputs that are made from each date."""
         names = {"year": "the season", "weekday": "the weekday", "day": "the hour"}
         inputs = ", ".join(["the days since 1970", *(names[part] for part in self.parts)])
         return f"dates{_ORDERS[self.order]}. The inputs are {inputs}"
@@ -133,7 +133,7 @@ class Dates:
         return np.array([days(word, self.order) for word in words])
 
     def varied(self, values: np.ndarray) -> "Dates":
-        """Return this reading with the additional inputs that vary among some dates.
+        """Return the column type with those additional inputs (season, weekday, hour) that differ among some dates.
 
         Args:
             values: Dates of a column, in days since the start of 1970.
@@ -147,7 +147,7 @@ class Dates:
         return dataclasses.replace(self, parts=tuple(part for part, told in kept.items() if told))
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the inputs of a column of dates: name of the input -> one value per row."""
+        """Return the network inputs made from a column of dates, as name of the input -> one value per row."""
         made = {name: values}
         if "year" in self.parts:
             made |= _circle(f"{name}, season", values / _YEAR)
@@ -161,7 +161,7 @@ class Dates:
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """Reading of cells as times of day or durations, in hours.
+    """Column type of times of day or durations, which are converted to hours.
 
     Args:
         clock: Whether the cells are times of day. If not, they are durations.
@@ -171,7 +171,7 @@ class Times:
 
     @property
     def told(self) -> str:
-        """Description of the reading for the user."""
+        """Description of the column type for the user, such as "times of day, in hours"."""
         return "times of day, in hours" if self.clock else "durations, in hours"
 
     def numbers(self, words: Sequence[str], decimal: str | None = None) -> np.ndarray:
@@ -179,7 +179,7 @@ class Times:
         return np.array([hours(word) for word in words])
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the inputs of a column of times: name of the input -> one value per row."""
+        """Return the network inputs made from a column of times, as name of the input -> one value per row."""
         return {name: values} | (_circle(f"{name}, hour", values / 24) if self.clock else {})
 
 
@@ -194,7 +194,7 @@ def _circle(name: str, turns: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def judged(words: Sequence[str]) -> Dates | Times | None:
-    """Return the reading of a column as dates or times; None if it contains neither.
+    """Return the column type `Dates` or `Times` that fits the cells of a column; None if they are neither.
 
     Args:
         words: Distinct cells in the order of the rows, without missing cells. Some may be other text.

@@ -25,18 +25,18 @@ WHOLE_CLASSES = 20
 FEW_ROWS = 5
 """Smallest number of rows of a class for which each fold can contain one of them."""
 _OLD_BLANKS = ("", "?", "n/a", "na", "nan", "none", "null")
-"""Words that count as missing in an encoding of the first format, which has no readings."""
+"""Words that count as missing in an encoding of the first format, which has no column types."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """Encoding of one column.
+    """Encoding of one column of a table as inputs of a network.
 
     Args:
         name: Name of the column.
         fill: Value for missing cells: the median of the numbers, or the most frequent category.
         categories: Distinct text values. Each becomes an input. A column of numbers may contain some text values too.
-        reading: Conversion of cells to numbers.
+        reading: Type of the column, which converts cells to numbers.
         missing: Whether the column had missing cells in training. If so, an additional input marks missing cells.
     """
 
@@ -47,19 +47,19 @@ class Column:
     missing: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return the encoding as plain JSON, in the first format if possible."""
+        """Return the encoding as a dict that can be written as JSON, in file format 1 if possible."""
         told: dict[str, Any] = {"name": self.name, "fill": self.fill, "categories": self.categories}
         return told if self.plain else told | {"reading": column_types.to_json(self.reading), "missing": self.missing}
 
     @property
     def plain(self) -> bool:
-        """Whether the first file format, which has no readings, can store this encoding."""
+        """Whether file format 1, which has no column types, can store this encoding."""
         first = Words(_OLD_BLANKS) if self.categories else Numbers()
         return self.reading == first and not self.missing
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> "Column":
-        """Return the encoding from the JSON that `to_json` returned.
+        """Return the encoding from the dict that `to_json` returned.
 
         Args:
             told: JSON in any format.
@@ -70,7 +70,7 @@ class Column:
         return cls(told["name"], told["fill"], categories, column_types.from_json(told["reading"]), told["missing"])
 
     def inputs(self, values: np.ndarray, decimal: str | None = None) -> tuple[dict[str, np.ndarray], int, list[str]]:
-        """Encode the cells of this column.
+        """Return the inputs that the cells of this column become.
 
         Args:
             values: Cells of the column.
@@ -139,7 +139,7 @@ class _Cells(NamedTuple):
 
 
 def different(values: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Return the distinct text values of a column, and the index of each row's value; -1 for a blank cell.
+    """Return the distinct text values of a column, and for each row the index of its value; -1 for a blank cell.
 
     Args:
         values: Cells of the column, as text with None, or as float64 with NaN, for blank cells.
@@ -153,7 +153,7 @@ def different(values: np.ndarray) -> tuple[list[str], np.ndarray]:
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """Encoding of the columns of a table as inputs.
+    """Encoding of the columns of a table as inputs of a network.
 
     Args:
         columns: Encoding of each column, in the order of the inputs.
@@ -163,12 +163,12 @@ class Encoding:
 
     @property
     def version(self) -> int:
-        """Lowest file format that can store this encoding. Format 1 has no readings."""
+        """Lowest version of the file format that can store this encoding. Format 1 has no column types."""
         return 1 if all(column.plain for column in self.columns) else 2
 
     @property
     def inputs(self) -> list[str]:
-        """Name of each input."""
+        """Names of the inputs."""
         one = np.zeros(1)
         return [
             input_
@@ -178,7 +178,7 @@ class Encoding:
 
     @property
     def blocks(self) -> list[list[int]]:
-        """Indices of the inputs of each column."""
+        """Indices of the inputs that each column becomes."""
         one = np.zeros(1)
         sizes = [
             len(column.inputs(np.full(1, None) if isinstance(column.reading, Words) else one * np.nan)[0])
@@ -227,7 +227,7 @@ class Encoding:
 
 
 class Problem(NamedTuple):
-    """A problem of a table.
+    """A problem of a table, such as an empty column.
 
     Args:
         sentence: Description of the problem.
@@ -239,7 +239,7 @@ class Problem(NamedTuple):
 
 
 class Learnt(NamedTuple):
-    """An encoding with notes and problems.
+    """The encoding of a table, with notes for the user and the problems that were found.
 
     Args:
         encoding: The encoding of all columns that can be inputs.
@@ -255,7 +255,7 @@ class Learnt(NamedTuple):
 
 
 def learn(columns: Mapping[str, np.ndarray], leave_out: str) -> Encoding:
-    """Return the encoding of all columns except the target.
+    """Learn the encoding of all columns of a table except the target.
 
     Args:
         columns: Table.
@@ -271,7 +271,7 @@ def learn(columns: Mapping[str, np.ndarray], leave_out: str) -> Encoding:
 
 
 def examine(columns: Mapping[str, np.ndarray], leave_out: str) -> Learnt:
-    """Return the encoding of all columns except the target, with notes and problems.
+    """Learn the encoding of all columns of a table except the target, and return notes and problems too.
 
     Args:
         columns: Table.
@@ -389,7 +389,7 @@ def _odd(words: Sequence[str], counts: np.ndarray, codes: np.ndarray) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The target of a table.
+    """The target of a table: the number or the class of each row.
 
     Args:
         y: Number, or index of the class, of each row that has a target, of shape (rows,).
@@ -495,7 +495,7 @@ def _target_values(columns: Mapping[str, np.ndarray], name: str, task: TaskName 
 
 
 def spoken(each: str | float) -> str:
-    """Return a class or text value as text. Whole numbers get no decimal point.
+    """Return a class label as text. Whole numbers get no decimal point.
 
     Args:
         each: The class.
@@ -510,7 +510,7 @@ def spoken(each: str | float) -> str:
 
 
 def alike(name: str, words: Sequence[str | float]) -> list[str]:
-    """Return notes about values that differ only in capital letters. They stay distinct, which is rarely intended.
+    """Return notes about text values that differ only in capital letters, and so count as different.
 
     Args:
         name: Name of the column.
@@ -533,7 +533,7 @@ def _short(word: str) -> str:
 
 
 def listed(names: list[str]) -> str:
-    """Return up to eight names as text, followed by the number of further names.
+    """Return up to eight column names as text, followed by the number of further names.
 
     Args:
         names: All names.

@@ -12,7 +12,7 @@ _LARGEST = 2**31
 
 
 def rows(raw: bytes, name: str) -> tuple[list[list[str]], list[str]]:
-    """Return the cells of each row of the first visible sheet as text, and notes for the user.
+    """Return the cells of each row of the first visible sheet of an Excel file as text, and notes for the user.
 
     Args:
         raw: Content of the file.

@@ -17,7 +17,7 @@ def read(
     without: Collection[str] = (),
     names: Sequence[str] = (),
 ) -> Columns:
-    """Read the columns of a file.
+    """Read the columns of a table from a file.
 
     Args:
         file: Path that ends in .csv, .tsv, .txt, .data, .xlsx, .npz or .parquet; it may be compressed by gzip.
@@ -42,7 +42,7 @@ def opened(
     without: Collection[str] = (),
     names: Sequence[str] = (),
 ) -> Columns:
-    """Read the columns of a file. Problems of single columns are returned as `Columns.problems` instead of raised.
+    """Read the columns of a file. Problems of single columns are listed in `Columns.problems` and raise no error.
 
     Args:
         file: Path of the file, as for `read`.
@@ -68,7 +68,7 @@ def parsed(
     without: Collection[str] = (),
     names: Sequence[str] = (),
 ) -> Columns:
-    """Read the columns from the bytes of a file.
+    """Read the columns of a table from the bytes of a file.
 
     Args:
         raw: Content of the file.
@@ -93,7 +93,7 @@ def loaded(
     without: Collection[str] = (),
     names: Sequence[str] = (),
 ) -> Columns:
-    """Read the columns from the bytes of a file. Problems of single columns are returned as `Columns.problems`.
+    """Read the columns from the bytes of a file. Problems of single columns are listed in `Columns.problems`.
 
     Args:
         raw: Content of the file.

@@ -28,7 +28,7 @@ def named(
     names: Sequence[str],
     delimiter: str = ",",
 ) -> Columns:
-    """Return the columns of a table of text.
+    """Turn the rows of a text file or sheet into named columns.
 
     Args:
         table: Cells of each row, including the header row if there is one.

@@ -56,7 +56,7 @@ def plain(word: str) -> str:
 
 
 def is_missing(word: str) -> bool:
-    """Return whether a cell means a missing number."""
+    """Return whether a cell stands for a missing number, such as "n/a"."""
     return plain(word).lower() in MISSING
 
 
@@ -75,7 +75,7 @@ class CellError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Numeral:
-    """Parts of a number as it is written in a cell.
+    """Parts of a number as it is written in a cell: sign, digits, exponent, currency and unit.
 
     Args:
         digits: Digits with decimal and thousands marks.
@@ -132,7 +132,7 @@ def decimal_mark(numerals: Collection[Numeral]) -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class Numbers:
-    """Reading of cells as numbers.
+    """Column type of numbers, which may have a currency or a unit.
 
     Args:
         decimal: Decimal mark for cells that fit both marks.
@@ -146,7 +146,7 @@ class Numbers:
 
     @property
     def told(self) -> str:
-        """Description of the reading for the user."""
+        """Description of the column type for the user, such as "numbers in kg"."""
         multiples = set(self.units.values()) != {1.0}
         named = [self.currency, *({} if multiples else self.units)]
         return " ".join(["numbers", *(f"in {name}" for name in named if name)])
@@ -170,12 +170,12 @@ class Numbers:
         return value * self.units[each.unit]
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the inputs of a column of numbers: name of the input -> one value per row."""
+        """Return the network inputs made from a column of numbers: the column itself, under its name."""
         return {name: values}
 
 
 def judged(words: Sequence[str], decimal: str | None) -> tuple[Numbers, list[str]] | None:
-    """Return the reading of a column as numbers and notes for the user; None if the cells do not form one.
+    """Return the column type `Numbers` that fits the cells of a column, with notes; None if they are no numbers.
 
     Args:
         words: Distinct cells, without missing cells. Some may be other text.

@@ -14,7 +14,7 @@ _LEAST = 30
 
 
 def neighbours_alike(x: np.ndarray, y: np.ndarray, *, classes: bool) -> float | None:
-    """Return the relative distance of neighbouring rows if they are similar; otherwise None.
+    """Return how similar neighbouring rows are, as a relative distance; None if they are not similar.
 
     The relative distance is the median distance of neighbouring rows, divided by the median distance of random pairs of
     rows. A file may be sorted by its target. So both rows of a pair have the same class, or targets in the same fifth
@@ -42,7 +42,7 @@ def neighbours_alike(x: np.ndarray, y: np.ndarray, *, classes: bool) -> float | 
 
 
 def group_codes(name: str, values: np.ndarray) -> np.ndarray:
-    """Return the group of each row as an integer from 0.
+    """Return the group number of each row, counted from 0.
 
     Args:
         name: Name of the column that gives the groups.

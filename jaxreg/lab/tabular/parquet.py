@@ -22,7 +22,7 @@ _INDEX = "__index_level_"
 
 
 def columns(raw: bytes, name: str, unread: Callable[[str], bool]) -> list[tuple[str, np.ndarray | Sequence[str]]]:
-    """Return the name and the cells of each column.
+    """Return the columns of a Parquet file, as a list of (name, cells).
 
     Cells are float64 numbers with NaN for missing cells, or text with "" for missing cells. All cells of a column that
     is not read are "".

@@ -15,7 +15,7 @@ from jaxreg.lab.tabular.order import group_codes, moments, neighbours_alike
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prepared:
-    """A table as inputs and target.
+    """A table that is ready for a search: encoded inputs, target, and notes for the user.
 
     Args:
         file: Path of the file.
@@ -93,7 +93,7 @@ def prepare_columns(
     groups: str | None = None,
     time: str | None = None,
 ) -> Prepared:
-    """Encode the columns of a table, as `prepare` does.
+    """Encode the columns of a table that has been read already; otherwise like `prepare`.
 
     Args:
         columns: Table.
