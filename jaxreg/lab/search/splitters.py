@@ -39,7 +39,7 @@ def folds_of(cv: Any, y: np.ndarray, groups: Any = None, *, classes: bool) -> np
         tested = np.isin(rows, rows[test])
         if not np.array_equal(np.flatnonzero(~tested), np.sort(rows[train])):
             raise ValueError(
-                f"split {number} of cv does not use each row once, for training or for test; expected a splitter such as "
+                f"split {number} of cv does not use each row once, for training or for test; expected a splitter like "
                 "KFold or GroupKFold. To predict later rows from earlier ones, use search(..., time=...)"
             )
         if not tested.any() or (open_[tested] >= 0).any():
