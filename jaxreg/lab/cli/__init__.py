@@ -63,7 +63,7 @@ class List:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Train every recipe of one or more case studies, print the tables and write the report.
+    """Train all regularisers of one or more case studies, print the tables and write a report.
 
     Finished results are reused. Run the same command again to continue after an interruption.
 
@@ -222,20 +222,20 @@ class Search:
     quick: Annotated[
         bool,
         tyro.conf.arg(
-            help="Try only one net, at every second strength, and no other models. Make one repeat, or more with "
-            "--budget."
+            help="Try only one network, every second strength, and no other models. Repeat the cross-validation once, "
+            "or more often with --budget."
         ),
     ] = False
     epochs: Annotated[
         int | None, _shown("Number of epochs per training.", "N", "20 to 500; the more rows, the fewer epochs")
     ] = None
     hidden: Annotated[
-        tuple[int, ...], _shown("Number of units of each hidden layer.", "N [N …]", "32; a second net is tried too")
+        tuple[int, ...], _shown("Number of units of each hidden layer.", "N [N …]", "32; a second network is tried too")
     ] = ()
     any_model: Annotated[
         bool,
         tyro.conf.arg(
-            help="Use a linear model, boosted trees or a random forest if its score is higher than that of the nets."
+            help="Use a linear model, boosted trees or a random forest if it scores higher than the networks."
         ),
     ] = False
     seed: Annotated[int, tyro.conf.arg(help="Seed for folds and initial weights.")] = 0
@@ -289,12 +289,15 @@ class Search:
 class Predict:
     """Predict the target of each row of a table with a model from `jaxreg search`, and print CSV.
 
-    The columns of the table are found by name, in any order. Ids that the search ignored are copied to the output.
+    Columns of the table are found by name, in any order. Id columns that the search ignored are copied to the output.
 
     Example: jaxreg predict patients-search/model.safetensors new.csv
     """
 
-    model: Annotated[Positional[Path], tyro.conf.arg(metavar="MODEL", help="File model.safetensors, or its folder.")]
+    model: Annotated[
+        Positional[Path],
+        tyro.conf.arg(metavar="MODEL", help="Model that `jaxreg search` wrote: model.safetensors, or its folder."),
+    ]
     table: Annotated[
         Positional[Path], tyro.conf.arg(metavar="TABLE", help="Table as a .csv, .xlsx, .npz or .parquet file.")
     ]
@@ -335,7 +338,7 @@ With your own table: jaxreg search data.csv --target y
 
 Version: jaxreg --version. Versions of all packages that affect results: jaxreg version
 
-Completion: jaxreg --tyro-write-completion bash ~/.local/share/bash-completion/completions/jaxreg (or zsh)
+Tab completion in bash (or zsh): jaxreg --tyro-write-completion bash ~/.local/share/bash-completion/completions/jaxreg
 
 Exit codes: 0 for success, 2 for bad input (explained in one line), 130 if stopped by Ctrl-C."""
 

@@ -55,7 +55,7 @@ def search_table(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Search for the best regulariser on a table, print the verdict, and write report, model and trainings.
+    """Search for the best regulariser on a table, print the verdict, and write the report, the model and all trainings.
 
     Args:
         table: Table with inputs and target.
@@ -218,7 +218,7 @@ class _Folder:
         self._fresh = False
 
     def begin(self, request: dict[str, Any], plan: Plan, shape: tuple[int, ...]) -> Plan:
-        """Store a plan, or return the stored plan if the folder contains an earlier run of the same search.
+        """Store the plan of a search, or return the plan that an earlier run of the same search stored in the folder.
 
         Two searches with different budgets are the same search. A budget of at least twice the time starts again if it
         allows a longer plan.
@@ -267,7 +267,7 @@ class _Folder:
         return plan
 
     def replace(self, plan: Plan) -> None:
-        """Store another plan, and remove the trainings of the plan before.
+        """Replace the stored plan of a search, and remove the trainings of the old plan.
 
         Args:
             plan: The plan.
@@ -276,7 +276,7 @@ class _Folder:
         write_whole(self.place, json.dumps({"request": self._request, "plan": dataclasses.asdict(plan)}))
 
     def undo(self) -> None:
-        """Remove the plan and the trainings of a search that failed, unless they are those of an earlier run."""
+        """Remove the stored plan and the trainings of a search that failed, unless they are those of an earlier run."""
         if not self._fresh:
             return
         self._clear()

@@ -95,7 +95,7 @@ def write_report(
 
 
 def show(store: Path, *, as_json: bool = False) -> None:
-    """Print the tables of stored results.
+    """Print the tables of stored results of a case study or a training sweep.
 
     Args:
         store: Folder of a case study or training sweep.
@@ -181,7 +181,7 @@ def _size(folder: Path) -> str:
 
 
 def experiments() -> dict[str, Path]:
-    """Return the file of each case study by name.
+    """Return the file of each available case study, by the name of the study.
 
     Case studies are in ./experiments. If it contains none, those that come with jaxreg are returned.
     """
@@ -194,7 +194,7 @@ def experiments() -> dict[str, Path]:
 
 
 def find_study(name: str) -> "Study":
-    """Return the `STUDY` of a case study.
+    """Load the file of a case study and return the `Study` that it defines as `STUDY`.
 
     Args:
         name: Name of a case study, or path of a file that ends in ".py".

@@ -102,7 +102,7 @@ def beside(folders: Sequence[Path]) -> Path:
 
 
 def write(sources: Mapping[Path, Source], out: Path, form: Literal["html", "markdown"] = "html") -> Path:
-    """Write a report of results that are open already.
+    """Write a report of results that have been read already.
 
     Args:
         sources: Results by folder, as `opened` returns them.
@@ -121,7 +121,7 @@ def write(sources: Mapping[Path, Source], out: Path, form: Literal["html", "mark
 
 
 def compose(sources: Mapping[Path, Source]) -> tuple[str, list[Block]]:
-    """Return the title and the blocks of a report.
+    """Return the title and the content (headings, paragraphs, tables, pictures) of a report.
 
     Args:
         sources: Results by folder.
@@ -139,7 +139,7 @@ def compose(sources: Mapping[Path, Source]) -> tuple[str, list[Block]]:
 
 
 def notebook(results: StudyResults) -> str:
-    """Return the verdict of a case study as HTML for a notebook.
+    """Return the verdict on a case study as HTML for a notebook.
 
     Args:
         results: Case study.

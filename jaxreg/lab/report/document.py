@@ -10,7 +10,7 @@ from jaxreg.lab.report.provenance import QuotedNumber
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """Code inside a sentence, such as a label, a command or a call.
+    """Code inside a sentence of a report, such as a label, a command or a call.
 
     Args:
         text: The code.
@@ -51,7 +51,7 @@ class Heading:
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
-    """A paragraph. A lead is emphasised, and a note has smaller letters."""
+    """A paragraph of a report. A lead is emphasised, and a note is printed in smaller letters."""
 
     text: Text
     lead: bool = False
@@ -60,14 +60,14 @@ class Paragraph:
 
 @dataclasses.dataclass(frozen=True)
 class Bullets:
-    """A list of sentences."""
+    """A bulleted list of sentences in a report."""
 
     items: Sequence[Text]
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table. The first cell of a row is the name of the row.
+    """A table of a report. The first cell of a row is the name of the row.
 
     Args:
         caption: Title, with the meaning of the numbers.
@@ -86,7 +86,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A picture.
+    """A picture of a report.
 
     Args:
         name: Name of the picture, unique in the report.
@@ -103,14 +103,14 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Pictures side by side if there is enough space."""
+    """Pictures of a report that stand side by side if there is enough space."""
 
     pictures: Sequence[Picture]
 
 
 @dataclasses.dataclass(frozen=True)
 class Stop:
-    """One position of a slider: its label, a sentence and its pictures."""
+    """One position of a slider in a report: its label, a sentence and its pictures."""
 
     label: str
     text: Text
@@ -119,7 +119,7 @@ class Stop:
 
 @dataclasses.dataclass(frozen=True)
 class Walk:
-    """A slider along the strengths of one method, with one position per strength.
+    """A slider in a report along the strengths of one method, with one position per strength.
 
     Args:
         name: Name of the slider, unique on the page.
@@ -141,14 +141,14 @@ class Walk:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """Lines of code or text that are shown unchanged."""
+    """Lines of code or text that a report shows unchanged."""
 
     text: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Details:
-    """Blocks under a title that can be folded away. A page on paper contains them only if `printed` is true."""
+    """Part of a report under a title that can be folded away. A page on paper contains it only if `printed` is true."""
 
     title: str
     blocks: Sequence["Block"]
@@ -157,7 +157,7 @@ class Details:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """The verdict, which is read first: blocks, and a picture next to them."""
+    """The first part of a report: the verdict, and a picture next to it."""
 
     blocks: Sequence["Block"]
     picture: Picture | None = None
@@ -167,7 +167,7 @@ Block = Heading | Paragraph | Bullets | Table | Pictures | Walk | Listing | Deta
 
 
 def numbers(content: Any) -> list[QuotedNumber]:
-    """Return every number in blocks or sentences, in order.
+    """Return every number in some parts of a report, in order.
 
     Args:
         content: A block, a sentence, a piece of a sentence, or a sequence of these.
@@ -181,7 +181,7 @@ def numbers(content: Any) -> list[QuotedNumber]:
 
 
 def in_words(table: Table, place: int) -> bool:
-    """Check if a column of a table holds words instead of numbers.
+    """Return whether a column of a table contains words instead of numbers.
 
     Args:
         table: Table.
@@ -192,7 +192,7 @@ def in_words(table: Table, place: int) -> bool:
 
 
 def recomputing(blocks: Sequence[Block], lines: Sequence[str]) -> Block:
-    """Return a section with a table of all numbers in some blocks and the calls that compute them.
+    """Return a foldable part of a report: a table of all numbers in `blocks` and the Python calls that compute them.
 
     Args:
         blocks: Blocks with the numbers.
@@ -206,7 +206,7 @@ def recomputing(blocks: Sequence[Block], lines: Sequence[str]) -> Block:
 
 
 def as_plain(table: Table) -> dict[str, Any]:
-    """Return a table as a dict for JSON, with the call that computes each number.
+    """Return a table as a dict for JSON, with the Python call that computes each number.
 
     Args:
         table: Table to convert.

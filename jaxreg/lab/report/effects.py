@@ -19,7 +19,7 @@ _BEYOND = 1.5  # length of the worse side of the axis, relative to the better si
 
 
 class Measure(NamedTuple):
-    """One metric of a forest plot.
+    """One metric of a forest plot: its name and unit, and whether lower values are better.
 
     Args:
         what: Name, unit and format of the metric.
@@ -30,14 +30,14 @@ class Measure(NamedTuple):
     lower: bool
 
     def told(self, change: Sequence[float]) -> str:
-        """Return a change and its interval as text."""
+        """Return a change of the metric and its interval as text."""
         mean, low, high = (shown(value, self.what.form) for value in change)
         unit = f" {self.what.unit}" if self.what.unit else ""
         return f"{mean}{unit} ({low} to {high})" if math.isfinite(change[0]) else "not known"
 
 
 class Effects(NamedTuple):
-    """Changes of every recipe relative to the baseline.
+    """Changes of metrics by every recipe, relative to the baseline (no regulariser).
 
     Args:
         measures: Metrics of the plot.
@@ -55,7 +55,7 @@ class Effects(NamedTuple):
 
 
 def labels(dataset: xr.Dataset) -> list[str]:
-    """Return the recipes of a dataset: the baseline, then all methods, each with increasing strengths.
+    """Return the labels of all recipes of a dataset: the baseline, then all methods, each with increasing strengths.
 
     Args:
         dataset: Sweep with recipes.
@@ -72,7 +72,7 @@ def labels(dataset: xr.Dataset) -> list[str]:
 
 
 def effects(sources: Sequence[Source], chosen: str) -> Effects:
-    """Collect the changes of all recipes of datasets with the same metrics.
+    """Collect the changes of metrics by all recipes of several datasets that have the same metrics.
 
     Args:
         sources: Datasets with recipes and a baseline.
@@ -99,7 +99,7 @@ def effects(sources: Sequence[Source], chosen: str) -> Effects:
 
 
 def alike(source: Source, other: Source) -> bool:
-    """Check if two datasets have the same metrics, in the same units.
+    """Return whether two datasets have the same metrics, in the same units.
 
     Args:
         source: Dataset with recipes.
@@ -112,7 +112,7 @@ def alike(source: Source, other: Source) -> bool:
 
 
 def row_places(groups: Sequence[str]) -> list[float]:
-    """Return the vertical position of each row. Rows are 1 apart, with an additional gap between groups.
+    """Return the vertical position of each row of a plot. Rows are 1 apart, with an additional gap between groups.
 
     Args:
         groups: Group of each row.
@@ -126,7 +126,7 @@ def row_places(groups: Sequence[str]) -> list[float]:
 
 
 def span(changes: np.ndarray, *, lower_is_better: bool) -> tuple[float, float]:
-    """Return limits of the horizontal axis that show all improvements, but not all of a very large worsening.
+    """Return limits for the horizontal axis that show all improvements, but not all of a very large worsening.
 
     Args:
         changes: Mean, lower end and upper end, of shape (recipes, 3).

@@ -13,7 +13,7 @@ LOSS = "test_loss"
 
 
 def measures(fresh: Source) -> list[str]:
-    """Return the metrics on test rows, the loss first.
+    """Return the names of all metrics on test rows, the loss first.
 
     Args:
         fresh: Dataset over draws.
@@ -22,7 +22,7 @@ def measures(fresh: Source) -> list[str]:
 
 
 def chosen(fresh: Source) -> str:
-    """Return the recipe chosen most often on validation rows; without validation rows, return the baseline.
+    """Return the recipe that is chosen most often on validation rows, or the baseline if there are no validation rows.
 
     Args:
         fresh: Dataset over draws.
@@ -31,7 +31,7 @@ def chosen(fresh: Source) -> str:
 
 
 def moved(fresh: Source) -> list[int]:
-    """Return the direction in which the recipe chosen most often changes each metric.
+    """Return, for each metric, whether the recipe chosen most often improves it (1), worsens it (−1) or neither (0).
 
     The number is 1 for a significant improvement, −1 for a significant worsening, and else 0.
 
@@ -43,7 +43,7 @@ def moved(fresh: Source) -> list[int]:
 
 
 def improvements(fresh: Source, recipe: str) -> Text:
-    """Describe what a recipe significantly changes, such as "halves the test loss and avoids one error in 15".
+    """Describe the significant improvements by a recipe, such as "halves the test loss and avoids one error in 15".
 
     Args:
         fresh: Dataset over draws.
@@ -86,7 +86,7 @@ def evidence(fresh: Source, recipe: str, draws: str) -> list[Block]:
 
 
 def advised_setting(sweep: Source) -> str:
-    """Return the recommended setting of a sweep.
+    """Return the setting of a sweep that the report recommends.
 
     It is the setting chosen most often on validation rows. Without validation rows, it is the setting with the lowest
     test loss.
@@ -98,7 +98,7 @@ def advised_setting(sweep: Source) -> str:
 
 
 def sweep_verdict(sweep: Source) -> list[Block]:
-    """Return the verdict on a sweep: its best setting, the change that it makes, and how certain it is.
+    """Return the verdict on a sweep: its best setting, how much it changes the loss, and how certain this is.
 
     Args:
         sweep: Dataset of `by_recipe`.

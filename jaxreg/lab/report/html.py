@@ -32,7 +32,7 @@ _SCRIPT = files("jaxreg.lab.report").joinpath("page.js").read_text("utf-8")
 
 
 def html(title: str, blocks: Sequence[Block]) -> str:
-    """Return blocks as an HTML page.
+    """Return the content of a report as an HTML page.
 
     Args:
         title: Title of the window.
@@ -65,7 +65,7 @@ def html(title: str, blocks: Sequence[Block]) -> str:
 
 
 def fragment(blocks: Sequence[Block]) -> str:
-    """Return blocks as HTML for a part of another page, such as a notebook. The styles apply only to this part.
+    """Return the content of a report as HTML inside another page, such as a notebook. Its styles stay inside it.
 
     Args:
         blocks: Blocks of the part.

@@ -20,7 +20,7 @@ from jaxreg.lab.report.document import (
 
 
 def markdown(blocks: Sequence[Block], pictures: str) -> str:
-    """Return blocks as Markdown.
+    """Return the content of a report as Markdown.
 
     Args:
         blocks: Blocks of the report.
@@ -30,7 +30,7 @@ def markdown(blocks: Sequence[Block], pictures: str) -> str:
 
 
 def drawn(blocks: Sequence[Block]) -> list[Picture]:
-    """Return the pictures of the blocks, which `markdown` refers to by name."""
+    """Return the pictures of a report, by the file names that `markdown` refers to."""
     gathered: list[Picture] = []
     for block in blocks:
         match block:

@@ -35,7 +35,7 @@ _KERNELS: tuple[Any, ...] = ("-", (0, (1, 1)), (0, (5, 1, 1, 1)))
 
 
 def data(results: StudyResults) -> list[Picture]:
-    """Plot the single draw of the data. Returns an empty list unless the data has two features."""
+    """Plot the data of a study that trains on a single draw. Return no picture unless the data has two features."""
     if not results.record.points:
         return []
     counts = {part: len(rows) for part, rows in results.record.points.items()}
@@ -64,7 +64,7 @@ def learning(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def grid(results: StudyResults, chosen: str) -> list[Picture]:
-    """Plot training and test values against the strengths of the study's `grid`, with a mark for each slider position.
+    """Plot training and test values against the strength of the study's main method, and mark each slider position.
 
     Args:
         results: Case study.
@@ -116,7 +116,7 @@ def norms(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def one_draw(results: StudyResults) -> str:
-    """Return the name of the data that is trained from many seeds."""
+    """Return a name for the single draw of the data that the study trains from many seeds."""
     return "the published data" if results.record.published else "one draw of the data"
 
 
@@ -148,14 +148,14 @@ def differences(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def stops(results: StudyResults) -> list[str]:
-    """Return the recipes of the slider: the baseline, then the increasing strengths of the plotted method."""
+    """Return the recipes of a slider: the baseline, then the plotted method with increasing strengths."""
     arm = results.record.arm(results.record.grid)
     order = np.argsort(arm.numbers, kind="stable")
     return [NONE, *(arm.labels[place] for place in order if arm.labels[place] != NONE)]
 
 
 def stop(results: StudyResults, recipe: str, chosen: str) -> list[Picture]:
-    """Plot decision surface, learning curves and weights of one recipe, for one position of the slider.
+    """Plot decision surface, learning curves and weights of one recipe, for one position of a slider.
 
     The runs are those on the single draw. Without a single draw, they are those on the many draws.
     """

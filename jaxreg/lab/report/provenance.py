@@ -15,7 +15,7 @@ MINUS = "\N{MINUS SIGN}"
 
 @dataclasses.dataclass(frozen=True)
 class QuotedNumber:
-    """A displayed number with the expression that computes it.
+    """A displayed number, together with the Python expression that computes it.
 
     Args:
         value: Exact number.
@@ -69,7 +69,7 @@ class Source:
         self._parts: dict[str, Source] = {}
 
     def find(self, function: Callable[..., Any], *arguments: "str | Source") -> "Source":
-        """Call a function on the value; repeated calls with the same arguments are cached.
+        """Call a function on the value, and return the result with its expression. Repeated calls are cached.
 
         Args:
             function: Function of the value and the arguments.
@@ -83,7 +83,7 @@ class Source:
         return self._parts[call]
 
     def at(self, path: str) -> "Source":
-        """Return an attribute of the value as a source; repeated calls return the same object.
+        """Return an attribute of the value together with its expression. Repeated calls return the same object.
 
         Args:
             path: Name of the attribute, or a dotted path such as `"setting.epochs"`.
@@ -94,7 +94,7 @@ class Source:
         return self._parts[first].at(rest) if rest else self._parts[first]
 
     def number(self, path: str = "", form: str = ".3f", times: float = 1) -> QuotedNumber:
-        """Return the value, or a number inside it, as a displayed number.
+        """Return the value, or a number inside it, as a `QuotedNumber`.
 
         Args:
             path: Path of the number among the attributes of the value; empty for the value itself.
@@ -108,7 +108,7 @@ class Source:
 
 
 def opened(folders: Sequence[Path]) -> dict[Path, Source]:
-    """Open stored results, each under a distinct name.
+    """Read stored results, and give each a distinct name.
 
     Args:
         folders: Folders of case studies, or of training sweeps; both cannot be mixed.

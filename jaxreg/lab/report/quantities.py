@@ -10,7 +10,7 @@ _CURVES = {"penalty", "violation", "diverged_at"}
 
 
 class Quantity(NamedTuple):
-    """Name, units and formats of a variable.
+    """Words, unit and number formats in which a variable of a training sweep is reported.
 
     Args:
         words: Name in words.
@@ -28,7 +28,7 @@ class Quantity(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Name with the unit of a value. Accuracies are in per cent, and differences of accuracies in points."""
+        """Name with the unit in brackets. Accuracies are in per cent, and differences of accuracies in points."""
         unit = "%" if self.times == 100 else self.unit
         return f"{self.words} ({unit})" if unit else self.words
 
@@ -41,7 +41,7 @@ _METRICS = {
 
 
 def quantity(dataset: xr.Dataset, variable: str) -> Quantity:
-    """Return name, unit and format of a variable of a training sweep.
+    """Return the words, the unit and the number formats for a variable of a training sweep.
 
     Args:
         dataset: The sweep, whose attributes `loss` and `unit`, if present, name its losses and their unit.
@@ -64,7 +64,7 @@ def quantity(dataset: xr.Dataset, variable: str) -> Quantity:
 
 
 def measured(dataset: Mapping[Hashable, Any]) -> list[str]:
-    """Return the names of the metrics that both training and test rows have, and then the loss.
+    """Return the names of the metrics that were computed on both training and test rows, and then the loss.
 
     Example:
         >>> measured(xr.Dataset({"test_loss": 1.0, "train_loss": 1.0, "test_accuracy": 1.0, "train_accuracy": 1.0}))
@@ -75,7 +75,7 @@ def measured(dataset: Mapping[Hashable, Any]) -> list[str]:
 
 
 def outputs(dataset: xr.Dataset) -> list[str]:
-    """Return the names of the numbers that a study computes from the final weights of a run.
+    """Return the names of the numbers that a study computes from the final weights of each run.
 
     Example:
         >>> lanes = xr.Dataset({"test_loss": ("seed", [1.0]), "smallest_norm": ("seed", [0.5])})

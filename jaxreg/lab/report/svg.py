@@ -48,7 +48,7 @@ def svg(figure: Figure, name: str, hints: Sequence[str] = (), *, seen: int | Non
 
 
 def inline(document: str, name: str, title: str) -> str:
-    """Turn an SVG document into an element of a page: unique identifiers, the page's colours, and a title.
+    """Turn an SVG document into an HTML element with unique identifiers, the page's colours and a title.
 
     Args:
         document: Document that `svg` wrote.

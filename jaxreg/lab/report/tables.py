@@ -22,7 +22,7 @@ _MEANING = "mean, and in brackets the tenth and ninetieth percentiles of the "
 
 
 def published_table(source: Source) -> Table:
-    """Return a table of the runs on the single draw, one row per recipe, next to the published accuracies.
+    """Return a table of the results on the published data, one row per recipe, next to the published accuracies.
 
     Args:
         source: `StudyResults` that have such a draw.
@@ -54,7 +54,7 @@ def published_table(source: Source) -> Table:
 
 
 def fresh_table(source: Source) -> Table:
-    """Return a table of the draws, one row per recipe: metrics and loss, each with its change from the baseline.
+    """Return a table of the means over all draws, one row per recipe, with the changes from the baseline.
 
     Args:
         source: `StudyResults`.
@@ -73,7 +73,7 @@ def fresh_table(source: Source) -> Table:
 
 
 def weights_table(source: Source) -> Table:
-    """Return a table of the weights, one row per recipe: kernel norms after training and the study's own outputs.
+    """Return a table of the weights after training, one row per recipe: kernel norms and the study's own outputs.
 
     Args:
         source: `StudyResults`.
@@ -89,7 +89,7 @@ def weights_table(source: Source) -> Table:
 
 
 def claims_table(sources: Sequence[Source]) -> Table:
-    """Return a table of the claims of studies, one row each, with the results of the tests.
+    """Return a table of the claims that studies test, one row per claim, with the results of the tests.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -114,7 +114,7 @@ def claims_table(sources: Sequence[Source]) -> Table:
 
 
 def claims_summary(sources: Sequence[Source]) -> Text:
-    """Return sentences that list the contradicted claims and the undecided claims.
+    """Return sentences that list the claims which the results contradict, and those which remain undecided.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -134,7 +134,7 @@ def claims_summary(sources: Sequence[Source]) -> Text:
 
 
 def published_gains_table(sources: Sequence[Source]) -> Table | None:
-    """Return a table of published and measured gains in accuracy; None without published gains.
+    """Return a table of published and measured gains in accuracy; None if no gains were published.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -181,7 +181,7 @@ def sweep_table(source: Source) -> Table:
 
 
 def contents(source: Source) -> tuple[str, list[Table], Text]:
-    """Return the title, the tables and the note on diverged runs of a case study or of a sweep.
+    """Return the title, the tables and the notes for a case study or a sweep.
 
     Args:
         source: `StudyResults`, or a dataset of `open_sweep`.
@@ -195,7 +195,7 @@ def contents(source: Source) -> tuple[str, list[Table], Text]:
 
 
 def parts(source: Source) -> list[Source]:
-    """Return the datasets of a case study.
+    """Return the datasets of a case study: the one on the published data, and the one on many draws.
 
     Args:
         source: `StudyResults`.
@@ -216,7 +216,7 @@ def diverged_note(sources: Sequence[Source]) -> Text:
 
 
 def reach_note(source: Source) -> Text:
-    """Return a sentence on the limits of the intervals if all draws are taken from the same rows.
+    """Return a sentence on what the intervals do not cover if all draws are taken from the same rows.
 
     Args:
         source: `StudyResults`.

@@ -14,7 +14,7 @@ _RISE = 1.05  # times its smallest value; a loss above that is said to rise agai
 
 
 def learned(dataset: xr.Dataset, recipe: str, name: str) -> str:
-    """Describe how the test curves of the baseline and of a recipe end.
+    """Return a plot title that describes how the test curves of the baseline and of a recipe end.
 
     Args:
         dataset: Runs of both.
@@ -37,7 +37,7 @@ def learned(dataset: xr.Dataset, recipe: str, name: str) -> str:
 
 
 def best_at(dataset: xr.Dataset, name: str) -> str:
-    """Name the recipe with the best mean on test rows.
+    """Return a plot title that names the recipe with the best mean on test rows.
 
     Args:
         dataset: Runs of recipes of one method.
@@ -56,7 +56,7 @@ def best_at(dataset: xr.Dataset, name: str) -> str:
 
 
 def often(gain: stats.Paired, recipe: str, words: str) -> str:
-    """Describe in how many draws a recipe is better than the baseline.
+    """Return a plot title that says in how many draws a recipe is better than the baseline.
 
     Args:
         gain: Comparison with the baseline.
@@ -75,7 +75,7 @@ def often(gain: stats.Paired, recipe: str, words: str) -> str:
 
 
 def heavier(dataset: xr.Dataset, recipe: str) -> str:
-    """Describe whether a recipe makes the first kernel smaller.
+    """Return a plot title that says whether a recipe makes the first kernel smaller.
 
     Args:
         dataset: Runs with weight norms.

@@ -18,7 +18,7 @@ from jaxreg.lab.studies.results import NONE, ArmRecord, Record
 
 
 def verdict(sources: Sequence[Source]) -> list[Block]:
-    """Return the verdict on case studies: the advice, its effect, its certainty, its code, and warnings.
+    """Return the verdict on case studies: which recipe to use, how much it changes, how certain this is, and its code.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -35,7 +35,7 @@ def verdict(sources: Sequence[Source]) -> list[Block]:
 
 
 def forest_of(sources: Sequence[Source]) -> Effects:
-    """Return the changes of all recipes of the studies that have the same metrics as the best study.
+    """Return the changes by all recipes of those studies that have the same metrics as the best study.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -47,7 +47,7 @@ def forest_of(sources: Sequence[Source]) -> Effects:
 
 
 def ranked(sources: Sequence[Source]) -> list[Source]:
-    """Return case studies, sorted so that the study with the best advice comes first.
+    """Return the case studies, sorted so that the one with the best recommended recipe comes first.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -56,7 +56,7 @@ def ranked(sources: Sequence[Source]) -> list[Source]:
 
 
 def reasons(sources: Sequence[Source]) -> list[Text]:
-    """Return sentences on how the advice was chosen, and on what it was compared with.
+    """Return sentences on how the recommended recipe was chosen, and on what it was compared with.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -70,7 +70,7 @@ def reasons(sources: Sequence[Source]) -> list[Text]:
 
 
 def advised(source: Source) -> str:
-    """Return the recipe to recommend, or "none".
+    """Return the label of the recipe to recommend, or "none" to recommend no regulariser.
 
     It is the recipe chosen most often on validation rows. It must significantly improve a metric and worsen no metric.
     """
@@ -79,7 +79,7 @@ def advised(source: Source) -> str:
 
 
 def comparable(source: Source) -> bool:
-    """Check if the runs have as many epochs as full runs of the study, so that published numbers are comparable."""
+    """Return whether the runs have as many epochs as the study asks for, so that published numbers are comparable."""
     return bool(summaries.last_epoch(source.data.fresh) == source.data.record.epochs)
 
 

@@ -107,7 +107,7 @@ def difference(result: Source, dataset: xr.Dataset, variable: str, *, unit: bool
 
 
 def counted(source: Source, claim: Claim) -> Text:
-    """Describe the variable of a claim, and its margin."""
+    """Describe the variable that a claim is about, and the margin up to which differences are ignored."""
     what = quantity(source.data.fresh, claim.variable)
     if not claim.margin and claim.sign:
         return [Quoted(what.words)]

@@ -100,7 +100,7 @@ class StudyInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Record(StudyInfo):
-    """Content of `study.json`: everything about a case study except its numbers.
+    """Content of `study.json`: the description of a case study, without its results.
 
     Args:
         arms: Arms of the study.
@@ -121,11 +121,11 @@ class Record(StudyInfo):
 
     @property
     def draws(self) -> str:
-        """Description of the draws, such as "fresh draws of the data"."""
+        """Text that describes the draws, such as "fresh draws of the data"."""
         return f"draws from the same {self.drawn_from}" if self.drawn_from else "fresh draws of the data"
 
     def arm(self, method: str) -> ArmRecord:
-        """Return the arm of one method."""
+        """Return the record of the arm with a given method."""
         return next(arm for arm in self.arms if arm.method == method)
 
 
@@ -153,7 +153,7 @@ class StudyResults(NamedTuple):
 
 
 def store_folder(folder: Path, kind: str, method: str) -> Path:
-    """Return the folder of the store of one arm."""
+    """Return the folder in which the results of one arm are stored."""
     return folder / kind / method
 
 
@@ -163,7 +163,7 @@ def write_record(record: Record, folder: Path) -> None:
 
 
 def is_study(folder: Path) -> bool:
-    """Check if a folder holds a case study, finished or unfinished."""
+    """Return whether a folder holds a case study, finished or unfinished."""
     return (folder / _FILE).exists()
 
 

@@ -24,7 +24,7 @@ Strength = float | tuple[float, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """A regulariser with all its strengths, trained in one compiled program.
+    """A regulariser with all its strengths, trained in one compiled program: one arm of a study.
 
     Args:
         method: Name of the regulariser.
@@ -145,7 +145,7 @@ class Size:
 
 @dataclasses.dataclass(frozen=True)
 class Study(StudyInfo):
-    """A case study: the model, the data, the arms, and the claims to test.
+    """A case study: the model, the data, the arms (regularisers) to compare, and the claims to test.
 
     Args:
         name: Name of the study and of its folder.
