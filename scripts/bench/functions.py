@@ -31,6 +31,8 @@ from jaxreg.lab.sweeps.splits import factorizes
 
 WIDTH = 8
 """Points that are batched by hand."""
+UPDATES = 10
+"""Updates of the policy, each from 64 steps of 8 environments."""
 
 
 def trained(init, loss, steps, optimizer=optax.adam):
@@ -251,7 +253,7 @@ def ppo():
             return (p, state, s), 1 - done.mean()
 
         start = (p, tx.init(p), 0.01 * jnp.ones((8, 4)))
-        _, alive = jax.lax.scan(update, start, jax.random.split(key, 10))
+        _, alive = jax.lax.scan(update, start, jax.random.split(key, UPDATES))
         return {"loss": alive[0], "alive": alive[-1]}
 
     return run

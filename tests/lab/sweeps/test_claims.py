@@ -81,6 +81,88 @@ def test_each_chunk_is_computed_by_one_process(tmp_path: Path) -> None:
     assert not list((tmp_path / "shared").glob(".*"))
 
 
+KILLED = """
+import os, pathlib, random, signal, sys, time
+import jax, jax.numpy as jnp, numpy
+import jaxreg.lab.sweeps.engine
+from jaxreg.lab import sweep
+
+root, kills = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+
+def start(store):
+    pid = os.fork()
+    if pid:
+        return pid
+    log = os.open(store.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def wait(seed):
+        there = (store / f"chunk-{int(seed):08d}.npz").exists()
+        os.write(log, f"{int(seed)} {os.getpid()} {time.monotonic_ns()} {there}\\n".encode())
+        time.sleep(0.1 + 0.2 * random.random())
+        return numpy.float32(seed)
+
+    def run(seed):
+        waited = jax.pure_callback(wait, jax.ShapeDtypeStruct((), numpy.float32), seed, vmap_method="sequential")
+        return {"sum": jnp.sin(waited + jnp.arange(50.0)).sum()}
+
+    sweep(run, {"seed": range(120)}, store, chunk=1, token="1")
+    os._exit(0)
+
+def content(store):
+    return {f.name: f.read_bytes() for f in store.iterdir() if f.suffix != ".tmp"}
+
+begun, alone = time.monotonic_ns(), start(root / "whole")
+assert os.waitpid(alone, 0)[1] == 0
+needed = (int((root / "whole.log").read_text().split()[2]) - begun) / 1e9  # until the first chunk begins
+expected, left, stores, again = content(root / "whole"), kills, 0, 0
+assert len(expected) == 122
+random.seed(7)
+while left > 0:
+    store, killed, stores = root / str(stores), {}, stores + 1
+    running = [start(store) for _ in range(3)]
+    while running:
+        until = time.monotonic() + random.uniform(0.0, 2 * needed)
+        while running and time.monotonic() < until:
+            time.sleep(0.01)
+            for pid in list(running):
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                if ended:
+                    assert status == 0
+                    running.remove(pid)
+        if running and left > 0:
+            pid = random.choice(running)
+            killed[pid] = time.monotonic_ns()
+            os.kill(pid, signal.SIGKILL)
+            if os.waitpid(pid, 0)[1]:
+                running[running.index(pid)] = start(store)
+                left -= 1
+            else:  # it had ended by itself
+                running.remove(pid)
+    assert content(store) == expected
+    before = {}
+    for line in store.with_suffix(".log").read_text().splitlines():
+        seed, pid, begun, there = line.split()
+        assert there == "False", f"chunk {seed} was finished, and is computed again"
+        if seed in before:  # its process was killed, and only then another one began
+            again += 1
+            assert killed[before[seed]] < int(begun), f"two processes compute chunk {seed}"
+        before[seed] = int(pid)
+    assert len(before) == 120
+print(f"{kills} kills, {stores} stores equal, {again} chunks begun again after a kill, {needed:.1f} s to begin")
+"""
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs fork, and a clock that processes share")
+def test_of_three_processes_any_may_be_killed(kills: int, tmp_path: Path) -> None:
+    """The store ends with the bytes of an undisturbed one, and a chunk is begun again only if its process was killed."""
+    command = [sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path), str(kills)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    print(done.stdout)
+
+
 def failing(name: str, error: int, times: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let a function of the system fail so many times, as a network file system does."""
     real, failed = getattr(os, name), []

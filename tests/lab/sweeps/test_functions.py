@@ -22,6 +22,7 @@ def test_a_sweep_of_a_users_function_is_plain_vmap(name: str, monkeypatch: pytes
     if "trained" in make.__code__.co_names:  # few steps: roundings grow with each
         trained = make.__globals__["trained"]
         monkeypatch.setitem(make.__globals__, "trained", lambda init, loss, steps: trained(init, loss, 5))
+    monkeypatch.setitem(make.__globals__, "UPDATES", 2)  # a rounding can turn an action round
     run = make()
     rates, seeds = MODULE["points"](16)
     rates = rates[:2]
