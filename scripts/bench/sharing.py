@@ -2,12 +2,14 @@
 
     python scripts/bench/sharing.py [--chunks 100] [--seconds 1.0]
 
-Each process makes the same call of `sweep` with the same folder. A chunk is one run, and each process computes one chunk
-at a time. A run sleeps in a host callback instead of computing, so that four processes do not need four cores: what is
-measured is the claims and the files, not the cores. The time is that of the processes from their start to the end of the
-last, with the import of JAX and the compilation; "computing" is the part of it from the first computation to the end of
-the last. The callback appends a line to a log file for each computation, so computations are counted without the store.
-The target is 0.6 of the time of one process for two, and 0.35 for four.
+Each process makes the same call of `sweep` with the same folder. A chunk is one run, and each process computes one
+chunk at a time. A run sleeps in a host callback instead of computing, so that four processes do not need four cores:
+what is measured is the claims and the files, not the cores.
+
+"seconds" is the time of the processes from the start of the first to the end of the last, with the import of JAX and
+the compilation. "computing" is the part of it from the first computation to the end of the last one. The callback
+appends a line to a log file for each computation, so computations are counted without the store. The target is 0.6 of
+the time of one process for two, and 0.35 for four.
 """
 
 import argparse
@@ -56,8 +58,9 @@ def measure(processes: int, chunks: int, seconds: float) -> dict[str, float]:
         command += ["--chunks", str(chunks), "--seconds", str(seconds)]
         begun = time.perf_counter()
         started = [subprocess.Popen(command) for _ in range(processes)]
-        if any([process.wait() for process in started]):
-            raise SystemExit("a process failed")
+        ended = [process.wait() for process in started]
+        if any(ended):
+            raise SystemExit(f"processes ended with {ended}")
         lasted = time.perf_counter() - begun
         lines = [line.split() for line in log.read_text().splitlines()]
     computed = collections.Counter(seed for seed, _, _ in lines)

@@ -18,8 +18,8 @@ import jax
 import numpy as np
 
 from jaxreg.lab.sweeps.designs import Choice, Points
-from jaxreg.lab.sweeps.grid import LANE, check_apart, stack, storable, traceable
-from jaxreg.lab.sweeps.outputs import Run, check_arguments
+from jaxreg.lab.sweeps.grid import LANE, check_apart, plain, stack, storable, traceable
+from jaxreg.lab.sweeps.outputs import Run, check_arguments, check_names
 from jaxreg.lab.sweeps.structures import Structure
 
 POINT = "point"
@@ -56,6 +56,7 @@ class Bound:
         if self.taken is not None:
             arguments = {name: value for name, value in arguments.items() if name in self.taken}
         outputs = self.run(**arguments)
+        check_names(outputs)
         with contextlib.suppress(TypeError, ValueError):  # outputs that are no tree are refused later, by their names
             # of a segment the outputs, not the state
             self.structure = Structure.of(outputs[1] if "state" in point and isinstance(outputs, tuple) else outputs)
@@ -235,7 +236,7 @@ def _coordinate(name: str, column: Any) -> np.ndarray | None:
     if not isinstance(column, list):
         array = column if isinstance(column, np.ndarray) else None
         if array is None and hasattr(column, "dtype") and hasattr(column, "__array__"):
-            array = np.asarray(column)
+            array = np.asarray(plain(column))
         if array is None or array.ndim != 1 or array.dtype.kind not in "biufc":
             return None
         check_apart(name, array, traceable(name, array), from_zero_only=True)  # points may come twice
@@ -315,9 +316,13 @@ def _table(name: Any, table: Any) -> Points:
                 f"the DataFrame of axis {name!r} has a column {column!r}, which can't be the name of an argument of "
                 "run: rename the column to a Python identifier"
             )
+    if twice := [column for column in table.columns if list(table.columns).count(column) > 1]:
+        raise ValueError(f"the DataFrame of axis {name!r} has two columns {twice[0]!r}: rename one of them")
     return Points({column: [_present(value) for value in table[column].to_list()] for column in table.columns})
 
 
 def _present(value: Any) -> Any:
-    missing = type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    missing = type(value).__name__ in ("NAType", "NaTType") or (
+        isinstance(value, float | np.floating) and bool(value != value)
+    )
     return None if missing else value

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import xarray as xr
 
 from jaxreg.lab.sweeps.boxes import cut
@@ -75,8 +76,8 @@ def sweep(
         progress: Whether to show progress on standard error. By default it is shown in terminals and notebooks.
         zipped: Whether to combine the axes entry by entry, along one dimension ``lane``, instead of as a product.
         on_chunk: Function ``on_chunk(points, arrays)`` that is called with each chunk after it is stored, such as a
-            logger. It gets coordinate -> values and output -> values, with one row per run. It is called in this
-            process, for one chunk at a time.
+            logger. It gets coordinate -> values and output -> values, with one row per run. The outputs are read-only.
+            It is called in this process, for one chunk at a time.
         token: Version of the code that `run` calls outside of JAX, e.g. by `jax.pure_callback`. A store needs it,
             because the compiled program does not contain that code.
         segments: First state and number of segments, for long runs with checkpoints: see `Segments`.
@@ -281,7 +282,7 @@ def _fill(part: Part, options: SweepOptions, keeper: Keeper, place: Place, shown
             outputs = {name: result.arrays[name] for name in runner.outputs}
             shown.advance(number, outputs)
             if options.on_chunk is not None:
-                options.on_chunk(part.points(number), outputs)
+                options.on_chunk(part.points(number), {name: _read_only(array) for name, array in outputs.items()})
     if interrupt.requested:
         raise KeyboardInterrupt(store.describe("run the same sweep again to continue"))
 
@@ -336,6 +337,12 @@ def _finished(
     finally:
         for future in running:
             future.cancel()
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _differing(theirs: Mapping[str, str], first: Mapping[str, str]) -> str:

@@ -232,7 +232,7 @@ def stack(name: str, entries: Any) -> Any:
             "jaxreg.lab.choices(a=…, b=…)"
         )
     try:
-        return jax.tree.map(lambda *leaves: np.stack([_host(leaf) for leaf in leaves]), *entries)
+        return jax.tree.map(_stacked, *entries)
     except ValueError as error:
         raise ValueError(f"the entries of axis {name!r} can't be stacked: {error}") from None
 
@@ -247,12 +247,11 @@ def plain(array: Any) -> Any:
     return jax.random.key_data(array) if _key_name(array) else array
 
 
-def _host(leaf: Any) -> np.ndarray:
-    if _key_name(leaf):
-        raise ValueError(
-            "got a list of random keys as an axis; pass one array of keys instead, such as jax.random.split(key, n)"
-        )
-    return np.asarray(leaf)
+def _stacked(*leaves: Any) -> Any:
+    kinds = {_key_name(leaf) for leaf in leaves}
+    if len(kinds) > 1:
+        raise ValueError("random keys must all be of one kind")
+    return np.stack([np.asarray(leaf) for leaf in leaves]) if None in kinds else jnp.stack(leaves)
 
 
 def traceable(name: str, leaf: Any) -> np.ndarray:

@@ -26,6 +26,8 @@ JOINED = "joined.json"
 STOPPED = -2
 """Part number of a lane that is never computed, because its run was stopped in an earlier segment."""
 _PART, _PLACE = " part", " place"  # no name of a coordinate begins with a space
+_DEEPEST = 3
+"""Most joined stores around a joined store. A segment, and the grown store of one choice, are inside of one."""
 _KEPT = 2**28
 """Bytes of recent chunks that a dataset keeps in memory, so that reading several outputs reads a chunk only once."""
 
@@ -217,8 +219,12 @@ def write_joined(path: Path, manifest: Manifest, coords: Coordinates, part: np.n
     _write(path / JOINED, manifest.encode())
 
 
-def find_joined(path: Path) -> Joined | None:
+def find_joined(path: Path, depth: int = 0) -> Joined | None:
     """Return the joined stores of a folder, or None if the folder has no ``joined.json``.
+
+    Args:
+        path: Folder of the joined stores.
+        depth: Number of joined stores that contain this one.
 
     Raises:
         ValueError: If one of the files that join the stores is damaged.
@@ -232,9 +238,15 @@ def find_joined(path: Path) -> Joined | None:
             f"{path / JOINED} is damaged: delete this file and run the same sweep again to repair the store"
         ) from None
     names = manifest.attrs.get("parts")
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, list) or not names or not all(map(_is_folder_name, names)):
         raise ValueError(
-            f"{path / JOINED} is damaged, as it lists no stores: delete this file and run the same sweep again"
+            f"{path / JOINED} is damaged, as it does not list the names of its stores: delete this file and run the "
+            "same sweep again"
+        )
+    if depth > _DEEPEST:
+        raise ValueError(
+            f"{path / JOINED} is damaged, as it belongs to more than {_DEEPEST} joined stores: delete this file and "
+            "run the same sweep again"
         )
     names_there = manifest.coords.keys() | {_PART, _PLACE}
     arrays = _read_sealed(_map_file(path, manifest), _seal_of(manifest), names_there)
@@ -242,8 +254,8 @@ def find_joined(path: Path) -> Joined | None:
         raise ValueError(f"{_map_file(path, manifest)} is damaged: run the same sweep again to repair the store")
     part, place = arrays.pop(_PART), arrays.pop(_PLACE)
     coords = {name: (manifest.coords[name], values) for name, values in arrays.items()}
-    parts = [_open_part(path, name) for name in names]
-    return Joined(manifest, coords, parts, part, place)
+    parts = {name: _open_part(path, name, depth) for name in dict.fromkeys(names)}
+    return Joined(manifest, coords, [parts[name] for name in names], part, place)
 
 
 def _fits(arrays: dict[str, np.ndarray], manifest: Manifest, parts: int) -> bool:
@@ -253,15 +265,17 @@ def _fits(arrays: dict[str, np.ndarray], manifest: Manifest, parts: int) -> bool
     return whole and bool((part >= STOPPED).all() and (part < parts).all() and (place >= 0).all())
 
 
-def _open_part(path: Path, name: str) -> Chunked:
+def _open_part(path: Path, name: str, depth: int) -> Chunked:
     if name == ".":
         return open_folder(path)
-    if Path(name).name != name:
-        raise ValueError(
-            f"{path / JOINED} is damaged, as {name!r} is not the name of a folder: delete this file and run the same "
-            "sweep again"
-        )
-    return open_any(path / name)
+    return find_joined(path / name, depth + 1) or open_folder(path / name)
+
+
+def _is_folder_name(name: Any) -> bool:
+    """Tell whether a part has the name of a folder, or is the folder of the joined stores itself."""
+    if not isinstance(name, str) or not name.isprintable() or len(name) > 255:
+        return False
+    return name == "." or (Path(name).name == name and name != "..")
 
 
 def open_any(path: Path) -> Chunked:
@@ -308,6 +322,11 @@ def as_dataset(store: Chunked, *, partial: bool = False) -> xr.Dataset:
         trained = (store.part >= 0).reshape(tuple(manifest.dims.values())).sum(-1)
         coords = {**coords, "segments": (tuple(manifest.dims)[:-1], trained)}  # type: ignore[dict-item]
     if partial:
+        if "finished" in manifest.outputs or "finished" in coords:
+            raise ValueError(
+                "partial=True adds a coordinate 'finished', but this sweep has an axis, setting or output of this "
+                "name: open the store when the sweep is finished, or rename it in `run`"
+            )
         there = np.zeros(store.count, bool)
         there[list(store.present())] = True  # chunks may come while this is read
 

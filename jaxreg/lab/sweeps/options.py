@@ -1,6 +1,6 @@
 """Optional arguments of `sweep`, whose values are checked."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -46,8 +46,8 @@ class SweepOptions:
             raise ValueError("keep doesn't work with jax.distributed: let several processes share a store instead")
         if not isinstance(self.segments, Segments | None):
             raise TypeError(f"segments must be Segments(begin, count), got {self.segments!r}")
-        devices = self.devices if isinstance(self.devices, Iterable | None) else (self.devices,)
-        if isinstance(devices, str) or not all(isinstance(device, jax.Device) for device in devices or ()):
+        listed = isinstance(self.devices, Sequence | None) and not isinstance(self.devices, str)
+        if not listed or not all(isinstance(device, jax.Device) for device in self.devices or ()):
             raise TypeError(
                 f"devices must be a list of JAX devices, got {self.devices!r}: write devices=jax.devices('cpu')"
             )

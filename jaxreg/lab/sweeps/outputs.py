@@ -40,6 +40,13 @@ def check_arguments(run: Run, names: Iterable[str], what: str = "run") -> None:
         raise TypeError(f"{what}{signature} doesn't take the axes {names}: {error}") from None
 
 
+def check_names(outputs: Any) -> None:
+    """Raise if the function of a user returns a name that begins with a space, as the names of states do."""
+    for key in outputs if isinstance(outputs, Mapping) else ():
+        if isinstance(key, str) and key.startswith(" "):
+            raise ValueError(f"`run` returns an output named {key!r}: use a name that does not begin with a space")
+
+
 def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
     """Evaluate the function `run` at a traced point, and return its outputs as a flat dict.
 
@@ -105,7 +112,7 @@ def named(outputs: Any) -> Mapping[Any, Any]:
         return outputs
     children = jax.tree_util.tree_flatten_with_path(outputs, is_leaf=lambda node: node is not outputs)[0]
     if not children or not all(path and isinstance(path[0], jax.tree_util.GetAttrKey) for path, _ in children):
-        kind = type(outputs).__name__
+        kind = "an array" if isinstance(outputs, jax.Array) else type(outputs).__name__
         raise TypeError(f"`run` must return a dict of arrays, got {kind}: return {{'loss': loss}}")
     return {path[0].name: child for path, child in children}
 

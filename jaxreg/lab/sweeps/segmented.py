@@ -193,6 +193,12 @@ class SegmentedSweep:
                 f"the argument halve is {halve!r}; expected the name of an output with one number per run, such as "
                 f"{one}"
             )
+        manifest = self._parts[0][0].whole.manifest
+        if "segments" in manifest.outputs or "segments" in manifest.coords:
+            raise ValueError(
+                "'segments' is the name of an axis, setting or output, but halve= uses this name: rename the axis, "
+                "setting or output"
+            )
 
     def _joined(self) -> Joined:
         """Join the segments whose runs are known: find the joint layout, and the store of each run in each segment."""

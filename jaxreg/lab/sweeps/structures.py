@@ -124,7 +124,7 @@ def unflatten(dataset: xr.Dataset, lane: int | Mapping[str, Any], like: Any = No
     else:
         index = [int(row) for row in np.unravel_index(lane, tuple(sizes.values()))]
     here = dataset.isel(dict(zip(sizes, index, strict=True)))
-    if "finished" in here.coords and not here.coords["finished"].item():
+    if "unfinished" in dataset.attrs and not here.coords["finished"].item():
         raise ValueError(f"run {lane} is not finished: call the same sweep again to complete it")
     return _structure(dataset, like, index, tuple(sizes.values())).filled(here)
 

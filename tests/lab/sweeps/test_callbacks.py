@@ -81,6 +81,20 @@ def test_another_token_is_another_sweep(tmp_path: Path) -> None:
             sweep(lambda x, by=factor: {"y": pure(x, by)}, AXIS, store, token="4")
 
 
+def test_a_store_never_gives_the_values_of_another_callback(tmp_path: Path) -> None:
+    twice, thrice = ({"y": pure}, {"y": lambda x: pure(x, 3.0)})
+
+    def of(functions: Any, **options: Any) -> Any:
+        return sweep(lambda x: {name: f(x) for name, f in functions.items()}, {"x": [3.0]}, **options)["y"].item()
+
+    assert (of(twice), of(thrice)) == (6.0, 9.0)
+    assert of(twice, store=tmp_path / "2", token="2") == 6.0
+    for token, said in ((None, "outside of JAX"), ("3", "token is 2 in the store and 3 in this sweep")):
+        with pytest.raises(ValueError, match=said):
+            of(thrice, store=tmp_path / "2", token=token)
+    assert of(thrice, store=tmp_path / "3", token="3") == 9.0
+
+
 def test_printing_needs_no_token(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def run(x: Any) -> dict[str, Any]:
         jax.debug.print("x is {}", x)

@@ -156,7 +156,7 @@ print(f"{kills} kills, {stores} stores equal, {again} chunks begun again after a
 @pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs fork, and a clock that processes share")
 def test_of_three_processes_any_may_be_killed(kills: int, tmp_path: Path) -> None:
-    """The store ends with the bytes of an undisturbed one, and a chunk is begun again only if its process was killed."""
+    """The store ends with the bytes of an undisturbed one; a chunk begins again only after its process was killed."""
     command = [sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path), str(kills)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr

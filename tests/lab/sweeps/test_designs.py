@@ -122,6 +122,33 @@ def train(optimizer: Any, size: Any, lr: Any) -> dict[str, Any]:
     return {"sum": (weights + updates).sum(), "weights": weights + updates, "units": jnp.asarray(size)}
 
 
+def test_a_missing_value_of_any_kind_is_none() -> None:
+    missing = [None, np.nan, np.float32("nan"), pd.NA, pd.NaT]
+    table = pd.DataFrame({"decay": pd.Series([*missing, np.float32(0.5)], dtype=object)})
+    found = sweep(lambda decay: {"y": jnp.float32(-1) if decay is None else 2.0 * decay}, {"row": table})
+    assert found["y"].values.tolist() == [-1.0] * len(missing) + [1.0]
+
+
+def test_random_keys_are_settings_and_lists_of_them_axes(tmp_path: Path) -> None:
+    def run(key: Any, scale: Any) -> Any:
+        return {"y": scale * jax.random.normal(key), "key": key}
+
+    def keys_only(key: Any) -> Any:
+        return {"y": jax.random.normal(key)}
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    expected = [float(scale * jax.random.normal(key)) for scale, key in zip((1.0, 2.0, 3.0), keys, strict=True)]
+    together = points(key=keys, scale=[1.0, 2.0, 3.0])
+    joined = points(key=keys[:2], scale=[1.0, 2.0]) + points(key=keys[2:], scale=[3.0])
+    for over, store in ((together, tmp_path / "s"), (joined, None), (together, tmp_path / "s")):
+        found = sweep(run, over, store)
+        np.testing.assert_allclose(found["y"], expected, rtol=1e-6)
+        assert "key" not in found.coords
+    assert (jax.random.key_data(unflatten(found, 1)["key"]) == jax.random.key_data(keys[1])).all()
+    listed = sweep(keys_only, {"key": list(keys)})
+    assert listed["y"].values.tolist() == sweep(keys_only, {"key": keys})["y"].values.tolist()
+
+
 def test_choices_and_sizes_are_labelled_axes(tmp_path: Path) -> None:
     over = {"optimizer": choices(adam=optax.adam, sgd=optax.sgd), "size": choices(2, 4), "lr": [0.1, 0.2, 0.3]}
     found = sweep(train, over, tmp_path / "s", coords={"lr": ["a", "b", "c"]})
@@ -185,6 +212,13 @@ BAD: list[tuple[str, Any, Any, type, str]] = [
     ("not taken", lambda a: {"y": a}, lambda: points(a=[1], b=[2]), TypeError, "doesn't take the axes"),
     ("output", lambda a: {"a": a}, lambda: points(a=[1]), ValueError, "'a' is the name of a setting and of an output"),
     ("column", lambda a: {"y": a}, lambda: pd.DataFrame({"a b": [1]}), ValueError, "column 'a b'"),
+    (
+        "columns twice",
+        lambda a: {"y": a},
+        lambda: pd.DataFrame([[1, 2]], columns=["a", "a"]),
+        ValueError,
+        "two columns 'a'",
+    ),
     ("zipped", lambda a: {"y": a}, lambda: {"p": points(a=[1])}, ValueError, "zipped=True combines lists"),
     ("no choice", lambda a: {"y": a}, lambda: {"a": choices()}, ValueError, "no value"),
     ("no name", lambda a: {"y": a}, lambda: {"a": choices(lambda x: x)}, ValueError, "has no name; give it a label"),

@@ -83,6 +83,11 @@ Growing.TestCase.settings = settings(max_examples=2, stateful_step_count=3, dead
 test_a_sweep_that_grows_is_the_sweep_made_at_once = Growing.TestCase
 
 
+@pytest.mark.slow
+class TestGrowsTenTimes(Growing.TestCase):
+    settings = settings(max_examples=4, stateful_step_count=10, deadline=None, derandomize=True)
+
+
 KEYS = jax.random.split(jax.random.key(0), 8)
 GROWN: dict[str, tuple[Any, Any, Any, int]] = {
     "points, one inserted": (

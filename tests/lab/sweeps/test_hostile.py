@@ -6,15 +6,17 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from jaxreg.lab import choices
 from jaxreg.lab.cli.studies import show
 from jaxreg.lab.sweeps.engine import sweep
-from jaxreg.lab.sweeps.joined import open_store
+from jaxreg.lab.sweeps.joined import find_joined, open_store, write_joined
 from jaxreg.lab.sweeps.manifest import Manifest
 from jaxreg.lab.sweeps.store import COORDS, MANIFEST, _seal, open_folder
 from jaxreg.lab.sweeps.watching import Watch
@@ -132,6 +134,42 @@ def test_a_hundred_hostile_manifests_get_one_sentence_each(tmp_path: Path) -> No
         assert "damaged" in said or "has format" in said, name
         tried += 1
     assert tried > 100
+
+
+def test_joined_stores_made_to_hurt_get_one_sentence_each(tmp_path: Path) -> None:
+    def one(o: Any, x: Any) -> dict[str, Any]:
+        return {"y": o * x}
+
+    over = {"o": choices(1, 2), "x": [1.0, 2.0]}
+    path = tmp_path / "s"
+    expected = sweep(one, over, path).load()
+    whole = find_joined(path)
+    assert whole is not None
+
+    def write(folder: Path, parts: Any, part: Any = whole.part, place: Any = whole.place) -> None:
+        manifest = replace(whole.manifest, attrs={**whole.manifest.attrs, "parts": parts})
+        write_joined(folder, manifest, whole.coords(), part, place)
+
+    names = ["o=1", "o=2"]
+    lists = [[odd, "o=2"] for odd in ("..", "", "a/b", "/", "\0", "a\nb", "x" * 999, ".", "none", "../s", "o=1/../o=1")]
+    lists += [["o=1", "o=2"][:count] for count in (0, 1)]
+    for parts in lists:
+        write(path, parts)
+        refused(path)
+        assert sweep(one, over, path).load().identical(expected)
+    for part, place in ((whole.part + 1, whole.place), (whole.part - 9, whole.place), (whole.part, whole.place + 9**9)):
+        write(path, names, part, place)
+        refused(path)
+    write(path, ["o=1", "o=2"] * 5000)
+    assert open_store(path).load().sizes == expected.sizes
+    nested = tmp_path / "nested"
+    for folder in (nested, *(nested / "/".join("a" * depth) for depth in range(1, 200))):
+        write(folder, ["a"], 0 * whole.part)
+    (tmp_path / "loop").mkdir()
+    write(tmp_path / "loop", ["a"], 0 * whole.part)
+    (tmp_path / "loop" / "a").symlink_to(tmp_path / "loop")
+    for folder in (nested, tmp_path / "loop"):
+        assert "belongs to more than 3 joined stores" in refused(folder)
 
 
 def test_a_sweep_mends_what_is_damaged(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Lanes of large operations run one after the other, lanes of small ones together; results are those of a loop."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -178,3 +181,44 @@ def test_a_store_from_before_cores_were_recorded_goes_on(tmp_path: Path, monkeyp
     (tmp_path / "chunk-00000001.npz").unlink()
     assert sweep(run, over, tmp_path, chunk=1, progress=False)["total"].values.tolist() == whole
     assert sweep(run, over, tmp_path / "new", chunk=1, progress=False).attrs["cores"] == str(cores())
+
+
+ON_CORES = """
+import os, pathlib, sys
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[2])])
+import jax, jax.numpy as jnp, numpy as np
+from jaxreg.lab import sweep
+
+def net(rows):
+    data = np.random.default_rng(0).normal(size=(rows, 784)).astype(np.float32)
+    def run(seed):
+        step = lambda w, _: (w + 1e-3 * data.T @ jnp.tanh(data @ w), None)
+        return {"w": jax.lax.scan(step, jax.random.normal(jax.random.key(seed), (784, 4)), None, 3)[0]}
+    return run
+
+for rows in (32, 2048):
+    try:
+        sweep(net(rows), {"seed": range(12)}, pathlib.Path(sys.argv[1], str(rows)), chunk=4)
+    except ValueError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or cores() < 2, reason="needs two cores, and a choice of them")
+def test_one_core_ends_the_store_of_two_with_the_same_bits_or_refuses_it(tmp_path: Path) -> None:
+    def on(count: int) -> str:
+        command = [sys.executable, "-c", ON_CORES, str(tmp_path), str(count)]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+
+    def content() -> dict[Path, bytes]:
+        return {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.glob("*/*") if file.suffix != ".tmp"}
+
+    assert on(2) == ""
+    whole = content()
+    for lost in tmp_path.glob("*/chunk-00000001.npz"):
+        lost.unlink()
+    large = tmp_path / "2048"
+    assert f"the store {large} belongs to another sweep: cores is 2 in the store and 1 in this sweep" in on(1)
+    assert content() == {name: raw for name, raw in whole.items() if name != Path("2048", "chunk-00000001.npz")}
+    assert on(2) == ""
+    assert content() == whole

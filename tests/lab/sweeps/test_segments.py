@@ -156,6 +156,13 @@ def test_what_segments_can_not_use_is_refused_in_a_sentence(tmp_path: Path) -> N
         sweep(lambda state, segment: (state, {"y": segment}), {"segment": [1.0]}, segments=start)
     with pytest.raises(ValueError, match=r"the argument halve is 'z'; expected .* such as \['y'\]"):
         sweep(lambda state, x: (state, {"y": x}), {"x": [1.0]}, segments=Segments(start.begin, 2, "z"))
+    for name in ("segments", "x"):
+        with pytest.raises(ValueError, match="'segments' is the name of an axis, setting or output, but halve= uses"):
+            sweep(
+                lambda state, **axis: (state, {"segments" if "x" in axis else "y": state.sum(), "loss": state.sum()}),
+                {name: [1.0]},
+                segments=Segments(start.begin, 2, "loss"),
+            )
     with pytest.raises(ValueError, match="count must be a positive number"):
         Segments(start.begin, 0)
     sweep(lambda x: {"y": x}, {"x": [1.0]}, tmp_path / "plain")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxreg.lab import choices, points, sweep
+from jaxreg.lab import choices, open_store, points, sweep, unflatten
 from jaxreg.lab.cli.watch import watch
 from jaxreg.lab.sweeps.store import open_folder
 from jaxreg.lab.sweeps.watching import Watch
@@ -35,6 +35,8 @@ def test_each_finished_chunk_is_handed_over_with_its_points(tmp_path: Path) -> N
     for row in rows:
         np.testing.assert_allclose(row["y"], np.log(row["x"]) + row["seed"], rtol=1e-6)
     sweep(run, over, tmp_path, on_chunk=lambda *_: pytest.fail("computed anew"))
+    with pytest.raises(ValueError, match="read-only"):  # else the results would change
+        sweep(run, over, on_chunk=lambda _, arrays: arrays["y"].sort())
     with pytest.raises(TypeError, match="on_chunk must be a function"):
         sweep(run, over, on_chunk=3)
 
@@ -70,6 +72,17 @@ def test_several_programs_are_watched_as_one(tmp_path: Path) -> None:
     watched = Watch(tmp_path)
     watched.refresh()
     assert (watched.lanes, watched.finished) == (8, 8)
+
+
+def test_a_name_that_partial_results_use_is_said_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    found = sweep(lambda finished: {"y": finished}, {"finished": [0.0, 1.0]}, tmp_path / "axis")
+    assert unflatten(found, 0)["y"] == 0.0
+    sweep(lambda x: {"finished": x}, {"x": [0.0, 1.0]}, tmp_path / "output")
+    sweep(lambda finished: {"y": finished}, {"c": points(finished=[0.0, 1.0])}, tmp_path / "setting")
+    for name in ("axis", "output", "setting"):
+        with pytest.raises(ValueError, match="adds a coordinate 'finished', but this sweep has an axis, setting or"):
+            open_store(tmp_path / name, partial=True)
+        assert open_store(tmp_path / name).load().sizes
 
 
 def test_what_can_not_be_watched_is_said(tmp_path: Path) -> None:
