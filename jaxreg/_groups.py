@@ -36,7 +36,7 @@ def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
 
 
 def group_size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
-    """Return the number of weights in one group, which spans the axes `axes` of an array."""
+    """Return the number of weights in one group, whose axes in the array are `axes`."""
     return int(np.prod([shape[a] for a in axes], dtype=int))
 
 
@@ -143,7 +143,7 @@ def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Numbe
 
 
 def per_row(limit: Any, x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return a limit as a column with one number per group, to match the rows that `to_rows` returns.
+    """Return a limit as a column with one number per group, for the matrix that `to_rows` returns.
 
     The limit is one number for all groups, or an array with one number per group.
     """

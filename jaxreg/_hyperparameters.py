@@ -135,5 +135,5 @@ def rate_at(learning_rate: Number, count: jax.Array) -> Any:
 
 
 def scheduled(obj: Any) -> bool:
-    """Return whether a hyperparameter of `obj` is a schedule."""
+    """Return whether at least one hyperparameter of `obj` is a schedule."""
     return not jax.tree_util.all_leaves([obj]) and any(callable(leaf) for leaf in jax.tree.leaves(obj))

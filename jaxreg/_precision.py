@@ -72,7 +72,7 @@ def _beside_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[An
 
 @jax.custom_jvp
 def held(w: jax.Array, nearest: jax.Array) -> jax.Array:
-    """Return the value of `w`, but differentiate like `nearest`.
+    """Return `w` itself, but with the derivative of `nearest`.
 
     `nearest` is the projection of `w` onto a set without interior, such as a sphere, and `w` lies in the set.
     """

@@ -44,7 +44,7 @@ Cost = jax.Array | np.ndarray
 
 
 class Facts:
-    """Optional attributes and methods of a rule, which is a penalty or a constraint, and their default values.
+    """Optional attributes and methods of a rule (a penalty or a constraint), with their default values.
 
     Attributes:
         axis: Axes of one group of weights. It is None if they are still to be inferred from the tree, and () if every
@@ -116,7 +116,7 @@ class Facts:
         return jax.jvp(self, (w,), (direction,))[1]  # type: ignore[arg-type]
 
     def tangent_lmo(self, w: Any, direction: Any) -> Any:
-        """Return the z that minimises ⟨direction, z⟩ among the points of the ball that are tangent to the set at `w`.
+        """Return the z that minimises ⟨direction, z⟩ among the vectors of the ball that are tangent to the set at `w`.
 
         The default is `lmo` of the part along the set, which is right for spheres of Euclidean norms.
         """
@@ -292,7 +292,7 @@ class Opaque(Facts):
 
 
 def facts(rule: Any) -> Facts:
-    """Return any rule as an object with all attributes of `Facts`. Always read the attributes of a rule through it."""
+    """Return an object from which all attributes of `Facts` can be read, for any rule, even a plain function."""
     return rule if isinstance(rule, Facts) else Opaque(rule)
 
 

@@ -189,7 +189,7 @@ def _free_along(
 
 
 def norm_by_products(x: jax.Array) -> jax.Array:
-    """Return (Σ s⁸)^⅛ for k singular values s. It is at least the largest one, and at most k^⅛ times as large."""
+    """Return an upper bound on the largest of k singular values s: (Σ s⁸)^⅛, which is at most k^⅛ times too large."""
     gram = _product(adjoint(x), x)
     return jnp.sqrt(jnp.sqrt(jnp.linalg.norm(_product(gram, gram))))
 

@@ -37,7 +37,7 @@ def bounds(w: jax.Array, low: Number, high: Number) -> tuple[jax.Array, jax.Arra
 
 @hyperparameters
 class NonNeg(Constraint):
-    """Set of arrays without negative weights: {w : w ≥ 0}, projected by max(w, 0).
+    """Non-negative weights: {w : w ≥ 0}, projected by max(w, 0).
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr

@@ -140,7 +140,7 @@ class Intersection(Constraint):
         return nearest_of_sum_in_box(w, facts(section).group_sum(), self.bounds(), axes)
 
     def sets(self) -> tuple[Any, ...]:
-        """Return the intersected constraints. Those without their own `axis` get the `axis` of the intersection."""
+        """Return the intersected constraints. A constraint whose own `axis` is None gets that of the intersection."""
         fill = [self.axis is not None and facts(part).axis is None for part in self.parts]
         return tuple(
             as_node(facts(part).with_axis(self.axis)) if is_open else part
@@ -152,7 +152,7 @@ class Intersection(Constraint):
         return Intersection(*map(function, self.parts), axis=self.axis)
 
     def with_axis(self, axis: Axis) -> "Intersection":
-        """Return the same intersection with another `axis`, which its constraints without their own `axis` use."""
+        """Return the same intersection with the axes `axis` for all constraints whose own `axis` is None."""
         return Intersection(*self.parts, axis=axis)
 
     def needs_order(self) -> bool:

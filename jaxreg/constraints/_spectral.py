@@ -105,7 +105,7 @@ class SpectralNorm(Constraint):
         return from_rows((-inner * ends).T, direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return the bound limit · √`places`: each input of a convolution is in `places` windows."""
+        """Return an upper bound on the operator norm. Each input of a convolution is in `places` windows."""
         return self.limit * places**0.5
 
 
@@ -177,7 +177,7 @@ class SpectralSphere(Constraint):
 
     @partitioned()
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return direction - ⟨Θ, direction⟩ Θ with Θ = u₁ v₁ᵀ, the gradient of σ₁ at `w`."""
+        """Return the tangent part of `direction` at `w`: D - ⟨Θ, D⟩ Θ with Θ = u₁ v₁ᵀ, the gradient of σ₁."""
         if w.size == 0:
             return direction
         axes = group_axes(w.ndim, self.axis)
@@ -289,7 +289,7 @@ class Orthonormal(Constraint):
 
     @partitioned()
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return direction - W sym(Wᵀ direction) with sym(X) = (X + Xᵀ) / 2, for orthonormal W."""
+        """Return the tangent part of `direction` at `w`: D - W sym(Wᵀ D) with sym(X) = (X + Xᵀ) / 2."""
         axes = group_axes(w.ndim, self.axis)
         x, u = (to_rows(array, axes) for array in (w, direction))
         tall = len(x) < x.shape[1]  # more inputs than units
@@ -299,7 +299,7 @@ class Orthonormal(Constraint):
         return from_rows(moved.T if tall else moved, w.shape, axes)
 
     def operator_bound(self, places: int) -> Number:
-        """Return the bound √`places`: each input of a convolution is in `places` windows."""
+        """Return an upper bound on the operator norm. Each input of a convolution is in `places` windows."""
         return places**0.5
 
 
@@ -358,7 +358,7 @@ class NuclearBall(Constraint):
         return from_rows(_with_room(end, radius, direction), direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return the bound radius · √`places`: each input of a convolution is in `places` windows."""
+        """Return an upper bound on the operator norm. Each input of a convolution is in `places` windows."""
         return self.radius * places**0.5
 
     def _share(self, w: jax.Array) -> float:
@@ -460,7 +460,7 @@ class SoftSpectralCap(Constraint):
 
 @hyperparameters
 class PositiveSemidefinite(Constraint):
-    """Set of symmetric matrices without negative eigenvalues: {W : W = Wᵀ, xᵀ W x ≥ 0 for all x}.
+    """Symmetric matrices without negative eigenvalues: {W : W = Wᵀ, xᵀ W x ≥ 0 for all x}.
 
     The projection sets the negative eigenvalues of (W + Wᵀ) / 2 to 0. The constraint is for kernels with as many inputs
     as units, such as covariances and metrics. Complex matrices become Hermitian. Up to rounding, the result lies in the

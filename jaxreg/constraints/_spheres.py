@@ -56,7 +56,7 @@ class FrobeniusSphere(Constraint):
         return off_radius(w, direction, tuple(range(w.ndim)))
 
     def operator_bound(self, places: int) -> Number:
-        """Return the bound radius · √`places`: each input of a convolution is in `places` windows."""
+        """Return an upper bound on the operator norm. Each input of a convolution is in `places` windows."""
         return self.radius * places**0.5
 
 
@@ -133,7 +133,7 @@ class TreeNorm(Constraint):
         return self(jax.tree.map(jnp.negative, direction))
 
     def tangent(self, w: Any, direction: Any) -> Any:
-        """Return `direction` without its component along `w`, both trees of the same structure."""
+        """Return `direction` without its component along `w`. Both are trees of the same structure."""
         norm = tree_norm(w)
         units = jax.tree.map(lambda array: wide(array) / jnp.where(norm > 0, norm, 1), w)
         products = jax.tree.map(lambda unit, u: jnp.sum(jnp.real(jnp.conj(unit) * u)), units, direction)

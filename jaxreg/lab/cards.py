@@ -43,7 +43,7 @@ def drawn_by(module: str, value: object) -> str:
 
 
 def short(value: object) -> str:
-    """Return a value as short text: a float with four digits, and only the first entries of a long tuple.
+    """Return a value as short text. Floats get four digits, and long tuples are cut off.
 
     A float is shown with four digits. A tuple with more than three entries is shown by its first three entries and
     their number. Anything else is shown by its `repr`.

@@ -148,7 +148,7 @@ class _Family:
         return jax.tree.unflatten(self._structure, list(leaves))
 
     def check(self, x: jax.Array) -> None:
-        """Raise if units whose weights are all zero change the outputs for inputs of this shape."""
+        """Check that units whose weights are all zero do not change the outputs of the model; raise if they do."""
         if x.shape[1:] in self._checked:
             return
         rows = np.random.default_rng(0).normal(size=(3, *x.shape[1:]))

@@ -22,7 +22,7 @@ def _soft_threshold(x: jax.Array, threshold: jax.Array) -> jax.Array:
 
 
 def of_norm(dual: jax.Array, strength: Number, budget: Number) -> jax.Array:
-    """Return the minimum of ⟨slope, u⟩ + strength · norm(u) over u with strength · norm(u) ≤ `budget`.
+    """Return the minimum of ⟨slope, u⟩ + strength · norm(u) over all u with strength · norm(u) ≤ `budget`.
 
     Args:
         dual: Dual norm of the slope: its largest inner product with a point of norm 1.
@@ -417,7 +417,7 @@ class LogSum(Penalty):
         return as_wide(self.strength, x) * jnp.sum(jnp.log1p(magnitudes(x) / as_wide(self.epsilon, x)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: 0 or the larger root of (z - |w|) (ε + z) + step · strength = 0."""
+        """Return the proximal step: 0, or ± the larger solution z of (z - |w|) (ε + z) + step · strength = 0."""
         x = wide(w)
         epsilon = as_wide(self.epsilon, x)
         reach = as_wide(step, x) * as_wide(self.strength, x)

@@ -75,7 +75,7 @@ class Spectral(Penalty):
 
     @partitioned()
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: clip the singular values at one number and keep the singular vectors.
+        """Return the proximal step: clip all singular values at a number c, and keep the singular vectors.
 
         With s = step · strength, c solves s · (c - target) = Σ max(σ_i - c, 0). If the k largest singular values exceed
         c, then c = (σ₁ + … + σ_k + s · target) / (s + k). Any other k gives a smaller quotient. If σ₁ is below the

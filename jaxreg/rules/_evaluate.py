@@ -64,7 +64,7 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
 
 
 def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return a list of (rule, indices of leaves, leaves). Leaves that share a `joint` rule form one entry.
+    """Return a list of (rule, indices of leaves, leaves). Leaves under one `joint` rule, such as TreeNorm, share it.
 
     A joint rule, such as `jaxreg.TreeNorm`, maps a list of arrays to a list of arrays. Its leaves are grouped by
     pattern, not by object identity, because `jax.jit` does not preserve identity. If `rules` is a single joint rule,
@@ -98,7 +98,7 @@ def penalized(params: Tree, rules: PenaltyRules, name: str) -> list[tuple[Leaf, 
 
 
 def constrained(params: Tree, rules: ConstraintRules, name: str) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return the result of `grouped`. Raise if a rule is a penalty; the error names the calling function `name`."""
+    """Return what `grouped` returns. Raise an error that names the function `name` if a rule is a penalty."""
     groups = grouped(params, rules)
     for rule, _, leaves in groups:
         place = f"jaxreg.{name}: the rule for {leaves[0].path}"
@@ -155,7 +155,7 @@ def minimize_leaves(
 def project_leaves(
     rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None
 ) -> list[jax.Array]:
-    """Project each of the `arrays` onto the constraint of the corresponding leaf.
+    """Project each of the `arrays`, which belong to `leaves`, onto the constraint `rule`.
 
     `rule` and `leaves` are an entry of `grouped`.
     """
@@ -300,7 +300,7 @@ def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:
 
 
 def distances(constraint: Callable[[jax.Array], jax.Array], w: jax.Array) -> jax.Array:
-    """Return the Euclidean distance of each group of `w` from the set of a constraint; of each weight without groups.
+    """Return the Euclidean distance of each group of `w`, or of each weight, from the set of `constraint`.
 
     For an intersection, the result is at least the largest distance from one of its sets. The distance from the
     computed projection alone can be too small, if the sets have no common point or the projection has not converged.

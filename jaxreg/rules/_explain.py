@@ -52,7 +52,7 @@ class Row(NamedTuple):
 
     @property
     def passed_over(self) -> bool:
-        """Return whether no rule matches the leaf although it has two or more axes and is not a bias."""
+        """Return whether the leaf looks like a weight (two or more axes, not a bias) but has no rule."""
         return self.rule is None and len(self.shape) > 1 and self.kind is not Kind.BIASES
 
 

@@ -37,7 +37,7 @@ def readings(
     stacked_on: Axes | None = None,
     in_front: bool = False,
 ) -> list[Reading]:
-    """Return the interpretations of the axes of a weight that fit the known facts, the most likely one first.
+    """Return the possible interpretations of the axes of a weight, the most likely one first.
 
     Args:
         shape: Shape of the weight.

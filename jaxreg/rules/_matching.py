@@ -132,7 +132,7 @@ class Match(NamedTuple):
 
 
 def assign(params: Tree, rules: Rules) -> list[tuple[Leaf, Rule | None]]:
-    """Return each leaf of `params` with its rule, or with None if it has no rule.
+    """Return each leaf of `params` together with its rule; the rule is None if none matches.
 
     If the `axis` of the rule is None, it is replaced by the fan-in axes of the leaf.
 

@@ -62,7 +62,7 @@ class Reshaped(Facts):
         return self._in_shape(facts(self.rule).tangent, w, direction)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the point that minimises ⟨direction, z⟩ among directions along the set at its point `w`."""
+        """Return the z that minimises ⟨direction, z⟩ among the directions that are tangent to the set at `w`."""
         return self._in_shape(facts(self.rule).tangent_lmo, w, direction)
 
     def needs_order(self) -> bool:

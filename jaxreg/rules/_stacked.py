@@ -12,7 +12,7 @@ from jaxreg._protocols import Facts, Limits, facts, has_groups
 
 
 def of_matrices(rule: Any) -> bool:
-    """Return whether `rule` treats the weights of a layer as one matrix or vector, and its `axis` was not set."""
+    """Return whether `rule` has no `axis` and treats all weights of a layer as one matrix or vector."""
     is_matrix = facts(rule).matrix or any(map(of_matrices, facts(rule).sets()))
     return is_matrix and (facts(rule).axis is None or not has_groups(rule))
 
@@ -51,7 +51,7 @@ class EachLayer(Facts):
         return self._on_each(lambda rule, layer, u: facts(rule).tangent_lmo(layer, u), w, direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the sum of the minima of all layers. In each layer, the penalty may be as large as `budget`."""
+        """Return the sum of the minima of all layers, each with the whole `budget` for its penalty."""
         return self._on_each(lambda rule, layer: rule.linear_minimum(layer, budget), slope)
 
     def bounds(self) -> Limits | None:

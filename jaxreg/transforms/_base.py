@@ -78,7 +78,7 @@ def leaves_like(params: Tree, tree: Tree) -> list[Any]:
 
 
 def map_updates(updates: Tree, params: Tree, rules: Rules, count: jax.Array, change: ChangeOfMatch) -> Tree:
-    """Apply `change` to the updates of the leaves that have a rule. An update of None stays None."""
+    """Apply the function `change` to the updates of the leaves that have a rule. An update that is None stays None."""
     steps = leaves_like(params, updates)
     for rule, places, leaves in grouped(params, rules):
         if any(steps[place] is not None for place in places):
@@ -138,5 +138,5 @@ def update_towards(leaf: Leaf, update: jax.Array, move: Callable[[jax.Array], ja
 
 
 def after_update(leaf: Leaf, update: jax.Array) -> jax.Array:
-    """Return the weights of the leaf after `update`."""
+    """Return the weights of the leaf after the update `update`."""
     return (leaf.array + update).astype(leaf.array.dtype)

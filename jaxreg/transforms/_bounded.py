@@ -26,7 +26,7 @@ class Bounded(NamedTuple):
 
 
 class BoundedState(NamedTuple):
-    """State of `bounded`: number of updates, and {path: `Bounded`} for the leaves that have a rule."""
+    """State of `bounded`: number of updates, and a dict from path to `Bounded` for the leaves that have a rule."""
 
     count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
     leaves: Any
@@ -34,18 +34,18 @@ class BoundedState(NamedTuple):
 
 @runtime_checkable
 class Bound(Protocol):
-    """Base class of methods that set the upper bound on a penalty, from its initial or a later value."""
+    """Interface of methods that set the upper bound on a penalty, from its initial or a later value."""
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the initial bound (infinite if not yet set) and the state. `value` is the initial penalty."""
+        """Return the first upper bound on a penalty (or infinity), and the state. `value` is the initial penalty."""
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the bound and its state after update number `step`. `value` is the penalty after this update."""
+        """Return the upper bound on a penalty after update `step`, and the state. `value` is the penalty then."""
 
 
 @hyperparameters
 class FixedBound:
-    """Upper bound κ on the penalty R of a leaf, the same number for every leaf: κ = `value`.
+    """Upper bound κ = `value` on the penalty R of a leaf. It is the same number for every leaf.
 
     Args:
         value: Non-negative number: a float or an array. It limits the penalty of an entire leaf.
@@ -99,7 +99,7 @@ class InitialBound:
 
 @hyperparameters
 class WarmBound:
-    """Upper bound κ on the penalty R that is set after a warm-up: κ = R(w) after `steps` updates, no bound before.
+    """Upper bound κ on the penalty R: infinite in the first `steps` updates, then the value of R(w) at their end.
 
     Args:
         steps: Number of updates of the warm-up, an integer of at least 1: a number or an array.
@@ -121,7 +121,7 @@ class WarmBound:
         return jnp.full_like(jnp.asarray(value), jnp.inf), ()
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the penalty as the bound if the warm-up ends at this update, else return the bound unchanged."""
+        """Return the current penalty as the new bound if the warm-up ends at this update, else the bound unchanged."""
         return jnp.where(step == self.steps, value, bound), memory
 
 
@@ -157,12 +157,12 @@ class InflectionBound:
         check(self, "memory", "[0, 1)")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """Return an infinite bound and the state: the running mean, its last growth, the number of measurements."""
+        """Return an infinite bound, and the state: running mean, its last growth, number of measurements."""
         zero = jnp.zeros_like(jnp.asarray(value))
         return jnp.full_like(zero, jnp.inf), (zero, zero, jnp.zeros((), jnp.int32))
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the penalty as the bound at the first inflection of the running mean, else the bound unchanged."""
+        """Return the penalty as the bound when the growth of its running mean first slows down, else the old bound."""
         mean, growth, seen = memory
         looks = step % self.every == 0
         now = jnp.where(seen == 0, value, self.memory * mean + (1 - self.memory) * value).astype(mean.dtype)

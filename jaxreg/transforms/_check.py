@@ -123,7 +123,7 @@ class _DryRun:
         return optax.apply_updates(params, updates), state
 
     def moved(self, gradient: Tree, only: Sequence[Link], steps: int, start: Tree | None = None) -> Tree:
-        """Return the weights after `steps` optimiser steps. All links of jaxreg that are not in `only` are skipped."""
+        """Return the weights after `steps` optimiser steps with only the jaxreg transformations in `only`."""
         params = self.start if start is None else start
         with Watch(without=[link for link in self.links if link not in only]):
             point = params, self.tx.init(params)
@@ -132,7 +132,7 @@ class _DryRun:
         return point[0]
 
     def effect(self, link: Link, gradient: Tree, steps: int) -> Tree:
-        """Return the weights after `steps` optimiser steps minus those after the same steps without `link`."""
+        """Return the weights after `steps` optimiser steps with the transformation `link` minus those without it."""
         return _minus(self.moved(gradient, [link], steps), self.moved(gradient, [], steps))
 
     def optimizer(self) -> list[str]:
@@ -193,7 +193,7 @@ class _DryRun:
         return []
 
     def penalties(self, rules: Rules) -> list[str]:
-        """Report penalties that the whole chain does not lower when the gradient of the loss is 0."""
+        """Report penalties that do not become smaller although the gradient of the loss is 0."""
         change = _minus(self.moved(self.none, self.links, self.first + 1), self.start)
         return [
             f"The chain does not lower the penalty of {path!r}: add it with jaxreg.regularize(optimizer, penalties=...)"

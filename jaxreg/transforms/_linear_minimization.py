@@ -192,7 +192,7 @@ def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
 
 
 def radial_brake(rules: ConstraintRules, outward: Number) -> optax.GradientTransformation:
-    """Slow down the growth of norms: ‖w‖ ← ‖w₋‖ + outward · (‖w‖ - ‖w₋‖) if a step has enlarged the norm ‖w₋‖.
+    """Slow down the growth of norms: if an optimiser step enlarges a norm, keep only the share `outward` of the growth.
 
     Put it after the learning rate in the chain. It changes only the norm of each group of weights, not its direction.
     With 1 it changes nothing. With 0 no norm grows. Steps that reduce a norm are not changed.

@@ -30,7 +30,7 @@ class Measure(NamedTuple):
     lower: bool
 
     def told(self, change: Sequence[float]) -> str:
-        """Return a change of the metric and its interval as text."""
+        """Return a change of this metric and its interval as text."""
         mean, low, high = (shown(value, self.what.form) for value in change)
         unit = f" {self.what.unit}" if self.what.unit else ""
         return f"{mean}{unit} ({low} to {high})" if math.isfinite(change[0]) else "not known"

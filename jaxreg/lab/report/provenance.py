@@ -69,7 +69,7 @@ class Source:
         self._parts: dict[str, Source] = {}
 
     def find(self, function: Callable[..., Any], *arguments: "str | Source") -> "Source":
-        """Call a function on the value, and return the result with its expression. Repeated calls are cached.
+        """Call a function on the value, and return the result together with its expression. Repeated calls are cached.
 
         Args:
             function: Function of the value and the arguments.

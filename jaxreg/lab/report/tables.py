@@ -195,7 +195,7 @@ def contents(source: Source) -> tuple[str, list[Table], Text]:
 
 
 def parts(source: Source) -> list[Source]:
-    """Return the datasets of a case study: the one on the published data, and the one on many draws.
+    """Return the datasets of a case study: one for the published data, if any, and one for many draws.
 
     Args:
         source: `StudyResults`.

@@ -138,7 +138,7 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Text for the candidate: method and strength, such as `L2(0.01)`, and any network other than the first."""
+        """Method and strength of the candidate as text, such as `L2(0.01)`, and its network if it is a second one."""
         name = self.method if self.shown is None else f"{self.method}({self.shown:g})"
         return name if self.shape is None else f"{name}, {self.shape.label}"
 
@@ -157,7 +157,7 @@ class Shape:
 
     @property
     def label(self) -> str:
-        """Text for the network: units per layer, such as `64-64`, and the preprocessing of its inputs, if any."""
+        """Units of each layer as text, such as `64-64`, and the preprocessing of the inputs if there is one."""
         units = "-".join(map(str, self.hidden))
         return units if self.coding == "plain" else f"{units} on {self.coding}"
 

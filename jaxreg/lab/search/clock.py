@@ -41,7 +41,7 @@ class TimeUpError(Exception):
 
 
 class Clock:
-    """Clock of a search with a time budget. It decides whether there is time for a further repeat.
+    """Clock of a search with a time budget. It decides whether there is time to repeat the cross-validation.
 
     Args:
         budget: Seconds that the search may take.
@@ -96,7 +96,7 @@ class Clock:
 
     @property
     def first(self) -> bool:
-        """Whether the search is still in the first repeat of the cross-validation."""
+        """Whether the first repeat of the cross-validation is still running."""
         return self._begun is None
 
     def begin(self) -> None:
@@ -119,7 +119,7 @@ class Clock:
         return Watch(self, chunks, at_once, stored, self._now())
 
     def late(self) -> bool:
-        """Return whether the time is up while a repeat after the first one is still running."""
+        """Return whether the time is up although a further repeat of the cross-validation is still running."""
         return not self.first and self.left() < -GRACE * self.budget
 
     def check(self, needed: float, training: float, compilation: float, *, extra: bool) -> None:
@@ -173,7 +173,7 @@ class Watch:
 
     @property
     def pending(self) -> int:
-        """Number of chunks that are not finished."""
+        """Number of chunks that are not finished yet."""
         return self._chunks - self._stored - self._done
 
     def begin(self) -> None:

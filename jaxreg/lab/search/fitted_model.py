@@ -91,12 +91,12 @@ class Nets:
 
     @property
     def arrays(self) -> Arrays:
-        """Arrays of all networks in one dict, with the number of the kind of network before each name."""
+        """Arrays of all networks in one dict, with names such as `0/hidden/kernel` for those of the first kind."""
         return {f"{at}/{name}": array for at, net in enumerate(self.members) for name, array in net.arrays.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> "Nets":
-        """Create the networks from the dict that the attribute `arrays` contains."""
+        """Create the networks from a dict like that of the attribute `arrays`."""
         numbers = sorted({int(name.partition("/")[0]) for name in arrays})
         each = [{n.partition("/")[2]: a for n, a in arrays.items() if n.startswith(f"{at}/")} for at in numbers]
         return cls(tuple(map(Net, each)))

@@ -44,7 +44,7 @@ the networks are better. The loss is a quarter lower if the target is a rough fu
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Static settings of all trainings of one network. A change of them needs another compiled program.
+    """Settings of all trainings of one network that are fixed at compilation. Others need another compiled program.
 
     Args:
         task: Loss and metrics.
@@ -119,7 +119,7 @@ class PaddedRows(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The folds that a training leaves out. One fold is given twice, and -1 twice means that no fold is left out."""
+    """The two folds that a training leaves out. They can be the same fold. Both are -1 if no fold is left out."""
 
     repeat: Any
     test: Any

@@ -196,7 +196,7 @@ def nested(
 
 
 def unregularised(tried: Sequence[Candidate], place: int) -> int:
-    """Return the index of the candidate that has the same network and no regulariser.
+    """Return the index of the unregularised candidate that has the same network as a given candidate.
 
     Args:
         tried: The candidates.
@@ -299,7 +299,7 @@ def _means(losses: np.ndarray) -> np.ndarray:
 
 
 def at_least_binomial(share: Estimate, rows: int) -> Estimate:
-    """Return an estimated share of rows whose standard error is at least the binomial one, half of Wilson's interval.
+    """Raise the standard error of an estimated share of rows to at least the binomial one, half of Wilson's interval.
 
     Args:
         share: Estimate of a share of rows, such as the accuracy.

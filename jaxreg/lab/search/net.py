@@ -12,7 +12,7 @@ from jaxreg.lab.models import Model, linen
 
 
 def layer_names(hidden: Sequence[int]) -> list[str]:
-    """Return the name of each layer of the network.
+    """Return the names of the layers of a network, such as "hidden" and "output".
 
     Args:
         hidden: Number of units of each hidden layer.
@@ -47,7 +47,7 @@ class Layers(nn.Module):
 
 
 def model(hidden: tuple[int, ...], outputs: int, table: Any, w: jax.Array, repeat: Any, *, numbers: bool) -> Model:
-    """Return the network of one training, which standardises inputs and numeric targets over its training rows.
+    """Return the network of one training, including the standardisation of inputs and targets over its training rows.
 
     The standardisation is multiplied into the weights of the first layer.
 

@@ -80,7 +80,7 @@ class Plan:
         return SMALL if self.hidden is None else tuple(self.hidden)  # type: ignore[arg-type]
 
     def passes(self, rows: int) -> tuple[int, int]:
-        """Return the number of epochs for a table with `rows` rows, and the number of points of a learning curve.
+        """Return the number of epochs for a table with `rows` rows, and how many points a learning curve has.
 
         The number of points divides the number of epochs.
         """

@@ -26,7 +26,7 @@ def steps(gain: Estimate) -> float:
 
 
 def nothing_told(source: Source, score: str) -> Text | None:
-    """Return a sentence if the networks do not clearly predict better than a constant; otherwise None.
+    """Return a warning if the networks do not predict significantly better than a constant; otherwise None.
 
     Also None if the constant was not evaluated.
 

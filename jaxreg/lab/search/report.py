@@ -52,7 +52,7 @@ _LOSS = {"classification": "cross-entropy", "regression": "squared error (share 
 
 
 def verdict(source: Source) -> list[Text]:
-    """Return the sentences of the verdict: the recommendation, its certainty, and the expected score.
+    """Return the verdict as sentences: what to use, how certain this is, and which score to expect.
 
     Args:
         source: Result of the search.
@@ -182,7 +182,7 @@ def _candidates(source: Source, places: Sequence[int], words: str) -> Table:
 
 
 def blocks(source: Source, folder: Path, name: str, notes: Sequence[str], command: str) -> list[Block]:
-    """Return the blocks of the report page of a search.
+    """Return the content of the report of a search: headings, paragraphs, tables and pictures.
 
     Args:
         source: Result of the search.
@@ -224,7 +224,7 @@ def _importances(source: Source) -> Table:
 
 
 def sentences(search: Search) -> list[str]:
-    """Return the verdict as plain sentences.
+    """Return the verdict of a search as plain sentences.
 
     Args:
         search: Result of the search.
@@ -245,7 +245,7 @@ def notebook(search: Search) -> str:
 
 
 def summary(source: Source) -> dict[str, Any]:
-    """Return the verdict as plain JSON.
+    """Return the verdict of a search as a dict for JSON.
 
     Args:
         source: Result of the search.
@@ -272,7 +272,7 @@ def summary(source: Source) -> dict[str, Any]:
 
 
 def folds(found: Search, *, apart: bool) -> dict[str, Any]:
-    """Return the results on the outer folds as plain JSON, from which `jaxreg.lab.search.open_search` reads them.
+    """Return the results on the outer folds as a dict for JSON, which `jaxreg.lab.search.open_search` reads.
 
     Args:
         found: Result of the search.

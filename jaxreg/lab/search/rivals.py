@@ -27,7 +27,7 @@ TREES = 100
 
 
 class Rivals(NamedTuple):
-    """Scores and losses of other models on the outer folds.
+    """Scores and losses of other models, such as boosted trees, on the outer folds.
 
     Args:
         score: Scores. For the models in `KINDS`, the shape is (models, folds of the first repeat). For the baseline of

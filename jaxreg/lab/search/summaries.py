@@ -234,7 +234,7 @@ def win_rate(search: Search, candidate: str) -> float:
 
 
 def still_falls(search: Search, candidate: str) -> float:
-    """Return how much the loss still falls before the learning rate decays: the smallest of the last three decreases.
+    """Return how much the loss still falls before the learning rate decays: the smallest of the last three changes.
 
     An interval lies between two neighbouring points of the mean learning curve on the outer folds.
     """
@@ -279,7 +279,7 @@ class ScoreRange(NamedTuple):
 
 
 def score_range(search: Search) -> ScoreRange:
-    """Return the range that contains the score of the model on new rows with a confidence of 95 %."""
+    """Return the range in which the score on new rows lies, with a confidence of 95 %."""
     score, confidence = model_score(search), 0.95
     arm = NormalDist().inv_cdf((1 + confidence) / 2) * score.error
     low, high = score.mean - arm, min(1.0, score.mean + arm)

@@ -74,7 +74,7 @@ def mean_interval(
 
 
 def constant(values: np.ndarray) -> np.ndarray:
-    """Check along the last axis if all values are equal, up to rounding in float64.
+    """Check whether all values along the last axis are equal, up to rounding in float64.
 
     Args:
         values: Shape (..., n).

@@ -75,7 +75,7 @@ def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def named(flags: xr.DataArray) -> tuple[str, ...]:
-    """Return a name for each true entry of a boolean array, made from the labels of the entry along all dimensions.
+    """Return a name for each true entry of a boolean array, such as "seed=1, draw=3".
 
     Args:
         flags: Boolean array. A dimension without labels is named by position.
@@ -213,7 +213,7 @@ def differences(
 
 
 def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
-    """Return the names of the runs that `differences` drops with `drop_diverged`.
+    """Return the names of the diverged runs that `differences` drops if `drop_diverged` is true.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.

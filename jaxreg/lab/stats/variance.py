@@ -28,7 +28,7 @@ class VarianceSplit:
 
     @property
     def total(self) -> float:
-        """Variance of one run with a new draw and a new seed."""
+        """Variance between runs that each have a new draw and a new seed."""
         return self.draw + self.seed + self.residual
 
 

@@ -73,7 +73,9 @@ def _of_draws(what: str, data: Any, count: int) -> Data:
     # JAX clamps indices: a draw after the last one would silently be the last one again.
     if not isinstance(data, Data) or len(data.x_train) != count:
         found = f"{len(data.x_train)} draws" if isinstance(data, Data) else repr(data)
-        raise ValueError(f"the field `{what}` of the study gave {found}; expected a Data with {count} draws")
+        raise ValueError(
+            f"the field `{what}` of the study returned {found}; expected a jaxreg.lab.Data with {count} draws"
+        )
     return data
 
 

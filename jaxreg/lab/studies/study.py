@@ -109,7 +109,7 @@ class Arm:
         return named or [self.label or self.method]
 
     def record(self) -> ArmRecord:
-        """Return the arm in the form in which `study.json` stores it."""
+        """Return the arm as a record that can be stored in `study.json`."""
         labels = self.labels()
         recipes = [
             Recipe() if label == NONE else self.recipe(*_numbers(s))
@@ -123,7 +123,7 @@ class Arm:
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Number of seeds, draws and epochs of a case study.
+    """Size of a case study: its number of seeds, draws and epochs.
 
     Args:
         seeds: Number of initialisations on the single draw of `Study.data`, or on each draw if `data` is None.
@@ -215,7 +215,7 @@ class Study(StudyInfo):
             )
 
     def record(self, command: str) -> Record:
-        """Return the study in the form in which `study.json` stores it.
+        """Return the study as a record that can be stored in `study.json`.
 
         Args:
             command: Command that runs the study again.

@@ -52,7 +52,7 @@ _RECIPE = ("recipe", "method", "strength")
 
 
 class Finding(StrEnum):
-    """Result of testing a claim on the draws."""
+    """Result of testing a claim on many draws of the data."""
 
     HOLDS = "holds"
     OPEN = "not decided"
@@ -222,7 +222,7 @@ def finding(study: StudyResults, claim: Claim) -> Finding:
 
 
 def margin(study: StudyResults, words: str) -> float:
-    """Find a claim by its words and return its margin: the size up to which a difference is ignored."""
+    """Return the margin of the claim with these words: the size up to which a difference is ignored."""
     return next(claim.margin for claim in study.record.claims if claim.words == words)
 
 
@@ -249,7 +249,7 @@ def one_in(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hasha
 def against(
     dataset: xr.Dataset, recipe: Hashable, other: xr.Dataset, other_recipe: Hashable, variable: str
 ) -> stats.Paired:
-    """Compare a recipe of one study with a recipe of another study on the same draws and seeds."""
+    """Compare a recipe of one study with a recipe of another study that has the same draws and seeds."""
     sides = final(dataset, recipe, variable), final(other, other_recipe, variable)
     return stats.paired(*sides, lower_is_better=lower_is_better(variable), drop_diverged=True)
 
@@ -257,13 +257,13 @@ def against(
 def beats(
     dataset: xr.Dataset, recipe: Hashable, other: xr.Dataset, other_recipe: Hashable, variable: str
 ) -> stats.Outperforming:
-    """Estimate how often a recipe of one study beats a recipe of another study on the same draws and seeds."""
+    """Estimate how often a recipe of one study beats a recipe of another study that has the same draws and seeds."""
     sides = final(dataset, recipe, variable), final(other, other_recipe, variable)
     return stats.outperforms(*sides, lower_is_better=lower_is_better(variable), drop_diverged=True)
 
 
 def same_draws(dataset: xr.Dataset, other: xr.Dataset) -> bool:
-    """Check whether the baselines of two sweeps have the same test losses at the first recorded epoch.
+    """Check whether two sweeps use the same draws: their baselines have equal test losses at the first epoch.
 
     If they do, the sweeps use the same draws and seeds.
     """

@@ -28,7 +28,7 @@ POINT = "point"
 
 @dataclass
 class Bound:
-    """Wrapper of the user's function `run` that fills in the settings of a box that JAX does not trace.
+    """Wrapper of the user's function `run` that fills in the arguments that JAX does not trace, such as functions.
 
     Args:
         run: Function of one point, with the settings as keyword arguments.
@@ -89,7 +89,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Design:
-    """Division of a sweep into boxes, one per compiled program, with the sizes and coordinates of some of its axes.
+    """Division of a sweep into boxes, each computed by one compiled program, with sizes and coordinates of its axes.
 
     Args:
         boxes: The boxes.
@@ -105,7 +105,7 @@ class Design:
 
 
 def cut(run: Run, over: Any, *, zipped: bool = False, begin: Run | None = None) -> Design:
-    """Divide a sweep into boxes, each of which one compiled program can compute.
+    """Divide a sweep into boxes, each computed by one compiled program.
 
     Args:
         run: Function of one point.
@@ -173,7 +173,7 @@ class _Axis:
                 yield setting, (self.name, values)
 
     def groups(self) -> list[tuple[np.ndarray | None, dict[str, Choice]]]:
-        """Return the groups of rows that one compiled program can compute, each with its untraced settings."""
+        """Divide the rows into groups that one compiled program can compute, each with its untraced settings."""
         if self.columns is None:
             return [(None, {})]
         kinds: dict[tuple[Any, ...], list[int]] = {}

@@ -128,11 +128,11 @@ class Unshared:
     def __exit__(self, *_: Any) -> None: ...
 
     def take(self, number: int) -> bool:
-        """Return True: every chunk belongs to this process."""
+        """Return True, because this process computes every chunk."""
         return True
 
     def release(self, number: int) -> None:
-        """Do nothing, because this process needs no claims."""
+        """Do nothing, because no chunk was claimed."""
 
 
 def _machine() -> str:

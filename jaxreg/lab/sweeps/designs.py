@@ -20,7 +20,7 @@ Distribution = Callable[[jax.Array, tuple[int, ...]], jax.Array]
 
 @dataclass(frozen=True)
 class Choice:
-    """One entry of an axis, with a label and a separate compiled program.
+    """One value of an axis made by `choices`, with a label. It gets a compiled program of its own.
 
     Args:
         label: Name or number, used as the coordinate of the entry.

@@ -54,7 +54,7 @@ def sweep(
     segments: Segments | None = None,
     keep: Best | None = None,
 ) -> xr.Dataset:
-    """Evaluate the function `run` at every point of a grid of its arguments.
+    """Evaluate the function `run` for every combination of given values of its arguments.
 
     `run` is traced and compiled once for all values that JAX can trace, and separately for each of `choices`. The
     compiled program computes a chunk of runs together. The devices compute one chunk after another.

@@ -44,7 +44,7 @@ class Axis:
         return replace(self, leaves=leaves, coordinate=self.coordinate[rows] if numbers else np.arange(len(rows)))
 
     def entry(self, leaves: Sequence[Any]) -> Any:
-        """Return one entry of the axis in its original tree structure, from one row of each stacked array."""
+        """Return one value of the axis as the user gave it, from one row of each stacked array."""
         wrapped = [
             leaf if key is None else jax.random.wrap_key_data(leaf, impl=key)
             for leaf, key in zip(leaves, self.keys, strict=True)
@@ -94,7 +94,7 @@ class Grid:
         return math.prod(self.dims.values())
 
     def indices(self, lanes: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return, for each axis, the index of the entry that each of the given runs uses, as an int32 array."""
+        """Return, for each axis, the index of the value that each of the given runs gets, as an int32 array."""
         lanes = lanes if self.lanes is None else self.lanes[lanes]
         if self.zipped:
             return tuple(lanes.astype(np.int32) for _ in self.axes)
@@ -189,7 +189,7 @@ def _axis(name: object, entries: Any) -> Axis:
 
 
 def check_apart(name: str, values: np.ndarray, narrow: np.ndarray, *, from_zero_only: bool = False) -> None:
-    """Raise if the program's dtype is too narrow: two values of an axis become equal, or a value becomes 0.
+    """Raise if two values of an axis become equal, or a value becomes 0, when they are rounded for the program.
 
     The program would otherwise compute the same run twice. `from_zero_only` checks only for numbers that become 0.
     """
@@ -207,7 +207,7 @@ def check_apart(name: str, values: np.ndarray, narrow: np.ndarray, *, from_zero_
 
 
 def storable(array: np.ndarray) -> np.ndarray:
-    """Convert a coordinate to a type that files and pandas support: narrow numbers to wider ones, objects to text."""
+    """Convert a coordinate to a type that files and pandas support: wide enough numbers, or text instead of objects."""
     if array.dtype.kind in "OT":  # objects, or NumPy's strings of any length, which it saves as objects
         return array.astype(object).astype(np.str_)
     if array.dtype == np.float16 or (array.dtype.isbuiltin == 2 and jnp.issubdtype(array.dtype, np.floating)):
@@ -243,7 +243,7 @@ def _key_name(leaf: Any) -> str | None:
 
 
 def plain(array: Any) -> Any:
-    """Return random keys as the integers that they consist of, and any other array unchanged."""
+    """Convert random keys of JAX to arrays of integers. Return any other array unchanged."""
     return jax.random.key_data(array) if _key_name(array) else array
 
 

@@ -127,7 +127,7 @@ def extended(path: Path, whole: Joined, manifest: Manifest | None) -> Joined:
 
 
 def newest(path: Path) -> Chunked | None:
-    """Open the results in a folder, whether joined stores or a single store. Return None if neither can be read."""
+    """Open the results of a sweep in a folder, joined stores or a single one. Return None if they can't be read."""
     for find in (find_joined, open_folder):
         with contextlib.suppress(FileNotFoundError, ValueError):
             if (found := find(path)) is not None:

@@ -37,17 +37,17 @@ class Chunked(Protocol):
 
     @property
     def manifest(self) -> Manifest:
-        """Names, dimensions, shapes and types of the results."""
+        """Manifest: names, dimensions, shapes and types of the results."""
 
     @property
     def count(self) -> int:
-        """Number of chunks."""
+        """Number of chunks of runs."""
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return, for each run, the number of the chunk that contains it, and the position of the run in this chunk."""
 
     def has(self, number: int) -> bool:
-        """Tell whether a chunk is stored."""
+        """Return whether a chunk is stored."""
 
     def present(self) -> set[int]:
         """Return the numbers of the stored chunks."""
@@ -107,7 +107,7 @@ class Joined:
         return numbers, places
 
     def unreadable(self, parts: int) -> np.ndarray:
-        """Return a boolean per run: True if its chunk is missing or damaged, and in one of the first `parts` stores."""
+        """Return for each run whether it is in one of the first `parts` stores and can't be read there."""
         numbers, _ = self.find(np.arange(self.manifest.lanes))
         needed = np.unique(numbers[(numbers >= 0) & (self.part < parts)])
         return np.isin(numbers, [number for number in needed if self.read(int(number)) is None])
@@ -123,7 +123,7 @@ class Joined:
         return lanes[np.argsort(self.place[lanes])]
 
     def has(self, number: int) -> bool:
-        """Tell whether a chunk is stored."""
+        """Return whether a chunk is stored."""
         part, own = self._own(number)
         return part.has(own)
 
@@ -171,7 +171,7 @@ class Joined:
 
 
 def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
-    """Return the names, dimensions and types that fit the outputs of several programs together.
+    """Return one description of the outputs of several programs: their names, dimensions and types.
 
     Each dimension gets its largest length among the programs. Where an output is missing or shorter, it is filled with
     NaN.
@@ -279,7 +279,7 @@ def _is_folder_name(name: Any) -> bool:
 
 
 def open_any(path: Path) -> Chunked:
-    """Open a single store or joined stores."""
+    """Open the results of a sweep in a folder, whether in a single store or in joined stores."""
     return find_joined(path) or open_folder(path)
 
 
@@ -291,7 +291,7 @@ def absolute(store: Chunked) -> Chunked:
 
 
 def needed_chunks(store: Chunked) -> range | set[int]:
-    """Return the numbers of all chunks that contain runs of a store. -1 is included if a run is missing."""
+    """Return the numbers of all chunks that the runs of a sweep are in; also -1 if a run is missing."""
     if not isinstance(store, Joined):
         return range(store.count)  # not written out: a manifest may claim any number of lanes
     return set(np.unique(store.find(np.arange(store.manifest.lanes))[0]).tolist()) - {STOPPED}

@@ -46,7 +46,7 @@ class Best:
         return tuple(name for name in dict.fromkeys(found) if name != self.by)
 
     def written(self, outputs: Mapping[str, Variable]) -> str:
-        """Return the rule as text, for the manifest of a store."""
+        """Return the rule as text that `rule_of` reads from the manifest of a store."""
         return json.dumps([self.count, self.by, self.large(outputs)])
 
     def rows(self, values: np.ndarray) -> np.ndarray:
@@ -87,7 +87,7 @@ def best(count: int, by: str, outputs: str | Sequence[str] = ()) -> Best:
 
 
 def rule_of(manifest: Manifest) -> Best | None:
-    """Read the rule of a store from its manifest. Return None if all outputs of all runs are stored."""
+    """Read from a manifest which runs keep their large outputs. Return None if all runs do."""
     if "keep" not in manifest.identity:
         return None
     count, by, outputs = json.loads(manifest.identity["keep"])
@@ -99,13 +99,13 @@ class Keeping(Protocol):
 
     @property
     def manifest(self) -> Manifest:
-        """Names, dimensions, shapes and types of the results."""
+        """Manifest: names, dimensions, shapes and types of the results."""
 
     def present(self) -> set[int]:
         """Return the numbers of the stored chunks."""
 
     def small(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return those outputs of a chunk that are stored for all runs, not only for the best ones."""
+        """Return the outputs of a chunk that are stored for all runs, not only for the best ones."""
 
     def kept(self, number: int) -> dict[str, np.ndarray] | None:
         """Return the large outputs of the best runs of a chunk, with the row numbers of these runs."""

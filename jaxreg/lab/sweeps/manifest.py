@@ -95,13 +95,13 @@ class Manifest:
 
     @cached_property
     def sweep(self) -> str:
-        """Hash that identifies a sweep, from its number of runs per chunk and all else that can change its results."""
+        """Hash of everything that can change the results of a sweep, which identifies the sweep."""
         text = json.dumps({"format": FORMAT, "chunk": self.chunk, **self.identity}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def layout(self) -> tuple[Any, ...]:
-        """Dimensions, coordinates and outputs of the results, which are equal for manifests of the same sweep."""
+        """Everything that the manifest says about the results: dimensions, coordinates and outputs."""
         return self.dims, self.coords, self.outputs
 
     @property

@@ -31,7 +31,7 @@ class InMemoryStore:
 
     @property
     def count(self) -> int:
-        """Number of chunks."""
+        """Number of chunks of runs."""
         return len(self.manifest.chunks)
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -39,11 +39,11 @@ class InMemoryStore:
         return self.manifest.chunks.find(lanes)
 
     def file(self, number: int) -> Path:
-        """Return a name for a chunk, for error messages."""
+        """Return a name for a chunk, which error messages use."""
         return Path(f"chunk {number}")
 
     def has(self, number: int) -> bool:
-        """Tell whether a chunk is finished."""
+        """Return whether a chunk is finished."""
         return number in self._chunks
 
     def present(self) -> set[int]:
@@ -99,7 +99,7 @@ class InMemoryStore:
         return Unshared()
 
     def describe(self, advice: str) -> str:
-        """Return the message for a sweep that stops early: nothing is kept."""
+        """Return the message for a sweep that stops early: its finished runs are lost."""
         return "stopped; nothing is kept without a store"
 
     def coords(self) -> Coordinates:
@@ -107,7 +107,7 @@ class InMemoryStore:
         return self._coords
 
     def gather(self) -> None:
-        """Collect the chunks of all other processes of `jax.distributed`."""
+        """Get the chunks that all other processes of `jax.distributed` have computed."""
         if jax.process_count() == 1:
             return
         from jax.experimental import multihost_utils

@@ -58,7 +58,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Arranged:
-    """All parts of a sweep, one per compiled program, and their joined results."""
+    """All parts of a sweep (each with its compiled program), and their joined results."""
 
     parts: list[Part]
     whole: Chunked
@@ -79,7 +79,7 @@ class Arranged:
 
 
 def alone(runner: ChunkRunner, grid: Grid, path: Path | None, options: SweepOptions) -> Arranged:
-    """Create the store for a single program that was made before, such as a program with operands.
+    """Create the store for one given program instead of for the programs of a sweep.
 
     Args:
         runner: Runner of the program.
@@ -161,7 +161,7 @@ class Source:
         return (self._first if lanes is None else self._sent(lanes)).going_on(carried)
 
     def runner_over(self, grid: Grid) -> ChunkRunner:
-        """Return a runner of the same function on another grid. Only the identity of this runner is used."""
+        """Return a runner of the same function on another grid, to find out the identity of its program."""
         return LocalRunner(self._program(grid))
 
     def _program(self, grid: Grid) -> Program:
@@ -255,7 +255,7 @@ def placed(
 
 
 def along(design: Design, box: Box, given: Mapping[str, Any]) -> tuple[Coordinates, dict[str, Any]]:
-    """Return two dicts with the coordinates of a box: those of the axes, and those that the user passed to `sweep`."""
+    """Return two dicts of coordinates for one program: those of the axes, and those that the user passed to `sweep`."""
     rows = dict(zip(box.over, box.rows, strict=True))
     taken = {name: slice(None) if row is None else row for name, row in rows.items()}
     known = {name: (dim, as_wide_as_needed(values[taken[dim]])) for name, (dim, values) in design.coords.items()}
@@ -319,7 +319,7 @@ def _check_free(path: Path, parts: list[str]) -> None:
 
 
 def digest_of(labels: Coordinates, of: str) -> str:
-    """Return a hash of coordinates and of the text `of`."""
+    """Return a hash of the coordinates `labels` together with the text `of`."""
     digest = hashlib.sha256(of.encode())
     for name, (dim, values) in labels.items():
         digest.update(f"{name} {dim} {values.dtype.str} {values.shape}".encode() + values.tobytes())
@@ -367,7 +367,7 @@ def _check_callbacks(manifest: Manifest) -> None:
 def manifest_of(
     grid: Grid, runner: ChunkRunner, labels: Coordinates, options: SweepOptions, segment: int = 0
 ) -> Manifest:
-    """Return the manifest for the results of a runner."""
+    """Return the manifest, which describes the results that a runner will compute."""
     outputs, token = dict(runner.outputs), options.token
     named = {**({"token": token} if token else {}), **({SEGMENT: str(segment)} if segment else {})}
     if options.keep is not None:

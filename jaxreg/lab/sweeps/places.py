@@ -100,7 +100,7 @@ class Mirror(Place):
 
 
 def place_of(store: str | os.PathLike[str] | None) -> Place:
-    """Return the location of a store, from its path or address.
+    """Return the location object for a store with a given path or address.
 
     Args:
         store: Folder or address of the store, or None for results in memory.

@@ -179,7 +179,7 @@ class Program:
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """Everything that can change the results of a chunk, except its size and the values of the arguments.
+        """Dict of everything that can change the results of a chunk, except its size and the values of the arguments.
 
         The entry ``program`` is a hash of the lowered program: its operations, its shapes, and all constants.
         """

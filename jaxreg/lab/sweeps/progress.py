@@ -79,12 +79,12 @@ class Progress:
             self._bar.stop()
 
     def skip(self, lanes: int) -> None:
-        """Add runs to the progress that were finished elsewhere, for example by another process."""
+        """Count runs as finished that this process did not compute, for example those of another process."""
         self._lanes += lanes
         self._bar.update(self._task, advance=lanes)
 
     def advance(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Add the runs of a chunk that this process has finished to the progress."""
+        """Count the runs of a chunk as finished that this process has just computed."""
         lanes = len(next(iter(arrays.values())))
         self._lanes += lanes
         self._diverged += count_diverged(arrays)

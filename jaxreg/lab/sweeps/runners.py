@@ -56,7 +56,7 @@ class ChunkRunner(Protocol):
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """Everything that can change the results of a chunk, except which runs it contains."""
+        """Dict of everything that can change the results of a chunk, except which runs it contains."""
 
     @property
     def most(self) -> int:
@@ -160,7 +160,7 @@ class ExecutorRunner:
         self.most = max(16, min(1024, _IN_FLIGHT // max(1, lane * self.chunk)))
 
     def going_on(self, carried: Carried | None) -> "ExecutorRunner":
-        """Return a runner for another segment of the runs, which begins at the states that `carried` returns."""
+        """Return a runner for the next segment of the runs. Its runs begin at the states that `carried` returns."""
         runner = copy.copy(self)
         runner._carried = carried
         return runner

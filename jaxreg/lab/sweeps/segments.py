@@ -57,12 +57,12 @@ class Segments:
             raise TypeError(f"halve must be the name of an output, or None to stop no run, got {self.halve!r}")
 
     def halves(self, number: int) -> bool:
-        """Tell whether half of the runs are stopped after a segment. Segments are counted from 1."""
+        """Return whether half of the runs are stopped after a segment. Segments are counted from 1."""
         return self.halve is not None and number & (number - 1) == 0
 
 
 def first_state(begin: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
-    """Wrap the function `begin` so that it returns the arrays of the first state of a run as outputs."""
+    """Wrap the function `begin` so that it returns the first state of a run as a list of arrays."""
     return lambda **point: {STATE: _arrays(begin(**point))}
 
 

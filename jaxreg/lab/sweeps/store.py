@@ -56,7 +56,7 @@ class Store:
 
     @property
     def count(self) -> int:
-        """Number of chunks."""
+        """Number of chunks of runs."""
         return len(self.manifest.chunks)
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -232,7 +232,7 @@ def find_manifest(path: Path) -> Manifest | None:
     except IsADirectoryError:
         raise ValueError(f"{path / MANIFEST} is a folder; expected a file. Use another folder for the store") from None
     except ValueError as error:
-        raise ValueError(f"{path / MANIFEST}: {error}") from None
+        raise ValueError(f"can't read {path / MANIFEST}: {error}") from None
 
 
 def _read_manifest(file: Path) -> Manifest:
@@ -283,7 +283,7 @@ def create(path: Path, manifest: Manifest, coords: Mapping[str, np.ndarray]) -> 
 
 
 def open_folder(path: Path) -> Store:
-    """Open an existing store.
+    """Open the store in an existing folder.
 
     Raises:
         FileNotFoundError: If the folder or its manifest does not exist.
@@ -296,9 +296,11 @@ def open_folder(path: Path) -> Store:
     except FileNotFoundError:
         raise FileNotFoundError(f"no store at {path}: there is no {MANIFEST}") from None
     except DamagedError as error:
-        raise ValueError(f"{path / MANIFEST}: {error}. Run the same sweep again to repair the store") from None
+        raise ValueError(
+            f"can't read {path / MANIFEST}: {error}. Run the same sweep again to repair the store"
+        ) from None
     except ValueError as error:
-        raise ValueError(f"{path / MANIFEST}: {error}") from None
+        raise ValueError(f"can't read {path / MANIFEST}: {error}") from None
 
 
 def _check_free(store: Store) -> None:

@@ -17,7 +17,7 @@ from jaxreg.lab.sweeps.outputs import is_labelled, key_name
 
 @dataclass(frozen=True)
 class Structure:
-    """Structure of the tree that `run` returns: its definition, and the name, shape and type of each array.
+    """Structure of the outputs of the function `run`: the tree, and the name, shape and type of each array in it.
 
     A leaf that is not an array is stored itself.
     """
@@ -27,7 +27,7 @@ class Structure:
 
     @classmethod
     def of(cls, outputs: Any) -> "Structure":
-        """Return the structure of a tree of arrays, which may be traced."""
+        """Return the structure of a tree of outputs. Its arrays may be traced."""
         found, tree = jax.tree_util.tree_flatten_with_path(outputs, is_leaf=is_labelled)
         return cls(tree, tuple(("/".join(map(key_name, path)), _described(leaf)) for path, leaf in found))
 

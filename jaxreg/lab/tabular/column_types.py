@@ -57,7 +57,7 @@ def from_json(told: Mapping[str, Any]) -> Reading:
 
 
 def missing(reading: Reading, words: Sequence[str]) -> np.ndarray:
-    """Return a boolean per cell of a column: True if the cell counts as missing, such as "n/a".
+    """Return for each cell of a column whether it counts as missing, such as "n/a".
 
     Args:
         reading: Type of the column.

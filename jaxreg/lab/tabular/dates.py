@@ -133,7 +133,7 @@ class Dates:
         return np.array([days(word, self.order) for word in words])
 
     def varied(self, values: np.ndarray) -> "Dates":
-        """Return the column type with those additional inputs (season, weekday, hour) that differ among some dates.
+        """Return the column type with those additional inputs (season, weekday, hour) in which the dates differ.
 
         Args:
             values: Dates of a column, in days since the start of 1970.

@@ -53,7 +53,7 @@ class Column:
 
     @property
     def plain(self) -> bool:
-        """Whether file format 1, which has no column types, can store this encoding."""
+        """Whether this encoding can be stored in file format 1, which has no column types."""
         first = Words(_OLD_BLANKS) if self.categories else Numbers()
         return self.reading == first and not self.missing
 
@@ -70,7 +70,7 @@ class Column:
         return cls(told["name"], told["fill"], categories, column_types.from_json(told["reading"]), told["missing"])
 
     def inputs(self, values: np.ndarray, decimal: str | None = None) -> tuple[dict[str, np.ndarray], int, list[str]]:
-        """Return the inputs that the cells of this column become.
+        """Return the network inputs that are made from the cells of this column.
 
         Args:
             values: Cells of the column.
@@ -168,7 +168,7 @@ class Encoding:
 
     @property
     def inputs(self) -> list[str]:
-        """Names of the inputs."""
+        """Names of the network inputs, in their order."""
         one = np.zeros(1)
         return [
             input_
@@ -178,7 +178,7 @@ class Encoding:
 
     @property
     def blocks(self) -> list[list[int]]:
-        """Indices of the inputs that each column becomes."""
+        """Indices of the network inputs that are made from each column."""
         one = np.zeros(1)
         sizes = [
             len(column.inputs(np.full(1, None) if isinstance(column.reading, Words) else one * np.nan)[0])
@@ -189,7 +189,7 @@ class Encoding:
 
     @property
     def kinds(self) -> dict[str, bool]:
-        """Column name -> whether the column contains text."""
+        """Dict from the name of each column to whether it contains text."""
         return {column.name: isinstance(column.reading, Words) for column in self.columns}
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
@@ -407,7 +407,7 @@ class Target:
 
 
 def target(columns: Mapping[str, np.ndarray], name: str, task: TaskName | None = None) -> Target:
-    """Read the target column.
+    """Read the target column of a table, and infer whether it holds classes or numbers.
 
     Args:
         columns: Table.

@@ -94,7 +94,7 @@ class Numeral:
     limit: bool
 
     def value(self, decimal: str) -> float | None:
-        """Return the value of the number with a given decimal mark; None if the digits do not fit this mark."""
+        """Return the number as a float, for a given decimal mark; None if its digits do not fit this mark."""
         if not _WHOLE[decimal].fullmatch(self.digits):
             return None
         kept = "".join(mark for mark in self.digits if mark == decimal or mark not in ".,' ")

@@ -14,7 +14,7 @@ _LEAST = 30
 
 
 def neighbours_alike(x: np.ndarray, y: np.ndarray, *, classes: bool) -> float | None:
-    """Return how similar neighbouring rows are, as a relative distance; None if they are not similar.
+    """Return the relative distance of neighbouring rows of a table if they are similar; None if they are not.
 
     The relative distance is the median distance of neighbouring rows, divided by the median distance of random pairs of
     rows. A file may be sorted by its target. So both rows of a pair have the same class, or targets in the same fifth
@@ -63,7 +63,7 @@ def group_codes(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def moments(name: str, values: np.ndarray, decimal: str | None = None) -> np.ndarray:
-    """Return the time of each row as a number.
+    """Return the values of a time column as numbers.
 
     Args:
         name: Name of the column that gives the times.

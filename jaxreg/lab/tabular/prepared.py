@@ -93,7 +93,7 @@ def prepare_columns(
     groups: str | None = None,
     time: str | None = None,
 ) -> Prepared:
-    """Encode the columns of a table that has been read already; otherwise like `prepare`.
+    """Encode the columns of a table that was read before. `prepare` reads and encodes it.
 
     Args:
         columns: Table.

@@ -14,7 +14,7 @@ from jaxreg.lab.cards import card
 
 @hyperparameters
 class Recipe:
-    """Rules, optimiser and learning rate of a run: a pytree whose numbers can be arrays for a sweep.
+    """Rules, optimiser and learning rate of a training: a pytree whose numbers a sweep can vary.
 
     Args:
         penalties: Rules for `jaxreg.penalize`, or None. The gradient of a penalty is added before the optimiser.

@@ -15,7 +15,7 @@ from jaxreg.lab.training.metrics import (
 
 
 class Task(NamedTuple):
-    """A kind of problem, such as binary classification.
+    """Type of prediction problem, such as binary classification, with its loss and metrics.
 
     Args:
         loss: Function that is minimised.

@@ -341,13 +341,13 @@ def test_a_study_that_can_not_be_is_refused_when_it_is_made(case):
 UNTRAINABLE = {
     "fewer draws than asked for": (
         {"draws": lambda count: moons(range(count - 1), test=50)},
-        "gave 1 draws; .* with 2 draws",
+        "returned 1 draws; .* with 2 draws",
     ),
-    "more draws than asked for": ({"draws": lambda count: moons(range(3), test=50)}, "gave 3 draws; .* with 2 draws"),
-    "no data": ({"draws": lambda count: None}, "field `draws` of the study gave None; expected a Data"),
+    "more draws than asked for": ({"draws": lambda count: moons(range(3), test=50)}, "returned 3 draws; .* with 2 draws"),
+    "no data": ({"draws": lambda count: None}, "field `draws` of the study returned None; expected a jaxreg.lab.Data"),
     "many published draws": (
         {"data": moons(range(2), test=50)},
-        "field `data` of the study gave 2 draws; .* with 1 draws",
+        "field `data` of the study returned 2 draws; .* with 1 draws",
     ),
     "a claim about nothing": (
         {"claims": [Claim("x", "L2(0.001)", variable="test_f1")]},
