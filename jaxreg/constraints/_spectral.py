@@ -105,7 +105,7 @@ class SpectralNorm(Constraint):
         return from_rows((-inner * ends).T, direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm. Each input of a convolution is in `places` windows."""
+        """Return an upper bound on the operator norm of a layer. For a convolution, it grows with √`places`."""
         return self.limit * places**0.5
 
 
@@ -299,7 +299,7 @@ class Orthonormal(Constraint):
         return from_rows(moved.T if tall else moved, w.shape, axes)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm. Each input of a convolution is in `places` windows."""
+        """Return an upper bound on the operator norm of a layer. For a convolution, it grows with √`places`."""
         return places**0.5
 
 
@@ -358,7 +358,7 @@ class NuclearBall(Constraint):
         return from_rows(_with_room(end, radius, direction), direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm. Each input of a convolution is in `places` windows."""
+        """Return an upper bound on the operator norm of a layer. For a convolution, it grows with √`places`."""
         return self.radius * places**0.5
 
     def _share(self, w: jax.Array) -> float:

@@ -56,7 +56,7 @@ class FrobeniusSphere(Constraint):
         return off_radius(w, direction, tuple(range(w.ndim)))
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm. Each input of a convolution is in `places` windows."""
+        """Return an upper bound on the operator norm of a layer. For a convolution, it grows with √`places`."""
         return self.radius * places**0.5
 
 

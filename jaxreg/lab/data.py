@@ -44,7 +44,7 @@ class Data(NamedTuple):
         return f"Data({', '.join(shapes)})"
 
     def rows(self) -> dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
-        """Return inputs and targets by the parts that use them, such as ("train", "test") if both use the same rows."""
+        """Return inputs and targets as a dict. A key lists the parts that use these rows, such as ("train", "test")."""
         weights = self.weights()
         own = {"test": (self.x_test, self.y_test), "validation": (self.x_validation, self.y_validation)}
         shared = [part for part, (x, _) in own.items() if x is None and weights[part] is not None]

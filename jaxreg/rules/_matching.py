@@ -145,7 +145,7 @@ def assign(params: Tree, rules: Rules) -> list[tuple[Leaf, Rule | None]]:
 
 
 def matches(params: Tree, rules: Rules) -> list[Match]:
-    """Return each leaf with its pattern and its rule, as `assign` does."""
+    """Return each leaf with its rule and the pattern that selected this rule; both are None if no pattern matches."""
     found = leaves(params)
     patterns = _patterns(found, rules)
     optionals = {key.pattern for key in rules if isinstance(key, OptionalPattern)} if isinstance(rules, Mapping) else ()

@@ -75,7 +75,7 @@ class EachLayer(Facts):
         return facts(self.rule).needs_order()
 
     def map_rules(self, function: Callable[[Any], Any]) -> "EachLayer":
-        """Apply `function` to the rule and keep the axes."""
+        """Return the same wrapper with `function` applied to the wrapped rule."""
         return EachLayer(function(self.rule), self.axis)
 
     def _on_each(self, function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:

@@ -151,7 +151,7 @@ def hyperball(rules: ConstraintRules, learning_rate: Number, tangent: bool = Fal
 
 
 def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
-    """Remove from the direction u its part off the set: for spheres, u ← u - ⟨u, w⟩ w / ‖w‖² per group of weights.
+    """Remove the part of the direction u that leads off the constraint set: for spheres, u ← u - ⟨u, w⟩ w / ‖w‖².
 
     The projection would undo a step along this component. Put the transformation first in the chain, so that momentum
     does not accumulate the component. Groups of zeros keep their direction. For `Orthonormal` it is

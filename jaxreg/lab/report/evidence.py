@@ -57,7 +57,7 @@ def improvements(fresh: Source, recipe: str) -> Text:
 
 
 def evidence(fresh: Source, recipe: str, draws: str) -> list[Block]:
-    """Return a sentence on the number of draws in which a recipe is better, and a table with recipe and baseline.
+    """Return a sentence on how often a recipe is better, and a table that compares it with the baseline.
 
     Args:
         fresh: Dataset over draws.

@@ -64,7 +64,7 @@ def quantity(dataset: xr.Dataset, variable: str) -> Quantity:
 
 
 def measured(dataset: Mapping[Hashable, Any]) -> list[str]:
-    """Return the names of the metrics that were computed on both training and test rows, and then the loss.
+    """Return the names of all metrics that were computed on both training and test rows. The loss is the last one.
 
     Example:
         >>> measured(xr.Dataset({"test_loss": 1.0, "train_loss": 1.0, "test_accuracy": 1.0, "train_accuracy": 1.0}))

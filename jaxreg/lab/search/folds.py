@@ -44,7 +44,7 @@ the networks are better. The loss is a quarter lower if the target is a rough fu
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Settings of all trainings of one network that are fixed at compilation. Others need another compiled program.
+    """Settings of all trainings of one network that are fixed when their program is compiled.
 
     Args:
         task: Loss and metrics.

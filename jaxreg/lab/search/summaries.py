@@ -150,13 +150,13 @@ def loss_change(search: Search) -> Estimate:
 
 
 def loss_saved(search: Search) -> float:
-    """Return the fraction by which the search lowers the loss that is reached without a regulariser."""
+    """Return the fraction by which the search lowers the loss, compared with no regulariser."""
     gain = search.found.loss_gain.mean
     return float(gain / (search.found.loss.mean + gain))
 
 
 def errors_saved(search: Search) -> float:
-    """Return the fraction by which the search lowers the number of errors that are made without a regulariser.
+    """Return the fraction by which the search lowers the number of errors, compared with no regulariser.
 
     NaN if there are no errors without a regulariser.
     """

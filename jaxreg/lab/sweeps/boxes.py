@@ -83,7 +83,7 @@ class Box:
 
     @property
     def chosen(self) -> bool:
-        """Whether the box has settings that JAX does not trace, such as functions. They differ between the boxes."""
+        """Whether this part of the sweep has settings that JAX does not trace, such as functions."""
         return any(self.run.fixed.values())
 
 

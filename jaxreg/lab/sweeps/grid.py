@@ -102,7 +102,7 @@ class Grid:
         return tuple(index.astype(np.int32) for index in np.unravel_index(lanes, shape))
 
     def coords(self) -> dict[str, tuple[str, np.ndarray]]:
-        """Return the coordinates of the axes, as name -> (dimension, values)."""
+        """Return the coordinates of the axes, as a dict from name to (dimension, values)."""
         if self.lanes is not None:
             return {SOME: (SOME, self.lanes)}
         return {axis.name: (LANE if self.zipped else axis.name, axis.coordinate) for axis in self.axes}

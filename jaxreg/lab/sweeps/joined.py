@@ -71,7 +71,7 @@ class Chunked(Protocol):
         """Remove a chunk from the store, so that it is computed again."""
 
     def coords(self) -> Coordinates | None:
-        """Return the coordinates, as name -> (dimension, values), or None if they are damaged."""
+        """Return the coordinates as a dict from name to (dimension, values); None if they are damaged."""
 
 
 class Joined:
@@ -107,7 +107,7 @@ class Joined:
         return numbers, places
 
     def unreadable(self, parts: int) -> np.ndarray:
-        """Return for each run whether it is in one of the first `parts` stores and can't be read there."""
+        """Return for each run whether its results can't be read. Only runs in the first `parts` stores count."""
         numbers, _ = self.find(np.arange(self.manifest.lanes))
         needed = np.unique(numbers[(numbers >= 0) & (self.part < parts)])
         return np.isin(numbers, [number for number in needed if self.read(int(number)) is None])
@@ -162,7 +162,7 @@ class Joined:
         part.drop(own)
 
     def coords(self) -> Coordinates:
-        """Return the coordinates, as name -> (dimension, values)."""
+        """Return the coordinates of the results, as a dict from name to (dimension, values)."""
         return self._coords
 
     def _own(self, number: int) -> tuple[Chunked, int]:

@@ -95,7 +95,7 @@ class InMemoryStore:
         self._chunks.pop(number, None)
 
     def claims(self) -> Unshared:
-        """Return the object for claims on chunks. It lets this process compute every chunk."""
+        """Return a context manager like `Claims`, with which this process computes every chunk."""
         return Unshared()
 
     def describe(self, advice: str) -> str:
@@ -103,7 +103,7 @@ class InMemoryStore:
         return "stopped; nothing is kept without a store"
 
     def coords(self) -> Coordinates:
-        """Return the coordinates, as name -> (dimension, values)."""
+        """Return the coordinates of the results, as a dict from name to (dimension, values)."""
         return self._coords
 
     def gather(self) -> None:

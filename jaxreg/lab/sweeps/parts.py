@@ -129,7 +129,7 @@ def arrange(design: Design, path: Path | None, options: SweepOptions) -> Arrange
 
 
 class Source:
-    """Maker of runners for one program of a sweep, for all of its runs or for a selection.
+    """Factory that makes the runners for one program of a sweep, for all of its runs or for a selection.
 
     Args:
         box: Box of the sweep.
@@ -329,7 +329,7 @@ def digest_of(labels: Coordinates, of: str) -> str:
 def labels_of(
     dims: Mapping[str, int], outputs: Mapping[str, Variable], known: Coordinates, coords: Mapping[str, Any]
 ) -> dict[str, tuple[str, np.ndarray]]:
-    """Return the coordinates of the axes and those that the user passed, as name -> (dimension, values)."""
+    """Return the coordinates of the axes and those from the user, as a dict from name to (dimension, values)."""
     labels = dict(known)
     sizes = dict(dims)
     if taken := labels.keys() & {*outputs, *(dim for output in outputs.values() for dim in output.dims)}:

@@ -37,7 +37,7 @@ class Place:
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """Context manager in which error messages name the store as the user did."""
+        """Context manager in which error messages name the store by the path or address that the user gave."""
         yield
 
 

@@ -79,12 +79,12 @@ class Progress:
             self._bar.stop()
 
     def skip(self, lanes: int) -> None:
-        """Count runs as finished that this process did not compute, for example those of another process."""
+        """Add runs that were finished before, or by another process, to the number of finished runs."""
         self._lanes += lanes
         self._bar.update(self._task, advance=lanes)
 
     def advance(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Count the runs of a chunk as finished that this process has just computed."""
+        """Add the runs of a chunk that this process has just computed to the number of finished runs."""
         lanes = len(next(iter(arrays.values())))
         self._lanes += lanes
         self._diverged += count_diverged(arrays)

@@ -180,7 +180,7 @@ class Store:
         return arrays
 
     def coords(self) -> Coordinates | None:
-        """Return the coordinates, as name -> (dimension, values), or None if their file is damaged."""
+        """Return the coordinates as a dict from name to (dimension, values); None if they are damaged."""
         arrays = _read_sealed(self.path / COORDS, self.manifest.sweep, self.manifest.coords.keys())
         sizes = dict(self.manifest.dims)
         for output in self.manifest.outputs.values():
