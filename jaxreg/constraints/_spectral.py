@@ -95,7 +95,7 @@ class SpectralNorm(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the point that minimises ⟨direction, z⟩: -limit · U Vᵀ, with zero singular values left at zero."""
+        """Return the z that minimises ⟨direction, z⟩: -limit · U Vᵀ if `direction` is U S Vᵀ. Zeros in S stay zeros."""
         if direction.size == 0:
             return direction
         axes = group_axes(direction.ndim, self.axis)
@@ -164,7 +164,7 @@ class SpectralSphere(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the point that minimises ⟨direction, z⟩ over σ₁(z) ≤ radius: -U Vᵀ · radius · √(units / inputs).
+        """Return the z that minimises ⟨direction, z⟩: -radius · √(units / inputs) · U Vᵀ if `direction` is U S Vᵀ.
 
         Singular values of 0 stay 0.
         """
@@ -177,7 +177,7 @@ class SpectralSphere(Constraint):
 
     @partitioned()
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the tangent part of `direction` at `w`: D - ⟨Θ, D⟩ Θ with Θ = u₁ v₁ᵀ, the gradient of σ₁."""
+        """Return the tangent part of D = `direction` at `w`: D - ⟨Θ, D⟩ Θ with Θ = u₁ v₁ᵀ, the gradient of σ₁."""
         if w.size == 0:
             return direction
         axes = group_axes(w.ndim, self.axis)
@@ -186,7 +186,7 @@ class SpectralSphere(Constraint):
 
     @partitioned()
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the point that minimises ⟨direction, z⟩ over σ₁(z) ≤ radius · √(units / inputs) and ⟨Θ, z⟩ = 0.
+        """Return the z that minimises ⟨direction, z⟩ among tangent directions with σ₁(z) ≤ radius · √(units / inputs).
 
         Θ = u₁ v₁ᵀ is the gradient of σ₁ at `w`. The point is a multiple of -msign(direction + μ Θ), where msign sets
         all singular values to 1. ⟨Θ, msign(direction + μ Θ)⟩ grows with μ, so bisection finds μ. At a jump, the mean of
@@ -289,7 +289,7 @@ class Orthonormal(Constraint):
 
     @partitioned()
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the tangent part of `direction` at `w`: D - W sym(Wᵀ D) with sym(X) = (X + Xᵀ) / 2."""
+        """Return the tangent part of D = `direction` at W = `w`: D - W sym(Wᵀ D) with sym(X) = (X + Xᵀ) / 2."""
         axes = group_axes(w.ndim, self.axis)
         x, u = (to_rows(array, axes) for array in (w, direction))
         tall = len(x) < x.shape[1]  # more inputs than units

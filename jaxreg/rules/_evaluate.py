@@ -64,7 +64,7 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
 
 
 def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return a list of (rule, indices of leaves, leaves). Leaves under one `joint` rule, such as TreeNorm, share it.
+    """Return a list of (rule, indices of leaves, leaves): one entry per leaf, or per pattern with a `joint` rule.
 
     A joint rule, such as `jaxreg.TreeNorm`, maps a list of arrays to a list of arrays. Its leaves are grouped by
     pattern, not by object identity, because `jax.jit` does not preserve identity. If `rules` is a single joint rule,

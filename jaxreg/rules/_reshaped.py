@@ -58,7 +58,7 @@ class Reshaped(Facts):
         return self._in_shape(self.rule.lmo, direction)
 
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the part of `direction` along the set at its point `w`."""
+        """Return the component of `direction` that is tangent to the constraint set at its point `w`."""
         return self._in_shape(facts(self.rule).tangent, w, direction)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:

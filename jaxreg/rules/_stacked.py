@@ -39,15 +39,15 @@ class EachLayer(Facts):
         return self._on_each(lambda rule, layer: rule.prox(layer, step), w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return for each layer the point z of the set that minimises ⟨direction, z⟩."""
+        """Return, for each layer, the point z of the set that minimises ⟨direction, z⟩."""
         return self._on_each(lambda rule, layer: rule.lmo(layer), direction)
 
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return for each layer the part of `direction` along the set."""
+        """Return, for each layer, the component of `direction` that is tangent to the constraint set."""
         return self._on_each(lambda rule, layer, u: facts(rule).tangent(layer, u), w, direction)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return for each layer the point that minimises ⟨direction, z⟩ among directions along the set."""
+        """Return, for each layer, the z that minimises ⟨direction, z⟩ among the tangent directions of the set."""
         return self._on_each(lambda rule, layer, u: facts(rule).tangent_lmo(layer, u), w, direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:

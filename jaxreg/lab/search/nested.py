@@ -299,7 +299,7 @@ def _means(losses: np.ndarray) -> np.ndarray:
 
 
 def at_least_binomial(share: Estimate, rows: int) -> Estimate:
-    """Raise the standard error of an estimated share of rows to at least the binomial one, half of Wilson's interval.
+    """Increase the standard error of a share of rows to at least the binomial one, half of Wilson's interval.
 
     Args:
         share: Estimate of a share of rows, such as the accuracy.

@@ -37,7 +37,7 @@ def dataset(manifest: Manifest, coords: Coordinates, read: Read, find: Find | No
 
 
 def with_missing(dtype: str) -> str:
-    """Return the type in which missing values of `dtype` are NaN: float32 for booleans, float64 for integers."""
+    """Return the dtype in which NaN can mark missing values of `dtype`: float32 for booleans, float64 for integers."""
     kind = np.dtype(dtype).kind
     return dtype if kind in "fc" else "float32" if kind == "b" else "float64"
 

@@ -41,7 +41,7 @@ def check_arguments(run: Run, names: Iterable[str], what: str = "run") -> None:
 
 
 def check_names(outputs: Any) -> None:
-    """Raise if the function of a user returns a name that begins with a space, as the names of states do."""
+    """Raise if the user's function returns an output whose name begins with a space, which only state names may."""
     for key in outputs if isinstance(outputs, Mapping) else ():
         if isinstance(key, str) and key.startswith(" "):
             raise ValueError(f"`run` returns an output named {key!r}: use a name that does not begin with a space")
