@@ -36,7 +36,7 @@ def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
 
 
 def group_size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
-    """Return the number of weights in one group, whose axes in the array are `axes`."""
+    """Return the number of weights in one group, from the shape of the array and the axes of the group."""
     return int(np.prod([shape[a] for a in axes], dtype=int))
 
 

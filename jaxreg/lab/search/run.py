@@ -93,7 +93,7 @@ class Search:
 
     @property
     def chosen(self) -> Candidate:
-        """Candidate that was chosen from all rows."""
+        """The candidate that the search chose, using all rows."""
         return self.tried[self.found.chosen]
 
     def predict(self, frame: Any) -> np.ndarray:

@@ -173,7 +173,7 @@ class _Axis:
                 yield setting, (self.name, values)
 
     def groups(self) -> list[tuple[np.ndarray | None, dict[str, Choice]]]:
-        """Divide the rows into groups that one compiled program can compute, each with its untraced settings."""
+        """Divide the rows into groups, one per compiled program, each with its settings that JAX does not trace."""
         if self.columns is None:
             return [(None, {})]
         kinds: dict[tuple[Any, ...], list[int]] = {}

@@ -158,7 +158,7 @@ class Program:
         return part
 
     def compile_as(self, compiled: str) -> None:
-        """Use the compiler options of an existing store. By default, the options depend on the number of runs."""
+        """Compile with the options that an existing store was made with, instead of those for this number of runs."""
         for options in ({}, _QUICKLY, _REUSED):
             if _written(options) == compiled:
                 self._options = options
