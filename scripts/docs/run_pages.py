@@ -16,14 +16,15 @@ from pathlib import Path
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def run(text: str, name: str) -> list[str]:
+def run(text: str, name: str, names: dict[str, object] | None = None) -> list[str]:
     """Run the snippets of a page and return one sentence per output that differs from the text.
 
     Args:
         text: The page, in Markdown.
         name: Its name in tracebacks.
+        names: Names that the snippets may use, such as those of the pages before.
     """
-    names: dict[str, object] = {"__name__": name}
+    names = {**(names or {}), "__name__": name}
     found, printed = [], ""
     for language, block in [*BLOCK.findall(text), ("python", "")]:
         if language == "python":

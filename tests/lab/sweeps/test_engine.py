@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import re
+import runpy
 import signal
 import socket
 import subprocess
@@ -740,9 +741,8 @@ def test_the_examples_of_the_documentation_run(tmp_path: Path, monkeypatch: pyte
         {"point": 32},
     ]
     assert names["best"]["loss"] == names["found"]["loss"].min()
-    for block in blocks[11:]:
-        if "ridge" in block and "Client" not in block:
-            exec(block, names)
+    page = runpy.run_path(str(Path(__file__).parents[3] / "scripts" / "docs" / "run_pages.py"))["run"]
+    assert page(text[text.index(blocks[10]) + len(blocks[10]) + len("```\n") :], "docs/sweep.md", names) == []
     assert open_store("results/ridge").sizes["draw"] == 120
 
 

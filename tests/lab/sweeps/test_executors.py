@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -46,19 +47,87 @@ def test_a_module_that_workers_lack_is_named(tmp_path: Path, monkeypatch: pytest
         sweep(run, {"x": [1.0]}, executor=executor)
 
 
+def page(folder: Path, part: str) -> str:
+    """Write the function of the page to a folder, and return the block of the page that contains a text."""
+    blocks = [block for _, block in BLOCKS]
+    (folder / "ridge.py").write_text(blocks[0])
+    (found,) = [block for block in blocks[1:] if part in block]
+    return found
+
+
+def check(store: Path) -> None:
+    """Check the results of the page: hardly any penalty, and no noise."""
+    found = open_store(store)
+    assert found["coef"].shape == (50, 100, 10)
+    np.testing.assert_allclose(found["coef"].sel(draw=3).isel(alpha=0), jnp.arange(10.0), atol=1e-2)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="a script of a Unix shell")
 def test_the_tasks_of_a_slurm_array_share_the_sweep_of_the_page(tmp_path: Path) -> None:
-    blocks = [block for _, block in BLOCKS]
-    (tmp_path / "ridge.py").write_text(blocks[0])
-    (tmp_path / "sweep.sh").write_text(next(block for block in blocks if "--array" in block))
+    (tmp_path / "sweep.sh").write_text(page(tmp_path, "--array"))
     (tmp_path / "srun").write_text('#!/bin/sh\nexec "$@"\n')
     (tmp_path / "srun").chmod(0o755)
     path = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = os.environ | {"HOME": str(tmp_path), "PATH": path}
     tasks = [subprocess.Popen(["bash", "sweep.sh"], cwd=tmp_path, env=environment) for _ in range(2)]
     assert [task.wait(300) for task in tasks] == [0, 0]
-    found = open_store(tmp_path / "results" / "ridge")
-    x = np.array(found["coef"].sel(draw=3).isel(alpha=0))
-    assert found["coef"].shape == (50, 100, 10)
-    np.testing.assert_allclose(x, jnp.arange(10.0), atol=1e-2)  # hardly any penalty, and no noise
+    check(tmp_path / "results" / "ridge")
+
+
+@pytest.mark.slow
+def test_the_pods_of_the_kubernetes_job_share_the_sweep_of_the_page(tmp_path: Path) -> None:
+    """The command of the container as it is written, with its paths in a folder and the environment of a pod."""
+    yaml = pytest.importorskip("yaml")
+    job = yaml.safe_load(page(tmp_path, "kind: Job"))
+    assert (job["apiVersion"], job["kind"], job["spec"]["completionMode"]) == ("batch/v1", "Job", "Indexed")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    (volume,) = job["spec"]["template"]["spec"]["volumes"]
+    (mount,) = container["volumeMounts"]
+    assert mount["name"] == volume["name"]
+    (source, target) = re.findall(r"^COPY (\S+) (\S+)$", page(tmp_path, "FROM python"), re.MULTILINE)[0]
+    inside = {target: str(tmp_path / source), mount["mountPath"]: str(tmp_path / "volume"), "python": sys.executable}
+    command = []
+    for word in container["command"]:
+        place = next(place for place in inside if word == place or word.startswith(place + "/"))
+        command.append(inside[place] + word.removeprefix(place))
+    pods = []
+    for index in range(2):
+        name = f"{job['metadata']['name']}-{index}"
+        environment = {"PATH": os.defpath, "HOME": "/root", "HOSTNAME": name, "JOB_COMPLETION_INDEX": str(index)}
+        pods.append(subprocess.Popen(command, cwd="/", env=environment))
+    assert [pod.wait(300) for pod in pods] == [0, 0]
+    check(tmp_path / "volume" / "ridge")
+
+
+@pytest.mark.slow
+def test_the_dask_cluster_of_the_page_computes_its_sweep(tmp_path: Path) -> None:
+    """The commands and the script of the page, on this machine: workers get the module by `upload_file` alone."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    script = page(tmp_path, "upload_file").replace("scheduler:8786", address)
+    words = "--nworkers 4 --nthreads 1"
+    assert f"dask worker tcp://scheduler:8786 {words}`" in PAGE
+    dask, (host, port) = [sys.executable, "-m", "dask"], address.split(":")
+    (tmp_path / "elsewhere").mkdir()
+    commands = [
+        [*dask, "scheduler", "--host", host, "--port", port, "--no-dashboard"],
+        [*dask, "worker", f"tcp://{address}", *words.replace("4", "2").split(), "--no-dashboard"],
+    ]
+    processes = [subprocess.Popen(command, cwd=tmp_path / "elsewhere") for command in commands]
+    try:
+        subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=300)
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait(60)
+    check(tmp_path / "results" / "ridge")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("package", "part"), [("submitit", "AutoExecutor"), ("ray", "RayExecutor")])
+def test_the_other_executors_of_the_page_compute_its_sweep(package: str, part: str, tmp_path: Path) -> None:
+    pytest.importorskip(package)
+    subprocess.run([sys.executable, "-c", page(tmp_path, part)], cwd=tmp_path, check=True, timeout=300)
+    check(tmp_path / "results" / "ridge")
