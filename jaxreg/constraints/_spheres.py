@@ -129,7 +129,7 @@ class TreeNorm(Constraint):
         return jax.tree.unflatten(structure, ends)
 
     def lmo(self, direction: Any) -> Any:
-        """Return a tree z of the set that minimises ⟨direction, z⟩: the projection of -direction."""
+        """Return the tree z that minimises ⟨direction, z⟩ among all trees of the set."""
         return self(jax.tree.map(jnp.negative, direction))
 
     def tangent(self, w: Any, direction: Any) -> Any:

@@ -102,7 +102,7 @@ def implicit(
 
 
 def conjugate_gradients(steps: int = 100, tolerance: float = 1e-6) -> Solve:
-    """Return a function that solves H x = b by conjugate gradients, for the argument `solve` of `implicit`.
+    """Return a function that solves H x = b by conjugate gradients. Pass it to `implicit` as `solve`.
 
     If H is positive definite and arithmetic is exact, the solution is exact after n steps, where n is the number of
     weights.

@@ -89,5 +89,5 @@ class Reshaped(Facts):
 
 
 def viewed(rule: Any, array: jax.Array) -> tuple[Any, jax.Array]:
-    """Return the rule inside a `Reshaped` and the array in its shape. Return other rules and their arrays unchanged."""
+    """Unwrap a `Reshaped` rule and reshape its array. Return any other rule and its array unchanged."""
     return viewed(rule.rule, rule.view(array)) if isinstance(rule, Reshaped) else (rule, array)

@@ -40,7 +40,7 @@ class Bound(Protocol):
         """Return the first upper bound on a penalty (or infinity), and the state. `value` is the initial penalty."""
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the upper bound on a penalty after update `step`, and the state. `value` is the penalty then."""
+        """Return the new upper bound on a penalty, and the state. `value` is the penalty after update number `step`."""
 
 
 @hyperparameters

@@ -234,9 +234,10 @@ def win_rate(search: Search, candidate: str) -> float:
 
 
 def still_falls(search: Search, candidate: str) -> float:
-    """Return how much the loss still falls before the learning rate decays: the smallest of the last three changes.
+    """Return how much the loss still falls at the end of training, before the learning rate decays.
 
-    An interval lies between two neighbouring points of the mean learning curve on the outer folds.
+    The fraction is the smallest decrease in the last three intervals between points of the mean learning curve on the
+    outer folds.
     """
     outer = outer_splits(search.parts)
     last = int(CONSTANT * search.setting.points)
@@ -271,7 +272,7 @@ def model_loss(search: Search) -> Estimate:
 
 
 class ScoreRange(NamedTuple):
-    """Range of a score with the confidence that it contains the score."""
+    """Confidence interval of a score: its two ends and its confidence level."""
 
     low: float
     high: float

@@ -37,7 +37,7 @@ class Place:
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """Context manager in which error messages name the store by the path or address that the user gave."""
+        """Context manager that makes error messages contain the path or address of the store that the user gave."""
         yield
 
 
@@ -70,7 +70,7 @@ class Mirror(Place):
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """Context manager in which error messages name the address of the store instead of the temporary folder."""
+        """Context manager that makes error messages contain the address of the store, not its temporary folder."""
         try:
             yield
         except BaseException as error:

@@ -12,7 +12,7 @@ _GLANCE = 1000
 
 
 def leaks(columns: Mapping[str, np.ndarray], encoding: Encoding, target: Target) -> list[str]:
-    """Return the names of columns that determine the target of every row on their own, unless this may be chance.
+    """Return the names of columns that alone determine the target of every row, beyond what chance explains.
 
     Args:
         columns: Table.
