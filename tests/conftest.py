@@ -1,9 +1,11 @@
 """Four host devices for the sharding laws, property tests that draw the same examples on every run, quick compiling.
 
 Nearly all of the tests' time goes into compiling programs that run once. XLA without its fusion emitters compiles in
-half of the time, and its code obeys the same laws; `XLA_FLAGS= scripts/test` runs them on fully optimised code.
+half of the time, and its code obeys the same laws; `XLA_FLAGS= scripts/test` runs them on fully optimised code. A fifth
+of what is left goes where XLA splits no program over threads, of which two processes on two cores have no use.
 """
 
+import gc
 import os
 import signal
 
@@ -11,7 +13,8 @@ import jax
 from hypothesis import settings
 
 FLAGS = {  # by version, as an XLA that has given a flag up would end the process
-    "0.10": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
+    "0.10": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
+    "--xla_cpu_parallel_codegen_split_count=1",
     "0.11": "--xla_backend_optimization_level=0",
     "0.12": "--xla_backend_optimization_level=0",
 }
@@ -28,3 +31,10 @@ if (
 jax.config.update("jax_num_cpu_devices", 4)  # has to come before the backend starts
 settings.register_profile("jaxreg", deadline=None, derandomize=True)
 settings.load_profile("jaxreg")
+
+gc.set_threshold(50_000, 20, 20)  # tracing makes many small objects, and few of them are garbage
+
+
+def pytest_collection_finish() -> None:
+    """Let garbage collections pass over what imports made, which stays."""
+    gc.freeze()
