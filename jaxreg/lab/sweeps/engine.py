@@ -28,7 +28,7 @@ from jaxreg.lab.sweeps.places import Place, place_of
 from jaxreg.lab.sweeps.program import Program
 from jaxreg.lab.sweeps.progress import Progress
 from jaxreg.lab.sweeps.runners import ChunkResult, ChunkRunner, LocalRunner
-from jaxreg.lab.sweeps.segmented import LostStateError, SegmentedSweep
+from jaxreg.lab.sweeps.segmented import LostLossesError, LostStateError, SegmentedSweep
 from jaxreg.lab.sweeps.segments import Segments
 from jaxreg.lab.sweeps.store import Store
 
@@ -200,10 +200,9 @@ def _prepared_segments(segmented: SegmentedSweep, options: SweepOptions, place: 
         try:
             with place.named(), Progress(segmented.lanes, 0, options.progress) as shown:
                 while segment < segmented.segments.count:
-                    parts = segmented.parts(segment)
                     try:
-                        _fill_all(parts, options, place, shown)
-                    except LostStateError as error:
+                        _fill_all(segmented.parts(segment), options, place, shown)
+                    except (LostStateError, LostLossesError) as error:
                         if segmented.recover(error, segment):
                             log.warning("%s: its chunk is computed again", error)
                             segment -= 1

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxreg.lab.atomic_files import _write
 from jaxreg.lab.sweeps.dataset import Coordinates
 from jaxreg.lab.sweeps.grid import SOME
 from jaxreg.lab.sweeps.joined import Chunked, Joined, find_joined, write_joined
@@ -123,7 +124,25 @@ def extended(path: Path, whole: Joined, manifest: Manifest | None) -> Joined:
         attrs = {**whole.manifest.attrs, "parts": [*whole.manifest.attrs["parts"], name]}
         whole = Joined(replace(whole.manifest, attrs=attrs), whole.coords(), [*whole.parts, store], part, place)
     write_joined(path, whole.manifest, whole.coords(), whole.part, whole.place)
+    _write(path / _grown_file(whole.manifest.sweep), whole.manifest.encode())
     return whole
+
+
+def find_grown(path: Path, sweep: str) -> Joined | None:
+    """Return an enlarged sweep in a folder, also if the folder has a later one. None if it can't be read.
+
+    Args:
+        path: Folder of the store.
+        sweep: Hash that identifies the sweep.
+    """
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        found = find_joined(path, name=_grown_file(sweep))
+        return found if found and found.manifest.sweep == sweep else None
+    return None
+
+
+def _grown_file(sweep: str) -> str:
+    return f"joined-{sweep[:16]}.json"
 
 
 def newest(path: Path) -> Chunked | None:

@@ -219,33 +219,34 @@ def write_joined(path: Path, manifest: Manifest, coords: Coordinates, part: np.n
     _write(path / JOINED, manifest.encode())
 
 
-def find_joined(path: Path, depth: int = 0) -> Joined | None:
+def find_joined(path: Path, depth: int = 0, name: str = JOINED) -> Joined | None:
     """Return the joined stores of a folder, or None if the folder has no ``joined.json``.
 
     Args:
         path: Folder of the joined stores.
         depth: Number of joined stores that contain this one.
+        name: Name of the file that joins the stores.
 
     Raises:
         ValueError: If one of the files that join the stores is damaged.
     """
     try:
-        manifest = _read_manifest(path / JOINED)
+        manifest = _read_manifest(path / name)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (DamagedError, IsADirectoryError):
         raise ValueError(
-            f"{path / JOINED} is damaged: delete this file and run the same sweep again to repair the store"
+            f"{path / name} is damaged: delete this file and run the same sweep again to repair the store"
         ) from None
     names = manifest.attrs.get("parts")
     if not isinstance(names, list) or not names or not all(map(_is_folder_name, names)):
         raise ValueError(
-            f"{path / JOINED} is damaged, as it does not list the names of its stores: delete this file and run the "
+            f"{path / name} is damaged, as it does not list the names of its stores: delete this file and run the "
             "same sweep again"
         )
     if depth > _DEEPEST:
         raise ValueError(
-            f"{path / JOINED} is damaged, as it belongs to more than {_DEEPEST} joined stores: delete this file and "
+            f"{path / name} is damaged, as it belongs to more than {_DEEPEST} joined stores: delete this file and "
             "run the same sweep again"
         )
     names_there = manifest.coords.keys() | {_PART, _PLACE}
@@ -254,8 +255,8 @@ def find_joined(path: Path, depth: int = 0) -> Joined | None:
         raise ValueError(f"{_map_file(path, manifest)} is damaged: run the same sweep again to repair the store")
     part, place = arrays.pop(_PART), arrays.pop(_PLACE)
     coords = {name: (manifest.coords[name], values) for name, values in arrays.items()}
-    parts = {name: _open_part(path, name, depth) for name in dict.fromkeys(names)}
-    return Joined(manifest, coords, [parts[name] for name in names], part, place)
+    parts = {one: _open_part(path, one, depth) for one in dict.fromkeys(names)}
+    return Joined(manifest, coords, [parts[one] for one in names], part, place)
 
 
 def _fits(arrays: dict[str, np.ndarray], manifest: Manifest, parts: int) -> bool:

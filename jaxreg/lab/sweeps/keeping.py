@@ -127,30 +127,40 @@ class Keeper:
     def __init__(self, stores: Iterable[Keeping]) -> None:
         self._stores = [store for store in stores if rule_of(store.manifest)]
         self._best: list[tuple[float, int, int, int]] = []
-        for store in self._stores:
-            for number in sorted(store.present()):
-                self.note(store, number)
+        self._noted: set[tuple[int, int]] = set()
+        self._note_present()
 
     def note(self, store: Keeping, number: int) -> None:
         """Add the runs of a finished chunk. Remove the large outputs of chunks that have none of the best runs."""
         rule = rule_of(store.manifest)
         if rule is None or (arrays := store.small(number)) is None:
             return
-        place, values = self._stores.index(store), np.nan_to_num(arrays[rule.by].astype(float), nan=np.inf)
+        place = self._stores.index(store)
+        self._noted.add((place, number))
+        values = np.nan_to_num(arrays[rule.by].astype(float), nan=np.inf)
         runs = [*self._best, *((float(values[row]), place, number, int(row)) for row in rule.rows(values))]
         self._best = sorted(set(runs))[: rule.count]
         for where in {run[1:3] for run in runs} - {run[1:3] for run in self._best}:
             self._stores[where[0]].keep(where[1], None)
 
+    def _note_present(self) -> None:
+        """Add the runs of all stored chunks that are not added yet."""
+        for place, store in enumerate(self._stores):
+            for number in sorted(store.present()):
+                if (place, number) not in self._noted:
+                    self.note(store, number)
+
     def finish(self) -> bool:
         """Remove the large outputs of all runs but the best ones.
 
+        First, chunks that other processes finished in the meantime are added, so that all processes keep the same runs.
         If large outputs of one of the best runs are lost, its chunk is removed, so that it is computed again.
 
         Returns:
             True if a chunk was removed.
         """
         lost = False
+        self._note_present()
         for place, number in sorted({run[1:3] for run in self._best}):
             store, rows = self._stores[place], sorted(run[3] for run in self._best if run[1:3] == (place, number))
             kept = store.kept(number)

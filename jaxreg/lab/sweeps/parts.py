@@ -12,7 +12,16 @@ import xarray as xr
 from jaxreg.lab.sweeps.boxes import Box, Design
 from jaxreg.lab.sweeps.dataset import Coordinates, with_missing
 from jaxreg.lab.sweeps.grid import SOME, Grid, make_grid, storable
-from jaxreg.lab.sweeps.growth import as_wide_as_needed, cut_labels, extended, newest, resumed, rows_there, take_over
+from jaxreg.lab.sweeps.growth import (
+    as_wide_as_needed,
+    cut_labels,
+    extended,
+    find_grown,
+    newest,
+    resumed,
+    rows_there,
+    take_over,
+)
 from jaxreg.lab.sweeps.joined import JOINED, Chunked, Joined, as_dataset, union, write_joined
 from jaxreg.lab.sweeps.keeping import rule_of
 from jaxreg.lab.sweeps.lanes import BATCHED
@@ -227,6 +236,8 @@ def placed(
         if old is None or manifest.sweep == (base and base.sweep):
             kept = create(path, manifest, {name: values for name, (_, values) in labels.items()})
             return Part(runner, kept, kept, segment)
+        if old.manifest.sweep != manifest.sweep:
+            old = find_grown(path, manifest.sweep) or old
         if isinstance(old, Joined) and old.manifest.sweep == manifest.sweep:
             whole = resumed(old)
         else:

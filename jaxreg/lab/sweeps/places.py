@@ -113,7 +113,7 @@ def place_of(store: str | os.PathLike[str] | None) -> Place:
         return Place(None)
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://.", store) if isinstance(store, str) else None
     if not isinstance(store, str) or found is None or found[1] not in _PACKAGES:
-        return Place(local_folder(store))
+        return Place(local_folder(store).absolute())
     import jax  # only here: who reads a folder need not load it
 
     if jax.process_count() > 1:

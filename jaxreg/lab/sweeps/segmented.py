@@ -45,6 +45,18 @@ class LostStateError(Exception):
         self.part, self.number, self.before, self.lost = part, number, before, lost
 
 
+class LostLossesError(Exception):
+    """Error for a segment whose runs can't be chosen, because results of the previous segment can't be read.
+
+    Args:
+        before: Results of the previous segment.
+        lost: Numbers of the chunks that can't be read.
+    """
+
+    def __init__(self, before: Chunked, lost: list[int]) -> None:
+        super().__init__("; ".join(f"{before.file(one)} is lost" for one in lost))
+
+
 class SegmentedSweep:
     """A sweep of long runs that are computed in segments, with one part per segment and compiled program.
 
@@ -101,19 +113,23 @@ class SegmentedSweep:
         for part in self._parts[segment - 1] if segment else ():
             part.whole.forget_states()
 
-    def recover(self, error: LostStateError, segment: int) -> bool:
-        """Prepare to compute lost states of runs again.
+    def recover(self, error: LostStateError | LostLossesError, segment: int) -> bool:
+        """Prepare to compute lost states or results again. The parts of these segments are made again when needed.
 
         Returns:
             True if chunks of the previous segment must be computed again. False if another process has finished the
             chunk that needed the lost states.
         """
-        again = error.part.store.read(error.number) is None  # another process may have finished it meanwhile
-        for number in error.lost if again else ():
-            error.before.drop(number)
-        for one in (segment - 1, segment) if again else (segment,):
-            self._parts[one] = self._made(one)
-        self.whole = self._joined()
+        again = True
+        if isinstance(error, LostStateError):
+            again = error.part.store.read(error.number) is None  # another process may have finished it meanwhile
+            for number in error.lost if again else ():
+                error.before.drop(number)
+        first = segment - again
+        for parts in self._parts[first:]:
+            for part in parts:
+                part.runner.close()
+        del self._parts[first:]
         return again
 
     def dataset(self) -> xr.Dataset:
@@ -167,7 +183,9 @@ class SegmentedSweep:
         if not self.segments.halves(segment):
             return lanes
         lanes = np.arange(before.whole.manifest.lanes) if lanes is None else lanes
-        losses, _ = _rows(before.whole, lanes, before.whole.read)
+        losses, lost = _rows(before.whole, lanes, before.whole.read)
+        if lost:
+            raise LostLossesError(before.whole, lost)
         return lanes[best_half(losses[self.segments.halve or ""])]
 
     def _some(

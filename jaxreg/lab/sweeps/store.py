@@ -74,7 +74,9 @@ class Store:
     def present(self) -> set[int]:
         """Return the numbers of the chunks whose files exist and are large enough."""
         lane = sum(variable.nbytes for variable in self._small.values())
-        chunks, found = self.manifest.chunks, set()
+        chunks, found = self.manifest.chunks, set[int]()
+        if not self.path.exists():
+            return found
         with os.scandir(self.path) as entries:
             for entry in entries:
                 number = entry.name.removeprefix("chunk-").removesuffix(".npz")

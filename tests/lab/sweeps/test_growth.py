@@ -151,6 +151,20 @@ def test_designs_grow(case: tuple[Any, ...], tmp_path: Path) -> None:
     assert before.sizes == sweep(run, few, chunk=2).sizes
 
 
+def test_each_size_that_a_sweep_had_is_still_read(tmp_path: Path) -> None:
+    sizes = {count: {"scale": np.arange(1.0, count), "seed": range(count)} for count in (3, 4, 6)}
+    whole = {count: grow(tmp_path, over, chunk=4)[0] for count, over in sizes.items()}
+    for count in (4, 3, 6, 4):
+        found, computed = grow(tmp_path, sizes[count])
+        assert (computed, found.identical(whole[count])) == (0, True)
+    xr.testing.assert_identical(open_store(tmp_path).load(), whole[6])
+    lost = next(tmp_path.glob("grown-*/chunk-00000000.npz"))
+    lost.unlink()
+    for count in (4, 6):
+        xr.testing.assert_identical(grow(tmp_path, sizes[count])[0], whole[count])
+    assert lost.exists()
+
+
 def test_new_lanes_are_handed_over_with_their_points(tmp_path: Path) -> None:
     def run(lr: Any, seed: Any) -> dict[str, Any]:
         return {"y": 10 * lr + seed}

@@ -10,8 +10,9 @@ import pytest
 import xarray as xr
 
 from jaxreg.lab import Segments, best, choices, open_store, points, sweep, unflatten
+from jaxreg.lab.sweeps.keeping import Keeper
 from jaxreg.lab.sweeps.manifest import DamagedError, Manifest
-from jaxreg.lab.sweeps.store import OtherSweepError
+from jaxreg.lab.sweeps.store import OtherSweepError, open_folder
 from jaxreg.lab.sweeps.watching import Watch
 
 LOSSES = np.random.default_rng(0).permutation(22).astype(np.float32)
@@ -71,6 +72,21 @@ def test_the_best_runs_keep_their_arrays(tmp_path: Path) -> None:
     assert sorted(computed) == [18, 19, 20, 21]
     with pytest.raises(OtherSweepError, match="keep is"):
         sweep(run, runs(22), tmp_path, keep=best(5, "loss", outputs="net"))
+
+
+def test_a_chunk_that_another_process_finishes_unnoticed_counts_at_the_end(tmp_path: Path) -> None:
+    keep = best(1, "loss")
+    sweep(lambda x: {"loss": -x, "w": x * jnp.ones(2)}, {"x": np.arange(6.0)}, tmp_path / "s", keep=keep, chunk=2)
+    store = open_folder(tmp_path / "s")
+    files = {file.name: file.read_bytes() for file in store.path.iterdir()}
+    theirs = [store.path / name for name in ("chunk-00000002.npz", "best-00000002.npz")]
+    for file in theirs:
+        file.unlink()
+    keeper = Keeper([store])  # the chunk 1 is the best so far, without its large outputs
+    for file in theirs:
+        file.write_bytes(files[file.name])
+    assert not keeper.finish()
+    assert {file.name: file.read_bytes() for file in store.path.iterdir()} == files
 
 
 def test_programs_share_the_best_and_segments_have_their_own(tmp_path: Path) -> None:

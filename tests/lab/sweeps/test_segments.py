@@ -126,6 +126,23 @@ def test_the_lower_half_goes_on_with_the_bits_of_the_whole_sweep(tmp_path: Path)
     assert open_store(tmp_path).equals(longer)
 
 
+def test_results_that_are_lost_before_the_better_half_is_chosen_are_computed_again(tmp_path: Path) -> None:
+    over = {"x": [5.0, 4.0, 3.0, 2.0, 1.0, 0.0]}
+    segments = Segments(lambda: jnp.zeros(()), 3, "loss")
+
+    def add(state: Any, x: Any) -> Any:
+        return state + x, {"loss": state + x}
+
+    def lose(settings: Any, _: Any) -> None:
+        files = sorted(tmp_path.glob("s/segment-00000/chunk-*"))
+        if settings["segment"][0] == 1 and len(files) == 3 and not (tmp_path / "lost").exists():
+            files[2].rename(tmp_path / "lost")  # has the best runs
+
+    found = sweep(add, over, tmp_path / "s", segments=segments, chunk=2, on_chunk=lose)
+    assert (tmp_path / "lost").read_bytes() == (tmp_path / "s" / "segment-00000" / "chunk-00000002.npz").read_bytes()
+    assert found.equals(sweep(add, over, segments=segments, chunk=2))
+
+
 def test_a_program_per_choice_runs_in_segments(tmp_path: Path) -> None:
     def add(state: Any, size: Any, step: Any) -> Any:
         return state + step, {"sum": (state + step).sum(), "state": state + step}

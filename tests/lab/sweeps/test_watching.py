@@ -41,6 +41,16 @@ def test_each_finished_chunk_is_handed_over_with_its_points(tmp_path: Path) -> N
         sweep(run, over, on_chunk=3)
 
 
+def test_on_chunk_may_change_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    over = {"x": [1.0, 2.0, 4.0], "seed": [5, 7]}
+    found = sweep(run, over, "store", chunk=1, on_chunk=lambda *_: monkeypatch.chdir(tmp_path / "other"))
+    assert found["n"].values.tolist() == [[5, 7]] * 3
+    assert not list((tmp_path / "other").iterdir())
+    assert open_store(tmp_path / "store").sizes["x"] == 3
+
+
 def test_a_store_is_watched_while_it_fills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep(run, {"x": [0.0, 1.0, 2.0], "seed": [5, 7]}, tmp_path / "s", chunk=2)
     hidden = [open_folder(tmp_path / "s").file(number) for number in (0, 2)]
