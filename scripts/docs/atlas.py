@@ -2,23 +2,28 @@
 
     python scripts/docs/atlas.py
 
-They are the same bytes every time on the same machine.
+They are the same bytes every time on the same machine. Like those of README.md, they have no background, and their
+colours can be read on white and on black.
 """
 
+import runpy
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 import jaxreg as jr
 from jaxreg.lab.plots import style
-from jaxreg.lab.plots.theme import BLUE, GREEN, GREY, ORANGE, legend
+from jaxreg.lab.plots.theme import legend
 from jaxreg.lab.report.svg import svg
 
 OUT = Path(__file__).parents[2] / "docs" / "atlas"
+PICTURES = runpy.run_path(str(Path(__file__).with_name("pictures.py")))
+GREY, BLUE, ORANGE, GREEN = (PICTURES[name] for name in ("GREY", "BLUE", "ORANGE", "GREEN"))
 CURVATURE, GOAL = jnp.array([[2.0, 0.8], [0.8, 1.0]]), jnp.array([[3.0], [-1.2]])
 FALLING = optax.exponential_decay(0.02, 500, 0.5)
 
@@ -61,11 +66,11 @@ def box():
     across, up = np.meshgrid(np.linspace(-1.3, 1.6, 60), np.linspace(-1.3, 1.3, 60))
     dx, dy = across - 3.0, up + 1.2
     ax.contour(across, up, dx**2 + 0.8 * dx * dy + dy**2 / 2, levels=14, colors=GREY, linewidths=0.5)
-    ax.plot([-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1], color="black", linewidth=1)
+    ax.plot([-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1], color=GREY, linewidth=1)
     for name, (tx, colour, dashes) in ways.items():
         walked = path(tx, bowl, start, 5000)[::10, :, 0]
         ax.plot(*walked.T, color=colour, linestyle=dashes, label=name)
-    ax.plot(1.0, 0.4, "o", color="black", label="smallest loss in the box")
+    ax.plot(1.0, 0.4, "o", color=GREY, label="smallest loss in the box")
     ax.set(xlabel="first weight", ylabel="second weight", aspect="equal")
     legend(ax, below=True)
     return figure
@@ -122,7 +127,7 @@ def radius():
 if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
     for draw in (box, spectral, radius):
-        with style():
-            document = svg(draw(), draw.__name__)
-        (OUT / f"{draw.__name__}.svg").write_text(document)
+        with style(), rc_context(PICTURES["MUTED"]):
+            document = PICTURES["recoloured"](svg(draw(), draw.__name__))
+        (OUT / f"{draw.__name__}.svg").write_text(document, "utf-8")
         print(OUT / f"{draw.__name__}.svg")

@@ -29,6 +29,13 @@ from jaxreg.lab.report.svg import svg
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "docs" / "pictures"
 GREY, BLUE, ORANGE, GREEN = "#858585", "#3d8fd1", "#d98a00", "#1fa37c"  # 3 : 1 or more on white and on #0d1117
+MUTED: dict[str, Any] = {
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), GREY),
+    "grid.color": GREY,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+}
+"""Settings of Matplotlib inside `style`: greys for text and axes, and legends without a box."""
 
 
 def recoloured(document: str) -> str:
@@ -119,8 +126,7 @@ def main() -> None:
     (OUT / "plots").mkdir(parents=True, exist_ok=True)
     blocks = blocks_of(ROOT / "README.md")
     names: dict[str, Any] = {}
-    muted = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), GREY)
-    with style(), rc_context({**muted, "grid.color": GREY, "grid.alpha": 0.25}):
+    with style(), rc_context(MUTED):
         for block, draw in zip(blocks, (loop, grid, table), strict=True):
             exec(block, names)
             path = OUT / f"{draw.__name__}.svg"

@@ -1,6 +1,6 @@
 """Measure the prose of pages: words per sentence and per table cell, and words that a reader has to translate.
 
-    python scripts/docs/prose.py [PAGE ...]    # README, the guides and the studies by default
+    python scripts/docs/prose.py [PAGE ...]    # every page but the diaries of docs/development by default
 
 Exits with 1 if a page is above a limit: a mean of 17 words per sentence, 40 words in a sentence or a table cell.
 """
@@ -88,7 +88,8 @@ def pages() -> list[Path]:
     """Return the pages that the limits are for."""
     guides = [page for folder in FOLDERS for page in sorted((ROOT / folder).glob("*.md"))]
     ours = [page for page in guides if page.name not in GENERATED]
-    return [ROOT / "README.md", *ours, ROOT / "experiments" / "README.md"]
+    others = [ROOT / folder / "README.md" for folder in ("docs/development", "experiments")]
+    return [*sorted(ROOT.glob("*.md")), *ours, *others]
 
 
 def main() -> None:

@@ -47,9 +47,7 @@ def picture(source: Source, name: str) -> str:
         name: Name of the picture.
     """
     effects = forest_of([source])
-    grey = PICTURES["GREY"]
-    muted = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), grey)
-    with rc_context({**muted, "grid.color": grey, "grid.alpha": 0.25}):
+    with rc_context(PICTURES["MUTED"]):
         return PICTURES["recoloured"](forest_picture(effects, name).svg)
 
 

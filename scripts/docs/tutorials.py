@@ -39,7 +39,7 @@ def points(ax: Axes) -> None:
             name = f"class {label}, {'train' if filled else 'test'}"
             ax.plot(*rows.T, marker, markersize=5, color=colour, markerfacecolor=face, label=name)
     ax.set(xlabel="first feature", ylabel="second feature")
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def curves(ax: Axes, named: list[tuple[str, Any, str]]) -> None:
@@ -88,8 +88,7 @@ def main() -> None:
     loss = found["test_loss"]
     unit = fit(one, Recipe(constraints={KERNEL: jr.UnitNorm()}), jax.random.key(0))["test_loss"].values
     none = ("none", loss.sel(strength=0.0).values, GREY)
-    muted = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), GREY)
-    with style(), rc_context({**muted, "grid.color": GREY, "grid.alpha": 0.25, "legend.labelcolor": GREY}):
+    with style(), rc_context(PICTURES["MUTED"]):
         for name, draw in {
             "moons": points,
             "curves": lambda ax: curves(ax, [none, ("L2(0.001)", loss.sel(strength=1e-3).values, BLUE)]),

@@ -122,6 +122,13 @@ def test_the_pictures_of_a_page_are_there(page, count):
     assert all(picture.read_text("utf-8").lstrip().startswith("<?xml") for picture in pictures)
 
 
+def test_the_gallery_shows_every_study():
+    gallery = (ROOT / "docs" / "gallery.md").read_text("utf-8")
+    for kind in ("md", "svg"):
+        shown = set(re.findall(rf"\]\((studies/\w+\.{kind})\)", gallery))
+        assert shown == {f"studies/{page.name}" for page in (ROOT / "docs" / "studies").glob(f"*.{kind}")}
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 120
 
