@@ -2,14 +2,22 @@
 
     python scripts/docs/chart.py
 
-Questions go down the page; each answer stands to the right of its question. The picture has no background, and its
-colours can be read on white and on black.
+Questions go down the page; each answer stands to the right of its question. The last two answers are the methods with
+the least mean ranks in the headline `which_regulariser`, from its stored dataset. The picture has no background, and
+its colours can be read on white and on black.
 """
 
+import re
+import runpy
+import sys
 from html import escape
 from pathlib import Path
 
-OUT = Path(__file__).parents[2] / "docs" / "pictures" / "which.svg"
+import xarray as xr
+
+ROOT = Path(__file__).parents[2]
+HEADLINES = ROOT / "experiments" / "headlines"
+OUT = ROOT / "docs" / "pictures" / "which.svg"
 GREY, BLUE = "#858585", "#3d8fd1"
 SANS, MONOSPACED = "system-ui, 'DejaVu Sans', sans-serif", "ui-monospace, 'DejaVu Sans Mono', monospace"
 WIDTH, TOP, STEP, HEIGHT = 480, 4, 84, 60
@@ -21,8 +29,28 @@ ROWS = [
     (["Is there a size or sign", "that they may not pass?"], ["constraints=", "jr.MaxNorm, jr.Box"]),
     (["Do they start from", "trained weights?"], ["penalties=", "jr.to_reference(…, jr.L2)"]),
     (["Did you use AdamW's", "weight_decay d so far?"], ["decays=", "jr.L2(d / 2)"]),
-    (["Else, or unsure"], ["penalties=", "jr.L2(0.01)"]),
 ]
+LAST = (["Else, or unsure"], ["If that is not enough"])
+
+FORMS = {
+    "L1": ("proximals=", "jr.L1({})"),
+    "L2": ("penalties=", "jr.L2({})"),
+    "decay": ("decays=", "jr.L2({})"),
+    "group lasso": ("proximals=", "jr.GroupLasso({}, axis=-1)"),
+    "MaxNorm": ("constraints=", "jr.MaxNorm({})"),
+}
+"""Method of the search -> argument of `jaxreg.regularize`, and code with the strength. Methods that need more are not
+answers."""
+
+
+def trials() -> list[list[str]]:
+    """Return the answers that have the least mean ranks, the best first."""
+    sys.path.insert(0, str(HEADLINES))
+    study = runpy.run_path(str(HEADLINES / "which_regulariser.py"))
+    advice = study["advice"](xr.load_dataset(HEADLINES / "stored" / "which_regulariser.nc", engine="scipy"))
+    named = [re.fullmatch(r"(.+?)\((.+)\)", each) for each in advice]
+    found = [(match[1], match[2]) for match in named if match and match[1] in FORMS]
+    return [[FORMS[method][0], FORMS[method][1].format(strength)] for method, strength in found]
 
 
 def box(left: float, top: float, width: float, lines: list[str], colour: str, code: bool) -> list[str]:
@@ -58,15 +86,16 @@ def arrow(x: float, y: float, dx: float, dy: float, word: str) -> list[str]:
 def chart() -> str:
     """Return the chart as SVG."""
     parts = []
-    for place, (question, answer) in enumerate(ROWS):
+    rows = [*ROWS, *zip(LAST, trials(), strict=False)]
+    for place, (question, answer) in enumerate(rows):
         top = TOP + STEP * place
-        last = place == len(ROWS) - 1
+        asks = place < len(ROWS)
         parts += box(QUESTION[0], top, QUESTION[1], question, GREY, code=False)
         parts += box(ANSWER[0], top, ANSWER[1], answer, BLUE, code=True)
-        parts += arrow(QUESTION[0] + QUESTION[1], top + HEIGHT / 2, ANSWER[0] - sum(QUESTION), 0, "" if last else "yes")
-        if not last:
-            parts += arrow(QUESTION[0] + QUESTION[1] / 2, top + HEIGHT, 0, STEP - HEIGHT, "no")
-    height = 2 * TOP + STEP * len(ROWS) - (STEP - HEIGHT)
+        parts += arrow(QUESTION[0] + QUESTION[1], top + HEIGHT / 2, ANSWER[0] - sum(QUESTION), 0, "yes" if asks else "")
+        if place < len(rows) - 1:
+            parts += arrow(QUESTION[0] + QUESTION[1] / 2, top + HEIGHT, 0, STEP - HEIGHT, "no" if asks else "")
+    height = 2 * TOP + STEP * len(rows) - (STEP - HEIGHT)
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}">'
     return "\n".join(['<?xml version="1.0" encoding="utf-8"?>', head, *parts, "</svg>"]) + "\n"
 

@@ -16,7 +16,7 @@ import optax
 import pytest
 import xarray as xr
 from headline import headline
-from scipy.stats import ttest_1samp, ttest_rel, wilcoxon
+from scipy.stats import rankdata, ttest_1samp, ttest_rel, wilcoxon
 
 import jaxreg as jr
 from jaxreg.lab import categorical_cross_entropy
@@ -221,6 +221,8 @@ SMALL = {
     "width_descent": "--draws 2 --epochs 20",
     "norm_axis": "--draws 2 --epochs 5",
     "plasticity": "--seeds 2 --tasks 3",
+    "which_regulariser": "--draws 2 --epochs 5",
+    "decay_units": "--draws 2 --epochs 4",
 }
 
 
@@ -259,6 +261,14 @@ def test_a_headline_trains_in_a_small_form_and_is_told_again_from_its_dataset(na
         monkeypatch.setitem(names, "EPOCHS", 10)
         monkeypatch.setitem(names, "problems", lambda draws: {"moons": real(draws)["moons"]})
         monkeypatch.setitem(names, "SEARCHES", {name: loaded["SEARCHES"][name] for name in ("grid", "chance")})
+    if name == "which_regulariser":
+        tables = {"iris": loaded["bundled"]()["iris"], "sine": loaded["made_up"]()["sine"]}
+        monkeypatch.setitem(names, "bundled", lambda: tables)
+        monkeypatch.setitem(names, "made_up", dict)
+        monkeypatch.setitem(names, "SIZES", (40,))
+    if name == "decay_units":
+        monkeypatch.setitem(names, "PROBLEMS", {"noisy labels": loaded["PROBLEMS"]["noisy labels"]})
+        monkeypatch.setitem(names, "FACTORS", {"learning rate": loaded["FACTORS"]["learning rate"]})
     if name == "rate_decay_maps":
         monkeypatch.setitem(names, "MEANINGS", {"AdamW": loaded["MEANINGS"]["AdamW"]})
     first = told(name, [*SMALL[name].split(), "--out", str(tmp_path / "out")], monkeypatch, capsys)
@@ -315,8 +325,8 @@ def test_every_headline_has_a_row():
         ]
 
 
-WHOLE_SENTENCES = ["width_descent", "norm_axis", "plasticity"]
-"""Headlines whose pages say nothing but sentences that their command prints."""
+WHOLE_SENTENCES = ["width_descent", "norm_axis", "plasticity", "which_regulariser", "decay_units"]
+"""Headlines whose pages say nothing but sentences, and rows of tables, that their command prints."""
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: cells(row)[0][:40])
@@ -332,6 +342,7 @@ def test_the_figures_of_a_row_are_printed_from_its_stored_dataset(row, tmp_path,
         page = page.replace("-", "\N{MINUS SIGN}")
         sentences = [line[2:] for line in page.splitlines() if line.startswith("\N{MINUS SIGN} ")]
         assert len(sentences) >= 4
+        sentences += [line for line in page.splitlines() if line.startswith("|")]
         assert [line for line in sentences if line not in printed.splitlines()] == []
     figures = NUMBER.findall(page)
     assert len(figures) >= 4
@@ -526,3 +537,219 @@ def test_no_axis_is_better_or_worse_in_both_runs():
         sure.append({(index, signs[index]) for index in place[:stop]})
     assert [len(found) for found in sure] == [3, 1]
     assert not sure[0] & sure[1]
+
+
+def holm_by_steps(p):
+    """Indices of the p-values that Holm's method calls significant at 5 %."""
+    sure = set()
+    for place, index in enumerate(np.argsort(p)):
+        if p[index] * (len(p) - place) >= 0.05:
+            break
+        sure.add(int(index))
+    return sure
+
+
+def rows_of_first_table(page):
+    """First cell -> the others, as one text, of the table of the first run, without its head."""
+    table = page.split("\n- Rerun")[0]
+    return dict(re.findall(r"^[|] ([^|]+) [|] (.+) [|]$", table.split("| --- |\n")[-1], re.MULTILINE))
+
+
+def test_which_regulariser_ranks_and_tests_are_scipys():
+    """Mean ranks by counting, and t-tests with Holm's steps, against the rows of the printed tables."""
+    which = experiment("which_regulariser")
+    stored = xr.load_dataset(EXPERIMENTS / "headlines" / "stored" / "which_regulariser.nc", engine="scipy")
+    rules, printed = stored["rule"].values.tolist(), found("which_regulariser").replace("\N{MINUS SIGN}", "-")
+    assert stored["test_loss"].size >= 1000
+    rows = rows_of_first_table(printed)
+    for place, size in enumerate(stored["rows"].values):
+        losses = stored["test_loss"].sel(run=0, rows=size).transpose("table", "draw", "rule").values
+        kept = ~np.isnan(losses).any((1, 2))
+        losses, measured = losses[kept], stored["measured"].values[kept]
+        smaller = (losses[..., None, :] < losses[..., None]).sum(-1)
+        equal = (losses[..., None, :] == losses[..., None]).sum(-1)
+        ranks = (smaller + (equal + 1) / 2).mean((0, 1))
+        changes = (losses - losses[..., [rules.index("none")]]).transpose(2, 0, 1)
+        others = [k for k, rule in enumerate(rules) if rule != "none"]
+        flat = changes[others].reshape(-1, changes.shape[-1])
+        p = [1.0 if np.ptp(each) == 0 else ttest_1samp(each, 0).pvalue for each in flat]
+        sure = np.isin(np.arange(len(p)), list(holm_by_steps(np.array(p)))).reshape(len(others), -1)
+        for k, rule in enumerate(rules):
+            cells = rows[rule].split(" | ")[3 * place : 3 * place + 3]
+            assert cells[0].startswith(f"{ranks[k]:.2f} [")
+            if rule != "none":
+                signs = np.sign(changes[k].mean(-1)) * sure[others.index(k)]
+                for sign, cell in zip((-1, 1), cells[1:], strict=True):
+                    wanted = [
+                        f"{(signs[measured == kind] == sign).sum()}/{(measured == kind).sum()}" for kind in (0, 1)
+                    ]
+                    assert cell == ", ".join(wanted)
+    assert which["part"](stored, 0, 40).sizes["table"] >= 16
+
+
+def test_the_decision_chart_is_drawn_from_the_stored_ranks():
+    """L2 and group lasso have the least sums of ranks, by SciPy; the picture of the page is that of the script."""
+    stored = xr.load_dataset(EXPERIMENTS / "headlines" / "stored" / "which_regulariser.nc", engine="scipy")
+    placed = rankdata(stored["test_loss"].transpose("rows", "run", "table", "draw", "rule").values, axis=-1)
+    order = stored["rule"].values[np.argsort(np.nanmean(placed, (1, 2, 3)).mean(0))]
+    assert order[:2].tolist() == ["L2", "group lasso"]
+    chart = runpy.run_path(str(ROOT / "scripts" / "docs" / "chart.py"))
+    assert [answer[1].split("(")[0] for answer in chart["trials"]()[:2]] == ["jr.L2", "jr.GroupLasso"]
+    assert chart["OUT"].read_text("utf-8") == chart["chart"]()
+
+
+def test_which_regulariser_validation_rows_choose_the_strength():
+    which = experiment("which_regulariser")
+    tried = which["candidates"](which["METHODS"], 200, 1, fewer=True)
+    random = np.random.default_rng(0)
+    losses = {
+        name: (("candidate", "draw"), random.uniform(size=(len(tried), 3))) for name in ("validation_loss", "test_loss")
+    }
+    losses["test_loss"][1][0, 1] = np.nan
+    chosen = which["chosen"](xr.Dataset(losses), tried)
+    for rule, method in enumerate(which["METHODS"]):
+        own = [place for place, candidate in enumerate(tried) if candidate.method == method]
+        for draw in range(3):
+            best = min(own, key=lambda place, draw=draw: losses["validation_loss"][1][place, draw])
+            assert chosen["candidate"].values[rule, draw] == best
+            test = losses["test_loss"][1][best, draw]
+            np.testing.assert_allclose(chosen["test_loss"].values[rule, draw], np.log(1e6 if np.isnan(test) else test))
+
+
+def test_which_regulariser_tables_are_split_without_overlap():
+    which = experiment("which_regulariser")
+    tables = which["bundled"]() | which["made_up"]()
+    assert len(tables) >= 16
+    for name, table in tables.items():
+        x, y = table.draw(3, 60)
+        assert len(x) == len(y) == 60
+        assert np.isfinite(x).all()
+        data = table.data(range(2), 40)
+        assert (data.y_train.shape, data.y_validation.shape) == ((2, 30), (2, 10))
+        if name in ("breast cancer", "Friedman 1"):
+            rows = np.concatenate([data.x_train[0], data.x_validation[0], data.x_test[0]])
+            assert len(np.unique(rows, axis=0)) == len(rows)
+            np.testing.assert_allclose(data.x_train.mean(1), 0, atol=1e-5)
+        if not table.task.classes:
+            np.testing.assert_allclose(data.y_train.std(1), 1, rtol=1e-4)
+
+
+def test_which_regulariser_reads_a_folder_of_tables(tmp_path):
+    which = experiment("which_regulariser")
+    random = np.random.default_rng(0)
+    x = random.normal(size=(60, 2))
+    for name, y in (("yes", x[:, 0] > 0), ("number", x.sum(1))):
+        lines = [f"{a},{b},{'ab'[int(c)] if name == 'yes' else c}" for (a, b), c in zip(x, y, strict=True)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["one,two,target", *lines]))
+    tables = which["folder"](tmp_path)
+    assert [(name, table.task.classes, table.rows) for name, table in tables.items()] == [
+        ("number", False, 60),
+        ("yes", True, 60),
+    ]
+    drawn, labels = tables["yes"].draw(0, 60)
+    np.testing.assert_array_equal(drawn[:, 0] > 0, labels == 1)
+    with pytest.raises(SystemExit, match=r"no file there ends in .csv"):
+        which["folder"](tmp_path / "empty")
+
+
+def test_the_best_decay_is_the_vertex_of_a_parabola():
+    units = experiment("decay_units")
+    logs = np.log10(units["SHARES"])
+    for vertex in (-4.2, -3.1, -0.9):
+        np.testing.assert_allclose(units["best"](3 * (logs - vertex) ** 2 + 1), vertex, atol=1e-9)
+    np.testing.assert_allclose(units["best"](np.stack([logs, -logs])), [logs[0], logs[-1]])
+    curve = np.random.default_rng(0).normal(size=(2, len(logs)))
+    at = np.array([-4.3, -0.1])
+    wanted = [np.interp(place, logs, values) for place, values in zip(at, curve, strict=True)]
+    np.testing.assert_allclose(units["read_off"](curve, at), wanted)
+
+
+def test_units_of_decay_are_those_of_the_papers():
+    units = experiment("decay_units")
+    at, share = units["Setting"](batch=16, rate=0.02, epochs=50, rows=100, width=64), 0.003
+    wanted = {
+        "strength λ": share / 0.02,
+        "λ per rate": share / 0.02**2,
+        "share per step ηλ": share,
+        "share per epoch": share * 7,
+        "share per training": share * 350,
+        "normalised": share * 350**0.5,
+        "λ/√width": share / 0.02 / 8,
+    }
+    found = {name: unit(share, at) for name, unit in units["UNITS"].items()}
+    assert found == pytest.approx(wanted)
+    other = units["Setting"](rate=0.3, width=8)
+    for meaning in (jr.Meaning.TIME_SCALE, jr.Meaning.HALF_LIFE, jr.Meaning.ROTATION):  # kept with the share per step
+        values = [
+            jr.convert_strength(share, jr.Meaning.INDEPENDENT, meaning, peak=each.rate, width=each.width)
+            for each in (at, other)
+        ]
+        assert values[0] == values[1]
+    for low, high in units["settings"](100).values():
+        changed = [(a, b) for a, b in zip(low, high, strict=True) if a != b]
+        assert all(b / a == pytest.approx(16) or a / b == pytest.approx(16) for a, b in changed)
+
+
+def test_decay_units_a_lane_is_optax_adamw():
+    units = experiment("decay_units")
+    rows = units["data"]("noisy labels", 1, 8)
+    model = units["linen"](units["MLP"](hidden=4), (10,))
+    task = units["Problem"](model, rows, 20, units["BINARY"].loss, {}, batch_size=8, record_every=20)
+    found = jax.jit(lambda: units["lane"](task, 0.05, jnp.float32(0.01), 0))()["test_loss"]
+    params = model.init(jax.random.split(jax.random.key(0))[0])
+    mask = {layer: {"kernel": True, "bias": False} for layer in ("hidden", "output")}
+    adam = optax.adamw(optax.cosine_decay_schedule(0.05, 20), weight_decay=0.2, mask=mask)
+
+    def loss(params, x, y):
+        hidden = jnp.maximum(x @ params["hidden"]["kernel"] + params["hidden"]["bias"], 0)
+        logits = (hidden @ params["output"]["kernel"] + params["output"]["bias"])[:, 0]
+        return jnp.mean(jnp.logaddexp(0, -logits * (2 * y - 1)))
+
+    def step(carry, _):
+        params, state = carry
+        updates, state = adam.update(jax.grad(loss)(params, rows.x_train[0], rows.y_train[0]), state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    (params, _), _ = jax.jit(lambda p: jax.lax.scan(step, (p, adam.init(p)), None, 20))(params)
+    np.testing.assert_allclose(found, loss(params, rows.x_test[0], rows.y_test[0]), rtol=1e-4)
+
+
+def test_decay_units_movements_are_those_of_numpys_parabola():
+    """The first run's movement of each factor, by loops and polyfit, against the printed table."""
+    stored = xr.load_dataset(EXPERIMENTS / "headlines" / "stored" / "decay_units.nc", engine="scipy")
+    assert stored["log_loss"].size >= 1000
+    rows = rows_of_first_table(found("decay_units").replace("\N{MINUS SIGN}", "-"))
+    logs, middle = np.log10(stored["share"].values), int(stored.attrs["epochs"])
+    assert middle == 100
+    cells = rows["share per step ηλ"].split(" | ")
+    for place, factor in enumerate(stored["factor"].values):
+        moved = []
+        for problem in stored["problem"].values:
+            least = []
+            for size in ("small", "large"):
+                curve = stored["log_loss"].sel(run=0, problem=problem, factor=factor, size=size).mean("draw").values
+                at = int(curve.argmin())
+                if 0 < at < len(curve) - 1:
+                    a, b, _ = np.polyfit(logs[at - 1 : at + 2], curve[at - 1 : at + 2], 2)
+                    least.append(-b / (2 * a))
+                else:
+                    least.append(logs[at])
+            moved.append(least[1] - least[0])
+        assert cells[place].startswith(f"{np.mean(moved):+.2f} [")
+    # Sixteen times the rate takes as much from the movement of λ, and sixteen epochs add as much to that per training.
+    means = {
+        name: [float(cell.split(" [")[0]) for cell in row.split(" | ")] for name, row in rows.items() if name != "kept"
+    }
+    order = stored["factor"].values.tolist()
+    share, decades = means["share per step ηλ"], np.log10(16)
+    for name, factor, change in (
+        ("strength λ", "learning rate", -decades),
+        ("strength λ", "width, rate/width", decades),
+        ("share per epoch", "rows", decades),
+        ("share per epoch", "batch size", -decades),
+        ("share per training", "epochs", decades),
+        ("normalised", "epochs", decades / 2),
+        ("λ/√width", "width", -decades / 2),
+    ):
+        place = order.index(factor)
+        assert means[name][place] == pytest.approx(share[place] + change, abs=0.011)
