@@ -13,6 +13,7 @@ in `Facts` is used. So your own class needs no base class, only the attributes t
 - `lmo(direction)` of a constraint (`LinearMinimizable`), for `jaxreg.steepest` and similar transformations.
 - `tangent(w, direction)` of a constraint, for `jaxreg.tangent`, if a formula is cheaper than the derivative of the
   projection
+- `transported(before, after, moment)` of a constraint, for `jaxreg.transported_momentum`, if it is not the tangent
 - `matrix`, if one group contains all weights of a layer
 - `joint`, if one group contains all leaves that match the pattern
 - `convex`, `box`, `cone`, `shell`, `section` and `ball` of a constraint. `jaxreg.Intersection` uses them to choose how
@@ -114,6 +115,13 @@ class Facts:
     def tangent(self, w: Any, direction: Any) -> Any:
         """Return the component of `direction` that is tangent to the constraint set at its point `w`."""
         return jax.jvp(self, (w,), (direction,))[1]  # type: ignore[arg-type]
+
+    def transported(self, before: Any, after: Any, moment: Any) -> Any:
+        """Return `moment`, a direction along the set at its point `before`, as a direction along the set at `after`.
+
+        The default is the part of `moment` along the set at `after`.
+        """
+        return self.tangent(after, moment)
 
     def tangent_lmo(self, w: Any, direction: Any) -> Any:
         """Return the z that minimises ⟨direction, z⟩ among the vectors of the ball that are tangent to the set at `w`.

@@ -7,6 +7,7 @@ When a constraint is called with a single array, the default is every axis but t
 """
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -70,6 +71,42 @@ def off_radius(w: jax.Array, direction: jax.Array, axes: tuple[int, ...]) -> jax
     norm = group_norms(w, axes)
     unit = w / jnp.where(norm > 0, norm, 1)
     return direction - jnp.sum(jnp.real(jnp.conj(unit) * direction), axes, keepdims=True) * unit
+
+
+def turned(before: Any, after: Any, moment: Any, inner: Callable[[Any, Any], jax.Array]) -> Any:
+    """Move tangents of spheres by parallel transport along the great circle from `before` to `after`.
+
+    All but `inner` are trees of the same structure, or arrays. If `after` is nearly opposite to `before`, the circle is
+    not unique, and only the component along `after` is removed.
+
+    Args:
+        before: Unit vectors.
+        after: Unit vectors.
+        moment: Tangents at `before`.
+        inner: Real inner products of two trees, one number per group, which broadcast to the arrays.
+    """
+    overlap = 1 + inner(before, after)
+    unique = overlap > 1e-3
+    both = jax.tree.map(jnp.add, before, after)
+    # The rotation takes `before` to `after` and leaves all vectors that are orthogonal to both unchanged.
+    away = jnp.where(unique, inner(both, moment) / jnp.where(unique, overlap, 1), 0)
+    back = jnp.where(unique, 2 * inner(before, moment), 0)
+    moved = jax.tree.map(lambda m, s, b: m - away * s + back * b, moment, both, after)
+    along = inner(after, moved)
+    return jax.tree.map(lambda m, b: m - along * b, moved, after)
+
+
+def turned_groups(before: jax.Array, after: jax.Array, moment: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """Apply `turned` to each group over `axes`, for weights of any norm. Weights of 0 have no direction."""
+
+    def unit(w: jax.Array) -> jax.Array:
+        norms = group_norms(w, axes)
+        return w / jnp.where(norms > 0, norms, 1)
+
+    def inner(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.real(jnp.conj(a) * b), axes, keepdims=True)
+
+    return turned(unit(before), unit(after), moment, inner)
 
 
 @hyperparameters
@@ -252,6 +289,13 @@ class MinMaxNorm(Constraint):
         """Return a point z of the set that minimises ⟨direction, z⟩: -max · d_j / ‖d_j‖."""
         return MinMaxNorm(self.max, self.max, axis=self.axis)(-direction)
 
+    def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
+        """Return `moment` after parallel transport for groups with equal limits, and else its part along the set."""
+        axes = group_axes(after.ndim, self.axis)
+        least, most = self.norm_limits(after)
+        along = turned_groups(before, after, moment, axes)
+        return jnp.where(jnp.asarray(least) == most, along, self.tangent(after, moment))
+
     def norm_limits(self, w: jax.Array) -> Limits:
         """Return the lower and the upper limit on the norms of the groups of `w`."""
         axes = group_axes(w.ndim, self.axis)
@@ -297,6 +341,10 @@ class UnitNorm(Constraint):
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
         """Return `direction` without its component along each group of `w`."""
         return off_radius(w, direction, group_axes(w.ndim, self.axis))
+
+    def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
+        """Return `moment` after parallel transport along the great circle from `before` to `after`."""
+        return turned_groups(before, after, moment, group_axes(after.ndim, self.axis))
 
     def norm_limits(self, w: jax.Array) -> Limits:
         """Return the lower and the upper limit on the norms of the groups of `w`."""

@@ -10,7 +10,7 @@ from jaxreg._groups import group_norms, limit_of_groups, rounding
 from jaxreg._hyperparameters import Number, hyperparameters
 from jaxreg._precision import eps, held, wide
 from jaxreg._protocols import Constraint
-from jaxreg.constraints._norms import MinMaxNorm, off_radius
+from jaxreg.constraints._norms import MinMaxNorm, off_radius, turned, turned_groups
 
 
 @hyperparameters
@@ -54,6 +54,10 @@ class FrobeniusSphere(Constraint):
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
         """Return `direction` without its component along `w`."""
         return off_radius(w, direction, tuple(range(w.ndim)))
+
+    def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
+        """Return `moment` after parallel transport along the great circle from `before` to `after`."""
+        return turned_groups(before, after, moment, tuple(range(after.ndim)))
 
     def operator_bound(self, places: int) -> Number:
         """Return an upper bound on the operator norm of a layer. For a convolution, it grows with √`places`."""
@@ -134,8 +138,20 @@ class TreeNorm(Constraint):
 
     def tangent(self, w: Any, direction: Any) -> Any:
         """Return `direction` without its component along `w`. Both are trees of the same structure."""
-        norm = tree_norm(w)
-        units = jax.tree.map(lambda array: wide(array) / jnp.where(norm > 0, norm, 1), w)
-        products = jax.tree.map(lambda unit, u: jnp.sum(jnp.real(jnp.conj(unit) * u)), units, direction)
-        along = jnp.sum(jnp.stack(jax.tree.leaves(products)))
+        units = _unit(w)
+        along = _inner(units, direction)
         return jax.tree.map(lambda u, unit: u - along * unit, direction, units)
+
+    def transported(self, before: Any, after: Any, moment: Any) -> Any:
+        """Return `moment` after parallel transport along the great circle from `before` to `after`, all trees."""
+        return turned(_unit(before), _unit(after), moment, _inner)
+
+
+def _unit(tree: Any) -> Any:
+    norm = tree_norm(tree)
+    return jax.tree.map(lambda array: wide(array) / jnp.where(norm > 0, norm, 1), tree)
+
+
+def _inner(a: Any, b: Any) -> jax.Array:
+    products = jax.tree.map(lambda x, y: jnp.sum(jnp.real(jnp.conj(x) * y)), a, b)
+    return jnp.sum(jnp.stack(jax.tree.leaves(products)))

@@ -61,6 +61,10 @@ class Reshaped(Facts):
         """Return the component of `direction` that is tangent to the constraint set at its point `w`."""
         return self._in_shape(facts(self.rule).tangent, w, direction)
 
+    def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
+        """Return the direction `moment` along the set at `before` as a direction along the set at `after`."""
+        return self._in_shape(facts(self.rule).transported, before, after, moment)
+
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
         """Return the z that minimises ⟨direction, z⟩ among the directions that are tangent to the set at `w`."""
         return self._in_shape(facts(self.rule).tangent_lmo, w, direction)

@@ -46,6 +46,10 @@ class EachLayer(Facts):
         """Return, for each layer, the component of `direction` that is tangent to the constraint set."""
         return self._on_each(lambda rule, layer, u: facts(rule).tangent(layer, u), w, direction)
 
+    def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
+        """Return for each layer the direction `moment` at `before` as a direction along the set at `after`."""
+        return self._on_each(lambda rule, *arrays: facts(rule).transported(*arrays), before, after, moment)
+
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
         """Return, for each layer, the z that minimises ⟨direction, z⟩ among the tangent directions of the set."""
         return self._on_each(lambda rule, layer, u: facts(rule).tangent_lmo(layer, u), w, direction)

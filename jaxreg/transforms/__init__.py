@@ -11,6 +11,7 @@ from jaxreg.transforms._proximal import proximal, proximal_adam
 from jaxreg.transforms._qk_clip import qk_clip
 from jaxreg.transforms._regularize import regularize
 from jaxreg.transforms._shrink_and_perturb import shrink_and_perturb
+from jaxreg.transforms._transported import transported_momentum
 
 __all__ = [
     "FixedBound",
@@ -38,4 +39,5 @@ __all__ = [
     "shrink_and_perturb",
     "steepest",
     "tangent",
+    "transported_momentum",
 ]

@@ -9,7 +9,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxreg._protocols import Constraint, ConstraintRules, Penalty, PenaltyRules, Rule, Rules, Tree
+from jaxreg._protocols import (
+    Constraint,
+    ConstraintRules,
+    Penalty,
+    PenaltyRules,
+    Rule,
+    Rules,
+    Tree,
+    facts,
+    has_groups,
+    innermost,
+)
 from jaxreg.rules._evaluate import grouped
 from jaxreg.rules._matching import Leaf, assign, refuse_others
 from jaxreg.transforms._exact_update import landing
@@ -140,3 +151,13 @@ def update_towards(leaf: Leaf, update: jax.Array, move: Callable[[jax.Array], ja
 def after_update(leaf: Leaf, update: jax.Array) -> jax.Array:
     """Return the weights of the leaf after the update `update`."""
     return (leaf.array + update).astype(leaf.array.dtype)
+
+
+def refuse_single_weights(rule: Rule, leaf: Leaf, name: str) -> None:
+    """Raise if the rule of a leaf has no groups of weights. `name` is the transformation to name in the error."""
+    inside = facts(innermost(rule))
+    if not (has_groups(inside) or inside.matrix or inside.joint):
+        raise TypeError(
+            f"jaxreg.{name}: the rule for {leaf.path} is {rule!r}, which has no groups of weights; expected a sphere, "
+            "such as FrobeniusSphere or UnitNorm"
+        )

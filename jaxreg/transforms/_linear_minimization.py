@@ -21,12 +21,12 @@ from jaxreg._checks import check_number
 from jaxreg._groups import group_norms
 from jaxreg._hyperparameters import Number, rate_at
 from jaxreg._precision import wide
-from jaxreg._protocols import ConstraintRules, Rule, facts, has_groups, innermost
+from jaxreg._protocols import ConstraintRules, Rule, facts
 from jaxreg.constraints._spheres import tree_norm
 from jaxreg.rules._evaluate import at_rule, minimize_leaves
 from jaxreg.rules._matching import Leaf, rule_axes
 from jaxreg.rules._reshaped import viewed
-from jaxreg.transforms._base import after_update, with_constraints
+from jaxreg.transforms._base import after_update, refuse_single_weights, with_constraints
 from jaxreg.transforms._exact_update import landing
 from jaxreg.transforms._project import project
 
@@ -182,7 +182,7 @@ def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
     """
 
     def change(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
-        _refuse_single_weights(rule, leaves[0], "tangent")
+        refuse_single_weights(rule, leaves[0], "tangent")
         weights, directions = [wide(leaf.array) for leaf in leaves], [wide(u) for u in steps]
         along = facts(at_rule(rule, count)).tangent
         ends = along(weights, directions) if facts(rule).joint else [along(weights[0], directions[0])]
@@ -220,7 +220,7 @@ def radial_brake(rules: ConstraintRules, outward: Number) -> optax.GradientTrans
     check_number(outward, "jaxreg.radial_brake: outward", "[0, 1]")
 
     def change(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
-        _refuse_single_weights(rule, leaves[0], "radial_brake")
+        refuse_single_weights(rule, leaves[0], "radial_brake")
         start = [leaf.array for leaf in leaves]
         there = [after_update(leaf, step) for leaf, step in zip(leaves, steps, strict=True)]
         share, braked = rate_at(outward, count), []
@@ -243,12 +243,3 @@ def _norms(rule: Rule, arrays: list[jax.Array]) -> list[jax.Array]:
         return [tree_norm(arrays)] * len(arrays)
     inside, w = viewed(rule, arrays[0])
     return [group_norms(wide(w), rule_axes(inside, w.ndim) or ())]
-
-
-def _refuse_single_weights(rule: Rule, leaf: Leaf, name: str) -> None:
-    inside = facts(innermost(rule))
-    if not (has_groups(inside) or inside.matrix or inside.joint):
-        raise TypeError(
-            f"jaxreg.{name}: the rule for {leaf.path} is {rule!r}, which has no groups of weights; expected a sphere, "
-            "such as FrobeniusSphere or UnitNorm"
-        )

@@ -27,6 +27,9 @@ LINKS = {
     "conditional_gradient": lambda: jr.conditional_gradient(MAX_NORM),
     "steepest": lambda: jr.steepest(MAX_NORM),
     "tangent": lambda: jr.tangent({"a/kernel": jr.FrobeniusSphere(1.0)}),
+    "transported_momentum": lambda: jr.transported_momentum(
+        optax.trace(0.9), {"a/kernel": jr.FrobeniusSphere(1.0)}, moment="trace"
+    ),
     "radial_brake": lambda: jr.radial_brake({"a/kernel": jr.FrobeniusSphere(1.0)}, 0.5),
     "hyperball": lambda: jr.hyperball({"a/kernel": jr.FrobeniusSphere(1.0)}, 0.1),
     "regularize": lambda: jr.regularize(optax.adam(0.1), penalties=L2, constraints=MAX_NORM),
@@ -49,7 +52,8 @@ def test_a_state_can_be_mapped_over(name):
     # Adam's two means, and what else a link keeps for each parameter.
     specs = jax.tree.map(lambda w: f"spec of {w.shape}", PARAMS)
     mapped = optax.tree_map_params(tx, lambda _, spec: spec, state, specs, transform_non_params=lambda _: None)
-    copies = 2 + 2 * (name in ("proximal_adam", "regularize")) + (name in ("bregman", "mean_decay"))
+    twice = ("proximal_adam", "regularize", "transported_momentum")
+    copies = 2 + 2 * (name in twice) + (name in ("bregman", "mean_decay"))
     assert jax.tree.leaves(mapped) == copies * jax.tree.leaves(specs)
 
 
