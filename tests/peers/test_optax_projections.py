@@ -11,7 +11,7 @@ from optax import projections
 import jaxreg as jr
 
 SUITE = "Optax: projections"
-NOT_IN_SCOPE = {"test_projection_vector": "projections onto a line"}
+NOT_IN_SCOPE = {}
 TREE = {"a": np.float32(-1.0), "b": {"c": np.float32(1.0), "d": (np.float32(1.0), np.float32(3.0))}}
 SHAPES = {"vector": drawn(3), "matrix": drawn(2, 3), "tree": (drawn(3), drawn(2, 2, seed=1))}
 
@@ -155,6 +155,12 @@ NORMAL = drawn(FAN_IN, seed=5)
 
 def test_projection_hyperplane():
     agree(jr.Hyperplane(NORMAL, 0.5), per_unit(lambda w: projections.projection_hyperplane(w, NORMAL, 0.5)))
+
+
+def test_projection_vector():
+    # A line through 0 has one equation per direction that is orthogonal to it.
+    across = np.linalg.svd(NORMAL[None])[2][1:]
+    agree(jr.Affine(across, 0.0), per_unit(lambda w: projections.projection_vector(w, NORMAL)), relative=1e-5)
 
 
 def test_projection_halfspace_1():

@@ -14,8 +14,6 @@ NOT_IN_SCOPE = {
     "test_L10Ball": "a number of nonzero groups",
     "test_L10Ball_func": "a number of nonzero groups",
     "test_Simplex_engine": "names of engines",
-    "test_Hankel": "Hankel matrices",
-    "test_Intersection": "bounds on differences of channels",
 }
 TAU = 2.0
 
@@ -51,6 +49,25 @@ def test_Affine():
     equations, sides = drawn(3, FAN_IN, seed=6), drawn(3, seed=7)
     theirs = proximal.AffineSet(MatrixMult(equations), sides, niter=100)
     projections_agree(jr.Affine(equations, sides), theirs, relative=1e-4)
+
+
+def test_Hankel():
+    # Each entry equals its neighbour along the antidiagonal.
+    places = np.arange(FAN_IN * UNITS).reshape(FAN_IN, UNITS)
+    one, other = places[1:, :-1].ravel(), places[:-1, 1:].ravel()
+    equations = np.eye(FAN_IN * UNITS, dtype=np.float32)[one] - np.eye(FAN_IN * UNITS, dtype=np.float32)[other]
+    theirs = proximal.Hankel((FAN_IN, UNITS))
+    projections_agree(jr.Affine(equations, 0.0, axis=(0, 1)), theirs, units=False, relative=1e-5)
+
+
+def test_Intersection():
+    # The limits on the differences of three channels are six half-spaces.
+    limits = np.array([[0.0, 0.3, 0.5], [0.3, 0.0, 0.4], [0.5, 0.4, 0.0]], np.float32)
+    pairs = [(i, j) for i in range(3) for j in range(3) if i != j]
+    normals = np.eye(3, dtype=np.float32)
+    sets = [jr.HalfSpace(normals[i] - normals[j], limits[i, j]) for i, j in pairs]
+    theirs = proximal.Intersection(3, UNITS, limits, niter=1000, tol=1e-9)
+    projections_agree(jr.Intersection(*sets), theirs, drawn(8, 3, UNITS), units=False, relative=1e-5)
 
 
 def test_HalfSpace():
