@@ -113,7 +113,12 @@ def _sum_of_values_jvp(primals: Any, tangents: Any) -> Any:
 def _directions(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     # U Vᵀ without singular values of 0, which is the gradient of their sum; and the sum.
     u, s, vt = jnp.linalg.svd(x, full_matrices=False)
-    return _product(jnp.where(s > s[0] * eps(s.dtype), u, 0), vt), jnp.sum(s)
+    return _product(jnp.where(s > _zero(x, s), u, 0), vt), jnp.sum(s)
+
+
+def _zero(x: jax.Array, s: jax.Array) -> jax.Array:
+    # Singular values up to this one are rounding errors.
+    return s[0] * eps(s.dtype) * max(x.shape)
 
 
 @_directions.defjvp
@@ -121,7 +126,7 @@ def _directions_jvp(primals: Any, tangents: Any) -> Any:
     (x,), (dx,) = primals, tangents
     directions, total = _directions(x)
     u, s, vt = jnp.linalg.svd(x, full_matrices=False)
-    held = s > s[0] * eps(s.dtype)
+    held = s > _zero(x, s)
     inverse = jnp.where(held, 1 / jnp.where(held, s, 1), 0)
     one, both = held[:, None] ^ held[None, :], held[:, None] & held[None, :]
     slopes = jnp.where(one, jnp.maximum(inverse[:, None], inverse[None, :]), 0)  # if one is 0, 1 / the other
@@ -167,10 +172,13 @@ def _along(
     # part by (f_i + f_j)/(s_i + s_j), and the part outside the spaces of U and V by f/s.
     inner = _product(_product(adjoint(u), dx), adjoint(vt))
     symmetric, skew = (inner + adjoint(inner)) / 2, (inner - adjoint(inner)) / 2
-    left = _product(dx, adjoint(vt)) - _product(u, inner)
-    right = _product(adjoint(u), dx) - _product(inner, vt)
-    within = _product(_product(u, slopes * symmetric + means * skew), vt)
-    return within + _product(left * ratios[None], vt) + _product(u, ratios[:, None] * right)
+    moved = _product(_product(u, slopes * symmetric + means * skew), vt)
+    # A square U or V has no space outside. The rounding error there, divided by a small singular value, would be large.
+    if u.shape[0] > u.shape[1]:
+        moved += _product((_product(dx, adjoint(vt)) - _product(u, inner)) * ratios[None], vt)
+    if vt.shape[1] > vt.shape[0]:
+        moved += _product(u, ratios[:, None] * (_product(adjoint(u), dx) - _product(inner, vt)))
+    return moved
 
 
 def _free_along(
@@ -236,6 +244,26 @@ def matrix_sign(x: jax.Array, fast: bool) -> jax.Array:
     """Return a matrix with its nonzero singular values set to 1, by an SVD, or by matrix products if `fast`."""
     if fast:
         return polar_by_products(x)
+    ends, total = _directions(x)
+    return jnp.where(jnp.isfinite(total), ends, jnp.nan)
+
+
+@jax.custom_jvp
+def leading(x: jax.Array) -> jax.Array:
+    """Return u₁ v₁ᵀ, the gradient of the largest singular value of `x`."""
+    u, _, vt = jnp.linalg.svd(x, full_matrices=False)
+    return jnp.outer(u[:, 0], vt[0])
+
+
+@leading.defjvp
+def _leading_jvp(primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
     u, s, vt = jnp.linalg.svd(x, full_matrices=False)
-    ends = jnp.where(s > eps(s.dtype) * max(x.shape) * s[0], u, 0) @ vt
-    return jnp.where(jnp.isfinite(s[0]), ends, jnp.nan)
+    first = (jnp.arange(len(s)) == 0).astype(s.dtype)
+    rises, gaps, sums = first[:, None] - first[None, :], s[:, None] - s[None, :], s[:, None] + s[None, :]
+    both = first[:, None] + first[None, :]
+    slopes = jnp.where(gaps == 0, 0, rises / jnp.where(gaps == 0, 1, gaps))  # 0 where the largest values coincide
+    means, ratios = (
+        jnp.where(below > 0, above / jnp.where(below > 0, below, 1), 0) for above, below in ((both, sums), (first, s))
+    )
+    return jnp.outer(u[:, 0], vt[0]), _along(u, vt, slopes, means, ratios, dx)

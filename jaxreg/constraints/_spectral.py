@@ -1,6 +1,7 @@
 """Constraints on the singular values of a kernel."""
 
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from jaxreg._sharding import partitioned
 from jaxreg._singular_values import (
     clipped,
     clipped_by_products,
+    leading,
     lowered,
     matrix_sign,
     norm_by_products,
@@ -25,6 +27,8 @@ from jaxreg._singular_values import (
 
 HALVINGS = 40
 """Number of bisections of the interval that contains a root, enough for the precision of float32."""
+JUMP = 1e-2
+"""Difference between both sides of a root from which on it counts as a jump."""
 
 
 def _slack(matrix: jax.Array, w: jax.Array) -> float:
@@ -181,7 +185,7 @@ class SpectralSphere(Constraint):
         if w.size == 0:
             return direction
         axes = group_axes(w.ndim, self.axis)
-        theta, u = _steepest_ascent(to_rows(w, axes)), to_rows(direction, axes)
+        theta, u = leading(to_rows(w, axes)), to_rows(direction, axes)
         return from_rows(u - _product(theta, u) * theta, w.shape, axes)
 
     @partitioned()
@@ -196,24 +200,8 @@ class SpectralSphere(Constraint):
             return direction
         axes = group_axes(w.ndim, self.axis)
         theta, x = (to_rows(array, axes).T for array in (w, direction))
-        theta, norm = _steepest_ascent(theta), group_norms(x, (0, 1))
-        x = x / jnp.where(norm > 0, norm, 1)
-
-        def step(mu: jax.Array) -> tuple[jax.Array, jax.Array]:
-            sign = matrix_sign(x + mu * theta, self.fast)
-            return sign, _product(theta, sign)
-
-        def halve(_: int, between: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            low, high = between
-            middle = (low + high) / 2
-            above = step(middle)[1] > 0
-            return jnp.where(above, low, middle), jnp.where(above, middle, high)
-
-        # ‖x + μ Θ‖_* is convex in μ, at least |μ| - ‖x‖_*, and ‖x‖_* at 0. So its minimum is at |μ| ≤ 2 ‖x‖_*.
-        end = jnp.full((), 2 * min(x.shape) ** 0.5, x.real.dtype)
-        (below, less), (above, more) = map(step, jax.lax.fori_loop(0, HALVINGS, halve, (-end, end)))
-        share = jnp.where(more > less, jnp.clip(more / jnp.where(more > less, more - less, 1), 0, 1), 0.5)
-        ends = -self._goal(x) * (share * below + (1 - share) * above)
+        theta, norm = leading(theta), group_norms(x, (0, 1))
+        ends = -self._goal(x) * _sign_across(x / jnp.where(norm > 0, norm, 1), theta, self.fast)
         return from_rows(ends.T, w.shape, axes)
 
     def _goal(self, matrix: jax.Array) -> jax.Array:
@@ -222,10 +210,53 @@ class SpectralSphere(Constraint):
         return limit.reshape(()) * (units / inputs) ** 0.5
 
 
-def _steepest_ascent(matrix: jax.Array) -> jax.Array:
-    # u₁ v₁ᵀ, the gradient of the largest singular value.
-    u, _, vt = jnp.linalg.svd(matrix, full_matrices=False)
-    return jnp.outer(u[:, 0], vt[0])
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _sign_across(x: jax.Array, theta: jax.Array, fast: bool) -> jax.Array:
+    """Return msign(x + μ Θ) for the μ at which it is orthogonal to Θ. `x` must have Frobenius norm 1."""
+    return _sides(x, theta, fast)[0]
+
+
+def _sides(x: jax.Array, theta: jax.Array, fast: bool) -> tuple[jax.Array, Any]:
+    # The result, and for both sides of the root: μ, msign and its product with Θ.
+    def step(mu: jax.Array) -> tuple[jax.Array, jax.Array]:
+        sign = matrix_sign(x + mu * theta, fast)
+        return sign, _product(theta, sign)
+
+    def halve(_: int, between: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = between
+        middle = (low + high) / 2
+        above = step(middle)[1] > 0
+        return jnp.where(above, low, middle), jnp.where(above, middle, high)
+
+    # ‖x + μ Θ‖_* is convex in μ, at least |μ| - ‖x‖_*, and ‖x‖_* at 0. So its minimum is at |μ| ≤ 2 ‖x‖_*.
+    end = jnp.full((), 2 * min(x.shape) ** 0.5, x.real.dtype)
+    low, high = jax.lax.fori_loop(0, HALVINGS, halve, (-end, end))
+    (below, less), (above, more) = step(low), step(high)
+    share = jnp.where(more > less, jnp.clip(more / jnp.where(more > less, more - less, 1), 0, 1), 0.5)
+    return share * below + (1 - share) * above, (share, (low, below, less), (high, above, more))
+
+
+@_sign_across.defjvp
+def _sign_across_jvp(fast: bool, primals: Any, tangents: Any) -> Any:
+    # Implicit derivative. At a root f(μ) = ⟨Θ, msign(x + μ Θ)⟩ = 0. At a jump of f, a singular value of x + μ Θ is 0,
+    # and the shares of both sides keep the result orthogonal to Θ.
+    (x, theta), (dx, dtheta) = primals, tangents
+    found, (share, low, high) = _sides(x, theta, fast)
+
+    def along(side: Any, dmu: Any, dx: jax.Array, dtheta: jax.Array) -> tuple[jax.Array, jax.Array]:
+        mu, sign, _ = side
+        moved = jax.jvp(lambda a: matrix_sign(a, fast), (x + mu * theta,), (dx + dmu * theta + mu * dtheta,))[1]
+        return moved, _product(theta, moved) + _product(dtheta, sign)
+
+    jump = high[2] - low[2] > JUMP
+    crossing = jnp.where(jump, high[1] - low[1], 0)  # 2 u vᵀ of the singular value that crosses 0
+    rate = jnp.where(jump, _product(crossing, theta), along(low, 1.0, jnp.zeros_like(x), jnp.zeros_like(x))[1])
+    off = jnp.where(jump, _product(crossing, dx + low[0] * dtheta), along(low, 0.0, dx, dtheta)[1])
+    dmu = jnp.where(rate == 0, 0, -off / jnp.where(rate == 0, 1, rate))
+    (below, less), (above, more) = (along(side, dmu, dx, dtheta) for side in (low, high))
+    width = jnp.where(jump, high[2] - low[2], 1)
+    dshare = jnp.where(jump, ((1 - share) * more + share * less) / width, 0)
+    return found, share * below + (1 - share) * above + dshare * (low[1] - high[1])
 
 
 def _product(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -136,3 +136,25 @@ def dual(d, theta):
     size = np.linalg.norm(d)
     found = minimize_scalar(lambda mu: singular(d + size * mu * theta).sum(), bounds=(-4, 4), options={"xatol": 1e-9})
     return found.fun
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (4, 4)])
+def test_the_steepest_step_along_the_spectral_sphere_has_the_derivative_of_finite_differences(shape):
+    # In square matrices, a singular value of direction + μ Θ may be 0 at the root, where the sign jumps.
+    draws, h = 8, 1e-5
+    w, d, moved, turned = RNG.normal(size=(4, draws, *shape))
+
+    def step(w, d):
+        return jr.SpectralSphere(1.0).tangent_lmo(w, d)
+
+    def law(w, d, moved, turned):
+        along = jax.jvp(step, (w, d), (moved, turned))[1]
+        ahead, behind = step(w + h * moved, d + h * turned), step(w - h * moved, d - h * turned)
+        back = jax.vjp(step, w, d)[1](w + d)
+        return along, (ahead - behind) / (2 * h), jnp.sum(back[0] * moved) + jnp.sum(back[1] * turned)
+
+    with jax.enable_x64(True):
+        along, rise, back = map(np.asarray, jax.jit(jax.vmap(law))(w, d, moved, turned))
+    scale = np.maximum(np.abs(rise).max((1, 2), keepdims=True), 1)
+    np.testing.assert_allclose(along / scale, rise / scale, atol=1e-4)
+    np.testing.assert_allclose(back, np.sum(rise * (w + d), axis=(1, 2)), rtol=1e-4, atol=1e-4)
