@@ -1,5 +1,6 @@
 """Compute the update for which `params + update` rounds to the projected point."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -35,13 +36,20 @@ def landing(start: jax.Array, goal: jax.Array, dtype: Any, rule: Any = None) -> 
     if jnp.iscomplexobj(start):
         pairs = to_pairs(start), to_pairs(goal)
         return from_pairs(landing(*pairs, pairs[0].dtype)).astype(dtype)
+    step, end, other, other_end, better = _candidates(start, goal, dtype)
+    if bounds := facts(rule).bounds():
+        inside, other_inside = (clip(w, *bounds) == w for w in (end, other_end))
+        better = jnp.where(inside == other_inside, better, other_inside)
+    return jnp.where((end != goal) & better, other, step)
+
+
+# With jit, leaves of one shape are traced once. With `inline`, the program is the same as without jit.
+@partial(jax.jit, static_argnames="dtype", inline=True)
+def _candidates(start: jax.Array, goal: jax.Array, dtype: Any) -> tuple[jax.Array, ...]:
+    """Return both updates, each followed by its end, and whether the second one is better."""
     exact = jnp.promote_types(start.dtype, dtype)
     step = (goal.astype(exact) - start.astype(exact)).astype(dtype)
     end = (start + step).astype(start.dtype)
     other = beside(step, jnp.where(end < goal, jnp.inf, -jnp.inf).astype(dtype))
     other_end = (start + other).astype(start.dtype)
-    better = (other_end == goal) | (jnp.abs(end) > jnp.abs(goal))
-    if bounds := facts(rule).bounds():
-        inside, other_inside = (clip(w, *bounds) == w for w in (end, other_end))
-        better = jnp.where(inside == other_inside, better, other_inside)
-    return jnp.where((end != goal) & better, other, step)
+    return step, end, other, other_end, (other_end == goal) | (jnp.abs(end) > jnp.abs(goal))

@@ -1,5 +1,7 @@
 """Where `optax.apply_updates` ends: on the projected point, or on the inner side of it."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,3 +72,10 @@ def test_where_a_step_led_it_leads_again(dtype, step_dtype):
     for land in (landing, jax.jit(landing, static_argnums=2)):
         end = optax.apply_updates(start, land(start, there, update.dtype))
         np.testing.assert_array_equal(np.asarray(end, np.float64), np.asarray(there, np.float64))
+
+
+def test_the_exact_update_adds_no_function_to_a_program() -> None:
+    """A stored sweep is recognised by the text of its program, which a function of its own would change."""
+    text = jax.jit(lambda w, goal: landing(w, goal, w.dtype)).lower(jnp.ones(3), jnp.zeros(3)).as_text()
+    names = re.findall(r"func\.func \w+ @(\w+)", text)
+    assert all(name == "main" or name.startswith("_where") for name in names), names
