@@ -165,11 +165,23 @@ def cost(name: str, w: np.ndarray, strength: float) -> float:
     return CASES[name].cost(w - centre(name, w.shape), strength)
 
 
+@jax.jit
+def value_and_slope(built: Any, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """One program a penalty, shape and dtype: all laws and strengths share it, as a strength is a leaf."""
+    return jax.value_and_grad(lambda w: built(w))(w)
+
+
+@jax.jit
+def prox(built: Any, w: jax.Array, step: Any) -> jax.Array:
+    """One program a penalty, shape and dtype, as above."""
+    return built.prox(w, step)
+
+
 @each
 @each_shape
 def test_cost_is_the_definition(name, shape):
     w = draw(shape)
-    found = penalty(name, 0.3, shape)(jnp.asarray(w, jnp.float32))
+    found, _ = value_and_slope(penalty(name, 0.3, shape), jnp.asarray(w, jnp.float32))
     assert (found.shape, found.dtype) == ((), jnp.float32)
     np.testing.assert_allclose(found, cost(name, w, 0.3), rtol=1e-5, atol=1e-6)
 
@@ -179,7 +191,7 @@ def test_cost_is_the_definition(name, shape):
 def test_gradient_is_the_slope_of_the_definition(name, shape):
     w, h = draw(shape), 1e-5
     with jax.enable_x64(True):
-        slope = np.asarray(jax.jit(jax.grad(penalty(name, 0.3, shape)))(jnp.asarray(w)))
+        slope = np.asarray(value_and_slope(penalty(name, 0.3, shape), jnp.asarray(w))[1])
     for i in range(0, w.size, 5):
         bump = np.zeros(w.size)
         bump[i] = h
@@ -191,7 +203,7 @@ def test_gradient_is_the_slope_of_the_definition(name, shape):
 @pytest.mark.parametrize("shape", [(), (6, 4)], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
 def test_gradient_is_zero_at_the_centre_and_keeps_the_dtype(name, shape, dtype):
-    slope = jax.grad(penalty(name, 0.3, shape))(jnp.asarray(centre(name, shape), dtype))
+    _, slope = value_and_slope(penalty(name, 0.3, shape), jnp.asarray(centre(name, shape), dtype))
     assert (slope.shape, slope.dtype) == (shape, dtype)
     np.testing.assert_array_equal(np.asarray(slope, np.float64), 0)
 
@@ -199,9 +211,9 @@ def test_gradient_is_zero_at_the_centre_and_keeps_the_dtype(name, shape, dtype):
 @each
 def test_gradient_and_prox_are_finite_at_the_ends_of_the_range(name):
     built = penalty(name, 0.3, (6, 4))
-    laws = [jax.jit(jax.grad(built))]
+    laws = [lambda w: value_and_slope(built, w)[1]]
     if name in PROXIMAL:
-        laws.append(jax.jit(lambda w: built.prox(w, 0.5)))
+        laws.append(lambda w: prox(built, w, 0.5))
     for scale in (1e-45, 1e-40, 1e-30, CASES[name].largest):
         for w in (jnp.full((6, 4), scale), jnp.asarray(draw((6, 4)) * scale, jnp.float32)):
             for law in laws:
@@ -212,17 +224,17 @@ def test_gradient_and_prox_are_finite_at_the_ends_of_the_range(name):
 @each_shape
 def test_strength_zero_is_no_penalty(name, shape):
     built, w = penalty(name, 0.0, shape), jnp.asarray(draw(shape), jnp.float32)
-    cost, slope = jax.jit(jax.value_and_grad(built))(w)
+    cost, slope = value_and_slope(built, w)
     assert cost == 0
     np.testing.assert_array_equal(slope, 0)
     if name in PROXIMAL:
-        np.testing.assert_array_equal(jax.jit(built.prox)(w, 0.5), w)
+        np.testing.assert_array_equal(prox(built, w, 0.5), w)
 
 
 @each_proximal
 @each_shape
 def test_prox_keeps_the_shape(name, shape):
-    assert penalty(name, 0.3, shape).prox(jnp.asarray(draw(shape), jnp.float32), 0.5).shape == shape
+    assert prox(penalty(name, 0.3, shape), jnp.asarray(draw(shape), jnp.float32), 0.5).shape == shape
 
 
 @each_proximal
@@ -234,10 +246,10 @@ def test_weights_and_step_may_be_named(name):
 @each_proximal
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
 def test_prox_keeps_the_dtype_and_is_rounded_once(name, dtype):
-    w, prox = jnp.asarray(draw((6, 4)), dtype), penalty(name, 0.3, (6, 4)).prox
-    near = prox(w, 0.5)
+    w, built = jnp.asarray(draw((6, 4)), dtype), penalty(name, 0.3, (6, 4))
+    near = prox(built, w, 0.5)
     assert near.dtype == dtype
-    wide = np.asarray(prox(w.astype(jnp.float32), 0.5))
+    wide = np.asarray(prox(built, w.astype(jnp.float32), 0.5))
     np.testing.assert_allclose(np.asarray(near, np.float32), wide, rtol=float(jnp.finfo(dtype).eps), atol=1e-7)
 
 
@@ -272,9 +284,9 @@ def assert_minimal(name: str, w: np.ndarray, near: np.ndarray, step: Any) -> Non
 def test_prox_minimises_its_objective(name, shape):
     w = draw(shape)
     with jax.enable_x64(True):
-        prox = jax.jit(penalty(name, 0.3, shape).prox)
+        built = penalty(name, 0.3, shape)
         for step in (0.01, 0.5, 20.0):
-            assert_minimal(name, w, np.asarray(prox(jnp.asarray(w), step)), step)
+            assert_minimal(name, w, np.asarray(prox(built, jnp.asarray(w), step)), step)
 
 
 @pytest.mark.parametrize("name", [name for name in PROXIMAL if name not in ("Spectral", "Nuclear", "NormTarget")])
@@ -282,13 +294,13 @@ def test_prox_minimises_its_objective(name, shape):
 def test_prox_with_a_step_for_each_weight_minimises_its_objective(name, shape):
     w = draw(shape)
     with jax.enable_x64(True):
-        prox = jax.jit(penalty(name, 0.3, shape).prox)
+        built = penalty(name, 0.3, shape)
         for spread, scale in [(0.0, 0.5), (1.0, 0.3), (3.0, 0.3), (1.0, 100.0)]:
             step = scale * np.exp(spread * draw(shape, 9))
-            near = np.asarray(prox(jnp.asarray(w), jnp.asarray(step)))
+            near = np.asarray(prox(built, jnp.asarray(w), jnp.asarray(step)))
             assert_minimal(name, w, near, step)
             if not spread:
-                np.testing.assert_allclose(near, prox(jnp.asarray(w), scale), rtol=1e-10, atol=1e-12)
+                np.testing.assert_allclose(near, prox(built, jnp.asarray(w), scale), rtol=1e-10, atol=1e-12)
 
 
 @each_convex
@@ -298,7 +310,7 @@ def test_prox_and_prox_of_the_conjugate_add_up(name, shape, strength):
     # Moreau: x = prox_f(x) + prox_f*(x); measuring f from r instead of 0 moves the argument of the second by r.
     x = 2 * draw(shape)
     with jax.enable_x64(True):
-        near = np.asarray(jax.jit(penalty(name, strength, shape).prox)(jnp.asarray(x), 1.0))
+        near = np.asarray(prox(penalty(name, strength, shape), jnp.asarray(x), 1.0))
     conjugate = CASES[name].conjugate_prox(x - centre(name, shape), strength)
     np.testing.assert_allclose(near + conjugate, x, rtol=1e-8, atol=1e-8)
 
@@ -306,10 +318,10 @@ def test_prox_and_prox_of_the_conjugate_add_up(name, shape, strength):
 @each_convex
 def test_prox_is_firmly_non_expansive(name):
     with jax.enable_x64(True):
-        prox = jax.jit(penalty(name, 0.3, (6, 4)).prox)
+        built = penalty(name, 0.3, (6, 4))
         for seed in range(5):
             x, y = draw((6, 4), seed), 3 * draw((6, 4), seed + 50)
-            apart = np.asarray(prox(jnp.asarray(x), 2.0)) - np.asarray(prox(jnp.asarray(y), 2.0))
+            apart = np.asarray(prox(built, jnp.asarray(x), 2.0)) - np.asarray(prox(built, jnp.asarray(y), 2.0))
             assert np.sum(apart**2) <= np.sum(apart * (x - y)) + 1e-12
 
 
@@ -497,7 +509,8 @@ def test_prox_lowers_its_objective_for_any_weights(name, w, s, t):
     before = CASES[name].cost(w.astype(np.float64), s)
     after = CASES[name].cost(near, s) + np.sum((near - w) ** 2) / (2 * t)
     assert np.isfinite(near).all()
-    assert np.linalg.norm(near) <= np.linalg.norm(w.astype(np.float64)) * (1 + 1e-5) + 1e-30
+    if CASES[name].cost(np.zeros((4, 3)), s) == 0:  # NormTarget draws small weights outwards
+        assert np.linalg.norm(near) <= np.linalg.norm(w.astype(np.float64)) * (1 + 1e-5) + 1e-30
     assert after <= before * (1 + 1e-4) + 1e-30
 
 
