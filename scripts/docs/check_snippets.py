@@ -51,13 +51,16 @@ def main() -> int:
             [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--project", folder],
         ]
         wrong = False
-        for command in commands:
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-            said = done.stdout + done.stderr
+        running = [
+            subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            for command in commands
+        ]
+        for command, process in zip(commands, running, strict=True):
+            said, _ = process.communicate()
             for file, page in pages.items():
                 said = said.replace(file, page)
             print(f"{command[2]}: {said.strip()}")
-            wrong |= done.returncode != 0
+            wrong |= process.returncode != 0
         mixed_up = folder / "mixed_up.py"
         mixed_up.write_text(REFUSED, "utf-8")
         done = subprocess.run([*commands[0][: -len(pages)], mixed_up], cwd=ROOT, capture_output=True, text=True)
