@@ -71,7 +71,7 @@ class Net:
         middle, scale = arrays["target"]
         for net in range(self.nets):
             units = inputs
-            for layer in _layers(arrays):
+            for layer in layers(arrays):
                 kernel, bias = (arrays[f"{layer}/{part}"] for part in ("kernel", "bias"))
                 units = units @ (kernel[net] if kernel.ndim == 3 else kernel) + (bias[net] if bias.ndim == 2 else bias)
                 if layer != "output":
@@ -157,7 +157,12 @@ class Trees:
         return np.asarray(mean / mean.sum(axis=1, keepdims=True))
 
 
-def _layers(arrays: Mapping[str, np.ndarray]) -> list[str]:
+def layers(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the names of the layers of a `Net`, in their order.
+
+    Args:
+        arrays: Arrays of the network.
+    """
     hidden = ["hidden", *(f"hidden_{place}" for place in range(2, len(arrays)))]
     return [*(name for name in hidden if f"{name}/kernel" in arrays), "output"]
 

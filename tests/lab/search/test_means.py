@@ -1,6 +1,7 @@
 """The mean of nets: as the model, on the folds that none of its nets has seen, and in files."""
 
 import dataclasses
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from helpers.tables import a_model
 
 from jaxreg.lab import CLASSES, NUMBERS
-from jaxreg.lab.search import Plan, search, to_flax
+from jaxreg.lab.search import Plan, search, to_flax, to_onnx
 from jaxreg.lab.search.candidates import Candidate, Knobs
+from jaxreg.lab.search.codings import learn
 from jaxreg.lab.search.fitted_model import LEAST, Net, Nets, Trees, load, save
 from jaxreg.lab.search.folds import PaddedRows, Setting, Split, nested_splits, searched_task, train
 from jaxreg.lab.search.means import mean_net, on_outer_folds, scales
@@ -173,6 +175,43 @@ def test_trees_are_no_flax_module():
     arrays = {"trees/root": np.zeros(1, int), "trees/left": np.full(1, -1), "mean": np.zeros(1), "scale": np.ones(1)}
     with pytest.raises(ValueError, match="the model of this search is a forest; expected networks"):
         to_flax(SimpleNamespace(net=Trees(arrays), kept="forest"))
+
+
+@pytest.mark.parametrize(("task", "outputs", "nets"), [(NUMBERS, 1, 2), (CLASSES, 1, 0), (CLASSES, 3, 2)])
+@pytest.mark.parametrize("kinds", [1, 2])
+def test_an_onnx_graph_predicts_as_the_model_does(task, outputs, nets, kinds):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    rng = np.random.default_rng(0)
+    several, members = ((nets,) if nets else ()), []
+    target = [2.0, 3.0] if task is NUMBERS else [0.0, 1.0]
+    given = rng.normal(size=(60, 4)).astype(np.float32)
+    given[:, 3] = rng.integers(0, 2, 60)
+    for at in range(kinds):
+        scales = {"mean": rng.normal(size=4), "scale": rng.uniform(1, 2, 4), "target": np.array(target)}
+        inputs = (given - scales["mean"]) / scales["scale"]
+        maps = learn(inputs, np.ones(60), np.array([True, True, True, False])) if at else {}
+        sizes = {"hidden": (len(maps.get("source", range(4))), 5), "hidden_2": (5, 3), "output": (3, outputs)}
+        arrays = {f"{name}/kernel": rng.normal(size=(*several, *size)) for name, size in sizes.items()}
+        arrays |= {f"{name}/bias": rng.normal(size=(*several, size[1])) for name, size in sizes.items()}
+        members.append(Net(arrays | scales | {f"coding/{name}": array for name, array in maps.items()}))
+    net = members[0] if kinds == 1 else Nets(tuple(members))
+    model = to_onnx(SimpleNamespace(net=net, kept="nets", setting=SimpleNamespace(task=task)))
+    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    beyond = np.concatenate([given, 10 * given])
+    (found,) = session.run(None, {"inputs": beyond})
+    expected = net.probabilities(beyond) if task is CLASSES else net(beyond)
+    assert [each.name for each in session.get_outputs()] == ["probabilities" if task is CLASSES else "prediction"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_without_onnx_it_is_asked_for_and_trees_are_no_graph(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"to_onnx needs onnx\. Run: pip install onnx"):
+        to_onnx(SimpleNamespace(net=None, kept="nets"))
+    monkeypatch.setitem(sys.modules, "onnx", SimpleNamespace())
+    with pytest.raises(ValueError, match="the model of this search is of type forest; expected networks"):
+        to_onnx(SimpleNamespace(net=Trees({}), kept="forest"))
 
 
 @pytest.mark.parametrize("logit", [-800.0, 800.0])
