@@ -2,6 +2,7 @@
 
     python scripts/bench/search.py [breast_cancer wine diabetes digits]
     python scripts/bench/search.py --whole breast_cancer
+    python scripts/bench/search.py --beside ../before/.venv/bin/jaxreg
 
 Each table is searched with all methods, then by GridSearchCV over an MLP of the same size, epochs and learning rate
 with the strengths of L2 that the search tries (scikit-learn's alpha is 2 n times the strength), in one process and in
@@ -10,15 +11,22 @@ Times hold everything, compilation included. With --whole, GridSearchCV also doe
 many processes as there are cores: as many candidates, every repeat, and the choice from all rows. The search is short
 beside that, so it runs before, between and after the others, each time in a process of its own, and its time is the
 median.
+
+With --beside, the command `jaxreg search` runs in turn with that of another version, such as one installed from an
+earlier commit. It prints the processor seconds of both, user and system of all threads, and their ratio. Each run has
+an empty cache of compiled programs, so that the seconds hold everything.
 """
 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 from sklearn import datasets
@@ -128,16 +136,45 @@ def outer(estimator, x: np.ndarray, y: np.ndarray, folds: np.ndarray) -> list[fl
     return [estimator.fit(x[folds != i], y[folds != i]).score(x[folds == i], y[folds == i]) for i in places]
 
 
+def command_seconds(command: str, name: str, folder: Path) -> float:
+    """Return the processor seconds of `jaxreg search` of one installation with default settings."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryDirectory() as own:
+        given = [command, "search", str(folder / f"{name}.csv"), "--target", "target", "--out", f"{own}/out"]
+        subprocess.run(given, stdout=subprocess.DEVNULL, check=True, env={**os.environ, "XDG_CACHE_HOME": own})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def beside(other: str, names: list[str], pairs: int) -> None:
+    """Print the processor seconds of this version and of another one, in pairs of runs."""
+    mine = str(Path(sys.executable).with_name("jaxreg"))
+    print("| table | seconds before → now | ratio |\n|---|---|---|")
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        for name in names:
+            LOADERS[name](as_frame=True).frame.to_csv(folder / f"{name}.csv", index=False)
+            found = [[command_seconds(command, name, folder) for command in (other, mine)] for _ in range(pairs)]
+            told = ", ".join(f"{before:.1f} → {now:.1f}" for before, now in found)
+            ratio = np.median([now / before for before, now in found])
+            print(f"| {name} | {told} | {ratio:.2f} |", flush=True)
+
+
 def main() -> None:
     """Print a table a data set."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="TABLE", help=f"some of {', '.join(LOADERS)}; by default all")
     parser.add_argument("--whole", action="store_true", help="GridSearchCV also does the whole work of the search")
+    parser.add_argument("--beside", metavar="JAXREG", help="the command jaxreg of another version, to compare times")
+    parser.add_argument("--pairs", type=int, default=1, help="pairs of runs with --beside (default: 1)")
     parser.add_argument("--time", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if unknown := sorted({*arguments.names} - {*LOADERS}):
         parser.error(f"there is no table {unknown[0]!r}; expected some of {', '.join(LOADERS)}")
     names = arguments.names or list(LOADERS)
+    if arguments.beside:
+        beside(arguments.beside, names, arguments.pairs)
+        return
     if arguments.time:
         print(json.dumps(searched(names[0])[-2:]))
         return

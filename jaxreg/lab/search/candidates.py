@@ -3,6 +3,7 @@
 All candidates share one recipe, which contains every regulariser. A regulariser is switched off by a strength of 0, by
 a norm limit of 0 or infinity, or by an early stop after the end of the training. So candidates differ only in the seven
 numbers of `Knobs`. These numbers are traced, so that one compiled program trains all candidates of one network.
+A regulariser that no candidate of a network uses is left out of its program.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 
 import jaxreg as jr
 from jaxreg._hyperparameters import Number, hyperparameters
-from jaxreg._protocols import Cost
+from jaxreg._protocols import Cost, Rules
 from jaxreg.lab.search.codings import Coding
 from jaxreg.lab.training.recipe import Recipe
 
@@ -28,6 +29,8 @@ FOREVER = 2**31 - 1
 @hyperparameters
 class Knobs:
     """Strengths of all regularisers in one training.
+
+    A strength of None leaves the regulariser out of the program.
 
     Args:
         l1: Strength of `jaxreg.L1`, applied by its proximal step.
@@ -56,14 +59,42 @@ class Knobs:
             hidden: Number of hidden layers.
         """
         deeper = [f"hidden_{place}/kernel" for place in range(2, hidden + 1)]
-        return Recipe(
-            penalties={jr.KERNELS: jr.L2(self.l2)},
-            decays={jr.KERNELS: jr.L2(self.decay)},
-            proximals={HIDDEN: SparseGroups(self.l1, self.group)}
-            | {path: jr.L1(self.l1) for path in [*deeper, OUTPUT]},
-            constraints={path: jr.MinMaxNorm(self.low, self.high) for path in [HIDDEN, *deeper]},
-            learning_rate=Rate(learning_rate, steps, self.stop),
-        )
+        penalties = decays = constraints = None
+        proximals: Rules | None = None
+        if self.l2 is not None:
+            penalties = {jr.KERNELS: jr.L2(self.l2)}
+        if self.decay is not None:
+            decays = {jr.KERNELS: jr.L2(self.decay)}
+        if self.l1 is not None:
+            layers = {path: jr.L1(self.l1) for path in [*deeper, OUTPUT]}
+            proximals = {HIDDEN: SparseGroups(self.l1, self.group), **layers}
+        if self.low is not None:
+            constraints = {path: jr.MinMaxNorm(self.low, self.high) for path in [HIDDEN, *deeper]}
+        rate = Rate(learning_rate, steps, self.stop)
+        return Recipe(penalties, constraints, rate, decays=decays, proximals=proximals)
+
+
+PARTS = (("l2",), ("decay",), ("l1", "group"), ("low", "high"))
+"""Fields of `Knobs` that belong to one part of the recipe, which is left out of a program as a whole."""
+
+
+def used(knobs: Sequence[Knobs]) -> list[Knobs]:
+    """Set the strengths of each part of the recipe that is switched off in all trainings to None.
+
+    Args:
+        knobs: Strengths of each training.
+
+    Example:
+        >>> [each.decay for each in used([Knobs(), Knobs(decay=1.0)])], used([Knobs(decay=1.0)])[0].l2
+        ([0.0, 1.0], None)
+    """
+    off = [
+        name
+        for part in PARTS
+        if all(getattr(each, name) == getattr(Knobs, name) for each in knobs for name in part)
+        for name in part
+    ]
+    return [dataclasses.replace(each, **dict.fromkeys(off)) for each in knobs]
 
 
 @hyperparameters

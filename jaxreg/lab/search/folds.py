@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.lab.data import Data
-from jaxreg.lab.search.candidates import Candidate, Knobs
+from jaxreg.lab.search.candidates import Candidate, Knobs, used
 from jaxreg.lab.search.clock import Clock
 from jaxreg.lab.search.net import layer_names, model
 from jaxreg.lab.sweeps.chunk_size import chunk_width, cores
@@ -266,9 +266,14 @@ def prepare_training(
     )
     try:
         run = prepare_program(program, {"table": table}, store, options)
-    except OtherSweepError:  # the store is from a version whose programs contained the table as a constant
-        axes = _axes(tried, parts)
-        run = prepare(lambda candidate, split: lane(setting, table, candidate, split), axes, store, options)
+    except OtherSweepError:
+        # The store is from a version whose programs contained all regularisers, or also the table as a constant.
+        try:
+            program = _program(setting, tried, parts, structs, width, whole=True)
+            run = prepare_program(program, {"table": table}, store, options)
+        except OtherSweepError:
+            axes = _axes(tried, parts, whole=True)
+            run = prepare(lambda candidate, split: lane(setting, table, candidate, split), axes, store, options)
 
     def finish() -> dict[str, np.ndarray]:
         if watch is not None and watch.pending:
@@ -304,16 +309,20 @@ def _program(
     parts: tuple[Split, ...],
     structs: tuple[Any, ...],
     width: int | None,
+    *,
+    whole: bool = False,
 ) -> Program:
     def run(table: PaddedRows, candidate: Knobs, split: Split) -> dict[str, Any]:
         return lane(setting, table, candidate, split)
 
     table = PaddedRows(*(np.empty(*struct) for struct in structs))
-    return Program(run, make_grid(_axes(tried, parts)), width, operands={"table": table})
+    return Program(run, make_grid(_axes(tried, parts, whole=whole)), width, operands={"table": table})
 
 
-def _axes(tried: Sequence[Candidate], parts: Sequence[Split]) -> dict[str, Any]:
-    knobs = jax.tree.map(lambda *values: np.asarray(values, np.float32), *(candidate.knobs for candidate in tried))
+def _axes(tried: Sequence[Candidate], parts: Sequence[Split], *, whole: bool) -> dict[str, Any]:
+    each = [candidate.knobs for candidate in tried]
+    each = each if whole else used(each)
+    knobs = jax.tree.map(lambda *values: np.asarray(values, np.float32), *each)
     knobs = dataclasses.replace(knobs, stop=np.asarray([candidate.knobs.stop for candidate in tried], np.int32))
     return {"candidate": knobs, "split": Split(*(np.asarray(part, np.int32) for part in zip(*parts, strict=True)))}
 

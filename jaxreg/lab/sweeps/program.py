@@ -46,7 +46,7 @@ time ended in a deadlock (see `jaxreg.lab.sweeps.lanes`)."""
 _QUICKLY = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
 """Compiler options for little work on a CPU: half the compilation time, up to 3 times the run time."""
 _REUSED = {"xla_backend_optimization_level": 1}
-"""Compiler options for more work on a CPU, and for programs with operands, which are called more than once. The
+"""Compiler options for more work on a CPU, and for most programs with operands, which are called more than once. The
 compilation takes three quarters of the time, and the run time grows by up to a quarter."""
 _LARGE = 2**26
 """Constants of at least this many bytes are passed to the program as arguments. As part of the program, such a constant
@@ -55,6 +55,9 @@ _EVEN = 16
 """Chunks per worker, if lanes are computed one after the other. Many small chunks keep all cores busy until the end."""
 _LITTLE, _SOME = 1.5e9, 5e10
 """Below this many bytes, written by all lanes without fusion, `_QUICKLY` or `_REUSED` saves more time than it costs."""
+_FEW = 6e10
+"""The same for `_QUICKLY` and a program with operands. Such a program would use `_REUSED` otherwise, and small networks
+lose less time than other programs do."""
 
 
 class _Lowering(NamedTuple):
@@ -123,7 +126,7 @@ class Program:
         self._options: Mapping[str, Any] = {}
         if self.devices[0].platform == "cpu":
             few = _QUICKLY if written < _LITTLE else _REUSED if written < _SOME else {}
-            self._options = _REUSED if operands else few
+            self._options = (_QUICKLY if written < _FEW else _REUSED) if operands else few
         consts = enumerate(self._traced.jaxpr.consts)
         self._large = [place for place, array in consts if getattr(array, "nbytes", 0) >= _LARGE]
         self._lowerings: dict[int, _Lowering] = {}

@@ -210,6 +210,26 @@ def test_a_second_table_of_one_size_compiles_nothing(monkeypatch):
     assert len(compilations) == 1
 
 
+def test_regularisers_that_no_candidate_uses_are_left_out_and_older_trainings_go_on(tmp_path, monkeypatch):
+    rng, plan = np.random.default_rng(0), Plan(methods=("decay",), hidden=3, epochs=8, folds=3, repeats=1)
+    x, y = rng.normal(size=(40, 2)), rng.normal(size=40)
+    with monkeypatch.context() as before:  # a version whose programs contain all of them
+        before.setattr("jaxreg.lab.search.folds.used", list)
+        _program.cache_clear()
+        whole = search(x, y, NUMBERS, plan, store=tmp_path / "trainings")
+    _program.cache_clear()
+    chunk = sorted((tmp_path / "trainings").glob("chunk-*"))[0]
+    chunk.unlink()
+    again = search(x, y, NUMBERS, plan, store=tmp_path / "trainings")
+    assert chunk.exists()
+    np.testing.assert_array_equal(again.lanes["test_loss"], whole.lanes["test_loss"])
+    _program.cache_clear()
+    monkeypatch.delattr("jaxreg.lab.search.candidates.SparseGroups")
+    monkeypatch.setattr("jaxreg.MinMaxNorm.__call__", None)
+    few = search(x, y, NUMBERS, plan)
+    np.testing.assert_allclose(few.lanes["test_loss"], whole.lanes["test_loss"], rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("task", "sentence"),
     [
