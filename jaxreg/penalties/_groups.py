@@ -6,17 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg._checks import check, refuse_steps
-from jaxreg._complex import squares
-from jaxreg._groups import (
-    from_rows,
-    group_axes,
-    group_norms,
-    group_size,
-    limit_of_groups,
-    magnitudes,
-    scale_for,
-    to_rows,
-)
+from jaxreg._groups import from_rows, group_axes, group_norms, group_size, limit_of_groups, magnitudes, to_rows
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, static
 from jaxreg._precision import as_wide, real_dtype, tiny, wide
 from jaxreg._protocols import Cost, Penalty
@@ -73,13 +63,9 @@ class GroupLasso(Penalty):
         reach = as_wide(step, x) * as_wide(self.strength, x) * _root_size(w, axes)
         if jnp.ndim(step):
             return _shrink_in_metric(x, jnp.broadcast_to(reach, x.shape), axes).astype(w.dtype)
-        # In units of the reach, norms that overflow are shortened by nothing, and norms that underflow end at 0.
-        reach = jnp.asarray(reach, real_dtype(x))
-        scale = scale_for(reach, group_size(w.shape, axes))
-        squared = jnp.sum(squares(x * scale), axes, keepdims=True)
-        norms = jnp.sqrt(jnp.where(squared > 0, squared, 1))
-        short = (jnp.where(squared > 0, norms, 0) <= reach * scale) & (reach > 0)
-        return (x * jnp.where(short, 0, 1 - reach * scale / norms)).astype(w.dtype)
+        norms = group_norms(x, axes)
+        left = jnp.where(norms > reach, 1 - reach / jnp.where(norms > 0, norms, 1), 0)
+        return (x * left).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
         """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`."""
