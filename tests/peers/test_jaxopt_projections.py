@@ -201,7 +201,7 @@ def test_projection_box_section_infeasible():
         with pytest.raises(ValueError, match="expected high to be at least low"):
             jr.Box(low, high)
     x = jnp.array([1.2, 3.0, 0.7])
-    with pytest.raises(ValueError, match="expected a total between"):
+    with pytest.raises(ValueError, match="expected a sum between"):
         jr.Intersection(jr.SumTo(4.0), jr.Box(0.0, 1.0))(x)
     ends = jnp.zeros(3), jnp.ones(3), jnp.ones(3), 4.0
     with pytest.raises(ValueError, match="should satisfy"):
