@@ -98,9 +98,14 @@ def changed(what: str, differences: np.ndarray, digits: int = 3) -> str:
 
 
 def detectable(differences: np.ndarray, power: float = 0.8, alpha: float = 0.05) -> float:
-    """Return the smallest mean difference that a paired t-test on as many units sees with this power."""
+    """Return the smallest mean difference that a paired t-test on as many units sees with this power.
+
+    It is NaN if the units are too few to see ten standard errors.
+    """
     n = len(differences)
     critical = t.ppf(1 - alpha / 2, n - 1)
     shifts = np.linspace(0, 10, 10_001)
     reached = nct.sf(critical, n - 1, shifts) + nct.cdf(-critical, n - 1, shifts)
-    return float(shifts[np.argmax(reached >= power)] * np.std(differences, ddof=1) / n**0.5)
+    enough = reached >= power
+    seen = shifts[np.argmax(enough)] if enough.any() else np.nan
+    return float(seen * np.std(differences, ddof=1) / n**0.5)

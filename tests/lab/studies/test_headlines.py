@@ -437,10 +437,12 @@ def test_noisy_labels_are_flipped_in_training_only():
 
 def test_what_a_study_could_have_seen_is_what_a_t_test_sees():
     random = np.random.default_rng(0)
-    seen = runpy.run_path(str(EXPERIMENTS / "headlines" / "headline.py"))["detectable"](random.normal(size=12))
+    detectable = runpy.run_path(str(EXPERIMENTS / "headlines" / "headline.py"))["detectable"]
+    seen = detectable(random.normal(size=12))
     scale = np.std(np.random.default_rng(0).normal(size=12), ddof=1)
     tests = ttest_1samp(random.normal(seen / scale, 1, size=(4000, 12)), 0, axis=1)
     assert 0.77 < np.mean(tests.pvalue < 0.05) < 0.83
+    assert np.isnan(detectable(np.array([0.0, 1.0])))
 
 
 def test_all_axes_of_a_norm_get_the_same_budget():
