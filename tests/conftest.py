@@ -1,8 +1,8 @@
 """Four host devices for the sharding laws, property tests that draw the same examples on every run, quick compiling.
 
 Nearly all of the tests' time goes into compiling programs that run once. XLA without its fusion emitters compiles in
-half of the time, and its code obeys the same laws; `XLA_FLAGS= scripts/test` runs them on fully optimised code. A fifth
-of what is left goes where XLA splits no program over threads, of which two processes on two cores have no use.
+half of the time, and its code obeys the same laws; `XLA_FLAGS= scripts/test` runs them on fully optimised code. Small
+programs take a fifth less of a core where XLA splits none over threads; two processes keep two cores busy anyway.
 """
 
 import gc
