@@ -214,7 +214,11 @@ def mean_decay(rules: PenaltyRules, memory: Number) -> optax.GradientTransformat
     check_number(memory, "jaxreg.mean_decay: memory", "[0, 1]")
 
     def init(params: Tree) -> MeanDecayState:
-        means = [jnp.zeros(()) if rule is None else wide(leaf.array) for leaf, rule in assign(params, rules)]
+        # Copies, so that a training step can donate the buffers of both the parameters and this state.
+        means = [
+            jnp.zeros(()) if rule is None else jnp.array(wide(leaf.array), copy=True)
+            for leaf, rule in assign(params, rules)
+        ]
         return MeanDecayState(jnp.zeros((), jnp.int32), jax.tree.unflatten(jax.tree.structure(params), means))
 
     def update(updates: Tree, state: MeanDecayState, params: Tree | None = None) -> tuple[Tree, MeanDecayState]:

@@ -233,3 +233,10 @@ def test_bad_use_is_refused_in_words(name):
         tx.update(START, tx.init(START))
     with pytest.raises(ValueError, match=r"'nowhere' matches no parameter.*bias, kernel"):
         LINKS[name]({"nowhere": jr.Lp(0.1, 1.0)}).init(START)
+
+
+def test_a_step_may_donate_the_parameters_and_the_state():
+    params, tx = {"kernel": jnp.ones((2, 2))}, jr.mean_decay({"kernel": jr.L2(0.1)}, 0.9)
+    step = jax.jit(lambda grads, state, params: tx.update(grads, state, params), donate_argnums=(1, 2))
+    updates, _ = step({"kernel": jnp.ones((2, 2))}, tx.init(params), params)
+    np.testing.assert_array_equal(updates["kernel"], 1)
