@@ -113,12 +113,7 @@ def _sum_of_values_jvp(primals: Any, tangents: Any) -> Any:
 def _directions(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     # U Vᵀ without singular values of 0, which is the gradient of their sum; and the sum.
     u, s, vt = jnp.linalg.svd(x, full_matrices=False)
-    return _product(jnp.where(s > _zero(x, s), u, 0), vt), jnp.sum(s)
-
-
-def _zero(x: jax.Array, s: jax.Array) -> jax.Array:
-    # Singular values up to this one are rounding errors.
-    return s[0] * eps(s.dtype) * max(x.shape)
+    return _product(jnp.where(s > s[0] * eps(s.dtype), u, 0), vt), jnp.sum(s)
 
 
 @_directions.defjvp
@@ -126,15 +121,17 @@ def _directions_jvp(primals: Any, tangents: Any) -> Any:
     (x,), (dx,) = primals, tangents
     directions, total = _directions(x)
     u, s, vt = jnp.linalg.svd(x, full_matrices=False)
-    held = s > _zero(x, s)
-    inverse = jnp.where(held, 1 / jnp.where(held, s, 1), 0)
-    one, both = held[:, None] ^ held[None, :], held[:, None] & held[None, :]
+    turned = _turned(u, s, vt, s > s[0] * eps(s.dtype), dx)
+    return (directions, total), (turned, jnp.sum(jnp.real(jnp.conj(directions) * dx)))
+
+
+def _turned(u: jax.Array, s: jax.Array, vt: jax.Array, kept: jax.Array, dx: jax.Array) -> jax.Array:
+    # The derivative of U Vᵀ along dx, without the singular values that are not kept.
+    inverse = jnp.where(kept, 1 / jnp.where(kept, s, 1), 0)
+    one, both = kept[:, None] ^ kept[None, :], kept[:, None] & kept[None, :]
     slopes = jnp.where(one, jnp.maximum(inverse[:, None], inverse[None, :]), 0)  # if one is 0, 1 / the other
     means = jnp.where(both, 2 / jnp.where(both, s[:, None] + s[None, :], 1), slopes)
-    return (directions, total), (
-        _along(u, vt, slopes, means, inverse, dx),
-        jnp.sum(jnp.real(jnp.conj(directions) * dx)),
-    )
+    return _along(u, vt, slopes, means, inverse, dx)
 
 
 @jax.custom_jvp
@@ -244,8 +241,21 @@ def matrix_sign(x: jax.Array, fast: bool) -> jax.Array:
     """Return a matrix with its nonzero singular values set to 1, by an SVD, or by matrix products if `fast`."""
     if fast:
         return polar_by_products(x)
-    ends, total = _directions(x)
-    return jnp.where(jnp.isfinite(total), ends, jnp.nan)
+    return _matrix_sign(x)
+
+
+@jax.custom_jvp
+def _matrix_sign(x: jax.Array) -> jax.Array:
+    u, s, vt = jnp.linalg.svd(x, full_matrices=False)
+    ends = jnp.where(s > eps(s.dtype) * max(x.shape) * s[0], u, 0) @ vt
+    return jnp.where(jnp.isfinite(s[0]), ends, jnp.nan)
+
+
+@_matrix_sign.defjvp
+def _matrix_sign_jvp(primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
+    u, s, vt = jnp.linalg.svd(x, full_matrices=False)
+    return _matrix_sign(x), _turned(u, s, vt, s > eps(s.dtype) * max(x.shape) * s[0], dx)
 
 
 @jax.custom_jvp
