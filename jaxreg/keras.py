@@ -13,7 +13,7 @@ import optax
 from jaxreg._checks import check
 from jaxreg._complex import adjoint, squares
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, rate_at, static
-from jaxreg._precision import as_wide, wide
+from jaxreg._precision import as_wide, real_dtype, wide
 from jaxreg._protocols import Constraint, Cost, Penalty
 from jaxreg._sharding import partitioned
 
@@ -66,7 +66,7 @@ def adam(
         mean = jax.tree.map(lambda m, g: m + (g - m) * (1 - b1), state.mean, updates)
         square = jax.tree.map(lambda v, g: v + (jnp.square(g) - v) * (1 - b2), state.square, updates)
         rate = rate_at(learning_rate, state.count)
-        time = count.astype(jnp.float32)
+        time = count.astype(jnp.result_type(jnp.float32, *map(real_dtype, jax.tree.leaves(state.mean))))
         alpha = rate * jnp.sqrt(1 - b2**time) / (1 - b1**time)
         steps = jax.tree.map(lambda m, v: (-alpha * m / (jnp.sqrt(v) + epsilon)).astype(m.dtype), mean, square)
         return steps, AdamState(count, mean, square)

@@ -279,6 +279,9 @@ def feasible(
 ) -> jax.Array:
     """Return whether the distance of `params` from every constraint is at most `tolerance`.
 
+    A constraint with a `rate` below 1 is judged by its limits, which its steps may not reach. Keras's ε moves all
+    weights a little, so use a tolerance of 1e-5 for rules of `jaxreg.keras`.
+
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
         >>> print(jr.feasible({"kernel": jnp.array([[3.0], [4.0]])}, jr.MaxNorm(5.5)))

@@ -1,13 +1,15 @@
 """An optimiser chain with all transformations in the right order."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from jaxreg._checks import check_number
 from jaxreg._hyperparameters import Number
-from jaxreg._protocols import ConstraintRules, PenaltyRules, Tree
+from jaxreg._protocols import Constraint, ConstraintRules, Penalty, PenaltyRules, Tree
 from jaxreg.transforms._decay import decay
 from jaxreg.transforms._penalize import penalize
 from jaxreg.transforms._project import project
@@ -45,9 +47,9 @@ def regularize(
         A complete optimiser. Its `update` needs `params`, and passes extra arguments to `optimizer`.
 
     Raises:
-        ValueError: If `decays` or `proximals` are given without a learning rate. At `init`, if a pattern matches no
-            leaf or two patterns match one leaf.
-        TypeError: If `optimizer` is not an Optax transformation.
+        ValueError: If `decays` or `proximals` are given without a learning rate, or it is negative. At `init`,
+            if a pattern matches no leaf or two patterns match one leaf.
+        TypeError: If `optimizer` is not an Optax transformation, or rules are passed as `learning_rate`.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr, optax
@@ -62,6 +64,13 @@ def regularize(
             f"jaxreg.regularize: optimizer is {optimizer!r}; expected a complete Optax optimiser, such as "
             "optax.adam(1e-3)"
         )
+    if isinstance(learning_rate, Mapping | Penalty | Constraint):
+        raise TypeError(
+            f"jaxreg.regularize: learning_rate is {learning_rate!r}; expected a number or an Optax schedule. Pass "
+            "rules by name: penalties=, decays=, proximals= or constraints="
+        )
+    if learning_rate is not None:
+        check_number(learning_rate, "jaxreg.regularize: learning_rate", "[0, inf)")
     for name, rules in (("decays", decays), ("proximals", proximals)):
         if rules is not None and learning_rate is None:
             raise ValueError(

@@ -185,3 +185,16 @@ def test_adam_reads_a_schedule_at_the_step_before():
             moves.append(float(updates[0]))
         assert moves[0] < -0.09
         assert moves[1] == 0
+
+
+def test_adam_of_float64_weights_is_computed_in_float64():
+    w, mean, square = np.array([0.7, -1.3]), np.zeros(2), np.zeros(2)
+    gradients = np.random.default_rng(0).normal(size=(20, 2))
+    with jax.enable_x64(True):
+        tx = jr.keras.adam(0.1)
+        state = tx.init(jnp.asarray(w))
+        for time, gradient in enumerate(gradients, 1):
+            updates, state = tx.update(jnp.asarray(gradient), state)
+            mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+            wanted = -0.1 * np.sqrt(1 - 0.999**time) / (1 - 0.9**time) * mean / (np.sqrt(square) + 1e-7)
+            np.testing.assert_allclose(updates, wanted, rtol=1e-12)

@@ -232,9 +232,9 @@ def placed(
             store = InMemoryStore(manifest, labels)
             return Part(runner, store, store, segment)
         _check_callbacks(manifest)
-        base = find_manifest(path)
+        base, values = find_manifest(path), {name: array for name, (_, array) in labels.items()}
         if old is None or manifest.sweep == (base and base.sweep):
-            kept = create(path, manifest, {name: values for name, (_, values) in labels.items()})
+            kept = create(path, manifest, values)
             return Part(runner, kept, kept, segment)
         if old.manifest.sweep != manifest.sweep:
             old = find_grown(path, manifest.sweep) or old
@@ -246,7 +246,8 @@ def placed(
             smaller = rows and manifest_of(cut, source.runner_over(cut), along, options, segment)
             if not rows or not smaller or smaller.identity != old.manifest.identity:
                 raise OtherSweepError(
-                    f"the store {path} belongs to another sweep: {difference(old.manifest, manifest)}"
+                    f"the store {path} belongs to another sweep: "
+                    f"{difference(old.manifest, old.coords(), manifest, values)}"
                 )
             whole = take_over(old, rows, manifest, labels)
         if whole is not old:

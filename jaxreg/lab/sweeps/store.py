@@ -36,7 +36,12 @@ _STALE = 3600.0
 
 
 class OtherSweepError(ValueError):
-    """Error for a store that holds the results of another sweep."""
+    """Error for a store that holds the results of another sweep.
+
+    A store accepts the sweep that began it, and any sweep that extends its axes: the same function and options, the
+    same axes in the same order, with values of the same type, among them all values of the store. The message names
+    the difference. To read a part of the results, run the whole sweep and select from the dataset by `.sel`.
+    """
 
 
 class Store:
@@ -275,7 +280,10 @@ def create(path: Path, manifest: Manifest, coords: Mapping[str, np.ndarray]) -> 
         _write(path / MANIFEST, manifest.encode(), new=not (path / MANIFEST).exists())
         found = find_manifest(path)
     if found is None or found.sweep != manifest.sweep:
-        raise OtherSweepError(f"the store {path} belongs to another sweep: {difference(found, manifest)}")
+        there = None if found is None else Store(path, found).coords()
+        raise OtherSweepError(
+            f"the store {path} belongs to another sweep: {difference(found, there, manifest, coords)}"
+        )
     if found.layout != manifest.layout:
         _write(path / MANIFEST, manifest.encode())
     if store.coords() is None:
@@ -320,22 +328,63 @@ def _check_free(store: Store) -> None:
         )
 
 
-def difference(found: Manifest | None, wanted: Manifest) -> str:
-    """Return a sentence that lists the differences between the identities of two sweeps."""
+def difference(
+    found: Manifest | None, there: Coordinates | None, wanted: Manifest, here: Mapping[str, np.ndarray]
+) -> str:
+    """Return a sentence that lists the differences between the identities of two sweeps.
+
+    Args:
+        found: Manifest of the store, or None if it is being written.
+        there: Coordinates of the store, or None if they are damaged.
+        wanted: Manifest of the sweep.
+        here: Values of the coordinates of the sweep.
+    """
     if found is None:
         return "another process is creating it"
     theirs = {**found.identity, "chunk": found.chunk}
     ours = {**wanted.identity, "chunk": wanted.chunk}
-    parts = []
+    parts = (
+        []
+        if there is None
+        else _differences_of_axes(found, {name: values for name, (_, values) in there.items()}, wanted, here)
+    )
+    if parts:  # then the program is another one too, as it computes these axes
+        return "; ".join(parts) + ". Use another folder, or the axes of the store"
     for name in ours | theirs:
-        there, here = theirs.get(name), ours.get(name)
-        if there != here and name == "grid":
-            there, here = found.attrs.get("grid"), wanted.attrs.get("grid")
-            same = f"grid is {there} in both, but an axis or coordinate has other values"
-            parts.append(same if there == here else f"grid is {there} in the store and {here} in this sweep")
-        elif there != here:
-            parts.append(f"{name} is {str(there)[:40]} in the store and {str(here)[:40]} in this sweep")
+        first, second = theirs.get(name), ours.get(name)
+        if first == second:
+            continue
+        if name == "grid":
+            first, second = found.attrs.get("grid"), wanted.attrs.get("grid")
+            if first == second:
+                parts.append(f"grid is {first} in both, but a coordinate has other values")
+                continue
+        parts.append(f"{name} is {_shortened(first)} in the store and {_shortened(second)} in this sweep")
     return "; ".join(parts) + ". Use another folder, or run the sweep of the store again"
+
+
+def _differences_of_axes(
+    found: Manifest, there: Mapping[str, np.ndarray], wanted: Manifest, here: Mapping[str, np.ndarray]
+) -> list[str]:
+    """Return what keeps a sweep from reading or extending a store because of its axes, one text per difference."""
+    if list(found.dims) != list(wanted.dims):
+        return [f"the axes are {', '.join(found.dims)} in the store and {', '.join(wanted.dims)} in this sweep"]
+    parts = []
+    for name in (name for name in wanted.dims if name in there and name in here):
+        old, new = there[name], here[name]
+        if old.dtype.kind != "U" and old.dtype != new.dtype:
+            parts.append(f"axis {name} has values of type {old.dtype} in the store and {new.dtype} in this sweep")
+        elif (lost := old[~np.isin(old, new)]).size:
+            listed = ", ".join(map(repr, lost[:3].tolist())) + (", …" if lost.size > 3 else "")
+            parts.append(
+                f"axis {name} lacks values of the store ({listed}); to extend a store, pass its values and the new ones"
+            )
+    return parts
+
+
+def _shortened(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:39] + "…"
 
 
 def _seal(path: Path, sweep: str, body: bytes | memoryview) -> bytes:

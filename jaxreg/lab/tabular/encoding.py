@@ -5,6 +5,7 @@ not scaled here. The search standardises them inside each fold.
 """
 
 import dataclasses
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -420,7 +421,7 @@ def target(columns: Mapping[str, np.ndarray], name: str, task: TaskName | None =
             `task` is regression.
     """
     if name not in columns:
-        raise ValueError(f"there is no column {name!r}; expected one of {listed(list(columns))}")
+        raise ValueError(f"there is no column {name!r}; {_expected(name, list(columns))}")
     values, notes = _target_values(columns, name, task)
     words = values.dtype == object
     there = np.array([cell is not None for cell in values], bool) if words else ~np.isnan(values)
@@ -530,6 +531,12 @@ def alike(name: str, words: Sequence[str | float]) -> list[str]:
 
 def _short(word: str) -> str:
     return repr(word if len(word) <= 40 else word[:40] + "…")
+
+
+def _expected(name: str, names: list[str]) -> str:
+    folded = {other.casefold(): other for other in names}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return f"did you mean {folded[close[0]]!r}?" if close else f"expected one of {listed(names)}"
 
 
 def listed(names: list[str]) -> str:

@@ -616,10 +616,23 @@ def test_a_sweep_goes_on_from_what_is_there(tmp_path: Path, caplog: pytest.LogCa
     ("run", "over", "options", "message"),
     [
         (lambda scale, seed: walk(scale * 2, seed), WALKS, {}, "program is"),
-        (walk, {**WALKS, "scale": [0.1, 1.0, 11.0]}, {}, r"grid is scale \(3\) x seed \(7\)"),
-        (walk, {**WALKS, "seed": range(6)}, {}, r"and scale \(3\) x seed \(6\) in this sweep"),
+        (walk, {**WALKS, "scale": [0.1, 1.0, 11.0]}, {}, r"sweep: axis scale lacks values of the store \(10\.0\); to"),
+        (walk, {**WALKS, "seed": range(6)}, {}, r"sweep: axis seed lacks values of the store \(6\); to extend"),
+        (walk, {**WALKS, "seed": range(2, 9)}, {}, r"sweep: axis seed lacks values of the store \(0, 1\); to extend"),
+        (
+            walk,
+            {**WALKS, "seed": np.arange(9, dtype=np.int32)},
+            {},
+            "sweep: axis seed has values of type int64 in the store and int32 in this sweep. Use",
+        ),
+        (
+            walk,
+            dict(reversed(WALKS.items())),
+            {},
+            "sweep: the axes are scale, seed in the store and seed, scale in this",
+        ),
         (walk, WALKS, {"chunk": 5}, "chunk is 4 in the store and 5 in this sweep"),
-        (walk, WALKS, {"coords": {"step": range(5)}}, "in both, but an axis or coordinate has other values"),
+        (walk, WALKS, {"coords": {"step": range(5)}}, "in both, but a coordinate has other values"),
     ],
 )
 def test_another_sweeps_store_is_refused(

@@ -130,6 +130,7 @@ REFUSED = {
         "t.csv",
         "column 'x' is empty in all 2 rows: ignore it with --leave-out; column 'z' is",
     ),
+    "other case": (b"x,Y\n1,2\n", "t.csv", "there is no column 'y'; did you mean 'Y'?"),
     "no heading": (b"1,2\n3,4\n5,6\n", "t.csv", "there is no column 'y'; expected one of 'c1', 'c2'"),
     "pickle": (pickle.dumps([1]), "t.csv", "t.csv is a pickle, which can run any code"),
     "pickle by name": (b"x", "t.pkl", "t.pkl is a pickle"),

@@ -84,3 +84,14 @@ def test_what_is_scaled_by_the_learning_rate_needs_it(name):
 def test_an_optimiser_that_is_none_is_refused(optimizer):
     with pytest.raises(TypeError, match="expected a complete Optax optimiser"):
         jr.regularize(optimizer)
+
+
+@pytest.mark.parametrize("rules", [{jr.KERNELS: jr.MaxNorm(0.5)}, jr.MaxNorm(0.5), jr.L2(0.1)])
+def test_rules_in_the_place_of_the_learning_rate_are_refused(rules):
+    with pytest.raises(TypeError, match=r"learning_rate is .*Pass rules by name: penalties=.* or constraints="):
+        jr.regularize(optax.adam(RATE), rules)
+
+
+def test_a_negative_learning_rate_is_refused():
+    with pytest.raises(ValueError, match=r"jaxreg\.regularize: learning_rate is -0\.1; expected a number"):
+        jr.regularize(optax.adam(RATE), -0.1, decays=jr.L2(1.0))
