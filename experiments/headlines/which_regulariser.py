@@ -42,7 +42,7 @@ SIZES = (40, 160)
 TESTS, FEWEST_TESTS = 500, 15
 UNITS, RATE = 32, 0.01
 LARGEST = 1e6
-"""Loss that stands for that of a diverged training; the least loss that is told from 0 is its inverse."""
+"""Loss that replaces the loss of a diverged training. Its inverse is the smallest loss; lower ones count as equal."""
 Rows = tuple[np.ndarray, np.ndarray]
 
 
