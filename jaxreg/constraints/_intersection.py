@@ -303,7 +303,7 @@ def _of_two(first: Part, second: Part, w: jax.Array) -> jax.Array:
         x = second(before)
         after = before - x
         onwards = after - correction
-        uphill = jnp.sum(jnp.real(jnp.conj(ahead - after) * onwards)) > 0
+        uphill = jnp.nansum(jnp.real(jnp.conj(ahead - after) * onwards)) > 0  # a group with NaN does not vote
         larger = jnp.where(uphill, 1, (1 + jnp.sqrt(1 + 4 * jnp.square(momentum))) / 2)
         share = jnp.where(uphill, 0, (momentum - 1) / larger)
         return x, after, after + (share * onwards).astype(w.dtype), larger

@@ -1,4 +1,4 @@
-"""Costs that must not creep in, each beside another program of the same run: no figure here is one of a clock alone.
+"""A training by hand, and costs that must not creep in, each beside another program of the same run.
 
 Programs take turns and the best turn of each counts, in processor time, so that a busy machine slows both or neither.
 The bounds are one and a half times what was measured, with XLA's optimisations and without, whichever is more: they
@@ -54,7 +54,7 @@ def by_hand(model, data, strength, seed):
     return loss(p, jnp.asarray(data.x_test[0]), jnp.asarray(data.y_test[0]))
 
 
-def test_a_lane_of_fit_costs_less_than_one_by_hand():
+def test_fit_is_the_training_by_hand():
     data, model = tutorial_moons(), linen(MLP(hidden=500), (2,))
     problem = Problem(model, data, STEPS, record_every=STEPS // 2)
 
@@ -63,14 +63,8 @@ def test_a_lane_of_fit_costs_less_than_one_by_hand():
         return fit(problem, recipe, jax.random.key(seed))["test_loss"].values[-1]
 
     arguments = jnp.linspace(1e-3, 1e-2, LANES), jnp.arange(LANES)
-    compiled = {
-        name: jax.jit(jax.vmap(lane)).lower(*arguments).compile()
-        for name, lane in {"fit": ours, "by hand": partial(by_hand, model, data)}.items()
-    }
-    a, b = (program(*arguments) for program in compiled.values())
-    assert jnp.allclose(a, b, atol=1e-5)  # the same training
-    seconds = best({name: lambda p=p: jax.block_until_ready(p(*arguments)) for name, p in compiled.items()}, rounds=7)
-    assert seconds["fit"] < 0.9 * seconds["by hand"], seconds
+    found, wanted = (jax.jit(jax.vmap(lane))(*arguments) for lane in (ours, partial(by_hand, model, data)))
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 LIMIT = 1.0
