@@ -182,9 +182,13 @@ def test_new_lanes_are_handed_over_with_their_points(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("run", "over", "message"),
     [
-        (net, {"scale": [1.0, 3.0], "seed": range(9)}, r"grid is scale \(2\) x seed \(3\) in the store"),
+        (
+            net,
+            {"scale": [1.0, 3.0], "seed": range(9)},
+            r"sweep: axis scale lacks values of the store \(2\.0\); to extend",
+        ),
         (lambda scale, seed: net(2 * scale, seed), {"scale": [1.0, 2.0], "seed": range(9)}, "program is"),
-        (net, {"scale": [1.0, 2.0], "seed": range(2)}, r"and scale \(2\) x seed \(2\) in this sweep"),
+        (net, {"scale": [1.0, 2.0], "seed": range(2)}, r"sweep: axis seed lacks values of the store \(2\); to extend"),
     ],
 )
 def test_only_the_same_function_takes_over_lanes(run: Any, over: Any, message: str, tmp_path: Path) -> None:
