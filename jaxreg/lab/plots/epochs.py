@@ -1,17 +1,18 @@
-"""Plots against the epoch: learning curves, weight norms, violation.
+"""Plots against the epoch or another time: learning curves, weight norms, violation.
 
 A few runs are plotted as their mean and one thin line per run. Many runs are plotted as their mean and a band with the
 middle 80 % of the runs. A diverged run is left out from the epoch at which it diverged onwards. The legend gives the
 number of these runs.
 """
 
+from collections.abc import Hashable
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from jaxreg.lab.plots.theme import BLUE, COLOURS, VERMILION, axes, axis_label, legend
+from jaxreg.lab.plots.theme import BLUE, COLOURS, VERMILION, axes, axis_label, legend, pair_labels
 
 FEW = 8
 QUANTILES = (0.1, 0.9)
@@ -51,23 +52,31 @@ def spread(lanes: np.ndarray) -> Spread:
 
 
 def curve(
-    ax: Axes | None, values: xr.DataArray, *, colour: str, label: str, linestyle: str = "-", ylabel: str = ""
+    ax: Axes | None,
+    values: xr.DataArray,
+    *,
+    colour: str,
+    label: str,
+    linestyle: str = "-",
+    ylabel: str = "",
+    x: Hashable = "epoch",
 ) -> Axes:
     """Plot a quantity against the epoch, with its spread across runs.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
-        values: Values with a dimension `epoch`; all other dimensions hold runs.
+        values: Values with the dimension `x`; all other dimensions hold runs.
         colour: Colour of the line and its band.
         label: Label in the legend; the number of diverged runs is added to it.
         linestyle: Matplotlib line style.
         ylabel: Label of the vertical axis; made from the name of the values if empty.
+        x: Dimension on the horizontal axis; its name is the label.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: If there is no dimension `epoch`.
+        ValueError: If there is no dimension `x`.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -77,7 +86,7 @@ def curve(
         'loss'
     """
     ax = axes(ax)
-    epochs, lanes = _lanes(values)
+    epochs, lanes = _lanes(values, x)
     drawn = spread(lanes)
     ax.plot(
         epochs,
@@ -91,7 +100,7 @@ def curve(
         ax.plot(epochs, lanes.T, color=colour, linestyle=linestyle, linewidth=0.6, alpha=0.5)
     elif len(lanes) > FEW:
         ax.fill_between(epochs, drawn.low, drawn.high, color=colour, alpha=0.2, linewidth=0)
-    ax.set_xlabel("epoch")
+    ax.set_xlabel(str(x))
     ax.set_ylabel(ylabel or axis_label(values.name))
     legend(ax, shown(len(lanes)))
     return ax
@@ -105,6 +114,7 @@ def learning_curves(
     name: str = "",
     colours: tuple[str, str] = (BLUE, BLUE),
     ylabel: str = "",
+    x: Hashable = "epoch",
 ) -> Axes:
     """Plot training values (dashed) and test values (solid) against the epoch.
 
@@ -113,17 +123,19 @@ def learning_curves(
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
-        train: Training values with a dimension `epoch`; all other dimensions hold runs.
-        test: Test values with the same dimensions.
+        train: Training values with the dimension `x`; all other dimensions hold runs.
+        test: Test values with the same dimensions. The legend calls the curves "train" and "test", or as the names of
+            the values begin: "train" and "val" for `train_loss` and `val_loss`.
         name: Name of the recipe in the legend.
         colours: Colours of the training and the test curve.
         ylabel: Label of the vertical axis; made from the name of the values if empty.
+        x: Dimension on the horizontal axis; its name is the label.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: If there is no dimension `epoch`.
+        ValueError: If there is no dimension `x`.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -134,8 +146,9 @@ def learning_curves(
     """
     ax = axes(ax)
     before = f"{name}, " if name else ""
-    curve(ax, train, colour=colours[0], label=f"{before}train", linestyle="--", ylabel=ylabel)
-    return curve(ax, test, colour=colours[1], label=f"{before}test", ylabel=ylabel)
+    first, second, metric = pair_labels(train, test)
+    curve(ax, train, colour=colours[0], label=before + first, linestyle="--", x=x)
+    return curve(ax, test, colour=colours[1], label=before + second, ylabel=ylabel or metric, x=x)
 
 
 def weight_norms(ax: Axes | None, sweep: xr.Dataset, *, name: str = "", linestyle: str = "-") -> Axes:
@@ -242,8 +255,10 @@ def with_diverged(label: str, lanes: np.ndarray) -> str:
     return f"{label}, {dead} of {len(lanes)} diverged" if dead else label
 
 
-def _lanes(values: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
-    if "epoch" not in values.dims:
-        raise ValueError(f"the values have dimensions {values.dims}; expected 'epoch' among them")
-    ordered = values.transpose(..., "epoch")
-    return values["epoch"].values, ordered.values.reshape(-1, values.sizes["epoch"]).astype(np.float64)
+def _lanes(values: xr.DataArray, x: Hashable) -> tuple[np.ndarray, np.ndarray]:
+    if x not in values.dims:
+        raise ValueError(
+            f"the values have dimensions {values.dims}; expected {x!r} among them. Name another dimension with x="
+        )
+    ordered = values.transpose(..., x)
+    return values[x].values, ordered.values.reshape(-1, values.sizes[x]).astype(np.float64)

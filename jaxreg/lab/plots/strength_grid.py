@@ -1,6 +1,7 @@
-"""Plot of a metric against two strengths."""
+"""Plot of a metric against two axes, such as two strengths."""
 
 from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -8,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.patches import Rectangle
 
-from jaxreg.lab.plots.theme import VERMILION, axes, axis_label
+from jaxreg.lab.plots.theme import VERMILION, axes, axis_label, number
 
 # With more cells per side, cells show no numbers, and each axis gets only so many labels.
 _CELLS = 8
@@ -21,17 +22,18 @@ def heat_map(
     x: Hashable,
     y: Hashable,
     *,
-    chosen: tuple[float, float] | None = None,
+    chosen: tuple[Any, Any] | None = None,
 ) -> Axes:
-    """Plot the mean across runs for every pair of two strengths, with a colour bar next to the axes.
+    """Plot the mean across runs for every pair of values of two axes, such as two strengths, with a colour bar.
 
     A cell with a diverged run has no mean. It is grey and shows the number of diverged runs.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
-        values: One number per run, with a dimension for each of the two strengths; all other dimensions hold runs.
-        x: Dimension on the horizontal axis.
-        y: Dimension on the vertical axis.
+        values: One number per run, with the dimensions `x` and `y`; all other dimensions hold runs. Its name is the
+            label of the colour bar.
+        x: Dimension on the horizontal axis, of numbers or of words. Its name is the label.
+        y: Dimension on the vertical axis, in the same way.
         chosen: Pair (x, y) whose cell gets a frame.
 
     Returns:
@@ -45,10 +47,10 @@ def heat_map(
         >>> grid = {"l1": [0.0, 1e-3], "l2": [0.0, 1e-3, 1e-2]}
         >>> accuracy = xr.DataArray(np.full((2, 3), 0.9), coords=grid, dims=("l1", "l2"), name="accuracy")
         >>> heat_map(Figure().add_subplot(), accuracy, "l2", "l1").get_xlabel()
-        'strength l2'
+        'l2'
     """
     ax = axes(ax)
-    if not {x, y} <= set(values.dims) or "epoch" in values.dims:
+    if not {x, y} <= set(values.dims) or "epoch" in {*values.dims} - {x, y}:
         raise ValueError(
             f"heat_map got values with the dimensions {values.dims}; expected {x!r} and {y!r} among them, and no "
             f"'epoch'. "
@@ -65,8 +67,8 @@ def heat_map(
         ax.figure.colorbar(mesh, ax=ax, label=axis_label(values.name))
     for axis, dim in ((ax.xaxis, x), (ax.yaxis, y)):
         step = 1 if values.sizes[dim] <= _CELLS else -(-values.sizes[dim] // _LABELS)
-        axis.set_ticks(np.arange(0, values.sizes[dim], step) + 0.5, [f"{v:.2g}" for v in values[dim].values[::step]])
-        axis.set_label_text(f"strength {dim}")
+        axis.set_ticks(np.arange(0, values.sizes[dim], step) + 0.5, _tick_labels(values[dim].values[::step]))
+        axis.set_label_text(str(dim))
     _write_cells(ax, mesh, mean, dead)
     if chosen is not None:
         _frame(ax, values[x].values, values[y].values, chosen)
@@ -81,12 +83,27 @@ def _write_cells(ax: Axes, mesh: QuadMesh, mean: np.ndarray, dead: np.ndarray) -
             text, colour = f"{dead[row, column]}\ndiverged", "black"
         else:
             lightness = np.dot(mesh.to_rgba(value)[:3], (0.299, 0.587, 0.114))
-            text, colour = f"{value:#.3g}", "white" if lightness < 0.5 else "black"
+            text, colour = f"{value:#.3g}".rstrip("."), "white" if lightness < 0.5 else "black"
         ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7, color=colour)
 
 
-def _frame(ax: Axes, xs: np.ndarray, ys: np.ndarray, chosen: tuple[float, float]) -> None:
-    columns, rows = (np.flatnonzero(np.isclose(v, c, rtol=1e-5)) for v, c in zip((xs, ys), chosen, strict=True))
+def _tick_labels(values: np.ndarray) -> list[str]:
+    # Numbers with as few digits as tell them apart, at least two.
+    if not np.issubdtype(values.dtype, np.number):
+        return list(map(str, values))
+    labels: list[str] = []
+    for digits in range(2, 7):
+        labels = [number(value, digits) for value in values]
+        if len(set(labels)) == len(labels):
+            break
+    return labels
+
+
+def _frame(ax: Axes, xs: np.ndarray, ys: np.ndarray, chosen: tuple[Any, Any]) -> None:
+    columns, rows = (
+        np.flatnonzero(np.isclose(v, c, rtol=1e-5) if np.issubdtype(v.dtype, np.number) else v == c)
+        for v, c in zip((xs, ys), chosen, strict=True)
+    )
     if not (columns.size and rows.size):
         raise ValueError(
             f"`chosen` is {chosen}; expected a pair (x, y), with x from {xs.tolist()} and y from {ys.tolist()}"

@@ -1,7 +1,7 @@
-"""Plots against the strength of a penalty: training and test values, sparsity.
+"""Plots against the strength of a penalty or another numeric axis: training and test values, sparsity.
 
-The strength axis is logarithmic. The baseline, a recipe without a penalty, is at its left end with the label 0. A
-dotted line extends the baseline's level across the plot.
+The axis is logarithmic. The baseline, such as a recipe without a penalty, is at its left end with the label 0. A
+dotted line extends the baseline's level across the plot. An axis with negative values is linear, without a baseline.
 """
 
 from collections.abc import Hashable, Sequence
@@ -13,54 +13,71 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from jaxreg.lab.plots.epochs import FEW, Spread, shown, spread, with_diverged
-from jaxreg.lab.plots.theme import BLACK, BLUE, GREEN, GREY, axes, axis_label, legend
+from jaxreg.lab.plots.theme import BLACK, BLUE, GREEN, GREY, axes, axis_label, legend, number, pair_labels
 
 # With more strengths than this only the powers of ten get a label.
 _TICKS = 8
-_XLABEL = "strength of the penalty (logarithmic)"
+_STRENGTH = "strength of the penalty"
 _CHARACTER, _SPACE = 0.075, 0.06  # inches: width of a letter of a label, and space between two labels
 
 
 class StrengthPath(NamedTuple):
-    """Values of runs at increasing strengths, and separately the values of any runs without a penalty."""
+    """Values of runs at increasing strengths, and separately the values of any runs without a penalty.
 
-    strength: np.ndarray  # (points,), ascending, positive
-    lanes: np.ndarray  # (lanes, points)
-    baseline: np.ndarray | None  # (lanes,)
+    Attributes:
+        strength: Positions on the axis, shape (points,), ascending: positive, or of any sign on a linear axis.
+        lanes: Values, shape (lanes, points).
+        baseline: Values at strength 0, shape (lanes,); None if there are none, or on a linear axis.
+    """
+
+    strength: np.ndarray
+    lanes: np.ndarray
+    baseline: np.ndarray | None
+
+    @property
+    def linear(self) -> bool:
+        """Whether the axis has negative values, so that it cannot be logarithmic."""
+        return bool((self.strength < 0).any())
 
 
 def strength_path(
     ax: Axes | None,
-    train: xr.DataArray,
+    train: xr.DataArray | None,
     test: xr.DataArray,
     *,
     name: str = "",
     chosen: float | None = None,
     colours: tuple[str, str] = (BLACK, BLACK),
-    xlabel: str = _XLABEL,
+    xlabel: str = "",
     ylabel: str = "",
+    x: Hashable = "strength",
 ) -> Axes:
-    """Plot training values (dashed) and test values (solid) against the strength, with the spread across runs.
+    """Plot training values (dashed) and test values (solid) against a strength, with the spread across runs.
+
+    Name another numeric axis of your sweep with `x`. The axis is logarithmic, or linear if a value is negative.
 
     To compare two methods, call the function twice on the same axes, with a name and colours for each.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
-        train: One number per run, with a coordinate `strength` along one dimension; all other dimensions hold runs.
-            Strength 0 or NaN marks the baseline.
-        test: Test values with the same labels.
+        train: One number per run, with a coordinate `x` along one dimension; all other dimensions hold runs. On a
+            logarithmic axis 0 or NaN marks the baseline. None if there are no training values.
+        test: Test values, or other results, with the same labels. The legend calls the curves "train" and "test", or
+            as the names of the values begin: "train" and "val" for `train_loss` and `val_loss`.
         name: Name of the method in the legend.
-        chosen: Strength to mark.
+        chosen: Value on the horizontal axis to mark.
         colours: Colours of the training and the test curve.
-        xlabel: Label of the horizontal axis.
+        xlabel: Label of the horizontal axis; made from `x` if empty.
         ylabel: Label of the vertical axis; made from the name of the values if empty.
+        x: Name of the coordinate on the horizontal axis.
 
     Returns:
         The same axes.
 
     Raises:
-        ValueError: If the values have several epochs or methods (select one first), a strength is repeated or negative,
-            or the chosen strength is not on the path.
+        ValueError: If there is no coordinate `x`, or it does not hold finite numbers. If the values have several epochs
+            or methods (select one first). If a value of `x` is repeated, a strength is negative, or the chosen value is
+            not on the path.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -72,16 +89,21 @@ def strength_path(
         ['train', 'test', 'chosen: 0.001']
     """
     ax = axes(ax)
-    paths = along(train), along(test)
-    left = _left(paths[0])
-    before = f"{name}, " if name else ""
-    for path, label, colour, dashes in zip(paths, ("train", "test"), colours, ("--", "-"), strict=True):
-        _draw(ax, path, left, label=before + label, colour=colour, linestyle=dashes)
+    path = along(test, x)
+    left = _left(path)
+    metric = axis_label(test.name)
+    label = name or ("result" if test.name is None else str(test.name))
+    if train is not None:
+        first, second, metric = pair_labels(train, test)
+        before = f"{name}, " if name else ""
+        _draw(ax, along(train, x), left, label=before + first, colour=colours[0], linestyle="--")
+        label = before + second
+    _draw(ax, path, left, label=label, colour=colours[1], linestyle="-")
     if chosen is not None:
-        mark(ax, paths[1], chosen)
-    strength_axis(ax, paths[1], left, xlabel)
-    ax.set_ylabel(ylabel or axis_label(test.name))
-    legend(ax, shown(len(paths[1].lanes)))
+        mark(ax, path, chosen)
+    strength_axis(ax, path, left, xlabel or _xlabel(path, x))
+    ax.set_ylabel(ylabel or metric)
+    legend(ax, shown(len(path.lanes)))
     return ax
 
 
@@ -92,17 +114,19 @@ def sparsity_path(
     name: str = "weights",
     chosen: float | None = None,
     colour: str = GREEN,
+    x: Hashable = "strength",
 ) -> Axes:
-    """Plot the share of weights that are exactly 0 against the strength, with the spread across runs.
+    """Plot the share of weights that are exactly 0 against a strength, with the spread across runs.
 
     For several kernels or methods, call the function once for each on the same axes, with its own name and colour.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
-        zeros: Share between 0 and 1, one number per run, with a coordinate `strength` along one dimension.
+        zeros: Share between 0 and 1, one number per run, with a coordinate `x` along one dimension.
         name: Name of the weights or the method in the legend.
-        chosen: Strength to mark.
+        chosen: Value on the horizontal axis to mark.
         colour: Colour of the line and its band.
+        x: Name of the coordinate on the horizontal axis.
 
     Returns:
         The same axes.
@@ -122,23 +146,24 @@ def sparsity_path(
             f"the values of `zeros` range from {float(zeros.min()):g} to {float(zeros.max()):g}; expected shares "
             "between 0 and 1"
         )
-    path = along(100 * zeros)
+    path = along(100 * zeros, x)
     left = _left(path)
     _draw(ax, path, left, label=name, colour=colour, linestyle="-")
     if chosen is not None:
         mark(ax, path, chosen)
-    strength_axis(ax, path, left)
+    strength_axis(ax, path, left, _xlabel(path, x))
     ax.set_ylim(-3, 103)
     ax.set_ylabel("weights that are exactly 0 (%)")
     legend(ax, shown(len(path.lanes)))
     return ax
 
 
-def along(values: xr.DataArray) -> StrengthPath:
+def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
     """Sort the runs by strength, and separate the runs without a penalty.
 
     Args:
-        values: One number per run, with a coordinate `strength` along one dimension; all other dimensions hold runs.
+        values: One number per run, with a coordinate `x` along one dimension; all other dimensions hold runs.
+        x: Name of the coordinate.
 
     Returns:
         A `StrengthPath`.
@@ -150,21 +175,25 @@ def along(values: xr.DataArray) -> StrengthPath:
         >>> along(xr.DataArray([0.8, 0.9], dims="strength", coords={"strength": [0.1, 0.01]})).lanes
         array([[0.9, 0.8]])
     """
-    if "strength" not in values.coords or values["strength"].ndim != 1:
+    if x not in values.coords or values[x].ndim != 1:
         raise ValueError(
-            f"a strength path needs a coordinate 'strength' along one dimension; the values have dimensions "
-            f"{values.dims} and coordinates {list(map(str, values.coords))}"
+            f"a strength path needs a coordinate {x!r} along one dimension; the values have dimensions "
+            f"{values.dims} and coordinates {list(map(str, values.coords))}. Name another coordinate with x="
         )
-    if "epoch" in values.dims:
+    if "epoch" in {*values.dims} - {x}:
         raise ValueError(
             f"a strength path needs one number per run; the values have dimensions {values.dims}. Select an epoch "
             f"first, e.g. .isel(epoch=-1)"
         )
-    dim = values["strength"].dims[0]
-    strength = np.nan_to_num(values["strength"].values.astype(np.float64), nan=0.0)
-    _check(values, strength, dim)
+    if not np.issubdtype(values[x].dtype, np.number):
+        raise ValueError(f"a strength path needs numbers; the values of {x!r} are {values[x].values.tolist()}")
+    dim = values[x].dims[0]
+    strength = np.nan_to_num(values[x].values.astype(np.float64), nan=0.0, posinf=np.inf, neginf=-np.inf)
+    _check(values, strength, x)
     lanes = values.transpose(..., dim).values.reshape(-1, strength.size).astype(np.float64)
     order = np.argsort(strength)
+    if (strength < 0).any():
+        return StrengthPath(strength[order], lanes[:, order], None)
     order = order[strength[order] > 0]
     none = np.flatnonzero(strength == 0)
     return StrengthPath(strength[order], lanes[:, order], lanes[:, none[0]] if none.size else None)
@@ -198,12 +227,14 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
             f"`chosen` is {chosen:g}, which is not on the path; expected one of "
             f"{[float(f'{s:g}') for s in path.strength]}" + (" or 0" if path.baseline is not None else "")
         )
-    ax.axvline(at[0], color=BLUE, linestyle=":", linewidth=1.4, label=f"chosen: {chosen:.3g}", zorder=1)
+    ax.axvline(at[0], color=BLUE, linestyle=":", linewidth=1.4, label=f"chosen: {number(chosen, 3)}", zorder=1)
     return ax
 
 
-def strength_axis(ax: Axes, path: StrengthPath, left: float | None, label: str = _XLABEL) -> Axes:
+def strength_axis(ax: Axes, path: StrengthPath, left: float | None, label: str) -> Axes:
     """Make the horizontal axis logarithmic for a strength, with the baseline at its left end under the label 0.
+
+    A path with negative values keeps a linear axis.
 
     Args:
         ax: Axes to change.
@@ -217,9 +248,12 @@ def strength_axis(ax: Axes, path: StrengthPath, left: float | None, label: str =
     Example:
         >>> from matplotlib.figure import Figure
         >>> path = StrengthPath(np.array([0.1, 1.0]), np.ones((1, 2)), None)
-        >>> strength_axis(Figure().add_subplot(), path, None).get_xscale()
+        >>> strength_axis(Figure().add_subplot(), path, None, "strength").get_xscale()
         'log'
     """
+    ax.set_xlabel(label)
+    if path.linear:
+        return ax
     places = [*([] if left is None else [left]), *path.strength]
     margin = _gap(path) ** 0.3
     ax.set_xscale("log")
@@ -233,25 +267,29 @@ def strength_axis(ax: Axes, path: StrengthPath, left: float | None, label: str =
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: labels.get(x, "")))
     ax.fmt_xdata = "{:.3g}".format
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlabel(label)
     return ax
 
 
-def _check(values: xr.DataArray, strength: np.ndarray, dim: Hashable) -> None:
-    if (strength < 0).any() or not np.isfinite(strength).all():
-        raise ValueError(f"the strengths are {strength.tolist()}; expected finite numbers, at least 0")
+def _xlabel(path: StrengthPath, x: Hashable) -> str:
+    return (_STRENGTH if x == "strength" else str(x)) + ("" if path.linear else " (logarithmic)")
+
+
+def _check(values: xr.DataArray, strength: np.ndarray, x: Hashable) -> None:
+    if (x == "strength" and (strength < 0).any()) or not np.isfinite(strength).all():
+        least = ", at least 0" if x == "strength" else ""
+        raise ValueError(f"the values of {x!r} are {strength.tolist()}; expected finite numbers{least}")
     methods = set(values["method"].values[strength > 0]) if "method" in values.coords else set()
     if len(methods) > 1 or len(np.unique(strength)) < strength.size:
         raise ValueError(
-            f"the values have the methods {sorted(map(str, methods))} and the strengths {strength.tolist()}; expected "
-            "one method, optionally with the baseline (strength 0), and no strength twice. Select one method first, "
-            f"e.g. .sel({dim}=values.method.isin(['none', 'L2']))"
+            f"the values have the methods {sorted(map(str, methods))} and {x!r} is {strength.tolist()}; expected one "
+            f"method, optionally with the baseline ({x} 0), and no {x} twice. Select one method first, e.g. "
+            f".sel({values[x].dims[0]}=values.method.isin(['none', 'L2']))"
         )
 
 
 def _left(path: StrengthPath) -> float | None:
     if path.baseline is None:
-        return None
+        return None  # as on every linear axis
     return float(path.strength[0] / _gap(path)) if path.strength.size else 1.0
 
 
@@ -267,7 +305,7 @@ def _labels(ax: Axes, places: Sequence[float], left: float | None) -> dict[float
     inches = ax.get_window_extent().width / ax.figure.dpi / (high - low)
     labels: dict[float, str] = {}
     for place in places:
-        label = "0" if place == left else f"{place:.3g}"
+        label = "0" if place == left else number(place, 3)
         if labels:
             last, before = next(reversed(labels.items()))
             if np.log10(place / last) * inches < _SPACE + _CHARACTER * (len(before) + len(label)) / 2:

@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import xarray as xr
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
@@ -30,13 +31,14 @@ _LABEL_HEIGHT = 0.42  # inches for the ticks and the label under the axes
 _LINE_HEIGHT, _CHARACTER = 0.15, 0.062  # inches of a line of small text, and of a letter in it
 _LONGEST = 30  # letters of a label next to a line
 
+_PARTS = ("train", "validation", "test")
 _UNITS = {
-    "loss": "loss",
-    "accuracy": "accuracy (fraction correct)",
-    "penalty": "penalty",
+    **{f"{part}_loss": "loss" for part in _PARTS},
+    **{f"{part}_accuracy": "accuracy (fraction correct)" for part in _PARTS},
     "violation": "largest violation (weight units)",
     "norm": "Frobenius norm (weight units)",
 }
+"""Labels of the variables that `jaxreg.lab.fit` returns. All other variables are labelled with their names."""
 
 
 def style() -> AbstractContextManager[None]:
@@ -89,13 +91,13 @@ def axes(ax: Axes | None) -> Axes:
 
 
 def axis_label(name: Hashable | None) -> str:
-    """Turn the name of a stored variable into an axis label with its unit.
+    """Turn the name of a variable into an axis label.
 
     Args:
         name: Name of the variable, such as `"test_accuracy"` or `"norm/hidden/kernel"`.
 
     Returns:
-        The quantity and its unit, or the name itself if it is not a variable of a training sweep.
+        The quantity and its unit, or the name itself if it is not a variable that `jaxreg.lab.fit` returns.
 
     Example:
         >>> axis_label("test_loss")
@@ -104,7 +106,44 @@ def axis_label(name: Hashable | None) -> str:
         'margin'
     """
     text = "value" if name is None else str(name)
-    return _UNITS.get(text.split("/")[0].split("_")[-1], text)
+    return _UNITS.get("norm" if text.startswith("norm/") else text, text)
+
+
+def pair_labels(train: xr.DataArray, test: xr.DataArray) -> tuple[str, str, str]:
+    """Return labels of a training curve, of a test curve and of their common axis, from the names of the values.
+
+    Args:
+        train: Values of the first curve.
+        test: Values of the second curve.
+
+    Returns:
+        The words before the first underscore, if the rest of both names is the same; otherwise "train" and "test". The
+        third item is the label of the axis.
+
+    Example:
+        >>> pair_labels(xr.DataArray(0, name="fit_error"), xr.DataArray(0, name="val_error"))
+        ('fit', 'val', 'error')
+        >>> pair_labels(xr.DataArray(0, name="error"), xr.DataArray(0, name="error"))
+        ('train', 'test', 'error')
+    """
+    (first, _, metric), (second, _, other) = (str(values.name).partition("_") for values in (train, test))
+    if not metric or metric != other or first == second:
+        return "train", "test", axis_label(test.name)
+    return first, second, axis_label(test.name) if test.name in _UNITS else metric
+
+
+def number(value: float, digits: int) -> str:
+    """Write a number for a label: a whole number below a million in full, others with `digits` significant digits.
+
+    Args:
+        value: Number to write.
+        digits: Number of significant digits.
+
+    Example:
+        >>> number(1024.0, 3), number(0.12345, 3), number(1e-5, 3)
+        ('1024', '0.123', '1e-05')
+    """
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e6 else f"{value:.{digits}g}"
 
 
 def legend(ax: Axes, title: str = "", *, below: bool = False) -> None:

@@ -156,3 +156,21 @@ def test_labels_that_are_given_stand_on_the_axes(ax):
     assert ax.get_ylabel() == "accuracy in words"
     epochs.curve(ax, lanes(2), colour=theme.BLUE, label="test")
     assert ax.get_ylabel() == "accuracy (fraction correct)"
+
+
+@pytest.mark.parametrize(
+    ("names", "words", "ylabel"),
+    [
+        (("train_accuracy", "validation_accuracy"), ["train", "validation"], "accuracy (fraction correct)"),
+        (("fit_error", "val_error"), ["fit", "val"], "error"),
+        (("error", "error"), ["train", "test"], "error"),
+        (("error_now", "loss_then"), ["train", "test"], "loss_then"),
+    ],
+)
+def test_curves_are_called_as_their_values_are(ax, names, words, ylabel):
+    one, other = (lanes(3, name=name).rename(epoch="step") for name in names)
+    epochs.learning_curves(ax, one, other, x="step")
+    assert ax.get_legend_handles_labels()[1] == words
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("step", ylabel)
+    with pytest.raises(ValueError, match=r"expected 'epoch' among them. Name another dimension with x="):
+        epochs.learning_curves(ax, one, other)

@@ -169,6 +169,40 @@ def test_what_is_no_path_is_refused(ax):
             strengths.strength_path(ax, values, values)
 
 
+def own(coordinates, runs=4, name="reward", dim="width"):
+    x = np.random.default_rng(0).uniform(size=(len(coordinates), runs))
+    return xr.DataArray(x, dims=(dim, "seed"), coords={dim: coordinates}, name=name)
+
+
+def test_another_axis_without_training_values_is_labelled_as_it_is_called(ax):
+    values = own([1024, 64, 128])
+    strengths.strength_path(ax, None, values, x="width", chosen=1024)
+    np.testing.assert_allclose(labelled(ax, "reward").get_xdata(), [64, 128, 1024])
+    np.testing.assert_allclose(labelled(ax, "reward").get_ydata(), values.values[[1, 2, 0]].mean(axis=1))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("width (logarithmic)", "reward")
+    assert ax.get_legend_handles_labels()[1] == ["reward", "chosen: 1024"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["64", "128", "1024"]
+    zeros = strengths.sparsity_path(None, values, x="width")
+    assert zeros.get_xlabel() == "width (logarithmic)"
+
+
+def test_an_axis_with_negative_values_is_linear(ax):
+    train, val = (own([-1.0, 2.0, 0.0], name=name, dim="offset") for name in ("train_loss", "val_loss"))
+    strengths.strength_path(ax, train, val + 1, x="offset")
+    assert (ax.get_xscale(), ax.get_xlabel(), ax.get_ylabel()) == ("linear", "offset", "loss")
+    np.testing.assert_allclose(labelled(ax, "val").get_xdata(), [-1, 0, 2])
+    np.testing.assert_allclose(labelled(ax, "train").get_ydata(), train.values[[0, 2, 1]].mean(axis=1))
+
+
+def test_an_axis_of_words_or_of_another_name_is_refused(ax):
+    with pytest.raises(ValueError, match=r"needs numbers; the values of 'width' are \['wide', 'thin'\]"):
+        strengths.strength_path(ax, None, own(["wide", "thin"]), x="width")
+    with pytest.raises(ValueError, match=r"coordinate 'strength' .*coordinates \['width'\]. Name another .* with x="):
+        strengths.strength_path(ax, None, own([1, 2]))
+    with pytest.raises(ValueError, match=r"expected finite numbers$"):
+        strengths.strength_path(ax, None, own([1, np.inf]), x="width")
+
+
 @pytest.mark.parametrize("n", [1, 5, 64])
 def test_sparsity_is_a_percentage_over_the_strength(ax, n):
     zeros = path(n)

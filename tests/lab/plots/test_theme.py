@@ -68,10 +68,13 @@ def test_the_style_holds_inside_its_block_only():
         ("violation", "largest violation (weight units)"),
         ("penalty", "penalty"),
         ("equal error rate", "equal error rate"),
+        ("generator_loss", "generator_loss"),
+        ("gradient_norm", "gradient_norm"),
+        ("accuracy", "accuracy"),
         (None, "value"),
     ],
 )
-def test_axis_labels_have_units(name, label):
+def test_variables_of_a_training_have_units_and_others_their_names(name, label):
     assert theme.axis_label(name) == label
 
 
