@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxreg._hyperparameters import Number
 from jaxreg._protocols import (
     Constraint,
     ConstraintRules,
@@ -46,6 +47,13 @@ class Link:
     every: int = 1
 
 
+class Wrapped(NamedTuple):
+    """An optimiser that `jaxreg.regularize` wraps, with the learning rate that scales decays and proximal steps."""
+
+    optimizer: optax.GradientTransformation
+    learning_rate: Number
+
+
 class Watch:
     """Context manager that records the jaxreg transformations of an Optax chain and can skip some of them.
 
@@ -57,6 +65,7 @@ class Watch:
 
     def __init__(self, without: Sequence[Link] = ()) -> None:
         self.links: list[Link] = []
+        self.wrapped: list[Wrapped] = []
         self.without = without
 
     def __enter__(self) -> Self:
@@ -74,6 +83,24 @@ class Watch:
             return False
         watch.links += [] if link in watch.links else [link]
         return link in watch.without
+
+    @classmethod
+    def meets(cls, wrapped: Wrapped) -> None:
+        """Record that an update reaches an optimiser that `jaxreg.regularize` wraps."""
+        watch = cls._active.get()
+        if watch is not None and all(other is not wrapped for other in watch.wrapped):
+            watch.wrapped.append(wrapped)
+
+
+def watched(optimizer: optax.GradientTransformationExtraArgs, learning_rate: Number) -> Any:
+    """Return the optimiser, which an update within a `Watch` records together with the learning rate."""
+    wrapped = Wrapped(optimizer, learning_rate)
+
+    def update(updates: Tree, state: Any, params: Tree | None = None, **extra: Any) -> tuple[Tree, Any]:
+        Watch.meets(wrapped)
+        return optimizer.update(updates, state, params, **extra)
+
+    return optax.GradientTransformationExtraArgs(optimizer.init, update)
 
 
 def require_params(params: Tree | None, name: str) -> None:

@@ -1,18 +1,20 @@
 """Dry run of an optimiser chain, which checks that each link in the chain works as intended."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, combinations, pairwise
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from jaxreg._hyperparameters import rate_at
 from jaxreg._protocols import Constraint, Penalty, Rule, Rules, Tree, facts
 from jaxreg.rules._evaluate import distance, grouped, penalty
 from jaxreg.rules._matching import leaves, matches
-from jaxreg.transforms._base import Link, Watch
+from jaxreg.transforms._base import Link, Watch, Wrapped
 
 ARGUMENTS = {"penalize": "penalties", "proximal": "proximals"}
 BESIDE = ("decay", "independent_decay", "corrected_decay")
@@ -26,6 +28,10 @@ IDLE, CLIMBING = 32, 4
 
 Gradient accumulation and a warm-up from 0 start without movement. Sharpness-aware minimisation starts uphill.
 """
+SCALE = 3.0
+"""Factor between the two sets of weights at which pulls are compared. A weight alone has the same direction always."""
+CLOSE = 1e-3
+"""Largest relative difference between two learning rates that are the same."""
 MET = 1e-2
 """Largest distance from a set that rounding errors may cause for weights of scale `FAR`, also of a link in bfloat16."""
 
@@ -39,9 +45,11 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     - several optimisers in one chain
     - a constraint that does not hold after the chain
     - a penalty or decay that makes weights grow, is rescaled by an adaptive optimiser, or changes nothing
-    - a decay of weights that the optimiser itself decays in the same way, such as `optax.adamw`
+    - weights that are regularised twice in the same way, such as by an L2 penalty and by the decay of `optax.adamw`
+    - a `learning_rate` of `jaxreg.regularize` that differs from that of the optimiser
 
-    The dry run cannot find a `learning_rate` of the decay that differs from that of the optimiser.
+    The learning rates are compared at the first step that moves the weights, if the optimiser is an Optax chain such as
+    `optax.adam(1e-3)`. That of an optimiser which is no chain cannot be seen, such as `optax.inject_hyperparams(…)`.
 
     The dry run computes in float64, so that small learning rates have an effect. It makes two optimiser steps. It makes
     more if the first steps do not decrease the loss, as with gradient accumulation. An optimiser that does not move the
@@ -84,7 +92,9 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
             penalties, constraints = _by_kind(rules, run.start)
             faults += run.constraints(constraints) if constraints else []
             faults += run.penalties(penalties) if penalties else []
-    return faults
+        for wrapped in run.wrapped:
+            faults += _DryRun(wrapped.optimizer, params).learning_rate(wrapped)
+        return faults or run.doubled()
 
 
 class _DryRun:
@@ -100,6 +110,7 @@ class _DryRun:
         with Watch() as watch:
             tx.update(self.none, tx.init(self.start), self.start)
         self.links = [link for link in watch.links if link.name in ("project", *PULLS)]
+        self.wrapped = watch.wrapped
         self.gradients = (self.gradient, jax.tree.map(jnp.negative, self.gradient))
         self._wait()
 
@@ -183,14 +194,63 @@ class _DryRun:
                     f"jaxreg.{link.name} is rescaled by a later transformation, such as an adaptive optimiser or "
                     f"clipping, so it works like jaxreg.penalize: {place}"
                 ]
-            own = self._slopes(link.rules, _minus(self.moved(self.none, [], self.first + 1), self.start))
-            for (path, _, change), (_, _, theirs) in zip(late, own, strict=True):
-                if _aligned(change, theirs):
-                    return [
-                        f"jaxreg.{link.name} decays the weights of {path!r}, which the optimiser itself decays in the "
-                        "same way, as optax.adamw does: use only one of the two"
-                    ]
         return []
+
+    def doubled(self) -> list[str]:
+        """Report weights that two transformations regularise in the same way."""
+        places = [self.start, jax.tree.map(lambda w: (SCALE * w).astype(w.dtype), self.start)]
+        after = [self.moved(self.none, [], self.first + 1, place) for place in places]
+        arrays = zip(leaves(self.start), *map(jax.tree.leaves, [*places, *after]), strict=True)
+        # A proximal optimiser can set all weights to 0. Their direction then says nothing.
+        own = {
+            leaf.path: jnp.stack([near - near_after, far - far_after])
+            for leaf, near, far, near_after, far_after in arrays
+            if jnp.any(near_after) and jnp.any(far_after)
+        }
+        pulls = [("the optimiser's own decay, as in optax.adamw,", own)]
+        for link in self.links:
+            if link.name != "project":
+                near, far = (
+                    {path: slope for path, slope, _ in self._slopes(link.rules, place, place)} for place in places
+                )
+                pull = {path: jnp.stack([near[path], far[path]]) for path in near if path in far}
+                pulls.append((f"jaxreg.{link.name}", pull))
+        return [
+            f"{first} and {second} shrink the weights of {path!r} in the same way: use only one of the two"
+            for (second, theirs), (first, ours) in combinations(pulls, 2)
+            if (path := next((path for path in ours if path in theirs and _aligned(ours[path], theirs[path])), None))
+        ]
+
+    def learning_rate(self, wrapped: Wrapped) -> list[str]:
+        """Report a learning rate of `jaxreg.regularize` that is not the factor of this optimiser's directions."""
+        given = float(rate_at(wrapped.learning_rate, jnp.asarray(self.first - 1)))
+        own = self._rates()
+        if not own or any(abs(rate - given) <= CLOSE * abs(given) for rate in own):
+            return []
+        rate = next((rate for rate in own if rate != 1), 1.0)
+        return [
+            f"jaxreg.regularize got the learning rate {given:.3g}, and that of the optimiser is {rate:.3g}: pass the "
+            "optimiser's own, which scales decays and proximal steps"
+        ]
+
+    def _rates(self) -> list[float]:
+        # Possible learning rates: the negative factor in the chain, alone and with any of the others. A factor is
+        # what a link multiplies its updates by, if it is the same for every gradient, unlike that of clipping.
+        params, state = self.points[0]
+        with Watch(without=self.links):
+            runs = [
+                _stages(self.tx.update, jax.tree.map(lambda g, c=scale: c * g, self.gradient), state, params)
+                for scale in (1.0, -1.0, 1e-3)
+            ]
+        if len(runs[0]) < 3:
+            return []
+        found = [_factor(before, after) for before, after in pairwise(zip(*runs, strict=True))]
+        negative = [factor for factor in found if factor is not None and factor < 0]
+        others = [factor for factor in found if factor is not None and factor > 0]
+        if len(negative) != 1:
+            return []
+        sets = chain.from_iterable(combinations(others, size) for size in range(len(others) + 1))
+        return [-negative[0] * math.prod(some) for some in sets]
 
     def penalties(self, rules: Rules) -> list[str]:
         """Report penalties that do not become smaller although the gradient of the loss is 0."""
@@ -217,9 +277,10 @@ class _DryRun:
                     ]
         return []
 
-    def _slopes(self, rules: Rules, change: Tree) -> list[tuple[str, jax.Array, jax.Array]]:
+    def _slopes(self, rules: Rules, change: Tree, at: Tree | None = None) -> list[tuple[str, jax.Array, jax.Array]]:
         # (path, gradient of the penalty, change) for each array with a nonzero gradient of the penalty.
-        slopes = jax.tree.map(jnp.conj, jax.grad(lambda params: penalty(params, rules, 0))(self.start))
+        at = self.start if at is None else at
+        slopes = jax.tree.map(jnp.conj, jax.grad(lambda params: penalty(params, rules, 0))(at))
         arrays = zip(leaves(self.start), jax.tree.leaves(slopes), jax.tree.leaves(change), strict=True)
         return [(leaf.path, slope, moved) for leaf, slope, moved in arrays if jnp.any(slope)]
 
@@ -227,6 +288,19 @@ class _DryRun:
 def _aligned(a: jax.Array, b: jax.Array) -> bool:
     # Whether two changes have the same direction, to 1 % of their length.
     return bool(jnp.real(jnp.vdot(a, b)) > 0.9999 * jnp.linalg.norm(a) * jnp.linalg.norm(b) > 0)
+
+
+def _factor(before: Sequence[Tree], after: Sequence[Tree]) -> float | None:
+    # The number c with after = c · before in every run, or None.
+    factors = []
+    for given, made in zip(before, after, strict=True):
+        size = float(_dot(given, given))
+        factor = float(_dot(given, made)) / size if size else math.nan
+        rest = _minus(made, jax.tree.map(lambda u, c=factor: c * u, given))
+        if not float(_dot(rest, rest)) <= CLOSE**2 * factor**2 * size:
+            return None
+        factors.append(factor)
+    return factors[0] if max(factors) - min(factors) <= CLOSE * abs(factors[0]) else None
 
 
 def _stages(update: Callable[..., Any], updates: Tree, state: Any, params: Tree) -> list[Tree]:

@@ -10,6 +10,7 @@ import optax
 from jaxreg._checks import check_number
 from jaxreg._hyperparameters import Number
 from jaxreg._protocols import Constraint, ConstraintRules, Penalty, PenaltyRules, Tree
+from jaxreg.transforms._base import watched
 from jaxreg.transforms._decay import decay
 from jaxreg.transforms._penalize import penalize
 from jaxreg.transforms._project import project
@@ -34,7 +35,7 @@ def regularize(
     Args:
         optimizer: Complete optimiser, whose updates are ready to be added to the parameters. Examples are
             `optax.adam(1e-3)` and a chain that ends in `optax.scale_by_learning_rate`. If you pass `decays`, use an
-            optimiser without decay, because `optax.adamw` would decay a second time.
+            optimiser without decay, because `optax.adamw` would decay a second time; `jaxreg.check` tells you.
         learning_rate: Learning rate of the optimiser: a float, an array or an Optax schedule. Needed for `decays` and
             `proximals`, which are scaled by it.
         penalties: Rules for `jaxreg.penalize`: coupled, like Keras's `kernel_regularizer`.
@@ -78,6 +79,8 @@ def regularize(
                 "the learning rate of the optimiser"
             )
     links: list[optax.GradientTransformation] = [optax.with_extra_args_support(optimizer)]
+    if decays is not None or proximals is not None:
+        links = [watched(links[0], learning_rate)]
     if decays is not None:
         links = [_beside(links[0], optax.chain(decay(decays), optax.scale_by_learning_rate(learning_rate)))]
     if penalties is not None:

@@ -15,8 +15,8 @@ START, GRADIENTS = RNG.normal(size=(3, 2)), RNG.normal(size=(3, 3, 2))
 PARAMS = {"kernel": jnp.zeros((3, 2))}
 LINKS = {
     "penalize": jr.penalize(jr.L2(STRENGTH)),
-    "decay": jr.decay(jr.L2(STRENGTH)),
-    "proximal": jr.proximal(jr.L2(STRENGTH), RATE),
+    "decay": jr.decay(jr.L1(STRENGTH)),
+    "proximal": jr.proximal(jr.L1L2(STRENGTH, 2 * STRENGTH), RATE),
     "project": jr.project(jr.MaxNorm(LIMIT)),
     "adam": optax.adam(RATE),
     "sgd": optax.sgd(RATE),
@@ -41,8 +41,10 @@ def by_hand(name):
     """A link as a function of (update, weights), in float64."""
     return {
         "penalize": lambda u, w: u + 2 * STRENGTH * w,
-        "decay": lambda u, w: u + 2 * STRENGTH * w,
-        "proximal": lambda u, w: (w + u) / (1 + 2 * RATE * STRENGTH) - w,
+        "decay": lambda u, w: u + STRENGTH * np.sign(w),
+        "proximal": lambda u, w: (
+            np.sign(w + u) * np.maximum(np.abs(w + u) - RATE * STRENGTH, 0) / (1 + 4 * RATE * STRENGTH) - w
+        ),
         "project": lambda u, w: (w + u) * np.minimum(1, LIMIT / np.linalg.norm(w + u, axis=0)) - w,
         "adam": Adam(),
         "adamw": Adam(0.01),
@@ -64,7 +66,7 @@ def in_order(names):
     (optimiser,) = OPTIMISERS & set(names)
     before, step, w, points = "penalize" in names, by_hand(optimiser), START, []
     for u in GRADIENTS:
-        u = step(u + before * 2 * STRENGTH * w, w) - ("decay" in names) * RATE * 2 * STRENGTH * w
+        u = step(u + before * 2 * STRENGTH * w, w) - ("decay" in names) * RATE * STRENGTH * np.sign(w)
         for name in ("proximal", "project"):
             u = by_hand(name)(u, w) if name in names else u
         w = w + u
@@ -73,7 +75,12 @@ def in_order(names):
 
 
 def is_right(names):
-    """Whether one optimiser goes downhill, each penalty shrinks weights, and the constraint is met behind the chain."""
+    """Whether one optimiser goes downhill, each penalty shrinks weights, and the constraint is met behind the chain.
+
+    Only `penalize` and `adamw` shrink in the same way.
+    """
+    if {"penalize", "adamw"} <= set(names):
+        return False
     bare = [name for name in names if name in OPTIMISERS]
     g = GRADIENTS[0]
     if len(bare) > 1 or np.sum((path(bare, START, [g]) - path(bare, START, [-g])) * g) >= 0:
@@ -93,7 +100,9 @@ def is_right(names):
 def holds(names):
     faults = jr.check(optax.chain(*(LINKS[name] for name in names)), PARAMS)
     assert bool(faults) != is_right(names), (names, faults)
-    if len(OPTIMISERS & set(names)) == 1 and not {"proximal", "project"} <= set(names):
+    if len(OPTIMISERS & set(names)) == 1 and not (
+        {"proximal", "project"} <= set(names) or {"penalize", "adamw"} <= set(names)
+    ):
         assert bool(faults) != np.allclose(path(names, START, GRADIENTS), in_order(names), rtol=1e-9), (names, faults)
 
 
@@ -217,9 +226,56 @@ def test_decay_of_weights_that_the_optimiser_decays_is_reported():
 
     params = PARAMS | {"bias": jnp.zeros(2)}
     (fault,) = jr.check(around(jr.L2(STRENGTH)), params)
-    assert fault.startswith("jaxreg.decay decays the weights of 'kernel', which the optimiser itself decays")
+    assert fault.startswith("jaxreg.decay and the optimiser's own decay, as in optax.adamw, shrink the weights of 'ker")
     assert jr.check(around(jr.L2(STRENGTH), mask={"kernel": False, "bias": True}), params) == []
     assert jr.check(around(jr.L1(STRENGTH)), params) == []
+
+
+ADAM = optax.adam(RATE)
+L1, L2 = jr.L1(STRENGTH), jr.L2(STRENGTH)
+
+
+@pytest.mark.parametrize(
+    ("tx", "words"),
+    [
+        (jr.regularize(optax.adamw(RATE), penalties=L2), "jaxreg.penalize and the optimiser's own"),
+        (jr.regularize(ADAM, RATE, penalties=L2, decays=L2), "jaxreg.decay and jaxreg.penalize"),
+        (jr.regularize(ADAM, RATE, proximals=L1, decays=L1), "jaxreg.proximal and jaxreg.decay"),
+        (jr.regularize(ADAM, RATE, penalties=L2, decays=L1), ""),
+        (jr.regularize(optax.adamw(RATE, mask={"one": False}), penalties=L2), ""),
+        (jr.regularize(optax.adamw(RATE), penalties=L1), ""),
+    ],
+)
+def test_weights_that_are_regularised_twice_in_the_same_way_are_reported(tx, words):
+    faults = jr.check(tx, {"one": {"kernel": jnp.zeros((1, 1))}})  # all directions of one weight are the same
+    assert [fault.startswith(words) and "'one/kernel' in the same way" in fault for fault in faults] == [True] * bool(
+        words
+    )
+
+
+WARM = optax.linear_schedule(0.0, RATE, 5)
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "rate", "own"),
+    [
+        (ADAM, 0.02, 0.1),
+        (ADAM, RATE, None),
+        (optax.adam(WARM), RATE, 0.02),  # the first step that moves has a fifth of the rate
+        (optax.adam(WARM), WARM, None),
+        (optax.chain(optax.clip_by_global_norm(1e-3), optax.sgd(RATE)), RATE, None),
+        (optax.chain(optax.scale_by_adam(), optax.scale(RATE), optax.scale(-1.0)), 0.02, 0.1),
+        (optax.sgd(RATE, 0.9, nesterov=True), RATE, None),
+        (optax.adafactor(RATE), RATE, None),
+        (jr.keras.adam(RATE), 0.02, None),  # not an Optax chain
+    ],
+)
+@pytest.mark.parametrize("kind", ["decays", "proximals"])
+def test_a_learning_rate_that_is_not_the_optimisers_is_reported(optimiser, rate, own, kind):
+    faults = jr.check(jr.regularize(optimiser, rate, **{kind: L1}), PARAMS)
+    given = 0.02 if rate == 0.02 else RATE
+    expected = f"jaxreg.regularize got the learning rate {given:g}, and that of the optimiser is {own}:"
+    assert [fault.startswith(expected) for fault in faults] == [True] * (own is not None)
 
 
 def test_an_optimiser_that_wraps_a_chain_is_refused():
