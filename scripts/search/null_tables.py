@@ -119,7 +119,7 @@ def main() -> None:
         found = search(frame, target="target", plan=plan)
         lead = found.verdict.split("\n")[0]
         # "Use no model", "Use no regulariser" and "The outer folds do not show" name none.
-        named.append(lead.startswith(f"Use {found.chosen.label}:"))
+        named.append(lead.startswith((f"Use {found.chosen.label}:", "A regulariser helps")))
         told = "NAMES A METHOD" if named[-1] else "names none"
         seconds = time.perf_counter() - begun
         print(f"{len(named):3}. {name}, {len(frame)} rows: {told}; {seconds:.0f} s. {lead}", flush=True)

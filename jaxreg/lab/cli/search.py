@@ -122,7 +122,14 @@ def search_table(
             blocks=None if quick else table.encoding.blocks,
             clock=None
             if budget is None
-            else Clock(budget, started, slowness=slowness, ladder=ladder, shortened=folder.replace),
+            else Clock(
+                budget,
+                started,
+                slowness=slowness,
+                ladder=ladder,
+                shortened=folder.replace,
+                finished=folder.finished(budget),
+            ),
         )
     except OtherSweepError:  # rows and options are equal, because `_plan` has compared them
         raise ValueError(
@@ -137,6 +144,7 @@ def search_table(
     told = search_report.summary(source) | {"notes": notes, "file": str(file), "command": command}
     told |= _details(found, table)
     if budget is not None:
+        told["budget"] = budget
         told["left_out"] = _left_out(found, quick=quick, asked=epochs, usual=Plan().passes(len(x))[0])
     replaced = _replaced(out, found)
     save(out / "model.safetensors", fitted_model(found, table))
@@ -274,6 +282,19 @@ class _Folder:
         """
         self._clear()
         write_whole(self.place, json.dumps({"request": self._request, "plan": dataclasses.asdict(plan)}))
+
+    def finished(self, budget: float) -> int | None:
+        """Return the number of repeats of a finished search with at least this budget; None if there is none.
+
+        Args:
+            budget: Time limit in seconds.
+        """
+        verdict, folds = self.out / "verdict.json", self.out / "folds.json"
+        if self._fresh or not (verdict.exists() and folds.exists()):
+            return None
+        spent = json.loads(verdict.read_text("utf-8")).get("budget")
+        enough = spent is not None and spent >= budget
+        return int(json.loads(folds.read_text("utf-8"))["repeats"]) if enough else None
 
     def undo(self) -> None:
         """Remove the stored plan and the trainings of a search that failed, unless they are those of an earlier run."""

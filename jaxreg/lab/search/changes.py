@@ -16,13 +16,13 @@ ERRORS = 2
 def forest(source: Source) -> Effects:
     """Return how much each candidate changes loss and score, each as mean ± two standard errors.
 
-    Changes are measured against the first candidate, which has no regulariser.
+    Changes are measured against the same net without a regulariser.
 
     Args:
         source: The search.
     """
     found: Search = source.data
-    tried = found.tried[1:]
+    tried = [each for each in found.tried if each.method != NONE]
     score = "accuracy" if found.setting.task.classes else "R²"
     times = 100 if score == "accuracy" else 1
     measures = [

@@ -51,6 +51,7 @@ class Clock:
         ladder: Plans that take less time, the longest first. One of them replaces a plan that does not fit.
         shortened: Function that is called with such a plan before its trainings start. It removes those of the plan
             before.
+        finished: Number of repeats of a finished search with this budget, which is only read; None for a new search.
 
     Attributes:
         shorter: Shorter plans, the longest first, each with the time of its trainings as a share of the present ones.
@@ -76,8 +77,10 @@ class Clock:
         slowness: float = 1.0,
         ladder: Sequence[Plan] = (),
         shortened: Callable[[Plan], None] = lambda plan: None,
+        finished: int | None = None,
     ) -> None:
         self.budget = budget
+        self.finished = finished
         self.ladder, self.shortened = ladder, shortened
         self.shorter: Sequence[tuple[Plan, float]] = ()
         self._start = start

@@ -11,6 +11,7 @@ from jaxreg.lab.search.clock import Clock, TooShortError
 from jaxreg.lab.search.codings import coded, learn
 from jaxreg.lab.search.folds import PaddedRows, Setting, Split, prepare_training
 from jaxreg.lab.search.plan import Plan, rounded
+from jaxreg.lab.sweeps.store import Store, find_manifest
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,19 +77,26 @@ def trained(
     """
     first = None if store is None else Path(store)
     folders = [first and (first.with_name(f"{first.name}-{place}") if place else first) for place in range(len(groups))]
+    stored = [folder is not None and _begun(folder) for folder in folders]
     runs = [
         prepare_training(group.setting, group.table, group.tried, parts, folder, clock)
         for group, folder in zip(groups, folders, strict=True)
     ]
     results = [runs[0]()]
-    for run in runs[1:]:
-        if clock is not None and clock.first and not clock.fits():
+    for run, there in zip(runs[1:], stored[1:], strict=True):
+        if clock is not None and clock.first and not (there if clock.finished else clock.fits()):
             break
         try:
             results.append(run())
         except TooShortError:
             break
     return results
+
+
+def _begun(store: Path) -> bool:
+    # The folder of a group that was skipped contains no chunks.
+    manifest = find_manifest(store)
+    return manifest is not None and bool(Store(store, manifest).present())
 
 
 def repeat_folder(store: Path, repeat: int) -> Path:

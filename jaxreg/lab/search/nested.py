@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import stdtrit
 
 from jaxreg.lab.search.candidates import NONE, Candidate
 from jaxreg.lab.search.folds import FIRST, Split
@@ -31,6 +32,25 @@ class Estimate:
     mean: float
     error: float
     n: int
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval, by Student's t distribution with n - 1 degrees of freedom."""
+        return self.mean - self._half
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95 % interval, by Student's t distribution with n - 1 degrees of freedom."""
+        return self.mean + self._half
+
+    @property
+    def significant(self) -> bool:
+        """Whether the 95 % interval does not contain 0."""
+        return self.low > 0 or self.high < 0
+
+    @property
+    def _half(self) -> float:
+        return self.error * float(stdtrit(self.n - 1, 0.975)) if self.n > 1 else float("nan")
 
 
 class OuterFolds(NamedTuple):

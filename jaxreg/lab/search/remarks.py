@@ -1,28 +1,22 @@
 """Sentences of the verdict about other models, suspicious scores and the range of strengths that were tried."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from jaxreg.lab.report.document import Code, Text
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import summaries
-from jaxreg.lab.search.nested import Estimate
 from jaxreg.lab.search.rivals import BOOSTING, FOREST, KINDS, LINEAR
 from jaxreg.lab.search.run import NETS, Search
 
-SURE = 2
-"""Number of standard errors above which a difference counts as significant."""
+MARGIN = 0.02
+"""Difference in score that the verdict does not let pass: it names each model that may be better by more."""
 
 PERFECT = 0.999
 """Score above which the columns may contain the target itself."""
 
 _NAMES = {LINEAR: "A linear model", BOOSTING: "Boosted trees", FOREST: "A forest"}
-
-
-def steps(gain: Estimate) -> float:
-    """Return a gain divided by its standard error; NaN if the gain is unknown."""
-    if gain.mean == 0 or np.isnan(gain.mean):
-        return gain.mean
-    return gain.mean / gain.error if gain.error > 0 else float(np.copysign(np.inf, gain.mean))
 
 
 def nothing_told(source: Source, score: str) -> Text | None:
@@ -38,7 +32,7 @@ def nothing_told(source: Source, score: str) -> Text | None:
     if found.constant is None:
         return None
     gains = [source.find(function) for function in (summaries.score_over_constant, summaries.loss_over_constant)]
-    if not all(steps(gain.data) <= SURE for gain in gains):
+    if any(np.isnan(gain.data.low) or gain.data.low > 0 for gain in gains):
         return None
     other = "always predicting the most frequent class" if found.setting.task.classes else "always predicting the mean"
     return [
@@ -55,19 +49,13 @@ def kept_model(source: Source, score: str) -> Text:
         score: Name of the score.
     """
     kind = source.data.kept
-    name = kind if kind == BOOSTING else f"the {kind}"
-    return [f"Use {name}: {_comparison(kind, source.data, score)}. The model file contains it."]
-
-
-def _comparison(kind: str, found: Search, score: str) -> str:
-    # A model is better only if its score exceeds that of the nets by more than `SURE` standard errors.
-    they = "they are" if kind == BOOSTING else "it is"
-    if steps(summaries.rival_gain(found, kind)) > SURE:
-        return f"{they} better than the nets here"
-    if kind == LINEAR:
-        return "it is as good as the nets here, within two standard errors, and simpler"
-    have = "they have" if kind == BOOSTING else "it has"
-    return f"{have} a higher {score} than the nets here, but within two standard errors {they} only as good"
+    name, (they, have) = (kind, ("they are", "they have")) if kind == BOOSTING else (f"the {kind}", ("it is", "it has"))
+    if summaries.gain_with_equal_rows(source.data, kind).low > 0:
+        why = f"{they} better than the nets here"
+    else:
+        why = f"{have} a higher {score} than the nets here. The difference is not significant"
+        why += f", but {they} simpler" if kind == LINEAR else ""
+    return [f"Use {name}: {why}. The model file contains {'them' if kind == BOOSTING else 'it'}."]
 
 
 def remarks(source: Source, score: str) -> list[Text]:
@@ -79,6 +67,8 @@ def remarks(source: Source, score: str) -> list[Text]:
     """
     found: Search = source.data
     told = [_against(source, score)] if found.rivals is not None else []
+    if summaries.equal_share(found) > MARGIN:
+        told.append(_on_equal_rows(source, score))
     if found.rivals is None and found.constant is not None:
         told.append([
             "A linear model, boosted trees and a random forest were not compared. To compare them, search without ",
@@ -113,21 +103,71 @@ def _at_the_edge(found: Search) -> Text:
 
 def _against(source: Source, score: str) -> Text:
     gains = {kind: source.find(summaries.rival_gain, kind) for kind in KINDS}
-    best = max(KINDS, key=lambda kind: np.nan_to_num(gains[kind].data.mean, nan=-np.inf))
-    each: list[Text] = [[f"{', ' if place else ''}{kind} ", *_spread(gains[kind])] for place, kind in enumerate(KINDS)]
-    folds = gains[best].number("n", "d")
+    order = sorted(KINDS, key=lambda kind: -np.nan_to_num(gains[kind].data.mean, nan=-np.inf))
+    each: list[Text] = [[f"{', ' if place else ''}{kind} ", *_range(gains[kind])] for place, kind in enumerate(KINDS)]
+    folds = gains[order[0]].number("n", "d")
     pieces = [piece for one in each for piece in one]
-    rest: Text = [f"Change in {score} compared with the nets on the same ", folds, " outer folds: ", *pieces, "."]
+    rest: Text = [
+        f"Change in {score} compared with the nets on the same ", folds, " outer folds, with 95 % intervals: ", *pieces,
+        ".",
+    ]  # fmt: skip
     if source.data.kept != NETS:
         return rest
-    if gains[best].data.mean > 0:
-        them = "them" if best == BOOSTING else "it"
-        comparison = _comparison(best, source.data, score)
-        return [f"{_NAMES[best]}: {comparison}. To use {them}, pass ", Code("--any-model"), ". ", *rest]
-    lead = "No other model is better than the nets here."
-    if abs(steps(gains[LINEAR].data)) <= SURE:
-        lead += " A linear model is as good, within two standard errors, and simpler."
-    return [f"{lead} ", *rest]
+    better = [kind for kind in order if gains[kind].data.low > 0]
+    possible = [kind for kind in order if gains[kind].data.low <= 0 and gains[kind].data.high > MARGIN]
+    lead: Text = [f"No other model is better than the nets here by more than {MARGIN:g} in {score}."]
+    if better:
+        verb = "are" if better[0] == BOOSTING else "is"
+        lead = [f"{_NAMES[better[0]]} {verb} better than the nets here, by ", gains[better[0]].number("mean"),
+                f" in {score}."]  # fmt: skip
+    elif possible:
+        names: list[Text] = [
+            [_NAMES[kind] if not place else _NAMES[kind].lower()] for place, kind in enumerate(possible)
+        ]
+        most: list[Text] = [[gains[kind].number("high", ".2f")] for kind in possible]
+        lead = [
+            *_listed(names, "or"), " may be better than the nets, by up to ", *_listed(most, "and"),
+            f" in {score}: these folds do not tell.",
+        ]  # fmt: skip
+    if LINEAR not in better and gains[LINEAR].data.low <= 0 <= gains[LINEAR].data.high:
+        lead = [*lead, " The linear model is not significantly worse, and simpler."]
+    if gains[order[0]].data.mean > 0:
+        lead = [*lead, f" To use the model with the highest {score}, pass ", Code("--any-model"), "."]
+    return [*lead, " ", *rest]
+
+
+def _listed(parts: Sequence[Text], last: str) -> Text:
+    between = ["", *[", "] * (len(parts) - 2), *[f" {last} "] * (len(parts) > 1)]
+    return [piece for word, part in zip(between, parts, strict=True) for piece in [word, *part]]
+
+
+def _on_equal_rows(source: Source, score: str) -> Text:
+    """Tell the scores on rows that repeat known ones, and whether another model is better if new rows do so."""
+    found: Search = source.data
+    share = source.find(summaries.equal_share).number(form=".0f", times=100)
+    nets = source.find(summaries.score_on_equal_rows, NETS).number()
+    if found.rivals is None or not len(found.rivals.equal_rows):
+        return [
+            share, f" % of the rows equal another row. The {score} above is for new inputs. On rows that repeat known "
+            "ones, it is ", nets, " for the nets.",
+        ]  # fmt: skip
+    gains = {kind: source.find(summaries.gain_with_equal_rows, kind) for kind in KINDS}
+    best = max(KINDS, key=lambda kind: np.nan_to_num(gains[kind].data.mean, nan=-np.inf))
+    theirs, name = source.find(summaries.score_on_equal_rows, best).number(), _NAMES[best]
+    rest: Text = [
+        f" This counts rows that repeat known ones, on which the {score} of the nets is ", nets,
+        f" and that of {name.lower()} is ", theirs, ". All other scores are for new inputs.",
+    ]  # fmt: skip
+    low, verb = gains[best].data.low, "are" if best == BOOSTING else "is"
+    comparison = f"{verb} better" if low > 0 else f"{verb} not significantly better"
+    return [
+        "If as many new rows repeat known ones as rows of this table equal another (", share, f" %), {name.lower()} "
+        f"{comparison} than the nets: the change in {score} is ", *_range(gains[best]), ".", *rest,
+    ]  # fmt: skip
+
+
+def _range(gain: Source) -> Text:
+    return [gain.number("mean", "+.3f"), " (", gain.number("low", "+.3f"), " to ", gain.number("high", "+.3f"), ")"]
 
 
 def _spread(estimate: Source) -> Text:

@@ -43,10 +43,6 @@ _POINTS = 5
 _COLUMNS = 10
 """Largest number of columns in the table of importances."""
 
-_SHOWN = 2
-"""Number of standard errors by which a gain on the outer folds must exceed 0 before the verdict recommends a
-regulariser."""
-
 _SCORE = {"classification": "accuracy", "regression": "R²"}
 _LOSS = {"classification": "cross-entropy", "regression": "squared error (share of the target's variance)"}
 
@@ -70,9 +66,14 @@ def verdict(source: Source) -> list[Text]:
     if method != NONE:
         advice: Text = [Code(found.chosen.label), f": {_MEANING[method]}."]
         probably = [" It mostly improves the probabilities, hardly the answers."] if _hardly_the_answers(found) else []
-        told = [[use, *advice, *probably], ["Compared with no regulariser, this choice ", *_size(source), "."]]
-        if not (_steps(nested.loss_gain) > _SHOWN and method in nested.tally(found.tried)):
+        told = [
+            [use, *advice, *probably],
+            ["Compared with the same nets without a regulariser, the choice ", *_size(source), "."],
+        ]
+        if not nested.loss_gain.low > 0:
             told = [["The outer folds do not show that a regulariser helps. If you want one, use ", *advice]]
+        elif 2 * nested.tally(found.tried).get(method, 0) <= len(nested.picks):
+            told[0] = ["A regulariser helps, but the outer folds do not agree on which. One is ", *advice, *probably]
         told.append(_why(source))
     if len(nested.members) > 1:
         kinds = [[Code(found.tried[place].label)] for place in nested.members]
@@ -86,7 +87,7 @@ def verdict(source: Source) -> list[Text]:
     else:
         told += expected
     told.append([
-        f"Change {'of the nets ' if other else ''}compared with no regulariser: {score} ",
+        f"Change {'of the nets ' if other else ''}compared with the same nets without a regulariser: {score} ",
         *_spread(estimates.at("score_gain"), "+.3f"),
         f" ({_sure(nested.score_gain)}), {loss} ", *_spread(source.find(summaries.loss_change), "+.3f"),
         f" ({_sure(nested.loss_gain)}).",
@@ -121,7 +122,7 @@ def verdict(source: Source) -> list[Text]:
 def _hardly_the_answers(found: Search) -> bool:
     """Return whether the loss improves significantly, but the share of right answers does not."""
     gains = found.found.loss_gain, found.found.score_gain
-    return bool(found.setting.task.classes and _steps(gains[0]) > _SHOWN and abs(_steps(gains[1])) <= _SHOWN)
+    return bool(found.setting.task.classes and gains[0].low > 0 and not gains[1].significant)
 
 
 def _expected(source: Source, score: str, loss: str) -> list[Text]:
@@ -150,7 +151,9 @@ def _expected(source: Source, score: str, loss: str) -> list[Text]:
 
 
 def table(source: Source) -> Table:
-    """Return a table with the best candidate of each method and the chosen candidate, sorted by loss.
+    """Return a table with the best candidate of each method, each net without a regulariser, and the chosen candidate.
+
+    They are sorted by loss.
 
     Args:
         source: Result of the search.
@@ -159,7 +162,9 @@ def table(source: Source) -> Table:
     means = found.found.losses.mean(axis=1)
     order = sorted(range(len(found.tried)), key=lambda at: (not np.isfinite(means[at]), means[at]))
     best = {found.tried[at].method: at for at in reversed(order)}
-    shown = [at for at in order if best[found.tried[at].method] == at or at == found.found.chosen]
+    shown = [
+        at for at in order if at in (best[found.tried[at].method], found.found.chosen) or found.tried[at].method == NONE
+    ]
     return _candidates(source, shown, "Best candidate of each method, the lowest loss first")
 
 
@@ -170,12 +175,13 @@ def _candidates(source: Source, places: Sequence[int], words: str) -> Table:
         score, loss = (source.find(one, label).number() for one in (summaries.mean_score, summaries.mean_loss))
         change = source.find(summaries.change_in_loss, label)
         share = source.find(summaries.win_rate, label).number(form=".0f", times=100)
-        cells: list[Text] = [_spread(change, "+.3f"), [share, " %"]] if place else [[], []]
+        plain = source.data.tried[place].method == NONE
+        cells: list[Text] = [[], []] if plain else [_spread(change, "+.3f"), [share, " %"]]
         rows.append([[Code(label)], [loss], cells[0], cells[1], [score]])
     rest = (
-        " outer folds. Changes are compared with no regulariser, ± one standard error. The column 'better in' is the "
+        " outer folds. Changes are compared with the same net without a regulariser, ± one standard error. The column "
     )
-    rest += "share of folds with a lower loss"
+    rest += "'better in' is the share of folds with a lower loss"
     caption: Text = [f"{words}. Means over ", _outer_folds(source), rest]
     columns = ["candidate", "loss", "change in loss", "better in", _SCORE[source.data.setting.task.name]]
     return Table(caption, columns, rows, [source.data.chosen.label], ["better in"])
@@ -263,7 +269,8 @@ def summary(source: Source) -> dict[str, Any]:
         "rivals": list(nested.rivals),
         "nets": summaries.nets(found),
         "model": found.kept,
-        "other_models": {kind: _known(summaries.rival_gain(found, kind)) for kind in KINDS} if found.rivals else None,
+        "other_models": {kind: _gain(summaries.rival_gain(found, kind)) for kind in KINDS} if found.rivals else None,
+        "equal_rows": _equal_rows(found),
         "diverged": found.diverged,
         "rows": found.rows,
         "spread": _plain(found.spread),
@@ -287,6 +294,9 @@ def folds(found: Search, *, apart: bool) -> dict[str, Any]:
         "shapes": [dataclasses.asdict(shape) for shape in shapes],
         "rivals": others,
         "constant": None if found.constant is None else {n: _plain(v) for n, v in found.constant._asdict().items()},
+        "equal_rows": None
+        if found.equal_rows is None
+        else {"share": found.equal_rows.share, "score": _plain(found.equal_rows.score)},
         "forward": found.setting.forward,
         "details": None if found.details is None or not found.columns else _told(found.details),
         "columns": list(found.columns),
@@ -321,7 +331,7 @@ def _size(source: Source) -> Text:
     """Describe the change in loss and errors by the procedure on the outer folds, such as "halves the loss"."""
     told = [less_loss(source.find(summaries.loss_saved), "the loss")]
     gain, saved = source.data.found.score_gain, source.find(summaries.errors_saved)
-    if source.data.setting.task.classes and np.isfinite(saved.data) and abs(_steps(gain)) > _SHOWN:
+    if source.data.setting.task.classes and np.isfinite(saved.data) and gain.significant:
         told.append(fewer_errors(saved, source.find(summaries.one_error_in)))
     return _joined(told, " and ")
 
@@ -340,6 +350,21 @@ def _why(source: Source) -> Text:
     return [*start, "strongest candidate of its method within one standard error of this loss."]
 
 
+def _equal_rows(found: Search) -> dict[str, Any] | None:
+    if found.equal_rows is None:
+        return None
+    rivals = KINDS if found.rivals is not None else ()
+    return {
+        "share": found.equal_rows.share,
+        "scores": {name: _or_none(summaries.score_on_equal_rows(found, name)) for name in (NETS, *rivals)},
+        "other_models": {kind: _gain(summaries.gain_with_equal_rows(found, kind)) for kind in rivals},
+    }
+
+
+def _gain(estimate: Estimate) -> dict[str, float | None]:
+    return _known(estimate) | {"low": _or_none(estimate.low), "high": _or_none(estimate.high)}
+
+
 def _known(estimate: Estimate) -> dict[str, float | None]:
     # JSON has no NaN.
     return {name: _or_none(value) for name, value in vars(estimate).items()}
@@ -353,23 +378,14 @@ def _or_none(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _steps(gain: Estimate) -> float:
-    # Number of standard errors between the gain and 0; NaN if the gain is unknown.
-    if gain.mean == 0 or np.isnan(gain.mean):
-        return gain.mean
-    return gain.mean / gain.error if gain.error > 0 else float(np.copysign(np.inf, gain.mean))
-
-
 def _sure(gain: Estimate) -> str:
-    steps = _steps(gain)
-    if np.isnan(steps):
+    if np.isnan(gain.low):
         return "unknown"
     if gain.mean == gain.error == 0:
         return "no change"
-    if abs(steps) <= 1:
-        return "within one standard error of zero"
-    size = "two standard errors" if abs(steps) > _SHOWN else "one standard error"
-    return f"{'better' if steps > 0 else 'worse'} by more than {size}"
+    if not gain.significant:
+        return "not significant"
+    return f"significantly {'better' if gain.mean > 0 else 'worse'}"
 
 
 def _spread(estimate: Source, form: str = ".3f") -> Text:

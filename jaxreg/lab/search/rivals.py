@@ -33,10 +33,13 @@ class Rivals(NamedTuple):
         score: Scores. For the models in `KINDS`, the shape is (models, folds of the first repeat). For the baseline of
             `jaxreg.lab.search.constants`, it is (folds of all repeats,).
         loss: Losses, of the same shape.
+        equal_rows: Scores on training rows that equal another row, of the same shape
+            (`jaxreg.lab.search.equal_rows`). Empty if there are no such rows.
     """
 
     score: np.ndarray
     loss: np.ndarray
+    equal_rows: np.ndarray = np.zeros(0)
 
     def __repr__(self) -> str:
         """Show the mean score and loss of each model."""
@@ -46,7 +49,15 @@ class Rivals(NamedTuple):
 
 
 def judged_rivals(
-    x: np.ndarray, y: np.ndarray, w: np.ndarray, dealt: np.ndarray, classes: int, seed: int, *, forward: bool = False
+    x: np.ndarray,
+    y: np.ndarray,
+    w: np.ndarray,
+    dealt: np.ndarray,
+    classes: int,
+    seed: int,
+    *,
+    forward: bool = False,
+    copies: np.ndarray | None = None,
 ) -> Rivals:
     """Evaluate each model in `KINDS`, such as boosted trees, on each fold, after fitting it on the other folds.
 
@@ -58,31 +69,55 @@ def judged_rivals(
         classes: Number of classes; 0 for regression.
         seed: Seed of the models.
         forward: Whether each fold is predicted only from the folds before it. If so, only outer folds are evaluated.
+        copies: Number of equal rows that each row stands for; None for one each.
     """
     first = FIRST if forward else 0
     folds = int(dealt.max()) + 1 - first
 
-    def judge(kind: str, fold: int) -> tuple[float, float]:
+    def judge(kind: str, fold: int) -> tuple[float, float, float]:
         test = dealt == first + fold
         train = dealt < first + fold if forward else ~test
         if classes and len(np.unique(y[train])) < 2:
-            return np.nan, np.nan
-        truth, share = y[test], w[test] / w[test].sum()
+            return np.nan, np.nan, np.nan
         model = fitted(kind, x[train], y[train], w[train], classes, seed)
-        with _one_thread():
-            predicted = model.predict_proba(x[test]) if classes else model.predict(x[test])
-        if not classes:
-            loss = share @ np.square(predicted - truth)
-            spread = share @ np.square(truth - share @ truth)
-            return (1 - loss / spread if spread > 0 else np.nan), loss
-        given = np.zeros((len(truth), classes))
-        given[:, model.classes_.astype(int)] = predicted
-        right = given[np.arange(len(truth)), truth.astype(int)]
-        return share @ (given.argmax(axis=1) == truth), share @ -np.log(np.maximum(right, LEAST))
+
+        def predicted(rows: np.ndarray) -> np.ndarray:
+            with _one_thread():
+                if not classes:
+                    return np.asarray(model.predict(x[rows]))
+                given = np.zeros((int(rows.sum()), classes))
+                given[:, model.classes_.astype(int)] = model.predict_proba(x[rows])
+                return given
+
+        truth, share, given = y[test], w[test] / w[test].sum(), predicted(test)
+        spread = 1.0 if classes else share @ np.square(truth - share @ truth)
+        equal = np.nan
+        if copies is not None and (again := train & (copies > 1)).any():
+            equal = scored(predicted(again), y[again], w[again], spread)
+        if classes:
+            right = given[np.arange(len(truth)), truth.astype(int)]
+            return scored(given, truth, w[test], spread), share @ -np.log(np.maximum(right, LEAST)), equal
+        return scored(given, truth, w[test], spread), share @ np.square(given - truth), equal
 
     with ThreadPoolExecutor(cores()) as threads:
         found = list(threads.map(judge, *zip(*itertools.product(KINDS, range(folds)), strict=True)))
-    return Rivals(*np.array(found).T.reshape(2, len(KINDS), folds))
+    score, loss, equal = np.array(found).T.reshape(3, len(KINDS), folds)
+    return Rivals(score, loss, equal if copies is not None and (copies > 1).any() else np.zeros(0))
+
+
+def scored(given: np.ndarray, y: np.ndarray, w: np.ndarray, spread: float) -> float:
+    """Return the accuracy of probabilities of shape (rows, classes), or R² of numbers of shape (rows,).
+
+    Args:
+        given: Predictions.
+        y: Targets.
+        w: Weight of each row.
+        spread: Variance of the target, for R². NaN is returned if it is 0.
+    """
+    share = w / w.sum()
+    if given.ndim > 1:
+        return float(share @ (given.argmax(axis=1) == y))
+    return float(1 - share @ np.square(given - y) / spread) if spread > 0 else float("nan")
 
 
 def fitted(kind: str, x: np.ndarray, y: np.ndarray, w: np.ndarray, classes: int, seed: int) -> Any:

@@ -37,9 +37,10 @@ def _rows(
     weights: np.ndarray | None,
     folds: int,
     apart: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    # Return sorted inputs, targets and weights, and the number of the group of each row. A group stays in one fold. If
-    # `apart` is given, its numbers are returned in the same order instead, such as the groups that the user named.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    # Return sorted inputs, targets and weights, the number of the group of each row, and how many equal rows were
+    # merged into it. A group stays in one fold. If `apart` is given, its numbers are returned in the same order
+    # instead, such as the groups that the user named.
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     for name, values in (("an input", x), ("a target", y)):
         if np.isnan(values).any():
@@ -55,16 +56,17 @@ def _rows(
     if apart is not None:
         kept = np.flatnonzero(w > 0)
         kept = kept[np.lexsort(np.column_stack([x, y, w, apart])[kept].T[::-1])]
-        return x[kept], y[kept], w[kept], apart[kept]
+        return x[kept], y[kept], w[kept], apart[kept], np.ones(len(kept), int)
     rows = np.column_stack([x, y, w])[w > 0]
     rows = rows[np.lexsort(rows.T[::-1])]
     other = np.concatenate([[True], (rows[1:, :-2] != rows[:-1, :-2]).any(axis=1)])[: len(rows)]
     if _often(int(other.sum()), len(rows), folds):
-        return rows[:, :-2], rows[:, -2], rows[:, -1], np.arange(len(rows))
+        return rows[:, :-2], rows[:, -2], rows[:, -1], np.arange(len(rows)), np.ones(len(rows), int)
     group = np.cumsum(other) - 1
     other[1:] |= rows[1:, -2] != rows[:-1, -2]
-    total = np.bincount(np.cumsum(other) - 1, weights=rows[:, -1])
-    return rows[other, :-2], rows[other, -2], total, group[other]
+    merged = np.cumsum(other) - 1
+    total = np.bincount(merged, weights=rows[:, -1])
+    return rows[other, :-2], rows[other, -2], total, group[other], np.bincount(merged)
 
 
 def check(y: np.ndarray, task: Task, folds: int) -> None:

@@ -15,6 +15,7 @@ from jaxreg.lab.search.clock import MOST_REPEATS, Clock, TimeUpError, TooShortEr
 from jaxreg.lab.search.constants import constants
 from jaxreg.lab.search.dealing import deal, deal_groups, deal_time
 from jaxreg.lab.search.details import Details, details
+from jaxreg.lab.search.equal_rows import EqualRows, gaps, on_equal_rows
 from jaxreg.lab.search.fitted_model import FittedModel, Net, Nets, Trees
 from jaxreg.lab.search.folds import FIRST, PaddedRows, Setting, Split, forward_splits, nested_splits
 from jaxreg.lab.search.groups import Group, grouped, joined, repeat_folder, trained
@@ -56,6 +57,7 @@ class Search:
         columns: Names of the columns in `details.importance`; empty if they are unknown.
         means: (number of an outer fold, indices of candidates) -> score and loss of the mean of these candidates there.
             None if the model is one candidate.
+        equal_rows: Scores of the networks on rows that equal another row; None if there are no such rows.
     """
 
     plan: Plan
@@ -75,6 +77,7 @@ class Search:
     model: FittedModel | None = None
     columns: tuple[str, ...] = ()
     means: Mapping[tuple[int, tuple[int, ...]], tuple[float, float]] | None = None
+    equal_rows: EqualRows | None = None
 
     def __repr__(self) -> str:
         loss, gain = self.found.loss, self.found.loss_gain
@@ -196,7 +199,7 @@ def search(
     if folds is not None:
         patterns, apart = np.unique(folds, axis=1, return_inverse=True)
         plan = dataclasses.replace(plan, folds=int(patterns.max()) + 1, repeats=len(patterns))
-    x, y, w, group = _rows(x, y, weights, plan.folds, None if apart is None else apart.ravel())
+    x, y, w, group, copies = _rows(x, y, weights, plan.folds, None if apart is None else apart.ravel())
     check(y, task, plan.folds)
     classes = int(y.max()) + 1 if task.classes else 0
     if task == BINARY and classes > 2:
@@ -238,7 +241,9 @@ def search(
     parts = splits(plan.repeats, plan.folds)
     plain = table.x[: len(x), : x.shape[1]], table.y[: len(x)], table.w[: len(x)]
     # Before the trainings, so that a clock knows the time when it judges how many trainings fit.
-    others = judged_rivals(*plain, dealt[0], classes, plan.seed, forward=forward) if rivals or any_model else None
+    others = None
+    if rivals or any_model:
+        others = judged_rivals(*plain, dealt[0], classes, plan.seed, forward=forward, copies=copies)
     while True:
         kinds = grouped(plan, setting, table, tried)
         if clock is not None:
@@ -263,7 +268,7 @@ def search(
     outer = _on_outer_folds(kinds, parts, results)
     if clock is not None:
         clock.repeat += perf_counter() - begun
-    while clock is not None and clock.fits() and len(repeats) < MOST_REPEATS:
+    while clock is not None and clock.fits() and len(repeats) < (clock.finished or MOST_REPEATS):
         at, more = len(repeats), dealt_anew()[None]
         seed = int(np.random.default_rng([plan.seed, at]).integers(2**31))
         anew = [_dealt(kind, more, fill, seed) for kind in kinds]
@@ -300,10 +305,22 @@ def search(
 
     found = judged(tried, parts, lanes, spread, len(x), outer, mean_of)
     constant = constants(setting, table, parts)
+    first = outer_splits(parts)[: plan.folds]
+    splits_of = [parts[at] for at in first]
+
+    def picked() -> list[Net | Nets]:
+        each = zip(found.picked, splits_of, strict=False)
+        return [_net(kinds, parts, scaled, results, members, _plain(x.shape[1]), split) for members, split in each]
+
+    equal_rows = None
+    if (copies > 1).any():
+        equal_rows = on_equal_rows(
+            picked(), splits_of, table, copies, spread[first] if len(spread) else spread, classes=classes
+        )
     kept = NETS
     if any_model and others is not None:
-        best = int(np.argmax(gaps := (others.score - found.picked_scores[: plan.folds]).mean(axis=1)))
-        kept = KINDS[best] if gaps[best] > 0 else NETS
+        gains = gaps(others, found.picked_scores[: plan.folds], equal_rows).mean(axis=1)
+        kept = KINDS[int(np.argmax(gains))] if gains.max() > 0 else NETS
     net: Net | Nets | Trees
     if kept == NETS:
         net = _net(kinds, parts, scaled, results, found.members, figures)
@@ -312,14 +329,24 @@ def search(
         net = Net(arrays) if kept == LINEAR else Trees(arrays)
     told = None
     if blocks is not None:
-        first = outer_splits(parts)[: plan.folds]
-        picked = [
-            _net(kinds, parts, scaled, results, each, _plain(x.shape[1]), parts[at])
-            for each, at in zip(found.picked, first, strict=False)
-        ]
-        told = details(picked, [parts[at] for at in first], table, blocks, classes=classes)
+        told = details(picked(), splits_of, table, blocks, classes=classes)
     return Search(
-        plan, setting, tried, parts, lanes, spread, outer, others, constant, found, net, kept, len(x), told, means=means
+        plan,
+        setting,
+        tried,
+        parts,
+        lanes,
+        spread,
+        outer,
+        others,
+        constant,
+        found,
+        net,
+        kept,
+        len(x),
+        told,
+        means=means,
+        equal_rows=equal_rows,
     )
 
 

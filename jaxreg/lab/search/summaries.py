@@ -14,10 +14,11 @@ import numpy as np
 
 from jaxreg.lab.search.candidates import CONSTANT, Shape, shaped
 from jaxreg.lab.search.details import Details
+from jaxreg.lab.search.equal_rows import EqualRows, gaps
 from jaxreg.lab.search.fitted_model import load
 from jaxreg.lab.search.folds import forward_splits, nested_splits
 from jaxreg.lab.search.groups import joined, repeat_folder
-from jaxreg.lab.search.nested import Estimate, OuterFolds, at_least_binomial, estimate, outer_splits
+from jaxreg.lab.search.nested import Estimate, OuterFolds, at_least_binomial, estimate, outer_splits, unregularised
 from jaxreg.lab.search.plan import Plan, planned_for
 from jaxreg.lab.search.rivals import KINDS, Rivals
 from jaxreg.lab.search.run import NETS, Search, judged
@@ -28,7 +29,9 @@ __all__ = [
     "best_candidate",
     "change_in_loss",
     "change_in_score",
+    "equal_share",
     "errors_saved",
+    "gain_with_equal_rows",
     "importance",
     "loss_change",
     "loss_gain",
@@ -42,6 +45,7 @@ __all__ = [
     "one_error_in",
     "open_search",
     "rival_gain",
+    "score_on_equal_rows",
     "score_over_constant",
     "score_range",
     "still_falls",
@@ -66,7 +70,7 @@ def open_search(folder: Path) -> Search:
     model = load(folder / "model.safetensors")
     setting, tried, _ = planned_for(kept, len(model.classes), verdict["rows"])
     stores = [folder / "trainings"]
-    outer = rivals = constant = means = None
+    outer = rivals = constant = means = equal_rows = None
     # Older searches, whose model is a single network, have no such file.
     if (folder / "folds.json").exists():
         kept_folds = json.loads((folder / "folds.json").read_text("utf-8"))
@@ -79,14 +83,17 @@ def open_search(folder: Path) -> Search:
                 for each in shaped(kept.methods, Shape(tuple(shape["hidden"]), shape["coding"]))
             ),
         ]
-        constant = Rivals(*(np.array(kept_folds["constant"][name], np.float64) for name in Rivals._fields))
+        constant = Rivals(**{name: np.array(each, np.float64) for name, each in kept_folds["constant"].items()})
         # A search without these has the networks of one candidate as its model.
         if "means" in kept_folds:
             means = {
                 (each["fold"], tuple(each["members"])): (each["score"], each["loss"]) for each in kept_folds["means"]
             }
         if kept_folds["rivals"]:
-            rivals = Rivals(*(np.array(kept_folds["rivals"][name], np.float64) for name in Rivals._fields))
+            rivals = Rivals(**{name: np.array(each, np.float64) for name, each in kept_folds["rivals"].items()})
+        if kept_folds.get("equal_rows"):
+            told = kept_folds["equal_rows"]
+            equal_rows = EqualRows(told["share"], np.array(told["score"], np.float64))
         stores += [folder / f"trainings-{place}" for place in range(1, 1 + len(kept_folds["shapes"]))]
     forward = outer is not None and bool(kept_folds["forward"])
     repeats = 1 if outer is None else kept_folds.get("repeats", 1)
@@ -117,6 +124,7 @@ def open_search(folder: Path) -> Search:
         model=model,
         columns=() if outer is None else tuple(kept_folds.get("columns", ())),
         means=means,
+        equal_rows=equal_rows,
     )
 
 
@@ -203,19 +211,20 @@ def mean_loss(search: Search, candidate: str) -> float:
 
 
 def loss_gain(search: Search, candidate: str) -> float:
-    """Return the mean loss without a regulariser minus the mean loss of a candidate."""
+    """Return the mean loss of the same net without a regulariser minus the mean loss of a candidate."""
     return float(_gains(search, candidate).mean())
 
 
 def change_in_loss(search: Search, candidate: str) -> Estimate:
-    """Return the loss of a candidate minus the loss without a regulariser, across the outer folds."""
+    """Return the loss of a candidate minus that of the same net without a regulariser, across the outer folds."""
     return estimate(-_gains(search, candidate), 1 / (search.plan.folds - 1))
 
 
 def change_in_score(search: Search, candidate: str) -> Estimate:
-    """Return the score of a candidate minus the score without a regulariser, across the outer folds."""
-    scores = search.found.scores
-    return estimate(scores[_place(search, candidate)] - scores[0], 1 / (search.plan.folds - 1))
+    """Return the score of a candidate minus that of the same net without a regulariser, across the outer folds."""
+    scores, place = search.found.scores, _place(search, candidate)
+    gains = scores[place] - scores[unregularised(search.tried, place)]
+    return estimate(gains, 1 / (search.plan.folds - 1))
 
 
 def best_candidate(search: Search) -> str:
@@ -225,7 +234,7 @@ def best_candidate(search: Search) -> str:
 
 
 def win_rate(search: Search, candidate: str) -> float:
-    """Return the share of outer folds in which a candidate has a lower loss than training without a regulariser.
+    """Return the share of outer folds in which a candidate has a lower loss than the same net without a regulariser.
 
     A tie counts one half.
     """
@@ -256,6 +265,37 @@ def rival_gain(search: Search, kind: str) -> Estimate:
     assert search.rivals is not None
     mine = search.found.picked_scores[: search.plan.folds]
     return estimate(search.rivals.score[KINDS.index(kind)] - mine, 1 / (search.plan.folds - 1))
+
+
+def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
+    """Return how much better another model is than the networks if new rows repeat known ones as often as these do.
+
+    Args:
+        search: Result of the search.
+        kind: Name of the other model, from `jaxreg.lab.search.rivals.KINDS`.
+    """
+    assert search.rivals is not None
+    each = gaps(search.rivals, search.found.picked_scores[: search.plan.folds], search.equal_rows)
+    return estimate(each[KINDS.index(kind)], 1 / (search.plan.folds - 1))
+
+
+def equal_share(search: Search) -> float:
+    """Return the share of the rows that equal another row in inputs and target, and stay in one fold with it."""
+    return 0.0 if search.equal_rows is None else search.equal_rows.share
+
+
+def score_on_equal_rows(search: Search, model: str) -> float:
+    """Return the mean score of a model on rows that repeat known ones.
+
+    Args:
+        search: Result of the search.
+        model: "nets", or a name from `jaxreg.lab.search.rivals.KINDS`.
+    """
+    assert search.equal_rows is not None
+    if model == NETS:
+        return float(search.equal_rows.score.mean())
+    assert search.rivals is not None
+    return float(search.rivals.equal_rows[KINDS.index(model)].mean())
 
 
 def model_score(search: Search) -> Estimate:
@@ -342,5 +382,5 @@ def _place(search: Search, candidate: str) -> int:
 
 
 def _gains(search: Search, candidate: str) -> np.ndarray:
-    losses = search.found.losses
-    return np.asarray(losses[0] - losses[_place(search, candidate)])
+    losses, place = search.found.losses, _place(search, candidate)
+    return np.asarray(losses[unregularised(search.tried, place)] - losses[place])

@@ -1,6 +1,7 @@
 """What a verdict says beside the regulariser, from made-up results of the outer folds."""
 
 import dataclasses
+import re
 
 import jax
 import numpy as np
@@ -11,6 +12,9 @@ from jaxreg.lab import CLASSES
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.candidates import OTHER
+from jaxreg.lab.search.equal_rows import EqualRows, on_equal_rows
+from jaxreg.lab.search.fitted_model import Net
+from jaxreg.lab.search.folds import PaddedRows, Split
 from jaxreg.lab.search.nested import Estimate
 from jaxreg.lab.search.report import _why, summary
 from jaxreg.lab.search.rivals import KINDS, Rivals
@@ -75,24 +79,89 @@ def against(noise, kind, gain, wobble, others=-0.3):
 @pytest.mark.parametrize(
     ("kind", "gain", "wobble", "words"),
     [
-        ("forest", 0.1, 0.01, "A forest: it is better than the nets here. To use it, pass --any-model. "),
-        ("linear model", 0.1, 0.01, "A linear model: it is better than the nets here. To use it"),
+        ("forest", 0.1, 0.01, "A forest is better than the nets here, by 0.100 in accuracy. To use the model with the"),
+        ("boosted trees", 0.1, 0.01, "Boosted trees are better than the nets here, by 0.100"),
+        ("forest", 0.01, 0.05, "A forest may be better than the nets, by up to 0.10 in accuracy: these folds do not"),
+        ("forest", -0.01, 0.05, "A forest may be better than the nets, by up to 0.08 in accuracy: these folds do not"),
         (
             "linear model",
-            0.008,
-            0.01,
-            "A linear model: it is as good as the nets here, within two standard errors",
+            0.001,
+            0.001,
+            "No other model is better than the nets here by more than 0.02 in accuracy. The",
         ),
-        ("boosted trees", 0.01, 0.05, "Boosted trees: they have a higher accuracy than the nets here, but within two"),
-        ("forest", -0.1, 0.01, "No other model is better than the nets here. Change"),
-        ("linear model", -0.01, 0.05, "No other model is better than the nets here. A linear model is as good, within"),
+        ("forest", -0.1, 0.01, "No other model is better than the nets here by more than 0.02 in accuracy. Change"),
     ],
 )
-def test_the_best_other_model_is_better_only_beyond_two_standard_errors(noise, kind, gain, wobble, words):
-    sentence = next(each for each in told(against(noise, kind, gain, wobble)) if "on the same 5 outer folds" in each)
+def test_each_other_model_that_may_be_better_is_named_with_its_interval(noise, kind, gain, wobble, words):
+    found = against(noise, kind, gain, wobble)
+    sentence = next(each for each in told(found) if "on the same 5 outer folds" in each)
     assert sentence.startswith(words)
-    assert sentence.count(" ± ") == len(KINDS)
-    assert f"{kind} {gain:+.3f} ± ".replace("-", "\N{MINUS SIGN}") in sentence
+    assert len(re.findall(r"\([^)]+ to [^)]+\)", sentence)) == len(KINDS)
+    gaps = gain + wobble * np.array([1, -1, 1, -1, 0])
+    error = gaps.std(ddof=1) * (1 / 5 + 1 / 4) ** 0.5  # Nadeau and Bengio
+    low, high = stats.t.interval(0.95, 4, gaps.mean(), error)
+    shown = f"{kind} {gaps.mean():+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "\N{MINUS SIGN}")
+    assert shown.replace("+0.000", "0.000") in sentence
+    assert ("pass --any-model" in sentence) == (gain > 0)
+    assert ("The linear model is not significantly worse" in sentence) == (kind == "linear model")
+
+
+def test_several_models_that_may_be_better_are_all_named(noise):
+    mine, wobble = noise.found.picked_scores[:5], 0.05 * np.array([1, -1, 1, -1, 0])
+    found = dataclasses.replace(noise, rivals=Rivals(mine + np.array([[0.01], [-0.3], [0.02]]) + wobble, np.zeros(0)))
+    sentence = next(each for each in told(found) if "on the same 5 outer folds" in each)
+    assert sentence.startswith("A forest or a linear model may be better than the nets, by up to 0.11 and 0.10 in accu")
+
+
+@pytest.mark.parametrize(("theirs", "better"), [(1.0, True), (0.8, False)])
+def test_equal_rows_count_in_the_comparison_by_their_share(noise, theirs, better):
+    found = against(noise, "forest", 0.0, 0.02)
+    rivals = found.rivals._replace(equal_rows=np.full((len(KINDS), 5), theirs) - [[0.3], [0.3], [0]])
+    found = dataclasses.replace(found, rivals=rivals, equal_rows=EqualRows(0.25, np.full(5, 0.7)))
+    sentence = next(each for each in told(found) if "equal another" in each)
+    gaps = 0.75 * 0.02 * np.array([1, -1, 1, -1, 0]) + 0.25 * (theirs - 0.7)
+    low, high = stats.t.interval(0.95, 4, gaps.mean(), gaps.std(ddof=1) * (1 / 5 + 1 / 4) ** 0.5)
+    assert (low > 0) == better
+    assert f"(25 %), a forest is {'' if better else 'not significantly '}better than the nets" in sentence
+    assert f"{gaps.mean():+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "\N{MINUS SIGN}") in sentence
+    assert f"of the nets is 0.700 and that of a forest is {theirs:.3f}" in sentence
+    few = dataclasses.replace(found, equal_rows=EqualRows(0.02, np.full(5, 0.7)))
+    assert not any("equal another" in each for each in told(few))
+
+
+@pytest.mark.parametrize("classes", [0, 2])
+def test_nets_are_judged_on_equal_rows_that_are_not_in_the_fold(classes):
+    rng = np.random.default_rng(0)
+    x, w, copies = rng.normal(size=(30, 2)), rng.integers(1, 4, 30), rng.integers(1, 3, 30)
+    y, folds = (x[:, 0] + rng.normal(size=30) > 0) if classes else x[:, 0] + rng.normal(size=30), np.arange(30) % 3
+    scales = {"mean": np.zeros(2), "scale": np.ones(2), "target": np.array([0.0, 1.0])}
+    net = Net({"output/kernel": np.array([[1.0], [0.5]]), "output/bias": np.zeros(1)} | scales)
+    table = PaddedRows(x, y.astype(float), w, np.ones(2), np.float32(2), folds[None], 0)
+    splits, spread = [Split(0, fold, fold) for fold in range(3)], np.array([] if classes else [2.0, 3.0, 4.0])
+    found = on_equal_rows([net] * 3, splits, table, copies, spread, classes=classes)
+    assert found.share == pytest.approx(w[copies == 2].sum() / w.sum())
+    given = x @ [1.0, 0.5]
+    for fold in range(3):
+        mine = (copies == 2) & (folds != fold)
+        if classes:
+            wanted = np.average((given > 0)[mine] == y[mine], weights=w[mine])
+        else:
+            wanted = 1 - np.average((given - y)[mine] ** 2, weights=w[mine]) / spread[fold]
+        assert found.score[fold] == pytest.approx(wanted)
+
+
+def test_rows_that_repeat_are_counted_and_judged_apart(noise):
+    """Two of three rows are there twice and their target is noise: a forest remembers them."""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(100, 3)), rng.permutation(np.arange(100) < 50).astype(int)
+    x, y = np.concatenate([x, x[:60]]), np.concatenate([y, y[:60]])
+    found = search(x, y, CLASSES, noise.plan, any_model=True)
+    assert found.equal_rows.share == pytest.approx(120 / 160)
+    at = KINDS.index("forest")
+    assert (found.rivals.equal_rows[at] > 0.95).all()
+    assert abs(found.rivals.score[at].mean() - 0.5) < 0.15
+    assert found.kept == "forest"
+    assert noise.equal_rows is None
 
 
 def test_another_model_that_is_kept_comes_first_with_its_own_score(noise):
@@ -102,7 +171,9 @@ def test_another_model_that_is_kept_comes_first_with_its_own_score(noise):
         tells, constant=tells.constant._replace(score=np.resize(scores_of - [0.2, 0.21, 0.2, 0.21, 0.2], 10))
     )
     lead, expected, folds, *_ = told(tells)
-    assert lead.startswith("Use the linear model: it is as good as the nets here")
+    assert lead.startswith(
+        "Use the linear model: it has a higher accuracy than the nets here. The difference is not sig"
+    )
     error = max(scores_of.std(ddof=1) * (1 / 5 + 1 / 4) ** 0.5, 0)
     assert error > 0.045  # above the binomial one
     mean = scores_of.mean()

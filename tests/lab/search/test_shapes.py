@@ -191,11 +191,15 @@ def test_models_are_judged_on_folds_that_they_have_not_seen_with_one_thread_each
     rng = np.random.default_rng(0)
     x, y, w = rng.normal(size=(60, 3)), rng.integers(0, 2, 60), rng.integers(1, 3, 60).astype(float)
     dealt = np.arange(60) % 3
-    found = judged_rivals(x, y, w, dealt, 2, 5)
+    copies = rng.integers(1, 3, 60)
+    found = judged_rivals(x, y, w, dealt, 2, 5, copies=copies)
     test = dealt == 1
     forest = RandomForestClassifier(100, random_state=5).fit(x[~test], y[~test], sample_weight=w[~test])
     at = KINDS.index(FOREST)
     assert found.score[at, 1] == pytest.approx(np.average(forest.predict(x[test]) == y[test], weights=w[test]))
+    equal = ~test & (copies > 1)
+    wanted = np.average(forest.predict(x[equal]) == y[equal], weights=w[equal])
+    assert found.equal_rows[at, 1] == pytest.approx(wanted)
     right = np.maximum(forest.predict_proba(x[test])[np.arange(20), y[test]], LEAST)
     assert found.loss[at, 1] == pytest.approx(np.average(-np.log(right), weights=w[test]))
     threads: list[int] = []
@@ -205,7 +209,13 @@ def test_models_are_judged_on_folds_that_they_have_not_seen_with_one_thread_each
         "fit",
         lambda self, *rows, **given: threads.append(_openmp_effective_n_threads()) or counted(self, *rows, **given),
     )
-    numbers = judged_rivals(x, x[:, 0], w, dealt, 0, 5)
+    numbers = judged_rivals(x, x[:, 0], w, dealt, 0, 5, copies=copies)
+    spread = np.cov(x[dealt == 2, 0], aweights=w[dealt == 2], ddof=0)
+    boosted = fitted(BOOSTING, x[dealt != 2], x[dealt != 2, 0], w[dealt != 2], 0, 5)
+    equal = (dealt != 2) & (copies > 1)
+    error = mean_squared_error(x[equal, 0], boosted.predict(x[equal]), sample_weight=w[equal])
+    assert numbers.equal_rows[KINDS.index(BOOSTING), 2] == pytest.approx(1 - error / spread)
+    threads.pop()
     assert threads == [1] * 3
     assert numbers.score[KINDS.index(LINEAR)].min() > 0.999
 
@@ -305,6 +315,13 @@ def test_repeats_by_the_clock_are_read_back_and_a_net_that_does_not_fit_is_left_
         assert stored.chosen.label == told["chosen"]["label"]
         assert stored.found.score.mean == pytest.approx(told["accuracy"]["mean"])
         assert told["left_out"] == ([] if fits else ["another net on coded numbers", "a second repeat"])
+    monkeypatch.setattr("jaxreg.lab.search.clock.Clock.fits", lambda self: True)
+    before = sorted(steps.glob("one/trainings*/chunk*"))
+    jaxreg(monkeypatch, *options, "--out", "one", "--any-model")
+    assert json.loads(capsys.readouterr().out)["model"] != "nets"
+    assert sorted(steps.glob("one/trainings*/chunk*")) == before  # the budget is spent
+    jaxreg(monkeypatch, *options[:-1], "2000s", "--out", "one")
+    assert open_search(steps / "one").plan.repeats == 3
 
 
 def test_a_budget_that_starting_takes_is_refused_at_once(steps, monkeypatch, capsys):
