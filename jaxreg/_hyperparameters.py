@@ -24,8 +24,8 @@ def static(default: Any = dataclasses.MISSING) -> Any:
 def hyperparameters(cls: type[T]) -> type[T]:
     """Turn a class into a frozen dataclass and a JAX pytree. All its fields are leaves, except those made by `static`.
 
-    The repr of an object is the code that creates it, without arguments that have their default value. Two objects are
-    equal if all their hyperparameters are equal, including arrays.
+    The repr of an object is the code that creates it, see `written`. Two objects are equal if all their hyperparameters
+    are equal, including arrays.
 
     When JAX rebuilds an object from its leaves, it does not call the constructor, unlike with
     `jax.tree_util.register_dataclass`. The leaves may be gradients with respect to strengths. A negative gradient must
@@ -56,7 +56,8 @@ def hyperparameters(cls: type[T]) -> type[T]:
 def written(obj: Any, without: Sequence[str] = ()) -> str:
     """Return the Python code that creates an object, such as `L2(0.01)`, for its `repr`.
 
-    The fields in `without` and fields with their default value are omitted.
+    The fields in `without` and fields with their default value are omitted. If no field is required, the traced ones
+    are always written, such as the limit of `keras.MaxNorm(2.0)`, unless they are None.
 
     If there is only one required field, it is written without its name. If no field is required, this applies to the
     only traced field. An array is shown by its shape.
@@ -67,7 +68,8 @@ def written(obj: Any, without: Sequence[str] = ()) -> str:
     parts = []
     for field in fields:
         value = getattr(obj, field.name)
-        if field.name in without or (field.name not in required and _key(value) == _key(field.default)):
+        plain = _key(value) == _key(field.default)
+        if field.name in without or (plain and (value is None or field.name not in leading)):
             continue
         if leading != [field.name]:
             parts.append(f"{field.name}={_written_value(value, without)}")

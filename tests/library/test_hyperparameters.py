@@ -22,6 +22,8 @@ WRITTEN = {
     "MinMaxNorm(min=0.5, max=1.0)": jr.MinMaxNorm(0.5, 1.0),
     "UnitNorm()": jr.UnitNorm(),
     "UnitNorm(axis=0)": jr.UnitNorm(0),
+    "SpectralSphere(1.0)": jr.SpectralSphere(),
+    "SpectralSphere(2.0, fast=True)": jr.SpectralSphere(2.0, fast=True),
     "NMSparse(n=2, m=4)": jr.NMSparse(2, 4),
     "SpectralNorm(1.0, fast=True)": jr.SpectralNorm(1.0, fast=True),
     "Intersection(MaxNorm(1.0), NonNeg())": jr.Intersection(jr.MaxNorm(1.0), jr.NonNeg()),
@@ -52,6 +54,19 @@ def test_a_rule_prints_as_the_code_that_makes_its_equal(text):
 @pytest.mark.parametrize("number", [np.float32(0.1), jnp.float32(0.1), np.float64(0.1), jnp.asarray(0.1)], ids=repr)
 def test_numbers_print_in_the_digits_of_their_precision(number):
     assert repr(jr.L2(number)) == "L2(0.1)"
+
+
+def test_limits_that_act_by_default_are_printed():
+    kernel = {"kernel": jnp.ones((2, 3))}
+    expected = {
+        "keras.MaxNorm(2.0)": jr.keras.MaxNorm(),
+        "keras.MinMaxNorm(min=0.0, max=1.0, rate=1.0)": jr.keras.MinMaxNorm(),
+        "keras.OrthogonalRegularizer(0.01)": jr.keras.OrthogonalRegularizer(),
+        "keras.UnitNorm()": jr.keras.UnitNorm(),
+    }
+    for text, rule in expected.items():
+        assert repr(rule) == text
+        assert f" {text} " in str(jr.explain(kernel, rule))
 
 
 def test_what_has_no_code_prints_shortly():
