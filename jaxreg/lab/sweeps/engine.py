@@ -250,7 +250,8 @@ def _fill(part: Part, options: SweepOptions, keeper: Keeper, place: Place, shown
     total, left = (sum(len(chunks.lanes(number)) for number in numbers) for numbers in (share, missing))
     width = chunks.width
     show = options.progress if jax.process_index() == 0 else False
-    progress: AbstractContextManager[Progress] = Progress(total, total - left, show)
+    grown = part.whole.manifest.lanes - store.manifest.lanes if jax.process_index() == 0 else 0
+    progress: AbstractContextManager[Progress] = Progress(grown + total, grown + total - left, show)
     if shown is not None:
         shown.skip(total - left)
         progress = nullcontext(shown)

@@ -1,4 +1,4 @@
-"""Progress of a running sweep: finished runs, runs per second, time left and diverged runs."""
+"""Progress of a running sweep: finished runs, runs per second, time left, diverged runs and runs that were read."""
 
 import logging
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ class _Rate(ProgressColumn):
 
 
 class Progress:
-    """Progress bar on standard error, and one log line per chunk.
+    """Progress bar on standard error, one log line per chunk, and one about the runs that were read from the store.
 
     Args:
         total: Total number of lanes.
@@ -53,7 +53,7 @@ class Progress:
     """
 
     def __init__(self, total: int, done: int, show: bool | None) -> None:
-        self._lanes, self._total = done, total
+        self._lanes, self._total, self._read = done, total, done
         self._diverged = 0
         console = Console(stderr=True)
         visible = (console.is_terminal or console.is_jupyter) if show is None else show
@@ -63,25 +63,31 @@ class Progress:
             MofNCompleteColumn(),
             _Rate(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[diverged]} diverged"),
+            TextColumn("{task.fields[diverged]} diverged{task.fields[read]}"),
             console=console,
             disable=not visible,
         )
-        self._task = self._bar.add_task("runs", total=self._total, completed=done, diverged=0)
+        self._task = self._bar.add_task("runs", total=self._total, completed=done, diverged=0, read=self._told())
 
     def __enter__(self) -> Self:
         if not self._bar.disable:
             self._bar.start()
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: Any) -> None:
         if not self._bar.disable:  # an older Rich leaves an empty line for one that is not shown
             self._bar.stop()
+        if self._read and error is None:
+            log.info("%d of %d runs were read from the store, not computed", self._read, self._total)
+
+    def _told(self) -> str:
+        return f", {self._read} read" if self._read else ""
 
     def skip(self, lanes: int) -> None:
         """Add runs that were finished before, or by another process, to the number of finished runs."""
         self._lanes += lanes
-        self._bar.update(self._task, advance=lanes)
+        self._read += lanes
+        self._bar.update(self._task, advance=lanes, read=self._told())
 
     def advance(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Add the runs of a chunk that this process has just computed to the number of finished runs."""

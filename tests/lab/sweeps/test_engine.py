@@ -607,9 +607,14 @@ def test_a_sweep_goes_on_from_what_is_there(tmp_path: Path, caplog: pytest.LogCa
     caplog.clear()
     xr.testing.assert_identical(sweep(walk, WALKS, tmp_path / "s").load(), whole)  # the chunk is the store's
     assert chunks_computed(caplog) == [2, 4]
+    assert caplog.messages[-1] == "13 of 21 runs were read from the store, not computed"
     caplog.clear()
     xr.testing.assert_identical(sweep(walk, WALKS, tmp_path / "s").load(), whole)
-    assert chunks_computed(caplog) == []
+    assert caplog.messages == ["21 of 21 runs were read from the store, not computed"]
+    caplog.clear()
+    sweep(walk, {**WALKS, "seed": range(9)}, tmp_path / "s")
+    assert caplog.messages[-1] == "21 of 27 runs were read from the store, not computed"
+    assert len(chunks_computed(caplog)) == 2
 
 
 @pytest.mark.parametrize(
