@@ -122,6 +122,12 @@ def test_the_pictures_of_a_page_are_there(page, count):
     assert all(picture.read_text("utf-8").lstrip().startswith("<?xml") for picture in pictures)
 
 
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs").glob("**/*.svg")), ids=lambda picture: picture.stem)
+def test_a_picture_has_no_card_behind_it(picture):
+    drawn = re.search(r'<g id="patch_1">\s*<path [^>]*style="(.*?)"', picture.read_text("utf-8"))  # the figure itself
+    assert drawn is None or drawn[1] == "fill: none"
+
+
 def test_the_gallery_shows_every_study():
     gallery = (ROOT / "docs" / "gallery.md").read_text("utf-8")
     for kind in ("md", "svg"):
