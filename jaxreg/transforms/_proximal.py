@@ -1,5 +1,7 @@
 """Proximal steps as Optax transformations. With penalties such as L1 they set weights exactly to 0."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -83,7 +85,7 @@ def proximal_adam(
 
     Returns:
         A complete optimiser. Its updates include the learning rate and the sign. Its state is that of
-        `optax.scale_by_adam`.
+        `optax.scale_by_adam`, with both means in float32 or wider. In float16, `eps` and small squares would be 0.
 
     Raises:
         ValueError: If a number is out of range. At `init`, if a pattern matches no leaf or two patterns match one leaf.
@@ -109,15 +111,15 @@ def proximal_adam(
 
     def init(params: Tree) -> optax.ScaleByAdamState:
         assign(params, rules)  # refuse bad rules before anything is compiled
-        return adam.init(params)
+        return adam.init(_widened(params))
 
     def update(
         updates: Tree, state: optax.ScaleByAdamState, params: Tree | None = None
     ) -> tuple[Tree, optax.ScaleByAdamState]:
         require_params(params, "proximal_adam")
-        directions, after = adam.update(updates, state, params)
+        directions, after = adam.update(_widened(updates), state, params)
         rate = rate_at(learning_rate, state.count)
-        steps = jax.tree.map(lambda u: (-rate * u).astype(u.dtype), directions)
+        steps = jax.tree.map(lambda u, given: (-rate * u).astype(given.dtype), directions, updates)
         paths = [leaf.path for leaf, _ in assign(params, rules)]
         squares = dict(zip(paths, leaves_like(params, after.nu), strict=True))
         share = 1 - jnp.asarray(b2, jnp.float32) ** after.count  # Adam's bias correction
@@ -129,3 +131,11 @@ def proximal_adam(
         return map_updates(steps, params, rules, state.count, per_leaf(change)), after
 
     return optax.GradientTransformation(init, update)
+
+
+def _widened(tree: Tree) -> Tree:
+    def widened(array: Any) -> Any:
+        dtype = jnp.result_type(array)
+        return wide(array) if jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4 else array
+
+    return jax.tree.map(widened, tree)
