@@ -17,6 +17,7 @@ from jaxreg._protocols import Constraint, Limits, as_node, facts, innermost, ref
 from jaxreg._sharding import partitioned
 from jaxreg.constraints._bounds import clip
 from jaxreg.constraints._box_and_norm import nearest_in_shell
+from jaxreg.constraints._linear import solvable
 from jaxreg.constraints._sections import (
     nearest_of_sum_and_norm,
     nearest_of_sum_in_box,
@@ -61,8 +62,9 @@ class Intersection(Constraint):
         TypeError: If a part is not callable or constrains several arrays jointly. Also if a part is not convex and no
             exact projection is known. If this depends on the axes of the groups, the error is raised when the
             intersection is called.
-        ValueError: If there are no parts, or the rate of a `MinMaxNorm` is not 1. When called, if the sets have no
-            common point. This is checked only for limits that are not traced.
+        ValueError: If there are no parts, the rate of a `MinMaxNorm` is not 1, or no weights have all required sums.
+            When called, if bounds contradict each other, or a sum or a norm. Traced limits are not checked, nor are
+            other combinations of sets. For these, `jaxreg.violation` is above 0 if the sets have no common point.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -102,6 +104,7 @@ class Intersection(Constraint):
         object.__setattr__(self, "parts", tuple(map(as_node, sets)))
         object.__setattr__(self, "axis", axis)
         self._has_closed_form()
+        _refuse_equations(self.sets())
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
@@ -112,6 +115,7 @@ class Intersection(Constraint):
         if jnp.iscomplexobj(w) and not cones:
             return self._of_complex(w)
         if not self._has_closed_form(w.ndim):
+            _refuse_equations(self.sets(), w.ndim)
             _refuse_totals(self.sets(), self.bounds(), w)
             return _dykstra(self.sets(), w)
         if cones and others and facts(others[0]).section:
@@ -269,6 +273,36 @@ def _refuse_totals(parts: Sequence[Any], bounds: Limits, w: jax.Array) -> None:
                 f"{count * high:g}, because each group has {count} weights between {low:g} and {high:g}. Widen the "
                 "bounds, or change the sum"
             )
+
+
+def _refuse_equations(parts: Sequence[Any], ndim: int | None = None) -> None:
+    # Without `ndim`, different ways to write the axes of the same groups are not recognised.
+    groups: dict[Any, list[tuple[str, np.ndarray, np.ndarray]]] = {}
+    for part in parts:
+        equations, axis = facts(part).equations(), facts(part).axis
+        if equations is not None and known(*equations):
+            rows, sides = (np.asarray(numbers, float) for numbers in equations)
+            sides = sides.reshape(len(rows), -1) if sides.ndim else np.full((len(rows), 1), sides)
+            key = axis if ndim is None else frozenset(group_axes(ndim, axis))
+            groups.setdefault(key, []).append((type(innermost(part)).__name__, rows, sides))
+    for found in groups.values():
+        names, rows, sides = zip(*found, strict=True)
+        coefficients, target = _below_each_other(rows), _below_each_other(sides)
+        if len(found) == 1 or coefficients is None or target is None:
+            continue
+        if not solvable(coefficients, target):
+            raise ValueError(
+                f"Intersection: the parts contradict each other. No weights have the sums that {' and '.join(names)} "
+                "require of the same group. Change one of the sums, or remove a part"
+            )
+
+
+def _below_each_other(arrays: Sequence[np.ndarray]) -> np.ndarray | None:
+    # A matrix with a single column has the same numbers in all columns. None if the widths do not fit.
+    width = max(array.shape[1] for array in arrays)
+    if any(array.shape[1] not in (1, width) for array in arrays):
+        return None
+    return np.concatenate([np.broadcast_to(array, (len(array), width)) for array in arrays])
 
 
 def _dykstra(parts: Sequence[Part], w: jax.Array) -> jax.Array:

@@ -177,7 +177,12 @@ class Affine(Constraint):
                 f"first axis has length {count}"
             )
         if known(self.coefficients, self.target):
-            _refuse_unsolvable(np.asarray(self.coefficients, float), np.asarray(self.target, float))
+            target = np.asarray(self.target, float)
+            if not solvable(np.asarray(self.coefficients, float), target if given else np.full(count, target)):
+                raise ValueError(
+                    f"Affine: no weights satisfy all {count} equations; expected equations with a common solution. "
+                    "Change the target, or remove a row of the coefficients that depends on the others"
+                )
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
@@ -200,6 +205,10 @@ class Affine(Constraint):
         inside = jnp.all(off, axis=1, keepdims=True)
         own, nearest = to_rows(w, axes), y.astype(w.dtype)
         return from_rows(jnp.where(inside, held(own, nearest), nearest), w.shape, axes)
+
+    def equations(self) -> tuple[Number, Number]:
+        """Return the coefficients and the target."""
+        return self.coefficients, self.target
 
     def _scaled(self, w: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
         # The matrix and the right sides of each group, of shape (groups, k). Rows of any size count alike.
@@ -276,13 +285,14 @@ def _check_normal(owner: Any) -> None:
         )
 
 
-def _refuse_unsolvable(coefficients: np.ndarray, target: np.ndarray) -> None:
-    sides = np.broadcast_to(target.T, (*target.T.shape[:-1], len(coefficients))).reshape(-1, len(coefficients)).T
+def solvable(coefficients: np.ndarray, target: np.ndarray) -> bool:
+    """Return whether weights of a group satisfy all equations, up to rounding.
+
+    Args:
+        coefficients: One row per equation.
+        target: Right sides of shape (k,), or (k, groups) with those of each group.
+    """
     sizes = np.max(np.abs(coefficients), axis=1, keepdims=True, initial=0)
-    rows, sides = (part / np.where(sizes > 0, sizes, 1) for part in (coefficients, sides))
+    rows, sides = (part / np.where(sizes > 0, sizes, 1) for part in (coefficients, target.reshape(len(target), -1)))
     left = rows @ (np.linalg.pinv(rows, rcond=1e-6) @ sides) - sides
-    if np.any(np.abs(left) > 1e-5 * np.maximum(np.max(np.abs(sides), initial=0), 1)):
-        raise ValueError(
-            f"Affine: no weights satisfy all {len(coefficients)} equations; expected equations with a common solution. "
-            "Change the target, or remove a row of the coefficients that depends on the others"
-        )
+    return bool(np.all(np.abs(left) <= 1e-5 * np.maximum(np.max(np.abs(sides), initial=0), 1)))

@@ -57,7 +57,8 @@ class GroupLasso(Penalty):
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """Return the proximal step: shorten every group by `step` · strength · √|g|, stopping at norm 0.
 
-        An array `step` with one value per weight also changes the direction of a group; see `_shrink_in_metric`.
+        An array `step` with one value per weight also changes the direction of a group; see `_shrink_in_metric`. With
+        a single `step`, a weight that is NaN stays NaN, but the other weights of its group become 0.
         """
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         reach = as_wide(step, x) * as_wide(self.strength, x) * _root_size(w, axes)

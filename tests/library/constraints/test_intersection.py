@@ -10,6 +10,7 @@ import scipy.optimize
 from scipy.optimize import brentq, minimize
 
 import jaxreg as jr
+from jaxreg._protocols import Constraint
 from jaxreg.rules._evaluate import distances
 
 RNG = np.random.default_rng(0)
@@ -278,7 +279,16 @@ FAR = {
     "no common point": ((jr.Simplex(1.0), jr.LinfBall), np.full((8, 2), 0.01), [0.92 / 8**0.5] * 2),
     "the last part holds": ((jr.LinfBall, jr.SumTo(1.0)), np.full((8, 1), 0.125), [0.115 * 8**0.5]),
     "groups of other axes": ((jr.SumTo(2.0, axis=0), jr.SumTo(0.0, axis=1), jr.LinfBall), [[0.01]], [1.99]),
-    "an intersection in it": ((jr.Intersection(jr.SumTo(1.0), jr.SumTo(0.0)), jr.NonNeg()), [[0.0]], [1.0]),
+    "an intersection in it": (
+        (lambda radius: jr.Intersection(jr.SumTo(1.0), jr.SumTo(radius - 0.01)), jr.NonNeg()),
+        [[0.0]],
+        [1.0],
+    ),
+    "half-spaces apart": (
+        (jr.HalfSpace(np.ones(2), -1.0), jr.HalfSpace(-np.ones(2), -1.0)),
+        np.zeros((2, 1)),
+        [0.5**0.5],
+    ),
     "inside": ((jr.SumTo(1.0), jr.Box(-0.5, 1.0), jr.MaxNorm(1.0)), [[0.25], [0.75]], [0.0]),
 }
 
@@ -288,7 +298,7 @@ def test_sets_that_are_missed_are_not_held(name):
     parts, w, expected = FAR[name]
 
     def far(radius):
-        sets = [jr.LinfBall(radius) if part is jr.LinfBall else part for part in parts]
+        sets = [part if isinstance(part, Constraint) else part(radius) for part in parts]
         params, rules = {"kernel": jnp.asarray(w, jnp.float32)}, {"kernel": jr.Intersection(*sets)}
         found = distances(rules["kernel"], params["kernel"]).ravel()
         return found, jr.violation(params, rules), jr.feasible(params, rules, tolerance=1e-6)
@@ -297,6 +307,37 @@ def test_sets_that_are_missed_are_not_held(name):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(worst, max(expected), rtol=1e-5, atol=1e-6)
     assert holds == (max(expected) == 0)
+
+
+ONES = np.ones(3, np.float32)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: jr.Intersection(jr.Simplex(1.0), jr.SumTo(2.0)),
+        lambda: jr.Intersection(jr.SumTo(1.0), jr.SumTo(2.0), axis=0),
+        lambda: jr.Intersection(jr.NonNeg(), jr.Hyperplane(ONES, 1.0), jr.Hyperplane(-2 * ONES, 1.0)),
+        lambda: jr.Intersection(jr.Hyperplane(ONES, 1.0), jr.SumTo(np.array([1.0, 1.0, 1.5]))),
+        lambda: jr.Intersection(
+            jr.Hyperplane(np.float32([1, 2, 3]), 0.0), jr.Hyperplane(np.float32([3, 2, 1]), 0.0), jr.SumTo(1.0)
+        ),
+        lambda: jr.Intersection(jr.Affine(np.float32([[1, 0, 0], [0, 1, 1]]), np.float32([1, 1])), jr.SumTo(3.0)),
+        lambda: jr.Intersection(jr.SumTo(1.0, axis=0), jr.SumTo(2.0, axis=-2))(jnp.ones((3, 2))),
+    ],
+)
+def test_sums_that_no_weights_have_are_refused(make):
+    with pytest.raises(ValueError, match=r"contradict each other\. No weights have the sums that \w+ and \w+"):
+        make()
+
+
+def test_sums_that_say_the_same_or_belong_to_other_groups_meet():
+    x = jnp.asarray(RNG.normal(size=(3, 2)), jnp.float32)
+    both = jr.Affine(np.stack([ONES, np.float32([1, 0, -1])]), np.float32([1, 0]))
+    same = jr.Intersection(jr.Hyperplane(ONES / 2, 0.5), jr.SumTo(1.0), both)
+    np.testing.assert_allclose(jnp.sum(same(x), axis=0), 1, rtol=1e-5)
+    crossed = jr.Intersection(jr.SumTo(1.0, axis=0), jr.SumTo(2 / 3, axis=1))(x)
+    np.testing.assert_allclose(jnp.sum(crossed, axis=0), 1, rtol=1e-5)
 
 
 def shares_on(support, w, total):
