@@ -4,7 +4,14 @@ from jaxreg.transforms._bounded import FixedBound, InflectionBound, InitialBound
 from jaxreg.transforms._bregman import bregman
 from jaxreg.transforms._check import check
 from jaxreg.transforms._decay import cautious_decay, corrected_decay, decay, independent_decay, mean_decay, p_norm_decay
-from jaxreg.transforms._linear_minimization import conditional_gradient, hyperball, radial_brake, steepest, tangent
+from jaxreg.transforms._linear_minimization import (
+    conditional_gradient,
+    hyperball,
+    radial_brake,
+    relative_update,
+    steepest,
+    tangent,
+)
 from jaxreg.transforms._penalize import penalize
 from jaxreg.transforms._project import project
 from jaxreg.transforms._proximal import proximal, proximal_adam
@@ -36,6 +43,7 @@ __all__ = [
     "qk_clip",
     "radial_brake",
     "regularize",
+    "relative_update",
     "shrink_and_perturb",
     "steepest",
     "tangent",

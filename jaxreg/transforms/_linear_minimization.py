@@ -237,6 +237,53 @@ def radial_brake(rules: ConstraintRules, outward: Number) -> optax.GradientTrans
     return with_constraints("radial_brake", rules, change)
 
 
+def relative_update(rules: ConstraintRules) -> optax.GradientTransformation:
+    """Scale the direction u of each group of weights to the norm of the weights: u ← ‖w‖ / ‖u‖ · u.
+
+    Put it after the optimiser's scaling and before the learning rate η in the chain. A step then changes each group by
+    the share η of its norm, and the norm is free to change. `jaxreg.hyperball` takes the same steps but keeps the norm.
+    If the weights or u of a group are 0, u is not changed.
+
+    `optax.scale_by_trust_ratio` takes one norm for an entire array, such as a stack of layers. Here the groups are
+    those of the rule: layers, units, experts or heads.
+
+    Args:
+        rules: Constraints by path pattern, such as the rules of `jaxreg.initial_spheres`. Only their groups are used.
+
+    Returns:
+        A gradient transformation. Its state counts the updates. Its `update` needs `params`.
+
+    Raises:
+        ValueError: At `init`, if a pattern matches no leaf or two patterns match one leaf. At `update`, if `params` is
+            missing.
+        TypeError: At `update`, if a rule has no groups, such as `Box`.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
+        >>> params = {"kernel": jnp.array([[3.0, 0.6], [4.0, 0.8]])}
+        >>> tx = jr.relative_update(jr.UnitNorm())
+        >>> updates, _ = tx.update({"kernel": jnp.array([[2.0, 0.0], [0.0, 2.0]])}, tx.init(params), params)
+        >>> print(np.asarray(updates["kernel"]).round(4))
+        [[5. 0.]
+         [0. 1.]]
+
+    Reference:
+        You, Gitman and Ginsburg, Large batch training of convolutional networks, 2017 (LARS); Liu, Bernstein, Meister
+        and Yue, Learning by turning: neural architecture aware optimisation, 2021 (Nero), for one norm per unit.
+    """
+
+    def change(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
+        refuse_single_weights(rule, leaves[0], "relative_update")
+        sizes, scaled = _norms(rule, [leaf.array for leaf in leaves]), []
+        for u, size, length in zip(steps, sizes, _norms(rule, steps), strict=True):
+            x = wide(viewed(rule, u)[1])
+            ends = jnp.where((size > 0) & (length > 0), x / jnp.where(length > 0, length, 1) * size, x)
+            scaled.append(ends.astype(u.dtype).reshape(u.shape))
+        return scaled
+
+    return with_constraints("relative_update", rules, change)
+
+
 def _norms(rule: Rule, arrays: list[jax.Array]) -> list[jax.Array]:
     # The norm of each group, with length 1 along its axes.
     if facts(rule).joint:

@@ -257,3 +257,29 @@ def test_a_radial_brake_slows_norms_that_grow_for_every_share_at_once(dtype):
         np.testing.assert_allclose(np.asarray(found, float), expected, rtol=2 * float(jnp.finfo(dtype).eps))
     with pytest.raises(ValueError, match="outward is 2; expected a number of at least 0 and at most 1"):
         jr.radial_brake(jr.UnitNorm(), 2.0)
+
+
+def test_a_relative_update_has_the_norm_of_each_layer_unit_or_head_or_of_all_together():
+    params = {"layers": {"kernel": jnp.asarray(RNG.normal(size=(2, 4, 6)), jnp.float32), "bias": jnp.ones((2, 6))}}
+    given = jax.tree.map(lambda w: jnp.asarray(1e-30 * RNG.normal(size=w.shape), jnp.float32), params)
+    w, u = (np.asarray(tree["layers"]["kernel"], float) for tree in (params, given))
+    heads = jr.Reshaped(jr.UnitNorm(axis=(1, 3)), (2, 4, 2, 3))
+    groups = {  # rules, the shape in which the groups are, and their axes
+        "layers": (jr.FrobeniusSphere(1.0), (2, 4, 6), (1, 2)),
+        "units": (jr.UnitNorm(), (2, 4, 6), (1,)),
+        "heads": ({"layers/kernel": heads}, (2, 4, 2, 3), (1, 3)),
+        "together": ({jr.KERNELS: jr.TreeNorm(1.0)}, (2, 4, 6), (0, 1, 2)),
+    }
+    for name, (rules, shape, axes) in groups.items():
+        tx = jr.relative_update(rules)
+        found = tx.update(given, tx.init(params), params)[0]["layers"]
+        sizes, lengths = (np.sqrt(np.sum(x.reshape(shape) ** 2, axes, keepdims=True)) for x in (w, u))
+        expected = (u.reshape(shape) / lengths * sizes).reshape(w.shape)
+        np.testing.assert_allclose(found["kernel"], expected, rtol=1e-5, err_msg=name)
+        np.testing.assert_array_equal(found["bias"], given["layers"]["bias"])
+    tx, none = jr.relative_update({"layers/kernel": jr.UnitNorm()}), jax.tree.map(jnp.zeros_like, params)
+    for weights, updates in ((params, none), (none, given)):  # a zero has no direction, or gives no size
+        found = tx.update(updates, tx.init(weights), weights)[0]["layers"]["kernel"]
+        np.testing.assert_array_equal(found, updates["layers"]["kernel"])
+    with pytest.raises(TypeError, match=r"relative_update: the rule .* has no groups of weights"):
+        jr.relative_update(jr.Box(-1.0, 1.0)).update(given, tx.init(params), params)

@@ -31,6 +31,7 @@ LINKS = {
         optax.trace(0.9), {"a/kernel": jr.FrobeniusSphere(1.0)}, moment="trace"
     ),
     "radial_brake": lambda: jr.radial_brake({"a/kernel": jr.FrobeniusSphere(1.0)}, 0.5),
+    "relative_update": lambda: jr.relative_update({"a/kernel": jr.FrobeniusSphere(1.0)}),
     "hyperball": lambda: jr.hyperball({"a/kernel": jr.FrobeniusSphere(1.0)}, 0.1),
     "regularize": lambda: jr.regularize(optax.adam(0.1), penalties=L2, constraints=MAX_NORM),
 }
