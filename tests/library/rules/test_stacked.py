@@ -1,6 +1,8 @@
 """Rules for one matrix on a stack of layers: each law holds of the stack as it does of its layers, one by one."""
 
-import re
+import json
+import subprocess
+import sys
 from functools import partial
 
 import jax
@@ -51,15 +53,6 @@ def test_a_spectral_norm_is_that_of_each_layer():
     np.testing.assert_allclose(singular[:, 0], 0.5, rtol=1e-5)
     (_, row) = jr.explain(STACK, {jr.KERNELS: jr.SpectralNorm(0.5)})
     assert (row.axes, row.norms) == ((1, 2), LAYERS)
-
-
-@pytest.mark.parametrize("name", PENALTIES)
-def test_a_penalty_is_the_sum_of_those_of_the_layers(name):
-    rule = PENALTIES[name]
-    cost = jax.jit(lambda params: jr.penalty(params, rule))
-    np.testing.assert_allclose(cost(STACK), sum(cost({"kernel": w}) for w in W), rtol=1e-5)
-    away = jr.to_reference(jax.tree.map(jnp.ones_like, STACK), rule)
-    np.testing.assert_allclose(jr.penalty(STACK, away), sum(cost({"kernel": w - 1}) for w in W), rtol=1e-5)
 
 
 def test_proximal_steps_and_farthest_points_are_those_of_the_layers():
@@ -120,26 +113,62 @@ def test_a_stack_may_be_spread_over_devices_with_explicit_axes(spec):
     np.testing.assert_allclose(cost, jr.penalty(STACK, jr.Spectral(0.5)), rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("name", "within", "axes"),
-    [("SpectralNorm", 0, "Auto"), ("SpectralNorm, fast", 1e-5, "Explicit"), ("Orthonormal, fast", 1e-5, "Auto")],
-)
-def test_layers_on_different_devices_are_projected_without_communication(name, within, axes):
-    fast = {"SpectralNorm, fast": jr.SpectralNorm(0.5, fast=True), "Orthonormal, fast": jr.Orthonormal(fast=True)}
-    tx = jr.project((CONSTRAINTS | fast)[name])
-    mesh = jax.make_mesh((4,), ("layers",), axis_types=(AxisType[axes],))
-    kernel = jax.random.normal(jax.random.key(1), (8, INPUTS, UNITS))
-    whole = {"kernel": kernel, "bias": jnp.zeros((8, UNITS))}
-    spread = jax.device_put(whole, jax.sharding.NamedSharding(mesh, PartitionSpec("layers")))
+ON_EIGHT_DEVICES = """
+import json
+import re
+import jax
+jax.config.update("jax_num_cpu_devices", 8)
+import jax.numpy as jnp
+import numpy as np
+import optax
+import jaxreg as jr
 
-    @jax.jit
-    def step(params):
-        updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
-        return optax.apply_updates(params, updates)["kernel"]
+LAYERS = {
+    "SpectralNorm": jr.SpectralNorm(0.5),
+    "SpectralNorm, fast": jr.SpectralNorm(0.5, fast=True),
+    "SpectralSphere": jr.SpectralSphere(0.5),
+    "SoftSpectralCap": jr.SoftSpectralCap(8.0, step=0.5),
+    "NuclearBall": jr.NuclearBall(2.0),
+    "Orthonormal": jr.Orthonormal(),
+    "Orthonormal, fast": jr.Orthonormal(fast=True),
+    "PositiveSemidefinite": jr.PositiveSemidefinite(),
+}
+tx = optax.chain(optax.sgd(0.1), jr.project({f"{name}/kernel": rule for name, rule in LAYERS.items()}))
+nuclear = jr.proximal({f"{name}/kernel": jr.Nuclear(0.1) for name in LAYERS}, 1.0)
 
-    text = step.lower(spread).compile().as_text()
-    assert not re.findall("all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter", text)
-    np.testing.assert_allclose(step(spread), step(whole), rtol=0, atol=within)
+def step(params):
+    for link in (nuclear, tx):
+        updates, _ = link.update(jax.tree.map(jnp.ones_like, params), link.init(params), params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+keys = jax.random.split(jax.random.key(1), len(LAYERS))
+whole = {
+    name: {"kernel": jax.random.normal(key, (8, 5, 5 if "Semi" in name else 3)), "bias": jnp.zeros((8, 3))}
+    for key, name in zip(keys, LAYERS)
+}
+whole["PositiveSemidefinite"]["bias"] = jnp.zeros((8, 5))
+expected, found = jax.jit(step)(whole), {}
+for kind in jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit:
+    mesh = jax.make_mesh((8,), ("layers",), axis_types=(kind,))
+    spread = jax.device_put(whole, jax.NamedSharding(mesh, jax.P("layers")))
+    program = jax.jit(step).lower(spread).compile()
+    ends, ulps = program(spread), {}
+    assert len(ends["Orthonormal"]["kernel"].sharding.device_set) == 8
+    for name in LAYERS:
+        w, end = (np.asarray(params[name]["kernel"]) for params in (expected, ends))
+        ulps[name] = float(np.max(np.abs(end - w) / np.spacing(np.abs(w).max((1, 2), keepdims=True))))
+    calls = "all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter"
+    found[kind.name] = {"collectives": len(re.findall(calls, program.as_text())), "ulps": ulps}
+print(json.dumps(found))
+"""
+
+
+def test_layers_on_eight_devices_are_projected_without_communication():
+    done = subprocess.run([sys.executable, "-c", ON_EIGHT_DEVICES], capture_output=True, text=True, check=True)
+    for kind, found in json.loads(done.stdout).items():
+        assert found["collectives"] == 0, kind
+        assert max(found["ulps"].values()) <= 2, (kind, found["ulps"])
 
 
 def test_norms_stay_those_of_the_units():
