@@ -1,6 +1,6 @@
 """Comparisons of rules with functions of another library, on drawn weights.
 
-One call of `agree` covers a rule under `jax.vmap`, on arrays sharded over 8 devices, and in bfloat16.
+One call of `agree` covers a rule under `jax.vmap`, on arrays sharded over 8 devices, in bfloat16 and in float16.
 """
 
 from collections.abc import Callable
@@ -54,7 +54,8 @@ def agree(
         theirs: Function of the other library.
         weights: Eight arrays, stacked, whose last axis has a multiple of 8 entries. Default: drawn kernels.
         relative: Tolerance in float32, relative to the number and to the largest number.
-        narrow: Tolerance in bfloat16, relative to the number, and one eighth of it relative to the largest number.
+        narrow: Tolerance in bfloat16, relative to the number, and one eighth of it relative to the largest number. In
+            float16, which has three more bits, it is an eighth of that.
     """
     weights = drawn() if weights is None else weights
     expected = np.stack([np.asarray(theirs(one), np.float64) for one in weights])
@@ -67,8 +68,9 @@ def agree(
     last = place(jax.P(*[None] * (weights.ndim - 2), "device"))
     close(jax.jit(ours)(jax.device_put(weights[0], last)), expected[0], relative)
 
-    short = jnp.asarray(weights, jnp.bfloat16)
-    found = mapped(short)
-    assert found.ndim == 1 or found.dtype == jnp.bfloat16
-    rounded = np.stack([np.asarray(theirs(one), np.float64) for one in np.asarray(short, np.float32)])
-    close(found, rounded, narrow, narrow / 8 * float(np.max(np.abs(rounded))))
+    for dtype, share in ((jnp.bfloat16, 1.0), (jnp.float16, 1 / 8)):
+        short = jnp.asarray(weights, dtype)
+        found = mapped(short)
+        assert found.ndim == 1 or found.dtype == dtype
+        rounded = np.stack([np.asarray(theirs(one), np.float64) for one in np.asarray(short, np.float32)])
+        close(found, rounded, share * narrow, share * narrow / 8 * float(np.max(np.abs(rounded))))
