@@ -243,16 +243,6 @@ def test_weights_and_step_may_be_named(name):
     np.testing.assert_array_equal(built.prox(w=w, step=0.5), built.prox(w, 0.5))
 
 
-@each_proximal
-@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
-def test_prox_keeps_the_dtype_and_is_rounded_once(name, dtype):
-    w, built = jnp.asarray(draw((6, 4)), dtype), penalty(name, 0.3, (6, 4))
-    near = prox(built, w, 0.5)
-    assert near.dtype == dtype
-    wide = np.asarray(prox(built, w.astype(jnp.float32), 0.5))
-    np.testing.assert_allclose(np.asarray(near, np.float32), wide, rtol=float(jnp.finfo(dtype).eps), atol=1e-7)
-
-
 @each
 def test_no_dtypes_are_mixed_where_jax_is_told_to_refuse_it(name):
     for dtype in DTYPES:
@@ -343,16 +333,6 @@ def test_wide_strengths_widen_nothing(name):
         program = jax.make_jaxpr(lambda w: law(np.float64(0.3), w))(w)
     assert {value.dtype for value in program.out_avals} == {np.dtype(np.float32)}
     assert "reference" in name or not re.search(r"f64\[\d", str(program))  # the reference itself is wide
-
-
-@each
-def test_loop_vmap_and_jit_agree_over_values_and_strengths(name):
-    law, shape = everything(name, (2, 3, 4)), (2, 3, 4)
-    values, strengths = jnp.asarray(draw((3, *shape)), jnp.float32), jnp.array([0.0, 0.1, 2.0])
-    compiled, mapped = jax.jit(law), jax.jit(jax.vmap(law))(strengths, values)
-    for i in range(3):
-        chex.assert_trees_all_close([m[i] for m in mapped], compiled(strengths[i], values[i]), rtol=2e-5, atol=2e-6)
-    chex.assert_trees_all_close(law(strengths[1], values[1]), compiled(strengths[1], values[1]), rtol=2e-5, atol=2e-6)
 
 
 @each

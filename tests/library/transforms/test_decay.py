@@ -88,13 +88,9 @@ def test_each_form_follows_its_formula_and_leaves_biases_alone(name):
 
 
 @each
-def test_strength_zero_is_no_decay_and_mapped_strengths_equal_a_loop(name):
-    strengths = jnp.array([0.0, 0.3, 2.0])
-    law = lambda d: walk(FORMS[name].chain(d))["kernel"]  # noqa: E731
-    mapped, alone = jax.jit(jax.vmap(law))(strengths), jax.jit(law)
-    for d, found in zip(strengths, mapped, strict=True):
-        np.testing.assert_allclose(found, alone(d), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(mapped[0], walk(scaled)["kernel"], rtol=1e-6, atol=1e-6)
+def test_strength_zero_is_no_decay(name):
+    found = jax.jit(lambda d: walk(FORMS[name].chain(d))["kernel"])(0.0)
+    np.testing.assert_allclose(found, walk(scaled)["kernel"], rtol=1e-6, atol=1e-6)
 
 
 def test_decay_of_half_is_adamw():
