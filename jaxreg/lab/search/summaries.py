@@ -7,7 +7,6 @@ folds, which are used neither for training nor for the choice.
 import dataclasses
 import json
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -321,10 +320,8 @@ class ScoreRange(NamedTuple):
 
 def score_range(search: Search) -> ScoreRange:
     """Return the range in which the score on new rows lies, with a confidence of 95 %."""
-    score, confidence = model_score(search), 0.95
-    arm = NormalDist().inv_cdf((1 + confidence) / 2) * score.error
-    low, high = score.mean - arm, min(1.0, score.mean + arm)
-    return ScoreRange(max(0.0, low) if search.setting.task.classes else low, high, confidence)
+    score = model_score(search)
+    return ScoreRange(max(0.0, score.low) if search.setting.task.classes else score.low, min(1.0, score.high), 0.95)
 
 
 def score_over_constant(search: Search) -> Estimate:

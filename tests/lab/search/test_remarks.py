@@ -178,7 +178,7 @@ def test_another_model_that_is_kept_comes_first_with_its_own_score(noise):
     assert error > 0.045  # above the binomial one
     mean = scores_of.mean()
     assert expected.startswith(f"Expected on new rows, for the linear model: accuracy {mean:.3f} ± {error:.3f}, cross")
-    low, high = stats.norm(mean, error).interval(0.95)
+    low, high = stats.t.interval(0.95, 4, mean, error)
     assert expected.endswith(f"With a confidence of 95 %, the accuracy is between {low:.2f} and {high:.2f}.")
     assert "over 5 outer folds" in folds
     assert "at least the binomial one" in folds
