@@ -193,7 +193,8 @@ def test_projection_box_section():
     normal, low, high = np.abs(NORMAL) + 0.1, -np.abs(drawn(FAN_IN, seed=10)), np.abs(drawn(FAN_IN, seed=11))
     theirs = per_unit(lambda w: projection.projection_box_section(w, (low, high, normal, 0.5)))
     ours = jr.Intersection(jr.Hyperplane(normal, 0.5), jr.Box(low[:, None], high[:, None]))
-    agree(ours, theirs, relative=1e-4)
+    # Narrow dtypes round the bounds inwards, and weights between their bounds make up for it.
+    agree(ours, theirs, relative=1e-4, narrow=2**-6)
 
 
 def test_projection_box_section_infeasible():
