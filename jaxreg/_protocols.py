@@ -115,14 +115,14 @@ class Facts:
     def equations(self) -> tuple[Number, Number] | None:
         """Return the linear equations that the weights of every group satisfy; None if there are none.
 
-        The result is (coefficients, right sides). The coefficients are a matrix with one row per equation. If it has
-        only one column, all weights of a group have this coefficient.
+        The result is (coefficients, right sides). The coefficients are a vector, or a matrix with one row per equation.
+        If there is only one column, all weights of a group have its coefficient.
         """
         total, weighted = self.group_sum(), self.weighted_sum()
         if total is not None:
-            return np.ones((1, 1)), total
+            return np.ones(1), total
         # A normal in the shape of the weights has other coefficients in every group.
-        return (weighted[0][None], weighted[1]) if weighted is not None and np.ndim(weighted[0]) == 1 else None
+        return weighted if weighted is not None and np.ndim(weighted[0]) == 1 else None
 
     def tangent(self, w: Any, direction: Any) -> Any:
         """Return the component of `direction` that is tangent to the constraint set at its point `w`."""

@@ -63,8 +63,8 @@ class Intersection(Constraint):
             exact projection is known. If this depends on the axes of the groups, the error is raised when the
             intersection is called.
         ValueError: If there are no parts, the rate of a `MinMaxNorm` is not 1, or no weights have all required sums.
-            When called, if bounds contradict each other, or a sum or a norm. Traced limits are not checked, nor are
-            other combinations of sets. For these, `jaxreg.violation` is above 0 if the sets have no common point.
+            When called, if no weights within the bounds have the required sum or norm. Traced limits are not checked,
+            nor are other combinations of sets. If these have no common point, `jaxreg.violation` is above 0.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -281,7 +281,7 @@ def _refuse_equations(parts: Sequence[Any], ndim: int | None = None) -> None:
     for part in parts:
         equations, axis = facts(part).equations(), facts(part).axis
         if equations is not None and known(*equations):
-            rows, sides = (np.asarray(numbers, float) for numbers in equations)
+            rows, sides = np.atleast_2d(np.asarray(equations[0], float)), np.asarray(equations[1], float)
             sides = sides.reshape(len(rows), -1) if sides.ndim else np.full((len(rows), 1), sides)
             key = axis if ndim is None else frozenset(group_axes(ndim, axis))
             groups.setdefault(key, []).append((type(innermost(part)).__name__, rows, sides))

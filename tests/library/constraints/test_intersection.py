@@ -310,6 +310,7 @@ def test_sets_that_are_missed_are_not_held(name):
 
 
 ONES = np.ones(3, np.float32)
+PLANE = jr.Hyperplane(jnp.ones(3), 1.0, axis=0)
 
 
 @pytest.mark.parametrize(
@@ -324,6 +325,7 @@ ONES = np.ones(3, np.float32)
         ),
         lambda: jr.Intersection(jr.Affine(np.float32([[1, 0, 0], [0, 1, 1]]), np.float32([1, 1])), jr.SumTo(3.0)),
         lambda: jr.Intersection(jr.SumTo(1.0, axis=0), jr.SumTo(2.0, axis=-2))(jnp.ones((3, 2))),
+        lambda: jax.jit(jr.Intersection(PLANE, jr.SumTo(2.0, axis=-2)))(jnp.ones((3, 2))),
     ],
 )
 def test_sums_that_no_weights_have_are_refused(make):
