@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -103,9 +104,14 @@ def detectable(differences: np.ndarray, power: float = 0.8, alpha: float = 0.05)
     It is NaN if the units are too few to see ten standard errors.
     """
     n = len(differences)
+    return _standard_errors(n, power, alpha) * float(np.std(differences, ddof=1)) / n**0.5
+
+
+@cache
+def _standard_errors(n: int, power: float, alpha: float) -> float:
+    """Return how many standard errors a paired t-test on n units sees with this power."""
     critical = t.ppf(1 - alpha / 2, n - 1)
     shifts = np.linspace(0, 10, 10_001)
     reached = nct.sf(critical, n - 1, shifts) + nct.cdf(-critical, n - 1, shifts)
     enough = reached >= power
-    seen = shifts[np.argmax(enough)] if enough.any() else np.nan
-    return float(seen * np.std(differences, ddof=1) / n**0.5)
+    return float(shifts[np.argmax(enough)]) if enough.any() else np.nan
