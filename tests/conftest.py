@@ -5,12 +5,14 @@ half of the time, and its code obeys the same laws; `XLA_FLAGS= scripts/test` ru
 programs take a fifth less of a core where XLA splits none over threads; two processes keep two cores busy anyway.
 """
 
+import functools
 import gc
 import os
 import signal
 
 import jax
 from hypothesis import settings
+from jax._src.interpreters import mlir
 
 FLAGS = {  # by version, as an XLA that has given a flag up would end the process
     "0.10": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
@@ -27,6 +29,11 @@ if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 ):  # as in the background of a script; the tests' own processes inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if version == "0.10":  # making a context for each program takes up to a fifth of the time of small ones
+    make_context = mlir.make_ir_context
+    shared = functools.cache(make_context)
+    mlir.make_ir_context = lambda: make_context() if mlir.ir.Context.current else shared()  # a program inside another
 
 jax.config.update("jax_num_cpu_devices", 4)  # has to come before the backend starts
 settings.register_profile("jaxreg", deadline=None, derandomize=True)
