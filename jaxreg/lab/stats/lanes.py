@@ -63,6 +63,8 @@ def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
         [[1.0, 1.0, 1.0], [1.0, 1.0, nan]]
     """
     at = _diverged_at(dataset)
+    if (at < 0).all():
+        return dataset
 
     def blank(values: xr.DataArray) -> xr.DataArray:
         if not (np.issubdtype(values.dtype, np.floating) and set(at.dims) <= set(values.dims)):

@@ -73,7 +73,7 @@ def final(dataset: xr.Dataset, recipe: Hashable, variable: str) -> xr.DataArray:
     for what, name, names in (("recipe", recipe, dataset["recipe"].values), ("variable", variable, dataset)):
         if name not in names:
             raise ValueError(f"the dataset has no {what} {name!r}; expected one of {', '.join(map(str, names))}")
-    return _last(dataset.sel(recipe=recipe), variable).drop_vars(_RECIPE, errors="ignore")
+    return _last(dataset[[variable, "diverged_at"]].sel(recipe=recipe), variable).drop_vars(_RECIPE, errors="ignore")
 
 
 def mean(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
