@@ -510,9 +510,11 @@ def test_repeats_by_the_clock_are_those_of_a_search_that_plans_them(folder):
     y = x[:, 0] + rng.normal(size=40)
     now = itertools.chain([0.0] * 9, itertools.repeat(100.0))  # it is asked before, at the start and at the end
     clock = Clock(50, 0, lambda: next(now))
-    clock.watch = lambda chunks, at_once, stored: None
+    chunks = []
+    clock.watch = lambda count, at_once, stored: chunks.append(count)
     plan = Plan(methods=("L2",), quick=True, hidden=4, epochs=4, folds=3)
     found = search(x, y, NUMBERS, plan, store=folder / "trainings", clock=clock)
+    assert min(chunks) >= 4  # the time of the first one is known after at most a quarter of the trainings
     assert found.plan.repeats == 4
     assert [tuple(map(int, split)) for split in found.parts] == [tuple(split) for split in nested_splits(4, 3)]
     alone = search(x, y, NUMBERS, dataclasses.replace(plan, repeats=1))
