@@ -27,9 +27,9 @@ import jax
 import numpy as np
 import optax
 import xarray as xr
-from headline import RESAMPLES, headline
+from headline import RESAMPLES, headline, least, widened_interval
 from matplotlib.figure import Figure
-from scipy.stats import norm, t
+from scipy.stats import t
 from sklearn import datasets
 
 import jaxreg as jr
@@ -199,8 +199,7 @@ class Moves(NamedTuple):
 
     def interval(self, values: np.ndarray) -> tuple[float, float, float]:
         """The value of the data, and the ends of its 95 % interval, which is widened as Student's t for few draws."""
-        tail = norm.sf(t.ppf(0.975, self.draws - 1) * (self.draws / (self.draws - 1)) ** 0.5)
-        low, high = np.quantile(values[1:], [tail, 1 - tail])
+        low, high = widened_interval(values[1:], self.draws)
         return float(values[0]), float(low), float(high)
 
     def said(self, values: np.ndarray, digits: int = 2, sign: str = "+") -> str:
@@ -210,14 +209,7 @@ class Moves(NamedTuple):
 
 def best(curves: np.ndarray) -> np.ndarray:
     """Where each curve over `SHARES` is least, in logarithms to base 10, by a parabola through three points."""
-    place = curves.argmin(-1)
-    middle = np.clip(place, 1, curves.shape[-1] - 2)
-    before, at, after = (np.take_along_axis(curves, (middle + shift)[..., None], -1)[..., 0] for shift in (-1, 0, 1))
-    bend = before - 2 * at + after
-    shift = np.where(bend > 0, (before - after) / (2 * np.where(bend > 0, bend, 1)), 0)
-    logs = np.log10(SHARES)
-    vertex = logs[middle] + np.clip(shift, -0.5, 0.5) * (logs[1] - logs[0])
-    return np.where(place == middle, vertex, logs[place])
+    return least(curves, np.log10(SHARES))
 
 
 def read_off(curves: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from scipy.stats import nct, t
+from scipy.stats import nct, norm, t
 
 from jaxreg.lab.plots.theme import style
 from jaxreg.lab.stats.intervals import mean_interval
@@ -115,3 +115,21 @@ def _standard_errors(n: int, power: float, alpha: float) -> float:
     reached = nct.sf(critical, n - 1, shifts) + nct.cdf(-critical, n - 1, shifts)
     enough = reached >= power
     return float(shifts[np.argmax(enough)]) if enough.any() else np.nan
+
+
+def least(curves: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return where each curve over the evenly spaced points `at` is least, by a parabola through three points."""
+    place = curves.argmin(-1)
+    middle = np.clip(place, 1, curves.shape[-1] - 2)
+    before, there, after = (np.take_along_axis(curves, (middle + shift)[..., None], -1)[..., 0] for shift in (-1, 0, 1))
+    bend = before - 2 * there + after
+    shift = np.where(bend > 0, (before - after) / (2 * np.where(bend > 0, bend, 1)), 0)
+    vertex = at[middle] + np.clip(shift, -0.5, 0.5) * (at[1] - at[0])
+    return np.where(place == middle, vertex, at[place])
+
+
+def widened_interval(resampled: np.ndarray, units: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the 95 % interval of resamples along the first axis, widened as Student's t for few units."""
+    tail = norm.sf(t.ppf(0.975, units - 1) * (units / (units - 1)) ** 0.5)
+    low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
+    return low, high

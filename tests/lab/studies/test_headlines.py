@@ -223,6 +223,7 @@ SMALL = {
     "plasticity": "--seeds 2 --tasks 3",
     "which_regulariser": "--draws 2 --epochs 5",
     "decay_units": "--draws 2 --epochs 4",
+    "league": "--seeds 2 --steps 4",
 }
 
 
@@ -269,6 +270,10 @@ def test_a_headline_trains_in_a_small_form_and_is_told_again_from_its_dataset(na
     if name == "decay_units":
         monkeypatch.setitem(names, "PROBLEMS", {"noisy labels": loaded["PROBLEMS"]["noisy labels"]})
         monkeypatch.setitem(names, "FACTORS", {"learning rate": loaded["FACTORS"]["learning rate"]})
+    if name == "league":
+        monkeypatch.setitem(names, "METHODS", {method: loaded["METHODS"][method] for method in ("none", "AdamW")})
+        for which, size in (("WIDTHS", (4,)), ("MIDDLE", 4), ("LENGTHS", (1.0,)), ("PLACES", 8)):
+            monkeypatch.setitem(names, which, size)
     if name == "rate_decay_maps":
         monkeypatch.setitem(names, "MEANINGS", {"AdamW": loaded["MEANINGS"]["AdamW"]})
     first = told(name, [*SMALL[name].split(), "--out", str(tmp_path / "out")], monkeypatch, capsys)
@@ -325,7 +330,7 @@ def test_every_headline_has_a_row():
         ]
 
 
-WHOLE_SENTENCES = ["width_descent", "norm_axis", "plasticity", "which_regulariser", "decay_units"]
+WHOLE_SENTENCES = ["width_descent", "norm_axis", "plasticity", "which_regulariser", "decay_units", "league"]
 """Headlines whose pages say nothing but sentences, and rows of tables, that their command prints."""
 
 
@@ -755,3 +760,162 @@ def test_decay_units_movements_are_those_of_numpys_parabola():
     ):
         place = order.index(factor)
         assert means[name][place] == pytest.approx(share[place] + change, abs=0.011)
+
+
+def test_the_leagues_network_is_a_transformer():
+    """One row in NumPy, head by head and place by place, which sees itself and earlier characters only."""
+    league = experiment("league")
+    w = {name: np.asarray(leaf, float) for name, leaf in league["initial"](jax.random.key(0), 8).items()}
+    x = np.random.default_rng(0).integers(27, size=32)
+
+    def normed(a):
+        return a / np.sqrt(np.mean(a**2) + 1e-6)
+
+    stream = [w["embedding"][letter] + w["places"][place] for place, letter in enumerate(x)]
+    inside = np.stack([normed(row) for row in stream])
+    wanted = []
+    for place in range(32):
+        mixed = []
+        for head in (slice(0, 4), slice(4, 8)):
+            query, key, value = (inside @ w[name][:, head] for name in ("query", "key", "value"))
+            scores = np.exp(key[: place + 1] @ query[place] / 2)
+            mixed.append(scores @ value[: place + 1] / scores.sum())
+        row = stream[place] + np.concatenate(mixed) @ w["attention"]
+        row = row + np.maximum(normed(row) @ w["hidden"], 0) @ w["output"]
+        wanted.append(normed(row) @ w["unembedding"])
+    found = jax.jit(league["logits"])({name: jnp.float32(leaf) for name, leaf in w.items()}, x[None])
+    np.testing.assert_allclose(found[0], wanted, atol=1e-4)
+
+
+def test_the_league_reads_letters_and_spaces_and_holds_the_end_out():
+    league = experiment("league")
+    text, held_out = league["windows"]()
+    said = "".join(" abcdefghijklmnopqrstuvwxyz"[code] for code in league["characters"]())
+    assert said.startswith("first citizen before we proceed any further hear me speak")
+    assert held_out.shape == (128, 33)
+    end = said[len(text) :]
+    assert len(end) == 10_000
+    assert ["".join(" abcdefghijklmnopqrstuvwxyz"[code] for code in row) in end for row in held_out] == [True] * 128
+    single, pairs = league["trivial"]()
+    shares = {letter: said[: len(text)].count(letter) / len(text) for letter in set(said)}
+    told = ["".join(" abcdefghijklmnopqrstuvwxyz"[code] for code in row[1:]) for row in held_out]
+    assert single == pytest.approx(-np.mean([np.log(shares[letter]) for letter in "".join(told)]), rel=1e-3)
+    assert pairs < single - 0.3
+
+
+def first_steps(w, g, rate, strength):
+    """Each method's first step by its definition, in NumPy; Adam's first direction is the sign of the slope."""
+    adam, norm, (inputs, units) = w - rate * np.sign(g), np.linalg.norm, w.shape
+    u, sizes, v = np.linalg.svd(adam, full_matrices=False)
+    a, _, b = np.linalg.svd(g, full_matrices=False)
+    agree = np.sign(g) * w >= 0
+    multiplier = max(0, (norm(adam) ** 2 - strength * norm(w) ** 2) / w.size)
+    turned = w - rate * strength * norm(w) * np.sign(g) / norm(np.sign(g))
+    return {
+        "none": adam,
+        "AdamW": adam - rate * strength * w,
+        "cautious decay": adam - rate * strength * w * agree,
+        "corrected decay": adam - rate * strength * w,
+        "independent decay": adam - strength * w,
+        "max-norm": adam * np.minimum(1, strength / norm(adam, axis=0)),
+        "unit norm": adam * strength / norm(adam, axis=0),
+        "CPR": adam - 2 * multiplier * adam,
+        "Hyperball": turned * strength * norm(w) / norm(turned),
+        "spectral caps": u * np.minimum(sizes, strength) @ v,
+        "Muon with decay": w - rate * (0.2 * max(w.shape) ** 0.5 * a @ b + strength * w),
+        "Scion": (1 - rate) * w - rate * strength * (units / inputs) ** 0.5 * a @ b,
+    }
+
+
+def test_the_leagues_methods_take_the_steps_of_their_definitions():
+    league = experiment("league")
+    start = league["initial"](jax.random.key(1), 4)
+    random = np.random.default_rng(2)
+    slopes = {name: jnp.float32(random.normal(size=leaf.shape)) for name, leaf in start.items()}
+    assert len(league["METHODS"]) == len(league["RATES"]) == 12
+    for method in league["METHODS"]:
+        tx = league["optimiser"](method, start, 5, 0.1, 0.7)  # too short to warm up: the first rate is the peak
+
+        def step(start, slopes, tx=tx):
+            return optax.apply_updates(start, tx.update(slopes, tx.init(start), start)[0])
+
+        ends = jax.jit(step)(start, slopes)
+        for name, leaf in ends.items():
+            w, g = (np.asarray(tree[name], float) for tree in (start, slopes))
+            known = first_steps(w, g, 0.1, 0.7)[method if name in league["MATRICES"] else "none"]
+            np.testing.assert_allclose(leaf, known, atol=2e-3, err_msg=f"{method}, {name}")
+
+
+def test_a_lane_of_the_league_is_optax_adamw():
+    league = experiment("league")
+    found = jax.jit(lambda: league["lane"]("AdamW", 4, 10, 0.5, 0.03, 7))()["loss"]
+    text, held_out = league["windows"]()
+    start_key, places_key = jax.random.split(jax.random.key(7))
+    params = league["initial"](start_key, 4)
+    mask = {name: name in ("query", "key", "value", "attention", "hidden", "output") for name in params}
+    rates = jnp.concatenate([jnp.array([0.0]), 0.03 * (1 - jnp.arange(9) / 9)])  # one step to warm up, then a line
+    adam = optax.adamw(lambda count: rates[count], b2=0.98, weight_decay=0.5, mask=mask)
+    places = np.asarray(jax.random.randint(places_key, (10, 4), 0, len(text) - 32))
+    rows = jnp.asarray(np.stack([[text[at : at + 33] for at in batch] for batch in places]))
+
+    def loss(params, rows):
+        logs = jax.nn.log_softmax(league["logits"](params, rows[:, :-1]))
+        return -jnp.mean(jnp.take_along_axis(logs, rows[:, 1:, None], 2))
+
+    def step(carry, batch):
+        params, state = carry
+        updates, state = adam.update(jax.grad(loss)(params, batch), state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    (params, _), _ = jax.jit(lambda p: jax.lax.scan(step, (p, adam.init(p)), rows))(params)
+    np.testing.assert_allclose(found, loss(params, held_out), rtol=1e-5)
+
+
+def test_the_leagues_table_is_numpys_and_scipys():
+    """Rates of the other run, changes, tests, movements and breadths of the first run, by loops."""
+    stored = xr.load_dataset(EXPERIMENTS / "headlines" / "stored" / "league.nc", engine="scipy")
+    loss = stored["loss"].transpose("run", "rule", "width", "rate", "seed").values.astype(float)
+    assert loss.shape == (2, 12, 3, 12, 16)
+    names, logs = stored["rule"].values.tolist(), np.log10(stored["rate"].values)
+    rows = rows_of_first_table(found("league").replace("\N{MINUS SIGN}", "-"))
+    own, p = {}, {}
+    for place, name in enumerate(names):
+        means = loss[1, place].mean(-1)
+        kept = np.stack([loss[0, place, width, means[width].argmin()] for width in range(3)])
+        own[name] = kept
+        least, broad = [], []
+        for curve in loss[0, place].mean(-1):
+            at = int(curve.argmin())
+            inner = 0 < at < 11
+            a, b, _ = np.polyfit(logs[at - 1 : at + 2], curve[at - 1 : at + 2], 2) if inner else (0, 0, 0)
+            least.append(-b / (2 * a) if inner else logs[at])
+            fine = np.interp(np.linspace(logs[0], logs[-1], 27_501), logs, curve)
+            broad.append(np.mean(fine <= 1.01 * fine.min()) * (logs[-1] - logs[0]))
+        cells = rows[name].split(" | ")
+        assert cells[1:4] == [f"{value:.3f}" for value in kept.mean(1)]
+        assert float(cells[5].split(" [")[0]) == pytest.approx(least[2] - least[0], abs=0.0051)
+        assert float(cells[6].split(" [")[0]) == pytest.approx(np.mean(broad), abs=0.02)
+    for name in names:
+        if name != "AdamW":
+            change = 1000 * (own[name] - own["AdamW"]).mean(0)
+            p[name] = (ttest_1samp(change, 0).pvalue, np.sign(change.mean()))
+            assert rows[name].split(" | ")[4].startswith(f"{change.mean():+.1f} [")
+    order = list(p)
+    sure = {order[index] for index in holm_by_steps(np.array([p[name][0] for name in order]))}
+    page = found("league")
+    for sign, verb in ((-1, "lower"), (1, "higher")):
+        listed = [name for name in order if name in sure and p[name][1] == sign]
+        wanted = f"First run: {len(listed)} of 11 methods have a {verb} loss than AdamW beyond chance (t-test, Holm)."
+        assert f"{wanted} They are: {', '.join(listed) or 'none'}." in page.replace(
+            "chance (t\N{MINUS SIGN}test", "chance (t-test"
+        )
+
+
+def test_steps_saved_are_read_from_the_losses_of_longer_trainings():
+    saved = experiment("league")["saved"]
+    lengths = np.array([100, 140, 200, 280, 400])
+    base = 3 - 0.2 * np.log(lengths)
+    own = 3 - 0.2 * np.log([200, 240, 150])
+    np.testing.assert_allclose(
+        saved(own, np.tile(base, (3, 1)), lengths, 200), [0, 1 - 200 / 240, 1 - 200 / 150], atol=1e-9
+    )
