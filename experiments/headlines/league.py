@@ -442,8 +442,8 @@ def _told(each: Standings, words: str) -> None:
         wider = each.breadths[:, place] - each.breadths[:, adamw]
         print(
             f"{words}: {each.methods[place]} instead of AdamW saves {each.said(100 * each.savings[:, place], 0)} % of "
-            f"the steps. The best rate moves by {each.said(smaller)} decades more, and {each.said(wider)} decades more "
-            "are within 1 %."
+            f"the steps. The movement of the best rate changes in size by {each.said(smaller)} decades, and the rates "
+            f"within 1 % by {each.said(wider)} decades."
         )
     means = {method: float(mean) * MILLI for method, mean in zip(each.methods, each.losses.mean((1, 2)), strict=True)}
     for what, some in (("forms of Adam with norm control", ADAMS), ("decays", ADAMS[:4])):
