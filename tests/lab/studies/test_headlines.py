@@ -330,6 +330,16 @@ def test_every_headline_has_a_row():
         ]
 
 
+def test_the_times_of_all_headlines_add_up_to_that_of_the_table():
+    pages = [(ROOT / "docs" / "studies" / f"{name}.md").read_text("utf-8") for name in SMALL]
+    seconds = [int(re.search(r"Trained by: `[^`]*`,(?: about)? ([0-9,]+) s", p)[1].replace(",", "")) for p in pages]
+    text = (EXPERIMENTS / "README.md").read_text("utf-8")
+    told = re.search(r"add up to\s([0-9,]+) s", text)
+    assert int(told[1].replace(",", "")) == sum(seconds)
+    assert sum(seconds) < 3 * 3600
+    assert max(seconds) <= 40 * 60
+
+
 WHOLE_SENTENCES = ["width_descent", "norm_axis", "plasticity", "which_regulariser", "decay_units", "league"]
 """Headlines whose pages say nothing but sentences, and rows of tables, that their command prints."""
 
