@@ -5,6 +5,7 @@ A page per public object is written to `docs/api` before the build, from the sam
 
 import re
 import runpy
+from enum import Enum
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -81,6 +82,9 @@ def write_api(folder: Path) -> None:
 def described(module: Any, name: str, path: str) -> str:
     """Return the body of an object's page: its docstring by autodoc, or a constant's sentence."""
     value = getattr(module, name)
+    if isinstance(value, type) and issubclass(value, Enum):
+        members = "".join(f"- `{member.name}`: {member.value}\n" for member in value)
+        return f"```{{eval-rst}}\n.. autoclass:: {path}\n```\n\n{members}"
     if isinstance(value, type):
         return f"```{{eval-rst}}\n.. autoclass:: {path}\n   :members:\n```\n"
     if isinstance(value, FunctionType):

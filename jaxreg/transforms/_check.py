@@ -85,6 +85,11 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
         )
     with jax.enable_x64(True):
         run = _DryRun(tx, params)
+        if run.still():
+            return [
+                f"The optimiser moves no weight in the first {IDLE} steps; expected steps against the gradient. If its "
+                "learning rate begins with 0, check the chain with a shorter warm-up"
+            ]
         faults = run.optimizer()
         for link in run.links:
             faults += run.constraints(link.rules) if link.name == "project" else run.pull(link)
@@ -127,6 +132,7 @@ class _DryRun:
                     self.first, self.along, self.points = step, along, before
                 if along < 0 or (along > 0 and step >= CLIMBING):
                     break
+            self.last = points[0][0]
 
     def _step(self, gradient: Tree, point: tuple[Tree, Any]) -> tuple[Tree, Any]:
         params, state = point
@@ -145,6 +151,11 @@ class _DryRun:
     def effect(self, link: Link, gradient: Tree, steps: int) -> Tree:
         """Return the weights after `steps` optimiser steps with the transformation `link` minus those without it."""
         return _minus(self.moved(gradient, [link], steps), self.moved(gradient, [], steps))
+
+    def still(self) -> bool:
+        """Return whether no step moves a weight, without jaxreg's transformations."""
+        moved = jax.tree.leaves(_minus(self.last, self.start))
+        return bool(self.along == 0) and not any(map(jnp.any, moved))
 
     def optimizer(self) -> list[str]:
         """Report a chain whose updates do not follow the negative gradient."""
@@ -229,8 +240,8 @@ class _DryRun:
             return []
         rate = next((rate for rate in own if rate != 1), 1.0)
         return [
-            f"jaxreg.regularize got the learning rate {given:.3g}, and that of the optimiser is {rate:.3g}: pass the "
-            "optimiser's own, which scales decays and proximal steps"
+            f"jaxreg.regularize got a learning rate of {given:.3g} in step {self.first}, and that of the optimiser is "
+            f"{rate:.3g}: pass the optimiser's own number or schedule, which scales decays and proximal steps"
         ]
 
     def _rates(self) -> list[float]:

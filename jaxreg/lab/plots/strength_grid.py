@@ -31,7 +31,7 @@ def heat_map(
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
         values: One number per run, with the dimensions `x` and `y`; all other dimensions hold runs. Its name is the
-            label of the colour bar.
+            label of the colour bar; a variable of `fit` is labelled by its quantity, such as "loss".
         x: Dimension on the horizontal axis, of numbers or of words. Its name is the label.
         y: Dimension on the vertical axis, in the same way.
         chosen: Pair (x, y) whose cell gets a frame.

@@ -142,7 +142,7 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
         raise ValueError(
             f"dimension {left[0]!r} has {values.sizes[left[0]]} entries and is not among the dimensions to average "
             f"over, {tuple(over)}; such a dimension must have a single entry. Select one first, e.g. "
-            f".isel({left[0]}=-1)"
+            f".isel({left[0]}=-1), or join all dimensions of settings by .stack(setting=[...])"
         )
     return str(next((dim for dim in present if values.sizes[dim] > 1), present[0]))
 
@@ -274,6 +274,12 @@ def _diverged_at(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def _aligned(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    for name, side in (("a", a), ("b", b)):
+        if not isinstance(side, xr.DataArray):
+            raise TypeError(
+                f"`{name}` is {type(side).__name__}; expected an xarray.DataArray whose dimensions have names, such as "
+                f'xr.DataArray({name}, dims="seed")'
+            )
     if set(a.dims) != set(b.dims):
         raise ValueError(
             f"the sides `a` and `b` of a paired comparison have different dimensions, {a.dims} and {b.dims}; "

@@ -354,6 +354,9 @@ def difference(
         first, second = theirs.get(name), ours.get(name)
         if first == second:
             continue
+        if name == "program":
+            parts.append("the function, or data that it uses, is another one")
+            continue
         if name == "grid":
             first, second = found.attrs.get("grid"), wanted.attrs.get("grid")
             if first == second:

@@ -258,3 +258,9 @@ def test_nadeau_bengio_at_its_edges():
     for rows in ({"n_train": 0, "n_test": 70}, {"n_train": 30, "n_test": 0}):
         with pytest.raises(ValueError, match="expected the number of training and of test rows"):
             stats.nadeau_bengio(a, a, **rows)
+
+
+@pytest.mark.parametrize("compare", [stats.paired, stats.outperforms, stats.wilcoxon, stats.differences])
+def test_arrays_without_names_of_dimensions_are_refused_in_a_sentence(compare):
+    with pytest.raises(TypeError, match=r"`a` is ndarray; expected an xarray\.DataArray .* dims=\"seed\""):
+        compare(np.ones(3), lanes([1, 2, 3]))

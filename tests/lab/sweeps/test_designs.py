@@ -178,7 +178,7 @@ def test_a_choice_more_computes_only_its_own_lanes(tmp_path: Path, caplog: pytes
     found = sweep(run, {"n": choices(2, 5, 3), "x": [1.0, 2.0]}, tmp_path / "s", chunk=2)
     assert found["y"].values.tolist() == [[2, 4], [5, 10], [3, 6]]
     assert sum(record.msg.startswith("chunk %d") for record in caplog.records) == 1
-    with pytest.raises(ValueError, match="belongs to another sweep: program is"):
+    with pytest.raises(ValueError, match="belongs to another sweep: the function, or data"):
         sweep(lambda n, x: {"y": n + x}, {"n": choices(2, 3), "x": [1.0, 2.0]}, tmp_path / "s")
     with pytest.raises(ValueError, match="belongs to another sweep"):
         sweep(lambda x: {"y": x}, {"x": [1.0]}, tmp_path / "s")

@@ -187,7 +187,7 @@ def test_new_lanes_are_handed_over_with_their_points(tmp_path: Path) -> None:
             {"scale": [1.0, 3.0], "seed": range(9)},
             r"sweep: axis scale lacks values of the store \(2\.0\); to extend",
         ),
-        (lambda scale, seed: net(2 * scale, seed), {"scale": [1.0, 2.0], "seed": range(9)}, "program is"),
+        (lambda scale, seed: net(2 * scale, seed), {"scale": [1.0, 2.0], "seed": range(9)}, "the function, or data"),
         (net, {"scale": [1.0, 2.0], "seed": range(2)}, r"sweep: axis seed lacks values of the store \(2\); to extend"),
     ],
 )
