@@ -157,11 +157,10 @@ def test_projecting_now_and_then_and_partly_is_right():
     assert jr.check(partly, PARAMS) == []
 
 
-def test_a_penalty_that_a_mask_takes_away_changes_nothing():
+def test_a_chain_that_takes_all_updates_away_moves_nothing():
     tx = optax.chain(optax.masked(jr.penalize({"kernel": jr.L2(0.1)}), {"kernel": True}), optax.set_to_zero())
-    faults = jr.check(optax.chain(tx, optax.sgd(RATE)), PARAMS)
-    assert any("moves no weight" in fault for fault in faults)
-    assert any("does not change the weights of 'kernel'" in fault for fault in faults)
+    (fault,) = jr.check(optax.chain(tx, optax.sgd(RATE)), PARAMS)
+    assert "moves no weight" in fault
 
 
 def test_nothing_is_left_behind_by_a_dry_run():
