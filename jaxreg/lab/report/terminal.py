@@ -18,6 +18,7 @@ _BETWEEN = 2  # spaces between columns
 _PROSE = 24  # least width of a column of sentences
 _LONGEST = 100  # of a line of words
 _MARK = " <"
+_LEGEND = "● the 95 % interval excludes 0, ○ it contains 0, ◂ ▸ it is longer than shown"
 
 
 def terminal() -> Console:
@@ -136,6 +137,8 @@ def print_forest(effects: Effects) -> None:
     for place, line in enumerate(forest_lines(effects, min(console.width, 120))):
         chosen = place >= 1 and line.startswith(f"{effects.chosen} ") and effects.chosen
         console.print(Line(line, "bold blue" if chosen else ""))
+    if effects.labels:
+        console.print(Line(_LEGEND, "dim"))
 
 
 def forest_lines(effects: Effects, width: int) -> list[str]:

@@ -9,12 +9,9 @@ from jaxreg.lab.search import summaries
 from jaxreg.lab.search.candidates import NONE
 from jaxreg.lab.search.run import Search
 
-ERRORS = 2
-"""Length of each arm of an interval, in standard errors."""
-
 
 def forest(source: Source) -> Effects:
-    """Return how much each candidate changes loss and score, each as mean ± two standard errors.
+    """Return how much each candidate changes loss and score, each with its 95 % interval by Student's t distribution.
 
     Changes are measured against the same net without a regulariser.
 
@@ -31,7 +28,7 @@ def forest(source: Source) -> Effects:
     ]
     changes = [
         [
-            [factor * (one.mean + side * ERRORS * one.error) for side in (0, -1, 1)]
+            [factor * value for value in (one.mean, one.low, one.high)]
             for one in (source.find(figure, each.label).data for each in tried)
         ]
         for factor, figure in ((1, summaries.change_in_loss), (times, summaries.change_in_score))

@@ -63,7 +63,8 @@ def on_equal_rows(
 def gaps(rivals: Rivals, scores: np.ndarray, equal_rows: EqualRows | None) -> np.ndarray:
     """Return the scores of other models minus those of the nets, for rows of which some repeat known ones.
 
-    As large a share of the rows repeats known ones as of the rows of the table.
+    As large a share of the rows repeats known ones as of the rows of the table. A fold that was trained on no such row
+    takes the mean difference of the other folds on them.
 
     Args:
         rivals: Other models on the outer folds of the first repeat.
@@ -76,4 +77,9 @@ def gaps(rivals: Rivals, scores: np.ndarray, equal_rows: EqualRows | None) -> np
     new = rivals.score - scores
     if equal_rows is None or not len(rivals.equal_rows):
         return new
-    return (1 - equal_rows.share) * new + equal_rows.share * (rivals.equal_rows - equal_rows.score)
+    again = rivals.equal_rows - equal_rows.score
+    there = np.isfinite(again).all(axis=0)
+    if not there.any():
+        return new
+    again = np.where(there, again, again[:, there].mean(axis=1, keepdims=True))
+    return (1 - equal_rows.share) * new + equal_rows.share * again

@@ -71,8 +71,9 @@ def remarks(source: Source, score: str) -> list[Text]:
         told.append(_on_equal_rows(source, score))
     if found.rivals is None and found.constant is not None:
         told.append([
-            "A linear model, boosted trees and a random forest were not compared. To compare them, search without ",
-            Code("--quick"), ", or pass ", Code("rivals=True"), " in Python.",
+            "A linear model, boosted trees and a random forest were not compared, nor were scores of classes and the "
+            "importance of columns computed. For all of this, search without ", Code("--quick"), " and with another ",
+            Code("--out"), ", or pass ", Code("rivals=True"), " in Python.",
         ])  # fmt: skip
     if (reached := source.find(summaries.model_score)).data.mean > PERFECT:
         told.append([

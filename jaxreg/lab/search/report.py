@@ -71,7 +71,8 @@ def verdict(source: Source) -> list[Text]:
             ["Compared with the same nets without a regulariser, the choice ", *_size(source), "."],
         ]
         if not nested.loss_gain.low > 0:
-            told = [["The outer folds do not show that a regulariser helps. If you want one, use ", *advice]]
+            held = [] if other else [" The model has it."]
+            told = [["The outer folds do not show that a regulariser helps. If you want one, use ", *advice, *held]]
         elif 2 * nested.tally(found.tried).get(method, 0) <= len(nested.picks):
             told[0] = ["A regulariser helps, but the outer folds do not agree on which. One is ", *advice, *probably]
         told.append(_why(source))

@@ -12,7 +12,7 @@ from jaxreg.lab import CLASSES
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.candidates import OTHER
-from jaxreg.lab.search.equal_rows import EqualRows, on_equal_rows
+from jaxreg.lab.search.equal_rows import EqualRows, gaps, on_equal_rows
 from jaxreg.lab.search.fitted_model import Net
 from jaxreg.lab.search.folds import PaddedRows, Split
 from jaxreg.lab.search.nested import Estimate
@@ -230,3 +230,13 @@ def test_the_sentence_on_the_choice_names_the_rule_that_decided(noise, case):
     assert (f"{chosen.label} has the lowest loss of the candidates that are preferred for each net" in sentence) == (
         case == "other net"
     )
+
+
+def test_a_fold_that_was_trained_on_no_equal_row_takes_the_mean_of_the_others(noise):
+    found = against(noise, "forest", 0.0, 0.02)
+    known, missing = np.array([0.9, 1.0, 0.8, 0.7, np.nan]), np.array([1, 1, 1, 1, np.nan])
+    rivals = found.rivals._replace(equal_rows=np.tile(known, (len(KINDS), 1)))
+    scores = np.linspace(0.5, 0.9, 5)
+    new, again = rivals.score - scores, np.array([0.4, 0.5, 0.3, 0.2, 0.35])
+    np.testing.assert_allclose(gaps(rivals, scores, EqualRows(0.25, 0.5 * missing)), 0.75 * new + 0.25 * again)
+    np.testing.assert_array_equal(gaps(rivals, scores, EqualRows(0.25, np.full(5, np.nan))), new)

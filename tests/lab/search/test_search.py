@@ -148,7 +148,7 @@ def test_inputs_that_come_back_are_in_every_fold():
     assert found.rows == 1000
     assert abs(found.found.score.mean - best) < 0.02
     assert abs(found.found.scores[0].mean() - best) < 0.02
-    assert "not compared. To compare them, search without --quick" in found.verdict
+    assert "For all of this, search without --quick" in found.verdict
 
 
 def test_equal_rows_are_gathered_in_little_more_room_than_they_take():
