@@ -388,7 +388,8 @@ def trivial() -> tuple[float, float]:
 
 def tell(found: xr.Dataset) -> Figure:
     single, pairs = trivial()
-    trainings = found["loss"].size + found["length_loss"].size + int(found["pilot_loss"].notnull().sum())
+    longer = found["length_loss"].sel(length=found["length"] != found.attrs["steps"])  # those are in `loss` already
+    trainings = found["loss"].size + longer.size + int(found["pilot_loss"].notnull().sum())
     print(
         f"{trainings} trainings, {found.sizes['seed']} seeds in each of two runs, {found.sizes['rate']} rates, "
         f"{found.attrs['steps']} steps. Losses are in nats per character of held-out text. The frequencies of letters "

@@ -278,19 +278,22 @@ def _refuse_totals(parts: Sequence[Any], bounds: Limits, w: jax.Array) -> None:
 def _refuse_equations(parts: Sequence[Any], ndim: int | None = None) -> None:
     # Without `ndim`, different ways to write the axes of the same groups are not recognised.
     groups: dict[Any, list[tuple[str, np.ndarray, np.ndarray]]] = {}
+    coarse = 1e-5
     for part in parts:
         equations, axis = facts(part).equations(), facts(part).axis
         if equations is not None and known(*equations):
+            narrow = any(jnp.result_type(each).itemsize == 2 for each in equations)
+            coarse = 3e-2 if narrow else coarse
             rows, sides = np.atleast_2d(np.asarray(equations[0], float)), np.asarray(equations[1], float)
             sides = sides.reshape(len(rows), -1) if sides.ndim else np.full((len(rows), 1), sides)
-            key = axis if ndim is None else frozenset(group_axes(ndim, axis))
+            key = str(axis) if ndim is None else frozenset(group_axes(ndim, axis))
             groups.setdefault(key, []).append((type(innermost(part)).__name__, rows, sides))
     for found in groups.values():
         names, rows, sides = zip(*found, strict=True)
         coefficients, target = _below_each_other(rows), _below_each_other(sides)
         if len(found) == 1 or coefficients is None or target is None:
             continue
-        if not solvable(coefficients, target):
+        if not solvable(coefficients, target, coarse):
             raise ValueError(
                 f"Intersection: the parts contradict each other. No weights have the sums that {' and '.join(names)} "
                 "require of the same group. Change one of the sums, or remove a part"

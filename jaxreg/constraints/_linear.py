@@ -285,14 +285,15 @@ def _check_normal(owner: Any) -> None:
         )
 
 
-def solvable(coefficients: np.ndarray, target: np.ndarray) -> bool:
+def solvable(coefficients: np.ndarray, target: np.ndarray, tolerance: float = 1e-5) -> bool:
     """Return whether weights of a group satisfy all equations, up to rounding.
 
     Args:
         coefficients: One row per equation.
         target: Right sides of shape (k,), or (k, groups) with those of each group.
+        tolerance: Largest error, relative to the right sides or 1.
     """
     sizes = np.max(np.abs(coefficients), axis=1, keepdims=True, initial=0)
     rows, sides = (part / np.where(sizes > 0, sizes, 1) for part in (coefficients, target.reshape(len(target), -1)))
     left = rows @ (np.linalg.pinv(rows, rcond=1e-6) @ sides) - sides
-    return bool(np.all(np.abs(left) <= 1e-5 * np.maximum(np.max(np.abs(sides), initial=0), 1)))
+    return bool(np.all(np.abs(left) <= tolerance * np.maximum(np.max(np.abs(sides), initial=0), 1)))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxreg._hyperparameters import Number
@@ -65,7 +66,7 @@ class Watch:
 
     def __init__(self, without: Sequence[Link] = ()) -> None:
         self.links: list[Link] = []
-        self.wrapped: list[Wrapped] = []
+        self.wrapped: list[tuple[Wrapped, Tree]] = []
         self.without = without
 
     def __enter__(self) -> Self:
@@ -85,11 +86,12 @@ class Watch:
         return link in watch.without
 
     @classmethod
-    def meets(cls, wrapped: Wrapped) -> None:
-        """Record that an update reaches an optimiser that `jaxreg.regularize` wraps."""
+    def meets(cls, wrapped: Wrapped, params: Tree) -> None:
+        """Record that an update reaches an optimiser that `jaxreg.regularize` wraps, and the shapes of its weights."""
         watch = cls._active.get()
-        if watch is not None and all(other is not wrapped for other in watch.wrapped):
-            watch.wrapped.append(wrapped)
+        if watch is not None and all(other is not wrapped for other, _ in watch.wrapped):
+            shapes = jax.tree.map(lambda w: np.zeros(np.shape(w), jnp.result_type(w)), params)
+            watch.wrapped.append((wrapped, shapes))
 
 
 def watched(optimizer: optax.GradientTransformationExtraArgs, learning_rate: Number) -> Any:
@@ -97,7 +99,7 @@ def watched(optimizer: optax.GradientTransformationExtraArgs, learning_rate: Num
     wrapped = Wrapped(optimizer, learning_rate)
 
     def update(updates: Tree, state: Any, params: Tree | None = None, **extra: Any) -> tuple[Tree, Any]:
-        Watch.meets(wrapped)
+        Watch.meets(wrapped, params)
         return optimizer.update(updates, state, params, **extra)
 
     return optax.GradientTransformationExtraArgs(optimizer.init, update)

@@ -28,10 +28,10 @@ IDLE, CLIMBING = 32, 4
 
 Gradient accumulation and a warm-up from 0 start without movement. Sharpness-aware minimisation starts uphill.
 """
-SCALE = 3.0
-"""Factor between the two sets of weights at which pulls are compared. A weight alone has the same direction always."""
-CLOSE = 1e-3
-"""Largest relative difference between two learning rates that are the same."""
+SCALES = (1.0, 3.0, 0.01)
+"""Factors of the weights at which pulls are compared. At a small one, pulls to 0 and to a point near 0 differ."""
+CLOSE = 0.05
+"""Largest relative difference at which two learning rates count as equal: some optimisers change theirs by a little."""
 MET = 1e-2
 """Largest distance from a set that rounding errors may cause for weights of scale `FAR`, also of a link in bfloat16."""
 
@@ -85,20 +85,20 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
         )
     with jax.enable_x64(True):
         run = _DryRun(tx, params)
+        penalties, constraints = _by_kind(rules or {}, run.start)
         if run.still():
             return [
                 f"The optimiser moves no weight in the first {IDLE} steps; expected steps against the gradient. If its "
-                "learning rate begins with 0, check the chain with a shorter warm-up"
+                "learning rate begins with 0 or it accumulates gradients, check it with fewer such steps"
             ]
         faults = run.optimizer()
         for link in run.links:
             faults += run.constraints(link.rules) if link.name == "project" else run.pull(link)
-        if rules is not None:
-            penalties, constraints = _by_kind(rules, run.start)
-            faults += run.constraints(constraints) if constraints else []
-            faults += run.penalties(penalties) if penalties else []
-        for wrapped in run.wrapped:
-            faults += _DryRun(wrapped.optimizer, params).learning_rate(wrapped)
+        faults += run.constraints(constraints) if constraints else []
+        faults += run.penalties(penalties) if penalties else []
+        for wrapped, weights in run.wrapped:
+            alone = _DryRun(wrapped.optimizer, params if weights is None else weights)
+            faults += [fault for fault in alone.optimizer() if fault not in faults] + alone.learning_rate(wrapped)
         return faults or run.doubled()
 
 
@@ -209,22 +209,24 @@ class _DryRun:
 
     def doubled(self) -> list[str]:
         """Report weights that two transformations regularise in the same way."""
-        places = [self.start, jax.tree.map(lambda w: (SCALE * w).astype(w.dtype), self.start)]
+        places = [jax.tree.map(lambda w, s=scale: (s * w).astype(w.dtype), self.start) for scale in SCALES]
         after = [self.moved(self.none, [], self.first + 1, place) for place in places]
-        arrays = zip(leaves(self.start), *map(jax.tree.leaves, [*places, *after]), strict=True)
+        before, behind = (zip(*map(jax.tree.leaves, each), strict=True) for each in (places, after))
         # A proximal optimiser can set all weights to 0. Their direction then says nothing.
         own = {
-            leaf.path: jnp.stack([near - near_after, far - far_after])
-            for leaf, near, far, near_after, far_after in arrays
-            if jnp.any(near_after) and jnp.any(far_after)
+            leaf.path: jnp.stack([(w - end) / s for w, end, s in zip(starts, ends, SCALES, strict=True)])
+            for leaf, starts, ends in zip(leaves(self.start), before, behind, strict=True)
+            if all(map(jnp.any, ends))
         }
         pulls = [("the optimiser's own decay, as in optax.adamw,", own)]
         for link in self.links:
             if link.name != "project":
-                near, far = (
-                    {path: slope for path, slope, _ in self._slopes(link.rules, place, place)} for place in places
-                )
-                pull = {path: jnp.stack([near[path], far[path]]) for path in near if path in far}
+                slopes = [
+                    {path: slope / scale for path, slope, _ in self._slopes(link.rules, place, place)}
+                    for place, scale in zip(places, SCALES, strict=True)
+                ]
+                common = [path for path in slopes[0] if all(path in each for each in slopes)]
+                pull = {path: jnp.stack([each[path] for each in slopes]) for path in common}
                 pulls.append((f"jaxreg.{link.name}", pull))
         return [
             f"{first} and {second} shrink the weights of {path!r} in the same way: use only one of the two"
@@ -234,7 +236,10 @@ class _DryRun:
 
     def learning_rate(self, wrapped: Wrapped) -> list[str]:
         """Report a learning rate of `jaxreg.regularize` that is not the factor of this optimiser's directions."""
-        given = float(rate_at(wrapped.learning_rate, jnp.asarray(self.first - 1)))
+        rate = rate_at(wrapped.learning_rate, jnp.asarray(self.first - 1))
+        if jnp.size(rate) != 1:
+            return []
+        given = float(jnp.squeeze(rate))
         own = self._rates()
         if not own or any(abs(rate - given) <= CLOSE * abs(given) for rate in own):
             return []

@@ -242,7 +242,7 @@ def relative_update(rules: ConstraintRules) -> optax.GradientTransformation:
 
     Put it after the optimiser's scaling and before the learning rate η in the chain. A step then changes each group by
     the share η of its norm, and the norm is free to change. `jaxreg.hyperball` takes the same steps but keeps the norm.
-    If the weights or u of a group are 0, u is not changed.
+    If the weights or u of a group are 0, u is not changed. NaN makes the whole group NaN.
 
     `optax.scale_by_trust_ratio` takes one norm for an entire array, such as a stack of layers. Here the groups are
     those of the rule: layers, units, experts or heads.
@@ -277,7 +277,8 @@ def relative_update(rules: ConstraintRules) -> optax.GradientTransformation:
         sizes, scaled = _norms(rule, [leaf.array for leaf in leaves]), []
         for u, size, length in zip(steps, sizes, _norms(rule, steps), strict=True):
             x = wide(viewed(rule, u)[1])
-            ends = jnp.where((size > 0) & (length > 0), x / jnp.where(length > 0, length, 1) * size, x)
+            none = (size == 0) | (length == 0)
+            ends = jnp.where(none, x, x / jnp.where(none, 1, length) * size)
             scaled.append(ends.astype(u.dtype).reshape(u.shape))
         return scaled
 

@@ -15,6 +15,9 @@ from jaxreg.lab.search.fitted_model import Net, Nets
 from jaxreg.lab.search.folds import PaddedRows, Split
 from jaxreg.lab.search.rivals import Rivals, scored
 
+FEW = 0.02
+"""Share of rows up to which rows that equal another one hardly change a score."""
+
 
 class EqualRows(NamedTuple):
     """Share of rows that equal another row, and the scores of the nets on such rows.
@@ -63,8 +66,8 @@ def on_equal_rows(
 def gaps(rivals: Rivals, scores: np.ndarray, equal_rows: EqualRows | None) -> np.ndarray:
     """Return the scores of other models minus those of the nets, for rows of which some repeat known ones.
 
-    As large a share of the rows repeats known ones as of the rows of the table. A fold that was trained on no such row
-    takes the mean difference of the other folds on them.
+    As large a share of the rows repeats known ones as of the rows of the table. A share of at most `FEW`
+    counts as none. A fold that was trained on no such row takes the mean difference of the other folds on them.
 
     Args:
         rivals: Other models on the outer folds of the first repeat.
@@ -75,7 +78,7 @@ def gaps(rivals: Rivals, scores: np.ndarray, equal_rows: EqualRows | None) -> np
         Differences, of shape (models, folds).
     """
     new = rivals.score - scores
-    if equal_rows is None or not len(rivals.equal_rows):
+    if equal_rows is None or equal_rows.share <= FEW or not len(rivals.equal_rows):
         return new
     again = rivals.equal_rows - equal_rows.score
     there = np.isfinite(again).all(axis=0)

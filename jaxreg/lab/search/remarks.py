@@ -7,6 +7,7 @@ import numpy as np
 from jaxreg.lab.report.document import Code, Text
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import summaries
+from jaxreg.lab.search.equal_rows import FEW
 from jaxreg.lab.search.rivals import BOOSTING, FOREST, KINDS, LINEAR
 from jaxreg.lab.search.run import NETS, Search
 
@@ -67,7 +68,7 @@ def remarks(source: Source, score: str) -> list[Text]:
     """
     found: Search = source.data
     told = [_against(source, score)] if found.rivals is not None else []
-    if summaries.equal_share(found) > MARGIN:
+    if summaries.equal_share(found) > FEW:
         told.append(_on_equal_rows(source, score))
     if found.rivals is None and found.constant is not None:
         told.append([
@@ -121,18 +122,19 @@ def _against(source: Source, score: str) -> Text:
         verb = "are" if better[0] == BOOSTING else "is"
         lead = [f"{_NAMES[better[0]]} {verb} better than the nets here, by ", gains[better[0]].number("mean"),
                 f" in {score}."]  # fmt: skip
-    elif possible:
+    if possible:
         names: list[Text] = [
             [_NAMES[kind] if not place else _NAMES[kind].lower()] for place, kind in enumerate(possible)
         ]
         most: list[Text] = [[gains[kind].number("high", ".2f")] for kind in possible]
         lead = [
+            *([*lead, " "] if better else []),
             *_listed(names, "or"), " may be better than the nets, by up to ", *_listed(most, "and"),
             f" in {score}: these folds do not tell.",
         ]  # fmt: skip
-    if LINEAR not in better and gains[LINEAR].data.low <= 0 <= gains[LINEAR].data.high:
-        lead = [*lead, " The linear model is not significantly worse, and simpler."]
-    if gains[order[0]].data.mean > 0:
+    if not better and gains[LINEAR].data.low <= 0 <= gains[LINEAR].data.high:
+        lead = [*lead, " The linear model is not significantly worse than the nets, and simpler."]
+    if max(summaries.gain_with_equal_rows(source.data, kind).mean for kind in KINDS) > 0:
         lead = [*lead, f" To use the model with the highest {score}, pass ", Code("--any-model"), "."]
     return [*lead, " ", *rest]
 

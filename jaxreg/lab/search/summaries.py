@@ -291,10 +291,12 @@ def score_on_equal_rows(search: Search, model: str) -> float:
         model: "nets", or a name from `jaxreg.lab.search.rivals.KINDS`.
     """
     assert search.equal_rows is not None
-    if model == NETS:
-        return float(search.equal_rows.score.mean())
-    assert search.rivals is not None
-    return float(search.rivals.equal_rows[KINDS.index(model)].mean())
+    scores = search.equal_rows.score
+    if model != NETS:
+        assert search.rivals is not None
+        scores = search.rivals.equal_rows[KINDS.index(model)]
+    there = scores[np.isfinite(scores)]  # without folds that were trained on no such row
+    return float(there.mean()) if there.size else float("nan")
 
 
 def model_score(search: Search) -> Estimate:

@@ -59,7 +59,8 @@ from jaxreg.lab import sweep
 
 class Count(logging.Handler):
     def emit(self, record):
-        print(record.args[0])
+        if record.msg.startswith("chunk"):
+            print(record.args[0])
 
 logging.getLogger("jaxreg.sweep").addHandler(Count())
 logging.getLogger("jaxreg.sweep").setLevel("INFO")

@@ -188,7 +188,7 @@ def test_run_may_close_over_a_random_key(tmp_path: Path) -> None:
     alone = [jax.random.normal(jax.random.fold_in(key, seed)).item() for seed in range(3)]
     assert sweep(run, {"seed": range(3)}, tmp_path)["y"].values.tolist() == alone
     key = jax.random.key(8)
-    with pytest.raises(ValueError, match="program is"):
+    with pytest.raises(ValueError, match="the function, or data"):
         sweep(run, {"seed": range(3)}, tmp_path)
 
 
@@ -620,7 +620,7 @@ def test_a_sweep_goes_on_from_what_is_there(tmp_path: Path, caplog: pytest.LogCa
 @pytest.mark.parametrize(
     ("run", "over", "options", "message"),
     [
-        (lambda scale, seed: walk(scale * 2, seed), WALKS, {}, "program is"),
+        (lambda scale, seed: walk(scale * 2, seed), WALKS, {}, "the function, or data"),
         (walk, {**WALKS, "scale": [0.1, 1.0, 11.0]}, {}, r"sweep: axis scale lacks values of the store \(10\.0\); to"),
         (walk, {**WALKS, "seed": range(6)}, {}, r"sweep: axis seed lacks values of the store \(6\); to extend"),
         (walk, {**WALKS, "seed": range(2, 9)}, {}, r"sweep: axis seed lacks values of the store \(0, 1\); to extend"),

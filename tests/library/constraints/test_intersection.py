@@ -498,3 +498,8 @@ def test_transport_plans_are_nearest_within_the_rounds_and_so_are_their_derivati
         rise = (plan(w + h * move, rows, columns) - plan(w - h * move, rows, columns)) / (2 * h)
         np.testing.assert_allclose(turned, rise, atol=2e-3)
         np.testing.assert_allclose(np.sum(back * move), np.sum(rise * move), atol=2e-2)
+
+
+def test_axes_as_a_list_and_narrow_equations_that_agree_are_taken():
+    jr.Intersection(jr.SumTo(1.0, axis=[0]), jr.Box(-1.0, 1.0))
+    jr.Intersection(jr.Hyperplane(jnp.full(3, 1 / 3, jnp.bfloat16), 1 / 3), jr.SumTo(1.0))

@@ -2,6 +2,7 @@
 
 from itertools import permutations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -289,3 +290,44 @@ def test_an_optimiser_that_wraps_a_chain_is_refused():
         TypeError, match=r"`tx` is dict; expected an optax\.GradientTransformation.* pass the attribute tx"
     ):
         jr.check({}, PARAMS)
+
+
+def matrices_only(updates, state, params=None):
+    assert all(u.ndim == 2 for u in jax.tree.leaves(updates))
+    return jax.tree.map(lambda u: -RATE * u, updates), state
+
+
+SMALL = {"kernel": 0.02 * np.random.default_rng(5).normal(size=(4, 3)), "bias": np.zeros(3)}
+
+
+@pytest.mark.parametrize(
+    "tx",
+    [
+        optax.partition(
+            {
+                "m": jr.regularize(
+                    optax.GradientTransformation(lambda params: (), matrices_only), RATE, decays={"kernel": jr.L2(0.1)}
+                ),
+                "a": ADAM,
+            },
+            {"kernel": "m", "bias": "a"},
+        ),
+        jr.regularize(optax.sgd(np.array([0.1, 0.2, 0.3])), np.array([0.1, 0.2, 0.3]), decays={"kernel": jr.L2(0.1)}),
+        jr.regularize(optax.adamw(1e-3), 1e-3, decays=jr.to_reference(SMALL, jr.L2(0.1))),
+        jr.regularize(optax.fromage(RATE), RATE, proximals={"kernel": jr.L1(0.1)}),
+    ],
+    ids=["a part of the weights", "a rate per unit", "to a point near 0", "a rate that the optimiser corrects"],
+)
+def test_what_is_right_is_not_reported(tx):
+    assert jr.check(tx, {"kernel": jnp.ones((4, 3)), "bias": jnp.zeros(3)}) == []
+
+
+@pytest.mark.parametrize("kind", ["decays", "proximals", "penalties"])
+def test_optimisers_in_a_row_are_reported_behind_any_rules(kind):
+    tx = jr.regularize(optax.chain(optax.sgd(0.5), optax.sgd(0.5), optax.sgd(0.5)), 0.125, **{kind: L1})
+    assert "change their sign 3 times" in " ".join(jr.check(tx, PARAMS))
+
+
+def test_a_pattern_without_a_leaf_is_refused_though_nothing_moves():
+    with pytest.raises(ValueError, match="nothere"):
+        jr.check(optax.set_to_zero(), PARAMS, {"nothere": jr.L1(0.1)})

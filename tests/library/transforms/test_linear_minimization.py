@@ -283,3 +283,10 @@ def test_a_relative_update_has_the_norm_of_each_layer_unit_or_head_or_of_all_tog
         np.testing.assert_array_equal(found, updates["layers"]["kernel"])
     with pytest.raises(TypeError, match=r"relative_update: the rule .* has no groups of weights"):
         jr.relative_update(jr.Box(-1.0, 1.0)).update(given, tx.init(params), params)
+
+
+def test_a_relative_update_with_nan_is_nan_in_its_own_group_alone():
+    params, steps = {"kernel": jnp.ones((3, 2))}, {"kernel": jnp.array([[jnp.nan, 3.0], [1000.0, 0.0], [1.0, 4.0]])}
+    tx = jr.relative_update(jr.UnitNorm())
+    got = tx.update(steps, tx.init(params), params)[0]["kernel"]
+    np.testing.assert_allclose(got, np.array([[np.nan, 0.6], [np.nan, 0.0], [np.nan, 0.8]]) * 3**0.5, rtol=1e-6)
