@@ -315,7 +315,7 @@ class Orthonormal(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z of the set that minimises ⟨direction, z⟩: the projection of -direction."""
+        """Return a point z in the set with the smallest ⟨direction, z⟩. Here it is the projection of -direction."""
         return self(-direction)
 
     @partitioned()

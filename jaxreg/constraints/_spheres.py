@@ -48,7 +48,7 @@ class FrobeniusSphere(Constraint):
         return MinMaxNorm(self.radius, self.radius, axis=tuple(range(w.ndim)))(w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z of the set that minimises ⟨direction, z⟩: the projection of -direction."""
+        """Return a point z in the set with the smallest ⟨direction, z⟩. Here it is the projection of -direction."""
         return self(-direction)
 
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:

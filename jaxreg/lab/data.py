@@ -59,7 +59,7 @@ class Data(NamedTuple):
         return {part: rows for parts, rows in self.rows().items() for part in parts}
 
     def weights(self) -> dict[str, np.ndarray | None]:
-        """Return the weights of the rows of each part, by its name; None means equal weights."""
+        """Return a dict from the name of each part to the weights of its rows; None means equal weights."""
         return {"train": self.w_train, "test": self.w_test, "validation": self.w_validation}
 
 

@@ -117,7 +117,7 @@ class Nets:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trees:
-    """A forest, or boosted trees, in NumPy. The output is the sum of the value of one leaf per tree.
+    """A forest, or boosted trees, in NumPy. Each tree adds the value of the leaf that a row reaches.
 
     Args:
         arrays: Name -> array. The nodes of all trees are numbered together:

@@ -109,7 +109,7 @@ class Search:
         return self.model.predict(self.model.encoding(columns_of(frame))[0])
 
     def predict_proba(self, frame: Any) -> np.ndarray:
-        """Predict the probability of each class for each row of a data frame, of shape (rows, classes)."""
+        """Predict class probabilities for the rows of a data frame. The result has the shape (rows, classes)."""
         if self.model is None or not self.model.classes:
             raise ValueError(
                 "predict_proba works only if the search was run on a data frame whose target column holds classes"

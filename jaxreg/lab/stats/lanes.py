@@ -113,7 +113,7 @@ def finite(values: xr.DataArray) -> xr.DataArray:
 
 
 def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
-    """Return the dimension whose entries are independent, such as draws: the first of `over` with more than one entry.
+    """Return the first dimension in `over` with more than one entry. Its entries, such as draws, are independent.
 
     Args:
         values: One number per run.
@@ -169,14 +169,15 @@ def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: boo
     """
     along = unit(values, over)
     lanes = values.astype(np.float64).squeeze([dim for dim in values.dims if dim not in over])
-    bad = ~finite(lanes)
-    if not drop:
-        refuse(bad)
-    inner = [dim for dim in lanes.dims if dim != along]
-    means = lanes.where(~bad).mean(inner, skipna=True) if inner else lanes.where(~bad)
-    means = means.dropna(along)
+    there = np.isfinite(lanes.values)  # in NumPy: a report makes hundreds of comparisons, and xarray takes milliseconds
+    if not (drop or there.all()):
+        refuse(lanes.copy(data=~there))
+    inner = [place for place, dim in enumerate(lanes.dims) if dim != along]
+    counts, sums = (np.sum(each, axis=tuple(inner)) for each in (there, np.where(there, lanes.values, 0.0)))
+    means = lanes.isel({lanes.dims[place]: 0 for place in inner}, drop=True)
+    means = means.copy(data=sums / np.maximum(counts, 1)).isel({along: counts > 0})
     if means.size == 0:
-        raise ValueError(f"all {bad.size} runs diverged; expected at least one finite run")
+        raise ValueError(f"all {there.size} runs diverged; expected at least one finite run")
     return means
 
 
@@ -207,11 +208,13 @@ def differences(
         array([0.1, 0. ])
     """
     x, y = _aligned(a, b)
-    both = finite(x) & finite(y)
-    first = per_unit(x.where(both), over, drop=drop_diverged)
-    second = per_unit(y.where(both), over, drop=drop_diverged)
-    gap = first - second
-    return gap.where(abs(gap) > TIE * np.maximum(abs(first), abs(second)), 0.0)
+    both = np.isfinite(x.values) & np.isfinite(y.values)
+    first, second = (
+        per_unit(side.copy(data=np.where(both, side.values, np.nan)), over, drop=drop_diverged) for side in (x, y)
+    )
+    gap = first.values - second.values
+    larger = np.maximum(abs(first.values), abs(second.values))
+    return first.copy(data=np.where(abs(gap) > TIE * larger, gap, 0.0))
 
 
 def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
@@ -232,7 +235,7 @@ def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
         ('draw=1',)
     """
     x, y = _aligned(a, b)
-    return named(~(finite(x) & finite(y)))
+    return named(x.copy(data=~(np.isfinite(x.values) & np.isfinite(y.values))))
 
 
 def refuse(bad: xr.DataArray) -> None:

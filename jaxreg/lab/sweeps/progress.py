@@ -44,7 +44,7 @@ class _Rate(ProgressColumn):
 
 
 class Progress:
-    """Progress bar on standard error, one log line per chunk, and one about the runs that were read from the store.
+    """Progress bar on standard error. It also logs one line per chunk, and one on runs that were read from the store.
 
     Args:
         total: Total number of lanes.
