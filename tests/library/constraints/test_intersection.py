@@ -501,5 +501,9 @@ def test_transport_plans_are_nearest_within_the_rounds_and_so_are_their_derivati
 
 
 def test_axes_as_a_list_and_narrow_equations_that_agree_are_taken():
-    jr.Intersection(jr.SumTo(1.0, axis=[0]), jr.Box(-1.0, 1.0))
-    jr.Intersection(jr.Hyperplane(jnp.full(3, 1 / 3, jnp.bfloat16), 1 / 3), jr.SumTo(1.0))
+    w = jnp.array([[3.0, 0.1], [-0.5, 0.2], [0.2, 0.4]])
+    boxed = jr.Intersection(jr.SumTo(1.0, axis=[0]), jr.Box(-1.0, 1.0))(w)
+    np.testing.assert_allclose(boxed.sum(0), 1, atol=1e-6)
+    third = jnp.full(3, 1 / 3, jnp.bfloat16)  # its coefficients are 0.2 % from a third
+    agreed = jr.Intersection(jr.Hyperplane(third, 1 / 3), jr.SumTo(1.0))(w)
+    np.testing.assert_allclose(agreed.sum(0), 1, atol=1e-2)
