@@ -320,6 +320,7 @@ def search(
     kept = NETS
     if any_model and others is not None:
         gains = gaps(others, found.picked_scores[: plan.folds], equal_rows).mean(axis=1)
+        gains = np.nan_to_num(gains, nan=-np.inf)  # a model without a score in a fold is not compared
         kept = KINDS[int(np.argmax(gains))] if gains.max() > 0 else NETS
     net: Net | Nets | Trees
     if kept == NETS:
