@@ -1,8 +1,10 @@
 """Base of penalties and constraints: frozen dataclasses that are pytrees of their hyperparameters."""
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -13,6 +15,15 @@ Number = Any
 Axis = int | tuple[int, ...] | None
 """Axes of one group of weights. None stands for the fan-in axes, which are inferred from the parameter tree later."""
 T = TypeVar("T")
+
+KERAS_NAMES = {
+    "l1": ("strength",),
+    "l2": ("strength",),
+    "factor": ("strength",),
+    "min_value": ("min",),
+    "max_value": ("limit", "max"),
+}
+"""Names in Keras of arguments that have another name here."""
 
 
 def static(default: Any = dataclasses.MISSING) -> Any:
@@ -27,11 +38,14 @@ def hyperparameters(cls: type[T]) -> type[T]:
     The repr of an object is the code that creates it, see `written`. Two objects are equal if all their hyperparameters
     are equal, including arrays.
 
+    An unknown keyword argument raises an error that lists the arguments of the class.
+
     When JAX rebuilds an object from its leaves, it does not call the constructor, unlike with
     `jax.tree_util.register_dataclass`. The leaves may be gradients with respect to strengths. A negative gradient must
     not be rejected as a negative strength.
     """
     cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+    cls.__init__ = _of_known_names(cls.__init__)  # type: ignore[method-assign]
     cls.__repr__ = written  # type: ignore[method-assign]
     cls.__eq__ = _equal  # type: ignore[method-assign]
     cls.__hash__ = _hash  # type: ignore[method-assign]
@@ -51,6 +65,29 @@ def hyperparameters(cls: type[T]) -> type[T]:
 
     jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
     return cls
+
+
+def _of_known_names(construct: Callable[..., None]) -> Callable[..., None]:
+    code = construct.__code__
+    names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+
+    @wraps(construct)
+    def construct_of_known_names(self: Any, *args: Any, **given: Any) -> None:
+        unknown = {name: _written_value(value, ()) for name, value in given.items() if name not in names}
+        if unknown:
+            raise TypeError(_unknown_names(type(self), names, unknown))
+        construct(self, *args, **given)
+
+    return construct_of_known_names
+
+
+def _unknown_names(cls: type, names: Sequence[str], unknown: dict[str, str]) -> str:
+    takes = [str(each.replace(annotation=each.empty)) for each in inspect.signature(cls).parameters.values()]
+    here = {name: alike for name in unknown for alike in KERAS_NAMES.get(name, ()) if alike in names}
+    advice = " and ".join(f"{here[name]}={unknown[name]} for Keras's {name}" for name in here)
+    got = ", ".join(f"{name}={value}" for name, value in unknown.items())
+    expected = f"{cls.__name__}({', '.join(takes)})"
+    return f"{cls.__name__} got {got}; expected {expected}" + (f". Write {advice}" if advice else "")
 
 
 def written(obj: Any, without: Sequence[str] = ()) -> str:

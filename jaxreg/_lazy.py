@@ -5,6 +5,7 @@ So `import jaxreg` takes milliseconds, and a command that only reads stored resu
 """
 
 import ast
+import difflib
 import pkgutil
 import sys
 from collections.abc import Callable
@@ -24,7 +25,7 @@ def attach(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], 
 
     def getattribute(name: str) -> Any:
         if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            raise missing(package, name)
         home = homes[name]
         value = import_module(f"{home}.{name}") if home == package else getattr(import_module(home), name)
         setattr(sys.modules[package], name, value)
@@ -32,6 +33,32 @@ def attach(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], 
 
     names = sorted(homes)
     return names, getattribute, lambda: [*vars(sys.modules[package]), *names]
+
+
+def missing(module: str, name: str) -> AttributeError:
+    """Return the error for a public name that a loaded module of jaxreg does not have, with the name most like it.
+
+    Args:
+        module: Name of the module.
+        name: Name that was looked up.
+    """
+    found = f"module {module!r} has no attribute {name!r}"
+    if name.startswith("_"):
+        return AttributeError(found)
+    places: dict[str, str] = {}
+    for home in ("jaxreg.lab", "jaxreg.diagnostics", "jaxreg.keras", "jaxreg", module):  # a later place is preferred
+        names = _listed(home) if home in ("jaxreg.diagnostics", "jaxreg.keras") else _homes(home)
+        places |= {_letters(public): f"{home}.{public}" for public in names}
+    if _letters(name) in places:
+        return AttributeError(f"{found}; use {places[_letters(name)]}")
+    closest = difflib.get_close_matches(_letters(name), places, n=1)
+    if closest:
+        return AttributeError(f"{found}; did you mean {places[closest[0]]}?")
+    return AttributeError(f"{found}; it has {', '.join(names)}" if len(names) < 10 else found)
+
+
+def _letters(name: str) -> str:
+    return name.lower().replace("_", "")
 
 
 def _homes(package: str) -> dict[str, str]:

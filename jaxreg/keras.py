@@ -4,7 +4,7 @@ Use them only to reproduce Keras. All other parts of jaxreg compute exact projec
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ import optax
 from jaxreg._checks import check
 from jaxreg._complex import adjoint, squares
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, rate_at, static
+from jaxreg._lazy import missing
 from jaxreg._precision import as_wide, real_dtype, wide
 from jaxreg._protocols import Constraint, Cost, Penalty
 from jaxreg._sharding import partitioned
@@ -20,6 +21,11 @@ from jaxreg._sharding import partitioned
 __all__ = ["AdamState", "MaxNorm", "MinMaxNorm", "OrthogonalRegularizer", "UnitNorm", "adam", "adamw"]
 
 EPSILON = 1e-7
+
+if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+    def __getattr__(name):
+        raise missing(__name__, name)
 
 
 class AdamState(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from jaxreg._hyperparameters import written
-from jaxreg._protocols import Rule, Rules, Tree, facts, has_groups
+from jaxreg._protocols import ConstraintRules, PenaltyRules, Rule, Rules, Tree, facts, has_groups
 from jaxreg.rules._frameworks import Kind
 from jaxreg.rules._layouts import same_groups
 from jaxreg.rules._matching import Leaf, Match, matches, rule_axes
@@ -16,7 +16,7 @@ HEADINGS = ("path", "shape", "dtype", "kind", "rule", "axes", "norms", "inferred
 
 
 class Row(NamedTuple):
-    """Row of the table of `jaxreg.explain`: one leaf of a parameter tree and its rule.
+    """Row of the table of `jaxreg.explain`: one leaf of a parameter tree and one rule for it.
 
     Attributes:
         path: Path of the leaf, which patterns are matched against.
@@ -31,6 +31,7 @@ class Row(NamedTuple):
             "box" (names of axes), "bias" (shape of the bias) or "default". None if the rule does not need inferred
             axes.
         doubt: Reason why the inferred axes or the role may be wrong; empty if there is none.
+        argument: Argument of `jaxreg.explain` that contained the rule, such as "penalties"; empty for `rules`.
     """
 
     path: str
@@ -42,10 +43,11 @@ class Row(NamedTuple):
     norms: int | None
     source: str | None
     doubt: str
+    argument: str = ""
 
     def cells(self) -> tuple[str, ...]:
         """Return the cells of the printed row."""
-        rule = "-" if self.rule is None else _shown(self.rule)
+        rule = "-" if self.rule is None else f"{self.argument}: {_shown(self.rule)}".removeprefix(": ")
         numbers = ("-" if value is None else str(value) for value in (self.axes, self.norms))
         evidence = "-" if self.source is None else f"{self.source}, ambiguous" if self.doubt else self.source
         return (self.path, str(self.shape), self.dtype, self.kind.value.strip("<>"), rule, *numbers, evidence)
@@ -58,7 +60,7 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Table of `jaxreg.explain` with one row per leaf. It can be printed and iterated over."""
+    """Table of `jaxreg.explain` with a row per leaf and rule. It can be printed and iterated over."""
 
     rows: tuple[Row, ...]
 
@@ -81,8 +83,8 @@ class Table:
         doubtful = [f"{row.path} ({row.doubt})" for row in self.rows if row.doubt]
         passed_over = [row.path for row in self.rows if row.passed_over]
         lines = [("Ambiguous; pass axis, or use a path as pattern: ", "; ", doubtful)]
-        lines += [("Two or more axes, but no rule: ", ", ", passed_over)]
-        return [start + _some(items, between) for start, between, items in lines if items]
+        lines += [("Two or more axes, but none of these rules: ", ", ", passed_over)]
+        return [start + _some(list(dict.fromkeys(items)), between) for start, between, items in lines if items]
 
     def _repr_markdown_(self) -> str:
         lines = [HEADINGS, ("---",) * len(HEADINGS), *(row.cells() for row in self.rows)]
@@ -90,17 +92,34 @@ class Table:
         return "\n".join([*table, *(f"\n{remark}" for remark in self.remarks())])
 
 
-def explain(params: Tree, rules: Rules, strict: bool = False) -> Table:
+def explain(
+    params: Tree,
+    rules: Rules | None = None,
+    strict: bool = False,
+    *,
+    penalties: PenaltyRules | None = None,
+    decays: PenaltyRules | None = None,
+    proximals: PenaltyRules | None = None,
+    constraints: ConstraintRules | None = None,
+) -> Table:
     """Return a table with one row per leaf: its rule, and the axes over which its weights are grouped.
 
     The table also shows how these axes were inferred. Leaves without a rule are included. Only paths, classes, names of
     axes, shapes and dtypes are read, so the tree may come from `jax.eval_shape`.
+
+    `rules` is one set of rules, and the table knows no other: a leaf without a rule may have one in another link of the
+    chain. To see the whole chain, pass its sets by the names that they have in `jaxreg.regularize`. Then a leaf with
+    several rules has several rows.
 
     Args:
         params: Tree of weight arrays, or of `jax.ShapeDtypeStruct`.
         rules: Penalties or constraints: a mapping from path pattern to rule, or one rule for all kernels, including
             recurrent ones.
         strict: If True, raise if the axes of a rule are ambiguous, or if a leaf with two or more axes has no rule.
+        penalties: Rules for `jaxreg.penalize`.
+        decays: Rules for `jaxreg.decay`.
+        proximals: Rules for `jaxreg.proximal`.
+        constraints: Rules for `jaxreg.project`.
 
     Returns:
         The table. Print it, or iterate over its rows.
@@ -108,7 +127,8 @@ def explain(params: Tree, rules: Rules, strict: bool = False) -> Table:
     Raises:
         ValueError: If a pattern matches no leaf, or two patterns of the same precedence match one leaf. Also if a leaf
             with a rule does not contain floating-point numbers, an axis is out of range, or `strict` finds a problem.
-        TypeError: If the rules are neither a callable nor a mapping of callables.
+        TypeError: If the rules are neither a callable nor a mapping of callables, or rules are given both by position
+            and by name.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -118,12 +138,29 @@ def explain(params: Tree, rules: Rules, strict: bool = False) -> Table:
         hidden/bias    (500,)    float32  biases   -             -     -      -
         hidden/kernel  (2, 500)  float32  kernels  MaxNorm(3.0)  (0,)  500    bias
     """
-    found = matches(params, rules)
-    given = rules if isinstance(rules, Mapping) else dict.fromkeys([match.pattern for match in found], rules)
-    table = Table(tuple(_row(match, given.get(match.pattern)) for match in found))
+    sets = {"penalties": penalties, "decays": decays, "proximals": proximals, "constraints": constraints}
+    chain: dict[str, Rules] = {name: given for name, given in sets.items() if given is not None}
+    if (rules is None) == (not chain):
+        raise TypeError(
+            f"jaxreg.explain got {'no rules' if rules is None else ' and '.join(['rules', *chain])}; expected one set "
+            "of rules as second argument, or the sets of a chain by name: penalties=, decays=, proximals=, constraints="
+        )
+    if rules is not None:
+        chain = {"": rules}
+    rows: list[Row] = []
+    for leaf in zip(*(_rows(params, given, name) for name, given in chain.items()), strict=True):
+        rows += [row for row in leaf if row.rule is not None] or leaf[:1]
+    table = Table(tuple(rows))
     if strict and (remarks := table.remarks()):
         raise ValueError(f"{' '.join(remarks)}; expected no such leaves with strict=True")
     return table
+
+
+def _rows(params: Tree, rules: Rules, argument: str) -> list[Row]:
+    found = matches(params, rules)
+    given = rules if isinstance(rules, Mapping) else dict.fromkeys([match.pattern for match in found], rules)
+    rows = [_row(match, given.get(match.pattern)) for match in found]
+    return [row if row.rule is None else row._replace(argument=argument) for row in rows]
 
 
 def _row(match: Match, given: Rule | None) -> Row:

@@ -1,6 +1,9 @@
-"""How rules print, compare and hash."""
+"""How rules print, compare and hash, and which arguments and names they refuse."""
 
 import ast
+import inspect
+import re
+from importlib import import_module
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +12,7 @@ import optax
 import pytest
 
 import jaxreg as jr
+from jaxreg._protocols import Constraint, Penalty
 
 WRITTEN = {
     "MaxNorm(3.0)": jr.MaxNorm(3.0),
@@ -138,3 +142,70 @@ def test_whole_numbers_of_numpy_are_whole_numbers(every):
 def test_what_is_no_whole_number_is_refused(every):
     with pytest.raises(ValueError, match=rf"every is {every!r}; expected a whole number of at least 1"):
         jr.project(jr.NonNeg(), every=every)
+
+
+# What users of Keras write, and the same here.
+FROM_KERAS = [
+    (jr.L1, {"l1": 0.5}, {"strength": 0.5}),
+    (jr.L2, {"l2": 0.5}, {"strength": 0.5}),
+    (jr.Orthogonal, {"factor": 0.5, "mode": "rows"}, {"strength": 0.5}),
+    (jr.MaxNorm, {"max_value": 3}, {"limit": 3}),
+    (jr.keras.MaxNorm, {"max_value": 3, "axis": 0}, {"limit": 3}),
+    (jr.MinMaxNorm, {"min_value": 0.5, "max_value": 1.0, "rate": 0.9}, {"min": 0.5, "max": 1.0}),
+    (jr.keras.MinMaxNorm, {"min_value": 0.5, "max_value": 1.0}, {"min": 0.5, "max": 1.0}),
+]
+
+
+@pytest.mark.parametrize(("rule", "given", "here"), FROM_KERAS)
+def test_an_argument_of_keras_is_refused_with_its_name_here(rule, given, here):
+    with pytest.raises(TypeError) as caught:
+        rule(**given)
+    names = set(inspect.signature(rule).parameters)
+    unknown = ", ".join(f"{name}={value!r}" for name, value in given.items() if name not in names)
+    keras = [name for name in given if name not in {*names, "mode"}]
+    advice = [f"{mine}={value} for Keras's {name}" for (mine, value), name in zip(here.items(), keras, strict=True)]
+    said = str(caught.value)
+    assert said.startswith(f"{rule.__name__} got {unknown}; expected {rule.__name__}(")
+    assert said.endswith(f"Write {' and '.join(advice)}")
+    rule(**here)
+
+
+def rules():
+    """Every public class of a penalty or a constraint."""
+    public = [getattr(home, name) for home in (jr, jr.keras) for name in home.__all__]
+    return [each for each in public if isinstance(each, type) and issubclass(each, Penalty | Constraint)]
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: f"{rule.__module__}.{rule.__name__}")
+def test_every_rule_says_which_arguments_it_takes(rule):
+    with pytest.raises(TypeError, match=rf"^{rule.__name__} got volume=3; expected {rule.__name__}\((.*)\)$") as caught:
+        rule(volume=3)
+    for name in inspect.signature(rule).parameters:
+        assert re.search(rf"[(*, ]{name}[=,)]", str(caught.value)), name
+
+
+NAMES = {
+    "jaxreg.l2": "; use jaxreg.L2",
+    "jaxreg.l1_l2": "; use jaxreg.L1L2",
+    "jaxreg.max_norm": "; use jaxreg.MaxNorm",
+    "jaxreg.OrthogonalRegularizer": "; use jaxreg.keras.OrthogonalRegularizer",
+    "jaxreg.sweep": "; use jaxreg.lab.sweep",
+    "jaxreg.regularise": "; did you mean jaxreg.regularize?",
+    "jaxreg.qwerty": "",
+    "jaxreg._l2": "",
+    "jaxreg.keras.L2": "; use jaxreg.L2",
+    "jaxreg.keras.max_norm": "; use jaxreg.keras.MaxNorm",
+    "jaxreg.keras.Adam": "; use jaxreg.keras.adam",
+    "jaxreg.keras.MaxNorn": "; did you mean jaxreg.keras.MaxNorm?",
+    "jaxreg.keras.SGD": "; it has AdamState, MaxNorm, MinMaxNorm, OrthogonalRegularizer, UnitNorm, adam, adamw",
+    "jaxreg.lab.L2": "; use jaxreg.L2",
+    "jaxreg.lab.Sweep": "; use jaxreg.lab.sweep",
+}
+
+
+@pytest.mark.parametrize("path", NAMES)
+def test_an_unknown_name_is_refused_with_the_closest_one(path):
+    module, _, name = path.rpartition(".")
+    with pytest.raises(AttributeError) as caught:
+        getattr(import_module(module), name)
+    assert str(caught.value) == f"module {module!r} has no attribute {name!r}{NAMES[path]}"

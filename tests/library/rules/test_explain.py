@@ -121,11 +121,13 @@ def test_what_the_tree_leaves_open_is_said_under_the_table():
     table = jr.explain(STACK, jr.MaxNorm(1.0))
     (doubtful, passed_over) = str(table).splitlines()[-2:]
     assert doubtful.startswith("Ambiguous; pass axis, or use a path as pattern: layers/kernel (axes may also be (1,)")
-    assert passed_over == "Two or more axes, but no rule: pos"
+    assert passed_over == "Two or more axes, but none of these rules: pos"
     rows = {row.path: row for row in table}
     assert rows["layers/kernel"].cells()[-1] == "default, ambiguous"
     assert (rows["head/kernel"].source, rows["head/kernel"].doubt) == ("default", "")
-    with pytest.raises(ValueError, match=r"^Ambiguous.*but no rule: pos; expected no such leaves with strict=True"):
+    with pytest.raises(
+        ValueError, match=r"^Ambiguous.*but none of these rules: pos; expected no such leaves with strict=True"
+    ):
         jr.explain(STACK, jr.MaxNorm(1.0), strict=True)
     assert table._repr_markdown_().splitlines()[-1] == passed_over
 
@@ -143,3 +145,46 @@ def test_a_lone_bias_may_be_the_offset_of_a_norm():
     assert "may belong to a normalisation layer" in rows["a/bias"].doubt
     assert not rows["b/bias"].doubt
     assert not any(row.doubt for row in jr.explain(tree, {"a/bias": jr.NonNeg()}))
+
+
+CHAIN = """\
+path             shape         dtype     kind        rule                       axes       norms  inferred from
+conv/bias        (5,)          float32   biases      -                          -          -      -
+conv/kernel      (3, 3, 2, 5)  bfloat16  kernels     penalties: L2(0.1)         -          -      -
+conv/kernel      (3, 3, 2, 5)  bfloat16  kernels     constraints: MaxNorm(2.0)  (0, 1, 2)  5      bias
+embed/embedding  (7, 3)        float32   embeddings  decays: L1(0.1)            -          -      -
+hidden/bias      (6,)          float32   biases      -                          -          -      -
+hidden/kernel    (4, 6)        float32   kernels     proximals: GroupLasso(1)   (0,)       6      bias
+steps            ()            int32     others      -                          -          -      -"""
+
+SETS = {
+    "penalties": {"conv/kernel": jr.L2(0.1)},
+    "decays": {jr.EMBEDDINGS: jr.L1(0.1)},
+    "proximals": {"hidden/kernel": jr.GroupLasso(1)},
+    "constraints": {"conv/kernel": jr.MaxNorm(2.0)},
+}
+
+
+def test_the_sets_of_a_chain_are_shown_together():
+    together = jr.explain(network(), strict=True, **SETS)
+    assert str(together) == CHAIN
+    for name, rules in SETS.items():
+        alone = {row.path: row.rule for row in jr.explain(network(), rules) if row.rule is not None}
+        assert {row.path: row.rule for row in together if row.argument == name} == alone
+        assert "but none of these rules" in str(jr.explain(network(), rules))
+    assert not any(row.argument for row in jr.explain(network(), RULES))
+
+
+def test_a_leaf_is_ambiguous_once():
+    (line,) = jr.explain(
+        {"layers": {"kernel": jnp.ones((3, 4, 4))}}, penalties=jr.GroupLasso(1), constraints=jr.UnitNorm()
+    ).remarks()
+    assert line.count("layers/kernel") == 1
+
+
+@pytest.mark.parametrize(("rules", "sets"), [((), {}), ((jr.L2(0.1),), {"decays": jr.L2(0.1)})])
+def test_rules_are_one_set_or_sets_by_name(rules, sets):
+    with pytest.raises(
+        TypeError, match=r"expected one set of rules as second argument, or the sets of a chain by name"
+    ):
+        jr.explain(network(), *rules, **sets)
