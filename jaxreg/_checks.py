@@ -37,7 +37,7 @@ class Interval:
 
 
 def check(owner: object, name: str, within: str) -> None:
-    """Check that the hyperparameter `name` of `owner` is a number in an interval, or an array of such numbers.
+    """Raise if the hyperparameter `name` of `owner`, or any entry of it, is outside the interval `within`.
 
     Traced values and schedules are accepted, because their numbers are not known yet.
     """
@@ -45,7 +45,7 @@ def check(owner: object, name: str, within: str) -> None:
 
 
 def check_number(value: Number, what: str, within: str) -> None:
-    """Check that `value` is a number in an interval, or an array of such numbers.
+    """Raise if the number `value`, or any entry of the array `value`, is outside the interval `within`.
 
     `what` names the value in the error.
     """
@@ -98,7 +98,7 @@ def refuse_steps(penalty: object, step: Number) -> None:
     """
     if jnp.ndim(step):
         raise ValueError(
-            f"{type(penalty).__name__}: the step size has shape {jnp.shape(step)}; expected one number, because the "
-            "proximal step has no closed form with one step size per weight. Use the penalty in jaxreg.proximal, "
-            "jaxreg.penalize or jaxreg.decay"
+            f"{type(penalty).__name__}: the step size has shape {jnp.shape(step)}; expected one number. With one "
+            "step size per weight, the proximal step of this penalty has no closed form. Use the penalty in "
+            "jaxreg.proximal, jaxreg.penalize or jaxreg.decay"
         )

@@ -14,7 +14,7 @@ from jaxreg._precision import as_wide, eps, real_dtype, tiny
 
 
 def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
-    """Return the axes of one group of weights as a tuple of non-negative integers.
+    """Return the axes that each group of weights spans, as a tuple of non-negative integers.
 
     If `axis` is None, they are the fan-in axes of an array of shape (…, inputs, units): every axis but the last. A
     vector is one group.
@@ -36,13 +36,13 @@ def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
 
 
 def group_size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
-    """Return the number of weights in one group, from the shape of the array and the axes of the group."""
+    """Return the number of weights per group in an array of shape `shape` whose groups span the axes `axes`."""
     return int(np.prod([shape[a] for a in axes], dtype=int))
 
 
 @partial(jax.jit, static_argnames="axes")  # without jit, the branches would be compiled at every call
 def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return the Euclidean norm of each group of weights. The axes of a group are kept with length 1.
+    """Return the Euclidean norm of each group of weights. The result keeps the axes `axes`, with length 1.
 
     The squares of large numbers do not overflow. The gradient of the norm of zeros is 0.
     """
@@ -117,7 +117,7 @@ def from_rows(rows: jax.Array, shape: tuple[int, ...], axes: tuple[int, ...]) ->
 
 
 def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Number:
-    """Reshape a limit so that it broadcasts to the groups of the weights `x`. A single number stays a single number.
+    """Reshape a limit so that it broadcasts against `x`, with one value per group of weights. A scalar stays a scalar.
 
     Args:
         limit: One number, or one per group: an array that broadcasts to the shape of `x` without `axes`.
@@ -137,7 +137,7 @@ def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Numbe
             xp: Any = np if known(limit) else jnp  # NumPy, so that the value is known inside jit too
             return xp.broadcast_to(xp.asarray(limit, real_dtype(x)), shape).reshape(kept)
     raise ValueError(
-        f"a limit has shape {given} for weights of shape {x.shape} with groups over the axes {axes}; expected one "
+        f"a limit has shape {given} for weights of shape {x.shape} whose groups span the axes {axes}; expected one "
         f"number, or an array of shape {groups} with one number per group"
     )
 

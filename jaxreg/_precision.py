@@ -72,7 +72,7 @@ def _beside_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[An
 
 @jax.custom_jvp
 def held(w: jax.Array, nearest: jax.Array) -> jax.Array:
-    """Return `w` itself, but with the derivative of `nearest`.
+    """Return `w`, but differentiate as if the result were `nearest`.
 
     `nearest` is the projection of `w` onto a set without interior, such as a sphere, and `w` lies in the set.
     """

@@ -75,15 +75,15 @@ class Facts:
     rate: Number = 1.0
 
     def with_axis(self, axis: Axis) -> Any:
-        """Return the same rule for groups over `axis`."""
+        """Return a copy of the rule whose groups span the axes `axis`."""
         return dataclasses.replace(self, axis=axis)  # type: ignore[type-var]
 
     def sets(self) -> tuple[Any, ...]:
-        """Return the constraints of which this rule is an intersection; empty if it is not an intersection."""
+        """Return the parts of an intersection of constraints; an empty tuple for any other rule."""
         return ()
 
     def whole_way(self) -> Any:
-        """Return the same constraint with rate 1, so that one call moves the weights all the way into the set."""
+        """Return the constraint with `rate` 1. One call then moves the weights all the way into the set."""
         return self
 
     def bounds(self) -> Limits | None:
@@ -129,21 +129,21 @@ class Facts:
         return jax.jvp(self, (w,), (direction,))[1]  # type: ignore[arg-type]
 
     def transported(self, before: Any, after: Any, moment: Any) -> Any:
-        """Return `moment`, a direction along the set at its point `before`, as a direction along the set at `after`.
+        """Transport `moment`, a tangent vector of the set at `before`, to a tangent vector at `after`.
 
-        The default is the part of `moment` along the set at `after`.
+        The default is the part of `moment` that is tangent to the set at `after`.
         """
         return self.tangent(after, moment)
 
     def tangent_lmo(self, w: Any, direction: Any) -> Any:
-        """Return the z that minimises ⟨direction, z⟩ among the vectors of the ball that are tangent to the set at `w`.
+        """Return the tangent vector z at `w`, of norm at most the radius, that minimises ⟨direction, z⟩.
 
-        The default is `lmo` of the part along the set, which is right for spheres of Euclidean norms.
+        The default is `lmo` of the tangent part of `direction`, which is right for spheres of Euclidean norms.
         """
         return self.lmo(self.tangent(w, direction))  # type: ignore[attr-defined]
 
     def non_negative(self) -> Any:
-        """Return the same constraint for non-negative weights only; None if its projection has no closed form."""
+        """Return the intersection of this constraint with w ≥ 0, or None if its projection has no closed form."""
         return None
 
     def needs_order(self) -> bool:
@@ -158,7 +158,7 @@ class Facts:
         return None
 
     def map_rules(self, function: Callable[[Any], Any]) -> Any:
-        """Apply `function` to each wrapped rule and return a new wrapper. A rule that wraps nothing returns itself."""
+        """Apply `function` to each wrapped rule and return the new wrapper; `self` if there is no wrapped rule."""
         return self
 
 
@@ -181,9 +181,8 @@ class _Rule(Facts):
             if any(map(callable, jax.tree.leaves(value, is_leaf=callable))):
                 raise TypeError(
                     f"{self!r} can't be saved with a Keras layer, because its {name} contains a schedule or a rule; "
-                    "expected numbers. Save only the weights of the model. Or write a function that calls the rule, "
-                    "give this function to the layer as its regularizer or constraint, and pass it in custom_objects "
-                    "when loading"
+                    "expected numbers. Save only the weights of the model, or pass a function that calls the rule to "
+                    "the layer, and list this function in custom_objects when loading"
                 )
             if isinstance(value, np.ndarray | np.generic | jax.Array):
                 config[name] = np.asarray(value).tolist()
@@ -239,13 +238,16 @@ class LinearMinimizable(Protocol):
 
 @runtime_checkable
 class DualBounded(Protocol):
-    """A convex penalty R for which the minimum of R(u) + ⟨slope, u⟩ over u is known.
+    """A convex penalty with a method `linear_minimum`, which minimises penalty(u) + ⟨slope, u⟩ over u.
 
     `jaxreg.solve` computes its duality gap from this minimum.
     """
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`, or a lower bound of it."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u whose penalty is at most `budget`.
+
+        A lower bound on this minimum is allowed too.
+        """
 
 
 Rule = Callable[[jax.Array], Any]
@@ -293,7 +295,7 @@ class Opaque(Facts):
         return self.rule.linear_minimum(slope, budget)
 
     def with_axis(self, axis: Axis) -> Any:
-        """Return the rule for groups of weights over other axes."""
+        """Return a copy of the rule whose groups span the axes `axis`."""
         own = hasattr(self.rule, "with_axis")
         return self.rule.with_axis(axis) if own else dataclasses.replace(self.rule, axis=axis)
 
@@ -312,7 +314,7 @@ class Opaque(Facts):
 
 
 def facts(rule: Any) -> Facts:
-    """Return an object from which all attributes of `Facts` can be read, for any rule, even a plain function."""
+    """Return the rule itself if its class derives from `Facts`, else an `Opaque` that wraps the rule."""
     return rule if isinstance(rule, Facts) else Opaque(rule)
 
 
@@ -331,7 +333,10 @@ def as_node(rule: Any) -> Any:
 
 
 def innermost(rule: Any) -> Any:
-    """Return the rule inside all wrappers. The `prox` and `lmo` of a wrapper work only if this rule has them."""
+    """Return the rule inside all wrappers, such as the rule inside a `Reshaped`.
+
+    A wrapper has the methods `prox` and `lmo` even if this rule does not. So check this rule for them.
+    """
     inside = rule.rule if isinstance(rule, Opaque) else facts(rule).wrapped_rule()
     return rule if inside is None else innermost(inside)
 

@@ -194,7 +194,10 @@ def _free_along(
 
 
 def norm_by_products(x: jax.Array) -> jax.Array:
-    """Return an upper bound on the largest of k singular values s: (Σ s⁸)^⅛, which is at most k^⅛ times too large."""
+    """Return an upper bound on the largest singular value of `x`: (Σ s⁸)^⅛, summed over the singular values s.
+
+    For k singular values it is at most k^⅛ times too large.
+    """
     gram = _product(adjoint(x), x)
     return jnp.sqrt(jnp.sqrt(jnp.linalg.norm(_product(gram, gram))))
 

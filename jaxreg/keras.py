@@ -39,9 +39,11 @@ class AdamState(NamedTuple):
 def adam(
     learning_rate: Number = 1e-3, b1: Number = 0.9, b2: Number = 0.999, epsilon: Number = EPSILON
 ) -> optax.GradientTransformation:
-    """Return Keras's Adam: w ← w - η √(1 - b2ᵗ) / (1 - b1ᵗ) · m / (√v + ε), with ε outside the bias correction.
+    """Return Keras's Adam, which adds ε before the bias correction, unlike `optax.adam`.
 
-    `optax.adam(eps=1e-7)` corrects v before it adds ε. Its weights differ from Keras's by 1e-4 after 100 steps.
+    Step t is w ← w - η √(1 - b2ᵗ) / (1 - b1ᵗ) · m / (√v + ε), where m and v are the running means of the gradient and
+    of its square. `optax.adam(eps=1e-7)` corrects v before it adds ε. Its weights differ from Keras's by 1e-4 after 100
+    steps.
 
     Args:
         learning_rate: η: a float, an array or an Optax schedule.
@@ -87,7 +89,9 @@ def adamw(
     b2: Number = 0.999,
     epsilon: Number = EPSILON,
 ) -> optax.GradientTransformation:
-    """Return Keras's AdamW: w ← w - η λ w for every weight, including biases, and then Keras's Adam.
+    """Return Keras's AdamW, which decays every weight, including biases, by learning rate · `weight_decay`.
+
+    Each step is w ← w - η λ w, followed by Keras's Adam.
 
     To reproduce Keras's `exclude_from_weight_decay`, use `optax.partition` with `adam` for the excluded weights.
 
@@ -255,7 +259,7 @@ class MinMaxNorm(Constraint):
         return (x * (goal / (EPSILON + norms))).astype(w.dtype)
 
     def whole_way(self) -> Any:
-        """Return the same constraint with rate 1, so that one call moves the norms all the way to their limits."""
+        """Return the constraint with `rate` 1. One call then moves the norms all the way to their limits."""
         return dataclasses.replace(self, rate=1.0)
 
 

@@ -85,7 +85,7 @@ def convert_strength(
     steps: Number | None = None,
     width: Number | None = None,
 ) -> Number:
-    """Convert a weight-decay strength between conventions so that one step shrinks a weight equally.
+    """Convert a weight-decay strength to another convention, so that one step shrinks weights by the same factor.
 
     The result is exact at the peak of the learning rate, and at every step if the learning rate is constant. Under a
     schedule, conventions differ, because some decays follow the schedule and others its square. `SQUARES` and

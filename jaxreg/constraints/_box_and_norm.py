@@ -26,7 +26,7 @@ HALVINGS = 42
 def nearest_in_shell(
     w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, Number], axes: tuple[int, ...]
 ) -> jax.Array:
-    """Return the nearest array whose weights are within the bounds `box` and whose groups have norms within `norm`.
+    """Project `w` onto the arrays with weights within the bounds `box` and group norms within the limits `norm`.
 
     The bounds hold exactly, and the limits on the norm hold up to rounding. An upper limit without a lower limit holds
     exactly. If all points of the box have a too small norm, the point with the largest norm is returned. If all have a

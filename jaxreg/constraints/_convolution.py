@@ -42,8 +42,8 @@ def conv_norm(
     Args:
         kernel: Weights of shape (*window, inputs, units), such as (height, width, inputs, units).
         size: Size of the input along each axis of the window, such as (height, width) of the image.
-        padding: "CIRCULAR", "SAME" or "VALID", or for each axis of the window a pair (before, after): how many zeros to
-            add before and after the input.
+        padding: "CIRCULAR", "SAME" or "VALID", or one pair (before, after) per axis of the window: the numbers of zeros
+            to add before and after the input.
         strides: Strides of the window: one number for all axes, or one per axis.
 
     Returns:
@@ -109,8 +109,8 @@ def _checked(
         padding = padding.upper()
         if padding not in ("CIRCULAR", "SAME", "VALID"):
             raise ValueError(
-                f"conv_norm: padding is {padding!r}; expected 'CIRCULAR', 'SAME', 'VALID', or for each axis of the "
-                "window a pair (before, after): how many zeros to add before and after the input"
+                f"conv_norm: padding is {padding!r}; expected 'CIRCULAR', 'SAME', 'VALID', or one pair (before, "
+                "after) per axis of the window, with the numbers of zeros to add before and after the input"
             )
         added = [0] * len(window) if padding == "VALID" else list(window)
     else:
@@ -118,9 +118,8 @@ def _checked(
         added = [sum(pair) for pair in padding]
     if len(added) != len(window) or any(n + more < k for n, more, k in zip(size, added, window, strict=True)):
         raise ValueError(
-            f"conv_norm: padding is {padding!r}, the input size is {size} and the window has shape {window}; expected "
-            "one (before, after) pair for each axis of the window, and an input that is at least as large as the "
-            "window after padding"
+            f"conv_norm: padding {padding!r} does not fit the input size {size} and the window {window}; expected one "
+            "pair (before, after) per axis of the window, and a padded input at least as large as the window"
         )
     return size, padding, strides
 
@@ -199,8 +198,8 @@ class ConvNorm(Constraint):
     Args:
         limit: Positive number: a float, an array or an Optax schedule.
         size: Size of the input along each axis of the window, such as (height, width) of the image.
-        padding: "CIRCULAR", "SAME" or "VALID", or for each axis of the window a pair (before, after): how many zeros to
-            add before and after the input.
+        padding: "CIRCULAR", "SAME" or "VALID", or one pair (before, after) per axis of the window: the numbers of zeros
+            to add before and after the input.
         strides: Strides of the window: one number for all axes, or one per axis.
         axis: Fan-in axes, which are the axes of the window and of the inputs. Default: every axis but the last. If the
             units come first, the inputs come second, as in PyTorch and Equinox.
@@ -239,9 +238,8 @@ class ConvNorm(Constraint):
         units = tuple(a for a in range(w.ndim) if a not in axes)
         if len(units) != 1:
             raise ValueError(
-                f"ConvNorm: axis is {self.axis} for weights of shape {w.shape}; expected weights of shape (*window, "
-                "inputs, units) or (units, inputs, *window), and an `axis` that lists every axis except that of the "
-                "units"
+                f"ConvNorm: axis is {self.axis} for weights of shape {w.shape}; expected every axis except that of "
+                "the units. Weights must have the shape (*window, inputs, units) or (units, inputs, *window)"
             )
         window = axes[1:] if units == (0,) else axes[:-1]
         inputs = axes[:1] if units == (0,) else axes[-1:]
@@ -254,5 +252,5 @@ class ConvNorm(Constraint):
         return jnp.where(inside, w, scaled.astype(w.dtype))
 
     def operator_bound(self, places: int) -> Number:
-        """Return the limit on the operator norm, increased by the relative error with which the norm is computed."""
+        """Return the limit on the operator norm, plus a margin for the numerical error of this norm."""
         return self.limit * (1 + LOWERED)

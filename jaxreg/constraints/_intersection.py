@@ -144,7 +144,7 @@ class Intersection(Constraint):
         return nearest_of_sum_in_box(w, facts(section).group_sum(), self.bounds(), axes)
 
     def sets(self) -> tuple[Any, ...]:
-        """Return the intersected constraints. A constraint whose own `axis` is None gets that of the intersection."""
+        """Return the intersected constraints. An `axis` of None is replaced by the `axis` of the intersection."""
         fill = [self.axis is not None and facts(part).axis is None for part in self.parts]
         return tuple(
             as_node(facts(part).with_axis(self.axis)) if is_open else part
@@ -156,7 +156,7 @@ class Intersection(Constraint):
         return Intersection(*map(function, self.parts), axis=self.axis)
 
     def with_axis(self, axis: Axis) -> "Intersection":
-        """Return the same intersection with the axes `axis` for all constraints whose own `axis` is None."""
+        """Return a copy with another `axis`, which applies to the constraints whose own `axis` is None."""
         return Intersection(*self.parts, axis=axis)
 
     def needs_order(self) -> bool:
@@ -295,8 +295,8 @@ def _refuse_equations(parts: Sequence[Any], ndim: int | None = None) -> None:
             continue
         if not solvable(coefficients, target, coarse):
             raise ValueError(
-                f"Intersection: the parts contradict each other. No weights have the sums that {' and '.join(names)} "
-                "require of the same group. Change one of the sums, or remove a part"
+                f"Intersection: the parts contradict each other. No group of weights can satisfy "
+                f"the sums of {' and '.join(names)} together. Change one of the sums, or remove a part"
             )
 
 

@@ -131,10 +131,10 @@ class HalfSpace(Constraint):
 
 @hyperparameters
 class Affine(Constraint):
-    """Linear equations on each group: {w : A w_j = target}, projected by w_j - A⁺ (A w_j - target).
+    """Linear equations with the matrix A for each group of weights w_j: {w : A w_j = target}.
 
-    By default, each group w_j consists of the incoming weights of one unit. A⁺ is the pseudoinverse of A, so equations
-    may depend on each other.
+    By default, each group w_j consists of the incoming weights of one unit. The projection is w_j - A⁺ (A w_j - target)
+    with the pseudoinverse A⁺ of A. So equations may depend on each other.
 
     Args:
         coefficients: A, finite, of shape (k, n): one row per equation, and one column per weight of a group in the
@@ -215,7 +215,7 @@ class Affine(Constraint):
         a = jnp.asarray(self.coefficients, real_dtype(wide(w)))
         if a.shape[1] != group_size(w.shape, axes):
             raise ValueError(
-                f"Affine: coefficients have shape {a.shape} for weights of shape {w.shape} with groups over the axes "
+                f"Affine: coefficients have shape {a.shape} for weights of shape {w.shape} whose groups span the axes "
                 f"{axes}; expected {group_size(w.shape, axes)} columns, one per weight of a group"
             )
         sides = [self.target[i] if np.ndim(self.target) else self.target for i in range(len(a))]
@@ -225,7 +225,7 @@ class Affine(Constraint):
 
 
 def plane(normal: Number, offset: Number, w: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    """Return the normal as a matrix, with one row per group or one row for all, and the offset as a column.
+    """Return the normal as a matrix with one row, or with one row per group, and the offset as a column.
 
     Both are multiplied by one power of 2 per row, so that the largest coefficient is between 1/2 and 1.
 
@@ -236,8 +236,8 @@ def plane(normal: Number, offset: Number, w: jax.Array, axes: tuple[int, ...]) -
     a = jnp.asarray(normal, real_dtype(wide(w)))
     if a.shape not in {(count,), w.shape}:
         raise ValueError(
-            f"the normal has shape {a.shape} for weights of shape {w.shape} with groups over the axes {axes}; expected "
-            f"shape ({count},) with one coefficient per weight of a group, or the shape of the weights"
+            f"the normal has shape {a.shape} for weights of shape {w.shape} whose groups span the axes {axes}; "
+            f"expected shape ({count},) with one coefficient per weight of a group, or the shape of the weights"
         )
     rows = a[None] if a.shape == (count,) else to_rows(a, axes)
     scale = _scale(rows)
@@ -280,13 +280,13 @@ def _check_normal(owner: Any) -> None:
     check(owner, "offset", "(-inf, inf)")
     if known(owner.normal) and not np.any(np.asarray(owner.normal)):
         raise ValueError(
-            f"{type(owner).__name__}: the normal is 0; expected at least one coefficient other than 0, because the "
-            "weighted sum would be 0 for all weights"
+            f"{type(owner).__name__}: the normal is 0; expected at least one coefficient other than 0. "
+            "Otherwise the weighted sum is 0 for all weights"
         )
 
 
 def solvable(coefficients: np.ndarray, target: np.ndarray, tolerance: float = 1e-5) -> bool:
-    """Return whether weights of a group satisfy all equations, up to rounding.
+    """Return whether the equations have a common solution, up to rounding.
 
     Args:
         coefficients: One row per equation.

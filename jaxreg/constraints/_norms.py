@@ -74,7 +74,7 @@ def off_radius(w: jax.Array, direction: jax.Array, axes: tuple[int, ...]) -> jax
 
 
 def turned(before: Any, after: Any, moment: Any, inner: Callable[[Any, Any], jax.Array]) -> Any:
-    """Move tangents of spheres by parallel transport along the great circle from `before` to `after`.
+    """Transport tangent vectors of spheres in parallel along the great circle from `before` to `after`.
 
     All but `inner` are trees of the same structure, or arrays. If `after` is nearly opposite to `before`, the circle is
     not unique, and only the component along `after` is removed.
@@ -82,7 +82,7 @@ def turned(before: Any, after: Any, moment: Any, inner: Callable[[Any, Any], jax
     Args:
         before: Unit vectors.
         after: Unit vectors.
-        moment: Tangents at `before`.
+        moment: Tangent vectors at `before`.
         inner: Real inner products of two trees, one number per group, which broadcast to the arrays.
     """
     overlap = 1 + inner(before, after)
@@ -97,7 +97,10 @@ def turned(before: Any, after: Any, moment: Any, inner: Callable[[Any, Any], jax
 
 
 def turned_groups(before: jax.Array, after: jax.Array, moment: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Apply `turned` to each group over `axes`, for weights of any norm. Weights of 0 have no direction."""
+    """Transport `moment` like `turned`, group by group and for weights of any norm.
+
+    If `before` or `after` is 0 in a group, only the component of `moment` along the other one is removed.
+    """
 
     def unit(w: jax.Array) -> jax.Array:
         norms = group_norms(w, axes)
@@ -153,7 +156,10 @@ class MaxNorm(Constraint):
         return inwards(shrunk(x, limit, axes), w.dtype)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the point z of the set that minimises ⟨direction, z⟩: -limit · d_j / ‖d_j‖, and 0 where d_j is 0."""
+        """Return the point z of the set that minimises ⟨direction, z⟩: -limit · d / ‖d‖ for each group d.
+
+        The groups d are those of `direction`. For a group of zeros, z is 0.
+        """
         x, axes = wide(direction), group_axes(direction.ndim, self.axis)
         norms, limit = group_norms(x, axes), limit_of_groups(self.limit, x, axes)
         return inwards(-(x / jnp.where(norms == 0, 1, norms)) * (limit * (1 - rounding(x, axes))), direction.dtype)
@@ -286,11 +292,14 @@ class MinMaxNorm(Constraint):
         return jnp.where(above | below, rounded, _held(w, direction, nearest, narrow, *partly))
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z of the set that minimises ⟨direction, z⟩: -max · d_j / ‖d_j‖."""
+        """Return a point z of the set that minimises ⟨direction, z⟩: -max · d / ‖d‖ for each group d."""
         return MinMaxNorm(self.max, self.max, axis=self.axis)(-direction)
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Return `moment` after parallel transport for groups with equal limits, and else its part along the set."""
+        """Transport `moment`, a tangent vector of the set at `before`, to a tangent vector at `after`.
+
+        Groups with equal limits use parallel transport. For other groups the result is the tangent part at `after`.
+        """
         axes = group_axes(after.ndim, self.axis)
         least, most = self.norm_limits(after)
         along = turned_groups(before, after, moment, axes)
@@ -302,7 +311,7 @@ class MinMaxNorm(Constraint):
         return limit_of_groups(self.min, wide(w), axes), limit_of_groups(self.max, wide(w), axes)
 
     def whole_way(self) -> Any:
-        """Return the same constraint with rate 1, so that one call moves the norms all the way to their limits."""
+        """Return the constraint with `rate` 1. One call then moves the norms all the way to their limits."""
         return dataclasses.replace(self, rate=1.0)
 
 
@@ -343,7 +352,7 @@ class UnitNorm(Constraint):
         return off_radius(w, direction, group_axes(w.ndim, self.axis))
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Return `moment` after parallel transport along the great circle from `before` to `after`."""
+        """Transport the tangent vector `moment` in parallel along the great circle from `before` to `after`."""
         return turned_groups(before, after, moment, group_axes(after.ndim, self.axis))
 
     def norm_limits(self, w: jax.Array) -> Limits:

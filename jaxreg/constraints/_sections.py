@@ -26,7 +26,7 @@ HALVINGS = 60
 
 
 def nearest_of_sum_in_box(w: jax.Array, total: Number, box: Limits, axes: tuple[int, ...]) -> jax.Array:
-    """Return the nearest array with every weight within the bounds `box` and the sum `total` in every group.
+    """Project `w` onto the arrays with weights within the bounds `box` and the sum `total` in every group.
 
     The bounds hold exactly, and the sum holds up to rounding.
     """
@@ -68,7 +68,7 @@ def _shift(x: jax.Array, lows: jax.Array, highs: jax.Array, totals: jax.Array) -
 def nearest_of_weighted_sum_in_box(
     w: jax.Array, normal: Number, offset: Number, box: Limits, axes: tuple[int, ...]
 ) -> jax.Array:
-    """Return the nearest array with every weight within the bounds `box` and ⟨normal, w_j⟩ = offset in every group w_j.
+    """Project `w` onto the arrays with weights within the bounds `box` and ⟨normal, w_j⟩ = offset in every group w_j.
 
     The bounds hold exactly, and the weighted sum holds up to rounding.
 
@@ -131,7 +131,7 @@ def _refuse_far(normal: Number, offset: Number, box: Limits, w: jax.Array, axes:
 
 
 def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tuple[int, ...]) -> jax.Array:
-    """Return the nearest array whose groups over `axes` have the sum `total` and norms within the limits `norm`.
+    """Project `w` onto the arrays whose groups have the sum `total` and a norm within the limits `norm`.
 
     The sum and the lower limit hold up to rounding. If all weights of a group are equal, no direction from their mean
     is the nearest. Then only the first two weights move away from the mean.
@@ -147,7 +147,7 @@ def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tup
         least = farthest / np.sqrt(size)
         if least > most * (1 + 1e-6):
             raise ValueError(
-                f"the limit on the norm is {most:g}, but {size} weights with a sum of ±{farthest:g} have a norm of at "
+                f"the limit on the norm is {most:g}, but {size} weights whose sum is ±{farthest:g} have a norm of at "
                 f"least {least:g}. Raise the limit to this norm or more, or choose a sum closer to 0"
             )
     slack = jnp.asarray(rounding(wide(w), axes), x.dtype)
@@ -173,7 +173,7 @@ def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tup
 
 
 def nearest_sparse_shares(w: jax.Array, sparse: Any, simplex: Any, axes: tuple[int, ...]) -> jax.Array:
-    """Return the nearest array that satisfies the two constraints `simplex` and `sparse`.
+    """Project `w` onto the intersection of the two constraints `simplex` and `sparse`.
 
     The largest values of each group stay nonzero, so negative weights become 0 first. `sparse` compares magnitudes
     instead of values. So it is applied to the differences from the smallest weight of each group.

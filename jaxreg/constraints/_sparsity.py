@@ -156,8 +156,8 @@ class NMSparse(Constraint):
         size = group_size(w.shape, axes)
         if size % self.m:
             raise ValueError(
-                f"NMSparse: weights of shape {w.shape} have groups of {size} weights over the axes {axes}; expected a "
-                f"multiple of m = {self.m}. Remove this array from the rules, or choose another axis"
+                f"NMSparse: weights of shape {w.shape} have groups of {size} weights, which span the axes {axes}; "
+                f"expected a multiple of m = {self.m}. Remove this array from the rules, or choose another axis"
             )
         if w.size == 0:
             return w

@@ -99,7 +99,10 @@ class SpectralNorm(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the z that minimises ⟨direction, z⟩: -limit · U Vᵀ if `direction` is U S Vᵀ. Zeros in S stay zeros."""
+        """Return the z that minimises ⟨direction, z⟩: -limit · U Vᵀ if `direction` has the SVD U S Vᵀ.
+
+        Singular values of 0 stay 0.
+        """
         if direction.size == 0:
             return direction
         axes = group_axes(direction.ndim, self.axis)
@@ -109,13 +112,13 @@ class SpectralNorm(Constraint):
         return from_rows((-inner * ends).T, direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer. For a convolution, it grows with √`places`."""
+        """Return an upper bound on the operator norm of a layer with `places` positions in its convolution window."""
         return self.limit * places**0.5
 
 
 @hyperparameters
 class SpectralSphere(Constraint):
-    """Fixed spectral norm: {W : σ₁(W) = radius · √(units / inputs)}, reached by multiplying W by one number.
+    """Fixed spectral norm: {W : σ₁(W) = radius · √(units / inputs)}, reached by scaling W.
 
     With radius 1, an input and its output have the same root mean square at most, whatever the width of the layer. The
     map keeps the ratios of all singular values. It is not the nearest array, which would change only the largest ones.
@@ -168,7 +171,7 @@ class SpectralSphere(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the z that minimises ⟨direction, z⟩: -radius · √(units / inputs) · U Vᵀ if `direction` is U S Vᵀ.
+        """Return the z that minimises ⟨direction, z⟩: -radius · √(units / inputs) · U Vᵀ for the SVD U S Vᵀ.
 
         Singular values of 0 stay 0.
         """
@@ -190,7 +193,7 @@ class SpectralSphere(Constraint):
 
     @partitioned()
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the z that minimises ⟨direction, z⟩ among tangent directions with σ₁(z) ≤ radius · √(units / inputs).
+        """Return the tangent vector z with σ₁(z) ≤ radius · √(units / inputs) that minimises ⟨direction, z⟩.
 
         Θ = u₁ v₁ᵀ is the gradient of σ₁ at `w`. The point is a multiple of -msign(direction + μ Θ), where msign sets
         all singular values to 1. ⟨Θ, msign(direction + μ Θ)⟩ grows with μ, so bisection finds μ. At a jump, the mean of
@@ -330,7 +333,7 @@ class Orthonormal(Constraint):
         return from_rows(moved.T if tall else moved, w.shape, axes)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer. For a convolution, it grows with √`places`."""
+        """Return an upper bound on the operator norm of a layer with `places` positions in its convolution window."""
         return places**0.5
 
 
@@ -389,7 +392,7 @@ class NuclearBall(Constraint):
         return from_rows(_with_room(end, radius, direction), direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer. For a convolution, it grows with √`places`."""
+        """Return an upper bound on the operator norm of a layer with `places` positions in its convolution window."""
         return self.radius * places**0.5
 
     def _share(self, w: jax.Array) -> float:
@@ -409,14 +412,14 @@ def _with_room(matrix: jax.Array, radius: jax.Array, w: jax.Array) -> jax.Array:
 
 @hyperparameters
 class SoftSpectralCap(Constraint):
-    """Soft upper limit on the spectral norm: every singular value σ becomes y + α y³, where y = σ - α σ³.
+    """Soft upper limit on the spectral norm: an odd polynomial of the weights shrinks large singular values.
 
-    Use it with `jaxreg.project`, although it is not a projection. It needs only matrix products, no SVD. Of the
-    singular values up to `limit + step` it shrinks large ones more than small ones. α is chosen so that a singular
-    value of `limit + step` is mapped to `limit`. So weights that start below the limit stay below it if no optimiser
-    step exceeds `step` in spectral norm. Muon and `jaxreg.steepest` with `SpectralNorm` take such steps. Singular
-    values above 2.8 · `limit` can be enlarged. If initial weights have such singular values, project them first with
-    `jaxreg.projected` and `SpectralNorm`.
+    Every singular value σ becomes y + α y³, where y = σ - α σ³. Use it with `jaxreg.project`, although it is not a
+    projection. It needs only matrix products, no SVD. Of the singular values up to `limit + step` it shrinks large ones
+    more than small ones. α is chosen so that a singular value of `limit + step` is mapped to `limit`. So weights that
+    start below the limit stay below it if no optimiser step exceeds `step` in spectral norm. Muon and `jaxreg.steepest`
+    with `SpectralNorm` take such steps. Singular values above 2.8 · `limit` can be enlarged. If initial weights have
+    such singular values, project them first with `jaxreg.projected` and `SpectralNorm`.
 
     Args:
         limit: Positive number: a float, an array or an Optax schedule.
@@ -469,7 +472,7 @@ class SoftSpectralCap(Constraint):
 
     @property
     def strength(self) -> jax.Array:
-        """Strength α of the soft limit: the number for which a singular value of `limit + step` becomes `limit`.
+        """Strength α of the soft limit, chosen so that a singular value of `limit + step` is mapped to `limit`.
 
         α is s / (limit + step)², where s is the root of (1 - s) (1 + s (1 - s)²) = limit / (limit + step) in [0, 1].
         """

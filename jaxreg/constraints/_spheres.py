@@ -56,11 +56,11 @@ class FrobeniusSphere(Constraint):
         return off_radius(w, direction, tuple(range(w.ndim)))
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Return `moment` after parallel transport along the great circle from `before` to `after`."""
+        """Transport the tangent vector `moment` in parallel along the great circle from `before` to `after`."""
         return turned_groups(before, after, moment, tuple(range(after.ndim)))
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer. For a convolution, it grows with √`places`."""
+        """Return an upper bound on the operator norm of a layer with `places` positions in its convolution window."""
         return self.radius * places**0.5
 
 
@@ -80,7 +80,7 @@ def tree_norm(tree: Any) -> jax.Array:
 
 @hyperparameters
 class TreeNorm(Constraint):
-    """Fixed joint norm of several arrays: {W₁ … W_k : Σ ‖W_i‖² = radius²}, projected by one factor for all arrays.
+    """Fixed joint norm of several arrays: {W₁ … W_k : Σ ‖W_i‖² = radius²}, projected by scaling all arrays equally.
 
     The constraint maps a tree of arrays to a tree of the same structure. In a mapping from patterns to rules, all
     leaves that match the pattern of the constraint form one vector. Without a mapping, all kernels form one vector. If
@@ -143,7 +143,10 @@ class TreeNorm(Constraint):
         return jax.tree.map(lambda u, unit: u - along * unit, direction, units)
 
     def transported(self, before: Any, after: Any, moment: Any) -> Any:
-        """Return `moment` after parallel transport along the great circle from `before` to `after`, all trees."""
+        """Transport the tangent vector `moment` in parallel along the great circle from `before` to `after`.
+
+        All arguments are trees.
+        """
         return turned(_unit(before), _unit(after), moment, _inner)
 
 

@@ -161,7 +161,7 @@ class SumTo(Constraint):
         return self.total
 
     def non_negative(self) -> Simplex:
-        """Return the `Simplex` with the same sum: the same constraint for non-negative weights."""
+        """Return the `Simplex` with the same sum, which is the intersection of this constraint with w ≥ 0."""
         return Simplex(self.total, self.axis)
 
 

@@ -22,7 +22,7 @@ def _soft_threshold(x: jax.Array, threshold: jax.Array) -> jax.Array:
 
 
 def of_norm(dual: jax.Array, strength: Number, budget: Number) -> jax.Array:
-    """Return the minimum of ⟨slope, u⟩ + strength · norm(u) over all u with strength · norm(u) ≤ `budget`.
+    """Return the minimum of strength · norm(u) + ⟨slope, u⟩ over all u with strength · norm(u) at most `budget`.
 
     Args:
         dual: Dual norm of the slope: its largest inner product with a point of norm 1.
@@ -77,7 +77,7 @@ class L1(Penalty):
         return _soft_threshold(x, as_wide(step, x) * as_wide(self.strength, x)).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u whose penalty is at most `budget`."""
         x = wide(slope)
         return of_norm(jnp.max(jnp.abs(x), initial=0), as_wide(self.strength, x), budget)
 
@@ -120,7 +120,7 @@ class L2(Penalty):
         return (x / (1 + 2 * as_wide(step, x) * as_wide(self.strength, x))).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u. It does not need `budget`."""
         x = wide(slope)
         return _of_squares(jnp.sum(squares(x)), as_wide(self.strength, x))
 
@@ -164,7 +164,7 @@ class L1L2(Penalty):
         return (_soft_threshold(x, step * l1) / (1 + 2 * step * l2)).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`."""
+        """Return a lower bound on the minimum of penalty(u) + ⟨slope, u⟩ over all u with a penalty up to `budget`."""
         # Dropping either part gives a lower bound. The larger one is the minimum if one of the strengths is 0.
         x = wide(slope)
         excess = _soft_threshold(jnp.abs(x), as_wide(self.l1, x))
@@ -247,10 +247,10 @@ class MCP(Penalty):
         return jnp.sum(sizes * (strength - sizes / (2 * gamma)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: 0 if |w| is at most step · strength, and w if |w| is at least γ · strength.
+        """Return the proximal step: small weights become 0, and weights of at least γ · strength do not change.
 
-        Between these magnitudes it is linear (a firm threshold). If `step` is at least γ, the proximal step is a hard
-        threshold at strength · √(step · γ).
+        Weights up to step · strength become 0. Between these magnitudes the step is linear (a firm threshold). If
+        `step` is at least γ, the proximal step is a hard threshold at strength · √(step · γ).
         """
         x = wide(w)
         step, strength, gamma = (as_wide(value, x) for value in (step, self.strength, self.gamma))
@@ -300,7 +300,7 @@ class Huber(Penalty):
         return as_wide(self.strength, x) * jnp.sum(near * (sizes - near / 2))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step of ½ strength · Σw², but move no weight by more than step · strength · δ."""
+        """Return the proximal step of ½ strength · Σw², limited to moves of at most step · strength · δ per weight."""
         x = wide(w)
         reach = as_wide(step, x) * as_wide(self.strength, x)
         sizes = magnitudes(x)
@@ -352,10 +352,10 @@ class SCAD(Penalty):
         return jnp.sum(_clipped_deviation(magnitudes(x), as_wide(self.strength, x), as_wide(self.gamma, x)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: a soft threshold for small weights, and w if |w| is at least γ · strength.
+        """Return the proximal step: a soft threshold for small weights. Weights of at least γ · strength do not change.
 
-        Between the two it is linear. If `step` is at least γ - 1, there is no linear part. Then the result is the soft
-        threshold or w, whichever has the smaller objective.
+        Between the two the step is linear. If `step` is at least γ - 1, there is no linear part. Then the result is the
+        soft threshold or w, whichever has the smaller objective.
         """
         x = wide(w)
         step, strength, gamma = (as_wide(value, x) for value in (step, self.strength, self.gamma))
@@ -417,7 +417,11 @@ class LogSum(Penalty):
         return as_wide(self.strength, x) * jnp.sum(jnp.log1p(magnitudes(x) / as_wide(self.epsilon, x)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: 0, or ± the larger solution z of (z - |w|) (ε + z) + step · strength = 0."""
+        """Return the proximal step: small weights become 0, and the others shrink less the larger they are.
+
+        A weight that does not become 0 keeps its sign. With s = step · strength, its new magnitude is the larger
+        solution z of (z - |w|) (ε + z) + s = 0.
+        """
         x = wide(w)
         epsilon = as_wide(self.epsilon, x)
         reach = as_wide(step, x) * as_wide(self.strength, x)

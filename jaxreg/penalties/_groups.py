@@ -69,7 +69,7 @@ class GroupLasso(Penalty):
         return (x * left).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u whose penalty is at most `budget`."""
         x, axes = wide(slope), group_axes(slope.ndim, self.axis)
         dual = jnp.max(group_norms(x, axes), initial=0)
         return of_norm(dual, as_wide(self.strength, x) * _root_size(slope, axes), budget)
@@ -151,7 +151,11 @@ class Linf(Penalty):
 
     @partitioned()
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: clip each group at the c for which Σ max(|w_i| - c, 0) / step_i = strength."""
+        """Return the proximal step: clip the weights of each group at a magnitude c.
+
+        c solves Σ max(|w_i| - c, 0) / step_i = strength, where step_i is the step size of the weight w_i. If the sum is
+        below the strength even at c = 0, the group becomes 0.
+        """
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -170,7 +174,7 @@ class Linf(Penalty):
         return from_rows(rows, w.shape, axes).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u whose penalty is at most `budget`."""
         x, axes = wide(slope), group_axes(slope.ndim, self.axis)
         return of_norm(jnp.max(jnp.sum(jnp.abs(x), axes), initial=0), as_wide(self.strength, x), budget)
 

@@ -74,7 +74,7 @@ class ToReference(Penalty):
         return jnp.where(left == away, wide(w), jnp.asarray(self.reference, away.dtype) + left).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of the penalty plus ⟨slope, u⟩ over u, or a lower bound of it."""
+        """Return the minimum of penalty(u - reference) + ⟨slope, u⟩ over all u, or a lower bound on this minimum."""
         reference = jnp.asarray(self.reference, wide(slope).dtype)
         return jnp.real(jnp.vdot(slope, reference)) + self.penalty.linear_minimum(slope, budget)
 
@@ -103,7 +103,7 @@ class Wasserstein(Penalty):
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
         reference: Array with the shape of the weights.
-        layers: Axes that count the layers of a stack. Each layer is sorted separately.
+        layers: Axes along which layers are stacked. Each layer is sorted separately.
 
     Raises:
         ValueError: If the strength is negative, infinite or NaN. When called, if the weights do not have the shape of

@@ -75,7 +75,7 @@ class Spectral(Penalty):
 
     @partitioned()
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: clip all singular values at a number c, and keep the singular vectors.
+        """Return the proximal step, which changes only the singular values: it clips large ones at a number c.
 
         With s = step · strength, c solves s · (c - target) = Σ max(σ_i - c, 0). If the k largest singular values exceed
         c, then c = (σ₁ + … + σ_k + s · target) / (s + k). Any other k gives a smaller quotient. If σ₁ is below the
@@ -98,7 +98,7 @@ class Spectral(Penalty):
 
     @partitioned(number=True)
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u. It does not need `budget`."""
         # The conjugate of the square of a norm is the square of its dual norm, the sum of the singular values.
         x = wide(slope)
         total = sum_of_values(to_rows(x, group_axes(slope.ndim, self.axis))) if x.size else jnp.zeros(())
@@ -159,7 +159,7 @@ class Nuclear(Penalty):
 
     @partitioned(number=True)
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of ⟨slope, u⟩ + penalty(u) over u with penalty(u) ≤ `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u whose penalty is at most `budget`."""
         x = wide(slope)
         rows = to_rows(x, group_axes(slope.ndim, self.axis))
         largest = _largest_singular_value(rows) if x.size else jnp.zeros(())

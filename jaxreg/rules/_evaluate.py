@@ -64,7 +64,7 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
 
 
 def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return a list of (rule, indices of leaves, leaves): one entry per leaf, or per pattern with a `joint` rule.
+    """Return one entry (rule, indices of leaves, leaves) per leaf with a rule, or per pattern with a `joint` rule.
 
     A joint rule, such as `jaxreg.TreeNorm`, maps a list of arrays to a list of arrays. Its leaves are grouped by
     pattern, not by object identity, because `jax.jit` does not preserve identity. If `rules` is a single joint rule,
@@ -98,7 +98,10 @@ def penalized(params: Tree, rules: PenaltyRules, name: str) -> list[tuple[Leaf, 
 
 
 def constrained(params: Tree, rules: ConstraintRules, name: str) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return what `grouped` returns. Raise an error that names the function `name` if a rule is a penalty."""
+    """Return one entry (constraint, indices of leaves, leaves) per leaf or pattern, like `grouped`.
+
+    Raise if a rule is a penalty. `name` is the function to name in the error.
+    """
     groups = grouped(params, rules)
     for rule, _, leaves in groups:
         place = f"jaxreg.{name}: the rule for {leaves[0].path}"
@@ -134,7 +137,7 @@ def minimize_leaves(
     """Return, for each leaf, the point z of its constraint set that minimises ⟨direction, z⟩.
 
     `rule` and `leaves` are an entry of `grouped`, and `directions` has one array per leaf. With `tangent`, z is a
-    direction along the set at the weights.
+    tangent vector of the set at the weights.
     """
     if not isinstance(innermost(rule), LinearMinimizable):
         raise TypeError(
@@ -174,8 +177,8 @@ def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array
     if jnp.shape(value) != array.shape:
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} returns an array of shape {jnp.shape(value)} for weights of shape "
-            f"{array.shape}; expected the shape of the weights. A hyperparameter that is an array must broadcast to "
-            "the weights. A penalty belongs in jaxreg.penalize"
+            f"{array.shape}; expected the shape of the weights. If a hyperparameter is an array, it must broadcast to "
+            "the weights. If the rule is a penalty, use it in jaxreg.penalize"
         )
     return jnp.asarray(value).astype(array.dtype)
 

@@ -152,7 +152,9 @@ def explain(
         rows += [row for row in leaf if row.rule is not None] or leaf[:1]
     table = Table(tuple(rows))
     if strict and (remarks := table.remarks()):
-        raise ValueError(f"{' '.join(remarks)}; expected no such leaves with strict=True")
+        raise ValueError(
+            f"{' '.join(remarks)}; expected no such leaves with strict=True. Change the rules, or pass strict=False"
+        )
     return table
 
 

@@ -77,7 +77,7 @@ _LAYERS_OF = re.compile(r"(equinox|flax\.nnx|haliax|penzai)\.nn\b.*")  # the mod
 
 
 class Place(NamedTuple):
-    """Position of a parameter in its tree: the keys of its path, and the parameters next to it.
+    """Position of a parameter in its tree: the keys of its path, and the shapes of neighbouring parameters.
 
     Attributes:
         names: Keys of the path from the root to the leaf, without keys inside a wrapper of the array.
@@ -118,7 +118,7 @@ class Inference(NamedTuple):
     Attributes:
         kind: Role of the leaf in its layer.
         axes: Fan-in axes, which contain the incoming weights of one unit.
-        layers: Axes that count the layers of a stack.
+        layers: Axes along which layers are stacked.
         source: Evidence: "name", "class", "box", "bias" or "default".
         others: Other readings of the shape that also fit the evidence.
         doubt: Reason why the kind is uncertain; empty if it is not.
@@ -338,7 +338,7 @@ def _bias_beside(place: Place) -> Shape | None:
 
 
 def _stacked_on(place: Place) -> Axes | None:
-    # Axes that count layers, if they are named.
+    # Axes along which layers are stacked, if they are named.
     named = tuple(a for a, name in enumerate(place.axis_names) if name and _STACK_OF_AXES.fullmatch(name))
     if named:
         return named

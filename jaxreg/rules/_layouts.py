@@ -1,4 +1,4 @@
-"""Readings of the shape of a weight: the possible fan-in axes, and the axes that count the layers of a stack.
+"""Readings of the shape of a weight: the possible fan-in axes, and the axes along which layers are stacked.
 
 A layout is a string with one letter per axis of a layer:
 
@@ -23,7 +23,7 @@ Axes = tuple[int, ...]
 
 
 class Reading(NamedTuple):
-    """One interpretation of the axes of a weight: which are fan-in axes, and which count the layers of a stack."""
+    """One interpretation of the axes of a weight: its fan-in axes, and the axes along which layers are stacked."""
 
     axes: Axes
     layers: Axes = ()
@@ -44,8 +44,8 @@ def readings(
         layouts: Layouts of one layer that are possible for its name or class, the likeliest first.
         bias: Shape of the bias next to it; None if there is none.
         sizes: Known sizes of the axes of inputs (`i`) and of units (`o`).
-        stacked_on: Axes that count layers; None if unknown.
-        in_front: True if the axes that count layers are the first ones.
+        stacked_on: Axes along which layers are stacked; None if unknown.
+        in_front: True if layers are stacked along the first axes.
     """
     return list(_readings(shape, tuple(layouts), bias, tuple((sizes or {}).items()), stacked_on, in_front))
 
@@ -95,7 +95,7 @@ def same_groups(shape: Shape, one: Axes, other: Axes) -> bool:
 
 
 def windows(around: str, most: int, letter: str = "s", before: bool = True) -> list[str]:
-    """Return the axis layouts of convolutions with `most` spatial axes, then with fewer, down to one.
+    """Return the axis layouts of convolutions with one to `most` spatial axes, the largest number first.
 
     `around` has the letters of the other axes. The spatial axes have the letter `letter` and come before or after them.
     """
@@ -103,7 +103,7 @@ def windows(around: str, most: int, letter: str = "s", before: bool = True) -> l
 
 
 def general_contraction(ndim: int) -> list[str]:
-    """Return the axis layouts of general linear layers, (groups …, inputs …, units …), with two to `ndim` axes.
+    """Return the axis layouts of linear layers with two to `ndim` axes: those of groups, then inputs, then units.
 
     Layouts with more axes come first. Among them, those with fewer groups come first, and then those with more inputs.
     """

@@ -56,7 +56,7 @@ class Leaf(NamedTuple):
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Axes that count the layers of a stack, such as layers that `jax.lax.scan` or `jax.vmap` runs over."""
+        """Axes along which layers are stacked, such as layers that `jax.lax.scan` or `jax.vmap` runs over."""
         return self.inferred.layers
 
 
@@ -172,7 +172,7 @@ def matches(params: Tree, rules: Rules) -> list[Match]:
 
 
 def rule_axes(rule: Rule, ndim: int) -> tuple[int, ...] | None:
-    """Return the axes of one group of weights of `rule`; None if every weight is its own group."""
+    """Return the axes that each group of weights of `rule` spans; None if every weight is its own group."""
     if facts(rule).matrix or facts(rule).joint:
         return tuple(range(ndim))
     return group_axes(ndim, facts(rule).axis) if has_groups(rule) else None
@@ -191,7 +191,7 @@ def _patterns(found: list[Leaf], rules: Rules) -> Mapping[str, Rule]:
     if not callable(rules):
         raise TypeError(
             f"rules are {rules!r}; expected a mapping from path pattern to rule, or one rule. With "
-            "optax.inject_hyperparams pass a mapping, because Optax treats a single rule as a schedule"
+            "optax.inject_hyperparams pass a mapping, because Optax would call a single rule as a schedule"
             f"{_of_several(rules)}"
         )
     kinds = {leaf.kind for leaf in found}
@@ -265,8 +265,8 @@ def _of_one_layer(rule: Rule, leaf: Leaf, one: tuple[int, ...]) -> Rule:
     axes = leaf.axes if axis is None else group_axes(leaf.array.ndim, axis)
     if not set(axes) <= set(one):
         raise ValueError(
-            f"the rule {rule!r} for {leaf.path}: `axis` is {axis}; this rule also constrains singular values, so its "
-            f"groups must lie within one layer. Use only axes from {one}"
+            f"the rule {rule!r} for {leaf.path}: `axis` is {axis}; expected only axes of one layer, from {one}, "
+            "because the rule also constrains the singular values of each layer"
         )
     closed = facts(rule).map_rules(
         lambda part: part if facts(part).axis is None or not has_groups(part) else _of_one_layer(part, leaf, one)

@@ -22,8 +22,8 @@ class Reshaped(Facts):
         shape: Shape with as many entries as the weights. One length may be -1, which is then inferred.
 
     Raises:
-        ValueError: If `shape` is not a tuple of lengths above 0, of which one may be -1. When called, if the weights
-            cannot have this shape.
+        ValueError: If `shape` is not a tuple of positive lengths, except for one -1. When called, if the weights cannot
+            have this shape.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -40,8 +40,8 @@ class Reshaped(Facts):
         lengths = self.shape if isinstance(self.shape, tuple) else ()
         if not lengths or any(not isinstance(n, int) or n == 0 or n < -1 for n in lengths) or lengths.count(-1) > 1:
             raise ValueError(
-                f"Reshaped: shape is {self.shape!r}; expected a tuple of lengths above 0, of which one may be -1, such "
-                "as (-1, heads, size)"
+                f"Reshaped: shape is {self.shape!r}; expected a tuple of positive lengths, such as (-1, heads, size). "
+                "One length may be -1"
             )
         object.__setattr__(self, "rule", as_node(self.rule))
 
@@ -62,11 +62,11 @@ class Reshaped(Facts):
         return self._in_shape(facts(self.rule).tangent, w, direction)
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Return the direction `moment` along the set at `before` as a direction along the set at `after`."""
+        """Transport `moment`, a tangent vector of the set at `before`, to a tangent vector at `after`."""
         return self._in_shape(facts(self.rule).transported, before, after, moment)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the z that minimises ⟨direction, z⟩ among the directions that are tangent to the set at `w`."""
+        """Return the tangent vector z at `w`, of norm at most the radius, that minimises ⟨direction, z⟩."""
         return self._in_shape(facts(self.rule).tangent_lmo, w, direction)
 
     def needs_order(self) -> bool:
@@ -93,5 +93,5 @@ class Reshaped(Facts):
 
 
 def viewed(rule: Any, array: jax.Array) -> tuple[Any, jax.Array]:
-    """Unwrap a `Reshaped` rule and reshape its array. Return any other rule and its array unchanged."""
+    """Return the rule inside a `Reshaped` and the reshaped `array`. Return any other rule and `array` unchanged."""
     return viewed(rule.rule, rule.view(array)) if isinstance(rule, Reshaped) else (rule, array)

@@ -1,4 +1,4 @@
-"""Rules for one matrix, applied to each layer of a stack, which is an array with axes that count the layers."""
+"""Rules for one matrix, applied to each layer of a stack. A stack is an array with the weights of several layers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ class EachLayer(Facts):
     Args:
         rule: Penalty or constraint, whose `axis` counts the axes of a single layer. A hyperparameter of a matrix rule
             is either shared by all layers, or an array with one value per layer.
-        axis: Axes of the stack that belong to one layer. The other axes count layers.
+        axis: Axes of the stack that belong to one layer. Along the other axes, layers are stacked.
     """
 
     rule: Any
@@ -47,15 +47,15 @@ class EachLayer(Facts):
         return self._on_each(lambda rule, layer, u: facts(rule).tangent(layer, u), w, direction)
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Return for each layer the direction `moment` at `before` as a direction along the set at `after`."""
+        """Transport the tangent vector `moment` of each layer from `before` to `after`."""
         return self._on_each(lambda rule, *arrays: facts(rule).transported(*arrays), before, after, moment)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return, for each layer, the z that minimises ⟨direction, z⟩ among the tangent directions of the set."""
+        """Return, for each layer, the tangent vector z of norm at most the radius that minimises ⟨direction, z⟩."""
         return self._on_each(lambda rule, layer, u: facts(rule).tangent_lmo(layer, u), w, direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the sum of the minima of all layers, each with the whole `budget` for its penalty."""
+        """Return the sum of the minima over the layers. The penalty of each layer may be as large as `budget`."""
         return self._on_each(lambda rule, layer: rule.linear_minimum(layer, budget), slope)
 
     def bounds(self) -> Limits | None:

@@ -78,7 +78,7 @@ class Watch:
 
     @classmethod
     def leaves_out(cls, link: Link) -> bool:
-        """Record that an update reaches the transformation `link`, and return whether to skip this transformation."""
+        """Record that an update reached the transformation `link`, and return whether to skip `link`."""
         watch = cls._active.get()
         if watch is None:
             return False
@@ -87,7 +87,7 @@ class Watch:
 
     @classmethod
     def meets(cls, wrapped: Wrapped, params: Tree) -> None:
-        """Record that an update reaches an optimiser that `jaxreg.regularize` wraps, and the shapes of its weights."""
+        """Record an optimiser inside `jaxreg.regularize` that an update reached, and the shapes of its weights."""
         watch = cls._active.get()
         if watch is not None and all(other is not wrapped for other, _ in watch.wrapped):
             shapes = jax.tree.map(lambda w: np.zeros(np.shape(w), jnp.result_type(w)), params)
@@ -95,7 +95,7 @@ class Watch:
 
 
 def watched(optimizer: optax.GradientTransformationExtraArgs, learning_rate: Number) -> Any:
-    """Return the optimiser, which an update within a `Watch` records together with the learning rate."""
+    """Wrap an optimiser so that an update within a `Watch` records the optimiser and its learning rate."""
     wrapped = Wrapped(optimizer, learning_rate)
 
     def update(updates: Tree, state: Any, params: Tree | None = None, **extra: Any) -> tuple[Tree, Any]:
@@ -112,7 +112,7 @@ def require_params(params: Tree | None, name: str) -> None:
 
 
 def leaves_like(params: Tree, tree: Tree) -> list[Any]:
-    """Return, for each leaf of `params`, the part of `tree` with the same path. The part may be None."""
+    """Return what `tree` contains at the path of each leaf of `params`: an array, a subtree or None."""
     structure: Any = jax.tree.structure(params)
     return structure.flatten_up_to(tree)
 
@@ -130,7 +130,7 @@ def map_updates(updates: Tree, params: Tree, rules: Rules, count: jax.Array, cha
 
 
 def per_leaf(change: Change) -> ChangeOfMatch:
-    """Turn a function `change` of one leaf into a function that changes a list of leaves, one after the other."""
+    """Return a function that applies `change`, a function for one leaf, to each leaf of a list."""
 
     def change_all(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
         return [change(rule, leaf, step, count) for leaf, step in zip(leaves, steps, strict=True)]
@@ -173,7 +173,7 @@ def _by_match(link: Link, change: ChangeOfMatch) -> optax.GradientTransformation
 
 
 def update_towards(leaf: Leaf, update: jax.Array, move: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """Return the update that leads from the current weights to `move(w)`, where w are the weights after `update`."""
+    """Replace `update`, which leads to the weights w, by the update that leads to `move(w)`."""
     return landing(leaf.array, move(after_update(leaf, update)), update.dtype)
 
 
@@ -183,7 +183,7 @@ def after_update(leaf: Leaf, update: jax.Array) -> jax.Array:
 
 
 def refuse_single_weights(rule: Rule, leaf: Leaf, name: str) -> None:
-    """Raise if the rule of a leaf has no groups of weights. `name` is the transformation to name in the error."""
+    """Raise if the rule of a leaf has no groups of weights. The error names the transformation `name`."""
     inside = facts(innermost(rule))
     if not (has_groups(inside) or inside.matrix or inside.joint):
         raise TypeError(

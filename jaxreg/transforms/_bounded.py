@@ -34,7 +34,7 @@ class BoundedState(NamedTuple):
 
 @runtime_checkable
 class Bound(Protocol):
-    """Interface of methods that set the upper bound on a penalty, from its initial or a later value."""
+    """Interface of methods that choose the upper bound on a penalty, at the start or during training."""
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
         """Return the first upper bound on a penalty (or infinity), and the state. `value` is the initial penalty."""
@@ -99,7 +99,7 @@ class InitialBound:
 
 @hyperparameters
 class WarmBound:
-    """Upper bound κ on the penalty R: infinite in the first `steps` updates, then the value of R(w) at their end.
+    """Upper bound κ on the penalty R: infinite during the first `steps` updates, then the penalty after these updates.
 
     Args:
         steps: Number of updates of the warm-up, an integer of at least 1: a number or an array.
@@ -162,7 +162,7 @@ class InflectionBound:
         return jnp.full_like(zero, jnp.inf), (zero, zero, jnp.zeros((), jnp.int32))
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the penalty as the bound when the growth of its running mean first slows down, else the old bound."""
+        """Set the bound to the penalty when the growth of its running mean first slows down. Else keep the bound."""
         mean, growth, seen = memory
         looks = step % self.every == 0
         now = jnp.where(seen == 0, value, self.memory * mean + (1 - self.memory) * value).astype(mean.dtype)

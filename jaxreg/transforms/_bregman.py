@@ -24,11 +24,11 @@ class BregmanState(NamedTuple):
 
 
 def bregman(rules: PenaltyRules, delta: Number = 1.0) -> optax.GradientTransformation:
-    """Accumulate optimiser steps in dual weights v and compute the weights from them: v ← v + step, w ← prox(δ v).
+    """Add the optimiser's steps to dual weights v, and compute the weights from v by a proximal step.
 
-    In the formula, δ is the scale from dual weights to weights, and prox is the proximal operator of δ · penalty. Put
-    the transformation after the learning rate in the chain. After `optax.sgd`, with or without momentum, this is
-    LinBreg. After `optax.adam` it is AdaBreg.
+    Each update is v ← v + step, then w ← prox(δ v). Here δ is the scale from dual weights to weights, and prox is the
+    proximal operator of δ · penalty. Put the transformation after the learning rate in the chain. After `optax.sgd`,
+    with or without momentum, this is LinBreg. After `optax.adam` it is AdaBreg.
 
     With `L1(strength)` a weight stays 0 until its accumulated steps exceed the strength, and is not shrunk once it is
     nonzero. So the strength determines when a weight becomes nonzero, but not how large it gets. Start with few nonzero

@@ -149,11 +149,11 @@ class _DryRun:
         return point[0]
 
     def effect(self, link: Link, gradient: Tree, steps: int) -> Tree:
-        """Return the weights after `steps` optimiser steps with the transformation `link` minus those without it."""
+        """Return the change of the weights after `steps` optimiser steps that the transformation `link` causes."""
         return _minus(self.moved(gradient, [link], steps), self.moved(gradient, [], steps))
 
     def still(self) -> bool:
-        """Return whether no step moves a weight, without jaxreg's transformations."""
+        """Return whether the chain without jaxreg's transformations leaves all weights unchanged."""
         moved = jax.tree.leaves(_minus(self.last, self.start))
         return bool(self.along == 0) and not any(map(jnp.any, moved))
 
@@ -235,7 +235,7 @@ class _DryRun:
         ]
 
     def learning_rate(self, wrapped: Wrapped) -> list[str]:
-        """Report a learning rate of `jaxreg.regularize` that is not the factor of this optimiser's directions."""
+        """Report a learning rate passed to `jaxreg.regularize` that differs from the optimiser's own learning rate."""
         rate = rate_at(wrapped.learning_rate, jnp.asarray(self.first - 1))
         if jnp.size(rate) != 1:
             return []

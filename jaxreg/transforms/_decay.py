@@ -71,11 +71,11 @@ def decay(rules: PenaltyRules) -> optax.GradientTransformation:
 
 
 def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransformation:
-    """Decay weights independently of the peak learning rate, by the schedule η/peak: w ← w - ηu - (η/peak) g.
+    """Decay weights in proportion to learning rate / peak, so that the decay does not depend on the peak.
 
-    η is the current learning rate, `peak` the largest one of the schedule, u the optimiser's direction and g the
-    gradient of the penalty. Put the transformation before the learning rate in the chain. This is the form in the AdamW
-    paper: changing the peak learning rate does not change the decay.
+    A step is w ← w - ηu - (η/peak) g. Here η is the current learning rate, `peak` the largest one of the schedule, u
+    the optimiser's direction and g the gradient of the penalty. Put the transformation before the learning rate in the
+    chain. This is the form in the AdamW paper: changing the peak learning rate does not change the decay.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
@@ -102,12 +102,13 @@ def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransf
 
 
 def corrected_decay(rules: PenaltyRules, learning_rate: Number, peak: Number) -> optax.GradientTransformation:
-    """Decay weights in proportion to the square of the learning rate η: w ← w - ηu - (η²/peak) g.
+    """Decay weights in proportion to the square of the learning rate, for layers followed by a normalisation layer.
 
-    η is the current learning rate, `peak` the largest one of the schedule, u the optimiser's direction and g the
-    gradient of the penalty. Put the transformation before the learning rate in the chain. Use it for layers that are
-    followed by a normalisation layer. Late in a schedule, AdamW's decay, which is proportional to η, lets the norms and
-    gradients of these weights drift. A decay proportional to η² keeps norms and gradients steady.
+    A step is w ← w - ηu - (η²/peak) g. Here η is the current learning rate, `peak` the largest one of the schedule, u
+    the optimiser's direction and g the gradient of the penalty. Put the transformation before the learning rate in the
+    chain. Use it for layers that are followed by a normalisation layer. Late in a schedule, AdamW's decay, which is
+    proportional to η, lets the norms and gradients of these weights drift. A decay proportional to η² keeps norms and
+    gradients steady.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
@@ -178,11 +179,12 @@ class MeanDecayState(NamedTuple):
 
 
 def mean_decay(rules: PenaltyRules, memory: Number) -> optax.GradientTransformation:
-    """Decay weights towards their running mean m: w ← w - η (u + g) with the gradient g of the penalty at w - m.
+    """Decay weights towards their running mean m, by the gradient of the penalty at w - m.
 
-    Put it before the learning rate η in the chain. After each update, m ← memory · m + (1 - memory) · w with the
-    weights w before the update. The mean starts at the initial weights. The decay damps the noise of the steps, without
-    a pull to 0 or to the initial weights. For a fixed reference, use `jaxreg.decay` with `jaxreg.to_reference`.
+    A step is w ← w - η (u + g), where u is the optimiser's direction and g the gradient of the penalty at w - m. Put it
+    before the learning rate η in the chain. After each update, m ← memory · m + (1 - memory) · w with the weights w
+    before the update. The mean starts at the initial weights. The decay damps the noise of the steps, without a pull to
+    0 or to the initial weights. For a fixed reference, use `jaxreg.decay` with `jaxreg.to_reference`.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
@@ -240,10 +242,10 @@ def mean_decay(rules: PenaltyRules, memory: Number) -> optax.GradientTransformat
 
 
 def p_norm_decay(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransformation:
-    """Decay weights towards a small p-norm: with a = |w|^(2 - p), w ← (w - ηu) · a / (a + p · η · strength).
+    """Decay weights towards a small p-norm, with bounded steps even for weights near 0.
 
-    Here w are the weights before the step, u is the optimiser's direction and η the learning rate. Put the
-    transformation after the learning rate in the chain.
+    With a = |w|^(2 - p), a step is w ← (w - ηu) · a / (a + p · η · strength). Here w are the weights before the step, u
+    is the optimiser's direction and η the learning rate. Put the transformation after the learning rate in the chain.
 
     The decay is the proximal step of the parabola that touches strength · Σ|w|^p at these weights. For p < 2 it drives
     small weights to 0 with bounded steps, even where the gradient of the penalty is unbounded. A weight at 0 stays 0.

@@ -32,12 +32,12 @@ from jaxreg.transforms._project import project
 
 
 def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation:
-    """Move the weights towards a point of the constraint set: w ← (1 - η) w + η · lmo(u).
+    """Take Frank-Wolfe steps, which move the weights towards a point of the constraint set.
 
-    lmo(u) is the point of the set with the smallest inner product with the optimiser's direction u, and η is the
-    learning rate. This is the Frank-Wolfe method. Put it before the learning rate in the chain. η must be in [0, 1]. If
-    the set is convex and contains the initial weights, it contains the weights after every step, without a projection.
-    `jaxreg.projected` returns such initial weights.
+    A step is w ← (1 - η) w + η · lmo(u). lmo(u) is the point of the set with the smallest inner product with the
+    optimiser's direction u, and η is the learning rate. Put it before the learning rate in the chain. η must be from 0
+    to 1. If the set is convex and contains the initial weights, it contains the weights after every step, without a
+    projection. `jaxreg.projected` returns such initial weights.
 
     Decoupled decay is built in. SignSGD with learning rate r and decay d is this method with `LinfBall(1 / d)` and
     learning rate r · d. For Muon, use `SpectralNorm(1 / d)`.
@@ -75,13 +75,13 @@ def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation
 
 
 def steepest(rules: ConstraintRules, tangent: bool = False) -> optax.GradientTransformation:
-    """Replace the direction u by steepest descent in the norm of the constraint: w ← w + η · lmo(u).
+    """Replace the optimiser's direction by the direction of steepest descent in the norm of the constraint.
 
-    lmo(u) is the point of the constraint set with the smallest inner product with u, and η is the learning rate. Put
-    the transformation before the learning rate in the chain. The constraint must be a ball or a sphere. Each step has
-    the norm η · limit, where `limit` is the radius of the ball or sphere, however large u is. A group of weights for
-    which u is 0 is not moved. The constraint limits the steps, not the weights. To limit the weights, put
-    `jaxreg.project` after the learning rate.
+    A step is w ← w + η · lmo(u). lmo(u) is the point of the constraint set with the smallest inner product with the
+    optimiser's direction u, and η is the learning rate. Put the transformation before the learning rate in the chain.
+    The constraint must be a ball or a sphere. Each step has the norm η · limit, where `limit` is the radius of the ball
+    or sphere, however large u is. A group of weights for which u is 0 is not moved. The constraint limits the steps,
+    not the weights. To limit the weights, put `jaxreg.project` after the learning rate.
 
     Args:
         rules: Constraints that have an `lmo`, by path pattern, or one for all kernels. Limits are floats, arrays or
@@ -123,11 +123,12 @@ def steepest(rules: ConstraintRules, tangent: bool = False) -> optax.GradientTra
 
 
 def hyperball(rules: ConstraintRules, learning_rate: Number, tangent: bool = False) -> optax.GradientTransformation:
-    """Take optimiser steps on a sphere of radius R: w ← R · unit(w - η R · unit(u)) with unit(x) = x / ‖x‖.
+    """Take optimiser steps of length learning rate · radius, and project the weights back onto their sphere.
 
-    Put it at the end of the chain, after `optax.scale_by_adam` or another transformation that returns a direction u. It
-    applies the learning rate η and the projection itself. For small η, each step rotates the weights by at most about η
-    radians, whatever their norm. Weight decay is not needed, because the norm is fixed.
+    With the radius R, a step is w ← R · unit(w - η R · unit(u)), where unit(x) = x / ‖x‖. Put it at the end of the
+    chain, after `optax.scale_by_adam` or another transformation that returns a direction u. It applies the learning
+    rate η and the projection itself. For small η, each step rotates the weights by at most about η radians, whatever
+    their norm. Weight decay is not needed, because the norm is fixed.
 
     Args:
         rules: Spheres by path pattern, such as the rules of `jaxreg.initial_spheres`.
@@ -151,12 +152,12 @@ def hyperball(rules: ConstraintRules, learning_rate: Number, tangent: bool = Fal
 
 
 def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
-    """Remove the part of the direction u that leads off the constraint set: for spheres, u ← u - ⟨u, w⟩ w / ‖w‖².
+    """Remove the component of the optimiser's direction u that leads off the constraint set.
 
-    The projection would undo a step along this component. Put the transformation first in the chain, so that momentum
-    does not accumulate the component. Groups of zeros keep their direction. For `Orthonormal` it is
-    u ← u - W sym(Wᵀu) with sym(X) = (X + Xᵀ) / 2, for steps on the Stiefel manifold. For other constraints it is the
-    derivative of the projection.
+    For spheres, this is u ← u - ⟨u, w⟩ w / ‖w‖². The projection would undo a step along this component. Put the
+    transformation first in the chain, so that momentum does not accumulate the component. Groups of zeros keep their
+    direction. For `Orthonormal` it is u ← u - W sym(Wᵀu) with sym(X) = (X + Xᵀ) / 2, for steps on the Stiefel manifold.
+    For other constraints it is the derivative of the projection.
 
     Args:
         rules: Constraints by path pattern, such as the rules of `jaxreg.initial_spheres`.

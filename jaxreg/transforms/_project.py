@@ -12,7 +12,7 @@ from jaxreg.transforms._exact_update import landing
 
 
 def project(rules: ConstraintRules, every: int = 1) -> optax.GradientTransformation:
-    """Project the weights after each optimiser step onto the constraints: Keras's `kernel_constraint`.
+    """Project the weights after each optimiser step onto the constraints, like Keras's `kernel_constraint`.
 
     Put it last in the chain, after the learning rate. It projects `params + updates` and returns the update from
     `params` to the projection. Because of rounding, adding this update to `params` can miss the projection.

@@ -19,7 +19,7 @@ from jaxreg.transforms._exact_update import landing
 def qk_clip(
     pairs: Mapping[str, str], threshold: Number = 100.0, axis: int = -2
 ) -> optax.GradientTransformationExtraArgs:
-    """Shrink the query and key kernels of attention heads whose logits exceed a threshold: QK-clip of MuonClip.
+    """Shrink the query and key kernels of attention heads whose logits exceed a threshold, like QK-clip in MuonClip.
 
     Put it last in the chain. Let S be the largest logit of a head in the current batch. If S exceeds the threshold τ,
     both kernels of the head are multiplied by √(τ / S). The same inputs then give logits of at most τ. Other heads are

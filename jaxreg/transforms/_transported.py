@@ -30,7 +30,7 @@ class TransportState(NamedTuple):
 def transported_momentum(
     inner: optax.GradientTransformation, rules: ConstraintRules, moment: str = "mu"
 ) -> optax.GradientTransformationExtraArgs:
-    """Keep the momentum of an optimiser tangent to a sphere: move it along before each update, as the weights moved.
+    """Keep the momentum of an optimiser tangent to a sphere, by transporting it to the new weights after each step.
 
     The momentum consists of directions along the sphere at earlier weights. At the current weights these directions
     leave the sphere. On spheres, the momentum is moved by parallel transport along the great circle from the last

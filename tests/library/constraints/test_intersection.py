@@ -201,7 +201,7 @@ def test_equal_weights_get_zero_mean_and_unit_norm_and_a_norm_that_the_sum_leave
     end = np.asarray(both(np.ones((4, 2), np.float32)))
     np.testing.assert_allclose([end.sum(0), np.linalg.norm(end, axis=0)], [[0, 0], [1, 1]], atol=1e-6)
     with pytest.raises(
-        ValueError, match=r"limit on the norm is 1, but 4 weights with a sum of ±3 have a norm of at least 1\.5"
+        ValueError, match=r"limit on the norm is 1, but 4 weights whose sum is ±3 have a norm of at least 1\.5"
     ):
         jr.Intersection(jr.SumTo(3.0), jr.MaxNorm(1.0))(np.ones(4, np.float32))
 
@@ -329,7 +329,9 @@ PLANE = jr.Hyperplane(jnp.ones(3), 1.0, axis=0)
     ],
 )
 def test_sums_that_no_weights_have_are_refused(make):
-    with pytest.raises(ValueError, match=r"contradict each other\. No weights have the sums that \w+ and \w+"):
+    with pytest.raises(
+        ValueError, match=r"contradict each other\. No group of weights can satisfy the sums of \w+ and \w+"
+    ):
         make()
 
 

@@ -126,7 +126,7 @@ def test_what_the_tree_leaves_open_is_said_under_the_table():
     assert rows["layers/kernel"].cells()[-1] == "default, ambiguous"
     assert (rows["head/kernel"].source, rows["head/kernel"].doubt) == ("default", "")
     with pytest.raises(
-        ValueError, match=r"^Ambiguous.*but none of these rules: pos; expected no such leaves with strict=True"
+        ValueError, match=r"^Ambiguous.*but none of these rules: pos; expected no such leaves with strict=True. Change"
     ):
         jr.explain(STACK, jr.MaxNorm(1.0), strict=True)
     assert table._repr_markdown_().splitlines()[-1] == passed_over
