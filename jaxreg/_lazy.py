@@ -36,7 +36,7 @@ def attach(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], 
 
 
 def missing(module: str, name: str) -> AttributeError:
-    """Return the error for a public name that a loaded module of jaxreg does not have, with the name most like it.
+    """Return the error for a name that a module of jaxreg does not have. The error suggests the most similar name.
 
     Args:
         module: Name of the module.

@@ -129,14 +129,14 @@ class Facts:
         return jax.jvp(self, (w,), (direction,))[1]  # type: ignore[arg-type]
 
     def transported(self, before: Any, after: Any, moment: Any) -> Any:
-        """Transport `moment`, a tangent vector of the set at `before`, to a tangent vector at `after`.
+        """Move `moment`, a tangent vector of the set at `before`, to the tangent space at `after`.
 
         The default is the part of `moment` that is tangent to the set at `after`.
         """
         return self.tangent(after, moment)
 
     def tangent_lmo(self, w: Any, direction: Any) -> Any:
-        """Return the tangent vector z at `w`, of norm at most the radius, that minimises ⟨direction, z⟩.
+        """Return the tangent vector z at `w` that minimises ⟨direction, z⟩, with norm at most the sphere's radius.
 
         The default is `lmo` of the tangent part of `direction`, which is right for spheres of Euclidean norms.
         """

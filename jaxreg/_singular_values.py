@@ -241,7 +241,7 @@ def clipped_by_products(x: jax.Array, limit: jax.Array) -> jax.Array:
 
 
 def matrix_sign(x: jax.Array, fast: bool) -> jax.Array:
-    """Return a matrix with its nonzero singular values set to 1, by an SVD, or by matrix products if `fast`."""
+    """Set the nonzero singular values of the matrix `x` to 1, by an SVD, or by matrix products if `fast`."""
     if fast:
         return polar_by_products(x)
     return _matrix_sign(x)
@@ -263,7 +263,7 @@ def _matrix_sign_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def leading(x: jax.Array) -> jax.Array:
-    """Return u₁ v₁ᵀ, the gradient of the largest singular value of `x`."""
+    """Return the gradient of the largest singular value of `x`: u₁ v₁ᵀ, from its first singular vectors."""
     u, _, vt = jnp.linalg.svd(x, full_matrices=False)
     return jnp.outer(u[:, 0], vt[0])
 

@@ -150,7 +150,7 @@ def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
 
 def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str, jax.Array]:
-    """Return the penalty of each rule separately. They add up to `jaxreg.penalty`.
+    """Return the penalty of each rule separately. Their sum is the result of `jaxreg.penalty`.
 
     Args:
         params: Tree of weight arrays.

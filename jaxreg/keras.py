@@ -132,10 +132,10 @@ def adamw(
 
 @hyperparameters
 class OrthogonalRegularizer(Penalty):
-    """Keras's penalty on non-orthogonal vectors: factor · mean of |cos(v_i, v_j)| over all pairs.
+    """Keras's penalty on non-orthogonal rows or columns: factor times the mean of |cosine| over all pairs.
 
-    The vectors are the rows or the columns of a matrix. A vector of zeros counts as orthogonal to all others, and its
-    gradient is 0. Keras returns NaN for it. A single vector costs 0.
+    A vector of zeros counts as orthogonal to all others, and its gradient is 0. Keras returns NaN for it. A single
+    vector costs 0.
 
     Args:
         factor: Strength, at least 0.
@@ -168,7 +168,8 @@ class OrthogonalRegularizer(Penalty):
         """Return the cost of `w`, a scalar."""
         if w.ndim != 2:
             raise ValueError(
-                f"OrthogonalRegularizer got weights of shape {w.shape}; expected a matrix. Use the path of a matrix"
+                f"OrthogonalRegularizer got weights of shape {w.shape}; expected a matrix. Use a pattern that matches "
+                "only matrices"
             )
         x = wide(w)
         vectors = x if self.mode == "rows" else x.T
@@ -183,7 +184,9 @@ class OrthogonalRegularizer(Penalty):
 
 @hyperparameters
 class MaxNorm(Constraint):
-    """Keras's MaxNorm: w_j · clip(‖w_j‖, 0, limit) / (ε + ‖w_j‖). It changes weights below the limit too.
+    """Keras's MaxNorm, which changes weights below the limit too, because it adds ε to each norm.
+
+    Each group w_j becomes w_j · clip(‖w_j‖, 0, limit) / (ε + ‖w_j‖).
 
     Args:
         limit: Positive number.
@@ -218,7 +221,9 @@ class MaxNorm(Constraint):
 
 @hyperparameters
 class MinMaxNorm(Constraint):
-    """Keras's MinMaxNorm: w_j · (rate · clip(‖w_j‖, min, max) + (1 - rate) ‖w_j‖) / (ε + ‖w_j‖).
+    """Keras's MinMaxNorm, which changes weights within the limits too, because it adds ε to each norm.
+
+    Each group w_j becomes w_j · (rate · clip(‖w_j‖, min, max) + (1 - rate) ‖w_j‖) / (ε + ‖w_j‖).
 
     Args:
         min: Lower limit, at least 0.
@@ -265,7 +270,9 @@ class MinMaxNorm(Constraint):
 
 @hyperparameters
 class UnitNorm(Constraint):
-    """Keras's UnitNorm: w_j / (ε + ‖w_j‖). A unit of zeros stays zero.
+    """Keras's UnitNorm, which leaves a unit of zeros at zero, because it adds ε to each norm.
+
+    Each group w_j becomes w_j / (ε + ‖w_j‖).
 
     Args:
         axis: Axes that one norm sums over. Default: 0, as in Keras.

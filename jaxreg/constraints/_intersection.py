@@ -97,9 +97,8 @@ class Intersection(Constraint):
             rate = facts(part).rate
             if known(rate) and np.any(np.asarray(rate) != 1):
                 raise ValueError(
-                    f"Intersection: {type(part).__name__} has rate {rate}; expected rate 1. A smaller rate projects "
-                    "only part of the way, but an intersection always projects fully, to the nearest array that lies "
-                    "in all of its sets"
+                    f"Intersection: {type(part).__name__} has rate {rate}; expected rate 1, because an "
+                    "intersection projects all the way to the nearest array in all of its sets"
                 )
         object.__setattr__(self, "parts", tuple(map(as_node, sets)))
         object.__setattr__(self, "axis", axis)
@@ -216,10 +215,9 @@ class Intersection(Constraint):
         for part in [] if closed else self.parts:
             if not facts(part).convex:
                 expected = (
-                    "as other parts only NonNeg and one L1Ball, MaxNorm, MaxRMS or Simplex of the same or larger groups"
+                    "no other parts than NonNeg and one L1Ball, MaxNorm, MaxRMS or Simplex of the same or larger groups"
                     if facts(part).cone
-                    else "only convex sets, only norms and bounds of the same groups, or only norms and one SumTo, "
-                    "all of the same groups"
+                    else "only convex parts, or limits on norms of the same groups with either bounds or one SumTo"
                 )
                 raise TypeError(f"Intersection: {type(innermost(part)).__name__} is not convex; expected {expected}")
         return closed

@@ -24,7 +24,7 @@ ROUNDS = 3
 
 @hyperparameters
 class Hyperplane(Constraint):
-    """Fixed weighted sum of each group: {w : ⟨normal, w_j⟩ = offset}, projected along the normal.
+    """Fixed weighted sum of each group w_j: {w : ⟨normal, w_j⟩ = offset}, projected along the normal.
 
     By default, each group w_j consists of the incoming weights of one unit. With a normal of ones the set is `SumTo`.
     `Intersection(Hyperplane(normal, offset), Box(low, high))` is a box section, which is projected exactly.
@@ -76,7 +76,7 @@ class Hyperplane(Constraint):
 
 @hyperparameters
 class HalfSpace(Constraint):
-    """Upper limit on a weighted sum of each group: {w : ⟨normal, w_j⟩ ≤ offset}.
+    """Upper limit on a weighted sum of each group w_j: {w : ⟨normal, w_j⟩ ≤ offset}.
 
     By default, each group w_j consists of the incoming weights of one unit. For a lower limit, change the signs of
     `normal` and `offset`. An `Intersection` of several is a polyhedron. The limit holds up to the rounding of the

@@ -67,14 +67,14 @@ def _held_jvp(primals: Any, tangents: Any) -> Any:
 
 
 def off_radius(w: jax.Array, direction: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return `direction` without its component along `w`, group by group. It is unchanged where a group of `w` is 0."""
+    """Return `direction` without its component along `w`, group by group. Where `w` is 0, nothing is removed."""
     norm = group_norms(w, axes)
     unit = w / jnp.where(norm > 0, norm, 1)
     return direction - jnp.sum(jnp.real(jnp.conj(unit) * direction), axes, keepdims=True) * unit
 
 
 def turned(before: Any, after: Any, moment: Any, inner: Callable[[Any, Any], jax.Array]) -> Any:
-    """Transport tangent vectors of spheres in parallel along the great circle from `before` to `after`.
+    """Move tangent vectors of spheres from `before` to `after` by parallel transport along the great circle.
 
     All but `inner` are trees of the same structure, or arrays. If `after` is nearly opposite to `before`, the circle is
     not unique, and only the component along `after` is removed.
@@ -97,7 +97,7 @@ def turned(before: Any, after: Any, moment: Any, inner: Callable[[Any, Any], jax
 
 
 def turned_groups(before: jax.Array, after: jax.Array, moment: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Transport `moment` like `turned`, group by group and for weights of any norm.
+    """Move `moment` like `turned`, group by group and for weights of any norm.
 
     If `before` or `after` is 0 in a group, only the component of `moment` along the other one is removed.
     """
@@ -114,7 +114,7 @@ def turned_groups(before: jax.Array, after: jax.Array, moment: jax.Array, axes: 
 
 @hyperparameters
 class MaxNorm(Constraint):
-    """Upper limit on the norm of each group: {w : ‖w_j‖ ≤ limit}, projected by w_j · min(1, limit / ‖w_j‖).
+    """Upper limit on the norm of each group w_j: {w : ‖w_j‖ ≤ limit}, projected by w_j · min(1, limit / ‖w_j‖).
 
     By default, each group w_j consists of the incoming weights of one unit.
 
@@ -172,7 +172,7 @@ class MaxNorm(Constraint):
 
 @hyperparameters
 class MaxRMS(Constraint):
-    """Upper limit on the root mean square of each group: {w : ‖w_j‖ ≤ limit · √n} with n weights per group.
+    """Upper limit on the root mean square of each group w_j of n weights: {w : ‖w_j‖ ≤ limit · √n}.
 
     By default, each group w_j consists of the incoming weights of one unit. The constraint equals `MaxNorm` with limit
     · √n. So one value of `limit` suits layers of any width.
@@ -225,7 +225,7 @@ class MaxRMS(Constraint):
 
 @hyperparameters
 class MinMaxNorm(Constraint):
-    """Lower and upper limit on the norm of each group: {w : min ≤ ‖w_j‖ ≤ max}.
+    """Lower and upper limit on the norm of each group w_j: {w : min ≤ ‖w_j‖ ≤ max}.
 
     By default, each group w_j consists of the incoming weights of one unit. One call changes the norm n of a group to
     rate · clip(n, min, max) + (1 - rate) · n. A group of zeros has no direction, so all its weights get the same value.
@@ -296,7 +296,7 @@ class MinMaxNorm(Constraint):
         return MinMaxNorm(self.max, self.max, axis=self.axis)(-direction)
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Transport `moment`, a tangent vector of the set at `before`, to a tangent vector at `after`.
+        """Move `moment`, a tangent vector at `before`, to the tangent space at `after`.
 
         Groups with equal limits use parallel transport. For other groups the result is the tangent part at `after`.
         """
@@ -317,7 +317,7 @@ class MinMaxNorm(Constraint):
 
 @hyperparameters
 class UnitNorm(Constraint):
-    """Unit norm of each group: {w : ‖w_j‖ = 1}, projected by w_j / ‖w_j‖.
+    """Unit norm of each group w_j: {w : ‖w_j‖ = 1}, projected by w_j / ‖w_j‖.
 
     By default, each group w_j consists of the incoming weights of one unit. A group of zeros has no direction, so all
     its weights get the same value.
@@ -352,7 +352,7 @@ class UnitNorm(Constraint):
         return off_radius(w, direction, group_axes(w.ndim, self.axis))
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Transport the tangent vector `moment` in parallel along the great circle from `before` to `after`."""
+        """Move the tangent vector `moment` from `before` to `after` by parallel transport along the great circle."""
         return turned_groups(before, after, moment, group_axes(after.ndim, self.axis))
 
     def norm_limits(self, w: jax.Array) -> Limits:

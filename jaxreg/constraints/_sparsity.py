@@ -157,7 +157,8 @@ class NMSparse(Constraint):
         if size % self.m:
             raise ValueError(
                 f"NMSparse: weights of shape {w.shape} have groups of {size} weights, which span the axes {axes}; "
-                f"expected a multiple of m = {self.m}. Remove this array from the rules, or choose another axis"
+                f"expected a group size that is a multiple of m = {self.m}. Remove this array from the rules, "
+                "or choose another axis"
             )
         if w.size == 0:
             return w

@@ -171,7 +171,7 @@ class SpectralSphere(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the z that minimises ⟨direction, z⟩: -radius · √(units / inputs) · U Vᵀ for the SVD U S Vᵀ.
+        """Return the z that minimises ⟨direction, z⟩: -radius · √(units / inputs) · U Vᵀ for `direction` = U S Vᵀ.
 
         Singular values of 0 stay 0.
         """
@@ -184,7 +184,10 @@ class SpectralSphere(Constraint):
 
     @partitioned()
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the tangent part of D = `direction` at `w`: D - ⟨Θ, D⟩ Θ with Θ = u₁ v₁ᵀ, the gradient of σ₁."""
+        """Return the component of `direction` that is tangent to the set at `w`.
+
+        For D = `direction` it is D - ⟨Θ, D⟩ Θ, where Θ = u₁ v₁ᵀ is the gradient of σ₁ at `w`.
+        """
         if w.size == 0:
             return direction
         axes = group_axes(w.ndim, self.axis)
@@ -318,12 +321,15 @@ class Orthonormal(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z in the set with the smallest ⟨direction, z⟩. Here it is the projection of -direction."""
+        """Return a point z of the set that minimises ⟨direction, z⟩: the projection of -direction."""
         return self(-direction)
 
     @partitioned()
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the tangent part of D = `direction` at W = `w`: D - W sym(Wᵀ D) with sym(X) = (X + Xᵀ) / 2."""
+        """Return the component of `direction` that is tangent to the set at `w`.
+
+        For D = `direction` and W = `w` it is D - W sym(Wᵀ D), where sym(X) = (X + Xᵀ) / 2.
+        """
         axes = group_axes(w.ndim, self.axis)
         x, u = (to_rows(array, axes) for array in (w, direction))
         tall = len(x) < x.shape[1]  # more inputs than units
@@ -382,7 +388,10 @@ class NuclearBall(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z of the set that minimises ⟨direction, z⟩: -radius · u₁ v₁ᵀ, or 0 if `direction` is 0."""
+        """Return a point z of the set that minimises ⟨direction, z⟩, of rank 1.
+
+        It is -radius · u₁ v₁ᵀ with the first singular vectors of `direction`, or 0 if `direction` is 0.
+        """
         if direction.size == 0:
             return direction
         axes = group_axes(direction.ndim, self.axis)
@@ -412,7 +421,7 @@ def _with_room(matrix: jax.Array, radius: jax.Array, w: jax.Array) -> jax.Array:
 
 @hyperparameters
 class SoftSpectralCap(Constraint):
-    """Soft upper limit on the spectral norm: an odd polynomial of the weights shrinks large singular values.
+    """Soft upper limit on the spectral norm, by a polynomial that shrinks large singular values.
 
     Every singular value σ becomes y + α y³, where y = σ - α σ³. Use it with `jaxreg.project`, although it is not a
     projection. It needs only matrix products, no SVD. Of the singular values up to `limit + step` it shrinks large ones

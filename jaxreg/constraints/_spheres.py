@@ -48,7 +48,7 @@ class FrobeniusSphere(Constraint):
         return MinMaxNorm(self.radius, self.radius, axis=tuple(range(w.ndim)))(w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z in the set with the smallest ⟨direction, z⟩. Here it is the projection of -direction."""
+        """Return a point z of the set that minimises ⟨direction, z⟩: the projection of -direction."""
         return self(-direction)
 
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
@@ -56,7 +56,7 @@ class FrobeniusSphere(Constraint):
         return off_radius(w, direction, tuple(range(w.ndim)))
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Transport the tangent vector `moment` in parallel along the great circle from `before` to `after`."""
+        """Move the tangent vector `moment` from `before` to `after` by parallel transport along the great circle."""
         return turned_groups(before, after, moment, tuple(range(after.ndim)))
 
     def operator_bound(self, places: int) -> Number:
@@ -143,7 +143,7 @@ class TreeNorm(Constraint):
         return jax.tree.map(lambda u, unit: u - along * unit, direction, units)
 
     def transported(self, before: Any, after: Any, moment: Any) -> Any:
-        """Transport the tangent vector `moment` in parallel along the great circle from `before` to `after`.
+        """Move the tangent vector `moment` from `before` to `after` by parallel transport along the great circle.
 
         All arguments are trees.
         """

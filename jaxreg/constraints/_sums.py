@@ -167,7 +167,7 @@ class SumTo(Constraint):
 
 @hyperparameters
 class L1Ball(Constraint):
-    """Upper limit on the L1 norm of each group: {w : ‖w_j‖₁ ≤ radius}. The projection sets small weights to exactly 0.
+    """Upper limit on the L1 norm of each group w_j: {w : ‖w_j‖₁ ≤ radius}. The projection sets small weights to 0.
 
     By default, each group w_j consists of the incoming weights of one unit.
 
@@ -224,7 +224,7 @@ class L1Ball(Constraint):
 
 @hyperparameters
 class L1Sphere(Constraint):
-    """Fixed L1 norm of each group: {w : ‖w_j‖₁ = radius}.
+    """Fixed L1 norm of each group w_j: {w : ‖w_j‖₁ = radius}.
 
     By default, each group w_j consists of the incoming weights of one unit. A group with a larger L1 norm is projected
     as by `L1Ball`, so small weights become exactly 0. In a group with a smaller L1 norm, the magnitudes of all weights

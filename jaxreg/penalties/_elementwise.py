@@ -211,9 +211,10 @@ class Lp(Penalty):
 
 @hyperparameters
 class MCP(Penalty):
-    """Minimax concave penalty: Σ (strength · a - a² / (2γ)), where a = min(|w|, γ · strength).
+    """Minimax concave penalty (MCP): like L1 for small weights, and constant from γ · strength on.
 
-    It sets weights to 0 as L1 does, but does not shrink weights larger than γ · strength. It is not convex.
+    It is Σ (strength · a - a² / (2γ)), where a = min(|w|, γ · strength). It sets weights to 0 as L1 does, but does not
+    shrink weights larger than γ · strength. It is not convex.
 
     Args:
         strength: Slope of the penalty just above 0, at least 0: a float, an array or an Optax schedule.
@@ -262,10 +263,11 @@ class MCP(Penalty):
 
 @hyperparameters
 class Huber(Penalty):
-    """Huber penalty, quadratic up to δ and linear beyond: strength · Σ h(w) with h = w²/2, or δ (|w| - δ/2) if |w| > δ.
+    """Huber penalty: quadratic for weights up to δ, and linear for larger weights.
 
-    The gradient grows with the weight up to δ, and is constant beyond. With Adam, `jaxreg.decay(Huber(d, δ))` gives
-    AdamHD with weight decay d. If δ is larger than all weights, it gives AdamW with weight decay d.
+    It is strength · Σ h(w), where h(w) is w² / 2 up to |w| = δ, and δ (|w| - δ / 2) beyond. The gradient grows with the
+    weight up to δ, and is constant beyond. With Adam, `jaxreg.decay(Huber(d, δ))` gives AdamHD with weight decay d. If
+    δ is larger than all weights, it gives AdamW with weight decay d.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.

@@ -19,11 +19,11 @@ NEWTON_STEPS = 12
 
 @hyperparameters
 class GroupLasso(Penalty):
-    """Sum of the norms of groups of weights: strength · Σ_g √|g| · ‖w_g‖, with gradient 0 at a group of zeros.
+    """Group lasso: strength · √n times the sum of the norms of all groups of n weights.
 
-    Its proximal step sets entire groups to zero. By default, a group is the incoming weights of one unit. With
-    `axis=-1` on a dense kernel, a group is the outgoing weights of one input. With `axis=(0, 1)` on a 2D convolution
-    kernel, a group is the window of one filter for one input channel.
+    The gradient is 0 at a group of zeros. The proximal step sets entire groups to zero. By default, a group is the
+    incoming weights of one unit. With `axis=-1` on a dense kernel, a group is the outgoing weights of one input. With
+    `axis=(0, 1)` on a 2D convolution kernel, a group is the window of one filter for one input channel.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
@@ -55,7 +55,7 @@ class GroupLasso(Penalty):
         return as_wide(self.strength, x) * _root_size(w, axes) * jnp.sum(group_norms(x, axes))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: shorten every group by `step` · strength · √|g|, stopping at norm 0.
+        """Return the proximal step: lower the norm of every group of n weights by step · strength · √n, stopping at 0.
 
         An array `step` with one value per weight also changes the direction of a group; see `_shrink_in_metric`. With
         a single `step`, a weight that is NaN stays NaN, but the other weights of its group become 0.
@@ -114,11 +114,11 @@ def _shrink_in_metric(x: jax.Array, reach: jax.Array, axes: tuple[int, ...]) -> 
 
 @hyperparameters
 class Linf(Penalty):
-    """Sum over groups of the largest absolute value: strength · Σ_g max|w_g|, with gradient 0 at a group of zeros.
+    """Sum of the largest absolute values of all groups g: strength · Σ_g max|w_g|.
 
-    By default, a group consists of the incoming weights of one unit. The penalty makes the largest weights of a group
-    equal in magnitude, so the group has a small range. This suits quantisation with one scale per group. `LinfBall` is
-    the corresponding constraint.
+    By default, a group consists of the incoming weights of one unit. The gradient is 0 at a group of zeros. The penalty
+    makes the largest weights of a group equal in magnitude, so the group has a small range. This suits quantisation
+    with one scale per group. `LinfBall` is the corresponding constraint.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.

@@ -75,11 +75,11 @@ class Spectral(Penalty):
 
     @partitioned()
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step, which changes only the singular values: it clips large ones at a number c.
+        """Return the proximal step, which moves the largest singular values towards the target.
 
-        With s = step · strength, c solves s · (c - target) = Σ max(σ_i - c, 0). If the k largest singular values exceed
-        c, then c = (σ₁ + … + σ_k + s · target) / (s + k). Any other k gives a smaller quotient. If σ₁ is below the
-        target, only σ₁ changes. It rises to (σ₁ + s · target) / (s + 1).
+        It clips the singular values at a number c. With s = step · strength, c solves s · (c - target) = Σ max(σ_i - c,
+        0). If the k largest singular values exceed c, then c = (σ₁ + … + σ_k + s · target) / (s + k). Any other k gives
+        a smaller quotient. If σ₁ is below the target, only σ₁ changes. It rises to (σ₁ + s · target) / (s + 1).
         """
         refuse_steps(self, step)
         x = wide(w)

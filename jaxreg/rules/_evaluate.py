@@ -64,7 +64,7 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
 
 
 def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return one entry (rule, indices of leaves, leaves) per leaf with a rule, or per pattern with a `joint` rule.
+    """Return one entry (rule, indices of leaves, leaves) per leaf with a rule. Leaves of a `joint` rule share one.
 
     A joint rule, such as `jaxreg.TreeNorm`, maps a list of arrays to a list of arrays. Its leaves are grouped by
     pattern, not by object identity, because `jax.jit` does not preserve identity. If `rules` is a single joint rule,
@@ -98,9 +98,9 @@ def penalized(params: Tree, rules: PenaltyRules, name: str) -> list[tuple[Leaf, 
 
 
 def constrained(params: Tree, rules: ConstraintRules, name: str) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return one entry (constraint, indices of leaves, leaves) per leaf or pattern, like `grouped`.
+    """Return the entries of `grouped`, after a check that every rule is a constraint.
 
-    Raise if a rule is a penalty. `name` is the function to name in the error.
+    `name` is the function to name in the error.
     """
     groups = grouped(params, rules)
     for rule, _, leaves in groups:
@@ -110,7 +110,7 @@ def constrained(params: Tree, rules: ConstraintRules, name: str) -> list[tuple[R
 
 
 def penalty_gradient(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
-    """Return the gradient of the penalty of one leaf, in its shape and dtype.
+    """Return the gradient of the penalty of one leaf, with the shape and dtype of the leaf.
 
     For complex weights it is the conjugate of JAX's gradient, which Optax optimisers need.
     """

@@ -107,9 +107,9 @@ def explain(
     The table also shows how these axes were inferred. Leaves without a rule are included. Only paths, classes, names of
     axes, shapes and dtypes are read, so the tree may come from `jax.eval_shape`.
 
-    `rules` is one set of rules, and the table knows no other: a leaf without a rule may have one in another link of the
-    chain. To see the whole chain, pass its sets by the names that they have in `jaxreg.regularize`. Then a leaf with
-    several rules has several rows.
+    `rules` is one set of rules, such as the constraints. A leaf without a rule in this set may have one in another set.
+    To see all sets of a chain, pass them under their names in `jaxreg.regularize`. Then a leaf with several rules has
+    several rows.
 
     Args:
         params: Tree of weight arrays, or of `jax.ShapeDtypeStruct`.

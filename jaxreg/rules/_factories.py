@@ -126,7 +126,7 @@ def _spheres_of_groups(array: Any, share: Number, axis: Axis, shape: tuple[int, 
 
 
 def initial_boxes(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, Box]:
-    """Return rules that limit each layer's weights to ±(share · the largest magnitude of this layer in `params`).
+    """Return rules that limit the weights of each layer to `share` times their largest magnitude in `params`.
 
     Args:
         params: Tree of weight arrays, such as the initial ones; traced or not.

@@ -40,8 +40,8 @@ class Reshaped(Facts):
         lengths = self.shape if isinstance(self.shape, tuple) else ()
         if not lengths or any(not isinstance(n, int) or n == 0 or n < -1 for n in lengths) or lengths.count(-1) > 1:
             raise ValueError(
-                f"Reshaped: shape is {self.shape!r}; expected a tuple of positive lengths, such as (-1, heads, size). "
-                "One length may be -1"
+                f"Reshaped: shape is {self.shape!r}; expected a tuple of positive lengths, such as (-1, heads, size), "
+                "of which one may be -1"
             )
         object.__setattr__(self, "rule", as_node(self.rule))
 
@@ -62,11 +62,11 @@ class Reshaped(Facts):
         return self._in_shape(facts(self.rule).tangent, w, direction)
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Transport `moment`, a tangent vector of the set at `before`, to a tangent vector at `after`."""
+        """Move `moment`, a tangent vector of the set at `before`, to the tangent space at `after`."""
         return self._in_shape(facts(self.rule).transported, before, after, moment)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the tangent vector z at `w`, of norm at most the radius, that minimises ⟨direction, z⟩."""
+        """Return the tangent vector z at `w` that minimises ⟨direction, z⟩, with norm at most the sphere's radius."""
         return self._in_shape(facts(self.rule).tangent_lmo, w, direction)
 
     def needs_order(self) -> bool:
@@ -82,8 +82,8 @@ class Reshaped(Facts):
         size = math.prod(n for n in self.shape if n > 0)
         if w.size != size if -1 not in self.shape else w.size % size:
             raise ValueError(
-                f"Reshaped: the weights have shape {w.shape}, which is {w.size} numbers; expected as many numbers as "
-                f"in the shape {self.shape}"
+                f"Reshaped: weights of shape {w.shape} cannot be reshaped to {self.shape}; expected a shape "
+                f"for {w.size} numbers"
             )
         return w.reshape(self.shape)
 

@@ -47,11 +47,11 @@ class EachLayer(Facts):
         return self._on_each(lambda rule, layer, u: facts(rule).tangent(layer, u), w, direction)
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Transport the tangent vector `moment` of each layer from `before` to `after`."""
+        """Move the tangent vector `moment` of each layer from `before` to the tangent space at `after`."""
         return self._on_each(lambda rule, *arrays: facts(rule).transported(*arrays), before, after, moment)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return, for each layer, the tangent vector z of norm at most the radius that minimises ⟨direction, z⟩."""
+        """Return the tangent vector z of each layer that minimises ⟨direction, z⟩, with norm at most the radius."""
         return self._on_each(lambda rule, layer, u: facts(rule).tangent_lmo(layer, u), w, direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:

@@ -87,7 +87,7 @@ class Watch:
 
     @classmethod
     def meets(cls, wrapped: Wrapped, params: Tree) -> None:
-        """Record an optimiser inside `jaxreg.regularize` that an update reached, and the shapes of its weights."""
+        """Record an optimiser that `jaxreg.regularize` wraps and the shapes of its weights, at its first update."""
         watch = cls._active.get()
         if watch is not None and all(other is not wrapped for other, _ in watch.wrapped):
             shapes = jax.tree.map(lambda w: np.zeros(np.shape(w), jnp.result_type(w)), params)
@@ -178,7 +178,7 @@ def update_towards(leaf: Leaf, update: jax.Array, move: Callable[[jax.Array], ja
 
 
 def after_update(leaf: Leaf, update: jax.Array) -> jax.Array:
-    """Return the weights of the leaf after the update `update`."""
+    """Return the weights of the leaf after `update`."""
     return (leaf.array + update).astype(leaf.array.dtype)
 
 

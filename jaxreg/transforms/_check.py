@@ -149,7 +149,7 @@ class _DryRun:
         return point[0]
 
     def effect(self, link: Link, gradient: Tree, steps: int) -> Tree:
-        """Return the change of the weights after `steps` optimiser steps that the transformation `link` causes."""
+        """Return how much the transformation `link` changes the weights in `steps` optimiser steps."""
         return _minus(self.moved(gradient, [link], steps), self.moved(gradient, [], steps))
 
     def still(self) -> bool:

@@ -36,10 +36,11 @@ from jaxreg.transforms._base import (
 
 
 def decay(rules: PenaltyRules) -> optax.GradientTransformation:
-    """Add the gradient g of any penalty to the optimiser's direction u, decoupled as in AdamW: w ← w - η (u + g).
+    """Add the gradient of any penalty to the optimiser's direction: decoupled weight decay, as in AdamW.
 
-    Put it before the learning rate η in the chain. With `L2(d / 2)` it is AdamW's `weight_decay` d. With
-    `jaxreg.to_reference` weights decay towards a reference.
+    With the direction u, the gradient g and the learning rate η, a step is w ← w - η (u + g). Put it before the
+    learning rate in the chain. With `L2(d / 2)` it is AdamW's `weight_decay` d. With `jaxreg.to_reference` weights
+    decay towards a reference.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
@@ -71,7 +72,7 @@ def decay(rules: PenaltyRules) -> optax.GradientTransformation:
 
 
 def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransformation:
-    """Decay weights in proportion to learning rate / peak, so that the decay does not depend on the peak.
+    """Decay weights in proportion to learning rate / peak, so that the peak does not change the decay.
 
     A step is w ← w - ηu - (η/peak) g. Here η is the current learning rate, `peak` the largest one of the schedule, u
     the optimiser's direction and g the gradient of the penalty. Put the transformation before the learning rate in the

@@ -239,11 +239,12 @@ def radial_brake(rules: ConstraintRules, outward: Number) -> optax.GradientTrans
 
 
 def relative_update(rules: ConstraintRules) -> optax.GradientTransformation:
-    """Scale the direction u of each group of weights to the norm of the weights: u ← ‖w‖ / ‖u‖ · u.
+    """Scale the optimiser's direction to the norm of the weights, group by group.
 
-    Put it after the optimiser's scaling and before the learning rate η in the chain. A step then changes each group by
-    the share η of its norm, and the norm is free to change. `jaxreg.hyperball` takes the same steps but keeps the norm.
-    If the weights or u of a group are 0, u is not changed. NaN makes the whole group NaN.
+    For a group of weights w with the direction u, this is u ← ‖w‖ / ‖u‖ · u. Put it after the optimiser's scaling and
+    before the learning rate η in the chain. A step then changes each group by the share η of its norm, and the norm is
+    free to change. `jaxreg.hyperball` takes the same steps but keeps the norm. If the weights or u of a group are 0, u
+    is not changed. NaN makes the whole group NaN.
 
     `optax.scale_by_trust_ratio` takes one norm for an entire array, such as a stack of layers. Here the groups are
     those of the rule: layers, units, experts or heads.

@@ -10,10 +10,10 @@ from jaxreg.transforms._base import with_penalties
 
 
 def penalize(rules: PenaltyRules) -> optax.GradientTransformation:
-    """Add the gradient of the penalties to the incoming gradient (coupled), like Keras's `kernel_regularizer`.
+    """Add the gradient of the penalties to the incoming gradient, like Keras's `kernel_regularizer`.
 
-    Put it first in the chain. An adaptive optimiser then rescales the sum of both gradients. The value of the loss does
-    not include the penalty. `jaxreg.penalty` returns the value of the penalty.
+    This is coupled regularisation. Put it first in the chain. An adaptive optimiser then rescales the sum of both
+    gradients. The value of the loss does not include the penalty. `jaxreg.penalty` returns the value of the penalty.
 
     For complex weights, pass the conjugate of the gradient of `jax.grad`, as for all Optax optimisers. The penalty's
     gradient is conjugated too before it is added.

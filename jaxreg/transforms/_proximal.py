@@ -24,13 +24,13 @@ from jaxreg.transforms._base import (
 
 
 def proximal(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransformation:
-    """Apply the proximal step of the penalties after each update: w ← argmin_z η · penalty(z) + ‖z - (w - ηu)‖² / 2.
+    """Apply the proximal step of the penalties after each update, with the learning rate as step size.
 
-    Here u is the optimiser's direction and η the learning rate. Put the transformation after the learning rate in the
-    chain. After SGD, it minimises loss + penalty. L1 and the group lasso then give weights that are exactly 0 after
-    `optax.apply_updates`. After Adam, it converges to a different point, because Adam has a separate step size per
-    weight. To minimise loss + penalty with Adam, use `jaxreg.proximal_adam`. After Adam, `L2(d / 2)` gives the proximal
-    form of AdamW's decay d: w ← (w - ηu) / (1 + ηd).
+    A step is w ← argmin_z η · penalty(z) + ‖z - (w - ηu)‖² / 2. Here u is the optimiser's direction and η the learning
+    rate. Put the transformation after the learning rate in the chain. After SGD, it minimises loss + penalty. L1 and
+    the group lasso then give weights that are exactly 0 after `optax.apply_updates`. After Adam, it converges to a
+    different point, because Adam has a separate step size per weight. To minimise loss + penalty with Adam, use
+    `jaxreg.proximal_adam`. After Adam, `L2(d / 2)` gives the proximal form of AdamW's decay d: w ← (w - ηu) / (1 + ηd).
 
     Args:
         rules: Penalties with a proximal step, by path pattern, or one for all kernels. Strengths are floats, arrays or

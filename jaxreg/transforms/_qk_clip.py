@@ -57,7 +57,9 @@ def qk_clip(
     """
     check_number(threshold, "jaxreg.qk_clip: threshold", "(0, inf)")
     if isinstance(axis, bool) or not isinstance(axis, int) or axis >= 0:
-        raise ValueError(f"jaxreg.qk_clip: axis is {axis!r}; expected a negative number, counted from the end")
+        raise ValueError(
+            f"jaxreg.qk_clip: axis is {axis!r}; expected a negative number, which counts axes from the end"
+        )
 
     def places(params: Tree) -> dict[str, tuple[int, Leaf]]:
         found = {leaf.path: (place, leaf) for place, leaf in enumerate(leaves(params))}

@@ -214,10 +214,14 @@ def test_a_rule_in_another_shape_is_a_penalty_too_and_sees_all_its_weights():
     expected = 0.5 * np.sqrt(15) * np.linalg.norm(of_heads(HEADS), axis=(0, 2)).sum()
     np.testing.assert_allclose(jr.penalty(HEADS, {"query/kernel": lasso}), expected, rtol=1e-6)
     np.testing.assert_allclose(lasso.prox(HEADS["query"]["kernel"], 99.0), 0)
-    for shape, words in [((4, -1), "expected as many numbers"), ((-1, -1), "one may be -1"), (5, "a tuple of lengths")]:
+    for shape, words in [
+        ((4, -1), "expected a shape for 30 numbers"),
+        ((-1, -1), "one may be -1"),
+        (5, "a tuple of positive lengths"),
+    ]:
         with pytest.raises(ValueError, match=words):
             jr.Reshaped(jr.UnitNorm(), shape)(jnp.ones((5, 6)))
-    with pytest.raises(ValueError, match="expected axis"):
+    with pytest.raises(ValueError, match="pass axis="):
         jr.initial_spheres(HEADS, shape=(5, 2, 3))
 
 
