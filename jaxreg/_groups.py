@@ -82,7 +82,7 @@ def directions(x: jax.Array) -> jax.Array:
 
 
 def scale_for(limit: jax.Array, count: int) -> jax.Array:
-    """Return a power of 2 by which weights and limits are multiplied, so that their squares do not overflow.
+    """Return a power of 2 that scales weights and limits so that their squares do not overflow.
 
     After the multiplication, the squares of numbers up to 10^30 · limit do not overflow. Squares that underflow change
     the sum of squares by less than its rounding error. So the norm needs only one pass over the numbers, while
@@ -143,7 +143,7 @@ def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Numbe
 
 
 def per_row(limit: Any, x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return a limit as a column with one number per group, for the matrix that `to_rows` returns.
+    """Return a limit as a column, with one number per row of the matrix that `to_rows` returns.
 
     The limit is one number for all groups, or an array with one number per group.
     """
@@ -152,7 +152,7 @@ def per_row(limit: Any, x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 
 def simplex_rows(rows: jax.Array, totals: jax.Array) -> jax.Array:
-    """Project each row of a matrix onto a simplex: the nearest row of non-negative numbers with a given sum.
+    """Project each row of a matrix onto a simplex, which contains all non-negative rows with a given sum.
 
     The column `totals` contains the sums, which must be at least 0.
     """

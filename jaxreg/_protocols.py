@@ -181,8 +181,8 @@ class _Rule(Facts):
             if any(map(callable, jax.tree.leaves(value, is_leaf=callable))):
                 raise TypeError(
                     f"{self!r} can't be saved with a Keras layer, because its {name} contains a schedule or a rule; "
-                    "expected numbers. Save only the weights of the model, or pass a function that calls the rule to "
-                    "the layer, and list this function in custom_objects when loading"
+                    "expected numbers. Save only the weights of the model, or give the layer a function that calls the "
+                    "rule, and list this function in custom_objects when loading"
                 )
             if isinstance(value, np.ndarray | np.generic | jax.Array):
                 config[name] = np.asarray(value).tolist()

@@ -97,7 +97,7 @@ def turned(before: Any, after: Any, moment: Any, inner: Callable[[Any, Any], jax
 
 
 def turned_groups(before: jax.Array, after: jax.Array, moment: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Move `moment` like `turned`, group by group and for weights of any norm.
+    """Apply `turned` to each group, after scaling the weights of each group to norm 1.
 
     If `before` or `after` is 0 in a group, only the component of `moment` along the other one is removed.
     """

@@ -388,7 +388,7 @@ class NuclearBall(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z of the set that minimises ⟨direction, z⟩, of rank 1.
+        """Return a point z of the set that minimises ⟨direction, z⟩. Its rank is at most 1.
 
         It is -radius · u₁ v₁ᵀ with the first singular vectors of `direction`, or 0 if `direction` is 0.
         """

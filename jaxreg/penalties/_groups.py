@@ -151,10 +151,10 @@ class Linf(Penalty):
 
     @partitioned()
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: clip the weights of each group at a magnitude c.
+        """Return the proximal step: clip the weights of each group at a common magnitude.
 
-        c solves Σ max(|w_i| - c, 0) / step_i = strength, where step_i is the step size of the weight w_i. If the sum is
-        below the strength even at c = 0, the group becomes 0.
+        This magnitude c solves Σ max(|w_i| - c, 0) / step_i = strength, where step_i is the step size of the weight
+        w_i. If the sum is below the strength even at c = 0, the group becomes 0.
         """
         if w.size == 0:
             return w

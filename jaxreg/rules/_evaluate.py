@@ -64,7 +64,7 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
 
 
 def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return one entry (rule, indices of leaves, leaves) per leaf with a rule. Leaves of a `joint` rule share one.
+    """Return an entry (rule, indices of leaves, leaves) per leaf with a rule. Leaves of a `joint` rule share an entry.
 
     A joint rule, such as `jaxreg.TreeNorm`, maps a list of arrays to a list of arrays. Its leaves are grouped by
     pattern, not by object identity, because `jax.jit` does not preserve identity. If `rules` is a single joint rule,

@@ -265,8 +265,8 @@ def _of_one_layer(rule: Rule, leaf: Leaf, one: tuple[int, ...]) -> Rule:
     axes = leaf.axes if axis is None else group_axes(leaf.array.ndim, axis)
     if not set(axes) <= set(one):
         raise ValueError(
-            f"the rule {rule!r} for {leaf.path}: `axis` is {axis}; expected only axes of one layer, from {one}, "
-            "because the rule also constrains the singular values of each layer"
+            f"the rule {rule!r} for {leaf.path}: `axis` is {axis}; expected only axes from {one}, the axes of one "
+            "layer, because the rule also constrains the singular values of this layer"
         )
     closed = facts(rule).map_rules(
         lambda part: part if facts(part).axis is None or not has_groups(part) else _of_one_layer(part, leaf, one)

@@ -37,13 +37,13 @@ class Bound(Protocol):
     """Interface of methods that choose the upper bound on a penalty, at the start or during training."""
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the initial upper bound on a penalty (or infinity) and the initial state of this method.
+        """Return the initial upper bound on a penalty, or infinity, and the initial state of this `Bound`.
 
         `value` is the initial penalty.
         """
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the new upper bound on a penalty and the new state of this method.
+        """Return the new upper bound on a penalty, and the new state of this `Bound`.
 
         `value` is the penalty after update number `step`.
         """

@@ -140,7 +140,7 @@ class _DryRun:
         return optax.apply_updates(params, updates), state
 
     def moved(self, gradient: Tree, only: Sequence[Link], steps: int, start: Tree | None = None) -> Tree:
-        """Return the weights after `steps` optimiser steps with only the jaxreg transformations in `only`."""
+        """Return the weights after `steps` optimiser steps in which no jaxreg transformations but `only` are active."""
         params = self.start if start is None else start
         with Watch(without=[link for link in self.links if link not in only]):
             point = params, self.tx.init(params)

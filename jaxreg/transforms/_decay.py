@@ -72,7 +72,7 @@ def decay(rules: PenaltyRules) -> optax.GradientTransformation:
 
 
 def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransformation:
-    """Decay weights in proportion to learning rate / peak, so that the peak does not change the decay.
+    """Decay weights in proportion to the learning rate divided by its peak, so that the peak does not matter.
 
     A step is w ← w - ηu - (η/peak) g. Here η is the current learning rate, `peak` the largest one of the schedule, u
     the optimiser's direction and g the gradient of the penalty. Put the transformation before the learning rate in the

@@ -123,7 +123,7 @@ def steepest(rules: ConstraintRules, tangent: bool = False) -> optax.GradientTra
 
 
 def hyperball(rules: ConstraintRules, learning_rate: Number, tangent: bool = False) -> optax.GradientTransformation:
-    """Take optimiser steps of length learning rate · radius, and project the weights back onto their sphere.
+    """Take optimiser steps of length learning rate times radius, and project the weights back onto their sphere.
 
     With the radius R, a step is w ← R · unit(w - η R · unit(u)), where unit(x) = x / ‖x‖. Put it at the end of the
     chain, after `optax.scale_by_adam` or another transformation that returns a direction u. It applies the learning

@@ -68,7 +68,7 @@ def proximal(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransf
 def proximal_adam(
     rules: PenaltyRules, learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8
 ) -> optax.GradientTransformation:
-    """Return Adam for loss + penalty, with a proximal step that uses Adam's step size of each weight.
+    """Return Adam for loss + penalty, with a proximal step that uses Adam's step size for each weight.
 
     Let x be the weights after Adam's step, and d_i = √v_i + eps the divisor in this step. The result is
     argmin_z η · penalty(z) + Σ d_i (z_i - x_i)² / 2, so each weight has the step size η / d_i. Training converges to a
