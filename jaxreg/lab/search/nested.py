@@ -48,9 +48,20 @@ class Estimate:
         """Whether the 95 % interval does not contain 0."""
         return self.low > 0 or self.high < 0
 
+    def lowest_of(self, count: int) -> float:
+        """Return the lower end of the 95 % interval, corrected for several estimates by Bonferroni's method.
+
+        Args:
+            count: Number of estimates of which one is reported.
+        """
+        return self.mean - self._half_of(count)
+
     @property
     def _half(self) -> float:
-        return self.error * float(stdtrit(self.n - 1, 0.975)) if self.n > 1 else float("nan")
+        return self._half_of(1)
+
+    def _half_of(self, count: int) -> float:
+        return self.error * float(stdtrit(self.n - 1, 1 - 0.025 / count)) if self.n > 1 else float("nan")
 
 
 class OuterFolds(NamedTuple):

@@ -8,6 +8,7 @@ from jaxreg.lab.report.document import Code, Text
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import summaries
 from jaxreg.lab.search.equal_rows import FEW
+from jaxreg.lab.search.nested import Estimate
 from jaxreg.lab.search.rivals import BOOSTING, FOREST, KINDS, LINEAR
 from jaxreg.lab.search.run import NETS, Search
 
@@ -21,9 +22,9 @@ _NAMES = {LINEAR: "A linear model", BOOSTING: "Boosted trees", FOREST: "A forest
 
 
 def nothing_told(source: Source, score: str) -> Text | None:
-    """Return a warning if the networks do not predict significantly better than a constant; otherwise None.
+    """Return a warning if the model does not predict significantly better than a constant; otherwise None.
 
-    Also None if the constant was not evaluated.
+    Also None if the constant was not evaluated. The warning names the best of the other models that do predict.
 
     Args:
         source: Result of the search.
@@ -36,10 +37,39 @@ def nothing_told(source: Source, score: str) -> Text | None:
     if any(np.isnan(gain.data.low) or gain.data.low > 0 for gain in gains):
         return None
     other = "always predicting the most frequent class" if found.setting.task.classes else "always predicting the mean"
-    return [
-        f"Use no model: these columns do not predict the target. Compared with {other}, the change in {score} is ",
-        *_spread(gains[0]), ", which is no significant improvement. Find more informative columns, or more rows.",
-    ]  # fmt: skip
+    change: Text = [f" Compared with {other}, the change in {score} is ", *_spread(gains[0])]
+    if not (better := _predicting(found)):
+        return [
+            "Use no model: these columns do not predict the target.", *change,
+            ", which is no significant improvement. Find more informative columns, or more rows.",
+        ]  # fmt: skip
+    best, nets, name = better[0], found.kept == NETS, _NAMES[better[0]].lower()
+    theirs, loss = (source.find(each, best) for each in _OVER_CONSTANT)
+    does = "do" if best == BOOSTING else "does"
+    whose = "nets" if nets else found.kept
+    do_not = "do not" if nets or found.kept == BOOSTING else "does not"
+    lead = f"{'Use no net: t' if nets else 'T'}he {whose} {do_not} predict the target, but {name} {does}."
+    rest: Text = [f" for the {whose}, which is no significant improvement. "]
+    if _surely(theirs.data):
+        return [lead, *change, *rest, f"For {name}, it is ", *_spread(theirs), "."]
+    return [lead, *change, *rest, f"The loss of {name} is lower than that of a constant prediction, by ",
+            loss.number("mean"), " ± ", loss.number("error"), "."]  # fmt: skip
+
+
+_OVER_CONSTANT = (summaries.rival_score_over_constant, summaries.rival_loss_over_constant)
+
+
+def _surely(gain: Estimate) -> bool:
+    return gain.lowest_of(len(KINDS)) > 0
+
+
+def _predicting(found: Search) -> list[str]:
+    """Return the other models that are significantly better than a constant, the highest score first."""
+    if found.rivals is None:
+        return []
+    scores, losses = ({kind: each(found, kind) for kind in KINDS} for each in _OVER_CONSTANT)
+    better = [kind for kind in KINDS if _surely(scores[kind]) or _surely(losses[kind])]
+    return sorted(better, key=lambda kind: -scores[kind].mean)
 
 
 def kept_model(source: Source, score: str) -> Text:

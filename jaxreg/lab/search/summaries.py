@@ -44,6 +44,8 @@ __all__ = [
     "one_error_in",
     "open_search",
     "rival_gain",
+    "rival_loss_over_constant",
+    "rival_score_over_constant",
     "score_on_equal_rows",
     "score_over_constant",
     "score_range",
@@ -343,6 +345,32 @@ def loss_over_constant(search: Search) -> Estimate:
     """
     assert search.constant is not None
     _, losses = _on_folds(search)
+    return estimate(search.constant.loss[: len(losses)] - losses, 1 / (search.plan.folds - 1))
+
+
+def rival_score_over_constant(search: Search, kind: str) -> Estimate:
+    """Return the score of another model minus the score of a constant prediction, on the folds of the first repeat.
+
+    Args:
+        search: Result of the search.
+        kind: Name of the other model, from `jaxreg.lab.search.rivals.KINDS`.
+    """
+    assert search.rivals is not None
+    assert search.constant is not None
+    scores = search.rivals.score[KINDS.index(kind)]
+    return estimate(scores - search.constant.score[: len(scores)], 1 / (search.plan.folds - 1))
+
+
+def rival_loss_over_constant(search: Search, kind: str) -> Estimate:
+    """Return the loss of a constant prediction minus the loss of another model, on the folds of the first repeat.
+
+    Args:
+        search: Result of the search.
+        kind: Name of the other model, from `jaxreg.lab.search.rivals.KINDS`.
+    """
+    assert search.rivals is not None
+    assert search.constant is not None
+    losses = search.rivals.loss[KINDS.index(kind)]
     return estimate(search.constant.loss[: len(losses)] - losses, 1 / (search.plan.folds - 1))
 
 

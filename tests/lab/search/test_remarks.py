@@ -106,9 +106,42 @@ def test_each_other_model_that_may_be_better_is_named_with_its_interval(noise, k
     assert ("The linear model is not significantly worse" in sentence) == (kind == "linear model")
 
 
+@pytest.mark.parametrize("what", ["score", "loss"])
+@pytest.mark.parametrize("sure", [True, False])
+def test_columns_tell_if_another_model_predicts_beyond_chance_among_three(noise, what, sure):
+    """A gain is sure if the interval of Bonferroni's method for three models lies above 0."""
+    wobble = 0.1 * np.array([1, -1, 1, -1, 0])
+    error = wobble.std(ddof=1) * (1 / 5 + 1 / 4) ** 0.5
+    ends = [error * stats.t.ppf(1 - 0.025 / count, 4) for count in (1, 3)]
+    gains = np.full((len(KINDS), 5), -0.1)
+    gains[KINDS.index("forest")] = wobble + (ends[1] + 0.001 if sure else np.mean(ends))
+    none = np.full_like(gains, -0.1)
+    score = noise.constant.score[:5] + (gains if what == "score" else none)
+    loss = noise.constant.loss[:5] - (gains if what == "loss" else none)
+    lead = told(dataclasses.replace(noise, rivals=Rivals(score, loss)))[0]
+    assert lead.startswith("Use no model: these columns do not predict the target.") == (not sure)
+    if not sure:
+        return
+    assert lead.startswith("Use no net: the nets do not predict the target, but a forest does. Compared with always")
+    mean = f"{gains[KINDS.index('forest')].mean():.3f} ± {error:.3f}"
+    assert lead.endswith(f"it is +{mean}." if what == "score" else f"than that of a constant prediction, by {mean}.")
+
+
+def test_a_table_that_only_trees_predict_is_not_said_to_tell_nothing(noise):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 2))
+    found = search(x, (x[:, 0] > 0) ^ (x[:, 1] > 0), CLASSES, dataclasses.replace(noise.plan, epochs=1), rivals=True)
+    assert found.rivals.score[KINDS.index("boosted trees")].mean() > 0.8
+    lead = told(found)[0]
+    assert lead.startswith("Use no net: the nets do not predict the target, but ")
+    assert "trees do" in lead or "forest does" in lead
+
+
 def test_several_models_that_may_be_better_are_all_named(noise):
     mine, wobble = noise.found.picked_scores[:5], 0.05 * np.array([1, -1, 1, -1, 0])
-    found = dataclasses.replace(noise, rivals=Rivals(mine + np.array([[0.01], [-0.3], [0.02]]) + wobble, np.zeros(0)))
+    found = dataclasses.replace(
+        noise, rivals=Rivals(mine + np.array([[0.01], [-0.3], [0.02]]) + wobble, np.ones((3, 5)))
+    )
     sentence = next(each for each in told(found) if "on the same 5 outer folds" in each)
     assert sentence.startswith("A forest or a linear model may be better than the nets, by up to 0.11 and 0.10 in accu")
 
