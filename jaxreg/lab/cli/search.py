@@ -21,6 +21,7 @@ from jaxreg.lab.report.html import html
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.terminal import print_blocks, print_forest, print_table
 from jaxreg.lab.search import report as search_report
+from jaxreg.lab.search.candidates import METHODS
 from jaxreg.lab.search.changes import forest
 from jaxreg.lab.search.clock import SPARE, Clock
 from jaxreg.lab.search.fitted_model import save
@@ -106,6 +107,10 @@ def search_table(
     plan = folder.begin(request, planned(x.shape, left, ladder), x.shape)
     if not as_json and folder.told:
         print(folder.told, flush=True)
+    # Nothing is trained if the folder contains a search with at least this budget. Its trainings had that budget.
+    spent, repeats = folder.finished()
+    if budget is None or spent is None or spent < budget:
+        spent, repeats = budget, None
     keep_compiled()
     try:
         found = search(
@@ -128,7 +133,7 @@ def search_table(
                 slowness=slowness,
                 ladder=ladder,
                 shortened=folder.replace,
-                finished=folder.finished(budget),
+                finished=repeats,
             ),
         )
     except OtherSweepError:  # rows and options are equal, because `_plan` has compared them
@@ -144,7 +149,7 @@ def search_table(
     told = search_report.summary(source) | {"notes": notes, "file": str(file), "command": command}
     told |= _details(found, table)
     if budget is not None:
-        told["budget"] = budget
+        told["budget"] = spent
         told["left_out"] = _left_out(found, quick=quick, asked=epochs, usual=Plan().passes(len(x))[0])
     replaced = _replaced(out, found)
     save(out / "model.safetensors", fitted_model(found, table))
@@ -171,7 +176,7 @@ def search_table(
         print(f"Most important columns, by the increase of the loss when a column is permuted: {columns}")
     late = f", over the budget of {budget:g} s" if budget and time.perf_counter() - started > budget else ""
     if budget is not None:
-        count = f"{found.plan.repeats} repeat{'s' if found.plan.repeats > 1 else ''} within the budget"
+        count = f"{found.plan.repeats} repeat{'s' if found.plan.repeats > 1 else ''} within the budget of {spent:g} s"
         print(f"{count}. Omitted to save time: {', '.join(told['left_out']) or 'nothing'}")
     print(f"Trained {told['nets']} nets in {seconds:.0f} s{late}.")
     if replaced:
@@ -259,8 +264,7 @@ class _Folder:
                 return stored
             self._before = text
             self.told = (
-                f"{out} contains a search with fewer strengths or epochs, for the budget of {before['budget']:g} s. "
-                "A longer one replaces it"
+                f"{out} contains a shorter search, for the budget of {before['budget']:g} s. A longer one replaces it"
             )
         elif out.exists() and not out.is_dir():
             raise ValueError(f"--out {out} is a file; expected a folder")
@@ -283,18 +287,13 @@ class _Folder:
         self._clear()
         write_whole(self.place, json.dumps({"request": self._request, "plan": dataclasses.asdict(plan)}))
 
-    def finished(self, budget: float) -> int | None:
-        """Return the number of repeats of a finished search with at least this budget; None if there is none.
-
-        Args:
-            budget: Time limit in seconds.
-        """
+    def finished(self) -> tuple[float | None, int | None]:
+        """Return the budget and the number of repeats of a finished search with a budget; None if there is none."""
         verdict, folds = self.out / "verdict.json", self.out / "folds.json"
         if self._fresh or not (verdict.exists() and folds.exists()):
-            return None
-        spent = json.loads(verdict.read_text("utf-8")).get("budget")
-        enough = spent is not None and spent >= budget
-        return int(json.loads(folds.read_text("utf-8"))["repeats"]) if enough else None
+            return None, None
+        told, kept = (json.loads(file.read_text("utf-8")) for file in (verdict, folds))
+        return told.get("budget"), kept.get("repeats")
 
     def undo(self) -> None:
         """Remove the stored plan and the trainings of a search that failed, unless they are those of an earlier run."""
@@ -325,6 +324,8 @@ def _left_out(found: Search, *, quick: bool, asked: int | None, usual: int) -> l
     """Return descriptions of the parts of a search that were omitted to fit the budget."""
     plan = found.plan
     left = [] if quick or not plan.quick else ["every second strength"]
+    if methods := [method for method in METHODS if method not in plan.methods]:
+        left.append(f"the methods {', '.join(methods)}")
     if not (quick or plan.hidden) and all(each.shape is None for each in found.tried):
         left.append("another net on coded numbers")
     if not asked and plan.epochs and plan.epochs < usual:

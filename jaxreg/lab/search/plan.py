@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxreg._checks import check_integer
-from jaxreg.lab.search.candidates import METHODS, OTHER, SMALL, Candidate, candidates, shaped
+from jaxreg.lab.search.candidates import FEW, METHODS, NONE, OTHER, PROMISING, SMALL, Candidate, candidates, shaped
 from jaxreg.lab.search.folds import Setting, nested_splits, searched_task
 from jaxreg.lab.sweeps.chunk_size import cores
 
@@ -114,7 +114,10 @@ def plan_ladder(
     epochs: int | None = None,
     hidden: Sequence[int] = (),
 ) -> list[Plan]:
-    """Return plans for a table, from the longest to the shortest: with fewer strengths, then also with fewer epochs.
+    """Return plans for a table, from the longest to the shortest.
+
+    The second plan has fewer strengths. The next one has only the most promising methods too, and then the number of
+    epochs is halved.
 
     Args:
         shape: Number of rows and number of inputs of the table.
@@ -126,8 +129,11 @@ def plan_ladder(
     plan = Plan(hidden=tuple(hidden) or None, epochs=epochs, quick=quick, repeats=1 if quick else 2, seed=seed)
     quickly = dataclasses.replace(plan, quick=True, repeats=1)
     most, _ = plan.passes(shape[0])
-    fewer = [most // part // 10 * 10 or most // part for part in (1, 2, 4, 8, 16)]  # at least 30 steps
-    return [plan, *([quickly] if epochs else [dataclasses.replace(quickly, epochs=count) for count in fewer])]
+    whole = quickly if epochs else dataclasses.replace(quickly, epochs=most)
+    promising = dataclasses.replace(whole, methods=(NONE, *PROMISING[:FEW]))
+    fewer = [most // part // 10 * 10 or most // part for part in (2, 4, 8, 16)]  # at least 30 steps
+    shorter = [] if epochs else [dataclasses.replace(promising, epochs=count) for count in fewer]
+    return [plan, whole, promising, *shorter]
 
 
 def planned(shape: tuple[int, ...], budget: float | None, ladder: Sequence[Plan]) -> Plan:

@@ -26,13 +26,13 @@ from jaxreg.lab.cli import main
 from jaxreg.lab.models import MLP, Model
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import Plan, search
-from jaxreg.lab.search.candidates import FOREVER, METHODS, Candidate, Knobs, Rate, candidates
+from jaxreg.lab.search.candidates import FOREVER, METHODS, PROMISING, Candidate, Knobs, Rate, candidates
 from jaxreg.lab.search.clock import Clock, TimeUpError, TooShortError
 from jaxreg.lab.search.dealing import deal
 from jaxreg.lab.search.fitted_model import FittedModel, Net, load, save
 from jaxreg.lab.search.folds import BATCH, PaddedRows, Setting, Split, _program, nested_splits, searched_task, train
 from jaxreg.lab.search.nested import Estimate, choose, nested
-from jaxreg.lab.search.plan import plan_ladder, planned
+from jaxreg.lab.search.plan import plan_ladder, planned, training_seconds
 from jaxreg.lab.search.report import _sure, summary
 from jaxreg.lab.search.rows import _rows
 from jaxreg.lab.search.summaries import (
@@ -555,7 +555,19 @@ def test_a_budget_shortens_trainings_but_to_30_steps_at_least():
     assert planned((100_000, 320), 1, plan_ladder((100_000, 320))).epochs == 1
     for asked in (3, 25, 90):
         ladder = plan_ladder((569, 30), epochs=asked)
-        assert planned((569, 30), 1, ladder) == Plan(epochs=asked, quick=True, repeats=1)
+        methods = ("none", *PROMISING[:3])
+        assert planned((569, 30), 1, ladder) == Plan(methods, epochs=asked, quick=True, repeats=1)
+
+
+def test_a_budget_leaves_the_less_promising_methods_undone_before_it_shortens_trainings():
+    for rows in (40, 569, 5000):
+        first, strengths, methods, *shorter = plan_ladder((rows, 30))
+        assert first == Plan()
+        assert (strengths.methods, methods.methods) == (METHODS, ("none", "L2", "group lasso", "decay"))
+        assert strengths.epochs == methods.epochs == Plan().passes(rows)[0]
+        assert {plan.methods for plan in shorter} == {methods.methods}
+        seconds = [training_seconds((rows, 30), plan) for plan in (first, strengths, methods, *shorter)]
+        assert seconds == sorted(seconds, reverse=True)
 
 
 @pytest.mark.parametrize(("epochs", "ended"), [(10, False), (200, True)])
@@ -743,9 +755,13 @@ def test_a_refused_budget_leaves_nothing_and_another_budget_goes_on(folder, monk
     jaxreg(monkeypatch, *options, "100s")
     trainings = folder / "houses-search" / "trainings"
     before = {file: file.stat().st_mtime_ns for file in trainings.iterdir()}
-    jaxreg(monkeypatch, *options, "150s")
-    assert {file: file.stat().st_mtime_ns for file in trainings.iterdir()} == before
     capsys.readouterr()
+    # A smaller budget in a finished folder trains nothing, so the verdict has the budget of the trainings.
+    for asked, had in (("60s", 100), ("150s", 150), ("100s", 150)):
+        jaxreg(monkeypatch, *options, asked)
+        assert {file: file.stat().st_mtime_ns for file in trainings.iterdir()} == before
+        assert json.loads((folder / "houses-search" / "verdict.json").read_text())["budget"] == had
+        assert f"1 repeat within the budget of {had} s" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         jaxreg(monkeypatch, *options[:-3], "--epochs", "8", "--budget", "150s")
     assert "houses-search contains a search with other options (--epochs)" in capsys.readouterr().err
