@@ -181,6 +181,7 @@ class Intersection(Constraint):
                     f"Intersection: {part!r} is not convex. With complex weights, the parts of an Intersection must "
                     "either all be convex, or all be limits on the norms of the same groups"
                 )
+        _refuse_equations(sets, w.ndim)
         return _dykstra(sets, w)
 
     def _by_form(self) -> tuple[list[Any], list[Any], list[Any]]:

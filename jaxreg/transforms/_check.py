@@ -115,6 +115,7 @@ class _DryRun:
         with Watch() as watch:
             tx.update(self.none, tx.init(self.start), self.start)
         self.links = [link for link in watch.links if link.name in ("project", *PULLS)]
+        self.towards = [link for link in watch.links if link.name == "conditional_gradient"]
         self.wrapped = watch.wrapped
         self.gradients = (self.gradient, jax.tree.map(jnp.negative, self.gradient))
         self._wait()
@@ -218,7 +219,14 @@ class _DryRun:
             for leaf, starts, ends in zip(leaves(self.start), before, behind, strict=True)
             if all(map(jnp.any, ends))
         }
-        pulls = [("the optimiser's own decay, as in optax.adamw,", own)]
+        # A conditional gradient shrinks the weights towards a point of its set, and a penalty only chooses the point.
+        within = {
+            leaf.path for link in self.towards for leaf, by, _ in matches(self.start, link.rules) if by is not None
+        }
+        pulls = [
+            ("the optimiser's own decay, as in optax.adamw,", {path: own[path] for path in own if path not in within}),
+            ("jaxreg.conditional_gradient", {path: own[path] for path in own if path in within}),
+        ]
         for link in self.links:
             if link.name != "project":
                 slopes = [
@@ -226,6 +234,7 @@ class _DryRun:
                     for place, scale in zip(places, SCALES, strict=True)
                 ]
                 common = [path for path in slopes[0] if all(path in each for each in slopes)]
+                common = [path for path in common if link.name != "penalize" or path not in within]
                 pull = {path: jnp.stack([each[path] for each in slopes]) for path in common}
                 pulls.append((f"jaxreg.{link.name}", pull))
         return [

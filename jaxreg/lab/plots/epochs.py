@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from jaxreg.lab.plots.theme import BLUE, COLOURS, VERMILION, axes, axis_label, legend, pair_labels
+from jaxreg.lab.plots.theme import BLUE, COLOURS, VERMILION, as_lanes, axes, axis_label, legend, pair_labels
 
 FEW = 8
 QUANTILES = (0.1, 0.9)
@@ -65,7 +65,7 @@ def curve(
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
-        values: Values with the dimension `x`; all other dimensions hold runs.
+        values: Values with the dimension `x`, and runs along `draw` and `seed`.
         colour: Colour of the line and its band.
         label: Label in the legend; the number of diverged runs is added to it.
         linestyle: Matplotlib line style.
@@ -76,14 +76,14 @@ def curve(
         The same axes.
 
     Raises:
-        ValueError: If there is no dimension `x`.
+        ValueError: If there is no dimension `x`, or another one than `draw` and `seed` (select an entry first).
 
     Example:
         >>> from matplotlib.figure import Figure
         >>> loss = xr.DataArray(np.ones((3, 5)), dims=("seed", "epoch"), name="test_loss")
         >>> ax = curve(Figure().add_subplot(), loss, colour=BLUE, label="test")
         >>> ax.get_ylabel()
-        'loss'
+        'test loss'
     """
     ax = axes(ax)
     epochs, lanes = _lanes(values, x)
@@ -123,7 +123,7 @@ def learning_curves(
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
-        train: Training values with the dimension `x`; all other dimensions hold runs.
+        train: Training values with the dimension `x`, and runs along `draw` and `seed`.
         test: Test values with the same dimensions. The legend calls the curves "train" and "test", or as the names of
             the values begin: "train" and "val" for `train_loss` and `val_loss`.
         name: Name of the recipe in the legend.
@@ -135,7 +135,7 @@ def learning_curves(
         The same axes.
 
     Raises:
-        ValueError: If there is no dimension `x`.
+        ValueError: If there is no dimension `x`, or another one than `draw` and `seed` (select an entry first).
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -158,7 +158,7 @@ def weight_norms(ax: Axes | None, sweep: xr.Dataset, *, name: str = "", linestyl
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
-        sweep: Dataset with variables `norm/<path>` along `epoch`; all other dimensions hold runs.
+        sweep: Dataset with variables `norm/<path>` along `epoch`, and runs along `draw` and `seed`.
         name: Name of the recipe in the legend.
         linestyle: Matplotlib line style.
 
@@ -166,7 +166,8 @@ def weight_norms(ax: Axes | None, sweep: xr.Dataset, *, name: str = "", linestyl
         The same axes.
 
     Raises:
-        ValueError: If the sweep has no variable `norm/<path>`.
+        ValueError: If the sweep has no variable `norm/<path>`, or one has another dimension than `epoch`, `draw` and
+            `seed`.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -194,8 +195,8 @@ def violation(ax: Axes | None, values: xr.DataArray, *, name: str = "violation",
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
-        values: Distance of the weights from their constraint, in weight units, with a dimension `epoch`. All other
-            dimensions hold runs.
+        values: Distance of the weights from their constraint, in weight units, with a dimension `epoch`, and runs along
+            `draw` and `seed`.
         name: Name of the recipe in the legend.
         colour: Colour of the line and its band.
 
@@ -203,7 +204,7 @@ def violation(ax: Axes | None, values: xr.DataArray, *, name: str = "violation",
         The same axes.
 
     Raises:
-        ValueError: If there is no dimension `epoch`.
+        ValueError: If there is no dimension `epoch`, or another one than `draw` and `seed`.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -260,5 +261,4 @@ def _lanes(values: xr.DataArray, x: Hashable) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"the values have dimensions {values.dims}; expected {x!r} among them. Name another dimension with x="
         )
-    ordered = values.transpose(..., x)
-    return values[x].values, ordered.values.reshape(-1, values.sizes[x]).astype(np.float64)
+    return values[x].values, as_lanes(values, x)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.patches import Rectangle
 
-from jaxreg.lab.plots.theme import VERMILION, axes, axis_label, number
+from jaxreg.lab.plots.theme import VERMILION, as_lanes, axes, axis_label, number
 
 # With more cells per side, cells show no numbers, and each axis gets only so many labels.
 _CELLS = 8
@@ -30,8 +30,8 @@ def heat_map(
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
-        values: One number per run, with the dimensions `x` and `y`; all other dimensions hold runs. Its name is the
-            label of the colour bar; a variable of `fit` is labelled by its quantity, such as "loss".
+        values: One number per run, with the dimensions `x` and `y`, and runs along `draw` and `seed`. Its name is the
+            label of the colour bar; `test_loss` of `fit` is labelled "test loss".
         x: Dimension on the horizontal axis, of numbers or of words. Its name is the label.
         y: Dimension on the vertical axis, in the same way.
         chosen: Pair (x, y) whose cell gets a frame.
@@ -40,7 +40,8 @@ def heat_map(
         The same axes.
 
     Raises:
-        ValueError: If a dimension is missing, no epoch is selected, or the chosen pair is not in the grid.
+        ValueError: If a dimension is missing, there is another one than `x`, `y`, `draw` and `seed` (select an entry
+            first), or the chosen pair is not in the grid.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -56,10 +57,9 @@ def heat_map(
             f"'epoch'. "
             "Select an epoch first, e.g. .isel(epoch=-1)"
         )
-    ordered = values.transpose(y, x, ...).astype(np.float64)
-    cells = ordered.values.reshape(*ordered.shape[:2], -1)
-    dead = (~np.isfinite(cells)).sum(axis=2)
-    mean = np.where(dead == 0, np.where(np.isfinite(cells), cells, 0.0).mean(axis=2), np.nan)
+    cells = as_lanes(values, y, x)
+    dead = (~np.isfinite(cells)).sum(axis=0)
+    mean = np.where(dead == 0, np.where(np.isfinite(cells), cells, 0.0).mean(axis=0), np.nan)
     ax.set_facecolor("#D0D0D0")
     ax.grid(visible=False)
     mesh = ax.pcolormesh(np.ma.masked_invalid(mean), cmap="cividis")

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from jaxreg.lab.plots.epochs import FEW, Spread, shown, spread, with_diverged
-from jaxreg.lab.plots.theme import BLACK, BLUE, GREEN, GREY, axes, axis_label, legend, number, pair_labels
+from jaxreg.lab.plots.theme import BLACK, BLUE, GREEN, GREY, as_lanes, axes, axis_label, legend, number, pair_labels
 
 # With more strengths than this only the powers of ten get a label.
 _TICKS = 8
@@ -60,8 +60,9 @@ def strength_path(
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
-        train: One number per run, with a coordinate `x` along one dimension; all other dimensions hold runs. On a
-            logarithmic axis 0 or NaN marks the baseline. None if there are no training values.
+        train: One number per run, with a coordinate `x` along one dimension, and runs along `draw` and `seed`. On a
+            logarithmic axis 0 marks the baseline, as does the NaN of a recipe without a strength. None if there are no
+            training values.
         test: Test values, or other results, with the same labels. The legend calls the curves "train" and "test", or
             as the names of the values begin: "train" and "val" for `train_loss` and `val_loss`.
         name: Name of the method in the legend.
@@ -76,8 +77,8 @@ def strength_path(
 
     Raises:
         ValueError: If there is no coordinate `x`, or it does not hold finite numbers. If the values have several epochs
-            or methods (select one first). If a value of `x` is repeated, a strength is negative, or the chosen value is
-            not on the path.
+            or methods, or another dimension than `draw` and `seed` (select one first). If a value of `x` is repeated, a
+            strength is negative, or the chosen value is not on the path.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -122,7 +123,8 @@ def sparsity_path(
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
-        zeros: Share between 0 and 1, one number per run, with a coordinate `x` along one dimension.
+        zeros: Share between 0 and 1, one number per run, with a coordinate `x` along one dimension, and runs along
+            `draw` and `seed`.
         name: Name of the weights or the method in the legend.
         chosen: Value on the horizontal axis to mark.
         colour: Colour of the line and its band.
@@ -162,7 +164,7 @@ def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
     """Sort the runs by strength, and separate the runs without a penalty.
 
     Args:
-        values: One number per run, with a coordinate `x` along one dimension; all other dimensions hold runs.
+        values: One number per run, with a coordinate `x` along one dimension, and runs along `draw` and `seed`.
         x: Name of the coordinate.
 
     Returns:
@@ -188,9 +190,11 @@ def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
     if not np.issubdtype(values[x].dtype, np.number):
         raise ValueError(f"a strength path needs numbers; the values of {x!r} are {values[x].values.tolist()}")
     dim = values[x].dims[0]
-    strength = np.nan_to_num(values[x].values.astype(np.float64), nan=0.0, posinf=np.inf, neginf=-np.inf)
+    strength = values[x].values.astype(np.float64)
+    if x != dim:  # a recipe without a strength
+        strength = np.nan_to_num(strength, nan=0.0, posinf=np.inf, neginf=-np.inf)
     _check(values, strength, x)
-    lanes = values.transpose(..., dim).values.reshape(-1, strength.size).astype(np.float64)
+    lanes = as_lanes(values, dim)
     order = np.argsort(strength)
     if (strength < 0).any():
         return StrengthPath(strength[order], lanes[:, order], None)

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
+from jaxreg.lab.stats.lanes import OVER
+
 # Okabe and Ito (2008), without yellow, which is invisible on white paper. Neighbours differ in lightness.
 BLUE = "#0072B2"
 ORANGE = "#E69F00"
@@ -32,9 +34,9 @@ _LINE_HEIGHT, _CHARACTER = 0.15, 0.062  # inches of a line of small text, and of
 _LONGEST = 30  # letters of a label next to a line
 
 _PARTS = ("train", "validation", "test")
+_METRICS = {"loss": "loss", "accuracy": "accuracy (fraction correct)"}
 _UNITS = {
-    **{f"{part}_loss": "loss" for part in _PARTS},
-    **{f"{part}_accuracy": "accuracy (fraction correct)" for part in _PARTS},
+    **{f"{part}_{metric}": f"{part} {label}" for part in _PARTS for metric, label in _METRICS.items()},
     "violation": "largest violation (weight units)",
     "norm": "Frobenius norm (weight units)",
 }
@@ -100,8 +102,8 @@ def axis_label(name: Hashable | None) -> str:
         The quantity and its unit, or the name itself if it is not a variable that `jaxreg.lab.fit` returns.
 
     Example:
-        >>> axis_label("test_loss")
-        'loss'
+        >>> axis_label("validation_loss")
+        'validation loss'
         >>> axis_label("margin")
         'margin'
     """
@@ -129,7 +131,32 @@ def pair_labels(train: xr.DataArray, test: xr.DataArray) -> tuple[str, str, str]
     (first, _, metric), (second, _, other) = (str(values.name).partition("_") for values in (train, test))
     if not metric or metric != other or first == second:
         return "train", "test", axis_label(test.name)
-    return first, second, axis_label(test.name) if test.name in _UNITS else metric
+    return first, second, _METRICS[metric] if test.name in _UNITS else metric
+
+
+def as_lanes(values: xr.DataArray, *shown: Hashable) -> np.ndarray:
+    """Return the values as an array of shape (runs, ...), with the dimensions of the plot last.
+
+    Args:
+        values: Values with the dimensions of the plot, and with runs along the dimensions `draw` and `seed`.
+        shown: Dimensions of the plot.
+
+    Raises:
+        ValueError: If another dimension has more than one entry.
+
+    Example:
+        >>> as_lanes(xr.DataArray(np.ones((2, 3, 4)), dims=("seed", "epoch", "draw")), "epoch").shape
+        (8, 3)
+    """
+    for dim in values.dims:
+        if dim not in (*shown, *OVER) and values.sizes[dim] > 1:
+            raise ValueError(
+                f"the values have {values.sizes[dim]} entries of {dim!r}; expected runs along 'draw' and 'seed' only. "
+                f"Select an entry first, e.g. .isel({dim}=0). If the entries are runs, rename the dimension: "
+                f".rename({dim}='seed')"
+            )
+    ordered = values.transpose(..., *shown).astype(np.float64)
+    return ordered.values.reshape(-1, *(values.sizes[dim] for dim in shown))
 
 
 def number(value: float, digits: int) -> str:

@@ -18,6 +18,10 @@ from jaxreg.lab.studies.summaries import Finding
 MOST_ROWS = 40
 _ACCURACY = "test_accuracy"
 _MARKS = {Finding.HOLDS: "✓", Finding.CONTRADICTED: "✗", Finding.OPEN: "?"}
+_CHOSEN = (
+    ". “Chosen in” counts the draws in which the recipe has the lowest validation loss. The recipe with the lowest "
+    "mean may be another one, because a few draws can move a mean"
+)
 _MEANING = "mean, and in brackets the tenth and ninetieth percentiles of the "
 
 
@@ -243,6 +247,7 @@ def _compared(caption: Text, source: Source, recipes: Sequence[str], marked: Seq
             for row, label in zip(rows, recipes, strict=True):
                 row += [[], []] if label == NONE else _change(source, label, f"test_{name}")
     if "validation_loss" in source.data:
+        caption = [*caption, _CHOSEN]
         columns.append("chosen in")
         optional.append("chosen in")
         _fill(rows, partial(_times_chosen, source))

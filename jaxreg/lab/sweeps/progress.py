@@ -11,6 +11,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 log = logging.getLogger("jaxreg.sweep")
+_READ = "%d of %d runs were read from the store, not computed"
 
 
 def count_diverged(arrays: Mapping[str, np.ndarray]) -> int:
@@ -44,7 +45,9 @@ class _Rate(ProgressColumn):
 
 
 class Progress:
-    """Progress bar on standard error. It also logs one line per chunk, and one on runs that were read from the store.
+    """Progress bar on standard error, with a sentence below it if runs were read from the store instead of computed.
+
+    It also logs one line per chunk, and that sentence.
 
     Args:
         total: Total number of lanes.
@@ -78,7 +81,9 @@ class Progress:
         if not self._bar.disable:  # an older Rich leaves an empty line for one that is not shown
             self._bar.stop()
         if self._read and error is None:
-            log.info("%d of %d runs were read from the store, not computed", self._read, self._total)
+            log.info(_READ, self._read, self._total)
+            if not self._bar.disable:
+                self._bar.console.print(_READ % (self._read, self._total), highlight=False)
 
     def _told(self) -> str:
         return f", {self._read} read" if self._read else ""

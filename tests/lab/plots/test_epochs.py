@@ -51,7 +51,7 @@ def test_the_mean_and_the_spread_of_any_number_of_lanes(ax, n):
         edges = band(ax.collections[0])
         for place, epoch in enumerate(range(0, 300, 10)):
             np.testing.assert_allclose(edges[epoch], np.quantile(x[:, place], [0.1, 0.9]), rtol=1e-6)
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "accuracy (fraction correct)")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "test accuracy (fraction correct)")
 
 
 def test_the_order_of_dimensions_does_not_matter(ax):
@@ -155,7 +155,7 @@ def test_labels_that_are_given_stand_on_the_axes(ax):
     epochs.learning_curves(ax, lanes(2), lanes(2), ylabel="accuracy in words")
     assert ax.get_ylabel() == "accuracy in words"
     epochs.curve(ax, lanes(2), colour=theme.BLUE, label="test")
-    assert ax.get_ylabel() == "accuracy (fraction correct)"
+    assert ax.get_ylabel() == "test accuracy (fraction correct)"
 
 
 @pytest.mark.parametrize(

@@ -41,3 +41,28 @@ def test_no_axes_are_a_figure_of_its_own(name):
     mine = Figure().add_subplot()
     assert CALLS[name](mine) is mine
     assert len(first.get_children()) == len(mine.get_children())
+
+
+SETTINGS = {
+    "curve": lambda values: plots.curve(None, values, colour="k", label="loss"),
+    "heat_map": lambda values: plots.heat_map(
+        None, values.rename(epoch="decay").expand_dims(width=2), "width", "decay"
+    ),
+    "learning_curves": lambda values: plots.learning_curves(None, values, values),
+    "sparsity_path": lambda values: plots.sparsity_path(None, values, x="epoch"),
+    "strength_path": lambda values: plots.strength_path(None, None, values, x="epoch"),
+    "violation": lambda values: plots.violation(None, values),
+    "weight_norms": lambda values: plots.weight_norms(None, xr.Dataset({"norm/kernel": values})),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_are_not_averaged_as_if_they_were_runs(name):
+    several = xr.concat([RUNS, RUNS / 2], "rate")
+    message = (
+        r"2 entries of 'rate'; expected runs along 'draw' and 'seed' only. Select .*\.isel\(rate=0\)\. If .*'seed'\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        SETTINGS[name](several)
+    for runs in (several[:1], several[0], several.rename(rate="draw")):
+        SETTINGS[name](runs)

@@ -160,7 +160,7 @@ def test_every_difference_is_drawn_once_in_order_with_mean_and_interval(ax, n, l
         )
     else:
         assert not ax.patches
-    assert ax.get_ylabel() == "difference in accuracy (fraction correct)"
+    assert ax.get_ylabel() == "difference in test accuracy (fraction correct)"
     assert ax.get_xlabel() == ("1 draw" if n == 1 else f"{n:,} draws") + ", sorted by difference"
 
 

@@ -163,6 +163,7 @@ def test_what_is_no_path_is_refused(ax):
         "no strength twice": path(3, strength=[0.1, 0.1]),
         "no strength twice.*": path(3, strength=[np.nan, 0.0, 0.1]),
         "at least 0": path(3, strength=[-1.0, 0.1]),
+        r"\[nan, 0.1\]; expected finite numbers, at least 0": own([np.nan, 0.1], dim="strength"),
     }
     for message, values in cases.items():
         with pytest.raises(ValueError, match=message):

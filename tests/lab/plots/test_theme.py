@@ -62,8 +62,8 @@ def test_the_style_holds_inside_its_block_only():
 @pytest.mark.parametrize(
     ("name", "label"),
     [
-        ("train_loss", "loss"),
-        ("validation_accuracy", "accuracy (fraction correct)"),
+        ("train_loss", "train loss"),
+        ("validation_accuracy", "validation accuracy (fraction correct)"),
         ("norm/hidden/kernel", "Frobenius norm (weight units)"),
         ("violation", "largest violation (weight units)"),
         ("penalty", "penalty"),

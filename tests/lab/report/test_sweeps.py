@@ -54,6 +54,7 @@ def test_the_advice_is_what_the_validation_rows_choose(store, tmp_path):
     text = jaxreg.lab.report(open_store(store), tmp_path / "found.md", "markdown").read_text("utf-8")
     assert "**`strength=0.1` " in text
     assert "chosen most often on the validation rows" in text
+    assert "“Chosen in” counts the draws in which the recipe has the lowest validation loss." in text
 
 
 def test_a_report_of_a_folder_lies_in_it(store):

@@ -663,6 +663,21 @@ def test_a_bar_is_shown_on_request_only(capsys: pytest.CaptureFixture[str]) -> N
     assert "1 diverged" in shown.err
 
 
+def test_a_sentence_below_the_bar_says_how_many_runs_were_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def square(x: jax.Array) -> dict[str, jax.Array]:
+        return {"y": x**2}
+
+    sentence = " runs were read from the store, not computed"
+    first = sweep(square, {"x": [1.0, 0.0, 2.0]}, tmp_path, chunk=1, progress=True).load()
+    assert sentence not in capsys.readouterr().err
+    (tmp_path / "chunk-00000001.npz").unlink()
+    again = sweep(square, {"x": [1.0, 0.0, 2.0]}, tmp_path, chunk=1, progress=True).load()
+    assert capsys.readouterr().err.splitlines()[-1] == f"2 of 3{sentence}"
+    xr.testing.assert_identical(again, first)
+
+
 def test_any_executor(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as executor:
         found = sweep(walk, WALKS, tmp_path, chunk=4, executor=executor).load()

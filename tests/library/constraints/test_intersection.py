@@ -326,6 +326,7 @@ PLANE = jr.Hyperplane(jnp.ones(3), 1.0, axis=0)
         lambda: jr.Intersection(jr.Affine(np.float32([[1, 0, 0], [0, 1, 1]]), np.float32([1, 1])), jr.SumTo(3.0)),
         lambda: jr.Intersection(jr.SumTo(1.0, axis=0), jr.SumTo(2.0, axis=-2))(jnp.ones((3, 2))),
         lambda: jax.jit(jr.Intersection(PLANE, jr.SumTo(2.0, axis=-2)))(jnp.ones((3, 2))),
+        lambda: jr.Intersection(jr.SumTo(1.0, axis=0), jr.SumTo(2.0, axis=-2))(jnp.ones((3, 2), jnp.complex64)),
     ],
 )
 def test_sums_that_no_weights_have_are_refused(make):

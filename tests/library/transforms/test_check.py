@@ -235,6 +235,12 @@ ADAM = optax.adam(RATE)
 L1, L2 = jr.L1(STRENGTH), jr.L2(STRENGTH)
 
 
+def towards(before, after):
+    """Steps towards the points of a ball, which shrink the weights as a decay does."""
+    step = jr.conditional_gradient(jr.MaxNorm(1.0))
+    return optax.chain(before, optax.ema(0.9, debias=False), step, after, optax.scale_by_learning_rate(RATE))
+
+
 @pytest.mark.parametrize(
     ("tx", "words"),
     [
@@ -244,6 +250,8 @@ L1, L2 = jr.L1(STRENGTH), jr.L2(STRENGTH)
         (jr.regularize(ADAM, RATE, penalties=L2, decays=L1), ""),
         (jr.regularize(optax.adamw(RATE, mask={"one": False}), penalties=L2), ""),
         (jr.regularize(optax.adamw(RATE), penalties=L1), ""),
+        (towards(jr.penalize(L2), optax.identity()), ""),
+        (towards(optax.identity(), jr.decay(L2)), "jaxreg.decay and jaxreg.conditional_gradient"),
     ],
 )
 def test_weights_that_are_regularised_twice_in_the_same_way_are_reported(tx, words):
