@@ -44,7 +44,9 @@ def write_whole(file: Path, content: str | bytes) -> None:
 
 
 def retried(function: Callable[[], T]) -> T:
-    """Call a function that uses files. After a temporary error of a network file system, retry it up to four times.
+    """Call a function that reads or writes files, and retry it up to four times after a temporary error.
+
+    A network file system may raise temporary errors.
 
     Args:
         function: Function without arguments that may be called several times.

@@ -9,7 +9,7 @@ __all__ = ["Data", "parted", "splits", "standardised"]
 
 
 class Data(NamedTuple):
-    """Training, test and validation rows of each draw.
+    """Training, validation and test rows of a data set, for one or more random draws.
 
     The test or validation part can consist of weights alone, with no rows of its own. That part is then the training
     rows, weighted by these weights.
@@ -44,7 +44,10 @@ class Data(NamedTuple):
         return f"Data({', '.join(shapes)})"
 
     def rows(self) -> dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
-        """Return inputs and targets as a dict. A key lists the parts that use these rows, such as ("train", "test")."""
+        """Return a dict from part names, such as ("train", "test"), to the inputs and targets of these parts.
+
+        Parts that use the same rows share an entry.
+        """
         weights = self.weights()
         own = {"test": (self.x_test, self.y_test), "validation": (self.x_validation, self.y_validation)}
         shared = [part for part, (x, _) in own.items() if x is None and weights[part] is not None]
@@ -55,16 +58,19 @@ class Data(NamedTuple):
         return rows
 
     def parts(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Return the inputs and targets of each part, by its name: train, test and, if there is one, validation."""
+        """Return a dict from part name, such as "train" or "test", to the inputs and targets of the part."""
         return {part: rows for parts, rows in self.rows().items() for part in parts}
 
     def weights(self) -> dict[str, np.ndarray | None]:
-        """Return a dict from the name of each part to the weights of its rows; None means equal weights."""
+        """Return a dict from part name, such as "train", to the weights of its rows. None means equal weights."""
         return {"train": self.w_train, "test": self.w_test, "validation": self.w_validation}
 
 
 def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
-    """Split inputs and targets of shape (draws, rows, …) into training, validation and test rows, in this order."""
+    """Divide rows into training rows first, then validation rows, then test rows.
+
+    `x` and `y` have shape (draws, rows, …).
+    """
     split = [train, train + validation]
     (x_train, x_validation, x_test), (y_train, y_validation, y_test) = (np.split(array, split, 1) for array in (x, y))
     if not validation:
@@ -73,9 +79,11 @@ def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
 
 
 def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, validation: int = 0) -> Data:
-    """Shuffle given rows once per draw and split them into training, validation and test rows, in this order.
+    """Shuffle the rows once per draw, then divide them into training, validation and test rows.
 
-    Each draw holds a copy of all rows.
+    The first `train` rows after shuffling are for training, the next ones for validation and the last ones for test.
+
+    Each draw contains a copy of all rows.
 
     Args:
         x: Inputs, of shape (rows, …).

@@ -25,7 +25,7 @@ __all__ = [
 
 
 def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: int = 0, noise: float = 0.2) -> Data:
-    """Generate scikit-learn's two moons, split into training, validation and test rows, in this order.
+    """Generate scikit-learn's two moons, divided into training, validation and test rows.
 
     Args:
         states: `random_state` of each draw.
@@ -61,7 +61,9 @@ def tutorial_moons() -> Data:
 
 
 def digits(states: Iterable[int], train: int = 1000, validation: int = 0) -> Data:
-    """Load scikit-learn's 1797 handwritten digits: 8 by 8 grey values from 0 to 1, ten classes, a new split per draw.
+    """Load scikit-learn's 1797 handwritten digits: images of 8 by 8 grey values from 0 to 1, in ten classes.
+
+    Each draw is a new random split of the images.
 
     Args:
         states: Seed of each draw, as in `splits`.
@@ -91,7 +93,9 @@ def digits_by_row(states: Iterable[int], train: int = 1000, validation: int = 0)
 
 
 def breast_cancer(states: Iterable[int], train: int = 300, validation: int = 0) -> Data:
-    """Load scikit-learn's 569 breast tumours: 30 standardised measurements, class 1 is benign; a new split per draw.
+    """Load scikit-learn's 569 breast tumours, with 30 standardised measurements each. Class 1 is benign.
+
+    Each draw is a new random split of the tumours.
 
     Args:
         states: Seed of each draw, as in `splits`.
@@ -122,7 +126,9 @@ def diabetes(states: Iterable[int], train: int = 250, validation: int = 0) -> Da
 
 
 def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return all windows of a series, of shape (windows, length, 1), and the next value of each, of shape (windows,).
+    """Return all windows of a series, and for each window the value that follows it.
+
+    The windows have shape (windows, length, 1), and the values that follow them have shape (windows,).
 
     Args:
         series: Equally spaced values, of shape (steps,).
@@ -139,7 +145,7 @@ def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     if series.ndim != 1 or not 1 <= length < len(series):
         raise ValueError(
             f"windows got a length of {length} and a series of shape {series.shape}; expected a one-dimensional "
-            "series with more values than the length"
+            "series, and a length from 1 to the number of values minus 1"
         )
     return np.lib.stride_tricks.sliding_window_view(series, length)[:-1, :, None], series[length:]
 
@@ -156,7 +162,7 @@ def yearly_sunspots() -> tuple[np.ndarray, np.ndarray]:
 
 
 def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: int = 80, validation: int = 0) -> Data:
-    """Load windows of the yearly sunspot numbers: predict a year from the `length` years before it.
+    """Load windows of yearly sunspot numbers, to predict each year from the `length` years before it.
 
     A draw is a random span of years. Its first years are for training, the next for validation and the last for test.
     So the model never learns from the future. The numbers are standardised by the mean and the standard deviation
@@ -181,9 +187,9 @@ def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: in
     span = length + train + validation + test
     if not states or min(length, train, test) < 1 or validation < 0 or span > len(numbers):
         raise ValueError(
-            f"sunspots got {len(states)} draws of windows of {length} years, with {train} training, {validation} "
-            f"validation and {test} test windows; expected at least 1 draw, 1 year per window, 1 training window and 1 "
-            f"test window. A draw needs {span} years, and the record has {len(numbers)}"
+            f"sunspots got {len(states)} draws, {length} years per window, and {train} training, {validation} "
+            f"validation and {test} test windows; expected at least 1 of each, except validation windows. These "
+            f"windows need {span} years; expected at most {len(numbers)}, the years in the record"
         )
     parts = []
     for state in states:
@@ -230,7 +236,8 @@ def openml(data_id: int, folder: str | Path | None = None) -> tuple[np.ndarray, 
     x, y = found.data, found.target
     if not isinstance(x, np.ndarray) or y is None or y.ndim != 1:
         raise ValueError(
-            f"OpenML's data set {data_id} has sparse inputs or no single target; expected a dense table with one target"
+            f"OpenML's data set {data_id} has sparse inputs, or no target or several; expected a dense table with one "
+            "target"
         )
     if y.dtype == object:
         return x.astype(np.float32), np.unique(y.astype(str), return_inverse=True)[1].astype(np.int32)

@@ -24,7 +24,7 @@ Solve = Callable[[Callable[[Any], Any], Any], Any]
 
 
 def forward(loss: Loss, logs: Any) -> tuple[jax.Array, Any]:
-    """Compute a loss and its gradient with respect to the logarithms of the strengths, by forward-mode differentiation.
+    """Compute a loss and its gradient with respect to log regularisation strengths, by forward-mode differentiation.
 
     The whole training is differentiated once per strength, so the cost grows with the number of strengths.
 
@@ -65,10 +65,10 @@ def implicit(
     logs: Any,
     solve: Solve,
 ) -> Any:
-    """Compute the gradient of the validation loss V with respect to the logarithms s of the strengths.
+    """Compute the implicit gradient of a validation loss with respect to log regularisation strengths.
 
-    At weights w that minimise the training loss L, the gradient is -(∂²L/∂s∂w) · H⁻¹ · (∂V/∂w), with the Hessian H =
-    ∂²L/∂w².
+    Let V be the validation loss, L the training loss, and s the logarithms of the strengths. At weights w that minimise
+    L, the gradient is -(∂²L/∂s∂w) · H⁻¹ · (∂V/∂w), with the Hessian H = ∂²L/∂w².
 
     Args:
         train_loss: Function of (parameters, logarithms of the strengths). It returns the scalar that the training
@@ -102,7 +102,9 @@ def implicit(
 
 
 def conjugate_gradients(steps: int = 100, tolerance: float = 1e-6) -> Solve:
-    """Return a function that solves H x = b by conjugate gradients. Pass it to `implicit` as `solve`.
+    """Return a conjugate-gradient solver for linear systems. Pass it to `implicit` as `solve`.
+
+    The solver takes a product with a matrix H, and a vector b, and returns the solution x of H x = b.
 
     If H is positive definite and arithmetic is exact, the solution is exact after n steps, where n is the number of
     weights.
@@ -116,9 +118,9 @@ def conjugate_gradients(steps: int = 100, tolerance: float = 1e-6) -> Solve:
 
 
 def neumann(rate: float, terms: int = 100) -> Solve:
-    """Return a function that solves H x = b approximately: rate · Σ (1 - rate · H)^k b, Neumann's series.
+    """Return a solver for linear systems that sums a Neumann series. Pass it to `implicit` as `solve`.
 
-    Use it as the argument `solve` of `implicit`.
+    The solver approximates the solution x of H x = b by rate · Σ (1 - rate · H)^k b, with `terms` terms from k = 0.
 
     The sum is the x that gradient descent on xᵀHx / 2 - bᵀx reaches from 0 after `terms` steps. If
     `rate` is below 1 divided by the largest curvature, the sum is not larger than H⁻¹ b in any direction of curvature.
@@ -142,7 +144,7 @@ def neumann(rate: float, terms: int = 100) -> Solve:
 
 
 class Tuned(NamedTuple):
-    """Result of `tune`: the best strengths and all others that were tried, with their losses.
+    """Result of `tune`: the best regularisation strengths, and all strengths that were tried, with their losses.
 
     Args:
         logs: Logarithms of the strengths with the smallest loss among all that were tried.
@@ -158,7 +160,7 @@ class Tuned(NamedTuple):
 
 
 def tune(loss: Loss, logs: Any, steps: int = 10, optimizer: optax.GradientTransformation | None = None) -> Tuned:
-    """Tune strengths by gradient descent on their logarithms, with one entire training per update.
+    """Tune regularisation strengths by gradient descent on their logarithms. Each update runs an entire training.
 
     The gradients are computed by `forward`. All trainings are one loop of `jax.lax`, so they compile to one program.
 

@@ -66,9 +66,9 @@ class Conv(nn.Module):
         places = x.shape[1:-1]
         if len(places) != len(self.window) or any(p < w for p, w in zip(places, self.window, strict=True)):
             raise ValueError(
-                f"Conv got inputs of shape {x.shape} for a window of {tuple(self.window)}; expected (rows, …, "
-                "channels), where … is one spatial axis for each entry of the window. Each spatial axis must be at "
-                "least as long as its entry"
+                f"Conv got inputs of shape {x.shape} for a window of size {tuple(self.window)}; expected inputs of "
+                f"shape (rows, *spatial axes, channels), with {len(self.window)} spatial axes, each at least as long "
+                "as the window"
             )
         kernel = self.param("kernel", _glorot, (*self.window, x.shape[-1], self.filters))
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
@@ -82,7 +82,7 @@ class Conv(nn.Module):
 
 
 class LSTMLayer(nn.Module):
-    """Keras's LSTM: gates in the order i, f, c, o, in one kernel, one recurrent kernel and one bias.
+    """Keras's LSTM layer: one kernel, one recurrent kernel and one bias, each with the gates in the order i, f, c, o.
 
     Args:
         units: Number of units, the size of the state.
@@ -111,7 +111,7 @@ class LSTMLayer(nn.Module):
 
 
 class GRULayer(nn.Module):
-    """Keras's GRU with `reset_after=True`: gates in the order z, r, h, separate biases for inputs and state.
+    """Keras's GRU layer with `reset_after=True`: gates in the order z, r, h, and separate biases for inputs and state.
 
     Args:
         units: Number of units, the size of the state.

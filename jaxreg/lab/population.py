@@ -33,7 +33,7 @@ HALVINGS = 60
 
 
 def zeroing_strength(rule: Any, gradient: jax.Array) -> jax.Array:
-    """Return the smallest strength at which weights that start at zero stay zero.
+    """Return the smallest strength of a penalty at which weights that start at zero stay zero.
 
     A regularisation path starts at this strength.
 
@@ -62,7 +62,7 @@ def zeroing_strength(rule: Any, gradient: jax.Array) -> jax.Array:
 
 
 def warm_path(advance: Advance, state: Any, strengths: jax.Array) -> Any:
-    """Train at one strength after the other, starting each training from the final weights of the previous one.
+    """Train once for each strength in a sequence, starting from the final weights of the previous training.
 
     Args:
         advance: Function of (state, strength) that trains and returns the new state. Each training starts from trained
@@ -150,7 +150,9 @@ def population_training(
     share: float = 0.25,
     spread: Number = 0.7,
 ) -> Survivors:
-    """Train runs in rounds, replacing the worst runs by copies of the best with randomly changed strengths.
+    """Train many runs in rounds. After each round, copies of the best runs with changed strengths replace the worst.
+
+    The strengths of the copies are changed at random.
 
     Args:
         advance: Function of the (state, logarithms of strengths) of one run that returns the state after a round.
@@ -196,7 +198,7 @@ def population_training(
 
 
 class Points(NamedTuple):
-    """Points (sets of strengths) that a search has evaluated, with their losses, the best point first.
+    """Sets of regularisation strengths (points) that a search has evaluated, with their losses, best first.
 
     Args:
         logs: Logarithms of strengths, along a leading axis.
@@ -215,7 +217,7 @@ def closing_in(
     count: int,
     ends: tuple[Number, Number],
 ) -> Points:
-    """Search in rounds: each round samples new points near the best points so far, with a smaller spread.
+    """Search for strengths in rounds. Each round samples new strengths near the best ones so far.
 
     Unlike gradient descent, this search also works for a loss that is not smooth.
 
@@ -246,7 +248,7 @@ def closing_in(
 
 
 def evaluated(loss: Callable[[Any], jax.Array], logs: Any, keep: int) -> Points:
-    """Compute the loss at each row of log strengths in `logs`, and return the `keep` points with the lowest losses.
+    """Compute the loss of each set of log strengths, and return the `keep` sets with the lowest losses.
 
     A point consists of the logarithms of the strengths of one run. `logs` has one point per entry of its leading axis.
     A point whose training diverged counts as the worst.

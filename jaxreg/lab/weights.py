@@ -53,7 +53,9 @@ def named(params: Tree) -> dict[str, np.ndarray]:
 
 
 def filled(like: Tree, arrays: Arrays) -> Tree:
-    """Return `like` with each leaf replaced by the array at the same path, in the leaf's dtype.
+    """Return a copy of the tree `like` whose leaves have the values of the arrays at the same paths.
+
+    Each leaf keeps its dtype.
 
     Args:
         like: Parameters, or their shapes (`jax.eval_shape(model.init, key)`).
@@ -104,7 +106,7 @@ def to_keras(params: Tree) -> dict[str, np.ndarray]:
 
 
 def from_keras(like: Tree, arrays: Arrays) -> Tree:
-    """Return `like` with the weights of a Keras model; the inverse of `to_keras`.
+    """Return the weights of a Keras model as a tree like `like`. This is the inverse of `to_keras`.
 
     A Keras path is shortened before it is matched. Names of cells are removed, `forward_lstm` becomes `forward`, and
     leading parts are removed until the rest is a path in `like`. So `sequential/lstm/forward_lstm/lstm_cell/kernel` is
@@ -167,7 +169,7 @@ def load_npz(file: str | Path) -> dict[str, np.ndarray]:
 
 
 def save_safetensors(file: str | Path, params: Tree) -> None:
-    """Save the leaves of `params` in a safetensors file, each under its path, in any dtype including bfloat16."""
+    """Save the leaves of `params` in a safetensors file, each under its path. Any dtype works, including bfloat16."""
     safetensors.numpy.save_file({path: np.asarray(a, order="C") for path, a in named(params).items()}, file)
 
 
@@ -184,7 +186,7 @@ def load_safetensors(file: str | Path) -> dict[str, np.ndarray]:
 
 
 def save_csv(folder: str | Path, params: Tree) -> None:
-    """Save each leaf of `params` as a CSV file of numbers, `folder/<path>.csv`, with one column per unit.
+    """Save each leaf of `params` as a CSV file `folder/<path>.csv`, with one column per unit.
 
     All axes except the last are flattened into the lines of the file. A bias has one number per line. Numbers have
     enough digits to be read back exactly.
@@ -220,7 +222,7 @@ def _numbers(file: Path) -> np.ndarray:
     try:
         return np.loadtxt(file, delimiter=",", ndmin=2)
     except ValueError as error:
-        raise ValueError(f"{file}: {error}; expected rows of numbers separated by commas, with no heading") from None
+        raise ValueError(f"{file}: {error}; expected rows of numbers separated by commas, without a header") from None
 
 
 def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -246,7 +248,7 @@ Node = Any
 
 
 def fused(params: Node) -> Node:
-    """Return `params` with each LSTM or GRU cell of Flax Linen as Keras's kernel, recurrent_kernel and bias."""
+    """Convert the LSTM and GRU cells of Flax Linen to Keras's layout: kernel, recurrent_kernel and bias."""
     if not isinstance(params, Mapping):
         return params
     cell = _cell(params)
@@ -254,7 +256,10 @@ def fused(params: Node) -> Node:
 
 
 def like_cells(like: Node, params: Node) -> Node:
-    """Undo `fused`: split the weights of a cell into one layer per gate wherever `like` has such a cell."""
+    """Convert LSTM and GRU cells from Keras's layout to that of Flax Linen, which has one layer per gate.
+
+    Only cells that `like` has in Flax's layout are converted. This is the inverse of `fused`.
+    """
     if not isinstance(like, Mapping):
         return params
     cell = _cell(like)

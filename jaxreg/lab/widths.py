@@ -20,7 +20,7 @@ __all__ = ["any_width"]
 
 
 def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[jax.Array | int], Model]:
-    """Return a function that makes a `Model` of a given width. The width may be traced.
+    """Return a function from a layer width to a `Model` of this width. The width may be a traced number.
 
     The arrays of all models have the shapes of the widest model. A narrower model starts with the weights that
     `make(width)` draws from the same key, padded with zeros. Except for rounding, it trains as the model of
@@ -113,7 +113,7 @@ class _Family:
         return tuple(blocks)
 
     def start(self, key: jax.Array, width: jax.Array | int) -> Any:
-        """Return the initial weights of the model of this width, padded with zeros."""
+        """Return initial weights for a width, padded with zeros to the shapes of the widest model."""
         branches = [
             lambda key, model=model, width=width: self._filled(model.init(key), width)
             for model, width in zip(self.models, self.widths, strict=True)
@@ -134,7 +134,7 @@ class _Family:
         return jax.tree.unflatten(self._structure, list(leaves))
 
     def masked(self, params: Any, width: jax.Array | int) -> Any:
-        """Return the parameters with the padding set to 0, so that the gradient of the padding is 0 too."""
+        """Set the padding of the parameters to 0, so that its gradient is 0 too."""
 
         def masked(leaf: jax.Array, blocks: tuple[int, ...]) -> jax.Array:
             for axis, count in enumerate(blocks):
@@ -148,7 +148,7 @@ class _Family:
         return jax.tree.unflatten(self._structure, list(leaves))
 
     def check(self, x: jax.Array) -> None:
-        """Check that units whose weights are all zero do not change the outputs of the model; raise if they do."""
+        """Raise if units whose weights are all zero change the outputs of the model."""
         if x.shape[1:] in self._checked:
             return
         rows = np.random.default_rng(0).normal(size=(3, *x.shape[1:]))
@@ -167,7 +167,7 @@ class _Family:
         if not np.allclose(own, padded, rtol=0, atol=0.01 * np.abs(own).max()):
             raise ValueError(
                 f"any_width: the outputs of the model of width {self.widths[0]} change when it is padded to width "
-                f"{self.widths[-1]} with units whose weights are all zero; expected layers that ignore such units. A "
-                "layer norm or a softmax over units does not"
+                f"{self.widths[-1]} with units whose weights are all zero; expected layers that ignore such units. "
+                "Remove layers that depend on all units, such as a layer norm or a softmax over units"
             )
         self._checked.add(x.shape[1:])

@@ -187,7 +187,7 @@ BAD = {
     "rows": (lambda: splits(ROWS, ROWS[:3], [0], 2), "20 rows of inputs and 3 targets"),
     "digits": (lambda: digits([0], train=1797), "with 1797 training"),
     "moons": (lambda: moons([0], train=0), "with 0 training"),
-    "sunspots": (lambda: sunspots([0], train=300), "A draw needs 400 years, and the record has 309"),
+    "sunspots": (lambda: sunspots([0], train=300), "These windows need 400 years; expected at most 309"),
     "window": (lambda: windows(ROWS, 20), r"windows got a length of 20 and a series of shape \(20,\)"),
     "matrix": (lambda: windows(ROWS[:, None], 2), "expected a one-dimensional series"),
 }

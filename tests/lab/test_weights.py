@@ -214,7 +214,7 @@ def test_files_that_are_something_else_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"contains no \.csv file"):
         weights.load_csv(tmp_path)
     (tmp_path / "kernel.csv").write_text("first,second\n1,2\n")
-    with pytest.raises(ValueError, match=r"kernel\.csv: .*no heading"):
+    with pytest.raises(ValueError, match=r"kernel\.csv: .*without a header"):
         weights.load_csv(tmp_path)
     with pytest.raises(ValueError, match=r"bfloat16, which \.npz cannot hold"):
         weights.save_npz(file, {"w": jnp.ones(2, jnp.bfloat16)})

@@ -24,7 +24,9 @@ from jaxreg.lab.stats.lanes import OVER, differences, left_out, unit
 
 @dataclass(frozen=True)
 class Paired:
-    """Result of `paired`: the mean difference and its interval, in the units of the values, and wins and losses.
+    """Result of `paired`: the mean difference with its confidence interval, and the numbers of wins and losses.
+
+    The mean difference and its interval are in the units of the compared values.
 
     Attributes:
         mean: Mean of the differences a − b.
@@ -76,7 +78,7 @@ def paired(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Paired:
-    """Compare `a` with `b` on the same draws and seeds: mean difference, interval, wins and losses.
+    """Compare `a` with `b` on the same data and seeds: mean difference, confidence interval, wins and losses.
 
     Args:
         a: One number per run, e.g. `sweep.test_accuracy.sel(recipe="L2(0.001)").isel(epoch=-1)`.
@@ -143,7 +145,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Outperforming:
-    """Result of `outperforms`: the probability that `a` is better than `b`, with its interval and a verdict.
+    """Result of `outperforms`: the probability that `a` is better than `b`, its confidence interval and a verdict.
 
     Attributes:
         probability: Probability that `a` is better than `b` on a new draw; a tie counts one half.
@@ -171,7 +173,7 @@ def outperforms(
     drop_diverged: bool = False,
     confidence: float = 0.95,
 ) -> Outperforming:
-    """Estimate how often `a` beats `b` on a new draw, and judge whether it is significantly more than half.
+    """Estimate the probability that `a` beats `b` on new data, and test whether it is more than one half.
 
     The verdict also says whether the difference is meaningful. The interval of the probability is Wilson's. The verdict
     is only about `a` being better than `b`; swap `a` and `b` to test the opposite.
@@ -277,7 +279,7 @@ def nadeau_bengio(
     drop_diverged: bool = False,
     confidence: float = 0.95,
 ) -> Resampled:
-    """Compare `a` with `b` on overlapping splits of one data set, with a corrected t-test.
+    """Compare `a` with `b` by a corrected t-test, for splits of one data set that share rows.
 
     Splits of one data set share rows, so their results are not independent. The test is Student's t with sd² (1/J +
     n_test/n_train) as the variance of the mean of J splits. The usual sd²/J, and every bootstrap, would give intervals

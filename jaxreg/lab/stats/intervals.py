@@ -17,7 +17,7 @@ _FEW = 8
 def mean_interval(
     values: np.ndarray, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute a BCa bootstrap interval of a mean, widened to keep its coverage if there are few values.
+    """Compute a BCa bootstrap confidence interval of a mean, widened for small samples to keep its coverage.
 
     A plain bootstrap of n values is too narrow by √((n − 1)/n), and it ignores that the spread is estimated from the
     same values. Following Hesterberg, the nominal level is raised so that the interval of symmetric data equals
@@ -90,7 +90,7 @@ def constant(values: np.ndarray) -> np.ndarray:
 
 
 def check_confidence(confidence: float) -> None:
-    """Raise if a confidence is not between 0 and 1, such as 95 instead of 0.95.
+    """Raise if a confidence level is not between 0 and 1. For 95 %, pass 0.95.
 
     Args:
         confidence: Confidence of an interval.
@@ -106,7 +106,7 @@ def check_confidence(confidence: float) -> None:
 
 
 def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Compute Wilson's interval of a proportion of n independent units.
+    """Compute Wilson's confidence interval for a proportion of `n` independent units.
 
     If all units agree, a bootstrap interval shrinks to a point. Wilson's interval stays wide, because 3 wins in 3 units
     are weak evidence. If ties count as one half, the interval is slightly too wide, because results with ties have a
@@ -166,7 +166,7 @@ def interquartile_mean(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> InterquartileMean:
-    """Compute the interquartile mean of several data sets, with a stratified bootstrap interval.
+    """Compute the interquartile mean of results on several data sets, with a stratified bootstrap interval.
 
     The units of all data sets are pooled, the lowest and the highest quarter are dropped, and the rest is averaged. The
     bootstrap resamples within each data set, so each resample has the same number of units per data set. In simulations

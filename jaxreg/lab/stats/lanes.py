@@ -77,7 +77,7 @@ def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def named(flags: xr.DataArray) -> tuple[str, ...]:
-    """Return a name for each true entry of a boolean array, such as "seed=1, draw=3".
+    """Name each true entry of a boolean array by its coordinates, such as "seed=1, draw=3".
 
     Args:
         flags: Boolean array. A dimension without labels is named by position.
@@ -113,7 +113,9 @@ def finite(values: xr.DataArray) -> xr.DataArray:
 
 
 def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
-    """Return the first dimension in `over` with more than one entry. Its entries, such as draws, are independent.
+    """Return the dimension with independent entries: the first one in `over` with more than one entry.
+
+    Its entries are the units of every mean and interval.
 
     Args:
         values: One number per run.
@@ -140,15 +142,15 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
     left = [dim for dim in values.dims if dim not in over and values.sizes[dim] > 1]
     if left:
         raise ValueError(
-            f"dimension {left[0]!r} has {values.sizes[left[0]]} entries and is not among the dimensions to average "
-            f"over, {tuple(over)}; such a dimension must have a single entry. Select one first, e.g. "
-            f".isel({left[0]}=-1), or join all dimensions of settings by .stack(setting=[...])"
+            f"dimension {left[0]!r} has {values.sizes[left[0]]} entries, but only {tuple(over)} are averaged over; "
+            f"expected a single entry. Select one, e.g. .isel({left[0]}=-1). If several dimensions are settings, "
+            f"stack them into one first: .stack(setting=[...])"
         )
     return str(next((dim for dim in present if values.sizes[dim] > 1), present[0]))
 
 
 def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: bool = False) -> xr.DataArray:
-    """Average the runs of each unit, to one number per draw (or per seed if there is one draw).
+    """Average the runs of each draw of the data. If there is only one draw, return one number per seed.
 
     Args:
         values: One number per run.
@@ -184,7 +186,7 @@ def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: boo
 def differences(
     a: xr.DataArray, b: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop_diverged: bool = False
 ) -> xr.DataArray:
-    """Compute the paired differences a − b, one per draw, or one per seed if there is only one draw.
+    """Compute the paired differences a − b: one per draw of the data, or one per seed if there is only one draw.
 
     All comparisons of `jaxreg.lab.stats` use these differences.
 
@@ -218,7 +220,7 @@ def differences(
 
 
 def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
-    """Return the names of the diverged runs that `differences` drops if `drop_diverged` is true.
+    """Return the names of the diverged runs that `differences` drops with `drop_diverged=True`.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.
@@ -239,7 +241,7 @@ def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
 
 
 def refuse(bad: xr.DataArray) -> None:
-    """Raise an error that names the first few runs that are not finite, if there are any.
+    """Raise an error if any run is not finite. The error names the first few of these runs.
 
     Args:
         bad: True for each run that is not finite.
@@ -254,7 +256,7 @@ def refuse(bad: xr.DataArray) -> None:
     if names:
         shown = "; ".join(names[:5]) + (" …" if len(names) > 5 else "")
         raise ValueError(
-            f"{len(names)} of {bad.size} runs are not finite: {shown}. Expected finite numbers, because "
+            f"{len(names)} of {bad.size} runs have NaN or infinite values: {shown}. Expected finite numbers, because "
             f"diverged runs have no mean. Report these runs, or drop them with drop_diverged=True if the function has "
             f"this argument"
         )
@@ -286,7 +288,7 @@ def _aligned(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArr
     if set(a.dims) != set(b.dims):
         raise ValueError(
             f"the sides `a` and `b` of a paired comparison have different dimensions, {a.dims} and {b.dims}; "
-            f"expected the same draws and seeds in both. Select one recipe and one epoch of each"
+            f"expected the same dimensions, such as draw and seed. Select one recipe and one epoch in each side"
         )
     try:
         return xr.align(a.astype(np.float64), b.astype(np.float64).transpose(*a.dims), join="exact")

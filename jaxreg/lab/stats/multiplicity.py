@@ -6,7 +6,9 @@ from scipy import stats as scipy_stats
 
 
 def holm(p: xr.DataArray) -> xr.DataArray:
-    """Adjust p-values by Holm's method, which limits the probability of one or more false claims (family-wise error).
+    """Adjust p-values by Holm's method, which controls the family-wise error rate.
+
+    The family-wise error rate is the probability of one or more false claims.
 
     Args:
         p: p-values of one family of tests, of any shape.
@@ -32,7 +34,7 @@ def holm(p: xr.DataArray) -> xr.DataArray:
 
 
 def benjamini_hochberg(p: xr.DataArray) -> xr.DataArray:
-    """Adjust p-values by Benjamini and Hochberg's method, which limits the false discovery rate.
+    """Adjust p-values by Benjamini and Hochberg's method, which controls the false discovery rate.
 
     Args:
         p: p-values of one family of tests, of any shape.

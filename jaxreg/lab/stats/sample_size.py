@@ -43,7 +43,7 @@ def draws_for_mean(effect: float, sd: float, *, alpha: float = 0.05, power: floa
 
 
 def draws_for_probability(probability: float = 0.75, *, alpha: float = 0.05, power: float = 0.95) -> int:
-    """Compute how many draws are needed to show that one method outperforms another with a probability other than ½.
+    """Compute the number of draws needed to show that one method outperforms another with a given probability.
 
     Uses Noether's approximation for the one-sided test, as is common when comparing learning algorithms. It gives 29
     draws for a probability of 0.75 at alpha = 5 % and power = 95 %. `outperforms` is stricter, because it uses a

@@ -13,13 +13,13 @@ from jaxreg.lab.stats.lanes import OVER, TIE, finite, named, per_unit, unit
 
 @dataclass(frozen=True)
 class OneStandardError:
-    """Result of `one_standard_error`: the chosen and the best strength. Means are in the units of the values.
+    """Result of `one_standard_error`: the chosen strength, and the strength with the best mean.
 
     Attributes:
-        strength: The strongest strength whose mean is within one standard error of `best_mean`.
+        strength: The largest strength whose mean is within one standard error of `best_mean`.
         label: Label of that strength along the dimension, e.g. the recipe.
         best: The strength with the best mean.
-        best_mean: Mean at the strength `best`.
+        best_mean: Mean at the strength `best`, in the units of the values.
         standard_error: Standard error of `best_mean` across units.
         n: Number of units.
         diverged: Names of the runs that are not finite. A strength with such a run cannot be chosen.
@@ -37,7 +37,7 @@ class OneStandardError:
 def one_standard_error(
     values: xr.DataArray, over: Sequence[Hashable] = OVER, *, lower_is_better: bool = False
 ) -> OneStandardError:
-    """Choose the strongest strength whose mean is within one standard error of the best mean.
+    """Choose the largest strength whose mean is within one standard error of the best mean.
 
     Args:
         values: One number per run on validation data, with a coordinate `strength` along one dimension. NaN counts as
@@ -67,8 +67,8 @@ def one_standard_error(
     usable = np.flatnonzero(finite(values).all([d for d in values.dims if d != dim]).values)
     if not usable.size:
         raise ValueError(
-            f"every strength has runs that are not finite, such as {'; '.join(named(~finite(values))[:5])}; expected "
-            "at least one strength whose runs are all finite"
+            f"every strength has a run with a NaN or infinite value, such as {'; '.join(named(~finite(values))[:5])}; "
+            "expected at least one strength without such runs"
         )
     means, errors = [], []
     for place in usable:
@@ -95,7 +95,7 @@ def one_standard_error(
 
 @dataclass(frozen=True, eq=False)
 class NestedChoice:
-    """Result of `nested_choice`: the choice for each draw, and its test values.
+    """Result of `nested_choice`: the strength chosen for each draw of the data, and its test values.
 
     Attributes:
         chosen: Label chosen on the validation data of each unit, along the unit's dimension.
@@ -134,9 +134,9 @@ def nested_choice(
     *,
     lower_is_better: bool = False,
 ) -> NestedChoice:
-    """Choose a strength for each draw on its validation data, and return the test values of the choices.
+    """Choose a strength on the validation data of each draw, and return the test values of the chosen strengths.
 
-    The seeds of a draw are averaged before the choice. A tie goes to the stronger strength.
+    The seeds of a draw are averaged before the choice. A tie goes to the larger strength.
 
     Args:
         validation: One number per run, with a coordinate `strength` along one dimension (NaN counts as 0).
@@ -195,9 +195,8 @@ def _best(mean: xr.DataArray, strength: np.ndarray, lower_is_better: bool) -> np
     usable = np.isfinite(mean.values)
     if not usable.any(axis=1).all():
         raise ValueError(
-            f"every strength has runs that are not finite in "
-            f"{'; '.join(named(~finite(mean).any(str(mean.dims[1])))[:5])}; expected at least one strength whose runs "
-            "are all finite"
+            f"at {'; '.join(named(~finite(mean).any(str(mean.dims[1])))[:5])}, every strength has a run with a NaN or "
+            "infinite value; expected at least one strength without such runs"
         )
     score = np.where(usable, -mean.values if lower_is_better else mean.values, -np.inf)
     top = score.max(axis=1, keepdims=True)

@@ -10,7 +10,9 @@ from jaxreg.lab.stats.intervals import check_confidence
 
 @dataclass(frozen=True)
 class Survival:
-    """Result of `kaplan_meier`: a step function, 1 before the first time.
+    """Result of `kaplan_meier`: a survival curve with confidence intervals.
+
+    The curve is a step function, which is 1 before the first time.
 
     Attributes:
         times: Times at which at least one run ended, by an event or otherwise, in increasing order.
@@ -30,18 +32,18 @@ class Survival:
 
     @property
     def median(self) -> float:
-        """First time after which at most half of the runs are without an event; infinite if there is none."""
+        """Median survival time: the first time at which the curve is at most one half, or infinity if it never is."""
         below = self.share <= 0.5
         return float(self.times[below][0]) if below.any() else float("inf")
 
     def at(self, time: float) -> float:
-        """Return the share of runs without an event after `time`."""
+        """Return the value of the survival curve at `time`: the estimated share of runs still without an event."""
         before = self.times <= time
         return float(self.share[before][-1]) if before.any() else 1.0
 
 
 def kaplan_meier(times: np.ndarray, observed: np.ndarray, *, confidence: float = 0.95) -> Survival:
-    """Estimate a survival curve from runs of which some ended without the event (censored).
+    """Estimate a Kaplan–Meier survival curve. Some runs may end without the event (censored runs).
 
     The intervals are Greenwood's, on the scale log(-log(share)), so they lie between 0 and 1. They hold for each time
     by itself.
@@ -71,7 +73,7 @@ def kaplan_meier(times: np.ndarray, observed: np.ndarray, *, confidence: float =
     if x.ndim != 1 or not x.size or x.shape != event.shape or not np.isfinite(x).all():
         raise ValueError(
             f"kaplan_meier got times of shape {x.shape} and observed of shape {event.shape}; expected one finite time "
-            "and one boolean per run. Give a run without an event the time of its end"
+            "and one boolean per run. For a run without an event, give the time at which it ended"
         )
     ends, place = np.unique(x, return_inverse=True)
     ended = np.bincount(place, minlength=len(ends))

@@ -10,7 +10,9 @@ from jaxreg.lab.stats.lanes import finite, refuse
 
 @dataclass(frozen=True)
 class VarianceSplit:
-    """Result of `variance_split`: variance between draws, between seeds, and the rest, in squared units of the values.
+    """Result of `variance_split`: the variance between draws of the data, the variance between seeds, and the rest.
+
+    All variances are in squared units of the values.
 
     Attributes:
         draw: Variance between draws of the data.
@@ -28,12 +30,12 @@ class VarianceSplit:
 
     @property
     def total(self) -> float:
-        """Variance between runs that each have a new draw and a new seed."""
+        """Variance between runs that differ in both the draw of the data and the seed."""
         return self.draw + self.seed + self.residual
 
 
 def variance_split(values: xr.DataArray, *, draw: str = "draw", seed: str = "seed") -> VarianceSplit:
-    """Split the variance of runs into variance between draws, variance between seeds, and a remainder.
+    """Split the variance of runs into three parts: between draws of the data, between seeds, and the rest.
 
     The model is y = mean + draw effect + seed effect + residual, with random effects and one run per combination of a
     draw and a seed. It is estimated from the mean squares of the two-way table.
@@ -62,8 +64,8 @@ def variance_split(values: xr.DataArray, *, draw: str = "draw", seed: str = "see
     lanes = values.squeeze([dim for dim in values.dims if dim not in (draw, seed) and values.sizes[dim] == 1])
     if set(lanes.dims) != {draw, seed} or min(lanes.shape) < 2:
         raise ValueError(
-            f"variance_split got values of sizes {dict(values.sizes)}; expected only {draw!r} and {seed!r}, with at "
-            f"least 2 entries each. Select one recipe and one epoch first"
+            f"variance_split got values of sizes {dict(values.sizes)}; expected only the dimensions {draw!r} and "
+            f"{seed!r}, with at least 2 entries each. Select one recipe and one epoch first"
         )
     refuse(~finite(lanes))
     table = lanes.transpose(draw, seed).values.astype(np.float64)

@@ -28,7 +28,7 @@ POINT = "point"
 
 @dataclass
 class Bound:
-    """Wrapper of the user's function `run` that fills in the arguments that JAX does not trace, such as functions.
+    """Wrapper of the user's function `run` that adds its static arguments, such as functions, to the traced ones.
 
     Args:
         run: Function of one point, with the settings as keyword arguments.
@@ -83,13 +83,13 @@ class Box:
 
     @property
     def chosen(self) -> bool:
-        """Whether this part of the sweep has settings that JAX does not trace, such as functions."""
+        """Whether this box has settings that JAX does not trace, such as functions."""
         return any(self.run.fixed.values())
 
 
 @dataclass(frozen=True)
 class Design:
-    """Division of a sweep into boxes, each computed by one compiled program, with sizes and coordinates of its axes.
+    """Division of a sweep into boxes. Each box is computed by one compiled program.
 
     Args:
         boxes: The boxes.
@@ -105,7 +105,7 @@ class Design:
 
 
 def cut(run: Run, over: Any, *, zipped: bool = False, begin: Run | None = None) -> Design:
-    """Divide a sweep into boxes, each computed by one compiled program.
+    """Divide a sweep into boxes. Each box is computed by one compiled program.
 
     Args:
         run: Function of one point.
@@ -126,7 +126,7 @@ def cut(run: Run, over: Any, *, zipped: bool = False, begin: Run | None = None) 
     if zipped and any(map(_special, over.values())):
         if any(isinstance(entries, Points) for entries in over.values()):
             raise ValueError(
-                "zipped=True combines lists or arrays, but points(…) are combined row by row already: remove zipped"
+                "zipped=True doesn't work with points(…), whose settings are already combined row by row: remove zipped"
             )
         over, zipped = {LANE: Points(over)}, False
     taken = _parameters(run)
@@ -136,8 +136,8 @@ def cut(run: Run, over: Any, *, zipped: bool = False, begin: Run | None = None) 
         raise ValueError(f"{sorted(twice)[0]!r} is given twice, as the name of an axis or setting: rename one of them")
     if begin is not None and (clash := {"state", "segment"} & {*over, *arguments}):
         raise ValueError(
-            f"{sorted(clash)[0]!r} is the name of an axis or setting, but segments use this name: rename the axis or "
-            "setting"
+            f"{sorted(clash)[0]!r} is the name of an axis or setting, but a sweep with segments reserves this name: "
+            "rename the axis or setting"
         )
     first = begin and _first(begin, arguments)
     if all(isinstance(name, str) and name.isidentifier() for name in arguments):  # others make_grid refuses
@@ -163,17 +163,20 @@ class _Axis:
 
     @property
     def size(self) -> int:
-        """Number of rows of the axis, which is the same in all columns."""
+        """Number of entries of the axis."""
         return _length(next(iter((self.columns or {}).values())))
 
     def coords(self) -> Iterator[tuple[str, tuple[str, np.ndarray]]]:
-        """Yield the coordinate of each setting whose values are numbers or have labels."""
+        """Yield the coordinate of each setting, as (name, (dimension, values)).
+
+        A setting has a coordinate if its values are numbers or have labels.
+        """
         for setting, column in (self.columns or {}).items():
             if (values := _coordinate(setting, column)) is not None:
                 yield setting, (self.name, values)
 
     def groups(self) -> list[tuple[np.ndarray | None, dict[str, Choice]]]:
-        """Divide the rows into groups, one per compiled program, each with its settings that JAX does not trace."""
+        """Group the rows that share a compiled program, and return the static settings of each group."""
         if self.columns is None:
             return [(None, {})]
         kinds: dict[tuple[Any, ...], list[int]] = {}

@@ -22,7 +22,7 @@ def cores() -> int:
 
 
 def working_set(jaxpr: Any) -> int:
-    """Return the peak memory, in bytes, of one loop in a traced function: the loop that writes the most bytes.
+    """Return the peak memory, in bytes, of the loop that writes the most bytes in a traced function.
 
     For a function without loops, this is the peak memory of the entire function. A loop uses its memory again in every
     iteration, so this memory should fit into the cache. Scanned inputs and outputs are included for nested loops only,
@@ -36,7 +36,9 @@ def working_set(jaxpr: Any) -> int:
 
 
 def traffic(jaxpr: Any) -> int:
-    """Return the total bytes that a traced function writes if XLA fuses nothing, as a rough measure of its run time.
+    """Return how many bytes a traced function writes in total, assuming that XLA fuses nothing.
+
+    This is a rough measure of its run time.
 
     Args:
         jaxpr: A traced function.
@@ -59,7 +61,7 @@ def executions(jaxpr: Any) -> int:
 
 
 def peak(jaxpr: Any) -> int:
-    """Return the peak memory of a traced function in bytes, if XLA fuses nothing.
+    """Return the peak memory of a traced function in bytes, assuming that XLA fuses nothing.
 
     Args:
         jaxpr: A traced function.
@@ -83,7 +85,7 @@ def peak(jaxpr: Any) -> int:
 
 
 def chunk_width(lane: int, lanes: int, workers: int, room: int = CACHE) -> int:
-    """Return how many runs of a sweep to compute together, as one chunk.
+    """Return how many runs of a sweep to compute together, which is the size of a chunk.
 
     Args:
         lane: Bytes of memory that one lane uses.
@@ -99,7 +101,7 @@ def chunk_width(lane: int, lanes: int, workers: int, room: int = CACHE) -> int:
 
 
 def default_width(jaxpr: Any, lanes: int, workers: int, memory: int | None) -> int:
-    """Return how many runs of a traced function to compute together, as one chunk.
+    """Return how many runs to compute together, estimated from the traced function of one run.
 
     On an accelerator, the lanes should fit into half of the device's memory; `Program` checks the size again after
     compilation. On a CPU, the working sets of the lanes should fit into a core's second-level cache. The estimate
@@ -158,7 +160,7 @@ def _written(jaxpr: Any) -> int:
 
 
 def bodies(equation: Any) -> list[Any]:
-    """Return the traced functions inside an equation of a jaxpr, such as the body of a loop.
+    """Return the jaxprs inside an equation of a jaxpr, such as the body of a loop.
 
     Args:
         equation: Equation of a traced function.

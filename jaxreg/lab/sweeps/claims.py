@@ -24,7 +24,7 @@ _STALE = 60.0
 
 
 class Claims:
-    """Context manager in which this process claims chunks of a store, so that no other process computes them too.
+    """Context manager that claims (locks) chunks of a store for this process, so that no other process computes them.
 
     Args:
         folder: Folder of the store.
@@ -46,7 +46,9 @@ class Claims:
             self.release(number)
 
     def take(self, number: int) -> bool:
-        """Claim a chunk for this process. Return False if another process has a recent claim on it.
+        """Claim a chunk for this process. Return False if another process has already claimed it.
+
+        A stale claim is taken over.
 
         Args:
             number: Number of the chunk.
@@ -120,7 +122,7 @@ class Claims:
 
 
 class Unshared:
-    """Replacement for `Claims` if no other process uses the store."""
+    """Stand-in for `Claims` if no other process uses the store."""
 
     def __enter__(self) -> Self:
         return self

@@ -37,7 +37,10 @@ def dataset(manifest: Manifest, coords: Coordinates, read: Read, find: Find | No
 
 
 def with_missing(dtype: str) -> str:
-    """Return the dtype in which NaN can mark missing values of `dtype`: float32 for booleans, float64 for integers."""
+    """Return a dtype that can hold the values of `dtype`, and NaN for missing values.
+
+    This is float32 for booleans and float64 for integers.
+    """
     kind = np.dtype(dtype).kind
     return dtype if kind in "fc" else "float32" if kind == "b" else "float64"
 

@@ -20,7 +20,7 @@ Distribution = Callable[[jax.Array, tuple[int, ...]], jax.Array]
 
 @dataclass(frozen=True)
 class Choice:
-    """One value of an axis made by `choices`, with a label. It gets a compiled program of its own.
+    """Labelled value of an axis, made by `choices`. A separate program is compiled for each value.
 
     Args:
         label: Name or number, used as the coordinate of the entry.
@@ -80,7 +80,7 @@ def _label(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Points:
-    """One axis of a sweep that sets several arguments at once, as made by `points` and `samples`.
+    """Axis of a sweep that sets several arguments at once, made by `points` or `samples`.
 
     Args:
         settings: Argument of `run` -> its values, one per row.
@@ -93,7 +93,8 @@ class Points:
         sizes = {name: _size(name, values) for name, values in self.settings.items()}
         if not sizes or len(set(sizes.values())) > 1 or not all(sizes.values()):
             raise ValueError(
-                f"the settings of points have lengths {sizes or 'none'}; expected equal lengths of at least 1"
+                f"points got settings of lengths {sizes or 'none'}; expected one or more settings of equal length, not "
+                "empty"
             )
         object.__setattr__(self, "size", next(iter(sizes.values())))
 
@@ -127,7 +128,7 @@ def _size(name: str, values: Any) -> int:
 
 
 class Table(Protocol):
-    """Interface of a DataFrame, such as that of pandas: columns are arguments of a sweep, and rows are its points."""
+    """Protocol of a DataFrame, such as one of pandas. Its columns are arguments of `run`, and each row is one point."""
 
     @property
     def columns(self) -> Any:
@@ -142,7 +143,7 @@ Over = Mapping[str, Any] | Points | Table
 
 
 def points(**settings: Any) -> Points:
-    """Make one axis of a sweep that sets several arguments at once, such as pairs of a learning rate and a decay.
+    """Make one axis of a sweep that sets several arguments of `run` at once, such as a learning rate and a decay.
 
     Args:
         settings: Argument of `run` -> its values, one per point. None means that a setting is off. None, strings and
@@ -166,7 +167,9 @@ def points(**settings: Any) -> Points:
 
 
 def samples(count: int, key: jax.Array | int, /, **settings: Any) -> Points:
-    """Sample points of a sweep at random. With the same key, a larger sample starts with the points of a smaller one.
+    """Sample points of a sweep at random.
+
+    With the same key, a larger sample starts with the points of a smaller one.
 
     Args:
         count: Number of points.
@@ -231,7 +234,7 @@ def uniform(low: float, high: float) -> Distribution:
 
 
 def log_uniform(low: float, high: float) -> Distribution:
-    """Return a log-uniform distribution between two positive numbers, for `samples`: the logarithm is uniform.
+    """Return a log-uniform distribution between two positive numbers, for `samples`.
 
     Args:
         low: Smallest value, above 0.

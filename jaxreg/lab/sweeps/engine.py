@@ -54,7 +54,7 @@ def sweep(
     segments: Segments | None = None,
     keep: Best | None = None,
 ) -> xr.Dataset:
-    """Evaluate the function `run` for every combination of given values of its arguments.
+    """Evaluate the function `run` for every combination of the given argument values.
 
     `run` is traced and compiled once for all values that JAX can trace, and separately for each of `choices`. The
     compiled program computes a chunk of runs together. The devices compute one chunk after another.
@@ -108,7 +108,7 @@ def prepare(
     store: str | os.PathLike[str] | None = None,
     options: SweepOptions | None = None,
 ) -> Callable[[], xr.Dataset]:
-    """Prepare a sweep: check the arguments, create the store, and compile in the background.
+    """Prepare a sweep: check the arguments, create the store, and start compiling in the background.
 
     Args:
         run: Function of one point.
@@ -132,7 +132,7 @@ def prepare(
 
 
 def compute(program: Program, operands: Mapping[str, Any]) -> xr.Dataset:
-    """Compute all runs of a compiled program for given operands, which are arrays that all runs share.
+    """Compute all runs of a program. Its operands are arrays that all runs share.
 
     Args:
         program: Program, which may have been run with other operands before.
@@ -155,7 +155,7 @@ def prepare_program(
     store: Path | None = None,
     options: SweepOptions | None = None,
 ) -> Callable[[], xr.Dataset]:
-    """Prepare to compute all runs of a program, by compiling the program in the background.
+    """Compile a program in the background, and return a function that computes all its runs.
 
     Args:
         program: Program, which may have been run with other operands before.

@@ -23,7 +23,7 @@ SOME = " lane"
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a sweep: its values, stacked into arrays, and the coordinate that the results get."""
+    """One axis of a sweep: its values as stacked arrays, and its coordinate in the results."""
 
     name: str
     leaves: tuple[np.ndarray, ...]
@@ -37,14 +37,14 @@ class Axis:
         return len(self.coordinate)
 
     def take(self, rows: np.ndarray) -> "Axis":
-        """Return the axis with the given entries only."""
+        """Return this axis with only the given entries."""
         one = len(self.leaves) == 1 and self.leaves[0].ndim == 1 and self.keys == (None,)
         numbers = one and self.structure == jax.tree.structure(0)
         leaves = tuple(leaf[rows] for leaf in self.leaves)
         return replace(self, leaves=leaves, coordinate=self.coordinate[rows] if numbers else np.arange(len(rows)))
 
     def entry(self, leaves: Sequence[Any]) -> Any:
-        """Return one value of the axis as the user gave it, from one row of each stacked array."""
+        """Rebuild one value of the axis, as the user gave it, from one row of each stacked array."""
         wrapped = [
             leaf if key is None else jax.random.wrap_key_data(leaf, impl=key)
             for leaf, key in zip(leaves, self.keys, strict=True)
@@ -79,7 +79,7 @@ class Grid:
 
     @property
     def dims(self) -> dict[str, int]:
-        """Dimensions of the results and their sizes."""
+        """Dict from each dimension of the results to its size."""
         return self._spanned if self.lanes is None else {SOME: len(self.lanes)}
 
     @property
@@ -94,7 +94,7 @@ class Grid:
         return math.prod(self.dims.values())
 
     def indices(self, lanes: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return, for each axis, the index of the value that each of the given runs gets, as an int32 array."""
+        """Return the position of each given run along every axis, as one int32 array per axis."""
         lanes = lanes if self.lanes is None else self.lanes[lanes]
         if self.zipped:
             return tuple(lanes.astype(np.int32) for _ in self.axes)
@@ -152,9 +152,12 @@ def make_grid(over: Mapping[str, Any], *, zipped: bool = False) -> Grid:
     if zipped and len(set(sizes.values())) > 1:
         raise ValueError(f"the zipped axes have the lengths {sizes}; expected equal lengths")
     if grid.size >= 2**63:
-        raise ValueError(f"the axes {sizes} span {grid.size:.1e} runs; expected at most 2**63 - 1. Use fewer values")
+        raise ValueError(
+            f"the axes have sizes {sizes}, which makes {grid.size:.1e} runs; expected at most 2**63 - 1. Use fewer "
+            "values"
+        )
     if max(sizes.values()) >= 2**31:
-        raise ValueError(f"the axes have {sizes} entries; expected at most 2**31 - 1 each")
+        raise ValueError(f"the axes have sizes {sizes}; expected at most 2**31 - 1 values per axis")
     return grid
 
 
@@ -189,7 +192,7 @@ def _axis(name: object, entries: Any) -> Axis:
 
 
 def check_apart(name: str, values: np.ndarray, narrow: np.ndarray, *, from_zero_only: bool = False) -> None:
-    """Raise if two values of an axis become equal, or a value becomes 0, when they are rounded for the program.
+    """Raise if rounding for the program makes two values of an axis equal, or turns a value into 0.
 
     The program would otherwise compute the same run twice. `from_zero_only` checks only for numbers that become 0.
     """
@@ -199,15 +202,18 @@ def check_apart(name: str, values: np.ndarray, narrow: np.ndarray, *, from_zero_
     zero = np.flatnonzero((found != 0) & (seen == 0))
     if same.size or zero.size:
         low, high = found[same[0] : same[0] + 2] if same.size else (0.0, found[zero[0]])
-        lost = f"{low} and {high}, which round to the same" if same.size else f"{high}, which rounds to 0 as a"
+        shown, fault = (f"{low} and {high}", "are equal") if same.size else (f"{high}", "is 0")
         raise ValueError(
-            f"axis {name!r} holds {lost} {narrow.dtype} number. Use values that remain distinct in {narrow.dtype}, or "
-            "call jax.config.update('jax_enable_x64', True) first"
+            f"axis {name!r} holds {shown}, which {fault} after rounding to {narrow.dtype}. Use other values, or call "
+            "jax.config.update('jax_enable_x64', True) first"
         )
 
 
 def storable(array: np.ndarray) -> np.ndarray:
-    """Convert a coordinate to a type that files and pandas support: wide enough numbers, or text instead of objects."""
+    """Convert a coordinate to a dtype that files and pandas support.
+
+    Objects become text. Narrow types such as bfloat16 become float32 or int32.
+    """
     if array.dtype.kind in "OT":  # objects, or NumPy's strings of any length, which it saves as objects
         return array.astype(object).astype(np.str_)
     if array.dtype == np.float16 or (array.dtype.isbuiltin == 2 and jnp.issubdtype(array.dtype, np.floating)):
@@ -218,7 +224,7 @@ def storable(array: np.ndarray) -> np.ndarray:
 def stack(name: str, entries: Any) -> Any:
     """Stack a list, tuple or range of entries along a new first axis. Return anything else unchanged."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(entries)):
-        raise TypeError(f"axis {name!r} holds a value that jit, grad or vmap is tracing: call sweep outside of them")
+        raise TypeError(f"axis {name!r} holds a traced value: call sweep outside of jit, grad and vmap")
     if isinstance(entries, range):
         return np.asarray(entries)
     if not isinstance(entries, list | tuple) or hasattr(entries, "_fields"):
@@ -228,8 +234,8 @@ def stack(name: str, entries: Any) -> Any:
     structures = {jax.tree.structure(entry) for entry in entries}
     if len(structures) > 1:
         raise ValueError(
-            f"the entries of axis {name!r} differ in structure: give each entry a label and a separate program, as in "
-            "jaxreg.lab.choices(a=…, b=…)"
+            f"the entries of axis {name!r} differ in tree structure: pass them with labels, as in "
+            "jaxreg.lab.choices(a=…, b=…), so that each gets a separate program"
         )
     try:
         return jax.tree.map(_stacked, *entries)
@@ -250,12 +256,12 @@ def plain(array: Any) -> Any:
 def _stacked(*leaves: Any) -> Any:
     kinds = {_key_name(leaf) for leaf in leaves}
     if len(kinds) > 1:
-        raise ValueError("random keys must all be of one kind")
+        raise ValueError("random keys must all be made by the same random number generator")
     return np.stack([np.asarray(leaf) for leaf in leaves]) if None in kinds else jnp.stack(leaves)
 
 
 def traceable(name: str, leaf: Any) -> np.ndarray:
-    """Convert a leaf of an axis to the NumPy array that the program gets, in a type that JAX computes in.
+    """Convert an array of an axis to a NumPy array with a dtype that JAX supports.
 
     Raises an error if a value is masked or NaN, can't be traced, or is out of range for this type.
     """
@@ -296,7 +302,7 @@ def narrowed(what: str, array: np.ndarray) -> np.ndarray:
         return narrow
     if lost.any():
         raise ValueError(
-            f"{what} holds {kind} beyond {narrow.dtype}, such as {array[lost].flat[0]}. Use smaller {kind}, or call "
-            "jax.config.update('jax_enable_x64', True) first"
+            f"{what} holds {kind} out of range for {narrow.dtype}, such as {array[lost].flat[0]}. Use smaller "
+            f"{kind}, or call jax.config.update('jax_enable_x64', True) first"
         )
     return narrow

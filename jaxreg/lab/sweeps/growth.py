@@ -21,7 +21,7 @@ from jaxreg.lab.sweeps.store import create, open_folder
 
 
 def rows_there(old: Chunked, here: Coordinates, dims: Mapping[str, int]) -> dict[str, np.ndarray] | None:
-    """Find the entries of a smaller sweep among those of a larger sweep, by comparing their coordinates.
+    """Find the position of each entry of a smaller sweep in a larger sweep, by comparing coordinates.
 
     Args:
         old: The smaller sweep.
@@ -56,7 +56,10 @@ def _keys(coords: Coordinates, names: list[str]) -> list[tuple[str, ...]]:
 
 
 def cut_labels(labels: Coordinates, rows: Mapping[str, np.ndarray]) -> Coordinates:
-    """Return the coordinates of some entries of a larger sweep, in the form in which the smaller sweep stores them."""
+    """Reduce the coordinates of a larger sweep to the entries of a smaller sweep.
+
+    The result has the form in which the smaller sweep stores its coordinates.
+    """
     cut = {}
     for name, (dim, values) in labels.items():
         taken = as_wide_as_needed(values[rows[dim]] if dim in rows else values)
@@ -68,7 +71,7 @@ def cut_labels(labels: Coordinates, rows: Mapping[str, np.ndarray]) -> Coordinat
 
 
 def as_wide_as_needed(values: np.ndarray) -> np.ndarray:
-    """Shorten the type of an array of strings to the longest string in it. Return any other array unchanged.
+    """Convert an array of strings to the shortest dtype that holds them. Return any other array unchanged.
 
     Otherwise, the long name of a new entry would change the identity of the stored entries.
     """
@@ -76,7 +79,9 @@ def as_wide_as_needed(values: np.ndarray) -> np.ndarray:
 
 
 def take_over(old: Chunked, rows: Mapping[str, np.ndarray], manifest: Manifest, coords: Coordinates) -> Joined:
-    """Return a larger sweep that contains the stored runs of a smaller one. All other runs are marked as missing.
+    """Make the joined stores of a larger sweep from the stored runs of a smaller one.
+
+    All other runs are marked as missing.
 
     Args:
         old: The smaller sweep.
@@ -96,19 +101,19 @@ def take_over(old: Chunked, rows: Mapping[str, np.ndarray], manifest: Manifest, 
 
 
 def without(whole: Joined, lanes: np.ndarray) -> Joined:
-    """Return joined stores with some runs marked as missing. `lanes` is True for each of these runs."""
+    """Return a copy of joined stores in which the runs selected by the mask `lanes` are missing."""
     part = np.where(lanes, -1, whole.part).astype(np.int32)
     return Joined(whole.manifest, whole.coords(), whole.parts, part, whole.place)
 
 
 def resumed(old: Joined) -> Joined:
-    """Return an enlarged sweep so that it can be continued. Runs whose files were lost are marked as missing."""
+    """Return an enlarged sweep in which runs with lost files are marked as missing, so that they are computed again."""
     lost = old.unreadable(len(old.parts) - 1)
     return without(old, lost | old.unreadable(len(old.parts))) if lost.any() else old
 
 
 def extended(path: Path, whole: Joined, manifest: Manifest | None) -> Joined:
-    """Create a store for the missing runs of an enlarged sweep, and write the files that join all of its stores.
+    """Create a store for the missing runs of an enlarged sweep, and join it to the existing stores.
 
     Args:
         path: Folder of the store.
@@ -129,7 +134,9 @@ def extended(path: Path, whole: Joined, manifest: Manifest | None) -> Joined:
 
 
 def find_grown(path: Path, sweep: str) -> Joined | None:
-    """Return an enlarged sweep in a folder, also if the folder has a later one. None if it can't be read.
+    """Return an enlarged sweep that is stored in a folder, or None if it can't be read.
+
+    The folder may also contain a later, still larger sweep.
 
     Args:
         path: Folder of the store.
@@ -146,7 +153,10 @@ def _grown_file(sweep: str) -> str:
 
 
 def newest(path: Path) -> Chunked | None:
-    """Open the results of a sweep in a folder, joined stores or a single one. Return None if they can't be read."""
+    """Return the most recent results in a folder, or None if they can't be read.
+
+    These are joined stores if there are any, otherwise a single store.
+    """
     for find in (find_joined, open_folder):
         with contextlib.suppress(FileNotFoundError, ValueError):
             if (found := find(path)) is not None:

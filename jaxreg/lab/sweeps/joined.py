@@ -33,7 +33,10 @@ _KEPT = 2**28
 
 
 class Chunked(Protocol):
-    """Interface of the results of a sweep, in numbered chunks: a store in a folder or in memory, or joined stores."""
+    """Interface of stored results: a single store, or several stores that are read as one.
+
+    Runs are stored in numbered chunks.
+    """
 
     @property
     def manifest(self) -> Manifest:
@@ -41,10 +44,10 @@ class Chunked(Protocol):
 
     @property
     def count(self) -> int:
-        """Number of chunks of runs."""
+        """Number of chunks."""
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return, for each run, the number of the chunk that contains it, and the position of the run in this chunk."""
+        """Return the chunk number of each run, and the position of the run in its chunk."""
 
     def has(self, number: int) -> bool:
         """Return whether a chunk is stored."""
@@ -59,7 +62,7 @@ class Chunked(Protocol):
         """Return the path of the file of a chunk, whether or not the file exists."""
 
     def stores(self) -> list[Keeping]:
-        """Return a list of all stores. Joined stores are replaced by the stores that they join."""
+        """Return a list of all single stores, including those inside of joined stores."""
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
         """Return the final states of the runs in a chunk, or None if the states are missing or damaged."""
@@ -95,7 +98,7 @@ class Joined:
         self.count = int(self._starts[-1])
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return, for each run, the number of the chunk that contains it, and the position of the run in this chunk.
+        """Return the chunk number of each run, and the position of the run in its chunk.
 
         The chunk number is -1 for a missing lane, and `STOPPED` for a lane that is never computed.
         """
@@ -107,14 +110,14 @@ class Joined:
         return numbers, places
 
     def unreadable(self, parts: int) -> np.ndarray:
-        """Return for each run whether its results can't be read. Only runs in the first `parts` stores count."""
+        """Return a mask of the runs whose results can't be read, among the runs in the first `parts` stores."""
         numbers, _ = self.find(np.arange(self.manifest.lanes))
         needed = np.unique(numbers[(numbers >= 0) & (self.part < parts)])
         return np.isin(numbers, [number for number in needed if self.read(int(number)) is None])
 
     @property
     def stopped(self) -> int:
-        """Number of runs that are never continued, because they were stopped in an earlier segment."""
+        """Number of segments that are never computed, because their runs were stopped earlier."""
         return int((self.part == STOPPED).sum())
 
     def lanes_of_last(self) -> np.ndarray:
@@ -143,7 +146,7 @@ class Joined:
         return part.file(own)
 
     def stores(self) -> list[Keeping]:
-        """Return a list of all stores. Joined stores are replaced by the stores that they join."""
+        """Return a list of all single stores, including those inside of joined stores."""
         return [store for part in self.parts for store in part.stores()]
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
@@ -171,7 +174,7 @@ class Joined:
 
 
 def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
-    """Return one description of the outputs of several programs: their names, dimensions and types.
+    """Combine the outputs of several programs into one description: names, dimensions and types.
 
     Each dimension gets its largest length among the programs. Where an output is missing or shorter, it is filled with
     NaN.
@@ -185,8 +188,8 @@ def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
         if len({variable.dims for variable in found}) > 1:
             dims = " and ".join(sorted({str(variable.dims) for variable in found}))
             raise ValueError(
-                f"output {name!r} has the dimensions {dims} in different programs: give it the same dimensions in "
-                "every program"
+                f"output {name!r} has different dimensions in different programs, {dims}: give it the same dimensions "
+                "in every program"
             )
         dtype = np.result_type(*(np.dtype(variable.dtype) for variable in found)).name
         gaps = len(found) < len(outputs) or len({variable.shape for variable in found}) > 1
@@ -241,13 +244,13 @@ def find_joined(path: Path, depth: int = 0, name: str = JOINED) -> Joined | None
     names = manifest.attrs.get("parts")
     if not isinstance(names, list) or not names or not all(map(_is_folder_name, names)):
         raise ValueError(
-            f"{path / name} is damaged, as it does not list the names of its stores: delete this file and run the "
-            "same sweep again"
+            f"{path / name} is damaged: it does not list the names of its stores. Delete this file and run the same "
+            "sweep again"
         )
     if depth > _DEEPEST:
         raise ValueError(
-            f"{path / name} is damaged, as it belongs to more than {_DEEPEST} joined stores: delete this file and "
-            "run the same sweep again"
+            f"{path / name} is damaged: joined stores are nested more than {_DEEPEST} deep. Delete this file and run "
+            "the same sweep again"
         )
     names_there = manifest.coords.keys() | {_PART, _PLACE}
     arrays = _read_sealed(_map_file(path, manifest), _seal_of(manifest), names_there)
@@ -292,7 +295,10 @@ def absolute(store: Chunked) -> Chunked:
 
 
 def needed_chunks(store: Chunked) -> range | set[int]:
-    """Return the numbers of all chunks that the runs of a sweep are in; also -1 if a run is missing."""
+    """Return the numbers of all chunks that contain runs of the sweep.
+
+    The number -1 is included if a run is missing.
+    """
     if not isinstance(store, Joined):
         return range(store.count)  # not written out: a manifest may claim any number of lanes
     return set(np.unique(store.find(np.arange(store.manifest.lanes))[0]).tolist()) - {STOPPED}
@@ -325,8 +331,8 @@ def as_dataset(store: Chunked, *, partial: bool = False) -> xr.Dataset:
     if partial:
         if "finished" in manifest.outputs or "finished" in coords:
             raise ValueError(
-                "partial=True adds a coordinate 'finished', but this sweep has an axis, setting or output of this "
-                "name: open the store when the sweep is finished, or rename it in `run`"
+                "partial=True adds a coordinate 'finished', but an axis, setting or output of this sweep already has "
+                "this name. Finish the sweep and open it without partial, or rename the axis, setting or output"
             )
         there = np.zeros(store.count, bool)
         there[list(store.present())] = True  # chunks may come while this is read

@@ -20,7 +20,7 @@ ROWS = " rows"
 
 @dataclass(frozen=True)
 class Best:
-    """Rule that stores large outputs only for the best runs of a sweep, as made by `best`."""
+    """Rule to store large outputs only for the best runs of a sweep, made by `best`."""
 
     count: int
     by: str
@@ -46,7 +46,7 @@ class Best:
         return tuple(name for name in dict.fromkeys(found) if name != self.by)
 
     def written(self, outputs: Mapping[str, Variable]) -> str:
-        """Return the rule as text that `rule_of` reads from the manifest of a store."""
+        """Return the rule as JSON text for the manifest of a store. `rule_of` reads it."""
         return json.dumps([self.count, self.by, self.large(outputs)])
 
     def rows(self, values: np.ndarray) -> np.ndarray:
@@ -87,7 +87,7 @@ def best(count: int, by: str, outputs: str | Sequence[str] = ()) -> Best:
 
 
 def rule_of(manifest: Manifest) -> Best | None:
-    """Read from a manifest which runs keep their large outputs. Return None if all runs do."""
+    """Return the rule for large outputs that a manifest contains, or None if all runs keep theirs."""
     if "keep" not in manifest.identity:
         return None
     count, by, outputs = json.loads(manifest.identity["keep"])
@@ -95,7 +95,7 @@ def rule_of(manifest: Manifest) -> Best | None:
 
 
 class Keeping(Protocol):
-    """Interface of a store that can keep large outputs for some runs only."""
+    """Interface of a store that can keep the large outputs of only some runs."""
 
     @property
     def manifest(self) -> Manifest:
@@ -105,13 +105,13 @@ class Keeping(Protocol):
         """Return the numbers of the stored chunks."""
 
     def small(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the outputs of a chunk that are stored for all runs, not only for the best ones."""
+        """Return the outputs of a chunk that are stored for all runs."""
 
     def kept(self, number: int) -> dict[str, np.ndarray] | None:
         """Return the large outputs of the best runs of a chunk, with the row numbers of these runs."""
 
     def keep(self, number: int, arrays: Mapping[str, np.ndarray] | None) -> None:
-        """Replace the stored large outputs of a chunk. None removes them."""
+        """Replace the stored large outputs of a chunk, or remove them if `arrays` is None."""
 
     def drop(self, number: int) -> None:
         """Remove a chunk from the store, so that it is computed again."""
@@ -131,7 +131,10 @@ class Keeper:
         self._note_present()
 
     def note(self, store: Keeping, number: int) -> None:
-        """Add the runs of a finished chunk. Remove the large outputs of chunks that have none of the best runs."""
+        """Update the best runs with the runs of a finished chunk.
+
+        Chunks that no longer contain one of the best runs lose their large outputs.
+        """
         rule = rule_of(store.manifest)
         if rule is None or (arrays := store.small(number)) is None:
             return
@@ -151,7 +154,7 @@ class Keeper:
                     self.note(store, number)
 
     def finish(self) -> bool:
-        """Remove the large outputs of all runs but the best ones.
+        """Remove the large outputs of all runs except the best ones.
 
         First, chunks that other processes finished in the meantime are added, so that all processes keep the same runs.
         If large outputs of one of the best runs are lost, its chunk is removed, so that it is computed again.
@@ -175,7 +178,7 @@ class Keeper:
 
 
 def split(rule: Best, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Split the outputs of a chunk into those that are stored for all runs, and the large outputs of its best runs."""
+    """Separate the outputs that are stored for all runs from the large outputs of the best runs in a chunk."""
     rows = np.sort(rule.rows(arrays[rule.by]))
     large = {ROWS: rows} | {name: arrays[name][rows] for name in rule.outputs}
     return {name: values for name, values in arrays.items() if name not in rule.outputs}, large

@@ -29,7 +29,10 @@ _SMALL = 2**17
 
 
 def arrangement(jaxpr: Any, free: bool = True) -> str:
-    """Return how to compute the runs of a traced function on a CPU: `BATCHED`, `IN_TURN` or `REWRITTEN`.
+    """Return how a CPU should compute the runs of a chunk: batched by `vmap`, or one after the other.
+
+    The result is `BATCHED`, `IN_TURN`, or `REWRITTEN`: one after the other, with slow operations replaced by faster
+    ones.
 
     Args:
         jaxpr: Traced function of one lane, ``traced.jaxpr.jaxpr``.

@@ -25,7 +25,7 @@ class DamagedError(ValueError):
 
 
 def is_state(name: str) -> bool:
-    """Return whether an array in a chunk belongs to the state of the runs, not to their outputs."""
+    """Return whether an array in a chunk belongs to a checkpoint (the state of its runs) rather than to the outputs."""
     return name.startswith(STATE)
 
 
@@ -55,7 +55,7 @@ class Chunks:
         return range(number * self.width, min((number + 1) * self.width, self.size))
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return, for each run, the number of the chunk that contains it, and the position of the run in this chunk."""
+        """Return the chunk number of each run, and the position of the run in its chunk."""
         return np.divmod(lanes, self.width)
 
 
@@ -95,13 +95,13 @@ class Manifest:
 
     @cached_property
     def sweep(self) -> str:
-        """Hash of everything that can change the results of a sweep, which identifies the sweep."""
+        """Hash that identifies the sweep. It covers everything that can change the results."""
         text = json.dumps({"format": FORMAT, "chunk": self.chunk, **self.identity}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def layout(self) -> tuple[Any, ...]:
-        """Everything that the manifest says about the results: dimensions, coordinates and outputs."""
+        """Dimensions, coordinates and outputs of the results."""
         return self.dims, self.coords, self.outputs
 
     @property
@@ -154,7 +154,7 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         intact = False
     if not intact:
-        raise DamagedError("the manifest is damaged: the file is not JSON, or differs from its checksum")
+        raise DamagedError("the manifest is damaged: the file is not valid JSON, or its checksum is wrong")
     return dict(content)
 
 

@@ -31,15 +31,15 @@ class InMemoryStore:
 
     @property
     def count(self) -> int:
-        """Number of chunks of runs."""
+        """Number of chunks."""
         return len(self.manifest.chunks)
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return, for each run, the number of the chunk that contains it, and the position of the run in this chunk."""
+        """Return the chunk number of each run, and the position of the run in its chunk."""
         return self.manifest.chunks.find(lanes)
 
     def file(self, number: int) -> Path:
-        """Return a name for a chunk, which error messages use."""
+        """Return the name of a chunk for error messages."""
         return Path(f"chunk {number}")
 
     def has(self, number: int) -> bool:
@@ -64,7 +64,7 @@ class InMemoryStore:
         return self._best.get(number)
 
     def keep(self, number: int, arrays: Mapping[str, np.ndarray] | None) -> None:
-        """Replace the large outputs of a chunk that are kept in memory. None removes them."""
+        """Replace the large outputs of a chunk, or remove them if `arrays` is None."""
         self._best.pop(number, None)
         if arrays is not None:
             self._best[number] = dict(arrays)
@@ -79,7 +79,7 @@ class InMemoryStore:
         self._states[number] = {name: array for name, array in arrays.items() if is_state(name)}
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
-        """Return the final states of the runs in a chunk, at which the next segment begins."""
+        """Return the final states of the runs in a chunk. The next segment continues from them."""
         return self._states.get(number)
 
     def forget_states(self) -> None:
@@ -95,11 +95,11 @@ class InMemoryStore:
         self._chunks.pop(number, None)
 
     def claims(self) -> Unshared:
-        """Return a context manager like `Claims`, with which this process computes every chunk."""
+        """Return a stand-in for `Claims`, because no other process uses a store in memory."""
         return Unshared()
 
     def describe(self, advice: str) -> str:
-        """Return the message for a sweep that stops early: its finished runs are lost."""
+        """Return the message for an interrupted sweep, whose results in memory are lost."""
         return "stopped; nothing is kept without a store"
 
     def coords(self) -> Coordinates:
@@ -107,7 +107,7 @@ class InMemoryStore:
         return self._coords
 
     def gather(self) -> None:
-        """Get the chunks that all other processes of `jax.distributed` have computed."""
+        """Collect the chunks that the other processes of `jax.distributed` have computed."""
         if jax.process_count() == 1:
             return
         from jax.experimental import multihost_utils

@@ -35,15 +35,15 @@ class SweepOptions:
         if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int | np.integer) or chunk < 1):
             raise ValueError(f"chunk must be a positive number of runs, got {chunk!r}")
         if self.coords is not None and not isinstance(self.coords, Mapping):
-            raise TypeError(f"coords must be a dict of name -> values, got {self.coords!r}")
+            raise TypeError(f"coords must be a dict from name to values, got {self.coords!r}")
         if self.on_chunk is not None and not callable(self.on_chunk):
-            raise TypeError(f"on_chunk must be a function of points and arrays, got {self.on_chunk!r}")
+            raise TypeError(f"on_chunk must be a function of two dicts, points and arrays, got {self.on_chunk!r}")
         if self.token is not None and not (isinstance(self.token, str) and self.token and self.token.isprintable()):
             raise ValueError(f"token must be a printable text, such as '1', got {self.token!r}")
         if not isinstance(self.keep, Best | None):
             raise TypeError(f"keep must be best(count, by), got {self.keep!r}")
         if self.keep is not None and jax.process_count() > 1:
-            raise ValueError("keep doesn't work with jax.distributed: let several processes share a store instead")
+            raise ValueError("keep doesn't work with jax.distributed: start separate processes with one store")
         if not isinstance(self.segments, Segments | None):
             raise TypeError(f"segments must be Segments(begin, count), got {self.segments!r}")
         listed = isinstance(self.devices, Sequence | None) and not isinstance(self.devices, str)
@@ -58,6 +58,6 @@ class SweepOptions:
         context = getattr(executor, "_mp_context", None)
         if isinstance(executor, ProcessPoolExecutor) and context is not None and context.get_start_method() == "fork":
             raise ValueError(
-                "executor forks this process, and a forked process hangs because it lacks JAX's threads: use "
+                "executor forks this process, but JAX hangs in a forked process: use "
                 "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
             )

@@ -33,22 +33,22 @@ def check_arguments(run: Run, names: Iterable[str], what: str = "run") -> None:
     except ValueError:  # a builtin without a signature: tracing will tell
         return
     except TypeError:
-        raise TypeError(f"{what} must be a function of the axes {names}, got {run!r}") from None
+        raise TypeError(f"{what} must be a function with the arguments {names}, got {run!r}") from None
     try:
         signature.bind(**dict.fromkeys(names))
     except TypeError as error:
-        raise TypeError(f"{what}{signature} doesn't take the axes {names}: {error}") from None
+        raise TypeError(f"{what}{signature} doesn't accept the axes {names} as arguments: {error}") from None
 
 
 def check_names(outputs: Any) -> None:
-    """Raise if the user's function returns an output whose name begins with a space, which only state names may."""
+    """Raise if `run` returns an output whose name begins with a space. Such names are reserved."""
     for key in outputs if isinstance(outputs, Mapping) else ():
         if isinstance(key, str) and key.startswith(" "):
             raise ValueError(f"`run` returns an output named {key!r}: use a name that does not begin with a space")
 
 
 def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
-    """Evaluate the function `run` at a traced point, and return its outputs as a flat dict.
+    """Evaluate the function `run` with traced arguments, and return its outputs as a flat dict.
 
     Args:
         run: Function of one point.
@@ -107,7 +107,7 @@ def describe(flat: Mapping[str, Labelled], grid: Grid) -> dict[str, Variable]:
 
 
 def named(outputs: Any) -> Mapping[Any, Any]:
-    """Return the outputs of `run` as a mapping. An object with named fields is converted to a mapping."""
+    """Return the outputs of `run` as a mapping. An object with named fields, such as a NamedTuple, is converted."""
     if isinstance(outputs, Mapping):
         return outputs
     children = jax.tree_util.tree_flatten_with_path(outputs, is_leaf=lambda node: node is not outputs)[0]
@@ -157,7 +157,7 @@ def is_labelled(node: Any) -> bool:
 
 
 def key_name(key: Any) -> str:
-    """Return one key of a path in a pytree as text, for the name of an output."""
+    """Return one key of a pytree path as text, to use in the name of an output."""
     for attribute in ("name", "key", "idx"):
         if hasattr(key, attribute):
             return str(getattr(key, attribute))

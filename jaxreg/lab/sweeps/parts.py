@@ -37,7 +37,7 @@ from jaxreg.lab.sweeps.structures import remember
 
 @dataclass(frozen=True)
 class Part:
-    """The runs of a sweep that share one compiled program: the runner of the program, and the stores of the results."""
+    """The runs of a sweep that share one compiled program, with their runner and their store."""
 
     runner: ChunkRunner
     store: Store | InMemoryStore
@@ -51,7 +51,10 @@ class Part:
         return own[SOME][1][lanes] if SOME in own else lanes
 
     def points(self, number: int) -> dict[str, np.ndarray]:
-        """Return the coordinates of the runs in a chunk. An axis made by `points` is described by its settings only."""
+        """Return the coordinates of the runs in a chunk, with one value per run.
+
+        An axis made by `points` is described by its settings only.
+        """
         lanes, dims = self.lanes(number), self.whole.manifest.dims
         places = dict(zip(dims, np.unravel_index(lanes, tuple(dims.values())), strict=True))
         there = {name: (dim, values) for name, (dim, values) in (self.whole.coords() or {}).items() if dim in places}
@@ -60,14 +63,14 @@ class Part:
         return points | ({SEGMENT: np.full(len(lanes), self.segment)} if self.segment else {})
 
     def start(self) -> None:
-        """Start to compile the program in the background if a chunk is missing."""
+        """Start compiling the program in the background, unless all chunks are stored."""
         if len(self.store.present()) < self.store.count:
             self.runner.start()
 
 
 @dataclass(frozen=True)
 class Arranged:
-    """All parts of a sweep (each with its compiled program), and their joined results."""
+    """All parts of a sweep, one per compiled program, and their joined results."""
 
     parts: list[Part]
     whole: Chunked
@@ -88,7 +91,7 @@ class Arranged:
 
 
 def alone(runner: ChunkRunner, grid: Grid, path: Path | None, options: SweepOptions) -> Arranged:
-    """Create the store for one given program instead of for the programs of a sweep.
+    """Create the store of a single program that the caller has already made.
 
     Args:
         runner: Runner of the program.
@@ -138,7 +141,7 @@ def arrange(design: Design, path: Path | None, options: SweepOptions) -> Arrange
 
 
 class Source:
-    """Factory that makes the runners for one program of a sweep, for all of its runs or for a selection.
+    """Factory of runners for one program of a sweep. A runner computes all runs of the program, or some of them.
 
     Args:
         box: Box of the sweep.
@@ -170,7 +173,7 @@ class Source:
         return (self._first if lanes is None else self._sent(lanes)).going_on(carried)
 
     def runner_over(self, grid: Grid) -> ChunkRunner:
-        """Return a runner of the same function on another grid, to find out the identity of its program."""
+        """Return a runner for the same function on another grid, to compare the identities of the programs."""
         return LocalRunner(self._program(grid))
 
     def _program(self, grid: Grid) -> Program:
@@ -209,7 +212,7 @@ def placed(
     carried: Carried | None = None,
     grows: bool = True,
 ) -> Part:
-    """Open or create the store for the results of a program. Chunks that it already contains are used again.
+    """Open or create the store of a program. Chunks that it already contains are reused.
 
     Args:
         source: Source of runners for the program.
@@ -267,7 +270,7 @@ def placed(
 
 
 def along(design: Design, box: Box, given: Mapping[str, Any]) -> tuple[Coordinates, dict[str, Any]]:
-    """Return two dicts of coordinates for one program: those of the axes, and those that the user passed to `sweep`."""
+    """Return the coordinates that belong to one program: those of its axes, and those that the user gave."""
     rows = dict(zip(box.over, box.rows, strict=True))
     taken = {name: slice(None) if row is None else row for name, row in rows.items()}
     known = {name: (dim, as_wide_as_needed(values[taken[dim]])) for name, (dim, values) in design.coords.items()}
@@ -285,7 +288,7 @@ def along(design: Design, box: Box, given: Mapping[str, Any]) -> tuple[Coordinat
 
 
 def joined_parts(design: Design, parts: list[Part], given: Mapping[str, Any]) -> Joined:
-    """Join the parts of a sweep: determine the dimensions of all results, and which store holds each run."""
+    """Join the parts of a sweep: find the dimensions of the joined results, and the store of each run."""
     manifests = [part.whole.manifest for part in parts]
     dims = {name: design.sizes.get(name, size) for name, size in manifests[0].dims.items()}
     first = parts[0].whole.coords() or {}
@@ -331,7 +334,7 @@ def _check_free(path: Path, parts: list[str]) -> None:
 
 
 def digest_of(labels: Coordinates, of: str) -> str:
-    """Return a hash of the coordinates `labels` together with the text `of`."""
+    """Return a hash of the coordinates `labels` and the text `of`."""
     digest = hashlib.sha256(of.encode())
     for name, (dim, values) in labels.items():
         digest.update(f"{name} {dim} {values.dtype.str} {values.shape}".encode() + values.tobytes())
@@ -341,7 +344,10 @@ def digest_of(labels: Coordinates, of: str) -> str:
 def labels_of(
     dims: Mapping[str, int], outputs: Mapping[str, Variable], known: Coordinates, coords: Mapping[str, Any]
 ) -> dict[str, tuple[str, np.ndarray]]:
-    """Return the coordinates of the axes and those from the user, as a dict from name to (dimension, values)."""
+    """Return all coordinates of the results, as a dict from name to (dimension, values).
+
+    These are the coordinates of the axes, and those that the user passed to `sweep`.
+    """
     labels = dict(known)
     sizes = dict(dims)
     if taken := labels.keys() & {*outputs, *(dim for output in outputs.values() for dim in output.dims)}:
@@ -370,16 +376,16 @@ def _check_callbacks(manifest: Manifest) -> None:
     """Raise if a program with a store calls code outside of JAX, and the user passed no `token`."""
     if "callbacks" in manifest.identity and "token" not in manifest.identity:
         raise ValueError(
-            f"`run` calls a Python function outside of JAX ({manifest.identity['callbacks']}), and a store can't "
-            "notice when that function changes. Pass a version label for it, such as token='1', and change the label "
-            "whenever you change the function; or remove `store`"
+            f"`run` calls Python code outside of JAX ({manifest.identity['callbacks']}), and a store can't notice when "
+            "that code changes. Pass a version of the code, such as token='1', and a new one after each change; or "
+            "remove `store`"
         )
 
 
 def manifest_of(
     grid: Grid, runner: ChunkRunner, labels: Coordinates, options: SweepOptions, segment: int = 0
 ) -> Manifest:
-    """Return the manifest, which describes the results that a runner will compute."""
+    """Return the manifest for the results that a runner will compute."""
     outputs, token = dict(runner.outputs), options.token
     named = {**({"token": token} if token else {}), **({SEGMENT: str(segment)} if segment else {})}
     if options.keep is not None:

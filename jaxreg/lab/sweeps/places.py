@@ -23,7 +23,7 @@ _PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs":
 
 
 class Place:
-    """Location of a store in a folder, or of results in memory.
+    """Location of the results of a sweep: a folder, or the memory of this process.
 
     Args:
         path: Folder of the store, or None for results in memory.
@@ -37,12 +37,12 @@ class Place:
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """Context manager that makes error messages contain the path or address of the store that the user gave."""
+        """Context manager in which error messages name the store by the path or address that the user gave."""
         yield
 
 
 class Mirror(Place):
-    """Temporary folder with a copy of a store at an address, such as s3://bucket/ridge.
+    """Temporary local copy of a store at an address, such as s3://bucket/ridge.
 
     Args:
         address: Address of the store.
@@ -70,7 +70,7 @@ class Mirror(Place):
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """Context manager that makes error messages contain the address of the store, not its temporary folder."""
+        """Context manager in which error messages name the address of the store, not its temporary folder."""
         try:
             yield
         except BaseException as error:
@@ -117,7 +117,7 @@ def place_of(store: str | os.PathLike[str] | None) -> Place:
     import jax  # only here: who reads a folder need not load it
 
     if jax.process_count() > 1:
-        raise ValueError(f"the store {store} is an address; jax.distributed needs a folder that all processes share")
+        raise ValueError(f"the store {store} is an address; with jax.distributed, expected a folder on a shared disk")
     return Mirror(store.rstrip("/"))
 
 

@@ -68,7 +68,7 @@ class _Lowering(NamedTuple):
 
 
 class Program:
-    """Function that is compiled to compute the runs of a grid in chunks, with a fixed number of runs per chunk.
+    """Compiled function that computes the runs of a grid, in chunks of a fixed size.
 
     Arrays that `run` closes over are constants of the program. Operands are passed as arguments instead, so that the
     program can be called again with other arrays of the same shapes. Constants of at least 64 MiB are also passed as
@@ -119,8 +119,8 @@ class Program:
         self._traced = lane.trace(point, self._operands, self._carried)
         if len(self._traced.jaxpr.in_avals) > len(point) + len(jax.tree.leaves((self._operands, self._carried))):
             raise TypeError(
-                "`run` closes over a value that jit, grad or vmap is tracing: call sweep outside of them, or make "
-                "that value an axis"
+                "`run` closes over a traced value: call sweep outside of jit, grad and vmap, or pass the value as an "
+                "axis"
             )
         written = traffic(self._traced.jaxpr.jaxpr) * grid.size
         self._options: Mapping[str, Any] = {}
@@ -154,14 +154,17 @@ class Program:
             self._begin._options = self._options
 
     def on(self, lanes: np.ndarray) -> "Program":
-        """Return a copy of this program for some of its runs. The copy shares the compiled code."""
+        """Return a copy of this program that computes only the given runs. The copy shares the compiled code."""
         part = copy.copy(self)
         part.grid = replace(self.grid, lanes=lanes)
         part._begin = self._begin and self._begin.on(lanes)
         return part
 
     def compile_as(self, compiled: str) -> None:
-        """Compile with the options that an existing store was made with, instead of those for this number of runs."""
+        """Use the compiler options of an existing store, so that new chunks get the same bits.
+
+        By default, the options depend on the number of runs.
+        """
         for options in ({}, _QUICKLY, _REUSED):
             if _written(options) == compiled:
                 self._options = options
@@ -182,7 +185,7 @@ class Program:
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """Dict of everything that can change the results of a chunk, except its size and the values of the arguments.
+        """Dict of everything that can change the results of a chunk. Chunk size and argument values are not included.
 
         The entry ``program`` is a hash of the lowered program: its operations, its shapes, and all constants.
         """

@@ -45,9 +45,9 @@ class _Rate(ProgressColumn):
 
 
 class Progress:
-    """Progress bar on standard error, with a sentence below it if runs were read from the store instead of computed.
+    """Progress bar on standard error, which also writes one line per chunk to the log.
 
-    It also logs one line per chunk, and that sentence.
+    If runs were read from the store instead of computed, a sentence below the bar and in the log tells how many.
 
     Args:
         total: Total number of lanes.
@@ -89,13 +89,13 @@ class Progress:
         return f", {self._read} read" if self._read else ""
 
     def skip(self, lanes: int) -> None:
-        """Add runs that were finished before, or by another process, to the number of finished runs."""
+        """Add runs that were read from the store to the number of finished runs."""
         self._lanes += lanes
         self._read += lanes
         self._bar.update(self._task, advance=lanes, read=self._told())
 
     def advance(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Add the runs of a chunk that this process has just computed to the number of finished runs."""
+        """Add the runs of a chunk that was just computed to the number of finished runs."""
         lanes = len(next(iter(arrays.values())))
         self._lanes += lanes
         self._diverged += count_diverged(arrays)

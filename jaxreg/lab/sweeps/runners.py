@@ -28,7 +28,7 @@ _IN_FLIGHT = 2**29
 
 
 class ChunkResult(NamedTuple):
-    """A finished chunk: its outputs, how many runs were computed together, and the identity of the program."""
+    """Finished chunk: its outputs, the number of runs computed together, and the identity of the program."""
 
     arrays: Arrays
     width: int
@@ -48,7 +48,7 @@ class ChunkRunner(Protocol):
 
     @property
     def states(self) -> frozenset[str]:
-        """Names of the arrays in the state of a run; empty for a sweep without segments."""
+        """Names of the arrays that form the state of a run. Empty for a sweep without segments."""
 
     @property
     def chunk(self) -> int:
@@ -63,7 +63,7 @@ class ChunkRunner(Protocol):
         """Maximum number of chunks that may be submitted but not yet stored."""
 
     def start(self) -> None:
-        """Start to compile the program in the background, if the runner can do so."""
+        """Start compiling the program in the background, if the runner supports this."""
 
     def submit(self, number: int) -> Future[ChunkResult]:
         """Submit a chunk to be computed, and return a future for its result."""
@@ -93,7 +93,10 @@ class LocalRunner:
         self._pool = ThreadPoolExecutor(program.workers, thread_name_prefix="sweep")
 
     def start(self) -> None:
-        """Start to compile the program in the background. Errors are ignored: the first chunk raises them again."""
+        """Start compiling the program in the background.
+
+        Errors are ignored here, because the first chunk raises them again.
+        """
         self._pool.submit(self._program.load)
 
     def submit(self, number: int) -> Future[ChunkResult]:
@@ -160,7 +163,7 @@ class ExecutorRunner:
         self.most = max(16, min(1024, _IN_FLIGHT // max(1, lane * self.chunk)))
 
     def going_on(self, carried: Carried | None) -> "ExecutorRunner":
-        """Return a runner for the next segment of the runs. Its runs begin at the states that `carried` returns."""
+        """Return a runner for the next segment. Its runs continue from the states that `carried` returns."""
         runner = copy.copy(self)
         runner._carried = carried
         return runner

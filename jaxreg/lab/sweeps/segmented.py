@@ -31,7 +31,7 @@ from jaxreg.lab.sweeps.structures import remember
 
 
 class LostStateError(Exception):
-    """Error for a chunk that can't be computed, because the stored states at which its runs begin can't be read.
+    """Error for a chunk whose runs can't continue, because the stored states of the previous segment can't be read.
 
     Args:
         part: Part of the sweep to which the chunk belongs.
@@ -46,7 +46,7 @@ class LostStateError(Exception):
 
 
 class LostLossesError(Exception):
-    """Error for a segment whose runs can't be chosen, because results of the previous segment can't be read.
+    """Error for a segment that can't start, because the losses that decide which runs continue can't be read.
 
     Args:
         before: Results of the previous segment.
@@ -58,7 +58,9 @@ class LostLossesError(Exception):
 
 
 class SegmentedSweep:
-    """A sweep of long runs that are computed in segments, with one part per segment and compiled program.
+    """A sweep of long runs, computed segment by segment.
+
+    There is one part per segment and compiled program.
 
     Args:
         design: Boxes of the sweep.
@@ -73,11 +75,11 @@ class SegmentedSweep:
         self._labels = given.pop(SEGMENT, range(1, self.segments.count + 1))
         self._options = replace(options, coords=given)
         if jax.process_count() > 1:
-            raise ValueError("segments don't work with jax.distributed: let several processes share a store instead")
+            raise ValueError("segments don't work with jax.distributed: start separate processes with one store")
         if self.segments.halve is not None and len(design.boxes) > 1:
             raise ValueError(
-                "`halve` works only if all runs use the same compiled program. Remove the axes made with "
-                "`choices(…)` and the axis values that are None, or switch halving off with halve=None"
+                "`halve` works only if all runs share one compiled program. Use no `choices(…)` and no None as axis "
+                "values, or set halve=None"
             )
         if path is not None:
             _check_free(path)
@@ -92,7 +94,7 @@ class SegmentedSweep:
 
     @property
     def lanes(self) -> int:
-        """Number of segments to compute, summed over all runs."""
+        """Total number of segments to compute, over all runs."""
         runs, total = sum(part.whole.manifest.lanes for part in self._parts[0]), 0
         for segment in range(self.segments.count):
             runs = max(1, runs // 2) if segment and self.segments.halves(segment) else runs
@@ -109,12 +111,14 @@ class SegmentedSweep:
         return self._parts[segment]
 
     def finished(self, segment: int) -> None:
-        """Remove the stored states at which a finished segment began, because they are no longer needed."""
+        """Remove the stored states from which a finished segment started. They are no longer needed."""
         for part in self._parts[segment - 1] if segment else ():
             part.whole.forget_states()
 
     def recover(self, error: LostStateError | LostLossesError, segment: int) -> bool:
-        """Prepare to compute lost states or results again. The parts of these segments are made again when needed.
+        """Prepare to compute lost states or results again.
+
+        The parts of the segments are made again when they are needed.
 
         Returns:
             True if chunks of the previous segment must be computed again. False if another process has finished the
@@ -208,14 +212,13 @@ class SegmentedSweep:
         if halve not in outputs or outputs[halve].shape or np.dtype(outputs[halve].dtype).kind not in "iuf":
             one = [name for name, v in outputs.items() if not v.shape]
             raise ValueError(
-                f"the argument halve is {halve!r}; expected the name of an output with one number per run, such as "
-                f"{one}"
+                f"`halve` is {halve!r}; expected the name of an output with one number per run, such as {one}"
             )
         manifest = self._parts[0][0].whole.manifest
         if "segments" in manifest.outputs or "segments" in manifest.coords:
             raise ValueError(
-                "'segments' is the name of an axis, setting or output, but halve= uses this name: rename the axis, "
-                "setting or output"
+                "'segments' is the name of an axis, setting or output, but a sweep with `halve` reserves this name: "
+                "rename the axis, setting or output"
             )
 
     def _joined(self) -> Joined:

@@ -57,17 +57,17 @@ class Segments:
             raise TypeError(f"halve must be the name of an output, or None to stop no run, got {self.halve!r}")
 
     def halves(self, number: int) -> bool:
-        """Return whether half of the runs are stopped after a segment. Segments are counted from 1."""
+        """Return whether half of the runs are stopped after segment `number`, counted from 1."""
         return self.halve is not None and number & (number - 1) == 0
 
 
 def first_state(begin: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
-    """Wrap the function `begin` so that it returns the first state of a run as a list of arrays."""
+    """Wrap `begin` so that it returns the first state of a run as a flat list of arrays."""
     return lambda **point: {STATE: _arrays(begin(**point))}
 
 
 def advance(run: Callable[..., Any], state: Structure) -> Callable[..., dict[str, Any]]:
-    """Wrap the function `run` so that it takes and returns the state of a run as a list of arrays.
+    """Wrap `run` so that it takes and returns the state as a flat list of arrays.
 
     Args:
         run: Function of a state and a point.
@@ -115,20 +115,19 @@ def _as(leaf: Any, array: Any) -> Any:
 def _check_same(state: Structure, after: Structure) -> None:
     if state.tree != after.tree:
         raise TypeError(
-            f"`run` must return a state with the structure of its argument; expected {state.tree}, got {after.tree}"
+            f"`run` must not change the tree structure of the state; expected {state.tree}, got {after.tree}"
         )
     for (name, before), (_, now) in zip(state.leaves, after.leaves, strict=True):
         if isinstance(before, jax.ShapeDtypeStruct) and (before.shape, before.dtype) != (now.shape, now.dtype):
             place = f" at {name!r}" if name else ""
             raise TypeError(
-                f"`run` must return a state with the shapes and types of its argument, but "
-                f"{before.dtype}{list(before.shape)}{place} became "
-                f"{now.dtype}{list(now.shape)}"
+                f"`run` must not change the shapes and types of the state, but {before.dtype}{list(before.shape)}"
+                f"{place} became {now.dtype}{list(now.shape)}"
             )
 
 
 def best_half(losses: np.ndarray) -> np.ndarray:
-    """Return the indices of the lower half of the losses, in ascending order.
+    """Return the sorted indices of the better half of the runs, which have the lower losses.
 
     NaN counts as the highest loss. Of equal losses, the first ones belong to the lower half.
     """

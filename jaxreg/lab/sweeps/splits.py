@@ -41,7 +41,7 @@ _FACTORIZATIONS = frozenset(
 
 
 def is_split(jaxpr: Any) -> bool:
-    """Return whether the number of CPU cores may change the bits of a run's results.
+    """Return whether the last bits of a run's results may depend on the number of CPU cores.
 
     Args:
         jaxpr: Traced function of one lane, ``traced.jaxpr.jaxpr``.
@@ -56,7 +56,7 @@ def is_split(jaxpr: Any) -> bool:
 
 
 def factorizes(jaxpr: Any, stacks: bool = False) -> bool:
-    """Return whether a run factorises a matrix or solves a linear system, for which JAX calls LAPACK on a CPU.
+    """Return whether a run factorises matrices or solves linear systems, which JAX does by LAPACK on a CPU.
 
     Args:
         jaxpr: Traced function of one lane, ``traced.jaxpr.jaxpr``.

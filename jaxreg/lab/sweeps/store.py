@@ -61,11 +61,11 @@ class Store:
 
     @property
     def count(self) -> int:
-        """Number of chunks of runs."""
+        """Number of chunks."""
         return len(self.manifest.chunks)
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return, for each run, the number of the chunk that contains it, and the position of the run in this chunk."""
+        """Return the chunk number of each run, and the position of the run in its chunk."""
         return self.manifest.chunks.find(lanes)
 
     def file(self, number: int) -> Path:
@@ -77,7 +77,10 @@ class Store:
         return self.file(number).exists()
 
     def present(self) -> set[int]:
-        """Return the numbers of the chunks whose files exist and are large enough."""
+        """Return the numbers of the stored chunks.
+
+        A chunk counts as stored if its file exists and is large enough.
+        """
         lane = sum(variable.nbytes for variable in self._small.values())
         chunks, found = self.manifest.chunks, set[int]()
         if not self.path.exists():
@@ -155,7 +158,7 @@ class Store:
         return _read_sealed(self._best(number), self.manifest.sweep, names)
 
     def keep(self, number: int, arrays: Mapping[str, np.ndarray] | None) -> None:
-        """Replace the stored large outputs of a chunk. None removes them."""
+        """Replace the stored large outputs of a chunk, or remove them if `arrays` is None."""
         if arrays is None:
             self._best(number).unlink(missing_ok=True)
         else:
@@ -165,11 +168,14 @@ class Store:
         return self.path / f"best-{number:08d}.npz"
 
     def claims(self) -> Claims:
-        """Return the context manager with which this process claims chunks of the store."""
+        """Return a context manager that claims (locks) chunks of the store for this process."""
         return Claims(self.path)
 
     def width(self, number: int) -> int | None:
-        """Return how many runs of a chunk were computed together. This can be fewer than all if memory ran out."""
+        """Return how many runs of a chunk were computed together.
+
+        If device memory ran out, this is less than the size of the chunk.
+        """
         arrays = self._read(number)
         return None if arrays is None else int(arrays[""])
 
@@ -198,7 +204,7 @@ class Store:
         return {name: (dims[name], values) for name, values in arrays.items()}
 
     def describe(self, advice: str) -> str:
-        """Return the message for a sweep that stops early: the number of finished chunks, and advice to the user."""
+        """Return the message for an interrupted sweep, with the number of stored chunks and the given advice."""
         there = len(self.present())
         return f"stopped with {there} of {len(self.manifest.chunks)} chunks in {self.path}: {advice}"
 
@@ -214,8 +220,8 @@ def local_folder(path: str | os.PathLike[str]) -> Path:
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", os.fspath(path)):  # one letter is a drive of Windows
         raise ValueError(
-            f"the store {path} is an address; expected a folder, or a text that begins with s3://, gs://, az:// or "
-            "memory://"
+            f"the store {path} is an address that is not supported; expected a folder, or an address that begins with "
+            "s3://, gs://, az:// or memory://"
         )
     return Path(path).expanduser()
 
@@ -235,7 +241,7 @@ def find_manifest(path: Path) -> Manifest | None:
     except (FileNotFoundError, DamagedError):
         return None
     except NotADirectoryError:
-        raise ValueError(f"the store {path} can't be made: {_file_in(path)} is a file. Use another folder") from None
+        raise ValueError(f"can't create the store {path}: {_file_in(path)} is a file. Use another folder") from None
     except IsADirectoryError:
         raise ValueError(f"{path / MANIFEST} is a folder; expected a file. Use another folder for the store") from None
     except ValueError as error:
@@ -260,7 +266,7 @@ def _file_in(path: Path) -> Path:
 
 
 def create(path: Path, manifest: Manifest, coords: Mapping[str, np.ndarray]) -> Store:
-    """Open the store of a sweep. A missing folder and missing files are created.
+    """Open the store of a sweep, and create its folder and files if they are missing.
 
     Args:
         path: Folder of the store.
@@ -323,15 +329,15 @@ def _check_free(store: Store) -> None:
         raise ValueError(f"the folder {store.path} holds other files ({sorted(others)[0]}): use an empty folder")
     if chunks and all(store.read(number) is None for number in range(len(store.manifest.chunks))):
         raise ValueError(
-            f"the store {store.path} has no readable {MANIFEST} and none of its {len(chunks)} chunks belongs to "
-            "this sweep: use another folder, or delete this one"
+            f"the store {store.path} has no readable {MANIFEST}, and its {len(chunks)} chunks do not belong to this "
+            "sweep: use another folder, or delete this one"
         )
 
 
 def difference(
     found: Manifest | None, there: Coordinates | None, wanted: Manifest, here: Mapping[str, np.ndarray]
 ) -> str:
-    """Return a sentence that lists the differences between the identities of two sweeps.
+    """Describe how the sweep of a store differs from another sweep, as text for an error message.
 
     Args:
         found: Manifest of the store, or None if it is being written.

@@ -17,7 +17,7 @@ from jaxreg.lab.sweeps.outputs import is_labelled, key_name
 
 @dataclass(frozen=True)
 class Structure:
-    """Structure of the outputs of the function `run`: the tree, and the name, shape and type of each array in it.
+    """Structure of the outputs of `run`: the tree, and the name, shape and type of each array.
 
     A leaf that is not an array is stored itself.
     """
@@ -32,7 +32,7 @@ class Structure:
         return cls(tree, tuple(("/".join(map(key_name, path)), _described(leaf)) for path, leaf in found))
 
     def filled(self, dataset: xr.Dataset) -> Any:
-        """Return the tree of outputs, with the values from a dataset of a single run."""
+        """Return the outputs of a single run as a tree, with the values from its dataset."""
         return jax.tree.unflatten(self.tree, [_value(dataset, name, leaf) for name, leaf in self.leaves])
 
 
@@ -55,7 +55,8 @@ def _value(dataset: xr.Dataset, name: str, leaf: Any) -> Any:
     values = dataset[name].values
     if _is_missing(dataset, name, leaf, values):
         raise ValueError(
-            f"output {name!r} of this run is missing: keep=best(…) did not keep it, or the run was stopped"
+            f"output {name!r} of this run is missing, because keep=best(…) dropped it or the run was stopped: select "
+            "one of the best runs"
         )
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(values.astype(np.uint32)), impl=leaf.dtype._impl.name)
@@ -78,7 +79,7 @@ _known: dict[str, tuple[np.ndarray | None, tuple[Structure, ...]]] = {}
 
 
 def remember(sweep: str, structures: Sequence[Structure], part: np.ndarray | None = None) -> None:
-    """Remember the structures of the outputs of a sweep until the process ends.
+    """Remember the tree structures of a sweep's outputs until this process ends.
 
     Args:
         sweep: Hash of the sweep.
@@ -89,7 +90,7 @@ def remember(sweep: str, structures: Sequence[Structure], part: np.ndarray | Non
 
 
 def unflatten(dataset: xr.Dataset, lane: int | Mapping[str, Any], like: Any = None) -> Any:
-    """Return the outputs of one run as the tree that your function returned.
+    """Return the outputs of one run in the tree structure that your function `run` returned.
 
     Args:
         dataset: Results of a sweep, as `sweep` or `open_store` returns them.
@@ -159,7 +160,7 @@ def _structure(dataset: xr.Dataset, like: Any, index: list[int], shape: tuple[in
     part, structures = _known.get(dataset.attrs.get("sweep", ""), (None, ()))
     if not structures or (part is not None and part.size != np.prod(shape)):
         raise ValueError(
-            "the structure of the outputs is unknown in this process: set like= to a tree that has the structure of "
-            "the outputs, or call the same sweep again, which reads its results from the store"
+            "the tree structure of the outputs is unknown in this process: pass like=, a tree with this structure. Or "
+            "call the same sweep again with its store, where finished runs are not computed again"
         )
     return structures[0 if part is None else part[np.ravel_multi_index(index, shape)]]

@@ -23,7 +23,7 @@ class Figures:
     high: float = -np.inf
 
     def add(self, values: np.ndarray) -> None:
-        """Add the values of this output in another chunk."""
+        """Update the statistics with the values of one more chunk."""
         values = values[np.isfinite(values)].astype(float)
         if values.size:
             self.count, self.total = self.count + values.size, self.total + float(values.sum())

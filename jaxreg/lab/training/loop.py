@@ -30,7 +30,7 @@ from jaxreg.rules._matching import leaves
 def fit(
     problem: Problem, recipe: Recipe, key: jax.Array, draw: jax.Array | int = 0, keep: bool = False
 ) -> dict[str, Any]:
-    """Train a model on one draw of the data, from one random key, with the rules and optimiser of one recipe.
+    """Train a model on one draw of the data, with the regularisers and optimiser of one recipe.
 
     Args:
         problem: Static part of the training, which all runs share.

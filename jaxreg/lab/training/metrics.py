@@ -73,7 +73,9 @@ def categorical_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Compute the squared error of each row, averaged over its outputs; as a loss, this is the mean squared error.
+    """Compute the squared error of each row, averaged over the outputs of the row.
+
+    As a loss, this is the mean squared error.
 
     Args:
         outputs: Predictions, of shape (rows, outputs).

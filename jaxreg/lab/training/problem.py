@@ -15,7 +15,7 @@ from jaxreg.lab.training.metrics import Measure, binary_accuracy, binary_cross_e
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
-    """The static part of a training, shared by all runs of a sweep: model, data, loss and number of epochs.
+    """Everything about a training that all runs of a sweep share: model, data, loss and number of epochs.
 
     Args:
         model: Model to train.
@@ -62,19 +62,19 @@ class Problem:
                 )
         if "loss" in self.metrics:
             raise ValueError(
-                "Problem: a metric is named 'loss', which is the name of the loss's curve; expected another name"
+                "Problem: a metric is named 'loss', but this name is reserved for the loss: rename the metric"
             )
         for name in ("epochs", "batch_size", "record_every"):
             check_integer(getattr(self, name), f"Problem: {name}", 1)
         if self.epochs % self.record_every:
             raise ValueError(
-                f"Problem: record_every is {self.record_every} and epochs is {self.epochs}; expected a divisor of "
-                f"epochs"
+                f"Problem: record_every is {self.record_every} and epochs is {self.epochs}; expected a record_every "
+                "that divides epochs"
             )
         if "test" not in self.data.parts():
             raise ValueError(
-                "Problem: the data has no test rows. Pass x_test and y_test, or w_test (weights that select which "
-                "training rows also count as test rows)"
+                "Problem: the data has no test rows. Pass x_test and y_test. To use training rows as test rows, pass "
+                "w_test, their weights"
             )
         weights = self.data.weights()
         for part, (x, y) in self.data.parts().items():

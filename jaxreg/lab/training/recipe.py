@@ -14,7 +14,9 @@ from jaxreg.lab.cards import card
 
 @hyperparameters
 class Recipe:
-    """Rules, optimiser and learning rate of a training: a pytree whose numbers a sweep can vary.
+    """Regularisers, optimiser and learning rate of a training. A sweep can vary all of its numbers.
+
+    The recipe is a pytree, and its numbers are the leaves.
 
     Args:
         penalties: Rules for `jaxreg.penalize`, or None. The gradient of a penalty is added before the optimiser.
@@ -47,7 +49,10 @@ class Recipe:
         return card("Recipe", [], [[name, getattr(value, "__name__", repr(value))] for name, value in given.items()])
 
     def transformation(self) -> optax.GradientTransformation:
-        """Return the Optax chain: penalties, optimiser with decoupled decay, proximal steps, constraints."""
+        """Return one Optax transformation that applies the optimiser and all regularisers.
+
+        The order is penalties, optimiser with decoupled decay, proximal steps, constraints.
+        """
         return jr.regularize(
             self.optimizer(self.learning_rate),
             self.learning_rate,

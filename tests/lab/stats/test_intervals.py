@@ -207,7 +207,7 @@ def test_interquartile_mean_refuses_what_it_cannot_resample_or_average():
         intervals.interquartile_mean(datasets(2, 1, 1))
     values = datasets(2, 5, 1)
     values[1, 2, 0] = np.nan
-    with pytest.raises(ValueError, match="1 of 10 runs are not finite: dataset=1, draw=2, seed=0"):
+    with pytest.raises(ValueError, match="1 of 10 runs have NaN or infinite values: dataset=1, draw=2, seed=0"):
         intervals.interquartile_mean(values)
 
 

@@ -51,7 +51,7 @@ def test_a_strength_with_a_diverged_lane_is_named_and_not_chosen():
     found = selection.one_standard_error(values)
     assert found.diverged == ("recipe=L2(0.001), draw=2, seed=1",)
     assert (found.strength, found.best) == (0.01, 0.01)
-    with pytest.raises(ValueError, match="every strength has runs that are not finite"):
+    with pytest.raises(ValueError, match="every strength has a run with a NaN or infinite value, such as"):
         selection.one_standard_error(values * np.nan)
 
 
@@ -124,7 +124,7 @@ def test_an_entry_that_diverged_on_a_draw_is_not_chosen_there():
     assert found.chosen.values.tolist() == ["L2(0.001)"] * 2 + ["L2(0.01)"] + ["L2(0.001)"] * 5
     assert found.diverged == ("recipe=L2(0.001), draw=2, seed=1",)
     validation[:, 4] = np.nan
-    with pytest.raises(ValueError, match=r"every strength has runs that are not finite in draw=4"):
+    with pytest.raises(ValueError, match="at draw=4, every strength has a run with a NaN"):
         selection.nested_choice(validation, test)
 
 

@@ -53,7 +53,7 @@ def test_what_cannot_be_split_is_refused():
     for values in (table([[1.0, 2.0]]), table(RATINGS).isel(seed=0), table(RATINGS).expand_dims(epoch=2)):
         with pytest.raises(ValueError, match="at least 2 entries each"):
             variance.variance_split(values)
-    with pytest.raises(ValueError, match="1 of 4 runs are not finite: draw=1, seed=0"):
+    with pytest.raises(ValueError, match="1 of 4 runs have NaN or infinite values: draw=1, seed=0"):
         variance.variance_split(table([[1.0, 2.0], [np.nan, 3.0]]))
 
 

@@ -169,7 +169,7 @@ def test_joined_stores_made_to_hurt_get_one_sentence_each(tmp_path: Path) -> Non
     write(tmp_path / "loop", ["a"], 0 * whole.part)
     (tmp_path / "loop" / "a").symlink_to(tmp_path / "loop")
     for folder in (nested, tmp_path / "loop"):
-        assert "belongs to more than 3 joined stores" in refused(folder)
+        assert "nested more than 3 deep" in refused(folder)
 
 
 def test_a_sweep_mends_what_is_damaged(tmp_path: Path) -> None:

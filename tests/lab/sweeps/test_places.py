@@ -70,7 +70,10 @@ def test_states_and_files_that_are_not_needed_are_removed_there_too(address: str
 def test_an_address_that_can_not_hold_a_store_is_refused(address: Any, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     for call in (lambda: sweep(double, {"x": [1.0]}, address), lambda: open_store(address)):
-        with pytest.raises(ValueError, match="is an address; expected a folder, or a text that begins with s3://"):
+        with pytest.raises(
+            ValueError,
+            match="is an address that is not supported; expected a folder, or an address that begins with s3://",
+        ):
             call()
     assert not list(tmp_path.iterdir())
 

@@ -153,7 +153,7 @@ def test_a_program_per_choice_runs_in_segments(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["sum"].sel(size=3, step=2.0), [6.0, 12.0, 18.0])
     assert open_store(tmp_path).equals(found)
     np.testing.assert_array_equal(unflatten(found, {"size": 1, "step": 2.0, "segment": 2})["state"], [4.0])
-    with pytest.raises(ValueError, match="`halve` works only if all runs use the same compiled program"):
+    with pytest.raises(ValueError, match="`halve` works only if all runs share one compiled program"):
         sweep(add, over, segments=Segments(segments.begin, 3, "sum"))
 
 
@@ -163,18 +163,20 @@ def test_what_segments_can_not_use_is_refused_in_a_sentence(tmp_path: Path) -> N
         (lambda state, x: {"y": x}, "must return a state and its outputs, got dict"),
         (lambda state, x: (state[:1], {"y": x}), r"float32\[2\] became float32\[1\]"),
         (lambda state, x: (state, {}), "returns no array"),
-        (lambda x: (x, {"y": x}), "doesn't take the axes"),
+        (lambda x: (x, {"y": x}), "doesn't accept the axes"),
     ):
         with pytest.raises(TypeError, match=words):
             sweep(wrong, {"x": [1.0]}, segments=start)
     with pytest.raises(TypeError, match="begin must return a tree of arrays"):
         sweep(lambda state, x: (state, {"y": x}), {"x": [1.0]}, segments=Segments(lambda: (), 2))
-    with pytest.raises(ValueError, match="segments use this name"):
+    with pytest.raises(ValueError, match="a sweep with segments reserves this name"):
         sweep(lambda state, segment: (state, {"y": segment}), {"segment": [1.0]}, segments=start)
-    with pytest.raises(ValueError, match=r"the argument halve is 'z'; expected .* such as \['y'\]"):
+    with pytest.raises(ValueError, match=r"`halve` is 'z'; expected .* such as \['y'\]"):
         sweep(lambda state, x: (state, {"y": x}), {"x": [1.0]}, segments=Segments(start.begin, 2, "z"))
     for name in ("segments", "x"):
-        with pytest.raises(ValueError, match="'segments' is the name of an axis, setting or output, but halve= uses"):
+        with pytest.raises(
+            ValueError, match="'segments' is the name of an axis, setting or output, but a sweep with `halve`"
+        ):
             sweep(
                 lambda state, **axis: (state, {"segments" if "x" in axis else "y": state.sum(), "loss": state.sum()}),
                 {name: [1.0]},

@@ -90,7 +90,7 @@ def test_a_name_that_partial_results_use_is_said_and_nothing_is_overwritten(tmp_
     sweep(lambda x: {"finished": x}, {"x": [0.0, 1.0]}, tmp_path / "output")
     sweep(lambda finished: {"y": finished}, {"c": points(finished=[0.0, 1.0])}, tmp_path / "setting")
     for name in ("axis", "output", "setting"):
-        with pytest.raises(ValueError, match="adds a coordinate 'finished', but this sweep has an axis, setting or"):
+        with pytest.raises(ValueError, match="adds a coordinate 'finished', but an axis, setting or"):
             open_store(tmp_path / name, partial=True)
         assert open_store(tmp_path / name).load().sizes
 
