@@ -56,7 +56,10 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
 
 
 def tutorial_moons() -> Data:
-    """Return the moons of the tutorials as a single draw: noise 0.2, random state 1, 30 training and 70 test points."""
+    """Return the two moons of the tutorials: noise 0.2, random state 1, 30 training and 70 test points.
+
+    The data has a single draw.
+    """
     return moons([1], train=30, test=70)
 
 

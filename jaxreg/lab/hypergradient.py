@@ -65,7 +65,7 @@ def implicit(
     logs: Any,
     solve: Solve,
 ) -> Any:
-    """Compute the implicit gradient of a validation loss with respect to log regularisation strengths.
+    """Compute the gradient of a validation loss with respect to log penalty strengths, by implicit differentiation.
 
     Let V be the validation loss, L the training loss, and s the logarithms of the strengths. At weights w that minimise
     L, the gradient is -(∂²L/∂s∂w) · H⁻¹ · (∂V/∂w), with the Hessian H = ∂²L/∂w².

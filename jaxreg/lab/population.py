@@ -150,9 +150,9 @@ def population_training(
     share: float = 0.25,
     spread: Number = 0.7,
 ) -> Survivors:
-    """Train many runs in rounds. After each round, copies of the best runs with changed strengths replace the worst.
+    """Train many runs in rounds, and replace the worst runs after each round by changed copies of the best ones.
 
-    The strengths of the copies are changed at random.
+    The copies continue from the weights of the best runs, with randomly changed strengths.
 
     Args:
         advance: Function of the (state, logarithms of strengths) of one run that returns the state after a round.
@@ -217,7 +217,7 @@ def closing_in(
     count: int,
     ends: tuple[Number, Number],
 ) -> Points:
-    """Search for strengths in rounds. Each round samples new strengths near the best ones so far.
+    """Search for strengths in rounds, sampling new strengths near the best ones so far.
 
     Unlike gradient descent, this search also works for a loss that is not smooth.
 

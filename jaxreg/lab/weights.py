@@ -53,9 +53,9 @@ def named(params: Tree) -> dict[str, np.ndarray]:
 
 
 def filled(like: Tree, arrays: Arrays) -> Tree:
-    """Return a copy of the tree `like` whose leaves have the values of the arrays at the same paths.
+    """Return a tree like `like`, with the values of the arrays at the same paths.
 
-    Each leaf keeps its dtype.
+    Each leaf has the dtype of its leaf in `like`.
 
     Args:
         like: Parameters, or their shapes (`jax.eval_shape(model.init, key)`).

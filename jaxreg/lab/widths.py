@@ -107,7 +107,7 @@ class _Family:
             if len(set(sizes)) > 1 and list(sizes) != [count * width for width in self.widths]:
                 raise ValueError(
                     f"any_width: axis {axis} of {path} has sizes {', '.join(map(str, sizes))} for widths "
-                    f"{', '.join(map(str, self.widths))}; expected a fixed multiple of the width"
+                    f"{', '.join(map(str, self.widths))}; expected sizes in proportion to the width"
                 )
             blocks.append(count if len(set(sizes)) > 1 else 0)
         return tuple(blocks)

@@ -248,7 +248,7 @@ def wilcoxon(
 
 @dataclass(frozen=True)
 class Resampled:
-    """Result of `nadeau_bengio`: the mean difference with its corrected interval, t statistic and p-value.
+    """Result of `nadeau_bengio`: the mean difference with its corrected confidence interval, t statistic and p-value.
 
     Attributes:
         mean: Mean of the differences a − b.

@@ -131,7 +131,7 @@ def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[f
     """
     check_confidence(confidence)
     if not (0 <= share <= 1 and n >= 1):
-        raise ValueError(f"`share` is {share} and `n` is {n}; expected a share from 0 to 1, and at least 1 unit")
+        raise ValueError(f"`share` is {share} and `n` is {n}; expected a share from 0 to 1 and an n of at least 1")
     z2 = scipy_stats.norm.ppf((1 + confidence) / 2) ** 2
     middle = (share * n + z2 / 2) / (n + z2)
     half = np.sqrt(z2) / (n + z2) * np.sqrt(n * share * (1 - share) + z2 / 4)
@@ -140,7 +140,7 @@ def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[f
 
 @dataclass(frozen=True)
 class InterquartileMean:
-    """Result of `interquartile_mean`: the mean of the middle half of the values, with its interval.
+    """Result of `interquartile_mean`: the mean of the middle half of the values, with its confidence interval.
 
     Attributes:
         value: Mean of the middle half of the units, pooled over all strata.

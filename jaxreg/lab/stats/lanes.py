@@ -40,7 +40,7 @@ def diverged(dataset: xr.Dataset) -> tuple[str, ...]:
 
 
 def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
-    """Replace all numbers of a diverged run by NaN, from the epoch at which it diverged.
+    """Replace the numbers of diverged runs by NaN, starting at the epoch of divergence.
 
     A diverged model still has an accuracy: a finite number, but a meaningless one. With NaN instead, every statistic
     raises an error that names the run.
@@ -113,7 +113,7 @@ def finite(values: xr.DataArray) -> xr.DataArray:
 
 
 def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
-    """Return the dimension with independent entries: the first one in `over` with more than one entry.
+    """Return the dimension of the independent units, such as draws: the first in `over` with more than one entry.
 
     Its entries are the units of every mean and interval.
 
@@ -241,7 +241,7 @@ def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
 
 
 def refuse(bad: xr.DataArray) -> None:
-    """Raise an error if any run is not finite. The error names the first few of these runs.
+    """Raise an error if any run has a NaN or infinite value. The error names the first few of these runs.
 
     Args:
         bad: True for each run that is not finite.
@@ -288,7 +288,7 @@ def _aligned(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArr
     if set(a.dims) != set(b.dims):
         raise ValueError(
             f"the sides `a` and `b` of a paired comparison have different dimensions, {a.dims} and {b.dims}; "
-            f"expected the same dimensions, such as draw and seed. Select one recipe and one epoch in each side"
+            f"expected the same dimensions, such as draw and seed. Select one recipe and one epoch of each side"
         )
     try:
         return xr.align(a.astype(np.float64), b.astype(np.float64).transpose(*a.dims), join="exact")

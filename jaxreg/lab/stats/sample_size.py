@@ -8,7 +8,7 @@ from scipy import stats as scipy_stats
 
 
 def draws_for_mean(effect: float, sd: float, *, alpha: float = 0.05, power: float = 0.95) -> int:
-    """Compute the number of draws that a paired t-test needs to detect a mean difference.
+    """Compute how many draws of the data a paired t-test needs to detect a given mean difference.
 
     Args:
         effect: Smallest mean difference worth detecting.
@@ -43,7 +43,7 @@ def draws_for_mean(effect: float, sd: float, *, alpha: float = 0.05, power: floa
 
 
 def draws_for_probability(probability: float = 0.75, *, alpha: float = 0.05, power: float = 0.95) -> int:
-    """Compute the number of draws needed to show that one method outperforms another with a given probability.
+    """Compute how many draws of the data are needed to detect a given probability of beating another method.
 
     Uses Noether's approximation for the one-sided test, as is common when comparing learning algorithms. It gives 29
     draws for a probability of 0.75 at alpha = 5 % and power = 95 %. `outperforms` is stricter, because it uses a

@@ -39,6 +39,9 @@ def one_standard_error(
 ) -> OneStandardError:
     """Choose the largest strength whose mean is within one standard error of the best mean.
 
+    This is the one-standard-error rule for validation results: among models that are statistically close to the best
+    one, it prefers the simplest.
+
     Args:
         values: One number per run on validation data, with a coordinate `strength` along one dimension. NaN counts as
             strength 0. A larger strength must mean a simpler model.
@@ -95,7 +98,7 @@ def one_standard_error(
 
 @dataclass(frozen=True, eq=False)
 class NestedChoice:
-    """Result of `nested_choice`: the strength chosen for each draw of the data, and its test values.
+    """Result of `nested_choice`: the strength chosen for each draw of the data, and its results on test data.
 
     Attributes:
         chosen: Label chosen on the validation data of each unit, along the unit's dimension.
@@ -134,7 +137,7 @@ def nested_choice(
     *,
     lower_is_better: bool = False,
 ) -> NestedChoice:
-    """Choose a strength on the validation data of each draw, and return the test values of the chosen strengths.
+    """Choose a strength on the validation data of each draw, and return the results of these strengths on test data.
 
     The seeds of a draw are averaged before the choice. A tie goes to the larger strength.
 

@@ -167,7 +167,7 @@ class _Axis:
         return _length(next(iter((self.columns or {}).values())))
 
     def coords(self) -> Iterator[tuple[str, tuple[str, np.ndarray]]]:
-        """Yield the coordinate of each setting, as (name, (dimension, values)).
+        """Yield the coordinates that describe the axis, as (name, (dimension, values)).
 
         A setting has a coordinate if its values are numbers or have labels.
         """
@@ -176,7 +176,7 @@ class _Axis:
                 yield setting, (self.name, values)
 
     def groups(self) -> list[tuple[np.ndarray | None, dict[str, Choice]]]:
-        """Group the rows that share a compiled program, and return the static settings of each group."""
+        """Group the rows of the axis by compiled program. Return the row numbers and static settings of each group."""
         if self.columns is None:
             return [(None, {})]
         kinds: dict[tuple[Any, ...], list[int]] = {}

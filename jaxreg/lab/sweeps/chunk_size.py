@@ -85,7 +85,7 @@ def peak(jaxpr: Any) -> int:
 
 
 def chunk_width(lane: int, lanes: int, workers: int, room: int = CACHE) -> int:
-    """Return how many runs of a sweep to compute together, which is the size of a chunk.
+    """Return the size of a chunk, which is the number of runs to compute together.
 
     Args:
         lane: Bytes of memory that one lane uses.
@@ -101,7 +101,7 @@ def chunk_width(lane: int, lanes: int, workers: int, room: int = CACHE) -> int:
 
 
 def default_width(jaxpr: Any, lanes: int, workers: int, memory: int | None) -> int:
-    """Return how many runs to compute together, estimated from the traced function of one run.
+    """Return the size of a chunk (runs to compute together), estimated from the traced function of one run.
 
     On an accelerator, the lanes should fit into half of the device's memory; `Program` checks the size again after
     compilation. On a CPU, the working sets of the lanes should fit into a core's second-level cache. The estimate

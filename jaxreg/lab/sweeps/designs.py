@@ -20,7 +20,7 @@ Distribution = Callable[[jax.Array, tuple[int, ...]], jax.Array]
 
 @dataclass(frozen=True)
 class Choice:
-    """Labelled value of an axis, made by `choices`. A separate program is compiled for each value.
+    """Labelled value of an axis, such as a function. A separate program is compiled for each value.
 
     Args:
         label: Name or number, used as the coordinate of the entry.
@@ -80,7 +80,7 @@ def _label(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Points:
-    """Axis of a sweep that sets several arguments at once, made by `points` or `samples`.
+    """Axis of a sweep that sets several arguments at once. Use `points` or `samples` to make one.
 
     Args:
         settings: Argument of `run` -> its values, one per row.
@@ -128,7 +128,7 @@ def _size(name: str, values: Any) -> int:
 
 
 class Table(Protocol):
-    """Protocol of a DataFrame, such as one of pandas. Its columns are arguments of `run`, and each row is one point."""
+    """Protocol of a DataFrame, such as that of pandas. Columns are arguments of `run`, rows are points."""
 
     @property
     def columns(self) -> Any:
@@ -167,7 +167,7 @@ def points(**settings: Any) -> Points:
 
 
 def samples(count: int, key: jax.Array | int, /, **settings: Any) -> Points:
-    """Sample points of a sweep at random.
+    """Sample random points of a sweep, with one distribution per argument.
 
     With the same key, a larger sample starts with the points of a smaller one.
 

@@ -192,7 +192,7 @@ def _axis(name: object, entries: Any) -> Axis:
 
 
 def check_apart(name: str, values: np.ndarray, narrow: np.ndarray, *, from_zero_only: bool = False) -> None:
-    """Raise if rounding for the program makes two values of an axis equal, or turns a value into 0.
+    """Raise if rounding to the program's dtype makes two values of an axis equal, or turns a value into 0.
 
     The program would otherwise compute the same run twice. `from_zero_only` checks only for numbers that become 0.
     """
@@ -261,7 +261,7 @@ def _stacked(*leaves: Any) -> Any:
 
 
 def traceable(name: str, leaf: Any) -> np.ndarray:
-    """Convert an array of an axis to a NumPy array with a dtype that JAX supports.
+    """Convert the values of an axis to a NumPy array with a dtype that JAX supports.
 
     Raises an error if a value is masked or NaN, can't be traced, or is out of range for this type.
     """

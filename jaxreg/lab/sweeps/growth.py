@@ -79,7 +79,7 @@ def as_wide_as_needed(values: np.ndarray) -> np.ndarray:
 
 
 def take_over(old: Chunked, rows: Mapping[str, np.ndarray], manifest: Manifest, coords: Coordinates) -> Joined:
-    """Make the joined stores of a larger sweep from the stored runs of a smaller one.
+    """Reuse the stored runs of a smaller sweep in a larger one.
 
     All other runs are marked as missing.
 
@@ -101,7 +101,7 @@ def take_over(old: Chunked, rows: Mapping[str, np.ndarray], manifest: Manifest, 
 
 
 def without(whole: Joined, lanes: np.ndarray) -> Joined:
-    """Return a copy of joined stores in which the runs selected by the mask `lanes` are missing."""
+    """Mark the runs selected by the mask `lanes` as missing, in a copy of the joined stores."""
     part = np.where(lanes, -1, whole.part).astype(np.int32)
     return Joined(whole.manifest, whole.coords(), whole.parts, part, whole.place)
 

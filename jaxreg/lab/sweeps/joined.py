@@ -117,11 +117,11 @@ class Joined:
 
     @property
     def stopped(self) -> int:
-        """Number of segments that are never computed, because their runs were stopped earlier."""
+        """Number of segments that are not computed, because their runs were stopped earlier."""
         return int((self.part == STOPPED).sum())
 
     def lanes_of_last(self) -> np.ndarray:
-        """Return the numbers of the runs in the last store, in the order in which it stores them."""
+        """Return the numbers of the runs in the last store, in stored order."""
         lanes = np.flatnonzero(self.part == len(self.parts) - 1)
         return lanes[np.argsort(self.place[lanes])]
 
@@ -207,7 +207,7 @@ def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
 
 
 def write_joined(path: Path, manifest: Manifest, coords: Coordinates, part: np.ndarray, place: np.ndarray) -> None:
-    """Write the two files that join stores: ``joined.json`` and ``joined-<hash>.npz``.
+    """Write the two files that make several stores readable as one: ``joined.json`` and ``joined-<hash>.npz``.
 
     Args:
         path: Folder of the joined stores, which is created if needed.
@@ -283,7 +283,7 @@ def _is_folder_name(name: Any) -> bool:
 
 
 def open_any(path: Path) -> Chunked:
-    """Open the results of a sweep in a folder, whether in a single store or in joined stores."""
+    """Open the results of a sweep in a folder, from a single store or from several joined stores."""
     return find_joined(path) or open_folder(path)
 
 

@@ -20,7 +20,7 @@ ROWS = " rows"
 
 @dataclass(frozen=True)
 class Best:
-    """Rule to store large outputs only for the best runs of a sweep, made by `best`."""
+    """Rule to store large outputs only for the best runs of a sweep. Use `best` to make one."""
 
     count: int
     by: str
@@ -87,7 +87,7 @@ def best(count: int, by: str, outputs: str | Sequence[str] = ()) -> Best:
 
 
 def rule_of(manifest: Manifest) -> Best | None:
-    """Return the rule for large outputs that a manifest contains, or None if all runs keep theirs."""
+    """Return the rule for large outputs from a manifest, or None if they are stored for all runs."""
     if "keep" not in manifest.identity:
         return None
     count, by, outputs = json.loads(manifest.identity["keep"])
@@ -131,7 +131,7 @@ class Keeper:
         self._note_present()
 
     def note(self, store: Keeping, number: int) -> None:
-        """Update the best runs with the runs of a finished chunk.
+        """Update the record of the best runs with the runs of a finished chunk.
 
         Chunks that no longer contain one of the best runs lose their large outputs.
         """

@@ -136,8 +136,7 @@ class Manifest:
         found = cls(**_checked(content))
         if found.sweep != content["sweep"]:
             raise DamagedError(
-                "the manifest is damaged: its entry 'sweep' should be the hash of its entries 'identity' and "
-                "'chunk', but differs from it"
+                "the manifest is damaged: its entry 'sweep' is not the hash of its entries 'identity' and 'chunk'"
             )
         return found
 

@@ -58,7 +58,7 @@ class Mirror(Place):
         self._pull()
 
     def push(self) -> None:
-        """Upload the files written since the last call, and remove deleted files at the address."""
+        """Upload files written since the last call. Files deleted here are also deleted at the address."""
         now = self._local()
         for name in sorted(now.keys(), key=lambda name: now[name]):  # a state before its chunk, as it was written
             if self._seen.get(name) != now[name]:
@@ -100,7 +100,7 @@ class Mirror(Place):
 
 
 def place_of(store: str | os.PathLike[str] | None) -> Place:
-    """Return the location object for a store with a given path or address.
+    """Return the `Place` of a store, from its path or address.
 
     Args:
         store: Folder or address of the store, or None for results in memory.

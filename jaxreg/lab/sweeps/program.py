@@ -161,7 +161,7 @@ class Program:
         return part
 
     def compile_as(self, compiled: str) -> None:
-        """Use the compiler options of an existing store, so that new chunks get the same bits.
+        """Use the compiler options of an existing store, so that new results are bit-identical to stored ones.
 
         By default, the options depend on the number of runs.
         """

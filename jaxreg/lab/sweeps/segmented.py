@@ -75,7 +75,7 @@ class SegmentedSweep:
         self._labels = given.pop(SEGMENT, range(1, self.segments.count + 1))
         self._options = replace(options, coords=given)
         if jax.process_count() > 1:
-            raise ValueError("segments don't work with jax.distributed: start separate processes with one store")
+            raise ValueError("segments don't work with jax.distributed: start separate processes that share one store")
         if self.segments.halve is not None and len(design.boxes) > 1:
             raise ValueError(
                 "`halve` works only if all runs share one compiled program. Use no `choices(…)` and no None as axis "

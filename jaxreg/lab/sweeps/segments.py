@@ -77,7 +77,7 @@ def advance(run: Callable[..., Any], state: Structure) -> Callable[..., dict[str
     def one(**point: Any) -> dict[str, Any]:
         found = run(state=_restored(state, point.pop(STATE)), **point)
         if not isinstance(found, tuple) or len(found) != 2:
-            raise TypeError(f"`run` with segments must return a state and its outputs, got {type(found).__name__}")
+            raise TypeError(f"`run` with segments must return (state, outputs), got {type(found).__name__}")
         after, outputs = found
         _check_same(state, Structure.of(after))
         flat = named(outputs)

@@ -32,7 +32,7 @@ class Figures:
 
 @dataclass
 class Watch:
-    """Progress and statistics of a sweep, read from its store. Each chunk is read once.
+    """Progress and statistics of a sweep, read from its store. Each chunk is read only once.
 
     Args:
         path: Folder of the store.

@@ -103,5 +103,5 @@ class Problem:
 
     @property
     def recorded(self) -> np.ndarray:
-        """Epochs at which the curves have a point; epoch 0 is the initial weights."""
+        """Epochs at which the learning curves are recorded. Epoch 0 means the initial weights."""
         return np.arange(0, self.epochs + 1, self.record_every)

@@ -154,7 +154,7 @@ def test_what_is_no_confidence_is_refused_everywhere(confidence):
 
 @pytest.mark.parametrize(("share", "n"), [(1.2, 30), (-0.1, 30), (np.nan, 30), (0.5, 0)])
 def test_what_is_no_share_is_refused(share, n):
-    with pytest.raises(ValueError, match="expected a share from 0 to 1, and at least 1 unit"):
+    with pytest.raises(ValueError, match="expected a share from 0 to 1 and an n of at least 1"):
         intervals.share_interval(share, n)
 
 

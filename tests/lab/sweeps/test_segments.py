@@ -160,7 +160,7 @@ def test_a_program_per_choice_runs_in_segments(tmp_path: Path) -> None:
 def test_what_segments_can_not_use_is_refused_in_a_sentence(tmp_path: Path) -> None:
     start = Segments(lambda: jnp.zeros(2), 2)
     for wrong, words in (
-        (lambda state, x: {"y": x}, "must return a state and its outputs, got dict"),
+        (lambda state, x: {"y": x}, r"must return \(state, outputs\), got dict"),
         (lambda state, x: (state[:1], {"y": x}), r"float32\[2\] became float32\[1\]"),
         (lambda state, x: (state, {}), "returns no array"),
         (lambda x: (x, {"y": x}), "doesn't accept the axes"),
