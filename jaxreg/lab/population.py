@@ -152,7 +152,7 @@ def population_training(
 ) -> Survivors:
     """Train many runs in rounds, and replace the worst runs after each round by changed copies of the best ones.
 
-    The copies continue from the weights of the best runs, with randomly changed strengths.
+    The copies continue from the states of the best runs, with randomly changed strengths.
 
     Args:
         advance: Function of the (state, logarithms of strengths) of one run that returns the state after a round.
