@@ -131,7 +131,11 @@ class Normed(nn.Module):
     [
         (own, (3, 3), "expected two or more different widths"),
         (own, (0, 3), r"a width is 0"),
-        (lambda width: linen(MLP(width + 1), (2,)), (3, 8), r"sizes 4, 9 for widths 3, 8; expected a fixed multiple"),
+        (
+            lambda width: linen(MLP(width + 1), (2,)),
+            (3, 8),
+            r"sizes 4, 9 for widths 3, 8; expected sizes in proportion",
+        ),
         (lambda width: linen(CNN((2,) * width), (9, 9, 1)), (1, 2), "expected the same layers in every width"),
     ],
 )

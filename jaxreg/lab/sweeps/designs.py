@@ -93,8 +93,8 @@ class Points:
         sizes = {name: _size(name, values) for name, values in self.settings.items()}
         if not sizes or len(set(sizes.values())) > 1 or not all(sizes.values()):
             raise ValueError(
-                f"points got settings of lengths {sizes or 'none'}; expected one or more settings of equal length, not "
-                "empty"
+                f"points got {f'settings with {sizes} values' if sizes else 'no setting'}; expected at least one "
+                "setting, with equal numbers of values, at least 1"
             )
         object.__setattr__(self, "size", next(iter(sizes.values())))
 

@@ -447,7 +447,7 @@ BAD = {
     "no metrics": ({"metrics": None}, "metrics is None; expected a dict from name to function"),
     "a metric named loss": ({"metrics": {"loss": binary_accuracy}}, "a metric is named 'loss'"),
     "batch -1": ({"batch_size": -1}, "batch_size is -1"),
-    "record": ({"record_every": 7}, "record_every is 7 and epochs is 100; expected a divisor"),
+    "record": ({"record_every": 7}, "record_every is 7 and epochs is 100; expected a record_every that divides"),
     "nan": ({"data": bad_data(np.nan)}, r"x_train holds nan at index \(0, 3, 1\), and 1 NaN or infinite"),
     "inf": ({"data": bad_data(np.inf)}, r"x_train holds inf at index \(0, 3, 1\)"),
     "rows": ({"data": tutorial_moons()._replace(y_test=np.zeros((1, 5)))}, r"y_test \(1, 5\)"),
