@@ -63,7 +63,7 @@ class List:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Train all regularisers of one or more case studies, print the tables and write a report.
+    """Train a network with each regulariser of one or more case studies, print the tables and write a report.
 
     Finished results are reused. Run the same command again to continue after an interruption.
 
@@ -82,7 +82,7 @@ class Run:
             help="Name of a study that `jaxreg list` prints, or path of a Python file that defines a STUDY.",
         ),
     ]
-    quick: Annotated[bool, tyro.conf.arg(help="Run a short trial with few seeds, draws and epochs.")] = False
+    quick: Annotated[bool, tyro.conf.arg(help="Make a short trial with few seeds, draws and epochs.")] = False
     seeds: Annotated[int | None, _shown("Number of weight initialisations.", "N", "number in the study")] = None
     draws: Annotated[int | None, _shown("Number of random draws of the data.", "N", "number in the study")] = None
     epochs: Annotated[int | None, _shown("Number of epochs per training.", "N", "number in the study")] = None
@@ -114,7 +114,9 @@ class Report:
     stores: Annotated[
         Positional[tuple[Path, ...]],
         tyro.conf.arg(
-            metavar="STORE [STORE …]", help_behavior_hint="", help="Folders of case studies or training sweeps."
+            metavar="FOLDER [FOLDER …]",
+            help_behavior_hint="",
+            help="Folders with the results of case studies or training sweeps.",
         ),
     ]
     format: Annotated[Literal["html", "markdown"], tyro.conf.arg(help="Format of the report.")] = "html"
@@ -139,7 +141,10 @@ class Show:
     Print each number with the call that computes it: jaxreg show results/weight_regularization --json
     """
 
-    store: Annotated[Positional[Path], tyro.conf.arg(metavar="STORE", help="Folder of a case study or training sweep.")]
+    store: Annotated[
+        Positional[Path],
+        tyro.conf.arg(metavar="FOLDER", help="Folder with the results of a case study or training sweep."),
+    ]
     json: Json = False
 
     def __call__(self) -> None:
@@ -158,7 +163,7 @@ class Watch:
     Example: jaxreg watch results/ridge
     """
 
-    store: Annotated[Positional[Path], tyro.conf.arg(metavar="STORE", help="Folder of a sweep.")]
+    store: Annotated[Positional[Path], tyro.conf.arg(metavar="FOLDER", help="Folder with the results of a sweep.")]
     every: Annotated[float, tyro.conf.arg(metavar="SECONDS", help="Seconds between updates.")] = 2.0
     json: Json = False
 
@@ -175,7 +180,7 @@ class Search:
 
     Compares no regulariser, L1, L2, L1 with L2, decoupled weight decay, group lasso, MaxNorm, UnitNorm and early
     stopping by repeated nested cross-validation. Prints which regulariser to use and how certain this choice is. Writes
-    a report, the model and all trainings. Run the same command again to continue after an interruption.
+    a report, the model and all training runs. Run the same command again to continue after an interruption.
 
     Example: jaxreg search patients.csv --target diagnosis
 
@@ -202,7 +207,7 @@ class Search:
     leave_out: Annotated[
         tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]],
         tyro.conf.arg(
-            help="Columns that are not inputs, such as names or row numbers.",
+            help="Columns to ignore, such as names or row numbers.",
             metavar="COLUMN [COLUMN …]",
             help_behavior_hint="",
         ),
@@ -210,20 +215,20 @@ class Search:
     names: Names = ()
     groups: Annotated[
         str | None,
-        _shown("Column that is equal in related rows, such as the patient number.", "COLUMN", "rows are unrelated"),
+        _shown("Column with the same value in related rows, such as a patient number.", "COLUMN", "rows are unrelated"),
     ] = None
     time: Annotated[
         str | None,
         _shown("Column with the time of each row. Later rows are predicted from earlier rows.", "COLUMN", "no times"),
     ] = None
-    balanced: Annotated[bool, tyro.conf.arg(help="Give all classes the same weight, however many rows each has.")] = (
-        False
-    )
+    balanced: Annotated[
+        bool, tyro.conf.arg(help="Give all classes the same total weight, even if their numbers of rows differ.")
+    ] = False
     quick: Annotated[
         bool,
         tyro.conf.arg(
-            help="Try only one network, every second strength, and no other models. Repeat the cross-validation once, "
-            "or more often with --budget."
+            help="Search faster: try one network, every second strength, and no other models. The cross-validation "
+            "runs once, or as often as --budget allows."
         ),
     ] = False
     epochs: Annotated[

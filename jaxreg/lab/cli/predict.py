@@ -11,9 +11,9 @@ from jaxreg.lab.tabular.files import read
 
 
 def predict(model: Path, file: Path, out: Path | None, names: Sequence[str] = ()) -> None:
-    """Predict the target of each row of a table, and print or write CSV, in the order of the rows.
+    """Predict the target of each row of a table, and print the predictions as CSV or write them to a file.
 
-    Columns of ids, which the search ignored, are copied in front of the predictions.
+    They are in the order of the rows. Columns of ids, which the search ignored, are copied in front of them.
 
     Args:
         model: Model file written by a search, or its folder.
@@ -26,7 +26,7 @@ def predict(model: Path, file: Path, out: Path | None, names: Sequence[str] = ()
     loaded = fitted_model.load(model)
     for given in (model, file):
         if out is not None and out.exists() and given.exists() and out.samefile(given):
-            raise ValueError(f"--out {out} is {given}, which would be overwritten. Name another file")
+            raise ValueError(f"--out {out} would overwrite {given}, which this command reads. Name another file")
     columns = read(file, dict.fromkeys(loaded.ids, True) | loaded.encoding.kinds, names=names)
     x, notes = loaded.encoding(columns)
     for note in [*columns.notes, *notes]:

@@ -56,7 +56,7 @@ def search_table(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Search for the best regulariser on a table, print the verdict, and write the report, the model and all trainings.
+    """Search for the best regulariser on a table, print the verdict, and write report, model and training runs.
 
     Args:
         table: Table with inputs and target.
@@ -82,8 +82,8 @@ def search_table(
         if (budget - took) / slowness < COMPILATION:
             least = took + slowness * COMPILATION
             raise ValueError(
-                f"the budget of {budget:g} s is too short. Starting took {took:.0f} s, and the shortest search ends "
-                f"after about {least:.0f} s. Use --budget {math.ceil(SPARE * least)}s, or --quick without --budget"
+                f"the budget of {budget:g} s is too short. Starting took {took:.0f} s, and the shortest search takes "
+                f"about {least:.0f} s in all. Use --budget {math.ceil(SPARE * least)}s, or --quick without --budget"
             )
     notes = [*table.notes, *([] if table.groups is not None or table.time is not None else _repeats(x))]
     if balanced:
@@ -138,8 +138,8 @@ def search_table(
         )
     except OtherSweepError:  # rows and options are equal, because `_plan` has compared them
         raise ValueError(
-            f"{out} contains trainings from another version of jaxreg or JAX, or from another type of device, which "
-            "cannot be combined with new trainings. Name another folder with --out, or delete this folder"
+            f"{out} contains training runs of another version of jaxreg or JAX, or of another type of device. They "
+            "cannot be combined with new ones. Name another folder with --out, or delete this folder"
         ) from None
     except ValueError:
         folder.undo()
@@ -181,7 +181,7 @@ def search_table(
     print(f"Trained {told['nets']} nets in {seconds:.0f} s{late}.")
     if replaced:
         print(replaced)
-    print(f"Report, model, verdict and trainings are in {out.resolve()}")
+    print(f"Report, model, verdict and training runs are in {out.resolve()}")
 
 
 def _replaced(out: Path, found: Search) -> str:
@@ -191,7 +191,7 @@ def _replaced(out: Path, found: Search) -> str:
         return ""
     before = json.loads(place.read_text("utf-8")).get("model", found.kept)
     kinds = f". The model was of type {before}, now it is of type {found.kept}" if before != found.kept else ""
-    return f"Finished trainings of an earlier run were reused. Its report, verdict and model were replaced{kinds}."
+    return f"Finished training of an earlier run was reused. Its report, verdict and model were replaced{kinds}."
 
 
 def _details(found: Search, table: Prepared) -> dict[str, Any]:
@@ -217,7 +217,7 @@ def _digest(rows: Sequence[np.ndarray]) -> str:
 
 
 class _Folder:
-    """Folder of a search, with the plan of its trainings.
+    """Folder of a search, with the plan of its training runs.
 
     Args:
         out: Path of the folder.
@@ -231,7 +231,7 @@ class _Folder:
         self._fresh = False
 
     def begin(self, request: dict[str, Any], plan: Plan, shape: tuple[int, ...]) -> Plan:
-        """Store the plan of a search, or return the plan that an earlier run of the same search stored in the folder.
+        """Store the plan of a search and return it. If the folder contains the same search, return its plan instead.
 
         Two searches with different budgets are the same search. A budget of at least twice the time starts again if it
         allows a longer plan.
@@ -257,7 +257,8 @@ class _Folder:
                 ) from None
             if other:
                 raise ValueError(
-                    f"{out} contains a search with other {other}. Name another folder with --out, or delete this folder"
+                    f"{out} contains a search with different {other}. Name another folder with --out, or delete this "
+                    "folder"
                 )
             longer = training_seconds(shape, plan) > training_seconds(shape, stored)
             if request["budget"] is None or not longer or request["budget"] < 2 * before["budget"]:
@@ -279,7 +280,7 @@ class _Folder:
         return plan
 
     def replace(self, plan: Plan) -> None:
-        """Replace the stored plan of a search, and remove the trainings of the old plan.
+        """Replace the stored plan of a search, and remove the training runs of the old plan.
 
         Args:
             plan: The plan.
@@ -288,7 +289,7 @@ class _Folder:
         write_whole(self.place, json.dumps({"request": self._request, "plan": dataclasses.asdict(plan)}))
 
     def finished(self) -> tuple[float | None, int | None]:
-        """Return the budget and the number of repeats of a finished search with a budget; None if there is none."""
+        """Return the budget and the number of repeats of the finished search in the folder; (None, None) without one."""
         verdict, folds = self.out / "verdict.json", self.out / "folds.json"
         if self._fresh or not (verdict.exists() and folds.exists()):
             return None, None
@@ -296,7 +297,7 @@ class _Folder:
         return told.get("budget"), kept.get("repeats")
 
     def undo(self) -> None:
-        """Remove the stored plan and the trainings of a search that failed, unless they are those of an earlier run."""
+        """Remove the plan and the training runs that a failed search stored. Those of an earlier run stay."""
         if not self._fresh:
             return
         self._clear()

@@ -25,7 +25,7 @@ _VERDICT = "verdict.txt"
 def run(
     names: Sequence[str], size: Mapping[str, int], out: Path | None, *, quick: bool = False, as_json: bool = False
 ) -> None:
-    """Run case studies, print their tables and write one report of all of them.
+    """Run case studies, print their tables and write a single report.
 
     Args:
         names: Names of case studies, or Python files that define a `STUDY`.
@@ -51,8 +51,8 @@ def run(
     for study in studies:
         if not any(NONE in arm.labels() for arm in study.arms):
             raise ValueError(
-                f"study {study.name} has no recipe labelled {NONE}, but its tables compare all recipes with that one. "
-                f"Add a penalty of strength 0, an infinite limit, or an Arm named {NONE!r}"
+                f"study {study.name} has no baseline: no recipe is labelled {NONE!r}. Add a penalty of strength 0, an "
+                f"infinite limit, or an Arm named {NONE!r}"
             )
     sizes = [dataclasses.replace(study.quick if quick else study.size, **size) for study in studies]
     folder = out or Path("results/quick" if quick else "results")
@@ -89,7 +89,7 @@ def write_report(
     from jaxreg.lab.report.compose import report
 
     if not stores:
-        raise ValueError("no store given; expected the folder of a case study or training sweep")
+        raise ValueError("no folder given; expected a folder with the results of a case study or training sweep")
     page = str(report(stores, out, form).resolve())
     print(json.dumps({"report": page}) if as_json else page)
 
@@ -181,7 +181,7 @@ def _size(folder: Path) -> str:
 
 
 def experiments() -> dict[str, Path]:
-    """Return the file of each available case study, by the name of the study.
+    """Return a dict from the name of each available case study to its file.
 
     Case studies are in ./experiments. If it contains none, those that come with jaxreg are returned.
     """

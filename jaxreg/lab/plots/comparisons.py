@@ -12,7 +12,7 @@ from jaxreg.lab.stats.comparisons import Paired
 def paired_differences(
     ax: Axes | None, differences: xr.DataArray, result: Paired, *, lower_is_better: bool = False, ylabel: str = ""
 ) -> Axes:
-    """Plot all paired differences in sorted order, with their mean and its interval.
+    """Plot all paired differences in sorted order, with their mean and its confidence interval.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
@@ -41,9 +41,8 @@ def paired_differences(
     groups = (better > 0, better == 0, better < 0)
     if tuple(int(g.sum()) for g in groups) != (result.wins, result.ties, result.losses):
         raise ValueError(
-            f"paired_differences: the differences have {'/'.join(str(int(g.sum())) for g in groups)} wins/ties/losses "
-            f"and the result has {result.wins}/{result.ties}/{result.losses}; expected differences and result of the "
-            "same comparison"
+            f"paired_differences: `differences` has {'/'.join(str(int(g.sum())) for g in groups)} wins/ties/losses, "
+            f"but `result` has {result.wins}/{result.ties}/{result.losses}; expected both from the same comparison"
         )
     order = np.argsort(differences.values, kind="stable")
     rank = np.empty_like(order)

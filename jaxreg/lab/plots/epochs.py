@@ -19,7 +19,7 @@ QUANTILES = (0.1, 0.9)
 
 
 class Spread(NamedTuple):
-    """Mean and middle 80 % of the runs: arrays of shape (points,), NaN at a point without a finite run."""
+    """Mean, 10th and 90th percentile across runs, each of shape (points,). Points without a finite run are NaN."""
 
     mean: np.ndarray
     low: np.ndarray
@@ -27,7 +27,7 @@ class Spread(NamedTuple):
 
 
 def spread(lanes: np.ndarray) -> Spread:
-    """Compute the mean and the ends of the middle 80 % of the finite runs at each point.
+    """Compute the mean, the 10th and the 90th percentile of the finite runs at each point.
 
     Args:
         lanes: Values of shape (runs, points).
@@ -179,7 +179,7 @@ def weight_norms(ax: Axes | None, sweep: xr.Dataset, *, name: str = "", linestyl
     norms = {str(key): values for key, values in sweep.data_vars.items() if str(key).startswith("norm/")}
     if not norms:
         raise ValueError(
-            f"weight_norms got a sweep with the variables {sorted(map(str, sweep.data_vars))}; expected variables "
+            f"weight_norms: the sweep has the variables {sorted(map(str, sweep.data_vars))}; expected variables "
             f"named 'norm/<path of the kernel>', which a training sweep stores"
         )
     before = f"{name}, " if name else ""
@@ -221,7 +221,7 @@ def violation(ax: Axes | None, values: xr.DataArray, *, name: str = "violation",
 
 
 def shown(lanes: int) -> str:
-    """Return the title of a legend, which says how many runs a plot shows, and that it shows their mean and spread.
+    """Return a legend title that explains lines and bands, such as "mean and middle 80 % of 64 runs".
 
     Args:
         lanes: Number of runs.

@@ -23,7 +23,7 @@ def forest(
     span: tuple[float, float] | None = None,
     xlabel: str = "",
 ) -> Axes:
-    """Plot the change of each recipe relative to a baseline, with its interval, the first recipe on top.
+    """Plot the change of each recipe relative to a baseline, with confidence intervals. The first recipe is on top.
 
     A filled point means that the interval excludes 0. An interval that extends beyond `span` is cut off and ends in an
     arrow. To show several metrics side by side, call the function once per metric, on axes with a shared vertical axis.
@@ -53,11 +53,12 @@ def forest(
     ax = axes(ax)
     values = np.asarray(changes, dtype=np.float64)
     if values.shape != (len(labels), 3) or (rows and len(rows) != len(labels)):
-        given = f" and `rows` of length {len(rows)}" if rows else ""
+        given = f" and `rows` has length {len(rows)}" if rows else ""
+        wanted = f" and `rows` of length {len(labels)}" if rows else ""
         raise ValueError(
-            f"forest got `changes` of shape {values.shape}{given} for {len(labels)} labels; expected `changes` of "
-            f"shape ({len(labels)}, 3): each row holds the mean, the lower end and the upper end. If `rows` is given, "
-            "it needs one number per label"
+            f"forest: `changes` has shape {values.shape}{given}; expected `changes` of shape ({len(labels)}, 3){wanted}"
+            f", because there are {len(labels)} labels. Each row of `changes` holds the mean, the lower end and the "
+            "upper end"
         )
     rows = list(rows) or list(map(float, range(len(labels))))
     known = np.append(values[np.isfinite(values)], 0.0)

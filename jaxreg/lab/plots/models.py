@@ -55,7 +55,7 @@ def data(ax: Axes | None, points: ArrayLike, labels: ArrayLike, *, name: str = "
 
 
 def decision_surface(ax: Axes | None, x: ArrayLike, y: ArrayLike, probability: ArrayLike) -> Axes:
-    """Plot predicted probabilities of class 1 as shades of grey, with the decision boundary at ½.
+    """Plot predicted probabilities of class 1 as shades of grey, and the decision boundary at probability ½.
 
     Call it before `data`, so that the points are plotted on top.
 
@@ -81,8 +81,8 @@ def decision_surface(ax: Axes | None, x: ArrayLike, y: ArrayLike, probability: A
     across, up, p = (np.asarray(v, dtype=np.float64) for v in (x, y, probability))
     if p.shape != (up.size, across.size) or min(p.shape) < 2:
         raise ValueError(
-            f"decision_surface got {across.size} values of x, {up.size} of y and probabilities of shape "
-            f"{p.shape}; expected shape (rows, columns) = ({up.size}, {across.size}), at least 2 by 2"
+            f"decision_surface: `probability` has shape {p.shape}; expected shape (len(y), len(x)) = "
+            f"({up.size}, {across.size}), at least (2, 2)"
         )
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError(

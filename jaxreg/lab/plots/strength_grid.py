@@ -24,7 +24,7 @@ def heat_map(
     *,
     chosen: tuple[Any, Any] | None = None,
 ) -> Axes:
-    """Plot the mean across runs for every pair of values of two axes, such as two strengths, with a colour bar.
+    """Plot the mean across runs for every pair of values of two axes, such as two penalty strengths, as colours.
 
     A cell with a diverged run has no mean. It is grey and shows the number of diverged runs.
 
@@ -53,7 +53,7 @@ def heat_map(
     ax = axes(ax)
     if not {x, y} <= set(values.dims) or "epoch" in {*values.dims} - {x, y}:
         raise ValueError(
-            f"heat_map got values with the dimensions {values.dims}; expected {x!r} and {y!r} among them, and no "
+            f"heat_map: the values have the dimensions {values.dims}; expected {x!r} and {y!r} among them, and no "
             f"'epoch'. "
             "Select an epoch first, e.g. .isel(epoch=-1)"
         )

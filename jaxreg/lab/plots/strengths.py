@@ -22,7 +22,7 @@ _CHARACTER, _SPACE = 0.075, 0.06  # inches: width of a letter of a label, and sp
 
 
 class StrengthPath(NamedTuple):
-    """Values of runs at increasing strengths, and separately the values of any runs without a penalty.
+    """Values of all runs, sorted by penalty strength. Runs without a penalty (the baseline) are stored separately.
 
     Attributes:
         strength: Positions on the axis, shape (points,), ascending: positive, or of any sign on a linear axis.
@@ -52,7 +52,7 @@ def strength_path(
     ylabel: str = "",
     x: Hashable = "strength",
 ) -> Axes:
-    """Plot training values (dashed) and test values (solid) against a strength, with the spread across runs.
+    """Plot training values (dashed) and test values (solid) against the penalty strength, with the spread across runs.
 
     Name another numeric axis of your sweep with `x`. The axis is logarithmic, or linear if a value is negative.
 
@@ -78,7 +78,7 @@ def strength_path(
     Raises:
         ValueError: If there is no coordinate `x`, or it does not hold finite numbers. If the values have several epochs
             or methods, or another dimension than `draw` and `seed` (select one first). If a value of `x` is repeated, a
-            strength is negative, or the chosen value is not on the path.
+            strength is negative, or the chosen value is not plotted.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -117,7 +117,7 @@ def sparsity_path(
     colour: str = GREEN,
     x: Hashable = "strength",
 ) -> Axes:
-    """Plot the share of weights that are exactly 0 against a strength, with the spread across runs.
+    """Plot the share of weights that are exactly 0 against the penalty strength, with the spread across runs.
 
     For several kernels or methods, call the function once for each on the same axes, with its own name and colour.
 
@@ -161,7 +161,7 @@ def sparsity_path(
 
 
 def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
-    """Sort the runs by strength, and separate the runs without a penalty.
+    """Sort runs by penalty strength, and separate the runs without a penalty.
 
     Args:
         values: One number per run, with a coordinate `x` along one dimension, and runs along `draw` and `seed`.
@@ -179,16 +179,16 @@ def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
     """
     if x not in values.coords or values[x].ndim != 1:
         raise ValueError(
-            f"a strength path needs a coordinate {x!r} along one dimension; the values have dimensions "
-            f"{values.dims} and coordinates {list(map(str, values.coords))}. Name another coordinate with x="
+            f"the values have the dimensions {values.dims} and the coordinates {list(map(str, values.coords))}; "
+            f"expected a coordinate {x!r} along one dimension. Name another coordinate with x="
         )
     if "epoch" in {*values.dims} - {x}:
         raise ValueError(
-            f"a strength path needs one number per run; the values have dimensions {values.dims}. Select an epoch "
-            f"first, e.g. .isel(epoch=-1)"
+            f"the values have the dimensions {values.dims}; expected one number per run. Select an epoch first, e.g. "
+            f".isel(epoch=-1)"
         )
     if not np.issubdtype(values[x].dtype, np.number):
-        raise ValueError(f"a strength path needs numbers; the values of {x!r} are {values[x].values.tolist()}")
+        raise ValueError(f"the values of {x!r} are {values[x].values.tolist()}; expected numbers")
     dim = values[x].dims[0]
     strength = values[x].values.astype(np.float64)
     if x != dim:  # a recipe without a strength
@@ -215,7 +215,7 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
         The same axes.
 
     Raises:
-        ValueError: If the chosen strength is not on the path.
+        ValueError: If the chosen strength is not plotted.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -228,7 +228,7 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
         at = np.array([_left(path)])
     if not at.size:
         raise ValueError(
-            f"`chosen` is {chosen:g}, which is not on the path; expected one of "
+            f"`chosen` is {chosen:g}, which is not plotted; expected one of "
             f"{[float(f'{s:g}') for s in path.strength]}" + (" or 0" if path.baseline is not None else "")
         )
     ax.axvline(at[0], color=BLUE, linestyle=":", linewidth=1.4, label=f"chosen: {number(chosen, 3)}", zorder=1)
@@ -236,7 +236,7 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
 
 
 def strength_axis(ax: Axes, path: StrengthPath, left: float | None, label: str) -> Axes:
-    """Make the horizontal axis logarithmic for a strength, with the baseline at its left end under the label 0.
+    """Make the horizontal axis logarithmic. Its left end gets the label 0 and shows the runs without a penalty.
 
     A path with negative values keeps a linear axis.
 
@@ -285,8 +285,8 @@ def _check(values: xr.DataArray, strength: np.ndarray, x: Hashable) -> None:
     methods = set(values["method"].values[strength > 0]) if "method" in values.coords else set()
     if len(methods) > 1 or len(np.unique(strength)) < strength.size:
         raise ValueError(
-            f"the values have the methods {sorted(map(str, methods))} and {x!r} is {strength.tolist()}; expected one "
-            f"method, optionally with the baseline ({x} 0), and no {x} twice. Select one method first, e.g. "
+            f"the values have the methods {sorted(map(str, methods))}, and {x!r} is {strength.tolist()}; expected a "
+            f"single method and distinct values of {x!r}. Select one method and the baseline, e.g. "
             f".sel({values[x].dims[0]}=values.method.isin(['none', 'L2']))"
         )
 

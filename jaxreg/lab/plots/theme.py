@@ -112,7 +112,7 @@ def axis_label(name: Hashable | None) -> str:
 
 
 def pair_labels(train: xr.DataArray, test: xr.DataArray) -> tuple[str, str, str]:
-    """Return labels of a training curve, of a test curve and of their common axis, from the names of the values.
+    """Return the labels of a training curve, a test curve and their common axis, such as ("train", "test", "loss").
 
     Args:
         train: Values of the first curve.
@@ -160,7 +160,7 @@ def as_lanes(values: xr.DataArray, *shown: Hashable) -> np.ndarray:
 
 
 def number(value: float, digits: int) -> str:
-    """Write a number for a label: a whole number below a million in full, others with `digits` significant digits.
+    """Format a number with `digits` significant digits. Whole numbers below a million get all digits.
 
     Args:
         value: Number to write.

@@ -51,7 +51,7 @@ class Heading:
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
-    """A paragraph of a report. A lead is emphasised, and a note is printed in smaller letters."""
+    """A paragraph of a report. `lead` prints it in larger letters, and `note` in smaller ones."""
 
     text: Text
     lead: bool = False
@@ -148,7 +148,7 @@ class Listing:
 
 @dataclasses.dataclass(frozen=True)
 class Details:
-    """Part of a report under a title that can be folded away. A page on paper contains it only if `printed` is true."""
+    """A section of a report that readers can fold away. It is printed on paper only if `printed` is true."""
 
     title: str
     blocks: Sequence["Block"]
@@ -167,7 +167,7 @@ Block = Heading | Paragraph | Bullets | Table | Pictures | Walk | Listing | Deta
 
 
 def numbers(content: Any) -> list[QuotedNumber]:
-    """Return every number in some parts of a report, in order.
+    """Return all numbers that a part of a report contains, in order.
 
     Args:
         content: A block, a sentence, a piece of a sentence, or a sequence of these.
@@ -192,7 +192,7 @@ def in_words(table: Table, place: int) -> bool:
 
 
 def recomputing(blocks: Sequence[Block], lines: Sequence[str]) -> Block:
-    """Return a foldable part of a report: a table of all numbers in `blocks` and the Python calls that compute them.
+    """Return a section of a report that lists all numbers in `blocks`, each with the Python call that computes it.
 
     Args:
         blocks: Blocks with the numbers.

@@ -37,7 +37,7 @@ class Measure(NamedTuple):
 
 
 class Effects(NamedTuple):
-    """Changes of metrics by every recipe, relative to the baseline (no regulariser).
+    """Change that each recipe makes to each metric, relative to the baseline (no regulariser).
 
     Args:
         measures: Metrics of the plot.
@@ -55,7 +55,7 @@ class Effects(NamedTuple):
 
 
 def labels(dataset: xr.Dataset) -> list[str]:
-    """Return the labels of all recipes of a dataset: the baseline, then all methods, each with increasing strengths.
+    """Return the labels of all recipes: the baseline first, then each method with increasing strengths.
 
     Args:
         dataset: Sweep with recipes.
@@ -72,7 +72,7 @@ def labels(dataset: xr.Dataset) -> list[str]:
 
 
 def effects(sources: Sequence[Source], chosen: str) -> Effects:
-    """Collect the changes of metrics by all recipes of several datasets that have the same metrics.
+    """Collect how every recipe of several datasets changes their metrics. All datasets have the same metrics.
 
     Args:
         sources: Datasets with recipes and a baseline.
@@ -126,7 +126,7 @@ def row_places(groups: Sequence[str]) -> list[float]:
 
 
 def span(changes: np.ndarray, *, lower_is_better: bool) -> tuple[float, float]:
-    """Return limits for the horizontal axis that show all improvements, but not all of a very large worsening.
+    """Return limits for the horizontal axis. All improvements fit, but a very large worsening is cut off.
 
     Args:
         changes: Mean, lower end and upper end, of shape (recipes, 3).

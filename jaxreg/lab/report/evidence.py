@@ -22,7 +22,7 @@ def measures(fresh: Source) -> list[str]:
 
 
 def chosen(fresh: Source) -> str:
-    """Return the recipe that is chosen most often on validation rows, or the baseline if there are no validation rows.
+    """Return the recipe that most often has the lowest validation loss, or the baseline without validation rows.
 
     Args:
         fresh: Dataset over draws.
@@ -31,9 +31,7 @@ def chosen(fresh: Source) -> str:
 
 
 def moved(fresh: Source) -> list[int]:
-    """Return, for each metric, whether the recipe chosen most often improves it (1), worsens it (−1) or neither (0).
-
-    The number is 1 for a significant improvement, −1 for a significant worsening, and else 0.
+    """Return 1 for each metric that the chosen recipe significantly improves, −1 for one that it worsens, else 0.
 
     Args:
         fresh: Dataset over draws.
@@ -43,7 +41,7 @@ def moved(fresh: Source) -> list[int]:
 
 
 def improvements(fresh: Source, recipe: str) -> Text:
-    """Describe the significant improvements by a recipe, such as "halves the test loss and avoids one error in 15".
+    """Describe the significant changes by a recipe, such as "halves the test loss and avoids one error in 15".
 
     Args:
         fresh: Dataset over draws.

@@ -64,7 +64,7 @@ def learning(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def grid(results: StudyResults, chosen: str) -> list[Picture]:
-    """Plot training and test values against the strength of the study's main method, and mark each slider position.
+    """Plot training and test values against the strength of the study's main method. Draw a line per slider position.
 
     Args:
         results: Case study.
@@ -116,7 +116,7 @@ def norms(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def one_draw(results: StudyResults) -> str:
-    """Return a name for the single draw of the data that the study trains from many seeds."""
+    """Return a name for the study's single draw: "the published data" or "one draw of the data"."""
     return "the published data" if results.record.published else "one draw of the data"
 
 

@@ -69,10 +69,10 @@ class Source:
         self._parts: dict[str, Source] = {}
 
     def find(self, function: Callable[..., Any], *arguments: "str | Source") -> "Source":
-        """Call a function on the value, and return the result together with its expression. Repeated calls are cached.
+        """Apply a function to `data`. Return the result as a `Source`, with its Python expression. Results are cached.
 
         Args:
-            function: Function of the value and the arguments.
+            function: Function of `data` and the arguments.
             arguments: Further arguments: strings, or sources, which are replaced by their values.
         """
         words = [argument.name if isinstance(argument, Source) else repr(argument) for argument in arguments]
@@ -83,7 +83,7 @@ class Source:
         return self._parts[call]
 
     def at(self, path: str) -> "Source":
-        """Return an attribute of the value together with its expression. Repeated calls return the same object.
+        """Return an attribute of `data` as a `Source`, with its Python expression. Results are cached.
 
         Args:
             path: Name of the attribute, or a dotted path such as `"setting.epochs"`.
@@ -94,10 +94,10 @@ class Source:
         return self._parts[first].at(rest) if rest else self._parts[first]
 
     def number(self, path: str = "", form: str = ".3f", times: float = 1) -> QuotedNumber:
-        """Return the value, or a number inside it, as a `QuotedNumber`.
+        """Return `data`, or a number inside it, as a `QuotedNumber`.
 
         Args:
-            path: Path of the number among the attributes of the value; empty for the value itself.
+            path: Path of the number among the attributes of `data`; empty for `data` itself.
             form: Format specification, as for `format`; NaN is shown as a dash.
             times: Factor, such as 100 for per cent.
         """

@@ -10,10 +10,10 @@ _CURVES = {"penalty", "violation", "diverged_at"}
 
 
 class Quantity(NamedTuple):
-    """Words, unit and number formats in which a variable of a training sweep is reported.
+    """Display name, unit and number formats of a variable of a training sweep.
 
     Args:
-        words: Name in words.
+        words: Display name.
         unit: Unit of a difference; empty if it has none.
         form: Format specification of a difference, as for `format`.
         times: Factor by which values and differences are multiplied before they are shown.
@@ -28,7 +28,7 @@ class Quantity(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Name with the unit in brackets. Accuracies are in per cent, and differences of accuracies in points."""
+        """Display name with the unit in brackets, such as "accuracy (%)"."""
         unit = "%" if self.times == 100 else self.unit
         return f"{self.words} ({unit})" if unit else self.words
 
@@ -41,7 +41,7 @@ _METRICS = {
 
 
 def quantity(dataset: xr.Dataset, variable: str) -> Quantity:
-    """Return the words, the unit and the number formats for a variable of a training sweep.
+    """Return the display name, unit and number formats of a variable of a training sweep.
 
     Args:
         dataset: The sweep, whose attributes `loss` and `unit`, if present, name its losses and their unit.

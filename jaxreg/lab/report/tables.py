@@ -77,7 +77,7 @@ def fresh_table(source: Source) -> Table:
 
 
 def weights_table(source: Source) -> Table:
-    """Return a table of the weights after training, one row per recipe: kernel norms and the study's own outputs.
+    """Return a table of the weights after training, one row per recipe: kernel norms and outputs of the study.
 
     Args:
         source: `StudyResults`.
@@ -118,7 +118,7 @@ def claims_table(sources: Sequence[Source]) -> Table:
 
 
 def claims_summary(sources: Sequence[Source]) -> Text:
-    """Return sentences that list the claims which the results contradict, and those which remain undecided.
+    """Return sentences that list the contradicted and the undecided claims.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -167,7 +167,7 @@ def published_gains_table(sources: Sequence[Source]) -> Table | None:
 
 
 def sweep_table(source: Source) -> Table:
-    """Return a table of a training sweep, one row per setting; only the best ones if there are too many.
+    """Return a table of a training sweep, one row per setting. It shows only the best 40 if there are more.
 
     Args:
         source: Dataset of `open_sweep`.
@@ -199,7 +199,7 @@ def contents(source: Source) -> tuple[str, list[Table], Text]:
 
 
 def parts(source: Source) -> list[Source]:
-    """Return the datasets of a case study: one for the published data, if any, and one for many draws.
+    """Return the datasets of a case study: the results on the published data, if any, and those on many draws.
 
     Args:
         source: `StudyResults`.
@@ -208,7 +208,7 @@ def parts(source: Source) -> list[Source]:
 
 
 def diverged_note(sources: Sequence[Source]) -> Text:
-    """Return a sentence on how many runs diverged, and which."""
+    """Return a sentence that counts and names the diverged runs."""
     names = [name for source in sources for name in stats.diverged(source.data)]
     if not names:
         return ["No run diverged."]
@@ -220,7 +220,7 @@ def diverged_note(sources: Sequence[Source]) -> Text:
 
 
 def reach_note(source: Source) -> Text:
-    """Return a sentence on what the intervals do not cover if all draws are taken from the same rows.
+    """Return a warning that the intervals do not cover new data, if all draws are samples of the same rows.
 
     Args:
         source: `StudyResults`.

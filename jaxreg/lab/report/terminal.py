@@ -82,14 +82,14 @@ def print_words(text: Text, *, bold: bool = False) -> None:
 
 
 def print_table(table: Table) -> None:
-    """Print a table; marked rows are bold and end in an arrow."""
+    """Print a table. Highlighted rows are bold and end in an arrow."""
     console = terminal()
     for line in table_lines(table, console.width):
         console.print(Line(line, "bold" if line.endswith(_MARK) else ""))
 
 
 def table_lines(table: Table, width: int) -> list[str]:
-    """Format a table as lines of at most `width` characters, by dropping columns.
+    """Format a table as lines of text. Columns are dropped until it fits into `width` characters.
 
     Args:
         table: Table.

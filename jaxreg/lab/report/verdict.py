@@ -18,7 +18,7 @@ from jaxreg.lab.studies.results import NONE, ArmRecord, Record
 
 
 def verdict(sources: Sequence[Source]) -> list[Block]:
-    """Return the verdict on case studies: which recipe to use, how much it changes, how certain this is, and its code.
+    """Return the verdict on case studies: the recipe to use, its effect, the evidence for it, and example code.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -35,7 +35,7 @@ def verdict(sources: Sequence[Source]) -> list[Block]:
 
 
 def forest_of(sources: Sequence[Source]) -> Effects:
-    """Return the changes by all recipes of those studies that have the same metrics as the best study.
+    """Return the changes by all recipes of the best study, and of each study with the same metrics.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -79,7 +79,7 @@ def advised(source: Source) -> str:
 
 
 def comparable(source: Source) -> bool:
-    """Return whether the runs have as many epochs as the study asks for, so that published numbers are comparable."""
+    """Return whether all epochs of the study were trained, so that the results are comparable to published ones."""
     return bool(summaries.last_epoch(source.data.fresh) == source.data.record.epochs)
 
 

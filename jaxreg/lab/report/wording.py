@@ -79,7 +79,7 @@ def fewer_errors(saved: Source, one_in: Source) -> Text:
 
 
 def change(fresh: Source, recipe: str, variable: str) -> Text:
-    """Describe the change of a recipe from the baseline: the mean, its interval, and how often it is better.
+    """Describe how a recipe differs from the baseline: mean change, interval, and how often it is better.
 
     Args:
         fresh: Dataset over draws.
@@ -100,14 +100,14 @@ def interval(result: Source, dataset: xr.Dataset, variable: str) -> Text:
 
 
 def difference(result: Source, dataset: xr.Dataset, variable: str, *, unit: bool = False) -> Text:
-    """Return a paired difference for the cell of a table: the mean, and in brackets the ends of its interval."""
+    """Format a paired difference for a table cell: the mean, then the ends of its interval in brackets."""
     what, form = quantity(dataset, variable), _form(result, dataset, variable)
     mean, low, high = (result.number(field, form, what.times) for field in ("mean", "low", "high"))
     return [mean, f" {what.unit}" if unit and what.unit else "", " (", low, " to ", high, ")"]
 
 
 def counted(source: Source, claim: Claim) -> Text:
-    """Describe the variable that a claim is about, and the margin up to which differences are ignored."""
+    """Describe the variable and the margin of a claim, such as "accuracy by more than 0.5 points"."""
     what = quantity(source.data.fresh, claim.variable)
     if not claim.margin and claim.sign:
         return [Quoted(what.words)]

@@ -28,7 +28,7 @@ FOREVER = 2**31 - 1
 
 @hyperparameters
 class Knobs:
-    """Strengths of all regularisers in one training.
+    """Strengths of all regularisers in one training run.
 
     A strength of None leaves the regulariser out of the program.
 
@@ -51,11 +51,11 @@ class Knobs:
     stop: Number = FOREVER
 
     def recipe(self, learning_rate: float, steps: int, hidden: int = 1) -> Recipe:
-        """Return the `Recipe` (rules, optimiser and learning rate) of a training with these strengths.
+        """Return the `Recipe` (rules, optimiser and learning rate) of a training run with these strengths.
 
         Args:
             learning_rate: Initial learning rate.
-            steps: Number of optimiser steps of the training.
+            steps: Number of optimiser steps of the training run.
             hidden: Number of hidden layers.
         """
         deeper = [f"hidden_{place}/kernel" for place in range(2, hidden + 1)]
@@ -79,10 +79,10 @@ PARTS = (("l2",), ("decay",), ("l1", "group"), ("low", "high"))
 
 
 def used(knobs: Sequence[Knobs]) -> list[Knobs]:
-    """Set the strengths of each part of the recipe that is switched off in all trainings to None.
+    """Set strengths to None for each part of the recipe that all training runs switch off.
 
     Args:
-        knobs: Strengths of each training.
+        knobs: Strengths of each training run.
 
     Example:
         >>> [each.decay for each in used([Knobs(), Knobs(decay=1.0)])], used([Knobs(decay=1.0)])[0].l2
@@ -99,9 +99,9 @@ def used(knobs: Sequence[Knobs]) -> list[Knobs]:
 
 @hyperparameters
 class SparseGroups:
-    """Sparse group lasso, with the weights w_i of each input as one group: l1 · Σ|w| + group · Σ_i √n ‖w_i‖.
+    """Sparse group lasso: l1 · Σ|w| + group · Σ_i √n ‖w_i‖, where w_i are the n weights of input i.
 
-    n is the number of weights of an input. The proximal step of L1 is applied first, then the step of the group lasso.
+    The proximal step of L1 is applied first, then the step of the group lasso.
 
     Args:
         l1: Strength of the sum of absolute values, at least 0.
@@ -129,7 +129,7 @@ CONSTANT = 0.75
 
 @hyperparameters
 class Rate:
-    """A learning rate that is constant for three quarters of the training, then decreases linearly to 0.
+    """Learning rate that is constant for three quarters of the training, then decreases linearly to 0.
 
     After an early stop the rate is 0.
 
@@ -169,7 +169,7 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Method and strength of the candidate as text, such as `L2(0.01)`, and its network if it is a second one."""
+        """Label of the candidate, such as `L2(0.01)`, or `decay(2), 32-32 on pieces` for the second network."""
         name = self.method if self.shown is None else f"{self.method}({self.shown:g})"
         return name if self.shape is None else f"{name}, {self.shape.label}"
 
@@ -188,7 +188,7 @@ class Shape:
 
     @property
     def label(self) -> str:
-        """Units of each layer as text, such as `64-64`, and the preprocessing of the inputs if there is one."""
+        """Label of the network: its units, and the preprocessing of its inputs if any, such as `32-32 on pieces`."""
         units = "-".join(map(str, self.hidden))
         return units if self.coding == "plain" else f"{units} on {self.coding}"
 
@@ -240,7 +240,7 @@ FEW = 3
 
 
 def shaped(methods: Sequence[str], shape: Shape) -> list[Candidate]:
-    """Return two candidates for another network: one without a regulariser, and one with weight decay.
+    """Return two candidates that train the network `shape`: one without a regulariser, and one with weight decay.
 
     The list is empty if `methods` does not contain decay.
 

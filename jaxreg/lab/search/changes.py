@@ -11,7 +11,7 @@ from jaxreg.lab.search.run import Search
 
 
 def forest(source: Source) -> Effects:
-    """Return how much each candidate changes loss and score, each with its 95 % interval by Student's t distribution.
+    """Return how much each candidate changes loss and score, with 95 % intervals by Student's t distribution.
 
     Changes are measured against the same net without a regulariser.
 

@@ -1,4 +1,4 @@
-"""Clock of a search with a time budget: times the chunks of trainings, and decides on a shorter plan and on repeats."""
+"""Clock of a search with a time budget: times the training runs, and decides on a shorter plan and on repeats."""
 
 import math
 import time
@@ -49,12 +49,12 @@ class Clock:
         now: Function that returns the current time in seconds.
         slowness: Time that this machine needs, as a multiple of the time of an idle one.
         ladder: Plans that take less time, the longest first. One of them replaces a plan that does not fit.
-        shortened: Function that is called with such a plan before its trainings start. It removes those of the plan
-            before.
+        shortened: Function that is called with such a plan before its training runs start. It removes those of the
+            previous plan.
         finished: Number of repeats of a finished search with this budget, which is only read; None for a new search.
 
     Attributes:
-        shorter: Shorter plans, the longest first, each with the time of its trainings as a share of the present ones.
+        shorter: Shorter plans, the longest first. Each comes with its training time as a share of the current one.
         repeat: Seconds that a repeat takes.
 
     Example:
@@ -90,7 +90,7 @@ class Clock:
         self._begun: float | None = None
 
     def left(self) -> float:
-        """Return the seconds left for training. Time for the work after the last training is already subtracted."""
+        """Return the seconds left for training. Time for the work after training is already subtracted."""
         return self.budget - self.finish - (self._now() - self._start)
 
     def fits(self) -> bool:
@@ -103,16 +103,16 @@ class Clock:
         return self._begun is None
 
     def begin(self) -> None:
-        """Note that a further repeat of the cross-validation begins."""
+        """Record that a further repeat of the cross-validation begins."""
         self._begun = self._now()
 
     def end(self) -> None:
-        """Note that a further repeat of the cross-validation ends, and expect the next one to take as long."""
+        """Record that a further repeat of the cross-validation ends. Its duration is the estimate for the next one."""
         assert self._begun is not None
         self.repeat = self._now() - self._begun
 
     def watch(self, chunks: int, at_once: int, stored: int = 0) -> "Watch":
-        """Return the callback that is to be called after each chunk of trainings of one compiled program.
+        """Return a callback for one compiled program. Call it after each chunk of training runs.
 
         Args:
             chunks: Number of chunks of the program.
@@ -122,23 +122,23 @@ class Clock:
         return Watch(self, chunks, at_once, stored, self._now())
 
     def late(self) -> bool:
-        """Return whether the time is up although a further repeat of the cross-validation is still running."""
+        """Return whether a repeat of the cross-validation, other than the first, has run out of time."""
         return not self.first and self.left() < -GRACE * self.budget
 
     def check(self, needed: float, training: float, compilation: float, *, extra: bool) -> None:
-        """Raise `TooShortError` if the first repeat takes too long, and stopping now is better than going on.
+        """Raise `TooShortError` if the first repeat will exceed the budget, unless finishing it is the better choice.
 
         Args:
             needed: Seconds from the start of the search until its end.
-            training: Seconds of all trainings of the first repeat.
+            training: Seconds of all training runs of the first repeat.
             compilation: Seconds of the compilation of their program.
-            extra: Whether these trainings are those of another network, without which the search can end.
+            extra: Whether these runs train the second network, which the search can omit.
         """
         elapsed = self._now() - self._start
         if needed <= 1.1 * self.budget:
             return
         if extra:
-            raise TooShortError("the budget is too short for another network")
+            raise TooShortError("the budget is too short to train a second network")
         # The cores still finish the chunks and the compilation of the plan that is given up, so count twice the time.
         ends = [(plan, elapsed + 2 * compilation + share * training + self.finish) for plan, share in self.shorter]
         plan = next((plan for plan, end in ends if end <= (1 + GRACE) * self.budget), None)
@@ -156,7 +156,7 @@ class Clock:
 
 
 class Watch:
-    """Callback that tells a `Clock` about each finished chunk of trainings of one compiled program.
+    """Callback that reports each finished chunk of training runs to a `Clock`.
 
     In the first repeat, it adds the estimated time of all chunks to `Clock.repeat`, and calls `Clock.check`. In later
     repeats, it raises `TimeUpError` when the time is up.
@@ -180,7 +180,7 @@ class Watch:
         return self._chunks - self._stored - self._done
 
     def begin(self) -> None:
-        """Note that the program has been compiled, and that its first chunk starts."""
+        """Record that the program has been compiled, and that its first chunk starts."""
         self._begun = self._clock._now()
         self._before = self._clock.repeat
 

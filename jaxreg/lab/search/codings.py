@@ -28,7 +28,7 @@ _FAR = 1e6
 
 
 def learn(x: np.ndarray, w: np.ndarray, numbers: np.ndarray) -> dict[str, np.ndarray]:
-    """Learn the preprocessing `pieces` of numeric inputs: piecewise linear functions of each input.
+    """Fit the coding `pieces`, which replaces each numeric input by several piecewise linear functions of it.
 
     Args:
         x: Standardised inputs, of shape (rows, inputs).
@@ -54,7 +54,7 @@ def learn(x: np.ndarray, w: np.ndarray, numbers: np.ndarray) -> dict[str, np.nda
 
 
 def coded(maps: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """Preprocess inputs as `learn` has learnt it: return the inputs of the network, of shape (rows, coded).
+    """Apply the functions that `learn` returned: compute the inputs of the network, of shape (rows, coded).
 
     Args:
         maps: Arrays that `learn` returned.

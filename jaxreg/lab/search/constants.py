@@ -11,12 +11,12 @@ from jaxreg.lab.search.rivals import Rivals
 
 
 def constants(setting: Setting, table: PaddedRows, parts: Sequence[Split]) -> Rivals:
-    """Return the score and the loss of a constant prediction on each outer fold, of shape (folds,).
+    """Return the score and the loss of a constant prediction on each outer fold, as arrays of shape (folds,).
 
     The shares of the classes, or the mean, are those of the training rows of that fold.
 
     Args:
-        setting: Static settings of the trainings.
+        setting: Static settings of the training runs.
         table: Rows of the table.
         parts: All splits of the cross-validation.
     """

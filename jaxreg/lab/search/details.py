@@ -16,7 +16,7 @@ MOST_ROWS = 2000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Details:
-    """Recall of each class, AUC and importance of each column, on the outer folds of the first repeat.
+    """Recall and AUC of each class, and importance of each column, on the outer folds of the first repeat.
 
     Attributes:
         recall: Share of each class's rows that are predicted correctly; empty for regression.
@@ -37,7 +37,7 @@ def details(
     *,
     classes: int,
 ) -> Details:
-    """Compute recall, AUC and importance: evaluate the averaged networks of each outer fold on the rows of this fold.
+    """Compute recall, AUC and importance on each outer fold, with the networks that were trained without it.
 
     Args:
         nets: Networks of each outer fold. They use the scales of `table` for inputs and target.

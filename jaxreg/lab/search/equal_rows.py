@@ -1,9 +1,9 @@
-"""Rows that equal another row: how many there are, and the scores on them.
+"""Duplicate rows, which equal another row in inputs and target: their share, and the scores on them.
 
-Equal rows stay in one fold, so the outer folds tell the scores on rows with new inputs. New rows that repeat known ones
-are predicted better, mostly by models that remember their training rows, such as a random forest. The score on them
-is that on training rows that equal another row in inputs and target: without one of its copies, such a row is still
-known.
+Equal rows stay in one fold, so the scores on the outer folds are for rows with new inputs. New rows that are duplicates
+of training rows are predicted better, mostly by models that memorise their training rows, such as a random forest. To
+estimate the score on such rows, models are evaluated on the duplicate rows among their training rows: without one of
+its copies, such a row would still be known.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ FEW = 0.02
 
 
 class EqualRows(NamedTuple):
-    """Share of rows that equal another row, and the scores of the nets on such rows.
+    """Share of duplicate rows in a table, and the scores of the networks on such rows.
 
     Args:
-        share: Share of the rows that equal another row in inputs and target.
-        score: Score of the averaged networks of each outer fold of the first repeat on those of these rows that are
-            not in the fold, of shape (folds,).
+        share: Share of the rows whose inputs and target equal those of another row.
+        score: Score of the averaged networks of each outer fold of the first repeat on the duplicate rows outside the
+            fold, of shape (folds,).
     """
 
     share: float
@@ -41,7 +41,7 @@ def on_equal_rows(
     *,
     classes: int,
 ) -> EqualRows:
-    """Evaluate the averaged networks of each outer fold on rows that equal another row and are not in the fold.
+    """Evaluate the networks of each outer fold on the duplicate rows among their training rows.
 
     Args:
         nets: Networks of each outer fold. They use the scales of `table` for inputs and target.
@@ -64,15 +64,15 @@ def on_equal_rows(
 
 
 def gaps(rivals: Rivals, scores: np.ndarray, equal_rows: EqualRows | None) -> np.ndarray:
-    """Return the scores of other models minus those of the nets, for rows of which some repeat known ones.
+    """Return the scores of other models minus those of the networks, for new rows that include duplicates.
 
-    As large a share of the rows repeats known ones as of the rows of the table. A share of at most `FEW`
-    counts as none. A fold that was trained on no such row takes the mean difference of the other folds on them.
+    The assumed share of new rows that duplicate training rows is the share of duplicate rows in the table. A share of
+    at most `FEW` counts as 0. A fold without duplicates in training takes the mean difference of the other folds.
 
     Args:
         rivals: Other models on the outer folds of the first repeat.
         scores: Scores of the nets on the same folds.
-        equal_rows: Scores of the nets on rows that equal another row; None if there are none.
+        equal_rows: Scores of the nets on duplicate rows; None if there are none.
 
     Returns:
         Differences, of shape (models, folds).

@@ -182,11 +182,11 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
         self.class_weight = class_weight
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, cv: Any = None) -> Self:
-        """Search on the inputs `X`, of shape (rows, inputs), and the classes `y`, with optional weights per row.
+        """Search for a regulariser and fit the model to inputs `X`, of shape (rows, inputs), and classes `y`.
 
-        Rows with the same value of `groups` stay in the same fold. `cv` replaces `folds` and `repeats`: a splitter of
-        scikit-learn, which gets `groups`, a number of folds, or an iterable of (train, test) index arrays. Its splits
-        must test each row once per repeat.
+        `sample_weight` holds one weight per row. Rows with the same value of `groups` stay in the same fold. `cv`
+        replaces `folds` and `repeats`: a splitter of scikit-learn, which gets `groups`, a number of folds, or an
+        iterable of (train, test) index arrays. Its splits must test each row once per repeat.
         """
         _check_there(y)
         x, y = self._learnt(X, y)
@@ -227,11 +227,11 @@ class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]
     _task = NUMBERS
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, cv: Any = None) -> Self:
-        """Search on the inputs `X`, of shape (rows, inputs), and the numbers `y`, with optional weights per row.
+        """Search for a regulariser and fit the model to inputs `X`, of shape (rows, inputs), and numbers `y`.
 
-        Rows with the same value of `groups` stay in the same fold. `cv` replaces `folds` and `repeats`: a splitter of
-        scikit-learn, which gets `groups`, a number of folds, or an iterable of (train, test) index arrays. Its splits
-        must test each row once per repeat.
+        `sample_weight` holds one weight per row. Rows with the same value of `groups` stay in the same fold. `cv`
+        replaces `folds` and `repeats`: a splitter of scikit-learn, which gets `groups`, a number of folds, or an
+        iterable of (train, test) index arrays. Its splits must test each row once per repeat.
         """
         x, y = self._learnt(X, y)
         return self._search(x, y, sample_weight, groups, cv)

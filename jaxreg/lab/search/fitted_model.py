@@ -26,7 +26,7 @@ LEAST = 1e-6
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Net:
-    """Average of fitted networks in NumPy: of their probabilities for classes, of their outputs for regression.
+    """Fitted networks in NumPy. Their probabilities are averaged for classification, their outputs for regression.
 
     Each network computes x ↦ relu(… relu(((x − mean) / scale) W₁ + b₁) …) W + b. For regression, this output is
     multiplied by the scale of the target, and the mean of the target is added.
@@ -81,7 +81,7 @@ class Net:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Nets:
-    """Average of networks of several kinds, each with its own preprocessing of the inputs.
+    """Average of networks of several kinds. Each kind has its own preprocessing of the inputs.
 
     Args:
         members: The networks.
@@ -91,12 +91,12 @@ class Nets:
 
     @property
     def arrays(self) -> Arrays:
-        """Arrays of all networks in one dict, with names such as `0/hidden/kernel` for those of the first kind."""
+        """Arrays of all networks in one dict. Names start with the index of the kind, such as `0/hidden/kernel`."""
         return {f"{at}/{name}": array for at, net in enumerate(self.members) for name, array in net.arrays.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> "Nets":
-        """Create the networks from a dict like that of the attribute `arrays`."""
+        """Create a `Nets` from a dict with the format of its attribute `arrays`."""
         numbers = sorted({int(name.partition("/")[0]) for name in arrays})
         each = [{n.partition("/")[2]: a for n, a in arrays.items() if n.startswith(f"{at}/")} for at in numbers]
         return cls(tuple(map(Net, each)))
@@ -117,7 +117,7 @@ class Nets:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trees:
-    """A forest, or boosted trees, in NumPy. Each tree adds the value of the leaf that a row reaches.
+    """Random forest or boosted trees, in NumPy. Each tree adds the value of the leaf that a row reaches.
 
     Args:
         arrays: Name -> array. The nodes of all trees are numbered together:

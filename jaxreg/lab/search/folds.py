@@ -7,8 +7,8 @@ A split leaves out two folds, one fold or none:
 - One fold: tests on this outer fold.
 - No fold: trains the final network on all rows.
 
-So k folds need k (k + 1) / 2 trainings per candidate and repeat instead of k². A row that is left out has weight 0. All
-lanes share the inputs, so that one compiled program trains all of them.
+So k folds need k (k + 1) / 2 training runs per candidate and repeat instead of k². A row that is left out has weight 0.
+All lanes share the inputs, so that one compiled program trains all of them.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ TIMED = 4
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Settings of all trainings of one network that are fixed when their program is compiled.
+    """Static settings of all training runs of one network. They are constants of its compiled program.
 
     Args:
         task: Loss and metrics.
@@ -123,7 +123,7 @@ class PaddedRows(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The two folds that a training leaves out. They can be the same fold. Both are -1 if no fold is left out."""
+    """Folds that a training run leaves out: `test` and `validation`, which may be equal. Both are -1 for no fold."""
 
     repeat: Any
     test: Any
@@ -168,7 +168,7 @@ def forward_splits(repeats: int, folds: int) -> list[Split]:
 
 
 def trained_on(dealt: Any, w: Any, split: Split, *, forward: bool) -> Any:
-    """Return the weight of each row in a training. Rows of the folds that it leaves out get weight 0.
+    """Return the weight of each row in a training run. Rows of the folds that it leaves out get weight 0.
 
     Args:
         dealt: Fold of each row, of shape (rows,).
@@ -235,18 +235,18 @@ def prepare_training(
     store: Path | None = None,
     clock: Clock | None = None,
 ) -> Callable[[], dict[str, np.ndarray]]:
-    """Prepare the training of every candidate on every split, and start to compile its program in the background.
+    """Prepare to train every candidate on every split. Compilation of the program starts in the background.
 
     The compiled program stays in memory and is reused for the next table with the same padded shape. This helps if an
-    estimator is fitted several times, as in a cross-validation. With a `store`, trainings that it already contains are
-    not repeated.
+    estimator is fitted several times, as in a cross-validation. With a `store`, training runs that it already contains
+    are not repeated.
 
     Args:
         setting: Static settings.
         table: Rows of the table.
         tried: The candidates.
         parts: The splits.
-        store: Folder for finished trainings, or None.
+        store: Folder for finished training runs, or None.
         clock: Clock that measures the time of the chunks, or None.
 
     Returns:
@@ -300,7 +300,7 @@ def train(
         table: Rows of the table.
         tried: The candidates.
         parts: The splits.
-        store: Folder for finished trainings, or None.
+        store: Folder for finished training runs, or None.
 
     Returns:
         Name -> array of shape (candidates, splits, …), with the names that `lane` returns.

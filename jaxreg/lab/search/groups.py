@@ -19,7 +19,7 @@ class Group:
     """Candidates of a search that train the same network on the same inputs.
 
     Args:
-        setting: Static settings of the trainings.
+        setting: Static settings of the training runs.
         table: Rows of the table, with the coded inputs.
         tried: The candidates.
         maps: Coding as learnt by `jaxreg.lab.search.codings.learn`; empty if inputs are not coded.
@@ -32,11 +32,11 @@ class Group:
 
 
 def grouped(plan: Plan, setting: Setting, table: PaddedRows, tried: Sequence[Candidate]) -> list[Group]:
-    """Return the candidates in groups: those of the first network, and those of a second one if `plan.open`.
+    """Group the candidates by their network. If `plan.open` is true, a second network gets candidates too.
 
     Args:
         plan: Plan of the search.
-        setting: Static settings of the trainings of the first network.
+        setting: Static settings of the training runs of the first network.
         table: Rows of the table.
         tried: Candidates of the first network.
     """
@@ -70,8 +70,8 @@ def trained(
     Args:
         groups: The groups. Their programs are compiled at the same time.
         parts: The splits.
-        store: Folder for finished trainings of the first group, or None. Folders of further groups are created next to
-            it.
+        store: Folder for finished training runs of the first group, or None. Folders of further groups are created next
+            to it.
         clock: Clock of a search with a time budget, or None. Groups after the first are skipped if the time that is
             left is too short for them.
     """
@@ -100,7 +100,9 @@ def _begun(store: Path) -> bool:
 
 
 def repeat_folder(store: Path, repeat: int) -> Path:
-    """Return the folder for the trainings of one repeat of a search with a time budget.
+    """Return the folder in which one repeat of the cross-validation stores its training runs.
+
+    Only a search with a time budget has one folder per repeat.
 
     Args:
         store: Folder of the first repeat.
@@ -112,12 +114,12 @@ def repeat_folder(store: Path, repeat: int) -> Path:
 def joined(repeats: Sequence[dict[str, np.ndarray]], *, forward: bool) -> dict[str, np.ndarray]:
     """Join the training results of several repeats of the cross-validation.
 
-    The last split of each repeat trains on all rows. These trainings are moved to the end.
+    The last split of each repeat trains on all rows. These training runs are moved to the end.
 
     Args:
         repeats: Name -> array of shape (candidates, splits, …), for each repeat.
-        forward: Whether each fold is predicted from the folds before it. If so, the trainings on all rows of all
-            repeats are kept; otherwise only the one of the first repeat.
+        forward: Whether each fold is predicted from the folds before it. If so, the training runs on all rows of all
+            repeats are kept; otherwise only that of the first repeat.
     """
     whole = repeats if forward else repeats[:1]
 

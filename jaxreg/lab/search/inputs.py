@@ -39,7 +39,7 @@ class Numbers:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
-    """Encoding of the columns of a data frame as inputs. It is the same as for the columns of a file.
+    """Encoding of the columns of a data frame as inputs. Columns of files are encoded in the same way.
 
     Args:
         encoding: Encoding of all columns.

@@ -22,7 +22,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class Scales(NamedTuple):
-    """Means and standard deviations of inputs and target over the rows of one training.
+    """Means and standard deviations of inputs and target over the training rows of one run.
 
     Args:
         mean: Mean of each input.
@@ -38,12 +38,12 @@ class Scales(NamedTuple):
 
 
 def scales(setting: Setting, table: PaddedRows, split: Split) -> Scales:
-    """Return the means and standard deviations by which a training standardises inputs and target.
+    """Return the means and standard deviations that standardise inputs and target in one training run.
 
     Args:
-        setting: Static settings of the training.
+        setting: Static settings of the training run.
         table: Rows of the table.
-        split: The folds that the training left out.
+        split: The folds that the training run left out.
     """
     w = trained_on(table.folds[split.repeat], table.w.astype(np.float64), split, forward=setting.forward)
     rows, x = w / w.sum(), table.x.astype(np.float64)
@@ -64,15 +64,15 @@ def mean_net(
     place: int,
     outer: Split | None = None,
 ) -> Arrays:
-    """Return the weights of those networks of one candidate whose outputs are averaged.
+    """Return the weights of all networks that are averaged for one candidate.
 
     Diverged networks are left out. The standardisation of inputs and target is multiplied into the weights.
 
     Args:
-        setting: Static settings of the trainings.
+        setting: Static settings of the training runs.
         parts: The splits.
         scaled: Means and standard deviations of each split.
-        lanes: Curves and weights of all trainings, as returned by `jaxreg.lab.search.folds.train`.
+        lanes: Curves and weights of all training runs, as returned by `jaxreg.lab.search.folds.train`.
         place: Index of the candidate.
         outer: Split of the outer fold on which the mean is tested; None for the mean that is the model.
     """
@@ -103,14 +103,14 @@ def on_outer_folds(
     scaled: Sequence[Scales],
     lanes: dict[str, np.ndarray],
 ) -> OuterFolds:
-    """Average the networks of each candidate for each outer fold, and evaluate the average on this fold.
+    """Test each candidate on each outer fold, with the average of its networks that were trained without this fold.
 
     Args:
-        setting: Static settings of the trainings.
+        setting: Static settings of the training runs.
         table: Rows of the table.
         parts: The splits.
         scaled: Means and standard deviations of each split.
-        lanes: Curves and weights of all trainings.
+        lanes: Curves and weights of all training runs.
     """
     found = []
     for at in outer_splits(parts):
@@ -128,10 +128,10 @@ def on_outer_folds(
 
 
 def on_fold(net: Net | Nets, table: PaddedRows, split: Split, *, classes: bool) -> tuple[float, float]:
-    """Return the score and the loss of networks on the fold that a split leaves out; for regression, the score is NaN.
+    """Return the score and the loss of networks on the test fold of a split. The score is NaN for regression.
 
     Args:
-        net: Nets for inputs and targets as the table has them.
+        net: Networks for inputs and targets in the units of the table.
         table: The rows.
         split: The split.
         classes: Whether targets are classes.

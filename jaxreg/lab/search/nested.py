@@ -1,4 +1,4 @@
-"""Nested cross-validation from the losses of finished trainings: the choice of a candidate and its expected score."""
+"""Nested cross-validation from the losses of finished training runs: the choice of a candidate and its score."""
 
 import dataclasses
 from collections import Counter
@@ -121,7 +121,7 @@ class Nested:
 
 
 def outer_splits(parts: Sequence[Split]) -> list[int]:
-    """Return the indices of the splits that leave out one outer fold and are tested on it.
+    """Return the indices of the splits that leave out a single fold, one split for each outer fold.
 
     Args:
         parts: The splits, in the order of `jaxreg.lab.search.folds.nested_splits` or `forward_splits`.
@@ -159,7 +159,7 @@ def nested(
     outer: OuterFolds | None = None,
     means: Callable[[int, tuple[int, ...]], tuple[float, float]] | None = None,
 ) -> Nested:
-    """Choose a candidate by nested cross-validation, and estimate the score of this procedure.
+    """Choose a candidate by nested cross-validation, and estimate the score to expect on new rows.
 
     The choice for an outer fold compares candidates by their losses on the inner folds, minus the ambiguity of the
     averaged networks on the outer fold. The ambiguity needs no targets of the outer fold.
@@ -227,7 +227,7 @@ def nested(
 
 
 def unregularised(tried: Sequence[Candidate], place: int) -> int:
-    """Return the index of the unregularised candidate that has the same network as a given candidate.
+    """Return the index of the candidate without a regulariser that has the same network as a given candidate.
 
     Args:
         tried: The candidates.
@@ -237,14 +237,14 @@ def unregularised(tried: Sequence[Candidate], place: int) -> int:
 
 
 def chosen_members(tried: Sequence[Candidate], losses: np.ndarray, ratio: float) -> tuple[int, ...]:
-    """Return the indices of the candidates whose networks the final model averages, the chosen candidate first.
+    """Return the indices of the candidates in the final model, the chosen candidate first.
 
-    There is one candidate for each net. One whose paired difference to the one to take is beyond a standard error is
-    left out.
+    The model averages the networks of these candidates. There is at most one candidate per network. It is left out if
+    its mean loss exceeds that of the chosen candidate by more than one standard error of the paired difference.
 
     Args:
-        tried: The candidates, the first of each net without a regulariser.
-        losses: Of shape (candidates, folds); not finite where a lane diverged.
+        tried: The candidates. The first candidate of each network has no regulariser.
+        losses: Losses, of shape (candidates, folds); not finite if the training diverged.
         ratio: Size of a fold relative to the rows that its nets train on, for the standard error.
 
     Raises:
@@ -330,7 +330,9 @@ def _means(losses: np.ndarray) -> np.ndarray:
 
 
 def at_least_binomial(share: Estimate, rows: int) -> Estimate:
-    """Increase the standard error of a share of rows to at least the binomial one, half of Wilson's interval.
+    """Increase the standard error of a share, such as an accuracy, to at least the binomial standard error.
+
+    The binomial standard error is half the width of Wilson's interval, which is not 0 if all rows are right.
 
     Args:
         share: Estimate of a share of rows, such as the accuracy.

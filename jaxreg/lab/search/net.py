@@ -1,4 +1,4 @@
-"""Network of a training: inputs standardised over its training rows, hidden layers of ReLU units, linear outputs."""
+"""Network of a training run: inputs standardised over the training rows, layers of ReLU units, linear outputs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -47,7 +47,7 @@ class Layers(nn.Module):
 
 
 def model(hidden: tuple[int, ...], outputs: int, table: Any, w: jax.Array, repeat: Any, *, numbers: bool) -> Model:
-    """Return the network of one training, including the standardisation of inputs and targets over its training rows.
+    """Return the network of one training run. It standardises inputs and targets over the run's training rows.
 
     The standardisation is multiplied into the weights of the first layer.
 

@@ -13,7 +13,7 @@ from jaxreg.lab.search.run import Search
 
 
 def curves(found: Search) -> Picture:
-    """Plot the losses of the chosen candidate, and of the first one without a regulariser, against the epoch.
+    """Plot learning curves of the chosen candidate and of the first candidate, which has no regulariser.
 
     Args:
         found: Result of the search.

@@ -80,7 +80,7 @@ class Plan:
         return SMALL if self.hidden is None else tuple(self.hidden)  # type: ignore[arg-type]
 
     def passes(self, rows: int) -> tuple[int, int]:
-        """Return the number of epochs for a table with `rows` rows, and how many points a learning curve has.
+        """Return the number of epochs for a table with `rows` rows, and the number of points of a learning curve.
 
         The number of points divides the number of epochs.
         """
@@ -89,7 +89,7 @@ class Plan:
 
 
 def planned_for(plan: Plan, classes: int, rows: int) -> tuple[Setting, list[Candidate], int]:
-    """Return the static settings of the trainings, the candidates, and the number of rows after padding.
+    """Return the settings and candidates that a plan implies for a table, and its number of rows after padding.
 
     Args:
         plan: Plan of the search.
@@ -114,7 +114,7 @@ def plan_ladder(
     epochs: int | None = None,
     hidden: Sequence[int] = (),
 ) -> list[Plan]:
-    """Return plans for a table, from the longest to the shortest.
+    """Return plans for a table, from the slowest to the fastest.
 
     The second plan has fewer strengths. The next one has only the most promising methods too, and then the number of
     epochs is halved.
@@ -161,7 +161,7 @@ COMPILATION = 6.0
 
 
 def training_seconds(shape: tuple[int, ...], plan: Plan, *, others: bool = True) -> float:
-    """Estimate the seconds of all trainings of a plan, on an idle machine.
+    """Estimate the seconds of all training runs of a plan, on an idle machine.
 
     Args:
         shape: Number of rows and number of inputs of the table.

@@ -90,7 +90,7 @@ def kept_model(source: Source, score: str) -> Text:
 
 
 def remarks(source: Source, score: str) -> list[Text]:
-    """Return sentences about other models, a suspiciously high score, and a choice of the largest strength.
+    """Return sentences about other models, a suspiciously high score, and a strength at the end of the tried range.
 
     Args:
         source: Result of the search.
@@ -115,7 +115,7 @@ def remarks(source: Source, score: str) -> list[Text]:
 
 
 def at_the_edge(found: Search) -> bool:
-    """Return whether the chosen candidate is the strongest of its method and also the one with the lowest loss."""
+    """Return whether the chosen candidate has the largest strength and the lowest loss of its method."""
     mine = [at for at, each in enumerate(found.tried) if (each.method, each.shape) == _kind(found)]
     strongest = max(mine, key=lambda at: found.tried[at].strength)
     means = found.found.losses.mean(axis=1)
@@ -175,27 +175,27 @@ def _listed(parts: Sequence[Text], last: str) -> Text:
 
 
 def _on_equal_rows(source: Source, score: str) -> Text:
-    """Tell the scores on rows that repeat known ones, and whether another model is better if new rows do so."""
+    """Describe the scores on duplicate rows, and whether another model is better if new rows include duplicates."""
     found: Search = source.data
     share = source.find(summaries.equal_share).number(form=".0f", times=100)
     nets = source.find(summaries.score_on_equal_rows, NETS).number()
     if found.rivals is None or not len(found.rivals.equal_rows):
         return [
-            share, f" % of the rows equal another row. The {score} above is for new inputs. On rows that repeat known "
-            "ones, it is ", nets, " for the nets.",
+            share, f" % of the rows are duplicates. The {score} above is for new inputs. On duplicates of known rows, "
+            "it is ", nets, " for the nets.",
         ]  # fmt: skip
     gains = {kind: source.find(summaries.gain_with_equal_rows, kind) for kind in KINDS}
     best = max(KINDS, key=lambda kind: np.nan_to_num(gains[kind].data.mean, nan=-np.inf))
     theirs, name = source.find(summaries.score_on_equal_rows, best).number(), _NAMES[best]
     rest: Text = [
-        f" This counts rows that repeat known ones, on which the {score} of the nets is ", nets,
+        f" This includes duplicates of known rows, on which the {score} of the nets is ", nets,
         f" and that of {name.lower()} is ", theirs, ". All other scores are for new inputs.",
     ]  # fmt: skip
     low, verb = gains[best].data.low, "are" if best == BOOSTING else "is"
     comparison = f"{verb} better" if low > 0 else f"{verb} not significantly better"
     return [
-        "If as many new rows repeat known ones as rows of this table equal another (", share, f" %), {name.lower()} "
-        f"{comparison} than the nets: the change in {score} is ", *_range(gains[best]), ".", *rest,
+        "If new rows include as many duplicates as this table (", share, f" %), {name.lower()} {comparison} than the "
+        f"nets: the change in {score} is ", *_range(gains[best]), ".", *rest,
     ]  # fmt: skip
 
 

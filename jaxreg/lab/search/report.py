@@ -115,8 +115,8 @@ def verdict(source: Source) -> list[Text]:
     told += remarks(source, score)
     if found.diverged:
         lost = source.at("diverged").number(form="d")
-        trainings = " trainings diverged" if found.diverged > 1 else " training diverged"
-        told.append([lost, trainings, ". A candidate is not chosen if a training needed for its choice diverged."])
+        trainings = " training runs diverged" if found.diverged > 1 else " training run diverged"
+        told.append([lost, trainings, ". A candidate is not chosen if a run needed for its choice diverged."])
     return told
 
 
@@ -152,7 +152,7 @@ def _expected(source: Source, score: str, loss: str) -> list[Text]:
 
 
 def table(source: Source) -> Table:
-    """Return a table with the best candidate of each method, each net without a regulariser, and the chosen candidate.
+    """Return a table of the chosen candidate, the best of each method, and those without a regulariser.
 
     They are sorted by loss.
 
@@ -284,7 +284,7 @@ def folds(found: Search, *, apart: bool) -> dict[str, Any]:
 
     Args:
         found: Result of the search.
-        apart: Whether the trainings of each repeat are in a separate folder.
+        apart: Whether the training runs of each repeat are in a separate folder.
     """
     assert found.outer is not None
     shapes = dict.fromkeys(each.shape for each in found.tried if each.shape is not None)
@@ -409,7 +409,7 @@ def _sizes(source: Source) -> Text:
     layers = range(1, len(source.data.setting.hidden) + 1)
     units = _joined([[source.find(summaries.units, str(layer)).number(form="d")] for layer in layers])
     return [
-        candidates, " candidates, ", trainings, " trainings each: ", source.find(summaries.nets).number(form="d"),
+        candidates, " candidates, ", trainings, " training runs each: ", source.find(summaries.nets).number(form="d"),
         " trained nets. Hidden units of the first net: ", *units, ". Epochs: ", epochs, ". Rows: ", rows,
         ". Cross-validation: ", folds, " folds, ", repeats,
         " repeats" if source.data.plan.repeats > 1 else " repeat", ", seed ", seed, ". Nets averaged: ",

@@ -33,7 +33,7 @@ class Rivals(NamedTuple):
         score: Scores. For the models in `KINDS`, the shape is (models, folds of the first repeat). For the baseline of
             `jaxreg.lab.search.constants`, it is (folds of all repeats,).
         loss: Losses, of the same shape.
-        equal_rows: Scores on training rows that equal another row, of the same shape
+        equal_rows: Scores on duplicate rows among the training rows, of the same shape
             (`jaxreg.lab.search.equal_rows`). Empty if there are no such rows.
     """
 
@@ -59,7 +59,7 @@ def judged_rivals(
     forward: bool = False,
     copies: np.ndarray | None = None,
 ) -> Rivals:
-    """Evaluate each model in `KINDS`, such as boosted trees, on each fold, after fitting it on the other folds.
+    """Evaluate each model in `KINDS`, such as boosted trees, by cross-validation on the given folds.
 
     Args:
         x: Standardised inputs, of shape (rows, inputs).
@@ -153,7 +153,7 @@ def _one_thread() -> AbstractContextManager[Any]:
 
 
 def arrays_of(kind: str, model: Any) -> Arrays:
-    """Convert a fitted model to the arrays of `Net` or `Trees` in `jaxreg.lab.search.fitted_model`.
+    """Convert a fitted scikit-learn model to arrays for `Net` or `Trees` of `jaxreg.lab.search.fitted_model`.
 
     Args:
         kind: Name from `KINDS`.

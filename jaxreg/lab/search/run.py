@@ -37,10 +37,10 @@ class Search:
 
     Attributes:
         plan: Methods, folds, repeats and epochs.
-        setting: Static settings of the trainings of the first network.
+        setting: Static settings of the training runs of the first network.
         tried: The candidates.
         parts: The splits of the cross-validation.
-        lanes: Learning curves of all trainings: name -> array of shape (candidates, splits, …).
+        lanes: Learning curves of all training runs: name -> array of shape (candidates, splits, …).
         spread: Variance of the target on the fold `test` of each split, needed for R²; empty for classes.
         outer: Averaged networks of each candidate on each outer fold; None if the model is a single network.
         rivals: Other models on the outer folds of the first repeat; None if they were not tried.
@@ -57,7 +57,7 @@ class Search:
         columns: Names of the columns in `details.importance`; empty if they are unknown.
         means: (number of an outer fold, indices of candidates) -> score and loss of the mean of these candidates there.
             None if the model is one candidate.
-        equal_rows: Scores of the networks on rows that equal another row; None if there are no such rows.
+        equal_rows: Scores of the networks on duplicate rows; None if there are no such rows.
     """
 
     plan: Plan
@@ -118,7 +118,7 @@ class Search:
 
     @property
     def diverged(self) -> int:
-        """Number of trainings that diverged."""
+        """Number of training runs that diverged."""
         return int((self.lanes["diverged_at"] >= 0).sum())
 
 
@@ -160,7 +160,7 @@ def search(
         time: Time of each row, or the name of a column. Each fold is predicted from the folds before it.
         folds: Fold of each row for each repeat, of shape (repeats, rows), from 0. It replaces the folds and repeats of
             the plan. Not for data frames.
-        store: Folder for finished trainings, which a later call reuses.
+        store: Folder for finished training runs, which a later call reuses.
         rivals: Whether to evaluate other models on the same folds (`jaxreg.lab.search.rivals`).
         any_model: Whether the model may be a linear model, boosted trees or a random forest, if its score is higher.
         blocks: Indices of inputs that are permuted together for `Search.details`, such as the inputs of one column.
@@ -386,7 +386,7 @@ def _apart(*, groups: Any, time: Any, rows: int) -> np.ndarray | None:
             continue
         values = np.asarray(given)
         if values.shape != (rows,):
-            raise ValueError(f"{name} has shape {values.shape} for {rows} rows of an array; expected one value per row")
+            raise ValueError(f"{name} has shape {values.shape}, but there are {rows} rows; expected one value per row")
         return np.unique(values, return_inverse=True)[1].ravel()
     return None
 
@@ -453,7 +453,7 @@ def judged(
     outer: OuterFolds | None = None,
     means: Callable[[int, tuple[int, ...]], tuple[float, float]] | None = None,
 ) -> Nested:
-    """Choose a candidate from the learning curves of all trainings, and estimate the score of this choice.
+    """Choose a candidate from the learning curves of all training runs, and estimate the score of this choice.
 
     Args:
         tried: The candidates.

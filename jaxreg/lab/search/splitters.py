@@ -8,7 +8,7 @@ from sklearn.model_selection import check_cv
 
 
 def folds_of(cv: Any, y: np.ndarray, groups: Any = None, *, classes: bool) -> np.ndarray:
-    """Return the fold number of each row for each repeat, of shape (repeats, rows), from a scikit-learn splitter.
+    """Convert a scikit-learn splitter to fold numbers: an array of shape (repeats, rows).
 
     Args:
         cv: Splitter of scikit-learn, number of folds, or iterable of (train, test) index arrays.
@@ -39,21 +39,22 @@ def folds_of(cv: Any, y: np.ndarray, groups: Any = None, *, classes: bool) -> np
         tested = np.isin(rows, rows[test])
         if not np.array_equal(np.flatnonzero(~tested), np.sort(rows[train])):
             raise ValueError(
-                f"split {number} of cv does not use each row once, for training or for test; expected a splitter like "
-                "KFold or GroupKFold. To predict later rows from earlier ones, use search(..., time=...)"
+                f"split {number} of cv does not use each row exactly once, either for training or for testing; "
+                "expected a splitter like KFold or GroupKFold. To predict later rows from earlier ones, use "
+                "search(..., time=...)"
             )
         if not tested.any() or (open_[tested] >= 0).any():
             raise ValueError(
                 f"split {number} of cv tests {'no row' if not tested.any() else 'a row that an earlier split tests'}; "
-                "expected splits that test each row once, such as those of KFold or GroupKFold"
+                "expected each row in exactly one test split, as with KFold or GroupKFold"
             )
         open_[tested] = open_.max() + 1
     counts = {int(each.max()) + 1 for each in repeats}
     if not repeats or (open_ < 0).any() or len(counts) > 1:
-        raise ValueError("cv does not test each row once; expected splits such as those of KFold or GroupKFold")
+        raise ValueError("cv does not test each row once; expected a splitter like KFold or GroupKFold")
     if max(counts) < 3:
         raise ValueError(
-            f"`cv` has {max(counts)} folds; expected at least 3, because the choice inside an outer fold needs two "
-            "others"
+            f"`cv` has {max(counts)} folds; expected at least 3, because nested cross-validation needs two folds "
+            "besides each test fold"
         )
     return np.stack(repeats).astype(np.int32)

@@ -57,7 +57,7 @@ __all__ = [
 
 
 def open_search(folder: Path) -> Search:
-    """Read the results of `jaxreg search` and recompute the scores of its stored trainings.
+    """Read the results of `jaxreg search` and recompute the scores of its stored training runs.
 
     Args:
         folder: Folder of the search.
@@ -153,7 +153,7 @@ def _curves(store: Path) -> dict[str, np.ndarray]:
 
 
 def loss_change(search: Search) -> Estimate:
-    """Return the loss of the whole search on the outer folds minus the loss without a regulariser."""
+    """Return the change in loss by the search, compared with no regulariser, on the outer folds."""
     gain = search.found.loss_gain
     return dataclasses.replace(gain, mean=0.0 - gain.mean)
 
@@ -175,9 +175,9 @@ def errors_saved(search: Search) -> float:
 
 
 def one_error_in(search: Search) -> float:
-    """Return n if the search changes the number of errors by a fraction 1/n, that is, by one error in n.
+    """Return n if the search avoids or adds one error in n, compared with no regulariser.
 
-    For example, 15 means one error in 15. Return infinity if the number does not change.
+    Return infinity if the number of errors does not change.
     """
     share = abs(errors_saved(search))
     return 1 / share if share else float("inf")
@@ -212,17 +212,17 @@ def mean_loss(search: Search, candidate: str) -> float:
 
 
 def loss_gain(search: Search, candidate: str) -> float:
-    """Return the mean loss of the same net without a regulariser minus the mean loss of a candidate."""
+    """Return by how much a candidate lowers the mean loss of its network without a regulariser."""
     return float(_gains(search, candidate).mean())
 
 
 def change_in_loss(search: Search, candidate: str) -> Estimate:
-    """Return the loss of a candidate minus that of the same net without a regulariser, across the outer folds."""
+    """Return the change in loss by a candidate, compared with its network without a regulariser."""
     return estimate(-_gains(search, candidate), 1 / (search.plan.folds - 1))
 
 
 def change_in_score(search: Search, candidate: str) -> Estimate:
-    """Return the score of a candidate minus that of the same net without a regulariser, across the outer folds."""
+    """Return the change in score by a candidate, compared with its network without a regulariser."""
     scores, place = search.found.scores, _place(search, candidate)
     gains = scores[place] - scores[unregularised(search.tried, place)]
     return estimate(gains, 1 / (search.plan.folds - 1))
@@ -235,7 +235,7 @@ def best_candidate(search: Search) -> str:
 
 
 def win_rate(search: Search, candidate: str) -> float:
-    """Return the share of outer folds in which a candidate has a lower loss than the same net without a regulariser.
+    """Return the share of outer folds on which a candidate has a lower loss than its network without a regulariser.
 
     A tie counts one half.
     """
@@ -244,7 +244,7 @@ def win_rate(search: Search, candidate: str) -> float:
 
 
 def still_falls(search: Search, candidate: str) -> float:
-    """Return how much the loss still falls at the end of training, before the learning rate decays.
+    """Return the fraction by which the loss is still falling when the learning rate begins to decay.
 
     The fraction is the smallest decrease in the last three intervals between points of the mean learning curve on the
     outer folds.
@@ -269,7 +269,7 @@ def rival_gain(search: Search, kind: str) -> Estimate:
 
 
 def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
-    """Return how much better another model is than the networks if new rows repeat known ones as often as these do.
+    """Return the score of another model minus that of the networks, for new rows that include duplicates.
 
     Args:
         search: Result of the search.
@@ -281,12 +281,12 @@ def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
 
 
 def equal_share(search: Search) -> float:
-    """Return the share of the rows that equal another row in inputs and target, and stay in one fold with it."""
+    """Return the share of duplicate rows, which have the same inputs and target as another row of their fold."""
     return 0.0 if search.equal_rows is None else search.equal_rows.share
 
 
 def score_on_equal_rows(search: Search, model: str) -> float:
-    """Return the mean score of a model on rows that repeat known ones.
+    """Return the mean score of a model on rows that are duplicates of training rows.
 
     Args:
         search: Result of the search.
@@ -302,7 +302,7 @@ def score_on_equal_rows(search: Search, model: str) -> float:
 
 
 def model_score(search: Search) -> Estimate:
-    """Return the score of the model on the outer folds: that of the nets, or of the other model that was chosen."""
+    """Return the score of the final model on the outer folds, whether it consists of networks or not."""
     if search.kept == NETS:
         return search.found.score
     score = estimate(_on_folds(search)[0], 1 / (search.plan.folds - 1))
@@ -310,7 +310,7 @@ def model_score(search: Search) -> Estimate:
 
 
 def model_loss(search: Search) -> Estimate:
-    """Return the loss of the model on the outer folds: that of the nets, or of the other model that was chosen."""
+    """Return the loss of the final model on the outer folds, whether it consists of networks or not."""
     return search.found.loss if search.kept == NETS else estimate(_on_folds(search)[1], 1 / (search.plan.folds - 1))
 
 
@@ -323,13 +323,13 @@ class ScoreRange(NamedTuple):
 
 
 def score_range(search: Search) -> ScoreRange:
-    """Return the range in which the score on new rows lies, with a confidence of 95 %."""
+    """Return the 95 % confidence interval of the score of the final model on new rows."""
     score = model_score(search)
     return ScoreRange(max(0.0, score.low) if search.setting.task.classes else score.low, min(1.0, score.high), 0.95)
 
 
 def score_over_constant(search: Search) -> Estimate:
-    """Return the score of the model minus the score of a constant prediction.
+    """Return the score of the final model minus the score of a constant prediction.
 
     The constant prediction is the most frequent class for classification, and the mean of the target for regression.
     """
@@ -339,7 +339,7 @@ def score_over_constant(search: Search) -> Estimate:
 
 
 def loss_over_constant(search: Search) -> Estimate:
-    """Return the loss of a constant prediction minus the loss of the model.
+    """Return the loss of a constant prediction minus the loss of the final model.
 
     The constant prediction is the shares of the classes for classification, and the mean of the target for regression.
     """
@@ -384,7 +384,7 @@ def _on_folds(search: Search) -> tuple[np.ndarray, np.ndarray]:
 
 
 def averaged(search: Search) -> int:
-    """Return how many networks the final model averages if none of them diverged."""
+    """Return the number of networks that the final model averages, assuming that none diverged."""
     kinds = len(search.found.members)
     if search.setting.forward:
         return kinds * search.plan.repeats

@@ -29,7 +29,7 @@ class Window(NamedTuple):
     x2: np.ndarray
 
     def probability(self, model: Model, params: Tree) -> Labelled:
-        """Return the probability of class 1 at each grid point, of shape (x2, x1).
+        """Return the probability of class 1 at each grid point, of shape (len(x2), len(x1)).
 
         Args:
             model: Model with one logit.
@@ -41,7 +41,7 @@ class Window(NamedTuple):
 
 
 def window(model: Model, data: Data) -> Window | None:
-    """Return a grid that covers all points of the data, or None.
+    """Return a grid for the decision surface that covers the data, or None if no surface is computed.
 
     The result is None unless the model has two features and one logit. It is also None if the model has more than
     10,000 weights. The surface needs the final weights of all runs, which would take more space than all other results.

@@ -179,7 +179,7 @@ def open_study(folder: Path) -> StudyResults:
         record = Record(**fields | {"arms": arms, "claims": claims})
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"{folder} holds no readable case study ({error}); run a study with --out {folder} first"
+            f"{folder} holds no readable case study ({error}). Run a study with --out {folder} first"
         ) from error
     seeds = _joined(record, folder, PUBLISHED) if (folder / PUBLISHED).is_dir() else None
     return StudyResults(record, seeds, _joined(record, folder, FRESH))
@@ -201,7 +201,7 @@ def _recipes(arm: ArmRecord, results: xr.Dataset) -> xr.Dataset:
 
 
 def open_sweep(folder: str | Path) -> xr.Dataset:
-    """Read a stored training sweep, with all axes except seed and draw flattened into one dimension `recipe`.
+    """Read a stored training sweep. All its axes except seed and draw become one dimension, `recipe`.
 
     Args:
         folder: Folder of a sweep whose function trains a model: `jaxreg.lab.fit` or a function of your own.
@@ -224,7 +224,7 @@ def open_sweep(folder: str | Path) -> xr.Dataset:
 
 
 def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
-    """Flatten all axes of a training sweep except seed and draw into one dimension `recipe`.
+    """Combine all axes of a training sweep, except seed and draw, into one dimension `recipe`.
 
     Each combination gets a label made of its axes, such as "l2=0.001". If there is a single numeric axis, it also
     becomes the coordinate `strength`, and its value 0 gets the label "none", the baseline.
@@ -247,8 +247,8 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
     dataset = dataset.rename({part: f"{part}_loss" for part in ("train", "test", "validation") if part in dataset})
     if "test_loss" not in dataset:
         raise ValueError(
-            f"{name} holds {', '.join(map(str, sweep)) or 'nothing'}; expected a sweep whose function returns a loss "
-            "on test rows. Name this output test_loss, or test"
+            f"{name} has the outputs {', '.join(map(str, sweep)) or '(none)'}; expected a loss on test rows among "
+            "them. Name it test_loss or test"
         )
     if "diverged_at" not in dataset:
         loss = dataset["test_loss"]

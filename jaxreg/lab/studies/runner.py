@@ -30,7 +30,7 @@ from jaxreg.rules._matching import leaves
 
 
 def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyResults:
-    """Train every recipe of `study` and store the results in the folder `out`, or read them if they are stored there.
+    """Train every recipe of `study` and store the results in the folder `out`. Read results that it already contains.
 
     Args:
         study: Study to run.
@@ -119,8 +119,8 @@ def _prepared(
         measured = open_folder(store).manifest.outputs
         if unknown := sorted({claim.variable for claim in study.claims} - measured.keys()):
             raise ValueError(
-                f"study {study.name} has a claim about {', '.join(unknown)}, which is not measured; expected one of "
-                f"{', '.join(measured)}"
+                f"study {study.name} has a claim about {', '.join(unknown)}, but measures no such variable; expected "
+                f"one of {', '.join(measured)}"
             )
         yield ready
 
@@ -140,10 +140,9 @@ def _lane(
             lane["probability"] = places.probability(problem.model, params)
         more = further(params) if further else {}
         if not isinstance(more, Mapping) or lane.keys() & more.keys():
-            taken = f". Names in use: {', '.join(lane)}" if isinstance(more, Mapping) else ""
+            taken = f". These names are taken: {', '.join(lane)}" if isinstance(more, Mapping) else ""
             raise ValueError(
-                f"the function `outputs` returned {more!r}; expected a dict that maps names not yet in use to "
-                f"numbers{taken}"
+                f"the function `outputs` returned {more!r}; expected a dict from new names to numbers{taken}"
             )
         return lane | dict(more)
 

@@ -89,9 +89,8 @@ class Arm:
             labels = self.labels()
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"arm {method}: `label` is {self.label!r}, and the strengths can't be inserted into it with "
-                f"str.format ({error}); expected a format string such as {method + '({0:g})'!r}, or a list with one "
-                "label per strength"
+                f"arm {method}: str.format can't insert the strengths into `label`, {self.label!r} ({error}); expected "
+                f"a format string such as {method + '({0:g})'!r}, or a list with one label per strength"
             ) from None
         if len(labels) != max(len(strengths), 1):
             raise ValueError(

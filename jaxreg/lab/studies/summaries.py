@@ -77,12 +77,12 @@ def final(dataset: xr.Dataset, recipe: Hashable, variable: str) -> xr.DataArray:
 
 
 def mean(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
-    """Return the mean final value of a variable over a recipe's runs, without the runs that diverged."""
+    """Return the mean final value of a variable over the runs of a recipe. Diverged runs are ignored."""
     return float(final(dataset, recipe, variable).astype(np.float64).mean())
 
 
 def ranked(dataset: xr.Dataset, variable: str = "test_loss") -> list[str]:
-    """Return all recipes, sorted by the mean of a variable; recipes whose runs all diverged come last."""
+    """Sort all recipes by the mean of a variable. Recipes whose runs all diverged come last."""
     means = np.array([mean(dataset, recipe, variable) for recipe in dataset["recipe"].values])
     return [str(recipe) for recipe in dataset["recipe"].values[np.argsort(means, kind="stable")]]
 
@@ -150,7 +150,7 @@ def choice(dataset: xr.Dataset, variable: str = "loss") -> stats.NestedChoice:
 
 
 def recommended(dataset: xr.Dataset) -> str:
-    """Return the recipe that has the lowest validation loss in the largest number of draws.
+    """Return the recipe that most often has the lowest validation loss of a draw.
 
     The mean validation losses are not compared, because a few draws with very large losses could decide.
 
@@ -194,7 +194,7 @@ def published_gain(study: StudyResults, recipe: str) -> float:
 
 
 def share_of_published(study: StudyResults, recipe: str) -> float:
-    """Return the gain in accuracy on the draws divided by the gain measured on the published data.
+    """Return a recipe's gain in accuracy on many draws as a fraction of its gain on the published data.
 
     The result is NaN without published data, or if the gain measured on the published data is 0.
     """
@@ -222,7 +222,7 @@ def finding(study: StudyResults, claim: Claim) -> Finding:
 
 
 def margin(study: StudyResults, words: str) -> float:
-    """Return the margin of the claim with these words: the size up to which a difference is ignored."""
+    """Return the margin of the claim with the text `words`. Smaller differences are ignored."""
     return next(claim.margin for claim in study.record.claims if claim.words == words)
 
 
@@ -238,9 +238,9 @@ def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Ha
 
 
 def one_in(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:
-    """Return n if a recipe changes the baseline's mean loss by a fraction 1/n, and infinity if it does not change it.
+    """Return n if a recipe changes the mean loss of the baseline by the fraction 1/n; infinity if nothing changes.
 
-    For an accuracy, it is the mean error rate that changes by 1/n. So 15 means that one error in 15 is saved or added.
+    For an accuracy, the mean error rate changes by 1/n. For example, 15 means that one error in 15 is avoided or added.
     """
     share = abs(reduction(dataset, recipe, variable, baseline))
     return 1 / share if share else float("inf")
@@ -249,7 +249,7 @@ def one_in(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hasha
 def against(
     dataset: xr.Dataset, recipe: Hashable, other: xr.Dataset, other_recipe: Hashable, variable: str
 ) -> stats.Paired:
-    """Compare a recipe of one study with a recipe of another study that has the same draws and seeds."""
+    """Compare a recipe of one study with a recipe of another, on the same draws and seeds."""
     sides = final(dataset, recipe, variable), final(other, other_recipe, variable)
     return stats.paired(*sides, lower_is_better=lower_is_better(variable), drop_diverged=True)
 
@@ -257,15 +257,15 @@ def against(
 def beats(
     dataset: xr.Dataset, recipe: Hashable, other: xr.Dataset, other_recipe: Hashable, variable: str
 ) -> stats.Outperforming:
-    """Estimate how often a recipe of one study beats a recipe of another study that has the same draws and seeds."""
+    """Estimate how often a recipe of one study beats a recipe of another, on the same draws and seeds."""
     sides = final(dataset, recipe, variable), final(other, other_recipe, variable)
     return stats.outperforms(*sides, lower_is_better=lower_is_better(variable), drop_diverged=True)
 
 
 def same_draws(dataset: xr.Dataset, other: xr.Dataset) -> bool:
-    """Check whether two sweeps use the same draws: their baselines have equal test losses at the first epoch.
+    """Return whether two sweeps use the same draws and seeds.
 
-    If they do, the sweeps use the same draws and seeds.
+    They do if their baselines have equal test losses at the first epoch.
     """
     sides = (each["test_loss"].sel(recipe=NONE).isel(epoch=0).drop_vars(_RECIPE) for each in (dataset, other))
     try:

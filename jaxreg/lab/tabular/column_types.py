@@ -37,7 +37,7 @@ class Words:
         return np.full(len(words), np.nan)
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return an empty dict. Words are one-hot encoded in `jaxreg.lab.tabular.encoding`."""
+        """Return an empty dict, because words are one-hot encoded elsewhere (`jaxreg.lab.tabular.encoding`)."""
         return {}
 
 
@@ -57,7 +57,7 @@ def from_json(told: Mapping[str, Any]) -> Reading:
 
 
 def missing(reading: Reading, words: Sequence[str]) -> np.ndarray:
-    """Return for each cell of a column whether it counts as missing, such as "n/a".
+    """Return whether each cell of a column counts as missing, as "n/a" does in a column of numbers.
 
     Args:
         reading: Type of the column.

@@ -27,12 +27,12 @@ class Columns(dict[str, np.ndarray]):
 
 
 def plain_name(name: str) -> str:
-    """Return a column name without spaces at its ends, and with single spaces between its words."""
+    """Remove spaces at both ends of a column name, and replace repeated spaces inside it by single ones."""
     return " ".join(name.split())
 
 
 def find(names: Collection[str], name: str) -> str | None:
-    """Return the column name that equals `name` if spaces are ignored, or None.
+    """Return the column name that equals `name` up to additional spaces, or None if there is none.
 
     Args:
         names: Names of all columns.
@@ -80,7 +80,7 @@ def _nothing(place: int, cells: Sequence[str]) -> bool:
 
 
 def typed(cells: Sequence[str]) -> np.ndarray:
-    """Return the cells of a column as float64 if each is a plain number or missing, otherwise as text.
+    """Convert the cells of a column to float64 if all of them are plain numbers or missing. Otherwise, return text.
 
     Args:
         cells: Text of each cell.
@@ -119,7 +119,7 @@ def words_of(cells: Sequence[str]) -> np.ndarray:
 
 
 def read_cells(column: str, cells: Sequence[str], wanted: Mapping[str, bool] | None) -> np.ndarray:
-    """Return the cells of a column: as text if `wanted` says that it is text, otherwise as `typed` returns them.
+    """Convert the cells of a column with `words_of` if `wanted` marks it as text, otherwise with `typed`.
 
     Args:
         column: Name of the column.

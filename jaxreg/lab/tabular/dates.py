@@ -42,7 +42,7 @@ _ORDERS = {"dmy": ", day.month.year", "mdy": ", month/day/year", "": ""}
 
 
 def hours(word: str) -> float:
-    """Return a time of day or a duration in hours; NaN if a cell is neither.
+    """Convert a time of day or a duration to hours. Other text becomes NaN.
 
     Args:
         word: Text of the cell.
@@ -69,7 +69,7 @@ def _hours(found: dict[str, str | None], c: str = "") -> float:
 
 
 def days(word: str, order: str) -> float:
-    """Return a date in days since the start of 1970, with the time of day as fraction; NaN if a cell is not a date.
+    """Convert a date to days since the start of 1970, with the time of day as fraction. Other text becomes NaN.
 
     Args:
         word: Text of the cell.
@@ -133,7 +133,7 @@ class Dates:
         return np.array([days(word, self.order) for word in words])
 
     def varied(self, values: np.ndarray) -> "Dates":
-        """Return the column type with those additional inputs (season, weekday, hour) in which the dates differ.
+        """Choose the additional inputs (season, weekday, hour) that vary among the dates, and return the new type.
 
         Args:
             values: Dates of a column, in days since the start of 1970.
@@ -147,7 +147,7 @@ class Dates:
         return dataclasses.replace(self, parts=tuple(part for part, told in kept.items() if told))
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the network inputs made from a column of dates, as name of the input -> one value per row."""
+        """Return the network inputs made from a column of dates: a dict from input name to one value per row."""
         made = {name: values}
         if "year" in self.parts:
             made |= _circle(f"{name}, season", values / _YEAR)
@@ -179,7 +179,7 @@ class Times:
         return np.array([hours(word) for word in words])
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the network inputs made from a column of times, as name of the input -> one value per row."""
+        """Return the network inputs made from a column of times: a dict from input name to one value per row."""
         return {name: values} | (_circle(f"{name}, hour", values / 24) if self.clock else {})
 
 
@@ -194,7 +194,7 @@ def _circle(name: str, turns: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def judged(words: Sequence[str]) -> Dates | Times | None:
-    """Return the column type `Dates` or `Times` that fits the cells of a column; None if they are neither.
+    """Return the column type, `Dates` or `Times`, that fits the cells of a column. Return None if neither fits.
 
     Args:
         words: Distinct cells in the order of the rows, without missing cells. Some may be other text.

@@ -48,13 +48,13 @@ class Column:
     missing: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return the encoding as a dict that can be written as JSON, in file format 1 if possible."""
+        """Return the encoding as a dict that can be written as JSON, in the older file format 1 if possible."""
         told: dict[str, Any] = {"name": self.name, "fill": self.fill, "categories": self.categories}
         return told if self.plain else told | {"reading": column_types.to_json(self.reading), "missing": self.missing}
 
     @property
     def plain(self) -> bool:
-        """Whether this encoding can be stored in file format 1, which has no column types."""
+        """Whether the older file format 1, which has no column types, can store this encoding."""
         first = Words(_OLD_BLANKS) if self.categories else Numbers()
         return self.reading == first and not self.missing
 
@@ -140,7 +140,7 @@ class _Cells(NamedTuple):
 
 
 def different(values: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Return the distinct text values of a column, and for each row the index of its value; -1 for a blank cell.
+    """Return the distinct text values of a column, and the index of each row's value in them (-1 for a blank cell).
 
     Args:
         values: Cells of the column, as text with None, or as float64 with NaN, for blank cells.
@@ -164,7 +164,7 @@ class Encoding:
 
     @property
     def version(self) -> int:
-        """Lowest version of the file format that can store this encoding. Format 1 has no column types."""
+        """Oldest version of the file format, 1 or 2, that can store this encoding. Format 1 has no column types."""
         return 1 if all(column.plain for column in self.columns) else 2
 
     @property
@@ -179,7 +179,7 @@ class Encoding:
 
     @property
     def blocks(self) -> list[list[int]]:
-        """Indices of the network inputs that are made from each column."""
+        """Indices of the network inputs made from each column: one list per column."""
         one = np.zeros(1)
         sizes = [
             len(column.inputs(np.full(1, None) if isinstance(column.reading, Words) else one * np.nan)[0])
@@ -190,7 +190,7 @@ class Encoding:
 
     @property
     def kinds(self) -> dict[str, bool]:
-        """Dict from the name of each column to whether it contains text."""
+        """Dict from column name to True for a column of text, or False for any other column."""
         return {column.name: isinstance(column.reading, Words) for column in self.columns}
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
@@ -228,7 +228,7 @@ class Encoding:
 
 
 class Problem(NamedTuple):
-    """A problem of a table, such as an empty column.
+    """Problem that was found in a table, such as an empty column.
 
     Args:
         sentence: Description of the problem.
@@ -272,7 +272,7 @@ def learn(columns: Mapping[str, np.ndarray], leave_out: str) -> Encoding:
 
 
 def examine(columns: Mapping[str, np.ndarray], leave_out: str) -> Learnt:
-    """Learn the encoding of all columns of a table except the target, and return notes and problems too.
+    """Learn the encoding of all columns of a table except the target. Also return notes and problems.
 
     Args:
         columns: Table.
@@ -439,8 +439,8 @@ def target(columns: Mapping[str, np.ndarray], name: str, task: TaskName | None =
     if missing := len(values) - len(rows):
         notes.append(f"{missing} rows have no {name} and are ignored")
     if len(distinct) < 2:
-        what = "only one class" if task == "classification" else "only one number"
-        raise ValueError(f"column {name!r}, the target, holds {what}, {distinct[0]}; expected at least two")
+        what = "the class" if task == "classification" else "the number"
+        raise ValueError(f"column {name!r}, the target, holds only {what} {distinct[0]}; expected at least two")
     if task == "regression":
         return Target(kept.astype(np.float64), rows, task, (), tuple(notes))
     if len(distinct) > MOST_CLASSES:
@@ -511,7 +511,7 @@ def spoken(each: str | float) -> str:
 
 
 def alike(name: str, words: Sequence[str | float]) -> list[str]:
-    """Return notes about text values that differ only in capital letters, and so count as different.
+    """Return notes about text values that differ only in capital letters. They are treated as distinct.
 
     Args:
         name: Name of the column.
@@ -540,7 +540,7 @@ def _expected(name: str, names: list[str]) -> str:
 
 
 def listed(names: list[str]) -> str:
-    """Return up to eight column names as text, followed by the number of further names.
+    """Join column names for a message, such as "'age', 'city' and 3 more". At most eight names are shown.
 
     Args:
         names: All names.

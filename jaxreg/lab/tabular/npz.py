@@ -27,7 +27,9 @@ def _npz(raw: bytes, name: str, wanted: Mapping[str, bool] | None, without: Coll
                 raise ValueError(f"two columns of {name} are named {column!r}. Rename one of them")
             columns[column] = values
     if len(lengths := {len(values) for values in columns.values()}) > 1:
-        raise ValueError(f"the arrays of {name} have {sorted(lengths)} rows; expected the same number of rows in each")
+        raise ValueError(
+            f"the arrays of {name} have different numbers of rows, {sorted(lengths)}; expected the same number"
+        )
     return columns
 
 

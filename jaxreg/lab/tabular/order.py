@@ -14,11 +14,11 @@ _LEAST = 30
 
 
 def neighbours_alike(x: np.ndarray, y: np.ndarray, *, classes: bool) -> float | None:
-    """Return the relative distance of neighbouring rows of a table if they are similar; None if they are not.
+    """Compare the distance of neighbouring rows with that of random rows. Return the ratio if it is small, else None.
 
-    The relative distance is the median distance of neighbouring rows, divided by the median distance of random pairs of
-    rows. A file may be sorted by its target. So both rows of a pair have the same class, or targets in the same fifth
-    of all numbers.
+    The ratio is the median distance of neighbouring rows, divided by the median distance of random pairs of rows. A
+    file may be sorted by its target. So both rows of a pair have the same class, or targets in the same fifth of all
+    numbers.
 
     Args:
         x: Inputs, of shape (rows, inputs).
@@ -63,7 +63,7 @@ def group_codes(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def moments(name: str, values: np.ndarray, decimal: str | None = None) -> np.ndarray:
-    """Return the values of a time column as numbers.
+    """Convert the values of a time column to numbers.
 
     Args:
         name: Name of the column that gives the times.

@@ -122,7 +122,7 @@ def test_one_colour_a_kernel(ax):
             assert (line.get_color(), line.get_linestyle()) == (colour, dashes)
     assert ax.get_ylabel() == "Frobenius norm (weight units)"
     assert ax.get_ylim()[0] == 0
-    with pytest.raises(ValueError, match=r"weight_norms got a sweep with the variables \['test_loss'\]"):
+    with pytest.raises(ValueError, match=r"weight_norms: the sweep has the variables \['test_loss'\]"):
         epochs.weight_norms(ax, sweep[["test_loss"]])
 
 

@@ -88,7 +88,7 @@ def test_groups_are_routed_through_a_pipeline_as_scikit_learn_routes_them():
 @pytest.mark.parametrize(
     ("cv", "sentence"),
     [
-        (TimeSeriesSplit(3), "split 1 of cv does not use each row once, for training or for test"),
+        (TimeSeriesSplit(3), "split 1 of cv does not use each row exactly once, either for training or for testing"),
         (ShuffleSplit(20, random_state=0), "of cv tests a row that an earlier split tests"),
         (KFold(2), "`cv` has 2 folds; expected at least 3"),
         ([(np.arange(30, 90), np.arange(30)), (np.r_[0:30, 60:90], np.arange(30, 60))], "does not test each row once"),

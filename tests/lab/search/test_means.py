@@ -173,7 +173,7 @@ def test_a_flax_module_predicts_as_the_model_does(task, outputs, nets):
 
 def test_trees_are_no_flax_module():
     arrays = {"trees/root": np.zeros(1, int), "trees/left": np.full(1, -1), "mean": np.zeros(1), "scale": np.ones(1)}
-    with pytest.raises(ValueError, match="the model of this search is a forest; expected networks"):
+    with pytest.raises(ValueError, match="the model of this search is of type forest; expected networks"):
         to_flax(SimpleNamespace(net=Trees(arrays), kept="forest"))
 
 

@@ -151,7 +151,7 @@ def test_equal_rows_count_in_the_comparison_by_their_share(noise, theirs, better
     found = against(noise, "forest", 0.0, 0.02)
     rivals = found.rivals._replace(equal_rows=np.full((len(KINDS), 5), theirs) - [[0.3], [0.3], [0]])
     found = dataclasses.replace(found, rivals=rivals, equal_rows=EqualRows(0.25, np.full(5, 0.7)))
-    sentence = next(each for each in told(found) if "equal another" in each)
+    sentence = next(each for each in told(found) if "duplicates" in each)
     gaps = 0.75 * 0.02 * np.array([1, -1, 1, -1, 0]) + 0.25 * (theirs - 0.7)
     low, high = stats.t.interval(0.95, 4, gaps.mean(), gaps.std(ddof=1) * (1 / 5 + 1 / 4) ** 0.5)
     assert (low > 0) == better
@@ -159,7 +159,7 @@ def test_equal_rows_count_in_the_comparison_by_their_share(noise, theirs, better
     assert f"{gaps.mean():+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "\N{MINUS SIGN}") in sentence
     assert f"of the nets is 0.700 and that of a forest is {theirs:.3f}" in sentence
     few = dataclasses.replace(found, equal_rows=EqualRows(0.02, np.full(5, 0.7)))
-    assert not any("equal another" in each for each in told(few))
+    assert not any("duplicates" in each for each in told(few))
 
 
 @pytest.mark.parametrize("classes", [0, 2])

@@ -710,7 +710,7 @@ def test_a_search_writes_what_predict_reads_and_goes_on_where_it_was(folder, mon
     jaxreg(monkeypatch, *options)
     printed = capsys.readouterr().out
     assert told["verdict"][0] in " ".join(printed.split())
-    assert "Finished trainings of an earlier run were reused. Its report, verdict and model were replaced." in printed
+    assert "Finished training of an earlier run was reused. Its report, verdict and model were replaced." in printed
     assert "<: the chosen candidate" in printed
     assert {file: file.stat().st_mtime_ns for file in (out / "trainings").iterdir()} == chunks
 
@@ -764,7 +764,7 @@ def test_a_refused_budget_leaves_nothing_and_another_budget_goes_on(folder, monk
         assert f"1 repeat within the budget of {had} s" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         jaxreg(monkeypatch, *options[:-3], "--epochs", "8", "--budget", "150s")
-    assert "houses-search contains a search with other options (--epochs)" in capsys.readouterr().err
+    assert "houses-search contains a search with different options (--epochs)" in capsys.readouterr().err
 
 
 def raising(error):
@@ -810,7 +810,7 @@ def test_trainings_of_another_version_are_not_gone_on_with(folder, monkeypatch, 
     with pytest.raises(SystemExit):
         jaxreg(monkeypatch, *options)
     said = capsys.readouterr().err
-    assert said.startswith("jaxreg: houses-search contains trainings from another version of jaxreg")
+    assert said.startswith("jaxreg: houses-search contains training runs of another version of jaxreg")
     assert said.count("\n") == 1
     assert {file: file.read_bytes() for file in before} == before
 
@@ -894,7 +894,7 @@ REFUSED = {
     ),
     "its table": (
         ("predict", "model", "houses.csv", "--out", "houses.csv"),
-        "is houses.csv, which would be overwritten",
+        "--out houses.csv would overwrite houses.csv, which this command reads",
     ),
     "no file": (("search", "none.csv", "--target", "price"), "there is no file none.csv"),
     "no column": (("search", "houses.csv", "--target", "prize"), "there is no column 'prize'"),

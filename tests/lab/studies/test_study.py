@@ -351,14 +351,14 @@ UNTRAINABLE = {
     ),
     "a claim about nothing": (
         {"claims": [Claim("x", "L2(0.001)", variable="test_f1")]},
-        "about test_f1, which is not measured; expected",
+        "about test_f1, but measures no such variable; expected",
     ),
     "a penalty in place of a recipe": ({"arms": [Arm("a", lambda s: jr.L2(s), (0.1,))]}, "returned L2.*; expected a"),
     "an output of a curve's name": (
         {"outputs": lambda p: {"test_loss": jnp.zeros(())}},
-        "expected a dict that maps names not yet in use to numbers",
+        "expected a dict from new names to numbers",
     ),
-    "an output without a name": ({"outputs": lambda p: jnp.zeros(())}, "expected a dict that maps names"),
+    "an output without a name": ({"outputs": lambda p: jnp.zeros(())}, "expected a dict from new names to numbers"),
 }
 
 

@@ -104,8 +104,8 @@ REFUSED = {
     "blank": (b"\n\n", "t.csv", "holds only blank lines"),
     "heading": (b"x,y\n", "t.csv", "has column names but no data rows"),
     "no column": (b"x,z\n1,2\n", "t.csv", "there is no column 'y'; expected one of 'x', 'z'"),
-    "one class": (b"x,y\n1,a\n2,a\n", "t.csv", "the target, holds only one class, a"),
-    "constant": (b"x,y\n1,2.5\n2,2.5\n", "t.csv", "the target, holds only one number, 2.5"),
+    "one class": (b"x,y\n1,a\n2,a\n", "t.csv", "the target, holds only the class a"),
+    "constant": (b"x,y\n1,2.5\n2,2.5\n", "t.csv", "the target, holds only the number 2.5"),
     "all missing": (b"x,z,y\n1,,1\n2,NA,0\n", "t.csv", "column 'z' is empty in all 2 rows"),
     "target missing": (b"x,y\n1,\n2,NA\n", "t.csv", "column 'y', the target, is empty in all 2 rows"),
     "duplicate": (b"x,x,y\n1,2,3\n", "t.csv", "columns 1 and 2 of t.csv are both named 'x'"),
@@ -156,7 +156,7 @@ REFUSED = {
     "npz": (npz(x=np.zeros(9))[:-30], "t.npz", "not an .npz file, or is incomplete"),
     "objects": (npz(x=np.array([None, 1], dtype=object)), "t.npz", "is of type object; expected numbers"),
     "cube": (npz(x=np.zeros((2, 2, 2))), "t.npz", "(2, 2, 2); expected (rows,) or (rows, columns)"),
-    "lengths": (npz(x=np.zeros(2), y=np.zeros(3)), "t.npz", r"have [2, 3] rows"),
+    "lengths": (npz(x=np.zeros(2), y=np.zeros(3)), "t.npz", r"different numbers of rows, [2, 3]"),
     "twice": (npz(**{"x": np.zeros((2, 2)), "x.1": np.zeros(2)}), "t.npz", "two columns of t.npz are named 'x.1'"),
     "only target": (b"y\n1\n0\n", "t.csv", "no column except 'y'"),
 }
@@ -419,7 +419,7 @@ def test_jax_is_not_imported_before_a_table_is_judged(tmp_path, rows):
     assert done.stdout.split() == ["2" if refused else "judged", "False", "False"]
     if refused:
         assert done.stderr == (
-            "jaxreg: column 'y', the target, holds only one class, x; expected at least two; column 'city' is "
+            "jaxreg: column 'y', the target, holds only the class x; expected at least two; column 'city' is "
             "empty in all 6 rows: ignore it with --leave-out; to run without these columns: jaxreg search "
             "t.csv --target "
             "y --leave-out city\n"
