@@ -85,7 +85,7 @@ class Run:
     quick: Annotated[bool, tyro.conf.arg(help="Make a short trial with few seeds, draws and epochs.")] = False
     seeds: Annotated[int | None, _shown("Number of weight initialisations.", "N", "number in the study")] = None
     draws: Annotated[int | None, _shown("Number of random draws of the data.", "N", "number in the study")] = None
-    epochs: Annotated[int | None, _shown("Number of epochs per training.", "N", "number in the study")] = None
+    epochs: Annotated[int | None, _shown("Number of training epochs.", "N", "number in the study")] = None
     out: Annotated[Path | None, _shown("Folder for the results.", "FOLDER", "results; with --quick results/quick")] = (
         None
     )
@@ -232,7 +232,7 @@ class Search:
         ),
     ] = False
     epochs: Annotated[
-        int | None, _shown("Number of epochs per training.", "N", "20 to 500; the more rows, the fewer epochs")
+        int | None, _shown("Number of training epochs.", "N", "20 to 500; the more rows, the fewer epochs")
     ] = None
     hidden: Annotated[
         tuple[int, ...], _shown("Number of units of each hidden layer.", "N [N …]", "32; a second network is tried too")

@@ -63,7 +63,7 @@ def search_table(
         started: Start time of the command, measured by `time.perf_counter`.
         budget: Time limit in seconds, or None.
         quick: Whether to try only every second strength, with one repeat.
-        epochs: Number of epochs per training; None chooses it from the number of rows.
+        epochs: Number of training epochs; None chooses it from the number of rows.
         hidden: Number of units of each hidden layer; empty for the plan's default.
         any_model: Whether to keep another kind of model if it is better.
         balanced: Whether all classes have the same weight.
@@ -231,7 +231,7 @@ class _Folder:
         self._fresh = False
 
     def begin(self, request: dict[str, Any], plan: Plan, shape: tuple[int, ...]) -> Plan:
-        """Store the plan of a search and return it. If the folder contains the same search, return its plan instead.
+        """Store the plan of a search and return it. If the folder already has this search, return its old plan instead.
 
         Two searches with different budgets are the same search. A budget of at least twice the time starts again if it
         allows a longer plan.

@@ -131,7 +131,7 @@ def compose(sources: Mapping[Path, Source]) -> tuple[str, list[Block]]:
         title = "Which regulariser, and how strong?"
         blocks = _studies(title, results)
     else:
-        title = "A sweep of trainings" if len(results) == 1 else "Sweeps of trainings"
+        title = "Training sweep" if len(results) == 1 else "Training sweeps"
         blocks = [Heading([title], 1)]
         for folder, source in sources.items():
             blocks += _sweep(source, folder)

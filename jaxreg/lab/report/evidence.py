@@ -22,7 +22,7 @@ def measures(fresh: Source) -> list[str]:
 
 
 def chosen(fresh: Source) -> str:
-    """Return the recipe that most often has the lowest validation loss, or the baseline without validation rows.
+    """Return the recipe that most often has the lowest validation loss. Without validation rows, return the baseline.
 
     Args:
         fresh: Dataset over draws.

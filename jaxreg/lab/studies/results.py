@@ -104,7 +104,7 @@ class Record(StudyInfo):
 
     Args:
         arms: Arms of the study.
-        epochs: Number of epochs per training. Results with other numbers of epochs are not comparable.
+        epochs: Number of training epochs. Results with other numbers of epochs are not comparable.
         command: Command that produced the results.
         loss: Name of the loss.
         unit: Unit of the loss.

@@ -30,7 +30,7 @@ from jaxreg.rules._matching import leaves
 
 
 def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyResults:
-    """Train every recipe of `study` and store the results in the folder `out`. Read results that it already contains.
+    """Train every recipe of `study` and store the results in the folder `out`. Finished results are reused.
 
     Args:
         study: Study to run.

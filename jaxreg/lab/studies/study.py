@@ -55,11 +55,13 @@ class Arm:
             raise ValueError(f"an arm's method is {method!r}; expected a text that can be used as the name of a folder")
         if not callable(self.recipe):
             raise ValueError(
-                f"arm {method}: recipe is {self.recipe!r}; expected a function that takes a strength and returns a "
+                f"arm {method}: `recipe` is {self.recipe!r}; expected a function that takes a strength and returns a "
                 "Recipe"
             )
         if isinstance(strengths, str) or not np.iterable(strengths):
-            raise ValueError(f"arm {method}: strengths is {strengths!r}; expected a sequence, such as ({strengths!r},)")
+            raise ValueError(
+                f"arm {method}: `strengths` is {strengths!r}; expected a sequence, such as ({strengths!r},)"
+            )
         strengths = _plain(tuple(strengths))
         for strength in strengths:
             if not all(map(_is_number, _numbers(strength))):
@@ -127,7 +129,7 @@ class Size:
     Args:
         seeds: Number of initialisations on the single draw of `Study.data`, or on each draw if `data` is None.
         draws: Number of draws of the data.
-        epochs: Number of epochs per training.
+        epochs: Number of training epochs.
 
     Raises:
         ValueError: If a number is not an integer of at least 1.
@@ -184,15 +186,15 @@ class Study(StudyInfo):
     def __post_init__(self) -> None:
         for name, kind in (("model", Model), ("task", Task), ("size", Size), ("quick", Size)):
             if not isinstance(value := getattr(self, name), kind):
-                what = f"{name} is a {type(value).__name__}"
+                what = f"`{name}` is a {type(value).__name__}"
                 raise ValueError(f"study {self.name}: {what}; expected a jaxreg.lab.{kind.__name__}")
         if not callable(self.draws):
             raise ValueError(
-                f"study {self.name}: draws is {self.draws!r}; expected a function that takes a number of draws and "
+                f"study {self.name}: `draws` is {self.draws!r}; expected a function that takes a number of draws and "
                 "returns a Data"
             )
         if not self.arms or not all(isinstance(arm, Arm) for arm in self.arms):
-            raise ValueError(f"study {self.name}: arms is {self.arms!r}; expected a sequence with at least one Arm")
+            raise ValueError(f"study {self.name}: `arms` is {self.arms!r}; expected a sequence with at least one Arm")
         labels = [label for arm in self.arms for label in arm.labels()]
         for what, names in (("arms", [arm.method for arm in self.arms]), ("recipes", labels)):
             if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -207,7 +209,7 @@ class Study(StudyInfo):
             )
         words = [claim.words for claim in self.claims]
         if len(set(words)) < len(words):
-            raise ValueError(f"study {self.name} has two claims with the same words; expected different words")
+            raise ValueError(f"study {self.name} has two claims with the same text; expected different texts")
         if self.grid and self.grid not in [arm.method for arm in self.arms]:
             raise ValueError(
                 f"study {self.name}: `grid` is {self.grid!r}; expected the name (`method`) of one of the study's arms"
