@@ -321,11 +321,11 @@ WRONG = {
     ),
     "a label for two numbers": (
         lambda: l2((0.1,), label="x{1}"),
-        r"`label` is 'x\{1\}', and the strengths can't be inserted",
+        r"can't insert the strengths into `label`, 'x\{1\}' ",
     ),
     "a net in place of a model": (
         lambda: dataclasses.replace(study(), model=MLP()),
-        "model is a MLP; expected a jaxreg.lab.M",
+        "`model` is a MLP; expected a jaxreg.lab.M",
     ),
     "no task": (lambda: dataclasses.replace(study(), task=None), "`task` is a NoneType; expected a jaxreg.lab.Task"),
     "draws in place of a function": (lambda: dataclasses.replace(study(), draws=moons([1])), "expected a function"),
