@@ -74,7 +74,7 @@ def test_a_sweep_without_a_loss_on_test_rows_is_refused_in_one_sentence(names, t
     dataset = xr.Dataset({name: ("draw", [1.0, 2.0]) for name in names})
     with pytest.raises(ValueError, match=r"Name it test_loss or test$") as refused:
         jaxreg.lab.report(dataset, tmp_path / "r.html")
-    assert str(refused.value).startswith(f"the dataset holds {', '.join(names) or 'nothing'}; expected a sweep")
+    assert str(refused.value).startswith(f"the dataset has the outputs {', '.join(names) or '(none)'}; expected a loss")
     assert not list(tmp_path.iterdir())
 
 
