@@ -289,7 +289,7 @@ class _Folder:
         write_whole(self.place, json.dumps({"request": self._request, "plan": dataclasses.asdict(plan)}))
 
     def finished(self) -> tuple[float | None, int | None]:
-        """Return the budget and the number of repeats of the finished search in the folder; (None, None) without one."""
+        """Return the budget and the number of repeats of the finished search in the folder, each None without one."""
         verdict, folds = self.out / "verdict.json", self.out / "folds.json"
         if self._fresh or not (verdict.exists() and folds.exists()):
             return None, None
