@@ -312,7 +312,7 @@ def nadeau_bengio(
     check_confidence(confidence)
     if n_train < 1 or n_test < 1:
         raise ValueError(
-            f"n_train and n_test are {n_train} and {n_test}; expected the number of training and of test rows per "
+            f"`n_train` and `n_test` are {n_train} and {n_test}; expected the numbers of training and test rows per "
             "split, at least 1 each"
         )
     gap = differences(a, b, over, drop_diverged=drop_diverged).values

@@ -49,7 +49,7 @@ def mean_interval(
     n = x.shape[-1] if x.ndim else 0
     check_confidence(confidence)
     if n == 0:
-        raise ValueError(f"values has shape {x.shape}; expected at least one value on the last axis")
+        raise ValueError(f"`values` has shape {x.shape}; expected at least one value on the last axis")
     if n == 1:
         return np.full(x.shape[:-1], np.nan), np.full(x.shape[:-1], np.nan)
     finite = np.asarray(np.isfinite(x).all(axis=-1))

@@ -28,9 +28,9 @@ def draws_for_mean(effect: float, sd: float, *, alpha: float = 0.05, power: floa
 
     Reference: Cohen (1988), Statistical power analysis, chapter 2.
     """
-    _check_probabilities(alpha, power)
+    _check_probabilities(alpha=alpha, power=power)
     if not (effect and sd > 0 and np.isfinite([effect, sd]).all()):
-        raise ValueError(f"effect and sd are {effect} and {sd}; expected a nonzero effect and a positive sd")
+        raise ValueError(f"`effect` and `sd` are {effect} and {sd}; expected a nonzero effect and a positive sd")
     size = abs(effect) / sd
 
     def enough(n: int) -> bool:
@@ -66,9 +66,9 @@ def draws_for_probability(probability: float = 0.75, *, alpha: float = 0.05, pow
 
     Reference: Noether (1987), Journal of the American Statistical Association 82.
     """
-    _check_probabilities(alpha, power, probability)
+    _check_probabilities(alpha=alpha, power=power, probability=probability)
     if probability == 0.5:
-        raise ValueError("probability is 0.5, which means no difference; expected another number, e.g. 0.75")
+        raise ValueError("`probability` is 0.5, which means no difference; expected another number, e.g. 0.75")
     z = scipy_stats.norm.ppf(1 - alpha) + scipy_stats.norm.ppf(power)
     return ceil(z**2 / (6 * (probability - 0.5) ** 2))
 
@@ -84,6 +84,7 @@ def _smallest(enough: Callable[[int], bool], start: int) -> int:
     return high
 
 
-def _check_probabilities(*values: float) -> None:
-    if not all(0 < value < 1 for value in values):
-        raise ValueError(f"alpha, power and probability are {values}; expected numbers between 0 and 1")
+def _check_probabilities(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 < value < 1:
+            raise ValueError(f"`{name}` is {value}; expected a number between 0 and 1")

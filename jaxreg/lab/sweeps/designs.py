@@ -94,7 +94,7 @@ class Points:
         if not sizes or len(set(sizes.values())) > 1 or not all(sizes.values()):
             raise ValueError(
                 f"points got {f'settings with {sizes} values' if sizes else 'no setting'}; expected at least one "
-                "setting, with equal numbers of values, at least 1"
+                "setting, and the same nonzero number of values in each"
             )
         object.__setattr__(self, "size", next(iter(sizes.values())))
 

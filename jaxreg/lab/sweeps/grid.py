@@ -163,7 +163,7 @@ def make_grid(over: Mapping[str, Any], *, zipped: bool = False) -> Grid:
 
 def _axis(name: object, entries: Any) -> Axis:
     if not isinstance(name, str) or not name.isidentifier():
-        raise ValueError(f"axis name {name!r} can't be an argument of run: use a Python identifier")
+        raise ValueError(f"axis name {name!r} can't be an argument of `run`: use a Python identifier")
     single = isinstance(entries, str | bytes | int | float | complex | np.generic | None)
     if single or (isinstance(entries, np.ndarray | jax.Array) and entries.ndim == 0):
         raise ValueError(f"axis {name!r} must be a sequence of values, got {entries!r}: write [{entries!r}]")

@@ -47,13 +47,13 @@ class Chunked(Protocol):
         """Number of chunks."""
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the chunk number of each run, and the position of the run in its chunk."""
+        """Return the chunk index of each run, and the position of the run in its chunk."""
 
     def has(self, number: int) -> bool:
         """Return whether a chunk is stored."""
 
     def present(self) -> set[int]:
-        """Return the numbers of the stored chunks."""
+        """Return the indices of the stored chunks."""
 
     def read(self, number: int) -> dict[str, np.ndarray] | None:
         """Return the arrays of a chunk, or None if the chunk is missing or damaged."""
@@ -98,9 +98,9 @@ class Joined:
         self.count = int(self._starts[-1])
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the chunk number of each run, and the position of the run in its chunk.
+        """Return the chunk index of each run, and the position of the run in its chunk.
 
-        The chunk number is -1 for a missing lane, and `STOPPED` for a lane that is never computed.
+        The chunk index is -1 for a missing lane, and `STOPPED` for a lane that is never computed.
         """
         numbers, places = np.where(self.part[lanes] == STOPPED, STOPPED, -1), np.zeros(lanes.shape, int)
         for number, part in enumerate(self.parts):
@@ -121,7 +121,7 @@ class Joined:
         return int((self.part == STOPPED).sum())
 
     def lanes_of_last(self) -> np.ndarray:
-        """Return the numbers of the runs in the last store, in stored order."""
+        """Return the indices of the runs in the last store, in stored order."""
         lanes = np.flatnonzero(self.part == len(self.parts) - 1)
         return lanes[np.argsort(self.place[lanes])]
 
@@ -131,7 +131,7 @@ class Joined:
         return part.has(own)
 
     def present(self) -> set[int]:
-        """Return the numbers of the stored chunks."""
+        """Return the indices of the stored chunks."""
         starts = map(int, self._starts)
         return {start + number for start, part in zip(starts, self.parts, strict=False) for number in part.present()}
 
@@ -295,9 +295,9 @@ def absolute(store: Chunked) -> Chunked:
 
 
 def needed_chunks(store: Chunked) -> range | set[int]:
-    """Return the numbers of all chunks that contain runs of the sweep.
+    """Return the indices of all chunks that contain runs of the sweep.
 
-    The number -1 is included if a run is missing.
+    The index -1 is included if a run is missing.
     """
     if not isinstance(store, Joined):
         return range(store.count)  # not written out: a manifest may claim any number of lanes

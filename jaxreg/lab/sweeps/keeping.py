@@ -50,7 +50,7 @@ class Best:
         return json.dumps([self.count, self.by, self.large(outputs)])
 
     def rows(self, values: np.ndarray) -> np.ndarray:
-        """Return the row numbers of the `count` lowest values, lowest first. NaN counts as infinity."""
+        """Return the row indices of the `count` lowest values, lowest first. NaN counts as infinity."""
         return np.argsort(np.where(np.isnan(values), np.inf, values), kind="stable")[: self.count]
 
 
@@ -80,9 +80,9 @@ def best(count: int, by: str, outputs: str | Sequence[str] = ()) -> Best:
         [True, True, False, True]
     """
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-        raise ValueError(f"count must be a positive number of runs, got {count!r}")
+        raise ValueError(f"`count` must be a positive number of runs, got {count!r}")
     if not isinstance(by, str):
-        raise TypeError(f"by must be the name of an output, got {by!r}")
+        raise TypeError(f"`by` must be the name of an output, got {by!r}")
     return Best(int(count), by, (outputs,) if isinstance(outputs, str) else tuple(outputs))
 
 
@@ -102,13 +102,13 @@ class Keeping(Protocol):
         """Manifest: names, dimensions, shapes and types of the results."""
 
     def present(self) -> set[int]:
-        """Return the numbers of the stored chunks."""
+        """Return the indices of the stored chunks."""
 
     def small(self, number: int) -> dict[str, np.ndarray] | None:
         """Return the outputs of a chunk that are stored for all runs."""
 
     def kept(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the large outputs of the best runs of a chunk, with the row numbers of these runs."""
+        """Return the large outputs of the best runs in a chunk, and the row indices of these runs."""
 
     def keep(self, number: int, arrays: Mapping[str, np.ndarray] | None) -> None:
         """Replace the stored large outputs of a chunk, or remove them if `arrays` is None."""

@@ -51,11 +51,11 @@ class Chunks:
         return -(-self.size // self.width)
 
     def lanes(self, number: int) -> range:
-        """Return the numbers of the runs in one chunk."""
+        """Return the indices of the runs in one chunk."""
         return range(number * self.width, min((number + 1) * self.width, self.size))
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the chunk number of each run, and the position of the run in its chunk."""
+        """Return the chunk index of each run, and the position of the run in its chunk."""
         return np.divmod(lanes, self.width)
 
 

@@ -35,7 +35,7 @@ class InMemoryStore:
         return len(self.manifest.chunks)
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the chunk number of each run, and the position of the run in its chunk."""
+        """Return the chunk index of each run, and the position of the run in its chunk."""
         return self.manifest.chunks.find(lanes)
 
     def file(self, number: int) -> Path:
@@ -47,7 +47,7 @@ class InMemoryStore:
         return number in self._chunks
 
     def present(self) -> set[int]:
-        """Return the numbers of the finished chunks."""
+        """Return the indices of the finished chunks."""
         return set(self._chunks)
 
     def read(self, number: int) -> dict[str, np.ndarray] | None:
@@ -60,7 +60,7 @@ class InMemoryStore:
         return self._chunks.get(number)
 
     def kept(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the large outputs of the best runs of a chunk, with the row numbers of these runs."""
+        """Return the large outputs of the best runs in a chunk, and the row indices of these runs."""
         return self._best.get(number)
 
     def keep(self, number: int, arrays: Mapping[str, np.ndarray] | None) -> None:

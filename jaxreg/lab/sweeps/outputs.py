@@ -33,7 +33,7 @@ def check_arguments(run: Run, names: Iterable[str], what: str = "run") -> None:
     except ValueError:  # a builtin without a signature: tracing will tell
         return
     except TypeError:
-        raise TypeError(f"{what} must be a function with the arguments {names}, got {run!r}") from None
+        raise TypeError(f"`{what}` must be a function with the arguments {names}, got {run!r}") from None
     try:
         signature.bind(**dict.fromkeys(names))
     except TypeError as error:

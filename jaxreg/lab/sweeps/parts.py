@@ -45,7 +45,7 @@ class Part:
     segment: int = 0
 
     def lanes(self, number: int) -> np.ndarray:
-        """Return the numbers of the runs in a chunk, counted among all runs of the program."""
+        """Return the indices of a chunk's runs among all runs of the program."""
         lanes = np.array(self.store.manifest.chunks.lanes(number))
         own = self.store.coords() or {}
         return own[SOME][1][lanes] if SOME in own else lanes

@@ -75,7 +75,9 @@ class SegmentedSweep:
         self._labels = given.pop(SEGMENT, range(1, self.segments.count + 1))
         self._options = replace(options, coords=given)
         if jax.process_count() > 1:
-            raise ValueError("segments don't work with jax.distributed: start separate processes that share one store")
+            raise ValueError(
+                "`segments` doesn't work with jax.distributed: start separate processes that share one store"
+            )
         if self.segments.halve is not None and len(design.boxes) > 1:
             raise ValueError(
                 "`halve` works only if all runs share one compiled program. Use no `choices(…)` and no None as axis "
@@ -180,7 +182,7 @@ class SegmentedSweep:
         return part
 
     def _going_on(self, segment: int) -> np.ndarray | None:
-        """Return the numbers of the runs that continue in a segment, or None for all runs."""
+        """Return the indices of the runs that continue in a segment, or None for all runs."""
         before = self._parts[segment - 1][0]
         own = before.store.coords() or {}
         lanes = own[SOME][1] if SOME in own and self.segments.halve else None
@@ -293,7 +295,7 @@ def _carried(parts: list[Part], before: Part) -> Carried:
 def _rows(
     whole: Chunked, lanes: np.ndarray, read: Callable[[int], Mapping[str, np.ndarray] | None]
 ) -> tuple[dict[str, Any], list[int]]:
-    """Return the arrays of the given runs, and the numbers of the chunks that can't be read."""
+    """Return the arrays of the given runs, and the indices of the chunks that can't be read."""
     numbers, places = whole.find(lanes)
     found: dict[str, np.ndarray] = {}
     lost = []

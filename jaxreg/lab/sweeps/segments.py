@@ -49,12 +49,12 @@ class Segments:
 
     def __post_init__(self) -> None:
         if not callable(self.begin):
-            raise TypeError(f"begin must be a function that returns the first state, got {self.begin!r}")
+            raise TypeError(f"`begin` must be a function that returns the first state, got {self.begin!r}")
         count = self.count
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-            raise ValueError(f"count must be a positive number of segments, got {count!r}")
+            raise ValueError(f"`count` must be a positive number of segments, got {count!r}")
         if not isinstance(self.halve, str | None):
-            raise TypeError(f"halve must be the name of an output, or None to stop no run, got {self.halve!r}")
+            raise TypeError(f"`halve` must be the name of an output, or None to stop no run, got {self.halve!r}")
 
     def halves(self, number: int) -> bool:
         """Return whether half of the runs are stopped after segment `number`, counted from 1."""
@@ -91,7 +91,7 @@ def advance(run: Callable[..., Any], state: Structure) -> Callable[..., dict[str
 def _arrays(state: Any) -> list[Any]:
     arrays = [leaf for leaf in jax.tree.leaves(state) if _is_array(leaf)]
     if not arrays:
-        raise TypeError(f"begin must return a tree of arrays, got {state!r}")
+        raise TypeError(f"`begin` must return a tree of arrays, got {state!r}")
     return arrays
 
 

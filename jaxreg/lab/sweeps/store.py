@@ -65,7 +65,7 @@ class Store:
         return len(self.manifest.chunks)
 
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the chunk number of each run, and the position of the run in its chunk."""
+        """Return the chunk index of each run, and the position of the run in its chunk."""
         return self.manifest.chunks.find(lanes)
 
     def file(self, number: int) -> Path:
@@ -77,7 +77,7 @@ class Store:
         return self.file(number).exists()
 
     def present(self) -> set[int]:
-        """Return the numbers of the stored chunks.
+        """Return the indices of the stored chunks.
 
         A chunk counts as stored if its file exists and is large enough.
         """
@@ -150,7 +150,7 @@ class Store:
         return None if arrays is None else {name: arrays[name] for name in self._small}
 
     def kept(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the large outputs of the best runs of a chunk, with the row numbers of these runs.
+        """Return the large outputs of the best runs in a chunk, and the row indices of these runs.
 
         Returns None if the file is missing or damaged.
         """

@@ -258,7 +258,7 @@ def test_nadeau_bengio_at_its_edges():
     with pytest.raises(ValueError, match="at least 2"):
         stats.nadeau_bengio(a.isel(draw=[0]), a.isel(draw=[0]), n_train=30, n_test=70)
     for rows in ({"n_train": 0, "n_test": 70}, {"n_train": 30, "n_test": 0}):
-        with pytest.raises(ValueError, match="expected the number of training and of test rows"):
+        with pytest.raises(ValueError, match="expected the numbers of training and test rows"):
             stats.nadeau_bengio(a, a, **rows)
 
 

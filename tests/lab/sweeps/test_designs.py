@@ -196,7 +196,7 @@ BAD: list[tuple[str, Any, Any, type, str]] = [
         "points got settings with .*'b': 1.* values",
     ),
     ("no settings", lambda a: {"y": a}, lambda: points(), ValueError, "points got no setting; expected at least one"),
-    ("empty", lambda a: {"y": a}, lambda: points(a=[]), ValueError, "'a': 0.* at least 1"),
+    ("empty", lambda a: {"y": a}, lambda: points(a=[]), ValueError, "'a': 0.* the same nonzero number"),
     ("a number", lambda a: {"y": a}, lambda: points(a=1.0), ValueError, r"'a' must be a sequence.*write \[1.0\]"),
     ("a string", lambda a: {"y": a}, lambda: points(a="relu"), ValueError, "'a' must be a sequence"),
     ("NaN", lambda a: {"y": a}, lambda: points(a=[1.0, np.nan]), ValueError, "holds NaN"),

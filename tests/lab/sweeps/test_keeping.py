@@ -117,9 +117,9 @@ def test_a_rule_that_does_not_fit_is_refused_in_a_sentence() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             sweep(run, runs(2), keep=keep)
-    with pytest.raises(ValueError, match="count must be a positive number of runs, got 0"):
+    with pytest.raises(ValueError, match="`count` must be a positive number of runs, got 0"):
         best(0, "loss")
-    with pytest.raises(TypeError, match=r"keep must be best\(count, by\), got 8"):
+    with pytest.raises(TypeError, match=r"`keep` must be best\(count, by\), got 8"):
         sweep(run, runs(2), keep=8)  # type: ignore[arg-type]
 
 

@@ -37,7 +37,7 @@ def test_each_finished_chunk_is_handed_over_with_its_points(tmp_path: Path) -> N
     sweep(run, over, tmp_path, on_chunk=lambda *_: pytest.fail("computed anew"))
     with pytest.raises(ValueError, match="read-only"):  # else the results would change
         sweep(run, over, on_chunk=lambda _, arrays: arrays["y"].sort())
-    with pytest.raises(TypeError, match="on_chunk must be a function"):
+    with pytest.raises(TypeError, match="`on_chunk` must be a function"):
         sweep(run, over, on_chunk=3)
 
 
