@@ -108,7 +108,7 @@ def test_nonsense_is_refused():
         lambda: sample_size.draws_for_probability(1.0),
         lambda: sample_size.draws_for_mean(1, 1, power=95),
     ):
-        with pytest.raises(ValueError, match="is .*; expected a number between 0 and 1"):
+        with pytest.raises(ValueError, match=r"is .*; expected a number between 0 and 1"):
             function()
     for effect, sd in ((0.0, 1.0), (1.0, 0.0), (1.0, -1.0), (np.nan, 1.0)):
         with pytest.raises(ValueError, match="expected a nonzero effect and a positive sd"):
