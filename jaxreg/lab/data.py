@@ -44,7 +44,7 @@ class Data(NamedTuple):
         return f"Data({', '.join(shapes)})"
 
     def rows(self) -> dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
-        """Return a dict from part names, such as ("train", "test"), to the inputs and targets of these parts.
+        """Return a dict from tuples of part names, such as ("train", "test"), to their common inputs and targets.
 
         Parts that use the same rows share an entry.
         """

@@ -87,7 +87,7 @@ def digits(states: Iterable[int], train: int = 1000, validation: int = 0) -> Dat
 
 
 def digits_by_row(states: Iterable[int], train: int = 1000, validation: int = 0) -> Data:
-    """Load `digits` with each image as a sequence: one step per pixel row, so 8 steps of 8 pixels.
+    """Load `digits` with each image as a sequence of 8 steps, one per row of 8 pixels.
 
     The inputs have shape (draws, images, 8, 8). The arguments are those of `digits`.
     """

@@ -113,9 +113,9 @@ def finite(values: xr.DataArray) -> xr.DataArray:
 
 
 def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
-    """Return the dimension of the independent units, such as draws: the first in `over` with more than one entry.
+    """Return the dimension whose entries are the independent units, such as the draws of the data.
 
-    Its entries are the units of every mean and interval.
+    This is the first dimension in `over` with more than one entry. Its entries are the units of every mean and interval.
 
     Args:
         values: One number per run.

@@ -176,7 +176,7 @@ class _Axis:
                 yield setting, (self.name, values)
 
     def groups(self) -> list[tuple[np.ndarray | None, dict[str, Choice]]]:
-        """Group the rows of the axis by compiled program. Return the row numbers and static settings of each group."""
+        """Group the rows of the axis by compiled program. Return the row indices and static settings of each group."""
         if self.columns is None:
             return [(None, {})]
         kinds: dict[tuple[Any, ...], list[int]] = {}

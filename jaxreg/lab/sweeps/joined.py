@@ -62,7 +62,7 @@ class Chunked(Protocol):
         """Return the path of the file of a chunk, whether or not the file exists."""
 
     def stores(self) -> list[Keeping]:
-        """Return a list of all single stores, including those inside of joined stores."""
+        """Return a flat list of the single stores that hold the results."""
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
         """Return the final states of the runs in a chunk, or None if the states are missing or damaged."""
@@ -146,7 +146,7 @@ class Joined:
         return part.file(own)
 
     def stores(self) -> list[Keeping]:
-        """Return a list of all single stores, including those inside of joined stores."""
+        """Return a flat list of the single stores that hold the results."""
         return [store for part in self.parts for store in part.stores()]
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:

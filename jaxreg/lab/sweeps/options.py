@@ -39,7 +39,7 @@ class SweepOptions:
         if self.on_chunk is not None and not callable(self.on_chunk):
             raise TypeError(f"`on_chunk` must be a function of two dicts, points and arrays, got {self.on_chunk!r}")
         if self.token is not None and not (isinstance(self.token, str) and self.token and self.token.isprintable()):
-            raise ValueError(f"`token` must be a printable text, such as '1', got {self.token!r}")
+            raise ValueError(f"`token` must be a printable string, such as '1', got {self.token!r}")
         if not isinstance(self.keep, Best | None):
             raise TypeError(f"`keep` must be best(count, by), got {self.keep!r}")
         if self.keep is not None and jax.process_count() > 1:

@@ -106,5 +106,5 @@ def test_printing_needs_no_token(tmp_path: Path, capfd: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("token", ["", 3, "a\nb"])
 def test_a_token_is_a_text(token: Any) -> None:
-    with pytest.raises(ValueError, match="`token` must be a printable text, such as '1', got"):
+    with pytest.raises(ValueError, match="`token` must be a printable string, such as '1', got"):
         sweep(lambda x: {"y": x}, AXIS, token=token)
