@@ -16,7 +16,7 @@ from jaxreg.lab.search.folds import PaddedRows, Split
 from jaxreg.lab.search.rivals import Rivals, scored
 
 FEW = 0.02
-"""Share of rows up to which rows that equal another one hardly change a score."""
+"""Share of duplicate rows up to which they hardly change a score."""
 
 
 class EqualRows(NamedTuple):

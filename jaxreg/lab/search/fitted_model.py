@@ -96,7 +96,7 @@ class Nets:
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> "Nets":
-        """Create a `Nets` from a dict with the format of its attribute `arrays`."""
+        """Rebuild the networks from the dict in the attribute `arrays` of a `Nets`."""
         numbers = sorted({int(name.partition("/")[0]) for name in arrays})
         each = [{n.partition("/")[2]: a for n, a in arrays.items() if n.startswith(f"{at}/")} for at in numbers]
         return cls(tuple(map(Net, each)))

@@ -89,7 +89,7 @@ class Plan:
 
 
 def planned_for(plan: Plan, classes: int, rows: int) -> tuple[Setting, list[Candidate], int]:
-    """Return the settings and candidates that a plan implies for a table, and its number of rows after padding.
+    """Return the settings and candidates of a plan for a given table, and the padded number of rows.
 
     Args:
         plan: Plan of the search.

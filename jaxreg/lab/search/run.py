@@ -240,7 +240,7 @@ def search(
     splits = forward_splits if forward else nested_splits
     parts = splits(plan.repeats, plan.folds)
     plain = table.x[: len(x), : x.shape[1]], table.y[: len(x)], table.w[: len(x)]
-    # Before the trainings, so that a clock knows the time when it judges how many trainings fit.
+    # Before the training, so that a clock knows the time when it judges how many training runs fit.
     others = None
     if rivals or any_model:
         others = judged_rivals(*plain, dealt[0], classes, plan.seed, forward=forward, copies=copies)

@@ -269,7 +269,7 @@ def rival_gain(search: Search, kind: str) -> Estimate:
 
 
 def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
-    """Return the score of another model minus that of the networks, for new rows that include duplicates.
+    """Return the score of another model minus that of the networks, for new rows with as many duplicates as the table.
 
     Args:
         search: Result of the search.

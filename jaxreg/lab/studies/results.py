@@ -125,7 +125,7 @@ class Record(StudyInfo):
         return f"draws from the same {self.drawn_from}" if self.drawn_from else "fresh draws of the data"
 
     def arm(self, method: str) -> ArmRecord:
-        """Return the record of the arm with a given method."""
+        """Return the `ArmRecord` with the given method."""
         return next(arm for arm in self.arms if arm.method == method)
 
 
@@ -153,7 +153,7 @@ class StudyResults(NamedTuple):
 
 
 def store_folder(folder: Path, kind: str, method: str) -> Path:
-    """Return the folder in which the results of one arm are stored."""
+    """Return the folder in which the results of one regulariser (arm) are stored."""
     return folder / kind / method
 
 

@@ -117,7 +117,7 @@ def gain(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashabl
 
 
 def outperforms(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> stats.Outperforming:
-    """Estimate how often a recipe beats the baseline on a draw."""
+    """Estimate the probability that a recipe beats the baseline on a draw of the data."""
     return beats(dataset, recipe, dataset, baseline, variable)
 
 
@@ -168,7 +168,7 @@ def choice_gain(dataset: xr.Dataset, variable: str, baseline: Hashable = NONE) -
 
 
 def choice_outperforms(dataset: xr.Dataset, variable: str, baseline: Hashable = NONE) -> stats.Outperforming:
-    """Estimate how often the recipe with the lowest validation loss in a draw beats the baseline in this draw."""
+    """Estimate the probability that the recipe with the lowest validation loss in a draw beats the baseline there."""
     name = f"test_{variable}"
     sides = choice(dataset, variable).test, final(dataset, baseline, name)
     return stats.outperforms(*sides, lower_is_better=lower_is_better(name), drop_diverged=True)
@@ -257,7 +257,7 @@ def against(
 def beats(
     dataset: xr.Dataset, recipe: Hashable, other: xr.Dataset, other_recipe: Hashable, variable: str
 ) -> stats.Outperforming:
-    """Estimate how often a recipe of one study beats a recipe of another, on the same draws and seeds."""
+    """Estimate the probability that a recipe of one study beats a recipe of another, on the same draws and seeds."""
     sides = final(dataset, recipe, variable), final(other, other_recipe, variable)
     return stats.outperforms(*sides, lower_is_better=lower_is_better(variable), drop_diverged=True)
 
