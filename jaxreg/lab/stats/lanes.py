@@ -115,7 +115,7 @@ def finite(values: xr.DataArray) -> xr.DataArray:
 def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
     """Return the dimension whose entries are the independent units, such as the draws of the data.
 
-    This is the first dimension in `over` with more than one entry. Its entries are the units of every mean and interval.
+    This is the first dimension in `over` with more than one entry. Means and intervals are taken across its entries.
 
     Args:
         values: One number per run.
