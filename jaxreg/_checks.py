@@ -37,17 +37,18 @@ class Interval:
 
 
 def check(owner: object, name: str, within: str) -> None:
-    """Raise if the hyperparameter `name` of `owner`, or any entry of it, is outside the interval `within`.
+    """Raise if the hyperparameter `name` of `owner` is outside the interval `within`.
 
-    Traced values and schedules are accepted, because their numbers are not known yet.
+    An array is checked entry by entry. Traced values and schedules are accepted, because their numbers are not yet
+    known.
     """
     check_number(getattr(owner, name), f"{type(owner).__name__}: {name}", within)
 
 
 def check_number(value: Number, what: str, within: str) -> None:
-    """Raise if the number `value`, or any entry of the array `value`, is outside the interval `within`.
+    """Raise if `value` is outside the interval `within`.
 
-    `what` names the value in the error.
+    An array is checked entry by entry. `what` names the value in the error.
     """
     if not known(value):
         return
@@ -84,10 +85,11 @@ def refuse_class(value: object, what: str) -> None:
 
 
 def refuse_complex(rule: object, w: jax.Array) -> None:
-    """Raise an error that names `rule` if the weights `w` are complex, because this rule needs real weights."""
+    """Raise if the weights `w` are complex. The error says that `rule` needs real weights."""
     if jnp.iscomplexobj(w):
         raise TypeError(
-            f"{rule!r} got weights of type {w.dtype}; expected real weights, because complex numbers have no order"
+            f"{rule!r} got weights of type {w.dtype}; expected real weights. This rule compares numbers by size, and "
+            "complex numbers have no order"
         )
 
 

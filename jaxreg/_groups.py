@@ -14,9 +14,9 @@ from jaxreg._precision import as_wide, eps, real_dtype, tiny
 
 
 def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
-    """Return the axes that each group of weights spans, as a tuple of non-negative integers.
+    """Return the axes of one group of weights, as a tuple of non-negative integers.
 
-    If `axis` is None, they are the fan-in axes of an array of shape (…, inputs, units): every axis but the last. A
+    If `axis` is None, these are the fan-in axes of an array of shape (…, inputs, units): every axis but the last. A
     vector is one group.
 
     Raises:
@@ -36,13 +36,13 @@ def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
 
 
 def group_size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
-    """Return the number of weights per group in an array of shape `shape` whose groups span the axes `axes`."""
+    """Return the number of weights in one group. A group spans the axes `axes` of an array of shape `shape`."""
     return int(np.prod([shape[a] for a in axes], dtype=int))
 
 
 @partial(jax.jit, static_argnames="axes")  # without jit, the branches would be compiled at every call
 def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return the Euclidean norm of each group of weights. The result keeps the axes `axes`, with length 1.
+    """Return the Euclidean norm of each group of weights. The axes `axes` stay in the result, with length 1.
 
     The squares of large numbers do not overflow. The gradient of the norm of zeros is 0.
     """
@@ -82,7 +82,7 @@ def directions(x: jax.Array) -> jax.Array:
 
 
 def scale_for(limit: jax.Array, count: int) -> jax.Array:
-    """Return a power of 2 that scales weights and limits so that their squares do not overflow.
+    """Return a power of 2. Weights and limits that are multiplied by it have squares that do not overflow.
 
     After the multiplication, the squares of numbers up to 10^30 · limit do not overflow. Squares that underflow change
     the sum of squares by less than its rounding error. So the norm needs only one pass over the numbers, while
@@ -110,14 +110,16 @@ def to_rows(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 
 def from_rows(rows: jax.Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> jax.Array:
-    """Return the array whose groups of weights are the rows of a matrix; the inverse of `to_rows`."""
+    """Invert `to_rows`: return the array of shape `shape` whose groups of weights are the given rows."""
     kept = [n for a, n in enumerate(shape) if a not in axes]
     last = tuple(range(len(kept), len(shape)))
     return jnp.moveaxis(rows.reshape(*kept, *(shape[a] for a in axes)), last, axes)
 
 
 def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Number:
-    """Reshape a limit so that it broadcasts against `x`, with one value per group of weights. A scalar stays a scalar.
+    """Reshape an array with one limit per group of weights so that it broadcasts against `x`.
+
+    A scalar stays a scalar.
 
     Args:
         limit: One number, or one per group: an array that broadcasts to the shape of `x` without `axes`.
@@ -143,7 +145,7 @@ def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Numbe
 
 
 def per_row(limit: Any, x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return a limit as a column, with one number per row of the matrix that `to_rows` returns.
+    """Return the limits of all groups as a column, with one number per row of `to_rows(x, axes)`.
 
     The limit is one number for all groups, or an array with one number per group.
     """
@@ -152,7 +154,7 @@ def per_row(limit: Any, x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 
 def simplex_rows(rows: jax.Array, totals: jax.Array) -> jax.Array:
-    """Project each row of a matrix onto a simplex, which contains all non-negative rows with a given sum.
+    """Project each row of a matrix onto a simplex: the set of all non-negative rows with a given sum.
 
     The column `totals` contains the sums, which must be at least 0.
     """

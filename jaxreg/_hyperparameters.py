@@ -27,7 +27,7 @@ KERAS_NAMES = {
 
 
 def static(default: Any = dataclasses.MISSING) -> Any:
-    """Return a dataclass field whose hashable value belongs to the pytree's structure and is not traced by JAX."""
+    """Return a dataclass field for a hashable value that JAX does not trace, such as an axis."""
     return dataclasses.field(default=default, metadata={"static": True})
 
 
@@ -91,7 +91,7 @@ def _unknown_names(cls: type, names: Sequence[str], unknown: dict[str, str]) -> 
 
 
 def written(obj: Any, without: Sequence[str] = ()) -> str:
-    """Return the Python code that creates an object, such as `L2(0.01)`, for its `repr`.
+    """Return the repr of an object: the Python code that creates it, such as `L2(0.01)`.
 
     The fields in `without` and fields with their default value are omitted. If no field is required, the traced ones
     are always written, such as the limit of `keras.MaxNorm(2.0)`, unless they are None.
@@ -157,7 +157,7 @@ def _hash(self: Any) -> int:
 
 
 def known(*values: Number) -> bool:
-    """Return whether every value is a concrete number or array, and none is a traced array or a schedule."""
+    """Return whether all values are concrete numbers or arrays. Traced arrays and schedules are not concrete."""
     return not any(callable(value) or isinstance(value, jax.core.Tracer) for value in values)
 
 
@@ -169,7 +169,7 @@ def at_step(obj: Any, step: jax.Array | int) -> Any:
 
 
 def rate_at(learning_rate: Number, count: jax.Array) -> Any:
-    """Return the learning rate at optimiser step `count`, which is counted from 0."""
+    """Return the learning rate at optimiser step `count`. The first step has number 0."""
     return learning_rate(count) if callable(learning_rate) else learning_rate
 
 

@@ -20,7 +20,7 @@ def real_dtype(x: jax.Array) -> Any:
 
 
 def as_wide(value: Number, x: jax.Array) -> Number:
-    """Cast a hyperparameter that is an array to the real dtype of `x`. Return a Python number unchanged.
+    """Cast `value` to the real dtype of `x` if it is an array. Return a Python number unchanged.
 
     Without the cast, a float64 of NumPy would widen the computation.
     """
@@ -28,7 +28,7 @@ def as_wide(value: Number, x: jax.Array) -> Number:
 
 
 def eps(dtype: Any) -> float:
-    """Return the distance from 1 to the next number of `dtype`."""
+    """Return the distance from 1 to the next larger number of `dtype`."""
     return float(jnp.finfo(dtype).eps)  # type: ignore[no-untyped-call]
 
 
@@ -72,7 +72,7 @@ def _beside_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[An
 
 @jax.custom_jvp
 def held(w: jax.Array, nearest: jax.Array) -> jax.Array:
-    """Return `w`, but differentiate as if the result were `nearest`.
+    """Return `w`, but with the derivative of `nearest`.
 
     `nearest` is the projection of `w` onto a set without interior, such as a sphere, and `w` lies in the set.
     """

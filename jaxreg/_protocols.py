@@ -75,7 +75,7 @@ class Facts:
     rate: Number = 1.0
 
     def with_axis(self, axis: Axis) -> Any:
-        """Return a copy of the rule whose groups span the axes `axis`."""
+        """Return a copy of the rule that has the given `axis`."""
         return dataclasses.replace(self, axis=axis)  # type: ignore[type-var]
 
     def sets(self) -> tuple[Any, ...]:
@@ -83,37 +83,37 @@ class Facts:
         return ()
 
     def whole_way(self) -> Any:
-        """Return the constraint with `rate` 1. One call then moves the weights all the way into the set."""
+        """Return the constraint with `rate` 1, so that one call moves the weights all the way into the set."""
         return self
 
     def bounds(self) -> Limits | None:
-        """Return the lower and the upper bound of every weight; None if there are none."""
+        """Return the lower and the upper bound of every weight, or None if the rule has no bounds."""
         return None
 
     def norm_limits(self, w: jax.Array) -> Limits | None:
-        """Return the lower and the upper limit on the norms of the groups of `w`; None if there are none."""
+        """Return the lower and the upper limit on the norm of each group of `w`, or None if the rule has no limits."""
         return None
 
     def operator_bound(self, places: int) -> Number | None:
-        """Return an upper bound on the operator norm of a layer that satisfies the constraint; None if none is known.
+        """Return an upper bound on the operator norm of a layer that satisfies the constraint, or None if unknown.
 
         `places` is the number of positions in the window of a convolution, and 1 for a dense layer.
         """
         return None
 
     def group_sum(self) -> Number | None:
-        """Return the sum that the constraint prescribes for every group of weights; None if it prescribes none."""
+        """Return the sum that every group of weights must have, or None if the rule fixes no sum."""
         return None
 
     def weighted_sum(self) -> tuple[Number, Number] | None:
-        """Return (normal, offset) if the constraint is ⟨normal, w_j⟩ = offset for every group w_j; None otherwise.
+        """Return (normal, offset) if the constraint is ⟨normal, w_j⟩ = offset for every group w_j, else None.
 
         `w_j` are the groups of weights.
         """
         return None
 
     def equations(self) -> tuple[Number, Number] | None:
-        """Return the linear equations that the weights of every group satisfy; None if there are none.
+        """Return the linear equations that every group of weights must satisfy, or None if the rule has no equations.
 
         The result is (coefficients, right sides). The coefficients are a vector, or a matrix with one row per equation.
         If there is only one column, all weights of a group have its coefficient.
@@ -125,18 +125,18 @@ class Facts:
         return weighted if weighted is not None and np.ndim(weighted[0]) == 1 else None
 
     def tangent(self, w: Any, direction: Any) -> Any:
-        """Return the component of `direction` that is tangent to the constraint set at its point `w`."""
+        """Return the component of `direction` that is tangent to the constraint set at the point `w`."""
         return jax.jvp(self, (w,), (direction,))[1]  # type: ignore[arg-type]
 
     def transported(self, before: Any, after: Any, moment: Any) -> Any:
-        """Move `moment`, a tangent vector of the set at `before`, to the tangent space at `after`.
+        """Move `moment` from the tangent space at the weights `before` to the tangent space at the weights `after`.
 
         The default is the part of `moment` that is tangent to the set at `after`.
         """
         return self.tangent(after, moment)
 
     def tangent_lmo(self, w: Any, direction: Any) -> Any:
-        """Return the tangent vector z at `w` that minimises ⟨direction, z⟩, with norm at most the sphere's radius.
+        """Minimise ⟨direction, z⟩ over all tangent vectors z at `w` whose norm is at most the radius of the sphere.
 
         The default is `lmo` of the tangent part of `direction`, which is right for spheres of Euclidean norms.
         """
@@ -158,7 +158,7 @@ class Facts:
         return None
 
     def map_rules(self, function: Callable[[Any], Any]) -> Any:
-        """Apply `function` to each wrapped rule and return the new wrapper; `self` if there is no wrapped rule."""
+        """Replace each wrapped rule by `function(rule)` and return the new wrapper. Other rules return themselves."""
         return self
 
 
@@ -222,15 +222,15 @@ class Constraint(_Rule):
 
 @runtime_checkable
 class Proximable(Protocol):
-    """A penalty with a proximal step: argmin_z penalty(z) + Σ (z - w)² / (2 step)."""
+    """A penalty with a proximal step from weights w: argmin_z penalty(z) + Σ (z - w)² / (2 · step)."""
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step from `w`. The step size `step` is one number, or an array with one per weight."""
+        """Return the proximal step from `w`. The step size `step` is one number, or one number per weight."""
 
 
 @runtime_checkable
 class LinearMinimizable(Protocol):
-    """A constraint on a bounded set with a method `lmo`, which minimises ⟨direction, z⟩ over points z of the set."""
+    """A constraint on a bounded set with a method `lmo`: it minimises the inner product ⟨direction, z⟩ over the set."""
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return a point z of the set that minimises ⟨direction, z⟩."""
@@ -238,13 +238,13 @@ class LinearMinimizable(Protocol):
 
 @runtime_checkable
 class DualBounded(Protocol):
-    """A convex penalty with a method `linear_minimum`, which minimises penalty(u) + ⟨slope, u⟩ over u.
+    """A convex penalty with a method `linear_minimum`: the minimum of penalty(u) plus a linear function ⟨slope, u⟩.
 
     `jaxreg.solve` computes its duality gap from this minimum.
     """
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u whose penalty is at most `budget`.
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`.
 
         A lower bound on this minimum is allowed too.
         """
@@ -291,16 +291,16 @@ class Opaque(Facts):
         return self.rule.lmo(direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of the wrapped penalty plus a linear function of the weights."""
+        """Return the minimum of the wrapped penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`."""
         return self.rule.linear_minimum(slope, budget)
 
     def with_axis(self, axis: Axis) -> Any:
-        """Return a copy of the rule whose groups span the axes `axis`."""
+        """Return a copy of the rule that has the given `axis`."""
         own = hasattr(self.rule, "with_axis")
         return self.rule.with_axis(axis) if own else dataclasses.replace(self.rule, axis=axis)
 
     def map_rules(self, function: Callable[[Any], Any]) -> Any:
-        """Return the wrapped callable unchanged, because it contains no further rules."""
+        """Return the wrapped callable unchanged. It contains no further rules to which `function` could be applied."""
         return self.rule
 
     def __eq__(self, other: object) -> bool:
@@ -319,7 +319,7 @@ def facts(rule: Any) -> Facts:
 
 
 def has_groups(rule: Any) -> bool:
-    """Return whether a rule works on groups of weights, such as those of one unit, instead of on single weights."""
+    """Return whether a rule works on groups of weights, such as all incoming weights of one unit."""
     axis = facts(rule).axis
     return not isinstance(axis, tuple | list) or len(axis) > 0
 
@@ -342,7 +342,7 @@ def innermost(rule: Any) -> Any:
 
 
 def refuse_other(rule: object, expected: type[Penalty] | type[Constraint], what: str, instead: str) -> None:
-    """Raise if a constraint was passed as a penalty, or the reverse.
+    """Raise if a constraint was passed instead of a penalty, or a penalty instead of a constraint.
 
     In the error, `what` names the argument, and `instead` names the functions to which the rule can be passed.
     """

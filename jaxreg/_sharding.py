@@ -10,7 +10,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def partitioned(number: bool = False) -> Callable[[F], F]:
-    """Return a decorator that lets a function take explicitly sharded arrays, with automatic sharding inside.
+    """Return a decorator for functions of explicitly sharded arrays. Inside the function, sharding is automatic.
 
     JAX has no sort and no SVD for explicitly sharded arrays. The result is sharded like the first array among the
     arguments. If `number` is True, the result is one number, which is replicated on all devices.

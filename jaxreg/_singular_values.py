@@ -44,7 +44,7 @@ def _product(a: jax.Array, b: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def clipped(x: jax.Array, limit: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Clip the singular values of the matrix `x` at `limit`, and also return its largest singular value."""
+    """Clip the singular values of the matrix `x` at `limit`. Also return the largest singular value of `x`."""
     return _clipped(x, limit)[:2]
 
 
@@ -66,10 +66,9 @@ def _clipped_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def lowered(x: jax.Array, total: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Lower all singular values of the matrix `x` by the same amount, stopping at 0, so that their sum is `total`.
+    """Lower all singular values of the matrix `x` by the same amount, but not below 0. Their new sum is `total`.
 
-    If their sum is at most `total`, the singular values are not changed. Also return the sum of the singular values of
-    `x`.
+    If the old sum is at most `total`, the singular values are not changed. Also return the old sum.
     """
     return _lowered(x, total)[:2]
 
@@ -98,7 +97,7 @@ def _lowered_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def sum_of_values(x: jax.Array) -> jax.Array:
-    """Return the sum of the singular values of the matrix `x`. Singular values of 0 add nothing to its derivative."""
+    """Return the sum of the singular values of the matrix `x`. The derivative ignores singular values of 0."""
     return jnp.sum(jnp.linalg.svd(x, compute_uv=False))
 
 
@@ -194,7 +193,7 @@ def _free_along(
 
 
 def norm_by_products(x: jax.Array) -> jax.Array:
-    """Return an upper bound on the largest singular value of `x`: (Σ s⁸)^⅛, summed over the singular values s.
+    """Return an upper bound on the largest singular value of `x`: (Σ s⁸)^⅛, where s are all singular values.
 
     For k singular values it is at most k^⅛ times too large.
     """
@@ -203,7 +202,7 @@ def norm_by_products(x: jax.Array) -> jax.Array:
 
 
 def polar_by_products(x: jax.Array) -> jax.Array:
-    """Return U Vᵀ from the SVD of a matrix, by matrix products, which GPUs and TPUs compute far faster than an SVD.
+    """Compute U Vᵀ of the SVD U S Vᵀ by matrix products only. On GPUs and TPUs this is far faster than an SVD.
 
     Singular values above a thousandth of the largest one become 1, with an error of at most 1e-5. Smaller singular
     values may end below 1.
@@ -241,7 +240,7 @@ def clipped_by_products(x: jax.Array, limit: jax.Array) -> jax.Array:
 
 
 def matrix_sign(x: jax.Array, fast: bool) -> jax.Array:
-    """Set the nonzero singular values of the matrix `x` to 1, by an SVD, or by matrix products if `fast`."""
+    """Set the nonzero singular values of the matrix `x` to 1. Use matrix products if `fast`, else an SVD."""
     if fast:
         return polar_by_products(x)
     return _matrix_sign(x)
@@ -263,7 +262,7 @@ def _matrix_sign_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def leading(x: jax.Array) -> jax.Array:
-    """Return the gradient of the largest singular value of `x`: u₁ v₁ᵀ, from its first singular vectors."""
+    """Return the gradient of the largest singular value of `x`: u₁ v₁ᵀ, with the first singular vectors u₁ and v₁."""
     u, _, vt = jnp.linalg.svd(x, full_matrices=False)
     return jnp.outer(u[:, 0], vt[0])
 

@@ -23,7 +23,7 @@ Step = jax.Array | int | None
 
 
 def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
-    """Return the Euclidean norm of each group of weights: one per unit, unless the rule has another `axis`.
+    """Return the Euclidean norm of each group of weights. By default, a group is the incoming weights of one unit.
 
     Args:
         params: Tree of weight arrays.
@@ -51,7 +51,7 @@ def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
 
 def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[str, jax.Array]:
-    """Return the distance of each leaf from its constraint set: the largest Euclidean distance of any group.
+    """Return, for each leaf, the largest Euclidean distance of any group of weights from its constraint set.
 
     Args:
         params: Tree of weight arrays.

@@ -89,7 +89,7 @@ def adamw(
     b2: Number = 0.999,
     epsilon: Number = EPSILON,
 ) -> optax.GradientTransformation:
-    """Return Keras's AdamW, which decays every weight, including biases, by learning rate times `weight_decay`.
+    """Return Keras's AdamW, which decays every weight, including biases, by the share η · `weight_decay`.
 
     Each step is w ← w - η λ w, followed by Keras's Adam.
 
@@ -184,7 +184,7 @@ class OrthogonalRegularizer(Penalty):
 
 @hyperparameters
 class MaxNorm(Constraint):
-    """Keras's MaxNorm, which changes weights below the limit too, because it adds ε to each norm.
+    """Keras's MaxNorm. It adds ε to each norm, so it slightly shrinks weights below the limit too.
 
     Each group w_j becomes w_j · clip(‖w_j‖, 0, limit) / (ε + ‖w_j‖).
 
@@ -221,7 +221,7 @@ class MaxNorm(Constraint):
 
 @hyperparameters
 class MinMaxNorm(Constraint):
-    """Keras's MinMaxNorm, which changes weights within the limits too, because it adds ε to each norm.
+    """Keras's MinMaxNorm. It adds ε to each norm, so it slightly shrinks weights within the limits too.
 
     Each group w_j becomes w_j · (rate · clip(‖w_j‖, min, max) + (1 - rate) ‖w_j‖) / (ε + ‖w_j‖).
 
@@ -264,13 +264,13 @@ class MinMaxNorm(Constraint):
         return (x * (goal / (EPSILON + norms))).astype(w.dtype)
 
     def whole_way(self) -> Any:
-        """Return the constraint with `rate` 1. One call then moves the norms all the way to their limits."""
+        """Return the constraint with `rate` 1, so that one call moves the norms all the way to their limits."""
         return dataclasses.replace(self, rate=1.0)
 
 
 @hyperparameters
 class UnitNorm(Constraint):
-    """Keras's UnitNorm, which leaves a unit of zeros at zero, because it adds ε to each norm.
+    """Keras's UnitNorm. It adds ε to each norm, so a unit of zeros stays at zero.
 
     Each group w_j becomes w_j / (ε + ‖w_j‖).
 

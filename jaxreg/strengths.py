@@ -21,7 +21,7 @@ __all__ = ["Meaning", "convert_strength"]
 
 
 class Meaning(enum.Enum):
-    """Convention for a weight-decay strength: how it shrinks the weights, and who uses it."""
+    """Convention for a weight-decay strength: the formula of the decay, and the optimisers that use this formula."""
 
     SQUARES = "penalty of strength · Σw²: jaxreg.L2, Keras's L2"
     HALF_SQUARES = "penalty of strength/2 · Σw², coupled decay: weight_decay of PyTorch's SGD and Adam"
@@ -146,6 +146,8 @@ def convert_strength(
 
 def _given(value: Number | None, name: str, have: Meaning, want: Meaning) -> Number:
     if value is None:
-        raise ValueError(f"convert_strength from {have.name} to {want.name} got no {name}; pass {name}=…")
+        raise ValueError(
+            f"convert_strength: {name} is missing; converting {have.name} to {want.name} needs it. Pass {name}=…"
+        )
     check_number(value, f"convert_strength: {name}", "(0, inf)")
     return value

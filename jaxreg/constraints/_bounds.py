@@ -17,7 +17,7 @@ from jaxreg.constraints._norms import shrunk
 
 @partitioned()
 def clip(w: jax.Array, low: Number, high: Number) -> jax.Array:
-    """Clip `w` at two bounds. A bound that the dtype of `w` cannot represent is rounded inwards."""
+    """Clip `w` between two bounds. First round the bounds to the dtype of `w`: the lower one up, the upper one down."""
     floor, ceiling = bounds(w, low, high)
     # Not `maximum` and `minimum`, which flush subnormal weights to 0.
     return jnp.where(w < floor, floor, jnp.where(w > ceiling, ceiling, w))
@@ -61,7 +61,7 @@ class NonNeg(Constraint):
         return 0.0, np.inf
 
     def needs_order(self) -> bool:
-        """Return True, because bounds are defined only for real weights."""
+        """Require real weights: complex weights cannot be compared with bounds."""
         return True
 
 
@@ -114,7 +114,7 @@ class Box(Constraint):
         return self.low, self.high
 
     def needs_order(self) -> bool:
-        """Return True, because bounds are defined only for real weights."""
+        """Require real weights: complex weights cannot be compared with bounds."""
         return True
 
 

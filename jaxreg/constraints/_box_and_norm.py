@@ -26,7 +26,7 @@ HALVINGS = 42
 def nearest_in_shell(
     w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, Number], axes: tuple[int, ...]
 ) -> jax.Array:
-    """Project `w` onto the arrays with weights within the bounds `box` and group norms within the limits `norm`.
+    """Project `w` onto two constraints: bounds `box` on every weight, and limits `norm` on the norm of every group.
 
     The bounds hold exactly, and the limits on the norm hold up to rounding. An upper limit without a lower limit holds
     exactly. If all points of the box have a too small norm, the point with the largest norm is returned. If all have a
@@ -110,14 +110,15 @@ def _refuse_empty(w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, 
         each, needed = float(np.max(sizes)), float(np.max(smallest))
         wanted = f"at least {np.ceil(needed**2 / each**2 - 1e-6):.0f} weights" if each > 0 else "bounds other than 0"
         raise ValueError(
-            f"a group of {count} weights of magnitude {each:g} or less cannot have a norm of {needed:g}; expected "
-            f"{wanted}. Widen the bounds, lower the norm, or choose an axis with more weights per group"
+            f"the norm of a group must be at least {needed:g}, but each group has {count} weights of magnitude "
+            f"{each:g} or less; expected {wanted}. Widen the bounds, lower the norm, or choose an axis with more "
+            "weights per group"
         )
     if np.any(least > largest * slack):
         raise ValueError(
-            f"the limit on the norm is {float(np.min(largest)):g}, but {count} weights within the bounds have a norm "
-            f"of at least {float(np.max(least)):g}. Raise the limit to this norm or more, widen the bounds, or choose "
-            "an axis with fewer weights per group"
+            f"the limit on the norm of a group is {float(np.min(largest)):g}; expected at least "
+            f"{float(np.max(least)):g}, the smallest norm of {count} weights within the bounds. Raise the limit, widen "
+            "the bounds, or choose an axis with fewer weights per group"
         )
 
 

@@ -238,8 +238,8 @@ class ConvNorm(Constraint):
         units = tuple(a for a in range(w.ndim) if a not in axes)
         if len(units) != 1:
             raise ValueError(
-                f"ConvNorm: axis is {self.axis} for weights of shape {w.shape}; expected every axis except that of "
-                "the units. Weights must have the shape (*window, inputs, units) or (units, inputs, *window)"
+                f"ConvNorm: axis is {self.axis} for weights of shape {w.shape}; expected all axes except the "
+                "axis of the units. Weights must have the shape (*window, inputs, units) or (units, inputs, *window)"
             )
         window = axes[1:] if units == (0,) else axes[:-1]
         inputs = axes[:1] if units == (0,) else axes[-1:]

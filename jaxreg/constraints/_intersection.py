@@ -143,7 +143,7 @@ class Intersection(Constraint):
         return nearest_of_sum_in_box(w, facts(section).group_sum(), self.bounds(), axes)
 
     def sets(self) -> tuple[Any, ...]:
-        """Return the intersected constraints. An `axis` of None is replaced by the `axis` of the intersection."""
+        """Return the parts of the intersection. Parts whose `axis` is None get the `axis` of the intersection."""
         fill = [self.axis is not None and facts(part).axis is None for part in self.parts]
         return tuple(
             as_node(facts(part).with_axis(self.axis)) if is_open else part
@@ -151,15 +151,15 @@ class Intersection(Constraint):
         )
 
     def map_rules(self, function: Callable[[Any], Any]) -> "Intersection":
-        """Apply `function` to each intersected constraint, and return the intersection of the results."""
+        """Replace each part by `function(part)` and return the new intersection."""
         return Intersection(*map(function, self.parts), axis=self.axis)
 
     def with_axis(self, axis: Axis) -> "Intersection":
-        """Return a copy with another `axis`, which applies to the constraints whose own `axis` is None."""
+        """Return the same intersection with another `axis`, which is used by parts without their own `axis`."""
         return Intersection(*self.parts, axis=axis)
 
     def needs_order(self) -> bool:
-        """Return whether one of the intersected constraints needs real weights."""
+        """Return whether any part of the intersection needs real weights."""
         return any(facts(part).needs_order() for part in self.parts)
 
     def bounds(self) -> Limits:
@@ -178,8 +178,8 @@ class Intersection(Constraint):
         for part in sets:
             if not facts(part).convex:
                 raise TypeError(
-                    f"Intersection: {part!r} is not convex. With complex weights, the parts of an Intersection must "
-                    "either all be convex, or all be limits on the norms of the same groups"
+                    f"Intersection: {part!r} is not convex, and the weights are complex; expected only convex parts, "
+                    "or only limits on the norms of the same groups"
                 )
         _refuse_equations(sets, w.ndim)
         return _dykstra(sets, w)
@@ -218,7 +218,7 @@ class Intersection(Constraint):
                 expected = (
                     "no other parts than NonNeg and one L1Ball, MaxNorm, MaxRMS or Simplex of the same or larger groups"
                     if facts(part).cone
-                    else "only convex parts, or limits on norms of the same groups with either bounds or one SumTo"
+                    else "only convex parts, or limits on norms of the same groups, together with bounds or one SumTo"
                 )
                 raise TypeError(f"Intersection: {type(innermost(part)).__name__} is not convex; expected {expected}")
         return closed
@@ -251,8 +251,8 @@ def _common(limits: Iterable[Limits | None], what: str) -> Limits:
         if np.any(apart):
             above, under = (np.broadcast_to(limit, apart.shape).flat[np.argmax(apart)] for limit in (low, high))
             raise ValueError(
-                f"Intersection: the parts contradict each other. One requires {what} of at least {above:g}, another "
-                f"of at most {under:g}, and no array satisfies both. Change one of these limits"
+                f"Intersection: one part requires {what} of at least {above:g}, but another part requires {what} of at "
+                f"most {under:g}. No array satisfies both, so change one of these limits"
             )
     return low, high
 
@@ -294,8 +294,8 @@ def _refuse_equations(parts: Sequence[Any], ndim: int | None = None) -> None:
             continue
         if not solvable(coefficients, target, coarse):
             raise ValueError(
-                f"Intersection: the parts contradict each other. No group of weights can satisfy "
-                f"the sums of {' and '.join(names)} together. Change one of the sums, or remove a part"
+                f"Intersection: the parts contradict each other. No group of weights has all sums that "
+                f"{' and '.join(names)} require. Change one of the sums, or remove a part"
             )
 
 

@@ -125,13 +125,13 @@ class HalfSpace(Constraint):
         return from_rows(jnp.where(outside, nearest, to_rows(w, axes)), w.shape, axes)
 
     def needs_order(self) -> bool:
-        """Return True, because an inequality is defined only for real weights."""
+        """Require real weights: a complex sum cannot be compared with the offset."""
         return True
 
 
 @hyperparameters
 class Affine(Constraint):
-    """Linear equations with the matrix A for each group of weights w_j: {w : A w_j = target}.
+    """Linear equations for each group of weights w_j: {w : A w_j = target} with a matrix A.
 
     By default, each group w_j consists of the incoming weights of one unit. The projection is w_j - A⁺ (A w_j - target)
     with the pseudoinverse A⁺ of A. So equations may depend on each other.
@@ -207,7 +207,7 @@ class Affine(Constraint):
         return from_rows(jnp.where(inside, held(own, nearest), nearest), w.shape, axes)
 
     def equations(self) -> tuple[Number, Number]:
-        """Return the coefficients and the target."""
+        """Return the coefficients and the target of the equations."""
         return self.coefficients, self.target
 
     def _scaled(self, w: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
@@ -225,9 +225,10 @@ class Affine(Constraint):
 
 
 def plane(normal: Number, offset: Number, w: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    """Return the normal as a matrix with one row, or with one row per group, and the offset as a column.
+    """Return the normal as a matrix, and the offset as a column with one number per group.
 
-    Both are multiplied by one power of 2 per row, so that the largest coefficient is between 1/2 and 1.
+    The matrix has one row per group, or a single row for all groups. Normal and offset are multiplied by one power
+    of 2 per row, so that the largest coefficient is between 1/2 and 1.
 
     Raises:
         ValueError: If the normal has neither one coefficient per weight of a group nor the shape of the weights.
@@ -280,8 +281,8 @@ def _check_normal(owner: Any) -> None:
     check(owner, "offset", "(-inf, inf)")
     if known(owner.normal) and not np.any(np.asarray(owner.normal)):
         raise ValueError(
-            f"{type(owner).__name__}: the normal is 0; expected at least one coefficient other than 0. "
-            "Otherwise the weighted sum is 0 for all weights"
+            f"{type(owner).__name__}: the normal is 0, so the weighted sum is 0 for all weights; expected at least one "
+            "coefficient other than 0"
         )
 
 

@@ -25,7 +25,7 @@ from jaxreg._protocols import Constraint, Limits
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def shrunk(x: jax.Array, limit: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Scale the groups of `x` down so that the norm of each group over `axes` is at most the limit."""
+    """Scale each group of `x` down so that its norm is at most `limit`. A group spans the axes `axes`."""
     # One pass for the norms and one for the rest, without a branch. A branch keeps XLA on CPUs from updating weights in
     # place, and a fresh copy costs more than all of the arithmetic.
     factor, _ = _shrinking(x, limit, axes)
@@ -67,17 +67,17 @@ def _held_jvp(primals: Any, tangents: Any) -> Any:
 
 
 def off_radius(w: jax.Array, direction: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return `direction` without its component along `w`, group by group. Where `w` is 0, nothing is removed."""
+    """Remove from each group of `direction` the component along `w`. A group with `w` = 0 is not changed."""
     norm = group_norms(w, axes)
     unit = w / jnp.where(norm > 0, norm, 1)
     return direction - jnp.sum(jnp.real(jnp.conj(unit) * direction), axes, keepdims=True) * unit
 
 
 def turned(before: Any, after: Any, moment: Any, inner: Callable[[Any, Any], jax.Array]) -> Any:
-    """Move tangent vectors of spheres from `before` to `after` by parallel transport along the great circle.
+    """Move tangent vectors of unit spheres from the points `before` to the points `after` by parallel transport.
 
-    All but `inner` are trees of the same structure, or arrays. If `after` is nearly opposite to `before`, the circle is
-    not unique, and only the component along `after` is removed.
+    The path is a great circle. All arguments but `inner` are trees of the same structure, or arrays. If `after` is
+    nearly opposite to `before`, the great circle is not unique, and only the component along `after` is removed.
 
     Args:
         before: Unit vectors.
@@ -97,7 +97,7 @@ def turned(before: Any, after: Any, moment: Any, inner: Callable[[Any, Any], jax
 
 
 def turned_groups(before: jax.Array, after: jax.Array, moment: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Apply `turned` to each group, after scaling the weights of each group to norm 1.
+    """Apply `turned` to each group of weights, with `before` and `after` scaled to norm 1.
 
     If `before` or `after` is 0 in a group, only the component of `moment` along the other one is removed.
     """
@@ -156,16 +156,16 @@ class MaxNorm(Constraint):
         return inwards(shrunk(x, limit, axes), w.dtype)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the point z of the set that minimises ⟨direction, z⟩: -limit · d / ‖d‖ for each group d.
+        """Minimise ⟨direction, z⟩ over the set: z = -limit · d / ‖d‖, where d is a group of `direction`.
 
-        The groups d are those of `direction`. For a group of zeros, z is 0.
+        For a group of zeros, z is 0.
         """
         x, axes = wide(direction), group_axes(direction.ndim, self.axis)
         norms, limit = group_norms(x, axes), limit_of_groups(self.limit, x, axes)
         return inwards(-(x / jnp.where(norms == 0, 1, norms)) * (limit * (1 - rounding(x, axes))), direction.dtype)
 
     def norm_limits(self, w: jax.Array) -> Limits:
-        """Return the lower and the upper limit on the norms of the groups of `w`."""
+        """Return the lower and the upper limit on the norm of each group of `w`."""
         axes = group_axes(w.ndim, self.axis)
         return limit_of_groups(0.0, wide(w), axes), limit_of_groups(self.limit, wide(w), axes)
 
@@ -209,7 +209,7 @@ class MaxRMS(Constraint):
         return self.as_max_norm(w)(w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the point z of the set that minimises ⟨direction, z⟩, as for `MaxNorm`."""
+        """Minimise ⟨direction, z⟩ over the set: z = -limit · √n · d / ‖d‖, where d is a group of `direction`."""
         return self.as_max_norm(direction).lmo(direction)
 
     def as_max_norm(self, w: jax.Array) -> MaxNorm:
@@ -219,7 +219,7 @@ class MaxRMS(Constraint):
         return MaxNorm(limit * float(np.sqrt(max(count, 1))), self.axis)
 
     def norm_limits(self, w: jax.Array) -> Limits:
-        """Return the lower and the upper limit on the norms of the groups of `w`."""
+        """Return the lower and the upper limit on the norm of each group of `w`."""
         return self.as_max_norm(w).norm_limits(w)
 
 
@@ -292,11 +292,11 @@ class MinMaxNorm(Constraint):
         return jnp.where(above | below, rounded, _held(w, direction, nearest, narrow, *partly))
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z of the set that minimises ⟨direction, z⟩: -max · d / ‖d‖ for each group d."""
+        """Minimise ⟨direction, z⟩ over the set: z = -max · d / ‖d‖, where d is a group of `direction`."""
         return MinMaxNorm(self.max, self.max, axis=self.axis)(-direction)
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Move `moment`, a tangent vector at `before`, to the tangent space at `after`.
+        """Move `moment` from the tangent space at the weights `before` to the tangent space at the weights `after`.
 
         Groups with equal limits use parallel transport. For other groups the result is the tangent part at `after`.
         """
@@ -306,12 +306,12 @@ class MinMaxNorm(Constraint):
         return jnp.where(jnp.asarray(least) == most, along, self.tangent(after, moment))
 
     def norm_limits(self, w: jax.Array) -> Limits:
-        """Return the lower and the upper limit on the norms of the groups of `w`."""
+        """Return the lower and the upper limit on the norm of each group of `w`."""
         axes = group_axes(w.ndim, self.axis)
         return limit_of_groups(self.min, wide(w), axes), limit_of_groups(self.max, wide(w), axes)
 
     def whole_way(self) -> Any:
-        """Return the constraint with `rate` 1. One call then moves the norms all the way to their limits."""
+        """Return the constraint with `rate` 1, so that one call moves the norms all the way to their limits."""
         return dataclasses.replace(self, rate=1.0)
 
 
@@ -344,17 +344,17 @@ class UnitNorm(Constraint):
         return MinMaxNorm(1.0, 1.0, axis=self.axis)(w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z of the set that minimises ⟨direction, z⟩: the one nearest to -direction."""
+        """Minimise ⟨direction, z⟩ over the set: z = -d / ‖d‖, where d is a group of `direction`."""
         return self(-direction)
 
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return `direction` without its component along each group of `w`."""
+        """Remove from each group of `direction` the component along `w`."""
         return off_radius(w, direction, group_axes(w.ndim, self.axis))
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Move the tangent vector `moment` from `before` to `after` by parallel transport along the great circle."""
+        """Move the tangent vector `moment` from the point `before` to the point `after` by parallel transport."""
         return turned_groups(before, after, moment, group_axes(after.ndim, self.axis))
 
     def norm_limits(self, w: jax.Array) -> Limits:
-        """Return the lower and the upper limit on the norms of the groups of `w`."""
+        """Return the lower and the upper limit on the norm of each group of `w`."""
         return 1.0, 1.0

@@ -26,7 +26,7 @@ HALVINGS = 60
 
 
 def nearest_of_sum_in_box(w: jax.Array, total: Number, box: Limits, axes: tuple[int, ...]) -> jax.Array:
-    """Project `w` onto the arrays with weights within the bounds `box` and the sum `total` in every group.
+    """Project `w` onto two constraints: bounds `box` on every weight, and the sum `total` of every group.
 
     The bounds hold exactly, and the sum holds up to rounding.
     """
@@ -68,7 +68,7 @@ def _shift(x: jax.Array, lows: jax.Array, highs: jax.Array, totals: jax.Array) -
 def nearest_of_weighted_sum_in_box(
     w: jax.Array, normal: Number, offset: Number, box: Limits, axes: tuple[int, ...]
 ) -> jax.Array:
-    """Project `w` onto the arrays with weights within the bounds `box` and ⟨normal, w_j⟩ = offset in every group w_j.
+    """Project `w` onto two constraints: bounds `box` on every weight, and ⟨normal, w_j⟩ = offset for every group w_j.
 
     The bounds hold exactly, and the weighted sum holds up to rounding.
 
@@ -125,13 +125,13 @@ def _refuse_far(normal: Number, offset: Number, box: Limits, w: jax.Array, axes:
     slack = 1e-6 * np.abs(offsets)
     if np.any((offsets > most + slack) | (offsets < least - slack)):
         raise ValueError(
-            f"Intersection: an offset is {offsets.flat[0]:g}, but weights within the bounds have a weighted sum "
-            f"between {np.max(least):g} and {np.min(most):g}. Widen the bounds, or change the offset"
+            f"Intersection: an offset is {offsets.flat[0]:g}; expected a number between {np.max(least):g} and "
+            f"{np.min(most):g}, the range of the weighted sum within the bounds. Widen the bounds, or change the offset"
         )
 
 
 def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tuple[int, ...]) -> jax.Array:
-    """Project `w` onto the arrays whose groups have the sum `total` and a norm within the limits `norm`.
+    """Project `w` onto two constraints: the sum `total` of every group, and limits `norm` on the norm of every group.
 
     The sum and the lower limit hold up to rounding. If all weights of a group are equal, no direction from their mean
     is the nearest. Then only the first two weights move away from the mean.
@@ -147,8 +147,8 @@ def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tup
         least = farthest / np.sqrt(size)
         if least > most * (1 + 1e-6):
             raise ValueError(
-                f"the limit on the norm is {most:g}, but {size} weights whose sum is ±{farthest:g} have a norm of at "
-                f"least {least:g}. Raise the limit to this norm or more, or choose a sum closer to 0"
+                f"the limit on the norm of a group is {most:g}; expected at least {least:g}, the smallest norm of "
+                f"{size} weights whose sum has magnitude {farthest:g}. Raise the limit, or choose a sum closer to 0"
             )
     slack = jnp.asarray(rounding(wide(w), axes), x.dtype)
     narrow = smallest * (1 + 3 * slack) >= largest

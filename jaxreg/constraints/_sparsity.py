@@ -156,9 +156,8 @@ class NMSparse(Constraint):
         size = group_size(w.shape, axes)
         if size % self.m:
             raise ValueError(
-                f"NMSparse: weights of shape {w.shape} have groups of {size} weights, which span the axes {axes}; "
-                f"expected a group size that is a multiple of m = {self.m}. Remove this array from the rules, "
-                "or choose another axis"
+                f"NMSparse: a group has {size} weights, for weights of shape {w.shape} and groups over the axes "
+                f"{axes}; expected a multiple of m = {self.m}. Choose another axis, or remove this array from the rules"
             )
         if w.size == 0:
             return w

@@ -99,7 +99,7 @@ class SpectralNorm(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the z that minimises ⟨direction, z⟩: -limit · U Vᵀ if `direction` has the SVD U S Vᵀ.
+        """Minimise ⟨direction, z⟩ over the set: z = -limit · U Vᵀ, where `direction` has the SVD U S Vᵀ.
 
         Singular values of 0 stay 0.
         """
@@ -112,7 +112,7 @@ class SpectralNorm(Constraint):
         return from_rows((-inner * ends).T, direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer with `places` positions in its convolution window."""
+        """Return an upper bound on the operator norm of a layer. `places` is the size of its window, 9 for 3 × 3."""
         return self.limit * places**0.5
 
 
@@ -171,7 +171,7 @@ class SpectralSphere(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the z that minimises ⟨direction, z⟩: -radius · √(units / inputs) · U Vᵀ for `direction` = U S Vᵀ.
+        """Minimise ⟨direction, z⟩ over the set: z = -radius · √(units / inputs) · U Vᵀ, where `direction` is U S Vᵀ.
 
         Singular values of 0 stay 0.
         """
@@ -184,7 +184,7 @@ class SpectralSphere(Constraint):
 
     @partitioned()
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the component of `direction` that is tangent to the set at `w`.
+        """Return the component of `direction` that is tangent to the constraint set at the point `w`.
 
         For D = `direction` it is D - ⟨Θ, D⟩ Θ, where Θ = u₁ v₁ᵀ is the gradient of σ₁ at `w`.
         """
@@ -196,7 +196,7 @@ class SpectralSphere(Constraint):
 
     @partitioned()
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the tangent vector z with σ₁(z) ≤ radius · √(units / inputs) that minimises ⟨direction, z⟩.
+        """Minimise ⟨direction, z⟩ over all tangent vectors z at `w` with σ₁(z) ≤ radius · √(units / inputs).
 
         Θ = u₁ v₁ᵀ is the gradient of σ₁ at `w`. The point is a multiple of -msign(direction + μ Θ), where msign sets
         all singular values to 1. ⟨Θ, msign(direction + μ Θ)⟩ grows with μ, so bisection finds μ. At a jump, the mean of
@@ -326,7 +326,7 @@ class Orthonormal(Constraint):
 
     @partitioned()
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the component of `direction` that is tangent to the set at `w`.
+        """Return the component of `direction` that is tangent to the constraint set at the point `w`.
 
         For D = `direction` and W = `w` it is D - W sym(Wᵀ D), where sym(X) = (X + Xᵀ) / 2.
         """
@@ -339,7 +339,7 @@ class Orthonormal(Constraint):
         return from_rows(moved.T if tall else moved, w.shape, axes)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer with `places` positions in its convolution window."""
+        """Return an upper bound on the operator norm of a layer. `places` is the size of its window, 9 for 3 × 3."""
         return places**0.5
 
 
@@ -401,7 +401,7 @@ class NuclearBall(Constraint):
         return from_rows(_with_room(end, radius, direction), direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer with `places` positions in its convolution window."""
+        """Return an upper bound on the operator norm of a layer. `places` is the size of its window, 9 for 3 × 3."""
         return self.radius * places**0.5
 
     def _share(self, w: jax.Array) -> float:
@@ -460,8 +460,8 @@ class SoftSpectralCap(Constraint):
         check(self, "step", "(0, inf)")
         if known(self.limit, self.step) and np.any(4 * np.asarray(self.step) > np.asarray(self.limit)):
             raise ValueError(
-                f"SoftSpectralCap: step is {self.step} and limit is {self.limit}; expected a step of at most a quarter "
-                "of the limit. Lower the learning rate, or use SpectralNorm"
+                f"SoftSpectralCap: step, the size of one optimiser step, is {self.step} and limit is {self.limit}; "
+                "expected a step of at most a quarter of the limit. Lower the learning rate, or use SpectralNorm"
             )
 
     @partitioned()
@@ -481,7 +481,7 @@ class SoftSpectralCap(Constraint):
 
     @property
     def strength(self) -> jax.Array:
-        """Strength α of the soft limit, chosen so that a singular value of `limit + step` is mapped to `limit`.
+        """Strength α of the soft limit. With this α, a singular value of `limit + step` becomes `limit`.
 
         α is s / (limit + step)², where s is the root of (1 - s) (1 + s (1 - s)²) = limit / (limit + step) in [0, 1].
         """

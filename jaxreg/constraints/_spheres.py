@@ -56,11 +56,11 @@ class FrobeniusSphere(Constraint):
         return off_radius(w, direction, tuple(range(w.ndim)))
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Move the tangent vector `moment` from `before` to `after` by parallel transport along the great circle."""
+        """Move the tangent vector `moment` from the point `before` to the point `after` by parallel transport."""
         return turned_groups(before, after, moment, tuple(range(after.ndim)))
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer with `places` positions in its convolution window."""
+        """Return an upper bound on the operator norm of a layer. `places` is the size of its window, 9 for 3 × 3."""
         return self.radius * places**0.5
 
 
@@ -133,7 +133,7 @@ class TreeNorm(Constraint):
         return jax.tree.unflatten(structure, ends)
 
     def lmo(self, direction: Any) -> Any:
-        """Return the tree z that minimises ⟨direction, z⟩ among all trees of the set."""
+        """Return the tree z of the set that minimises ⟨direction, z⟩."""
         return self(jax.tree.map(jnp.negative, direction))
 
     def tangent(self, w: Any, direction: Any) -> Any:
@@ -143,7 +143,7 @@ class TreeNorm(Constraint):
         return jax.tree.map(lambda u, unit: u - along * unit, direction, units)
 
     def transported(self, before: Any, after: Any, moment: Any) -> Any:
-        """Move the tangent vector `moment` from `before` to `after` by parallel transport along the great circle.
+        """Move the tangent vector `moment` from the point `before` to the point `after` by parallel transport.
 
         All arguments are trees.
         """

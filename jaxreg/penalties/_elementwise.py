@@ -22,7 +22,7 @@ def _soft_threshold(x: jax.Array, threshold: jax.Array) -> jax.Array:
 
 
 def of_norm(dual: jax.Array, strength: Number, budget: Number) -> jax.Array:
-    """Return the minimum of strength · norm(u) + ⟨slope, u⟩ over all u with strength · norm(u) at most `budget`.
+    """Return the minimum of strength · norm(u) + ⟨slope, u⟩ subject to strength · norm(u) ≤ `budget`.
 
     Args:
         dual: Dual norm of the slope: its largest inner product with a point of norm 1.
@@ -77,7 +77,7 @@ class L1(Penalty):
         return _soft_threshold(x, as_wide(step, x) * as_wide(self.strength, x)).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u whose penalty is at most `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`."""
         x = wide(slope)
         return of_norm(jnp.max(jnp.abs(x), initial=0), as_wide(self.strength, x), budget)
 
@@ -120,7 +120,7 @@ class L2(Penalty):
         return (x / (1 + 2 * as_wide(step, x) * as_wide(self.strength, x))).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u. It does not need `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u. The argument `budget` is not used."""
         x = wide(slope)
         return _of_squares(jnp.sum(squares(x)), as_wide(self.strength, x))
 
@@ -164,7 +164,7 @@ class L1L2(Penalty):
         return (_soft_threshold(x, step * l1) / (1 + 2 * step * l2)).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return a lower bound on the minimum of penalty(u) + ⟨slope, u⟩ over all u with a penalty up to `budget`."""
+        """Return a lower bound on the minimum of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`."""
         # Dropping either part gives a lower bound. The larger one is the minimum if one of the strengths is 0.
         x = wide(slope)
         excess = _soft_threshold(jnp.abs(x), as_wide(self.l1, x))
@@ -211,7 +211,7 @@ class Lp(Penalty):
 
 @hyperparameters
 class MCP(Penalty):
-    """Minimax concave penalty (MCP): like L1 for small weights, and constant from γ · strength on.
+    """Minimax concave penalty (MCP): like L1 for small weights, and constant for |w| ≥ γ · strength.
 
     It is Σ (strength · a - a² / (2γ)), where a = min(|w|, γ · strength). It sets weights to 0 as L1 does, but does not
     shrink weights larger than γ · strength. It is not convex.
@@ -302,7 +302,7 @@ class Huber(Penalty):
         return as_wide(self.strength, x) * jnp.sum(near * (sizes - near / 2))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step of ½ strength · Σw², limited to moves of at most step · strength · δ per weight."""
+        """Return the proximal step of ½ strength · Σw², but move no weight by more than `step` · strength · δ."""
         x = wide(w)
         reach = as_wide(step, x) * as_wide(self.strength, x)
         sizes = magnitudes(x)
@@ -419,7 +419,7 @@ class LogSum(Penalty):
         return as_wide(self.strength, x) * jnp.sum(jnp.log1p(magnitudes(x) / as_wide(self.epsilon, x)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: small weights become 0, and the others shrink less the larger they are.
+        """Return the proximal step: small weights become 0. Of the other weights, larger ones shrink less.
 
         A weight that does not become 0 keeps its sign. With s = step · strength, its new magnitude is the larger
         solution z of (z - |w|) (ε + z) + s = 0.

@@ -19,7 +19,7 @@ NEWTON_STEPS = 12
 
 @hyperparameters
 class GroupLasso(Penalty):
-    """Group lasso: strength · √n times the sum of the norms of all groups of n weights.
+    """Group lasso: strength · Σ_g √n · ‖w_g‖, summed over all groups g of n weights.
 
     The gradient is 0 at a group of zeros. The proximal step sets entire groups to zero. By default, a group is the
     incoming weights of one unit. With `axis=-1` on a dense kernel, a group is the outgoing weights of one input. With
@@ -69,7 +69,7 @@ class GroupLasso(Penalty):
         return (x * left).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u whose penalty is at most `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`."""
         x, axes = wide(slope), group_axes(slope.ndim, self.axis)
         dual = jnp.max(group_norms(x, axes), initial=0)
         return of_norm(dual, as_wide(self.strength, x) * _root_size(slope, axes), budget)
@@ -114,7 +114,7 @@ def _shrink_in_metric(x: jax.Array, reach: jax.Array, axes: tuple[int, ...]) -> 
 
 @hyperparameters
 class Linf(Penalty):
-    """Sum of the largest absolute values of all groups g: strength · Σ_g max|w_g|.
+    """Largest absolute value in each group g, summed over all groups: strength · Σ_g max|w_g|.
 
     By default, a group consists of the incoming weights of one unit. The gradient is 0 at a group of zeros. The penalty
     makes the largest weights of a group equal in magnitude, so the group has a small range. This suits quantisation
@@ -174,7 +174,7 @@ class Linf(Penalty):
         return from_rows(rows, w.shape, axes).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u whose penalty is at most `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`."""
         x, axes = wide(slope), group_axes(slope.ndim, self.axis)
         return of_norm(jnp.max(jnp.sum(jnp.abs(x), axes), initial=0), as_wide(self.strength, x), budget)
 

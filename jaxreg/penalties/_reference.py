@@ -62,7 +62,7 @@ class ToReference(Penalty):
         return self.penalty(self._away(w))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step of the penalty, towards the reference instead of 0."""
+        """Return the reference plus the proximal step of the wrapped penalty from w - reference."""
         if not isinstance(innermost(self.penalty), Proximable):
             raise TypeError(
                 f"ToReference: the penalty {self.penalty!r} has no proximal step; expected a penalty with a method "
@@ -74,7 +74,10 @@ class ToReference(Penalty):
         return jnp.where(left == away, wide(w), jnp.asarray(self.reference, away.dtype) + left).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u - reference) + ⟨slope, u⟩ over all u, or a lower bound on this minimum."""
+        """Return the minimum of penalty(u - reference) + ⟨slope, u⟩ subject to penalty(u - reference) ≤ `budget`.
+
+        It may be a lower bound on this minimum, as for the wrapped penalty.
+        """
         reference = jnp.asarray(self.reference, wide(slope).dtype)
         return jnp.real(jnp.vdot(slope, reference)) + self.penalty.linear_minimum(slope, budget)
 
@@ -87,7 +90,7 @@ class ToReference(Penalty):
         return facts(self.penalty).needs_order()
 
     def map_rules(self, function: Callable[[Any], Any]) -> "ToReference":
-        """Return the same rule with `function` applied to its penalty."""
+        """Replace the wrapped penalty by `function(penalty)` and return the new rule."""
         return ToReference(function(self.penalty), self.reference)
 
 
@@ -139,7 +142,7 @@ class Wasserstein(Penalty):
         return (x + share / (1 + share) * (aims - x)).astype(w.dtype)
 
     def needs_order(self) -> bool:
-        """Return True, because complex weights cannot be sorted."""
+        """Require real weights: complex weights cannot be sorted."""
         return True
 
     def _of_same_rank(self, w: jax.Array) -> jax.Array:

@@ -98,7 +98,7 @@ class Spectral(Penalty):
 
     @partitioned(number=True)
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u. It does not need `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u. The argument `budget` is not used."""
         # The conjugate of the square of a norm is the square of its dual norm, the sum of the singular values.
         x = wide(slope)
         total = sum_of_values(to_rows(x, group_axes(slope.ndim, self.axis))) if x.size else jnp.zeros(())
@@ -159,7 +159,7 @@ class Nuclear(Penalty):
 
     @partitioned(number=True)
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u whose penalty is at most `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`."""
         x = wide(slope)
         rows = to_rows(x, group_axes(slope.ndim, self.axis))
         largest = _largest_singular_value(rows) if x.size else jnp.zeros(())

@@ -64,7 +64,9 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
 
 
 def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return an entry (rule, indices of leaves, leaves) per leaf with a rule. Leaves of a `joint` rule share an entry.
+    """Return a list of (rule, indices of leaves, leaves), with one entry per leaf that has a rule.
+
+    All leaves of a `joint` rule form one entry.
 
     A joint rule, such as `jaxreg.TreeNorm`, maps a list of arrays to a list of arrays. Its leaves are grouped by
     pattern, not by object identity, because `jax.jit` does not preserve identity. If `rules` is a single joint rule,
@@ -98,7 +100,7 @@ def penalized(params: Tree, rules: PenaltyRules, name: str) -> list[tuple[Leaf, 
 
 
 def constrained(params: Tree, rules: ConstraintRules, name: str) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return the entries of `grouped`, after a check that every rule is a constraint.
+    """Return `grouped(params, rules)`. Raise if a rule is a penalty.
 
     `name` is the function to name in the error.
     """
@@ -118,9 +120,9 @@ def penalty_gradient(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> ja
 
 
 def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Array | int | None) -> jax.Array:
-    """Return the proximal step from `array` with the step size `size`. Raise if the rule has no proximal step.
+    """Return the proximal step of `rule` from `array` with the step size `size`.
 
-    `array` has the shape and the dtype of the leaf.
+    Raise if the rule has no proximal step. `array` has the shape and the dtype of the leaf.
     """
     if not isinstance(innermost(rule), Proximable):
         raise TypeError(
@@ -158,9 +160,9 @@ def minimize_leaves(
 def project_leaves(
     rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None
 ) -> list[jax.Array]:
-    """Project each of the `arrays`, which belong to `leaves`, onto the constraint `rule`.
+    """Project the `arrays` onto the constraint `rule`.
 
-    `rule` and `leaves` are an entry of `grouped`.
+    There is one array for each of the `leaves`. `rule` and `leaves` are an entry of `grouped`.
     """
     constraint = at_rule(rule, step)
     try:
@@ -173,12 +175,12 @@ def project_leaves(
 
 
 def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array:
-    """Cast the result of a rule to the dtype of `array`. Raise if it has a different shape."""
+    """Cast `value`, the result of a rule for `array`, to the dtype of `array`. Raise if their shapes differ."""
     if jnp.shape(value) != array.shape:
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} returns an array of shape {jnp.shape(value)} for weights of shape "
-            f"{array.shape}; expected the shape of the weights. If a hyperparameter is an array, it must broadcast to "
-            "the weights. If the rule is a penalty, use it in jaxreg.penalize"
+            f"{array.shape}; expected the shape of the weights. Array hyperparameters must broadcast to the weights. "
+            "A penalty belongs in jaxreg.penalize"
         )
     return jnp.asarray(value).astype(array.dtype)
 
@@ -254,7 +256,7 @@ def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax
 
 
 def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> jax.Array:
-    """Return the largest Euclidean distance of a group of weights from the set of its constraint, a scalar.
+    """Return a scalar: the largest Euclidean distance of any group of weights from its constraint set.
 
     The result is 0 if every constraint holds. For an equality constraint, a deviation within rounding error counts as
     0. The `axis` of a constraint defines its groups of weights. For a constraint without `axis`, such as `NonNeg`,
@@ -306,10 +308,11 @@ def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:
 
 
 def distances(constraint: Callable[[jax.Array], jax.Array], w: jax.Array) -> jax.Array:
-    """Return the Euclidean distance of each group of `w`, or of each weight, from the set of `constraint`.
+    """Return the Euclidean distance of each group of `w` from the set of `constraint`.
 
-    For an intersection, the result is at least the largest distance from one of its sets. The distance from the
-    computed projection alone can be too small, if the sets have no common point or the projection has not converged.
+    For a constraint on single weights, every weight is a group. For an intersection, the result is at least the largest
+    distance from one of its sets. The distance from the computed projection alone can be too small, if the sets have no
+    common point or the projection has not converged.
     """
     constraint, w = viewed(constraint, w)
     moved = wide(w) - wide(facts(constraint).whole_way()(w))

@@ -79,7 +79,7 @@ class Table:
     __repr__ = __str__
 
     def remarks(self) -> list[str]:
-        """Return a line about leaves with uncertain axes and a line about weights without a rule, if there are any."""
+        """Return the warnings below the table, about ambiguous axes and about weights without a rule."""
         doubtful = [f"{row.path} ({row.doubt})" for row in self.rows if row.doubt]
         passed_over = [row.path for row in self.rows if row.passed_over]
         lines = [("Ambiguous; pass axis, or use a path as pattern: ", "; ", doubtful)]
@@ -142,8 +142,9 @@ def explain(
     chain: dict[str, Rules] = {name: given for name, given in sets.items() if given is not None}
     if (rules is None) == (not chain):
         raise TypeError(
-            f"jaxreg.explain got {'no rules' if rules is None else ' and '.join(['rules', *chain])}; expected one set "
-            "of rules as second argument, or the sets of a chain by name: penalties=, decays=, proximals=, constraints="
+            f"jaxreg.explain got {'no rules' if rules is None else ' and '.join(['rules', *chain])}; expected either "
+            "one set of rules as second argument, or the sets of a chain by name: penalties=, decays=, proximals=, "
+            "constraints="
         )
     if rules is not None:
         chain = {"": rules}
@@ -153,7 +154,8 @@ def explain(
     table = Table(tuple(rows))
     if strict and (remarks := table.remarks()):
         raise ValueError(
-            f"{' '.join(remarks)}; expected no such leaves with strict=True. Change the rules, or pass strict=False"
+            f"jaxreg.explain: with strict=True, all axes must be certain and all weights must have a rule. "
+            f"{'. '.join(remarks)}. Change the rules, or pass strict=False"
         )
     return table
 

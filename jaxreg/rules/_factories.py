@@ -110,7 +110,7 @@ def initial_spheres(
         return {leaf.path: _spheres_of_groups(leaf.array, share, axis, shape) for leaf in matched}
     if shape is not None:
         raise ValueError(
-            f"jaxreg.initial_spheres: shape is {shape}, but axis is missing; pass axis=, the axes that one norm covers"
+            f"jaxreg.initial_spheres: shape is {shape}, but axis is missing; pass axis=, the axes of one group"
         )
     norms = _of_each_layer(params, pattern, lambda w, axes: group_norms(wide(w), axes))
     return {leaf.path: FrobeniusSphere(share * jnp.squeeze(norm, _axes_of_layer(leaf))) for leaf, norm in norms}
@@ -126,7 +126,7 @@ def _spheres_of_groups(array: Any, share: Number, axis: Axis, shape: tuple[int, 
 
 
 def initial_boxes(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, Box]:
-    """Return rules that limit the weights of each layer to `share` times their largest magnitude in `params`.
+    """Return rules that limit weights to `share` times the largest magnitude in the same layer of `params`.
 
     Args:
         params: Tree of weight arrays, such as the initial ones; traced or not.

@@ -107,13 +107,13 @@ class Place(NamedTuple):
 
     @property
     def owner_class(self) -> str:
-        """Return the name of the layer class of Flax, Equinox, … that holds the parameter; empty if it is unknown."""
+        """Return the name of the layer class that holds the parameter, such as "Dense", or "" if it is unknown."""
         bases = type(self.owner).__mro__
         return next((base.__name__ for base in bases if _LAYERS_OF.fullmatch(base.__module__)), "")
 
 
 class Inference(NamedTuple):
-    """Role and fan-in axes that were inferred for a parameter, with the evidence.
+    """Inferred role and inferred fan-in axes of a parameter, with the evidence for them.
 
     Attributes:
         kind: Role of the leaf in its layer.
@@ -133,13 +133,13 @@ class Inference(NamedTuple):
 
 
 def is_weight(name: Any) -> bool:
-    """Return whether a key of a path is the name of a weight, a bias or an embedding table."""
+    """Return whether `name` is a usual name of a weight, a bias or an embedding table, such as "kernel"."""
     known = (_KERNEL, _RECURRENT, _BIAS, _EMBEDDING, _NAMED_WEIGHTS)
     return isinstance(name, str) and any(pattern.fullmatch(name) for pattern in known)
 
 
 def infer(place: Place) -> Inference:
-    """Infer the role of a parameter and its fan-in axes, and return them with the evidence."""
+    """Infer the role and the fan-in axes of a parameter. The result includes the evidence."""
     kind = _kind_of(place)
     ndim = len(place.shape)
     everything = tuple(range(ndim))

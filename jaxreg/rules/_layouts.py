@@ -90,12 +90,12 @@ def _fits(bias: Shape, shape: Shape, letters: Mapping[int, str], stack: Axes) ->
 
 
 def same_groups(shape: Shape, one: Axes, other: Axes) -> bool:
-    """Return whether two sets of axes give the same groups of weights. Axes of length 1 make no difference."""
+    """Return whether the axes `one` and `other` give the same groups of weights. Axes of length 1 are ignored."""
     return {a for a in one if shape[a] != 1} == {a for a in other if shape[a] != 1}
 
 
 def windows(around: str, most: int, letter: str = "s", before: bool = True) -> list[str]:
-    """Return the axis layouts of convolutions with one to `most` spatial axes, the largest number first.
+    """Return the axis layouts of convolutions with 1 to `most` spatial axes. Layouts with more axes come first.
 
     `around` has the letters of the other axes. The spatial axes have the letter `letter` and come before or after them.
     """
@@ -103,7 +103,7 @@ def windows(around: str, most: int, letter: str = "s", before: bool = True) -> l
 
 
 def general_contraction(ndim: int) -> list[str]:
-    """Return the axis layouts of linear layers with two to `ndim` axes, in the order groups, inputs, units.
+    """Return the axis layouts of linear layers with 2 to `ndim` axes. A layout lists groups, inputs, then units.
 
     Layouts with more axes come first. Among them, those with fewer groups come first, and then those with more inputs.
     """

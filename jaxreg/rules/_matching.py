@@ -95,7 +95,7 @@ def leaves(params: Tree) -> list[Leaf]:
 
 
 class OptionalPattern(str):
-    """A pattern that may match no leaf. It is a string, because JAX must be able to sort the patterns of a mapping."""
+    """A pattern that may match no leaf. It is a subclass of `str`, so that JAX can sort the patterns of a mapping."""
 
     pattern: str
 
@@ -109,7 +109,7 @@ class OptionalPattern(str):
 
 
 def optional(pattern: str) -> str:
-    """Return a pattern that may match no leaf. Other patterns that match no leaf raise an error.
+    """Return a pattern that may match no leaf. Any other pattern raises an error if it matches no leaf.
 
     Args:
         pattern: Path pattern or kind.
@@ -132,7 +132,7 @@ class Match(NamedTuple):
 
 
 def assign(params: Tree, rules: Rules) -> list[tuple[Leaf, Rule | None]]:
-    """Return each leaf of `params` together with its rule; the rule is None if none matches.
+    """Return each leaf of `params` with its rule, or with None if no pattern matches.
 
     If the `axis` of the rule is None, it is replaced by the fan-in axes of the leaf.
 
@@ -145,7 +145,7 @@ def assign(params: Tree, rules: Rules) -> list[tuple[Leaf, Rule | None]]:
 
 
 def matches(params: Tree, rules: Rules) -> list[Match]:
-    """Return each leaf with its rule and the pattern that selected this rule; both are None if no pattern matches."""
+    """Return each leaf with its pattern and its rule. Pattern and rule are None if no pattern matches."""
     found = leaves(params)
     patterns = _patterns(found, rules)
     optionals = {key.pattern for key in rules if isinstance(key, OptionalPattern)} if isinstance(rules, Mapping) else ()
@@ -172,14 +172,14 @@ def matches(params: Tree, rules: Rules) -> list[Match]:
 
 
 def rule_axes(rule: Rule, ndim: int) -> tuple[int, ...] | None:
-    """Return the axes that each group of weights of `rule` spans; None if every weight is its own group."""
+    """Return the axes of one group of weights of `rule`, or None if every weight is its own group."""
     if facts(rule).matrix or facts(rule).joint:
         return tuple(range(ndim))
     return group_axes(ndim, facts(rule).axis) if has_groups(rule) else None
 
 
 def refuse_others(rules: Rules, expected: type[Penalty] | type[Constraint], name: str, instead: str) -> None:
-    """Raise if `rules` contain a constraint although the function `name` expects penalties, or the reverse."""
+    """Raise if the function `name` expects penalties but a rule is a constraint, or the other way round."""
     for pattern, rule in rules.items() if isinstance(rules, Mapping) else [(None, rules)]:
         place = "the rule" if pattern is None else f"the rule for {_shown(pattern)}"
         refuse_other(rule, expected, f"jaxreg.{name}: {place}", instead)
@@ -190,8 +190,8 @@ def _patterns(found: list[Leaf], rules: Rules) -> Mapping[str, Rule]:
         return {key.pattern if isinstance(key, OptionalPattern) else key: rule for key, rule in rules.items()}
     if not callable(rules):
         raise TypeError(
-            f"rules are {rules!r}; expected a mapping from path pattern to rule, or one rule. With "
-            "optax.inject_hyperparams pass a mapping, because Optax would call a single rule as a schedule"
+            f"rules are {rules!r}; expected a mapping from path pattern to rule, or one rule. Inside "
+            "optax.inject_hyperparams, pass a mapping: Optax would mistake a single rule for a schedule"
             f"{_of_several(rules)}"
         )
     kinds = {leaf.kind for leaf in found}
@@ -265,8 +265,8 @@ def _of_one_layer(rule: Rule, leaf: Leaf, one: tuple[int, ...]) -> Rule:
     axes = leaf.axes if axis is None else group_axes(leaf.array.ndim, axis)
     if not set(axes) <= set(one):
         raise ValueError(
-            f"the rule {rule!r} for {leaf.path}: `axis` is {axis}; expected only axes from {one}, the axes of one "
-            "layer, because the rule also constrains the singular values of this layer"
+            f"the rule {rule!r} for {leaf.path}: `axis` is {axis}; expected only axes of one layer, {one}. The "
+            "rule also constrains singular values, so it is applied layer by layer"
         )
     closed = facts(rule).map_rules(
         lambda part: part if facts(part).axis is None or not has_groups(part) else _of_one_layer(part, leaf, one)

@@ -58,15 +58,15 @@ class Reshaped(Facts):
         return self._in_shape(self.rule.lmo, direction)
 
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the component of `direction` that is tangent to the constraint set at its point `w`."""
+        """Return the component of `direction` that is tangent to the constraint set at the point `w`."""
         return self._in_shape(facts(self.rule).tangent, w, direction)
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Move `moment`, a tangent vector of the set at `before`, to the tangent space at `after`."""
+        """Move `moment` from the tangent space at the weights `before` to the tangent space at the weights `after`."""
         return self._in_shape(facts(self.rule).transported, before, after, moment)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the tangent vector z at `w` that minimises ⟨direction, z⟩, with norm at most the sphere's radius."""
+        """Minimise ⟨direction, z⟩ over all tangent vectors z at `w` whose norm is at most the radius of the sphere."""
         return self._in_shape(facts(self.rule).tangent_lmo, w, direction)
 
     def needs_order(self) -> bool:

@@ -47,15 +47,15 @@ class EachLayer(Facts):
         return self._on_each(lambda rule, layer, u: facts(rule).tangent(layer, u), w, direction)
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Move the tangent vector `moment` of each layer from `before` to the tangent space at `after`."""
+        """Move `moment`, layer by layer, from the tangent space at `before` to the tangent space at `after`."""
         return self._on_each(lambda rule, *arrays: facts(rule).transported(*arrays), before, after, moment)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the tangent vector z of each layer that minimises ⟨direction, z⟩, with norm at most the radius."""
+        """Minimise ⟨direction, z⟩, layer by layer, over all tangent vectors z whose norm is at most the radius."""
         return self._on_each(lambda rule, layer, u: facts(rule).tangent_lmo(layer, u), w, direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the sum of the minima over the layers. The penalty of each layer may be as large as `budget`."""
+        """Return the sum of the minima of all layers. Each layer may use the whole `budget`."""
         return self._on_each(lambda rule, layer: rule.linear_minimum(layer, budget), slope)
 
     def bounds(self) -> Limits | None:
@@ -79,7 +79,7 @@ class EachLayer(Facts):
         return facts(self.rule).needs_order()
 
     def map_rules(self, function: Callable[[Any], Any]) -> "EachLayer":
-        """Return the same wrapper with `function` applied to the wrapped rule."""
+        """Replace the wrapped rule by `function(rule)` and return the new wrapper."""
         return EachLayer(function(self.rule), self.axis)
 
     def _on_each(self, function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:

@@ -87,7 +87,7 @@ class Watch:
 
     @classmethod
     def meets(cls, wrapped: Wrapped, params: Tree) -> None:
-        """Record an optimiser that `jaxreg.regularize` wraps and the shapes of its weights, at its first update."""
+        """Record an optimiser that `jaxreg.regularize` wraps, and the shapes of its weights. Record it only once."""
         watch = cls._active.get()
         if watch is not None and all(other is not wrapped for other, _ in watch.wrapped):
             shapes = jax.tree.map(lambda w: np.zeros(np.shape(w), jnp.result_type(w)), params)
@@ -95,7 +95,7 @@ class Watch:
 
 
 def watched(optimizer: optax.GradientTransformationExtraArgs, learning_rate: Number) -> Any:
-    """Wrap an optimiser so that an update within a `Watch` records the optimiser and its learning rate."""
+    """Wrap an optimiser so that a `Watch` can record the optimiser and its learning rate."""
     wrapped = Wrapped(optimizer, learning_rate)
 
     def update(updates: Tree, state: Any, params: Tree | None = None, **extra: Any) -> tuple[Tree, Any]:
@@ -112,7 +112,7 @@ def require_params(params: Tree | None, name: str) -> None:
 
 
 def leaves_like(params: Tree, tree: Tree) -> list[Any]:
-    """Return what `tree` contains at the path of each leaf of `params`: an array, a subtree or None."""
+    """Return the entry of `tree` at each leaf of `params`: an array, a subtree or None."""
     structure: Any = jax.tree.structure(params)
     return structure.flatten_up_to(tree)
 
@@ -130,7 +130,7 @@ def map_updates(updates: Tree, params: Tree, rules: Rules, count: jax.Array, cha
 
 
 def per_leaf(change: Change) -> ChangeOfMatch:
-    """Return a function that applies `change`, a function for one leaf, to each leaf of a list."""
+    """Return a function of a list of leaves that applies `change` to each of them."""
 
     def change_all(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
         return [change(rule, leaf, step, count) for leaf, step in zip(leaves, steps, strict=True)]
@@ -139,7 +139,7 @@ def per_leaf(change: Change) -> ChangeOfMatch:
 
 
 def with_penalties(name: str, rules: PenaltyRules, change: Change) -> optax.GradientTransformation:
-    """Return the transformation `name`, which applies `change` to the update of each leaf that has a penalty."""
+    """Return the transformation `name`. It applies `change` to the update of each leaf that has a penalty."""
     refuse_constraints(rules, name)
     return _by_match(Link(name, rules), per_leaf(change))
 
@@ -147,7 +147,7 @@ def with_penalties(name: str, rules: PenaltyRules, change: Change) -> optax.Grad
 def with_constraints(
     name: str, rules: ConstraintRules, change: ChangeOfMatch, every: int = 1
 ) -> optax.GradientTransformation:
-    """Return the transformation `name`, which applies `change` to the updates of all leaves that have a constraint."""
+    """Return the transformation `name`. It applies `change` to the updates of all leaves that have a constraint."""
     refuse_others(rules, Constraint, name, "jaxreg.penalize, jaxreg.decay or jaxreg.proximal")
     return _by_match(Link(name, rules, every), change)
 
@@ -173,7 +173,7 @@ def _by_match(link: Link, change: ChangeOfMatch) -> optax.GradientTransformation
 
 
 def update_towards(leaf: Leaf, update: jax.Array, move: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """Replace `update`, which leads to the weights w, by the update that leads to `move(w)`."""
+    """Return the update that leads to the weights `move(w)`, where w are the weights after `update`."""
     return landing(leaf.array, move(after_update(leaf, update)), update.dtype)
 
 
@@ -183,7 +183,7 @@ def after_update(leaf: Leaf, update: jax.Array) -> jax.Array:
 
 
 def refuse_single_weights(rule: Rule, leaf: Leaf, name: str) -> None:
-    """Raise if the rule of a leaf has no groups of weights. The error names the transformation `name`."""
+    """Raise if the rule of a leaf acts on single weights, not on groups. The error names the transformation `name`."""
     inside = facts(innermost(rule))
     if not (has_groups(inside) or inside.matrix or inside.joint):
         raise TypeError(

@@ -34,16 +34,16 @@ class BoundedState(NamedTuple):
 
 @runtime_checkable
 class Bound(Protocol):
-    """Interface of methods that choose the upper bound on a penalty, at the start or during training."""
+    """Interface for choosing the upper bound on a penalty, at the start or during training."""
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the initial upper bound on a penalty, or infinity, and the initial state of this `Bound`.
+        """Return the initial upper bound on a penalty, which may be infinite, and the initial state of this `Bound`.
 
         `value` is the initial penalty.
         """
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the new upper bound on a penalty, and the new state of this `Bound`.
+        """Return the upper bound on a penalty after an update, and the new state of this `Bound`.
 
         `value` is the penalty after update number `step`.
         """
@@ -133,7 +133,7 @@ class WarmBound:
 
 @hyperparameters
 class InflectionBound:
-    """Upper bound κ that is set to the current penalty R(w) as soon as the growth of its running mean slows down.
+    """Upper bound κ that is set to the current penalty R(w) as soon as the running mean of R(w) grows more slowly.
 
     R(w) is measured once in every `every` updates. The running mean of the measurements starts at the first one. (In
     the paper the mean starts at 0, so its growth slows down even for a constant penalty.) From the fourth measurement
@@ -163,12 +163,12 @@ class InflectionBound:
         check(self, "memory", "[0, 1)")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """Return an infinite bound, and the state: running mean, its last growth, number of measurements."""
+        """Return an infinite bound, and a state with running mean 0, growth 0 and no measurements."""
         zero = jnp.zeros_like(jnp.asarray(value))
         return jnp.full_like(zero, jnp.inf), (zero, zero, jnp.zeros((), jnp.int32))
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Set the bound to the penalty when the growth of its running mean first slows down. Else keep the bound."""
+        """Set the bound to the penalty as soon as the running mean of the penalty grows more slowly. Else keep it."""
         mean, growth, seen = memory
         looks = step % self.every == 0
         now = jnp.where(seen == 0, value, self.memory * mean + (1 - self.memory) * value).astype(mean.dtype)

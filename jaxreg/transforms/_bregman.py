@@ -17,7 +17,7 @@ from jaxreg.transforms._exact_update import landing
 
 
 class BregmanState(NamedTuple):
-    """State of `bregman`: the number of updates, and the dual weights v, which are 0 for a parameter without a rule."""
+    """State of `bregman`: the number of updates, and the dual weights v (0 for a parameter without a rule)."""
 
     count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
     dual: Any

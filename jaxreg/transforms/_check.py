@@ -80,8 +80,8 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     """
     if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
         raise TypeError(
-            f"`tx` is {type(tx).__name__}; expected an optax.GradientTransformation. If an object such as "
-            "nnx.Optimizer or TrainState contains the transformation, pass the attribute tx of this object"
+            f"`tx` is {type(tx).__name__}; expected an optax.GradientTransformation. If you have an "
+            "nnx.Optimizer or a TrainState, pass the attribute tx of this object"
         )
     with jax.enable_x64(True):
         run = _DryRun(tx, params)
@@ -141,7 +141,7 @@ class _DryRun:
         return optax.apply_updates(params, updates), state
 
     def moved(self, gradient: Tree, only: Sequence[Link], steps: int, start: Tree | None = None) -> Tree:
-        """Return the weights after `steps` optimiser steps in which no jaxreg transformations but `only` are active."""
+        """Return the weights after `steps` optimiser steps. Skip all jaxreg transformations except those in `only`."""
         params = self.start if start is None else start
         with Watch(without=[link for link in self.links if link not in only]):
             point = params, self.tx.init(params)

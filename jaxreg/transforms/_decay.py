@@ -72,7 +72,7 @@ def decay(rules: PenaltyRules) -> optax.GradientTransformation:
 
 
 def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransformation:
-    """Decay weights in proportion to the learning rate divided by its peak, so that the peak does not matter.
+    """Decay weights in proportion to η / peak, where η is the learning rate. The peak does not change the decay.
 
     A step is w ← w - ηu - (η/peak) g. Here η is the current learning rate, `peak` the largest one of the schedule, u
     the optimiser's direction and g the gradient of the penalty. Put the transformation before the learning rate in the
@@ -180,7 +180,7 @@ class MeanDecayState(NamedTuple):
 
 
 def mean_decay(rules: PenaltyRules, memory: Number) -> optax.GradientTransformation:
-    """Decay weights towards their running mean m, by the gradient of the penalty at w - m.
+    """Decay weights w towards their running mean m, by the gradient of the penalty of w - m.
 
     A step is w ← w - η (u + g), where u is the optimiser's direction and g the gradient of the penalty at w - m. Put it
     before the learning rate η in the chain. After each update, m ← memory · m + (1 - memory) · w with the weights w
@@ -243,7 +243,7 @@ def mean_decay(rules: PenaltyRules, memory: Number) -> optax.GradientTransformat
 
 
 def p_norm_decay(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransformation:
-    """Decay weights towards a small p-norm, with bounded steps even for weights near 0.
+    """Decay weights by the penalty strength · Σ|w|^p. Steps are bounded, even if the gradient at 0 is infinite.
 
     With a = |w|^(2 - p), a step is w ← (w - ηu) · a / (a + p · η · strength). Here w are the weights before the step, u
     is the optimiser's direction and η the learning rate. Put the transformation after the learning rate in the chain.

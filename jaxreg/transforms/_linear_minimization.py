@@ -123,7 +123,7 @@ def steepest(rules: ConstraintRules, tangent: bool = False) -> optax.GradientTra
 
 
 def hyperball(rules: ConstraintRules, learning_rate: Number, tangent: bool = False) -> optax.GradientTransformation:
-    """Take optimiser steps of length learning rate times radius, and project the weights back onto their sphere.
+    """Take optimiser steps whose length is learning_rate · radius, and project the weights back onto their sphere.
 
     With the radius R, a step is w ← R · unit(w - η R · unit(u)), where unit(x) = x / ‖x‖. Put it at the end of the
     chain, after `optax.scale_by_adam` or another transformation that returns a direction u. It applies the learning
@@ -152,12 +152,12 @@ def hyperball(rules: ConstraintRules, learning_rate: Number, tangent: bool = Fal
 
 
 def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
-    """Remove the component of the optimiser's direction u that leads off the constraint set.
+    """Keep only the component of the optimiser's direction u that is tangent to the constraint set.
 
-    For spheres, this is u ← u - ⟨u, w⟩ w / ‖w‖². The projection would undo a step along this component. Put the
-    transformation first in the chain, so that momentum does not accumulate the component. Groups of zeros keep their
-    direction. For `Orthonormal` it is u ← u - W sym(Wᵀu) with sym(X) = (X + Xᵀ) / 2, for steps on the Stiefel manifold.
-    For other constraints it is the derivative of the projection.
+    For spheres, this is u ← u - ⟨u, w⟩ w / ‖w‖². The projection would undo a step along the removed component. Put
+    the transformation first in the chain, so that momentum does not accumulate this component. Groups of zeros keep
+    their direction. For `Orthonormal` it is u ← u - W sym(Wᵀu) with sym(X) = (X + Xᵀ) / 2, for steps on the Stiefel
+    manifold. For other constraints it is the derivative of the projection.
 
     Args:
         rules: Constraints by path pattern, such as the rules of `jaxreg.initial_spheres`.
@@ -193,7 +193,7 @@ def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
 
 
 def radial_brake(rules: ConstraintRules, outward: Number) -> optax.GradientTransformation:
-    """Slow down the growth of norms: if an optimiser step enlarges a norm, keep only the share `outward` of the growth.
+    """Slow down the growth of norms. If an optimiser step enlarges a norm, keep only the share `outward` of the growth.
 
     Put it after the learning rate in the chain. It changes only the norm of each group of weights, not its direction.
     With 1 it changes nothing. With 0 no norm grows. Steps that reduce a norm are not changed.
@@ -239,7 +239,7 @@ def radial_brake(rules: ConstraintRules, outward: Number) -> optax.GradientTrans
 
 
 def relative_update(rules: ConstraintRules) -> optax.GradientTransformation:
-    """Scale the optimiser's direction to the norm of the weights, group by group.
+    """Scale each group of the optimiser's direction so that its norm equals the norm of the weights.
 
     For a group of weights w with the direction u, this is u ← ‖w‖ / ‖u‖ · u. Put it after the optimiser's scaling and
     before the learning rate η in the chain. A step then changes each group by the share η of its norm, and the norm is

@@ -43,7 +43,7 @@ def shrink_and_perturb(params: Tree, fresh: Tree, shrink: Number = 0.4, perturb:
     if here != there:
         raise ValueError(
             f"jaxreg.shrink_and_perturb: `params` has the shapes {here}, but `fresh` has {there}; expected the "
-            "same tree. Create `fresh` with the model that `params` belongs to"
+            "same shapes. Create `fresh` with the model that `params` belongs to"
         )
 
     def mixed(trained: jax.Array, drawn: jax.Array) -> jax.Array:

@@ -123,7 +123,10 @@ def test_stacks_and_units_that_come_first():
         (lambda: jr.conv_norm(kernel(3, 1, 1), (4,), ((1, 1), (1, 1))), r"one pair \(before, after\)"),
         (lambda: jr.conv_norm(kernel(3, 1, 1), (4,), "REFLECT"), "padding is 'REFLECT'"),
         (lambda: jr.ConvNorm(0.0, size=(4, 4)), "limit is 0"),
-        (lambda: jr.ConvNorm(1.0, size=(4, 4), axis=(0, 1))(kernel(3, 3, 1, 2)), "every axis except that of the units"),
+        (
+            lambda: jr.ConvNorm(1.0, size=(4, 4), axis=(0, 1))(kernel(3, 3, 1, 2)),
+            "all axes except the axis of the units",
+        ),
     ],
 )
 def test_errors(call, says):

@@ -31,7 +31,7 @@ def test_weights_are_shrunk_and_perturbed_in_their_own_dtype_under_vmap():
     [
         ((FRESH, 1.5), "shrink is 1.5; expected a number of at least 0 and at most 1"),
         ((FRESH, 0.5, -1.0), "perturb is -1"),
-        (({"kernel": jnp.ones((2, 2))},), "expected the same tree"),
+        (({"kernel": jnp.ones((2, 2))},), "expected the same shapes"),
     ],
 )
 def test_bad_input_is_refused_in_a_sentence(arguments, words):
