@@ -63,7 +63,7 @@ class List:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Train a network with each regulariser of one or more case studies, print the tables and write a report.
+    """Run case studies: train a network with each regulariser, print the tables and write a report.
 
     Finished results are reused. Run the same command again to continue after an interruption.
 
@@ -102,7 +102,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Write a report of stored results, as one HTML file that works offline or as Markdown with separate pictures.
+    """Write a report of stored results: one HTML file that works offline, or Markdown with separate pictures.
 
     Example: jaxreg report results/weight_regularization
 
@@ -227,8 +227,8 @@ class Search:
     quick: Annotated[
         bool,
         tyro.conf.arg(
-            help="Search faster: try one network, every second strength, and no other models. The cross-validation "
-            "runs once, or as often as --budget allows."
+            help="Search faster: train one network architecture instead of two, try every second strength, and skip "
+            "other kinds of model. Without --budget, the cross-validation runs once."
         ),
     ] = False
     epochs: Annotated[
@@ -354,7 +354,7 @@ def _check_filled(arguments: Sequence[str]) -> None:
         option = re.fullmatch(r"(--[\w-]+)=", argument)
         if option or not argument:
             what = option[1] if option else before if before.startswith("--") else "an argument"
-            raise ValueError(f"{what} is empty; expected a value. Check that your shell variable is set")
+            raise ValueError(f"{what} is empty; expected a value. If it is a shell variable, set it first")
 
 
 def _strike_again(unraised: Any) -> None:
@@ -367,7 +367,7 @@ def _strike_again(unraised: Any) -> None:
 
 
 def main() -> None:
-    """Parse the command line and run the command."""
+    """Parse the command line and call the subcommand that it names."""
     sys.unraisablehook = _strike_again
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # terminals without UTF-8 show the number of a character

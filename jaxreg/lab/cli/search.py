@@ -56,7 +56,7 @@ def search_table(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Search for the best regulariser on a table, print the verdict, and write report, model and training runs.
+    """Search for the best regulariser on a table, print the verdict, and write the report, model and training runs.
 
     Args:
         table: Table with inputs and target.
@@ -231,7 +231,7 @@ class _Folder:
         self._fresh = False
 
     def begin(self, request: dict[str, Any], plan: Plan, shape: tuple[int, ...]) -> Plan:
-        """Store the plan of a search and return it. If the folder already has this search, return its old plan instead.
+        """Return the stored plan if the folder already holds this search. Otherwise, store the new plan and return it.
 
         Two searches with different budgets are the same search. A budget of at least twice the time starts again if it
         allows a longer plan.
@@ -270,7 +270,7 @@ class _Folder:
         elif out.exists() and not out.is_dir():
             raise ValueError(f"--out {out} is a file; expected a folder")
         elif out.exists() and any(out.iterdir()):
-            raise ValueError(f"the folder {out} contains other files; expected an empty folder. Name one with --out")
+            raise ValueError(f"{out} contains files, but no search; expected an empty folder. Name one with --out")
         try:
             self.replace(plan)
         except OSError as error:
@@ -289,7 +289,7 @@ class _Folder:
         write_whole(self.place, json.dumps({"request": self._request, "plan": dataclasses.asdict(plan)}))
 
     def finished(self) -> tuple[float | None, int | None]:
-        """Return the budget and the number of repeats of the finished search in the folder, each None without one."""
+        """Return budget and repeats of the finished search in the folder; (None, None) without a finished search."""
         verdict, folds = self.out / "verdict.json", self.out / "folds.json"
         if self._fresh or not (verdict.exists() and folds.exists()):
             return None, None
@@ -297,7 +297,7 @@ class _Folder:
         return told.get("budget"), kept.get("repeats")
 
     def undo(self) -> None:
-        """Remove the plan and the training runs that a failed search stored. Those of an earlier run stay."""
+        """Remove the plan and the training runs of a failed search. The results of an earlier search stay."""
         if not self._fresh:
             return
         self._clear()

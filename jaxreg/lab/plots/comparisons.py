@@ -12,7 +12,7 @@ from jaxreg.lab.stats.comparisons import Paired
 def paired_differences(
     ax: Axes | None, differences: xr.DataArray, result: Paired, *, lower_is_better: bool = False, ylabel: str = ""
 ) -> Axes:
-    """Plot all paired differences in sorted order, with their mean and its confidence interval.
+    """Plot paired differences in sorted order, with the mean and its confidence interval.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.

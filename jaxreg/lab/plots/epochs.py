@@ -19,7 +19,7 @@ QUANTILES = (0.1, 0.9)
 
 
 class Spread(NamedTuple):
-    """Mean, 10th and 90th percentile across runs, each of shape (points,). Points without a finite run are NaN."""
+    """Mean, 10th and 90th percentile across runs at each point of a curve; NaN at points where no run is finite."""
 
     mean: np.ndarray
     low: np.ndarray
@@ -27,7 +27,7 @@ class Spread(NamedTuple):
 
 
 def spread(lanes: np.ndarray) -> Spread:
-    """Compute the mean, the 10th and the 90th percentile of the finite runs at each point.
+    """Compute the mean, the 10th and the 90th percentile of the finite runs at each point of a curve.
 
     Args:
         lanes: Values of shape (runs, points).

@@ -56,9 +56,8 @@ def forest(
         given = f" and `rows` has length {len(rows)}" if rows else ""
         wanted = f" and `rows` of length {len(labels)}" if rows else ""
         raise ValueError(
-            f"forest: `changes` has shape {values.shape}{given}; expected `changes` of shape ({len(labels)}, 3){wanted}"
-            f", because there are {len(labels)} labels. Each row of `changes` holds the mean, the lower end and the "
-            "upper end"
+            f"forest: there are {len(labels)} labels, but `changes` has shape {values.shape}{given}; expected "
+            f"`changes` of shape ({len(labels)}, 3){wanted}. Its columns are the mean, the lower end and the upper end"
         )
     rows = list(rows) or list(map(float, range(len(labels))))
     known = np.append(values[np.isfinite(values)], 0.0)

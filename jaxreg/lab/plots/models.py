@@ -111,7 +111,7 @@ def weight_histograms(
     names: tuple[str, str] = ("before", "after"),
     colours: tuple[str, str] = (GREY, BLUE),
 ) -> Axes:
-    """Plot two histograms of weights, such as before and after training.
+    """Plot histograms of two sets of weights, such as one kernel before and after training.
 
     Weights that are exactly 0 are not plotted, because their bar would be far higher than all other bars. The legend
     gives the number of these weights.
@@ -139,9 +139,9 @@ def weight_histograms(
     sides = [np.asarray(w, dtype=np.float64).ravel() for w in (before, after)]
     for name, w in zip(names, sides, strict=True):
         if not w.size or not np.isfinite(w).all():
+            found = f"contains {int((~np.isfinite(w)).sum())} weights that are not finite" if w.size else "is empty"
             raise ValueError(
-                f"the array {name!r} has {w.size} weights, and {int((~np.isfinite(w)).sum())} of them are not finite; "
-                "expected at least one weight, and only finite ones. Plot a model that did not diverge"
+                f"the array {name!r} {found}; expected one or more finite weights. Plot a model that did not diverge"
             )
     kept = [w[w != 0] for w in sides]
     count = int(np.clip(np.sqrt(max(w.size for w in kept)), 8, 60))

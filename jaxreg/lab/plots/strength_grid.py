@@ -24,7 +24,7 @@ def heat_map(
     *,
     chosen: tuple[Any, Any] | None = None,
 ) -> Axes:
-    """Plot the mean across runs for every pair of values of two axes, such as two penalty strengths, as colours.
+    """Plot a heat map over two dimensions of a sweep, such as two penalty strengths. Colours show the mean across runs.
 
     A cell with a diverged run has no mean. It is grey and shows the number of diverged runs.
 

@@ -284,9 +284,11 @@ def _check(values: xr.DataArray, strength: np.ndarray, x: Hashable) -> None:
         raise ValueError(f"the values of {x!r} are {strength.tolist()}; expected finite numbers{least}")
     methods = set(values["method"].values[strength > 0]) if "method" in values.coords else set()
     if len(methods) > 1 or len(np.unique(strength)) < strength.size:
+        found = f"{x!r} repeats values: {strength.tolist()}"
+        if len(methods) > 1:
+            found = f"the values are from several methods, {sorted(map(str, methods))}"
         raise ValueError(
-            f"the values have the methods {sorted(map(str, methods))}, and {x!r} is {strength.tolist()}; expected a "
-            f"single method and distinct values of {x!r}. Select one method and the baseline, e.g. "
+            f"{found}; expected one method with distinct values of {x!r}. Select one method and the baseline, e.g. "
             f".sel({values[x].dims[0]}=values.method.isin(['none', 'L2']))"
         )
 

@@ -135,7 +135,7 @@ def pair_labels(train: xr.DataArray, test: xr.DataArray) -> tuple[str, str, str]
 
 
 def as_lanes(values: xr.DataArray, *shown: Hashable) -> np.ndarray:
-    """Return the values as an array of shape (runs, ...), with the dimensions of the plot last.
+    """Return an array of shape (runs, ...): draws and seeds combined into one axis, then the dimensions `shown`.
 
     Args:
         values: Values with the dimensions of the plot, and with runs along the dimensions `draw` and `seed`.
@@ -151,7 +151,8 @@ def as_lanes(values: xr.DataArray, *shown: Hashable) -> np.ndarray:
     for dim in values.dims:
         if dim not in (*shown, *OVER) and values.sizes[dim] > 1:
             raise ValueError(
-                f"the values have {values.sizes[dim]} entries of {dim!r}; expected runs along 'draw' and 'seed' only. "
+                f"the values have a dimension {dim!r} of length {values.sizes[dim]}; expected runs along 'draw' and "
+                "'seed' only. "
                 f"Select an entry first, e.g. .isel({dim}=0). If the entries are runs, rename the dimension: "
                 f".rename({dim}='seed')"
             )
@@ -174,7 +175,7 @@ def number(value: float, digits: int) -> str:
 
 
 def legend(ax: Axes, title: str = "", *, below: bool = False) -> None:
-    """Add a legend with all labels so far. Call it again after more curves were added to the axes.
+    """Add a legend of all labelled curves. Call `legend` again after adding more curves.
 
     Args:
         ax: Axes with the plot.

@@ -51,7 +51,7 @@ class Heading:
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
-    """A paragraph of a report. `lead` prints it in larger letters, and `note` in smaller ones."""
+    """A paragraph in a report, in larger letters if `lead` is true, in smaller letters if `note` is true."""
 
     text: Text
     lead: bool = False
@@ -86,7 +86,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A picture of a report.
+    """One picture in a report.
 
     Args:
         name: Name of the picture, unique in the report.
@@ -103,7 +103,7 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Pictures of a report that stand side by side if there is enough space."""
+    """Several pictures in a report, side by side if there is enough space."""
 
     pictures: Sequence[Picture]
 
@@ -119,7 +119,7 @@ class Stop:
 
 @dataclasses.dataclass(frozen=True)
 class Walk:
-    """A slider in a report along the strengths of one method, with one position per strength.
+    """A slider in a report. Each position shows one strength of the same method.
 
     Args:
         name: Name of the slider, unique on the page.

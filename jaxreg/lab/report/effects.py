@@ -30,14 +30,14 @@ class Measure(NamedTuple):
     lower: bool
 
     def told(self, change: Sequence[float]) -> str:
-        """Return a change of this metric and its interval as text."""
+        """Return a change of this metric as text, with its confidence interval."""
         mean, low, high = (shown(value, self.what.form) for value in change)
         unit = f" {self.what.unit}" if self.what.unit else ""
         return f"{mean}{unit} ({low} to {high})" if math.isfinite(change[0]) else "not known"
 
 
 class Effects(NamedTuple):
-    """Change that each recipe makes to each metric, relative to the baseline (no regulariser).
+    """Differences between recipes and the baseline (no regulariser), for each metric, with confidence intervals.
 
     Args:
         measures: Metrics of the plot.
@@ -72,7 +72,7 @@ def labels(dataset: xr.Dataset) -> list[str]:
 
 
 def effects(sources: Sequence[Source], chosen: str) -> Effects:
-    """Collect how every recipe of several datasets changes their metrics. All datasets have the same metrics.
+    """Compute how each recipe of the datasets differs from the baseline. All datasets must have the same metrics.
 
     Args:
         sources: Datasets with recipes and a baseline.

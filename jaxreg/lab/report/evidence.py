@@ -31,7 +31,7 @@ def chosen(fresh: Source) -> str:
 
 
 def moved(fresh: Source) -> list[int]:
-    """Return 1 for each metric that the chosen recipe significantly improves, −1 for one that it worsens, else 0.
+    """Return the chosen recipe's effect on each metric: 1 if significantly better, −1 if significantly worse, else 0.
 
     Args:
         fresh: Dataset over draws.
@@ -84,7 +84,7 @@ def evidence(fresh: Source, recipe: str, draws: str) -> list[Block]:
 
 
 def advised_setting(sweep: Source) -> str:
-    """Return the setting of a sweep that the report recommends.
+    """Return the recommended setting of a sweep.
 
     It is the setting chosen most often on validation rows. Without validation rows, it is the setting with the lowest
     test loss.

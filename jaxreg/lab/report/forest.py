@@ -19,7 +19,7 @@ _CAPTION = (
 
 
 def forest_picture(effects: Effects, name: str) -> Picture:
-    """Plot the changes of all recipes relative to the baseline, with their intervals.
+    """Plot how each recipe differs from the baseline in each metric, with confidence intervals.
 
     Args:
         effects: Changes.

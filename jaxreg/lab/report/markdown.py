@@ -30,7 +30,7 @@ def markdown(blocks: Sequence[Block], pictures: str) -> str:
 
 
 def drawn(blocks: Sequence[Block]) -> list[Picture]:
-    """Return the pictures of a report, by the file names that `markdown` refers to."""
+    """Return all pictures of a report. The text from `markdown` refers to each picture by its file name."""
     gathered: list[Picture] = []
     for block in blocks:
         match block:

@@ -64,7 +64,7 @@ def learning(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def grid(results: StudyResults, chosen: str) -> list[Picture]:
-    """Plot training and test values against the strength of the study's main method. Draw a line per slider position.
+    """Plot metrics against the strength of the study's main method, with a vertical line per slider position.
 
     Args:
         results: Case study.
@@ -121,7 +121,7 @@ def one_draw(results: StudyResults) -> str:
 
 
 def differences(results: StudyResults, recipe: str) -> list[Picture]:
-    """Plot the change of a recipe relative to the baseline in every draw."""
+    """Plot the difference between a recipe and the baseline in every draw."""
 
     def draw(ax: Axes, variable: str) -> None:
         what = quantity(results.fresh, variable)
@@ -155,7 +155,7 @@ def stops(results: StudyResults) -> list[str]:
 
 
 def stop(results: StudyResults, recipe: str, chosen: str) -> list[Picture]:
-    """Plot decision surface, learning curves and weights of one recipe, for one position of a slider.
+    """Plot the decision surface, the learning curves and the weights of one recipe, for one position of a slider.
 
     The runs are those on the single draw. Without a single draw, they are those on the many draws.
     """

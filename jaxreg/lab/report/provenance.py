@@ -120,7 +120,7 @@ def opened(folders: Sequence[Path]) -> dict[Path, Source]:
     studies = [is_study(folder) for folder in folders]
     if any(studies) and not all(studies):
         raise ValueError(
-            "the folders hold both case studies and training sweeps; expected only one of the two. Write two reports"
+            "the folders hold both case studies and training sweeps; expected folders of one kind. Write two reports"
         )
     names = [re.sub(r"\W", "_", folder.resolve().name) for folder in folders]
     names = [name if name.isidentifier() else f"_{name}" for name in names]

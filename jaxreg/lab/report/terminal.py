@@ -22,7 +22,7 @@ _LEGEND = "● the 95 % interval excludes 0, ○ it contains 0, ◂ ▸ it is lo
 
 
 def terminal() -> Console:
-    """Return the console to print to. A file or a pipe is 180 columns wide, unless COLUMNS is set."""
+    """Return the console to print to. In a file or a pipe, lines are 180 columns wide, unless COLUMNS is set."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 180
@@ -45,7 +45,7 @@ def print_source(source: Source) -> None:
 
 
 def print_verdict(sources: Sequence[Source]) -> None:
-    """Print the verdict on case studies, and the change that each recipe makes.
+    """Print the verdict on case studies, and how each recipe differs from the baseline.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -128,7 +128,7 @@ def table_lines(table: Table, width: int) -> list[str]:
 
 
 def print_forest(effects: Effects) -> None:
-    """Print the change of every recipe with its interval, one panel per metric.
+    """Print how each recipe differs from the baseline, with confidence intervals, one panel per metric.
 
     Args:
         effects: Changes.

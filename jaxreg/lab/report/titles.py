@@ -14,7 +14,7 @@ _RISE = 1.05  # times its smallest value; a loss above that is said to rise agai
 
 
 def learned(dataset: xr.Dataset, recipe: str, name: str) -> str:
-    """Return a plot title that describes how the test curves of the baseline and of a recipe end.
+    """Return a plot title that compares the test curves of the baseline and a recipe.
 
     Args:
         dataset: Runs of both.

@@ -35,7 +35,7 @@ def verdict(sources: Sequence[Source]) -> list[Block]:
 
 
 def forest_of(sources: Sequence[Source]) -> Effects:
-    """Return the changes by all recipes of the best study, and of each study with the same metrics.
+    """Return the data for a forest plot of the best study and of all studies with the same metrics.
 
     Args:
         sources: Case studies, each a `StudyResults`.

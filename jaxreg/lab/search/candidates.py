@@ -79,7 +79,7 @@ PARTS = (("l2",), ("decay",), ("l1", "group"), ("low", "high"))
 
 
 def used(knobs: Sequence[Knobs]) -> list[Knobs]:
-    """Set strengths to None for each part of the recipe that all training runs switch off.
+    """Set each strength to None if no training run uses it.
 
     Args:
         knobs: Strengths of each training run.
@@ -151,7 +151,7 @@ class Rate:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """One candidate of a search: a regulariser with a strength, and the network that it trains.
+    """One candidate of a search: a regulariser with a strength, and a network to train.
 
     Args:
         method: Name of the method.
@@ -169,7 +169,7 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Label of the candidate, such as `L2(0.01)`, or `decay(2), 32-32 on pieces` for the second network."""
+        """Label of the candidate, such as `L2(0.01)`. For the second network, the label of the network is appended."""
         name = self.method if self.shown is None else f"{self.method}({self.shown:g})"
         return name if self.shape is None else f"{name}, {self.shape.label}"
 
@@ -188,7 +188,7 @@ class Shape:
 
     @property
     def label(self) -> str:
-        """Label of the network: its units, and the preprocessing of its inputs if any, such as `32-32 on pieces`."""
+        """Label of the network: units per layer, and the coding of its inputs unless plain, as in `32-32 on pieces`."""
         units = "-".join(map(str, self.hidden))
         return units if self.coding == "plain" else f"{units} on {self.coding}"
 

@@ -11,9 +11,9 @@ from jaxreg.lab.search.run import Search
 
 
 def forest(source: Source) -> Effects:
-    """Return how much each candidate changes loss and score, with 95 % intervals by Student's t distribution.
+    """Return how each candidate changes loss and score, compared with no regulariser, with 95 % intervals.
 
-    Changes are measured against the same net without a regulariser.
+    The intervals follow Student's t distribution. A candidate is compared with the same network without a regulariser.
 
     Args:
         source: The search.

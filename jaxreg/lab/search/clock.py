@@ -122,11 +122,11 @@ class Clock:
         return Watch(self, chunks, at_once, stored, self._now())
 
     def late(self) -> bool:
-        """Return whether a repeat of the cross-validation, other than the first, has run out of time."""
+        """Return whether the current repeat of the cross-validation has run out of time; False for the first repeat."""
         return not self.first and self.left() < -GRACE * self.budget
 
     def check(self, needed: float, training: float, compilation: float, *, extra: bool) -> None:
-        """Raise `TooShortError` if the first repeat will exceed the budget, unless finishing it is the better choice.
+        """Raise `TooShortError` if the first repeat will exceed the budget, unless stopping now would save little time.
 
         Args:
             needed: Seconds from the start of the search until its end.

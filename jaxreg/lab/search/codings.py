@@ -54,7 +54,7 @@ def learn(x: np.ndarray, w: np.ndarray, numbers: np.ndarray) -> dict[str, np.nda
 
 
 def coded(maps: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """Transform inputs with the piecewise linear functions from `learn`. The result has the shape (rows, coded).
+    """Transform inputs with the piecewise linear functions from `learn`. The result has one column per function.
 
     Args:
         maps: Arrays that `learn` returned.

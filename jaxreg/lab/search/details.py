@@ -37,7 +37,7 @@ def details(
     *,
     classes: int,
 ) -> Details:
-    """Compute recall, AUC and importance on each outer fold, with the networks that were trained without it.
+    """Compute recall, AUC and importance on each outer fold, with the networks trained without this fold.
 
     Args:
         nets: Networks of each outer fold. They use the scales of `table` for inputs and target.

@@ -20,7 +20,7 @@ FEW = 0.02
 
 
 class EqualRows(NamedTuple):
-    """Share of duplicate rows in a table, and the scores of the networks on such rows.
+    """Share of duplicate rows in a table, and the scores of the networks on duplicate rows.
 
     Args:
         share: Share of the rows whose inputs and target equal those of another row.
@@ -41,7 +41,7 @@ def on_equal_rows(
     *,
     classes: int,
 ) -> EqualRows:
-    """Evaluate the networks of each outer fold on the duplicate rows among their training rows.
+    """Score the networks of each outer fold on the duplicate rows outside this fold, which they were trained on.
 
     Args:
         nets: Networks of each outer fold. They use the scales of `table` for inputs and target.
@@ -64,7 +64,7 @@ def on_equal_rows(
 
 
 def gaps(rivals: Rivals, scores: np.ndarray, equal_rows: EqualRows | None) -> np.ndarray:
-    """Return the scores of other models minus those of the networks, for new rows that include duplicates.
+    """Return the scores of other models minus those of the networks, for new rows with the table's share of duplicates.
 
     The assumed share of new rows that duplicate training rows is the share of duplicate rows in the table. A share of
     at most `FEW` counts as 0. A fold without duplicates in training takes the mean difference of the other folds.

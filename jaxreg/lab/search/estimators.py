@@ -100,7 +100,7 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         if isinstance(self.inputs_, Frame):
             if not is_frame(x):
-                raise ValueError(f"X is a {type(x).__name__}; expected a data frame, because fit was given one")
+                raise ValueError(f"`X` is a {type(x).__name__}; expected a data frame, as in `fit`")
             validate_data(self, x, skip_check_array=True, reset=False)
             return self.inputs_(x)
         return self.inputs_(validate_data(self, x, reset=False, **_NUMBERS))
@@ -258,8 +258,8 @@ def _check_there(y: Any) -> None:
         return
     if missing := [row for row, cell in enumerate(cells) if cell is None or type(cell).__name__ == "NAType"]:
         raise ValueError(
-            f"y has no class in {len(missing)} of {len(cells)} rows, first in y[{missing[0]}]; expected a "
-            "class in each row. Remove those rows"
+            f"`y` is missing in {len(missing)} of {len(cells)} rows, such as y[{missing[0]}]; expected a class in each "
+            "row. Remove the rows without a class"
         )
 
 

@@ -91,12 +91,12 @@ class Nets:
 
     @property
     def arrays(self) -> Arrays:
-        """Arrays of all networks in one dict. Names start with the index of the kind, such as `0/hidden/kernel`."""
+        """Arrays of all members in one dict. Each name starts with the index of the member, as in `0/hidden/kernel`."""
         return {f"{at}/{name}": array for at, net in enumerate(self.members) for name, array in net.arrays.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> "Nets":
-        """Rebuild the networks from the dict in the attribute `arrays` of a `Nets`."""
+        """Build `Nets` from a dict of arrays, as returned by `Nets.arrays`."""
         numbers = sorted({int(name.partition("/")[0]) for name in arrays})
         each = [{n.partition("/")[2]: a for n, a in arrays.items() if n.startswith(f"{at}/")} for at in numbers]
         return cls(tuple(map(Net, each)))
@@ -117,7 +117,7 @@ class Nets:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trees:
-    """Random forest or boosted trees, in NumPy. Each tree adds the value of the leaf that a row reaches.
+    """Random forest or boosted trees, in NumPy. A prediction is the sum of one leaf value per tree.
 
     Args:
         arrays: Name -> array. The nodes of all trees are numbered together:
@@ -220,7 +220,7 @@ class FittedModel:
         return self.encoding.version if one else 3
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Predict the class or the number of each row, of shape (rows,), for inputs of shape (rows, inputs)."""
+        """Predict the targets, of shape (rows,), for inputs of shape (rows, inputs)."""
         if not self.classes:
             return np.asarray(self.net(x)[:, 0])
         return np.array(self.classes)[np.argmax(self.net.probabilities(x), axis=1)]

@@ -48,7 +48,7 @@ TIMED = 4
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Static settings of all training runs of one network. They are constants of its compiled program.
+    """Settings shared by all training runs of one network. They are compiled into its program as constants.
 
     Args:
         task: Loss and metrics.
@@ -123,7 +123,7 @@ class PaddedRows(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Folds that a training run leaves out: `test` and `validation`, which may be equal. Both are -1 for no fold."""
+    """Folds that a training run leaves out. `test` and `validation` may be equal; both are -1 to train on all rows."""
 
     repeat: Any
     test: Any
@@ -168,7 +168,7 @@ def forward_splits(repeats: int, folds: int) -> list[Split]:
 
 
 def trained_on(dealt: Any, w: Any, split: Split, *, forward: bool) -> Any:
-    """Return the weight of each row in a training run. Rows of the folds that it leaves out get weight 0.
+    """Return the weight of each row in a training run. Rows in left-out folds get weight 0.
 
     Args:
         dealt: Fold of each row, of shape (rows,).

@@ -39,7 +39,7 @@ class Numbers:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
-    """Encoding of the columns of a data frame as inputs. Columns of files are encoded in the same way.
+    """Encoding of the columns of a data frame as inputs. Tables from files use the same encoding.
 
     Args:
         encoding: Encoding of all columns.

@@ -227,7 +227,7 @@ def nested(
 
 
 def unregularised(tried: Sequence[Candidate], place: int) -> int:
-    """Return the index of the candidate without a regulariser that has the same network as a given candidate.
+    """Return the index of the unregularised candidate with the same network as the candidate at index `place`.
 
     Args:
         tried: The candidates.

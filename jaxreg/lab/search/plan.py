@@ -54,7 +54,7 @@ class Plan:
             self.hidden if isinstance(self.hidden, Sequence) else (SMALL[0] if self.hidden is None else self.hidden,)
         )
         if not layers or isinstance(layers, str):
-            raise ValueError(f"`hidden` is {self.hidden!r}; expected the number of units of each hidden layer")
+            raise ValueError(f"`hidden` is {self.hidden!r}; expected the units of each layer, such as (32, 16)")
         for units in layers:
             check_integer(units, "hidden", 1)
         if self.hidden is not None:
@@ -89,7 +89,7 @@ class Plan:
 
 
 def planned_for(plan: Plan, classes: int, rows: int) -> tuple[Setting, list[Candidate], int]:
-    """Return the settings and candidates of a plan for a given table, and the padded number of rows.
+    """Apply a plan to a table: return the settings, the candidates and the padded number of rows.
 
     Args:
         plan: Plan of the search.

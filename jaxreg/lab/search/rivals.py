@@ -106,7 +106,7 @@ def judged_rivals(
 
 
 def scored(given: np.ndarray, y: np.ndarray, w: np.ndarray, spread: float) -> float:
-    """Return the accuracy of probabilities of shape (rows, classes), or R² of numbers of shape (rows,).
+    """Return the accuracy of class probabilities of shape (rows, classes), or R² of predicted numbers of shape (rows,).
 
     Args:
         given: Predictions.

@@ -100,7 +100,7 @@ class Search:
         return self.tried[self.found.chosen]
 
     def predict(self, frame: Any) -> np.ndarray:
-        """Predict the class or the number of each row of a data frame. Columns are found by name, in any order."""
+        """Predict the target of each row of a data frame. Columns are found by name, in any order."""
         if self.model is None:
             raise ValueError(
                 "this search was run on arrays, so it can't predict for a data frame. Call its `net` with an array, "
@@ -112,7 +112,8 @@ class Search:
         """Predict class probabilities for the rows of a data frame. The result has the shape (rows, classes)."""
         if self.model is None or not self.model.classes:
             raise ValueError(
-                "predict_proba works only if the search was run on a data frame whose target column holds classes"
+                f"predict_proba: this search was run on {'arrays' if self.model is None else 'a target of numbers'}; "
+                "expected a data frame whose target column holds classes"
             )
         return self.net.probabilities(self.model.encoding(columns_of(frame))[0])
 

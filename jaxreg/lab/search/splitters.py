@@ -39,19 +39,20 @@ def folds_of(cv: Any, y: np.ndarray, groups: Any = None, *, classes: bool) -> np
         tested = np.isin(rows, rows[test])
         if not np.array_equal(np.flatnonzero(~tested), np.sort(rows[train])):
             raise ValueError(
-                f"split {number} of cv does not use each row exactly once, either for training or for testing; "
-                "expected a splitter like KFold or GroupKFold. To predict later rows from earlier ones, use "
+                f"split {number} of `cv` leaves out a row or uses a row twice; expected each row once, for training or "
+                "for testing, as with KFold or GroupKFold. To predict later rows from earlier rows, use "
                 "search(..., time=...)"
             )
         if not tested.any() or (open_[tested] >= 0).any():
+            found = "no row" if not tested.any() else "a row that an earlier split tests"
             raise ValueError(
-                f"split {number} of cv tests {'no row' if not tested.any() else 'a row that an earlier split tests'}; "
-                "expected each row in exactly one test split, as with KFold or GroupKFold"
+                f"split {number} of `cv` tests {found}; expected each row in exactly one test split, as with KFold or "
+                "GroupKFold"
             )
         open_[tested] = open_.max() + 1
     counts = {int(each.max()) + 1 for each in repeats}
     if not repeats or (open_ < 0).any() or len(counts) > 1:
-        raise ValueError("cv does not test each row once; expected a splitter like KFold or GroupKFold")
+        raise ValueError("`cv` does not test each row exactly once; expected a splitter like KFold or GroupKFold")
     if max(counts) < 3:
         raise ValueError(
             f"`cv` has {max(counts)} folds; expected at least 3, because nested cross-validation needs two folds "

@@ -244,7 +244,7 @@ def win_rate(search: Search, candidate: str) -> float:
 
 
 def still_falls(search: Search, candidate: str) -> float:
-    """Return the fraction by which the loss is still falling when the learning rate begins to decay.
+    """Return the relative decrease of the loss between two curve points, just before the learning rate begins to decay.
 
     The fraction is the smallest decrease in the last three intervals between points of the mean learning curve on the
     outer folds.
@@ -269,7 +269,7 @@ def rival_gain(search: Search, kind: str) -> Estimate:
 
 
 def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
-    """Return the score of another model minus that of the networks, for new rows with as many duplicates as the table.
+    """Return the score of another model minus that of the networks, for new rows with the table's share of duplicates.
 
     Args:
         search: Result of the search.

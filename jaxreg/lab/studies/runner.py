@@ -52,12 +52,12 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; expected a folder, or a path that does not exist. Choose another --out")
-    fresh = _of_draws("draws", study.draws(size.draws), size.draws)
+    fresh = _of_draws(f"study.draws({size.draws})", study.draws(size.draws), size.draws)
     seeds, draws = np.arange(size.seeds if study.data is None else 1), np.arange(size.draws)
     conditions = [_Condition(FRESH, fresh, {"seed": seeds, "draw": draws}, points=10)]
     if study.data is not None:
         over = {"seed": np.arange(size.seeds), "draw": np.arange(1)}
-        data = _of_draws("data", study.data, 1)
+        data = _of_draws("study.data", study.data, 1)
         conditions.insert(0, _Condition(PUBLISHED, data, over, points=200, window=window(study.model, data)))
     record = study.record(command)
     ready: Callable[[], xr.Dataset] | None = None
@@ -72,10 +72,8 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
 def _of_draws(what: str, data: Any, count: int) -> Data:
     # JAX clamps indices: a draw after the last one would silently be the last one again.
     if not isinstance(data, Data) or len(data.x_train) != count:
-        found = f"{len(data.x_train)} draws" if isinstance(data, Data) else repr(data)
-        raise ValueError(
-            f"the field `{what}` of the study returned {found}; expected a jaxreg.lab.Data with {count} draws"
-        )
+        found = f"a Data with {len(data.x_train)} draws" if isinstance(data, Data) else repr(data)
+        raise ValueError(f"`{what}` is {found}; expected a jaxreg.lab.Data with {count} draws")
     return data
 
 
@@ -140,10 +138,8 @@ def _lane(
             lane["probability"] = places.probability(problem.model, params)
         more = further(params) if further else {}
         if not isinstance(more, Mapping) or lane.keys() & more.keys():
-            taken = f". These names are taken: {', '.join(lane)}" if isinstance(more, Mapping) else ""
-            raise ValueError(
-                f"the function `outputs` returned {more!r}; expected a dict from new names to numbers{taken}"
-            )
+            taken = f", except for the names {', '.join(lane)}" if isinstance(more, Mapping) else ""
+            raise ValueError(f"the function `outputs` returned {more!r}; expected a dict from names to numbers{taken}")
         return lane | dict(more)
 
     return run

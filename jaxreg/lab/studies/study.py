@@ -52,7 +52,7 @@ class Arm:
     def __post_init__(self) -> None:
         method, strengths = self.method, self.strengths
         if not isinstance(method, str) or method in ("", "..") or Path(method).name != method:
-            raise ValueError(f"an arm's method is {method!r}; expected a text that can be used as the name of a folder")
+            raise ValueError(f"an arm's method is {method!r}; expected a string that is valid as the name of a folder")
         if not callable(self.recipe):
             raise ValueError(
                 f"arm {method}: `recipe` is {self.recipe!r}; expected a function that takes a strength and returns a "
@@ -118,7 +118,7 @@ class Arm:
         ]
         for recipe in recipes:
             if not isinstance(recipe, Recipe):
-                raise ValueError(f"arm {self.method}: its recipe returned {recipe!r}; expected a jaxreg.lab.Recipe")
+                raise ValueError(f"arm {self.method}: `recipe` returned {recipe!r}; expected a jaxreg.lab.Recipe")
         return ArmRecord(self.method, tuple(self.strengths), labels, self.quantity, list(map(_code, recipes)))
 
 

@@ -107,7 +107,7 @@ def high(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
 
 
 def lower_is_better(variable: str) -> bool:
-    """Return True if lower values of a variable are better, as for all variables except accuracies."""
+    """Return whether lower values of a variable are better. This holds for all variables except accuracies."""
     return not variable.endswith("accuracy")
 
 
@@ -168,7 +168,7 @@ def choice_gain(dataset: xr.Dataset, variable: str, baseline: Hashable = NONE) -
 
 
 def choice_outperforms(dataset: xr.Dataset, variable: str, baseline: Hashable = NONE) -> stats.Outperforming:
-    """Estimate the probability that the recipe with the lowest validation loss in a draw beats the baseline there."""
+    """Estimate the probability that the recipe chosen by validation loss beats the baseline on a draw of the data."""
     name = f"test_{variable}"
     sides = choice(dataset, variable).test, final(dataset, baseline, name)
     return stats.outperforms(*sides, lower_is_better=lower_is_better(name), drop_diverged=True)
@@ -194,7 +194,7 @@ def published_gain(study: StudyResults, recipe: str) -> float:
 
 
 def share_of_published(study: StudyResults, recipe: str) -> float:
-    """Return a recipe's gain in accuracy on many draws as a fraction of its gain on the published data.
+    """Return a recipe's mean gain in accuracy on many draws, divided by its gain on the published data.
 
     The result is NaN without published data, or if the gain measured on the published data is 0.
     """

@@ -33,11 +33,11 @@ class Words:
         return "words"
 
     def numbers(self, words: Sequence[str], decimal: str | None = None) -> np.ndarray:
-        """Return NaN for each cell, because words are not numbers."""
+        """Return NaN for every cell. Words have no numeric value."""
         return np.full(len(words), np.nan)
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return an empty dict, because words are one-hot encoded elsewhere (`jaxreg.lab.tabular.encoding`)."""
+        """Return no inputs (an empty dict). `jaxreg.lab.tabular.encoding` one-hot encodes columns of words."""
         return {}
 
 

@@ -119,7 +119,7 @@ def words_of(cells: Sequence[str]) -> np.ndarray:
 
 
 def read_cells(column: str, cells: Sequence[str], wanted: Mapping[str, bool] | None) -> np.ndarray:
-    """Convert the cells of a column with `words_of` if `wanted` marks it as text, otherwise with `typed`.
+    """Convert the cells of a column to numbers if possible, or to text if `wanted` requires text.
 
     Args:
         column: Name of the column.

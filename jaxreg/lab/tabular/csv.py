@@ -92,7 +92,7 @@ def _tabular(table: Sequence[Sequence[str]]) -> bool:
 
 
 def decoded(raw: bytes, name: str) -> tuple[str, list[str]]:
-    """Return the text of a file from its bytes, and notes for the user about its encoding.
+    """Decode the bytes of a file to text. Also return notes for the user about the encoding of the file.
 
     Args:
         raw: Content of the file.

@@ -129,11 +129,11 @@ class Dates:
         return f"dates{_ORDERS[self.order]}. The inputs are {inputs}"
 
     def numbers(self, words: Sequence[str], decimal: str | None = None) -> np.ndarray:
-        """Return each cell in days since the start of 1970; NaN for a cell that is not a date."""
+        """Convert cells to days since the start of 1970. Cells that are not dates become NaN."""
         return np.array([days(word, self.order) for word in words])
 
     def varied(self, values: np.ndarray) -> "Dates":
-        """Choose the additional inputs (season, weekday, hour) that vary among the dates, and return the new type.
+        """Return this column type with the additional inputs (season, weekday, hour) that vary among the dates.
 
         Args:
             values: Dates of a column, in days since the start of 1970.
@@ -175,7 +175,7 @@ class Times:
         return "times of day, in hours" if self.clock else "durations, in hours"
 
     def numbers(self, words: Sequence[str], decimal: str | None = None) -> np.ndarray:
-        """Return each cell in hours; NaN for a cell that is neither a time of day nor a duration."""
+        """Convert cells to hours. Cells that are neither times of day nor durations become NaN."""
         return np.array([hours(word) for word in words])
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:

@@ -140,7 +140,7 @@ class _Cells(NamedTuple):
 
 
 def different(values: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Return the distinct text values of a column, and the index of each row's value in them (-1 for a blank cell).
+    """Return the distinct text values of a column, and for each row the index of its value (-1 for a blank cell).
 
     Args:
         values: Cells of the column, as text with None, or as float64 with NaN, for blank cells.
@@ -390,7 +390,7 @@ def _odd(words: Sequence[str], counts: np.ndarray, codes: np.ndarray) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The target of a table: the number or the class of each row.
+    """The target of a table: a class or a number for each row.
 
     Args:
         y: Number, or index of the class, of each row that has a target, of shape (rows,).
@@ -511,7 +511,7 @@ def spoken(each: str | float) -> str:
 
 
 def alike(name: str, words: Sequence[str | float]) -> list[str]:
-    """Return notes about text values that differ only in capital letters. They are treated as distinct.
+    """Return notes about distinct text values that differ only in capital letters.
 
     Args:
         name: Name of the column.

@@ -12,7 +12,7 @@ _LARGEST = 2**31
 
 
 def rows(raw: bytes, name: str) -> tuple[list[list[str]], list[str]]:
-    """Return the cells of each row of the first visible sheet of an Excel file as text, and notes for the user.
+    """Read the first visible sheet of an Excel file. Return its rows as lists of text, and notes for the user.
 
     Args:
         raw: Content of the file.

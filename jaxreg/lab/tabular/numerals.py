@@ -152,7 +152,7 @@ class Numbers:
         return " ".join(["numbers", *(f"in {name}" for name in named if name)])
 
     def numbers(self, words: Sequence[str], decimal: str | None = None) -> np.ndarray:
-        """Return the number of each cell; NaN for a cell that is not a number.
+        """Convert cells to numbers. Cells that are not numbers become NaN.
 
         Args:
             words: Text of the cells.

@@ -14,7 +14,7 @@ _LEAST = 30
 
 
 def neighbours_alike(x: np.ndarray, y: np.ndarray, *, classes: bool) -> float | None:
-    """Compare the distance of neighbouring rows with that of random rows. Return the ratio if it is small, else None.
+    """Return the ratio of distances between neighbouring rows and between random rows; None unless it is small.
 
     The ratio is the median distance of neighbouring rows, divided by the median distance of random pairs of rows. A
     file may be sorted by its target. So both rows of a pair have the same class, or targets in the same fifth of all
@@ -42,7 +42,7 @@ def neighbours_alike(x: np.ndarray, y: np.ndarray, *, classes: bool) -> float | 
 
 
 def group_codes(name: str, values: np.ndarray) -> np.ndarray:
-    """Return the group number of each row, counted from 0.
+    """Return the group of each row as an index from 0.
 
     Args:
         name: Name of the column that gives the groups.
@@ -58,7 +58,9 @@ def group_codes(name: str, values: np.ndarray) -> np.ndarray:
     different, codes = np.unique(values.astype(str) if values.dtype == object else values, return_inverse=True)
     if len(different) in (1, len(values)):
         told = "a different value in each row" if len(different) > 1 else "the same value in each row"
-        raise ValueError(f"column {name!r}, given by --groups, has {told}; expected one value per group of rows")
+        raise ValueError(
+            f"column {name!r}, given by --groups, has {told}; expected several groups, one of them with several rows"
+        )
     return codes.ravel()
 
 

@@ -88,8 +88,8 @@ def test_groups_are_routed_through_a_pipeline_as_scikit_learn_routes_them():
 @pytest.mark.parametrize(
     ("cv", "sentence"),
     [
-        (TimeSeriesSplit(3), "split 1 of cv does not use each row exactly once, either for training or for testing"),
-        (ShuffleSplit(20, random_state=0), "of cv tests a row that an earlier split tests"),
+        (TimeSeriesSplit(3), "split 1 of `cv` leaves out a row or uses a row twice"),
+        (ShuffleSplit(20, random_state=0), "of `cv` tests a row that an earlier split tests"),
         (KFold(2), "`cv` has 2 folds; expected at least 3"),
         ([(np.arange(30, 90), np.arange(30)), (np.r_[0:30, 60:90], np.arange(30, 60))], "does not test each row once"),
         (0.3, "`cv` is 0.3; expected a splitter"),
@@ -127,7 +127,7 @@ def test_classes_that_are_missing_are_named(missing):
     x, y = blobs()
     words = np.array(["no", "yes"], object)[y]
     words[[4, 7]] = missing
-    with pytest.raises(ValueError, match=r"y has no class in 2 of 90 rows, first in y\[4\]; expected a"):
+    with pytest.raises(ValueError, match=r"`y` is missing in 2 of 90 rows, such as y\[4\]; expected a class"):
         RegularizedMLPClassifier(**SMALL).fit(x, words)
 
 
@@ -181,7 +181,7 @@ def test_words_of_a_data_frame_are_inputs():
     found = net.predict(frame)
     assert np.corrcoef(found, y)[0, 1] > 0.9
     np.testing.assert_array_equal(net.predict(frame.iloc[::-1]), found[::-1])
-    with pytest.raises(ValueError, match="X is a ndarray; expected a data frame, because fit was given one"):
+    with pytest.raises(ValueError, match="`X` is a ndarray; expected a data frame, as in `fit`"):
         net.predict(frame.to_numpy())
     assert GridSearchCV(net, {"methods": [("L2",)]}, cv=2).fit(frame, y).best_score_ > 0.5
 

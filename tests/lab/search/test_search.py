@@ -912,7 +912,7 @@ REFUSED = {
     "budget": (("search", "houses.csv", "--target", "price", "--budget", "soon"), "the budget is 'soon'"),
     "few rows": (("search", "few.csv", "--target", "price"), "4 rows of few.csv have a target; expected at least 5"),
     "text": (("search", "houses.csv", "--target", "colour", "--task", "regression"), "row 1, column 'colour'"),
-    "taken": (("search", "houses.csv", "--target", "price", "--out", "taken"), "taken contains other files"),
+    "taken": (("search", "houses.csv", "--target", "price", "--out", "taken"), "taken contains files, but no search"),
     "seed": (("search", "houses.csv", "--target", "price", "--seed", "-1"), "`seed` is -1; expected a whole number"),
     "no model": (("predict", "none.safetensors", "houses.csv"), "there is no file none.safetensors"),
     "other model": (("predict", "houses.csv", "houses.csv"), "is not a jaxreg model"),

@@ -347,10 +347,10 @@ UNTRAINABLE = {
         "returned 1 draws; .* with 2 draws",
     ),
     "more draws than asked for": ({"draws": lambda count: moons(range(3), test=50)}, "3 draws; .* with 2 draws"),
-    "no data": ({"draws": lambda count: None}, "field `draws` of the study returned None; expected a jaxreg.lab.Data"),
+    "no data": ({"draws": lambda count: None}, r"`study.draws\(\d+\)` is None; expected a jaxreg.lab.Data"),
     "many published draws": (
         {"data": moons(range(2), test=50)},
-        "field `data` of the study returned 2 draws; .* with 1 draws",
+        "`study.data` is a Data with 2 draws; .* with 1 draws",
     ),
     "a claim about nothing": (
         {"claims": [Claim("x", "L2(0.001)", variable="test_f1")]},
@@ -359,9 +359,9 @@ UNTRAINABLE = {
     "a penalty in place of a recipe": ({"arms": [Arm("a", lambda s: jr.L2(s), (0.1,))]}, "returned L2.*; expected a"),
     "an output of a curve's name": (
         {"outputs": lambda p: {"test_loss": jnp.zeros(())}},
-        "expected a dict from new names to numbers",
+        "expected a dict from names to numbers",
     ),
-    "an output without a name": ({"outputs": lambda p: jnp.zeros(())}, "expected a dict from new names to numbers"),
+    "an output without a name": ({"outputs": lambda p: jnp.zeros(())}, "expected a dict from names to numbers"),
 }
 
 
