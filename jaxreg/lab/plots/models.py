@@ -139,7 +139,7 @@ def weight_histograms(
     sides = [np.asarray(w, dtype=np.float64).ravel() for w in (before, after)]
     for name, w in zip(names, sides, strict=True):
         if not w.size or not np.isfinite(w).all():
-            found = f"contains {int((~np.isfinite(w)).sum())} weights that are not finite" if w.size else "is empty"
+            found = f"has {int((~np.isfinite(w)).sum())} non-finite weights of {w.size}" if w.size else "is empty"
             raise ValueError(
                 f"the array {name!r} {found}; expected one or more finite weights. Plot a model that did not diverge"
             )

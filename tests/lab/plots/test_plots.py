@@ -124,9 +124,9 @@ def test_exact_zeros_are_said_and_not_drawn(ax):
 
 
 def test_weights_of_a_diverged_model_are_refused(ax):
-    with pytest.raises(ValueError, match="the array 'after' has 2 weights, and 1 of them are not finite"):
+    with pytest.raises(ValueError, match="the array 'after' has 1 non-finite weights of 2"):
         plots.weight_histograms(ax, [1.0], [1.0, np.nan])
-    with pytest.raises(ValueError, match="the array 'before' has 0 weights"):
+    with pytest.raises(ValueError, match="the array 'before' is empty"):
         plots.weight_histograms(ax, [], [1.0])
 
 
@@ -237,7 +237,7 @@ def test_labels_of_a_forest_plot_do_not_run_into_each_other(ax, scale):
 
 def test_a_forest_plot_of_other_shapes_is_refused(ax):
     with pytest.raises(
-        ValueError, match=r"`changes` has shape \(4, 3\); expected `changes` of shape \(2, 3\), .* there are 2 labels"
+        ValueError, match=r"2 labels, but `changes` has shape \(4, 3\); expected `changes` of shape \(2, 3\)\."
     ):
         plots.forest(ax, ["a", "b"], CHANGES)
     with pytest.raises(ValueError, match=r"and `rows` has length 1; .*`rows` of length 4"):

@@ -159,7 +159,7 @@ def test_what_is_no_path_is_refused(ax):
     cases = {
         "expected a coordinate 'strength'": good.drop_vars("strength"),
         r"Select an epoch first": good.expand_dims(epoch=3),
-        r"methods \['L1', 'L2'\]": mixed,
+        r"several methods, \['L1', 'L2'\]": mixed,
         "distinct values of 'strength'": path(3, strength=[0.1, 0.1]),
         "distinct values of 'strength'.*": path(3, strength=[np.nan, 0.0, 0.1]),
         "at least 0": path(3, strength=[-1.0, 0.1]),

@@ -91,7 +91,10 @@ def test_groups_are_routed_through_a_pipeline_as_scikit_learn_routes_them():
         (TimeSeriesSplit(3), "split 1 of `cv` leaves out a row or uses a row twice"),
         (ShuffleSplit(20, random_state=0), "of `cv` tests a row that an earlier split tests"),
         (KFold(2), "`cv` has 2 folds; expected at least 3"),
-        ([(np.arange(30, 90), np.arange(30)), (np.r_[0:30, 60:90], np.arange(30, 60))], "does not test each row once"),
+        (
+            [(np.arange(30, 90), np.arange(30)), (np.r_[0:30, 60:90], np.arange(30, 60))],
+            "does not test each row exactly once",
+        ),
         (0.3, "`cv` is 0.3; expected a splitter"),
     ],
     ids=["time", "shuffle", "two", "part", "share"],

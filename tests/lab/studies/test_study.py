@@ -300,8 +300,8 @@ WRONG = {
         lambda: dataclasses.replace(study(), arms=[]),
         "`arms` is .*; expected a sequence with at least one Arm",
     ),
-    "a method out of the folder": (lambda: Arm("../../x", l2((0.1,)).recipe), "method is '../../x'; expected a text"),
-    "no method": (lambda: Arm("", l2((0.1,)).recipe), "method is ''; expected a text"),
+    "a method out of the folder": (lambda: Arm("../../x", l2((0.1,)).recipe), "method is '../../x'; expected a string"),
+    "no method": (lambda: Arm("", l2((0.1,)).recipe), "method is ''; expected a string"),
     "a recipe in place of a function": (lambda: Arm("a", Recipe()), r"`recipe` is Recipe.*; expected a function"),
     "a strength too few": (
         lambda: l2(()),
@@ -344,7 +344,7 @@ def test_a_study_that_can_not_be_is_refused_when_it_is_made(case):
 UNTRAINABLE = {
     "fewer draws than asked for": (
         {"draws": lambda count: moons(range(count - 1), test=50)},
-        "returned 1 draws; .* with 2 draws",
+        "a Data with 1 draws; .* with 2 draws",
     ),
     "more draws than asked for": ({"draws": lambda count: moons(range(3), test=50)}, "3 draws; .* with 2 draws"),
     "no data": ({"draws": lambda count: None}, r"`study.draws\(\d+\)` is None; expected a jaxreg.lab.Data"),
