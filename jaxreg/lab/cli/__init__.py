@@ -354,7 +354,9 @@ def _check_filled(arguments: Sequence[str]) -> None:
         option = re.fullmatch(r"(--[\w-]+)=", argument)
         if option or not argument:
             what = option[1] if option else before if before.startswith("--") else "an argument"
-            raise ValueError(f"{what} is empty; expected a value. If it is a shell variable, set it first")
+            raise ValueError(
+                f"{what} is empty; expected a value. If the value comes from a shell variable, set the variable"
+            )
 
 
 def _strike_again(unraised: Any) -> None:

@@ -82,8 +82,9 @@ def search_table(
         if (budget - took) / slowness < COMPILATION:
             least = took + slowness * COMPILATION
             raise ValueError(
-                f"the budget of {budget:g} s is too short. Starting took {took:.0f} s, and the shortest search takes "
-                f"about {least:.0f} s in all. Use --budget {math.ceil(SPARE * least)}s, or --quick without --budget"
+                f"the budget of {budget:g} s is too short: starting took {took:.0f} s, and even the shortest search "
+                f"takes about {least:.0f} s with the start. Use --budget {math.ceil(SPARE * least)}s, or --quick "
+                "without --budget"
             )
     notes = [*table.notes, *([] if table.groups is not None or table.time is not None else _repeats(x))]
     if balanced:
@@ -289,7 +290,7 @@ class _Folder:
         write_whole(self.place, json.dumps({"request": self._request, "plan": dataclasses.asdict(plan)}))
 
     def finished(self) -> tuple[float | None, int | None]:
-        """Return budget and repeats of the finished search in the folder; (None, None) without a finished search."""
+        """Return the budget and the repeats of the finished search in the folder; (None, None) if there is no search."""
         verdict, folds = self.out / "verdict.json", self.out / "folds.json"
         if self._fresh or not (verdict.exists() and folds.exists()):
             return None, None
@@ -297,7 +298,7 @@ class _Folder:
         return told.get("budget"), kept.get("repeats")
 
     def undo(self) -> None:
-        """Remove the plan and the training runs of a failed search. The results of an earlier search stay."""
+        """Remove the plan and the training runs of a failed search. The results of an earlier search are kept."""
         if not self._fresh:
             return
         self._clear()

@@ -15,7 +15,7 @@ from jaxreg.lab.sweeps.watching import Watch
 
 
 def watch(path: Path, every: float, *, as_json: bool = False) -> None:
-    """Show the progress of a sweep until it is finished, or only once if the output is not a terminal.
+    """Show the progress of a sweep until it is finished. If the output is not a terminal, show the progress once.
 
     Args:
         path: Folder of the sweep.

@@ -36,7 +36,7 @@ class StrengthPath(NamedTuple):
 
     @property
     def linear(self) -> bool:
-        """Whether the axis has negative values, so that it cannot be logarithmic."""
+        """Whether the axis must be linear, because it has negative values."""
         return bool((self.strength < 0).any())
 
 

@@ -93,7 +93,7 @@ def report(
 
 
 def beside(folders: Sequence[Path]) -> Path:
-    """Return the folder for a report: the results folder, or the common parent folder if there are several.
+    """Return the folder for a report: the results folder, or the common parent of several results folders.
 
     Args:
         folders: Folders of the results.

@@ -108,7 +108,7 @@ class Source:
 
 
 def opened(folders: Sequence[Path]) -> dict[Path, Source]:
-    """Read stored results, and give each a distinct name.
+    """Read stored results, and give each of them a distinct name.
 
     Args:
         folders: Folders of case studies, or of training sweeps; both cannot be mixed.

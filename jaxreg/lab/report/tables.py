@@ -167,7 +167,7 @@ def published_gains_table(sources: Sequence[Source]) -> Table | None:
 
 
 def sweep_table(source: Source) -> Table:
-    """Return a table of a training sweep, one row per setting. It shows only the best 40 if there are more.
+    """Return a table of a training sweep, one row per setting. Only the best 40 settings are shown.
 
     Args:
         source: Dataset of `open_sweep`.

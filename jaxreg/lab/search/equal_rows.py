@@ -41,7 +41,7 @@ def on_equal_rows(
     *,
     classes: int,
 ) -> EqualRows:
-    """Score the networks of each outer fold on the duplicate rows outside this fold, which they were trained on.
+    """For each outer fold, score the networks on the duplicate rows that they were trained on.
 
     Args:
         nets: Networks of each outer fold. They use the scales of `table` for inputs and target.

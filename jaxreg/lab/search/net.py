@@ -47,7 +47,7 @@ class Layers(nn.Module):
 
 
 def model(hidden: tuple[int, ...], outputs: int, table: Any, w: jax.Array, repeat: Any, *, numbers: bool) -> Model:
-    """Return the network of one training run. It standardises inputs and targets over the run's training rows.
+    """Return the network of one training run. It standardises inputs and targets with statistics of the training rows.
 
     The standardisation is multiplied into the weights of the first layer.
 

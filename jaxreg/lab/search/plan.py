@@ -54,7 +54,9 @@ class Plan:
             self.hidden if isinstance(self.hidden, Sequence) else (SMALL[0] if self.hidden is None else self.hidden,)
         )
         if not layers or isinstance(layers, str):
-            raise ValueError(f"`hidden` is {self.hidden!r}; expected the units of each layer, such as (32, 16)")
+            raise ValueError(
+                f"`hidden` is {self.hidden!r}; expected the number of units of each hidden layer, such as (32, 16)"
+            )
         for units in layers:
             check_integer(units, "hidden", 1)
         if self.hidden is not None:

@@ -152,7 +152,7 @@ def _expected(source: Source, score: str, loss: str) -> list[Text]:
 
 
 def table(source: Source) -> Table:
-    """Return a table of the chosen candidate, the best of each method, and those without a regulariser.
+    """Return a table of candidates: the chosen one, the best of each method, and those without a regulariser.
 
     They are sorted by loss.
 

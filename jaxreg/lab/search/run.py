@@ -404,7 +404,7 @@ def _of_frame(
 
 
 def fitted_model(found: Search, table: Prepared) -> FittedModel:
-    """Return the model of a search together with the encoding of the table, so that it can predict other tables.
+    """Combine the model of a search with the encoding of its table, in order to predict other tables.
 
     Args:
         found: Result of the search.

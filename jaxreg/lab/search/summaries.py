@@ -153,7 +153,7 @@ def _curves(store: Path) -> dict[str, np.ndarray]:
 
 
 def loss_change(search: Search) -> Estimate:
-    """Return the change in loss by the search, compared with no regulariser, on the outer folds."""
+    """Return how much the search changes the loss on the outer folds, compared with no regulariser."""
     gain = search.found.loss_gain
     return dataclasses.replace(gain, mean=0.0 - gain.mean)
 
@@ -212,17 +212,17 @@ def mean_loss(search: Search, candidate: str) -> float:
 
 
 def loss_gain(search: Search, candidate: str) -> float:
-    """Return by how much a candidate lowers the mean loss of its network without a regulariser."""
+    """Return how much a candidate lowers the mean loss, compared with the same network without a regulariser."""
     return float(_gains(search, candidate).mean())
 
 
 def change_in_loss(search: Search, candidate: str) -> Estimate:
-    """Return the change in loss by a candidate, compared with its network without a regulariser."""
+    """Return how much a candidate changes the loss, compared with the same network without a regulariser."""
     return estimate(-_gains(search, candidate), 1 / (search.plan.folds - 1))
 
 
 def change_in_score(search: Search, candidate: str) -> Estimate:
-    """Return the change in score by a candidate, compared with its network without a regulariser."""
+    """Return how much a candidate changes the score, compared with the same network without a regulariser."""
     scores, place = search.found.scores, _place(search, candidate)
     gains = scores[place] - scores[unregularised(search.tried, place)]
     return estimate(gains, 1 / (search.plan.folds - 1))
@@ -235,7 +235,7 @@ def best_candidate(search: Search) -> str:
 
 
 def win_rate(search: Search, candidate: str) -> float:
-    """Return the share of outer folds on which a candidate has a lower loss than its network without a regulariser.
+    """Return the share of outer folds on which a candidate has a lower loss than the same unregularised network.
 
     A tie counts one half.
     """
@@ -244,7 +244,7 @@ def win_rate(search: Search, candidate: str) -> float:
 
 
 def still_falls(search: Search, candidate: str) -> float:
-    """Return the relative decrease of the loss between two curve points, just before the learning rate begins to decay.
+    """Return the relative decrease of the loss per curve point, just before the learning rate begins to decay.
 
     The fraction is the smallest decrease in the last three intervals between points of the mean learning curve on the
     outer folds.
@@ -281,7 +281,7 @@ def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
 
 
 def equal_share(search: Search) -> float:
-    """Return the share of duplicate rows, which have the same inputs and target as another row of their fold."""
+    """Return the share of duplicate rows: rows with the same inputs and target as another row in the same fold."""
     return 0.0 if search.equal_rows is None else search.equal_rows.share
 
 

@@ -138,7 +138,7 @@ def _lane(
             lane["probability"] = places.probability(problem.model, params)
         more = further(params) if further else {}
         if not isinstance(more, Mapping) or lane.keys() & more.keys():
-            taken = f", except for the names {', '.join(lane)}" if isinstance(more, Mapping) else ""
+            taken = f". Choose names other than {', '.join(lane)}" if isinstance(more, Mapping) else ""
             raise ValueError(f"the function `outputs` returned {more!r}; expected a dict from names to numbers{taken}")
         return lane | dict(more)
 

@@ -150,7 +150,7 @@ def choice(dataset: xr.Dataset, variable: str = "loss") -> stats.NestedChoice:
 
 
 def recommended(dataset: xr.Dataset) -> str:
-    """Return the recipe that most often has the lowest validation loss of a draw.
+    """Return the recipe that has the lowest validation loss in the largest number of draws.
 
     The mean validation losses are not compared, because a few draws with very large losses could decide.
 

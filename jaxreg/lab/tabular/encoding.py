@@ -190,7 +190,7 @@ class Encoding:
 
     @property
     def kinds(self) -> dict[str, bool]:
-        """Dict from column name to True for a column of text, or False for any other column."""
+        """Dict from column name to whether the column holds text."""
         return {column.name: isinstance(column.reading, Words) for column in self.columns}
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:

@@ -12,7 +12,7 @@ _GLANCE = 1000
 
 
 def leaks(columns: Mapping[str, np.ndarray], encoding: Encoding, target: Target) -> list[str]:
-    """Find columns that determine the target of every row by themselves. Columns that may do so by chance are omitted.
+    """Find single columns that determine the target of every row. Columns that may do so by chance are omitted.
 
     Args:
         columns: Table.

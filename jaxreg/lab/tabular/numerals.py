@@ -175,7 +175,7 @@ class Numbers:
 
 
 def judged(words: Sequence[str], decimal: str | None) -> tuple[Numbers, list[str]] | None:
-    """Return the column type `Numbers` for the cells of a column, with notes. Return None if they are not numbers.
+    """Return the column type `Numbers` for the cells of a column, with notes. Return None for cells of other types.
 
     Args:
         words: Distinct cells, without missing cells. Some may be other text.

@@ -14,7 +14,7 @@ _LEAST = 30
 
 
 def neighbours_alike(x: np.ndarray, y: np.ndarray, *, classes: bool) -> float | None:
-    """Return the ratio of distances between neighbouring rows and between random rows; None unless it is small.
+    """Return the distance of neighbouring rows divided by that of random rows; None unless the ratio is small.
 
     The ratio is the median distance of neighbouring rows, divided by the median distance of random pairs of rows. A
     file may be sorted by its target. So both rows of a pair have the same class, or targets in the same fifth of all
@@ -59,7 +59,7 @@ def group_codes(name: str, values: np.ndarray) -> np.ndarray:
     if len(different) in (1, len(values)):
         told = "a different value in each row" if len(different) > 1 else "the same value in each row"
         raise ValueError(
-            f"column {name!r}, given by --groups, has {told}; expected several groups, one of them with several rows"
+            f"column {name!r}, given by --groups, has {told}; expected several groups, at least one with several rows"
         )
     return codes.ravel()
 

@@ -93,7 +93,7 @@ def prepare_columns(
     groups: str | None = None,
     time: str | None = None,
 ) -> Prepared:
-    """Encode the columns of a table that is already in memory. `prepare` reads a file and encodes it.
+    """Encode the columns of a table that is already in memory. For a file, use `prepare`.
 
     Args:
         columns: Table.
