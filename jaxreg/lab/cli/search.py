@@ -290,7 +290,7 @@ class _Folder:
         write_whole(self.place, json.dumps({"request": self._request, "plan": dataclasses.asdict(plan)}))
 
     def finished(self) -> tuple[float | None, int | None]:
-        """Return the budget and the repeats of the finished search in the folder; (None, None) if there is no search."""
+        """Return budget and repeats of the finished search in the folder; (None, None) if there is no such search."""
         verdict, folds = self.out / "verdict.json", self.out / "folds.json"
         if self._fresh or not (verdict.exists() and folds.exists()):
             return None, None
