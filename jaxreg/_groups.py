@@ -82,7 +82,7 @@ def directions(x: jax.Array) -> jax.Array:
 
 
 def scale_for(limit: jax.Array, count: int) -> jax.Array:
-    """Return a power of 2. Weights and limits that are multiplied by it have squares that do not overflow.
+    """Return a power of 2 to multiply weights and limits by, so that their squares do not overflow.
 
     After the multiplication, the squares of numbers up to 10^30 · limit do not overflow. Squares that underflow change
     the sum of squares by less than its rounding error. So the norm needs only one pass over the numbers, while

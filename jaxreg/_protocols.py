@@ -158,7 +158,7 @@ class Facts:
         return None
 
     def map_rules(self, function: Callable[[Any], Any]) -> Any:
-        """Replace each wrapped rule by `function(rule)` and return the new wrapper. Other rules return themselves."""
+        """Replace each wrapped rule by `function(rule)` and return the new wrapper. Return other rules unchanged."""
         return self
 
 
@@ -181,8 +181,8 @@ class _Rule(Facts):
             if any(map(callable, jax.tree.leaves(value, is_leaf=callable))):
                 raise TypeError(
                     f"{self!r} can't be saved with a Keras layer, because its {name} contains a schedule or a rule; "
-                    "expected numbers. Save only the weights of the model, or give the layer a function that calls the "
-                    "rule, and list this function in custom_objects when loading"
+                    "expected numbers. Save only the weights of the model. Or wrap the rule in a function, pass this "
+                    "function to the layer, and list it in custom_objects when you load the model"
                 )
             if isinstance(value, np.ndarray | np.generic | jax.Array):
                 config[name] = np.asarray(value).tolist()
@@ -291,7 +291,7 @@ class Opaque(Facts):
         return self.rule.lmo(direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of the wrapped penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`, for the wrapped penalty."""
         return self.rule.linear_minimum(slope, budget)
 
     def with_axis(self, axis: Axis) -> Any:
@@ -300,7 +300,7 @@ class Opaque(Facts):
         return self.rule.with_axis(axis) if own else dataclasses.replace(self.rule, axis=axis)
 
     def map_rules(self, function: Callable[[Any], Any]) -> Any:
-        """Return the wrapped callable unchanged. It contains no further rules to which `function` could be applied."""
+        """Return the wrapped callable unchanged. It contains no other rules."""
         return self.rule
 
     def __eq__(self, other: object) -> bool:

@@ -178,7 +178,7 @@ def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str,
 
 
 def moves(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[str, jax.Array]:
-    """Return how far projecting onto the constraints moves each leaf, as a Euclidean distance.
+    """Return the Euclidean distance by which the projection onto the constraints moves each leaf.
 
     During training, pass the weights after the optimiser step and before the projection.
 

@@ -89,7 +89,7 @@ def adamw(
     b2: Number = 0.999,
     epsilon: Number = EPSILON,
 ) -> optax.GradientTransformation:
-    """Return Keras's AdamW, which decays every weight, including biases, by the share η · `weight_decay`.
+    """Return Keras's AdamW. It decays every weight, including biases: w ← w · (1 - learning_rate · weight_decay).
 
     Each step is w ← w - η λ w, followed by Keras's Adam.
 

@@ -26,7 +26,7 @@ HALVINGS = 42
 def nearest_in_shell(
     w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, Number], axes: tuple[int, ...]
 ) -> jax.Array:
-    """Project `w` onto two constraints: bounds `box` on every weight, and limits `norm` on the norm of every group.
+    """Project `w` onto the set where every weight is within `box`, and the norm of every group is within `norm`.
 
     The bounds hold exactly, and the limits on the norm hold up to rounding. An upper limit without a lower limit holds
     exactly. If all points of the box have a too small norm, the point with the largest norm is returned. If all have a

@@ -110,7 +110,7 @@ def _checked(
         if padding not in ("CIRCULAR", "SAME", "VALID"):
             raise ValueError(
                 f"conv_norm: padding is {padding!r}; expected 'CIRCULAR', 'SAME', 'VALID', or one pair (before, "
-                "after) per axis of the window, with the numbers of zeros to add before and after the input"
+                "after) per axis of the window: the numbers of zeros to add before and after the input"
             )
         added = [0] * len(window) if padding == "VALID" else list(window)
     else:

@@ -97,8 +97,8 @@ class Intersection(Constraint):
             rate = facts(part).rate
             if known(rate) and np.any(np.asarray(rate) != 1):
                 raise ValueError(
-                    f"Intersection: {type(part).__name__} has rate {rate}; expected rate 1, because an "
-                    "intersection projects all the way to the nearest array in all of its sets"
+                    f"Intersection: {type(part).__name__} has rate {rate}; expected rate 1. An intersection "
+                    "moves the weights all the way into its sets"
                 )
         object.__setattr__(self, "parts", tuple(map(as_node, sets)))
         object.__setattr__(self, "axis", axis)
@@ -155,7 +155,7 @@ class Intersection(Constraint):
         return Intersection(*map(function, self.parts), axis=self.axis)
 
     def with_axis(self, axis: Axis) -> "Intersection":
-        """Return the same intersection with another `axis`, which is used by parts without their own `axis`."""
+        """Return the same intersection with another `axis`. Parts without an `axis` of their own use it."""
         return Intersection(*self.parts, axis=axis)
 
     def needs_order(self) -> bool:

@@ -67,7 +67,7 @@ def _held_jvp(primals: Any, tangents: Any) -> Any:
 
 
 def off_radius(w: jax.Array, direction: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Remove from each group of `direction` the component along `w`. A group with `w` = 0 is not changed."""
+    """Remove from each group of `direction` the component along `w`. A group in which `w` is 0 is not changed."""
     norm = group_norms(w, axes)
     unit = w / jnp.where(norm > 0, norm, 1)
     return direction - jnp.sum(jnp.real(jnp.conj(unit) * direction), axes, keepdims=True) * unit

@@ -26,7 +26,7 @@ HALVINGS = 60
 
 
 def nearest_of_sum_in_box(w: jax.Array, total: Number, box: Limits, axes: tuple[int, ...]) -> jax.Array:
-    """Project `w` onto two constraints: bounds `box` on every weight, and the sum `total` of every group.
+    """Project `w` onto the set where every weight is within `box`, and the sum of every group is `total`.
 
     The bounds hold exactly, and the sum holds up to rounding.
     """
@@ -68,7 +68,7 @@ def _shift(x: jax.Array, lows: jax.Array, highs: jax.Array, totals: jax.Array) -
 def nearest_of_weighted_sum_in_box(
     w: jax.Array, normal: Number, offset: Number, box: Limits, axes: tuple[int, ...]
 ) -> jax.Array:
-    """Project `w` onto two constraints: bounds `box` on every weight, and ⟨normal, w_j⟩ = offset for every group w_j.
+    """Project `w` onto the set where every weight is within `box`, and ⟨normal, w_j⟩ = offset for every group w_j.
 
     The bounds hold exactly, and the weighted sum holds up to rounding.
 
@@ -131,7 +131,7 @@ def _refuse_far(normal: Number, offset: Number, box: Limits, w: jax.Array, axes:
 
 
 def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tuple[int, ...]) -> jax.Array:
-    """Project `w` onto two constraints: the sum `total` of every group, and limits `norm` on the norm of every group.
+    """Project `w` onto the set where every group has the sum `total` and a norm within `norm`.
 
     The sum and the lower limit hold up to rounding. If all weights of a group are equal, no direction from their mean
     is the nearest. Then only the first two weights move away from the mean.

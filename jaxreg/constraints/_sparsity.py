@@ -156,8 +156,8 @@ class NMSparse(Constraint):
         size = group_size(w.shape, axes)
         if size % self.m:
             raise ValueError(
-                f"NMSparse: a group has {size} weights, for weights of shape {w.shape} and groups over the axes "
-                f"{axes}; expected a multiple of m = {self.m}. Choose another axis, or remove this array from the rules"
+                f"NMSparse: a group over the axes {axes} of weights of shape {w.shape} has {size} entries; "
+                f"expected a multiple of m = {self.m}. Choose another axis, or remove this array from the rules"
             )
         if w.size == 0:
             return w

@@ -112,7 +112,7 @@ class SpectralNorm(Constraint):
         return from_rows((-inner * ends).T, direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer. `places` is the size of its window, 9 for 3 × 3."""
+        """Return an upper bound on the operator norm of a layer. Its window has `places` positions, such as 3 · 3."""
         return self.limit * places**0.5
 
 
@@ -271,7 +271,7 @@ def _product(a: jax.Array, b: jax.Array) -> jax.Array:
 
 @hyperparameters
 class Orthonormal(Constraint):
-    """Orthonormal columns, {W : Wᵀ W = I}, or orthonormal rows, W Wᵀ = I, if there are fewer inputs than units.
+    """Orthonormal columns: {W : Wᵀ W = I}. With fewer inputs than units, orthonormal rows: {W : W Wᵀ = I}.
 
     The projection is the polar factor of W: it sets all singular values to 1. For a singular value of 0, the nearest
     point is not unique, and the SVD picks one. With `fast`, such a singular value stays 0. The set is not convex.
@@ -339,7 +339,7 @@ class Orthonormal(Constraint):
         return from_rows(moved.T if tall else moved, w.shape, axes)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer. `places` is the size of its window, 9 for 3 × 3."""
+        """Return an upper bound on the operator norm of a layer. Its window has `places` positions, such as 3 · 3."""
         return places**0.5
 
 
@@ -388,7 +388,7 @@ class NuclearBall(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z of the set that minimises ⟨direction, z⟩. Its rank is at most 1.
+        """Return a point z of the set that minimises ⟨direction, z⟩. The rank of z is at most 1.
 
         It is -radius · u₁ v₁ᵀ with the first singular vectors of `direction`, or 0 if `direction` is 0.
         """
@@ -401,7 +401,7 @@ class NuclearBall(Constraint):
         return from_rows(_with_room(end, radius, direction), direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer. `places` is the size of its window, 9 for 3 × 3."""
+        """Return an upper bound on the operator norm of a layer. Its window has `places` positions, such as 3 · 3."""
         return self.radius * places**0.5
 
     def _share(self, w: jax.Array) -> float:
@@ -460,8 +460,8 @@ class SoftSpectralCap(Constraint):
         check(self, "step", "(0, inf)")
         if known(self.limit, self.step) and np.any(4 * np.asarray(self.step) > np.asarray(self.limit)):
             raise ValueError(
-                f"SoftSpectralCap: step, the size of one optimiser step, is {self.step} and limit is {self.limit}; "
-                "expected a step of at most a quarter of the limit. Lower the learning rate, or use SpectralNorm"
+                f"SoftSpectralCap: step is {self.step} and limit is {self.limit}; expected the size `step` of one "
+                "optimiser step to be at most a quarter of the limit. Lower the learning rate, or use SpectralNorm"
             )
 
     @partitioned()

@@ -296,12 +296,15 @@ def feasible(
 
 
 def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:
-    """Return the rule with its schedules replaced by their values at `step`. Raise if `step` is needed but None."""
+    """Return the rule with its schedules replaced by their values at `step`.
+
+    Raise if the rule has schedules but `step` is None.
+    """
     if step is not None:
         return at_step(rule, step)
     if scheduled(rule):
         raise ValueError(
-            f"the rule {rule!r} has a schedule, and step is missing; pass step=, the optimiser step at "
+            f"the rule {rule!r} has a schedule, but step is missing; pass step=, the optimiser step at "
             "which the schedule is evaluated"
         )
     return rule

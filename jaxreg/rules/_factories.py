@@ -110,7 +110,7 @@ def initial_spheres(
         return {leaf.path: _spheres_of_groups(leaf.array, share, axis, shape) for leaf in matched}
     if shape is not None:
         raise ValueError(
-            f"jaxreg.initial_spheres: shape is {shape}, but axis is missing; pass axis=, the axes of one group"
+            f"jaxreg.initial_spheres: shape is {shape}, but axis is missing; pass axis=, the axes of a group of weights"
         )
     norms = _of_each_layer(params, pattern, lambda w, axes: group_norms(wide(w), axes))
     return {leaf.path: FrobeniusSphere(share * jnp.squeeze(norm, _axes_of_layer(leaf))) for leaf, norm in norms}

@@ -93,5 +93,5 @@ class Reshaped(Facts):
 
 
 def viewed(rule: Any, array: jax.Array) -> tuple[Any, jax.Array]:
-    """Return the rule inside a `Reshaped` and the reshaped `array`. Return any other rule and `array` unchanged."""
+    """If `rule` is a `Reshaped`, return its inner rule and the reshaped `array`. Otherwise return both unchanged."""
     return viewed(rule.rule, rule.view(array)) if isinstance(rule, Reshaped) else (rule, array)

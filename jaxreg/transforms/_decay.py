@@ -243,7 +243,7 @@ def mean_decay(rules: PenaltyRules, memory: Number) -> optax.GradientTransformat
 
 
 def p_norm_decay(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransformation:
-    """Decay weights by the penalty strength · Σ|w|^p. Steps are bounded, even if the gradient at 0 is infinite.
+    """Decay weights so that Σ|w|^p falls. The steps are bounded, even if the gradient at 0 is infinite.
 
     With a = |w|^(2 - p), a step is w ← (w - ηu) · a / (a + p · η · strength). Here w are the weights before the step, u
     is the optimiser's direction and η the learning rate. Put the transformation after the learning rate in the chain.

@@ -77,7 +77,8 @@ def transported_momentum(
         if optax.tree.get(state, moment, filtering=_is_field) is None:
             raise ValueError(
                 f"jaxreg.transported_momentum: the state of the inner transformation has no field {moment!r}; expected "
-                'the field of its momentum, such as moment="mu" for optax.scale_by_adam or "trace" for optax.trace'
+                'the name of the momentum in this state, such as moment="mu" for optax.scale_by_adam, or '
+                'moment="trace" for optax.trace'
             )
         last = [
             jnp.zeros(()) if rule is None else jnp.array(leaf.array, copy=True) for leaf, rule in assign(params, rules)

@@ -451,7 +451,7 @@ def test_any_weights_at_all(name):
         (lambda: jr.Sparse(1.5), ValueError, "sparsity is 1.5; expected a number of at least 0 and at most 1"),
         (lambda: jr.NMSparse(2.5, 4), TypeError, "n is 2.5; expected a whole number"),
         (lambda: jr.NMSparse(5, 4), ValueError, "n is 5 and m is 4; expected"),
-        (lambda: jr.NMSparse(2, 4)(jnp.ones((6, 4))), ValueError, r"a group has 6 weights, .* multiple of m = 4"),
+        (lambda: jr.NMSparse(2, 4)(jnp.ones((6, 4))), ValueError, r"has 6 entries; expected a multiple of m = 4"),
         (lambda: jr.FrobeniusSphere(0.0), ValueError, "radius is 0"),
         (lambda: jr.TreeNorm(0.0), ValueError, "radius is 0"),
         (lambda: jr.SpectralNorm(0.0), ValueError, "limit is 0"),

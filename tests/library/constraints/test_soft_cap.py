@@ -82,7 +82,7 @@ def test_the_axes_tell_the_matrix_and_narrow_weights_are_rounded_once():
 @pytest.mark.parametrize(
     ("limit", "step", "words"),
     [
-        (1.0, 0.3, "expected a step of at most a quarter of the limit"),
+        (1.0, 0.3, "step to be at most a quarter of the limit"),
         (0.0, 0.1, "limit is 0; expected a number above 0"),
         (1.0, 0.0, "step is 0; expected a number above 0"),
     ],

@@ -285,7 +285,7 @@ def test_a_relative_update_has_the_norm_of_each_layer_unit_or_head_or_of_all_tog
     for weights, updates in ((params, none), (none, given)):  # a zero has no direction, or gives no size
         found = tx.update(updates, tx.init(weights), weights)[0]["layers"]["kernel"]
         np.testing.assert_array_equal(found, updates["layers"]["kernel"])
-    with pytest.raises(TypeError, match=r"relative_update: the rule .* has no groups of weights"):
+    with pytest.raises(TypeError, match=r"relative_update: the rule .* acts on single weights"):
         jr.relative_update(jr.Box(-1.0, 1.0)).update(given, tx.init(params), params)
 
 

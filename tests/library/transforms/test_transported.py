@@ -126,10 +126,10 @@ def test_weights_without_direction_and_opposite_weights_give_finite_tangents():
 
 def test_bad_arguments_are_refused_in_a_sentence():
     params = {"w": jnp.ones((2, 2))}
-    with pytest.raises(ValueError, match="has no field 'mu'; expected the field of its momentum"):
+    with pytest.raises(ValueError, match="has no field 'mu'; expected the name of the momentum"):
         jr.transported_momentum(optax.trace(0.9), jr.UnitNorm()).init(params)
     tx = jr.transported_momentum(optax.scale_by_adam(), {"w": jr.Box(-1.0, 1.0)})
-    with pytest.raises(TypeError, match=r"transported_momentum: the rule for w is Box.* has no groups"):
+    with pytest.raises(TypeError, match=r"transported_momentum: the rule for w is Box.* acts on single weights"):
         tx.update(params, tx.init(params), params)
     with pytest.raises(ValueError, match="transported_momentum got no params"):
         tx.update(params, tx.init(params))
