@@ -46,8 +46,8 @@ Names = Annotated[
 class List:
     """List the case studies that you can run, and the results that are stored in ./results.
 
-    Case studies are Python files that define a STUDY. They are read from ./experiments. If it contains none, those that
-    come with jaxreg are listed.
+    Case studies are Python files that define a STUDY. They are read from ./experiments. If this folder contains
+    none, the case studies that come with jaxreg are listed.
 
     Example: jaxreg list
     """

@@ -13,7 +13,7 @@ from jaxreg.lab.tabular.files import read
 def predict(model: Path, file: Path, out: Path | None, names: Sequence[str] = ()) -> None:
     """Predict the target of each row of a table, and print the predictions as CSV or write them to a file.
 
-    They are in the order of the rows. Columns of ids, which the search ignored, are copied in front of them.
+    The predictions are in the order of the rows. Id columns, which the search ignored, are copied in front of them.
 
     Args:
         model: Model file written by a search, or its folder.

@@ -183,7 +183,7 @@ def _size(folder: Path) -> str:
 def experiments() -> dict[str, Path]:
     """Return a dict from the name of each available case study to its file.
 
-    Case studies are in ./experiments. If it contains none, those that come with jaxreg are returned.
+    Case studies are in ./experiments. If this folder contains none, the studies that come with jaxreg are returned.
     """
     package = Path(jaxreg.__file__).parent
     for folder in (Path("experiments"), package.parent / "experiments", package / "experiments"):

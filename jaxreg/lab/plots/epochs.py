@@ -76,7 +76,8 @@ def curve(
         The same axes.
 
     Raises:
-        ValueError: If there is no dimension `x`, or another one than `draw` and `seed` (select an entry first).
+        ValueError: If the dimension `x` is missing, or the values have a dimension other than `x`, `draw` and `seed`
+            (select an entry first).
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -135,7 +136,8 @@ def learning_curves(
         The same axes.
 
     Raises:
-        ValueError: If there is no dimension `x`, or another one than `draw` and `seed` (select an entry first).
+        ValueError: If the dimension `x` is missing, or the values have a dimension other than `x`, `draw` and `seed`
+            (select an entry first).
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -166,8 +168,8 @@ def weight_norms(ax: Axes | None, sweep: xr.Dataset, *, name: str = "", linestyl
         The same axes.
 
     Raises:
-        ValueError: If the sweep has no variable `norm/<path>`, or one has another dimension than `epoch`, `draw` and
-            `seed`.
+        ValueError: If the sweep has no variable `norm/<path>`, or such a variable has a dimension other than
+            `epoch`, `draw` and `seed`.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -204,7 +206,8 @@ def violation(ax: Axes | None, values: xr.DataArray, *, name: str = "violation",
         The same axes.
 
     Raises:
-        ValueError: If there is no dimension `epoch`, or another one than `draw` and `seed`.
+        ValueError: If the dimension `epoch` is missing, or the values have a dimension other than `epoch`, `draw` and
+            `seed`.
 
     Example:
         >>> from matplotlib.figure import Figure

@@ -57,7 +57,7 @@ def data(ax: Axes | None, points: ArrayLike, labels: ArrayLike, *, name: str = "
 def decision_surface(ax: Axes | None, x: ArrayLike, y: ArrayLike, probability: ArrayLike) -> Axes:
     """Plot predicted probabilities of class 1 as shades of grey, and the decision boundary at probability ½.
 
-    Call it before `data`, so that the points are plotted on top.
+    Call `decision_surface` before `data`, so that the points are plotted on top.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
@@ -120,7 +120,7 @@ def weight_histograms(
         ax: Axes to plot into. None makes a figure with one pair of axes.
         before: First weights, of any shape.
         after: Second weights, of any shape.
-        names: Names of the two in the legend.
+        names: Names of the two histograms in the legend.
         colours: Colours of the two histograms.
 
     Returns:

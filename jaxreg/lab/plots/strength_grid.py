@@ -40,8 +40,8 @@ def heat_map(
         The same axes.
 
     Raises:
-        ValueError: If a dimension is missing, there is another one than `x`, `y`, `draw` and `seed` (select an entry
-            first), or the chosen pair is not in the grid.
+        ValueError: If a dimension is missing, the values have a dimension other than `x`, `y`, `draw` and `seed`
+            (select an entry first), or the chosen pair is not in the grid.
 
     Example:
         >>> from matplotlib.figure import Figure

@@ -77,8 +77,8 @@ def strength_path(
 
     Raises:
         ValueError: If there is no coordinate `x`, or it does not hold finite numbers. If the values have several epochs
-            or methods, or another dimension than `draw` and `seed` (select one first). If a value of `x` is repeated, a
-            strength is negative, or the chosen value is not plotted.
+            or methods, or a dimension other than `draw` and `seed` (select one entry first). If a value of `x` is
+            repeated, a strength is negative, or the chosen value is not plotted.
 
     Example:
         >>> from matplotlib.figure import Figure

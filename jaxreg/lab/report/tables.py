@@ -29,7 +29,7 @@ def published_table(source: Source) -> Table:
     """Return a table of the results on the published data, one row per recipe, next to the published accuracies.
 
     Args:
-        source: `StudyResults` that have such a draw.
+        source: `StudyResults` with results on the published data.
     """
     study, record = source.at("published"), source.data.record
     *metrics, loss = measured(study.data)

@@ -17,7 +17,7 @@ def learned(dataset: xr.Dataset, recipe: str, name: str) -> str:
     """Return a plot title that compares the test curves of the baseline and a recipe.
 
     Args:
-        dataset: Runs of both.
+        dataset: Runs of the baseline and of the recipe.
         recipe: Recipe to compare with the baseline, or the baseline itself.
         name: Metric, such as "loss" or "accuracy".
     """

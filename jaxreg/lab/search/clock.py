@@ -47,14 +47,14 @@ class Clock:
         budget: Seconds that the search may take.
         start: Time at which the search started, in seconds.
         now: Function that returns the current time in seconds.
-        slowness: Time that this machine needs, as a multiple of the time of an idle one.
+        slowness: Time that this machine needs, as a multiple of the time of an idle machine.
         ladder: Plans that take less time, the longest first. One of them replaces a plan that does not fit.
-        shortened: Function that is called with such a plan before its training runs start. It removes those of the
-            previous plan.
+        shortened: Function that is called with this shorter plan before its training runs start. It removes the
+            training runs of the previous plan.
         finished: Number of repeats of a finished search with this budget, which is only read; None for a new search.
 
     Attributes:
-        shorter: Shorter plans, the longest first. Each comes with its training time as a share of the current one.
+        shorter: Shorter plans, the longest first. Each has its training time as a share of the current plan's.
         repeat: Seconds that a repeat takes.
 
     Example:

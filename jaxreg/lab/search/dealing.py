@@ -10,7 +10,7 @@ def deal_groups(y: np.ndarray, group: np.ndarray, folds: int, rng: np.random.Gen
 
     Args:
         y: Targets, of shape (rows,).
-        group: Number of the group of each row.
+        group: Group of each row, as an integer.
         folds: Number of folds.
         rng: Random generator.
         classes: Whether the targets are classes.

@@ -118,8 +118,8 @@ def plan_ladder(
 ) -> list[Plan]:
     """Return plans for a table, from the slowest to the fastest.
 
-    The second plan has fewer strengths. The next one has only the most promising methods too, and then the number of
-    epochs is halved.
+    The second plan has fewer strengths. The third plan also has fewer methods: only the most promising ones. Each
+    further plan has half as many epochs as the previous plan.
 
     Args:
         shape: Number of rows and number of inputs of the table.
@@ -141,8 +141,8 @@ def plan_ladder(
 def planned(shape: tuple[int, ...], budget: float | None, ladder: Sequence[Plan]) -> Plan:
     """Return the first of several plans that fits a time budget.
 
-    Without a budget, it is the first one. With a budget, it has one repeat. The clock decides later how many further
-    repeats follow.
+    Without a budget, the first plan is returned. With a budget, the plan has one repeat. The clock decides later how
+    many further repeats follow.
 
     Args:
         shape: Number of rows and number of inputs of the table.

@@ -154,7 +154,7 @@ def _expected(source: Source, score: str, loss: str) -> list[Text]:
 def table(source: Source) -> Table:
     """Return a table of candidates: the chosen one, the best of each method, and those without a regulariser.
 
-    They are sorted by loss.
+    The candidates are sorted by loss.
 
     Args:
         source: Result of the search.

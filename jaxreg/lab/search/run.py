@@ -157,7 +157,7 @@ def search(
         plan: Methods, folds, repeats and epochs.
         target: Name of the data frame's column to predict.
         weights: Weight of each row; None for equal weights.
-        groups: Group number of each row, or the name of a column. Rows of one group stay in one fold.
+        groups: Group of each row, as an integer, or the name of a column. Rows of one group stay in one fold.
         time: Time of each row, or the name of a column. Each fold is predicted from the folds before it.
         folds: Fold of each row for each repeat, of shape (repeats, rows), from 0. It replaces the folds and repeats of
             the plan. Not for data frames.

@@ -188,7 +188,7 @@ def published(study: StudyResults, recipe: str, part: str) -> float:
 def published_gain(study: StudyResults, recipe: str) -> float:
     """Return the published test accuracy of a recipe minus the published test accuracy of the baseline.
 
-    The result is NaN if one of the two is not published.
+    The result is NaN if one of the two accuracies is not published.
     """
     return published(study, recipe, "test") - published(study, NONE, "test")
 
@@ -265,7 +265,7 @@ def beats(
 def same_draws(dataset: xr.Dataset, other: xr.Dataset) -> bool:
     """Return whether two sweeps use the same draws and seeds.
 
-    They do if their baselines have equal test losses at the first epoch.
+    Two sweeps are assumed to do so if their baselines have equal test losses at the first epoch.
     """
     sides = (each["test_loss"].sel(recipe=NONE).isel(epoch=0).drop_vars(_RECIPE) for each in (dataset, other))
     try:

@@ -24,7 +24,7 @@ class Prepared:
         target: The target.
         encoding: Encoding of the columns as inputs.
         notes: Notes about the table, for the user.
-        groups: Group number of each row; None without groups. Rows of one group belong together.
+        groups: Group of each row, as an integer; None without groups. Rows of one group belong together.
         time: Time of each row; None without times. Later rows are predicted from earlier rows.
         ids: Names of the columns that are ignored because they look like names or ids.
     """
