@@ -168,7 +168,7 @@ def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
     Raises:
         ValueError: At `init`, if a pattern matches no leaf or two patterns match one leaf. At `update`, if `params` is
             missing.
-        TypeError: At `update`, if a rule has no groups, such as `Box`.
+        TypeError: At `update`, if a rule acts on single weights, such as `Box`.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -208,7 +208,7 @@ def radial_brake(rules: ConstraintRules, outward: Number) -> optax.GradientTrans
     Raises:
         ValueError: If `outward` is not from 0 to 1. At `init`, if a pattern matches no leaf or two patterns match one
             leaf. At `update`, if `params` is missing.
-        TypeError: At `update`, if a rule has no groups, such as `Box`.
+        TypeError: At `update`, if a rule acts on single weights, such as `Box`.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -258,7 +258,7 @@ def relative_update(rules: ConstraintRules) -> optax.GradientTransformation:
     Raises:
         ValueError: At `init`, if a pattern matches no leaf or two patterns match one leaf. At `update`, if `params` is
             missing.
-        TypeError: At `update`, if a rule has no groups, such as `Box`.
+        TypeError: At `update`, if a rule acts on single weights, such as `Box`.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr

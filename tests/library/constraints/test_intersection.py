@@ -43,7 +43,10 @@ def test_the_readers_case_norm_1_and_every_weight_in_0_to_0_05():
 
 def test_the_readers_case_takes_400_weights():
     both = jax.jit(jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05)))
-    with pytest.raises(ValueError, match=r"399 weights of magnitude 0\.05 .* norm of 1; expected at least 400 weights"):
+    with pytest.raises(
+        ValueError,
+        match=r"must be at least 1, .* 399 weights of magnitude 0\.05 or less; expected at least 400 weights",
+    ):
         both(jnp.ones((399, 2)))
     np.testing.assert_allclose(both(-jnp.ones((400, 2))), 0.05, rtol=1e-4)
 
