@@ -188,7 +188,7 @@ class Shape:
 
     @property
     def label(self) -> str:
-        """Label of the network: units per layer, and the coding of its inputs unless plain, as in `32-32 on pieces`."""
+        """Label of the network, such as `32-32`. If inputs are coded, the coding is added, as in `32-32 on pieces`."""
         units = "-".join(map(str, self.hidden))
         return units if self.coding == "plain" else f"{units} on {self.coding}"
 

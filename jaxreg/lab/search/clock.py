@@ -107,7 +107,7 @@ class Clock:
         self._begun = self._now()
 
     def end(self) -> None:
-        """Record that a further repeat of the cross-validation ends. Its duration is the estimate for the next one."""
+        """Record that a further repeat of the cross-validation ends. The next repeat is assumed to take as long."""
         assert self._begun is not None
         self.repeat = self._now() - self._begun
 

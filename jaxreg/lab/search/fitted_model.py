@@ -26,7 +26,7 @@ LEAST = 1e-6
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Net:
-    """Fitted networks in NumPy. Their probabilities are averaged for classification, their outputs for regression.
+    """Fitted networks in NumPy. For classification, their probabilities are averaged; for regression, their outputs.
 
     Each network computes x ↦ relu(… relu(((x − mean) / scale) W₁ + b₁) …) W + b. For regression, this output is
     multiplied by the scale of the target, and the mean of the target is added.

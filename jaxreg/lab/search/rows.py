@@ -45,8 +45,8 @@ def _rows(
     for name, values in (("an input", x), ("a target", y)):
         if np.isnan(values).any():
             raise ValueError(
-                f"{name} is NaN; expected numbers. Fill in the missing values, or pass a data frame instead of "
-                "arrays: missing values are handled there"
+                f"{name} is NaN; expected numbers. Fill in the missing values, or pass a data frame, which may "
+                "have missing cells"
             )
         if values.size and (largest := np.abs(values).max()) > LARGEST:
             raise ValueError(

@@ -47,7 +47,7 @@ class ArmRecord(NamedTuple):
 
     @property
     def numbers(self) -> list[float]:
-        """Strength of each recipe as one number; NaN if a recipe has no strength or more than one."""
+        """Strength of each recipe as one number; NaN if a recipe has no strength or several strengths."""
         return [s if isinstance(s, int | float) else float("nan") for s in self.strengths or [()]]
 
 

@@ -133,7 +133,7 @@ class Dates:
         return np.array([days(word, self.order) for word in words])
 
     def varied(self, values: np.ndarray) -> "Dates":
-        """Return this column type with the additional inputs (season, weekday, hour) that vary among the dates.
+        """Return a copy of this column type with only those additional inputs (season, weekday, hour) that vary.
 
         Args:
             values: Dates of a column, in days since the start of 1970.

@@ -170,7 +170,7 @@ class Numbers:
         return value * self.units[each.unit]
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the network inputs made from a column of numbers: the column itself, under its name."""
+        """Return the network inputs made from a column of numbers: a dict with the column itself."""
         return {name: values}
 
 
