@@ -32,7 +32,7 @@ def card(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], mark
 
 
 def drawn_by(module: str, value: object) -> str:
-    """Return HTML for a value in a notebook, made by the function `notebook` in the given module.
+    """Convert a value to HTML for a notebook, by the function `notebook` of the given module.
 
     Args:
         module: Name of a module with a function `notebook`. The module is imported only when a value is shown.

@@ -9,7 +9,7 @@ __all__ = ["Data", "parted", "splits", "standardised"]
 
 
 class Data(NamedTuple):
-    """Training, validation and test rows of a data set, for one or more random draws.
+    """Training, validation and test rows of a data set, with a leading axis over random draws of these rows.
 
     The test or validation part can consist of weights alone, with no rows of its own. That part is then the training
     rows, weighted by these weights.
@@ -44,9 +44,9 @@ class Data(NamedTuple):
         return f"Data({', '.join(shapes)})"
 
     def rows(self) -> dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
-        """Return a dict from tuples of part names, such as ("train", "test"), to their common inputs and targets.
+        """Return a dict from part names to inputs and targets.
 
-        Parts that use the same rows share an entry.
+        Each key is a tuple of names, such as ("train", "test"). Parts that use the same rows share one key.
         """
         weights = self.weights()
         own = {"test": (self.x_test, self.y_test), "validation": (self.x_validation, self.y_validation)}
@@ -67,7 +67,7 @@ class Data(NamedTuple):
 
 
 def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
-    """Divide rows into training rows first, then validation rows, then test rows.
+    """Divide rows, in their given order, into training, validation and test rows.
 
     `x` and `y` have shape (draws, rows, …).
     """
@@ -79,7 +79,7 @@ def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
 
 
 def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, validation: int = 0) -> Data:
-    """Shuffle the rows once per draw, then divide them into training, validation and test rows.
+    """Make random splits (draws) of a data set into training, validation and test rows.
 
     The first `train` rows after shuffling are for training, the next ones for validation and the last ones for test.
 
@@ -102,11 +102,11 @@ def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, vali
     """
     states = list(states)
     if len(x) != len(y):
-        raise ValueError(f"splits got {len(x)} rows of inputs and {len(y)} targets; expected one target per row")
+        raise ValueError(f"`splits`: `x` has {len(x)} rows and `y` has {len(y)}; expected one target per row of `x`")
     if not states or train < 1 or validation < 0 or train + validation >= len(x):
         raise ValueError(
-            f"splits got {len(states)} draws of {len(x)} rows, with {train} training and {validation} validation rows; "
-            "expected at least 1 draw, 1 training row and 1 test row"
+            f"`splits`: there are {len(states)} draws of {len(x)} rows, train is {train} and validation is {validation}"
+            "; expected at least 1 draw, 1 training row and 1 test row. The test rows are the rows that remain"
         )
     orders = [np.random.default_rng(state).permutation(len(x)) for state in states]
     kind = np.int32 if np.issubdtype(np.asarray(y).dtype, np.integer) else np.float32

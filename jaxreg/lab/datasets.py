@@ -46,7 +46,7 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
     states = list(states)
     if not states or train < 1 or test < 1 or validation < 0:
         raise ValueError(
-            f"moons got {len(states)} draws with {train} training, {validation} validation and {test} test rows; "
+            f"`moons`: there are {len(states)} draws, train is {train}, validation is {validation} and test is {test}; "
             "expected at least 1 draw, 1 training row and 1 test row"
         )
     draws = [make_moons(n_samples=train + validation + test, noise=noise, random_state=state) for state in states]
@@ -147,7 +147,7 @@ def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     """
     if series.ndim != 1 or not 1 <= length < len(series):
         raise ValueError(
-            f"windows got a length of {length} and a series of shape {series.shape}; expected a one-dimensional "
+            f"`windows`: length is {length} and the series has shape {series.shape}; expected a one-dimensional "
             "series, and a length from 1 to the number of values minus 1"
         )
     return np.lib.stride_tricks.sliding_window_view(series, length)[:-1, :, None], series[length:]
@@ -188,11 +188,15 @@ def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: in
     """
     states, numbers = list(states), yearly_sunspots()[1]
     span = length + train + validation + test
-    if not states or min(length, train, test) < 1 or validation < 0 or span > len(numbers):
+    if not states or min(length, train, test) < 1 or validation < 0:
         raise ValueError(
-            f"sunspots got {len(states)} draws, {length} years per window, and {train} training, {validation} "
-            f"validation and {test} test windows; expected at least 1 of each, except validation windows. These "
-            f"windows need {span} years; expected at most {len(numbers)}, the years in the record"
+            f"`sunspots`: there are {len(states)} draws, length is {length}, train is {train}, validation is "
+            f"{validation} and test is {test}; expected at least 1 of each, except that validation may be 0"
+        )
+    if span > len(numbers):
+        raise ValueError(
+            f"`sunspots`: length + train + validation + test is {span} years; expected at most {len(numbers)}, the "
+            "number of years in the record"
         )
     parts = []
     for state in states:
@@ -238,10 +242,8 @@ def openml(data_id: int, folder: str | Path | None = None) -> tuple[np.ndarray, 
         ) from None
     x, y = found.data, found.target
     if not isinstance(x, np.ndarray) or y is None or y.ndim != 1:
-        raise ValueError(
-            f"OpenML's data set {data_id} has sparse inputs, or no target or several; expected a dense table with one "
-            "target"
-        )
+        fault = "not exactly one target" if isinstance(x, np.ndarray) else "sparse inputs"
+        raise ValueError(f"OpenML's data set {data_id} has {fault}; expected a dense table with exactly one target")
     if y.dtype == object:
         return x.astype(np.float32), np.unique(y.astype(str), return_inverse=True)[1].astype(np.int32)
     return x.astype(np.float32), y.astype(np.float32)

@@ -66,9 +66,9 @@ class Conv(nn.Module):
         places = x.shape[1:-1]
         if len(places) != len(self.window) or any(p < w for p, w in zip(places, self.window, strict=True)):
             raise ValueError(
-                f"Conv got inputs of shape {x.shape} for a window of size {tuple(self.window)}; expected inputs of "
-                f"shape (rows, *spatial axes, channels), with {len(self.window)} spatial axes, each at least as long "
-                "as the window"
+                f"`Conv`: the inputs have shape {x.shape} and the window has size {tuple(self.window)}; expected "
+                f"inputs of shape (rows, *spatial axes, channels) with {len(self.window)} spatial axes. No spatial "
+                "axis may be shorter than the window"
             )
         kernel = self.param("kernel", _glorot, (*self.window, x.shape[-1], self.filters))
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
@@ -141,8 +141,8 @@ class GRULayer(nn.Module):
 def _kernels(layer: nn.Module, x: jax.Array, units: int, gates: int) -> tuple[jax.Array, jax.Array]:
     if x.ndim != 3:
         raise ValueError(
-            f"{type(layer).__name__} got inputs of shape {x.shape}; expected (rows, steps, features). Add a last axis "
-            "of size 1 to a series of single values"
+            f"`{type(layer).__name__}`: the inputs have shape {x.shape}; expected (rows, steps, features). If each "
+            "step is a single number, add a last axis of size 1"
         )
     return (
         layer.param("kernel", _glorot, (x.shape[-1], gates * units)),

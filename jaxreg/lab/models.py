@@ -188,7 +188,7 @@ class CNN(nn.Module):
 
 
 class LSTM(nn.Module):
-    """A stack of LSTM layers, then a linear layer on the last state.
+    """A stack of LSTM layers, then a linear layer on the final hidden state.
 
     The weights of the first layer are `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`, with the gates in Keras's
     order i, f, c, o. Those of the second layer are `lstm_1/…`. A bidirectional layer has `lstm/forward/…` and
@@ -224,7 +224,7 @@ class LSTM(nn.Module):
 
 
 class GRU(nn.Module):
-    """A stack of GRU layers, then a linear layer on the last state.
+    """A stack of GRU layers, then a linear layer on the final hidden state.
 
     The weights of the first layer are `gru/kernel`, `gru/recurrent_kernel` and `gru/bias`, with the gates in Keras's
     order z, r, h. As in Keras with its default `reset_after=True`, the bias has one row for the inputs and one for the

@@ -129,7 +129,10 @@ def successive_halving(
     Reference: Jamieson and Talwalkar (2016), Non-stochastic best arm identification and hyperparameter optimization.
     """
     if not 0 < keep < 1:
-        raise ValueError(f"successive_halving: keep is {keep}; expected a share between 0 and 1, such as 0.5")
+        raise ValueError(
+            f"successive_halving: keep is {keep}; expected the share of runs to keep, "
+            "a number between 0 and 1, such as 0.5"
+        )
     lanes = jnp.arange(len(jax.tree.leaves(state)[0]))
     for rung in range(rungs):
         state = jax.vmap(advance)(state, strengths)
@@ -174,7 +177,9 @@ def population_training(
     Reference: Jaderberg et al. (2017), Population based training of neural networks.
     """
     if not 0 < share <= 0.5:
-        raise ValueError(f"population_training: share is {share}; expected a share above 0 and at most 0.5")
+        raise ValueError(
+            f"population_training: share is {share}; expected the share of runs to replace, above 0 and at most 0.5"
+        )
     count = len(jax.tree.leaves(state)[0])
     moved = max(1, int(share * count))
 
@@ -198,7 +203,7 @@ def population_training(
 
 
 class Points(NamedTuple):
-    """Sets of regularisation strengths (points) that a search has evaluated, with their losses, best first.
+    """Points that a search has evaluated, best first, with their losses. A point is a set of regularisation strengths.
 
     Args:
         logs: Logarithms of strengths, along a leading axis.
@@ -248,7 +253,7 @@ def closing_in(
 
 
 def evaluated(loss: Callable[[Any], jax.Array], logs: Any, keep: int) -> Points:
-    """Compute the loss of each set of log strengths, and return the `keep` sets with the lowest losses.
+    """Compute the losses of all points, and return the `keep` points with the lowest losses.
 
     A point consists of the logarithms of the strengths of one run. `logs` has one point per entry of its leading axis.
     A point whose training diverged counts as the worst.

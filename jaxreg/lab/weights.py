@@ -53,7 +53,7 @@ def named(params: Tree) -> dict[str, np.ndarray]:
 
 
 def filled(like: Tree, arrays: Arrays) -> Tree:
-    """Return a tree like `like`, with the values of the arrays at the same paths.
+    """Return a tree with the structure of `like`, filled with the given arrays. Arrays are matched to leaves by path.
 
     Each leaf has the dtype of its leaf in `like`.
 
@@ -76,8 +76,8 @@ def filled(like: Tree, arrays: Arrays) -> Tree:
     if missing or unknown:
         raise ValueError(
             f"the weights do not fit the model: {_listed(missing)} missing, {_listed(unknown)} unknown; expected "
-            f"exactly {_listed({leaf.path for leaf in places})}. Rename the weights, or use the model that they belong "
-            f"to"
+            f"exactly {_listed({leaf.path for leaf in places})}. Rename the weights, or use the model to which they "
+            "belong"
         )
     values = [_fitted(leaf.path, np.asarray(arrays[leaf.path]), leaf.array) for leaf in places]
     return jax.tree.unflatten(jax.tree.structure(like), values)
@@ -106,7 +106,7 @@ def to_keras(params: Tree) -> dict[str, np.ndarray]:
 
 
 def from_keras(like: Tree, arrays: Arrays) -> Tree:
-    """Return the weights of a Keras model as a tree like `like`. This is the inverse of `to_keras`.
+    """Return the weights of a Keras model as a tree with the structure of `like`. This is the inverse of `to_keras`.
 
     A Keras path is shortened before it is matched. Names of cells are removed, `forward_lstm` becomes `forward`, and
     leading parts are removed until the rest is a path in `like`. So `sequential/lstm/forward_lstm/lstm_cell/kernel` is

@@ -20,7 +20,7 @@ __all__ = ["any_width"]
 
 
 def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[jax.Array | int], Model]:
-    """Return a function from a layer width to a `Model` of this width. The width may be a traced number.
+    """Return a function that makes a `Model` of any given layer width. The width may be a traced number.
 
     The arrays of all models have the shapes of the widest model. A narrower model starts with the weights that
     `make(width)` draws from the same key, padded with zeros. Except for rounding, it trains as the model of
@@ -93,7 +93,8 @@ class _Family:
         paths = [[jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(shape)] for shape in shapes]
         if any(path != paths[-1] for path in paths):
             raise ValueError(
-                "any_width: the parameters of two widths have different names; expected the same layers in every width"
+                "any_width: the models of two widths have different parameter names; expected the same "
+                "layers at every width"
             )
         self._structure = jax.tree.structure(shapes[-1])
         self._shapes = [leaf.shape for leaf in jax.tree.leaves(shapes[-1])]
@@ -134,7 +135,7 @@ class _Family:
         return jax.tree.unflatten(self._structure, list(leaves))
 
     def masked(self, params: Any, width: jax.Array | int) -> Any:
-        """Set the padding of the parameters to 0, so that its gradient is 0 too."""
+        """Set the padding of the parameters to 0. The gradient with respect to the padding is then 0 too."""
 
         def masked(leaf: jax.Array, blocks: tuple[int, ...]) -> jax.Array:
             for axis, count in enumerate(blocks):
@@ -148,7 +149,7 @@ class _Family:
         return jax.tree.unflatten(self._structure, list(leaves))
 
     def check(self, x: jax.Array) -> None:
-        """Raise if units whose weights are all zero change the outputs of the model."""
+        """Raise if padding the model with zero weights changes its outputs."""
         if x.shape[1:] in self._checked:
             return
         rows = np.random.default_rng(0).normal(size=(3, *x.shape[1:]))
@@ -166,8 +167,8 @@ class _Family:
             own, padded = (np.asarray(found, float) for found in jax.jit(outputs)())
         if not np.allclose(own, padded, rtol=0, atol=0.01 * np.abs(own).max()):
             raise ValueError(
-                f"any_width: the outputs of the model of width {self.widths[0]} change when it is padded to width "
-                f"{self.widths[-1]} with units whose weights are all zero; expected layers that ignore such units. "
-                "Remove layers that depend on all units, such as a layer norm or a softmax over units"
+                f"any_width: padding the model of width {self.widths[0]} to width {self.widths[-1]} with zero weights "
+                "changes its outputs; expected layers that ignore units with zero weights. Remove layers that depend "
+                "on all units, such as a layer norm or a softmax over units"
             )
         self._checked.add(x.shape[1:])

@@ -182,13 +182,14 @@ def test_openml_without_a_network_says_so(tmp_path, no_network):
 
 BAD = {
     "no draw": (lambda: splits(ROWS, ROWS, [], 5), "0 draws of 20 rows"),
-    "no test": (lambda: splits(ROWS, ROWS, [0], 15, 5), "15 training and 5 validation rows; expected"),
-    "no train": (lambda: splits(ROWS, ROWS, [0], 0), "with 0 training"),
-    "rows": (lambda: splits(ROWS, ROWS[:3], [0], 2), "20 rows of inputs and 3 targets"),
-    "digits": (lambda: digits([0], train=1797), "with 1797 training"),
-    "moons": (lambda: moons([0], train=0), "with 0 training"),
-    "sunspots": (lambda: sunspots([0], train=300), "These windows need 400 years; expected at most 309"),
-    "window": (lambda: windows(ROWS, 20), r"windows got a length of 20 and a series of shape \(20,\)"),
+    "no test": (lambda: splits(ROWS, ROWS, [0], 15, 5), "train is 15 and validation is 5; expected"),
+    "no train": (lambda: splits(ROWS, ROWS, [0], 0), "train is 0"),
+    "rows": (lambda: splits(ROWS, ROWS[:3], [0], 2), "`x` has 20 rows and `y` has 3; expected"),
+    "digits": (lambda: digits([0], train=1797), "train is 1797"),
+    "moons": (lambda: moons([0], train=0), "train is 0"),
+    "sunspots": (lambda: sunspots([0], train=300), "train .* test is 400 years; expected at most 309"),
+    "no window": (lambda: sunspots([0], train=0), "train is 0, .* expected at least 1 of each"),
+    "window": (lambda: windows(ROWS, 20), r"`windows`: length is 20 and the series has shape \(20,\)"),
     "matrix": (lambda: windows(ROWS[:, None], 2), "expected a one-dimensional series"),
 }
 

@@ -177,9 +177,12 @@ BAD = {
     "linen": (lambda: linen(Normed(), (2,)).init(jax.random.key(0)), "linen: the module has batch_stats"),
     "nnx": (lambda: nnx(lambda rngs: flax_nnx.BatchNorm(2, rngs=rngs)), "nnx: the module has mean, var"),
     "equinox": (lambda: equinox(lambda key: Counted(jnp.arange(3))), r"equinox: the module has \.count"),
-    "conv rank": (lambda: linen(CNN(window=(3,)), (8, 8, 1)).init(jax.random.key(0)), r"a window of size \(3,\)"),
-    "conv size": (lambda: linen(CNN(), (8, 2, 1)).init(jax.random.key(0)), "each at least as long as the window"),
-    "lstm rank": (lambda: linen(LSTM(), (8,)).init(jax.random.key(0)), r"LSTMLayer got inputs of shape \(1, 8\)"),
+    "conv rank": (lambda: linen(CNN(window=(3,)), (8, 8, 1)).init(jax.random.key(0)), r"window has size \(3,\)"),
+    "conv size": (
+        lambda: linen(CNN(), (8, 2, 1)).init(jax.random.key(0)),
+        "No spatial axis may be shorter than the window",
+    ),
+    "lstm rank": (lambda: linen(LSTM(), (8,)).init(jax.random.key(0)), r"`LSTMLayer`: the inputs have shape \(1, 8\)"),
     "gru rank": (lambda: linen(GRU(), (8,)).init(jax.random.key(0)), "a last axis of size 1"),
 }
 

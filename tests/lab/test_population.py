@@ -73,7 +73,7 @@ def test_halving_keeps_the_best_of_each_rung():
     np.testing.assert_array_equal(found.state, [9, 12])
     assert (law(0.1).lanes.tolist(), law(0.1).losses.tolist()) == ([7], [12])  # one at least goes on
     np.testing.assert_array_equal(law(0.5, rungs=1).losses, [0, 1, 2, 3, 4, 5, 5.5, np.inf])
-    with pytest.raises(ValueError, match="keep is 1; expected a share between 0 and 1"):
+    with pytest.raises(ValueError, match="keep is 1; expected the share of runs to keep"):
         law(1)
 
 
@@ -88,7 +88,9 @@ def test_a_population_copies_the_best_over_the_worst_and_moves_the_strengths_of_
     assert set(np.asarray(logs).tolist()[1:]) <= set(np.asarray(one.strengths).tolist())
     copied = np.asarray(one.strengths)[np.asarray(one.lanes) == 3]
     assert len(set(copied.tolist())) == 2
-    with pytest.raises(ValueError, match=r"share is 0\.9; expected a share above 0 and at most 0\.5"):
+    with pytest.raises(
+        ValueError, match=r"share is 0\.9; expected the share of runs to replace, above 0 and at most 0\.5"
+    ):
         population_training(lambda w, s: w, lambda w: w, jnp.zeros(4), logs, jax.random.key(0), 1, share=0.9)
 
 

@@ -136,7 +136,7 @@ class Normed(nn.Module):
             (3, 8),
             r"sizes 4, 9 for widths 3, 8; expected sizes in proportion",
         ),
-        (lambda width: linen(CNN((2,) * width), (9, 9, 1)), (1, 2), "expected the same layers in every width"),
+        (lambda width: linen(CNN((2,) * width), (9, 9, 1)), (1, 2), "expected the same layers at every width"),
     ],
 )
 def test_widths_that_cannot_share_a_program_are_refused(make, widths, message):
@@ -146,5 +146,5 @@ def test_widths_that_cannot_share_a_program_are_refused(make, widths, message):
 
 def test_a_layer_norm_over_units_is_refused():
     model = any_width(lambda width: linen(Normed(width), (2,)), WIDTHS)
-    with pytest.raises(ValueError, match="change when it is padded to width 8"):
+    with pytest.raises(ValueError, match="to width 8 with zero weights changes its outputs"):
         jax.eval_shape(lambda width: model(width).apply(model(width).init(jax.random.key(0)), jnp.ones((4, 2))), 3)

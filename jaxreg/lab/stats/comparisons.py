@@ -136,7 +136,11 @@ MEANINGFUL = 0.75
 
 
 class Verdict(StrEnum):
-    """Verdict on whether `a` is significantly and meaningfully better than `b`."""
+    """Verdict of `outperforms`: is `a` significantly better than `b`, and if so, also meaningfully better?
+
+    The difference is significant if the interval of the probability that `a` is better lies above 0.5. It is also
+    meaningful if the upper end of the interval is above 0.75.
+    """
 
     NOT_SIGNIFICANT = "not significantly better"
     NOT_MEANINGFUL = "significant but not meaningful"
@@ -173,7 +177,7 @@ def outperforms(
     drop_diverged: bool = False,
     confidence: float = 0.95,
 ) -> Outperforming:
-    """Estimate the probability that `a` beats `b` on new data, and test whether it is more than one half.
+    """Estimate the probability that `a` beats `b` on new data, and test whether this probability exceeds one half.
 
     The verdict also says whether the difference is meaningful. The interval of the probability is Wilson's. The verdict
     is only about `a` being better than `b`; swap `a` and `b` to test the opposite.
@@ -279,7 +283,7 @@ def nadeau_bengio(
     drop_diverged: bool = False,
     confidence: float = 0.95,
 ) -> Resampled:
-    """Compare `a` with `b` by a corrected t-test, for splits of one data set that share rows.
+    """Compare `a` with `b` on random splits of one data set, by a t-test that allows for their shared rows.
 
     Splits of one data set share rows, so their results are not independent. The test is Student's t with sd² (1/J +
     n_test/n_train) as the variance of the mean of J splits. The usual sd²/J, and every bootstrap, would give intervals
@@ -312,12 +316,12 @@ def nadeau_bengio(
     check_confidence(confidence)
     if n_train < 1 or n_test < 1:
         raise ValueError(
-            f"`n_train` and `n_test` are {n_train} and {n_test}; expected the numbers of training and test rows per "
+            f"`n_train` is {n_train} and `n_test` is {n_test}; expected the numbers of training and test rows per "
             "split, at least 1 each"
         )
     gap = differences(a, b, over, drop_diverged=drop_diverged).values
     if gap.size < 2:
-        raise ValueError(f"nadeau_bengio got {gap.size} split; expected at least 2")
+        raise ValueError(f"`nadeau_bengio`: the number of splits is {gap.size}; expected at least 2")
     mean, n = float(gap.mean()), gap.size
     sd = 0.0 if constant(gap) else float(gap.std(ddof=1))
     se = sd * float(np.sqrt(1 / n + n_test / n_train))

@@ -202,8 +202,8 @@ def interquartile_mean(
     n = len(groups[0])
     if n < 2:
         raise ValueError(
-            f"interquartile_mean got {n} draw per data set; expected at least 2, because the bootstrap resamples the "
-            "draws"
+            f"`interquartile_mean`: each data set has {n} draw; expected at least 2, because the bootstrap resamples "
+            "the draws"
         )
 
     def pooled(*samples: np.ndarray, axis: int) -> Any:

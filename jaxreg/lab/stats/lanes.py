@@ -19,7 +19,7 @@ TIE = 4 * float(np.finfo(np.float32).eps)
 
 
 def diverged(dataset: xr.Dataset) -> tuple[str, ...]:
-    """Return the names of the diverged runs of a sweep.
+    """List the diverged runs of a sweep by their coordinates, such as "seed=0, draw=3".
 
     Args:
         dataset: Dataset of a sweep. If it has the variable `diverged_at` (an epoch, or -1), this decides. Otherwise a
@@ -40,7 +40,7 @@ def diverged(dataset: xr.Dataset) -> tuple[str, ...]:
 
 
 def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
-    """Replace the numbers of diverged runs by NaN, starting at the epoch of divergence.
+    """Replace the values of diverged runs by NaN, from the epoch of divergence on.
 
     A diverged model still has an accuracy: a finite number, but a meaningless one. With NaN instead, every statistic
     raises an error that names the run.
@@ -77,7 +77,7 @@ def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def named(flags: xr.DataArray) -> tuple[str, ...]:
-    """Name each true entry of a boolean array by its coordinates, such as "seed=1, draw=3".
+    """Return the coordinates of each true entry of a boolean array as text, such as "seed=1, draw=3".
 
     Args:
         flags: Boolean array. A dimension without labels is named by position.
@@ -113,7 +113,7 @@ def finite(values: xr.DataArray) -> xr.DataArray:
 
 
 def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
-    """Return the dimension whose entries are the independent units, such as the draws of the data.
+    """Return the name of the dimension whose entries are statistically independent, such as "draw".
 
     This is the first dimension in `over` with more than one entry. Means and intervals are taken across its entries.
 
@@ -136,21 +136,21 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
     present = [dim for dim in over if dim in values.dims]
     if not present:
         raise ValueError(
-            f"the values have dimensions {values.dims}; expected at least one of {tuple(over)}, the dimensions to "
-            f"average over. Name other dimensions with over=(...)"
+            f"the values have dimensions {values.dims}; expected at least one of {tuple(over)}. To average over other "
+            "dimensions, pass their names as over=(...)"
         )
     left = [dim for dim in values.dims if dim not in over and values.sizes[dim] > 1]
     if left:
         raise ValueError(
-            f"dimension {left[0]!r} has {values.sizes[left[0]]} entries, but only {tuple(over)} are averaged over; "
-            f"expected a single entry. Select one, e.g. .isel({left[0]}=-1). If several dimensions are settings, "
-            f"stack them into one first: .stack(setting=[...])"
+            f"dimension {left[0]!r} has {values.sizes[left[0]]} entries; expected 1, because only {tuple(over)} are "
+            f"averaged. Select one entry, e.g. .isel({left[0]}=-1). To choose among the combinations of several "
+            "settings, stack their dimensions into one first: .stack(setting=[...])"
         )
     return str(next((dim for dim in present if values.sizes[dim] > 1), present[0]))
 
 
 def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: bool = False) -> xr.DataArray:
-    """Average the runs of each draw of the data. If there is only one draw, return one number per seed.
+    """Return the mean of the runs of each draw of the data. If there is only one draw, return one value per seed.
 
     Args:
         values: One number per run.
@@ -220,7 +220,7 @@ def differences(
 
 
 def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
-    """Return the names of the diverged runs that `differences` drops with `drop_diverged=True`.
+    """List the diverged runs that `differences` drops with `drop_diverged=True`, by their coordinates.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.
@@ -256,9 +256,9 @@ def refuse(bad: xr.DataArray) -> None:
     if names:
         shown = "; ".join(names[:5]) + (" …" if len(names) > 5 else "")
         raise ValueError(
-            f"{len(names)} of {bad.size} runs have NaN or infinite values: {shown}. Expected finite numbers, because "
-            f"diverged runs have no mean. Report these runs, or drop them with drop_diverged=True if the function has "
-            f"this argument"
+            f"{len(names)} of {bad.size} runs have NaN or infinite values: {shown}. With these runs, the "
+            "mean would not be a finite number. Report them. If the function has the argument drop_diverged, pass "
+            "drop_diverged=True to drop them"
         )
 
 
@@ -271,8 +271,9 @@ def _diverged_at(dataset: xr.Dataset) -> xr.DataArray:
     single = [values for values in floating if set(values.dims) == runs]
     if not single:
         raise ValueError(
-            f"the dataset has the variables {sorted(map(str, dataset.data_vars))}; expected 'diverged_at', the epoch "
-            "at which each run diverged (-1 if it did not), or a floating-point variable with one number per run"
+            f"the dataset has the variables {sorted(map(str, dataset.data_vars))}; expected a floating-point variable "
+            "with one number per run, or a variable 'diverged_at' with the epoch at which each run diverged (-1 if it "
+            "did not)"
         )
     finite = np.logical_and.reduce([np.isfinite(values.transpose(*single[0].dims).values) for values in single])
     return single[0].copy(data=np.where(finite, -1, 0))
@@ -287,13 +288,13 @@ def _aligned(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArr
             )
     if set(a.dims) != set(b.dims):
         raise ValueError(
-            f"the sides `a` and `b` of a paired comparison have different dimensions, {a.dims} and {b.dims}; "
-            f"expected the same dimensions, such as draw and seed. Select one recipe and one epoch of each side"
+            f"`a` and `b` have different dimensions, {a.dims} and {b.dims}; expected the same dimensions, such as draw "
+            "and seed. Select one recipe and one epoch of each"
         )
     try:
         return xr.align(a.astype(np.float64), b.astype(np.float64).transpose(*a.dims), join="exact")
     except ValueError as error:
         raise ValueError(
-            "the sides `a` and `b` of a paired comparison must contain the same runs, but their sizes or labels "
-            f"differ: the sizes are {dict(a.sizes)} and {dict(b.sizes)} ({error})"
+            f"`a` and `b` have different sizes or labels; expected the same runs in both. The sizes are "
+            f"{dict(a.sizes)} and {dict(b.sizes)} ({error})"
         ) from error

@@ -30,7 +30,7 @@ def draws_for_mean(effect: float, sd: float, *, alpha: float = 0.05, power: floa
     """
     _check_probabilities(alpha=alpha, power=power)
     if not (effect and sd > 0 and np.isfinite([effect, sd]).all()):
-        raise ValueError(f"`effect` and `sd` are {effect} and {sd}; expected a nonzero effect and a positive sd")
+        raise ValueError(f"`effect` is {effect} and `sd` is {sd}; expected a nonzero effect and a positive sd")
     size = abs(effect) / sd
 
     def enough(n: int) -> bool:
@@ -43,14 +43,16 @@ def draws_for_mean(effect: float, sd: float, *, alpha: float = 0.05, power: floa
 
 
 def draws_for_probability(probability: float = 0.75, *, alpha: float = 0.05, power: float = 0.95) -> int:
-    """Compute how many draws of the data are needed to detect a given probability of beating another method.
+    """Compute how many draws of the data a test needs to show that one method beats another.
+
+    `probability` is the true probability that the method is better on a new draw.
 
     Uses Noether's approximation for the one-sided test, as is common when comparing learning algorithms. It gives 29
     draws for a probability of 0.75 at alpha = 5 % and power = 95 %. `outperforms` is stricter, because it uses a
     two-sided interval. With 29 draws it calls a probability of 0.75 significant in 83 % of cases.
 
     Args:
-        probability: Probability of outperforming worth detecting, other than one half.
+        probability: Smallest probability of being better that is worth detecting; not one half.
         alpha: Significance level of the one-sided test.
         power: Probability of detecting the difference if it exists.
 

@@ -13,7 +13,7 @@ from jaxreg.lab.stats.lanes import OVER, TIE, finite, named, per_unit, unit
 
 @dataclass(frozen=True)
 class OneStandardError:
-    """Result of `one_standard_error`: the chosen strength, and the strength with the best mean.
+    """Result of `one_standard_error`: the chosen regularisation strength, and the strength with the best mean score.
 
     Attributes:
         strength: The largest strength whose mean is within one standard error of `best_mean`.
@@ -37,7 +37,7 @@ class OneStandardError:
 def one_standard_error(
     values: xr.DataArray, over: Sequence[Hashable] = OVER, *, lower_is_better: bool = False
 ) -> OneStandardError:
-    """Choose the largest strength whose mean is within one standard error of the best mean.
+    """Choose the largest regularisation strength whose mean score is within one standard error of the best mean score.
 
     This is the one-standard-error rule for validation results: among models that are statistically close to the best
     one, it prefers the simplest.
@@ -71,13 +71,13 @@ def one_standard_error(
     if not usable.size:
         raise ValueError(
             f"every strength has a run with a NaN or infinite value, such as {'; '.join(named(~finite(values))[:5])}; "
-            "expected at least one strength without such runs"
+            "expected at least one strength with finite values only"
         )
     means, errors = [], []
     for place in usable:
         units = per_unit(values.isel({dim: place}), over)
         if units.size < 2:
-            raise ValueError(f"a standard error needs at least 2 draws; the values have sizes {dict(values.sizes)}")
+            raise ValueError(f"the values have sizes {dict(values.sizes)}; expected at least 2 draws or 2 seeds")
         means.append(float(units.mean()))
         errors.append(float(units.std(ddof=1)) / np.sqrt(units.size))
     score = -np.array(means) if lower_is_better else np.array(means)
@@ -98,7 +98,7 @@ def one_standard_error(
 
 @dataclass(frozen=True, eq=False)
 class NestedChoice:
-    """Result of `nested_choice`: the strength chosen for each draw of the data, and its results on test data.
+    """Result of `nested_choice`: the regularisation strength chosen for each draw of the data, and its test results.
 
     Attributes:
         chosen: Label chosen on the validation data of each unit, along the unit's dimension.
@@ -137,7 +137,7 @@ def nested_choice(
     *,
     lower_is_better: bool = False,
 ) -> NestedChoice:
-    """Choose a strength on the validation data of each draw, and return the results of these strengths on test data.
+    """Choose a regularisation strength for each draw by its validation data. Return the test results of the choices.
 
     The seeds of a draw are averaged before the choice. A tie goes to the larger strength.
 
@@ -168,7 +168,7 @@ def nested_choice(
         validation, test = xr.align(validation, test, join="exact")
     except ValueError as error:
         raise ValueError(
-            "`validation` and `test` must contain the same runs, but their sizes or labels differ: the sizes are "
+            "`validation` and `test` have different sizes or labels; expected the same runs in both. The sizes are "
             f"{dict(validation.sizes)} and {dict(test.sizes)} ({error})"
         ) from error
     along = unit(validation.isel({dim: 0}), over)
@@ -198,8 +198,8 @@ def _best(mean: xr.DataArray, strength: np.ndarray, lower_is_better: bool) -> np
     usable = np.isfinite(mean.values)
     if not usable.any(axis=1).all():
         raise ValueError(
-            f"at {'; '.join(named(~finite(mean).any(str(mean.dims[1])))[:5])}, every strength has a run with a NaN or "
-            "infinite value; expected at least one strength without such runs"
+            f"no strength can be chosen for {'; '.join(named(~finite(mean).any(str(mean.dims[1])))[:5])}: every "
+            "strength has a run with a NaN or infinite value. Expected at least one strength with finite values only"
         )
     score = np.where(usable, -mean.values if lower_is_better else mean.values, -np.inf)
     top = score.max(axis=1, keepdims=True)
@@ -210,8 +210,8 @@ def _best(mean: xr.DataArray, strength: np.ndarray, lower_is_better: bool) -> np
 def _strengths(values: xr.DataArray) -> tuple[str, np.ndarray]:
     if "strength" not in values.coords or values["strength"].ndim != 1:
         raise ValueError(
-            f"choosing a strength needs a coordinate 'strength' along one dimension; the values have dimensions "
-            f"{values.dims} and coordinates {list(map(str, values.coords))}"
+            f"the values have dimensions {values.dims} and coordinates {list(map(str, values.coords))}; expected a "
+            "coordinate 'strength' along one dimension"
         )
     strength = np.nan_to_num(values["strength"].values.astype(np.float64), nan=0.0)
     return str(values["strength"].dims[0]), strength

@@ -72,8 +72,8 @@ def kaplan_meier(times: np.ndarray, observed: np.ndarray, *, confidence: float =
     x, event = np.asarray(times, dtype=np.float64), np.asarray(observed, dtype=bool)
     if x.ndim != 1 or not x.size or x.shape != event.shape or not np.isfinite(x).all():
         raise ValueError(
-            f"kaplan_meier got times of shape {x.shape} and observed of shape {event.shape}; expected one finite time "
-            "and one boolean per run. For a run without an event, give the time at which it ended"
+            f"`times` has shape {x.shape} and `observed` has shape {event.shape}; expected one finite time and one "
+            "boolean per run. For a run without an event, give the time at which the run ended"
         )
     ends, place = np.unique(x, return_inverse=True)
     ended = np.bincount(place, minlength=len(ends))

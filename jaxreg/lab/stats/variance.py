@@ -64,7 +64,7 @@ def variance_split(values: xr.DataArray, *, draw: str = "draw", seed: str = "see
     lanes = values.squeeze([dim for dim in values.dims if dim not in (draw, seed) and values.sizes[dim] == 1])
     if set(lanes.dims) != {draw, seed} or min(lanes.shape) < 2:
         raise ValueError(
-            f"variance_split got values of sizes {dict(values.sizes)}; expected only the dimensions {draw!r} and "
+            f"`variance_split`: the values have sizes {dict(values.sizes)}; expected only the dimensions {draw!r} and "
             f"{seed!r}, with at least 2 entries each. Select one recipe and one epoch first"
         )
     refuse(~finite(lanes))

@@ -28,7 +28,7 @@ POINT = "point"
 
 @dataclass
 class Bound:
-    """Wrapper of the user's function `run` that adds its static arguments, such as functions, to the traced ones.
+    """The user's function `run` with some arguments already bound: those that JAX can't trace, such as functions.
 
     Args:
         run: Function of one point, with the settings as keyword arguments.
@@ -65,7 +65,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Box:
-    """Part of a sweep that one compiled program computes.
+    """Runs of a sweep that share one compiled program.
 
     Args:
         run: Function of the axes of the box.
@@ -89,7 +89,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Design:
-    """Division of a sweep into boxes. Each box is computed by one compiled program.
+    """Division of a sweep into boxes. A box contains the runs that share one compiled program.
 
     Args:
         boxes: The boxes.
@@ -105,7 +105,7 @@ class Design:
 
 
 def cut(run: Run, over: Any, *, zipped: bool = False, begin: Run | None = None) -> Design:
-    """Divide a sweep into boxes. Each box is computed by one compiled program.
+    """Divide a sweep into boxes. A box contains the runs that share one compiled program.
 
     Args:
         run: Function of one point.
@@ -176,7 +176,7 @@ class _Axis:
                 yield setting, (self.name, values)
 
     def groups(self) -> list[tuple[np.ndarray | None, dict[str, Choice]]]:
-        """Group the rows of the axis by compiled program. Return the row indices and static settings of each group."""
+        """Return one group of rows per compiled program: the indices of the rows, and their static settings."""
         if self.columns is None:
             return [(None, {})]
         kinds: dict[tuple[Any, ...], list[int]] = {}
@@ -203,7 +203,7 @@ def _read(name: Any, entries: Any, taken: frozenset[str]) -> _Axis:
     if not isinstance(entries, Points):
         return _Axis(name, None, {name: list(entries)})
     if name in entries.settings and name != LANE:
-        raise ValueError(f"axis {name!r} has a setting with the same name: rename the axis")
+        raise ValueError(f"axis {name!r} contains a setting with the same name: rename the axis")
     columns = {setting: _column(setting, values) for setting, values in entries.settings.items()}
     return _Axis(name, None, columns, together=name in taken and not taken & columns.keys())
 
@@ -316,8 +316,8 @@ def _table(name: Any, table: Any) -> Points:
     for column in table.columns:
         if not isinstance(column, str) or not column.isidentifier():
             raise ValueError(
-                f"the DataFrame of axis {name!r} has a column {column!r}, which can't be the name of an argument of "
-                "run: rename the column to a Python identifier"
+                f"the DataFrame of axis {name!r} has a column {column!r}; expected the name of an argument of `run`. "
+                "Rename the column"
             )
     if twice := [column for column in table.columns if list(table.columns).count(column) > 1]:
         raise ValueError(f"the DataFrame of axis {name!r} has two columns {twice[0]!r}: rename one of them")

@@ -22,7 +22,7 @@ def cores() -> int:
 
 
 def working_set(jaxpr: Any) -> int:
-    """Return the peak memory, in bytes, of the loop that writes the most bytes in a traced function.
+    """Return the peak memory, in bytes, of the largest loop in a traced function: the one that writes the most bytes.
 
     For a function without loops, this is the peak memory of the entire function. A loop uses its memory again in every
     iteration, so this memory should fit into the cache. Scanned inputs and outputs are included for nested loops only,

@@ -122,7 +122,7 @@ class Claims:
 
 
 class Unshared:
-    """Stand-in for `Claims` if no other process uses the store."""
+    """Replacement for `Claims` if only this process uses the store, so that nothing has to be locked."""
 
     def __enter__(self) -> Self:
         return self
@@ -130,11 +130,11 @@ class Unshared:
     def __exit__(self, *_: Any) -> None: ...
 
     def take(self, number: int) -> bool:
-        """Return True, because this process computes every chunk."""
+        """Claim a chunk. This always succeeds (returns True), as no other process uses the store."""
         return True
 
     def release(self, number: int) -> None:
-        """Do nothing, because no chunk was claimed."""
+        """Do nothing: there is no lock to remove."""
 
 
 def _machine() -> str:

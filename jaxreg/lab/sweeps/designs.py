@@ -20,7 +20,7 @@ Distribution = Callable[[jax.Array, tuple[int, ...]], jax.Array]
 
 @dataclass(frozen=True)
 class Choice:
-    """Labelled value of an axis, such as a function. A separate program is compiled for each value.
+    """One value of an axis made by `choices`, with its label. A separate program is compiled for each value.
 
     Args:
         label: Name or number, used as the coordinate of the entry.
@@ -58,10 +58,10 @@ def choices(*values: Any, **named: Any) -> tuple[Choice, ...]:
     entries += [Choice(name, value) for name, value in named.items()]
     labels = [str(entry.label) for entry in entries]
     if not entries:
-        raise ValueError("choices got no value; expected at least one, such as choices(adam=optax.adam)")
+        raise ValueError("`choices`: there is no value; expected at least one, such as choices(adam=optax.adam)")
     if twice := {label for label in labels if labels.count(label) > 1}:
         raise ValueError(
-            f"choices has two values with the label {sorted(twice)[0]!r}; expected distinct labels, as in "
+            f"`choices`: there are two values with the label {sorted(twice)[0]!r}; expected distinct labels, as in "
             "choices(a=…, b=…)"
         )
     return tuple(entries)
@@ -74,7 +74,7 @@ def _label(value: Any) -> Any:
         return _label(value.item())
     name = getattr(value, "__name__", "<")
     if "<" in name:
-        raise ValueError(f"choices got {value!r}, which has no name; give it a label, as in choices(label=…)")
+        raise ValueError(f"`choices`: the value {value!r} has no name; give it a label, as in choices(label=…)")
     return name
 
 
@@ -91,10 +91,11 @@ class Points:
 
     def __post_init__(self) -> None:
         sizes = {name: _size(name, values) for name, values in self.settings.items()}
-        if not sizes or len(set(sizes.values())) > 1 or not all(sizes.values()):
+        if not sizes:
+            raise ValueError("`points`: there is no setting; expected at least one, such as points(lr=[0.1, 0.01])")
+        if len(set(sizes.values())) > 1 or not all(sizes.values()):
             raise ValueError(
-                f"points got {f'settings with {sizes} values' if sizes else 'no setting'}; expected at least one "
-                "setting, and the same nonzero number of values in each"
+                f"`points`: the numbers of values per setting are {sizes}; expected the same nonzero number for all"
             )
         object.__setattr__(self, "size", next(iter(sizes.values())))
 
@@ -250,7 +251,7 @@ def log_uniform(low: float, high: float) -> Distribution:
     """
     _check_between("log_uniform", low, high)
     if not low > 0:
-        raise ValueError(f"log_uniform needs positive bounds, got {low} and {high}")
+        raise ValueError(f"`log_uniform`: the bounds are {low} and {high}; expected positive bounds")
     a, b = math.log(low), math.log(high)
     return lambda key, shape: jnp.clip(jnp.exp(jax.random.uniform(key, shape, minval=a, maxval=b)), low, high)
 
@@ -272,10 +273,10 @@ def integers(low: int, high: int) -> Distribution:
     """
     _check_between("integers", low, high)
     if low != int(low) or high != int(high):
-        raise ValueError(f"integers needs whole numbers as bounds, got {low} and {high}")
+        raise ValueError(f"`integers`: the bounds are {low} and {high}; expected whole numbers")
     return lambda key, shape: jax.random.randint(key, shape, low, high)
 
 
 def _check_between(name: str, low: float, high: float) -> None:
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"{name} needs two finite bounds, the lower one first, got {low} and {high}")
+        raise ValueError(f"`{name}`: the bounds are {low} and {high}; expected two finite bounds, the lower one first")

@@ -132,7 +132,7 @@ def prepare(
 
 
 def compute(program: Program, operands: Mapping[str, Any]) -> xr.Dataset:
-    """Compute all runs of a program, with the given values of its operands (arrays that all runs share).
+    """Compute all runs of a program. Its operands are arrays that all runs share.
 
     Args:
         program: Program, which may have been run with other operands before.
@@ -263,8 +263,8 @@ def _fill(part: Part, options: SweepOptions, keeper: Keeper, place: Place, shown
                 continue
             if result.identity != runner.identity:
                 raise ValueError(
-                    f"two workers compiled different programs: {_differing(result.identity, runner.identity)}. Use "
-                    "workers with the same hardware and packages"
+                    f"two workers differ: {_differing(result.identity, runner.identity)}. Their results would not be "
+                    "comparable. Use workers with the same hardware and packages"
                 )
             if result.width < width:
                 width = result.width

@@ -44,7 +44,7 @@ class Axis:
         return replace(self, leaves=leaves, coordinate=self.coordinate[rows] if numbers else np.arange(len(rows)))
 
     def entry(self, leaves: Sequence[Any]) -> Any:
-        """Rebuild one value of the axis, as the user gave it, from one row of each stacked array."""
+        """Convert one row of the stacked arrays back to the axis value that the user gave."""
         wrapped = [
             leaf if key is None else jax.random.wrap_key_data(leaf, impl=key)
             for leaf, key in zip(leaves, self.keys, strict=True)
@@ -234,8 +234,8 @@ def stack(name: str, entries: Any) -> Any:
     structures = {jax.tree.structure(entry) for entry in entries}
     if len(structures) > 1:
         raise ValueError(
-            f"the entries of axis {name!r} differ in tree structure: pass them with labels, as in "
-            "jaxreg.lab.choices(a=…, b=…), so that each gets a separate program"
+            f"the entries of axis {name!r} differ in tree structure; expected the same structure. To compile a "
+            "separate program for each entry, pass them with labels, as in jaxreg.lab.choices(a=…, b=…)"
         )
     try:
         return jax.tree.map(_stacked, *entries)
@@ -272,8 +272,8 @@ def traceable(name: str, leaf: Any) -> np.ndarray:
     array = np.asarray(leaf)
     if array.dtype != bool and (array.dtype.kind == "m" or not jnp.issubdtype(array.dtype, np.number)):
         raise TypeError(
-            f"axis {name!r} holds {array.dtype} values such as {array.flat[0]!r}, which can't be traced: use "
-            "jaxreg.lab.choices(…), which compiles a separate program for each entry"
+            f"axis {name!r} holds {array.dtype} values such as {array.flat[0]!r}, which can't be traced; expected "
+            "numbers. To compile a separate program for each value, use jaxreg.lab.choices(…)"
         )
     if array.dtype.kind in "fc" and np.isnan(array).any():
         raise ValueError(f"axis {name!r} holds NaN: every value of an axis must be a number")

@@ -21,7 +21,7 @@ from jaxreg.lab.sweeps.store import create, open_folder
 
 
 def rows_there(old: Chunked, here: Coordinates, dims: Mapping[str, int]) -> dict[str, np.ndarray] | None:
-    """Find the position of each entry of a smaller sweep in a larger sweep, by comparing coordinates.
+    """Match each entry of a smaller sweep to an entry of a larger sweep by its coordinates.
 
     Args:
         old: The smaller sweep.
@@ -56,7 +56,7 @@ def _keys(coords: Coordinates, names: list[str]) -> list[tuple[str, ...]]:
 
 
 def cut_labels(labels: Coordinates, rows: Mapping[str, np.ndarray]) -> Coordinates:
-    """Reduce the coordinates of a larger sweep to the entries of a smaller sweep.
+    """Select the coordinate values of a smaller sweep from those of a larger sweep.
 
     The result has the form in which the smaller sweep stores its coordinates.
     """
@@ -101,19 +101,19 @@ def take_over(old: Chunked, rows: Mapping[str, np.ndarray], manifest: Manifest, 
 
 
 def without(whole: Joined, lanes: np.ndarray) -> Joined:
-    """Mark the runs selected by the mask `lanes` as missing, in a copy of the joined stores."""
+    """Return a copy of the joined stores in which the runs in the mask `lanes` count as missing."""
     part = np.where(lanes, -1, whole.part).astype(np.int32)
     return Joined(whole.manifest, whole.coords(), whole.parts, part, whole.place)
 
 
 def resumed(old: Joined) -> Joined:
-    """Return an enlarged sweep in which runs with lost files are marked as missing, so that they are computed again."""
+    """Mark runs with unreadable files as missing, so that they are computed again."""
     lost = old.unreadable(len(old.parts) - 1)
     return without(old, lost | old.unreadable(len(old.parts))) if lost.any() else old
 
 
 def extended(path: Path, whole: Joined, manifest: Manifest | None) -> Joined:
-    """Create a store for the missing runs of an enlarged sweep, and join it to the existing stores.
+    """Create a store for runs that are not stored yet, and join it to the existing stores of a smaller sweep.
 
     Args:
         path: Folder of the store.
@@ -134,7 +134,7 @@ def extended(path: Path, whole: Joined, manifest: Manifest | None) -> Joined:
 
 
 def find_grown(path: Path, sweep: str) -> Joined | None:
-    """Return an enlarged sweep that is stored in a folder, or None if it can't be read.
+    """Return the stored results of a sweep that reuses a smaller sweep, or None if they can't be read.
 
     The folder may also contain a later, still larger sweep.
 
@@ -153,9 +153,9 @@ def _grown_file(sweep: str) -> str:
 
 
 def newest(path: Path) -> Chunked | None:
-    """Return the most recent results in a folder, or None if they can't be read.
+    """Return the results in a folder: joined stores if there are any, otherwise a single store.
 
-    These are joined stores if there are any, otherwise a single store.
+    Returns None if they can't be read.
     """
     for find in (find_joined, open_folder):
         with contextlib.suppress(FileNotFoundError, ValueError):

@@ -110,18 +110,18 @@ class Joined:
         return numbers, places
 
     def unreadable(self, parts: int) -> np.ndarray:
-        """Return a mask of the runs whose results can't be read, among the runs in the first `parts` stores."""
+        """Return a mask of the unreadable runs in the first `parts` stores."""
         numbers, _ = self.find(np.arange(self.manifest.lanes))
         needed = np.unique(numbers[(numbers >= 0) & (self.part < parts)])
         return np.isin(numbers, [number for number in needed if self.read(int(number)) is None])
 
     @property
     def stopped(self) -> int:
-        """Number of segments that are not computed, because their runs were stopped earlier."""
+        """Number of segments that are left out, because their run was stopped in an earlier segment."""
         return int((self.part == STOPPED).sum())
 
     def lanes_of_last(self) -> np.ndarray:
-        """Return the indices of the runs in the last store, in stored order."""
+        """Return the indices of the runs in the last of the joined stores, in the order of that store."""
         lanes = np.flatnonzero(self.part == len(self.parts) - 1)
         return lanes[np.argsort(self.place[lanes])]
 
@@ -174,7 +174,7 @@ class Joined:
 
 
 def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
-    """Combine the outputs of several programs into one description: names, dimensions and types.
+    """Merge the descriptions of the outputs (names, dimensions and types) of several programs.
 
     Each dimension gets its largest length among the programs. Where an output is missing or shorter, it is filled with
     NaN.
@@ -244,8 +244,8 @@ def find_joined(path: Path, depth: int = 0, name: str = JOINED) -> Joined | None
     names = manifest.attrs.get("parts")
     if not isinstance(names, list) or not names or not all(map(_is_folder_name, names)):
         raise ValueError(
-            f"{path / name} is damaged: it does not list the names of its stores. Delete this file and run the same "
-            "sweep again"
+            f"{path / name} is damaged: it does not list the names of the joined stores. Delete this file and run the "
+            "same sweep again"
         )
     if depth > _DEEPEST:
         raise ValueError(
@@ -391,8 +391,8 @@ class _Entrypoint(BackendEntrypoint):
         missing = len(needed) - sum(number in needed for number in store.present())
         if missing and not partial:
             raise ValueError(
-                f"{missing} of {len(needed)} chunks of {path} are missing: run the same sweep again to complete it, or "
-                "open the finished runs with partial=True"
+                f"{missing} of {len(needed)} chunks of {path} are missing: run the same sweep again to compute them, "
+                "or pass partial=True to open only the finished runs"
             )
         if store.coords() is None:
             raise ValueError(f"the coordinates of {path} are damaged: run the same sweep again to repair them")

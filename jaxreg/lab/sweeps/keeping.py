@@ -35,14 +35,14 @@ class Best:
         if self.by not in outputs or outputs[self.by].shape or np.dtype(outputs[self.by].dtype).kind not in "iuf":
             one = [name for name, v in outputs.items() if not v.shape]
             raise ValueError(
-                f"best(): can't rank the runs by {self.by!r}; expected an output with one number per run, such as {one}"
+                f"`best`: can't rank the runs by {self.by!r}; expected an output with one number per run, such as {one}"
             )
         if not self.outputs:
             return tuple(name for name, variable in outputs.items() if variable.shape)
         found = [name for name in outputs for given in self.outputs if name == given or name.startswith(f"{given}/")]
         for given in self.outputs:
             if not any(name == given or name.startswith(f"{given}/") for name in found):
-                raise ValueError(f"best(): there is no output {given!r}; expected one or more of {', '.join(outputs)}")
+                raise ValueError(f"`best`: there is no output {given!r}; expected one or more of {', '.join(outputs)}")
         return tuple(name for name in dict.fromkeys(found) if name != self.by)
 
     def written(self, outputs: Mapping[str, Variable]) -> str:
@@ -87,7 +87,7 @@ def best(count: int, by: str, outputs: str | Sequence[str] = ()) -> Best:
 
 
 def rule_of(manifest: Manifest) -> Best | None:
-    """Return the rule for large outputs from a manifest, or None if they are stored for all runs."""
+    """Return the rule for large outputs from a manifest, or None if the large outputs of all runs are stored."""
     if "keep" not in manifest.identity:
         return None
     count, by, outputs = json.loads(manifest.identity["keep"])
@@ -105,7 +105,7 @@ class Keeping(Protocol):
         """Return the indices of the stored chunks."""
 
     def small(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the outputs of a chunk that are stored for all runs."""
+        """Return the small outputs of a chunk, which are stored for all runs."""
 
     def kept(self, number: int) -> dict[str, np.ndarray] | None:
         """Return the large outputs of the best runs in a chunk, and the row indices of these runs."""
@@ -178,7 +178,7 @@ class Keeper:
 
 
 def split(rule: Best, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Separate the outputs that are stored for all runs from the large outputs of the best runs in a chunk."""
+    """Split the outputs of a chunk: small ones, stored for all runs, and large ones, stored for the best runs."""
     rows = np.sort(rule.rows(arrays[rule.by]))
     large = {ROWS: rows} | {name: arrays[name][rows] for name in rule.outputs}
     return {name: values for name, values in arrays.items() if name not in rule.outputs}, large

@@ -25,7 +25,7 @@ class DamagedError(ValueError):
 
 
 def is_state(name: str) -> bool:
-    """Return whether an array in a chunk belongs to a checkpoint (the state of its runs) rather than to the outputs."""
+    """Return whether an array, judging by its name, is part of a checkpoint (the state of the runs in a chunk)."""
     return name.startswith(STATE)
 
 
@@ -136,7 +136,7 @@ class Manifest:
         found = cls(**_checked(content))
         if found.sweep != content["sweep"]:
             raise DamagedError(
-                "the manifest is damaged: its entry 'sweep' is not the hash of its entries 'identity' and 'chunk'"
+                "the manifest is damaged: its entry 'sweep' does not match the hash of 'identity' and 'chunk'"
             )
         return found
 

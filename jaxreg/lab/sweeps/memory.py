@@ -56,7 +56,7 @@ class InMemoryStore:
         return small if small is None or self._rule is None else filled(self.manifest, small, self.kept(number))
 
     def small(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the outputs of a chunk that are kept for all runs, or None if the chunk is missing."""
+        """Return the small outputs of a chunk (those kept for all runs). None if the chunk is missing."""
         return self._chunks.get(number)
 
     def kept(self, number: int) -> dict[str, np.ndarray] | None:
@@ -95,11 +95,11 @@ class InMemoryStore:
         self._chunks.pop(number, None)
 
     def claims(self) -> Unshared:
-        """Return a stand-in for `Claims`, because no other process uses a store in memory."""
+        """Return a replacement for `Claims`. Only this process sees a store in memory, so nothing has to be locked."""
         return Unshared()
 
     def describe(self, advice: str) -> str:
-        """Return the message for an interrupted sweep, whose results in memory are lost."""
+        """Return the message for an interrupted sweep. It says that nothing is kept without a store."""
         return "stopped; nothing is kept without a store"
 
     def coords(self) -> Coordinates:

@@ -45,7 +45,7 @@ class Part:
     segment: int = 0
 
     def lanes(self, number: int) -> np.ndarray:
-        """Return the indices of a chunk's runs among all runs of the program."""
+        """Return the index of each run of a chunk among all runs of the program."""
         lanes = np.array(self.store.manifest.chunks.lanes(number))
         own = self.store.coords() or {}
         return own[SOME][1][lanes] if SOME in own else lanes
@@ -91,7 +91,7 @@ class Arranged:
 
 
 def alone(runner: ChunkRunner, grid: Grid, path: Path | None, options: SweepOptions) -> Arranged:
-    """Create the store of a single program that the caller has already made.
+    """Create the store for a single program whose runner already exists.
 
     Args:
         runner: Runner of the program.
@@ -108,7 +108,7 @@ def alone(runner: ChunkRunner, grid: Grid, path: Path | None, options: SweepOpti
 
 
 def arrange(design: Design, path: Path | None, options: SweepOptions) -> Arranged:
-    """Trace all programs of a sweep, and open or create their stores. On a CPU, nothing is compiled yet.
+    """Trace all programs of a sweep, and open or create their stores. On a CPU, the programs are not compiled yet.
 
     Args:
         design: Boxes of the sweep.
@@ -173,7 +173,7 @@ class Source:
         return (self._first if lanes is None else self._sent(lanes)).going_on(carried)
 
     def runner_over(self, grid: Grid) -> ChunkRunner:
-        """Return a runner for the same function on another grid, to compare the identities of the programs."""
+        """Return a runner for the same function on another grid. It serves to compare the two programs."""
         return LocalRunner(self._program(grid))
 
     def _program(self, grid: Grid) -> Program:
@@ -261,7 +261,8 @@ def placed(
         last = whole.parts[-1]
         if not isinstance(last, Store):
             raise OtherSweepError(
-                f"the store {path} belongs to a sweep with several compiled programs: use another folder"
+                f"the store {path} belongs to a sweep with several compiled programs, but this sweep has only one: use "
+                "another folder"
             )
         return Part(source.runner(whole.lanes_of_last(), carried), last, whole, segment)
     except BaseException:
@@ -325,7 +326,10 @@ def _shared(values: list[str]) -> str:
 def _check_free(path: Path, parts: list[str]) -> None:
     """Raise if a folder contains anything other than the stores of the given parts."""
     if find_manifest(path) is not None:
-        raise OtherSweepError(f"the store {path} belongs to a sweep with a single compiled program: use another folder")
+        raise OtherSweepError(
+            f"the store {path} belongs to a sweep with a single compiled program, but this sweep has several: use "
+            "another folder"
+        )
     if not path.exists() or (path / JOINED).exists():
         return
     others = {entry.name for entry in path.iterdir() if not entry.name.startswith((".", "joined-"))} - set(parts)
@@ -334,7 +338,7 @@ def _check_free(path: Path, parts: list[str]) -> None:
 
 
 def digest_of(labels: Coordinates, of: str) -> str:
-    """Return a hash of the coordinates `labels` and the text `of`."""
+    """Return one hash of coordinates and a text."""
     digest = hashlib.sha256(of.encode())
     for name, (dim, values) in labels.items():
         digest.update(f"{name} {dim} {values.dtype.str} {values.shape}".encode() + values.tobytes())
@@ -377,8 +381,8 @@ def _check_callbacks(manifest: Manifest) -> None:
     if "callbacks" in manifest.identity and "token" not in manifest.identity:
         raise ValueError(
             f"`run` calls Python code outside of JAX ({manifest.identity['callbacks']}), and a store can't notice when "
-            "that code changes. Pass a version of the code, such as token='1', and a new one after each change; or "
-            "remove `store`"
+            "that code changes. Pass the version of the code as `token`, such as token='1', and change it with the "
+            "code. Or remove `store`"
         )
 
 

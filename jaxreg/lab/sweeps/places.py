@@ -37,7 +37,7 @@ class Place:
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """Context manager in which error messages name the store by the path or address that the user gave."""
+        """Return a context manager. Errors raised inside name the store by the path or address that the user gave."""
         yield
 
 
@@ -58,7 +58,7 @@ class Mirror(Place):
         self._pull()
 
     def push(self) -> None:
-        """Upload files written since the last call. Files deleted here are also deleted at the address."""
+        """Upload the files written since the last call. Delete remote files whose local copy was deleted."""
         now = self._local()
         for name in sorted(now.keys(), key=lambda name: now[name]):  # a state before its chunk, as it was written
             if self._seen.get(name) != now[name]:
@@ -70,7 +70,7 @@ class Mirror(Place):
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """Context manager in which error messages name the address of the store, not its temporary folder."""
+        """Return a context manager. Errors raised inside name the store by its address, not its temporary folder."""
         try:
             yield
         except BaseException as error:
@@ -117,7 +117,10 @@ def place_of(store: str | os.PathLike[str] | None) -> Place:
     import jax  # only here: who reads a folder need not load it
 
     if jax.process_count() > 1:
-        raise ValueError(f"the store {store} is an address; with jax.distributed, expected a folder on a shared disk")
+        raise ValueError(
+            f"the store {store} is an address, which doesn't work with jax.distributed; expected a folder on a shared "
+            "disk"
+        )
     return Mirror(store.rstrip("/"))
 
 

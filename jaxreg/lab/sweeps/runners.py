@@ -224,8 +224,8 @@ def _pack(job: tuple[Any, ...]) -> bytes:
         return cloudpickle.dumps(job)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise TypeError(
-            f"`run` and its axes can't be sent to other processes: {error}. Define `run` at the top of a module, "
-            "install cloudpickle, and create what can't be sent (files, locks, clients) inside of `run`"
+            f"`run` and its axes can't be sent to other processes: {error}. Define `run` at the top of a module, or "
+            "install cloudpickle. Create files, locks and clients inside of `run`"
         ) from None
 
 
@@ -238,8 +238,8 @@ def _build(payload: bytes, chunk: int | None, arranged: str | None) -> Program:
         run, over, zipped, lanes, x64, begin = pickle.loads(payload)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"a worker can't import {error.name!r}, which your function `run` needs: send its file to the workers "
-            f"(with Dask: client.upload_file('{error.name}.py')), install it on the workers, or define `run` in the "
+            f"a worker can't import the module {error.name!r}, which `run` needs. Install the module on the workers, "
+            f"or send its file to them (with Dask: client.upload_file('{error.name}.py')). Or define `run` in the "
             "script itself"
         ) from None
     with jax.enable_x64(x64):

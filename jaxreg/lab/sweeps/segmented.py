@@ -46,7 +46,7 @@ class LostStateError(Exception):
 
 
 class LostLossesError(Exception):
-    """Error for a segment that can't start, because the losses that decide which runs continue can't be read.
+    """Error for a segment that can't start because losses can't be read. These losses decide which runs continue.
 
     Args:
         before: Results of the previous segment.
@@ -76,7 +76,7 @@ class SegmentedSweep:
         self._options = replace(options, coords=given)
         if jax.process_count() > 1:
             raise ValueError(
-                "`segments` doesn't work with jax.distributed: start separate processes that share one store"
+                "`segments` doesn't work with jax.distributed. Start separate processes that share one store"
             )
         if self.segments.halve is not None and len(design.boxes) > 1:
             raise ValueError(
@@ -113,7 +113,7 @@ class SegmentedSweep:
         return self._parts[segment]
 
     def finished(self, segment: int) -> None:
-        """Remove the stored states from which a finished segment started. They are no longer needed."""
+        """Remove stored states that are no longer needed: those from which a finished segment started."""
         for part in self._parts[segment - 1] if segment else ():
             part.whole.forget_states()
 
@@ -315,7 +315,9 @@ def _rows(
 def _check_free(path: Path) -> None:
     """Raise if a folder contains anything other than segments."""
     if find_manifest(path) is not None:
-        raise OtherSweepError(f"the store {path} belongs to a sweep without segments: use another folder")
+        raise OtherSweepError(
+            f"the store {path} belongs to a sweep without segments, but this sweep has segments: use another folder"
+        )
     if not path.exists():
         return
     names = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith((".", "joined-", "segment-")))

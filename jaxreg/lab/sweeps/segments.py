@@ -115,14 +115,15 @@ def _as(leaf: Any, array: Any) -> Any:
 def _check_same(state: Structure, after: Structure) -> None:
     if state.tree != after.tree:
         raise TypeError(
-            f"`run` must not change the tree structure of the state; expected {state.tree}, got {after.tree}"
+            f"`run` changes the tree structure of the state from {state.tree} to {after.tree}; expected the same "
+            "structure"
         )
     for (name, before), (_, now) in zip(state.leaves, after.leaves, strict=True):
         if isinstance(before, jax.ShapeDtypeStruct) and (before.shape, before.dtype) != (now.shape, now.dtype):
             place = f" at {name!r}" if name else ""
             raise TypeError(
-                f"`run` must not change the shapes and types of the state, but {before.dtype}{list(before.shape)}"
-                f"{place} became {now.dtype}{list(now.shape)}"
+                f"`run` changes the state{place} from {before.dtype}{list(before.shape)} to "
+                f"{now.dtype}{list(now.shape)}; expected the same shape and type"
             )
 
 

@@ -56,7 +56,7 @@ def is_split(jaxpr: Any) -> bool:
 
 
 def factorizes(jaxpr: Any, stacks: bool = False) -> bool:
-    """Return whether a run factorises matrices or solves linear systems, which JAX does by LAPACK on a CPU.
+    """Return whether a run factorises matrices or solves linear systems. On a CPU, JAX uses LAPACK for this.
 
     Args:
         jaxpr: Traced function of one lane, ``traced.jaxpr.jaxpr``.

@@ -145,7 +145,7 @@ class Store:
         return small if small is None or self._rule is None else filled(self.manifest, small, self.kept(number))
 
     def small(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the outputs of a chunk that are stored for all runs, or None if the chunk is missing or damaged."""
+        """Return the small outputs of a chunk (those stored for all runs). None if the chunk is missing or damaged."""
         arrays = self._read(number)
         return None if arrays is None else {name: arrays[name] for name in self._small}
 
@@ -204,7 +204,7 @@ class Store:
         return {name: (dims[name], values) for name, values in arrays.items()}
 
     def describe(self, advice: str) -> str:
-        """Return the message for an interrupted sweep, with the number of stored chunks and the given advice."""
+        """Return the message for an interrupted sweep: the number of stored chunks, then the text `advice`."""
         there = len(self.present())
         return f"stopped with {there} of {len(self.manifest.chunks)} chunks in {self.path}: {advice}"
 
@@ -266,7 +266,7 @@ def _file_in(path: Path) -> Path:
 
 
 def create(path: Path, manifest: Manifest, coords: Mapping[str, np.ndarray]) -> Store:
-    """Open the store of a sweep, and create its folder and files if they are missing.
+    """Open the store of a sweep. Create the folder and the files of the store if they are missing.
 
     Args:
         path: Folder of the store.
@@ -329,7 +329,7 @@ def _check_free(store: Store) -> None:
         raise ValueError(f"the folder {store.path} holds other files ({sorted(others)[0]}): use an empty folder")
     if chunks and all(store.read(number) is None for number in range(len(store.manifest.chunks))):
         raise ValueError(
-            f"the store {store.path} has no readable {MANIFEST}, and its {len(chunks)} chunks do not belong to this "
+            f"the store {store.path} has no readable {MANIFEST}, and none of its {len(chunks)} chunks belongs to this "
             "sweep: use another folder, or delete this one"
         )
 

@@ -32,7 +32,7 @@ class Structure:
         return cls(tree, tuple(("/".join(map(key_name, path)), _described(leaf)) for path, leaf in found))
 
     def filled(self, dataset: xr.Dataset) -> Any:
-        """Return the outputs of a single run as a tree, with the values from its dataset."""
+        """Convert the dataset of a single run to a tree of outputs with this structure."""
         return jax.tree.unflatten(self.tree, [_value(dataset, name, leaf) for name, leaf in self.leaves])
 
 
@@ -55,8 +55,8 @@ def _value(dataset: xr.Dataset, name: str, leaf: Any) -> Any:
     values = dataset[name].values
     if _is_missing(dataset, name, leaf, values):
         raise ValueError(
-            f"output {name!r} of this run is missing, because keep=best(…) dropped it or the run was stopped: select "
-            "one of the best runs"
+            f"output {name!r} of this run is missing: keep=best(…) dropped it, or the run was stopped. Select one of "
+            "the best runs"
         )
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(values.astype(np.uint32)), impl=leaf.dtype._impl.name)
@@ -160,7 +160,7 @@ def _structure(dataset: xr.Dataset, like: Any, index: list[int], shape: tuple[in
     part, structures = _known.get(dataset.attrs.get("sweep", ""), (None, ()))
     if not structures or (part is not None and part.size != np.prod(shape)):
         raise ValueError(
-            "the tree structure of the outputs is unknown in this process: pass like=, a tree with this structure. Or "
-            "call the same sweep again with its store, where finished runs are not computed again"
+            "the tree structure of the outputs is unknown, because this process has not called the sweep. Pass like=, "
+            "a tree with this structure. Or call the same sweep again; it reads finished runs from its store"
         )
     return structures[0 if part is None else part[np.ravel_multi_index(index, shape)]]

@@ -65,7 +65,7 @@ def fit(
     """
     if not isinstance(problem, Problem) or not isinstance(recipe, Recipe):
         got = f"a {type(problem).__name__} and a {type(recipe).__name__}"
-        raise ValueError(f"fit got {got}; expected a Problem and a Recipe")
+        raise ValueError(f"`fit`: the first two arguments are {got}; expected a Problem and a Recipe")
     data = _of_draw(problem, draw)
     steps_an_epoch = -(-data.y_train.shape[0] // problem.batch_size)
 
@@ -131,7 +131,7 @@ def advance(
     epochs: int,
     draw: jax.Array | int = 0,
 ) -> State:
-    """Continue the training of a run for some epochs.
+    """Continue the training of a run for `epochs` more epochs.
 
     Several calls in sequence give the same training as one call of `fit`. Between the calls, strengths may be changed
     and runs may be stopped.
@@ -162,7 +162,8 @@ def advance(
 def _of_draw(problem: Problem, draw: jax.Array | int) -> Any:  # a Data of arrays of JAX
     if known(draw) and not 0 <= int(draw) < len(problem.data.x_train):  # JAX would silently use the last draw
         raise ValueError(
-            f"`draw` is {draw}; expected an index from 0 to {len(problem.data.x_train) - 1}, one per draw of the data"
+            f"`draw` is {draw}; expected an index from 0 to {len(problem.data.x_train) - 1}, which selects one "
+            "draw of the data"
         )
     return Data._make(None if array is None else jnp.asarray(array)[draw] for array in problem.data)
 
@@ -185,7 +186,8 @@ def _train(
         losses = problem.loss(problem.model.apply(params, x), y)
         if losses.shape != y.shape[:1]:  # padded rows must be excluded one by one
             raise ValueError(
-                f"the loss of {y.shape[0]} rows has shape {losses.shape}; expected one value per row, ({y.shape[0]},)"
+                f"the loss returns an array of shape {losses.shape} for {y.shape[0]} rows; expected one value per row, "
+                f"of shape ({y.shape[0]},)"
             )
         if weights is None:
             return jnp.mean(losses)
@@ -219,14 +221,13 @@ def _train(
 def _mean(name: str, values: jax.Array, rows: int, weights: jax.Array | np.ndarray | None) -> jax.Array:
     if values.shape not in ((), (rows,)):
         raise ValueError(
-            f"{name} of {rows} rows has shape {values.shape}; expected one value per row, or one value for all rows"
+            f"`{name}` returns an array of shape {values.shape} for {rows} rows; expected one value per row, or a "
+            "single value"
         )
     if weights is None:
         return jnp.mean(values)
     if values.shape != weights.shape:
-        raise ValueError(
-            f"{name} returns one number for all rows, but the rows have weights; expected one value per row"
-        )
+        raise ValueError(f"`{name}` returns a single value, but the rows have weights; expected one value per row")
     return jnp.sum(values * weights) / jnp.sum(weights)
 
 

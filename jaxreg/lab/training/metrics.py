@@ -92,8 +92,8 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     wanted = targets[:, None] if targets.ndim == 1 else targets
     if outputs.shape != wanted.shape:  # otherwise broadcasting would compare all pairs of rows
         raise ValueError(
-            f"squared_error got outputs of shape {outputs.shape} and targets of shape {targets.shape}; expected "
-            "the same number of outputs and targets per row"
+            f"`squared_error`: the outputs have shape {outputs.shape} and the targets have shape {targets.shape}; "
+            "expected one target per output"
         )
     return jnp.mean(jnp.square(outputs - wanted), axis=-1)
 
@@ -158,8 +158,8 @@ def equal_error_rate(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 def _single(outputs: jax.Array, targets: jax.Array, name: str) -> jax.Array:
     if outputs.shape != (*targets.shape, 1):
         raise ValueError(
-            f"{name} got outputs of shape {outputs.shape} and targets of shape {targets.shape}; expected (rows, 1) and "
-            "(rows,). Use categorical_cross_entropy and categorical_accuracy for more than two classes"
+            f"`{name}`: the outputs have shape {outputs.shape} and the targets have shape {targets.shape}; expected "
+            "(rows, 1) and (rows,). Use categorical_cross_entropy and categorical_accuracy for more than two classes"
         )
     return outputs[:, 0]
 
@@ -167,8 +167,8 @@ def _single(outputs: jax.Array, targets: jax.Array, name: str) -> jax.Array:
 def _classes(outputs: jax.Array, targets: jax.Array, name: str) -> None:
     if outputs.ndim != 2 or outputs.shape[1] < 2 or targets.shape != outputs.shape[:1]:
         raise ValueError(
-            f"{name} got outputs of shape {outputs.shape} and targets of shape {targets.shape}; expected "
-            "(rows, classes) with at least 2 classes, and (rows,)"
+            f"`{name}`: the outputs have shape {outputs.shape} and the targets have shape {targets.shape}; expected "
+            "outputs of shape (rows, classes) with at least 2 classes, and targets of shape (rows,)"
         )
     if not jnp.issubdtype(targets.dtype, jnp.integer):
-        raise TypeError(f"{name} got targets of type {targets.dtype}; expected integers, the class of each row")
+        raise TypeError(f"`{name}`: the targets have type {targets.dtype}; expected one integer class per row")

@@ -73,8 +73,8 @@ class Problem:
             )
         if "test" not in self.data.parts():
             raise ValueError(
-                "Problem: the data has no test rows. Pass x_test and y_test. To use training rows as test rows, pass "
-                "w_test, their weights"
+                "Problem: the data has no test rows. Pass x_test and y_test. Or pass w_test, one weight per training "
+                "row, to test on the training rows"
             )
         weights = self.data.weights()
         for part, (x, y) in self.data.parts().items():
@@ -91,9 +91,9 @@ class Problem:
                 bad = np.argwhere(~np.isfinite(array))
                 if len(bad):
                     raise ValueError(
-                        f"Problem: {name} holds {array[tuple(bad[0])]} at index {tuple(map(int, bad[0]))}, and "
-                        f"{len(bad)} NaN or infinite values in all; expected finite numbers. Drop these rows or "
-                        "impute the values"
+                        f"Problem: {name} has {len(bad)} NaN or infinite values, such as {array[tuple(bad[0])]} at "
+                        f"index {tuple(map(int, bad[0]))}; expected finite numbers. Drop these rows or impute "
+                        "the values"
                     )
 
     def _repr_html_(self) -> str:

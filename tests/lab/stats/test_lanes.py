@@ -42,7 +42,7 @@ def test_other_dimensions_are_refused_by_name_unless_they_hold_one_entry():
     assert lanes.per_unit(values.expand_dims(epoch=1)).sizes == {"draw": 5}
     with pytest.raises(ValueError, match=r"'epoch' has 2 entries.*\.isel\(epoch=-1\)"):
         lanes.per_unit(values.expand_dims(epoch=2))
-    with pytest.raises(ValueError, match="the dimensions to average over"):
+    with pytest.raises(ValueError, match="To average over other dimensions, pass their names"):
         lanes.per_unit(values, over=("fold",))
 
 
@@ -124,9 +124,9 @@ def test_a_pair_counts_only_where_both_sides_are_finite():
 
 def test_sides_from_other_lanes_are_refused():
     a = sweep(4, 2)
-    with pytest.raises(ValueError, match="must contain the same runs, but their sizes or labels differ"):
+    with pytest.raises(ValueError, match="have different sizes or labels; expected the same runs"):
         lanes.differences(a, a.isel(draw=slice(3)))
-    with pytest.raises(ValueError, match="must contain the same runs, but their sizes or labels differ"):
+    with pytest.raises(ValueError, match="have different sizes or labels; expected the same runs"):
         lanes.differences(a, a.assign_coords(draw=[0, 1, 2, 3]))
     with pytest.raises(ValueError, match="have different dimensions"):
         lanes.differences(a, a.isel(seed=0))
@@ -144,5 +144,5 @@ def test_runs_of_a_function_without_diverged_at_diverge_where_a_number_is_not_fi
     np.testing.assert_array_equal(masked["loss"].isnull(), [[False, True], [True, True]])
     np.testing.assert_array_equal(masked["curve"].isnull().all("epoch"), [[False, True], [True, True]])
     assert masked["steps"].identical(found["steps"])
-    with pytest.raises(ValueError, match="or a floating-point variable with one number per run"):
+    with pytest.raises(ValueError, match="expected a floating-point variable with one number per run"):
         lanes.diverged(xr.Dataset({"steps": found["steps"]}))

@@ -42,7 +42,9 @@ def test_a_module_that_workers_lack_is_named(tmp_path: Path, monkeypatch: pytest
 
     with (
         Elsewhere(1) as executor,
-        pytest.raises(ModuleNotFoundError, match=r"can't import 'own_module'.*client.upload_file\('own_module.py'\)"),
+        pytest.raises(
+            ModuleNotFoundError, match=r"can't import the module 'own_module'.*client.upload_file\('own_module.py'\)"
+        ),
     ):
         sweep(run, {"x": [1.0]}, executor=executor)
 

@@ -62,7 +62,7 @@ def test_the_best_runs_keep_their_arrays(tmp_path: Path) -> None:
     assert (watch.finished, watch.diverged) == (18, 1)
     lowest = int(np.nanargmin(LOSSES[:18]))
     np.testing.assert_array_equal(unflatten(found, lowest)["net"]["n"], [0, 1])
-    with pytest.raises(ValueError, match="is missing, because keep=best"):
+    with pytest.raises(ValueError, match="is missing: keep=best"):
         unflatten(found, int(np.nanargmax(LOSSES[:18])))
     file = tmp_path / f"best-{lowest // 4:08d}.npz"
     file.write_bytes(file.read_bytes()[:-1])

@@ -161,7 +161,7 @@ def test_what_segments_can_not_use_is_refused_in_a_sentence(tmp_path: Path) -> N
     start = Segments(lambda: jnp.zeros(2), 2)
     for wrong, words in (
         (lambda state, x: {"y": x}, r"must return \(state, outputs\), got dict"),
-        (lambda state, x: (state[:1], {"y": x}), r"float32\[2\] became float32\[1\]"),
+        (lambda state, x: (state[:1], {"y": x}), r"state from float32\[2\] to float32\[1\]"),
         (lambda state, x: (state, {}), "returns no array"),
         (lambda x: (x, {"y": x}), "doesn't accept the axes"),
     ):

@@ -144,7 +144,7 @@ def test_a_damaged_or_missing_file_is_mended_or_refused(store: Store) -> None:
             assert Manifest.decode((store.path / MANIFEST).read_bytes()) == MINE
             path.write_bytes(whole)
     (store.path / MANIFEST).unlink()
-    with pytest.raises(ValueError, match="its 2 chunks do not belong to this sweep"):
+    with pytest.raises(ValueError, match="none of its 2 chunks belongs to this sweep"):
         create(store.path, replace(MINE, identity={"program": "q"}), COORD_VALUES)
     with pytest.raises(FileNotFoundError, match=r"no manifest\.json"):
         open_folder(store.path)

@@ -256,9 +256,12 @@ def test_a_metric_of_all_rows_sees_them_together():
 
 
 def test_a_loss_that_is_no_value_a_row_is_refused():
-    with pytest.raises(ValueError, match=r"the loss of 30 rows has shape \(\); expected one value per row, \(30,\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"the loss returns an array of shape \(\) for 30 rows; expected one value per row, of shape \(30,\)",
+    ):
         final(problem(loss=lambda outputs, y: jnp.mean(outputs[:, 0] - y)), Recipe())
-    message = r"three of 30 rows has shape \(3,\); expected one value per row, or one value for all rows"
+    message = r"three` returns an array of shape \(3,\) for 30 rows; expected one value per row, or a single value"
     with pytest.raises(ValueError, match=message):
         final(problem(metrics={"three": lambda outputs, y: jnp.zeros(3)}), Recipe())
 
@@ -448,8 +451,8 @@ BAD = {
     "a metric named loss": ({"metrics": {"loss": binary_accuracy}}, "a metric is named 'loss'"),
     "batch -1": ({"batch_size": -1}, "batch_size is -1"),
     "record": ({"record_every": 7}, "record_every is 7 and epochs is 100; expected a record_every that divides"),
-    "nan": ({"data": bad_data(np.nan)}, r"x_train holds nan at index \(0, 3, 1\), and 1 NaN or infinite"),
-    "inf": ({"data": bad_data(np.inf)}, r"x_train holds inf at index \(0, 3, 1\)"),
+    "nan": ({"data": bad_data(np.nan)}, r"x_train has 1 NaN or infinite values, such as nan at index \(0, 3, 1\)"),
+    "inf": ({"data": bad_data(np.inf)}, r"x_train has 1 NaN or infinite values, such as inf at index \(0, 3, 1\)"),
     "rows": ({"data": tutorial_moons()._replace(y_test=np.zeros((1, 5)))}, r"y_test \(1, 5\)"),
 }
 
@@ -465,10 +468,12 @@ def test_a_draw_that_is_not_there_and_other_things_than_problems_are_refused():
     problem = Problem(linen(MLP(hidden=4), (2,)), moons(range(2), test=5), epochs=1)
     for draw in (2, -1):
         with pytest.raises(
-            ValueError, match=f"`draw` is {draw}; expected an index from 0 to 1, one per draw of the data"
+            ValueError, match=f"`draw` is {draw}; expected an index from 0 to 1, which selects one draw"
         ):
             fit(problem, Recipe(), jax.random.key(0), draw)
-    with pytest.raises(ValueError, match="fit got a Problem and a L2; expected a Problem and a Recipe"):
+    with pytest.raises(
+        ValueError, match="the first two arguments are a Problem and a L2; expected a Problem and a Recipe"
+    ):
         fit(problem, jr.L2(0.1), jax.random.key(0))
 
 

@@ -90,12 +90,12 @@ def test_equal_error_rate_is_not_the_mean_of_its_blocks():
 
 BAD = {
     "two logits": (metrics.binary_cross_entropy, (5, 2), np.zeros(5), ValueError, r"\(5, 2\).*expected \(rows, 1\)"),
-    "binary column": (metrics.binary_accuracy, (5, 1), np.zeros((5, 1)), ValueError, "targets of shape"),
+    "binary column": (metrics.binary_accuracy, (5, 1), np.zeros((5, 1)), ValueError, "the targets have shape"),
     "one class": (metrics.categorical_accuracy, (5, 1), np.zeros(5, int), ValueError, "at least 2 classes"),
-    "one hot": (metrics.categorical_cross_entropy, (5, 3), np.zeros((5, 3), int), ValueError, r"and \(rows,\)"),
-    "float labels": (metrics.categorical_cross_entropy, (5, 3), np.zeros(5), TypeError, "expected integers"),
-    "broadcast": (metrics.squared_error, (5, 2), np.zeros(5), ValueError, "the same number of outputs"),
-    "no column": (metrics.equal_error_rate, (5, 2), np.zeros(5), ValueError, "equal_error_rate got"),
+    "one hot": (metrics.categorical_cross_entropy, (5, 3), np.zeros((5, 3), int), ValueError, r"of shape \(rows,\)"),
+    "float labels": (metrics.categorical_cross_entropy, (5, 3), np.zeros(5), TypeError, "expected one integer class"),
+    "broadcast": (metrics.squared_error, (5, 2), np.zeros(5), ValueError, "expected one target per output"),
+    "no column": (metrics.equal_error_rate, (5, 2), np.zeros(5), ValueError, "`equal_error_rate`: the outputs"),
 }
 
 
