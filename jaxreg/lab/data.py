@@ -9,7 +9,7 @@ __all__ = ["Data", "parted", "splits", "standardised"]
 
 
 class Data(NamedTuple):
-    """Training, validation and test rows of a data set, with a leading axis over random draws of these rows.
+    """Training, validation and test rows of a data set. The first axis of each array is the random draw.
 
     The test or validation part can consist of weights alone, with no rows of its own. That part is then the training
     rows, weighted by these weights.
@@ -44,9 +44,9 @@ class Data(NamedTuple):
         return f"Data({', '.join(shapes)})"
 
     def rows(self) -> dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
-        """Return a dict from part names to inputs and targets.
+        """Return a dict from part names, such as ("train", "test"), to inputs and targets.
 
-        Each key is a tuple of names, such as ("train", "test"). Parts that use the same rows share one key.
+        Parts that use the same rows share one key.
         """
         weights = self.weights()
         own = {"test": (self.x_test, self.y_test), "validation": (self.x_validation, self.y_validation)}
@@ -62,7 +62,7 @@ class Data(NamedTuple):
         return {part: rows for parts, rows in self.rows().items() for part in parts}
 
     def weights(self) -> dict[str, np.ndarray | None]:
-        """Return a dict from part name, such as "train", to the weights of its rows. None means equal weights."""
+        """Return a dict from part name, such as "train", to row weights. None means equal weights."""
         return {"train": self.w_train, "test": self.w_test, "validation": self.w_validation}
 
 

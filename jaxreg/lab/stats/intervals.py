@@ -17,7 +17,7 @@ _FEW = 8
 def mean_interval(
     values: np.ndarray, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute a BCa bootstrap confidence interval of a mean, widened for small samples to keep its coverage.
+    """Compute a BCa bootstrap confidence interval of a mean. For small samples, it is widened to keep its coverage.
 
     A plain bootstrap of n values is too narrow by √((n − 1)/n), and it ignores that the spread is estimated from the
     same values. Following Hesterberg, the nominal level is raised so that the interval of symmetric data equals

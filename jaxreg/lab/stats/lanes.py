@@ -150,7 +150,7 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
 
 
 def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: bool = False) -> xr.DataArray:
-    """Return the mean of the runs of each draw of the data. If there is only one draw, return one value per seed.
+    """Average all runs on the same draw of the data. If there is only one draw, return one value per seed.
 
     Args:
         values: One number per run.

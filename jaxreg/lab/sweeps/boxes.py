@@ -133,7 +133,7 @@ def cut(run: Run, over: Any, *, zipped: bool = False, begin: Run | None = None) 
     axes = [_read(name, entries, taken) for name, entries in over.items()]
     arguments = [argument for axis in axes for argument in axis.arguments]
     if twice := {argument for argument in arguments if arguments.count(argument) > 1}:
-        raise ValueError(f"{sorted(twice)[0]!r} is given twice, as the name of an axis or setting: rename one of them")
+        raise ValueError(f"two axes or settings have the name {sorted(twice)[0]!r}: rename one of them")
     if begin is not None and (clash := {"state", "segment"} & {*over, *arguments}):
         raise ValueError(
             f"{sorted(clash)[0]!r} is the name of an axis or setting, but a sweep with segments reserves this name: "
@@ -320,7 +320,7 @@ def _table(name: Any, table: Any) -> Points:
                 "Rename the column"
             )
     if twice := [column for column in table.columns if list(table.columns).count(column) > 1]:
-        raise ValueError(f"the DataFrame of axis {name!r} has two columns {twice[0]!r}: rename one of them")
+        raise ValueError(f"the DataFrame of axis {name!r} has two columns named {twice[0]!r}: rename one of them")
     return Points({column: [_present(value) for value in table[column].to_list()] for column in table.columns})
 
 

@@ -19,7 +19,7 @@ Coordinates = Mapping[str, tuple[str, np.ndarray]]
 
 
 def dataset(manifest: Manifest, coords: Coordinates, read: Read, find: Find | None = None) -> xr.Dataset:
-    """Return the results of a sweep as an xarray dataset whose values are read from the store only when they are used.
+    """Return the results of a sweep as an xarray dataset. Stored values are read when they are used.
 
     Args:
         manifest: Layout of the results.

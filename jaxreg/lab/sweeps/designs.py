@@ -80,7 +80,7 @@ def _label(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Points:
-    """Axis of a sweep that sets several arguments at once. Use `points` or `samples` to make one.
+    """Sweep axis that sets several arguments at once. Use `points` or `samples` to make one.
 
     Args:
         settings: Argument of `run` -> its values, one per row.
@@ -144,7 +144,7 @@ Over = Mapping[str, Any] | Points | Table
 
 
 def points(**settings: Any) -> Points:
-    """Make one axis of a sweep that sets several arguments of `run` at once, such as a learning rate and a decay.
+    """Make a sweep axis that sets several arguments of `run` at once, such as a learning rate and a decay.
 
     Args:
         settings: Argument of `run` -> its values, one per point. None means that a setting is off. None, strings and

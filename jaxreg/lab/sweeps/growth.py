@@ -134,7 +134,7 @@ def extended(path: Path, whole: Joined, manifest: Manifest | None) -> Joined:
 
 
 def find_grown(path: Path, sweep: str) -> Joined | None:
-    """Return the stored results of a sweep that reuses a smaller sweep, or None if they can't be read.
+    """Return the stored results of a sweep that reuses runs of a smaller one, or None if they can't be read.
 
     The folder may also contain a later, still larger sweep.
 

@@ -313,7 +313,7 @@ def _seal_of(manifest: Manifest) -> str:
 
 
 def as_dataset(store: Chunked, *, partial: bool = False) -> xr.Dataset:
-    """Return stored results as an xarray dataset whose values are read from the store only when they are used.
+    """Return stored results as an xarray dataset. Values are read when they are used.
 
     Args:
         store: Stored results.

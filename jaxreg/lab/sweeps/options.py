@@ -43,7 +43,9 @@ class SweepOptions:
         if not isinstance(self.keep, Best | None):
             raise TypeError(f"`keep` must be best(count, by), got {self.keep!r}")
         if self.keep is not None and jax.process_count() > 1:
-            raise ValueError("`keep` doesn't work with jax.distributed. Start separate processes that share one store")
+            raise ValueError(
+                "`keep` doesn't work with jax.distributed. Instead, start separate processes that share one store"
+            )
         if not isinstance(self.segments, Segments | None):
             raise TypeError(f"`segments` must be Segments(begin, count), got {self.segments!r}")
         listed = isinstance(self.devices, Sequence | None) and not isinstance(self.devices, str)

@@ -212,7 +212,7 @@ def placed(
     carried: Carried | None = None,
     grows: bool = True,
 ) -> Part:
-    """Open or create the store of a program. Chunks that it already contains are reused.
+    """Open or create the store of a program. Stored chunks are reused.
 
     Args:
         source: Source of runners for the program.

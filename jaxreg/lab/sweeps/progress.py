@@ -89,13 +89,13 @@ class Progress:
         return f", {self._read} read" if self._read else ""
 
     def skip(self, lanes: int) -> None:
-        """Add runs that were read from the store to the number of finished runs."""
+        """Count runs that were read from the store as finished."""
         self._lanes += lanes
         self._read += lanes
         self._bar.update(self._task, advance=lanes, read=self._told())
 
     def advance(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Add the runs of a chunk that was just computed to the number of finished runs."""
+        """Count the runs of a newly computed chunk as finished."""
         lanes = len(next(iter(arrays.values())))
         self._lanes += lanes
         self._diverged += count_diverged(arrays)

@@ -76,7 +76,7 @@ class SegmentedSweep:
         self._options = replace(options, coords=given)
         if jax.process_count() > 1:
             raise ValueError(
-                "`segments` doesn't work with jax.distributed. Start separate processes that share one store"
+                "`segments` doesn't work with jax.distributed. Instead, start separate processes that share one store"
             )
         if self.segments.halve is not None and len(design.boxes) > 1:
             raise ValueError(

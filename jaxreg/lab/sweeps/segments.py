@@ -128,7 +128,7 @@ def _check_same(state: Structure, after: Structure) -> None:
 
 
 def best_half(losses: np.ndarray) -> np.ndarray:
-    """Return the sorted indices of the better half of the runs, which have the lower losses.
+    """Return the sorted indices of the half of the runs with the lowest losses.
 
     NaN counts as the highest loss. Of equal losses, the first ones belong to the lower half.
     """

@@ -27,7 +27,7 @@ class Structure:
 
     @classmethod
     def of(cls, outputs: Any) -> "Structure":
-        """Return the structure of a tree of outputs. Its arrays may be traced."""
+        """Return the structure of a tree of outputs. The arrays may be traced."""
         found, tree = jax.tree_util.tree_flatten_with_path(outputs, is_leaf=is_labelled)
         return cls(tree, tuple(("/".join(map(key_name, path)), _described(leaf)) for path, leaf in found))
 

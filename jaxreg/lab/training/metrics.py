@@ -117,7 +117,7 @@ def root_mean_squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array
 
 
 def equal_error_rate(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Compute the equal error rate: the false positive rate at the threshold where it equals the false negative rate.
+    """Compute the equal error rate: the error at the threshold where false positive and false negative rate are equal.
 
     Each output is ranked among the outputs of all rows, so the result is one number for all rows. Applying an
     increasing function to the outputs, such as the sigmoid, does not change the result. The ROC curve is interpolated
@@ -159,7 +159,8 @@ def _single(outputs: jax.Array, targets: jax.Array, name: str) -> jax.Array:
     if outputs.shape != (*targets.shape, 1):
         raise ValueError(
             f"`{name}`: the outputs have shape {outputs.shape} and the targets have shape {targets.shape}; expected "
-            "(rows, 1) and (rows,). Use categorical_cross_entropy and categorical_accuracy for more than two classes"
+            "outputs of shape (rows, 1) and targets of shape (rows,). For more than two classes, use "
+            "categorical_cross_entropy and categorical_accuracy"
         )
     return outputs[:, 0]
 

@@ -15,7 +15,7 @@ from jaxreg.lab.training.metrics import Measure, binary_accuracy, binary_cross_e
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
-    """Everything about a training that all runs of a sweep share: model, data, loss and number of epochs.
+    """Model, data, loss and number of epochs of a training. All runs of a sweep share them.
 
     Args:
         model: Model to train.
@@ -80,7 +80,8 @@ class Problem:
         for part, (x, y) in self.data.parts().items():
             if x.shape[:2] != y.shape[:2] or 0 in y.shape[:2]:
                 raise ValueError(
-                    f"Problem: x_{part} has shape {x.shape} and y_{part} {y.shape}; expected (draws, rows, …) for both"
+                    f"Problem: x_{part} has shape {x.shape} and y_{part} has {y.shape}; expected (draws, rows, …) for "
+                    "both"
                 )
             w = weights[part]
             if w is not None and w.shape != y.shape[:2]:

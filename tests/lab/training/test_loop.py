@@ -453,7 +453,7 @@ BAD = {
     "record": ({"record_every": 7}, "record_every is 7 and epochs is 100; expected a record_every that divides"),
     "nan": ({"data": bad_data(np.nan)}, r"x_train has 1 NaN or infinite values, such as nan at index \(0, 3, 1\)"),
     "inf": ({"data": bad_data(np.inf)}, r"x_train has 1 NaN or infinite values, such as inf at index \(0, 3, 1\)"),
-    "rows": ({"data": tutorial_moons()._replace(y_test=np.zeros((1, 5)))}, r"y_test \(1, 5\)"),
+    "rows": ({"data": tutorial_moons()._replace(y_test=np.zeros((1, 5)))}, r"y_test has \(1, 5\)"),
 }
 
 

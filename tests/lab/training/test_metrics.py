@@ -89,7 +89,13 @@ def test_equal_error_rate_is_not_the_mean_of_its_blocks():
 
 
 BAD = {
-    "two logits": (metrics.binary_cross_entropy, (5, 2), np.zeros(5), ValueError, r"\(5, 2\).*expected \(rows, 1\)"),
+    "two logits": (
+        metrics.binary_cross_entropy,
+        (5, 2),
+        np.zeros(5),
+        ValueError,
+        r"\(5, 2\).*expected outputs of shape \(rows, 1\)",
+    ),
     "binary column": (metrics.binary_accuracy, (5, 1), np.zeros((5, 1)), ValueError, "the targets have shape"),
     "one class": (metrics.categorical_accuracy, (5, 1), np.zeros(5, int), ValueError, "at least 2 classes"),
     "one hot": (metrics.categorical_cross_entropy, (5, 3), np.zeros((5, 3), int), ValueError, r"of shape \(rows,\)"),
