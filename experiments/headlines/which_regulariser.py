@@ -32,12 +32,15 @@ from sklearn import datasets
 from jaxreg.lab import BINARY, CLASSES, MLP, NUMBERS, Data, Problem, Task, fit, linen, standardised, sweep
 from jaxreg.lab.data import parted
 from jaxreg.lab.plots.theme import BLUE, ORANGE, legend
-from jaxreg.lab.search.candidates import METHODS, NONE, Candidate, Knobs, candidates
+from jaxreg.lab.search.candidates import DROPOUT, NONE, Candidate, Knobs, candidates
+from jaxreg.lab.search.candidates import METHODS as SEARCHED
 from jaxreg.lab.stats import holm
 from jaxreg.lab.stats.intervals import constant, mean_interval
 from jaxreg.lab.tabular.files import read
 from jaxreg.lab.tabular.prepared import prepare
 
+METHODS = tuple(method for method in SEARCHED if method != DROPOUT)
+"""All methods of the search but dropout, which it got after this run."""
 SIZES = (40, 160)
 TESTS, FEWEST_TESTS = 500, 15
 UNITS, RATE = 32, 0.01

@@ -23,10 +23,13 @@ class Model(NamedTuple):
     Args:
         init: Function that takes a random key and returns the tree of parameters.
         apply: Function of (parameters, inputs of shape (rows, …)) that returns outputs of shape (rows, outputs).
+        train: Function of (parameters, inputs, random key) that training uses in place of `apply`, for noise such as
+            dropout. Each optimiser step has another key. None for `apply`.
     """
 
     init: Callable[[jax.Array], Any]
     apply: Callable[[Any, jax.Array], jax.Array]
+    train: Callable[[Any, jax.Array, jax.Array], jax.Array] | None = None
 
 
 def linen(module: nn.Module, inputs: Sequence[int]) -> Model:

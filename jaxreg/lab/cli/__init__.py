@@ -178,9 +178,9 @@ class Watch:
 class Search:
     """Find the best regulariser and its strength for a neural network on your table, and fit the network.
 
-    Compares no regulariser, L1, L2, L1 with L2, decoupled weight decay, group lasso, MaxNorm, UnitNorm and early
-    stopping by repeated nested cross-validation. Prints which regulariser to use and how certain this choice is. Writes
-    a report, the model and all training runs. Run the same command again to continue after an interruption.
+    Compares no regulariser, L1, L2, L1 with L2, decoupled weight decay, group lasso, MaxNorm, UnitNorm, early stopping
+    and dropout by repeated nested cross-validation. Prints which regulariser to use and how certain this choice is.
+    Writes a report, the model and all training runs. Run the same command again to continue after an interruption.
 
     Example: jaxreg search patients.csv --target diagnosis
 

@@ -3,7 +3,8 @@
 All candidates share one recipe, which contains every regulariser. A regulariser is switched off by a strength of 0, by
 a norm limit of 0 or infinity, or by an early stop after the end of the training. So candidates differ only in the seven
 numbers of `Knobs`. These numbers are traced, so that one compiled program trains all candidates of one network.
-A regulariser that no candidate of a network uses is left out of its program.
+A regulariser that no candidate of a network uses is left out of its program. Dropout belongs to the network instead of
+the recipe, but its probability is traced too.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ from jaxreg.lab.training.recipe import Recipe
 HIDDEN = "hidden/kernel"
 OUTPUT = "output/kernel"
 NONE = "none"
+DROPOUT = "dropout"
 FOREVER = 2**31 - 1
 
 
@@ -74,6 +76,19 @@ class Knobs:
         return Recipe(penalties, constraints, rate, decays=decays, proximals=proximals)
 
 
+@hyperparameters
+class DropoutKnobs(Knobs):
+    """Strengths of all regularisers in one training run of a network with dropout.
+
+    This is a class of its own, so that stored trainings of a program without dropout are continued.
+
+    Args:
+        dropout: Probability of leaving out a hidden unit in a training step.
+    """
+
+    dropout: Number = 0.0
+
+
 PARTS = (("l2",), ("decay",), ("l1", "group"), ("low", "high"))
 """Fields of `Knobs` that belong to one part of the recipe, which is left out of a program as a whole."""
 
@@ -95,6 +110,21 @@ def used(knobs: Sequence[Knobs]) -> list[Knobs]:
         for name in part
     ]
     return [dataclasses.replace(each, **dict.fromkeys(off)) for each in knobs]
+
+
+def alike(knobs: Sequence[Knobs]) -> list[Knobs]:
+    """Give all training runs a probability of dropout if one of them has one, so that they are of one class.
+
+    Args:
+        knobs: Strengths of each training.
+
+    Example:
+        >>> [each.dropout for each in alike([Knobs(), DropoutKnobs(dropout=0.5)])]
+        [0.0, 0.5]
+    """
+    if not any(isinstance(each, DropoutKnobs) for each in knobs):
+        return list(knobs)
+    return [each if isinstance(each, DropoutKnobs) else DropoutKnobs(**vars(each)) for each in knobs]
 
 
 @hyperparameters
@@ -226,7 +256,10 @@ LIMITS = (0.25, 0.5, 1.0, 2.0)
 STOPS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 """Shares of the epochs after which the candidates of early stopping stop."""
 
-METHODS = (NONE, *PULLS, "MaxNorm", "UnitNorm", "early stopping")
+RATES = (0.2, 0.5)
+"""Probabilities of dropout to try."""
+
+METHODS = (NONE, *PULLS, "MaxNorm", "UnitNorm", "early stopping", DROPOUT)
 """Names of all methods, in the order in which they are tried."""
 
 
@@ -285,5 +318,6 @@ def candidates(
     stops = sorted({max(1, round(share * epochs)) for share in STOPS} - {epochs})
     stops = stops[::2] if fewer else stops[first::step]
     tried += [Candidate("early stopping", stop, 1 / stop, Knobs(stop=stop * steps)) for stop in stops]
+    tried += [Candidate(DROPOUT, rate, rate, DropoutKnobs(dropout=rate)) for rate in RATES[first::step]]
     kept = [candidate for candidate in tried if candidate.method in (NONE, *methods)]
     return [candidate for candidate in kept if not (fewer and candidate.shown in SELDOM.get(candidate.method, ()))]

@@ -135,7 +135,7 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
 
     Attributes:
         best_params_: `method` and `strength` of the chosen candidate. The strength is a limit for MaxNorm, a number of
-            epochs for early stopping.
+            epochs for early stopping, and a probability for dropout.
         best_score_: Mean score of the chosen candidate on the outer folds. This score is too optimistic, because the
             choice used these folds.
         outer_score_: Mean score of the whole procedure on outer folds that were used neither for training nor for the

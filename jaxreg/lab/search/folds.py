@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.lab.data import Data
-from jaxreg.lab.search.candidates import Candidate, Knobs, used
+from jaxreg.lab.search.candidates import Candidate, DropoutKnobs, Knobs, alike, used
 from jaxreg.lab.search.clock import Clock
 from jaxreg.lab.search.net import layer_names, model
 from jaxreg.lab.sweeps.chunk_size import chunk_width, cores
@@ -213,6 +213,7 @@ def lane(setting: Setting, table: PaddedRows, knobs: Knobs, split: Split) -> dic
             weights["train"],
             split.repeat,
             numbers=not setting.task.classes,
+            dropout=knobs.dropout if isinstance(knobs, DropoutKnobs) else None,
         ),
         data,
         setting.epochs,
@@ -326,7 +327,7 @@ def _program(
 
 
 def _axes(tried: Sequence[Candidate], parts: Sequence[Split], *, whole: bool) -> dict[str, Any]:
-    each = [candidate.knobs for candidate in tried]
+    each = alike([candidate.knobs for candidate in tried])
     each = each if whole else used(each)
     knobs = jax.tree.map(lambda *values: np.asarray(values, np.float32), *each)
     knobs = dataclasses.replace(knobs, stop=np.asarray([candidate.knobs.stop for candidate in tried], np.int32))

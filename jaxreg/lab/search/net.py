@@ -46,7 +46,40 @@ class Layers(nn.Module):
         return Dense(self.outputs, name=last)(x)
 
 
-def model(hidden: tuple[int, ...], outputs: int, table: Any, w: jax.Array, repeat: Any, *, numbers: bool) -> Model:
+def kept_units(key: jax.Array, dropout: jax.Array | float, shape: tuple[int, int]) -> jax.Array:
+    """Return which hidden units a training step keeps for each row: an array of booleans of shape (units, rows).
+
+    Args:
+        key: Random key of the step and of the layer.
+        dropout: Probability of leaving out a unit, as `rounded_rate` returns it.
+        shape: Number of units and number of rows.
+    """
+    # One random number of 32 bits serves four rows.
+    units, rows = shape
+    words = jax.random.bits(key, (units, -(-rows // 4)), jnp.uint32)
+    drawn = jnp.concatenate([(words >> bits) & 0xFF for bits in (0, 8, 16, 24)], axis=1)[:, :rows]
+    return drawn.astype(jnp.uint8) >= (jnp.asarray(dropout) * 256).astype(jnp.uint8)
+
+
+def rounded_rate(dropout: jax.Array | float) -> jax.Array:
+    """Round a probability of dropout to a multiple of 1/256, which 8 random bits can have.
+
+    Args:
+        dropout: Probability of leaving out a unit, below 255/256.
+    """
+    return jnp.round(jnp.asarray(dropout) * 256) / 256
+
+
+def model(
+    hidden: tuple[int, ...],
+    outputs: int,
+    table: Any,
+    w: jax.Array,
+    repeat: Any,
+    *,
+    numbers: bool,
+    dropout: jax.Array | float | None = None,
+) -> Model:
     """Return the network of one training run. It standardises inputs and targets with statistics of the training rows.
 
     The standardisation is multiplied into the weights of the first layer.
@@ -58,6 +91,11 @@ def model(hidden: tuple[int, ...], outputs: int, table: Any, w: jax.Array, repea
         w: Weight of each row in this training.
         repeat: Number of the repeat. Each repeat has other initial weights.
         numbers: Whether the target is a number. If so, it is standardised too.
+        dropout: Probability of leaving out a hidden unit in a training step, rounded to a multiple of 1/256. The other
+            units are divided by the probability of keeping a unit. None for a network without dropout.
+
+    Reference:
+        Srivastava et al., Dropout, 2014.
     """
     size, rows = table.x.shape[1], w / jnp.sum(w)
     net = linen(Layers(hidden, outputs), (size,))
@@ -74,21 +112,37 @@ def model(hidden: tuple[int, ...], outputs: int, table: Any, w: jax.Array, repea
         params["hidden"]["kernel"] = jnp.where(present, params["hidden"]["kernel"] * limit, 0)
         return params
 
-    def apply(params: Any, inputs: jax.Array) -> jax.Array:
+    share_kept: Any = None if dropout is None else 1 - rounded_rate(dropout)
+
+    def active(units: jax.Array, key: jax.Array | None, layer: int) -> jax.Array:
+        # ReLU, then dropout without its division, which the weights of the next layer have.
+        if key is None:
+            return jax.nn.relu(units)
+        kept = kept_units(jax.random.fold_in(key, layer), 1 - share_kept, (len(units), units.shape[1]))
+        return jnp.where(kept & ~(units <= 0), units, 0)  # as NaN, a diverged training goes on
+
+    def apply(params: Any, inputs: jax.Array, key: jax.Array | None = None) -> jax.Array:
         # The activations have units on their first axis, and the bias is the weight of an additional input of ones. On
         # a CPU, XLA then needs no transposed copy and no separate sum for the bias, which took 40 % of an optimiser
         # step.
-        kernel, output = params["hidden"]["kernel"] / scale[:, None], params["output"]
+        kernel, *deeper, output = (params[name]["kernel"] for name in layer_names(hidden))
+        if key is not None:
+            *deeper, output = (each / share_kept for each in [*deeper, output])
+        kernel = kernel / scale[:, None]
         kernel = jnp.concatenate([kernel, (params["hidden"]["bias"] - mean @ kernel)[None]])
         ones = jnp.ones((len(inputs), 1), inputs.dtype)
-        units = jax.nn.relu(kernel.T @ jnp.concatenate([inputs, ones], axis=1).T)
-        for name in layer_names(hidden)[1:-1]:
-            units = jax.nn.relu(params[name]["kernel"].T @ units + params[name]["bias"][:, None])
-        return (output["kernel"].T @ units + output["bias"][:, None]).T
+        units = active(kernel.T @ jnp.concatenate([inputs, ones], axis=1).T, key, 0)
+        for layer, (name, kernel) in enumerate(zip(layer_names(hidden)[1:-1], deeper, strict=True), 1):
+            units = active(kernel.T @ units + params[name]["bias"][:, None], key, layer)
+        return (output.T @ units + params["output"]["bias"][:, None]).T
 
     if not numbers:
-        return Model(init, apply)
+        return Model(init, apply, None if dropout is None else apply)
     y = jnp.asarray(table.y)
     middle = rows @ y
     spread = jnp.sqrt(jnp.maximum(rows @ jnp.square(y - middle), 1e-6))
-    return Model(init, lambda params, inputs: middle + spread * apply(params, inputs))
+
+    def scaled(params: Any, inputs: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        return middle + spread * apply(params, inputs, key)
+
+    return Model(init, scaled, None if dropout is None else scaled)

@@ -324,6 +324,7 @@ _MEANING = {
     "group lasso": "a penalty that can set all weights of an input to zero",
     "MaxNorm": "an upper limit on the norm of each hidden unit's incoming weights",
     "UnitNorm": "the incoming weights of each hidden unit are scaled to norm one",
+    "dropout": "each training step leaves out each hidden unit with this probability",
     "early stopping": "stop the training after this number of epochs",
 }
 

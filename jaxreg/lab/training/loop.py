@@ -179,11 +179,15 @@ def _train(
     data: Any,
 ) -> State:
     transformation, order_key = recipe.transformation(), jax.random.split(key)[1]
+    if problem.model.train is not None:
+        noise_key = jax.random.fold_in(order_key, 0)  # epochs are counted from 1
     if data.w_train is not None:
         mean_weight = jnp.sum(data.w_train) / jnp.maximum(jnp.sum(data.w_train > 0), 1)
 
-    def mean_loss(params: Tree, x: jax.Array, y: jax.Array, weights: jax.Array | None) -> jax.Array:
-        losses = problem.loss(problem.model.apply(params, x), y)
+    def mean_loss(params: Tree, x: jax.Array, y: jax.Array, weights: jax.Array | None, noise: Any) -> jax.Array:
+        model = problem.model
+        outputs = model.apply(params, x) if model.train is None else model.train(params, x, noise)
+        losses = problem.loss(outputs, y)
         if losses.shape != y.shape[:1]:  # padded rows must be excluded one by one
             raise ValueError(
                 f"the loss returns an array of shape {losses.shape} for {y.shape[0]} rows; expected one value per row, "
@@ -198,7 +202,7 @@ def _train(
         total = jnp.sum(weights) if data.w_train is None else mean_weight * jnp.sum(weights > 0)
         return loss / jnp.maximum(total, tiny(losses.dtype))
 
-    def step(carry: Any, batch: tuple[jax.Array, jax.Array, jax.Array | None]) -> tuple[Any, jax.Array]:
+    def step(carry: Any, batch: tuple[jax.Array | None, ...]) -> tuple[Any, jax.Array]:
         params, chain = carry
         loss, gradients = jax.value_and_grad(mean_loss)(params, *batch)
         updates, chain = transformation.update(gradients, chain, params)
@@ -208,14 +212,20 @@ def _train(
         number = trained + 1 + done
         carry = state.params, state.chain
         batches = _batches(data, problem, jax.random.fold_in(order_key, number))
+        noise = None if problem.model.train is None else _step_keys(jax.random.fold_in(noise_key, number), batches)
         if batches is None:
-            carry, losses = step(carry, (data.x_train, data.y_train, data.w_train))
+            carry, losses = step(carry, (data.x_train, data.y_train, data.w_train, None if noise is None else noise[0]))
         else:
-            carry, losses = jax.lax.scan(step, carry, batches)
+            carry, losses = jax.lax.scan(step, carry, (*batches, noise))
         bad = ~jnp.all(jnp.isfinite(losses)) & (state.diverged_at < 0)
         return State(*carry, jnp.where(bad, number, state.diverged_at))
 
     return jax.lax.fori_loop(0, epochs, epoch, state)
+
+
+def _step_keys(key: jax.Array, batches: tuple[jax.Array, ...] | None) -> jax.Array:
+    count = 1 if batches is None else len(batches[0])
+    return jax.vmap(lambda step: jax.random.fold_in(key, step))(jnp.arange(count))
 
 
 def _mean(name: str, values: jax.Array, rows: int, weights: jax.Array | np.ndarray | None) -> jax.Array:

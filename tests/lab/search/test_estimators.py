@@ -137,7 +137,7 @@ def test_classes_that_are_missing_are_named(missing):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"methods": ["dropout"]}, "there is no method 'dropout'; expected one or more of none, L1"),
+        ({"methods": ["pruning"]}, "there is no method 'pruning'; expected one or more of none, L1"),
         ({"methods": "L2"}, r"`methods` is 'L2'; expected a list of names, such as \['L2'\]"),
         ({"methods": 3}, r"`methods` is 3; expected a list of names, such as \['L2'\]"),
         ({"quick": "no"}, "`quick` is 'no'; expected True or False"),
