@@ -21,7 +21,7 @@ from jaxreg.lab.sweeps.store import create, open_folder
 
 
 def rows_there(old: Chunked, here: Coordinates, dims: Mapping[str, int]) -> dict[str, np.ndarray] | None:
-    """Match each entry of a smaller sweep to an entry of a larger sweep by its coordinates.
+    """Match the entries of a smaller sweep to those of a larger sweep by their coordinates.
 
     Args:
         old: The smaller sweep.
@@ -101,7 +101,7 @@ def take_over(old: Chunked, rows: Mapping[str, np.ndarray], manifest: Manifest, 
 
 
 def without(whole: Joined, lanes: np.ndarray) -> Joined:
-    """Return a copy of the joined stores in which the runs in the mask `lanes` count as missing."""
+    """Return a copy of the joined stores. The runs in the mask `lanes` count as missing there."""
     part = np.where(lanes, -1, whole.part).astype(np.int32)
     return Joined(whole.manifest, whole.coords(), whole.parts, part, whole.place)
 
