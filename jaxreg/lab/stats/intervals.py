@@ -2,21 +2,48 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import xarray as xr
 from scipy import stats as scipy_stats
 
-from jaxreg.lab.stats.lanes import OVER, finite, per_unit, refuse
+from jaxreg.lab.stats.lanes import OVER, finite, per_unit, refuse, units_last
 
 # With fewer values, even the range of all resamples, from the smallest to the largest value, is no 95 % interval.
 _FEW = 8
 
 
+@overload
 def mean_interval(
-    values: np.ndarray, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+    values: xr.DataArray,
+    over: Sequence[Hashable] = ...,
+    *,
+    confidence: float = ...,
+    resamples: int = ...,
+    seed: int = ...,
+) -> tuple[xr.DataArray, xr.DataArray]: ...
+
+
+@overload
+def mean_interval(
+    values: np.ndarray,
+    over: Sequence[Hashable] = ...,
+    *,
+    confidence: float = ...,
+    resamples: int = ...,
+    seed: int = ...,
+) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+def mean_interval(
+    values: np.ndarray | xr.DataArray,
+    over: Sequence[Hashable] = OVER,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray] | tuple[xr.DataArray, xr.DataArray]:
     """Compute a BCa bootstrap confidence interval of a mean. For small samples, it is widened to keep its coverage.
 
     A plain bootstrap of n values is too narrow by √((n − 1)/n), and it ignores that the spread is estimated from the
@@ -26,25 +53,39 @@ def mean_interval(
     they cover 90–93 %. With fewer than 8 values, the bootstrap is not used and Student's t interval is returned.
 
     Args:
-        values: Numbers of shape (..., n), independent along the last axis.
+        values: An `xarray.DataArray` with one number per run, such as a result of a sweep. Its runs are found by the
+            names of the dimensions. Or a NumPy array of shape (..., n), whose values are independent along the last
+            axis.
+        over: Dimensions of a DataArray that hold runs, outermost unit first. As in `paired`, the seeds of a draw are
+            averaged first, and the draws are the n values. With only one draw, the seeds are the values.
         confidence: Confidence of the interval.
         resamples: Number of bootstrap resamples.
         seed: Seed of the bootstrap.
 
     Returns:
-        Lower and upper ends, each of shape (...). If all n values are equal, both ends are that value. With one value,
-        or if one of the n values is not finite, both ends are NaN.
+        Lower and upper ends, each of shape (...). For a DataArray, they have all its other dimensions. If all n values
+        are equal, both ends are that value. With one value, or if one of the n values is not finite, both ends are NaN.
 
     Raises:
-        ValueError: If the confidence is not between 0 and 1, or there are no values.
+        ValueError: If a DataArray has none of the dimensions `over`, the confidence is not between 0 and 1, or there
+            are no values.
 
     Example:
         >>> low, high = mean_interval(np.arange(32.0))
         >>> bool(low < 15.5 < high)
         True
+        >>> losses = xr.DataArray(np.ones((20, 3)), dims=("seed", "rate"), coords={"rate": [0.01, 0.1, 1.0]})
+        >>> low, high = mean_interval(losses)  # over the seeds, one per rate
+        >>> low.sel(rate=0.1).item()
+        1.0
 
     Reference: Efron and Tibshirani (1993), chapter 14; Hesterberg (2015), The American Statistician 69.
     """
+    if isinstance(values, xr.DataArray):
+        units = units_last(values, over)
+        ends = mean_interval(units.values, confidence=confidence, resamples=resamples, seed=seed)
+        low, high = (units.isel({units.dims[-1]: 0}, drop=True).copy(data=end) for end in ends)
+        return low, high
     x = np.asarray(values, dtype=np.float64)
     n = x.shape[-1] if x.ndim else 0
     check_confidence(confidence)

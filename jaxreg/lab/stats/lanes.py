@@ -133,12 +133,7 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
         >>> unit(xr.DataArray(np.zeros((1, 3)), dims=("draw", "seed")))
         'seed'
     """
-    present = [dim for dim in over if dim in values.dims]
-    if not present:
-        raise ValueError(
-            f"the values have dimensions {values.dims}; expected at least one of {tuple(over)}. To average over other "
-            "dimensions, pass their names as over=(...)"
-        )
+    along = _outermost(values, over)
     left = [dim for dim in values.dims if dim not in over and values.sizes[dim] > 1]
     if left:
         raise ValueError(
@@ -146,7 +141,30 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
             f"averaged. Select one entry, e.g. .isel({left[0]}=-1). To choose among the combinations of several "
             "settings, stack their dimensions into one first: .stack(setting=[...])"
         )
-    return str(next((dim for dim in present if values.sizes[dim] > 1), present[0]))
+    return along
+
+
+def units_last(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> xr.DataArray:
+    """Average all runs on the same draw of the data, for every combination of the other dimensions.
+
+    Args:
+        values: One number per run, with further dimensions such as settings.
+        over: Dimensions to average over, outermost unit first.
+
+    Returns:
+        Float64 numbers. The last dimension is that of the units: draws, or seeds if there is only one draw. A unit with
+        a run that is not finite is NaN.
+
+    Raises:
+        ValueError: If `values` has none of the dimensions `over`.
+
+    Example:
+        >>> units_last(xr.DataArray(np.ones((2, 3, 4)), dims=("seed", "draw", "rate"))).sizes
+        Frozen({'rate': 4, 'draw': 3})
+    """
+    along = _outermost(values, over)
+    inner = [dim for dim in values.dims if dim in over and dim != along]
+    return values.astype(np.float64).mean(inner, skipna=False).transpose(..., along)
 
 
 def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: bool = False) -> xr.DataArray:
@@ -260,6 +278,16 @@ def refuse(bad: xr.DataArray) -> None:
             "mean would not be a finite number. Report them. If the function has the argument drop_diverged, pass "
             "drop_diverged=True to drop them"
         )
+
+
+def _outermost(values: xr.DataArray, over: Sequence[Hashable]) -> str:
+    present = [dim for dim in over if dim in values.dims]
+    if not present:
+        raise ValueError(
+            f"the values have dimensions {values.dims}; expected at least one of {tuple(over)}. To average over other "
+            "dimensions, pass their names as over=(...)"
+        )
+    return str(next((dim for dim in present if values.sizes[dim] > 1), present[0]))
 
 
 def _diverged_at(dataset: xr.Dataset) -> xr.DataArray:

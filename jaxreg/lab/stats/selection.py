@@ -141,8 +141,12 @@ def nested_choice(
 
     The seeds of a draw are averaged before the choice. A tie goes to the larger strength.
 
+    To choose among the combinations of several settings, such as strengths and learning rates, stack their dimensions
+    into one first, in both arrays: `.stack(setting=["strength", "rate"])`.
+
     Args:
-        validation: One number per run, with a coordinate `strength` along one dimension (NaN counts as 0).
+        validation: One number per run, with a coordinate `strength` along one dimension (NaN counts as 0). All other
+            dimensions hold runs.
         test: The same runs on test data.
         over: Dimensions that hold runs, outermost unit first.
         lower_is_better: Whether lower values are better, as for a loss.

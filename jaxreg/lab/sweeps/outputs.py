@@ -1,19 +1,23 @@
 """Names, dimensions and types of the outputs of one lane, checked while the lane is traced."""
 
 import inspect
+import traceback
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+import jaxreg
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.sweeps.grid import Grid, narrowed, plain
 from jaxreg.lab.sweeps.manifest import Variable
 
 Arrays = dict[str, np.ndarray]
 Run = Callable[..., Any]
+_TRACING = [str(Path(str(package.__file__)).parent) for package in (jax, jaxreg)]
 
 
 def check_arguments(run: Run, names: Iterable[str], what: str = "run") -> None:
@@ -67,11 +71,25 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
         outputs = run(**point)
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         reason = str(error).split("\n")[0]
-        raise TypeError(f"`run` can't be traced, because it needs the value of a traced array: {reason}") from error
+        told = f"`run` can't be traced, because it needs the value of a traced array: {reason}{_line(error)}"
+        if isinstance(error, jax.errors.TracerBoolConversionError):
+            told += (
+                "\nInstead of `if`, write jnp.where(condition, a, b) or jax.lax.cond. To keep the `if`, pass the axis "
+                "as choices(...), which compiles a program per value"
+            )
+        raise TypeError(told) from error
     flat = {name: _native(name, labelled) for name, labelled in _flatten(named(outputs), "").items()}
     if not flat:
         raise TypeError("`run` returns no array: return an output, such as {'loss': loss}")
     return flat
+
+
+def _line(error: Exception) -> str:
+    """Return the last line of the traceback that is neither in JAX nor in jaxreg, as text; empty if there is none."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.line and not frame.filename.startswith(tuple(_TRACING)):
+            return f"\nLine {frame.lineno} of {Path(frame.filename).name}: {frame.line}"
+    return ""
 
 
 def describe(flat: Mapping[str, Labelled], grid: Grid) -> dict[str, Variable]:

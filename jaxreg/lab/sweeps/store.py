@@ -355,7 +355,7 @@ def difference(
         else _differences_of_axes(found, {name: values for name, (_, values) in there.items()}, wanted, here)
     )
     if parts:  # then the program is another one too, as it computes these axes
-        return "; ".join(parts) + ". Use another folder, or the axes of the store"
+        return "; ".join(parts) + ". Use another folder for another sweep"
     for name in ours | theirs:
         first, second = theirs.get(name), ours.get(name)
         if first == second:
@@ -386,7 +386,8 @@ def _differences_of_axes(
         elif (lost := old[~np.isin(old, new)]).size:
             listed = ", ".join(map(repr, lost[:3].tolist())) + (", …" if lost.size > 3 else "")
             parts.append(
-                f"axis {name} lacks values of the store ({listed}); to extend a store, pass its values and the new ones"
+                f"axis {name} lacks values of the store ({listed}); to read a part of the store, use "
+                f"open_store(...).sel({name}=...), and to add runs, pass all values of the store and the new ones"
             )
     return parts
 

@@ -220,3 +220,24 @@ def test_a_row_with_nan_has_no_interval_and_leaves_the_others(n):
         low, high = intervals.mean_interval(spoilt)
     assert (low[0], high[0]) == tuple(end[0] for end in intervals.mean_interval(rows))
     assert np.isnan([low[1], high[1]]).all()
+
+
+def test_the_runs_of_a_named_array_are_found_by_name():
+    values = xr.DataArray(
+        np.random.default_rng(0).normal(size=(20, 3, 2)),
+        dims=("draw", "rate", "seed"),
+        coords={"rate": [0.01, 0.1, 1.0]},
+    )
+    for order in (("draw", "rate", "seed"), ("rate", "seed", "draw"), ("seed", "draw", "rate")):
+        low, high = intervals.mean_interval(values.transpose(*order), resamples=500)
+        for rate in values["rate"].values:
+            units = [values.sel(rate=rate, draw=draw).values.mean() for draw in range(20)]
+            one = intervals.mean_interval(np.array(units), resamples=500)
+            np.testing.assert_allclose([low.sel(rate=rate), high.sel(rate=rate)], one, rtol=1e-12)
+    few = values.isel(draw=slice(0, 5))  # Student's t by SciPy
+    low, high = intervals.mean_interval(few.mean("seed").rename(draw="fold"), over=("fold",))
+    seen = few.mean("seed").sel(rate=0.1).values
+    known = stats.t.interval(0.95, 4, seen.mean(), stats.sem(seen))
+    np.testing.assert_allclose([low.sel(rate=0.1), high.sel(rate=0.1)], known)
+    with pytest.raises(ValueError, match=r"dimensions \('rate',\); expected at least one of \('draw', 'seed'\)"):
+        intervals.mean_interval(values.isel(draw=0, seed=0))

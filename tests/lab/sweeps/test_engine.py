@@ -34,6 +34,7 @@ from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.sweeps import program, splits
 from jaxreg.lab.sweeps.chunk_size import CACHE, MOST, default_width, peak, traffic, working_set
 from jaxreg.lab.sweeps.compilation import compile_with
+from jaxreg.lab.sweeps.designs import choices
 from jaxreg.lab.sweeps.engine import compute, sweep
 from jaxreg.lab.sweeps.grid import make_grid
 from jaxreg.lab.sweeps.joined import open_store
@@ -536,6 +537,21 @@ def test_bad_input_gets_one_sentence_before_anything_is_compiled(
     assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
 
 
+def test_an_if_on_a_traced_value_is_refused_with_its_line_and_what_to_write_instead() -> None:
+    def branching(strength: Any, seed: Any) -> Any:
+        if strength > 0:
+            return {"y": seed}
+        return {"y": -seed}
+
+    with pytest.raises(TypeError, match="Attempted boolean conversion") as refused:
+        sweep(branching, {"strength": [0.0, 1.0], "seed": range(2)}, progress=False)
+    line = branching.__code__.co_firstlineno + 1
+    assert f"\nLine {line} of test_engine.py: if strength > 0:\nInstead of `if`, write jnp.where" in str(refused.value)
+    assert isinstance(refused.value.__cause__, jax.errors.TracerBoolConversionError)
+    found = sweep(branching, {"strength": choices(0.0, 1.0), "seed": range(2)}, progress=False)  # as the error advises
+    assert found["y"].values.tolist() == [[0, -1], [0, 1]]
+
+
 @pytest.mark.parametrize("transform", [jax.jit, jax.grad, lambda f: lambda x: jax.vmap(f)(x[None])])
 def test_values_that_a_transformation_traces_are_refused(transform: Any) -> None:
     def closed_over(a: Any) -> Any:
@@ -629,8 +645,8 @@ def test_a_sweep_goes_on_from_what_is_there(tmp_path: Path, caplog: pytest.LogCa
     [
         (lambda scale, seed: walk(scale * 2, seed), WALKS, {}, "the function, or data"),
         (walk, {**WALKS, "scale": [0.1, 1.0, 11.0]}, {}, r"sweep: axis scale lacks values of the store \(10\.0\); to"),
-        (walk, {**WALKS, "seed": range(6)}, {}, r"sweep: axis seed lacks values of the store \(6\); to extend"),
-        (walk, {**WALKS, "seed": range(2, 9)}, {}, r"sweep: axis seed lacks values of the store \(0, 1\); to extend"),
+        (walk, {**WALKS, "seed": range(6)}, {}, r"sweep: axis seed lacks values of the store \(6\); to read"),
+        (walk, {**WALKS, "seed": range(2, 9)}, {}, r"sweep: axis seed lacks values of the store \(0, 1\); to read"),
         (
             walk,
             {**WALKS, "seed": np.arange(9, dtype=np.int32)},

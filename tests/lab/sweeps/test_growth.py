@@ -185,10 +185,15 @@ def test_new_lanes_are_handed_over_with_their_points(tmp_path: Path) -> None:
         (
             net,
             {"scale": [1.0, 3.0], "seed": range(9)},
-            r"sweep: axis scale lacks values of the store \(2\.0\); to extend",
+            r"sweep: axis scale lacks values of the store \(2\.0\); to read",
         ),
         (lambda scale, seed: net(2 * scale, seed), {"scale": [1.0, 2.0], "seed": range(9)}, "the function, or data"),
-        (net, {"scale": [1.0, 2.0], "seed": range(2)}, r"sweep: axis seed lacks values of the store \(2\); to extend"),
+        (
+            net,
+            {"scale": [1.0, 2.0], "seed": range(2)},
+            r"lacks values of the store \(2\); to read a part .* open_store\(\.\.\.\)\.sel\(seed=\.\.\.\), and",
+        ),
+        (net, {"scale": [1.0, 2.0, 3.0], "seed": range(2)}, r"axis seed lacks values of the store \(2\); to read"),
     ],
 )
 def test_only_the_same_function_takes_over_lanes(run: Any, over: Any, message: str, tmp_path: Path) -> None:
