@@ -24,7 +24,7 @@ _IMPOSSIBLE = {errno.EPERM, errno.EACCES, errno.EINVAL, errno.EBADF, errno.EISDI
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
-    """Write a file atomically: completely, or not at all. Create the folder of the file if needed.
+    """Write a file atomically: completely, or not at all. Create its parent folders if they are missing.
 
     Args:
         file: Path of the file.

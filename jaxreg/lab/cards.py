@@ -32,7 +32,7 @@ def card(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], mark
 
 
 def drawn_by(module: str, value: object) -> str:
-    """Convert a value to HTML for a notebook, using the function `notebook` of the given module.
+    """Convert a value to HTML for a notebook. The function `notebook` in `module` does the conversion.
 
     Args:
         module: Name of a module with a function `notebook`. The module is imported only when a value is shown.

@@ -9,7 +9,7 @@ __all__ = ["Data", "parted", "splits", "standardised"]
 
 
 class Data(NamedTuple):
-    """Training, validation and test rows of a data set. The first axis of each array is the random draw.
+    """Training, validation and test rows of several random draws. The first axis of each array counts the draws.
 
     The test or validation part can consist of weights alone, with no rows of its own. That part is then the training
     rows, weighted by these weights.
@@ -44,9 +44,9 @@ class Data(NamedTuple):
         return f"Data({', '.join(shapes)})"
 
     def rows(self) -> dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
-        """Return a dict from part names, such as ("train", "test"), to inputs and targets.
+        """Return a dict from a tuple of parts, such as ("train",), to the inputs and targets of these parts.
 
-        Parts that use the same rows share one key.
+        Parts that use the same rows share one key, such as ("train", "test").
         """
         weights = self.weights()
         own = {"test": (self.x_test, self.y_test), "validation": (self.x_validation, self.y_validation)}
@@ -58,11 +58,11 @@ class Data(NamedTuple):
         return rows
 
     def parts(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Return a dict from part name, such as "train" or "test", to the inputs and targets of the part."""
+        """Return a dict from the name of each part, such as "train", to its inputs and targets."""
         return {part: rows for parts, rows in self.rows().items() for part in parts}
 
     def weights(self) -> dict[str, np.ndarray | None]:
-        """Return a dict from part name, such as "train", to row weights. None means equal weights."""
+        """Return a dict from the name of each part, such as "train", to its row weights (None: equal weights)."""
         return {"train": self.w_train, "test": self.w_test, "validation": self.w_validation}
 
 
@@ -105,8 +105,8 @@ def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, vali
         raise ValueError(f"`splits`: `x` has {len(x)} rows and `y` has {len(y)}; expected one target per row of `x`")
     if not states or train < 1 or validation < 0 or train + validation >= len(x):
         raise ValueError(
-            f"`splits`: there are {len(states)} draws of {len(x)} rows, train is {train} and validation is {validation}"
-            "; expected at least 1 draw, 1 training row and 1 test row. The test rows are the rows that remain"
+            f"`splits`: got {len(x)} rows, {len(states)} states, train={train} and validation={validation}; expected "
+            "at least 1 state, 1 training row, and 1 row that remains for the test"
         )
     orders = [np.random.default_rng(state).permutation(len(x)) for state in states]
     kind = np.int32 if np.issubdtype(np.asarray(y).dtype, np.integer) else np.float32

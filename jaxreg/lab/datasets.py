@@ -46,8 +46,8 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
     states = list(states)
     if not states or train < 1 or test < 1 or validation < 0:
         raise ValueError(
-            f"`moons`: there are {len(states)} draws, train is {train}, validation is {validation} and test is {test}; "
-            "expected at least 1 draw, 1 training row and 1 test row"
+            f"`moons`: got {len(states)} states, train={train}, validation={validation} and test={test}; expected at "
+            "least 1 state, 1 training row and 1 test row"
         )
     draws = [make_moons(n_samples=train + validation + test, noise=noise, random_state=state) for state in states]
     x = np.stack([points for points, _ in draws]).astype(np.float32)
@@ -129,7 +129,7 @@ def diabetes(states: Iterable[int], train: int = 250, validation: int = 0) -> Da
 
 
 def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return all windows of a series, and for each window the value that follows it.
+    """Cut a series into all its windows of `length` values. The target of a window is the value after it.
 
     The windows have shape (windows, length, 1), and the values that follow them have shape (windows,).
 
@@ -148,7 +148,7 @@ def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     if series.ndim != 1 or not 1 <= length < len(series):
         raise ValueError(
             f"`windows`: length is {length} and the series has shape {series.shape}; expected a one-dimensional "
-            "series, and a length from 1 to the number of values minus 1"
+            "series that is longer than `length`, and a `length` of at least 1"
         )
     return np.lib.stride_tricks.sliding_window_view(series, length)[:-1, :, None], series[length:]
 
@@ -190,8 +190,8 @@ def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: in
     span = length + train + validation + test
     if not states or min(length, train, test) < 1 or validation < 0:
         raise ValueError(
-            f"`sunspots`: there are {len(states)} draws, length is {length}, train is {train}, validation is "
-            f"{validation} and test is {test}; expected at least 1 of each, except that validation may be 0"
+            f"`sunspots`: got {len(states)} states, length={length}, train={train}, validation={validation} and "
+            f"test={test}; expected at least 1 state, validation of at least 0, and all others of at least 1"
         )
     if span > len(numbers):
         raise ValueError(

@@ -24,9 +24,7 @@ Solve = Callable[[Callable[[Any], Any], Any], Any]
 
 
 def forward(loss: Loss, logs: Any) -> tuple[jax.Array, Any]:
-    """Compute a loss and its gradient by forward-mode differentiation.
-
-    The gradient is with respect to the logarithms of the regularisation strengths.
+    """Compute a loss and its gradient with respect to log strengths, by forward-mode differentiation.
 
     The whole training is differentiated once per strength, so the cost grows with the number of strengths.
 
@@ -67,9 +65,7 @@ def implicit(
     logs: Any,
     solve: Solve,
 ) -> Any:
-    """Compute the gradient of a validation loss by implicit differentiation.
-
-    The gradient is with respect to the logarithms of the penalty strengths.
+    """Compute the gradient of a validation loss with respect to log strengths, by implicit differentiation.
 
     Let V be the validation loss, L the training loss, and s the logarithms of the strengths. At weights w that minimise
     L, the gradient is -(∂²L/∂s∂w) · H⁻¹ · (∂V/∂w), with the Hessian H = ∂²L/∂w².

@@ -82,7 +82,9 @@ class Conv(nn.Module):
 
 
 class LSTMLayer(nn.Module):
-    """Keras's LSTM layer: one kernel, one recurrent kernel and one bias, each with the gates in the order i, f, c, o.
+    """Keras's LSTM layer. Each weight array contains the gates in the order input, forget, cell, output.
+
+    The arrays are one kernel, one recurrent kernel and one bias.
 
     Args:
         units: Number of units, the size of the state.
@@ -111,7 +113,9 @@ class LSTMLayer(nn.Module):
 
 
 class GRULayer(nn.Module):
-    """Keras's GRU layer with `reset_after=True`: gates in the order z, r, h, and separate biases for inputs and state.
+    """Keras's GRU layer with `reset_after=True`. Each weight array contains the gates update, reset, candidate.
+
+    Inputs and state have separate biases.
 
     Args:
         units: Number of units, the size of the state.

@@ -33,7 +33,7 @@ HALVINGS = 60
 
 
 def zeroing_strength(rule: Any, gradient: jax.Array) -> jax.Array:
-    """Return the smallest strength of a penalty at which weights that start at zero stay zero.
+    """Return the smallest penalty strength that keeps weights at zero if they start at zero.
 
     A regularisation path starts at this strength.
 
@@ -153,7 +153,7 @@ def population_training(
     share: float = 0.25,
     spread: Number = 0.7,
 ) -> Survivors:
-    """Train many runs in rounds, and replace the worst runs after each round by changed copies of the best ones.
+    """Train many runs in rounds, and replace the worst runs after each round by perturbed copies of the best runs.
 
     The copies continue from the states of the best runs, with randomly changed strengths.
 
@@ -203,7 +203,7 @@ def population_training(
 
 
 class Points(NamedTuple):
-    """Points that a search has evaluated, best first, with their losses. A point is a set of regularisation strengths.
+    """Evaluated points of a search, best first, with their losses. Each point is a set of regularisation strengths.
 
     Args:
         logs: Logarithms of strengths, along a leading axis.
@@ -222,7 +222,7 @@ def closing_in(
     count: int,
     ends: tuple[Number, Number],
 ) -> Points:
-    """Search for strengths in rounds, sampling new strengths near the best ones so far.
+    """Search for good strengths in rounds. Each round samples new strengths near the best strengths so far.
 
     Unlike gradient descent, this search also works for a loss that is not smooth.
 

@@ -76,8 +76,8 @@ def filled(like: Tree, arrays: Arrays) -> Tree:
     if missing or unknown:
         raise ValueError(
             f"the weights do not fit the model: {_listed(missing)} missing, {_listed(unknown)} unknown; expected "
-            f"exactly {_listed({leaf.path for leaf in places})}. Rename the weights, or use the model to which they "
-            "belong"
+            f"exactly {_listed({leaf.path for leaf in places})}. Rename the weights, or use the model that they "
+            "were saved from"
         )
     values = [_fitted(leaf.path, np.asarray(arrays[leaf.path]), leaf.array) for leaf in places]
     return jax.tree.unflatten(jax.tree.structure(like), values)

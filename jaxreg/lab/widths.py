@@ -135,7 +135,7 @@ class _Family:
         return jax.tree.unflatten(self._structure, list(leaves))
 
     def masked(self, params: Any, width: jax.Array | int) -> Any:
-        """Set the padding of the parameters to 0. The gradient with respect to the padding is then 0 too."""
+        """Set the padding in the parameters to 0. The gradient of the padding is then 0 too."""
 
         def masked(leaf: jax.Array, blocks: tuple[int, ...]) -> jax.Array:
             for axis, count in enumerate(blocks):

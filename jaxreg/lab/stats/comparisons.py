@@ -136,7 +136,7 @@ MEANINGFUL = 0.75
 
 
 class Verdict(StrEnum):
-    """Verdict of `outperforms`: is `a` significantly better than `b`, and if so, also meaningfully better?
+    """Verdict of `outperforms`: not significant, significant but not meaningful, or significant and meaningful.
 
     The difference is significant if the interval of the probability that `a` is better lies above 0.5. It is also
     meaningful if the upper end of the interval is above 0.75.
@@ -283,7 +283,7 @@ def nadeau_bengio(
     drop_diverged: bool = False,
     confidence: float = 0.95,
 ) -> Resampled:
-    """Compare `a` with `b` on random splits of one data set, by a t-test that allows for their shared rows.
+    """Compare `a` with `b` on random splits of one data set, by a t-test corrected for overlapping splits.
 
     Splits of one data set share rows, so their results are not independent. The test is Student's t with sd² (1/J +
     n_test/n_train) as the variance of the mean of J splits. The usual sd²/J, and every bootstrap, would give intervals

@@ -90,7 +90,7 @@ def mean_interval(
     n = x.shape[-1] if x.ndim else 0
     check_confidence(confidence)
     if n == 0:
-        raise ValueError(f"`values` has shape {x.shape}; expected at least one value on the last axis")
+        raise ValueError(f"`values` has shape {x.shape}; expected at least one value along the last axis")
     if n == 1:
         return np.full(x.shape[:-1], np.nan), np.full(x.shape[:-1], np.nan)
     finite = np.asarray(np.isfinite(x).all(axis=-1))
@@ -147,7 +147,7 @@ def check_confidence(confidence: float) -> None:
 
 
 def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Compute Wilson's confidence interval for a proportion of `n` independent units.
+    """Compute Wilson's confidence interval for a proportion that was observed in `n` independent units.
 
     If all units agree, a bootstrap interval shrinks to a point. Wilson's interval stays wide, because 3 wins in 3 units
     are weak evidence. If ties count as one half, the interval is slightly too wide, because results with ties have a

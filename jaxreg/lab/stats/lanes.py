@@ -96,7 +96,7 @@ def named(flags: xr.DataArray) -> tuple[str, ...]:
 
 
 def finite(values: xr.DataArray) -> xr.DataArray:
-    """Check which entries of an array are finite.
+    """Return a boolean array that is True where an entry of `values` is finite.
 
     Args:
         values: Any numbers.
@@ -138,8 +138,8 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
     if left:
         raise ValueError(
             f"dimension {left[0]!r} has {values.sizes[left[0]]} entries; expected 1, because only {tuple(over)} are "
-            f"averaged. Select one entry, e.g. .isel({left[0]}=-1). To choose among the combinations of several "
-            "settings, stack their dimensions into one first: .stack(setting=[...])"
+            f"averaged. Select one entry, e.g. .isel({left[0]}=-1). Or, to compare combinations of settings, stack "
+            "their dimensions into one: .stack(setting=[...])"
         )
     return along
 
@@ -238,7 +238,7 @@ def differences(
 
 
 def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
-    """List the diverged runs that `differences` drops with `drop_diverged=True`, by their coordinates.
+    """List the coordinates of the diverged runs that `differences(…, drop_diverged=True)` leaves out.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.
@@ -274,9 +274,9 @@ def refuse(bad: xr.DataArray) -> None:
     if names:
         shown = "; ".join(names[:5]) + (" …" if len(names) > 5 else "")
         raise ValueError(
-            f"{len(names)} of {bad.size} runs have NaN or infinite values: {shown}. With these runs, the "
-            "mean would not be a finite number. Report them. If the function has the argument drop_diverged, pass "
-            "drop_diverged=True to drop them"
+            f"{len(names)} of {bad.size} runs have NaN or infinite values: {shown}. Their mean "
+            "would not be finite. To leave these runs out, pass drop_diverged=True if the function has this argument, "
+            "and report the runs"
         )
 
 
@@ -300,8 +300,7 @@ def _diverged_at(dataset: xr.Dataset) -> xr.DataArray:
     if not single:
         raise ValueError(
             f"the dataset has the variables {sorted(map(str, dataset.data_vars))}; expected a floating-point variable "
-            "with one number per run, or a variable 'diverged_at' with the epoch at which each run diverged (-1 if it "
-            "did not)"
+            "with one number per run. Or add a variable 'diverged_at': the epoch at which each run diverged, else -1"
         )
     finite = np.logical_and.reduce([np.isfinite(values.transpose(*single[0].dims).values) for values in single])
     return single[0].copy(data=np.where(finite, -1, 0))
@@ -317,7 +316,7 @@ def _aligned(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArr
     if set(a.dims) != set(b.dims):
         raise ValueError(
             f"`a` and `b` have different dimensions, {a.dims} and {b.dims}; expected the same dimensions, such as draw "
-            "and seed. Select one recipe and one epoch of each"
+            "and seed. Select one recipe and one epoch in `a` and in `b`"
         )
     try:
         return xr.align(a.astype(np.float64), b.astype(np.float64).transpose(*a.dims), join="exact")

@@ -137,7 +137,7 @@ def nested_choice(
     *,
     lower_is_better: bool = False,
 ) -> NestedChoice:
-    """Choose a regularisation strength for each draw by its validation data. Return the test results of the choices.
+    """Choose a strength for each draw on its validation data, and return the test results of the chosen strengths.
 
     The seeds of a draw are averaged before the choice. A tie goes to the larger strength.
 

@@ -10,7 +10,7 @@ from jaxreg.lab.stats.lanes import finite, refuse
 
 @dataclass(frozen=True)
 class VarianceSplit:
-    """Result of `variance_split`: the variance between draws of the data, the variance between seeds, and the rest.
+    """Result of `variance_split`: variance between draws of the data, variance between seeds, and residual variance.
 
     All variances are in squared units of the values.
 
@@ -30,12 +30,12 @@ class VarianceSplit:
 
     @property
     def total(self) -> float:
-        """Variance between runs that differ in both the draw of the data and the seed."""
+        """Total variance: the variance of runs that all use different draws and different seeds."""
         return self.draw + self.seed + self.residual
 
 
 def variance_split(values: xr.DataArray, *, draw: str = "draw", seed: str = "seed") -> VarianceSplit:
-    """Split the variance of runs into three parts: between draws of the data, between seeds, and the rest.
+    """Split the variance of runs into variance between draws of the data, between seeds, and residual variance.
 
     The model is y = mean + draw effect + seed effect + residual, with random effects and one run per combination of a
     draw and a seed. It is estimated from the mean squares of the two-way table.

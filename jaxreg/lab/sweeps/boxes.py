@@ -83,7 +83,7 @@ class Box:
 
     @property
     def chosen(self) -> bool:
-        """Whether this box has settings that JAX does not trace, such as functions."""
+        """True if this box has settings that JAX does not trace, such as functions."""
         return any(self.run.fixed.values())
 
 
@@ -176,7 +176,7 @@ class _Axis:
                 yield setting, (self.name, values)
 
     def groups(self) -> list[tuple[np.ndarray | None, dict[str, Choice]]]:
-        """Return one group of rows per compiled program: the indices of the rows, and their static settings."""
+        """Group the rows of the axis by compiled program. Return the row indices and static settings of each group."""
         if self.columns is None:
             return [(None, {})]
         kinds: dict[tuple[Any, ...], list[int]] = {}

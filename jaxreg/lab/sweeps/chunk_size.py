@@ -22,11 +22,12 @@ def cores() -> int:
 
 
 def working_set(jaxpr: Any) -> int:
-    """Return the peak memory, in bytes, of the largest loop in a traced function: the one that writes the most bytes.
+    """Return the peak memory, in bytes, of the largest loop in a traced function.
 
-    For a function without loops, this is the peak memory of the entire function. A loop uses its memory again in every
-    iteration, so this memory should fit into the cache. Scanned inputs and outputs are included for nested loops only,
-    such as the loop of an LSTM over time. An outermost loop reads or writes each row of them only once.
+    The largest loop is the loop that writes the most bytes. For a function without loops, this is the peak memory of
+    the entire function. A loop uses its memory again in every iteration, so this memory should fit into the cache.
+    Scanned inputs and outputs are included for nested loops only, such as the loop of an LSTM over time. An outermost
+    loop reads or writes each row of them only once.
 
     Args:
         jaxpr: A traced function, ``traced.jaxpr.jaxpr``.
@@ -85,7 +86,7 @@ def peak(jaxpr: Any) -> int:
 
 
 def chunk_width(lane: int, lanes: int, workers: int, room: int = CACHE) -> int:
-    """Return the size of a chunk, which is the number of runs to compute together.
+    """Choose how many runs to compute together as one chunk.
 
     Args:
         lane: Bytes of memory that one lane uses.
@@ -101,7 +102,7 @@ def chunk_width(lane: int, lanes: int, workers: int, room: int = CACHE) -> int:
 
 
 def default_width(jaxpr: Any, lanes: int, workers: int, memory: int | None) -> int:
-    """Return the size of a chunk (runs to compute together), estimated from the traced function of one run.
+    """Choose how many runs to compute together as one chunk, from the traced function of one run.
 
     On an accelerator, the lanes should fit into half of the device's memory; `Program` checks the size again after
     compilation. On a CPU, the working sets of the lanes should fit into a core's second-level cache. The estimate

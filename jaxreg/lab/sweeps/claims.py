@@ -122,7 +122,7 @@ class Claims:
 
 
 class Unshared:
-    """Replacement for `Claims` if only this process uses the store, so that nothing has to be locked."""
+    """Variant of `Claims` that locks nothing, for a store that only this process uses."""
 
     def __enter__(self) -> Self:
         return self
@@ -130,7 +130,7 @@ class Unshared:
     def __exit__(self, *_: Any) -> None: ...
 
     def take(self, number: int) -> bool:
-        """Claim a chunk. This always succeeds (returns True), as no other process uses the store."""
+        """Claim a chunk, which always succeeds: no other process uses the store."""
         return True
 
     def release(self, number: int) -> None:

@@ -37,7 +37,7 @@ def dataset(manifest: Manifest, coords: Coordinates, read: Read, find: Find | No
 
 
 def with_missing(dtype: str) -> str:
-    """Return a dtype that can hold the values of `dtype`, and NaN for missing values.
+    """Return a dtype for the values of `dtype` that can also hold NaN, which marks missing values.
 
     This is float32 for booleans and float64 for integers.
     """

@@ -132,7 +132,7 @@ def prepare(
 
 
 def compute(program: Program, operands: Mapping[str, Any]) -> xr.Dataset:
-    """Compute all runs of a program. Its operands are arrays that all runs share.
+    """Compute all runs of a program. The operands are arrays that all runs share.
 
     Args:
         program: Program, which may have been run with other operands before.

@@ -37,7 +37,7 @@ class Axis:
         return len(self.coordinate)
 
     def take(self, rows: np.ndarray) -> "Axis":
-        """Return this axis with only the given entries."""
+        """Select entries of the axis. Return them as a new axis."""
         one = len(self.leaves) == 1 and self.leaves[0].ndim == 1 and self.keys == (None,)
         numbers = one and self.structure == jax.tree.structure(0)
         leaves = tuple(leaf[rows] for leaf in self.leaves)
@@ -94,7 +94,7 @@ class Grid:
         return math.prod(self.dims.values())
 
     def indices(self, lanes: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the position of each given run along every axis, as one int32 array per axis."""
+        """Convert run indices to indices along the axes. Return one int32 array per axis."""
         lanes = lanes if self.lanes is None else self.lanes[lanes]
         if self.zipped:
             return tuple(lanes.astype(np.int32) for _ in self.axes)
@@ -249,14 +249,16 @@ def _key_name(leaf: Any) -> str | None:
 
 
 def plain(array: Any) -> Any:
-    """Convert random keys of JAX to arrays of integers. Return any other array unchanged."""
+    """Convert JAX random keys to arrays of integers. Return any other array unchanged."""
     return jax.random.key_data(array) if _key_name(array) else array
 
 
 def _stacked(*leaves: Any) -> Any:
     kinds = {_key_name(leaf) for leaf in leaves}
     if len(kinds) > 1:
-        raise ValueError("random keys must all be made by the same random number generator")
+        raise ValueError(
+            "the random keys belong to different random number generators; expected keys of the same generator"
+        )
     return np.stack([np.asarray(leaf) for leaf in leaves]) if None in kinds else jnp.stack(leaves)
 
 

@@ -56,7 +56,7 @@ def _keys(coords: Coordinates, names: list[str]) -> list[tuple[str, ...]]:
 
 
 def cut_labels(labels: Coordinates, rows: Mapping[str, np.ndarray]) -> Coordinates:
-    """Select the coordinate values of a smaller sweep from those of a larger sweep.
+    """Select the coordinate values of a smaller sweep from the coordinates of a larger sweep.
 
     The result has the form in which the smaller sweep stores its coordinates.
     """
@@ -71,7 +71,7 @@ def cut_labels(labels: Coordinates, rows: Mapping[str, np.ndarray]) -> Coordinat
 
 
 def as_wide_as_needed(values: np.ndarray) -> np.ndarray:
-    """Convert an array of strings to the shortest dtype that holds them. Return any other array unchanged.
+    """Shorten the dtype of an array of strings to the longest string in it. Return any other array unchanged.
 
     Otherwise, the long name of a new entry would change the identity of the stored entries.
     """
@@ -101,7 +101,7 @@ def take_over(old: Chunked, rows: Mapping[str, np.ndarray], manifest: Manifest, 
 
 
 def without(whole: Joined, lanes: np.ndarray) -> Joined:
-    """Return a copy of the joined stores. The runs in the mask `lanes` count as missing there."""
+    """Return a copy of the joined stores in which the runs selected by the mask `lanes` are marked as missing."""
     part = np.where(lanes, -1, whole.part).astype(np.int32)
     return Joined(whole.manifest, whole.coords(), whole.parts, part, whole.place)
 
@@ -134,7 +134,7 @@ def extended(path: Path, whole: Joined, manifest: Manifest | None) -> Joined:
 
 
 def find_grown(path: Path, sweep: str) -> Joined | None:
-    """Return the stored results of a sweep that reuses runs of a smaller one, or None if they can't be read.
+    """Open the results of a sweep that reuses runs of a smaller sweep. Return None if the results can't be read.
 
     The folder may also contain a later, still larger sweep.
 

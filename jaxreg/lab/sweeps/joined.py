@@ -62,7 +62,7 @@ class Chunked(Protocol):
         """Return the path of the file of a chunk, whether or not the file exists."""
 
     def stores(self) -> list[Keeping]:
-        """Return a flat list of the single stores that hold the results."""
+        """Return the individual stores that hold the results, as a flat list."""
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
         """Return the final states of the runs in a chunk, or None if the states are missing or damaged."""
@@ -117,7 +117,7 @@ class Joined:
 
     @property
     def stopped(self) -> int:
-        """Number of segments that are left out, because their run was stopped in an earlier segment."""
+        """Number of segments that are not computed because their run was stopped earlier."""
         return int((self.part == STOPPED).sum())
 
     def lanes_of_last(self) -> np.ndarray:
@@ -146,7 +146,7 @@ class Joined:
         return part.file(own)
 
     def stores(self) -> list[Keeping]:
-        """Return a flat list of the single stores that hold the results."""
+        """Return the individual stores that hold the results, as a flat list."""
         return [store for part in self.parts for store in part.stores()]
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
@@ -283,12 +283,12 @@ def _is_folder_name(name: Any) -> bool:
 
 
 def open_any(path: Path) -> Chunked:
-    """Open the results of a sweep in a folder, from a single store or from several joined stores."""
+    """Open the results of a sweep in a folder, which holds a single store or several joined stores."""
     return find_joined(path) or open_folder(path)
 
 
 def absolute(store: Chunked) -> Chunked:
-    """Return the store with an absolute path, so that it can be read after a change of the working directory."""
+    """Return the store with an absolute path. It can then be read from any working directory."""
     if isinstance(store, Joined):
         return Joined(store.manifest, store.coords(), [absolute(part) for part in store.parts], store.part, store.place)
     return Store(store.path.absolute(), store.manifest) if isinstance(store, Store) else store

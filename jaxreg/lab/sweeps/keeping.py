@@ -20,7 +20,7 @@ ROWS = " rows"
 
 @dataclass(frozen=True)
 class Best:
-    """Rule to store large outputs only for the best runs of a sweep. Use `best` to make one."""
+    """Rule that stores large outputs only for the best runs of a sweep. Use `best` to make such a rule."""
 
     count: int
     by: str
@@ -55,7 +55,7 @@ class Best:
 
 
 def best(count: int, by: str, outputs: str | Sequence[str] = ()) -> Best:
-    """Make a rule to store large outputs only for the best runs, as in `sweep(…, keep=best(8, "loss"))`.
+    """Make a rule that stores large outputs only for the best runs, as in `sweep(…, keep=best(8, "loss"))`.
 
     In the results, the large outputs of all other runs are NaN. In a sweep with segments, the rule applies to each
     segment separately.
@@ -87,7 +87,7 @@ def best(count: int, by: str, outputs: str | Sequence[str] = ()) -> Best:
 
 
 def rule_of(manifest: Manifest) -> Best | None:
-    """Return the rule for large outputs from a manifest, or None if the large outputs of all runs are stored."""
+    """Return the `Best` rule in a manifest. None means that the large outputs of all runs are stored."""
     if "keep" not in manifest.identity:
         return None
     count, by, outputs = json.loads(manifest.identity["keep"])

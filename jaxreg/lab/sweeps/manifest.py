@@ -25,7 +25,7 @@ class DamagedError(ValueError):
 
 
 def is_state(name: str) -> bool:
-    """Return whether an array, judging by its name, is part of a checkpoint (the state of the runs in a chunk)."""
+    """Return whether an array with this name is part of a checkpoint (the states of the runs in a chunk)."""
     return name.startswith(STATE)
 
 

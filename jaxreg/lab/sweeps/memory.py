@@ -56,7 +56,7 @@ class InMemoryStore:
         return small if small is None or self._rule is None else filled(self.manifest, small, self.kept(number))
 
     def small(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the small outputs of a chunk (those kept for all runs). None if the chunk is missing."""
+        """Return the small outputs of a chunk, or None if the chunk is missing."""
         return self._chunks.get(number)
 
     def kept(self, number: int) -> dict[str, np.ndarray] | None:
@@ -95,7 +95,7 @@ class InMemoryStore:
         self._chunks.pop(number, None)
 
     def claims(self) -> Unshared:
-        """Return a replacement for `Claims`. Only this process sees a store in memory, so nothing has to be locked."""
+        """Return an object with the interface of `Claims` that locks nothing: only this process sees the store."""
         return Unshared()
 
     def describe(self, advice: str) -> str:

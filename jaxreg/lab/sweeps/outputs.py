@@ -148,7 +148,8 @@ def _flatten(outputs: Mapping[Any, Any], prefix: str) -> dict[str, Labelled]:
         inner = _flatten(value, name) if isinstance(value, Mapping) else _leaves(name, value)
         if taken := flat.keys() & inner.keys():
             raise ValueError(
-                f"`run` returns {sorted(taken)[0]!r} twice, because nested names are joined with '/': rename one output"
+                f"`run` returns two outputs that are both stored as {sorted(taken)[0]!r}: rename one of them. The "
+                "names of nested outputs are joined with '/'"
             )
         flat |= inner
     return flat
@@ -163,7 +164,8 @@ def _leaves(name: str, value: Any) -> dict[str, Labelled]:
             continue
         if inner in found:
             raise ValueError(
-                f"`run` returns {inner!r} twice, because nested names are joined with '/': rename one output"
+                f"`run` returns two outputs that are both stored as {inner!r}: rename one of them. The names of nested "
+                "outputs are joined with '/'"
             )
         found[inner] = _labelled(inner, leaf)
     return found

@@ -91,7 +91,7 @@ class Arranged:
 
 
 def alone(runner: ChunkRunner, grid: Grid, path: Path | None, options: SweepOptions) -> Arranged:
-    """Create the store for a single program whose runner already exists.
+    """Create the store of a sweep with a single program, given the runner of this program.
 
     Args:
         runner: Runner of the program.
@@ -173,7 +173,7 @@ class Source:
         return (self._first if lanes is None else self._sent(lanes)).going_on(carried)
 
     def runner_over(self, grid: Grid) -> ChunkRunner:
-        """Return a runner for the same function on another grid. It serves to compare the two programs."""
+        """Return a runner for the same function on another grid, to compare the two programs."""
         return LocalRunner(self._program(grid))
 
     def _program(self, grid: Grid) -> Program:
@@ -271,7 +271,7 @@ def placed(
 
 
 def along(design: Design, box: Box, given: Mapping[str, Any]) -> tuple[Coordinates, dict[str, Any]]:
-    """Return the coordinates that belong to one program: those of its axes, and those that the user gave."""
+    """Return the coordinates of one program: the values of its axes, and the user's own coordinates."""
     rows = dict(zip(box.over, box.rows, strict=True))
     taken = {name: slice(None) if row is None else row for name, row in rows.items()}
     known = {name: (dim, as_wide_as_needed(values[taken[dim]])) for name, (dim, values) in design.coords.items()}
@@ -338,7 +338,7 @@ def _check_free(path: Path, parts: list[str]) -> None:
 
 
 def digest_of(labels: Coordinates, of: str) -> str:
-    """Return one hash of coordinates and a text."""
+    """Return a hash that covers the coordinates and the text `of`."""
     digest = hashlib.sha256(of.encode())
     for name, (dim, values) in labels.items():
         digest.update(f"{name} {dim} {values.dtype.str} {values.shape}".encode() + values.tobytes())

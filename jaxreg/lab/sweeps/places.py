@@ -37,7 +37,7 @@ class Place:
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """Return a context manager. In its block, errors name the store by the path or address that the user gave."""
+        """In all errors of a `with` block, name the store by the path or address that the user gave."""
         yield
 
 
@@ -70,7 +70,7 @@ class Mirror(Place):
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """Return a context manager. In its block, errors name the store by its address, not its temporary folder."""
+        """In all errors of a `with` block, replace the temporary folder by the address of the store."""
         try:
             yield
         except BaseException as error:

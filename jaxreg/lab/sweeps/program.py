@@ -185,7 +185,7 @@ class Program:
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """Dict of everything that can change the results of a chunk. Chunk size and argument values are not included.
+        """Dict of everything that can change the results of a chunk, except chunk size and argument values.
 
         The entry ``program`` is a hash of the lowered program: its operations, its shapes, and all constants.
         """

@@ -56,7 +56,7 @@ class ChunkRunner(Protocol):
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """Dict of everything that can change the results of a chunk, except which runs it contains."""
+        """Dict of everything that can change the results of a chunk, except its runs."""
 
     @property
     def most(self) -> int:
@@ -163,7 +163,7 @@ class ExecutorRunner:
         self.most = max(16, min(1024, _IN_FLIGHT // max(1, lane * self.chunk)))
 
     def going_on(self, carried: Carried | None) -> "ExecutorRunner":
-        """Return a runner for the next segment. Its runs continue from the states that `carried` returns."""
+        """Return a runner for the next segment. The function `carried` returns the states to continue from."""
         runner = copy.copy(self)
         runner._carried = carried
         return runner

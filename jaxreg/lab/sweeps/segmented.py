@@ -80,8 +80,8 @@ class SegmentedSweep:
             )
         if self.segments.halve is not None and len(design.boxes) > 1:
             raise ValueError(
-                "`halve` works only if all runs share one compiled program. Use no `choices(…)` and no None as axis "
-                "values, or set halve=None"
+                "`halve` works only if all runs share one compiled program, but this sweep needs several. Replace "
+                "`choices(…)` and None in the axes by numbers, or set halve=None"
             )
         if path is not None:
             _check_free(path)
@@ -113,7 +113,7 @@ class SegmentedSweep:
         return self._parts[segment]
 
     def finished(self, segment: int) -> None:
-        """Remove stored states that are no longer needed: those from which a finished segment started."""
+        """Remove the stored states from which a finished segment started. They are no longer needed."""
         for part in self._parts[segment - 1] if segment else ():
             part.whole.forget_states()
 

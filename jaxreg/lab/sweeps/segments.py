@@ -57,7 +57,7 @@ class Segments:
             raise TypeError(f"`halve` must be the name of an output, or None to stop no run, got {self.halve!r}")
 
     def halves(self, number: int) -> bool:
-        """Return whether half of the runs are stopped after segment `number`, counted from 1."""
+        """Return whether half of the runs are stopped after segment `number`. The first segment has number 1."""
         return self.halve is not None and number & (number - 1) == 0
 
 

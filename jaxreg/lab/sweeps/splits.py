@@ -56,7 +56,9 @@ def is_split(jaxpr: Any) -> bool:
 
 
 def factorizes(jaxpr: Any, stacks: bool = False) -> bool:
-    """Return whether a run factorises matrices or solves linear systems. On a CPU, JAX uses LAPACK for this.
+    """Return whether a run factorises matrices or solves linear systems.
+
+    On a CPU, JAX uses LAPACK for this.
 
     Args:
         jaxpr: Traced function of one lane, ``traced.jaxpr.jaxpr``.

@@ -145,7 +145,7 @@ class Store:
         return small if small is None or self._rule is None else filled(self.manifest, small, self.kept(number))
 
     def small(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the small outputs of a chunk (those stored for all runs). None if the chunk is missing or damaged."""
+        """Return the small outputs of a chunk, or None if the chunk is missing or damaged."""
         arrays = self._read(number)
         return None if arrays is None else {name: arrays[name] for name in self._small}
 

@@ -150,7 +150,7 @@ def _found(dataset: xr.Dataset, lane: Mapping[str, Any], sizes: Mapping[str, int
     for dim, rows in left.items():
         if rows.sum() != 1:
             found = "no run" if not rows.any() else f"{rows.sum()} entries of {dim!r}"
-            raise ValueError(f"{dict(lane)} matches {found}; expected values that match exactly one run")
+            raise ValueError(f"{dict(lane)} selects {found}; expected a dict that selects exactly one run")
     return [int(rows.argmax()) for rows in left.values()]
 
 

@@ -231,8 +231,7 @@ def _step_keys(key: jax.Array, batches: tuple[jax.Array, ...] | None) -> jax.Arr
 def _mean(name: str, values: jax.Array, rows: int, weights: jax.Array | np.ndarray | None) -> jax.Array:
     if values.shape not in ((), (rows,)):
         raise ValueError(
-            f"`{name}` returns an array of shape {values.shape} for {rows} rows; expected one value per row, or a "
-            "single value"
+            f"`{name}` returns an array of shape {values.shape} for {rows} rows; expected shape ({rows},), or a scalar"
         )
     if weights is None:
         return jnp.mean(values)

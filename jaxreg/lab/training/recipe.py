@@ -63,7 +63,7 @@ class Recipe:
         )
 
     def penalty(self, params: Tree, step: jax.Array | int | None = None) -> jax.Array:
-        """Return the sum of all penalties as a scalar, including those applied by a proximal step.
+        """Return the sum of all penalties as a scalar. Penalties that are applied as proximal steps are included.
 
         Args:
             params: Tree of weight arrays.

@@ -324,9 +324,9 @@ def test_trees_of_several_programs_are_each_lane_s_own() -> None:
     ("lane", "message"),
     [
         (9, "from 0 to 5"),
-        ({"lr": 0.3, "seed": 1}, "matches no run"),
+        ({"lr": 0.3, "seed": 1}, "selects no run"),
         ({"lr": 0.1}, "3 entries of 'seed'"),
-        ({"lr": "0.1", "seed": 1}, "matches no run"),
+        ({"lr": "0.1", "seed": 1}, "selects no run"),
         ({"rate": 1}, "has an entry 'rate', which is neither an axis"),
     ],
 )

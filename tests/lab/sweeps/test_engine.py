@@ -495,11 +495,11 @@ BAD: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], type, s
         ValueError,
         "' state': use a name that does not",
     ),
-    ("two kinds of keys", square, {"x": [jax.random.key(0), 3]}, {}, ValueError, "keys must all be made by the same"),
+    ("two kinds of keys", square, {"x": [jax.random.key(0), 3]}, {}, ValueError, "expected keys of the same generator"),
     ("named as an axis", lambda x: {"x": x}, {"x": [1.0]}, {}, ValueError, "an axis and of an output"),
     ("a number as name", lambda x: {1: x}, {"x": [1.0]}, {}, TypeError, "must be strings"),
     ("no name", lambda x: {"": x}, {"x": [1.0]}, {}, TypeError, "named '': the names of outputs must be strings"),
-    ("twice", lambda x: {"a": {"b": x}, "a/b": x}, {"x": [1.0]}, {}, ValueError, "'a/b' twice"),
+    ("twice", lambda x: {"a": {"b": x}, "a/b": x}, {"x": [1.0]}, {}, ValueError, "both stored as 'a/b'"),
     ("labels", lambda x: {"y": Labelled(x, ("epoch",))}, {"x": [1.0]}, {}, ValueError, "one distinct name"),
     (
         "labels twice",

@@ -261,7 +261,7 @@ def test_a_loss_that_is_no_value_a_row_is_refused():
         match=r"the loss returns an array of shape \(\) for 30 rows; expected one value per row, of shape \(30,\)",
     ):
         final(problem(loss=lambda outputs, y: jnp.mean(outputs[:, 0] - y)), Recipe())
-    message = r"three` returns an array of shape \(3,\) for 30 rows; expected one value per row, or a single value"
+    message = r"three` returns an array of shape \(3,\) for 30 rows; expected shape \(30,\), or a scalar"
     with pytest.raises(ValueError, match=message):
         final(problem(metrics={"three": lambda outputs, y: jnp.zeros(3)}), Recipe())
 
