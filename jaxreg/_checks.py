@@ -10,7 +10,7 @@ from jaxreg._hyperparameters import Number, known
 
 
 class Interval:
-    """Interval of numbers in mathematical notation: `Interval("[0, inf)")`.
+    """Interval of real numbers, created from its usual notation: `Interval("[0, inf)")`.
 
     A square bracket includes the end next to it, and a round bracket excludes it. `inf]` allows infinity.
     """
@@ -100,7 +100,7 @@ def refuse_steps(penalty: object, step: Number) -> None:
     """
     if jnp.ndim(step):
         raise ValueError(
-            f"{type(penalty).__name__}: the step size has shape {jnp.shape(step)}; expected one number. With one "
-            "step size per weight, the proximal step of this penalty has no closed form. Use the penalty in "
-            "jaxreg.proximal, jaxreg.penalize or jaxreg.decay"
+            f"{type(penalty).__name__}: the step size has shape {jnp.shape(step)}; expected one number, because "
+            "the proximal step has a closed form only for a single step size. Use the penalty in jaxreg.proximal, "
+            "jaxreg.penalize or jaxreg.decay"
         )

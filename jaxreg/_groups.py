@@ -14,7 +14,7 @@ from jaxreg._precision import as_wide, eps, real_dtype, tiny
 
 
 def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
-    """Return the axes of one group of weights, as a tuple of non-negative integers.
+    """Return the axes that a group of weights spans, as a tuple of non-negative integers.
 
     If `axis` is None, these are the fan-in axes of an array of shape (…, inputs, units): every axis but the last. A
     vector is one group.
@@ -82,9 +82,9 @@ def directions(x: jax.Array) -> jax.Array:
 
 
 def scale_for(limit: jax.Array, count: int) -> jax.Array:
-    """Return a power of 2 to multiply weights and limits by, so that their squares do not overflow.
+    """Return a power of 2 by which to scale weights and limits, so that their squares do not overflow.
 
-    After the multiplication, the squares of numbers up to 10^30 · limit do not overflow. Squares that underflow change
+    After scaling, the squares of numbers up to 10^30 · limit do not overflow. Squares that underflow change
     the sum of squares by less than its rounding error. So the norm needs only one pass over the numbers, while
     `group_norms` must first find the largest number.
     """

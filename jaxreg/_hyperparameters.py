@@ -33,7 +33,7 @@ def static(default: Any = dataclasses.MISSING) -> Any:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
 def hyperparameters(cls: type[T]) -> type[T]:
-    """Turn a class into a frozen dataclass and a JAX pytree. All its fields are leaves, except those made by `static`.
+    """Turn a class into a frozen dataclass and a JAX pytree. Fields declared with `static` are not traced.
 
     The repr of an object is the code that creates it, see `written`. Two objects are equal if all their hyperparameters
     are equal, including arrays.

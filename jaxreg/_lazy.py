@@ -80,7 +80,7 @@ def _listed(module: str) -> list[str]:
         for statement in statements:
             if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__":
                 return ast.literal_eval(statement.value)
-    raise ValueError(f"module {module} has no __all__; expected a list of the names that it exports")
+    raise ValueError(f"module {module} defines no __all__; add a list of the names that it exports")
 
 
 def _statements(package: str, file: str) -> list[ast.stmt]:

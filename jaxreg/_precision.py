@@ -20,7 +20,7 @@ def real_dtype(x: jax.Array) -> Any:
 
 
 def as_wide(value: Number, x: jax.Array) -> Number:
-    """Cast `value` to the real dtype of `x` if it is an array. Return a Python number unchanged.
+    """If `value` is an array, cast it to the real dtype of `x`. Return a Python number unchanged.
 
     Without the cast, a float64 of NumPy would widen the computation.
     """
@@ -61,7 +61,7 @@ def outwards(x: jax.Array, dtype: Any) -> jax.Array:
 
 @jax.custom_jvp
 def beside(x: jax.Array, goal: jax.Array) -> jax.Array:
-    """Return the next representable number after `x` towards `goal`. Its derivative with respect to `x` is 1."""
+    """Return the floating-point number after `x` towards `goal`. The derivative with respect to `x` is 1."""
     return jnp.nextafter(x, goal)
 
 
@@ -72,7 +72,7 @@ def _beside_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[An
 
 @jax.custom_jvp
 def held(w: jax.Array, nearest: jax.Array) -> jax.Array:
-    """Return `w`, but with the derivative of `nearest`.
+    """Return `w`, but differentiate as if `nearest` had been returned.
 
     `nearest` is the projection of `w` onto a set without interior, such as a sphere, and `w` lies in the set.
     """

@@ -79,11 +79,11 @@ class Facts:
         return dataclasses.replace(self, axis=axis)  # type: ignore[type-var]
 
     def sets(self) -> tuple[Any, ...]:
-        """Return the parts of an intersection of constraints; an empty tuple for any other rule."""
+        """Return the parts of an intersection of constraints, or an empty tuple for any other rule."""
         return ()
 
     def whole_way(self) -> Any:
-        """Return the constraint with `rate` 1, so that one call moves the weights all the way into the set."""
+        """Return the constraint with `rate=1`. One call then moves the weights all the way into the set."""
         return self
 
     def bounds(self) -> Limits | None:
@@ -129,14 +129,14 @@ class Facts:
         return jax.jvp(self, (w,), (direction,))[1]  # type: ignore[arg-type]
 
     def transported(self, before: Any, after: Any, moment: Any) -> Any:
-        """Move `moment` from the tangent space at the weights `before` to the tangent space at the weights `after`.
+        """Move the momentum `moment`, a tangent vector at `before`, to the tangent space at `after`.
 
         The default is the part of `moment` that is tangent to the set at `after`.
         """
         return self.tangent(after, moment)
 
     def tangent_lmo(self, w: Any, direction: Any) -> Any:
-        """Minimise ⟨direction, z⟩ over all tangent vectors z at `w` whose norm is at most the radius of the sphere.
+        """Minimise ⟨direction, z⟩ over the tangent vectors z at `w` with a norm of at most this sphere's radius.
 
         The default is `lmo` of the tangent part of `direction`, which is right for spheres of Euclidean norms.
         """
@@ -147,7 +147,7 @@ class Facts:
         return None
 
     def needs_order(self) -> bool:
-        """Return whether the rule needs real weights. If it does, complex weights are rejected."""
+        """Return whether the rule rejects complex weights."""
         return False
 
     def wrapped_rule(self) -> Any:
@@ -222,7 +222,7 @@ class Constraint(_Rule):
 
 @runtime_checkable
 class Proximable(Protocol):
-    """A penalty with a proximal step from weights w: argmin_z penalty(z) + Σ (z - w)² / (2 · step)."""
+    """A penalty with a method `prox`, which returns argmin_z penalty(z) + Σ (z - w)² / (2 · step)."""
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """Return the proximal step from `w`. The step size `step` is one number, or one number per weight."""
@@ -230,7 +230,7 @@ class Proximable(Protocol):
 
 @runtime_checkable
 class LinearMinimizable(Protocol):
-    """A constraint on a bounded set with a method `lmo`: it minimises the inner product ⟨direction, z⟩ over the set."""
+    """A constraint on a bounded set. Its method `lmo` minimises the inner product ⟨direction, z⟩ over the set."""
 
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return a point z of the set that minimises ⟨direction, z⟩."""
@@ -238,7 +238,7 @@ class LinearMinimizable(Protocol):
 
 @runtime_checkable
 class DualBounded(Protocol):
-    """A convex penalty with a method `linear_minimum`: the minimum of penalty(u) plus a linear function ⟨slope, u⟩.
+    """A convex penalty with a method `linear_minimum`, which returns the minimum of penalty(u) + ⟨slope, u⟩ over u.
 
     `jaxreg.solve` computes its duality gap from this minimum.
     """
@@ -300,7 +300,7 @@ class Opaque(Facts):
         return self.rule.with_axis(axis) if own else dataclasses.replace(self.rule, axis=axis)
 
     def map_rules(self, function: Callable[[Any], Any]) -> Any:
-        """Return the wrapped callable unchanged. It contains no other rules."""
+        """Return the wrapped callable, which contains no other rules."""
         return self.rule
 
     def __eq__(self, other: object) -> bool:

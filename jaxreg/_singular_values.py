@@ -97,7 +97,7 @@ def _lowered_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def sum_of_values(x: jax.Array) -> jax.Array:
-    """Return the sum of the singular values of the matrix `x`. The derivative ignores singular values of 0."""
+    """Return the sum of the singular values of the matrix `x`, with gradient 0 for singular values of 0."""
     return jnp.sum(jnp.linalg.svd(x, compute_uv=False))
 
 
@@ -193,7 +193,7 @@ def _free_along(
 
 
 def norm_by_products(x: jax.Array) -> jax.Array:
-    """Return an upper bound on the largest singular value of `x`: (Σ s⁸)^⅛, where s are all singular values.
+    """Return an upper bound on the largest singular value of `x`: (Σ σ_i⁸)^⅛ over all singular values σ_i.
 
     For k singular values it is at most k^⅛ times too large.
     """
@@ -202,7 +202,7 @@ def norm_by_products(x: jax.Array) -> jax.Array:
 
 
 def polar_by_products(x: jax.Array) -> jax.Array:
-    """Compute U Vᵀ of the SVD U S Vᵀ by matrix products only. On GPUs and TPUs this is far faster than an SVD.
+    """Compute U Vᵀ for `x` = U S Vᵀ by matrix products only, which is far faster than an SVD on GPUs and TPUs.
 
     Singular values above a thousandth of the largest one become 1, with an error of at most 1e-5. Smaller singular
     values may end below 1.
@@ -211,7 +211,7 @@ def polar_by_products(x: jax.Array) -> jax.Array:
         return polar_by_products(x.T).T
     y, _ = _scaled(x)
     gram = _product(adjoint(y), y)
-    # (Σ s⁸)^⅛, a tighter bound of the largest singular value than the Frobenius norm.
+    # (Σ σ_i⁸)^⅛, a tighter bound of the largest singular value than the Frobenius norm.
     fourth = jnp.linalg.norm(_product(gram, gram) / float(x.size) ** 2)  # an integer square would overflow int32
     bound = jax.lax.stop_gradient(jnp.sqrt(jnp.sqrt(fourth))) * x.size**0.5
     y = y / jnp.where(bound > 0, bound * 1.00001, 1)

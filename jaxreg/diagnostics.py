@@ -51,7 +51,7 @@ def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
 
 def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[str, jax.Array]:
-    """Return, for each leaf, the largest Euclidean distance of any group of weights from its constraint set.
+    """Return, for each leaf, the largest Euclidean distance of a group of weights from the constraint set.
 
     Args:
         params: Tree of weight arrays.

@@ -132,7 +132,7 @@ def adamw(
 
 @hyperparameters
 class OrthogonalRegularizer(Penalty):
-    """Keras's penalty on non-orthogonal rows or columns: factor times the mean of |cosine| over all pairs.
+    """Keras's penalty on non-orthogonal rows or columns: factor · mean |cosine| of all pairs.
 
     A vector of zeros counts as orthogonal to all others, and its gradient is 0. Keras returns NaN for it. A single
     vector costs 0.
@@ -264,7 +264,7 @@ class MinMaxNorm(Constraint):
         return (x * (goal / (EPSILON + norms))).astype(w.dtype)
 
     def whole_way(self) -> Any:
-        """Return the constraint with `rate` 1, so that one call moves the norms all the way to their limits."""
+        """Return the constraint with `rate=1`. One call then moves the norms all the way to their limits."""
         return dataclasses.replace(self, rate=1.0)
 
 

@@ -37,7 +37,7 @@ GROWTH = 1.02
 
 
 class Solution(NamedTuple):
-    """Result of `jaxreg.solve`: the parameters, their objective, and an upper bound on objective - minimum.
+    """Result of `jaxreg.solve`: parameters, objective, and an upper bound on its distance from the minimum.
 
     Args:
         params: Minimiser, a tree like the initial weights.

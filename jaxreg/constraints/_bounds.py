@@ -17,14 +17,14 @@ from jaxreg.constraints._norms import shrunk
 
 @partitioned()
 def clip(w: jax.Array, low: Number, high: Number) -> jax.Array:
-    """Clip `w` between two bounds. First round the bounds to the dtype of `w`: the lower one up, the upper one down."""
+    """Clip `w` to the interval from `low` to `high`, whose ends are first rounded inwards to the dtype of `w`."""
     floor, ceiling = bounds(w, low, high)
     # Not `maximum` and `minimum`, which flush subnormal weights to 0.
     return jnp.where(w < floor, floor, jnp.where(w > ceiling, ceiling, w))
 
 
 def bounds(w: jax.Array, low: Number, high: Number) -> tuple[jax.Array, jax.Array]:
-    """Round two bounds to the dtype of `w`: the lower bound up, and the upper bound down."""
+    """Cast two bounds to the dtype of `w`, rounding the lower bound up and the upper bound down."""
     exact = wide(w).dtype
     lowest, highest = jnp.asarray(low, exact), jnp.asarray(high, exact)
     floor, ceiling = lowest.astype(w.dtype), highest.astype(w.dtype)

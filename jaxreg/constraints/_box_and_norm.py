@@ -108,17 +108,16 @@ def _refuse_empty(w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, 
     slack = 1 + rounding(wide(w), axes) + eps(w.dtype)
     if np.any(most * slack < smallest):
         each, needed = float(np.max(sizes)), float(np.max(smallest))
-        wanted = f"at least {np.ceil(needed**2 / each**2 - 1e-6):.0f} weights" if each > 0 else "bounds other than 0"
+        more = f"at least {np.ceil(needed**2 / each**2 - 1e-6):.0f}" if each > 0 else "more"
         raise ValueError(
-            f"the norm of a group must be at least {needed:g}, but each group has {count} weights of magnitude "
-            f"{each:g} or less; expected {wanted}. Widen the bounds, lower the norm, or choose an axis with more "
-            "weights per group"
+            f"each group has {count} weights of magnitude {each:g} or less, which is too little for the required norm "
+            f"of at least {needed:g}. Widen the bounds, lower the norm, or choose an axis with {more} weights per group"
         )
     if np.any(least > largest * slack):
         raise ValueError(
-            f"the limit on the norm of a group is {float(np.min(largest)):g}; expected at least "
-            f"{float(np.max(least)):g}, the smallest norm of {count} weights within the bounds. Raise the limit, widen "
-            "the bounds, or choose an axis with fewer weights per group"
+            f"the norm of a group is limited to {float(np.min(largest)):g}; expected a limit of at least "
+            f"{float(np.max(least)):g}, because {count} weights within the bounds have at least this norm. Raise the "
+            "limit, widen the bounds, or choose an axis with fewer weights per group"
         )
 
 

@@ -109,8 +109,8 @@ def _checked(
         padding = padding.upper()
         if padding not in ("CIRCULAR", "SAME", "VALID"):
             raise ValueError(
-                f"conv_norm: padding is {padding!r}; expected 'CIRCULAR', 'SAME', 'VALID', or one pair (before, "
-                "after) per axis of the window: the numbers of zeros to add before and after the input"
+                f"conv_norm: padding is {padding!r}; expected 'CIRCULAR', 'SAME', 'VALID', or, for each axis of "
+                "the window, a pair (before, after) of numbers of zeros to add to the input"
             )
         added = [0] * len(window) if padding == "VALID" else list(window)
     else:
@@ -118,8 +118,8 @@ def _checked(
         added = [sum(pair) for pair in padding]
     if len(added) != len(window) or any(n + more < k for n, more, k in zip(size, added, window, strict=True)):
         raise ValueError(
-            f"conv_norm: padding {padding!r} does not fit the input size {size} and the window {window}; expected one "
-            "pair (before, after) per axis of the window, and a padded input at least as large as the window"
+            f"conv_norm: padding is {padding!r} for an input of size {size} and a window of size {window}; expected "
+            "one pair (before, after) per axis of the window, large enough that the window fits into the padded input"
         )
     return size, padding, strides
 
@@ -189,7 +189,7 @@ def _stretched_most(image: Callable[[jax.Array], jax.Array], shape: tuple[int, .
 
 @hyperparameters
 class ConvNorm(Constraint):
-    """Upper limit on the operator norm of a convolution: {K : ‖conv K‖ ≤ limit}.
+    """Upper limit on the operator norm of a convolution with kernel K: {K : ‖conv K‖ ≤ limit}.
 
     A kernel whose norm exceeds the limit is scaled down to a norm of 0.9999 · limit. The layer is then Lipschitz with
     constant `limit`, on inputs of `size`. Scaling keeps the direction of the kernel, but does not give the nearest

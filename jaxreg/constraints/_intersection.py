@@ -155,11 +155,11 @@ class Intersection(Constraint):
         return Intersection(*map(function, self.parts), axis=self.axis)
 
     def with_axis(self, axis: Axis) -> "Intersection":
-        """Return the same intersection with another `axis`. Parts without an `axis` of their own use it."""
+        """Return the same intersection with another `axis` for the parts that have no `axis` of their own."""
         return Intersection(*self.parts, axis=axis)
 
     def needs_order(self) -> bool:
-        """Return whether any part of the intersection needs real weights."""
+        """Return whether any part of the intersection rejects complex weights."""
         return any(facts(part).needs_order() for part in self.parts)
 
     def bounds(self) -> Limits:
@@ -178,8 +178,8 @@ class Intersection(Constraint):
         for part in sets:
             if not facts(part).convex:
                 raise TypeError(
-                    f"Intersection: {part!r} is not convex, and the weights are complex; expected only convex parts, "
-                    "or only limits on the norms of the same groups"
+                    f"Intersection: {part!r} is not convex. For complex weights, expected either convex parts, or "
+                    "limits on norms that all have the same groups"
                 )
         _refuse_equations(sets, w.ndim)
         return _dykstra(sets, w)
@@ -218,7 +218,7 @@ class Intersection(Constraint):
                 expected = (
                     "no other parts than NonNeg and one L1Ball, MaxNorm, MaxRMS or Simplex of the same or larger groups"
                     if facts(part).cone
-                    else "only convex parts, or limits on norms of the same groups, together with bounds or one SumTo"
+                    else "convex parts, or limits on norms of the same groups together with bounds or one SumTo"
                 )
                 raise TypeError(f"Intersection: {type(innermost(part)).__name__} is not convex; expected {expected}")
         return closed
@@ -252,7 +252,7 @@ def _common(limits: Iterable[Limits | None], what: str) -> Limits:
             above, under = (np.broadcast_to(limit, apart.shape).flat[np.argmax(apart)] for limit in (low, high))
             raise ValueError(
                 f"Intersection: one part requires {what} of at least {above:g}, but another part requires {what} of at "
-                f"most {under:g}. No array satisfies both, so change one of these limits"
+                f"most {under:g}. No array satisfies both. Change one of these limits"
             )
     return low, high
 
@@ -294,8 +294,8 @@ def _refuse_equations(parts: Sequence[Any], ndim: int | None = None) -> None:
             continue
         if not solvable(coefficients, target, coarse):
             raise ValueError(
-                f"Intersection: the parts contradict each other. No group of weights has all sums that "
-                f"{' and '.join(names)} require. Change one of the sums, or remove a part"
+                f"Intersection: the sums that {' and '.join(names)} require contradict each other, so no weights "
+                "satisfy all parts. Change one of the sums, or remove a part"
             )
 
 

@@ -296,7 +296,7 @@ class MinMaxNorm(Constraint):
         return MinMaxNorm(self.max, self.max, axis=self.axis)(-direction)
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Move `moment` from the tangent space at the weights `before` to the tangent space at the weights `after`.
+        """Move the momentum `moment`, a tangent vector at `before`, to the tangent space at `after`.
 
         Groups with equal limits use parallel transport. For other groups the result is the tangent part at `after`.
         """
@@ -311,7 +311,7 @@ class MinMaxNorm(Constraint):
         return limit_of_groups(self.min, wide(w), axes), limit_of_groups(self.max, wide(w), axes)
 
     def whole_way(self) -> Any:
-        """Return the constraint with `rate` 1, so that one call moves the norms all the way to their limits."""
+        """Return the constraint with `rate=1`. One call then moves the norms all the way to their limits."""
         return dataclasses.replace(self, rate=1.0)
 
 

@@ -125,8 +125,9 @@ def _refuse_far(normal: Number, offset: Number, box: Limits, w: jax.Array, axes:
     slack = 1e-6 * np.abs(offsets)
     if np.any((offsets > most + slack) | (offsets < least - slack)):
         raise ValueError(
-            f"Intersection: an offset is {offsets.flat[0]:g}; expected a number between {np.max(least):g} and "
-            f"{np.min(most):g}, the range of the weighted sum within the bounds. Widen the bounds, or change the offset"
+            f"Intersection: the offset of a weighted sum is {offsets.flat[0]:g}; expected a number between "
+            f"{np.max(least):g} and {np.min(most):g}, because the weights have bounds. Widen the bounds, or change the "
+            "offset"
         )
 
 
@@ -147,8 +148,9 @@ def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tup
         least = farthest / np.sqrt(size)
         if least > most * (1 + 1e-6):
             raise ValueError(
-                f"the limit on the norm of a group is {most:g}; expected at least {least:g}, the smallest norm of "
-                f"{size} weights whose sum has magnitude {farthest:g}. Raise the limit, or choose a sum closer to 0"
+                f"the norm of a group is limited to {most:g}; expected a limit of at least {least:g}, because the "
+                f"sum of its {size} weights must have magnitude {farthest:g}. Raise the limit, or choose a sum closer "
+                "to 0"
             )
     slack = jnp.asarray(rounding(wide(w), axes), x.dtype)
     narrow = smallest * (1 + 3 * slack) >= largest

@@ -112,7 +112,7 @@ class SpectralNorm(Constraint):
         return from_rows((-inner * ends).T, direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer. Its window has `places` positions, such as 3 · 3."""
+        """Return an upper bound on the operator norm of a layer that satisfies the constraint."""
         return self.limit * places**0.5
 
 
@@ -339,7 +339,7 @@ class Orthonormal(Constraint):
         return from_rows(moved.T if tall else moved, w.shape, axes)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer. Its window has `places` positions, such as 3 · 3."""
+        """Return an upper bound on the operator norm of a layer that satisfies the constraint."""
         return places**0.5
 
 
@@ -401,7 +401,7 @@ class NuclearBall(Constraint):
         return from_rows(_with_room(end, radius, direction), direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer. Its window has `places` positions, such as 3 · 3."""
+        """Return an upper bound on the operator norm of a layer that satisfies the constraint."""
         return self.radius * places**0.5
 
     def _share(self, w: jax.Array) -> float:
@@ -421,7 +421,7 @@ def _with_room(matrix: jax.Array, radius: jax.Array, w: jax.Array) -> jax.Array:
 
 @hyperparameters
 class SoftSpectralCap(Constraint):
-    """Soft upper limit on the spectral norm, by a polynomial that shrinks large singular values.
+    """Soft upper limit on the spectral norm. A polynomial shrinks large singular values.
 
     Every singular value σ becomes y + α y³, where y = σ - α σ³. Use it with `jaxreg.project`, although it is not a
     projection. It needs only matrix products, no SVD. Of the singular values up to `limit + step` it shrinks large ones
@@ -460,8 +460,8 @@ class SoftSpectralCap(Constraint):
         check(self, "step", "(0, inf)")
         if known(self.limit, self.step) and np.any(4 * np.asarray(self.step) > np.asarray(self.limit)):
             raise ValueError(
-                f"SoftSpectralCap: step is {self.step} and limit is {self.limit}; expected the size `step` of one "
-                "optimiser step to be at most a quarter of the limit. Lower the learning rate, or use SpectralNorm"
+                f"SoftSpectralCap: step is {self.step} and limit is {self.limit}; expected step to be at most "
+                "a quarter of the limit. Lower the learning rate, or use SpectralNorm"
             )
 
     @partitioned()

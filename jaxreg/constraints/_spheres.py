@@ -60,7 +60,7 @@ class FrobeniusSphere(Constraint):
         return turned_groups(before, after, moment, tuple(range(after.ndim)))
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer. Its window has `places` positions, such as 3 · 3."""
+        """Return an upper bound on the operator norm of a layer that satisfies the constraint."""
         return self.radius * places**0.5
 
 

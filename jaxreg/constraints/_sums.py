@@ -24,12 +24,12 @@ def _largest(rows: jax.Array) -> jax.Array:
 
 
 def sum_tolerance(x: jax.Array, w: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return a bound on the rounding error of the sum of each row of `x`. Each row is one group of `w`."""
+    """Return a bound on the rounding error of each row sum of `x`. A row is one group of the weights `w`."""
     return tolerance_of_sums(jnp.sum(jnp.abs(x), axis=1, keepdims=True), x.shape[1], w, axes)
 
 
 def tolerance_of_sums(sizes: jax.Array, count: int, w: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return a bound on the rounding error of a sum of `count` terms. `sizes` is the sum of their absolute values.
+    """Return a bound on the rounding error of a sum of `count` terms whose absolute values add up to `sizes`.
 
     Each weight was rounded to the dtype of `w` once. The error is half an ulp, or the smallest subnormal number if that
     is larger.

@@ -419,7 +419,7 @@ class LogSum(Penalty):
         return as_wide(self.strength, x) * jnp.sum(jnp.log1p(magnitudes(x) / as_wide(self.epsilon, x)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: small weights become 0. Of the other weights, larger ones shrink less.
+        """Return the proximal step: small weights become 0, and large weights shrink less than medium ones.
 
         A weight that does not become 0 keeps its sign. With s = step · strength, its new magnitude is the larger
         solution z of (z - |w|) (ε + z) + s = 0.

@@ -62,11 +62,11 @@ class ToReference(Penalty):
         return self.penalty(self._away(w))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the reference plus the proximal step of the wrapped penalty from w - reference."""
+        """Return the proximal step: the reference plus the wrapped penalty's proximal step of w - reference."""
         if not isinstance(innermost(self.penalty), Proximable):
             raise TypeError(
                 f"ToReference: the penalty {self.penalty!r} has no proximal step; expected a penalty with a method "
-                "prox(w, step). A penalty without this method can be used in jaxreg.penalize or jaxreg.decay"
+                "prox(w, step). Use other penalties in jaxreg.penalize or jaxreg.decay"
             )
         away = self._away(w)
         left = self.penalty.prox(away, step)
@@ -86,7 +86,7 @@ class ToReference(Penalty):
         return self.penalty
 
     def needs_order(self) -> bool:
-        """Return whether the penalty needs real weights."""
+        """Return whether the penalty rejects complex weights."""
         return facts(self.penalty).needs_order()
 
     def map_rules(self, function: Callable[[Any], Any]) -> "ToReference":

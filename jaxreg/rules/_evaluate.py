@@ -58,7 +58,7 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
     if value.shape != ():
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} returns an array of shape {value.shape}; expected a penalty, which "
-            "returns one number. A constraint belongs in jaxreg.project"
+            "returns one number. Use a constraint in jaxreg.project"
         )
     return value.astype(real_dtype(wide(array)))  # the strength may have a wider dtype than the weights
 
@@ -127,8 +127,7 @@ def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Arr
     if not isinstance(innermost(rule), Proximable):
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} has no proximal step; expected a penalty with a method prox(w, step). "
-            "A penalty without this method can be used in jaxreg.penalize or jaxreg.decay, and a constraint in "
-            "jaxreg.project"
+            "Use other penalties in jaxreg.penalize or jaxreg.decay, and constraints in jaxreg.project"
         )
     return like_leaf(rule, leaf, array, at_rule(rule, step).prox(array, size))
 
@@ -179,8 +178,8 @@ def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array
     if jnp.shape(value) != array.shape:
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} returns an array of shape {jnp.shape(value)} for weights of shape "
-            f"{array.shape}; expected the shape of the weights. Array hyperparameters must broadcast to the weights. "
-            "A penalty belongs in jaxreg.penalize"
+            f"{array.shape}; expected the shape of the weights. Array hyperparameters must broadcast to this shape. "
+            "Use a penalty in jaxreg.penalize"
         )
     return jnp.asarray(value).astype(array.dtype)
 
@@ -200,7 +199,7 @@ def distance(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.
 
 
 def projected(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> Tree:
-    """Return `params` projected onto the constraints, for example initial weights or averaged weights.
+    """Project `params` onto the constraints. This is useful for initial weights and for averaged weights.
 
     Args:
         params: Tree of weight arrays.

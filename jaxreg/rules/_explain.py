@@ -142,9 +142,8 @@ def explain(
     chain: dict[str, Rules] = {name: given for name, given in sets.items() if given is not None}
     if (rules is None) == (not chain):
         raise TypeError(
-            f"jaxreg.explain got {'no rules' if rules is None else ' and '.join(['rules', *chain])}; expected either "
-            "one set of rules as second argument, or the sets of a chain by name: penalties=, decays=, proximals=, "
-            "constraints="
+            f"jaxreg.explain got {'no rules' if rules is None else ' and '.join(['rules', *chain])}; expected rules "
+            "either as the second argument, or by name as penalties=, decays=, proximals= or constraints="
         )
     if rules is not None:
         chain = {"": rules}
@@ -154,7 +153,7 @@ def explain(
     table = Table(tuple(rows))
     if strict and (remarks := table.remarks()):
         raise ValueError(
-            f"jaxreg.explain: with strict=True, all axes must be certain and all weights must have a rule. "
+            f"jaxreg.explain: strict=True allows neither ambiguous axes nor weights without a rule. "
             f"{'. '.join(remarks)}. Change the rules, or pass strict=False"
         )
     return table

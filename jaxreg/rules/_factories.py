@@ -79,7 +79,7 @@ def initial_distributions(params: Tree, strength: Number, pattern: str = KERNELS
 def initial_spheres(
     params: Tree, pattern: str = KERNELS, share: Number = 1.0, axis: Axis = None, shape: tuple[int, ...] | None = None
 ) -> dict[str, Any]:
-    """Return rules that keep the norm of each layer's weights at a fixed fraction of the norm in `params`.
+    """Return rules that fix the norm of each layer's weights at `share` times its norm in `params`.
 
     With `axis`, each group of weights keeps its own norm. For experts with kernels of shape (experts, inputs, units)
     pass `axis=(1, 2)`. For heads in a kernel of shape (inputs, heads, size) pass `axis=(0, 2)`. If such a kernel has
@@ -126,7 +126,7 @@ def _spheres_of_groups(array: Any, share: Number, axis: Axis, shape: tuple[int, 
 
 
 def initial_boxes(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> dict[str, Box]:
-    """Return rules that limit weights to `share` times the largest magnitude in the same layer of `params`.
+    """Return rules that limit each layer's weights to `share` times the layer's largest magnitude in `params`.
 
     Args:
         params: Tree of weight arrays, such as the initial ones; traced or not.

@@ -172,14 +172,14 @@ def matches(params: Tree, rules: Rules) -> list[Match]:
 
 
 def rule_axes(rule: Rule, ndim: int) -> tuple[int, ...] | None:
-    """Return the axes of one group of weights of `rule`, or None if every weight is its own group."""
+    """Return the axes over which `rule` groups weights, or None if the rule treats each weight separately."""
     if facts(rule).matrix or facts(rule).joint:
         return tuple(range(ndim))
     return group_axes(ndim, facts(rule).axis) if has_groups(rule) else None
 
 
 def refuse_others(rules: Rules, expected: type[Penalty] | type[Constraint], name: str, instead: str) -> None:
-    """Raise if the function `name` expects penalties but a rule is a constraint, or the other way round."""
+    """Raise if a rule for the function `name` is a penalty or a constraint, but not the `expected` class."""
     for pattern, rule in rules.items() if isinstance(rules, Mapping) else [(None, rules)]:
         place = "the rule" if pattern is None else f"the rule for {_shown(pattern)}"
         refuse_other(rule, expected, f"jaxreg.{name}: {place}", instead)
@@ -191,7 +191,7 @@ def _patterns(found: list[Leaf], rules: Rules) -> Mapping[str, Rule]:
     if not callable(rules):
         raise TypeError(
             f"rules are {rules!r}; expected a mapping from path pattern to rule, or one rule. Inside "
-            "optax.inject_hyperparams, pass a mapping: Optax would mistake a single rule for a schedule"
+            "optax.inject_hyperparams only a mapping works, because Optax treats a single rule as a schedule"
             f"{_of_several(rules)}"
         )
     kinds = {leaf.kind for leaf in found}
@@ -221,8 +221,8 @@ def _match(leaf: Leaf, by: list[str], patterns: Mapping[str, Rule], found: list[
     rule = patterns[by[0]]
     if jnp.iscomplexobj(leaf.array) and facts(rule).needs_order():
         raise ValueError(
-            f"parameter {leaf.path} is of type {leaf.array.dtype}, and {rule!r} works only for real numbers; expected "
-            "real weights, or a rule on magnitudes, such as MaxNorm, L2 or L1"
+            f"parameter {leaf.path} is of type {leaf.array.dtype}, but {rule!r} is defined only for real weights; "
+            "expected a rule that depends only on magnitudes, such as MaxNorm, L2 or L1"
         )
     return Match(leaf, by[0], _on_axes(rule, leaf))
 
@@ -265,8 +265,8 @@ def _of_one_layer(rule: Rule, leaf: Leaf, one: tuple[int, ...]) -> Rule:
     axes = leaf.axes if axis is None else group_axes(leaf.array.ndim, axis)
     if not set(axes) <= set(one):
         raise ValueError(
-            f"the rule {rule!r} for {leaf.path}: `axis` is {axis}; expected only axes of one layer, {one}. The "
-            "rule also constrains singular values, so it is applied layer by layer"
+            f"the rule {rule!r} for {leaf.path}: `axis` is {axis}; expected only axes of a single layer, from "
+            f"{one}. The rule is applied to each layer of the stack, because it constrains singular values too"
         )
     closed = facts(rule).map_rules(
         lambda part: part if facts(part).axis is None or not has_groups(part) else _of_one_layer(part, leaf, one)

@@ -40,8 +40,8 @@ class Reshaped(Facts):
         lengths = self.shape if isinstance(self.shape, tuple) else ()
         if not lengths or any(not isinstance(n, int) or n == 0 or n < -1 for n in lengths) or lengths.count(-1) > 1:
             raise ValueError(
-                f"Reshaped: shape is {self.shape!r}; expected a tuple of positive lengths, such as (-1, heads, size), "
-                "of which one may be -1"
+                f"Reshaped: shape is {self.shape!r}; expected a tuple of positive lengths, one of which may be -1, "
+                "such as (-1, heads, size)"
             )
         object.__setattr__(self, "rule", as_node(self.rule))
 
@@ -62,15 +62,15 @@ class Reshaped(Facts):
         return self._in_shape(facts(self.rule).tangent, w, direction)
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Move `moment` from the tangent space at the weights `before` to the tangent space at the weights `after`."""
+        """Move the momentum `moment`, a tangent vector at `before`, to the tangent space at `after`."""
         return self._in_shape(facts(self.rule).transported, before, after, moment)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Minimise ⟨direction, z⟩ over all tangent vectors z at `w` whose norm is at most the radius of the sphere."""
+        """Minimise ⟨direction, z⟩ over the tangent vectors z at `w` with a norm of at most this sphere's radius."""
         return self._in_shape(facts(self.rule).tangent_lmo, w, direction)
 
     def needs_order(self) -> bool:
-        """Return whether the rule needs real weights."""
+        """Return whether the rule rejects complex weights."""
         return facts(self.rule).needs_order()
 
     def wrapped_rule(self) -> Any:

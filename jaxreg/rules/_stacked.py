@@ -47,15 +47,15 @@ class EachLayer(Facts):
         return self._on_each(lambda rule, layer, u: facts(rule).tangent(layer, u), w, direction)
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
-        """Move `moment`, layer by layer, from the tangent space at `before` to the tangent space at `after`."""
+        """Apply the method `transported` of the wrapped rule to each layer."""
         return self._on_each(lambda rule, *arrays: facts(rule).transported(*arrays), before, after, moment)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Minimise ⟨direction, z⟩, layer by layer, over all tangent vectors z whose norm is at most the radius."""
+        """Apply the method `tangent_lmo` of the wrapped rule to each layer."""
         return self._on_each(lambda rule, layer, u: facts(rule).tangent_lmo(layer, u), w, direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the sum of the minima of all layers. Each layer may use the whole `budget`."""
+        """Return the sum of `linear_minimum` over the layers, each with the whole `budget`: a lower bound."""
         return self._on_each(lambda rule, layer: rule.linear_minimum(layer, budget), slope)
 
     def bounds(self) -> Limits | None:
@@ -75,7 +75,7 @@ class EachLayer(Facts):
         return self.rule
 
     def needs_order(self) -> bool:
-        """Return whether the rule needs real weights."""
+        """Return whether the rule rejects complex weights."""
         return facts(self.rule).needs_order()
 
     def map_rules(self, function: Callable[[Any], Any]) -> "EachLayer":

@@ -87,7 +87,7 @@ class Watch:
 
     @classmethod
     def meets(cls, wrapped: Wrapped, params: Tree) -> None:
-        """Record an optimiser that `jaxreg.regularize` wraps, and the shapes of its weights. Record it only once."""
+        """Record the optimiser `wrapped` and the shapes of its weights, unless it is recorded already."""
         watch = cls._active.get()
         if watch is not None and all(other is not wrapped for other, _ in watch.wrapped):
             shapes = jax.tree.map(lambda w: np.zeros(np.shape(w), jnp.result_type(w)), params)

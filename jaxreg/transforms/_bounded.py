@@ -127,13 +127,13 @@ class WarmBound:
         return jnp.full_like(jnp.asarray(value), jnp.inf), ()
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the current penalty as the new bound if the warm-up ends at this update, else the bound unchanged."""
+        """Return the current penalty if the warm-up ends at this update. Otherwise, return the bound unchanged."""
         return jnp.where(step == self.steps, value, bound), memory
 
 
 @hyperparameters
 class InflectionBound:
-    """Upper bound κ. It is set to the penalty R(w) as soon as the growth of the running mean of R(w) slows down.
+    """Upper bound κ on the penalty R, set to R(w) as soon as the running mean of R(w) grows more slowly.
 
     R(w) is measured once in every `every` updates. The running mean of the measurements starts at the first one. (In
     the paper the mean starts at 0, so its growth slows down even for a constant penalty.) From the fourth measurement
@@ -168,7 +168,7 @@ class InflectionBound:
         return jnp.full_like(zero, jnp.inf), (zero, zero, jnp.zeros((), jnp.int32))
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Set the bound to the penalty once the growth of the penalty's mean slows down. Else keep the bound."""
+        """Return the penalty when its running mean first grows more slowly. Otherwise, return the bound unchanged."""
         mean, growth, seen = memory
         looks = step % self.every == 0
         now = jnp.where(seen == 0, value, self.memory * mean + (1 - self.memory) * value).astype(mean.dtype)

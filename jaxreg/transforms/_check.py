@@ -154,7 +154,7 @@ class _DryRun:
         return _minus(self.moved(gradient, [link], steps), self.moved(gradient, [], steps))
 
     def still(self) -> bool:
-        """Return whether the chain without jaxreg's transformations leaves all weights unchanged."""
+        """Return whether no weight changes if all jaxreg transformations of the chain are skipped."""
         moved = jax.tree.leaves(_minus(self.last, self.start))
         return bool(self.along == 0) and not any(map(jnp.any, moved))
 
@@ -287,7 +287,7 @@ class _DryRun:
         ]
 
     def constraints(self, rules: Rules) -> list[str]:
-        """Report a constraint that does not hold after optimiser steps from weights far outside its set."""
+        """Take steps from weights far outside the constraint sets. Report a constraint that does not hold then."""
         every = self.first * max((link.every for link in self.links), default=1)
         steps = every * -(-2 // every)
         for sign in (FAR, -FAR):

@@ -72,7 +72,7 @@ def decay(rules: PenaltyRules) -> optax.GradientTransformation:
 
 
 def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransformation:
-    """Decay weights in proportion to η / peak, where η is the learning rate. The peak does not change the decay.
+    """Decay weights in proportion to η / peak: the learning rate divided by the largest one of its schedule.
 
     A step is w ← w - ηu - (η/peak) g. Here η is the current learning rate, `peak` the largest one of the schedule, u
     the optimiser's direction and g the gradient of the penalty. Put the transformation before the learning rate in the
@@ -180,7 +180,7 @@ class MeanDecayState(NamedTuple):
 
 
 def mean_decay(rules: PenaltyRules, memory: Number) -> optax.GradientTransformation:
-    """Decay weights w towards their running mean m, by the gradient of the penalty of w - m.
+    """Decay weights w towards their running mean m, along the gradient of penalty(w - m).
 
     A step is w ← w - η (u + g), where u is the optimiser's direction and g the gradient of the penalty at w - m. Put it
     before the learning rate η in the chain. After each update, m ← memory · m + (1 - memory) · w with the weights w

@@ -80,7 +80,7 @@ def qk_clip(
         require_params(params, "qk_clip")
         for query in pairs:
             if not isinstance(max_logits, Mapping) or query not in max_logits:
-                raise ValueError(f"jaxreg.qk_clip got no logits of {query!r}; pass max_logits={{{query!r}: array}}")
+                raise ValueError(f"jaxreg.qk_clip got no logits for {query!r}; pass max_logits={{{query!r}: array}}")
         found, steps = places(params), leaves_like(params, updates)
         limit = rate_at(threshold, state.count)
         for query, key in pairs.items():
@@ -103,8 +103,8 @@ def _scaled(path: str, w: jax.Array, shares: jax.Array, axis: int) -> jax.Array:
     length = w.shape[axis] if -axis <= w.ndim else 0
     if shares.ndim not in (1, 2) or not heads or length % heads or (shares.ndim == 2 and len(shares) != len(w)):
         raise ValueError(
-            f"jaxreg.qk_clip: the logits of {path!r} have shape {shares.shape} for weights of shape {w.shape}; "
-            f"expected one number per head along axis {axis}, or an array of shape (layers, heads)"
+            f"jaxreg.qk_clip: the logits for {path!r} have shape {shares.shape}, and its weights have shape {w.shape}; "
+            f"expected one logit per head along axis {axis}, or logits of shape (layers, heads)"
         )
     each = jnp.repeat(shares, length // heads, axis=-1)
     shape = [1] * w.ndim

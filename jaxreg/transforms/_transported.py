@@ -14,7 +14,7 @@ from jaxreg.transforms._base import Link, Watch, leaves_like, refuse_single_weig
 
 
 class TransportState(NamedTuple):
-    """State of `transported_momentum`.
+    """State of `transported_momentum`: number of updates, state of the inner transformation, and last weights.
 
     Args:
         count: Number of updates so far, at which schedules are evaluated.

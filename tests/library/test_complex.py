@@ -187,7 +187,7 @@ def test_rules_that_need_an_order_refuse(rule):
     params = {"kernel": jnp.asarray(W)}
     for use in (jr.project(rule).init, *(lambda p, f=f: f(p, rule) for f in (jr.explain, jr.feasible, jr.projected))):
         with pytest.raises(
-            ValueError, match=r"parameter kernel is of type complex128, and .* works only for real numbers"
+            ValueError, match=r"parameter kernel is of type complex128, but .* is defined only for real weights"
         ) as error:
             use(params)
         assert repr(rule) in str(error.value)

@@ -45,7 +45,7 @@ def test_the_readers_case_takes_400_weights():
     both = jax.jit(jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05)))
     with pytest.raises(
         ValueError,
-        match=r"must be at least 1, .* 399 weights of magnitude 0\.05 or less; expected at least 400 weights",
+        match=r"399 weights of magnitude 0\.05 or less, .* norm of at least 1\. .* an axis with at least 400 weights",
     ):
         both(jnp.ones((399, 2)))
     np.testing.assert_allclose(both(-jnp.ones((400, 2))), 0.05, rtol=1e-4)
@@ -181,7 +181,7 @@ def test_a_box_section_is_where_scipy_finds_it_in_every_dtype_and_for_many_offse
         for before, after in zip(np.asarray(narrow, float).T, end.T, strict=True):
             expected = solved(before, [(-0.25, high)] * 7, rules, np.zeros(7))
             np.testing.assert_allclose(after, expected, atol=1e-5 + 2 * precision)
-    with pytest.raises(ValueError, match=r"an offset is 9; expected a number between -2\.5625 and 3\.625"):
+    with pytest.raises(ValueError, match=r"a weighted sum is 9; expected a number between -2\.5625 and 3\.625"):
         jr.Intersection(jr.Hyperplane(normal, 9.0), jr.Box(-0.25, 0.5))(x)
 
 
@@ -205,7 +205,7 @@ def test_equal_weights_get_zero_mean_and_unit_norm_and_a_norm_that_the_sum_leave
     np.testing.assert_allclose([end.sum(0), np.linalg.norm(end, axis=0)], [[0, 0], [1, 1]], atol=1e-6)
     with pytest.raises(
         ValueError,
-        match=r"limit on the norm of a group is 1; expected at least 1\.5, .* 4 weights whose sum has magnitude 3",
+        match=r"a group is limited to 1; expected a limit of at least 1\.5, .* 4 weights must have magnitude 3",
     ):
         jr.Intersection(jr.SumTo(3.0), jr.MaxNorm(1.0))(np.ones(4, np.float32))
 
@@ -334,9 +334,7 @@ PLANE = jr.Hyperplane(jnp.ones(3), 1.0, axis=0)
     ],
 )
 def test_sums_that_no_weights_have_are_refused(make):
-    with pytest.raises(
-        ValueError, match=r"contradict each other\. No group of weights has all sums that \w+( and \w+)+ require"
-    ):
+    with pytest.raises(ValueError, match=r"the sums that \w+( and \w+)+ require contradict each other"):
         make()
 
 
@@ -406,7 +404,7 @@ def test_closed_forms_end_in_every_set(parts, dtype):
         (
             lambda: jr.Intersection(jr.UnitNorm(axis=0), jr.MaxNorm(1.0, axis=1))(jnp.ones((2, 2))),
             TypeError,
-            "UnitNorm is not convex; expected only convex parts, or limits on norms of the same groups, together",
+            "UnitNorm is not convex; expected convex parts, or limits on norms of the same groups together",
         ),
         (
             lambda: jr.Intersection(jr.MinMaxNorm(0.5, 1.0, rate=np.float32(0.5)), jr.NonNeg()),
@@ -441,7 +439,7 @@ def test_closed_forms_end_in_every_set(parts, dtype):
         (
             lambda: jr.Intersection(jr.MaxNorm(1.0), jr.Box(1, 2))(jnp.ones(4)),
             ValueError,
-            "limit on the norm of a group is 1; expected at least 2, the smallest norm of 4 weights",
+            "a group is limited to 1; expected a limit of at least 2, because 4 weights within the bounds",
         ),
     ],
 )

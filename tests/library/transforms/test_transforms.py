@@ -276,7 +276,7 @@ def test_what_optax_would_make_of_injected_rules_is_told():
     params = {"kernel": jnp.ones((2, 2))}
     with pytest.raises(ValueError, match=r"every is Array\(1.*static_args=\(\"every\",\)"):
         optax.inject_hyperparams(jr.project)({jr.KERNELS: jr.MaxNorm(1.0)}).init(params)
-    with pytest.raises(TypeError, match=r"rules are Array\(0.*Inside optax.inject_hyperparams, pass a mapping"):
+    with pytest.raises(TypeError, match=r"rules are Array\(0.*Inside optax.inject_hyperparams only a mapping works"):
         optax.inject_hyperparams(jr.proximal)(jr.L1(0.1), learning_rate=0.1).init(params)
     for given in ({"every": 1}, {"every": 2}):
         tx = optax.inject_hyperparams(jr.project, static_args=("every",))({jr.KERNELS: jr.MaxNorm(1.0)}, **given)
