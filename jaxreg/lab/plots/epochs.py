@@ -12,7 +12,17 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from jaxreg.lab.plots.theme import BLUE, COLOURS, VERMILION, as_lanes, axes, axis_label, legend, pair_labels
+from jaxreg.lab.plots.theme import (
+    BLUE,
+    COLOURS,
+    VERMILION,
+    as_lanes,
+    axes,
+    axis_label,
+    legend,
+    next_colour,
+    pair_labels,
+)
 
 FEW = 8
 QUANTILES = (0.1, 0.9)
@@ -113,14 +123,14 @@ def learning_curves(
     test: xr.DataArray,
     *,
     name: str = "",
-    colours: tuple[str, str] = (BLUE, BLUE),
+    colours: tuple[str, str] | None = None,
     ylabel: str = "",
     x: Hashable = "epoch",
 ) -> Axes:
     """Plot training values (dashed) and test values (solid) against the epoch.
 
-    To compare two recipes, call the function twice on the same axes. Give each recipe its own name and colours, such as
-    `colours=(GREY, GREY)` for the baseline.
+    To compare two recipes, call the function twice on the same axes, with a name for each. Each call takes the next
+    colour of the theme. To set the colours, pass `colours=(GREY, GREY)`, for example for the baseline.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
@@ -128,7 +138,7 @@ def learning_curves(
         test: Test values with the same dimensions. The legend calls the curves "train" and "test", or as the names of
             the values begin: "train" and "val" for `train_loss` and `val_loss`.
         name: Name of the recipe in the legend.
-        colours: Colours of the training and the test curve.
+        colours: Colours of the training and the test curve. By default both have the next unused colour.
         ylabel: Label of the vertical axis; made from the name of the values if empty.
         x: Dimension on the horizontal axis; its name is the label.
 
@@ -149,6 +159,7 @@ def learning_curves(
     ax = axes(ax)
     before = f"{name}, " if name else ""
     first, second, metric = pair_labels(train, test)
+    colours = colours or (next_colour(ax, BLUE),) * 2
     curve(ax, train, colour=colours[0], label=before + first, linestyle="--", x=x)
     return curve(ax, test, colour=colours[1], label=before + second, ylabel=ylabel or metric, x=x)
 
@@ -192,7 +203,7 @@ def weight_norms(ax: Axes | None, sweep: xr.Dataset, *, name: str = "", linestyl
     return ax
 
 
-def violation(ax: Axes | None, values: xr.DataArray, *, name: str = "violation", colour: str = VERMILION) -> Axes:
+def violation(ax: Axes | None, values: xr.DataArray, *, name: str = "violation", colour: str = "") -> Axes:
     """Plot the constraint violation against the epoch; 0 means that the weights are feasible.
 
     Args:
@@ -200,7 +211,7 @@ def violation(ax: Axes | None, values: xr.DataArray, *, name: str = "violation",
         values: Distance of the weights from their constraint, in weight units, with a dimension `epoch`, and runs along
             `draw` and `seed`.
         name: Name of the recipe in the legend.
-        colour: Colour of the line and its band.
+        colour: Colour of the line and its band; the next unused one if empty.
 
     Returns:
         The same axes.
@@ -217,7 +228,7 @@ def violation(ax: Axes | None, values: xr.DataArray, *, name: str = "violation",
     """
     ax = axes(ax)
     ax.axhline(0.0, color="black", linewidth=0.8)
-    curve(ax, values, colour=colour, label=name, ylabel=axis_label("violation"))
+    curve(ax, values, colour=colour or next_colour(ax, VERMILION), label=name, ylabel=axis_label("violation"))
     if not np.nanmax(values.values, initial=0.0) > 0:
         ax.set_ylim(-0.05, 1.0)
     return ax

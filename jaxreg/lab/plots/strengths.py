@@ -13,7 +13,19 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from jaxreg.lab.plots.epochs import FEW, Spread, shown, spread, with_diverged
-from jaxreg.lab.plots.theme import BLACK, BLUE, GREEN, GREY, as_lanes, axes, axis_label, legend, number, pair_labels
+from jaxreg.lab.plots.theme import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    as_lanes,
+    axes,
+    axis_label,
+    legend,
+    next_colour,
+    number,
+    pair_labels,
+)
 
 # With more strengths than this only the powers of ten get a label.
 _TICKS = 8
@@ -47,7 +59,7 @@ def strength_path(
     *,
     name: str = "",
     chosen: float | None = None,
-    colours: tuple[str, str] = (BLACK, BLACK),
+    colours: tuple[str, str] | None = None,
     xlabel: str = "",
     ylabel: str = "",
     x: Hashable = "strength",
@@ -56,7 +68,8 @@ def strength_path(
 
     Name another numeric axis of your sweep with `x`. The axis is logarithmic, or linear if a value is negative.
 
-    To compare two methods, call the function twice on the same axes, with a name and colours for each.
+    To compare two methods, call the function twice on the same axes, with a name for each. Each call takes the next
+    colour of the theme. Equal baselines are drawn once, in grey; another baseline has the colour of its method.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
@@ -67,7 +80,7 @@ def strength_path(
             as the names of the values begin: "train" and "val" for `train_loss` and `val_loss`.
         name: Name of the method in the legend.
         chosen: Value on the horizontal axis to mark.
-        colours: Colours of the training and the test curve.
+        colours: Colours of the training and the test curve. By default both have the next unused colour.
         xlabel: Label of the horizontal axis; made from `x` if empty.
         ylabel: Label of the vertical axis; made from the name of the values if empty.
         x: Name of the coordinate on the horizontal axis.
@@ -94,12 +107,14 @@ def strength_path(
     left = _left(path)
     metric = axis_label(test.name)
     label = name or ("result" if test.name is None else str(test.name))
+    colours = colours or (next_colour(ax, BLACK),) * 2
+    levels = _levels(ax)
     if train is not None:
         first, second, metric = pair_labels(train, test)
         before = f"{name}, " if name else ""
-        _draw(ax, along(train, x), left, label=before + first, colour=colours[0], linestyle="--")
+        _draw(ax, along(train, x), left, levels, label=before + first, colour=colours[0], linestyle="--")
         label = before + second
-    _draw(ax, path, left, label=label, colour=colours[1], linestyle="-")
+    _draw(ax, path, left, levels, label=label, colour=colours[1], linestyle="-")
     if chosen is not None:
         mark(ax, path, chosen)
     strength_axis(ax, path, left, xlabel or _xlabel(path, x))
@@ -114,12 +129,12 @@ def sparsity_path(
     *,
     name: str = "weights",
     chosen: float | None = None,
-    colour: str = GREEN,
+    colour: str = "",
     x: Hashable = "strength",
 ) -> Axes:
     """Plot the share of weights that are exactly 0 against the penalty strength, with the spread across runs.
 
-    For several kernels or methods, call the function once for each on the same axes, with its own name and colour.
+    For several kernels or methods, call the function once for each on the same axes, with its own name.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
@@ -127,7 +142,7 @@ def sparsity_path(
             `draw` and `seed`.
         name: Name of the weights or the method in the legend.
         chosen: Value on the horizontal axis to mark.
-        colour: Colour of the line and its band.
+        colour: Colour of the line and its band; the next unused one if empty.
         x: Name of the coordinate on the horizontal axis.
 
     Returns:
@@ -150,7 +165,8 @@ def sparsity_path(
         )
     path = along(100 * zeros, x)
     left = _left(path)
-    _draw(ax, path, left, label=name, colour=colour, linestyle="-")
+    colour = colour or next_colour(ax, GREEN)
+    _draw(ax, path, left, _levels(ax), label=name, colour=colour, linestyle="-")
     if chosen is not None:
         mark(ax, path, chosen)
     strength_axis(ax, path, left, _xlabel(path, x))
@@ -320,7 +336,22 @@ def _labels(ax: Axes, places: Sequence[float], left: float | None) -> dict[float
     return labels
 
 
-def _draw(ax: Axes, path: StrengthPath, left: float | None, *, label: str, colour: str, linestyle: str) -> None:
+def _levels(ax: Axes) -> list[float]:
+    # The baselines of earlier calls: dotted horizontal lines.
+    lines = [np.asarray(line.get_ydata()) for line in ax.get_lines() if line.get_linestyle() == ":"]
+    return [float(y[0]) for y in lines if np.ptp(y) == 0]
+
+
+def _draw(
+    ax: Axes,
+    path: StrengthPath,
+    left: float | None,
+    levels: Sequence[float],
+    *,
+    label: str,
+    colour: str,
+    linestyle: str,
+) -> None:
     drawn = spread(path.lanes)
     everything = path.lanes if path.baseline is None else np.column_stack([path.lanes, path.baseline])
     label = with_diverged(label, everything)
@@ -333,13 +364,15 @@ def _draw(ax: Axes, path: StrengthPath, left: float | None, *, label: str, colou
         _bar(ax, path.strength, drawn, colour)
     if path.baseline is not None and left is not None:
         level = spread(path.baseline[:, None])
-        at = np.array([left])
-        ax.plot(at, level.mean, color=GREY, marker="o", markersize=4, markerfacecolor="white")
-        ax.axhline(level.mean[0], color=GREY, linestyle=":", linewidth=1.0)
+        if level.mean[0] in levels:
+            return
+        at, colour = np.array([left]), colour if levels else GREY
+        ax.plot(at, level.mean, color=colour, marker="o", markersize=4, markerfacecolor="white")
+        ax.axhline(level.mean[0], color=colour, linestyle=":", linewidth=1.0)
         if 1 < len(path.lanes) <= FEW:
-            ax.plot(at.repeat(len(path.lanes)), path.baseline, color=GREY, linestyle="", marker=".", alpha=0.5)
+            ax.plot(at.repeat(len(path.lanes)), path.baseline, color=colour, linestyle="", marker=".", alpha=0.5)
         elif len(path.lanes) > FEW:
-            _bar(ax, at, level, GREY)
+            _bar(ax, at, level, colour)
 
 
 def _bar(ax: Axes, at: np.ndarray, level: Spread, colour: str) -> None:

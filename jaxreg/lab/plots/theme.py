@@ -10,6 +10,7 @@ import xarray as xr
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
@@ -90,6 +91,24 @@ def axes(ax: Axes | None) -> Axes:
         ax: Axes, or None.
     """
     return Figure(layout="constrained").add_subplot() if ax is None else ax
+
+
+def next_colour(ax: Axes, first: str) -> str:
+    """Return a colour that no line of the axes has: `first`, or the next one of `COLOURS`.
+
+    Args:
+        ax: Axes with the lines of earlier calls.
+        first: Colour to use if it is free, or if all colours are used.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> ax = Figure().add_subplot()
+        >>> _ = ax.plot([0, 1], color=BLACK)
+        >>> next_colour(ax, BLACK) == BLUE
+        True
+    """
+    used = {to_hex(line.get_color()).upper() for line in ax.get_lines()}
+    return next((colour for colour in (first, *COLOURS) if colour not in used), first)
 
 
 def axis_label(name: Hashable | None) -> str:

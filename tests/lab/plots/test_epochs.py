@@ -174,3 +174,18 @@ def test_curves_are_called_as_their_values_are(ax, names, words, ylabel):
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("step", ylabel)
     with pytest.raises(ValueError, match=r"expected 'epoch' among them. Name another dimension with x="):
         epochs.learning_curves(ax, one, other)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda ax, values, name: epochs.learning_curves(ax, values, values, name=name),
+        lambda ax, values, name: epochs.violation(ax, values, name=name),
+    ],
+)
+def test_each_call_takes_a_colour_that_is_not_on_the_axes(ax, draw):
+    seen = []
+    for name in ("a", "b", "c"):
+        draw(ax, lanes(3), name)
+        seen.append({to_hex(line.get_color()) for line in ax.lines} - set().union(*seen))
+    assert [len(colours - {"#000000"}) for colours in seen] == [1, 1, 1]

@@ -4,6 +4,7 @@ import itertools
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from jaxreg.lab.plots import strengths, theme
@@ -222,3 +223,21 @@ def test_two_methods_on_one_pair_of_axes_have_their_names_in_the_legend(ax):
         strengths.strength_path(ax, path(5, key), path(5, key + 2), name=name)
     words = ax.get_legend_handles_labels()[1]
     assert [word for word in words if "L" in word] == ["L1, train", "L1, test", "L2, train", "L2, test"]
+
+
+def test_calls_on_one_pair_of_axes_have_colours_of_their_own_and_draw_an_equal_baseline_once(ax):
+    first, second, third = (path(20, key) for key in range(3))
+    second[0] = first[0]  # the same runs without a penalty
+    for name, values in (("L1", first), ("L2", second), ("L3", third)):
+        strengths.strength_path(ax, None, values, name=name)
+    colours = [to_hex(labelled(ax, name).get_color()) for name in ("L1", "L2", "L3")]
+    assert len(set(colours)) == 3
+    dotted = [(to_hex(line.get_color()), line.get_ydata()[0]) for line in ax.lines if line.get_linestyle() == ":"]
+    assert [colour for colour, _ in dotted] == [theme.GREY, colours[2]]
+    np.testing.assert_allclose([level for _, level in dotted], [first.values[0].mean(), third.values[0].mean()])
+    zeros = Figure().add_subplot()
+    lines = [
+        labelled(strengths.sparsity_path(zeros, values, name=name), name)
+        for name, values in (("a", first), ("b", third))
+    ]
+    assert lines[0].get_color() != lines[1].get_color()
