@@ -44,7 +44,7 @@ def write_whole(file: Path, content: str | bytes) -> None:
 
 
 def retried(function: Callable[[], T]) -> T:
-    """Call a function that reads or writes files, and retry it up to four times after a temporary error.
+    """Call a function that reads or writes files. After a temporary error, retry it, up to four times.
 
     A network file system may raise temporary errors.
 

@@ -67,7 +67,7 @@ class Data(NamedTuple):
 
 
 def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
-    """Divide rows, in their given order, into training, validation and test rows.
+    """Split rows into training, validation and test rows, in the given order.
 
     `x` and `y` have shape (draws, rows, …).
     """
@@ -79,7 +79,7 @@ def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
 
 
 def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, validation: int = 0) -> Data:
-    """Make random splits (draws) of a data set into training, validation and test rows.
+    """Split a data set at random into training, validation and test rows: one split (draw) per seed in `states`.
 
     The first `train` rows after shuffling are for training, the next ones for validation and the last ones for test.
 
@@ -115,7 +115,7 @@ def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, vali
 
 
 def standardised(data: Data, targets: bool = False) -> Data:
-    """Standardise each feature by its mean and standard deviation on the training rows of the same draw.
+    """Standardise the features of each draw by the mean and standard deviation of its training rows.
 
     The validation and test rows are standardised with the mean and standard deviation of the training rows, so that the
     training uses no information about them. A feature that is constant in the training rows is only centred.

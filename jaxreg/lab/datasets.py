@@ -56,7 +56,7 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
 
 
 def tutorial_moons() -> Data:
-    """Return the two moons of the tutorials: noise 0.2, random state 1, 30 training and 70 test points.
+    """Return the data of the tutorials: two moons with noise 0.2, random state 1, 30 training and 70 test points.
 
     The data has a single draw.
     """
@@ -64,7 +64,7 @@ def tutorial_moons() -> Data:
 
 
 def digits(states: Iterable[int], train: int = 1000, validation: int = 0) -> Data:
-    """Load scikit-learn's 1797 handwritten digits: images of 8 by 8 grey values from 0 to 1, in ten classes.
+    """Load scikit-learn's digits: 1797 images of 8 by 8 grey values from 0 to 1, in ten classes.
 
     Each draw is a new random split of the images.
 
@@ -96,7 +96,7 @@ def digits_by_row(states: Iterable[int], train: int = 1000, validation: int = 0)
 
 
 def breast_cancer(states: Iterable[int], train: int = 300, validation: int = 0) -> Data:
-    """Load scikit-learn's 569 breast tumours, with 30 standardised measurements each. Class 1 is benign.
+    """Load scikit-learn's breast cancer data: 569 tumours, 30 standardised features. Class 1 is benign.
 
     Each draw is a new random split of the tumours.
 
@@ -112,7 +112,7 @@ def breast_cancer(states: Iterable[int], train: int = 300, validation: int = 0) 
 
 
 def diabetes(states: Iterable[int], train: int = 250, validation: int = 0) -> Data:
-    """Load scikit-learn's 442 diabetes patients: 10 measurements to predict the disease progression after a year.
+    """Load scikit-learn's diabetes data: 10 features of 442 patients, to predict disease progression after a year.
 
     Inputs and targets are standardised: an error of 1 is one standard deviation of the progression on the training
     rows. Each draw is a new random split of the patients.

@@ -102,7 +102,7 @@ def implicit(
 
 
 def conjugate_gradients(steps: int = 100, tolerance: float = 1e-6) -> Solve:
-    """Return a conjugate-gradient solver for linear systems. Pass it to `implicit` as `solve`.
+    """Return a conjugate-gradient solver for linear systems, for the argument `solve` of `implicit`.
 
     The solver takes a product with a matrix H, and a vector b, and returns the solution x of H x = b.
 
@@ -118,7 +118,7 @@ def conjugate_gradients(steps: int = 100, tolerance: float = 1e-6) -> Solve:
 
 
 def neumann(rate: float, terms: int = 100) -> Solve:
-    """Return a solver for linear systems that sums a Neumann series. Pass it to `implicit` as `solve`.
+    """Return a Neumann-series solver for linear systems, for the argument `solve` of `implicit`.
 
     The solver approximates the solution x of H x = b by rate · Σ (1 - rate · H)^k b, with `terms` terms from k = 0.
 

@@ -115,7 +115,7 @@ def mean_interval(
 
 
 def constant(values: np.ndarray) -> np.ndarray:
-    """Check whether all values along the last axis are equal, up to rounding in float64.
+    """Return whether all values along the last axis are equal, up to rounding in float64.
 
     Args:
         values: Shape (..., n).
@@ -207,7 +207,7 @@ def interquartile_mean(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> InterquartileMean:
-    """Compute the interquartile mean of results on several data sets, with a stratified bootstrap interval.
+    """Compute the interquartile mean of results on several data sets, with a bootstrap confidence interval.
 
     The units of all data sets are pooled, the lowest and the highest quarter are dropped, and the rest is averaged. The
     bootstrap resamples within each data set, so each resample has the same number of units per data set. In simulations

@@ -32,7 +32,7 @@ class Survival:
 
     @property
     def median(self) -> float:
-        """Median survival time: the first time at which the curve is at most one half, or infinity if it never is."""
+        """Median survival time: the first time at which the curve is at most 0.5. Infinity if there is no such time."""
         below = self.share <= 0.5
         return float(self.times[below][0]) if below.any() else float("inf")
 

@@ -28,7 +28,7 @@ POINT = "point"
 
 @dataclass
 class Bound:
-    """The user's function `run` with some arguments already bound: those that JAX can't trace, such as functions.
+    """The user's function `run` with its untraceable arguments, such as functions, already bound.
 
     Args:
         run: Function of one point, with the settings as keyword arguments.

@@ -58,7 +58,7 @@ def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path:
 
 
 def compile_with(lowered: Any, options: Mapping[str, Any]) -> Any:
-    """Compile a lowered program. Compiler options that the installed version of XLA does not know are ignored.
+    """Compile a lowered program. Ignore compiler options that the installed version of XLA does not know.
 
     Args:
         lowered: Result of `jax.jit(…).lower(…)`.

@@ -94,9 +94,7 @@ class Points:
         if not sizes:
             raise ValueError("`points`: there is no setting; expected at least one, such as points(lr=[0.1, 0.01])")
         if len(set(sizes.values())) > 1 or not all(sizes.values()):
-            raise ValueError(
-                f"`points`: the numbers of values per setting are {sizes}; expected the same nonzero number for all"
-            )
+            raise ValueError(f"`points`: the settings have lengths {sizes}; expected equal lengths of at least 1")
         object.__setattr__(self, "size", next(iter(sizes.values())))
 
     def __len__(self) -> int:

@@ -155,7 +155,7 @@ def prepare_program(
     store: Path | None = None,
     options: SweepOptions | None = None,
 ) -> Callable[[], xr.Dataset]:
-    """Compile a program in the background, and return a function that computes all its runs.
+    """Compile a program in the background. Return a function that computes all runs of the program.
 
     Args:
         program: Program, which may have been run with other operands before.

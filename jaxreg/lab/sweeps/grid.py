@@ -37,7 +37,7 @@ class Axis:
         return len(self.coordinate)
 
     def take(self, rows: np.ndarray) -> "Axis":
-        """Select entries of the axis. Return them as a new axis."""
+        """Return a new axis that contains only the given entries."""
         one = len(self.leaves) == 1 and self.leaves[0].ndim == 1 and self.keys == (None,)
         numbers = one and self.structure == jax.tree.structure(0)
         leaves = tuple(leaf[rows] for leaf in self.leaves)
@@ -112,7 +112,7 @@ class Grid:
         return (" + " if self.zipped else " x ").join(f"{axis.name} ({axis.size})" for axis in self.axes)
 
     def take(self, rows: Mapping[str, np.ndarray]) -> "Grid":
-        """Return the grid with only the given entries of each dimension."""
+        """Return a new grid that contains only the given entries of each dimension."""
         axes = tuple(axis.take(rows[LANE if self.zipped else axis.name]) for axis in self.axes)
         return Grid(axes, self.zipped)
 
@@ -285,7 +285,7 @@ def traceable(name: str, leaf: Any) -> np.ndarray:
 
 
 def narrowed(what: str, array: np.ndarray) -> np.ndarray:
-    """Cast a 64-bit array to 32 bits, unless JAX is set to compute in 64 bits.
+    """Cast a 64-bit array to 32 bits, unless `jax_enable_x64` is set.
 
     Args:
         what: Name of the array, for the error message.

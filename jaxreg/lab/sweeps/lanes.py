@@ -29,7 +29,7 @@ _SMALL = 2**17
 
 
 def arrangement(jaxpr: Any, free: bool = True) -> str:
-    """Return how a CPU should compute the runs of a chunk: batched by `vmap`, or one after the other.
+    """Decide how a CPU computes the runs of a chunk: batched by `vmap`, or one after the other.
 
     The result is `BATCHED`, `IN_TURN`, or `REWRITTEN`: one after the other, with slow operations replaced by faster
     ones.

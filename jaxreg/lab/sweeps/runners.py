@@ -60,7 +60,7 @@ class ChunkRunner(Protocol):
 
     @property
     def most(self) -> int:
-        """Maximum number of chunks that may be submitted but not yet stored."""
+        """Maximum number of chunks in flight: submitted, but not stored yet."""
 
     def start(self) -> None:
         """Start compiling the program in the background, if the runner supports this."""

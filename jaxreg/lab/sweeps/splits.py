@@ -41,7 +41,7 @@ _FACTORIZATIONS = frozenset(
 
 
 def is_split(jaxpr: Any) -> bool:
-    """Return whether the last bits of a run's results may depend on the number of CPU cores.
+    """Return whether the number of CPU cores may change the last bits of a run's results.
 
     Args:
         jaxpr: Traced function of one lane, ``traced.jaxpr.jaxpr``.

@@ -236,7 +236,7 @@ def _mean(name: str, values: jax.Array, rows: int, weights: jax.Array | np.ndarr
     if weights is None:
         return jnp.mean(values)
     if values.shape != weights.shape:
-        raise ValueError(f"`{name}` returns a single value, but the rows have weights; expected one value per row")
+        raise ValueError(f"`{name}` returns a scalar, but the rows have weights; expected one value per row")
     return jnp.sum(values * weights) / jnp.sum(weights)
 
 
