@@ -45,6 +45,15 @@ def check(owner: object, name: str, within: str) -> None:
     check_number(getattr(owner, name), f"{type(owner).__name__}: {name}", within)
 
 
+def check_order(owner: object, low: str, high: str) -> None:
+    """Raise if the hyperparameter `low` of `owner` is above its hyperparameter `high`."""
+    least, most = getattr(owner, low), getattr(owner, high)
+    if known(least, most) and np.any(np.asarray(least) > np.asarray(most)):
+        raise ValueError(
+            f"{type(owner).__name__}: {low} is {least} and {high} is {most}; expected {high} to be at least {low}"
+        )
+
+
 def check_number(value: Number, what: str, within: str) -> None:
     """Raise if `value` is outside the interval `within`.
 

@@ -10,6 +10,7 @@ import pkgutil
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -38,6 +39,8 @@ def attach(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], 
 def missing(module: str, name: str) -> AttributeError:
     """Return the error for a name that a module of jaxreg does not have. The error suggests the most similar name.
 
+    Python replaces this error in `from module import name` by its own, which suggests nothing.
+
     Args:
         module: Name of the module.
         name: Name that was looked up.
@@ -45,16 +48,20 @@ def missing(module: str, name: str) -> AttributeError:
     found = f"module {module!r} has no attribute {name!r}"
     if name.startswith("_"):
         return AttributeError(found)
+    if hasattr(sys.modules[module], "__path__") and find_spec(f"{module}.{name}"):
+        return AttributeError(f"{found}; import {module}.{name} first")
     places: dict[str, str] = {}
-    for home in ("jaxreg.lab", "jaxreg.diagnostics", "jaxreg.keras", "jaxreg", module):  # a later place is preferred
+    for home in ("jaxreg.lab", "jaxreg.diagnostics", "jaxreg.keras", "jaxreg"):  # a later place is preferred
         names = _listed(home) if home in ("jaxreg.diagnostics", "jaxreg.keras") else _homes(home)
         places |= {_letters(public): f"{home}.{public}" for public in names}
+    own = sys.modules[module].__all__
+    places |= {_letters(public): f"{module}.{public}" for public in own}
     if _letters(name) in places:
         return AttributeError(f"{found}; use {places[_letters(name)]}")
-    closest = difflib.get_close_matches(_letters(name), places, n=1)
+    closest = difflib.get_close_matches(_letters(name), places, n=1, cutoff=0.7)
     if closest:
         return AttributeError(f"{found}; did you mean {places[closest[0]]}?")
-    return AttributeError(f"{found}; it has {', '.join(names)}" if len(names) < 10 else found)
+    return AttributeError(f"{found}; it has {', '.join(own)}" if len(own) < 10 else found)
 
 
 def _letters(name: str) -> str:

@@ -4,12 +4,13 @@ Each function returns a dictionary from the path of a leaf to an array, for the 
 returns one entry per pattern instead.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxreg._groups import group_axes, group_norms
+from jaxreg._lazy import missing
 from jaxreg._precision import eps, wide
 from jaxreg._protocols import ConstraintRules, PenaltyRules, Rules, Tree, facts, has_groups
 from jaxreg.constraints._spheres import tree_norm
@@ -18,6 +19,12 @@ from jaxreg.rules._matching import Leaf, assign, rule_axes
 from jaxreg.rules._stacked import EachLayer
 
 __all__ = ["at_limit", "exact_zeros", "moves", "penalties", "unit_norms", "violations"]
+
+if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+    def __getattr__(name):
+        raise missing(__name__, name)
+
 
 Step = jax.Array | int | None
 

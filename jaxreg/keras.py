@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxreg._checks import check
+from jaxreg._checks import check, check_order
 from jaxreg._complex import adjoint, squares
 from jaxreg._hyperparameters import Axis, Number, hyperparameters, rate_at, static
 from jaxreg._lazy import missing
@@ -227,13 +227,13 @@ class MinMaxNorm(Constraint):
 
     Args:
         min: Lower limit, at least 0.
-        max: Upper limit, above 0.
+        max: Upper limit, above 0 and at least `min`.
         rate: Share of the way to the limits, above 0 and at most 1.
         axis: Axes that one norm sums over. Default: 0, as in Keras.
 
     Raises:
-        ValueError: If `min` is negative, infinite or NaN, `max` is not above 0 or is infinite, or the rate is not in
-            (0, 1].
+        ValueError: If `min` is negative, infinite or NaN, `max` is not above 0, is infinite or is under `min`, or the
+            rate is not in (0, 1].
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -254,6 +254,7 @@ class MinMaxNorm(Constraint):
     def __post_init__(self) -> None:
         check(self, "min", "[0, inf)")
         check(self, "max", "(0, inf)")
+        check_order(self, "min", "max")
         check(self, "rate", "(0, 1]")
 
     def __call__(self, w: jax.Array) -> jax.Array:

@@ -1,5 +1,8 @@
 """Constraints: callables that project an array of weights onto the nearest array of a set."""
 
+from typing import TYPE_CHECKING
+
+from jaxreg._lazy import missing
 from jaxreg.constraints._bounds import Box, LinfBall, NonNeg
 from jaxreg.constraints._convolution import ConvNorm, conv_norm
 from jaxreg.constraints._intersection import Intersection
@@ -47,3 +50,8 @@ __all__ = [
     "conv_norm",
     "tree_norm",
 ]
+
+if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+    def __getattr__(name):
+        raise missing(__name__, name)

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg._checks import check, refuse_complex
+from jaxreg._checks import check, check_order, refuse_complex
 from jaxreg._complex import from_pairs, to_pairs
-from jaxreg._hyperparameters import Number, hyperparameters, known
+from jaxreg._hyperparameters import Number, hyperparameters
 from jaxreg._precision import as_wide, beside, real_dtype, wide
 from jaxreg._protocols import Constraint, Limits
 from jaxreg._sharding import partitioned
@@ -94,8 +94,7 @@ class Box(Constraint):
     def __post_init__(self) -> None:
         check(self, "low", "[-inf, inf]")
         check(self, "high", "[-inf, inf]")
-        if known(self.low, self.high) and np.any(np.asarray(self.low) > np.asarray(self.high)):
-            raise ValueError(f"Box: low is {self.low} and high is {self.high}; expected high to be at least low")
+        check_order(self, "low", "high")
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """Return the nearest array in the set. Weights between the bounds are returned bit for bit."""

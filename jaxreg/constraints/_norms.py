@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg._checks import check
+from jaxreg._checks import check, check_order
 from jaxreg._complex import from_pairs, to_pairs
 from jaxreg._groups import group_axes, group_norms, group_size, limit_of_groups, rounding, scale_for
-from jaxreg._hyperparameters import Axis, Number, hyperparameters, known, static
+from jaxreg._hyperparameters import Axis, Number, hyperparameters, static
 from jaxreg._precision import eps, inwards, outwards, real_dtype, wide
 from jaxreg._protocols import Constraint, Limits
 
@@ -263,8 +263,7 @@ class MinMaxNorm(Constraint):
         check(self, "min", "[0, inf)")
         check(self, "max", "(0, inf]")
         check(self, "rate", "(0, 1]")
-        if known(self.min, self.max) and np.any(np.asarray(self.min) > np.asarray(self.max)):
-            raise ValueError(f"MinMaxNorm: min is {self.min} and max is {self.max}; expected max to be at least min")
+        check_order(self, "min", "max")
 
     def __call__(self, w: jax.Array) -> jax.Array:
         """Move each norm towards the limits. Groups within the limits are returned bit for bit."""

@@ -1,5 +1,8 @@
 """Rules that map parameters to penalties or constraints, and functions that apply them to a tree."""
 
+from typing import TYPE_CHECKING
+
+from jaxreg._lazy import missing
 from jaxreg.rules._evaluate import apply_updates, feasible, penalty, projected, violation
 from jaxreg.rules._explain import explain
 from jaxreg.rules._factories import initial_boxes, initial_distributions, initial_spheres, to_reference
@@ -27,3 +30,8 @@ __all__ = [
     "to_reference",
     "violation",
 ]
+
+if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+    def __getattr__(name):
+        raise missing(__name__, name)

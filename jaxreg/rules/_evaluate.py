@@ -283,8 +283,11 @@ def feasible(
 ) -> jax.Array:
     """Return whether the distance of `params` from every constraint is at most `tolerance`.
 
-    A constraint with a `rate` below 1 is judged by its limits, which its steps may not reach. Keras's ε moves all
-    weights a little, so use a tolerance of 1e-5 for rules of `jaxreg.keras`.
+    `jaxreg.diagnostics.violations` returns the distance per leaf, which shows the leaves that are outside.
+
+    A constraint with a `rate` below 1 is judged by its limits. Its steps only move towards them, so this function may
+    return False after every step. Keras's ε moves all weights a little, so use a tolerance of 1e-5 for rules of
+    `jaxreg.keras`.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr

@@ -47,7 +47,7 @@ class Row(NamedTuple):
 
     def cells(self) -> tuple[str, ...]:
         """Return the cells of the printed row."""
-        rule = "-" if self.rule is None else f"{self.argument}: {_shown(self.rule)}".removeprefix(": ")
+        rule = "-" if self.rule is None else f"{self.argument}: {_shown(self.rule, self.source)}".removeprefix(": ")
         numbers = ("-" if value is None else str(value) for value in (self.axes, self.norms))
         evidence = "-" if self.source is None else f"{self.source}, ambiguous" if self.doubt else self.source
         return (self.path, str(self.shape), self.dtype, self.kind.value.strip("<>"), rule, *numbers, evidence)
@@ -208,8 +208,8 @@ def _some(items: list[str], between: str) -> str:
     return between.join(items[:20]) + (f" and {len(items) - 20} more" if len(items) > 20 else "")
 
 
-def _shown(rule: Rule) -> str:
-    # Axes have their own column.
+def _shown(rule: Rule, source: str | None) -> str:
+    # Inferred axes are shown in their own column only.
     if dataclasses.is_dataclass(rule):
-        return written(rule, without=["axis"])
+        return written(rule, without=["axis"] if source else [])
     return getattr(rule, "__name__", type(rule).__name__)

@@ -24,6 +24,8 @@ from jaxreg._checks import refuse_class
 from jaxreg._groups import group_axes
 from jaxreg._protocols import Constraint, Penalty, Rule, Rules, Tree, as_node, facts, has_groups, refuse_other
 from jaxreg.rules._frameworks import (
+    BIASES,
+    EMBEDDINGS,
     KERNELS,
     RECURRENT_KERNELS,
     Inference,
@@ -162,7 +164,8 @@ def matches(params: Tree, rules: Rules) -> list[Match]:
         if not places and pattern not in optionals and not _shows_a_part(params):
             raise ValueError(
                 f"pattern {_shown(pattern)} matches no parameter; expected a path, a regular expression for a "
-                "whole path, or a kind such as jaxreg.KERNELS. Remove the pattern, or choose from the existing paths: "
+                f"whole path, or a kind such as {_shown(_kind_named(pattern))}. Remove the pattern, or choose from the "
+                "existing paths: "
                 f"{_listed(found)}{_without_names(params)}"
             )
         for i in places:
@@ -289,6 +292,12 @@ def _matches(pattern: str, leaf: Leaf) -> bool:
 
 def _shown(pattern: str) -> str:
     return f"jaxreg.{pattern.name}" if isinstance(pattern, Kind) else repr(pattern)
+
+
+def _kind_named(pattern: str) -> Kind:
+    words = {"recurrent": RECURRENT_KERNELS, "bias": BIASES, "embedding": EMBEDDINGS}
+    found = [kind for word, kind in words.items() if word in pattern and not isinstance(pattern, Kind)]
+    return found[0] if found else KERNELS
 
 
 def _listed(found: list[Leaf]) -> str:

@@ -1,5 +1,8 @@
 """Optax gradient transformations for penalties, decay, proximal steps and constraints."""
 
+from typing import TYPE_CHECKING
+
+from jaxreg._lazy import missing
 from jaxreg.transforms._bounded import FixedBound, InflectionBound, InitialBound, WarmBound, bounded
 from jaxreg.transforms._bregman import bregman
 from jaxreg.transforms._check import check
@@ -49,3 +52,8 @@ __all__ = [
     "tangent",
     "transported_momentum",
 ]
+
+if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+    def __getattr__(name):
+        raise missing(__name__, name)

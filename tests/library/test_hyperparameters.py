@@ -3,6 +3,8 @@
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from importlib import import_module
 
 import jax
@@ -192,12 +194,21 @@ NAMES = {
     "jaxreg.sweep": "; use jaxreg.lab.sweep",
     "jaxreg.regularise": "; did you mean jaxreg.regularize?",
     "jaxreg.qwerty": "",
+    "jaxreg.activity_regularizer": "",
     "jaxreg._l2": "",
     "jaxreg.keras.L2": "; use jaxreg.L2",
     "jaxreg.keras.max_norm": "; use jaxreg.keras.MaxNorm",
     "jaxreg.keras.Adam": "; use jaxreg.keras.adam",
     "jaxreg.keras.MaxNorn": "; did you mean jaxreg.keras.MaxNorm?",
     "jaxreg.keras.SGD": "; it has AdamState, MaxNorm, MinMaxNorm, OrthogonalRegularizer, UnitNorm, adam, adamw",
+    "jaxreg.keras.constraints": "; it has AdamState, MaxNorm, MinMaxNorm, OrthogonalRegularizer, UnitNorm, adam, adamw",
+    "jaxreg.keras.get": "; it has AdamState, MaxNorm, MinMaxNorm, OrthogonalRegularizer, UnitNorm, adam, adamw",
+    "jaxreg.constraints.max_norm": "; use jaxreg.constraints.MaxNorm",
+    "jaxreg.penalties.l1_l2": "; use jaxreg.penalties.L1L2",
+    "jaxreg.penalties.max_norm": "; use jaxreg.MaxNorm",
+    "jaxreg.rules.explane": "; did you mean jaxreg.rules.explain?",
+    "jaxreg.transforms.Project": "; use jaxreg.transforms.project",
+    "jaxreg.diagnostics.unit_norm": "; use jaxreg.UnitNorm",
     "jaxreg.lab.L2": "; use jaxreg.L2",
     "jaxreg.lab.Sweep": "; use jaxreg.lab.sweep",
 }
@@ -209,3 +220,10 @@ def test_an_unknown_name_is_refused_with_the_closest_one(path):
     with pytest.raises(AttributeError) as caught:
         getattr(import_module(module), name)
     assert str(caught.value) == f"module {module!r} has no attribute {name!r}{NAMES[path]}"
+
+
+def test_a_submodule_that_is_not_yet_imported_is_refused_with_its_import():
+    program = "import jaxreg as jr; print(hasattr(jr, 'lab')); jr.lab"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.stdout == "False\n"
+    assert ran.stderr.endswith("module 'jaxreg' has no attribute 'lab'; import jaxreg.lab first\n")

@@ -430,6 +430,11 @@ def test_any_weights_at_all(name):
         (lambda: jr.L2(None), TypeError, "strength is None; expected a number of at least 0"),
         (lambda: jr.MaxRMS(-1.0), ValueError, "limit is -1"),
         (lambda: jr.MinMaxNorm(2.0, 1.0), ValueError, "expected max to be at least min"),
+        (
+            lambda: jr.keras.MinMaxNorm(1.5, 0.5),
+            ValueError,
+            "min is 1.5 and max is 0.5; expected max to be at least min",
+        ),
         (lambda: jr.MinMaxNorm(0.0, 1.0, rate=1.5), ValueError, "rate is 1.5"),
         (lambda: jr.Box(1.0, 0.0), ValueError, "low is 1.0 and high is 0.0"),
         (lambda: jr.Box(float("nan"), 0.0), ValueError, "low is nan"),

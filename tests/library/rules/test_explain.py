@@ -26,13 +26,13 @@ RULES = {
 }
 
 EXPECTED = """\
-path             shape         dtype     kind        rule                       axes       norms  inferred from
-conv/bias        (5,)          float32   biases      -                          -          -      -
-conv/kernel      (3, 3, 2, 5)  bfloat16  kernels     MaxNorm(2.0)               (0, 1, 2)  5      bias
-embed/embedding  (7, 3)        float32   embeddings  UnitNorm()                 (1,)       7      name
-hidden/bias      (6,)          float32   biases      MaxNorm(array of (1,))     (0,)       1      -
-hidden/kernel    (4, 6)        float32   kernels     L1L2(l1=schedule, l2=0.1)  -          -      -
-steps            ()            int32     others      -                          -          -      -"""
+path             shape         dtype     kind        rule                            axes       norms  inferred from
+conv/bias        (5,)          float32   biases      -                               -          -      -
+conv/kernel      (3, 3, 2, 5)  bfloat16  kernels     MaxNorm(2.0)                    (0, 1, 2)  5      bias
+embed/embedding  (7, 3)        float32   embeddings  UnitNorm()                      (1,)       7      name
+hidden/bias      (6,)          float32   biases      MaxNorm(array of (1,), axis=0)  (0,)       1      -
+hidden/kernel    (4, 6)        float32   kernels     L1L2(l1=schedule, l2=0.1)       -          -      -
+steps            ()            int32     others      -                               -          -      -"""
 
 
 def test_the_table_shows_every_leaf():
@@ -93,6 +93,8 @@ def test_axes_and_number_of_norms(rule, axes, norms):
     [
         (jr.SpectralNorm(1.0, fast=True), "SpectralNorm(1.0, fast=True)"),
         (jr.SpectralNorm(1.0), "SpectralNorm(1.0)"),
+        (jr.keras.UnitNorm(axis=(0, 1)), "keras.UnitNorm(axis=(0, 1))"),
+        (jr.MaxNorm(1.0, axis=1), "MaxNorm(1.0, axis=1)"),
         (jr.NMSparse(2, 4), "NMSparse(n=2, m=4)"),
         (jr.keras.OrthogonalRegularizer(0.1, mode="columns"), "keras.OrthogonalRegularizer(0.1, mode='columns')"),
     ],

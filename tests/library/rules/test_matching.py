@@ -242,6 +242,11 @@ REFUSED = {
         ValueError,
         r"'hiden/kernel' matches no parameter.*embed/embedding, lstm/hi/bias.*output/kernel",
     ),
+    "no match, but a kind of this name": (
+        {"lstm/recurrent_kernel": LIMIT},
+        ValueError,
+        r"'lstm/recurrent_kernel' matches no parameter.* a kind such as jaxreg\.RECURRENT_KERNELS\.",
+    ),
     "kind without a match": ({"nowhere": LIMIT, jr.KERNELS: LIMIT}, ValueError, "'nowhere' matches no parameter"),
     "two claims": (
         {".*/kernel": LIMIT, "output/.*": LIMIT},
