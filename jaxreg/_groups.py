@@ -42,7 +42,7 @@ def group_size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
 
 @partial(jax.jit, static_argnames="axes")  # without jit, the branches would be compiled at every call
 def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return the Euclidean norm of each group of weights. The axes `axes` stay in the result, with length 1.
+    """Return the Euclidean norm of each group of weights. The result keeps the axes `axes`, with length 1.
 
     The squares of large numbers do not overflow. The gradient of the norm of zeros is 0.
     """
@@ -95,7 +95,7 @@ def scale_for(limit: jax.Array, count: int) -> jax.Array:
 
 
 def rounding(x: jax.Array, axes: tuple[int, ...]) -> float:
-    """Return a bound on the relative rounding error of the norm or the sum of a group of weights.
+    """Return a bound on the relative rounding error of a group's norm or sum.
 
     Each product rounds a few times. In the worst order of summation, the rounding error of a sum of N terms grows like
     √N. It stops growing at N = 16,384, because XLA sums long axes in blocks.
@@ -110,14 +110,14 @@ def to_rows(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 
 def from_rows(rows: jax.Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> jax.Array:
-    """Invert `to_rows`: return the array of shape `shape` whose groups of weights are the given rows."""
+    """Return the array of shape `shape` whose groups are the given rows: the inverse of `to_rows`."""
     kept = [n for a, n in enumerate(shape) if a not in axes]
     last = tuple(range(len(kept), len(shape)))
     return jnp.moveaxis(rows.reshape(*kept, *(shape[a] for a in axes)), last, axes)
 
 
 def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Number:
-    """Reshape an array with one limit per group of weights so that it broadcasts against `x`.
+    """Reshape an array with one limit per group of weights to broadcast against `x`.
 
     A scalar stays a scalar.
 

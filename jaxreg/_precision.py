@@ -15,7 +15,7 @@ def wide(w: jax.Array) -> jax.Array:
 
 
 def real_dtype(x: jax.Array) -> Any:
-    """Return the dtype of `x`, or of its real part if it is complex."""
+    """Return the dtype of `x`, or of the real part of a complex `x`."""
     return x.real.dtype if jnp.iscomplexobj(x) else x.dtype
 
 

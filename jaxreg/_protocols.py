@@ -75,7 +75,7 @@ class Facts:
     rate: Number = 1.0
 
     def with_axis(self, axis: Axis) -> Any:
-        """Return a copy of the rule that has the given `axis`."""
+        """Return a copy of the rule with the given `axis`."""
         return dataclasses.replace(self, axis=axis)  # type: ignore[type-var]
 
     def sets(self) -> tuple[Any, ...]:
@@ -143,7 +143,7 @@ class Facts:
         return self.lmo(self.tangent(w, direction))  # type: ignore[attr-defined]
 
     def non_negative(self) -> Any:
-        """Return the intersection of this constraint with w ≥ 0, or None if its projection has no closed form."""
+        """Return this constraint intersected with w ≥ 0, or None if the projection has no closed form."""
         return None
 
     def needs_order(self) -> bool:
@@ -190,7 +190,7 @@ class _Rule(Facts):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """Create the rule from the result of `get_config`."""
+        """Create a rule from the dict that `get_config` returned."""
         lists = {name: value for name, value in config.items() if isinstance(value, list)}
         return cls(**config | {name: tuple(v) if name == "axis" else np.asarray(v) for name, v in lists.items()})
 
@@ -233,7 +233,7 @@ class LinearMinimizable(Protocol):
     """A constraint on a bounded set. Its method `lmo` minimises the inner product ⟨direction, z⟩ over the set."""
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z of the set that minimises ⟨direction, z⟩."""
+        """Return a minimiser z of ⟨direction, z⟩ over the set."""
 
 
 @runtime_checkable
@@ -266,7 +266,7 @@ ConstraintRules = Mapping[Any, Callable[[jax.Array], jax.Array]] | Callable[[jax
 
 @jax.tree_util.register_static
 class Opaque(Facts):
-    """Wrapper that lets any callable be used as a rule. JAX treats it as a pytree without leaves.
+    """Wrapper that lets any callable be used as a rule. JAX treats the wrapper as a pytree without leaves.
 
     It has the attributes of `Facts`: those of the callable where it has them, and otherwise the defaults.
     """
@@ -287,7 +287,7 @@ class Opaque(Facts):
         return self.rule.prox(w, step)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the point z of the rule's set that minimises ⟨direction, z⟩."""
+        """Return the minimiser z of ⟨direction, z⟩ over the set of the rule."""
         return self.rule.lmo(direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
@@ -295,7 +295,7 @@ class Opaque(Facts):
         return self.rule.linear_minimum(slope, budget)
 
     def with_axis(self, axis: Axis) -> Any:
-        """Return a copy of the rule that has the given `axis`."""
+        """Return a copy of the rule with the given `axis`."""
         own = hasattr(self.rule, "with_axis")
         return self.rule.with_axis(axis) if own else dataclasses.replace(self.rule, axis=axis)
 

@@ -135,7 +135,7 @@ def _turned(u: jax.Array, s: jax.Array, vt: jax.Array, kept: jax.Array, dx: jax.
 
 @jax.custom_jvp
 def polar(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return U Vᵀ from the SVD of the matrix `x`: the nearest matrix whose singular values are all 1.
+    """Return U Vᵀ from the SVD `x` = U S Vᵀ: the nearest matrix whose singular values are all 1.
 
     Also return the largest distance of a singular value of `x` from 1. For singular values of 0 the nearest matrix is
     not unique, and the SVD picks one. There the derivative is defined as 0.

@@ -86,7 +86,7 @@ def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[
 
 
 def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance: float = 1e-3) -> dict[str, jax.Array]:
-    """Return the share of all groups of weights that lie at the limit of their constraint.
+    """Return the share of groups of weights that lie at the limit of their constraint.
 
     For bounds on single weights, each weight is a group. A group is at the limit if it leaves the set when it is scaled
     by 1 + `tolerance` or by 1 - `tolerance`. Groups outside the set also count.
@@ -157,7 +157,7 @@ def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
 
 def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str, jax.Array]:
-    """Return the penalty of each rule separately. Their sum is the result of `jaxreg.penalty`.
+    """Return the penalty of each rule separately. The sum of these penalties is `jaxreg.penalty`.
 
     Args:
         params: Tree of weight arrays.

@@ -184,7 +184,7 @@ class OrthogonalRegularizer(Penalty):
 
 @hyperparameters
 class MaxNorm(Constraint):
-    """Keras's MaxNorm. It adds ε to each norm, so it slightly shrinks weights below the limit too.
+    """Keras's MaxNorm. It adds ε to each norm, so weights below the limit shrink slightly too.
 
     Each group w_j becomes w_j · clip(‖w_j‖, 0, limit) / (ε + ‖w_j‖).
 
@@ -221,7 +221,7 @@ class MaxNorm(Constraint):
 
 @hyperparameters
 class MinMaxNorm(Constraint):
-    """Keras's MinMaxNorm. It adds ε to each norm, so it slightly shrinks weights within the limits too.
+    """Keras's MinMaxNorm. It adds ε to each norm, so weights within the limits shrink slightly too.
 
     Each group w_j becomes w_j · (rate · clip(‖w_j‖, min, max) + (1 - rate) ‖w_j‖) / (ε + ‖w_j‖).
 

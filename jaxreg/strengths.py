@@ -147,7 +147,7 @@ def convert_strength(
 def _given(value: Number | None, name: str, have: Meaning, want: Meaning) -> Number:
     if value is None:
         raise ValueError(
-            f"convert_strength: {name} is missing; converting {have.name} to {want.name} needs it. Pass {name}=…"
+            f"convert_strength: {name} is missing, but required to convert {have.name} to {want.name}. Pass {name}=…"
         )
     check_number(value, f"convert_strength: {name}", "(0, inf)")
     return value

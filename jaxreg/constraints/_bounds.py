@@ -102,7 +102,7 @@ class Box(Constraint):
         return clip(w, self.low, self.high)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the point z of the set that minimises ⟨direction, z⟩. The bounds must be finite."""
+        """Return the minimiser z of ⟨direction, z⟩ over the set. The bounds must be finite."""
         x = wide(direction)
         low, high = (jnp.asarray(bound, x.dtype) for bound in self.bounds())
         ends = jnp.where(x > 0, low, jnp.where(x < 0, high, jnp.abs(x)))
@@ -152,7 +152,7 @@ class LinfBall(Constraint):
         return clip(w, *self.bounds())
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the point z of the set that minimises ⟨direction, z⟩: -radius · sign(direction)."""
+        """Return the minimiser z of ⟨direction, z⟩ over the set: -radius · sign(direction)."""
         x = wide(direction)
         return self((-as_wide(self.radius, x) * jnp.sign(x)).astype(direction.dtype))
 

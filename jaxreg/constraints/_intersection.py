@@ -97,8 +97,8 @@ class Intersection(Constraint):
             rate = facts(part).rate
             if known(rate) and np.any(np.asarray(rate) != 1):
                 raise ValueError(
-                    f"Intersection: {type(part).__name__} has rate {rate}; expected rate 1. An intersection "
-                    "moves the weights all the way into its sets"
+                    f"Intersection: {type(part).__name__} has rate {rate}; expected rate 1, because an "
+                    "intersection moves the weights all the way into its sets"
                 )
         object.__setattr__(self, "parts", tuple(map(as_node, sets)))
         object.__setattr__(self, "axis", axis)

@@ -181,7 +181,7 @@ class Affine(Constraint):
             if not solvable(np.asarray(self.coefficients, float), target if given else np.full(count, target)):
                 raise ValueError(
                     f"Affine: no weights satisfy all {count} equations; expected equations with a common solution. "
-                    "Change the target, or remove a row of the coefficients that depends on the others"
+                    "Change the target, or remove an equation that contradicts the others"
                 )
 
     @partitioned()

@@ -67,7 +67,7 @@ def _held_jvp(primals: Any, tangents: Any) -> Any:
 
 
 def off_radius(w: jax.Array, direction: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Remove from each group of `direction` the component along `w`. A group in which `w` is 0 is not changed."""
+    """Remove the component along `w` from each group of `direction`. A group is unchanged if its weights are 0."""
     norm = group_norms(w, axes)
     unit = w / jnp.where(norm > 0, norm, 1)
     return direction - jnp.sum(jnp.real(jnp.conj(unit) * direction), axes, keepdims=True) * unit
@@ -213,7 +213,7 @@ class MaxRMS(Constraint):
         return self.as_max_norm(direction).lmo(direction)
 
     def as_max_norm(self, w: jax.Array) -> MaxNorm:
-        """Return the `MaxNorm` that has the same effect on arrays of the shape of `w`."""
+        """Return the equivalent `MaxNorm` for arrays of the shape of `w`."""
         axes = group_axes(w.ndim, self.axis)
         count, limit = group_size(w.shape, axes), limit_of_groups(self.limit, wide(w), axes)
         return MaxNorm(limit * float(np.sqrt(max(count, 1))), self.axis)
@@ -347,7 +347,7 @@ class UnitNorm(Constraint):
         return self(-direction)
 
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Remove from each group of `direction` the component along `w`."""
+        """Remove the component along `w` from each group of `direction`."""
         return off_radius(w, direction, group_axes(w.ndim, self.axis))
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:

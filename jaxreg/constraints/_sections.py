@@ -126,13 +126,13 @@ def _refuse_far(normal: Number, offset: Number, box: Limits, w: jax.Array, axes:
     if np.any((offsets > most + slack) | (offsets < least - slack)):
         raise ValueError(
             f"Intersection: the offset of a weighted sum is {offsets.flat[0]:g}; expected a number between "
-            f"{np.max(least):g} and {np.min(most):g}, because the weights have bounds. Widen the bounds, or change the "
-            "offset"
+            f"{np.max(least):g} and {np.min(most):g}, the range of this sum for weights within the bounds. Widen the "
+            "bounds, or change the offset"
         )
 
 
 def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tuple[int, ...]) -> jax.Array:
-    """Project `w` onto the set where every group has the sum `total` and a norm within `norm`.
+    """Project `w` onto the set where every group has the sum `total` and a norm within the limits `norm`.
 
     The sum and the lower limit hold up to rounding. If all weights of a group are equal, no direction from their mean
     is the nearest. Then only the first two weights move away from the mean.

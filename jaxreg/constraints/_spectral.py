@@ -321,7 +321,7 @@ class Orthonormal(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z of the set that minimises ⟨direction, z⟩: the projection of -direction."""
+        """Return a minimiser z of ⟨direction, z⟩ over the set: the projection of -direction."""
         return self(-direction)
 
     @partitioned()
@@ -388,7 +388,7 @@ class NuclearBall(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z of the set that minimises ⟨direction, z⟩. The rank of z is at most 1.
+        """Return a minimiser z of ⟨direction, z⟩ over the set. The rank of z is at most 1.
 
         It is -radius · u₁ v₁ᵀ with the first singular vectors of `direction`, or 0 if `direction` is 0.
         """

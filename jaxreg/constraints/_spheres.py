@@ -48,7 +48,7 @@ class FrobeniusSphere(Constraint):
         return MinMaxNorm(self.radius, self.radius, axis=tuple(range(w.ndim)))(w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z of the set that minimises ⟨direction, z⟩: the projection of -direction."""
+        """Return a minimiser z of ⟨direction, z⟩ over the set: the projection of -direction."""
         return self(-direction)
 
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
@@ -133,7 +133,7 @@ class TreeNorm(Constraint):
         return jax.tree.unflatten(structure, ends)
 
     def lmo(self, direction: Any) -> Any:
-        """Return the tree z of the set that minimises ⟨direction, z⟩."""
+        """Return the minimiser z of ⟨direction, z⟩ over the set, a tree like `direction`."""
         return self(jax.tree.map(jnp.negative, direction))
 
     def tangent(self, w: Any, direction: Any) -> Any:

@@ -85,7 +85,7 @@ class Simplex(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z of the set that minimises ⟨direction, z⟩.
+        """Return a minimiser z of ⟨direction, z⟩ over the set.
 
         In each group, z is `total` at the smallest entry of `direction`, and 0 elsewhere.
         """
@@ -210,7 +210,7 @@ class L1Ball(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a point z of the set that minimises ⟨direction, z⟩.
+        """Return a minimiser z of ⟨direction, z⟩ over the set.
 
         In each group, z is -radius · sign(d) at the entry d of `direction` with the largest magnitude, and 0 elsewhere.
         """

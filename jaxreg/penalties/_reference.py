@@ -62,7 +62,7 @@ class ToReference(Penalty):
         return self.penalty(self._away(w))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: the reference plus the wrapped penalty's proximal step of w - reference."""
+        """Return reference + z, where z is the proximal step of the wrapped penalty from w - reference."""
         if not isinstance(innermost(self.penalty), Proximable):
             raise TypeError(
                 f"ToReference: the penalty {self.penalty!r} has no proximal step; expected a penalty with a method "

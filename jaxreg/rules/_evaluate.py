@@ -135,7 +135,7 @@ def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Arr
 def minimize_leaves(
     rule: Rule, leaves: list[Leaf], directions: list[jax.Array], step: jax.Array | int | None, tangent: bool = False
 ) -> list[jax.Array]:
-    """Return, for each leaf, the point z of its constraint set that minimises ⟨direction, z⟩.
+    """Return, for each leaf, the minimiser z of ⟨direction, z⟩ over the constraint set.
 
     `rule` and `leaves` are an entry of `grouped`, and `directions` has one array per leaf. With `tangent`, z is a
     tangent vector of the set at the weights.
@@ -255,7 +255,7 @@ def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax
 
 
 def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> jax.Array:
-    """Return a scalar: the largest Euclidean distance of any group of weights from its constraint set.
+    """Return the largest Euclidean distance of a group of weights from its constraint set, a scalar.
 
     The result is 0 if every constraint holds. For an equality constraint, a deviation within rounding error counts as
     0. The `axis` of a constraint defines its groups of weights. For a constraint without `axis`, such as `NonNeg`,

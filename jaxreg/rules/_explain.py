@@ -60,7 +60,7 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Table of `jaxreg.explain` with a row per leaf and rule. It can be printed and iterated over."""
+    """Table of `jaxreg.explain`, with one row per leaf and rule. Print it, or iterate over its rows."""
 
     rows: tuple[Row, ...]
 

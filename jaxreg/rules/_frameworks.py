@@ -102,7 +102,7 @@ class Place(NamedTuple):
 
     @property
     def layer(self) -> str:
-        """Return the second-last key of the parameter's path, which is the name of its layer."""
+        """Return the name of the layer: the second-last key of the parameter's path."""
         return self.names[-2] if len(self.names) > 1 else ""
 
     @property

@@ -14,12 +14,13 @@ from jaxreg.rules._matching import Leaf, leaves
 
 
 def lipschitz(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> jax.Array:
-    """Return a Lipschitz bound of a network of dense layers and convolutions: the product of the limits of its layers.
+    """Return an upper bound on the Lipschitz constant of a network: the product of the norm limits of its layers.
 
     For inputs x and y, ‖f(x) - f(y)‖ ≤ bound · ‖x - y‖, up to rounding, if the weights satisfy their constraints. The
-    layers must form one chain, in which each layer gets the output of the previous one. This also applies to layers
-    that are stored in one stacked array. Between the layers, only functions with slopes between -1 and 1 are allowed,
-    such as ReLU, tanh or max-pooling without overlap. Branches, such as residual connections, are not covered.
+    layers must be dense layers and convolutions that form one chain, in which each layer gets the output of the
+    previous one. This also applies to layers that are stored in one stacked array. Between the layers, only
+    functions with slopes between -1 and 1 are allowed, such as ReLU, tanh or max-pooling without overlap. Branches,
+    such as residual connections, are not covered.
 
     With `ConvNorm`, the limit of a layer is the limit of the constraint. `SpectralNorm`, `Orthonormal`, `NuclearBall`,
     `FrobeniusSphere`, limits on norms and bounds on weights limit the kernel as a matrix. For a convolution whose
@@ -57,8 +58,8 @@ def lipschitz(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
             limit = limits.get(leaf.path)
             if limit is None or (known(limit) and np.any(np.isinf(limit))):
                 raise ValueError(
-                    f"jaxreg.lipschitz: no rule limits the norm of {leaf.path}; every kernel needs a constraint that "
-                    "bounds it, such as SpectralNorm or ConvNorm"
+                    f"jaxreg.lipschitz: no rule limits the norm of {leaf.path}; expected a constraint such as "
+                    "SpectralNorm or ConvNorm for every kernel"
                 )
             counts = tuple(leaf.array.shape[a] for a in leaf.layers)
             total = total * jnp.prod(jnp.broadcast_to(jnp.asarray(limit, jnp.result_type(float)), counts))

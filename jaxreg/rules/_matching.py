@@ -182,7 +182,7 @@ def rule_axes(rule: Rule, ndim: int) -> tuple[int, ...] | None:
 
 
 def refuse_others(rules: Rules, expected: type[Penalty] | type[Constraint], name: str, instead: str) -> None:
-    """Raise if a rule for the function `name` is a penalty or a constraint, but not the `expected` class."""
+    """Raise if the function `name` got a constraint instead of a penalty, or a penalty instead of a constraint."""
     for pattern, rule in rules.items() if isinstance(rules, Mapping) else [(None, rules)]:
         place = "the rule" if pattern is None else f"the rule for {_shown(pattern)}"
         refuse_other(rule, expected, f"jaxreg.{name}: {place}", instead)
@@ -268,8 +268,8 @@ def _of_one_layer(rule: Rule, leaf: Leaf, one: tuple[int, ...]) -> Rule:
     axes = leaf.axes if axis is None else group_axes(leaf.array.ndim, axis)
     if not set(axes) <= set(one):
         raise ValueError(
-            f"the rule {rule!r} for {leaf.path}: `axis` is {axis}; expected only axes of a single layer, from "
-            f"{one}. The rule is applied to each layer of the stack, because it constrains singular values too"
+            f"the rule {rule!r} for {leaf.path}: `axis` is {axis}; expected only axes from {one}, the axes "
+            "of a single layer. The rule is applied to each layer of the stack, because it constrains singular values"
         )
     closed = facts(rule).map_rules(
         lambda part: part if facts(part).axis is None or not has_groups(part) else _of_one_layer(part, leaf, one)

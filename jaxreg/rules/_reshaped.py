@@ -54,7 +54,7 @@ class Reshaped(Facts):
         return self._in_shape(lambda x: self.rule.prox(x, step), w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the point z of the set that minimises ⟨direction, z⟩."""
+        """Return the minimiser z of ⟨direction, z⟩ over the set."""
         return self._in_shape(self.rule.lmo, direction)
 
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
@@ -83,7 +83,7 @@ class Reshaped(Facts):
         if w.size != size if -1 not in self.shape else w.size % size:
             raise ValueError(
                 f"Reshaped: weights of shape {w.shape} cannot be reshaped to {self.shape}; expected a shape "
-                f"for {w.size} numbers"
+                f"with {w.size} entries"
             )
         return w.reshape(self.shape)
 

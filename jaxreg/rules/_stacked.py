@@ -39,7 +39,7 @@ class EachLayer(Facts):
         return self._on_each(lambda rule, layer: rule.prox(layer, step), w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return, for each layer, the point z of the set that minimises ⟨direction, z⟩."""
+        """Return the minimiser z of ⟨direction, z⟩ over the set, separately for each layer."""
         return self._on_each(lambda rule, layer: rule.lmo(layer), direction)
 
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
@@ -55,7 +55,7 @@ class EachLayer(Facts):
         return self._on_each(lambda rule, layer, u: facts(rule).tangent_lmo(layer, u), w, direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the sum of `linear_minimum` over the layers, each with the whole `budget`: a lower bound."""
+        """Return a lower bound on the minimum: the sum over all layers, each with the whole `budget`."""
         return self._on_each(lambda rule, layer: rule.linear_minimum(layer, budget), slope)
 
     def bounds(self) -> Limits | None:

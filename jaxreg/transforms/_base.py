@@ -130,7 +130,7 @@ def map_updates(updates: Tree, params: Tree, rules: Rules, count: jax.Array, cha
 
 
 def per_leaf(change: Change) -> ChangeOfMatch:
-    """Return a function of a list of leaves that applies `change` to each of them."""
+    """Return a function that applies `change` to each leaf of a list."""
 
     def change_all(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
         return [change(rule, leaf, step, count) for leaf, step in zip(leaves, steps, strict=True)]
@@ -139,7 +139,7 @@ def per_leaf(change: Change) -> ChangeOfMatch:
 
 
 def with_penalties(name: str, rules: PenaltyRules, change: Change) -> optax.GradientTransformation:
-    """Return the transformation `name`. It applies `change` to the update of each leaf that has a penalty."""
+    """Return the transformation `name`, which applies `change` to the update of each leaf with a penalty."""
     refuse_constraints(rules, name)
     return _by_match(Link(name, rules), per_leaf(change))
 
@@ -147,7 +147,7 @@ def with_penalties(name: str, rules: PenaltyRules, change: Change) -> optax.Grad
 def with_constraints(
     name: str, rules: ConstraintRules, change: ChangeOfMatch, every: int = 1
 ) -> optax.GradientTransformation:
-    """Return the transformation `name`. It applies `change` to the updates of all leaves that have a constraint."""
+    """Return the transformation `name`, which applies `change` to the updates of all leaves with a constraint."""
     refuse_others(rules, Constraint, name, "jaxreg.penalize, jaxreg.decay or jaxreg.proximal")
     return _by_match(Link(name, rules, every), change)
 

@@ -37,7 +37,7 @@ class Bound(Protocol):
     """Interface for choosing the upper bound on a penalty, at the start or during training."""
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the initial upper bound on a penalty, which may be infinite, and the initial state of this `Bound`.
+        """Return the initial upper bound on a penalty (possibly infinite) and the initial state of this `Bound`.
 
         `value` is the initial penalty.
         """
@@ -51,7 +51,7 @@ class Bound(Protocol):
 
 @hyperparameters
 class FixedBound:
-    """Upper bound κ = `value` on the penalty R of a leaf. It is the same number for every leaf.
+    """Upper bound κ = `value` on the penalty R of each leaf.
 
     Args:
         value: Non-negative number: a float or an array. It limits the penalty of an entire leaf.

@@ -72,7 +72,7 @@ def decay(rules: PenaltyRules) -> optax.GradientTransformation:
 
 
 def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransformation:
-    """Decay weights in proportion to η / peak: the learning rate divided by the largest one of its schedule.
+    """Decay weights in proportion to η / peak: the learning rate divided by its largest value.
 
     A step is w ← w - ηu - (η/peak) g. Here η is the current learning rate, `peak` the largest one of the schedule, u
     the optimiser's direction and g the gradient of the penalty. Put the transformation before the learning rate in the

@@ -103,7 +103,7 @@ def _scaled(path: str, w: jax.Array, shares: jax.Array, axis: int) -> jax.Array:
     length = w.shape[axis] if -axis <= w.ndim else 0
     if shares.ndim not in (1, 2) or not heads or length % heads or (shares.ndim == 2 and len(shares) != len(w)):
         raise ValueError(
-            f"jaxreg.qk_clip: the logits for {path!r} have shape {shares.shape}, and its weights have shape {w.shape}; "
+            f"jaxreg.qk_clip: the logits for {path!r} have shape {shares.shape}, and the weights {w.shape}; "
             f"expected one logit per head along axis {axis}, or logits of shape (layers, heads)"
         )
     each = jnp.repeat(shares, length // heads, axis=-1)

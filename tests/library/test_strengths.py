@@ -90,7 +90,7 @@ def test_arrays_are_converted_as_a_whole():
     ],
 )
 def test_what_is_needed_is_named(want, given, missing):
-    with pytest.raises(ValueError, match=f"{missing} is missing; converting LR_SCALED to {want.name} needs it"):
+    with pytest.raises(ValueError, match=f"{missing} is missing, but required to convert LR_SCALED to {want.name}"):
         convert_strength(0.1, Meaning.LR_SCALED, want, **given)
 
 

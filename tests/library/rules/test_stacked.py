@@ -90,7 +90,7 @@ def test_axes_of_a_set_beside_one_of_singular_values_are_those_of_the_stack():
     for axis in (1, -2):
         end = jr.projected(STACK, jr.Intersection(jr.SpectralNorm(99.0), jr.L1Ball(1.0, axis=axis)))["kernel"]
         np.testing.assert_allclose(end, jr.L1Ball(1.0, axis=1)(W), atol=1e-6)
-    with pytest.raises(ValueError, match=r"`axis` is 0; expected only axes of a single layer, from \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"`axis` is 0; expected only axes from \(1, 2\), the axes of"):
         jr.explain(STACK, jr.Intersection(jr.SpectralNorm(9.0), jr.L1Ball(1.0, axis=0)))
 
 

@@ -215,7 +215,7 @@ def test_a_rule_in_another_shape_is_a_penalty_too_and_sees_all_its_weights():
     np.testing.assert_allclose(jr.penalty(HEADS, {"query/kernel": lasso}), expected, rtol=1e-6)
     np.testing.assert_allclose(lasso.prox(HEADS["query"]["kernel"], 99.0), 0)
     for shape, words in [
-        ((4, -1), "expected a shape for 30 numbers"),
+        ((4, -1), "expected a shape with 30 entries"),
         ((-1, -1), "one may be -1"),
         (5, "a tuple of positive lengths"),
     ]:

@@ -79,7 +79,7 @@ def test_thresholds_are_lanes():
         (lambda: jr.qk_clip({"query": "key"}, 0.0), "threshold is 0"),
         (lambda: jr.qk_clip({"query": "key"}, axis=1), "axis is 1; expected a negative number"),
         (lambda: jr.qk_clip({"query": "keys"}).init(PARAMS), "no parameter 'keys'; expected one of key, query, value"),
-        (lambda: stepped(PARAMS, GRADS, jnp.ones(5)), r"shape \(5,\), and its weights have shape \(5, 3, 4\)"),
+        (lambda: stepped(PARAMS, GRADS, jnp.ones(5)), r"shape \(5,\), and the weights \(5, 3, 4\)"),
         (lambda: stepped(PARAMS, GRADS, jnp.ones((2, 3))), r"shape \(2, 3\)"),
         (lambda: jr.qk_clip({"query": "key"}).update(GRADS, None, PARAMS), "got no logits for 'query'"),
         (lambda: jr.qk_clip({"query": "key"}).update(GRADS, None), "got no params"),
