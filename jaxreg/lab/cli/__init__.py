@@ -222,12 +222,12 @@ class Search:
         _shown("Column with the time of each row. Later rows are predicted from earlier rows.", "COLUMN", "no times"),
     ] = None
     balanced: Annotated[
-        bool, tyro.conf.arg(help="Give all classes the same total weight, even if their numbers of rows differ.")
+        bool, tyro.conf.arg(help="Give every class the same total weight, regardless of its number of rows.")
     ] = False
     quick: Annotated[
         bool,
         tyro.conf.arg(
-            help="Search faster: train one network architecture instead of two, try every second strength, and skip "
+            help="Search faster, with half of the strengths, one network architecture instead of two, and without "
             "other kinds of model. Without --budget, the cross-validation runs once."
         ),
     ] = False
@@ -369,7 +369,7 @@ def _strike_again(unraised: Any) -> None:
 
 
 def main() -> None:
-    """Parse the command line and call the subcommand that it names."""
+    """Parse the command line and run the subcommand."""
     sys.unraisablehook = _strike_again
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # terminals without UTF-8 show the number of a character

@@ -82,9 +82,8 @@ def search_table(
         if (budget - took) / slowness < COMPILATION:
             least = took + slowness * COMPILATION
             raise ValueError(
-                f"the budget of {budget:g} s is too short: starting took {took:.0f} s, and even the shortest search "
-                f"takes about {least:.0f} s with the start. Use --budget {math.ceil(SPARE * least)}s, or --quick "
-                "without --budget"
+                f"the budget of {budget:g} s is too short: the shortest search takes about {least:.0f} s, including "
+                f"{took:.0f} s for the start. Use --budget {math.ceil(SPARE * least)}s, or --quick without --budget"
             )
     notes = [*table.notes, *([] if table.groups is not None or table.time is not None else _repeats(x))]
     if balanced:
@@ -232,7 +231,7 @@ class _Folder:
         self._fresh = False
 
     def begin(self, request: dict[str, Any], plan: Plan, shape: tuple[int, ...]) -> Plan:
-        """Return the stored plan if the folder already holds this search. Otherwise, store the new plan and return it.
+        """Return the stored plan if the folder contains this search already. Otherwise, store and return `plan`.
 
         Two searches with different budgets are the same search. A budget of at least twice the time starts again if it
         allows a longer plan.
@@ -258,8 +257,8 @@ class _Folder:
                 ) from None
             if other:
                 raise ValueError(
-                    f"{out} contains a search with different {other}. Name another folder with --out, or delete this "
-                    "folder"
+                    f"{out} contains an earlier search with different {other}. Name another folder with --out, or "
+                    "delete this folder"
                 )
             longer = training_seconds(shape, plan) > training_seconds(shape, stored)
             if request["budget"] is None or not longer or request["budget"] < 2 * before["budget"]:
@@ -290,7 +289,7 @@ class _Folder:
         write_whole(self.place, json.dumps({"request": self._request, "plan": dataclasses.asdict(plan)}))
 
     def finished(self) -> tuple[float | None, int | None]:
-        """Return budget and repeats of the finished search in the folder; (None, None) if there is no such search."""
+        """Return the budget and the number of repeats of a finished search; (None, None) if it is not finished."""
         verdict, folds = self.out / "verdict.json", self.out / "folds.json"
         if self._fresh or not (verdict.exists() and folds.exists()):
             return None, None

@@ -41,8 +41,10 @@ def paired_differences(
     groups = (better > 0, better == 0, better < 0)
     if tuple(int(g.sum()) for g in groups) != (result.wins, result.ties, result.losses):
         raise ValueError(
-            f"paired_differences: `differences` has {'/'.join(str(int(g.sum())) for g in groups)} wins/ties/losses, "
-            f"but `result` has {result.wins}/{result.ties}/{result.losses}; expected both from the same comparison"
+            "paired_differences: the numbers of wins, ties and losses are "
+            f"{', '.join(str(int(g.sum())) for g in groups)} in `differences`, but {result.wins}, {result.ties}, "
+            f"{result.losses} in `result`; expected equal numbers. Compute both from the same values, "
+            "with the same lower_is_better"
         )
     order = np.argsort(differences.values, kind="stable")
     rank = np.empty_like(order)

@@ -29,7 +29,7 @@ QUANTILES = (0.1, 0.9)
 
 
 class Spread(NamedTuple):
-    """Mean, 10th and 90th percentile across runs at each point of a curve; NaN at points where no run is finite."""
+    """Mean, 10th percentile and 90th percentile across runs, at each point of a curve. Points without runs are NaN."""
 
     mean: np.ndarray
     low: np.ndarray

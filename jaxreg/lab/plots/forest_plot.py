@@ -54,10 +54,10 @@ def forest(
     values = np.asarray(changes, dtype=np.float64)
     if values.shape != (len(labels), 3) or (rows and len(rows) != len(labels)):
         given = f" and `rows` has length {len(rows)}" if rows else ""
-        wanted = f" and `rows` of length {len(labels)}" if rows else ""
+        wanted = f", and `rows` of length {len(labels)}" if rows else ""
         raise ValueError(
             f"forest: there are {len(labels)} labels, but `changes` has shape {values.shape}{given}; expected "
-            f"`changes` of shape ({len(labels)}, 3){wanted}. Its columns are the mean, the lower end and the upper end"
+            f"shape ({len(labels)}, 3), with mean, lower end and upper end of each change{wanted}"
         )
     rows = list(rows) or list(map(float, range(len(labels))))
     known = np.append(values[np.isfinite(values)], 0.0)

@@ -81,8 +81,8 @@ def decision_surface(ax: Axes | None, x: ArrayLike, y: ArrayLike, probability: A
     across, up, p = (np.asarray(v, dtype=np.float64) for v in (x, y, probability))
     if p.shape != (up.size, across.size) or min(p.shape) < 2:
         raise ValueError(
-            f"decision_surface: `probability` has shape {p.shape}; expected shape (len(y), len(x)) = "
-            f"({up.size}, {across.size}), at least (2, 2)"
+            f"decision_surface: `probability` has shape {p.shape}, `x` has {across.size} values and `y` has {up.size} "
+            "values; expected shape (len(y), len(x)), with at least two values each"
         )
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError(

@@ -195,8 +195,8 @@ def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
     """
     if x not in values.coords or values[x].ndim != 1:
         raise ValueError(
-            f"the values have the dimensions {values.dims} and the coordinates {list(map(str, values.coords))}; "
-            f"expected a coordinate {x!r} along one dimension. Name another coordinate with x="
+            f"the values have the coordinates {list(map(str, values.coords))} and the dimensions {values.dims}; "
+            f"expected a one-dimensional coordinate {x!r}. Name another coordinate with x="
         )
     if "epoch" in {*values.dims} - {x}:
         raise ValueError(
@@ -252,7 +252,7 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
 
 
 def strength_axis(ax: Axes, path: StrengthPath, left: float | None, label: str) -> Axes:
-    """Make the horizontal axis logarithmic. Its left end gets the label 0 and shows the runs without a penalty.
+    """Make the horizontal axis logarithmic. Runs without a penalty are shown at its left end, with the label 0.
 
     A path with negative values keeps a linear axis.
 
@@ -304,7 +304,7 @@ def _check(values: xr.DataArray, strength: np.ndarray, x: Hashable) -> None:
         if len(methods) > 1:
             found = f"the values are from several methods, {sorted(map(str, methods))}"
         raise ValueError(
-            f"{found}; expected one method with distinct values of {x!r}. Select one method and the baseline, e.g. "
+            f"{found}; expected a single method, and each {x!r} only once. Select one method and the baseline, e.g. "
             f".sel({values[x].dims[0]}=values.method.isin(['none', 'L2']))"
         )
 

@@ -131,7 +131,7 @@ def axis_label(name: Hashable | None) -> str:
 
 
 def pair_labels(train: xr.DataArray, test: xr.DataArray) -> tuple[str, str, str]:
-    """Return the labels of a training curve, a test curve and their common axis, such as ("train", "test", "loss").
+    """Return labels for a training curve, a test curve and the axis of both, such as ("train", "test", "loss").
 
     Args:
         train: Values of the first curve.
@@ -154,7 +154,7 @@ def pair_labels(train: xr.DataArray, test: xr.DataArray) -> tuple[str, str, str]
 
 
 def as_lanes(values: xr.DataArray, *shown: Hashable) -> np.ndarray:
-    """Return an array of shape (runs, ...): draws and seeds combined into one axis, then the dimensions `shown`.
+    """Combine draws and seeds into one axis, and put it first. The other axes are the dimensions `shown`, in order.
 
     Args:
         values: Values with the dimensions of the plot, and with runs along the dimensions `draw` and `seed`.
@@ -170,10 +170,9 @@ def as_lanes(values: xr.DataArray, *shown: Hashable) -> np.ndarray:
     for dim in values.dims:
         if dim not in (*shown, *OVER) and values.sizes[dim] > 1:
             raise ValueError(
-                f"the values have a dimension {dim!r} of length {values.sizes[dim]}; expected runs along 'draw' and "
-                "'seed' only. "
-                f"Select an entry first, e.g. .isel({dim}=0). If the entries are runs, rename the dimension: "
-                f".rename({dim}='seed')"
+                f"the values have an additional dimension {dim!r} of length {values.sizes[dim]}; expected no dimension "
+                f"of runs other than 'draw' and 'seed'. Select an entry, e.g. .isel({dim}=0). If the entries are runs, "
+                f"rename the dimension: .rename({dim}='seed')"
             )
     ordered = values.transpose(..., *shown).astype(np.float64)
     return ordered.values.reshape(-1, *(values.sizes[dim] for dim in shown))

@@ -93,7 +93,7 @@ def report(
 
 
 def beside(folders: Sequence[Path]) -> Path:
-    """Return the folder for a report: the results folder, or the common parent of several results folders.
+    """Return the folder in which to write a report: the folder of its results, or the common parent of several.
 
     Args:
         folders: Folders of the results.

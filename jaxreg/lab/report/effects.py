@@ -126,7 +126,7 @@ def row_places(groups: Sequence[str]) -> list[float]:
 
 
 def span(changes: np.ndarray, *, lower_is_better: bool) -> tuple[float, float]:
-    """Return limits for the horizontal axis. All improvements fit, but a very large worsening is cut off.
+    """Return limits for the horizontal axis. They include every improvement, but not a very large worsening.
 
     Args:
         changes: Mean, lower end and upper end, of shape (recipes, 3).

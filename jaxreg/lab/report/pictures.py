@@ -35,7 +35,7 @@ _KERNELS: tuple[Any, ...] = ("-", (0, (1, 1)), (0, (5, 1, 1, 1)))
 
 
 def data(results: StudyResults) -> list[Picture]:
-    """Plot the data of a study that trains on a single draw. Return no picture unless the data has two features."""
+    """Plot the rows of a study that trains on a single data set. Return an empty list unless there are two features."""
     if not results.record.points:
         return []
     counts = {part: len(rows) for part, rows in results.record.points.items()}
@@ -64,7 +64,7 @@ def learning(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def grid(results: StudyResults, chosen: str) -> list[Picture]:
-    """Plot metrics against the strength of the study's main method, with a vertical line per slider position.
+    """Plot each metric against the strength of the study's main method. A vertical line marks the shown strength.
 
     Args:
         results: Case study.
@@ -116,7 +116,7 @@ def norms(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def one_draw(results: StudyResults) -> str:
-    """Return a name for the study's single draw: "the published data" or "one draw of the data"."""
+    """Return "the published data" if the study lists published results; otherwise "one draw of the data"."""
     return "the published data" if results.record.published else "one draw of the data"
 
 

@@ -69,7 +69,7 @@ class Source:
         self._parts: dict[str, Source] = {}
 
     def find(self, function: Callable[..., Any], *arguments: "str | Source") -> "Source":
-        """Apply a function to `data`. Return the result as a `Source`, with its Python expression. Results are cached.
+        """Call `function(data, *arguments)`, and return the result with its Python expression. Results are cached.
 
         Args:
             function: Function of `data` and the arguments.
@@ -83,7 +83,7 @@ class Source:
         return self._parts[call]
 
     def at(self, path: str) -> "Source":
-        """Return an attribute of `data` as a `Source`, with its Python expression. Results are cached.
+        """Return the attribute of `data` at `path`, with its Python expression. Results are cached.
 
         Args:
             path: Name of the attribute, or a dotted path such as `"setting.epochs"`.
@@ -94,7 +94,7 @@ class Source:
         return self._parts[first].at(rest) if rest else self._parts[first]
 
     def number(self, path: str = "", form: str = ".3f", times: float = 1) -> QuotedNumber:
-        """Return `data`, or a number inside it, as a `QuotedNumber`.
+        """Format a number for display: `data` itself, or the attribute of `data` at `path`.
 
         Args:
             path: Path of the number among the attributes of `data`; empty for `data` itself.

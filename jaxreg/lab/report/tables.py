@@ -220,7 +220,7 @@ def diverged_note(sources: Sequence[Source]) -> Text:
 
 
 def reach_note(source: Source) -> Text:
-    """Return a warning that the intervals do not cover new data, if all draws are samples of the same rows.
+    """If all draws are samples of the same rows, return a warning that intervals for new data would be wider.
 
     Args:
         source: `StudyResults`.

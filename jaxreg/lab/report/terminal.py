@@ -22,7 +22,7 @@ _LEGEND = "● the 95 % interval excludes 0, ○ it contains 0, ◂ ▸ it is lo
 
 
 def terminal() -> Console:
-    """Return the console to print to. In a file or a pipe, lines are 180 columns wide, unless COLUMNS is set."""
+    """Return a console for printing. If the output is not a terminal and COLUMNS is not set, it has 180 columns."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 180

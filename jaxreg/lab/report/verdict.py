@@ -35,7 +35,7 @@ def verdict(sources: Sequence[Source]) -> list[Block]:
 
 
 def forest_of(sources: Sequence[Source]) -> Effects:
-    """Return the data for a forest plot of the best study and of all studies with the same metrics.
+    """Compute the effects for a forest plot of the best study, and of the other studies with the same metrics.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -47,7 +47,7 @@ def forest_of(sources: Sequence[Source]) -> Effects:
 
 
 def ranked(sources: Sequence[Source]) -> list[Source]:
-    """Return the case studies, sorted so that the one with the best recommended recipe comes first.
+    """Sort case studies by their recommended recipes: the study with the best recipe comes first.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -79,7 +79,7 @@ def advised(source: Source) -> str:
 
 
 def comparable(source: Source) -> bool:
-    """Return whether all epochs of the study were trained, so that the results are comparable to published ones."""
+    """Return whether all epochs of the study were trained. Otherwise, do not compare with published results."""
     return bool(summaries.last_epoch(source.data.fresh) == source.data.record.epochs)
 
 

@@ -119,7 +119,7 @@ def counted(source: Source, claim: Claim) -> Text:
 
 
 def share_of_units(share: Source, paired: Source) -> Text:
-    """Describe how often a recipe is better: the share of the draws, or of the seeds, and its interval."""
+    """Describe how often a recipe is better, as a percentage of draws (or of seeds) with its interval."""
     # One decimal, so that an end just above one half is not shown as one half.
     low, high = (share.number(field, ".1f", 100) for field in ("low", "high"))
     middle = share.number("probability", ".0f", 100)

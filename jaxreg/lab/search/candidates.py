@@ -94,7 +94,7 @@ PARTS = (("l2",), ("decay",), ("l1", "group"), ("low", "high"))
 
 
 def used(knobs: Sequence[Knobs]) -> list[Knobs]:
-    """Set each strength to None if no training run uses it.
+    """Set the strengths that no training run uses to None.
 
     Args:
         knobs: Strengths of each training run.
@@ -113,7 +113,7 @@ def used(knobs: Sequence[Knobs]) -> list[Knobs]:
 
 
 def alike(knobs: Sequence[Knobs]) -> list[Knobs]:
-    """Give all training runs a probability of dropout if one of them has one, so that they are of one class.
+    """Convert all items to `DropoutKnobs` if at least one of them is a `DropoutKnobs`.
 
     Args:
         knobs: Strengths of each training.
@@ -129,7 +129,7 @@ def alike(knobs: Sequence[Knobs]) -> list[Knobs]:
 
 @hyperparameters
 class SparseGroups:
-    """Sparse group lasso: l1 · Σ|w| + group · Σ_i √n ‖w_i‖, where w_i are the n weights of input i.
+    """Sparse group lasso: l1 · Σ|w| + group · Σ_i √n ‖w_i‖, where w_i is the vector of the n weights of input i.
 
     The proximal step of L1 is applied first, then the step of the group lasso.
 
@@ -199,14 +199,14 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Label of the candidate, such as `L2(0.01)`. For the second network, the label of the network is appended."""
+        """Label of the candidate, such as `L2(0.01)`. It ends in the network's label if this is the second network."""
         name = self.method if self.shown is None else f"{self.method}({self.shown:g})"
         return name if self.shape is None else f"{name}, {self.shape.label}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """Hidden layers of a network, and the preprocessing (coding) of its numeric inputs.
+    """Architecture of a network: its hidden layers, and the preprocessing (coding) of its numeric inputs.
 
     Args:
         hidden: Number of units of each hidden layer.
@@ -218,7 +218,7 @@ class Shape:
 
     @property
     def label(self) -> str:
-        """Label of the network, such as `32-32`. If inputs are coded, the coding is added, as in `32-32 on pieces`."""
+        """Label of the network: units per hidden layer, then the coding unless it is plain, as in `32-32 on pieces`."""
         units = "-".join(map(str, self.hidden))
         return units if self.coding == "plain" else f"{units} on {self.coding}"
 

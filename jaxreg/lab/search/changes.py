@@ -11,7 +11,7 @@ from jaxreg.lab.search.run import Search
 
 
 def forest(source: Source) -> Effects:
-    """Return how each candidate changes loss and score, compared with no regulariser, with 95 % intervals.
+    """Compute how each candidate changes the loss and the score, with 95 % intervals.
 
     The intervals follow Student's t distribution. A candidate is compared with the same network without a regulariser.
 

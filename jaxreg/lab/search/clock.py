@@ -103,11 +103,11 @@ class Clock:
         return self._begun is None
 
     def begin(self) -> None:
-        """Record that a further repeat of the cross-validation begins."""
+        """Record the start of an additional repeat of the cross-validation."""
         self._begun = self._now()
 
     def end(self) -> None:
-        """Record that a further repeat of the cross-validation ends. The next repeat is assumed to take as long."""
+        """Record the end of an additional repeat of the cross-validation, and how long the repeat took."""
         assert self._begun is not None
         self.repeat = self._now() - self._begun
 
@@ -122,11 +122,11 @@ class Clock:
         return Watch(self, chunks, at_once, stored, self._now())
 
     def late(self) -> bool:
-        """Return whether the current repeat of the cross-validation has run out of time; False for the first repeat."""
+        """Return whether the current repeat of the cross-validation is late. The first repeat is never late."""
         return not self.first and self.left() < -GRACE * self.budget
 
     def check(self, needed: float, training: float, compilation: float, *, extra: bool) -> None:
-        """Raise `TooShortError` if the first repeat will exceed the budget, unless stopping now would save little time.
+        """Raise `TooShortError` if the first repeat will exceed the budget and stopping it saves enough time.
 
         Args:
             needed: Seconds from the start of the search until its end.

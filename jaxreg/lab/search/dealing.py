@@ -65,7 +65,7 @@ def deal_time(time: np.ndarray, folds: int) -> np.ndarray:
 
 
 def deal(y: np.ndarray, folds: int, rng: np.random.Generator, *, classes: bool) -> np.ndarray:
-    """Assign rows to folds at random. The sizes of folds differ by at most one row, also within each class.
+    """Assign rows to folds at random. Fold sizes differ by at most one row, both in total and within each class.
 
     Args:
         y: Targets, of shape (rows,).

@@ -16,7 +16,7 @@ MOST_ROWS = 2000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Details:
-    """Recall and AUC of each class, and importance of each column, on the outer folds of the first repeat.
+    """Recall and AUC of each class, and the importance of each column, on the outer folds of the first repeat.
 
     Attributes:
         recall: Share of each class's rows that are predicted correctly; empty for regression.
@@ -37,7 +37,7 @@ def details(
     *,
     classes: int,
 ) -> Details:
-    """Compute recall, AUC and importance on each outer fold, with the networks trained without this fold.
+    """Compute recall, AUC and importance on each outer fold. The networks were trained on the other folds.
 
     Args:
         nets: Networks of each outer fold. They use the scales of `table` for inputs and target.

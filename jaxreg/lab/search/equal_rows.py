@@ -20,7 +20,7 @@ FEW = 0.02
 
 
 class EqualRows(NamedTuple):
-    """Share of duplicate rows in a table, and the scores of the networks on duplicate rows.
+    """Share of duplicate rows in a table, and the score of each fold's networks on their duplicate training rows.
 
     Args:
         share: Share of the rows whose inputs and target equal those of another row.
@@ -41,7 +41,7 @@ def on_equal_rows(
     *,
     classes: int,
 ) -> EqualRows:
-    """For each outer fold, score the networks on the duplicate rows that they were trained on.
+    """Score the networks of each outer fold on the duplicate rows among their training rows.
 
     Args:
         nets: Networks of each outer fold. They use the scales of `table` for inputs and target.
@@ -64,7 +64,7 @@ def on_equal_rows(
 
 
 def gaps(rivals: Rivals, scores: np.ndarray, equal_rows: EqualRows | None) -> np.ndarray:
-    """Return the scores of other models minus those of the networks, for new rows with the table's share of duplicates.
+    """Return the scores of other models minus the scores of the networks, adjusted for duplicate rows.
 
     The assumed share of new rows that duplicate training rows is the share of duplicate rows in the table. A share of
     at most `FEW` counts as 0. A fold without duplicates in training takes the mean difference of the other folds.

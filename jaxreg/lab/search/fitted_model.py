@@ -45,7 +45,7 @@ class Net:
 
     @property
     def nets(self) -> int:
-        """Number of networks that are averaged."""
+        """Number of networks whose predictions are averaged."""
         kernel = self.arrays["output/kernel"]
         return len(kernel) if kernel.ndim == 3 else 1
 
@@ -91,7 +91,7 @@ class Nets:
 
     @property
     def arrays(self) -> Arrays:
-        """Arrays of all members in one dict. Each name starts with the index of the member, as in `0/hidden/kernel`."""
+        """Arrays of all `members` in one dict. Each key starts with the member's index, as in `0/hidden/kernel`."""
         return {f"{at}/{name}": array for at, net in enumerate(self.members) for name, array in net.arrays.items()}
 
     @classmethod
@@ -103,7 +103,7 @@ class Nets:
 
     @property
     def nets(self) -> int:
-        """Number of networks that are averaged."""
+        """Number of networks whose predictions are averaged."""
         return sum(net.nets for net in self.members)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -117,7 +117,7 @@ class Nets:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trees:
-    """Random forest or boosted trees, in NumPy. A prediction is the sum of one leaf value per tree.
+    """Random forest or boosted trees, in NumPy. Each tree adds the value of one of its leaves to the prediction.
 
     Args:
         arrays: Name -> array. The nodes of all trees are numbered together:

@@ -48,7 +48,7 @@ TIMED = 4
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Settings shared by all training runs of one network. They are compiled into its program as constants.
+    """Settings shared by all training runs of one network. They are constants in the compiled training program.
 
     Args:
         task: Loss and metrics.
@@ -123,7 +123,7 @@ class PaddedRows(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Folds that a training run leaves out. `test` and `validation` may be equal; both are -1 to train on all rows."""
+    """Repeat, test fold and validation fold of a training run. It leaves out both folds; -1 means no fold."""
 
     repeat: Any
     test: Any
@@ -153,11 +153,10 @@ FIRST = 3
 
 
 def forward_splits(repeats: int, folds: int) -> list[Split]:
-    """Return all splits for predicting later rows from earlier rows.
+    """Return all splits for rows in time order: each fold is predicted from the folds before it.
 
-    Each fold after the first is predicted from the folds before it. The outer folds start with number `FIRST`. The
-    choice for an outer fold uses the losses on the folds 1, 2, … before it. The last splits, one per repeat, train on
-    all rows.
+    Fold 0 is used for training only. The outer folds start with number `FIRST`. The choice for an outer fold uses the
+    losses on the folds 1, 2, … before it. The last splits, one per repeat, train on all rows.
 
     Args:
         repeats: Number of repeats, each with other initial weights.

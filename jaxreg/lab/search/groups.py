@@ -32,7 +32,7 @@ class Group:
 
 
 def grouped(plan: Plan, setting: Setting, table: PaddedRows, tried: Sequence[Candidate]) -> list[Group]:
-    """Group the candidates by their network. If `plan.open` is true, a second network gets candidates too.
+    """Group the candidates by their network. If `plan.open` is true, add candidates that train a second network.
 
     Args:
         plan: Plan of the search.

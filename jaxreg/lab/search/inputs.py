@@ -39,7 +39,7 @@ class Numbers:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
-    """Encoding of the columns of a data frame as inputs. Tables from files use the same encoding.
+    """Encoding of the columns of a data frame as inputs of a network.
 
     Args:
         encoding: Encoding of all columns.

@@ -64,7 +64,7 @@ def mean_net(
     place: int,
     outer: Split | None = None,
 ) -> Arrays:
-    """Return the weights of all networks that are averaged for one candidate.
+    """Return the weights of all networks whose predictions one candidate averages.
 
     Diverged networks are left out. The standardisation of inputs and target is multiplied into the weights.
 
@@ -103,7 +103,7 @@ def on_outer_folds(
     scaled: Sequence[Scales],
     lanes: dict[str, np.ndarray],
 ) -> OuterFolds:
-    """Test each candidate on each outer fold, with the average of its networks that were trained without this fold.
+    """Test each candidate on each outer fold. Average those of its networks that were not trained on this fold.
 
     Args:
         setting: Static settings of the training runs.
@@ -128,7 +128,7 @@ def on_outer_folds(
 
 
 def on_fold(net: Net | Nets, table: PaddedRows, split: Split, *, classes: bool) -> tuple[float, float]:
-    """Return the score and the loss of networks on the test fold of a split. The score is NaN for regression.
+    """Return the score and the loss on the test fold of a split. For regression, the score is NaN.
 
     Args:
         net: Networks for inputs and targets in the units of the table.

@@ -227,7 +227,7 @@ def nested(
 
 
 def unregularised(tried: Sequence[Candidate], place: int) -> int:
-    """Return the index of the unregularised candidate with the same network as the candidate at index `place`.
+    """Return the index of the candidate that has the network of `tried[place]`, but no regulariser.
 
     Args:
         tried: The candidates.
@@ -237,10 +237,10 @@ def unregularised(tried: Sequence[Candidate], place: int) -> int:
 
 
 def chosen_members(tried: Sequence[Candidate], losses: np.ndarray, ratio: float) -> tuple[int, ...]:
-    """Return the indices of the candidates in the final model, the chosen candidate first.
+    """Return the indices of the candidates whose networks form the final model, the chosen candidate first.
 
-    The model averages the networks of these candidates. There is at most one candidate per network. It is left out if
-    its mean loss exceeds that of the chosen candidate by more than one standard error of the paired difference.
+    The model averages these networks. There is at most one candidate per network architecture. A candidate is left out
+    if its mean loss exceeds that of the chosen candidate by more than one standard error of the paired difference.
 
     Args:
         tried: The candidates. The first candidate of each network has no regulariser.

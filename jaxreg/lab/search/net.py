@@ -62,7 +62,7 @@ def kept_units(key: jax.Array, dropout: jax.Array | float, shape: tuple[int, int
 
 
 def rounded_rate(dropout: jax.Array | float) -> jax.Array:
-    """Round a probability of dropout to a multiple of 1/256, which 8 random bits can have.
+    """Round a probability of dropout to a multiple of 1/256, because dropout uses random numbers of 8 bits.
 
     Args:
         dropout: Probability of leaving out a unit, below 255/256.

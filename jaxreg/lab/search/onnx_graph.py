@@ -20,13 +20,13 @@ class _Graph:
         self.constants: list[Any] = []
 
     def constant(self, values: Any, kind: Any = np.float32) -> str:
-        """Add a constant array, and return its name."""
+        """Add a constant array to the graph, and return its name."""
         name = f"constant_{len(self.constants)}"
         self.constants.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(values, kind), name))
         return name
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node with one output, and return the name of the output."""
+        """Add a node with one output to the graph, and return the name of the output."""
         name = f"{operator}_{len(self.nodes)}"
         self.nodes.append(self._onnx.helper.make_node(operator, inputs, [name], name, **attributes))
         return name
@@ -65,7 +65,8 @@ def to_onnx(search: Search) -> Any:
     members = search.net.members if isinstance(search.net, Nets) else (search.net,)
     if not all(isinstance(net, Net) for net in members):
         raise ValueError(
-            f"the model of this search is of type {search.kept}; expected networks. Search without any_model"
+            f"the model of this search is of type {search.kept}; expected networks. Run the search again with "
+            "any_model=False"
         )
     classes = bool(search.setting.task.classes)
     graph = _Graph(onnx)

@@ -82,7 +82,7 @@ class Plan:
         return SMALL if self.hidden is None else tuple(self.hidden)  # type: ignore[arg-type]
 
     def passes(self, rows: int) -> tuple[int, int]:
-        """Return the number of epochs for a table with `rows` rows, and the number of points of a learning curve.
+        """Return the number of epochs and the number of points per learning curve, for a table with `rows` rows.
 
         The number of points divides the number of epochs.
         """
@@ -91,7 +91,7 @@ class Plan:
 
 
 def planned_for(plan: Plan, classes: int, rows: int) -> tuple[Setting, list[Candidate], int]:
-    """Apply a plan to a table: return the settings, the candidates and the padded number of rows.
+    """Return the settings, the candidates and the padded number of rows for a plan and a table.
 
     Args:
         plan: Plan of the search.

@@ -115,7 +115,7 @@ def remarks(source: Source, score: str) -> list[Text]:
 
 
 def at_the_edge(found: Search) -> bool:
-    """Return whether the chosen candidate has the largest strength and the lowest loss of its method."""
+    """Return whether the chosen strength is the largest of its method and has the lowest mean loss."""
     mine = [at for at, each in enumerate(found.tried) if (each.method, each.shape) == _kind(found)]
     strongest = max(mine, key=lambda at: found.tried[at].strength)
     means = found.found.losses.mean(axis=1)

@@ -9,10 +9,10 @@ from jaxreg.lab.training.tasks import Task
 
 
 def different_inputs(x: np.ndarray, folds: int) -> tuple[int, bool]:
-    """Count the distinct input rows of a table, and check whether input rows repeat often.
+    """Return the number of distinct input rows, and whether input rows often occur more than once.
 
-    Input rows repeat often if there are more than `OFTEN` rows per distinct input row, or fewer distinct input rows
-    than folds. Then most new rows will have inputs that occurred in training, and the score should be measured on such
+    This is the case if there are more than `OFTEN` rows per distinct input row, or fewer distinct input rows than
+    folds. Then most new rows will have inputs that occurred in training, and the score should be measured on such
     rows. So equal rows may be assigned to distinct folds. Otherwise, equal rows stay in one fold.
 
     Args:

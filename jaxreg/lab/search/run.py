@@ -112,8 +112,8 @@ class Search:
         """Predict class probabilities for the rows of a data frame. The result has the shape (rows, classes)."""
         if self.model is None or not self.model.classes:
             raise ValueError(
-                f"predict_proba: this search was run on {'arrays' if self.model is None else 'a target of numbers'}; "
-                "expected a data frame whose target column holds classes"
+                f"predict_proba: this search was run on {'arrays' if self.model is None else 'a numeric target'}; "
+                "expected a search on a data frame with classes as target"
             )
         return self.net.probabilities(self.model.encoding(columns_of(frame))[0])
 
@@ -404,7 +404,7 @@ def _of_frame(
 
 
 def fitted_model(found: Search, table: Prepared) -> FittedModel:
-    """Combine the model of a search with the encoding of its table, in order to predict other tables.
+    """Combine the model of a search with the encoding of its table. The result can predict other tables.
 
     Args:
         found: Result of the search.
@@ -454,7 +454,7 @@ def judged(
     outer: OuterFolds | None = None,
     means: Callable[[int, tuple[int, ...]], tuple[float, float]] | None = None,
 ) -> Nested:
-    """Choose a candidate from the learning curves of all training runs, and estimate the score of this choice.
+    """Choose a candidate by the learning curves of all training runs, and estimate the score to expect on new rows.
 
     Args:
         tried: The candidates.

@@ -39,8 +39,8 @@ def folds_of(cv: Any, y: np.ndarray, groups: Any = None, *, classes: bool) -> np
         tested = np.isin(rows, rows[test])
         if not np.array_equal(np.flatnonzero(~tested), np.sort(rows[train])):
             raise ValueError(
-                f"split {number} of `cv` leaves out a row or uses a row twice; expected each row once, for training or "
-                "for testing, as with KFold or GroupKFold. To predict later rows from earlier rows, use "
+                f"split {number} of `cv` leaves out a row or uses a row twice; expected each row exactly once, either "
+                "for training or for testing. Use a splitter like KFold or GroupKFold. For rows in time order, use "
                 "search(..., time=...)"
             )
         if not tested.any() or (open_[tested] >= 0).any():

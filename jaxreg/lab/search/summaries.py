@@ -57,7 +57,7 @@ __all__ = [
 
 
 def open_search(folder: Path) -> Search:
-    """Read the results of `jaxreg search` and recompute the scores of its stored training runs.
+    """Read the results of `jaxreg search` from a folder. The scores are recomputed from the stored training runs.
 
     Args:
         folder: Folder of the search.
@@ -175,7 +175,7 @@ def errors_saved(search: Search) -> float:
 
 
 def one_error_in(search: Search) -> float:
-    """Return n if the search avoids or adds one error in n, compared with no regulariser.
+    """Return n such that the search avoids (or adds) one of n errors, compared with no regulariser.
 
     Return infinity if the number of errors does not change.
     """
@@ -235,7 +235,7 @@ def best_candidate(search: Search) -> str:
 
 
 def win_rate(search: Search, candidate: str) -> float:
-    """Return the share of outer folds on which a candidate has a lower loss than the same unregularised network.
+    """Return the share of outer folds on which a candidate has a lower loss than its network without a regulariser.
 
     A tie counts one half.
     """
@@ -244,10 +244,10 @@ def win_rate(search: Search, candidate: str) -> float:
 
 
 def still_falls(search: Search, candidate: str) -> float:
-    """Return the relative decrease of the loss per curve point, just before the learning rate begins to decay.
+    """Return how much the test loss still decreases just before the learning rate begins to decay, as a fraction.
 
-    The fraction is the smallest decrease in the last three intervals between points of the mean learning curve on the
-    outer folds.
+    The result is the smallest relative decrease between successive points of the mean learning curve on the outer
+    folds. Only the last three intervals are compared.
     """
     outer = outer_splits(search.parts)
     last = int(CONSTANT * search.setting.points)
@@ -257,7 +257,7 @@ def still_falls(search: Search, candidate: str) -> float:
 
 
 def rival_gain(search: Search, kind: str) -> Estimate:
-    """Return the score of another model, such as boosted trees, minus the score of the networks on the same folds.
+    """Return the score of another model, such as boosted trees, minus the score of the networks.
 
     Args:
         search: Result of the search.
@@ -269,7 +269,9 @@ def rival_gain(search: Search, kind: str) -> Estimate:
 
 
 def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
-    """Return the score of another model minus that of the networks, for new rows with the table's share of duplicates.
+    """Return the score of another model minus the score of the networks, adjusted for duplicate rows.
+
+    New rows are assumed to duplicate training rows as often as the rows of the table duplicate each other.
 
     Args:
         search: Result of the search.
@@ -281,7 +283,7 @@ def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
 
 
 def equal_share(search: Search) -> float:
-    """Return the share of duplicate rows: rows with the same inputs and target as another row in the same fold."""
+    """Return the share of duplicate rows. A duplicate row has the same inputs, target and fold as another row."""
     return 0.0 if search.equal_rows is None else search.equal_rows.share
 
 
@@ -302,7 +304,7 @@ def score_on_equal_rows(search: Search, model: str) -> float:
 
 
 def model_score(search: Search) -> Estimate:
-    """Return the score of the final model on the outer folds, whether it consists of networks or not."""
+    """Return the score of the final model (networks or another kind of model) on the outer folds."""
     if search.kept == NETS:
         return search.found.score
     score = estimate(_on_folds(search)[0], 1 / (search.plan.folds - 1))
@@ -310,7 +312,7 @@ def model_score(search: Search) -> Estimate:
 
 
 def model_loss(search: Search) -> Estimate:
-    """Return the loss of the final model on the outer folds, whether it consists of networks or not."""
+    """Return the loss of the final model (networks or another kind of model) on the outer folds."""
     return search.found.loss if search.kept == NETS else estimate(_on_folds(search)[1], 1 / (search.plan.folds - 1))
 
 
@@ -384,7 +386,7 @@ def _on_folds(search: Search) -> tuple[np.ndarray, np.ndarray]:
 
 
 def averaged(search: Search) -> int:
-    """Return the number of networks that the final model averages, assuming that none diverged."""
+    """Return the number of networks that the final model averages if no training run diverged."""
     kinds = len(search.found.members)
     if search.setting.forward:
         return kinds * search.plan.repeats
@@ -397,7 +399,7 @@ def units(search: Search, layer: str) -> int:
 
 
 def nets(search: Search) -> int:
-    """Return the number of trained networks, one for each candidate and split."""
+    """Return the number of trained networks: one per candidate and split."""
     return len(search.tried) * len(search.parts)
 
 

@@ -41,7 +41,7 @@ class Window(NamedTuple):
 
 
 def window(model: Model, data: Data) -> Window | None:
-    """Return the grid of the decision surface, which covers the data. Return None if the model is unsuitable.
+    """Return a grid that covers the data, for a plot of the decision surface. Return None if no plot is possible.
 
     The result is None unless the model has two features and one logit. It is also None if the model has more than
     10,000 weights. The surface needs the final weights of all runs, which would take more space than all other results.

@@ -201,7 +201,7 @@ def _recipes(arm: ArmRecord, results: xr.Dataset) -> xr.Dataset:
 
 
 def open_sweep(folder: str | Path) -> xr.Dataset:
-    """Read a stored training sweep. All its axes except seed and draw become one dimension, `recipe`.
+    """Read a stored training sweep. All axes except `seed` and `draw` are combined into one dimension, `recipe`.
 
     Args:
         folder: Folder of a sweep whose function trains a model: `jaxreg.lab.fit` or a function of your own.
@@ -224,7 +224,7 @@ def open_sweep(folder: str | Path) -> xr.Dataset:
 
 
 def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
-    """Combine all axes of a training sweep, except seed and draw, into one dimension `recipe`.
+    """Combine all axes of a training sweep except `seed` and `draw` into one dimension, `recipe`.
 
     Each combination gets a label made of its axes, such as "l2=0.001". If there is a single numeric axis, it also
     becomes the coordinate `strength`, and its value 0 gets the label "none", the baseline.
@@ -247,8 +247,8 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
     dataset = dataset.rename({part: f"{part}_loss" for part in ("train", "test", "validation") if part in dataset})
     if "test_loss" not in dataset:
         raise ValueError(
-            f"{name} has the outputs {', '.join(map(str, sweep)) or '(none)'}; expected a loss on test rows among "
-            "them. Name it test_loss or test"
+            f"{name} has the outputs {', '.join(map(str, sweep)) or '(none)'}; expected a loss on test rows, named "
+            "test_loss or test"
         )
     if "diverged_at" not in dataset:
         loss = dataset["test_loss"]

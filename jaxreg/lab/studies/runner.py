@@ -47,7 +47,8 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
     """
     if not isinstance(study, Study) or not isinstance(size, Size):
         raise ValueError(
-            f"run_study got a {type(study).__name__} and a {type(size).__name__}; expected a Study and a Size"
+            f"run_study: `study` is a {type(study).__name__} and `size` is a {type(size).__name__}; expected a Study "
+            "and a Size"
         )
     out = Path(out)
     if out.exists() and not out.is_dir():
@@ -117,8 +118,8 @@ def _prepared(
         measured = open_folder(store).manifest.outputs
         if unknown := sorted({claim.variable for claim in study.claims} - measured.keys()):
             raise ValueError(
-                f"study {study.name} has a claim about {', '.join(unknown)}, but measures no such variable; expected "
-                f"one of {', '.join(measured)}"
+                f"study {study.name} has a claim about {', '.join(unknown)}, which is not measured; expected one of "
+                f"{', '.join(measured)}"
             )
         yield ready
 

@@ -24,7 +24,7 @@ Strength = float | tuple[float, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """A regulariser with all its strengths, trained in one compiled program: one arm of a study.
+    """One arm of a study: a regulariser with all its strengths. They share one compiled training program.
 
     Args:
         method: Name of the regulariser.
@@ -52,7 +52,7 @@ class Arm:
     def __post_init__(self) -> None:
         method, strengths = self.method, self.strengths
         if not isinstance(method, str) or method in ("", "..") or Path(method).name != method:
-            raise ValueError(f"an arm's method is {method!r}; expected a string that is valid as the name of a folder")
+            raise ValueError(f"an arm's `method` is {method!r}; expected a string that can be a folder name")
         if not callable(self.recipe):
             raise ValueError(
                 f"arm {method}: `recipe` is {self.recipe!r}; expected a function that takes a strength and returns a "
@@ -91,13 +91,13 @@ class Arm:
             labels = self.labels()
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"arm {method}: str.format can't insert the strengths into `label`, {self.label!r} ({error}); expected "
-                f"a format string such as {method + '({0:g})'!r}, or a list with one label per strength"
+                f"arm {method}: `label` is {self.label!r}, which can't be formatted with the strengths ({error}); "
+                f"expected a format string such as {method + '({0:g})'!r}, or a list with one label per strength"
             ) from None
         if len(labels) != max(len(strengths), 1):
             raise ValueError(
-                f"arm {method}: {len(labels)} labels for {len(strengths)} strengths; expected one label per strength, "
-                f"or one label if there are no strengths"
+                f"arm {method}: there are {len(labels)} labels for {len(strengths)} strengths; expected one label per "
+                "strength, or a single label for an arm without strengths"
             )
 
     def labels(self) -> list[str]:
@@ -204,8 +204,8 @@ class Study(StudyInfo):
         named = {*self.highlights, *self.published, *(c.recipe for c in self.claims), *(c.against for c in self.claims)}
         if unknown := sorted(named.difference(labels, {NONE})):
             raise ValueError(
-                f"study {self.name} mentions {', '.join(unknown)}, which is not the label of a recipe; expected one of "
-                f"{', '.join(labels)}"
+                f"study {self.name}: `highlights`, `published` or `claims` contain {', '.join(unknown)}, which is not "
+                f"the label of a recipe; expected one of {', '.join(labels)}"
             )
         words = [claim.words for claim in self.claims]
         if len(set(words)) < len(words):

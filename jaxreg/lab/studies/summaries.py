@@ -137,7 +137,7 @@ def lost(dataset: xr.Dataset) -> int:
 
 
 def choice(dataset: xr.Dataset, variable: str = "loss") -> stats.NestedChoice:
-    """Choose the recipe with the lowest validation loss in each draw, and return its test values.
+    """Choose the recipe with the lowest validation loss in each draw. Return the test values of the chosen recipes.
 
     Args:
         dataset: Draws with validation rows.
@@ -150,7 +150,7 @@ def choice(dataset: xr.Dataset, variable: str = "loss") -> stats.NestedChoice:
 
 
 def recommended(dataset: xr.Dataset) -> str:
-    """Return the recipe that has the lowest validation loss in the largest number of draws.
+    """Return the recipe that has the lowest validation loss in the most draws.
 
     The mean validation losses are not compared, because a few draws with very large losses could decide.
 
@@ -161,7 +161,7 @@ def recommended(dataset: xr.Dataset) -> str:
 
 
 def choice_gain(dataset: xr.Dataset, variable: str, baseline: Hashable = NONE) -> stats.Paired:
-    """Choose the recipe with the lowest validation loss in each draw, and compare the choices with the baseline."""
+    """Compare the recipe that has the lowest validation loss in each draw with the baseline, on test rows."""
     name = f"test_{variable}"
     sides = choice(dataset, variable).test, final(dataset, baseline, name)
     return stats.paired(*sides, lower_is_better=lower_is_better(name), drop_diverged=True)
@@ -222,7 +222,7 @@ def finding(study: StudyResults, claim: Claim) -> Finding:
 
 
 def margin(study: StudyResults, words: str) -> float:
-    """Return the margin of the claim with the text `words`. Smaller differences are ignored."""
+    """Return the margin of the claim whose text is `words`: the difference that must be exceeded."""
     return next(claim.margin for claim in study.record.claims if claim.words == words)
 
 
@@ -238,7 +238,7 @@ def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Ha
 
 
 def one_in(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:
-    """Return n if a recipe changes the mean loss of the baseline by the fraction 1/n; infinity if nothing changes.
+    """Return n such that the mean loss of a recipe differs from that of the baseline by the fraction 1/n.
 
     For an accuracy, the mean error rate changes by 1/n. For example, 15 means that one error in 15 is avoided or added.
     """

@@ -37,7 +37,7 @@ class Words:
         return np.full(len(words), np.nan)
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return no inputs (an empty dict). `jaxreg.lab.tabular.encoding` one-hot encodes columns of words."""
+        """Return an empty dict. Columns of words are one-hot encoded by `jaxreg.lab.tabular.encoding.Column`."""
         return {}
 
 
@@ -57,7 +57,7 @@ def from_json(told: Mapping[str, Any]) -> Reading:
 
 
 def missing(reading: Reading, words: Sequence[str]) -> np.ndarray:
-    """Return whether each cell of a column counts as missing, as "n/a" does in a column of numbers.
+    """Return a boolean array that marks the missing cells of a column, such as "n/a" in a column of numbers.
 
     Args:
         reading: Type of the column.

@@ -27,12 +27,12 @@ class Columns(dict[str, np.ndarray]):
 
 
 def plain_name(name: str) -> str:
-    """Remove spaces at both ends of a column name, and replace repeated spaces inside it by single ones."""
+    """Remove spaces at both ends of a column name, and replace successive spaces inside it by one space."""
     return " ".join(name.split())
 
 
 def find(names: Collection[str], name: str) -> str | None:
-    """Return the column name that equals `name` up to additional spaces, or None if there is none.
+    """Find a column name, ignoring additional spaces. Return None if there is no such column.
 
     Args:
         names: Names of all columns.
@@ -119,7 +119,7 @@ def words_of(cells: Sequence[str]) -> np.ndarray:
 
 
 def read_cells(column: str, cells: Sequence[str], wanted: Mapping[str, bool] | None) -> np.ndarray:
-    """Convert the cells of a column to numbers if possible, or to text if `wanted` requires text.
+    """Convert the cells of a column to numbers if possible. Return text if not, or if `wanted` requires text.
 
     Args:
         column: Name of the column.

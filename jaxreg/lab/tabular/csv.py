@@ -146,6 +146,6 @@ def unpacked(raw: bytes, name: str) -> bytes:
         raise ValueError(f"{name} is a damaged gzip file: {error}") from None
     if len(content) > _LARGEST:
         raise ValueError(
-            f"{name} has more than {_LARGEST} bytes when decompressed; expected fewer. Use a sample of its rows"
+            f"{name} has more than {_LARGEST} bytes when decompressed, which is the limit. Use a sample of its rows"
         )
     return content

@@ -69,7 +69,7 @@ def _hours(found: dict[str, str | None], c: str = "") -> float:
 
 
 def days(word: str, order: str) -> float:
-    """Convert a date to days since the start of 1970, with the time of day as fraction. Other text becomes NaN.
+    """Convert a date to days since the start of 1970. A time of day adds a fraction. Other text becomes NaN.
 
     Args:
         word: Text of the cell.
@@ -123,7 +123,7 @@ class Dates:
 
     @property
     def told(self) -> str:
-        """Description of the column type for the user, with the inputs that are made from each date."""
+        """Description of the column type for the user. It lists the inputs that are made from each date."""
         names = {"year": "the season", "weekday": "the weekday", "day": "the hour"}
         inputs = ", ".join(["the days since 1970", *(names[part] for part in self.parts)])
         return f"dates{_ORDERS[self.order]}. The inputs are {inputs}"
@@ -133,7 +133,7 @@ class Dates:
         return np.array([days(word, self.order) for word in words])
 
     def varied(self, values: np.ndarray) -> "Dates":
-        """Return a copy of this column type with only those additional inputs (season, weekday, hour) that vary.
+        """Return a copy of this column type without the inputs (season, weekday, hour) that hardly vary in `values`.
 
         Args:
             values: Dates of a column, in days since the start of 1970.
@@ -147,7 +147,7 @@ class Dates:
         return dataclasses.replace(self, parts=tuple(part for part, told in kept.items() if told))
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the network inputs made from a column of dates: a dict from input name to one value per row."""
+        """Return the network inputs made from a column of dates: a dict from names to arrays of shape (rows,)."""
         made = {name: values}
         if "year" in self.parts:
             made |= _circle(f"{name}, season", values / _YEAR)
@@ -179,7 +179,7 @@ class Times:
         return np.array([hours(word) for word in words])
 
     def inputs(self, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the network inputs made from a column of times: a dict from input name to one value per row."""
+        """Return the network inputs made from a column of times: a dict from names to arrays of shape (rows,)."""
         return {name: values} | (_circle(f"{name}, hour", values / 24) if self.clock else {})
 
 

@@ -48,13 +48,13 @@ class Column:
     missing: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return the encoding as a dict that can be written as JSON, in the older file format 1 if possible."""
+        """Return the encoding as a dict for JSON, in the older file format 1 if this format can store it."""
         told: dict[str, Any] = {"name": self.name, "fill": self.fill, "categories": self.categories}
         return told if self.plain else told | {"reading": column_types.to_json(self.reading), "missing": self.missing}
 
     @property
     def plain(self) -> bool:
-        """Whether the older file format 1, which has no column types, can store this encoding."""
+        """Whether file format 1 can store this encoding. This older format stores no column types."""
         first = Words(_OLD_BLANKS) if self.categories else Numbers()
         return self.reading == first and not self.missing
 
@@ -140,7 +140,7 @@ class _Cells(NamedTuple):
 
 
 def different(values: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Return the distinct text values of a column, and for each row the index of its value (-1 for a blank cell).
+    """Return the distinct text values of a column, and the index of each row's value among them (-1 if blank).
 
     Args:
         values: Cells of the column, as text with None, or as float64 with NaN, for blank cells.
@@ -164,7 +164,7 @@ class Encoding:
 
     @property
     def version(self) -> int:
-        """Oldest version of the file format, 1 or 2, that can store this encoding. Format 1 has no column types."""
+        """Oldest file format (1 or 2) that can store this encoding. Only format 2 stores column types."""
         return 1 if all(column.plain for column in self.columns) else 2
 
     @property
@@ -190,7 +190,7 @@ class Encoding:
 
     @property
     def kinds(self) -> dict[str, bool]:
-        """Dict from column name to whether the column holds text."""
+        """Mapping from column names to booleans: True for a column of text."""
         return {column.name: isinstance(column.reading, Words) for column in self.columns}
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
@@ -426,7 +426,9 @@ def target(columns: Mapping[str, np.ndarray], name: str, task: TaskName | None =
     words = values.dtype == object
     there = np.array([cell is not None for cell in values], bool) if words else ~np.isnan(values)
     if not there.any():
-        raise ValueError(f"column {name!r}, the target, is empty in all {len(values)} rows")
+        raise ValueError(
+            f"column {name!r}, the target, is empty in all {len(values)} rows; expected classes or numbers"
+        )
     rows = np.flatnonzero(there)
     kept = values[rows]
     distinct = np.unique(kept.astype(str) if words else kept)

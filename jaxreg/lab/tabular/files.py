@@ -42,7 +42,7 @@ def opened(
     without: Collection[str] = (),
     names: Sequence[str] = (),
 ) -> Columns:
-    """Read the columns of a file. Problems of single columns are listed in `Columns.problems` and raise no error.
+    """Read the columns of a file. Problems with single columns raise no error; `Columns.problems` lists them.
 
     Args:
         file: Path of the file, as for `read`.
@@ -93,7 +93,7 @@ def loaded(
     without: Collection[str] = (),
     names: Sequence[str] = (),
 ) -> Columns:
-    """Read the columns from the bytes of a file. Problems of single columns are listed in `Columns.problems`.
+    """Read the columns from the content of a file. Problems with single columns are listed in `Columns.problems`.
 
     Args:
         raw: Content of the file.
@@ -123,7 +123,7 @@ def loaded(
     elif ending not in _TYPED:
         raise ValueError(f"{name} ends in {Path(name).suffix!r}; expected {_KNOWN}")
     elif names:
-        raise ValueError(f"--names is for text files and sheets, but {name} has column names already. Remove --names")
+        raise ValueError(f"--names can't be used with {name}, which has column names already. Remove --names")
     else:
         columns = _TYPED[ending](raw, name, wanted, without)
     if not columns.problems and (not columns or not len(next(iter(columns.values())))):

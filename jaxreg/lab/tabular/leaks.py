@@ -12,7 +12,7 @@ _GLANCE = 1000
 
 
 def leaks(columns: Mapping[str, np.ndarray], encoding: Encoding, target: Target) -> list[str]:
-    """Find single columns that determine the target of every row. Columns that may do so by chance are omitted.
+    """Find columns of which each alone determines the target. Leave out columns that may do so by chance.
 
     Args:
         columns: Table.

@@ -94,7 +94,7 @@ class Numeral:
     limit: bool
 
     def value(self, decimal: str) -> float | None:
-        """Convert the number to a float, with a given decimal mark. Return None if its digits do not fit this mark."""
+        """Convert the number to a float, given the decimal mark. Return None if the digits contradict this mark."""
         if not _WHOLE[decimal].fullmatch(self.digits):
             return None
         kept = "".join(mark for mark in self.digits if mark == decimal or mark not in ".,' ")
@@ -125,7 +125,7 @@ def numeral(word: str) -> Numeral | None:
 
 
 def decimal_mark(numerals: Collection[Numeral]) -> str | None:
-    """Return the decimal mark (comma or point) that fits more of the numbers, or None if both fit equally many."""
+    """Return the decimal mark, comma or point, that is possible in more of the numbers. Return None for a tie."""
     allowed = {mark: sum(bool(_WHOLE[mark].fullmatch(each.digits)) for each in numerals) for mark in ".,"}
     return None if allowed["."] == allowed[","] else max(allowed, key=allowed.__getitem__)
 
@@ -175,7 +175,7 @@ class Numbers:
 
 
 def judged(words: Sequence[str], decimal: str | None) -> tuple[Numbers, list[str]] | None:
-    """Return the column type `Numbers` for the cells of a column, with notes. Return None for cells of other types.
+    """Return the column type of numeric cells, with notes for the user. Return None if the cells are not numbers.
 
     Args:
         words: Distinct cells, without missing cells. Some may be other text.

@@ -14,7 +14,7 @@ _LEAST = 30
 
 
 def neighbours_alike(x: np.ndarray, y: np.ndarray, *, classes: bool) -> float | None:
-    """Return the distance of neighbouring rows divided by that of random rows; None unless the ratio is small.
+    """Compare distances between neighbouring rows and random rows: return their ratio if it is small, else None.
 
     The ratio is the median distance of neighbouring rows, divided by the median distance of random pairs of rows. A
     file may be sorted by its target. So both rows of a pair have the same class, or targets in the same fifth of all
@@ -59,7 +59,8 @@ def group_codes(name: str, values: np.ndarray) -> np.ndarray:
     if len(different) in (1, len(values)):
         told = "a different value in each row" if len(different) > 1 else "the same value in each row"
         raise ValueError(
-            f"column {name!r}, given by --groups, has {told}; expected several groups, at least one with several rows"
+            f"column {name!r}, given by --groups, has {told}; expected at least two groups, and at least one group of "
+            "several rows"
         )
     return codes.ravel()
 
@@ -83,7 +84,6 @@ def moments(name: str, values: np.ndarray, decimal: str | None = None) -> np.nda
     if np.isnan(numbers).any():
         row = int(np.flatnonzero(np.isnan(numbers))[0])
         raise ValueError(
-            f"row {row + 1}, column {name!r}, given by --time, is {values[row]!r}; expected only numbers, dates or "
-            f"times"
+            f"row {row + 1}, column {name!r}, given by --time, is {values[row]!r}; expected a number, a date or a time"
         )
     return numbers

@@ -51,7 +51,7 @@ def columns(raw: bytes, name: str, unread: Callable[[str], bool]) -> list[tuple[
     except Exception as error:
         raise _damaged(name, error) from None
     if size > MOST_CELLS:
-        raise ValueError(f"{name} declares {size} cells; expected at most {MOST_CELLS}")
+        raise ValueError(f"{name} has {size} cells according to its metadata; expected at most {MOST_CELLS}")
     for field in fields:
         if unread(field.name):
             continue

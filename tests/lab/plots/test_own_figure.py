@@ -60,7 +60,7 @@ SETTINGS = {
 def test_settings_are_not_averaged_as_if_they_were_runs(name):
     several = xr.concat([RUNS, RUNS / 2], "rate")
     message = (
-        r"'rate' of length 2; expected runs along 'draw' and 'seed' only. Select .*\.isel\(rate=0\)\. If .*'seed'\)"
+        r"'rate' of length 2; expected no .* other than 'draw' and 'seed'. Select .*\.isel\(rate=0\)\. If .*'seed'\)"
     )
     with pytest.raises(ValueError, match=message):
         SETTINGS[name](several)

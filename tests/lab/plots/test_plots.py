@@ -92,7 +92,7 @@ def test_a_surface_without_a_boundary_has_no_line(ax, level):
 
 
 def test_a_surface_that_does_not_fit_or_is_no_probability_is_refused(ax):
-    with pytest.raises(ValueError, match=r"expected shape \(len\(y\), len\(x\)\) = \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"`x` has 3 values and `y` has 2 values; expected shape"):
         plots.decision_surface(ax, [0, 1, 2], [0, 1], np.zeros((3, 2)))
     with pytest.raises(ValueError, match="2 of 4 predictions are not probabilities"):
         plots.decision_surface(ax, [0, 1], [0, 1], [[0.1, np.nan], [1.5, 0.2]])
@@ -175,9 +175,9 @@ def test_pairs_left_out_are_counted(ax):
 
 def test_differences_of_another_comparison_are_refused(ax):
     a, b = sides(30)
-    with pytest.raises(ValueError, match="expected both from the same comparison"):
+    with pytest.raises(ValueError, match=r"but 17, 2, 11 in `result`; expected equal numbers"):
         plots.paired_differences(ax, stats.differences(*sides(30, key=1)), stats.paired(a, b))
-    with pytest.raises(ValueError, match="expected both from the same comparison"):
+    with pytest.raises(ValueError, match=r"but 17, 2, 11 in `result`; expected equal numbers"):
         plots.paired_differences(ax, stats.differences(a, b), stats.paired(a, b), lower_is_better=True)
 
 
@@ -237,7 +237,7 @@ def test_labels_of_a_forest_plot_do_not_run_into_each_other(ax, scale):
 
 def test_a_forest_plot_of_other_shapes_is_refused(ax):
     with pytest.raises(
-        ValueError, match=r"2 labels, but `changes` has shape \(4, 3\); expected `changes` of shape \(2, 3\)\."
+        ValueError, match=r"2 labels, but `changes` has shape \(4, 3\); expected shape \(2, 3\), with mean, .* change$"
     ):
         plots.forest(ax, ["a", "b"], CHANGES)
     with pytest.raises(ValueError, match=r"and `rows` has length 1; .*`rows` of length 4"):

@@ -158,11 +158,11 @@ def test_what_is_no_path_is_refused(ax):
     good = path(3)
     mixed = good.assign_coords(method=("recipe", ["none", "L1", "L1", "L2", "L2"]))
     cases = {
-        "expected a coordinate 'strength'": good.drop_vars("strength"),
+        "expected a one-dimensional coordinate 'strength'": good.drop_vars("strength"),
         r"Select an epoch first": good.expand_dims(epoch=3),
         r"several methods, \['L1', 'L2'\]": mixed,
-        "distinct values of 'strength'": path(3, strength=[0.1, 0.1]),
-        "distinct values of 'strength'.*": path(3, strength=[np.nan, 0.0, 0.1]),
+        "each 'strength' only once": path(3, strength=[0.1, 0.1]),
+        "each 'strength' only once.*": path(3, strength=[np.nan, 0.0, 0.1]),
         "at least 0": path(3, strength=[-1.0, 0.1]),
         r"\[nan, 0.1\]; expected finite numbers, at least 0": own([np.nan, 0.1], dim="strength"),
     }
@@ -199,7 +199,7 @@ def test_an_axis_with_negative_values_is_linear(ax):
 def test_an_axis_of_words_or_of_another_name_is_refused(ax):
     with pytest.raises(ValueError, match=r"the values of 'width' are \['wide', 'thin'\]; expected numbers"):
         strengths.strength_path(ax, None, own(["wide", "thin"]), x="width")
-    with pytest.raises(ValueError, match=r"coordinates \['width'\]; .*coordinate 'strength' .*Name another .* with x="):
+    with pytest.raises(ValueError, match=r"coordinates \['width'\] .*coordinate 'strength'. Name another .* with x="):
         strengths.strength_path(ax, None, own([1, 2]))
     with pytest.raises(ValueError, match=r"expected finite numbers$"):
         strengths.strength_path(ax, None, own([1, np.inf]), x="width")

@@ -764,7 +764,7 @@ def test_a_refused_budget_leaves_nothing_and_another_budget_goes_on(folder, monk
         assert f"1 repeat within the budget of {had} s" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         jaxreg(monkeypatch, *options[:-3], "--epochs", "8", "--budget", "150s")
-    assert "houses-search contains a search with different options (--epochs)" in capsys.readouterr().err
+    assert "houses-search contains an earlier search with different options (--epochs)" in capsys.readouterr().err
 
 
 def raising(error):

@@ -279,7 +279,9 @@ def test_regression_over_draws_and_seeds_with_several_strengths_a_recipe_and_a_m
 
 
 def test_a_study_that_speaks_of_no_recipe_of_its_own_is_refused():
-    with pytest.raises(ValueError, match=r"mentions L2\(1\), which is not .*; expected one of none, L2\(0.001\)"):
+    with pytest.raises(
+        ValueError, match=r"`claims` contain L2\(1\), which is not .*; expected one of none, L2\(0.001\)"
+    ):
         dataclasses.replace(study(), claims=[Claim("it helps", "L2(1)")])
     with pytest.raises(ValueError, match="`grid` is 'L1'; expected the name"):
         dataclasses.replace(study(), grid="L1")
@@ -300,8 +302,11 @@ WRONG = {
         lambda: dataclasses.replace(study(), arms=[]),
         "`arms` is .*; expected a sequence with at least one Arm",
     ),
-    "a method out of the folder": (lambda: Arm("../../x", l2((0.1,)).recipe), "method is '../../x'; expected a string"),
-    "no method": (lambda: Arm("", l2((0.1,)).recipe), "method is ''; expected a string"),
+    "a method out of the folder": (
+        lambda: Arm("../../x", l2((0.1,)).recipe),
+        "`method` is '../../x'; expected a string",
+    ),
+    "no method": (lambda: Arm("", l2((0.1,)).recipe), "`method` is ''; expected a string"),
     "a recipe in place of a function": (lambda: Arm("a", Recipe()), r"`recipe` is Recipe.*; expected a function"),
     "a strength too few": (
         lambda: l2(()),
@@ -321,7 +326,7 @@ WRONG = {
     ),
     "a label for two numbers": (
         lambda: l2((0.1,), label="x{1}"),
-        r"can't insert the strengths into `label`, 'x\{1\}' ",
+        r"`label` is 'x\{1\}', which can't be formatted with the strengths ",
     ),
     "a net in place of a model": (
         lambda: dataclasses.replace(study(), model=MLP()),
@@ -354,7 +359,7 @@ UNTRAINABLE = {
     ),
     "a claim about nothing": (
         {"claims": [Claim("x", "L2(0.001)", variable="test_f1")]},
-        "about test_f1, but measures no such variable; expected",
+        "about test_f1, which is not measured; expected",
     ),
     "a penalty in place of a recipe": ({"arms": [Arm("a", lambda s: jr.L2(s), (0.1,))]}, "returned L2.*; expected a"),
     "an output of a curve's name": (

@@ -61,7 +61,7 @@ def test_a_table_of_neighbours_is_pointed_at_unless_a_column_tells(tmp_path):
         ({"groups": "whom"}, "--groups names 'whom'; expected one of 'who', 'x', 'hole', 'y'"),
         ({"groups": "y"}, "--groups names the target, 'y'"),
         ({"groups": "x"}, "column 'x', given by --groups, has a different value in each row"),
-        ({"time": "who"}, "row 1, column 'who', given by --time, is 'A'; expected only numbers, dates or times"),
+        ({"time": "who"}, "row 1, column 'who', given by --time, is 'A'; expected a number, a date or a time"),
         ({"groups": "hole"}, "column 'hole', given by --groups, is blank in row 4"),
         ({"time": "hole"}, "row 4, column 'hole', given by --time, is"),
     ],

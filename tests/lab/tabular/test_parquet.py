@@ -133,7 +133,8 @@ def test_a_size_that_is_only_said_is_not_made():
     file = raw({f"x{place}": pa.array(np.zeros(2**22, bool)) for place in range(48)})
     assert len(file) < 2**21
     sentence = outcome(parsed, file, "t.parquet")[1]
-    assert sentence == f"t.parquet declares {48 * 2**22} cells; expected at most {parquet.MOST_CELLS}"
+    cells = 48 * 2**22
+    assert sentence == f"t.parquet has {cells} cells according to its metadata; expected at most {parquet.MOST_CELLS}"
 
 
 def test_without_pyarrow_it_is_asked_for(monkeypatch):
