@@ -181,7 +181,7 @@ def _axis(name: object, entries: Any) -> Axis:
     if len(lengths) > 1 or None in lengths:
         shapes = [array.shape for array in arrays]
         raise ValueError(
-            f"the leaves of axis {name!r} have shapes {shapes}; expected the same length along the first axis"
+            f"the leaves of axis {name!r} have shapes {shapes}; expected leaves with the same first dimension"
         )
     size = arrays[0].shape[0]
     numbers = len(arrays) == 1 and arrays[0].ndim == 1 and leaves[0] is stacked and keys == (None,)

@@ -95,7 +95,7 @@ def rule_of(manifest: Manifest) -> Best | None:
 
 
 class Keeping(Protocol):
-    """Interface of a store that can keep the large outputs of only some runs."""
+    """Interface of a store that can keep large outputs for the best runs only."""
 
     @property
     def manifest(self) -> Manifest:

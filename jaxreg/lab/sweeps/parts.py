@@ -45,7 +45,7 @@ class Part:
     segment: int = 0
 
     def lanes(self, number: int) -> np.ndarray:
-        """Return the index of each run of a chunk among all runs of the program."""
+        """Return the indices of the runs in a chunk, counted over all runs of the program."""
         lanes = np.array(self.store.manifest.chunks.lanes(number))
         own = self.store.coords() or {}
         return own[SOME][1][lanes] if SOME in own else lanes

@@ -96,7 +96,7 @@ class SegmentedSweep:
 
     @property
     def lanes(self) -> int:
-        """Total number of segments to compute, over all runs."""
+        """Number of segments to compute, summed over all runs."""
         runs, total = sum(part.whole.manifest.lanes for part in self._parts[0]), 0
         for segment in range(self.segments.count):
             runs = max(1, runs // 2) if segment and self.segments.halves(segment) else runs

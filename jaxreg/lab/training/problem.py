@@ -58,7 +58,8 @@ class Problem:
         for name, measure in {"loss": self.loss, **self.metrics}.items():
             if not callable(measure):
                 raise ValueError(
-                    f"Problem: {name} is {measure!r}; expected a function of (outputs, targets) with one value per row"
+                    f"Problem: {name} is {measure!r}; expected a function of (outputs, targets) that returns one value "
+                    "per row"
                 )
         if "loss" in self.metrics:
             raise ValueError(

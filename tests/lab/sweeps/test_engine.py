@@ -435,7 +435,7 @@ BAD: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], type, s
         {"x": {"a": np.ones(1), "b": np.ones(2)}},
         {},
         ValueError,
-        "the same length along the first axis",
+        "leaves with the same first dimension",
     ),
     ("two structures", square, {"x": [1.0, (1.0, 2.0)]}, {}, ValueError, "differ in tree structure"),
     ("an odd name", square, {"x y": [1]}, {}, ValueError, "Python identifier"),
