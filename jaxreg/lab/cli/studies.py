@@ -181,7 +181,7 @@ def _size(folder: Path) -> str:
 
 
 def experiments() -> dict[str, Path]:
-    """Return a dict from the name of each available case study to its file.
+    """Return the files of all available case studies, as a dict with their names as keys.
 
     Case studies are in ./experiments. If this folder contains none, the studies that come with jaxreg are returned.
     """

@@ -29,7 +29,7 @@ QUANTILES = (0.1, 0.9)
 
 
 class Spread(NamedTuple):
-    """Mean, 10th percentile and 90th percentile across runs, at each point of a curve. Points without runs are NaN."""
+    """Mean, 10th and 90th percentile across the finite runs, at each point of a curve. NaN if no run is finite."""
 
     mean: np.ndarray
     low: np.ndarray
@@ -273,6 +273,6 @@ def with_diverged(label: str, lanes: np.ndarray) -> str:
 def _lanes(values: xr.DataArray, x: Hashable) -> tuple[np.ndarray, np.ndarray]:
     if x not in values.dims:
         raise ValueError(
-            f"the values have dimensions {values.dims}; expected {x!r} among them. Name another dimension with x="
+            f"the values have dimensions {values.dims}; expected a dimension {x!r}. Name another dimension with x="
         )
     return values[x].values, as_lanes(values, x)

@@ -53,8 +53,7 @@ def heat_map(
     ax = axes(ax)
     if not {x, y} <= set(values.dims) or "epoch" in {*values.dims} - {x, y}:
         raise ValueError(
-            f"heat_map: the values have the dimensions {values.dims}; expected {x!r} and {y!r} among them, and no "
-            f"'epoch'. "
+            f"heat_map: the values have the dimensions {values.dims}; expected both {x!r} and {y!r}, but not 'epoch'. "
             "Select an epoch first, e.g. .isel(epoch=-1)"
         )
     cells = as_lanes(values, y, x)

@@ -34,7 +34,7 @@ _CHARACTER, _SPACE = 0.075, 0.06  # inches: width of a letter of a label, and sp
 
 
 class StrengthPath(NamedTuple):
-    """Values of all runs, sorted by penalty strength. Runs without a penalty (the baseline) are stored separately.
+    """Values of all runs, sorted by penalty strength. Values of runs without a penalty are stored in `baseline`.
 
     Attributes:
         strength: Positions on the axis, shape (points,), ascending: positive, or of any sign on a linear axis.
@@ -177,7 +177,7 @@ def sparsity_path(
 
 
 def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
-    """Sort runs by penalty strength, and separate the runs without a penalty.
+    """Sort runs by penalty strength, and return the runs without a penalty separately.
 
     Args:
         values: One number per run, with a coordinate `x` along one dimension, and runs along `draw` and `seed`.

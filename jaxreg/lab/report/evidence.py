@@ -31,7 +31,7 @@ def chosen(fresh: Source) -> str:
 
 
 def moved(fresh: Source) -> list[int]:
-    """Return the chosen recipe's effect on each metric: 1 if significantly better, −1 if significantly worse, else 0.
+    """Return the direction of the chosen recipe's effect on each metric: 1 is better, −1 worse, 0 not significant.
 
     Args:
         fresh: Dataset over draws.

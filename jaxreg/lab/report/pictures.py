@@ -200,7 +200,7 @@ def stop(results: StudyResults, recipe: str, chosen: str) -> list[Picture]:
 
 
 def sweep(dataset: xr.Dataset, name: str, recipes: Sequence[str]) -> list[Picture]:
-    """Plot a training sweep: learning curves of some recipes, and the metrics against the strength."""
+    """Plot the learning curves of some recipes of a sweep, and its metrics against the strength."""
     strength = dataset["strength"].values
     path = len(set(strength)) == strength.size > 1 and np.isfinite(strength).all() and (strength >= 0).all()
     drawn = []

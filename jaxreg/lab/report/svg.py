@@ -24,7 +24,7 @@ _COLOURS = {
 
 
 def svg(figure: Figure, name: str, hints: Sequence[str] = (), *, seen: int | None = None) -> str:
-    """Write a figure as an SVG document. Text stays text, and equal figures give equal documents.
+    """Convert a figure to an SVG document with text as text, not as paths. Equal figures give equal documents.
 
     Args:
         figure: Figure to write.
@@ -48,7 +48,7 @@ def svg(figure: Figure, name: str, hints: Sequence[str] = (), *, seen: int | Non
 
 
 def inline(document: str, name: str, title: str) -> str:
-    """Turn an SVG document into an HTML element. Give it unique identifiers, the page's colours and a title.
+    """Turn an SVG document into an HTML element with unique identifiers, the page's colours and a title.
 
     Args:
         document: Document that `svg` wrote.

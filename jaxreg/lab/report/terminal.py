@@ -89,7 +89,7 @@ def print_table(table: Table) -> None:
 
 
 def table_lines(table: Table, width: int) -> list[str]:
-    """Format a table as lines of text. Columns are dropped until it fits into `width` characters.
+    """Format a table as lines of text. Columns are left out if the table is wider than `width` characters.
 
     Args:
         table: Table.

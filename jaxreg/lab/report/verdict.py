@@ -56,7 +56,7 @@ def ranked(sources: Sequence[Source]) -> list[Source]:
 
 
 def reasons(sources: Sequence[Source]) -> list[Text]:
-    """Return sentences on how the recommended recipe was chosen, and on what it was compared with.
+    """Return sentences that say how the recommended recipe was chosen, and with which recipes it was compared.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -79,7 +79,7 @@ def advised(source: Source) -> str:
 
 
 def comparable(source: Source) -> bool:
-    """Return whether all epochs of the study were trained. Otherwise, do not compare with published results."""
+    """Return whether all epochs of the study were trained. Only then are its results comparable to published ones."""
     return bool(summaries.last_epoch(source.data.fresh) == source.data.record.epochs)
 
 

@@ -273,7 +273,7 @@ FEW = 3
 
 
 def shaped(methods: Sequence[str], shape: Shape) -> list[Candidate]:
-    """Return two candidates that train the network `shape`: one without a regulariser, and one with weight decay.
+    """Return two candidates with the network `shape`: one without a regulariser, and one with weight decay.
 
     The list is empty if `methods` does not contain decay.
 

@@ -122,7 +122,7 @@ class Clock:
         return Watch(self, chunks, at_once, stored, self._now())
 
     def late(self) -> bool:
-        """Return whether the current repeat of the cross-validation is late. The first repeat is never late."""
+        """Return whether the current repeat of the cross-validation exceeds the budget; False for the first repeat."""
         return not self.first and self.left() < -GRACE * self.budget
 
     def check(self, needed: float, training: float, compilation: float, *, extra: bool) -> None:

@@ -28,7 +28,7 @@ _FAR = 1e6
 
 
 def learn(x: np.ndarray, w: np.ndarray, numbers: np.ndarray) -> dict[str, np.ndarray]:
-    """Fit the coding `pieces`, which replaces each numeric input by several piecewise linear functions of it.
+    """Fit the coding `pieces`. It replaces each numeric input by several piecewise linear functions of this input.
 
     Args:
         x: Standardised inputs, of shape (rows, inputs).

@@ -20,7 +20,7 @@ FEW = 0.02
 
 
 class EqualRows(NamedTuple):
-    """Share of duplicate rows in a table, and the score of each fold's networks on their duplicate training rows.
+    """Share of duplicate rows in a table, and the scores of the networks on the duplicates of training rows.
 
     Args:
         share: Share of the rows whose inputs and target equal those of another row.

@@ -64,7 +64,7 @@ def mean_net(
     place: int,
     outer: Split | None = None,
 ) -> Arrays:
-    """Return the weights of all networks whose predictions one candidate averages.
+    """Return the weights of one candidate's networks, whose predictions are averaged.
 
     Diverged networks are left out. The standardisation of inputs and target is multiplied into the weights.
 
@@ -103,7 +103,7 @@ def on_outer_folds(
     scaled: Sequence[Scales],
     lanes: dict[str, np.ndarray],
 ) -> OuterFolds:
-    """Test each candidate on each outer fold. Average those of its networks that were not trained on this fold.
+    """Test each candidate on each outer fold. Its networks that were not trained on this fold are averaged.
 
     Args:
         setting: Static settings of the training runs.

@@ -121,7 +121,7 @@ class Nested:
 
 
 def outer_splits(parts: Sequence[Split]) -> list[int]:
-    """Return the index of one split per outer fold: the split that leaves out only this fold.
+    """Return, for each outer fold, the index of the split that leaves out only this fold.
 
     Args:
         parts: The splits, in the order of `jaxreg.lab.search.folds.nested_splits` or `forward_splits`.

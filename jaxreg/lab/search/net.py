@@ -47,7 +47,7 @@ class Layers(nn.Module):
 
 
 def kept_units(key: jax.Array, dropout: jax.Array | float, shape: tuple[int, int]) -> jax.Array:
-    """Return which hidden units a training step keeps for each row: an array of booleans of shape (units, rows).
+    """Return a random dropout mask of shape (units, rows): True for a hidden unit that is kept for a row.
 
     Args:
         key: Random key of the step and of the layer.

@@ -163,7 +163,7 @@ COMPILATION = 6.0
 
 
 def training_seconds(shape: tuple[int, ...], plan: Plan, *, others: bool = True) -> float:
-    """Estimate the seconds of all training runs of a plan, on an idle machine.
+    """Estimate how many seconds all training runs of a plan take on an idle machine.
 
     Args:
         shape: Number of rows and number of inputs of the table.

@@ -70,7 +70,7 @@ def _rows(
 
 
 def check(y: np.ndarray, task: Task, folds: int) -> None:
-    """Raise if a target has too few rows or is constant.
+    """Raise `ValueError` if the target is constant or has too few rows for the folds.
 
     Args:
         y: Target of each row.

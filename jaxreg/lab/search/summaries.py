@@ -184,7 +184,7 @@ def one_error_in(search: Search) -> float:
 
 
 def importance(search: Search, column: str) -> Estimate:
-    """Return how much the loss on the outer folds of the first repeat increases when a column is permuted.
+    """Return how much the loss increases when a column is permuted, on the outer folds of the first repeat.
 
     Raises:
         ValueError: If the importance of the column is unknown.
@@ -288,7 +288,7 @@ def equal_share(search: Search) -> float:
 
 
 def score_on_equal_rows(search: Search, model: str) -> float:
-    """Return the mean score of a model on rows that are duplicates of training rows.
+    """Return the mean score of a model on duplicates of its training rows.
 
     Args:
         search: Result of the search.

@@ -24,7 +24,7 @@ Strength = float | tuple[float, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One arm of a study: a regulariser with all its strengths. They share one compiled training program.
+    """One arm of a study: a regulariser with all its strengths. One compiled program trains all of them.
 
     Args:
         method: Name of the regulariser.

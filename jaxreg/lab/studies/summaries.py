@@ -241,6 +241,7 @@ def one_in(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hasha
     """Return n such that the mean loss of a recipe differs from that of the baseline by the fraction 1/n.
 
     For an accuracy, the mean error rate changes by 1/n. For example, 15 means that one error in 15 is avoided or added.
+    The result is infinity if nothing changes.
     """
     share = abs(reduction(dataset, recipe, variable, baseline))
     return 1 / share if share else float("inf")

@@ -12,7 +12,7 @@ _GLANCE = 1000
 
 
 def leaks(columns: Mapping[str, np.ndarray], encoding: Encoding, target: Target) -> list[str]:
-    """Find columns of which each alone determines the target. Leave out columns that may do so by chance.
+    """Find columns that determine the target on their own. Leave out columns that may do so by chance.
 
     Args:
         columns: Table.

@@ -42,7 +42,7 @@ def neighbours_alike(x: np.ndarray, y: np.ndarray, *, classes: bool) -> float | 
 
 
 def group_codes(name: str, values: np.ndarray) -> np.ndarray:
-    """Return the group of each row as an index from 0.
+    """Return the index of each row's group. Groups are numbered from 0.
 
     Args:
         name: Name of the column that gives the groups.

@@ -147,7 +147,9 @@ def test_the_legend_says_what_stands_for_the_lanes(ax):
 
 
 def test_values_without_epochs_are_refused(ax):
-    with pytest.raises(ValueError, match=r"the values have dimensions \('draw', 'seed'\); expected 'epoch'"):
+    with pytest.raises(
+        ValueError, match=r"the values have dimensions \('draw', 'seed'\); expected a dimension 'epoch'"
+    ):
         epochs.curve(ax, lanes(3).isel(epoch=-1), colour=theme.BLUE, label="test")
 
 
@@ -172,7 +174,7 @@ def test_curves_are_called_as_their_values_are(ax, names, words, ylabel):
     epochs.learning_curves(ax, one, other, x="step")
     assert ax.get_legend_handles_labels()[1] == words
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("step", ylabel)
-    with pytest.raises(ValueError, match=r"expected 'epoch' among them. Name another dimension with x="):
+    with pytest.raises(ValueError, match=r"expected a dimension 'epoch'. Name another dimension with x="):
         epochs.learning_curves(ax, one, other)
 
 
