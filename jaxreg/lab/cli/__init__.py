@@ -287,6 +287,13 @@ class Search:
             seed=self.seed,
             out=self.out,
             as_json=self.json,
+            reading={
+                "target": self.target,
+                "leave-out": leave_out,
+                "names": self.names,
+                "groups": self.groups,
+                "time": self.time,
+            },
         )
 
 

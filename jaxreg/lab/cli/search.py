@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from jaxreg.lab.search.clock import SPARE, Clock
 from jaxreg.lab.search.fitted_model import save
 from jaxreg.lab.search.plan import COMPILATION, START, Plan, plan_ladder, planned, training_seconds
 from jaxreg.lab.search.rows import check, different_inputs
-from jaxreg.lab.search.run import Search, fitted_model, search
+from jaxreg.lab.search.run import NETS, Caller, Search, fitted_model, search
 from jaxreg.lab.sweeps.compilation import keep_compiled
 from jaxreg.lab.sweeps.store import OtherSweepError
 from jaxreg.lab.tabular.encoding import spoken
@@ -55,6 +55,7 @@ def search_table(
     seed: int,
     out: Path | None,
     as_json: bool,
+    reading: Mapping[str, Any],
 ) -> None:
     """Search for the best regulariser on a table, print the verdict, and write the report, model and training runs.
 
@@ -70,6 +71,7 @@ def search_table(
         seed: Seed for the folds and the initial weights.
         out: Folder for the files that are written; None for a folder next to the table.
         as_json: Whether to print JSON.
+        reading: Name -> value of the options that decide how the table is read, such as `leave-out`.
     """
     start = time.perf_counter()
     file, x, wanted = table.file, table.x, table.target
@@ -104,11 +106,14 @@ def search_table(
     ladder = plan_ladder(x.shape, quick=quick, seed=seed, epochs=epochs, hidden=hidden)
     request = {"rows": _digest([x, wanted.y, *apart]), "quick": quick, "seed": seed, "budget": budget}
     request |= ({} if epochs is None else {"epochs": epochs}) | ({"hidden": [*hidden]} if hidden else {})
+    given = {**reading, "task": wanted.task, "balanced": balanced}
+    request["table"] = {name: str(value) for name, value in given.items()}
     plan = folder.begin(request, planned(x.shape, left, ladder), x.shape)
     if not as_json and folder.told:
         print(folder.told, flush=True)
     # Nothing is trained if the folder contains a search with at least this budget. Its trainings had that budget.
     spent, repeats = folder.finished()
+    before = folder.trainings()
     if budget is None or spent is None or spent < budget:
         spent, repeats = budget, None
     keep_compiled()
@@ -144,7 +149,13 @@ def search_table(
     except ValueError:
         folder.undo()
         raise
-    found = dataclasses.replace(found, columns=tuple(column.name for column in table.encoding.columns))
+    found = dataclasses.replace(
+        found,
+        columns=tuple(column.name for column in table.encoding.columns),
+        model=fitted_model(found, table),
+        notes=tuple(notes),
+        caller=Caller("command", quick, budget is not None),
+    )
     source = Source("search", found)
     told = search_report.summary(source) | {"notes": notes, "file": str(file), "command": command}
     told |= _details(found, table)
@@ -152,7 +163,9 @@ def search_table(
         told["budget"] = spent
         told["left_out"] = _left_out(found, quick=quick, asked=epochs, usual=Plan().passes(len(x))[0])
     replaced = _replaced(out, found)
-    save(out / "model.safetensors", fitted_model(found, table))
+    after = folder.trainings()
+    assert found.model is not None
+    save(out / "model.safetensors", found.model)
     write_whole(
         out / "folds.json", json.dumps(search_report.folds(found, apart=budget is not None), allow_nan=False) + "\n"
     )
@@ -173,35 +186,40 @@ def search_table(
     print_forest(forest(source))
     if "importance" in told:
         columns = ", ".join(list(told["importance"])[:5])
-        print(f"Most important columns, by the increase of the loss when a column is permuted: {columns}")
+        whose = "" if found.kept == NETS else " for the nets"
+        print(f"Most important columns{whose}, by the increase of the loss when a column is permuted: {columns}")
     late = f", over the budget of {budget:g} s" if budget and time.perf_counter() - started > budget else ""
     if budget is not None:
         count = f"{found.plan.repeats} repeat{'s' if found.plan.repeats > 1 else ''} within the budget of {spent:g} s"
         print(f"{count}. Omitted to save time: {', '.join(told['left_out']) or 'nothing'}")
-    print(f"Trained {told['nets']} nets in {seconds:.0f} s{late}.")
-    if replaced:
-        print(replaced)
+    trained = f"Trained {told['nets']} nets"
+    if before & after:
+        trained = f"Reused the finished training of {'some of the' if after - before else 'all'} {told['nets']} nets,"
+    print(f"{trained} in {seconds:.0f} s{late}.{replaced}")
     print(f"Report, model, verdict and training runs are in {out.resolve()}")
 
 
 def _replaced(out: Path, found: Search) -> str:
-    """Return a sentence about the results of an earlier run in the folder that are replaced; empty for a new folder."""
+    """Return a sentence about the results of an earlier run that are replaced; empty for a folder without results."""
     place = out / "verdict.json"
     if not place.exists():
         return ""
     before = json.loads(place.read_text("utf-8")).get("model", found.kept)
     kinds = f". The model was of type {before}, now it is of type {found.kept}" if before != found.kept else ""
-    return f"Finished training of an earlier run was reused. Its report, verdict and model were replaced{kinds}."
+    return f" Report, verdict and model of the earlier run were replaced{kinds}."
 
 
 def _details(found: Search, table: Prepared) -> dict[str, Any]:
-    """Return importances by column name, the largest first, and recall and AUC by class, as plain JSON."""
+    """Return importances by column name, the largest first, and recall and AUC by class, of the nets, as plain JSON."""
     if found.details is None:
         return {}
     names = [column.name for column in table.encoding.columns]
     known = [pair for pair in zip(names, found.details.importance, strict=True) if np.isfinite(pair[1].error)]
     order = sorted(known, key=lambda pair: -pair[1].mean)
-    told: dict[str, Any] = {"importance": {name: {"mean": gain.mean, "error": gain.error} for name, gain in order}}
+    told: dict[str, Any] = {
+        "details_of": NETS,
+        "importance": {name: {"mean": gain.mean, "error": gain.error} for name, gain in order},
+    }
     if table.target.classes:
         pairs = zip(table.target.classes, found.details.recall.tolist(), found.details.auc.tolist(), strict=True)
         told["classes"] = {spoken(name): {"recall": _known(recall), "auc": _known(auc)} for name, recall, auc in pairs}
@@ -296,6 +314,10 @@ class _Folder:
         told, kept = (json.loads(file.read_text("utf-8")) for file in (verdict, folds))
         return told.get("budget"), kept.get("repeats")
 
+    def trainings(self) -> set[tuple[Path, int]]:
+        """Return the files of finished training runs, with the time of their last change."""
+        return {(file, file.stat().st_mtime_ns) for file in self.out.glob("trainings*/chunk-*")}
+
     def undo(self) -> None:
         """Remove the plan and the training runs of a failed search. The results of an earlier search are kept."""
         if not self._fresh:
@@ -314,11 +336,22 @@ class _Folder:
 
 
 def _differences(before: dict[str, Any], request: dict[str, Any]) -> str:
-    """Return the names of what differs between two requests, such as "rows" or "options (--epochs)"."""
+    """Return the names of what differs between two requests, such as "rows" or "options (--epochs)".
+
+    Options that decide how the table is read differ only if they change the rows.
+    """
     timed = [{**each, "budget": each["budget"] is not None} for each in (before, request)]
     names = [name for name in {**before, **request} if timed[0].get(name) != timed[1].get(name)]
-    options = ", ".join(f"--{name}" for name in names if name != "rows")
-    return " and ".join([*(["rows"] if "rows" in names else []), *([f"options ({options})"] if options else [])])
+    options = [name for name in names if name not in ("rows", "table")]
+    rows = []
+    if "rows" in names:
+        # Searches of older versions have not stored the options of the table.
+        old, new = before.get("table", {}), request["table"]
+        changed = [name for name in new if name in old and old[name] != new[name]]
+        options = changed + options
+        rows = [] if changed else ["rows"] if old else ["rows (or options that change them)"]
+    listed = ", ".join(f"--{name}" for name in options)
+    return " and ".join([*rows, *([f"options ({listed})"] if options else [])])
 
 
 def _left_out(found: Search, *, quick: bool, asked: int | None, usual: int) -> list[str]:

@@ -18,12 +18,13 @@ _CAPTION = (
 )
 
 
-def forest_picture(effects: Effects, name: str) -> Picture:
+def forest_picture(effects: Effects, name: str, what: str = "recipe") -> Picture:
     """Plot how each recipe differs from the baseline in each metric, with confidence intervals.
 
     Args:
         effects: Changes.
         name: Name of the picture.
+        what: Word for a row of the plot in the title.
     """
     rows = row_places(effects.groups)
     names = 0.15 + _LETTER * max(map(len, effects.labels), default=0)
@@ -36,19 +37,20 @@ def forest_picture(effects: Effects, name: str) -> Picture:
         edges = {"left": names / width, "right": 1 - 0.12 / width, "bottom": 0.5 / height, "top": 1 - 0.3 / height}
         figure.subplots_adjust(**edges, wspace=0.08)
         for ax, measure, changes in zip(panels, effects.measures, effects.changes, strict=True):
-            what = measure.what
-            unit = f" ({what.unit})" if what.unit else ""
+            metric = measure.what
+            unit = f" ({metric.unit})" if metric.unit else ""
             ends = span(changes, lower_is_better=measure.lower)
-            xlabel = f"change in {what.words}{unit}"
+            xlabel = f"change in {metric.words}{unit}"
             forest(ax, effects.labels, changes, rows=rows, chosen=effects.chosen, span=ends, xlabel=xlabel)
             _headed(ax, measure)
             for label, row, change in zip(effects.labels, rows, changes, strict=True):
                 ax.axhspan(row - 0.5, row + 0.5, color=GREY, alpha=0, linewidth=0, gid=f"hint-{len(hints)}")
-                hints.append(f"{label}: test {what.words} {measure.told(change)}")
+                hints.append(f"{label}: test {metric.words} {measure.told(change)}")
         for label in panels[0].get_yticklabels():
             if label.get_text() == effects.chosen:
                 label.set(color=BLUE, fontweight="bold")
-        return Picture(name, f"Change of every recipe against {NONE}, on test rows", _CAPTION, svg(figure, name, hints))
+        title = f"Change of every {what} against {NONE}, on test rows"
+        return Picture(name, title, _CAPTION, svg(figure, name, hints))
 
 
 def _headed(ax: Axes, measure: Measure) -> None:

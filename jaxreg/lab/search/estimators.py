@@ -1,5 +1,6 @@
 """The search as scikit-learn estimators: networks that find their own regulariser inside `fit`."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from jaxreg.lab.search.candidates import METHODS
 from jaxreg.lab.search.inputs import Frame, Numbers
 from jaxreg.lab.search.plan import Plan
-from jaxreg.lab.search.run import Search, search
+from jaxreg.lab.search.run import Caller, Search, search
 from jaxreg.lab.search.splitters import folds_of
 from jaxreg.lab.tabular.frames import has_words, is_frame
 from jaxreg.lab.training.tasks import CLASSES, NUMBERS, Task
@@ -68,6 +69,7 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         else:
             folds = folds_of(cv, y, codes, classes=self._task is CLASSES)
             found = search(x, y, self._task, plan, weights=weights, folds=folds)
+        found = dataclasses.replace(found, caller=Caller("estimator"))
         self.search_: Search = found
         self.best_params_ = _params(found, found.found.chosen)
         self.best_index_ = found.found.chosen

@@ -4,16 +4,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxreg.lab.report.document import Code, Text
+from jaxreg.lab.report.document import Code, Quoted, Text
 from jaxreg.lab.report.provenance import Source
-from jaxreg.lab.search import summaries
+from jaxreg.lab.search import advice, summaries
 from jaxreg.lab.search.equal_rows import FEW
 from jaxreg.lab.search.nested import Estimate
 from jaxreg.lab.search.rivals import BOOSTING, FOREST, KINDS, LINEAR
 from jaxreg.lab.search.run import NETS, Search
+from jaxreg.lab.tabular.encoding import spoken
 
 MARGIN = 0.02
 """Difference in score that the verdict does not let pass: it names each model that may be better by more."""
+
+LOW_RECALL = 0.6
+"""Recall below which the verdict names a class."""
 
 PERFECT = 0.999
 """Score above which the columns may contain the target itself."""
@@ -24,7 +28,8 @@ _NAMES = {LINEAR: "A linear model", BOOSTING: "Boosted trees", FOREST: "A forest
 def nothing_told(source: Source, score: str) -> Text | None:
     """Return a warning if the model does not predict significantly better than a constant; otherwise None.
 
-    Also None if the constant was not evaluated. The warning names the best of the other models that do predict.
+    Also None if the constant was not evaluated. The warning names the best of the other models that do predict, or says
+    that no other model was compared.
 
     Args:
         source: Result of the search.
@@ -38,6 +43,12 @@ def nothing_told(source: Source, score: str) -> Text | None:
         return None
     other = "always predicting the most frequent class" if found.setting.task.classes else "always predicting the mean"
     change: Text = [f" Compared with {other}, the change in {score} is ", *_spread(gains[0])]
+    if found.rivals is None:
+        return [
+            "Use no net: the nets do not predict the target. Other models were not compared.", *change,
+            ", which is no significant improvement. Compare other models, or find more informative columns, or more "
+            "rows.",
+        ]  # fmt: skip
     if not (better := _predicting(found)):
         return [
             "Use no model: these columns do not predict the target.", *change,
@@ -65,8 +76,6 @@ def _surely(gain: Estimate) -> bool:
 
 def _predicting(found: Search) -> list[str]:
     """Return the other models that are significantly better than a constant, the highest score first."""
-    if found.rivals is None:
-        return []
     scores, losses = ({kind: each(found, kind) for kind in KINDS} for each in _OVER_CONSTANT)
     better = [kind for kind in KINDS if _surely(scores[kind]) or _surely(losses[kind])]
     return sorted(better, key=lambda kind: -scores[kind].mean)
@@ -101,17 +110,35 @@ def remarks(source: Source, score: str) -> list[Text]:
     if summaries.equal_share(found) > FEW:
         told.append(_on_equal_rows(source, score))
     if found.rivals is None and found.constant is not None:
-        told.append([
-            "A linear model, boosted trees and a random forest were not compared, nor were scores of classes and the "
-            "importance of columns computed. For all of this, search without ", Code("--quick"), " and with another ",
-            Code("--out"), ", or pass ", Code("rivals=True"), " in Python.",
-        ])  # fmt: skip
+        told.append(advice.other_models(found.caller))
     if (reached := source.find(summaries.model_score)).data.mean > PERFECT:
         told.append([
             f"Check the columns first: {score} ", reached.number("mean"), " is too good to be true, "
             "unless the columns determine the target. Leave out columns that are only known after the target.",
         ])  # fmt: skip
+    if low := [name for name in class_names(found) if summaries.recall(found, name) < LOW_RECALL]:
+        told.append(_recognised(source, low))
     return told + ([_at_the_edge(found)] if at_the_edge(found) else [])
+
+
+def class_names(found: Search) -> list[str]:
+    """Return the names of the classes whose recall is known; empty for regression and without details."""
+    known = found.model is not None and found.details is not None
+    return list(map(spoken, found.model.classes)) if known and found.model is not None else []
+
+
+_MOST_CLASSES = 5
+"""Largest number of classes with a low recall that the verdict names."""
+
+
+def _recognised(source: Source, names: Sequence[str]) -> Text:
+    """Name the classes of which the nets predict few rows correctly, the lowest recall first."""
+    recalls = {name: source.find(summaries.recall, name) for name in names}
+    order = sorted(recalls, key=lambda name: recalls[name].data)[:_MOST_CLASSES]
+    each: list[Text] = [
+        [recalls[name].number(form=".0f", times=100), " % of the rows of class ", Quoted(name)] for name in order
+    ]
+    return ["Low recall: the nets predict only ", *_listed(each, "and"), " correctly."]
 
 
 def at_the_edge(found: Search) -> bool:
@@ -165,7 +192,7 @@ def _against(source: Source, score: str) -> Text:
     if not better and gains[LINEAR].data.low <= 0 <= gains[LINEAR].data.high:
         lead = [*lead, " The linear model is not significantly worse than the nets, and simpler."]
     if max(summaries.gain_with_equal_rows(source.data, kind).mean for kind in KINDS) > 0:
-        lead = [*lead, f" To use the model with the highest {score}, pass ", Code("--any-model"), "."]
+        lead = [*lead, f" To use the model with the highest {score}, pass ", *advice.any_model(source.data.caller), "."]
     return [*lead, " ", *rest]
 
 

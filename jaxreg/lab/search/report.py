@@ -27,13 +27,13 @@ from jaxreg.lab.report.forest import forest_picture
 from jaxreg.lab.report.html import fragment
 from jaxreg.lab.report.provenance import QuotedNumber, Source
 from jaxreg.lab.report.wording import fewer_errors, less_loss
-from jaxreg.lab.search import summaries
+from jaxreg.lab.search import advice, summaries
 from jaxreg.lab.search.candidates import NONE
 from jaxreg.lab.search.changes import forest
 from jaxreg.lab.search.details import Details
-from jaxreg.lab.search.nested import WORTH, Estimate
+from jaxreg.lab.search.nested import WORTH, Estimate, Nested
 from jaxreg.lab.search.pictures import curves
-from jaxreg.lab.search.remarks import kept_model, nothing_told, remarks
+from jaxreg.lab.search.remarks import class_names, kept_model, nothing_told, remarks
 from jaxreg.lab.search.rivals import KINDS
 from jaxreg.lab.search.run import NETS, Search
 
@@ -64,17 +64,28 @@ def verdict(source: Source) -> list[Text]:
         [use, "no regulariser: no candidate reduces the loss by more than one standard error and by two per cent."]
     ]
     if method != NONE:
-        advice: Text = [Code(found.chosen.label), f": {_MEANING[method]}."]
+        chosen: Text = [Code(found.chosen.label), f": {_MEANING[method]}."]
         probably = [" It mostly improves the probabilities, hardly the answers."] if _hardly_the_answers(found) else []
         told = [
-            [use, *advice, *probably],
-            ["Compared with the same nets without a regulariser, the choice ", *_size(source), "."],
+            [use, *chosen, *probably],
+            [
+                "On the outer folds, choosing a regulariser ",
+                *_size(source),
+                ", compared with the same nets without one.",
+            ],
         ]
         if not nested.loss_gain.low > 0:
             held = [] if other else [" The model has it."]
-            told = [["The outer folds do not show that a regulariser helps. If you want one, use ", *advice, *held]]
+            lead: Text = ["The outer folds do not show that a regulariser helps. If you want one, use "]
+            if _too_few(nested):
+                lead = [
+                    "These ", outer, " outer folds are too few to show that a regulariser helps (change in loss ",
+                    *_spread(source.find(summaries.loss_change), "+.3f"), "). ", *advice.more_folds(found.caller),
+                    " If you want one now, use ",
+                ]  # fmt: skip
+            told = [[*lead, *chosen, *held]]
         elif 2 * nested.tally(found.tried).get(method, 0) <= len(nested.picks):
-            told[0] = ["A regulariser helps, but the outer folds do not agree on which. One is ", *advice, *probably]
+            told[0] = ["A regulariser helps, but the outer folds do not agree on which. One is ", *chosen, *probably]
         told.append(_why(source))
     if len(nested.members) > 1:
         kinds = [[Code(found.tried[place].label)] for place in nested.members]
@@ -88,7 +99,8 @@ def verdict(source: Source) -> list[Text]:
     else:
         told += expected
     told.append([
-        f"Change {'of the nets ' if other else ''}compared with the same nets without a regulariser: {score} ",
+        f"Change by the search{' for a net' if other else ''}, which chooses anew for each outer fold, compared with "
+        f"the nets of that choice without a regulariser: {score} ",
         *_spread(estimates.at("score_gain"), "+.3f"),
         f" ({_sure(nested.score_gain)}), {loss} ", *_spread(source.find(summaries.loss_change), "+.3f"),
         f" ({_sure(nested.loss_gain)}).",
@@ -108,7 +120,8 @@ def verdict(source: Source) -> list[Text]:
     enough = found.setting.points >= _POINTS and method != "early stopping"
     if enough and (falls := source.find(summaries.still_falls, found.chosen.label)).data > WORTH:
         told.append([
-            "More epochs may lower the loss and change the choice. Set them with ", Code("--epochs"), ". The loss of ",
+            "More epochs may lower the loss and change the choice. Set them with ", *advice.epochs(found.caller),
+            ". The loss of ",
             Code(found.chosen.label), " on the outer folds was still falling when the learning rate began to decrease: "
             "by ", falls.number(form=".0f", times=100), " % or more between the last four points of its curve.",
         ])  # fmt: skip
@@ -118,6 +131,12 @@ def verdict(source: Source) -> list[Text]:
         trainings = " training runs diverged" if found.diverged > 1 else " training run diverged"
         told.append([lost, trainings, ". A candidate is not chosen if a run needed for its choice diverged."])
     return told
+
+
+def _too_few(nested: Nested) -> bool:
+    """Return whether the gain is as large as the choice demands, although its interval contains 0."""
+    gain = nested.loss_gain
+    return gain.mean > gain.error and gain.mean > WORTH * (nested.loss.mean + gain.mean)
 
 
 def _hardly_the_answers(found: Search) -> bool:
@@ -180,9 +199,10 @@ def _candidates(source: Source, places: Sequence[int], words: str) -> Table:
         cells: list[Text] = [[], []] if plain else [_spread(change, "+.3f"), [share, " %"]]
         rows.append([[Code(label)], [loss], cells[0], cells[1], [score]])
     rest = (
-        " outer folds. Changes are compared with the same net without a regulariser, ± one standard error. The column "
+        " outer folds. A change is that of one candidate in all folds, compared with the same net without a "
+        "regulariser, ± one standard error. The verdict has the change by the search instead, which chooses anew for "
+        "each fold. The column 'better in' is the share of folds with a lower loss"
     )
-    rest += "'better in' is the share of folds with a lower loss"
     caption: Text = [f"{words}. Means over ", _outer_folds(source), rest]
     columns = ["candidate", "loss", "change in loss", "better in", _SCORE[source.data.setting.task.name]]
     return Table(caption, columns, rows, [source.data.chosen.label], ["better in"])
@@ -202,13 +222,17 @@ def blocks(source: Source, folder: Path, name: str, notes: Sequence[str], comman
     made: list[Text] = [["Command: ", Code(command)], _sizes(source), ["Versions: ", Code(_versions())]]
     parts: list[Block] = [
         Heading(["Which regulariser for ", Quoted(name), "?"], 1),
-        Summary([Paragraph(first, lead=True), *map(Paragraph, rest)], forest_picture(forest(source), "forest")),
+        Summary(
+            [Paragraph(first, lead=True), *map(Paragraph, rest)], forest_picture(forest(source), "forest", "candidate")
+        ),
     ]
     if notes:
         parts += [Heading(["Notes about the table"]), Bullets([[Quoted(note)] for note in notes])]
     everything = _candidates(source, range(len(source.data.tried)), "All candidates, by method")
     if source.data.details is not None and source.data.columns:
         parts += [Heading(["Importance of columns"]), _importances(source)]
+    if source.data.details is not None and source.data.setting.task.classes:
+        parts += [Heading(["Recall of each class"]), _recalls(source)]
     parts += [Heading(["Candidates"]), table(source), Folded("Every candidate", [everything], printed=True)]
     parts += [Pictures([curves(source.data)]), Heading(["How it was made"]), Bullets(made)]
     opening = [
@@ -224,10 +248,22 @@ def _importances(source: Source) -> Table:
     known = [name for name in gains if np.isfinite(gains[name].data.mean)]
     order = sorted(known, key=lambda name: -gains[name].data.mean)[:_COLUMNS]
     caption = f"Columns with the largest importance ({len(order)}): increase of the loss on the outer folds when the "
-    caption += "column is permuted, ± one standard error"
+    caption += f"column is permuted, ± one standard error{_of_the_nets(source)}"
     return Table(
         [caption], ["column", "increase of loss"], [[[Quoted(name)], _spread(gains[name], "+.3f")] for name in order]
     )
+
+
+def _recalls(source: Source) -> Table:
+    caption = "Share of the rows of each class that are predicted correctly, on the outer folds of the first repeat"
+    rows: list[Sequence[Text]] = [
+        [[Quoted(name)], [source.find(summaries.recall, name).number()]] for name in class_names(source.data)
+    ]
+    return Table([caption + _of_the_nets(source)], ["class", "recall"], rows)
+
+
+def _of_the_nets(source: Source) -> str:
+    return "" if source.data.kept == NETS else f". These are figures of the nets, not of the {source.data.kept}"
 
 
 def sentences(search: Search) -> list[str]:
@@ -248,7 +284,7 @@ def notebook(search: Search) -> str:
     source = Source("search", search)
     first, *rest = verdict(source)
     told: list[Block] = [Paragraph(first, lead=True), *map(Paragraph, rest), table(source)]
-    return fragment([Summary(told, forest_picture(forest(source), "forest"))])
+    return fragment([Summary(told, forest_picture(forest(source), "forest", "candidate"))])
 
 
 def summary(source: Source) -> dict[str, Any]:
@@ -344,7 +380,10 @@ def _why(source: Source) -> Text:
     best = next(each for each in source.data.tried if each.label == label)
     if chosen == best:
         start: Text = [Code(label), " has the lowest loss of all candidates. "]
-        return [*start, "No stronger candidate of its method is within one standard error of this loss."]
+        return [
+            *start, "A stronger one of the same method with nearly this loss (within one standard error) would be "
+            "preferred, but there is none.",
+        ]  # fmt: skip
     if chosen.shape != best.shape:
         start = [Code(label), " has the lowest loss of all candidates. For its net, a simpler candidate is preferred. "]
         return [*start, Code(chosen.label), " has the lowest loss of the candidates that are preferred for each net."]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,20 @@ from jaxreg.lab.training.tasks import BINARY, CLASSES, NUMBERS, Task
 
 NETS = "nets"
 """Name of the usual model, a mean of networks. `any_model` allows models of another type."""
+
+
+class Caller(NamedTuple):
+    """Caller of a search. The verdict names its arguments.
+
+    Args:
+        name: The command `jaxreg search`, the function `search`, or a scikit-learn estimator.
+        quick: Whether the command had the option `--quick`.
+        budget: Whether the command had the option `--budget`.
+    """
+
+    name: Literal["command", "search", "estimator"] = "search"
+    quick: bool = False
+    budget: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,6 +72,8 @@ class Search:
         means: (number of an outer fold, indices of candidates) -> score and loss of the mean of these candidates there.
             None if the model is one candidate.
         equal_rows: Scores of the networks on duplicate rows; None if there are no such rows.
+        notes: Notes about the table, such as how its columns were read; empty if the search was given arrays.
+        caller: Caller of the search, whose arguments the verdict names.
     """
 
     plan: Plan
@@ -78,6 +94,8 @@ class Search:
     columns: tuple[str, ...] = ()
     means: Mapping[tuple[int, tuple[int, ...]], tuple[float, float]] | None = None
     equal_rows: EqualRows | None = None
+    notes: tuple[str, ...] = ()
+    caller: Caller = dataclasses.field(default_factory=Caller)
 
     def __repr__(self) -> str:
         loss, gain = self.found.loss, self.found.loss_gain
@@ -400,7 +418,7 @@ def _of_frame(
     table = prepare_columns(columns_of(frame), Path("the data frame"), target, name, **told)
     kind = task or (CLASSES if table.target.classes else NUMBERS)
     found = search(table.x, table.target.y, kind, plan, groups=table.groups, time=table.time, **options)
-    return dataclasses.replace(found, model=fitted_model(found, table))
+    return dataclasses.replace(found, model=fitted_model(found, table), notes=table.notes)
 
 
 def fitted_model(found: Search, table: Prepared) -> FittedModel:

@@ -20,8 +20,9 @@ from jaxreg.lab.search.groups import joined, repeat_folder
 from jaxreg.lab.search.nested import Estimate, OuterFolds, at_least_binomial, estimate, outer_splits, unregularised
 from jaxreg.lab.search.plan import Plan, planned_for
 from jaxreg.lab.search.rivals import KINDS, Rivals
-from jaxreg.lab.search.run import NETS, Search, judged
+from jaxreg.lab.search.run import NETS, Caller, Search, judged
 from jaxreg.lab.sweeps.joined import open_store
+from jaxreg.lab.tabular.encoding import spoken
 
 __all__ = [
     "averaged",
@@ -43,6 +44,7 @@ __all__ = [
     "nets",
     "one_error_in",
     "open_search",
+    "recall",
     "rival_gain",
     "rival_loss_over_constant",
     "rival_score_over_constant",
@@ -126,6 +128,8 @@ def open_search(folder: Path) -> Search:
         columns=() if outer is None else tuple(kept_folds.get("columns", ())),
         means=means,
         equal_rows=equal_rows,
+        notes=tuple(verdict.get("notes", ())),
+        caller=Caller("command", plan["request"]["quick"], plan["request"]["budget"] is not None),
     )
 
 
@@ -194,6 +198,24 @@ def importance(search: Search, column: str) -> Estimate:
         expected = f"one of the columns {columns}" if columns else "a search with importances, which --quick skips"
         raise ValueError(f"there is no importance for column {column!r}; expected {expected}")
     return search.details.importance[search.columns.index(column)]
+
+
+def recall(search: Search, class_name: str) -> float:
+    """Return the share of a class's rows that the networks predict correctly, on the outer folds of the first repeat.
+
+    Args:
+        search: Result of the search.
+        class_name: Name of the class.
+
+    Raises:
+        ValueError: If the recall of the class is unknown.
+    """
+    names = list(map(spoken, search.model.classes)) if search.model is not None and search.details is not None else []
+    if class_name not in names:
+        expected = f"one of the classes {', '.join(map(repr, names))}" if names else "a search with scores of classes"
+        raise ValueError(f"there is no recall for class {class_name!r}; expected {expected}")
+    assert search.details is not None
+    return float(search.details.recall[names.index(class_name)])
 
 
 def times_picked(search: Search, method: str) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -12,12 +13,14 @@ from jaxreg.lab import CLASSES
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.candidates import OTHER
+from jaxreg.lab.search.details import Details
 from jaxreg.lab.search.equal_rows import EqualRows, gaps, on_equal_rows
 from jaxreg.lab.search.fitted_model import Net
 from jaxreg.lab.search.folds import PaddedRows, Split
 from jaxreg.lab.search.nested import Estimate
-from jaxreg.lab.search.report import _why, summary
+from jaxreg.lab.search.report import _why, summary, table
 from jaxreg.lab.search.rivals import KINDS, Rivals
+from jaxreg.lab.search.run import Caller
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,51 @@ def test_columns_that_do_not_tell_are_said_to_first(noise):
         "Use no model: these columns do not predict the target. Compared with always predicting the most frequent"
     )
     assert "Use" not in told(noise)[1]
+
+
+def test_columns_are_not_said_to_tell_nothing_if_only_nets_were_tried(noise):
+    lead = told(dataclasses.replace(noise, rivals=None))[0]
+    assert lead.startswith("Use no net: the nets do not predict the target. Other models were not compared. Compared")
+
+
+@pytest.mark.parametrize(
+    ("caller", "others", "folds"),
+    [
+        (Caller("command", quick=True), "search without --quick and with", "Search without --quick and with another"),
+        (Caller("command", quick=True, budget=True), "search without --quick and", "Search with a longer --budget."),
+        (Caller("command"), "search without --quick and", "Search with another --out and with a --budget that is long"),
+        (Caller("search"), "To compare them, pass rivals=True.", "Search again with more repeats in the plan."),
+        (Caller("estimator"), "jaxreg.lab.search.search compares them with r", "Search again with more repeats."),
+    ],
+)
+def test_advice_names_arguments_of_what_ran_the_search(noise, caller, others, folds):
+    gains = {"loss_gain": Estimate(0.1, 0.06, 10), "chosen": 1, "picked_scores": scores(noise, 0.2)}
+    found = dataclasses.replace(changed(noise, **gains), rivals=None, caller=caller)
+    sentences = told(found)
+    assert sentences[0].startswith("These 10 outer folds are too few to show that a regulariser helps (change in loss ")
+    assert folds in sentences[0]
+    assert any(others in sentence for sentence in sentences)
+    if caller.name != "command":
+        assert "--" not in " ".join(sentences)
+
+
+def test_the_change_by_the_search_is_told_from_that_of_one_candidate(noise):
+    source = Source("search", noise)
+    sentence = next(
+        each for each in told(noise) if each.startswith("Change by the search, which chooses anew for each")
+    )
+    assert "compared with the nets of that choice without a regulariser: accuracy" in sentence
+    assert "A change is that of one candidate in all folds, compared with" in "".join(map(str, table(source).caption))
+
+
+@pytest.mark.parametrize(("low", "words"), [([0.59], "59 % of the rows of class b"), ([0.3, 0.2], None), ([], "")])
+def test_classes_with_a_low_recall_are_named_the_lowest_first(noise, low, words):
+    recall = np.array([0.9, *low, 0.6])
+    classes = SimpleNamespace(classes=tuple("abcd"[: len(recall)]))
+    found = dataclasses.replace(noise, details=Details(recall, recall, []), model=classes)
+    sentences = [each for each in told(found) if "Low recall" in each]
+    words = "20 % of the rows of class c and 30 % of the rows of class b" if words is None else words
+    assert sentences == [f"Low recall: the nets predict only {words} correctly."] * bool(low)
 
 
 @pytest.mark.parametrize("what", ["score", "loss"])
@@ -102,7 +150,7 @@ def test_each_other_model_that_may_be_better_is_named_with_its_interval(noise, k
     low, high = stats.t.interval(0.95, 4, gaps.mean(), error)
     shown = f"{kind} {gaps.mean():+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "\N{MINUS SIGN}")
     assert shown.replace("+0.000", "0.000") in sentence
-    assert ("pass --any-model" in sentence) == (gain > 0)
+    assert ("pass any_model=True" in sentence) == (gain > 0)
     assert ("The linear model is not significantly worse" in sentence) == (kind == "linear model")
 
 
@@ -256,7 +304,7 @@ def test_the_sentence_on_the_choice_names_the_rule_that_decided(noise, case):
     result = dataclasses.replace(changed(noise, losses=losses, chosen=at), tried=[*tried, best, chosen])
     sentence = "".join(map(str, _why(Source("search", result))))
     assert sentence.startswith(f"{best.label} has the lowest loss of all candidates. ")
-    assert ("No stronger candidate of its method" in sentence) == (case == "lowest")
+    assert ("would be preferred, but there is none" in sentence) == (case == "lowest")
     assert (f"{chosen.label} is preferred: it is the strongest candidate of its method" in sentence) == (
         case == "stronger"
     )

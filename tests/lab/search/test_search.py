@@ -148,7 +148,7 @@ def test_inputs_that_come_back_are_in_every_fold():
     assert found.rows == 1000
     assert abs(found.found.score.mean - best) < 0.02
     assert abs(found.found.scores[0].mean() - best) < 0.02
-    assert "For all of this, search without --quick" in found.verdict
+    assert "To compare them, pass rivals=True." in found.verdict
 
 
 def test_equal_rows_are_gathered_in_little_more_room_than_they_take():
@@ -581,10 +581,10 @@ def test_a_training_that_had_not_come_to_its_end_is_told(epochs, ended):
     told = [sentence for sentence in summary(Source("search", result))["verdict"] if "still falling" in sentence]
     assert (fell > 2) == (not ended)
     assert len(told) == (not ended)
-    assert all(f"by {fell:.0f} %" in sentence and "--epochs" in sentence for sentence in told)
+    assert all(f"by {fell:.0f} %" in sentence and "Plan(epochs=…)" in sentence for sentence in told)
 
 
-@pytest.mark.parametrize("case", ["shown", "by chance", "in two folds"])
+@pytest.mark.parametrize("case", ["shown", "too few folds", "by chance", "in two folds"])
 def test_a_method_is_named_only_if_the_outer_folds_show_that_choosing_it_helps(case):
     """Far more inputs than rows tell, and one of the same size that is noise."""
     rng = np.random.default_rng(1)
@@ -595,8 +595,10 @@ def test_a_method_is_named_only_if_the_outer_folds_show_that_choosing_it_helps(c
     mean, error = gains.mean(), np.sqrt((1 / 5 + 1 / 4) * gains.var(ddof=1))  # Nadeau and Bengio
     assert mean > 2 * error
     assert (result.found.loss_gain.mean, result.found.loss_gain.error) == pytest.approx((mean, error), rel=1e-5)
-    if case == "by chance":
-        unsure = dataclasses.replace(result.found.loss_gain, error=mean / 2.7)  # Student's t for 5 folds is 2.78
+    if case in ("too few folds", "by chance"):
+        # Student's t for 5 folds is 2.78
+        error = mean / 2.7 if case == "too few folds" else mean * 1.1
+        unsure = dataclasses.replace(result.found.loss_gain, error=error)
         result = dataclasses.replace(result, found=dataclasses.replace(result.found, loss_gain=unsure))
     if case == "in two folds":
         picks = (result.found.chosen,) * 2 + (0,) * 3
@@ -607,8 +609,14 @@ def test_a_method_is_named_only_if_the_outer_folds_show_that_choosing_it_helps(c
         assert lead.startswith(f"Use {label}: ")
     elif case == "in two folds":
         assert lead.startswith(f"A regulariser helps, but the outer folds do not agree on which. One is {label}: ")
-    else:
+    elif case == "by chance":
         assert lead.startswith(f"The outer folds do not show that a regulariser helps. If you want one, use {label}: ")
+    else:
+        change = f"(change in loss \N{MINUS SIGN}{mean:.3f} ± {error:.3f})"
+        assert lead.startswith(
+            f"These 5 outer folds are too few to show that a regulariser helps {change}. Search again"
+        )
+        assert f"If you want one now, use {label}: " in lead
 
 
 @pytest.fixture(scope="module")
@@ -710,7 +718,9 @@ def test_a_search_writes_what_predict_reads_and_goes_on_where_it_was(folder, mon
     jaxreg(monkeypatch, *options)
     printed = capsys.readouterr().out
     assert told["verdict"][0] in " ".join(printed.split())
-    assert "Finished training of an earlier run was reused. Its report, verdict and model were replaced." in printed
+    assert f"Reused the finished training of all {told['nets']} nets, in" in printed
+    assert "Report, verdict and model of the earlier run were replaced." in printed
+    assert "Trained" not in printed
     assert "<: the chosen candidate" in printed
     assert {file: file.stat().st_mtime_ns for file in (out / "trainings").iterdir()} == chunks
 

@@ -14,7 +14,7 @@ from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
 from jaxreg.lab import CLASSES, NUMBERS
 from jaxreg.lab.cli import main
-from jaxreg.lab.search import Plan, importance, open_search, search, to_flax
+from jaxreg.lab.search import Plan, importance, open_search, recall, search, to_flax
 from jaxreg.lab.search.candidates import METHODS, OTHER, Candidate, Knobs, Shape, candidates, shaped
 from jaxreg.lab.search.codings import KNOTS, MOST_PIECES, coded, learn
 from jaxreg.lab.search.fitted_model import LEAST, Net, Nets, Trees, load
@@ -259,17 +259,29 @@ def test_a_default_search_is_read_back_with_all_its_nets_and_other_models(steps,
     np.testing.assert_allclose(module.apply(variables, x), stored.net.probabilities(x), atol=1e-5)
     assert set(told["importance"]) == {"a", "b"}
     assert importance(stored, "b").mean == pytest.approx(told["importance"]["b"]["mean"])
-    assert "Importance of columns" in (steps / "steps-search" / "report.html").read_text("utf-8")
+    report = (steps / "steps-search" / "report.html").read_text("utf-8")
+    assert "Importance of columns" in report
+    assert "Recall of each class" in report
+    assert "Change of every candidate against none" in report
+    assert "These are figures of the nets" not in report
     with pytest.raises(ValueError, match="there is no importance for column 'c'; expected"):
         importance(stored, "c")
     assert set(told["classes"]) == {"no", "yes"}
-    assert 0 <= told["classes"]["no"]["recall"] <= 1
+    assert recall(stored, "no") == told["classes"]["no"]["recall"] >= 0
+    with pytest.raises(ValueError, match="there is no recall for class 'maybe'; expected one of the classes 'no', 'ye"):
+        recall(stored, "maybe")
+    assert told["details_of"] == "nets"
     jaxreg(monkeypatch, "predict", "steps-search", "steps.csv")
     printed = capsys.readouterr().out.splitlines()[1:]
     assert stored.verdict.split("\n") == told["verdict"]
     assert stored.predict(pd.read_csv("steps.csv")).tolist() == [line.split(",")[0] for line in printed]
     score = np.mean(stored.rivals.score[KINDS.index(FOREST)])
     assert f"forest: score {score:.4g}" in repr(stored.rivals)
+    jaxreg(monkeypatch, "search", "steps.csv", "--target", "y", "--epochs", "20", "--any-model")
+    kept = open_search(steps / "steps-search").kept
+    report = (steps / "steps-search" / "report.html").read_text("utf-8")
+    assert report.count(f"These are figures of the nets, not of the {kept}</p>") == 2
+    assert "Most important columns for the nets, by" in capsys.readouterr().out
 
 
 def test_a_better_model_is_kept_if_it_may_be(steps, monkeypatch, capsys):
@@ -279,6 +291,10 @@ def test_a_better_model_is_kept_if_it_may_be(steps, monkeypatch, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["model"] in (FOREST, BOOSTING)
     assert told["verdict"][0].startswith(("Use the forest", "Use boosted trees"))
+    for options_of_rows, named in ((["--balanced"], "--balanced"), (["--leave-out", "a"], "--leave-out")):
+        with pytest.raises(SystemExit):
+            jaxreg(monkeypatch, *options, *options_of_rows)
+        assert f"any contains a search with different options ({named}). Name another" in capsys.readouterr().err
     stored = open_search(steps / "any")
     assert told["accuracy"]["mean"] == pytest.approx(stored.rivals.score[KINDS.index(told["model"])].mean())
     assert isinstance(load(steps / "any" / "model.safetensors").net, Trees)
@@ -286,6 +302,13 @@ def test_a_better_model_is_kept_if_it_may_be(steps, monkeypatch, capsys):
     rows = capsys.readouterr().out.splitlines()[1:]
     truth = [line.split(",")[-1] for line in (steps / "steps.csv").read_text().splitlines()[1:]]
     assert np.mean([row.split(",")[0] == each for row, each in zip(rows, truth, strict=True)]) > 0.95
+
+
+def test_notes_about_a_data_frame_are_kept_as_the_command_keeps_its_own(steps):
+    frame = pd.read_csv(steps / "steps.csv").assign(town=["Ulm", "Bonn", "Kiel"] * 40)
+    found = search(frame, target="y", plan=Plan(methods=("L2",), quick=True, hidden=4, epochs=2, folds=3, repeats=1))
+    assert "town: 3 distinct values, one input each" in found.notes
+    assert "y is " in found.notes[0]
 
 
 def test_the_order_of_rows_changes_nothing_with_codings_either():
