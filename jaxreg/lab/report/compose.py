@@ -1,5 +1,6 @@
 """The report of stored results: the verdict in words, then tables, plots and how the results were made."""
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,8 +69,8 @@ def report(
         Path of the report.
 
     Raises:
-        ValueError: If a folder holds no finished results, case studies and sweeps are mixed, or a dataset has no loss
-            on test rows.
+        ValueError: If a folder holds no finished results, case studies and sweeps are mixed, a dataset has no loss on
+            test rows, or a loss has a dimension that is neither an axis nor `epoch`.
         FileNotFoundError: If a folder does not exist.
 
     Example:
@@ -86,8 +87,10 @@ def report(
         found = by_recipe(results)
         found = found.drop_vars([str(variable) for variable in found if "/" in str(variable)])  # no names in NetCDF
         data = file.with_suffix(".nc")
-        write_whole(data, bytes(found.to_netcdf(engine="scipy")))
-        return write({data: Source("found", xr.load_dataset(data, engine="scipy"))}, file, form)
+        stored = bytes(found.to_netcdf(engine="scipy"))
+        write({data: Source("found", xr.load_dataset(io.BytesIO(stored), engine="scipy"))}, file, form)
+        write_whole(data, stored)
+        return file
     folders = [Path(results)] if isinstance(results, str | Path) else list(map(Path, results))
     return write(opened(folders), beside(folders) / name if out is None else Path(out), form)
 

@@ -86,13 +86,26 @@ def evidence(fresh: Source, recipe: str, draws: str) -> list[Block]:
 def advised_setting(sweep: Source) -> str:
     """Return the recommended setting of a sweep.
 
-    It is the setting chosen most often on validation rows. Without validation rows, it is the setting with the lowest
-    test loss.
+    It is the first one of `sorted_settings`.
 
     Args:
         sweep: Dataset of `by_recipe`.
     """
-    return chosen(sweep) if _validated(sweep) else summaries.ranked(sweep.data)[0]
+    return sorted_settings(sweep)[0]
+
+
+def sorted_settings(sweep: Source) -> list[str]:
+    """Sort the settings of a sweep by how often they are chosen on validation rows, then by the mean validation loss.
+
+    Without validation rows, sort them by the mean test loss.
+
+    Args:
+        sweep: Dataset of `by_recipe`.
+    """
+    if not validated(sweep):
+        return summaries.ranked(sweep.data)
+    ranked = summaries.ranked(sweep.data, "validation_loss")
+    return sorted(ranked, key=lambda label: -sweep.find(summaries.times_chosen, label).data)  # a stable sort
 
 
 def sweep_verdict(sweep: Source) -> list[Block]:
@@ -103,16 +116,20 @@ def sweep_verdict(sweep: Source) -> list[Block]:
     """
     label, what = advised_setting(sweep), quantity(sweep.data, LOSS)
     loss = sweep.find(summaries.mean, label, LOSS).number(form=what.level)
-    why = ". It was chosen most often on the validation rows" if _validated(sweep) else ", the lowest of all settings"
+    draws = units(sweep)
+    why: list[Piece] = [", the lowest of all settings"]
+    if validated(sweep):
+        picked, all_units = sweep.find(summaries.times_chosen, label), sweep.find(summaries.lanes, draws[:-1])
+        why = [". It was chosen most often on the validation rows, in ", picked.number(form="d"), " of "]
+        why += [all_units.number(form="d"), f" {draws}"]
     if label == NONE or NONE not in sweep.data["recipe"].values:
-        blocks: list[Block] = [Paragraph([Code(label), f" has a test {what.words} of ", loss, f"{why}."], lead=True)]
+        blocks: list[Block] = [Paragraph([Code(label), f" has a test {what.words} of ", loss, *why, "."], lead=True)]
     else:
         found = improvements(sweep, label) or ["is not shown to change anything"]
-        draws = "draws" if sweep.data.sizes.get("draw", 1) > 1 else "seeds"
         lead: Text = [Code(label), " ", *found, "."]
-        reason: Text = [f"Its test {what.words} is ", loss, f"{why}."]
+        reason: Text = [f"Its test {what.words} is ", loss, *why, "."]
         blocks = [Paragraph(lead, lead=True), Paragraph(reason), *evidence(sweep, label, draws)]
-    if not _validated(sweep):
+    if not validated(sweep):
         warning = (
             "This setting was chosen on the test rows, so its result is too optimistic. Choose on validation rows."
         )
@@ -120,7 +137,22 @@ def sweep_verdict(sweep: Source) -> list[Block]:
     return blocks
 
 
-def _validated(sweep: Source) -> bool:
+def units(sweep: Source) -> str:
+    """Return the name of the independent units of a sweep: "draws", or "seeds" if there is at most one draw.
+
+    Args:
+        sweep: Dataset of `by_recipe`.
+    """
+    several = sweep.data.sizes.get("draw", 1) > 1 or "seed" not in sweep.data.dims
+    return "draws" if several else "seeds"
+
+
+def validated(sweep: Source) -> bool:
+    """Return whether the settings of a sweep can be chosen on validation rows.
+
+    Args:
+        sweep: Dataset of `by_recipe`.
+    """
     # Choosing takes a strength to tell the weaker of two that are equal.
     return "validation_loss" in sweep.data and bool({"seed", "draw"} & set(sweep.data.dims))
 

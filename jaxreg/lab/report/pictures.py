@@ -23,6 +23,7 @@ from jaxreg.lab.report.document import Picture
 from jaxreg.lab.report.quantities import measured, quantity
 from jaxreg.lab.report.svg import svg
 from jaxreg.lab.report.titles import best_at, heavier, learned, often
+from jaxreg.lab.stats.lanes import OVER
 from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import FRESH, NONE, PUBLISHED, StudyResults
 
@@ -204,17 +205,34 @@ def sweep(dataset: xr.Dataset, name: str, recipes: Sequence[str]) -> list[Pictur
     strength = dataset["strength"].values
     path = len(set(strength)) == strength.size > 1 and np.isfinite(strength).all() and (strength >= 0).all()
     drawn = []
-    for measure in [name for name in reversed(measured(dataset)) if f"train_{name}" in dataset]:
-        words = f"Dashed: training rows; solid: test rows. {_runs(dataset)}"
-        draw: Callable[[Axes], object] = partial(_compared, dataset=dataset, recipes=recipes, name=measure)
-        if "epoch" in dataset.dims:
-            title = learned(dataset, recipes[-1], measure) if recipes[0] == NONE else _capital(measure)
+    for measure in reversed(measured(dataset)):
+        parts = [part for part in ("train", "test") if _is_drawn(dataset, f"{part}_{measure}")]
+        curves = [part for part in parts if "epoch" in dataset[f"{part}_{measure}"].dims]
+        draw: Callable[[Axes], object] = partial(
+            _compared, dataset=dataset, recipes=recipes, name=measure, parts=curves
+        )
+        if curves:
+            title = f"Training {measure} over the epochs" if "test" not in curves else _capital(measure)
+            title = learned(dataset, recipes[-1], measure) if "test" in curves and recipes[0] == NONE else title
+            words = f"{_rows(curves)} {_runs(dataset)}"
             drawn.append(_picture(f"{name}-curves-{measure}", title, words, draw, labelled=True))
         if path:
             last = dataset.isel(epoch=-1, missing_dims="ignore")
-            draw = partial(_path, dataset=last, name=measure, xlabel=str(dataset["method"].values[-1]))
+            draw = partial(_path, dataset=last, name=measure, xlabel=str(dataset["method"].values[-1]), parts=parts)
+            words = f"{_rows(parts)} {_runs(dataset)}"
             drawn.append(_picture(f"{name}-path-{measure}", best_at(dataset, measure), words, draw, labelled=True))
     return drawn
+
+
+def _is_drawn(dataset: xr.Dataset, variable: str) -> bool:
+    """Return whether a variable has no dimension besides runs and epochs, as the array of an own function may have."""
+    return variable in dataset and set(dataset[variable].dims) <= {"recipe", "epoch", *OVER}
+
+
+def _rows(parts: Sequence[str]) -> str:
+    if len(parts) == 2:
+        return "Dashed: training rows; solid: test rows."
+    return "Training rows." if parts == ["train"] else "Test rows."
 
 
 def _capital(words: str) -> str:
@@ -260,18 +278,22 @@ def _points(ax: Axes, results: StudyResults, parts: Sequence[str] = ("test", "tr
             plots.data(ax, np.column_stack([x1, x2]), label, name=part, hollow=part != "train")
 
 
-def _compared(ax: Axes, dataset: xr.Dataset, recipes: Sequence[str], name: str) -> None:
+def _compared(
+    ax: Axes, dataset: xr.Dataset, recipes: Sequence[str], name: str, parts: Sequence[str] = ("train", "test")
+) -> None:
     what = quantity(dataset, f"test_{name}")
     ends = []
     for label, colour in _coloured(recipes):
-        train, test = (what.times * dataset[f"{part}_{name}"].sel(recipe=label) for part in ("train", "test"))
-        plots.learning_curves(ax, train, test, name=label, colours=(colour, colour), ylabel=what.label)
+        curves = [what.times * dataset[f"{part}_{name}"].sel(recipe=label) for part in parts]
+        if len(curves) == 2:
+            plots.learning_curves(ax, *curves, name=label, colours=(colour, colour), ylabel=what.label)
+        else:
+            line = "--" if parts[0] == "train" else "-"
+            plots.curve(ax, curves[0], colour=colour, label=label, linestyle=line, ylabel=what.label)
         for line in ax.get_lines():  # dashes tell training rows apart
             words = str(line.get_label())
             line.set_label("_" if words == f"{label}, train" else words.removesuffix(", test"))
-        ends += [
-            spread(curve.transpose(..., "epoch").values.reshape(-1, curve.sizes["epoch"])) for curve in (train, test)
-        ]
+        ends += [spread(curve.transpose(..., "epoch").values.reshape(-1, curve.sizes["epoch"])) for curve in curves]
     _frame(ax, ends)
 
 
@@ -284,9 +306,10 @@ def _frame(ax: Axes, curves: Sequence[Any]) -> None:
         ax.set_ylim(known.min() - margin, known.max() + margin)
 
 
-def _path(ax: Axes, dataset: xr.Dataset, name: str, xlabel: str) -> None:
+def _path(ax: Axes, dataset: xr.Dataset, name: str, xlabel: str, parts: Sequence[str] = ("train", "test")) -> None:
     what = quantity(dataset, f"test_{name}")
-    train, test = (what.times * dataset[f"{part}_{name}"] for part in ("train", "test"))
+    test = what.times * dataset[f"test_{name}"]
+    train = what.times * dataset[f"train_{name}"] if "train" in parts else None
     plots.strength_path(ax, train, test, xlabel=xlabel, ylabel=what.label)
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
+
 from jaxreg.lab import stats
 from jaxreg.lab.report.document import Code, Piece, Quoted, Table, Text
 from jaxreg.lab.report.effects import labels
-from jaxreg.lab.report.evidence import LOSS
+from jaxreg.lab.report.evidence import LOSS, advised_setting, sorted_settings, units, validated
 from jaxreg.lab.report.provenance import QuotedNumber, Source
 from jaxreg.lab.report.quantities import measured, outputs, quantity
 from jaxreg.lab.report.verdict import advised, comparable
@@ -19,8 +21,8 @@ MOST_ROWS = 40
 _ACCURACY = "test_accuracy"
 _MARKS = {Finding.HOLDS: "✓", Finding.CONTRADICTED: "✗", Finding.OPEN: "?"}
 _CHOSEN = (
-    ". “Chosen in” counts the draws in which the recipe has the lowest validation loss. The recipe with the lowest "
-    "mean may be another one, because a few draws can move a mean"
+    ". “Chosen in” counts the {units} in which the recipe has the lowest validation loss. The recipe with the lowest "
+    "mean may be another one, because a few {units} can move a mean"
 )
 _MEANING = "mean, and in brackets the tenth and ninetieth percentiles of the "
 
@@ -169,19 +171,25 @@ def published_gains_table(sources: Sequence[Source]) -> Table | None:
 def sweep_table(source: Source) -> Table:
     """Return a table of a training sweep, one row per setting. Only the best 40 settings are shown.
 
+    Settings of several axes are sorted, the recommended one first. Settings of one axis are in the order of the axis.
+
     Args:
         source: Dataset of `open_sweep`.
     """
     shown = labels(source.data)
     caption: list[Piece] = ["Mean over seeds and draws"]
-    if len(shown) > MOST_ROWS:
-        shown = summaries.ranked(source.data)[:MOST_ROWS]
-        caption += [": the best ", QuotedNumber(MOST_ROWS, str(MOST_ROWS), "tables.MOST_ROWS"), " of "]
-        caption += [
-            source.find(summaries.lanes, "recipe").number(form="d"),
-            f" settings by the {quantity(source.data, LOSS).words} on the test rows",
-        ]
-    return _compared(caption, source, shown, [])
+    cut = len(shown) > MOST_ROWS
+    if cut or (NONE not in shown and np.isnan(source.data["strength"].values.astype(float)).any()):
+        shown = sorted_settings(source)[:MOST_ROWS]
+        by = f"the {quantity(source.data, LOSS).words} on the test rows"
+        if validated(source):
+            by = f"the number of {units(source)} in which they were chosen, then by the mean validation loss"
+        if cut:
+            caption += [": the first ", QuotedNumber(MOST_ROWS, str(MOST_ROWS), "tables.MOST_ROWS"), " of "]
+            caption += [source.find(summaries.lanes, "recipe").number(form="d"), f" settings, sorted by {by}"]
+        else:
+            caption += [f", sorted by {by}"]
+    return _compared(caption, source, shown, [advised_setting(source)])
 
 
 def contents(source: Source) -> tuple[str, list[Table], Text]:
@@ -240,6 +248,10 @@ def _compared(caption: Text, source: Source, recipes: Sequence[str], marked: Seq
         what = quantity(source.data, f"test_{name}")
         columns.append(f"test {what.label}")
         _fill(rows, partial(_mean, source, f"test_{name}"))
+        if not baseline and source.data.sizes.get("draw", 1) * source.data.sizes.get("seed", 1) > 1:
+            columns.append(f"{what.words}, 95 % interval")
+            optional.append(columns[-1])
+            _fill(rows, partial(_interval, source, f"test_{name}"))
         if baseline:
             # Two columns of one name would be one in JSON.
             columns += [f"change in {what.words}" + (f" ({what.unit})" if what.unit else ""), f"{what.words} better in"]
@@ -247,7 +259,7 @@ def _compared(caption: Text, source: Source, recipes: Sequence[str], marked: Seq
             for row, label in zip(rows, recipes, strict=True):
                 row += [[], []] if label == NONE else _change(source, label, f"test_{name}")
     if "validation_loss" in source.data:
-        caption = [*caption, _CHOSEN]
+        caption = [*caption, _CHOSEN.format(units=units(source))]
         columns.append("chosen in")
         optional.append("chosen in")
         _fill(rows, partial(_times_chosen, source))
@@ -276,6 +288,12 @@ def _times_chosen(source: Source, label: str) -> Text:
 def _mean(source: Source, variable: str, label: str) -> Text:
     what = quantity(source.data, variable)
     return [source.find(summaries.mean, label, variable).number(form=what.level, times=what.times)]
+
+
+def _interval(source: Source, variable: str, label: str) -> Text:
+    what, ends = quantity(source.data, variable), source.find(summaries.interval, label, variable)
+    low, high = (ends.number(end, what.level, what.times) for end in ("low", "high"))
+    return [low, " to ", high]
 
 
 def _spread(source: Source, variable: str, label: str) -> Text:

@@ -25,6 +25,12 @@ FRESH = "fresh"
 NONE = "none"
 """The label of the baseline: no penalty and no constraint."""
 _FILE = "study.json"
+_LOSSES = {
+    "train_loss": ("train_loss", "train"),
+    "validation_loss": ("validation_loss", "validation", "val_loss", "val"),
+    "test_loss": ("test_loss", "test"),
+}
+"""Names of the losses of a sweep; of several names for one loss, the first counts."""
 
 
 class ArmRecord(NamedTuple):
@@ -230,13 +236,15 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
     becomes the coordinate `strength`, and its value 0 gets the label "none", the baseline.
 
     Args:
-        sweep: Results of `jaxreg.lab.sweep`. The losses must be named `test_loss`, `train_loss` and `validation_loss`,
-            or `test`, `train` and `validation`. Without a variable `diverged_at`, a run with a non-finite test loss
-            counts as diverged.
+        sweep: Results of `jaxreg.lab.sweep`. The loss on test rows must be named `test_loss` or `test`. Losses on
+            training rows, `train_loss` or `train`, and on validation rows, `validation_loss`, `validation`, `val_loss`
+            or `val`, are used too. Without a variable `diverged_at`, a run with a non-finite test loss counts as
+            diverged.
         name: Name of the sweep in error messages.
 
     Raises:
-        ValueError: If the sweep has no loss on test rows.
+        ValueError: If the sweep has no loss on test rows, or a loss on test or validation rows has a dimension that is
+            neither an axis nor `epoch`.
 
     Example:
         >>> losses = xr.DataArray([[0.5, 0.4], [0.3, 0.2]], dims=("l2", "draw"), coords={"l2": [0.0, 0.1]})
@@ -244,12 +252,14 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
         [0.3, 0.2]
     """
     dataset = sweep.load()
-    dataset = dataset.rename({part: f"{part}_loss" for part in ("train", "test", "validation") if part in dataset})
+    found = {loss: next((given for given in names if given in dataset), "") for loss, names in _LOSSES.items()}
+    dataset = dataset.rename({given: loss for loss, given in found.items() if given})
     if "test_loss" not in dataset:
         raise ValueError(
             f"{name} has the outputs {', '.join(map(str, sweep)) or '(none)'}; expected a loss on test rows, named "
             "test_loss or test"
         )
+    _check_losses(dataset, found)
     if "diverged_at" not in dataset:
         loss = dataset["test_loss"]
         fine = finite(loss).all([dim for dim in loss.dims if dim == "epoch"])
@@ -268,6 +278,19 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
         strength=("recipe", strength),
     )
     return flat if set(OVER) & set(flat["diverged_at"].dims) else flat.expand_dims(seed=[0])
+
+
+def _check_losses(dataset: xr.Dataset, found: Mapping[str, str]) -> None:
+    """Raise if a loss on test or validation rows has a dimension that other losses lack, and that is not `epoch`."""
+    present = [name for name in (*found, "diverged_at") if name in dataset]
+    runs = set.intersection(*(set(dataset[name].dims) for name in present))
+    for name in ("test_loss", "validation_loss"):
+        inner = [dim for dim in dataset[name].dims if dim not in {*runs, "epoch"}] if name in dataset else []
+        if inner:
+            raise ValueError(
+                f"the output {found[name]!r} has the dimension {inner[0]!r}, which is not an axis; expected one number "
+                f"per run, or one per epoch. Return the last value, or Labelled(values, ('epoch',))"
+            )
 
 
 def _label(axes: list[str], point: tuple[Any, ...], numeric: bool) -> str:

@@ -7,11 +7,13 @@ They use the last epoch and ignore diverged runs.
 
 from collections.abc import Hashable
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from jaxreg.lab import stats
+from jaxreg.lab.stats.lanes import per_unit
 from jaxreg.lab.studies.results import NONE, Claim, StudyResults
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "first_kernel",
     "gain",
     "high",
+    "interval",
     "lanes",
     "last_epoch",
     "lost",
@@ -104,6 +107,25 @@ def low(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
 def high(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
     """Return the 90th percentile of the final values of a variable across the finite runs of a recipe."""
     return _quantile(dataset, recipe, variable, 0.9)
+
+
+class Interval(NamedTuple):
+    """Confidence interval of a mean. Both ends are NaN if there is only one unit."""
+
+    low: float
+    high: float
+
+
+def interval(dataset: xr.Dataset, recipe: Hashable, variable: str) -> Interval:
+    """Return the 95 % interval of the mean final value across draws, or across seeds if there is one draw.
+
+    Diverged runs are ignored.
+    """
+    runs = final(dataset, recipe, variable)
+    if not runs.notnull().any():
+        return Interval(float("nan"), float("nan"))
+    ends = stats.mean_interval(per_unit(runs, drop=True).values)
+    return Interval(*map(float, ends))
 
 
 def lower_is_better(variable: str) -> bool:

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import xarray as xr
 from helpers.pages import Page, recompute
+from scipy import stats
 
 import jaxreg.lab
 import jaxreg.lab.report
-from jaxreg.lab import open_store, sweep
+from jaxreg.lab import Labelled, open_store, sweep
 from jaxreg.lab.cli import studies
 from jaxreg.lab.studies import by_recipe
 from jaxreg.lab.studies.results import open_sweep
@@ -98,3 +99,74 @@ def test_a_metric_beside_the_loss_is_reported_too(tmp_path):
     recompute(page)
     assert any("'test_accuracy'" in call for _, call, _ in page.numbers)
     assert open_sweep(tmp_path / "s")["diverged_at"].max() == -1
+
+
+def curves(strength, seed):
+    """As a user writes it: a curve of the training loss beside numbers on validation and test rows."""
+    level = (jnp.log10(strength + 1e-3) + 2) ** 2 + 0.1 * jnp.sin(seed + 100 * strength)
+    epochs = jnp.exp(-jnp.arange(30.0))
+    return {"train": level + epochs, "val": level + 2 * epochs, "val_loss": level, "test_loss": level + 0.1}
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_curve_beside_numbers_is_drawn_if_it_is_one_over_epochs(tmp_path, labelled):
+    def run(strength, seed):
+        found = curves(strength, seed)
+        return {k: Labelled(v, ("epoch",)) if labelled and v.ndim else v for k, v in found.items()}
+
+    sweep(run, {"strength": [0.0, 1e-2, 1.0], "seed": range(12)}, tmp_path / "s", progress=False)
+    for results in (tmp_path / "s", open_store(tmp_path / "s")):
+        text = jaxreg.lab.report(results, tmp_path / "r.html").read_text("utf-8")
+        recompute(page := Page(text))
+        words = "".join(page.words)
+        assert ("Training loss over the epochs" in text) == labelled
+        assert ("Training rows." in text) == labelled
+        assert "Test loss is best with strength=0.01" in text
+        assert "It was chosen most often on the validation rows, in  of  seeds." in words  # by val_loss
+        assert "“Chosen in” counts the seeds" in words
+        assert "chosen on the test rows" not in words
+
+
+@pytest.mark.parametrize("name", ["test", "val", "validation_loss"])
+def test_a_loss_with_a_dimension_that_is_no_axis_is_refused_by_its_name_and_leaves_nothing(tmp_path, name):
+    losses = {"train": ("seed", [1.0, 2.0]), "val_loss" if name == "test" else "test": ("seed", [1.0, 2.0])}
+    found = xr.Dataset({**losses, name: (("seed", f"{name}_0"), np.ones((2, 5)))})
+    sentence = f"the output '{name}' has the dimension '{name}_0', which is not an axis; expected one number per run"
+    with pytest.raises(ValueError, match=f"^{sentence}"):
+        jaxreg.lab.report(found, tmp_path / "r.html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_left_if_the_report_fails(tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("drawing")
+
+    monkeypatch.setattr("jaxreg.lab.report.pictures.sweep", fails)
+    with pytest.raises(RuntimeError, match="drawing"):
+        jaxreg.lab.report(xr.Dataset({"test": ("seed", [1.0, 2.0])}), tmp_path / "r.html")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("strengths", [2, 15])  # 6 settings, and more than a table shows
+def test_several_axes_have_the_chosen_setting_first_and_an_interval_over_the_seeds(tmp_path, strengths):
+    values = np.random.default_rng(0).normal(size=(strengths, 3, 6))
+    other = np.random.default_rng(1).normal(size=(strengths, 3, 6))
+    dims, coords = ("strength", "rate", "seed"), {"strength": np.arange(strengths), "rate": [0.1, 0.2, 0.3]}
+    found = xr.Dataset({"val_loss": (dims, values), "test_loss": (dims, other)}, coords)
+    text = jaxreg.lab.report(found, tmp_path / "r.md", "markdown").read_text("utf-8")
+    wins = np.zeros((strengths, 3), int)
+    for seed in range(6):
+        wins[np.unravel_index(values[..., seed].argmin(), wins.shape)] += 1
+    order = sorted(np.ndindex(*wins.shape), key=lambda at: (-wins[at], values[at].mean()))[:40]
+    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith(("| `", "| **`"))]
+    assert [row[0].strip("`* ") for row in rows] == [
+        f"strength={at[0]}, rate={coords['rate'][at[1]]:g}" for at in order
+    ]
+    assert f"`{rows[0][0].strip(' *`')}` has a test loss" in text
+    assert f"in {wins.max()} of 6 seeds." in text
+    for row, at in zip(rows, order, strict=True):
+        mean, half = other[at].mean(), stats.t.ppf(0.975, 5) * stats.sem(other[at])
+        assert row[1].strip("* ") == f"{mean:.3f}".replace("-", "\N{MINUS SIGN}")
+        ends = " to ".join(f"{end:.3f}" for end in (mean - half, mean + half))
+        assert row[2].strip("* ") == ends.replace("-", "\N{MINUS SIGN}")
+    assert "sorted by the number of seeds in which they were chosen, then by the mean validation loss" in text
