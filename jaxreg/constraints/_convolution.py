@@ -119,7 +119,7 @@ def _checked(
     if len(added) != len(window) or any(n + more < k for n, more, k in zip(size, added, window, strict=True)):
         raise ValueError(
             f"conv_norm: padding is {padding!r} for an input of size {size} and a window of size {window}; expected "
-            "one pair (before, after) per axis of the window, large enough that the window fits into the padded input"
+            "one pair (before, after) per axis, and a padded input at least as large as the window"
         )
     return size, padding, strides
 
