@@ -42,8 +42,11 @@ def adam(
     """Return Keras's Adam, which adds ε before the bias correction, unlike `optax.adam`.
 
     Step t is w ← w - η √(1 - b2ᵗ) / (1 - b1ᵗ) · m / (√v + ε), where m and v are the running means of the gradient and
-    of its square. `optax.adam(eps=1e-7)` corrects v before it adds ε. Its weights differ from Keras's by 1e-4 after 100
-    steps.
+    of its square. These steps equal Keras's up to rounding.
+
+    `optax.adam(eps=1e-7)` corrects v before it adds ε. Its ε is thus smaller by the factor √(1 - b2ᵗ), 1/32 in the
+    first step. That step differs from Keras's by up to 0.7 η, for gradients near 6e-7. For gradients above 0.01 it
+    differs by less than 0.001 η.
 
     Args:
         learning_rate: η: a float, an array or an Optax schedule.

@@ -11,7 +11,7 @@ are loaded in the same way:
 import math
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,12 +88,12 @@ def to_keras(params: Tree) -> dict[str, np.ndarray]:
 
     Examples of paths are `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`.
 
-    Dense layers, convolutions and the LSTM and GRU of `jaxreg.lab` have Keras's layout already. The gates of Flax
-    Linen's `LSTMCell` and `OptimizedLSTMCell` (ii, if, ig, io, hi, hf, hg, ho) are joined in the order i, f, c, o. The
-    gates of Linen's `GRUCell` (ir, iz, in, hr, hz, hn) are joined in the order z, r, h.
+    Dense layers, convolutions and the LSTM and GRU of `jaxreg.lab` have Keras's layout already. The cells
+    `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` and `SimpleCell` of Flax Linen and Flax NNX are converted to it. Gates
+    of an LSTM are joined in the order i, f, c, o, and gates of a GRU in the order z, r, h.
 
     Args:
-        params: Tree of dicts, such as Flax's parameters.
+        params: Parameters of a Flax model: Linen's dicts, or `nnx.state(model, nnx.Param)`.
 
     Example:
         >>> import jax
@@ -102,7 +102,7 @@ def to_keras(params: Tree) -> dict[str, np.ndarray]:
         >>> {path: w.shape for path, w in weights.items() if path.startswith("lstm")}
         {'lstm/bias': (48,), 'lstm/kernel': (5, 48), 'lstm/recurrent_kernel': (12, 48)}
     """
-    return named(fused(params))
+    return named(_joined({leaf.path: leaf.array for leaf in leaves(params)}))
 
 
 def from_keras(like: Tree, arrays: Arrays) -> Tree:
@@ -112,13 +112,21 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
     leading parts are removed until the rest is a path in `like`. So `sequential/lstm/forward_lstm/lstm_cell/kernel` is
     matched with `lstm/forward/kernel`.
 
+    The layers of `like` have the same names as in the Keras model. In Flax Linen, name the cell and not the `nn.RNN`
+    around it: `nn.RNN(nn.OptimizedLSTMCell(5, name="lstm"))`. In Flax NNX, the name is the attribute:
+    `self.lstm = nnx.RNN(nnx.OptimizedLSTMCell(3, 5, rngs=rngs))`.
+
+    A GRU in Keras has `reset_after=True`, the default. NNX's `GRUCell` has no bias of the state for the candidate, so
+    that bias must be 0 in Keras.
+
     Args:
-        like: Parameters of a Flax model whose layers have the same names as in the Keras model, or the shapes of the
-            parameters.
+        like: Parameters of a model, such as `nnx.state(model, nnx.Param)`, or their shapes. Dense layers,
+            convolutions, and the cells that `to_keras` lists are supported.
         arrays: Weights by their path in Keras: `{w.path: numpy.asarray(w) for w in keras_model.weights}`.
 
     Raises:
-        ValueError: If a weight is missing, has the wrong shape, or does not exist in `like`.
+        ValueError: If a weight is missing, has the wrong shape, or does not exist in `like`. Also if NNX's `GRUCell`
+            has no place for a bias.
 
     Example:
         >>> import jax, numpy as np
@@ -129,8 +137,8 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
         >>> print(ours["output"]["bias"])
         [5.]
     """
-    shapes = jax.eval_shape(fused, like)
-    wanted = {leaf.path for leaf in leaves(shapes)}
+    places = {leaf.path: leaf.array for leaf in leaves(like)}
+    wanted = jax.eval_shape(_joined, places)
     found: dict[str, Any] = {}
     for path, array in arrays.items():
         tidy = _CELL.sub("", _WAY.sub(r"\1", path))
@@ -139,7 +147,7 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
         if name in found:
             raise ValueError(f"two weights match {name}; expected only one. Remove {path} or the other weight")
         found[name] = array
-    return like_cells(like, filled(shapes, found))
+    return filled(like, _split(places, filled(wanted, found)))
 
 
 def save_npz(file: str | Path, params: Tree) -> None:
@@ -214,7 +222,8 @@ def load_csv(folder: str | Path) -> dict[str, np.ndarray]:
     return {file.relative_to(folder).with_suffix("").as_posix(): _numbers(file) for file in files}
 
 
-_CELL = re.compile(r"(?<=/)(lstm|gru)_cell(_\d+)?/")
+_CELL = re.compile(r"(?<=/)(lstm|gru|simple_rnn)_cell(_\d+)?/")
+_NNX_CELL = re.compile(r"(?<![^/])cell/$")
 _WAY = re.compile(r"(?<=/)(forward|backward)_\w+(?=/)")
 
 
@@ -243,80 +252,127 @@ def _listed(paths: set[str]) -> str:
     return ", ".join(sorted(paths)) or "nothing"
 
 
-Node = Any
-"""Nested dicts of arrays."""
+def _joined(arrays: Arrays) -> dict[str, Any]:
+    """Convert the recurrent cells of Flax among `arrays` to Keras's layout: kernel, recurrent_kernel and bias."""
+    cells = _cells(arrays)
+    inside = {place + leaf for place, (cell, _) in cells.items() for leaf in cell}
+    found = {path: array for path, array in arrays.items() if path not in inside}
+    for place, (cell, gates) in cells.items():
+        found |= {_in_keras(place) + weight: array for weight, array in gates.join(cell).items()}
+    return found
 
 
-def fused(params: Node) -> Node:
-    """Convert the LSTM and GRU cells of Flax Linen to Keras's layout: kernel, recurrent_kernel and bias."""
-    if not isinstance(params, Mapping):
-        return params
-    cell = _cell(params)
-    return cell.join(params) if cell else {name: fused(node) for name, node in params.items()}
+def _split(places: Arrays, arrays: Arrays) -> dict[str, Any]:
+    """Convert `arrays` from Keras's layout to that of the leaves in `places`. This is the inverse of `_joined`."""
+    found = {path: arrays[path] for path in places if path in arrays}
+    for place, (_, gates) in _cells(places).items():
+        weights = {weight: arrays[_in_keras(place) + weight] for weight in _Gates._fields}
+        found |= {place + leaf: array for leaf, array in gates.split(weights).items()}
+    return found
 
 
-def like_cells(like: Node, params: Node) -> Node:
-    """Convert LSTM and GRU cells from Keras's layout to that of Flax Linen, which has one layer per gate.
-
-    Only cells that `like` has in Flax's layout are converted. This is the inverse of `fused`.
-    """
-    if not isinstance(like, Mapping):
-        return params
-    cell = _cell(like)
-    return cell.split(params) if cell else {name: like_cells(node, params[name]) for name, node in like.items()}
+def _in_keras(place: str) -> str:
+    return _WAY.sub(r"\1", _NNX_CELL.sub("", place))
 
 
-def _join_lstm(cell: Node) -> Node:
-    return {
-        "kernel": jnp.concatenate([cell[f"i{gate}"]["kernel"] for gate in "ifgo"], axis=-1),
-        "recurrent_kernel": jnp.concatenate([cell[f"h{gate}"]["kernel"] for gate in "ifgo"], axis=-1),
-        "bias": jnp.concatenate([cell[f"h{gate}"]["bias"] for gate in "ifgo"]),
-    }
+class _Gates(NamedTuple):
+    """Leaves of a cell of Flax. Their arrays next to each other are the arrays of Keras."""
+
+    kernel: tuple[str, ...]
+    recurrent_kernel: tuple[str, ...]
+    bias: tuple[str, ...]
+
+    def join(self, cell: Arrays) -> dict[str, jax.Array]:
+        """Return the weights in Keras's layout."""
+        return {
+            weight: jnp.concatenate([cell[leaf] for leaf in leaves_of], axis=-1)
+            for weight, leaves_of in self._asdict().items()
+        }
+
+    def split(self, weights: Arrays) -> dict[str, jax.Array]:
+        """Return the leaves of the cell. This is the inverse of `join`."""
+        found: dict[str, jax.Array] = {}
+        for weight, leaves_of in self._asdict().items():
+            parts = jnp.split(weights[weight], len(leaves_of), axis=-1)
+            found |= dict(zip(leaves_of, parts, strict=True))
+        return found
 
 
-def _split_lstm(weights: Node) -> Node:
-    kernels, recurrent, biases = (_gates(weights, name, 4) for name in ("kernel", "recurrent_kernel", "bias"))
-    own = {f"i{gate}": {"kernel": kernel} for gate, kernel in zip("ifgo", kernels, strict=True)}
-    state = zip("ifgo", recurrent, biases, strict=True)
-    return own | {f"h{gate}": {"kernel": kernel, "bias": bias} for gate, kernel, bias in state}
+class _LinenGRU(_Gates):
+    """The GRU cell of Flax Linen, whose biases are those of the inputs for z, r and n, and that of the state for n."""
+
+    def join(self, cell: Arrays) -> dict[str, jax.Array]:
+        # Flax has no bias of the state for the gates z and r, because it would only be added to that of the inputs.
+        found = super().join(cell)
+        z, r, n, state = jnp.split(found["bias"], 4)
+        none = jnp.zeros_like(state)
+        return found | {"bias": jnp.stack([jnp.concatenate([z, r, n]), jnp.concatenate([none, none, state])])}
+
+    def split(self, weights: Arrays) -> dict[str, jax.Array]:
+        (z, state_z), (r, state_r), (n, state) = jnp.split(weights["bias"], 3, axis=-1)
+        return super().split({**weights, "bias": jnp.concatenate([z + state_z, r + state_r, n, state])})
 
 
-def _join_gru(cell: Node) -> Node:
-    # Flax has no bias of the state for the gates, because it would only be added to the bias of the inputs.
-    state = cell["hn"]["bias"]
-    none = jnp.zeros_like(state)
-    inputs = [cell[f"i{gate}"]["bias"] for gate in "zrn"]
-    return {
-        "kernel": jnp.concatenate([cell[f"i{gate}"]["kernel"] for gate in "zrn"], axis=-1),
-        "recurrent_kernel": jnp.concatenate([cell[f"h{gate}"]["kernel"] for gate in "zrn"], axis=-1),
-        "bias": jnp.stack([jnp.concatenate(inputs), jnp.concatenate([none, none, state])]),
-    }
+class _NNXGRU(_Gates):
+    """The GRU cell of Flax NNX, with the order r, z, n and without a bias of the state."""
+
+    def join(self, cell: Arrays) -> dict[str, jax.Array]:
+        found = {weight: _first_two_swapped(array) for weight, array in super().join(cell).items()}
+        return found | {"bias": jnp.stack([found["bias"], jnp.zeros_like(found["bias"])])}
+
+    def split(self, weights: Arrays) -> dict[str, jax.Array]:
+        inputs, state = weights["bias"]
+        units = len(state) // 3
+        if jnp.any(state[2 * units :] != 0):
+            raise ValueError(
+                "the recurrent bias of Keras's GRU is not 0 in its last third, and flax.nnx.GRUCell has no such bias; "
+                "expected 0. Use flax.linen.GRUCell or jaxreg.lab.GRU"
+            )
+        one = {**weights, "bias": inputs + state}
+        return super().split({weight: _first_two_swapped(array) for weight, array in one.items()})
 
 
-def _split_gru(weights: Node) -> Node:
-    kernels, recurrent = (_gates(weights, name, 3) for name in ("kernel", "recurrent_kernel"))
-    (z, state_z), (r, state_r), (n, state_n) = jnp.split(weights["bias"], 3, axis=-1)
-    biases = {"z": z + state_z, "r": r + state_r, "n": n}
-    own = {f"i{gate}": {"kernel": kernel, "bias": biases[gate]} for gate, kernel in zip("zrn", kernels, strict=True)}
-    state = {f"h{gate}": {"kernel": kernel} for gate, kernel in zip("zrn", recurrent, strict=True)}
-    return own | state | {"hn": state["hn"] | {"bias": state_n}}
+def _first_two_swapped(array: jax.Array) -> jax.Array:
+    first, second, third = jnp.split(array, 3, axis=-1)
+    return jnp.concatenate([second, first, third], axis=-1)
 
 
-class _Cell(NamedTuple):
-    layers: frozenset[str]
-    join: Callable[[Node], Node]
-    split: Callable[[Node], Node]
+def _of_gates(names: Sequence[str], weight: str) -> tuple[str, ...]:
+    return tuple(f"{name}/{weight}" for name in names)
 
 
-_CELLS = [
-    _Cell(frozenset(f"{way}{gate}" for way in "ih" for gate in "ifgo"), _join_lstm, _split_lstm),
-    _Cell(frozenset(f"{way}{gate}" for way in "ih" for gate in "rzn"), _join_gru, _split_gru),
+_STATE = ("hi", "hf", "hg", "ho")
+_GATES = [
+    *(
+        _Gates(_of_gates(inputs, "kernel"), _of_gates(_STATE, "kernel"), _of_gates(_STATE, "bias"))
+        for inputs in (("ii", "if", "ig", "io"), ("ii", "if_", "ig", "io"))  # Linen, NNX
+    ),
+    _Gates(("dense_i/kernel",), ("dense_h/kernel",), ("dense_h/bias",)),  # NNX's OptimizedLSTMCell
+    _Gates(("i/kernel",), ("h/kernel",), ("i/bias",)),  # Linen's SimpleCell
+    _Gates(("dense_i/kernel",), ("dense_h/kernel",), ("dense_i/bias",)),  # NNX's SimpleCell
+    _LinenGRU(
+        ("iz/kernel", "ir/kernel", "in/kernel"),
+        ("hz/kernel", "hr/kernel", "hn/kernel"),
+        ("iz/bias", "ir/bias", "in/bias", "hn/bias"),
+    ),
 ]
 
 
-def _cell(node: Mapping[str, Any]) -> _Cell | None:
-    return next((cell for cell in _CELLS if cell.layers == set(node)), None)
+def _cells(arrays: Arrays) -> dict[str, tuple[dict[str, Any], _Gates]]:
+    """Return the recurrent cells of Flax by the start of their paths, such as `lstm/`.
 
-
-def _gates(weights: Node, name: str, count: int) -> list[jax.Array]:
-    return jnp.split(weights[name], count, axis=-1)
+    Each cell is a dict from the rest of the path to the array.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path, array in arrays.items():
+        layer = path.rpartition("/")[0]
+        start = layer[: layer.rfind("/") + 1]
+        found.setdefault(start, {})[path.removeprefix(start)] = array
+    cells = {}
+    for place, cell in found.items():
+        gates = next((each for each in _GATES if set(cell) == {leaf for part in each for leaf in part}), None)
+        if gates and "dense_i/bias" in cell and cell["dense_h/kernel"].shape[1] == 3 * cell["dense_h/kernel"].shape[0]:
+            gates = _NNXGRU(*gates)
+        if gates:
+            cells[place] = cell, gates
+    return cells

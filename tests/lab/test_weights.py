@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from flax import nnx as framework
 from helpers.reference import keras_figures, keras_trace
 
 from jaxreg.lab import CNN, LSTM, MLP, linen, nnx, weights
@@ -53,6 +54,112 @@ def test_cells_of_flax_with_weights_of_keras_have_its_outputs(name):
             np.testing.assert_allclose(back[own].sum(0), theirs_now.sum(0), rtol=1e-6)
         else:
             np.testing.assert_array_equal(back[own], theirs_now)
+
+
+class NNXCells(framework.Module):
+    """The same in Flax NNX."""
+
+    def __init__(self, cell, name_of, units, rngs):
+        sizes = [3, *units]
+        self.names = [f"{name_of}_{number}" if number else name_of for number in range(len(units))]
+        for name, inputs, outputs in zip(self.names, sizes, units, strict=False):
+            setattr(self, name, framework.RNN(cell(inputs, outputs, rngs=rngs)))
+        self.output = framework.Linear(sizes[-1], 2, rngs=rngs)
+
+    def __call__(self, x):
+        for name in self.names:
+            x = getattr(self, name)(x)
+        return self.output(x[:, -1])
+
+
+def filled_nnx(cell, name_of, units, theirs):
+    model = NNXCells(cell, name_of, units, framework.Rngs(0))
+    params = weights.from_keras(framework.state(model, framework.Param), theirs)
+    framework.update(model, params)
+    return model, params
+
+
+@pytest.mark.parametrize("cell", [framework.LSTMCell, framework.OptimizedLSTMCell])
+def test_an_lstm_of_nnx_with_weights_of_keras_has_its_outputs(cell):
+    x, y, theirs = keras_figures("lstm")
+    model, params = filled_nnx(cell, "lstm", (5, 4), theirs)
+    np.testing.assert_allclose(model(x), y, rtol=1e-5, atol=1e-6)
+    back = weights.to_keras(params)
+    for path, array in theirs.items():
+        own = path.removeprefix("network_lstm/").replace("lstm_cell/", "")
+        np.testing.assert_array_equal(back[own], array)
+
+
+def test_both_ways_of_nnx_with_weights_of_keras_have_its_outputs():
+    x, y, theirs = keras_figures("lstm_both")
+
+    class Both(framework.Module):
+        def __init__(self, rngs):
+            cells = iter([framework.RNN(framework.OptimizedLSTMCell(n, m, rngs=rngs)) for n, m in SIZES])
+            self.lstm = framework.Bidirectional(next(cells), next(cells))
+            self.lstm_1 = framework.Bidirectional(next(cells), next(cells))
+            self.output = framework.Linear(8, 2, rngs=rngs)
+
+        def __call__(self, x):
+            last = self.lstm_1(self.lstm(x))  # the way back ends at the first step
+            return self.output(jnp.concatenate([last[:, -1, :4], last[:, 0, 4:]], axis=-1))
+
+    SIZES = [(3, 5), (3, 5), (10, 4), (10, 4)]
+    model = Both(framework.Rngs(0))
+    framework.update(model, weights.from_keras(framework.state(model, framework.Param), theirs))
+    np.testing.assert_allclose(model(x), y, rtol=1e-5, atol=1e-6)
+
+
+def keras_gru(x, kernel, recurrent, bias):
+    """Keras's GRU with `reset_after=True`, in double precision."""
+    sigmoid, state = lambda a: 1 / (1 + np.exp(-a)), np.zeros((len(x), len(recurrent)))
+    for now in np.swapaxes(x, 0, 1):
+        own_z, own_r, own_n = np.split(now @ kernel + bias[0], 3, axis=-1)
+        state_z, state_r, state_n = np.split(state @ recurrent + bias[1], 3, axis=-1)
+        z, r = sigmoid(own_z + state_z), sigmoid(own_r + state_r)
+        state = z * state + (1 - z) * np.tanh(own_n + r * state_n)
+    return state
+
+
+def keras_simple(x, kernel, recurrent, bias):
+    state = np.zeros((len(x), len(recurrent)))
+    for now in np.swapaxes(x, 0, 1):
+        state = np.tanh(now @ kernel + state @ recurrent + bias)
+    return state
+
+
+@pytest.mark.parametrize("way", ["linen", "nnx"])
+@pytest.mark.parametrize(("name", "gates"), [("gru", 3), ("simple_rnn", 1)])
+def test_other_cells_follow_the_formula_of_keras(name, gates, way):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(4, 6, 3))
+    shapes = {"kernel": (3, 5 * gates), "recurrent_kernel": (5, 5 * gates), "bias": (2, 15) if name == "gru" else (5,)}
+    own = {weight: rng.normal(size=shape) for weight, shape in shapes.items()}
+    if name == "gru" and way == "nnx":
+        own["bias"][1, 10:] = 0
+    output = {"output/kernel": rng.normal(size=(5, 2)), "output/bias": rng.normal(size=2)}
+    theirs = {f"network/{name}/{name}_cell/{weight}": array for weight, array in own.items()}
+    theirs |= {f"network/{path}": array for path, array in output.items()}
+    expected = {"gru": keras_gru, "simple_rnn": keras_simple}[name](x, *own.values())
+    expected = expected @ output["output/kernel"] + output["output/bias"]
+    narrow = jnp.asarray(x, jnp.float32)
+    if way == "nnx":
+        cell = {"gru": framework.GRUCell, "simple_rnn": framework.SimpleCell}[name]
+        model, params = filled_nnx(cell, name, (5,), theirs)
+        found = model(narrow)
+    else:
+        model = linen(Cells({"gru": nn.GRUCell, "simple_rnn": nn.SimpleCell}[name], name, (5,)), x.shape[1:])
+        params = weights.from_keras(jax.eval_shape(model.init, jax.random.key(0)), theirs)
+        found = model.apply(params, narrow)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    again = weights.from_keras(params, weights.to_keras(params))
+    chex.assert_trees_all_equal(params, again)
+
+
+def test_a_gru_of_nnx_refuses_a_bias_that_it_lacks():
+    theirs = keras_figures("gru")[2]
+    with pytest.raises(ValueError, match=r"flax\.nnx\.GRUCell has no such bias; expected 0\. Use"):
+        filled_nnx(framework.GRUCell, "gru", (5, 4), theirs)
 
 
 TRAINED = {
@@ -161,8 +268,6 @@ def test_numbers_found_elsewhere_go_into_an_lstm_and_back(tmp_path):
 
 
 def test_weights_go_into_a_model_of_another_framework():
-    from flax import nnx as framework
-
     model = nnx(lambda rngs: framework.Linear(3, 2, rngs=rngs))
     kernel = RNG.normal(size=(3, 2)).astype(np.float32)
     params = weights.filled(model.init(jax.random.key(0)), {"kernel": kernel, "bias": np.ones(2)})

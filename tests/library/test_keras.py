@@ -176,6 +176,17 @@ def test_adamw_needs_the_parameters():
         tx.update(jnp.ones(2), tx.init(jnp.ones(2)))
 
 
+def test_the_first_step_of_adam_is_keras_s_and_that_of_optax_differs_for_small_gradients():
+    gradients = np.geomspace(1e-9, 1, 500)
+    expected = -gradients / (gradients + 1e-7 / np.sqrt(1e-3))  # in double precision
+    w, g = jnp.zeros(500), jnp.asarray(gradients, jnp.float32)
+    ours, other = (tx.update(g, tx.init(w), w)[0] for tx in (jr.keras.adam(1.0), optax.adam(1.0, eps=1e-7)))
+    np.testing.assert_allclose(ours, expected, atol=2e-5)
+    apart = np.abs(other - expected)
+    np.testing.assert_allclose([apart.max(), gradients[apart.argmax()]], [0.7, 6e-7], rtol=0.1)
+    assert apart[gradients > 0.01].max() < 1e-3
+
+
 def test_adam_reads_a_schedule_at_the_step_before():
     rate = optax.piecewise_constant_schedule(0.1, {1: 0.0})
     for tx in (jr.keras.adam(rate), jr.keras.adamw(rate, weight_decay=0.5)):
