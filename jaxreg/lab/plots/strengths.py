@@ -48,7 +48,7 @@ class StrengthPath(NamedTuple):
 
     @property
     def linear(self) -> bool:
-        """Whether the axis must be linear, because it has negative values."""
+        """Whether the axis must be linear: a logarithmic axis cannot show negative strengths."""
         return bool((self.strength < 0).any())
 
 

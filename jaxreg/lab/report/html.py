@@ -65,7 +65,7 @@ def html(title: str, blocks: Sequence[Block]) -> str:
 
 
 def fragment(blocks: Sequence[Block]) -> str:
-    """Return the content of a report as HTML for another page, such as a notebook. Its CSS does not affect that page.
+    """Return the content of a report as HTML for use inside another page, whose style it does not change.
 
     Args:
         blocks: Blocks of the part.

@@ -73,7 +73,7 @@ def print_blocks(blocks: Sequence[Block]) -> None:
 
 
 def print_words(text: Text, *, bold: bool = False) -> None:
-    """Print a sentence: wrapped in a terminal, on one line in a file or a pipe."""
+    """Print a sentence. Wrap it in a terminal, but keep it on one line in a file or a pipe."""
     console = terminal()
     width = min(console.width, _LONGEST) if console.is_terminal or "COLUMNS" in os.environ else 0
     lines = _wrapped(_plain(text), width) if width else [_plain(text)]

@@ -70,7 +70,7 @@ def reasons(sources: Sequence[Source]) -> list[Text]:
 
 
 def advised(source: Source) -> str:
-    """Return the label of the recipe to recommend, or "none" to recommend no regulariser.
+    """Return the label of the recommended recipe; "none" means that no regulariser is recommended.
 
     It is the recipe chosen most often on validation rows. It must significantly improve a metric and worsen no metric.
     """

@@ -53,7 +53,7 @@ class ArmRecord(NamedTuple):
 
     @property
     def numbers(self) -> list[float]:
-        """Strength of each recipe as one number; NaN if a recipe has no strength or several strengths."""
+        """Strength of each recipe as one number. NaN stands for a recipe with none or several strengths."""
         return [s if isinstance(s, int | float) else float("nan") for s in self.strengths or [()]]
 
 

@@ -124,7 +124,7 @@ class Arm:
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Size of a case study: its number of seeds, draws and epochs.
+    """Size of a case study: the numbers of seeds, draws of the data and epochs.
 
     Args:
         seeds: Number of initialisations on the single draw of `Study.data`, or on each draw if `data` is None.
