@@ -23,6 +23,7 @@ from jaxreg._protocols import (
     has_groups,
     innermost,
 )
+from jaxreg.rules import _matching as matching
 from jaxreg.rules._evaluate import grouped
 from jaxreg.rules._matching import Leaf, assign, refuse_others
 from jaxreg.transforms._exact_update import landing
@@ -109,6 +110,16 @@ def require_params(params: Tree | None, name: str) -> None:
     """Raise if an update is called without parameters."""
     if params is None:
         raise ValueError(f"jaxreg.{name} got no params; call update(grads, state, params) with the parameters")
+
+
+def refuse_other_leaves(params: Tree, name: str) -> None:
+    """Raise if `params` has a leaf that is not an array or a number, such as a function in an Equinox module."""
+    for leaf in matching.leaves(params):
+        if not (hasattr(leaf.array, "dtype") or isinstance(leaf.array, bool | int | float | complex)):
+            raise TypeError(
+                f"jaxreg.{name}: params holds {leaf.array!r} at {leaf.path!r}; expected only arrays. Pass a filtered "
+                "tree, such as eqx.filter(model, eqx.is_inexact_array) in Equinox"
+            )
 
 
 def leaves_like(params: Tree, tree: Tree) -> list[Any]:

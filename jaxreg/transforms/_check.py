@@ -14,7 +14,7 @@ from jaxreg._hyperparameters import rate_at
 from jaxreg._protocols import Constraint, Penalty, Rule, Rules, Tree, facts
 from jaxreg.rules._evaluate import distance, grouped, penalty
 from jaxreg.rules._matching import leaves, matches
-from jaxreg.transforms._base import Link, Watch, Wrapped
+from jaxreg.transforms._base import Link, Watch, Wrapped, refuse_other_leaves
 
 ARGUMENTS = {"penalize": "penalties", "proximal": "proximals"}
 BESIDE = ("decay", "independent_decay", "corrected_decay")
@@ -30,6 +30,8 @@ Gradient accumulation and a warm-up from 0 start without movement. Sharpness-awa
 """
 SCALES = (1.0, 3.0, 0.01)
 """Factors of the weights at which pulls are compared. At a small one, pulls to 0 and to a point near 0 differ."""
+NEAR = 1e-12
+"""Scale of weights that a proximal step with a threshold sets to 0. Other proximal steps only shrink them."""
 CLOSE = 0.05
 """Largest relative difference at which two learning rates count as equal: some optimisers change theirs by a little."""
 MET = 1e-2
@@ -45,11 +47,17 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     - several optimisers in one chain
     - a constraint that does not hold after the chain
     - a penalty or decay that makes weights grow, is rescaled by an adaptive optimiser, or changes nothing
+    - a proximal step that cannot hold weights at 0, because the optimiser before it rescales small gradients, like Adam
     - weights that are regularised twice in the same way, such as by an L2 penalty and by the decay of `optax.adamw`
     - a `learning_rate` of `jaxreg.regularize` that differs from that of the optimiser
 
     The learning rates are compared at the first step that moves the weights, if the optimiser is an Optax chain such as
-    `optax.adam(1e-3)`. That of an optimiser which is no chain cannot be seen, such as `optax.inject_hyperparams(…)`.
+    `optax.adam(1e-3)`. An empty list says nothing about:
+
+    - learning rates in later steps, if they follow a schedule
+    - the learning rate of an optimiser that is not a chain, such as `optax.inject_hyperparams(…)`
+    - the share of exact zeros that training will give
+    - regularisation without jaxreg, such as the decay of `optax.adamw`, in a chain without transformations of jaxreg
 
     The dry run computes in float64, so that small learning rates have an effect. It makes two optimiser steps. It makes
     more if the first steps do not decrease the loss, as with gradient accumulation. An optimiser that does not move the
@@ -65,7 +73,7 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
         One sentence per fault; an empty list if there is none.
 
     Raises:
-        TypeError: If `tx` has no `init` and `update`.
+        TypeError: If `tx` has no `init` and `update`, or a leaf of `params` is not an array.
         ValueError: If a pattern of `rules`, or of a transformation in the chain, matches no leaf, or two patterns match
             one leaf.
 
@@ -83,6 +91,7 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
             f"`tx` is {type(tx).__name__}; expected an optax.GradientTransformation. If you have an "
             "nnx.Optimizer or a TrainState, pass the attribute tx of this object"
         )
+    refuse_other_leaves(params, "check")
     with jax.enable_x64(True):
         run = _DryRun(tx, params)
         penalties, constraints = _by_kind(rules or {}, run.start)
@@ -99,7 +108,7 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
         for wrapped, weights in run.wrapped:
             alone = _DryRun(wrapped.optimizer, params if weights is None else weights)
             faults += [fault for fault in alone.optimizer() if fault not in faults] + alone.learning_rate(wrapped)
-        return faults or run.doubled()
+        return faults or run.doubled() or [fault for link in run.links for fault in run.zeros(link)]
 
 
 class _DryRun:
@@ -208,6 +217,28 @@ class _DryRun:
                 ]
         return []
 
+    def zeros(self, link: Link) -> list[str]:
+        """Report a proximal step that sets weights to 0 but does not hold them there against a small gradient.
+
+        A gradient smaller than the slope of the penalty leaves a weight at 0 in the minimum of loss + penalty.
+        """
+        if link.name != "proximal":
+            return []
+        near = jax.tree.map(lambda w: (NEAR * w).astype(w.dtype), self.start)
+        small = jax.tree.map(lambda slope: slope / 100, self._gradient(link.rules, near))
+        reached, kept, held = (
+            self.moved(gradient, [link], self.first + 1, start)
+            for gradient, start in ((self.none, near), (self.none, self.none), (small, self.none))
+        )
+        arrays = zip(leaves(self.start), *map(jax.tree.leaves, (small, reached, kept, held)), strict=True)
+        return [
+            f"jaxreg.proximal does not hold the weights of {leaf.path!r} at 0, because the optimiser rescales small "
+            "gradients, like Adam, so few weights will be exactly 0: use jaxreg.proximal_adam, or an optimiser such as "
+            "optax.sgd"
+            for leaf, pull, near_0, at_0, after in arrays
+            if jnp.any(pull) and jnp.any(after) and not jnp.any(near_0) and not jnp.any(at_0)
+        ][:1]
+
     def doubled(self) -> list[str]:
         """Report weights that two transformations regularise in the same way."""
         places = [jax.tree.map(lambda w, s=scale: (s * w).astype(w.dtype), self.start) for scale in SCALES]
@@ -305,9 +336,12 @@ class _DryRun:
     def _slopes(self, rules: Rules, change: Tree, at: Tree | None = None) -> list[tuple[str, jax.Array, jax.Array]]:
         # (path, gradient of the penalty, change) for each array with a nonzero gradient of the penalty.
         at = self.start if at is None else at
-        slopes = jax.tree.map(jnp.conj, jax.grad(lambda params: penalty(params, rules, 0))(at))
+        slopes = self._gradient(rules, at)
         arrays = zip(leaves(self.start), jax.tree.leaves(slopes), jax.tree.leaves(change), strict=True)
         return [(leaf.path, slope, moved) for leaf, slope, moved in arrays if jnp.any(slope)]
+
+    def _gradient(self, rules: Rules, at: Tree) -> Tree:
+        return jax.tree.map(jnp.conj, jax.grad(lambda params: penalty(params, rules, 0))(at))
 
 
 def _aligned(a: jax.Array, b: jax.Array) -> bool:

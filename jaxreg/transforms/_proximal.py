@@ -17,6 +17,7 @@ from jaxreg.transforms._base import (
     map_updates,
     per_leaf,
     refuse_constraints,
+    refuse_other_leaves,
     require_params,
     update_towards,
     with_penalties,
@@ -90,7 +91,7 @@ def proximal_adam(
     Raises:
         ValueError: If a number is out of range. At `init`, if a pattern matches no leaf or two patterns match one leaf.
             At `update`, if `params` is missing.
-        TypeError: At `update`, if a rule has no proximal step.
+        TypeError: At `init`, if a leaf of `params` is not an array. At `update`, if a rule has no proximal step.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr, optax
@@ -110,6 +111,7 @@ def proximal_adam(
     adam = optax.scale_by_adam(b1, b2, eps)
 
     def init(params: Tree) -> optax.ScaleByAdamState:
+        refuse_other_leaves(params, "proximal_adam")
         assign(params, rules)  # refuse bad rules before anything is compiled
         return adam.init(_widened(params))
 

@@ -10,7 +10,7 @@ import optax
 from jaxreg._checks import check_number
 from jaxreg._hyperparameters import Number
 from jaxreg._protocols import Constraint, ConstraintRules, Penalty, PenaltyRules, Tree
-from jaxreg.transforms._base import watched
+from jaxreg.transforms._base import refuse_other_leaves, watched
 from jaxreg.transforms._decay import decay
 from jaxreg.transforms._penalize import penalize
 from jaxreg.transforms._project import project
@@ -50,7 +50,8 @@ def regularize(
     Raises:
         ValueError: If `decays` or `proximals` are given without a learning rate, or it is negative. At `init`,
             if a pattern matches no leaf or two patterns match one leaf.
-        TypeError: If `optimizer` is not an Optax transformation, or rules are passed as `learning_rate`.
+        TypeError: If `optimizer` is not an Optax transformation, or rules are passed as `learning_rate`. At `init`, if
+            the optimiser does not accept a leaf of `params` that is not an array.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr, optax
@@ -89,7 +90,19 @@ def regularize(
         links.append(proximal(proximals, learning_rate))
     if constraints is not None:
         links.append(project(constraints))
-    return optax.with_extra_args_support(optax.chain(*links))
+    return _with_clear_init(optax.with_extra_args_support(optax.chain(*links)))
+
+
+def _with_clear_init(tx: optax.GradientTransformationExtraArgs) -> optax.GradientTransformationExtraArgs:
+    # Some optimisers accept other leaves than arrays, such as optax.sgd. So look for such leaves only after an error.
+    def init(params: Tree) -> Any:
+        try:
+            return tx.init(params)
+        except TypeError:
+            refuse_other_leaves(params, "regularize")
+            raise
+
+    return optax.GradientTransformationExtraArgs(init, tx.update)
 
 
 def _beside(

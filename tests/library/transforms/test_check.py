@@ -75,12 +75,20 @@ def in_order(names):
     return np.array(points)
 
 
+def holds_zeros(optimiser):
+    """Whether weights at 0 stay there if L1 is stronger than the gradient: the optimality condition of the lasso."""
+    w = path((optimiser, "proximal"), 0 * START, [STRENGTH / 10 * np.sign(START)] * 2)
+    return not w.any()
+
+
 def is_right(names):
     """Whether one optimiser goes downhill, each penalty shrinks weights, and the constraint is met behind the chain.
 
-    Only `penalize` and `adamw` shrink in the same way.
+    Only `penalize` and `adamw` shrink in the same way. A proximal step holds weights at 0.
     """
     if {"penalize", "adamw"} <= set(names):
+        return False
+    if "proximal" in names and not all(map(holds_zeros, OPTIMISERS & set(names))):
         return False
     bare = [name for name in names if name in OPTIMISERS]
     g = GRADIENTS[0]
@@ -101,8 +109,9 @@ def is_right(names):
 def holds(names):
     faults = jr.check(optax.chain(*(LINKS[name] for name in names)), PARAMS)
     assert bool(faults) != is_right(names), (names, faults)
+    rescaled = "proximal" in names and bool({"adam", "adamw"} & set(names))
     if len(OPTIMISERS & set(names)) == 1 and not (
-        {"proximal", "project"} <= set(names) or {"penalize", "adamw"} <= set(names)
+        {"proximal", "project"} <= set(names) or {"penalize", "adamw"} <= set(names) or rescaled
     ):
         assert bool(faults) != np.allclose(path(names, START, GRADIENTS), in_order(names), rtol=1e-9), (names, faults)
 
@@ -280,7 +289,7 @@ WARM = optax.linear_schedule(0.0, RATE, 5)
 )
 @pytest.mark.parametrize("kind", ["decays", "proximals"])
 def test_a_learning_rate_that_is_not_the_optimisers_is_reported(optimiser, rate, own, kind):
-    faults = jr.check(jr.regularize(optimiser, rate, **{kind: L1}), PARAMS)
+    faults = jr.check(jr.regularize(optimiser, rate, **{kind: L2}), PARAMS)
     given = 0.02 if rate == 0.02 else RATE
     step = 2 if optimiser is not ADAM and own == 0.02 else 1
     expected = f"jaxreg.regularize got a learning rate of {given:g} in step {step}, and that of the optimiser is {own}:"
@@ -339,3 +348,55 @@ def test_optimisers_in_a_row_are_reported_behind_any_rules(kind):
 def test_a_pattern_without_a_leaf_is_refused_though_nothing_moves():
     with pytest.raises(ValueError, match="nothere"):
         jr.check(optax.set_to_zero(), PARAMS, {"nothere": jr.L1(0.1)})
+
+
+REFERENCE = np.ones((3, 2))
+
+
+@pytest.mark.parametrize("rule", [jr.L1(1e-4), jr.L1(0.1), jr.GroupLasso(0.1), jr.MCP(0.1), jr.Nuclear(0.1)])
+@pytest.mark.parametrize(
+    "optimiser",
+    [
+        ADAM,
+        optax.rmsprop(RATE),
+        optax.lion(RATE),
+        optax.chain(optax.clip(1.0), optax.adam(WARM)),
+        optax.MultiSteps(ADAM, 2).gradient_transformation(),
+    ],
+    ids=["adam", "rmsprop", "lion", "warm-up", "accumulation"],
+)
+def test_a_proximal_step_after_an_optimiser_that_rescales_small_gradients_is_reported(rule, optimiser):
+    (fault,) = jr.check(optax.chain(optimiser, jr.proximal({"kernel": rule}, RATE)), PARAMS | {"bias": jnp.zeros(2)})
+    assert fault.startswith("jaxreg.proximal does not hold the weights of 'kernel' at 0")
+    assert "use jaxreg.proximal_adam" in fault
+
+
+@pytest.mark.parametrize("strength", [1e-6, 1e-4, 0.1, 10.0])
+@pytest.mark.parametrize(
+    "optimiser",
+    [
+        optax.sgd(RATE),
+        optax.sgd(RATE, 0.99),
+        optax.sgd(RATE, 0.9, nesterov=True),
+        optax.noisy_sgd(RATE, key=0),
+        optax.chain(optax.clip_by_global_norm(1e-3), optax.sgd(RATE)),
+        optax.MultiSteps(optax.sgd(RATE), 3).gradient_transformation(),
+        optax.inject_hyperparams(optax.sgd)(WARM),
+    ],
+    ids=["sgd", "momentum", "nesterov", "noise", "clipping", "accumulation", "hyperparams"],
+)
+def test_a_proximal_step_after_gradient_descent_is_not_reported(strength, optimiser):
+    for rule in (jr.L1(strength), jr.GroupLasso(strength), jr.L1L2(strength, strength)):
+        assert jr.check(optax.chain(optimiser, jr.proximal(rule, RATE)), PARAMS) == []
+
+
+@pytest.mark.parametrize("rule", [jr.L2(STRENGTH), jr.to_reference({"kernel": REFERENCE}, jr.L2(STRENGTH))])
+def test_a_smooth_proximal_step_after_adam_is_not_reported(rule):
+    """It is the proximal form of AdamW, and sets no weight to 0."""
+    assert jr.check(jr.regularize(ADAM, RATE, proximals=rule), PARAMS) == []
+
+
+@pytest.mark.parametrize("rule", [L1, jr.GroupLasso(STRENGTH)])
+def test_proximal_adam_is_not_reported(rule):
+    assert jr.check(jr.proximal_adam(rule, RATE), PARAMS) == []
+    assert jr.check(jr.regularize(jr.proximal_adam(rule, RATE), constraints=jr.MaxNorm(LIMIT)), PARAMS) == []

@@ -1,6 +1,7 @@
 """`regularize` against trajectories in NumPy float64, around finished optimisers of Optax."""
 
 import chex
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,3 +96,23 @@ def test_rules_in_the_place_of_the_learning_rate_are_refused(rules):
 def test_a_negative_learning_rate_is_refused():
     with pytest.raises(ValueError, match=r"jaxreg\.regularize: learning_rate is -0\.1; expected a number"):
         jr.regularize(optax.adam(RATE), -0.1, decays=jr.L2(1.0))
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (jr.regularize(optax.adam(0.1), constraints=jr.MaxNorm(1.0)).init, "regularize"),
+        (jr.proximal_adam(jr.L1(0.1), 0.1).init, "proximal_adam"),
+        (lambda model: jr.check(optax.adam(0.1), model), "check"),
+    ],
+)
+def test_a_module_with_functions_is_refused_with_the_way_to_filter_it(start, name):
+    model = eqx.nn.MLP(2, 1, 3, 1, key=jax.random.key(0))
+    with pytest.raises(TypeError, match=rf"jaxreg\.{name}: params holds .* at 'activation'.*eqx\.filter\(model"):
+        start(model)
+    start(eqx.filter(model, eqx.is_inexact_array))
+
+
+def test_an_optimiser_that_accepts_functions_still_does():
+    model = eqx.nn.MLP(2, 1, 3, 1, key=jax.random.key(0))
+    jr.regularize(optax.sgd(0.1), constraints=jr.MaxNorm(1.0)).init(model)
