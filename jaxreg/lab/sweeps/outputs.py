@@ -71,13 +71,15 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
         outputs = run(**point)
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         reason = str(error).split("\n")[0]
-        told = f"`run` can't be traced, because it needs the value of a traced array: {reason}{_line(error)}"
+        refusal = TypeError(f"`run` can't be traced, because it needs the value of a traced array: {reason}")
+        if line := _line(error):
+            refusal.add_note(line)
         if isinstance(error, jax.errors.TracerBoolConversionError):
-            told += (
-                "\nInstead of `if`, write jnp.where(condition, a, b) or jax.lax.cond. To keep the `if`, pass the axis "
-                "as choices(...), which compiles a program per value"
+            refusal.add_note(
+                "Instead of `if`, write jnp.where(condition, a, b) or jax.lax.cond. To keep the `if`, pass the axis "
+                "as choices(...), which compiles a program per value."
             )
-        raise TypeError(told) from error
+        raise refusal from error
     flat = {name: _native(name, labelled) for name, labelled in _flatten(named(outputs), "").items()}
     if not flat:
         raise TypeError("`run` returns no array: return an output, such as {'loss': loss}")
@@ -88,7 +90,7 @@ def _line(error: Exception) -> str:
     """Return the last line of the traceback that is neither in JAX nor in jaxreg, as text; empty if there is none."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.line and not frame.filename.startswith(tuple(_TRACING)):
-            return f"\nLine {frame.lineno} of {Path(frame.filename).name}: {frame.line}"
+            return f"Line {frame.lineno} of {Path(frame.filename).name}: {frame.line}"
     return ""
 
 
