@@ -294,7 +294,7 @@ def test_a_better_model_is_kept_if_it_may_be(steps, monkeypatch, capsys):
     for options_of_rows, named in ((["--balanced"], "--balanced"), (["--leave-out", "a"], "--leave-out")):
         with pytest.raises(SystemExit):
             jaxreg(monkeypatch, *options, *options_of_rows)
-        assert f"any contains a search with different options ({named}). Name another" in capsys.readouterr().err
+        assert f"any contains an earlier search with different options ({named})" in capsys.readouterr().err
     stored = open_search(steps / "any")
     assert told["accuracy"]["mean"] == pytest.approx(stored.rivals.score[KINDS.index(told["model"])].mean())
     assert isinstance(load(steps / "any" / "model.safetensors").net, Trees)
