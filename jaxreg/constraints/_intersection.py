@@ -155,7 +155,7 @@ class Intersection(Constraint):
         return Intersection(*map(function, self.parts), axis=self.axis)
 
     def with_axis(self, axis: Axis) -> "Intersection":
-        """Return the same intersection with another `axis` for the parts that have no `axis` of their own."""
+        """Return the same intersection. Parts that were made without an `axis` get the given one."""
         return Intersection(*self.parts, axis=axis)
 
     def needs_order(self) -> bool:

@@ -105,7 +105,7 @@ class Simplex(Constraint):
         return 0.0, float("inf")
 
     def needs_order(self) -> bool:
-        """Require real weights: complex weights cannot be non-negative."""
+        """Require real weights: "non-negative" has no meaning for complex numbers."""
         return True
 
 

@@ -135,7 +135,7 @@ class Wasserstein(Penalty):
         return as_wide(self.strength, x) * jnp.sum(jnp.square(x - self._of_same_rank(w)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: move each weight towards the reference weight of the same rank."""
+        """Return the proximal step: move the k-th smallest weight towards the k-th smallest reference weight."""
         refuse_steps(self, step)
         x, aims = wide(w), self._of_same_rank(w)
         share = 2 * as_wide(step, x) * as_wide(self.strength, x)

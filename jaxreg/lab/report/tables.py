@@ -207,7 +207,7 @@ def contents(source: Source) -> tuple[str, list[Table], Text]:
 
 
 def parts(source: Source) -> list[Source]:
-    """Return the datasets of a case study: the results on the published data, if any, and those on many draws.
+    """Return the results of a case study: on the published data, if it has any, and on many draws.
 
     Args:
         source: `StudyResults`.

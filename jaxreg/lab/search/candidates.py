@@ -199,7 +199,7 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Label of the candidate, such as `L2(0.01)`. It ends in the network's label if this is the second network."""
+        """Label of the candidate, such as `L2(0.01)`. Candidates of the second network also name that network."""
         name = self.method if self.shown is None else f"{self.method}({self.shown:g})"
         return name if self.shape is None else f"{name}, {self.shape.label}"
 

@@ -37,7 +37,7 @@ class TooShortError(ValueError):
 
 
 class TimeUpError(Exception):
-    """Error that stops a repeat of the cross-validation when the time budget is used up."""
+    """Error raised inside a running repeat of the cross-validation when the time budget is used up."""
 
 
 class Clock:

@@ -291,7 +291,7 @@ def rival_gain(search: Search, kind: str) -> Estimate:
 
 
 def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
-    """Return the score of another model minus the score of the networks, adjusted for duplicate rows.
+    """Return how much better another model scores than the networks, if duplicate rows are counted apart.
 
     New rows are assumed to duplicate training rows as often as the rows of the table duplicate each other.
 
