@@ -51,8 +51,8 @@ def run(
     for study in studies:
         if not any(NONE in arm.labels() for arm in study.arms):
             raise ValueError(
-                f"study {study.name} has no baseline, which is a recipe labelled {NONE!r}. Add Arm({NONE!r}, Recipe), or "
-                "add a strength that has no effect: 0 for a penalty, infinity for a constraint"
+                f"study {study.name} has no baseline, which is a recipe labelled {NONE!r}. Add Arm({NONE!r}, Recipe)"
+                " or a strength that has no effect: 0 for a penalty, infinity for a constraint"
             )
     sizes = [dataclasses.replace(study.quick if quick else study.size, **size) for study in studies]
     folder = out or Path("results/quick" if quick else "results")
