@@ -178,8 +178,8 @@ class Intersection(Constraint):
         for part in sets:
             if not facts(part).convex:
                 raise TypeError(
-                    f"Intersection: {part!r} is not convex. For complex weights, expected either convex parts, or "
-                    "limits on norms that all have the same groups"
+                    f"Intersection: {part!r} is not convex. For complex weights, use convex parts only, or only "
+                    "limits on the norms of the same groups"
                 )
         _refuse_equations(sets, w.ndim)
         return _dykstra(sets, w)

@@ -67,7 +67,7 @@ class Data(NamedTuple):
 
 
 def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
-    """Split rows into training, validation and test rows, in the given order.
+    """Split rows without shuffling: first the training rows, then the validation rows, then the test rows.
 
     `x` and `y` have shape (draws, rows, …).
     """

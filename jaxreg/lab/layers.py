@@ -113,7 +113,7 @@ class LSTMLayer(nn.Module):
 
 
 class GRULayer(nn.Module):
-    """Keras's GRU layer with `reset_after=True`. Each weight array contains the gates update, reset, candidate.
+    """Keras's GRU layer with `reset_after=True`. Order of the gates: `update`, `reset`, `candidate`.
 
     Inputs and state have separate biases.
 

@@ -239,7 +239,7 @@ def radial_brake(rules: ConstraintRules, outward: Number) -> optax.GradientTrans
 
 
 def relative_update(rules: ConstraintRules) -> optax.GradientTransformation:
-    """Scale the optimiser's direction for each group of weights to the norm of these weights.
+    """Scale the updates of each group of weights so that their norm equals that of the weights.
 
     For a group of weights w with the direction u, this is u ← ‖w‖ / ‖u‖ · u. Put it after the optimiser's scaling and
     before the learning rate η in the chain. A step then changes each group by the share η of its norm, and the norm is

@@ -29,7 +29,7 @@ QUANTILES = (0.1, 0.9)
 
 
 class Spread(NamedTuple):
-    """Mean, 10th and 90th percentile across the finite runs, at each point of a curve. NaN if no run is finite."""
+    """Mean, 10th and 90th percentile of the runs at each point of a curve, ignoring NaN and infinite values."""
 
     mean: np.ndarray
     low: np.ndarray

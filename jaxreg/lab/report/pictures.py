@@ -288,8 +288,8 @@ def _compared(
         if len(curves) == 2:
             plots.learning_curves(ax, *curves, name=label, colours=(colour, colour), ylabel=what.label)
         else:
-            line = "--" if parts[0] == "train" else "-"
-            plots.curve(ax, curves[0], colour=colour, label=label, linestyle=line, ylabel=what.label)
+            dashes = "--" if parts[0] == "train" else "-"
+            plots.curve(ax, curves[0], colour=colour, label=label, linestyle=dashes, ylabel=what.label)
         for line in ax.get_lines():  # dashes tell training rows apart
             words = str(line.get_label())
             line.set_label("_" if words == f"{label}, train" else words.removesuffix(", test"))

@@ -275,8 +275,8 @@ def refuse(bad: xr.DataArray) -> None:
         shown = "; ".join(names[:5]) + (" …" if len(names) > 5 else "")
         raise ValueError(
             f"{len(names)} of {bad.size} runs have NaN or infinite values: {shown}. Their mean "
-            "would not be finite. To leave these runs out, pass drop_diverged=True if the function has this argument, "
-            "and report the runs"
+            "would not be finite. To leave them out, pass drop_diverged=True if the function has this argument, and "
+            "say in your results how many were left out"
         )
 
 

@@ -91,7 +91,7 @@ def ranked(dataset: xr.Dataset, variable: str = "test_loss") -> list[str]:
 
 
 def sd(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
-    """Return the standard deviation (n − 1) of the final values of a variable across the finite runs of a recipe.
+    """Return the standard deviation of a variable's final value over the runs of a recipe, without diverged runs.
 
     The result is NaN if fewer than two runs are finite.
     """
@@ -100,12 +100,12 @@ def sd(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
 
 
 def low(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
-    """Return the 10th percentile of the final values of a variable across the finite runs of a recipe."""
+    """Return the 10th percentile of a variable's final value over the runs of a recipe, without diverged runs."""
     return _quantile(dataset, recipe, variable, 0.1)
 
 
 def high(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
-    """Return the 90th percentile of the final values of a variable across the finite runs of a recipe."""
+    """Return the 90th percentile of a variable's final value over the runs of a recipe, without diverged runs."""
     return _quantile(dataset, recipe, variable, 0.9)
 
 
