@@ -73,7 +73,7 @@ def test_a_loss_that_is_not_finite_counts_as_diverged():
 @pytest.mark.parametrize("names", [(), ("loss",), ("train", "validation")])
 def test_a_sweep_without_a_loss_on_test_rows_is_refused_in_one_sentence(names, tmp_path):
     dataset = xr.Dataset({name: ("draw", [1.0, 2.0]) for name in names})
-    with pytest.raises(ValueError, match=r"Name it test_loss or test$") as refused:
+    with pytest.raises(ValueError, match=r"on test rows, named test_loss or test$") as refused:
         jaxreg.lab.report(dataset, tmp_path / "r.html")
     assert str(refused.value).startswith(f"the dataset has the outputs {', '.join(names) or '(none)'}; expected a loss")
     assert not list(tmp_path.iterdir())
