@@ -189,7 +189,7 @@ def looped(p: Any, x: Any) -> Any:
     """Steps along gradients, in one kind of loop or the other."""
 
     def step(p: Any, _: Any) -> Any:
-        return jax.tree.map(lambda p, g: p - 0.1 * g, p, plain(p, x)), p["c"]
+        return jax.tree.map(lambda p, g: p - 0.001 * g, p, plain(p, x)), p["c"]  # longer steps magnify rounding
 
     p, seen = jax.lax.scan(step, p, None, 3)
     return jax.lax.fori_loop(0, p["c"].size + jnp.int32(x[0, 0, 0] > 9), lambda _, p: step(p, None)[0], p), seen
