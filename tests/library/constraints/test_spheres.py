@@ -105,7 +105,7 @@ def test_on_orthonormal_matrices_the_projection_moves_along_them(fast):
     # The tangent at W are the Z with Wᵀ Z + Zᵀ W = 0 (Edelman, Arias and Smith, 1998).
     double = w.astype(float)
     even = double.T @ outer
-    np.testing.assert_allclose(slope, outer - double @ (even + even.T) / 2, atol=1e-4)
+    np.testing.assert_allclose(slope, outer - double @ (even + even.T) / 2, atol=3e-4)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
