@@ -227,8 +227,8 @@ class Search:
     quick: Annotated[
         bool,
         tyro.conf.arg(
-            help="Search faster, with half of the strengths, one network architecture instead of two, and without "
-            "other kinds of model. Without --budget, the cross-validation runs once."
+            help="Search faster, with half of the strengths, one network architecture instead of two, and no other "
+            "kinds of model unless --any-model is given. Without --budget, the cross-validation runs once."
         ),
     ] = False
     epochs: Annotated[
@@ -289,7 +289,7 @@ class Search:
             as_json=self.json,
             reading={
                 "target": self.target,
-                "leave-out": leave_out,
+                "leave-out": sorted(leave_out),
                 "names": self.names,
                 "groups": self.groups,
                 "time": self.time,

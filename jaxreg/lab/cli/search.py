@@ -21,7 +21,7 @@ from jaxreg.lab.report.html import html
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.terminal import print_blocks, print_forest, print_table
 from jaxreg.lab.search import report as search_report
-from jaxreg.lab.search.candidates import METHODS
+from jaxreg.lab.search.candidates import METHODS, NONE, PROMISING
 from jaxreg.lab.search.changes import forest
 from jaxreg.lab.search.clock import SPARE, Clock
 from jaxreg.lab.search.fitted_model import save
@@ -106,13 +106,12 @@ def search_table(
     ladder = plan_ladder(x.shape, quick=quick, seed=seed, epochs=epochs, hidden=hidden)
     request = {"rows": _digest([x, wanted.y, *apart]), "quick": quick, "seed": seed, "budget": budget}
     request |= ({} if epochs is None else {"epochs": epochs}) | ({"hidden": [*hidden]} if hidden else {})
-    given = {**reading, "task": wanted.task, "balanced": balanced}
-    request["table"] = {name: str(value) for name, value in given.items()}
+    request["table"] = {name: str(value) for name, value in {**reading, "balanced": balanced}.items()}
     plan = folder.begin(request, planned(x.shape, left, ladder), x.shape)
     if not as_json and folder.told:
         print(folder.told, flush=True)
     # Nothing is trained if the folder contains a search with at least this budget. Its trainings had that budget.
-    spent, repeats = folder.finished()
+    spent, repeats = folder.finished() if budget is not None else (None, None)
     before = folder.trainings()
     if budget is None or spent is None or spent < budget:
         spent, repeats = budget, None
@@ -141,7 +140,7 @@ def search_table(
                 finished=repeats,
             ),
         )
-    except OtherSweepError:  # rows and options are equal, because `_plan` has compared them
+    except OtherSweepError:  # rows and options are equal, because `_differences` has compared them
         raise ValueError(
             f"{out} contains training runs of another version of jaxreg or JAX, or of another type of device. They "
             "cannot be combined with new ones. Name another folder with --out, or delete this folder"
@@ -154,7 +153,7 @@ def search_table(
         columns=tuple(column.name for column in table.encoding.columns),
         model=fitted_model(found, table),
         notes=tuple(notes),
-        caller=Caller("command", quick, budget is not None),
+        caller=Caller("command", budget is not None),
     )
     source = Source("search", found)
     told = search_report.summary(source) | {"notes": notes, "file": str(file), "command": command}
@@ -278,7 +277,10 @@ class _Folder:
                     f"{out} contains an earlier search with different {other}. Name another folder with --out, or "
                     "delete this folder"
                 )
-            longer = training_seconds(shape, plan) > training_seconds(shape, stored)
+            # A search of an older version has all methods of that version; only a short budget has fewer.
+            whole = not {*stored.methods} <= {NONE, *PROMISING}
+            same = dataclasses.replace(plan, methods=stored.methods) if whole else plan
+            longer = training_seconds(shape, same) > training_seconds(shape, stored)
             if request["budget"] is None or not longer or request["budget"] < 2 * before["budget"]:
                 return stored
             self._before = text
@@ -311,15 +313,18 @@ class _Folder:
         verdict, folds = self.out / "verdict.json", self.out / "folds.json"
         if self._fresh or not (verdict.exists() and folds.exists()):
             return None, None
-        told, kept = (json.loads(file.read_text("utf-8")) for file in (verdict, folds))
-        return told.get("budget"), kept.get("repeats")
+        try:
+            told, kept = (json.loads(file.read_text("utf-8")) for file in (verdict, folds))
+            return told.get("budget"), kept.get("repeats")
+        except (ValueError, AttributeError):  # damaged, and written again
+            return None, None
 
     def trainings(self) -> set[tuple[Path, int]]:
         """Return the files of finished training runs, with the time of their last change."""
         return {(file, file.stat().st_mtime_ns) for file in self.out.glob("trainings*/chunk-*")}
 
     def undo(self) -> None:
-        """Remove the plan and the training runs of a failed search. The results of an earlier search are kept."""
+        """Remove the plan and the training runs of a failed search. The report of an earlier search is kept."""
         if not self._fresh:
             return
         self._clear()
@@ -333,33 +338,32 @@ class _Folder:
     def _clear(self) -> None:
         for trainings in self.out.glob("trainings*"):
             shutil.rmtree(trainings)
+        if (folds := self.out / "folds.json").exists():  # results of these training runs
+            folds.unlink()
 
 
 def _differences(before: dict[str, Any], request: dict[str, Any]) -> str:
     """Return the names of what differs between two requests, such as "rows" or "options (--epochs)".
 
-    Options that decide how the table is read differ only if they change the rows.
+    Options that decide how the table is read are named only if the rows differ, too.
     """
     timed = [{**each, "budget": each["budget"] is not None} for each in (before, request)]
     names = [name for name in {**before, **request} if timed[0].get(name) != timed[1].get(name)]
     options = [name for name in names if name not in ("rows", "table")]
-    rows = []
     if "rows" in names:
-        # Searches of older versions have not stored the options of the table.
-        old, new = before.get("table", {}), request["table"]
-        changed = [name for name in new if name in old and old[name] != new[name]]
-        options = changed + options
-        rows = [] if changed else ["rows"] if old else ["rows (or options that change them)"]
+        old, new = before.get("table", {}), request["table"]  # older versions have not stored these options
+        options = [name for name in new if name in old and old[name] != new[name]] + options
+    rows = ["rows"] if "rows" in names else []
     listed = ", ".join(f"--{name}" for name in options)
-    return " and ".join([*rows, *([f"options ({listed})"] if options else [])])
+    return " or ".join([*([f"options ({listed})"] if options else []), *rows])
 
 
 def _left_out(found: Search, *, quick: bool, asked: int | None, usual: int) -> list[str]:
     """Return descriptions of the parts of a search that were omitted to fit the budget."""
     plan = found.plan
     left = [] if quick or not plan.quick else ["every second strength"]
-    if methods := [method for method in METHODS if method not in plan.methods]:
-        left.append(f"the methods {', '.join(methods)}")
+    if {*plan.methods} == {NONE, *PROMISING}:
+        left.append(f"the methods {', '.join(method for method in METHODS if method not in plan.methods)}")
     if not (quick or plan.hidden) and all(each.shape is None for each in found.tried):
         left.append("another net on coded numbers")
     if not asked and plan.epochs and plan.epochs < usual:

@@ -1,7 +1,7 @@
 """Advice in the verdict, with the arguments of what ran the search: the command, `search`, or an estimator."""
 
 from jaxreg.lab.report.document import Code, Text
-from jaxreg.lab.search.run import Caller
+from jaxreg.lab.search.run import Caller, Search
 
 
 def other_models(caller: Caller) -> Text:
@@ -39,17 +39,20 @@ def epochs(caller: Caller) -> Text:
     return [Code({"command": "--epochs", "search": "Plan(epochs=…)", "estimator": "epochs"}[caller.name])]
 
 
-def more_folds(caller: Caller) -> Text:
+def more_folds(search: Search) -> Text:
     """Return a sentence on how to get more outer folds.
 
     Args:
-        caller: Caller of the search.
+        search: Result of the search.
     """
-    if caller.name != "command":
-        return ["Search again with more ", Code("repeats"), "" if caller.name == "estimator" else " in the plan", "."]
+    caller = search.caller
+    if caller.name == "search":
+        return ["Search again with more ", Code("repeats"), " in the plan, or with more ", Code("folds"), "."]
+    if caller.name == "estimator":
+        return ["Search again with more ", Code("repeats"), ", or with more splits in ", Code("cv"), "."]
     if caller.budget:
         return ["Search with a longer ", Code("--budget"), "."]
-    if caller.quick:
+    if search.plan.quick:
         return ["Search without ", Code("--quick"), " and with another ", Code("--out"), "."]
     return [
         "Search with another ", Code("--out"), " and with a ", Code("--budget"), " that is longer than this search "

@@ -51,7 +51,8 @@ class Clock:
         ladder: Plans that take less time, the longest first. One of them replaces a plan that does not fit.
         shortened: Function that is called with this shorter plan before its training runs start. It removes the
             training runs of the previous plan.
-        finished: Number of repeats of a finished search with this budget, which is only read; None for a new search.
+        finished: Number of repeats of a finished search with at least this budget, which are all read; None for a
+            new search.
 
     Attributes:
         shorter: Shorter plans, the longest first. Each has its training time as a share of the current plan's.
@@ -96,6 +97,16 @@ class Clock:
     def fits(self) -> bool:
         """Return whether there is time for one more repeat of the cross-validation."""
         return self.repeat <= self.left() + GRACE * self.budget
+
+    def goes_on(self, repeats: int) -> bool:
+        """Return whether another repeat follows: one of a finished search, or one for which there is time.
+
+        Args:
+            repeats: Number of repeats so far.
+        """
+        if self.finished is not None:
+            return repeats < self.finished
+        return repeats < MOST_REPEATS and self.fits()
 
     @property
     def first(self) -> bool:

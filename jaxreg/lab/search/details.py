@@ -37,7 +37,7 @@ def details(
     *,
     classes: int,
 ) -> Details:
-    """Compute recall, AUC and importance on each outer fold. The networks were trained on the other folds.
+    """Compute recall, AUC and importance on the outer folds. The networks were trained on the other folds.
 
     Args:
         nets: Networks of each outer fold. They use the scales of `table` for inputs and target.

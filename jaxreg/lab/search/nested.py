@@ -121,7 +121,7 @@ class Nested:
 
 
 def outer_splits(parts: Sequence[Split]) -> list[int]:
-    """Return, for each outer fold, the index of the split that leaves out only this fold.
+    """Return, for each outer fold, the index of the split that tests on this fold and chooses nothing.
 
     Args:
         parts: The splits, in the order of `jaxreg.lab.search.folds.nested_splits` or `forward_splits`.

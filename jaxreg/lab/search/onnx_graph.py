@@ -65,8 +65,7 @@ def to_onnx(search: Search) -> Any:
     members = search.net.members if isinstance(search.net, Nets) else (search.net,)
     if not all(isinstance(net, Net) for net in members):
         raise ValueError(
-            f"the model of this search is of type {search.kept}; expected networks. Run the search again with "
-            "any_model=False"
+            f"the model of this search is of type {search.kept}; expected networks. Search again without any_model"
         )
     classes = bool(search.setting.task.classes)
     graph = _Graph(onnx)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxreg._checks import check_integer
-from jaxreg.lab.search.candidates import FEW, METHODS, NONE, OTHER, PROMISING, SMALL, Candidate, candidates, shaped
+from jaxreg.lab.search.candidates import METHODS, NONE, OTHER, PROMISING, SMALL, Candidate, candidates, shaped
 from jaxreg.lab.search.folds import Setting, nested_splits, searched_task
 from jaxreg.lab.sweeps.chunk_size import cores
 
@@ -118,8 +118,8 @@ def plan_ladder(
 ) -> list[Plan]:
     """Return plans for a table, from the slowest to the fastest.
 
-    The second plan has fewer strengths. The third plan also has fewer methods: only the most promising ones. Each
-    further plan has half as many epochs as the previous plan.
+    The second plan has every second strength, and only the first network. The third plan also has fewer methods: only
+    the most promising ones. Each further plan has half as many epochs as the previous plan.
 
     Args:
         shape: Number of rows and number of inputs of the table.
@@ -132,7 +132,7 @@ def plan_ladder(
     quickly = dataclasses.replace(plan, quick=True, repeats=1)
     most, _ = plan.passes(shape[0])
     whole = quickly if epochs else dataclasses.replace(quickly, epochs=most)
-    promising = dataclasses.replace(whole, methods=(NONE, *PROMISING[:FEW]))
+    promising = dataclasses.replace(whole, methods=(NONE, *PROMISING))
     fewer = [most // part // 10 * 10 or most // part for part in (2, 4, 8, 16)]  # at least 30 steps
     shorter = [] if epochs else [dataclasses.replace(promising, epochs=count) for count in fewer]
     return [plan, whole, promising, *shorter]

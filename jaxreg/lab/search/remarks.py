@@ -11,7 +11,6 @@ from jaxreg.lab.search.equal_rows import FEW
 from jaxreg.lab.search.nested import Estimate
 from jaxreg.lab.search.rivals import BOOSTING, FOREST, KINDS, LINEAR
 from jaxreg.lab.search.run import NETS, Search
-from jaxreg.lab.tabular.encoding import spoken
 
 MARGIN = 0.02
 """Difference in score that the verdict does not let pass: it names each model that may be better by more."""
@@ -38,7 +37,7 @@ def nothing_told(source: Source, score: str) -> Text | None:
     found: Search = source.data
     if found.constant is None:
         return None
-    gains = [source.find(function) for function in (summaries.score_over_constant, summaries.loss_over_constant)]
+    gains = [source.find(each) for each in _OVER_CONSTANT]
     if any(np.isnan(gain.data.low) or gain.data.low > 0 for gain in gains):
         return None
     other = "always predicting the most frequent class" if found.setting.task.classes else "always predicting the mean"
@@ -67,7 +66,7 @@ def nothing_told(source: Source, score: str) -> Text | None:
             loss.number("mean"), " ± ", loss.number("error"), "."]  # fmt: skip
 
 
-_OVER_CONSTANT = (summaries.rival_score_over_constant, summaries.rival_loss_over_constant)
+_OVER_CONSTANT = (summaries.score_over_constant, summaries.loss_over_constant)
 
 
 def _surely(gain: Estimate) -> bool:
@@ -99,7 +98,7 @@ def kept_model(source: Source, score: str) -> Text:
 
 
 def remarks(source: Source, score: str) -> list[Text]:
-    """Return sentences about other models, a suspiciously high score, and a strength at the end of the tried range.
+    """Return sentences about other models, duplicate rows, a suspiciously high score, a low recall, and the strengths.
 
     Args:
         source: Result of the search.
@@ -116,15 +115,10 @@ def remarks(source: Source, score: str) -> list[Text]:
             f"Check the columns first: {score} ", reached.number("mean"), " is too good to be true, "
             "unless the columns determine the target. Leave out columns that are only known after the target.",
         ])  # fmt: skip
-    if low := [name for name in class_names(found) if summaries.recall(found, name) < LOW_RECALL]:
+    low = [name for name in summaries.class_names(found) if summaries.recall(found, name) < LOW_RECALL]
+    if low and found.kept == NETS:  # the recall of other models is unknown
         told.append(_recognised(source, low))
     return told + ([_at_the_edge(found)] if at_the_edge(found) else [])
-
-
-def class_names(found: Search) -> list[str]:
-    """Return the names of the classes whose recall is known; empty for regression and without details."""
-    known = found.model is not None and found.details is not None
-    return list(map(spoken, found.model.classes)) if known and found.model is not None else []
 
 
 _MOST_CLASSES = 5
@@ -138,7 +132,9 @@ def _recognised(source: Source, names: Sequence[str]) -> Text:
     each: list[Text] = [
         [recalls[name].number(form=".0f", times=100), " % of the rows of class ", Quoted(name)] for name in order
     ]
-    return ["Low recall: the nets predict only ", *_listed(each, "and"), " correctly."]
+    rest = len(recalls) - len(order)
+    more = f" The recall of {rest} more {'class is' if rest == 1 else 'classes is'} low." if rest else ""
+    return ["Low recall: the nets predict only ", *_listed(each, "and"), f" correctly.{more}"]
 
 
 def at_the_edge(found: Search) -> bool:

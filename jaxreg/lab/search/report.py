@@ -31,9 +31,9 @@ from jaxreg.lab.search import advice, summaries
 from jaxreg.lab.search.candidates import NONE
 from jaxreg.lab.search.changes import forest
 from jaxreg.lab.search.details import Details
-from jaxreg.lab.search.nested import WORTH, Estimate, Nested
+from jaxreg.lab.search.nested import WORTH, Estimate
 from jaxreg.lab.search.pictures import curves
-from jaxreg.lab.search.remarks import class_names, kept_model, nothing_told, remarks
+from jaxreg.lab.search.remarks import kept_model, nothing_told, remarks
 from jaxreg.lab.search.rivals import KINDS
 from jaxreg.lab.search.run import NETS, Search
 
@@ -77,10 +77,10 @@ def verdict(source: Source) -> list[Text]:
         if not nested.loss_gain.low > 0:
             held = [] if other else [" The model has it."]
             lead: Text = ["The outer folds do not show that a regulariser helps. If you want one, use "]
-            if _too_few(nested):
+            if _too_few(found):
                 lead = [
                     "These ", outer, " outer folds are too few to show that a regulariser helps (change in loss ",
-                    *_spread(source.find(summaries.loss_change), "+.3f"), "). ", *advice.more_folds(found.caller),
+                    *_spread(source.find(summaries.loss_change), "+.3f"), "). ", *advice.more_folds(found),
                     " If you want one now, use ",
                 ]  # fmt: skip
             told = [[*lead, *chosen, *held]]
@@ -133,10 +133,10 @@ def verdict(source: Source) -> list[Text]:
     return told
 
 
-def _too_few(nested: Nested) -> bool:
-    """Return whether the gain is as large as the choice demands, although its interval contains 0."""
-    gain = nested.loss_gain
-    return gain.mean > gain.error and gain.mean > WORTH * (nested.loss.mean + gain.mean)
+def _too_few(found: Search) -> bool:
+    """Return whether the gain is beyond one standard error and 2 %, and more outer folds can be had."""
+    gain = found.found.loss_gain
+    return gain.mean > gain.error and summaries.loss_saved(found) > WORTH and not found.setting.forward
 
 
 def _hardly_the_answers(found: Search) -> bool:
@@ -257,7 +257,7 @@ def _importances(source: Source) -> Table:
 def _recalls(source: Source) -> Table:
     caption = "Share of the rows of each class that are predicted correctly, on the outer folds of the first repeat"
     rows: list[Sequence[Text]] = [
-        [[Quoted(name)], [source.find(summaries.recall, name).number()]] for name in class_names(source.data)
+        [[Quoted(name)], [source.find(summaries.recall, name).number()]] for name in summaries.class_names(source.data)
     ]
     return Table([caption + _of_the_nets(source)], ["class", "recall"], rows)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxreg.lab.cards import drawn_by
 from jaxreg.lab.search.candidates import Candidate
-from jaxreg.lab.search.clock import MOST_REPEATS, Clock, TimeUpError, TooShortError
+from jaxreg.lab.search.clock import Clock, TimeUpError, TooShortError
 from jaxreg.lab.search.constants import constants
 from jaxreg.lab.search.dealing import deal, deal_groups, deal_time
 from jaxreg.lab.search.details import Details, details
@@ -36,12 +36,10 @@ class Caller(NamedTuple):
 
     Args:
         name: The command `jaxreg search`, the function `search`, or a scikit-learn estimator.
-        quick: Whether the command had the option `--quick`.
         budget: Whether the command had the option `--budget`.
     """
 
     name: Literal["command", "search", "estimator"] = "search"
-    quick: bool = False
     budget: bool = False
 
 
@@ -287,7 +285,7 @@ def search(
     outer = _on_outer_folds(kinds, parts, results)
     if clock is not None:
         clock.repeat += perf_counter() - begun
-    while clock is not None and clock.fits() and len(repeats) < (clock.finished or MOST_REPEATS):
+    while clock is not None and clock.goes_on(len(repeats)):
         at, more = len(repeats), dealt_anew()[None]
         seed = int(np.random.default_rng([plan.seed, at]).integers(2**31))
         anew = [_dealt(kind, more, fill, seed) for kind in kinds]

@@ -46,8 +46,6 @@ __all__ = [
     "open_search",
     "recall",
     "rival_gain",
-    "rival_loss_over_constant",
-    "rival_score_over_constant",
     "score_on_equal_rows",
     "score_over_constant",
     "score_range",
@@ -129,7 +127,7 @@ def open_search(folder: Path) -> Search:
         means=means,
         equal_rows=equal_rows,
         notes=tuple(verdict.get("notes", ())),
-        caller=Caller("command", plan["request"]["quick"], plan["request"]["budget"] is not None),
+        caller=Caller("command", plan["request"]["budget"] is not None),
     )
 
 
@@ -200,6 +198,11 @@ def importance(search: Search, column: str) -> Estimate:
     return search.details.importance[search.columns.index(column)]
 
 
+def class_names(search: Search) -> list[str]:
+    """Return the names of the classes whose recall is known; empty for regression and without details."""
+    return [] if search.model is None or search.details is None else list(map(spoken, search.model.classes))
+
+
 def recall(search: Search, class_name: str) -> float:
     """Return the share of a class's rows that the networks predict correctly, on the outer folds of the first repeat.
 
@@ -210,7 +213,7 @@ def recall(search: Search, class_name: str) -> float:
     Raises:
         ValueError: If the recall of the class is unknown.
     """
-    names = list(map(spoken, search.model.classes)) if search.model is not None and search.details is not None else []
+    names = class_names(search)
     if class_name not in names:
         expected = f"one of the classes {', '.join(map(repr, names))}" if names else "a search with scores of classes"
         raise ValueError(f"there is no recall for class {class_name!r}; expected {expected}")
@@ -291,9 +294,9 @@ def rival_gain(search: Search, kind: str) -> Estimate:
 
 
 def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
-    """Return how much better another model scores than the networks, if duplicate rows are counted apart.
+    """Return the score of another model minus the score of the networks, on rows with as many duplicates as the table.
 
-    New rows are assumed to duplicate training rows as often as the rows of the table duplicate each other.
+    New rows are assumed to duplicate training rows as often as the table's rows duplicate each other.
 
     Args:
         search: Result of the search.
@@ -329,13 +332,17 @@ def model_score(search: Search) -> Estimate:
     """Return the score of the final model (networks or another kind of model) on the outer folds."""
     if search.kept == NETS:
         return search.found.score
-    score = estimate(_on_folds(search)[0], 1 / (search.plan.folds - 1))
+    score = estimate(_on_folds(search, search.kept)[0], 1 / (search.plan.folds - 1))
     return at_least_binomial(score, search.rows) if search.setting.task.classes else score
 
 
 def model_loss(search: Search) -> Estimate:
     """Return the loss of the final model (networks or another kind of model) on the outer folds."""
-    return search.found.loss if search.kept == NETS else estimate(_on_folds(search)[1], 1 / (search.plan.folds - 1))
+    return (
+        search.found.loss
+        if search.kept == NETS
+        else estimate(_on_folds(search, search.kept)[1], 1 / (search.plan.folds - 1))
+    )
 
 
 class ScoreRange(NamedTuple):
@@ -352,58 +359,40 @@ def score_range(search: Search) -> ScoreRange:
     return ScoreRange(max(0.0, score.low) if search.setting.task.classes else score.low, min(1.0, score.high), 0.95)
 
 
-def score_over_constant(search: Search) -> Estimate:
-    """Return the score of the final model minus the score of a constant prediction.
+def score_over_constant(search: Search, model: str | None = None) -> Estimate:
+    """Return the score of a model minus the score of a constant prediction.
 
     The constant prediction is the most frequent class for classification, and the mean of the target for regression.
+
+    Args:
+        search: Result of the search.
+        model: "nets", or a name from `jaxreg.lab.search.rivals.KINDS`. None stands for the final model.
     """
     assert search.constant is not None
-    scores, _ = _on_folds(search)
+    scores, _ = _on_folds(search, model or search.kept)
     return estimate(scores - search.constant.score[: len(scores)], 1 / (search.plan.folds - 1))
 
 
-def loss_over_constant(search: Search) -> Estimate:
-    """Return the loss of a constant prediction minus the loss of the final model.
+def loss_over_constant(search: Search, model: str | None = None) -> Estimate:
+    """Return the loss of a constant prediction minus the loss of a model.
 
     The constant prediction is the shares of the classes for classification, and the mean of the target for regression.
-    """
-    assert search.constant is not None
-    _, losses = _on_folds(search)
-    return estimate(search.constant.loss[: len(losses)] - losses, 1 / (search.plan.folds - 1))
-
-
-def rival_score_over_constant(search: Search, kind: str) -> Estimate:
-    """Return the score of another model minus the score of a constant prediction, on the folds of the first repeat.
 
     Args:
         search: Result of the search.
-        kind: Name of the other model, from `jaxreg.lab.search.rivals.KINDS`.
+        model: "nets", or a name from `jaxreg.lab.search.rivals.KINDS`. None stands for the final model.
     """
-    assert search.rivals is not None
     assert search.constant is not None
-    scores = search.rivals.score[KINDS.index(kind)]
-    return estimate(scores - search.constant.score[: len(scores)], 1 / (search.plan.folds - 1))
-
-
-def rival_loss_over_constant(search: Search, kind: str) -> Estimate:
-    """Return the loss of a constant prediction minus the loss of another model, on the folds of the first repeat.
-
-    Args:
-        search: Result of the search.
-        kind: Name of the other model, from `jaxreg.lab.search.rivals.KINDS`.
-    """
-    assert search.rivals is not None
-    assert search.constant is not None
-    losses = search.rivals.loss[KINDS.index(kind)]
+    _, losses = _on_folds(search, model or search.kept)
     return estimate(search.constant.loss[: len(losses)] - losses, 1 / (search.plan.folds - 1))
 
 
-def _on_folds(search: Search) -> tuple[np.ndarray, np.ndarray]:
+def _on_folds(search: Search, model: str) -> tuple[np.ndarray, np.ndarray]:
     # Scores and losses of the model. Models other than nets have those of the first repeat only.
-    if search.kept == NETS:
+    if model == NETS:
         return search.found.picked_scores, search.found.picked_losses
     assert search.rivals is not None
-    kind = KINDS.index(search.kept)
+    kind = KINDS.index(model)
     return search.rivals.score[kind], search.rivals.loss[kind]
 
 

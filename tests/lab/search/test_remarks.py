@@ -69,11 +69,14 @@ def test_columns_are_not_said_to_tell_nothing_if_only_nets_were_tried(noise):
 @pytest.mark.parametrize(
     ("caller", "others", "folds"),
     [
-        (Caller("command", quick=True), "search without --quick and with", "Search without --quick and with another"),
-        (Caller("command", quick=True, budget=True), "search without --quick and", "Search with a longer --budget."),
-        (Caller("command"), "search without --quick and", "Search with another --out and with a --budget that is long"),
-        (Caller("search"), "To compare them, pass rivals=True.", "Search again with more repeats in the plan."),
-        (Caller("estimator"), "jaxreg.lab.search.search compares them with r", "Search again with more repeats."),
+        (Caller("command", budget=True), "search without --quick and", "Search with a longer --budget."),
+        (Caller("command"), "search without --quick and", "Search without --quick and with another"),
+        (Caller("search"), "To compare them, pass rivals=True.", "Search again with more repeats in the plan, or with"),
+        (
+            Caller("estimator"),
+            "jaxreg.lab.search.search compares them with r",
+            "Search again with more repeats, or with more splits in cv.",
+        ),
     ],
 )
 def test_advice_names_arguments_of_what_ran_the_search(noise, caller, others, folds):
@@ -85,6 +88,16 @@ def test_advice_names_arguments_of_what_ran_the_search(noise, caller, others, fo
     assert any(others in sentence for sentence in sentences)
     if caller.name != "command":
         assert "--" not in " ".join(sentences)
+
+
+def test_without_quick_there_are_more_folds(noise):
+    gains = {"loss_gain": Estimate(0.1, 0.06, 10), "chosen": 1, "picked_scores": scores(noise, 0.2)}
+    found = dataclasses.replace(changed(noise, **gains), caller=Caller("command"))
+    assert "Search without --quick and with another" in told(found)[0]
+    whole = dataclasses.replace(found, plan=dataclasses.replace(found.plan, quick=False))
+    assert "Search with another --out and with a --budget that is longer" in told(whole)[0]
+    forward = dataclasses.replace(found, setting=dataclasses.replace(found.setting, forward=True))
+    assert told(forward)[0].startswith("The outer folds do not show that a regulariser helps.")  # no fold can be added
 
 
 def test_the_change_by_the_search_is_told_from_that_of_one_candidate(noise):

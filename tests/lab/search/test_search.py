@@ -23,11 +23,12 @@ from scipy import stats
 
 from jaxreg.lab import BINARY, CLASSES, NUMBERS, Data, Problem, Recipe, fit, linen, squared_error
 from jaxreg.lab.cli import main
+from jaxreg.lab.cli.search import _Folder
 from jaxreg.lab.models import MLP, Model
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.candidates import FOREVER, METHODS, PROMISING, Candidate, Knobs, Rate, candidates
-from jaxreg.lab.search.clock import Clock, TimeUpError, TooShortError
+from jaxreg.lab.search.clock import MOST_REPEATS, Clock, TimeUpError, TooShortError
 from jaxreg.lab.search.dealing import deal
 from jaxreg.lab.search.fitted_model import FittedModel, Net, load, save
 from jaxreg.lab.search.folds import BATCH, PaddedRows, Setting, Split, _program, nested_splits, searched_task, train
@@ -555,7 +556,7 @@ def test_a_budget_shortens_trainings_but_to_30_steps_at_least():
     assert planned((100_000, 320), 1, plan_ladder((100_000, 320))).epochs == 1
     for asked in (3, 25, 90):
         ladder = plan_ladder((569, 30), epochs=asked)
-        methods = ("none", *PROMISING[:3])
+        methods = ("none", *PROMISING)
         assert planned((569, 30), 1, ladder) == Plan(methods, epochs=asked, quick=True, repeats=1)
 
 
@@ -753,7 +754,7 @@ def test_ids_that_a_search_ignored_stand_before_the_predictions(folder, monkeypa
 def test_a_refused_budget_leaves_nothing_and_another_budget_goes_on(folder, monkeypatch, capsys):
     table(folder / "houses.csv")
     options = ["search", "houses.csv", "--target", "price", "--quick", "--epochs", "4", "--budget"]
-    monkeypatch.setattr("jaxreg.lab.search.run.MOST_REPEATS", 1)
+    monkeypatch.setattr("jaxreg.lab.search.clock.MOST_REPEATS", 1)
     monkeypatch.setattr("jaxreg.lab.cli.time.process_time", lambda: 0.0)  # the command starts now, not with the tests
     with monkeypatch.context() as slow:
         refuse = TooShortError("the budget of 50 s is too short")
@@ -775,6 +776,49 @@ def test_a_refused_budget_leaves_nothing_and_another_budget_goes_on(folder, monk
     with pytest.raises(SystemExit):
         jaxreg(monkeypatch, *options[:-3], "--epochs", "8", "--budget", "150s")
     assert "houses-search contains an earlier search with different options (--epochs)" in capsys.readouterr().err
+
+
+def test_all_repeats_of_a_finished_search_are_read_and_no_time_is_needed():
+    clock = Clock(10, 0, lambda: 9.9, finished=3)
+    clock.repeat = 5.0
+    assert [clock.goes_on(repeats) for repeats in (1, 2, 3)] == [True, True, False]
+    assert not Clock(10, 0, lambda: 9.9).goes_on(MOST_REPEATS)
+    late = Clock(10, 0, lambda: 9.9)
+    late.repeat = 5.0
+    assert not late.goes_on(1)
+
+
+def test_a_longer_budget_keeps_the_training_runs_of_a_version_with_fewer_methods(tmp_path):
+    shape, folder = (100, 3), tmp_path / "mine"
+    request = {"rows": "", "quick": False, "seed": 0, "budget": 60.0, "table": {}}
+    plan = dataclasses.replace(planned(shape, 60, plan_ladder(shape)), methods=METHODS[:-1])
+    assert _Folder(folder).begin(request, plan, shape) == plan
+    (folder / "trainings").mkdir()
+    longer = dataclasses.replace(plan, methods=METHODS)
+    assert _Folder(folder).begin(request | {"budget": 120.0}, longer, shape) == plan
+    assert (folder / "trainings").exists()
+    few = dataclasses.replace(plan, methods=("none", *PROMISING))
+    _Folder(tmp_path / "few").begin(request, few, shape)
+    assert _Folder(tmp_path / "few").begin(request | {"budget": 120.0}, longer, shape) == longer
+
+
+def test_a_search_whose_training_runs_are_gone_or_whose_results_are_damaged_is_not_finished(tmp_path):
+    shape, folder = (100, 3), tmp_path / "mine"
+    request = {"rows": "", "quick": False, "seed": 0, "budget": 60.0, "table": {}}
+    _Folder(folder).begin(request, Plan(), shape)
+    (folder / "verdict.json").write_text('{"budget": 60.0}')
+    (folder / "folds.json").write_text('{"repeats": 2}')
+    again = _Folder(folder)
+    again.begin(request, Plan(), shape)
+    assert again.finished() == (60.0, 2)
+    for text in ("{", "[]"):
+        (folder / "verdict.json").write_text(text)
+        assert again.finished() == (None, None)
+    (folder / "verdict.json").write_text('{"budget": 60.0}')
+    again.replace(Plan(quick=True))
+    again = _Folder(folder)
+    again.begin(request, Plan(), shape)
+    assert again.finished() == (None, None)
 
 
 def raising(error):

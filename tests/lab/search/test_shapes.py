@@ -294,7 +294,7 @@ def test_a_better_model_is_kept_if_it_may_be(steps, monkeypatch, capsys):
     for options_of_rows, named in ((["--balanced"], "--balanced"), (["--leave-out", "a"], "--leave-out")):
         with pytest.raises(SystemExit):
             jaxreg(monkeypatch, *options, *options_of_rows)
-        assert f"any contains an earlier search with different options ({named})" in capsys.readouterr().err
+        assert f"any contains an earlier search with different options ({named}) or rows" in capsys.readouterr().err
     stored = open_search(steps / "any")
     assert told["accuracy"]["mean"] == pytest.approx(stored.rivals.score[KINDS.index(told["model"])].mean())
     assert isinstance(load(steps / "any" / "model.safetensors").net, Trees)
@@ -325,7 +325,7 @@ def test_the_order_of_rows_changes_nothing_with_codings_either():
 def test_repeats_by_the_clock_are_read_back_and_a_net_that_does_not_fit_is_left_out(steps, monkeypatch, capsys):
     monkeypatch.chdir(steps)
     monkeypatch.setattr("jaxreg.lab.cli.search.START", 1e6)
-    monkeypatch.setattr("jaxreg.lab.search.run.MOST_REPEATS", 3)
+    monkeypatch.setattr("jaxreg.lab.search.clock.MOST_REPEATS", 3)
     options = ["search", "steps.csv", "--target", "y", "--epochs", "20", "--json", "--budget", "1000s"]
     for out, fits, repeats in (("all", True, 3), ("one", False, 1)):
         monkeypatch.setattr("jaxreg.lab.search.clock.Clock.fits", lambda self, fits=fits: fits)

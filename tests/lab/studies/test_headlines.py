@@ -611,7 +611,7 @@ def test_the_decision_chart_is_drawn_from_the_stored_ranks():
     placed = rankdata(stored["test_loss"].transpose("rows", "run", "table", "draw", "rule").values, axis=-1)
     order = stored["rule"].values[np.argsort(np.nanmean(placed, (1, 2, 3)).mean(0))]
     assert order[:2].tolist() == ["L2", "group lasso"]
-    assert tuple(order[order != "none"]) == PROMISING  # the order in which a short budget of the search keeps methods
+    assert tuple(order[order != "none"][:3]) == PROMISING  # a short budget of the search keeps these
     chart = runpy.run_path(str(ROOT / "scripts" / "docs" / "chart.py"))
     assert [answer[1].split("(")[0] for answer in chart["trials"]()[:2]] == ["jr.L2", "jr.GroupLasso"]
     assert chart["OUT"].read_text("utf-8") == chart["chart"]()
