@@ -97,7 +97,7 @@ def refuse_complex(rule: object, w: jax.Array) -> None:
     """Raise if the weights `w` are complex. The error says that `rule` needs real weights."""
     if jnp.iscomplexobj(w):
         raise TypeError(
-            f"{rule!r} got weights of type {w.dtype}; expected real weights, because the rule compares weights by size"
+            f"{rule!r} got weights of type {w.dtype}; expected real weights, because complex numbers have no order"
         )
 
 

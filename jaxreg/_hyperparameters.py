@@ -83,7 +83,9 @@ def _of_known_names(construct: Callable[..., None]) -> Callable[..., None]:
 
 def _unknown_names(cls: type, names: Sequence[str], unknown: dict[str, str]) -> str:
     takes = [str(each.replace(annotation=each.empty)) for each in inspect.signature(cls).parameters.values()]
-    here = {name: alike for name in unknown for alike in KERAS_NAMES.get(name, ()) if alike in names}
+    # Keras's L1, L2 and L1L2 call a strength by the name of its penalty: `l2` is no strength of L1.
+    meant = [name for name in unknown if name not in ("l1", "l2") or name == cls.__name__.lower()]
+    here = {name: alike for name in meant for alike in KERAS_NAMES.get(name, ()) if alike in names}
     advice = " and ".join(f"{here[name]}={unknown[name]} for Keras's {name}" for name in here)
     got = ", ".join(f"{name}={value}" for name, value in unknown.items())
     expected = f"{cls.__name__}({', '.join(takes)})"

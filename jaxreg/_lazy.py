@@ -39,17 +39,21 @@ def attach(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], 
 def missing(module: str, name: str) -> AttributeError:
     """Return the error for a name that a module of jaxreg does not have. The error suggests the most similar name.
 
-    Python replaces this error in `from module import name` by its own, which suggests nothing.
+    With `from module import name`, Python shows an error of its own instead, without a suggestion.
 
     Args:
         module: Name of the module.
         name: Name that was looked up.
     """
-    found = f"module {module!r} has no attribute {name!r}"
-    if name.startswith("_"):
-        return AttributeError(found)
-    if hasattr(sys.modules[module], "__path__") and find_spec(f"{module}.{name}"):
-        return AttributeError(f"{found}; import {module}.{name} first")
+    advice = "" if name.startswith("_") else _advice(module, name)
+    # With a name, Python does not add a suggestion of its own.
+    return AttributeError(f"module {module!r} has no attribute {name!r}{advice}", name=name)
+
+
+def _advice(module: str, name: str) -> str:
+    is_package = hasattr(sys.modules[module], "__path__")
+    if is_package and name.isidentifier() and find_spec(f"{module}.{name}"):
+        return f"; import {module}.{name} first"
     places: dict[str, str] = {}
     for home in ("jaxreg.lab", "jaxreg.diagnostics", "jaxreg.keras", "jaxreg"):  # a later place is preferred
         names = _listed(home) if home in ("jaxreg.diagnostics", "jaxreg.keras") else _homes(home)
@@ -57,11 +61,11 @@ def missing(module: str, name: str) -> AttributeError:
     own = sys.modules[module].__all__
     places |= {_letters(public): f"{module}.{public}" for public in own}
     if _letters(name) in places:
-        return AttributeError(f"{found}; use {places[_letters(name)]}")
+        return f"; use {places[_letters(name)]}"
     closest = difflib.get_close_matches(_letters(name), places, n=1, cutoff=0.7)
     if closest:
-        return AttributeError(f"{found}; did you mean {places[closest[0]]}?")
-    return AttributeError(f"{found}; it has {', '.join(own)}" if len(own) < 10 else found)
+        return f"; did you mean {places[closest[0]]}?"
+    return f"; it has {', '.join(own)}" if len(own) < 10 else ""
 
 
 def _letters(name: str) -> str:

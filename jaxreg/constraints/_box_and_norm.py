@@ -108,10 +108,13 @@ def _refuse_empty(w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, 
     slack = 1 + rounding(wide(w), axes) + eps(w.dtype)
     if np.any(most * slack < smallest):
         each, needed = float(np.max(sizes)), float(np.max(smallest))
-        more = f"at least {np.ceil(needed**2 / each**2 - 1e-6):.0f}" if each > 0 else "more"
+        advice = "Widen the bounds, or lower the norm"
+        if each > 0:
+            more = np.ceil(needed**2 / each**2 - 1e-6)
+            advice = f"Widen the bounds, lower the norm, or choose an axis with at least {more:.0f} weights per group"
         raise ValueError(
             f"each group has {count} weights of magnitude {each:g} or less, which is too little for the required norm "
-            f"of at least {needed:g}. Widen the bounds, lower the norm, or choose an axis with {more} weights per group"
+            f"of at least {needed:g}. {advice}"
         )
     if np.any(least > largest * slack):
         raise ValueError(

@@ -182,6 +182,7 @@ class Intersection(Constraint):
                     "limits on the norms of the same groups"
                 )
         _refuse_equations(sets, w.ndim)
+        _refuse_totals(sets, self.bounds(), w)
         return _dykstra(sets, w)
 
     def _by_form(self) -> tuple[list[Any], list[Any], list[Any]]:

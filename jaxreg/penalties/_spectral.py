@@ -98,7 +98,10 @@ class Spectral(Penalty):
 
     @partitioned(number=True)
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u. The argument `budget` is not used."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u, or -inf if `target` is not 0.
+
+        The penalty is convex only for a target of 0. The argument `budget` is not used.
+        """
         # The conjugate of the square of a norm is the square of its dual norm, the sum of the singular values.
         x = wide(slope)
         total = sum_of_values(to_rows(x, group_axes(slope.ndim, self.axis))) if x.size else jnp.zeros(())
@@ -106,7 +109,7 @@ class Spectral(Penalty):
         none = strength <= 0
         least = -jnp.square(total) / (2 * jnp.where(none, 1, strength))
         least = jnp.where(none, jnp.where(total > 0, -jnp.inf, 0), least)
-        return jnp.where(as_wide(self.target, x) == 0, least, -jnp.inf)  # there is no bound if it is not convex
+        return jnp.where(as_wide(self.target, x) == 0, least, -jnp.inf)
 
 
 @hyperparameters

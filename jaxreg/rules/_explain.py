@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from jaxreg._hyperparameters import written
-from jaxreg._protocols import ConstraintRules, PenaltyRules, Rule, Rules, Tree, facts, has_groups
+from jaxreg._protocols import Constraint, ConstraintRules, Penalty, PenaltyRules, Rule, Rules, Tree, facts, has_groups
 from jaxreg.rules._frameworks import Kind
 from jaxreg.rules._layouts import same_groups
-from jaxreg.rules._matching import Leaf, Match, matches, rule_axes
+from jaxreg.rules._matching import Leaf, Match, matches, refuse_others, rule_axes
 from jaxreg.rules._stacked import EachLayer, of_matrices
 
 HEADINGS = ("path", "shape", "dtype", "kind", "rule", "axes", "norms", "inferred from")
@@ -25,13 +25,14 @@ class Row(NamedTuple):
         kind: Role of the leaf in its layer: kernel, recurrent kernel, bias, embedding or other.
         rule: Rule for the leaf, with its `axis` filled in; None if no pattern matches the leaf.
         axes: Axes of one group of weights, for example the axes that one norm sums over; None if every weight is its
-            own group.
+            own group. For an intersection, the axes of all its parts.
         norms: Number of groups (norms, sums or matrices); None if `axes` is None.
         source: Origin of the inferred axes: "name" (of the leaf, or of its layer in the path), "class" (of the node),
             "box" (names of axes), "bias" (shape of the bias) or "default". None if the rule does not need inferred
             axes.
         doubt: Reason why the inferred axes or the role may be wrong; empty if there is none.
         argument: Argument of `jaxreg.explain` that contained the rule, such as "penalties"; empty for `rules`.
+        given: The rule as it was passed; None if no pattern matches the leaf.
     """
 
     path: str
@@ -44,10 +45,12 @@ class Row(NamedTuple):
     source: str | None
     doubt: str
     argument: str = ""
+    given: Rule | None = None
 
     def cells(self) -> tuple[str, ...]:
         """Return the cells of the printed row."""
-        rule = "-" if self.rule is None else f"{self.argument}: {_shown(self.rule, self.source)}".removeprefix(": ")
+        rule = "-" if self.given is None else _shown(self.given, of_layers=isinstance(self.rule, EachLayer))
+        rule = f"{self.argument}: {rule}" if self.argument else rule
         numbers = ("-" if value is None else str(value) for value in (self.axes, self.norms))
         evidence = "-" if self.source is None else f"{self.source}, ambiguous" if self.doubt else self.source
         return (self.path, str(self.shape), self.dtype, self.kind.value.strip("<>"), rule, *numbers, evidence)
@@ -128,7 +131,7 @@ def explain(
         ValueError: If a pattern matches no leaf, or two patterns of the same precedence match one leaf. Also if a leaf
             with a rule does not contain floating-point numbers, an axis is out of range, or `strict` finds a problem.
         TypeError: If the rules are neither a callable nor a mapping of callables, or rules are given both by position
-            and by name.
+            and by name. Also if `constraints` contains a penalty, or another set contains a constraint.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -147,6 +150,11 @@ def explain(
         )
     if rules is not None:
         chain = {"": rules}
+    for name, given in chain.items():
+        if name == "constraints":
+            refuse_others(given, Constraint, "explain", "penalties=, decays= or proximals=")
+        elif name:
+            refuse_others(given, Penalty, "explain", "constraints=")
     rows: list[Row] = []
     for leaf in zip(*(_rows(params, given, name) for name, given in chain.items()), strict=True):
         rows += [row for row in leaf if row.rule is not None] or leaf[:1]
@@ -180,13 +188,15 @@ def _row(match: Match, given: Rule | None) -> Row:
     if asks and (others := _other_groups(leaf, rule)):
         doubts.append(f"axes may also be {' or '.join(map(str, others))}")
     source = inferred.source if asks or doubts else None
-    return Row(leaf.path, shape, dtype, leaf.kind, rule, axes, norms, source, " and ".join(doubts))
+    return Row(leaf.path, shape, dtype, leaf.kind, rule, axes, norms, source, " and ".join(doubts), given=given)
 
 
 def _leaves_axes_open(rule: Rule) -> bool:
     inside = facts(rule).wrapped_rule()
     if inside is not None:
         return _leaves_axes_open(inside)
+    if parts := facts(rule).sets():
+        return any(map(_leaves_axes_open, parts))
     return of_matrices(rule) or facts(rule).axis is None
 
 
@@ -208,8 +218,7 @@ def _some(items: list[str], between: str) -> str:
     return between.join(items[:20]) + (f" and {len(items) - 20} more" if len(items) > 20 else "")
 
 
-def _shown(rule: Rule, source: str | None) -> str:
-    # Inferred axes are shown in their own column only.
-    if dataclasses.is_dataclass(rule):
-        return written(rule, without=["axis"] if source else [])
-    return getattr(rule, "__name__", type(rule).__name__)
+def _shown(rule: Rule, of_layers: bool) -> str:
+    # The rule as it was passed. Inferred axes are shown in their own column only.
+    name = written(rule) if dataclasses.is_dataclass(rule) else getattr(rule, "__name__", type(rule).__name__)
+    return f"EachLayer(rule={name})" if of_layers and not isinstance(rule, EachLayer) else name

@@ -178,6 +178,9 @@ def rule_axes(rule: Rule, ndim: int) -> tuple[int, ...] | None:
     """Return the axes over which `rule` groups weights, or None if the rule treats each weight separately."""
     if facts(rule).matrix or facts(rule).joint:
         return tuple(range(ndim))
+    if parts := facts(rule).sets():  # weights that share a group of any part depend on each other
+        axes = [of_part for part in parts if (of_part := rule_axes(part, ndim)) is not None]
+        return tuple(sorted(set().union(*axes))) if axes else None
     return group_axes(ndim, facts(rule).axis) if has_groups(rule) else None
 
 

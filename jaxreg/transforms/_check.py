@@ -64,7 +64,8 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     weights in 32 steps is reported.
 
     Args:
-        tx: Optimiser chain that contains transformations of jaxreg. `jaxreg.regularize` builds a chain without faults.
+        tx: Optimiser chain that contains transformations of jaxreg. `jaxreg.regularize` builds one in the right
+            order.
         params: Parameters of the model. They are not changed, because the dry run uses random weights of their shapes.
         rules: Penalties that the chain must lower, and constraints that must hold after the chain. The rules of the
             transformations in the chain are always checked.
@@ -230,12 +231,14 @@ class _DryRun:
             self.moved(gradient, [link], self.first + 1, start)
             for gradient, start in ((self.none, near), (self.none, self.none), (small, self.none))
         )
-        arrays = zip(leaves(self.start), *map(jax.tree.leaves, (small, reached, kept, held)), strict=True)
+        arrays = zip(matches(self.start, link.rules), *map(jax.tree.leaves, (small, reached, kept, held)), strict=True)
         return [
-            f"jaxreg.proximal does not hold the weights of {leaf.path!r} at 0, because the optimiser rescales small "
-            "gradients, like Adam, so few weights will be exactly 0: use jaxreg.proximal_adam, or an optimiser such as "
-            "optax.sgd"
-            for leaf, pull, near_0, at_0, after in arrays
+            f"jaxreg.proximal does not hold the weights of {leaf.path!r} at 0, because a step of the optimiser is "
+            "larger than the proximal step even for a small gradient, as with Adam, so weights may not become exactly "
+            "0: use "
+            f"{'jaxreg.proximal_adam, or ' if _steps_per_weight(rule, leaf.array) else ''}an optimiser such as "
+            "optax.sgd, and give jaxreg.proximal the learning rate of the optimiser"
+            for (leaf, _, rule), pull, near_0, at_0, after in arrays
             if jnp.any(pull) and jnp.any(after) and not jnp.any(near_0) and not jnp.any(at_0)
         ][:1]
 
@@ -342,6 +345,15 @@ class _DryRun:
 
     def _gradient(self, rules: Rules, at: Tree) -> Tree:
         return jax.tree.map(jnp.conj, jax.grad(lambda params: penalty(params, rules, 0))(at))
+
+
+def _steps_per_weight(rule: Any, w: jax.Array) -> bool:
+    # Whether `jaxreg.proximal_adam` accepts the penalty.
+    try:
+        jax.eval_shape(rule.prox, w, w)
+    except ValueError:
+        return False
+    return True
 
 
 def _aligned(a: jax.Array, b: jax.Array) -> bool:

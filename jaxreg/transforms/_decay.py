@@ -249,8 +249,7 @@ def p_norm_decay(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTr
     is the optimiser's direction and η the learning rate. Put the transformation after the learning rate in the chain.
 
     The decay is the proximal step of the parabola that touches strength · Σ|w|^p at these weights. For p < 2 it drives
-    small weights to 0 with bounded steps, even where the gradient of the penalty is unbounded. A weight at 0 stays 0.
-    With p = 2 it equals `jaxreg.proximal` with `L2(strength)`.
+    small weights to 0. A weight at 0 stays 0. With p = 2 it equals `jaxreg.proximal` with `L2(strength)`.
 
     Args:
         rules: `jaxreg.Lp` penalties by path pattern, or one for all kernels. Strengths and powers are floats, arrays or

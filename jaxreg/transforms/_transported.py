@@ -19,7 +19,7 @@ class TransportState(NamedTuple):
     Args:
         count: Number of updates so far, at which schedules are evaluated.
         inner: State of the inner transformation.
-        last: Weights at the last update, to which the momentum is tangent. Leaves without a rule are one 0.
+        last: Weights at the last update, to which the momentum is tangent. For a leaf without a rule, a single 0.
     """
 
     count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples

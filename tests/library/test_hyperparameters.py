@@ -172,6 +172,17 @@ def test_an_argument_of_keras_is_refused_with_its_name_here(rule, given, here):
     rule(**here)
 
 
+# Names of strengths that belong to another penalty: no advice, because it would name the wrong one.
+OF_ANOTHER = [(jr.L1, "l2"), (jr.L2, "l1"), (jr.GroupLasso, "l1"), (jr.GroupLasso, "l2"), (jr.MCP, "l1")]
+
+
+@pytest.mark.parametrize(("rule", "name"), OF_ANOTHER)
+def test_the_strength_of_another_penalty_is_not_taken_for_ones_own(rule, name):
+    with pytest.raises(TypeError, match=rf"^{rule.__name__} got {name}=0.5; expected {rule.__name__}\(") as caught:
+        rule(**{name: 0.5})
+    assert "Keras" not in str(caught.value)
+
+
 def rules():
     """Every public class of a penalty or a constraint."""
     public = [getattr(home, name) for home in (jr, jr.keras) for name in home.__all__]
@@ -220,6 +231,16 @@ def test_an_unknown_name_is_refused_with_the_closest_one(path):
     with pytest.raises(AttributeError) as caught:
         getattr(import_module(module), name)
     assert str(caught.value) == f"module {module!r} has no attribute {name!r}{NAMES[path]}"
+
+
+@pytest.mark.parametrize("name", ["a.b", "max norm", ""])
+def test_what_is_no_name_is_an_unknown_name(name):
+    assert not hasattr(jr, name)
+
+
+def test_python_adds_no_suggestion_of_its_own():
+    ran = subprocess.run([sys.executable, "-c", "import jaxreg; jaxreg.max_norm"], capture_output=True, text=True)
+    assert ran.stderr.endswith("module 'jaxreg' has no attribute 'max_norm'; use jaxreg.MaxNorm\n")
 
 
 def test_a_submodule_that_is_not_yet_imported_is_refused_with_its_import():

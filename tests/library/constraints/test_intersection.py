@@ -338,6 +338,12 @@ def test_sums_that_no_weights_have_are_refused(make):
         make()
 
 
+def test_a_sum_out_of_reach_of_complex_weights_is_refused():
+    """Two complex numbers of magnitude 1 have a sum of magnitude 2 at most."""
+    with pytest.raises(ValueError, match=r"the required sum of a group is 3\.0; expected a sum between -2 and 2"):
+        jr.Intersection(jr.SumTo(3.0, axis=0), jr.LinfBall(1.0))(jnp.ones((2, 4), jnp.complex64))
+
+
 def test_sums_that_say_the_same_or_belong_to_other_groups_meet():
     x = jnp.asarray(RNG.normal(size=(3, 2)), jnp.float32)
     both = jr.Affine(np.stack([ONES, np.float32([1, 0, -1])]), np.float32([1, 0]))

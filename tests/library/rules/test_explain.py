@@ -77,6 +77,11 @@ def test_the_rows_say_what_a_projection_then_does():
         (jr.SpectralNorm(1.0), (0, 1), 1),
         (jr.FrobeniusSphere(1.0), (0, 1), 1),
         (jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05)), (0,), 6),
+        (jr.Intersection(jr.NonNeg(), jr.Box(-1.0, 0.5)), None, None),
+        (jr.Intersection(jr.MaxNorm(1.0, axis=1), jr.NonNeg()), (1,), 4),
+        (jr.Intersection(jr.MaxNorm(1.0, axis=1), jr.SumTo(0.0, axis=0)), (0, 1), 1),
+        (jr.Intersection(jr.MaxNorm(1.0, axis=1), jr.SumTo(0.0)), (0, 1), 1),
+        (jr.Intersection(jr.MaxNorm(1.0), jr.SumTo(0.0), axis=1), (1,), 4),
         (jr.keras.MaxNorm(1.0), (0,), 6),
         pytest.param(lambda w: w, None, None, id="function"),
     ],
@@ -96,6 +101,11 @@ def test_axes_and_number_of_norms(rule, axes, norms):
         (jr.keras.UnitNorm(axis=(0, 1)), "keras.UnitNorm(axis=(0, 1))"),
         (jr.MaxNorm(1.0, axis=1), "MaxNorm(1.0, axis=1)"),
         (jr.NMSparse(2, 4), "NMSparse(n=2, m=4)"),
+        (
+            jr.Intersection(jr.MaxNorm(1.0, axis=1), jr.SumTo(0.0)),
+            "Intersection(MaxNorm(1.0, axis=1), SumTo(0.0))",
+        ),
+        (jr.Intersection(jr.MaxNorm(1.0), jr.NonNeg(), axis=1), "Intersection(MaxNorm(1.0), NonNeg(), axis=1)"),
         (jr.keras.OrthogonalRegularizer(0.1, mode="columns"), "keras.OrthogonalRegularizer(0.1, mode='columns')"),
     ],
     ids=str,
@@ -183,6 +193,19 @@ def test_a_leaf_is_ambiguous_once():
         {"layers": {"kernel": jnp.ones((3, 4, 4))}}, penalties=jr.GroupLasso(1), constraints=jr.UnitNorm()
     ).remarks()
     assert line.count("layers/kernel") == 1
+
+
+@pytest.mark.parametrize(
+    ("sets", "error"),
+    [
+        ({"decays": jr.MaxNorm(1.0)}, "MaxNorm.*, a constraint; expected a penalty. Use a constraint in constraints="),
+        ({"penalties": {"kernel": jr.NonNeg()}}, "NonNeg.*, a constraint; expected a penalty"),
+        ({"constraints": jr.L2(0.1)}, "L2.*, a penalty; expected a constraint. Use a penalty in penalties=, decays="),
+    ],
+)
+def test_a_set_by_name_has_rules_of_its_kind(sets, error):
+    with pytest.raises(TypeError, match=error):
+        jr.explain({"kernel": jnp.ones((4, 6))}, **sets)
 
 
 @pytest.mark.parametrize(("rules", "sets"), [((), {}), ((jr.L2(0.1),), {"decays": jr.L2(0.1)})])

@@ -368,7 +368,18 @@ REFERENCE = np.ones((3, 2))
 def test_a_proximal_step_after_an_optimiser_that_rescales_small_gradients_is_reported(rule, optimiser):
     (fault,) = jr.check(optax.chain(optimiser, jr.proximal({"kernel": rule}, RATE)), PARAMS | {"bias": jnp.zeros(2)})
     assert fault.startswith("jaxreg.proximal does not hold the weights of 'kernel' at 0")
-    assert "use jaxreg.proximal_adam" in fault
+    try:
+        wanted = jr.proximal_adam({"kernel": rule}, RATE)
+        wanted.update(jax.tree.map(jnp.ones_like, PARAMS), wanted.init(PARAMS), PARAMS)
+    except ValueError:
+        assert "use an optimiser such as optax.sgd" in fault
+    else:
+        assert "use jaxreg.proximal_adam, or an optimiser such as optax.sgd" in fault
+
+
+def test_a_proximal_step_with_another_learning_rate_than_gradient_descent_is_reported():
+    (fault,) = jr.check(optax.chain(optax.sgd(RATE), jr.proximal(L1, RATE / 1000)), PARAMS)
+    assert fault.endswith("give jaxreg.proximal the learning rate of the optimiser")
 
 
 @pytest.mark.parametrize("strength", [1e-6, 1e-4, 0.1, 10.0])
