@@ -11,7 +11,7 @@ are loaded in the same way:
 import math
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,6 +95,9 @@ def to_keras(params: Tree) -> dict[str, np.ndarray]:
     Args:
         params: Parameters of a Flax model: Linen's dicts, or `nnx.state(model, nnx.Param)`.
 
+    Raises:
+        ValueError: If two weights have the same path in Keras's layout.
+
     Example:
         >>> import jax
         >>> from jaxreg.lab import LSTM, linen
@@ -108,9 +111,9 @@ def to_keras(params: Tree) -> dict[str, np.ndarray]:
 def from_keras(like: Tree, arrays: Arrays) -> Tree:
     """Return the weights of a Keras model as a tree with the structure of `like`. This is the inverse of `to_keras`.
 
-    A Keras path is shortened before it is matched. Names of cells are removed, `forward_lstm` becomes `forward`, and
-    leading parts are removed until the rest is a path in `like`. So `sequential/lstm/forward_lstm/lstm_cell/kernel` is
-    matched with `lstm/forward/kernel`.
+    A Keras path is shortened before it is matched. Names of cells are removed, and leading parts are removed until the
+    rest is a path in `like`. There `forward_lstm` may be called `forward`. So
+    `sequential/lstm/forward_lstm/lstm_cell/kernel` is matched with `lstm/forward/kernel`.
 
     The layers of `like` have the same names as in the Keras model. In Flax Linen, name the cell and not the `nn.RNN`
     around it: `nn.RNN(nn.OptimizedLSTMCell(5, name="lstm"))`. In Flax NNX, the name is the attribute:
@@ -141,9 +144,10 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
     wanted = jax.eval_shape(_joined, places)
     found: dict[str, Any] = {}
     for path, array in arrays.items():
-        tidy = _CELL.sub("", _WAY.sub(r"\1", path))
-        ends = [tidy[start.end() :] for start in re.finditer(r"^|/", tidy)]
-        name = next((end for end in ends if end in wanted), tidy)
+        own, short = (_CELL.sub("", each) for each in (path, _HALF.sub(r"\1", path)))
+        cuts = range(1 + own.count("/"))
+        ends = (each.split("/", cut)[cut] for cut in cuts for each in (own, short))
+        name = next((end for end in ends if end in wanted), own)
         if name in found:
             raise ValueError(f"two weights match {name}; expected only one. Remove {path} or the other weight")
         found[name] = array
@@ -224,7 +228,7 @@ def load_csv(folder: str | Path) -> dict[str, np.ndarray]:
 
 _CELL = re.compile(r"(?<=/)(lstm|gru|simple_rnn)_cell(_\d+)?/")
 _NNX_CELL = re.compile(r"(?<![^/])cell/$")
-_WAY = re.compile(r"(?<=/)(forward|backward)_\w+(?=/)")
+_HALF = re.compile(r"(?<=/)(forward|backward)_[^/]+(?=/)")
 
 
 def _numbers(file: Path) -> np.ndarray:
@@ -255,24 +259,48 @@ def _listed(paths: set[str]) -> str:
 def _joined(arrays: Arrays) -> dict[str, Any]:
     """Convert the recurrent cells of Flax among `arrays` to Keras's layout: kernel, recurrent_kernel and bias."""
     cells = _cells(arrays)
+    places = _in_keras(cells)
     inside = {place + leaf for place, (cell, _) in cells.items() for leaf in cell}
     found = {path: array for path, array in arrays.items() if path not in inside}
     for place, (cell, gates) in cells.items():
-        found |= {_in_keras(place) + weight: array for weight, array in gates.join(cell).items()}
+        own = {places[place] + weight: array for weight, array in gates.join(cell).items()}
+        if taken := own.keys() & found.keys():
+            raise ValueError(
+                f"the cell {place.rstrip('/')!r} and another layer both have a weight that is called {min(taken)} in "
+                "Keras's layout; expected a different name for each weight. Rename the cell or the other layer"
+            )
+        found |= own
     return found
 
 
 def _split(places: Arrays, arrays: Arrays) -> dict[str, Any]:
     """Convert `arrays` from Keras's layout to that of the leaves in `places`. This is the inverse of `_joined`."""
     found = {path: arrays[path] for path in places if path in arrays}
-    for place, (_, gates) in _cells(places).items():
-        weights = {weight: arrays[_in_keras(place) + weight] for weight in _Gates._fields}
+    cells = _cells(places)
+    in_keras = _in_keras(cells)
+    for place, (_, gates) in cells.items():
+        weights = {weight: arrays[in_keras[place] + weight] for weight in _Gates._fields}
         found |= {place + leaf: array for leaf, array in gates.split(weights).items()}
     return found
 
 
-def _in_keras(place: str) -> str:
-    return _WAY.sub(r"\1", _NNX_CELL.sub("", place))
+def _in_keras(places: Collection[str]) -> dict[str, str]:
+    """Return where each cell is in Keras's layout, such as `lstm/forward/` for `lstm/forward_rnn/cell/`.
+
+    A name such as `forward_rnn` is only shortened in a layer with two halves, one forward and one backward.
+    """
+    plain = {place: _NNX_CELL.sub("", place) for place in places}
+    halves: dict[tuple[str, str], set[str]] = {}
+    for path in plain.values():
+        for half in _HALF.finditer(path):
+            halves.setdefault((path[: half.start()], half[1]), set()).add(half[0])
+
+    def shortened(half: re.Match[str]) -> str:
+        layer = half.string[: half.start()]
+        pair = [halves.get((layer, way), ()) for way in ("forward", "backward")]
+        return half[1] if all(len(names) == 1 for names in pair) else half[0]
+
+    return {place: _HALF.sub(shortened, path) for place, path in plain.items()}
 
 
 class _Gates(NamedTuple):

@@ -1,6 +1,7 @@
 """Weights in and out: layouts against Keras's outputs, files read back bit for bit, and by other readers."""
 
 import json
+import re
 import struct
 
 import chex
@@ -108,6 +109,62 @@ def test_both_ways_of_nnx_with_weights_of_keras_have_its_outputs():
     model = Both(framework.Rngs(0))
     framework.update(model, weights.from_keras(framework.state(model, framework.Param), theirs))
     np.testing.assert_allclose(model(x), y, rtol=1e-5, atol=1e-6)
+
+
+class Named(nn.Module):
+    """Cells of names that begin as the halves of a bidirectional layer do, one after the other."""
+
+    names: tuple
+
+    @nn.compact
+    def __call__(self, x):
+        for name in self.names:
+            x = nn.RNN(nn.OptimizedLSTMCell(4, name=name))(x)
+        return nn.Dense(2, name="output")(x[:, -1])
+
+
+class Outer(nn.Module):
+    names: tuple
+
+    @nn.compact
+    def __call__(self, x):
+        return Named(self.names, name="net")(x)
+
+
+@pytest.mark.parametrize(
+    "names", [("forward_1", "forward_2"), ("backward_a", "backward_b", "forward_a"), ("forward_1",)]
+)
+@pytest.mark.parametrize("module", [Named, Outer])
+def test_cells_that_are_no_halves_keep_their_names_and_all_their_weights(names, module):
+    model = linen(module(names), (6, 3))
+    params = model.init(jax.random.key(0))
+    found = weights.to_keras(params)
+    start = "net/" if module is Outer else ""
+    parts = ("kernel", "recurrent_kernel", "bias")
+    assert {*found} == {f"{start}{name}/{part}" for name in names for part in parts} | {
+        f"{start}output/{part}" for part in ("kernel", "bias")
+    }
+    assert sum(array.size for array in found.values()) == sum(  # a cell of Linen has one bias per gate, as Keras
+        leaf.size for leaf in jax.tree.leaves(params)
+    )
+    theirs = {  # as Keras calls them
+        re.sub(r"((?:for|back)ward_\w)/", r"\1/lstm_cell/", f"sequential/{path}"): array
+        for path, array in found.items()
+    }
+    chex.assert_trees_all_equal(weights.from_keras(params, theirs), params)
+
+
+def test_two_weights_of_one_name_are_refused_by_to_keras():
+    cell = jax.tree.map(jnp.asarray, linen(Named(("forward_rnn", "backward_rnn")), (6, 3)).init(jax.random.key(0)))
+    own = {
+        "lstm": {name: cell[name] for name in ("forward_rnn", "backward_rnn")} | {"forward": {"kernel": jnp.ones(2)}}
+    }
+    with pytest.raises(
+        ValueError, match=r"cell 'lstm/forward_rnn' and another .* called lstm/forward/kernel in .*Rename"
+    ):
+        weights.to_keras(own)
+    del own["lstm"]["forward"]
+    assert {path.rpartition("/")[0] for path in weights.to_keras(own)} == {"lstm/forward", "lstm/backward"}
 
 
 def keras_gru(x, kernel, recurrent, bias):
