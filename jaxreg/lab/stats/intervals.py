@@ -2,7 +2,8 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -14,36 +15,17 @@ from jaxreg.lab.stats.lanes import OVER, finite, per_unit, refuse, units_last
 _FEW = 8
 
 
-@overload
-def mean_interval(
-    values: xr.DataArray,
-    over: Sequence[Hashable] = ...,
-    *,
-    confidence: float = ...,
-    resamples: int = ...,
-    seed: int = ...,
-) -> tuple[xr.DataArray, xr.DataArray]: ...
-
-
-@overload
-def mean_interval(
-    values: np.ndarray,
-    over: Sequence[Hashable] = ...,
-    *,
-    confidence: float = ...,
-    resamples: int = ...,
-    seed: int = ...,
-) -> tuple[np.ndarray, np.ndarray]: ...
+Values = TypeVar("Values", np.ndarray, xr.DataArray)
 
 
 def mean_interval(
-    values: np.ndarray | xr.DataArray,
+    values: Values,
     over: Sequence[Hashable] = OVER,
     *,
     confidence: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
-) -> tuple[np.ndarray, np.ndarray] | tuple[xr.DataArray, xr.DataArray]:
+) -> tuple[Values, Values]:
     """Compute a BCa bootstrap confidence interval of a mean. For small samples, it is widened to keep its coverage.
 
     A plain bootstrap of n values is too narrow by √((n − 1)/n), and it ignores that the spread is estimated from the
@@ -83,9 +65,14 @@ def mean_interval(
     """
     if isinstance(values, xr.DataArray):
         units = units_last(values, over)
-        ends = mean_interval(units.values, confidence=confidence, resamples=resamples, seed=seed)
-        low, high = (units.isel({units.dims[-1]: 0}, drop=True).copy(data=end) for end in ends)
-        return low, high
+        ends: tuple[xr.DataArray, xr.DataArray] = xr.apply_ufunc(
+            partial(mean_interval, confidence=confidence, resamples=resamples, seed=seed),
+            units,
+            input_core_dims=[[units.dims[-1]]],
+            output_core_dims=[[], []],
+            keep_attrs=True,
+        )
+        return ends
     x = np.asarray(values, dtype=np.float64)
     n = x.shape[-1] if x.ndim else 0
     check_confidence(confidence)
@@ -101,7 +88,7 @@ def mean_interval(
     if n < _FEW:
         half = np.where(same, 0.0, quantile * x.std(axis=-1, ddof=1) / np.sqrt(n))
         return mean - half, mean + half
-    ends = scipy_stats.bootstrap(
+    found = scipy_stats.bootstrap(
         (np.where(same[..., None], np.arange(n, dtype=np.float64), x),),
         np.mean,
         axis=-1,
@@ -111,7 +98,7 @@ def mean_interval(
         method="BCa",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return np.where(same, mean, ends.low), np.where(same, mean, ends.high)
+    return np.where(same, mean, found.low), np.where(same, mean, found.high)
 
 
 def constant(values: np.ndarray) -> np.ndarray:

@@ -138,8 +138,8 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
     if left:
         raise ValueError(
             f"dimension {left[0]!r} has {values.sizes[left[0]]} entries; expected 1, because only {tuple(over)} are "
-            f"averaged. Select one entry, e.g. .isel({left[0]}=-1). Or, to compare combinations of settings, stack "
-            "their dimensions into one: .stack(setting=[...])"
+            f"averaged. Select one entry, e.g. .isel({left[0]}=-1). If its entries are runs, pass "
+            f"over={(*over, left[0])}"
         )
     return along
 
@@ -194,6 +194,9 @@ def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: boo
         refuse(lanes.copy(data=~there))
     inner = [place for place, dim in enumerate(lanes.dims) if dim != along]
     counts, sums = (np.sum(each, axis=tuple(inner)) for each in (there, np.where(there, lanes.values, 0.0)))
+    # A coordinate along both the units and other runs has no value per unit.
+    if mixed := [name for name, coordinate in lanes.coords.items() if coordinate.ndim > 1]:
+        lanes = lanes.drop_vars(mixed)
     means = lanes.isel({lanes.dims[place]: 0 for place in inner}, drop=True)
     means = means.copy(data=sums / np.maximum(counts, 1)).isel({along: counts > 0})
     if means.size == 0:

@@ -66,7 +66,7 @@ def one_standard_error(
 
     Reference: Breiman and others (1984), section 3.4.3; Hastie, Tibshirani and Friedman (2009), section 7.10.
     """
-    dim, strength = _strengths(values)
+    dim, strength = _strengths(values, over)
     usable = np.flatnonzero(finite(values).all([d for d in values.dims if d != dim]).values)
     if not usable.size:
         raise ValueError(
@@ -167,7 +167,7 @@ def nested_choice(
 
     Reference: Cawley and Talbot (2010), Journal of Machine Learning Research 11.
     """
-    dim, strength = _strengths(validation)
+    dim, strength = _strengths(validation, over)
     try:
         validation, test = xr.align(validation, test, join="exact")
     except ValueError as error:
@@ -211,11 +211,17 @@ def _best(mean: xr.DataArray, strength: np.ndarray, lower_is_better: bool) -> np
     return np.argmax(np.where(tied, strength, -np.inf), axis=1)
 
 
-def _strengths(values: xr.DataArray) -> tuple[str, np.ndarray]:
+def _strengths(values: xr.DataArray, over: Sequence[Hashable]) -> tuple[str, np.ndarray]:
     if "strength" not in values.coords or values["strength"].ndim != 1:
         raise ValueError(
             f"the values have dimensions {values.dims} and coordinates {list(map(str, values.coords))}; expected a "
             "coordinate 'strength' along one dimension"
         )
-    strength = np.nan_to_num(values["strength"].values.astype(np.float64), nan=0.0)
-    return str(values["strength"].dims[0]), strength
+    dim = values["strength"].dims[0]
+    if other := [each for each in values.dims if each not in (dim, *over) and values.sizes[each] > 1]:
+        raise ValueError(
+            f"dimension {other[0]!r} has {values.sizes[other[0]]} entries; expected only {dim!r} and {tuple(over)}. "
+            f"Select one entry, e.g. .isel({other[0]}=-1). Or choose among all combinations: "
+            f".stack(setting={[dim, *other]})"
+        )
+    return str(dim), np.nan_to_num(values["strength"].values.astype(np.float64), nan=0.0)

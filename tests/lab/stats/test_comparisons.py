@@ -266,3 +266,18 @@ def test_nadeau_bengio_at_its_edges():
 def test_arrays_without_names_of_dimensions_are_refused_in_a_sentence(compare):
     with pytest.raises(TypeError, match=r"`a` is ndarray; expected an xarray\.DataArray .* dims=\"seed\""):
         compare(np.ones(3), lanes([1, 2, 3]))
+
+
+@pytest.mark.parametrize("compare", [stats.paired, stats.outperforms, stats.wilcoxon])
+@pytest.mark.parametrize("dims", [("draw", "rate"), ("rate", "seed", "draw")])
+def test_what_is_advised_about_a_further_dimension_works(compare, dims):
+    sizes = {"draw": 5, "rate": 3, "seed": 2}
+    rng = np.random.default_rng(0)
+    a, b = (xr.DataArray(rng.normal(size=[sizes[dim] for dim in dims]), dims=dims) for _ in range(2))
+    advice = r"'rate' has 3 entries; .* Select one entry, e\.g\. \.isel\(rate=-1\)\. If its entries are runs, pass"
+    with pytest.raises(ValueError, match=advice) as refused:
+        compare(a, b)
+    compare(a.isel(rate=-1), b.isel(rate=-1))
+    assert str(refused.value).endswith("pass over=('draw', 'seed', 'rate')")
+    means = [side.mean([dim for dim in dims if dim != "draw"]) for side in (a, b)]
+    assert compare(a, b, over=("draw", "seed", "rate")) == compare(*means)

@@ -241,3 +241,23 @@ def test_the_runs_of_a_named_array_are_found_by_name():
     np.testing.assert_allclose([low.sel(rate=0.1), high.sel(rate=0.1)], known)
     with pytest.raises(ValueError, match=r"dimensions \('rate',\); expected at least one of \('draw', 'seed'\)"):
         intervals.mean_interval(values.isel(draw=0, seed=0))
+
+
+@pytest.mark.parametrize("n", [5, 20])
+@pytest.mark.parametrize("along", [("rate", "draw"), ("draw", "rate"), ("seed", "rate")])
+def test_only_coordinates_without_runs_are_kept(n, along):
+    values = xr.DataArray(
+        np.random.default_rng(0).normal(size=(n, 3, 2)),
+        dims=("draw", "rate", "seed"),
+        coords={"rate": [0.01, 0.1, 1.0], "name": ("rate", list("abc")), "fold": 7},
+        name="loss",
+    )
+    sizes = [values.sizes[dim] for dim in along]
+    values = values.assign_coords(rows=(along, np.arange(np.prod(sizes)).reshape(sizes)))
+    for end, expected in zip(
+        intervals.mean_interval(values), intervals.mean_interval(values.mean("seed").T.values), strict=True
+    ):
+        np.testing.assert_array_equal(end, expected)
+        assert end.dims == ("rate",)
+        assert {*end.coords} == {"rate", "name", "fold"}
+        assert end.name == "loss"

@@ -146,3 +146,17 @@ def test_runs_of_a_function_without_diverged_at_diverge_where_a_number_is_not_fi
     assert masked["steps"].identical(found["steps"])
     with pytest.raises(ValueError, match="expected a floating-point variable with one number per run"):
         lanes.diverged(xr.Dataset({"steps": found["steps"]}))
+
+
+@pytest.mark.parametrize("along", [("draw", "seed"), ("seed", "draw")])
+@pytest.mark.parametrize("sizes", [(5, 3), (1, 3)])
+def test_a_coordinate_of_single_runs_does_not_stay_at_the_means(along, sizes):
+    values = sweep(*sizes)
+    shape = [values.sizes[dim] for dim in along]
+    values = values.assign_coords(
+        rows=(along, np.arange(np.prod(shape)).reshape(shape)), size=("draw", range(sizes[0]))
+    )
+    means = lanes.per_unit(values)
+    assert "rows" not in means.coords
+    assert ("size" in means.coords) == (sizes[0] > 1)
+    assert "rows" not in lanes.differences(values, values + 1).coords

@@ -141,3 +141,21 @@ def test_with_one_draw_the_choice_is_made_per_seed_and_other_lanes_are_refused()
     assert selection.nested_choice(accuracies(1, 6), accuracies(1, 6)).chosen.dims == ("seed",)
     with pytest.raises(ValueError, match="have different sizes or labels; expected the same runs"):
         selection.nested_choice(accuracies(), accuracies(7))
+
+
+@pytest.mark.parametrize(
+    "choose", [lambda values: selection.nested_choice(values, values), selection.one_standard_error]
+)
+def test_what_is_advised_about_a_further_setting_works(choose):
+    values = xr.DataArray(
+        np.random.default_rng(0).normal(size=(4, 2, 3)),
+        dims=("draw", "rate", "strength"),
+        coords={"rate": [0.1, 0.2], "strength": [0.0, 1.0, 2.0]},
+    )
+    advice = (
+        r"'rate' has 2 entries; .*\.isel\(rate=-1\)\. Or .* combinations: \.stack\(setting=\['strength', 'rate'\]\)$"
+    )
+    with pytest.raises(ValueError, match=advice):
+        choose(values)
+    choose(values.isel(rate=-1))
+    choose(values.stack(setting=["strength", "rate"]))
