@@ -51,10 +51,10 @@ def heat_map(
         'l2'
     """
     ax = axes(ax)
-    if not {x, y} <= set(values.dims) or "epoch" in {*values.dims} - {x, y}:
+    if not {x, y} <= set(values.dims):
         raise ValueError(
-            f"heat_map: the values have the dimensions {values.dims}; expected both {x!r} and {y!r}, but not 'epoch'. "
-            "Select an epoch first, e.g. .isel(epoch=-1)"
+            f"heat_map: the values have the dimensions {values.dims}; expected both {x!r} and {y!r}. Name two "
+            "of these dimensions"
         )
     cells = as_lanes(values, y, x)
     dead = (~np.isfinite(cells)).sum(axis=0)

@@ -5,14 +5,15 @@ dotted line extends the baseline's level across the plot. An axis with negative 
 """
 
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from jaxreg.lab.plots.epochs import FEW, Spread, shown, spread, with_diverged
+from jaxreg.lab.plots.epochs import FEW, shown, spread, with_diverged
 from jaxreg.lab.plots.theme import (
     BLACK,
     BLUE,
@@ -31,6 +32,9 @@ from jaxreg.lab.plots.theme import (
 _TICKS = 8
 _STRENGTH = "strength of the penalty"
 _CHARACTER, _SPACE = 0.075, 0.06  # inches: width of a letter of a label, and space between two labels
+_CURVE, _LEVEL, _LEFT = "strengths", "baseline-level", "baseline"
+"""Group ids of lines: a curve over the strengths, the level of a baseline, and what stands at the left end."""
+_BAR: dict[str, Any] = {"linewidth": 1.2, "alpha": 0.6}
 
 
 class StrengthPath(NamedTuple):
@@ -104,7 +108,6 @@ def strength_path(
     """
     ax = axes(ax)
     path = along(test, x)
-    left = _left(path)
     metric = axis_label(test.name)
     label = name or ("result" if test.name is None else str(test.name))
     colours = colours or (next_colour(ax, BLACK),) * 2
@@ -112,12 +115,12 @@ def strength_path(
     if train is not None:
         first, second, metric = pair_labels(train, test)
         before = f"{name}, " if name else ""
-        _draw(ax, along(train, x), left, levels, label=before + first, colour=colours[0], linestyle="--")
+        _draw(ax, along(train, x), levels, label=before + first, colour=colours[0], linestyle="--")
         label = before + second
-    _draw(ax, path, left, levels, label=label, colour=colours[1], linestyle="-")
+    _draw(ax, path, levels, label=label, colour=colours[1], linestyle="-")
     if chosen is not None:
         mark(ax, path, chosen)
-    strength_axis(ax, path, left, xlabel or _xlabel(path, x))
+    strength_axis(ax, path, xlabel or _xlabel(path, x))
     ax.set_ylabel(ylabel or metric)
     legend(ax, shown(len(path.lanes)))
     return ax
@@ -164,12 +167,11 @@ def sparsity_path(
             "between 0 and 1"
         )
     path = along(100 * zeros, x)
-    left = _left(path)
     colour = colour or next_colour(ax, GREEN)
-    _draw(ax, path, left, _levels(ax), label=name, colour=colour, linestyle="-")
+    _draw(ax, path, _levels(ax), label=name, colour=colour, linestyle="-")
     if chosen is not None:
         mark(ax, path, chosen)
-    strength_axis(ax, path, left, _xlabel(path, x))
+    strength_axis(ax, path, _xlabel(path, x))
     ax.set_ylim(-3, 103)
     ax.set_ylabel("weights that are exactly 0 (%)")
     legend(ax, shown(len(path.lanes)))
@@ -197,11 +199,6 @@ def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
         raise ValueError(
             f"the values have the coordinates {list(map(str, values.coords))} and the dimensions {values.dims}; "
             f"expected a one-dimensional coordinate {x!r}. Name another coordinate with x="
-        )
-    if "epoch" in {*values.dims} - {x}:
-        raise ValueError(
-            f"the values have the dimensions {values.dims}; expected one number per run. Select an epoch first, e.g. "
-            f".isel(epoch=-1)"
         )
     if not np.issubdtype(values[x].dtype, np.number):
         raise ValueError(f"the values of {x!r} are {values[x].values.tolist()}; expected numbers")
@@ -241,25 +238,25 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
     """
     at = path.strength[np.isclose(path.strength, chosen, rtol=1e-5, atol=0)]
     if chosen == 0 and path.baseline is not None:
-        at = np.array([_left(path)])
+        at = np.array([_left(_strengths(ax, path))])
     if not at.size:
         raise ValueError(
             f"`chosen` is {chosen:g}, which is not plotted; expected one of "
             f"{[float(f'{s:g}') for s in path.strength]}" + (" or 0" if path.baseline is not None else "")
         )
-    ax.axvline(at[0], color=BLUE, linestyle=":", linewidth=1.4, label=f"chosen: {number(chosen, 3)}", zorder=1)
+    label, gid = f"chosen: {number(chosen, 3)}", None if chosen else _LEFT
+    ax.axvline(at[0], color=BLUE, linestyle=":", linewidth=1.4, label=label, zorder=1, gid=gid)
     return ax
 
 
-def strength_axis(ax: Axes, path: StrengthPath, left: float | None, label: str) -> Axes:
+def strength_axis(ax: Axes, path: StrengthPath, label: str) -> Axes:
     """Make the horizontal axis logarithmic. Runs without a penalty are shown at its left end, with the label 0.
 
-    A path with negative values keeps a linear axis.
+    The axis shows all paths that were plotted. If one of them has negative values, the axis stays linear.
 
     Args:
         ax: Axes to change.
         path: StrengthPath that was plotted.
-        left: Position of the baseline, if there is one.
         label: Label of the axis.
 
     Returns:
@@ -268,22 +265,25 @@ def strength_axis(ax: Axes, path: StrengthPath, left: float | None, label: str) 
     Example:
         >>> from matplotlib.figure import Figure
         >>> path = StrengthPath(np.array([0.1, 1.0]), np.ones((1, 2)), None)
-        >>> strength_axis(Figure().add_subplot(), path, None, "strength").get_xscale()
+        >>> strength_axis(Figure().add_subplot(), path, "strength").get_xscale()
         'log'
     """
     ax.set_xlabel(label)
-    if path.linear:
+    strength = _strengths(ax, path)
+    left = [_left(strength)] if _lines(ax, _LEFT) else []
+    for line in _lines(ax, _LEFT):
+        line.set_xdata(np.full_like(line.get_xdata(), left[0]))
+    if strength.size and strength[0] < 0:
         return ax
-    places = [*([] if left is None else [left]), *path.strength]
-    margin = _gap(path) ** 0.3
+    places = [*left, *strength]
+    margin = _gap(strength) ** 0.3
     ax.set_xscale("log")
     ax.set_xlim(places[0] / margin, places[-1] * margin)
-    if path.strength.size > _TICKS:
-        decades = LogLocator().tick_values(path.strength[0], path.strength[-1])
-        inside = [x for x in decades if path.strength[0] / 1.01 <= x <= path.strength[-1] * 1.01]
-        places = [*([] if left is None else [left]), *inside]
+    if strength.size > _TICKS:
+        decades = LogLocator().tick_values(strength[0], strength[-1])
+        places = [*left, *(x for x in decades if strength[0] / 1.01 <= x <= strength[-1] * 1.01)]
     ax.xaxis.set_major_locator(FixedLocator(places))
-    labels = _labels(ax, places, left)
+    labels = _labels(ax, places, zero=bool(left))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: labels.get(x, "")))
     ax.fmt_xdata = "{:.3g}".format
     ax.xaxis.set_minor_locator(NullLocator())
@@ -309,25 +309,35 @@ def _check(values: xr.DataArray, strength: np.ndarray, x: Hashable) -> None:
         )
 
 
-def _left(path: StrengthPath) -> float | None:
-    if path.baseline is None:
-        return None  # as on every linear axis
-    return float(path.strength[0] / _gap(path)) if path.strength.size else 1.0
+def _lines(ax: Axes, gid: str) -> list[Line2D]:
+    return [line for line in ax.get_lines() if line.get_gid() == gid]
 
 
-def _gap(path: StrengthPath) -> float:
+def _strengths(ax: Axes, path: StrengthPath) -> np.ndarray:
+    """Return the sorted strengths of a path and of all paths that were plotted before."""
+    return np.unique(np.concatenate([path.strength, *(np.asarray(line.get_xdata()) for line in _lines(ax, _CURVE))]))
+
+
+def _left(strength: np.ndarray) -> float:
+    """Return the position of the baseline: left of all strengths on a logarithmic axis, and 0 on a linear axis."""
+    if strength.size and strength[0] < 0:
+        return 0.0
+    return float(strength[0] / _gap(strength)) if strength.size else 1.0
+
+
+def _gap(strength: np.ndarray) -> float:
     # Distance of the baseline from the strengths: a third of their range, but at least a factor of 2, at most 10.
-    decades = np.log10(path.strength[-1] / path.strength[0]) if path.strength.size else 0
+    decades = np.log10(strength[-1] / strength[0]) if strength.size else 0
     return float(10 ** np.clip(decades / 3, 0.3, 1))
 
 
-def _labels(ax: Axes, places: Sequence[float], left: float | None) -> dict[float, str]:
+def _labels(ax: Axes, places: Sequence[float], *, zero: bool) -> dict[float, str]:
     # A label that would overlap the one before it is dropped.
     low, high = np.log10(ax.get_xlim())
     inches = ax.get_window_extent().width / ax.figure.dpi / (high - low)
     labels: dict[float, str] = {}
-    for place in places:
-        label = "0" if place == left else number(place, 3)
+    for at, place in enumerate(places):
+        label = "0" if zero and not at else number(place, 3)
         if labels:
             last, before = next(reversed(labels.items()))
             if np.log10(place / last) * inches < _SPACE + _CHARACTER * (len(before) + len(label)) / 2:
@@ -337,15 +347,12 @@ def _labels(ax: Axes, places: Sequence[float], left: float | None) -> dict[float
 
 
 def _levels(ax: Axes) -> list[float]:
-    # The baselines of earlier calls: dotted horizontal lines.
-    lines = [np.asarray(line.get_ydata()) for line in ax.get_lines() if line.get_linestyle() == ":"]
-    return [float(y[0]) for y in lines if np.ptp(y) == 0]
+    return [float(np.asarray(line.get_ydata())[0]) for line in _lines(ax, _LEVEL)]
 
 
 def _draw(
     ax: Axes,
     path: StrengthPath,
-    left: float | None,
     levels: Sequence[float],
     *,
     label: str,
@@ -355,25 +362,27 @@ def _draw(
     drawn = spread(path.lanes)
     everything = path.lanes if path.baseline is None else np.column_stack([path.lanes, path.baseline])
     label = with_diverged(label, everything)
-    ax.plot(path.strength, drawn.mean, color=colour, linestyle=linestyle, marker="o", markersize=4, label=label)
+    points: dict[str, Any] = {"marker": "o", "markersize": 4}
+    ax.plot(path.strength, drawn.mean, color=colour, linestyle=linestyle, label=label, gid=_CURVE, **points)
     if 1 < len(path.lanes) <= FEW:
         ax.plot(path.strength, path.lanes.T, color=colour, linestyle="", marker=".", markersize=4, alpha=0.5)
     elif len(path.lanes) > FEW and path.strength.size > 1:
         ax.fill_between(path.strength, drawn.low, drawn.high, color=colour, alpha=0.2, linewidth=0)
     elif len(path.lanes) > FEW:
-        _bar(ax, path.strength, drawn, colour)
-    if path.baseline is not None and left is not None:
-        level = spread(path.baseline[:, None])
-        if level.mean[0] in levels:
-            return
-        at, colour = np.array([left]), colour if levels else GREY
-        ax.plot(at, level.mean, color=colour, marker="o", markersize=4, markerfacecolor="white")
-        ax.axhline(level.mean[0], color=colour, linestyle=":", linewidth=1.0)
-        if 1 < len(path.lanes) <= FEW:
-            ax.plot(at.repeat(len(path.lanes)), path.baseline, color=colour, linestyle="", marker=".", alpha=0.5)
-        elif len(path.lanes) > FEW:
-            _bar(ax, at, level, colour)
+        ax.vlines(path.strength, drawn.low, drawn.high, color=colour, **_BAR)
+    if path.baseline is not None:
+        _draw_baseline(ax, path.baseline, _left(_strengths(ax, path)), levels, colour if levels else GREY)
 
 
-def _bar(ax: Axes, at: np.ndarray, level: Spread, colour: str) -> None:
-    ax.vlines(at, level.low, level.high, color=colour, linewidth=1.2, alpha=0.6)
+def _draw_baseline(ax: Axes, lanes: np.ndarray, left: float, levels: Sequence[float], colour: str) -> None:
+    """Plot a baseline at the left end of the axis, and its level across the axis. A known level is not drawn again."""
+    level = spread(lanes[:, None])
+    if level.mean[0] in levels:
+        return
+    ax.axhline(level.mean[0], color=colour, linestyle=":", linewidth=1.0, gid=_LEVEL)
+    ax.plot([left], level.mean, color=colour, marker="o", markersize=4, markerfacecolor="white", gid=_LEFT)
+    if 1 < len(lanes) <= FEW:
+        dots: dict[str, Any] = {"linestyle": "", "marker": ".", "alpha": 0.5}
+        ax.plot(np.full(len(lanes), left), lanes, color=colour, gid=_LEFT, **dots)
+    elif len(lanes) > FEW:
+        ax.plot([left, left], [level.low[0], level.high[0]], color=colour, gid=_LEFT, **_BAR)

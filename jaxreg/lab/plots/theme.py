@@ -169,10 +169,11 @@ def as_lanes(values: xr.DataArray, *shown: Hashable) -> np.ndarray:
     """
     for dim in values.dims:
         if dim not in (*shown, *OVER) and values.sizes[dim] > 1:
+            free = [name for name in reversed(OVER) if name not in values.dims]
+            runs = f". If the entries are runs, rename the dimension: .rename({dim}={free[0]!r})" if free else ""
             raise ValueError(
-                f"the values have an additional dimension {dim!r} of length {values.sizes[dim]}; expected no dimension "
-                f"of runs other than 'draw' and 'seed'. Select an entry, e.g. .isel({dim}=0). If the entries are runs, "
-                f"rename the dimension: .rename({dim}='seed')"
+                f"the values have the dimension {dim!r} with {values.sizes[dim]} entries, which the plot does not "
+                f"show; expected runs along 'draw' and 'seed' only. Select one entry, e.g. .isel({dim}=-1){runs}"
             )
     ordered = values.transpose(..., *shown).astype(np.float64)
     return ordered.values.reshape(-1, *(values.sizes[dim] for dim in shown))

@@ -159,7 +159,7 @@ def test_what_is_no_path_is_refused(ax):
     mixed = good.assign_coords(method=("recipe", ["none", "L1", "L1", "L2", "L2"]))
     cases = {
         "expected a one-dimensional coordinate 'strength'": good.drop_vars("strength"),
-        r"Select an epoch first": good.expand_dims(epoch=3),
+        r"dimension 'epoch' with 3 entries.*Select one entry, e\.g\. \.isel\(epoch=-1\)": good.expand_dims(epoch=3),
         r"several methods, \['L1', 'L2'\]": mixed,
         "each 'strength' only once": path(3, strength=[0.1, 0.1]),
         "each 'strength' only once.*": path(3, strength=[np.nan, 0.0, 0.1]),
@@ -241,3 +241,59 @@ def test_calls_on_one_pair_of_axes_have_colours_of_their_own_and_draw_an_equal_b
         for name, values in (("a", first), ("b", third))
     ]
     assert lines[0].get_color() != lines[1].get_color()
+
+
+def at_zero(ax):
+    """Where the tick of 0 is, and the levels of the hollow points there."""
+    labels = {t.get_text(): x for x, t in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)}
+    hollow = [line for line in ax.lines if line.get_markerfacecolor() == "white"]
+    for line in hollow:
+        np.testing.assert_allclose(line.get_xdata(), labels["0"])
+    return labels["0"], [float(line.get_ydata()[0]) for line in hollow]
+
+
+@pytest.mark.parametrize("n", [1, 5, 40])
+@pytest.mark.parametrize("ranges", [([1e-6, 1e-5], [1e-2, 1e-1]), ([1e-2, 1e-1], [1e-6, 1e-5]), ([0.1], [1e-3, 1.0])])
+@pytest.mark.parametrize("equal", [True, False])
+def test_methods_of_different_strengths_share_an_axis_and_the_place_of_the_baseline(ax, n, ranges, equal):
+    paths = [path(n, key, [np.nan, *strength]) for key, strength in enumerate(ranges)]
+    if equal:
+        paths[1][0] = paths[0][0]
+    for name, values in zip(("L1", "L2"), paths, strict=True):
+        strengths.strength_path(ax, None, values, name=name, chosen=0)
+    low, high = ax.get_xlim()
+    left, levels = at_zero(ax)
+    assert low < left < min(map(min, ranges))
+    assert max(map(max, ranges)) < high
+    np.testing.assert_allclose(levels, [values.values[0].mean() for values in paths[: 1 if equal else 2]])
+    marks = [line for line in ax.lines if line.get_label() == "chosen: 0"]
+    np.testing.assert_allclose([line.get_xdata() for line in marks], left)
+    beyond = [x for line in ax.lines if line.get_transform() == ax.transData for x in line.get_xdata()]
+    assert all(x == left or x >= min(map(min, ranges)) for x in beyond)  # nothing stays at an earlier place
+    assert {*np.concatenate(ranges)} <= {*ax.get_xticks()}
+
+
+@pytest.mark.parametrize("draw", ["axhline", "plot"])
+def test_dotted_lines_of_others_are_no_baselines(ax, draw):
+    values = path(5)
+    level = values.values[0].mean()
+    if draw == "axhline":
+        ax.axhline(level, linestyle=":", color="red")
+    else:
+        ax.plot([1e-4, 1e-1], [level, level], linestyle=":", color="red")
+    strengths.strength_path(ax, None, values)
+    assert at_zero(ax)[1] == pytest.approx([level])
+    own = [line for line in ax.lines if line.get_linestyle() == ":" and line.get_color() != "red"]
+    assert [to_hex(line.get_color()).upper() for line in own] == [theme.GREY]
+
+
+def test_a_path_with_negative_values_keeps_the_axis_linear(ax):
+    signed, positive = own([-1.0, 2.0, 0.0], dim="offset"), own([1.0, 3.0, 0.0], dim="offset")
+    strengths.strength_path(ax, None, signed, x="offset", name="signed")
+    strengths.strength_path(ax, None, positive, x="offset", name="positive")
+    assert ax.get_xscale() == "linear"
+    (point,) = [line for line in ax.lines if line.get_markerfacecolor() == "white"]
+    np.testing.assert_allclose(point.get_xdata(), 0)
+    low, high = ax.get_xlim()
+    assert low <= -1
+    assert high >= 3

@@ -3,6 +3,7 @@ import itertools
 import matplotlib as mpl
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
@@ -97,3 +98,19 @@ def test_nothing_to_explain_no_legend():
     ax = Figure().add_subplot()
     theme.legend(ax)
     assert ax.get_legend() is None
+
+
+@pytest.mark.parametrize(
+    ("runs", "free"), [(("seed",), "draw"), (("draw",), "seed"), ((), "seed"), (("draw", "seed"), "")]
+)
+@pytest.mark.parametrize("dim", ["epoch", "fold"])
+def test_what_is_advised_about_a_further_dimension_works(runs, free, dim):
+    values = xr.DataArray(np.arange(2.0 ** (2 + len(runs))).reshape(*[2] * (2 + len(runs))), dims=("x", dim, *runs))
+    with pytest.raises(ValueError, match=rf"the dimension '{dim}' with 2 entries, .* \.isel\({dim}=-1\)") as refused:
+        theme.as_lanes(values, "x")
+    expected = values.isel({dim: -1}).transpose(*runs, "x").values.reshape(-1, 2)
+    np.testing.assert_array_equal(theme.as_lanes(values.isel({dim: -1}), "x"), expected)
+    assert (f".rename({dim}={free!r})" in str(refused.value)) == bool(free)
+    assert ("rename" in str(refused.value)) == bool(free)
+    if free:
+        assert theme.as_lanes(values.rename({dim: free}), "x").shape == (2 ** (1 + len(runs)), 2)
