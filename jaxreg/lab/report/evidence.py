@@ -6,6 +6,7 @@ from jaxreg.lab.report.document import Block, Code, Paragraph, Piece, Table, Tex
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.quantities import measured, quantity
 from jaxreg.lab.report.wording import difference, size
+from jaxreg.lab.stats.lanes import OVER, unit
 from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import NONE
 
@@ -27,7 +28,7 @@ def chosen(fresh: Source) -> str:
     Args:
         fresh: Dataset over draws.
     """
-    return str(fresh.find(summaries.recommended).data) if "validation_loss" in fresh.data else NONE
+    return str(fresh.find(summaries.recommended).data) if validated(fresh) else NONE
 
 
 def moved(fresh: Source) -> list[int]:
@@ -103,9 +104,20 @@ def sorted_settings(sweep: Source) -> list[str]:
         sweep: Dataset of `by_recipe`.
     """
     if not validated(sweep):
-        return summaries.ranked(sweep.data)
-    ranked = summaries.ranked(sweep.data, "validation_loss")
-    return sorted(ranked, key=lambda label: -sweep.find(summaries.times_chosen, label).data)  # a stable sort
+        return list(sweep.find(summaries.ranked).data)
+    ranked = sweep.find(summaries.ranked, "validation_loss").data
+    return sorted(ranked, key=lambda label: -times_chosen(sweep, label).data)  # a stable sort
+
+
+def times_chosen(fresh: Source, recipe: str) -> Source:
+    """Return the number of draws in which a recipe has the lowest validation loss. All recipes share a single choice.
+
+    Args:
+        fresh: Dataset over draws.
+        recipe: Label of the recipe.
+    """
+    tally = fresh.find(summaries.choice).data.tally
+    return Source(f"times_chosen({fresh.name}, {recipe!r})", tally.get(recipe, 0))
 
 
 def sweep_verdict(sweep: Source) -> list[Block]:
@@ -116,19 +128,19 @@ def sweep_verdict(sweep: Source) -> list[Block]:
     """
     label, what = advised_setting(sweep), quantity(sweep.data, LOSS)
     loss = sweep.find(summaries.mean, label, LOSS).number(form=what.level)
-    draws = units(sweep)
     why: list[Piece] = [", the lowest of all settings"]
     if validated(sweep):
-        picked, all_units = sweep.find(summaries.times_chosen, label), sweep.find(summaries.lanes, draws[:-1])
+        one = unit_of(sweep)
+        picked, units = times_chosen(sweep, label), sweep.find(summaries.lanes, one)
         why = [". It was chosen most often on the validation rows, in ", picked.number(form="d"), " of "]
-        why += [all_units.number(form="d"), f" {draws}"]
+        why += [units.number(form="d"), f" {one}s"]
     if label == NONE or NONE not in sweep.data["recipe"].values:
         blocks: list[Block] = [Paragraph([Code(label), f" has a test {what.words} of ", loss, *why, "."], lead=True)]
     else:
         found = improvements(sweep, label) or ["is not shown to change anything"]
         lead: Text = [Code(label), " ", *found, "."]
         reason: Text = [f"Its test {what.words} is ", loss, *why, "."]
-        blocks = [Paragraph(lead, lead=True), Paragraph(reason), *evidence(sweep, label, draws)]
+        blocks = [Paragraph(lead, lead=True), Paragraph(reason), *evidence(sweep, label, f"{unit_of(sweep)}s")]
     if not validated(sweep):
         warning = (
             "This setting was chosen on the test rows, so its result is too optimistic. Choose on validation rows."
@@ -137,14 +149,13 @@ def sweep_verdict(sweep: Source) -> list[Block]:
     return blocks
 
 
-def units(sweep: Source) -> str:
-    """Return the name of the independent units of a sweep: "draws", or "seeds" if there is at most one draw.
+def unit_of(sweep: Source) -> str:
+    """Return the name of the independent units of a sweep, "draw" or "seed".
 
     Args:
         sweep: Dataset of `by_recipe`.
     """
-    several = sweep.data.sizes.get("draw", 1) > 1 or "seed" not in sweep.data.dims
-    return "draws" if several else "seeds"
+    return unit(sweep.data["diverged_at"].isel(recipe=0))
 
 
 def validated(sweep: Source) -> bool:
@@ -153,8 +164,8 @@ def validated(sweep: Source) -> bool:
     Args:
         sweep: Dataset of `by_recipe`.
     """
-    # Choosing takes a strength to tell the weaker of two that are equal.
-    return "validation_loss" in sweep.data and bool({"seed", "draw"} & set(sweep.data.dims))
+    # A setting is chosen in each draw or for each seed.
+    return "validation_loss" in sweep.data and bool({*OVER} & {*sweep.data.dims})
 
 
 def _direction(fresh: Source, recipe: str, variable: str) -> int:

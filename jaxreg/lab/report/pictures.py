@@ -20,10 +20,9 @@ from jaxreg.lab.plots.epochs import shown, spread
 from jaxreg.lab.plots.strengths import along, mark
 from jaxreg.lab.plots.theme import BLACK, BLUE, GREY, label_lines, style
 from jaxreg.lab.report.document import Picture
-from jaxreg.lab.report.quantities import measured, quantity
+from jaxreg.lab.report.quantities import measured, per_run, quantity
 from jaxreg.lab.report.svg import svg
 from jaxreg.lab.report.titles import best_at, heavier, learned, often
-from jaxreg.lab.stats.lanes import OVER
 from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import FRESH, NONE, PUBLISHED, StudyResults
 
@@ -225,8 +224,7 @@ def sweep(dataset: xr.Dataset, name: str, recipes: Sequence[str]) -> list[Pictur
 
 
 def _is_drawn(dataset: xr.Dataset, variable: str) -> bool:
-    """Return whether a variable has no dimension besides runs and epochs, as the array of an own function may have."""
-    return variable in dataset and set(dataset[variable].dims) <= {"recipe", "epoch", *OVER}
+    return variable in dataset and per_run(dataset[variable])
 
 
 def _rows(parts: Sequence[str]) -> str:

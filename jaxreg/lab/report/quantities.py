@@ -1,9 +1,10 @@
 """Names, units and number formats for the variables of a sweep."""
 
-from collections.abc import Hashable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import xarray as xr
+
+from jaxreg.lab.stats.lanes import OVER
 
 _PARTS = ("train", "test", "validation")
 _CURVES = {"penalty", "violation", "diverged_at"}
@@ -63,14 +64,29 @@ def quantity(dataset: xr.Dataset, variable: str) -> Quantity:
     return Quantity(variable.replace("_", " "), form="+.3g", level=".3g")
 
 
-def measured(dataset: Mapping[Hashable, Any]) -> list[str]:
+def per_run(values: xr.DataArray) -> bool:
+    """Return whether a variable has a single number per run, or one per epoch of a run.
+
+    Example:
+        >>> per_run(xr.DataArray([[0.1, 0.2]], dims=("seed", "epoch")))
+        True
+        >>> per_run(xr.DataArray([[0.1, 0.2]], dims=("seed", "class")))
+        False
+    """
+    return set(values.dims) <= {"recipe", "epoch", *OVER}
+
+
+def measured(dataset: xr.Dataset) -> list[str]:
     """Return the names of all metrics that were computed on both training and test rows. The loss is the last one.
+
+    A metric with a further dimension, such as one number per class, is left out.
 
     Example:
         >>> measured(xr.Dataset({"test_loss": 1.0, "train_loss": 1.0, "test_accuracy": 1.0, "train_accuracy": 1.0}))
         ['accuracy', 'loss']
     """
-    names = [str(name).removeprefix("test_") for name in dataset if str(name).startswith("test_")]
+    tested = [name for name, values in dataset.items() if str(name).startswith("test_") and per_run(values)]
+    names = [str(name).removeprefix("test_") for name in tested]
     return sorted((name for name in names if name == "loss" or f"train_{name}" in dataset), key="loss".__eq__)
 
 
@@ -88,5 +104,5 @@ def outputs(dataset: xr.Dataset) -> list[str]:
         if name not in _CURVES
         and str(name).partition("_")[0] not in _PARTS
         and "/" not in str(name)
-        and set(values.dims) <= {"recipe", "seed", "draw"}
+        and set(values.dims) <= {"recipe", *OVER}
     ]

@@ -8,7 +8,7 @@ import numpy as np
 from jaxreg.lab import stats
 from jaxreg.lab.report.document import Code, Piece, Quoted, Table, Text
 from jaxreg.lab.report.effects import labels
-from jaxreg.lab.report.evidence import LOSS, advised_setting, sorted_settings, units, validated
+from jaxreg.lab.report.evidence import LOSS, advised_setting, sorted_settings, times_chosen, unit_of, validated
 from jaxreg.lab.report.provenance import QuotedNumber, Source
 from jaxreg.lab.report.quantities import measured, outputs, quantity
 from jaxreg.lab.report.verdict import advised, comparable
@@ -169,9 +169,10 @@ def published_gains_table(sources: Sequence[Source]) -> Table | None:
 
 
 def sweep_table(source: Source) -> Table:
-    """Return a table of a training sweep, one row per setting. Only the best 40 settings are shown.
+    """Return a table of a training sweep, one row per setting.
 
-    Settings of several axes are sorted, the recommended one first. Settings of one axis are in the order of the axis.
+    Settings of a single axis of numbers are in the order of the axis. Other settings are sorted, the recommended one
+    first. If there are more than 40 settings, they are sorted too, and the first 40 are shown.
 
     Args:
         source: Dataset of `open_sweep`.
@@ -183,7 +184,7 @@ def sweep_table(source: Source) -> Table:
         shown = sorted_settings(source)[:MOST_ROWS]
         by = f"the {quantity(source.data, LOSS).words} on the test rows"
         if validated(source):
-            by = f"the number of {units(source)} in which they were chosen, then by the mean validation loss"
+            by = f"the number of {unit_of(source)}s in which they were chosen, then by the mean validation loss"
         if cut:
             caption += [": the first ", QuotedNumber(MOST_ROWS, str(MOST_ROWS), "tables.MOST_ROWS"), " of "]
             caption += [source.find(summaries.lanes, "recipe").number(form="d"), f" settings, sorted by {by}"]
@@ -258,8 +259,8 @@ def _compared(caption: Text, source: Source, recipes: Sequence[str], marked: Seq
             optional += [columns[-1], f"test {what.label}"]
             for row, label in zip(rows, recipes, strict=True):
                 row += [[], []] if label == NONE else _change(source, label, f"test_{name}")
-    if "validation_loss" in source.data:
-        caption = [*caption, _CHOSEN.format(units=units(source))]
+    if validated(source):
+        caption = [*caption, _CHOSEN.format(units=f"{unit_of(source)}s")]
         columns.append("chosen in")
         optional.append("chosen in")
         _fill(rows, partial(_times_chosen, source))
@@ -282,7 +283,7 @@ def _published(source: Source, part: str, label: str) -> Text:
 
 
 def _times_chosen(source: Source, label: str) -> Text:
-    return [source.find(summaries.times_chosen, label).number(form="d")]
+    return [times_chosen(source, label).number(form="d")]
 
 
 def _mean(source: Source, variable: str, label: str) -> Text:

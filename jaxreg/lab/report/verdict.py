@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from jaxreg.lab import stats
 from jaxreg.lab.report.document import Block, Code, Listing, Paragraph, Piece, Quoted, Text
 from jaxreg.lab.report.effects import Effects, alike, effects
-from jaxreg.lab.report.evidence import LOSS, chosen, evidence, improvements, measures, moved
+from jaxreg.lab.report.evidence import (
+    LOSS,
+    chosen,
+    evidence,
+    improvements,
+    measures,
+    moved,
+    times_chosen,
+    validated,
+)
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.quantities import quantity
 from jaxreg.lab.report.wording import change, difference, interval, share_of_units
@@ -113,7 +122,7 @@ def advice(source: Source) -> Text:
         source: `StudyResults`.
     """
     label = advised(source)
-    if "validation_loss" not in source.data.fresh:
+    if not validated(source.at("fresh")):
         return ["No recipe can be recommended, because there are no validation rows to choose one on."]
     if label == NONE:
         return _unadvised(source)
@@ -141,7 +150,7 @@ def _unadvised(source: Source) -> Text:
 
 def _why(fresh: Source, label: str) -> Text:
     """Return a sentence on how often a recipe was chosen on validation rows, and which recipe came second."""
-    tally = {name: fresh.find(summaries.times_chosen, name) for name in fresh.data["recipe"].values.tolist()}
+    tally = {name: times_chosen(fresh, name) for name in fresh.data["recipe"].values.tolist()}
     draws = fresh.find(summaries.lanes, "draw").number(form="d")
     told: list[Piece] = ["Why this one: ", Code(label), " has the lowest loss on the validation rows in "]
     told += [tally.pop(label).number(form="d"), " of ", draws, " draws"]
@@ -202,10 +211,10 @@ def _changes(source: Source) -> list[Text]:
 
 def _chosen(source: Source) -> list[Text]:
     fresh = source.at("fresh")
-    if "validation_loss" not in fresh.data:
+    if not validated(fresh):
         return []
     label = fresh.find(summaries.recommended).data
-    picked, draws = fresh.find(summaries.times_chosen, label), fresh.find(summaries.lanes, "draw")
+    picked, draws = times_chosen(fresh, label), fresh.find(summaries.lanes, "draw")
     loss = quantity(fresh.data, LOSS).words
     told: list[Piece] = [f"In each draw, the recipe with the lowest {loss} on the validation rows is chosen. "]
     told += [Code(label), " is chosen in ", picked.number(form="d"), " of ", draws.number(form="d")]

@@ -252,15 +252,16 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
         [0.3, 0.2]
     """
     dataset = sweep.load()
-    found = {loss: next((given for given in names if given in dataset), "") for loss, names in _LOSSES.items()}
+    outputs = dataset.data_vars
+    found = {loss: next((given for given in names if given in outputs), "") for loss, names in _LOSSES.items()}
     dataset = dataset.rename({given: loss for loss, given in found.items() if given})
-    if "test_loss" not in dataset:
+    if "test_loss" not in dataset.data_vars:
         raise ValueError(
             f"{name} has the outputs {', '.join(map(str, sweep)) or '(none)'}; expected a loss on test rows, named "
             "test_loss or test"
         )
-    _check_losses(dataset, found)
-    if "diverged_at" not in dataset:
+    _check_losses(dataset, found, name)
+    if "diverged_at" not in dataset.data_vars:
         loss = dataset["test_loss"]
         fine = finite(loss).all([dim for dim in loss.dims if dim == "epoch"])
         dataset = dataset.assign(diverged_at=-fine.astype(int))
@@ -280,16 +281,21 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
     return flat if set(OVER) & set(flat["diverged_at"].dims) else flat.expand_dims(seed=[0])
 
 
-def _check_losses(dataset: xr.Dataset, found: Mapping[str, str]) -> None:
-    """Raise if a loss on test or validation rows has a dimension that other losses lack, and that is not `epoch`."""
-    present = [name for name in (*found, "diverged_at") if name in dataset]
-    runs = set.intersection(*(set(dataset[name].dims) for name in present))
+def _check_losses(dataset: xr.Dataset, found: Mapping[str, str], sweep: str) -> None:
+    """Raise if a loss on test or validation rows has a dimension that is neither an axis nor `epoch`.
+
+    An axis is a dimension of all losses. It has a coordinate, or its name is `seed` or `draw`.
+    """
+    present = [dataset[name] for name in (*found, "diverged_at") if name in dataset.data_vars]
+    shared = set.intersection(*(set(loss.dims) for loss in present))
+    axes = {dim for dim in shared if dim in dataset.coords or dim in OVER}
     for name in ("test_loss", "validation_loss"):
-        inner = [dim for dim in dataset[name].dims if dim not in {*runs, "epoch"}] if name in dataset else []
-        if inner:
+        dims = dataset[name].dims if name in dataset.data_vars else ()
+        if inner := [dim for dim in dims if dim not in {*axes, "epoch"}]:
             raise ValueError(
-                f"the output {found[name]!r} has the dimension {inner[0]!r}, which is not an axis; expected one number "
-                f"per run, or one per epoch. Return the last value, or Labelled(values, ('epoch',))"
+                f"{sweep} has the output {found[name]!r} with the dimension {inner[0]!r}, which is not an axis; "
+                f"expected one number per run, or one per epoch. Return the last value, or Labelled(values, "
+                "('epoch',))"
             )
 
 

@@ -10,7 +10,10 @@ from scipy import stats
 import jaxreg.lab
 import jaxreg.lab.report
 from jaxreg.lab import Labelled, open_store, sweep
+from jaxreg.lab import stats as stats_of_the_lab
 from jaxreg.lab.cli import studies
+from jaxreg.lab.report.evidence import unit_of
+from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.studies import by_recipe
 from jaxreg.lab.studies.results import open_sweep
 
@@ -131,7 +134,7 @@ def test_a_curve_beside_numbers_is_drawn_if_it_is_one_over_epochs(tmp_path, labe
 def test_a_loss_with_a_dimension_that_is_no_axis_is_refused_by_its_name_and_leaves_nothing(tmp_path, name):
     losses = {"train": ("seed", [1.0, 2.0]), "val_loss" if name == "test" else "test": ("seed", [1.0, 2.0])}
     found = xr.Dataset({**losses, name: (("seed", f"{name}_0"), np.ones((2, 5)))})
-    sentence = f"the output '{name}' has the dimension '{name}_0', which is not an axis; expected one number per run"
+    sentence = f"the dataset has the output '{name}' with the dimension '{name}_0', which is not an axis; expected"
     with pytest.raises(ValueError, match=f"^{sentence}"):
         jaxreg.lab.report(found, tmp_path / "r.html")
     assert not list(tmp_path.iterdir())
@@ -170,3 +173,58 @@ def test_several_axes_have_the_chosen_setting_first_and_an_interval_over_the_see
         ends = " to ".join(f"{end:.3f}" for end in (mean - half, mean + half))
         assert row[2].strip("* ") == ends.replace("-", "\N{MINUS SIGN}")
     assert "sorted by the number of seeds in which they were chosen, then by the mean validation loss" in text
+
+
+@pytest.mark.parametrize(("axis", "output"), [("train", "train_loss"), ("val", "test"), ("validation", "test_loss")])
+def test_an_axis_with_the_name_of_a_loss_stays_an_axis(axis, output):
+    test = xr.DataArray(np.arange(6.0).reshape(2, 3), dims=(axis, "seed"), coords={axis: [10, 20]})
+    flat = by_recipe(xr.Dataset({output: test, "test": test}))
+    assert flat["recipe"].values.tolist() == [f"{axis}=10", f"{axis}=20"]
+    np.testing.assert_array_equal(flat["test_loss"].transpose("recipe", "seed"), test)
+    assert ("validation_loss" in flat) is False
+
+
+@pytest.mark.parametrize("inner", ["test_0", "class"])
+@pytest.mark.parametrize("others", [{}, {"train": (("l2", "seed"), np.ones((2, 3)))}])
+def test_a_dimension_of_all_losses_is_an_axis_only_with_a_coordinate(inner, others, tmp_path):
+    whole = xr.Dataset({"test": (("l2", "seed", inner), np.ones((2, 3, 4))), **others}, {"l2": [0.0, 0.1]})
+    sentence = f"^mine has the output 'test' with the dimension '{inner}', which is not an axis; expected one number"
+    with pytest.raises(ValueError, match=sentence):
+        by_recipe(whole, "mine")
+    assert by_recipe(whole.assign_coords({inner: range(4)}).drop_vars(others)).sizes["recipe"] == 8  # an axis
+
+
+@pytest.mark.parametrize("axes", [("l2",), ("l2", "rate"), ("l2", "rate", "width")])
+@pytest.mark.parametrize("validated", [True, False])
+def test_metrics_that_are_arrays_are_left_out(axes, validated, tmp_path):
+    rng = np.random.default_rng(0)
+    dims = (*axes, "seed")
+    shape = (*([2] * len(axes)), 6)
+    coords = {axis: [0.0, 0.1] for axis in axes}
+    values = {name: (dims, rng.uniform(size=shape)) for name in ("train_loss", "test_loss", "train_f1", "test_f1")}
+    values |= {f"{part}_recall": ((*dims, "class"), rng.uniform(size=(*shape, 3))) for part in ("train", "test")}
+    values |= {"validation_loss": (dims, rng.uniform(size=shape))} if validated else {}
+    for form, name in (("html", "r.html"), ("markdown", "r.md")):
+        text = jaxreg.lab.report(xr.Dataset(values, coords), tmp_path / name, form).read_text("utf-8")
+        assert "test f1" in text
+        assert "recall" not in text
+    recompute(Page((tmp_path / "r.html").read_text("utf-8")))
+
+
+@pytest.mark.parametrize("settings", [6, 45])
+def test_the_choice_is_made_once_however_many_settings_there_are(tmp_path, monkeypatch, settings):
+    calls = []
+    choose = stats_of_the_lab.nested_choice
+    monkeypatch.setattr(stats_of_the_lab, "nested_choice", lambda *a, **k: calls.append(0) or choose(*a, **k))
+    rng = np.random.default_rng(0)
+    dims, coords = ("l2", "rate", "seed"), {"l2": np.arange(settings // 3), "rate": [0.1, 0.2, 0.3]}
+    values = {name: (dims, rng.normal(size=(settings // 3, 3, 6))) for name in ("val_loss", "test_loss")}
+    jaxreg.lab.report(xr.Dataset(values, coords), tmp_path / "r.md", "markdown")
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(("sizes", "unit"), [((1, 1), "draw"), ((1, 5), "seed"), ((5, 1), "draw"), ((5, 5), "draw")])
+def test_units_are_those_of_the_statistics(sizes, unit):
+    losses = xr.DataArray(np.random.default_rng(0).normal(size=(2, *sizes)), dims=("l2", "draw", "seed"))
+    flat = by_recipe(xr.Dataset({"test": losses, "val": losses}, {"l2": [0.0, 0.1]}))
+    assert unit_of(Source("sweep", flat)) == unit == stats_of_the_lab.paired(losses[1], losses[0]).unit
