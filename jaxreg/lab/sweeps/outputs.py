@@ -1,6 +1,8 @@
 """Names, dimensions and types of the outputs of one lane, checked while the lane is traced."""
 
 import inspect
+import os
+import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,7 +19,8 @@ from jaxreg.lab.sweeps.manifest import Variable
 
 Arrays = dict[str, np.ndarray]
 Run = Callable[..., Any]
-_TRACING = [str(Path(str(package.__file__)).parent) for package in (jax, jaxreg)]
+_TRACING = tuple(f"{Path(str(package.__file__)).parent}{os.sep}" for package in (jax, jaxreg))
+"""Folders of JAX and jaxreg. They end in a separator, because a neighbour could be called jax_models."""
 
 
 def check_arguments(run: Run, names: Iterable[str], what: str = "run") -> None:
@@ -69,7 +72,9 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
     """
     try:
         outputs = run(**point)
-    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
+    except (TypeError, IndexError) as error:
+        if not _needs_value(error):
+            raise
         reason = str(error).split("\n")[0]
         refusal = TypeError(f"`run` can't be traced, because it needs the value of a traced array: {reason}")
         if line := _line(error):
@@ -79,6 +84,11 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
                 "Instead of `if`, write jnp.where(condition, a, b) or jax.lax.cond. To keep the `if`, pass the axis "
                 "as choices(...), which compiles a program per value."
             )
+        elif not isinstance(error, jax.errors.UnexpectedTracerError | jax.errors.KeyReuseError):
+            refusal.add_note(
+                "If the value is that of an axis, such as a size, pass the axis as choices(...), which compiles a "
+                "program per value."
+            )
         raise refusal from error
     flat = {name: _native(name, labelled) for name, labelled in _flatten(named(outputs), "").items()}
     if not flat:
@@ -86,10 +96,18 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
     return flat
 
 
+def _needs_value(error: Exception) -> bool:
+    """Return whether an error says that a traced array has no value."""
+    if isinstance(error, jax.errors.JAXTypeError | jax.errors.JAXIndexError):
+        return True
+    # The errors of JAX and NumPy for shapes and slices have no class of their own.
+    return re.search(r"\b(concrete|static|integers?)\b.*(Tracer[(<]|Traced<)", str(error)) is not None
+
+
 def _line(error: Exception) -> str:
     """Return the last line of the traceback that is neither in JAX nor in jaxreg, as text; empty if there is none."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.line and not frame.filename.startswith(tuple(_TRACING)):
+        if frame.line and not frame.filename.startswith(_TRACING):
             return f"Line {frame.lineno} of {Path(frame.filename).name}: {frame.line}"
     return ""
 

@@ -80,8 +80,8 @@ class SegmentedSweep:
             )
         if self.segments.halve is not None and len(design.boxes) > 1:
             raise ValueError(
-                "`halve` works only if all runs share one compiled program, but this sweep needs several. Replace "
-                "`choices(…)` and None in the axes by numbers, or set halve=None"
+                f"`halve` is given, and the sweep has {len(design.boxes)} compiled programs; expected only one. Each "
+                "word, each of choices(…) and None needs its own program. Call `sweep` once for each, or set halve=None"
             )
         if path is not None:
             _check_free(path)

@@ -158,9 +158,17 @@ def _structure(dataset: xr.Dataset, like: Any, index: list[int], shape: tuple[in
     if like is not None:
         return Structure.of(like)
     part, structures = _known.get(dataset.attrs.get("sweep", ""), (None, ()))
-    if not structures or (part is not None and part.size != np.prod(shape)):
+    instead = "Or pass like=tree, where `tree` has the structure of the outputs"
+    if not structures:
         raise ValueError(
-            "the tree structure of the outputs is unknown, because this process has not called the sweep. Pass like=, "
-            "a tree with this structure. Or call the same sweep again; it reads finished runs from its store"
+            "the structure of the outputs is unknown, because this process did not run the sweep. First call the same "
+            f"`sweep` again, which reads finished runs from its store. {instead}"
         )
-    return structures[0 if part is None else part[np.ravel_multi_index(index, shape)]]
+    if part is None or len(structures) == 1:
+        return structures[0]
+    if part.size != np.prod(shape):
+        raise ValueError(
+            f"the dataset holds {int(np.prod(shape))} of the {part.size} runs of its sweep, whose outputs have several "
+            f"structures; expected all runs. Pass the whole dataset of the sweep. {instead}"
+        )
+    return structures[part[np.ravel_multi_index(index, shape)]]

@@ -338,9 +338,23 @@ def test_a_lane_that_is_not_there_is_said(lane: Any, message: str) -> None:
 
 def test_a_structure_that_is_not_known_is_asked_for() -> None:
     dataset = xr.Dataset({"y": ("x", np.ones(2))}, attrs={"grid": "x (2)", "sweep": "unknown"})
-    with pytest.raises(ValueError, match="Pass like=, a tree with this structure"):
+    with pytest.raises(ValueError, match=r"this process did not run the sweep. .* Or pass like=tree, where `tree` has"):
         unflatten(dataset, 0)
     assert unflatten(dataset, 1, like={"y": jnp.zeros(())})["y"] == 1.0
+
+
+def test_a_selection_of_runs_with_several_structures_is_not_called_unknown() -> None:
+    def run(kind: Any, x: Any) -> Any:
+        return {"y": {"a": x} if kind == "a" else [x, x]}
+
+    found = sweep(run, {"kind": choices("a", "b"), "x": [1.0, 2.0]}, progress=False)
+    assert unflatten(found, {"kind": "b", "x": 2.0})["y"] == [2.0, 2.0]
+    some = found.isel(x=[1])
+    with pytest.raises(ValueError, match=r"holds 2 of the 4 runs of its sweep, .* Pass the whole dataset of the sweep"):
+        unflatten(some, {"kind": "b", "x": 2.0})
+    assert unflatten(some, {"kind": "b", "x": 2.0}, like={"y": [jnp.zeros(()), jnp.zeros(())]})["y"] == [2.0, 2.0]
+    one = sweep(lambda x: {"y": [x]}, {"x": [1.0, 2.0]}, progress=False)  # a single structure fits every run
+    assert unflatten(one.isel(x=[1]), 0)["y"] == [2.0]
 
 
 # Identity

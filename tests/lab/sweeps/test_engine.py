@@ -1,6 +1,7 @@
 """Sweeps held against plain loops, and against everything that can happen to one on its way."""
 
 import hashlib
+import linecache
 import multiprocessing
 import os
 import pickle
@@ -30,6 +31,7 @@ from scipy.integrate import solve_ivp
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 
+import jaxreg
 from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.sweeps import program, splits
 from jaxreg.lab.sweeps.chunk_size import CACHE, MOST, default_width, peak, traffic, working_set
@@ -552,6 +554,59 @@ def test_an_if_on_a_traced_value_is_refused_with_its_line_and_what_to_write_inst
     assert isinstance(refused.value.__cause__, jax.errors.TracerBoolConversionError)
     found = sweep(branching, {"strength": choices(0.0, 1.0), "seed": range(2)}, progress=False)  # as the error advises
     assert found["y"].values.tolist() == [[0, -1], [0, 1]]
+
+
+SIZES: dict[str, Any] = {
+    "zeros": lambda n: jnp.zeros(n),
+    "two axes": lambda n: jnp.ones((n, 2)),
+    "random": lambda n: jax.random.normal(jax.random.key(0), (n,)),
+    "reshape": lambda n: jnp.ones(6).reshape(n, -1),
+    "slice": lambda n: jnp.ones(6)[:n],
+    "arange": lambda n: jnp.arange(n),
+    "range": lambda n: jnp.array([1.0 for _ in range(n)]),
+    "numpy": lambda n: jnp.asarray(np.zeros(n)),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_traced_size_is_refused_with_the_advice_to_pass_choices(name: str) -> None:
+    def run(n: Any) -> Any:
+        return {"y": SIZES[name](n).sum()}
+
+    with pytest.raises(TypeError, match="needs the value of a traced array") as refused:
+        sweep(run, {"n": [2, 3]}, progress=False)
+    where, advice, *_ = refused.value.__notes__
+    assert where.startswith("Line ")
+    assert " of test_engine.py: " in where
+    assert advice.endswith("pass the axis as choices(...), which compiles a program per value.")
+    expected = [float(SIZES[name](n).sum()) for n in (2, 3)]
+    np.testing.assert_allclose(sweep(run, {"n": choices(2, 3)}, progress=False)["y"], expected)  # as the error advises
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda x: x + {}, lambda x: x(), lambda x: jnp.dot(x, "a"), lambda x: [1.0, 2.0][7]],
+    ids=["operand", "call", "text", "index"],
+)
+def test_other_errors_of_a_function_are_its_own(wrong: Any) -> None:
+    with pytest.raises((TypeError, IndexError)) as raised:
+        sweep(lambda x: {"y": wrong(x)}, {"x": [1.0]}, progress=False)
+    assert "needs the value" not in str(raised.value)
+    assert not any("choices" in note for note in getattr(raised.value, "__notes__", []))
+
+
+@pytest.mark.parametrize("package", [jax, jaxreg])
+def test_the_line_of_an_error_may_be_in_a_package_whose_name_begins_as_that_of_another(
+    package: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path(f"{Path(package.__file__).parent}_models", "own.py")  # a neighbour in site-packages
+    source = "def run(x):\n    return {'y': float(x)}\n"
+    monkeypatch.setitem(linecache.cache, str(file), (len(source), None, source.splitlines(keepends=True), str(file)))
+    names: dict[str, Any] = {}
+    exec(compile(source, str(file), "exec"), names)
+    with pytest.raises(TypeError, match="needs the value") as refused:
+        sweep(names["run"], {"x": [1.0]}, progress=False)
+    assert refused.value.__notes__[0] == "Line 2 of own.py: return {'y': float(x)}"
 
 
 @pytest.mark.parametrize("transform", [jax.jit, jax.grad, lambda f: lambda x: jax.vmap(f)(x[None])])
