@@ -252,21 +252,23 @@ class Search:
         # The budget includes the start of Python and the import of JAX.
         started = time.perf_counter() - time.process_time()
         from jaxreg.lab.tabular import TableError, prepare
+        from jaxreg.lab.tabular.arguments import called_by
 
         if not all(self.leave_out):
             raise ValueError("--leave-out has no value; expected one or more column names")
         leave_out = tuple(name for names in self.leave_out for name in names)
         # Check the table before importing JAX, which takes longer.
         try:
-            table = prepare(
-                self.table,
-                self.target,
-                self.task,
-                leave_out=leave_out,
-                names=self.names,
-                groups=self.groups,
-                time=self.time,
-            )
+            with called_by("command"):
+                table = prepare(
+                    self.table,
+                    self.target,
+                    self.task,
+                    leave_out=leave_out,
+                    names=self.names,
+                    groups=self.groups,
+                    time=self.time,
+                )
         except TableError as error:
             if error.leave_out:
                 again = shlex.join(["jaxreg", *sys.argv[1:], "--leave-out", *error.leave_out])

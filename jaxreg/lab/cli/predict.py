@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jaxreg.lab.atomic_files import write_whole
 from jaxreg.lab.search import fitted_model
+from jaxreg.lab.tabular.arguments import called_by
 from jaxreg.lab.tabular.columns import find
 from jaxreg.lab.tabular.files import read
 
@@ -27,7 +28,8 @@ def predict(model: Path, file: Path, out: Path | None, names: Sequence[str] = ()
     for given in (model, file):
         if out is not None and out.exists() and given.exists() and out.samefile(given):
             raise ValueError(f"--out {out} would overwrite {given}, which this command reads. Name another file")
-    columns = read(file, dict.fromkeys(loaded.ids, True) | loaded.encoding.kinds, names=names)
+    with called_by("command"):
+        columns = read(file, dict.fromkeys(loaded.ids, True) | loaded.encoding.kinds, names=names)
     x, notes = loaded.encoding(columns)
     for note in [*columns.notes, *notes]:
         print(f"jaxreg: {note}", file=sys.stderr)

@@ -16,6 +16,7 @@ from jaxreg.lab.search.inputs import Frame, Numbers
 from jaxreg.lab.search.plan import Plan
 from jaxreg.lab.search.run import Caller, Search, search
 from jaxreg.lab.search.splitters import folds_of
+from jaxreg.lab.tabular.arguments import called_by
 from jaxreg.lab.tabular.frames import has_words, is_frame
 from jaxreg.lab.training.tasks import CLASSES, NUMBERS, Task
 
@@ -69,8 +70,9 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         else:
             folds = folds_of(cv, y, codes, classes=self._task is CLASSES)
             found = search(x, y, self._task, plan, weights=weights, folds=folds)
-        found = dataclasses.replace(found, caller=Caller("estimator"))
+        found = dataclasses.replace(found, caller=Caller("estimator"), notes=self.inputs_.notes)
         self.search_: Search = found
+        self.notes_ = found.notes
         self.best_params_ = _params(found, found.found.chosen)
         self.best_index_ = found.found.chosen
         self.best_score_ = float(found.found.scores[found.found.chosen].mean())
@@ -84,6 +86,7 @@ class _Searching(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.allow_nan = tags.input_tags.sparse = True
         return tags
 
+    @called_by("estimator")
     def _learnt(self, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         # Return the inputs of the networks, and the target as an array.
         numeric = isinstance(self, RegressorMixin)
@@ -145,6 +148,7 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
         outer_error_: Standard error of `outer_score_`.
         cv_results_: `params` of each candidate and its score on each outer fold, in the format of scikit-learn's
             searches.
+        notes_: Notes on how the columns of a data frame with text were read; empty for other inputs.
         search_: The whole result, a `jaxreg.lab.search.Search`.
 
     Example:

@@ -1,12 +1,12 @@
 """Conversion of the inputs of the estimators: numeric arrays with missing values, or data frames with text."""
 
 import dataclasses
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy import sparse
 
-from jaxreg.lab.tabular.encoding import Encoding, learn
+from jaxreg.lab.tabular.encoding import Encoding, examine
 from jaxreg.lab.tabular.frames import columns_of
 
 
@@ -21,6 +21,7 @@ class Numbers:
 
     fill: np.ndarray
     gaps: np.ndarray
+    notes: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def learn(cls, x: Any) -> Self:
@@ -43,14 +44,22 @@ class Frame:
 
     Args:
         encoding: Encoding of all columns.
+        notes: Notes on how each column was read.
     """
 
     encoding: Encoding
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def learn(cls, frame: Any) -> Self:
-        """Learn the encoding of a data frame."""
-        return cls(learn(columns_of(frame), ""))
+        """Learn the encoding of a data frame.
+
+        Raises:
+            ValueError: If a column cannot be read, or no column can be an input.
+        """
+        found = examine(columns_of(frame), "")
+        found.check()
+        return cls(found.encoding, tuple(found.notes))
 
     def __call__(self, frame: Any) -> np.ndarray:
         """Encode a data frame: return inputs of shape (rows, inputs)."""

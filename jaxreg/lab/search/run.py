@@ -25,6 +25,7 @@ from jaxreg.lab.search.plan import Plan, planned_for, rounded, training_seconds
 from jaxreg.lab.search.rivals import KINDS, LINEAR, Rivals, arrays_of, fitted, judged_rivals
 from jaxreg.lab.search.rows import _figures, _rows, check
 from jaxreg.lab.tabular import Prepared, TaskName, columns_of, prepare_columns
+from jaxreg.lab.tabular.arguments import called_by
 from jaxreg.lab.training.tasks import BINARY, CLASSES, NUMBERS, Task
 
 NETS = "nets"
@@ -408,6 +409,7 @@ def _apart(*, groups: Any, time: Any, rows: int) -> np.ndarray | None:
     return None
 
 
+@called_by("search")
 def _of_frame(
     frame: Any, target: str, task: Task | None, plan: Plan | None, groups: Any, time: Any, **options: Any
 ) -> Search:

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from jaxreg.lab.tabular import column_types
+from jaxreg.lab.tabular.arguments import as_numbers, ignoring
 from jaxreg.lab.tabular.column_types import Reading, Words
 from jaxreg.lab.tabular.columns import Columns, find
 from jaxreg.lab.tabular.dates import Dates, Times
@@ -254,6 +255,11 @@ class Learnt(NamedTuple):
     problems: list[Problem]
     ids: list[str]
 
+    def check(self) -> None:
+        """Raise if a problem was found. The message lists all of them."""
+        if self.problems:
+            raise ValueError("; ".join(problem.sentence for problem in self.problems))
+
 
 def learn(columns: Mapping[str, np.ndarray], leave_out: str) -> Encoding:
     """Learn the encoding of all columns of a table except the target.
@@ -266,8 +272,7 @@ def learn(columns: Mapping[str, np.ndarray], leave_out: str) -> Encoding:
         ValueError: If a column is empty, cannot be read or has too many distinct values, or no column can be an input.
     """
     learnt = examine(columns, leave_out)
-    if learnt.problems:
-        raise ValueError("; ".join(problem.sentence for problem in learnt.problems))
+    learnt.check()
     return learnt.encoding
 
 
@@ -301,12 +306,10 @@ def examine(columns: Mapping[str, np.ndarray], leave_out: str) -> Learnt:
         else:
             ids.append(name)
     if not learnt and not problems:
-        beside = " and columns of names, which are ignored" if notes else ""
-        problems.append(
-            Problem(
-                f"the table has no column except {leave_out!r}{beside}; expected at least one column to predict from"
-            )
-        )
+        others = [repr(leave_out)] if leave_out else []
+        others += ["columns of names, which are ignored"] if notes else []
+        besides = f" except {' and '.join(others)}" if others else ""
+        problems.append(Problem(f"the table has no column{besides}; expected at least one column to predict from"))
     return Learnt(Encoding(tuple(learnt)), notes, problems, ids)
 
 
@@ -314,7 +317,7 @@ def _learnt(name: str, values: np.ndarray, decimal: str | None) -> tuple[Column 
     if values.dtype != object:
         there = values[~np.isnan(values)]
         if not len(there):
-            raise ValueError(f"column {name!r} is empty in all {len(values)} rows: ignore it with --leave-out")
+            raise ValueError(f"column {name!r} is empty in all {len(values)} rows: {ignoring('it')}")
         column = Column(name, float(np.median(there)), missing=len(there) < len(values))
         return column, [f"{name}: {_gaps(len(values) - len(there), column)}"] if column.missing else []
     words, codes = different(values)
@@ -323,7 +326,7 @@ def _learnt(name: str, values: np.ndarray, decimal: str | None) -> tuple[Column 
     of_row = np.append(numbers, np.nan)[codes]
     missing = np.append(marks, True)[codes]
     if missing.all():
-        raise ValueError(f"column {name!r} is empty in all {len(values)} rows: ignore it with --leave-out")
+        raise ValueError(f"column {name!r} is empty in all {len(values)} rows: {ignoring('it')}")
     strays = [word for word, number, mark in zip(words, numbers, marks, strict=True) if np.isnan(number) and not mark]
     counts = np.bincount(codes[codes >= 0], minlength=len(words))
     if isinstance(reading, Words):
@@ -336,7 +339,7 @@ def _learnt(name: str, values: np.ndarray, decimal: str | None) -> tuple[Column 
         if len(words) > MOST_CATEGORIES:
             raise ValueError(
                 f"column {name!r} holds {len(words)} distinct values, such as {_short(words[0])}; expected at most "
-                f"{MOST_CATEGORIES} categories. Merge categories, or ignore the column with --leave-out"
+                f"{MOST_CATEGORIES} categories. Merge categories, or {ignoring('the column')}"
             )
         categories = tuple(sorted(words))
         fill: float | str = max(categories, key=lambda word: counts[words.index(word)])
@@ -437,7 +440,7 @@ def target(columns: Mapping[str, np.ndarray], name: str, task: TaskName | None =
         task = "classification" if words or whole else "regression"
         if whole:
             note = f"{name} has {len(distinct)} distinct integers, which are used as classes"
-            notes.append(f"{note}. To use them as numbers, set --task regression")
+            notes.append(f"{note}. To use them as numbers, set {as_numbers()}")
     if missing := len(values) - len(rows):
         notes.append(f"{missing} rows have no {name} and are ignored")
     if len(distinct) < 2:
@@ -448,7 +451,7 @@ def target(columns: Mapping[str, np.ndarray], name: str, task: TaskName | None =
     if len(distinct) > MOST_CLASSES:
         raise ValueError(
             f"column {name!r}, the target, holds {len(distinct)} distinct classes; expected at most {MOST_CLASSES}"
-            + ("" if words else ". If they are numbers, use --task regression")
+            + ("" if words else f". If they are numbers, use {as_numbers()}")
         )
     places = np.searchsorted(distinct, kept.astype(str) if words else kept)
     classes = tuple(str(each) if words else float(each) for each in distinct)

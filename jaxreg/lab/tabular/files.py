@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from jaxreg.lab.tabular import csv, excel, parquet
+from jaxreg.lab.tabular.arguments import argument, called_by
 from jaxreg.lab.tabular.columns import LARGEST, Columns, _unread, name_problems, read_cells
 from jaxreg.lab.tabular.headings import named
 from jaxreg.lab.tabular.npz import _npz
 
 
+@called_by("read")
 def read(
     file: Path,
     wanted: Mapping[str, bool] | None = None,
@@ -61,6 +63,7 @@ def opened(
     return loaded(file.read_bytes(), file.name, wanted, without, names)
 
 
+@called_by("read")
 def parsed(
     raw: bytes,
     name: str,
@@ -123,7 +126,9 @@ def loaded(
     elif ending not in _TYPED:
         raise ValueError(f"{name} ends in {Path(name).suffix!r}; expected {_KNOWN}")
     elif names:
-        raise ValueError(f"--names can't be used with {name}, which has column names already. Remove --names")
+        raise ValueError(
+            f"{argument('names')} can't be used with {name}, which has column names already. Remove {argument('names')}"
+        )
     else:
         columns = _TYPED[ending](raw, name, wanted, without)
     if not columns.problems and (not columns or not len(next(iter(columns.values())))):

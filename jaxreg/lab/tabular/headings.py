@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from jaxreg.lab.tabular import dates
+from jaxreg.lab.tabular.arguments import argument
 from jaxreg.lab.tabular.columns import (
     Columns,
     _nothing,
@@ -59,11 +60,12 @@ def named(
         places = [place for place in range(width) if len(names) == width or place not in unnamed]
         if len(names) != len(places):
             raise ValueError(
-                f"--names has {len(names)} names, but {name} has {width} columns; expected one name per column"
+                f"{argument('names')} has {len(names)} names, but {name} has {width} columns; expected one name per "
+                "column"
             )
         given = dict(zip(places, map(str.strip, names), strict=True))
         if headed:
-            notes.append(f"{name}: --names replaces its header row {', '.join(map(repr, heading[:8]))}")
+            notes.append(f"{name}: {argument('names')} replaces its header row {', '.join(map(repr, heading[:8]))}")
         heading = [given.get(place, "") for place in range(width)]
         unnamed -= given.keys()
     elif not headed:
@@ -71,7 +73,7 @@ def named(
         unnamed = set()
         notes.append(
             f"{name} has no header row, because its first row looks like data. Its columns are called c1 to c{width}; "
-            "use --names to name them"
+            f"use {argument('names')} to name them"
         )
     unread = {place for place, column in enumerate(heading) if _unread(column, wanted, without)} | unnamed
     # Columns that are not read may share a name or have no name.

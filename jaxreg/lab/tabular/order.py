@@ -3,6 +3,7 @@
 import numpy as np
 
 from jaxreg.lab.tabular import column_types
+from jaxreg.lab.tabular.arguments import argument
 from jaxreg.lab.tabular.column_types import Words
 
 ALIKE = 0.6
@@ -51,17 +52,15 @@ def group_codes(name: str, values: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: If a cell is blank, all cells are equal, or no two cells are equal.
     """
+    given = f"column {name!r}, given by {argument('groups')},"
     blank = np.array([cell is None for cell in values]) if values.dtype == object else np.isnan(values)
     if blank.any():
         row = int(np.flatnonzero(blank)[0]) + 1
-        raise ValueError(f"column {name!r}, given by --groups, is blank in row {row}; expected a value in each row")
+        raise ValueError(f"{given} is blank in row {row}; expected a value in each row")
     different, codes = np.unique(values.astype(str) if values.dtype == object else values, return_inverse=True)
     if len(different) in (1, len(values)):
         told = "a different value in each row" if len(different) > 1 else "the same value in each row"
-        raise ValueError(
-            f"column {name!r}, given by --groups, has {told}; expected at least two groups, and at least one group of "
-            "several rows"
-        )
+        raise ValueError(f"{given} has {told}; expected at least two groups, and at least one group of several rows")
     return codes.ravel()
 
 
@@ -84,6 +83,7 @@ def moments(name: str, values: np.ndarray, decimal: str | None = None) -> np.nda
     if np.isnan(numbers).any():
         row = int(np.flatnonzero(np.isnan(numbers))[0])
         raise ValueError(
-            f"row {row + 1}, column {name!r}, given by --time, is {values[row]!r}; expected a number, a date or a time"
+            f"row {row + 1}, column {name!r}, given by {argument('time')}, is {values[row]!r}; expected a number, a "
+            "date or a time"
         )
     return numbers

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxreg.lab.tabular.arguments import ignoring
+
 MOST_CELLS = 200_000_000
 """Largest number of cells of a table; as float64 they take 1.6 GB."""
 
@@ -58,7 +60,7 @@ def columns(raw: bytes, name: str, unread: Callable[[str], bool]) -> list[tuple[
         if not _is_numbers(arrow.types, field.type) and not _is_words(arrow.types, field.type):
             raise ValueError(
                 f"column {field.name!r} of {name} is of type {_short(field.type)}; expected numbers, strings, "
-                "dates, categories or booleans. Convert the column, or ignore it with --leave-out"
+                f"dates, categories or booleans. Convert the column, or {ignoring('it')}"
             )
     try:
         table = file.read(use_threads=False)

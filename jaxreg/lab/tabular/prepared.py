@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxreg.lab.tabular.arguments import argument, called_by, ignoring
 from jaxreg.lab.tabular.columns import Columns, find
 from jaxreg.lab.tabular.encoding import FEW_ROWS, Encoding, Problem, Target, TaskName, examine, listed, target
 from jaxreg.lab.tabular.files import opened
@@ -53,6 +54,7 @@ class TableError(ValueError):
         self.leave_out = tuple(leave_out)
 
 
+@called_by("prepare")
 def prepare(
     file: Path,
     name: str,
@@ -83,6 +85,7 @@ def prepare(
     return prepare_columns(columns, file, name, task, leave_out=leave_out, groups=groups, time=time)
 
 
+@called_by("prepare")
 def prepare_columns(
     columns: Columns,
     file: Path,
@@ -110,22 +113,24 @@ def prepare_columns(
     problems = [Problem(sentence) for sentence in columns.problems]
     for given in leave_out:
         if (known := find(columns, given)) is None:
-            problems.append(Problem(f"--leave-out names {given!r}; expected names among {listed(list(columns))}"))
+            problems.append(
+                Problem(f"{argument('leave_out')} names {given!r}; expected names among {listed(list(columns))}")
+            )
         elif known == find(columns, name):
-            problems.append(Problem(f"--leave-out names the target, {known!r}; expected other columns"))
+            problems.append(Problem(f"{argument('leave_out')} names the target, {known!r}; expected other columns"))
         else:
             del columns[known]
     known = find(columns, name)
     taken = {}
-    for option, asked in (("--groups", groups), ("--time", time)):
+    for kind, asked in (("groups", groups), ("time", time)):
         if asked is None:
             continue
         if (place := find(columns, asked)) is None:
-            problems.append(Problem(f"{option} names {asked!r}; expected one of {listed(list(columns))}"))
+            problems.append(Problem(f"{argument(kind)} names {asked!r}; expected one of {listed(list(columns))}"))
         elif place == known:
-            problems.append(Problem(f"{option} names the target, {known!r}; expected another column"))
+            problems.append(Problem(f"{argument(kind)} names the target, {known!r}; expected another column"))
         else:
-            taken[option] = place, columns.pop(place)
+            taken[kind] = place, columns.pop(place)
     wanted = None
     try:
         wanted = target(columns, known or name, task)
@@ -139,8 +144,8 @@ def prepare_columns(
     problems += learnt.problems
     codes = moment = None
     try:
-        codes = group_codes(*taken["--groups"]) if "--groups" in taken else None
-        moment = moments(*taken["--time"], columns.decimal) if "--time" in taken else None
+        codes = group_codes(*taken["groups"]) if "groups" in taken else None
+        moment = moments(*taken["time"], columns.decimal) if "time" in taken else None
     except ValueError as error:
         problems.append(Problem(str(error)))
     if problems or wanted is None or known is None:
@@ -151,8 +156,8 @@ def prepare_columns(
     x, _ = learnt.encoding(rows)
     notes = [*columns.notes, *wanted.notes, *learnt.notes, *_counting(columns, learnt.encoding)]
     notes += [
-        f"{column} alone determines {known} in all {len(x)} rows. If {column} is only known after {known}, ignore it "
-        "with --leave-out"
+        f"{column} alone determines {known} in all {len(x)} rows. If {column} is only known after {known}, "
+        f"{ignoring('it')}"
         for column in leaks(columns, learnt.encoding, wanted)
     ]
     codes, moment = (None if each is None else each[wanted.rows] for each in (codes, moment))
@@ -166,18 +171,17 @@ def _depending(share: float | None) -> list[str]:
         return []
     return [
         f"neighbouring rows are alike: their distance is {share:.2f} times the distance of random rows. If such rows "
-        "belong together, such as rows of one person or one day, name the column of persons or days with --groups or "
-        "--time. Otherwise the estimated score is too high"
+        "belong together, such as rows of one person or one day, name the column of persons or days with "
+        f"{argument('groups')} or {argument('time')}. Otherwise the estimated score is too high"
     ]
 
 
 def _way_out(columns: Columns, known: str | None, name: str) -> str:
     if known is not None or columns.headed:
         return ""
-    made_up = " ".join(list(columns)[:8])
     return (
         f". {name} has no header row, because its first row looks like data. Use one of these names for the target, or "
-        f"name the columns with --names {made_up}{' …' if len(columns) > 8 else ''}"
+        f"name the columns with {argument('names', *columns)}"
     )
 
 
@@ -185,7 +189,7 @@ def _counting(columns: Columns, encoding: Encoding) -> list[str]:
     # If rows are sorted by the target, their numbers predict it, but the numbers of new rows will not.
     names = [column.name for column in encoding.columns if columns[column.name].dtype != object]
     return [
-        f"{name} numbers the rows. Ignore it with --leave-out, unless the order of the rows matters"
+        f"{name} numbers the rows. {ignoring('it').capitalize()}, unless the order of the rows matters"
         for name in names
         if len(columns[name]) > 2 and (np.diff(columns[name]) == 1).all()
     ]

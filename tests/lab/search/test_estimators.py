@@ -181,6 +181,9 @@ def test_words_of_a_data_frame_are_inputs():
     net = RegularizedMLPRegressor(**SMALL).fit(frame, y)
     assert net.outer_score_ > 0.8
     assert net.feature_names_in_.tolist() == ["town", "size", "kind"]
+    assert net.notes_ == net.search_.notes
+    assert net.notes_[0] == "town: 3 distinct values, one input each; 1 missing cell, marked by an input"
+    assert RegularizedMLPRegressor(**SMALL).fit(frame[["size"]], y).notes_ == ()
     found = net.predict(frame)
     assert np.corrcoef(found, y)[0, 1] > 0.9
     np.testing.assert_array_equal(net.predict(frame.iloc[::-1]), found[::-1])

@@ -255,7 +255,7 @@ def test_all_problems_are_told_at_once(tmp_path):
     said = str(refused.value)
     for part in (
         "columns 3 and 5 of t.csv are both named 'n'",
-        "--leave-out names 'id'; expected names among",
+        "`leave_out` names 'id'; expected names among",
         "there is no column 'why'",
         "column 'code' holds 120 distinct values",
         "column 'empty' is empty in all 400 rows",

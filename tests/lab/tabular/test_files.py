@@ -123,12 +123,12 @@ REFUSED = {
         f"v,w,x,y\n{''.join(f'a{row % 101},b{row % 101},2,{row % 2}' + chr(10) for row in range(202))}".encode(),
         "t.csv",
         "column 'v' holds 101 distinct values, such as 'a0'; expected at most 100 categories. Merge categories, or "
-        "ignore the column with --leave-out; column 'w' holds 101 distinct values, such as 'b0'",
+        "remove the column from the table; column 'w' holds 101 distinct values, such as 'b0'",
     ),
     "several empty": (
         b"x,z,y\n,,1\n,NA,0\n",
         "t.csv",
-        "column 'x' is empty in all 2 rows: ignore it with --leave-out; column 'z' is",
+        "column 'x' is empty in all 2 rows: remove it from the table; column 'z' is",
     ),
     "other case": (b"x,Y\n1,2\n", "t.csv", "there is no column 'y'; did you mean 'Y'?"),
     "no heading": (b"1,2\n3,4\n5,6\n", "t.csv", "there is no column 'y'; expected one of 'c1', 'c2'"),

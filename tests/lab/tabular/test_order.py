@@ -45,7 +45,7 @@ def test_a_table_of_neighbours_is_pointed_at_unless_a_column_tells(tmp_path):
         return [note for note in prepare(file, "y", leave_out=["day"], **options).notes if "alike" in note]
 
     assert len(told()) == 1
-    assert "--groups or --time" in told()[0]
+    assert "name the column of persons or days with `groups` or `time`" in told()[0]
     assert told(groups="person") == []
     grouped = prepare(file, "y", groups="person", leave_out=["day"])
     assert grouped.groups is not None
@@ -58,12 +58,12 @@ def test_a_table_of_neighbours_is_pointed_at_unless_a_column_tells(tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"groups": "whom"}, "--groups names 'whom'; expected one of 'who', 'x', 'hole', 'y'"),
-        ({"groups": "y"}, "--groups names the target, 'y'"),
-        ({"groups": "x"}, "column 'x', given by --groups, has a different value in each row"),
-        ({"time": "who"}, "row 1, column 'who', given by --time, is 'A'; expected a number, a date or a time"),
-        ({"groups": "hole"}, "column 'hole', given by --groups, is blank in row 4"),
-        ({"time": "hole"}, "row 4, column 'hole', given by --time, is"),
+        ({"groups": "whom"}, "`groups` names 'whom'; expected one of 'who', 'x', 'hole', 'y'"),
+        ({"groups": "y"}, "`groups` names the target, 'y'"),
+        ({"groups": "x"}, "column 'x', given by `groups`, has a different value in each row"),
+        ({"time": "who"}, "row 1, column 'who', given by `time`, is 'A'; expected a number, a date or a time"),
+        ({"groups": "hole"}, "column 'hole', given by `groups`, is blank in row 4"),
+        ({"time": "hole"}, "row 4, column 'hole', given by `time`, is"),
     ],
 )
 def test_columns_that_tell_nothing_are_refused(options, sentence, tmp_path):

@@ -1,0 +1,72 @@
+"""Arguments that messages about a table advise: those of the command or function that the user called."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal
+
+Called = Literal["command", "prepare", "read", "search", "estimator", ""]
+"""What the user called: the command `jaxreg`, a function on tables, the `fit` of an estimator, or something else."""
+
+_MOST = 8
+_called: ContextVar[Called] = ContextVar("called", default="")
+
+
+@contextmanager
+def called_by(what: Called) -> Iterator[None]:
+    """Name the arguments of what the user called in all messages that are made in a `with` block, or in a function.
+
+    An outer block counts more than an inner one: the command calls `prepare`, but the user typed the command.
+
+    Args:
+        what: What the user called.
+
+    Example:
+        >>> with called_by("command"), called_by("prepare"):
+        ...     ignoring("it")
+        'ignore it with --leave-out'
+    """
+    token = _called.set(_called.get() or what)
+    try:
+        yield
+    finally:
+        _called.reset(token)
+
+
+def argument(name: str, *values: str) -> str:
+    """Return an argument as the user writes it, such as `--groups` for the command. At most eight values are shown.
+
+    Args:
+        name: Name of the argument in Python.
+        values: Values of a list.
+
+    Example:
+        >>> argument("names", "age", "town")
+        "names=['age', 'town']"
+    """
+    more = ["…"] if len(values) > _MOST else []
+    if _called.get() == "command":
+        return " ".join([f"--{name.replace('_', '-')}", *values[:_MOST], *more])
+    return f"{name}=[{', '.join([*map(repr, values[:_MOST]), *more])}]" if values else f"`{name}`"
+
+
+def as_numbers() -> str:
+    """Return the argument that makes a target a number, such as `--task regression` for the command."""
+    return {"command": "--task regression", "search": "task=NUMBERS"}.get(_called.get(), "task='regression'")
+
+
+def ignoring(column: str) -> str:
+    """Return advice to ignore a column.
+
+    Args:
+        column: Words for the column, such as "it".
+
+    Example:
+        >>> with called_by("search"):
+        ...     ignoring("it")
+        'remove it from the data frame'
+    """
+    called = _called.get()
+    if called in ("command", "prepare", "read"):
+        return f"ignore {column} with {argument('without' if called == 'read' else 'leave_out')}"
+    return f"remove {column} from the {'data frame' if called else 'table'}"
