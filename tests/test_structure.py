@@ -1,8 +1,10 @@
 """The layering of the code, read from its import statements: packages from bottom to top, no cycle, few floors."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -188,3 +190,14 @@ def test_what_only_reads_results_loads_no_jax(module, tmp_path):
 def test_importing_the_library_loads_no_framework(tmp_path):
     heavy = ["flax", "matplotlib", "sklearn", "scipy.optimize", "xarray", "haiku", "equinox", "jaxreg.lab"]
     assert loaded("import jaxreg\nfor name in jaxreg.__all__: getattr(jaxreg, name)", heavy, tmp_path) == []
+
+
+def test_extras_that_errors_name_exist_and_are_locked():
+    files = [file.read_text("utf-8") for file in PACKAGE.rglob("*.py")]
+    named = {extra for text in files for extra in re.findall(r"pip install 'jaxreg\[(\w+)\]'", text)}
+    root = Path(__file__).parents[1]
+    extras = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    lock = (root / "requirements.lock").read_text("utf-8")
+    assert {"excel", "lab", "onnx", "parquet"} <= named <= {*extras}
+    packages = [re.match(r"[\w-]+", entry)[0] for extra in named for entry in extras[extra]]
+    assert [package for package in packages if not re.search(rf"^{package}==", lock, re.MULTILINE)] == []

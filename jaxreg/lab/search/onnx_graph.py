@@ -61,7 +61,7 @@ def to_onnx(search: Search) -> Any:
     try:
         import onnx  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError:
-        raise ImportError("to_onnx needs onnx. Run: pip install onnx") from None
+        raise ImportError("to_onnx needs onnx. Run: pip install 'jaxreg[onnx]'") from None
     members = search.net.members if isinstance(search.net, Nets) else (search.net,)
     if not all(isinstance(net, Net) for net in members):
         raise ValueError(

@@ -207,7 +207,7 @@ def test_an_onnx_graph_predicts_as_the_model_does(task, outputs, nets, kinds):
 
 def test_without_onnx_it_is_asked_for_and_trees_are_no_graph(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match=r"to_onnx needs onnx\. Run: pip install onnx"):
+    with pytest.raises(ImportError, match=r"to_onnx needs onnx\. Run: pip install 'jaxreg\[onnx\]'"):
         to_onnx(SimpleNamespace(net=None, kept="nets"))
     monkeypatch.setitem(sys.modules, "onnx", SimpleNamespace())
     with pytest.raises(ValueError, match="the model of this search is of type forest; expected networks"):
