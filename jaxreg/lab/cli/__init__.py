@@ -259,7 +259,7 @@ class Search:
         leave_out = tuple(name for names in self.leave_out for name in names)
         # Check the table before importing JAX, which takes longer.
         try:
-            with called_by("command"):
+            with called_by("jaxreg search"):
                 table = prepare(
                     self.table,
                     self.target,

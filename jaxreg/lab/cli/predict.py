@@ -28,7 +28,7 @@ def predict(model: Path, file: Path, out: Path | None, names: Sequence[str] = ()
     for given in (model, file):
         if out is not None and out.exists() and given.exists() and out.samefile(given):
             raise ValueError(f"--out {out} would overwrite {given}, which this command reads. Name another file")
-    with called_by("command"):
+    with called_by("jaxreg predict"):
         columns = read(file, dict.fromkeys(loaded.ids, True) | loaded.encoding.kinds, names=names)
     x, notes = loaded.encoding(columns)
     for note in [*columns.notes, *notes]:

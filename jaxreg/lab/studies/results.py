@@ -185,7 +185,7 @@ def open_study(folder: Path) -> StudyResults:
         record = Record(**fields | {"arms": arms, "claims": claims})
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"{folder} holds no readable case study ({error}). Run a study with --out {folder} first"
+            f"{folder} holds no readable case study ({error}). Run a study into this folder first"
         ) from error
     seeds = _joined(record, folder, PUBLISHED) if (folder / PUBLISHED).is_dir() else None
     return StudyResults(record, seeds, _joined(record, folder, FRESH))

@@ -52,7 +52,7 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
         )
     out = Path(out)
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file; expected a folder, or a path that does not exist. Choose another --out")
+        raise ValueError(f"{out} is a file; expected a folder, or a path that does not exist. Choose another path")
     fresh = _of_draws(f"study.draws({size.draws})", study.draws(size.draws), size.draws)
     seeds, draws = np.arange(size.seeds if study.data is None else 1), np.arange(size.draws)
     conditions = [_Condition(FRESH, fresh, {"seed": seeds, "draw": draws}, points=10)]

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal
 
-Called = Literal["command", "prepare", "read", "search", "estimator", ""]
-"""What the user called: the command `jaxreg`, a function on tables, the `fit` of an estimator, or something else."""
+Called = Literal["jaxreg search", "jaxreg predict", "prepare", "read", "search", "estimator", ""]
+"""What the user called: a command, a function on tables, the `fit` of an estimator, or something else."""
 
 _MOST = 8
 _called: ContextVar[Called] = ContextVar("called", default="")
@@ -22,7 +22,7 @@ def called_by(what: Called) -> Iterator[None]:
         what: What the user called.
 
     Example:
-        >>> with called_by("command"), called_by("prepare"):
+        >>> with called_by("jaxreg search"), called_by("prepare"):
         ...     ignoring("it")
         'ignore it with --leave-out'
     """
@@ -45,14 +45,14 @@ def argument(name: str, *values: str) -> str:
         "names=['age', 'town']"
     """
     more = ["…"] if len(values) > _MOST else []
-    if _called.get() == "command":
+    if _called.get().startswith("jaxreg"):
         return " ".join([f"--{name.replace('_', '-')}", *values[:_MOST], *more])
     return f"{name}=[{', '.join([*map(repr, values[:_MOST]), *more])}]" if values else f"`{name}`"
 
 
 def as_numbers() -> str:
     """Return the argument that makes a target a number, such as `--task regression` for the command."""
-    return {"command": "--task regression", "search": "task=NUMBERS"}.get(_called.get(), "task='regression'")
+    return {"jaxreg search": "--task regression", "search": "task=NUMBERS"}.get(_called.get(), "task='regression'")
 
 
 def ignoring(column: str) -> str:
@@ -67,6 +67,8 @@ def ignoring(column: str) -> str:
         'remove it from the data frame'
     """
     called = _called.get()
-    if called in ("command", "prepare", "read"):
+    if called == "jaxreg predict":  # the model needs the column
+        return f"search again without {column}"
+    if called in ("jaxreg search", "prepare", "read"):
         return f"ignore {column} with {argument('without' if called == 'read' else 'leave_out')}"
     return f"remove {column} from the {'data frame' if called else 'table'}"

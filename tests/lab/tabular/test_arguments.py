@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from helpers.tables import a_model
 from pyarrow import parquet
 
 from jaxreg.lab import RegularizedMLPRegressor
 from jaxreg.lab.cli import main
-from jaxreg.lab.search import search
+from jaxreg.lab.search import fitted_model, search
 from jaxreg.lab.tabular import Columns, encoding, prepare, prepare_columns, read
 from jaxreg.lab.training.tasks import CLASSES
 
@@ -102,3 +103,15 @@ def test_no_message_in_python_names_an_option_of_the_command(tmp_path):
     for words in ("numbers the rows", "alone determines y", "neighbouring rows", "distinct integers"):
         assert any(words in note for note in notes), words
     assert not [note for note in notes if re.search("(^| )--", note)]
+
+
+def test_a_prediction_advises_what_its_command_can_do(tmp_path, monkeypatch, capsys):
+    fitted_model.save(tmp_path / "model.safetensors", a_model())
+    parquet.write_table(
+        pa.table({"age": [[1], [2]], "city": ["Ulm", "Bonn"], "weight": [70, 60]}), tmp_path / "t.parquet"
+    )
+    said = typed(monkeypatch, capsys, "predict", tmp_path, tmp_path / "t.parquet")
+    assert said.rstrip().endswith("Convert the column, or search again without it")
+    np.savez(tmp_path / "t.npz", age=np.ones(3))
+    said = typed(monkeypatch, capsys, "predict", tmp_path, tmp_path / "t.npz", "--names", "age", "city")
+    assert "--names can't be used with t.npz, which has column names already. Remove --names" in said
