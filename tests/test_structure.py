@@ -28,7 +28,7 @@ FLOORS = [
     "jaxreg",
     "lab.labelled lab.atomic_files lab.stats lab.tabular lab.layers lab.data",
     "lab.sweeps lab.plots lab.models lab.datasets lab.weights lab.population lab.hypergradient",
-    "lab.training lab.widths",
+    "lab.training lab.padding",
     "lab.studies",
     "lab.report",
     "lab.search",

@@ -1,9 +1,12 @@
-"""Loss of plasticity: nine methods on relabelled tasks in a row, with survival curves.
+"""Loss of plasticity: twelve methods on relabelled tasks in a row, with survival curves.
 
 Claims: a network that is trained on one task after the other loses the ability to fit the next one (Dohare and others,
 Loss of plasticity in deep continual learning, Nature 2024; Lyle and others, Understanding plasticity in neural
 networks, 2023). L2 towards the initial weights keeps it, better than L2 towards 0 (Kumar, Marklund and Van Roy,
-Maintaining plasticity in continual learning via regenerative regularization, 2023).
+Maintaining plasticity in continual learning via regenerative regularization, 2023). A penalty on the distance of each
+layer's largest singular value from 1 keeps it too (Lewandowski and others, Learning continually by spectral
+regularization, 2024), and so does the distance of the distribution of the weights from that at the start (Lewandowski
+and others, Directions of curvature as an explanation for loss of plasticity, 2023).
 Here: the same rows with new random labels in each task, full batches, no restart of the weights or of Adam; what counts
 is the training accuracy at the end of each task. A network has collapsed at the first task that ends below an accuracy
 of 0.75. Each method but two has three or four strengths; one run chooses among them, and the other, from other
@@ -68,10 +71,16 @@ METHODS: dict[str, tuple[Callable[[Any, jax.Array], Any], tuple[float, ...]]] = 
     "none": (_adam, (0.0,)),
     "L2": (_penalized(lambda start, s: {jr.KERNELS: jr.L2(s)}), (1e-4, 1e-3, 1e-2, 1e-1)),
     "L2 to the start": (_penalized(lambda start, s: jr.to_reference(start, jr.L2(s))), (1e-4, 1e-3, 1e-2, 1e-1)),
+    "distribution of the start": (_penalized(jr.initial_distributions), (1e-4, 1e-3, 1e-2, 1e-1)),
+    "largest singular value 1": (
+        _penalized(lambda start, s: {jr.KERNELS: jr.Spectral(s, target=1.0)}),
+        (1e-3, 1e-2, 1e-1, 1.0),
+    ),
     "orthogonal penalty": (_penalized(lambda start, s: {jr.KERNELS: jr.Orthogonal(s)}), (1e-4, 1e-3, 1e-2, 1e-1)),
     "clipped to the start": (_projected(lambda start, s: jr.initial_boxes(start, share=s)), (1.0, 2.0, 4.0)),
     "shrink and perturb": (_adam, (0.1, 0.3, 0.6)),
     "unit norm": (_projected(lambda start, s: {jr.KERNELS: jr.MinMaxNorm(s, s)}), (1.0, 2.0, 4.0)),
+    "largest singular value capped": (_projected(lambda start, s: {jr.KERNELS: jr.SpectralNorm(s)}), (1.0, 2.0, 4.0)),
     "spheres of the start": (_projected(lambda start, s: jr.initial_spheres(start, share=s)), (1.0, 2.0, 4.0)),
     "layer norm": (_adam, (0.0,)),
 }
@@ -220,7 +229,7 @@ def _drawn(accuracy: xr.DataArray) -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=32, help="of each of the two runs")
-    parser.add_argument("--tasks", type=int, default=40)
+    parser.add_argument("--tasks", type=int, default=100)
     headline(parser, "plasticity", trained, tell)
 
 

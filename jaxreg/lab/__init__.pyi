@@ -19,6 +19,8 @@ from jaxreg.lab.models import Model as Model
 from jaxreg.lab.models import equinox as equinox
 from jaxreg.lab.models import linen as linen
 from jaxreg.lab.models import nnx as nnx
+from jaxreg.lab.padding import any_depth as any_depth
+from jaxreg.lab.padding import any_width as any_width
 from jaxreg.lab.search import RegularizedMLPClassifier as RegularizedMLPClassifier
 from jaxreg.lab.search import RegularizedMLPRegressor as RegularizedMLPRegressor
 from jaxreg.lab.studies import Arm as Arm
@@ -52,4 +54,3 @@ from jaxreg.lab.training import equal_error_rate as equal_error_rate
 from jaxreg.lab.training import fit as fit
 from jaxreg.lab.training import root_mean_squared_error as root_mean_squared_error
 from jaxreg.lab.training import squared_error as squared_error
-from jaxreg.lab.widths import any_width as any_width

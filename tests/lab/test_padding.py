@@ -1,4 +1,6 @@
-"""Networks of any width in one program, against the networks of each width."""
+"""Networks of any width or depth in one program, against the networks of each size."""
+
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -9,7 +11,7 @@ import pytest
 from flax import linen as nn
 
 import jaxreg as jr
-from jaxreg.lab import CNN, LSTM, MLP, Problem, Recipe, any_width, equinox, fit, linen, moons
+from jaxreg.lab import CNN, LSTM, MLP, Problem, Recipe, any_depth, any_width, equinox, fit, linen, moons
 
 WIDTHS = (3, 8)
 RECIPES = {
@@ -148,3 +150,131 @@ def test_a_layer_norm_over_units_is_refused():
     model = any_width(lambda width: linen(Normed(width), (2,)), WIDTHS)
     with pytest.raises(ValueError, match="to width 8 with zero weights changes its outputs"):
         jax.eval_shape(lambda width: model(width).apply(model(width).init(jax.random.key(0)), jnp.ones((4, 2))), 3)
+
+
+class Residual(nn.Module):
+    """Residual blocks of two layers, with a layer norm inside if `normed`, in the widest floats that JAX is set to."""
+
+    blocks: int
+    normed: bool = False
+    after: bool = False
+
+    @nn.compact
+    def __call__(self, x):
+        dense, norm = partial(nn.Dense, param_dtype=float), partial(nn.LayerNorm, param_dtype=float)
+        x = dense(6, name="input")(x)
+        for block in range(self.blocks):
+            inner = norm(force_float32_reductions=False, name=f"norm_{block}")(x) if self.normed else x
+            inner = dense(5, name=f"inner_{block}")(inner)
+            x = x + dense(6, name=f"outer_{block}")(nn.tanh(inner))
+            x = nn.tanh(x) if self.after else x
+        return dense(1, name="output")(x)
+
+
+DEPTHS = (0, 1, 3)
+RULES = {
+    "penalty, max-norm": Recipe(
+        penalties={jr.KERNELS: jr.L2(1e-3)}, constraints={jr.KERNELS: jr.MaxNorm(1.0)}, learning_rate=0.01
+    ),
+    "decay, unit norm": Recipe(
+        decays={".*/bias": jr.L2(1e-2)},
+        constraints={"input/kernel": jr.UnitNorm()},
+        learning_rate=0.02,
+        optimizer=lambda rate: optax.sgd(rate, 0.9),
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "normed"), [("penalty, max-norm", True), ("decay, unit norm", False)])
+def test_a_network_in_the_program_of_all_depths_trains_like_itself(name, normed):
+    def own(blocks):
+        return linen(Residual(blocks, normed), inputs=(2,))
+
+    with jax.enable_x64(True):
+        data, model = moons(range(1), 30, 40), any_depth(own, DEPTHS)
+
+        def trained(model):
+            problem = Problem(model, data, 1000, record_every=1000)
+            return fit(problem, RULES[name], jax.random.key(1), keep=True)
+
+        together = jax.device_get(jax.jit(jax.vmap(lambda depth: trained(model(depth))))(jnp.array(DEPTHS)))
+        apart = jax.device_get(jax.jit(lambda: [trained(own(depth)) for depth in DEPTHS])())
+    for place, (depth, alone) in enumerate(zip(DEPTHS, apart, strict=True)):
+        found = {output: jax.tree.map(lambda each, place=place: each[place], together[output]) for output in together}
+        for output, wanted in alone.items():
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), found[output], wanted)
+        absent = [output for output in found if output.startswith("params/") and output not in alone]
+        assert len(absent) == (6 if normed else 4) * (DEPTHS[-1] - depth)
+        assert all(np.all(found[output] == 0) for output in absent)
+        assert alone["train_loss"].values[-1] < 0.9 * alone["train_loss"].values[0]
+
+
+def test_depths_of_a_module_of_equinox():
+    class Blocks(eqx.Module):
+        layers: list
+        output: eqx.nn.Linear
+
+        def __init__(self, depth, key):
+            keys = jax.random.split(key, depth + 1)
+            self.layers = [eqx.nn.Linear(2, 2, key=one) for one in keys[1:]]
+            self.output = eqx.nn.Linear(2, 1, key=keys[0])
+
+        def __call__(self, x):
+            for layer in self.layers:
+                x = x + layer(jax.nn.relu(x))
+            return self.output(x)
+
+    def make(depth):
+        return equinox(lambda key: Blocks(depth, key))
+
+    x, key = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32), jax.random.key(3)
+    model = any_depth(make, (1, 4))
+    for depth in (1, 4):
+        found, wanted = (m.apply(m.init(key), x) for m in (model(depth), make(depth)))
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_a_depth_that_was_not_named_is_refused_or_not_a_number():
+    model = any_depth(lambda blocks: linen(Residual(blocks), (2,)), DEPTHS)
+    with pytest.raises(ValueError, match=r"`depth` is 2; expected one of 0, 1, 3"):
+        model(2)
+    outside = jax.jit(lambda depth: jax.tree.leaves(model(depth).init(jax.random.key(0))))(2)
+    assert all(np.isnan(leaf).all() for leaf in outside)
+
+
+class Plain(nn.Module):
+    blocks: int
+
+    @nn.compact
+    def __call__(self, x):
+        for _ in range(self.blocks):
+            x = nn.Dense(4)(x)
+        return nn.Dense(1)(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "depths", "message"),
+    [
+        (lambda blocks: linen(Residual(blocks), (2,)), (2, 2), "expected two or more different depths"),
+        (lambda blocks: linen(Residual(blocks), (2,)), (-1, 2), "a depth is -1"),
+        (
+            lambda blocks: linen(Plain(blocks), (2,)),
+            (1, 2),
+            r"has shapes \(1,\), \(4,\) for depths 1, 2; expected one shape",
+        ),
+        (
+            lambda blocks: linen(MLP(4) if blocks == 1 else Residual(blocks), (2,)),
+            (1, 2),
+            r"the model of depth 1 has a parameter .*hidden.*, which the model of depth 2 lacks",
+        ),
+    ],
+)
+def test_depths_that_cannot_share_a_program_are_refused(make, depths, message):
+    with pytest.raises(ValueError, match=message):
+        any_depth(make, depths)
+
+
+def test_blocks_that_do_more_than_add_are_refused():
+    model = any_depth(lambda blocks: linen(Residual(blocks, after=True), (2,)), DEPTHS)
+    with pytest.raises(ValueError, match="to depth 3 with zero weights changes its outputs"):
+        jax.eval_shape(lambda depth: model(depth).apply(model(depth).init(jax.random.key(0)), jnp.ones((4, 2))), 1)

@@ -1,0 +1,276 @@
+"""Networks of several widths or depths in one compiled program: a small network is padded with weights that are 0.
+
+A unit whose incoming and outgoing weights are 0 adds nothing to the outputs. Nor does a residual block whose weights
+are 0. Here these weights are also masked, so their gradients are 0 and every common optimiser leaves them at 0. So the
+arrays of all sizes have the same shape, and the size can be traced, like a strength.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg._checks import check_integer
+from jaxreg._hyperparameters import known
+from jaxreg.lab.models import Model
+
+__all__ = ["any_depth", "any_width"]
+
+
+def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[jax.Array | int], Model]:
+    """Return a function that makes a `Model` of any given layer width. The width may be a traced number.
+
+    The arrays of all models have the shapes of the widest model. A narrower model starts with the weights that
+    `make(width)` draws from the same key, padded with zeros. Except for rounding, it trains as the model of
+    `make(width)` does. Each run takes as much time as a run of the widest model.
+
+    Several layers may depend on the width. An axis that grows with it must have k · width entries for a fixed k, in k
+    blocks of `width` entries. This holds for the filters of a convolution and for the gates of an LSTM.
+
+    A penalty or constraint acts on the padded arrays:
+
+    - L1, L2, weight decay, `MaxNorm` and `NonNeg` act as on the narrow model, because they keep zeros and do not depend
+      on the number of weights.
+    - `UnitNorm` and other rules that change zeros train the same network if each unit is a separate group. The stored
+      norms `norm/…` then contain the padding too.
+    - `MaxRMS`, `Simplex` and other rules that depend on the number of weights act differently than on the narrow model.
+
+    Args:
+        make: Function that takes a width and returns the model of that width, such as
+            ``lambda units: linen(MLP(hidden=units), inputs=(2,))``.
+        widths: All widths that are used, two or more.
+
+    Raises:
+        ValueError: If there are fewer than two different widths, or an axis of the parameters does not grow in
+            proportion to the width. The returned function raises if its width is not one of `widths`; a traced width
+            that is not one of them gives NaN. A model raises when it is called, if units whose weights are all zero
+            change its outputs, as in a layer norm over units.
+
+    Returns:
+        A function from a width to a `Model`.
+
+    Example:
+        >>> import jax
+        >>> from jaxreg.lab import MLP, Problem, Recipe, any_width, fit, linen, sweep, tutorial_moons
+        >>> model, data = any_width(lambda units: linen(MLP(units), (2,)), (2, 4, 16)), tutorial_moons()
+        >>> def run(width, seed):
+        ...     problem = Problem(model(width), data, epochs=20, record_every=20)
+        ...     return {"loss": fit(problem, Recipe(), jax.random.key(seed))["test_loss"].values[-1]}
+        >>> found = sweep(run, {"width": [2, 4, 16], "seed": range(2)}, progress=False)
+        >>> dict(found.sizes)
+        {'width': 3, 'seed': 2}
+
+    Reference: Chen, Goodfellow and Shlens (2016), Net2Net, widen a network in a similar way, with copies of units.
+    """
+    return _any("width", make, widths)
+
+
+def any_depth(make: Callable[[int], Model], depths: Sequence[int]) -> Callable[[jax.Array | int], Model]:
+    """Return a function that makes a `Model` of any given number of residual blocks. The number may be traced.
+
+    The arrays of all models have the shapes of the deepest model. A shallower model starts with the weights that
+    `make(depth)` draws from the same key, and the weights of the other blocks are 0. Except for rounding, it trains as
+    the model of `make(depth)` does. Each run takes as much time as a run of the deepest model.
+
+    A block must add to its input, x + f(x), and f must give 0 if all its weights are 0, as in
+    ``x + Dense(units)(relu(Dense(units)(x)))``. A layer norm inside f is allowed. All parameters of a model must have
+    the same path and shape in the deeper models, so give the output layer a name of its own.
+
+    A penalty or constraint acts on each layer as on that of `make(depth)`. The stored norms `norm/…` of absent blocks
+    are those of zeros, or of what a constraint such as `UnitNorm` makes of zeros.
+
+    Args:
+        make: Function that takes a depth and returns the model of that depth.
+        depths: All depths that are used, two or more.
+
+    Raises:
+        ValueError: If there are fewer than two different depths, or a parameter of a model has another shape in a
+            deeper one or is missing there. The returned function raises if its depth is not one of `depths`; a traced
+            depth that is not one of them gives NaN. A model raises when it is called, if blocks whose weights are all
+            zero change its outputs.
+
+    Returns:
+        A function from a depth to a `Model`.
+
+    Example:
+        >>> import jax
+        >>> from flax import linen as nn
+        >>> from jaxreg.lab import Problem, Recipe, any_depth, fit, linen, sweep, tutorial_moons
+        >>> class Residual(nn.Module):
+        ...     blocks: int
+        ...     @nn.compact
+        ...     def __call__(self, x):
+        ...         x = nn.Dense(8, name="input")(x)
+        ...         for block in range(self.blocks):
+        ...             x = x + nn.Dense(8, name=f"block_{block}")(nn.relu(x))
+        ...         return nn.Dense(1, name="output")(x)
+        >>> model, data = any_depth(lambda blocks: linen(Residual(blocks), (2,)), (0, 1, 4)), tutorial_moons()
+        >>> def run(depth, seed):
+        ...     problem = Problem(model(depth), data, epochs=20, record_every=20)
+        ...     return {"loss": fit(problem, Recipe(), jax.random.key(seed))["test_loss"].values[-1]}
+        >>> found = sweep(run, {"depth": [0, 1, 4], "seed": range(2)}, progress=False)
+        >>> dict(found.sizes)
+        {'depth': 3, 'seed': 2}
+
+    Reference: Chen, Goodfellow and Shlens (2016), Net2Net, deepen a network in a similar way, with identity layers.
+    """
+    return _any("depth", make, depths)
+
+
+def _any(size: str, make: Callable[[int], Model], sizes: Sequence[int]) -> Callable[[jax.Array | int], Model]:
+    ordered = sorted(set(sizes))
+    for number in ordered:
+        check_integer(number, f"any_{size}: a {size}", 1 if size == "width" else 0)
+    if len(ordered) < 2:
+        raise ValueError(f"any_{size}: {size}s is {sizes!r}; expected two or more different {size}s")
+    family = _Family(size, make, ordered)
+
+    def model(number: jax.Array | int) -> Model:
+        if known(number) and int(number) not in ordered:
+            raise ValueError(f"`{size}` is {number}; expected one of {', '.join(map(str, ordered))}")
+
+        def apply(params: Any, x: jax.Array) -> jax.Array:
+            family.check(x)
+            return family.largest.apply(family.masked(params, number), x)
+
+        return Model(lambda key: family.start(key, number), apply)
+
+    return model
+
+
+class _Family:
+    """Models of several sizes. The size is a width (number of units) or a depth (number of residual blocks)."""
+
+    def __init__(self, size: str, make: Callable[[int], Model], sizes: list[int]) -> None:
+        self.models = [make(number) for number in sizes]
+        self.size, self.sizes, self.largest, self._checked = size, sizes, self.models[-1], set[tuple[int, ...]]()
+        trees = [jax.eval_shape(model.init, jax.random.key(0)) for model in self.models]
+        self._structure = jax.tree.structure(trees[-1])
+        leaves = list(map(_by_path, trees))
+        self._leaves = leaves[-1]
+        for number, own in zip(sizes, leaves, strict=True):
+            if missing := [path for path in own if path not in self._leaves]:
+                raise ValueError(
+                    f"any_{size}: the model of {size} {number} has a parameter {missing[0]}, which the model of {size} "
+                    f"{sizes[-1]} lacks; expected the same names of layers at every {size}"
+                )
+        # For each leaf, the smallest size that has it. For each of its axes, the number of blocks of `width` entries,
+        # or 0 if the axis has the same size always.
+        self._first = {
+            path: next(n for n, own in zip(sizes, leaves, strict=True) if path in own) for path in leaves[-1]
+        }
+        self._blocks = {path: self._blocks_of(path, [own.get(path) for own in leaves]) for path in leaves[-1]}
+
+    def _blocks_of(self, path: str, leaves: list[Any]) -> tuple[int, ...]:
+        size, present = (
+            self.size,
+            [(n, leaf.shape) for n, leaf in zip(self.sizes, leaves, strict=True) if leaf is not None],
+        )
+        if size == "width" and len(present) < len(leaves):
+            raise ValueError(
+                f"any_width: only the models of width {present[0][0]} and more have the parameter {path}; expected "
+                "the same layers at every width"
+            )
+        if len({len(shape) for _, shape in present}) > 1 or (
+            size == "depth" and len({shape for _, shape in present}) > 1
+        ):
+            raise ValueError(
+                f"any_{size}: {path} has shapes {_listed(shape for _, shape in present)} for {size}s "
+                f"{_listed(n for n, _ in present)}; expected "
+                + (
+                    "one shape. Give each layer a name that does not depend on the depth"
+                    if size == "depth"
+                    else "as many axes"
+                )
+            )
+        blocks = []
+        for axis, lengths in enumerate(zip(*(shape for _, shape in present), strict=True)):
+            count = lengths[-1] // self.sizes[-1] if size == "width" else 0
+            if len(set(lengths)) > 1 and list(lengths) != [count * width for width in self.sizes]:
+                raise ValueError(
+                    f"any_width: axis {axis} of {path} has sizes {_listed(lengths)} for widths {_listed(self.sizes)}; "
+                    "expected sizes in proportion to the width"
+                )
+            blocks.append(count if len(set(lengths)) > 1 else 0)
+        return tuple(blocks)
+
+    def start(self, key: jax.Array, size: jax.Array | int) -> Any:
+        """Return initial weights for a size, padded with zeros to the shapes of the largest model."""
+        branches = [
+            lambda key, model=model, number=number: self._filled(model.init(key), number)
+            for model, number in zip(self.models, self.sizes, strict=True)
+        ]
+        listed = jnp.asarray(self.sizes)
+        drawn = jax.lax.switch(jnp.searchsorted(listed, size), branches, key)
+        return jax.tree.map(lambda leaf: jnp.where(jnp.any(listed == size), leaf, jnp.nan), drawn)
+
+    def _filled(self, params: Any, size: int) -> Any:
+        largest, own = self.sizes[-1], _by_path(params)
+
+        def filled(path: str) -> jax.Array:
+            shape, blocks = self._leaves[path].shape, self._blocks[path]
+            if path not in own:
+                return jnp.zeros(shape, self._leaves[path].dtype)
+            leaf = own[path]
+            split = [(count, size) if count else (length, 1) for count, length in zip(blocks, leaf.shape, strict=True)]
+            fill = [pad for count in blocks for pad in ((0, 0), (0, largest - size if count else 0))]
+            return jnp.pad(leaf.reshape(sum(split, ())), fill).reshape(shape)
+
+        return jax.tree.unflatten(self._structure, list(map(filled, self._leaves)))
+
+    def masked(self, params: Any, size: jax.Array | int) -> Any:
+        """Set the padding in the parameters to 0. The gradient of the padding is then 0 too."""
+
+        def masked(path: str, leaf: jax.Array) -> jax.Array:
+            if self._first[path] > self.sizes[0]:
+                leaf = jnp.where(size >= self._first[path], leaf, 0)
+            for axis, count in enumerate(self._blocks[path]):
+                if count:
+                    unit = np.arange(leaf.shape[axis]) % self.sizes[-1]
+                    others = [other for other in range(leaf.ndim) if other != axis]
+                    leaf = jnp.where(np.expand_dims(unit, others) < size, leaf, 0)
+            return leaf
+
+        return jax.tree.unflatten(self._structure, list(map(masked, self._leaves, jax.tree.leaves(params))))
+
+    def check(self, x: jax.Array) -> None:
+        """Raise if padding the model with zero weights changes its outputs."""
+        if x.shape[1:] in self._checked:
+            return
+        rows = np.random.default_rng(0).normal(size=(3, *x.shape[1:]))
+
+        def outputs() -> list[jax.Array]:
+            inputs = jnp.asarray(rows, x.dtype)
+            # Initial biases of 0 would hide a dependence on the biases.
+            small = jax.tree.map(lambda leaf: leaf + 0.1, self.models[0].init(jax.random.key(0)))
+            return [
+                self.models[0].apply(small, inputs),
+                self.largest.apply(self._filled(small, self.sizes[0]), inputs),
+            ]
+
+        with jax.ensure_compile_time_eval():
+            own, padded = (np.asarray(found, float) for found in jax.jit(outputs)())
+        if not np.allclose(own, padded, rtol=0, atol=0.01 * np.abs(own).max()):
+            advice = (
+                "layers that ignore units with zero weights. Remove layers that depend on all units, such as a layer "
+                "norm or a softmax over units"
+                if self.size == "width"
+                else "blocks that add to their input, and add 0 if all their weights are 0, such as "
+                "x + Dense(units)(relu(x))"
+            )
+            raise ValueError(
+                f"any_{self.size}: padding the model of {self.size} {self.sizes[0]} to {self.size} {self.sizes[-1]} "
+                f"with zero weights changes its outputs; expected {advice}"
+            )
+        self._checked.add(x.shape[1:])
+
+
+def _by_path(tree: Any) -> dict[str, Any]:
+    # Paths, not structures: a module of Equinox holds its sizes in the structure of its tree.
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+
+
+def _listed(items: Iterable[Any]) -> str:
+    return ", ".join(map(str, items))
