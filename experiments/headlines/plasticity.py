@@ -9,7 +9,7 @@ regularization, 2024), and so does the distance of the distribution of the weigh
 and others, Directions of curvature as an explanation for loss of plasticity, 2023).
 Here: the same rows with new random labels in each task, full batches, no restart of the weights or of Adam; what counts
 is the training accuracy at the end of each task. A network has collapsed at the first task that ends below an accuracy
-of 0.75. Each method but two has three or four strengths; one run chooses among them, and the other, from other
+of 0.75. Each method but two has four strengths; one run chooses among them, and the other, from other
 seeds, says what the choice is worth.
 Command: python experiments/headlines/plasticity.py (--seeds, --tasks, --out change its size and place).
 """
@@ -71,17 +71,20 @@ METHODS: dict[str, tuple[Callable[[Any, jax.Array], Any], tuple[float, ...]]] = 
     "none": (_adam, (0.0,)),
     "L2": (_penalized(lambda start, s: {jr.KERNELS: jr.L2(s)}), (1e-4, 1e-3, 1e-2, 1e-1)),
     "L2 to the start": (_penalized(lambda start, s: jr.to_reference(start, jr.L2(s))), (1e-4, 1e-3, 1e-2, 1e-1)),
-    "distribution of the start": (_penalized(jr.initial_distributions), (1e-4, 1e-3, 1e-2, 1e-1)),
+    "distribution of the start": (_penalized(jr.initial_distributions), (1e-3, 1e-2, 1e-1, 1.0)),
     "largest singular value 1": (
         _penalized(lambda start, s: {jr.KERNELS: jr.Spectral(s, target=1.0)}),
-        (1e-3, 1e-2, 1e-1, 1.0),
+        (1e-2, 1e-1, 1.0, 10.0),
     ),
     "orthogonal penalty": (_penalized(lambda start, s: {jr.KERNELS: jr.Orthogonal(s)}), (1e-4, 1e-3, 1e-2, 1e-1)),
-    "clipped to the start": (_projected(lambda start, s: jr.initial_boxes(start, share=s)), (1.0, 2.0, 4.0)),
-    "shrink and perturb": (_adam, (0.1, 0.3, 0.6)),
-    "unit norm": (_projected(lambda start, s: {jr.KERNELS: jr.MinMaxNorm(s, s)}), (1.0, 2.0, 4.0)),
-    "largest singular value capped": (_projected(lambda start, s: {jr.KERNELS: jr.SpectralNorm(s)}), (1.0, 2.0, 4.0)),
-    "spheres of the start": (_projected(lambda start, s: jr.initial_spheres(start, share=s)), (1.0, 2.0, 4.0)),
+    "clipped to the start": (_projected(lambda start, s: jr.initial_boxes(start, share=s)), (0.5, 1.0, 2.0, 4.0)),
+    "shrink and perturb": (_adam, (0.1, 0.3, 0.6, 0.9)),
+    "unit norm": (_projected(lambda start, s: {jr.KERNELS: jr.MinMaxNorm(s, s)}), (0.5, 1.0, 2.0, 4.0)),
+    "largest singular value capped": (
+        _projected(lambda start, s: {jr.KERNELS: jr.SpectralNorm(s)}),
+        (0.5, 1.0, 2.0, 4.0),
+    ),
+    "spheres of the start": (_projected(lambda start, s: jr.initial_spheres(start, share=s)), (1.0, 2.0, 4.0, 8.0)),
     "layer norm": (_adam, (0.0,)),
 }
 
