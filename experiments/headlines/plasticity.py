@@ -77,14 +77,14 @@ METHODS: dict[str, tuple[Callable[[Any, jax.Array], Any], tuple[float, ...]]] = 
         (1e-2, 1e-1, 1.0, 10.0),
     ),
     "orthogonal penalty": (_penalized(lambda start, s: {jr.KERNELS: jr.Orthogonal(s)}), (1e-4, 1e-3, 1e-2, 1e-1)),
-    "clipped to the start": (_projected(lambda start, s: jr.initial_boxes(start, share=s)), (0.5, 1.0, 2.0, 4.0)),
+    "clipped to the start": (_projected(lambda start, s: jr.initial_boxes(start, share=s)), (0.125, 0.25, 0.5, 1.0)),
     "shrink and perturb": (_adam, (0.1, 0.3, 0.6, 0.9)),
     "unit norm": (_projected(lambda start, s: {jr.KERNELS: jr.MinMaxNorm(s, s)}), (0.5, 1.0, 2.0, 4.0)),
     "largest singular value capped": (
         _projected(lambda start, s: {jr.KERNELS: jr.SpectralNorm(s)}),
         (0.5, 1.0, 2.0, 4.0),
     ),
-    "spheres of the start": (_projected(lambda start, s: jr.initial_spheres(start, share=s)), (1.0, 2.0, 4.0, 8.0)),
+    "spheres of the start": (_projected(lambda start, s: jr.initial_spheres(start, share=s)), (4.0, 8.0, 16.0, 32.0)),
     "layer norm": (_adam, (0.0,)),
 }
 

@@ -193,7 +193,9 @@ def importance(search: Search, column: str) -> Estimate:
     """
     if search.details is None or column not in search.columns:
         columns = "" if search.details is None else ", ".join(map(repr, search.columns))
-        expected = f"one of the columns {columns}" if columns else "a search with importances, which --quick skips"
+        expected = (
+            f"one of the columns {columns}" if columns else "a search with importances, which a quick search skips"
+        )
         raise ValueError(f"there is no importance for column {column!r}; expected {expected}")
     return search.details.importance[search.columns.index(column)]
 

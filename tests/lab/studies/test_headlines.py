@@ -534,8 +534,11 @@ def test_who_keeps_plasticity_is_scipys_answer():
         kept = {name: last[judge, place, means[place].argmax()] for place, name in enumerate(names)}
         assert kept["none"].mean() < 0.75
         better = [name for name in names if name != "none" and wilcoxon(kept[name], kept["none"]).pvalue < 1e-3]
-        assert {"L2 to the start", "shrink and perturb"} <= set(better)
-        assert ttest_rel(kept["L2 to the start"], kept["L2"], alternative="greater").pvalue < 1e-3
+        published = {"L2 to the start", "largest singular value 1", "distribution of the start"}
+        assert published <= set(better)
+        assert "layer norm" not in better
+        for name in {"L2", *published} - {"L2 to the start"}:
+            assert ttest_rel(kept["L2 to the start"], kept[name], alternative="greater").pvalue < 1e-3
 
 
 def test_no_axis_is_better_or_worse_in_both_runs():
