@@ -109,6 +109,6 @@ def refuse_steps(penalty: object, step: Number) -> None:
     if jnp.ndim(step):
         raise ValueError(
             f"{type(penalty).__name__}: the step size has shape {jnp.shape(step)}; expected one number, because "
-            "the proximal step has a closed form only for a single step size. Use the penalty in jaxreg.proximal, "
+            "the proximal step has a closed form only for a single step size. Pass the penalty to jaxreg.proximal, "
             "jaxreg.penalize or jaxreg.decay"
         )

@@ -117,7 +117,7 @@ def from_rows(rows: jax.Array, shape: tuple[int, ...], axes: tuple[int, ...]) ->
 
 
 def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Number:
-    """Reshape an array with one limit per group of weights to broadcast against `x`.
+    """Reshape an array with one limit per group of weights, so that it broadcasts against `x`.
 
     A scalar stays a scalar.
 

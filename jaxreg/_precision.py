@@ -61,7 +61,7 @@ def outwards(x: jax.Array, dtype: Any) -> jax.Array:
 
 @jax.custom_jvp
 def beside(x: jax.Array, goal: jax.Array) -> jax.Array:
-    """Return the floating-point number after `x` towards `goal`. The derivative with respect to `x` is 1."""
+    """Return the next floating-point number from `x` in the direction of `goal`. Its derivative by `x` is 1."""
     return jnp.nextafter(x, goal)
 
 

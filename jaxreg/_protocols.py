@@ -136,9 +136,10 @@ class Facts:
         return self.tangent(after, moment)
 
     def tangent_lmo(self, w: Any, direction: Any) -> Any:
-        """Minimise ⟨direction, z⟩ over the tangent vectors z at `w` with a norm of at most this sphere's radius.
+        """Minimise ⟨direction, z⟩ over the tangent vectors z at `w` with a norm of at most the radius.
 
-        The default is `lmo` of the tangent part of `direction`, which is right for spheres of Euclidean norms.
+        The rule is a sphere of this radius. The default is `lmo` of the tangent part of `direction`, which is right
+        for spheres of Euclidean norms.
         """
         return self.lmo(self.tangent(w, direction))  # type: ignore[attr-defined]
 
@@ -158,7 +159,7 @@ class Facts:
         return None
 
     def map_rules(self, function: Callable[[Any], Any]) -> Any:
-        """Replace each wrapped rule by `function(rule)` and return the new wrapper. Return other rules unchanged."""
+        """Replace each wrapped rule by `function(rule)` and return the new wrapper, or this rule if it wraps none."""
         return self
 
 
@@ -349,7 +350,7 @@ def refuse_other(rule: object, expected: type[Penalty] | type[Constraint], what:
     other = Penalty if expected is Constraint else Constraint
     if isinstance(rule, other):
         raise TypeError(
-            f"{what} is {rule!r}, a {_noun(other)}; expected a {_noun(expected)}. Use a {_noun(other)} in {instead}"
+            f"{what} is {rule!r}, a {_noun(other)}; expected a {_noun(expected)}. Pass a {_noun(other)} to {instead}"
         )
 
 

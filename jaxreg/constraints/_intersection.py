@@ -295,8 +295,8 @@ def _refuse_equations(parts: Sequence[Any], ndim: int | None = None) -> None:
             continue
         if not solvable(coefficients, target, coarse):
             raise ValueError(
-                f"Intersection: the sums that {' and '.join(names)} require contradict each other, so no weights "
-                "satisfy all parts. Change one of the sums, or remove a part"
+                f"Intersection: {' and '.join(names)} require contradictory sums, so no weights satisfy all parts. "
+                " Change one of the sums, or remove a part"
             )
 
 

@@ -67,7 +67,7 @@ def _held_jvp(primals: Any, tangents: Any) -> Any:
 
 
 def off_radius(w: jax.Array, direction: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Remove the component along `w` from each group of `direction`. A group is unchanged if its weights are 0."""
+    """Remove the component along `w` from each group of `direction`. Where a group of `w` is 0, nothing is removed."""
     norm = group_norms(w, axes)
     unit = w / jnp.where(norm > 0, norm, 1)
     return direction - jnp.sum(jnp.real(jnp.conj(unit) * direction), axes, keepdims=True) * unit

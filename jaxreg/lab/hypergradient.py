@@ -160,7 +160,7 @@ class Tuned(NamedTuple):
 
 
 def tune(loss: Loss, logs: Any, steps: int = 10, optimizer: optax.GradientTransformation | None = None) -> Tuned:
-    """Tune regularisation strengths by gradient descent on their logarithms. Each update runs an entire training.
+    """Tune regularisation strengths by gradient descent on their logarithms. Each update trains the whole model once.
 
     The gradients are computed by `forward`. All trainings are one loop of `jax.lax`, so they compile to one program.
 

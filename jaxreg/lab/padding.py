@@ -124,7 +124,7 @@ def _any(size: str, make: Callable[[int], Model], sizes: Sequence[int]) -> Calla
     for number in ordered:
         check_integer(number, f"any_{size}: a {size}", 1 if size == "width" else 0)
     if len(ordered) < 2:
-        raise ValueError(f"any_{size}: {size}s is {sizes!r}; expected two or more different {size}s")
+        raise ValueError(f"any_{size}: `{size}s` is {sizes!r}; expected two or more different {size}s")
     family = _Family(size, make, ordered)
 
     def model(number: jax.Array | int) -> Model:
@@ -182,7 +182,7 @@ class _Family:
                 + (
                     "one shape. Give each layer a name that does not depend on the depth"
                     if size == "depth"
-                    else "as many axes"
+                    else "the same number of axes"
                 )
             )
         blocks = []

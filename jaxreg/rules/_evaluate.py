@@ -58,15 +58,13 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
     if value.shape != ():
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} returns an array of shape {value.shape}; expected a penalty, which "
-            "returns one number. Use a constraint in jaxreg.project"
+            "returns one number. Pass a constraint to jaxreg.project"
         )
     return value.astype(real_dtype(wide(array)))  # the strength may have a wider dtype than the weights
 
 
 def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
-    """Return a list of (rule, indices of leaves, leaves), with one entry per leaf that has a rule.
-
-    All leaves of a `joint` rule form one entry.
+    """Return a list of (rule, indices of leaves, leaves): one entry per leaf with a rule, or per `joint` rule.
 
     A joint rule, such as `jaxreg.TreeNorm`, maps a list of arrays to a list of arrays. Its leaves are grouped by
     pattern, not by object identity, because `jax.jit` does not preserve identity. If `rules` is a single joint rule,
@@ -127,7 +125,7 @@ def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Arr
     if not isinstance(innermost(rule), Proximable):
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} has no proximal step; expected a penalty with a method prox(w, step). "
-            "Use other penalties in jaxreg.penalize or jaxreg.decay, and constraints in jaxreg.project"
+            "Pass a penalty without one to jaxreg.penalize or jaxreg.decay, and a constraint to jaxreg.project"
         )
     return like_leaf(rule, leaf, array, at_rule(rule, step).prox(array, size))
 
@@ -179,7 +177,7 @@ def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} returns an array of shape {jnp.shape(value)} for weights of shape "
             f"{array.shape}; expected the shape of the weights. Array hyperparameters must broadcast to this shape. "
-            "Use a penalty in jaxreg.penalize"
+            "Pass a penalty to jaxreg.penalize"
         )
     return jnp.asarray(value).astype(array.dtype)
 

@@ -103,7 +103,7 @@ def windows(around: str, most: int, letter: str = "s", before: bool = True) -> l
 
 
 def general_contraction(ndim: int) -> list[str]:
-    """Return the axis layouts of linear layers with 2 to `ndim` axes, in the order groups, inputs, units.
+    """Return the layouts of linear layers with 2 to `ndim` axes. Axes of groups come first, then inputs, then units.
 
     Layouts with more axes come first. Among them, those with fewer groups come first, and then those with more inputs.
     """

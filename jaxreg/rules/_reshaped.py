@@ -66,7 +66,7 @@ class Reshaped(Facts):
         return self._in_shape(facts(self.rule).transported, before, after, moment)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Minimise ⟨direction, z⟩ over the tangent vectors z at `w` with a norm of at most this sphere's radius."""
+        """Minimise ⟨direction, z⟩ over the tangent vectors z at `w` with a norm of at most the sphere's radius."""
         return self._in_shape(facts(self.rule).tangent_lmo, w, direction)
 
     def needs_order(self) -> bool:

@@ -133,7 +133,7 @@ class WarmBound:
 
 @hyperparameters
 class InflectionBound:
-    """Upper bound κ on the penalty R, set to R(w) as soon as the running mean of R(w) grows more slowly.
+    """Upper bound κ on the penalty R, set to R(w) as soon as the growth of the running mean of R(w) slows down.
 
     R(w) is measured once in every `every` updates. The running mean of the measurements starts at the first one. (In
     the paper the mean starts at 0, so its growth slows down even for a constant penalty.) From the fourth measurement
@@ -168,7 +168,7 @@ class InflectionBound:
         return jnp.full_like(zero, jnp.inf), (zero, zero, jnp.zeros((), jnp.int32))
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the penalty when its running mean first grows more slowly. Otherwise, return the bound unchanged."""
+        """Return the penalty at the first update where the growth of its mean slows down, otherwise the bound unchanged."""
         mean, growth, seen = memory
         looks = step % self.every == 0
         now = jnp.where(seen == 0, value, self.memory * mean + (1 - self.memory) * value).astype(mean.dtype)

@@ -13,7 +13,7 @@ from jaxreg.constraints._bounds import clip
 
 
 def landing(start: jax.Array, goal: jax.Array, dtype: Any, rule: Any = None) -> jax.Array:
-    """Return the update that moves `start` to `goal`, or slightly closer to 0 if rounding prevents that.
+    """Return the update that moves `start` to `goal`, or, if rounding prevents that, to a point a little nearer to 0.
 
     There are two candidates: the rounded difference goal - start, and its neighbour that moves the end towards the
     goal.

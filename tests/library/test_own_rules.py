@@ -219,7 +219,7 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_the_other_kind_is_refused_where_it_is_passed(name):
-    kinds = r"(a penalty; expected a constraint|a constraint; expected a penalty)\. Use a \w+ in jaxreg\.\w+"
+    kinds = r"(a penalty; expected a constraint|a constraint; expected a penalty)\. Pass a \w+ to jaxreg\.\w+"
     rule = r"the rule( for (jaxreg\.KERNELS|kernel))? is \w+\(.*\)"
     with pytest.raises(TypeError, match=rf"jaxreg\.{name}: {rule}, {kinds}"):
         WRONG[name]()

@@ -43,7 +43,7 @@ def paired_differences(
         raise ValueError(
             "paired_differences: the numbers of wins, ties and losses are "
             f"{', '.join(str(int(g.sum())) for g in groups)} in `differences`, but {result.wins}, {result.ties}, "
-            f"{result.losses} in `result`; expected equal numbers. Compute both from the same values, "
+            f"{result.losses} in `result`; expected the same three numbers in both. Compute both from the same values, "
             "with the same lower_is_better"
         )
     order = np.argsort(differences.values, kind="stable")

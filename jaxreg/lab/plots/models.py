@@ -141,7 +141,8 @@ def weight_histograms(
         if not w.size or not np.isfinite(w).all():
             found = f"has {int((~np.isfinite(w)).sum())} non-finite weights of {w.size}" if w.size else "is empty"
             raise ValueError(
-                f"the array {name!r} {found}; expected one or more finite weights. Plot a model that did not diverge"
+                f"the array {name!r} {found}; expected at least one weight, and only finite ones. Plot a "
+                "model that did not diverge"
             )
     kept = [w[w != 0] for w in sides]
     count = int(np.clip(np.sqrt(max(w.size for w in kept)), 8, 60))

@@ -96,7 +96,7 @@ def report(
 
 
 def beside(folders: Sequence[Path]) -> Path:
-    """Return the folder in which to write a report: the folder of its results, or the common parent of several.
+    """Return the folder in which to write a report: the folder of the results, or the common parent of their folders.
 
     Args:
         folders: Folders of the results.

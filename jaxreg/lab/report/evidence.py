@@ -110,7 +110,7 @@ def sorted_settings(sweep: Source) -> list[str]:
 
 
 def times_chosen(fresh: Source, recipe: str) -> Source:
-    """Return the number of draws in which a recipe has the lowest validation loss. All recipes share a single choice.
+    """Return the number of draws in which a recipe has the lowest validation loss.
 
     Args:
         fresh: Dataset over draws.

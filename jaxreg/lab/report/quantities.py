@@ -65,7 +65,7 @@ def quantity(dataset: xr.Dataset, variable: str) -> Quantity:
 
 
 def per_run(values: xr.DataArray) -> bool:
-    """Return whether a variable has a single number per run, or one per epoch of a run.
+    """Return True if a variable has one number per run or one per epoch, and False if it has an array.
 
     Example:
         >>> per_run(xr.DataArray([[0.1, 0.2]], dims=("seed", "epoch")))

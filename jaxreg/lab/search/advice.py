@@ -22,7 +22,7 @@ def other_models(caller: Caller) -> Text:
 
 
 def any_model(caller: Caller) -> Text:
-    """Return the argument that allows a model that is no neural network.
+    """Return the argument that allows a model other than a neural network.
 
     Args:
         caller: Caller of the search.

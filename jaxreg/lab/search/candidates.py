@@ -94,7 +94,7 @@ PARTS = (("l2",), ("decay",), ("l1", "group"), ("low", "high"))
 
 
 def used(knobs: Sequence[Knobs]) -> list[Knobs]:
-    """Set the strengths to None of each part of the recipe that no training run uses.
+    """Set to None the strengths in each part of the recipe that no training run uses.
 
     Args:
         knobs: Strengths of each training run.

@@ -99,7 +99,7 @@ class Clock:
         return self.repeat <= self.left() + GRACE * self.budget
 
     def goes_on(self, repeats: int) -> bool:
-        """Return whether another repeat follows: one of a finished search, or one for which there is time.
+        """Return whether another repeat follows: a stored one if the search is finished, else a new one if time is left.
 
         Args:
             repeats: Number of repeats so far.

@@ -41,7 +41,7 @@ def on_equal_rows(
     *,
     classes: int,
 ) -> EqualRows:
-    """Score the networks of each outer fold on the duplicate rows among their training rows.
+    """Score the networks of each outer fold on those of their training rows that occur several times.
 
     Args:
         nets: Networks of each outer fold. They use the scales of `table` for inputs and target.

@@ -86,7 +86,7 @@ def to_flax(search: Search) -> tuple[FittedNets, dict[str, Any]]:
     members = search.net.members if isinstance(search.net, Nets) else (search.net,)
     if not all(isinstance(net, Net) and "hidden/kernel" in net.arrays for net in members):
         raise ValueError(
-            f"the model of this search is of type {search.kept}; expected networks. Search again without any_model"
+            f"the model of this search is of type {search.kept}; expected networks. Search again without `any_model`"
         )
     hidden, sizes, coded = [], [], []
     params: dict[str, Any] = {}

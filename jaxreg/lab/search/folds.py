@@ -123,7 +123,7 @@ class PaddedRows(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Repeat, test fold and validation fold of a training run. It leaves out both folds; -1 means no fold."""
+    """The repeat, test fold and validation fold of a training run, which uses neither fold. -1 stands for no fold."""
 
     repeat: Any
     test: Any

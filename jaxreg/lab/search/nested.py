@@ -121,7 +121,7 @@ class Nested:
 
 
 def outer_splits(parts: Sequence[Split]) -> list[int]:
-    """Return, for each outer fold, the index of the split that tests on this fold and chooses nothing.
+    """Return, for each outer fold, the index of the split that tests on this fold and has no validation fold.
 
     Args:
         parts: The splits, in the order of `jaxreg.lab.search.folds.nested_splits` or `forward_splits`.

@@ -33,7 +33,7 @@ NETS = "nets"
 
 
 class Caller(NamedTuple):
-    """Caller of a search. The verdict names its arguments.
+    """What the user called to search. The verdict uses the names of its arguments.
 
     Args:
         name: The command `jaxreg search`, the function `search`, or a scikit-learn estimator.

@@ -201,7 +201,7 @@ def importance(search: Search, column: str) -> Estimate:
 
 
 def class_names(search: Search) -> list[str]:
-    """Return the names of the classes whose recall is known; empty for regression and without details."""
+    """Return the names of the classes whose recall is known. There are none for regression, or in a quick search."""
     return [] if search.model is None or search.details is None else list(map(spoken, search.model.classes))
 
 
@@ -296,7 +296,7 @@ def rival_gain(search: Search, kind: str) -> Estimate:
 
 
 def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
-    """Return the score of another model minus the score of the networks, on rows with as many duplicates as the table.
+    """Return the score of another model minus the score of the networks, on rows with the same share of duplicates.
 
     New rows are assumed to duplicate training rows as often as the table's rows duplicate each other.
 

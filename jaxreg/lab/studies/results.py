@@ -53,7 +53,7 @@ class ArmRecord(NamedTuple):
 
     @property
     def numbers(self) -> list[float]:
-        """Strength of each recipe as one number. NaN stands for a recipe with none or several strengths."""
+        """Strength of each recipe as one number; NaN for a recipe with no strength or with several."""
         return [s if isinstance(s, int | float) else float("nan") for s in self.strengths or [()]]
 
 
@@ -294,8 +294,8 @@ def _check_losses(dataset: xr.Dataset, found: Mapping[str, str], sweep: str) -> 
         if inner := [dim for dim in dims if dim not in {*axes, "epoch"}]:
             raise ValueError(
                 f"{sweep} has the output {found[name]!r} with the dimension {inner[0]!r}, which is not an axis; "
-                f"expected one number per run, or one per epoch. Return the last value, or Labelled(values, "
-                "('epoch',))"
+                f"expected one number per run, or one per epoch. In the function of the sweep, return the last value, "
+                "or Labelled(values, ('epoch',))"
             )
 
 

@@ -118,7 +118,7 @@ def _prepared(
         measured = open_folder(store).manifest.outputs
         if unknown := sorted({claim.variable for claim in study.claims} - measured.keys()):
             raise ValueError(
-                f"study {study.name} has a claim about {', '.join(unknown)}, which is not measured; expected one of "
+                f"study {study.name} has a claim about {unknown[0]}, which is not measured; expected one of "
                 f"{', '.join(measured)}"
             )
         yield ready

@@ -200,12 +200,12 @@ class Study(StudyInfo):
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 expected = "different names"
                 expected += ", and strength 0 or an infinite limit in only one arm" if NONE in twice else ""
-                raise ValueError(f"study {self.name} has two {what} named {', '.join(twice)}; expected {expected}")
+                raise ValueError(f"study {self.name} has two {what} named {twice[0]}; expected {expected}")
         named = {*self.highlights, *self.published, *(c.recipe for c in self.claims), *(c.against for c in self.claims)}
         if unknown := sorted(named.difference(labels, {NONE})):
             raise ValueError(
-                f"study {self.name}: `highlights`, `published` or `claims` contain {', '.join(unknown)}, which is not "
-                f"the label of a recipe; expected one of {', '.join(labels)}"
+                f"study {self.name}: `highlights`, `published` or `claims` contain {unknown[0]}, which is not the label "
+                f"of a recipe; expected one of {', '.join(labels)}"
             )
         words = [claim.words for claim in self.claims]
         if len(set(words)) < len(words):

@@ -110,7 +110,7 @@ def high(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
 
 
 class Interval(NamedTuple):
-    """Confidence interval of a mean. Both ends are NaN if there is only one unit."""
+    """Confidence interval of a mean. Both ends are NaN if there is only one value."""
 
     low: float
     high: float
@@ -183,7 +183,7 @@ def recommended(dataset: xr.Dataset) -> str:
 
 
 def choice_gain(dataset: xr.Dataset, variable: str, baseline: Hashable = NONE) -> stats.Paired:
-    """Compare the recipe that has the lowest validation loss in each draw with the baseline, on test rows."""
+    """Choose the recipe with the lowest validation loss separately in each draw, and compare it with the baseline."""
     name = f"test_{variable}"
     sides = choice(dataset, variable).test, final(dataset, baseline, name)
     return stats.paired(*sides, lower_is_better=lower_is_better(name), drop_diverged=True)

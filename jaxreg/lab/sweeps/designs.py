@@ -74,7 +74,7 @@ def _label(value: Any) -> Any:
         return _label(value.item())
     name = getattr(value, "__name__", "<")
     if "<" in name:
-        raise ValueError(f"`choices`: the value {value!r} has no name; give it a label, as in choices(label=…)")
+        raise ValueError(f"`choices`: the value {value!r} has no name; give it a name, as in choices(mine=…)")
     return name
 
 

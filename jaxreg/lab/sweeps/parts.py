@@ -338,7 +338,7 @@ def _check_free(path: Path, parts: list[str]) -> None:
 
 
 def digest_of(labels: Coordinates, of: str) -> str:
-    """Return a hash of the coordinates and of a text, the argument `of`."""
+    """Return a hash of the coordinates together with a text."""
     digest = hashlib.sha256(of.encode())
     for name, (dim, values) in labels.items():
         digest.update(f"{name} {dim} {values.dtype.str} {values.shape}".encode() + values.tobytes())

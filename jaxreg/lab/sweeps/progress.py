@@ -89,7 +89,7 @@ class Progress:
         return f", {self._read} read" if self._read else ""
 
     def skip(self, lanes: int) -> None:
-        """Count runs that were read from the store as finished."""
+        """Count as finished the runs that were read from the store."""
         self._lanes += lanes
         self._read += lanes
         self._bar.update(self._task, advance=lanes, read=self._told())

@@ -50,7 +50,7 @@ def _value(dataset: xr.Dataset, name: str, leaf: Any) -> Any:
         return leaf
     if name not in dataset:
         raise ValueError(
-            f"the results have no output {name!r}; expected one of {', '.join(map(str, dataset.data_vars))}"
+            f"the dataset has no output {name!r}; expected one of {', '.join(map(str, dataset.data_vars))}"
         )
     values = dataset[name].values
     if _is_missing(dataset, name, leaf, values):
@@ -168,7 +168,7 @@ def _structure(dataset: xr.Dataset, like: Any, index: list[int], shape: tuple[in
         return structures[0]
     if part.size != np.prod(shape):
         raise ValueError(
-            f"the dataset holds {int(np.prod(shape))} of the {part.size} runs of its sweep, whose outputs have several "
-            f"structures; expected all runs. Pass the whole dataset of the sweep. {instead}"
+            f"the dataset has {int(np.prod(shape))} of the {part.size} runs of the sweep; expected all of them, because "
+            f"not all outputs of this sweep have the same structure. Pass the whole dataset. {instead}"
         )
     return structures[part[np.ravel_multi_index(index, shape)]]

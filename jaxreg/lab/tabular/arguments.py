@@ -14,7 +14,7 @@ _called: ContextVar[Called] = ContextVar("called", default="")
 
 @contextmanager
 def called_by(what: Called) -> Iterator[None]:
-    """Name the arguments of what the user called in all messages that are made in a `with` block, or in a function.
+    """Choose how messages name arguments: in a `with` block or a function, as the command or function that was called.
 
     An outer block counts more than an inner one: the command calls `prepare`, but the user typed the command.
 

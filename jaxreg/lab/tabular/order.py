@@ -15,7 +15,7 @@ _LEAST = 30
 
 
 def neighbours_alike(x: np.ndarray, y: np.ndarray, *, classes: bool) -> float | None:
-    """Compare distances between neighbouring rows and random rows: return their ratio if it is small, else None.
+    """Return the ratio of distances between neighbouring rows and between random pairs of rows, or None if it is large.
 
     The ratio is the median distance of neighbouring rows, divided by the median distance of random pairs of rows. A
     file may be sorted by its target. So both rows of a pair have the same class, or targets in the same fifth of all

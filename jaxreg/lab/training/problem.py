@@ -15,7 +15,7 @@ from jaxreg.lab.training.metrics import Measure, binary_accuracy, binary_cross_e
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
-    """Model, data, loss and number of epochs of a training. All runs of a sweep share them.
+    """Model, data, loss and number of epochs of a training run. All runs of a sweep share them.
 
     Args:
         model: Model to train.

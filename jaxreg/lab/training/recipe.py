@@ -14,7 +14,7 @@ from jaxreg.lab.cards import card
 
 @hyperparameters
 class Recipe:
-    """Regularisers, optimiser and learning rate of a training. A sweep can vary each number in a recipe.
+    """Regularisers, optimiser and learning rate of a training run. A sweep can vary each number in a recipe.
 
     The recipe is a pytree, and its numbers are the leaves.
 

@@ -175,9 +175,9 @@ def test_pairs_left_out_are_counted(ax):
 
 def test_differences_of_another_comparison_are_refused(ax):
     a, b = sides(30)
-    with pytest.raises(ValueError, match=r"but 17, 2, 11 in `result`; expected equal numbers"):
+    with pytest.raises(ValueError, match=r"but 17, 2, 11 in `result`; expected the same three numbers"):
         plots.paired_differences(ax, stats.differences(*sides(30, key=1)), stats.paired(a, b))
-    with pytest.raises(ValueError, match=r"but 17, 2, 11 in `result`; expected equal numbers"):
+    with pytest.raises(ValueError, match=r"but 17, 2, 11 in `result`; expected the same three numbers"):
         plots.paired_differences(ax, stats.differences(a, b), stats.paired(a, b), lower_is_better=True)
 
 

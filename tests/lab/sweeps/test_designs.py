@@ -227,7 +227,7 @@ BAD: list[tuple[str, Any, Any, type, str]] = [
     ),
     ("zipped", lambda a: {"y": a}, lambda: {"p": points(a=[1])}, ValueError, "zipped=True doesn't work with points"),
     ("no choice", lambda a: {"y": a}, lambda: {"a": choices()}, ValueError, "no value"),
-    ("no name", lambda a: {"y": a}, lambda: {"a": choices(lambda x: x)}, ValueError, "has no name; give it a label"),
+    ("no name", lambda a: {"y": a}, lambda: {"a": choices(lambda x: x)}, ValueError, "has no name; give it a name"),
     ("same name", lambda a: {"y": a}, lambda: {"a": choices(1, 1)}, ValueError, "two values with the label '1'"),
     ("no distribution", lambda a: {"y": a}, lambda: samples(3, 0, a=0.1), ValueError, "expected a sequence of values"),
     ("count", lambda a: {"y": a}, lambda: samples(0, 0, a=[1]), ValueError, "positive number of points"),

@@ -198,9 +198,9 @@ def test_a_leaf_is_ambiguous_once():
 @pytest.mark.parametrize(
     ("sets", "error"),
     [
-        ({"decays": jr.MaxNorm(1.0)}, "MaxNorm.*, a constraint; expected a penalty. Use a constraint in constraints="),
+        ({"decays": jr.MaxNorm(1.0)}, "MaxNorm.*, a constraint; expected a penalty. Pass a constraint to constraints="),
         ({"penalties": {"kernel": jr.NonNeg()}}, "NonNeg.*, a constraint; expected a penalty"),
-        ({"constraints": jr.L2(0.1)}, "L2.*, a penalty; expected a constraint. Use a penalty in penalties=, decays="),
+        ({"constraints": jr.L2(0.1)}, "L2.*, a penalty; expected a constraint. Pass a penalty to penalties=, decays="),
     ],
 )
 def test_a_set_by_name_has_rules_of_its_kind(sets, error):
