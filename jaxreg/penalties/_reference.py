@@ -66,7 +66,7 @@ class ToReference(Penalty):
         if not isinstance(innermost(self.penalty), Proximable):
             raise TypeError(
                 f"ToReference: the penalty {self.penalty!r} has no proximal step; expected a penalty with a method "
-                "prox(w, step). A penalty without one can be passed to jaxreg.penalize or jaxreg.decay"
+                "prox(w, step). A penalty without this method can be passed to jaxreg.penalize or jaxreg.decay"
             )
         away = self._away(w)
         left = self.penalty.prox(away, step)

@@ -58,7 +58,7 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
     if value.shape != ():
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} returns an array of shape {value.shape}; expected a penalty, which "
-            "returns one number. Pass a constraint to jaxreg.project"
+            "returns one number. If the rule is a constraint, pass it to jaxreg.project"
         )
     return value.astype(real_dtype(wide(array)))  # the strength may have a wider dtype than the weights
 
@@ -125,7 +125,7 @@ def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Arr
     if not isinstance(innermost(rule), Proximable):
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} has no proximal step; expected a penalty with a method prox(w, step). "
-            "Pass a penalty without one to jaxreg.penalize or jaxreg.decay, and a constraint to jaxreg.project"
+            "Pass a penalty without this method to jaxreg.penalize or jaxreg.decay, and a constraint to jaxreg.project"
         )
     return like_leaf(rule, leaf, array, at_rule(rule, step).prox(array, size))
 
@@ -177,7 +177,7 @@ def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array
         raise TypeError(
             f"the rule {rule!r} for {leaf.path} returns an array of shape {jnp.shape(value)} for weights of shape "
             f"{array.shape}; expected the shape of the weights. Array hyperparameters must broadcast to this shape. "
-            "Pass a penalty to jaxreg.penalize"
+            "If the rule is a penalty, pass it to jaxreg.penalize"
         )
     return jnp.asarray(value).astype(array.dtype)
 

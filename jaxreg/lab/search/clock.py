@@ -99,7 +99,7 @@ class Clock:
         return self.repeat <= self.left() + GRACE * self.budget
 
     def goes_on(self, repeats: int) -> bool:
-        """Return whether another repeat follows: a stored one if the search is finished, else a new one if time is left.
+        """Return whether another repeat follows: a stored one of a finished search, or a new one if there is time.
 
         Args:
             repeats: Number of repeats so far.

@@ -65,7 +65,9 @@ class Estimate:
 
 
 class OuterFolds(NamedTuple):
-    """Score and loss of each candidate's averaged networks on each outer fold: arrays of shape (candidates, folds).
+    """Score and loss of each candidate on each outer fold, with the predictions of its networks averaged.
+
+    All arrays have the shape (candidates, folds).
 
     Args:
         score: Score of the mean of the networks. NaN for regression, where it is computed from the loss.

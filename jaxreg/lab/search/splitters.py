@@ -44,10 +44,10 @@ def folds_of(cv: Any, y: np.ndarray, groups: Any = None, *, classes: bool) -> np
                 "search(..., time=...)"
             )
         if not tested.any() or (open_[tested] >= 0).any():
-            found = "no row" if not tested.any() else "a row that an earlier split tests"
+            found = "no row" if not tested.any() else "a row that is also in an earlier test split"
             raise ValueError(
-                f"split {number} of `cv` tests {found}; expected each row in exactly one test split, as with KFold or "
-                "GroupKFold"
+                f"in split {number} of `cv`, the test rows contain {found}; expected each row in exactly one "
+                "test split, as with KFold or GroupKFold"
             )
         open_[tested] = open_.max() + 1
     counts = {int(each.max()) + 1 for each in repeats}

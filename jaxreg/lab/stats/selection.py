@@ -221,7 +221,7 @@ def _strengths(values: xr.DataArray, over: Sequence[Hashable]) -> tuple[str, np.
     if other := [each for each in values.dims if each not in (dim, *over) and values.sizes[each] > 1]:
         raise ValueError(
             f"there is a further dimension, {other[0]!r}, with {values.sizes[other[0]]} entries; expected only "
-            f"{dim!r} and {tuple(over)}. Select one entry, e.g. .isel({other[0]}=-1). Or choose among all combinations: "
-            f".stack(setting={[dim, *other]})"
+            f"{dim!r} and {tuple(over)}. Select one entry, e.g. .isel({other[0]}=-1). Or choose among all "
+            f"combinations: .stack(setting={[dim, *other]})"
         )
     return str(dim), np.nan_to_num(values["strength"].values.astype(np.float64), nan=0.0)

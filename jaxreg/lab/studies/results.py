@@ -34,7 +34,7 @@ _LOSSES = {
 
 
 class ArmRecord(NamedTuple):
-    """A regulariser of a stored case study, with all its strengths.
+    """A regulariser of a stored case study, with every strength that was tried.
 
     Args:
         method: Name of the regulariser.

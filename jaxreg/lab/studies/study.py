@@ -204,8 +204,8 @@ class Study(StudyInfo):
         named = {*self.highlights, *self.published, *(c.recipe for c in self.claims), *(c.against for c in self.claims)}
         if unknown := sorted(named.difference(labels, {NONE})):
             raise ValueError(
-                f"study {self.name}: `highlights`, `published` or `claims` contain {unknown[0]}, which is not the label "
-                f"of a recipe; expected one of {', '.join(labels)}"
+                f"study {self.name}: `highlights`, `published` or `claims` contain {unknown[0]}, which is not the "
+                f"label of a recipe; expected one of {', '.join(labels)}"
             )
         words = [claim.words for claim in self.claims]
         if len(set(words)) < len(words):

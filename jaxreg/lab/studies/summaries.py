@@ -216,7 +216,7 @@ def published_gain(study: StudyResults, recipe: str) -> float:
 
 
 def share_of_published(study: StudyResults, recipe: str) -> float:
-    """Return a recipe's mean gain in accuracy on many draws, divided by its gain on the published data.
+    """Return a recipe's mean gain in accuracy over the draws of the data, divided by its gain on the published data.
 
     The result is NaN without published data, or if the gain measured on the published data is 0.
     """

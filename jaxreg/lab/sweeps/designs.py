@@ -92,7 +92,9 @@ class Points:
     def __post_init__(self) -> None:
         sizes = {name: _size(name, values) for name, values in self.settings.items()}
         if not sizes:
-            raise ValueError("`points`: there is no setting; expected at least one, such as points(lr=[0.1, 0.01])")
+            raise ValueError(
+                "`points` was called without settings; expected at least one, such as points(lr=[0.1, 0.01])"
+            )
         if len(set(sizes.values())) > 1 or not all(sizes.values()):
             raise ValueError(f"`points`: the settings have lengths {sizes}; expected equal lengths of at least 1")
         object.__setattr__(self, "size", next(iter(sizes.values())))

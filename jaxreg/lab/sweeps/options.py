@@ -38,7 +38,7 @@ class SweepOptions:
             raise TypeError(f"`coords` must be a dict from name to values, got {self.coords!r}")
         if self.on_chunk is not None and not callable(self.on_chunk):
             raise TypeError(
-                f"`on_chunk` must be a function with two arguments, the dicts `points` and `arrays`, got {self.on_chunk!r}"
+                f"`on_chunk` must be a function with two arguments, the dicts points and arrays, got {self.on_chunk!r}"
             )
         if self.token is not None and not (isinstance(self.token, str) and self.token and self.token.isprintable()):
             raise ValueError(f"`token` must be a printable string, such as '1', got {self.token!r}")

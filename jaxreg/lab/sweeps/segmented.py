@@ -81,7 +81,8 @@ class SegmentedSweep:
         if self.segments.halve is not None and len(design.boxes) > 1:
             raise ValueError(
                 f"`halve` is given, and the sweep has {len(design.boxes)} compiled programs; expected only one. Each "
-                "string, each value of choices(…) and None needs its own program. Call `sweep` once for each, or set halve=None"
+                "string, each value of choices(…) and None needs its own program. Call `sweep` once for each, or set "
+                "halve=None"
             )
         if path is not None:
             _check_free(path)

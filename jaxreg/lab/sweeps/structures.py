@@ -168,7 +168,7 @@ def _structure(dataset: xr.Dataset, like: Any, index: list[int], shape: tuple[in
         return structures[0]
     if part.size != np.prod(shape):
         raise ValueError(
-            f"the dataset has {int(np.prod(shape))} of the {part.size} runs of the sweep; expected all of them, because "
+            f"the dataset has {int(np.prod(shape))} of the {part.size} runs of the sweep; expected all of them, as "
             f"not all outputs of this sweep have the same structure. Pass the whole dataset. {instead}"
         )
     return structures[part[np.ravel_multi_index(index, shape)]]

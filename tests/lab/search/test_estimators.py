@@ -89,7 +89,7 @@ def test_groups_are_routed_through_a_pipeline_as_scikit_learn_routes_them():
     ("cv", "sentence"),
     [
         (TimeSeriesSplit(3), "split 1 of `cv` leaves out a row or uses a row twice"),
-        (ShuffleSplit(20, random_state=0), "of `cv` tests a row that an earlier split tests"),
+        (ShuffleSplit(20, random_state=0), "the test rows contain a row that is also in an earlier test split"),
         (KFold(2), "`cv` has 2 folds; expected at least 3"),
         (
             [(np.arange(30, 90), np.arange(30)), (np.r_[0:30, 60:90], np.arange(30, 60))],
