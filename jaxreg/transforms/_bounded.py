@@ -168,7 +168,7 @@ class InflectionBound:
         return jnp.full_like(zero, jnp.inf), (zero, zero, jnp.zeros((), jnp.int32))
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the penalty at the first update where the growth of its mean slows down, otherwise the bound unchanged."""
+        """Return the penalty when the growth of its running mean first slows down, else the bound unchanged."""
         mean, growth, seen = memory
         looks = step % self.every == 0
         now = jnp.where(seen == 0, value, self.memory * mean + (1 - self.memory) * value).astype(mean.dtype)
