@@ -117,7 +117,7 @@ def root_mean_squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array
 
 
 def equal_error_rate(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Compute the equal error rate: the error at the threshold at which false positives and false negatives have equal rates.
+    """Compute the equal error rate: the rate at which false positives and false negatives are equally frequent.
 
     Each output is ranked among the outputs of all rows, so the result is one number for all rows. Applying an
     increasing function to the outputs, such as the sigmoid, does not change the result. The ROC curve is interpolated
