@@ -153,7 +153,7 @@ def test_what_is_advised_about_a_further_setting_works(choose):
         coords={"rate": [0.1, 0.2], "strength": [0.0, 1.0, 2.0]},
     )
     advice = (
-        r"'rate' has 2 entries; .*\.isel\(rate=-1\)\. Or .* combinations: \.stack\(setting=\['strength', 'rate'\]\)$"
+        r"'rate', with 2 entries; .*\.isel\(rate=-1\)\. Or .* combinations: \.stack\(setting=\['strength', 'rate'\]\)$"
     )
     with pytest.raises(ValueError, match=advice):
         choose(values)

@@ -356,7 +356,7 @@ def test_a_selection_of_runs_with_several_structures_is_not_called_unknown() -> 
     found = sweep(run, {"kind": choices("a", "b"), "x": [1.0, 2.0]}, progress=False)
     assert unflatten(found, {"kind": "b", "x": 2.0})["y"] == [2.0, 2.0]
     some = found.isel(x=[1])
-    with pytest.raises(ValueError, match=r"holds 2 of the 4 runs of its sweep, .* Pass the whole dataset of the sweep"):
+    with pytest.raises(ValueError, match=r"has 2 of the 4 runs of the sweep; .* Pass the whole dataset"):
         unflatten(some, {"kind": "b", "x": 2.0})
     assert unflatten(some, {"kind": "b", "x": 2.0}, like={"y": [jnp.zeros(()), jnp.zeros(())]})["y"] == [2.0, 2.0]
     one = sweep(lambda x: {"y": [x]}, {"x": [1.0, 2.0]}, progress=False)  # a single structure fits every run
