@@ -84,8 +84,8 @@ def search_table(
         if (budget - took) / slowness < COMPILATION:
             least = took + slowness * COMPILATION
             raise ValueError(
-                f"the budget of {budget:g} s is too short: the shortest search takes about {least:.0f} s, including "
-                f"{took:.0f} s for the start. Use --budget {math.ceil(SPARE * least)}s, or --quick without --budget"
+                f"the budget of {budget:g} s is too short: the shortest search takes about {math.ceil(least)} s, "
+                f"including {took:.0f} s for the start. Use --budget {math.ceil(SPARE * least)}s, or --quick without --budget"
             )
     notes = [*table.notes, *([] if table.groups is not None or table.time is not None else _repeats(x))]
     if balanced:
@@ -159,7 +159,8 @@ def search_table(
     told = search_report.summary(source) | {"notes": notes, "file": str(file), "command": command}
     told |= _details(found, table)
     if budget is not None:
-        told["budget"] = spent
+        told["budget"] = budget
+        told["trained_within"] = spent
         told["left_out"] = _left_out(found, quick=quick, asked=epochs, usual=Plan().passes(len(x))[0])
     replaced = _replaced(out, found)
     after = folder.trainings()
@@ -175,7 +176,7 @@ def search_table(
             f"{file.name}: which regulariser?", search_report.blocks(source, out.resolve(), file.name, notes, command)
         ),
     )
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - started
     if as_json:
         print(json.dumps(told | {"out": str(out.resolve()), "seconds": seconds}, allow_nan=False))
         return
@@ -187,15 +188,21 @@ def search_table(
         columns = ", ".join(list(told["importance"])[:5])
         whose = "" if found.kept == NETS else " for the nets"
         print(f"Most important columns{whose}, by the increase of the loss when a column is permuted: {columns}")
-    late = f", over the budget of {budget:g} s" if budget and time.perf_counter() - started > budget else ""
     if budget is not None:
         count = f"{found.plan.repeats} repeat{'s' if found.plan.repeats > 1 else ''} within the budget of {spent:g} s"
+        count += f" of an earlier run, which the budget of {budget:g} s does not shorten" if spent != budget else ""
         print(f"{count}. Omitted to save time: {', '.join(told['left_out']) or 'nothing'}")
     trained = f"Trained {told['nets']} nets"
     if before & after:
         trained = f"Reused the finished training of {'some of the' if after - before else 'all'} {told['nets']} nets,"
-    print(f"{trained} in {seconds:.0f} s{late}.{replaced}")
+    print(f"{trained} in {_took(seconds, budget)}.{replaced}")
     print(f"Report, model, verdict and training runs are in {out.resolve()}")
+
+
+def _took(seconds: float, budget: float | None) -> str:
+    """Return the time of the command as text, and the budget if the displayed time exceeds it."""
+    late = budget is not None and round(seconds) > budget
+    return f"{round(seconds)} s" + (f", over the budget of {budget:g} s" if late else "")
 
 
 def _replaced(out: Path, found: Search) -> str:
@@ -315,7 +322,7 @@ class _Folder:
             return None, None
         try:
             told, kept = (json.loads(file.read_text("utf-8")) for file in (verdict, folds))
-            return told.get("budget"), kept.get("repeats")
+            return told.get("trained_within", told.get("budget")), kept.get("repeats")
         except (ValueError, AttributeError):  # damaged, and written again
             return None, None
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from jaxreg.lab.search.fitted_model import Net, Nets
 from jaxreg.lab.search.folds import PaddedRows, Split
-from jaxreg.lab.search.rivals import Rivals, scored
+from jaxreg.lab.search.nested import ROUNDING, differences
+from jaxreg.lab.search.rivals import KINDS, Rivals, scored
 
 FEW = 0.02
 """Share of duplicate rows up to which they hardly change a score."""
@@ -77,12 +78,31 @@ def gaps(rivals: Rivals, scores: np.ndarray, equal_rows: EqualRows | None) -> np
     Returns:
         Differences, of shape (models, folds).
     """
-    new = rivals.score - scores
+    new = differences(rivals.score, scores)
     if equal_rows is None or equal_rows.share <= FEW or not len(rivals.equal_rows):
         return new
-    again = rivals.equal_rows - equal_rows.score
+    again = differences(rivals.equal_rows, equal_rows.score)
     there = np.isfinite(again).all(axis=0)
     if not there.any():
         return new
     again = np.where(there, again, again[:, there].mean(axis=1, keepdims=True))
     return (1 - equal_rows.share) * new + equal_rows.share * again
+
+
+def best_rival(rivals: Rivals, scores: np.ndarray, losses: np.ndarray, equal_rows: EqualRows | None) -> str | None:
+    """Return the model with the highest score, from `KINDS`; None if no model beats the networks.
+
+    Of models with equal scores, the one with the lowest loss is best. If the losses are equal too, the networks are.
+
+    Args:
+        rivals: Other models on the outer folds of the first repeat.
+        scores: Scores of the networks on the same folds.
+        losses: Losses of the networks on the same folds.
+        equal_rows: Scores of the networks on duplicate rows; None if there are none.
+    """
+    gained = np.append(0.0, gaps(rivals, scores, equal_rows).mean(axis=1))
+    gained = np.nan_to_num(gained, nan=-np.inf)  # a model without a score in a fold is not compared
+    lost = np.nan_to_num(np.append(0.0, differences(rivals.loss, losses).mean(axis=1)), nan=np.inf)
+    highest = np.flatnonzero(gained >= gained.max() - ROUNDING)
+    best = next(at for at in highest if lost[at] <= lost[highest].min() + ROUNDING)
+    return KINDS[best - 1] if best else None

@@ -344,6 +344,24 @@ def at_least_binomial(share: Estimate, rows: int) -> Estimate:
     return dataclasses.replace(share, error=max(share.error, (high - low) / 2))
 
 
+ROUNDING = 1e-6
+"""Largest difference between scores, or between losses, that may be a rounding error of float32."""
+
+
+def differences(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return `values - others`, with 0 for a difference that may be a rounding error of float32.
+
+    Args:
+        values: Scores or losses.
+        others: Scores or losses on the same folds, which may have been computed in another precision.
+
+    Example:
+        >>> differences(np.array([0.96153849, 0.5]), np.array([0.96153846, 0.25]))
+        array([0.  , 0.25])
+    """
+    return np.where(np.isclose(values, others, rtol=ROUNDING, atol=ROUNDING), 0.0, values - others)
+
+
 def estimate(values: np.ndarray, ratio: float) -> Estimate:
     """Return the mean of a score or loss over the folds, and its standard error.
 

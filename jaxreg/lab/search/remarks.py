@@ -8,7 +8,7 @@ from jaxreg.lab.report.document import Code, Quoted, Text
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import advice, summaries
 from jaxreg.lab.search.equal_rows import FEW
-from jaxreg.lab.search.nested import Estimate
+from jaxreg.lab.search.nested import ROUNDING, Estimate
 from jaxreg.lab.search.rivals import BOOSTING, FOREST, KINDS, LINEAR
 from jaxreg.lab.search.run import NETS, Search
 
@@ -89,8 +89,13 @@ def kept_model(source: Source, score: str) -> Text:
     """
     kind = source.data.kept
     name, (they, have) = (kind, ("they are", "they have")) if kind == BOOSTING else (f"the {kind}", ("it is", "it has"))
-    if summaries.gain_with_equal_rows(source.data, kind).low > 0:
+    gain = summaries.gain_with_equal_rows(source.data, kind)
+    if gain.low > 0:
         why = f"{they} better than the nets here"
+    elif gain.mean <= ROUNDING:
+        why = f"{have} the same {score} as the nets here"
+        why += " and a lower loss" if summaries.best_model(source.data) == kind else ""
+        why += f". {they.capitalize()} simpler" if kind == LINEAR else ""
     else:
         why = f"{have} a higher {score} than the nets here. The difference is not significant"
         why += f", but {they} simpler" if kind == LINEAR else ""
@@ -187,8 +192,11 @@ def _against(source: Source, score: str) -> Text:
         ]  # fmt: skip
     if not better and gains[LINEAR].data.low <= 0 <= gains[LINEAR].data.high:
         lead = [*lead, " The linear model is not significantly worse than the nets, and simpler."]
-    if max(summaries.gain_with_equal_rows(source.data, kind).mean for kind in KINDS) > 0:
-        lead = [*lead, f" To use the model with the highest {score}, pass ", *advice.any_model(source.data.caller), "."]
+    if (best := summaries.best_model(source.data)) != NETS:
+        use = f"the model with the highest {score}"
+        if summaries.gain_with_equal_rows(source.data, best).mean <= ROUNDING:
+            use = f"the {best}, with the same {score} and a lower loss"
+        lead = [*lead, f" To use {use}, pass ", *advice.any_model(source.data.caller), "."]
     return [*lead, " ", *rest]
 
 

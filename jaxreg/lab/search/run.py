@@ -15,14 +15,14 @@ from jaxreg.lab.search.clock import Clock, TimeUpError, TooShortError
 from jaxreg.lab.search.constants import constants
 from jaxreg.lab.search.dealing import deal, deal_groups, deal_time
 from jaxreg.lab.search.details import Details, details
-from jaxreg.lab.search.equal_rows import EqualRows, gaps, on_equal_rows
+from jaxreg.lab.search.equal_rows import EqualRows, best_rival, on_equal_rows
 from jaxreg.lab.search.fitted_model import FittedModel, Net, Nets, Trees
 from jaxreg.lab.search.folds import FIRST, PaddedRows, Setting, Split, forward_splits, nested_splits
 from jaxreg.lab.search.groups import Group, grouped, joined, repeat_folder, trained
 from jaxreg.lab.search.means import Scales, mean_net, on_fold, on_outer_folds, scales
 from jaxreg.lab.search.nested import Nested, OuterFolds, nested, outer_splits
 from jaxreg.lab.search.plan import Plan, planned_for, rounded, training_seconds
-from jaxreg.lab.search.rivals import KINDS, LINEAR, Rivals, arrays_of, fitted, judged_rivals
+from jaxreg.lab.search.rivals import LINEAR, Rivals, arrays_of, fitted, judged_rivals
 from jaxreg.lab.search.rows import _figures, _rows, check
 from jaxreg.lab.tabular import Prepared, TaskName, columns_of, prepare_columns
 from jaxreg.lab.tabular.arguments import called_by
@@ -337,9 +337,8 @@ def search(
         )
     kept = NETS
     if any_model and others is not None:
-        gains = gaps(others, found.picked_scores[: plan.folds], equal_rows).mean(axis=1)
-        gains = np.nan_to_num(gains, nan=-np.inf)  # a model without a score in a fold is not compared
-        kept = KINDS[int(np.argmax(gains))] if gains.max() > 0 else NETS
+        mine = found.picked_scores[: plan.folds], found.picked_losses[: plan.folds]
+        kept = best_rival(others, *mine, equal_rows) or NETS
     net: Net | Nets | Trees
     if kept == NETS:
         net = _net(kinds, parts, scaled, results, found.members, figures)

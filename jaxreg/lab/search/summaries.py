@@ -13,11 +13,19 @@ import numpy as np
 
 from jaxreg.lab.search.candidates import CONSTANT, Shape, shaped
 from jaxreg.lab.search.details import Details
-from jaxreg.lab.search.equal_rows import EqualRows, gaps
+from jaxreg.lab.search.equal_rows import EqualRows, best_rival, gaps
 from jaxreg.lab.search.fitted_model import load
 from jaxreg.lab.search.folds import forward_splits, nested_splits
 from jaxreg.lab.search.groups import joined, repeat_folder
-from jaxreg.lab.search.nested import Estimate, OuterFolds, at_least_binomial, estimate, outer_splits, unregularised
+from jaxreg.lab.search.nested import (
+    Estimate,
+    OuterFolds,
+    at_least_binomial,
+    differences,
+    estimate,
+    outer_splits,
+    unregularised,
+)
 from jaxreg.lab.search.plan import Plan, planned_for
 from jaxreg.lab.search.rivals import KINDS, Rivals
 from jaxreg.lab.search.run import NETS, Caller, Search, judged
@@ -292,7 +300,7 @@ def rival_gain(search: Search, kind: str) -> Estimate:
     """
     assert search.rivals is not None
     mine = search.found.picked_scores[: search.plan.folds]
-    return estimate(search.rivals.score[KINDS.index(kind)] - mine, 1 / (search.plan.folds - 1))
+    return estimate(differences(search.rivals.score[KINDS.index(kind)], mine), 1 / (search.plan.folds - 1))
 
 
 def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
@@ -307,6 +315,13 @@ def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
     assert search.rivals is not None
     each = gaps(search.rivals, search.found.picked_scores[: search.plan.folds], search.equal_rows)
     return estimate(each[KINDS.index(kind)], 1 / (search.plan.folds - 1))
+
+
+def best_model(search: Search) -> str:
+    """Return the type of the model that `any_model` takes: `NETS`, or a name from `jaxreg.lab.search.rivals.KINDS`."""
+    assert search.rivals is not None
+    mine = search.found.picked_scores[: search.plan.folds], search.found.picked_losses[: search.plan.folds]
+    return best_rival(search.rivals, *mine, search.equal_rows) or NETS
 
 
 def equal_share(search: Search) -> float:
@@ -372,7 +387,7 @@ def score_over_constant(search: Search, model: str | None = None) -> Estimate:
     """
     assert search.constant is not None
     scores, _ = _on_folds(search, model or search.kept)
-    return estimate(scores - search.constant.score[: len(scores)], 1 / (search.plan.folds - 1))
+    return estimate(differences(scores, search.constant.score[: len(scores)]), 1 / (search.plan.folds - 1))
 
 
 def loss_over_constant(search: Search, model: str | None = None) -> Estimate:
@@ -386,7 +401,7 @@ def loss_over_constant(search: Search, model: str | None = None) -> Estimate:
     """
     assert search.constant is not None
     _, losses = _on_folds(search, model or search.kept)
-    return estimate(search.constant.loss[: len(losses)] - losses, 1 / (search.plan.folds - 1))
+    return estimate(differences(search.constant.loss[: len(losses)], losses), 1 / (search.plan.folds - 1))
 
 
 def _on_folds(search: Search, model: str) -> tuple[np.ndarray, np.ndarray]:

@@ -14,13 +14,15 @@ from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import Plan, search
 from jaxreg.lab.search.candidates import OTHER
 from jaxreg.lab.search.details import Details
-from jaxreg.lab.search.equal_rows import EqualRows, gaps, on_equal_rows
+from jaxreg.lab.search.equal_rows import EqualRows, best_rival, gaps, on_equal_rows
 from jaxreg.lab.search.fitted_model import Net
 from jaxreg.lab.search.folds import PaddedRows, Split
 from jaxreg.lab.search.nested import Estimate
+from jaxreg.lab.search.remarks import kept_model
 from jaxreg.lab.search.report import _why, summary, table
 from jaxreg.lab.search.rivals import KINDS, Rivals
 from jaxreg.lab.search.run import Caller
+from jaxreg.lab.search.summaries import loss_over_constant, score_over_constant
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +167,41 @@ def test_each_other_model_that_may_be_better_is_named_with_its_interval(noise, k
     assert shown.replace("+0.000", "0.000") in sentence
     assert ("pass any_model=True" in sentence) == (gain > 0)
     assert ("The linear model is not significantly worse" in sentence) == (kind == "linear model")
+
+
+@pytest.mark.parametrize("better", [0, 1, -1])
+@pytest.mark.parametrize("rounding", [-4e-8, 4e-8])
+def test_rounding_makes_no_model_better(noise, rounding, better):
+    """Scores differ as those of float32 and float64 do: the lower loss decides, and equal losses leave the nets."""
+    mine, losses = noise.found.picked_scores[:5], noise.found.picked_losses[:5]
+    score, loss = np.stack([mine - 0.3] * len(KINDS)), np.stack([losses + 0.3] * len(KINDS))
+    at = KINDS.index("boosted trees")
+    score[at], loss[at] = mine + rounding * np.array([1, 1, 1, 1, 0.9]), losses - 0.1 * better + rounding
+    found = dataclasses.replace(noise, rivals=Rivals(score, loss))
+    assert best_rival(found.rivals, mine, losses, None) == ("boosted trees" if better > 0 else None)
+    sentence = next(each for each in told(found) if "on the same 5 outer folds" in each)
+    assert "boosted trees 0.000 (0.000 to 0.000)" in sentence
+    assert "are better" not in sentence
+    use = "To use the boosted trees, with the same accuracy and a lower loss, pass any_model=True"
+    assert (use in sentence) == ("any_model" in sentence) == (better > 0)
+    lead = "".join(map(str, kept_model(Source("search", dataclasses.replace(found, kept="boosted trees")), "accuracy")))
+    wanted = "Use boosted trees: they have the same accuracy as the nets here" + " and a lower loss" * (better > 0)
+    assert lead == f"{wanted}. The model file contains them."
+
+
+def test_among_models_with_the_highest_score_the_lowest_loss_decides(noise):
+    scores, losses = np.full(5, 0.8), np.full(5, 0.5)
+    high = [scores + 0.1, scores + 0.1 - 5e-8, scores]
+    for lost, best in (([0.4, 0.3, 0.2], "boosted trees"), ([0.3, 0.3 + 1e-8, 0.2], "linear model")):
+        rivals = Rivals(np.array(high), np.array(lost)[:, None] + np.zeros(5))
+        assert best_rival(rivals, scores, losses, None) == best
+    missing = rivals._replace(score=np.where(np.eye(3, 5), np.nan, rivals.score))
+    assert best_rival(missing, scores, losses, None) is None
+
+
+def test_rounding_makes_no_net_better_than_the_most_frequent_class(noise):
+    found = changed(noise, picked_scores=noise.constant.score + 4e-8, picked_losses=noise.constant.loss - 4e-8)
+    assert score_over_constant(found) == loss_over_constant(found) == Estimate(0.0, 0.0, 10)
 
 
 @pytest.mark.parametrize("what", ["score", "loss"])

@@ -23,7 +23,7 @@ from scipy import stats
 
 from jaxreg.lab import BINARY, CLASSES, NUMBERS, Data, Problem, Recipe, fit, linen, squared_error
 from jaxreg.lab.cli import main
-from jaxreg.lab.cli.search import _Folder
+from jaxreg.lab.cli.search import _Folder, _took
 from jaxreg.lab.models import MLP, Model
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import Plan, search
@@ -767,15 +767,30 @@ def test_a_refused_budget_leaves_nothing_and_another_budget_goes_on(folder, monk
     trainings = folder / "houses-search" / "trainings"
     before = {file: file.stat().st_mtime_ns for file in trainings.iterdir()}
     capsys.readouterr()
-    # A smaller budget in a finished folder trains nothing, so the verdict has the budget of the trainings.
-    for asked, had in (("60s", 100), ("150s", 150), ("100s", 150)):
-        jaxreg(monkeypatch, *options, asked)
+    # A smaller budget in a finished folder trains nothing: the trainings had the larger one.
+    for asked, had in ((60, 100), (150, 150), (100, 150)):
+        jaxreg(monkeypatch, *options, f"{asked}s")
         assert {file: file.stat().st_mtime_ns for file in trainings.iterdir()} == before
-        assert json.loads((folder / "houses-search" / "verdict.json").read_text())["budget"] == had
-        assert f"1 repeat within the budget of {had} s" in capsys.readouterr().out
+        told = json.loads((folder / "houses-search" / "verdict.json").read_text())
+        assert (told["budget"], told["trained_within"]) == (asked, had)
+        assert f"--budget {told['budget']:g}s" in told["command"]
+        earlier = "" if asked == had else f" of an earlier run, which the budget of {asked} s does not shorten"
+        assert f"1 repeat within the budget of {had} s{earlier}. Omitted" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         jaxreg(monkeypatch, *options[:-3], "--epochs", "8", "--budget", "150s")
     assert "houses-search contains an earlier search with different options (--epochs)" in capsys.readouterr().err
+
+
+def test_the_time_of_a_command_includes_its_start_and_does_not_contradict_the_budget(folder, monkeypatch, capsys):
+    table(folder / "houses.csv")
+    monkeypatch.setattr("jaxreg.lab.cli.time.process_time", lambda: 1000.0)  # as if Python had started that long ago
+    jaxreg(monkeypatch, "search", "houses.csv", "--target", "price", "--quick", "--epochs", "4", "--json")
+    assert json.loads(capsys.readouterr().out)["seconds"] > 1000
+    for seconds in (99.4, 100.3, 100.6, 148.2):
+        words = _took(seconds, 100.0)
+        assert words.startswith(f"{seconds:.0f} s")
+        assert ("over the budget of 100 s" in words) == (float(f"{seconds:.0f}") > 100)
+    assert _took(148.2, None) == "148 s"
 
 
 def test_all_repeats_of_a_finished_search_are_read_and_no_time_is_needed():
