@@ -85,7 +85,8 @@ def search_table(
             least = took + slowness * COMPILATION
             raise ValueError(
                 f"the budget of {budget:g} s is too short: the shortest search takes about {math.ceil(least)} s, "
-                f"including {took:.0f} s for the start. Use --budget {math.ceil(SPARE * least)}s, or --quick without --budget"
+                f"including {took:.0f} s for the start. Use --budget {math.ceil(SPARE * least)}s, or --quick without "
+                "--budget"
             )
     notes = [*table.notes, *([] if table.groups is not None or table.time is not None else _repeats(x))]
     if balanced:
