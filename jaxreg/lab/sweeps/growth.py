@@ -15,7 +15,7 @@ import numpy as np
 from jaxreg.lab.atomic_files import _write
 from jaxreg.lab.sweeps.dataset import Coordinates
 from jaxreg.lab.sweeps.grid import SOME
-from jaxreg.lab.sweeps.joined import Chunked, Joined, find_joined, write_joined
+from jaxreg.lab.sweeps.joined import Chunked, Joined, find_joined, grown_file, write_joined
 from jaxreg.lab.sweeps.manifest import Manifest
 from jaxreg.lab.sweeps.store import create, open_folder
 
@@ -129,7 +129,7 @@ def extended(path: Path, whole: Joined, manifest: Manifest | None) -> Joined:
         attrs = {**whole.manifest.attrs, "parts": [*whole.manifest.attrs["parts"], name]}
         whole = Joined(replace(whole.manifest, attrs=attrs), whole.coords(), [*whole.parts, store], part, place)
     write_joined(path, whole.manifest, whole.coords(), whole.part, whole.place)
-    _write(path / _grown_file(whole.manifest.sweep), whole.manifest.encode())
+    _write(path / grown_file(whole.manifest.sweep), whole.manifest.encode())
     return whole
 
 
@@ -143,13 +143,9 @@ def find_grown(path: Path, sweep: str) -> Joined | None:
         sweep: Hash that identifies the sweep.
     """
     with contextlib.suppress(FileNotFoundError, ValueError):
-        found = find_joined(path, name=_grown_file(sweep))
+        found = find_joined(path, name=grown_file(sweep))
         return found if found and found.manifest.sweep == sweep else None
     return None
-
-
-def _grown_file(sweep: str) -> str:
-    return f"joined-{sweep[:16]}.json"
 
 
 def newest(path: Path) -> Chunked | None:

@@ -1,8 +1,9 @@
 """Several stores that are read as one: those of several programs, or of a sweep that has grown.
 
 ``joined.json`` is the manifest of the joined results. Its attribute ``parts`` lists the folders of the stores in order;
-"." is the folder of ``joined.json`` itself. ``joined-<hash>.npz`` contains the coordinates, the number of the store of
-each lane, and the lane number inside of this store. Each part is a complete store.
+"." is the folder of ``joined.json`` itself. A folder may come to hold a larger sweep. So the attribute ``sweeps`` says
+which sweep each part is, see `Manifest.sweep`. ``joined-<hash>.npz`` contains the coordinates, the number of the store
+of each lane, and the lane number inside of this store. Each part is a complete store.
 """
 
 from collections.abc import Sequence, Set
@@ -256,10 +257,16 @@ def find_joined(path: Path, depth: int = 0, name: str = JOINED) -> Joined | None
     arrays = _read_sealed(_map_file(path, manifest), _seal_of(manifest), names_there)
     if arrays is None or not _fits(arrays, manifest, len(names)):
         raise ValueError(f"{_map_file(path, manifest)} is damaged: run the same sweep again to repair the store")
+    sweeps = manifest.attrs.get("sweeps", [None] * len(names))
+    if not isinstance(sweeps, list) or len(sweeps) != len(names):
+        raise ValueError(
+            f"{path / name} is damaged: it does not list one sweep per joined store. Delete this file and run the same "
+            "sweep again"
+        )
     part, place = arrays.pop(_PART), arrays.pop(_PLACE)
     coords = {name: (manifest.coords[name], values) for name, values in arrays.items()}
-    parts = {one: _open_part(path, one, depth) for one in dict.fromkeys(names)}
-    return Joined(manifest, coords, [parts[one] for one in names], part, place)
+    parts = {one: _open_part(path, *one, depth) for one in dict.fromkeys(zip(names, map(_text, sweeps), strict=True))}
+    return Joined(manifest, coords, [parts[one] for one in zip(names, map(_text, sweeps), strict=True)], part, place)
 
 
 def _fits(arrays: dict[str, np.ndarray], manifest: Manifest, parts: int) -> bool:
@@ -269,10 +276,26 @@ def _fits(arrays: dict[str, np.ndarray], manifest: Manifest, parts: int) -> bool
     return whole and bool((part >= STOPPED).all() and (part < parts).all() and (place >= 0).all())
 
 
-def _open_part(path: Path, name: str, depth: int) -> Chunked:
+def _open_part(path: Path, name: str, sweep: str, depth: int) -> Chunked:
+    """Open the results of a sweep in the folder `name`; the newest ones if `sweep` is empty."""
     if name == ".":
         return open_folder(path)
-    return find_joined(path / name, depth + 1) or open_folder(path / name)
+    found: Chunked = find_joined(path / name, depth + 1) or open_folder(path / name)
+    if sweep in ("", found.manifest.sweep):
+        return found
+    earlier = find_joined(path / name, depth + 1, grown_file(sweep)) or open_folder(path / name)
+    if earlier.manifest.sweep != sweep:
+        raise ValueError(f"{path / name} holds another sweep than {path / JOINED} says: run the same sweep again")
+    return earlier
+
+
+def grown_file(sweep: str) -> str:
+    """Return the name of the file that joins the stores of one of several sweeps in a folder."""
+    return f"joined-{sweep[:16]}.json"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _is_folder_name(name: Any) -> bool:
@@ -321,7 +344,7 @@ def as_dataset(store: Chunked, *, partial: bool = False) -> xr.Dataset:
     """
     store = absolute(store)  # values are read later, maybe from another working directory
     manifest, find = store.manifest, store.find
-    attrs = {name: value for name, value in manifest.attrs.items() if name != "parts"}
+    attrs = {name: value for name, value in manifest.attrs.items() if name not in ("parts", "sweeps")}
     coords = store.coords()
     if coords is None:
         raise ValueError("the coordinates of the store are damaged: run the same sweep again to repair them")

@@ -22,7 +22,7 @@ from jaxreg.lab.sweeps.growth import (
     rows_there,
     take_over,
 )
-from jaxreg.lab.sweeps.joined import JOINED, Chunked, Joined, as_dataset, union, write_joined
+from jaxreg.lab.sweeps.joined import JOINED, Chunked, Joined, as_dataset, find_joined, union, write_joined
 from jaxreg.lab.sweeps.keeping import rule_of
 from jaxreg.lab.sweeps.lanes import BATCHED
 from jaxreg.lab.sweeps.manifest import Manifest, Variable
@@ -132,7 +132,7 @@ def arrange(design: Design, path: Path | None, options: SweepOptions) -> Arrange
         for part in parts:
             part.runner.close()
         raise
-    if path is not None:
+    if path is not None and not _is_within(whole, path):
         write_joined(path, whole.manifest, whole.coords(), whole.part, whole.place)
     structures = [box.run.structure for box in design.boxes]
     if all(structures):
@@ -313,9 +313,26 @@ def joined_parts(design: Design, parts: list[Part], given: Mapping[str, Any]) ->
         chunk=max(manifest.chunk for manifest in manifests),
         coords={name: dim for name, (dim, _) in labels.items()},
         outputs=outputs,
-        attrs={**manifests[0].attrs, **identity, **shown, "parts": [box.label for box in design.boxes]},
+        attrs={
+            **manifests[0].attrs,
+            **identity,
+            **shown,
+            "parts": [box.label for box in design.boxes],
+            "sweeps": [manifest.sweep for manifest in manifests],
+        },
     )
     return Joined(whole, labels, [part.whole for part in parts], part.ravel(), place.ravel())
+
+
+def _is_within(whole: Joined, path: Path) -> bool:
+    """Return whether the joined results in the folder `path` contain all runs of `whole`, as after a growth."""
+    try:
+        larger = find_joined(path)
+    except (ValueError, FileNotFoundError):
+        return False
+    if larger is None or "sweeps" not in larger.manifest.attrs:
+        return False
+    return rows_there(whole, larger.coords(), larger.manifest.dims) is not None
 
 
 def _shared(values: list[str]) -> str:

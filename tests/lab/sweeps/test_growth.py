@@ -1,5 +1,6 @@
 """Sweeps that grow: equal to the sweep made at once, bit for bit, and no lane computed twice."""
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,55 @@ def test_each_size_that_a_sweep_had_is_still_read(tmp_path: Path) -> None:
     for count in (4, 6):
         xr.testing.assert_identical(grow(tmp_path, sizes[count])[0], whole[count])
     assert lost.exists()
+
+
+def sums(strength: Any, seed: Any, kind: str = "") -> dict[str, Any]:
+    return {"sum": 1000 * strength + seed}
+
+
+FEW, MANY = [0.0, 1.0, 2.0], [0.0, 1.0, 1.5, 2.0]
+CALLS = {
+    "seeds": [(FEW, 4), (FEW, 8), (FEW, 4), (FEW, 16), (FEW, 8)],
+    "strengths": [(FEW, 4), (MANY, 4), (FEW, 4)],
+    "both": [(FEW, 4), (FEW, 8), (MANY, 8), (FEW, 4), (FEW, 8), (MANY, 8)],
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("kinds", [{}, {"kind": choices("a", "b")}], ids=["one program", "two programs"])
+def test_runs_stand_at_their_coordinates_after_calls_of_all_sizes(name: str, kinds: Any, tmp_path: Path) -> None:
+    largest = (0, 0)
+    for strengths, seeds in CALLS[name]:
+        made = sweep(sums, {**kinds, "strength": strengths, "seed": range(seeds)}, tmp_path, chunk=8)
+        found = open_store(tmp_path)
+        assert "sweeps" not in found.attrs
+        for one in (made, found):
+            wanted = 1000 * one["strength"] + one["seed"]
+            np.testing.assert_array_equal(one["sum"], wanted.broadcast_like(one["sum"]).transpose(*one["sum"].dims))
+        largest = max(largest, (len(strengths), seeds))
+        assert (found.sizes["strength"], found.sizes["seed"]) == largest
+
+
+def test_a_choice_that_grows_alone_leaves_the_others_at_their_coordinates(tmp_path: Path) -> None:
+    def over(seeds: int, *kinds: str) -> dict[str, Any]:
+        return {"kind": choices(*kinds), "strength": FEW, "seed": range(seeds)}
+
+    for seeds, kinds in ((4, "ab"), (8, "a"), (4, "ab"), (8, "ab")):
+        sweep(sums, over(seeds, *kinds), tmp_path)
+        found = open_store(tmp_path)
+        assert dict(found.sizes) == {"kind": len(kinds), "strength": 3, "seed": seeds}
+        wanted = 1000 * found["strength"] + found["seed"]
+        np.testing.assert_array_equal(found["sum"], wanted.broadcast_like(found["sum"]).transpose(*found["sum"].dims))
+
+
+def test_a_joined_part_that_is_another_sweep_is_refused(tmp_path: Path) -> None:
+    over = {"kind": choices("a", "b"), "strength": FEW, "seed": range(2)}
+    sweep(sums, over, tmp_path)
+    shutil.rmtree(tmp_path / "kind=a")
+    sweep(sums, {**over, "kind": choices("a"), "seed": range(1, 3)}, tmp_path / "other")
+    shutil.move(tmp_path / "other" / "kind=a", tmp_path / "kind=a")
+    with pytest.raises(ValueError, match=r"holds another sweep than .*joined\.json says: run the same sweep again"):
+        open_store(tmp_path)
 
 
 def test_new_lanes_are_handed_over_with_their_points(tmp_path: Path) -> None:

@@ -146,9 +146,10 @@ def test_joined_stores_made_to_hurt_get_one_sentence_each(tmp_path: Path) -> Non
     whole = find_joined(path)
     assert whole is not None
 
-    def write(folder: Path, parts: Any, part: Any = whole.part, place: Any = whole.place) -> None:
-        manifest = replace(whole.manifest, attrs={**whole.manifest.attrs, "parts": parts})
-        write_joined(folder, manifest, whole.coords(), part, place)
+    def write(folder: Path, parts: Any, part: Any = whole.part, place: Any = whole.place, sweeps: Any = None) -> None:
+        attrs = {name: value for name, value in whole.manifest.attrs.items() if name != "sweeps"}
+        attrs |= {"parts": parts} if sweeps is None else {"parts": parts, "sweeps": sweeps}
+        write_joined(folder, replace(whole.manifest, attrs=attrs), whole.coords(), part, place)
 
     names = ["o=1", "o=2"]
     lists = [[odd, "o=2"] for odd in ("..", "", "a/b", "/", "\0", "a\nb", "x" * 999, ".", "none", "../s", "o=1/../o=1")]
@@ -160,6 +161,12 @@ def test_joined_stores_made_to_hurt_get_one_sentence_each(tmp_path: Path) -> Non
     for part, place in ((whole.part + 1, whole.place), (whole.part - 9, whole.place), (whole.part, whole.place + 9**9)):
         write(path, names, part, place)
         refused(path)
+    for sweeps in ([], ["x"], ["x", "y"], "xy", {"o=1": "x"}, ["../" * 9, "\0"], ["x" * 9999, "y"], 3):
+        write(path, names, sweeps=sweeps)
+        refused(path)
+        assert sweep(one, over, path).load().identical(expected)
+    write(path, names, sweeps=[1, None])  # no names of sweeps: the newest are taken, as in stores without this list
+    assert open_store(path).load().sizes == expected.sizes
     write(path, ["o=1", "o=2"] * 5000)
     assert open_store(path).load().sizes == expected.sizes
     nested = tmp_path / "nested"
