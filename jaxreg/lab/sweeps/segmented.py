@@ -252,7 +252,7 @@ class SegmentedSweep:
         identity = {name: value for name, value in manifest.identity.items() if name not in (SEGMENT, "keep")}
         identity["grid"] = digest_of(labels, " ".join(store.manifest.sweep for store in stores))
         names = [self._folder(number, box) for number in range(len(self._parts)) for box in range(len(first))]
-        shown = {"grid": " x ".join(f"{name} ({size})" for name, size in dims.items())}
+        shown: dict[str, Any] = {"grid": " x ".join(f"{name} ({size})" for name, size in dims.items())}
         shown |= {"parts": names, "sweeps": [store.manifest.sweep for store in stores]}
         attrs = (
             {name: value for name, value in manifest.attrs.items() if name not in (SEGMENT, "keep")} | identity | shown
