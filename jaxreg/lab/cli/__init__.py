@@ -276,11 +276,12 @@ class Search:
             raise
 
         from jaxreg.lab.cli import search
+        from jaxreg.lab.search.clock import seconds
 
         search.search_table(
             table,
             started=started,
-            budget=search.seconds(self.budget),
+            budget=seconds(self.budget),
             quick=self.quick,
             epochs=self.epochs,
             hidden=self.hidden,

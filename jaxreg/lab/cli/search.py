@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import re
 import shlex
 import shutil
 import sys
@@ -389,24 +388,3 @@ def _repeats(x: np.ndarray) -> list[str]:
     if often:
         return [told + "may be in distinct folds, because most new rows will equal known rows"]
     return [told + "stay in one fold, so that no net is tested on inputs that it was trained on"]
-
-
-def seconds(words: str | None) -> float | None:
-    """Convert a duration such as 60s, 2m or 1h to seconds; None stays None.
-
-    Args:
-        words: Duration as text, or None.
-
-    Raises:
-        ValueError: If the text is not a duration.
-
-    Example:
-        >>> seconds("2m")
-        120.0
-    """
-    if words is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", words.strip())
-    if found is None or float(found[1]) <= 0:
-        raise ValueError(f"the budget is {words!r}; expected a duration such as 60s, 5m or 1h")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]

@@ -1,6 +1,7 @@
 """Clock of a search with a time budget: times the training runs, and decides on a shorter plan and on repeats."""
 
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,6 +22,28 @@ SPARE = 1.2
 """Factor between the measured time of a search and the budget that an error message advises."""
 
 MOST_REPEATS = 100
+
+
+def seconds(given: str | float | None) -> float | None:
+    """Convert a duration such as "60s", "2m" or "1h" to seconds. A number is in seconds, and None stays None.
+
+    Args:
+        given: Duration as text or as a number, or None.
+
+    Raises:
+        ValueError: If `given` is not a duration.
+
+    Example:
+        >>> seconds("2m"), seconds(90)
+        (120.0, 90.0)
+    """
+    if given is None:
+        return None
+    words = str(given) if isinstance(given, str | int | float) and not isinstance(given, bool) else ""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", words.strip())
+    if found is None or float(found[1]) <= 0:
+        raise ValueError(f"the budget is {given!r}; expected a number of seconds, or a duration such as 60s, 5m or 1h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 class TooShortError(ValueError):
@@ -53,6 +76,7 @@ class Clock:
             training runs of the previous plan.
         finished: Number of repeats of a finished search with at least this budget, which are all read; None for a
             new search.
+        option: Argument that sets the budget, for an error message, with `{}` for the number of seconds.
 
     Attributes:
         shorter: Shorter plans, the longest first. Each has its training time as a share of the current plan's.
@@ -79,8 +103,10 @@ class Clock:
         ladder: Sequence[Plan] = (),
         shortened: Callable[[Plan], None] = lambda plan: None,
         finished: int | None = None,
+        option: str = "--budget {}s",
     ) -> None:
         self.budget = budget
+        self.option = option
         self.finished = finished
         self.ladder, self.shortened = ladder, shortened
         self.shorter: Sequence[tuple[Plan, float]] = ()
@@ -161,7 +187,7 @@ class Clock:
             plan = ends[-1][0]
         raise TooShortError(
             f"the budget of {self.budget:g} s is too short: a search with one repeat takes about {least:.0f} s on this "
-            f"machine. Use --budget {math.ceil(SPARE * least)}s",
+            f"machine. Use {self.option.format(math.ceil(SPARE * least))}",
             plan,
         )
 

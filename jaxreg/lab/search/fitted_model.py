@@ -248,7 +248,7 @@ class FittedModel:
         return text.getvalue()
 
 
-def save(file: Path, model: FittedModel) -> None:
+def save(file: Path | str, model: FittedModel) -> None:
     """Write a model to a file.
 
     Args:
@@ -265,10 +265,10 @@ def save(file: Path, model: FittedModel) -> None:
     } | ({"ids": model.ids} if model.ids else {})
     text = json.dumps(facts)
     header = {"jaxreg": text, "format": str(model.version), "sha256": _digest(arrays, text)}
-    write_whole(file, safetensors.numpy.save(arrays, header))
+    write_whole(Path(file), safetensors.numpy.save(arrays, header))
 
 
-def load(file: Path) -> FittedModel:
+def load(file: Path | str) -> FittedModel:
     """Read a model from a file.
 
     Args:
@@ -278,6 +278,7 @@ def load(file: Path) -> FittedModel:
         FileNotFoundError: If the file does not exist.
         ValueError: If the file is not a model written by jaxreg, is damaged, or was written by a newer version.
     """
+    file = Path(file)
     if file.is_dir():
         raise ValueError(f"{file} is a folder; expected the file of a model, such as {file / 'model.safetensors'}")
     if not file.exists():

@@ -1,6 +1,7 @@
 """Conversion of the inputs of the estimators: numeric arrays with missing values, or data frames with text."""
 
 import dataclasses
+import warnings
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -63,7 +64,22 @@ class Frame:
 
     def __call__(self, frame: Any) -> np.ndarray:
         """Encode a data frame: return inputs of shape (rows, inputs)."""
-        return self.encoding(columns_of(frame))[0]
+        return inputs_of(frame, self.encoding)
+
+
+def inputs_of(frame: Any, encoding: Encoding) -> np.ndarray:
+    """Encode a data frame as inputs of shape (rows, inputs).
+
+    Unknown words and missing cells that are filled in cause one warning, with the sentences of `jaxreg predict`.
+
+    Args:
+        frame: Pandas data frame.
+        encoding: Encoding of its columns.
+    """
+    inputs, notes = encoding(columns_of(frame))
+    if notes:
+        warnings.warn("; ".join(notes), stacklevel=3)
+    return inputs
 
 
 def _dense(x: Any) -> np.ndarray:

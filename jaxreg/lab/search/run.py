@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxreg.lab.cards import drawn_by
 from jaxreg.lab.search.candidates import Candidate
-from jaxreg.lab.search.clock import Clock, TimeUpError, TooShortError
+from jaxreg.lab.search.clock import Clock, TimeUpError, TooShortError, seconds
 from jaxreg.lab.search.constants import constants
 from jaxreg.lab.search.dealing import deal, deal_groups, deal_time
 from jaxreg.lab.search.details import Details, details
@@ -19,13 +19,15 @@ from jaxreg.lab.search.equal_rows import EqualRows, best_rival, on_equal_rows
 from jaxreg.lab.search.fitted_model import FittedModel, Net, Nets, Trees
 from jaxreg.lab.search.folds import FIRST, PaddedRows, Setting, Split, forward_splits, nested_splits
 from jaxreg.lab.search.groups import Group, grouped, joined, repeat_folder, trained
+from jaxreg.lab.search.inputs import inputs_of
 from jaxreg.lab.search.means import Scales, mean_net, on_fold, on_outer_folds, scales
 from jaxreg.lab.search.nested import Nested, OuterFolds, nested, outer_splits
-from jaxreg.lab.search.plan import Plan, planned_for, rounded, training_seconds
+from jaxreg.lab.search.plan import Plan, plan_ladder, planned, planned_for, rounded, training_seconds
 from jaxreg.lab.search.rivals import LINEAR, Rivals, arrays_of, fitted, judged_rivals
 from jaxreg.lab.search.rows import _figures, _rows, check
 from jaxreg.lab.tabular import Prepared, TaskName, columns_of, prepare_columns
 from jaxreg.lab.tabular.arguments import called_by
+from jaxreg.lab.tabular.frames import has_words, is_frame
 from jaxreg.lab.training.tasks import BINARY, CLASSES, NUMBERS, Task
 
 NETS = "nets"
@@ -37,7 +39,7 @@ class Caller(NamedTuple):
 
     Args:
         name: The command `jaxreg search`, the function `search`, or a scikit-learn estimator.
-        budget: Whether the command had the option `--budget`.
+        budget: Whether there was a time limit, such as `--budget` of the command.
     """
 
     name: Literal["command", "search", "estimator"] = "search"
@@ -117,22 +119,34 @@ class Search:
         return self.tried[self.found.chosen]
 
     def predict(self, frame: Any) -> np.ndarray:
-        """Predict the target of each row of a data frame. Columns are found by name, in any order."""
+        """Predict the target of each row of a data frame, in the order of the rows.
+
+        Columns are found by name, in any order, and other columns are ignored. One `UserWarning` names words that did
+        not occur in training, and missing cells that are filled in, as `jaxreg predict` does.
+        """
         if self.model is None:
             raise ValueError(
                 "this search was run on arrays, so it can't predict for a data frame. Call its `net` with an array, "
                 "or run the search again on a data frame"
             )
-        return self.model.predict(self.model.encoding(columns_of(frame))[0])
+        return self.model.predict(inputs_of(frame, self.model.encoding))
 
     def predict_proba(self, frame: Any) -> np.ndarray:
-        """Predict class probabilities for the rows of a data frame. The result has the shape (rows, classes)."""
+        """Predict class probabilities for the rows of a data frame. The result has the shape (rows, classes).
+
+        The columns are in the order of `classes`. Columns and warnings are as for `predict`.
+        """
         if self.model is None or not self.model.classes:
             raise ValueError(
                 f"predict_proba: this search was run on {'arrays' if self.model is None else 'a numeric target'}; "
                 "expected a search on a data frame with classes as target"
             )
-        return self.net.probabilities(self.model.encoding(columns_of(frame))[0])
+        return self.net.probabilities(inputs_of(frame, self.model.encoding))
+
+    @property
+    def classes(self) -> tuple[str | float, ...]:
+        """Classes, in the order of the columns of `predict_proba`. Empty for numbers, and for a search on arrays."""
+        return () if self.model is None else self.model.classes
 
     @property
     def diverged(self) -> int:
@@ -151,9 +165,10 @@ def search(
     groups: np.ndarray | str | None = None,
     time: np.ndarray | str | None = None,
     folds: np.ndarray | None = None,
-    store: Path | None = None,
+    store: Path | str | None = None,
     rivals: bool = False,
     any_model: bool = False,
+    budget: float | str | None = None,
     blocks: Sequence[Sequence[int]] | None = None,
     clock: Clock | None = None,
 ) -> Search:
@@ -178,13 +193,15 @@ def search(
         time: Time of each row, or the name of a column. Each fold is predicted from the folds before it.
         folds: Fold of each row for each repeat, of shape (repeats, rows), from 0. It replaces the folds and repeats of
             the plan. Not for data frames.
-        store: Folder for finished training runs, which a later call reuses.
+        store: Folder for finished training runs, which a later call reuses. To keep the result, use `pickle`.
         rivals: Whether to evaluate other models on the same folds (`jaxreg.lab.search.rivals`).
-        any_model: Whether the model may be a linear model, boosted trees or a random forest, if its score is higher.
+        any_model: Whether the model may be a linear model, boosted trees or a random forest, if its score is higher,
+            or if its score is equal and its loss is lower.
+        budget: Time limit: a number of seconds, or text such as "60s", "5m" or "1h". The search makes as many repeats
+            as fit. Without `plan` and `store`, it also omits candidates and epochs if one repeat would not fit.
         blocks: Indices of inputs that are permuted together for `Search.details`, such as the inputs of one column.
             None for no details.
-        clock: Clock of a search with a time budget, which makes as many repeats as fit in the budget. None for the
-            number of repeats in `plan`.
+        clock: Clock of `jaxreg search`, instead of `budget`.
 
     Example:
         >>> import numpy as np, pandas as pd
@@ -199,14 +216,29 @@ def search(
         ValueError: If the task is unknown, there are fewer rows than folds, all targets are equal, or a number is too
             large for float32.
     """
+    start = perf_counter()
+    if isinstance(x, str | Path):
+        raise ValueError(f"`x` is {str(x)!r}; expected a data frame or an array. Read a file with pandas.read_csv")
+    if not isinstance(clock, Clock | None):
+        raise ValueError(f"`clock` is {clock!r}; expected None. To set a time limit, pass budget={clock!r}")
+    limit = seconds(budget)
+    if limit is not None and (other := "clock" if clock is not None else "folds" if folds is not None else ""):
+        raise ValueError(f"both budget and {other} are given; expected only one. Remove budget or {other}")
     if target is not None:
         _check_frame(y=y, weights=weights, blocks=blocks, folds=folds, groups=groups, time=time)
-        return _of_frame(x, target, task, plan, groups, time, store=store, rivals=rivals, any_model=any_model)
+        options = {"store": store, "rivals": rivals, "any_model": any_model, "budget": budget, "clock": clock}
+        return _of_frame(x, target, task, plan, groups, time, **options)
     if y is None:
         raise ValueError("y is None; expected the target of each row. With a data frame, pass target=NAME")
+    if is_frame(x) and (task is None or has_words(x)):
+        raise ValueError(
+            "`x` is a data frame, but `target` is None; expected the name of the column to predict. Put the target "
+            "into the data frame and pass target=NAME instead of `y`"
+        )
     if task not in (NUMBERS, BINARY, CLASSES):
         raise ValueError(f"`task` is {task!r}; expected NUMBERS, BINARY or CLASSES of jaxreg.lab")
-    plan = plan or Plan()
+    store = None if store is None else Path(store)
+    asked, plan = plan, plan or Plan()
     given = [name for name, each in (("groups", groups), ("time", time), ("folds", folds)) if each is not None]
     if len(given) > 1:
         raise ValueError(
@@ -219,6 +251,11 @@ def search(
         plan = dataclasses.replace(plan, folds=int(patterns.max()) + 1, repeats=len(patterns))
     x, y, w, group, copies = _rows(x, y, weights, plan.folds, None if apart is None else apart.ravel())
     check(y, task, plan.folds)
+    if limit is not None:
+        # Stored training runs belong to one plan, which is kept.
+        ladder = plan_ladder(x.shape) if asked is None and store is None else [plan]
+        plan = planned(x.shape, limit, ladder)
+        clock = Clock(limit, start, ladder=ladder, option="budget={}")
     classes = int(y.max()) + 1 if task.classes else 0
     if task == BINARY and classes > 2:
         raise ValueError(f"task is BINARY, but there are {classes} classes; expected two. Use CLASSES")
@@ -365,6 +402,7 @@ def search(
         told,
         means=means,
         equal_rows=equal_rows,
+        caller=Caller("search", limit is not None),
     )
 
 

@@ -64,7 +64,7 @@ __all__ = [
 ]
 
 
-def open_search(folder: Path) -> Search:
+def open_search(folder: Path | str) -> Search:
     """Read the results of `jaxreg search` from a folder. The scores are recomputed from the stored training runs.
 
     Args:
@@ -74,6 +74,16 @@ def open_search(folder: Path) -> Search:
         FileNotFoundError: If the folder does not exist, or the search is unfinished.
         ValueError: If the search is damaged.
     """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}; expected the folder that `jaxreg search` wrote")
+    if not (folder / "plan.json").exists():
+        raise FileNotFoundError(
+            f"{folder} has no plan.json; expected the folder that `jaxreg search` wrote. The `store` of `search` has "
+            "only training runs: to keep a search from Python, use pickle.dump"
+        )
+    if not (folder / "verdict.json").exists():
+        raise FileNotFoundError(f"the search in {folder} is unfinished. Run the same command again to finish it")
     plan, verdict = (json.loads((folder / name).read_text("utf-8")) for name in ("plan.json", "verdict.json"))
     kept = Plan(**plan["plan"])
     model = load(folder / "model.safetensors")

@@ -14,7 +14,7 @@ from jaxreg.lab.tabular.npz import _npz
 
 @called_by("read")
 def read(
-    file: Path,
+    file: Path | str,
     wanted: Mapping[str, bool] | None = None,
     without: Collection[str] = (),
     names: Sequence[str] = (),
@@ -39,7 +39,7 @@ def read(
 
 
 def opened(
-    file: Path,
+    file: Path | str,
     wanted: Mapping[str, bool] | None = None,
     without: Collection[str] = (),
     names: Sequence[str] = (),
@@ -56,6 +56,7 @@ def opened(
         FileNotFoundError: If there is no such file.
         ValueError: If the file is not a table.
     """
+    file = Path(file)
     if file.is_dir():
         raise ValueError(f"{file} is a folder; expected a file with {_KNOWN}")
     if not file.exists():

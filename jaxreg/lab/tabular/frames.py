@@ -1,5 +1,6 @@
 """Conversion of pandas data frames to columns, without importing pandas."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,11 @@ def columns_of(frame: Any) -> Columns:
         frame: Pandas data frame.
 
     Raises:
-        ValueError: If two columns have the same name.
+        ValueError: If `frame` is not a data frame, or two of its columns have the same name.
     """
+    if not is_frame(frame):
+        what = f"the path {str(frame)!r}" if isinstance(frame, str | Path) else f"a {type(frame).__name__}"
+        raise ValueError(f"the table is {what}; expected a data frame of pandas. Read a file with pandas.read_csv")
     names = [str(name) for name in frame.columns]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)

@@ -56,7 +56,7 @@ class TableError(ValueError):
 
 @called_by("prepare")
 def prepare(
-    file: Path,
+    file: Path | str,
     name: str,
     task: TaskName | None = None,
     *,
@@ -81,6 +81,7 @@ def prepare(
         FileNotFoundError: If there is no such file.
         TableError: If the table cannot be used. The error lists all problems.
     """
+    file = Path(file)
     columns = opened(file, without=leave_out, names=names)
     return prepare_columns(columns, file, name, task, leave_out=leave_out, groups=groups, time=time)
 
