@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from jaxreg.lab.stats.lanes import OVER
+from jaxreg.lab.stats.lanes import OVER, has_words, one_entry
 
 # Okabe and Ito (2008), without yellow, which is invisible on white paper. Neighbours differ in lightness.
 BLUE = "#0072B2"
@@ -169,11 +169,12 @@ def as_lanes(values: xr.DataArray, *shown: Hashable) -> np.ndarray:
     """
     for dim in values.dims:
         if dim not in (*shown, *OVER) and values.sizes[dim] > 1:
-            free = [name for name in reversed(OVER) if name not in values.dims]
+            free = [name for name in reversed(OVER) if name not in values.dims and not has_words(values, dim)]
             runs = f". If the entries are runs, rename the dimension: .rename({dim}={free[0]!r})" if free else ""
             raise ValueError(
                 f"the values have the dimension {dim!r} with {values.sizes[dim]} entries, which the plot does not "
-                f"show; expected runs along 'draw' and 'seed' only. Select one entry, e.g. .isel({dim}=-1){runs}"
+                "show; expected runs along 'draw' and 'seed' only. Select one entry, e.g. "
+                f"{one_entry(values, dim)}{runs}"
             )
     ordered = values.transpose(..., *shown).astype(np.float64)
     return ordered.values.reshape(-1, *(values.sizes[dim] for dim in shown))

@@ -83,8 +83,8 @@ def paired(
     Args:
         a: One number per run, e.g. `sweep.test_accuracy.sel(recipe="L2(0.001)").isel(epoch=-1)`.
         b: Baseline, with the same labels.
-        over: Dimensions to average over, outermost unit first. The seeds of a draw are averaged first, and the draws
-            are the units. With only one draw, the seeds are the units.
+        over: Name or names of the dimensions to average over, outermost unit first. The seeds of a draw are averaged
+            first, and the draws are the units. With only one draw, the seeds are the units.
         lower_is_better: Whether lower values are better, as for a loss. This decides which side wins in a unit. The
             mean difference is a − b in either case.
         drop_diverged: Whether to drop pairs in which `a` or `b` is not finite instead of raising an error. The names of
@@ -185,7 +185,7 @@ def outperforms(
     Args:
         a: One number per run, on the same draws and seeds as `b`.
         b: Baseline, with the same labels.
-        over: Dimensions to average over, outermost unit first.
+        over: Name or names of the dimensions to average over, outermost unit first.
         lower_is_better: Whether lower values are better, as for a loss.
         drop_diverged: Whether to drop pairs in which `a` or `b` is not finite; their names are in `diverged`.
         confidence: Confidence of the interval.
@@ -227,7 +227,7 @@ def wilcoxon(
     Args:
         a: One number per run, on the same draws and seeds as `b`.
         b: Baseline, with the same labels.
-        over: Dimensions to average over, outermost unit first.
+        over: Name or names of the dimensions to average over, outermost unit first.
         drop_diverged: Whether to drop pairs in which `a` or `b` is not finite.
 
     Returns:
@@ -294,7 +294,7 @@ def nadeau_bengio(
         b: Baseline, on the same splits.
         n_train: Number of training rows per split.
         n_test: Number of test rows per split.
-        over: Dimensions to average over, splits first.
+        over: Name or names of the dimensions to average over, splits first.
         drop_diverged: Whether to drop pairs in which `a` or `b` is not finite; their names are in `diverged`.
         confidence: Confidence of the interval.
 

@@ -38,8 +38,9 @@ def mean_interval(
         values: An `xarray.DataArray` with one number per run, such as a result of a sweep. Its runs are found by the
             names of the dimensions. Or a NumPy array of shape (..., n), whose values are independent along the last
             axis.
-        over: Dimensions of a DataArray that hold runs, outermost unit first. As in `paired`, the seeds of a draw are
-            averaged first, and the draws are the n values. With only one draw, the seeds are the values.
+        over: Name or names of the dimensions of a DataArray that hold runs, outermost unit first. As in `paired`, the
+            seeds of a draw are averaged first, and the draws are the n values. With only one draw, the seeds are the
+            values.
         confidence: Confidence of the interval.
         resamples: Number of bootstrap resamples.
         seed: Seed of the bootstrap.
@@ -203,7 +204,7 @@ def interquartile_mean(
 
     Args:
         values: One number per run, on a scale that all data sets share, such as accuracies.
-        over: Dimensions to average over, outermost unit first.
+        over: Name or names of the dimensions to average over, outermost unit first.
         strata: Dimension of the data sets. Without this dimension, all runs are one data set.
         confidence: Confidence of the interval.
         resamples: Number of bootstrap resamples.

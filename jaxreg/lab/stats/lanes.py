@@ -95,6 +95,38 @@ def named(flags: xr.DataArray) -> tuple[str, ...]:
     )
 
 
+def dims_of(over: Sequence[Hashable]) -> tuple[Hashable, ...]:
+    """Return the dimensions named by an argument `over`: several names, or one name as a string.
+
+    Example:
+        >>> dims_of("seed"), dims_of(["draw", "seed"])
+        (('seed',), ('draw', 'seed'))
+    """
+    return (over,) if isinstance(over, str) else tuple(over)
+
+
+def has_words(values: xr.DataArray, dim: Hashable) -> bool:
+    """Return whether the labels of a dimension are words. Its entries are then settings, not repeated runs.
+
+    Example:
+        >>> has_words(xr.DataArray([1.0], dims="kind", coords={"kind": ["L2"]}), "kind")
+        True
+    """
+    return dim in values.coords and all(isinstance(label, str) for label in values[dim].values.tolist())
+
+
+def one_entry(values: xr.DataArray, dim: Hashable) -> str:
+    """Return code that selects one entry of a dimension, for an error message: by its label if it is a word.
+
+    Example:
+        >>> one_entry(xr.DataArray([1.0, 2.0], dims="kind", coords={"kind": ["L1", "L2"]}), "kind")
+        ".sel(kind='L2')"
+        >>> one_entry(xr.DataArray([1.0, 2.0], dims="rate"), "rate")
+        '.isel(rate=-1)'
+    """
+    return f".sel({dim}={values[dim].values.tolist()[-1]!r})" if has_words(values, dim) else f".isel({dim}=-1)"
+
+
 def finite(values: xr.DataArray) -> xr.DataArray:
     """Return a boolean array that is True where an entry of `values` is finite.
 
@@ -119,7 +151,7 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
 
     Args:
         values: One number per run.
-        over: Dimensions to average over, outermost unit first.
+        over: Name or names of the dimensions to average over, outermost unit first.
 
     Returns:
         A dimension of `values`: `"draw"` if there are several draws, `"seed"` if there is one.
@@ -133,13 +165,13 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
         >>> unit(xr.DataArray(np.zeros((1, 3)), dims=("draw", "seed")))
         'seed'
     """
-    along = _outermost(values, over)
+    along, over = _outermost(values, over), dims_of(over)
     left = [dim for dim in values.dims if dim not in over and values.sizes[dim] > 1]
     if left:
+        runs = "" if has_words(values, left[0]) else f". If its entries are runs, pass over={(*over, left[0])}"
         raise ValueError(
-            f"dimension {left[0]!r} has {values.sizes[left[0]]} entries; expected 1, because only {tuple(over)} are "
-            f"averaged. Select one entry, e.g. .isel({left[0]}=-1). If its entries are runs, pass "
-            f"over={(*over, left[0])}"
+            f"dimension {left[0]!r} has {values.sizes[left[0]]} entries; expected 1, because only {over} are "
+            f"averaged. Select one entry, e.g. {one_entry(values, left[0])}{runs}"
         )
     return along
 
@@ -149,7 +181,7 @@ def units_last(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> xr.Data
 
     Args:
         values: One number per run, with further dimensions such as settings.
-        over: Dimensions to average over, outermost unit first.
+        over: Name or names of the dimensions to average over, outermost unit first.
 
     Returns:
         Float64 numbers. The last dimension is that of the units: draws, or seeds if there is only one draw. A unit with
@@ -162,7 +194,7 @@ def units_last(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> xr.Data
         >>> units_last(xr.DataArray(np.ones((2, 3, 4)), dims=("seed", "draw", "rate"))).sizes
         Frozen({'rate': 4, 'draw': 3})
     """
-    along = _outermost(values, over)
+    along, over = _outermost(values, over), dims_of(over)
     inner = [dim for dim in values.dims if dim in over and dim != along]
     return values.astype(np.float64).mean(inner, skipna=False).transpose(..., along)
 
@@ -172,7 +204,7 @@ def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: boo
 
     Args:
         values: One number per run.
-        over: Dimensions to average over, outermost unit first.
+        over: Name or names of the dimensions to average over, outermost unit first.
         drop: Whether to drop runs that are not finite instead of raising an error. The caller must then report their
             names (`named(~finite(values))`).
 
@@ -187,7 +219,7 @@ def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: boo
         >>> per_unit(xr.DataArray([[1.0, 3.0], [5.0, 7.0]], dims=("draw", "seed"))).values
         array([2., 6.])
     """
-    along = unit(values, over)
+    along, over = unit(values, over), dims_of(over)
     lanes = values.astype(np.float64).squeeze([dim for dim in values.dims if dim not in over])
     there = np.isfinite(lanes.values)  # in NumPy: a report makes hundreds of comparisons, and xarray takes milliseconds
     if not (drop or there.all()):
@@ -214,7 +246,7 @@ def differences(
     Args:
         a: One number per run, on the same draws and seeds as `b`.
         b: Baseline, with the same labels.
-        over: Dimensions to average over, outermost unit first.
+        over: Name or names of the dimensions to average over, outermost unit first.
         drop_diverged: Whether to drop pairs in which `a` or `b` is not finite instead of raising an error.
 
     Returns:
@@ -284,11 +316,11 @@ def refuse(bad: xr.DataArray) -> None:
 
 
 def _outermost(values: xr.DataArray, over: Sequence[Hashable]) -> str:
-    present = [dim for dim in over if dim in values.dims]
+    present = [dim for dim in dims_of(over) if dim in values.dims]
     if not present:
         raise ValueError(
-            f"the values have dimensions {values.dims}; expected at least one of {tuple(over)}. To average over other "
-            "dimensions, pass their names as over=(...)"
+            f"the values have dimensions {values.dims}; expected at least one of {dims_of(over)}. To average over "
+            "other dimensions, pass their names as over=(...)"
         )
     return str(next((dim for dim in present if values.sizes[dim] > 1), present[0]))
 

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from jaxreg.lab.cards import card, short
-from jaxreg.lab.stats.lanes import OVER, TIE, finite, named, per_unit, unit
+from jaxreg.lab.stats.lanes import OVER, TIE, dims_of, finite, has_words, named, one_entry, per_unit, unit
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def one_standard_error(
     Args:
         values: One number per run on validation data, with a coordinate `strength` along one dimension. NaN counts as
             strength 0. A larger strength must mean a simpler model.
-        over: Dimensions to average over, outermost unit first.
+        over: Name or names of the dimensions to average over, outermost unit first.
         lower_is_better: Whether lower values are better, as for a loss.
 
     Returns:
@@ -84,7 +84,8 @@ def one_standard_error(
     order = strength[usable]
     top = int(np.lexsort((order, score))[-1])
     within = np.flatnonzero(score >= score[top] - errors[top])
-    choice = int(within[np.argmax(order[within])])
+    strongest = within[order[within] == order[within].max()]
+    choice = int(strongest[np.argmax(score[strongest])])  # of stacked settings, several have this strength
     return OneStandardError(
         strength=float(order[choice]),
         label=values[dim].values.tolist()[usable[choice]],
@@ -139,16 +140,18 @@ def nested_choice(
 ) -> NestedChoice:
     """Choose a strength for each draw on its validation data, and return the test results of the chosen strengths.
 
-    The seeds of a draw are averaged before the choice. A tie goes to the larger strength.
+    The seeds of a draw are averaged before the choice. A tie goes to the larger strength. If the settings differ in
+    more than the strength, a tie goes to the first of them.
 
     To choose among the combinations of several settings, such as strengths and learning rates, stack their dimensions
-    into one first, in both arrays: `.stack(setting=["strength", "rate"])`.
+    into one first, in both arrays: `.stack(setting=["strength", "rate"])`. Do not stack repetitions, because the
+    luckiest one would be chosen. Name their dimension `seed` or `draw`, or pass its name in `over`.
 
     Args:
         validation: One number per run, with a coordinate `strength` along one dimension (NaN counts as 0). All other
             dimensions hold runs.
         test: The same runs on test data.
-        over: Dimensions that hold runs, outermost unit first.
+        over: Name or names of the dimensions that hold runs, outermost unit first.
         lower_is_better: Whether lower values are better, as for a loss.
 
     Returns:
@@ -167,7 +170,7 @@ def nested_choice(
 
     Reference: Cawley and Talbot (2010), Journal of Machine Learning Research 11.
     """
-    dim, strength = _strengths(validation, over)
+    dim, _ = _strengths(validation, over)
     try:
         validation, test = xr.align(validation, test, join="exact")
     except ValueError as error:
@@ -178,15 +181,15 @@ def nested_choice(
     along = unit(validation.isel({dim: 0}), over)
     inner = [d for d in validation.dims if d not in (dim, along)]
     mean = validation.astype(np.float64).mean(inner, skipna=False).transpose(along, dim)
-    place = _best(mean, strength, lower_is_better)
+    preferred = preference(validation, dim)
+    place = _best(mean, preferred, lower_is_better)
     labels = validation[dim].values
     chosen = xr.DataArray(labels[place], dims=along, coords={along: validation[along]}, name=dim)
     read = test.isel({dim: xr.DataArray(place, dims=along)}).drop_vars(
         [name for name, coord in test.coords.items() if coord.dims == (dim,)]
     )
     grid = test.astype(np.float64).mean([d for d in test.dims if d != dim], skipna=False).values
-    scored = np.where(np.isfinite(grid), -grid if lower_is_better else grid, -np.inf)
-    top = int(np.argmax(scored))
+    top = int(ranking(np.where(np.isfinite(grid), -grid if lower_is_better else grid, -np.inf), preferred)[0])
     return NestedChoice(
         chosen=chosen,
         test=read,
@@ -198,7 +201,57 @@ def nested_choice(
     )
 
 
-def _best(mean: xr.DataArray, strength: np.ndarray, lower_is_better: bool) -> np.ndarray:
+def ranking(scores: np.ndarray, preferred: np.ndarray) -> np.ndarray:
+    """Return the indices of scores from the best to the worst. Scores that differ only by rounding are tied.
+
+    In a tie, the larger value of `preferred` comes first, and then the smaller index.
+
+    Args:
+        scores: Shape (n,). Higher is better, and NaN is the worst.
+        preferred: Shape (n,), as returned by `preference`.
+
+    Example:
+        >>> ranking(np.array([1.0, 2.0, 2.0]), np.array([0.0, 0.1, 0.2]))
+        array([2, 1, 0])
+    """
+    scores = np.where(np.isnan(scores), -np.inf, scores)
+    order = np.argsort(-scores, kind="stable")
+    group = np.zeros(len(scores), int)
+    best = scores[order[0]]
+    for place, score in enumerate(scores[order]):
+        if apart := score < best - TIE * abs(best):
+            best = score
+        group[place] = group[place - 1] + apart if place else 0
+    return order[np.lexsort((order, -preferred[order], group))]
+
+
+def preference(values: xr.DataArray | xr.Dataset, dim: Hashable) -> np.ndarray:
+    """Return which entries along a dimension win a tie: one number per entry, the largest wins.
+
+    These are the strengths, if the entries differ in nothing else. If they differ in a further setting, or repeat a
+    strength, a larger strength does not mean a simpler model. All numbers are then 0, so that the first entry wins.
+
+    Example:
+        >>> losses = xr.DataArray([0.5, 0.5], dims="strength", coords={"strength": [0.0, 0.1]})
+        >>> preference(losses, "strength")
+        array([0. , 0.1])
+        >>> preference(losses.expand_dims(rate=[1, 2]).stack(setting=["strength", "rate"]), "setting")
+        array([0., 0., 0., 0.])
+    """
+    none = np.zeros(values.sizes[dim])
+    if "strength" not in values.coords or values["strength"].dims != (dim,):
+        return none
+    strength = np.nan_to_num(values["strength"].values.astype(np.float64), nan=0.0)
+    others = [
+        coord.values[strength != 0]  # the baseline has a label of its own
+        for name, coord in values.coords.items()
+        if coord.dims == (dim,) and name not in (dim, "strength")
+    ]
+    single = len(set(strength.tolist())) == len(strength) and all(len(set(other.tolist())) < 2 for other in others)
+    return strength if single else none
+
+
+def _best(mean: xr.DataArray, preferred: np.ndarray, lower_is_better: bool) -> np.ndarray:
     usable = np.isfinite(mean.values)
     if not usable.any(axis=1).all():
         raise ValueError(
@@ -206,22 +259,47 @@ def _best(mean: xr.DataArray, strength: np.ndarray, lower_is_better: bool) -> np
             "strength has a run with a NaN or infinite value. Expected at least one strength with finite values only"
         )
     score = np.where(usable, -mean.values if lower_is_better else mean.values, -np.inf)
-    top = score.max(axis=1, keepdims=True)
-    tied = score >= top - TIE * abs(top)
-    return np.argmax(np.where(tied, strength, -np.inf), axis=1)
+    return np.array([ranking(row, preferred)[0] for row in score])
 
 
 def _strengths(values: xr.DataArray, over: Sequence[Hashable]) -> tuple[str, np.ndarray]:
+    runs = dims_of(over)
     if "strength" not in values.coords or values["strength"].ndim != 1:
         raise ValueError(
             f"the values have dimensions {values.dims} and coordinates {list(map(str, values.coords))}; expected a "
-            "coordinate 'strength' along one dimension"
+            f"coordinate 'strength' along one dimension{_renamed(values, runs)}"
         )
     dim = values["strength"].dims[0]
-    if other := [each for each in values.dims if each not in (dim, *over) and values.sizes[each] > 1]:
+    if other := [each for each in values.dims if each not in (dim, *runs) and values.sizes[each] > 1]:
         raise ValueError(
             f"there is a further dimension, {other[0]!r}, with {values.sizes[other[0]]} entries; expected only "
-            f"{dim!r} and {tuple(over)}. Select one entry, e.g. .isel({other[0]}=-1). Or choose among all "
-            f"combinations: .stack(setting={[dim, *other]})"
+            f"{dim!r} and {runs}. {_repeated(values, other[0], runs)}select one, e.g. {one_entry(values, other[0])}, "
+            f"or choose among all combinations of settings: .stack(setting={[*_levels(values, dim), other[0]]})"
         )
     return str(dim), np.nan_to_num(values["strength"].values.astype(np.float64), nan=0.0)
+
+
+def _renamed(values: xr.DataArray, runs: tuple[Hashable, ...]) -> str:
+    """Return the advice to rename the numeric axis to 'strength', if there is only one such axis."""
+    axes = [dim for dim in values.dims if dim not in (*runs, "epoch") and dim in values.coords]
+    axes = [dim for dim in axes if np.issubdtype(values[dim].dtype, np.number)]
+    free = "strength" not in (*values.dims, *values.coords)
+    return f". Rename the axis of strengths: .rename({axes[0]}='strength')" if free and len(axes) == 1 else ""
+
+
+def _repeated(values: xr.DataArray, dim: Hashable, runs: tuple[Hashable, ...]) -> str:
+    """Return the advice on a dimension whose entries may be repeated runs, up to the word "they".
+
+    Such entries must not be stacked, because the luckiest repetition would be chosen.
+    """
+    if has_words(values, dim):
+        return "Its entries are settings: "
+    free = [name for name in reversed(runs) if name not in values.dims]
+    rename = f"rename it, .rename({dim}={free[0]!r}), or " if free else ""
+    over = (*(name for name in runs if name in values.dims), dim)
+    return f"If its entries are repeated runs, {rename}pass over={over}. If they are settings, "
+
+
+def _levels(values: xr.DataArray, dim: Hashable) -> list[Hashable]:
+    """Return the dimensions that were stacked into one, or the dimension itself."""
+    return list(values.indexes[dim].names) if dim in values.indexes else [dim]

@@ -14,6 +14,7 @@ import xarray as xr
 
 from jaxreg.lab import stats
 from jaxreg.lab.stats.lanes import per_unit
+from jaxreg.lab.stats.selection import preference, ranking
 from jaxreg.lab.studies.results import NONE, Claim, StudyResults
 
 __all__ = [
@@ -85,9 +86,13 @@ def mean(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
 
 
 def ranked(dataset: xr.Dataset, variable: str = "test_loss") -> list[str]:
-    """Sort all recipes by the mean of a variable. Recipes whose runs all diverged come last."""
+    """Sort all recipes by the mean of a variable, the lowest first. Recipes whose runs all diverged come last.
+
+    A tie goes to the larger strength, as in `jaxreg.lab.stats.nested_choice`.
+    """
     means = np.array([mean(dataset, recipe, variable) for recipe in dataset["recipe"].values])
-    return [str(recipe) for recipe in dataset["recipe"].values[np.argsort(means, kind="stable")]]
+    order = ranking(-means, preference(dataset, "recipe"))
+    return [str(recipe) for recipe in dataset["recipe"].values[order]]
 
 
 def sd(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:

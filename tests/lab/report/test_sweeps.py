@@ -12,7 +12,7 @@ import jaxreg.lab.report
 from jaxreg.lab import Labelled, open_store, sweep
 from jaxreg.lab import stats as stats_of_the_lab
 from jaxreg.lab.cli import studies
-from jaxreg.lab.report.evidence import unit_of
+from jaxreg.lab.report.evidence import advised_setting, unit_of
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.studies import by_recipe
 from jaxreg.lab.studies.results import open_sweep
@@ -228,3 +228,13 @@ def test_units_are_those_of_the_statistics(sizes, unit):
     losses = xr.DataArray(np.random.default_rng(0).normal(size=(2, *sizes)), dims=("l2", "draw", "seed"))
     flat = by_recipe(xr.Dataset({"test": losses, "val": losses}, {"l2": [0.0, 0.1]}))
     assert unit_of(Source("sweep", flat)) == unit == stats_of_the_lab.paired(losses[1], losses[0]).unit
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_tie_goes_to_the_setting_that_the_nested_choice_takes(validated):
+    losses = xr.DataArray(np.ones((3, 4)), dims=("strength", "seed"), coords={"strength": [0.0, 0.1, 0.2]})
+    names = ["test_loss", "validation_loss"] if validated else ["test_loss"]
+    flat = by_recipe(xr.Dataset(dict.fromkeys(names, losses)))
+    choice = stats_of_the_lab.nested_choice(losses, losses, lower_is_better=True)
+    assert next(iter(choice.tally)) == 0.2
+    assert advised_setting(Source("sweep", flat)) == "strength=0.2"

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from jaxreg.lab import stats
 from jaxreg.lab.stats import lanes
 
 
@@ -160,3 +161,34 @@ def test_a_coordinate_of_single_runs_does_not_stay_at_the_means(along, sizes):
     assert "rows" not in means.coords
     assert ("size" in means.coords) == (sizes[0] > 1)
     assert "rows" not in lanes.differences(values, values + 1).coords
+
+
+def one_number(found):
+    return found.values if isinstance(found, xr.DataArray) else np.array(found)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        stats.paired,
+        stats.outperforms,
+        stats.wilcoxon,
+        stats.differences,
+        lambda a, b, over: stats.nadeau_bengio(a, b, n_train=3, n_test=1, over=over),
+        lambda a, _, over: stats.mean_interval(a, over),
+        lambda a, _, over: stats.interquartile_mean(a, over),
+        lambda a, b, over: (
+            stats.nested_choice(a.expand_dims(strength=[0, 1]), b.expand_dims(strength=[0, 1]), over).mean
+        ),
+        lambda a, _, over: stats.one_standard_error(a.expand_dims(strength=[0, 1]), over),
+    ],
+)
+@pytest.mark.parametrize("dim", ["seed", "repetition"])
+def test_over_may_be_one_name(function, dim):
+    a, b = (xr.DataArray(np.random.default_rng(key).normal(size=9), dims=dim) for key in range(2))
+    one, several = (function(a, b, over=over) for over in (dim, (dim,)))
+    np.testing.assert_equal(one_number(one), one_number(several))
+    with pytest.raises(
+        ValueError, match=r"expected at least one of \('fold',\)|expected only 'strength' and \('fold',\)"
+    ):
+        function(a, b, over="fold")

@@ -1,3 +1,6 @@
+import ast
+import re
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -153,9 +156,78 @@ def test_what_is_advised_about_a_further_setting_works(choose):
         coords={"rate": [0.1, 0.2], "strength": [0.0, 1.0, 2.0]},
     )
     advice = (
-        r"'rate', with 2 entries; .*\.isel\(rate=-1\)\. Or .* combinations: \.stack\(setting=\['strength', 'rate'\]\)$"
+        r"'rate', with 2 entries; .*If its entries are repeated runs, rename it, \.rename\(rate='seed'\), or pass "
+        r"over=\('draw', 'rate'\)\. If they are settings, select one, e\.g\. \.isel\(rate=-1\), or .* "
+        r"combinations of settings: \.stack\(setting=\['strength', 'rate'\]\)$"
     )
     with pytest.raises(ValueError, match=advice):
         choose(values)
     choose(values.isel(rate=-1))
     choose(values.stack(setting=["strength", "rate"]))
+    again = values.stack(setting=["strength", "rate"]).expand_dims(width=[1, 2])
+    with pytest.raises(ValueError, match=r"\.stack\(setting=\['strength', 'rate', 'width'\]\)$"):
+        choose(again)
+    words = values.assign_coords(rate=["slow", "fast"])
+    with pytest.raises(
+        ValueError, match=r"Its entries are settings: select one, e\.g\. \.sel\(rate='fast'\)"
+    ) as refused:
+        choose(words)
+    assert "rename" not in str(refused.value)
+    choose(words.sel(rate="fast"))
+
+
+@pytest.mark.parametrize("dims", [("strength", "rep"), ("draw", "strength", "rep"), ("seed", "strength", "rep")])
+def test_an_axis_of_repetitions_is_averaged_as_advised(dims):
+    sizes = {"draw": 5, "seed": 5, "strength": 3, "rep": 4}
+    values = xr.DataArray(
+        np.random.default_rng(0).normal(size=[sizes[dim] for dim in dims]),
+        dims=dims,
+        coords={"strength": [0.0, 1.0, 2.0], "rep": range(4)},
+    )
+    with pytest.raises(ValueError, match="repeated runs, rename it") as refused:
+        selection.nested_choice(values, values)
+    free = re.search(r"\.rename\(rep='(\w+)'\)", str(refused.value))[1]
+    over = ast.literal_eval(re.search(r"pass over=(\(.*?\))", str(refused.value))[1])
+    renamed = values.rename(rep=free)
+    found = [selection.nested_choice(renamed, renamed), selection.nested_choice(values, values, over)]
+    unit = "rep" if len(dims) == 2 else dims[0]
+    by_hand = values.mean([dim for dim in dims if dim not in ("strength", unit)]).transpose(unit, "strength")
+    for choice in found if free == "seed" else found[1:]:  # renamed to draw, the repetitions are the units
+        np.testing.assert_array_equal(choice.chosen, values["strength"].values[by_hand.values.argmax(1)])
+
+
+@pytest.mark.parametrize("choose", [lambda v: selection.nested_choice(v, v), selection.one_standard_error])
+def test_the_only_numeric_axis_is_to_be_renamed_to_strength(choose):
+    values = xr.DataArray(
+        np.random.default_rng(0).normal(size=(4, 3, 2)),
+        dims=("draw", "l2", "kind"),
+        coords={"draw": range(4), "l2": [0.0, 1.0, 2.0], "kind": ["a", "b"]},
+    )
+    with pytest.raises(ValueError, match=r"'strength' along one dimension\. .*: \.rename\(l2='strength'\)$"):
+        choose(values.isel(kind=0))
+    choose(values.isel(kind=0).rename(l2="strength"))
+    for unclear in (values.assign_coords(kind=[1, 2]), values.isel(kind=0, l2=0)):
+        with pytest.raises(ValueError, match=r"coordinate 'strength' along one dimension$"):
+            choose(unclear)
+
+
+def test_a_tie_of_settings_that_differ_in_more_than_the_strength_goes_to_the_first():
+    coords = {"strength": [0.0, 0.1], "rate": [1, 2], "draw": range(3)}
+    level = xr.DataArray(np.ones((2, 2, 3)), dims=("strength", "rate", "draw"), coords=coords)
+    stacked = level.stack(setting=["strength", "rate"])
+    assert selection.nested_choice(stacked, stacked).tally == {(0.0, 1): 3}
+    assert selection.nested_choice(stacked, stacked).best_of_grid_label == (0.0, 1)
+    one = level.isel(rate=[0]).stack(setting=["strength", "rate"])
+    assert selection.nested_choice(one, one).tally == {(0.1, 1): 3}
+    pairs = level.isel(rate=0).rename(strength="pair").assign_coords(strength=("pair", [0.1, 0.2]), lr=("pair", [1, 2]))
+    assert selection.nested_choice(pairs, pairs).tally == {0.0: 3}
+    assert selection.nested_choice(pairs.drop_vars("lr"), pairs.drop_vars("lr")).tally == {0.1: 3}
+
+
+def test_of_stacked_settings_with_the_largest_strength_the_best_is_chosen():
+    losses = xr.DataArray(
+        [[[3.0, 3.1]] * 2, [[1.05, 1.25], [1.0, 1.2]]],
+        dims=("strength", "rate", "draw"),
+        coords={"strength": [0.0, 0.1], "rate": [1, 2]},
+    ).stack(setting=["strength", "rate"])
+    assert selection.one_standard_error(losses, lower_is_better=True).label == (0.1, 2)
