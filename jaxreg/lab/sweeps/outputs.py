@@ -21,6 +21,9 @@ Arrays = dict[str, np.ndarray]
 Run = Callable[..., Any]
 _TRACING = tuple(f"{Path(str(package.__file__)).parent}{os.sep}" for package in (jax, jaxreg))
 """Folders of JAX and jaxreg. They end in a separator, because a neighbour could be called jax_models."""
+_TRACED = re.compile(r"(Tracer[(<]|Traced<)")
+_INSTALLED = (f"{Path(jax.__file__).parents[1]}{os.sep}", f"{Path(os.__file__).parent}{os.sep}")
+"""Folders of installed packages and of Python's own modules."""
 
 
 def check_arguments(run: Run, names: Iterable[str], what: str = "run") -> None:
@@ -72,14 +75,21 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
     """
     try:
         outputs = run(**point)
-    except (TypeError, IndexError) as error:
-        if not _needs_value(error):
+    except (TypeError, IndexError, ValueError) as error:
+        seeds = _seeds(error)
+        if not (seeds or _needs_value(error)):
             raise
         reason = str(error).split("\n")[0]
         refusal = TypeError(f"`run` can't be traced, because it needs the value of a traced array: {reason}")
         if line := _line(error):
             refusal.add_note(line)
-        if isinstance(error, jax.errors.TracerBoolConversionError):
+        if seeds:
+            refusal.add_note(
+                "The generator of random numbers needs the value of its seed. Make a key of the axis instead, "
+                "key = jax.random.key(draw), and pass it on: nnx.Rngs(key), jax.random.normal(key, shape). If NumPy "
+                "makes the data, make the data of all draws before the sweep, and take data[draw] in `run`."
+            )
+        elif isinstance(error, jax.errors.TracerBoolConversionError):
             refusal.add_note(
                 "Instead of `if`, write jnp.where(condition, a, b) or jax.lax.cond. To keep the `if`, pass the axis "
                 "as choices(...), which compiles a program per value."
@@ -96,19 +106,42 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
     return flat
 
 
+def _seeds(error: Exception) -> bool:
+    """Return whether a generator of random numbers, such as NumPy's or Flax's, refused a traced seed."""
+    trace, values = error.__traceback__, list[Any]()
+    while trace is not None:
+        values, trace = list(trace.tb_frame.f_locals.values()), trace.tb_next
+    traced = isinstance(error, jax.errors.JAXTypeError) or _TRACED.search(str(error))
+    if not (traced or any(isinstance(value, jax.core.Tracer) for value in values)):
+        return False
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = "" if last.filename.startswith(_TRACING) else f" {last.filename} {last.name}"
+    return re.search(r"seed|\brng|random_state", f"{str(error).splitlines()[0]}{where}", re.IGNORECASE) is not None
+
+
 def _needs_value(error: Exception) -> bool:
     """Return whether an error says that a traced array has no value."""
     if isinstance(error, jax.errors.JAXTypeError | jax.errors.JAXIndexError):
         return True
+    if isinstance(error, ValueError):
+        return False
     # The errors of JAX and NumPy for shapes and slices have no class of their own.
-    return re.search(r"\b(concrete|static|integers?)\b.*(Tracer[(<]|Traced<)", str(error)) is not None
+    return re.search(rf"\b(concrete|static|integers?)\b.*{_TRACED.pattern}", str(error)) is not None
 
 
 def _line(error: Exception) -> str:
-    """Return the last line of the traceback that is neither in JAX nor in jaxreg, as text; empty if there is none."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.line and not frame.filename.startswith(_TRACING):
-            return f"Line {frame.lineno} of {Path(frame.filename).name}: {frame.line}"
+    """Return the last line of the traceback that is neither in JAX nor in jaxreg, as text; empty if there is none.
+
+    A line that is in no installed package counts first.
+    """
+    frames = [
+        frame
+        for frame in reversed(traceback.extract_tb(error.__traceback__))
+        if frame.line and not frame.filename.startswith(_TRACING)
+    ]
+    own = [frame for frame in frames if not frame.filename.startswith(_INSTALLED)]
+    for frame in (*own, *frames):
+        return f"Line {frame.lineno} of {Path(frame.filename).name}: {frame.line}"
     return ""
 
 

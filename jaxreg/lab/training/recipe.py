@@ -27,6 +27,9 @@ class Recipe:
         decays: Rules for `jaxreg.decay`, or None. They apply decoupled weight decay as in AdamW, with any optimiser.
         proximals: Rules for `jaxreg.proximal`, or None. They apply the proximal step of a penalty after the optimiser.
 
+    Raises:
+        TypeError: If `optimizer` is not a function.
+
     Example:
         >>> import jaxreg as jr
         >>> from jaxreg.lab import Recipe
@@ -43,6 +46,14 @@ class Recipe:
     optimizer: Callable[[Number], optax.GradientTransformation] = static(default=jr.keras.adam)
     decays: Rules | None = None
     proximals: Rules | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.optimizer):
+            raise TypeError(
+                f"`optimizer` is of type {type(self.optimizer).__name__}; expected a function of the learning rate, "
+                "such as optax.adamw itself, or lambda rate: optax.adamw(rate, weight_decay=0.01). Give the rate as "
+                "`learning_rate`"
+            )
 
     def _repr_html_(self) -> str:
         given = {name: value for name, value in vars(self).items() if value is not None}

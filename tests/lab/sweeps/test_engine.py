@@ -5,6 +5,7 @@ import linecache
 import multiprocessing
 import os
 import pickle
+import random
 import re
 import runpy
 import signal
@@ -27,9 +28,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from flax import nnx
 from scipy.integrate import solve_ivp
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
+from sklearn.model_selection import train_test_split
 
 import jaxreg
 from jaxreg.lab.labelled import Labelled
@@ -581,6 +584,45 @@ def test_a_traced_size_is_refused_with_the_advice_to_pass_choices(name: str) -> 
     assert advice.endswith("pass the axis as choices(...), which compiles a program per value.")
     expected = [float(SIZES[name](n).sum()) for n in (2, 3)]
     np.testing.assert_allclose(sweep(run, {"n": choices(2, 3)}, progress=False)["y"], expected)  # as the error advises
+
+
+GENERATORS: dict[str, Any] = {
+    "nnx": lambda seed: nnx.Rngs(seed),
+    "nnx, by name": lambda seed: nnx.Rngs(params=seed),
+    "numpy": lambda seed: np.random.default_rng(seed),
+    "numpy, old": lambda seed: np.random.RandomState(seed),
+    "python": lambda seed: random.Random(seed),
+    "scikit-learn": lambda seed: train_test_split(np.arange(9), random_state=seed),
+}
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_traced_seed_of_a_generator_is_refused_with_the_advice_to_make_a_key(name: str) -> None:
+    def run(draw: Any) -> Any:
+        GENERATORS[name](draw)
+        return {"y": draw}
+
+    with pytest.raises(TypeError, match="needs the value of a traced array") as refused:
+        sweep(run, {"draw": range(2)}, progress=False)
+    where, advice, *_ = refused.value.__notes__
+    assert where.startswith("Line ")
+    assert " of test_engine.py: " in where
+    assert "key = jax.random.key(draw)" in advice
+    assert "nnx.Rngs(key)" in advice
+
+
+def test_a_key_of_a_traced_seed_makes_a_generator_of_nnx() -> None:
+    def run(draw: Any) -> Any:
+        return {"y": nnx.Rngs(jax.random.key(draw)).params.uniform()}
+
+    expected = [nnx.Rngs(jax.random.key(draw)).params.uniform() for draw in range(2)]
+    np.testing.assert_allclose(sweep(run, {"draw": range(2)}, progress=False)["y"], expected)
+
+
+def test_an_error_of_a_generator_that_is_given_no_traced_seed_is_its_own() -> None:
+    with pytest.raises(ValueError, match="non-negative") as raised:
+        sweep(lambda x: {"y": x + np.random.default_rng(-1).random()}, {"x": [1.0]}, progress=False)
+    assert not any("random.key" in note for note in getattr(raised.value, "__notes__", []))
 
 
 @pytest.mark.parametrize(

@@ -493,3 +493,12 @@ def test_a_scheduled_strength_is_reported_as_it_is_at_each_point():
     curves = fit(problem(epochs=2, record_every=1, batch_size=8), rising, jax.random.key(0))  # 4 steps an epoch
     squares = curves[f"norm/{HIDDEN}"].values ** 2
     np.testing.assert_allclose(curves["penalty"].values, np.array([0.0, 0.4, 0.8]) * squares, rtol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", [optax.adamw(3e-3), optax.chain(optax.adam(1e-3)), "adam", None])
+def test_an_optimizer_that_is_no_function_of_the_learning_rate_is_refused_at_construction(optimizer):
+    with pytest.raises(
+        TypeError, match=r"^`optimizer` is of type \w+; expected a function of the learning rate, such as"
+    ):
+        Recipe(optimizer=optimizer)
+    assert Recipe(optimizer=optax.adamw) is not None
