@@ -114,9 +114,17 @@ def _seeds(error: Exception) -> bool:
     traced = isinstance(error, jax.errors.JAXTypeError) or _TRACED.search(str(error))
     if not (traced or any(isinstance(value, jax.core.Tracer) for value in values)):
         return False
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    where = "" if last.filename.startswith(_TRACING) else f" {last.filename} {last.name}"
-    return re.search(r"seed|\brng|random_state", f"{str(error).splitlines()[0]}{where}", re.IGNORECASE) is not None
+    words = str(error).splitlines()[:1]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if _is_own(frame):
+            break
+        if not frame.filename.startswith(_TRACING):
+            words += [frame.filename, frame.name]
+    return re.search(r"seed|\brng|random_state", " ".join(words), re.IGNORECASE) is not None
+
+
+def _is_own(frame: traceback.FrameSummary) -> bool:
+    return bool(frame.line) and not frame.filename.startswith((*_TRACING, *_INSTALLED))
 
 
 def _needs_value(error: Exception) -> bool:
@@ -139,8 +147,7 @@ def _line(error: Exception) -> str:
         for frame in reversed(traceback.extract_tb(error.__traceback__))
         if frame.line and not frame.filename.startswith(_TRACING)
     ]
-    own = [frame for frame in frames if not frame.filename.startswith(_INSTALLED)]
-    for frame in (*own, *frames):
+    for frame in (*filter(_is_own, frames), *frames):
         return f"Line {frame.lineno} of {Path(frame.filename).name}: {frame.line}"
     return ""
 
