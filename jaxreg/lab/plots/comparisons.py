@@ -6,11 +6,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from jaxreg.lab.plots.theme import BLACK, BLUE, GREY, axes, axis_label, legend
+from jaxreg.lab.stats import directions
 from jaxreg.lab.stats.comparisons import Paired
 
 
 def paired_differences(
-    ax: Axes | None, differences: xr.DataArray, result: Paired, *, lower_is_better: bool = False, ylabel: str = ""
+    ax: Axes | None, differences: xr.DataArray, result: Paired, *, lower_is_better: bool | None = None, ylabel: str = ""
 ) -> Axes:
     """Plot paired differences in sorted order, with the mean and its confidence interval.
 
@@ -18,7 +19,7 @@ def paired_differences(
         ax: Axes to plot into. None makes a figure with one pair of axes.
         differences: Differences from `stats.differences(a, b)`: one number per draw (or per seed).
         result: Result of `stats.paired(a, b)`.
-        lower_is_better: Whether lower values are better, as for a loss.
+        lower_is_better: Whether lower values are better; by default as in `stats.paired`.
         ylabel: Label of the vertical axis; made from the name of the differences if empty.
 
     Returns:
@@ -37,6 +38,8 @@ def paired_differences(
         ['better: 1', 'equal: 1']
     """
     ax = axes(ax)
+    if lower_is_better is None:
+        lower_is_better = directions.lower_is_better(differences.name) is True
     better = -differences.values if lower_is_better else differences.values
     groups = (better > 0, better == 0, better < 0)
     if tuple(int(g.sum()) for g in groups) != (result.wins, result.ties, result.losses):

@@ -13,6 +13,7 @@ import xarray as xr
 from scipy import stats as scipy_stats
 
 from jaxreg.lab.cards import card, short
+from jaxreg.lab.stats.directions import lower
 from jaxreg.lab.stats.intervals import (
     check_confidence,
     constant,
@@ -72,7 +73,7 @@ def paired(
     b: xr.DataArray,
     over: Sequence[Hashable] = OVER,
     *,
-    lower_is_better: bool = False,
+    lower_is_better: bool | None = None,
     drop_diverged: bool = False,
     confidence: float = 0.95,
     resamples: int = 10_000,
@@ -85,8 +86,9 @@ def paired(
         b: Baseline, with the same labels.
         over: Name or names of the dimensions to average over, outermost unit first. The seeds of a draw are averaged
             first, and the draws are the units. With only one draw, the seeds are the units.
-        lower_is_better: Whether lower values are better, as for a loss. This decides which side wins in a unit. The
-            mean difference is a − b in either case.
+        lower_is_better: Whether lower values are better. By default, it is true if the values have the name of a loss
+            or an error, such as `test_loss`. This decides which side wins in a unit. The mean difference is a − b in
+            either case.
         drop_diverged: Whether to drop pairs in which `a` or `b` is not finite instead of raising an error. The names of
             the dropped runs are in `diverged`. The result then describes only the draws in which neither side diverged.
             If there is no such draw, n is 0.
@@ -99,7 +101,7 @@ def paired(
 
     Raises:
         ValueError: If a run is not finite (the error names it), if the labels differ, or if a dimension is neither
-            averaged over nor selected.
+            averaged over nor selected. If losses are negative and `lower_is_better` is not given.
 
     Example:
         >>> with_l2 = xr.DataArray([0.93, 0.91, 0.95, 0.90], dims="draw")
@@ -115,7 +117,7 @@ def paired(
         return Paired(nan, nan, nan, nan, 0, 0, 0, 0, unit(a, over), confidence, gone)
     gap = differences(a, b, over, drop_diverged=drop_diverged)
     low, high = mean_interval(gap.values, confidence=confidence, resamples=resamples, seed=seed)
-    better = -gap.values if lower_is_better else gap.values
+    better = -gap.values if lower(lower_is_better, a, b) else gap.values
     return Paired(
         mean=float(gap.mean()),
         low=float(low),
@@ -173,7 +175,7 @@ def outperforms(
     b: xr.DataArray,
     over: Sequence[Hashable] = OVER,
     *,
-    lower_is_better: bool = False,
+    lower_is_better: bool | None = None,
     drop_diverged: bool = False,
     confidence: float = 0.95,
 ) -> Outperforming:
@@ -182,11 +184,17 @@ def outperforms(
     The verdict also says whether the difference is meaningful. The interval of the probability is Wilson's. The verdict
     is only about `a` being better than `b`; swap `a` and `b` to test the opposite.
 
+    The interval assumes that the draws are independent: each is new data. Splits of one table are not, because they
+    share rows. For splits the interval is too narrow and the verdict too sure; use `nadeau_bengio`. Wilson's interval
+    is also only approximate for few draws: 4 wins in 4 draws count as significant, although the chance of that is 1 in
+    16 if both sides are equally good. `draws_for_probability` says how many draws are enough.
+
     Args:
         a: One number per run, on the same draws and seeds as `b`.
         b: Baseline, with the same labels.
         over: Name or names of the dimensions to average over, outermost unit first.
-        lower_is_better: Whether lower values are better, as for a loss.
+        lower_is_better: Whether lower values are better. By default, it is true if the values have the name of a loss
+            or an error, such as `test_loss`.
         drop_diverged: Whether to drop pairs in which `a` or `b` is not finite; their names are in `diverged`.
         confidence: Confidence of the interval.
 
@@ -209,7 +217,7 @@ def outperforms(
         check_confidence(confidence)
         nan = float("nan")
         return Outperforming(nan, nan, nan, 0, Verdict.NOT_SIGNIFICANT, gone)
-    gap = differences(a, b, over, drop_diverged=drop_diverged).values * (-1 if lower_is_better else 1)
+    gap = differences(a, b, over, drop_diverged=drop_diverged).values * (-1 if lower(lower_is_better, a, b) else 1)
     probability = float(np.mean((gap > 0) + 0.5 * (gap == 0)))
     low, high = share_interval(probability, gap.size, confidence=confidence)
     if low <= 0.5:
@@ -288,6 +296,10 @@ def nadeau_bengio(
     Splits of one data set share rows, so their results are not independent. The test is Student's t with sd² (1/J +
     n_test/n_train) as the variance of the mean of J splits. The usual sd²/J, and every bootstrap, would give intervals
     that are far too narrow. If each draw is new data, use `paired`.
+
+    Make the training part of a split the larger one, such as 3 of 4 rows. The term n_test/n_train does not fall with
+    more splits. With n_test 10 times n_train, the interval reaches more than 6 sd to each side of the mean: hardly any
+    difference can be shown. If the training part has to be small, test on only as many rows as train.
 
     Args:
         a: One number per run. The first dimension of `over` with more than one entry holds the splits.

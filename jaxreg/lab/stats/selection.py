@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from jaxreg.lab.cards import card, short
+from jaxreg.lab.stats.directions import is_limit, lower
 from jaxreg.lab.stats.lanes import OVER, TIE, dims_of, finite, has_words, named, one_entry, per_unit, unit
 
 
@@ -35,7 +36,7 @@ class OneStandardError:
 
 
 def one_standard_error(
-    values: xr.DataArray, over: Sequence[Hashable] = OVER, *, lower_is_better: bool = False
+    values: xr.DataArray, over: Sequence[Hashable] = OVER, *, lower_is_better: bool | None = None
 ) -> OneStandardError:
     """Choose the largest regularisation strength whose mean score is within one standard error of the best mean score.
 
@@ -44,16 +45,18 @@ def one_standard_error(
 
     Args:
         values: One number per run on validation data, with a coordinate `strength` along one dimension. NaN counts as
-            strength 0. A larger strength must mean a simpler model.
+            strength 0. A larger strength must mean a simpler model. Without this coordinate, a dimension of limits is
+            used, such as `limit`; of limits, the smallest one is chosen. Infinity is no limit.
         over: Name or names of the dimensions to average over, outermost unit first.
-        lower_is_better: Whether lower values are better, as for a loss.
+        lower_is_better: Whether lower values are better. By default, it is true if `values` has the name of a loss or
+            an error, such as `val_loss`.
 
     Returns:
         A `OneStandardError`.
 
     Raises:
         ValueError: If the coordinate `strength` is missing, there is only one unit, or every strength has a diverged
-            run.
+            run. If losses are negative and `lower_is_better` is not given.
 
     Example:
         >>> loss = xr.DataArray(
@@ -66,7 +69,8 @@ def one_standard_error(
 
     Reference: Breiman and others (1984), section 3.4.3; Hastie, Tibshirani and Friedman (2009), section 7.10.
     """
-    dim, strength = _strengths(values, over)
+    dim, strength, simplicity = _strengths(values, over)
+    lower_is_better = lower(lower_is_better, values)
     usable = np.flatnonzero(finite(values).all([d for d in values.dims if d != dim]).values)
     if not usable.size:
         raise ValueError(
@@ -81,15 +85,15 @@ def one_standard_error(
         means.append(float(units.mean()))
         errors.append(float(units.std(ddof=1)) / np.sqrt(units.size))
     score = -np.array(means) if lower_is_better else np.array(means)
-    order = strength[usable]
+    tried, order = strength[usable], simplicity[usable]
     top = int(np.lexsort((order, score))[-1])
     within = np.flatnonzero(score >= score[top] - errors[top])
     strongest = within[order[within] == order[within].max()]
     choice = int(strongest[np.argmax(score[strongest])])  # of stacked settings, several have this strength
     return OneStandardError(
-        strength=float(order[choice]),
+        strength=float(tried[choice]),
         label=values[dim].values.tolist()[usable[choice]],
-        best=float(order[top]),
+        best=float(tried[top]),
         best_mean=means[top],
         standard_error=float(errors[top]),
         n=units.size,
@@ -136,12 +140,14 @@ def nested_choice(
     test: xr.DataArray,
     over: Sequence[Hashable] = OVER,
     *,
-    lower_is_better: bool = False,
+    lower_is_better: bool | None = None,
 ) -> NestedChoice:
     """Choose a strength for each draw on its validation data, and return the test results of the chosen strengths.
 
-    The seeds of a draw are averaged before the choice. A tie goes to the larger strength. If the settings differ in
-    more than the strength, a tie goes to the first of them.
+    The seeds of a draw are averaged before the choice. A tie goes to the larger strength, or to the smaller
+    limit. If the settings differ in more than that, a tie goes to the first of them.
+
+    If `tally` begins with the smallest or the largest strength of the grid, extend the grid beyond it.
 
     To choose among the combinations of several settings, such as strengths and learning rates, stack their dimensions
     into one first, in both arrays: `.stack(setting=["strength", "rate"])`. Do not stack repetitions, because the
@@ -149,16 +155,19 @@ def nested_choice(
 
     Args:
         validation: One number per run, with a coordinate `strength` along one dimension (NaN counts as 0). All other
-            dimensions hold runs.
+            dimensions hold runs. Without this coordinate, the choice is along a dimension of limits, such as `limit`.
+            Infinity is no limit.
         test: The same runs on test data.
         over: Name or names of the dimensions that hold runs, outermost unit first.
-        lower_is_better: Whether lower values are better, as for a loss.
+        lower_is_better: Whether lower values are better. By default, it is true if an array has the name of a loss or
+            an error, such as `val_loss`.
 
     Returns:
         A `NestedChoice`.
 
     Raises:
-        ValueError: If the coordinate `strength` is missing, the labels differ, or all entries of a unit diverged.
+        ValueError: If the coordinate `strength` is missing, the labels differ, or all entries of a unit diverged. If
+            losses are negative and `lower_is_better` is not given.
 
     Example:
         >>> grid = {"strength": [0.0, 0.01], "draw": [0, 1]}
@@ -170,7 +179,8 @@ def nested_choice(
 
     Reference: Cawley and Talbot (2010), Journal of Machine Learning Research 11.
     """
-    dim, _ = _strengths(validation, over)
+    dim, *_ = _strengths(validation, over)
+    lower_is_better = lower(lower_is_better, validation, test)
     try:
         validation, test = xr.align(validation, test, join="exact")
     except ValueError as error:
@@ -228,8 +238,9 @@ def ranking(scores: np.ndarray, preferred: np.ndarray) -> np.ndarray:
 def preference(values: xr.DataArray | xr.Dataset, dim: Hashable) -> np.ndarray:
     """Return which entries along a dimension win a tie: one number per entry, the largest wins.
 
-    These are the strengths, if the entries differ in nothing else. If they differ in a further setting, or repeat a
-    strength, a larger strength does not mean a simpler model. All numbers are then 0, so that the first entry wins.
+    These are the strengths, or the limits with their sign changed, if the entries differ in nothing else. If they
+    differ in a further setting, or repeat a strength, a larger strength does not mean a simpler model. All numbers are
+    then 0, so that the first entry wins.
 
     Example:
         >>> losses = xr.DataArray([0.5, 0.5], dims="strength", coords={"strength": [0.0, 0.1]})
@@ -239,16 +250,19 @@ def preference(values: xr.DataArray | xr.Dataset, dim: Hashable) -> np.ndarray:
         array([0., 0., 0., 0.])
     """
     none = np.zeros(values.sizes[dim])
-    if "strength" not in values.coords or values["strength"].dims != (dim,):
+    name = _axis(values, [each for each in values.dims if each != dim])
+    if name not in values.coords or values[name].dims != (dim,):
         return none
-    strength = np.nan_to_num(values["strength"].values.astype(np.float64), nan=0.0)
+    strength = _numbers(values[name])
     others = [
-        coord.values[strength != 0]  # the baseline has a label of its own
+        coord.values[(strength != 0) & np.isfinite(strength)]  # the baseline has a label of its own
         for name, coord in values.coords.items()
         if coord.dims == (dim,) and name not in (dim, "strength")
     ]
     single = len(set(strength.tolist())) == len(strength) and all(len(set(other.tolist())) < 2 for other in others)
-    return strength if single else none
+    if not single:
+        return none
+    return -strength if is_limit(name, strength) else strength
 
 
 def _best(mean: xr.DataArray, preferred: np.ndarray, lower_is_better: bool) -> np.ndarray:
@@ -262,21 +276,37 @@ def _best(mean: xr.DataArray, preferred: np.ndarray, lower_is_better: bool) -> n
     return np.array([ranking(row, preferred)[0] for row in score])
 
 
-def _strengths(values: xr.DataArray, over: Sequence[Hashable]) -> tuple[str, np.ndarray]:
+def _axis(values: xr.DataArray | xr.Dataset, runs: Sequence[Hashable]) -> Hashable:
+    """Return the name of the coordinate with the strengths: the only dimension of limits, if there is no "strength"."""
+    if "strength" in values.coords:
+        return "strength"
+    axes = [dim for dim in values.dims if dim not in runs and dim in values.coords]
+    axes = [dim for dim in axes if np.issubdtype(values[dim].dtype, np.number) and is_limit(dim, values[dim].values)]
+    return axes[0] if len(axes) == 1 else "strength"
+
+
+def _numbers(strength: xr.DataArray) -> np.ndarray:
+    return np.nan_to_num(strength.values.astype(np.float64), nan=0.0, posinf=np.inf)
+
+
+def _strengths(values: xr.DataArray, over: Sequence[Hashable]) -> tuple[str, np.ndarray, np.ndarray]:
+    """Return the dimension of the strengths, the strengths, and numbers that are larger for simpler models."""
     runs = dims_of(over)
-    if "strength" not in values.coords or values["strength"].ndim != 1:
+    name = _axis(values, runs)
+    if name not in values.coords or values[name].ndim != 1:
         raise ValueError(
             f"the values have dimensions {values.dims} and coordinates {list(map(str, values.coords))}; expected a "
             f"coordinate 'strength' along one dimension{_renamed(values, runs)}"
         )
-    dim = values["strength"].dims[0]
+    dim = values[name].dims[0]
     if other := [each for each in values.dims if each not in (dim, *runs) and values.sizes[each] > 1]:
         raise ValueError(
             f"there is a further dimension, {other[0]!r}, with {values.sizes[other[0]]} entries; expected only "
             f"{dim!r} and {runs}. {_repeated(values, other[0], runs)}select one, e.g. {one_entry(values, other[0])}, "
             f"or choose among all combinations of settings: .stack(setting={[*_levels(values, dim), other[0]]})"
         )
-    return str(dim), np.nan_to_num(values["strength"].values.astype(np.float64), nan=0.0)
+    numbers = _numbers(values[name])
+    return str(dim), numbers, -numbers if is_limit(name, numbers) else numbers
 
 
 def _renamed(values: xr.DataArray, runs: tuple[Hashable, ...]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from jaxreg.lab import stats
+from jaxreg.lab.stats import directions
 from jaxreg.lab.stats.lanes import per_unit
 from jaxreg.lab.stats.selection import preference, ranking
 from jaxreg.lab.studies.results import NONE, Claim, StudyResults
@@ -134,8 +135,8 @@ def interval(dataset: xr.Dataset, recipe: Hashable, variable: str) -> Interval:
 
 
 def lower_is_better(variable: str) -> bool:
-    """Return whether lower values of a variable are better. This holds for all variables except accuracies."""
-    return not variable.endswith("accuracy")
+    """Return whether lower values are better. This holds unless the name tells the opposite, as that of an accuracy."""
+    return directions.lower_is_better(variable) is not False
 
 
 def gain(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> stats.Paired:
@@ -173,7 +174,7 @@ def choice(dataset: xr.Dataset, variable: str = "loss") -> stats.NestedChoice:
     validation, test = (_last(dataset, name) for name in ("validation_loss", f"test_{variable}"))
     if lower_is_better(f"test_{variable}"):
         return stats.nested_choice(validation, test, lower_is_better=True)
-    return stats.nested_choice(-validation, test)
+    return stats.nested_choice(-validation, test, lower_is_better=False)
 
 
 def recommended(dataset: xr.Dataset) -> str:

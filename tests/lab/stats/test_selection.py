@@ -231,3 +231,56 @@ def test_of_stacked_settings_with_the_largest_strength_the_best_is_chosen():
         coords={"strength": [0.0, 0.1], "rate": [1, 2]},
     ).stack(setting=["strength", "rate"])
     assert selection.one_standard_error(losses, lower_is_better=True).label == (0.1, 2)
+
+
+@pytest.mark.parametrize("name", ["val_loss", "loss", "test/rmse", "errorRate", "cross-entropy"])
+def test_values_with_the_name_of_a_loss_are_better_if_lower_unless_told_otherwise(name):
+    losses = (1 - accuracies()).rename(name)
+    other = losses.rename(None)
+    for choose in (lambda v, **k: selection.nested_choice(v, v, **k).tally, selection.one_standard_error):
+        assert choose(losses) == choose(other, lower_is_better=True) != choose(other)
+        assert choose(losses, lower_is_better=False) == choose(other)
+    a, b = losses[3], losses[0]
+    assert stats.paired(a, b).wins == stats.paired(b, a).losses == int((a.mean("seed") < b.mean("seed")).sum())
+    assert stats.outperforms(a, b).probability == 1 - stats.outperforms(a, b, lower_is_better=False).probability
+
+
+@pytest.mark.parametrize("name", ["test_accuracy", "validation", "lossless", None, 3])
+def test_values_with_another_name_are_better_if_higher(name):
+    values = accuracies().rename(name)
+    assert selection.nested_choice(values, values).tally == selection.nested_choice(accuracies(), accuracies()).tally
+
+
+def test_negative_values_with_the_name_of_a_loss_need_a_direction():
+    losses = (accuracies() - 1).rename("val_loss")  # of a changed sign, or the logarithms of densities
+    for call in (
+        lambda **k: selection.nested_choice(losses, losses, **k),
+        lambda **k: selection.one_standard_error(losses, **k),
+        lambda **k: stats.paired(losses[3], losses[0], **k),
+        lambda **k: stats.outperforms(losses[3], losses[0], **k),
+    ):
+        with pytest.raises(ValueError, match="named 'val_loss', and some are negative; expected `lower"):
+            call()
+        call(lower_is_better=False)
+
+
+LIMITS = [np.inf, 2.0, 1.0, 0.5]
+
+
+def limited(name="limit", limits=LIMITS):
+    scores = np.random.default_rng(0).normal([0.0, 0.01, 3.0, 2.9], 0.2, size=(9, 4))
+    return xr.DataArray(scores, dims=("draw", name), coords={name: limits})
+
+
+@pytest.mark.parametrize("name", ["limit", "strength", "c", "max_norm"])
+def test_limits_are_chosen_among_whatever_their_axis_is_called_and_infinity_is_the_weakest(name):
+    values = limited(name)
+    best = [LIMITS[place] for place in values.values.argmax(axis=1)]
+    assert selection.nested_choice(values, values).chosen.values.tolist() == best
+    level = values.copy(data=np.ones(values.shape))
+    assert selection.nested_choice(level, level).tally == {0.5: 9}  # a tie goes to the strongest
+    assert selection.nested_choice(level[:, :2], level[:, :2]).tally == {2.0: 9}
+    mean, error = values.mean("draw").values, values.std("draw", ddof=1).values / 3
+    within = [limit for limit, each in zip(LIMITS, mean, strict=True) if each >= mean.max() - error[mean.argmax()]]
+    found = selection.one_standard_error(values)
+    assert (found.strength, found.best) == (min(within), LIMITS[int(mean.argmax())])

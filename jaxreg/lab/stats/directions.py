@@ -1,0 +1,90 @@
+"""Directions that the names of values and of axes tell: lower or higher values are better, 0 or infinity is off."""
+
+import re
+from collections.abc import Hashable
+
+import numpy as np
+import xarray as xr
+
+_LOWER = re.compile(r"(^|_)(loss|losses|error|errors|rmse|mse|mae|nll|perplexity|entropy|deviance|brier)(_|$)")
+_HIGHER = re.compile(r"(^|_)(accuracy|accuracies|f1|auc|auroc|r2|precision|recall|score|kappa|mcc|likelihood)(_|$)")
+_LIMIT = re.compile(r"(^|_)(limits?|max\w*|radius|radii|bounds?|upper|ceiling|clip|cap|ball|norm$)(_|$)")
+_LOGARITHM = re.compile(r"(^|_)(log\d*|ln|exponent|power)(_|$)|^log")
+
+
+def lower_is_better(name: Hashable) -> bool | None:
+    """Return whether lower values are better, if the name of the values tells it; otherwise None.
+
+    Example:
+        >>> lower_is_better("val_loss"), lower_is_better("test_accuracy"), lower_is_better("norm")
+        (True, False, None)
+    """
+    words = _words(name)
+    return True if _LOWER.search(words) else False if _HIGHER.search(words) else None
+
+
+def lower(given: bool | None, *values: xr.DataArray) -> bool:
+    """Return whether lower values are better: as given, else as the names of the values tell, else False.
+
+    Args:
+        given: Argument `lower_is_better` of a function; None if it was not given.
+        values: Values to compare or to choose by.
+
+    Raises:
+        ValueError: If it was not given, the name says that lower values are better, and a value is negative. The values
+            may then be losses with their sign changed.
+
+    Example:
+        >>> lower(None, xr.DataArray([0.5, 0.25], dims="draw", name="test_loss"))
+        True
+    """
+    if given is not None:
+        return given
+    named = next((each for each in values if lower_is_better(each.name)), None)
+    if named is not None and (named < 0).any():
+        raise ValueError(
+            f"the values are named {str(named.name)!r}, and some are negative; expected `lower_is_better` to be given. "
+            "Pass lower_is_better=True for losses, or lower_is_better=False if their sign was changed"
+        )
+    return named is not None
+
+
+def is_limit(name: Hashable, values: np.ndarray) -> bool:
+    """Return whether an axis holds limits, of which smaller ones are stronger.
+
+    It does if a value is infinite, or if its name is that of a limit, such as `max_norm` or `radius`.
+
+    Args:
+        name: Name of the axis.
+        values: Values of the axis.
+
+    Example:
+        >>> is_limit("max_norm", np.array([1.0])), is_limit("c", np.array([1.0, np.inf])), is_limit("l2", np.zeros(1))
+        (True, True, False)
+    """
+    return bool(np.isposinf(values).any() or _LIMIT.search(_words(name)))
+
+
+def off(name: Hashable, values: np.ndarray) -> float | None:
+    """Return the value of an axis that stands for no regulariser, or None if there is none.
+
+    It is infinity if the axis has this value, because only a limit can be infinite. Otherwise it is 0. But 0 is not off
+    on an axis of limits or of logarithms, nor beside negative values.
+
+    Args:
+        name: Name of the axis.
+        values: Values of the axis.
+
+    Example:
+        >>> off("strength", np.array([0.0, 0.1])), off("limit", np.array([0.0, 1.0])), off("c", np.array([1.0, np.inf]))
+        (0.0, None, inf)
+    """
+    if np.isposinf(values).any():
+        return float("inf")
+    signed = (values < 0).any() or _LOGARITHM.search(_words(name))
+    return 0.0 if (values == 0).any() and not signed and not is_limit(name, values) else None
+
+
+def _words(name: Hashable) -> str:
+    """Return a name in lower case, its words separated by underscores: `maxNorm` becomes `max_norm`."""
+    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(name)).lower())
