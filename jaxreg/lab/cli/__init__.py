@@ -5,6 +5,7 @@ Each subcommand imports its modules only when it is called, so that `jaxreg --he
 
 import dataclasses
 import io
+import itertools
 import json
 import os
 import re
@@ -369,6 +370,23 @@ def _check_filled(arguments: Sequence[str]) -> None:
             )
 
 
+_SINGLE = ("search", "--target", "--groups", "--time")
+"""Arguments that one path or name follows, which may contain spaces."""
+
+
+def _unquoted(arguments: Sequence[str]) -> str:
+    """Return advice to put a path or name with spaces in quotes, if a command line has such a one without; else ""."""
+    words = [part for each in arguments for part in (each.split("=", 1) if each.startswith("--") else [each])]
+    table_follows = not words[1:] or words[1].startswith("-")
+    for place, word in enumerate(words):
+        values = list(itertools.takewhile(lambda each: not each.startswith("-"), words[place + 1 :]))
+        values = values[:-1] if table_follows else values
+        if word in _SINGLE and len(values) > 1:
+            option = f"{word} " if word.startswith("--") else ""
+            return f"put a name that contains spaces in quotes: {option}{shlex.quote(' '.join(values))}"
+    return ""
+
+
 def _strike_again(unraised: Any) -> None:
     # Python discards exceptions that are raised in callbacks, such as those of JAX during garbage collection. If Ctrl-C
     # arrived there, send it again.
@@ -376,6 +394,20 @@ def _strike_again(unraised: Any) -> None:
         threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,)).start()
     else:
         sys.__unraisablehook__(unraised)
+
+
+def _parsed() -> Any:
+    try:
+        return tyro.cli(
+            List | Run | Report | Show | Watch | Search | Predict | Version,
+            prog="jaxreg",
+            description=_DESCRIPTION,
+            config=(FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes),
+        )
+    except SystemExit as stop:
+        if stop.code == 2 and (advice := _unquoted(sys.argv[1:])):
+            print(f"jaxreg: {advice}", file=sys.stderr)
+        raise
 
 
 def main() -> None:
@@ -389,12 +421,7 @@ def main() -> None:
     try:
         _check_filled(sys.argv[1:])
         try:
-            command = tyro.cli(
-                List | Run | Report | Show | Watch | Search | Predict | Version,
-                prog="jaxreg",
-                description=_DESCRIPTION,
-                config=(FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes),
-            )
+            command = _parsed()
             command()
         finally:
             if sys.stdout is not None:  # None if the shell closed the standard output

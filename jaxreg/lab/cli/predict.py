@@ -1,5 +1,6 @@
 """The command `jaxreg predict`. It does not import JAX."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,8 @@ from jaxreg.lab.atomic_files import write_whole
 from jaxreg.lab.search import fitted_model
 from jaxreg.lab.tabular.arguments import called_by
 from jaxreg.lab.tabular.columns import find
-from jaxreg.lab.tabular.files import read
+from jaxreg.lab.tabular.encoding import listed
+from jaxreg.lab.tabular.files import is_table, read
 
 
 def predict(model: Path, file: Path, out: Path | None, names: Sequence[str] = ()) -> None:
@@ -22,6 +24,13 @@ def predict(model: Path, file: Path, out: Path | None, names: Sequence[str] = ()
         out: File to write; None prints to the terminal.
         names: Column names, for a table without a header row.
     """
+    if is_table(model) and not model.is_dir():
+        folder = file if file.is_dir() else model.with_name(f"{model.name.partition('.')[0]}-search")
+        table = model if file.is_dir() else file
+        raise ValueError(
+            f"{model} is a table; expected the folder of a search, and then the table, as in: "
+            f"{shlex.join(['jaxreg', 'predict', str(folder), str(table)])}"
+        )
     if model.is_dir():
         model = model / "model.safetensors"
     loaded = fitted_model.load(model)
@@ -31,6 +40,9 @@ def predict(model: Path, file: Path, out: Path | None, names: Sequence[str] = ()
     with called_by("jaxreg predict"):
         columns = read(file, dict.fromkeys(loaded.ids, True) | loaded.encoding.kinds, names=names)
     x, notes = loaded.encoding(columns)
+    kept = {find(columns, name) for name in [*loaded.ids, *loaded.encoding.kinds]}
+    if ignored := [name for name in columns if name not in kept]:
+        notes.append(f"{listed(ignored)}: ignored, and not copied to the predictions. The rows stay in order")
     for note in [*columns.notes, *notes]:
         print(f"jaxreg: {note}", file=sys.stderr)
     text = loaded.table(x, {name: columns[place] for name in loaded.ids if (place := find(columns, name)) is not None})

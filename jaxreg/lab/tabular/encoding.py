@@ -6,6 +6,7 @@ not scaled here. The search standardises them inside each fold.
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -14,8 +15,8 @@ import numpy as np
 from jaxreg.lab.tabular import column_types
 from jaxreg.lab.tabular.arguments import as_numbers, ignoring
 from jaxreg.lab.tabular.column_types import Reading, Words
-from jaxreg.lab.tabular.columns import Columns, find
-from jaxreg.lab.tabular.dates import Dates, Times
+from jaxreg.lab.tabular.columns import Columns, find, plain_name
+from jaxreg.lab.tabular.dates import Dates
 from jaxreg.lab.tabular.numerals import KINDS, CellError, Numbers, is_missing, numeral
 
 TaskName = Literal["classification", "regression"]
@@ -92,8 +93,7 @@ class Column:
         if stray.any() and not self.categories:
             row = int(np.flatnonzero(np.isin(cells.codes, np.flatnonzero(stray)))[0])
             raise ValueError(
-                f"row {row + 1}, column {self.name!r} is {values[row]!r}; expected {_ONE[type(self.reading)]} as in "
-                "training"
+                f"row {row + 1}, column {self.name!r} is {values[row]!r}; expected {_one(self.reading)} as in training"
             )
         blank = np.append(cells.marks, True)[cells.codes]
         unknown = np.append(stray, False)[cells.codes]
@@ -111,7 +111,17 @@ class Column:
         return made, 0 if self.missing else int(blank.sum()), [cells.words[code] for code in cells.codes[unknown]]
 
 
-_ONE = {kind: f"a {kind.__name__.lower().removesuffix('s')}" for kind in (Words, Numbers, Dates, Times)}
+def _one(reading: Reading) -> str:
+    """Return words for a cell of a column type, with the currency or the units, such as "a number in €"."""
+    one = f"a {type(reading).__name__.lower().removesuffix('s')}"
+    if not isinstance(reading, Numbers):
+        return one
+    units = [unit for unit in reading.units if unit]
+    if reading.currency:
+        units = [reading.currency]
+    elif "" in reading.units and len(units) > 1:  # multiples of a number without a unit, such as 12k
+        return one
+    return f"{one} in {' or '.join(part for part in (', '.join(units[:-1]), units[-1]) if part)}" if units else one
 
 
 class _Cells(NamedTuple):
@@ -366,10 +376,15 @@ def _learnt(name: str, values: np.ndarray, decimal: str | None) -> tuple[Column 
 
 def _unknown(cells: Sequence[str], column: Column) -> str:
     words = list(dict.fromkeys(cells))
-    shown = ", ".join(map(_short, words[:3])) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
+    close = [_close(word, column.categories, _SURE) for word in words[:3]]
+    hints = ["" if known is None else f" (did you mean {known!r}?)" for known in close]
+    shown = ", ".join(f"{_short(word)}{hint}" for word, hint in zip(words, hints, strict=False))
+    shown += f" and {len(words) - 3} more" if len(words) > 3 else ""
     found = f"{shown} in {len(cells)} cell{'s' if len(cells) > 1 else ''} did not occur in training"
     if isinstance(column.reading, Words):
         return f"{found}, and counts as none of the known categories"
+    if any(numeral(word) is not None for word in words):
+        found += f", is not {_one(column.reading)}"
     return f"{found}, and is replaced by {column.fill:g}{' and marked as missing' if column.missing else ''}"
 
 
@@ -424,7 +439,7 @@ def target(columns: Mapping[str, np.ndarray], name: str, task: TaskName | None =
             `task` is regression.
     """
     if name not in columns:
-        raise ValueError(f"there is no column {name!r}; {_expected(name, list(columns))}")
+        raise ValueError(f"there is no column {name!r}; {expected_name(name, list(columns))}")
     values, notes = _target_values(columns, name, task)
     words = values.dtype == object
     there = np.array([cell is not None for cell in values], bool) if words else ~np.isnan(values)
@@ -538,10 +553,36 @@ def _short(word: str) -> str:
     return repr(word if len(word) <= 40 else word[:40] + "…")
 
 
-def _expected(name: str, names: list[str]) -> str:
+_SURE = 0.8
+"""Similarity above which an unknown word may be a misspelt one. A lower one would suggest South for North."""
+
+
+def _close(name: str, names: Sequence[str], similarity: float = 0.6) -> str | None:
+    """Return the name that was probably meant: in other case, with more words, or with a typing error; else None."""
     folded = {other.casefold(): other for other in names}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1)
-    return f"did you mean {folded[close[0]]!r}?" if close else f"expected one of {listed(names)}"
+    typed = plain_name(name).casefold()
+    if typed in folded or not typed:
+        return folded.get(typed)
+    parts = re.compile(rf"(?<![^\W_]){re.escape(typed)}(?![^\W_])")
+    close = [other for other in folded if parts.search(other)] or difflib.get_close_matches(
+        typed, folded, n=1, cutoff=similarity
+    )
+    return folded[close[0]] if close else None
+
+
+def expected_name(name: str, names: list[str]) -> str:
+    """Return the end of an error message about an unknown column: the name that was meant, or all names.
+
+    Args:
+        name: Name that the user typed.
+        names: Names of all columns.
+
+    Example:
+        >>> expected_name("sold", ["sold within a week", "price"])
+        "did you mean 'sold within a week'?"
+    """
+    close = _close(name, names)
+    return f"did you mean {close!r}?" if close is not None else f"expected one of {listed(names)}"
 
 
 def listed(names: list[str]) -> str:

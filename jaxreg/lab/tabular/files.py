@@ -163,6 +163,15 @@ def _parquet(raw: bytes, name: str, wanted: Mapping[str, bool] | None, without: 
     return columns
 
 
+def is_table(file: Path) -> bool:
+    """Return whether the name of a file has the ending of a table, such as .csv or .csv.gz.
+
+    Args:
+        file: Path of the file, which need not exist.
+    """
+    return Path(file.name.lower().removesuffix(".gz")).suffix in (*_TEXT, *_SHEETS, *_TYPED)
+
+
 _TEXT = (".csv", ".tsv", ".txt", ".data", ".dat", ".tab")
 _SHEETS = (".xlsx", ".xlsm")
 _TYPED = {".npz": _npz, ".parquet": _parquet}

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxreg.lab.tabular.arguments import argument, called_by, ignoring
 from jaxreg.lab.tabular.columns import Columns, find
-from jaxreg.lab.tabular.encoding import FEW_ROWS, Encoding, Problem, Target, TaskName, examine, listed, target
+from jaxreg.lab.tabular.encoding import FEW_ROWS, Encoding, Problem, Target, TaskName, examine, expected_name, target
 from jaxreg.lab.tabular.files import opened
 from jaxreg.lab.tabular.leaks import leaks
 from jaxreg.lab.tabular.order import group_codes, moments, neighbours_alike
@@ -114,9 +114,7 @@ def prepare_columns(
     problems = [Problem(sentence) for sentence in columns.problems]
     for given in leave_out:
         if (known := find(columns, given)) is None:
-            problems.append(
-                Problem(f"{argument('leave_out')} names {given!r}; expected names among {listed(list(columns))}")
-            )
+            problems.append(Problem(f"{argument('leave_out')} names {given!r}; {expected_name(given, list(columns))}"))
         elif known == find(columns, name):
             problems.append(Problem(f"{argument('leave_out')} names the target, {known!r}; expected other columns"))
         else:
@@ -127,7 +125,7 @@ def prepare_columns(
         if asked is None:
             continue
         if (place := find(columns, asked)) is None:
-            problems.append(Problem(f"{argument(kind)} names {asked!r}; expected one of {listed(list(columns))}"))
+            problems.append(Problem(f"{argument(kind)} names {asked!r}; {expected_name(asked, list(columns))}"))
         elif place == known:
             problems.append(Problem(f"{argument(kind)} names the target, {known!r}; expected another column"))
         else:

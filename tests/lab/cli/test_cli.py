@@ -67,6 +67,28 @@ def test_every_command_has_help_with_an_example(command, tmp_path):
     assert f"Example: jaxreg {command}" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        (("search", "boats.csv", "--target", "still", "afloat"), "--target 'still afloat'"),
+        (("search", "boats.csv", "--quick", "--groups", "home", "harbour", "--target", "y"), "--groups 'home harbour'"),
+        (("search", "--target=still", "afloat", "today", "boats.csv"), "--target 'still afloat today'"),
+        (("search", "my", "boats.csv", "--target", "y"), "'my boats.csv'"),
+        (("search", "boats.csv", "--target", "y", "--budgt", "3"), ""),
+        (("search", "--target", "y", "boats.csv", "--budgt", "3"), ""),
+        (("run", "a", "b", "--budgt", "3"), ""),
+    ],
+)
+def test_a_name_with_spaces_without_quotes_is_pointed_at(options, advice, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["jaxreg", *options])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert ("put a name that contains spaces in quotes" in told) == bool(advice)
+    assert told.endswith(f"jaxreg: put a name that contains spaces in quotes: {advice}\n" if advice else "\n")
+
+
 HEAVY = {"jax", "flax", "optax", "sklearn", "matplotlib", "scipy", "xarray", "numpy"}
 LOADS = """
 import atexit, sys

@@ -694,6 +694,17 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_a_table_in_the_place_of_a_model_is_told(folder, monkeypatch, capsys):
+    (folder / "kept").mkdir()
+    for words in (("new.xlsx", "kept"), ("kept.csv.gz", "new.xlsx")):
+        with pytest.raises(SystemExit):
+            jaxreg(monkeypatch, "predict", *words)
+        advice = "jaxreg predict kept new.xlsx" if "kept" in words else "jaxreg predict kept-search new.xlsx"
+        assert capsys.readouterr().err == (
+            f"jaxreg: {words[0]} is a table; expected the folder of a search, and then the table, as in: {advice}\n"
+        )
+
+
 def test_a_search_writes_what_predict_reads_and_goes_on_where_it_was(folder, monkeypatch, capsys):
     price = table(folder / "houses.csv")
     options = ["search", "houses.csv", "--target", "price", "--quick"]
@@ -745,7 +756,16 @@ def test_ids_that_a_search_ignored_stand_before_the_predictions(folder, monkeypa
     save(folder / "model.safetensors", FittedModel(Net(arrays), table.encoding, "y", "regression", (), {}, table.ids))
     (folder / "new.csv").write_text("a,person\n3,007\n1,\n2,Q\n")
     jaxreg(monkeypatch, "predict", "model.safetensors", "new.csv")
-    assert capsys.readouterr().out.splitlines() == ["person,y", "007,3.0", ",1.0", "Q,2.0"]
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == ["person,y", "007,3.0", ",1.0", "Q,2.0"]
+    assert not printed.err
+    (folder / "new.csv").write_text("owner,a,person,town\nAnna,3,007,Ulm\n")
+    jaxreg(monkeypatch, "predict", "model.safetensors", "new.csv")
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == ["person,y", "007,3.0"]
+    assert (
+        printed.err == "jaxreg: 'owner', 'town': ignored, and not copied to the predictions. The rows stay in order\n"
+    )
     (folder / "new.csv").write_text("a\n3\n")
     jaxreg(monkeypatch, "predict", "model.safetensors", "new.csv")
     assert capsys.readouterr().out.splitlines() == ["y", "3.0"]
@@ -970,11 +990,11 @@ REFUSED = {
     "folder": (("search", ".", "--target", "price"), "is a folder; expected a file"),
     "left out": (
         ("search", "houses.csv", "--target", "price", "--leave-out", "size", "day"),
-        "names 'day'; expected names among",
+        "names 'day'; expected one of",
     ),
     "left out twice": (
         ("search", "houses.csv", "--target", "price", "--leave-out", "day", "--leave-out", "size"),
-        "--leave-out names 'day'; expected names among",
+        "--leave-out names 'day'; expected one of",
     ),
     "nothing left out": (("search", "houses.csv", "--target", "price", "--leave-out"), "--leave-out has no value"),
     "target left out": (("search", "houses.csv", "--target", "price", "--leave-out", "price"), "the target, 'price'"),
@@ -984,7 +1004,10 @@ REFUSED = {
     "taken": (("search", "houses.csv", "--target", "price", "--out", "taken"), "taken contains files, but no search"),
     "seed": (("search", "houses.csv", "--target", "price", "--seed", "-1"), "`seed` is -1; expected a whole number"),
     "no model": (("predict", "none.safetensors", "houses.csv"), "there is no file none.safetensors"),
-    "other model": (("predict", "houses.csv", "houses.csv"), "is not a jaxreg model"),
+    "other model": (
+        ("predict", "houses.csv", "houses.csv"),
+        "houses.csv is a table; expected the folder of a search, and then the table, as in: jaxreg predict houses-",
+    ),
 }
 
 

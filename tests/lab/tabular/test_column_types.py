@@ -2,12 +2,13 @@
 
 import datetime
 import gzip
+import re
 
 import numpy as np
 import pytest
 from helpers.tables import prepared
 
-from jaxreg.lab.tabular import TableError, encoding
+from jaxreg.lab.tabular import Columns, TableError, encoding
 from jaxreg.lab.tabular.files import parsed
 
 ROWS = 40
@@ -225,7 +226,7 @@ def test_a_table_to_predict_may_be_written_otherwise():
     inputs, _ = learnt(other)
     np.testing.assert_array_equal(inputs[:, 0], [2.5, 1.5])
     assert inputs[0, 1] - inputs[1, 1] == 3
-    with pytest.raises(ValueError, match=r"row 1, column 'x' is '5 lb'; expected a number as in training"):
+    with pytest.raises(ValueError, match=r"row 1, column 'x' is '5 lb'; expected a number in kg as in training"):
         learnt(parsed(b"d,x\n2020-03-01,5 lb\n", "t.csv", wanted=learnt.kinds))
     with pytest.raises(ValueError, match=r"row 1, column 'd' is '27/2/2020'; expected a date as in training"):
         learnt(parsed(b"d,x\n27/2/2020,5\n", "t.csv", wanted=learnt.kinds))
@@ -255,7 +256,7 @@ def test_all_problems_are_told_at_once(tmp_path):
     said = str(refused.value)
     for part in (
         "columns 3 and 5 of t.csv are both named 'n'",
-        "`leave_out` names 'id'; expected names among",
+        "`leave_out` names 'id'; expected one of",
         "there is no column 'why'",
         "column 'code' holds 120 distinct values",
         "column 'empty' is empty in all 400 rows",
@@ -269,3 +270,69 @@ def test_a_target_copied_with_its_spaces_is_found():
     text = "a, Life  expectancy \n" + "".join(f"{row},{row}.25\n" for row in range(30))
     for name in ("Life expectancy", "Life  expectancy ", " Life expectancy"):
         assert prepared(text, target=name).name == "Life  expectancy"
+
+
+@pytest.mark.parametrize(
+    ("cells", "cell", "expected"),
+    [
+        (["€ 300", "450 €", "€ 20"], "$ 300", "a number in €"),
+        (["5 mm", "2 cm", "1 m"], "5 kg", "a number in mm, cm, dm, m or km"),
+        (["12 %", "7 %", "9 %"], "7 ‰", "a number in %"),
+        (["12k", "7k", "9", "1k"], "7 lb", "a number"),
+        (["1", "2", "3"], "many", "a number"),
+        (["14:30", "15:40", "8:05"], "noon", "a time"),
+    ],
+)
+def test_a_cell_of_another_currency_or_unit_is_told_what_was_learnt(cells, cell, expected):
+    learnt = encoding.learn(Columns({"x": np.array(cells * 14, object)}), "")
+    with pytest.raises(ValueError, match=re.escape(f"{cell!r}; expected {expected} as in training")):
+        learnt(Columns({"x": np.array([cell], object)}))
+
+
+def test_a_currency_is_also_told_where_words_are_allowed():
+    cells = [f"€ {number}" for number in range(30)] * 2 + ["unknown", "none yet"]
+    learnt = encoding.learn(Columns({"x": np.array(cells, object)}), "")
+    _, notes = learnt(Columns({"x": np.array(["$ 7", "Unknown", "lost"], object)}))
+    assert notes == [
+        "x: '$ 7', 'Unknown' (did you mean 'unknown'?), 'lost' in 3 cells did not occur in training, is not a number "
+        "in €, and is replaced by 14.5"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("mill", "Mill"),
+        ("HARBOUR", "Harbour"),
+        ("Harbor", "Harbour"),
+        ("South", None),
+        ("Docks", None),
+        ("Mil", "Mill"),
+    ],
+)
+def test_an_unknown_word_gets_the_known_one_that_was_meant(word, meant):
+    learnt = encoding.learn(Columns({"shop": np.array(["Mill", "Harbour", "North"] * 9, object)}), "")
+    _, notes = learnt(Columns({"shop": np.array([word], object)}))
+    hint = f" (did you mean {meant!r}?)" if meant else ""
+    end = "in 1 cell did not occur in training, and counts as none of the known categories"
+    assert notes == [f"shop: {word!r}{hint} {end}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("sold", "sold within a week"),
+        ("Sold", "sold within a week"),
+        ("week", "sold within a week"),
+        ("frame", "frame (cm)"),
+        ("gears", "Gears"),
+        ("prize", "price"),
+        ("born", "year_born"),
+        ("old", None),
+        ("", None),
+    ],
+)
+def test_an_unknown_column_gets_the_known_one_that_was_meant(name, meant):
+    names = ["Gears", "frame (cm)", "price", "sold within a week", "year_born"]
+    wanted = f"did you mean {meant!r}?" if meant else "expected one of 'Gears', 'frame (cm)', 'price'"
+    assert encoding.expected_name(name, names).startswith(wanted)

@@ -58,7 +58,7 @@ def test_a_table_of_neighbours_is_pointed_at_unless_a_column_tells(tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"groups": "whom"}, "`groups` names 'whom'; expected one of 'who', 'x', 'hole', 'y'"),
+        ({"groups": "whom"}, "`groups` names 'whom'; did you mean 'who'?"),
         ({"groups": "y"}, "`groups` names the target, 'y'"),
         ({"groups": "x"}, "column 'x', given by `groups`, has a different value in each row"),
         ({"time": "who"}, "row 1, column 'who', given by `time`, is 'A'; expected a number, a date or a time"),
