@@ -1,7 +1,11 @@
 """Advice in the verdict, with the arguments of what ran the search: the command, `search`, or an estimator."""
 
+import numpy as np
+
 from jaxreg.lab.report.document import Code, Text
-from jaxreg.lab.search.run import Caller, Search
+from jaxreg.lab.report.provenance import Source
+from jaxreg.lab.search import summaries
+from jaxreg.lab.search.run import Caller
 
 
 def other_models(caller: Caller) -> Text:
@@ -39,22 +43,22 @@ def epochs(caller: Caller) -> Text:
     return [Code({"command": "--epochs", "search": "Plan(epochs=…)", "estimator": "epochs"}[caller.name])]
 
 
-def more_folds(search: Search) -> Text:
-    """Return a sentence on how to get more outer folds.
+def more_folds(source: Source) -> Text:
+    """Return sentences on how many repeats would show the change in loss, and how to get them.
 
     Args:
-        search: Result of the search.
+        source: Result of the search.
     """
-    caller = search.caller
-    if caller.name == "search":
-        return ["Search again with more ", Code("repeats"), " in the plan, or with more ", Code("folds"), "."]
-    if caller.name == "estimator":
-        return ["Search again with more ", Code("repeats"), ", or with more splits in ", Code("cv"), "."]
+    caller, needed = source.data.caller, source.find(summaries.repeats_needed)
+    if not np.isfinite(needed.data):
+        return ["More repeats would hardly be enough."]
+    enough: Text = ["If the change stays the same, ", needed.number(form="d"), " repeats are enough. Search "]
+    longer: Text = [" about ", source.find(summaries.times_longer).number(form=".0f"), " times as long"]
     if caller.budget:
-        return ["Search with a longer ", Code("--budget"), "."]
-    if search.plan.quick:
-        return ["Search without ", Code("--quick"), " and with another ", Code("--out"), "."]
-    return [
-        "Search with another ", Code("--out"), " and with a ", Code("--budget"), " that is longer than this search "
-        "took, which allows more repeats.",
-    ]  # fmt: skip
+        return [*enough, "with a ", Code("--budget" if caller.name == "command" else "budget"), *longer, "."]
+    if caller.name == "command":
+        return [
+            *enough, "with another ", Code("--out"), " and with a ", Code("--budget"), *longer, " as this search took.",
+        ]  # fmt: skip
+    where: Text = [" in the plan."] if caller.name == "search" else [", or splits in ", Code("cv"), "."]
+    return [*enough, "with so many ", Code("repeats"), *where]

@@ -169,7 +169,7 @@ def _against(source: Source, score: str) -> Text:
     pieces = [piece for one in each for piece in one]
     rest: Text = [
         f"Change in {score} compared with the nets on the same ", folds, " outer folds, with 95 % intervals: ", *pieces,
-        ".",
+        ".", *_scope(source.data, score),
     ]  # fmt: skip
     if source.data.kept != NETS:
         return rest
@@ -198,6 +198,11 @@ def _against(source: Source, score: str) -> Text:
             use = f"the {best}, with the same {score} and a lower loss"
         lead = [*lead, f" To use {use}, pass ", *advice.any_model(source.data.caller), "."]
     return [*lead, " ", *rest]
+
+
+def _scope(found: Search, score: str) -> list[str]:
+    told = [" Other models are scored in the first repeat only."] if found.plan.repeats > 1 else []
+    return [*told, f" This compares their {score}, not their loss."] if found.setting.task.classes else told
 
 
 def _listed(parts: Sequence[Text], last: str) -> Text:

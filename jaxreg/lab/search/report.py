@@ -28,10 +28,10 @@ from jaxreg.lab.report.html import fragment
 from jaxreg.lab.report.provenance import QuotedNumber, Source
 from jaxreg.lab.report.wording import fewer_errors, less_loss
 from jaxreg.lab.search import advice, summaries
-from jaxreg.lab.search.candidates import NONE
+from jaxreg.lab.search.candidates import NONE, Candidate, Shape
 from jaxreg.lab.search.changes import forest
 from jaxreg.lab.search.details import Details
-from jaxreg.lab.search.nested import WORTH, Estimate
+from jaxreg.lab.search.nested import ROUNDING, WORTH, Estimate
 from jaxreg.lab.search.pictures import curves
 from jaxreg.lab.search.remarks import kept_model, nothing_told, remarks
 from jaxreg.lab.search.rivals import KINDS
@@ -44,7 +44,10 @@ _COLUMNS = 10
 """Largest number of columns in the table of importances."""
 
 _SCORE = {"classification": "accuracy", "regression": "R²"}
-_LOSS = {"classification": "cross-entropy", "regression": "squared error (share of the target's variance)"}
+_LOSS = {
+    "classification": "cross-entropy, which is minus the logarithm of the probability of the true class, on average",
+    "regression": "squared error, as a share of the target's variance",
+}
 
 
 def verdict(source: Source) -> list[Text]:
@@ -54,8 +57,7 @@ def verdict(source: Source) -> list[Text]:
         source: Result of the search.
     """
     found: Search = source.data
-    nested, task = found.found, found.setting.task.name
-    score, loss = _SCORE[task], _LOSS[task]
+    nested, score = found.found, _SCORE[found.setting.task.name]
     method = found.chosen.method
     estimates, outer = source.at("found"), _outer_folds(source)
     other = found.kept != NETS
@@ -64,12 +66,13 @@ def verdict(source: Source) -> list[Text]:
         [use, "no regulariser: no candidate reduces the loss by more than one standard error and by two per cent."]
     ]
     if method != NONE:
-        chosen: Text = [Code(found.chosen.label), f": {_MEANING[method]}."]
+        chosen: Text = [Code(found.chosen.label), ": ", *_meaning(found.chosen), "."]
         probably = [" It mostly improves the probabilities, hardly the answers."] if _hardly_the_answers(found) else []
         told = [
             [use, *chosen, *probably],
             [
-                "On the outer folds, choosing a regulariser ",
+                "On the outer folds (rows that were used neither for training nor for the choice), choosing a "
+                "regulariser ",
                 *_size(source),
                 ", compared with the same nets without one.",
             ],
@@ -78,20 +81,27 @@ def verdict(source: Source) -> list[Text]:
             held = [] if other else [" The model has it."]
             lead: Text = ["The outer folds do not show that a regulariser helps. If you want one, use "]
             if _too_few(found):
+                needed = source.find(summaries.errors_needed).number(form=".1f")
+                enough = np.isfinite(source.find(summaries.repeats_needed).data)
+                too_few: Text = ["These ", outer, " outer folds are"] if enough else ["The rows of this table are"]
                 lead = [
-                    "These ", outer, " outer folds are too few to show that a regulariser helps (change in loss ",
-                    *_spread(source.find(summaries.loss_change), "+.3f"), "). ", *advice.more_folds(found),
+                    *too_few, " too few to show that a regulariser helps (change in loss ",
+                    *_spread(source.find(summaries.loss_change), "+.3f"), "; with so few folds, it must exceed ",
+                    needed, " standard errors, by Student's t distribution). ", *advice.more_folds(source),
                     " If you want one now, use ",
                 ]  # fmt: skip
             told = [[*lead, *chosen, *held]]
         elif 2 * nested.tally(found.tried).get(method, 0) <= len(nested.picks):
             told[0] = ["A regulariser helps, but the outer folds do not agree on which. One is ", *chosen, *probably]
+        if (no_better := _no_better_than_constant(source, score)) is not None:
+            told.append(no_better)
         told.append(_why(source))
     if len(nested.members) > 1:
         kinds = [[Code(found.tried[place].label)] for place in nested.members]
         whose = "The mean of nets averages" if other else "The model averages"
         told.append([whose, " the nets of ", *_joined(kinds, " and "), ": none is better than the other."])
-    expected = _expected(source, score, loss)
+    told += [_other_net(shape) for shape in dict.fromkeys(each.shape for each in found.tried) if shape is not None]
+    expected = _expected(source, score)
     if (nothing := nothing_told(source, score)) is not None:
         told = [nothing, *expected]
     elif other:
@@ -102,7 +112,7 @@ def verdict(source: Source) -> list[Text]:
         f"Change by the search{' for a net' if other else ''}, which chooses anew for each outer fold, compared with "
         f"the nets of that choice without a regulariser: {score} ",
         *_spread(estimates.at("score_gain"), "+.3f"),
-        f" ({_sure(nested.score_gain)}), {loss} ", *_spread(source.find(summaries.loss_change), "+.3f"),
+        f" ({_sure(nested.score_gain)}), loss ", *_spread(source.find(summaries.loss_change), "+.3f"),
         f" ({_sure(nested.loss_gain)}).",
     ])  # fmt: skip
     if np.isnan(source.find(summaries.model_score).data.mean):
@@ -145,7 +155,33 @@ def _hardly_the_answers(found: Search) -> bool:
     return bool(found.setting.task.classes and gains[0].low > 0 and not gains[1].significant)
 
 
-def _expected(source: Source, score: str, loss: str) -> list[Text]:
+def _other_net(shape: Shape) -> Text:
+    """Return a sentence that explains the label of a network other than the first."""
+    coding = ", and numbers are cut in pieces at quantiles" if shape.coding == "pieces" else ""
+    return [Code(shape.label), f" is a second net: the label has the units of its hidden layers{coding}."]
+
+
+def _no_better_than_constant(source: Source, score: str) -> Text | None:
+    """Return a sentence if the loss of the nets without a regulariser is no lower than that of a constant guess."""
+    found: Search = source.data
+    if found.constant is None:
+        return None
+    plain, guess = source.find(summaries.plain_loss), source.find(summaries.constant_loss)
+    if not plain.data > guess.data - ROUNDING:
+        return None
+    what = "shares of the classes" if found.setting.task.classes else "mean"
+    scores = source.find(summaries.plain_score), source.find(summaries.constant_score)
+    told: Text = [
+        f"Without a regulariser, the nets are no better than a constant guess, the {what}: their loss is ",
+        plain.number(), ", that of the guess ", guess.number(), ".",
+    ]  # fmt: skip
+    if found.setting.task.classes and scores[0].data > scores[1].data + ROUNDING:
+        better: Text = [f" Only their {score} is better: ", scores[0].number(), " instead of ", scores[1].number(), "."]
+        return [*told, *better]
+    return told
+
+
+def _expected(source: Source, score: str) -> list[Text]:
     """Return sentences about the expected score of the model on new rows."""
     found: Search = source.data
     estimated, span = source.find(summaries.model_score), source.find(summaries.score_range)
@@ -156,14 +192,20 @@ def _expected(source: Source, score: str, loss: str) -> list[Text]:
             " With a confidence of ", span.number("confidence", ".0f", 100), f" %, the {score} is between ",
             span.number("low", ".2f"), " and ", span.number("high", ".2f"), ".",
         ]  # fmt: skip
+    frequent: Text = []
+    if found.constant is not None and found.setting.task.classes:
+        guess = source.find(summaries.constant_score).number()
+        frequent = [" (always predicting the most frequent class: ", guess, ")"]
     expected: Text = [
-        f"Expected on new rows, for {whose}: {score} ", *_spread(estimated), f", {loss} ",
+        f"Expected on new rows, for {whose}: {score} ", *_spread(estimated), *frequent, ", loss ",
         *_spread(source.find(summaries.model_loss)), ".", *between,
     ]  # fmt: skip
     floor = " That of the accuracy is at least the binomial one for this number of rows."
     flattering = " The type of the model was chosen on the same folds, so its score is slightly too good."
+    first = " of the first repeat" if found.kept != NETS and found.plan.repeats > 1 else ""
     error: Text = [
-        "The number after ± is the standard error over ", estimated.number("n", "d"), " outer folds, which were used "
+        f"The loss is the {_LOSS[found.setting.task.name]}. The number after ± is the standard error over ",
+        estimated.number("n", "d"), f" outer folds{first}, which were used "
         "neither for training nor for the choice.", floor if found.setting.task.classes else "",
         flattering if found.kept != NETS else "",
     ]  # fmt: skip
@@ -356,13 +398,20 @@ _MEANING = {
     "L1": "a penalty on the absolute values of the weights, which sets unimportant weights to zero",
     "L2": "a penalty on the squares of the weights",
     "L1L2": "a penalty on the absolute values and the squares of the weights",
-    "decay": "decoupled weight decay, as in AdamW",
     "group lasso": "a penalty that can set all weights of an input to zero",
     "MaxNorm": "an upper limit on the norm of each hidden unit's incoming weights",
     "UnitNorm": "the incoming weights of each hidden unit are scaled to norm one",
     "dropout": "each training step leaves out each hidden unit with this probability",
     "early stopping": "stop the training after this number of epochs",
 }
+
+
+def _meaning(candidate: Candidate) -> Text:
+    """Explain the method of a candidate."""
+    if candidate.method == "decay":
+        # AdamW subtracts `weight_decay` times the weight, and L2 has the gradient of a square.
+        return ["decoupled weight decay, as by AdamW with ", Code(f"weight_decay={2 * candidate.strength:g}")]
+    return [_MEANING[candidate.method]]
 
 
 def _size(source: Source) -> Text:

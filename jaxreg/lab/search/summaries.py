@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import stdtrit
 
 from jaxreg.lab.search.candidates import CONSTANT, Shape, shaped
+from jaxreg.lab.search.clock import MOST_REPEATS
 from jaxreg.lab.search.details import Details
 from jaxreg.lab.search.equal_rows import EqualRows, best_rival, gaps
 from jaxreg.lab.search.fitted_model import load
@@ -37,7 +39,10 @@ __all__ = [
     "best_candidate",
     "change_in_loss",
     "change_in_score",
+    "constant_loss",
+    "constant_score",
     "equal_share",
+    "errors_needed",
     "errors_saved",
     "gain_with_equal_rows",
     "importance",
@@ -52,12 +57,16 @@ __all__ = [
     "nets",
     "one_error_in",
     "open_search",
+    "plain_loss",
+    "plain_score",
     "recall",
+    "repeats_needed",
     "rival_gain",
     "score_on_equal_rows",
     "score_over_constant",
     "score_range",
     "still_falls",
+    "times_longer",
     "times_picked",
     "units",
     "win_rate",
@@ -201,6 +210,30 @@ def one_error_in(search: Search) -> float:
     """
     share = abs(errors_saved(search))
     return 1 / share if share else float("inf")
+
+
+def errors_needed(search: Search) -> float:
+    """Return how many standard errors a mean change must exceed to be significant at 95 %, by Student's t."""
+    return float(stdtrit(search.found.loss_gain.n - 1, 0.975))
+
+
+def repeats_needed(search: Search) -> float:
+    """Return the number of repeats with which the gain in loss would be significant, if its mean and spread stay equal.
+
+    Infinity if `MOST_REPEATS` are not enough, because repeats share the same rows.
+    """
+    gain, ratio = search.found.loss_gain, 1 / (search.plan.folds - 1)
+    spread = gain.error / (1 / gain.n + ratio) ** 0.5
+    for repeats in range(search.plan.repeats + 1, MOST_REPEATS + 1):
+        folds = repeats * search.plan.folds
+        if gain.mean > stdtrit(folds - 1, 0.975) * spread * (1 / folds + ratio) ** 0.5:
+            return repeats
+    return float("inf")
+
+
+def times_longer(search: Search) -> float:
+    """Return about how many times as long a search with `repeats_needed` would take. Rounded up to whole numbers."""
+    return float(np.ceil(repeats_needed(search) / search.plan.repeats))
 
 
 def importance(search: Search, column: str) -> Estimate:
@@ -412,6 +445,28 @@ def loss_over_constant(search: Search, model: str | None = None) -> Estimate:
     assert search.constant is not None
     _, losses = _on_folds(search, model or search.kept)
     return estimate(differences(search.constant.loss[: len(losses)], losses), 1 / (search.plan.folds - 1))
+
+
+def constant_score(search: Search) -> float:
+    """Return the score of always predicting the most frequent class, or the mean, on the outer folds of the model."""
+    assert search.constant is not None
+    return float(search.constant.score[: model_score(search).n].mean())
+
+
+def constant_loss(search: Search) -> float:
+    """Return the loss of always predicting the shares of the classes, or the mean, on the outer folds."""
+    assert search.constant is not None
+    return float(search.constant.loss.mean())
+
+
+def plain_score(search: Search) -> float:
+    """Return the score without a regulariser: that of the chosen networks on the outer folds, each without one."""
+    return search.found.score.mean - search.found.score_gain.mean
+
+
+def plain_loss(search: Search) -> float:
+    """Return the loss without a regulariser: that of the chosen networks on the outer folds, each without one."""
+    return search.found.loss.mean + search.found.loss_gain.mean
 
 
 def _on_folds(search: Search, model: str) -> tuple[np.ndarray, np.ndarray]:

@@ -5,14 +5,17 @@ import re
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from scipy import stats
 
-from jaxreg.lab import CLASSES
+import jaxreg as jr
+from jaxreg.lab import CLASSES, NUMBERS
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import Plan, search
-from jaxreg.lab.search.candidates import OTHER
+from jaxreg.lab.search.candidates import OTHER, candidates
 from jaxreg.lab.search.details import Details
 from jaxreg.lab.search.equal_rows import EqualRows, best_rival, gaps, on_equal_rows
 from jaxreg.lab.search.fitted_model import Net
@@ -22,7 +25,13 @@ from jaxreg.lab.search.remarks import kept_model
 from jaxreg.lab.search.report import _why, summary, table
 from jaxreg.lab.search.rivals import KINDS, Rivals
 from jaxreg.lab.search.run import Caller
-from jaxreg.lab.search.summaries import loss_over_constant, score_over_constant
+from jaxreg.lab.search.summaries import (
+    errors_needed,
+    loss_over_constant,
+    repeats_needed,
+    score_over_constant,
+    times_longer,
+)
 
 
 @pytest.fixture(scope="module")
@@ -69,37 +78,128 @@ def test_columns_are_not_said_to_tell_nothing_if_only_nets_were_tried(noise):
 
 
 @pytest.mark.parametrize(
-    ("caller", "others", "folds"),
+    ("caller", "others", "longer"),
     [
-        (Caller("command", budget=True), "search without --quick and", "Search with a longer --budget."),
-        (Caller("command"), "search without --quick and", "Search without --quick and with another"),
-        (Caller("search"), "To compare them, pass rivals=True.", "Search again with more repeats in the plan, or with"),
+        (Caller("command", budget=True), "search without --quick and", "with a --budget about 2 times as long. If"),
+        (
+            Caller("command"),
+            "search without --quick and",
+            "with another --out and with a --budget about 2 times as long as this search took. If",
+        ),
+        (Caller("search"), "To compare them, pass rivals=True.", "with so many repeats in the plan. If"),
+        (Caller("search", budget=True), "To compare them, pass rivals=True.", "with a budget about 2 times as long."),
         (
             Caller("estimator"),
             "jaxreg.lab.search.search compares them with r",
-            "Search again with more repeats, or with more splits in cv.",
+            "with so many repeats, or splits in cv. If",
         ),
     ],
 )
-def test_advice_names_arguments_of_what_ran_the_search(noise, caller, others, folds):
-    gains = {"loss_gain": Estimate(0.1, 0.06, 10), "chosen": 1, "picked_scores": scores(noise, 0.2)}
+def test_advice_names_arguments_of_what_ran_the_search(noise, caller, others, longer):
+    gains = {"loss_gain": Estimate(0.1, 0.045, 10), "chosen": 1, "picked_scores": scores(noise, 0.2)}
     found = dataclasses.replace(changed(noise, **gains), rivals=None, caller=caller)
     sentences = told(found)
     assert sentences[0].startswith("These 10 outer folds are too few to show that a regulariser helps (change in loss ")
-    assert folds in sentences[0]
+    repeats = enough(found)
+    assert repeats in (3, 4)  # twice as many as the two
+    assert f"If the change stays the same, {repeats} repeats are enough. Search {longer}" in sentences[0]
     assert any(others in sentence for sentence in sentences)
     if caller.name != "command":
         assert "--" not in " ".join(sentences)
 
 
-def test_without_quick_there_are_more_folds(noise):
-    gains = {"loss_gain": Estimate(0.1, 0.06, 10), "chosen": 1, "picked_scores": scores(noise, 0.2)}
-    found = dataclasses.replace(changed(noise, **gains), caller=Caller("command"))
-    assert "Search without --quick and with another" in told(found)[0]
-    whole = dataclasses.replace(found, plan=dataclasses.replace(found.plan, quick=False))
-    assert "Search with another --out and with a --budget that is longer" in told(whole)[0]
+def enough(found, most=100):
+    """Repeats that Student's t and the error of Nadeau and Bengio ask for, if the spread of the folds stays."""
+    gain, folds = found.found.loss_gain, found.plan.folds
+    spread = gain.error / (1 / gain.n + 1 / (folds - 1)) ** 0.5
+    for repeats in range(found.plan.repeats, most + 1):
+        n = repeats * folds
+        if stats.t.interval(0.95, n - 1, gain.mean, spread * (1 / n + 1 / (folds - 1)) ** 0.5)[0] > 0:
+            return repeats
+    return np.inf
+
+
+@pytest.mark.parametrize("errors", [1.1, 1.5, 1.9, 2.1, 2.2])
+def test_the_verdict_says_how_many_repeats_would_be_enough(noise, errors):
+    """With 10 folds, a change is significant from 2.26 standard errors on; with 100 repeats, from 1.76 of these on."""
+    gains = {"loss_gain": Estimate(0.1, 0.1 / errors, 10), "chosen": 1, "picked_scores": scores(noise, 0.2)}
+    found = changed(noise, **gains)
+    assert repeats_needed(found) == enough(found)
+    assert errors_needed(found) == pytest.approx(stats.t.ppf(0.975, 9))
+    assert times_longer(found) == np.ceil(enough(found) / 2)
+    lead = told(found)[0]
+    assert f"± {0.1 / errors:.3f}; with so few folds, it must exceed 2.3 standard errors, by Student's t" in lead
+    few = "These 10 outer folds are" if errors > 1.8 else "The rows of this table are"
+    assert lead.startswith(f"{few} too few to show that a regulariser helps")
+    assert ("More repeats would hardly be enough." in lead) == (errors < 1.8)
+
+
+def test_folds_that_cannot_be_added_are_not_advised(noise):
+    gains = {"loss_gain": Estimate(0.1, 0.045, 10), "chosen": 1, "picked_scores": scores(noise, 0.2)}
+    found = changed(noise, **gains)
     forward = dataclasses.replace(found, setting=dataclasses.replace(found.setting, forward=True))
-    assert told(forward)[0].startswith("The outer folds do not show that a regulariser helps.")  # no fold can be added
+    assert told(forward)[0].startswith("The outer folds do not show that a regulariser helps.")
+
+
+def test_the_score_stands_beside_that_of_the_most_frequent_class(noise):
+    found = changed(noise, picked_scores=scores(noise, 0.2))
+    expected = next(each for each in told(found) if each.startswith("Expected on new rows, for the nets: accuracy "))
+    assert " (always predicting the most frequent class: 0.600), loss " in expected
+
+
+@pytest.mark.parametrize("regression", [False, True])
+@pytest.mark.parametrize("case", ["loss", "both", "neither"])
+def test_nets_that_only_a_regulariser_makes_better_than_a_guess_are_told(noise, case, regression):
+    guess, score = noise.constant.loss.mean(), noise.constant.score.mean()
+    plain = guess + (-0.1 if case == "neither" else 0.2)
+    plain_score = score + (-0.1 if case == "both" else 0.1)
+    found = changed(
+        noise,
+        chosen=1,
+        loss=Estimate(guess - 0.3, 0.01, 10),
+        loss_gain=Estimate(plain - guess + 0.3, 0.01, 10),
+        score=Estimate(score + 0.2, 0.01, 10),
+        score_gain=Estimate(score + 0.2 - plain_score, 0.01, 10),
+        picked_scores=scores(noise, 0.2),
+    )
+    if regression:
+        found = dataclasses.replace(found, setting=dataclasses.replace(found.setting, task=NUMBERS))
+    sentence = next((each for each in told(found) if each.startswith("Without a regulariser, the nets are no")), "")
+    assert bool(sentence) == (case != "neither")
+    if sentence:
+        what = "the mean" if regression else "the shares of the classes"
+        assert f"{what}: their loss is {plain:.3f}, that of the guess {guess:.3f}." in sentence
+        better = f" Only their accuracy is better: {plain_score:.3f} instead of {score:.3f}."
+        assert (better in sentence) == (case == "loss" and not regression)
+
+
+def test_a_number_has_one_name_and_what_is_named_is_explained(noise):
+    found = changed(noise, chosen=1, picked_scores=scores(noise, 0.2))
+    other = dataclasses.replace(found.tried[-1], shape=OTHER)
+    sentences = told(dataclasses.replace(found, tried=[*found.tried[:-1], other]))
+    assert sum("cross-entropy" in each for each in sentences) == 1
+    assert any(each.startswith("The loss is the cross-entropy, which is minus the log") for each in sentences)
+    assert any(each.startswith("32-32 on pieces is a second net: ") for each in sentences)
+    assert not any(each.startswith("32-32 on pieces is a second net: ") for each in told(found))
+    assert any("Other models are scored in the first repeat only. This compares their accuracy" in e for e in sentences)
+
+
+def test_decay_is_told_as_the_weight_decay_of_adamw(noise):
+    label = next(each for each in candidates(("decay",), 10, 10) if each.strength == 0.3)
+    found = dataclasses.replace(
+        changed(noise, chosen=1, picked_scores=scores(noise, 0.2), loss_gain=Estimate(0.3, 0.01, 10)),
+        tried=[noise.tried[0], label, *noise.tried[2:]],
+    )
+    decay = float(re.search(r"as by AdamW with weight_decay=(\d+\.?\d*)", " ".join(told(found)))[1])
+    params = {"kernel": jnp.array([[1.0, -2.0], [0.5, 3.0]])}
+    none = jax.tree.map(jnp.zeros_like, params)
+    steps = []
+    for chain in (
+        optax.adamw(0.01, weight_decay=decay),
+        jr.regularize(optax.adam(0.01), decays={jr.KERNELS: jr.L2(label.knobs.decay)}, learning_rate=0.01),
+    ):
+        steps.append(chain.update(none, chain.init(params), params)[0]["kernel"])
+    np.testing.assert_allclose(*steps, rtol=1e-6)
 
 
 def test_the_change_by_the_search_is_told_from_that_of_one_candidate(noise):
@@ -308,10 +408,10 @@ def test_another_model_that_is_kept_comes_first_with_its_own_score(noise):
     error = max(scores_of.std(ddof=1) * (1 / 5 + 1 / 4) ** 0.5, 0)
     assert error > 0.045  # above the binomial one
     mean = scores_of.mean()
-    assert expected.startswith(f"Expected on new rows, for the linear model: accuracy {mean:.3f} ± {error:.3f}, cross")
+    assert expected.startswith(f"Expected on new rows, for the linear model: accuracy {mean:.3f} ± {error:.3f} (al")
     low, high = stats.t.interval(0.95, 4, mean, error)
     assert expected.endswith(f"With a confidence of 95 %, the accuracy is between {low:.2f} and {high:.2f}.")
-    assert "over 5 outer folds" in folds
+    assert "over 5 outer folds of the first repeat" in folds
     assert "at least the binomial one" in folds
     assert any(each.startswith("For a net, use") or "If you want one, use" in each for each in told(tells))
     assert summary(Source("search", tells))["accuracy"]["mean"] == pytest.approx(mean)

@@ -613,10 +613,8 @@ def test_a_method_is_named_only_if_the_outer_folds_show_that_choosing_it_helps(c
     elif case == "by chance":
         assert lead.startswith(f"The outer folds do not show that a regulariser helps. If you want one, use {label}: ")
     else:
-        change = f"(change in loss \N{MINUS SIGN}{mean:.3f} ± {error:.3f})"
-        assert lead.startswith(
-            f"These 5 outer folds are too few to show that a regulariser helps {change}. Search again"
-        )
+        change = f"(change in loss \N{MINUS SIGN}{mean:.3f} ± {error:.3f}; with so few folds, it must exceed 2.8 sta"
+        assert lead.startswith(f"These 5 outer folds are too few to show that a regulariser helps {change}")
         assert f"If you want one now, use {label}: " in lead
 
 
@@ -955,7 +953,7 @@ def test_what_cannot_be_told_is_null_and_said(folder, monkeypatch, capsys):
     json.loads((folder / "five-search" / "verdict.json").read_text(), parse_constant=refuse)
     assert told["R²"]["mean"] is None
     assert any("R² is unknown" in sentence for sentence in told["verdict"])
-    assert any("R² \u2013 ± \u2013 (unknown), squared error" in sentence for sentence in told["verdict"])
+    assert any("R² \u2013 ± \u2013 (unknown), loss " in sentence for sentence in told["verdict"])
     assert not any("confidence" in sentence for sentence in told["verdict"])
     assert open_search(folder / "five-search").chosen.label == told["chosen"]["label"]
 
