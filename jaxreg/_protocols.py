@@ -83,8 +83,12 @@ class Facts:
         return ()
 
     def whole_way(self) -> Any:
-        """Return the constraint with `rate=1`. One call then moves the weights all the way into the set."""
+        """Return the constraint with `rate=1`. One call then moves the weights all the way to the limits."""
         return self
+
+    def exact_rule(self) -> Any:
+        """Return the constraint that returns the nearest point of the set. The default is `whole_way`."""
+        return self.whole_way()
 
     def bounds(self) -> Limits | None:
         """Return the lower and the upper bound of every weight, or None if the rule has no bounds."""

@@ -17,6 +17,7 @@ from jaxreg._lazy import missing
 from jaxreg._precision import as_wide, real_dtype, wide
 from jaxreg._protocols import Constraint, Cost, Penalty
 from jaxreg._sharding import partitioned
+from jaxreg.constraints import _norms as exact
 
 __all__ = ["AdamState", "MaxNorm", "MinMaxNorm", "OrthogonalRegularizer", "UnitNorm", "adam", "adamw"]
 
@@ -221,6 +222,10 @@ class MaxNorm(Constraint):
         norms = jnp.sqrt(jnp.sum(squares(x), self.axis, keepdims=True))
         return (x * (jnp.clip(norms, 0, self.limit) / (EPSILON + norms))).astype(w.dtype)
 
+    def exact_rule(self) -> Any:
+        """Return `jaxreg.MaxNorm` with the same limit, which has no ε."""
+        return exact.MaxNorm(self.limit, self.axis)
+
 
 @hyperparameters
 class MinMaxNorm(Constraint):
@@ -271,6 +276,10 @@ class MinMaxNorm(Constraint):
         """Return the constraint with `rate=1`. One call then moves the norms all the way to their limits."""
         return dataclasses.replace(self, rate=1.0)
 
+    def exact_rule(self) -> Any:
+        """Return `jaxreg.MinMaxNorm` with the same limits, which has no ε."""
+        return exact.MinMaxNorm(self.min, self.max, axis=self.axis)
+
 
 @hyperparameters
 class UnitNorm(Constraint):
@@ -297,3 +306,7 @@ class UnitNorm(Constraint):
         """Apply Keras's formula to `w`."""
         x = wide(w)
         return (x / (EPSILON + jnp.sqrt(jnp.sum(squares(x), self.axis, keepdims=True)))).astype(w.dtype)
+
+    def exact_rule(self) -> Any:
+        """Return `jaxreg.UnitNorm`, which has no ε."""
+        return exact.UnitNorm(self.axis)

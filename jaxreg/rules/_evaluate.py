@@ -182,22 +182,41 @@ def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array
     return jnp.asarray(value).astype(array.dtype)
 
 
-def distance(rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None) -> jax.Array:
+def exact_rule(rule: Rule) -> Any:
+    """Return the constraint that returns the nearest point of the set of `rule`."""
+    return facts(rule).exact_rule()
+
+
+def whole_way(rule: Rule) -> Any:
+    """Return the constraint with `rate=1`, which keeps its formula."""
+    return facts(rule).whole_way()
+
+
+def distance(
+    rule: Rule,
+    leaves: list[Leaf],
+    arrays: list[jax.Array],
+    step: jax.Array | int | None,
+    reach: Callable[[Rule], Any] = exact_rule,
+) -> jax.Array:
     """Return the distance of each group of weights from the set of the constraint `rule`.
 
     `rule` and `leaves` are an entry of `grouped`. The distances are those of `arrays`, which replace the arrays of the
-    leaves.
+    leaves. `reach(rule)` is the constraint that moves weights into the set.
 
     A joint rule has one distance for all arrays together.
     """
     if not facts(rule).joint:
-        return distances(at_rule(rule, step), arrays[0])
+        return distances(at_rule(rule, step), arrays[0], reach)
     ends = project_leaves(rule, leaves, arrays, step)
     return tree_norm([wide(w) - wide(end) for w, end in zip(arrays, ends, strict=True)])
 
 
 def projected(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> Tree:
     """Project `params` onto the constraints. This is useful for initial weights and for averaged weights.
+
+    The weights move all the way into the set, also for a constraint with a `rate` below 1. For the rules of
+    `jaxreg.keras` the result is the nearest point without Keras's ε.
 
     Args:
         params: Tree of weight arrays.
@@ -217,21 +236,25 @@ def projected(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
         >>> print(jr.projected(params, jr.UnitNorm())["hidden"]["kernel"].ravel())
         [0.5 0.5 0.5 0.5]
     """
-    return _project(params, rules, step, "projected")
+    return _moved(params, constrained(params, rules, "projected"), step, exact_rule)
 
 
-def _project(params: Tree, rules: ConstraintRules, step: jax.Array | int | None, name: str) -> Tree:
+def _moved(
+    params: Tree,
+    groups: list[tuple[Rule, list[int], list[Leaf]]],
+    step: jax.Array | int | None,
+    reach: Callable[[Rule], Any],
+) -> Tree:
     arrays = jax.tree.leaves(params)
-    for rule, places, leaves in constrained(params, rules, name):
-        for place, value in zip(
-            places, project_leaves(rule, leaves, [leaf.array for leaf in leaves], step), strict=True
-        ):
-            arrays[place] = value
+    for rule, places, leaves in groups:
+        ends = project_leaves(reach(rule), leaves, [leaf.array for leaf in leaves], step)
+        for place, end in zip(places, ends, strict=True):
+            arrays[place] = end
     return jax.tree.unflatten(jax.tree.structure(params), arrays)
 
 
 def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> Tree:
-    """Add `updates` to `params` and project the sum onto the constraints.
+    """Add `updates` to `params` and apply the constraints to the sum. A `rate` below 1 goes only part of the way.
 
     Use it instead of `optax.apply_updates` if the chain has no `jaxreg.project`. The result is the projection itself.
     With `jaxreg.project` the projection is turned into an update, and adding the update rounds a second time.
@@ -249,7 +272,7 @@ def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax
         [0.  0.4]
     """
     moved = jax.tree.map(lambda p, u: p if u is None else (p + u).astype(jnp.result_type(p)), params, updates)
-    return _project(moved, rules, step, "apply_updates")
+    return _moved(moved, constrained(moved, rules, "apply_updates"), step, lambda rule: rule)
 
 
 def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> jax.Array:
@@ -265,12 +288,19 @@ def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
         >>> print(round(float(jr.violation(params, jr.MaxNorm(1.0))), 3))
         4.0
     """
-    return _largest_distance(params, rules, step, "violation")
+    return largest_distance(params, rules, step, "violation")
 
 
-def _largest_distance(params: Tree, rules: ConstraintRules, step: jax.Array | int | None, name: str) -> jax.Array:
+def largest_distance(
+    params: Tree,
+    rules: ConstraintRules,
+    step: jax.Array | int | None,
+    name: str,
+    reach: Callable[[Rule], Any] = exact_rule,
+) -> jax.Array:
+    """Return the largest distance of a group of weights from its set. See `distance` for `reach`."""
     worst = [
-        jnp.max(distance(rule, leaves, [leaf.array for leaf in leaves], step), initial=0)
+        jnp.max(distance(rule, leaves, [leaf.array for leaf in leaves], step, reach), initial=0)
         for rule, _, leaves in constrained(params, rules, name)
     ]
     return jnp.max(jnp.stack(worst or [jnp.zeros((), jnp.float32)]))
@@ -284,15 +314,16 @@ def feasible(
     `jaxreg.diagnostics.violations` returns the distance per leaf, which shows the leaves that are outside.
 
     A constraint with a `rate` below 1 is judged by its limits. Its steps only move towards them, so this function may
-    return False after every step. Keras's ε moves all weights a little, so use a tolerance of 1e-5 for rules of
-    `jaxreg.keras`.
+    return False after every step. If the limits must hold after training, use `jaxreg.projected(params, rules)`, which
+    moves the weights all the way. Rules of `jaxreg.keras` are judged by the limits of the norm, without Keras's ε. Their
+    norms miss these limits by rounding errors, so use a tolerance of 1e-5.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
         >>> print(jr.feasible({"kernel": jnp.array([[3.0], [4.0]])}, jr.MaxNorm(5.5)))
         True
     """
-    return _largest_distance(params, rules, step, "feasible") <= tolerance
+    return largest_distance(params, rules, step, "feasible") <= tolerance
 
 
 def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:
@@ -310,7 +341,9 @@ def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:
     return rule
 
 
-def distances(constraint: Callable[[jax.Array], jax.Array], w: jax.Array) -> jax.Array:
+def distances(
+    constraint: Callable[[jax.Array], jax.Array], w: jax.Array, reach: Callable[[Rule], Any] = exact_rule
+) -> jax.Array:
     """Return the Euclidean distance of each group of `w` from the set of `constraint`.
 
     For a constraint on single weights, every weight is a group. For an intersection, the result is at least the largest
@@ -318,9 +351,9 @@ def distances(constraint: Callable[[jax.Array], jax.Array], w: jax.Array) -> jax
     common point or the projection has not converged.
     """
     constraint, w = viewed(constraint, w)
-    moved = wide(w) - wide(facts(constraint).whole_way()(w))
+    moved = wide(w) - wide(reach(constraint)(w))
     if facts(constraint).matrix:
         return group_norms(moved, tuple(range(w.ndim)))
     axes = group_axes(w.ndim, facts(constraint).axis)
-    of_sets = [group_norms(distances(part, w), axes) for part in facts(constraint).sets()]
+    of_sets = [group_norms(distances(part, w, reach), axes) for part in facts(constraint).sets()]
     return reduce(jnp.maximum, of_sets, group_norms(moved, axes))

@@ -73,6 +73,10 @@ class Reshaped(Facts):
         """Return whether the rule rejects complex weights."""
         return facts(self.rule).needs_order()
 
+    def exact_rule(self) -> Any:
+        """Return the wrapper of the constraint that returns the nearest point of the set."""
+        return Reshaped(facts(self.rule).exact_rule(), self.shape)
+
     def wrapped_rule(self) -> Any:
         """Return the wrapped rule."""
         return self.rule

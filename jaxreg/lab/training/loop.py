@@ -23,6 +23,7 @@ from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.sweeps.lanes import TOGETHER
 from jaxreg.lab.training.problem import Problem
 from jaxreg.lab.training.recipe import Recipe
+from jaxreg.rules._evaluate import largest_distance, whole_way
 from jaxreg.rules._frameworks import KERNELS, RECURRENT_KERNELS
 from jaxreg.rules._matching import leaves
 
@@ -72,7 +73,8 @@ def fit(
     def measure(params: Tree, step: jax.Array) -> dict[str, jax.Array]:
         point = {"penalty": recipe.penalty(params, step), "violation": jnp.zeros(())}
         if recipe.constraints is not None:
-            point["violation"] = jr.violation(params, recipe.constraints, step)
+            # By the rule's own formula, Keras's ε included, so that stored records go on unchanged.
+            point["violation"] = largest_distance(params, recipe.constraints, step, "violation", whole_way)
         weights, measures = data.weights(), {"loss": problem.loss, **problem.metrics}
         for parts, (x, y) in data.rows().items():
             outputs = _in_blocks(lambda rows: problem.model.apply(params, rows), x)

@@ -123,6 +123,15 @@ def test_fit_retraces_a_training_by_keras(name):
     np.testing.assert_allclose(ours[:-1], losses, atol=1e-6 if tolerance == 1e-6 else 1e-5)
 
 
+def test_the_record_of_a_rule_of_keras_includes_its_epsilon():
+    """Stored sweeps have such records, and must go on."""
+    curves = trained(problem(epochs=1, record_every=1), Recipe(constraints={HIDDEN: jr.keras.MaxNorm(50.0)}))
+    end = {HIDDEN: curves[f"params/{HIDDEN}"]}
+    norms = np.linalg.norm(np.asarray(end[HIDDEN], np.float64), axis=0)
+    np.testing.assert_allclose(curves["violation"].values[-1], np.max(norms * 1e-7 / (norms + 1e-7)), rtol=0.5)
+    assert jr.violation(end, {HIDDEN: jr.keras.MaxNorm(50.0)}) == 0
+
+
 @pytest.mark.parametrize("library", [jr, jr.keras], ids=["exact", "keras"])
 @pytest.mark.parametrize("name", ["0", "012"])
 def test_an_axis_means_in_fit_what_it_means_in_keras(name, library):

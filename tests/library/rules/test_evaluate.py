@@ -202,6 +202,50 @@ def test_violation_is_the_whole_way_to_the_set_at_any_rate(constraint):
     np.testing.assert_allclose(jr.violation(far, constraint), 3.0, rtol=1e-5)
 
 
+SLOW = [
+    jr.MinMaxNorm(0.1, 0.2, rate=0.5),
+    jr.keras.MinMaxNorm(0.1, 0.2, rate=0.5),
+    jr.MinMaxNorm(0.1, 0.2, rate=optax.constant_schedule(0.5)),
+    jr.Reshaped(jr.MinMaxNorm(0.1, 0.2, rate=0.5, axis=0), shape=(2, -1)),
+]
+
+
+@pytest.mark.parametrize("constraint", SLOW, ids=repr)
+def test_projected_goes_the_whole_way_at_any_rate(constraint):
+    params = {"kernel": jnp.array([[3.0, 0.03, 0.09], [4.0, 0.04, 0.12]])}  # norms 5, 0.05, 0.15
+    for way in (lambda project: project, jax.jit):
+        end = way(lambda p: jr.projected(p, {"kernel": constraint}))(params)
+        norms = np.linalg.norm(np.asarray(end["kernel"], np.float64), axis=0)
+        np.testing.assert_allclose(norms, [0.2, 0.1, 0.15], rtol=2e-6)
+        assert jr.feasible(end, {"kernel": constraint}, step=0)
+    half = jr.apply_updates(params, jax.tree.map(jnp.zeros_like, params), {"kernel": constraint}, step=0)
+    np.testing.assert_allclose(np.linalg.norm(half["kernel"], axis=0), [2.6, 0.075, 0.15], rtol=1e-5)
+
+
+# Rules of Keras, and the limits of the norm that each stands for.
+LIMITS = [
+    (jr.keras.MaxNorm(1.0), 0.0, 1.0),
+    (jr.keras.MinMaxNorm(0.5, 1.0), 0.5, 1.0),
+    (jr.keras.MinMaxNorm(0.5, 1.0, rate=0.3), 0.5, 1.0),
+    (jr.keras.UnitNorm(), 1.0, 1.0),
+    (jr.Reshaped(jr.keras.MinMaxNorm(0.5, 1.0), shape=(3, 2)), 0.5, 1.0),
+]
+
+
+@pytest.mark.parametrize(("constraint", "low", "high"), LIMITS)
+def test_rules_of_keras_are_judged_by_their_limits_on_the_norm(constraint, low, high):
+    for norm in (0.0, 1e-6, 0.25, 0.75, 1.0, 3.0):
+        params = {"kernel": jnp.array([[norm, 1.0], [0.0, 0.0], [0.0, 0.0]])}
+        away = abs(np.clip(norm, low, high) - norm)
+        found = jax.jit(lambda p: (jr.violation(p, constraint), jr.diagnostics.violations(p, constraint)))(params)
+        np.testing.assert_allclose([found[0], found[1]["kernel"]], away, rtol=1e-5, atol=0 if away == 0 else 1e-6)
+        assert jr.feasible(params, constraint) == (away == 0)
+        end = jr.projected(params, constraint)
+        assert jr.feasible(end, constraint)
+        if away == 0:
+            np.testing.assert_array_equal(end["kernel"], params["kernel"])
+
+
 @pytest.mark.parametrize(
     "constraint", [jr.MaxNorm(1.0), jr.UnitNorm(), jr.NonNeg(), jr.TreeNorm(1.0), jr.Box(-1.0, 1.0)]
 )
