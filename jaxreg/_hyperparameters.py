@@ -38,7 +38,8 @@ def hyperparameters(cls: type[T]) -> type[T]:
     The repr of an object is the code that creates it, see `written`. Two objects are equal if all their hyperparameters
     are equal, including arrays.
 
-    An unknown keyword argument raises an error that lists the arguments of the class.
+    An unknown keyword argument, a missing argument and too many of them raise an error that lists the arguments of the
+    class.
 
     When JAX rebuilds an object from its leaves, it does not call the constructor, unlike with
     `jax.tree_util.register_dataclass`. The leaves may be gradients with respect to strengths. A negative gradient must
@@ -68,28 +69,40 @@ def hyperparameters(cls: type[T]) -> type[T]:
 
 
 def _of_known_names(construct: Callable[..., None]) -> Callable[..., None]:
-    code = construct.__code__
-    names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    _, *parameters = inspect.signature(construct).parameters.values()
+    named = [each for each in parameters if each.kind is not each.VAR_POSITIONAL]
+    names = [each.name for each in named]
+    by_place = [each.name for each in named if each.kind is not each.KEYWORD_ONLY]
 
     @wraps(construct)
     def construct_of_known_names(self: Any, *args: Any, **given: Any) -> None:
         unknown = {name: _written_value(value, ()) for name, value in given.items() if name not in names}
         if unknown:
             raise TypeError(_unknown_names(type(self), names, unknown))
+        filled = {*by_place[: len(args)], *given}
+        missing = [f"no {each.name}" for each in named if each.default is each.empty and each.name not in filled]
+        if missing:
+            raise TypeError(f"{type(self).__name__} got {' and '.join(missing)}; expected {_call(type(self))}")
+        if named == parameters and len(args) > len(by_place):
+            values = ", ".join(_written_value(value, ()) for value in args)
+            raise TypeError(f"{type(self).__name__} got {values}; expected {_call(type(self))}")
         construct(self, *args, **given)
 
     return construct_of_known_names
 
 
-def _unknown_names(cls: type, names: Sequence[str], unknown: dict[str, str]) -> str:
+def _call(cls: type) -> str:
     takes = [str(each.replace(annotation=each.empty)) for each in inspect.signature(cls).parameters.values()]
+    return f"{cls.__name__}({', '.join(takes)})"
+
+
+def _unknown_names(cls: type, names: Sequence[str], unknown: dict[str, str]) -> str:
     # Keras's L1, L2 and L1L2 call a strength by the name of its penalty: `l2` is no strength of L1.
     meant = [name for name in unknown if name not in ("l1", "l2") or name == cls.__name__.lower()]
     here = {name: alike for name in meant for alike in KERAS_NAMES.get(name, ()) if alike in names}
     advice = " and ".join(f"{here[name]}={unknown[name]} for Keras's {name}" for name in here)
     got = ", ".join(f"{name}={value}" for name, value in unknown.items())
-    expected = f"{cls.__name__}({', '.join(takes)})"
-    return f"{cls.__name__} got {got}; expected {expected}" + (f". Write {advice}" if advice else "")
+    return f"{cls.__name__} got {got}; expected {_call(cls)}" + (f". Write {advice}" if advice else "")
 
 
 def written(obj: Any, without: Sequence[str] = ()) -> str:

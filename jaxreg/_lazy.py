@@ -62,7 +62,9 @@ def _advice(module: str, name: str) -> str:
     places |= {_letters(public): f"{module}.{public}" for public in own}
     if _letters(name) in places:
         return f"; use {places[_letters(name)]}"
-    closest = difflib.get_close_matches(_letters(name), places, n=1, cutoff=0.7)
+    # A name that goes on behind a public one is another word, such as `regularizers`, and no typing error.
+    near = [public for public in places if not _letters(name).startswith(public)]
+    closest = difflib.get_close_matches(_letters(name), near, n=1, cutoff=0.8)
     if closest:
         return f"; did you mean {places[closest[0]]}?"
     return f"; it has {', '.join(own)}" if len(own) < 10 else ""

@@ -71,13 +71,16 @@ def filled(like: Tree, arrays: Arrays) -> Tree:
         >>> filled({"output": {"bias": np.zeros(2, np.float32)}}, {"output/bias": [[1.0, 2.0]]})
         {'output': {'bias': Array([1., 2.], dtype=float32)}}
     """
+    return _filled(like, arrays, "Rename the weights, or use the model that they were saved from")
+
+
+def _filled(like: Tree, arrays: Arrays, advice: str) -> Tree:
     places = leaves(like)
     missing, unknown = ({leaf.path for leaf in places} - set(arrays), set(arrays) - {leaf.path for leaf in places})
     if missing or unknown:
         raise ValueError(
             f"the weights do not fit the model: {_listed(missing)} missing, {_listed(unknown)} unknown; expected "
-            f"exactly {_listed({leaf.path for leaf in places})}. Rename the weights, or use the model that they "
-            "were saved from"
+            f"exactly {_listed({leaf.path for leaf in places})}. {advice}"
         )
     values = [_fitted(leaf.path, np.asarray(arrays[leaf.path]), leaf.array) for leaf in places]
     return jax.tree.unflatten(jax.tree.structure(like), values)
@@ -151,7 +154,13 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
         if name in found:
             raise ValueError(f"two weights match {name}; expected only one. Remove {path} or the other weight")
         found[name] = array
-    return filled(like, _split(places, filled(wanted, found)))
+    advice = "Give each layer of your model its name in Keras"
+    if _cells(places):
+        advice += (
+            ". In Flax Linen name the cell, not the nn.RNN around it: nn.RNN(nn.OptimizedLSTMCell(5, name='lstm')). In "
+            "Flax NNX the name is the attribute that holds the nnx.RNN"
+        )
+    return filled(like, _split(places, _filled(wanted, found, advice)))
 
 
 def save_npz(file: str | Path, params: Tree) -> None:

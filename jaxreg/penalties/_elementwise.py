@@ -45,6 +45,8 @@ def _of_squares(total: jax.Array, strength: Number) -> jax.Array:
 class L1(Penalty):
     """Sum of absolute values: strength · Σ|w|, with gradient 0 at 0.
 
+    Keras on JAX has the gradient `strength` at 0, so biases that start at 0 differ from Keras after the first step.
+
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
 
@@ -128,6 +130,9 @@ class L2(Penalty):
 @hyperparameters
 class L1L2(Penalty):
     """Sum of absolute values and of squares (elastic net): l1 · Σ|w| + l2 · Σw².
+
+    The gradient at 0 is 0. Keras on JAX has the gradient `l1` there, so biases that start at 0 differ from Keras after
+    the first step.
 
     Args:
         l1: Strength of the absolute values, at least 0: a float, an array or an Optax schedule.

@@ -155,13 +155,18 @@ def minimize_leaves(
 
 
 def project_leaves(
-    rule: Rule, leaves: list[Leaf], arrays: list[jax.Array], step: jax.Array | int | None
+    rule: Rule,
+    leaves: list[Leaf],
+    arrays: list[jax.Array],
+    step: jax.Array | int | None,
+    reach: Callable[[Rule], Any] = lambda rule: rule,
 ) -> list[jax.Array]:
     """Project the `arrays` onto the constraint `rule`.
 
-    There is one array for each of the `leaves`. `rule` and `leaves` are an entry of `grouped`.
+    There is one array for each of the `leaves`. `rule` and `leaves` are an entry of `grouped`. `reach(rule)` is the
+    constraint that is applied.
     """
-    constraint = at_rule(rule, step)
+    constraint = reach(at_rule(rule, step))
     try:
         values = constraint(arrays) if facts(rule).joint else [constraint(arrays[0])]
     except (TypeError, ValueError) as error:
@@ -243,11 +248,11 @@ def _moved(
     params: Tree,
     groups: list[tuple[Rule, list[int], list[Leaf]]],
     step: jax.Array | int | None,
-    reach: Callable[[Rule], Any],
+    *reach: Callable[[Rule], Any],
 ) -> Tree:
     arrays = jax.tree.leaves(params)
     for rule, places, leaves in groups:
-        ends = project_leaves(reach(rule), leaves, [leaf.array for leaf in leaves], step)
+        ends = project_leaves(rule, leaves, [leaf.array for leaf in leaves], step, *reach)
         for place, end in zip(places, ends, strict=True):
             arrays[place] = end
     return jax.tree.unflatten(jax.tree.structure(params), arrays)
@@ -272,7 +277,7 @@ def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax
         [0.  0.4]
     """
     moved = jax.tree.map(lambda p, u: p if u is None else (p + u).astype(jnp.result_type(p)), params, updates)
-    return _moved(moved, constrained(moved, rules, "apply_updates"), step, lambda rule: rule)
+    return _moved(moved, constrained(moved, rules, "apply_updates"), step)
 
 
 def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> jax.Array:
@@ -315,8 +320,8 @@ def feasible(
 
     A constraint with a `rate` below 1 is judged by its limits. Its steps only move towards them, so this function may
     return False after every step. If the limits must hold after training, use `jaxreg.projected(params, rules)`, which
-    moves the weights all the way. Rules of `jaxreg.keras` are judged by the limits of the norm, without Keras's ε. Their
-    norms miss these limits by rounding errors, so use a tolerance of 1e-5.
+    moves the weights all the way. Rules of `jaxreg.keras` are judged by their limits on the norm, without Keras's ε.
+    After a step their norms miss these limits by ε and rounding errors, so use a tolerance of 1e-5.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr

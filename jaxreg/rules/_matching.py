@@ -12,9 +12,10 @@ If several patterns match a leaf, a path takes precedence over a regular express
 kind. Kinds do not match the scale and the offset of normalisation layers.
 """
 
+import difflib
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -22,7 +23,18 @@ import jax.numpy as jnp
 
 from jaxreg._checks import refuse_class
 from jaxreg._groups import group_axes
-from jaxreg._protocols import Constraint, Penalty, Rule, Rules, Tree, as_node, facts, has_groups, refuse_other
+from jaxreg._protocols import (
+    Constraint,
+    Penalty,
+    Rule,
+    Rules,
+    Tree,
+    as_node,
+    facts,
+    has_groups,
+    innermost,
+    refuse_other,
+)
 from jaxreg.rules._frameworks import (
     BIASES,
     EMBEDDINGS,
@@ -148,24 +160,19 @@ def assign(params: Tree, rules: Rules) -> list[tuple[Leaf, Rule | None]]:
 
 def matches(params: Tree, rules: Rules) -> list[Match]:
     """Return each leaf with its pattern and its rule. Pattern and rule are None if no pattern matches."""
+    refuse_no_rules(rules)
     found = leaves(params)
     patterns = _patterns(found, rules)
     optionals = {key.pattern for key in rules if isinstance(key, OptionalPattern)} if isinstance(rules, Mapping) else ()
     claimed: list[list[str]] = [[] for _ in found]
-    for pattern, rule in patterns.items():
-        refuse_class(rule, f"the rule for {_shown(pattern)}")
-        if not callable(rule):
-            raise TypeError(
-                f"the rule for {pattern!r} is {rule!r}; expected a penalty, a constraint or a function of an array"
-                f"{_of_several(rule)}"
-            )
+    for pattern in patterns:
         exact = [i for i, leaf in enumerate(found) if leaf.path == pattern and not isinstance(pattern, Kind)]
         places = exact or [i for i, leaf in enumerate(found) if _matches(pattern, leaf)]
         if not places and pattern not in optionals and not _shows_a_part(params):
             raise ValueError(
                 f"pattern {_shown(pattern)} matches no parameter; expected a path, a regular expression for a "
-                f"whole path, or a kind such as {_shown(_kind_named(pattern))}. Remove the pattern, or choose from the "
-                "existing paths: "
+                f"whole path, or a kind such as {_shown(_kind_named(pattern) or KERNELS)}. "
+                f"{_closest(pattern, found)}Remove the pattern, or choose from the existing paths: "
                 f"{_listed(found)}{_without_names(params)}"
             )
         for i in places:
@@ -185,21 +192,36 @@ def rule_axes(rule: Rule, ndim: int) -> tuple[int, ...] | None:
 
 
 def refuse_others(rules: Rules, expected: type[Penalty] | type[Constraint], name: str, instead: str) -> None:
-    """Raise if the function `name` got a constraint instead of a penalty, or a penalty instead of a constraint."""
+    """Raise if `rules` of the function `name` are no rules, or constraints instead of penalties or the reverse."""
+    refuse_no_rules(rules, f"jaxreg.{name}: ")
     for pattern, rule in rules.items() if isinstance(rules, Mapping) else [(None, rules)]:
         place = "the rule" if pattern is None else f"the rule for {_shown(pattern)}"
-        refuse_other(rule, expected, f"jaxreg.{name}: {place}", instead)
+        refuse_other(innermost(rule), expected, f"jaxreg.{name}: {place}", instead)
+
+
+def refuse_no_rules(rules: Rules, where: str = "") -> None:
+    """Raise if `rules` are neither a callable nor a mapping of callables. `where` begins the error."""
+    if not isinstance(rules, Mapping):
+        refuse_class(rules, f"{where}the rule")
+        if not callable(rules):
+            single = ". Inside optax.inject_hyperparams only a mapping works, because Optax treats a single rule as a "
+            raise TypeError(
+                f"{where}rules are {rules!r}; expected a mapping from path pattern to rule, or one rule"
+                f"{_of_several(rules)}{f'{single}schedule' if isinstance(rules, jax.Array) else ''}"
+            )
+        return
+    for pattern, rule in rules.items():
+        refuse_class(rule, f"{where}the rule for {_shown(pattern)}")
+        if not callable(rule):
+            raise TypeError(
+                f"{where}the rule for {_shown(pattern)} is {rule!r}; expected a penalty, a constraint or a function of "
+                f"an array{_of_several(rule)}"
+            )
 
 
 def _patterns(found: list[Leaf], rules: Rules) -> Mapping[str, Rule]:
     if isinstance(rules, Mapping):
         return {key.pattern if isinstance(key, OptionalPattern) else key: rule for key, rule in rules.items()}
-    if not callable(rules):
-        raise TypeError(
-            f"rules are {rules!r}; expected a mapping from path pattern to rule, or one rule. Inside "
-            "optax.inject_hyperparams only a mapping works, because Optax treats a single rule as a schedule"
-            f"{_of_several(rules)}"
-        )
     kinds = {leaf.kind for leaf in found}
     return dict.fromkeys([kind for kind in (KERNELS, RECURRENT_KERNELS) if kind in kinds] or [KERNELS], rules)
 
@@ -297,10 +319,24 @@ def _shown(pattern: str) -> str:
     return f"jaxreg.{pattern.name}" if isinstance(pattern, Kind) else repr(pattern)
 
 
-def _kind_named(pattern: str) -> Kind:
-    words = {"recurrent": RECURRENT_KERNELS, "bias": BIASES, "embedding": EMBEDDINGS}
+def _kind_named(pattern: str) -> Kind | None:
+    words = {"recurrent": RECURRENT_KERNELS, "bias": BIASES, "embedding": EMBEDDINGS, "kernel": KERNELS}
     found = [kind for word, kind in words.items() if word in pattern and not isinstance(pattern, Kind)]
-    return found[0] if found else KERNELS
+    return found[0] if found else None
+
+
+def _closest(pattern: str, found: list[Leaf]) -> str:
+    # Paths that are most like the pattern, of the kind that it names. Those of the gates of a cell are equally like it.
+    alike = [leaf.path for leaf in found if _kind_named(pattern) in (leaf.kind, None)]
+    if isinstance(pattern, Kind) or not alike:
+        return ""
+    likeness = {path: _likeness(pattern, path) + _likeness(pattern.split("/"), path.split("/")) for path in alike}
+    near = [repr(path) for path in alike if likeness[path] >= max(max(likeness.values()) - 0.05, 0.8)]
+    return f"The closest path{'s are' if len(near) > 1 else ' is'} {', '.join(near[:8])}. " if near else ""
+
+
+def _likeness(one: Sequence[str], other: Sequence[str]) -> float:
+    return difflib.SequenceMatcher(None, one, other, autojunk=False).ratio()
 
 
 def _listed(found: list[Leaf]) -> str:

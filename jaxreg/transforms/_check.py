@@ -30,6 +30,11 @@ Gradient accumulation and a warm-up from 0 start without movement. Sharpness-awa
 """
 SCALES = (1.0, 3.0, 0.01)
 """Factors of the weights at which pulls are compared. At a small one, pulls to 0 and to a point near 0 differ."""
+MIRRORED, REMOTE = (0.01, -0.01), (1e6, 3e6)
+"""Factors at which to find a decay inside a larger pull, such as the L2 part of L1L2.
+
+At the large ones, the decay outweighs other pulls. At the small ones, a pull to 0 differs from one to another point.
+"""
 NEAR = 1e-12
 """Scale of weights that a proximal step with a threshold sets to 0. Other proximal steps only shrink them."""
 CLOSE = 0.05
@@ -45,10 +50,12 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
 
     - updates that increase the loss, because the sign of the learning rate is applied twice or not at all
     - several optimisers in one chain
-    - a constraint that does not hold after the chain
+    - a constraint that does not hold after the chain. One with a `rate` below 1 is not reported, because a step only
+      moves towards its limits
     - a penalty or decay that makes weights grow, is rescaled by an adaptive optimiser, or changes nothing
     - a proximal step that cannot hold weights at 0, because the optimiser before it rescales small gradients, like Adam
-    - weights that are regularised twice in the same way, such as by an L2 penalty and by the decay of `optax.adamw`
+    - weights that are regularised twice in the same way, such as by an L2 or L1L2 penalty and by the decay of
+      `optax.adamw`
     - a `learning_rate` of `jaxreg.regularize` that differs from that of the optimiser
 
     The learning rates are compared at the first step that moves the weights, if the optimiser is an Optax chain such as
@@ -201,13 +208,18 @@ class _DryRun:
         """Report a jaxreg transformation that does not make its penalties smaller."""
         place = f"use jaxreg.regularize(optimizer, {ARGUMENTS.get(link.name, 'decays')}=...), which places it correctly"
         early, late = (self._slopes(link.rules, self.effect(link, self.none, self.first + more)) for more in (0, 1))
+        kept, grown = [], []
         for (path, slope, change), (_, _, later) in zip(early, late, strict=True):
             # A pull can overshoot where another link has set the weights to 0 already, so its first effect counts.
             change = change if jnp.any(change) else later
             if not jnp.any(change):
-                return [f"jaxreg.{link.name} does not change the weights of {path!r}: {place}"]
-            if jnp.real(jnp.vdot(slope, change)) >= 0:
-                return [f"jaxreg.{link.name} makes the weights of {path!r} grow: {place}"]
+                kept.append(path)
+            elif jnp.real(jnp.vdot(slope, change)) >= 0:
+                grown.append(path)
+        if kept:
+            return [f"jaxreg.{link.name} does not change the weights of {_named(kept)}: {place}"]
+        if grown:
+            return [f"jaxreg.{link.name} makes the weights of {_named(grown)} grow: {place}"]
         if link.name in BESIDE:
             still, moving = (self.effect(link, g, self.first) for g in (self.none, self.gradient))
             apart = _minus(still, moving)
@@ -232,24 +244,30 @@ class _DryRun:
             for gradient, start in ((self.none, near), (self.none, self.none), (small, self.none))
         )
         arrays = zip(matches(self.start, link.rules), *map(jax.tree.leaves, (small, reached, kept, held)), strict=True)
-        return [
-            f"jaxreg.proximal does not hold the weights of {leaf.path!r} at 0, because a step of the optimiser is "
-            "larger than the proximal step even for a small gradient, as with Adam, so weights may not become exactly "
-            "0: use "
-            f"{'jaxreg.proximal_adam, or ' if _steps_per_weight(rule, leaf.array) else ''}an optimiser such as "
-            "optax.sgd, and give jaxreg.proximal the learning rate of the optimiser"
+        moving = [
+            (leaf, rule)
             for (leaf, _, rule), pull, near_0, at_0, after in arrays
             if jnp.any(pull) and jnp.any(after) and not jnp.any(near_0) and not jnp.any(at_0)
-        ][:1]
+        ]
+        if not moving:
+            return []
+        per_weight = all(_steps_per_weight(rule, leaf.array) for leaf, rule in moving)
+        return [
+            f"jaxreg.proximal does not hold the weights of {_named([leaf.path for leaf, _ in moving])} at 0, because a "
+            "step of the optimiser is larger than the proximal step even for a small gradient, as with Adam, so "
+            f"weights may not become exactly 0: use {'jaxreg.proximal_adam, or ' if per_weight else ''}an optimiser "
+            "such as optax.sgd, and give jaxreg.proximal the learning rate of the optimiser"
+        ]
 
     def doubled(self) -> list[str]:
         """Report weights that two transformations regularise in the same way."""
-        places = [jax.tree.map(lambda w, s=scale: (s * w).astype(w.dtype), self.start) for scale in SCALES]
+        scales = (*SCALES, *MIRRORED, *REMOTE)
+        places = [jax.tree.map(lambda w, s=scale: (s * w).astype(w.dtype), self.start) for scale in scales]
         after = [self.moved(self.none, [], self.first + 1, place) for place in places]
         before, behind = (zip(*map(jax.tree.leaves, each), strict=True) for each in (places, after))
         # A proximal optimiser can set all weights to 0. Their direction then says nothing.
         own = {
-            leaf.path: jnp.stack([(w - end) / s for w, end, s in zip(starts, ends, SCALES, strict=True)])
+            leaf.path: jnp.stack([(w - end) / s for w, end, s in zip(starts, ends, scales, strict=True)])
             for leaf, starts, ends in zip(leaves(self.start), before, behind, strict=True)
             if all(map(jnp.any, ends))
         }
@@ -265,16 +283,20 @@ class _DryRun:
             if link.name != "project":
                 slopes = [
                     {path: slope / scale for path, slope, _ in self._slopes(link.rules, place, place)}
-                    for place, scale in zip(places, SCALES, strict=True)
+                    for place, scale in zip(places, scales, strict=True)
                 ]
                 common = [path for path in slopes[0] if all(path in each for each in slopes)]
                 common = [path for path in common if link.name != "penalize" or path not in within]
                 pull = {path: jnp.stack([each[path] for each in slopes]) for path in common}
                 pulls.append((f"jaxreg.{link.name}", pull))
         return [
-            f"{first} and {second} shrink the weights of {path!r} in the same way: use only one of the two"
+            f"{first} and {second} shrink the weights of {_named(paths)} in the same way: use only one of the two"
             for (second, theirs), (first, ours) in combinations(pulls, 2)
-            if (path := next((path for path in ours if path in theirs and _aligned(ours[path], theirs[path])), None))
+            if (
+                paths := [
+                    path for path in ours if path in theirs and _alike(ours[path], theirs[path], theirs is pulls[0][1])
+                ]
+            )
         ]
 
     def learning_rate(self, wrapped: Wrapped) -> list[str]:
@@ -314,11 +336,9 @@ class _DryRun:
     def penalties(self, rules: Rules) -> list[str]:
         """Report penalties that do not become smaller although the gradient of the loss is 0."""
         change = _minus(self.moved(self.none, self.links, self.first + 1), self.start)
-        return [
-            f"The chain does not lower the penalty of {path!r}: add it with jaxreg.regularize(optimizer, penalties=...)"
-            for path, slope, moved in self._slopes(rules, change)
-            if jnp.real(jnp.vdot(slope, moved)) >= 0
-        ]
+        high = [path for path, slope, moved in self._slopes(rules, change) if jnp.real(jnp.vdot(slope, moved)) >= 0]
+        advice = "add it with jaxreg.regularize(optimizer, penalties=...)"
+        return [f"The chain does not lower the penalty of {_named(high)}: {advice}"] if high else []
 
     def constraints(self, rules: Rules) -> list[str]:
         """Take steps from weights far outside the constraint sets. Report a constraint that does not hold then."""
@@ -327,13 +347,18 @@ class _DryRun:
         for sign in (FAR, -FAR):
             far = jax.tree.map(lambda w, s=sign: (s * w).astype(w.dtype), self.start)
             there = self.moved(self.gradient, self.links, steps, far)
+            outside = []
             for rule, _, found in grouped(there, rules):
                 away = jnp.max(distance(rule, found, [leaf.array for leaf in found], steps - 1), initial=0)
                 if not away <= MET and not _partial(rule):
-                    return [
-                        f"{rule!r} for {', '.join(repr(leaf.path) for leaf in found)} does not hold after the chain: "
-                        "put jaxreg.project last, or use jaxreg.regularize(optimizer, constraints=...)"
-                    ]
+                    outside.append((rule, [leaf.path for leaf in found]))
+            if outside:
+                (rule, paths), *others = outside
+                more = f", nor do the constraints of {_others(sum(len(each) for _, each in others))}" if others else ""
+                return [
+                    f"{rule!r} for {', '.join(map(repr, paths))} does not hold after the chain{more}: put "
+                    "jaxreg.project last, or use jaxreg.regularize(optimizer, constraints=...)"
+                ]
         return []
 
     def _slopes(self, rules: Rules, change: Tree, at: Tree | None = None) -> list[tuple[str, jax.Array, jax.Array]]:
@@ -354,6 +379,22 @@ def _steps_per_weight(rule: Any, w: jax.Array) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _named(paths: Sequence[str]) -> str:
+    return repr(paths[0]) + (f" and {_others(len(paths) - 1)}" if len(paths) > 1 else "")
+
+
+def _others(count: int) -> str:
+    return f"{count} other{'s' if count > 1 else ''}"
+
+
+def _alike(pull: jax.Array, other: jax.Array, is_decay: bool) -> bool:
+    # Whether two pulls, each at all scales of `doubled`, do the same, or the decay `other` is a part of `pull`.
+    same, near, remote = (slice(0, 3), slice(3, 5), slice(5, 7))
+    if _aligned(pull[same], other[same]):
+        return True
+    return is_decay and _aligned(pull[remote], other[remote]) and bool(jnp.all(jnp.real(pull * other.conj())[near] > 0))
 
 
 def _aligned(a: jax.Array, b: jax.Array) -> bool:

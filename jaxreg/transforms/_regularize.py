@@ -35,7 +35,8 @@ def regularize(
     Args:
         optimizer: Complete optimiser, whose updates are ready to be added to the parameters. Examples are
             `optax.adam(1e-3)` and a chain that ends in `optax.scale_by_learning_rate`. If you pass `decays`, use an
-            optimiser without decay, because `optax.adamw` would decay a second time; `jaxreg.check` reports it for L2.
+            optimiser without decay, because `optax.adamw` would decay a second time; `jaxreg.check` reports it for L2
+            and L1L2.
         learning_rate: Learning rate of the optimiser: a float, an array or an Optax schedule. Needed for `decays` and
             `proximals`, which are scaled by it.
         penalties: Rules for `jaxreg.penalize`: coupled, like Keras's `kernel_regularizer`.

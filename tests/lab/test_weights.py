@@ -1,8 +1,11 @@
 """Weights in and out: layouts against Keras's outputs, files read back bit for bit, and by other readers."""
 
+import inspect
 import json
 import re
 import struct
+from pathlib import Path
+from types import SimpleNamespace
 
 import chex
 import jax
@@ -348,6 +351,45 @@ def test_weights_that_do_not_fit_are_refused(case):
     arrays, error, message = BAD[case]
     with pytest.raises(error, match=message):
         weights.filled(LIKE, arrays)
+
+
+@pytest.mark.parametrize(("cell", "module"), [("lstm", nn.OptimizedLSTMCell), ("gru", nn.GRUCell)])
+def test_a_name_at_the_rnn_instead_of_the_cell_is_refused_with_its_place(cell, module):
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.RNN(module(5), name=cell)(x)
+            return nn.Dense(2, name="output")(nn.RNN(module(4), name=f"{cell}_1")(x)[:, -1])
+
+    x, _, theirs = keras_figures(cell)
+    like = jax.eval_shape(Net().init, jax.random.key(0), x)["params"]
+    with pytest.raises(ValueError, match=r"Give each layer .* its name in Keras.* name the cell, not the nn.RNN"):
+        weights.from_keras(like, theirs)
+    with pytest.raises(ValueError, match=r"output/bias missing, sequential/other/bias unknown.*its name in Keras$"):
+        weights.from_keras({"output": {"bias": np.zeros(2)}}, {"sequential/other/bias": np.zeros(2)})
+
+
+class Variable:
+    """A weight of a model in Keras, which can be assigned to."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def assign(self, value):
+        self.value = value
+
+
+@pytest.mark.parametrize("network", ["lstm", "mlp"])
+def test_weights_go_back_into_keras_as_the_page_says(network):
+    page = (Path(__file__).parents[2] / "docs" / "from.md").read_text("utf-8")
+    (lines,) = re.findall(r"\n((?:    .*\n|\n)*?    arrays = to_keras(?:.*\n)(?:    .*\n)*)", page)
+    x, _, theirs = keras_figures(network)
+    model = linen(Cells(nn.OptimizedLSTMCell, "lstm") if network == "lstm" else MLP(hidden=7, outputs=2), x.shape[1:])
+    params = weights.from_keras(jax.eval_shape(model.init, jax.random.key(0)), theirs)
+    variables = [Variable(path) for path in theirs]
+    exec(inspect.cleandoc(lines), {"params": params, "keras_model": SimpleNamespace(weights=variables)})
+    for variable in variables:
+        np.testing.assert_array_equal(variable.value, theirs[variable.path])
 
 
 def test_two_weights_for_one_place_are_refused():

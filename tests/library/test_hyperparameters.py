@@ -197,12 +197,34 @@ def test_every_rule_says_which_arguments_it_takes(rule):
         assert re.search(rf"[(*, ]{name}[=,)]", str(caught.value)), name
 
 
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: f"{rule.__module__}.{rule.__name__}")
+def test_every_rule_says_which_arguments_are_missing_or_too_many(rule):
+    parameters = inspect.signature(rule).parameters.values()
+    required = [each.name for each in parameters if each.default is each.empty and each.kind is not each.VAR_POSITIONAL]
+    for count in range(len(required)):
+        gone = " and ".join(f"no {name}" for name in required[count:])
+        with pytest.raises(TypeError, match=rf"^{rule.__name__} got {gone}; expected {rule.__name__}\(.*\)$"):
+            rule(*[0.5] * count)
+    for name in required[1:]:
+        gone = " and ".join(f"no {other}" for other in required if other != name)
+        with pytest.raises(TypeError, match=f"^{rule.__name__} got {gone};"):
+            rule(**{name: 0.5})
+    if not any(each.kind is each.VAR_POSITIONAL for each in parameters):
+        many = [3.0] * (len(parameters) + 1)
+        with pytest.raises(TypeError, match=rf"^{rule.__name__} got {', '.join(map(str, many))}; expected"):
+            rule(*many)
+
+
 NAMES = {
     "jaxreg.l2": "; use jaxreg.L2",
     "jaxreg.l1_l2": "; use jaxreg.L1L2",
     "jaxreg.max_norm": "; use jaxreg.MaxNorm",
     "jaxreg.OrthogonalRegularizer": "; use jaxreg.keras.OrthogonalRegularizer",
     "jaxreg.sweep": "; use jaxreg.lab.sweep",
+    "jaxreg.MaxNrom": "; did you mean jaxreg.MaxNorm?",
+    "jaxreg.regularizers": "",
+    "jaxreg.initializers": "",
+    "jaxreg.optimizers": "",
     "jaxreg.regularise": "; did you mean jaxreg.regularize?",
     "jaxreg.qwerty": "",
     "jaxreg.activity_regularizer": "",
@@ -213,6 +235,12 @@ NAMES = {
     "jaxreg.keras.MaxNorn": "; did you mean jaxreg.keras.MaxNorm?",
     "jaxreg.keras.SGD": "; it has AdamState, MaxNorm, MinMaxNorm, OrthogonalRegularizer, UnitNorm, adam, adamw",
     "jaxreg.keras.constraints": "; it has AdamState, MaxNorm, MinMaxNorm, OrthogonalRegularizer, UnitNorm, adam, adamw",
+    "jaxreg.keras.initializers": (
+        "; it has AdamState, MaxNorm, MinMaxNorm, OrthogonalRegularizer, UnitNorm, adam, adamw"
+    ),
+    "jaxreg.keras.regularizers": (
+        "; it has AdamState, MaxNorm, MinMaxNorm, OrthogonalRegularizer, UnitNorm, adam, adamw"
+    ),
     "jaxreg.keras.get": "; it has AdamState, MaxNorm, MinMaxNorm, OrthogonalRegularizer, UnitNorm, adam, adamw",
     "jaxreg.constraints.max_norm": "; use jaxreg.constraints.MaxNorm",
     "jaxreg.penalties.l1_l2": "; use jaxreg.penalties.L1L2",

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-import jaxreg as jr
 from jaxreg._hyperparameters import known
 from jaxreg._precision import tiny
 from jaxreg._protocols import Tree

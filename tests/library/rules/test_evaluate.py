@@ -214,7 +214,7 @@ SLOW = [
 def test_projected_goes_the_whole_way_at_any_rate(constraint):
     params = {"kernel": jnp.array([[3.0, 0.03, 0.09], [4.0, 0.04, 0.12]])}  # norms 5, 0.05, 0.15
     for way in (lambda project: project, jax.jit):
-        end = way(lambda p: jr.projected(p, {"kernel": constraint}))(params)
+        end = way(lambda p: jr.projected(p, {"kernel": constraint}, step=0))(params)
         norms = np.linalg.norm(np.asarray(end["kernel"], np.float64), axis=0)
         np.testing.assert_allclose(norms, [0.2, 0.1, 0.15], rtol=2e-6)
         assert jr.feasible(end, {"kernel": constraint}, step=0)

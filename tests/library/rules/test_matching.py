@@ -1,6 +1,7 @@
 """Which leaves a rule is for, in the trees that the frameworks hand out, and what is refused."""
 
 import dataclasses
+import re
 from typing import NamedTuple
 
 import equinox as eqx
@@ -276,10 +277,45 @@ REFUSED = {
 }
 
 
+GATES = {f"{way}{gate}": {"kernel": jnp.ones((2, 3))} for way in "ih" for gate in "ifgo"}
+LINEN = {
+    "lstm": GATES,
+    "hidden1": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)},
+    "head": {"kernel": jnp.ones((2, 1))},
+}
+NNX = {
+    "lstm": {"cell": {"dense_i": {"kernel": jnp.ones((2, 12))}, "dense_h": {"kernel": jnp.ones((3, 12))}}},
+    "head": {"kernel": jnp.ones((3, 1))},
+}
+# (tree, pattern, the paths that it is taken for)
+CLOSEST = [
+    (LINEN, "lstm/kernel", [f"lstm/i{gate}/kernel" for gate in "fgio"]),
+    (LINEN, "lstm/recurrent_kernel", [f"lstm/h{gate}/kernel" for gate in "fgio"]),
+    (LINEN, "functional/lstm/lstm_cell/kernel", [f"lstm/i{gate}/kernel" for gate in "fgio"]),
+    (LINEN, "params/hidden1/kernel", ["hidden1/kernel"]),
+    (LINEN, "hiden1/kernel", ["hidden1/kernel"]),
+    (LINEN, "hidden1/bais", ["hidden1/bias"]),
+    ({"params": LINEN}, "hidden1/kernel", ["params/hidden1/kernel"]),
+    ({"params": LINEN}, "lstm/kernel", [f"params/lstm/i{gate}/kernel" for gate in "fgio"]),
+    (NNX, "lstm/kernel", ["lstm/cell/dense_i/kernel"]),
+    (NNX, "lstm/recurrent_kernel", ["lstm/cell/dense_h/kernel"]),
+    (NNX, "nowhere", []),
+    (NNX, jr.BIASES, []),
+]
+
+
+@pytest.mark.parametrize(("tree", "pattern", "paths"), CLOSEST)
+def test_a_pattern_without_a_match_is_refused_with_the_closest_paths(tree, pattern, paths):
+    with pytest.raises(ValueError, match="matches no parameter") as caught:
+        jr.explain(tree, {pattern: LIMIT})
+    said = re.search(r"The closest paths? (?:is|are) (.*?)\. Remove", str(caught.value))
+    assert (re.findall(r"'(.*?)'", said[1]) if said else []) == paths
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused(name):
     rules, error, message = REFUSED[name]
-    for use in (jr.project(rules).init, lambda p: jr.explain(p, rules)):
+    for use in (lambda p: jr.project(rules).init(p), lambda p: jr.explain(p, rules)):
         with pytest.raises(error, match=message):
             use(network())
 

@@ -242,6 +242,7 @@ def test_decay_of_weights_that_the_optimiser_decays_is_reported():
 
 ADAM = optax.adam(RATE)
 L1, L2 = jr.L1(STRENGTH), jr.L2(STRENGTH)
+BOTH = jr.L1L2(STRENGTH, STRENGTH / 100)
 
 
 def towards(before, after):
@@ -259,6 +260,14 @@ def towards(before, after):
         (jr.regularize(ADAM, RATE, penalties=L2, decays=L1), ""),
         (jr.regularize(optax.adamw(RATE, mask={"one": False}), penalties=L2), ""),
         (jr.regularize(optax.adamw(RATE), penalties=L1), ""),
+        (jr.regularize(optax.adamw(RATE), penalties=BOTH), "jaxreg.penalize and the optimiser's own"),
+        (jr.regularize(jr.keras.adamw(RATE), penalties={".*": BOTH}), "jaxreg.penalize and the optimiser's own"),
+        (jr.regularize(optax.adamw(RATE), RATE, decays=BOTH), "jaxreg.decay and the optimiser's own"),
+        (jr.regularize(optax.adamw(RATE), RATE, proximals=BOTH), "jaxreg.proximal and the optimiser's own"),
+        (jr.regularize(optax.adamw(RATE), penalties=jr.GroupLasso(STRENGTH)), ""),
+        (jr.regularize(optax.adamw(RATE), penalties=jr.Huber(STRENGTH, 1.0)), ""),
+        (jr.regularize(optax.adamw(RATE), penalties=jr.NormTarget(STRENGTH, 1.0)), ""),
+        (jr.regularize(optax.adamw(RATE), penalties=jr.to_reference({"one": {"kernel": np.ones((1, 1))}}, BOTH)), ""),
         (towards(jr.penalize(L2), optax.identity()), ""),
         (towards(optax.identity(), jr.decay(L2)), "jaxreg.decay and jaxreg.conditional_gradient"),
     ],
@@ -294,6 +303,33 @@ def test_a_learning_rate_that_is_not_the_optimisers_is_reported(optimiser, rate,
     step = 2 if optimiser is not ADAM and own == 0.02 else 1
     expected = f"jaxreg.regularize got a learning rate of {given:g} in step {step}, and that of the optimiser is {own}:"
     assert [fault.startswith(expected) for fault in faults] == [True] * (own is not None)
+
+
+FOUR = {name: {"kernel": jnp.zeros((3, 2))} for name in "abcd"}
+OF_SEVERAL = [
+    (optax.chain(optax.sgd(RATE), jr.penalize(L2)), None, "makes the weights of 'a/kernel' and 3 others grow"),
+    (jr.regularize(optax.adamw(RATE), penalties=L2), None, "shrink the weights of 'a/kernel' and 3 others in the same"),
+    (optax.chain(ADAM, jr.proximal(L1, RATE)), None, "does not hold the weights of 'a/kernel' and 3 others at 0"),
+    (ADAM, L2, "does not lower the penalty of 'a/kernel' and 3 others: "),
+    (ADAM, {"[cd].*": L2}, "does not lower the penalty of 'c/kernel' and 1 other: "),
+    (ADAM, {"b/kernel": jr.MaxNorm(1.0)}, "for 'b/kernel' does not hold after the chain: "),
+    (
+        ADAM,
+        jr.MaxNorm(1.0),
+        "for 'a/kernel' does not hold after the chain, nor do the constraints of 3 others: ",
+    ),
+    (
+        ADAM,
+        {"a.*": jr.MaxNorm(1.0), "[^a].*": jr.TreeNorm(1.0)},
+        "for 'a/kernel' does not hold after the chain, nor do the constraints of 3 others: ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("tx", "given", "words"), OF_SEVERAL)
+def test_a_fault_of_several_weights_says_how_many(tx, given, words):
+    (fault,) = jr.check(tx, FOUR, given)
+    assert words in fault
 
 
 def test_an_optimiser_that_does_not_move_yet_is_one_fault():

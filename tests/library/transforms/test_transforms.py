@@ -272,6 +272,51 @@ def test_constraints_hold_with_injected_hyperparameters():
     assert all(map(holds, path))
 
 
+LINKS_OF_PENALTIES = {
+    "penalties": lambda rules: jr.regularize(optax.sgd(0.1), penalties=rules),
+    "decays": lambda rules: jr.regularize(optax.sgd(0.1), 0.1, decays=rules),
+    "proximals": lambda rules: jr.regularize(optax.sgd(0.1), 0.1, proximals=rules),
+    "proximal_adam": lambda rules: jr.proximal_adam(rules, 0.1),
+    "bounded": lambda rules: jr.bounded(rules, jr.InitialBound()),
+    "mean_decay": lambda rules: jr.mean_decay(rules, 0.9),
+}
+LINKS_OF_CONSTRAINTS = {
+    "constraints": lambda rules: jr.regularize(optax.sgd(0.1), constraints=rules),
+    "steepest": jr.steepest,
+    "tangent": jr.tangent,
+}
+NO_RULES = [
+    (0.03, "rules are 0.03; expected a mapping"),
+    (None, "rules are None; expected a mapping"),
+    ({"kernel": 0.03}, "the rule for 'kernel' is 0.03; expected a penalty, a constraint or a function of an array"),
+    ([jr.L2(0.1)], "Use one transformation per penalty"),
+    (jr.L2, r"the rule: L2 is a class; expected an instance. Write L2\(...\)"),
+    ({jr.KERNELS: jr.UnitNorm}, r"jaxreg\.KERNELS: UnitNorm is a class; expected an instance"),
+]
+
+
+@pytest.mark.parametrize(("rules", "words"), NO_RULES)
+@pytest.mark.parametrize("name", LINKS_OF_PENALTIES | LINKS_OF_CONSTRAINTS)
+def test_what_is_no_rule_is_refused_when_a_link_is_made(name, rules, words):
+    if rules is None and name in ("penalties", "decays", "proximals", "constraints"):
+        return
+    with pytest.raises(TypeError, match=words) as caught:
+        (LINKS_OF_PENALTIES | LINKS_OF_CONSTRAINTS)[name](rules)
+    assert "inject_hyperparams" not in str(caught.value)
+
+
+def reshaped(rule):
+    return {"kernel": jr.Reshaped(rule, shape=(2, -1))}
+
+
+@pytest.mark.parametrize("wrap", [lambda rule: rule, reshaped], ids=["bare", "reshaped"])
+@pytest.mark.parametrize("name", LINKS_OF_PENALTIES | LINKS_OF_CONSTRAINTS)
+def test_a_rule_of_the_other_role_is_refused_when_a_link_is_made(name, wrap):
+    other = jr.MaxNorm(1.0) if name in LINKS_OF_PENALTIES else jr.L2(1.0)
+    with pytest.raises(TypeError, match=r"is (MaxNorm|L2)\(1.0\), a (constraint|penalty); expected a"):
+        (LINKS_OF_PENALTIES | LINKS_OF_CONSTRAINTS)[name](wrap(other))
+
+
 def test_what_optax_would_make_of_injected_rules_is_told():
     params = {"kernel": jnp.ones((2, 2))}
     with pytest.raises(ValueError, match=r"every is Array\(1.*static_args=\(\"every\",\)"):
