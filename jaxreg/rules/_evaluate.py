@@ -259,10 +259,11 @@ def _moved(
 
 
 def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> Tree:
-    """Add `updates` to `params` and apply the constraints to the sum. A `rate` below 1 goes only part of the way.
+    """Add `updates` to `params` and project the sum onto the constraints.
 
     Use it instead of `optax.apply_updates` if the chain has no `jaxreg.project`. The result is the projection itself.
-    With `jaxreg.project` the projection is turned into an update, and adding the update rounds a second time.
+    With `jaxreg.project` the projection is turned into an update, and adding the update rounds a second time. A
+    constraint with a `rate` below 1 goes only part of the way.
 
     Args:
         params: Tree of weight arrays.
