@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -47,6 +48,8 @@ from jaxreg.lab.search.summaries import (
 )
 from jaxreg.lab.tabular import prepare
 from jaxreg.lab.training.metrics import binary_cross_entropy
+
+ROOT = Path(__file__).parents[3]
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -449,6 +452,14 @@ def test_none_is_kept_unless_a_regulariser_is_worth_having():
     assert choose(TRIED, diverged) == 2
     with pytest.raises(ValueError, match="every candidate diverged"):
         choose(TRIED, diverged * np.nan)
+
+
+def test_the_questions_name_the_strengths_of_decay_that_a_search_tries():
+    page = " ".join((ROOT / "docs" / "faq.md").read_text("utf-8").split())
+    told = re.search(r"`jaxreg search` tries (.*?)\.\s", page)[1]
+    tried = candidates(METHODS, 100, 10, fewer=Plan().open)
+    wanted = [each.shown for each in tried if each.method == "decay"]
+    assert [float(each) for each in re.findall(r"`L2\(([\d.]+)\)`", told)] == wanted
 
 
 def test_a_short_budget_allows_fewer_strengths():
