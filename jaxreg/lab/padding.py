@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._checks import check_integer
-from jaxreg._hyperparameters import known
 from jaxreg.lab.models import Model
+from jaxreg.lab.sweeps.axis_values import values_of
 
 __all__ = ["any_depth", "any_width"]
 
@@ -44,9 +44,10 @@ def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[
 
     Raises:
         ValueError: If there are fewer than two different widths, or an axis of the parameters does not grow in
-            proportion to the width. The returned function raises if its width is not one of `widths`; a traced width
-            that is not one of them gives NaN. A model raises when it is called, if units whose weights are all zero
-            change its outputs, as in a layer norm over units.
+            proportion to the width. The returned function raises if its width is not one of `widths`, or if its width
+            is an axis of a sweep with such a value. Any other traced width that is not one of them gives NaN. A model
+            raises when it is called, if units whose weights are all zero change its outputs, as in a layer norm over
+            units.
 
     Returns:
         A function from a width to a `Model`.
@@ -87,9 +88,9 @@ def any_depth(make: Callable[[int], Model], depths: Sequence[int]) -> Callable[[
 
     Raises:
         ValueError: If there are fewer than two different depths, or a parameter of a model has another shape in a
-            deeper one or is missing there. The returned function raises if its depth is not one of `depths`; a traced
-            depth that is not one of them gives NaN. A model raises when it is called, if blocks whose weights are all
-            zero change its outputs.
+            deeper one or is missing there. The returned function raises if its depth is not one of `depths`, or if its
+            depth is an axis of a sweep with such a value. Any other traced depth that is not one of them gives NaN. A
+            model raises when it is called, if blocks whose weights are all zero change its outputs.
 
     Returns:
         A function from a depth to a `Model`.
@@ -128,8 +129,8 @@ def _any(size: str, make: Callable[[int], Model], sizes: Sequence[int]) -> Calla
     family = _Family(size, make, ordered)
 
     def model(number: jax.Array | int) -> Model:
-        if known(number) and int(number) not in ordered:
-            raise ValueError(f"`{size}` is {number}; expected one of {', '.join(map(str, ordered))}")
+        if unknown := [each for each in values_of(number) if each not in ordered]:
+            raise ValueError(f"`{size}` is {unknown[0]}; expected one of {', '.join(map(str, ordered))}")
 
         def apply(params: Any, x: jax.Array) -> jax.Array:
             family.check(x)

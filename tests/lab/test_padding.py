@@ -11,7 +11,22 @@ import pytest
 from flax import linen as nn
 
 import jaxreg as jr
-from jaxreg.lab import CNN, LSTM, MLP, Problem, Recipe, any_depth, any_width, equinox, fit, linen, moons
+from jaxreg.lab import (
+    CNN,
+    LSTM,
+    MLP,
+    Problem,
+    Recipe,
+    Segments,
+    any_depth,
+    any_width,
+    equinox,
+    fit,
+    linen,
+    moons,
+    points,
+    sweep,
+)
 
 WIDTHS = (3, 8)
 RECIPES = {
@@ -118,6 +133,22 @@ def test_a_width_that_was_not_named_is_refused_or_not_a_number():
         model(5)
     outside = jax.jit(lambda width: jax.tree.leaves(model(width).init(jax.random.key(0))))(5)
     assert all(np.isnan(leaf).all() for leaf in outside)
+    refused_in_a_sweep(model, r"`width` is 5; expected one of 3, 8", [3, 5, 8])
+
+
+def refused_in_a_sweep(model, message, sizes):
+    def run(size, seed=0):
+        return {"w": model(size).init(jax.random.key(seed))}
+
+    for over in ({"size": sizes}, {"pair": points(size=sizes, seed=range(len(sizes)))}):
+        with pytest.raises(ValueError, match=message):
+            sweep(run, over, progress=False)
+
+    def carried(state, size):
+        return state, {"twice": 2 * size}
+
+    with pytest.raises(ValueError, match=message):
+        sweep(carried, {"size": sizes}, segments=Segments(lambda size: run(size)["w"], 1), progress=False)
 
 
 class Normed(nn.Module):
@@ -240,6 +271,7 @@ def test_a_depth_that_was_not_named_is_refused_or_not_a_number():
         model(2)
     outside = jax.jit(lambda depth: jax.tree.leaves(model(depth).init(jax.random.key(0))))(2)
     assert all(np.isnan(leaf).all() for leaf in outside)
+    refused_in_a_sweep(model, r"`depth` is 2; expected one of 0, 1, 3", [0, 2, 3])
 
 
 class Plain(nn.Module):

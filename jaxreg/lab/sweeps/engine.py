@@ -251,7 +251,7 @@ def _fill(part: Part, options: SweepOptions, keeper: Keeper, place: Place, shown
     width = chunks.width
     show = options.progress if jax.process_index() == 0 else False
     grown = part.whole.manifest.lanes - store.manifest.lanes if jax.process_index() == 0 else 0
-    progress: AbstractContextManager[Progress] = Progress(grown + total, grown + total - left, show)
+    progress: AbstractContextManager[Progress] = Progress(grown + total, grown + total - left, show, part.label)
     if shown is not None:
         shown.skip(total - left)
         progress = nullcontext(shown)
@@ -280,7 +280,7 @@ def _fill(part: Part, options: SweepOptions, keeper: Keeper, place: Place, shown
             keeper.note(store, number)
             claims.release(number)
             outputs = {name: result.arrays[name] for name in runner.outputs}
-            shown.advance(number, outputs)
+            shown.advance(number, outputs, part.label)
             if options.on_chunk is not None:
                 options.on_chunk(part.points(number), {name: _read_only(array) for name, array in outputs.items()})
     if interrupt.requested:

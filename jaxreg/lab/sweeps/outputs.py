@@ -96,8 +96,8 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
             )
         elif not isinstance(error, jax.errors.UnexpectedTracerError | jax.errors.KeyReuseError):
             refusal.add_note(
-                "If the value is that of an axis, such as a size, pass the axis as choices(...), which compiles a "
-                "program per value."
+                "If the value is that of an axis, such as a size, use jaxreg.lab.any_width or any_depth for a network, "
+                "or pass the axis as choices(...), which compiles a program per value."
             )
         raise refusal from error
     flat = {name: _native(name, labelled) for name, labelled in _flatten(named(outputs), "").items()}

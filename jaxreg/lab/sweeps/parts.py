@@ -37,12 +37,16 @@ from jaxreg.lab.sweeps.structures import remember
 
 @dataclass(frozen=True)
 class Part:
-    """The runs of a sweep that share one compiled program, with their runner and their store."""
+    """The runs of a sweep that share one compiled program, with their runner and their store.
+
+    The label names the choices of this program, such as "optimizer=adam". It is empty if there are none.
+    """
 
     runner: ChunkRunner
     store: Store | InMemoryStore
     whole: Chunked
     segment: int = 0
+    label: str = ""
 
     def lanes(self, number: int) -> np.ndarray:
         """Return the indices of the runs in a chunk, counted over all runs of the program."""
@@ -225,7 +229,7 @@ def placed(
         grows: Whether the stored results of a smaller sweep may be used again.
     """
     old = None if path is None else newest(path)
-    grid, runner = source.grid, source.runner(None, carried)
+    grid, runner, label = source.grid, source.runner(None, carried), source.box.label if source.box.chosen else ""
     try:
         labels = labels_of(grid.dims, runner.outputs, {**grid.coords(), **known}, given)
         manifest = manifest_of(grid, runner, labels, options, segment)
@@ -233,12 +237,12 @@ def placed(
             remember(manifest.sweep, [source.box.run.structure])
         if path is None:
             store = InMemoryStore(manifest, labels)
-            return Part(runner, store, store, segment)
+            return Part(runner, store, store, segment, label)
         _check_callbacks(manifest)
         base, values = find_manifest(path), {name: array for name, (_, array) in labels.items()}
         if old is None or manifest.sweep == (base and base.sweep):
             kept = create(path, manifest, values)
-            return Part(runner, kept, kept, segment)
+            return Part(runner, kept, kept, segment, label)
         if old.manifest.sweep != manifest.sweep:
             old = find_grown(path, manifest.sweep) or old
         if isinstance(old, Joined) and old.manifest.sweep == manifest.sweep:
@@ -264,7 +268,7 @@ def placed(
                 f"the store {path} belongs to a sweep with several compiled programs, but this sweep has only one: use "
                 "another folder"
             )
-        return Part(source.runner(whole.lanes_of_last(), carried), last, whole, segment)
+        return Part(source.runner(whole.lanes_of_last(), carried), last, whole, segment, label)
     except BaseException:
         runner.close()
         raise

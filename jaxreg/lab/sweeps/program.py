@@ -28,6 +28,7 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 import jaxreg
+from jaxreg.lab.sweeps.axis_values import noted
 from jaxreg.lab.sweeps.callbacks import find_callbacks
 from jaxreg.lab.sweeps.chunk_size import cores, default_width, device_memory, traffic
 from jaxreg.lab.sweeps.compilation import compile_with
@@ -311,7 +312,8 @@ class Program:
 
     def _lane(self, run: Run, point: Sequence[Any], operands: Mapping[str, Any], state: list[Any]) -> list[Any]:
         carried = {STATE: state} if state else {}
-        flat = evaluate(run, {**self._entries(point), **operands, **carried})
+        with noted(point, self._leaves):
+            flat = evaluate(run, {**self._entries(point), **operands, **carried})
         self.outputs = describe(flat, self.grid)
         return [labelled.values for labelled in flat.values()]
 

@@ -11,7 +11,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 log = logging.getLogger("jaxreg.sweep")
-_READ = "%d of %d runs were read from the store, not computed"
+_READ = "%d of %d runs%s were read from the store, not computed"
 
 
 def count_diverged(arrays: Mapping[str, np.ndarray]) -> int:
@@ -37,6 +37,10 @@ def _any_in_lane(flags: np.ndarray) -> np.ndarray:
     return np.asarray(flags.any(axis=tuple(range(1, flags.ndim))))
 
 
+def _of(label: str) -> str:
+    return f" of {label}" if label else ""
+
+
 class _Rate(ProgressColumn):
     """Runs per second. Only computed when the bar is displayed, because Rich averages up to 1,000 recent chunks."""
 
@@ -53,9 +57,11 @@ class Progress:
         total: Total number of lanes.
         done: Number of lanes that are already finished.
         show: Whether to show the bar. None shows it in a terminal or a notebook.
+        label: Name of the program that computes all these lanes, such as "optimizer=adam"; empty without choices.
     """
 
-    def __init__(self, total: int, done: int, show: bool | None) -> None:
+    def __init__(self, total: int, done: int, show: bool | None, label: str = "") -> None:
+        self._of = _of(label)
         self._lanes, self._total, self._read = done, total, done
         self._diverged = 0
         console = Console(stderr=True)
@@ -70,7 +76,9 @@ class Progress:
             console=console,
             disable=not visible,
         )
-        self._task = self._bar.add_task("runs", total=self._total, completed=done, diverged=0, read=self._told())
+        self._task = self._bar.add_task(
+            f"runs{self._of}", total=self._total, completed=done, diverged=0, read=self._told()
+        )
 
     def __enter__(self) -> Self:
         if not self._bar.disable:
@@ -81,9 +89,9 @@ class Progress:
         if not self._bar.disable:  # an older Rich leaves an empty line for one that is not shown
             self._bar.stop()
         if self._read and error is None:
-            log.info(_READ, self._read, self._total)
+            log.info(_READ, self._read, self._total, self._of)
             if not self._bar.disable:
-                self._bar.console.print(_READ % (self._read, self._total), highlight=False)
+                self._bar.console.print(_READ % (self._read, self._total, self._of), highlight=False)
 
     def _told(self) -> str:
         return f", {self._read} read" if self._read else ""
@@ -94,12 +102,11 @@ class Progress:
         self._read += lanes
         self._bar.update(self._task, advance=lanes, read=self._told())
 
-    def advance(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Count the runs of a newly computed chunk as finished."""
+    def advance(self, number: int, arrays: Mapping[str, np.ndarray], label: str = "") -> None:
+        """Count the runs of a newly computed chunk of a program as finished."""
         lanes = len(next(iter(arrays.values())))
         self._lanes += lanes
         self._diverged += count_diverged(arrays)
         self._bar.update(self._task, advance=lanes, diverged=self._diverged)
-        log.info(
-            "chunk %d: %d runs, %d of %d done, %d diverged", number, lanes, self._lanes, self._total, self._diverged
-        )
+        counts = lanes, self._lanes, self._total, self._diverged
+        log.info("chunk %d%s: %d runs, %d of %d done, %d diverged", number, _of(label), *counts)

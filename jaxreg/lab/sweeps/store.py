@@ -372,6 +372,13 @@ def difference(
     return "; ".join(parts) + ". Use another folder, or run the sweep of the store again"
 
 
+_GIVEN_BY = {
+    "float64": "; to add runs, use np.logspace or a list, which give float64",
+    "float32": "; to add runs, use jnp.logspace or jnp.asarray, which give float32",
+}
+"""Type of the values of an axis in a store -> advice on how to make values of this type."""
+
+
 def _differences_of_axes(
     found: Manifest, there: Mapping[str, np.ndarray], wanted: Manifest, here: Mapping[str, np.ndarray]
 ) -> list[str]:
@@ -382,7 +389,10 @@ def _differences_of_axes(
     for name in (name for name in wanted.dims if name in there and name in here):
         old, new = there[name], here[name]
         if old.dtype.kind != "U" and old.dtype != new.dtype:
-            parts.append(f"axis {name} has values of type {old.dtype} in the store and {new.dtype} in this sweep")
+            parts.append(
+                f"axis {name} has values of type {old.dtype} in the store and {new.dtype} in this sweep"
+                f"{_GIVEN_BY.get(str(old.dtype), '')}"
+            )
         elif (lost := old[~np.isin(old, new)]).size:
             listed = ", ".join(map(repr, lost[:3].tolist())) + (", …" if lost.size > 3 else "")
             parts.append(

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxreg._hyperparameters import known
 from jaxreg._precision import tiny
 from jaxreg._protocols import Tree
 from jaxreg.lab.data import Data
 from jaxreg.lab.labelled import Labelled
+from jaxreg.lab.sweeps.axis_values import values_of
 from jaxreg.lab.sweeps.lanes import TOGETHER
 from jaxreg.lab.training.problem import Problem
 from jaxreg.lab.training.recipe import Recipe
@@ -40,8 +40,8 @@ def fit(
         keep: Whether to return the final parameters too.
 
     Raises:
-        ValueError: If `problem` or `recipe` has the wrong type, or the data has no draw with this index. A traced
-            `draw` is not checked.
+        ValueError: If `problem` or `recipe` has the wrong type, or the data has no draw with this index. If `draw` is
+            an axis of a sweep, all its values are checked. Other traced numbers are not checked.
 
     Returns:
         A dict of arrays. The following ones are curves along `epoch`, with the points `problem.recorded`:
@@ -161,11 +161,12 @@ def advance(
 
 
 def _of_draw(problem: Problem, draw: jax.Array | int) -> Any:  # a Data of arrays of JAX
-    if known(draw) and not 0 <= int(draw) < len(problem.data.x_train):  # JAX would silently use the last draw
-        raise ValueError(
-            f"`draw` is {draw}; expected an index from 0 to {len(problem.data.x_train) - 1}, which selects one "
-            "draw of the data"
-        )
+    draws = len(problem.data.x_train)
+    for index in values_of(draw):
+        if not 0 <= index < draws:  # JAX would silently use the last draw
+            raise ValueError(
+                f"`draw` is {index}; expected an index from 0 to {draws - 1}, which selects one draw of the data"
+            )
     return Data._make(None if array is None else jnp.asarray(array)[draw] for array in problem.data)
 
 

@@ -21,7 +21,8 @@ class Problem:
         model: Model to train.
         data: Training and test rows of one or many draws.
         epochs: Number of passes over the training rows.
-        loss: Function that returns one value per row. The mean across rows is minimised.
+        loss: Function that returns one value per row. The mean across rows is minimised. The default is for classes 0
+            and 1. For numbers, pass `squared_error`.
         metrics: Name -> function. Metrics are reported like the loss, for each part of the data. A function returns one
             value per row, to be averaged across rows, or one value for all rows.
         batch_size: Number of rows per optimiser step. The rows are shuffled in each epoch unless one batch holds all of
@@ -32,7 +33,8 @@ class Problem:
     Raises:
         ValueError: If a field has the wrong type, a number is not positive, `record_every` does not divide `epochs`, or
             a metric is named "loss". Also if the data holds NaN or infinity, or inputs and targets have different
-            numbers of rows. Traced data is not checked.
+            numbers of rows. Also if a target is below 0 or above 1, and the loss is `binary_cross_entropy`. Traced data
+            is not checked.
     """
 
     model: Model
@@ -97,6 +99,19 @@ class Problem:
                         f"index {tuple(map(int, bad[0]))}; expected finite numbers. Drop these rows or impute "
                         "the values"
                     )
+            if self.loss is binary_cross_entropy and known(y):
+                self._check_classes(part, np.asarray(y))
+
+    def _check_classes(self, part: str, y: np.ndarray) -> None:
+        """Raise if the targets are not between 0 and 1. The cross-entropy of others has no minimum."""
+        outside = y[(y < 0) | (y > 1)]
+        if outside.size:
+            whole = np.issubdtype(y.dtype, np.integer) and y.min() >= 0
+            number, several = "squared_error, metrics={}", "categorical_cross_entropy and its accuracy as metrics="
+            raise ValueError(
+                f"Problem: y_{part} holds {outside[0]:g}, but the loss is binary_cross_entropy, which needs classes 0 "
+                f"and 1; for other targets, pass a loss, such as loss={several if whole else number}"
+            )
 
     def _repr_html_(self) -> str:
         words = {name: getattr(value, "__name__", repr(value)) for name, value in vars(self).items() if name != "model"}

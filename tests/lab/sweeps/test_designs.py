@@ -178,6 +178,11 @@ def test_a_choice_more_computes_only_its_own_lanes(tmp_path: Path, caplog: pytes
     found = sweep(run, {"n": choices(2, 5, 3), "x": [1.0, 2.0]}, tmp_path / "s", chunk=2)
     assert found["y"].values.tolist() == [[2, 4], [5, 10], [3, 6]]
     assert sum(record.msg.startswith("chunk %d") for record in caplog.records) == 1
+    assert caplog.messages == [
+        "2 of 2 runs of n=2 were read from the store, not computed",
+        "chunk 0 of n=5: 2 runs, 2 of 2 done, 0 diverged",
+        "2 of 2 runs of n=3 were read from the store, not computed",
+    ]
     with pytest.raises(ValueError, match="belongs to another sweep: the function, or data"):
         sweep(lambda n, x: {"y": n + x}, {"n": choices(2, 3), "x": [1.0, 2.0]}, tmp_path / "s")
     with pytest.raises(ValueError, match="belongs to another sweep"):

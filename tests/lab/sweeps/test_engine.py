@@ -39,7 +39,7 @@ from jaxreg.lab.labelled import Labelled
 from jaxreg.lab.sweeps import program, splits
 from jaxreg.lab.sweeps.chunk_size import CACHE, MOST, default_width, peak, traffic, working_set
 from jaxreg.lab.sweeps.compilation import compile_with
-from jaxreg.lab.sweeps.designs import choices
+from jaxreg.lab.sweeps.designs import choices, points
 from jaxreg.lab.sweeps.engine import compute, sweep
 from jaxreg.lab.sweeps.grid import make_grid
 from jaxreg.lab.sweeps.joined import open_store
@@ -443,6 +443,28 @@ BAD: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], type, s
         "leaves with the same first dimension",
     ),
     ("two structures", square, {"x": [1.0, (1.0, 2.0)]}, {}, ValueError, "differ in tree structure"),
+    (
+        "repeated seeds",
+        square,
+        {"x": [0, 1, 2, 3] * 8},
+        {},
+        ValueError,
+        "axis 'x' holds 0 more than once; expected diff",
+    ),
+    ("a repeated number", square, {"x": np.array([0.5, 0.1, 0.1])}, {}, ValueError, "axis 'x' holds 0.1 more than on"),
+    ("a repeated row", square, {"x": [[1.0, 2.0], [3.0, 2.0], [1.0, 2.0]]}, {}, ValueError, "holds the entry 2 more"),
+    ("a repeated dict", square, {"x": {"a": np.ones(3), "b": np.array([2, 3, 2])}}, {}, ValueError, "the entry 2 more"),
+    (
+        "repeated keys",
+        square,
+        {"x": jax.random.split(jax.random.key(0), 2)[np.array([0, 0])]},
+        {},
+        ValueError,
+        "entry 1",
+    ),
+    ("two Nones", square, {"x": [None, 1.0, None]}, {}, ValueError, "axis 'x' holds None more than once"),
+    ("None and a repeat", square, {"x": [None, 1.0, 1.0]}, {}, ValueError, "axis 'x' holds 1.0 more than once"),
+    ("a choice twice", square, {"x": (*choices(2), *choices(2))}, {}, ValueError, "axis 'x' holds 2 more than once"),
     ("an odd name", square, {"x y": [1]}, {}, ValueError, "Python identifier"),
     ("unknown argument", square, {"x": [1.0], "z": [2.0]}, {}, TypeError, "doesn't accept the axes"),
     ("missing argument", lambda x, z: {"y": x}, {"x": [1.0]}, {}, TypeError, "missing a required argument: 'z'"),
@@ -542,6 +564,15 @@ def test_bad_input_gets_one_sentence_before_anything_is_compiled(
     assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
 
 
+def test_rows_of_settings_may_repeat_a_value() -> None:
+    def run(x: Any, seed: Any) -> dict[str, Any]:
+        return {"y": x + seed}
+
+    rows = {"x": [1.0, 2.0], "seed": [0, 0]}
+    for over, options in ((points(**rows), {}), (rows, {"zipped": True})):
+        assert sweep(run, over, progress=False, **options)["y"].values.tolist() == [1.0, 2.0]
+
+
 def test_an_if_on_a_traced_value_is_refused_with_its_line_and_what_to_write_instead() -> None:
     def branching(strength: Any, seed: Any) -> Any:
         if strength > 0:
@@ -581,6 +612,7 @@ def test_a_traced_size_is_refused_with_the_advice_to_pass_choices(name: str) -> 
     where, advice, *_ = refused.value.__notes__
     assert where.startswith("Line ")
     assert " of test_engine.py: " in where
+    assert "any_width" in advice
     assert advice.endswith("pass the axis as choices(...), which compiles a program per value.")
     expected = [float(SIZES[name](n).sum()) for n in (2, 3)]
     np.testing.assert_allclose(sweep(run, {"n": choices(2, 3)}, progress=False)["y"], expected)  # as the error advises
@@ -751,6 +783,12 @@ def test_a_sweep_goes_on_from_what_is_there(tmp_path: Path, caplog: pytest.LogCa
             {**WALKS, "seed": np.arange(9, dtype=np.int32)},
             {},
             "sweep: axis seed has values of type int64 in the store and int32 in this sweep. Use",
+        ),
+        (
+            walk,
+            {**WALKS, "scale": jnp.array([0.1, 1.0, 10.0])},
+            {},
+            "float64 in the store and float32 in this sweep; to add runs, use np.logspace or a list, which give",
         ),
         (
             walk,

@@ -34,6 +34,7 @@ from jaxreg.lab import (
     fit,
     linen,
     moons,
+    points,
     root_mean_squared_error,
     squared_error,
     sweep,
@@ -445,6 +446,12 @@ def bad_data(value):
     return data._replace(x_train=x)
 
 
+def with_targets(value, kind=float, part="train"):
+    y = np.array(tutorial_moons()._asdict()[f"y_{part}"], kind)
+    y[0, 3] = value
+    return tutorial_moons()._replace(**{f"y_{part}": y})
+
+
 BAD = {
     "epochs 0": ({"epochs": 0}, "epochs is 0; expected a whole number of at least 1"),
     "epochs True": ({"epochs": True}, "epochs is True; expected a whole number"),
@@ -462,6 +469,13 @@ BAD = {
     "record": ({"record_every": 7}, "record_every is 7 and epochs is 100; expected a record_every that divides"),
     "nan": ({"data": bad_data(np.nan)}, r"x_train has 1 NaN or infinite values, such as nan at index \(0, 3, 1\)"),
     "inf": ({"data": bad_data(np.inf)}, r"x_train has 1 NaN or infinite values, such as inf at index \(0, 3, 1\)"),
+    "numbers": ({"data": with_targets(2.5)}, "y_train holds 2.5, but the loss is binary_cross_entropy.*=squared_error"),
+    "signs": (
+        {"data": with_targets(-1)},
+        "y_train holds -1, but the loss is binary_cross_entropy, which needs classes 0",
+    ),
+    "classes": ({"data": with_targets(2, int)}, "y_train holds 2, but .* such as loss=categorical_cross_entropy"),
+    "test": ({"data": with_targets(2.5, part="test")}, "y_test holds 2.5, but the loss is"),
     "rows": ({"data": tutorial_moons()._replace(y_test=np.zeros((1, 5)))}, r"y_test has \(1, 5\)"),
 }
 
@@ -471,6 +485,12 @@ def test_bad_problems_are_refused(case):
     changes, message = BAD[case]
     with pytest.raises(ValueError, match=message):
         problem(**changes)
+
+
+def test_targets_between_the_classes_and_of_other_losses_are_taken():
+    assert problem(data=with_targets(0.5)).loss is binary_cross_entropy
+    assert problem(data=with_targets(2.5), loss=squared_error, metrics={}).loss is squared_error
+    jax.jit(lambda y: problem(data=tutorial_moons()._replace(y_train=y)).data.y_train)(with_targets(2.5).y_train)
 
 
 def test_a_draw_that_is_not_there_and_other_things_than_problems_are_refused():
@@ -484,6 +504,25 @@ def test_a_draw_that_is_not_there_and_other_things_than_problems_are_refused():
         ValueError, match="the first two arguments are a Problem and a L2; expected a Problem and a Recipe"
     ):
         fit(problem, jr.L2(0.1), jax.random.key(0))
+
+
+@pytest.mark.parametrize("over", [{"draw": range(4)}, {"draw": [-1, 0]}, {"pair": points(draw=[0, 3], seed=[1, 1])}])
+def test_a_sweep_over_draws_that_are_not_there_is_refused_before_compiling(over, monkeypatch):
+    problem = Problem(linen(MLP(hidden=4), (2,)), moons(range(3), test=5), epochs=1)
+
+    def run(draw, seed=0):
+        return {"loss": fit(problem, Recipe(), jax.random.key(seed), draw)["test_loss"].values[-1]}
+
+    def trained_on(draw, seed=0):
+        state = begin(problem, Recipe(), jax.random.key(seed))
+        return {"w": advance(problem, Recipe(), jax.random.key(seed), state, 0, 1, draw).params["hidden"]["kernel"]}
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", lambda *_: pytest.fail("compiled"))
+    for function in (run, trained_on):
+        with pytest.raises(ValueError, match=r"`draw` is (3|-1); expected an index from 0 to 2, which selects one"):
+            sweep(function, over, progress=False)
+    monkeypatch.undo()
+    assert len(np.unique(sweep(run, {"draw": range(3)}, progress=False)["loss"])) == 3
 
 
 def test_a_rule_that_matches_nothing_is_refused_before_compiling():
