@@ -87,7 +87,7 @@ def mean(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
 
 
 def ranked(dataset: xr.Dataset, variable: str = "test_loss") -> list[str]:
-    """Sort all recipes by the mean of a variable, the lowest first. Recipes whose runs all diverged come last.
+    """Sort all recipes by the mean of a variable. Recipes whose runs all diverged come last.
 
     A tie goes to the larger strength, as in `jaxreg.lab.stats.nested_choice`.
     """
