@@ -124,13 +124,21 @@ class Report:
     out: Annotated[
         Path | None, _shown("File of the report.", "FILE", "report.html or report.md in the results folder")
     ] = None
+    baseline: Annotated[
+        float | None,
+        _shown(
+            "For a training sweep with one axis, the value that means no regulariser.",
+            "VALUE",
+            "inf if it is in the axis, otherwise 0, except for limits",
+        ),
+    ] = None
     json: Json = False
 
     def __call__(self) -> None:
         """Write the report."""
         from jaxreg.lab.cli import studies
 
-        studies.write_report(self.stores, self.format, self.out, as_json=self.json)
+        studies.write_report(self.stores, self.format, self.out, baseline=self.baseline, as_json=self.json)
 
 
 @dataclasses.dataclass(frozen=True)

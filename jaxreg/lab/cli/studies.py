@@ -76,7 +76,12 @@ def run(
 
 
 def write_report(
-    stores: Sequence[Path], form: Literal["html", "markdown"], out: Path | None, *, as_json: bool = False
+    stores: Sequence[Path],
+    form: Literal["html", "markdown"],
+    out: Path | None,
+    *,
+    baseline: float | None = None,
+    as_json: bool = False,
 ) -> None:
     """Write a report of stored results and print the path of the report.
 
@@ -84,13 +89,15 @@ def write_report(
         stores: Folders of case studies or training sweeps.
         form: Format of the report.
         out: File to write; None for a file in the results folder.
+        baseline: Value of the axis of a sweep that means no regulariser; None for the default of `report`.
         as_json: Whether to print JSON.
     """
     from jaxreg.lab.report.compose import report
 
     if not stores:
         raise ValueError("no folder given; expected a folder with the results of a case study or training sweep")
-    page = str(report(stores, out, form).resolve())
+    given = {} if baseline is None else {"baseline": baseline}
+    page = str(report(stores, out, form, **given).resolve())
     print(json.dumps({"report": page}) if as_json else page)
 
 

@@ -1,10 +1,11 @@
 """Plots against the strength of a penalty or another numeric axis: training and test values, sparsity.
 
-The axis is logarithmic. The baseline, such as a recipe without a penalty, is at its left end with the label 0. A
-dotted line extends the baseline's level across the plot. An axis with negative values is linear, without a baseline.
+The axis is logarithmic. The baseline, such as a recipe without a penalty, is at its left end with the label 0. That of
+limits, which is infinity, is at its right end with the label ∞. A dotted line extends the baseline's level across the
+plot. An axis with negative values is linear, without a baseline.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,8 +33,10 @@ from jaxreg.lab.plots.theme import (
 _TICKS = 8
 _STRENGTH = "strength of the penalty"
 _CHARACTER, _SPACE = 0.075, 0.06  # inches: width of a letter of a label, and space between two labels
-_CURVE, _LEVEL, _LEFT = "strengths", "baseline-level", "baseline"
-"""Group ids of lines: a curve over the strengths, the level of a baseline, and what stands at the left end."""
+_CURVE, _LEVEL = "strengths", "baseline-level"
+"""Group ids of lines: a curve over the strengths, and the level of a baseline."""
+_ENDS = {0.0: "baseline", np.inf: "baseline-limit"}
+"""Group ids of lines at an end of the axis: at the left end for strength 0, at the right end for an infinite limit."""
 _BAR: dict[str, Any] = {"linewidth": 1.2, "alpha": 0.6}
 
 
@@ -43,12 +46,14 @@ class StrengthPath(NamedTuple):
     Attributes:
         strength: Positions on the axis, shape (points,), ascending: positive, or of any sign on a linear axis.
         lanes: Values, shape (lanes, points).
-        baseline: Values at strength 0, shape (lanes,); None if there are none, or on a linear axis.
+        baseline: Values of the baseline, shape (lanes,); None if there are none, or on a linear axis.
+        off: Strength of the baseline: 0, or infinity for limits.
     """
 
     strength: np.ndarray
     lanes: np.ndarray
     baseline: np.ndarray | None
+    off: float = 0.0
 
     @property
     def linear(self) -> bool:
@@ -78,8 +83,8 @@ def strength_path(
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
         train: One number per run, with a coordinate `x` along one dimension, and runs along `draw` and `seed`. On a
-            logarithmic axis 0 marks the baseline, as does the NaN of a recipe without a strength. None if there are no
-            training values.
+            logarithmic axis 0 marks the baseline, as does the NaN of a recipe without a strength, or the infinity of
+            a recipe without a limit. None if there are no training values.
         test: Test values, or other results, with the same labels. The legend calls the curves "train" and "test", or
             as the names of the values begin: "train" and "val" for `train_loss` and `val_loss`.
         name: Name of the method in the legend.
@@ -206,6 +211,10 @@ def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
     strength = values[x].values.astype(np.float64)
     if x != dim:  # a recipe without a strength
         strength = np.nan_to_num(strength, nan=0.0, posinf=np.inf, neginf=-np.inf)
+    off = np.inf if np.isposinf(strength).any() else 0.0
+    if off and (strength <= 0).any():
+        raise ValueError(f"the values of {x!r} are {strength.tolist()}; expected positive limits beside infinity")
+    strength = np.where(np.isposinf(strength), 0.0, strength)
     _check(values, strength, x)
     lanes = as_lanes(values, dim)
     order = np.argsort(strength)
@@ -213,7 +222,7 @@ def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
         return StrengthPath(strength[order], lanes[:, order], None)
     order = order[strength[order] > 0]
     none = np.flatnonzero(strength == 0)
-    return StrengthPath(strength[order], lanes[:, order], lanes[:, none[0]] if none.size else None)
+    return StrengthPath(strength[order], lanes[:, order], lanes[:, none[0]] if none.size else None, off)
 
 
 def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
@@ -222,7 +231,7 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
     Args:
         ax: Axes to plot into.
         path: StrengthPath that was plotted.
-        chosen: Strength of `path` to mark, or 0 for the baseline.
+        chosen: Strength of `path` to mark; 0, or infinity for limits, marks the baseline.
 
     Returns:
         The same axes.
@@ -237,14 +246,15 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
         'chosen: 0.1'
     """
     at = path.strength[np.isclose(path.strength, chosen, rtol=1e-5, atol=0)]
-    if chosen == 0 and path.baseline is not None:
-        at = np.array([_left(_strengths(ax, path))])
+    ends = chosen == path.off and path.baseline is not None
+    if ends:
+        at = np.array([_end(_strengths(ax, path), path.off)])
     if not at.size:
         raise ValueError(
             f"`chosen` is {chosen:g}, which is not plotted; expected one of "
-            f"{[float(f'{s:g}') for s in path.strength]}" + (" or 0" if path.baseline is not None else "")
+            f"{[float(f'{s:g}') for s in path.strength]}" + (f" or {path.off:g}" if path.baseline is not None else "")
         )
-    label, gid = f"chosen: {number(chosen, 3)}", None if chosen else _LEFT
+    label, gid = f"chosen: {_number(chosen)}", _ENDS[path.off] if ends else None
     ax.axvline(at[0], color=BLUE, linestyle=":", linewidth=1.4, label=label, zorder=1, gid=gid)
     return ax
 
@@ -270,20 +280,22 @@ def strength_axis(ax: Axes, path: StrengthPath, label: str) -> Axes:
     """
     ax.set_xlabel(label)
     strength = _strengths(ax, path)
-    left = [_left(strength)] if _lines(ax, _LEFT) else []
-    for line in _lines(ax, _LEFT):
-        line.set_xdata(np.full_like(line.get_xdata(), left[0]))
+    left, right = ([_end(strength, off)] if _lines(ax, gid) else [] for off, gid in _ENDS.items())
+    for end, gid in zip((left, right), _ENDS.values(), strict=True):
+        for line in _lines(ax, gid):
+            line.set_xdata(np.full_like(line.get_xdata(), end[0]))
     if strength.size and strength[0] < 0:
         return ax
-    places = [*left, *strength]
+    places = [*left, *strength, *right]
     margin = _gap(strength) ** 0.3
     ax.set_xscale("log")
     ax.set_xlim(places[0] / margin, places[-1] * margin)
     if strength.size > _TICKS:
         decades = LogLocator().tick_values(strength[0], strength[-1])
-        places = [*left, *(x for x in decades if strength[0] / 1.01 <= x <= strength[-1] * 1.01)]
+        places = [*left, *(x for x in decades if strength[0] / 1.01 <= x <= strength[-1] * 1.01), *right]
     ax.xaxis.set_major_locator(FixedLocator(places))
-    labels = _labels(ax, places, zero=bool(left))
+    ends = {place: _number(off) for off, end in zip(_ENDS, (left, right), strict=True) for place in end}
+    labels = _labels(ax, places, ends)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: labels.get(x, "")))
     ax.fmt_xdata = "{:.3g}".format
     ax.xaxis.set_minor_locator(NullLocator())
@@ -318,11 +330,20 @@ def _strengths(ax: Axes, path: StrengthPath) -> np.ndarray:
     return np.unique(np.concatenate([path.strength, *(np.asarray(line.get_xdata()) for line in _lines(ax, _CURVE))]))
 
 
-def _left(strength: np.ndarray) -> float:
-    """Return the position of the baseline: left of all strengths on a logarithmic axis, and 0 on a linear axis."""
+def _end(strength: np.ndarray, off: float) -> float:
+    """Return the position of the baseline: beside all strengths on a logarithmic axis, and 0 on a linear axis.
+
+    A strength of 0 is left of them, and an infinite limit is right of them.
+    """
     if strength.size and strength[0] < 0:
         return 0.0
-    return float(strength[0] / _gap(strength)) if strength.size else 1.0
+    if not strength.size:
+        return 1.0
+    return float(strength[-1] * _gap(strength) if off else strength[0] / _gap(strength))
+
+
+def _number(strength: float) -> str:
+    return "∞" if np.isposinf(strength) else number(strength, 3)
 
 
 def _gap(strength: np.ndarray) -> float:
@@ -331,13 +352,13 @@ def _gap(strength: np.ndarray) -> float:
     return float(10 ** np.clip(decades / 3, 0.3, 1))
 
 
-def _labels(ax: Axes, places: Sequence[float], *, zero: bool) -> dict[float, str]:
+def _labels(ax: Axes, places: Sequence[float], ends: Mapping[float, str]) -> dict[float, str]:
     # A label that would overlap the one before it is dropped.
     low, high = np.log10(ax.get_xlim())
     inches = ax.get_window_extent().width / ax.figure.dpi / (high - low)
     labels: dict[float, str] = {}
-    for at, place in enumerate(places):
-        label = "0" if zero and not at else number(place, 3)
+    for place in places:
+        label = ends.get(place, number(place, 3))
         if labels:
             last, before = next(reversed(labels.items()))
             if np.log10(place / last) * inches < _SPACE + _CHARACTER * (len(before) + len(label)) / 2:
@@ -371,18 +392,19 @@ def _draw(
     elif len(path.lanes) > FEW:
         ax.vlines(path.strength, drawn.low, drawn.high, color=colour, **_BAR)
     if path.baseline is not None:
-        _draw_baseline(ax, path.baseline, _left(_strengths(ax, path)), levels, colour if levels else GREY)
+        at = _end(_strengths(ax, path), path.off)
+        _draw_baseline(ax, path.baseline, at, levels, colour if levels else GREY, _ENDS[path.off])
 
 
-def _draw_baseline(ax: Axes, lanes: np.ndarray, left: float, levels: Sequence[float], colour: str) -> None:
-    """Plot a baseline at the left end of the axis, and its level across the axis. A known level is not drawn again."""
+def _draw_baseline(ax: Axes, lanes: np.ndarray, at: float, levels: Sequence[float], colour: str, gid: str) -> None:
+    """Plot a baseline at an end of the axis, and its level across the axis. A known level is not drawn again."""
     level = spread(lanes[:, None])
     if level.mean[0] in levels:
         return
     ax.axhline(level.mean[0], color=colour, linestyle=":", linewidth=1.0, gid=_LEVEL)
-    ax.plot([left], level.mean, color=colour, marker="o", markersize=4, markerfacecolor="white", gid=_LEFT)
+    ax.plot([at], level.mean, color=colour, marker="o", markersize=4, markerfacecolor="white", gid=gid)
     if 1 < len(lanes) <= FEW:
         dots: dict[str, Any] = {"linestyle": "", "marker": ".", "alpha": 0.5}
-        ax.plot(np.full(len(lanes), left), lanes, color=colour, gid=_LEFT, **dots)
+        ax.plot(np.full(len(lanes), at), lanes, color=colour, gid=gid, **dots)
     elif len(lanes) > FEW:
-        ax.plot([left, left], [level.low[0], level.high[0]], color=colour, gid=_LEFT, **_BAR)
+        ax.plot([at, at], [level.low[0], level.high[0]], color=colour, gid=gid, **_BAR)

@@ -4,7 +4,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import xarray as xr
 
@@ -36,7 +36,7 @@ from jaxreg.lab.report.quantities import measured, quantity
 from jaxreg.lab.report.verdict import advised, forest_of, reasons, verdict
 from jaxreg.lab.report.wording import change
 from jaxreg.lab.studies import summaries
-from jaxreg.lab.studies.results import NONE, StudyResults, by_recipe
+from jaxreg.lab.studies.results import BY_NAME, NONE, StudyResults, by_recipe
 
 _VERSIONS = ("jaxreg", "jax", "jaxlib", "numpy", "platform")
 _MARKS = "✓: the draws support the claim. ✗: the draws contradict the claim. ?: the draws do not decide."
@@ -55,6 +55,8 @@ def report(
     results: xr.Dataset | Path | str | Sequence[Path],
     out: Path | str | None = None,
     form: Literal["html", "markdown"] = "html",
+    *,
+    baseline: Any = BY_NAME,
 ) -> Path:
     """Write a report of stored results, as one HTML page or as Markdown.
 
@@ -64,13 +66,18 @@ def report(
         out: File to write. By default `report.html` or `report.md` in the folder of the results. For a dataset, the
             default is in the current folder, and the dataset is saved next to the report as a `.nc` file.
         form: `"html"` for a self-contained page, `"markdown"` for Markdown with its pictures in a folder next to it.
+        baseline: For a sweep with one axis, the value of this axis that means no regulariser, or None for no baseline.
+            The other settings are compared with it. By default, it is infinity if the axis has this value, because only
+            a limit can be infinite. Otherwise it is 0. But 0 is no baseline if the axis has negative values, or the
+            name of a limit (`limit`, `max_norm`, `radius`, …) or of a logarithm. The report says what was taken.
 
     Returns:
         Path of the report.
 
     Raises:
         ValueError: If a folder holds no finished results, case studies and sweeps are mixed, a dataset has no loss on
-            test rows, or a loss has a dimension that is neither an axis nor `epoch`.
+            test rows, a loss has a dimension that is neither an axis nor `epoch`, or `baseline` is no value of the
+            axis.
         FileNotFoundError: If a folder does not exist.
 
     Example:
@@ -84,7 +91,7 @@ def report(
     name = "report.html" if form == "html" else "report.md"
     if isinstance(results, xr.Dataset):
         file = Path(name if out is None else out)
-        found = by_recipe(results)
+        found = by_recipe(results, baseline=baseline)
         found = found.drop_vars([str(variable) for variable in found if "/" in str(variable)])  # no names in NetCDF
         data = file.with_suffix(".nc")
         stored = bytes(found.to_netcdf(engine="scipy"))
@@ -92,7 +99,7 @@ def report(
         write_whole(data, stored)
         return file
     folders = [Path(results)] if isinstance(results, str | Path) else list(map(Path, results))
-    return write(opened(folders), beside(folders) / name if out is None else Path(out), form)
+    return write(opened(folders, baseline), beside(folders) / name if out is None else Path(out), form)
 
 
 def beside(folders: Sequence[Path]) -> Path:
@@ -275,7 +282,9 @@ def _sweep(source: Source, folder: Path) -> list[Block]:
     blocks: list[Block] = [Heading([Code(str(folder))]), Summary(sweep_verdict(source), forest)]
     recipes = [one for one in dict.fromkeys((NONE, label)) if one in names]
     drawings = pictures.sweep(dataset, source.name, recipes)
-    blocks += [tables.sweep_table(source), Paragraph(tables.diverged_note([source]), note=True), Pictures(drawings)]
+    blocks += [tables.sweep_table(source)]
+    blocks += [Paragraph(note, note=True) for note in tables.sweep_notes(source)]
+    blocks += [*tables.outputs_tables(source), Pictures(drawings)]
     return [*blocks, Details("How the results were made", [Bullets(_made([source]))])]
 
 
@@ -300,8 +309,11 @@ def _recomputing(blocks: Sequence[Block], sources: Mapping[Path, Source]) -> Blo
         "from jaxreg.lab.studies import *",
     ]
     for folder, source in sources.items():
-        opener = "open_study" if isinstance(source.data, StudyResults) else "open_sweep"
+        study = isinstance(source.data, StudyResults)
+        opener, attrs = ("open_study", {}) if study else ("open_sweep", source.data.attrs)
+        given = f", {attrs['baseline']}" if "baseline" in attrs else ""
         place = f"Path({str(folder)!r})"
-        kept = f'xarray.load_dataset({place}, engine="scipy")' if folder.suffix == ".nc" else f"{opener}({place})"
+        loaded = f'xarray.load_dataset({place}, engine="scipy")'
+        kept = loaded if folder.suffix == ".nc" else f"{opener}({place}{given})"
         lines.append(f"{source.name} = {kept}")
     return recomputing(blocks, lines)

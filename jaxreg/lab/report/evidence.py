@@ -1,14 +1,16 @@
 """Evidence for a recipe: its change relative to the baseline, and in how many draws it is better."""
 
+import math
 from collections.abc import Sequence
 
 from jaxreg.lab.report.document import Block, Code, Paragraph, Piece, Table, Text
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.quantities import measured, quantity
 from jaxreg.lab.report.wording import difference, size
+from jaxreg.lab.stats.directions import off
 from jaxreg.lab.stats.lanes import OVER, unit
 from jaxreg.lab.studies import summaries
-from jaxreg.lab.studies.results import NONE
+from jaxreg.lab.studies.results import AXIS, NONE
 
 LOSS = "test_loss"
 
@@ -55,13 +57,14 @@ def improvements(fresh: Source, recipe: str) -> Text:
     return told
 
 
-def evidence(fresh: Source, recipe: str, draws: str) -> list[Block]:
+def evidence(fresh: Source, recipe: str, draws: str, *, new: bool = False) -> list[Block]:
     """Return a sentence on how often a recipe is better, and a table that compares it with the baseline.
 
     Args:
         fresh: Dataset over draws.
         recipe: Label of the recipe.
         draws: Description of the draws.
+        new: Whether each draw is known to be a new sample of the data.
     """
     gains = [fresh.find(summaries.gain, recipe, name) for name in measures(fresh)]
     units = f" {draws}" if gains[0].data.unit == "draw" else " seeds"
@@ -79,7 +82,7 @@ def evidence(fresh: Source, recipe: str, draws: str) -> list[Block]:
         cells = [[mean.number(form=what.level, times=what.times)] for mean in means]
         rows.append([[what.label], *cells, difference(gain, fresh.data, name, unit=True)])
     over, confidence = gains[0].data.unit, gains[0].number("confidence", ".0f", 100)
-    each = ", each a new sample of the data," if over == "draw" else ""
+    each = ", each a new sample of the data," if over == "draw" and new else ""
     caption: Text = [f"Means over the {over}s{each} and changes with ", confidence, " % intervals"]
     return [Paragraph([*told, "."]), Table(caption, ["test rows", Code(NONE), Code(recipe), "change"], rows)]
 
@@ -141,12 +144,63 @@ def sweep_verdict(sweep: Source) -> list[Block]:
         lead: Text = [Code(label), " ", *found, "."]
         reason: Text = [f"Its test {what.words} is ", loss, *why, "."]
         blocks = [Paragraph(lead, lead=True), Paragraph(reason), *evidence(sweep, label, f"{unit_of(sweep)}s")]
+    if told := at_the_end(sweep, label):
+        blocks.append(Paragraph(told, note=True))
     if not validated(sweep):
         warning = (
             "This setting was chosen on the test rows, so its result is too optimistic. Choose on validation rows."
         )
         blocks.append(Paragraph([warning], note=True))
     return blocks
+
+
+def at_the_end(sweep: Source, label: str) -> Text:
+    """Return a sentence if a setting has the smallest or the largest value that was tried on a numeric axis.
+
+    Args:
+        sweep: Dataset of `by_recipe`.
+        label: Label of the setting.
+    """
+    labels = sweep.data["recipe"].values.tolist()
+    if label == NONE:
+        return []
+    place = labels.index(label)
+    coords = {str(name): values.values for name, values in sweep.data.coords.items()}
+    axes = {name.removeprefix(AXIS): values for name, values in coords.items() if name.startswith(AXIS)}
+    offs = {axis: off(axis, values) for axis, values in axes.items()}
+    if not axes:
+        axis = str(coords["method"][place])
+        axes = {axis: coords["strength"]}
+        offs = {axis: float(coords["strength"][labels.index(NONE)]) if NONE in labels else None}
+    found = [
+        (axis, *end)
+        for axis, values in axes.items()
+        if (end := end_of(values.tolist(), float(values[place]), offs[axis]))
+    ]
+    told: list[Piece] = [Code(label), " has "] if found else []
+    for at, (axis, which, _) in enumerate(found):
+        told += [" and " if at else "", f"the {which} ", Code(axis)]
+    if len(found) == 1:
+        return [*told, f" that was tried. A {found[0][2]} one may be better."]
+    return [*told, " that were tried. Values beyond them may be better."] if found else []
+
+
+def end_of(numbers: Sequence[float], mine: float, off: float | None = 0.0) -> tuple[str, str] | None:
+    """Return whether a strength or limit is at the end of those that were tried, and the direction to try next.
+
+    Args:
+        numbers: All strengths that were tried.
+        mine: One of them.
+        off: Strength of the baseline, which is no end; None if there is no baseline.
+
+    Example:
+        >>> end_of([0.0, 0.01, 0.1], 0.1), end_of([0.0, 0.01, 0.1, 1.0], 0.1)
+        (('largest', 'larger'), None)
+    """
+    tried = sorted({number for number in numbers if math.isfinite(number) and number != off})
+    if len(tried) < 2 or mine not in (tried[0], tried[-1]):
+        return None
+    return ("smallest", "smaller") if mine == tried[0] else ("largest", "larger")
 
 
 def unit_of(sweep: Source) -> str:

@@ -202,7 +202,10 @@ def stop(results: StudyResults, recipe: str, chosen: str) -> list[Picture]:
 def sweep(dataset: xr.Dataset, name: str, recipes: Sequence[str]) -> list[Picture]:
     """Plot the learning curves of some recipes of a sweep, and its metrics against the strength."""
     strength = dataset["strength"].values
-    path = len(set(strength)) == strength.size > 1 and np.isfinite(strength).all() and (strength >= 0).all()
+    numbers = not np.isnan(strength).any() and (strength >= 0).all()
+    both = np.isinf(strength).any() and (strength == 0).any()  # the axis has one baseline
+    path = len(set(strength)) == strength.size > 1 and numbers and not both
+    axis = next((str(method) for method in dataset["method"].values if method != NONE), NONE)
     drawn = []
     for measure in reversed(measured(dataset)):
         parts = [part for part in ("train", "test") if _is_drawn(dataset, f"{part}_{measure}")]
@@ -217,7 +220,13 @@ def sweep(dataset: xr.Dataset, name: str, recipes: Sequence[str]) -> list[Pictur
             drawn.append(_picture(f"{name}-curves-{measure}", title, words, draw, labelled=True))
         if path:
             last = dataset.isel(epoch=-1, missing_dims="ignore")
-            draw = partial(_path, dataset=last, name=measure, xlabel=str(dataset["method"].values[-1]), parts=parts)
+            draw = partial(
+                _path,
+                dataset=last,
+                name=measure,
+                xlabel=axis,
+                parts=parts,
+            )
             words = f"{_rows(parts)} {_runs(dataset)}"
             drawn.append(_picture(f"{name}-path-{measure}", best_at(dataset, measure), words, draw, labelled=True))
     return drawn
@@ -317,7 +326,7 @@ def _on_grid(results: StudyResults, dataset: xr.Dataset) -> np.ndarray:
 
 def _shown(results: StudyResults) -> list[tuple[str, str, xr.Dataset, str]]:
     # Of the data of many seeds the metrics, as they were published; of the draws those and the loss.
-    metrics = list(reversed(measured(results.fresh)))
+    metrics = [name for name in reversed(measured(results.fresh)) if f"train_{name}" in results.fresh]
     draws = results.fresh.sizes["draw"]
     drawn = [(name, FRESH, results.fresh, f"{draws} draws") for name in metrics]
     if results.published is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxreg.lab.studies.results import is_study, open_study, open_sweep
+from jaxreg.lab.studies.results import BY_NAME, is_study, open_study, open_sweep
 
 MISSING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -107,14 +107,16 @@ class Source:
         return QuotedNumber(value, shown(value, form), self.name if times == 1 else f"{times} * {self.name}")
 
 
-def opened(folders: Sequence[Path]) -> dict[Path, Source]:
+def opened(folders: Sequence[Path], baseline: Any = BY_NAME) -> dict[Path, Source]:
     """Read stored results, and give each of them a distinct name.
 
     Args:
         folders: Folders of case studies, or of training sweeps; both cannot be mixed.
+        baseline: Value of the axis of each sweep that means no regulariser, as in `by_recipe`.
 
     Raises:
-        ValueError: If a folder holds no finished results, or case studies and sweeps are mixed.
+        ValueError: If a folder holds no finished results, case studies and sweeps are mixed, or a baseline is given for
+            a case study.
         FileNotFoundError: If a folder does not exist.
     """
     studies = [is_study(folder) for folder in folders]
@@ -122,11 +124,15 @@ def opened(folders: Sequence[Path]) -> dict[Path, Source]:
         raise ValueError(
             "the folders hold both case studies and training sweeps; expected folders of one kind. Write two reports"
         )
+    if any(studies) and baseline is not BY_NAME:
+        raise ValueError(
+            f"`baseline` is {baseline!r}, but {folders[0]} holds a case study, which has its own baseline; leave it out"
+        )
     names = [re.sub(r"\W", "_", folder.resolve().name) for folder in folders]
     names = [name if name.isidentifier() else f"_{name}" for name in names]
     if len(set(names)) < len(names):
         names = [f"{name}_{place}" for place, name in enumerate(names, 1)]
     return {
-        folder: Source(name, open_study(folder) if study else open_sweep(folder))
+        folder: Source(name, open_study(folder) if study else open_sweep(folder, baseline))
         for name, folder, study in zip(names, folders, studies, strict=True)
     }

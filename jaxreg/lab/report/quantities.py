@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import xarray as xr
 
+from jaxreg.lab.stats.directions import lower_is_better
 from jaxreg.lab.stats.lanes import OVER
 
 _PARTS = ("train", "test", "validation")
@@ -77,9 +78,10 @@ def per_run(values: xr.DataArray) -> bool:
 
 
 def measured(dataset: xr.Dataset) -> list[str]:
-    """Return the names of all metrics that were computed on both training and test rows. The loss is the last one.
+    """Return the names of all metrics that were computed on test rows, the loss last.
 
-    A metric with a further dimension, such as one number per class, is left out.
+    A metric that was not computed on training rows counts only if its name tells whether lower values are better, as
+    that of an accuracy does. A metric with a further dimension, such as one number per class, is left out.
 
     Example:
         >>> measured(xr.Dataset({"test_loss": 1.0, "train_loss": 1.0, "test_accuracy": 1.0, "train_accuracy": 1.0}))
@@ -87,7 +89,8 @@ def measured(dataset: xr.Dataset) -> list[str]:
     """
     tested = [name for name, values in dataset.items() if str(name).startswith("test_") and per_run(values)]
     names = [str(name).removeprefix("test_") for name in tested]
-    return sorted((name for name in names if name == "loss" or f"train_{name}" in dataset), key="loss".__eq__)
+    known = [name for name in names if f"train_{name}" in dataset or lower_is_better(name) is not None]
+    return sorted(known, key="loss".__eq__)
 
 
 def outputs(dataset: xr.Dataset) -> list[str]:

@@ -10,7 +10,7 @@ from jaxreg.lab.report.document import Code, Piece, Quoted, Table, Text
 from jaxreg.lab.report.effects import labels
 from jaxreg.lab.report.evidence import LOSS, advised_setting, sorted_settings, times_chosen, unit_of, validated
 from jaxreg.lab.report.provenance import QuotedNumber, Source
-from jaxreg.lab.report.quantities import measured, outputs, quantity
+from jaxreg.lab.report.quantities import measured, outputs, per_run, quantity
 from jaxreg.lab.report.verdict import advised, comparable
 from jaxreg.lab.report.wording import counted, difference
 from jaxreg.lab.studies import summaries
@@ -24,6 +24,10 @@ _CHOSEN = (
     ". “Chosen in” counts the {units} in which the recipe has the lowest validation loss. The recipe with the lowest "
     "mean may be another one, because a few {units} can move a mean"
 )
+_SPLITS = (
+    "The intervals hold if each draw is a new sample of the data. If the draws are splits of one table, they share "
+    "rows, and the intervals are too narrow. Compare splits by "
+)
 _MEANING = "mean, and in brackets the tenth and ninetieth percentiles of the "
 
 
@@ -35,6 +39,7 @@ def published_table(source: Source) -> Table:
     """
     study, record = source.at("published"), source.data.record
     *metrics, loss = measured(study.data)
+    metrics = [metric for metric in metrics if f"train_{metric}" in study.data]
     columns, optional = ["recipe"], []
     rows: list[list[Text]] = [[[Code(label)]] for label in labels(study.data)]
     for metric in metrics:
@@ -204,7 +209,40 @@ def contents(source: Source) -> tuple[str, list[Table], Text]:
         shown += [fresh_table(source), weights_table(source)]
         shown += [claims_table([source])] if source.data.record.claims else []
         return source.data.record.title, shown, [*diverged_note(parts(source)), *reach_note(source)]
-    return source.name, [sweep_table(source)], diverged_note([source])
+    notes = [piece for note in sweep_notes(source) for piece in (" ", *note)]
+    return source.name, [sweep_table(source), *outputs_tables(source)], notes[1:]
+
+
+def sweep_notes(source: Source) -> list[Text]:
+    """Return sentences below the table of a sweep: its baseline, the diverged runs, the reach of its intervals.
+
+    Args:
+        source: Dataset of `by_recipe`.
+    """
+    told = source.data.attrs.get("none", "")
+    notes: list[Text] = [*([[told]] if told else []), diverged_note([source])]
+    if unit_of(source) == "draw" and source.data.sizes["draw"] > 1:
+        notes.append([_SPLITS, Code("stats.nadeau_bengio"), "."])
+    return notes
+
+
+def outputs_tables(source: Source) -> list[Table]:
+    """Return a table of the other outputs of a sweep, one row per setting, or an empty list if there are none.
+
+    Args:
+        source: Dataset of `by_recipe`.
+    """
+    shown = {f"test_{name}" for name in measured(source.data)}
+    others = [str(name) for name in source.data if str(name).startswith("test_") and name not in shown]
+    others = [name for name in others if per_run(source.data[name]) and "epoch" not in source.data[name].dims]
+    names = [*others, *outputs(source.data)]
+    names = [name for name in names if np.issubdtype(source.data[name].dtype, np.number)]
+    rows: list[list[Text]] = [[[Code(label)]] for label in labels(source.data)[:MOST_ROWS]]
+    columns = ["setting"]
+    for name in names:
+        columns.append("test " * name.startswith("test_") + quantity(source.data, name).words)
+        _fill(rows, partial(_spread, source, name))
+    return [Table([f"Other outputs: {_MEANING}runs"], columns, rows, optional=columns[:1:-1])] if names else []
 
 
 def parts(source: Source) -> list[Source]:

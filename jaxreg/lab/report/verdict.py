@@ -3,7 +3,6 @@
 The numbers decide which sentences are written, so that no sentence claims more than its numbers show.
 """
 
-import math
 from collections.abc import Sequence
 
 from jaxreg.lab import stats
@@ -12,6 +11,7 @@ from jaxreg.lab.report.effects import Effects, alike, effects
 from jaxreg.lab.report.evidence import (
     LOSS,
     chosen,
+    end_of,
     evidence,
     improvements,
     measures,
@@ -37,7 +37,8 @@ def verdict(sources: Sequence[Source]) -> list[Block]:
     blocks: list[Block] = [Paragraph(advice(best), lead=True)]
     blocks += [Paragraph(_trial(source), note=True) for source in sources if not comparable(source)][:1]
     if (label := chosen(fresh)) != NONE and fresh.find(summaries.gain, label, LOSS).data.n:
-        blocks += [Paragraph(_why(fresh, label)), *evidence(fresh, label, best.data.record.draws)]
+        record = best.data.record
+        blocks += [Paragraph(_why(fresh, label)), *evidence(fresh, label, record.draws, new=not record.drawn_from)]
         blocks.append(Paragraph(["Measured on this problem only: ", Quoted(best.data.record.title), "."], note=True))
     notes = [Paragraph(note, note=True) for note in (*_few(best), *_edges(best))]
     return [*blocks, *_code(best), *notes]
@@ -233,11 +234,9 @@ def _edges(source: Source) -> list[Text]:
     if label == NONE:
         return []
     arm = _arm(source, label)
-    tried = sorted(strength for strength in arm.numbers if 0 < strength < math.inf)
-    mine = _number(arm, label)
-    if len(tried) < 2 or mine not in (tried[0], tried[-1]):
+    if not (found := end_of(arm.numbers, _number(arm, label))):
         return []
-    end, beyond = ("smallest", "smaller") if mine == tried[0] else ("largest", "larger")
+    end, beyond = found
     return [[Code(label), f" has the {end} {arm.quantity} that was tried. A {beyond} one may be better."]]
 
 

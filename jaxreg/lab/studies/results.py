@@ -17,6 +17,7 @@ import xarray as xr
 
 from jaxreg.lab.atomic_files import write_whole
 from jaxreg.lab.cards import drawn_by
+from jaxreg.lab.stats.directions import is_limit, off
 from jaxreg.lab.stats.lanes import OVER, finite
 from jaxreg.lab.sweeps.joined import open_store
 
@@ -24,6 +25,10 @@ PUBLISHED = "published"
 FRESH = "fresh"
 NONE = "none"
 """The label of the baseline: no penalty and no constraint."""
+BY_NAME = "by the name and the values of the axis"
+"""Value of an argument `baseline` that was not given."""
+AXIS = "axis:"
+"""Prefix of the coordinates of `by_recipe` that hold the numeric axes of a sweep, if it has several axes."""
 _FILE = "study.json"
 _LOSSES = {
     "train_loss": ("train_loss", "train"),
@@ -206,15 +211,16 @@ def _recipes(arm: ArmRecord, results: xr.Dataset) -> xr.Dataset:
     return named.swap_dims(strength="recipe").assign_coords(strength=("recipe", strengths))
 
 
-def open_sweep(folder: str | Path) -> xr.Dataset:
+def open_sweep(folder: str | Path, baseline: Any = BY_NAME) -> xr.Dataset:
     """Read a stored training sweep. All axes except `seed` and `draw` are combined into one dimension, `recipe`.
 
     Args:
         folder: Folder of a sweep whose function trains a model: `jaxreg.lab.fit` or a function of your own.
+        baseline: Value of the axis that means no regulariser, as in `by_recipe`.
 
     Raises:
         FileNotFoundError: If the folder holds no store.
-        ValueError: If the store is damaged or unfinished, or the sweep returns no test loss.
+        ValueError: If the store is damaged or unfinished, the sweep returns no test loss, or the baseline is not in it.
 
     Example:
         >>> import tempfile
@@ -226,14 +232,15 @@ def open_sweep(folder: str | Path) -> xr.Dataset:
         ...     open_sweep(store)["recipe"].values.tolist()
         ['none', 'l2=0.5']
     """
-    return by_recipe(open_store(folder), str(folder))
+    return by_recipe(open_store(folder), str(folder), baseline)
 
 
-def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
+def by_recipe(sweep: xr.Dataset, name: str = "the dataset", baseline: Any = BY_NAME) -> xr.Dataset:
     """Combine all axes of a training sweep except `seed` and `draw` into one dimension, `recipe`.
 
     Each combination gets a label made of its axes, such as "l2=0.001". If there is a single numeric axis, it also
-    becomes the coordinate `strength`, and its value 0 gets the label "none", the baseline.
+    becomes the coordinate `strength`. The setting without a regulariser gets the label "none", the baseline. The
+    attribute `none` of the dataset says which setting it is, and why.
 
     Args:
         sweep: Results of `jaxreg.lab.sweep`. The loss on test rows must be named `test_loss` or `test`. Losses on
@@ -241,10 +248,13 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
             or `val`, are used too. Without a variable `diverged_at`, a run with a non-finite test loss counts as
             diverged.
         name: Name of the sweep in error messages.
+        baseline: Value of the only axis that means no regulariser; None for no baseline. By default, it is infinity if
+            the axis has this value, because only a limit can be infinite. Otherwise it is 0. But 0 is no baseline if
+            the axis has negative values, or the name of a limit (`limit`, `max_norm`, `radius`, …) or of a logarithm.
 
     Raises:
         ValueError: If the sweep has no loss on test rows, or a loss on test or validation rows has a dimension that is
-            neither an axis nor `epoch`.
+            neither an axis nor `epoch`. If a baseline is given that is no value of the axis, or there are several axes.
 
     Example:
         >>> losses = xr.DataArray([[0.5, 0.4], [0.3, 0.2]], dims=("l2", "draw"), coords={"l2": [0.0, 0.1]})
@@ -266,19 +276,86 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset") -> xr.Dataset:
         fine = finite(loss).all([dim for dim in loss.dims if dim == "epoch"])
         dataset = dataset.assign(diverged_at=-fine.astype(int))
     if "recipe" in dataset.dims:
+        if baseline is not BY_NAME:
+            raise ValueError(
+                f"`baseline` is {baseline!r}, but the settings of {name} have labels already; expected what `sweep` "
+                f"returned. Or give the setting without a regulariser the label {NONE!r} in the coordinate 'recipe'"
+            )
         return dataset
     axes = [str(dim) for dim in dataset["diverged_at"].dims if dim not in OVER]
     values = [dataset[axis].values for axis in axes]
-    numeric = len(axes) == 1 and np.issubdtype(values[0].dtype, np.number)
-    labels = [_label(axes, point, numeric) for point in product(*values)]
+    numbers = [np.issubdtype(each.dtype, np.number) for each in values]
+    numeric = numbers == [True]
+    places, told = _baseline(axes, values, baseline, name)
+    points = list(product(*values))
+    labels = [NONE if place in places else _label(axes, point) for place, point in enumerate(points)]
     strength = values[0].astype(float) if numeric else np.full(len(labels), np.nan)
+    inside = strength[places].size and 0 < abs(strength[places][0]) < np.inf  # a value between the others
+    method = ", ".join(axes) or "all"
+    methods = [NONE if label == NONE and not inside else method for label in labels]
     flat = dataset.stack(recipe=axes, create_index=False) if axes else dataset.expand_dims("recipe")
+    several = [axis for axis, number in zip(axes, numbers, strict=True) if number and len(axes) > 1]
+    kept = {f"{AXIS}{axis}": ("recipe", flat[axis].values) for axis in several}
     flat = flat.drop_vars(axes).assign_coords(
-        recipe=labels,
-        method=("recipe", [NONE if label == NONE else ", ".join(axes) or "all" for label in labels]),
-        strength=("recipe", strength),
+        {
+            **kept,
+            "recipe": labels,
+            "method": ("recipe", methods),
+            "strength": ("recipe", strength),
+        }
     )
+    flat = flat.assign_attrs(none=told, **({} if baseline is BY_NAME else {"baseline": _code(_plain(baseline))}))
     return flat if set(OVER) & set(flat["diverged_at"].dims) else flat.expand_dims(seed=[0])
+
+
+def _code(value: Any) -> str:
+    return f"float('{value}')" if isinstance(value, float) and not np.isfinite(value) else repr(value)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic | np.ndarray) and value.ndim == 0 else value
+
+
+def _baseline(axes: list[str], values: list[np.ndarray], given: Any, sweep: str) -> tuple[list[int], str]:
+    """Return the place of the setting without a regulariser, if there is one, and a sentence that says why it is it."""
+    if given is None:
+        return [], "There is no baseline, because None was given."
+    if len(axes) != 1:
+        if given is not BY_NAME:
+            raise ValueError(
+                f"`baseline` is {given!r}, but {sweep} has the axes {', '.join(axes) or '(none)'}; expected one axis. "
+                "Select one value of each other axis first, such as found.sel(rate=0.1)"
+            )
+        return [], "There is no baseline, because the sweep has several axes." if axes else ""
+    (axis,), (found,) = axes, values
+    numeric = np.issubdtype(found.dtype, np.number)
+    value = (off(axis, found) if numeric else None) if given is BY_NAME else _plain(given)
+    if value is None:
+        if numeric and (found == 0).any() and is_limit(axis, found):
+            return [], (
+                f"There is no baseline. By its name, {axis} is a limit, and a limit of 0 sets all weights to 0. Add "
+                "the limit jnp.inf, which has no effect, or name the setting to compare with, baseline=VALUE."
+            )
+        return [], (
+            f"There is no baseline: no value of {axis} is known to have no effect, as the strength 0 and the limit "
+            "infinity do. Name the setting to compare with, baseline=VALUE."
+        )
+    try:
+        same = np.isclose(found, value, rtol=1e-6, atol=0) if numeric else found == value
+        places = np.flatnonzero(same).tolist()
+    except TypeError:
+        places = []
+    label = _label(axes, (value,))
+    if not places:
+        raise ValueError(f"`baseline` is {given!r}; expected a value of the axis {axis!r}: {found.tolist()}")
+    if given is not BY_NAME:
+        return places, f"“{NONE}” is {label}: it was given as the baseline."
+    if value == 0:
+        return places, (
+            f"“{NONE}” is {label}: a strength of 0 has no effect. If 0 means something else on this axis, name the "
+            "setting without a regulariser, baseline=VALUE, or None."
+        )
+    return places, f"“{NONE}” is {label}: an infinite limit has no effect."
 
 
 def _check_losses(dataset: xr.Dataset, found: Mapping[str, str], sweep: str) -> None:
@@ -299,8 +376,6 @@ def _check_losses(dataset: xr.Dataset, found: Mapping[str, str], sweep: str) -> 
             )
 
 
-def _label(axes: list[str], point: tuple[Any, ...], numeric: bool) -> str:
-    if numeric and point[0] == 0:
-        return NONE
+def _label(axes: list[str], point: tuple[Any, ...]) -> str:
     shown = [f"{value:g}" if isinstance(value, float | np.floating) else str(value) for value in point]
     return ", ".join(f"{axis}={value}" for axis, value in zip(axes, shown, strict=True)) or "all"

@@ -202,7 +202,9 @@ def test_an_axis_of_words_or_of_another_name_is_refused(ax):
     with pytest.raises(ValueError, match=r"coordinates \['width'\] .*coordinate 'strength'. Name another .* with x="):
         strengths.strength_path(ax, None, own([1, 2]))
     with pytest.raises(ValueError, match=r"expected finite numbers$"):
-        strengths.strength_path(ax, None, own([1, np.inf]), x="width")
+        strengths.strength_path(ax, None, own([1, np.nan]), x="width")
+    with pytest.raises(ValueError, match=r"expected positive limits beside infinity$"):
+        strengths.strength_path(ax, None, own([0, np.inf]), x="width")
 
 
 @pytest.mark.parametrize("n", [1, 5, 64])
@@ -297,3 +299,21 @@ def test_a_path_with_negative_values_keeps_the_axis_linear(ax):
     low, high = ax.get_xlim()
     assert low <= -1
     assert high >= 3
+
+
+@pytest.mark.parametrize("n", [1, 5, 64])
+def test_an_infinite_limit_is_the_baseline_at_the_right_end(ax, n):
+    limits = [np.inf, 2.0, 0.5]
+    values = xr.DataArray(
+        np.random.default_rng(0).uniform(size=(3, n)), dims=("limit", "seed"), coords={"limit": limits}, name="loss"
+    )
+    strengths.strength_path(ax, None, values, x="limit", chosen=np.inf)
+    places = ax.xaxis.get_major_locator().locs
+    assert [ax.xaxis.get_major_formatter()(place) for place in places] == ["0.5", "2", "∞"]
+    assert list(places) == sorted(places)
+    mean = float(values.sel(limit=np.inf).mean())
+    (hollow,) = [line for line in ax.get_lines() if line.get_markerfacecolor() == "white"]
+    np.testing.assert_allclose([*hollow.get_xdata(), *hollow.get_ydata()], [places[-1], mean])
+    chosen = labelled(ax, "chosen: ∞")
+    np.testing.assert_allclose(chosen.get_xdata()[0], places[-1])
+    assert places[-1] <= ax.get_xlim()[1]

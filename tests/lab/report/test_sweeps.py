@@ -238,3 +238,125 @@ def test_a_tie_goes_to_the_setting_that_the_nested_choice_takes(validated):
     choice = stats_of_the_lab.nested_choice(losses, losses, lower_is_better=True)
     assert next(iter(choice.tally)) == 0.2
     assert advised_setting(Source("sweep", flat)) == "strength=0.2"
+
+
+def losses(axis, values, draws=6, **outputs):
+    """Loss on test rows, lower with each value, beside other outputs."""
+    level = np.arange(len(values), 0, -1)[:, None] + np.random.default_rng(0).uniform(0, 0.5, size=(1, draws))
+    variables = {"test_loss": level, **{name: level * factor for name, factor in outputs.items()}}
+    return xr.Dataset({name: ((axis, "draw"), each) for name, each in variables.items()}, {axis: list(values)})
+
+
+BASELINES = {
+    "a strength": ("l2", [0, 0.1, 1], {}, 0),
+    "a limit": ("limit", [0, 0.5, 1, 2], {}, None),
+    "a norm": ("max_norm", [0.0, 1.0], {}, None),
+    "a radius": ("ballRadius", [0.0, 1.0], {}, None),
+    "no limit": ("limit", [np.inf, 2, 1, 0.5], {}, np.inf),
+    "no limit on an axis of any name": ("c", [1.0, np.inf], {}, np.inf),
+    "no limit beside 0": ("limit", [0, 1, np.inf], {}, np.inf),
+    "a logarithm": ("exponent", [-4, -2, 0], {}, None),
+    "a positive logarithm": ("log_strength", [0, 1, 2], {}, None),
+    "nothing that is off": ("rate", [0.1, 1.0], {}, None),
+    "words": ("kind", ["a", "b"], {}, None),
+    "given": ("limit", [0, 1, 2], {"baseline": 2}, 2),
+    "given as float32": ("l2", [0, 0.1, 1], {"baseline": np.float32(0.1)}, 0.1),
+    "given words": ("kind", ["a", "b"], {"baseline": "b"}, "b"),
+    "given infinity": ("limit", [1, np.inf], {"baseline": np.inf}, np.inf),
+    "refused": ("dropout", [0, 0.5], {"baseline": None}, None),
+}
+
+
+@pytest.mark.parametrize("case", BASELINES)
+@pytest.mark.parametrize("form", ["html", "markdown"])
+def test_the_baseline_is_the_setting_without_a_regulariser_and_the_page_says_which_it_is(case, form, tmp_path):
+    axis, values, given, none = BASELINES[case]
+    found = losses(axis, values)
+    flat = by_recipe(found, **given)
+    assert [value for value, label in zip(values, flat["recipe"].values, strict=True) if label == "none"] == (
+        [] if none is None else [none]
+    )
+    text = jaxreg.lab.report(found, tmp_path / "r", form, **given).read_text("utf-8")
+    if none is None:
+        assert "There is no baseline" in text
+        assert "change in" not in text
+    else:
+        shown = none if isinstance(none, str) else f"{none:g}"
+        assert f"“none” is {axis}={shown}: " in text
+        assert "change in loss" in text
+
+
+@pytest.mark.parametrize("case", ["given", "given infinity", "refused", "no limit"])
+def test_the_numbers_of_a_stored_sweep_are_recomputed_with_its_baseline(case, tmp_path):
+    axis, values, given, _ = BASELINES[case]
+
+    def run(draw, **point):
+        return {"test": 1 / (1 + jnp.minimum(point[axis], 9.0)) + 0.1 * draw}
+
+    sweep(lambda draw, limit=0, dropout=0: run(draw, limit=limit, dropout=dropout), {axis: values, "draw": range(4)},
+          tmp_path / "s", progress=False)  # fmt: skip
+    recompute(Page(jaxreg.lab.report(tmp_path / "s", **given).read_text("utf-8")))
+
+
+@pytest.mark.parametrize(
+    ("found", "given", "message"),
+    [
+        (losses("l2", [0, 1]), 3, r"^`baseline` is 3; expected a value of the axis 'l2': \[0, 1\]$"),
+        (losses("l2", [0, 1]), "none", "^`baseline` is 'none'; expected a value of the axis 'l2'"),
+        (losses("l2", [0, 1]).expand_dims(rate=[1, 2]), 0, r"has the axes .*; expected one axis\. Select one value"),
+        (by_recipe(losses("l2", [0, 1])), 0, "have labels already; expected what `sweep` returned"),
+    ],
+)
+def test_a_baseline_that_is_no_value_of_the_only_axis_is_refused(found, given, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        jaxreg.lab.report(found, tmp_path / "r.html", baseline=given)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "told"),
+    [
+        ("strength", [0, 1e-4, 1e-3], "`strength=0.001` has the largest `strength` that was tried. A larger one may"),
+        ("limit", [np.inf, 2, 1, 0.5], "`limit=0.5` has the smallest `limit` that was tried. A smaller one may be"),
+        ("limit", [2, 1, 0], "`limit=0` has the smallest `limit` that was tried. A smaller one may be better."),
+        ("exponent", [-4, -2, 0], "`exponent=0` has the largest `exponent` that was tried. A larger one may be"),
+        ("strength", [1, 2, 1.5], None),
+        ("strength", [0, 1e-4], None),
+        ("kind", ["a", "b"], None),
+    ],
+)
+def test_a_best_value_at_the_end_of_the_grid_is_told(axis, values, told, tmp_path):
+    text = jaxreg.lab.report(losses(axis, values), tmp_path / "r.md", "markdown").read_text("utf-8")
+    assert told in text if told else "that was tried" not in text
+
+
+def test_the_ends_of_several_axes_are_told(tmp_path):
+    values = np.add.outer(np.arange(3, 0, -1), [1.0, 0.0, 2.0])[..., None] + np.zeros(4)
+    coords = {"l2": [0, 0.1, 1], "rate": [0.1, 0.2, 0.3]}
+    for coordinates, told in (
+        (coords, "`l2=1, rate=0.2` has the largest `l2` that was tried. A larger one may be better."),
+        (coords | {"rate": [1, 0.2, 2]}, "has the largest `l2` and the smallest `rate` that were tried. Values beyond"),
+    ):
+        found = xr.Dataset({"test": (("l2", "rate", "draw"), values)}, coordinates)
+        assert told in jaxreg.lab.report(found, tmp_path / "r.md", "markdown").read_text("utf-8")
+
+
+@pytest.mark.parametrize("unit", ["draw", "seed"])
+def test_nothing_is_said_about_draws_that_the_report_does_not_know(unit, tmp_path):
+    found = losses("l2", [0, 0.1, 1], draws=9).rename(draw=unit)
+    text = jaxreg.lab.report(found, tmp_path / "r.md", "markdown").read_text("utf-8")
+    assert "each a new sample" not in text
+    assert ("If the draws are splits of one table" in text) == (unit == "draw") == ("stats.nadeau_bengio" in text)
+
+
+def test_all_metrics_on_test_rows_and_other_outputs_are_shown(tmp_path):
+    found = losses("l2", [0, 0.1, 1], test_accuracy=0.1, test_spread=0.5, norm=2.0)
+    page = jaxreg.lab.report(found, tmp_path / "r.html")
+    recompute(Page(page.read_text("utf-8")))
+    text = jaxreg.lab.report(found, tmp_path / "r.md", "markdown").read_text("utf-8")
+    accuracy = 10 * found["test_loss"].mean("draw")
+    for value in accuracy.values:
+        assert f"| {value:.1f} |" in text
+    assert "change in accuracy (points)" in text
+    assert "| setting | test spread | norm |" in text
+    assert f"{2 * float(found['test_loss'][0].mean()):.3g} (" in text
