@@ -311,7 +311,7 @@ def _recomputing(blocks: Sequence[Block], sources: Mapping[Path, Source]) -> Blo
     for folder, source in sources.items():
         study = isinstance(source.data, StudyResults)
         opener, attrs = ("open_study", {}) if study else ("open_sweep", source.data.attrs)
-        given = f", {attrs['baseline']}" if "baseline" in attrs else ""
+        given = f", {attrs['none_argument']}" if "none_argument" in attrs else ""
         place = f"Path({str(folder)!r})"
         loaded = f'xarray.load_dataset({place}, engine="scipy")'
         kept = loaded if folder.suffix == ".nc" else f"{opener}({place}{given})"

@@ -304,7 +304,7 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset", baseline: Any = BY_N
             "strength": ("recipe", strength),
         }
     )
-    flat = flat.assign_attrs(none=told, **({} if baseline is BY_NAME else {"baseline": _code(_plain(baseline))}))
+    flat = flat.assign_attrs(none=told, **({} if baseline is BY_NAME else {"none_argument": _code(_plain(baseline))}))
     return flat if set(OVER) & set(flat["diverged_at"].dims) else flat.expand_dims(seed=[0])
 
 

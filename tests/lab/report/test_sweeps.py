@@ -1,5 +1,7 @@
 """Reports of sweeps that people write themselves: from a dataset, from a store, with the measures that they return."""
 
+import sys
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from scipy import stats
 
 import jaxreg.lab
 import jaxreg.lab.report
-from jaxreg.lab import Labelled, open_store, sweep
+from jaxreg.lab import Labelled, cli, open_store, sweep
 from jaxreg.lab import stats as stats_of_the_lab
 from jaxreg.lab.cli import studies
 from jaxreg.lab.report.evidence import advised_setting, unit_of
@@ -360,3 +362,14 @@ def test_all_metrics_on_test_rows_and_other_outputs_are_shown(tmp_path):
     assert "change in accuracy (points)" in text
     assert "| setting | test spread | norm |" in text
     assert f"{2 * float(found['test_loss'][0].mean()):.3g} (" in text
+
+
+def test_the_command_takes_a_baseline(store, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        sys, "argv", ["jaxreg", "report", str(store), "--baseline", "0.01", "--out", f"{tmp_path}/r.html"]
+    )
+    cli.main()
+    assert capsys.readouterr().out == f"{tmp_path}/r.html\n"
+    page = Page((tmp_path / "r.html").read_text("utf-8"))
+    recompute(page)
+    assert "“none” is strength=0.01: " in "".join(page.words)

@@ -9,7 +9,7 @@ import xarray as xr
 from helpers.stored import NOISE, make_study
 
 from jaxreg.lab.report import tables
-from jaxreg.lab.report.document import Listing, Paragraph
+from jaxreg.lab.report.document import Listing, Paragraph, Table
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.report.verdict import advised, reasons, verdict
 from jaxreg.lab.report.wording import change, difference, size
@@ -213,9 +213,12 @@ def test_the_published_gain_is_set_against_that_on_fresh_draws(tmp_path):
 def test_draws_are_called_what_they_are(drawn_from, tmp_path):
     results = open_study(make_study(tmp_path / "study"))
     record = dataclasses.replace(results.record, drawn_from=drawn_from)
-    text = words(Source("study", results._replace(record=record)))
+    source = Source("study", results._replace(record=record))
+    text = words(source)
     assert (f"of 64 draws from the same {drawn_from}, " in text) == bool(drawn_from)
     assert ("fresh" in text) != bool(drawn_from)
+    (caption,) = ["".join(map(str, block.caption)) for block in verdict([source]) if isinstance(block, Table)]
+    assert ("each a new sample of the data" in caption) != bool(drawn_from)
 
 
 def test_errors_that_nobody_makes_are_not_said_to_be_fewer(tmp_path):
