@@ -914,7 +914,7 @@ def test_the_examples_of_the_documentation_run(tmp_path: Path, monkeypatch: pyte
     exec(blocks[1], names)
     assert dict(names["found"].sizes) == {"start": 3, "damping": 2, "time": 10}
     sizes = []
-    for block in blocks[2:11]:
+    for block in blocks[2:12]:
         exec(block, names)
         sizes.append(
             {
@@ -930,12 +930,13 @@ def test_the_examples_of_the_documentation_run(tmp_path: Path, monkeypatch: pyte
         {"lr": 1, "decay": 3},
         {"optimizer": 2, "size": 3, "lr": 2},
         {"width": 5, "seed": 8},
+        {"depth": 4, "seed": 8},
         {"point": 32},
         {"point": 32},
     ]
     assert names["best"]["loss"] == names["found"]["loss"].min()
     page = runpy.run_path(str(Path(__file__).parents[3] / "scripts" / "docs" / "run_pages.py"))["run"]
-    assert page(text[text.index(blocks[10]) + len(blocks[10]) + len("```\n") :], "docs/sweep.md", names) == []
+    assert page(text[text.index(blocks[11]) + len(blocks[11]) + len("```\n") :], "docs/sweep.md", names) == []
     assert open_store("results/ridge").sizes["draw"] == 120
 
 
