@@ -25,8 +25,9 @@ def predict(model: Path, file: Path, out: Path | None, names: Sequence[str] = ()
         names: Column names, for a table without a header row.
     """
     if is_table(model) and not model.is_dir():
-        folder = file if file.is_dir() else model.with_name(f"{model.name.partition('.')[0]}-search")
-        table = model if file.is_dir() else file
+        swapped = file.is_dir() or not is_table(file)
+        folder = file if swapped else model.with_name(f"{model.name.partition('.')[0]}-search")
+        table = model if swapped else file
         raise ValueError(
             f"{model} is a table; expected the folder of a search, and then the table, as in: "
             f"{shlex.join(['jaxreg', 'predict', str(folder), str(table)])}"

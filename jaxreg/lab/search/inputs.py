@@ -33,9 +33,17 @@ class Numbers:
         return cls(np.array(fill), gaps.any(axis=0))
 
     def __call__(self, x: Any) -> np.ndarray:
-        """Encode an array: return its columns, followed by one column of 0 and 1 per column with missing numbers."""
+        """Encode an array: return its columns, followed by one column of 0 and 1 per column with missing numbers.
+
+        Missing numbers in a column that had none when the encoding was learnt cause one warning.
+        """
         dense = _dense(x)
         gaps = np.isnan(dense)
+        counts = gaps.sum(axis=0)
+        if (new := np.flatnonzero((counts > 0) & ~self.gaps)).size:
+            cells = [f"{counts[at]} missing cell{'s are' if counts[at] > 1 else ' is'}" for at in new]
+            notes = [f"input {at}: {cell} replaced by {self.fill[at]:g}" for at, cell in zip(new, cells, strict=True)]
+            warnings.warn("; ".join(notes), stacklevel=4)
         return np.concatenate([np.where(gaps, self.fill, dense), gaps[:, self.gaps]], axis=1)
 
 

@@ -224,6 +224,8 @@ def search(
     limit = seconds(budget)
     if limit is not None and (other := "clock" if clock is not None else "folds" if folds is not None else ""):
         raise ValueError(f"both budget and {other} are given; expected only one. Remove budget or {other}")
+    if not isinstance(target, str | None):
+        raise ValueError(f"`target` is a {type(target).__name__}; expected the name of a column of the data frame")
     if target is not None:
         _check_frame(y=y, weights=weights, blocks=blocks, folds=folds, groups=groups, time=time)
         options = {"store": store, "rivals": rivals, "any_model": any_model, "budget": budget, "clock": clock}

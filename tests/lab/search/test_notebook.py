@@ -64,6 +64,19 @@ def test_what_is_known_causes_no_warning_and_an_estimator_warns_too(found):
         net.predict(pd.DataFrame({"length in m": [4.0], "harbour": ["Bonn"]}))
 
 
+def test_an_estimator_of_numbers_warns_of_numbers_that_are_missing_only_now():
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    x[3, 2] = np.nan
+    net = RegularizedMLPClassifier(["L2"], hidden_layer_sizes=4, epochs=20, folds=3, repeats=1, quick=True)
+    net.fit(x, x[:, 0] > 0)
+    filled, median = x.copy(), np.median(x[:, 1])
+    filled[:2, 1], x[:2, 1] = median, np.nan
+    with pytest.warns(UserWarning, match=rf"^input 1: 2 missing cells are replaced by {median:g}$") as given:
+        shares = net.predict_proba(x)
+    assert len(given) == 1
+    np.testing.assert_array_equal(shares, net.predict_proba(filled))  # no warning: input 2 had missing numbers before
+
+
 def test_probabilities_are_in_the_order_of_the_classes(found):
     shares = found.predict_proba(boats())
     assert found.classes == ("no", "yes")
@@ -112,6 +125,7 @@ def test_paths_may_be_text(tmp_path):
             lambda _: search(boats().iloc[:, :2], boats()["still afloat"]),
             r"`x` is a data frame, but `target` is None; .* pass target=NAME instead of `y`",
         ),
+        (lambda _: search(boats(), target=boats()["still afloat"]), "`target` is a Series; expected the name of a col"),
         (lambda _: search(boats(), target="still afloat", clock=60), "`clock` is 60; .* pass budget=60"),
         (lambda _: search(boats(), target="still afloat", budget="soon"), "the budget is 'soon'; expected a number of"),
         (lambda _: search(boats(), target="still afloat", budget=-3), "the budget is -3; expected a number of seconds"),

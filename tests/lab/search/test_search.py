@@ -705,10 +705,13 @@ def folder(tmp_path, monkeypatch):
 
 def test_a_table_in_the_place_of_a_model_is_told(folder, monkeypatch, capsys):
     (folder / "kept").mkdir()
-    for words in (("new.xlsx", "kept"), ("kept.csv.gz", "new.xlsx")):
+    for words, advice in (
+        (("new.xlsx", "kept"), "jaxreg predict kept new.xlsx"),
+        (("new.xlsx", "kept/model.safetensors"), "jaxreg predict kept/model.safetensors new.xlsx"),
+        (("kept.csv.gz", "new.xlsx"), "jaxreg predict kept-search new.xlsx"),
+    ):
         with pytest.raises(SystemExit):
             jaxreg(monkeypatch, "predict", *words)
-        advice = "jaxreg predict kept new.xlsx" if "kept" in words else "jaxreg predict kept-search new.xlsx"
         assert capsys.readouterr().err == (
             f"jaxreg: {words[0]} is a table; expected the folder of a search, and then the table, as in: {advice}\n"
         )
