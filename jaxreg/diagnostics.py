@@ -67,7 +67,8 @@ def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[
 
     Returns:
         A dict from path to a scalar. The scalar is 0 if the constraint holds. Equality constraints need to hold only up
-        to rounding. All leaves under one `jaxreg.TreeNorm` get the same number, their joint distance.
+        to rounding. All leaves under one `jaxreg.TreeNorm` get the same number, their joint distance. Rules of
+        `jaxreg.keras` are judged by their limits on the norm, without Keras's ε.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.

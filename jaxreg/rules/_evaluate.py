@@ -286,7 +286,7 @@ def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
 
     The result is 0 if every constraint holds. For an equality constraint, a deviation within rounding error counts as
     0. The `axis` of a constraint defines its groups of weights. For a constraint without `axis`, such as `NonNeg`,
-    every weight is a group.
+    every weight is a group. Rules of `jaxreg.keras` are judged by their limits on the norm, without Keras's ε.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr

@@ -51,8 +51,9 @@ def regularize(
     Raises:
         ValueError: If `decays` or `proximals` are given without a learning rate, or it is negative. At `init`,
             if a pattern matches no leaf or two patterns match one leaf.
-        TypeError: If `optimizer` is not an Optax transformation, or rules are passed as `learning_rate`. At `init`, if
-            the optimiser does not accept a leaf of `params` that is not an array.
+        TypeError: If `optimizer` is not an Optax transformation, or rules are passed as `learning_rate`, or a rule is
+            not a function, or is a constraint instead of a penalty or the reverse. At `init`, if the optimiser does not
+            accept a leaf of `params` that is not an array.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr, optax

@@ -48,7 +48,8 @@ def fit(
 
         - `train_loss`, `test_loss` and, if there are validation rows, `validation_loss`, without the penalty.
         - The same for each metric, such as `test_accuracy`.
-        - `penalty` and `violation`.
+        - `penalty` and `violation`. For rules of `jaxreg.keras`, `violation` is the distance by which the rule moves
+          the weights, Keras's ε included.
         - `norm/<path>`, the Frobenius norm of each kernel.
 
         `diverged_at` is the first epoch with a loss that is NaN or infinite, or -1. The evaluation after the last epoch
