@@ -7,6 +7,7 @@ set only.
 Statistics never average a diverged run silently: they raise an error that names it, or drop it and return its name.
 """
 
+import warnings
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -322,7 +323,15 @@ def _outermost(values: xr.DataArray, over: Sequence[Hashable]) -> str:
             f"the values have dimensions {values.dims}; expected at least one of {dims_of(over)}. To average over "
             "other dimensions, pass their names as over=(...)"
         )
-    return str(next((dim for dim in present if values.sizes[dim] > 1), present[0]))
+    along = str(next((dim for dim in present if values.sizes[dim] > 1), present[0]))
+    if along in values.indexes and values.indexes[along].has_duplicates:
+        different = values.indexes[along].nunique()
+        warnings.warn(
+            f"{along} has {values.sizes[along]} entries, but only {different} different values. Equal values give the "
+            "same run again, so intervals are too narrow: use different values, such as range(32) for seeds",
+            stacklevel=3,
+        )
+    return along
 
 
 def _diverged_at(dataset: xr.Dataset) -> xr.DataArray:

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from jaxreg.lab.sweeps.designs import Choice, Points
-from jaxreg.lab.sweeps.grid import LANE, check_apart, plain, repeats, stack, storable, traceable
+from jaxreg.lab.sweeps.grid import LANE, check_apart, plain, stack, storable, traceable
 from jaxreg.lab.sweeps.outputs import Run, check_arguments, check_names
 from jaxreg.lab.sweeps.structures import Structure
 
@@ -131,9 +131,6 @@ def cut(run: Run, over: Any, *, zipped: bool = False, begin: Run | None = None) 
         over, zipped = {LANE: Points(over)}, False
     taken = _parameters(run)
     axes = [_read(name, entries, taken) for name, entries in over.items()]
-    if not zipped:
-        for name, entries in over.items():
-            _check_distinct(name, entries)
     arguments = [argument for axis in axes for argument in axis.arguments]
     if twice := {argument for argument in arguments if arguments.count(argument) > 1}:
         raise ValueError(f"two axes or settings have the name {sorted(twice)[0]!r}: rename one of them")
@@ -209,23 +206,6 @@ def _read(name: Any, entries: Any, taken: frozenset[str]) -> _Axis:
         raise ValueError(f"axis {name!r} contains a setting with the same name: rename the axis")
     columns = {setting: _column(setting, values) for setting, values in entries.settings.items()}
     return _Axis(name, None, columns, together=name in taken and not taken & columns.keys())
-
-
-def _check_distinct(name: Any, entries: Any) -> None:
-    """Raise if an axis repeats a value. Equal runs would count as new evidence. Points may repeat a setting."""
-    if isinstance(entries, Points):
-        return
-    if _special(entries):
-        kinds = [entry.label if isinstance(entry, Choice) else "None" for entry in entries if _kind(entry)]
-        numbers = [entry for entry in entries if not _kind(entry)]
-        repeated = [kind for kind in kinds if kinds.count(kind) > 1] or (repeats(name, numbers) if numbers else [])
-    else:
-        repeated = repeats(name, entries)
-    if repeated:
-        raise ValueError(
-            f"axis {name!r} holds {repeated[0]} more than once; expected different values, because equal values give "
-            "the same run again. For more runs, use more values, such as range(32) for seeds"
-        )
 
 
 def _special(entries: Any) -> bool:

@@ -243,26 +243,6 @@ def stack(name: str, entries: Any) -> Any:
         raise ValueError(f"the entries of axis {name!r} can't be stacked: {error}") from None
 
 
-def repeats(name: str, entries: Any) -> list[Any]:
-    """Return the first entry of an axis that stands there before, as a number or in words. Empty if there is none."""
-    if isinstance(entries, range | Iterator | Set | MappingView):  # the last three are refused later
-        return []
-    stacked = stack(name, entries)
-    found = jax.tree.leaves(stacked)
-    leaves = [np.asarray(plain(leaf)) for leaf in found if isinstance(leaf, np.ndarray | jax.Array) and leaf.ndim]
-    lengths = {leaf.shape[0] for leaf in leaves}
-    odd = any(leaf.dtype.hasobject or leaf.dtype.fields or not leaf.size for leaf in leaves)
-    if len(lengths) != 1 or len(leaves) < len(found) or odd:
-        return []  # refused later, or entries without a value
-    count = len(leaves[0])
-    rows = [np.ascontiguousarray(leaf).reshape(count, -1).view(np.uint8) for leaf in leaves]
-    joined = np.ascontiguousarray(np.concatenate(rows, axis=1)) if len(rows) > 1 else rows[0]
-    _, first = np.unique(joined.view(np.dtype((np.void, joined.shape[1]))).ravel(), return_index=True)
-    again = np.setdiff1d(np.arange(count), first)[:1].tolist()
-    numbers = len(leaves) == 1 and leaves[0].ndim == 1 and _key_name(stacked) is None
-    return [leaves[0][row].item() if numbers else f"the entry {row}" for row in again]
-
-
 def _key_name(leaf: Any) -> str | None:
     is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return str(jax.random.key_impl(leaf)) if is_key else None

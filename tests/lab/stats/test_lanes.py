@@ -192,3 +192,12 @@ def test_over_may_be_one_name(function, dim):
         ValueError, match=r"expected at least one of \('fold',\)|expected only 'strength' and \('fold',\)"
     ):
         function(a, b, over="fold")
+
+
+@pytest.mark.parametrize("statistic", [lanes.per_unit, lanes.units_last, stats.mean_interval])
+def test_repeated_seeds_are_warned_of(statistic):
+    values = xr.DataArray(np.arange(6.0), dims="seed", coords={"seed": [0, 1, 2] * 2})
+    with pytest.warns(UserWarning, match="seed has 6 entries, but only 3 different values"):
+        statistic(values)
+    statistic(values.assign_coords(seed=range(6)))
+    statistic(values.drop_vars("seed"))
