@@ -138,7 +138,7 @@ def prepare_columns(
                 Problem(f"{len(wanted.rows)} rows of {file.name} have a target; expected at least {FEW_ROWS}")
             )
     except ValueError as error:
-        problems.append(Problem(str(error) + _way_out(columns, known, file.name)))
+        problems.append(Problem(_with_way_out(str(error), columns, known, file.name)))
     learnt = examine(columns, known or name)
     problems += learnt.problems
     codes = moment = None
@@ -175,12 +175,12 @@ def _depending(share: float | None) -> list[str]:
     ]
 
 
-def _way_out(columns: Columns, known: str | None, name: str) -> str:
+def _with_way_out(problem: str, columns: Columns, known: str | None, name: str) -> str:
     if known is not None or columns.headed:
-        return ""
+        return problem
     return (
-        f". {name} has no header row, because its first row looks like data. Use one of these names for the target, or "
-        f"name the columns with {argument('names', *columns)}"
+        f"{problem}{'' if problem.endswith('?') else '.'} {name} has no header row, because its first row looks like "
+        f"data. Use one of these names for the target, or name the columns with {argument('names', *columns)}"
     )
 
 

@@ -336,3 +336,12 @@ def test_an_unknown_column_gets_the_known_one_that_was_meant(name, meant):
     names = ["Gears", "frame (cm)", "price", "sold within a week", "year_born"]
     wanted = f"did you mean {meant!r}?" if meant else "expected one of 'Gears', 'frame (cm)', 'price'"
     assert encoding.expected_name(name, names).startswith(wanted)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"), [("4", r"did you mean 'c4'\? "), ("y", r"expected one of 'c1', .*'c4'\. ")]
+)
+def test_a_target_that_a_table_without_headings_lacks(target, said):
+    rows = "".join(f"{place / 7:.3f},0,{place % 3},{place % 2}\n" for place in range(40))
+    with pytest.raises(ValueError, match=rf"there is no column '{target}'; {said}\S+ has no header row"):
+        prepared(rows.encode(), target=target)
