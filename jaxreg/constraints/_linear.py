@@ -24,7 +24,7 @@ ROUNDS = 3
 
 @hyperparameters
 class Hyperplane(Constraint):
-    """Fixed weighted sum of each group w_j: {w : ⟨normal, w_j⟩ = offset}, projected along the normal.
+    """Fixed weighted sum of each group w_j: ⟨normal, w_j⟩ = offset. Weights are projected along the normal.
 
     By default, each group w_j consists of the incoming weights of one unit. With a normal of ones the set is `SumTo`.
     `Intersection(Hyperplane(normal, offset), Box(low, high))` is a box section, which is projected exactly.

@@ -188,7 +188,7 @@ def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array
 
 
 def exact_rule(rule: Rule) -> Any:
-    """Return the constraint that returns the nearest point of the set of `rule`."""
+    """Return a constraint that moves weights exactly to the nearest point that `rule` allows."""
     return facts(rule).exact_rule()
 
 

@@ -51,7 +51,7 @@ def run(
     for study in studies:
         if not any(NONE in arm.labels() for arm in study.arms):
             raise ValueError(
-                f"study {study.name} has no baseline, which is a recipe labelled {NONE!r}. Add Arm({NONE!r}, Recipe)"
+                f"study {study.name} has no baseline to compare with. Add Arm({NONE!r}, Recipe)"
                 " or a strength that has no effect: 0 for a penalty, infinity for a constraint"
             )
     sizes = [dataclasses.replace(study.quick if quick else study.size, **size) for study in studies]

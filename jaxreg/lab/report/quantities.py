@@ -12,7 +12,7 @@ _CURVES = {"penalty", "violation", "diverged_at"}
 
 
 class Quantity(NamedTuple):
-    """Display name, unit and number formats of a variable of a training sweep.
+    """The displayed name, the unit and the number formats of a variable of a training sweep.
 
     Args:
         words: Display name.

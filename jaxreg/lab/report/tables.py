@@ -214,7 +214,7 @@ def contents(source: Source) -> tuple[str, list[Table], Text]:
 
 
 def sweep_notes(source: Source) -> list[Text]:
-    """Return sentences below the table of a sweep: its baseline, the diverged runs, the reach of its intervals.
+    """Return the notes below the table of a sweep: its baseline, its diverged runs, and what its intervals cover.
 
     Args:
         source: Dataset of `by_recipe`.

@@ -218,7 +218,7 @@ class Shape:
 
     @property
     def label(self) -> str:
-        """Label of the network: units per hidden layer, then the coding unless it is plain, as in `32-32 on pieces`."""
+        """Label of the network: units per hidden layer, then the coding if it is not plain: `32-32 on pieces`."""
         units = "-".join(map(str, self.hidden))
         return units if self.coding == "plain" else f"{units} on {self.coding}"
 

@@ -206,7 +206,7 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
         return self._search(x, places, sample_weight, groups, cv)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each of `classes_` for each row of `X`, of shape (rows, classes)."""
+        """Return the probability of each of `classes_` for each row: an array of shape (rows, classes)."""
         inputs = self._inputs(X)  # raises if the estimator is not fitted
         return self.search_.net.probabilities(inputs)
 

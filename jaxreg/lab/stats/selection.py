@@ -236,7 +236,7 @@ def ranking(scores: np.ndarray, preferred: np.ndarray) -> np.ndarray:
 
 
 def preference(values: xr.DataArray | xr.Dataset, dim: Hashable) -> np.ndarray:
-    """Return which entries along a dimension win a tie: one number per entry, the largest wins.
+    """Return one number per entry of a dimension. In a tie, the entry with the largest number wins.
 
     These are the strengths, or the limits with their sign changed, if the entries differ in nothing else. If they
     differ in a further setting, or repeat a strength, a larger strength does not mean a simpler model. All numbers are

@@ -111,7 +111,7 @@ class Joined:
         return numbers, places
 
     def unreadable(self, parts: int) -> np.ndarray:
-        """Return a mask of the runs that cannot be read, for the first stores. Their number is `parts`."""
+        """Return a mask of the runs in the first `parts` stores that cannot be read."""
         numbers, _ = self.find(np.arange(self.manifest.lanes))
         needed = np.unique(numbers[(numbers >= 0) & (self.part < parts)])
         return np.isin(numbers, [number for number in needed if self.read(int(number)) is None])
