@@ -37,8 +37,9 @@ def landing(start: jax.Array, goal: jax.Array, dtype: Any, rule: Any = None) -> 
         pairs = to_pairs(start), to_pairs(goal)
         return from_pairs(landing(*pairs, pairs[0].dtype)).astype(dtype)
     step, end, other, other_end, better = _candidates(start, goal, dtype)
-    if bounds := facts(rule).bounds():
-        inside, other_inside = (clip(w, *bounds) == w for w in (end, other_end))
+    bounds = facts(rule).bounds  # called each time: stored sweeps of traced bounds go on only with the same program
+    if bounds() is not None:
+        inside, other_inside = (clip(w, *bounds()) == w for w in (end, other_end))
         better = jnp.where(inside == other_inside, better, other_inside)
     return jnp.where((end != goal) & better, other, step)
 
