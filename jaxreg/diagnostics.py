@@ -114,6 +114,8 @@ def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance:
     def share(rule: Any, members: list[Leaf]) -> jax.Array:
         arrays = [leaf.array for leaf in members]
         axes = rule_axes(rule, arrays[0].ndim)
+        if facts(rule).sets():  # the distances of an intersection are those of its own groups
+            axes = group_axes(arrays[0].ndim, facts(rule).axis)
         reach = tolerance + 2 * max(float(eps(w.dtype)) for w in arrays)
         wides = [wide(w) for w in arrays]
         # A weight of 0 cannot be scaled. It is moved by a small number instead.

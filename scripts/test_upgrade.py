@@ -46,6 +46,8 @@ CONSTRAINTS: dict[str, Build] = {
     "MinMaxNorm": lambda s: jr.MinMaxNorm(s / 2, s),
     "NonNeg": lambda s: jr.NonNeg(),
     "Box": lambda s: jr.Box(-s, s),
+    "LinfBall": jr.LinfBall,
+    "MaxNorm and LinfBall": lambda s: jr.Intersection(jr.MaxNorm(s), jr.LinfBall(s)),
     "L1Ball": jr.L1Ball,
     "Simplex": jr.Simplex,
     "SpectralNorm": jr.SpectralNorm,

@@ -241,19 +241,23 @@ class _Family:
         if x.shape[1:] in self._checked:
             return
         rows = np.random.default_rng(0).normal(size=(3, *x.shape[1:]))
+        # A scale that depends on the width shows between any two widths. Without blocks, their scale does not show.
+        smaller = list(zip(self.models, self.sizes, strict=True))[: 1 if self.size == "width" else -1]
 
-        def outputs() -> list[jax.Array]:
+        def outputs() -> list[tuple[jax.Array, jax.Array]]:
             inputs = jnp.asarray(rows, x.dtype)
-            # Initial biases of 0 would hide a dependence on the biases.
-            small = jax.tree.map(lambda leaf: leaf + 0.1, self.models[0].init(jax.random.key(0)))
-            return [
-                self.models[0].apply(small, inputs),
-                self.largest.apply(self._filled(small, self.sizes[0]), inputs),
-            ]
+            found = []
+            for model, number in smaller:
+                # Initial biases of 0 would hide a dependence on the biases.
+                params = jax.tree.map(lambda leaf: leaf + 0.1, model.init(jax.random.key(0)))
+                found.append((model.apply(params, inputs), self.largest.apply(self._filled(params, number), inputs)))
+            return found
 
         with jax.ensure_compile_time_eval():
-            own, padded = (np.asarray(found, float) for found in jax.jit(outputs)())
-        if not np.allclose(own, padded, rtol=0, atol=0.01 * np.abs(own).max()):
+            pairs = [[np.asarray(found, float) for found in pair] for pair in jax.jit(outputs)()]
+        for (own, padded), (_, number) in zip(pairs, smaller, strict=True):
+            if np.allclose(own, padded, rtol=0, atol=0.01 * np.abs(own).max()):
+                continue
             advice = (
                 "layers that ignore units with zero weights. Remove layers that depend on all units, such as a layer "
                 "norm or a softmax over units"
@@ -262,7 +266,7 @@ class _Family:
                 "x + Dense(units)(relu(x))"
             )
             raise ValueError(
-                f"any_{self.size}: padding the model of {self.size} {self.sizes[0]} to {self.size} {self.sizes[-1]} "
+                f"any_{self.size}: padding the model of {self.size} {number} to {self.size} {self.sizes[-1]} "
                 f"with zero weights changes its outputs; expected {advice}"
             )
         self._checked.add(x.shape[1:])

@@ -12,7 +12,7 @@ import optax
 
 from jaxreg._hyperparameters import rate_at
 from jaxreg._protocols import Constraint, Penalty, Rule, Rules, Tree, facts
-from jaxreg.rules._evaluate import distance, grouped, penalty
+from jaxreg.rules._evaluate import at_rule, distance, grouped, penalty
 from jaxreg.rules._matching import leaves, matches
 from jaxreg.transforms._base import Link, Watch, Wrapped, refuse_other_leaves
 
@@ -375,8 +375,8 @@ class _DryRun:
 def _steps_per_weight(rule: Any, w: jax.Array) -> bool:
     # Whether `jaxreg.proximal_adam` accepts the penalty.
     try:
-        jax.eval_shape(rule.prox, w, w)
-    except ValueError:
+        jax.eval_shape(at_rule(rule, 0).prox, w, jnp.abs(w))
+    except (TypeError, ValueError):
         return False
     return True
 

@@ -310,3 +310,20 @@ def test_blocks_that_do_more_than_add_are_refused():
     model = any_depth(lambda blocks: linen(Residual(blocks, after=True), (2,)), DEPTHS)
     with pytest.raises(ValueError, match="to depth 3 with zero weights changes its outputs"):
         jax.eval_shape(lambda depth: model(depth).apply(model(depth).init(jax.random.key(0)), jnp.ones((4, 2))), 1)
+
+
+class Scaled(nn.Module):
+    blocks: int
+
+    @nn.compact
+    def __call__(self, x):
+        for block in range(self.blocks):
+            x = x + nn.Dense(2, name=f"block_{block}")(nn.tanh(x)) / self.blocks
+        return nn.Dense(1, name="output")(x)
+
+
+def test_blocks_whose_scale_depends_on_the_depth_are_refused():
+    """Without blocks the scale does not show."""
+    model = any_depth(lambda blocks: linen(Scaled(blocks), (2,)), DEPTHS)
+    with pytest.raises(ValueError, match="the model of depth 1 to depth 3 with zero weights changes its outputs"):
+        jax.eval_shape(lambda depth: model(depth).apply(model(depth).init(jax.random.key(0)), jnp.ones((4, 2))), 1)

@@ -232,17 +232,20 @@ def outputs_tables(source: Source) -> list[Table]:
     Args:
         source: Dataset of `by_recipe`.
     """
-    shown = {f"test_{name}" for name in measured(source.data)}
-    others = [str(name) for name in source.data if str(name).startswith("test_") and name not in shown]
+    compared = {f"test_{name}" for name in measured(source.data)}
+    others = [str(name) for name in source.data if str(name).startswith("test_") and name not in compared]
     others = [name for name in others if per_run(source.data[name]) and "epoch" not in source.data[name].dims]
     names = [*others, *outputs(source.data)]
     names = [name for name in names if np.issubdtype(source.data[name].dtype, np.number)]
-    rows: list[list[Text]] = [[[Code(label)]] for label in labels(source.data)[:MOST_ROWS]]
+    shown = labels(source.data)
+    cut = len(shown) > MOST_ROWS
+    rows: list[list[Text]] = [[[Code(label)]] for label in (sorted_settings(source)[:MOST_ROWS] if cut else shown)]
     columns = ["setting"]
     for name in names:
         columns.append("test " * name.startswith("test_") + quantity(source.data, name).words)
         _fill(rows, partial(_spread, source, name))
-    return [Table([f"Other outputs: {_MEANING}runs"], columns, rows, optional=columns[:1:-1])] if names else []
+    caption = f"Other outputs{' of the settings above' if cut else ''}: {_MEANING}runs"
+    return [Table([caption], columns, rows, optional=columns[:1:-1])] if names else []
 
 
 def parts(source: Source) -> list[Source]:

@@ -34,7 +34,8 @@ def size(fresh: Source, recipe: str, variable: str) -> Text:
     what = _named(fresh, variable)
     # A relative change of a loss that can be negative has no meaning.
     positive = variable.endswith("accuracy") or fresh.find(summaries.mean, NONE, variable).data > 0
-    if not math.isfinite(saved.data) or not positive:
+    relative = variable.endswith("accuracy") or summaries.lower_is_better(variable)
+    if not (math.isfinite(saved.data) and positive and relative):
         unit = quantity(fresh.data, variable)
         change = fresh.find(summaries.gain, recipe, variable).number("mean", unit.form, unit.times)
         return [f"changes {what} by ", change, f" {unit.unit}" if unit.unit else ""]

@@ -4,6 +4,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 Plan = Any
@@ -39,7 +40,8 @@ def seconds(given: str | float | None) -> float | None:
     """
     if given is None:
         return None
-    words = str(given) if isinstance(given, str | int | float) and not isinstance(given, bool) else ""
+    is_number = isinstance(given, Real) and not isinstance(given, bool) and math.isfinite(given)
+    words = given if isinstance(given, str) else f"{float(given):f}" if is_number else ""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", words.strip())
     if found is None or float(found[1]) <= 0:
         raise ValueError(f"the budget is {given!r}; expected a number of seconds, or a duration such as 60s, 5m or 1h")

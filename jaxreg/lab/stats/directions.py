@@ -40,13 +40,15 @@ def lower(given: bool | None, *values: xr.DataArray) -> bool:
     """
     if given is not None:
         return given
-    named = next((each for each in values if lower_is_better(each.name)), None)
-    if named is not None and (named < 0).any():
+    named = next((each for each in values if lower_is_better(each.name) is not None), None)
+    if named is None or not lower_is_better(named.name):
+        return False
+    if (named < 0).any():
         raise ValueError(
             f"the values are named {str(named.name)!r}, and some are negative; expected `lower_is_better` to be given. "
             "Pass lower_is_better=True for losses, or lower_is_better=False if their sign was changed"
         )
-    return named is not None
+    return True
 
 
 def is_limit(name: Hashable, values: np.ndarray) -> bool:

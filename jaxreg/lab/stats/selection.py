@@ -180,7 +180,7 @@ def nested_choice(
     Reference: Cawley and Talbot (2010), Journal of Machine Learning Research 11.
     """
     dim, *_ = _strengths(validation, over)
-    lower_is_better = lower(lower_is_better, validation, test)
+    lower_chosen, lower_tested = lower(lower_is_better, validation, test), lower(lower_is_better, test, validation)
     try:
         validation, test = xr.align(validation, test, join="exact")
     except ValueError as error:
@@ -192,14 +192,14 @@ def nested_choice(
     inner = [d for d in validation.dims if d not in (dim, along)]
     mean = validation.astype(np.float64).mean(inner, skipna=False).transpose(along, dim)
     preferred = preference(validation, dim)
-    place = _best(mean, preferred, lower_is_better)
+    place = _best(mean, preferred, lower_chosen)
     labels = validation[dim].values
     chosen = xr.DataArray(labels[place], dims=along, coords={along: validation[along]}, name=dim)
     read = test.isel({dim: xr.DataArray(place, dims=along)}).drop_vars(
         [name for name, coord in test.coords.items() if coord.dims == (dim,)]
     )
     grid = test.astype(np.float64).mean([d for d in test.dims if d != dim], skipna=False).values
-    top = int(ranking(np.where(np.isfinite(grid), -grid if lower_is_better else grid, -np.inf), preferred)[0])
+    top = int(ranking(np.where(np.isfinite(grid), -grid if lower_tested else grid, -np.inf), preferred)[0])
     return NestedChoice(
         chosen=chosen,
         test=read,

@@ -261,7 +261,7 @@ def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Ha
     the baseline's mean is 0.
     """
     ends = [mean(dataset, name, variable) for name in (recipe, baseline)]
-    after, before = ends if lower_is_better(variable) else [1 - end for end in ends]
+    after, before = [1 - end for end in ends] if variable.endswith("accuracy") else ends
     return 1 - after / before if before else float("nan")
 
 

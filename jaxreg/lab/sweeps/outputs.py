@@ -119,7 +119,7 @@ def _seeds(error: Exception) -> bool:
         if _is_own(frame):
             break
         if not frame.filename.startswith(_TRACING):
-            words += [frame.filename, frame.name]
+            words += [Path(frame.filename).name, frame.name]
     return re.search(r"seed|\brng|random_state", " ".join(words), re.IGNORECASE) is not None
 
 

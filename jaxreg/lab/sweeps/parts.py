@@ -329,14 +329,22 @@ def joined_parts(design: Design, parts: list[Part], given: Mapping[str, Any]) ->
 
 
 def _is_within(whole: Joined, path: Path) -> bool:
-    """Return whether the joined results in the folder `path` contain all runs of `whole`, as after a growth."""
+    """Return whether the joined results in the folder `path` contain all runs of `whole` and more, after a growth."""
     try:
         larger = find_joined(path)
     except (ValueError, FileNotFoundError):
         return False
     if larger is None or "sweeps" not in larger.manifest.attrs:
         return False
+    if larger.manifest.lanes <= whole.manifest.lanes or _of_outputs(larger) != _of_outputs(whole):
+        return False
     return rows_there(whole, larger.coords(), larger.manifest.dims) is not None
+
+
+def _of_outputs(whole: Joined) -> dict[str, tuple[str, list[Any]]]:
+    """Return the coordinates of the dimensions that only the outputs have."""
+    coords = whole.coords().items()
+    return {name: (dim, values.tolist()) for name, (dim, values) in coords if dim not in whole.manifest.dims}
 
 
 def _shared(values: list[str]) -> str:

@@ -284,3 +284,16 @@ def test_limits_are_chosen_among_whatever_their_axis_is_called_and_infinity_is_t
     within = [limit for limit, each in zip(LIMITS, mean, strict=True) if each >= mean.max() - error[mean.argmax()]]
     found = selection.one_standard_error(values)
     assert (found.strength, found.best) == (min(within), LIMITS[int(mean.argmax())])
+
+
+def test_each_array_tells_its_own_direction():
+    """An accuracy on validation rows, a loss on test rows, and the reverse."""
+    grid = {"strength": [0.0, 0.1, 1.0], "draw": [0, 1]}
+    accuracy = xr.DataArray([[0.7, 0.9], [0.9, 0.8], [0.8, 0.7]], coords=grid, name="val_accuracy")
+    loss = xr.DataArray([[0.5, 0.1], [0.2, 0.4], [0.3, 0.6]], coords=grid, name="test_loss")
+    by_accuracy = stats.nested_choice(accuracy, loss)
+    assert by_accuracy.chosen.values.tolist() == [0.1, 0.0]
+    assert (by_accuracy.mean, by_accuracy.best_of_grid_label) == (pytest.approx(0.15), 0.1)
+    by_loss = stats.nested_choice(loss.rename("val_loss"), accuracy.rename("test_accuracy"))
+    assert by_loss.chosen.values.tolist() == [0.1, 0.0]
+    assert (by_loss.mean, by_loss.best_of_grid_label) == (pytest.approx(0.9), 0.1)

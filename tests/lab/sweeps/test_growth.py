@@ -205,6 +205,17 @@ def test_a_choice_that_grows_alone_leaves_the_others_at_their_coordinates(tmp_pa
         np.testing.assert_array_equal(found["sum"], wanted.broadcast_like(found["sum"]).transpose(*found["sum"].dims))
 
 
+def test_later_coordinates_of_outputs_are_stored_with_several_programs(tmp_path: Path) -> None:
+    def run(kind: str, seed: Any) -> dict[str, Any]:
+        return {"curve": Labelled(seed + jnp.arange(3.0), ("time",))}
+
+    over = {"kind": choices("a", "b"), "seed": range(2)}
+    for times in ([1, 2, 3], [10, 20, 30]):
+        made = sweep(run, over, tmp_path, coords={"time": times})
+        for found in (made, open_store(tmp_path)):
+            assert found["time"].values.tolist() == times
+
+
 def test_a_joined_part_that_is_another_sweep_is_refused(tmp_path: Path) -> None:
     over = {"kind": choices("a", "b"), "strength": FEW, "seed": range(2)}
     sweep(sums, over, tmp_path)

@@ -447,3 +447,9 @@ def test_a_smooth_proximal_step_after_adam_is_not_reported(rule):
 def test_proximal_adam_is_not_reported(rule):
     assert jr.check(jr.proximal_adam(rule, RATE), PARAMS) == []
     assert jr.check(jr.regularize(jr.proximal_adam(rule, RATE), constraints=jr.MaxNorm(LIMIT)), PARAMS) == []
+
+
+def test_a_scheduled_proximal_step_after_adam_is_reported():
+    scheduled = jr.L1(optax.constant_schedule(0.01))
+    (fault,) = jr.check(optax.chain(ADAM, jr.proximal(scheduled, RATE)), PARAMS)
+    assert "use jaxreg.proximal_adam, or an optimiser such as optax.sgd" in fault
