@@ -37,11 +37,16 @@ def landing(start: jax.Array, goal: jax.Array, dtype: Any, rule: Any = None) -> 
         pairs = to_pairs(start), to_pairs(goal)
         return from_pairs(landing(*pairs, pairs[0].dtype)).astype(dtype)
     step, end, other, other_end, better = _candidates(start, goal, dtype)
-    bounds = facts(rule).bounds  # called each time: stored sweeps of traced bounds go on only with the same program
-    if bounds() is not None:
-        inside, other_inside = (clip(w, *bounds()) == w for w in (end, other_end))
+    if facts(rule).bounds() is not None:
+        inside, other_inside = _within(rule, end), _within(rule, other_end)
         better = jnp.where(inside == other_inside, better, other_inside)
     return jnp.where((end != goal) & better, other, step)
+
+
+def _within(rule: Any, w: jax.Array) -> jax.Array:
+    # The bounds are computed each time: with another program, stored sweeps of traced bounds would not go on.
+    low, high = facts(rule).bounds() or (-jnp.inf, jnp.inf)
+    return clip(w, low, high) == w
 
 
 # With jit, leaves of one shape are traced once. With `inline`, the program is the same as without jit.
