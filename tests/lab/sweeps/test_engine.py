@@ -766,7 +766,7 @@ def test_a_sweep_goes_on_from_what_is_there(tmp_path: Path, caplog: pytest.LogCa
             walk,
             {**WALKS, "scale": jnp.array([0.1, 1.0, 10.0])},
             {},
-            "float64 in the store and float32 in this sweep; to add runs, use np.logspace or a list, which give",
+            "float64 in the store and float32 in this sweep; to add runs, use np.logspace or a list of floats",
         ),
         (
             walk,
