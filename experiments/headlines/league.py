@@ -8,7 +8,7 @@ Here: one block with causal attention predicts the next of 27 characters of Cori
 matrices of the block; Adam has the embeddings and the last layer, with the same rate. The rate warms up and falls to 0
 on a line. Rates are in the unit of Adam: steps of Muon have a root mean square of 0.2 as Adam's do, and Hyperball and
 Scion turn by the rate, in radians. All methods share the first weights and the batches of a seed. A pilot with other
-seeds, at the middle width, chooses one of three strengths of each method. One run chooses the rate, and the other, from
+seeds, at the middle width, chooses one of five strengths of each method. One run chooses the rate, and the other, from
 other seeds, says what the choice is worth. AdamW has other lengths too: what a loss is worth in steps of AdamW.
 Command: python experiments/headlines/league.py (--seeds, --steps, --out change its size and place).
 """
@@ -163,22 +163,24 @@ def _leaves(start: Any) -> dict[str, jax.Array]:
 
 
 NONE, BASE = "none", "AdamW"
+DECAYS = (0.1, 0.3, 1.0, 3.0, 10.0)
+LIMITS = (0.125, 0.25, 0.5, 1.0, 2.0)
 METHODS: dict[str, tuple[Made, tuple[float, ...]]] = {
     NONE: (lambda start, schedule, peak, strength: adam(schedule), (0.0,)),
-    BASE: (_decayed(lambda rules, schedule, peak: jr.decay(rules)), (0.1, 0.3, 1.0)),
-    "cautious decay": (_decayed(lambda rules, schedule, peak: jr.cautious_decay(rules)), (0.1, 0.3, 1.0)),
-    "corrected decay": (_decayed(jr.corrected_decay), (0.1, 0.3, 1.0)),
+    BASE: (_decayed(lambda rules, schedule, peak: jr.decay(rules)), DECAYS),
+    "cautious decay": (_decayed(lambda rules, schedule, peak: jr.cautious_decay(rules)), DECAYS),
+    "corrected decay": (_decayed(jr.corrected_decay), DECAYS),
     "independent decay": (
         _decayed(lambda rules, schedule, peak: jr.independent_decay(rules, peak)),
-        (0.002, 0.006, 0.02),
+        (0.006, 0.02, 0.06, 0.2, 0.6),
     ),
-    "max-norm": (_projected(lambda s: {".*": jr.MaxNorm(s, axis=0)}), (0.5, 1.0, 2.0)),
-    "unit norm": (_projected(lambda s: {".*": jr.MinMaxNorm(s, s, axis=0)}), (0.25, 0.5, 1.0)),
-    "CPR": (_bounded, (0.5, 1.0, 2.0)),
-    "Hyperball": (_hyperball, (0.25, 0.5, 1.0)),
-    "spectral caps": (_projected(lambda s: {".*": jr.SpectralNorm(s, fast=True)}), (0.5, 1.0, 2.0)),
-    "Muon with decay": (_muon, (0.1, 0.3, 1.0)),
-    "Scion": (_scion, (2.0, 4.0, 8.0)),
+    "max-norm": (_projected(lambda s: {".*": jr.MaxNorm(s, axis=0)}), LIMITS),
+    "unit norm": (_projected(lambda s: {".*": jr.MinMaxNorm(s, s, axis=0)}), LIMITS),
+    "CPR": (_bounded, LIMITS),
+    "Hyperball": (_hyperball, LIMITS),
+    "spectral caps": (_projected(lambda s: {".*": jr.SpectralNorm(s, fast=True)}), (0.25, 0.5, 1.0, 2.0, 4.0)),
+    "Muon with decay": (_muon, (0.03, 0.1, 0.3, 1.0, 3.0)),
+    "Scion": (_scion, (0.5, 1.0, 2.0, 4.0, 8.0)),
 }
 
 
@@ -230,7 +232,7 @@ def piloted(asked: argparse.Namespace) -> xr.DataArray:
         levels = each.assign_coords(strength=np.arange(len(strengths))).rename(
             strength="level", rate="pilot_rate", seed="pilot_seed"
         )
-        found.append(levels.reindex(level=range(3)))
+        found.append(levels)
     tuned = [method for method in METHODS if len(METHODS[method][1]) > 1]
     every = xr.concat(found, xr.DataArray(tuned, dims="rule", name="rule"), combine_attrs="drop")
     return every.reindex(rule=list(METHODS))
@@ -478,7 +480,10 @@ def _limits(found: xr.Dataset) -> None:
     strengths = _strengths(found)
     tuned = [method for method in strengths if len(METHODS[method][1]) > 1]
     ends = [method for method in tuned if strengths[method] in (METHODS[method][1][0], METHODS[method][1][-1])]
-    print(f"The pilot chose the smallest or the largest strength for {len(ends)} of {len(tuned)}: {', '.join(ends)}.")
+    print(
+        f"The pilot chose the smallest or the largest strength for {len(ends)} of {len(tuned)}"
+        f"{': ' if ends else ''}{', '.join(ends)}."
+    )
     lost = float((found["loss"] >= WORST).mean())
     print(f"{lost:.2%} of the trainings diverged or ended with a loss of {WORST:g} or more.")
 

@@ -638,6 +638,14 @@ def test_which_regulariser_validation_rows_choose_the_strength():
             np.testing.assert_allclose(chosen["test_loss"].values[rule, draw], np.log(1e6 if np.isnan(test) else test))
 
 
+def test_which_regulariser_classes_are_counted_from_0():
+    which = experiment("which_regulariser")
+    for name, table in (which["bundled"]() | which["made_up"]()).items():
+        if table.task.classes:
+            _, y = table.draw(0, int(min(500, table.rows)))
+            assert set(np.unique(y)) == set(range(int(np.max(y)) + 1)), name
+
+
 def test_which_regulariser_tables_are_split_without_overlap():
     which = experiment("which_regulariser")
     tables = which["bundled"]() | which["made_up"]()
