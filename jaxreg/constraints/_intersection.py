@@ -158,6 +158,12 @@ class Intersection(Constraint):
         """Return the same intersection. Parts that were made without an `axis` get the given one."""
         return Intersection(*self.parts, axis=axis)
 
+    def exact_rule(self) -> Any:
+        """Return the intersection of the exact rules of the parts. For parts of `jaxreg.keras`, these have no ε."""
+        exact = [facts(part).exact_rule() for part in self.parts]
+        same = all(one is other for one, other in zip(exact, self.parts, strict=True))
+        return self if same else Intersection(*exact, axis=self.axis)
+
     def needs_order(self) -> bool:
         """Return whether any part of the intersection rejects complex weights."""
         return any(facts(part).needs_order() for part in self.parts)
@@ -296,7 +302,7 @@ def _refuse_equations(parts: Sequence[Any], ndim: int | None = None) -> None:
         if not solvable(coefficients, target, coarse):
             raise ValueError(
                 f"Intersection: {' and '.join(names)} require contradictory sums, so no weights satisfy all parts. "
-                " Change one of the sums, or remove a part"
+                "Change one of the sums, or remove a part"
             )
 
 

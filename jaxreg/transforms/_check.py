@@ -50,8 +50,7 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
 
     - updates that increase the loss, because the sign of the learning rate is applied twice or not at all
     - several optimisers in one chain
-    - a constraint that does not hold after the chain. One with a `rate` below 1 is not reported, because a step only
-      moves towards its limits
+    - a constraint that does not hold after the chain, or with a `rate` below 1, does not come nearer
     - a penalty or decay that makes weights grow, is rescaled by an adaptive optimiser, or changes nothing
     - a proximal step that cannot hold weights at 0, because the optimiser before it rescales small gradients, like Adam
     - weights that are regularised twice in the same way, such as by an L2 or L1L2 penalty and by the decay of
@@ -341,22 +340,31 @@ class _DryRun:
         return [f"The chain does not lower the penalty of {_named(high)}: {advice}"] if high else []
 
     def constraints(self, rules: Rules) -> list[str]:
-        """Take steps from weights far outside the constraint sets. Report a constraint that does not hold then."""
+        """Take steps from weights far outside the constraint sets. Report a constraint that does not hold then.
+
+        A constraint with a `rate` below 1 must have come nearer than without the transformations of jaxreg.
+        """
         every = self.first * max((link.every for link in self.links), default=1)
         steps = every * -(-2 // every)
         for sign in (FAR, -FAR):
             far = jax.tree.map(lambda w, s=sign: (s * w).astype(w.dtype), self.start)
-            there = self.moved(self.gradient, self.links, steps, far)
+            there, free = (self.moved(self.gradient, links, steps, far) for links in (self.links, []))
             outside = []
-            for rule, _, found in grouped(there, rules):
-                away = jnp.max(distance(rule, found, [leaf.array for leaf in found], steps - 1), initial=0)
-                if not away <= MET and not _partial(rule):
-                    outside.append((rule, [leaf.path for leaf in found]))
+            for (rule, _, found), (_, _, without) in zip(grouped(there, rules), grouped(free, rules), strict=True):
+                away, before = (
+                    jnp.max(distance(rule, each, [leaf.array for leaf in each], steps - 1), initial=0)
+                    for each in (found, without)
+                )
+                share = jnp.min(jnp.asarray(rate_at(facts(rule).rate, jnp.asarray(steps - 1))))
+                # One call leaves the share 1 - rate of the distance. Half of the way is enough here.
+                if not away <= MET and not (share < 1 and away <= (1 - share / 2) * before):
+                    outside.append((rule, [leaf.path for leaf in found], bool(share < 1)))
             if outside:
-                (rule, paths), *others = outside
-                more = f", nor do the constraints of {_others(sum(len(each) for _, each in others))}" if others else ""
+                (rule, paths, partial), *others = outside
+                more = f", nor do the constraints of {_others(sum(len(each[1]) for each in others))}" if others else ""
+                what = "does not come nearer to its limits through" if partial else "does not hold after"
                 return [
-                    f"{rule!r} for {', '.join(map(repr, paths))} does not hold after the chain{more}: put "
+                    f"{rule!r} for {', '.join(map(repr, paths))} {what} the chain{more}: put "
                     "jaxreg.project last, or use jaxreg.regularize(optimizer, constraints=...)"
                 ]
         return []
@@ -435,11 +443,6 @@ def _by_kind(rules: Rules, params: Tree) -> tuple[dict[str, Rule], dict[str, Rul
             cost = isinstance(rule, Penalty) if known else jax.eval_shape(rule, leaf.array).shape == ()
             (penalties if cost else constraints)[pattern] = rules[pattern] if isinstance(rules, Mapping) else rules
     return penalties, constraints
-
-
-def _partial(rule: Rule) -> bool:
-    # One step goes only a share of the way, as for MinMaxNorm with a rate.
-    return bool(facts(rule).rate != 1.0)
 
 
 def _random(params: Tree, seed: int) -> Tree:

@@ -229,6 +229,8 @@ LIMITS = [
     (jr.keras.MinMaxNorm(0.5, 1.0, rate=0.3), 0.5, 1.0),
     (jr.keras.UnitNorm(), 1.0, 1.0),
     (jr.Reshaped(jr.keras.MinMaxNorm(0.5, 1.0), shape=(3, 2)), 0.5, 1.0),
+    (jr.Intersection(jr.keras.MaxNorm(1.0), jr.NonNeg()), 0.0, 1.0),
+    (jr.Intersection(jr.NonNeg(), jr.keras.MaxNorm(1.0), jr.Box(0.0, 5.0)), 0.0, 1.0),
 ]
 
 
