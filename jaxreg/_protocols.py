@@ -40,6 +40,9 @@ Tree = Any
 Limits = tuple[Number, Number]
 """A lower and an upper limit."""
 
+CLASS = "from_jaxreg"
+"""Entry of a rule's Keras configuration with the name of its class."""
+
 Cost = jax.Array | np.ndarray
 """One number, in an array without axes. With NumPy's type, type checkers can distinguish penalties from constraints."""
 
@@ -178,10 +181,13 @@ class _Rule(Facts):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor arguments of the rule, for the configuration of a Keras layer.
 
+        The entry `from_jaxreg` names the class. Keras has classes of the same names, and their constructors refuse it.
+
         Raises:
             TypeError: If an argument is a schedule or another rule.
         """
         config = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        config[CLASS] = _public_name(type(self))
         for name, value in config.items():
             if any(map(callable, jax.tree.leaves(value, is_leaf=callable))):
                 raise TypeError(
@@ -195,9 +201,22 @@ class _Rule(Facts):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """Create a rule from the dict that `get_config` returned."""
+        """Create a rule from the dict that `get_config` returned.
+
+        Raises:
+            TypeError: If the dict is that of another class of the same name.
+        """
+        config = dict(config)
+        if (saved := config.pop(CLASS, _public_name(cls))) != _public_name(cls):
+            raise TypeError(
+                f"the rule was saved as {saved}, and {_public_name(cls)} is to load it. Use {saved} in custom_objects"
+            )
         lists = {name: value for name, value in config.items() if isinstance(value, list)}
         return cls(**config | {name: tuple(v) if name == "axis" else np.asarray(v) for name, v in lists.items()})
+
+
+def _public_name(cls: type) -> str:
+    return f"{cls.__module__.partition('._')[0]}.{cls.__qualname__}"
 
 
 def _of_arrays(call: Callable[..., Any]) -> Callable[..., Any]:

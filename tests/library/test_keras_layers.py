@@ -35,8 +35,17 @@ def test_constraint_and_regulariser_of_a_layer_take_its_variable():
 @pytest.mark.parametrize("rule", [jr.MaxNorm(1.5, axis=(0, 1)), jr.MaxNorm(np.array([1.0, 2.0])), jr.L1L2(0.1, 0.2)])
 def test_configuration(rule):
     config = rule.get_config()
-    assert all(isinstance(value, float | list | tuple | None) for value in config.values())
     assert type(rule).from_config(config) == rule
+    name = config.pop("from_jaxreg")
+    assert name.rpartition(".")[2] == type(rule).__name__
+    assert all(isinstance(value, float | list | tuple | None) for value in config.values())
+    assert type(rule).from_config(config) == rule  # as saved by jaxreg 0.1
+
+
+def test_a_configuration_is_of_one_of_two_classes_with_the_same_name():
+    with pytest.raises(TypeError, match=r"saved as jaxreg.keras.MaxNorm, .* Use jaxreg.keras.MaxNorm in custom_obj"):
+        jr.MaxNorm.from_config(jr.keras.MaxNorm(1.0).get_config())
+    assert jr.keras.MaxNorm.from_config(jr.keras.MaxNorm(1.0).get_config()) == jr.keras.MaxNorm(1.0)
 
 
 @pytest.mark.parametrize("rule", [jr.MaxNorm(lambda step: 1.0), jr.Intersection(jr.MaxNorm(1.0), jr.NonNeg())])

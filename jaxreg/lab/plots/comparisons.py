@@ -39,7 +39,7 @@ def paired_differences(
     """
     ax = axes(ax)
     if lower_is_better is None:
-        lower_is_better = directions.lower_is_better(differences.name) is True
+        lower_is_better = directions.lower_by_name(differences.name)
     better = -differences.values if lower_is_better else differences.values
     groups = (better > 0, better == 0, better < 0)
     if tuple(int(g.sum()) for g in groups) != (result.wins, result.ties, result.losses):

@@ -86,8 +86,8 @@ def paired(
         b: Baseline, with the same labels.
         over: Name or names of the dimensions to average over, outermost unit first. The seeds of a draw are averaged
             first, and the draws are the units. With only one draw, the seeds are the units.
-        lower_is_better: Whether lower values are better. By default, it is true if the values have the name of a loss
-            or an error, such as `test_loss`. This decides which side wins in a unit. The mean difference is a − b in
+        lower_is_better: Whether lower values are better. Needed if the values have a name that does not tell it, as
+            `test_loss` and `test_accuracy` do. By default, lower values without a name are worse. This decides which side wins in a unit. The mean difference is a − b in
             either case.
         drop_diverged: Whether to drop pairs in which `a` or `b` is not finite instead of raising an error. The names of
             the dropped runs are in `diverged`. The result then describes only the draws in which neither side diverged.
@@ -101,7 +101,8 @@ def paired(
 
     Raises:
         ValueError: If a run is not finite (the error names it), if the labels differ, or if a dimension is neither
-            averaged over nor selected. If losses are negative and `lower_is_better` is not given.
+            averaged over nor selected. Without `lower_is_better`, if losses are negative or no name tells which values
+            are better.
 
     Example:
         >>> with_l2 = xr.DataArray([0.93, 0.91, 0.95, 0.90], dims="draw")
@@ -193,8 +194,8 @@ def outperforms(
         a: One number per run, on the same draws and seeds as `b`.
         b: Baseline, with the same labels.
         over: Name or names of the dimensions to average over, outermost unit first.
-        lower_is_better: Whether lower values are better. By default, it is true if the values have the name of a loss
-            or an error, such as `test_loss`.
+        lower_is_better: Whether lower values are better. Needed if the values have a name that does not tell it, as
+            `test_loss` and `test_accuracy` do. By default, lower values without a name are worse.
         drop_diverged: Whether to drop pairs in which `a` or `b` is not finite; their names are in `diverged`.
         confidence: Confidence of the interval.
 

@@ -24,15 +24,17 @@ def lower_is_better(name: Hashable) -> bool | None:
 
 
 def lower(given: bool | None, *values: xr.DataArray) -> bool:
-    """Return whether lower values are better: as given, else as the names of the values tell, else False.
+    """Return whether lower values are better: as given, else as the names of the values tell.
+
+    Without any name, higher values are better.
 
     Args:
         given: Argument `lower_is_better` of a function; None if it was not given.
         values: Values to compare or to choose by.
 
     Raises:
-        ValueError: If it was not given, the name says that lower values are better, and a value is negative. The values
-            may then be losses with their sign changed.
+        ValueError: If it was not given, and the names do not tell it. Or the name says that lower values are better,
+            and a value is negative: the values may then be losses with their sign changed.
 
     Example:
         >>> lower(None, xr.DataArray([0.5, 0.25], dims="draw", name="test_loss"))
@@ -40,15 +42,32 @@ def lower(given: bool | None, *values: xr.DataArray) -> bool:
     """
     if given is not None:
         return given
-    named = next((each for each in values if lower_is_better(each.name) is not None), None)
-    if named is None or not lower_is_better(named.name):
-        return False
-    if (named < 0).any():
+    named = min(values, key=lambda each: (lower_is_better(each.name) is None, each.name is None))
+    is_lower = lower_by_name(named.name)
+    if is_lower and (named < 0).any():
         raise ValueError(
             f"the values are named {str(named.name)!r}, and some are negative; expected `lower_is_better` to be given. "
             "Pass lower_is_better=True for losses, or lower_is_better=False if their sign was changed"
         )
-    return True
+    return is_lower
+
+
+def lower_by_name(name: Hashable) -> bool:
+    """Return whether lower values are better, as the name of the values tells. Without a name, they are not.
+
+    Raises:
+        ValueError: If there is a name that does not tell it.
+
+    Example:
+        >>> lower_by_name("test_accuracy")
+        False
+    """
+    if (found := lower_is_better(name)) is None and name is not None:
+        raise ValueError(
+            f"the name {str(name)!r} does not tell whether lower values are better; pass lower_is_better=True for losses "
+            "and errors, or lower_is_better=False for scores"
+        )
+    return found is True
 
 
 def is_limit(name: Hashable, values: np.ndarray) -> bool:

@@ -48,15 +48,15 @@ def one_standard_error(
             strength 0. A larger strength must mean a simpler model. Without this coordinate, a dimension of limits is
             used, such as `limit`; of limits, the smallest one is chosen. Infinity is no limit.
         over: Name or names of the dimensions to average over, outermost unit first.
-        lower_is_better: Whether lower values are better. By default, it is true if `values` has the name of a loss or
-            an error, such as `val_loss`.
+        lower_is_better: Whether lower values are better. Needed if `values` has a name that does not tell it, as
+            `val_loss` and `val_accuracy` do. By default, lower values without a name are worse.
 
     Returns:
         A `OneStandardError`.
 
     Raises:
         ValueError: If the coordinate `strength` is missing, there is only one unit, or every strength has a diverged
-            run. If losses are negative and `lower_is_better` is not given.
+            run. Without `lower_is_better`, if losses are negative or a name does not tell which values are better.
 
     Example:
         >>> loss = xr.DataArray(
@@ -159,15 +159,15 @@ def nested_choice(
             Infinity is no limit.
         test: The same runs on test data.
         over: Name or names of the dimensions that hold runs, outermost unit first.
-        lower_is_better: Whether lower values are better. By default, it is true if an array has the name of a loss or
-            an error, such as `val_loss`.
+        lower_is_better: Whether lower values are better. Needed if the arrays have names that do not tell it, as
+            `val_loss` and `val_accuracy` do. By default, lower values without a name are worse.
 
     Returns:
         A `NestedChoice`.
 
     Raises:
-        ValueError: If the coordinate `strength` is missing, the labels differ, or all entries of a unit diverged. If
-            losses are negative and `lower_is_better` is not given.
+        ValueError: If the coordinate `strength` is missing, the labels differ, or all entries of a unit diverged.
+            Without `lower_is_better`, if losses are negative or a name does not tell which values are better.
 
     Example:
         >>> grid = {"strength": [0.0, 0.01], "draw": [0, 1]}

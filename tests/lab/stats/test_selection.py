@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from jaxreg.lab import stats
+from jaxreg.lab import plots, stats
 from jaxreg.lab.stats import selection
 
 GRID = [np.nan, 0.1, 0.01, 0.001, 1e-4]
@@ -246,9 +246,24 @@ def test_values_with_the_name_of_a_loss_are_better_if_lower_unless_told_otherwis
 
 
 @pytest.mark.parametrize("name", ["test_accuracy", "validation", "lossless", None, 3])
-def test_values_with_another_name_are_better_if_higher(name):
+def test_values_with_a_name_that_does_not_tell_need_a_direction(name):
     values = accuracies().rename(name)
-    assert selection.nested_choice(values, values).tally == selection.nested_choice(accuracies(), accuracies()).tally
+    for call in (
+        lambda **k: selection.nested_choice(values, values, **k),
+        lambda **k: selection.one_standard_error(values, **k),
+        lambda **k: stats.paired(values[3], values[0], **k),
+        lambda **k: stats.outperforms(values[3], values[0], **k),
+        lambda **k: plots.paired_differences(
+            None, values[3], stats.paired(values[3], values[0], lower_is_better=False), **k
+        ),
+    ):
+        with pytest.raises(
+            ValueError, match=f"the name '{name}' does not tell whether lower values are better; pass low"
+        ):
+            call()
+        call(lower_is_better=False)
+    other = values.rename("test_accuracy")  # one name that tells is enough
+    assert selection.nested_choice(values, other).tally == selection.nested_choice(accuracies(), accuracies()).tally
 
 
 def test_negative_values_with_the_name_of_a_loss_need_a_direction():

@@ -170,7 +170,10 @@ def test_projecting_now_and_then_and_partly_is_right():
 @pytest.mark.parametrize("rate", [0.01, 0.5, optax.linear_schedule(0.1, 0.5, 10)])
 def test_a_constraint_that_goes_part_of_the_way_is_reported_where_it_goes_nowhere(rate):
     partly = jr.MinMaxNorm(0.5, 1.0, rate=rate)
-    for right in (optax.chain(optax.adam(RATE), jr.project(partly)), jr.regularize(optax.adam(RATE), constraints=partly)):
+    for right in (
+        optax.chain(optax.adam(RATE), jr.project(partly)),
+        jr.regularize(optax.adam(RATE), constraints=partly),
+    ):
         assert jr.check(right, PARAMS) == []
     (fault,) = jr.check(optax.chain(jr.project(partly), optax.adam(RATE)), PARAMS)
     assert "for 'kernel' does not come nearer to its limits through the chain: put jaxreg.project last" in fault
