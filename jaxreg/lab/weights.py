@@ -93,7 +93,8 @@ def to_keras(params: Tree) -> dict[str, np.ndarray]:
 
     Dense layers, convolutions and the LSTM and GRU of `jaxreg.lab` have Keras's layout already. The cells
     `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` and `SimpleCell` of Flax Linen and Flax NNX are converted to it. Gates
-    of an LSTM are joined in the order i, f, c, o, and gates of a GRU in the order z, r, h.
+    of an LSTM are joined in the order i, f, c, o, and gates of a GRU in the order z, r, h. The scale and bias of a
+    normalisation are called gamma and beta.
 
     Args:
         params: Parameters of a Flax model: Linen's dicts, or `nnx.state(model, nnx.Param)`.
@@ -127,7 +128,8 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
 
     Args:
         like: Parameters of a model, such as `nnx.state(model, nnx.Param)`, or their shapes. Dense layers,
-            convolutions, and the cells that `to_keras` lists are supported.
+            convolutions, normalisations and the cells that `to_keras` lists are supported. For the moving statistics of
+            a batch normalisation, call the function again with the model's `batch_stats`.
         arrays: Weights by their path in Keras: `{w.path: numpy.asarray(w) for w in keras_model.weights}`.
 
     Raises:
@@ -159,6 +161,11 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
         advice += (
             ". In Flax Linen name the cell, not the nn.RNN around it: nn.RNN(nn.OptimizedLSTMCell(5, name='lstm')). In "
             "Flax NNX the name is the attribute that holds the nnx.RNN"
+        )
+    if any(path.endswith(_MOVING) and path not in wanted for path in found):
+        advice = (
+            "Moving statistics are not parameters: leave them out of `arrays`, and load them alone with the "
+            "batch_stats of your model as `like`"
         )
     return filled(like, _split(places, _filled(wanted, found, advice)))
 
@@ -238,6 +245,9 @@ def load_csv(folder: str | Path) -> dict[str, np.ndarray]:
 _CELL = re.compile(r"(?<=/)(lstm|gru|simple_rnn)_cell(_\d+)?/")
 _NNX_CELL = re.compile(r"(?<![^/])cell/$")
 _HALF = re.compile(r"(?<=/)(forward|backward)_[^/]+(?=/)")
+_NORM = {"scale": "gamma", "bias": "beta"}
+_STATISTICS = {"mean": "moving_mean", "var": "moving_variance"}
+_MOVING = tuple(_STATISTICS.values())
 
 
 def _numbers(file: Path) -> np.ndarray:
@@ -266,11 +276,12 @@ def _listed(paths: set[str]) -> str:
 
 
 def _joined(arrays: Arrays) -> dict[str, Any]:
-    """Convert the recurrent cells of Flax among `arrays` to Keras's layout: kernel, recurrent_kernel and bias."""
+    """Convert the recurrent cells and normalisations of Flax among `arrays` to Keras's layout."""
     cells = _cells(arrays)
     places = _in_keras(cells)
     inside = {place + leaf for place, (cell, _) in cells.items() for leaf in cell}
-    found = {path: array for path, array in arrays.items() if path not in inside}
+    norms = _norms(arrays)
+    found = {norms.get(path, path): array for path, array in arrays.items() if path not in inside}
     for place, (cell, gates) in cells.items():
         own = {places[place] + weight: array for weight, array in gates.join(cell).items()}
         if taken := own.keys() & found.keys():
@@ -284,13 +295,29 @@ def _joined(arrays: Arrays) -> dict[str, Any]:
 
 def _split(places: Arrays, arrays: Arrays) -> dict[str, Any]:
     """Convert `arrays` from Keras's layout to that of the leaves in `places`. This is the inverse of `_joined`."""
-    found = {path: arrays[path] for path in places if path in arrays}
+    norms = _norms(places)
+    found = {path: arrays[norms.get(path, path)] for path in places if norms.get(path, path) in arrays}
     cells = _cells(places)
     in_keras = _in_keras(cells)
     for place, (_, gates) in cells.items():
         weights = {weight: arrays[in_keras[place] + weight] for weight in _Gates._fields}
         found |= {place + leaf: array for leaf, array in gates.split(weights).items()}
     return found
+
+
+def _norms(paths: Collection[str]) -> dict[str, str]:
+    """Return the paths in Keras of the weights and statistics of normalisations, such as `norm/gamma`."""
+    layers: dict[str, set[str]] = {}
+    for path in paths:
+        layer, _, leaf = path.rpartition("/")
+        layers.setdefault(layer, set()).add(leaf)
+    return {
+        f"{layer}/{leaf}".lstrip("/"): f"{layer}/{names[leaf]}".lstrip("/")
+        for layer, found in layers.items()
+        for names in (_NORM, _STATISTICS)
+        if found <= set(names) and found & {"scale", "var"}
+        for leaf in found
+    }
 
 
 def _in_keras(places: Collection[str]) -> dict[str, str]:

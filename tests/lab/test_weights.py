@@ -392,6 +392,32 @@ def test_weights_go_back_into_keras_as_the_page_says(network):
         np.testing.assert_array_equal(variable.value, theirs[variable.path])
 
 
+def test_normalisations_of_keras_follow_its_formula_in_flax():
+    class Normed(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.BatchNorm(use_running_average=True, epsilon=1e-3, name="batch")(x)
+            return nn.LayerNorm(epsilon=1e-3, name="layer")(x)
+
+    random = np.random.default_rng(0)
+    x = random.normal(size=(6, 4)).astype(np.float32)
+    names = ("batch/gamma", "batch/beta", "layer/gamma", "layer/beta", "batch/moving_mean", "batch/moving_variance")
+    keras = {f"model/{name}": random.uniform(0.5, 2, 4).astype(np.float32) for name in names}
+    gamma, beta, gamma_2, beta_2, mean, variance = keras.values()
+    batch = (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+    layer = (batch - batch.mean(1, keepdims=True)) / np.sqrt(batch.var(1, keepdims=True) + 1e-3) * gamma_2 + beta_2
+    like = jax.eval_shape(Normed().init, jax.random.key(0), x)
+    with pytest.raises(ValueError, match=r"Moving statistics are not parameters: leave them out of `arrays`"):
+        weights.from_keras(like["params"], keras)
+    moving = {path: array for path, array in keras.items() if "moving" in path}
+    params = weights.from_keras(like["params"], {path: a for path, a in keras.items() if path not in moving})
+    statistics = weights.from_keras(like["batch_stats"], moving)
+    ours = Normed().apply({"params": params, "batch_stats": statistics}, x)
+    np.testing.assert_allclose(ours, layer, rtol=1e-5, atol=1e-5)
+    back = weights.to_keras(params) | weights.to_keras(statistics)
+    chex.assert_trees_all_equal({f"model/{path}": array for path, array in back.items()}, keras)
+
+
 def test_two_weights_for_one_place_are_refused():
     with pytest.raises(ValueError, match=r"two weights match output/bias.* Remove b/output/bias"):
         weights.from_keras(LIKE, {"output/kernel": np.ones((3, 2)), "a/output/bias": np.ones(2), "b/output/bias": 0})

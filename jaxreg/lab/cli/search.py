@@ -281,8 +281,8 @@ class _Folder:
                 ) from None
             if other:
                 raise ValueError(
-                    f"{out} contains an earlier search with different {other}. Name another folder with --out, or "
-                    "delete this folder"
+                    f"{out} contains an earlier search with different {other}. To continue it, repeat its options. For "
+                    "another search, name another folder with --out"
                 )
             # A search of an older version has all methods of that version; only a short budget has fewer.
             whole = not {*stored.methods} <= {NONE, *PROMISING}

@@ -180,6 +180,7 @@ def at_the_end(sweep: Source, label: str) -> Text:
     told: list[Piece] = [Code(label), " has "] if found else []
     for at, (axis, which, _) in enumerate(found):
         told += [" and " if at else "", f"the {which} ", Code(axis)]
+        told += [" above 0"] if which == "smallest" and offs[axis] == 0 else []
     if len(found) == 1:
         return [*told, f" that was tried. A {found[0][2]} one may be better."]
     return [*told, " that were tried. Values beyond them may be better."] if found else []

@@ -13,6 +13,7 @@ from jaxreg.lab.report.provenance import QuotedNumber, Source
 from jaxreg.lab.report.quantities import measured, outputs, per_run, quantity
 from jaxreg.lab.report.verdict import advised, comparable
 from jaxreg.lab.report.wording import counted, difference
+from jaxreg.lab.stats.lanes import OVER
 from jaxreg.lab.studies import summaries
 from jaxreg.lab.studies.results import NONE, StudyResults
 from jaxreg.lab.studies.summaries import Finding
@@ -183,7 +184,8 @@ def sweep_table(source: Source) -> Table:
         source: Dataset of `open_sweep`.
     """
     shown = labels(source.data)
-    caption: list[Piece] = ["Mean over seeds and draws"]
+    repeated = [f"{name}s" for name in reversed(OVER) if source.data.sizes.get(name, 1) > 1]
+    caption: list[Piece] = [f"Mean over {' and '.join(repeated)}" if repeated else "One run of each setting"]
     cut = len(shown) > MOST_ROWS
     if cut or (NONE not in shown and np.isnan(source.data["strength"].values.astype(float)).any()):
         shown = sorted_settings(source)[:MOST_ROWS]

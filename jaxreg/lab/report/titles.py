@@ -22,7 +22,7 @@ def learned(dataset: xr.Dataset, recipe: str, name: str) -> str:
         name: Metric, such as "loss" or "accuracy".
     """
     words = f"test {quantity(dataset, f'test_{name}').words}"
-    one = _ONE_DRAW if dataset.sizes.get("draw", 1) == 1 else ""
+    one = _ONE_DRAW if dataset.sizes.get("draw") == 1 else ""
     if name == "loss":
         rises = {label: _rises(dataset, label) for label in dict.fromkeys((NONE, recipe))}
         if rises[NONE] and not rises[recipe]:
@@ -52,7 +52,7 @@ def best_at(dataset: xr.Dataset, name: str) -> str:
     best = (
         min(known, key=known.__getitem__) if summaries.lower_is_better(variable) else max(known, key=known.__getitem__)
     )
-    return f"{words} is best with {best}{_ONE_DRAW if dataset.sizes.get('draw', 1) == 1 else ''}"
+    return f"{words} is best with {best}{_ONE_DRAW if dataset.sizes.get('draw') == 1 else ''}"
 
 
 def often(gain: stats.Paired, recipe: str, words: str) -> str:

@@ -52,7 +52,11 @@ def more_folds(source: Source) -> Text:
     caller, needed = source.data.caller, source.find(summaries.repeats_needed)
     if not np.isfinite(needed.data):
         return ["More repeats would hardly be enough."]
-    enough: Text = ["If the change stays the same, ", needed.number(form="d"), " repeats are enough. Search "]
+    enough: Text = [
+        "If the change stays as large, which is not certain, ",
+        needed.number(form="d"),
+        " repeats are enough. Search ",
+    ]
     longer: Text = [" about ", source.find(summaries.times_longer).number(form=".0f"), " times as long"]
     if caller.budget:
         return [*enough, "with a ", Code("--budget" if caller.name == "command" else "budget"), *longer, "."]

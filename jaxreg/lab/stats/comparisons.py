@@ -87,8 +87,8 @@ def paired(
         over: Name or names of the dimensions to average over, outermost unit first. The seeds of a draw are averaged
             first, and the draws are the units. With only one draw, the seeds are the units.
         lower_is_better: Whether lower values are better. Needed if the values have a name that does not tell it, as
-            `test_loss` and `test_accuracy` do. By default, lower values without a name are worse. This decides which side wins in a unit. The mean difference is a − b in
-            either case.
+            `test_loss` and `test_accuracy` do. By default, lower values without a name are worse. This decides which
+            side wins in a unit. The mean difference is a − b in either case.
         drop_diverged: Whether to drop pairs in which `a` or `b` is not finite instead of raising an error. The names of
             the dropped runs are in `diverged`. The result then describes only the draws in which neither side diverged.
             If there is no such draw, n is 0.

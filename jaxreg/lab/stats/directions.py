@@ -64,8 +64,8 @@ def lower_by_name(name: Hashable) -> bool:
     """
     if (found := lower_is_better(name)) is None and name is not None:
         raise ValueError(
-            f"the name {str(name)!r} does not tell whether lower values are better; pass lower_is_better=True for losses "
-            "and errors, or lower_is_better=False for scores"
+            f"the name {str(name)!r} does not tell whether lower values are better; pass lower_is_better=True for "
+            "losses and errors, or lower_is_better=False for scores"
         )
     return found is True
 

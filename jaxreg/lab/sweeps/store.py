@@ -396,7 +396,8 @@ def _differences_of_axes(
         elif (lost := old[~np.isin(old, new)]).size:
             listed = ", ".join(map(repr, lost[:3].tolist())) + (", …" if lost.size > 3 else "")
             parts.append(
-                f"axis {name} lacks values of the store ({listed}); to read a part of the store, use "
+                f"axis {name} lacks values of the store ({listed}); a smaller sweep is read only if it was run before "
+                "with the same function and data. To read a part of the store, use "
                 f"open_store(...).sel({name}=...), and to add runs, pass all values of the store and the new ones"
             )
     return parts

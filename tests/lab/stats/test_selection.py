@@ -245,17 +245,23 @@ def test_values_with_the_name_of_a_loss_are_better_if_lower_unless_told_otherwis
     assert stats.outperforms(a, b).probability == 1 - stats.outperforms(a, b, lower_is_better=False).probability
 
 
-@pytest.mark.parametrize("name", ["test_accuracy", "validation", "lossless", None, 3])
+@pytest.mark.parametrize("name", ["test_accuracy", None])
+def test_values_with_the_name_of_a_score_or_none_are_better_if_higher(name):
+    values = accuracies().rename(name)
+    assert selection.nested_choice(values, values).tally == selection.nested_choice(accuracies(), accuracies()).tally
+
+
+@pytest.mark.parametrize("name", ["validation", "lossless", 3])
 def test_values_with_a_name_that_does_not_tell_need_a_direction(name):
     values = accuracies().rename(name)
+    gap = stats.differences(values[3], values[0])
+    result = stats.paired(values[3], values[0], lower_is_better=False)
     for call in (
         lambda **k: selection.nested_choice(values, values, **k),
         lambda **k: selection.one_standard_error(values, **k),
         lambda **k: stats.paired(values[3], values[0], **k),
         lambda **k: stats.outperforms(values[3], values[0], **k),
-        lambda **k: plots.paired_differences(
-            None, values[3], stats.paired(values[3], values[0], lower_is_better=False), **k
-        ),
+        lambda **k: plots.paired_differences(None, gap, result, **k),
     ):
         with pytest.raises(
             ValueError, match=f"the name '{name}' does not tell whether lower values are better; pass low"
