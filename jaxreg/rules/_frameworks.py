@@ -232,6 +232,11 @@ def _of_weight(place: Place) -> tuple[Axes, Axes, str, tuple[Reading, ...]]:
     first = _UNITS_FIRST.fullmatch(place.name) is not None and not place.owner_class  # PyTorch stacks in front
     known = partial(readings, shape, layouts, sizes=_sizes(place), in_front=first)
     found = known(stacked_on=stacked_on) or known()
+    if source == "default" and len(shape) == 2 and shape[0] == shape[1] and bias in (None, shape[:1]):
+        # The bias fits both ways. The layers beside this one may show that the units come first.
+        if layouts[0] == "io" and _units_first_beside(place):
+            return (1,), (), "bias", (Reading((0,)),)
+        return *found[0], source, tuple(found[1:])
     if bias is not None and (source == "default" or _differ(shape, found)):
         fitting = known(bias, stacked_on=stacked_on)
         if not fitting and source == "default":  # an unusual layout for this name: the bias has the axes of the units
@@ -242,6 +247,18 @@ def _of_weight(place: Place) -> tuple[Axes, Axes, str, tuple[Reading, ...]]:
     if not found:
         found = [Reading(tuple(range(len(shape) - 1))), Reading(())]
     return *found[0], source, tuple(found[1:])
+
+
+def _units_first_beside(place: Place) -> bool:
+    # Whether the weights of this name in the layers beside this one have their units on the first axis.
+    bias = "b" if place.name in ("w", "w_i", "w_h") else "bias"
+    found = [
+        leaves[place.name].index(leaves[bias][0])
+        for leaves in place.layers.values()
+        if len(leaves.get(place.name, ())) == 2 and len(leaves.get(bias, ())) == 1
+        if leaves[place.name].count(leaves[bias][0]) == 1
+    ]
+    return bool(found) and all(axis == 0 for axis in found)
 
 
 def _differ(shape: Shape, found: list[Reading]) -> bool:

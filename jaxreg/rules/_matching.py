@@ -172,8 +172,8 @@ def matches(params: Tree, rules: Rules) -> list[Match]:
             raise ValueError(
                 f"pattern {_shown(pattern)} matches no parameter; expected a path, a regular expression for a "
                 f"whole path, or a kind such as {_shown(_kind_named(pattern) or KERNELS)}. "
-                f"{_closest(pattern, found)}Remove the pattern, or choose from the existing paths: "
-                f"{_listed(found)}{_without_names(params)}"
+                f"{_closest(pattern, found)}{_own_names(pattern, found)}Remove the pattern, or choose from the "
+                f"existing paths: {_listed(found)}{_without_names(params)}"
             )
         for i in places:
             claimed[i].append(pattern)
@@ -333,6 +333,19 @@ def _closest(pattern: str, found: list[Leaf]) -> str:
     likeness = {path: _likeness(pattern, path) + _likeness(pattern.split("/"), path.split("/")) for path in alike}
     near = [repr(path) for path in alike if likeness[path] >= max(max(likeness.values()) - 0.05, 0.8)]
     return f"The closest path{'s are' if len(near) > 1 else ' is'} {', '.join(near[:8])}. " if near else ""
+
+
+def _own_names(pattern: str, found: list[Leaf]) -> str:
+    # A kind knows the names that frameworks give. Suggest a pattern for the first array whose name it does not know.
+    wide = [leaf.path for leaf in found if len(jnp.shape(leaf.array)) > 1]
+    if not isinstance(pattern, Kind) or not wide or pattern is not KERNELS:
+        return ""
+    layer, slash, name = wide[0].rpartition("/")
+    alike = re.sub(r"\d+", "[0-9]+", re.escape(layer)) + slash
+    alike += name if name.isdigit() else re.sub(r"\d+", "[0-9]+", re.escape(name))
+    fits = [leaf.path for leaf in found if re.fullmatch(alike, leaf.path)]
+    shown = alike if set(fits) <= set(wide) else wide[0]
+    return f"Names of your own need a pattern, such as {shown!r}. "
 
 
 def _likeness(one: Sequence[str], other: Sequence[str]) -> float:

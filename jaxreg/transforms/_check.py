@@ -52,6 +52,7 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     - several optimisers in one chain
     - a constraint that does not hold after the chain, or with a `rate` below 1, does not come nearer
     - a penalty or decay that makes weights grow, is rescaled by an adaptive optimiser, or changes nothing
+    - a decay that overshoots, because its strength times the learning rate is too large
     - a proximal step that cannot hold weights at 0, because the optimiser before it rescales small gradients, like Adam
     - weights that are regularised twice in the same way, such as by an L2 or L1L2 penalty and by the decay of
       `optax.adamw`
@@ -80,7 +81,8 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
         One sentence per fault; an empty list if there is none.
 
     Raises:
-        TypeError: If `tx` has no `init` and `update`, or a leaf of `params` is not an array.
+        TypeError: If `tx` has no `init` and `update`, or its `update` needs more than gradients, state and parameters,
+            as for a line search. Also if a leaf of `params` is not an array.
         ValueError: If a pattern of `rules`, or of a transformation in the chain, matches no leaf, or two patterns match
             one leaf.
 
@@ -100,7 +102,16 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
         )
     refuse_other_leaves(params, "check")
     with jax.enable_x64(True):
-        run = _DryRun(tx, params)
+        try:
+            run = _DryRun(tx, params)
+        except TypeError as error:
+            if "required keyword-only argument" not in str(error):
+                raise
+            raise TypeError(
+                f"jaxreg.check got an optimiser that needs more than gradients ({error}); expected one without a line "
+                "search or another use of the loss. Check the chain with optax.adam(1e-3) in its place. In a line "
+                "search, add jaxreg.penalty(params, rules) to the loss in place of a transformation"
+            ) from None
         penalties, constraints = _by_kind(rules or {}, run.start)
         if run.still():
             return [
@@ -219,6 +230,14 @@ class _DryRun:
             return [f"jaxreg.{link.name} does not change the weights of {_named(kept)}: {place}"]
         if grown:
             return [f"jaxreg.{link.name} makes the weights of {_named(grown)} grow: {place}"]
+        if link.name not in ARGUMENTS:
+            moved = jax.tree.map(jnp.add, self.start, self.effect(link, self.none, self.first))
+            before, after = (float(penalty(params, link.rules, 0)) for params in (self.start, moved))
+            if not after <= before:
+                return [
+                    f"jaxreg.{link.name} overshoots, so that its penalty rises from {before:.3g} to {after:.3g}: lower "
+                    "its strength, which is multiplied by the learning rate"
+                ]
         if link.name in BESIDE:
             still, moving = (self.effect(link, g, self.first) for g in (self.none, self.gradient))
             apart = _minus(still, moving)

@@ -212,3 +212,15 @@ def test_a_set_by_name_has_rules_of_its_kind(sets, error):
 def test_rules_are_one_set_or_sets_by_name(rules, sets):
     with pytest.raises(TypeError, match=r"expected rules either as the second argument, or by name"):
         jr.explain(network(), *rules, **sets)
+
+
+def test_a_square_kernel_is_read_like_the_layers_beside_it():
+    shapes = {"first": [(64, 32), (32, 32), (10, 32)], "last": [(32, 64), (64, 64), (64, 10)], "alone": [(32, 32)]}
+    units = {name: 0 if name == "first" else 1 for name in shapes}
+    for name, own in shapes.items():
+        params = [{"w": jnp.zeros(shape), "b": jnp.zeros(shape[units[name]])} for shape in own]
+        rows = [row for row in jr.explain(params, jr.MaxNorm(1.0)) if row.rule is not None]
+        assert [row.axes for row in rows] == [(1 - units[name],)] * len(own), name
+        assert [bool(row.doubt) for row in rows] == [name == "first" and a == b for a, b in own], name
+        sources = {row.source for row, (a, b) in zip(rows, own, strict=True) if a == b}
+        assert sources == {"bias" if name == "first" else "default"}

@@ -424,3 +424,20 @@ def test_a_node_that_refuses_an_index_keeps_its_place():
     params = {"layer": {"kernel": Indexed(jnp.full((4, 3), 2.0)), "bias": Indexed(jnp.zeros(3))}}
     assert paths(params) == ["layer/bias/0", "layer/kernel/0"]
     assert claimed(params, {"layer/kernel/0": LIMIT}) == {"layer/kernel/0"}
+
+
+@pytest.mark.parametrize(
+    ("params", "pattern"),
+    [
+        ([(jnp.ones((4, 8)), jnp.ones(8)), (jnp.ones((8, 1)), jnp.ones(1))], "[0-9]+/0"),
+        ({"W1": jnp.ones((3, 4)), "b1": jnp.ones(4), "W2": jnp.ones((4, 3))}, "W[0-9]+"),
+        ({"net.1": {"A2": jnp.ones((2, 2)), "c": jnp.ones(2)}}, r"net\.[0-9]+/A[0-9]+"),
+        ({"a1": jnp.ones((2, 2)), "a2": jnp.ones(2)}, "a1"),  # a pattern with digits would match a vector too
+    ],
+)
+def test_names_of_ones_own_are_told_a_pattern_that_matches_their_matrices(params, pattern):
+    with pytest.raises(ValueError, match="Names of your own need a pattern, such as ") as caught:
+        jr.explain(params, jr.MaxNorm(1.0))
+    assert f"such as {pattern!r}. Remove" in str(caught.value)
+    matched = [row for row in jr.explain(params, {pattern: jr.MaxNorm(1.0)}) if row.rule is not None]
+    assert [len(row.shape) for row in matched] == [2] * len(matched) != []

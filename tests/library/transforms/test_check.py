@@ -181,6 +181,21 @@ def test_a_constraint_that_goes_part_of_the_way_is_reported_where_it_goes_nowher
     assert "'kernel' does not come nearer" in fault
 
 
+@pytest.mark.parametrize(("strength", "overshoots"), [(0.45, False), (0.95, False), (1.05, True), (300.0, True)])
+def test_a_decay_that_overshoots_is_reported(strength, overshoots):
+    # w - η 2 s w is -c w with c > 1 if η s > 1.
+    tx = jr.regularize(optax.sgd(RATE), RATE, decays={"kernel": jr.L2(strength / RATE)})
+    assert [fault.partition(",")[0] for fault in jr.check(tx, PARAMS)] == ["jaxreg.decay overshoots"] * overshoots
+
+
+@pytest.mark.parametrize("tx", [optax.lbfgs(), optax.chain(optax.sgd(RATE), optax.contrib.reduce_on_plateau())])
+def test_an_optimiser_that_needs_the_loss_is_refused_in_one_sentence(tx):
+    with pytest.raises(
+        TypeError, match=r"jaxreg.check got an optimiser that needs more .*'value'.* Check the chain with"
+    ):
+        jr.check(jr.regularize(tx, penalties=jr.L2(0.1)), PARAMS)
+
+
 def test_a_chain_that_takes_all_updates_away_moves_nothing():
     tx = optax.chain(optax.masked(jr.penalize({"kernel": jr.L2(0.1)}), {"kernel": True}), optax.set_to_zero())
     (fault,) = jr.check(optax.chain(tx, optax.sgd(RATE)), PARAMS)
