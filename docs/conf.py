@@ -39,12 +39,17 @@ myst_enable_extensions = ["colon_fence"]
 suppress_warnings = ["misc.highlighting_failure"]  # an excerpt of output has no language
 
 
+CONTENTS: dict[str, str] = {}
+"""Tables of contents beside the pages of objects, by their options."""
+
+
 def setup(app: Any) -> None:
     """Write the API pages, and let docstrings use signs that reStructuredText gives a meaning."""
     app.connect("config-inited", lambda app, config: write_api(DOCS / "api"))
     app.connect("autodoc-process-docstring", escape, priority=400)
     app.connect("autodoc-skip-member", skip)
     app.connect("source-read", link_to_repository)
+    app.connect("html-page-context", share_contents, priority=400)  # before the theme asks for the contents
 
 
 def write_api(folder: Path) -> None:
@@ -108,6 +113,15 @@ def escape(app: Any, what: str, name: str, value: Any, options: Any, lines: list
 def skip(app: Any, what: str, name: str, value: Any, skipped: bool, options: Any) -> bool | None:
     """Leave out what scikit-learn adds to estimators, whose text refers to pages of its own."""
     return True if re.fullmatch(r"set_\w+_request", name) else None
+
+
+def share_contents(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Make the table of contents beside the pages of objects once: none of them is in it, so all have the same one."""
+    make = context.get("toctree")
+    if make and page.startswith("api/") and "orphan" in app.env.metadata.get(page, {}):
+        context["toctree"] = lambda **options: CONTENTS.get(str(options)) or CONTENTS.setdefault(
+            str(options), make(**options)
+        )
 
 
 def link_to_repository(app: Any, page: str, source: list[str]) -> None:
