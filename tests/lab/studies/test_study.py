@@ -70,27 +70,27 @@ TINY = ("--seeds", 2, "--draws", 3, "--epochs", 20, "--out", "out")
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
-    return folder, experiment("weight_constraints", *TINY, cwd=folder)
+    return folder, experiment("weight_regularization", *TINY, cwd=folder)
 
 
 def test_an_experiment_prints_its_tables_and_writes_its_report(tiny):
     folder, done = tiny
     assert done.returncode == 0, done.stderr
-    for label in ("none", "unit_norm", "max_norm(1)", "min_max_norm(1.3, 1.3)"):
+    for label in ("none", "L2(0.1)", "L2(0.001)", "L2(1e-06)"):
         assert re.search(rf"^{re.escape(label)} ", done.stdout, re.MULTILINE), label
     assert "No run diverged." in done.stdout
-    report = folder / "out" / "weight_constraints" / "report.html"
+    report = folder / "out" / "weight_regularization" / "report.html"
     assert done.stdout.rstrip().endswith(str(report.resolve()))
     text = report.read_text("utf-8")
     assert text.index("A trial run") < text.index("<table")
     assert text.count('<div class="stop"') == 7
-    assert "limit of <code>min_max_norm</code>" in text
+    assert "strength of <code>L2</code>" in text
 
 
 def test_the_same_command_reads_what_is_there(tiny):
     folder, first = tiny
     chunks = {file: file.stat().st_mtime_ns for file in folder.rglob("*.npz")}
-    again = experiment("weight_constraints", *TINY, cwd=folder)
+    again = experiment("weight_regularization", *TINY, cwd=folder)
     assert again.returncode == 0, again.stderr
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.npz")} == chunks
     assert again.stdout.splitlines()[:-2] == first.stdout.splitlines()[:-2]
@@ -99,7 +99,7 @@ def test_the_same_command_reads_what_is_there(tiny):
 def test_other_epochs_in_the_same_folder_are_refused_and_lose_nothing(tiny):
     folder, _ = tiny
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-    other = experiment("weight_constraints", *TINY[:4], "--epochs", 30, *TINY[6:], cwd=folder)
+    other = experiment("weight_regularization", *TINY[:4], "--epochs", 30, *TINY[6:], cwd=folder)
     assert other.returncode == 2
     assert "Traceback" not in other.stderr
     assert "another sweep" in other.stderr
@@ -107,14 +107,14 @@ def test_other_epochs_in_the_same_folder_are_refused_and_lose_nothing(tiny):
 
 
 def test_more_seeds_in_the_same_folder_are_added_to_those_that_are_there(tiny, tmp_path):
-    before = open_study(tiny[0] / "out" / "weight_constraints").published
+    before = open_study(tiny[0] / "out" / "weight_regularization").published
     folder = tmp_path / "out"
     shutil.copytree(tiny[0] / "out", folder)
     chunks = {file: file.stat().st_mtime_ns for file in folder.rglob("chunk-*.npz")}
-    more = experiment("weight_constraints", "--seeds", 3, *TINY[2:], cwd=tmp_path)
+    more = experiment("weight_regularization", "--seeds", 3, *TINY[2:], cwd=tmp_path)
     assert more.returncode == 0, more.stderr
     assert {file: file.stat().st_mtime_ns for file in chunks} == chunks
-    after = open_study(folder / "weight_constraints").published
+    after = open_study(folder / "weight_regularization").published
     assert (before.sizes["seed"], after.sizes["seed"]) == (2, 3)
     np.testing.assert_array_equal(after["test_loss"].sel(seed=before["seed"]), before["test_loss"])
 
