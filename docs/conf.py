@@ -119,8 +119,8 @@ def share_contents(app: Any, page: str, template: str, context: dict[str, Any], 
     """Make the table of contents beside the pages of objects once: none of them is in it, so all have the same one."""
     make = context.get("toctree")
     if make and page.startswith("api/") and "orphan" in app.env.metadata.get(page, {}):
-        context["toctree"] = lambda **options: CONTENTS.get(str(options)) or CONTENTS.setdefault(
-            str(options), make(**options)
+        context["toctree"] = lambda **options: (
+            CONTENTS.get(str(options)) or CONTENTS.setdefault(str(options), make(**options))
         )
 
 
